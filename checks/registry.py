@@ -1,0 +1,116 @@
+"""Which kinds there are: built-in ones in one visible table, those of plugins by entry point; errors are loud."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import ValidationError
+
+from checks.contract import Kind, Params
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENTRY_POINTS = "release_bot.kinds"
+
+BUILT_IN = {
+    "api_flow": "checks.kinds.api_flow:ApiFlow",
+    "attest": "checks.kinds.attest:Attest",
+    "backup_job": "checks.kinds.backup_job:BackupJob",
+    "billing_gate": "checks.kinds.billing_gate:BillingGate",
+    "grafana_panels": "checks.kinds.grafana_panels:GrafanaPanels",
+    "http_json": "checks.kinds.http_json:HttpJson",
+    "http_pages": "checks.kinds.http_pages:HttpPages",
+    "pod_logs": "checks.kinds.pod_logs:PodLogs",
+    "restore_drill": "checks.kinds.restore_drill:RestoreDrill",
+    "sentry_quiet": "checks.kinds.sentry_quiet:SentryQuiet",
+    "sentry_receives": "checks.kinds.sentry_receives:SentryReceives",
+    "sql_verify": "checks.kinds.sql_verify:SqlVerify",
+    "stripe_webhook": "checks.kinds.stripe_webhook:StripeWebhook",
+}
+
+
+class RegistryError(ValueError):
+    """A kind is unknown, there twice, does not import, or got parameters that it does not know."""
+
+
+class Registry:
+    """Kinds by name. A kind's module is imported when the kind is first asked for."""
+
+    def __init__(self, kinds: Mapping[str, str | type[Kind]]) -> None:
+        """``kinds``: name -> class, or where to find it as ``module:Class``."""
+        self._kinds = dict(kinds)
+        self._made: dict[str, Kind] = {}
+
+    @classmethod
+    def load(cls) -> Self:
+        """The built-in kinds and those of installed plugins (entry points ``release_bot.kinds``).
+
+        Raises RegistryError when a plugin takes a name that is taken, or does not import.
+        """
+        kinds: dict[str, str | type[Kind]] = dict(BUILT_IN)
+        for entry in sorted(
+            importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value)
+        ):
+            if entry.name in kinds:
+                raise RegistryError(f"kind {entry.name} of {_origin(entry)} is there already: rename or uninstall it")
+            kinds[entry.name] = _import(entry.name, entry.value, _origin(entry))
+        return cls(kinds)
+
+    def names(self) -> tuple[str, ...]:
+        """All names, in order of the alphabet."""
+        return tuple(sorted(self._kinds))
+
+    def get(self, name: str) -> Kind:
+        """The kind of that name, always the same object. Raises RegistryError when there is none."""
+        if name not in self._made:
+            if name not in self._kinds:
+                raise RegistryError(f"unknown kind {name!r}{did_you_mean(name, self._kinds)}")
+            found = self._kinds[name]
+            self._made[name] = (_import(name, found, "release-bot") if isinstance(found, str) else found)()
+        return self._made[name]
+
+    def validate(self, kind: str, params: Mapping[str, Any]) -> Params:
+        """The parameters as the kind's own model. Raises RegistryError with one line for each wrong one."""
+        model = self.get(kind).params
+        try:
+            return model.model_validate(params)
+        except ValidationError as exc:
+            lines = [_complaint(error, model) for error in exc.errors(include_url=False, include_input=False)]
+            raise RegistryError(f"kind {kind}: " + "; ".join(lines)) from exc
+
+
+def did_you_mean(word: str, words: Mapping[str, Any]) -> str:
+    """``, did you mean 'x'?`` or nothing."""
+    close = difflib.get_close_matches(word, list(words), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _complaint(error: Any, model: type[Params]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown parameter {where}{did_you_mean(str(error['loc'][-1]), model.model_fields)}"
+    return f"{where or 'params'}: {error['msg']}"
+
+
+def _origin(entry: importlib.metadata.EntryPoint) -> str:
+    return f"plugin {entry.dist.name}" if entry.dist else f"plugin {entry.value}"
+
+
+def _import(name: str, where: str, origin: str) -> type[Kind]:
+    module, _, attribute = where.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    # A plugin's module may raise anything while it is imported; the message says which one it was.
+    except Exception as exc:
+        raise RegistryError(
+            f"kind {name} of {origin} does not import from {where}: {type(exc).__name__}: {exc}"
+        ) from exc
+    if not (isinstance(found, type) and issubclass(found, Kind)):
+        raise RegistryError(f"kind {name} of {origin}: {where} is no subclass of checks.contract.Kind")
+    if found.name != name:
+        raise RegistryError(f"kind {name} of {origin}: {where} calls itself {found.name!r}")
+    return found

@@ -1,0 +1,121 @@
+"""Runs one check: refuses what must not run here, turns any exception into ERROR, cuts and redacts what was found."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from checks.contract import Answer, CheckError, CheckResult, Evidence, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from checks.contract import CheckContext, Kind, Params
+    from checks.target import Target
+
+logger = logging.getLogger(__name__)
+
+LINE_LIMIT = 300  # characters of a summary or hint: they stand in one line of a message
+SEEN_LIMIT = 2000  # characters of each text of the evidence: they stand in a modal
+LIVE_KEYS = ("sk_live_", "rk_live_")  # Stripe keys that move real money
+
+
+def run_check(
+    kind: Kind, params: Params, ctx: CheckContext, *, redact: Callable[[str], str], limit: int = 20_000
+) -> CheckResult:
+    """Run the kind once in the calling thread and return its answer. Never raises for what a kind does.
+
+    ``redact`` takes secrets out of a text, before anything is cut; ``limit``: characters of the attachment. The
+    deadline is the kind's to watch (CheckContext.wait, the clients' time limits): an answer that comes late is used.
+    """
+    started = time.monotonic()
+    try:
+        _refuse_if_forbidden(kind, ctx.target)
+        answer = _ask(kind, params, ctx)
+    except CheckError as exc:
+        answer = _error(kind, ctx, exc.summary, exc.hint, exc.seen)
+    # The one seam: whatever else a kind or a vendor's package throws means "could not find out" (promise P2).
+    except Exception as exc:
+        logger.exception("check %s (%s) on %s failed unexpectedly", ctx.check, kind.name, ctx.target.name)
+        summary = f"unexpected {type(exc).__name__}: {exc}"
+        answer = _error(kind, ctx, summary, "This is a fault of the check itself: see the bot's log.", "")
+    seconds = time.monotonic() - started
+    return CheckResult(check=ctx.check, kind=kind.name, answer=_presentable(answer, redact, limit), seconds=seconds)
+
+
+def _ask(kind: Kind, params: Params, ctx: CheckContext) -> Answer:
+    answer = kind.run(params, ctx)
+    if not isinstance(answer, Answer):  # a plugin need not be type-checked
+        raise TypeError(f"run() returned {type(answer).__name__}, not an Answer")
+    return answer
+
+
+def _refuse_if_forbidden(kind: Kind, target: Target) -> None:
+    """A kind that mutates runs on test systems only (promise P11)."""
+    if not kind.mutates:
+        return
+    if not target.mutable:
+        raise CheckError(
+            f"refused: {kind.name} changes data and {target.name} is not mutable",
+            hint=f"Point the check at a test system, or set targets.{target.name}.mutable there.",
+        )
+    if "production" in {target.name.casefold(), target.environment.casefold()}:
+        raise CheckError(
+            f"refused: {kind.name} changes data and {target.name} is production",
+            hint="Point the check at a test system; no setting allows this.",
+        )
+    key = target.stripe.api_key if target.stripe else None
+    if key is not None and key.get_secret_value().startswith(LIVE_KEYS):
+        raise CheckError(
+            f"refused: {kind.name} changes data and the Stripe key of {target.name} is a live one",
+            hint="Set stripe.api_key to a test key (sk_test_… or rk_test_…).",
+        )
+
+
+def _error(kind: Kind, ctx: CheckContext, summary: str, hint: str, seen: str) -> Answer:
+    evidence = Evidence(asked=f"{kind.name} on {ctx.target.name}", expected="an answer", seen=seen or summary)
+    return Answer(outcome=Outcome.ERROR, summary=summary, evidence=evidence, hint=hint)
+
+
+def _presentable(answer: Answer, redact: Callable[[str], str], limit: int) -> Answer:
+    evidence = answer.evidence
+
+    def text(value: str, most: int = SEEN_LIMIT) -> str:
+        return _cut(redact(value), most)
+
+    def line(value: str) -> str:
+        return _cut(" ".join(redact(value).split()), LINE_LIMIT)
+
+    return replace(
+        answer,
+        summary=line(answer.summary),
+        hint=line(answer.hint),
+        data=_redact_values(dict(answer.data), redact),
+        evidence=replace(
+            evidence,
+            asked=text(evidence.asked),
+            expected=text(evidence.expected),
+            seen=text(evidence.seen),
+            attachment=text(evidence.attachment, limit),
+        ),
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    # The note needs room too: the number is at most as long as the text's own length.
+    keep = most - len(f"… cut, {len(text)} more characters")
+    return f"{text[:keep]}… cut, {len(text) - keep} more characters"
+
+
+def _redact_values(value: Any, redact: Callable[[str], str]) -> Any:  # noqa: ANN401  any JSON value
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redact_values(item, redact) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_redact_values(item, redact) for item in value]
+    return value
