@@ -178,3 +178,15 @@ class Faults:
     def _require(name: str) -> None:
         if name not in _NAMES:
             raise UnknownFault(name)
+
+
+class Scope:
+    """The switches of one group, for a part that exists once per group: a switch of any other group reads as off."""
+
+    def __init__(self, faults: Faults, group: str) -> None:
+        self._faults = faults
+        self._names = frozenset(fault.name for fault in CATALOGUE if fault.group == group)
+
+    def on(self, name: str) -> bool:
+        """Whether the switch is in this group and on. Raises UnknownFault for a name that is not in the catalogue."""
+        return self._faults.on(name) and name in self._names

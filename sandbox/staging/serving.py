@@ -1,0 +1,102 @@
+"""How every simulated server listens, refuses when it is switched off, and asks for its token."""
+
+import socket
+from collections.abc import Callable, Iterable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+HOST = "127.0.0.1"
+
+
+def listen(port: int) -> socket.socket:
+    """A bound loopback socket on `port`, or on a free one when `port` is 0 or taken by somebody else."""
+    for candidate in dict.fromkeys((port, 0)):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((HOST, candidate))
+        except OSError:
+            sock.close()
+            if candidate == 0:
+                raise
+        else:
+            return sock
+    raise AssertionError("port 0 either binds or raises")
+
+
+class Server:
+    """One aiohttp application on one loopback port."""
+
+    def __init__(self, app: web.Application, sock: socket.socket) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        self._sock = sock
+        self.port: int = sock.getsockname()[1]
+        self.url = f"http://{HOST}:{self.port}"
+
+    async def start(self) -> None:
+        """Accept connections."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._sock).start()
+
+    async def stop(self) -> None:
+        """Close the port and end what the application has running."""
+        await self._runner.cleanup()
+        self._sock.close()
+
+
+def refuse_while(down: Callable[[], bool]) -> Middleware:
+    """Answer 503 to everything as long as `down()` is true."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if down():
+            return web.json_response({"message": "Service Unavailable"}, status=503)
+        return await handler(request)
+
+    return middleware
+
+
+def require_token(
+    accepted: Callable[[web.Request], bool],
+    refusal: Callable[[web.Request], web.Response],
+    *,
+    open_paths: Iterable[str] = (),
+) -> Middleware:
+    """Let a request through when `accepted(request)`, else answer `refusal(request)`; `open_paths` are prefixes for all."""
+    prefixes = tuple(open_paths)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith(prefixes) or accepted(request):
+            return await handler(request)
+        return refusal(request)
+
+    return middleware
+
+
+def bearer(token: str) -> Callable[[web.Request], bool]:
+    """Whether a request carries `Authorization: Bearer <token>` (`token <token>` is the older form of GitHub)."""
+
+    def accepted(request: web.Request) -> bool:
+        return request.headers.get("Authorization", "") in {
+            f"Bearer {token}",
+            f"token {token}",
+        }
+
+    return accepted
+
+
+def json_errors(body: Callable[[int, str], object]) -> Middleware:
+    """Give the framework's own errors (no route, wrong method) the vendor's JSON form `body(status, reason)`."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as exc:
+            if exc.status < 400:
+                raise
+            return web.json_response(body(exc.status, exc.reason), status=exc.status)
+
+    return middleware

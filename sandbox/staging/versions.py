@@ -1,0 +1,59 @@
+"""Which versions of the product exist, and what each is made of: commit, image digest, migration files."""
+
+import hashlib
+import re
+
+GITHUB_REPOSITORY = "solvereign/solvereign"
+IMAGE_REPOSITORY = "solvereign/api"
+IMAGE = f"ghcr.io/{IMAGE_REPOSITORY}"
+RELEASED = ("v4.6.0", "v4.7.0")
+LIVE = "v4.7.0"
+CANDIDATE = "v4.8.0"
+
+_IN_REGISTRY = re.compile(r"v4\.[6-9]\.[0-9]")
+
+_MIGRATIONS = {
+    "044_stripe_billing.sql": "create schema billing;\n",
+    "045_billing_gating.sql": "alter table tenants add column billing_status text not null default 'none';\n",
+    "046_consent_management.sql": "create schema consent;\n",
+    "047_billing_enforcement.sql": "alter table tenants add column billing_override_until timestamptz;\n",
+    "048_legal_acceptance.sql": "create table auth.legal_documents (id integer primary key);\n",
+    "060_verify_pass_gate.sql": "create function verify_pass_gate() returns void language sql as '';\n",
+}
+
+
+def commit_sha(name: str) -> str:
+    """The commit that a version or a branch of the simulated repository points at."""
+    return hashlib.sha1(
+        f"{GITHUB_REPOSITORY}@{name}".encode(), usedforsecurity=False
+    ).hexdigest()
+
+
+def image_digest(tag: str, *, moved: bool = False) -> str:
+    """The digest that the registry gives for `tag`; another one when the tag was `moved`."""
+    return (
+        "sha256:"
+        + hashlib.sha256(
+            f"{IMAGE_REPOSITORY}:{tag}{'@moved' * moved}".encode()
+        ).hexdigest()
+    )
+
+
+def image_tags() -> list[str]:
+    """Every tag in the registry: v4.6.0 to v4.9.9."""
+    return [f"v4.{minor}.{patch}" for minor in range(6, 10) for patch in range(10)]
+
+
+def in_registry(tag: str) -> bool:
+    """Whether an image with this tag was ever pushed."""
+    return _IN_REGISTRY.fullmatch(tag) is not None
+
+
+def migrations() -> dict[str, str]:
+    """File name to SQL text of the product's migrations, in the order in which they are applied."""
+    return dict(_MIGRATIONS)
+
+
+def migration_checksum(name: str) -> str:
+    """The lower-case sha256 that the product writes into schema_migrations.checksum for a file."""
+    return hashlib.sha256(_MIGRATIONS[name].encode()).hexdigest()

@@ -1,0 +1,243 @@
+"""The simulated product's Stripe webhook: signature, each event once, and the rows that an event leaves."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+from aiohttp import web
+from psycopg import AsyncConnection, errors
+
+from sandbox.faults import Scope
+from sandbox.staging.accounts import POOL
+
+TOLERANCE_SECONDS = 300
+SECRET = web.AppKey("webhook_secret", str)
+SWITCHES = web.AppKey("switches", Scope)
+
+_log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+EventHandler = Callable[[AsyncConnection[Any], Object], Awaitable[Object]]
+
+
+class HandlerError(Exception):
+    """The handler of an event could not do its work."""
+
+
+async def receive(request: web.Request) -> web.Response:
+    """POST /api/billing/webhook. A handler that fails still gives 200, with status "error", as in the product."""
+    header = request.headers.get("Stripe-Signature")
+    if header is None:
+        detail = [
+            {
+                "type": "missing",
+                "loc": ["header", "stripe-signature"],
+                "msg": "Field required",
+                "input": None,
+            }
+        ]
+        return web.json_response({"detail": detail}, status=422)
+    payload = await request.read()
+    try:
+        stripe.WebhookSignature.verify_header(
+            payload.decode(errors="replace"),
+            header,
+            request.app[SECRET],
+            tolerance=TOLERANCE_SECONDS,
+        )
+    except stripe.SignatureVerificationError as exc:
+        _log.warning("Invalid Stripe signature: %s", exc)
+        return web.json_response({"detail": "Invalid signature"}, status=400)
+    event = json.loads(payload)  # not JSON: 500, as in the product
+    return web.json_response(await _process(request.app, event))
+
+
+async def _process(app: web.Application, event: Object) -> Object:
+    event_id, event_type = str(event["id"]), str(event["type"])
+    async with app[POOL].connection() as connection:
+        if not app[SWITCHES].on("webhook_duplicates") and await _seen(
+            connection, event_id
+        ):
+            return {"status": "skipped", "reason": "already_processed"}
+        handler = _HANDLERS.get(event_type)
+        if handler is None:
+            await _record(connection, event_id, event_type, error=None)
+            return {"status": "ignored", "reason": "no_handler"}
+        try:
+            async with connection.transaction():
+                if app[SWITCHES].on("webhook_error"):
+                    raise HandlerError(
+                        "'AsyncConnectionPool' object has no attribute 'acquire'"
+                    )
+                result = await handler(connection, event["data"]["object"])
+                await _record(connection, event_id, event_type, error=None)
+        except errors.UniqueViolation:
+            return {
+                "status": "skipped",
+                "reason": "already_processed",
+            }  # a second delivery of it was faster
+        except (HandlerError, KeyError, errors.Error) as exc:
+            await _record(connection, event_id, event_type, error=str(exc))
+            return {"status": "error", "message": str(exc)}
+    return {"status": "processed", "result": result}
+
+
+async def _seen(connection: AsyncConnection[Any], event_id: str) -> bool:
+    cursor = await connection.execute(
+        "SELECT 1 FROM billing.webhook_events WHERE stripe_event_id = %s", (event_id,)
+    )
+    return await cursor.fetchone() is not None
+
+
+async def _record(
+    connection: AsyncConnection[Any],
+    event_id: str,
+    event_type: str,
+    *,
+    error: str | None,
+) -> None:
+    await connection.execute(
+        "INSERT INTO billing.webhook_events (stripe_event_id, event_type, error) VALUES (%s, %s, %s)",
+        (event_id, event_type, error),
+    )
+
+
+async def _customer(
+    connection: AsyncConnection[Any], obj: Object
+) -> tuple[int, int] | None:
+    """(row id, tenant id) of the Stripe customer that an object belongs to, if the product knows it."""
+    cursor = await connection.execute(
+        "SELECT id, tenant_id FROM billing.stripe_customers WHERE stripe_customer_id = %s",
+        (obj["customer"],),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+_NOT_FOUND: Object = {"error": "customer_not_found"}
+
+
+async def _invoice_paid(connection: AsyncConnection[Any], obj: Object) -> Object:
+    owner = await _customer(connection, obj)
+    if owner is None:
+        return _NOT_FOUND
+    amounts = ("amount_due", "amount_paid", "tax", "total", "subtotal")
+    await connection.execute(
+        "INSERT INTO billing.invoices (tenant_id, customer_id, stripe_invoice_id, stripe_subscription_id, number, status,"
+        " currency, amount_due, amount_paid, tax, total, subtotal, hosted_invoice_url, invoice_pdf, due_date,"
+        " period_start, period_end, paid_at)"
+        " VALUES (%(tenant)s, %(owner)s, %(id)s, %(subscription)s, %(number)s, 'paid', %(currency)s, %(amount_due)s,"
+        " %(amount_paid)s, %(tax)s, %(total)s, %(subtotal)s, %(hosted_invoice_url)s, %(invoice_pdf)s, %(due_date)s,"
+        " %(period_start)s, %(period_end)s, now())"
+        " ON CONFLICT (stripe_invoice_id) DO UPDATE SET status = 'paid', amount_paid = EXCLUDED.amount_paid,"
+        " paid_at = EXCLUDED.paid_at, updated_at = now()",
+        {
+            "owner": owner[0],
+            "tenant": owner[1],
+            "id": obj["id"],
+            "currency": obj.get("currency", "eur"),
+            **{key: int(obj.get(key) or 0) for key in amounts},
+            **{
+                key: obj.get(key)
+                for key in (
+                    "subscription",
+                    "number",
+                    "hosted_invoice_url",
+                    "invoice_pdf",
+                )
+            },
+            **{
+                key: _time(obj.get(key))
+                for key in ("due_date", "period_start", "period_end")
+            },
+        },
+    )
+    return {"invoice_id": obj["id"], "status": "paid"}
+
+
+async def _invoice_failed(connection: AsyncConnection[Any], obj: Object) -> Object:
+    await connection.execute(
+        "UPDATE billing.invoices SET status = 'open', updated_at = now() WHERE stripe_invoice_id = %s",
+        (obj["id"],),
+    )
+    return {"invoice_id": obj["id"], "status": "open"}
+
+
+_TENANT_STATUS = {
+    **{status: status for status in ("trialing", "active", "past_due", "canceled")},
+    "unpaid": "suspended",
+    "paused": "suspended",
+    "incomplete": "none",
+    "incomplete_expired": "none",
+}
+
+
+async def _subscription_created(
+    connection: AsyncConnection[Any], obj: Object
+) -> Object:
+    owner = await _customer(connection, obj)
+    if owner is None:
+        return _NOT_FOUND
+    item = obj["items"]["data"][0]
+    await connection.execute(
+        "INSERT INTO billing.subscriptions (tenant_id, customer_id, stripe_subscription_id, stripe_price_id, status, quantity)"
+        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (stripe_subscription_id) DO UPDATE SET status = EXCLUDED.status",
+        (
+            owner[1],
+            owner[0],
+            obj["id"],
+            item["price"]["id"],
+            obj["status"],
+            item.get("quantity", 1),
+        ),
+    )
+    return await _subscription_status(connection, obj["id"], obj["status"])
+
+
+async def _subscription_updated(
+    connection: AsyncConnection[Any], obj: Object
+) -> Object:
+    return await _subscription_status(connection, obj["id"], obj["status"])
+
+
+async def _subscription_deleted(
+    connection: AsyncConnection[Any], obj: Object
+) -> Object:
+    return await _subscription_status(connection, obj["id"], "canceled")
+
+
+async def _subscription_status(
+    connection: AsyncConnection[Any], subscription: str, status: str
+) -> Object:
+    await connection.execute(
+        "WITH changed AS (UPDATE billing.subscriptions SET status = %s, updated_at = now()"
+        " WHERE stripe_subscription_id = %s RETURNING tenant_id)"
+        " UPDATE tenants SET billing_status = %s WHERE id IN (SELECT tenant_id FROM changed)",
+        (status, subscription, _TENANT_STATUS.get(status, "none")),
+    )
+    return {"subscription_id": subscription, "status": status}
+
+
+async def _acknowledged(connection: AsyncConnection[Any], obj: Object) -> Object:
+    return {"id": obj["id"]}
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+_HANDLERS: dict[str, EventHandler] = {
+    "invoice.paid": _invoice_paid,
+    "invoice.payment_failed": _invoice_failed,
+    "customer.subscription.created": _subscription_created,
+    "customer.subscription.updated": _subscription_updated,
+    "customer.subscription.deleted": _subscription_deleted,
+    "payment_method.attached": _acknowledged,
+    "customer.created": _acknowledged,
+    "customer.updated": _acknowledged,
+}
+
+HANDLED_TYPES = tuple(_HANDLERS)
