@@ -1,0 +1,157 @@
+"""Kind ``billing_gate``: a tenant that has not paid is refused with 402. The test tenant's status is always put back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from checks.clients import http_errors, require
+from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.product import UNREACHED, address, session, unreached
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+    import psycopg
+
+_PAYMENT_REQUIRED = 402
+_UNAUTHENTICATED = 401
+
+
+class BillingGateParams(Params):
+    """The request that must be refused, and the billing status under which it must be."""
+
+    method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"
+    path: str = Field(default="/api/v1/roster/plans", pattern="^/")
+    status: Literal["past_due", "canceled", "suspended", "none"] = "past_due"
+    login_path: str = Field(default="/api/auth/login", pattern="^/")
+
+
+class BillingGate(Kind):
+    """PASS when the test user's request is answered 402 subscription_required while its tenant has the status.
+
+    The request is made with a session of that very tenant: without a tenant the product's gate lets everything through.
+    """
+
+    name = "billing_gate"
+    summary = "A tenant that is past_due gets 402 for a write; its status is put back afterwards"
+    params = BillingGateParams
+    mutates = True
+    touches = ("tenant",)
+    timeout = 60.0
+
+    def run(self, params: BillingGateParams, ctx: CheckContext) -> Answer:
+        """Log in, set the status, ask, put the status back and look. Raises CheckError when any of it was not possible."""
+        url = address(ctx.target, "api", params.path)
+        tenant = require(ctx.target.tenant, ctx.target, "tenant").id
+        headers, user = session(ctx, params.login_path)
+        if user.get("tenant_id") != tenant:
+            raise CheckError(
+                f"the test user belongs to tenant {user.get('tenant_id')}, the test tenant is {tenant}",
+                hint=f"Make targets.{ctx.target.name}.login a user of that tenant: the gate looks at the user's own one.",
+            )
+        before = _status(ctx, tenant)
+        if before == params.status:
+            raise CheckError(
+                f"tenant {tenant} is {before} already, so there is nothing to put back",
+                hint=f"Set billing_status of tenant {tenant} to what it should be, usually active, and run the check again.",
+            )
+        debt = {"tenant": tenant, "before": before, "set": params.status}
+        undo = ctx.undo.record(f"billing_status of tenant {tenant} on {ctx.target.name}: {before} to {params.status}", debt)
+        try:
+            _flip(ctx, tenant, before, params.status)
+            with http_errors(f"{params.method} {url}"):
+                response = ctx.clients.http().request(params.method, url, headers=headers, json={})
+        finally:
+            self.undo(debt, ctx)
+            ctx.undo.settled(undo)
+        return _answer(params, response, f"{params.method} {url} while tenant {tenant} is {params.status}", before)
+
+    def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
+        """Put the old status back, unless somebody has set another one since. Raises CheckError when it did not stay."""
+        tenant, before, changed = payload["tenant"], payload["before"], payload["set"]
+        with ctx.clients.postgres(read_only=False) as connection:
+            if _read(connection, tenant) == changed:
+                _write(connection, tenant, changed, before)
+        after = _status(ctx, tenant)
+        if after == changed:
+            raise CheckError(
+                f"tenant {tenant} is still {changed} and not {before}",
+                hint=f"Set billing_status of tenant {tenant} to {before} by hand.",
+            )
+
+
+def _status(ctx: CheckContext, tenant: int) -> str:
+    with ctx.clients.postgres() as connection:
+        status = _read(connection, tenant)
+    if status is None:
+        raise CheckError(
+            f"no tenant {tenant} on {ctx.target.name}, or the database role may not see it",
+            hint=f"Set targets.{ctx.target.name}.tenant.id, or make the role a member of solvereign_platform.",
+        )
+    return status
+
+
+def _flip(ctx: CheckContext, tenant: int, before: str, status: str) -> None:
+    with ctx.clients.postgres(read_only=False) as connection:
+        if _write(connection, tenant, before, status) != 1:
+            raise CheckError(
+                f"could not set tenant {tenant} to {status}: no row was changed",
+                hint="The database role needs UPDATE on tenants, and a row security policy that lets it.",
+            )
+
+
+def _read(connection: psycopg.Connection, tenant: int) -> str | None:
+    row = connection.execute("SELECT billing_status FROM tenants WHERE id = %s", (tenant,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _write(connection: psycopg.Connection, tenant: int, old: str, new: str) -> int:
+    """Change the status from ``old`` to ``new``; returns how many rows were changed."""
+    return connection.execute(
+        "UPDATE tenants SET billing_status = %s WHERE id = %s AND billing_status = %s", (new, tenant, old)
+    ).rowcount
+
+
+def _answer(params: BillingGateParams, response: httpx.Response, asked: str, before: str) -> Answer:
+    evidence = Evidence(
+        asked=f"{asked}, logged in as a user of that tenant",
+        expected=f"402 with error subscription_required and billing_status {params.status}",
+        seen=f"{response.status_code} {response.text}\nbilling_status put back to {before}",
+    )
+    status = response.status_code
+    if status in UNREACHED:
+        raise unreached(f"{params.method} {params.path}", status)
+    if status == _UNAUTHENTICATED:
+        raise CheckError(
+            f"logged in, but {params.method} {params.path} answers 401: the session was not taken",
+            hint="Run the check again; if it stays, look at how the product reads its session cookie.",
+            seen=response.text,
+        )
+    if status != _PAYMENT_REQUIRED:
+        return Answer(
+            Outcome.FAIL,
+            f"no 402, got {status}: gating is not wired",
+            evidence,
+            hint="The gate has to be part of the app and to run after authentication, on each route under its prefixes.",
+        )
+    said = _refusal(response)
+    if said.get("error") != "subscription_required":
+        return Answer(Outcome.FAIL, "402, but not the gate's answer: no error subscription_required in the body", evidence)
+    if said.get("billing_status") != params.status:
+        return Answer(
+            Outcome.FAIL, f"402, but for billing_status {said.get('billing_status')}, not {params.status}", evidence
+        )
+    return Answer(Outcome.PASS, f"402 subscription_required while {params.status}; status put back to {before}", evidence)
+
+
+def _refusal(response: httpx.Response) -> dict[str, Any]:
+    """The gate's answer: at the top of the body (middleware), or under "detail" (dependency). Empty when it is neither."""
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    inner = body.get("detail") if isinstance(body, dict) and isinstance(body.get("detail"), dict) else body
+    return inner if isinstance(inner, dict) else {}

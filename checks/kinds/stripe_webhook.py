@@ -1,0 +1,254 @@
+"""Kind ``stripe_webhook``: a signed Stripe event for the test tenant is processed, stored once, and its rows removed again."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from checks.clients import http_errors, require
+from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.product import UNREACHED, address, unreached
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+    import psycopg
+
+_TABLES = ("billing.webhook_events", "billing.invoices")
+_NOT_CONFIGURED = {  # the product's own 503 answers, by "detail"
+    "Stripe not configured": "the stripe package is not installed in the image",
+    "Billing service not configured": "the billing service did not start",
+    "Webhook handler not configured": "the webhook handler did not start",
+}
+
+
+class StripeWebhookParams(Params):
+    """Which event is sent, how often, and where to."""
+
+    event: Literal["invoice.paid"] = "invoice.paid"
+    deliveries: int = Field(default=1, ge=1, le=5)  # more than one: Stripe repeats deliveries, and only the first may count
+    path: str = Field(default="/api/billing/webhook", pattern="^/")
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the database holds of our event."""
+
+    events: list[tuple[int, str | None]]  # id, error
+    invoices: list[tuple[int, int, str]]  # id, tenant, status
+
+    def faults(self, tenant: int) -> list[str]:
+        found = []
+        if len(self.events) != 1:
+            found.append(f"{len(self.events)} rows in billing.webhook_events, not 1")
+        found.extend(f"row {row} has the error: {error}" for row, error in self.events if error is not None)
+        if len(self.invoices) != 1:
+            found.append(f"{len(self.invoices)} rows in billing.invoices, not 1")
+        found.extend(
+            f"invoice {row} belongs to tenant {owner}, not {tenant}" for row, owner, _ in self.invoices if owner != tenant
+        )
+        found.extend(f"invoice {row} is {status}, not paid" for row, _, status in self.invoices if status != "paid")
+        return found
+
+    def text(self) -> str:
+        return f"billing.webhook_events (id, error): {self.events}\nbilling.invoices (id, tenant, status): {self.invoices}"
+
+
+class StripeWebhook(Kind):
+    """PASS when the first delivery is processed, each repeat is skipped, and the database holds one row with no error.
+
+    The event is our own, signed as Stripe signs (docs.stripe.com/webhooks/signature): ``stripe trigger`` makes a new
+    customer that belongs to no tenant, so it can never lead to an invoice.
+    """
+
+    name = "stripe_webhook"
+    summary = "A signed Stripe event is processed and stored exactly once, however often it is delivered"
+    params = StripeWebhookParams
+    mutates = True
+    timeout = 60.0
+
+    def run(self, params: StripeWebhookParams, ctx: CheckContext) -> Answer:
+        """Send, look at the database, remove the own rows. Raises CheckError when it could not find out or clean up."""
+        target = ctx.target
+        url = address(target, "api", params.path)
+        stripe = require(target.stripe, target, "stripe")
+        secret = require(stripe.webhook_secret, target, "stripe.webhook_secret").get_secret_value()
+        tenant = require(target.tenant, target, "tenant")
+        customer = require(tenant.stripe_customer_id, target, "tenant.stripe_customer_id")
+        missing = _prepare(ctx)
+        mark = f"releasebot_{secrets.token_hex(8)}"
+        ids = {"event": f"evt_{mark}", "invoice": f"in_{mark}"}
+        evidence = Evidence(
+            asked=f"{params.deliveries} x POST {url}, {params.event} {ids['event']} for {customer}; then the rows of that event",
+            expected="processed" + ", then skipped" * (params.deliveries > 1) + "; one row with no error; one paid invoice",
+            seen=f"no table {', '.join(missing)}",
+        )
+        if missing:
+            return Answer(Outcome.FAIL, f"no table {', '.join(missing)}: migration not applied", evidence)
+        payload = _event(params.event, ids, customer)
+        undo = ctx.undo.record(f"test event {ids['event']} in the database of {target.name}", ids)
+        try:
+            answers = [_deliver(url, payload, secret, ctx) for _ in range(params.deliveries)]
+            stored = _stored(ids, ctx)
+        finally:
+            self.undo(ids, ctx)
+            ctx.undo.settled(undo)
+        return _answer(answers, stored, tenant.id, evidence)
+
+    def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
+        """Delete the rows of the test event, and no others."""
+        with ctx.clients.postgres(read_only=False) as connection:
+            connection.execute("DELETE FROM billing.invoices WHERE stripe_invoice_id = %s", (payload["invoice"],))
+            connection.execute("DELETE FROM billing.webhook_events WHERE stripe_event_id = %s", (payload["event"],))
+
+
+def _prepare(ctx: CheckContext) -> list[str]:
+    """The tables that are missing. Raises CheckError when the own rows could not be removed: then nothing is sent."""
+    with ctx.clients.postgres() as connection:
+        missing = [table for table in _TABLES if _scalar(connection, "SELECT to_regclass(%s) IS NULL", table)]
+        if missing:
+            return missing
+        for table in _TABLES:
+            for right in ("SELECT", "DELETE"):
+                if not _scalar(connection, "SELECT has_table_privilege(%s, %s)", table, right):
+                    raise CheckError(
+                        f"the database role may not {right} on {table}, so nothing was sent",
+                        hint=f"GRANT SELECT, DELETE ON {table} to the role of targets.{ctx.target.name}.database_url.",
+                    )
+    return []
+
+
+def _scalar(connection: psycopg.Connection, query: str, *values: str) -> bool:
+    row = connection.execute(query, values).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _event(kind: str, ids: Mapping[str, str], customer: str) -> str:
+    """The body of the event, with every field that the product reads of an invoice."""
+    now = int(time.time())
+    invoice = {
+        "id": ids["invoice"],
+        "object": "invoice",
+        "customer": customer,
+        "number": ids["invoice"],
+        "status": "paid",
+        "currency": "eur",
+        "amount_due": 100,
+        "amount_paid": 100,
+        "amount_remaining": 0,
+        "subtotal": 100,
+        "tax": 0,
+        "total": 100,
+        "period_start": now,
+        "period_end": now,
+    }
+    return json.dumps(
+        {"id": ids["event"], "object": "event", "type": kind, "livemode": False, "created": now, "data": {"object": invoice}}
+    )
+
+
+def _deliver(url: str, payload: str, secret: str, ctx: CheckContext) -> httpx.Response:
+    """One delivery with a fresh signature, as Stripe makes for each attempt."""
+    from stripe import WebhookSignature  # the package takes most of a second to load, so only this check pays for it
+
+    headers = {
+        "Content-Type": "application/json",
+        "Stripe-Signature": WebhookSignature.generate_signature_header(payload, secret),
+    }
+    with http_errors(f"deliver the event to {url}"):
+        return ctx.clients.http().post(url, content=payload.encode(), headers=headers)
+
+
+def _stored(ids: Mapping[str, str], ctx: CheckContext) -> _Stored:
+    with ctx.clients.postgres() as connection:
+        events = connection.execute(
+            "SELECT id, error FROM billing.webhook_events WHERE stripe_event_id = %s ORDER BY id", (ids["event"],)
+        ).fetchall()
+        invoices = connection.execute(
+            "SELECT id, tenant_id, status FROM billing.invoices WHERE stripe_invoice_id = %s ORDER BY id", (ids["invoice"],)
+        ).fetchall()
+    return _Stored(events, invoices)
+
+
+def _answer(answers: list[httpx.Response], stored: _Stored, tenant: int, evidence: Evidence) -> Answer:
+    seen = [f"delivery {number}: {answer.status_code} {answer.text}" for number, answer in enumerate(answers, 1)]
+    evidence = Evidence(evidence.asked, evidence.expected, "\n".join([*seen, stored.text()]))
+    refusal, hint = _refusal(answers[0])
+    if refusal:
+        return Answer(Outcome.FAIL, refusal, evidence, hint=hint)
+    said = [_status(answer) for answer in answers]
+    faults = []
+    for number, answer in enumerate(said[1:], 2):
+        if answer == "processed":
+            faults.append(f"delivery {number} was processed again")
+        elif answer != "skipped":
+            faults.append(f"delivery {number}: {answer}, not skipped")
+    faults.extend(stored.faults(tenant))
+    if faults:
+        return Answer(Outcome.FAIL, f"200 {said[0]}, but " + "; ".join(faults), evidence)
+    row = f"row {stored.events[0][0]}"
+    if len(said) == 1:
+        return Answer(Outcome.PASS, f"200 processed, {row} written", evidence)
+    return Answer(Outcome.PASS, f"{len(said)} deliveries: {', '.join(said)}; one row, {row}", evidence)
+
+
+def _refusal(answer: httpx.Response) -> tuple[str, str]:
+    """Why the first delivery was not processed and what to do about it; empty when it was."""
+    status, body = answer.status_code, _body(answer)
+    detail = str(body.get("detail", ""))
+    if status in UNREACHED and detail not in _NOT_CONFIGURED:
+        raise unreached("deliver the event", status)
+    if status == 200:  # noqa: PLR2004  the plain HTTP status
+        return _not_processed(body)
+    known = {
+        404: (
+            "404: the billing router is not mounted",
+            "Set SOLVEREIGN_STRIPE_API_KEY and SOLVEREIGN_STRIPE_WEBHOOK_SECRET on the deployment, then restart it.",
+        ),
+        400: (
+            f"400 {detail}: the signature was refused",
+            "SOLVEREIGN_STRIPE_WEBHOOK_SECRET of the deployment and stripe.webhook_secret of the bot have to be the same.",
+        ),
+        503: (
+            f"503 {detail}: {_NOT_CONFIGURED.get(detail, '')}",
+            "Build the image with it, or look at the start of the pod's log.",
+        ),
+    }
+    return known.get(status, (f"{status} instead of 200: {detail or answer.text[:100]}", "Look at the pod's log."))
+
+
+def _not_processed(body: Mapping[str, Any]) -> tuple[str, str]:
+    """Why an answer 200 means nothing was done; empty when something was. The product answers 200 to its own errors too."""
+    status, result = body.get("status"), body.get("result")
+    error = result.get("error") if isinstance(result, dict) else None
+    if status == "processed" and not error:
+        return "", ""
+    if status == "processed":
+        return (
+            f"200 processed, but the result is the error {error}",
+            "The test tenant needs a row in billing.stripe_customers with this customer."
+            if error == "customer_not_found"
+            else "",
+        )
+    reason = body.get("message") or body.get("reason") or "no reason given"
+    return f"200, but status {status}: {reason}", "Look at the pod's log at the time of the delivery."
+
+
+def _status(answer: httpx.Response) -> str:
+    """One word for a delivery: the status in the body of a 200, else the HTTP status."""
+    return str(_body(answer).get("status")) if answer.status_code == 200 else str(answer.status_code)  # noqa: PLR2004
+
+
+def _body(answer: httpx.Response) -> dict[str, Any]:
+    """The body as an object; empty when it is none, as in the plain text of a 500."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
