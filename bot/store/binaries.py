@@ -48,7 +48,7 @@ def unprivileged_account() -> Account | None:
 def can(account: Account, *command: str | Path) -> bool:
     """Tell whether a command succeeds as the account, so that parents, access lists and mount options count too."""
     try:
-        tried = subprocess.run(  # noqa: S603 - a command of ours
+        tried = subprocess.run(
             command,
             check=False,
             capture_output=True,
@@ -84,7 +84,7 @@ def find_binaries(account: Account | None) -> Path:
 
 def major_version(bin_dir: Path) -> str:
     """Return the major version of the programs, as the file PG_VERSION of a cluster spells it ("18")."""
-    output = subprocess.run(  # noqa: S603 - a program that find_binaries() chose
+    output = subprocess.run(
         [bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True, cwd="/"
     ).stdout
     found = re.search(r"\) (\d+)", output)

@@ -46,6 +46,7 @@ STOP_SECONDS = 20.0
 
 POLL_SECONDS = 0.01
 PORT = 5432  # names the socket only; nothing listens on the network
+SOCKET_DIR_PREFIX = "release-bot-"
 SOCKET_PATH_LIMIT = 103  # bytes that fit into sun_path everywhere: 107 on Linux, 103 on macOS
 LOG_TAIL = 2000  # characters of the server's log that go into an error
 
@@ -232,7 +233,7 @@ class EmbeddedPostgres:
         # /run is root's alone, so nobody can take the name there first.
         parents = [Path(tempfile.gettempdir()), Path("/tmp")] if account is None else [Path("/run"), Path("/tmp")]  # noqa: S108 - checked below
         for parent in parents:
-            path = parent / f"release-bot-{key}"
+            path = parent / f"{SOCKET_DIR_PREFIX}{key}"
             fits = len(os.fsencode(path / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_LIMIT
             if fits and parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
                 break
@@ -286,8 +287,7 @@ class EmbeddedPostgres:
             while time.monotonic() < deadline:
                 with self._locked_when_no_server_lives() as server_lock:
                     if server_lock is not None:
-                        for sockets in lines[4:5]:
-                            shutil.rmtree(sockets, ignore_errors=True)  # else they gather in /tmp
+                        _remove_sockets(lines)
                         return
                 lines = self._pid_file() or lines
                 if lines and not signalled:
@@ -331,7 +331,7 @@ def _spawn(
     command: Sequence[str | Path], account: binaries.Account | None, server_lock: int, output: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     """Start one of PostgreSQL's programs as the account; it inherits the lock and ignores our terminal's Ctrl-C."""
-    return subprocess.Popen(  # noqa: S603 - programs that find_binaries() chose
+    return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -360,6 +360,13 @@ def _check_version(cluster: Path, bin_dir: Path) -> None:
 
 def _url(sockets: Path) -> str:
     return f"postgresql://postgres@/postgres?host={quote(str(sockets), safe='')}&port={PORT}"
+
+
+def _remove_sockets(pid_file: Sequence[str]) -> None:
+    """Remove the socket's folder of a server that has ended, else they gather in /tmp."""
+    for sockets in map(Path, pid_file[4:5]):
+        if sockets.name.startswith(SOCKET_DIR_PREFIX):
+            shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _connection_error(url: str) -> psycopg.OperationalError | None:
