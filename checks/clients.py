@@ -122,8 +122,22 @@ class Clients:
         url = require(self._target.database_url, self._target, "database_url")
         with (
             postgres_errors(f"query the database of {self._target.name}"),
-            _connect(url.get_secret_value(), read_only, statement_timeout) as connection,
+            _connect(url.get_secret_value(), read_only=read_only, statement_timeout=statement_timeout) as connection,
         ):
+            yield connection
+
+    @contextmanager
+    def scratch_server(self, database: str = "", *, statement_timeout: float = 30.0) -> Iterator[psycopg.Connection]:
+        """A connection to the server on which scratch databases are made; every statement is its own transaction.
+
+        ``database``: another one than that of ``restore_database_url``. Errors as for ``postgres``.
+        """
+        url = require(self._target.restore_database_url, self._target, "restore_database_url").get_secret_value()
+        with (
+            postgres_errors(f"use the restore server of {self._target.name}"),
+            _connect(url, database=database, read_only=False, statement_timeout=statement_timeout) as connection,
+        ):
+            connection.autocommit = True
             yield connection
 
     # --- where it runs -----------------------------------------------------------------------------------------------
@@ -164,7 +178,7 @@ class Clients:
         )
         return clients, api.close
 
-    def _load_kubeconfig(self, settings: Any) -> None:  # noqa: ANN401  the client's Configuration is untyped
+    def _load_kubeconfig(self, settings: Any) -> None:
         from kubernetes import config
 
         part = require(self._target.kubernetes, self._target, "kubernetes")
@@ -246,7 +260,7 @@ class Clients:
 
 
 def require(value: T | None, target: Target, key: str) -> T:
-    """The value, or a CheckError that names the setting. ``key``: its dotted name in the Target, as ``sentry.token``."""
+    """The value, or a CheckError that names the setting. ``key``: its dotted name in the Target, ``sentry.token``."""
     if value is None or value == "":
         section, _, rest = key.partition(".")
         setting = key if section in VENDOR_PARTS else f"targets.{target.name}.{key}"
@@ -275,22 +289,21 @@ def first_line(exc: BaseException) -> str:
     return lines[0] if lines else type(exc).__name__
 
 
-def _connect(url: str, read_only: bool, statement_timeout: float) -> psycopg.Connection:
+def _connect(url: str, *, database: str = "", read_only: bool, statement_timeout: float) -> psycopg.Connection:
     import psycopg
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+    from psycopg.conninfo import conninfo_to_dict
 
-    options = " ".join(
-        (
-            str(conninfo_to_dict(url).get("options") or ""),
-            f"-c default_transaction_read_only={'on' if read_only else 'off'}",
-            f"-c statement_timeout={int(statement_timeout * 1000)}",
-            f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)}",
-        )
-    )
-    return psycopg.connect(
-        make_conninfo(url, options=options.strip(), application_name="release-bot"),
-        connect_timeout=int(CONNECT_TIMEOUT),
-    )
+    settings = conninfo_to_dict(url, application_name="release-bot", connect_timeout=int(CONNECT_TIMEOUT))
+    limits = {
+        "default_transaction_read_only": "on" if read_only else "off",
+        "statement_timeout": int(statement_timeout * 1000),
+        "lock_timeout": int(LOCK_TIMEOUT * 1000),
+    }
+    own = " ".join(f"-c {name}={value}" for name, value in limits.items())
+    settings["options"] = f"{settings.get('options') or ''} {own}".strip()
+    if database:
+        settings["dbname"] = database
+    return psycopg.connect(**settings)  # type: ignore[arg-type]  # the keywords of libpq
 
 
 # --- vendor errors -> CheckError, by code ----------------------------------------------------------------------------
@@ -313,7 +326,7 @@ def status_hint(status: int) -> str:
 
 @contextmanager
 def http_errors(what: str) -> Iterator[None]:
-    """Translate httpx errors, those of raise_for_status() too; ``what`` completes "cannot …", as "read the dashboard"."""
+    """Translate httpx errors, also of raise_for_status(); ``what`` completes "cannot …", as "read the dashboard"."""
     try:
         yield
     except httpx.HTTPStatusError as exc:
@@ -365,7 +378,7 @@ def kube_errors(what: str) -> Iterator[None]:
         ) from exc
 
 
-def _kube_message(exc: Any) -> str:  # noqa: ANN401  ApiException, whose module is imported late
+def _kube_message(exc: Any) -> str:
     import json
 
     try:

@@ -89,7 +89,7 @@ def did_you_mean(word: str, words: Mapping[str, Any]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-def _complaint(error: Any, model: type[Params]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
+def _complaint(error: Any, model: type[Params]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown parameter {where}{did_you_mean(str(error['loc'][-1]), model.model_fields)}"

@@ -111,7 +111,7 @@ def _cut(text: str, most: int) -> str:
     return f"{text[:keep]}… cut, {len(text) - keep} more characters"
 
 
-def _redact_values(value: Any, redact: Callable[[str], str]) -> Any:  # noqa: ANN401  any JSON value
+def _redact_values(value: Any, redact: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):

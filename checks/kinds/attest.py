@@ -1,0 +1,36 @@
+"""attest: a question that only a person can answer. Stays open until somebody attests it by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from checks.contract import Answer, Evidence, Kind, Outcome, Params
+
+if TYPE_CHECKING:
+    from checks.contract import CheckContext
+
+
+class AttestParams(Params):
+    """What the person is asked."""
+
+    question: str = Field(min_length=1, description="One sentence that can be answered with yes.")
+
+
+class Attest(Kind):
+    """Has nothing to ask a server: the answer is a person's, recorded beside the check."""
+
+    name: ClassVar[str] = "attest"
+    summary: ClassVar[str] = "Waits for a person to confirm something by name."
+    params: ClassVar[type[Params]] = AttestParams
+    timeout: ClassVar[float] = 5.0
+
+    def run(self, params: AttestParams, ctx: CheckContext) -> Answer:
+        """Always INCONCLUSIVE: no program can know it."""
+        return Answer(
+            Outcome.INCONCLUSIVE,
+            params.question,
+            Evidence(asked=f"a person, about {ctx.target.name}", expected="yes, with a note", seen="no answer yet"),
+            hint="Press Attest once you have looked yourself.",
+        )

@@ -1,0 +1,232 @@
+"""backup_job: start the backup CronJob once by hand, wait for it, and look at what it wrote to the bucket."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from checks.clients import kube_errors, require, s3_errors
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_s3 import S3Client
+
+    from checks.clients import KubeClients
+    from checks.contract import CheckContext
+    from checks.target import Backup
+
+FIELD_MANAGER = "release-bot"
+NAME_LIMIT = 63  # of a Job: the name becomes a label value of its pods
+POLL = (0.2, 0.3, 0.5, 1.0, 2.0)  # seconds between two looks at the Job; the last one repeats
+TAIL = 40  # log lines of a failed Job
+MAGIC = b"PGDMP"  # what pg_dump's custom format starts with
+
+
+class BackupJobParams(Params):
+    """What the object that the Job writes must look like."""
+
+    suffix: str = Field(default=".dump", description="How the key of a dump ends.")
+    min_size: int = Field(default=100, ge=1, description="Bytes; a smaller object is no backup.")
+    environment: str = Field(default="", description="Value of the object's metadata `environment`; empty: any.")
+
+
+class BackupJob(Kind):
+    """Which object is new is told by a listing before and one after, not by clocks, which differ between servers."""
+
+    name: ClassVar[str] = "backup_job"
+    summary: ClassVar[str] = "Runs the backup CronJob once and looks at the object that it wrote."
+    params: ClassVar[type[Params]] = BackupJobParams
+    mutates: ClassVar[bool] = True
+    touches: ClassVar[tuple[str, ...]] = ("backup",)
+    timeout: ClassVar[float] = 900.0
+
+    def run(self, params: BackupJobParams, ctx: CheckContext) -> Answer:
+        """FAIL when the Job fails, writes nothing, or writes something that is no encrypted dump.
+
+        ``data`` of a PASS: ``bucket``, ``key`` and ``size`` in bytes, for a check that restores it.
+        """
+        part = require(ctx.target.backup, ctx.target, "backup")
+        s3, kube = ctx.clients.s3(), ctx.clients.kube()
+        place = f"s3://{part.bucket}/{part.prefix}"
+        asked = f"job from cronjob/{part.cronjob} in {part.namespace}, then the new object in {place}"
+        expected = f"job complete; an encrypted dump of more than {params.min_size} bytes"
+        before = _objects(s3, part, params.suffix)
+        started = time.monotonic()
+        name = _create_job(kube, part, ctx.subject.version)
+        ctx.progress(f"waiting for job {name}")
+        job = _wait(kube, part, name, ctx)
+        failure = _condition(job, "Failed")
+        if failure is not None:
+            log = _log_tail(kube, part, job)
+            last = log.splitlines()[-1] if log else failure.get("message", "")
+            return Answer(
+                Outcome.FAIL,
+                f"job {name} failed: {failure.get('reason', 'Failed')}: {last}",
+                Evidence(asked, expected, json.dumps(failure), log, "job-log.txt"),
+                hint="The log of the job's pod is attached.",
+            )
+        after = _objects(s3, part, params.suffix)
+        new = [key for key, version in after.items() if before.get(key) != version]
+        if not new:
+            return Answer(
+                Outcome.FAIL,
+                f"job {name} is complete, but there is no new object in {place}",
+                Evidence(asked, expected, f"{len(after)} objects, none of them new"),
+                hint="Does the CronJob write to the bucket and prefix that are set in release-bot.yml?",
+            )
+        key = max(new, key=lambda candidate: after[candidate])
+        ctx.progress(f"looking at {key}, {time.monotonic() - started:.0f} s after the start of the job")
+        return _inspect(s3, part.bucket, key, params, Evidence(asked, expected, ""))
+
+
+def _objects(s3: S3Client, part: Backup, suffix: str) -> dict[str, tuple[str, str]]:
+    """Key -> (time of change, ETag). A listing is in order of keys, not of time, so all pages are read."""
+    found = {}
+    with s3_errors(f"list s3://{part.bucket}/{part.prefix}"):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=part.bucket, Prefix=part.prefix):
+            for item in page.get("Contents", []):
+                if item["Key"].endswith(suffix):
+                    found[item["Key"]] = (item["LastModified"].isoformat(), item["ETag"])
+    return found
+
+
+def _create_job(kube: KubeClients, part: Backup, version: str) -> str:
+    """Create a Job as ``kubectl create job --from=cronjob/…`` does; returns its name.
+
+    Plain JSON both ways: the client's typed models would drop fields that are newer than the client.
+    """
+    with kube_errors(f"read cronjob {part.cronjob} in {part.namespace}"):
+        cron = _json(
+            kube.batch.read_namespaced_cron_job(
+                part.cronjob, part.namespace, _preload_content=False, _request_timeout=kube.timeout
+            )
+        )
+    template = cron["spec"]["jobTemplate"]
+    metadata = template.get("metadata", {})
+    slug = re.sub(r"[^a-z0-9]+", "-", version.casefold()).strip("-")
+    name = "-".join(filter(None, ("backup-manual", slug, str(int(time.time())))))[:NAME_LIMIT].rstrip("-")
+    body = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "labels": metadata.get("labels", {}),
+            "annotations": {"cronjob.kubernetes.io/instantiate": "manual", **metadata.get("annotations", {})},
+            # No blockOwnerDeletion: it would need a right on cronjobs/finalizers.
+            "ownerReferences": [
+                {
+                    "apiVersion": "batch/v1",
+                    "kind": "CronJob",
+                    "name": cron["metadata"]["name"],
+                    "uid": cron["metadata"]["uid"],
+                    "controller": True,
+                }
+            ],
+        },
+        "spec": template["spec"],
+    }
+    with kube_errors(f"create job {name} in {part.namespace}"):
+        kube.batch.create_namespaced_job(
+            part.namespace, body, field_manager=FIELD_MANAGER, _request_timeout=kube.timeout
+        )
+    return name
+
+
+def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict[str, Any]:
+    """Poll until the Job is complete or failed; returns it."""
+    look = 0
+    while True:
+        with kube_errors(f"read job {name} in {part.namespace}"):
+            job = _json(
+                kube.batch.read_namespaced_job(
+                    name, part.namespace, _preload_content=False, _request_timeout=kube.timeout
+                )
+            )
+        if _condition(job, "Complete") or _condition(job, "Failed"):
+            return job
+        pause = POLL[min(look, len(POLL) - 1)]
+        if ctx.remaining() <= pause:
+            raise CheckError(
+                f"job {name} is still running and the time for this check is up",
+                hint=f"kubectl -n {part.namespace} describe job {name}; a longer timeout can be set in the checklist.",
+                seen=json.dumps(job.get("status", {})),
+            )
+        ctx.wait(pause)
+        look += 1
+
+
+def _condition(job: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
+    for condition in job.get("status", {}).get("conditions") or ():
+        if condition.get("type") == kind and condition.get("status") == "True":
+            return dict(condition)
+    return None
+
+
+def _log_tail(kube: KubeClients, part: Backup, job: Mapping[str, Any]) -> str:
+    """The end of the log of the Job's newest pod; empty when it has none left."""
+    labels = job["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    with kube_errors(f"list pods of job {job['metadata']['name']}"):
+        pods = kube.core.list_namespaced_pod(
+            part.namespace, label_selector=selector, _request_timeout=kube.timeout
+        ).items
+    if not pods:
+        return ""
+    newest = max(pods, key=lambda pod: pod.metadata.creation_timestamp)
+    with kube_errors(f"read the log of {newest.metadata.name}"):
+        response = kube.core.read_namespaced_pod_log(
+            newest.metadata.name,
+            part.namespace,
+            tail_lines=TAIL,
+            _preload_content=False,  # else invalid UTF-8 in a log is an exception
+            _request_timeout=kube.timeout,
+        )
+        try:
+            return bytes(response.data).decode(errors="replace").strip()
+        finally:
+            response.release_conn()
+
+
+def _json(response: Any) -> dict[str, Any]:
+    try:
+        body: dict[str, Any] = json.loads(response.data)
+    finally:
+        response.release_conn()
+    return body
+
+
+def _inspect(s3: S3Client, bucket: str, key: str, params: BackupJobParams, evidence: Evidence) -> Answer:
+    with s3_errors(f"read s3://{bucket}/{key}"):
+        head = s3.head_object(Bucket=bucket, Key=key)
+        size = head["ContentLength"]
+        # An empty object has no first bytes to ask for.
+        start = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{len(MAGIC) - 1}")["Body"].read() if size else b""
+    # The stubs promise both; servers that speak S3 leave them out.
+    encryption = dict(head).get("ServerSideEncryption", "")
+    environment = head["Metadata"].get("environment", "")
+    wrong = []
+    if size <= params.min_size:
+        wrong.append(f"only {size} bytes")
+    if start != MAGIC:
+        wrong.append("does not start like a dump of pg_dump's custom format")
+    if not encryption:
+        wrong.append("not encrypted at rest")
+    if not environment or params.environment not in {"", environment}:
+        wrong.append(f"metadata environment is {environment or 'not set'}, not {params.environment or 'set'}")
+    seen = f"{key}: {size} bytes, starts with {start!r}, encryption {encryption or 'none'}, environment {environment!r}"
+    evidence = Evidence(evidence.asked, evidence.expected, seen)
+    if wrong:
+        hint = "Look at the backup program and at the bucket's settings."
+        return Answer(Outcome.FAIL, f"{key}: {'; '.join(wrong)}", evidence, hint=hint)
+    return Answer(
+        Outcome.PASS,
+        f"{key}, {size:,} bytes, encrypted ({encryption})",
+        evidence,
+        data={"bucket": bucket, "key": key, "size": size},
+    )

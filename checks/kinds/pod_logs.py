@@ -1,0 +1,272 @@
+"""pod_logs: are all pods of the Deployment up, and are the logs of every container free of errors?"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from checks.clients import kube_errors, require
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+
+if TYPE_CHECKING:
+    from checks.clients import KubeClients
+    from checks.contract import CheckContext
+    from checks.target import Kubernetes
+
+REVISION = "deployment.kubernetes.io/revision"
+STARTING = frozenset({"ContainerCreating", "PodInitializing"})  # any other waiting reason is trouble
+ERROR_LEVELS = frozenset({"ERROR", "CRITICAL"})
+ERROR_STARTS = ("ERROR:", "CRITICAL:")  # uvicorn's own lines, which are never JSON
+TRACEBACK = "Traceback (most recent call last):"
+TRACEBACK_LINES = 25  # lines kept after the head of a traceback
+LOG_LIMIT = 20 * 1024 * 1024  # bytes of one container's log
+QUIET_TAIL = 200  # lines read whatever their age, from a container that said nothing within the window
+
+
+class PodLogsParams(Params):
+    """How far to look back, and which lines are known."""
+
+    since_minutes: int = Field(default=60, ge=1, description="How far to look back.")
+    allow: tuple[str, ...] = Field(default=(), description="Regular expressions: lines found by one are no errors.")
+
+    @field_validator("allow")
+    @classmethod
+    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as exc:
+                raise ValueError(f"{pattern!r} is no regular expression: {exc}") from exc
+        return patterns
+
+
+@dataclass
+class _Findings:
+    """What was seen so far."""
+
+    troubles: list[str] = field(default_factory=list)  # of pods and containers
+    errors: list[str] = field(default_factory=list)  # first lines of errors, short
+    excerpt: list[str] = field(default_factory=list)
+    containers: int = 0
+    lines: int = 0
+
+
+class PodLogs(Kind):
+    """Reads every pod of the newest ReplicaSet: ``kubectl logs deployment/x`` picks one, and prefers a healthy one."""
+
+    name: ClassVar[str] = "pod_logs"
+    summary: ClassVar[str] = "Looks for errors in the logs of all pods of the Deployment, and for pods that do not run."
+    params: ClassVar[type[Params]] = PodLogsParams
+    timeout: ClassVar[float] = 90.0
+
+    def run(self, params: PodLogsParams, ctx: CheckContext) -> Answer:
+        """FAIL for an error line, a pod that does not run, an unavailable Deployment; INCONCLUSIVE without any line."""
+        part = require(ctx.target.kubernetes, ctx.target, "kubernetes")
+        kube = ctx.clients.kube()
+        evidence = Evidence(
+            asked=f"pods and logs of deployment/{part.deployment} in {part.namespace}, {params.since_minutes} min back",
+            expected="every pod runs, no line of level ERROR or CRITICAL, no traceback",
+            seen="",
+        )
+        with kube_errors(f"read deployment {part.deployment} in {part.namespace}"):
+            deployment = kube.apps.read_namespaced_deployment(
+                part.deployment, part.namespace, _request_timeout=kube.timeout
+            )
+        pods = _newest_pods(kube, part, deployment)
+        if not pods:
+            return _failed(evidence, f"deployment {part.deployment} has no pods", "Is it scaled to zero, or paused?")
+        findings = _Findings()
+        for pod in pods:
+            ctx.progress(f"reading {pod.metadata.name}")
+            _read_pod(kube, pod, params, ctx, findings)
+        return _judge(findings, len(pods), _not_available(deployment), evidence)
+
+
+def _newest_pods(kube: KubeClients, part: Kubernetes, deployment: Any) -> list[Any]:
+    """The pods whose owner is the Deployment's newest ReplicaSet; that of the highest revision is the newest."""
+    selector = _selector(deployment.spec.selector)
+    with kube_errors(f"list replicasets in {part.namespace}"):
+        sets = kube.apps.list_namespaced_replica_set(
+            part.namespace, label_selector=selector, _request_timeout=kube.timeout
+        ).items
+    owned = [item for item in sets if deployment.metadata.uid in _owners(item)]
+    if not owned:
+        return []
+    newest = max(owned, key=lambda item: int((item.metadata.annotations or {}).get(REVISION, "0")))
+    with kube_errors(f"list pods in {part.namespace}"):
+        pods = kube.core.list_namespaced_pod(
+            part.namespace, label_selector=selector, _request_timeout=kube.timeout
+        ).items
+    return sorted(
+        (pod for pod in pods if newest.metadata.uid in _owners(pod) and not pod.metadata.deletion_timestamp),
+        key=lambda pod: str(pod.metadata.name),
+    )
+
+
+def _owners(item: Any) -> set[str]:
+    return {owner.uid for owner in item.metadata.owner_references or () if owner.controller}
+
+
+def _selector(selector: Any) -> str:
+    """A label selector as the query parameter spells it (kubernetes.io, labels and selectors)."""
+    terms = [f"{key}={value}" for key, value in (selector.match_labels or {}).items()]
+    for rule in selector.match_expressions or ():
+        values = f"({','.join(rule.values or ())})"
+        terms.append(
+            {
+                "In": f"{rule.key} in {values}",
+                "NotIn": f"{rule.key} notin {values}",
+                "Exists": rule.key,
+                "DoesNotExist": f"!{rule.key}",
+            }[rule.operator]
+        )
+    return ",".join(terms)
+
+
+def _not_available(deployment: Any) -> str:
+    status = deployment.status
+    for condition in status.conditions or ():
+        if condition.type == "Available" and condition.status == "True":
+            return ""
+    return f"not available: {status.ready_replicas or 0} of {deployment.spec.replicas} pods ready"
+
+
+def _read_pod(
+    kube: KubeClients,
+    pod: Any,
+    params: PodLogsParams,
+    ctx: CheckContext,
+    findings: _Findings,
+) -> None:
+    statuses = [*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())]
+    if not statuses:
+        findings.troubles.append(f"{pod.metadata.name} {pod.status.phase}: no container was started")
+    for status in statuses:
+        ctx.wait(0)  # a cancelled check stops between two logs
+        findings.containers += 1
+        where = f"{pod.metadata.name}/{status.name}"
+        trouble = _trouble(status, timedelta(minutes=params.since_minutes))
+        if trouble:
+            findings.troubles.append(f"{where} {trouble}")
+        if not status.state or not status.state.waiting:  # a waiting container has no log of its own
+            _read_log(kube, pod, status.name, params, findings, previous=False)
+        if status.restart_count and status.last_state and status.last_state.terminated:
+            _read_log(kube, pod, status.name, params, findings, previous=True)
+
+
+def _trouble(status: Any, window: timedelta) -> str:
+    """What is wrong with a container as the cluster sees it: waiting for a bad reason, or crashed within the window."""
+    restarts = f", {status.restart_count} restarts" if status.restart_count else ""
+    waiting = status.state.waiting if status.state else None
+    if waiting and waiting.reason not in STARTING:
+        return f"{waiting.reason or 'Waiting'}{restarts}"
+    ended = status.last_state.terminated if status.last_state else None
+    if ended and ended.exit_code and ended.finished_at and datetime.now(UTC) - ended.finished_at < window:
+        return f"ended with {ended.exit_code} ({ended.reason or 'Error'}){restarts}"
+    return ""
+
+
+def _read_log(
+    kube: KubeClients,
+    pod: Any,
+    container: str,
+    params: PodLogsParams,
+    findings: _Findings,
+    *,
+    previous: bool,
+) -> None:
+    name, namespace = pod.metadata.name, pod.metadata.namespace
+    where = f"{name}/{container}{' (previous)' if previous else ''}"
+
+    def fetch(**limits: int) -> list[str]:
+        with kube_errors(f"read the log of {where}"):
+            response = kube.core.read_namespaced_pod_log(
+                name,
+                namespace,
+                container=container,
+                previous=previous,
+                limit_bytes=LOG_LIMIT,
+                _preload_content=False,  # else invalid UTF-8 in a log is an exception
+                _request_timeout=kube.timeout,
+                **limits,
+            )
+            try:
+                data: bytes = response.data
+            finally:
+                response.release_conn()
+        if len(data) >= LOG_LIMIT:
+            raise CheckError(
+                f"the log of {where} is longer than {LOG_LIMIT // 1024**2} MiB, so its end was not read",
+                hint="Choose a shorter since_minutes.",
+            )
+        return data.decode(errors="replace").splitlines()
+
+    lines = fetch(since_seconds=params.since_minutes * 60) or fetch(tail_lines=QUIET_TAIL)
+    findings.lines += len(lines)
+    _find_errors(where, lines, [re.compile(pattern) for pattern in params.allow], findings)
+
+
+def _find_errors(where: str, lines: list[str], allow: list[re.Pattern[str]], findings: _Findings) -> None:
+    before: deque[str] = deque(maxlen=2)  # what led to it
+    follow = 0
+    for line in lines:
+        message = _error_in(line)
+        if message and not any(pattern.search(line) for pattern in allow):
+            if not follow:  # the traceback below "ERROR: Exception in ASGI application" is the same error
+                findings.errors.append(f"{where}: {message}")
+                findings.excerpt += [f"--- {where}", *before]
+            findings.excerpt.append(line)
+            follow = TRACEBACK_LINES if _opens_traceback(line) else follow
+        elif follow:
+            findings.excerpt.append(line)
+        follow = max(0, follow - 1)
+        before.append(line)
+
+
+def _error_in(line: str) -> str:
+    """The message of a line that tells of an error, else nothing. A search for "error" would give false hits."""
+    if line.startswith("{"):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return ""
+        level = str(entry.get("level", "")).upper()
+        return f"{level} {entry.get('message', '')}" if level in ERROR_LEVELS else ""
+    if line.startswith(ERROR_STARTS) or line.strip() == TRACEBACK:
+        return line.strip()
+    return ""
+
+
+def _opens_traceback(line: str) -> bool:
+    return not line.startswith("{")
+
+
+def _judge(findings: _Findings, pods: int, not_available: str, evidence: Evidence) -> Answer:
+    troubles = [*findings.troubles, *([f"deployment {not_available}"] if not_available else [])]
+    read = f"{pods} pods, {findings.containers} containers, {findings.lines} lines"
+    evidence = Evidence(
+        asked=evidence.asked,
+        expected=evidence.expected,
+        seen="\n".join([read, *troubles, *findings.errors]),
+        attachment="\n".join([*troubles, *findings.excerpt]),
+        attachment_name="logs.txt",
+    )
+    if troubles:
+        return _failed(evidence, "; ".join(troubles), "kubectl describe pod tells more; the log excerpt is attached.")
+    if findings.errors:
+        number = len(findings.errors)
+        summary = f"{number} {'error' if number == 1 else 'errors'} in the logs: {findings.errors[0]}"
+        return _failed(evidence, summary, "Look at the excerpt; a known line can be allowed in the checklist.")
+    if findings.lines == 0:
+        return Answer(Outcome.INCONCLUSIVE, f"{read}: nothing to judge", evidence, hint="Send the product a request.")
+    return Answer(Outcome.PASS, f"{read}, no errors", evidence)
+
+
+def _failed(evidence: Evidence, summary: str, hint: str) -> Answer:
+    return Answer(Outcome.FAIL, summary, evidence, hint=hint)

@@ -1,0 +1,259 @@
+"""restore_drill: restore a backup into a scratch database and ask the product's verify functions there."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import Field, StringConstraints
+
+from checks import pg_tools, verification
+from checks.clients import require, s3_errors
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import psycopg
+
+    from checks.contract import CheckContext
+
+SCRATCH = re.compile(r"restore_drill_[0-9]+_[0-9a-f]{8}")  # the only databases that undo() may drop
+POLL = 0.2  # seconds between two looks at pg_restore
+OWN_VERSION_UNTIL = (
+    16  # a newer pg_restore sends settings that a server of this age does not know (transaction_timeout)
+)
+
+# pg_restore hands the server's texts on but not their codes; with LC_ALL and lc_messages set to C the words are fixed.
+NO_ROLE = re.compile(r'role "([^"]+)" does not exist')
+TOO_NEW = re.compile(r"unsupported version \([^)]+\) in file header")
+
+Name = Annotated[str, StringConstraints(pattern=verification.FUNCTION.pattern)]
+
+
+class RestoreDrillParams(Params):
+    """What must hold in the restored database."""
+
+    needs_key_from: str = Field(
+        default="go.backup", description="Id of the check that found the backup; it has to be in `needs`."
+    )
+    functions: tuple[Name, ...] = Field(
+        default=(
+            "auth.verify_legal_acceptance_integrity",
+            "billing.verify_billing_schema",
+            "consent.verify_consent_schema",
+        ),
+        description="Verify functions of which every row must be PASS.",
+    )
+    counts: dict[Name, Annotated[int, Field(ge=0)]] = Field(
+        default={"tenants": 1, "auth.users": 0}, description="Table -> rows that it must have at least."
+    )
+
+
+class _BadBackup(Exception):
+    """What the backup lacks; becomes FAIL."""
+
+    def __init__(self, summary: str, *, hint: str, seen: str = "") -> None:
+        super().__init__(summary)
+        self.summary, self.hint, self.seen = summary, hint, seen
+
+
+class RestoreDrill(Kind):
+    """Restores without owners and rights: they are not in the dump, so functions that judge rights are not asked."""
+
+    name: ClassVar[str] = "restore_drill"
+    summary: ClassVar[str] = "Restores the backup into a scratch database and verifies it there."
+    params: ClassVar[type[Params]] = RestoreDrillParams
+    mutates: ClassVar[bool] = True
+    touches: ClassVar[tuple[str, ...]] = ("restore",)
+    timeout: ClassVar[float] = 600.0
+
+    def run(self, params: RestoreDrillParams, ctx: CheckContext) -> Answer:
+        """FAIL when the dump is damaged, does not restore, or what it holds does not verify."""
+        backup = ctx.needs.get(params.needs_key_from, {})
+        if "bucket" not in backup or "key" not in backup:
+            raise CheckError(
+                f"no backup from {params.needs_key_from} to restore",
+                hint=f"Add {params.needs_key_from} to `needs` of this check and run that one first.",
+            )
+        bucket, key = str(backup["bucket"]), str(backup["key"])
+        asked = f"pg_restore of s3://{bucket}/{key} into a scratch database, then verify functions and row counts"
+        expected = "; ".join(
+            [*(f"{name}() all PASS" for name in params.functions)]
+            + [f"{table} at least {number} rows" for table, number in params.counts.items()]
+        )
+        with tempfile.TemporaryDirectory(prefix="restore-drill-") as folder, _server(ctx) as server:
+            dump = Path(folder) / "backup.dump"
+            _download(ctx, bucket, key, dump)
+            program = _pg_restore(server)
+            try:
+                _run(ctx, [program, "--list", dump], "read the dump's table of contents")
+                started = time.monotonic()
+                with _scratch_database(ctx, server) as name:
+                    ctx.progress(f"restoring {key}")
+                    _restore(ctx, program, dump, name)
+                    seconds = time.monotonic() - started
+                    facts = _verify(ctx, params, name)
+            except _BadBackup as bad:
+                return Answer(
+                    Outcome.FAIL, bad.summary, Evidence(asked, expected, bad.seen or bad.summary), hint=bad.hint
+                )
+        summary = f"restored in {seconds:.1f} s: {'; '.join(facts)}"
+        return Answer(Outcome.PASS, summary, Evidence(asked, expected, "\n".join(facts)))
+
+    def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
+        """Drop the scratch database that a run which was killed left behind."""
+        with _server(ctx) as server:
+            _drop(server, str(payload["database"]))
+
+
+@contextmanager
+def _server(ctx: CheckContext) -> Iterator[psycopg.Connection]:
+    with ctx.clients.scratch_server(statement_timeout=max(1.0, ctx.remaining())) as connection:
+        yield connection
+
+
+def _download(ctx: CheckContext, bucket: str, key: str, path: Path) -> None:
+    ctx.progress(f"downloading {key}")
+    with s3_errors(f"read s3://{bucket}/{key}"), path.open("wb") as file:
+        shutil.copyfileobj(ctx.clients.s3().get_object(Bucket=bucket, Key=key)["Body"], file)
+
+
+def _pg_restore(server: psycopg.Connection) -> Path:
+    major = server.info.server_version // 10_000
+    return pg_tools.find("pg_restore", major=major if major <= OWN_VERSION_UNTIL else None)
+
+
+def _restore(ctx: CheckContext, program: Path, dump: Path, database: str) -> None:
+    url = require(ctx.target.restore_database_url, ctx.target, "restore_database_url").get_secret_value()
+    settings: dict[str, Any] = conninfo_to_dict(url, dbname=database)
+    password = settings.pop("password", None)  # by environment: a command line can be read by every process
+    _run(
+        ctx,
+        [program, "--no-owner", "--no-acl", "--exit-on-error", "--dbname", make_conninfo(**settings), dump],
+        "restore the dump",
+        {"PGPASSWORD": str(password)} if password else {},
+    )
+
+
+def _run(
+    ctx: CheckContext, command: Sequence[str | Path], what: str, environment: Mapping[str, str] | None = None
+) -> None:
+    """Run pg_restore to its end. Raises _BadBackup when it fails, CheckError when it is cancelled or takes too long."""
+    variables = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C",
+        "PGCONNECT_TIMEOUT": "5",
+        "PGOPTIONS": "-c lc_messages=C",
+        **(environment or {}),
+    }
+    process = subprocess.Popen(
+        command, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            stderr = _wait(ctx, process)
+        except CheckError:
+            process.kill()
+            raise
+    if process.returncode:
+        raise _failure(what, stderr.strip())
+
+
+def _wait(ctx: CheckContext, process: subprocess.Popen[str]) -> str:
+    """What the process said on stderr, once it has ended."""
+    while True:
+        try:
+            return process.communicate(timeout=POLL)[1]
+        except subprocess.TimeoutExpired:
+            ctx.wait(0)
+
+
+def _failure(what: str, stderr: str) -> _BadBackup | CheckError:
+    role = NO_ROLE.search(stderr)
+    if role:
+        return _BadBackup(
+            f"cannot restore: role {role[1]} is missing on the restore server",
+            hint="Create the product's roles there first: policies in the dump name them.",
+            seen=stderr,
+        )
+    if TOO_NEW.search(stderr):
+        return CheckError(
+            "the dump was made by a newer pg_dump than the pg_restore here",
+            hint="Install the PostgreSQL client programs of the version that makes the backups.",
+            seen=stderr,
+        )
+    lines = stderr.splitlines()
+    line = next((line for line in lines if "error:" in line), lines[0] if lines else "no message")
+    return _BadBackup(f"cannot {what}: {line}", hint="Is the object complete? Run the backup again.", seen=stderr)
+
+
+@contextmanager
+def _scratch_database(ctx: CheckContext, server: psycopg.Connection) -> Iterator[str]:
+    """A new empty database, written down before it is made and dropped at the end whatever happens (promise P7)."""
+    name = f"restore_drill_{int(time.time())}_{secrets.token_hex(4)}"
+    debt = ctx.undo.record(f"drop scratch database {name}", {"database": name})
+    try:
+        try:
+            server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        except errors.InsufficientPrivilege as exc:
+            raise CheckError(
+                f"role {server.info.user} may not create a scratch database: {exc.diag.message_primary}",
+                hint=f"ALTER ROLE {server.info.user} CREATEDB on the server of restore_database_url.",
+            ) from exc
+        yield name
+    finally:
+        _drop(server, name)
+        ctx.undo.settled(debt)
+
+
+def _drop(server: psycopg.Connection, name: str) -> None:
+    if not SCRATCH.fullmatch(name):
+        raise CheckError(f"{name!r} is no scratch database of a restore drill, so it is not dropped")
+    server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _verify(ctx: CheckContext, params: RestoreDrillParams, database: str) -> list[str]:
+    """What holds in the restored database, one phrase each. Raises _BadBackup for what does not."""
+    facts = []
+    with ctx.clients.scratch_server(database, statement_timeout=max(1.0, ctx.remaining())) as connection:
+        for function in params.functions:
+            try:
+                found = verification.call(connection, function)
+            except (errors.UndefinedFunction, errors.InvalidSchemaName) as exc:
+                raise _BadBackup(
+                    f"{function}() is not in the backup", hint="Is this the backup of that product?"
+                ) from exc
+            refused = found.refused(("PASS",))
+            if refused or not found.rows:
+                names = ", ".join(f"{row.name} {row.status}" for row in refused) or "0 rows"
+                raise _BadBackup(f"after the restore {function}() says {names}", hint="See the rows.", seen=found.table)
+            facts.append(f"{function}() {len(found.rows)} rows, {found.counts()}")
+        for table, wanted in params.counts.items():
+            number = _count(connection, table)
+            if number < wanted:
+                raise _BadBackup(
+                    f"{table} has {number} rows after the restore, at least {wanted} expected",
+                    hint="Was the backup made of the right database?",
+                )
+            facts.append(f"{table} {number} rows")
+    return facts
+
+
+def _count(connection: psycopg.Connection, table: str) -> int:
+    query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*table.split(".")))
+    try:
+        row = connection.execute(query).fetchone()
+    except (errors.UndefinedTable, errors.InvalidSchemaName) as exc:
+        raise _BadBackup(f"table {table} is not in the backup", hint="Is this the backup of that product?") from exc
+    return int(row[0]) if row else 0

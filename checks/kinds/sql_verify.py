@@ -1,0 +1,72 @@
+"""sql_verify: call a verify function of the product's database; every row must say PASS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from psycopg import errors
+from pydantic import Field
+
+from checks import verification
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+
+if TYPE_CHECKING:
+    from checks.contract import CheckContext
+
+
+class SqlVerifyParams(Params):
+    """Which function, and what counts as good."""
+
+    function: str = Field(pattern=verification.FUNCTION.pattern, description="Verify function, with its schema.")
+    rows: tuple[int, ...] = Field(default=(), description="Row counts that are right; empty: any but 0.")
+    allow: tuple[str, ...] = Field(default=("PASS",), min_length=1, description="Status words that pass.")
+
+
+class SqlVerify(Kind):
+    """Asks as the role of ``database_url``: one that may not see a table can get another verdict than one that may."""
+
+    name: ClassVar[str] = "sql_verify"
+    summary: ClassVar[str] = "Calls a verify function of the database; every row must pass."
+    params: ClassVar[type[Params]] = SqlVerifyParams
+    timeout: ClassVar[float] = 45.0
+
+    def run(self, params: SqlVerifyParams, ctx: CheckContext) -> Answer:
+        """FAIL for a row that does not pass, for a wrong number of rows, and when the function is not there."""
+        asked = f"SELECT * FROM {params.function}() on {ctx.target.name}"  # noqa: S608  for people to read, not run
+        wanted = " or ".join(str(number) for number in params.rows) or "some"
+        expected = f"{wanted} rows, each {' or '.join(params.allow)}"
+        with ctx.clients.postgres(statement_timeout=max(1.0, ctx.remaining())) as connection:
+            role = connection.info.user
+            try:
+                found = verification.call(connection, params.function)
+            except (errors.UndefinedFunction, errors.InvalidSchemaName) as exc:
+                return Answer(
+                    Outcome.FAIL,
+                    f"function {params.function}() is missing: migration not applied",
+                    Evidence(asked, expected, f"{exc.sqlstate} {exc.diag.message_primary}"),
+                    hint=f"Apply the migration that creates it to {ctx.target.name}.",
+                )
+            except errors.InsufficientPrivilege as exc:
+                raise CheckError(
+                    f"role {role} may not run {params.function}(): {exc.diag.message_primary}",
+                    hint=f"Grant that right to {role}, as the owner of the object.",
+                ) from exc
+        return _judge(params, found, Evidence(asked, expected, found.counts(), found.table, "rows.txt"), role)
+
+
+def _judge(params: SqlVerifyParams, found: verification.Verification, evidence: Evidence, role: str) -> Answer:
+    number = len(found.rows)
+    refused = found.refused(params.allow)
+    if number == 0:
+        return Answer(Outcome.FAIL, "0 rows: nothing was verified", evidence, hint="Look at the function's body.")
+    if refused:
+        names = ", ".join(f"{row.name} {row.status}" for row in refused)
+        hint = (
+            f"If the object is there, role {role} may lack rights on it: information_schema hides what it may not see."
+        )
+        return Answer(Outcome.FAIL, f"{len(refused)} of {number} rows do not pass: {names}", evidence, hint=hint)
+    if params.rows and number not in params.rows:
+        wanted = " or ".join(str(count) for count in params.rows)
+        hint = "A check was added or left out: look at the rows, then set `rows` in the checklist."
+        return Answer(Outcome.FAIL, f"{number} rows instead of {wanted}, {found.counts()}", evidence, hint=hint)
+    return Answer(Outcome.PASS, f"{number} rows, {found.counts()}", evidence)

@@ -1,0 +1,83 @@
+"""Calls one of the product's verify functions and reads its rows. Shared by the kinds that ask them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from checks.contract import CheckError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psycopg
+
+FUNCTION = re.compile(r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$")
+NAME_COLUMNS = ("check_name", "test_name", "gate_name")
+STATUS_COLUMNS = ("status", "check_status", "passed")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a verify function: what it looked at and the word it gave."""
+
+    name: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All rows of one call."""
+
+    rows: tuple[Row, ...]
+    table: str  # the rows as text, every column
+
+    def refused(self, allow: Sequence[str]) -> list[Row]:
+        """Rows whose status word is not among the allowed ones; an unknown word or none never is."""
+        return [row for row in self.rows if row.status not in allow]
+
+    def counts(self) -> str:
+        """``all PASS`` or ``10 PASS, 1 INFO, 1 WARN``."""
+        words = Counter(row.status for row in self.rows)
+        if len(words) == 1:
+            return f"all {next(iter(words))}"
+        return ", ".join(f"{number} {word}" for word, number in words.most_common())
+
+
+def call(connection: psycopg.Connection, function: str) -> Verification:
+    """``SELECT * FROM function()``. Columns are found by name: their order differs between the functions.
+
+    Raises psycopg.Error as the database gave it, and CheckError when there is no column that tells the status.
+    """
+    if not FUNCTION.fullmatch(function):
+        raise CheckError(f"{function!r} is no plain function name")
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT * FROM {}()").format(sql.Identifier(*function.split("."))))
+        columns = [column.name for column in cursor.description or ()]
+        rows = cursor.fetchall()
+    table = "\n".join([" | ".join(columns), *(" | ".join(_word(value) for value in row) for row in rows)])
+    status = next((columns.index(name) for name in STATUS_COLUMNS if name in columns), None)
+    if status is None:
+        raise CheckError(
+            f"{function}() has no column {', '.join(STATUS_COLUMNS[:-1])} or {STATUS_COLUMNS[-1]}",
+            hint="Only verify functions can be asked: one row a check, with a status.",
+            seen=table,
+        )
+    name = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
+    return Verification(
+        rows=tuple(
+            Row(name=f"row {number}" if name is None else str(row[name]), status=_word(row[status]))
+            for number, row in enumerate(rows, start=1)
+        ),
+        table=table,
+    )
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "PASS" if value else "FAIL"
+    return "NULL" if value is None else str(value)
