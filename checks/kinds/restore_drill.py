@@ -34,7 +34,8 @@ OWN_VERSION_UNTIL = (
     16  # a newer pg_restore sends settings that a server of this age does not know (transaction_timeout)
 )
 
-# pg_restore hands the server's texts on but not their codes; with LC_ALL and lc_messages set to C the words are fixed.
+# pg_restore hands the server's texts on but not their codes. A server that speaks another language than English still
+# makes the drill fail, only with a less helpful summary.
 NO_ROLE = re.compile(r'role "([^"]+)" does not exist')
 TOO_NEW = re.compile(r"unsupported version \([^)]+\) in file header")
 
@@ -154,7 +155,6 @@ def _run(
         "PATH": os.environ.get("PATH", os.defpath),
         "LC_ALL": "C",
         "PGCONNECT_TIMEOUT": "5",
-        "PGOPTIONS": "-c lc_messages=C",
         **(environment or {}),
     }
     process = subprocess.Popen(

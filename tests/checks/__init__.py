@@ -1,0 +1,1 @@
+"""Tests of the checks: each kind green, red for the right reason, and ERROR when it could not find out."""

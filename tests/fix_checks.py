@@ -1,0 +1,119 @@
+"""Runs a check in a test as the bot does: a Target of the sandbox's environments, real clients, an Undo log in memory."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from checks.clients import Clients
+from checks.contract import CheckContext, CheckResult, Kind, Subject
+from checks.registry import Registry
+from checks.runner import run_check
+from checks.target import Target
+
+
+@dataclass
+class RecordingUndo:
+    """Keeps what was recorded and what was settled, in order."""
+
+    recorded: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    settled_ids: list[str] = field(default_factory=list)
+
+    def record(self, what: str, payload: Mapping[str, Any]) -> str:
+        """Keep the debt."""
+        undo_id = f"undo-{len(self.recorded) + 1}"
+        self.recorded[undo_id] = (what, payload)
+        return undo_id
+
+    def settled(self, undo_id: str) -> None:
+        """Keep that it is paid."""
+        self.settled_ids.append(undo_id)
+
+    @property
+    def open(self) -> list[Mapping[str, Any]]:
+        """Payloads of the debts that were not paid."""
+        return [payload for key, (_, payload) in self.recorded.items() if key not in self.settled_ids]
+
+
+def target_of(facts: Mapping[str, Any], name: str) -> Target:
+    """The Target of one of the sandbox's environments, from the facts of its ready line."""
+    environment, s3, backup = facts[name], facts["s3"], facts["backup"]
+    staging = name == "staging"
+    return Target.model_validate(
+        {
+            "name": name,
+            "mutable": staging,
+            "database_url": environment["database_url"],
+            "restore_database_url": environment["database_admin_url"] if staging else None,
+            "kubernetes": {
+                "kubeconfig": facts["kubeconfig"],
+                "namespace": environment["namespace"],
+                "deployment": environment["deployment"],
+                "container": environment["container"],
+            },
+            "api_url": environment["api_url"],
+            "frontend_url": environment["frontend_url"],
+            "tenant": {"id": environment["tenant_id"], "stripe_customer_id": environment["stripe_customer_id"]},
+            "login": {"email": environment["login_email"], "password": environment["login_password"]},
+            "backup": {
+                "namespace": backup["namespace"],
+                "cronjob": backup["cronjob"],
+                **{key: s3[key] for key in ("bucket", "prefix", "endpoint_url", "region")},
+                **{key: s3[key] for key in ("access_key_id", "secret_access_key")},
+            },
+            "sentry": {key: facts["sentry"][key] for key in ("url", "token", "organization", "project", "dsn")},
+            "grafana": {key: facts["grafana"][key] for key in ("url", "token")},
+            "stripe": {key: facts["stripe"][key] for key in ("url", "api_key", "webhook_secret")},
+        }
+    )
+
+
+def staging_target(sandbox: Any) -> Target:
+    """The Target on which every kind may run."""
+    return target_of(sandbox.facts, "staging")
+
+
+def production_target(sandbox: Any) -> Target:
+    """The Target on which nothing may be changed by a check."""
+    return target_of(sandbox.facts, "production")
+
+
+def changed(target: Target, **changes: Any) -> Target:
+    """A copy of the Target with other values; a dict changes those keys of a part."""
+    values = {
+        key: getattr(target, key).model_copy(update=value) if isinstance(value, dict) else value
+        for key, value in changes.items()
+    }
+    return target.model_copy(update=values)
+
+
+def context(target: Target, clients: Clients, *, undo: RecordingUndo | None = None, **changes: Any) -> CheckContext:
+    """What a running check gets: half a minute, no release, nothing from other checks, unless said otherwise."""
+    values: dict[str, Any] = {
+        "check": "test.check",
+        "subject": Subject(),
+        "needs": {},
+        "deadline": time.monotonic() + 30,
+        "cancelled": threading.Event(),
+        "progress": lambda line: None,
+        **changes,
+    }
+    return CheckContext(target=target, clients=clients, undo=undo or RecordingUndo(), **values)
+
+
+def run(
+    kind: str | Kind,
+    params: Mapping[str, Any],
+    target: Target,
+    *,
+    undo: RecordingUndo | None = None,
+    seconds: float = 30,
+    **changes: Any,
+) -> CheckResult:
+    """Run one kind (a name, or an own Kind) with parameters as in a checklist. ``changes``: fields of CheckContext."""
+    registry = Registry.load()
+    kind = registry.get(kind) if isinstance(kind, str) else kind
+    with Clients(target, http_timeout=5) as clients:
+        ctx = context(target, clients, undo=undo, deadline=time.monotonic() + seconds, **changes)
+        return run_check(kind, kind.params.model_validate(params), ctx, redact=lambda text: text)
