@@ -366,15 +366,13 @@ def kube_errors(what: str) -> Iterator[None]:
         raise CheckError(
             f"Kubernetes {verb} to {what}: {exc.status} {exc.reason or ''}".rstrip(), hint=hint, seen=message
         ) from exc
-    except urllib3.exceptions.TimeoutError as exc:
-        raise CheckError(
-            f"Kubernetes did not answer in time to {what}", hint="Is the API server up and reachable from here?"
-        ) from exc
     except urllib3.exceptions.HTTPError as exc:
+        refused = isinstance(exc, urllib3.exceptions.NewConnectionError)  # which urllib3 counts among the time-outs
+        slow = isinstance(exc, urllib3.exceptions.TimeoutError) and not refused
         raise CheckError(
-            f"cannot reach Kubernetes to {what}: {type(exc).__name__}",
+            f"Kubernetes did not answer in time to {what}" if slow else f"cannot reach Kubernetes to {what}",
             hint="Is the API server up and reachable from here? Does the kubeconfig name it and its certificate?",
-            seen=first_line(exc),
+            seen=f"{type(exc).__name__}: {first_line(exc)}",
         ) from exc
 
 

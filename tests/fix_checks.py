@@ -1,4 +1,4 @@
-"""Runs a check in a test as the bot does: a Target of the sandbox's environments, real clients, an Undo log in memory."""
+"""Runs a check in a test as the bot does: real clients, a Target of the sandbox, an Undo log in memory."""
 
 import threading
 import time

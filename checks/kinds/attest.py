@@ -22,7 +22,7 @@ class Attest(Kind):
     """Has nothing to ask a server: the answer is a person's, recorded beside the check."""
 
     name: ClassVar[str] = "attest"
-    summary: ClassVar[str] = "Waits for a person to confirm something by name."
+    summary: ClassVar[str] = "Waits for a person to confirm something by name"
     params: ClassVar[type[Params]] = AttestParams
     timeout: ClassVar[float] = 5.0
 

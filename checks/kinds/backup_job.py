@@ -40,7 +40,7 @@ class BackupJob(Kind):
     """Which object is new is told by a listing before and one after, not by clocks, which differ between servers."""
 
     name: ClassVar[str] = "backup_job"
-    summary: ClassVar[str] = "Runs the backup CronJob once and looks at the object that it wrote."
+    summary: ClassVar[str] = "Runs the backup CronJob once and looks at the object that it wrote"
     params: ClassVar[type[Params]] = BackupJobParams
     mutates: ClassVar[bool] = True
     touches: ClassVar[tuple[str, ...]] = ("backup",)

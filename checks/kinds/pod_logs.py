@@ -61,7 +61,7 @@ class PodLogs(Kind):
     """Reads every pod of the newest ReplicaSet: ``kubectl logs deployment/x`` picks one, and prefers a healthy one."""
 
     name: ClassVar[str] = "pod_logs"
-    summary: ClassVar[str] = "Looks for errors in the logs of all pods of the Deployment, and for pods that do not run."
+    summary: ClassVar[str] = "Looks for errors in the logs of all pods of the Deployment, and for pods that do not run"
     params: ClassVar[type[Params]] = PodLogsParams
     timeout: ClassVar[float] = 90.0
 

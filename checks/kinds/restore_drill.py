@@ -73,7 +73,7 @@ class RestoreDrill(Kind):
     """Restores without owners and rights: they are not in the dump, so functions that judge rights are not asked."""
 
     name: ClassVar[str] = "restore_drill"
-    summary: ClassVar[str] = "Restores the backup into a scratch database and verifies it there."
+    summary: ClassVar[str] = "Restores the backup into a scratch database and verifies it there"
     params: ClassVar[type[Params]] = RestoreDrillParams
     mutates: ClassVar[bool] = True
     touches: ClassVar[tuple[str, ...]] = ("restore",)

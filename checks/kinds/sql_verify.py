@@ -26,7 +26,7 @@ class SqlVerify(Kind):
     """Asks as the role of ``database_url``: one that may not see a table can get another verdict than one that may."""
 
     name: ClassVar[str] = "sql_verify"
-    summary: ClassVar[str] = "Calls a verify function of the database; every row must pass."
+    summary: ClassVar[str] = "Calls a verify function of the database; every row must pass"
     params: ClassVar[type[Params]] = SqlVerifyParams
     timeout: ClassVar[float] = 45.0
 

@@ -1,0 +1,133 @@
+"""The registry: every built-in kind loads, plugins are found, mistakes are loud."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import checks.kinds
+from checks.contract import Kind, Params
+from checks.registry import BUILT_IN, Registry, RegistryError
+
+PLUGIN = """
+from checks.contract import Kind, Params
+
+class Moon(Kind):
+    name = "moon_phase"
+    summary = "Is the moon full?"
+    params = Params
+
+    def run(self, params, ctx):
+        raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a distribution with one entry point for kinds, as pip lays it out; returns a function."""
+
+    def install(name, value, module=PLUGIN):
+        (tmp_path / "moon_plugin.py").write_text(module)
+        info = tmp_path / "moon_plugin-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: moon-plugin\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[release_bot.kinds]\n{name} = {value}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "moon_plugin", raising=False)
+
+    yield install
+    sys.modules.pop("moon_plugin", None)
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_built_in_kind(name):
+    """Each kind of the table loads, is named like its file, and has what the reference shows."""
+    kind = Registry.load().get(name)
+
+    assert isinstance(kind, Kind)
+    assert type(kind).__module__ == f"checks.kinds.{name}"
+    assert not kind.summary.endswith(".")
+    assert issubclass(kind.params, Params)
+    assert kind.timeout > 0
+
+
+def test_table_has_every_file():
+    """No file of checks/kinds is forgotten in the table."""
+    files = {path.stem for path in Path(checks.kinds.__path__[0]).glob("*.py")} - {"__init__"}
+    assert files == set(BUILT_IN)
+
+
+def test_only_kinds_that_change_have_undo():
+    """A kind with an undo says that it changes data; else the runner would let it run on production."""
+    kinds = [Registry.load().get(name) for name in BUILT_IN]
+    assert [kind.name for kind in kinds if type(kind).undo is not Kind.undo and not kind.mutates] == []
+
+
+def test_vendor_packages_are_not_loaded_early():
+    """Importing every kind loads none of the slow packages of vendors."""
+    program = (
+        "import sys; from checks.registry import *; r = Registry.load(); [r.get(n) for n in r.names()];"
+        "print(sorted({'kubernetes', 'boto3', 'stripe', 'sentry_sdk'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+def test_same_kind_each_time():
+    """Asking twice gives the same object."""
+    registry = Registry.load()
+    assert registry.get("attest") is registry.get("attest")
+
+
+def test_unknown_kind():
+    """A misspelt kind is refused with the name that was probably meant."""
+    with pytest.raises(RegistryError, match="unknown kind 'sql_verfy', did you mean 'sql_verify'"):
+        Registry.load().get("sql_verfy")
+
+
+def test_valid_params():
+    """Parameters as they stand in a checklist become the kind's own model."""
+    params = Registry.load().validate("sql_verify", {"function": "billing.verify_billing_schema", "rows": [5]})
+    assert params.model_dump() == {"function": "billing.verify_billing_schema", "rows": (5,), "allow": ("PASS",)}
+
+
+@pytest.mark.parametrize(
+    ("params", "complaint"),
+    [
+        ({"function": "verify()", "rows": [5]}, "kind sql_verify: function: String should match"),
+        ({}, "kind sql_verify: function: Field required"),
+        ({"function": "verify", "row": [5]}, "unknown parameter row, did you mean 'rows'"),
+        ({"function": "verify", "rows": ["five"]}, "rows.0: Input should be a valid integer"),
+    ],
+)
+def test_wrong_params(params, complaint):
+    """Each wrong parameter is named."""
+    with pytest.raises(RegistryError, match=complaint.replace("(", r"\(")):
+        Registry.load().validate("sql_verify", params)
+
+
+def test_plugin(install):
+    """A kind of an installed plugin stands beside the built-in ones."""
+    install("moon_phase", "moon_plugin:Moon")
+    registry = Registry.load()
+
+    assert "moon_phase" in registry.names()
+    assert registry.get("moon_phase").summary == "Is the moon full?"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "module", "complaint"),
+    [
+        ("attest", "moon_plugin:Moon", PLUGIN, "kind attest of plugin moon-plugin is there already"),
+        ("moon_phase", "moon_plugin:Sun", PLUGIN, "moon_phase of plugin moon-plugin does not import .* AttributeError"),
+        ("moon_phase", "moon_plugin:Moon", "1 / 0", "moon_phase of plugin moon-plugin does not import .* ZeroDivision"),
+        ("moon", "moon_plugin:Moon", PLUGIN, "moon_plugin:Moon calls itself 'moon_phase'"),
+        ("params", "moon_plugin:Params", PLUGIN, "moon_plugin:Params is no subclass of checks.contract.Kind"),
+    ],
+)
+def test_bad_plugin(install, name, value, module, complaint):
+    """A plugin that takes a name, does not import or is no kind stops the start; the message names it."""
+    install(name, value, module)
+    with pytest.raises(RegistryError, match=complaint):
+        Registry.load()

@@ -1,0 +1,180 @@
+"""The runner: refusals, exceptions as ERROR, redaction and cutting."""
+
+import logging
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from checks.clients import Clients
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.runner import run_check
+from checks.target import Stripe, Target
+from tests.fix_checks import context, run
+
+STAGING = Target(name="staging", mutable=True)
+
+
+class EchoParams(Params):
+    """What the kind below answers or raises."""
+
+    summary: str = "fine"
+    seen: str = ""
+    attachment: str = ""
+    data: dict[str, Any] = Field(default={})
+
+
+class Echo(Kind):
+    """Answers what it is told to."""
+
+    name = "echo"
+    summary = "Answers what it is told to."
+    params = EchoParams
+
+    def run(self, params, ctx):
+        """PASS with the texts of the parameters."""
+        evidence = Evidence("asked", "expected", params.seen, params.attachment, "body.txt")
+        return Answer(Outcome.PASS, params.summary, evidence, data=params.data)
+
+
+class Changes(Echo):
+    """The same, but says that it changes data."""
+
+    name = "changes"
+    mutates = True
+
+
+class Raises(Echo):
+    """Raises instead of answering."""
+
+    name = "raises"
+
+    def __init__(self, error):
+        self.error = error
+
+    def run(self, params, ctx):
+        """Never returns."""
+        raise self.error
+
+
+class Nothing(Echo):
+    """A plugin that forgot its return."""
+
+    name = "nothing"
+
+    def run(self, params, ctx):
+        """Returns None."""
+
+
+def test_answer_comes_back():
+    """The answer of the kind, with the check's id, the kind's name and the time it took."""
+    result = run(Echo(), {"summary": "5 rows, all PASS"}, STAGING, check="go.migrations")
+
+    assert (
+        result.check,
+        result.kind,
+        result.outcome,
+        result.answer.summary,
+    ) == ("go.migrations", "echo", Outcome.PASS, "5 rows, all PASS")
+    assert 0 <= result.seconds < 5
+
+
+def test_check_error_becomes_error():
+    """A CheckError is ERROR with its own summary, hint and what was seen; never FAIL."""
+    error = CheckError("Sentry refused: 403", hint="Grant event:read.", seen="Forbidden")
+    answer = run(Raises(error), {}, STAGING).answer
+
+    assert (answer.outcome, answer.summary, answer.hint) == (Outcome.ERROR, "Sentry refused: 403", "Grant event:read.")
+    assert answer.evidence.seen == "Forbidden"
+
+
+def test_unexpected_exception_becomes_error(caplog):
+    """Anything else is ERROR too; the traceback goes to the log and not into the evidence."""
+    with caplog.at_level(logging.ERROR, logger="checks.runner"):
+        answer = run(Raises(KeyError("groupID")), {}, STAGING).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert answer.summary == "unexpected KeyError: 'groupID'"
+    assert "Traceback" not in answer.evidence.seen
+    assert "Traceback" in caplog.text
+
+
+def test_no_answer_becomes_error(caplog):
+    """A kind that returns something else than an Answer is ERROR, not PASS."""
+    assert run(Nothing(), {}, STAGING).outcome is Outcome.ERROR
+
+
+def test_interrupt_is_not_swallowed():
+    """Ctrl-C ends the program; only exceptions of the work become ERROR."""
+    with pytest.raises(KeyboardInterrupt):
+        run(Raises(KeyboardInterrupt()), {}, STAGING)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (Target(name="staging"), "staging is not mutable"),
+        (Target(name="production", mutable=True), "production is production"),
+        (Target(name="live", environment="Production", mutable=True), "live is production"),
+        (STAGING.model_copy(update={"stripe": Stripe(api_key="sk_live_1")}), "Stripe key of staging is a live one"),
+        (STAGING.model_copy(update={"stripe": Stripe(api_key="rk_live_1")}), "Stripe key of staging is a live one"),
+    ],
+)
+def test_change_is_refused(target, reason):
+    """A kind that changes data does not run where that is not allowed, on production, or with a live Stripe key."""
+    answer = run(Changes(), {}, target).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert reason in answer.summary
+
+
+@pytest.mark.parametrize("key", ["sk_test_1", "rk_test_1"])
+def test_change_is_allowed_on_a_test_system(key):
+    """On a mutable target with a test key the kind runs."""
+    target = STAGING.model_copy(update={"stripe": Stripe(api_key=key)})
+    assert run(Changes(), {}, target).outcome is Outcome.PASS
+
+
+def test_reading_is_allowed_on_production():
+    """A kind that changes nothing runs on any target."""
+    assert run(Echo(), {}, Target(name="production")).outcome is Outcome.PASS
+
+
+def redacted(params, *, limit=20_000):
+    """The answer of Echo, with the secret hunter2 taken out."""
+    with Clients(STAGING) as clients:
+        ctx = context(STAGING, clients)
+        return run_check(
+            Echo(), EchoParams(**params), ctx, redact=lambda text: text.replace("hunter2", "•••"), limit=limit
+        ).answer
+
+
+def test_secrets_are_redacted_everywhere():
+    """No text of an answer keeps a secret: summary, evidence, attachment, and the data for other checks."""
+    secret = {"summary": "a hunter2", "seen": "b hunter2", "attachment": "c hunter2"}
+    answer = redacted({**secret, "data": {"rows": [{"url": "d hunter2", "count": 3}]}})
+
+    assert "hunter2" not in repr(answer)
+    assert answer.data == {"rows": [{"url": "d •••", "count": 3}]}
+
+
+def test_secret_is_redacted_before_cutting():
+    """A secret that lies across the cut does not leave its first half behind."""
+    answer = redacted({"attachment": "x" * 45 + "hunter2" + "y" * 100}, limit=80)
+
+    assert "hunt" not in answer.evidence.attachment
+
+
+def test_long_texts_are_cut_visibly():
+    """Too long a text says how much of it is missing, and stays within the limit."""
+    answer = redacted({"summary": "s" * 1000, "seen": "e" * 5000, "attachment": "a" * 900}, limit=500)
+
+    lengths = (len(answer.summary), len(answer.evidence.seen), len(answer.evidence.attachment))
+    assert all(got <= most for got, most in zip(lengths, (300, 2000, 500), strict=True))
+    kept = answer.evidence.attachment.count("a", 0, answer.evidence.attachment.index("…"))
+    assert answer.evidence.attachment.endswith(f"… cut, {900 - kept} more characters")
+
+
+def test_summary_is_one_line():
+    """Line breaks of a vendor's message do not get into a line of the channel."""
+    assert redacted({"summary": "no answer\n  from the server"}).summary == "no answer from the server"
