@@ -38,7 +38,7 @@ class Snapshot:
             raise ValueError(f"{self._path} is not valid JSON ({exc}); delete it to start afresh") from exc
 
     def save(self, document: Any) -> None:
-        """Write `document` (anything json can write) soon. It is read when it is written, so changes until then count."""
+        """Write `document` soon: anything json can write, or a function that returns it, called when it is written."""
         self._pending = document
         self._dirty = True
         if self._timer is not None:
@@ -59,6 +59,7 @@ class Snapshot:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_name(self._path.name + ".tmp")
-        temporary.write_text(json.dumps(self._pending, ensure_ascii=False), encoding="utf-8")
+        document = self._pending() if callable(self._pending) else self._pending
+        temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         os.replace(temporary, self._path)
         self._dirty = False

@@ -14,9 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from sandbox.staging.database import password_matches
 
-COOKIE = (
-    "sv_platform_session"  # over https the product calls it __Host-sv_platform_session
-)
+COOKIE = "sv_platform_session"  # over https the product calls it __Host-sv_platform_session
 SESSION_SECONDS = 28800
 RATE_LIMIT_SECONDS = 15 * 60
 LOCK_AFTER_FAILURES = 10
@@ -68,16 +66,15 @@ async def session_user(request: web.Request) -> DictRow | None:
             " WHERE s.token_hash = %s AND s.revoked_at IS NULL AND s.expires_at > now() AND u.is_active",
             (_hash(token),),
         )
-        return await cursor.fetchone()
+        row: DictRow | None = await cursor.fetchone()
+        return row
 
 
 async def login(request: web.Request) -> web.Response:
     """POST /api/auth/login {"email", "password"}: 200 with the cookie, else 401, 403, 422 or 429."""
     body = await _json_object(request)
     problems = [
-        _problem("missing", ["body", field], "Field required")
-        for field in ("email", "password")
-        if field not in body
+        _problem("missing", ["body", field], "Field required") for field in ("email", "password") if field not in body
     ]
     if not problems and len(str(body["password"])) < MIN_PASSWORD_LENGTH:
         problems = [
@@ -90,17 +87,13 @@ async def login(request: web.Request) -> web.Response:
     if problems:
         return web.json_response({"detail": problems}, status=422)
     if not request.app[RATE_LIMIT].allows(request.remote or ""):
-        return _refused(
-            429, "RATE_LIMITED", "Too many login attempts. Please try again later."
-        )
+        return _refused(429, "RATE_LIMITED", "Too many login attempts. Please try again later.")
 
     async with (
         request.app[POOL].connection() as connection,
         connection.cursor(row_factory=dict_row) as cursor,
     ):
-        await cursor.execute(
-            "SELECT * FROM auth.users WHERE email = %s", (str(body["email"]).lower(),)
-        )
+        await cursor.execute("SELECT * FROM auth.users WHERE email = %s", (str(body["email"]).lower(),))
         user = await cursor.fetchone()
         if user is None:
             return _refused(401, "INVALID_CREDENTIALS", "Invalid email or password")
@@ -116,9 +109,7 @@ async def login(request: web.Request) -> web.Response:
             return _refused(401, "INVALID_CREDENTIALS", "Invalid email or password")
         token = secrets.token_urlsafe(32)
         expires_at = datetime.now(UTC) + timedelta(seconds=SESSION_SECONDS)
-        await cursor.execute(
-            "UPDATE auth.users SET failed_login_count = 0 WHERE id = %s", (user["id"],)
-        )
+        await cursor.execute("UPDATE auth.users SET failed_login_count = 0 WHERE id = %s", (user["id"],))
         await cursor.execute(
             "INSERT INTO auth.sessions (token_hash, user_id, expires_at) VALUES (%s, %s, %s)",
             (_hash(token), user["id"], expires_at),
@@ -171,7 +162,7 @@ async def logout(request: web.Request) -> web.Response:
     return response
 
 
-async def auth_health(request: web.Request) -> web.Response:
+async def auth_health(_request: web.Request) -> web.Response:
     """GET /api/auth/health: the name of the session cookie, without a log-in."""
     return web.json_response({"status": "healthy", "session_cookie_name": COOKIE})
 

@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ProductSettings:
-    """What one instance of the product is configured with. Without the two Stripe settings there is no webhook route."""
+    """What one instance is configured with. Without the two Stripe settings there is no webhook route."""
 
     environment: str
     database_url: str
@@ -136,16 +136,12 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
     started = time.monotonic()
     response = await handler(request)
     seconds = time.monotonic() - started
-    response.headers["X-Request-ID"] = request.headers.get("X-Request-ID") or str(
-        uuid.uuid4()
-    )
+    response.headers["X-Request-ID"] = request.headers.get("X-Request-ID") or str(uuid.uuid4())
     response.headers["X-Response-Time-Ms"] = f"{seconds * 1000:.2f}"
     response.headers["X-Content-Type-Options"] = "nosniff"
     if request.path != "/metrics":
         metrics = request.app[_METRICS]
-        metrics.requests.labels(
-            request.method, request.path, str(response.status)
-        ).inc()
+        metrics.requests.labels(request.method, request.path, str(response.status)).inc()
         metrics.seconds.labels(request.method, request.path).observe(seconds)
     return response
 
@@ -179,9 +175,7 @@ async def _gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if user is None or not request.path.startswith(GATED_PREFIXES):
         return await handler(request)
     status = await _billing_status(request, user["tenant_id"])
-    if status in {"active", "trialing"} or (
-        status in _REASONS and request.method in _READING
-    ):
+    if status in {"active", "trialing"} or (status in _REASONS and request.method in _READING):
         return await handler(request)
     if request.app[SWITCHES].on("gating_open"):
         return web.json_response({"detail": "Not Found"}, status=404)
@@ -198,9 +192,7 @@ async def _gate(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _billing_status(request: web.Request, tenant: int) -> str:
     async with request.app[POOL].connection() as connection:
-        cursor = await connection.execute(
-            "SELECT billing.get_tenant_billing_status(%s)", (tenant,)
-        )
+        cursor = await connection.execute("SELECT billing.get_tenant_billing_status(%s)", (tenant,))
         row = await cursor.fetchone()
     return str(row[0]) if row is not None else "none"
 
@@ -250,14 +242,12 @@ async def _ready(request: web.Request) -> web.Response:
     )
 
 
-async def _live(request: web.Request) -> web.Response:
+async def _live(_request: web.Request) -> web.Response:
     return web.json_response({"status": "alive"})
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    return web.Response(
-        body=generate_latest(request.app[_METRICS].registry), content_type="text/plain"
-    )
+    return web.Response(body=generate_latest(request.app[_METRICS].registry), content_type="text/plain")
 
 
 async def _list_plans(request: web.Request) -> web.Response:
@@ -274,10 +264,7 @@ async def _list_plans(request: web.Request) -> web.Response:
             "SELECT id, name, status, created_at FROM core.roster_plans WHERE tenant_id = %s ORDER BY id",
             (user["tenant_id"],),
         )
-        plans = [
-            {**row, "created_at": row["created_at"].isoformat()}
-            for row in await cursor.fetchall()
-        ]
+        plans = [{**row, "created_at": row["created_at"].isoformat()} for row in await cursor.fetchall()]
     return web.json_response({"success": True, "plans": plans, "total": len(plans)})
 
 
@@ -292,6 +279,4 @@ async def _create_plan(request: web.Request) -> web.Response:
             (user["tenant_id"], body["name"]),
         )
         row = await cursor.fetchone()
-    return web.json_response(
-        {"success": True, "id": row[0] if row else None}, status=201
-    )
+    return web.json_response({"success": True, "id": row[0] if row else None}, status=201)

@@ -1,5 +1,6 @@
-"""The product's two databases, staging and production: made once from seed.sql, and what their switches break in them."""
+"""The product's databases, staging and production: made once from seed.sql, and what the switches break in them."""
 
+import contextlib
 import hashlib
 import secrets
 from dataclasses import dataclass
@@ -52,25 +53,18 @@ def prepare(postgres_url: str, *, prefix: str, environment: str) -> ProductDatab
     name = f"{prefix}_{environment}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         for statement in _ROLES:
-            try:
+            # There already, or made by another sandbox at this very moment.
+            with contextlib.suppress(errors.DuplicateObject, errors.UniqueViolation):
                 connection.execute(statement)
-            except (errors.DuplicateObject, errors.UniqueViolation):
-                pass  # there already, or made by another sandbox at this very moment
-        try:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
-            )
-        except (errors.DuplicateDatabase, errors.UniqueViolation):
-            pass
+        with contextlib.suppress(errors.DuplicateDatabase, errors.UniqueViolation):
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     superuser_url = url(postgres_url, dbname=name)
     database = ProductDatabase(
         environment=environment,
         superuser_url=superuser_url,
         app_url=url(postgres_url, dbname=name, options="-c role=solvereign_api"),
         bot_url=url(postgres_url, dbname=name, user=BOT_ROLE, password=_LOGIN_PASSWORD),
-        restore_url=url(
-            postgres_url, dbname="postgres", user=RESTORE_ROLE, password=_LOGIN_PASSWORD
-        ),
+        restore_url=url(postgres_url, dbname="postgres", user=RESTORE_ROLE, password=_LOGIN_PASSWORD),
         tenant_id=TEST_TENANT,
         stripe_customer_id=f"cus_{environment}_releasetest",
         login_email=f"release-test@{environment}.solvereign.example",
@@ -84,20 +78,13 @@ def prepare(postgres_url: str, *, prefix: str, environment: str) -> ProductDatab
 def url(base: str, **changes: str) -> str:
     """The DSN `base` as a URL, with some of its parts replaced (dbname, user, password, options)."""
     parts: dict[str, Any] = {**conninfo_to_dict(base), **changes}
-    user, password, dbname = (
-        quote(str(parts.pop(key, "")), safe="")
-        for key in ("user", "password", "dbname")
-    )
+    user, password, dbname = (quote(str(parts.pop(key, "")), safe="") for key in ("user", "password", "dbname"))
     login = f"{user}:{password}@" if password else f"{user}@" if user else ""
     rest = urlencode(
         {key: str(value) for key, value in parts.items() if value is not None},
         quote_via=quote,
     )
-    return (
-        f"postgresql://{login}/{dbname}?{rest}"
-        if rest
-        else f"postgresql://{login}/{dbname}"
-    )
+    return f"postgresql://{login}/{dbname}?{rest}" if rest else f"postgresql://{login}/{dbname}"
 
 
 def hash_password(password: str, salt: bytes | None = None) -> str:
@@ -109,9 +96,7 @@ def hash_password(password: str, salt: bytes | None = None) -> str:
 
 def password_matches(password: str, stored: str) -> bool:
     """Whether `password` is the one behind a stored `salt$hash`."""
-    return secrets.compare_digest(
-        hash_password(password, bytes.fromhex(stored.split("$")[0])), stored
-    )
+    return secrets.compare_digest(hash_password(password, bytes.fromhex(stored.partition("$")[0])), stored)
 
 
 def break_verify(superuser_url: str, broken: bool) -> None:
@@ -140,14 +125,10 @@ def break_deduplication(superuser_url: str, broken: bool) -> None:
 
 def _rename_function(superuser_url: str, old: str, new: str) -> None:
     with psycopg.connect(superuser_url) as connection:
-        found = connection.execute(
-            "SELECT to_regprocedure(%s)", (f"billing.{old}()",)
-        ).fetchone()
+        found = connection.execute("SELECT to_regprocedure(%s)", (f"billing.{old}()",)).fetchone()
         if found is not None and found[0] is not None:
             connection.execute(
-                sql.SQL("ALTER FUNCTION billing.{}() RENAME TO {}").format(
-                    sql.Identifier(old), sql.Identifier(new)
-                )
+                sql.SQL("ALTER FUNCTION billing.{}() RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
             )
 
 
@@ -157,12 +138,8 @@ def _fill(connection: psycopg.Connection, database: ProductDatabase) -> None:
     present = connection.execute("SELECT to_regclass('public.tenants')").fetchone()
     if present is not None and present[0] is not None:
         return
-    connection.execute(
-        "SELECT set_config('sandbox.environment', %s, true)", (database.environment,)
-    )
-    connection.execute(
-        resources.files("sandbox.staging").joinpath("seed.sql").read_bytes()
-    )
+    connection.execute("SELECT set_config('sandbox.environment', %s, true)", (database.environment,))
+    connection.execute(resources.files("sandbox.staging").joinpath("seed.sql").read_bytes())
     connection.execute(
         "INSERT INTO auth.users (email, display_name, password_hash, tenant_id, role_name)"
         " VALUES (%s, 'Release Test', %s, %s, 'dispatcher')",

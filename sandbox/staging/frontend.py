@@ -1,4 +1,4 @@
-"""The product's web frontend as far as a release looks at it: its public legal pages and the routes that must answer."""
+"""The product's web frontend as far as a release looks at it: public legal pages, and routes that must answer."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -29,11 +29,9 @@ def make_app(switches: Scope) -> web.Application:
     app = web.Application(middlewares=[_errors])
 
     def legal(name: str) -> Handler:
-        async def page(request: web.Request) -> web.Response:
+        async def page(_request: web.Request) -> web.Response:
             if name == "imprint" and switches.on("legal_page_missing"):
-                return _page(
-                    "404", "404: Diese Seite wurde nicht gefunden.", status=404
-                )
+                return _page("404", "404: Diese Seite wurde nicht gefunden.", status=404)
             title, version, text = _LEGAL[name]
             return _page(title, f"<p>{version}</p><p>{text}</p>", robots="noindex")
 
@@ -57,13 +55,13 @@ _ROUTES = {
 
 
 def _shell(title: str) -> Handler:
-    async def page(request: web.Request) -> web.Response:
+    async def page(_request: web.Request) -> web.Response:
         return _page(title, "<p>SOLVEREIGN</p>")
 
     return page
 
 
-async def _root(request: web.Request) -> web.Response:
+async def _root(_request: web.Request) -> web.Response:
     raise web.HTTPFound("/platform/login")
 
 
@@ -75,9 +73,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _page("404", "404: Diese Seite wurde nicht gefunden.", status=404)
 
 
-def _page(
-    title: str, body: str, *, status: int = 200, robots: str = "all"
-) -> web.Response:
+def _page(title: str, body: str, *, status: int = 200, robots: str = "all") -> web.Response:
     html = (
         f'<!doctype html><html lang="de"><head><meta charset="utf-8"><meta name="robots" content="{robots}">'
         f"<title>{title} | SOLVEREIGN</title></head><body><main><h1>{title}</h1>{body}</main></body></html>"

@@ -63,7 +63,7 @@ def require_token(
     *,
     open_paths: Iterable[str] = (),
 ) -> Middleware:
-    """Let a request through when `accepted(request)`, else answer `refusal(request)`; `open_paths` are prefixes for all."""
+    """Answer `refusal(request)` unless `accepted(request)`; paths that start with one of `open_paths` are for all."""
     prefixes = tuple(open_paths)
 
     @web.middleware

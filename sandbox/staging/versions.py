@@ -4,6 +4,7 @@ import hashlib
 import re
 
 GITHUB_REPOSITORY = "solvereign/solvereign"
+BRANCH = "main"
 IMAGE_REPOSITORY = "solvereign/api"
 IMAGE = f"ghcr.io/{IMAGE_REPOSITORY}"
 RELEASED = ("v4.6.0", "v4.7.0")
@@ -24,19 +25,12 @@ _MIGRATIONS = {
 
 def commit_sha(name: str) -> str:
     """The commit that a version or a branch of the simulated repository points at."""
-    return hashlib.sha1(
-        f"{GITHUB_REPOSITORY}@{name}".encode(), usedforsecurity=False
-    ).hexdigest()
+    return hashlib.sha1(f"{GITHUB_REPOSITORY}@{name}".encode(), usedforsecurity=False).hexdigest()
 
 
 def image_digest(tag: str, *, moved: bool = False) -> str:
     """The digest that the registry gives for `tag`; another one when the tag was `moved`."""
-    return (
-        "sha256:"
-        + hashlib.sha256(
-            f"{IMAGE_REPOSITORY}:{tag}{'@moved' * moved}".encode()
-        ).hexdigest()
-    )
+    return "sha256:" + hashlib.sha256(f"{IMAGE_REPOSITORY}:{tag}{'@moved' * moved}".encode()).hexdigest()
 
 
 def image_tags() -> list[str]:

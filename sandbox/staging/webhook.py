@@ -58,9 +58,7 @@ async def receive(request: web.Request) -> web.Response:
 async def _process(app: web.Application, event: Object) -> Object:
     event_id, event_type = str(event["id"]), str(event["type"])
     async with app[POOL].connection() as connection:
-        if not app[SWITCHES].on("webhook_duplicates") and await _seen(
-            connection, event_id
-        ):
+        if not app[SWITCHES].on("webhook_duplicates") and await _seen(connection, event_id):
             return {"status": "skipped", "reason": "already_processed"}
         handler = _HANDLERS.get(event_type)
         if handler is None:
@@ -69,9 +67,7 @@ async def _process(app: web.Application, event: Object) -> Object:
         try:
             async with connection.transaction():
                 if app[SWITCHES].on("webhook_error"):
-                    raise HandlerError(
-                        "'AsyncConnectionPool' object has no attribute 'acquire'"
-                    )
+                    raise HandlerError("'AsyncConnectionPool' object has no attribute 'acquire'")
                 result = await handler(connection, event["data"]["object"])
                 await _record(connection, event_id, event_type, error=None)
         except errors.UniqueViolation:
@@ -86,9 +82,7 @@ async def _process(app: web.Application, event: Object) -> Object:
 
 
 async def _seen(connection: AsyncConnection[Any], event_id: str) -> bool:
-    cursor = await connection.execute(
-        "SELECT 1 FROM billing.webhook_events WHERE stripe_event_id = %s", (event_id,)
-    )
+    cursor = await connection.execute("SELECT 1 FROM billing.webhook_events WHERE stripe_event_id = %s", (event_id,))
     return await cursor.fetchone() is not None
 
 
@@ -105,9 +99,7 @@ async def _record(
     )
 
 
-async def _customer(
-    connection: AsyncConnection[Any], obj: Object
-) -> tuple[int, int] | None:
+async def _customer(connection: AsyncConnection[Any], obj: Object) -> tuple[int, int] | None:
     """(row id, tenant id) of the Stripe customer that an object belongs to, if the product knows it."""
     cursor = await connection.execute(
         "SELECT id, tenant_id FROM billing.stripe_customers WHERE stripe_customer_id = %s",
@@ -126,8 +118,8 @@ async def _invoice_paid(connection: AsyncConnection[Any], obj: Object) -> Object
         return _NOT_FOUND
     amounts = ("amount_due", "amount_paid", "tax", "total", "subtotal")
     await connection.execute(
-        "INSERT INTO billing.invoices (tenant_id, customer_id, stripe_invoice_id, stripe_subscription_id, number, status,"
-        " currency, amount_due, amount_paid, tax, total, subtotal, hosted_invoice_url, invoice_pdf, due_date,"
+        "INSERT INTO billing.invoices (tenant_id, customer_id, stripe_invoice_id, stripe_subscription_id, number,"
+        " status, currency, amount_due, amount_paid, tax, total, subtotal, hosted_invoice_url, invoice_pdf, due_date,"
         " period_start, period_end, paid_at)"
         " VALUES (%(tenant)s, %(owner)s, %(id)s, %(subscription)s, %(number)s, 'paid', %(currency)s, %(amount_due)s,"
         " %(amount_paid)s, %(tax)s, %(total)s, %(subtotal)s, %(hosted_invoice_url)s, %(invoice_pdf)s, %(due_date)s,"
@@ -149,10 +141,7 @@ async def _invoice_paid(connection: AsyncConnection[Any], obj: Object) -> Object
                     "invoice_pdf",
                 )
             },
-            **{
-                key: _time(obj.get(key))
-                for key in ("due_date", "period_start", "period_end")
-            },
+            **{key: _time(obj.get(key)) for key in ("due_date", "period_start", "period_end")},
         },
     )
     return {"invoice_id": obj["id"], "status": "paid"}
@@ -175,43 +164,30 @@ _TENANT_STATUS = {
 }
 
 
-async def _subscription_created(
-    connection: AsyncConnection[Any], obj: Object
-) -> Object:
+async def _subscription_created(connection: AsyncConnection[Any], obj: Object) -> Object:
     owner = await _customer(connection, obj)
     if owner is None:
         return _NOT_FOUND
     item = obj["items"]["data"][0]
     await connection.execute(
-        "INSERT INTO billing.subscriptions (tenant_id, customer_id, stripe_subscription_id, stripe_price_id, status, quantity)"
-        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (stripe_subscription_id) DO UPDATE SET status = EXCLUDED.status",
-        (
-            owner[1],
-            owner[0],
-            obj["id"],
-            item["price"]["id"],
-            obj["status"],
-            item.get("quantity", 1),
-        ),
+        "INSERT INTO billing.subscriptions"
+        " (tenant_id, customer_id, stripe_subscription_id, stripe_price_id, status, quantity)"
+        " VALUES (%s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (stripe_subscription_id) DO UPDATE SET status = EXCLUDED.status",
+        (owner[1], owner[0], obj["id"], item["price"]["id"], obj["status"], item.get("quantity", 1)),
     )
     return await _subscription_status(connection, obj["id"], obj["status"])
 
 
-async def _subscription_updated(
-    connection: AsyncConnection[Any], obj: Object
-) -> Object:
+async def _subscription_updated(connection: AsyncConnection[Any], obj: Object) -> Object:
     return await _subscription_status(connection, obj["id"], obj["status"])
 
 
-async def _subscription_deleted(
-    connection: AsyncConnection[Any], obj: Object
-) -> Object:
+async def _subscription_deleted(connection: AsyncConnection[Any], obj: Object) -> Object:
     return await _subscription_status(connection, obj["id"], "canceled")
 
 
-async def _subscription_status(
-    connection: AsyncConnection[Any], subscription: str, status: str
-) -> Object:
+async def _subscription_status(connection: AsyncConnection[Any], subscription: str, status: str) -> Object:
     await connection.execute(
         "WITH changed AS (UPDATE billing.subscriptions SET status = %s, updated_at = now()"
         " WHERE stripe_subscription_id = %s RETURNING tenant_id)"
@@ -221,7 +197,7 @@ async def _subscription_status(
     return {"subscription_id": subscription, "status": status}
 
 
-async def _acknowledged(connection: AsyncConnection[Any], obj: Object) -> Object:
+async def _acknowledged(_connection: AsyncConnection[Any], obj: Object) -> Object:
     return {"id": obj["id"]}
 
 

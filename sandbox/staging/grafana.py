@@ -1,0 +1,268 @@
+"""The simulated Grafana: the product's dashboard and a Prometheus data source whose values move with time."""
+
+import math
+import re
+import time
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.faults import Faults
+from sandbox.staging.serving import bearer, json_errors, refuse_while, require_token
+
+TOKEN = "glsa_sandbox"
+DASHBOARD_UID = "solvereign-overview"
+DATASOURCE_UID = "PBFA97CFB590B2093"
+_TITLE = "SOLVEREIGN Overview"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+Json = dict[str, Any]
+
+_RATE = 'sum(rate(http_requests_total{job="solvereign"}[5m]))'
+_BY_ENDPOINT = 'sum by (endpoint) (rate(http_requests_total{{job="solvereign",status=~"{}.."}}[5m]))'
+_LATENCY = "histogram_quantile({}, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))"
+_SOLVER = "histogram_quantile({}, sum by (le) (rate(solve_duration_seconds_bucket[1h])))"
+_BY_CONTAINER = 'sum({}{{container="{}"}})'
+
+_ROWS = {1: "Health", 8: "Requests", 11: "Solver", 15: "Infrastructure"}
+_PANELS: dict[int, tuple[str, str, list[tuple[str, str]]]] = {
+    2: ("API Status", "stat", [('up{job="solvereign-api"}', "API")]),
+    3: ("Database Status", "stat", [('pg_up{job="postgres"}', "Database")]),
+    4: (
+        "Success Rate (5m)",
+        "stat",
+        [('sum(rate(http_requests_total{status=~"2.."}[5m])) / sum(rate(http_requests_total[5m])) * 100', "Success")],
+    ),
+    5: ("P95 Latency (5m)", "stat", [(_LATENCY.format("0.95"), "p95")]),
+    6: ("Request Rate", "stat", [(_RATE, "req/s")]),
+    7: ("Last Backup Age", "stat", [("time() - solvereign_backup_last_success_timestamp", "Age")]),
+    9: (
+        "Request Rate by Endpoint",
+        "timeseries",
+        [(_BY_ENDPOINT.format(digit), f"{digit}xx {{{{endpoint}}}}") for digit in (2, 4, 5)],
+    ),
+    10: (
+        "Response Time Percentiles",
+        "timeseries",
+        [(_LATENCY.format(q), f"p{q[2:]}") for q in ("0.50", "0.95", "0.99")],
+    ),
+    12: (
+        "Solver Runs (Hourly)",
+        "timeseries",
+        [(f'sum(increase(solve_total{{status="{status}"}}[1h]))', status) for status in ("success", "failure")],
+    ),
+    13: ("Solver Duration", "timeseries", [(_SOLVER.format(q), f"p{q[2:]}") for q in ("0.50", "0.95")]),
+    14: ("Drivers per Tenant", "timeseries", [("avg by (tenant) (solve_drivers_total)", "{{tenant}}")]),
+    16: (
+        "Database Connections",
+        "timeseries",
+        [
+            ('sum(pg_stat_activity_count{state="active"})', "active"),
+            ('sum(pg_stat_activity_count{state="idle"})', "idle"),
+            ("pg_settings_max_connections", "max"),
+        ],
+    ),
+    17: (
+        "CPU Usage",
+        "timeseries",
+        [
+            (f"sum(rate({_BY_CONTAINER.format('container_cpu_usage_seconds_total', name)[4:-1]}[5m]))", name)
+            for name in ("api", "postgres")
+        ],
+    ),
+    18: (
+        "Memory Usage",
+        "timeseries",
+        [(_BY_CONTAINER.format("container_memory_usage_bytes", name), name) for name in ("api", "postgres")],
+    ),
+}
+
+# What the data source knows: a piece of the query -> the level around which its value moves. No solve_* metric is
+# known, and there are no 4xx or 5xx answers: those panels and queries are empty, as in the product's own set-up.
+_LEVELS = (
+    ("http_requests_total{status", 99.2),
+    ('status=~"2..', 4.1),
+    ("http_request_duration_seconds", 0.12),
+    ("http_requests_total", 4.3),
+    ("solvereign_backup_last_success_timestamp", 30000.0),
+    ("pg_stat_activity_count", 6.0),
+    ("pg_settings_max_connections", 100.0),
+    ("container_cpu_usage_seconds_total", 0.4),
+    ("container_memory_usage_bytes", 3.1e8),
+    ("pg_up", 1.0),
+    ("up{", 1.0),
+)
+_STEADY = ("pg_up", "up{", "pg_settings_max_connections")
+
+
+class Grafana:
+    """The server's handlers; `app` is what listens."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self.app = web.Application(
+            middlewares=[
+                refuse_while(lambda: faults.on("grafana_down")),
+                json_errors(lambda _status, reason: {"message": reason}),
+                require_token(
+                    bearer(TOKEN),
+                    lambda _request: web.json_response({"message": "Unauthorized"}, status=401),
+                    open_paths=("/api/health",),
+                ),
+            ]
+        )
+        self.app.add_routes(
+            [
+                web.get("/api/health", self._health),
+                web.get("/api/org", self._org),
+                web.get("/api/search", self._search),
+                web.get("/api/dashboards/uid/{uid}", self._dashboard),
+                web.get("/api/datasources", self._datasources),
+                web.get("/api/datasources/uid/{uid}", self._one_datasource),
+                web.get("/api/datasources/name/{name}", self._one_datasource),
+                web.post("/api/ds/query", self._query),
+            ]
+        )
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"commit": "sandbox", "database": "ok", "version": "12.3.0"})
+
+    async def _org(self, _request: web.Request) -> web.Response:
+        return web.json_response({"id": 1, "name": "SOLVEREIGN"})
+
+    async def _search(self, request: web.Request) -> web.Response:
+        uids = request.query.getall("dashboardUIDs", [DASHBOARD_UID])
+        tags = set(request.query.getall("tag", []))
+        text = request.query.get("query", "").lower()
+        if DASHBOARD_UID not in uids or not tags <= {"solvereign", "overview"} or text not in _TITLE.lower():
+            return web.json_response([])
+        url = f"/d/{DASHBOARD_UID}/{DASHBOARD_UID}"
+        found = {
+            "uid": DASHBOARD_UID,
+            "title": _TITLE,
+            "url": url,
+            "type": "dash-db",
+            "tags": ["solvereign", "overview"],
+        }
+        return web.json_response([found])
+
+    async def _dashboard(self, request: web.Request) -> web.Response:
+        if request.match_info["uid"] != DASHBOARD_UID:
+            return web.json_response({"message": "Dashboard not found"}, status=404)
+        meta = {"url": f"/d/{DASHBOARD_UID}/{DASHBOARD_UID}", "folderUid": "", "version": 4, "provisioned": True}
+        return web.json_response({"dashboard": _dashboard_json(), "meta": meta})
+
+    async def _datasources(self, _request: web.Request) -> web.Response:
+        return web.json_response([_DATASOURCE_JSON])
+
+    async def _one_datasource(self, request: web.Request) -> web.Response:
+        if {"uid": DATASOURCE_UID, "name": "Prometheus"}.items() & request.match_info.items():
+            return web.json_response(_DATASOURCE_JSON)
+        return web.json_response({"message": "Data source not found"}, status=404)
+
+    async def _query(self, request: web.Request) -> web.Response:
+        """Each query is answered by itself; one with an error makes the whole answer a 400, the others still in it."""
+        body = await request.json()
+        queries = body.get("queries") or []
+        if not queries:
+            return web.json_response({"message": "no queries found"}, status=400)
+        names = [query.get("refId") for query in queries]
+        if None in names or len(set(names)) < len(names):
+            return web.json_response({"message": "Query data error"}, status=400)
+        if any((query.get("datasource") or {}).get("uid") != DATASOURCE_UID for query in queries):
+            return web.json_response({"message": "Data source not found"}, status=404)
+        try:
+            start, end = (_moment(str(body[key])) for key in ("from", "to"))
+        except (KeyError, ValueError):
+            return web.json_response({"message": "Query data error"}, status=400)
+        results = {query["refId"]: self._result(query, start, end) for query in queries}
+        failed = any("error" in result for result in results.values())
+        return web.json_response({"results": results}, status=400 if failed else 200)
+
+    def _result(self, query: Json, start: float, end: float) -> Json:
+        expression = str(query.get("expr", ""))
+        if "$" in expression or not expression:
+            message = "bad_data: invalid parameter \"query\": parse error: unexpected character: '$'"
+            return {"status": 400, "error": message, "errorSource": "downstream"}
+        if expression == _RATE and self._faults.on("grafana_empty_panel"):
+            return {"status": 200, "frames": []}
+        step = max(
+            float(query.get("intervalMs") or 1000) / 1000, (end - start) / float(query.get("maxDataPoints") or 100)
+        )
+        return {"status": 200, "frames": _frames(query["refId"], expression, start, end, step)}
+
+
+_DATASOURCE_JSON: Json = {
+    "id": 1,
+    "uid": DATASOURCE_UID,
+    "orgId": 1,
+    "name": "Prometheus",
+    "type": "prometheus",
+    "url": "http://prometheus:9090",
+    "access": "proxy",
+    "isDefault": True,
+}
+
+
+def _dashboard_json() -> Json:
+    """As the product keeps it: targets carry neither refId nor data source, and rows are open."""
+    panels: list[Json] = [
+        {"id": number, "type": "row", "title": title, "collapsed": False, "panels": []}
+        for number, title in _ROWS.items()
+    ]
+    panels += [
+        {
+            "id": number,
+            "type": kind,
+            "title": title,
+            "datasource": _DATASOURCE,
+            "targets": [{"expr": expression, "legendFormat": legend} for expression, legend in targets],
+        }
+        for number, (title, kind, targets) in _PANELS.items()
+    ]
+    variable = {
+        "name": "datasource",
+        "type": "datasource",
+        "query": "prometheus",
+        "current": {"text": "Prometheus", "value": "prometheus"},
+    }
+    return {
+        "uid": DASHBOARD_UID,
+        "title": _TITLE,
+        "tags": ["solvereign", "overview"],
+        "schemaVersion": 38,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "templating": {"list": [variable]},
+        "panels": sorted(panels, key=lambda panel: panel["id"]),
+    }
+
+
+def _moment(text: str) -> float:
+    """`now`, `now-15m` or Unix milliseconds, as Unix time."""
+    if relative := re.fullmatch(r"now(?:-(\d+)([smhd]))?", text):
+        return time.time() - (int(relative[1]) * _UNITS[relative[2]] if relative[1] else 0)
+    return int(text) / 1000
+
+
+def _frames(name: str, expression: str, start: float, end: float, step: float) -> list[Json]:
+    compact = expression.replace(" ", "")
+    level = next((level for part, level in _LEVELS if part in compact), None)
+    if level is None or 'status=~"4' in compact or 'status=~"5' in compact:
+        return []
+    amplitude = 0.0 if compact.startswith(_STEADY) else level * 0.05
+    first = math.ceil(start / step)
+    times = [int(number * step * 1000) for number in range(first, int(end / step) + 1)]
+    values: list[float | None] = [level + amplitude * math.sin(moment / 97000) for moment in times]
+    entities: list[Json | None] = [None, None]
+    if "/sum" in compact and len(values) > 1:  # a ratio is NaN where there was no traffic
+        values[0] = None
+        entities[1] = {"NaN": [0], "Inf": [], "NegInf": []}
+    labels = {"endpoint": "/api/v1/roster/plans"} if "by(endpoint)" in compact else {}
+    fields = [
+        {"name": "Time", "type": "time", "typeInfo": {"frame": "time.Time"}, "config": {"interval": step * 1000}},
+        {"name": "Value", "type": "number", "typeInfo": {"frame": "float64"}, "labels": labels, "config": {}},
+    ]
+    schema = {"refId": name, "meta": {"type": "timeseries-multi", "executedQueryString": expression}, "fields": fields}
+    return [{"schema": schema, "data": {"values": [times, values], "entities": entities}}]

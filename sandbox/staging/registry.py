@@ -1,0 +1,75 @@
+"""The simulated image registry: token endpoint and manifests, as far as a tag is turned into a digest."""
+
+import json
+import secrets
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from sandbox.faults import Faults
+from sandbox.staging.serving import refuse_while
+from sandbox.staging.versions import IMAGE_REPOSITORY, image_digest, image_tags, in_registry
+
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+_SERVICE = "ghcr.io"
+
+
+class Registry:
+    """The server's state and its handlers; `app` is what listens."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._tokens: set[str] = set()
+        self.app = web.Application(middlewares=[refuse_while(lambda: faults.on("registry_down")), self._require_token])
+        self.app.add_routes(
+            [
+                web.get("/token", self._token),
+                web.get("/v2/", self._version),
+                web.get(f"/v2/{IMAGE_REPOSITORY}/manifests/{{reference}}", self._manifest),
+                web.get("/v2/{repository:.+}/manifests/{reference}", self._unknown_repository),
+            ]
+        )
+
+    @web.middleware
+    async def _require_token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if request.path == "/token" or token in self._tokens:
+            return await handler(request)
+        scope = f"repository:{IMAGE_REPOSITORY}:pull"
+        challenge = f'Bearer realm="{request.url.origin()}/token",service="{_SERVICE}",scope="{scope}"'
+        response = _error(401, "UNAUTHORIZED", "authentication required")
+        response.headers["Www-Authenticate"] = challenge
+        return response
+
+    async def _token(self, request: web.Request) -> web.Response:
+        """A token for anonymous pulls, as the public part of ghcr.io gives it."""
+        if request.query.get("scope") != f"repository:{IMAGE_REPOSITORY}:pull":
+            return _error(403, "DENIED", "requested access to the resource is denied")
+        token = secrets.token_urlsafe(24)
+        self._tokens.add(token)
+        return web.json_response({"token": token})
+
+    async def _version(self, _request: web.Request) -> web.Response:
+        return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
+
+    async def _manifest(self, request: web.Request) -> web.Response:
+        reference = request.match_info["reference"]
+        moved = self._faults.on("tag_moved")
+        if in_registry(reference):
+            digest = image_digest(reference, moved=moved)
+        elif reference in {image_digest(tag, moved=again) for tag in image_tags() for again in (False, moved)}:
+            digest = reference
+        else:
+            return _error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        if INDEX_TYPE not in ",".join(request.headers.getall("Accept", [])):
+            message = "OCI index found, but Accept header does not support OCI indexes"
+            return _error(404, "MANIFEST_UNKNOWN", message)
+        body = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}).encode()
+        return web.Response(body=body, headers={"Content-Type": INDEX_TYPE, "Docker-Content-Digest": digest})
+
+    async def _unknown_repository(self, _request: web.Request) -> web.Response:
+        return _error(404, "NAME_UNKNOWN", "repository name not known to registry")
+
+
+def _error(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"errors": [{"code": code, "message": message}]}, status=status)

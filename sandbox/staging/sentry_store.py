@@ -1,0 +1,237 @@
+"""Events and issues of the simulated Sentry, and the search language of its issue list; no HTTP."""
+
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sandbox.persist import Snapshot
+
+KEEP_EVENTS = 500
+DAY = 86400.0
+
+
+@dataclass
+class Event:
+    """One stored event; `received` is Unix time."""
+
+    event_id: str
+    issue_id: str
+    received: float
+    environment: str
+    release: str
+    payload: dict[str, Any]
+
+
+@dataclass
+class Issue:
+    """A group of events; `seen` maps an environment to [first seen, last seen, count]."""
+
+    id: str
+    key: str
+    title: str
+    culprit: str
+    level: str
+    status: str = "unresolved"
+    substatus: str | None = "new"
+    is_unhandled: bool = False
+    releases: list[str] = field(default_factory=list)
+    seen: dict[str, list[float]] = field(default_factory=dict)
+
+    def first_seen(self, environments: Iterable[str] = ()) -> float:
+        """When the first event came, in these environments or in any."""
+        return min(times[0] for times in self._times(environments))
+
+    def last_seen(self, environments: Iterable[str] = ()) -> float:
+        """When the latest event came."""
+        return max(times[1] for times in self._times(environments))
+
+    def count(self, environments: Iterable[str] = ()) -> int:
+        """How many events came."""
+        return int(sum(times[2] for times in self._times(environments)))
+
+    def _times(self, environments: Iterable[str]) -> list[list[float]]:
+        wanted = set(environments)
+        return [times for name, times in self.seen.items() if not wanted or name in wanted]
+
+
+class Store:
+    """All events and issues of the one project, kept over a restart."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        saved = snapshot.load()
+        self.issues: dict[str, Issue] = {}
+        self.events: dict[str, Event] = {}
+        if saved is None:
+            self._add_old_issues(time.time())
+        else:
+            self.issues = {item["id"]: Issue(**item) for item in saved["issues"]}
+            self.events = {item["event_id"]: Event(**item) for item in saved["events"]}
+
+    def add(self, payload: dict[str, Any], now: float) -> Event:
+        """Store one event as the SDK sent it, and put it into its issue, a new one if nothing like it came before."""
+        key, title = _grouping(payload)
+        environment = str(payload.get("environment") or "production")
+        release = str(payload.get("release") or "")
+        issue = next((issue for issue in self.issues.values() if issue.key == key), None)
+        if issue is None:
+            issue = Issue(
+                id=str(4_500_000_000 + len(self.issues) + 1),
+                key=key,
+                title=title,
+                culprit=str(payload.get("transaction") or payload.get("logger") or ""),
+                level=str(payload.get("level") or "error"),
+                is_unhandled=_is_unhandled(payload),
+            )
+            self.issues[issue.id] = issue
+        times = issue.seen.setdefault(environment, [now, now, 0])
+        times[1], times[2] = now, times[2] + 1
+        if release and release not in issue.releases:
+            issue.releases.append(release)
+        event_id = str(payload.get("event_id") or uuid.uuid4().hex)
+        event = Event(event_id, issue.id, now, environment, release, payload)
+        self.events[event_id] = event
+        for old in list(self.events)[: max(0, len(self.events) - KEEP_EVENTS)]:
+            del self.events[old]
+        self.save()
+        return event
+
+    def search(self, query: str, environments: list[str], start: float, end: float) -> list[Issue]:
+        """The issues with an event in [start, end], in one of `environments` (any when empty), that match `query`."""
+        terms = [_Term.parse(match) for match in _TERM.finditer(query)]
+        now = time.time()
+        return [
+            issue
+            for issue in self.issues.values()
+            if (not environments or any(name in issue.seen for name in environments))
+            and issue.last_seen(environments) >= start
+            and issue.first_seen(environments) <= end
+            and all(term.matches(issue, environments, now) for term in terms)
+        ]
+
+    def save(self) -> None:
+        """Have the snapshot written soon."""
+        self._snapshot.save(self._document)
+
+    def flush(self) -> None:
+        """Write the snapshot now."""
+        self._snapshot.flush()
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "issues": [asdict(issue) for issue in self.issues.values()],
+            "events": [asdict(event) for event in self.events.values()],
+        }
+
+    def _add_old_issues(self, now: float) -> None:
+        """What every real project has: issues that were there before, which a release must not be blamed for."""
+        old = (
+            ("TimeoutError: routing provider did not answer", "production", 41.0, 0.1, 132, "unresolved", "ongoing"),
+            ("ValueError: shift ends before it starts", "production", 9.0, 1.5, 7, "unresolved", "ongoing"),
+            ("OperationalError: the connection is closed", "staging", 20.0, 2.0, 18, "unresolved", "ongoing"),
+            ("KeyError: 'plan_id'", "production", 60.0, 35.0, 3, "resolved", None),
+        )
+        for number, (title, environment, first, last, count, status, substatus) in enumerate(old, start=1):
+            identifier = str(4_400_000_000 + number)
+            self.issues[identifier] = Issue(
+                id=identifier,
+                key=title,
+                title=title,
+                culprit="api.packs.roster.service",
+                level="error",
+                status=status,
+                substatus=substatus,
+                releases=["solvereign@3.3.0"],
+                seen={environment: [now - first * DAY, now - last * DAY, count]},
+            )
+        self.save()
+
+
+_TERM = re.compile(r'(?P<not>!?)(?P<key>[\w.]+):(?P<value>"[^"]*"|\[[^\]]*\]|\S+)|"(?P<quoted>[^"]*)"|(?P<word>\S+)')
+
+
+@dataclass(frozen=True)
+class _Term:
+    key: str
+    values: tuple[str, ...]
+    negated: bool
+
+    @classmethod
+    def parse(cls, match: re.Match[str]) -> "_Term":
+        if match["key"] is None:
+            return cls("", (match["quoted"] or match["word"] or "",), False)
+        value = match["value"]
+        inner = value[1:-1].split(",") if value.startswith("[") else [value.strip('"')]
+        return cls(match["key"], tuple(part.strip().strip('"') for part in inner), bool(match["not"]))
+
+    def matches(self, issue: Issue, environments: list[str], now: float) -> bool:
+        return any(self._one(value, issue, environments, now) for value in self.values) is not self.negated
+
+    def _one(self, value: str, issue: Issue, environments: list[str], now: float) -> bool:
+        match self.key:
+            case "":
+                return value.lower() in issue.title.lower()
+            case "is":
+                return value in {issue.status, issue.substatus}
+            case "firstSeen" | "age":
+                return _compares(issue.first_seen(environments), value, now)
+            case "lastSeen":
+                return _compares(issue.last_seen(environments), value, now)
+            case "environment":
+                return value in issue.seen
+            case "release":
+                return any(_like(release, value) for release in issue.releases)
+            case "firstRelease":
+                return bool(issue.releases) and _like(issue.releases[0], value)
+            case "level":
+                return issue.level == value
+            case "message" | "title":
+                return _like(issue.title, value)
+            case _:
+                return True  # a key that this project's issues do not carry
+
+
+def _like(text: str, pattern: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
+
+
+def _compares(moment: float, value: str, now: float) -> bool:
+    """`-15m` is newer than 15 minutes, `+15m` older; `>`, `>=`, `<`, `<=` compare with a date."""
+    if relative := re.fullmatch(r"([+-])(\d+)([smhdw])", value):
+        edge = now - int(relative[2]) * {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}[relative[3]]
+        return moment >= edge if relative[1] == "-" else moment <= edge
+    operator, date = re.fullmatch(r"([<>]=?|)(.*)", value, re.DOTALL).groups()  # type: ignore[union-attr]
+    edge = parse_time(date)
+    return moment >= edge if operator.startswith(">") else moment <= edge
+
+
+def parse_time(text: str) -> float:
+    """ISO 8601, with UTC where no zone is given, as Unix time. Raises ValueError for anything else."""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _grouping(payload: dict[str, Any]) -> tuple[str, str]:
+    """(key by which events are put together, title of the issue)."""
+    title = _title(payload)
+    fingerprint = payload.get("fingerprint") or ["{{ default }}"]
+    return "|".join(title if part == "{{ default }}" else str(part) for part in fingerprint), title
+
+
+def _title(payload: dict[str, Any]) -> str:
+    values = (payload.get("exception") or {}).get("values") or []
+    if values:
+        return f"{values[-1].get('type', 'Error')}: {values[-1].get('value', '')}"
+    logged = payload.get("logentry") or {}
+    message = payload.get("message")
+    text = message if isinstance(message, str) else logged.get("formatted") or logged.get("message")
+    return str(text or "<unlabeled event>").splitlines()[0]
+
+
+def _is_unhandled(payload: dict[str, Any]) -> bool:
+    values = (payload.get("exception") or {}).get("values") or []
+    return any((value.get("mechanism") or {}).get("handled") is False for value in values)
