@@ -1,0 +1,129 @@
+"""api_flow: the test user logs in once and reads what needs a session."""
+
+import pytest
+
+from checks.contract import Outcome
+from checks.target import Login, Target
+from tests.checks.replies import Replies, Reply, Request, closed_port_url
+from tests.fix_checks import production_target, run, staging_target
+
+COOKIE = "__Host-sv_platform_session=abc; HttpOnly; Secure; SameSite=strict; Path=/"
+LOGGED_IN = Reply(200, {"success": True, "tenant_id": 90}, {"Set-Cookie": COOKIE})
+
+
+def api(url: str) -> Target:
+    """A target with an API and a test user."""
+    return Target(name="production", api_url=url, login=Login(email="qa@solvereign.example", password="long enough"))
+
+
+def plans(request: Request) -> Reply:
+    """The product's answer to a request with the session cookie, and to one without."""
+    if "__Host-sv_platform_session=abc" not in (request.headers.get("Cookie") or ""):
+        return Reply(401, {"detail": "Authentication required"})
+    return Reply(200, {"success": True, "plans": [], "total": 0})
+
+
+@pytest.mark.parametrize("target", [staging_target, production_target], ids=["staging", "production"])
+def test_read_with_a_session(sandbox, target):
+    """Log in and read the plans: PASS, on production too because nothing is changed."""
+    result = run("api_flow", {}, target=target(sandbox))
+
+    assert result.outcome is Outcome.PASS
+    assert result.answer.summary == "logged in, GET /api/v1/roster/plans answers 200, success = True"
+
+
+def test_smoke_request_fails(sandbox):
+    """The product answers 500 to the read: FAIL says that the log-in worked."""
+    with sandbox.fault("smoke_error"):
+        result = run("api_flow", {}, target=production_target(sandbox))
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "logged in, but GET /api/v1/roster/plans answers 500, not 200"
+
+
+def test_secure_cookie_is_sent_back():
+    """The product's __Host- cookie is used, and neither Origin nor Referer is sent."""
+    with Replies({"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}) as server:
+        result = run("api_flow", {}, target=api(server.url))
+
+    assert result.outcome is Outcome.PASS
+    assert not {"origin", "referer"} & {name.lower() for name in server.requests[-1].headers}
+
+
+def test_200_without_success_fails():
+    """A 200 whose body does not say success is FAIL."""
+    routes = {"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": Reply(200, {"success": False})}
+    with Replies(routes) as server:
+        result = run("api_flow", {}, target=api(server.url))
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary.endswith("answers 200, but success is False, not True")
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [(401, "login"), (403, "unlock it"), (429, "wait a quarter of an hour"), (422, "/api/auth/login")]
+)
+def test_refused_login_is_no_verdict(status, hint):
+    """When the test user cannot log in nothing was found out about the product: ERROR with what to do."""
+    with Replies({"POST /api/auth/login": Reply(status, {"detail": {"success": False}})}) as server:
+        result = run("api_flow", {}, target=api(server.url))
+
+    assert result.outcome is Outcome.ERROR
+    assert result.answer.summary == f"cannot log in on production: {status}"
+    assert hint in result.answer.hint
+    assert [request.path for request in server.requests] == ["/api/auth/login"]
+
+
+def test_session_that_is_not_taken_is_no_verdict():
+    """401 after a good log-in is a fault of the session, not of the page that was asked for."""
+    routes = {
+        "POST /api/auth/login": LOGGED_IN,
+        "GET /api/v1/roster/plans": Reply(401, {"detail": "Authentication required"}),
+    }
+    with Replies(routes) as server:
+        result = run("api_flow", {}, target=api(server.url))
+
+    assert result.outcome is Outcome.ERROR
+    assert "the session was not taken" in result.answer.summary
+
+
+def test_login_without_a_cookie_is_no_verdict():
+    """A log-in that gives no session is ERROR."""
+    with Replies({"POST /api/auth/login": Reply(200, {"success": True})}) as server:
+        result = run("api_flow", {}, target=api(server.url))
+
+    assert result.outcome is Outcome.ERROR
+    assert "no session cookie" in result.answer.summary
+
+
+@pytest.mark.parametrize("down", ["POST /api/auth/login", "GET /api/v1/roster/plans"])
+def test_gateway_error_is_no_verdict(down):
+    """A 503 at either request is ERROR."""
+    routes = {"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}
+    with Replies(routes | {down: Reply(503, "")}) as server:
+        result = run("api_flow", {}, target=api(server.url))
+
+    assert result.outcome is Outcome.ERROR
+    assert "503, the product does not answer" in result.answer.summary
+
+
+def test_nobody_listens():
+    """An API that cannot be reached is ERROR."""
+    assert run("api_flow", {}, target=api(closed_port_url())).outcome is Outcome.ERROR
+
+
+def test_password_is_no_evidence():
+    """Nothing of the answer holds the password or the cookie."""
+    with Replies({"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}) as server:
+        result = run("api_flow", {}, target=api(server.url))
+
+    assert "long enough" not in repr(result)
+    assert "__Host-sv_platform_session" not in repr(result)
+
+
+def test_target_without_login():
+    """The missing section is named."""
+    result = run("api_flow", {}, target=Target(name="production", api_url="http://127.0.0.1:1/"))
+
+    assert result.outcome is Outcome.ERROR
+    assert result.answer.summary == "production has no login section"

@@ -1,0 +1,295 @@
+"""grafana_panels: which panels are asked, how their queries are filled in, and what counts as data."""
+
+import pytest
+
+from checks.contract import Outcome
+from checks.registry import Registry, RegistryError
+from checks.target import Grafana, Target
+from tests.checks.replies import Replies, Reply, Request, closed_port_url
+from tests.fix_checks import run, staging_target
+
+PROMETHEUS = {"uid": "prom-1", "name": "Prometheus", "type": "prometheus", "isDefault": True}
+LOKI = {"uid": "loki-1", "name": "Loki", "type": "loki", "isDefault": False}
+DATASOURCE = {"name": "datasource", "type": "datasource", "query": "prometheus", "current": {"value": "prometheus"}}
+
+
+def frame(*values: object) -> dict:
+    """A data frame with a time column and one column of values."""
+    fields = [{"name": "Time", "type": "time"}, {"name": "Value", "type": "number"}]
+    return {
+        "schema": {"fields": fields},
+        "data": {"values": [[1700000000000 + n for n in range(len(values))], list(values)]},
+    }
+
+
+FULL, EMPTY, NAN = frame(1.5), {"schema": {"fields": []}, "data": {"values": []}}, frame(None, None)
+
+
+def panel(title: str, expr: str = "up", **more: object) -> dict:
+    """A panel with one query, which inherits the panel's data source."""
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    return {"id": 1, "title": title, "type": "timeseries", "datasource": source, "targets": [{"expr": expr}]} | more
+
+
+class Dashboards:
+    """A Grafana with one dashboard; a query is answered with the frame that its text names, else with data."""
+
+    def __init__(self, *panels: dict, variables: tuple[dict, ...] = (DATASOURCE,), more: dict | None = None) -> None:
+        dashboard = {"panels": list(panels), "templating": {"list": list(variables)}} | (more or {})
+        self.frames = {"empty": EMPTY, "nan": NAN}
+        self.server = Replies(
+            {
+                "GET /api/dashboards/uid/overview": Reply(200, {"dashboard": dashboard, "meta": {}}),
+                "GET /api/datasources": Reply(200, [PROMETHEUS, LOKI]),
+                "POST /api/ds/query": self._query,
+            }
+        )
+
+    def ask(self, **params: object):
+        """Run the kind against it."""
+        with self.server:
+            grafana = Grafana(url=self.server.url, token="glsa_x")
+            return run("grafana_panels", {"dashboard": "overview"} | params, target=Target(name="staging", grafana=grafana))
+
+    @property
+    def queries(self) -> list[dict]:
+        """Every query that was asked, in order."""
+        return [query for sent in self.server.requests if sent.method == "POST" for query in sent.json()["queries"]]
+
+    def _query(self, request: Request) -> Reply:
+        results, status = {}, 200
+        for query in request.json()["queries"]:
+            if query["expr"] == "broken":
+                results[query["refId"]] = {"status": 400, "error": "parse error"}
+                status = 400
+            else:
+                results[query["refId"]] = {"status": 200, "frames": [self.frames.get(query["expr"], FULL)]}
+        return Reply(status, {"results": results})
+
+
+def test_all_panels_have_data(sandbox):
+    """The product's overview dashboard: PASS."""
+    dashboard = sandbox.facts["grafana"]["dashboard_uid"]
+    result = run("grafana_panels", {"dashboard": dashboard}, target=staging_target(sandbox))
+
+    assert result.outcome is Outcome.PASS
+    assert result.answer.summary == "14 of 14 panels have data"
+
+
+def test_empty_panel_is_named(sandbox):
+    """One panel without data: FAIL names it, and only it."""
+    dashboard = sandbox.facts["grafana"]["dashboard_uid"]
+    with sandbox.fault("grafana_empty_panel"):
+        result = run("grafana_panels", {"dashboard": dashboard}, target=staging_target(sandbox))
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "13 of 14 panels have data; empty: Request Rate"
+
+
+def test_empty_panel_may_be_allowed(sandbox):
+    """A panel on the list of those that may be empty does not fail, and is counted in sight."""
+    params = {"dashboard": sandbox.facts["grafana"]["dashboard_uid"], "may_be_empty": ["Request Rate"]}
+    with sandbox.fault("grafana_empty_panel"):
+        result = run("grafana_panels", params, target=staging_target(sandbox))
+
+    assert result.outcome is Outcome.PASS
+    assert result.answer.summary == "13 of 14 panels have data, 1 may be empty and are"
+
+
+def test_grafana_down(sandbox):
+    """Grafana itself is down: ERROR."""
+    with sandbox.fault("grafana_down"):
+        result = run("grafana_panels", {"dashboard": "x"}, target=staging_target(sandbox))
+
+    assert result.outcome is Outcome.ERROR
+    assert "503" in result.answer.summary
+
+
+@pytest.mark.parametrize("expr", ["empty", "nan"])
+def test_no_value_is_no_data(expr):
+    """Neither a frame without rows nor one of NaN only counts as data."""
+    result = Dashboards(panel("Good"), panel("Bad", expr)).ask()
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "1 of 2 panels have data; empty: Bad"
+    assert result.answer.data == {"empty": ["Bad"]}
+
+
+def test_zero_is_data():
+    """A value of 0 is a value."""
+    dashboards = Dashboards(panel("Errors", "zero"))
+    dashboards.frames["zero"] = frame(0)
+
+    assert dashboards.ask().outcome is Outcome.PASS
+
+
+def test_one_query_with_data_is_enough():
+    """A panel with an empty, a broken and a good query shows something: the body of a 400 is read."""
+    dashboards = Dashboards(panel("Mixed", targets=[{"expr": "empty"}, {"expr": "broken"}, {"expr": "up"}]))
+
+    assert dashboards.ask().outcome is Outcome.PASS
+
+
+def test_broken_query_fails_with_its_error():
+    """A panel whose only query the data source refuses is empty for a reason, which is told."""
+    result = Dashboards(panel("Broken", "broken"), panel("Good")).ask()
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "1 of 2 panels have data; empty: Broken (error: parse error)"
+
+
+def test_rows_are_opened():
+    """Panels in a collapsed row are asked; the row, texts and panels without a query of their own are not."""
+    dashboards = Dashboards(
+        {"type": "row", "title": "Row", "collapsed": True, "panels": [panel("Inside", "empty")]},
+        {"type": "row", "title": "Open row", "panels": []},
+        {"type": "text", "title": "Read me"},
+        panel("Hidden", "empty", targets=[{"expr": "empty", "hide": True}]),
+        panel("Again", "empty", datasource={"uid": "-- Dashboard --"}),
+        panel("Good"),
+    )
+    result = dashboards.ask()
+
+    assert result.answer.summary == "1 of 2 panels have data; empty: Inside"
+
+
+def test_library_panel_is_fetched():
+    """A library panel is judged by the queries of the library."""
+    dashboards = Dashboards({"id": 3, "title": "Linked", "libraryPanel": {"uid": "lib-1", "name": "Shared"}}, panel("Good"))
+    dashboards.server.routes["GET /api/library-elements/lib-1"] = Reply(200, {"result": {"model": panel("Shared", "empty")}})
+
+    assert dashboards.ask().answer.summary == "1 of 2 panels have data; empty: Shared"
+
+
+@pytest.mark.parametrize(
+    ("source", "uid"),
+    [
+        ({"type": "prometheus", "uid": "${datasource}"}, "prom-1"),
+        ("$datasource", "prom-1"),
+        ("Loki", "loki-1"),
+        ({"type": "loki", "uid": "loki-1"}, "loki-1"),
+        (None, "prom-1"),
+        ("default", "prom-1"),
+        ({"type": "loki"}, "loki-1"),
+        ("-- Grafana --", "grafana"),
+    ],
+)
+def test_data_source_is_resolved(source, uid):
+    """By variable, name, uid, type or default: each form that a dashboard may hold."""
+    dashboards = Dashboards(panel("A", datasource=source))
+    result = dashboards.ask()
+
+    assert result.outcome is Outcome.PASS
+    assert [query["datasource"]["uid"] for query in dashboards.queries] == [uid]
+
+
+def test_query_has_its_own_data_source():
+    """A mixed panel's queries go where each of them says."""
+    targets = [{"expr": "up", "datasource": {"type": "loki", "uid": "loki-1"}}]
+    dashboards = Dashboards(panel("Mixed", datasource={"uid": "-- Mixed --"}, targets=targets))
+    dashboards.ask()
+
+    assert [query["datasource"] for query in dashboards.queries] == [{"uid": "loki-1", "type": "loki"}]
+
+
+@pytest.mark.parametrize("source", ["Thanos", {"type": "prometheus", "uid": "gone"}, "${DS_PROM}"])
+def test_unknown_data_source_is_no_verdict(source):
+    """A data source that Grafana does not have means nothing was found out: ERROR, not an empty panel."""
+    variables = (DATASOURCE, {"name": "DS_PROM", "type": "datasource", "current": {"value": "gone"}})
+    result = Dashboards(panel("A", datasource=source), variables=variables).ask()
+
+    assert result.outcome is Outcome.ERROR
+    assert result.answer.summary.startswith("panel A: no data source ")
+
+
+def test_variables_are_filled_in():
+    """Grafana's server leaves variables alone, so they are filled in here: saved, all, chosen, and Grafana's own."""
+    variables = (
+        DATASOURCE,
+        {"name": "job", "current": {"value": ["api", "worker"]}},
+        {"name": "pod", "current": {"value": "$__all"}, "options": [{"value": "$__all"}, {"value": "a"}, {"value": "b"}]},
+        {"name": "zone", "current": {"value": "eu"}},
+    )
+    expr = 'rate(x{job=~"$job",pod=~"${pod:regex}",zone="[[zone]]"}[$__rate_interval]) # $__range $1 $__timeFilter'
+    dashboards = Dashboards(panel("A", expr), variables=variables)
+    dashboards.ask(variables={"zone": "us"}, window="now-1h")
+
+    assert [query["expr"] for query in dashboards.queries] == [
+        'rate(x{job=~"api|worker",pod=~"a|b",zone="us"}[60s]) # 1h $1 $__timeFilter'
+    ]
+
+
+def test_variable_without_a_value_is_no_verdict():
+    """A query that cannot be filled in would be another query: ERROR."""
+    result = Dashboards(panel("A", "x{job='$job'}"), variables=(DATASOURCE, {"name": "job"})).ask()
+
+    assert result.outcome is Outcome.ERROR
+    assert result.answer.hint == "Set variables.job in the checklist."
+
+
+def test_queries_without_a_name_get_one():
+    """The product's dashboard names none of its queries; saved names stay, since expressions refer to them."""
+    dashboards = Dashboards(panel("A", targets=[{"expr": "up"}, {"expr": "up", "refId": "A"}, {"expr": "up"}]))
+    dashboards.ask(window="now-30m")
+
+    assert [query["refId"] for query in dashboards.queries] == ["B", "A", "C"]
+    sent = dashboards.server.requests[-1].json()
+    assert (sent["from"], sent["to"]) == ("now-30m", "now")
+
+
+def test_dashboard_without_data_panels_fails():
+    """No panel is not "all panels"."""
+    result = Dashboards({"type": "text", "title": "Read me"}).ask()
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "dashboard overview has no data panels"
+
+
+def test_all_panels_empty_fails_even_if_allowed():
+    """When nothing at all has data the list of panels that may be empty does not help."""
+    result = Dashboards(panel("A", "empty")).ask(may_be_empty=["A"])
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "none of the 1 panels has data"
+
+
+def test_missing_dashboard_fails():
+    """Grafana answers that there is no such dashboard: FAIL."""
+    result = Dashboards().ask(dashboard="gone")
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "no dashboard gone in Grafana"
+
+
+@pytest.mark.parametrize(
+    ("route", "status"),
+    [
+        ("GET /api/dashboards/uid/overview", 401),
+        ("GET /api/dashboards/uid/overview", 406),
+        ("GET /api/datasources", 403),
+        ("POST /api/ds/query", 400),
+        ("POST /api/ds/query", 403),
+        ("POST /api/ds/query", 404),
+        ("POST /api/ds/query", 500),
+    ],
+)
+def test_no_answer_is_no_verdict(route, status):
+    """No rights, a format that cannot be read, or a query that Grafana would not pass on: ERROR, never an empty panel."""
+    dashboards = Dashboards(panel("A"))
+    dashboards.server.routes[route] = Reply(status, {"message": "no"})
+
+    assert dashboards.ask().outcome is Outcome.ERROR
+
+
+def test_nobody_listens():
+    """A Grafana that cannot be reached is ERROR."""
+    target = Target(name="staging", grafana=Grafana(url=closed_port_url(), token="glsa_x"))
+
+    assert run("grafana_panels", {"dashboard": "overview"}, target=target).outcome is Outcome.ERROR
+
+
+@pytest.mark.parametrize("window", ["15m", "now-0m", "now-15", "now"])
+def test_window_is_checked(window):
+    """A window that Grafana would read in some other way is refused when the checklist is read."""
+    with pytest.raises(RegistryError, match="window"):
+        Registry.load().validate("grafana_panels", {"dashboard": "x", "window": window})

@@ -1,0 +1,88 @@
+"""http_json: status and values of one JSON answer."""
+
+import pytest
+
+from checks.contract import Outcome
+from checks.target import Target
+from tests.checks.replies import Replies, Reply, closed_port_url
+from tests.fix_checks import production_target, run, staging_target
+
+HEALTH = {"path": "/health", "expect": {"status": "healthy"}}
+
+
+def api(url: str) -> Target:
+    """A target that has nothing but an API."""
+    return Target(name="staging", api_url=url)
+
+
+def test_healthy(sandbox):
+    """The product's health answer: PASS."""
+    result = run("http_json", HEALTH, target=staging_target(sandbox))
+
+    assert result.outcome is Outcome.PASS
+    assert result.answer.summary == "/health answers 200, status = 'healthy'"
+
+
+def test_200_with_a_sick_body_fails(sandbox):
+    """Status 200 alone is no health: the body says error, so it is FAIL. Production may be asked."""
+    with sandbox.fault("health_error"):
+        result = run("http_json", HEALTH, target=production_target(sandbox))
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "/health answers 200, but status is 'error', not 'healthy'"
+
+
+@pytest.mark.parametrize(
+    ("expect", "told"),
+    [
+        ({"checks.database": "healthy"}, "checks.database is 'down', not 'healthy'"),
+        ({"packs.1": "routing"}, "packs.1 is 'roster', not 'routing'"),
+        ({"packs.7": "routing"}, "no packs.7"),
+        ({"checks.cache": "healthy"}, "no checks.cache"),
+        ({"ready": True}, "ready is 1, not True"),
+        ({"none": "x"}, "none is None, not 'x'"),
+    ],
+)
+def test_values_are_found_by_path(expect, told):
+    """Dotted paths go through objects and lists; 1 is not true; what is absent is said to be."""
+    body = {"checks": {"database": "down"}, "packs": ["solver", "roster"], "ready": 1, "none": None}
+    with Replies({"GET /health/ready": Reply(200, body)}) as server:
+        result = run("http_json", {"path": "/health/ready", "expect": expect}, target=api(server.url))
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == f"/health/ready answers 200, but {told}"
+
+
+def test_other_status_fails():
+    """A product that answers with its own error was reached: FAIL."""
+    with Replies({"GET /health": Reply(500, "Internal Server Error")}) as server:
+        result = run("http_json", HEALTH, target=api(server.url))
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "/health answers 500, not 200"
+    assert "Internal Server Error" in result.answer.evidence.seen
+
+
+def test_no_json_is_no_verdict():
+    """An answer that makes no sense is ERROR and shows what came."""
+    with Replies({"GET /health": Reply(200, "<h1>Welcome to nginx</h1>")}) as server:
+        result = run("http_json", HEALTH, target=api(server.url))
+
+    assert result.outcome is Outcome.ERROR
+    assert "Welcome to nginx" in result.answer.evidence.seen
+
+
+def test_product_down(sandbox):
+    """The API's gateway answers 503: ERROR."""
+    with sandbox.fault("product_down"):
+        result = run("http_json", HEALTH, target=staging_target(sandbox))
+
+    assert result.outcome is Outcome.ERROR
+    assert "503, the product does not answer" in result.answer.summary
+
+
+def test_nobody_listens():
+    """An API that cannot be reached is ERROR."""
+    result = run("http_json", HEALTH, target=api(closed_port_url()))
+
+    assert result.outcome is Outcome.ERROR

@@ -1,0 +1,169 @@
+"""The promises that every kind keeps, whoever wrote it. A new kind is covered as soon as it is in the registry."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import checks.kinds
+from checks.contract import Kind, Outcome, Params
+from checks.registry import BUILT_IN, Registry, RegistryError
+from checks.target import Stripe, Target
+from tests.fix_checks import run
+
+REGISTRY = Registry.load()
+NAMES = tuple(sorted(BUILT_IN))
+MUTATING = tuple(name for name in NAMES if REGISTRY.get(name).mutates)
+VENDOR_PACKAGES = ("boto3", "kubernetes", "sentry_sdk", "stripe")  # each takes half a second or more to load
+
+# The smallest parameters of the kinds that need some.
+NEEDED = {
+    "attest": {"question": "Is it done?"},
+    "grafana_panels": {"dashboard": "overview"},
+    "http_json": {"path": "/health"},
+    "http_pages": {"pages": [{"path": "/"}]},
+    "sentry_quiet": {"since": "2026-01-16T18:00:00Z"},
+    "sql_verify": {"function": "billing.verify_billing_schema"},
+}
+
+# What the checks before it hand on, for the kinds that need it.
+NEEDS = {"go.backup": {"bucket": "backups", "key": "postgresql/one.dump", "size": 4096}}
+
+
+def params_of(name: str) -> dict:
+    """Parameters with which the kind may be run."""
+    return dict(NEEDED.get(name, {}))
+
+
+def test_every_file_is_in_the_registry():
+    """A file in checks/kinds that nobody registered would be dead."""
+    files = sorted(module.name for module in pkgutil.iter_modules(checks.kinds.__path__))
+
+    assert list(NAMES) == files
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_is_named_like_the_kind(name):
+    """Whoever reads ``kind: x`` in a checklist finds checks/kinds/x.py, with that one kind in it."""
+    module = importlib.import_module(f"checks.kinds.{name}")
+    found = [
+        value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, Kind) and value is not Kind
+    ]
+
+    assert [kind.name for kind in found] == [name]
+    assert type(REGISTRY.get(name)) is found[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kind_explains_itself(name):
+    """The reference is made of these words: one line each, no full stop at the end."""
+    kind = REGISTRY.get(name)
+
+    assert kind.summary.strip() == kind.summary != ""
+    assert "\n" not in kind.summary
+    assert not kind.summary.endswith(".")
+    assert inspect.getdoc(type(kind)) != inspect.getdoc(Kind)
+    assert kind.run.__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_limits_are_declared(name):
+    """A time limit in seconds, and names of what must not be touched by two checks at once."""
+    kind = REGISTRY.get(name)
+
+    assert 0 < kind.timeout <= 3600
+    assert all(isinstance(word, str) and word for word in kind.touches)
+    assert isinstance(kind.touches, tuple)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_parameter_is_refused(name):
+    """A typo in a checklist is found when it is read, and named."""
+    with pytest.raises(RegistryError, match="surprise"):
+        REGISTRY.validate(name, params_of(name) | {"surprise": 1})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_values(name):
+    """Parameters are read once and never change."""
+    params = REGISTRY.validate(name, params_of(name))
+
+    assert isinstance(params, Params)
+    assert type(params).model_config["frozen"] is True
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "attest"])
+def test_empty_target_is_never_a_pass(name):
+    """With nothing configured nothing can be found out: ERROR that names what is missing and what to set."""
+    result = run(name, params_of(name), Target(name="empty", mutable=True), needs=NEEDS)
+
+    assert result.outcome is Outcome.ERROR
+    assert result.answer.summary.startswith("empty has no ")
+    assert result.answer.hint.startswith("Set ")
+
+
+def test_attest_is_never_a_pass_by_itself():
+    """What only a person can say stays open until a person said it."""
+    result = run("attest", params_of("attest"), Target(name="empty"))
+
+    assert result.outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answer_carries_evidence(name):
+    """Also an answer that is no pass says what was asked, what was expected and what was seen."""
+    evidence = run(name, params_of(name), Target(name="empty", mutable=True), needs=NEEDS).answer.evidence
+
+    assert evidence.asked
+    assert evidence.expected
+    assert evidence.seen
+
+
+@pytest.mark.parametrize("name", MUTATING)
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        (Target(name="qa"), "qa is not mutable"),
+        (Target(name="production", mutable=True), "production is production"),
+        (Target(name="live", environment="Production", mutable=True), "live is production"),
+        (Target(name="qa", mutable=True, stripe=Stripe(api_key="sk_live_x")), "is a live one"),
+        (Target(name="qa", mutable=True, stripe=Stripe(api_key="rk_live_x")), "is a live one"),
+    ],
+    ids=["not mutable", "named production", "environment production", "live secret key", "live restricted key"],
+)
+def test_mutating_kind_stays_off_production(name, target, told):
+    """A kind that changes something runs on test systems only, whatever else is configured."""
+    result = run(name, params_of(name), target)
+
+    assert result.outcome is Outcome.ERROR
+    assert result.answer.summary.startswith("refused: ")
+    assert told in result.answer.summary
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_who_records_an_undo_can_carry_it_out(name):
+    """A kind that writes down a debt has the way to pay it, and has said that it mutates; no other kind has one."""
+    kind = type(REGISTRY.get(name))
+    records = any(
+        isinstance(node, ast.Attribute) and node.attr == "record"
+        for node in ast.walk(ast.parse(inspect.getsource(inspect.getmodule(kind))))
+    )
+
+    assert records == (kind.undo is not Kind.undo)
+    assert kind.mutates or not records
+
+
+def test_kinds_are_imported_without_vendor_packages():
+    """Reading a checklist needs all kinds and must not load what only some of them use."""
+    code = (
+        "import importlib, sys\n"
+        f"for name in {NAMES!r}: importlib.import_module('checks.kinds.' + name)\n"
+        f"print(*[name for name in {VENDOR_PACKAGES!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == []
