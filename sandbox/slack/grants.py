@@ -1,0 +1,114 @@
+"""Permissions that Slack hands out for a short while: trigger ids, response URLs and socket tickets."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sandbox.slack.shapes import Json, SlackError
+
+TRIGGER_SECONDS = 3.0
+RESPONSE_URL_SECONDS = 30 * 60
+RESPONSE_URL_USES = 5
+TICKET_SECONDS = 60.0
+Clock = Callable[[], float]
+
+
+@dataclass
+class _Trigger:
+    user: str
+    expires_at: float
+    view_id: str | None
+    used: bool = False
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """Who may be shown a view, and the view (if any) that the interaction came from."""
+
+    user: str
+    view_id: str | None
+
+
+class Triggers:
+    """Trigger ids: good for 3 seconds and one view (docs.slack.dev/interactivity/handling-user-interaction)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._triggers: dict[str, _Trigger] = {}
+
+    def issue(self, user: str, view_id: str | None = None) -> str:
+        """A new trigger id for an interaction of `user`."""
+        now = self._clock()
+        trigger_id = f"{int(now * 1000)}.{secrets.randbelow(10**10)}.{secrets.token_hex(16)}"
+        self._triggers[trigger_id] = _Trigger(user, now + TRIGGER_SECONDS, view_id)
+        return trigger_id
+
+    def redeem(self, trigger_id: str) -> Trigger:
+        """Use up a trigger id.
+
+        Raises SlackError: invalid_trigger_id, exchanged_trigger_id, expired_trigger_id.
+        """
+        trigger = self._triggers.get(trigger_id)
+        if trigger is None:
+            raise SlackError("invalid_trigger_id")
+        if trigger.used:
+            raise SlackError("exchanged_trigger_id")
+        if self._clock() > trigger.expires_at:
+            raise SlackError("expired_trigger_id")
+        trigger.used = True
+        return Trigger(trigger.user, trigger.view_id)
+
+
+class ResponseUrls:
+    """Response URLs: five uses within 30 minutes. `document` is kept by the workspace over restarts."""
+
+    def __init__(self, document: dict[str, Json], clock: Clock) -> None:
+        self._document = document
+        self._clock = clock
+
+    def issue(self, *, user: str, channel: str, ts: str | None = None, ephemeral: bool = False) -> str:
+        """A token for an interaction of `user` in `channel`; `ts` is the message that was clicked, if any."""
+        token = secrets.token_hex(12)
+        self._document[token] = {
+            "user": user,
+            "channel": channel,
+            "ts": ts,
+            "ephemeral": ephemeral,
+            "expires_at": self._clock() + RESPONSE_URL_SECONDS,
+            "uses": 0,
+        }
+        return token
+
+    def look_up(self, token: str) -> Json:
+        """What the token stands for. Raises SlackError: used_url, expired_url, invalid_url."""
+        grant = self._document.get(token)
+        if grant is None:
+            raise SlackError("invalid_url")
+        if grant["uses"] >= RESPONSE_URL_USES:
+            raise SlackError("used_url")
+        if self._clock() > grant["expires_at"]:
+            raise SlackError("expired_url")
+        return grant
+
+    def spend(self, grant: Json) -> None:
+        """Count one use."""
+        grant["uses"] += 1
+
+
+class Tickets:
+    """Tickets of apps.connections.open: each opens one socket."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._expires_at: dict[str, float] = {}
+
+    def issue(self) -> str:
+        """A new ticket."""
+        ticket = secrets.token_hex(16)
+        self._expires_at[ticket] = self._clock() + TICKET_SECONDS
+        return ticket
+
+    def redeem(self, ticket: str) -> bool:
+        """Use up a ticket; False when it is unknown, used or too old."""
+        expires_at = self._expires_at.pop(ticket, None)
+        return expires_at is not None and self._clock() <= expires_at

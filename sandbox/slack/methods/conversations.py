@@ -1,0 +1,157 @@
+"""The conversations methods: what a channel is, who is in it, what was said in it."""
+
+from sandbox.slack.limits import TIER_2, TIER_3, TIER_4
+from sandbox.slack.methods.call import Call, Method, page_of
+from sandbox.slack.people import BOT_USER_ID, CREATED, EVERYBODY, PEOPLE, TEAM_ID
+from sandbox.slack.shapes import Json, SlackError
+
+
+def info(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/conversations.info"""
+    channel = call.workspace.channel(call.require("channel"))
+    answer = _as_slack_channel(channel)
+    if call.flag("include_num_members"):
+        answer["num_members"] = len(channel["members"])
+    return {"channel": answer}
+
+
+def list_channels(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/conversations.list"""
+    types = (call.text("types") or "public_channel").split(",")
+    channels = [
+        _as_slack_channel(channel)
+        for channel in call.workspace.channels.values()
+        if ("im" if channel.get("user") else "public_channel") in types
+    ]
+    page, cursor = page_of(call, channels)
+    return {"channels": page, "response_metadata": {"next_cursor": cursor}}
+
+
+def members(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/conversations.members"""
+    page, cursor = page_of(call, call.workspace.channel(call.require("channel"))["members"])
+    return {"members": page, "response_metadata": {"next_cursor": cursor}}
+
+
+def join(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/conversations.join"""
+    channel = call.workspace.channel(call.require("channel"))
+    answer: Json = {}
+    if not call.workspace.join(channel, BOT_USER_ID):
+        answer = {"warning": "already_in_channel", "response_metadata": {"warnings": ["already_in_channel"]}}
+    return answer | {"channel": _as_slack_channel(channel)}
+
+
+def open_direct(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/conversations.open, for one person"""
+    users = call.require("users").split(",")
+    if len(users) != 1:
+        raise SlackError("method_not_supported_for_channel_type")
+    return {"channel": {"id": call.workspace.direct_channel(users[0])["id"]}}
+
+
+def history(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/conversations.history: newest first, without the replies in threads"""
+    channel = _readable(call)
+    messages = [
+        message
+        for message in reversed(call.workspace.messages(channel["id"]))
+        if message.get("thread_ts", message["ts"]) == message["ts"] or message.get("subtype") == "thread_broadcast"
+    ]
+    return _messages(call, _between(call, messages)) | {"pin_count": sum("pinned_to" in m for m in messages)}
+
+
+def replies(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/conversations.replies: the parent, then its replies, oldest first"""
+    channel = _readable(call)
+    messages = call.workspace.thread(channel["id"], call.require("ts"))
+    return _messages(call, messages[:1] + _between(call, messages[1:]))
+
+
+def _readable(call: Call) -> Json:
+    channel = call.workspace.channel(call.require("channel"))
+    if BOT_USER_ID not in channel["members"]:
+        raise SlackError("not_in_channel")
+    return channel
+
+
+def _between(call: Call, messages: list[Json]) -> list[Json]:
+    oldest, latest, inclusive = call.text("oldest"), call.text("latest"), call.flag("inclusive")
+    try:
+        low = _micros(oldest) if oldest else -1
+        high = _micros(latest) if latest else None
+    except ValueError as exc:
+        raise SlackError("invalid_ts_latest" if latest else "invalid_ts_oldest") from exc
+    kept = []
+    for message in messages:
+        at = _micros(message["ts"])
+        on_edge = inclusive and at in (low, high)
+        if on_edge or (at > low and (high is None or at < high)):
+            kept.append(message)
+    return kept
+
+
+def _micros(ts: str) -> int:
+    seconds, _, fraction = ts.partition(".")
+    return int(seconds) * 1_000_000 + int((fraction + "000000")[:6])
+
+
+def _messages(call: Call, messages: list[Json]) -> Json:
+    page, cursor = page_of(call, messages, most=999)
+    everything = call.flag("include_all_metadata")
+    answer: Json = {"messages": [_as_slack_message(message, everything) for message in page], "has_more": bool(cursor)}
+    if cursor:
+        answer["response_metadata"] = {"next_cursor": cursor}
+    return answer
+
+
+def _as_slack_message(message: Json, everything: bool) -> Json:
+    copy = dict(message)
+    if not everything and "metadata" in copy:
+        copy["metadata"] = {"event_type": copy["metadata"]["event_type"]}
+    return copy
+
+
+def _as_slack_channel(channel: Json) -> Json:
+    direct = bool(channel.get("user"))
+    teams = sorted({EVERYBODY[user].team_id for user in channel["members"]}, key=lambda team: team != TEAM_ID)
+    shared = len(teams) > 1
+    answer: Json = {
+        "id": channel["id"],
+        "created": CREATED,
+        "is_im": direct,
+        "is_archived": False,
+        "is_org_shared": False,
+        "is_ext_shared": shared,
+        "is_shared": shared,
+        "is_pending_ext_shared": False,
+        "context_team_id": TEAM_ID,
+        "shared_team_ids": teams,
+    }
+    if direct:
+        return answer | {"user": channel["user"], "is_open": True}
+    return answer | {
+        "name": channel["name"],
+        "name_normalized": channel["name"],
+        "is_channel": True,
+        "is_group": False,
+        "is_mpim": False,
+        "is_private": False,
+        "is_general": channel["name"] == "general",
+        "is_member": BOT_USER_ID in channel["members"],
+        "creator": PEOPLE[0].id,
+        "conversation_host_id": TEAM_ID,
+        "topic": {"value": "", "creator": "", "last_set": 0},
+        "purpose": {"value": "", "creator": "", "last_set": 0},
+    }
+
+
+METHODS = {
+    "conversations.info": Method(info, "channels:read", TIER_3),
+    "conversations.list": Method(list_channels, "channels:read", TIER_2),
+    "conversations.members": Method(members, "channels:read", TIER_4),
+    "conversations.join": Method(join, "channels:join", TIER_3),
+    "conversations.open": Method(open_direct, "im:write", TIER_3),
+    "conversations.history": Method(history, "channels:history", TIER_3),
+    "conversations.replies": Method(replies, "channels:history", TIER_3),
+}

@@ -1,0 +1,52 @@
+"""The files methods: the three steps of an upload, and files.info."""
+
+from typing import Any
+
+from sandbox.slack.content import read_content
+from sandbox.slack.limits import TIER_4
+from sandbox.slack.methods.call import Call, Method
+from sandbox.slack.methods.chat import channel_to_post_in
+from sandbox.slack.people import BOT_USER_ID
+from sandbox.slack.shapes import Json, invalid_arguments
+
+
+def get_upload_url(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/files.getUploadURLExternal"""
+    name, length = call.require("filename"), call.number("length", 0)
+    if length < 1:
+        raise invalid_arguments("length must be positive")
+    file_id, token = call.workspace.files.announce(name, length, call.text("alt_txt") or call.text("alt_text"))
+    call.workspace.save()
+    return {"upload_url": f"{call.workspace.base_url}upload/v1/{token}", "file_id": file_id}
+
+
+def complete_upload(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/files.completeUploadExternal"""
+    wanted: Any = call.decoded("files")
+    if not isinstance(wanted, list) or not wanted or not all(isinstance(f, dict) and f.get("id") for f in wanted):
+        raise invalid_arguments("files must be a list of objects with an id")
+    channel_id = None
+    if call.text("channel_id"):
+        channel_id = channel_to_post_in(Call(call.name, {"channel": call.text("channel_id")}, call.workspace))
+    files = [call.workspace.files.complete(file["id"], file.get("title"), call.workspace.base_url) for file in wanted]
+    if channel_id is not None:
+        for file in files:
+            file["channels"].append(channel_id)
+        content = read_content({"text": call.text("initial_comment") or "", "blocks": call.args.get("blocks")})
+        call.workspace.post(channel_id, BOT_USER_ID, content, thread_ts=call.text("thread_ts"), files=files)
+    call.workspace.save()
+    for file in files:
+        call.workspace.hub.publish({"type": "file", "file": file})
+    return {"files": files}
+
+
+def info(call: Call) -> Json:
+    """docs.slack.dev/reference/methods/files.info"""
+    return {"file": call.workspace.files.get(call.require("file"))}
+
+
+METHODS = {
+    "files.getUploadURLExternal": Method(get_upload_url, "files:write", TIER_4),
+    "files.completeUploadExternal": Method(complete_upload, "files:write", TIER_4),
+    "files.info": Method(info, "files:read", TIER_4),
+}

@@ -1,0 +1,230 @@
+"""The payloads that Slack sends for what a person does: commands, clicks, submitted and closed views."""
+
+import html
+import re
+from typing import Any
+
+from sandbox.slack.content import elements_of
+from sandbox.slack.people import APP_ID, BOT, EVERYBODY, PEOPLE, TEAM_ID, TEAM_NAME, USER_GROUPS, Person
+from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.workspace import Workspace
+
+VERIFICATION_TOKEN = "sandbox-verification-token"  # deprecated by Slack, and never to be trusted
+_MENTION = re.compile(r"(?<![\w<])@([\w.-]*\w)")
+_CHANNEL = re.compile(r"(?<![\w<])#([\w-]+)")
+_URL = re.compile(r"(?<![<|\w])https?://[^\s<>]+")
+_ESCAPED = re.compile(r"(<[@#!][^>]*>|<https?://[^>]*>)")
+_SELECTED_KEYS = {
+    "datepicker": "selected_date",
+    "timepicker": "selected_time",
+    "datetimepicker": "selected_date_time",
+    "users_select": "selected_user",
+    "channels_select": "selected_channel",
+    "conversations_select": "selected_conversation",
+    "multi_users_select": "selected_users",
+    "multi_channels_select": "selected_channels",
+    "multi_conversations_select": "selected_conversations",
+}
+_OPTION_TYPES = ("static_select", "external_select", "overflow", "radio_buttons")
+_OPTIONS_TYPES = ("checkboxes", "multi_static_select", "multi_external_select")
+
+
+def escape_command_text(text: str, workspace: Workspace) -> str:
+    """What `should_escape` does: `&`, `<` and `>` as entities; people, groups, channels and links in angle brackets.
+
+    Text that is in Slack's notation already (the page's completion writes `<@U…>`) is left as it is.
+    """
+    parts = _ESCAPED.split(text)
+    return "".join(part if _ESCAPED.fullmatch(part) else _escape_plain(part, workspace) for part in parts)
+
+
+def command_payload(workspace: Workspace, person: Person, channel: Json, command: str, text: str) -> Json:
+    """The payload of a slash command (docs.slack.dev/interactivity/implementing-slash-commands)."""
+    if workspace.manifest.commands[command]:
+        text = escape_command_text(text, workspace)
+    return {
+        "token": VERIFICATION_TOKEN,
+        "team_id": person.team_id,
+        "team_domain": TEAM_NAME,
+        "channel_id": channel["id"],
+        "channel_name": "directmessage" if channel.get("user") else channel["name"],
+        "user_id": person.id,
+        "user_name": person.handle,
+        "command": command,
+        "text": text,
+        "api_app_id": APP_ID,
+        "is_enterprise_install": "false",
+        "response_url": _response_url(workspace, "commands", person, channel["id"]),
+        "trigger_id": workspace.triggers.issue(person.id),
+    }
+
+
+def message_action_payload(workspace: Workspace, person: Person, channel: Json, message: Json, action: Json) -> Json:
+    """A block_actions payload for an element of a message (docs: reference/interaction-payloads)."""
+    ephemeral = bool(message.get("ephemeral"))
+    container: Json = {
+        "type": "message",
+        "message_ts": message["ts"],
+        "channel_id": channel["id"],
+        "is_ephemeral": ephemeral,
+    }
+    if message.get("thread_ts"):
+        container["thread_ts"] = message["thread_ts"]
+    grant = workspace.response_urls.issue(user=person.id, channel=channel["id"], ts=message["ts"], ephemeral=ephemeral)
+    workspace.save()
+    return _interaction(workspace, "block_actions", person) | {
+        "container": container,
+        "channel": {"id": channel["id"], "name": channel["name"]},
+        "message": {key: value for key, value in message.items() if key != "ephemeral"},
+        "state": {"values": {}},
+        "response_url": _response_address(workspace, "actions", grant),
+        "actions": [action],
+    }
+
+
+def view_action_payload(workspace: Workspace, person: Person, view: Json, action: Json) -> Json:
+    """A block_actions payload for an element of a modal."""
+    return _interaction(workspace, "block_actions", person, view["id"]) | {
+        "container": {"type": "view", "view_id": view["id"]},
+        "view": view,
+        "actions": [action],
+    }
+
+
+def submission_payload(workspace: Workspace, person: Person, view: Json) -> Json:
+    """A view_submission payload; the state of the view holds what the person typed."""
+    return _interaction(workspace, "view_submission", person, view["id"]) | {"view": view, "response_urls": []}
+
+
+def closed_payload(workspace: Workspace, person: Person, view: Json, *, cleared: bool) -> Json:
+    """A view_closed payload: it has no trigger id, and nothing that was typed."""
+    payload = _interaction(workspace, "view_closed", person, view["id"])
+    del payload["trigger_id"]
+    return payload | {"view": {**view, "state": {"values": {}}}, "is_cleared": cleared}
+
+
+def find_element(blocks: list[Json], action_id: str, block_id: str | None) -> tuple[Json, Json] | None:
+    """The block and the element with this action_id (and block_id, when given)."""
+    for block in blocks:
+        if block_id and block["block_id"] != block_id:
+            continue
+        for element in elements_of(block):
+            if element.get("action_id") == action_id:
+                return block, element
+    return None
+
+
+def action_of(workspace: Workspace, block: Json, element: Json, used: Json) -> Json:
+    """One entry of `actions`. `used` is what the person did: `value`, or `option` (its value, or a whole option).
+
+    Raises SlackError no_such_option.
+    """
+    action: Json = {
+        "type": element["type"],
+        "action_id": element["action_id"],
+        "block_id": block["block_id"],
+        "action_ts": workspace.next_ts(),
+    }
+    if element["type"] == "button":
+        action["text"] = element["text"]
+        value = used.get("value", element.get("value"))
+        if value is not None:
+            action["value"] = value
+        if element.get("style"):
+            action["style"] = element["style"]
+        return action
+    wanted = used.get("option", used.get("value"))
+    return action | input_state(element, wanted)
+
+
+def input_state(element: Json, wanted: Any) -> Json:
+    """The value of an input as `state.values` and `actions` carry it; None is an input left empty.
+
+    `wanted` is the value itself (of an option: its value), or an object as Slack has it, such as
+    `{"selected_option": {...}}`. Raises SlackError no_such_option.
+    """
+    kind = element["type"]
+    state: Json = {"type": kind}
+    if isinstance(wanted, dict):
+        wanted = next((value for key, value in wanted.items() if key.startswith("selected_")), wanted)
+    if kind in _OPTION_TYPES:
+        return state | {"selected_option": None if wanted in (None, "") else _option(element, wanted)}
+    if kind in _OPTIONS_TYPES:
+        return state | {"selected_options": [_option(element, each) for each in wanted or ()]}
+    return state | {_SELECTED_KEYS.get(kind, "value"): wanted if wanted != "" else None}
+
+
+def _option(element: Json, wanted: Any) -> Json:
+    value = wanted.get("value") if isinstance(wanted, dict) else wanted
+    options = list(element.get("options", ()))
+    for group in element.get("option_groups", ()):
+        options += group["options"]
+    for option in options:
+        if option.get("value") == value:
+            found: Json = option
+            return found
+    if isinstance(wanted, dict):
+        return wanted  # forged, or of an external source
+    raise SlackError("no_such_option")
+
+
+def _interaction(workspace: Workspace, kind: str, person: Person, view_id: str | None = None) -> Json:
+    return {
+        "type": kind,
+        "team": {"id": TEAM_ID, "domain": TEAM_NAME},
+        "user": {
+            "id": person.id,
+            "username": person.handle,
+            "name": person.handle,
+            "team_id": person.team_id,
+        },
+        "api_app_id": APP_ID,
+        "token": VERIFICATION_TOKEN,
+        "enterprise": None,
+        "is_enterprise_install": False,
+        "trigger_id": workspace.triggers.issue(person.id, view_id),
+    }
+
+
+def _response_url(workspace: Workspace, kind: str, person: Person, channel_id: str) -> str:
+    grant = workspace.response_urls.issue(user=person.id, channel=channel_id)
+    workspace.save()
+    return _response_address(workspace, kind, grant)
+
+
+def _response_address(workspace: Workspace, kind: str, grant: str) -> str:
+    return f"{workspace.base_url}{kind}/{TEAM_ID}/{grant}"
+
+
+def _escape_plain(text: str, workspace: Workspace) -> str:
+    text = html.escape(text, quote=False)
+    text = _URL.sub(lambda match: f"<{match[0]}>", text)
+    for person in PEOPLE:  # a full name has a space, which the pattern for handles cannot know
+        text = re.sub(rf"(?<![\w<])@{re.escape(person.name)}\b", f"<@{person.id}>", text)
+    text = _MENTION.sub(lambda match: _mention(match[1]) or match[0], text)
+    return _CHANNEL.sub(lambda match: _channel_link(match[1], workspace) or match[0], text)
+
+
+def _mention(handle: str) -> str | None:
+    for person in (*PEOPLE, BOT):
+        if person.handle == handle.lower():
+            return f"<@{person.id}>"
+    for group in USER_GROUPS.values():
+        if group.handle == handle.lower():
+            return f"<!subteam^{group.id}|@{group.handle}>"
+    return f"<!{handle}>" if handle in ("here", "channel", "everyone") else None
+
+
+def _channel_link(name: str, workspace: Workspace) -> str | None:
+    for channel in workspace.channels.values():
+        if channel["name"] == name and not channel.get("user"):
+            return f"<#{channel['id']}|{name}>"
+    return None
+
+
+def person_of(user: str) -> Person:
+    """A person by id. Raises SlackError user_not_found."""
+    person = EVERYBODY.get(user)
+    if person is None or person.bot:
+        raise SlackError("user_not_found")
+    return person

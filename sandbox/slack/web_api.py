@@ -1,0 +1,148 @@
+"""How a Web API call arrives: token, scope, rate limit, ordered faults; then the method; then the answer."""
+
+import json
+import secrets
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.slack.faults import SlackFaults
+from sandbox.slack.journal import Journal
+from sandbox.slack.limits import RateLimiter
+from sandbox.slack.methods import METHODS
+from sandbox.slack.methods.call import Call, Method
+from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.workspace import Workspace
+
+
+class WebApi:
+    """The routes under /api/, and the two addresses of files."""
+
+    def __init__(self, workspace: Workspace, journal: Journal, faults: SlackFaults) -> None:
+        self._workspace = workspace
+        self._journal = journal
+        self._faults = faults
+        self._limiter = RateLimiter(workspace.clock)
+
+    def add_routes(self, app: web.Application) -> None:
+        """Serve the methods and the files."""
+        app.router.add_post("/api/{method}", self._answer)
+        app.router.add_get("/api/{method}", self._answer)
+        app.router.add_post("/upload/v1/{token}", self._receive_file)
+        app.router.add_get("/files-pri/{file}/{name}", self._send_file)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        name = request.match_info["method"]
+        try:
+            args = await read_args(request)
+        except SlackError as exc:
+            return self._respond(exc.answer(), METHODS.get(name))
+        token = _bearer(request) or str(args.pop("token", ""))
+        args.pop("token", None)
+        method = METHODS.get(name)
+        refused = self._refused_before(name, method, args)
+        if refused is not None:
+            return refused
+        body: Json = {"ok": True}
+        try:
+            if method is None:
+                raise SlackError("unknown_method", req_method=name)
+            self._authorize(method, token)
+            body |= method.run(Call(name, args, self._workspace))
+        except SlackError as exc:
+            self._journal.refusal(name, exc)
+            body = exc.answer()
+        self._journal.call(name, args, None if body["ok"] else body["error"])
+        self._note_missing_text(name, args, body)
+        if self._faults.loses_reply(name) and request.transport is not None:
+            request.transport.abort()
+        return self._respond(body, method)
+
+    def _refused_before(self, name: str, method: Method | None, args: Json) -> web.Response | None:
+        """The answer to a call that is refused without a look at what it asks for."""
+        retry_after = self._faults.rate_limit(name)
+        if retry_after is None and method is not None:
+            retry_after = self._limiter.retry_after(name, str(args.get("channel", "")), method.rate)
+            if retry_after is not None:
+                self._journal.violation("rate", name, "ratelimited", channel=args.get("channel"))
+        if retry_after is not None:
+            self._journal.call(name, args, "ratelimited")
+            body = {"ok": False, "error": "ratelimited"}
+            return web.json_response(body, status=429, headers={"Retry-After": str(retry_after)})
+        ordered = self._faults.error(name)
+        if ordered is not None:
+            error, status = ordered
+            self._journal.call(name, args, error)
+            return web.json_response({"ok": False, "error": error}, status=status)
+        return None
+
+    def _authorize(self, method: Method, token: str) -> None:
+        if method.token == "none":
+            return
+        kinds = {self._workspace.secret("bot_token"): "bot", self._workspace.secret("app_token"): "app"}
+        if not token:
+            raise SlackError("not_authed")
+        if token not in kinds:
+            raise SlackError("invalid_auth")
+        if kinds[token] != method.token:
+            raise SlackError("not_allowed_token_type")
+        granted = self._workspace.manifest.scopes
+        if method.scope is not None and method.scope not in granted:
+            raise SlackError("missing_scope", needed=method.scope, provided=",".join(granted))
+
+    def _note_missing_text(self, name: str, args: Json, body: Json) -> None:
+        """Slack only warns of blocks without text, but then notifications and screen readers have nothing to say."""
+        if name in ("chat.postMessage", "chat.postEphemeral") and body["ok"] and not args.get("text"):
+            self._journal.violation("block", name, "missing_text")
+
+    def _respond(self, body: Json, method: Method | None) -> web.Response:
+        headers = {
+            "x-oauth-scopes": ",".join(self._workspace.manifest.scopes),
+            "x-accepted-oauth-scopes": (method.scope if method else None) or "",
+            "x-slack-req-id": secrets.token_hex(16),
+        }
+        return web.json_response(body, headers=headers)
+
+    async def _receive_file(self, request: web.Request) -> web.Response:
+        if request.content_type == "multipart/form-data":
+            part = next(iter((await request.post()).values()), None)
+            content = part.file.read() if isinstance(part, web.FileField) else b""
+        else:
+            content = await request.read()
+        try:
+            size = self._workspace.files.receive(request.match_info["token"], content)
+        except SlackError as exc:
+            return web.Response(status=404 if exc.code == "not_found" else 400, text=exc.code)
+        self._workspace.save()
+        return web.Response(text=f"OK - {size}")
+
+    async def _send_file(self, request: web.Request) -> web.Response:
+        """Slack asks for a token here; the page of the sandbox shows files without one."""
+        file_id = request.match_info["file"].rpartition("-")[2]
+        try:
+            file = self._workspace.files.get(file_id)
+        except SlackError as exc:
+            return web.Response(status=404, text=exc.code)
+        headers = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=self._workspace.files.content(file_id), content_type=file["mimetype"], headers=headers)
+
+
+async def read_args(request: web.Request) -> Json:
+    """The arguments of a call, from its query, a JSON body or a form. Raises SlackError invalid_json and the like."""
+    args: Json = dict(request.query)
+    if request.content_type == "application/json":
+        try:
+            body: Any = json.loads(await request.text() or "{}")
+        except json.JSONDecodeError as exc:
+            raise SlackError("invalid_json") from exc
+        if not isinstance(body, dict):
+            raise SlackError("json_not_object")
+        args |= body
+    else:
+        args |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    return args
+
+
+def _bearer(request: web.Request) -> str:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token if kind == "Bearer" else ""

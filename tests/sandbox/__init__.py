@@ -1,0 +1,1 @@
+"""Tests of the sandbox: real clients against its servers."""

@@ -1,0 +1,21 @@
+"""Fixtures of the Slack workspace."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.slack_world import SlackWorld, no_proxies
+
+
+@pytest.fixture(scope="session")
+def _direct() -> Iterator[None]:
+    yield from no_proxies()
+
+
+@pytest.fixture
+def slack(_direct: None, tmp_path: Path) -> Iterator[SlackWorld]:
+    """A new workspace."""
+    world = SlackWorld(tmp_path / "slack")
+    yield world
+    world.stop()
