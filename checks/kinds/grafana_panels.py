@@ -307,5 +307,5 @@ def _answer(panels: list[_Panel], states: Mapping[str, str], params: GrafanaPane
         return Answer(
             Outcome.FAIL, f"none of the {len(panels)} panels has data", evidence, hint="Is anything scraped at all?"
         )
-    allowed = f", {len(without)} may be empty and are" if without else ""
+    allowed = f", {len(without)} {'is' if len(without) == 1 else 'are'} empty and may be" if without else ""
     return Answer(Outcome.PASS, f"{len(panels) - len(without)} of {len(panels)} panels have data{allowed}", evidence)

@@ -1,0 +1,233 @@
+"""stripe_webhook: an event is processed once, its rows are right, and nothing of it stays behind."""
+
+import psycopg
+import pytest
+import stripe
+
+from checks.clients import Clients
+from checks.contract import Outcome
+from checks.registry import Registry
+from checks.target import Target
+from tests.checks.replies import Replies, Reply, Request
+from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
+
+WEBHOOK = "POST /api/billing/webhook"
+
+
+def own_rows(target: Target) -> int:
+    """How many rows of test events the product's database holds."""
+    with psycopg.connect(target.database_url.get_secret_value()) as connection:
+        query = (
+            "SELECT (SELECT count(*) FROM billing.webhook_events WHERE stripe_event_id LIKE 'evt_releasebot%')"
+            " + (SELECT count(*) FROM billing.invoices WHERE stripe_invoice_id LIKE 'in_releasebot%')"
+        )
+        return connection.execute(query).fetchone()[0]
+
+
+@pytest.fixture
+def target(sandbox) -> Target:
+    """The staging environment, which holds no rows of ours after the test either."""
+    target = staging_target(sandbox)
+    assert own_rows(target) == 0
+    return target
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(target):
+    """Whatever the verdict: the test rows are gone."""
+    yield
+    assert own_rows(target) == 0
+
+
+def answering(target: Target, reply: Reply, **params: object):
+    """Run against an API that answers each delivery with the same reply, over the real database."""
+    with Replies({WEBHOOK: reply}) as server:
+        return run("stripe_webhook", params, target=changed(target, api_url=server.url))
+
+
+def test_event_is_processed(target):
+    """One delivery: 200 processed, one row, which is named: PASS."""
+    result = run("stripe_webhook", {}, target=target)
+
+    assert result.outcome is Outcome.PASS
+    assert result.answer.summary.startswith("200 processed, row ")
+    assert result.answer.summary.endswith(" written")
+
+
+def test_repeats_are_skipped(target):
+    """Three deliveries of one event make one row: PASS."""
+    result = run("stripe_webhook", {"deliveries": 3}, target=target)
+
+    assert result.outcome is Outcome.PASS
+    assert result.answer.summary.startswith("3 deliveries: processed, skipped, skipped; one row, row ")
+
+
+def test_debt_is_written_down_and_paid(target):
+    """The test rows are an Undo debt before the first delivery, and paid at the end."""
+    undo = RecordingUndo()
+    owed_at_delivery = []
+
+    def deliver(request: Request) -> Reply:
+        owed_at_delivery.extend(undo.open)
+        return Reply(200, {"status": "processed", "result": {}})
+
+    with Replies({WEBHOOK: deliver}) as server:
+        run("stripe_webhook", {}, target=changed(target, api_url=server.url), undo=undo)
+
+    assert [payload["event"] for payload in owed_at_delivery] == [payload["event"] for _, payload in undo.recorded.values()]
+    assert undo.open == []
+
+
+def test_undo_removes_what_a_killed_run_left(target):
+    """The rows of an event that a killed run delivered are removed by undo, and a second undo does nothing."""
+    kind = Registry.load().get("stripe_webhook")
+    payload = {"event": "evt_releasebot_killed", "invoice": "in_releasebot_killed"}
+    body = (
+        '{"id": "evt_releasebot_killed", "object": "event", "type": "invoice.paid", "data": {"object":'
+        f' {{"id": "in_releasebot_killed", "customer": "{target.tenant.stripe_customer_id}"}}}}}}'
+    )
+    secret = target.stripe.webhook_secret.get_secret_value()
+    signature = stripe.WebhookSignature.generate_signature_header(body, secret)
+    with Clients(target) as clients:
+        url = f"{str(target.api_url).rstrip('/')}/api/billing/webhook"
+        clients.http().post(url, content=body, headers={"Stripe-Signature": signature}).raise_for_status()
+        before = own_rows(target)
+        kind.undo(payload, context(target, clients))
+        after = own_rows(target)
+        kind.undo(payload, context(target, clients))
+
+    assert (before, after) == (2, 0)
+
+
+def test_handler_error_fails_although_it_is_200(sandbox, target):
+    """The product answers 200 to its own failures: FAIL tells what it said."""
+    with sandbox.fault("webhook_error"):
+        result = run("stripe_webhook", {}, target=target)
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary.startswith("200, but status error: ")
+
+
+def test_second_processing_fails(sandbox, target):
+    """A webhook that forgets what it has seen processes the repeats: FAIL."""
+    with sandbox.fault("webhook_duplicates"):
+        result = run("stripe_webhook", {"deliveries": 3}, target=target)
+
+    assert result.outcome is Outcome.FAIL
+    assert "delivery 2 was processed again" in result.answer.summary
+    assert "3 rows in billing.webhook_events, not 1" in result.answer.summary
+
+
+def test_wrong_secret_fails(target):
+    """Bot and deployment hold different secrets: FAIL says so and names both settings."""
+    other = changed(
+        target, stripe=target.stripe.model_copy(update={"webhook_secret": type(target.stripe.api_key)("whsec_other")})
+    )
+    result = run("stripe_webhook", {}, target=other)
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "400 Invalid signature: the signature was refused"
+    assert "stripe.webhook_secret" in result.answer.hint
+
+
+def test_unknown_customer_fails(target):
+    """A customer that belongs to no tenant is processed into nothing: FAIL."""
+    stranger = changed(target, tenant=target.tenant.model_copy(update={"stripe_customer_id": "cus_nobody"}))
+    result = run("stripe_webhook", {}, target=stranger)
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary == "200 processed, but the result is the error customer_not_found"
+
+
+def test_invoice_of_another_tenant_fails(target):
+    """The customer belongs to another tenant than the test tenant: FAIL, so that no customer's data is mixed up."""
+    result = run("stripe_webhook", {}, target=changed(target, tenant=target.tenant.model_copy(update={"id": 1})))
+
+    assert result.outcome is Outcome.FAIL
+    assert f"belongs to tenant {target.tenant.id}, not 1" in result.answer.summary
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (Reply(404, {"detail": "Not Found"}), "404: the billing router is not mounted"),
+        (Reply(503, {"detail": "Stripe not configured"}), "503 Stripe not configured: the stripe package is not installed"),
+        (Reply(503, {"detail": "Billing service not configured"}), "the billing service did not start"),
+        (Reply(500, "Internal Server Error"), "500 instead of 200: Internal Server Error"),
+        (Reply(422, {"detail": "Field required"}), "422 instead of 200: Field required"),
+        (Reply(200, {"status": "ignored", "reason": "no_handler"}), "200, but status ignored: no_handler"),
+        (Reply(200, {"status": "skipped", "reason": "already_processed"}), "200, but status skipped: already_processed"),
+        (Reply(200, "ok"), "200, but status None: no reason given"),
+        (Reply(200, {"status": "processed", "result": {}}), "200 processed, but 0 rows in billing.webhook_events, not 1"),
+    ],
+)
+def test_each_refusal_is_told_apart(target, reply, told):
+    """What the product answers when it is set up wrongly, and an answer 200 that leaves no row: FAIL that says which."""
+    result = answering(target, reply)
+
+    assert result.outcome is Outcome.FAIL
+    assert told in result.answer.summary
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_gateway_error_is_no_verdict(target, status):
+    """A 503 that is not the product's own says nothing about it: ERROR."""
+    result = answering(target, Reply(status, "<h1>Bad gateway</h1>"))
+
+    assert result.outcome is Outcome.ERROR
+
+
+def test_product_down(sandbox, target):
+    """The API answers 503 to everything: ERROR."""
+    with sandbox.fault("product_down"):
+        result = run("stripe_webhook", {}, target=target)
+
+    assert result.outcome is Outcome.ERROR
+    assert "503, the product does not answer" in result.answer.summary
+
+
+def test_signature_is_stripe_s(target):
+    """Each delivery is signed over the raw body, as Stripe's own package verifies it."""
+    with Replies({WEBHOOK: Reply(200, {"status": "processed"})}) as server:
+        run("stripe_webhook", {"deliveries": 2}, target=changed(target, api_url=server.url))
+
+    secret = target.stripe.webhook_secret.get_secret_value()
+    for request in server.requests:
+        event = stripe.Webhook.construct_event(request.body, request.headers["Stripe-Signature"], secret)
+        assert event.type == "invoice.paid"
+    assert len({request.body for request in server.requests}) == 1
+
+
+def test_nothing_is_sent_when_it_could_not_be_removed(sandbox, target):
+    """A database role that may not delete the test rows: ERROR that names the right, before any delivery."""
+    undo = RecordingUndo()
+    reader = production_target(sandbox).database_url
+    with Replies({}) as server:
+        poor = changed(target, api_url=server.url, database_url=reader)
+        result = run("stripe_webhook", {}, target=poor, undo=undo)
+
+    assert result.outcome is Outcome.ERROR
+    assert "may not DELETE on billing.webhook_events" in result.answer.summary
+    assert "GRANT SELECT, DELETE" in result.answer.hint
+    assert server.requests == []
+    assert undo.recorded == {}
+
+
+def test_missing_tables_fail(target, database_url):
+    """A database without the billing tables: FAIL names the migration as missing, and nothing is sent."""
+    secret = type(target.database_url)
+    with Replies({}) as server:
+        result = run("stripe_webhook", {}, target=changed(target, api_url=server.url, database_url=secret(database_url)))
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary.endswith("billing.invoices: migration not applied")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("lacking", ["api_url", "database_url", "stripe", "tenant"])
+def test_missing_setting_is_named(target, lacking):
+    """Each part that is needed is named when it is missing."""
+    result = run("stripe_webhook", {}, target=changed(target, **{lacking: None}))
+
+    assert result.outcome is Outcome.ERROR
+    assert lacking in result.answer.summary
