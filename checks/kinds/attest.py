@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class AttestParams(Params):
     """What the person is asked."""
 
-    question: str = Field(min_length=1, description="One sentence that can be answered with yes.")
+    question: str = Field(default="", description="One sentence that can be answered with yes; empty: the title of the check.")
 
 
 class Attest(Kind):
@@ -30,7 +30,7 @@ class Attest(Kind):
         """Always INCONCLUSIVE: no program can know it."""
         return Answer(
             Outcome.INCONCLUSIVE,
-            params.question,
+            params.question or "waits for a person to say",
             Evidence(asked=f"a person, about {ctx.target.name}", expected="yes, with a note", seen="no answer yet"),
             hint="Press Attest once you have looked yourself.",
         )

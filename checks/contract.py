@@ -1,0 +1,150 @@
+"""What the author of a kind imports: Kind, CheckContext, Answer, Outcome, Evidence, CheckError. No vendor client lives here."""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import threading
+
+    from checks.clients import Clients
+    from checks.target import Target
+
+
+class Outcome(StrEnum):
+    """What a Check found out. Only PASS is a pass: ERROR and INCONCLUSIVE block like FAIL (promise P2)."""
+
+    PASS = "PASS"  # noqa: S105  the word of the field, no password
+    FAIL = "FAIL"
+    ERROR = "ERROR"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class CheckError(Exception):
+    """A check could not find out: no rights, no answer, a reply that makes no sense. Becomes ERROR, never FAIL.
+
+    ``summary`` is one line for the channel; ``hint`` says what to do about it.
+    """
+
+    def __init__(self, summary: str, *, hint: str = "", seen: str = "") -> None:
+        super().__init__(summary)
+        self.summary = summary
+        self.hint = hint
+        self.seen = seen
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was asked, what was expected and what was seen, in words that a release manager reads."""
+
+    asked: str  # the query, URL or object, without secrets
+    expected: str
+    seen: str
+    attachment: str = ""  # rows, log excerpt, response body; the runner cuts and redacts it
+    attachment_name: str = ""  # file name with a suffix that tells the format, such as rows.txt
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of one run of a kind."""
+
+    outcome: Outcome
+    summary: str  # one line, no markup
+    evidence: Evidence
+    data: Mapping[str, Any] = field(default_factory=dict)  # JSON values handed to the checks that need this one
+    hint: str = ""  # what to do when it is not a PASS
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """An Answer with its timing, as the runner returns it: cut to size and redacted."""
+
+    check: str  # check id of the checklist
+    kind: str
+    answer: Answer
+    seconds: float
+
+    @property
+    def outcome(self) -> Outcome:
+        """The Outcome of the answer."""
+        return self.answer.outcome
+
+
+class UndoLog(Protocol):
+    """Where a kind writes down what it is about to change, so that it is put back even if the process dies (P7)."""
+
+    def record(self, what: str, payload: Mapping[str, Any]) -> str:
+        """Store the debt durably and return its id. ``what`` names it for a person; ``payload`` is for Kind.undo."""
+
+    def settled(self, undo_id: str) -> None:
+        """Mark the debt as paid."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The release that the check is run for; empty strings when it is run from a terminal without one."""
+
+    version: str = ""
+    commit: str = ""
+    image: str = ""  # repository@sha256:… once resolved
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """All that a running check may use."""
+
+    check: str  # check id
+    target: Target
+    clients: Clients
+    undo: UndoLog
+    subject: Subject
+    needs: Mapping[str, Mapping[str, Any]]  # check id -> Answer.data of the checks it needs; all of them passed
+    deadline: float  # time.monotonic() at which the runner gives up
+    cancelled: threading.Event
+    progress: Callable[[str], None]  # one short line for the person who waits
+
+    def remaining(self) -> float:
+        """Seconds left until the deadline, never negative."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def wait(self, seconds: float) -> None:
+        """Wait between two polls. Raises CheckError when the check was cancelled or the deadline has come."""
+        if self.cancelled.wait(min(seconds, self.remaining())):
+            raise CheckError("cancelled", hint="Run the check again when you are ready.")
+        if self.remaining() <= 0:
+            raise CheckError("gave up waiting: the deadline has come")
+
+
+class Params(BaseModel):
+    """Base of every kind's parameters: unknown keys are refused, so that a typo in a checklist is found at load."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kind(abc.ABC):
+    """The code that answers one ``kind:`` of a checklist. One file a kind, named like the kind.
+
+    A kind answers, it does not throw: known trouble is a CheckError, anything else is turned into ERROR by the runner.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]  # one line for the reference
+    params: ClassVar[type[Params]]
+    mutates: ClassVar[bool] = False  # changes data or sends test events: refused unless the target allows it (P11)
+    touches: ClassVar[tuple[str, ...]] = ()  # what two checks must not use at the same time, such as "tenant"
+    timeout: ClassVar[float] = 60.0  # seconds; a checklist may set another
+
+    @abc.abstractmethod
+    def run(self, params: Any, ctx: CheckContext) -> Answer:  # noqa: ANN401  each kind has its own params model
+        """Ask, and say what was seen. Raises CheckError when it could not find out."""
+
+    def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
+        """Put back what ``payload`` says was changed. Safe to call twice. Only kinds that mutate have it."""
+        raise NotImplementedError(f"{self.name} recorded an undo but has no way to carry it out")

@@ -1,0 +1,93 @@
+"""Target: one environment that is asked or changed (staging, production), and the vendors beside it. Values only."""
+
+from __future__ import annotations
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr  # noqa: TC002  pydantic needs them at run time
+
+
+class Part(BaseModel):
+    """Base of all parts: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kubernetes(Part):
+    """Where the product runs."""
+
+    kubeconfig: str = ""  # path; empty: in-cluster service account, else the default kubeconfig
+    context: str = ""  # empty: the current context
+    namespace: str
+    deployment: str = "api"
+    container: str = "api"
+
+
+class Tenant(Part):
+    """The test tenant that mutating checks may use. Never a customer's."""
+
+    id: int
+    stripe_customer_id: str = ""
+
+
+class Login(Part):
+    """The test user of the product. A login counts against the product's budget (five in fifteen minutes), so one is shared."""
+
+    email: str
+    password: SecretStr
+
+
+class Backup(Part):
+    """The backup CronJob and the bucket that it writes to."""
+
+    namespace: str
+    cronjob: str = "solvereign-backup"
+    bucket: str
+    prefix: str = ""
+    endpoint_url: str = ""  # empty: Amazon S3
+    region: str = "eu-central-1"
+    access_key_id: SecretStr | None = None  # unset: boto3's own chain (role, environment, profile)
+    secret_access_key: SecretStr | None = None
+
+
+class Sentry(Part):
+    """The error tracker."""
+
+    url: AnyHttpUrl = Field(default=AnyHttpUrl("https://sentry.io/"))
+    token: SecretStr | None = None
+    organization: str = ""
+    project: str = ""
+    dsn: SecretStr | None = None
+    release_prefix: str = "solvereign@"  # release in Sentry = prefix + version without the v
+
+
+class Grafana(Part):
+    """The dashboards."""
+
+    url: AnyHttpUrl | None = None
+    token: SecretStr | None = None
+
+
+class Stripe(Part):
+    """The payment provider."""
+
+    url: AnyHttpUrl = Field(default=AnyHttpUrl("https://api.stripe.com/"))
+    api_key: SecretStr | None = None
+    webhook_secret: SecretStr | None = None
+
+
+class Target(Part):
+    """One environment. Each part is optional: a check whose part is missing is an ERROR that names it, never a PASS."""
+
+    name: str
+    mutable: bool = False  # may checks change data and send test events here? Never for production (P11)
+    environment: str = ""  # the product's own name for it, as in Sentry; empty: same as name
+    database_url: SecretStr | None = None
+    restore_database_url: SecretStr | None = None  # a server on which scratch databases may be made
+    kubernetes: Kubernetes | None = None
+    api_url: AnyHttpUrl | None = None
+    frontend_url: AnyHttpUrl | None = None
+    tenant: Tenant | None = None
+    login: Login | None = None
+    backup: Backup | None = None
+    sentry: Sentry | None = None
+    grafana: Grafana | None = None
+    stripe: Stripe | None = None
