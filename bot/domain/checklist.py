@@ -1,0 +1,234 @@
+"""The checklist as data: sections, checks, steps and watch, read from YAML with errors that name line, key and a hint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bot.domain.ids import CheckId, StepId
+from bot.errors import ChecklistError
+from bot.settings import line_of
+
+_ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
+_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(value: object) -> object:
+    """Read ``90s``, ``15m``, ``4h``, ``2d``; leave everything else to pydantic."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})
+    return value
+
+
+class Model(BaseModel):
+    """Base of the checklist's models: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Check(Model):
+    """One question of the checklist."""
+
+    id: CheckId
+    title: str = Field(max_length=150)  # the wording of the checklist's line
+    kind: str
+    target: str = "staging"  # name of a target in the configuration
+    params: dict[str, Any] = Field(default_factory=dict)
+    action: str = ""  # the command or action, in the checklist's words
+    expected: str = ""  # what the checklist expects, in its words
+    runbook: str = ""  # section of the runbook
+    waivable: bool = True
+    max_age: timedelta = timedelta(hours=4)  # an older PASS has expired
+    timeout: float | None = Field(default=None, gt=0)  # seconds; unset: the kind's own
+    needs: tuple[CheckId, ...] = ()  # checks that must have passed before this one runs
+
+    _read_age = field_validator("max_age", mode="before")(_duration)
+
+
+class Section(Model):
+    """A group of checks; ``gate`` says whether they decide Go or No-Go."""
+
+    id: str
+    title: str
+    runbook: str = ""
+    gate: bool = False
+    phase: Literal["before", "after"] = "before"  # before the deploy, or close-out after it
+    checks: tuple[Check, ...] = Field(min_length=1)
+
+
+class SetImage(Model):
+    """Step: set the image of the Deployment by digest and wait for the rollout."""
+
+    do: Literal["set_image"]
+    target: str = "production"
+    version_env: str = ""  # variable that gets the bare version in the same patch; empty: none
+    timeout: float = Field(default=900, gt=0)  # seconds for the rollout
+
+
+class RunCheck(Model):
+    """Step: ask one question of a target; not PASS fails the step."""
+
+    do: Literal["check"]
+    kind: str
+    target: str = "production"
+    params: dict[str, Any] = Field(default_factory=dict)
+    timeout: float | None = Field(default=None, gt=0)  # seconds
+
+
+class RestoreBackend(Model):
+    """Step: put back the pod template that was recorded before the deploy and wait for the rollout."""
+
+    do: Literal["restore_backend"]
+    target: str = "production"
+    timeout: float = Field(default=900, gt=0)  # seconds for the rollout
+
+
+class Attest(Model):
+    """Step: a person does it and says so. Does not hold up the plan and is never shown as done by the bot."""
+
+    do: Literal["attest"]
+
+
+Action = Annotated[SetImage | RunCheck | RestoreBackend | Attest, Field(discriminator="do")]
+
+
+class StepSpec(Model):
+    """One step of the deploy or the rollback."""
+
+    id: StepId
+    title: str = Field(max_length=150)
+    runbook: str = ""
+    action: Action
+
+
+class WatchSpec(Model):
+    """What the watch after the deploy asks; how long and how often is configuration."""
+
+    kind: str = "sentry_quiet"
+    target: str = "production"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Checklist(Model):
+    """A whole checklist. Its digest is stored with the Release and is part of every sign-off's fingerprint."""
+
+    id: str
+    title: str
+    runbook: str = ""  # link or path
+    sections: tuple[Section, ...] = Field(min_length=1)
+    deploy: tuple[StepSpec, ...] = Field(min_length=1)
+    rollback: tuple[StepSpec, ...] = Field(min_length=1)
+    watch: WatchSpec = WatchSpec()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Checklist:
+        """Refuse double or malformed ids, needs that lead nowhere or in a circle, and a checklist without a gate."""
+        ids = [check.id for check in self.checks] + [step.id for step in (*self.deploy, *self.rollback)]
+        if bad := [name for name in (*ids, *(section.id for section in self.sections)) if not _ID.fullmatch(name)]:
+            raise ValueError(f"ids are lower-case words such as go.backup, not {bad[0]!r}")
+        if twice := [name for name, count in Counter(ids).items() if count > 1]:
+            raise ValueError(f"the id {twice[0]!r} is used twice")
+        if not any(section.gate for section in self.sections):
+            raise ValueError("no section has gate: true, so nothing would decide Go or No-Go")
+        known = {check.id: check for check in self.checks}
+        for check in self.checks:
+            for needed in check.needs:
+                if needed not in known:
+                    raise ValueError(f"{check.id} needs {needed!r}, which is not in the checklist")
+            if self._reaches(known, check.needs, check.id):
+                raise ValueError(f"{check.id} needs itself in a circle")
+        return self
+
+    @staticmethod
+    def _reaches(known: dict[CheckId, Check], start: tuple[CheckId, ...], wanted: CheckId) -> bool:
+        seen: set[CheckId] = set()
+        stack = list(start)
+        while stack:
+            current = stack.pop()
+            if current == wanted:
+                return True
+            if current in known and current not in seen:
+                seen.add(current)
+                stack.extend(known[current].needs)
+        return False
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """All checks, in the order of the file."""
+        return tuple(check for section in self.sections for check in section.checks)
+
+    @property
+    def gate_checks(self) -> tuple[Check, ...]:
+        """The checks that decide Go or No-Go."""
+        return tuple(check for section in self.sections if section.gate for check in section.checks)
+
+    def check(self, check_id: str) -> Check | None:
+        """The check of that id, or None."""
+        return next((check for check in self.checks if check.id == check_id), None)
+
+    def section(self, section_id: str) -> Section | None:
+        """The section of that id, or None."""
+        return next((section for section in self.sections if section.id == section_id), None)
+
+    def step(self, step_id: str) -> StepSpec | None:
+        """The step of that id in either plan, or None."""
+        return next((step for step in (*self.deploy, *self.rollback) if step.id == step_id), None)
+
+    def dependents(self, check_id: CheckId) -> tuple[CheckId, ...]:
+        """The checks that need ``check_id``, directly or through another, in the order of the file."""
+        found = {check_id}
+        for _ in self.checks:
+            found |= {check.id for check in self.checks if found & set(check.needs)}
+        return tuple(check.id for check in self.checks if check.id in found and check.id != check_id)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The checklist as JSON values, complete with defaults; ``Checklist.model_validate`` reads it back."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the canonical JSON of all that it says, so comments and layout of the file do not count."""
+        return digest_of(self.body)
+
+
+def digest_of(body: object) -> str:
+    """sha256 in hex over JSON with sorted keys and no spaces (the canonical form of RFC 8785 for what we store)."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_checklist(text: str, source: str) -> Checklist:
+    """Read a checklist from YAML. Raises ChecklistError that names ``source``, line, key and what to do."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        body = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ChecklistError(f"{source}:{line}: not valid YAML: {error.problem}", hint="Check the indentation there.") from error
+    if not isinstance(body, dict):
+        raise ChecklistError(f"{source}:1: a checklist is a mapping that begins with id: and title:")
+    try:
+        return Checklist.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [part for part in first["loc"] if part not in {"set_image", "check", "restore_backend", "attest"} or not _is_tag(part, first["loc"])]
+        key = ".".join(str(part) for part in path) or "checklist"
+        raise ChecklistError(
+            f"{source}:{line_of(root, tuple(path))}: {key}: {first['msg'].removeprefix('Value error, ')}",
+            hint="The keys of a checklist are described in docs/reference/checklist.md.",
+        ) from error
+
+
+def _is_tag(part: object, loc: tuple[object, ...]) -> bool:
+    """Whether ``part`` is the tag that pydantic puts behind a discriminated union's field, and no key of the file."""
+    index = loc.index(part)
+    return index > 0 and loc[index - 1] == "action"

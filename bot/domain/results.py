@@ -1,0 +1,101 @@
+"""The latest result of each check, how old it may be, and waivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from checks.contract import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+    from bot.domain.ids import CheckId, UserId
+
+
+@dataclass(frozen=True)
+class Result:
+    """One stored answer of a check. Never changed."""
+
+    id: int
+    check: CheckId
+    outcome: Outcome
+    summary: str
+    asked: str
+    expected: str
+    seen: str
+    attachment: str
+    attachment_name: str
+    hint: str
+    started_at: datetime
+    finished_at: datetime
+    by: UserId  # who asked for the run, or who attested
+    attested: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A named person lets one check that has not passed go, with a reason, for one Release."""
+
+    check: CheckId
+    by: UserId
+    reason: str
+    at: datetime
+
+
+class Running(StrEnum):
+    """What the runner does with a check right now."""
+
+    IDLE = "idle"
+    WAITING = "waiting"  # for its turn or for a check that it needs
+    RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class CheckView:
+    """A check of the checklist with all that is known of it for one Release."""
+
+    id: CheckId
+    running: Running
+    progress: str
+    result: Result | None
+    waiver: Waiver | None
+
+
+class Standing(StrEnum):
+    """What a check counts as now. Only PASSED and WAIVED let the gate open."""
+
+    PASSED = "passed"
+    WAIVED = "waived"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    ERROR = "error"
+    INCONCLUSIVE = "inconclusive"
+    RUNNING = "running"
+    WAITING = "waiting"
+    MISSING = "missing"  # never run
+
+
+_BY_OUTCOME = {
+    Outcome.FAIL: Standing.FAILED,
+    Outcome.ERROR: Standing.ERROR,
+    Outcome.INCONCLUSIVE: Standing.INCONCLUSIVE,
+}
+
+
+def standing(view: CheckView, max_age: timedelta, now: datetime) -> Standing:
+    """Say what ``view`` counts as at ``now``. A run under way hides an older result: it is about to be replaced."""
+    if view.running is Running.RUNNING:
+        return Standing.RUNNING
+    if view.running is Running.WAITING:
+        return Standing.WAITING
+    if view.result is not None and view.result.outcome is Outcome.PASS:
+        return Standing.PASSED if now - view.result.finished_at <= max_age else Standing.EXPIRED
+    if view.waiver is not None:
+        return Standing.WAIVED
+    if view.result is None:
+        return Standing.MISSING
+    return _BY_OUTCOME[view.result.outcome]

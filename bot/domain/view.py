@@ -1,0 +1,43 @@
+"""ReleaseView: everything that is known of one Release at one moment; what the gate judges and the renderers draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from bot.domain.checklist import Checklist
+    from bot.domain.ids import CheckId, UserId
+    from bot.domain.plan import Step
+    from bot.domain.policy import Policy
+    from bot.domain.release import Release
+    from bot.domain.results import CheckView
+    from bot.domain.signoff import SignOff
+    from bot.domain.watch import Watch
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """A stop of the line: nothing is deployed while it holds; a rollback still works."""
+
+    by: UserId
+    reason: str
+    until: datetime | None  # None: until somebody lifts it
+
+
+@dataclass(frozen=True)
+class ReleaseView:
+    """One Release with its checks, signatures, steps and watch, read in one transaction."""
+
+    release: Release
+    checklist: Checklist
+    policy: Policy
+    checks: Mapping[CheckId, CheckView]
+    signoffs: Sequence[SignOff]  # those that have not been revoked, superseded or voided
+    steps: Sequence[Step]  # of the latest deploy and the latest rollback
+    watch: Watch | None
+    freeze: Freeze | None
+    now: datetime
