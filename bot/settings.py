@@ -1,0 +1,293 @@
+"""Settings: release-bot.yml and the environment, validated. The only reader of os.environ."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from bot.errors import ConfigError
+from checks.target import Backup, Grafana, Kubernetes, Login, Sentry, Stripe, Target, Tenant
+
+_ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, so that a typo is found at the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Roles(Section):
+    """Who has which role: Slack user ids (U…, W…) or user group ids (S…). Names can be copied, ids cannot."""
+
+    release_manager: tuple[str, ...] = ()
+    qa: tuple[str, ...] = ()
+    product: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _ids_only(self) -> Roles:
+        for role, ids in self:
+            for name in ids:
+                if not re.fullmatch(r"[UWS][A-Z0-9]{2,}", name):
+                    raise ValueError(f"{role}: {name!r} is no Slack id; copy the member id (U…) or the user group id (S…)")
+        return self
+
+
+class Slack(Section):
+    """The workspace. The tokens come from the environment: SLACK_BOT_TOKEN, SLACK_APP_TOKEN."""
+
+    channel: str = ""  # id of #releases (C…), not its name: names can change
+    roles: Roles = Roles()
+    api_url: str = "https://slack.com/api/"
+    bot_token: SecretStr | None = None
+    app_token: SecretStr | None = None
+
+
+class TargetSection(Section):
+    """One environment of the product. The vendors beside it are sections of their own and shared by all targets."""
+
+    mutable: bool = False  # may checks change data here? Only ever for staging
+    environment: str = ""  # the product's own name for it; empty: the name of the target
+    database_url: SecretStr | None = None
+    restore_database_url: SecretStr | None = None
+    kubernetes: Kubernetes | None = None
+    api_url: str | None = None
+    frontend_url: str | None = None
+    tenant: Tenant | None = None
+    login: Login | None = None
+    backup: Backup | None = None
+
+
+class GitHub(Section):
+    """Where the tags are and where a commit is looked up."""
+
+    url: str = "https://api.github.com/"
+    token: SecretStr | None = None
+    repository: str = ""  # owner/name
+    ref: str = "main"  # the commit to release when there is no tag of the version yet
+
+
+class ImageRegistry(Section):
+    """Where the image's tag is resolved to a digest."""
+
+    url: str = "https://ghcr.io/"
+    image: str = ""  # as the cluster pulls it, without tag: ghcr.io/solvereign/api
+    username: str = ""
+    token: SecretStr | None = None
+
+    @property
+    def repository(self) -> str:
+        """The image's path in the registry, without the host."""
+        return self.image.split("/", 1)[1] if "/" in self.image else self.image
+
+
+class Vercel(Section):
+    """Where the frontend is deployed."""
+
+    url: str = "https://api.vercel.com/"
+    token: SecretStr | None = None
+    project: str = ""
+    team: str = ""
+
+
+class WatchSection(Section):
+    """The watch after a deploy."""
+
+    minutes: float = Field(default=15, gt=0)  # the checklist's fifteen minutes
+    poll_seconds: float = Field(default=30, gt=0)  # Sentry counts calls: not more often than needed
+
+
+class Http(Section):
+    """The port with /healthz, /readyz and /metrics."""
+
+    host: str = "127.0.0.1"  # 0.0.0.0 in a container
+    port: int = Field(default=8080, ge=0, le=65535)  # 0: any free one
+
+
+class Settings(Section):
+    """All of release-bot.yml."""
+
+    slack: Slack = Slack()
+    policy: dict[str, Any] = Field(default_factory=dict)  # read by bot.domain.policy
+    checklist: str = "solvereign"  # a path, or the name of a checklist that ships with the bot
+    environment: str = "production"  # name of the target that is deployed to
+    targets: dict[str, TargetSection] = Field(default_factory=dict)
+    sentry: Sentry | None = None
+    stripe: Stripe | None = None
+    grafana: Grafana | None = None
+    vercel: Vercel | None = None
+    github: GitHub | None = None
+    registry: ImageRegistry | None = None
+    watch: WatchSection = WatchSection()
+    http: Http = Http()
+    database_url: SecretStr | None = None  # unset: an embedded PostgreSQL in data_dir
+    data_dir: str = "data"  # where the embedded PostgreSQL lives
+    log_format: Literal["json", "text"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _production_is_not_mutable(self) -> Settings:
+        """P11: what is deployed to is never a place for test data."""
+        target = self.targets.get(self.environment)
+        if target is not None and target.mutable:
+            raise ValueError(f"targets.{self.environment}.mutable: checks must not change data where we deploy to")
+        return self
+
+    def target_values(self) -> dict[str, Target]:
+        """The targets with the vendors beside them, as checks and steps get them."""
+        vendors = {"sentry": self.sentry, "stripe": self.stripe, "grafana": self.grafana}
+        return {
+            name: Target.model_validate({"name": name, **dict(section), **vendors}) for name, section in self.targets.items()
+        }
+
+    def secrets(self) -> list[str]:
+        """Every secret value, to be registered for redaction (P10)."""
+        return [value.get_secret_value() for value in _secrets_in(self)]
+
+    @property
+    def watch_for(self) -> timedelta:
+        """How long the watch lasts."""
+        return timedelta(minutes=self.watch.minutes)
+
+    @property
+    def poll_every(self) -> timedelta:
+        """How often the watch asks."""
+        return timedelta(seconds=self.watch.poll_seconds)
+
+
+def _secrets_in(value: object) -> list[SecretStr]:
+    if isinstance(value, SecretStr):
+        return [value] if value.get_secret_value() else []
+    if isinstance(value, BaseModel):
+        return [secret for _, child in value for secret in _secrets_in(child)]
+    if isinstance(value, Mapping):
+        return [secret for child in value.values() for secret in _secrets_in(child)]
+    return []
+
+
+_FROM_ENVIRONMENT = {
+    "SLACK_BOT_TOKEN": ("slack", "bot_token"),
+    "SLACK_APP_TOKEN": ("slack", "app_token"),
+    "SLACK_API_URL": ("slack", "api_url"),
+    "SLACK_CHANNEL_ID": ("slack", "channel"),
+    "DATABASE_URL": ("database_url",),
+    "RELEASE_BOT_DATA_DIR": ("data_dir",),
+    "RELEASE_BOT_LOG_FORMAT": ("log_format",),
+    "RELEASE_BOT_LOG_LEVEL": ("log_level",),
+}
+_ROLE_IDS = {"RELEASE_MANAGER_IDS": "release_manager", "QA_IDS": "qa", "PRODUCT_IDS": "product"}
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read ``path`` (default: RELEASE_BOT_CONFIG, then release-bot.yml if it is there) and the environment, which wins.
+
+    Raises ConfigError that names file, line and key.
+    """
+    env = os.environ if environ is None else environ
+    chosen = path or (Path(env["RELEASE_BOT_CONFIG"]) if env.get("RELEASE_BOT_CONFIG") else Path("release-bot.yml"))
+    if not chosen.exists():
+        if path is not None or env.get("RELEASE_BOT_CONFIG"):
+            raise ConfigError(f"{chosen}: there is no such file.", hint="Copy release-bot.example.yml and fill it in.")
+        return _validated({}, None, env, "environment")
+    try:
+        text = chosen.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        body = yaml.safe_load(text) or {}
+    except OSError as error:
+        raise ConfigError(f"{chosen}: cannot be read: {error.strerror}.") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{chosen}:{line}: not valid YAML: {error.problem}") from error
+    if not isinstance(body, dict):
+        raise ConfigError(f"{chosen}:1: the configuration is a mapping of sections such as slack: and targets:")
+    reader = _Reader(chosen, root, env)
+    return _validated(reader.resolve(body, ()), root, env, str(chosen))
+
+
+class _Reader:
+    """Puts in the environment's values for ${NAME} and the contents of files for *_file keys."""
+
+    def __init__(self, path: Path, root: yaml.Node | None, env: Mapping[str, str]) -> None:
+        self._path, self._root, self._env = path, root, env
+
+    def resolve(self, value: Any, at: tuple[Any, ...]) -> Any:  # noqa: ANN401  a YAML value
+        if isinstance(value, str):
+            return _ENV.sub(lambda match: self._variable(match, at), value)
+        if isinstance(value, list):
+            return [self.resolve(item, (*at, index)) for index, item in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        resolved: dict[str, Any] = {}
+        for key, child in value.items():
+            read = self.resolve(child, (*at, key))
+            if isinstance(key, str) and key.endswith("_file") and isinstance(read, str):
+                resolved[key.removesuffix("_file")] = self._file(read, (*at, key))
+            else:
+                resolved[key] = read
+        return resolved
+
+    def _variable(self, match: re.Match[str], at: tuple[Any, ...]) -> str:
+        name, default = match.groups()
+        found = self._env.get(name, default)
+        if found is None:
+            raise self._error(at, f"the environment variable {name} is not set")
+        return found
+
+    def _file(self, name: str, at: tuple[Any, ...]) -> str:
+        file = self._path.parent / name
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise self._error(at, f"{file} cannot be read: {error.strerror}") from error
+
+    def _error(self, at: tuple[Any, ...], problem: str) -> ConfigError:
+        key = ".".join(str(part) for part in at)
+        return ConfigError(f"{self._path}:{line_of(self._root, at)}: {key}: {problem}")
+
+
+def _validated(body: dict[str, Any], root: yaml.Node | None, env: Mapping[str, str], source: str) -> Settings:
+    for name, path in _FROM_ENVIRONMENT.items():
+        if env.get(name):
+            section = body
+            for part in path[:-1]:
+                section = section.setdefault(part, {})
+            section[path[-1]] = env[name]
+    for name, role in _ROLE_IDS.items():
+        if env.get(name):
+            ids = [part for part in re.split(r"[,\s]+", env[name]) if part]
+            body.setdefault("slack", {}).setdefault("roles", {})[role] = ids
+    try:
+        return Settings.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]  # the input could be a secret
+        at = first["loc"]
+        key = ".".join(str(part) for part in at) or "configuration"
+        hint = "The keys are described in docs/reference/configuration.md."
+        raise ConfigError(f"{source}:{line_of(root, at)}: {key}: {first['msg'].removeprefix('Value error, ')}", hint=hint) from None
+
+
+def line_of(node: yaml.Node | None, path: tuple[Any, ...]) -> int:
+    """The line (from 1) in a composed YAML document at which ``path`` stands, or of the nearest parent that is there."""
+    line = 1
+    for part in path:
+        child: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value in {str(part), f"{part}_file"}:
+                    line, child = key.start_mark.line + 1, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            child = node.value[part]
+            line = child.start_mark.line + 1
+        if child is None:
+            return line
+        node = child
+    return line
+
+
