@@ -102,7 +102,7 @@ class EmbeddedPostgres:
         if self._users is None:
             self._users = self._open_lock("users")
         try:
-            if _try_lock(self._users):
+            if True:
                 self._shut_down()
         finally:
             self._forget()

@@ -1,0 +1,120 @@
+"""Checks of a release: what runs, what was answered, what was waived. Results are never changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from bot.domain.ids import CheckId, ReleaseId, UserId
+from bot.domain.results import CheckView, Result, Running, Waiver
+from bot.store.pool import Tx, only
+from bot.store.queries import queries
+from checks.contract import Answer, Outcome
+
+_SQL = queries("checks")
+
+
+def _from_row(row: DictRow) -> CheckView:
+    check = CheckId(row["check_id"])
+    result = waiver = None
+    if row["id"] is not None:
+        result = Result(
+            id=row["id"],
+            check=check,
+            outcome=Outcome(row["outcome"]),
+            summary=row["summary"],
+            asked=row["asked"],
+            expected=row["expected"],
+            seen=row["seen"],
+            attachment=row["attachment"],
+            attachment_name=row["attachment_name"],
+            hint=row["hint"],
+            started_at=row["started_at"],
+            finished_at=row["finished_at"],
+            by=UserId(row["by_whom"]),
+            attested=row["attested"],
+            data=row["data"],
+        )
+    if row["waived_by"] is not None:
+        waiver = Waiver(check, UserId(row["waived_by"]), row["waiver_reason"], row["waived_at"])
+    return CheckView(check, Running(row["running"]), row["progress"], result, waiver)
+
+
+def views(tx: Tx, release_id: ReleaseId) -> dict[CheckId, CheckView]:
+    """Every check of a release with its latest result and waiver."""
+    rows = tx.execute(_SQL["views"], {"release_id": release_id}).fetchall()
+    return {CheckId(row["check_id"]): _from_row(row) for row in rows}
+
+
+def add(tx: Tx, release_id: ReleaseId, check: CheckId, by: UserId, at: datetime) -> None:
+    """Make a check of the checklist part of a release."""
+    tx.execute(_SQL["add"], {"release_id": release_id, "check_id": check, "by": by, "at": at})
+
+
+def request(tx: Tx, release_id: ReleaseId, check: CheckId, by: UserId, at: datetime) -> None:
+    """Mark a check as waiting to run, on behalf of ``by``."""
+    tx.execute(_SQL["request"], {"release_id": release_id, "check_id": check, "by": by, "at": at})
+
+
+def running(tx: Tx, release_id: ReleaseId, check: CheckId) -> None:
+    """Mark a check as running."""
+    tx.execute(_SQL["running"], {"release_id": release_id, "check_id": check})
+
+
+def requester(tx: Tx, release_id: ReleaseId, check: CheckId) -> UserId:
+    """Who asked for the run."""
+    return UserId(only(tx.execute(_SQL["requester"], {"release_id": release_id, "check_id": check}).fetchone())["requested_by"])
+
+
+def progress(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
+    """Say what a running check does; False when nothing changed."""
+    return tx.execute(_SQL["progress"], {"release_id": release_id, "check_id": check, "progress": line}).fetchone() is not None
+
+
+def idle(tx: Tx, release_id: ReleaseId, check: CheckId | None = None) -> None:
+    """Mark a check (or all of them) as neither waiting nor running."""
+    if check is None:
+        tx.execute(_SQL["idle_all"], {"release_id": release_id})
+    else:
+        tx.execute(_SQL["idle"], {"release_id": release_id, "check_id": check})
+
+
+def record(
+    tx: Tx,
+    release_id: ReleaseId,
+    check: CheckId,
+    answer: Answer,
+    *,
+    by: UserId,
+    started_at: datetime,
+    finished_at: datetime,
+    attested: bool = False,
+) -> None:
+    """Store one result."""
+    evidence = answer.evidence
+    values = {
+        "release_id": release_id,
+        "check_id": check,
+        "outcome": answer.outcome,
+        "summary": answer.summary,
+        "asked": evidence.asked,
+        "expected": evidence.expected,
+        "seen": evidence.seen,
+        "attachment": evidence.attachment,
+        "attachment_name": evidence.attachment_name,
+        "hint": answer.hint,
+        "data": Jsonb(dict(answer.data)),
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "by": by,
+        "attested": attested,
+    }
+    tx.execute(_SQL["record"], values)
+
+
+def waive(tx: Tx, release_id: ReleaseId, waiver: Waiver) -> bool:
+    """Store a waiver; False when the check has one already."""
+    values = {"release_id": release_id, "check_id": waiver.check, "by": waiver.by, "reason": waiver.reason, "at": waiver.at}
+    return tx.execute(_SQL["waive"], values).fetchone() is not None

@@ -1,0 +1,30 @@
+"""Freezes: the line is stopped; a deploy is refused, a rollback is not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.domain.ids import UserId
+from bot.domain.view import Freeze
+from bot.store.pool import Tx
+from bot.store.queries import queries
+
+_SQL = queries("freezes")
+
+
+def current(tx: Tx, environment: str, now: datetime) -> Freeze | None:
+    """What stops the line at ``now``."""
+    row = tx.execute(_SQL["now"], {"environment": environment, "now": now}).fetchone()
+    return None if row is None else Freeze(**row)
+
+
+def begin(tx: Tx, environment: str, frozen: Freeze, at: datetime) -> None:
+    """Stop the line; a freeze that stands is replaced."""
+    finish(tx, environment, frozen.by, at)
+    values = {"environment": environment, "by": frozen.by, "reason": frozen.reason, "at": at, "until": frozen.until}
+    tx.execute(_SQL["begin"], values)
+
+
+def finish(tx: Tx, environment: str, by: UserId, at: datetime) -> bool:
+    """Lift the freeze; False when there is none."""
+    return tx.execute(_SQL["finish"], {"environment": environment, "by": by, "at": at}).fetchone() is not None

@@ -1,0 +1,58 @@
+"""Brings the schema up to date: numbered files, forward only, each recorded with its checksum, under one lock."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib import resources
+from typing import TYPE_CHECKING, LiteralString, cast
+
+from bot.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from bot.store.pool import Store
+
+_FILE = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
+_LOCK = 1919051116
+
+
+def migrations() -> list[tuple[str, str]]:
+    """Return (file name, SQL) in order."""
+    folder = resources.files("bot.store").joinpath("migrations")
+    return sorted(
+        (entry.name, entry.read_text(encoding="utf-8")) for entry in folder.iterdir() if _FILE.fullmatch(entry.name)
+    )
+
+
+def migrate(store: Store) -> list[str]:
+    """Apply what is missing and return the names of the applied files.
+
+    Safe to run from several processes at once. Raises DatabaseError when an applied file was changed afterwards or the
+    database was written by a newer version of the bot.
+    """
+    applied = []
+    with store.transaction() as tx:
+        tx.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        tx.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations"
+            " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        known = {row["name"]: row["checksum"] for row in tx.execute("SELECT name, checksum FROM schema_migrations")}
+        files = migrations()
+        if newer := sorted(set(known) - {name for name, _ in files}):
+            raise DatabaseError(
+                f"The database has the migration {newer[0]}, which this version of the bot does not know.",
+                hint="Run the newer version of the bot, or restore the backup from before it.",
+            )
+        for name, text in files:
+            checksum = hashlib.sha256(text.encode()).hexdigest()
+            if name not in known:
+                tx.execute(cast("LiteralString", text))
+                tx.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)", [name, checksum])
+                applied.append(name)
+            elif known[name] != checksum:
+                raise DatabaseError(
+                    f"The migration {name} was changed after it had been applied.",
+                    hint="Applied migrations never change: put the file back and write a new one.",
+                )
+    return applied

@@ -1,0 +1,136 @@
+"""Releases: the row that everything hangs on, its states, and the view of all that belongs to it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from psycopg.errors import UniqueViolation
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from bot.domain.checklist import Checklist
+from bot.domain.ids import ReleaseId, UserId
+from bot.domain.policy import Policy
+from bot.domain.release import TRANSITIONS, Release, ReleaseState
+from bot.domain.view import ReleaseView
+from bot.errors import ActiveReleaseExists, Superseded
+from bot.store import checks, freezes, signoffs, steps, watches
+from bot.store.pool import Tx, only
+from bot.store.queries import queries
+
+_SQL = queries("releases")
+
+
+def _from_row(row: DictRow) -> Release:
+    return Release(**{**row, "state": ReleaseState(row["state"])})
+
+
+def insert(tx: Tx, values: dict[str, Any], checklist: Checklist, policy: Policy) -> ReleaseId:
+    """Open a release (environment, version, manager, notes_url, commit, image, digest, channel, at).
+
+    Raises ActiveReleaseExists when another one holds the environment; the constraint decides, so two at once cannot both win.
+    """
+    tx.execute(_SQL["keep_checklist"], {"digest": checklist.digest, "body": Jsonb(checklist.body)})
+    tx.execute(_SQL["keep_policy"], {"digest": policy.digest, "body": Jsonb(policy.model_dump(mode="json"))})
+    digests = {"checklist_digest": checklist.digest, "policy_digest": policy.digest}
+    try:
+        with tx.transaction():
+            return ReleaseId(only(tx.execute(_SQL["insert"], {**values, **digests}).fetchone())["id"])
+    except UniqueViolation as error:
+        if error.diag.constraint_name != "one_active_release":
+            raise
+        other = active(tx, values["environment"])
+        name = f"{other.version} ({other.state})" if other else "Another release"
+        raise ActiveReleaseExists(
+            f"{name} holds {values['environment']}.", hint="Finish it or `/release abort` it first."
+        ) from error
+
+
+def get(tx: Tx, release_id: ReleaseId, *, lock: bool = False) -> Release | None:
+    """One release; with ``lock`` nobody else changes it until the commit."""
+    row = tx.execute(_SQL["lock" if lock else "get"], {"id": release_id}).fetchone()
+    return None if row is None else _from_row(row)
+
+
+def active(tx: Tx, environment: str) -> Release | None:
+    """The release that holds the environment."""
+    row = tx.execute(_SQL["active"], {"environment": environment}).fetchone()
+    return None if row is None else get(tx, ReleaseId(row["id"]))
+
+
+def latest(tx: Tx, environment: str, version: str | None = None) -> Release | None:
+    """The newest release of the environment, or of a version."""
+    row = tx.execute(_SQL["latest"], {"environment": environment, "version": version}).fetchone()
+    return None if row is None else get(tx, ReleaseId(row["id"]))
+
+
+def latest_deployed(tx: Tx, environment: str) -> Release | None:
+    """The newest release that has changed the environment, or has begun to."""
+    row = tx.execute(_SQL["latest_deployed"], {"environment": environment}).fetchone()
+    return None if row is None else get(tx, ReleaseId(row["id"]))
+
+
+def history(tx: Tx, environment: str, limit: int = 20) -> list[Release]:
+    """The newest releases first."""
+    return [_from_row(row) for row in tx.execute(_SQL["history"], {"environment": environment, "limit": limit}).fetchall()]
+
+
+def move(
+    tx: Tx,
+    release: Release,
+    to: ReleaseState,
+    at: datetime,
+    *,
+    deployer: UserId | None = None,
+    deployed_at: datetime | None = None,
+    reason: str | None = None,
+) -> None:
+    """Take a release to another state. Raises Superseded when it is no longer in the state that the caller saw."""
+    if to not in TRANSITIONS[release.state]:
+        raise Superseded(f"a release cannot go from {release.state} to {to}")
+    values = {"id": release.id, "from": release.state, "to": to, "at": at, "deployer": deployer, "deployed_at": deployed_at}
+    try:
+        with tx.transaction():
+            moved = tx.execute(_SQL["move"], {**values, "reason": reason}).fetchone()
+    except UniqueViolation as error:
+        other = active(tx, release.environment)
+        name = f"{other.version} ({other.state})" if other else "another release"
+        raise ActiveReleaseExists(f"{name} holds {release.environment} now.", hint="Roll that one back or finish it.") from error
+    if moved is None:
+        raise Superseded
+
+
+@lru_cache(maxsize=64)
+def _read_checklist(text: str) -> Checklist:
+    return Checklist.model_validate_json(text)
+
+
+def checklist(tx: Tx, release: Release) -> Checklist:
+    """The checklist that the release began with, whatever the file says now."""
+    row = only(tx.execute(_SQL["checklist"], {"digest": release.checklist_digest}).fetchone())
+    return _read_checklist(row["body"])
+
+
+def policy(tx: Tx, release: Release) -> Policy:
+    """The policy that the release began with."""
+    return Policy.model_validate(only(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())["body"])
+
+
+def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) -> ReleaseView | None:
+    """Everything that is known of a release at ``now``; with ``lock`` it stays true until the commit."""
+    release = get(tx, release_id, lock=lock)
+    if release is None:
+        return None
+    return ReleaseView(
+        release=release,
+        checklist=checklist(tx, release),
+        policy=policy(tx, release),
+        checks=checks.views(tx, release_id),
+        signoffs=signoffs.standing(tx, release_id),
+        steps=steps.plan(tx, release_id),
+        watch=watches.get(tx, release_id),
+        freeze=freezes.current(tx, release.environment, now),
+        now=now,
+    )

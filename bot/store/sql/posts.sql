@@ -1,0 +1,41 @@
+-- name: owe
+-- Owe Slack a message.
+INSERT INTO posts (release_id, kind, subject, channel, parent)
+VALUES (%(release_id)s, %(kind)s, %(subject)s, %(channel)s, %(parent)s)
+ON CONFLICT ON CONSTRAINT post_once DO NOTHING;
+
+-- name: find
+-- The message of that kind and subject.
+SELECT id FROM posts WHERE release_id = %(release_id)s AND kind = %(kind)s AND subject = %(subject)s;
+
+-- name: get
+-- One message with the ts of its thread.
+SELECT p.id, p.release_id, p.kind, p.subject, p.channel, p.parent, t.ts AS parent_ts, p.ts, p.permalink, p.sent_hash,
+       p.attempted_at, p.sent_at
+FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.id = %(id)s;
+
+-- name: by_message
+-- The message that Slack knows by channel and ts.
+SELECT p.id, p.release_id, p.kind, p.subject, p.channel, p.parent, t.ts AS parent_ts, p.ts, p.permalink, p.sent_hash,
+       p.attempted_at, p.sent_at
+FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.channel = %(channel)s AND p.ts = %(ts)s;
+
+-- name: of_release
+-- All messages of a release, the card first.
+SELECT id FROM posts WHERE release_id = %(release_id)s ORDER BY parent NULLS FIRST, id;
+
+-- name: attempting
+-- A first post is about to be sent.
+UPDATE posts SET attempted_at = %(at)s WHERE id = %(id)s;
+
+-- name: posted
+-- It is there.
+UPDATE posts SET ts = %(ts)s, permalink = %(permalink)s, sent_hash = %(hash)s, sent_at = %(at)s WHERE id = %(id)s;
+
+-- name: updated
+-- It shows the newest state.
+UPDATE posts SET sent_hash = %(hash)s, sent_at = %(at)s WHERE id = %(id)s;
+
+-- name: lost
+-- Somebody deleted it: post it anew.
+UPDATE posts SET ts = NULL, permalink = '', sent_hash = '', attempted_at = NULL WHERE id = %(id)s;

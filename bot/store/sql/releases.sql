@@ -1,0 +1,67 @@
+-- name: insert
+-- A new release; refused by one_active_release while another holds the environment.
+INSERT INTO releases (environment, version, state, manager, notes_url, commit_sha, image, digest, checklist_digest,
+                      policy_digest, channel, started_at)
+VALUES (%(environment)s, %(version)s, 'OPEN', %(manager)s, %(notes_url)s, %(commit)s, %(image)s, %(digest)s,
+        %(checklist_digest)s, %(policy_digest)s, %(channel)s, %(at)s)
+RETURNING id;
+
+-- name: keep_checklist
+-- The checklist by its digest.
+INSERT INTO checklists (digest, body) VALUES (%(digest)s, %(body)s) ON CONFLICT DO NOTHING;
+
+-- name: keep_policy
+-- The policy by its digest.
+INSERT INTO policies (digest, body) VALUES (%(digest)s, %(body)s) ON CONFLICT DO NOTHING;
+
+-- name: get
+-- One release.
+SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
+       channel, started_at, deployer, deployed_at, closed_at, reason
+FROM releases WHERE id = %(id)s;
+
+-- name: lock
+-- One release, nobody else changes it until the commit.
+SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
+       channel, started_at, deployer, deployed_at, closed_at, reason
+FROM releases WHERE id = %(id)s FOR UPDATE;
+
+-- name: active
+-- The release that holds the environment.
+SELECT id FROM releases
+WHERE environment = %(environment)s
+  AND state IN ('OPEN', 'DEPLOYING', 'DEPLOY_FAILED', 'WATCHING', 'ROLLING_BACK', 'ROLLBACK_FAILED');
+
+-- name: latest
+-- The newest release, of a version where one is given.
+SELECT id FROM releases WHERE environment = %(environment)s AND (%(version)s::text IS NULL OR version = %(version)s)
+ORDER BY id DESC LIMIT 1;
+
+-- name: history
+-- The newest releases first.
+SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
+       channel, started_at, deployer, deployed_at, closed_at, reason
+FROM releases WHERE environment = %(environment)s ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: move
+-- From one state to another; no row when it is not in that state any more.
+UPDATE releases SET state = %(to)s,
+    deployer    = coalesce(%(deployer)s, deployer),
+    deployed_at = coalesce(%(deployed_at)s, deployed_at),
+    closed_at   = CASE WHEN %(to)s IN ('DONE', 'ROLLED_BACK', 'ABORTED') THEN %(at)s ELSE NULL END,
+    reason      = coalesce(%(reason)s, reason)
+WHERE id = %(id)s AND state = %(from)s RETURNING id;
+
+-- name: checklist
+-- The checklist of a release.
+SELECT body::text AS body FROM checklists WHERE digest = %(digest)s;
+
+-- name: policy
+-- The policy of a release.
+SELECT body FROM policies WHERE digest = %(digest)s;
+
+-- name: latest_deployed
+-- The newest release that has changed the environment.
+SELECT r.id FROM releases r WHERE r.environment = %(environment)s
+  AND EXISTS (SELECT FROM steps s WHERE s.release_id = r.id AND s.plan = 'deploy' AND s.started_at IS NOT NULL)
+ORDER BY r.id DESC LIMIT 1;

@@ -1,0 +1,70 @@
+-- name: plan
+-- The steps of the latest run of each plan of a release.
+SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, started_at, finished_at, by_whom AS by, note
+FROM steps s
+WHERE release_id = %(release_id)s
+  AND run = (SELECT max(run) FROM steps l WHERE l.release_id = s.release_id AND l.plan = s.plan)
+ORDER BY plan, ordinal;
+
+-- name: get
+-- One step and its release.
+SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, started_at, finished_at, by_whom AS by, note,
+       release_id
+FROM steps WHERE id = %(row)s;
+
+-- name: next_run
+-- The number of the next run of a plan.
+SELECT coalesce(max(run), 0) + 1 AS run FROM steps WHERE release_id = %(release_id)s AND plan = %(plan)s;
+
+-- name: add
+-- One step of a plan.
+INSERT INTO steps (release_id, plan, run, ordinal, step_id, state)
+VALUES (%(release_id)s, %(plan)s, %(run)s, %(ordinal)s, %(step_id)s, %(state)s);
+
+-- name: start
+-- It is being carried out.
+UPDATE steps SET state = 'running', summary = '', progress = '', started_at = coalesce(started_at, %(at)s), finished_at = NULL
+WHERE id = %(row)s AND state IN ('pending', 'running') RETURNING id;
+
+-- name: progress
+-- How far it is.
+UPDATE steps SET progress = %(progress)s WHERE id = %(row)s AND state = 'running' AND progress <> %(progress)s RETURNING id;
+
+-- name: before
+-- What stood there before it acted; the first look counts.
+UPDATE steps SET before = %(before)s WHERE id = %(row)s AND before = '{}';
+
+-- name: finish
+-- It ended.
+UPDATE steps SET state = %(state)s, summary = %(summary)s, progress = '', finished_at = %(at)s WHERE id = %(row)s AND state = 'running'
+RETURNING id;
+
+-- name: retry
+-- A failed step is to be carried out again.
+UPDATE steps SET state = 'pending', progress = '', finished_at = NULL WHERE id = %(row)s AND state = 'failed' RETURNING id;
+
+-- name: attest
+-- A person has done it.
+UPDATE steps SET state = 'attested', by_whom = %(by)s, note = %(note)s, finished_at = %(at)s
+WHERE id = %(row)s AND state = 'to_attest' RETURNING id;
+
+-- name: cancel
+-- The plan is not to go on.
+UPDATE steps SET state = 'cancelled', progress = '', finished_at = %(at)s
+WHERE release_id = %(release_id)s AND plan = %(plan)s AND state IN ('pending', 'running');
+
+-- name: journal
+-- One line of what a step did.
+INSERT INTO journal (step, token, entry, body) VALUES (%(row)s, %(token)s, %(entry)s, %(body)s);
+
+-- name: journal_of
+-- What a step did so far.
+SELECT entry, body, at FROM journal WHERE step = %(row)s ORDER BY id;
+
+-- name: record_target
+-- Where a rollback goes; the first record counts.
+INSERT INTO rollback_targets (release_id, body, recorded_at) VALUES (%(release_id)s, %(body)s, %(at)s) ON CONFLICT DO NOTHING;
+
+-- name: target
+-- Where a rollback goes.
+SELECT body FROM rollback_targets WHERE release_id = %(release_id)s;

@@ -1,0 +1,55 @@
+-- name: ask
+-- Ask for something to be done; asked for twice it is done once, and once more if it is under way.
+INSERT INTO work (queue, key, due_at) VALUES (%(queue)s, %(key)s, coalesce(%(due_at)s, now()))
+ON CONFLICT ON CONSTRAINT work_once DO UPDATE
+    SET due_at = least(work.due_at, excluded.due_at), again = work.again OR work.owner IS NOT NULL;
+
+-- name: wake
+-- Tell the workers of every replica.
+SELECT pg_notify('work', %(queue)s);
+
+-- name: claim
+-- Take what is due: free, or its lease is over, or its owner is dead.
+UPDATE work SET owner = %(owner)s, token = token + 1, attempts = attempts + 1, again = false,
+                lease_until = now() + %(lease)s
+WHERE id = (
+    SELECT w.id FROM work w
+    WHERE w.queue = %(queue)s AND w.due_at <= now()
+      AND (w.owner IS NULL OR w.lease_until < now() OR NOT EXISTS (
+            SELECT FROM pg_locks l
+            WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %(class)s::oid
+              AND l.objid = w.owner::integer::oid AND l.objsubid = 2))
+    ORDER BY w.due_at, w.id
+    LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING id, queue, key, token, attempts;
+
+-- name: renew
+-- Prolong a lease; no row when it was taken over.
+UPDATE work SET lease_until = now() + %(lease)s WHERE id = %(id)s AND token = %(token)s RETURNING id;
+
+-- name: hold
+-- Lock the claim inside the transaction that writes its effect; no row when it was taken over (fencing).
+SELECT id FROM work WHERE id = %(id)s AND token = %(token)s FOR UPDATE;
+
+-- name: finish
+-- Done: forget it, unless it was asked for again meanwhile.
+DELETE FROM work WHERE id = %(id)s AND token = %(token)s AND NOT again;
+
+-- name: release
+-- Give it back, to be taken again at due_at.
+UPDATE work SET owner = NULL, lease_until = NULL, again = false, last_error = %(error)s, due_at = %(due_at)s,
+                attempts = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE attempts END
+WHERE id = %(id)s AND token = %(token)s;
+
+-- name: next_due
+-- When the next thing is due that nobody has.
+SELECT min(due_at) AS due_at FROM work WHERE owner IS NULL;
+
+-- name: backlog
+-- How much waits, for the metrics.
+SELECT queue, count(*) AS waiting, coalesce(extract(epoch FROM now() - min(due_at)), 0) AS oldest
+FROM work WHERE due_at <= now() GROUP BY queue ORDER BY queue;
+
+-- name: drop
+-- Forget what is no longer wanted.
+DELETE FROM work WHERE queue = %(queue)s AND key = %(key)s;

@@ -1,0 +1,82 @@
+"""Undos: what a check has changed and has not put back yet (promise P7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from bot.domain.ids import CheckId, ReleaseId
+from bot.store.pool import INSTANCE_LOCK, Tx, only
+from bot.store.queries import queries
+
+_SQL = queries("undos")
+
+
+@dataclass(frozen=True)
+class UndoRow:
+    """One debt. ``payload`` is for the kind that recorded it."""
+
+    id: int
+    release_id: ReleaseId | None
+    check_id: CheckId
+    kind: str
+    target: str
+    what: str
+    payload: Mapping[str, Any]
+    owner: int
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Debtor:
+    """For whom a debt is recorded."""
+
+    release_id: ReleaseId | None
+    check_id: CheckId
+    kind: str
+    target: str
+    owner: int  # instance
+
+
+def record(tx: Tx, debtor: Debtor, what: str, payload: Mapping[str, Any]) -> int:
+    """Write down what is about to be changed."""
+    values = {
+        "release_id": debtor.release_id,
+        "check_id": debtor.check_id,
+        "kind": debtor.kind,
+        "target": debtor.target,
+        "owner": debtor.owner,
+        "what": what,
+        "payload": Jsonb(dict(payload)),
+    }
+    return int(only(tx.execute(_SQL["record"], values).fetchone())["id"])
+
+
+def settle(tx: Tx, undo_id: int, at: datetime) -> None:
+    """Say that it was put back."""
+    tx.execute(_SQL["settle"], {"id": undo_id, "at": at})
+
+
+def failed(tx: Tx, undo_id: int, error: str) -> None:
+    """Say why it could not be put back yet."""
+    tx.execute(_SQL["failed"], {"id": undo_id, "error": error})
+
+
+def orphans(tx: Tx) -> list[int]:
+    """Debts that nobody is about to pay (dead process, ended check), newest first."""
+    return [row["id"] for row in tx.execute(_SQL["orphans"], {"class": INSTANCE_LOCK}).fetchall()]
+
+
+def unsettled(tx: Tx, release_id: ReleaseId | None, check_id: CheckId) -> list[int]:
+    """The debts of one check, newest first."""
+    return [row["id"] for row in tx.execute(_SQL["unsettled"], {"release_id": release_id, "check_id": check_id}).fetchall()]
+
+
+def get(tx: Tx, undo_id: int) -> UndoRow | None:
+    """One debt."""
+    row = tx.execute(_SQL["get"], {"id": undo_id}).fetchone()
+    return None if row is None else UndoRow(**row)

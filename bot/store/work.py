@@ -1,0 +1,76 @@
+"""Work: what is to be done and who does it now; leases with a fencing token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bot.errors import Superseded
+from bot.store.pool import INSTANCE_LOCK, Tx
+from bot.store.queries import queries
+
+_SQL = queries("work")
+
+LEASE = timedelta(seconds=30)  # renewed while the work goes on; a killed owner is noticed at once by its lock
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that this process does now. ``token`` fences it: whoever took over later has a higher one."""
+
+    id: int
+    queue: str
+    key: str
+    token: int
+    attempts: int  # this one included
+
+
+def ask(tx: Tx, queue: str, key: str | int, due_at: datetime | None = None) -> None:
+    """Ask for ``key`` of ``queue`` to be done at ``due_at`` (default: now). Asking again before it starts changes nothing."""
+    tx.execute(_SQL["ask"], {"queue": queue, "key": str(key), "due_at": due_at})
+    if due_at is None:
+        tx.execute(_SQL["wake"], {"queue": queue})
+
+
+def claim(tx: Tx, queue: str, owner: int) -> Claim | None:
+    """Take the next thing that is due, or None."""
+    row = tx.execute(_SQL["claim"], {"queue": queue, "owner": owner, "lease": LEASE, "class": INSTANCE_LOCK}).fetchone()
+    return None if row is None else Claim(**row)
+
+
+def renew(tx: Tx, held: Claim) -> bool:
+    """Prolong the lease; False when somebody else has taken over."""
+    return tx.execute(_SQL["renew"], {"id": held.id, "token": held.token, "lease": LEASE}).fetchone() is not None
+
+
+def hold(tx: Tx, held: Claim) -> None:
+    """Make this transaction commit only while the claim is ours. Raises Superseded when it is not."""
+    if tx.execute(_SQL["hold"], {"id": held.id, "token": held.token}).fetchone() is None:
+        raise Superseded
+
+
+def finish(tx: Tx, held: Claim, now: datetime) -> None:
+    """It is done. If it was asked for again meanwhile, it is due at once."""
+    if tx.execute(_SQL["finish"], {"id": held.id, "token": held.token}).rowcount == 0:
+        put_back(tx, held, now)
+
+
+def put_back(tx: Tx, held: Claim, due_at: datetime, error: str | None = None) -> None:
+    """Give it back to be taken at ``due_at``; with ``error`` the attempts go on counting."""
+    tx.execute(_SQL["release"], {"id": held.id, "token": held.token, "due_at": due_at, "error": error})
+
+
+def drop(tx: Tx, queue: str, key: str | int) -> None:
+    """Forget what is no longer wanted."""
+    tx.execute(_SQL["drop"], {"queue": queue, "key": str(key)})
+
+
+def next_due(tx: Tx) -> datetime | None:
+    """When the next unclaimed thing is due."""
+    row = tx.execute(_SQL["next_due"]).fetchone()
+    return None if row is None else row["due_at"]
+
+
+def backlog(tx: Tx) -> dict[str, tuple[int, float]]:
+    """Queue -> (how many things are due, seconds that the oldest of them has waited)."""
+    return {row["queue"]: (row["waiting"], float(row["oldest"])) for row in tx.execute(_SQL["backlog"])}
