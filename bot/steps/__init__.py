@@ -1,0 +1,1 @@
+"""What changes the world, or judges it for a step of a plan. Knows nothing of Slack or of our tables."""

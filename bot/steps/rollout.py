@@ -1,0 +1,73 @@
+"""Judging a rollout from the Deployment's own words, as `kubectl rollout status` does. Pure functions over raw JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+HASH_LABEL = "pod-template-hash"
+REVISION = "deployment.kubernetes.io/revision"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Where a rollout stands."""
+
+    done: bool
+    failed: bool
+    line: str
+
+
+def judge(deployment: Mapping[str, Any]) -> Rollout:
+    """Say where the rollout of ``deployment`` (raw JSON) stands, in the order in which kubectl looks."""
+    meta, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status", {})
+    wanted = spec.get("replicas", 1)
+    if meta.get("generation", 0) > status.get("observedGeneration", 0):
+        return Rollout(done=False, failed=False, line="waiting for the controller to see the change")
+    for condition in status.get("conditions", []):
+        if condition.get("type") == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
+            return Rollout(done=False, failed=True, line="the rollout exceeded its progress deadline")
+    updated, total, available = (status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas"))
+    if updated < wanted:
+        return Rollout(done=False, failed=False, line=f"{updated} of {wanted} new pods are started")
+    if total > updated:
+        return Rollout(done=False, failed=False, line=f"{total - updated} old pods are still there")
+    if available < updated:
+        return Rollout(done=False, failed=False, line=f"{available} of {updated} new pods are ready")
+    return Rollout(done=True, failed=False, line=f"{available} of {wanted} pods run the new version")
+
+
+def same_template(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two pod templates are equal, the controller's hash label left out."""
+    return without_hash(one) == without_hash(other)
+
+
+def without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a pod template without the controller's hash label."""
+    meta = dict(template.get("metadata", {}))
+    meta["labels"] = {key: value for key, value in meta.get("labels", {}).items() if key != HASH_LABEL}
+    return {**template, "metadata": meta}
+
+
+def image_of(template: Mapping[str, Any], container: str) -> str | None:
+    """The image of a container in a pod template; None when there is no such container."""
+    for entry in template["spec"]["containers"]:
+        if entry["name"] == container:
+            return str(entry.get("image", ""))
+    return None
+
+
+def pod_trouble(pods: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for each container of ``pods`` (raw JSON) that waits for a reason or has crashed."""
+    lines = []
+    for pod in pods:
+        for state in pod.get("status", {}).get("containerStatuses", []):
+            waiting = state.get("state", {}).get("waiting", {})
+            if waiting.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
+                lines.append(f"{pod['metadata']['name']}: {waiting['reason']}")
+            elif not state.get("ready", False) and state.get("restartCount", 0):
+                lines.append(f"{pod['metadata']['name']}: restarted {state['restartCount']} times")
+            elif not state.get("ready", False):
+                lines.append(f"{pod['metadata']['name']}: not ready")
+    return lines

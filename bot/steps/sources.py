@@ -1,0 +1,106 @@
+"""Sources: from a version to the commit and the image digest that it means. Reads GitHub and the image registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from bot.errors import InvalidInput, VendorError
+
+MANIFESTS = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)  # all four, or ghcr.io answers 404 for an image index
+TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a version means at this moment."""
+
+    commit: str
+    image: str  # without tag
+    digest: str
+    tagged: bool  # whether the commit came from a tag of that name
+
+
+class Sources:
+    """Looks up commits and digests. ``token`` and ``registry_token`` may be empty for public repositories."""
+
+    def __init__(self, *, github_url: str, repository: str, ref: str, token: str, registry_url: str, image: str, login: tuple[str, str]) -> None:
+        self._github_url, self._repository, self._ref, self._token = github_url, repository, ref, token
+        self._registry_url, self._image, self._login = registry_url, image, login
+
+    def resolve(self, version: str) -> Resolved:
+        """Return commit and digest of ``version``: the commit of its tag where there is one, else of the release branch.
+
+        Raises InvalidInput when there is no image of that version, VendorError when GitHub or the registry cannot say.
+        """
+        commit, tagged = self._commit(version)
+        return Resolved(commit, self._image, self.digest(version), tagged)
+
+    def _commit(self, version: str) -> tuple[str, bool]:
+        headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        with _vendor("GitHub"), httpx.Client(base_url=self._github_url, headers=headers, timeout=TIMEOUT) as client:
+            base = f"repos/{self._repository}"
+            found = client.get(f"{base}/git/ref/tags/{quote(version)}")
+            if found.status_code == httpx.codes.OK:
+                target = found.json()["object"]
+                if target["type"] == "tag":  # annotated: one more step to the commit
+                    target = _json(client.get(f"{base}/git/tags/{target['sha']}"), "GitHub")["object"]
+                return str(target["sha"]), True
+            if found.status_code != httpx.codes.NOT_FOUND:
+                _json(found, "GitHub")
+            return str(_json(client.get(f"{base}/commits/{quote(self._ref, safe='')}"), "GitHub")["sha"]), False
+
+    def digest(self, tag: str) -> str:
+        """The digest that ``tag`` of the image points to now. Raises InvalidInput when there is no such tag."""
+        repository = self._image.split("/", 1)[1] if "/" in self._image else self._image
+        with _vendor("the image registry"), httpx.Client(base_url=self._registry_url, timeout=TIMEOUT) as client:
+            headers = {"Accept": MANIFESTS}
+            path = f"v2/{repository}/manifests/{quote(tag)}"
+            answer = client.head(path, headers=headers)
+            if answer.status_code == httpx.codes.UNAUTHORIZED:
+                headers["Authorization"] = f"Bearer {self._registry_token(client, repository)}"
+                answer = client.head(path, headers=headers)
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                raise InvalidInput(
+                    f"There is no image {self._image}:{tag} in the registry.", hint="Is the version right, and has the build pushed it?"
+                )
+            if answer.status_code != httpx.codes.OK or "Docker-Content-Digest" not in answer.headers:
+                raise VendorError(
+                    f"The image registry answered {answer.status_code} for {tag}.", hint="Check registry.url and registry.token."
+                )
+            return str(answer.headers["Docker-Content-Digest"])
+
+    def _registry_token(self, client: httpx.Client, repository: str) -> str:
+        service = httpx.URL(self._registry_url).host
+        params = {"service": service, "scope": f"repository:{repository}:pull"}
+        auth = self._login if self._login[1] else None
+        return str(_json(client.get("token", params=params, auth=auth), "The image registry")["token"])
+
+
+@contextmanager
+def _vendor(name: str) -> Iterator[None]:
+    """The seam to httpx's errors."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise VendorError(f"{name} does not answer ({type(error).__name__}).", hint="Nothing was started. Try again in a minute.") from error
+
+
+def _json(answer: httpx.Response, name: str) -> Any:  # noqa: ANN401  JSON
+    if answer.status_code != httpx.codes.OK:
+        raise VendorError(f"{name} answered {answer.status_code} to {answer.request.url.path}.", hint="Check its token and repository.")
+    return answer.json()
