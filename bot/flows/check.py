@@ -1,0 +1,241 @@
+"""Checks of a release: ask for runs, carry one out, waive one, attest one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.domain.actor import Actor
+from bot.domain.checklist import Check, Checklist
+from bot.domain.ids import CheckId, ReleaseId, UserId
+from bot.domain.policy import Action
+from bot.domain.release import ReleaseState
+from bot.domain.results import Running, Waiver
+from bot.domain.view import ReleaseView
+from bot.errors import InvalidInput, RefusedError, StaleButton, UnknownThing
+from bot.flows import sign
+from bot.flows.deps import Deps, Job, locked_view, require
+from bot.flows.undo import DebtBook, settle_debts
+from bot.store import audit, checks, posts, releases, work
+from bot.store.pool import Tx
+from bot.store.undos import Debtor
+from checks.clients import Clients
+from checks.contract import Answer, CheckContext, Evidence, Outcome, Subject
+from checks.registry import RegistryError
+from checks.runner import run_check
+
+logger = logging.getLogger(__name__)
+
+ATTEST = "attest"  # the kind that only a person can answer
+BUSY = timedelta(seconds=0.5)  # how long to wait for another check to leave what this one touches
+
+
+def ask_for(tx: Tx, release_id: ReleaseId, checklist: Checklist, wanted: Iterable[CheckId], by: UserId, now: datetime) -> list[CheckId]:
+    """Ask for runs of ``wanted`` (attestations are left out: only a person answers them) and of what depends on them."""
+    chosen = set(wanted)
+    for check_id in list(chosen):
+        chosen |= set(checklist.dependents(check_id))
+    asked = [entry.id for entry in checklist.checks if entry.id in chosen and entry.kind != ATTEST]
+    for check_id in asked:
+        checks.request(tx, release_id, check_id, by, now)
+        work.ask(tx, "check", _key(release_id, check_id))
+    return asked
+
+
+def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
+    """Run a check, a section or ``all`` again. Raises NotAllowed, StaleButton or UnknownThing."""
+    view = locked_view(tx, deps, release_id)
+    require(view.policy, actor, Action.CHECK)
+    _only_open(view)
+    if what == "all":
+        wanted = [entry.id for entry in view.checklist.checks]
+    elif section := view.checklist.section(what):
+        wanted = [entry.id for entry in section.checks]
+    elif entry := view.checklist.check(what):
+        wanted = [entry.id]
+    else:
+        names = ", ".join(section.id for section in view.checklist.sections)
+        raise UnknownThing(f"There is no check or section {what!r}.", hint=f"Sections: {names}. Or `/release check all`.")
+    waiting = [check_id for check_id in wanted if view.checks[check_id].running is Running.IDLE]
+    if not waiting:
+        return "That is running already."
+    asked = ask_for(tx, release_id, view.checklist, waiting, actor.user, view.now)
+    if not asked:
+        raise InvalidInput(f"{what} is for a person to answer.", hint="Press Attest next to it.")
+    posts.touch(tx, release_id)
+    audit.write(tx, view.now, actor.user, "check.requested", release_id, checks=asked)
+    return f"Running {asked[0] if len(asked) == 1 else f'{len(asked)} checks'} again."
+
+
+def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: CheckId, reason: str) -> str:
+    """Let one check go for this release. Voids the sign-offs, as they were for something else (promise P4)."""
+    view = locked_view(tx, deps, release_id)
+    require(view.policy, actor, Action.WAIVE)
+    _only_open(view)
+    entry = _entry(view, check_id)
+    if not entry.waivable:
+        raise RefusedError(f"{entry.title} can never be waived.", hint="It decides Go or No-Go: make it pass.")
+    if not reason.strip():
+        raise InvalidInput("A waiver needs a reason.")
+    if not checks.waive(tx, release_id, Waiver(check_id, actor.user, reason.strip(), view.now)):
+        return f"{entry.title} was waived already."
+    sign.void_outdated(tx, deps, release_id, f"{entry.title} was waived")
+    posts.touch(tx, release_id)
+    audit.write(tx, view.now, actor.user, "check.waived", release_id, check=check_id, reason=reason.strip())
+    return f"{entry.title} is waived for {view.release.version}."
+
+
+def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: CheckId, note: str) -> str:
+    """Record that a person has checked it: a PASS with a name and a note, for checks that only a person can answer."""
+    view = locked_view(tx, deps, release_id)
+    require(view.policy, actor, Action.ATTEST)
+    entry = _entry(view, check_id)
+    if entry.kind != ATTEST:
+        raise RefusedError(f"{entry.title} is asked by the bot, not by people.", hint="Run it again, or waive it.")
+    if view.release.state in {ReleaseState.ABORTED, ReleaseState.ROLLED_BACK}:
+        raise StaleButton
+    if not note.strip():
+        raise InvalidInput("An attestation needs a note: what did you look at?")
+    found = note.strip()
+    asked = entry.action or entry.title
+    answer = Answer(Outcome.PASS, found, Evidence(asked, entry.expected or "a person says yes", f"attested by {actor.user}: {found}"))
+    checks.record(tx, release_id, check_id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True)
+    posts.touch(tx, release_id)
+    audit.write(tx, view.now, actor.user, "check.attested", release_id, check=check_id, note=found)
+    return f"Recorded: {entry.title}."
+
+
+def execute(deps: Deps, job: Job) -> datetime | None:
+    """Carry out one asked-for run (key ``release/check``) and store its result. Returns when to look again, or None.
+
+    A check of a release that is no longer OPEN is not run. After a crash it is run anew, once what it had left behind is
+    put back.
+    """
+    release_id, check_id = _parse(job.claim.key)
+    with deps.store.transaction() as tx:
+        view = releases.view(tx, release_id, deps.clock.now())
+        if view is None or view.release.state is not ReleaseState.OPEN or view.checks[check_id].running is Running.IDLE:
+            checks.idle(tx, release_id, check_id)
+            return None
+    entry = _entry(view, check_id)
+    if any(view.checks[needed].running is not Running.IDLE for needed in entry.needs):
+        return None  # asked for again when the needed one is done
+    unmet = [needed for needed in entry.needs if (r := view.checks[needed].result) is None or r.outcome is not Outcome.PASS]
+    started = deps.clock.now()
+    if unmet:
+        _store(deps, job, view, entry, _not_run(view, entry, unmet[0]), started)
+        return None
+    try:
+        touches = deps.registry.get(entry.kind).touches
+    except RegistryError:
+        touches = ()  # answered as ERROR below
+    with deps.store.exclusive([f"{entry.target}/{name}" for name in touches]) as free:
+        if not free:
+            return deps.clock.now() + BUSY
+        settle_debts(deps, release_id, check_id)
+        with deps.store.transaction() as tx:
+            checks.running(tx, release_id, check_id)
+            posts.touch(tx, release_id)
+        answer = _answer(deps, job, view, entry)
+    _store(deps, job, view, entry, answer, started)
+    return None
+
+
+def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check) -> Answer:
+    target = deps.targets.get(entry.target)
+    if target is None:
+        hint = f"Set targets.{entry.target} in release-bot.yml."
+        return Answer(Outcome.ERROR, f"there is no target {entry.target}", _nothing_seen(entry), hint=hint)
+    try:
+        kind = deps.registry.get(entry.kind)
+        params = deps.registry.validate(entry.kind, entry.params)
+    except RegistryError as error:
+        return Answer(Outcome.ERROR, str(error), _nothing_seen(entry))
+    debtor = Debtor(view.release.id, entry.id, entry.kind, entry.target, deps.store.instance)
+    needs: Mapping[str, Mapping[str, Any]] = {
+        needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None
+    }
+    with Clients(target) as clients:
+        context = CheckContext(
+            check=entry.id,
+            target=target,
+            clients=clients,
+            undo=DebtBook(deps, debtor),
+            subject=Subject(view.release.version, view.release.commit, view.release.pinned_image),
+            needs=needs,
+            deadline=time.monotonic() + (entry.timeout or kind.timeout),
+            cancelled=job.lost,
+            progress=_progress(deps, view.release.id, entry.id),
+        )
+        return run_check(kind, params, context, redact=deps.redact).answer
+
+
+def _progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Any:  # noqa: ANN401  Callable[[str], None]
+    def say(line: str) -> None:
+        with deps.store.transaction() as tx:
+            if checks.progress(tx, release_id, check_id, deps.redact(line)[:200]):
+                posts.touch(tx, release_id)
+
+    return say
+
+
+def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer, started: datetime) -> None:
+    """Store the result unless the run is no longer wanted, and let the checks that waited for it go on."""
+    now = deps.clock.now()
+    release_id = view.release.id
+    with deps.store.transaction() as tx:
+        work.hold(tx, job.claim)
+        current = releases.view(tx, release_id, now, lock=True)
+        if current is None or current.release.state is not ReleaseState.OPEN:
+            checks.idle(tx, release_id, entry.id)
+            return
+        by = checks.requester(tx, release_id, entry.id)
+        checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=now)
+        checks.idle(tx, release_id, entry.id)
+        for other in current.checklist.checks:
+            if entry.id in other.needs and current.checks[other.id].running is Running.WAITING:
+                work.ask(tx, "check", _key(release_id, other.id))
+        posts.touch(tx, release_id)
+        audit.write(tx, now, by, "check.answered", release_id, check=entry.id, outcome=answer.outcome, summary=answer.summary)
+
+
+def _not_run(view: ReleaseView, entry: Check, needed: CheckId) -> Answer:
+    result = view.checks[needed].result
+    outcome = result.outcome if result else "not run"
+    hint = f"Make {needed} pass first; this one runs again by itself when that one does."
+    return Answer(Outcome.ERROR, f"not run: it needs {needed}, which is {outcome}", _nothing_seen(entry), hint=hint)
+
+
+def _nothing_seen(entry: Check) -> Evidence:
+    return Evidence(entry.action or entry.title, entry.expected, "nothing: it was not run")
+
+
+def _only_open(view: ReleaseView) -> None:
+    if view.release.state is not ReleaseState.OPEN:
+        raise StaleButton(f"{view.release.version} is {view.release.state}: its checks are closed.", hint="Nothing was changed.")
+
+
+def _entry(view: ReleaseView, check_id: str) -> Check:
+    entry = view.checklist.check(check_id)
+    if entry is None:
+        raise UnknownThing(f"There is no check {check_id!r} in this release.")
+    return entry
+
+
+def _key(release_id: ReleaseId, check_id: CheckId) -> str:
+    return f"{release_id}/{check_id}"
+
+
+def _parse(key: str) -> tuple[ReleaseId, CheckId]:
+    release_id, _, check_id = key.partition("/")
+    return ReleaseId(int(release_id)), CheckId(check_id)
+
+
+def cancel_all(tx: Tx, release_id: ReleaseId, checklist: Checklist) -> None:
+    """Take back every asked-for run: what runs is told to stop, what waits does not start."""
+    for entry in checklist.checks:
+        work.drop(tx, "check", _key(release_id, entry.id))
+    checks.idle(tx, release_id)

@@ -1,0 +1,65 @@
+"""Deps: what the flows need, built once by the composition root; and Job: something that a worker does now."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bot.clock import Clock
+from bot.domain.actor import Actor
+from bot.domain.checklist import Checklist
+from bot.domain.gate import permits
+from bot.domain.ids import ReleaseId
+from bot.domain.policy import Action, Policy
+from bot.domain.view import ReleaseView
+from bot.errors import NotAllowed, UnknownThing
+from bot.steps.sources import Sources
+from bot.store import releases
+from bot.store.pool import Store, Tx
+from bot.store.work import Claim
+from checks.registry import Registry
+from checks.target import Target
+
+
+@dataclass(frozen=True)
+class Deps:
+    """All that flows need from outside."""
+
+    store: Store
+    clock: Clock
+    environment: str  # name of the target that is deployed to
+    channel: str  # id of #releases
+    checklist: Checklist  # for releases that begin now; a running one keeps its own
+    policy: Policy
+    targets: Mapping[str, Target]
+    sources: Sources
+    registry: Registry
+    watch_for: timedelta
+    poll_every: timedelta
+    redact: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claim with the flag that is raised when it is no longer ours: taken over, or dropped because it is not wanted."""
+
+    claim: Claim
+    lost: threading.Event
+
+
+def locked_view(tx: Tx, deps: Deps, release_id: ReleaseId) -> ReleaseView:
+    """Everything of a release, locked until the commit. Raises UnknownThing."""
+    view = releases.view(tx, release_id, deps.clock.now(), lock=True)
+    if view is None:
+        raise UnknownThing("There is no such release.", hint="`/release history` lists them.")
+    return view
+
+
+def require(policy: Policy, actor: Actor, action: Action) -> None:
+    """Refuse somebody whose roles do not cover ``action``. Raises NotAllowed that names the roles which do."""
+    if not permits(policy, action, actor.roles):
+        names = " or ".join(role.title for role in policy.allowed(action))
+        yours = ", ".join(sorted(role.title for role in actor.roles)) or "none"
+        raise NotAllowed(f"That takes the role {names}; yours: {yours}.", hint="Ask one of them, or have the roles changed.")

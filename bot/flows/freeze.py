@@ -1,0 +1,44 @@
+"""Freeze: stop the line for everybody. A deploy is refused, a rollback is not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.domain.actor import Actor
+from bot.domain.policy import Action
+from bot.domain.view import Freeze
+from bot.errors import InvalidInput
+from bot.flows.deps import Deps, require
+from bot.store import audit, freezes, posts, releases
+from bot.store.pool import Tx
+
+
+def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str) -> str:
+    """Stop the line until ``until`` (None: until it is lifted)."""
+    require(deps.policy, actor, Action.FREEZE)
+    if not reason.strip():
+        raise InvalidInput("A freeze needs a reason.", hint="`/release freeze 2h database maintenance`")
+    now = deps.clock.now()
+    current = releases.active(tx, deps.environment)
+    if current is not None:
+        releases.get(tx, current.id, lock=True)  # a deploy that is being decided commits first, or sees the freeze
+    freezes.begin(tx, deps.environment, Freeze(actor.user, reason.strip(), until), now)
+    if current is not None:
+        posts.touch(tx, current.id)
+    audit.write(tx, now, actor.user, "freeze.begun", current.id if current else None, reason=reason.strip(), until=str(until or ""))
+    end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until somebody types `/release unfreeze`"
+    return f"Deploys to {deps.environment} are frozen {end}. A rollback still works."
+
+
+def unfreeze(tx: Tx, deps: Deps, actor: Actor) -> str:
+    """Lift the freeze."""
+    require(deps.policy, actor, Action.FREEZE)
+    now = deps.clock.now()
+    lifted = freezes.finish(tx, deps.environment, actor.user, now)
+    if not lifted:
+        return f"Deploys to {deps.environment} are not frozen."
+    current = releases.active(tx, deps.environment)
+    if current is not None:
+        posts.touch(tx, current.id)
+    audit.write(tx, now, actor.user, "freeze.lifted", current.id if current else None)
+    return f"Deploys to {deps.environment} are possible again."

@@ -1,0 +1,35 @@
+"""Status: what is known, for whoever asks. Reads only."""
+
+from __future__ import annotations
+
+from bot.domain.ids import ReleaseId
+from bot.domain.release import Release
+from bot.domain.view import ReleaseView
+from bot.errors import UnknownThing
+from bot.flows.deps import Deps
+from bot.store import releases
+from bot.store.pool import Tx
+
+
+def release_of(tx: Tx, deps: Deps, version: str | None = None) -> Release:
+    """The release that is meant: of that version, or the active one, or the newest. Raises UnknownThing."""
+    found = releases.latest(tx, deps.environment, version) if version else None
+    if version is None:
+        found = releases.active(tx, deps.environment) or releases.latest(tx, deps.environment)
+    if found is None:
+        name = f"no release {version}" if version else "no release yet"
+        raise UnknownThing(f"There is {name}.", hint="`/release start vX.Y.Z` begins one.")
+    return found
+
+
+def view(tx: Tx, deps: Deps, release_id: ReleaseId) -> ReleaseView:
+    """Everything of a release at this moment. Raises UnknownThing."""
+    found = releases.view(tx, release_id, deps.clock.now())
+    if found is None:
+        raise UnknownThing("There is no such release.")
+    return found
+
+
+def history(tx: Tx, deps: Deps) -> list[Release]:
+    """The newest releases first."""
+    return releases.history(tx, deps.environment)
