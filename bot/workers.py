@@ -1,0 +1,173 @@
+"""Workers: threads that claim due work and carry it out, wake at once on NOTIFY, and renew what they hold."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+
+from bot.clock import Clock
+from bot.errors import BotError, DatabaseError, Superseded
+from bot.flows.deps import Job
+from bot.store import work
+from bot.store.pool import Store
+
+logger = logging.getLogger(__name__)
+
+RENEW = 2.0  # seconds between two renewals; also how fast a dropped job notices
+IDLE = 5.0  # seconds after which a worker looks by itself: NOTIFY makes it fast, the sweep makes it sure
+RETRY = (1.0, 2.0, 5.0, 15.0, 60.0)  # seconds before the next attempt; the last one stays
+
+Handler = Callable[[Job], datetime | None]
+
+
+@dataclass(frozen=True)
+class Queue:
+    """One kind of work: how many threads, what to do, and what to do when it is given up."""
+
+    name: str
+    threads: int
+    handler: Handler  # returns when it is due again; None: done
+    give_up_after: int = 0  # attempts; 0: never
+    on_give_up: Callable[[Job, Exception], None] | None = None
+
+
+class Workers:
+    """All worker threads of this process. ``next_due`` tells the timers when to wake them."""
+
+    def __init__(self, store: Store, clock: Clock, queues: list[Queue]) -> None:
+        self._store, self._clock, self._queues = store, clock, queues
+        self._stopping = threading.Event()
+        self._wake = {queue.name: threading.Condition() for queue in queues}
+        self._rung = dict.fromkeys(self._wake, 0)
+        self._held: dict[int, Job] = {}
+        self._held_guard = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self.heard_at: datetime | None = None  # last sign of life of the listener
+
+    def start(self) -> None:
+        """Start listening, renewing and working."""
+        plan = [(self._listen, "listen", ()), (self._renew, "renew", ())]
+        for queue in self._queues:
+            plan += [(self._work, f"{queue.name}-{number}", (queue,)) for number in range(queue.threads)]  # type: ignore[list-item, misc]
+        for target, name, args in plan:
+            thread = threading.Thread(target=target, name=name, args=args, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Take nothing new, tell what runs to stop, and wait up to ``timeout`` seconds for all threads together."""
+        self._stopping.set()
+        with self._held_guard:
+            for job in self._held.values():
+                job.lost.set()
+        self.wake()
+        ends = threading.Event()
+        for thread in self._threads:
+            thread.join(timeout=timeout / max(1, len(self._threads)) if not ends.is_set() else 0)
+
+    def wake(self, queue: str | None = None) -> None:
+        """Let the workers of a queue (default: of all) look for work now."""
+        for name in [queue] if queue in self._wake else self._wake:
+            condition = self._wake[name]
+            with condition:
+                self._rung[name] += 1
+                condition.notify_all()
+
+    def next_due(self) -> datetime | None:
+        """When the next unclaimed work is due."""
+        with self._store.transaction() as tx:
+            return work.next_due(tx)
+
+    def _work(self, queue: Queue) -> None:
+        condition = self._wake[queue.name]
+        while not self._stopping.is_set():
+            rung = self._rung[queue.name]
+            try:
+                with self._store.transaction() as tx:
+                    claim = work.claim(tx, queue.name, self._store.instance)
+            except DatabaseError as error:
+                logger.warning("cannot look for work: %s", error)
+                self._stopping.wait(1.0)
+                continue
+            if claim is not None:
+                self._carry_out(queue, Job(claim, threading.Event()))
+                continue
+            with condition:
+                if self._rung[queue.name] == rung and not self._stopping.is_set():
+                    condition.wait(IDLE * random.uniform(0.8, 1.2))  # noqa: S311  spreads the sweeps, no secret
+
+    def _carry_out(self, queue: Queue, job: Job) -> None:
+        with self._held_guard:
+            self._held[job.claim.id] = job
+        try:
+            due = queue.handler(job)
+            with self._store.transaction() as tx:
+                if due is None:
+                    work.finish(tx, job.claim, self._clock.now())
+                else:
+                    work.put_back(tx, job.claim, due)
+        except Superseded:
+            logger.info("%s %s is no longer ours", queue.name, job.claim.key)
+        # The seam of the workers: one job that fails must not end the thread; it is tried again, visibly, never dropped.
+        except Exception as error:
+            self._failed(queue, job, error)
+        finally:
+            with self._held_guard:
+                self._held.pop(job.claim.id, None)
+
+    def _failed(self, queue: Queue, job: Job, error: Exception) -> None:
+        claim = job.claim
+        known = isinstance(error, BotError)
+        logger.log(
+            logging.WARNING if known else logging.ERROR,
+            "%s %s failed at attempt %d: %s",
+            queue.name,
+            claim.key,
+            claim.attempts,
+            error,
+            exc_info=not known,
+        )
+        try:
+            if queue.give_up_after and claim.attempts >= queue.give_up_after:
+                if queue.on_give_up is not None:
+                    queue.on_give_up(job, error)
+                with self._store.transaction() as tx:
+                    work.finish(tx, claim, self._clock.now())
+                return
+            delay = RETRY[min(claim.attempts, len(RETRY)) - 1]
+            with self._store.transaction() as tx:
+                work.put_back(tx, claim, self._clock.now() + timedelta(seconds=delay), error=type(error).__name__)
+        except BotError as second:
+            logger.warning("cannot put %s %s back: %s; its lease ends by itself", queue.name, claim.key, second)
+
+    def _renew(self) -> None:
+        while not self._stopping.wait(RENEW):
+            with self._held_guard:
+                held = list(self._held.values())
+            try:
+                self._store.keep_alive()
+                for job in held:
+                    with self._store.transaction() as tx:
+                        if not work.renew(tx, job.claim):
+                            job.lost.set()
+            except (BotError, psycopg.Error) as error:
+                logger.warning("cannot renew leases: %s", error)
+
+    def _listen(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._store.listening("work") as connection:
+                    self.wake()  # what was asked for while nobody listened
+                    while not self._stopping.is_set():
+                        self.heard_at = self._clock.now()
+                        for notice in connection.notifies(timeout=1.0):
+                            self.wake(notice.payload)
+            except psycopg.Error as error:
+                logger.warning("lost the connection that listens for work: %s", error)
+                self._stopping.wait(1.0)
