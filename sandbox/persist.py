@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -61,5 +60,5 @@ class Snapshot:
         temporary = self._path.with_name(self._path.name + ".tmp")
         document = self._pending() if callable(self._pending) else self._pending
         temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, self._path)
+        temporary.replace(self._path)
         self._dirty = False
