@@ -102,7 +102,7 @@ class EmbeddedPostgres:
         if self._users is None:
             self._users = self._open_lock("users")
         try:
-            if True:
+            if _try_lock(self._users):
                 self._shut_down()
         finally:
             self._forget()
