@@ -1,0 +1,22 @@
+"""A small Kubernetes: the API server, the controllers and one kubelet, as far as releases need them.
+
+`KubeServer` is the simulator. `seed` and `apply_fault` reach any API server over HTTP, so they prepare a real cluster
+in the same way. What does not belong here: the product that the pods pretend to run (`sandbox.staging`).
+"""
+
+from sandbox.kube.faults import FAULTS, apply_fault
+from sandbox.kube.seed import AppSeed, BackupSeed, BucketSeed, Seed, production_app, seed, staging_app
+from sandbox.kube.server import KubeServer
+
+__all__ = [
+    "FAULTS",
+    "AppSeed",
+    "BackupSeed",
+    "BucketSeed",
+    "KubeServer",
+    "Seed",
+    "apply_fault",
+    "production_app",
+    "seed",
+    "staging_app",
+]
