@@ -1,0 +1,1 @@
+"""Tests of rules and renderers: no socket, no file, no clock."""
