@@ -1,4 +1,4 @@
-"""The product's HTTP side as kinds use it: addresses, the test user's session, JSON answers held against expectations."""
+"""The product's HTTP side as kinds use it: addresses, the test user's session, what a JSON answer must hold."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNREACHED = frozenset(
 
 
 def address(target: Target, base: Base, path: str) -> str:
-    """The absolute URL of ``path`` on the API or the frontend of a target. Raises CheckError when the target has none."""
+    """The absolute URL of ``path`` on the API or the frontend of a target. Raises CheckError when it has none."""
     url = require(target.api_url if base == "api" else target.frontend_url, target, f"{base}_url")
     return str(url).rstrip("/") + path
 
@@ -66,7 +66,7 @@ def session(ctx: CheckContext, login_path: str) -> tuple[dict[str, str], dict[st
 
 
 def json_object(response: httpx.Response, what: str) -> dict[str, Any]:
-    """The body of a response as a JSON object. Raises CheckError, with the start of the body, when it is something else."""
+    """The body of a response as a JSON object. Raises CheckError, which shows the body, when it is something else."""
     try:
         body = response.json()
     except ValueError as exc:
@@ -77,7 +77,7 @@ def json_object(response: httpx.Response, what: str) -> dict[str, Any]:
 
 
 def differences(body: JsonValue, expect: Mapping[str, JsonValue]) -> list[str]:
-    """What is not as expected, one phrase each. Keys of ``expect`` are dotted paths; a number is an index into a list."""
+    """What is not as expected, one phrase each. ``expect``: dotted path to value; a number is an index into a list."""
     found = []
     for path, wanted in expect.items():
         present, value = _at(body, path)

@@ -1,4 +1,4 @@
-"""Kind ``billing_gate``: a tenant that has not paid is refused with 402. The test tenant's status is always put back."""
+"""Kind ``billing_gate``: a tenant that has not paid is refused with 402; its status is always put back."""
 
 from __future__ import annotations
 
@@ -43,23 +43,25 @@ class BillingGate(Kind):
     timeout = 60.0
 
     def run(self, params: BillingGateParams, ctx: CheckContext) -> Answer:
-        """Log in, set the status, ask, put the status back and look. Raises CheckError when any of it was not possible."""
+        """Log in, set the status, ask, put the status back and look. Raises CheckError when one of these fails."""
         url = address(ctx.target, "api", params.path)
         tenant = require(ctx.target.tenant, ctx.target, "tenant").id
         headers, user = session(ctx, params.login_path)
         if user.get("tenant_id") != tenant:
             raise CheckError(
                 f"the test user belongs to tenant {user.get('tenant_id')}, the test tenant is {tenant}",
-                hint=f"Make targets.{ctx.target.name}.login a user of that tenant: the gate looks at the user's own one.",
+                hint=f"Make targets.{ctx.target.name}.login a user of that tenant: the gate looks at no other.",
             )
         before = _status(ctx, tenant)
         if before == params.status:
             raise CheckError(
                 f"tenant {tenant} is {before} already, so there is nothing to put back",
-                hint=f"Set billing_status of tenant {tenant} to what it should be, usually active, and run the check again.",
+                hint=f"Set billing_status of tenant {tenant} to what it should be, then run the check again.",
             )
         debt = {"tenant": tenant, "before": before, "set": params.status}
-        undo = ctx.undo.record(f"billing_status of tenant {tenant} on {ctx.target.name}: {before} to {params.status}", debt)
+        undo = ctx.undo.record(
+            f"billing_status of tenant {tenant} on {ctx.target.name}: {before} to {params.status}", debt
+        )
         try:
             _flip(ctx, tenant, before, params.status)
             with http_errors(f"{params.method} {url}"):
@@ -70,7 +72,7 @@ class BillingGate(Kind):
         return _answer(params, response, f"{params.method} {url} while tenant {tenant} is {params.status}", before)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
-        """Put the old status back, unless somebody has set another one since. Raises CheckError when it did not stay."""
+        """Put the old status back, unless somebody has set another one since. Raises CheckError when it fails."""
         tenant, before, changed = payload["tenant"], payload["before"], payload["set"]
         with ctx.clients.postgres(read_only=False) as connection:
             if _read(connection, tenant) == changed:
@@ -135,20 +137,24 @@ def _answer(params: BillingGateParams, response: httpx.Response, asked: str, bef
             Outcome.FAIL,
             f"no 402, got {status}: gating is not wired",
             evidence,
-            hint="The gate has to be part of the app and to run after authentication, on each route under its prefixes.",
+            hint="The gate has to be part of the app and to run after authentication.",
         )
     said = _refusal(response)
     if said.get("error") != "subscription_required":
-        return Answer(Outcome.FAIL, "402, but not the gate's answer: no error subscription_required in the body", evidence)
+        return Answer(
+            Outcome.FAIL, "402, but not the gate's answer: no error subscription_required in the body", evidence
+        )
     if said.get("billing_status") != params.status:
         return Answer(
             Outcome.FAIL, f"402, but for billing_status {said.get('billing_status')}, not {params.status}", evidence
         )
-    return Answer(Outcome.PASS, f"402 subscription_required while {params.status}; status put back to {before}", evidence)
+    return Answer(
+        Outcome.PASS, f"402 subscription_required while {params.status}; status put back to {before}", evidence
+    )
 
 
 def _refusal(response: httpx.Response) -> dict[str, Any]:
-    """The gate's answer: at the top of the body (middleware), or under "detail" (dependency). Empty when it is neither."""
+    """The gate's answer: the body (middleware), or its "detail" (dependency). Empty when it is neither."""
     try:
         body = response.json()
     except ValueError:

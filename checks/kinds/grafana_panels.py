@@ -1,4 +1,4 @@
-"""Kind ``grafana_panels``: every data panel of a Grafana dashboard has data in the window, asked through Grafana itself."""
+"""Kind ``grafana_panels``: every data panel of a Grafana dashboard has data in the window."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class GrafanaPanels(Kind):
         """Read the dashboard and ask each panel's queries. Raises CheckError when one cannot be asked."""
         grafana = ctx.clients.grafana()
         evidence = Evidence(
-            asked=f"the queries of each panel of dashboard {params.dashboard} at {grafana.base_url}, {params.window} to now",
+            asked=f"the queries of dashboard {params.dashboard} at {grafana.base_url}, {params.window} to now",
             expected="at least one value in each panel",
             seen="404: no such dashboard",
         )
@@ -101,7 +101,7 @@ def _dashboard(grafana: httpx.Client, uid: str) -> dict[str, Any] | None:
 
 
 class _Reader:
-    """Reads a dashboard as the browser would: rows opened, library panels fetched, variables and data sources filled in."""
+    """Reads a dashboard as the browser would: opens rows, fetches library panels, fills in variables."""
 
     def __init__(self, grafana: httpx.Client, dashboard: Mapping[str, Any], params: GrafanaPanelsParams) -> None:
         self._grafana = grafana
@@ -151,7 +151,7 @@ class _Reader:
 
     @staticmethod
     def _ref_ids(targets: list[dict[str, Any]]) -> list[str]:
-        """A name for each query, unique in the panel: the saved one, else the next free letter, as Grafana gives them."""
+        """A name for each query, unique in the panel: the saved one, else the next free letter, as in Grafana."""
         taken = {target["refId"] for target in targets if target.get("refId")}
         free = (
             name
@@ -166,7 +166,7 @@ class _Reader:
         step = max(_SCRAPE, self._seconds() // _POINTS)
         return filled | {"refId": ref_id, "datasource": source, "intervalMs": step * 1000, "maxDataPoints": _POINTS}
 
-    def _source(self, wanted: Any, where: str) -> dict[str, str]:  # noqa: ANN401  a name, an object or nothing
+    def _source(self, wanted: Any, where: str) -> dict[str, str]:
         """The data source as uid and type. Raises CheckError when there is none: then nothing was found out."""
         name = str((wanted.get("uid") or "") if isinstance(wanted, dict) else wanted or "")
         kind = str(wanted.get("type") or "") if isinstance(wanted, dict) else ""
@@ -181,7 +181,7 @@ class _Reader:
         if found is None:
             raise CheckError(
                 f"{where}: no data source {name or 'by default'}{f' of type {kind}' if kind else ''} in Grafana",
-                hint="Set the dashboard's variable under variables in the checklist, or repair the data source in Grafana.",
+                hint="Set the dashboard's variable under variables in the checklist, or repair it in Grafana.",
             )
         return {"uid": str(found["uid"]), "type": str(found["type"])}
 
@@ -202,7 +202,7 @@ class _Reader:
         default = next((source for source in alike if source.get("isDefault")), None)
         return default or (alike[0] if len(alike) == 1 else None)
 
-    def _fill(self, value: Any) -> Any:  # noqa: ANN401  any JSON value
+    def _fill(self, value: Any) -> Any:
         """The value with every dashboard variable replaced, as the browser does; Grafana's server leaves them alone."""
         if isinstance(value, str):
             return _VARIABLE.sub(self._value, value)
@@ -239,7 +239,7 @@ class _Reader:
 
 
 def _current(variable: Mapping[str, Any]) -> str:
-    """The saved value of a dashboard variable; several are joined as Prometheus wants them: a|b. Empty when there is none."""
+    """The saved value of a dashboard variable; several are joined as Prometheus wants them, a|b. Empty: none."""
     value = variable.get("current", {}).get("value")
     values = [str(item) for item in value] if isinstance(value, list) else [str(value)] if value is not None else []
     if "$__all" not in values:
@@ -251,7 +251,7 @@ def _current(variable: Mapping[str, Any]) -> str:
 def _state(grafana: httpx.Client, panel: _Panel, window: str) -> str:
     """Empty when the panel has data; else why not. Raises CheckError when Grafana would not ask the data source.
 
-    A call with one failed query is answered 400 with the results of the good ones, so the body is read before the status.
+    A call with one failed query is answered 400 with the results of the good ones: read the body before the status.
     """
     with http_errors(f"query panel {panel.title}"):
         response = grafana.post("api/ds/query", json={"from": window, "to": "now", "queries": panel.queries})
@@ -269,7 +269,10 @@ def _state(grafana: httpx.Client, panel: _Panel, window: str) -> str:
 
 
 def _has_value(frame: Mapping[str, Any]) -> bool:
-    """Is there one value in a field that is not the time? NaN and Inf travel as null (grafana-plugin-sdk-go, frame_json.go)."""
+    """Is there a value in a field that is not the time?
+
+    NaN and Inf travel as null (github.com/grafana/grafana-plugin-sdk-go, data/frame_json.go).
+    """
     fields = frame.get("schema", {}).get("fields", [])
     columns = frame.get("data", {}).get("values", [])
     return any(
@@ -288,11 +291,16 @@ def _answer(panels: list[_Panel], states: Mapping[str, str], params: GrafanaPane
     )
     if not panels:
         return Answer(
-            Outcome.FAIL, f"dashboard {params.dashboard} has no data panels", evidence, hint="Is it the right dashboard?"
+            Outcome.FAIL,
+            f"dashboard {params.dashboard} has no data panels",
+            evidence,
+            hint="Is it the right dashboard?",
         )
     without = [(panel.title, state) for panel, state in zip(panels, states.values(), strict=True) if state]
     empty = [
-        title if state == "no data" else f"{title} ({state})" for title, state in without if title not in params.may_be_empty
+        title if state == "no data" else f"{title} ({state})"
+        for title, state in without
+        if title not in params.may_be_empty
     ]
     if empty:
         full = len(panels) - len(without)

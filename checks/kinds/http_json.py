@@ -39,5 +39,7 @@ class HttpJson(Kind):
             return Answer(Outcome.FAIL, f"{params.path} answers {response.status_code}, not {params.status}", evidence)
         wrong = differences(json_object(response, params.path), params.expect) if params.expect else []
         if wrong:
-            return Answer(Outcome.FAIL, f"{params.path} answers {response.status_code}, but {', '.join(wrong)}", evidence)
+            return Answer(
+                Outcome.FAIL, f"{params.path} answers {response.status_code}, but {', '.join(wrong)}", evidence
+            )
         return Answer(Outcome.PASS, f"{params.path} answers {expected}", evidence)

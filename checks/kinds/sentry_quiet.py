@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AwareDatetime  # noqa: TC002  pydantic needs it at run time
+from pydantic import AwareDatetime
 
 from checks.clients import http_errors, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
@@ -31,7 +31,10 @@ class SentryQuietParams(Params):
 
 
 class SentryQuiet(Kind):
-    """PASS when no issue was first seen, or came back, since the moment. A Sentry that cannot be asked is ERROR."""
+    """PASS when no issue was first seen, or came back, since the moment. A Sentry that cannot be asked is ERROR.
+
+    Some of Sentry's times are cut to the second, so the whole second of the moment counts.
+    """
 
     name = "sentry_quiet"
     summary = "No new or regressed issue in Sentry since a moment"
@@ -39,15 +42,16 @@ class SentryQuiet(Kind):
     timeout = 60.0
 
     def run(self, params: SentryQuietParams, ctx: CheckContext) -> Answer:
-        """Ask for all issues seen since the moment and sort out the new ones. Raises CheckError when Sentry cannot be asked."""
+        """Ask for all issues seen since then and pick the new ones. Raises CheckError when Sentry cannot be asked."""
         part = require(ctx.target.sentry, ctx.target, "sentry")
         organization = require(part.organization, ctx.target, "sentry.organization")
         project = require(part.project, ctx.target, "sentry.project")
+        since = params.since.replace(microsecond=0)
         environment = params.environment or ctx.target.environment or ctx.target.name
         query = {
             "project": project,
             "environment": environment,
-            "start": _iso(params.since),
+            "start": _iso(since),
             "end": _iso(datetime.now(UTC)),
             "query": f'release:"{params.release}"' if params.release else "",  # left out, it would mean is:unresolved
             "sort": "date",
@@ -57,16 +61,17 @@ class SentryQuiet(Kind):
         new: list[dict[str, Any]] = []
         known = ignored = 0
         for issue in _issues(sentry, f"organizations/{organization}/issues/", query):
-            kind = _kind(issue, params.since)
+            kind = _kind(issue, since)
             if not kind:
                 known += 1
             elif {str(issue["id"]), str(issue.get("shortId"))} & set(params.ignore):
                 ignored += 1
             else:
                 new.append({field: issue.get(field) for field in _FIELDS} | {"kind": kind})
-        where = f"since {params.since.astimezone(UTC):%H:%M:%S} UTC in {environment}"
+        where = f"since {since.astimezone(UTC):%H:%M:%S} UTC in {environment}"
         evidence = Evidence(
-            asked=f"issues of {organization}/{project} {where}" + (f", release {params.release}" if params.release else ""),
+            asked=f"issues of {organization}/{project} {where}"
+            + (f", release {params.release}" if params.release else ""),
             expected="none that is new or has come back",
             seen=f"{len(new)} new or regressed, {known} known before, {ignored} left out on request",
             attachment="\n".join(_line(issue) for issue in new),

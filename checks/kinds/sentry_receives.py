@@ -59,12 +59,14 @@ class SentryReceives(Kind):
         path = f"projects/{organization}/{project}/events/{event_id}/"
         found = _wait_for(path, sentry, ctx)
         seconds = time.monotonic() - started
-        asked = f"one {params.level} event to project {project}, environment {environment}; then GET {sentry.base_url}{path}"
+        asked = f"one {params.level} event to {project}, environment {environment}; then GET {sentry.base_url}{path}"
         if found is None:
             return Answer(
                 Outcome.FAIL,
                 f"test event not seen within {seconds:.0f} s",
-                Evidence(asked, "the event can be read back", f"404 for {seconds:.0f} s after the ingest had accepted it"),
+                Evidence(
+                    asked, "the event can be read back", f"404 for {seconds:.0f} s after the ingest had accepted it"
+                ),
                 hint="Look in Sentry at the project's inbound filters, rate limits and quota.",
             )
         wrong = _differences(found, event_id, environment)
@@ -95,7 +97,7 @@ def _event(part: Sentry, ctx: CheckContext, environment: str, level: Literal["er
 
 
 def _send(event: Event, dsn: str) -> str:
-    """Hand the event to Sentry with a client of its own and return its id. Raises CheckError when it was not accepted."""
+    """Hand the event to Sentry with a client of its own; returns its id. Raises CheckError when it was refused."""
     import sentry_sdk  # half a second to load, so only this check pays for it
     from sentry_sdk.transport import HttpTransport
     from sentry_sdk.utils import BadDsn
@@ -136,7 +138,7 @@ def _send(event: Event, dsn: str) -> str:
 
 
 def _wait_for(path: str, sentry: httpx.Client, ctx: CheckContext) -> dict[str, Any] | None:
-    """The event once Sentry has it; None when it did not show in time. Raises CheckError when Sentry could not be asked.
+    """The event once Sentry has it; None when it did not show in time. Raises CheckError when Sentry cannot be asked.
 
     One bad answer of a poll is no end: event look-ups are flaky under load. The last one decides.
     """
@@ -178,5 +180,7 @@ def _tags(found: dict[str, Any]) -> dict[str, str]:
     tags = found.get("tags")
     entries = tags if isinstance(tags, list) else []
     return {
-        str(tag["key"]): str(tag["value"]) for tag in entries if isinstance(tag, dict) and "key" in tag and "value" in tag
+        str(tag["key"]): str(tag["value"])
+        for tag in entries
+        if isinstance(tag, dict) and "key" in tag and "value" in tag
     }

@@ -1,4 +1,4 @@
-"""Kind ``stripe_webhook``: a signed Stripe event for the test tenant is processed, stored once, and its rows removed again."""
+"""Kind ``stripe_webhook``: a signed Stripe event is processed and stored once; its rows are removed again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class StripeWebhookParams(Params):
     """Which event is sent, how often, and where to."""
 
     event: Literal["invoice.paid"] = "invoice.paid"
-    deliveries: int = Field(default=1, ge=1, le=5)  # more than one: Stripe repeats deliveries, and only the first may count
+    deliveries: int = Field(
+        default=1, ge=1, le=5
+    )  # more than one: Stripe repeats deliveries, and only the first may count
     path: str = Field(default="/api/billing/webhook", pattern="^/")
 
 
@@ -51,13 +53,17 @@ class _Stored:
         if len(self.invoices) != 1:
             found.append(f"{len(self.invoices)} rows in billing.invoices, not 1")
         found.extend(
-            f"invoice {row} belongs to tenant {owner}, not {tenant}" for row, owner, _ in self.invoices if owner != tenant
+            f"invoice {row} belongs to tenant {owner}, not {tenant}"
+            for row, owner, _ in self.invoices
+            if owner != tenant
         )
         found.extend(f"invoice {row} is {status}, not paid" for row, _, status in self.invoices if status != "paid")
         return found
 
     def text(self) -> str:
-        return f"billing.webhook_events (id, error): {self.events}\nbilling.invoices (id, tenant, status): {self.invoices}"
+        return (
+            f"billing.webhook_events (id, error): {self.events}\nbilling.invoices (id, tenant, status): {self.invoices}"
+        )
 
 
 class StripeWebhook(Kind):
@@ -85,8 +91,10 @@ class StripeWebhook(Kind):
         mark = f"releasebot_{secrets.token_hex(8)}"
         ids = {"event": f"evt_{mark}", "invoice": f"in_{mark}"}
         evidence = Evidence(
-            asked=f"{params.deliveries} x POST {url}, {params.event} {ids['event']} for {customer}; then the rows of that event",
-            expected="processed" + ", then skipped" * (params.deliveries > 1) + "; one row with no error; one paid invoice",
+            asked=f"{params.deliveries} x POST {url}, {params.event} {ids['event']} for {customer}; then its rows",
+            expected="processed"
+            + ", then skipped" * (params.deliveries > 1)
+            + "; one row with no error; one paid invoice",
             seen=f"no table {', '.join(missing)}",
         )
         if missing:
@@ -149,7 +157,14 @@ def _event(kind: str, ids: Mapping[str, str], customer: str) -> str:
         "period_end": now,
     }
     return json.dumps(
-        {"id": ids["event"], "object": "event", "type": kind, "livemode": False, "created": now, "data": {"object": invoice}}
+        {
+            "id": ids["event"],
+            "object": "event",
+            "type": kind,
+            "livemode": False,
+            "created": now,
+            "data": {"object": invoice},
+        }
     )
 
 
@@ -171,7 +186,8 @@ def _stored(ids: Mapping[str, str], ctx: CheckContext) -> _Stored:
             "SELECT id, error FROM billing.webhook_events WHERE stripe_event_id = %s ORDER BY id", (ids["event"],)
         ).fetchall()
         invoices = connection.execute(
-            "SELECT id, tenant_id, status FROM billing.invoices WHERE stripe_invoice_id = %s ORDER BY id", (ids["invoice"],)
+            "SELECT id, tenant_id, status FROM billing.invoices WHERE stripe_invoice_id = %s ORDER BY id",
+            (ids["invoice"],),
         ).fetchall()
     return _Stored(events, invoices)
 
@@ -213,7 +229,7 @@ def _refusal(answer: httpx.Response) -> tuple[str, str]:
         ),
         400: (
             f"400 {detail}: the signature was refused",
-            "SOLVEREIGN_STRIPE_WEBHOOK_SECRET of the deployment and stripe.webhook_secret of the bot have to be the same.",
+            "SOLVEREIGN_STRIPE_WEBHOOK_SECRET of the deployment and the bot's stripe.webhook_secret must be the same.",
         ),
         503: (
             f"503 {detail}: {_NOT_CONFIGURED.get(detail, '')}",
@@ -224,7 +240,7 @@ def _refusal(answer: httpx.Response) -> tuple[str, str]:
 
 
 def _not_processed(body: Mapping[str, Any]) -> tuple[str, str]:
-    """Why an answer 200 means nothing was done; empty when something was. The product answers 200 to its own errors too."""
+    """Why a 200 means that nothing was done, since the product answers 200 to its own errors too; empty: it was."""
     status, result = body.get("status"), body.get("result")
     error = result.get("error") if isinstance(result, dict) else None
     if status == "processed" and not error:

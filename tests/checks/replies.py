@@ -18,7 +18,7 @@ class Request:
     method: str
     path: str  # without the query
     query: dict[str, list[str]]
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # names in Title-Case
     body: bytes
 
     def json(self) -> Any:
@@ -82,8 +82,9 @@ class Replies:
             def _serve(self) -> None:
                 parts = urlsplit(self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                headers = {name.title(): value for name, value in self.headers.items()}
                 reply = replies.answer(
-                    Request(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), self.headers, body)
+                    Request(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), headers, body)
                 )
                 content, kind = reply.encoded()
                 self.send_response(reply.status)
@@ -92,9 +93,9 @@ class Replies:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  the names that http.server calls
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name that it has there
                 """Nothing: what was asked is in ``requests``."""
 
         return Handler

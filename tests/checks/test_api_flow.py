@@ -4,7 +4,7 @@ import pytest
 
 from checks.contract import Outcome
 from checks.target import Login, Target
-from tests.checks.replies import Replies, Reply, Request, closed_port_url
+from tests.checks.replies import Answering, Replies, Reply, Request, closed_port_url
 from tests.fix_checks import production_target, run, staging_target
 
 COOKIE = "__Host-sv_platform_session=abc; HttpOnly; Secure; SameSite=strict; Path=/"
@@ -61,7 +61,8 @@ def test_200_without_success_fails():
 
 
 @pytest.mark.parametrize(
-    ("status", "hint"), [(401, "login"), (403, "unlock it"), (429, "wait a quarter of an hour"), (422, "/api/auth/login")]
+    ("status", "hint"),
+    [(401, "login"), (403, "unlock it"), (429, "wait a quarter of an hour"), (422, "/api/auth/login")],
 )
 def test_refused_login_is_no_verdict(status, hint):
     """When the test user cannot log in nothing was found out about the product: ERROR with what to do."""
@@ -99,7 +100,7 @@ def test_login_without_a_cookie_is_no_verdict():
 @pytest.mark.parametrize("down", ["POST /api/auth/login", "GET /api/v1/roster/plans"])
 def test_gateway_error_is_no_verdict(down):
     """A 503 at either request is ERROR."""
-    routes = {"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}
+    routes: dict[str, Answering] = {"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}
     with Replies(routes | {down: Reply(503, "")}) as server:
         result = run("api_flow", {}, target=api(server.url))
 

@@ -3,27 +3,38 @@
 import psycopg
 import pytest
 
-from checks.clients import Clients
+from checks.clients import Clients, require
 from checks.contract import CheckError, Outcome
 from checks.registry import Registry
 from checks.target import Target
-from tests.checks.replies import Replies, Reply, Request
+from tests.checks.replies import Answering, Replies, Reply, Request
 from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
 
 LOGIN, PLANS = "POST /api/auth/login", "POST /api/v1/roster/plans"
 PAST_DUE = {"error": "subscription_required", "message": "Payment overdue.", "billing_status": "past_due"}
 
 
+def sql(target: Target, query: str, *values: str) -> psycopg.Cursor:
+    """Run a query on the test tenant, whose id is the last value."""
+    url = require(target.database_url, target, "database_url").get_secret_value()
+    with psycopg.connect(url) as connection:
+        return connection.execute(query, (*values, tenant_of(target)))
+
+
+def tenant_of(target: Target) -> int:
+    """The id of the test tenant."""
+    return require(target.tenant, target, "tenant").id
+
+
 def set_status(target: Target, status: str) -> None:
     """Set the test tenant's billing status."""
-    with psycopg.connect(target.database_url.get_secret_value()) as connection:
-        connection.execute("UPDATE tenants SET billing_status = %s WHERE id = %s", (status, target.tenant.id))
+    sql(target, "UPDATE tenants SET billing_status = %s WHERE id = %s", status)
 
 
 def get_status(target: Target) -> str:
     """The test tenant's billing status."""
-    with psycopg.connect(target.database_url.get_secret_value()) as connection:
-        return connection.execute("SELECT billing_status FROM tenants WHERE id = %s", (target.tenant.id,)).fetchone()[0]
+    ((status,),) = sql(target, "SELECT billing_status FROM tenants WHERE id = %s").fetchall()
+    return str(status)
 
 
 @pytest.fixture
@@ -35,9 +46,9 @@ def target(sandbox):
     set_status(target, "active")
 
 
-def answering(target: Target, reply: Reply, *, undo: RecordingUndo | None = None, tenant: int | None = None):
+def answering(target: Target, reply: Answering, *, undo: RecordingUndo | None = None, tenant: int | None = None):
     """Run against an API that lets the test user in and answers the write with the reply, over the real database."""
-    user = {"success": True, "tenant_id": tenant or target.tenant.id}
+    user = {"success": True, "tenant_id": tenant or tenant_of(target)}
     login = Reply(200, user, {"Set-Cookie": "sv_platform_session=abc; Path=/"})
     with Replies({LOGIN: login, PLANS: reply}) as server:
         return run("billing_gate", {}, target=changed(target, api_url=server.url), undo=undo)
@@ -99,7 +110,7 @@ def test_status_is_set_while_the_request_runs(target):
 
     answering(target, look, undo=undo)
 
-    assert during == [("past_due", [{"tenant": target.tenant.id, "before": "active", "set": "past_due"}])]
+    assert during == [("past_due", [{"tenant": tenant_of(target), "before": "active", "set": "past_due"}])]
     assert undo.open == []
 
 
@@ -113,7 +124,9 @@ def test_old_status_is_remembered(target):
 
 
 @pytest.mark.parametrize(
-    "reply", [Reply(401, {"detail": "Authentication required"}), Reply(502, ""), Reply(503, "")], ids=["401", "502", "503"]
+    "reply",
+    [Reply(401, {"detail": "Authentication required"}), Reply(502, ""), Reply(503, "")],
+    ids=["401", "502", "503"],
 )
 def test_no_answer_of_the_gate_is_no_verdict(target, reply):
     """A session that was not taken, or a product that did not answer: ERROR, and the tenant is active again."""
@@ -148,12 +161,12 @@ def test_product_down(sandbox, target):
 
 
 def test_user_of_another_tenant_is_no_verdict(target):
-    """The gate looks at the user's own tenant, so another one's status would prove nothing: ERROR, nothing is changed."""
+    """The gate looks at the user's own tenant, another one's status proves nothing: ERROR, nothing is changed."""
     undo = RecordingUndo()
     result = answering(target, Reply(402, PAST_DUE), undo=undo, tenant=1)
 
     assert result.outcome is Outcome.ERROR
-    assert result.answer.summary == f"the test user belongs to tenant 1, the test tenant is {target.tenant.id}"
+    assert result.answer.summary == f"the test user belongs to tenant 1, the test tenant is {tenant_of(target)}"
     assert undo.recorded == {}
 
 
@@ -168,7 +181,7 @@ def test_tenant_that_is_past_due_already_is_no_verdict(target):
 
 def test_unknown_tenant_is_no_verdict(target):
     """A tenant that is not there, or not to be seen: ERROR."""
-    stranger = changed(target, tenant=target.tenant.model_copy(update={"id": 4711}))
+    stranger = changed(target, tenant={"id": 4711})
     result = answering(stranger, Reply(402, PAST_DUE))
 
     assert result.outcome is Outcome.ERROR
@@ -189,7 +202,7 @@ def test_role_that_may_not_update_is_no_verdict(sandbox, target):
 def test_undo_puts_back_what_a_killed_run_changed(target):
     """A run that was killed left past_due: undo puts active back, and a second undo does nothing."""
     set_status(target, "past_due")
-    debt = {"tenant": target.tenant.id, "before": "active", "set": "past_due"}
+    debt = {"tenant": tenant_of(target), "before": "active", "set": "past_due"}
     kind = Registry.load().get("billing_gate")
     with Clients(target) as clients:
         kind.undo(debt, context(target, clients))
@@ -201,7 +214,7 @@ def test_undo_puts_back_what_a_killed_run_changed(target):
 def test_undo_leaves_what_somebody_else_set(target):
     """A status that was changed by somebody else since is not overwritten."""
     set_status(target, "trialing")
-    debt = {"tenant": target.tenant.id, "before": "active", "set": "past_due"}
+    debt = {"tenant": tenant_of(target), "before": "active", "set": "past_due"}
     with Clients(target) as clients:
         Registry.load().get("billing_gate").undo(debt, context(target, clients))
 
@@ -210,7 +223,7 @@ def test_undo_leaves_what_somebody_else_set(target):
 
 def test_undo_that_cannot_reach_the_database_says_so(target):
     """Undo without a database raises, so that the debt stays open."""
-    debt = {"tenant": target.tenant.id, "before": "active", "set": "past_due"}
+    debt = {"tenant": tenant_of(target), "before": "active", "set": "past_due"}
     lost = changed(target, database_url=None)
     with Clients(lost) as clients, pytest.raises(CheckError, match="has no database_url"):
         Registry.load().get("billing_gate").undo(debt, context(lost, clients))

@@ -1,5 +1,7 @@
 """grafana_panels: which panels are asked, how their queries are filled in, and what counts as data."""
 
+from typing import Any
+
 import pytest
 
 from checks.contract import Outcome
@@ -14,7 +16,7 @@ DATASOURCE = {"name": "datasource", "type": "datasource", "query": "prometheus",
 SOLVER = ["Solver Runs (Hourly)", "Solver Duration", "Drivers per Tenant"]
 
 
-def frame(*values: object) -> dict:
+def frame(*values: object) -> dict[str, Any]:
     """A data frame with a time column and one column of values."""
     fields = [{"name": "Time", "type": "time"}, {"name": "Value", "type": "number"}]
     return {
@@ -23,10 +25,11 @@ def frame(*values: object) -> dict:
     }
 
 
-FULL, EMPTY, NAN = frame(1.5), {"schema": {"fields": []}, "data": {"values": []}}, frame(None, None)
+FULL, NAN = frame(1.5), frame(None, None)
+EMPTY: dict[str, Any] = {"schema": {"fields": []}, "data": {"values": []}}
 
 
-def panel(title: str, expr: str = "up", **more: object) -> dict:
+def panel(title: str, expr: str = "up", **more: object) -> dict[str, Any]:
     """A panel with one query, which inherits the panel's data source."""
     source = {"type": "prometheus", "uid": "${datasource}"}
     return {"id": 1, "title": title, "type": "timeseries", "datasource": source, "targets": [{"expr": expr}]} | more
@@ -35,7 +38,12 @@ def panel(title: str, expr: str = "up", **more: object) -> dict:
 class Dashboards:
     """A Grafana with one dashboard; a query is answered with the frame that its text names, else with data."""
 
-    def __init__(self, *panels: dict, variables: tuple[dict, ...] = (DATASOURCE,), more: dict | None = None) -> None:
+    def __init__(
+        self,
+        *panels: dict[str, Any],
+        variables: tuple[dict[str, Any], ...] = (DATASOURCE,),
+        more: dict[str, Any] | None = None,
+    ) -> None:
         dashboard = {"panels": list(panels), "templating": {"list": list(variables)}} | (more or {})
         self.frames = {"empty": EMPTY, "nan": NAN}
         self.server = Replies(
@@ -50,10 +58,12 @@ class Dashboards:
         """Run the kind against it."""
         with self.server:
             grafana = Grafana(url=self.server.url, token="glsa_x")
-            return run("grafana_panels", {"dashboard": "overview"} | params, target=Target(name="staging", grafana=grafana))
+            return run(
+                "grafana_panels", {"dashboard": "overview"} | params, target=Target(name="staging", grafana=grafana)
+            )
 
     @property
-    def queries(self) -> list[dict]:
+    def queries(self) -> list[dict[str, Any]]:
         """Every query that was asked, in order."""
         return [query for sent in self.server.requests if sent.method == "POST" for query in sent.json()["queries"]]
 
@@ -68,7 +78,7 @@ class Dashboards:
         return Reply(status, {"results": results})
 
 
-def overview(sandbox, **more: object) -> dict:
+def overview(sandbox, **more: object) -> dict[str, Any]:
     """The product's dashboard. Nothing fills its three solver panels, unless a plan is being made."""
     return {"dashboard": sandbox.facts["grafana"]["dashboard_uid"], "may_be_empty": SOLVER} | more
 
@@ -157,8 +167,12 @@ def test_rows_are_opened():
 
 def test_library_panel_is_fetched():
     """A library panel is judged by the queries of the library."""
-    dashboards = Dashboards({"id": 3, "title": "Linked", "libraryPanel": {"uid": "lib-1", "name": "Shared"}}, panel("Good"))
-    dashboards.server.routes["GET /api/library-elements/lib-1"] = Reply(200, {"result": {"model": panel("Shared", "empty")}})
+    dashboards = Dashboards(
+        {"id": 3, "title": "Linked", "libraryPanel": {"uid": "lib-1", "name": "Shared"}}, panel("Good")
+    )
+    dashboards.server.routes["GET /api/library-elements/lib-1"] = Reply(
+        200, {"result": {"model": panel("Shared", "empty")}}
+    )
 
     assert dashboards.ask().answer.summary == "1 of 2 panels have data; empty: Shared"
 
@@ -209,7 +223,11 @@ def test_variables_are_filled_in():
     variables = (
         DATASOURCE,
         {"name": "job", "current": {"value": ["api", "worker"]}},
-        {"name": "pod", "current": {"value": "$__all"}, "options": [{"value": "$__all"}, {"value": "a"}, {"value": "b"}]},
+        {
+            "name": "pod",
+            "current": {"value": "$__all"},
+            "options": [{"value": "$__all"}, {"value": "a"}, {"value": "b"}],
+        },
         {"name": "zone", "current": {"value": "eu"}},
     )
     expr = 'rate(x{job=~"$job",pod=~"${pod:regex}",zone="[[zone]]"}[$__rate_interval]) # $__range $1 $__timeFilter'
@@ -276,7 +294,7 @@ def test_missing_dashboard_fails():
     ],
 )
 def test_no_answer_is_no_verdict(route, status):
-    """No rights, a format that cannot be read, or a query that Grafana would not pass on: ERROR, never an empty panel."""
+    """No rights, an unreadable format, or a query that Grafana would not pass on: ERROR, never an empty panel."""
     dashboards = Dashboards(panel("A"))
     dashboards.server.routes[route] = Reply(status, {"message": "no"})
 

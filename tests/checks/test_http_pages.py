@@ -56,7 +56,10 @@ def test_redirect_to_the_login_fails():
 
 def test_redirect_to_the_same_page_is_followed():
     """A trailing slash is no other page."""
-    routes = {"GET /legal/imprint": Reply(308, "", {"Location": "/legal/imprint/"}), "GET /legal/imprint/": Reply(200, PAGE)}
+    routes = {
+        "GET /legal/imprint": Reply(308, "", {"Location": "/legal/imprint/"}),
+        "GET /legal/imprint/": Reply(200, PAGE),
+    }
     with Replies(routes) as server:
         result = run("http_pages", IMPRINT, target=site(server.url))
 

@@ -1,5 +1,6 @@
-"""sentry_quiet: new and regressed issues are found, known ones are not, and silence of Sentry itself is never a pass."""
+"""sentry_quiet: new and regressed issues are found, known ones are not, and no answer is never a pass."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -48,9 +49,17 @@ def ask(reply: Reply, **params: object):
         return result, server.requests
 
 
+def moment() -> datetime:
+    """Now, in a second that has only just begun: an issue of an earlier test belongs to an earlier second."""
+    begun = int(time.time())
+    while int(time.time()) == begun:
+        time.sleep(0.01)
+    return datetime.now(UTC)
+
+
 def test_quiet(sandbox):
     """Nothing new since now: PASS."""
-    result = run("sentry_quiet", {"since": datetime.now(UTC)}, target=production_target(sandbox))
+    result = run("sentry_quiet", {"since": moment()}, target=production_target(sandbox))
 
     assert result.outcome is Outcome.PASS
     assert result.answer.summary.endswith("UTC in production")
@@ -59,7 +68,7 @@ def test_quiet(sandbox):
 
 def test_new_issue(sandbox):
     """A new issue in production: FAIL that names it and hands it on."""
-    since = datetime.now(UTC)
+    since = moment()
     with sandbox.fault("sentry_new_issue"):
         result = run("sentry_quiet", {"since": since}, target=production_target(sandbox))
 
@@ -73,7 +82,7 @@ def test_new_issue(sandbox):
 def test_issue_that_somebody_has_looked_at(sandbox):
     """An acknowledged issue does not alarm a second time."""
     target = production_target(sandbox)
-    since = datetime.now(UTC)
+    since = moment()
     with sandbox.fault("sentry_new_issue"):
         (found,) = run("sentry_quiet", {"since": since}, target=target).answer.data["issues"]
         result = run("sentry_quiet", {"since": since, "ignore": [found["id"]]}, target=target)
@@ -84,7 +93,7 @@ def test_issue_that_somebody_has_looked_at(sandbox):
 
 def test_other_environment(sandbox):
     """What happens in production is no news of staging."""
-    since = datetime.now(UTC)
+    since = moment()
     with sandbox.fault("sentry_new_issue"):
         result = run("sentry_quiet", {"since": since, "environment": "staging"}, target=production_target(sandbox))
 
@@ -98,6 +107,13 @@ def test_known_issue_is_no_news(found):
 
     assert result.outcome is Outcome.PASS
     assert "1 known before" in result.answer.evidence.seen
+
+
+def test_whole_second_counts():
+    """An issue whose time Sentry cut to the second of the moment is new, too."""
+    result, _ = ask(Reply(200, [issue(9, timedelta(0), timedelta(0))]), since=SINCE + timedelta(milliseconds=400))
+
+    assert result.outcome is Outcome.FAIL
 
 
 @pytest.mark.parametrize(("found", "kind"), [(NEW, "new"), (REGRESSED, "regressed")])
@@ -142,9 +158,8 @@ def test_all_pages_are_read():
 
     def page(request: Request) -> Reply:
         last = request.query.get("cursor") == ["0:100:0"]
-        link = (
-            f'<http://127.0.0.1/x>; rel="next"; results="{"false" if last else "true"}"; cursor="0:{200 if last else 100}:0"'
-        )
+        results, offset = ("false", 200) if last else ("true", 100)
+        link = f'<http://127.0.0.1/x>; rel="next"; results="{results}"; cursor="0:{offset}:0"'
         return Reply(200, [NEW if last else OLD], {"Link": link})
 
     with Replies({ISSUES: page}) as server:

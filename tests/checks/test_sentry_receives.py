@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,14 @@ ENVELOPE = "POST /api/42/envelope/"
 class Project:
     """A Sentry project with canned behaviour: what the ingest takes can be read back after some 404s."""
 
-    def __init__(self, *, not_yet: int = 0, ingest: Reply | None = None, read: Reply | None = None) -> None:
-        self.event: dict = {}
+    def __init__(
+        self, *, not_yet: int = 0, ingest: Reply | None = None, read: Reply | None = None, filed_under: str = ""
+    ) -> None:
+        self.event: dict[str, Any] = {}
         self._not_yet = not_yet
         self._ingest = ingest or Reply(200, {})
         self._read = read
+        self._filed_under = filed_under
         self.server = Replies({ENVELOPE: self._take})
 
     def target(self, **more: object) -> Target:
@@ -44,7 +48,7 @@ class Project:
             return Reply(404, {"detail": "Event not found"})
         if self._read:
             return self._read
-        tags = [{"key": "environment", "value": self.event["environment"]}]
+        tags = [{"key": "environment", "value": self._filed_under or self.event["environment"]}]
         return Reply(200, {"eventID": self.event["event_id"], "groupID": "77", "tags": tags})
 
 
@@ -109,13 +113,7 @@ def test_no_release_is_made_up():
 
 def test_wrong_environment_fails():
     """An event that Sentry files under another environment would be missed by every filter: FAIL."""
-    project = Project()
-
-    def moved(request: Request) -> Reply:
-        tags = [{"key": "environment", "value": "production"}]
-        return Reply(200, {"eventID": project.event["event_id"], "groupID": "77", "tags": tags})
-
-    project._show = moved
+    project = Project(filed_under="production")
     with project.server:
         result = run("sentry_receives", {}, target=project.target())
 
