@@ -50,8 +50,8 @@ export const setFault = (name, on) => call("PUT", `faults/${encodeURIComponent(n
 const RETRY_MS = 1000;
 
 /**
- * Follow the events of one person until `stop()` is called. `onOpen` runs at every (re)connection, `onLost` when the
- * stream breaks; the browser reconnects a dropped stream, a refused one is opened again from here.
+ * Follow the events of one person until `stop()` is called. `onOpen` runs at every (re)connection, `onLost` each time
+ * the stream breaks; it is opened again a second later, whatever broke it.
  */
 export function follow(user, { onOpen, onEvent, onLost }) {
   let source;
@@ -61,8 +61,9 @@ export function follow(user, { onOpen, onEvent, onLost }) {
     source.addEventListener("open", onOpen);
     source.addEventListener("message", (event) => onEvent(JSON.parse(event.data)));
     source.addEventListener("error", () => {
+      source.close();
+      timer = setTimeout(connect, RETRY_MS);
       onLost();
-      if (source.readyState === EventSource.CLOSED) timer = setTimeout(connect, RETRY_MS);
     });
   };
   connect();

@@ -1,0 +1,1 @@
+"""Tests that drive the page of the sandbox with a real browser."""
