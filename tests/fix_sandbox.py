@@ -1,0 +1,113 @@
+"""Fixtures: the sandbox as a process of its own, on the run's PostgreSQL, with all its switches off for each test."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 60
+STOP_SECONDS = 20
+SWITCH_SECONDS = 40  # pods may have to restart before a switch shows
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+class Sandbox:
+    """A running sandbox; each fact of its ready line is a key and an attribute: `sandbox["s3"]`, `sandbox.s3`."""
+
+    def __init__(self, data_dir: Path, postgres_url: str, *options: str, prefix: str, env: Mapping[str, str]) -> None:
+        """Start one and wait for its ready line; AssertionError with the end of its log when it does not come."""
+        self.data_dir = data_dir
+        data_dir.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "sandbox", "--data-dir", str(data_dir), "--postgres-url", postgres_url]
+        command += ["--database-prefix", prefix, "--exit-with-stdin", *options]
+        environment = {key: value for key, value in os.environ.items() if key.lower() not in PROXIES} | dict(env)
+        self.log = data_dir / "sandbox.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.stop()
+            raise AssertionError("the sandbox did not start: " + self.log.read_text(encoding="utf-8")[-3000:])
+        self.facts: dict[str, Any] = json.loads(line)
+        self._client = httpx.Client(base_url=self.facts["control_url"], timeout=SWITCH_SECONDS, trust_env=False)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.facts[name]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["facts"][name]
+        except KeyError as exc:
+            raise AttributeError(name) from exc
+
+    def control(self, method: str, path: str, json: Any = None) -> Any:
+        """Call the control API (`path` below /sandbox/) and return its JSON; httpx.HTTPStatusError for a refusal."""
+        answer = self._client.request(method, path, json=json)
+        answer.raise_for_status()
+        return answer.json()
+
+    def switch(self, name: str, on: bool) -> None:
+        """Move one switch; returns when the world shows it."""
+        self.control("PUT", f"faults/{name}", {"on": on})
+
+    @contextlib.contextmanager
+    def fault(self, name: str, on: bool = True) -> Iterator[None]:
+        """Have one switch in a position for the length of a block."""
+        self.switch(name, on)
+        try:
+            yield
+        finally:
+            self.switch(name, not on)
+
+    def reset(self) -> None:
+        """Move every switch that is on back to off."""
+        for fault in self.control("GET", "faults")["faults"]:
+            if fault["on"]:
+                self.switch(fault["name"], False)
+
+    def stop(self) -> int:
+        """End it as a parent that goes away would, and return its exit code."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        if "_client" in self.__dict__:
+            self._client.close()
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One sandbox per test process, with databases of its own and no limit on log-ins."""
+    running = Sandbox(
+        tmp_path_factory.mktemp("sandbox"),
+        postgres_url,
+        prefix=f"sandbox_{uuid.uuid4().hex[:12]}",
+        env={"E2E_BYPASS_RATE_LIMIT": "1"},
+    )
+    yield running
+    assert running.stop() == 0, running.log.read_text(encoding="utf-8")[-3000:]
+
+
+@pytest.fixture
+def sandbox(running_sandbox: Sandbox) -> Iterator[Sandbox]:
+    """The sandbox, with every switch off again after the test."""
+    yield running_sandbox
+    running_sandbox.reset()
