@@ -1,0 +1,198 @@
+"""The release card: the one message in the channel that says where a release stands and what may be done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from bot.domain.gate import deploy_gate
+from bot.domain.release import MAY_ROLL_BACK, ReleaseState
+from bot.domain.results import Standing
+from bot.domain.signoff import Purpose, Verdict, fingerprint
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+from bot.slack.ids import ActionId, ReleasePayload, RolePayload
+
+if TYPE_CHECKING:
+    from bot.domain.checklist import Check
+    from bot.domain.gate import Decision
+    from bot.domain.policy import Role
+    from bot.domain.signoff import SignOff
+    from bot.domain.view import ReleaseView
+    from bot.slack.blocks.elements import Element
+    from bot.slack.blocks.limits import Block, Rendered
+
+# Shares of limits.MAX_MESSAGE_TEXT; with heading, names of fields, labels and the question they stay below it.
+_FIELD = 330  # each of seven; only the two links come near it
+_STATE = 700
+_TABLE = 2_800
+_PROGRESS = 800
+_SIGNOFF = 450  # each of three
+_GATE = 1_400
+_TABLE_ROWS = 60  # of checks; with more a cell would be too short to say anything
+
+
+def render(subject: str, view: ReleaseView) -> Rendered:
+    """The card. It has no subject: there is one a release."""
+    decision = deploy_gate(view)
+    is_open = view.release.state is ReleaseState.OPEN
+    blocks = [
+        elements.header("head", text.name(view)),
+        elements.fields("release", _facts(view), limit=_FIELD),
+        elements.section("state", _state(view), limit=_STATE),
+        _go_no_go(view),
+        *_progress(view),
+        *(block for role in view.policy.roles for block in _signoff(view, role)),
+    ]
+    if is_open:
+        blocks.append(elements.section("gate", gate_text(view, decision), limit=_GATE))
+    blocks += elements.actions("release:buttons", _buttons(view, decision))
+    return limits.message(fallback(view, decision), blocks)
+
+
+def fallback(view: ReleaseView, decision: Decision) -> str:
+    """The state as a notification shows it, escaped."""
+    words = text.state_line(view)
+    if view.release.state is not ReleaseState.OPEN:
+        return words
+    counted = Counter(text.standing_of(view, check) for check in view.checklist.gate_checks)
+    words += f", {counted[Standing.PASSED]} of {text.count(counted.total(), 'check')} passed"
+    if counted[Standing.WAIVED]:
+        words += f", {counted[Standing.WAIVED]} waived"
+    words += f". {text.verdict(decision)}"
+    reasons = "; ".join(reason.text for reason in decision.reasons)
+    return f"{words}: {text.outside(reasons, 600)}" if reasons else f"{words}."
+
+
+def _facts(view: ReleaseView) -> list[tuple[str, str]]:
+    release = view.release
+    facts = [
+        ("Version", text.code(release.version)),
+        ("Date", text.day(release.started_at)),
+        ("Release Manager", text.mention(release.manager)),
+        ("Runbook", text.link(view.checklist.runbook, "Runbook", _FIELD - 20)),
+        ("Release notes", text.link(release.notes_url, "Release notes", _FIELD - 20)),
+        ("Commit", text.code(release.commit[:12])),
+        ("Image", text.code(text.short_digest(release.pinned_image), _FIELD - 20)),
+    ]
+    if release.deployer is not None:
+        facts.append(("Deployed by", text.mention(release.deployer)))
+    return facts
+
+
+def _state(view: ReleaseView) -> str:
+    mark = text.STATE_MARKS[view.release.state]
+    line = f":{mark}: *State*\n{text.state_words(view, text.moment)}"
+    if view.release.state in {ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLBACK_FAILED}:
+        line += "\nRetry the step in the thread, or roll back."
+    if view.freeze is not None:
+        until = text.moment(view.freeze.until) if view.freeze.until else "somebody lifts it"
+        line += f"\n:snowflake: Deploys are frozen until {until}: {text.outside(view.freeze.reason, 120)}"
+    return line
+
+
+def _go_no_go(view: ReleaseView) -> Block:
+    """The table. The result stands before what was expected, because a phone shows the first columns."""
+    checks = view.checklist.gate_checks
+    shown = checks if len(checks) <= _TABLE_ROWS else checks[: _TABLE_ROWS - 1]
+    room = limits.share(_TABLE - 100, len(shown) + 1, at_least=30, at_most=240)
+    rows = [[elements.cell(heading, 20) for heading in ("#", "Check", "Result", "Expected")]]
+    rows += [_row(view, number, check, room) for number, check in enumerate(shown, start=1)]
+    if left := len(checks) - len(shown):
+        rest = f"… and {left} more, see the thread"
+        rows.append([elements.cell(words, 40) for words in ("…", rest, "", "")])
+    return elements.table("go_no_go", rows, wrapped=(False, True, True, True))
+
+
+def _row(view: ReleaseView, number: int, check: Check, room: int) -> list[Element]:
+    result = text.result_line(view, check)
+    return [
+        elements.cell(str(number), 4),
+        elements.cell(text.clean(check.title), room * 3 // 10),
+        elements.marked_cell(text.MARKS[text.standing_of(view, check)], result, room * 4 // 10),
+        elements.cell(text.clean(check.expected), room * 2 // 10),
+    ]
+
+
+def _progress(view: ReleaseView) -> list[Block]:
+    """One line for each of the other sections: how far it is and what stands in its way."""
+    lines = []
+    for section in view.checklist.sections:
+        if section.gate:
+            continue
+        through, total = text.progress(view, section)
+        mark = text.MARKS[text.worst(view, section)]
+        lines.append(f":{mark}: {text.outside(section.title, 80)} {through}/{total}")
+    return [elements.context("progress", limits.join_lines(lines, _PROGRESS))] if lines else []
+
+
+def _signoff(view: ReleaseView, role: Role) -> list[Block]:
+    signed = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
+    signoff = signed[-1] if signed else None
+    need = "required" if role in view.policy.required else "optional"
+    title = f"*{role.title}* ({need})"
+    name = f"signoff:{role}"
+    return [
+        elements.section(name, f"{title}\n{_signature(view, signoff)}", limit=_SIGNOFF),
+        *elements.actions(f"{name}:buttons", _signoff_buttons(view, role, signoff)),
+    ]
+
+
+def _signature(view: ReleaseView, signoff: SignOff | None) -> str:
+    if signoff is None:
+        return ":white_circle: Not signed"
+    who, at = text.mention(signoff.by), text.moment(signoff.at)
+    if signoff.verdict is Verdict.DECLINE:
+        return f":x: Declined by {who}, {at}: {text.outside(signoff.reason, 200)}"
+    if _is_void(view, signoff):
+        return f":warning: Void: {who} approved something else, {at}. Sign again."
+    return f":white_check_mark: Approved by {who}, {at}"
+
+
+def _is_void(view: ReleaseView, signoff: SignOff) -> bool:
+    """Whether the release is no longer what was signed (promise P4). Once the deploy has begun it stays as it was."""
+    waivers = [known.waiver for known in view.checks.values() if known.waiver is not None]
+    return view.release.state is ReleaseState.OPEN and signoff.fingerprint != fingerprint(view.release, waivers)
+
+
+def _signoff_buttons(view: ReleaseView, role: Role, signoff: SignOff | None) -> list[Element]:
+    if view.release.state is not ReleaseState.OPEN:
+        return []
+    payload = RolePayload(release=view.release.id, role=role)
+    if signoff is not None and (signoff.verdict is Verdict.DECLINE or not _is_void(view, signoff)):
+        return [elements.button(ActionId.SIGNOFF_REVOKE, payload, "Revoke")]
+    return [
+        elements.button(ActionId.SIGNOFF_APPROVE, payload, "Approve", style="primary"),
+        elements.button(ActionId.SIGNOFF_DECLINE, payload, "Decline"),
+    ]
+
+
+def gate_text(view: ReleaseView, decision: Decision) -> str:
+    """What the gate says now, with every reason by name."""
+    if not decision.allowed:
+        lines = [f"• {text.outside(reason.text, 200)}" for reason in decision.reasons]
+        head = f":no_entry: *No-Go* for {text.count(len(lines), 'reason')}"
+        return f"{head}\n{limits.join_lines(lines, _GATE - 60)}"
+    words = ":large_green_circle: *Go*: nothing speaks against a deploy."
+    approvers = {one.by for one in view.signoffs if one.purpose is Purpose.DEPLOY and one.verdict is Verdict.APPROVE}
+    if view.policy.four_eyes and len(approvers) == 1:
+        words += f"\nFour eyes: only {text.mention(approvers.pop())} has approved, so somebody else deploys."
+    return words
+
+
+def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:
+    payload, version = ReleasePayload(release=view.release.id), view.release.version
+    buttons = []
+    if decision.allowed:
+        question = elements.confirm(
+            f"Deploy {version}?",
+            f"Production gets {text.short_digest(view.release.pinned_image)}.",
+            "Deploy",
+            "Not now",
+        )
+        buttons.append(elements.button(ActionId.RELEASE_DEPLOY, payload, "Deploy", style="primary", confirm=question))
+    if view.release.state is ReleaseState.OPEN:
+        buttons.append(elements.button(ActionId.RELEASE_ABORT, payload, "Abort"))
+    if view.release.state in MAY_ROLL_BACK:
+        buttons.append(elements.button(ActionId.RELEASE_ROLLBACK, payload, "Roll back", style="danger"))
+    return buttons

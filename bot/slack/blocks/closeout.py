@@ -1,0 +1,90 @@
+"""The close-out: what was done, what was waived, what is still open, and how long it took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.domain.plan import PlanKind, StepState
+from bot.domain.results import Standing
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bot.domain.view import ReleaseView
+    from bot.slack.blocks.limits import Block, Rendered
+
+_LIST = 1_800  # each of three
+
+
+def render(subject: str, view: ReleaseView) -> Rendered:
+    """The close-out of the release. It has no subject."""
+    done, waived, still_open = _done(view), _waived(view), _still_open(view)
+    blocks = [
+        elements.section("closeout", f"*Close-out of {text.outside(text.name(view), 150)}*\n{_durations(view)}"),
+        *_list("done", "Done", done),
+        *_list("waived", "Waived", waived),
+        *_list("open", "Still open", still_open),
+    ]
+    words = f"Close-out of {text.name(view)}: {view.release.state}, {len(waived)} waived, "
+    words += f"{len(still_open)} still open" if still_open else "nothing left open"
+    return limits.message(text.escape(words), blocks)
+
+
+def _list(block_id: str, title: str, lines: list[str]) -> list[Block]:
+    return [elements.section(block_id, f"*{title}*\n{limits.join_lines(lines, _LIST)}")] if lines else []
+
+
+def _done(view: ReleaseView) -> list[str]:
+    lines = []
+    for section in view.checklist.sections:
+        through, total = text.progress(view, section)
+        mark = text.MARKS[text.worst(view, section)]
+        lines.append(f":{mark}: {text.outside(section.title, 100)} {through}/{total}")
+    for step in sorted(view.steps, key=lambda step: (step.plan, step.ordinal)):
+        if step.state in {StepState.DONE, StepState.ATTESTED}:
+            by = f", attested by {text.mention(step.by)}" if step.state is StepState.ATTESTED and step.by else ""
+            lines.append(f":white_check_mark: {text.outside(text.step_title(view, step), 100)}{by}")
+    return lines
+
+
+def _waived(view: ReleaseView) -> list[str]:
+    lines = []
+    for check in view.checklist.checks:
+        waiver = view.checks[check.id].waiver
+        if waiver is not None and text.standing_of(view, check) is not Standing.PASSED:
+            who = f"{text.mention(waiver.by)}, {text.moment(waiver.at)}"
+            lines.append(f":fast_forward: {text.outside(check.title, 100)}: {text.outside(waiver.reason, 300)} ({who})")
+    return lines
+
+
+def _still_open(view: ReleaseView) -> list[str]:
+    """Steps that nobody has attested and checks after the deploy that have not passed."""
+    open_steps = [step for step in view.steps if step.state is StepState.TO_ATTEST]
+    lines = [f":raised_hand: {text.outside(text.step_title(view, step), 150)}: not attested" for step in open_steps]
+    for section in view.checklist.sections:
+        for check in section.checks if section.phase == "after" else ():
+            counts_as = text.standing_of(view, check)
+            if not text.lets_through(check, counts_as):
+                words = f"{text.outside(check.title, 150)}: {text.WORDS[counts_as]}"
+                lines.append(f":{text.MARKS[counts_as]}: {words}")
+    return lines
+
+
+def _durations(view: ReleaseView) -> str:
+    """How long it took: to the deploy, the steps, the watch, and in all, as far as it came."""
+    release = view.release
+    starts = [step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None]
+    began = min(starts, default=None)
+    parts = [
+        _between("from start to deploy", release.started_at, began),
+        _between("deploy", began, release.deployed_at),
+        _between("watch", *((view.watch.started_at, view.watch.ends_at) if view.watch else (None, None))),
+        _between("in all", release.started_at, release.closed_at),
+    ]
+    return ", ".join(part for part in parts if part) or "Nothing was deployed."
+
+
+def _between(what: str, begin: datetime | None, end: datetime | None) -> str:
+    return f"{what} {text.duration(end - begin)}" if begin is not None and end is not None else ""

@@ -1,0 +1,123 @@
+"""Slack's limits and the one place that cuts to them: always visibly, never to an empty text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Block = dict[str, Any]
+
+# docs.slack.dev/reference/block-kit
+MAX_BLOCKS = 50
+MAX_MODAL_BLOCKS = 100
+MAX_HEADER = 150
+MAX_SECTION = 3_000
+MAX_FIELDS = 10
+MAX_FIELD = 2_000
+MAX_CONTEXT = 2_000
+MAX_ACTIONS = 25
+MAX_BUTTON = 75
+MAX_CONFIRM_TITLE = 100
+MAX_CONFIRM_TEXT = 300
+MAX_CONFIRM_LABEL = 30
+MAX_TABLE_ROWS = 100
+MAX_MODAL_LABEL = 24  # title, submit and close of a modal
+MAX_INPUT_LABEL = 2_000
+
+# Slack refuses a message over some 12,000 characters in all its blocks (msg_blocks_too_long; the figure is not
+# documented, rejections from 11,341 are reported: github.com/slackapi/bolt-js/issues/2509).
+MAX_MESSAGE_TEXT = 10_000
+MAX_FALLBACK = 3_000  # of the plain `text`; chat.update refuses more than 4,000
+
+NOTHING = "-"  # stands where a text is empty: Slack refuses an empty one
+_ELLIPSIS = "…"
+_TOO_MUCH = "The rest does not fit into one message."
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A message as it is sent. ``text`` is what a notification shows and says it all on its own."""
+
+    text: str
+    blocks: list[Block]
+
+
+def cut_plain(text: str, limit: int) -> str:
+    """``text`` in at most ``limit`` characters, for plain text and raw cells."""
+    text = text.strip() or NOTHING
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + _ELLIPSIS
+
+
+def cut_mrkdwn(text: str, limit: int) -> str:
+    """``text`` in at most ``limit`` characters, for mrkdwn of ours in which every outside string is escaped.
+
+    Never cuts inside an entity (``&amp;``) or a token (``<@U…>``): the remains would mean something else.
+    """
+    text = text.strip() or NOTHING
+    if len(text) <= limit:
+        return text
+    head = text[: limit - 1]
+    if head.rfind("<") > head.rfind(">"):
+        head = head[: head.rfind("<")]
+    if head.rfind("&") > head.rfind(";"):
+        head = head[: head.rfind("&")]
+    return head.rstrip() + _ELLIPSIS
+
+
+def join_lines(lines: Sequence[str], limit: int, more: str = "… and {} more") -> str:
+    """Whole lines of mrkdwn in at most ``limit`` characters; what does not fit is counted in a last line.
+
+    A first line that is too long alone is cut, so that there is always something to read.
+    """
+    kept: list[str] = []
+    room = limit
+    for index, line in enumerate(lines):
+        left = len(lines) - index - 1
+        tail = len(more.format(left + 1)) + 1 if left else 0
+        if kept and len(line) + 1 > room - tail:
+            kept.append(more.format(left + 1))
+            break
+        kept.append(cut_mrkdwn(line, max(room - tail - 1, 1)))
+        room -= len(kept[-1]) + 1
+    return "\n".join(kept) or NOTHING
+
+
+def share(total: int, parts: int, *, at_least: int, at_most: int) -> int:
+    """How many characters each of ``parts`` may take so that together they stay within ``total``, within bounds."""
+    return max(at_least, min(at_most, total // max(1, parts)))
+
+
+def text_length(value: object) -> int:
+    """The characters that Slack counts in blocks: every string under a key ``text``, at any depth."""
+    if isinstance(value, dict):
+        return sum(
+            len(inner) if key == "text" and isinstance(inner, str) else text_length(inner)
+            for key, inner in value.items()
+        )
+    if isinstance(value, list):
+        return sum(text_length(inner) for inner in value)
+    return 0
+
+
+def message(text: str, blocks: Iterable[Block]) -> Rendered:
+    """The finished message.
+
+    The renderers share out the room themselves; should they ever ask for too much, the last blocks are left out and a
+    line says so, because a message that is cut is better than one that Slack refuses.
+    """
+    wanted = list(blocks)
+    room = MAX_MESSAGE_TEXT - len(_TOO_MUCH)
+    kept: list[Block] = []
+    for index, block in enumerate(wanted):
+        size = text_length(block)
+        full = len(kept) == MAX_BLOCKS - 1 and index < len(wanted) - 1
+        if size > room or full:
+            line = {"type": "mrkdwn", "text": _TOO_MUCH}
+            kept.append({"type": "context", "block_id": "too_much", "elements": [line]})
+            break
+        kept.append(block)
+        room -= size
+    return Rendered(cut_mrkdwn(text, MAX_FALLBACK), kept)

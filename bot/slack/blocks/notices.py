@@ -1,0 +1,81 @@
+"""Short messages of one event each: aborted, done, rolled back, a void sign-off, a freeze."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.domain.policy import Role
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.domain.view import ReleaseView
+    from bot.slack.blocks.limits import Rendered
+
+
+def render(subject: str, view: ReleaseView) -> Rendered:
+    """The notice of ``subject``: ``aborted``, ``done``, ``rolled_back``, ``frozen`` or ``voided:ID[:ROLE:USER]``."""
+    word, _, rest = subject.partition(":")
+    write = _NOTICES.get(word)
+    if write is None:
+        return _notice("large_blue_circle", text.state_line(view))
+    return write(view, rest)
+
+
+def unknown(view: ReleaseView, sentence: str) -> Rendered:
+    """What stands in place of something that the rows do not have; ``sentence`` is ours."""
+    return _notice("grey_question", f"{text.outside(text.name(view), 150)}: {sentence}")
+
+
+def _notice(mark: str, sentence: str) -> Rendered:
+    """One sentence of mrkdwn that a notification shows as well."""
+    return limits.message(sentence, [elements.section("notice", f":{mark}: {sentence}")])
+
+
+def _because(view: ReleaseView) -> str:
+    reason = text.clean(view.release.reason)
+    return f": {text.outside(reason, 500)}" if reason else "."
+
+
+def _aborted(view: ReleaseView, _rest: str) -> Rendered:
+    words = f"{text.outside(text.name(view), 150)} is aborted, nothing was deployed{_because(view)}"
+    return _notice("no_entry_sign", words)
+
+
+def _done(view: ReleaseView, _rest: str) -> Rendered:
+    words = f"{text.outside(text.name(view), 150)} is in production and its watch is over."
+    return _notice("white_check_mark", words)
+
+
+def _rolled_back(view: ReleaseView, _rest: str) -> Rendered:
+    words = f"{text.outside(text.name(view), 150)} is rolled back, production runs what it ran before{_because(view)}"
+    return _notice("leftwards_arrow_with_hook", words)
+
+
+def _frozen(view: ReleaseView, _rest: str) -> Rendered:
+    if view.freeze is None:
+        return _notice("white_check_mark", "Deploys are allowed again: the freeze is lifted.")
+    until = text.moment(view.freeze.until) if view.freeze.until else "somebody lifts it"
+    who = text.mention(view.freeze.by)
+    return _notice("snowflake", f"{who} froze deploys until {until}: {text.outside(view.freeze.reason, 500)}")
+
+
+def _voided(view: ReleaseView, rest: str) -> Rendered:
+    """A sign-off that no longer counts. ``rest`` is ``ID`` or ``ID:ROLE:USER``, as the row has left the view."""
+    _, _, signer = rest.partition(":")
+    role, _, user = signer.partition(":")
+    why = f"what was signed of {text.outside(text.name(view), 150)} has changed. Look again and sign again."
+    if role in set(Role):
+        return _notice("warning", f"{text.mention(user)}: the {Role(role).title} sign-off is void, {why}")
+    return _notice("warning", f"A sign-off is void: {why}")
+
+
+_NOTICES: dict[str, Callable[[ReleaseView, str], Rendered]] = {
+    "aborted": _aborted,
+    "done": _done,
+    "rolled_back": _rolled_back,
+    "frozen": _frozen,
+    "voided": _voided,
+}

@@ -1,0 +1,150 @@
+"""One message a section, in the thread of the card: each check with what was found and its buttons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.domain.release import ReleaseState
+from bot.domain.results import Standing
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+from bot.slack.blocks.notices import unknown
+from bot.slack.ids import ActionId, CheckPayload
+from checks.contract import Outcome
+
+if TYPE_CHECKING:
+    from bot.domain.checklist import Check, Section
+    from bot.domain.results import Result
+    from bot.domain.view import ReleaseView
+    from bot.slack.blocks.elements import Element
+    from bot.slack.blocks.limits import Rendered
+
+_WITH_BUTTONS = (limits.MAX_BLOCKS - 2) // 2  # two blocks a check, besides the first and the last
+_CHECKS = 7_600  # characters for all checks with buttons
+_LABELS = 50  # characters of the buttons of one check, counted on top
+_REST = 900
+
+_ATTEST = "attest"  # the kind that only a person answers
+# A waiver stands in for a result that is there and not good, or for none; a pass that is too old is run again.
+_WAIVABLE = {Standing.FAILED, Standing.ERROR, Standing.INCONCLUSIVE, Standing.MISSING}
+_ATTESTABLE = {Standing.MISSING, Standing.INCONCLUSIVE, Standing.EXPIRED, Standing.FAILED, Standing.ERROR}
+
+
+def render(subject: str, view: ReleaseView) -> Rendered:
+    """The message of the section with the id ``subject``."""
+    section = view.checklist.section(subject)
+    if section is None:
+        return unknown(view, "This section is not in the checklist of the release.")
+    through, total = text.progress(view, section)
+    with_buttons = _choose(view, section)
+    room = limits.share(_CHECKS, len(with_buttons), at_least=250, at_most=1_200)
+    blocks = [elements.section("section", _heading(section, through, total), limit=400)]
+    for check in with_buttons:
+        blocks.append(elements.section(f"check:{check.id}", _check(view, check, room), limit=room))
+        blocks += elements.actions(f"check:{check.id}:buttons", _buttons(view, section, check))
+    rest = [check for check in section.checks if check not in with_buttons]
+    if rest:
+        blocks.append(elements.section("rest", _rest(view, rest), limit=_REST))
+    return limits.message(_fallback(view, section, through, total), blocks)
+
+
+def _choose(view: ReleaseView, section: Section) -> list[Check]:
+    """The checks that get buttons, in the order of the checklist; where not all fit, those that need somebody first."""
+    checks = list(section.checks)
+    open_first = sorted(checks, key=lambda check: text.lets_through(check, text.standing_of(view, check)))
+    chosen = {check.id for check in open_first[:_WITH_BUTTONS]}
+    return [check for check in checks if check.id in chosen]
+
+
+def _heading(section: Section, through: int, total: int) -> str:
+    words = f"*{text.outside(section.title, 150)}* {through}/{total}"
+    if section.gate:
+        words += ", decides Go or No-Go"
+    if section.phase == "after":
+        words += ", after the deploy"
+    if section.runbook:
+        words += f"\nRunbook: {text.outside(section.runbook, 150)}"
+    return words
+
+
+def _fallback(view: ReleaseView, section: Section, through: int, total: int) -> str:
+    words = f"{text.name(view)}: {text.clean(section.title)} {through}/{total}"
+    held = []
+    for check in section.checks:
+        counts_as = text.standing_of(view, check)
+        if not text.lets_through(check, counts_as):
+            held.append(f"{text.clean(check.title)} ({text.WORDS[counts_as]})")
+    return text.escape(limits.cut_plain(f"{words}. Open: {', '.join(held)}" if held else f"{words}.", 600))
+
+
+def _check(view: ReleaseView, check: Check, room: int) -> str:
+    """Mark, title and id on one line, below it what was found and when."""
+    mark = text.MARKS[text.standing_of(view, check)]
+    head = f":{mark}: *{text.outside(check.title, room * 4 // 10)}*  {text.code(check.id, 60)}"
+    return f"{head}\n{_found(view, check, room - len(head) - 1)}"
+
+
+def _found(view: ReleaseView, check: Check, room: int) -> str:
+    counts_as, known = text.standing_of(view, check), view.checks[check.id]
+    if counts_as is Standing.WAITING and not text.clean(known.progress):
+        return limits.cut_mrkdwn(_waiting_for(view, check), room)
+    when = _when(view, check, known.result) if known.result is not None else ""
+    if counts_as is Standing.WAIVED and known.waiver is not None:
+        when = f" · by {text.mention(known.waiver.by)}, {text.moment(known.waiver.at)}"
+    if counts_as in {Standing.RUNNING, Standing.WAITING}:
+        when = ""
+    line = f"{text.outside(text.result_line(view, check), max(room - len(when), 60))}{when}"
+    hint = text.clean(known.result.hint) if known.result is not None and counts_as in _ATTESTABLE else ""
+    if hint and len(line) + 60 < room:
+        line += f"\n_{text.outside(hint, room - len(line) - 3)}_"
+    return line
+
+
+def _waiting_for(view: ReleaseView, check: Check) -> str:
+    """Waiting for the checks it needs, by name, or for its turn."""
+    needed = [view.checklist.check(needs) for needs in check.needs]
+    names = [one.title for one in needed if one and text.standing_of(view, one) is not Standing.PASSED]
+    return f"waiting for {text.outside(', '.join(names), 200)}" if names else "waiting for its turn"
+
+
+def _when(view: ReleaseView, check: Check, result: Result) -> str:
+    """When it was found, and for a pass until when that counts: times, not ages, as ages in a message grow wrong."""
+    words = f" · {text.moment(result.finished_at)}"
+    if result.outcome is Outcome.PASS:
+        counts = "counted" if view.now > result.finished_at + check.max_age else "counts"
+        words += f", {counts} until {text.moment(result.finished_at + check.max_age)}"
+    return f"{words}, attested by {text.mention(result.by)}" if result.attested else words
+
+
+def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]:
+    """Details always; the others while the section's time has come and not passed."""
+    payload = CheckPayload(release=view.release.id, check=check.id)
+    details = elements.button(ActionId.CHECK_DETAILS, payload, "Details")
+    if view.release.state not in _acting(section):
+        return [details]
+    counts_as = text.standing_of(view, check)
+    buttons = []
+    if (check.kind == _ATTEST and counts_as in _ATTESTABLE) or counts_as is Standing.INCONCLUSIVE:
+        buttons.append(elements.button(ActionId.CHECK_ATTEST, payload, "Attest", style="primary"))
+    if check.kind != _ATTEST:
+        label = "Run" if counts_as is Standing.MISSING else "Run again"
+        buttons.append(elements.button(ActionId.CHECK_RERUN, payload, label))
+    buttons.append(details)
+    if check.waivable and counts_as in _WAIVABLE:
+        buttons.append(elements.button(ActionId.CHECK_WAIVE, payload, "Waive"))
+    return buttons
+
+
+def _acting(section: Section) -> set[ReleaseState]:
+    """The states in which the checks of the section are run."""
+    return {ReleaseState.WATCHING, ReleaseState.DONE} if section.phase == "after" else {ReleaseState.OPEN}
+
+
+def _rest(view: ReleaseView, checks: list[Check]) -> str:
+    """The checks for which there is no room, one line each."""
+    lines = []
+    for check in checks:
+        mark = text.MARKS[text.standing_of(view, check)]
+        lines.append(f":{mark}: {text.outside(check.title, 100)}  {text.code(check.id, 60)}")
+    head = "More checks, without buttons for lack of room: `/release check ID` runs one again."
+    return f"{head}\n{limits.join_lines(lines, _REST - len(head) - 1)}"

@@ -1,0 +1,110 @@
+"""Answers that only the person sees who asked: status, history, plan, help, and what was wrong with a command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.domain.checklist import Attest
+from bot.domain.gate import deploy_gate
+from bot.domain.release import ReleaseState
+from bot.slack import grammar, text
+from bot.slack.blocks import card, elements, limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bot.domain.checklist import Checklist, StepSpec
+    from bot.domain.release import Release
+    from bot.domain.view import ReleaseView
+    from bot.slack.blocks.limits import Rendered
+
+_LIST = 2_800
+
+
+def answer(sentence: str, hint: str = "") -> Rendered:
+    """A sentence of a flow or an error in plain text, with what to do about it. Both are escaped here."""
+    words = text.outside(sentence, 2_000)
+    if not text.clean(hint):
+        return limits.message(words, [elements.section("answer", words)])
+    advice = text.outside(hint, 800)
+    blocks = [elements.section("answer", words), elements.context("hint", advice)]
+    return limits.message(f"{words} {advice}", blocks)
+
+
+def malformed(command: grammar.Malformed) -> Rendered:
+    """What was wrong with a command and what to type."""
+    wrong, instead = text.outside(command.wrong, 1_000), text.code(command.instead, 300)
+    advice = f"Type {instead}."
+    if command.instead != grammar.HELP:
+        advice += f" `{grammar.HELP}` lists all commands."
+    return limits.message(f"{wrong} {advice}", [elements.section("answer", f"{wrong}\n{advice}")])
+
+
+def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
+    """Where the release stands and what is missing; ``permalink`` is of its card. None: there is no release."""
+    if view is None:
+        words = f"No release is under way. Type `{grammar.COMMAND} start v4.8.0` to begin one."
+        return limits.message(words, [elements.section("status", words)])
+    decision = deploy_gate(view)
+    mark = text.STATE_MARKS[view.release.state]
+    blocks = [
+        elements.section(
+            "status", f":{mark}: *{text.outside(text.name(view), 150)}*: {text.state_words(view, text.moment)}"
+        )
+    ]
+    if view.release.state is ReleaseState.OPEN:
+        blocks.append(elements.section("gate", card.gate_text(view, decision)))
+    lines = []
+    for section in view.checklist.sections:
+        through, total = text.progress(view, section)
+        lines.append(f":{text.MARKS[text.worst(view, section)]}: {text.outside(section.title, 100)} {through}/{total}")
+    blocks.append(elements.context("progress", limits.join_lines(lines, limits.MAX_CONTEXT)))
+    if permalink:
+        blocks.append(elements.context("card", text.link(permalink, "Release card")))
+    return limits.message(card.fallback(view, decision), blocks)
+
+
+def history(releases: Sequence[Release]) -> Rendered:
+    """The latest releases, the newest first, one line each."""
+    if not releases:
+        words = "There has been no release yet."
+        return limits.message(words, [elements.section("history", words)])
+    lines = [_past(release) for release in releases]
+    newest = releases[0]
+    words = f"{text.count(len(releases), 'release')}, the latest: {newest.version}, {newest.state}"
+    blocks = [elements.section("history", limits.join_lines(lines, _LIST))]
+    return limits.message(text.escape(words), blocks)
+
+
+def _past(release: Release) -> str:
+    mark = text.STATE_MARKS[release.state]
+    when = text.moment(release.closed_at or release.started_at)
+    line = f":{mark}: *{text.outside(release.version, 40)}* {release.state}, {when}, by {text.mention(release.manager)}"
+    return f"{line}: {text.outside(release.reason, 120)}" if text.clean(release.reason) else line
+
+
+def plan(checklist: Checklist) -> Rendered:
+    """The steps of the deploy and of the rollback, and who carries out each."""
+    blocks = [
+        elements.section("deploy", _steps("Deploy", checklist.deploy)),
+        elements.section("rollback", _steps("Rollback", checklist.rollback)),
+    ]
+    words = f"Plan of {text.clean(checklist.title)}: {text.count(len(checklist.deploy), 'step')} to deploy, "
+    words += f"{text.count(len(checklist.rollback), 'step')} to roll back"
+    return limits.message(text.escape(limits.cut_plain(words, 500)), blocks)
+
+
+def _steps(title: str, specs: Sequence[StepSpec]) -> str:
+    lines = []
+    for number, spec in enumerate(specs, start=1):
+        who = "a person, who attests it" if isinstance(spec.action, Attest) else "the bot"
+        lines.append(f"{number}. {text.outside(spec.title, 150)} ({who})")
+    return f"*{title}*\n{limits.join_lines(lines, _LIST)}"
+
+
+def usage() -> Rendered:
+    """The answer to `/release help`, from the table that reads the commands."""
+    lines = [f"{text.code(f'{grammar.COMMAND} {row.usage}')} {row.does}" for row in grammar.SUBCOMMANDS]
+    words = "Commands: " + ", ".join(row.name for row in grammar.SUBCOMMANDS)
+    blocks = [elements.section("help", limits.join_lines(lines, _LIST))]
+    return limits.message(words, blocks)

@@ -1,0 +1,117 @@
+"""The steps of a deploy or a rollback as they happen, one message each, in the thread of the card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.domain.plan import PlanKind, StepState, failed_step
+from bot.domain.release import MAY_ROLL_BACK, ReleaseState
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+from bot.slack.blocks.notices import unknown
+from bot.slack.ids import ActionId, ReleasePayload, StepPayload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bot.domain.plan import Step
+    from bot.domain.view import ReleaseView
+    from bot.slack.blocks.elements import Element
+    from bot.slack.blocks.limits import Rendered
+
+_STEPS = 8_200  # characters for all steps
+_SHOWN = limits.MAX_BLOCKS - 4
+_REST = 600
+_RETRYABLE = {ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLBACK_FAILED}
+_FINISHED = {StepState.DONE, StepState.ATTESTED, StepState.TO_ATTEST}  # nothing that the plan would wait for
+
+
+def render(subject: str, view: ReleaseView) -> Rendered:
+    """The steps of the plan named by ``subject``: deploy or rollback."""
+    if subject not in set(PlanKind):
+        return unknown(view, "This plan does not exist.")
+    plan = PlanKind(subject)
+    steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
+    finished = sum(step.state in _FINISHED for step in steps)
+    heading = f"*{text.PLAN_WORDS[plan]} of {text.outside(text.name(view), 150)}* {finished}/{len(steps)}"
+    blocks = [elements.section("plan", heading)]
+    shown = steps[:_SHOWN]
+    room = limits.share(_STEPS, len(shown), at_least=150, at_most=1_500)
+    for step in shown:
+        blocks.append(
+            elements.section(f"step:{step.row}", _step(view, step, room), limit=room, accessory=_button(view, step))
+        )
+    if rest := steps[_SHOWN:]:
+        lines = [f":{text.STEP_MARKS[step.state]}: {text.outside(text.step_title(view, step), 100)}" for step in rest]
+        blocks.append(elements.section("rest", limits.join_lines(lines, _REST)))
+    failed = failed_step(steps, plan)
+    if failed is not None and plan is PlanKind.DEPLOY and view.release.state in MAY_ROLL_BACK:
+        payload = ReleasePayload(release=view.release.id)
+        roll_back = elements.button(ActionId.RELEASE_ROLLBACK, payload, "Roll back", style="danger")
+        blocks += elements.actions("plan:buttons", [roll_back])
+    return limits.message(_fallback(view, plan, steps), blocks)
+
+
+def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
+    head = f"{text.PLAN_WORDS[plan]} of {text.name(view)}"
+    for place, step in enumerate(steps, start=1):
+        if step.state not in _FINISHED:
+            said = text.clean(step.summary if step.state is StepState.FAILED else step.progress)
+            words = f"{text.step_title(view, step)} {text.STEP_WORDS[step.state]}" + (f": {said}" if said else "")
+            return text.escape(limits.cut_plain(f"{head}: step {place} of {len(steps)}, {words}", 600))
+    to_attest = sum(step.state is StepState.TO_ATTEST for step in steps)
+    if to_attest:
+        return text.escape(f"{head}: the bot's steps are done, {text.count(to_attest, 'step')} to attest")
+    return text.escape(f"{head}: {'all steps are done' if steps else 'no steps yet'}")
+
+
+def _step(view: ReleaseView, step: Step, room: int) -> str:
+    """Mark and title, then what stood there before and what stands there now."""
+    title = text.outside(text.step_title(view, step), max(room // 3, 60))
+    lines = [f":{text.STEP_MARKS[step.state]}: *{title}*{_how_long(view, step)}"]
+    left = room - len(lines[0]) - 2
+    if before := _before(step.before):
+        lines.append(f"before: {text.outside(before, max(left // 3, 30))}")
+        left -= len(lines[-1]) + 1
+    if said := _said(step):
+        arrow = "→ " if before else ""
+        lines.append(f"{arrow}{text.outside(said, max(left - 60, 30))}")
+    if step.state is StepState.ATTESTED and step.by is not None:
+        note = f": {text.outside(step.note, max(left // 2, 30))}" if text.clean(step.note) else ""
+        lines.append(f"attested by {text.mention(step.by)}{note}")
+    return "\n".join(lines)
+
+
+def _said(step: Step) -> str:
+    """What the step says about itself now; where it says nothing, the word for its state."""
+    said = step.progress if step.state is StepState.RUNNING else step.summary
+    if text.clean(said):
+        return text.clean(said)
+    return text.STEP_WORDS[step.state] if step.state not in {StepState.DONE, StepState.ATTESTED} else ""
+
+
+def _before(before: Mapping[str, object]) -> str:
+    """The single values of what was recorded; whole templates stay in the row."""
+    pairs = [
+        f"{key.replace('_', ' ')} {limits.cut_plain(text.short_digest(str(value)), 90)}"
+        for key, value in before.items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip()
+    ]
+    return ", ".join(pairs)
+
+
+def _how_long(view: ReleaseView, step: Step) -> str:
+    if step.started_at is None:
+        return ""
+    if step.finished_at is not None:
+        return f" · {text.duration(step.finished_at - step.started_at)}"
+    return f" · since {text.clock_time(step.started_at)}" if step.state is StepState.RUNNING else ""
+
+
+def _button(view: ReleaseView, step: Step) -> Element | None:
+    payload = StepPayload(release=view.release.id, step=step.row)
+    if step.state is StepState.FAILED and view.release.state in _RETRYABLE:
+        return elements.button(ActionId.STEP_RETRY, payload, "Retry", style="primary")
+    if step.state is StepState.TO_ATTEST:
+        return elements.button(ActionId.STEP_ATTEST, payload, "Attest")
+    return None

@@ -1,0 +1,108 @@
+"""Checkup: what of Slack works, what does not and what to do; asked at the start and by `/release doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slack_sdk import WebClient
+
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+from bot.slack.blocks.limits import Rendered
+from bot.slack.client import SlackError, slack_call
+from bot.slack.identity import Workspace
+
+# Web API method -> bot scope; the single source for manifest.yml and for the checkup (docs.slack.dev/reference/methods).
+NEEDED_SCOPES: dict[str, tuple[str, ...]] = {
+    "commands": ("commands",),  # the slash command itself
+    "auth.test": (),
+    "chat.postMessage": ("chat:write",),
+    "chat.update": ("chat:write",),
+    "chat.postEphemeral": ("chat:write",),
+    "chat.getPermalink": (),
+    "conversations.history": ("channels:history", "groups:history"),  # public and private #releases
+    "conversations.replies": ("channels:history", "groups:history"),
+    "conversations.info": ("channels:read", "groups:read"),
+    "pins.add": ("pins:write",),
+    "pins.remove": ("pins:write",),
+    "usergroups.users.list": ("usergroups:read",),
+    "users.info": ("users:read",),
+    "views.open": (),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    good: bool
+    what: str
+    hint: str = ""
+
+
+def needed_scopes() -> set[str]:
+    """Every bot scope that the code needs."""
+    return {scope for scopes in NEEDED_SCOPES.values() for scope in scopes}
+
+
+def workspace(client: WebClient) -> Workspace:
+    """Where the app is installed. Raises SlackError when the token is not accepted."""
+    with slack_call("auth.test"):
+        answer = client.auth_test()
+    return Workspace(
+        team=str(answer["team_id"]),
+        enterprise=str(answer.get("enterprise_id") or ""),
+        bot_user=str(answer["user_id"]),
+        app=str(answer.get("app_id") or ""),
+    )
+
+
+def examine(client: WebClient, channel: str) -> list[Finding]:
+    """Look at the token, its scopes and the channel. Answers, never raises for what Slack says."""
+    try:
+        with slack_call("auth.test"):
+            answer = client.auth_test()
+    except SlackError as error:
+        return [Finding(False, f"Slack does not accept the bot token: {error.code}", "Set SLACK_BOT_TOKEN to the xoxb- token.")]
+    findings = [Finding(True, f"the bot token is good for the workspace {answer.get('team', answer['team_id'])}")]
+    header = {key.lower(): value for key, value in answer.headers.items()}.get("x-oauth-scopes", "")
+    granted = {scope.strip() for scope in header.split(",") if scope.strip()}
+    missing = sorted(needed_scopes() - granted)
+    if missing:
+        findings.append(Finding(False, f"the token lacks {', '.join(missing)}", "Install the app anew with manifest.yml."))
+    else:
+        findings.append(Finding(True, "the token has every scope that the bot needs"))
+    return findings + _channel(client, channel)
+
+
+def _channel(client: WebClient, channel: str) -> list[Finding]:
+    if not channel:
+        return [Finding(False, "no channel is set", "Set slack.channel to the id of #releases (C…).")]
+    try:
+        with slack_call("conversations.info"):
+            found = client.conversations_info(channel=channel)["channel"]
+    except SlackError as error:
+        hint = "Is it the channel's id (C…)? In a private channel: /invite @Release Bot."
+        return [Finding(False, f"Slack does not show the channel {channel}: {error.code}", hint)]
+    name = f"#{found.get('name', channel)}"
+    findings = []
+    if found.get("is_archived"):
+        findings.append(Finding(False, f"{name} is archived", "Unarchive it, or set another slack.channel."))
+    if not found.get("is_member"):
+        findings.append(Finding(False, f"the bot is not in {name}", f"Type /invite @Release Bot in {name}."))
+    if found.get("is_ext_shared"):
+        hint = "People of the other organisation see every message. The bot refuses their clicks."
+        findings.append(Finding(False, f"{name} is shared with another organisation", hint))
+    return findings or [Finding(True, f"the bot is in {name}")]
+
+
+def rendered(findings: list[Finding]) -> Rendered:
+    """The findings as an answer to a person."""
+    lines = []
+    for finding in findings:
+        mark = "white_check_mark" if finding.good else "x"
+        hint = f" {text.outside(finding.hint, 300)}" if finding.hint else ""
+        lines.append(f":{mark}: {text.outside(finding.what, 300)}.{hint}")
+    bad = sum(not finding.good for finding in findings)
+    words = "Everything that the bot needs from Slack works." if not bad else f"{text.count(bad, 'thing')} of Slack must be put right."
+    return limits.message(words, [elements.section("doctor", "\n".join(lines))])

@@ -1,0 +1,301 @@
+"""Dispatch: one stored command or click becomes one effect and one answer, in one transaction."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from slack_sdk import WebClient
+
+from bot.domain.actor import Actor
+from bot.domain.ids import ReleaseId
+from bot.domain.signoff import Verdict
+from bot.errors import IdentityUnknown, InvalidInput, RefusedError, StaleButton, UnknownThing, VendorError
+from bot.flows import abort, check, deploy, freeze, rollback, sign, start, status, watch
+from bot.flows.deps import Deps, Job
+from bot.slack import checkup, grammar
+from bot.slack.blocks import modals
+from bot.slack.blocks import status as answers
+from bot.slack.blocks.limits import Rendered
+from bot.slack.client import SlackError, slack_call
+from bot.slack.identity import Identity
+from bot.slack.ids import (
+    OPENS_MODAL,
+    REASON,
+    ActionId,
+    AlarmPayload,
+    CheckPayload,
+    Click,
+    MalformedClickError,
+    RolePayload,
+    StepPayload,
+)
+from bot.slack.ids import parse as parse_click
+from bot.store import audit, inbox, posts, replies
+from bot.store.inbox import InboxRow
+from bot.store.pool import Tx
+from checks.runner import redact_values
+
+logger = logging.getLogger(__name__)
+
+GIVE_UP_AFTER = 5  # attempts at a delivery whose handling fails for an unknown reason
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sent a delivery and where the answer goes, as Slack's payload says it."""
+
+    user: str
+    channel: str
+    response_url: str
+    trigger: str
+
+
+class Dispatch:
+    """Carries out the queue ``inbox``."""
+
+    def __init__(self, deps: Deps, client: WebClient, identity: Identity) -> None:
+        self._deps, self._client, self._identity = deps, client, identity
+
+    def execute(self, job: Job) -> datetime | None:
+        """Handle one delivery (key: id of its inbox row). What Slack delivers twice has one effect."""
+        with self._deps.store.transaction() as tx:
+            row = inbox.get(tx, int(job.claim.key))
+        if row is None or row.handled_at is not None:
+            return None
+        sender = _sender(row, self._deps.channel)
+        try:
+            answer = self._handle(row, sender)
+        except (RefusedError, VendorError) as error:
+            self._refuse(row, sender, error)
+            return None
+        if answer is not None:
+            self._finish(row, sender, answer, "done")
+        return None
+
+    def give_up(self, job: Job, error: Exception) -> None:
+        """Answer a delivery that could not be handled after all attempts, with a reference to the log."""
+        reference = uuid.uuid4().hex[:8]
+        logger.error("gave up on inbox %s, reference %s: %s", job.claim.key, reference, type(error).__name__)
+        with self._deps.store.transaction() as tx:
+            row = inbox.get(tx, int(job.claim.key))
+        if row is not None and row.handled_at is None:
+            shown = answers.answer(
+                "Something went wrong in the bot, and nothing was changed by this.", f"Tell your platform team the reference {reference}."
+            )
+            self._finish(row, _sender(row, self._deps.channel), shown, f"failed {reference}")
+
+    # --- what was asked
+
+    def _handle(self, row: InboxRow, sender: Sender) -> Rendered | None:
+        """Carry it out. Returns the answer that is still to be stored; None when the effect has stored it."""
+        if row.kind == "command":
+            return self._command(row, sender)
+        click = self._read_click(row)
+        if row.kind == "action" and click.action in OPENS_MODAL:
+            return self._open_modal(row, sender, click)
+        note = _note(row) if row.kind == "view" else ""
+        actor = self._identity.actor(sender.user)
+        with self._deps.store.transaction() as tx:
+            if row.kind == "action":
+                self._only_own_message(tx, row, click)
+            said = self._act(tx, actor, click, note, row)
+            self._close(tx, row, sender, answers.answer(said), "done")
+        return None
+
+    def _command(self, row: InboxRow, sender: Sender) -> Rendered | None:
+        command = grammar.parse(row.body.get("text") or "")
+        if isinstance(command, grammar.Malformed):
+            return answers.malformed(command)
+        if isinstance(command, grammar.Help):
+            return answers.usage()
+        actor = self._identity.actor(sender.user)
+        if isinstance(command, grammar.Doctor):
+            return checkup.rendered(checkup.examine(self._client, self._deps.channel))
+        if isinstance(command, grammar.Status | grammar.History | grammar.ShowPlan | grammar.Report):
+            with self._deps.store.transaction() as tx:
+                return self._look(tx, command)
+        resolved = start.resolve(self._deps, command.version) if isinstance(command, grammar.Start) else None
+        with self._deps.store.transaction() as tx:
+            if isinstance(command, grammar.Start) and resolved is not None:
+                said = start.open_release(tx, self._deps, actor, command.version, command.notes_url, resolved)
+            else:
+                said = self._change(tx, actor, command)
+            self._close(tx, row, sender, answers.answer(said), "done")
+        return None
+
+    def _look(self, tx: Tx, command: grammar.Status | grammar.History | grammar.ShowPlan | grammar.Report) -> Rendered:
+        """Commands that only read."""
+        if isinstance(command, grammar.History):
+            return answers.history(status.history(tx, self._deps))
+        if isinstance(command, grammar.ShowPlan):
+            return answers.plan(self._deps.checklist)
+        release = status.release_of(tx, self._deps, str(command.version) if command.version else None)
+        view = status.view(tx, self._deps, release.id)
+        if isinstance(command, grammar.Report):
+            return answers.answer(
+                f"The evidence pack of {release.version} cannot be exported yet.",
+                "`/release status` shows where it stands; Details next to a check shows what was asked and seen.",
+            )
+        card = posts.find(tx, release.id, "card")
+        post = posts.get(tx, card) if card is not None else None
+        return answers.status(view, post.permalink if post else "")
+
+    def _change(self, tx: Tx, actor: Actor, command: grammar.Command) -> str:
+        """Commands that change something; all but start and the freezes are about the release that is under way."""
+        deps = self._deps
+        if isinstance(command, grammar.StartFreeze):
+            until = deps.clock.now() + command.duration if command.duration else None
+            return freeze.freeze(tx, deps, actor, until, command.reason)
+        if isinstance(command, grammar.LiftFreeze):
+            return freeze.unfreeze(tx, deps, actor)
+        release = status.release_of(tx, deps)
+        match command:
+            case grammar.RunChecks():
+                return check.rerun(tx, deps, actor, release.id, command.what)
+            case grammar.Deploy():
+                return deploy.deploy(tx, deps, actor, release.id)
+            case grammar.Rollback():
+                return rollback.rollback(tx, deps, actor, release.id, command.reason)
+            case grammar.Abort():
+                return abort.abort(tx, deps, actor, release.id, command.reason)
+        raise InvalidInput
+
+    # --- clicks
+
+    def _read_click(self, row: InboxRow) -> Click:
+        if row.kind == "view":
+            view = row.body["view"]
+            callback, value = view.get("callback_id", ""), view.get("private_metadata", "")
+        else:
+            pressed = row.body["actions"][0]
+            callback, value = pressed.get("action_id", ""), pressed.get("value")
+        try:
+            return parse_click(callback, value)
+        except MalformedClickError as error:
+            raise StaleButton(f"The bot never made that button: {error}.", hint="Nothing was done. Use the newest message.") from error
+
+    def _only_own_message(self, tx: Tx, row: InboxRow, click: Click) -> None:
+        """A button acts only where the bot has put it: on a message of the very release that it names."""
+        container = row.body.get("container", {})
+        post = posts.by_message(tx, str(container.get("channel_id", "")), str(container.get("message_ts", "")))
+        if post is None or post.release_id != click.payload.release:
+            raise StaleButton("That button does not belong to this message.", hint="Nothing was done. Use the newest message.")
+
+    def _open_modal(self, row: InboxRow, sender: Sender, click: Click) -> Rendered | None:
+        """Open the form first: its trigger lives for three seconds. Who may submit it is asked when it is submitted."""
+        with self._deps.store.transaction() as tx:
+            self._only_own_message(tx, row, click)
+            shown = status.view(tx, self._deps, ReleaseId(click.payload.release))
+        try:
+            view = modals.modal(click.action, click.payload, shown)
+        except modals.NothingToShowError as error:
+            raise UnknownThing(str(error)) from error
+        try:
+            with slack_call("views.open"):
+                self._client.views_open(trigger_id=sender.trigger, view=redact_values(view, self._deps.redact))
+        except SlackError as error:
+            if error.code == "exchanged_trigger_id":  # opened by an earlier attempt that died before it was written down
+                self._close_silently(row)
+                return None
+            if error.code in {"expired_trigger_id", "trigger_expired", "invalid_trigger_id"}:
+                return answers.answer("That took too long, so Slack did not open the form.", "Please press the button again.")
+            raise
+        self._close_silently(row)
+        return None
+
+    def _close_silently(self, row: InboxRow) -> None:
+        """The form is the answer."""
+        with self._deps.store.transaction() as tx:
+            inbox.handled(tx, row.id, "form opened", self._deps.clock.now())
+
+    def _act(self, tx: Tx, actor: Actor, click: Click, note: str, row: InboxRow) -> str:
+        """The flow of each action; the table that tells what a button does."""
+        deps, release_id = self._deps, ReleaseId(click.payload.release)
+        match click.action, click.payload:
+            case ActionId.CHECK_RERUN, CheckPayload(check=check_id):
+                return check.rerun(tx, deps, actor, release_id, check_id)
+            case ActionId.CHECK_WAIVE, CheckPayload(check=check_id):
+                return check.waive(tx, deps, actor, release_id, check_id, note)
+            case ActionId.CHECK_ATTEST, CheckPayload(check=check_id):
+                return check.attest(tx, deps, actor, release_id, check_id, note)
+            case ActionId.SIGNOFF_APPROVE, RolePayload(role=role):
+                link = self._permalink(tx, release_id)
+                return sign.sign(tx, deps, actor, release_id, role=role, verdict=Verdict.APPROVE, reason="", permalink=link)
+            case ActionId.SIGNOFF_DECLINE, RolePayload(role=role):
+                link = self._permalink(tx, release_id)
+                return sign.sign(tx, deps, actor, release_id, role=role, verdict=Verdict.DECLINE, reason=note, permalink=link)
+            case ActionId.SIGNOFF_REVOKE, RolePayload(role=role):
+                return sign.revoke(tx, deps, actor, release_id, role)
+            case ActionId.RELEASE_DEPLOY, _:
+                return deploy.deploy(tx, deps, actor, release_id)
+            case (ActionId.RELEASE_ROLLBACK | ActionId.WATCH_ROLLBACK), _:
+                return rollback.rollback(tx, deps, actor, release_id, note)
+            case ActionId.RELEASE_ABORT, _:
+                return abort.abort(tx, deps, actor, release_id, note)
+            case ActionId.STEP_RETRY, StepPayload(step=step):
+                return deploy.retry(tx, deps, actor, step)
+            case ActionId.STEP_ATTEST, StepPayload(step=step):
+                return deploy.attest(tx, deps, actor, step, note)
+            case ActionId.WATCH_ACKNOWLEDGE, AlarmPayload(alarm=alarm):
+                return watch.acknowledge(tx, deps, actor, alarm, note)
+        logger.warning("no flow for %s of inbox %d", click.action, row.id)
+        raise StaleButton
+
+    def _permalink(self, tx: Tx, release_id: ReleaseId) -> str:
+        """The permalink of the card, which is the message that is signed."""
+        card = posts.find(tx, release_id, "card")
+        post = posts.get(tx, card) if card is not None else None
+        return post.permalink if post else ""
+
+    # --- answers
+
+    def _refuse(self, row: InboxRow, sender: Sender, error: RefusedError | VendorError) -> None:
+        """Say why nothing was done, and put it on record."""
+        what = row.body.get("text", "") if row.kind == "command" else _action_of(row)
+        now = self._deps.clock.now()
+        event = "command.refused" if row.kind == "command" else "click.refused"
+        if isinstance(error, IdentityUnknown):
+            logger.warning("cannot tell who %s is: %s", sender.user, error)
+        with self._deps.store.transaction() as tx:
+            self._close(tx, row, sender, answers.answer(error.user_message, error.hint), f"refused: {type(error).__name__}")
+            audit.write(
+                tx, now, sender.user, event, None,
+                what=self._deps.redact(str(what))[:500], why=self._deps.redact(error.user_message)[:1000], reason=type(error).__name__,
+            )  # fmt: skip
+
+    def _finish(self, row: InboxRow, sender: Sender, answer: Rendered, outcome: str) -> None:
+        with self._deps.store.transaction() as tx:
+            self._close(tx, row, sender, answer, outcome)
+
+    def _close(self, tx: Tx, row: InboxRow, sender: Sender, answer: Rendered, outcome: str) -> None:
+        """Mark the delivery as handled and owe its sender the answer, in the transaction of the effect."""
+        now = self._deps.clock.now()
+        inbox.handled(tx, row.id, outcome, now)
+        body = {"text": answer.text, "blocks": answer.blocks}
+        replies.put(tx, row.id, sender.user, sender.channel, sender.response_url, body, now)
+
+
+def _sender(row: InboxRow, channel: str) -> Sender:
+    body = row.body
+    if row.kind == "command":
+        return Sender(str(body["user_id"]), str(body["channel_id"]), str(body.get("response_url", "")), str(body["trigger_id"]))
+    user = str(body["user"]["id"])
+    where = str((body.get("channel") or {}).get("id") or channel)
+    return Sender(user, where, str(body.get("response_url", "")), str(body.get("trigger_id", "")))
+
+
+def _note(row: InboxRow) -> str:
+    values = row.body["view"].get("state", {}).get("values", {})
+    return str(values.get(REASON, {}).get(REASON, {}).get("value") or "")
+
+
+def _action_of(row: InboxRow) -> str:
+    if row.kind == "view":
+        return json.dumps({"view": row.body["view"].get("callback_id"), "value": row.body["view"].get("private_metadata")})
+    pressed = row.body["actions"][0]
+    return json.dumps({"action": pressed.get("action_id"), "value": pressed.get("value")})

@@ -1,0 +1,75 @@
+"""Listeners: store the delivery, ack, return. Everything else happens in the workers (promise P1)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+from slack_bolt import Ack, App, BoltResponse
+
+from bot.errors import DatabaseError
+from bot.slack.grammar import COMMAND
+from bot.slack.identity import Workspace
+from bot.slack.ids import REASON, ActionId
+from bot.slack.blocks.modals import FORMS
+
+logger = logging.getLogger(__name__)
+
+Put = Callable[[str, str, dict[str, Any]], int | None]  # delivery id, kind, body -> row; None: stored already
+
+NOT_TAKEN = "The bot's database does not answer, so this was not taken. Nothing was changed: please try again in a minute."
+OURS = re.compile(r".*", re.DOTALL)  # every action id and view: one we do not know is answered and recorded, not ignored
+
+
+def register(app: App, put: Put, workspace: Workspace) -> None:
+    """Register all commands, actions and views."""
+
+    @app.middleware
+    def only_this_app(body: dict[str, Any], next: Callable[[], BoltResponse]) -> BoltResponse | None:  # noqa: A002  Bolt's name
+        """Drop what was sent to another app or installed elsewhere; an outside *person* is stored, to be refused on record."""
+        if workspace.app and body.get("api_app_id") not in {None, workspace.app}:
+            logger.warning("dropped a delivery for the app %s", body.get("api_app_id"))
+            return BoltResponse(status=200)
+        return next()
+
+    @app.command(COMMAND)
+    def command(ack: Ack, body: dict[str, Any]) -> None:
+        try:
+            put(_delivery(body), "command", body)
+        except DatabaseError:
+            logger.exception("a command was not taken")
+            ack(NOT_TAKEN)
+            return
+        ack()
+
+    @app.action(OURS)
+    def action(ack: Ack, body: dict[str, Any]) -> None:
+        if "url" in body["actions"][0]:  # a link button: the browser has opened it already
+            ack()
+            return
+        put(_delivery(body), "action", body)  # not stored: no ack, and Slack shows the person a warning mark
+        ack()
+
+    @app.view(OURS)
+    def view(ack: Ack, body: dict[str, Any]) -> None:
+        if wrong := _blank_reason(body):
+            ack(response_action="errors", errors={REASON: wrong})
+            return
+        put(_delivery(body), "view", body)
+        ack()
+
+
+def _delivery(body: dict[str, Any]) -> str:
+    """Slack's own id of this delivery: a trigger id is made anew for each command, click and submission."""
+    return str(body["trigger_id"])
+
+
+def _blank_reason(body: dict[str, Any]) -> str:
+    callback = body["view"].get("callback_id", "")
+    form = FORMS.get(ActionId(callback)) if callback in set(ActionId) else None
+    if form is None or not form.required:
+        return ""
+    value = body["view"]["state"]["values"].get(REASON, {}).get(REASON, {}).get("value") or ""
+    return "" if value.strip() else "Please write a few words: this is kept on record."

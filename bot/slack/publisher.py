@@ -1,0 +1,197 @@
+"""Publisher: posts and updates the messages owed to Slack, rendered from rows at that moment (promise P8)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from slack_sdk import WebClient
+from slack_sdk.webhook import WebhookClient
+
+from bot.domain.release import ReleaseState
+from bot.flows.deps import Deps, Job
+from bot.slack.blocks.limits import Rendered
+from bot.slack.blocks.render import render
+from bot.slack.client import TIMEOUT, SlackError, slack_call
+from bot.store import posts, releases, replies, work
+from bot.store.posts import PostRow
+from bot.store.replies import ReplyRow
+from checks.runner import redact_values
+
+logger = logging.getLogger(__name__)
+
+SPACING = timedelta(seconds=1)  # between two updates of one message: Slack allows about one a second
+FOR_THE_PARENT = timedelta(seconds=0.5)
+UNREACHABLE = timedelta(seconds=15)  # channel gone, bot removed: try again slowly, somebody has to act
+EVENT_TYPE = "release_bot_post"  # of the metadata by which we find our own message after a lost reply
+OPEN_ENDED = frozenset({"no_answer", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
+REPLY_LIFE = timedelta(minutes=30)  # how long Slack takes answers at a response_url
+PINNED = frozenset({"already_pinned", "too_many_pins", "not_pinnable"})
+UNPINNED = frozenset({"no_pin", "not_pinned", "message_not_found"})
+
+
+class Publisher:
+    """Carries out the queues ``post`` and ``reply``."""
+
+    def __init__(self, deps: Deps, client: WebClient) -> None:
+        self._deps, self._client = deps, client
+        self._pause_until: dict[str, datetime] = {}  # method -> when Slack takes it again; a hint, not a truth
+
+    def execute(self, job: Job) -> datetime | None:
+        """Bring one message (key: id of its post) up to date. Returns when to look again, or None."""
+        now = self._deps.clock.now()
+        with self._deps.store.transaction() as tx:
+            post = posts.get(tx, int(job.claim.key))
+            view = None if post is None else releases.view(tx, post.release_id, now)
+        if post is None or view is None:
+            return None
+        if post.parent is not None and post.parent_ts is None:
+            return now + FOR_THE_PARENT
+        if post.sent_at is not None and now - post.sent_at < SPACING:
+            return post.sent_at + SPACING
+        method = "chat.postMessage" if post.ts is None else "chat.update"
+        if (pause := self._pause_until.get(method)) is not None and pause > now:
+            return pause
+        shown = render(post.kind, post.subject, view)
+        shown = Rendered(self._deps.redact(shown.text), redact_values(shown.blocks, self._deps.redact))
+        content = hashlib.sha256(json.dumps([shown.text, shown.blocks], sort_keys=True).encode()).hexdigest()
+        try:
+            if post.ts is None:
+                self._post(post, shown, content)
+            elif content != post.sent_hash:
+                self._update(post, shown, content)
+            self._pin(post, view.release.state, content)
+        except SlackError as error:
+            return self._later(post, error)
+        return None
+
+    def _post(self, post: PostRow, shown: Rendered, content: str) -> None:
+        found = self._find(post) if post.attempted_at is not None else None
+        if found is not None:
+            self._posted(post, found, "")  # it may show an older state: the next look updates it
+            with self._deps.store.transaction() as tx:
+                work.ask(tx, "post", post.id)
+            return
+        with self._deps.store.transaction() as tx:
+            posts.attempting(tx, post.id, self._deps.clock.now())
+        with slack_call("chat.postMessage"):
+            answer = self._client.chat_postMessage(
+                channel=post.channel,
+                thread_ts=post.parent_ts,
+                text=shown.text,
+                blocks=shown.blocks,
+                unfurl_links=False,
+                unfurl_media=False,
+                metadata={"event_type": EVENT_TYPE, "event_payload": {"post": post.id, "release": post.release_id}},
+            )
+        self._posted(post, str(answer["ts"]), content)
+
+    def _posted(self, post: PostRow, ts: str, content: str) -> None:
+        try:
+            with slack_call("chat.getPermalink"):
+                permalink = str(self._client.chat_getPermalink(channel=post.channel, message_ts=ts)["permalink"])
+        except SlackError as error:
+            logger.warning("no permalink for post %d: %s", post.id, error)
+            permalink = ""
+        with self._deps.store.transaction() as tx:
+            posts.posted(tx, post.id, ts=ts, permalink=permalink, content=content, at=self._deps.clock.now())
+
+    def _find(self, post: PostRow) -> str | None:
+        """The ts of a post whose reply was lost, by our own mark in its metadata; None when it was not carried out."""
+        since = (post.attempted_at or self._deps.clock.now()) - timedelta(minutes=5)
+        window: dict[str, Any] = {"channel": post.channel, "oldest": f"{since.timestamp():.6f}", "include_all_metadata": True, "limit": 200}
+        cursor = ""
+        while True:
+            if post.parent_ts is None:
+                with slack_call("conversations.history"):
+                    answer = self._client.conversations_history(**window, cursor=cursor or None)
+            else:
+                with slack_call("conversations.replies"):
+                    answer = self._client.conversations_replies(ts=post.parent_ts, **window, cursor=cursor or None)
+            for message in answer["messages"]:
+                metadata = message.get("metadata") or {}
+                if metadata.get("event_type") == EVENT_TYPE and metadata.get("event_payload", {}).get("post") == post.id:
+                    return str(message["ts"])
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
+            if not cursor:
+                return None
+
+    def _update(self, post: PostRow, shown: Rendered, content: str) -> None:
+        with slack_call("chat.update"):
+            self._client.chat_update(channel=post.channel, ts=str(post.ts), text=shown.text, blocks=shown.blocks)
+        with self._deps.store.transaction() as tx:
+            posts.updated(tx, post.id, content=content, at=self._deps.clock.now())
+
+    def _pin(self, post: PostRow, state: ReleaseState, content: str) -> None:
+        """Keep the card of the release under way pinned: pinned when first posted, unpinned at its last change."""
+        if post.kind != "card":
+            return
+        closed = state in {ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED}
+        try:
+            if post.ts is None and not closed:
+                with self._deps.store.transaction() as tx:
+                    fresh = posts.get(tx, post.id)
+                if fresh is not None and fresh.ts is not None:
+                    with slack_call("pins.add"):
+                        self._client.pins_add(channel=post.channel, timestamp=fresh.ts)
+            elif post.ts is not None and closed and content != post.sent_hash:
+                with slack_call("pins.remove"):
+                    self._client.pins_remove(channel=post.channel, timestamp=post.ts)
+        except SlackError as error:
+            if error.code not in PINNED | UNPINNED:
+                logger.warning("the pin of post %d is not as it should be: %s", post.id, error)
+
+    def _later(self, post: PostRow, error: SlackError) -> datetime:
+        now = self._deps.clock.now()
+        if error.retry_after is not None:
+            due = now + timedelta(seconds=error.retry_after)
+            self._pause_until[error.method] = due
+            return due
+        if error.code == "message_not_found" and error.method == "chat.update":
+            logger.info("post %d is gone from Slack: posting it anew", post.id)
+            with self._deps.store.transaction() as tx:
+                posts.lost(tx, post.id)
+            return now
+        if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
+            return now + SPACING
+        if error.code in {"channel_not_found", "not_in_channel", "is_archived"}:
+            logger.error("cannot post to %s: %s. Invite the bot: /invite @Release Bot", post.channel, error.code)
+            return now + UNREACHABLE
+        raise error
+
+    def answer(self, job: Job) -> datetime | None:
+        """Give one answer (key: id of the reply). Returns when to try again, or None."""
+        now = self._deps.clock.now()
+        with self._deps.store.transaction() as tx:
+            reply = replies.get(tx, int(job.claim.key))
+        if reply is None or reply.sent_at is not None:
+            return None
+        if now - reply.created_at > REPLY_LIFE:
+            logger.warning("the answer to %s came too late to be given: %s", reply.user, reply.body.get("text", ""))
+            return None
+        try:
+            self._give(reply)
+        except SlackError as error:
+            if error.retry_after is not None:
+                return now + timedelta(seconds=error.retry_after)
+            if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
+                return now + SPACING
+            raise
+        with self._deps.store.transaction() as tx:
+            replies.sent(tx, reply.id, self._deps.clock.now())
+        return None
+
+    def _give(self, reply: ReplyRow) -> None:
+        body = redact_values(reply.body, self._deps.redact)
+        if reply.response_url:
+            hook = WebhookClient(reply.response_url, timeout=TIMEOUT, retry_handlers=[])
+            with slack_call("response_url"):
+                answer = hook.send(text=body["text"], blocks=body.get("blocks"), response_type="ephemeral", replace_original=False)
+            if answer.status_code == 200:  # noqa: PLR2004  HTTP OK
+                return
+            logger.info("the response_url is used up (%s): posting the answer instead", answer.body[:50])
+        with slack_call("chat.postEphemeral"):
+            self._client.chat_postEphemeral(channel=reply.channel, user=reply.user, text=body["text"], blocks=body.get("blocks"))

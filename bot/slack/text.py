@@ -1,0 +1,297 @@
+"""The sentences that people read, and how outside strings get into them. Layout is in `blocks`.
+
+Everything that comes from a row, a vendor or a person goes through `outside`, `code`, `link` or `mention` before it
+stands in mrkdwn: a commit title with `<!channel>` in it must not page the channel.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from bot.domain.ids import SYSTEM
+from bot.domain.plan import PlanKind, StepState
+from bot.domain.release import ReleaseState
+from bot.domain.results import Standing, standing
+from bot.slack.blocks.limits import cut_mrkdwn, cut_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.domain.checklist import Check, Section
+    from bot.domain.gate import Decision
+    from bot.domain.ids import UserId
+    from bot.domain.plan import Step
+    from bot.domain.view import ReleaseView
+
+# Names of emoji, without colons.
+MARKS = {
+    Standing.PASSED: "white_check_mark",
+    Standing.WAIVED: "fast_forward",
+    Standing.EXPIRED: "alarm_clock",
+    Standing.FAILED: "x",
+    Standing.ERROR: "warning",
+    Standing.INCONCLUSIVE: "raised_hand",
+    Standing.RUNNING: "hourglass_flowing_sand",
+    Standing.WAITING: "hourglass_flowing_sand",
+    Standing.MISSING: "white_circle",
+}
+WORDS = {
+    Standing.PASSED: "passed",
+    Standing.WAIVED: "waived",
+    Standing.EXPIRED: "passed too long ago",
+    Standing.FAILED: "failed",
+    Standing.ERROR: "could not find out",
+    Standing.INCONCLUSIVE: "needs a person to say",
+    Standing.RUNNING: "running",
+    Standing.WAITING: "waiting",
+    Standing.MISSING: "not run",
+}
+STEP_MARKS = {
+    StepState.PENDING: "white_circle",
+    StepState.RUNNING: "hourglass_flowing_sand",
+    StepState.DONE: "white_check_mark",
+    StepState.FAILED: "x",
+    StepState.CANCELLED: "no_entry_sign",
+    StepState.TO_ATTEST: "raised_hand",
+    StepState.ATTESTED: "white_check_mark",
+}
+STEP_WORDS = {
+    StepState.PENDING: "not begun",
+    StepState.RUNNING: "running",
+    StepState.DONE: "done",
+    StepState.FAILED: "failed",
+    StepState.CANCELLED: "not done",
+    StepState.TO_ATTEST: "a person does this and attests it",
+    StepState.ATTESTED: "attested",
+}
+STATE_MARKS = {
+    ReleaseState.OPEN: "large_blue_circle",
+    ReleaseState.DEPLOYING: "hourglass_flowing_sand",
+    ReleaseState.DEPLOY_FAILED: "x",
+    ReleaseState.WATCHING: "eyes",
+    ReleaseState.DONE: "white_check_mark",
+    ReleaseState.ROLLING_BACK: "hourglass_flowing_sand",
+    ReleaseState.ROLLBACK_FAILED: "x",
+    ReleaseState.ROLLED_BACK: "leftwards_arrow_with_hook",
+    ReleaseState.ABORTED: "no_entry_sign",
+}
+PLAN_WORDS = {PlanKind.DEPLOY: "Deploy", PlanKind.ROLLBACK: "Rollback"}
+
+_USER = re.compile(r"[UW][A-Z0-9]{1,30}")
+_WEB = re.compile(r"https?://[^\s<>|]+")
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
+
+
+def clean(text: str) -> str:
+    """``text`` on one line, without control characters and without those that turn the direction of writing.
+
+    A line break in a summary must not start a line of its own, which could read like the result of another check.
+    """
+    return " ".join("".join(" " if char in "\r\n\t" else char for char in text if _shown(char)).split())
+
+
+def _shown(char: str) -> bool:
+    """Whether it is a character to read or a break between two of them."""
+    return char in "\r\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
+
+
+def escape(text: str) -> str:
+    """``text`` with & < > as entities (docs.slack.dev/messaging/formatting-message-text#escaping)."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def outside(text: str, limit: int = 300) -> str:
+    """An outside string as one line of mrkdwn, in at most ``limit`` characters."""
+    return cut_mrkdwn(escape(clean(text)), limit)
+
+
+def code(text: str, limit: int = 300) -> str:
+    """An outside string in a fixed-width font, in at most ``limit`` characters."""
+    shown = escape(clean(text).replace("`", "'"))
+    return f"`{cut_mrkdwn(shown, limit - 2)}`"
+
+
+def code_block(text: str, limit: int) -> str:
+    """Outside lines in a fixed-width font, in at most ``limit`` characters."""
+    lines = "\n".join("".join(filter(_shown, line)) for line in text.splitlines())
+    shown = escape(lines.replace("```", "'''"))
+    return f"```\n{cut_mrkdwn(shown, limit - 8)}\n```"
+
+
+def mention(user: UserId | str) -> str:
+    """Somebody, by id; names can be copied at will."""
+    if user == SYSTEM:
+        return "the bot"
+    return f"<@{user}>" if _USER.fullmatch(user) else outside(user, 40)
+
+
+def link(url: str, label: str, limit: int = 400) -> str:
+    """A link; the address as text where it is not of the web or too long to stand whole."""
+    whole = f"<{escape(url)}|{outside(label, 60)}>"
+    return whole if _WEB.fullmatch(url) and len(whole) <= limit else outside(url or label, limit)
+
+
+def clock_time(at: datetime) -> str:
+    """The time of day in the reader's time zone, UTC where Slack cannot convert it."""
+    return f"<!date^{int(at.timestamp())}^{{time}}|{utc_time(at)}>"
+
+
+def moment(at: datetime) -> str:
+    """Day and time in the reader's time zone, UTC where Slack cannot convert it."""
+    return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time}}|{utc_moment(at)}>"
+
+
+def day(at: datetime) -> str:
+    """The date in the reader's time zone, UTC where Slack cannot convert it."""
+    return f"<!date^{int(at.timestamp())}^{{date_num}}|{at.astimezone(UTC):%Y-%m-%d}>"
+
+
+def utc_time(at: datetime) -> str:
+    """The time of day for plain text, which Slack does not convert."""
+    return at.astimezone(UTC).strftime("%H:%M UTC")
+
+
+def utc_moment(at: datetime) -> str:
+    """Day and time for plain text, which Slack does not convert."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def duration(length: timedelta) -> str:
+    """``42 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``: the two largest units."""
+    seconds = max(0, round(length.total_seconds()))
+    units = [(seconds // 86_400, "d"), (seconds // 3_600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
+    first = next((index for index, (count, _) in enumerate(units) if count), 3)
+    return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2] if count) or "0 s"
+
+
+def minutes_left(length: timedelta) -> str:
+    """How long it still takes, in whole minutes."""
+    minutes = -(-int(length.total_seconds()) // 60)
+    return f"{minutes} min left" if minutes > 0 else "time is over"
+
+
+def short_digest(text: str) -> str:
+    """``text`` with image digests shortened to twelve hex digits, as people compare them."""
+    return _DIGEST.sub(r"\1", text)
+
+
+def count(number: int, word: str) -> str:
+    """``1 reason``, ``3 reasons``."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def name(view: ReleaseView) -> str:
+    """What is released, in plain text: the title of the checklist and the version."""
+    return f"{cut_plain(clean(view.checklist.title), 100)} {view.release.version}"
+
+
+def standing_of(view: ReleaseView, check: Check) -> Standing:
+    """What ``check`` counts as: now while the release is open, later as it counted when the deploy began or it closed.
+
+    A pass grows old only for a deploy that has not begun; a card of last week must not show that all has expired.
+    """
+    release, at = view.release, view.now
+    if release.state is not ReleaseState.OPEN:
+        begun = [step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None]
+        at = min(begun, default=release.closed_at or view.now)
+    return standing(view.checks[check.id], check.max_age, at)
+
+
+def lets_through(check: Check, counts_as: Standing) -> bool:
+    """Whether a check that counts as this holds nothing up."""
+    return counts_as is Standing.PASSED or (counts_as is Standing.WAIVED and check.waivable)
+
+
+def progress(view: ReleaseView, section: Section) -> tuple[int, int]:
+    """How many checks of the section are passed or waived, and how many there are."""
+    through = sum(lets_through(check, standing_of(view, check)) for check in section.checks)
+    return through, len(section.checks)
+
+
+# What a reader must see first; of a section the first of these that any check counts as.
+_GRAVEST_FIRST = (
+    Standing.FAILED,
+    Standing.ERROR,
+    Standing.INCONCLUSIVE,
+    Standing.EXPIRED,
+    Standing.RUNNING,
+    Standing.WAITING,
+    Standing.MISSING,
+    Standing.WAIVED,
+    Standing.PASSED,
+)
+
+
+def worst(view: ReleaseView, section: Section) -> Standing:
+    """The gravest standing in the section, for its one mark."""
+    return min((standing_of(view, check) for check in section.checks), key=_GRAVEST_FIRST.index)
+
+
+def result_line(view: ReleaseView, check: Check) -> str:
+    """What is known of a check in one plain line: the word for its standing and what was found."""
+    counts_as, known = standing_of(view, check), view.checks[check.id]
+    word = WORDS[counts_as]
+    if counts_as in {Standing.RUNNING, Standing.WAITING}:
+        return f"{word}: {clean(known.progress)}" if clean(known.progress) else word
+    if counts_as is Standing.WAIVED and known.waiver is not None:
+        return f"{word}: {clean(known.waiver.reason)}"
+    if known.result is None:
+        return word
+    return f"{word}: {clean(known.result.summary)}" if clean(known.result.summary) else word
+
+
+def step_title(view: ReleaseView, step: Step) -> str:
+    """The step in the words of the checklist; its id where a later checklist no longer has it."""
+    spec = view.checklist.step(step.id)
+    return clean(spec.title if spec else step.id) or step.id
+
+
+def verdict(decision: Decision) -> str:
+    """The gate in a few plain words."""
+    return "Go" if decision.allowed else f"No-Go, {count(len(decision.reasons), 'reason')}"
+
+
+def state_line(view: ReleaseView) -> str:
+    """Name and state in one sentence of mrkdwn that a notification can show, with times in UTC."""
+    return f"{outside(name(view), 150)}: {state_words(view, utc_moment)}"
+
+
+def state_words(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
+    """Where the release stands, in mrkdwn; ``shown`` writes a time."""
+    release = view.release
+    words = str(release.state)
+    if detail := _state_detail(view, shown):
+        words += f", {detail}"
+    if clean(release.reason) and release.state is not ReleaseState.OPEN:
+        words += f": {outside(release.reason, 300)}"
+    return words
+
+
+def _state_detail(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
+    """The one fact that belongs to the state: which step, until when, since when."""
+    release, state = view.release, view.release.state
+    if state in {ReleaseState.DEPLOYING, ReleaseState.DEPLOY_FAILED}:
+        return _at_step(view, PlanKind.DEPLOY)
+    if state in {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED}:
+        return _at_step(view, PlanKind.ROLLBACK)
+    if state is ReleaseState.WATCHING and view.watch is not None:
+        alarms = len(view.watch.open_alarms)
+        until = f"until {shown(view.watch.ends_at)}"
+        return f"{until}, {count(alarms, 'open alarm')}" if alarms else until
+    if state is ReleaseState.ABORTED:
+        return "nothing was deployed"
+    return shown(release.closed_at) if release.closed_at is not None else ""
+
+
+def _at_step(view: ReleaseView, plan: PlanKind) -> str:
+    """The step at which a plan is or stopped, with its place among all, and why it failed."""
+    steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
+    for place, step in enumerate(steps, start=1):
+        if step.state in {StepState.FAILED, StepState.RUNNING, StepState.PENDING}:
+            words = f"step {place} of {len(steps)}, {outside(step_title(view, step), 80)}"
+            failed = step.state is StepState.FAILED and clean(step.summary)
+            return f"{words}: {outside(step.summary, 200)}" if failed else words
+    return ""

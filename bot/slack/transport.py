@@ -1,0 +1,66 @@
+"""Transport: how Slack's deliveries reach us. Socket Mode, watched, because a socket can be open and deaf."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from slack_bolt import App
+from slack_bolt.adapter.socket_mode.websocket_client import SocketModeHandler
+from slack_sdk import WebClient
+
+logger = logging.getLogger(__name__)
+
+PING = 5  # seconds between pings; a connection that answers none is replaced
+
+
+def build_app(client: WebClient) -> App:
+    """The Bolt app. Its listeners only store and ack, so ``process_before_response`` spares Bolt's polling for the ack."""
+    return App(client=client, process_before_response=True, logger=logging.getLogger("slack_bolt"))
+
+
+class Socket:
+    """One Socket Mode connection with the websocket-client handler, which notices a dropped connection at once."""
+
+    def __init__(self, app: App, app_token: str) -> None:
+        self._app, self._token = app, app_token
+        self._handler: SocketModeHandler | None = None
+        self._guard = threading.Lock()
+
+    def connect(self) -> None:
+        """Connect. Raises the SDK's errors when Slack refuses the app token."""
+        with self._guard:
+            self._handler = self._build()
+            self._handler.connect()
+
+    def _build(self) -> SocketModeHandler:
+        # No trace of the socket: its frames hold response_urls and trigger ids.
+        return SocketModeHandler(self._app, app_token=self._token, ping_interval=PING, trace_enabled=False)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the socket is open."""
+        handler = self._handler
+        return handler is not None and handler.client is not None and bool(handler.client.is_connected())
+
+    def ensure(self) -> None:
+        """Replace the connection when it is gone and its own reconnecting has not helped; called again and again."""
+        if self._handler is None or self.connected:
+            return
+        with self._guard:
+            if self.connected:
+                return
+            logger.warning("the Socket Mode connection is gone: connecting anew")
+            old, self._handler = self._handler, None
+            try:
+                old.close()
+            finally:
+                self._handler = self._build()
+                self._handler.connect()
+
+    def close(self) -> None:
+        """Close it."""
+        with self._guard:
+            if self._handler is not None:
+                self._handler.close()
+                self._handler = None

@@ -1,0 +1,135 @@
+"""Action ids and the payloads of buttons."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.ids import CheckId
+from bot.domain.policy import Role
+from bot.slack.ids import (
+    OPENS_MODAL,
+    PAYLOADS,
+    ActionId,
+    AlarmPayload,
+    CheckPayload,
+    Click,
+    MalformedClickError,
+    MitigationPayload,
+    Payload,
+    ReleasePayload,
+    RolePayload,
+    StepPayload,
+    parse,
+)
+
+SOUND: dict[type[Payload], Payload] = {
+    ReleasePayload: ReleasePayload(release=12),
+    RolePayload: RolePayload(release=12, role=Role.QA),
+    CheckPayload: CheckPayload(release=12, check=CheckId("go.backup")),
+    StepPayload: StepPayload(release=12, step=77),
+    AlarmPayload: AlarmPayload(release=12, alarm=5),
+    MitigationPayload: MitigationPayload(release=12, mitigation=3),
+}
+
+
+def test_action_ids_are_the_published_ones() -> None:
+    """Outside tests and old messages rely on these words."""
+    assert {action.value for action in ActionId} == {
+        "check.rerun",
+        "check.details",
+        "check.waive",
+        "check.attest",
+        "signoff.approve",
+        "signoff.decline",
+        "signoff.revoke",
+        "release.deploy",
+        "release.rollback",
+        "release.abort",
+        "step.retry",
+        "step.attest",
+        "watch.rollback",
+        "watch.acknowledge",
+        "mitigation.resolve",
+    }
+
+
+@pytest.mark.parametrize("action", ActionId)
+def test_every_action_reads_back_what_it_wrote(action: ActionId) -> None:
+    """What a button carries comes back as the same payload."""
+    payload = SOUND[PAYLOADS[action]]
+    assert parse(action, payload.dump()) == Click(action, payload)
+
+
+def test_the_value_of_a_button_is_json_with_ids_only() -> None:
+    """The published form of the values."""
+    assert json.loads(SOUND[RolePayload].dump()) == {"release": 12, "role": "qa"}
+    assert json.loads(SOUND[CheckPayload].dump()) == {"release": 12, "check": "go.backup"}
+
+
+def test_buttons_that_change_the_world_at_once_open_no_modal() -> None:
+    """These act at the click; all others ask first."""
+    direct = {
+        ActionId.CHECK_RERUN,
+        ActionId.SIGNOFF_APPROVE,
+        ActionId.SIGNOFF_REVOKE,
+        ActionId.RELEASE_DEPLOY,
+        ActionId.STEP_RETRY,
+        ActionId.MITIGATION_RESOLVE,
+    }
+    assert set(ActionId) - OPENS_MODAL == direct
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "12",
+        "null",
+        "[]",
+        "{}",
+        '{"release": 12}',
+        '{"release": 12, "role": "cto"}',
+        '{"release": "12", "role": "qa"}',
+        '{"release": 1.0, "role": "qa"}',
+        '{"release": true, "role": "qa"}',
+        '{"release": 0, "role": "qa"}',
+        '{"release": -1, "role": "qa"}',
+        '{"release": 9223372036854775808, "role": "qa"}',
+        '{"release": 12, "role": "qa", "user": "U0RITA0001"}',
+        "[" * 2000,
+    ],
+)
+def test_a_forged_value_is_refused(value: str | None) -> None:
+    """Nothing but the exact payload of the action gets through."""
+    with pytest.raises(MalformedClickError):
+        parse("signoff.approve", value)
+
+
+@pytest.mark.parametrize("check", ["", "Go.Backup", "go.backup\n", "go.a.b", "go backup", "<!channel>", "x" * 201])
+def test_a_check_id_that_no_checklist_has_is_refused(check: str) -> None:
+    """Ids are checked for their form before anything is looked up."""
+    with pytest.raises(MalformedClickError):
+        parse("check.rerun", json.dumps({"release": 12, "check": check}))
+
+
+def test_an_unknown_action_is_refused() -> None:
+    """A forged action id names nothing."""
+    with pytest.raises(MalformedClickError, match="unknown action id"):
+        parse("release.delete", '{"release": 12}')
+
+
+@given(st.sampled_from(ActionId), st.text(max_size=200))
+def test_no_text_breaks_the_reader(action: ActionId, value: str) -> None:
+    """Whatever is not a payload is refused."""
+    with pytest.raises(MalformedClickError):
+        parse(action, value)
+
+
+def test_a_refusal_does_not_repeat_the_value() -> None:
+    """What was forged goes into no log and no message."""
+    with pytest.raises(MalformedClickError) as refused:
+        parse("check.rerun", '{"release": 12, "check": "<!channel>"}')
+    assert str(refused.value) == "malformed value of check.rerun: check: string_pattern_mismatch"
