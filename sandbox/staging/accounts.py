@@ -22,7 +22,7 @@ MIN_PASSWORD_LENGTH = 8
 _PERMISSIONS = ["roster.plans.read", "roster.plans.write"]
 
 POOL = web.AppKey("pool", AsyncConnectionPool[Any])
-USER = "user"
+USER = web.RequestKey("user", dict[str, Any])  # present with a session that is good
 
 
 @dataclass

@@ -164,14 +164,16 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def _session(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request[USER] = await accounts.session_user(request)
+    user = await accounts.session_user(request)
+    if user is not None:
+        request[USER] = user
     return await handler(request)
 
 
 @web.middleware
 async def _gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Billing gating, before routing: 402 for what the billing status of the session's tenant does not allow."""
-    user = request[USER]
+    user = request.get(USER)
     if user is None or not request.path.startswith(GATED_PREFIXES):
         return await handler(request)
     status = await _billing_status(request, user["tenant_id"])
@@ -251,7 +253,7 @@ async def _metrics(request: web.Request) -> web.Response:
 
 
 async def _list_plans(request: web.Request) -> web.Response:
-    user = request[USER]
+    user = request.get(USER)
     if user is None:
         return accounts.unauthenticated()
     if request.app[SWITCHES].on("smoke_error"):
@@ -269,7 +271,7 @@ async def _list_plans(request: web.Request) -> web.Response:
 
 
 async def _create_plan(request: web.Request) -> web.Response:
-    user = request[USER]
+    user = request.get(USER)
     if user is None:
         return accounts.unauthenticated()
     body = await request.json()

@@ -9,7 +9,7 @@ from tests.fix_sandbox import Sandbox
 
 def _status(url: str, function: str) -> list[tuple[str, str]]:
     with psycopg.connect(url) as connection, connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
-        rows = cursor.execute(f"SELECT * FROM {function}").fetchall()  # type: ignore[call-overload]
+        rows = cursor.execute(f"SELECT * FROM {function}").fetchall()
     return [(row.get("check_name") or row["test_name"], row["status"]) for row in rows]
 
 
@@ -89,7 +89,7 @@ def test_the_bot_may_not(sandbox: Sandbox, environment: str, statement: str) -> 
     """Nothing but reading on production, no personal data anywhere."""
     url = sandbox[environment]["database_url"]
     with psycopg.connect(url) as connection, pytest.raises(errors.InsufficientPrivilege):
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)
 
 
 def test_the_override_of_gating_fails_as_in_the_product(sandbox: Sandbox, postgres_url: str) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -108,7 +109,7 @@ def test_a_switch_that_cannot_be_moved_is_named(sandbox: Sandbox, path: str, bod
         ("product_down", lambda facts: facts["staging"]["api_url"] + "/health"),
     ],
 )
-def test_a_server_that_is_down_answers_503(sandbox: Sandbox, switch: str, url: Callable[[dict], str]) -> None:
+def test_a_server_that_is_down_answers_503(sandbox: Sandbox, switch: str, url: Callable[[dict[str, Any]], str]) -> None:
     """Each server has a switch, and only that switch takes it down."""
     with sandbox.fault(switch):
         down = httpx.get(url(sandbox.facts)).status_code
