@@ -158,12 +158,12 @@ class Screen:
         self._pages: list[Page] = []
         self.errors: list[str] = []
 
-    def open(self, world: SlackWorld) -> Page:
-        """The page of a workspace, once it follows it."""
+    def open(self, url: str) -> Page:
+        """The page of the workspace at `url`, once it follows it."""
         page = self._context.new_page()
         self._pages.append(page)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(world.url)
+        page.goto(url)
         page.get_by_test_id("channel-releases").wait_for()
         return page
 
@@ -194,12 +194,12 @@ def screen(context: BrowserContext) -> Iterator[Screen]:
 @pytest.fixture
 def page(screen: Screen, workspace: SlackWorld) -> Page:
     """The page of the workspace, as Rita, in #releases."""
-    return screen.open(workspace)
+    return screen.open(workspace.url)
 
 
 @pytest.fixture(scope="module")
 def reading(context: BrowserContext, _connected: tuple[SlackWorld, SmallApp]) -> Iterator[Page]:
     """One page for all tests that only read new messages on it."""
     screen = Screen(context)
-    yield screen.open(_connected[0])
+    yield screen.open(_connected[0].url)
     screen.close()

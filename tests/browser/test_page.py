@@ -315,7 +315,7 @@ def test_hints_complete_a_command(page: Page) -> None:
 
 def test_app_that_is_away_is_told_plainly(screen: Screen, lonely: SlackWorld) -> None:
     """Without a connected app the page says so; a command and a click fail as in Slack."""
-    page = screen.open(lonely)
+    page = screen.open(lonely.url)
     expect(page.get_by_test_id("bot-status")).to_have_attribute("data-online", "false")
     message = post(lonely, page, [{"type": "actions", "elements": [button("release.deploy", "Deploy")]}])
 
@@ -331,7 +331,7 @@ def test_app_that_is_away_is_told_plainly(screen: Screen, lonely: SlackWorld) ->
 def test_page_comes_back_after_a_restart(screen: Screen, tmp_path: Path) -> None:
     """When the server goes away the page says so, and goes on by itself with what it missed."""
     world = SlackWorld(tmp_path)
-    page = screen.open(world)
+    page = screen.open(world.url)
     world.stop()
     expect(page.get_by_text("Reconnecting")).to_be_visible()
 

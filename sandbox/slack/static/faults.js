@@ -13,7 +13,7 @@ export class FaultsPanel {
   async load() {
     try {
       const answer = await api.faults();
-      this.draw(Array.isArray(answer) ? answer : (answer.faults ?? []));
+      this.draw(answer.faults);
     } catch (error) {
       if (!(error instanceof api.Refused)) throw error;
       this.draw([]);
