@@ -139,7 +139,9 @@ def test_mrkdwn_is_drawn(reading: Page, workspace: SlackWorld, written: str, sel
     expect(message.locator(f".text {selector}")).to_have_text(read)
 
 
-@pytest.mark.parametrize("written", ["snake_case_name", "2*3*4", ":no_such_emoji:", "10:30:45", "a * b * c"])
+@pytest.mark.parametrize(
+    "written", ["snake_case_name", "snake_case_ name", "2*3*4", ":no_such_emoji:", "10:30:45", "a * b * c"]
+)
 def test_what_only_looks_like_a_mark_stays(reading: Page, workspace: SlackWorld, written: str) -> None:
     """Marks inside of words and unknown names are ordinary text."""
     message = post(workspace, reading, [{"type": "section", "text": text(written)}])
