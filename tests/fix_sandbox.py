@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -29,7 +30,8 @@ class Sandbox:
         data_dir.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "sandbox", "--data-dir", str(data_dir), "--postgres-url", postgres_url]
         command += ["--database-prefix", prefix, "--exit-with-stdin", *options]
-        environment = {key: value for key, value in os.environ.items() if key.lower() not in PROXIES} | dict(env)
+        environment = {key: value for key, value in os.environ.items() if key.lower() not in PROXIES}
+        environment |= {"PYTHONFAULTHANDLER": "1", **env}
         self.log = data_dir / "sandbox.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -39,7 +41,7 @@ class Sandbox:
         line = self.process.stdout.readline()
         if not line:
             self.stop()
-            raise AssertionError("the sandbox did not start: " + self.log.read_text(encoding="utf-8")[-3000:])
+            raise AssertionError("the sandbox did not start: " + self._end_of_log())
         self.facts: dict[str, Any] = json.loads(line)
         self._client = httpx.Client(base_url=self.facts["control_url"], timeout=SWITCH_SECONDS, trust_env=False)
 
@@ -87,10 +89,13 @@ class Sandbox:
             self._client.close()
         try:
             return self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        except subprocess.TimeoutExpired as exc:
+            self.process.send_signal(signal.SIGABRT)  # faulthandler then writes where every thread is
             self.process.wait()
-            raise
+            raise AssertionError("the sandbox does not stop: " + self._end_of_log()) from exc
+
+    def _end_of_log(self) -> str:
+        return self.log.read_text(encoding="utf-8")[-6000:]
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +108,7 @@ def running_sandbox(postgres_url: str, tmp_path_factory: pytest.TempPathFactory)
         env={"E2E_BYPASS_RATE_LIMIT": "1"},
     )
     yield running
-    assert running.stop() == 0, running.log.read_text(encoding="utf-8")[-3000:]
+    assert running.stop() == 0
 
 
 @pytest.fixture
