@@ -77,6 +77,7 @@ class World:
         """
         try:
             self._stack.callback(self._faults.flush)
+            self._stack.callback(self._ports.flush)
             async with asyncio.TaskGroup() as group:
                 databases = [group.create_task(self._start_database(name)) for name in ENVIRONMENTS]
                 s3 = group.create_task(self._start_s3())
@@ -329,6 +330,10 @@ class _Ports:
         self._last[name] = sock.getsockname()[1]
         self._snapshot.save(self._last)
         return sock
+
+    def flush(self) -> None:
+        """Write what is still owed to the snapshot."""
+        self._snapshot.flush()
 
 
 _DATABASE_FAULTS: dict[str, Callable[[str, bool], None]] = {

@@ -59,5 +59,5 @@ def test_a_damaged_snapshot_stops_the_start(tmp_path: Path) -> None:
     """A state that cannot be read is named, not silently replaced."""
     path = tmp_path / "state.json"
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match="state.json is not valid JSON"):
+    with pytest.raises(ValueError, match=r"state\.json is not valid JSON"):
         Snapshot(path).load()
