@@ -92,7 +92,7 @@ def _presentable(answer: Answer, redact: Callable[[str], str], limit: int) -> An
         answer,
         summary=line(answer.summary),
         hint=line(answer.hint),
-        data=_redact_values(dict(answer.data), redact),
+        data=redact_values(dict(answer.data), redact),
         evidence=replace(
             evidence,
             asked=text(evidence.asked),
@@ -111,11 +111,11 @@ def _cut(text: str, most: int) -> str:
     return f"{text[:keep]}… cut, {len(text) - keep} more characters"
 
 
-def _redact_values(value: Any, redact: Callable[[str], str]) -> Any:
+def redact_values(value: Any, redact: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {key: _redact_values(item, redact) for key, item in value.items()}
+        return {key: redact_values(item, redact) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_redact_values(item, redact) for item in value]
+        return [redact_values(item, redact) for item in value]
     return value

@@ -63,13 +63,19 @@ def examine(client: WebClient, channel: str) -> list[Finding]:
         with slack_call("auth.test"):
             answer = client.auth_test()
     except SlackError as error:
-        return [Finding(False, f"Slack does not accept the bot token: {error.code}", "Set SLACK_BOT_TOKEN to the xoxb- token.")]
+        return [
+            Finding(
+                False, f"Slack does not accept the bot token: {error.code}", "Set SLACK_BOT_TOKEN to the xoxb- token."
+            )
+        ]
     findings = [Finding(True, f"the bot token is good for the workspace {answer.get('team', answer['team_id'])}")]
     header = {key.lower(): value for key, value in answer.headers.items()}.get("x-oauth-scopes", "")
     granted = {scope.strip() for scope in header.split(",") if scope.strip()}
     missing = sorted(needed_scopes() - granted)
     if missing:
-        findings.append(Finding(False, f"the token lacks {', '.join(missing)}", "Install the app anew with manifest.yml."))
+        findings.append(
+            Finding(False, f"the token lacks {', '.join(missing)}", "Install the app anew with manifest.yml.")
+        )
     else:
         findings.append(Finding(True, "the token has every scope that the bot needs"))
     return findings + _channel(client, channel)
@@ -104,5 +110,9 @@ def rendered(findings: list[Finding]) -> Rendered:
         hint = f" {text.outside(finding.hint, 300)}" if finding.hint else ""
         lines.append(f":{mark}: {text.outside(finding.what, 300)}.{hint}")
     bad = sum(not finding.good for finding in findings)
-    words = "Everything that the bot needs from Slack works." if not bad else f"{text.count(bad, 'thing')} of Slack must be put right."
+    words = (
+        "Everything that the bot needs from Slack works."
+        if not bad
+        else f"{text.count(bad, 'thing')} of Slack must be put right."
+    )
     return limits.message(words, [elements.section("doctor", "\n".join(lines))])

@@ -85,7 +85,8 @@ class Dispatch:
             row = inbox.get(tx, int(job.claim.key))
         if row is not None and row.handled_at is None:
             shown = answers.answer(
-                "Something went wrong in the bot, and nothing was changed by this.", f"Tell your platform team the reference {reference}."
+                "Something went wrong in the bot, and nothing was changed by this.",
+                f"Tell your platform team the reference {reference}.",
             )
             self._finish(row, _sender(row, self._deps.channel), shown, f"failed {reference}")
 
@@ -177,14 +178,18 @@ class Dispatch:
         try:
             return parse_click(callback, value)
         except MalformedClickError as error:
-            raise StaleButton(f"The bot never made that button: {error}.", hint="Nothing was done. Use the newest message.") from error
+            raise StaleButton(
+                f"The bot never made that button: {error}.", hint="Nothing was done. Use the newest message."
+            ) from error
 
     def _only_own_message(self, tx: Tx, row: InboxRow, click: Click) -> None:
         """A button acts only where the bot has put it: on a message of the very release that it names."""
         container = row.body.get("container", {})
         post = posts.by_message(tx, str(container.get("channel_id", "")), str(container.get("message_ts", "")))
         if post is None or post.release_id != click.payload.release:
-            raise StaleButton("That button does not belong to this message.", hint="Nothing was done. Use the newest message.")
+            raise StaleButton(
+                "That button does not belong to this message.", hint="Nothing was done. Use the newest message."
+            )
 
     def _open_modal(self, row: InboxRow, sender: Sender, click: Click) -> Rendered | None:
         """Open the form first: its trigger lives for three seconds. Who may submit it is asked when it is submitted."""
@@ -199,11 +204,15 @@ class Dispatch:
             with slack_call("views.open"):
                 self._client.views_open(trigger_id=sender.trigger, view=redact_values(view, self._deps.redact))
         except SlackError as error:
-            if error.code == "exchanged_trigger_id":  # opened by an earlier attempt that died before it was written down
+            if (
+                error.code == "exchanged_trigger_id"
+            ):  # opened by an earlier attempt that died before it was written down
                 self._close_silently(row)
                 return None
             if error.code in {"expired_trigger_id", "trigger_expired", "invalid_trigger_id"}:
-                return answers.answer("That took too long, so Slack did not open the form.", "Please press the button again.")
+                return answers.answer(
+                    "That took too long, so Slack did not open the form.", "Please press the button again."
+                )
             raise
         self._close_silently(row)
         return None
@@ -225,15 +234,19 @@ class Dispatch:
                 return check.attest(tx, deps, actor, release_id, check_id, note)
             case ActionId.SIGNOFF_APPROVE, RolePayload(role=role):
                 link = self._permalink(tx, release_id)
-                return sign.sign(tx, deps, actor, release_id, role=role, verdict=Verdict.APPROVE, reason="", permalink=link)
+                return sign.sign(
+                    tx, deps, actor, release_id, role=role, verdict=Verdict.APPROVE, reason="", permalink=link
+                )
             case ActionId.SIGNOFF_DECLINE, RolePayload(role=role):
                 link = self._permalink(tx, release_id)
-                return sign.sign(tx, deps, actor, release_id, role=role, verdict=Verdict.DECLINE, reason=note, permalink=link)
+                return sign.sign(
+                    tx, deps, actor, release_id, role=role, verdict=Verdict.DECLINE, reason=note, permalink=link
+                )
             case ActionId.SIGNOFF_REVOKE, RolePayload(role=role):
                 return sign.revoke(tx, deps, actor, release_id, role)
             case ActionId.RELEASE_DEPLOY, _:
                 return deploy.deploy(tx, deps, actor, release_id)
-            case (ActionId.RELEASE_ROLLBACK | ActionId.WATCH_ROLLBACK), _:
+            case ((ActionId.RELEASE_ROLLBACK | ActionId.WATCH_ROLLBACK), _):
                 return rollback.rollback(tx, deps, actor, release_id, note)
             case ActionId.RELEASE_ABORT, _:
                 return abort.abort(tx, deps, actor, release_id, note)
@@ -262,7 +275,9 @@ class Dispatch:
         if isinstance(error, IdentityUnknown):
             logger.warning("cannot tell who %s is: %s", sender.user, error)
         with self._deps.store.transaction() as tx:
-            self._close(tx, row, sender, answers.answer(error.user_message, error.hint), f"refused: {type(error).__name__}")
+            self._close(
+                tx, row, sender, answers.answer(error.user_message, error.hint), f"refused: {type(error).__name__}"
+            )
             audit.write(
                 tx, now, sender.user, event, None,
                 what=self._deps.redact(str(what))[:500], why=self._deps.redact(error.user_message)[:1000], reason=type(error).__name__,
@@ -283,7 +298,9 @@ class Dispatch:
 def _sender(row: InboxRow, channel: str) -> Sender:
     body = row.body
     if row.kind == "command":
-        return Sender(str(body["user_id"]), str(body["channel_id"]), str(body.get("response_url", "")), str(body["trigger_id"]))
+        return Sender(
+            str(body["user_id"]), str(body["channel_id"]), str(body.get("response_url", "")), str(body["trigger_id"])
+        )
     user = str(body["user"]["id"])
     where = str((body.get("channel") or {}).get("id") or channel)
     return Sender(user, where, str(body.get("response_url", "")), str(body.get("trigger_id", "")))
@@ -296,6 +313,8 @@ def _note(row: InboxRow) -> str:
 
 def _action_of(row: InboxRow) -> str:
     if row.kind == "view":
-        return json.dumps({"view": row.body["view"].get("callback_id"), "value": row.body["view"].get("private_metadata")})
+        return json.dumps(
+            {"view": row.body["view"].get("callback_id"), "value": row.body["view"].get("private_metadata")}
+        )
     pressed = row.body["actions"][0]
     return json.dumps({"action": pressed.get("action_id"), "value": pressed.get("value")})

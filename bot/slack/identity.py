@@ -72,7 +72,8 @@ class Identity:
             if error.code in {"no_such_subteam", "subteam_disabled"}:
                 return set()
             raise IdentityUnknown(
-                f"Slack did not say who is in the user group {group} ({error.code}), so nothing was done.", hint="Try again in a minute."
+                f"Slack did not say who is in the user group {group} ({error.code}), so nothing was done.",
+                hint="Try again in a minute.",
             ) from error
 
 
@@ -86,7 +87,9 @@ def refusal(user: Mapping[str, Any], workspace: Workspace) -> str:
     if any(user.get(flag) for flag in ("is_bot", "is_app_user", "is_workflow_bot", "is_connector_bot")):
         return "Bots and workflows may not do that."
     grid = user.get("enterprise_user") or {}
-    ours = workspace.team in grid.get("teams", ()) or bool(workspace.enterprise and grid.get("enterprise_id") == workspace.enterprise)
+    ours = workspace.team in grid.get("teams", ()) or bool(
+        workspace.enterprise and grid.get("enterprise_id") == workspace.enterprise
+    )
     if user.get("is_stranger") or (user.get("team_id") != workspace.team and not ours):
         return "You belong to another workspace. Only members of this one may do that."
     if user.get("is_restricted") or user.get("is_ultra_restricted"):

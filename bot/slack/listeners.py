@@ -19,8 +19,12 @@ logger = logging.getLogger(__name__)
 
 Put = Callable[[str, str, dict[str, Any]], int | None]  # delivery id, kind, body -> row; None: stored already
 
-NOT_TAKEN = "The bot's database does not answer, so this was not taken. Nothing was changed: please try again in a minute."
-OURS = re.compile(r".*", re.DOTALL)  # every action id and view: one we do not know is answered and recorded, not ignored
+NOT_TAKEN = (
+    "The bot's database does not answer, so this was not taken. Nothing was changed: please try again in a minute."
+)
+OURS = re.compile(
+    r".*", re.DOTALL
+)  # every action id and view: one we do not know is answered and recorded, not ignored
 
 
 def register(app: App, put: Put, workspace: Workspace) -> None:

@@ -102,7 +102,12 @@ class Publisher:
     def _find(self, post: PostRow) -> str | None:
         """The ts of a post whose reply was lost, by our own mark in its metadata; None when it was not carried out."""
         since = (post.attempted_at or self._deps.clock.now()) - timedelta(minutes=5)
-        window: dict[str, Any] = {"channel": post.channel, "oldest": f"{since.timestamp():.6f}", "include_all_metadata": True, "limit": 200}
+        window: dict[str, Any] = {
+            "channel": post.channel,
+            "oldest": f"{since.timestamp():.6f}",
+            "include_all_metadata": True,
+            "limit": 200,
+        }
         cursor = ""
         while True:
             if post.parent_ts is None:
@@ -113,7 +118,10 @@ class Publisher:
                     answer = self._client.conversations_replies(ts=post.parent_ts, **window, cursor=cursor or None)
             for message in answer["messages"]:
                 metadata = message.get("metadata") or {}
-                if metadata.get("event_type") == EVENT_TYPE and metadata.get("event_payload", {}).get("post") == post.id:
+                if (
+                    metadata.get("event_type") == EVENT_TYPE
+                    and metadata.get("event_payload", {}).get("post") == post.id
+                ):
                     return str(message["ts"])
             cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
             if not cursor:
@@ -189,9 +197,13 @@ class Publisher:
         if reply.response_url:
             hook = WebhookClient(reply.response_url, timeout=TIMEOUT, retry_handlers=[])
             with slack_call("response_url"):
-                answer = hook.send(text=body["text"], blocks=body.get("blocks"), response_type="ephemeral", replace_original=False)
+                answer = hook.send(
+                    text=body["text"], blocks=body.get("blocks"), response_type="ephemeral", replace_original=False
+                )
             if answer.status_code == 200:  # noqa: PLR2004  HTTP OK
                 return
             logger.info("the response_url is used up (%s): posting the answer instead", answer.body[:50])
         with slack_call("chat.postEphemeral"):
-            self._client.chat_postEphemeral(channel=reply.channel, user=reply.user, text=body["text"], blocks=body.get("blocks"))
+            self._client.chat_postEphemeral(
+                channel=reply.channel, user=reply.user, text=body["text"], blocks=body.get("blocks")
+            )

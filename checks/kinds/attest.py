@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 class AttestParams(Params):
     """What the person is asked."""
 
-    question: str = Field(default="", description="One sentence that can be answered with yes; empty: the title of the check.")
+    question: str = Field(
+        default="", description="One sentence that can be answered with yes; empty: the title of the check."
+    )
 
 
 class Attest(Kind):

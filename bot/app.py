@@ -1,0 +1,238 @@
+"""The composition root: builds every part once, hands it in, starts and stops them in order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from slack_sdk import WebClient
+
+from bot.clock import SystemClock
+from bot.domain.checklist import Checklist, RunCheck, read_checklist
+from bot.domain.policy import Policy
+from bot.errors import BotError, ChecklistError, ConfigError
+from bot.flows import advance, check, watch
+from bot.flows.deps import Deps
+from bot.flows.undo import settle_orphans
+from bot.health import HealthServer
+from bot.redact import Redactor
+from bot.settings import Settings
+from bot.slack import checkup
+from bot.slack.client import web_client
+from bot.slack.dispatch import GIVE_UP_AFTER, Dispatch
+from bot.slack.identity import Identity
+from bot.slack.listeners import register
+from bot.slack.publisher import Publisher
+from bot.slack.transport import Socket, build_app
+from bot.steps.sources import Sources
+from bot.store import inbox, work
+from bot.store.embedded import EmbeddedPostgres
+from bot.store.migrate import migrate
+from bot.store.pool import Store
+from bot.timers import Period, Timers
+from bot.workers import Queue, Workers
+from checks.registry import Registry, RegistryError
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).parent / "checklists"
+CHECK_THREADS = 14  # more than the checks of a gate, so that they run side by side
+POOL = 16
+
+
+def load_checklist(name: str) -> Checklist:
+    """Read a checklist by path, or by the name of one that ships with the bot. Raises ChecklistError."""
+    path = Path(name)
+    if not path.suffix:
+        path = SHIPPED / f"{name}.yml"
+    try:
+        return read_checklist(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yml")))
+        raise ChecklistError(f"{path}: cannot be read: {error.strerror}.", hint=f"Shipped: {shipped}. Or give a path.") from error
+
+
+def validate_kinds(checklist: Checklist, registry: Registry) -> None:
+    """Refuse a checklist that names an unknown kind or gives one the wrong params. Raises ChecklistError with the id."""
+    asked: list[tuple[str, str, dict[str, Any]]] = [(entry.id, entry.kind, entry.params) for entry in checklist.checks]
+    for step in (*checklist.deploy, *checklist.rollback):
+        if isinstance(step.action, RunCheck):
+            asked.append((step.id, step.action.kind, step.action.params))
+    for owner, kind, params in asked:
+        try:
+            registry.validate(kind, params)
+        except RegistryError as error:
+            raise ChecklistError(f"{checklist.id}: {owner}: {error}", hint="docs/reference/kinds.md lists kinds and params.") from error
+
+
+def read_policy(settings: Settings) -> Policy:
+    """The policy section. Raises ConfigError."""
+    try:
+        return Policy.model_validate(settings.policy)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        key = ".".join(str(part) for part in ("policy", *first["loc"]))
+        raise ConfigError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def build_sources(settings: Settings) -> Sources:
+    """What resolves versions. Raises ConfigError when GitHub or the registry is not configured."""
+    if settings.github is None or settings.registry is None:
+        missing = "github" if settings.github is None else "registry"
+        raise ConfigError(f"There is no {missing} section, so no version can be resolved.", hint=f"Add {missing}: to release-bot.yml.")
+    github, images = settings.github, settings.registry
+    return Sources(
+        github_url=github.url,
+        repository=github.repository,
+        ref=github.ref,
+        token=github.token.get_secret_value() if github.token else "",
+        registry_url=images.url,
+        image=images.image,
+        login=(images.username, images.token.get_secret_value() if images.token else ""),
+    )
+
+
+def build_deps(settings: Settings, store: Store, redact: Callable[[str], str]) -> Deps:
+    """Everything that the flows need. Raises ConfigError or ChecklistError before anything is started."""
+    try:
+        registry = Registry.load()
+    except RegistryError as error:
+        raise ConfigError(f"A kind of check cannot be loaded: {error}", hint="Fix or uninstall that plugin.") from error
+    checklist = load_checklist(settings.checklist)
+    validate_kinds(checklist, registry)
+    return Deps(
+        store=store,
+        clock=SystemClock(),
+        environment=settings.environment,
+        channel=settings.slack.channel,
+        checklist=checklist,
+        policy=read_policy(settings),
+        targets=settings.target_values(),
+        sources=build_sources(settings),
+        registry=registry,
+        watch_for=settings.watch_for,
+        poll_every=settings.poll_every,
+        redact=redact,
+    )
+
+
+class Application:
+    """The running bot."""
+
+    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+        """Check the configuration as far as that goes without talking to anybody. Raises ConfigError."""
+        for secret in settings.secrets():
+            redactor.register(secret)
+        self._settings, self._redactor = settings, redactor
+        if settings.slack.bot_token is None or settings.slack.app_token is None:
+            name = "SLACK_BOT_TOKEN" if settings.slack.bot_token is None else "SLACK_APP_TOKEN"
+            raise ConfigError(f"{name} is not set.", hint="Both come from the app's page, see README; `make demo` needs none.")
+        if not settings.slack.channel:
+            raise ConfigError("slack.channel is not set.", hint="Set it to the id of #releases (C…).")
+        self._postgres: EmbeddedPostgres | None = None
+        self._running: list[Callable[[], None]] = []  # what to stop, in the order of starting
+        self.health_url = ""
+
+    def start(self) -> None:
+        """Start everything. What was started is stopped again when a later part fails."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        settings = self._settings
+        store = self._open_store()
+        deps = build_deps(settings, store, self._redactor.scrub)
+        token = settings.slack.bot_token.get_secret_value() if settings.slack.bot_token else ""
+        app_token = settings.slack.app_token.get_secret_value() if settings.slack.app_token else ""
+        client = web_client(token, settings.slack.api_url)
+        workspace = checkup.workspace(client)
+        store.join()
+        workers = self._workers(deps, client, Identity(client, settings.slack.roles, workspace))
+        bolt = build_app(client)
+        register(bolt, lambda delivery, kind, body: _put(store, delivery, kind, body), workspace)
+        socket = Socket(bolt, app_token)
+        workers.start()
+        self._running.append(workers.stop)
+        timers = Timers(
+            [
+                Period("put back what was left behind", 5.0, lambda: settle_orphans(deps)),
+                Period("keep the socket", 5.0, socket.ensure),
+            ],
+            wake=workers.wake,
+            next_due=workers.next_due,
+        )
+        timers.start()
+        self._running.append(timers.stop)
+        socket.connect()
+        self._running.append(socket.close)
+        health = HealthServer(
+            settings.http.host, settings.http.port, ready=lambda: _ready(store, socket), backlog=lambda: _backlog(store)
+        )
+        health.start()
+        self._running.append(health.stop)
+        self.health_url = health.url
+        for finding in checkup.examine(client, settings.slack.channel):
+            if not finding.good:
+                logger.warning("%s. %s", finding.what, finding.hint)
+        logger.info("ready", extra={"checklist": deps.checklist.id, "channel": deps.channel, "health": health.url})
+
+    def _open_store(self) -> Store:
+        settings = self._settings
+        if settings.database_url is not None:
+            url = settings.database_url.get_secret_value()
+        else:
+            self._postgres = EmbeddedPostgres(Path(settings.data_dir) / "postgres")
+            url = self._postgres.start()
+            self._running.append(self._postgres.stop)
+        store = Store(url, size=POOL)
+        store.open()
+        self._running.append(store.close)
+        if applied := migrate(store):
+            logger.info("migrated the database: %s", ", ".join(applied))
+        return store
+
+    def _workers(self, deps: Deps, client: WebClient, identity: Identity) -> Workers:
+        dispatch, publisher = Dispatch(deps, client, identity), Publisher(deps, client)
+        queues = [
+            Queue("inbox", 4, dispatch.execute, give_up_after=GIVE_UP_AFTER, on_give_up=dispatch.give_up),
+            Queue("reply", 2, publisher.answer, give_up_after=GIVE_UP_AFTER),
+            Queue("post", 2, publisher.execute),
+            Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job)),
+            Queue("advance", 2, lambda job: advance.execute(deps, job)),
+            Queue("watch", 1, lambda job: watch.execute(deps, job)),
+        ]
+        return Workers(deps.store, deps.clock, queues)
+
+    def stop(self) -> None:
+        """Stop everything, the last started first. Nothing is lost: what was under way goes on at the next start."""
+        while self._running:
+            stop = self._running.pop()
+            try:
+                stop()
+            except (BotError, OSError) as error:
+                logger.warning("while stopping: %s", error)
+
+
+def _put(store: Store, delivery: str, kind: str, body: dict[str, Any]) -> int | None:
+    with store.transaction() as tx:
+        return inbox.put(tx, delivery, kind, body)
+
+
+def _ready(store: Store, socket: Socket) -> dict[str, str]:
+    try:
+        with store.transaction() as tx:
+            tx.execute("SELECT 1")
+    except BotError as error:
+        return {"database": error.user_message, "slack": "" if socket.connected else "not connected"}
+    return {"database": "", "slack": "" if socket.connected else "not connected"}
+
+
+def _backlog(store: Store) -> dict[str, tuple[int, float]]:
+    with store.transaction() as tx:
+        return work.backlog(tx)
