@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import threading
@@ -26,6 +27,7 @@ MANIFEST = Path(__file__).parents[2] / "manifest.yml"
 RITA, QUINN, DEV, GUS = "U0RITA0001", "U0QUINN001", "U0DEV00001", "U0GUEST001"
 RELEASES, GENERAL = "C0RELEASES1", "C0GENERAL01"
 HANDLERS = {"websocket_client": WebsocketClientHandler, "builtin": BuiltinHandler}
+CLIENT_LEAKS_SOCKETS = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 Json = dict[str, Any]
 
 
@@ -113,12 +115,25 @@ class SlackWorld:
         app = App(client=self.client, process_before_response=True)
         listen(app)
         socket: BaseSocketModeHandler = HANDLERS[handler](app, self.server.app_token)
+        greeted: list[Any] = []  # sessions that got their hello; at its start the client may replace the first one
+        socket.client.on_message_listeners.append(
+            lambda *said: greeted.append(said[0]) if "hello" in said[-1] else None
+        )
         socket.connect()  # type: ignore[no-untyped-call]
-        eventually(lambda: socket.client.is_connected() and self.state()["bot_online"])
+        eventually(lambda: greeted and (handler == "builtin" or socket.client.current_session in greeted))
         try:
             yield app
         finally:
+            # The server ends the connection first: the client, closing by itself, may wait ten seconds in a select.
+            socket.client.default_auto_reconnect_enabled = False
+            socket.client.auto_reconnect_enabled = False
+            socket.client.closed = True
+            socket.client.message_queue.put(None)  # else its reader looks up once a second only
+            self.post("slack-faults", disconnect="close")
+            eventually(lambda: not socket.client.is_connected())
             socket.close()  # type: ignore[no-untyped-call]
+            del app, socket
+            gc.collect()  # the client leaves sockets unclosed; let them go while CLIENT_LEAKS_SOCKETS is in force
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:

@@ -5,8 +5,9 @@ import threading
 import pytest
 from slack_bolt import App
 
-from tests.sandbox.slack_world import DEV, GUS, QUINN, RELEASES, RITA, SlackWorld, eventually
+from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, DEV, GUS, QUINN, RELEASES, RITA, SlackWorld, eventually
 
+pytestmark = CLIENT_LEAKS_SOCKETS
 BUTTON = {
     "type": "actions",
     "block_id": "b",
