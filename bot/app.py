@@ -202,7 +202,7 @@ class Application:
         queues = [
             Queue("inbox", 4, dispatch.execute, give_up_after=GIVE_UP_AFTER, on_give_up=dispatch.give_up),
             Queue("reply", 2, publisher.answer, give_up_after=GIVE_UP_AFTER),
-            Queue("post", 2, publisher.execute),
+            Queue("post", 1, publisher.execute),
             Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job)),
             Queue("advance", 2, lambda job: advance.execute(deps, job)),
             Queue("watch", 1, lambda job: watch.execute(deps, job)),

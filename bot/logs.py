@@ -25,6 +25,8 @@ def setup(level: str = "INFO", *, as_json: bool, redactor: Redactor, stream: IO[
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(redactor) if as_json else TextFormatter(redactor))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for chatty in ("apscheduler", "httpx", "slack_bolt"):  # a line for each wake-up, request and reconnect
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 @contextlib.contextmanager

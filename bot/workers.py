@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -67,9 +68,9 @@ class Workers:
             for job in self._held.values():
                 job.lost.set()
         self.wake()
-        ends = threading.Event()
+        deadline = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout=timeout / max(1, len(self._threads)) if not ends.is_set() else 0)
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def wake(self, queue: str | None = None) -> None:
         """Let the workers of a queue (default: of all) look for work now."""

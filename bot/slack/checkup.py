@@ -98,8 +98,8 @@ def _channel(client: WebClient, channel: str) -> list[Finding]:
         findings.append(Finding(False, f"the bot is not in {name}", f"Type /invite @Release Bot in {name}."))
     if found.get("is_ext_shared"):
         hint = "People of the other organisation see every message. The bot refuses their clicks."
-        findings.append(Finding(False, f"{name} is shared with another organisation", hint))
-    return findings or [Finding(True, f"the bot is in {name}")]
+        findings.append(Finding(True, f"{name} is shared with another organisation", hint))
+    return [Finding(True, f"the bot is in {name}"), *findings] if found.get("is_member") else findings
 
 
 def rendered(findings: list[Finding]) -> Rendered:

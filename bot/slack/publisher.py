@@ -24,7 +24,6 @@ from checks.runner import redact_values
 logger = logging.getLogger(__name__)
 
 SPACING = timedelta(seconds=1)  # between two updates of one message: Slack allows about one a second
-FOR_THE_PARENT = timedelta(seconds=0.5)
 UNREACHABLE = timedelta(seconds=15)  # channel gone, bot removed: try again slowly, somebody has to act
 EVENT_TYPE = "release_bot_post"  # of the metadata by which we find our own message after a lost reply
 OPEN_ENDED = frozenset({"no_answer", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
@@ -49,7 +48,7 @@ class Publisher:
         if post is None or view is None:
             return None
         if post.parent is not None and post.parent_ts is None:
-            return now + FOR_THE_PARENT
+            return None  # asked for again, in order, once the message is there whose thread it belongs to
         if post.sent_at is not None and now - post.sent_at < SPACING:
             return post.sent_at + SPACING
         method = "chat.postMessage" if post.ts is None else "chat.update"
@@ -98,6 +97,8 @@ class Publisher:
             permalink = ""
         with self._deps.store.transaction() as tx:
             posts.posted(tx, post.id, ts=ts, permalink=permalink, content=content, at=self._deps.clock.now())
+            if post.parent is None:
+                posts.touch(tx, post.release_id)
 
     def _find(self, post: PostRow) -> str | None:
         """The ts of a post whose reply was lost, by our own mark in its metadata; None when it was not carried out."""

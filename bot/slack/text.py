@@ -108,6 +108,15 @@ def outside(text: str, limit: int = 300) -> str:
     return cut_mrkdwn(escape(clean(text)), limit)
 
 
+_MENTION = re.compile(r"&lt;(@[UW][A-Z0-9]+|#C[A-Z0-9]+)&gt;")
+
+
+def said(text: str, limit: int) -> str:
+    """Lines that a flow says to one person: escaped like outside strings, but mentions of people and channels by id stay."""
+    lines = "\n".join(escape(clean(line)) for line in text.splitlines())
+    return cut_mrkdwn(_MENTION.sub(r"<\1>", lines), limit)
+
+
 def code(text: str, limit: int = 300) -> str:
     """An outside string in a fixed-width font, in at most ``limit`` characters."""
     shown = escape(clean(text).replace("`", "'"))

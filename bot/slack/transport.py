@@ -12,11 +12,16 @@ from slack_sdk import WebClient
 logger = logging.getLogger(__name__)
 
 PING = 5  # seconds between pings; a connection that answers none is replaced
+OPEN = 15.0  # seconds for the first connection
+LOOKS = 3  # how often the connection may be found gone before it is replaced: the SDK reconnects by itself first
 
 
 def build_app(client: WebClient) -> App:
     """The Bolt app. Its listeners only store and ack, so ``process_before_response`` spares Bolt's polling for the ack."""
-    return App(client=client, process_before_response=True, logger=logging.getLogger("slack_bolt"))
+    log = logging.getLogger("slack_bolt")
+    # Bolt looks into SLACK_BOT_TOKEN by itself and then warns that the client which it was given has a token already.
+    log.addFilter(lambda record: "`token` will be unused" not in record.getMessage())
+    return App(client=client, process_before_response=True, logger=log)
 
 
 class Socket:
@@ -26,16 +31,22 @@ class Socket:
         self._app, self._token = app, app_token
         self._handler: SocketModeHandler | None = None
         self._guard = threading.Lock()
+        self._opened = threading.Event()
+        self._gone = 0
 
     def connect(self) -> None:
-        """Connect. Raises the SDK's errors when Slack refuses the app token."""
+        """Connect and wait until deliveries can come. Raises the SDK's errors when Slack refuses the app token."""
         with self._guard:
             self._handler = self._build()
             self._handler.connect()
+        if not self._opened.wait(OPEN):
+            logger.warning("the Socket Mode connection is not open after %.0f s: trying on", OPEN)
 
     def _build(self) -> SocketModeHandler:
         # No trace of the socket: its frames hold response_urls and trigger ids.
-        return SocketModeHandler(self._app, app_token=self._token, ping_interval=PING, trace_enabled=False)
+        handler = SocketModeHandler(self._app, app_token=self._token, ping_interval=PING, trace_enabled=False)
+        handler.client.on_open_listeners.append(lambda _: self._opened.set())
+        return handler
 
     @property
     def connected(self) -> bool:
@@ -45,11 +56,11 @@ class Socket:
 
     def ensure(self) -> None:
         """Replace the connection when it is gone and its own reconnecting has not helped; called again and again."""
-        if self._handler is None or self.connected:
+        self._gone = 0 if self.connected else self._gone + 1
+        if self._handler is None or self._gone < LOOKS:
             return
         with self._guard:
-            if self.connected:
-                return
+            self._gone = 0
             logger.warning("the Socket Mode connection is gone: connecting anew")
             old, self._handler = self._handler, None
             try:

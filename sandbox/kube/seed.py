@@ -174,7 +174,7 @@ def _cronjob(job: BackupSeed) -> Json:
     container = {
         "name": "backup",
         "image": BACKUP_IMAGE,
-        "command": [sys.executable, str(Path(backup.__file__).resolve())],
+        "command": [sys.executable, "-P", str(Path(backup.__file__).resolve())],
         "envFrom": [{"configMapRef": {"name": BACKUP_FAULTS, "optional": True}}],
         "env": [_literal(*item) for item in literals.items()] + [_from_secret(name, BACKUP_SECRET) for name in secrets],
     }

@@ -22,11 +22,11 @@ _LIST = 2_800
 
 
 def answer(sentence: str, hint: str = "") -> Rendered:
-    """A sentence of a flow or an error in plain text, with what to do about it. Both are escaped here."""
-    words = text.outside(sentence, 2_000)
+    """What a flow or an error says, with what to do about it. Escaped here, but for mentions by id and line breaks."""
+    words = text.said(sentence, 2_000)
     if not text.clean(hint):
         return limits.message(words, [elements.section("answer", words)])
-    advice = text.outside(hint, 800)
+    advice = text.said(hint, 800)
     blocks = [elements.section("answer", words), elements.context("hint", advice)]
     return limits.message(f"{words} {advice}", blocks)
 

@@ -1,0 +1,263 @@
+"""Plays: a release acted out by several people over the control API, printed as it goes; for people in a hurry and for CI.
+
+    python -m sandbox.play tour|rollback|blocked --page http://127.0.0.1:PORT/
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+Json = dict[str, Any]
+
+STEP = 60.0  # seconds that one thing may take
+POLL = 0.1
+RITA, MAX, QUINN, PAT, DEV, GUS = "Rita", "Max", "Quinn", "Pat", "Dev", "Gus"
+
+
+class PlayFailed(Exception):  # noqa: N818  it is the play that failed, and the word says so
+    """Something that had to happen did not."""
+
+
+class Stage:
+    """The workspace as a play sees it: people act, messages appear."""
+
+    def __init__(self, page: str) -> None:
+        self._http = httpx.Client(base_url=f"{page.rstrip('/')}/sandbox/", timeout=15.0, trust_env=False)
+        state = self._get("state", user="U0RITA0001")
+        self._people = {person["name"].split(" ")[0]: person["id"] for person in state["people"]}
+        self._channel = next(channel["id"] for channel in state["channels"] if channel["name"] == "releases")
+        self._began = time.monotonic()
+        self._shown: dict[str, str] = {}
+        self._answered: set[str] = {message["ts"] for person in self._people for message in self._private(person)}
+        self._since = max((message["ts"] for message in self.messages()), default="0")
+
+    def close(self) -> None:
+        """Leave."""
+        self._http.close()
+
+    def say(self, line: str) -> None:
+        """Print one line of the transcript."""
+        sys.stdout.write(f"{time.monotonic() - self._began:6.1f}s  {line}\n")
+        sys.stdout.flush()
+
+    # acting
+
+    def command(self, who: str, text: str) -> str:
+        """``who`` types a slash command; returns the answer that only they see."""
+        self.say(f"{who}: {text}")
+        self._post("command", user=self._people[who], channel=self._channel, text=text)
+        return self._answer(who)
+
+    def click(self, who: str, action: str, message: Json, *, value: str | None = None) -> None:
+        """``who`` presses the button ``action`` (whose value contains ``value``) of ``message``."""
+        button = next(
+            (
+                (block["block_id"], element["value"])
+                for block in message["blocks"]
+                for element in [*block.get("elements", ()), block.get("accessory", {})]
+                if element.get("action_id") == action and (value is None or value in element.get("value", ""))
+            ),
+            None,
+        )
+        if button is None:
+            raise PlayFailed(f"there is no button {action} on: {message['text'][:200]}")
+        self.say(f"{who} presses {action}{f' ({value})' if value else ''}")
+        body = {"action_id": action, "block_id": button[0], "value": button[1]}
+        self._post("click", user=self._people[who], channel=self._channel, ts=message["ts"], **body)
+
+    def press(self, who: str, action: str, message: Json, *, value: str | None = None) -> str:
+        """Press a button that acts at once; returns the answer that only they see."""
+        self.click(who, action, message, value=value)
+        return self._answer(who)
+
+    def fill(self, who: str, action: str, message: Json, reason: str, *, value: str | None = None) -> str:
+        """Press a button that opens a form, write ``reason`` into it and submit it."""
+        self.click(who, action, message, value=value)
+        user = self._people[who]
+        view = self.wait(f"the form of {action}", lambda: next(iter(self._get("state", user=user)["views"]), None))
+        self.say(f"{who} writes: {reason}")
+        self._post("submit", user=user, view_id=view["id"], values={"reason": {"reason": reason}})
+        return self._answer(who)
+
+    def switch(self, name: str, *, on: bool) -> None:
+        """Break something in the environments, or mend it."""
+        self.say(f"[the sandbox: {name} {'on' if on else 'off'}]")
+        self._http.put(f"faults/{name}", json={"on": on}).raise_for_status()
+
+    # looking
+
+    def messages(self) -> list[Json]:
+        """All messages of #releases."""
+        listed: list[Json] = self._get("state", user=self._people[RITA])["messages"][self._channel]
+        return [message for message in listed if not message.get("ephemeral")]
+
+    def message(self, begins: str = "", *, contains: str = "") -> Json | None:
+        """The newest message of this play whose text begins and contains so."""
+        for message in reversed(self.messages()):
+            text = message["text"]
+            if message["ts"] > self._since and text.startswith(begins) and contains in text:
+                return message
+        return None
+
+    def card(self) -> Json:
+        """The card of the release."""
+        found = next(
+            (m for m in self.messages() if m["ts"] > self._since and (m.get("thread_ts") in {None, m["ts"]}) and m.get("blocks")), None
+        )
+        if found is None:
+            raise PlayFailed("there is no release card")
+        return found
+
+    def wait(self, what: str, look: Callable[[], Any], seconds: float = STEP) -> Any:  # noqa: ANN401  what was waited for
+        """Wait until ``look`` returns something true, and return that. Raises PlayFailed after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._print_changes()
+            found = look()
+            if found:
+                return found
+            time.sleep(POLL)
+        raise PlayFailed(f"waited {seconds:.0f} s for {what}")
+
+    def until_card(self, words: str, seconds: float = STEP) -> Json:
+        """Wait until the card says ``words``."""
+
+        def look() -> Json | None:
+            card = next((m for m in self.messages() if m["ts"] > self._since and m.get("thread_ts") in {None, m["ts"]}), None)
+            return card if card and words in card["text"] else None
+
+        return dict(self.wait(f"the card to say {words!r}", look, seconds))
+
+    # inside
+
+    def _print_changes(self) -> None:
+        for message in self.messages():
+            text = message["text"]
+            if message["ts"] > self._since and self._shown.get(message["ts"]) != text:
+                self._shown[message["ts"]] = text
+                where = "  in the thread: " if message.get("thread_ts") not in {None, message["ts"]} else "  #releases: "
+                self.say(f"{where}{text[:220]}")
+
+    def _private(self, who: str) -> list[Json]:
+        listed: list[Json] = self._get("state", user=self._people[who])["messages"][self._channel]
+        return [message for message in listed if message.get("ephemeral")]
+
+    def _answer(self, who: str) -> str:
+        def look() -> Json | None:
+            return next((message for message in self._private(who) if message["ts"] not in self._answered), None)
+
+        found = dict(self.wait(f"an answer to {who}", look))
+        self._answered.add(found["ts"])
+        text = str(found["text"])
+        self.say(f"  only to {who}: {text[:400]}")
+        return text
+
+    def _get(self, path: str, **params: str) -> Json:
+        answer = self._http.get(path, params=params)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def _post(self, path: str, **body: object) -> Json:
+        answer = self._http.post(path, json=body)
+        answer.raise_for_status()
+        result = dict(answer.json())
+        if result.get("error") or not result.get("ok", True):
+            raise PlayFailed(f"Slack says {result.get('error')} to {path}")
+        return result
+
+
+def expect(said: str, words: str) -> None:
+    """Check what somebody was told."""
+    if words not in said:
+        raise PlayFailed(f"expected {words!r} in: {said}")
+
+
+def _to_go(stage: Stage) -> Json:
+    """From nothing to an open gate: start, checks, sign-offs by three people."""
+    expect(stage.command(RITA, "/release start v4.8.0"), "is open")
+    stage.wait("the card", lambda: stage.message(contains="OPEN"))
+    stage.until_card("10 of 10", seconds=100)
+    for who, role in ((RITA, "release_manager"), (QUINN, "qa"), (PAT, "product")):
+        expect(stage.press(who, "signoff.approve", stage.card(), value=role), "approved")
+    return stage.until_card("Go")
+
+
+def tour(stage: Stage) -> None:
+    """A good release: checks, three sign-offs, deploy, watch, done."""
+    card = _to_go(stage)
+    expect(stage.press(RITA, "release.deploy", card), "Deploying")
+    stage.until_card("WATCHING", seconds=90)
+    stage.until_card("DONE", seconds=60)
+    stage.wait("the word of its end", lambda: stage.message(contains="watch is over"))
+
+
+def rollback(stage: Stage) -> None:
+    """The watch finds a new issue, and one press takes the release back."""
+    card = _to_go(stage)
+    expect(stage.press(RITA, "release.deploy", card), "Deploying")
+    stage.until_card("WATCHING", seconds=90)
+    stage.switch("sentry_new_issue", on=True)
+    alarm = stage.wait("the alarm", lambda: next((m for m in stage.messages() if _has(m, "watch.acknowledge") and m["ts"] > card["ts"]), None))
+    try:
+        expect(stage.fill(QUINN, "watch.rollback", alarm, "errors after the deploy"), "Rolling")
+        stage.until_card("ROLLED_BACK", seconds=90)
+    finally:
+        stage.switch("sentry_new_issue", on=False)
+
+
+def blocked(stage: Stage) -> None:
+    """A release that stays blocked, and everybody who tries is told why."""
+    broken = ("verify_fails", "webhook_duplicates", "gating_open", "grafana_empty_panel")
+    for name in broken:
+        stage.switch(name, on=True)
+    try:
+        expect(stage.command(RITA, "/release start v4.8.0"), "is open")
+        stage.until_card("6 of 10", seconds=100)
+        refused = stage.command(RITA, "/release deploy")
+        for words in ("Migrations applied", "Webhook idempotent", "Billing gating works", "Grafana shows data", "Release Manager"):
+            expect(refused, words)
+        expect(stage.press(DEV, "signoff.approve", stage.card(), value="release_manager"), "role")
+        expect(stage.press(GUS, "signoff.approve", stage.card(), value="release_manager"), "another workspace")
+        expect(stage.command(MAX, "/release rollback nothing there"), "nothing to roll back")
+        stage.until_card("No-Go")
+        expect(stage.command(RITA, "/release abort the product is not ready"), "aborted")
+        stage.until_card("ABORTED")
+    finally:
+        for name in broken:
+            stage.switch(name, on=False)
+
+
+def _has(message: Json, action: str) -> bool:
+    return any(element.get("action_id") == action for block in message.get("blocks", ()) for element in block.get("elements", ()))
+
+
+PLAYS: dict[str, Callable[[Stage], None]] = {"tour": tour, "rollback": rollback, "blocked": blocked}
+
+
+def main() -> int:
+    """Play one release; 0 when everything happened as it had to."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.play", description=__doc__)
+    parser.add_argument("play", choices=PLAYS)
+    parser.add_argument("--page", required=True, metavar="URL")
+    options = parser.parse_args()
+    stage = Stage(options.page)
+    try:
+        PLAYS[options.play](stage)
+        violations = httpx.get(f"{options.page.rstrip('/')}/sandbox/violations", trust_env=False).json()["violations"]
+        if violations:
+            raise PlayFailed(f"Slack would have refused: {violations[0]}")
+    except PlayFailed as failed:
+        stage.say(f"FAILED: {failed}")
+        return 1
+    finally:
+        stage.close()
+    stage.say("The end.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
