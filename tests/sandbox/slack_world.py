@@ -115,24 +115,27 @@ class SlackWorld:
         app = App(client=self.client, process_before_response=True)
         listen(app)
         socket: BaseSocketModeHandler = HANDLERS[handler](app, self.server.app_token)
+        client = socket.client
         greeted: list[Any] = []  # sessions that got their hello; at its start the client may replace the first one
-        socket.client.on_message_listeners.append(
-            lambda *said: greeted.append(said[0]) if "hello" in said[-1] else None
-        )
+
+        def note_hello(*said: Any) -> None:
+            if '"hello"' in said[-1]:
+                greeted.append(said[0])
+
+        client.on_message_listeners.append(note_hello)
         socket.connect()  # type: ignore[no-untyped-call]
-        eventually(lambda: greeted and (handler == "builtin" or socket.client.current_session in greeted))
+        eventually(lambda: greeted and (handler == "builtin" or client.current_session in greeted))
         try:
             yield app
         finally:
             # The server ends the connection first: the client, closing by itself, may wait ten seconds in a select.
-            socket.client.default_auto_reconnect_enabled = False
-            socket.client.auto_reconnect_enabled = False
-            socket.client.closed = True
-            socket.client.message_queue.put(None)  # else its reader looks up once a second only
+            client.default_auto_reconnect_enabled = False
+            client.auto_reconnect_enabled = False
+            client.closed = True
+            client.message_queue.put(None)  # else its reader looks up once a second only
             self.post("slack-faults", disconnect="close")
-            eventually(lambda: not socket.client.is_connected())
+            eventually(lambda: not client.is_connected())
             socket.close()  # type: ignore[no-untyped-call]
-            del app, socket
             gc.collect()  # the client leaves sockets unclosed; let them go while CLIENT_LEAKS_SOCKETS is in force
 
 
