@@ -112,6 +112,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def redact_values(value: Any, redact: Callable[[str], str]) -> Any:
+    """A JSON value with every text in it redacted, at any depth; keys stay as they are."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from checks.target import Backup
 
 FIELD_MANAGER = "release-bot"
-NAME_LIMIT = 63  # of a Job: the name becomes a label value of its pods
+SLUG_LIMIT = 30  # characters of the version in a Job's name, which has at most 63: it becomes a label of its pods
 POLL = (0.2, 0.3, 0.5, 1.0, 2.0)  # seconds between two looks at the Job; the last one repeats
 TAIL = 40  # log lines of a failed Job
 MAGIC = b"PGDMP"  # what pg_dump's custom format starts with
@@ -109,8 +110,8 @@ def _create_job(kube: KubeClients, part: Backup, version: str) -> str:
         )
     template = cron["spec"]["jobTemplate"]
     metadata = template.get("metadata", {})
-    slug = re.sub(r"[^a-z0-9]+", "-", version.casefold()).strip("-")
-    name = "-".join(filter(None, ("backup-manual", slug, str(int(time.time())))))[:NAME_LIMIT].rstrip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", version.casefold())[:SLUG_LIMIT].strip("-")
+    name = "-".join(filter(None, ("backup-manual", slug, str(int(time.time())), secrets.token_hex(2))))
     body = {
         "apiVersion": "batch/v1",
         "kind": "Job",

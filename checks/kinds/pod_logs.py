@@ -26,6 +26,7 @@ ERROR_STARTS = ("ERROR:", "CRITICAL:")  # uvicorn's own lines, which are never J
 TRACEBACK = "Traceback (most recent call last):"
 TRACEBACK_LINES = 25  # lines kept after the head of a traceback
 LOG_LIMIT = 20 * 1024 * 1024  # bytes of one container's log
+SETTLE_LOOKS, SETTLE_PAUSE = 4, 0.5  # seconds between looks: a Deployment's status follows its pods with a delay
 QUIET_TAIL = 200  # lines read whatever their age, from a container that said nothing within the window
 
 
@@ -74,10 +75,7 @@ class PodLogs(Kind):
             expected="every pod runs, no line of level ERROR or CRITICAL, no traceback",
             seen="",
         )
-        with kube_errors(f"read deployment {part.deployment} in {part.namespace}"):
-            deployment = kube.apps.read_namespaced_deployment(
-                part.deployment, part.namespace, _request_timeout=kube.timeout
-            )
+        deployment = _settled_deployment(kube, part, ctx)
         pods = _newest_pods(kube, part, deployment)
         if not pods:
             return _failed(evidence, f"deployment {part.deployment} has no pods", "Is it scaled to zero, or paused?")
@@ -86,6 +84,20 @@ class PodLogs(Kind):
             ctx.progress(f"reading {pod.metadata.name}")
             _read_pod(kube, pod, params, ctx, findings)
         return _judge(findings, len(pods), _not_available(deployment), evidence)
+
+
+def _settled_deployment(kube: KubeClients, part: Kubernetes, ctx: CheckContext) -> Any:
+    """The Deployment, once it is available; at the latest after a moment, as it is then."""
+    looks = 0
+    while True:
+        with kube_errors(f"read deployment {part.deployment} in {part.namespace}"):
+            deployment = kube.apps.read_namespaced_deployment(
+                part.deployment, part.namespace, _request_timeout=kube.timeout
+            )
+        if not _not_available(deployment) or looks == SETTLE_LOOKS:
+            return deployment
+        ctx.wait(SETTLE_PAUSE)
+        looks += 1
 
 
 def _newest_pods(kube: KubeClients, part: Kubernetes, deployment: Any) -> list[Any]:
@@ -110,7 +122,7 @@ def _newest_pods(kube: KubeClients, part: Kubernetes, deployment: Any) -> list[A
 
 
 def _owners(item: Any) -> set[str]:
-    return {owner.uid for owner in item.metadata.owner_references or () if owner.controller}
+    return {owner.uid for owner in item.metadata.owner_references or ()}
 
 
 def _selector(selector: Any) -> str:
@@ -257,12 +269,12 @@ def _judge(findings: _Findings, pods: int, not_available: str, evidence: Evidenc
         attachment="\n".join([*troubles, *findings.excerpt]),
         attachment_name="logs.txt",
     )
+    number = len(findings.errors)
+    if number:
+        troubles.append(f"{number} {'error' if number == 1 else 'errors'} in the logs: {findings.errors[0]}")
     if troubles:
-        return _failed(evidence, "; ".join(troubles), "kubectl describe pod tells more; the log excerpt is attached.")
-    if findings.errors:
-        number = len(findings.errors)
-        summary = f"{number} {'error' if number == 1 else 'errors'} in the logs: {findings.errors[0]}"
-        return _failed(evidence, summary, "Look at the excerpt; a known line can be allowed in the checklist.")
+        hint = "The excerpt is attached; kubectl describe pod tells more. A known line can be allowed in the checklist."
+        return _failed(evidence, "; ".join(troubles), hint)
     if findings.lines == 0:
         return Answer(Outcome.INCONCLUSIVE, f"{read}: nothing to judge", evidence, hint="Send the product a request.")
     return Answer(Outcome.PASS, f"{read}, no errors", evidence)

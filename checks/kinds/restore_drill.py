@@ -37,7 +37,7 @@ OWN_VERSION_UNTIL = (
 # pg_restore hands the server's texts on but not their codes. A server that speaks another language than English still
 # makes the drill fail, only with a less helpful summary.
 NO_ROLE = re.compile(r'role "([^"]+)" does not exist')
-TOO_NEW = re.compile(r"unsupported version \([^)]+\) in file header")
+TOO_NEW = re.compile(r"unsupported version \(1\.\d+\) in file header")  # another major version is no archive at all
 
 Name = Annotated[str, StringConstraints(pattern=verification.FUNCTION.pattern)]
 
@@ -173,10 +173,11 @@ def _run(
 def _wait(ctx: CheckContext, process: subprocess.Popen[str]) -> str:
     """What the process said on stderr, once it has ended."""
     while True:
+        ctx.wait(0)
         try:
             return process.communicate(timeout=POLL)[1]
         except subprocess.TimeoutExpired:
-            ctx.wait(0)
+            continue
 
 
 def _failure(what: str, stderr: str) -> _BadBackup | CheckError:

@@ -1,0 +1,124 @@
+"""backup_job: the sandbox's backup CronJob, run for real, and the object it writes."""
+
+import pytest
+
+from checks.clients import Clients
+from checks.contract import Outcome, Subject
+from tests.checks.replies import closed_port_url
+from tests.fix_checks import changed, production_target, run, staging_target
+
+
+def jobs(sandbox):
+    """The Jobs of the backup's namespace, by name."""
+    with Clients(staging_target(sandbox)) as clients:
+        kube = clients.kube()
+        found = kube.batch.list_namespaced_job(sandbox.facts["backup"]["namespace"], _request_timeout=kube.timeout)
+    return {job.metadata.name: job for job in found.items}
+
+
+def put(sandbox, key, body, **settings):
+    """Write an object as a backup would, or wrongly."""
+    with Clients(staging_target(sandbox)) as clients:
+        clients.s3().put_object(Bucket=sandbox.facts["s3"]["bucket"], Key=key, Body=body, **settings)
+
+
+def test_backup_runs(sandbox):
+    """A Job of the CronJob writes a new dump: PASS, and the dump's place is handed on."""
+    answer = run("backup_job", {}, staging_target(sandbox), subject=Subject(version="v4.8.0")).answer
+
+    assert answer.outcome is Outcome.PASS, answer.summary
+    assert answer.data["bucket"] == sandbox.facts["s3"]["bucket"]
+    assert answer.data["key"].startswith(sandbox.facts["s3"]["prefix"])
+    assert answer.data["size"] > 1000
+    assert answer.summary == f"{answer.data['key']}, {answer.data['size']:,} bytes, encrypted (AES256)"
+
+
+def test_job_is_made_as_kubectl_makes_it(sandbox):
+    """The Job carries the CronJob's labels, the annotation of a manual run, and is owned by the CronJob."""
+    before = jobs(sandbox)
+    run("backup_job", {}, staging_target(sandbox), subject=Subject(version="v4.8.0-rc1"))
+    (name,) = jobs(sandbox).keys() - before.keys()
+    metadata = jobs(sandbox)[name].metadata
+
+    assert name.startswith("backup-manual-v4-8-0-rc1-")
+    assert metadata.annotations["cronjob.kubernetes.io/instantiate"] == "manual"
+    assert metadata.labels["component"] == "backup"
+    owner = metadata.owner_references[0]
+    assert (owner.kind, owner.name, owner.controller) == ("CronJob", "solvereign-backup", True)
+    assert owner.block_owner_deletion is None
+
+
+def test_backup_fails(sandbox):
+    """The Job fails: FAIL with the last line of its log, and the log attached."""
+    with sandbox.fault("backup_fails"):
+        answer = run("backup_job", {}, staging_target(sandbox)).answer
+
+    assert answer.outcome is Outcome.FAIL
+    assert "failed: BackoffLimitExceeded: " in answer.summary
+    assert answer.summary.endswith("Backup failed: pg_dump failed: connection to server was lost")
+    assert "Starting PostgreSQL backup" in answer.evidence.attachment
+
+
+def test_truncated_dump_looks_right(sandbox):
+    """A dump that is cut short still starts like one: to find that out is the restore's task, not this one's."""
+    with sandbox.fault("backup_truncated"):
+        assert run("backup_job", {}, staging_target(sandbox)).outcome is Outcome.PASS
+
+
+def test_nothing_new(sandbox):
+    """The Job is complete, but wrote elsewhere: FAIL, however many older dumps there are."""
+    put(sandbox, "elsewhere/old.dump", b"PGDMP" + b"x" * 200)
+    target = changed(staging_target(sandbox), backup={"prefix": "elsewhere/"})
+    answer = run("backup_job", {}, target).answer
+
+    assert answer.outcome is Outcome.FAIL
+    assert "is complete, but there is no new object in s3://" in answer.summary
+    assert answer.evidence.seen == "1 objects, none of them new"
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({"min_size": 10**9}, "only "),
+        ({"environment": "moon"}, "metadata environment is "),
+    ],
+)
+def test_object_is_not_as_expected(sandbox, params, reason):
+    """What the checklist says about the object is looked at."""
+    answer = run("backup_job", params, staging_target(sandbox)).answer
+
+    assert answer.outcome is Outcome.FAIL
+    assert reason in answer.summary
+
+
+def test_no_time(sandbox):
+    """The time is up before the Job is done: ERROR, because it may still succeed."""
+    answer = run("backup_job", {}, staging_target(sandbox), seconds=0.1).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert "is still running" in answer.summary
+
+
+def test_bucket_down(sandbox):
+    """The bucket cannot be listed: ERROR, and no Job was started for nothing."""
+    before = jobs(sandbox)
+    target = changed(staging_target(sandbox), backup={"endpoint_url": closed_port_url()})
+    answer = run("backup_job", {}, target).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert answer.summary.startswith("cannot list s3://")
+    assert jobs(sandbox).keys() - before.keys() == set()
+
+
+def test_unknown_cronjob(sandbox):
+    """No such CronJob: ERROR that names it."""
+    target = changed(staging_target(sandbox), backup={"cronjob": "nightly"})
+    answer = run("backup_job", {}, target).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert "read cronjob nightly" in answer.summary
+
+
+def test_not_on_production(sandbox):
+    """The kind starts a Job, so it is refused on production."""
+    assert run("backup_job", {}, production_target(sandbox)).outcome is Outcome.ERROR

@@ -1,0 +1,218 @@
+"""restore_drill: real dumps of real databases, restored by the real pg_restore."""
+
+import subprocess
+import threading
+import uuid
+
+import psycopg
+import pytest
+
+from checks import pg_tools
+from checks.clients import Clients
+from checks.contract import CheckError, Outcome
+from checks.registry import Registry
+from checks.target import Target
+from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
+
+
+@pytest.fixture(scope="module")
+def backup(running_sandbox):
+    """What backup_job hands on: a dump of the sandbox's staging."""
+    answer = run("backup_job", {}, staging_target(running_sandbox)).answer
+    assert answer.outcome is Outcome.PASS, answer.summary
+    return dict(answer.data)
+
+
+def drill(sandbox, data, target=None, *, undo=None, seconds=60, **params):
+    """The drill on that backup."""
+    target = target or staging_target(sandbox)
+    return run("restore_drill", params, target, undo=undo, seconds=seconds, needs={"go.backup": data}).answer
+
+
+def databases(sandbox):
+    """Scratch databases on the restore server."""
+    with Clients(staging_target(sandbox)) as clients, clients.scratch_server() as server:
+        rows = server.execute("SELECT datname FROM pg_database WHERE datname LIKE 'restore_drill_%'").fetchall()
+    return {name for (name,) in rows}
+
+
+def upload(sandbox, body):
+    """Put an object beside the backups; returns what backup_job would hand on for it."""
+    key = f"{sandbox.facts['s3']['prefix']}{uuid.uuid4().hex}.dump"
+    with Clients(staging_target(sandbox)) as clients:
+        clients.s3().put_object(Bucket=sandbox.facts["s3"]["bucket"], Key=key, Body=body)
+    return {"bucket": sandbox.facts["s3"]["bucket"], "key": key}
+
+
+def dump_of(url):
+    """A dump in pg_dump's custom format."""
+    program = pg_tools.find("pg_dump")
+    return subprocess.run([program, "--format=custom", "--dbname", url], capture_output=True, check=True).stdout
+
+
+def test_restores(sandbox, backup):
+    """The backup restores and verifies; the scratch database is gone afterwards and its debt is paid."""
+    undo = RecordingUndo()
+    answer = drill(sandbox, backup, undo=undo)
+
+    assert answer.outcome is Outcome.PASS, answer.summary
+    assert "billing.verify_billing_schema() 5 rows, all PASS" in answer.summary
+    assert "tenants " in answer.summary
+    assert databases(sandbox) == set()
+    assert (len(undo.recorded), undo.open) == (1, [])
+
+
+def test_truncated(sandbox, backup):
+    """A dump that is cut short does not pass for a backup."""
+    with sandbox.fault("backup_truncated"):
+        data = run("backup_job", {}, staging_target(sandbox)).answer.data
+    answer = drill(sandbox, data)
+
+    assert answer.outcome is Outcome.FAIL
+    assert answer.summary.startswith("cannot ")
+    assert databases(sandbox) == set()
+
+
+def test_no_dump_at_all(sandbox):
+    """Something else under that name: FAIL before any database is made."""
+    undo = RecordingUndo()
+    answer = drill(sandbox, upload(sandbox, b"PGDMP, but not really a dump" * 20), undo=undo)
+
+    assert answer.outcome is Outcome.FAIL
+    assert answer.summary.startswith("cannot read the dump's table of contents: pg_restore: error:")
+    assert undo.recorded == {}
+
+
+def test_missing_role(sandbox, database_url):
+    """A policy in the dump names a role that the server lacks: FAIL names the role."""
+    role = f"drill_{uuid.uuid4().hex}"
+    with psycopg.connect(database_url) as connection:
+        connection.execute(f"CREATE ROLE {role}")
+        connection.execute("CREATE TABLE t (i int)")
+        connection.execute(f"CREATE POLICY p ON t TO {role} USING (true)")
+    data = upload(sandbox, dump_of(database_url))
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DROP TABLE t")
+        connection.execute(f"DROP ROLE {role}")
+    answer = drill(sandbox, data)
+
+    assert (Outcome.FAIL, f"cannot restore: role {role} is missing on the restore server") == (
+        answer.outcome,
+        answer.summary,
+    )
+    assert databases(sandbox) == set()
+
+
+def test_backup_of_something_else(sandbox, database_url):
+    """A dump without the product's functions restores, but is not what is wanted."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE t (i int)")
+    answer = drill(sandbox, upload(sandbox, dump_of(database_url)))
+
+    assert answer.outcome is Outcome.FAIL
+    assert answer.summary == "auth.verify_legal_acceptance_integrity() is not in the backup"
+
+
+@pytest.mark.parametrize(
+    ("counts", "summary"),
+    [
+        ({"tenants": 10_000}, "rows after the restore, at least 10000 expected"),
+        ({"no_such_table": 0}, "table no_such_table is not in the backup"),
+    ],
+)
+def test_too_few_rows(sandbox, backup, counts, summary):
+    """A table with fewer rows than expected, or none of that name."""
+    answer = drill(sandbox, backup, functions=[], counts=counts)
+
+    assert answer.outcome is Outcome.FAIL
+    assert answer.summary.endswith(summary)
+
+
+def test_failing_verification(sandbox):
+    """A backup of a database that does not verify fails as that database would."""
+    with sandbox.fault("verify_fails"):
+        data = run("backup_job", {}, staging_target(sandbox)).answer.data
+    answer = drill(sandbox, data)
+
+    assert answer.outcome is Outcome.FAIL
+    assert answer.summary == "after the restore billing.verify_billing_schema() says helper_functions FAIL"
+
+
+def test_no_backup_to_restore(sandbox):
+    """Nothing handed on by the backup check: ERROR says what to add."""
+    answer = run("restore_drill", {}, staging_target(sandbox)).answer
+
+    assert (answer.outcome, answer.summary) == (Outcome.ERROR, "no backup from go.backup to restore")
+
+
+def test_object_is_gone(sandbox, backup):
+    """The object was deleted meanwhile: nothing was found out."""
+    answer = drill(sandbox, {**backup, "key": "postgresql/gone.dump"})
+
+    assert answer.outcome is Outcome.ERROR
+    assert "NoSuchKey" in answer.summary
+
+
+def test_role_may_not_create_databases(sandbox, backup):
+    """The restore role lacks CREATEDB: ERROR says how to grant it, and no debt stays open."""
+    poor = sandbox.facts["staging"]["database_url"]
+    undo = RecordingUndo()
+    answer = drill(sandbox, backup, changed(staging_target(sandbox), restore_database_url=secret(poor)), undo=undo)
+
+    assert answer.outcome is Outcome.ERROR
+    assert "may not create a scratch database" in answer.summary
+    assert "CREATEDB" in answer.hint
+    assert undo.open == []
+
+
+def secret(url):
+    """The URL as the Target holds it."""
+    return Target(name="x", database_url=url).database_url
+
+
+def test_undo_after_a_kill(sandbox):
+    """A scratch database left behind by a run that was killed is dropped by undo(), which may come twice."""
+    name = f"restore_drill_1700000000_{uuid.uuid4().hex[:8]}"
+    target = staging_target(sandbox)
+    with Clients(target) as clients:
+        with clients.scratch_server() as server:
+            server.execute(f"CREATE DATABASE {name}")
+        for _ in range(2):
+            Registry.load().get("restore_drill").undo({"database": name}, context(target, clients))
+    assert databases(sandbox) == set()
+
+
+def test_undo_drops_no_other_database(sandbox):
+    """Whatever stands in a row of the Undo table: only scratch databases are dropped."""
+    target = staging_target(sandbox)
+    with Clients(target) as clients, pytest.raises(CheckError, match="is no scratch database"):
+        Registry.load().get("restore_drill").undo({"database": "postgres"}, context(target, clients))
+
+
+def test_cancelled_while_restoring(sandbox, database_url):
+    """A drill that is cancelled stops pg_restore at once, drops its database and pays its debt."""
+    with psycopg.connect(database_url) as connection:
+        function = "CREATE OR REPLACE FUNCTION slow() RETURNS boolean LANGUAGE sql AS $$ SELECT {} $$"
+        connection.execute(function.format("true"))
+        connection.execute("CREATE TABLE t (i int CHECK (public.slow()))")
+        connection.execute("INSERT INTO t VALUES (1)")
+        connection.execute(function.format("pg_sleep(60) IS NOT NULL"))
+    cancelled, undo = threading.Event(), RecordingUndo()
+    answer = run(
+        "restore_drill",
+        {},
+        staging_target(sandbox),
+        undo=undo,
+        needs={"go.backup": upload(sandbox, dump_of(database_url))},
+        cancelled=cancelled,
+        progress=lambda line: cancelled.set() if line.startswith("restoring") else None,
+    ).answer
+
+    assert (answer.outcome, answer.summary) == (Outcome.ERROR, "cancelled")
+    assert (len(undo.recorded), undo.open) == (1, [])
+    assert databases(sandbox) == set()
+
+
+def test_not_on_production(sandbox, backup):
+    """The kind makes a database, so it is refused on production."""
+    assert drill(sandbox, backup, production_target(sandbox)).outcome is Outcome.ERROR

@@ -1,0 +1,166 @@
+"""sql_verify: the product's own verify functions in the sandbox, and odd ones on an empty database."""
+
+import psycopg
+import pytest
+
+from checks.contract import Outcome
+from checks.target import Target
+from tests.checks.replies import closed_port_url
+from tests.fix_checks import changed, run, staging_target
+
+BILLING = {"function": "billing.verify_billing_schema", "rows": [5]}
+HARDENING = {"function": "verify_final_hardening", "rows": [12, 17], "allow": ["PASS", "WARN", "INFO"]}
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["auth.verify_legal_acceptance_integrity", "billing.verify_billing_schema", "consent.verify_consent_schema"],
+)
+def test_all_pass(sandbox, function):
+    """The three schema functions of the checklist are green with the bot's own poor role."""
+    answer = run("sql_verify", {"function": function, "rows": [5]}, staging_target(sandbox)).answer
+
+    assert (answer.outcome, answer.summary) == (Outcome.PASS, "5 rows, all PASS")
+    assert answer.evidence.asked == f"SELECT * FROM {function}() on staging"
+    assert answer.evidence.attachment.startswith("check_name | status | details\n")
+    assert len(answer.evidence.attachment.splitlines()) == 6
+
+
+def test_other_words_may_be_allowed(sandbox):
+    """The hardening function never gives PASS alone: WARN and INFO pass where the checklist says so."""
+    answer = run("sql_verify", HARDENING, staging_target(sandbox)).answer
+
+    assert (answer.outcome, answer.summary) == (Outcome.PASS, "12 rows, 10 PASS, 1 INFO, 1 WARN")
+
+
+def test_other_words_fail_by_default(sandbox):
+    """Without that, a WARN is no pass."""
+    answer = run("sql_verify", {"function": "verify_final_hardening"}, staging_target(sandbox)).answer
+
+    assert answer.outcome is Outcome.FAIL
+    assert answer.summary.startswith("2 of 12 rows do not pass: ")
+
+
+def test_boolean_column(sandbox):
+    """verify_pass_gate tells true and false instead of words."""
+    answer = run("sql_verify", {"function": "verify_pass_gate", "rows": [5]}, staging_target(sandbox)).answer
+
+    assert (answer.outcome, answer.summary) == (Outcome.PASS, "5 rows, all PASS")
+
+
+def test_failing_row(sandbox):
+    """A row that says FAIL is named."""
+    with sandbox.fault("verify_fails"):
+        answer = run("sql_verify", BILLING, staging_target(sandbox)).answer
+
+    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "1 of 5 rows do not pass: helper_functions FAIL")
+    assert "helper_functions | FAIL" in answer.evidence.attachment
+
+
+def test_wrong_number_of_rows(sandbox):
+    """More or fewer rows than the checklist says is a FAIL, even if each of them passes."""
+    answer = run("sql_verify", {**BILLING, "rows": [4, 6]}, staging_target(sandbox)).answer
+
+    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "5 rows instead of 4 or 6, all PASS")
+
+
+@pytest.mark.parametrize("function", ["billing.verify_nothing", "nowhere.verify_billing_schema"])
+def test_missing_function(sandbox, function):
+    """No such function, or no such schema: a migration is missing, which is an answer."""
+    answer = run("sql_verify", {"function": function}, staging_target(sandbox)).answer
+
+    assert (Outcome.FAIL, f"function {function}() is missing: migration not applied") == (
+        answer.outcome,
+        answer.summary,
+    )
+
+
+def test_database_down():
+    """No database, no answer: ERROR."""
+    port = closed_port_url().rpartition(":")[2]
+    target = Target(name="staging", database_url=f"postgresql://release_bot@127.0.0.1:{port}/solvereign")
+
+    assert run("sql_verify", BILLING, target).outcome is Outcome.ERROR
+
+
+def test_no_database_set(sandbox):
+    """A Target without a database: ERROR that names the setting."""
+    answer = run("sql_verify", BILLING, changed(staging_target(sandbox), database_url=None)).answer
+
+    assert (answer.outcome, answer.summary) == (Outcome.ERROR, "staging has no database_url")
+    assert "targets.staging.database_url" in answer.hint
+
+
+FUNCTION = "CREATE FUNCTION verify() RETURNS TABLE ({}) LANGUAGE sql AS $$ {} $$"
+
+
+@pytest.fixture
+def verify(database_url):
+    """A verify function with the given columns and body is made and asked; returns the answer."""
+
+    def verify(columns, rows, **params):
+        with psycopg.connect(database_url) as connection:
+            connection.execute(FUNCTION.format(columns, rows))
+        target = Target(name="staging", database_url=database_url)
+        return run("sql_verify", {"function": "verify", **params}, target).answer
+
+    return verify
+
+
+def test_no_rows(verify):
+    """A function that looked at nothing has verified nothing."""
+    answer = verify("check_name text, status text", "SELECT 'x', 'PASS' WHERE false")
+
+    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "0 rows: nothing was verified")
+
+
+@pytest.mark.parametrize("word", ["'OK'", "'pass'", "NULL"])
+def test_unknown_word(verify, word):
+    """A status word that is not known is no pass, and NULL is none either."""
+    answer = verify("check_name text, status text", f"SELECT 'a', 'PASS' UNION ALL SELECT 'b', {word}")
+
+    assert answer.outcome is Outcome.FAIL
+    assert answer.summary == f"1 of 2 rows do not pass: b {word.strip(chr(39))}"
+
+
+def test_columns_by_name(verify):
+    """The status is found by its column's name, wherever it stands; a first column that says PASS does not count."""
+    answer = verify("expected text, check_status text, gate_name text", "SELECT 'PASS', 'FAIL', 'rls'")
+
+    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "1 of 1 rows do not pass: rls FAIL")
+
+
+def test_no_status_column(verify):
+    """A function without a status column is no verify function: nothing was found out."""
+    answer = verify("check_name text, result text", "SELECT 'rls', 'PASS'")
+
+    assert answer.outcome is Outcome.ERROR
+    assert answer.summary == "verify() has no column status, check_status or passed"
+
+
+def test_no_right(database_url):
+    """A role that may not call the function: ERROR, and the hint says to whom to grant it."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(FUNCTION.format("check_name text, status text", "SELECT 'a', 'PASS'"))
+        connection.execute("REVOKE EXECUTE ON FUNCTION verify() FROM PUBLIC")
+        connection.execute(
+            "DO $$ BEGIN CREATE ROLE verify_poor LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$"
+        )
+    poor = psycopg.conninfo.make_conninfo(database_url, user="verify_poor")
+    answer = run("sql_verify", {"function": "verify"}, Target(name="staging", database_url=poor)).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert answer.summary == "role verify_poor may not run verify(): permission denied for function verify"
+    assert "Grant that right to verify_poor" in answer.hint
+
+
+def test_writing_function(database_url):
+    """The connection reads only: a function that writes is ERROR and changes nothing."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE t (i int)")
+        body = "INSERT INTO t VALUES (1); SELECT 'a', 'PASS'"
+        connection.execute(FUNCTION.format("check_name text, status text", body))
+    answer = run("sql_verify", {"function": "verify"}, Target(name="staging", database_url=database_url)).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert "read-only transaction" in answer.summary
