@@ -37,7 +37,7 @@ class Controllers:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Stop between two looks; raises what made the loop end early, if anything did."""
+        """Stop between two looks."""
         if self._task is None:
             return
         self._unsubscribe()

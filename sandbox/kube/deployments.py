@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from sandbox.kube.resources import DEPLOYMENTS, PODS, REPLICASETS
 from sandbox.kube.selectors import spec_selector
 from sandbox.kube.store import SAFE_LETTERS, Store, controller_uid, now, parse_time
+from sandbox.kube.syncing import sync_each
 
 Json = dict[str, Any]
 
@@ -50,8 +51,7 @@ class DeploymentController:
 
     def sync_all(self) -> float | None:
         """One look at every Deployment; seconds until a progress deadline wants the next look, if any."""
-        waits = [self.sync(deployment) for deployment in self.store.objects(DEPLOYMENTS)]
-        return min((wait for wait in waits if wait is not None), default=None)
+        return sync_each(self.store.objects(DEPLOYMENTS), self.sync)
 
     def sync(self, deployment: Json) -> float | None:
         """One step for one Deployment; seconds until its progress deadline, if it has to be watched."""
@@ -305,8 +305,7 @@ class ReplicaSetController:
 
     def sync_all(self) -> float | None:
         """One look at every ReplicaSet; seconds until a pod has been ready for `minReadySeconds`, if any waits."""
-        waits = [self.sync(rs) for rs in self.store.objects(REPLICASETS)]
-        return min((wait for wait in waits if wait is not None), default=None)
+        return sync_each(self.store.objects(REPLICASETS), self.sync)
 
     def sync(self, rs: Json) -> float | None:
         """Create or delete pods of one ReplicaSet, and write its status."""

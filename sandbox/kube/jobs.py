@@ -9,6 +9,7 @@ from typing import Any
 from sandbox.kube.deployments import is_active
 from sandbox.kube.resources import CRONJOBS, JOBS, PODS
 from sandbox.kube.store import Store, now, parse_time
+from sandbox.kube.syncing import sync_each
 
 Json = dict[str, Any]
 
@@ -24,8 +25,7 @@ class JobController:
 
     def sync_all(self) -> float | None:
         """One look at every Job; seconds until a retry or a deadline is due, if any."""
-        waits = [self.sync(job) for job in self.store.objects(JOBS)]
-        return min((wait for wait in waits if wait is not None), default=None)
+        return sync_each(self.store.objects(JOBS), self.sync)
 
     def sync(self, job: Json) -> float | None:
         """One step for one Job."""
@@ -115,14 +115,15 @@ class CronJobController:
 
     def sync_all(self) -> float | None:
         """One look at every CronJob; seconds until the next full minute if one has a schedule to keep."""
-        crons = self.store.objects(CRONJOBS)
-        for cron in crons:
-            self.sync(cron, datetime.now(UTC).replace(second=0, microsecond=0))
-        second = datetime.now(UTC).timestamp() % 60
-        return 60.05 - second if crons else None
+        return sync_each(self.store.objects(CRONJOBS), self.sync)
 
-    def sync(self, cron: Json, minute: datetime) -> None:
-        """Start the Job of this minute if it is due, note what runs, drop what history no longer keeps."""
+    def sync(self, cron: Json) -> float:
+        """Start the Job of this minute if it is due, note what runs, drop what history no longer keeps.
+
+        Seconds until the next minute.
+        """
+        moment = datetime.now(UTC)
+        minute = moment.replace(second=0, microsecond=0)
         jobs = self.store.owned(JOBS, cron)
         running = [job for job in jobs if not finished_condition(job)]
         status = copy.deepcopy(cron.get("status") or {})
@@ -145,6 +146,7 @@ class CronJobController:
         self.store.update(CRONJOBS, cron | {"status": status}, status=True)
         self._forget(cron, jobs, "Complete", "successfulJobsHistoryLimit")
         self._forget(cron, jobs, "Failed", "failedJobsHistoryLimit")
+        return 60.05 - (moment - minute).total_seconds()
 
     def _start(self, cron: Json, minute: datetime) -> Json:
         meta, template = cron["metadata"], copy.deepcopy(cron["spec"]["jobTemplate"])

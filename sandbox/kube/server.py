@@ -414,7 +414,7 @@ async def _json(request: web.Request) -> Any:
 
 async def _body(request: web.Request) -> Json:
     """The object in the body of a POST, PUT or DELETE."""
-    if request.content_type not in ("application/json", "application/octet-stream", "*/*"):
+    if "protobuf" in request.content_type or "yaml" in request.content_type:
         raise unsupported_media_type()
     found = await _json(request)
     if not isinstance(found, dict):
