@@ -1,0 +1,108 @@
+"""release-bot.example.yml is what people copy: it must load, and it must show every key that there is."""
+
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from bot.app import build_sources, load_checklist, read_policy, validate_kinds
+from bot.domain.policy import Action, Policy
+from bot.errors import ConfigError
+from bot.settings import Settings, load_settings
+from checks.registry import Registry
+
+EXAMPLE = Path(__file__).parents[2] / "release-bot.example.yml"
+COMMENTED_KEY = re.compile(r"^(\s*)# ([a-z_]+: \$\{)", re.M)  # a key that the reader may want to put in
+COMMENT = re.compile(r"^\s*#.*$", re.M)
+VARIABLE = re.compile(r"\$\{([A-Z_]+)(:-[^}]*)?\}")
+
+
+def _environment(text: str) -> dict[str, str]:
+    """A value for each variable that has to be set; comments name others."""
+    text = COMMENT.sub("", text)
+    return {name: f"value-of-{name}" for name, default in VARIABLE.findall(text) if not default}
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in a type such as ``dict[str, TargetSection]`` or ``Sentry | None``."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, BaseModel):
+            yield annotation
+        return
+    for part in typing.get_args(annotation):
+        yield from _models(part)
+
+
+def _keys(model: type[BaseModel], at: str = "") -> Iterator[str]:
+    """Every key that a file may have, with ``*`` for a name that the user chooses."""
+    for name, field in model.model_fields.items():
+        key = f"{at}{name}"
+        yield key
+        below = f"{key}.*." if typing.get_origin(field.annotation) is dict else f"{key}."
+        for child in _models(field.annotation):
+            yield from _keys(child, below)
+
+
+def _shown(body: Mapping[str, Any], model_keys: set[str], at: str = "") -> Iterator[str]:
+    """The keys in the file, with ``*`` where the model has it."""
+    for name, value in body.items():
+        key = at + (name if f"{at}{name}" in model_keys else "*")
+        yield key
+        if isinstance(value, Mapping):
+            yield from _shown(value, model_keys, f"{key}.")
+
+
+def test_the_example_loads_with_the_variables_that_it_names():
+    """Settings, policy and checklist are accepted as they stand."""
+    settings = load_settings(EXAMPLE, _environment(EXAMPLE.read_text(encoding="utf-8")))
+    validate_kinds(load_checklist(settings.checklist), Registry.load())
+    assert read_policy(settings) == Policy.model_validate(settings.policy)
+    assert build_sources(settings) is not None
+    assert set(settings.target_values()) == {"staging", "production"}
+
+
+@pytest.mark.parametrize("name", sorted(_environment(EXAMPLE.read_text(encoding="utf-8"))))
+def test_a_variable_that_is_not_set_is_named_with_its_line(name):
+    """Whoever forgets one of the variables is told which and where."""
+    environment = _environment(EXAMPLE.read_text(encoding="utf-8"))
+    del environment[name]
+    with pytest.raises(ConfigError, match=rf"release-bot\.example\.yml:\d+: .*{name} is not set"):
+        load_settings(EXAMPLE, environment)
+
+
+def test_every_key_of_the_settings_is_in_the_example(tmp_path):
+    """A key that is added to the settings is shown here, if need be in a comment."""
+    text = COMMENTED_KEY.sub(r"\1\2", EXAMPLE.read_text(encoding="utf-8"))
+    file = tmp_path / "release-bot.yml"
+    file.write_text(text, encoding="utf-8")
+    load_settings(file, _environment(text))
+    known = set(_keys(Settings))
+    assert known - set(_shown(yaml.safe_load(text), known)) == set()
+
+
+def test_every_key_of_the_policy_is_in_the_example():
+    """The policy is a section of its own model; each action that may be given to roles is named."""
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert set(yaml.safe_load(text)["policy"]) == set(Policy.model_fields)
+    assert [action for action in Action if not re.search(rf"\b{action}\b", text)] == []
+
+
+def test_the_policy_of_the_example_is_the_default():
+    """Who copies the example gets the rules of somebody who leaves the section out."""
+    settings = load_settings(EXAMPLE, _environment(EXAMPLE.read_text(encoding="utf-8")))
+    policy = read_policy(settings)
+    default = Policy()
+    assert (policy.required, policy.optional, policy.four_eyes) == (
+        default.required,
+        default.optional,
+        default.four_eyes,
+    )
+    assert {action: policy.allowed(action) for action in Action} == {
+        action: default.allowed(action) for action in Action
+    }
