@@ -1,7 +1,6 @@
 """release-bot.example.yml is what people copy: it must load, and it must show every key that there is."""
 
 import re
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +17,8 @@ from bot.settings import Settings, load_settings
 from checks.registry import Registry
 
 EXAMPLE = Path(__file__).parents[2] / "release-bot.example.yml"
-COMMENTED_KEY = re.compile(r"^(\s*)# ([a-z_]+: \$\{)", re.M)  # a key that the reader may want to put in
-COMMENT = re.compile(r"^\s*#.*$", re.M)
+COMMENTED_KEY = re.compile(r"^(\s*)# ([a-z_]+: \$\{)", re.MULTILINE)  # a key that the reader may want to put in
+COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(:-[^}]*)?\}")
 
 
@@ -31,11 +30,10 @@ def _environment(text: str) -> dict[str, str]:
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     """The models in a type such as ``dict[str, TargetSection]`` or ``Sentry | None``."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, BaseModel):
-            yield annotation
-        return
-    for part in typing.get_args(annotation):
+    parts = typing.get_args(annotation)
+    if not parts and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in parts:
         yield from _models(part)
 
 
