@@ -1,5 +1,7 @@
 """backup_job: the sandbox's backup CronJob, run for real, and the object it writes."""
 
+import uuid
+
 import pytest
 
 from checks.clients import Clients
@@ -89,6 +91,31 @@ def test_object_is_not_as_expected(sandbox, params, reason):
 
     assert answer.outcome is Outcome.FAIL
     assert reason in answer.summary
+
+
+@pytest.mark.parametrize(
+    ("body", "settings", "reason"),
+    [
+        (b"<html>" + b"x" * 200, {"ServerSideEncryption": "AES256"}, "does not start like a dump"),
+        (b"PGDMP" + b"x" * 200, {}, "not encrypted at rest"),
+        (b"", {"ServerSideEncryption": "AES256"}, "only 0 bytes; does not start like a dump"),
+        (b"PGDMP" + b"x" * 200, {"ServerSideEncryption": "AES256", "Metadata": {}}, "metadata environment is not set"),
+    ],
+)
+def test_bad_object(sandbox, body, settings, reason):
+    """A new object that is no dump, empty, not encrypted, or does not say where it is from."""
+    target = changed(staging_target(sandbox), backup={"prefix": "odd/"})  # what the Job writes is not seen there
+    settings = {"Metadata": {"environment": "production"}, **settings}
+    key = f"odd/{uuid.uuid4().hex}.dump"
+
+    def once_started(line):
+        if line.startswith("waiting"):
+            put(sandbox, key, body, **settings)
+
+    answer = run("backup_job", {}, target, progress=once_started).answer
+
+    assert answer.outcome is Outcome.FAIL
+    assert answer.summary.startswith(f"{key}: {reason}")
 
 
 def test_no_time(sandbox):

@@ -160,7 +160,7 @@ def test_secrets_are_redacted_everywhere():
 
 def test_secret_is_redacted_before_cutting():
     """A secret that lies across the cut does not leave its first half behind."""
-    answer = redacted({"attachment": "x" * 45 + "hunter2" + "y" * 100}, limit=80)
+    answer = redacted({"attachment": "x" * 49 + "hunter2" + "y" * 100}, limit=80)
 
     assert "hunt" not in answer.evidence.attachment
 
