@@ -1,0 +1,146 @@
+"""Writes docs/reference/kinds.md from the kinds themselves; run it as `python docs/generate.py`."""  # noqa: INP001  a script
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import json
+import textwrap
+import tokenize
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checks.contract import Params
+from checks.registry import BUILT_IN, Registry
+
+if TYPE_CHECKING:
+    from checks.contract import Kind
+
+PAGE = Path(__file__).parent / "reference" / "kinds.md"
+
+HEAD = """# Kinds of checks
+
+<!-- Written by docs/generate.py from checks/kinds. Do not edit. -->
+
+A check of the checklist names a `kind` and gives it `params`. One file in `checks/kinds/` answers one kind. An unknown
+kind or parameter is refused when the checklist is read. How to write one: [Add a check](../howto/add-a-check.md).
+
+Every kind answers PASS, FAIL, ERROR (could not find out) or INCONCLUSIVE (a person has to say). Only PASS is a pass.
+
+- **Changes data** kinds run only where `targets.<name>.mutable` is true, never on production and never with a live
+  Stripe key. What they change is written down first and put back.
+- **Touches** names what two checks must not use at the same time; they run one after another.
+- **Time** is the limit where the check sets no `timeout`.
+"""
+
+
+# What a parameter means that has the same meaning wherever it stands and carries no words of its own.
+USUAL = {
+    "base": "Which address of the target the path belongs to",
+    "event": "Type of the Stripe event",
+    "level": "Level of the test event",
+    "login_path": "Where the test user logs in",
+    "method": "Method of the request",
+    "pages": "The pages to visit",
+    "path": "Path of the request, from `/`",
+    "since": "The watch sets it to the moment at which the deploy began",
+    "status": "Status that is right",
+}
+OWN = {("billing_gate", "status"): "Billing status that the test tenant gets for the request; must lead to 402"}
+
+
+def kinds_page(registry: Registry) -> str:
+    """The page, for the kinds that ship with the bot."""
+    parts = [HEAD, "| kind | what it does |\n|---|---|"]
+    kinds = [registry.get(name) for name in sorted(BUILT_IN)]
+    parts[-1] += "".join(f"\n| [`{kind.name}`](#{kind.name}) | {kind.summary} |" for kind in kinds)
+    parts += [_kind(kind) for kind in kinds]
+    return "\n".join(parts) + "\n"
+
+
+def _kind(kind: Kind) -> str:
+    facts = [f"Changes data: {'yes' if kind.mutates else 'no'}"]
+    if kind.touches:
+        facts.append(f"Touches: {', '.join(kind.touches)}")
+    facts.append(f"Time: {kind.timeout:g} s")
+    doc = inspect.cleandoc(type(kind).__doc__ or "").replace("``", "`")
+    return f"\n## {kind.name}\n\n{kind.summary}.\n\n{doc}\n\n{'. '.join(facts)}.\n\n{_params(kind)}"
+
+
+def _params(kind: Kind) -> str:
+    """A table of the parameters, and one for each model inside of them."""
+    schema = kind.params.model_json_schema()
+    tables = [_table(kind.name, kind.params, schema)]
+    for name, inner in sorted(schema.get("$defs", {}).items()):
+        found = next((sub for sub in Params.__subclasses__() if sub.__name__ == name), None)
+        if found is not None and "properties" in inner:
+            tables.append(f"Each `{name}`:\n\n{_table(kind.name, found, inner)}")
+    return "\n\n".join(tables)
+
+
+def _table(kind: str, model: type[Params], schema: dict[str, Any]) -> str:
+    if not schema.get("properties"):
+        return "It has no parameters."
+    comments = _comments(model)
+    lines = ["| param | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        shown = schema["properties"][name]
+        default = "required" if field.is_required() else f"`{json.dumps(_default(field), ensure_ascii=False)}`"
+        meaning = field.description or comments.get(name) or OWN.get((kind, name)) or USUAL[name]
+        lines.append(f"| `{name}` | {_type(shown)} | {default} | {_cell(meaning)} |")
+    return "\n".join(lines)
+
+
+def _default(field: Any) -> Any:
+    value = field.get_default(call_default_factory=True)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _type(shown: dict[str, Any]) -> str:
+    """The type in words."""
+    if "enum" in shown:
+        return "one of " + ", ".join(f"`{word}`" for word in shown["enum"])
+    if "const" in shown:
+        return f"`{shown['const']}`"
+    if "$ref" in shown:
+        name = shown["$ref"].rsplit("/", 1)[1]
+        return "values" if name == "JsonValue" else f"`{name}`"
+    if shown.get("type") == "array":
+        return f"list of {_type(shown.get('items', {}))}"
+    if shown.get("type") == "object":
+        inner = shown.get("additionalProperties", {})
+        return f"mapping of names to {_type(inner) if isinstance(inner, dict) and inner else 'values'}"
+    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+    name = words.get(shown.get("type", ""), "any value")
+    if shown.get("format") == "date-time":
+        name = "time with its zone"
+    if "minimum" in shown and "maximum" in shown:
+        return f"{name}, {shown['minimum']} to {shown['maximum']}"
+    return f"{name}, at least {shown['minimum']}" if "minimum" in shown else name
+
+
+def _comments(model: type[Params]) -> dict[str, str]:
+    """The comment behind each field: where a field needs a word, its author has put it there."""
+    source = textwrap.dedent(inspect.getsource(model))
+    by_line = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]  # a class has a body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno is not None:
+            said = [by_line[line] for line in range(node.lineno, node.end_lineno + 1) if line in by_line]
+            if said:
+                found[node.target.id] = " ".join(said)
+    return found
+
+
+def _cell(text: str) -> str:
+    sentence = (text[:1].upper() + text[1:]).removesuffix(".")
+    return sentence.replace("|", "\\|").replace("<", "&lt;").replace("``", "`")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(kinds_page(Registry.load()), encoding="utf-8")
