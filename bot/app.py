@@ -52,7 +52,9 @@ def load_checklist(name: str) -> Checklist:
         return read_checklist(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yml")))
-        raise ChecklistError(f"{path}: cannot be read: {error.strerror}.", hint=f"Shipped: {shipped}. Or give a path.") from error
+        raise ChecklistError(
+            f"{path}: cannot be read: {error.strerror}.", hint=f"Shipped: {shipped}. Or give a path."
+        ) from error
 
 
 def validate_kinds(checklist: Checklist, registry: Registry) -> None:
@@ -65,7 +67,9 @@ def validate_kinds(checklist: Checklist, registry: Registry) -> None:
         try:
             registry.validate(kind, params)
         except RegistryError as error:
-            raise ChecklistError(f"{checklist.id}: {owner}: {error}", hint="docs/reference/kinds.md lists kinds and params.") from error
+            raise ChecklistError(
+                f"{checklist.id}: {owner}: {error}", hint="docs/reference/kinds.md lists kinds and params."
+            ) from error
 
 
 def read_policy(settings: Settings) -> Policy:
@@ -82,7 +86,9 @@ def build_sources(settings: Settings) -> Sources:
     """What resolves versions. Raises ConfigError when GitHub or the registry is not configured."""
     if settings.github is None or settings.registry is None:
         missing = "github" if settings.github is None else "registry"
-        raise ConfigError(f"There is no {missing} section, so no version can be resolved.", hint=f"Add {missing}: to release-bot.yml.")
+        raise ConfigError(
+            f"There is no {missing} section, so no version can be resolved.", hint=f"Add {missing}: to release-bot.yml."
+        )
     github, images = settings.github, settings.registry
     return Sources(
         github_url=github.url,
@@ -129,7 +135,9 @@ class Application:
         self._settings, self._redactor = settings, redactor
         if settings.slack.bot_token is None or settings.slack.app_token is None:
             name = "SLACK_BOT_TOKEN" if settings.slack.bot_token is None else "SLACK_APP_TOKEN"
-            raise ConfigError(f"{name} is not set.", hint="Both come from the app's page, see README; `make demo` needs none.")
+            raise ConfigError(
+                f"{name} is not set.", hint="Both come from the app's page, see README; `make demo` needs none."
+            )
         if not settings.slack.channel:
             raise ConfigError("slack.channel is not set.", hint="Set it to the id of #releases (C…).")
         self._postgres: EmbeddedPostgres | None = None

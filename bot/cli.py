@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bot import demo, logs
 from bot.app import Application, load_checklist, read_policy, validate_kinds
+from bot.domain.audit import first_break
 from bot.errors import BotError, ConfigError
 from bot.redact import Redactor
 from bot.settings import Settings, load_settings
@@ -24,7 +25,6 @@ from bot.store import audit
 from bot.store.embedded import EmbeddedPostgres
 from bot.store.migrate import migrate
 from bot.store.pool import Store
-from bot.domain.audit import first_break
 from checks.registry import Registry
 
 EXIT_BAD = 1
@@ -138,7 +138,9 @@ def _lint(options: argparse.Namespace) -> int:
     checklist = load_checklist(str(options.file))
     validate_kinds(checklist, Registry.load())
     asked = sum(entry.kind != "attest" for entry in checklist.checks)
-    _print(f"{options.file}: good. {len(checklist.checks)} checks, {asked} of them asked by the bot; digest {checklist.digest[:12]}.")
+    _print(
+        f"{options.file}: good. {len(checklist.checks)} checks, {asked} of them asked by the bot; digest {checklist.digest[:12]}."
+    )
     return 0
 
 
@@ -202,23 +204,37 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the bot")
     serve.add_argument("--json", action="store_true", help="print one line of JSON once everything is ready")
-    serve.add_argument("--exit-with-stdin", action="store_true", help="end when standard input ends, as when the parent dies")
+    serve.add_argument(
+        "--exit-with-stdin", action="store_true", help="end when standard input ends, as when the parent dies"
+    )
     serve.set_defaults(run=_serve)
 
     show = commands.add_parser("demo", help="run the bot with a simulated workspace and staging environment")
-    show.add_argument("--data-dir", type=Path, default=Path(".demo"), metavar="DIR", help="where the state lives (default: .demo)")
-    show.add_argument("--slack", choices=("sandbox", "env"), default="sandbox", help="env: take Slack from the environment")
+    show.add_argument(
+        "--data-dir", type=Path, default=Path(".demo"), metavar="DIR", help="where the state lives (default: .demo)"
+    )
+    show.add_argument(
+        "--slack", choices=("sandbox", "env"), default="sandbox", help="env: take Slack from the environment"
+    )
     show.add_argument("--play", choices=demo.PLAYS, help="play a release with no browser, print it, and exit")
-    show.add_argument("--port", type=int, default=0, help="of the page (default: the one of the last time, or a free one)")
+    show.add_argument(
+        "--port", type=int, default=0, help="of the page (default: the one of the last time, or a free one)"
+    )
     show.add_argument("--kubeconfig", type=Path, metavar="FILE", help="a real cluster instead of the simulated one")
-    show.add_argument("--watch-minutes", type=float, metavar="M", help="how long the watch lasts (default: 15; in a play: 0.15)")
-    show.add_argument("--json", action="store_true", help="print the addresses of all parts on one line once everything is ready")
+    show.add_argument(
+        "--watch-minutes", type=float, metavar="M", help="how long the watch lasts (default: 15; in a play: 0.15)"
+    )
+    show.add_argument(
+        "--json", action="store_true", help="print the addresses of all parts on one line once everything is ready"
+    )
     show.set_defaults(run=_demo)
 
     commands.add_parser("migrate", help="bring the database up to date").set_defaults(run=_migrate)
     commands.add_parser("doctor", help="say what works, what does not and what to do").set_defaults(run=_doctor)
 
-    lint = commands.add_parser("checklist", help="work with checklists").add_subparsers(required=True, metavar="COMMAND")
+    lint = commands.add_parser("checklist", help="work with checklists").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
     one = lint.add_parser("lint", help="check a checklist: names file, line and key")
     one.add_argument("file", type=Path)
     one.set_defaults(run=_lint)

@@ -114,7 +114,9 @@ def run(options: DemoOptions) -> int:
     """Start everything, play or wait for the end, stop everything. Returns the exit code."""
     if options.slack_from_environment:
         if missing := [name for name in FROM_ENVIRONMENT if not os.environ.get(name)]:
-            raise ConfigError(f"{', '.join(missing)} must be set for --slack env.", hint="README, 'Try it in your own workspace'.")
+            raise ConfigError(
+                f"{', '.join(missing)} must be set for --slack env.", hint="README, 'Try it in your own workspace'."
+            )
         if options.play:
             raise ConfigError("--play acts as three people of the sandbox's workspace.", hint="Leave out --slack env.")
     ended = threading.Event()
@@ -147,11 +149,18 @@ def _with_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str,
     health = bot.ready()["health"]
     try:
         if options.as_json:
-            _print(json.dumps({**facts, "health": health, "config": str(config), "data_dir": str(folder), "bot_pid": bot.pid}))
+            _print(
+                json.dumps(
+                    {**facts, "health": health, "config": str(config), "data_dir": str(folder), "bot_pid": bot.pid}
+                )
+            )
         elif options.slack_from_environment:
             _tell(options, f"Ready. Type /release start v4.8.0 in your channel. Break things at {facts['page']}")
         else:
-            _tell(options, f"Ready. Open {facts['page']} and type: /release start v4.8.0\nCtrl-C ends it; the next start goes on.")
+            _tell(
+                options,
+                f"Ready. Open {facts['page']} and type: /release start v4.8.0\nCtrl-C ends it; the next start goes on.",
+            )
         if options.play:
             return _play(options.play, facts)
         while not ended.wait(0.5):
@@ -169,7 +178,11 @@ def _with_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str,
 def _start_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str, Any]) -> Part:
     env = {"RELEASE_BOT_CONFIG": str(config), "NO_PROXY": "127.0.0.1,localhost"}
     if not options.slack_from_environment:
-        env |= {"SLACK_BOT_TOKEN": facts["bot_token"], "SLACK_APP_TOKEN": facts["app_token"], "SLACK_API_URL": facts["slack_api_url"]}
+        env |= {
+            "SLACK_BOT_TOKEN": facts["bot_token"],
+            "SLACK_APP_TOKEN": facts["app_token"],
+            "SLACK_API_URL": facts["slack_api_url"],
+        }
         env |= {"SLACK_CHANNEL_ID": "", "RELEASE_MANAGER_IDS": "", "QA_IDS": "", "PRODUCT_IDS": "", "DATABASE_URL": ""}
     return Part("bot", ["bot", "serve", "--json", "--exit-with-stdin"], folder / "bot.log", env)
 

@@ -36,7 +36,9 @@ class Roles(Section):
         for role, ids in self:
             for name in ids:
                 if not re.fullmatch(r"[UWS][A-Z0-9]{2,}", name):
-                    raise ValueError(f"{role}: {name!r} is no Slack id; copy the member id (U…) or the user group id (S…)")
+                    raise ValueError(
+                        f"{role}: {name!r} is no Slack id; copy the member id (U…) or the user group id (S…)"
+                    )
         return self
 
 
@@ -144,7 +146,8 @@ class Settings(Section):
         """The targets with the vendors beside them, as checks and steps get them."""
         vendors = {"sentry": self.sentry, "stripe": self.stripe, "grafana": self.grafana}
         return {
-            name: Target.model_validate({"name": name, **dict(section), **vendors}) for name, section in self.targets.items()
+            name: Target.model_validate({"name": name, **dict(section), **vendors})
+            for name, section in self.targets.items()
         }
 
     def secrets(self) -> list[str]:
@@ -217,7 +220,7 @@ class _Reader:
     def __init__(self, path: Path, root: yaml.Node | None, env: Mapping[str, str]) -> None:
         self._path, self._root, self._env = path, root, env
 
-    def resolve(self, value: Any, at: tuple[Any, ...]) -> Any:  # noqa: ANN401  a YAML value
+    def resolve(self, value: Any, at: tuple[Any, ...]) -> Any:
         if isinstance(value, str):
             return _ENV.sub(lambda match: self._variable(match, at), value)
         if isinstance(value, list):
@@ -270,7 +273,9 @@ def _validated(body: dict[str, Any], root: yaml.Node | None, env: Mapping[str, s
         at = first["loc"]
         key = ".".join(str(part) for part in at) or "configuration"
         hint = "The keys are described in docs/reference/configuration.md."
-        raise ConfigError(f"{source}:{line_of(root, at)}: {key}: {first['msg'].removeprefix('Value error, ')}", hint=hint) from None
+        raise ConfigError(
+            f"{source}:{line_of(root, at)}: {key}: {first['msg'].removeprefix('Value error, ')}", hint=hint
+        ) from None
 
 
 def line_of(node: yaml.Node | None, path: tuple[Any, ...]) -> int:
@@ -289,5 +294,3 @@ def line_of(node: yaml.Node | None, path: tuple[Any, ...]) -> int:
             return line
         node = child
     return line
-
-

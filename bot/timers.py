@@ -27,7 +27,14 @@ class Period:
 class Timers:
     """Wakes the workers when the next row is due, and runs the few periodic calls that app.py names."""
 
-    def __init__(self, periods: list[Period], *, wake: Callable[[], None], next_due: Callable[[], datetime | None], look_every: float = 1.0) -> None:
+    def __init__(
+        self,
+        periods: list[Period],
+        *,
+        wake: Callable[[], None],
+        next_due: Callable[[], datetime | None],
+        look_every: float = 1.0,
+    ) -> None:
         # misfire_grace_time=None: a late wake-up still wakes; APScheduler's default drops it in silence after a second.
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
@@ -36,7 +43,9 @@ class Timers:
         )
         self._wake, self._next_due = wake, next_due
         for period in [*periods, Period("look ahead", look_every, self._arm)]:
-            self._scheduler.add_job(period.call, IntervalTrigger(seconds=period.seconds), id=period.name, name=period.name)
+            self._scheduler.add_job(
+                period.call, IntervalTrigger(seconds=period.seconds), id=period.name, name=period.name
+            )
 
     def start(self) -> None:
         """Begin."""

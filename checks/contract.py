@@ -142,7 +142,7 @@ class Kind(abc.ABC):
     timeout: ClassVar[float] = 60.0  # seconds; a checklist may set another
 
     @abc.abstractmethod
-    def run(self, params: Any, ctx: CheckContext) -> Answer:  # noqa: ANN401  each kind has its own params model
+    def run(self, params: Any, ctx: CheckContext) -> Answer:
         """Ask, and say what was seen. Raises CheckError when it could not find out."""
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:

@@ -1,9 +1,3 @@
 """Lists the modules of fixtures; the fixtures themselves live there, by subject."""
 
-import importlib.util
-
-pytest_plugins = [
-    name
-    for name in ("tests.fix_postgres", "tests.fix_kube", "tests.fix_sandbox")
-    if importlib.util.find_spec(name) is not None
-]
+pytest_plugins = ["tests.fix_postgres", "tests.fix_kube", "tests.fix_sandbox", "tests.fix_demo"]

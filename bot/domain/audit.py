@@ -26,9 +26,18 @@ class AuditEvent:
     hash: str
 
 
-def chain_hash(previous: str, seq: int, at: datetime, actor: str, event: str, release: int | None, body: Mapping[str, Any]) -> str:
+def chain_hash(
+    previous: str, seq: int, at: datetime, actor: str, event: str, release: int | None, body: Mapping[str, Any]
+) -> str:
     """sha256 in hex over the previous hash and the canonical JSON of the row."""
-    row = {"seq": seq, "at": at.isoformat(timespec="microseconds"), "actor": actor, "event": event, "release": release, "body": body}
+    row = {
+        "seq": seq,
+        "at": at.isoformat(timespec="microseconds"),
+        "actor": actor,
+        "event": event,
+        "release": release,
+        "body": body,
+    }
     text = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
 

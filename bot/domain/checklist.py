@@ -213,14 +213,20 @@ def read_checklist(text: str, source: str) -> Checklist:
         body = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ChecklistError(f"{source}:{line}: not valid YAML: {error.problem}", hint="Check the indentation there.") from error
+        raise ChecklistError(
+            f"{source}:{line}: not valid YAML: {error.problem}", hint="Check the indentation there."
+        ) from error
     if not isinstance(body, dict):
         raise ChecklistError(f"{source}:1: a checklist is a mapping that begins with id: and title:")
     try:
         return Checklist.model_validate(body)
     except ValidationError as error:
         first = error.errors()[0]
-        path = [part for part in first["loc"] if part not in {"set_image", "check", "restore_backend", "attest"} or not _is_tag(part, first["loc"])]
+        path = [
+            part
+            for part in first["loc"]
+            if part not in {"set_image", "check", "restore_backend", "attest"} or not _is_tag(part, first["loc"])
+        ]
         key = ".".join(str(part) for part in path) or "checklist"
         raise ChecklistError(
             f"{source}:{line_of(root, tuple(path))}: {key}: {first['msg'].removeprefix('Value error, ')}",

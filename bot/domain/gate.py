@@ -109,7 +109,9 @@ def _signoff_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]
             because = f": {signoff.reason}" if signoff.reason else ""
             reasons.append(Reason(Cause.SIGNOFF_DECLINED, role, f"{role.title} declined{because}"))
         elif signoff.fingerprint != mark:
-            reasons.append(Reason(Cause.SIGNOFF_VOID, role, f"{role.title} signed something else than this: sign again"))
+            reasons.append(
+                Reason(Cause.SIGNOFF_VOID, role, f"{role.title} signed something else than this: sign again")
+            )
         else:
             approvers.add(signoff.by)
     if view.policy.four_eyes and deployer is not None and approvers and approvers <= {deployer}:

@@ -57,6 +57,8 @@ def fingerprint(release: Release, waivers: Sequence[Waiver]) -> str:
             "image": release.pinned_image,
             "checklist": release.checklist_digest,
             "policy": release.policy_digest,
-            "waivers": sorted([waiver.check, waiver.by, hashlib.sha256(waiver.reason.encode()).hexdigest()] for waiver in waivers),
+            "waivers": sorted(
+                [waiver.check, waiver.by, hashlib.sha256(waiver.reason.encode()).hexdigest()] for waiver in waivers
+            ),
         }
     )

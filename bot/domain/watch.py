@@ -85,6 +85,11 @@ def after_poll(watch: Watch, now: datetime) -> Next:
         return Next.CONTINUE
     if watch.open_alarms:
         return Next.WAIT_FOR_PEOPLE
-    if watch.last is None or watch.last is Seen.CANNOT_TELL or watch.last_poll_at is None or watch.last_poll_at < watch.ends_at:
+    if (
+        watch.last is None
+        or watch.last is Seen.CANNOT_TELL
+        or watch.last_poll_at is None
+        or watch.last_poll_at < watch.ends_at
+    ):
         return Next.EXTEND
     return Next.CLOSE

@@ -21,7 +21,9 @@ def abort(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: str) 
     if release.state is ReleaseState.ABORTED:
         return f"{release.version} was aborted already."
     if release.state in MAY_ROLL_BACK and release.active:
-        raise RefusedError(f"{release.version} is {release.state}: something was changed already.", hint="Use `/release rollback`.")
+        raise RefusedError(
+            f"{release.version} is {release.state}: something was changed already.", hint="Use `/release rollback`."
+        )
     if release.state is not ReleaseState.OPEN:
         raise StaleButton(f"{release.version} is {release.state}: there is nothing to abort.")
     releases.move(tx, release, ReleaseState.ABORTED, view.now, reason=reason)

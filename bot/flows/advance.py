@@ -77,13 +77,17 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, recorded: di
         if state is StepState.FAILED:
             failed = ReleaseState.DEPLOY_FAILED if step.plan is PlanKind.DEPLOY else ReleaseState.ROLLBACK_FAILED
             releases.move(tx, current.release, failed, current.now, reason=f"{spec.title}: {summary}")
-            posts.owe(tx, view.release.id, "notice", f"failed:{step.row}:{job.claim.token}", channel=view.release.channel)
+            posts.owe(
+                tx, view.release.id, "notice", f"failed:{step.row}:{job.claim.token}", channel=view.release.channel
+            )
         posts.touch(tx, view.release.id)
         audit.write(tx, current.now, SYSTEM, f"step.{state}", view.release.id, step=step.id, summary=summary)
     return state is StepState.DONE
 
 
-def _perform(deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec, recorded: dict[str, Any] | None) -> str:
+def _perform(
+    deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec, recorded: dict[str, Any] | None
+) -> str:
     release = view.release
     name = getattr(spec.action, "target", deps.environment)
     target = deps.targets.get(name)
@@ -93,7 +97,9 @@ def _perform(deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec
     with Clients(target) as clients:
         context = StepContext(
             id=step.id,
-            shipment=Shipment(release.version, version.bare if version else release.version, release.commit, release.pinned_image),
+            shipment=Shipment(
+                release.version, version.bare if version else release.version, release.commit, release.pinned_image
+            ),
             target=target,
             clients=clients,
             registry=deps.registry,

@@ -33,7 +33,9 @@ ATTEST = "attest"  # the kind that only a person can answer
 BUSY = timedelta(seconds=0.5)  # how long to wait for another check to leave what this one touches
 
 
-def ask_for(tx: Tx, release_id: ReleaseId, checklist: Checklist, wanted: Iterable[CheckId], by: UserId, now: datetime) -> list[CheckId]:
+def ask_for(
+    tx: Tx, release_id: ReleaseId, checklist: Checklist, wanted: Iterable[CheckId], by: UserId, now: datetime
+) -> list[CheckId]:
     """Ask for runs of ``wanted`` (attestations are left out: only a person answers them) and of what depends on them."""
     chosen = set(wanted)
     for check_id in list(chosen):
@@ -58,7 +60,9 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
         wanted = [entry.id]
     else:
         names = ", ".join(section.id for section in view.checklist.sections)
-        raise UnknownThing(f"There is no check or section {what!r}.", hint=f"Sections: {names}. Or `/release check all`.")
+        raise UnknownThing(
+            f"There is no check or section {what!r}.", hint=f"Sections: {names}. Or `/release check all`."
+        )
     waiting = [check_id for check_id in wanted if view.checks[check_id].running is Running.IDLE]
     if not waiting:
         return "That is running already."
@@ -101,8 +105,14 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
         raise InvalidInput("An attestation needs a note: what did you look at?")
     found = note.strip()
     asked = entry.action or entry.title
-    answer = Answer(Outcome.PASS, found, Evidence(asked, entry.expected or "a person says yes", f"attested by {actor.user}: {found}"))
-    checks.record(tx, release_id, check_id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True)
+    answer = Answer(
+        Outcome.PASS,
+        found,
+        Evidence(asked, entry.expected or "a person says yes", f"attested by {actor.user}: {found}"),
+    )
+    checks.record(
+        tx, release_id, check_id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True
+    )
     posts.touch(tx, release_id)
     audit.write(tx, view.now, actor.user, "check.attested", release_id, check=check_id, note=found)
     return f"Recorded: {entry.title}."
@@ -123,7 +133,9 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     entry = _entry(view, check_id)
     if any(view.checks[needed].running is not Running.IDLE for needed in entry.needs):
         return None  # asked for again when the needed one is done
-    unmet = [needed for needed in entry.needs if (r := view.checks[needed].result) is None or r.outcome is not Outcome.PASS]
+    unmet = [
+        needed for needed in entry.needs if (r := view.checks[needed].result) is None or r.outcome is not Outcome.PASS
+    ]
     started = deps.clock.now()
     if unmet:
         _store(deps, job, view, entry, _not_run(view, entry, unmet[0]), started)
@@ -173,7 +185,7 @@ def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check) -> Answer:
         return run_check(kind, params, context, redact=deps.redact).answer
 
 
-def _progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Any:  # noqa: ANN401  Callable[[str], None]
+def _progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Any:
     def say(line: str) -> None:
         with deps.store.transaction() as tx:
             if checks.progress(tx, release_id, check_id, deps.redact(line)[:200]):
@@ -199,7 +211,9 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
             if entry.id in other.needs and current.checks[other.id].running is Running.WAITING:
                 work.ask(tx, "check", _key(release_id, other.id))
         posts.touch(tx, release_id)
-        audit.write(tx, now, by, "check.answered", release_id, check=entry.id, outcome=answer.outcome, summary=answer.summary)
+        audit.write(
+            tx, now, by, "check.answered", release_id, check=entry.id, outcome=answer.outcome, summary=answer.summary
+        )
 
 
 def _not_run(view: ReleaseView, entry: Check, needed: CheckId) -> Answer:
@@ -215,7 +229,9 @@ def _nothing_seen(entry: Check) -> Evidence:
 
 def _only_open(view: ReleaseView) -> None:
     if view.release.state is not ReleaseState.OPEN:
-        raise StaleButton(f"{view.release.version} is {view.release.state}: its checks are closed.", hint="Nothing was changed.")
+        raise StaleButton(
+            f"{view.release.version} is {view.release.state}: its checks are closed.", hint="Nothing was changed."
+        )
 
 
 def _entry(view: ReleaseView, check_id: str) -> Check:

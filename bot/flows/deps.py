@@ -62,4 +62,6 @@ def require(policy: Policy, actor: Actor, action: Action) -> None:
     if not permits(policy, action, actor.roles):
         names = " or ".join(role.title for role in policy.allowed(action))
         yours = ", ".join(sorted(role.title for role in actor.roles)) or "none"
-        raise NotAllowed(f"That takes the role {names}; yours: {yours}.", hint="Ask one of them, or have the roles changed.")
+        raise NotAllowed(
+            f"That takes the role {names}; yours: {yours}.", hint="Ask one of them, or have the roles changed."
+        )

@@ -25,7 +25,15 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     freezes.begin(tx, deps.environment, Freeze(actor.user, reason.strip(), until), now)
     if current is not None:
         posts.touch(tx, current.id)
-    audit.write(tx, now, actor.user, "freeze.begun", current.id if current else None, reason=reason.strip(), until=str(until or ""))
+    audit.write(
+        tx,
+        now,
+        actor.user,
+        "freeze.begun",
+        current.id if current else None,
+        reason=reason.strip(),
+        until=str(until or ""),
+    )
     end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until somebody types `/release unfreeze`"
     return f"Deploys to {deps.environment} are frozen {end}. A rollback still works."
 

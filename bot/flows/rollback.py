@@ -29,7 +29,9 @@ def rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: st
         raise GateClosed(decision.reasons[0].text + ".", hint="`/release status` shows where things stand.")
     newer = releases.latest_deployed(tx, release.environment)
     if newer is not None and newer.id != release.id:
-        raise GateClosed(f"{newer.version} was deployed after {release.version}: roll that one back.", hint="Nothing was changed.")
+        raise GateClosed(
+            f"{newer.version} was deployed after {release.version}: roll that one back.", hint="Nothing was changed."
+        )
     sign.record_rollback(tx, view, actor, reason)
     releases.move(tx, release, ReleaseState.ROLLING_BACK, view.now, reason=reason or None)
     work.drop(tx, "advance", release_id)

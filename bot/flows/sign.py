@@ -20,7 +20,15 @@ def mark_of(view: ReleaseView) -> str:
 
 
 def sign(
-    tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, *, role: Role, verdict: Verdict, reason: str, permalink: str
+    tx: Tx,
+    deps: Deps,
+    actor: Actor,
+    release_id: ReleaseId,
+    *,
+    role: Role,
+    verdict: Verdict,
+    reason: str,
+    permalink: str,
 ) -> str:
     """Record a yes or no of ``actor`` in ``role``. The same answer twice is one; another answer supersedes the first."""
     view = locked_view(tx, deps, release_id)
@@ -56,7 +64,9 @@ def revoke(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, role: Role) 
         return f"Nothing stands for {role.title}."
     signoffs.finish(tx, stands.id, by=actor.user, why="revoked", at=view.now)
     posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "signoff.revoked", release_id, role=role, signed_by=stands.by, verdict=stands.verdict)
+    audit.write(
+        tx, view.now, actor.user, "signoff.revoked", release_id, role=role, signed_by=stands.by, verdict=stands.verdict
+    )
     return f"Taken back: {role.title} for {view.release.version}."
 
 
@@ -86,14 +96,20 @@ def record_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str) -> Non
         tx, view.release.id, actor.user, role=role, verdict=Verdict.APPROVE, purpose=Purpose.ROLLBACK, reason=reason,
         fingerprint=mark, permalink="", at=view.now,
     )  # fmt: skip
-    audit.write(tx, view.now, actor.user, "signoff.rollback", view.release.id, role=role, reason=reason, fingerprint=mark)
+    audit.write(
+        tx, view.now, actor.user, "signoff.rollback", view.release.id, role=role, reason=reason, fingerprint=mark
+    )
 
 
 def _only_own_role(view: ReleaseView, actor: Actor, role: Role) -> None:
     if view.release.state is not ReleaseState.OPEN:
-        raise StaleButton(f"{view.release.version} is {view.release.state}: sign-offs are closed.", hint="Nothing was changed.")
+        raise StaleButton(
+            f"{view.release.version} is {view.release.state}: sign-offs are closed.", hint="Nothing was changed."
+        )
     if role not in view.policy.roles:
         raise RefusedError(f"{role.title} does not sign in this release.")
     if role not in actor.roles:
         yours = ", ".join(sorted(own.title for own in actor.roles)) or "none"
-        raise NotAllowed(f"Only somebody with the role {role.title} may do that; yours: {yours}.", hint="Ask one of them.")
+        raise NotAllowed(
+            f"Only somebody with the role {role.title} may do that; yours: {yours}.", hint="Ask one of them."
+        )

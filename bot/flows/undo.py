@@ -71,7 +71,9 @@ def _settle(deps: Deps, undo_id: int) -> bool:
                     check=row.check_id,
                     target=target,
                     clients=clients,
-                    undo=DebtBook(deps, Debtor(row.release_id, row.check_id, row.kind, row.target, deps.store.instance)),
+                    undo=DebtBook(
+                        deps, Debtor(row.release_id, row.check_id, row.kind, row.target, deps.store.instance)
+                    ),
                     subject=Subject(),
                     needs={},
                     deadline=time.monotonic() + TIME,

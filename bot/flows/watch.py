@@ -62,7 +62,9 @@ def _ask(deps: Deps, job: Job, view: ReleaseView) -> Answer:
     target = deps.targets.get(spec.target)
     if target is None:
         return Answer(Outcome.ERROR, f"there is no target {spec.target}", nothing)
-    begun = min((step.started_at for step in view.steps if step.started_at is not None), default=view.release.started_at)
+    begun = min(
+        (step.started_at for step in view.steps if step.started_at is not None), default=view.release.started_at
+    )
     known = [alarm.issue for alarm in view.watch.alarms] if view.watch else []
     try:
         kind = deps.registry.get(spec.kind)

@@ -26,7 +26,7 @@ _MAX_QUOTE = 60
 _CHECK_OR_SECTION = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
 _DURATION = re.compile(r"([1-9]\d{0,4})(m|h|d)")
 _LIKE_DURATION = re.compile(
-    r"-?\d[\d.,]*(s|sec|secs|seconds?|m|min|mins|minutes?|h|hr|hrs|hours?|d|days?|w|weeks?)(\d\w*)?", re.I
+    r"-?\d[\d.,]*(s|sec|secs|seconds?|m|min|mins|minutes?|h|hr|hrs|hours?|d|days?|w|weeks?)(\d\w*)?", re.IGNORECASE
 )
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _LINK = re.compile(r"<(https?://[^|>\s]+)(?:\|[^>]*)?>")  # how Slack sends a URL when the command escapes
@@ -263,7 +263,7 @@ def _doctor(rest: str) -> Command | Malformed:
     return _alone(rest, "doctor", Doctor())
 
 
-def _help(rest: str) -> Command | Malformed:
+def _help(_rest: str) -> Command | Malformed:
     """Whatever follows help: somebody who asks for help gets it."""
     return Help()
 

@@ -10,10 +10,10 @@ from typing import Any
 from slack_bolt import Ack, App, BoltResponse
 
 from bot.errors import DatabaseError
+from bot.slack.blocks.modals import FORMS
 from bot.slack.grammar import COMMAND
 from bot.slack.identity import Workspace
 from bot.slack.ids import REASON, ActionId
-from bot.slack.blocks.modals import FORMS
 
 logger = logging.getLogger(__name__)
 

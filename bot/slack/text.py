@@ -7,7 +7,6 @@ stands in mrkdwn: a commit title with `<!channel>` in it must not page the chann
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -80,6 +79,8 @@ STATE_MARKS = {
 }
 PLAN_WORDS = {PlanKind.DEPLOY: "Deploy", PlanKind.ROLLBACK: "Rollback"}
 
+ATTEST = "attest"  # the kind that only a person answers
+
 _USER = re.compile(r"[UW][A-Z0-9]{1,30}")
 _WEB = re.compile(r"https?://[^\s<>|]+")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
@@ -90,12 +91,14 @@ def clean(text: str) -> str:
 
     A line break in a summary must not start a line of its own, which could read like the result of another check.
     """
-    return " ".join("".join(" " if char in "\r\n\t" else char for char in text if _shown(char)).split())
+    return " ".join((text if text.isprintable() else "".join(map(_shown, text))).split())
 
 
-def _shown(char: str) -> bool:
-    """Whether it is a character to read or a break between two of them."""
-    return char in "\r\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
+def _shown(char: str) -> str:
+    """A character that can be read or stands between words; nothing in place of the others."""
+    if char.isprintable():
+        return char
+    return " " if char.isspace() else ""
 
 
 def escape(text: str) -> str:
@@ -112,9 +115,15 @@ _MENTION = re.compile(r"&lt;(@[UW][A-Z0-9]+|#C[A-Z0-9]+)&gt;")
 
 
 def said(text: str, limit: int) -> str:
-    """Lines that a flow says to one person: escaped like outside strings, but mentions of people and channels by id stay."""
+    """Lines that a flow says to one person: escaped like outside strings, but mentions by id stay."""
     lines = "\n".join(escape(clean(line)) for line in text.splitlines())
     return cut_mrkdwn(_MENTION.sub(r"<\1>", lines), limit)
+
+
+def bold(text: str, limit: int = 300) -> str:
+    """An outside string in bold; as it is where a star of its own (``SELECT * FROM``) would end the bold part."""
+    shown = outside(text, limit - 2)
+    return shown if "*" in shown else f"*{shown}*"
 
 
 def code(text: str, limit: int = 300) -> str:
@@ -125,7 +134,7 @@ def code(text: str, limit: int = 300) -> str:
 
 def code_block(text: str, limit: int) -> str:
     """Outside lines in a fixed-width font, in at most ``limit`` characters."""
-    lines = "\n".join("".join(filter(_shown, line)) for line in text.splitlines())
+    lines = "\n".join("".join(map(_shown, line)) for line in text.expandtabs(4).splitlines())
     shown = escape(lines.replace("```", "'''"))
     return f"```\n{cut_mrkdwn(shown, limit - 8)}\n```"
 
@@ -200,13 +209,15 @@ def name(view: ReleaseView) -> str:
 def standing_of(view: ReleaseView, check: Check) -> Standing:
     """What ``check`` counts as: now while the release is open, later as it counted when the deploy began or it closed.
 
-    A pass grows old only for a deploy that has not begun; a card of last week must not show that all has expired.
+    A pass grows old only for a deploy that has not begun; a card of last week must not show that all has expired. What
+    only a person answers is never run, so until then it needs a person.
     """
     release, at = view.release, view.now
     if release.state is not ReleaseState.OPEN:
         begun = [step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None]
         at = min(begun, default=release.closed_at or view.now)
-    return standing(view.checks[check.id], check.max_age, at)
+    counts_as = standing(view.checks[check.id], check.max_age, at)
+    return Standing.INCONCLUSIVE if counts_as is Standing.MISSING and check.kind == ATTEST else counts_as
 
 
 def lets_through(check: Check, counts_as: Standing) -> bool:
@@ -268,13 +279,17 @@ def state_line(view: ReleaseView) -> str:
     return f"{outside(name(view), 150)}: {state_words(view, utc_moment)}"
 
 
+# States that somebody chose with a reason; where a step failed, the step says why.
+_CHOSEN = {ReleaseState.ABORTED, ReleaseState.ROLLING_BACK, ReleaseState.ROLLED_BACK}
+
+
 def state_words(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
     """Where the release stands, in mrkdwn; ``shown`` writes a time."""
     release = view.release
     words = str(release.state)
     if detail := _state_detail(view, shown):
         words += f", {detail}"
-    if clean(release.reason) and release.state is not ReleaseState.OPEN:
+    if clean(release.reason) and release.state in _CHOSEN:
         words += f": {outside(release.reason, 300)}"
     return words
 

@@ -32,7 +32,9 @@ def ask(spec: RunCheck, ctx: StepContext) -> str:
         progress=ctx.journal.progress,
     )
     answer = run_check(kind, params, check, redact=ctx.redact).answer
-    ctx.journal.observed(outcome=answer.outcome, summary=answer.summary, asked=answer.evidence.asked, seen=answer.evidence.seen)
+    ctx.journal.observed(
+        outcome=answer.outcome, summary=answer.summary, asked=answer.evidence.asked, seen=answer.evidence.seen
+    )
     if answer.outcome is not Outcome.PASS:
         raise StepError(f"{answer.outcome}: {answer.summary}", hint=answer.hint)
     return answer.summary

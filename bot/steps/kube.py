@@ -27,7 +27,8 @@ class Cluster:
     def __init__(self, ctx: StepContext) -> None:
         if ctx.target.kubernetes is None:
             raise StepError(
-                f"{ctx.target.name} has no kubernetes section", hint=f"Set targets.{ctx.target.name}.kubernetes in release-bot.yml."
+                f"{ctx.target.name} has no kubernetes section",
+                hint=f"Set targets.{ctx.target.name}.kubernetes in release-bot.yml.",
             )
         self.where: Kubernetes = ctx.target.kubernetes
         with _step_errors():
@@ -37,21 +38,33 @@ class Cluster:
     def deployment(self) -> dict[str, Any]:
         """The Deployment as it is now."""
         with _step_errors(), kube_errors(f"read deployment/{self.where.deployment} in {self.where.namespace}"):
-            answer = self._clients.apps.read_namespaced_deployment(self.where.deployment, self.where.namespace, **self._call)
+            answer = self._clients.apps.read_namespaced_deployment(
+                self.where.deployment, self.where.namespace, **self._call
+            )
             return dict(json.loads(answer.data))
 
     def owned(self, deployment: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The ReplicaSets that the Deployment controls."""
-        labels = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"].get("matchLabels", {}).items())
+        labels = ",".join(
+            f"{key}={value}" for key, value in deployment["spec"]["selector"].get("matchLabels", {}).items()
+        )
         with _step_errors(), kube_errors(f"list replicasets in {self.where.namespace}"):
-            answer = self._clients.apps.list_namespaced_replica_set(self.where.namespace, label_selector=labels, **self._call)
+            answer = self._clients.apps.list_namespaced_replica_set(
+                self.where.namespace, label_selector=labels, **self._call
+            )
             items = json.loads(answer.data)["items"]
         uid = deployment["metadata"]["uid"]
-        return [item for item in items if any(owner["uid"] == uid for owner in item["metadata"].get("ownerReferences", []))]
+        return [
+            item for item in items if any(owner["uid"] == uid for owner in item["metadata"].get("ownerReferences", []))
+        ]
 
     def trouble(self, deployment: Mapping[str, Any]) -> list[str]:
         """What is wrong with the pods of the newest ReplicaSet, one line each."""
-        current = [item for item in self.owned(deployment) if same_template(item["spec"]["template"], deployment["spec"]["template"])]
+        current = [
+            item
+            for item in self.owned(deployment)
+            if same_template(item["spec"]["template"], deployment["spec"]["template"])
+        ]
         if not current:
             return []
         wanted = current[0]["metadata"]["labels"].get("pod-template-hash", "")
@@ -126,7 +139,9 @@ def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG
     cluster = Cluster(ctx)
     deployment = cluster.deployment()
     image = image_of(target["template"], cluster.where.container) or ""
-    ctx.journal.before(image=image_of(deployment["spec"]["template"], cluster.where.container), revision=_revision(deployment))
+    ctx.journal.before(
+        image=image_of(deployment["spec"]["template"], cluster.where.container), revision=_revision(deployment)
+    )
     if not same_template(deployment["spec"]["template"], target["template"]):
         ctx.journal.intent(change="template", becomes=image, revision=target["revision"])
         _patch_template(ctx, cluster, target)
@@ -138,13 +153,18 @@ def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG
 def _refuse_unfit(deployment: Mapping[str, Any], where: Kubernetes) -> None:
     spec = deployment["spec"]
     if spec.get("paused"):
-        raise StepError(f"deployment/{where.deployment} is paused", hint=f"kubectl rollout resume deployment/{where.deployment}")
+        raise StepError(
+            f"deployment/{where.deployment} is paused", hint=f"kubectl rollout resume deployment/{where.deployment}"
+        )
     if spec.get("replicas", 1) == 0:
-        raise StepError(f"deployment/{where.deployment} has no replicas, so nothing would run", hint="Scale it up first.")
+        raise StepError(
+            f"deployment/{where.deployment} has no replicas, so nothing would run", hint="Scale it up first."
+        )
     if image_of(spec["template"], where.container) is None:
         names = ", ".join(entry["name"] for entry in spec["template"]["spec"]["containers"])
         raise StepError(
-            f"deployment/{where.deployment} has no container {where.container}", hint=f"It has: {names}. Set targets.….kubernetes.container."
+            f"deployment/{where.deployment} has no container {where.container}",
+            hint=f"It has: {names}. Set targets.….kubernetes.container.",
         )
 
 
@@ -155,10 +175,13 @@ def _revision(deployment: Mapping[str, Any]) -> str:
 def _where_we_are(deployment: Mapping[str, Any], cluster: Cluster) -> dict[str, Any]:
     """What a rollback has to put back: revision, ReplicaSet, template and image of this moment."""
     template = without_hash(deployment["spec"]["template"])
-    owner = next((item for item in cluster.owned(deployment) if same_template(item["spec"]["template"], template)), None)
+    owner = next(
+        (item for item in cluster.owned(deployment) if same_template(item["spec"]["template"], template)), None
+    )
     if owner is None:
         raise StepError(
-            "the Deployment is in the middle of a change: its template has no ReplicaSet yet", hint="Wait a moment and retry the step."
+            "the Deployment is in the middle of a change: its template has no ReplicaSet yet",
+            hint="Wait a moment and retry the step.",
         )
     return {
         "revision": _revision(deployment),
@@ -221,7 +244,10 @@ def _wait_for_rollout(ctx: StepContext, cluster: Cluster, image: str) -> None:
         deployment = cluster.deployment()
         found = image_of(deployment["spec"]["template"], cluster.where.container)
         if found != image:
-            raise StepError(f"somebody else changed the image to {found} during the rollout", hint="Find out who. Then retry or roll back.")
+            raise StepError(
+                f"somebody else changed the image to {found} during the rollout",
+                hint="Find out who. Then retry or roll back.",
+            )
         rollout = judge(deployment)
         if rollout.done:
             ctx.journal.observed(rollout=rollout.line, revision=_revision(deployment))
@@ -229,6 +255,9 @@ def _wait_for_rollout(ctx: StepContext, cluster: Cluster, image: str) -> None:
         if rollout.failed:
             trouble = "; ".join(cluster.trouble(deployment)) or "no pod says why"
             ctx.journal.observed(rollout=rollout.line, pods=trouble)
-            raise StepError(f"{rollout.line}: {trouble}", hint="The old pods still serve. Look at the new ones, then retry or roll back.")
+            raise StepError(
+                f"{rollout.line}: {trouble}",
+                hint="The old pods still serve. Look at the new ones, then retry or roll back.",
+            )
         ctx.journal.progress(rollout.line)
         ctx.pause(POLL, "the rollout")

@@ -36,7 +36,17 @@ class Resolved:
 class Sources:
     """Looks up commits and digests. ``token`` and ``registry_token`` may be empty for public repositories."""
 
-    def __init__(self, *, github_url: str, repository: str, ref: str, token: str, registry_url: str, image: str, login: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        github_url: str,
+        repository: str,
+        ref: str,
+        token: str,
+        registry_url: str,
+        image: str,
+        login: tuple[str, str],
+    ) -> None:
         self._github_url, self._repository, self._ref, self._token = github_url, repository, ref, token
         self._registry_url, self._image, self._login = registry_url, image, login
 
@@ -76,11 +86,13 @@ class Sources:
                 answer = client.head(path, headers=headers)
             if answer.status_code == httpx.codes.NOT_FOUND:
                 raise InvalidInput(
-                    f"There is no image {self._image}:{tag} in the registry.", hint="Is the version right, and has the build pushed it?"
+                    f"There is no image {self._image}:{tag} in the registry.",
+                    hint="Is the version right, and has the build pushed it?",
                 )
             if answer.status_code != httpx.codes.OK or "Docker-Content-Digest" not in answer.headers:
                 raise VendorError(
-                    f"The image registry answered {answer.status_code} for {tag}.", hint="Check registry.url and registry.token."
+                    f"The image registry answered {answer.status_code} for {tag}.",
+                    hint="Check registry.url and registry.token.",
                 )
             return str(answer.headers["Docker-Content-Digest"])
 
@@ -97,10 +109,15 @@ def _vendor(name: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        raise VendorError(f"{name} does not answer ({type(error).__name__}).", hint="Nothing was started. Try again in a minute.") from error
+        raise VendorError(
+            f"{name} does not answer ({type(error).__name__}).", hint="Nothing was started. Try again in a minute."
+        ) from error
 
 
-def _json(answer: httpx.Response, name: str) -> Any:  # noqa: ANN401  JSON
+def _json(answer: httpx.Response, name: str) -> Any:
     if answer.status_code != httpx.codes.OK:
-        raise VendorError(f"{name} answered {answer.status_code} to {answer.request.url.path}.", hint="Check its token and repository.")
+        raise VendorError(
+            f"{name} answered {answer.status_code} to {answer.request.url.path}.",
+            hint="Check its token and repository.",
+        )
     return answer.json()

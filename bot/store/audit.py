@@ -17,7 +17,12 @@ _SQL = queries("audit")
 
 
 def write(
-    tx: Tx, at: datetime, actor: str, event: str, release_id: ReleaseId | None = None, **body: Any  # noqa: ANN401  JSON values
+    tx: Tx,
+    at: datetime,
+    actor: str,
+    event: str,
+    release_id: ReleaseId | None = None,
+    **body: Any,
 ) -> None:
     """Append one line, in the transaction of what it tells. Call it last: it serialises the writers until the commit."""
     tx.execute(_SQL["lock"])

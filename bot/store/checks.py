@@ -65,12 +65,17 @@ def running(tx: Tx, release_id: ReleaseId, check: CheckId) -> None:
 
 def requester(tx: Tx, release_id: ReleaseId, check: CheckId) -> UserId:
     """Who asked for the run."""
-    return UserId(only(tx.execute(_SQL["requester"], {"release_id": release_id, "check_id": check}).fetchone())["requested_by"])
+    return UserId(
+        only(tx.execute(_SQL["requester"], {"release_id": release_id, "check_id": check}).fetchone())["requested_by"]
+    )
 
 
 def progress(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
     """Say what a running check does; False when nothing changed."""
-    return tx.execute(_SQL["progress"], {"release_id": release_id, "check_id": check, "progress": line}).fetchone() is not None
+    return (
+        tx.execute(_SQL["progress"], {"release_id": release_id, "check_id": check, "progress": line}).fetchone()
+        is not None
+    )
 
 
 def idle(tx: Tx, release_id: ReleaseId, check: CheckId | None = None) -> None:
@@ -116,5 +121,11 @@ def record(
 
 def waive(tx: Tx, release_id: ReleaseId, waiver: Waiver) -> bool:
     """Store a waiver; False when the check has one already."""
-    values = {"release_id": release_id, "check_id": waiver.check, "by": waiver.by, "reason": waiver.reason, "at": waiver.at}
+    values = {
+        "release_id": release_id,
+        "check_id": waiver.check,
+        "by": waiver.by,
+        "reason": waiver.reason,
+        "at": waiver.at,
+    }
     return tx.execute(_SQL["waive"], values).fetchone() is not None

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from bot.errors import DatabaseError
 from bot.store.queries import queries
 
-Tx: TypeAlias = psycopg.Connection[DictRow]  # noqa: UP040  3.11 has no type statement
+Tx: TypeAlias = psycopg.Connection[DictRow]
 
 INSTANCE_LOCK = 1919051117  # first key of the advisory lock that says "this instance lives"
 

@@ -74,7 +74,9 @@ def latest_deployed(tx: Tx, environment: str) -> Release | None:
 
 def history(tx: Tx, environment: str, limit: int = 20) -> list[Release]:
     """The newest releases first."""
-    return [_from_row(row) for row in tx.execute(_SQL["history"], {"environment": environment, "limit": limit}).fetchall()]
+    return [
+        _from_row(row) for row in tx.execute(_SQL["history"], {"environment": environment, "limit": limit}).fetchall()
+    ]
 
 
 def move(
@@ -90,14 +92,23 @@ def move(
     """Take a release to another state. Raises Superseded when it is no longer in the state that the caller saw."""
     if to not in TRANSITIONS[release.state]:
         raise Superseded(f"a release cannot go from {release.state} to {to}")
-    values = {"id": release.id, "from": release.state, "to": to, "at": at, "deployer": deployer, "deployed_at": deployed_at}
+    values = {
+        "id": release.id,
+        "from": release.state,
+        "to": to,
+        "at": at,
+        "deployer": deployer,
+        "deployed_at": deployed_at,
+    }
     try:
         with tx.transaction():
             moved = tx.execute(_SQL["move"], {**values, "reason": reason}).fetchone()
     except UniqueViolation as error:
         other = active(tx, release.environment)
         name = f"{other.version} ({other.state})" if other else "another release"
-        raise ActiveReleaseExists(f"{name} holds {release.environment} now.", hint="Roll that one back or finish it.") from error
+        raise ActiveReleaseExists(
+            f"{name} holds {release.environment} now.", hint="Roll that one back or finish it."
+        ) from error
     if moved is None:
         raise Superseded
 

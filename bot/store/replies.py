@@ -31,7 +31,14 @@ class ReplyRow:
 
 def put(tx: Tx, inbox_id: int, user: str, channel: str, response_url: str, body: dict[str, Any], at: datetime) -> None:
     """Owe ``user`` the answer to a delivery; the first one counts."""
-    values = {"inbox_id": inbox_id, "user": user, "channel": channel, "response_url": response_url, "body": Jsonb(body), "at": at}
+    values = {
+        "inbox_id": inbox_id,
+        "user": user,
+        "channel": channel,
+        "response_url": response_url,
+        "body": Jsonb(body),
+        "at": at,
+    }
     row = tx.execute(_SQL["put"], values).fetchone()
     if row is not None:
         work.ask(tx, "reply", row["id"])

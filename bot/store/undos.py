@@ -73,7 +73,9 @@ def orphans(tx: Tx) -> list[int]:
 
 def unsettled(tx: Tx, release_id: ReleaseId | None, check_id: CheckId) -> list[int]:
     """The debts of one check, newest first."""
-    return [row["id"] for row in tx.execute(_SQL["unsettled"], {"release_id": release_id, "check_id": check_id}).fetchall()]
+    return [
+        row["id"] for row in tx.execute(_SQL["unsettled"], {"release_id": release_id, "check_id": check_id}).fetchall()
+    ]
 
 
 def get(tx: Tx, undo_id: int) -> UndoRow | None:

@@ -4,6 +4,7 @@
 in the same way. What does not belong here: the product that the pods pretend to run (`sandbox.staging`).
 """
 
+from sandbox.kube.client import KubeError
 from sandbox.kube.faults import FAULTS, apply_fault
 from sandbox.kube.seed import AppSeed, BackupSeed, BucketSeed, Seed, production_app, seed, staging_app
 from sandbox.kube.server import KubeServer
@@ -13,6 +14,7 @@ __all__ = [
     "AppSeed",
     "BackupSeed",
     "BucketSeed",
+    "KubeError",
     "KubeServer",
     "Seed",
     "apply_fault",

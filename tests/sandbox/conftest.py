@@ -9,12 +9,13 @@ from tests.sandbox.slack_world import SlackWorld, no_proxies
 
 
 @pytest.fixture(scope="session")
-def _direct() -> Iterator[None]:
+def direct() -> Iterator[None]:
+    """No proxy between the clients and the loopback address."""
     yield from no_proxies()
 
 
 @pytest.fixture
-def slack(_direct: None, tmp_path: Path) -> Iterator[SlackWorld]:
+def slack(direct: None, tmp_path: Path) -> Iterator[SlackWorld]:
     """A new workspace."""
     world = SlackWorld(tmp_path / "slack")
     yield world

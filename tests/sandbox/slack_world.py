@@ -115,16 +115,22 @@ class SlackWorld:
         app = App(client=self.client, process_before_response=True)
         listen(app)
         socket: BaseSocketModeHandler = HANDLERS[handler](app, self.server.app_token)
-        client = socket.client
-        greeted: list[Any] = []  # sessions that got their hello; at its start the client may replace the first one
+        client: Any = socket.client
+        greeted: list[str] = []
 
         def note_hello(*said: Any) -> None:
             if '"hello"' in said[-1]:
-                greeted.append(said[0])
+                greeted.append(said[-1])
 
         client.on_message_listeners.append(note_hello)
-        socket.connect()  # type: ignore[no-untyped-call]
-        eventually(lambda: greeted and (handler == "builtin" or client.current_session in greeted))
+        # The monitor of the websocket-client handler would find its first session not open yet and replace it.
+        monitored = handler == "websocket_client"
+        if monitored:
+            client.current_app_monitor_started = True
+        socket.connect()
+        eventually(lambda: greeted)
+        if monitored:
+            client.current_app_monitor.start()
         try:
             yield app
         finally:
@@ -135,7 +141,7 @@ class SlackWorld:
             client.message_queue.put(None)  # else its reader looks up once a second only
             self.post("slack-faults", disconnect="close")
             eventually(lambda: not client.is_connected())
-            socket.close()  # type: ignore[no-untyped-call]
+            socket.close()
             gc.collect()  # the client leaves sockets unclosed; let them go while CLIENT_LEAKS_SOCKETS is in force
 
 
@@ -148,6 +154,12 @@ def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:
             return value
         assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.02)
+
+
+def noted(seen: list[Any], what: Any, ack: Callable[[], Any]) -> None:
+    """Listener in one line: remember `what`, then acknowledge."""
+    seen.append(what)
+    ack()
 
 
 def refusal(call: Callable[..., Any], **args: Any) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from tests.fix_kube import Kube, eventually
+from tests.fix_kube import Json, Kube, eventually
 from tests.sandbox.kube_objects import (
     deploy,
     deployed,
@@ -80,7 +80,7 @@ def test_going_back_reuses_the_replica_set_under_a_new_number(kube: Kube) -> Non
 
 
 def test_history_beyond_the_limit_is_deleted(kube: Kube) -> None:
-    """revisionHistoryLimit counts the old ReplicaSets that are kept; the running one always is."""
+    """The limit counts the old ReplicaSets that are kept; the running one always is."""
     deployed(kube, revisionHistoryLimit=1)
     for image in ("app:2", "app:3"):
         set_image(kube, image)
@@ -114,7 +114,7 @@ def test_scaling_changes_pods_but_no_revision(kube: Kube) -> None:
 def test_annotations_of_the_deployment_are_copied_to_the_new_replica_set(kube: Kube) -> None:
     """So that the cause of a change is in the history; the revision is not copied."""
     deployed(kube)
-    patch = {"metadata": {"annotations": {"kubernetes.io/change-cause": "v2"}}}
+    patch: Json = {"metadata": {"annotations": {"kubernetes.io/change-cause": "v2"}}}
     patch |= {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "app:2"}]}}}}
     kube.apps.patch_namespaced_deployment("web", kube.namespace, patch)
     eventually("the rollout", lambda: is_rolled_out(kube))
@@ -159,13 +159,12 @@ def test_a_crashing_image_shows_in_states_and_logs(kube: Kube) -> None:
 def test_a_container_that_waits_has_no_log(kube: Kube) -> None:
     """Asking for the log of an image that cannot be pulled is a bad request, not an empty log."""
     deploy(kube, replicas=1, annotations={"testbed/image-pull-error": "true"})
-    pod = eventually(
-        "the pull back-off", lambda: next((p for p in pods(kube) if _waits(p) == "ImagePullBackOff"), None)
-    )
+    eventually("the pull back-off", lambda: [_waits(pod) for pod in pods(kube)] == ["ImagePullBackOff"])
+    pod = pods(kube)[0]
     with pytest.raises(ApiException) as refused:
         kube.core.read_namespaced_pod_log(pod.metadata.name, kube.namespace)
     assert refused.value.status == 400
-    assert "trying and failing to pull image" in refused.value.body
+    assert "trying and failing to pull image" in str(refused.value.body)
 
 
 def test_logs_are_cut_as_asked(kube: Kube) -> None:
@@ -187,7 +186,7 @@ def test_logs_are_cut_as_asked(kube: Kube) -> None:
 
 
 def test_kubectl_agrees_on_a_rollout_its_failure_and_undo(kube: Kube) -> None:
-    """rollout status, history and undo say what they say on a real cluster."""
+    """Status, history and undo of a rollout say what they say on a real cluster."""
     deployed(kube)
     images(kube, {"app:2": {"never-ready": True}})
     assert kube.kubectl("set", "image", "deployment/web", "main=app:2").returncode == 0

@@ -1,11 +1,22 @@
 """Socket Mode and what people do: commands, clicks, acknowledgements, with both synchronous Bolt clients."""
 
 import threading
+from typing import Any
 
 import pytest
 from slack_bolt import App
 
-from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, DEV, GUS, QUINN, RELEASES, RITA, SlackWorld, eventually
+from tests.sandbox.slack_world import (
+    CLIENT_LEAKS_SOCKETS,
+    DEV,
+    GUS,
+    QUINN,
+    RELEASES,
+    RITA,
+    SlackWorld,
+    eventually,
+    noted,
+)
 
 pytestmark = CLIENT_LEAKS_SOCKETS
 BUTTON = {
@@ -40,10 +51,10 @@ def test_command_reply_is_shown_to_its_author_only(slack: SlackWorld, handler: s
 def test_command_with_nobody_listening_fails_at_once(slack: SlackWorld):
     """Without a socket Slack says dispatch_failed, and nothing is queued for later."""
     answer = slack.command("/release status")
-    seen = []
+    seen: list[str] = []
 
     def listen(app: App) -> None:
-        app.command("/release")(lambda ack, command: (seen.append(command["text"]), ack()))
+        app.command("/release")(lambda ack, command: noted(seen, command["text"], ack))
 
     with slack.bot(listen):
         slack.command("/release help")
@@ -90,7 +101,7 @@ def test_command_text_is_escaped(slack: SlackWorld):
     )
 
 
-def click_bot(seen: list):
+def click_bot(seen: list[Any]):
     """A bot that notes clicks."""
 
     def listen(app: App) -> None:
@@ -105,7 +116,7 @@ def click_bot(seen: list):
 def test_click_carries_message_value_and_person(slack: SlackWorld):
     """The payload of a click has the stored message, the button's value and who clicked."""
     ts = slack.client.chat_postMessage(channel=RELEASES, text="card", blocks=[BUTTON])["ts"]
-    seen: list = []
+    seen: list[Any] = []
     with slack.bot(click_bot(seen)):
         answer = slack.post("click", user=QUINN, channel=RELEASES, ts=ts, action_id="go")
 
@@ -125,7 +136,7 @@ def test_click_carries_message_value_and_person(slack: SlackWorld):
 def test_click_of_a_guest_names_the_other_team(slack: SlackWorld):
     """Somebody of another company can press buttons; their team differs, and users.info says stranger."""
     ts = slack.client.chat_postMessage(channel=RELEASES, text="card", blocks=[BUTTON])["ts"]
-    seen: list = []
+    seen: list[Any] = []
     with slack.bot(click_bot(seen)):
         slack.post("click", user=GUS, channel=RELEASES, ts=ts, action_id="go")
     user = slack.client.users_info(user=GUS)["user"]
@@ -137,7 +148,7 @@ def test_click_of_a_guest_names_the_other_team(slack: SlackWorld):
 def test_forged_value_is_passed_on(slack: SlackWorld):
     """A click may carry another value than the message, as a tampered client would send it."""
     ts = slack.client.chat_postMessage(channel=RELEASES, text="card", blocks=[BUTTON])["ts"]
-    seen: list = []
+    seen: list[Any] = []
     with slack.bot(click_bot(seen)):
         slack.post("click", user=DEV, channel=RELEASES, ts=ts, action_id="go", value="forged")
 
@@ -148,7 +159,7 @@ def test_button_that_is_gone_can_be_pressed_from_a_stale_client(slack: SlackWorl
     """With `forged` the button need not be in the message any more; without it the click is refused."""
     ts = slack.client.chat_postMessage(channel=RELEASES, text="card", blocks=[BUTTON])["ts"]
     slack.client.chat_update(channel=RELEASES, ts=ts, text="done")
-    seen: list = []
+    seen: list[Any] = []
     with slack.bot(click_bot(seen)):
         refused = slack.post("click", user=DEV, channel=RELEASES, ts=ts, action_id="go")
         slack.post("click", user=DEV, channel=RELEASES, ts=ts, action_id="go", value="old", forged=True)
@@ -159,10 +170,10 @@ def test_button_that_is_gone_can_be_pressed_from_a_stale_client(slack: SlackWorl
 
 def test_replay_sends_the_same_envelope_again(slack: SlackWorld):
     """A replayed command has the same trigger id, so that a bot can know it."""
-    seen = []
+    seen: list[str] = []
 
     def listen(app: App) -> None:
-        app.command("/release")(lambda ack, command: (seen.append(command["trigger_id"]), ack()))
+        app.command("/release")(lambda ack, command: noted(seen, command["trigger_id"], ack))
 
     with slack.bot(listen):
         envelope_id = slack.command("/release status")["envelope_id"]
@@ -187,11 +198,12 @@ def test_client_comes_back_after_a_disconnect(slack: SlackWorld, how: object):
 
 def test_each_envelope_goes_to_one_of_several_connections(slack: SlackWorld):
     """Two processes with one app token share the commands between them."""
-    first, second = [], []
+    first: list[str] = []
+    second: list[str] = []
 
-    def note(seen: list):
+    def note(seen: list[Any]):
         def listen(app: App) -> None:
-            app.command("/release")(lambda ack, command: (seen.append(command["text"]), ack()))
+            app.command("/release")(lambda ack, command: noted(seen, command["text"], ack))
 
         return listen
 

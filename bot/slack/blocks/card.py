@@ -32,7 +32,7 @@ _GATE = 1_400
 _TABLE_ROWS = 60  # of checks; with more a cell would be too short to say anything
 
 
-def render(subject: str, view: ReleaseView) -> Rendered:
+def render(_subject: str, view: ReleaseView) -> Rendered:
     """The card. It has no subject: there is one a release."""
     decision = deploy_gate(view)
     is_open = view.release.state is ReleaseState.OPEN

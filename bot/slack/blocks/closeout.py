@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _LIST = 1_800  # each of three
 
 
-def render(subject: str, view: ReleaseView) -> Rendered:
+def render(_subject: str, view: ReleaseView) -> Rendered:
     """The close-out of the release. It has no subject."""
     done, waived, still_open = _done(view), _waived(view), _still_open(view)
     blocks = [
-        elements.section("closeout", f"*Close-out of {text.outside(text.name(view), 150)}*\n{_durations(view)}"),
+        elements.section("closeout", f"{text.bold(f'Close-out of {text.name(view)}', 200)}\n{_durations(view)}"),
         *_list("done", "Done", done),
         *_list("waived", "Waived", waived),
         *_list("open", "Still open", still_open),

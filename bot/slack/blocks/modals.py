@@ -129,18 +129,18 @@ def _input(form: Form) -> Block:
 
 def _about(payload: Payload, view: ReleaseView) -> str:
     """What the modal is about, in mrkdwn."""
-    release = f"*{text.outside(text.name(view), 150)}*"
+    release = text.bold(text.name(view), 150)
     if isinstance(payload, CheckPayload):
         check = _check(payload, view)
         found = text.outside(text.result_line(view, check), 500)
-        return f"{release}\n*{text.outside(check.title, 200)}*  {text.code(check.id)}\n{found}"
+        return f"{release}\n{text.bold(check.title, 200)}  {text.code(check.id)}\n{found}"
     if isinstance(payload, RolePayload):
         return f"{release}, as {payload.role.title}"
     if isinstance(payload, StepPayload):
         step = next((step for step in view.steps if step.row == payload.step), None)
         if step is None:
             raise NothingToShowError("This step is no longer part of the release.")
-        return f"{release}\n*{text.outside(text.step_title(view, step), 200)}*"
+        return f"{release}\n{text.bold(text.step_title(view, step), 200)}"
     if isinstance(payload, AlarmPayload):
         alarms = view.watch.alarms if view.watch is not None else ()
         alarm = next((alarm for alarm in alarms if alarm.id == payload.alarm), None)
@@ -162,7 +162,7 @@ def _details(check: Check, view: ReleaseView) -> list[Block]:
     """All that is known of a check: what was asked, expected and seen, when, by whom, and the attachment."""
     known, mark = view.checks[check.id], text.MARKS[text.standing_of(view, check)]
     found = text.outside(text.result_line(view, check), 1_000)
-    head = f":{mark}: *{text.outside(check.title, 300)}*  {text.code(check.id)}\n{found}"
+    head = f":{mark}: {text.bold(check.title, 300)}  {text.code(check.id)}\n{found}"
     blocks = [elements.section("check", head)]
     asked = known.result.asked if known.result is not None else check.action
     expected = (known.result.expected if known.result is not None else "") or check.expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.domain.plan import StepState
 from bot.domain.policy import Role
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def render(subject: str, view: ReleaseView) -> Rendered:
-    """The notice of ``subject``: ``aborted``, ``done``, ``rolled_back``, ``frozen`` or ``voided:ID[:ROLE:USER]``."""
+    """The notice of ``subject``.
+
+    That is ``aborted``, ``done``, ``rolled_back``, ``frozen``, ``failed:ROW:ATTEMPT`` or ``voided:ID[:ROLE:USER]``.
+    """
     word, _, rest = subject.partition(":")
     write = _NOTICES.get(word)
     if write is None:
@@ -54,6 +58,20 @@ def _rolled_back(view: ReleaseView, _rest: str) -> Rendered:
     return _notice("leftwards_arrow_with_hook", words)
 
 
+def _failed(view: ReleaseView, rest: str) -> Rendered:
+    """A step that failed. ``rest`` is ``ROW:ATTEMPT``; once it was tried again the notice says how that went."""
+    step = next((step for step in view.steps if str(step.row) == rest.partition(":")[0]), None)
+    if step is None:
+        return _notice("large_blue_circle", text.state_line(view))
+    plan, title = text.PLAN_WORDS[step.plan], text.outside(text.step_title(view, step), 150)
+    where = f"{plan} of {text.outside(text.name(view), 150)}: {title}"
+    if step.state is not StepState.FAILED:
+        return _notice(text.STEP_MARKS[step.state], f"{where} had failed and was tried again: {step.state}.")
+    who = text.mention(view.release.deployer or view.release.manager)
+    words = f"{where} failed: {text.outside(step.summary, 500)}"
+    return _notice("x", f"{words}\n{who}: retry it in the thread, or roll back.")
+
+
 def _frozen(view: ReleaseView, _rest: str) -> Rendered:
     if view.freeze is None:
         return _notice("white_check_mark", "Deploys are allowed again: the freeze is lifted.")
@@ -76,6 +94,7 @@ _NOTICES: dict[str, Callable[[ReleaseView, str], Rendered]] = {
     "aborted": _aborted,
     "done": _done,
     "rolled_back": _rolled_back,
+    "failed": _failed,
     "frozen": _frozen,
     "voided": _voided,
 }

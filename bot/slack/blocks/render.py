@@ -21,7 +21,7 @@ RENDERERS: dict[str, Callable[[str, ReleaseView], Rendered]] = {
     "watch": watch.render,
     "alarm": watch.render_alarm,  # the id of the alarm
     "closeout": closeout.render,
-    "notice": notices.render,  # aborted, done, rolled_back, frozen, voided:ID[:ROLE:USER]
+    "notice": notices.render,  # aborted, done, rolled_back, frozen, failed:ROW:ATTEMPT, voided:ID[:ROLE:USER]
 }
 
 

@@ -24,10 +24,10 @@ _CHECKS = 7_600  # characters for all checks with buttons
 _LABELS = 50  # characters of the buttons of one check, counted on top
 _REST = 900
 
-_ATTEST = "attest"  # the kind that only a person answers
 # A waiver stands in for a result that is there and not good, or for none; a pass that is too old is run again.
 _WAIVABLE = {Standing.FAILED, Standing.ERROR, Standing.INCONCLUSIVE, Standing.MISSING}
-_ATTESTABLE = {Standing.MISSING, Standing.INCONCLUSIVE, Standing.EXPIRED, Standing.FAILED, Standing.ERROR}
+_AFTER_OPEN = set(ReleaseState) - {ReleaseState.OPEN, ReleaseState.ABORTED, ReleaseState.ROLLED_BACK}
+_OPEN = {Standing.INCONCLUSIVE, Standing.EXPIRED, Standing.FAILED, Standing.ERROR}
 
 
 def render(subject: str, view: ReleaseView) -> Rendered:
@@ -57,7 +57,7 @@ def _choose(view: ReleaseView, section: Section) -> list[Check]:
 
 
 def _heading(section: Section, through: int, total: int) -> str:
-    words = f"*{text.outside(section.title, 150)}* {through}/{total}"
+    words = f"{text.bold(section.title, 150)} {through}/{total}"
     if section.gate:
         words += ", decides Go or No-Go"
     if section.phase == "after":
@@ -80,7 +80,7 @@ def _fallback(view: ReleaseView, section: Section, through: int, total: int) -> 
 def _check(view: ReleaseView, check: Check, room: int) -> str:
     """Mark, title and id on one line, below it what was found and when."""
     mark = text.MARKS[text.standing_of(view, check)]
-    head = f":{mark}: *{text.outside(check.title, room * 4 // 10)}*  {text.code(check.id, 60)}"
+    head = f":{mark}: {text.bold(check.title, room * 4 // 10)}  {text.code(check.id, 60)}"
     return f"{head}\n{_found(view, check, room - len(head) - 1)}"
 
 
@@ -94,9 +94,9 @@ def _found(view: ReleaseView, check: Check, room: int) -> str:
     if counts_as in {Standing.RUNNING, Standing.WAITING}:
         when = ""
     line = f"{text.outside(text.result_line(view, check), max(room - len(when), 60))}{when}"
-    hint = text.clean(known.result.hint) if known.result is not None and counts_as in _ATTESTABLE else ""
+    hint = text.clean(known.result.hint) if known.result is not None and counts_as in _OPEN else ""
     if hint and len(line) + 60 < room:
-        line += f"\n_{text.outside(hint, room - len(line) - 3)}_"
+        line += f"\n→ {text.outside(hint, room - len(line) - 3)}"
     return line
 
 
@@ -117,27 +117,21 @@ def _when(view: ReleaseView, check: Check, result: Result) -> str:
 
 
 def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]:
-    """Details always; the others while the section's time has come and not passed."""
+    """Details always; the others where pressing them can have an effect."""
     payload = CheckPayload(release=view.release.id, check=check.id)
-    details = elements.button(ActionId.CHECK_DETAILS, payload, "Details")
-    if view.release.state not in _acting(section):
-        return [details]
-    counts_as = text.standing_of(view, check)
+    counts_as, state = text.standing_of(view, check), view.release.state
+    running = state is ReleaseState.OPEN and section.phase == "before"
     buttons = []
-    if (check.kind == _ATTEST and counts_as in _ATTESTABLE) or counts_as is Standing.INCONCLUSIVE:
-        buttons.append(elements.button(ActionId.CHECK_ATTEST, payload, "Attest", style="primary"))
-    if check.kind != _ATTEST:
+    if check.kind == text.ATTEST:
+        if counts_as in _OPEN and (running or state in _AFTER_OPEN):
+            buttons.append(elements.button(ActionId.CHECK_ATTEST, payload, "Attest", style="primary"))
+    elif running:
         label = "Run" if counts_as is Standing.MISSING else "Run again"
         buttons.append(elements.button(ActionId.CHECK_RERUN, payload, label))
-    buttons.append(details)
-    if check.waivable and counts_as in _WAIVABLE:
+    buttons.append(elements.button(ActionId.CHECK_DETAILS, payload, "Details"))
+    if running and check.waivable and counts_as in _WAIVABLE:
         buttons.append(elements.button(ActionId.CHECK_WAIVE, payload, "Waive"))
     return buttons
-
-
-def _acting(section: Section) -> set[ReleaseState]:
-    """The states in which the checks of the section are run."""
-    return {ReleaseState.WATCHING, ReleaseState.DONE} if section.phase == "after" else {ReleaseState.OPEN}
 
 
 def _rest(view: ReleaseView, checks: list[Check]) -> str:

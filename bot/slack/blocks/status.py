@@ -48,9 +48,7 @@ def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
     decision = deploy_gate(view)
     mark = text.STATE_MARKS[view.release.state]
     blocks = [
-        elements.section(
-            "status", f":{mark}: *{text.outside(text.name(view), 150)}*: {text.state_words(view, text.moment)}"
-        )
+        elements.section("status", f":{mark}: {text.bold(text.name(view), 150)}: {text.state_words(view, text.moment)}")
     ]
     if view.release.state is ReleaseState.OPEN:
         blocks.append(elements.section("gate", card.gate_text(view, decision)))
@@ -79,7 +77,7 @@ def history(releases: Sequence[Release]) -> Rendered:
 def _past(release: Release) -> str:
     mark = text.STATE_MARKS[release.state]
     when = text.moment(release.closed_at or release.started_at)
-    line = f":{mark}: *{text.outside(release.version, 40)}* {release.state}, {when}, by {text.mention(release.manager)}"
+    line = f":{mark}: {text.bold(release.version, 40)} {release.state}, {when}, by {text.mention(release.manager)}"
     return f"{line}: {text.outside(release.reason, 120)}" if text.clean(release.reason) else line
 
 

@@ -33,14 +33,14 @@ def render(subject: str, view: ReleaseView) -> Rendered:
     plan = PlanKind(subject)
     steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
     finished = sum(step.state in _FINISHED for step in steps)
-    heading = f"*{text.PLAN_WORDS[plan]} of {text.outside(text.name(view), 150)}* {finished}/{len(steps)}"
+    heading = f"{text.bold(f'{text.PLAN_WORDS[plan]} of {text.name(view)}', 200)} {finished}/{len(steps)}"
     blocks = [elements.section("plan", heading)]
     shown = steps[:_SHOWN]
     room = limits.share(_STEPS, len(shown), at_least=150, at_most=1_500)
-    for step in shown:
-        blocks.append(
-            elements.section(f"step:{step.row}", _step(view, step, room), limit=room, accessory=_button(view, step))
-        )
+    blocks += [
+        elements.section(f"step:{step.row}", _step(view, step, room), limit=room, accessory=_button(view, step))
+        for step in shown
+    ]
     if rest := steps[_SHOWN:]:
         lines = [f":{text.STEP_MARKS[step.state]}: {text.outside(text.step_title(view, step), 100)}" for step in rest]
         blocks.append(elements.section("rest", limits.join_lines(lines, _REST)))
@@ -67,8 +67,8 @@ def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
 
 def _step(view: ReleaseView, step: Step, room: int) -> str:
     """Mark and title, then what stood there before and what stands there now."""
-    title = text.outside(text.step_title(view, step), max(room // 3, 60))
-    lines = [f":{text.STEP_MARKS[step.state]}: *{title}*{_how_long(view, step)}"]
+    title = text.bold(text.step_title(view, step), max(room // 3, 60))
+    lines = [f":{text.STEP_MARKS[step.state]}: {title}{_how_long(step)}"]
     left = room - len(lines[0]) - 2
     if before := _before(step.before):
         lines.append(f"before: {text.outside(before, max(left // 3, 30))}")
@@ -100,7 +100,7 @@ def _before(before: Mapping[str, object]) -> str:
     return ", ".join(pairs)
 
 
-def _how_long(view: ReleaseView, step: Step) -> str:
+def _how_long(step: Step) -> str:
     if step.started_at is None:
         return ""
     if step.finished_at is not None:

@@ -23,13 +23,13 @@ _BAR = 20  # characters
 _ALARMS = 2_500
 
 
-def render(subject: str, view: ReleaseView) -> Rendered:
+def render(_subject: str, view: ReleaseView) -> Rendered:
     """The one message of the watch, edited at each poll."""
     watch = view.watch
     if watch is None:
         return unknown(view, "The watch has not begun.")
     blocks = [
-        elements.section("watch", f"*Watch of {text.outside(text.name(view), 150)}*\n{_standing(view, watch)}"),
+        elements.section("watch", f"{text.bold(f'Watch of {text.name(view)}', 200)}\n{_standing(view, watch)}"),
         elements.section("poll", _last_poll(watch)),
     ]
     if watch.alarms:

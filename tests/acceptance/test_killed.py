@@ -1,0 +1,110 @@
+"""kill -9 during the checks, the rollout and the watch: the release goes on, and nothing happens twice."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from kubernetes import client, config
+
+from tests.fix_demo import Demo, running_demo, until
+
+RITA, QUINN = "Rita", "Quinn"
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A release that was started, deployed and watched by a bot that was killed in each phase."""
+    with running_demo(tmp_path_factory.mktemp("killed") / "data", "--watch-minutes", "0.2") as demo:
+        stage = demo.stage
+        stage.command(RITA, "/release start v4.8.0")
+        stage.wait("a running check", lambda: stage.message(contains="(running)"))
+        demo.kill_bot()
+        stage.until_card("10 of 10", seconds=90)
+        stage.press(RITA, "signoff.approve", stage.card(), value="release_manager")
+        stage.press(QUINN, "signoff.approve", stage.card(), value="qa")
+        stage.switch("image_never_ready", on=True)
+        stage.command(RITA, "/release deploy")
+        stage.wait("the rollout to be under way", lambda: _image(demo).endswith(_digest(demo)))
+        demo.kill_bot()
+        stage.switch("image_never_ready", on=False)
+        stage.until_card("WATCHING", seconds=90)
+        until(lambda: demo.rows("SELECT polls FROM watches")[0]["polls"] > 0, "a poll of the watch")
+        demo.kill_bot()
+        stage.until_card("DONE", seconds=60)
+        yield demo
+
+
+def _deployment(demo: Demo) -> client.V1Deployment:
+    config.load_kube_config(demo.facts["kubeconfig"])
+    return client.AppsV1Api().read_namespaced_deployment("api", demo.facts["production"]["namespace"])
+
+
+def _image(demo: Demo) -> str:
+    return str(_deployment(demo).spec.template.spec.containers[0].image)
+
+
+def _digest(demo: Demo) -> str:
+    return str(demo.rows("SELECT digest FROM releases ORDER BY id DESC LIMIT 1")[0]["digest"])
+
+
+def test_the_release_is_done(killed: Demo) -> None:
+    """It reached its end although the bot died three times."""
+    assert [row["state"] for row in killed.rows("SELECT state FROM releases")] == ["DONE"]
+
+
+def test_it_was_deployed_once(killed: Demo) -> None:
+    """The Deployment has exactly one new revision: the image by digest."""
+    assert _deployment(killed).metadata.annotations["deployment.kubernetes.io/revision"] == "2"
+    assert _image(killed).endswith(_digest(killed))
+
+
+def test_nothing_was_posted_twice(killed: Demo) -> None:
+    """Each message that the bot owed stands in the channel once."""
+    marks = Counter(
+        message["metadata"]["event_payload"]["post"]
+        for message in killed.stage.messages()
+        if (message.get("metadata") or {}).get("event_type") == "release_bot_post"
+    )
+
+    owed = killed.rows("SELECT id FROM posts")
+
+    assert {row["id"]: 1 for row in owed} == dict(marks)
+
+
+def test_nothing_was_left_behind_in_staging(killed: Demo) -> None:
+    """What the checks had changed when the bot died is put back."""
+    until(
+        lambda: killed.rows("SELECT count(*) AS n FROM undos WHERE settled_at IS NULL")[0]["n"] == 0,
+        "all debts to be paid",
+    )
+
+
+def test_the_record_holds(killed: Demo) -> None:
+    """The audit chain has no break, and the deploy is on it once."""
+    events = [row["event"] for row in killed.rows("SELECT event FROM audit ORDER BY seq")]
+
+    assert (events.count("deploy.started"), events.count("deploy.complete"), events.count("release.done")) == (1, 1, 1)
+
+
+def test_buttons_of_old_messages_still_answer(killed: Demo) -> None:
+    """A button that was posted before the kills is answered by the bot that lives now."""
+    before = killed.control("calls")["counts"]["views.open"] if "views.open" in killed.control("calls")["counts"] else 0
+    section = killed.stage.message(contains="Go/No-Go Decision")
+    assert section is not None
+    details = next(
+        element
+        for block in section["blocks"]
+        for element in block.get("elements", [])
+        if element.get("action_id") == "check.details"
+    )
+
+    click = {
+        "user": "U0QUINN001",
+        "channel": killed.facts["channel_id"],
+        "ts": section["ts"],
+        "action_id": "check.details",
+    }
+    httpx.post(killed.facts["control_url"] + "click", json={**click, "value": details["value"]}, trust_env=False)
+
+    until(lambda: killed.control("calls")["counts"].get("views.open", 0) > before, "the details to open")

@@ -1,0 +1,131 @@
+"""What the documents say is there: links resolve, the command lines parse, the references know every key, kind and command."""
+
+import re
+import runpy
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.cli import main
+from bot.domain.checklist import Check, Checklist, StepSpec
+from bot.domain.checklist import Section as ChecklistSection
+from bot.domain.gate import Cause
+from bot.domain.policy import Action, Policy
+from bot.domain.release import TRANSITIONS
+from bot.settings import Settings
+from bot.slack.grammar import SUBCOMMANDS
+from bot.slack.ids import ActionId
+from checks.registry import Registry
+from tests.contract.test_example_config import _keys
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCED = re.compile(r"```.*?```", re.DOTALL)
+LINE = re.compile(r"(?:^ {4}|^|`)(?:\.venv/bin/)?(release-bot [a-z][^`\n#]*|make [a-z]+)", re.MULTILINE)
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def _read(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of the headings."""
+    heads = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_relative_links_resolve(page):
+    """Every link to a file, and to a heading of a page, leads there."""
+    broken = []
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in _anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def _command_lines() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for line in LINE.findall(page.read_text(encoding="utf-8")):
+            yield _name(page), line.strip()
+
+
+@pytest.mark.parametrize(("page", "line"), sorted(set(_command_lines())))
+def test_command_lines_exist(page, line, capsys):
+    """What a page tells to type is understood: a make target that is there, a command with arguments that it takes."""
+    words = shlex.split(line)
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        return
+    with pytest.raises(SystemExit) as ended:
+        main([*words[1:], "--help"])
+    assert ended.value.code == 0, capsys.readouterr().err
+
+
+def test_the_page_of_kinds_is_up_to_date():
+    """docs/generate.py has been run after the last change of a kind."""
+    page = runpy.run_path(str(DOCS / "generate.py"))["kinds_page"](Registry.load())
+    assert page == _read("reference/kinds.md")
+
+
+def test_every_setting_is_described():
+    """The reference has a row for each key that the configuration takes."""
+    text = _read("reference/configuration.md")
+    assert [key for key in _keys(Settings) if f"`{key.replace('targets.*', 'targets.NAME')}`" not in text] == []
+
+
+def test_every_key_of_the_policy_is_described():
+    """The policy is read apart from the settings, so its keys are looked for apart."""
+    text = _read("reference/configuration.md")
+    assert [key for key in Policy.model_fields if f"`policy.{key}`" not in text] == []
+
+
+def test_every_key_of_a_checklist_is_described():
+    """The reference has a row for each key of the YAML."""
+    text = _read("reference/checklist.md")
+    models = (Checklist, ChecklistSection, Check, StepSpec)
+    keys = {key for model in models for key in model.model_fields}
+    assert sorted(key for key in keys if f"| `{key}` |" not in text) == []
+
+
+def test_every_command_and_button_is_described():
+    """The reference lists each subcommand with its usage, and each action id."""
+    text = _read("reference/commands.md")
+    usages = [subcommand.usage.replace("|", "\\|") for subcommand in SUBCOMMANDS]
+    assert [usage for usage in usages if f"`{usage}`" not in text] == []
+    assert [action for action in ActionId if f"`{action}`" not in text] == []
+
+
+@pytest.mark.parametrize("action", Action)
+def test_who_may_do_what_is_as_the_policy_says(action):
+    """The row of each action names the roles that the default policy gives it to."""
+    row = re.search(rf"^\| `{action}` \|(.*)\|$", _read("reference/commands.md"), re.MULTILINE)
+    assert row is not None
+    roles = Policy().allowed(action)
+    everybody = "any of the three roles"
+    assert row[1].split("|")[-1].strip() == (everybody if len(roles) == 3 else ", ".join(role.title for role in roles))
+
+
+def test_the_table_of_states_is_the_code_s():
+    """The transitions in the architecture page are those of bot.domain.release."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*) \|", _read("explanation/architecture.md"), re.MULTILINE)
+    written = {state: set(re.findall(r"`([A-Z_]+)`", after)) for state, after in rows}
+    assert written == {str(state): {str(one) for one in after} for state, after in TRANSITIONS.items()}
+
+
+def test_every_reason_of_the_gate_is_explained():
+    """The words that the record uses for a closed gate are in the glossary."""
+    text = _read("glossary.md")
+    assert [cause for cause in Cause if f"`{cause}`" not in text] == []

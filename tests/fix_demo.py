@@ -1,0 +1,146 @@
+"""Fixture `demo`: `release-bot demo` as a process, with its people (the Stage of the plays) and a look into its tables."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import DictRow, dict_row
+
+from bot.store.embedded import EmbeddedPostgres
+from sandbox.play import Stage
+
+START = 90.0  # seconds for everything to be ready on a busy machine
+END = 40.0
+
+
+class Demo:
+    """A running demo. ``facts`` is its line of JSON."""
+
+    def __init__(self, data_dir: Path, *options: str) -> None:
+        self.data_dir = data_dir
+        arguments = ["demo", "--json", "--data-dir", str(data_dir), *options]
+        with (data_dir.parent / f"{data_dir.name}.err").open("a", encoding="utf-8") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bot", *arguments], stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        lines: list[str] = []
+        assert self._process.stdout is not None
+        reader = threading.Thread(target=lambda out=self._process.stdout: lines.append(out.readline()), daemon=True)
+        reader.start()
+        reader.join(START)
+        if not lines or not lines[0]:
+            self._process.kill()
+            raise RuntimeError(f"the demo did not start: {Path(errors.name).read_text(encoding='utf-8')[-2000:]}")
+        self.facts: dict[str, Any] = json.loads(lines[0])
+        self.stage = Stage(self.facts["page"])
+
+    @property
+    def log(self) -> str:
+        """What the bot has logged."""
+        return (self.data_dir / "bot.log").read_text(encoding="utf-8")
+
+    def bot_pid(self) -> int:
+        """The process of the bot as it is now; it changes when the bot was killed."""
+        found = children(self._process.pid)
+        return next(pid for pid in found if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+
+    def kill_bot(self) -> None:
+        """Kill -9; the demo starts the bot again by itself."""
+        killed = self.bot_pid()
+        os.kill(killed, signal.SIGKILL)
+
+        def replaced() -> bool:
+            try:
+                return self.bot_pid() != killed and bool(self.control("state", user="U0RITA0001")["bot_online"])
+            except (StopIteration, FileNotFoundError):
+                return False
+
+        until(replaced, "the bot to be back")
+
+    def control(self, path: str, **params: str) -> Any:
+        """GET of the sandbox's control API."""
+        answer = httpx.get(self.facts["control_url"] + path, params=params, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
+
+    def click_raw(self, user: str, action: str, message: dict[str, Any]) -> dict[str, Any]:
+        """Press a button of a message and return what Slack says to it, without waiting for an answer of the bot."""
+        pressed = next(
+            element
+            for block in message["blocks"]
+            for element in block.get("elements", [])
+            if element.get("action_id") == action
+        )
+        body = {
+            "user": user,
+            "channel": self.facts["channel_id"],
+            "ts": message["ts"],
+            "action_id": action,
+            "value": pressed["value"],
+        }
+        answer = httpx.post(self.facts["control_url"] + "click", json=body, trust_env=False)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def rows(self, sql: str, *values: object) -> list[DictRow]:
+        """Look into the bot's tables."""
+        with (
+            EmbeddedPostgres(self.data_dir / "bot" / "postgres") as url,
+            psycopg.connect(url, row_factory=dict_row) as tx,
+        ):
+            return tx.execute(sql, values).fetchall()  # type: ignore[arg-type]  # a test's own literal
+
+    def stop(self) -> int:
+        """End it as Ctrl-C does and return its exit code."""
+        self.stage.close()
+        self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(END)
+        finally:
+            if self._process.poll() is None:
+                self._process.kill()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process (Linux)."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def until(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds:.0f} s for {what}")
+
+
+@contextlib.contextmanager
+def running_demo(data_dir: Path, *options: str) -> Iterator[Demo]:
+    """A demo that is stopped at the end, however the test ends."""
+    started = Demo(data_dir, *options)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One demo for the tests of a module, with a short watch."""
+    with running_demo(tmp_path_factory.mktemp("demo") / "data", "--watch-minutes", "0.1") as started:
+        yield started

@@ -1,0 +1,313 @@
+"""Cutting to Slack's limits, and hostile content in every field of every message."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.domain.checklist import Checklist, Section, StepSpec
+from bot.domain.ids import CheckId, StepId, UserId
+from bot.domain.plan import PlanKind, StepState
+from bot.domain.policy import Role
+from bot.domain.release import ReleaseState
+from bot.domain.results import CheckView, Running
+from bot.domain.signoff import Verdict
+from bot.domain.view import ReleaseView
+from bot.domain.watch import Seen, WatchState
+from bot.slack import grammar, ids, text
+from bot.slack.blocks import elements, limits, modals, status
+from bot.slack.blocks.render import RENDERERS, render
+from checks.contract import Outcome
+from tests.unit.factories import (
+    NOW,
+    ago,
+    make_alarm,
+    make_check,
+    make_check_view,
+    make_freeze,
+    make_release,
+    make_result,
+    make_signoff,
+    make_steps,
+    make_view,
+    make_waiver,
+    make_watch,
+)
+from tests.unit.slack_rules import assert_slack_opens, assert_slack_takes, block_ids, labels, mrkdwn
+
+NASTY = [
+    "",
+    " \n\t ",
+    "\u200b\u202e\x00",
+    "<!channel> <@U0RITA0001|x> <http://a|b>",
+    "&" * 500,
+    "<" * 3_000,
+    "`" * 400,
+    "x" * 5_000,
+    "a\n" * 4_000,
+    "```\n*bold* _it_ ~no~\n```",
+    "\U0001f600" * 3_000,
+]
+nasty = st.one_of(st.sampled_from(NASTY), st.text(st.characters(codec="utf-8"), max_size=400))
+
+
+def a_checklist(outside: str, count: int, title: str) -> Checklist:
+    """A checklist with ``count`` checks in each section, with hostile words where the model lets them in."""
+    sections = [
+        Section(
+            id=name,
+            title=outside,
+            runbook=outside,
+            gate=name == "go",
+            phase="after" if name == "after" else "before",
+            checks=tuple(
+                make_check(f"{name}.c{n}", title=title, expected=outside, action=outside, runbook=outside)
+                for n in range(count)
+            ),
+        )
+        for name in ("go", "other", "after")
+    ]
+    steps = [StepSpec(id=StepId(f"s{n}"), title=title, action={"do": "attest"}) for n in range(count)]
+    return Checklist(
+        id="c",
+        title=outside,
+        runbook=outside,
+        sections=tuple(sections),
+        deploy=tuple(steps),
+        rollback=(StepSpec(id=StepId("back"), title=title, action={"do": "attest"}),),
+    )
+
+
+def check_views(checklist: Checklist, outside: str, user: UserId) -> dict[CheckId, CheckView]:
+    """All standings that there are, in turn, each with hostile words."""
+    views = {}
+    for number, check in enumerate(checklist.checks):
+        outcome = list(Outcome)[number % 4]
+        result = make_result(
+            check.id,
+            outcome,
+            summary=outside,
+            asked=outside,
+            expected=outside,
+            seen=outside,
+            hint=outside,
+            attachment=outside,
+            attachment_name=outside,
+            by=user,
+            attested=number % 2 == 0,
+            finished_at=ago(600 if number % 5 == 0 else 3),
+        )
+        views[check.id] = [
+            make_check_view(check.id, result),
+            make_check_view(check.id, result, make_waiver(check.id, reason=outside, by=user)),
+            make_check_view(check.id, running=Running.RUNNING, progress=outside),
+            make_check_view(check.id, running=Running.WAITING, progress=outside),
+            make_check_view(check.id),
+        ][number % 5 if number % 2 else 0]
+    return views
+
+
+def a_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView:
+    """A release with ``outside`` in every text that comes from outside."""
+    checklist = a_checklist(outside, count, outside[:150])
+    user = UserId(outside)
+    release = make_release(
+        state,
+        version=outside,
+        manager=user,
+        notes_url=outside,
+        commit=outside,
+        image=outside,
+        digest=outside,
+        reason=outside,
+    )
+    states = [list(StepState)[n % len(StepState)] for n in range(count)]
+    hostile_steps = [
+        replace(step, summary=outside, progress=outside, note=outside, by=user, before={outside: outside, "n": 1})
+        for plan in PlanKind
+        for step in make_steps(plan, checklist, states)
+    ]
+    alarms = [
+        make_alarm(id=n, issue=outside, short_id=outside, title=outside, permalink=outside, kind=outside, note=outside)
+        for n in range(1, count + 1)
+    ]
+    alarms[0] = replace(alarms[0], acknowledged_by=user, acknowledged_at=NOW)
+    return make_view(
+        release,
+        checklist,
+        check_views(checklist, outside, user),
+        signoffs=tuple(make_signoff(role, Verdict.DECLINE, by=user, reason=outside) for role in Role),
+        steps=tuple(hostile_steps),
+        watch=make_watch(WatchState.RUNNING, last=Seen.CANNOT_TELL, last_summary=outside, alarms=tuple(alarms)),
+        freeze=make_freeze(reason=outside, by=user),
+    )
+
+
+def subjects(view: ReleaseView) -> list[tuple[str, str]]:
+    """Every post that a release may owe, and some that it cannot."""
+    sections = [("section", section.id) for section in view.checklist.sections]
+    notices = ["aborted", "done", "rolled_back", "frozen", "failed:101:1", "failed:999:1", "voided:7", "nonsense", ""]
+    notices += ["voided:7:qa:U0QUINN001", "voided:7:qa:<!channel>", "voided:x:y"]
+    return [
+        ("card", ""),
+        *sections,
+        ("section", "gone"),
+        ("steps", "deploy"),
+        ("steps", "rollback"),
+        ("steps", "sideways"),
+        ("watch", ""),
+        ("alarm", "1"),
+        ("alarm", "2"),
+        ("alarm", "gone"),
+        ("closeout", ""),
+        *(("notice", notice) for notice in notices),
+    ]
+
+
+@pytest.mark.parametrize("state", ReleaseState)
+@pytest.mark.parametrize("outside", NASTY, ids=range(len(NASTY)))
+def test_hostile_words_in_every_field_break_no_message(outside: str, state: ReleaseState) -> None:
+    """Empty, endless and forged texts in all fields at once: Slack still takes every message."""
+    view = a_hostile_view(outside, 25 if state is ReleaseState.OPEN else 4, state)
+    for kind, subject in subjects(view):
+        assert_slack_takes(render(kind, subject, view))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(outside=nasty, count=st.integers(1, 4), state=st.sampled_from(ReleaseState))
+def test_no_words_break_a_message(outside: str, count: int, state: ReleaseState) -> None:
+    """The same for texts that nobody thought of."""
+    view = a_hostile_view(outside, count, state)
+    for kind, subject in subjects(view):
+        assert_slack_takes(render(kind, subject, view))
+
+
+@pytest.mark.parametrize("count", [1, 10, 24, 25, 26, 60, 61, 150])
+@pytest.mark.parametrize("outside", ["A check of quite an ordinary length", "&" * 150], ids=["ordinary", "escaped"])
+def test_no_number_of_checks_breaks_a_message(outside: str, count: int) -> None:
+    """More rows than blocks, cells and characters allow: cut where one sees it."""
+    view = a_hostile_view(outside, count, ReleaseState.OPEN)
+    for kind, subject in subjects(view):
+        message = render(kind, subject, view)
+        assert_slack_takes(message)
+        assert "too_much" not in block_ids(message)
+
+
+def test_the_buttons_of_a_crowded_card_are_never_cut_off() -> None:
+    """Whatever else is long, one can still sign and abort."""
+    view = a_hostile_view("x" * 20_000, 150, ReleaseState.OPEN)
+    assert labels(render("card", "", view)) == ["Revoke", "Revoke", "Revoke", "Abort"]
+
+
+def test_a_view_with_nothing_in_it_yet_renders_everywhere() -> None:
+    """No result, step, watch or signature: every post has something to say."""
+    bare = make_view()
+    view = replace(bare, checks={check.id: make_check_view(check.id) for check in bare.checklist.checks})
+    for kind, subject in subjects(view):
+        assert_slack_takes(render(kind, subject, view))
+
+
+@pytest.mark.parametrize("outside", NASTY, ids=range(len(NASTY)))
+def test_hostile_words_break_no_modal(outside: str) -> None:
+    """Every modal opens, whatever it is about."""
+    view = a_hostile_view(outside, 5, ReleaseState.WATCHING)
+    payloads: dict[type[ids.Payload], list[ids.Payload]] = {
+        ids.ReleasePayload: [ids.ReleasePayload(release=12)],
+        ids.RolePayload: [ids.RolePayload(release=12, role=Role.QA)],
+        ids.CheckPayload: [ids.CheckPayload(release=12, check=check.id) for check in view.checklist.checks],
+        ids.StepPayload: [ids.StepPayload(release=12, step=101)],
+        ids.AlarmPayload: [ids.AlarmPayload(release=12, alarm=1)],
+    }
+    for action in ids.OPENS_MODAL:
+        for payload in payloads[ids.PAYLOADS[action]]:
+            assert_slack_opens(modals.modal(action, payload, view))
+
+
+@pytest.mark.parametrize("outside", NASTY, ids=range(len(NASTY)))
+def test_hostile_words_break_no_answer(outside: str) -> None:
+    """Every ephemeral answer is one that Slack takes."""
+    view = a_hostile_view(outside, 5, ReleaseState.OPEN)
+    malformed = grammar.parse(f"zzz{outside}")
+    assert isinstance(malformed, grammar.Malformed)
+    for message in (
+        status.answer(outside, outside),
+        status.malformed(malformed),
+        status.status(view, outside),
+        status.history([view.release] * 60),
+        status.plan(view.checklist),
+    ):
+        assert_slack_takes(message)
+
+
+def test_each_kind_of_post_is_in_the_table() -> None:
+    """The kinds that the flows owe."""
+    assert set(RENDERERS) == {"card", "section", "steps", "watch", "alarm", "closeout", "notice"}
+
+
+def test_a_channel_is_not_paged_by_a_summary() -> None:
+    """Markup of others is text: `<!channel>` in a result stays what it is."""
+    failed = make_result("go.check_1", Outcome.FAIL, summary="<!channel> & <@U0PAT00001>")
+    view = make_view(checks={"go.check_1": make_check_view("go.check_1", failed)})
+    line = next(one for one in mrkdwn(render("section", "go", view).blocks) if "go.check_1" in one)
+    assert "failed: &lt;!channel&gt; &amp; &lt;@U0PAT00001&gt;" in line
+
+
+def test_a_summary_cannot_forge_the_line_of_another_check() -> None:
+    """A line break in a result starts no line of its own."""
+    forged = make_result("go.check_1", Outcome.FAIL, summary="down\n:white_check_mark: *Backup runs*")
+    view = make_view(checks={"go.check_1": make_check_view("go.check_1", forged)})
+    line = next(one for one in mrkdwn(render("section", "go", view).blocks) if "go.check_1" in one)
+    assert line.splitlines()[1].startswith("failed: down :white_check_mark: *Backup runs* · ")
+
+
+@pytest.mark.parametrize(
+    ("whole", "limit", "expected"),
+    [
+        ("short", 5, "short"),
+        ("longer", 5, "long…"),
+        ("", 5, "-"),
+        (" \n ", 5, "-"),
+        ("ab &amp; c", 6, "ab…"),
+        ("ab <@U0RITA0001> c", 10, "ab…"),
+        ("a &amp; b c d", 9, "a &amp;…"),
+    ],
+)
+def test_a_cut_is_visible_and_leaves_no_half_of_an_entity_or_mention(whole: str, limit: int, expected: str) -> None:
+    """What is left of `&amp;` or `<@U…>` would mean something else."""
+    assert limits.cut_mrkdwn(whole, limit) == expected
+
+
+@given(st.text(max_size=300), st.integers(1, 100))
+def test_a_cut_text_is_within_its_limit_and_never_blank(whole: str, limit: int) -> None:
+    """For plain text and for escaped mrkdwn."""
+    for cut in (limits.cut_plain(whole, limit), limits.cut_mrkdwn(text.escape(whole), limit)):
+        assert 1 <= len(cut) <= limit
+        assert cut.strip()
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n<>&"), min_size=1, max_size=60)), st.integers(40, 400))
+def test_joined_lines_fit_and_say_how_many_are_missing(lines: list[str], limit: int) -> None:
+    """Whole lines only, and the last one counts the rest."""
+    joined = limits.join_lines(lines, limit)
+    assert len(joined) <= limit
+    shown = joined.split("\n")
+    if len(shown) < len(lines):
+        assert shown[-1] == f"… and {len(lines) - len(shown) + 1} more"
+
+
+def test_a_message_over_the_limits_says_that_something_is_left_out() -> None:
+    """The last guard: rather a message that is cut than one that Slack refuses."""
+    many = [elements.section(f"s{number}", "word " * 20) for number in range(80)]
+    long = [elements.section(f"s{number}", "x" * 3_000) for number in range(8)]
+    for blocks in (many, long):
+        message = limits.message("a text", blocks)
+        assert_slack_takes(message)
+        assert message.blocks[-1]["elements"][0]["text"] == "The rest does not fit into one message."
+
+
+def test_fifty_blocks_are_all_sent() -> None:
+    """The guard leaves out nothing that fits."""
+    blocks: list[dict[str, Any]] = [elements.section(f"s{number}", "word") for number in range(50)]
+    assert limits.message("a text", blocks).blocks == blocks
