@@ -24,7 +24,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 test: setup
-	$(BIN)/pytest -n 2 -q
+	$(BIN)/pytest -n 2 --dist loadfile -q
 
 # The tests marked `browser` drive the page of the sandbox with it; without it they are skipped and say so.
 BROWSERS := chromium chromium-browser google-chrome

@@ -60,9 +60,11 @@ def load_checklist(name: str) -> Checklist:
 def validate_kinds(checklist: Checklist, registry: Registry) -> None:
     """Refuse a checklist that names an unknown kind or gives one the wrong params. Raises ChecklistError with the id."""
     asked: list[tuple[str, str, dict[str, Any]]] = [(entry.id, entry.kind, entry.params) for entry in checklist.checks]
-    for step in (*checklist.deploy, *checklist.rollback):
-        if isinstance(step.action, RunCheck):
-            asked.append((step.id, step.action.kind, step.action.params))
+    asked += [
+        (step.id, step.action.kind, step.action.params)
+        for step in (*checklist.deploy, *checklist.rollback)
+        if isinstance(step.action, RunCheck)
+    ]
     for owner, kind, params in asked:
         try:
             registry.validate(kind, params)

@@ -58,7 +58,7 @@ class HealthServer:
         self._ready = ready
         self._registry = CollectorRegistry()
         self._registry.register(_Queues(backlog, ready))
-        self._server = make_server(host, port, self._answer, server_class=_Server, handler_class=_Quiet)  # type: ignore[type-var]
+        self._server = make_server(host, port, self._answer, server_class=_Server, handler_class=_Quiet)
 
     @property
     def url(self) -> str:

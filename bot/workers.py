@@ -55,7 +55,7 @@ class Workers:
         """Start listening, renewing and working."""
         plan = [(self._listen, "listen", ()), (self._renew, "renew", ())]
         for queue in self._queues:
-            plan += [(self._work, f"{queue.name}-{number}", (queue,)) for number in range(queue.threads)]  # type: ignore[list-item, misc]
+            plan += [(self._work, f"{queue.name}-{number}", (queue,)) for number in range(queue.threads)]  # type: ignore[misc]
         for target, name, args in plan:
             thread = threading.Thread(target=target, name=name, args=args, daemon=True)
             thread.start()
@@ -116,7 +116,7 @@ class Workers:
         except Superseded:
             logger.info("%s %s is no longer ours", queue.name, job.claim.key)
         # The seam of the workers: one job that fails must not end the thread; it is tried again, visibly, never dropped.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  see above
             self._failed(queue, job, error)
         finally:
             with self._held_guard:

@@ -99,7 +99,7 @@ class Demo:
             EmbeddedPostgres(self.data_dir / "bot" / "postgres") as url,
             psycopg.connect(url, row_factory=dict_row) as tx,
         ):
-            return tx.execute(sql, values).fetchall()  # type: ignore[arg-type]  # a test's own literal
+            return tx.execute(sql, values).fetchall()
 
     def stop(self) -> int:
         """End it as Ctrl-C does and return its exit code."""

@@ -15,6 +15,8 @@ SYSTEM = UserId("system")
 
 _VERSION = re.compile(r"v(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})(?:-rc(0|[1-9]\d{0,3}))?")
 
+_NO_CANDIDATE = 10_000  # sorts a release after all of its candidates
+
 
 @dataclass(frozen=True, order=True)
 class Version:
@@ -23,7 +25,7 @@ class Version:
     major: int
     minor: int
     patch: int
-    candidate: int = 10_000  # the number of an rc; the release itself sorts after all of them
+    candidate: int = _NO_CANDIDATE  # the number of an rc; the release itself sorts after all of them
 
     @classmethod
     def parse(cls, text: str) -> Version | None:
@@ -32,10 +34,10 @@ class Version:
         if match is None:
             return None
         major, minor, patch, candidate = match.groups()
-        return cls(int(major), int(minor), int(patch), 10_000 if candidate is None else int(candidate))
+        return cls(int(major), int(minor), int(patch), _NO_CANDIDATE if candidate is None else int(candidate))
 
     def __str__(self) -> str:
-        suffix = "" if self.candidate == 10_000 else f"-rc{self.candidate}"
+        suffix = "" if self.candidate == _NO_CANDIDATE else f"-rc{self.candidate}"
         return f"v{self.major}.{self.minor}.{self.patch}{suffix}"
 
     @property

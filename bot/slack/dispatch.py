@@ -221,7 +221,7 @@ class Dispatch:
         with self._deps.store.transaction() as tx:
             inbox.handled(tx, row.id, "form opened", self._deps.clock.now())
 
-    def _act(self, tx: Tx, actor: Actor, click: Click, note: str, row: InboxRow) -> str:
+    def _act(self, tx: Tx, actor: Actor, click: Click, note: str, row: InboxRow) -> str:  # noqa: C901  a table, one row an action
         """The flow of each action; the table that tells what a button does."""
         deps, release_id = self._deps, ReleaseId(click.payload.release)
         match click.action, click.payload:
@@ -279,7 +279,8 @@ class Dispatch:
             )
             audit.write(
                 tx, now, sender.user, event, None,
-                what=self._deps.redact(str(what))[:500], why=self._deps.redact(error.user_message)[:1000], reason=type(error).__name__,
+                what=self._deps.redact(str(what))[:500], why=self._deps.redact(error.user_message)[:1000],
+                reason=type(error).__name__,
             )  # fmt: skip
 
     def _finish(self, row: InboxRow, sender: Sender, answer: Rendered, outcome: str) -> None:

@@ -38,7 +38,7 @@ class Socket:
         """Connect and wait until deliveries can come. Raises the SDK's errors when Slack refuses the app token."""
         with self._guard:
             self._handler = self._build()
-            self._handler.connect()
+            self._handler.connect()  # type: ignore[no-untyped-call]
         if not self._opened.wait(OPEN):
             logger.warning("the Socket Mode connection is not open after %.0f s: trying on", OPEN)
 
@@ -52,7 +52,7 @@ class Socket:
     def connected(self) -> bool:
         """Whether the socket is open."""
         handler = self._handler
-        return handler is not None and handler.client is not None and bool(handler.client.is_connected())
+        return handler is not None and bool(handler.client.is_connected())
 
     def ensure(self) -> None:
         """Replace the connection when it is gone and its own reconnecting has not helped; called again and again."""
@@ -64,14 +64,14 @@ class Socket:
             logger.warning("the Socket Mode connection is gone: connecting anew")
             old, self._handler = self._handler, None
             try:
-                old.close()
+                old.close()  # type: ignore[no-untyped-call]
             finally:
                 self._handler = self._build()
-                self._handler.connect()
+                self._handler.connect()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Close it."""
         with self._guard:
             if self._handler is not None:
-                self._handler.close()
+                self._handler.close()  # type: ignore[no-untyped-call]
                 self._handler = None

@@ -12,13 +12,9 @@ import httpx
 
 from bot.errors import InvalidInput, VendorError
 
-MANIFESTS = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
+MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )  # all four, or ghcr.io answers 404 for an image index
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 

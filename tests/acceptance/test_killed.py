@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -35,7 +36,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield demo
 
 
-def _deployment(demo: Demo) -> client.V1Deployment:
+def _deployment(demo: Demo) -> Any:
     config.load_kube_config(demo.facts["kubeconfig"])
     return client.AppsV1Api().read_namespaced_deployment("api", demo.facts["production"]["namespace"])
 
@@ -89,7 +90,7 @@ def test_the_record_holds(killed: Demo) -> None:
 
 def test_buttons_of_old_messages_still_answer(killed: Demo) -> None:
     """A button that was posted before the kills is answered by the bot that lives now."""
-    before = killed.control("calls")["counts"]["views.open"] if "views.open" in killed.control("calls")["counts"] else 0
+    before = killed.control("calls")["counts"].get("views.open", 0)
     section = killed.stage.message(contains="Go/No-Go Decision")
     assert section is not None
     details = next(

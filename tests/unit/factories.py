@@ -216,7 +216,7 @@ def make_watch(state: WatchState = WatchState.RUNNING, **changes: Any) -> Watch:
 def make_view(
     release: Release | None = None,
     checklist: Checklist | None = None,
-    checks: Mapping[str, CheckView] | None = None,
+    checks: Mapping[Any, CheckView] | None = None,
     **changes: Any,
 ) -> ReleaseView:
     """A release whose checks before the deploy have passed, except those given in ``checks``; nobody has signed."""

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.checklist import Checklist, Section, StepSpec
-from bot.domain.ids import CheckId, StepId, UserId
+from bot.domain.ids import StepId, UserId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role
 from bot.domain.release import ReleaseState
@@ -80,9 +80,9 @@ def a_checklist(outside: str, count: int, title: str) -> Checklist:
     )
 
 
-def check_views(checklist: Checklist, outside: str, user: UserId) -> dict[CheckId, CheckView]:
+def check_views(checklist: Checklist, outside: str, user: UserId) -> dict[str, CheckView]:
     """All standings that there are, in turn, each with hostile words."""
-    views = {}
+    views: dict[str, CheckView] = {}
     for number, check in enumerate(checklist.checks):
         outcome = list(Outcome)[number % 4]
         result = make_result(
@@ -175,7 +175,7 @@ def test_hostile_words_in_every_field_break_no_message(outside: str, state: Rele
         assert_slack_takes(render(kind, subject, view))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(outside=nasty, count=st.integers(1, 4), state=st.sampled_from(ReleaseState))
 def test_no_words_break_a_message(outside: str, count: int, state: ReleaseState) -> None:
     """The same for texts that nobody thought of."""
