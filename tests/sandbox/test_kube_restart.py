@@ -10,14 +10,16 @@ from tests.sandbox.kube_objects import deployed, is_rolled_out, pods, read, revi
 
 
 def test_a_second_start_goes_on_with_the_same_pods(tmp_path: Path) -> None:
-    """Objects, running containers and their logs are as before; the next rollout works."""
+    """Objects, running containers, their logs, token and port are as before; the next rollout works."""
     with simulator(tmp_path) as (process, kubeconfig), api_client(kubeconfig) as api:
         kube = Kube("simulator", kubeconfig, new_namespace(api), api)
         deployed(kube)
         before = {p.metadata.uid: p.status.container_statuses[0].container_id for p in pods(kube)}
+        configured = kubeconfig.read_text()
         process.terminate()
         process.wait(timeout=10)
     with simulator(tmp_path) as (_, kubeconfig), api_client(kubeconfig) as api:
+        assert kubeconfig.read_text() == configured
         kube = Kube("simulator", kubeconfig, kube.namespace, api)
         assert {p.metadata.uid: p.status.container_statuses[0].container_id for p in pods(kube)} == before
         assert is_rolled_out(kube)
@@ -34,21 +36,14 @@ def test_a_killed_simulator_loses_at_most_a_moment(tmp_path: Path) -> None:
         kube = Kube("simulator", kubeconfig, new_namespace(api), api)
         deployed(kube)
         set_image(kube, "app:2")
-        eventually("the snapshot", lambda: '"app:2"' in (tmp_path / "objects.json").read_text())
+        snapshot = tmp_path / "objects.json"
+        eventually("the snapshot", lambda: snapshot.exists() and '"app:2"' in snapshot.read_text())
         process.kill()
         process.wait(timeout=10)
     with simulator(tmp_path) as (_, kubeconfig), api_client(kubeconfig) as api:
         kube = Kube("simulator", kubeconfig, kube.namespace, api)
         eventually("the rollout", lambda: is_rolled_out(kube))
         assert read(kube).spec.template.spec.containers[0].image == "app:2"
-
-
-def test_the_token_and_the_port_outlive_a_restart(tmp_path: Path) -> None:
-    """A client that was configured before the restart goes on with the same kubeconfig."""
-    with simulator(tmp_path) as (_, kubeconfig):
-        before = kubeconfig.read_text()
-    with simulator(tmp_path) as (_, kubeconfig):
-        assert kubeconfig.read_text() == before
 
 
 DOCUMENT = {"spec": {"list": [1, 2, 3], "a/b": {"~": 0}}}

@@ -55,7 +55,7 @@ def test_the_controller_observes_a_generation_later(kube: Kube) -> None:
 
 def test_old_pods_stay_while_the_new_ones_are_not_ready(kube: Kube) -> None:
     """A rollout that never gets ready costs no available pod, and exceeds its deadline."""
-    deployed(kube)
+    deployed(kube, progressDeadlineSeconds=1)
     images(kube, {"app:2": {"never-ready": True}})
     set_image(kube, "app:2")
     eventually("the deadline", lambda: progressing(kube) == "ProgressDeadlineExceeded")
