@@ -83,7 +83,8 @@ def _durations(view: ReleaseView) -> str:
         _between("watch", *((view.watch.started_at, view.watch.ends_at) if view.watch else (None, None))),
         _between("in all", release.started_at, release.closed_at),
     ]
-    return ", ".join(part for part in parts if part) or "Nothing was deployed."
+    took = ", ".join(part for part in parts if part)
+    return f"Took: {took}." if took else "Nothing was deployed."
 
 
 def _between(what: str, begin: datetime | None, end: datetime | None) -> str:

@@ -1,0 +1,210 @@
+"""Modals, and the answers that only one person sees."""
+
+import pytest
+
+from bot.domain.ids import CheckId
+from bot.domain.policy import Role
+from bot.domain.release import ReleaseState
+from bot.slack import grammar, ids
+from bot.slack.blocks import modals, status
+from checks.contract import Outcome
+from tests.unit.factories import (
+    PAT,
+    in_state,
+    make_alarm,
+    make_check_view,
+    make_checklist,
+    make_release,
+    make_result,
+    make_view,
+    make_waiver,
+    make_watch,
+)
+from tests.unit.slack_rules import assert_slack_opens, assert_slack_takes, block, mrkdwn
+
+CHECK = ids.CheckPayload(release=12, check=CheckId("go.check_1"))
+PAYLOADS = {
+    ids.ActionId.CHECK_WAIVE: CHECK,
+    ids.ActionId.CHECK_ATTEST: CHECK,
+    ids.ActionId.CHECK_DETAILS: CHECK,
+    ids.ActionId.SIGNOFF_DECLINE: ids.RolePayload(release=12, role=Role.QA),
+    ids.ActionId.STEP_ATTEST: ids.StepPayload(release=12, step=101),
+    ids.ActionId.WATCH_ACKNOWLEDGE: ids.AlarmPayload(release=12, alarm=5),
+    ids.ActionId.WATCH_ROLLBACK: ids.ReleasePayload(release=12),
+    ids.ActionId.RELEASE_ROLLBACK: ids.ReleasePayload(release=12),
+    ids.ActionId.RELEASE_ABORT: ids.ReleasePayload(release=12),
+}
+
+
+def test_every_action_that_opens_a_modal_has_one() -> None:
+    """And no form is left that nothing opens."""
+    assert set(PAYLOADS) == ids.OPENS_MODAL
+    assert set(modals.FORMS) == ids.OPENS_MODAL - {ids.ActionId.CHECK_DETAILS}
+
+
+@pytest.mark.parametrize("action", sorted(ids.OPENS_MODAL))
+def test_a_modal_carries_its_action_and_ids_and_nothing_else(action: ids.ActionId) -> None:
+    """What is submitted reads back as the click that opened it."""
+    view = make_view(
+        in_state(ReleaseState.WATCHING).release,
+        steps=in_state(ReleaseState.WATCHING).steps,
+        watch=make_watch(alarms=(make_alarm(),)),
+    )
+    modal = modals.modal(action, PAYLOADS[action], view)
+    assert_slack_opens(modal)
+    assert ids.parse(modal["callback_id"], modal["private_metadata"]) == ids.Click(action, PAYLOADS[action])
+
+
+@pytest.mark.parametrize("action", sorted(modals.FORMS))
+def test_a_form_asks_for_one_text_under_the_published_name(action: ids.ActionId) -> None:
+    """At least three characters where a reason is needed; a rollback and an abort go without."""
+    view = in_state(ReleaseState.WATCHING)
+    watched = make_view(view.release, steps=view.steps, watch=make_watch(alarms=(make_alarm(),)))
+    asked = modals.modal(action, PAYLOADS[action], watched)["blocks"][-1]
+    needed = action not in {
+        ids.ActionId.WATCH_ROLLBACK,
+        ids.ActionId.RELEASE_ROLLBACK,
+        ids.ActionId.RELEASE_ABORT,
+    }
+    assert (asked["type"], asked["block_id"], asked["element"]["action_id"]) == ("input", "reason", "reason")
+    assert asked["optional"] is not needed
+    assert asked["element"].get("min_length") == (3 if needed else None)
+
+
+def test_details_show_all_that_is_known_of_a_check() -> None:
+    """Asked, expected, seen, when and by whom, what to do, the attachment, and a waiver."""
+    failed = make_result(
+        "go.check_1",
+        Outcome.FAIL,
+        hint="Apply 0042.",
+        attachment="plans_exist  PASS\nrls  FAIL",
+        attachment_name="rows.txt",
+        by=PAT,
+    )
+    known = make_check_view("go.check_1", failed, make_waiver("go.check_1"))
+    modal = modals.modal(ids.ActionId.CHECK_DETAILS, CHECK, make_view(checks={"go.check_1": known}))
+    assert list(mrkdwn(modal["blocks"])) == [
+        ":fast_forward: *Check of go.check_1*  `go.check_1`\nwaived: the drill of yesterday counts",
+        "*Asked*\n```\nSELECT * FROM billing.verify_billing_schema()\n```",
+        "*Expected*\nAll PASS",
+        "*Seen*\n```\nplans_exist PASS\n```",
+        "*What to do*\nApply 0042.",
+        "<!date^1795543020^{date_short_pretty} {time}|2026-11-24 17:57 UTC>, took 1 min, asked for by <@U0PAT00001>",
+        "`rows.txt`\n```\nplans_exist  PASS\nrls  FAIL\n```",
+        (
+            "*Waived* by <@U0RITA0001>, <!date^1795543080^{date_short_pretty} {time}|2026-11-24 17:58 UTC>\n"
+            "the drill of yesterday counts"
+        ),
+    ]
+    assert "submit" not in modal
+
+
+def test_details_of_a_check_that_never_ran_show_what_it_will_ask() -> None:
+    """The checklist's own words."""
+    view = make_view(checks={"go.check_1": make_check_view("go.check_1")})
+    modal = modals.modal(ids.ActionId.CHECK_DETAILS, CHECK, view)
+    assert list(mrkdwn(modal["blocks"])) == [
+        ":white_circle: *Check of go.check_1*  `go.check_1`\nnot run",
+        "*Asked*\n```\nSELECT * FROM billing.verify_billing_schema()\n```",
+        "*Expected*\nAll PASS",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        (ids.ActionId.CHECK_DETAILS, ids.CheckPayload(release=12, check=CheckId("go.gone"))),
+        (ids.ActionId.CHECK_WAIVE, ids.CheckPayload(release=12, check=CheckId("go.gone"))),
+        (ids.ActionId.STEP_ATTEST, ids.StepPayload(release=12, step=999)),
+        (ids.ActionId.WATCH_ACKNOWLEDGE, ids.AlarmPayload(release=12, alarm=999)),
+    ],
+)
+def test_a_modal_about_something_that_is_gone_is_refused(action: ids.ActionId, payload: ids.Payload) -> None:
+    """An old button may name a row that the release no longer shows."""
+    with pytest.raises(modals.NothingToShowError):
+        modals.modal(action, payload, make_view())
+
+
+def test_status_says_the_state_the_reasons_and_where_the_card_is() -> None:
+    """What somebody wants to know who types it."""
+    answer = status.status(make_view(), "https://team.slack.com/archives/C1/p1")
+    assert_slack_takes(answer)
+    assert block(answer, "status") == ":large_blue_circle: *SOLVEREIGN v4.8.0*: OPEN"
+    assert block(answer, "gate") == ":no_entry: *No-Go* for 1 reason\n• Release Manager has not signed off"
+    assert block(answer, "progress") == (
+        ":white_check_mark: Migrations 2/2\n:white_check_mark: Go/No-Go 10/10\n:raised_hand: Post-Deployment 0/2"
+    )
+    assert block(answer, "card") == "<https://team.slack.com/archives/C1/p1|Release card>"
+
+
+def test_status_without_a_release_says_what_to_type() -> None:
+    """An empty answer helps nobody."""
+    assert status.status(None).text == "No release is under way. Type `/release start v4.8.0` to begin one."
+
+
+def test_history_has_a_line_for_each_release() -> None:
+    """State, time, who, and why it ended."""
+    aborted = make_release(ReleaseState.ABORTED, version="v4.7.1", reason="superseded")
+    answer = status.history([make_release(), aborted])
+    assert answer.text == "2 releases, the latest: v4.8.0, OPEN"
+    assert block(answer, "history").splitlines() == [
+        (
+            ":large_blue_circle: *v4.8.0* OPEN, <!date^1795539600^{date_short_pretty} {time}|2026-11-24 17:00 UTC>, "
+            "by <@U0RITA0001>"
+        ),
+        (
+            ":no_entry_sign: *v4.7.1* ABORTED, <!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>, "
+            "by <@U0RITA0001>: superseded"
+        ),
+    ]
+    assert status.history([]).text == "There has been no release yet."
+
+
+def test_the_plan_says_who_does_what() -> None:
+    """Step by step, there and back."""
+    answer = status.plan(make_checklist())
+    assert_slack_takes(answer)
+    assert block(answer, "deploy").splitlines() == [
+        "*Deploy*",
+        "1. Create release tag (a person, who attests it)",
+        "2. Deploy backend (the bot)",
+        "3. Verify backend logs (the bot)",
+    ]
+    assert block(answer, "rollback").splitlines() == ["*Rollback*", "1. Restore backend (the bot)"]
+
+
+def test_help_names_every_command_that_can_be_read() -> None:
+    """It is made from the table that reads them."""
+    answer = status.usage()
+    assert_slack_takes(answer)
+    assert block(answer, "help").splitlines() == [f"`/release {row.usage}` {row.does}" for row in grammar.SUBCOMMANDS]
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        (
+            "strat v4.8.0",
+            (
+                'There is no command "strat". Did you mean start? Type `/release start v4.8.0`. '
+                "`/release help` lists all commands."
+            ),
+        ),
+        ("<!channel>", 'There is no command "&lt;!channel&gt;". Type `/release help`.'),
+    ],
+)
+def test_a_malformed_command_is_answered_with_what_to_type(typed: str, text: str) -> None:
+    """And what was typed pages nobody."""
+    malformed = grammar.parse(typed)
+    assert isinstance(malformed, grammar.Malformed)
+    answer = status.malformed(malformed)
+    assert_slack_takes(answer)
+    assert answer.text == text
+
+
+def test_an_answer_keeps_mentions_by_id_and_lines_and_escapes_the_rest() -> None:
+    """Flows name people; what they quote of others stays text."""
+    answer = status.answer("No-Go:\n• declined by <@U0PAT00001>: <!here> & now", "Ask <#C0RELEASES1>.")
+    assert_slack_takes(answer)
+    assert block(answer, "answer") == "No-Go:\n• declined by <@U0PAT00001>: &lt;!here&gt; &amp; now"
+    assert block(answer, "hint") == "Ask <#C0RELEASES1>."

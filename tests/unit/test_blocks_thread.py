@@ -1,0 +1,413 @@
+"""What stands in the thread of the card, and the messages of one event each."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from bot.domain.checklist import Section
+from bot.domain.plan import PlanKind, StepState
+from bot.domain.release import ReleaseState
+from bot.domain.results import CheckView, Running
+from bot.domain.watch import Seen, WatchState
+from bot.slack.blocks.render import render
+from checks.contract import Outcome
+from tests.unit.factories import (
+    NOW,
+    PAT,
+    RITA,
+    ago,
+    in_state,
+    make_alarm,
+    make_check,
+    make_check_view,
+    make_checklist,
+    make_freeze,
+    make_release,
+    make_result,
+    make_steps,
+    make_view,
+    make_waiver,
+    make_watch,
+)
+from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
+
+AT_1757 = "<!date^1795543020^{date_short_pretty} {time}|2026-11-24 17:57 UTC>"
+AT_2157 = "<!date^1795557420^{date_short_pretty} {time}|2026-11-24 21:57 UTC>"
+AT_1758 = "<!date^1795543080^{date_short_pretty} {time}|2026-11-24 17:58 UTC>"
+
+FAILED = make_result("go.check_1", Outcome.FAIL, hint="Run the backup job by hand.")
+PASSED = make_result("go.check_1")
+
+
+# --- sections
+
+
+@pytest.mark.parametrize(
+    ("known", "line", "offered"),
+    [
+        (
+            make_check_view("go.check_1", PASSED),
+            (
+                f":white_check_mark: *Check of go.check_1*  `go.check_1`\npassed: 5 of 5 PASS · {AT_1757}, "
+                f"counts until {AT_2157}"
+            ),
+            ["Run again", "Details"],
+        ),
+        (
+            make_check_view("go.check_1", FAILED),
+            (
+                f":x: *Check of go.check_1*  `go.check_1`\nfailed: 2 of 5 did not pass · {AT_1757}\n"
+                "→ Run the backup job by hand."
+            ),
+            ["Run again", "Details", "Waive"],
+        ),
+        (
+            make_check_view("go.check_1", FAILED, make_waiver("go.check_1")),
+            (
+                ":fast_forward: *Check of go.check_1*  `go.check_1`\nwaived: the drill of yesterday counts · "
+                f"by <@U0RITA0001>, {AT_1758}"
+            ),
+            ["Run again", "Details"],
+        ),
+        (
+            make_check_view("go.check_1", PASSED, running=Running.RUNNING, progress="row 3 of 9"),
+            ":hourglass_flowing_sand: *Check of go.check_1*  `go.check_1`\nrunning: row 3 of 9",
+            ["Run again", "Details"],
+        ),
+        (
+            make_check_view("go.check_1", running=Running.WAITING),
+            ":hourglass_flowing_sand: *Check of go.check_1*  `go.check_1`\nwaiting for its turn",
+            ["Run again", "Details"],
+        ),
+        (
+            make_check_view("go.check_1"),
+            ":white_circle: *Check of go.check_1*  `go.check_1`\nnot run",
+            ["Run", "Details", "Waive"],
+        ),
+    ],
+    ids=["passed", "failed", "waived", "running", "waiting", "not run"],
+)
+def test_a_check_has_its_line_and_the_buttons_that_help(known: CheckView, line: str, offered: list[str]) -> None:
+    """Mark, title, id, what was found, when, and what can be done about it."""
+    section = render("section", "go", make_view(checks={"go.check_1": known}))
+    assert_slack_takes(section)
+    assert block(section, "check:go.check_1") == line
+    row = next(one for one in section.blocks if one["block_id"] == "check:go.check_1:buttons")
+    assert [button["text"]["text"] for button in row["elements"]] == offered
+    assert {button["value"] for button in row["elements"]} == {'{"release":12,"check":"go.check_1"}'}
+
+
+def test_a_pass_that_is_too_old_is_run_again_and_not_waived() -> None:
+    """A waiver would not open the gate for it."""
+    old = make_check_view("go.check_1", replace(PASSED, finished_at=ago(300)))
+    section = render("section", "go", make_view(checks={"go.check_1": old}))
+    assert labels(section)[:3] == ["Run again", "Details", "Run again"]
+    assert ", counted until <!date^" in block(section, "check:go.check_1")
+
+
+def test_a_check_that_must_pass_offers_no_waiver() -> None:
+    """The checklist says which."""
+    section = Section(id="go", title="Go", gate=True, checks=(make_check("go.a", waivable=False),))
+    view = make_view(checklist=make_checklist([section]), checks={"go.a": make_check_view("go.a")})
+    assert labels(render("section", "go", view)) == ["Run", "Details"]
+
+
+def test_a_check_that_waits_names_what_it_waits_for() -> None:
+    """By title, and only what has not passed yet."""
+    checks = (make_check("go.a"), make_check("go.b"), make_check("go.c", needs=("go.a", "go.b")))
+    view = make_view(
+        checklist=make_checklist([Section(id="go", title="Go", gate=True, checks=checks)]),
+        checks={
+            "go.a": make_check_view("go.a", running=Running.RUNNING),
+            "go.c": make_check_view("go.c", running=Running.WAITING),
+        },
+    )
+    assert block(render("section", "go", view), "check:go.c").endswith("\nwaiting for Check of go.a")
+
+
+def test_what_only_a_person_answers_is_attested_and_never_run() -> None:
+    """Before the deploy, and later too as long as there is something to attest."""
+    section = Section(
+        id="hand", title="By hand", checks=(make_check("hand.a", kind="attest"), make_check("hand.b", kind="attest"))
+    )
+    gate = Section(id="go", title="Go", gate=True, checks=(make_check("go.a"),))
+    attested = make_result("hand.b", summary="looked at it", by=PAT, attested=True)
+    known = {"hand.a": make_check_view("hand.a"), "hand.b": make_check_view("hand.b", attested)}
+    messages = {
+        state: render("section", "hand", make_view(make_release(state), make_checklist([section, gate]), known))
+        for state in (ReleaseState.OPEN, ReleaseState.WATCHING, ReleaseState.ABORTED)
+    }
+    assert {state: labels(message) for state, message in messages.items()} == {
+        ReleaseState.OPEN: ["Attest", "Details", "Waive", "Details"],
+        ReleaseState.WATCHING: ["Attest", "Details", "Details"],
+        ReleaseState.ABORTED: ["Details", "Details"],
+    }
+    message = messages[ReleaseState.OPEN]
+    assert block(message, "check:hand.a").endswith("\nneeds a person to say")
+    assert block(message, "check:hand.b").endswith(f" · {AT_1757}, counts until {AT_2157}, attested by <@U0PAT00001>")
+
+
+@pytest.mark.parametrize(
+    ("state", "offered"),
+    [
+        (ReleaseState.OPEN, ["Details", "Details"]),
+        (ReleaseState.DONE, ["Details", "Attest", "Details"]),
+        (ReleaseState.ROLLED_BACK, ["Details", "Details"]),
+    ],
+)
+def test_the_close_out_is_attested_after_the_deploy(state: ReleaseState, offered: list[str]) -> None:
+    """Not before there is anything to look at."""
+    assert labels(render("section", "after", in_state(state))) == offered
+
+
+def test_a_section_says_how_far_it_is_and_what_is_open() -> None:
+    """In the message and in its notification."""
+    section = render("section", "go", make_view(checks={"go.check_1": make_check_view("go.check_1", FAILED)}))
+    assert block(section, "section") == "*Go/No-Go* 9/10, decides Go or No-Go"
+    assert section.text == "SOLVEREIGN v4.8.0: Go/No-Go 9/10. Open: Check of go.check_1 (failed)"
+
+
+def test_in_a_crowded_section_those_that_need_somebody_keep_their_buttons() -> None:
+    """24 checks with buttons fit into 50 blocks; what has passed is listed below them."""
+    checks = tuple(make_check(f"go.c{number}") for number in range(30))
+    view = make_view(
+        checklist=make_checklist([Section(id="go", title="Go", gate=True, checks=checks)]),
+        checks={"go.c29": make_check_view("go.c29", replace(FAILED, check=checks[29].id))},
+    )
+    section = render("section", "go", view)
+    assert_slack_takes(section)
+    assert "check:go.c29:buttons" in block_ids(section)
+    assert len(section.blocks) == 50
+    assert block(section, "rest").splitlines() == [
+        "More checks, without buttons for lack of room: `/release check ID` runs one again.",
+        *(f":white_check_mark: Check of go.c{number}  `go.c{number}`" for number in range(23, 29)),
+    ]
+
+
+def test_a_title_with_stars_is_not_torn_apart_by_bold() -> None:
+    """`SELECT * FROM` is a title that the checklist has."""
+    section = Section(
+        id="go", title="Go", gate=True, checks=(make_check("go.a", title="SELECT * FROM verify() - All PASS"),)
+    )
+    message = render("section", "go", make_view(checklist=make_checklist([section])))
+    assert block(message, "check:go.a").startswith(":white_check_mark: SELECT * FROM verify() - All PASS  `go.a`\n")
+
+
+# --- steps
+
+
+def test_steps_show_what_was_there_before_and_what_is_now() -> None:
+    """One block a step: mark, title, time, before and after, and its one button."""
+    steps = render("steps", "deploy", in_state(ReleaseState.DEPLOYING))
+    assert_slack_takes(steps)
+    assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend running: 2 of 3 pods ready"
+    assert [block(steps, name) for name in block_ids(steps)] == [
+        "*Deploy of SOLVEREIGN v4.8.0* 1/3",
+        ":raised_hand: *Create release tag*\na person does this and attests it",
+        (
+            ":hourglass_flowing_sand: *Deploy backend* · since <!date^1795542480^{time}|17:48 UTC>\n"
+            "before: image ghcr.io/solvereign/api@sha256:cdcdcdcdcdcd, revision 41\n→ 2 of 3 pods ready"
+        ),
+        ":white_circle: *Verify backend logs*\nnot begun",
+    ]
+    assert labels(steps) == ["Attest"]
+    assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 101}
+
+
+def test_a_failed_step_can_be_tried_again_or_the_release_taken_back() -> None:
+    """Both ways on are in the message that says it failed."""
+    steps = render("steps", "deploy", in_state(ReleaseState.DEPLOY_FAILED))
+    assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend failed: did not become ready"
+    assert [button["action_id"] for button in buttons(steps)] == ["step.attest", "step.retry", "release.rollback"]
+
+
+def test_an_attested_step_names_who_said_so() -> None:
+    """It is never shown as done by the bot."""
+    steps = render("steps", "deploy", in_state(ReleaseState.DONE))
+    assert block(steps, "step:101").endswith("\nattested by <@U0RITA0001>: pushed by hand")
+    assert labels(steps) == []
+
+
+def test_when_all_else_is_done_the_steps_say_what_is_left_to_attest() -> None:
+    """A person's step does not hold up the plan, and is not forgotten."""
+    view = in_state(ReleaseState.WATCHING)
+    states = [StepState.TO_ATTEST, StepState.DONE, StepState.DONE]
+    steps = render("steps", "deploy", replace(view, steps=make_steps(PlanKind.DEPLOY, view.checklist, states)))
+    assert steps.text == "Deploy of SOLVEREIGN v4.8.0: the bot's steps are done, 1 step to attest"
+
+
+def test_the_steps_of_a_rollback_have_their_own_message() -> None:
+    """With its own retry."""
+    steps = render("steps", "rollback", in_state(ReleaseState.ROLLBACK_FAILED))
+    assert block(steps, "plan") == "*Rollback of SOLVEREIGN v4.8.0* 0/1"
+    assert labels(steps) == ["Retry"]
+
+
+# --- watch and alarms
+
+
+def test_a_watch_says_until_when_how_far_and_what_it_saw() -> None:
+    """The time as a time, because minutes in a message grow wrong between polls."""
+    watch = render("watch", "", in_state(ReleaseState.WATCHING))
+    assert_slack_takes(watch)
+    assert watch.text == "Watch of SOLVEREIGN v4.8.0: until 18:05 UTC, 5 min left, last poll clean, 0 open alarms"
+    assert block(watch, "watch") == (
+        "*Watch of SOLVEREIGN v4.8.0*\n:eyes: until <!date^1795543500^{time}|18:05 UTC>, 5 min left\n"
+        "`▓▓▓▓▓▓▓▓▓▓▓▓▓░░░░░░░ 66 %`"
+    )
+    assert block(watch, "poll") == (
+        ":white_check_mark: 20 polls, the last at <!date^1795543170^{time}|17:59 UTC>: clean: "
+        "no new issue in the release"
+    )
+    assert [button["action_id"] for button in buttons(watch)] == ["watch.rollback"]
+
+
+def test_a_poll_that_could_not_tell_is_not_shown_as_clean() -> None:
+    """And it says since when nothing is known."""
+    blind = make_watch(last=Seen.CANNOT_TELL, last_summary="no answer from the vendor", clear_since=ago(4))
+    watch = render("watch", "", replace(in_state(ReleaseState.WATCHING), watch=blind))
+    assert block(watch, "poll") == (
+        ":warning: 20 polls, the last at <!date^1795543170^{time}|17:59 UTC>: could not tell: no answer from the "
+        "vendor\nLast poll that could tell: <!date^1795542960^{time}|17:56 UTC>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"alarms": (make_alarm(),)}, "time is over: an alarm is open. Acknowledge it or roll back."),
+        ({"last": Seen.CANNOT_TELL}, "time is over, and it goes on until a poll can tell."),
+    ],
+    ids=["alarm", "blind"],
+)
+def test_a_watch_that_goes_on_after_its_time_says_why(changes: dict[str, object], why: str) -> None:
+    """It waits for people, or for an answer."""
+    over = replace(make_watch(ends_at=ago(1)), **changes)  # type: ignore[arg-type]
+    watch = render("watch", "", replace(in_state(ReleaseState.WATCHING), watch=over))
+    assert block(watch, "watch").splitlines()[1].endswith(why)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (WatchState.CLEAN, "Watch of SOLVEREIGN v4.8.0: over, no alarm is open"),
+        (WatchState.STOPPED, "Watch of SOLVEREIGN v4.8.0: stopped, the release is rolled back"),
+    ],
+)
+def test_a_watch_that_has_ended_says_how(state: WatchState, text: str) -> None:
+    """Clean, or stopped by a rollback."""
+    assert render("watch", "", replace(in_state(ReleaseState.DONE), watch=make_watch(state))).text == text
+
+
+def test_an_alarm_names_the_error_the_people_and_the_two_ways_on() -> None:
+    """Loud, with a link, and with buttons on it."""
+    view = replace(in_state(ReleaseState.WATCHING), watch=make_watch(alarms=(make_alarm(),)))
+    alarm = render("alarm", "5", view)
+    assert_slack_takes(alarm)
+    assert alarm.text == "Alarm after the deploy of SOLVEREIGN v4.8.0: API-17 KeyError: 'plan_id'"
+    assert block(alarm, "issue") == (
+        ":rotating_light: *<https://sentry.example.com/issues/4711/|API-17>* KeyError: 'plan_id'\n"
+        f"new error, seen {AT_1758}"
+    )
+    assert block(alarm, "call").startswith("<@U0QUINN001> <@U0RITA0001>: ")
+    assert [(button["action_id"], button.get("style"), button["value"]) for button in buttons(alarm)] == [
+        ("watch.rollback", "danger", '{"release":12}'),
+        ("watch.acknowledge", None, '{"release":12,"alarm":5}'),
+    ]
+
+
+def test_an_acknowledged_alarm_keeps_who_and_why_and_loses_its_buttons() -> None:
+    """The rollback stays on the watch and on the card."""
+    known = make_alarm(acknowledged_by=RITA, acknowledged_at=ago(2), note="known, harmless")
+    alarm = render("alarm", "5", replace(in_state(ReleaseState.WATCHING), watch=make_watch(alarms=(known,))))
+    assert block(alarm, "acknowledged") == f"Acknowledged by <@U0RITA0001>, {AT_1758}: known, harmless"
+    assert labels(alarm) == []
+
+
+# --- close-out and notices
+
+
+def test_the_close_out_lists_done_waived_and_still_open() -> None:
+    """What an auditor asks for, and how long it took."""
+    view = in_state(ReleaseState.DONE)
+    waived = make_check_view("go.check_1", FAILED, make_waiver("go.check_1"))
+    states = [StepState.TO_ATTEST, StepState.DONE, StepState.DONE]
+    view = replace(
+        view,
+        checks={**view.checks, waived.id: waived},
+        steps=make_steps(PlanKind.DEPLOY, view.checklist, states),
+    )
+    closeout = render("closeout", "", view)
+    assert_slack_takes(closeout)
+    assert closeout.text == "Close-out of SOLVEREIGN v4.8.0: DONE, 1 waived, 3 still open"
+    assert block(closeout, "closeout") == (
+        "*Close-out of SOLVEREIGN v4.8.0*\nTook: from start to deploy 48 min, deploy 2 min, watch 9 min, in all 1 h."
+    )
+    assert block(closeout, "waived") == (
+        f"*Waived*\n:fast_forward: Check of go.check_1: the drill of yesterday counts (<@U0RITA0001>, {AT_1758})"
+    )
+    assert block(closeout, "open") == (
+        "*Still open*\n:raised_hand: Create release tag: not attested\n:white_circle: Check of after.health: not run\n"
+        ":raised_hand: Check of after.grafana: needs a person to say"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "subject", "text"),
+    [
+        (
+            ReleaseState.ABORTED,
+            "aborted",
+            "SOLVEREIGN v4.8.0 is aborted, nothing was deployed: superseded by v4.8.1",
+        ),
+        (ReleaseState.DONE, "done", "SOLVEREIGN v4.8.0 is in production and its watch is over."),
+        (
+            ReleaseState.ROLLED_BACK,
+            "rolled_back",
+            "SOLVEREIGN v4.8.0 is rolled back, production runs what it ran before: errors after the deploy",
+        ),
+        (
+            ReleaseState.DEPLOY_FAILED,
+            "failed:102:3",
+            (
+                "Deploy of SOLVEREIGN v4.8.0: Deploy backend failed: did not become ready\n"
+                "<@U0QUINN001>: retry it in the thread, or roll back."
+            ),
+        ),
+        (
+            ReleaseState.WATCHING,
+            "failed:102:3",
+            "Deploy of SOLVEREIGN v4.8.0: Deploy backend had failed and was tried again: done.",
+        ),
+        (
+            ReleaseState.OPEN,
+            "voided:7",
+            "A sign-off is void: what was signed of SOLVEREIGN v4.8.0 has changed. Look again and sign again.",
+        ),
+        (
+            ReleaseState.OPEN,
+            "voided:7:qa:U0QUINN001",
+            (
+                "<@U0QUINN001>: the QA sign-off is void, what was signed of SOLVEREIGN v4.8.0 has changed. "
+                "Look again and sign again."
+            ),
+        ),
+        (ReleaseState.OPEN, "frozen", "Deploys are allowed again: the freeze is lifted."),
+    ],
+)
+def test_a_notice_is_one_event_in_a_sentence(state: ReleaseState, subject: str, text: str) -> None:
+    """The notification and the message say the same."""
+    notice = render("notice", subject, in_state(state))
+    assert_slack_takes(notice)
+    assert notice.text == text
+    assert block(notice, "notice").endswith(text)
+
+
+def test_a_freeze_is_announced_with_who_until_when_and_why() -> None:
+    """It concerns everybody in the channel."""
+    notice = render("notice", "frozen", make_view(freeze=make_freeze(until=NOW)))
+    assert notice.text == (
+        "<@U0PAT00001> froze deploys until <!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>: "
+        "incident under way"
+    )
