@@ -191,7 +191,8 @@ def test_client_comes_back_after_a_disconnect(slack: SlackWorld, how: object):
         before = slack.get("calls?method=apps.connections.open")["counts"]["apps.connections.open"]
         slack.post("slack-faults", disconnect=how)
         eventually(lambda: slack.get("calls?method=apps.connections.open")["counts"]["apps.connections.open"] > before)
-        answer = eventually(lambda: (a := slack.command("/release status"))["ok"] and a)
+        # The client closes its old session under its own select, which then may not look up for ten seconds.
+        answer = eventually(lambda: (a := slack.command("/release status"))["ok"] and a, seconds=25)
 
     assert answer["ack"] == {"text": "you said: status"}
 
