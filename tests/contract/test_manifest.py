@@ -1,0 +1,49 @@
+"""manifest.yml is what Slack accepts, and asks for exactly what the code needs.
+
+The schema is Slack's own: github.com/slackapi/manifest-schema, MIT licence.
+"""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from bot.slack.checkup import needed_scopes
+from bot.slack.grammar import COMMAND, SUBCOMMANDS
+
+MANIFEST = yaml.safe_load((Path(__file__).parents[2] / "manifest.yml").read_text(encoding="utf-8"))
+SCHEMA = json.loads(Path(__file__).with_name("slack-manifest.schema.json").read_text(encoding="utf-8"))
+
+
+def test_slack_accepts_the_manifest():
+    """It is valid under the schema that Slack publishes."""
+    jsonschema.validate(MANIFEST, SCHEMA)
+
+
+def test_the_schema_refuses_a_wrong_manifest():
+    """The schema is no formality: a manifest without a name does not pass."""
+    wrong = {**MANIFEST, "display_information": {}}
+    with pytest.raises(jsonschema.ValidationError, match="'name' is a required property"):
+        jsonschema.validate(wrong, SCHEMA)
+
+
+def test_it_asks_for_the_scopes_that_the_code_needs_and_no_more():
+    """Least privilege: what no method needs is not asked for."""
+    assert sorted(needed_scopes()) == MANIFEST["oauth_config"]["scopes"]["bot"]
+
+
+def test_the_command_is_the_grammar_s():
+    """Slack offers one command, sends links and mentions escaped as the grammar reads them, and hints at real words."""
+    (command,) = MANIFEST["features"]["slash_commands"]
+    hinted = {usage.split()[0] for usage in command["usage_hint"].split("|")}
+    assert (command["command"], command["should_escape"]) == (COMMAND, True)
+    assert hinted <= {subcommand.name for subcommand in SUBCOMMANDS}
+
+
+def test_it_uses_socket_mode_and_interactivity():
+    """Clicks arrive over the socket; without these two settings none would."""
+    settings = MANIFEST["settings"]
+    assert (settings["socket_mode_enabled"], settings["interactivity"]["is_enabled"]) == (True, True)
+    assert "request_url" not in settings["interactivity"]
