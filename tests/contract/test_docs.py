@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.app import validate_kinds
 from bot.cli import main
-from bot.domain.checklist import Check, Checklist, StepSpec
+from bot.domain.checklist import Check, Checklist, StepSpec, read_checklist
 from bot.domain.checklist import Section as ChecklistSection
 from bot.domain.gate import Cause
 from bot.domain.policy import Action, Policy
@@ -17,8 +18,12 @@ from bot.domain.release import TRANSITIONS
 from bot.settings import Settings
 from bot.slack.grammar import SUBCOMMANDS
 from bot.slack.ids import ActionId
+from checks.contract import Kind, Outcome
 from checks.registry import Registry
+from checks.target import Target
+from tests.checks.replies import Replies, Reply
 from tests.contract.test_example_config import _keys
+from tests.fix_checks import run
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -130,3 +135,34 @@ def test_every_reason_of_the_gate_is_explained():
     """The words that the record uses for a closed gate are in the glossary."""
     text = _read("glossary.md")
     assert [cause for cause in Cause if f"`{cause}`" not in text] == []
+
+
+def _code(name: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", _read(name), re.DOTALL | re.MULTILINE)
+
+
+def test_the_smallest_checklist_is_good():
+    """Who copies it has a checklist that the bot takes."""
+    (text,) = _code("reference/checklist.md", "yaml")
+    checklist = read_checklist(text, "checklist.md")
+    validate_kinds(checklist, Registry.load())
+    assert [check.id for check in checklist.gate_checks] == ["go.health"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (Reply(200, {"waiting": 3}), Outcome.PASS),
+        (Reply(200, {"waiting": 101}), Outcome.FAIL),
+        (Reply(404, "no such page"), Outcome.ERROR),
+    ],
+)
+def test_the_kind_that_the_how_to_shows_works(reply, outcome, tmp_path):
+    """The code on the page is a kind that passes, fails and says when it cannot tell."""
+    (code,) = _code("howto/add-a-check.md", "python")
+    file = tmp_path / "queue_depth.py"
+    file.write_text(code, encoding="utf-8")
+    kind: Kind = runpy.run_path(str(file))["QueueDepth"]()
+    with Replies({"GET /api/queue": reply}) as server:
+        result = run(kind, {"at_most": 100}, target=Target.model_validate({"name": "staging", "api_url": server.url}))
+    assert result.outcome is outcome
