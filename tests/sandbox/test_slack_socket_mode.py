@@ -184,15 +184,21 @@ def test_replay_sends_the_same_envelope_again(slack: SlackWorld):
     assert len(set(seen)) == 1
 
 
-@pytest.mark.parametrize("how", [True, "close", "drop"])
-def test_client_comes_back_after_a_disconnect(slack: SlackWorld, how: object):
-    """However a connection ends, the websocket-client handler opens a new one and commands work again."""
-    with slack.bot(echo):
-        before = slack.get("calls?method=apps.connections.open")["counts"]["apps.connections.open"]
+@pytest.mark.parametrize(
+    ("handler", "how"), [("builtin", True), ("websocket_client", "close"), ("websocket_client", "drop")]
+)
+def test_client_comes_back_after_a_disconnect(slack: SlackWorld, handler: str, how: object):
+    """Told to reconnect, closed or cut off: the client opens a new connection and commands work again."""
+
+    def opened() -> int:
+        counts: dict[str, int] = slack.get("calls")["counts"]
+        return counts["apps.connections.open"]
+
+    with slack.bot(echo, handler):
+        before = opened()
         slack.post("slack-faults", disconnect=how)
-        eventually(lambda: slack.get("calls?method=apps.connections.open")["counts"]["apps.connections.open"] > before)
-        # The client closes its old session under its own select, which then may not look up for ten seconds.
-        answer = eventually(lambda: (a := slack.command("/release status"))["ok"] and a, seconds=25)
+        eventually(lambda: opened() > before)
+        answer = eventually(lambda: (a := slack.command("/release status"))["ok"] and a)
 
     assert answer["ack"] == {"text": "you said: status"}
 

@@ -5,22 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from tests.sandbox.slack_world import DEV, GENERAL, GUS, MANIFEST, QUINN, RELEASES, RITA, SlackWorld, refusal
+from tests.sandbox.slack_world import DEV, GENERAL, GUS, QUINN, RELEASES, RITA, SlackWorld, refusal
 
 HELLO = {"type": "section", "text": {"type": "mrkdwn", "text": "hello"}}
-
-
-def with_scopes(tmp_path: Path, *more: str) -> Path:
-    """A manifest with some scopes beyond those of the bot."""
-    document = yaml.safe_load(MANIFEST.read_text())
-    document["oauth_config"]["scopes"]["bot"] += more
-    path = tmp_path / "manifest.yml"
-    path.write_text(yaml.safe_dump(document))
-    return path
 
 
 def test_auth_test_names_the_bot_and_its_scopes(slack: SlackWorld):
@@ -232,19 +222,15 @@ def test_people_and_groups_are_as_slack_tells_them(slack: SlackWorld):
     assert refusal(slack.client.users_info, user="U0NOBODY01")["error"] == "user_not_found"
 
 
-def test_pins_can_be_set_once(tmp_path: Path):
+def test_pins_can_be_set_once(slack: SlackWorld):
     """A pin shows at the message; setting it twice or removing none is refused."""
-    slack = SlackWorld(tmp_path / "data", with_scopes(tmp_path, "pins:read"))
-    try:
-        ts = slack.client.chat_postMessage(channel=RELEASES, text="x")["ts"]
-        slack.client.pins_add(channel=RELEASES, timestamp=ts)
-        again = refusal(slack.client.pins_add, channel=RELEASES, timestamp=ts)["error"]
-        pinned = slack.client.pins_list(channel=RELEASES)["items"]
-        shown = slack.messages()[0]["pinned"]
-        slack.client.pins_remove(channel=RELEASES, timestamp=ts)
-        none = refusal(slack.client.pins_remove, channel=RELEASES, timestamp=ts)["error"]
-    finally:
-        slack.stop()
+    ts = slack.client.chat_postMessage(channel=RELEASES, text="x")["ts"]
+    slack.client.pins_add(channel=RELEASES, timestamp=ts)
+    again = refusal(slack.client.pins_add, channel=RELEASES, timestamp=ts)["error"]
+    pinned = slack.client.pins_list(channel=RELEASES)["items"]
+    shown = slack.messages()[0]["pinned"]
+    slack.client.pins_remove(channel=RELEASES, timestamp=ts)
+    none = refusal(slack.client.pins_remove, channel=RELEASES, timestamp=ts)["error"]
 
     assert (again, none) == ("already_pinned", "no_pin")
     assert [item["message"]["ts"] for item in pinned] == [ts]
@@ -265,17 +251,13 @@ def test_file_is_uploaded_in_three_steps_and_can_be_shown(slack: SlackWorld):
     assert slack.http.get(file["url_private"]).content == png
 
 
-def testdirect_messages_need_their_scope(tmp_path: Path):
-    """With im:write the bot opens a direct channel and writes to a person."""
-    slack = SlackWorld(tmp_path / "data", with_scopes(tmp_path, "im:write"))
-    try:
-        channel = slack.client.conversations_open(users=QUINN)["channel"]["id"]
-        slack.client.chat_postMessage(channel=channel, text="psst")
+def test_direct_message_is_seen_by_its_person(slack: SlackWorld):
+    """The bot opens a direct channel and writes to a person; others do not see it."""
+    channel = slack.client.conversations_open(users=QUINN)["channel"]["id"]
+    slack.client.chat_postMessage(channel=channel, text="psst")
 
-        assert [m["text"] for m in slack.messages(QUINN, channel)] == ["psst"]
-        assert channel not in slack.state(RITA)["messages"]
-    finally:
-        slack.stop()
+    assert [m["text"] for m in slack.messages(QUINN, channel)] == ["psst"]
+    assert channel not in slack.state(RITA)["messages"]
 
 
 def test_blocks_can_be_checked_without_a_token(slack: SlackWorld):
