@@ -24,11 +24,11 @@ from bot.slack import checkup
 from bot.slack.client import web_client
 from bot.slack.dispatch import GIVE_UP_AFTER, Dispatch
 from bot.slack.identity import Identity
-from bot.slack.listeners import register
+from bot.slack.listeners import keep, register
 from bot.slack.publisher import Publisher
 from bot.slack.transport import Socket, build_app
 from bot.steps.sources import Sources
-from bot.store import inbox, work
+from bot.store import work
 from bot.store.embedded import EmbeddedPostgres
 from bot.store.migrate import migrate
 from bot.store.pool import Store
@@ -165,7 +165,7 @@ class Application:
         store.join()
         workers = self._workers(deps, client, Identity(client, settings.slack.roles, workspace))
         bolt = build_app(client)
-        register(bolt, lambda delivery, kind, body: _put(store, delivery, kind, body), workspace)
+        register(bolt, lambda delivery, kind, body: keep(store, delivery, kind, body), workspace)
         socket = Socket(bolt, app_token)
         workers.start()
         self._running.append(workers.stop)
@@ -227,11 +227,6 @@ class Application:
                 stop()
             except (BotError, OSError) as error:
                 logger.warning("while stopping: %s", error)
-
-
-def _put(store: Store, delivery: str, kind: str, body: dict[str, Any]) -> int | None:
-    with store.transaction() as tx:
-        return inbox.put(tx, delivery, kind, body)
 
 
 def _ready(store: Store, socket: Socket) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from bot.errors import ConfigError
 from checks.target import Backup, Grafana, Kubernetes, Login, Sentry, Stripe, Target, Tenant
 
+_QUOTED = re.compile(r"'[^']{2,}'")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -205,9 +206,14 @@ def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -
         body = yaml.safe_load(text) or {}
     except OSError as error:
         raise ConfigError(f"{chosen}: cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{chosen}: cannot be read: it is not in UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{chosen}:{line}: not valid YAML: {error.problem}") from error
+        problem = _QUOTED.sub("'…'", error.problem or "")  # a secret may begin like an alias or a tag
+        raise ConfigError(f"{chosen}:{line}: not valid YAML: {problem}") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"{chosen}:1: not valid YAML: it has characters that YAML does not allow") from None
     if not isinstance(body, dict):
         raise ConfigError(f"{chosen}:1: the configuration is a mapping of sections such as slack: and targets:")
     reader = _Reader(chosen, root, env)
@@ -258,14 +264,11 @@ class _Reader:
 def _validated(body: dict[str, Any], root: yaml.Node | None, env: Mapping[str, str], source: str) -> Settings:
     for name, path in _FROM_ENVIRONMENT.items():
         if env.get(name):
-            section = body
-            for part in path[:-1]:
-                section = section.setdefault(part, {})
-            section[path[-1]] = env[name]
+            _put(body, path, env[name])
     for name, role in _ROLE_IDS.items():
         if env.get(name):
             ids = [part for part in re.split(r"[,\s]+", env[name]) if part]
-            body.setdefault("slack", {}).setdefault("roles", {})[role] = ids
+            _put(body, ("slack", "roles", role), ids)
     try:
         return Settings.model_validate(body)
     except ValidationError as error:
@@ -276,6 +279,17 @@ def _validated(body: dict[str, Any], root: yaml.Node | None, env: Mapping[str, s
         raise ConfigError(
             f"{source}:{line_of(root, at)}: {key}: {first['msg'].removeprefix('Value error, ')}", hint=hint
         ) from None
+
+
+def _put(body: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+    """Set a value that the environment gives; what stands where a section belongs is left for the validation to refuse."""
+    for part in path[:-1]:
+        if body.get(part) is None:
+            body[part] = {}
+        if not isinstance(body[part], dict):
+            return
+        body = body[part]
+    body[path[-1]] = value
 
 
 def line_of(node: yaml.Node | None, path: tuple[Any, ...]) -> int:

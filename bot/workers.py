@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import psycopg
-
 from bot.clock import Clock
 from bot.errors import BotError, DatabaseError, Superseded
 from bot.flows.deps import Job
 from bot.store import work
 from bot.store.pool import Store
+from bot.store.work import Claim
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class Workers:
         self._stopping = threading.Event()
         self._wake = {queue.name: threading.Condition() for queue in queues}
         self._rung = dict.fromkeys(self._wake, 0)
-        self._held: dict[int, Job] = {}
+        self._held: dict[Claim, Job] = {}
         self._held_guard = threading.Lock()
         self._threads: list[threading.Thread] = []
         self.heard_at: datetime | None = None  # last sign of life of the listener
@@ -105,7 +104,7 @@ class Workers:
 
     def _carry_out(self, queue: Queue, job: Job) -> None:
         with self._held_guard:
-            self._held[job.claim.id] = job
+            self._held[job.claim] = job
         try:
             due = queue.handler(job)
             with self._store.transaction() as tx:
@@ -120,7 +119,7 @@ class Workers:
             self._failed(queue, job, error)
         finally:
             with self._held_guard:
-                self._held.pop(job.claim.id, None)
+                self._held.pop(job.claim, None)
 
     def _failed(self, queue: Queue, job: Job, error: Exception) -> None:
         claim = job.claim
@@ -144,8 +143,16 @@ class Workers:
             delay = RETRY[min(claim.attempts, len(RETRY)) - 1]
             with self._store.transaction() as tx:
                 work.put_back(tx, claim, self._clock.now() + timedelta(seconds=delay), error=type(error).__name__)
-        except BotError as second:
-            logger.warning("cannot put %s %s back: %s; its lease ends by itself", queue.name, claim.key, second)
+        # The same seam: an on_give_up that fails must not end the thread either; the lease ends and it is taken again.
+        except Exception as second:
+            logger.log(
+                logging.WARNING if isinstance(second, BotError) else logging.ERROR,
+                "cannot put %s %s back: %s; its lease ends by itself",
+                queue.name,
+                claim.key,
+                second,
+                exc_info=not isinstance(second, BotError),
+            )
 
     def _renew(self) -> None:
         while not self._stopping.wait(RENEW):
@@ -157,7 +164,7 @@ class Workers:
                     with self._store.transaction() as tx:
                         if not work.renew(tx, job.claim):
                             job.lost.set()
-            except (BotError, psycopg.Error) as error:
+            except DatabaseError as error:
                 logger.warning("cannot renew leases: %s", error)
 
     def _listen(self) -> None:
@@ -169,6 +176,6 @@ class Workers:
                         self.heard_at = self._clock.now()
                         for notice in connection.notifies(timeout=1.0):
                             self.wake(notice.payload)
-            except psycopg.Error as error:
+            except DatabaseError as error:
                 logger.warning("lost the connection that listens for work: %s", error)
                 self._stopping.wait(1.0)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 GENESIS = "0" * 64  # what the first row is chained to
@@ -32,7 +32,7 @@ def chain_hash(
     """sha256 in hex over the previous hash and the canonical JSON of the row."""
     row = {
         "seq": seq,
-        "at": at.isoformat(timespec="microseconds"),
+        "at": at.astimezone(UTC).isoformat(timespec="microseconds"),
         "actor": actor,
         "event": event,
         "release": release,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from bot.domain.ids import CheckId, StepId
 from bot.errors import ChecklistError
@@ -26,6 +26,10 @@ def _duration(value: object) -> object:
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})
     return value
+
+
+Phase: TypeAlias = Literal["before", "after"]
+_Path: TypeAlias = tuple[str | int, ...]
 
 
 class Model(BaseModel):
@@ -46,7 +50,7 @@ class Check(Model):
     expected: str = ""  # what the checklist expects, in its words
     runbook: str = ""  # section of the runbook
     waivable: bool = True
-    max_age: timedelta = timedelta(hours=4)  # an older PASS has expired
+    max_age: timedelta = Field(default=timedelta(hours=4), gt=timedelta(0))  # an older PASS has expired
     timeout: float | None = Field(default=None, gt=0)  # seconds; unset: the kind's own
     needs: tuple[CheckId, ...] = ()  # checks that must have passed before this one runs
 
@@ -60,7 +64,7 @@ class Section(Model):
     title: str
     runbook: str = ""
     gate: bool = False
-    phase: Literal["before", "after"] = "before"  # before the deploy, or close-out after it
+    phase: Phase = "before"  # before the deploy, or close-out after it
     checks: tuple[Check, ...] = Field(min_length=1)
 
 
@@ -131,21 +135,42 @@ class Checklist(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Checklist:
         """Refuse double or malformed ids, needs that lead nowhere or in a circle, and a checklist without a gate."""
-        ids = [check.id for check in self.checks] + [step.id for step in (*self.deploy, *self.rollback)]
-        if bad := [name for name in (*ids, *(section.id for section in self.sections)) if not _ID.fullmatch(name)]:
-            raise ValueError(f"ids are lower-case words such as go.backup, not {bad[0]!r}")
-        if twice := [name for name, count in Counter(ids).items() if count > 1]:
-            raise ValueError(f"the id {twice[0]!r} is used twice")
+        self._refuse_bad_ids()
         if not any(section.gate for section in self.sections):
-            raise ValueError("no section has gate: true, so nothing would decide Go or No-Go")
+            raise _wrong("no section has gate: true, so nothing would decide Go or No-Go", "sections")
         known = {check.id: check for check in self.checks}
-        for check in self.checks:
-            for needed in check.needs:
-                if needed not in known:
-                    raise ValueError(f"{check.id} needs {needed!r}, which is not in the checklist")
-            if self._reaches(known, check.needs, check.id):
-                raise ValueError(f"{check.id} needs itself in a circle")
+        for number, section in enumerate(self.sections):
+            if section.gate and section.phase == "after":
+                raise _wrong("what decides Go or No-Go cannot wait until after the deploy", "sections", number, "phase")
+            for index, check in enumerate(section.checks):
+                at = ("sections", number, "checks", index, "needs")
+                for needed in check.needs:
+                    if needed not in known:
+                        raise _wrong(f"{check.id} needs {needed!r}, which is not in the checklist", *at)
+                if self._reaches(known, check.needs, check.id):
+                    raise _wrong(f"{check.id} needs itself in a circle", *at)
         return self
+
+    def _refuse_bad_ids(self) -> None:
+        """Sections have ids of their own; checks and steps share theirs."""
+        sections: list[tuple[str, _Path]] = [
+            (section.id, ("sections", number, "id")) for number, section in enumerate(self.sections)
+        ]
+        others: list[tuple[str, _Path]] = [
+            (check.id, ("sections", number, "checks", index, "id"))
+            for number, section in enumerate(self.sections)
+            for index, check in enumerate(section.checks)
+        ]
+        for plan, steps in (("deploy", self.deploy), ("rollback", self.rollback)):
+            others += [(step.id, (plan, index, "id")) for index, step in enumerate(steps)]
+        for group in (sections, others):
+            seen: set[str] = set()
+            for name, at in group:
+                if not _ID.fullmatch(name):
+                    raise _wrong(f"ids are lower-case words such as go.backup, not {name!r}", *at)
+                if name in seen:
+                    raise _wrong(f"the id {name!r} is used twice", *at)
+                seen.add(name)
 
     @staticmethod
     def _reaches(known: dict[CheckId, Check], start: tuple[CheckId, ...], wanted: CheckId) -> bool:
@@ -164,6 +189,10 @@ class Checklist(Model):
     def checks(self) -> tuple[Check, ...]:
         """All checks, in the order of the file."""
         return tuple(check for section in self.sections for check in section.checks)
+
+    def checks_of(self, phase: Phase) -> tuple[Check, ...]:
+        """The checks of one phase, in the order of the file."""
+        return tuple(check for section in self.sections if section.phase == phase for check in section.checks)
 
     @property
     def gate_checks(self) -> tuple[Check, ...]:
@@ -200,6 +229,11 @@ class Checklist(Model):
         return digest_of(self.body)
 
 
+def _wrong(problem: str, *at: str | int) -> PydanticCustomError:
+    """What is wrong with the checklist as a whole, with the place in the file."""
+    return PydanticCustomError("checklist", "{problem}", {"problem": problem, "at": at})
+
+
 def digest_of(body: object) -> str:
     """sha256 in hex over JSON with sorted keys and no spaces (the canonical form of RFC 8785 for what we store)."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -216,13 +250,15 @@ def read_checklist(text: str, source: str) -> Checklist:
         raise ChecklistError(
             f"{source}:{line}: not valid YAML: {error.problem}", hint="Check the indentation there."
         ) from error
+    except yaml.YAMLError as error:
+        raise ChecklistError(f"{source}:1: not valid YAML: it has characters that YAML does not allow") from error
     if not isinstance(body, dict):
         raise ChecklistError(f"{source}:1: a checklist is a mapping that begins with id: and title:")
     try:
         return Checklist.model_validate(body)
     except ValidationError as error:
         first = error.errors()[0]
-        path = [
+        path = first.get("ctx", {}).get("at") or [
             part
             for part in first["loc"]
             if part not in {"set_image", "check", "restore_backend", "attest"} or not _is_tag(part, first["loc"])

@@ -13,7 +13,7 @@ UserId = NewType("UserId", str)  # Slack's U… or W…; "system" for the bot it
 
 SYSTEM = UserId("system")
 
-_VERSION = re.compile(r"v(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})(?:-rc(0|[1-9]\d{0,3}))?")
+_VERSION = re.compile(r"v(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})(?:-rc(0|[1-9]\d{0,3}))?", re.ASCII)
 
 _NO_CANDIDATE = 10_000  # sorts a release after all of its candidates
 

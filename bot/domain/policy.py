@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -47,6 +48,15 @@ class Policy(Model):
     optional: tuple[Role, ...] = (Role.QA, Role.PRODUCT)
     four_eyes: bool = True  # somebody other than the person who deploys must have approved
     may: dict[Action, tuple[Role, ...]] = Field(default_factory=dict)  # overrides of the defaults below
+
+    @model_validator(mode="before")
+    @classmethod
+    def _others_may_sign(cls, values: Any) -> Any:
+        """Where only ``required`` is given, the roles that it does not name are the optional ones."""
+        if isinstance(values, dict) and "required" in values and "optional" not in values:
+            required = values["required"] if isinstance(values["required"], (list, tuple)) else ()
+            return {**values, "optional": [role for role in Role if role not in required]}
+        return values
 
     @model_validator(mode="after")
     def _can_be_met(self) -> Policy:

@@ -92,10 +92,11 @@ def standing(view: CheckView, max_age: timedelta, now: datetime) -> Standing:
         return Standing.RUNNING
     if view.running is Running.WAITING:
         return Standing.WAITING
-    if view.result is not None and view.result.outcome is Outcome.PASS:
-        return Standing.PASSED if now - view.result.finished_at <= max_age else Standing.EXPIRED
+    passed = view.result is not None and view.result.outcome is Outcome.PASS
+    if view.result is not None and passed and now - view.result.finished_at <= max_age:
+        return Standing.PASSED
     if view.waiver is not None:
         return Standing.WAIVED
     if view.result is None:
         return Standing.MISSING
-    return _BY_OUTCOME[view.result.outcome]
+    return Standing.EXPIRED if passed else _BY_OUTCOME[view.result.outcome]

@@ -75,7 +75,7 @@ class Next(StrEnum):
 
     CONTINUE = "continue"
     WAIT_FOR_PEOPLE = "wait for people"  # time is over, an alarm is open
-    EXTEND = "extend"  # time is over, but the last poll could not tell
+    EXTEND = "extend"  # time is over, but the last poll was not clean or came before the end
     CLOSE = "close"
 
 
@@ -85,11 +85,6 @@ def after_poll(watch: Watch, now: datetime) -> Next:
         return Next.CONTINUE
     if watch.open_alarms:
         return Next.WAIT_FOR_PEOPLE
-    if (
-        watch.last is None
-        or watch.last is Seen.CANNOT_TELL
-        or watch.last_poll_at is None
-        or watch.last_poll_at < watch.ends_at
-    ):
+    if watch.last is not Seen.CLEAN or watch.last_poll_at is None or watch.last_poll_at < watch.ends_at:
         return Next.EXTEND
     return Next.CLOSE

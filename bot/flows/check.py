@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.domain.actor import Actor
-from bot.domain.checklist import Check, Checklist
+from bot.domain.checklist import Check, Checklist, Phase
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running, Waiver
 from bot.domain.view import ReleaseView
-from bot.errors import InvalidInput, RefusedError, StaleButton, UnknownThing
+from bot.errors import InvalidInput, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import sign
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.undo import DebtBook, settle_debts
-from bot.store import audit, checks, posts, releases, work
+from bot.store import audit, checks, posts, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
 from checks.clients import Clients
@@ -33,25 +33,38 @@ ATTEST = "attest"  # the kind that only a person can answer
 BUSY = timedelta(seconds=0.5)  # how long to wait for another check to leave what this one touches
 
 
-def ask_for(
-    tx: Tx, release_id: ReleaseId, checklist: Checklist, wanted: Iterable[CheckId], by: UserId, now: datetime
-) -> list[CheckId]:
-    """Ask for runs of ``wanted`` (attestations are left out: only a person answers them) and of what depends on them."""
+PHASES: dict[ReleaseState, Phase] = {
+    ReleaseState.OPEN: "before",
+    ReleaseState.WATCHING: "after",
+    ReleaseState.DONE: "after",
+}  # which checks run in which state; in the others none does
+
+
+def ask_for(tx: Tx, view: ReleaseView, wanted: Iterable[CheckId], by: UserId) -> list[CheckId]:
+    """Ask for runs of ``wanted`` and of what depends on them; returns the checks that were asked for.
+
+    Left out are attestations, which only a person answers, and checks of the other phase.
+    """
     chosen = set(wanted)
     for check_id in list(chosen):
-        chosen |= set(checklist.dependents(check_id))
-    asked = [entry.id for entry in checklist.checks if entry.id in chosen and entry.kind != ATTEST]
+        chosen |= set(view.checklist.dependents(check_id))
+    asked = [entry.id for entry in _runnable(view) if entry.id in chosen]
     for check_id in asked:
-        checks.request(tx, release_id, check_id, by, now)
-        work.ask(tx, "check", _key(release_id, check_id))
+        checks.request(tx, view.release.id, check_id, by, view.now)
+        work.ask(tx, "check", _key(view.release.id, check_id))
     return asked
+
+
+def _runnable(view: ReleaseView) -> list[Check]:
+    """The checks that the bot itself can answer in the state of the release."""
+    phase = PHASES.get(view.release.state)
+    return [] if phase is None else [entry for entry in view.checklist.checks_of(phase) if entry.kind != ATTEST]
 
 
 def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
     """Run a check, a section or ``all`` again. Raises NotAllowed, StaleButton or UnknownThing."""
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
-    _only_open(view)
     if what == "all":
         wanted = [entry.id for entry in view.checklist.checks]
     elif section := view.checklist.section(what):
@@ -63,12 +76,18 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
         raise UnknownThing(
             f"There is no check or section {what!r}.", hint=f"Sections: {names}. Or `/release check all`."
         )
-    waiting = [check_id for check_id in wanted if view.checks[check_id].running is Running.IDLE]
-    if not waiting:
-        return "That is running already."
-    asked = ask_for(tx, release_id, view.checklist, waiting, actor.user, view.now)
-    if not asked:
+    ours = [check_id for check_id in wanted if _entry(view, check_id).kind != ATTEST]
+    if wanted and not ours:
         raise InvalidInput(f"{what} is for a person to answer.", hint="Press Attest next to it.")
+    now = {entry.id for entry in _runnable(view)}
+    if not now & set(ours):
+        raise StaleButton(
+            f"{view.release.version} is {view.release.state}: these checks are closed.", hint="Nothing was changed."
+        )
+    idle = [check_id for check_id in ours if check_id in now and view.checks[check_id].running is Running.IDLE]
+    if not idle:
+        return "That is running already."
+    asked = ask_for(tx, view, idle, actor.user)
     posts.touch(tx, release_id)
     audit.write(tx, view.now, actor.user, "check.requested", release_id, checks=asked)
     return f"Running {asked[0] if len(asked) == 1 else f'{len(asked)} checks'} again."
@@ -113,6 +132,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
     checks.record(
         tx, release_id, check_id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True
     )
+    ask_for(tx, view, view.checklist.dependents(check_id), actor.user)
     posts.touch(tx, release_id)
     audit.write(tx, view.now, actor.user, "check.attested", release_id, check=check_id, note=found)
     return f"Recorded: {entry.title}."
@@ -121,16 +141,17 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
 def execute(deps: Deps, job: Job) -> datetime | None:
     """Carry out one asked-for run (key ``release/check``) and store its result. Returns when to look again, or None.
 
-    A check of a release that is no longer OPEN is not run. After a crash it is run anew, once what it had left behind is
-    put back.
+    A check whose time is over (the release has moved on) is not run. After a crash it is run anew, once what it had left
+    behind is put back.
     """
     release_id, check_id = _parse(job.claim.key)
     with deps.store.transaction() as tx:
-        view = releases.view(tx, release_id, deps.clock.now())
-        if view is None or view.release.state is not ReleaseState.OPEN or view.checks[check_id].running is Running.IDLE:
-            checks.idle(tx, release_id, check_id)
+        view = locked_view(tx, deps, release_id)
+        work.hold(tx, job.claim)
+        entry = _entry(view, check_id)
+        if entry not in _runnable(view) or view.checks[check_id].running is Running.IDLE:
+            checks.ended(tx, release_id, check_id)
             return None
-    entry = _entry(view, check_id)
     if any(view.checks[needed].running is not Running.IDLE for needed in entry.needs):
         return None  # asked for again when the needed one is done
     unmet = [
@@ -147,11 +168,14 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     with deps.store.exclusive([f"{entry.target}/{name}" for name in touches]) as free:
         if not free:
             return deps.clock.now() + BUSY
-        settle_debts(deps, release_id, check_id)
+        debts = settle_debts(deps, release_id, check_id)
         with deps.store.transaction() as tx:
+            work.hold(tx, job.claim)
             checks.running(tx, release_id, check_id)
             posts.touch(tx, release_id)
-        answer = _answer(deps, job, view, entry)
+        answer = _answer(deps, job, view, entry) if not debts else _still_in_debt(entry, debts)
+    if job.lost.is_set():
+        raise Superseded  # told to stop: what it says now is no answer, and whoever takes it up asks anew
     _store(deps, job, view, entry, answer, started)
     return None
 
@@ -182,13 +206,13 @@ def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check) -> Answer:
             cancelled=job.lost,
             progress=_progress(deps, view.release.id, entry.id),
         )
-        return run_check(kind, params, context, redact=deps.redact).answer
+        return run_check(kind, params, context, redact=deps.clean).answer
 
 
 def _progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Any:
     def say(line: str) -> None:
         with deps.store.transaction() as tx:
-            if checks.progress(tx, release_id, check_id, deps.redact(line)[:200]):
+            if checks.progress(tx, release_id, check_id, deps.clean(line)[:200]):
                 posts.touch(tx, release_id)
 
     return say
@@ -196,17 +220,17 @@ def _progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Any:
 
 def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer, started: datetime) -> None:
     """Store the result unless the run is no longer wanted, and let the checks that waited for it go on."""
-    now = deps.clock.now()
     release_id = view.release.id
     with deps.store.transaction() as tx:
-        work.hold(tx, job.claim)
-        current = releases.view(tx, release_id, now, lock=True)
-        if current is None or current.release.state is not ReleaseState.OPEN:
-            checks.idle(tx, release_id, entry.id)
+        current = locked_view(tx, deps, release_id)
+        again = work.hold(tx, job.claim)
+        now = current.now
+        if entry not in _runnable(current):
+            checks.ended(tx, release_id, entry.id)
             return
         by = checks.requester(tx, release_id, entry.id)
         checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=now)
-        checks.idle(tx, release_id, entry.id)
+        checks.ended(tx, release_id, entry.id, again=again)
         for other in current.checklist.checks:
             if entry.id in other.needs and current.checks[other.id].running is Running.WAITING:
                 work.ask(tx, "check", _key(release_id, other.id))
@@ -221,6 +245,12 @@ def _not_run(view: ReleaseView, entry: Check, needed: CheckId) -> Answer:
     outcome = result.outcome if result else "not run"
     hint = f"Make {needed} pass first; this one runs again by itself when that one does."
     return Answer(Outcome.ERROR, f"not run: it needs {needed}, which is {outcome}", _nothing_seen(entry), hint=hint)
+
+
+def _still_in_debt(entry: Check, debts: list[str]) -> Answer:
+    summary = f"not run: an earlier run could not put back yet: {', '.join(debts)}"
+    hint = "The bot tries again every few seconds. Make that system answer, then run the check again."
+    return Answer(Outcome.ERROR, summary, _nothing_seen(entry), hint=hint)
 
 
 def _nothing_seen(entry: Check) -> Evidence:
@@ -254,4 +284,4 @@ def cancel_all(tx: Tx, release_id: ReleaseId, checklist: Checklist) -> None:
     """Take back every asked-for run: what runs is told to stop, what waits does not start."""
     for entry in checklist.checks:
         work.drop(tx, "check", _key(release_id, entry.id))
-    checks.idle(tx, release_id)
+    checks.idle_all(tx, release_id)

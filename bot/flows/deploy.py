@@ -83,9 +83,11 @@ def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str) -> str:
         raise StaleButton
     if not note.strip():
         raise InvalidInput("An attestation needs a note: what was done?")
+    step = next((step for step in view.steps if step.row == step_row), None)
+    if step is None:
+        raise StaleButton
     if not steps.attest(tx, step_row, by=actor.user, note=note.strip(), at=view.now):
         raise RefusedError("That step does not wait for an attestation.")
-    step = next(step for step in view.steps if step.row == step_row)
     posts.touch(tx, release_id)
     audit.write(tx, view.now, actor.user, "step.attested", release_id, step=step.id, note=note.strip())
     return f"Recorded: {step.id} was done by hand."

@@ -40,6 +40,10 @@ class Deps:
     poll_every: timedelta
     redact: Callable[[str], str]
 
+    def clean(self, text: str) -> str:
+        """A text from outside as it may be stored: no secret, and none of what PostgreSQL refuses (NUL, half characters)."""
+        return self.redact(text).replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
+
 
 @dataclass(frozen=True)
 class Job:

@@ -10,7 +10,7 @@ from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.watch import WatchState
 from bot.errors import GateClosed
-from bot.flows import sign
+from bot.flows import check, sign
 from bot.flows.deploy import initial_states
 from bot.flows.deps import Deps, locked_view, require
 from bot.store import audit, posts, releases, steps, watches, work
@@ -38,6 +38,7 @@ def rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: st
     work.drop(tx, "watch", release_id)
     steps.cancel(tx, release_id, PlanKind.DEPLOY, view.now)
     watches.close(tx, release_id, WatchState.STOPPED)
+    check.cancel_all(tx, release_id, view.checklist)
     steps.add_plan(tx, release_id, PlanKind.ROLLBACK, initial_states(view.checklist.rollback))
     card = posts.find(tx, release_id, "card")
     posts.owe(tx, release_id, "steps", PlanKind.ROLLBACK, channel=release.channel, parent=card)

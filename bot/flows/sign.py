@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.actor import Actor
 from bot.domain.ids import SYSTEM, ReleaseId
-from bot.domain.policy import Role
+from bot.domain.policy import Action, Role
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Purpose, SignOff, Verdict, fingerprint
 from bot.domain.view import ReleaseView
@@ -78,14 +78,14 @@ def void_outdated(tx: Tx, deps: Deps, release_id: ReleaseId, why: str) -> list[S
     card = posts.find(tx, release_id, "card")
     for signed in outdated:
         signoffs.finish(tx, signed.id, by=SYSTEM, why=why, at=view.now)
-        posts.owe(tx, release_id, "notice", f"voided:{signed.id}", channel=view.release.channel, parent=card)
+        posts.owe(tx, release_id, "notice", f"voided:{signed.id}:{signed.role}:{signed.by}", channel=view.release.channel, parent=card)
         audit.write(tx, view.now, SYSTEM, "signoff.voided", release_id, role=signed.role, signed_by=signed.by, why=why)
     return outdated
 
 
 def record_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str) -> None:
     """Record the signature that a rollback is gated by: one authorised person, in the role that allows it."""
-    role = next((role for role in view.policy.roles if role in actor.roles), None)
+    role = next((role for role in view.policy.allowed(Action.ROLLBACK) if role in actor.roles), None)
     if role is None:
         raise NotAllowed
     for stands in view.signoffs:

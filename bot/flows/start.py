@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bot.domain.actor import Actor
-from bot.domain.checklist import Checklist
-from bot.domain.ids import ReleaseId, Version
+from bot.domain.ids import Version
 from bot.domain.policy import Action
 from bot.flows import check
-from bot.flows.deps import Deps, require
+from bot.flows.deps import Deps, locked_view, require
 from bot.steps.sources import Resolved
 from bot.store import audit, checks, posts, releases
 from bot.store.pool import Tx
@@ -36,19 +35,14 @@ def open_release(tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: 
     release_id = releases.insert(tx, values, deps.checklist, deps.policy)
     for entry in deps.checklist.checks:
         checks.add(tx, release_id, entry.id, actor.user, now)
-    _owe_messages(tx, deps, release_id, deps.checklist)
-    check.ask_for(tx, release_id, deps.checklist, [entry.id for entry in deps.checklist.checks], actor.user, now)
+    card = posts.owe(tx, release_id, "card", channel=deps.channel)
+    for section in deps.checklist.sections:
+        if section.phase == "before":
+            posts.owe(tx, release_id, "section", section.id, channel=deps.channel, parent=card)
+    check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.checks], actor.user)
     audit.write(
         tx, now, actor.user, "release.started", release_id,
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,
         checklist=deps.checklist.digest, policy=deps.policy.digest,
     )  # fmt: skip
     return f"{version} is open. The checks run now; follow them in <#{deps.channel}>."
-
-
-def _owe_messages(tx: Tx, deps: Deps, release_id: ReleaseId, checklist: Checklist) -> None:
-    """The card and, in its thread, one message a section."""
-    card = posts.owe(tx, release_id, "card", channel=deps.channel)
-    for section in checklist.sections:
-        if section.phase == "before":
-            posts.owe(tx, release_id, "section", section.id, channel=deps.channel, parent=card)

@@ -30,7 +30,7 @@ class DebtBook:
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
         """Store the debt and return its id; committed before the caller changes anything."""
         with self._deps.store.transaction() as tx:
-            return str(undos.record(tx, self._debtor, what, payload))
+            return str(undos.record(tx, self._debtor, self._deps.clean(what), payload))
 
     def settled(self, undo_id: str) -> None:
         """Mark the debt as paid."""
@@ -45,12 +45,15 @@ def settle_orphans(deps: Deps) -> int:
     return sum(not _settle(deps, undo_id) for undo_id in waiting)
 
 
-def settle_debts(deps: Deps, release_id: ReleaseId | None, check_id: CheckId) -> None:
-    """Put back what an earlier run of this check has left behind, before it runs again."""
+def settle_debts(deps: Deps, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
+    """Put back what an earlier run of this check has left behind, before it runs again. Returns what could not be."""
     with deps.store.transaction() as tx:
         waiting = undos.unsettled(tx, release_id, check_id)
     for undo_id in waiting:
         _settle(deps, undo_id)
+    with deps.store.transaction() as tx:
+        rows = [undos.get(tx, undo_id) for undo_id in undos.unsettled(tx, release_id, check_id)]
+    return [row.what for row in rows if row is not None]
 
 
 def _settle(deps: Deps, undo_id: int) -> bool:
@@ -81,10 +84,12 @@ def _settle(deps: Deps, undo_id: int) -> bool:
                     progress=logger.info,
                 )
                 deps.registry.get(row.kind).undo(row.payload, context)
-        except (CheckError, RegistryError) as error:
-            logger.warning("cannot put back %s yet: %s", row.what, error)
+        # The seam to the kinds: whatever one of them throws, its debt stays open and the others are still paid.
+        except Exception as error:
+            known = isinstance(error, (CheckError, RegistryError))
+            logger.warning("cannot put back %s yet: %s", row.what, error, exc_info=not known)
             with deps.store.transaction() as tx:
-                undos.failed(tx, undo_id, deps.redact(str(error)))
+                undos.failed(tx, undo_id, deps.clean(f"{type(error).__name__}: {error}"))
             return False
         now = deps.clock.now()
         with deps.store.transaction() as tx:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from bot.domain.actor import Actor
@@ -14,7 +14,7 @@ from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.domain.watch import Next, Seen, WatchState, after_poll
-from bot.errors import StaleButton, UnknownThing
+from bot.errors import StaleButton, Superseded, UnknownThing
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.undo import DebtBook
 from bot.store import audit, posts, releases, watches, work
@@ -28,7 +28,6 @@ from checks.runner import run_check
 logger = logging.getLogger(__name__)
 
 SEEN = {Outcome.PASS: Seen.CLEAN, Outcome.FAIL: Seen.REGRESSED}  # everything else: cannot tell, which is never clean
-WAIT_FOR_PEOPLE = timedelta(hours=1)  # an open alarm wakes the watch by itself when it is acknowledged
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
@@ -39,10 +38,12 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     if view is None or view.release.state is not ReleaseState.WATCHING or view.watch is None:
         return None
     answer = _ask(deps, job, view)
-    now = deps.clock.now()
+    if job.lost.is_set():
+        raise Superseded  # told to stop: that is no answer of the vendor's
     with deps.store.transaction() as tx:
-        work.hold(tx, job.claim)
         view = locked_view(tx, deps, release_id)
+        work.hold(tx, job.claim)
+        now = view.now
         if view.release.state is not ReleaseState.WATCHING or view.watch is None:
             return None
         seen = SEEN.get(answer.outcome, Seen.CANNOT_TELL)
@@ -83,7 +84,7 @@ def _ask(deps: Deps, job: Job, view: ReleaseView) -> Answer:
             cancelled=job.lost,
             progress=logger.debug,
         )
-        return run_check(kind, params, context, redact=deps.redact).answer
+        return run_check(kind, params, context, redact=deps.clean).answer
 
 
 def _raise_alarms(tx: Tx, view: ReleaseView, answer: Answer, now: datetime) -> list[str]:
@@ -127,7 +128,7 @@ def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
         watches.extend(tx, release_id, now + deps.poll_every)
         return now + deps.poll_every
     if what is Next.WAIT_FOR_PEOPLE:
-        return now + min(WAIT_FOR_PEOPLE, max(deps.poll_every, timedelta(seconds=30)))
+        return now + deps.poll_every
     return min(now + deps.poll_every, max(watch.ends_at, now))
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import Any
 from urllib.parse import urlsplit
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackRequestError
+from slack_sdk.webhook import WebhookClient
 
 from bot.errors import VendorError
 
+_CODE = re.compile(r"[a-z0-9_]+")
 TIMEOUT = 8  # seconds; the SDK's own 30 would hold a worker for too long
 
 
@@ -30,13 +36,23 @@ def web_client(token: str, api_url: str) -> WebClient:
     The SDK takes proxies from the environment even for loopback addresses, so for those they are switched off.
     """
     client = WebClient(token=token, base_url=api_url, timeout=TIMEOUT, retry_handlers=[])
-    host = urlsplit(api_url).hostname or ""
-    if host == "localhost" or _is_loopback(host):
+    if _is_loopback(api_url):
         client.proxy = None
     return client
 
 
-def _is_loopback(host: str) -> bool:
+def webhook_client(url: str) -> WebhookClient:
+    """A client for one response_url; the same rules as for `web_client`."""
+    client = WebhookClient(url, timeout=TIMEOUT, retry_handlers=[])
+    if _is_loopback(url):
+        client.proxy = None
+    return client
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -50,13 +66,24 @@ def slack_call(method: str) -> Iterator[None]:
         yield
     except SlackApiError as error:
         response = error.response
-        status = getattr(response, "status_code", 0)
-        code = str(response.get("error", "")) if not isinstance(response, str) else ""
-        retry_after = None
-        if status == 429 or code in {"ratelimited", "rate_limited"}:  # noqa: PLR2004  HTTP Too Many Requests
-            headers = {key.lower(): value for key, value in getattr(response, "headers", {}).items()}
-            retry_after = float(headers.get("retry-after", 1))
-            code = "ratelimited"
-        raise SlackError(method, code or f"HTTP {status}", retry_after=retry_after) from error
-    except (SlackRequestError, OSError) as error:
+        status = int(getattr(response, "status_code", 0))
+        headers = getattr(response, "headers", {})
+        code = _code_of(response, status)
+        retry_after = _retry_after(headers) if code == "ratelimited" else None
+        raise SlackError(method, code, retry_after=retry_after) from error
+    except (SlackRequestError, HTTPException, OSError) as error:
         raise SlackError(method, "no_answer") from error
+
+
+def _code_of(response: Any, status: int) -> str:
+    """Slack's error; ``HTTP 503`` and the like where the answer was none of Slack's JSON, for which the SDK makes up a text."""
+    code = "" if isinstance(response, str) else str(response.get("error", ""))
+    if status == HTTPStatus.TOO_MANY_REQUESTS or code in {"ratelimited", "rate_limited"}:
+        return "ratelimited"
+    return code if _CODE.fullmatch(code) else f"HTTP {status}"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds of Retry-After; a second where there is none, or a date of a proxy."""
+    value = {key.lower(): value for key, value in headers.items()}.get("retry-after", "")
+    return float(value) if value.isdecimal() else 1.0

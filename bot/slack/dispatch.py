@@ -12,10 +12,11 @@ from slack_sdk import WebClient
 
 from bot.domain.actor import Actor
 from bot.domain.ids import ReleaseId
+from bot.domain.policy import Action
 from bot.domain.signoff import Verdict
 from bot.errors import IdentityUnknown, InvalidInput, RefusedError, StaleButton, UnknownThing, VendorError
 from bot.flows import abort, check, deploy, freeze, rollback, sign, start, status, watch
-from bot.flows.deps import Deps, Job
+from bot.flows.deps import Deps, Job, require
 from bot.slack import checkup, grammar
 from bot.slack.blocks import modals
 from bot.slack.blocks import status as answers
@@ -34,7 +35,7 @@ from bot.slack.ids import (
     StepPayload,
 )
 from bot.slack.ids import parse as parse_click
-from bot.store import audit, inbox, posts, replies
+from bot.store import audit, inbox, posts, replies, steps, watches
 from bot.store.inbox import InboxRow
 from bot.store.pool import Tx
 from checks.runner import redact_values
@@ -97,12 +98,14 @@ class Dispatch:
             return self._command(row, sender)
         click = self._read_click(row)
         if row.kind == "action" and click.action in OPENS_MODAL:
+            self._identity.member(sender.user)  # the form shows evidence, and outsiders can press buttons too
             return self._open_modal(row, sender, click)
         note = _note(row) if row.kind == "view" else ""
         actor = self._identity.actor(sender.user)
         with self._deps.store.transaction() as tx:
             if row.kind == "action":
                 self._only_own_message(tx, row, click)
+            self._only_of_release(tx, click)
             said = self._act(tx, actor, click, note, row)
             self._close(tx, row, sender, answers.answer(said), "done")
         return None
@@ -110,7 +113,8 @@ class Dispatch:
     def _command(self, row: InboxRow, sender: Sender) -> Rendered | None:
         command = grammar.parse(row.body.get("text") or "")
         if isinstance(command, grammar.Malformed):
-            return answers.malformed(command)
+            self._refuse(row, sender, InvalidInput(command.wrong), answers.malformed(command))
+            return None
         if isinstance(command, grammar.Help):
             return answers.usage()
         actor = self._identity.actor(sender.user)
@@ -119,7 +123,10 @@ class Dispatch:
         if isinstance(command, grammar.Status | grammar.History | grammar.ShowPlan | grammar.Report):
             with self._deps.store.transaction() as tx:
                 return self._look(tx, command)
-        resolved = start.resolve(self._deps, command.version) if isinstance(command, grammar.Start) else None
+        resolved = None
+        if isinstance(command, grammar.Start):
+            require(self._deps.policy, actor, Action.START)  # before anybody is asked what the version means
+            resolved = start.resolve(self._deps, command.version)
         with self._deps.store.transaction() as tx:
             if isinstance(command, grammar.Start) and resolved is not None:
                 said = start.open_release(tx, self._deps, actor, command.version, command.notes_url, resolved)
@@ -190,8 +197,20 @@ class Dispatch:
                 "That button does not belong to this message.", hint="Nothing was done. Use the newest message."
             )
 
+    def _only_of_release(self, tx: Tx, click: Click) -> None:
+        """A step or an alarm is acted on only as part of the release that the button names."""
+        named: ReleaseId | None = ReleaseId(click.payload.release)
+        found = named
+        if isinstance(click.payload, StepPayload):
+            step = steps.get(tx, click.payload.step)
+            found = step[0] if step is not None else None
+        elif isinstance(click.payload, AlarmPayload):
+            found = watches.release_of(tx, click.payload.alarm)
+        if found != named:
+            raise StaleButton("That belongs to another release.", hint="Nothing was done. Use the newest message.")
+
     def _open_modal(self, row: InboxRow, sender: Sender, click: Click) -> Rendered | None:
-        """Open the form first: its trigger lives for three seconds. Who may submit it is asked when it is submitted."""
+        """Open the form soon: its trigger lives for three seconds. Whose role may submit it is asked at the submission."""
         with self._deps.store.transaction() as tx:
             self._only_own_message(tx, row, click)
             shown = status.view(tx, self._deps, ReleaseId(click.payload.release))
@@ -203,9 +222,7 @@ class Dispatch:
             with slack_call("views.open"):
                 self._client.views_open(trigger_id=sender.trigger, view=redact_values(view, self._deps.redact))
         except SlackError as error:
-            if (
-                error.code == "exchanged_trigger_id"
-            ):  # opened by an earlier attempt that died before it was written down
+            if error.code == "exchanged_trigger_id":  # opened by an attempt that died before it was written down
                 self._close_silently(row)
                 return None
             if error.code in {"expired_trigger_id", "trigger_expired", "invalid_trigger_id"}:
@@ -266,17 +283,18 @@ class Dispatch:
 
     # --- answers
 
-    def _refuse(self, row: InboxRow, sender: Sender, error: RefusedError | VendorError) -> None:
-        """Say why nothing was done, and put it on record."""
+    def _refuse(
+        self, row: InboxRow, sender: Sender, error: RefusedError | VendorError, answer: Rendered | None = None
+    ) -> None:
+        """Say why nothing was done (``answer``: in better words than the error's), and put it on record."""
         what = row.body.get("text", "") if row.kind == "command" else _action_of(row)
         now = self._deps.clock.now()
         event = "command.refused" if row.kind == "command" else "click.refused"
         if isinstance(error, IdentityUnknown):
             logger.warning("cannot tell who %s is: %s", sender.user, error)
         with self._deps.store.transaction() as tx:
-            self._close(
-                tx, row, sender, answers.answer(error.user_message, error.hint), f"refused: {type(error).__name__}"
-            )
+            shown = answer or answers.answer(error.user_message, error.hint)
+            self._close(tx, row, sender, shown, f"refused: {type(error).__name__}")
             audit.write(
                 tx, now, sender.user, event, None,
                 what=self._deps.redact(str(what))[:500], why=self._deps.redact(error.user_message)[:1000],
@@ -296,14 +314,15 @@ class Dispatch:
 
 
 def _sender(row: InboxRow, channel: str) -> Sender:
+    """Read from any body, however broken: whoever gives up on a delivery still has to answer it."""
     body = row.body
     if row.kind == "command":
-        return Sender(
-            str(body["user_id"]), str(body["channel_id"]), str(body.get("response_url", "")), str(body["trigger_id"])
-        )
-    user = str(body["user"]["id"])
-    where = str((body.get("channel") or {}).get("id") or channel)
-    return Sender(user, where, str(body.get("response_url", "")), str(body.get("trigger_id", "")))
+        user, where = body.get("user_id"), body.get("channel_id")
+    else:
+        user, where = (body.get("user") or {}).get("id"), (body.get("channel") or {}).get("id")
+    return Sender(
+        str(user or ""), str(where or channel), str(body.get("response_url") or ""), str(body.get("trigger_id") or "")
+    )
 
 
 def _note(row: InboxRow) -> str:

@@ -32,8 +32,8 @@ class Identity:
     def __init__(self, client: WebClient, roles: Roles, workspace: Workspace) -> None:
         self._client, self._roles, self._workspace = client, roles, workspace
 
-    def actor(self, user: str) -> Actor:
-        """Return who ``user`` is, with their roles (perhaps none).
+    def member(self, user: str) -> set[str]:
+        """Make sure that ``user`` is a full member, whatever their roles. Returns the ids of this person, one or two.
 
         Raises NotAllowed, with the reason, for bots, deleted people, guests and people of other workspaces;
         IdentityUnknown when Slack does not say.
@@ -41,8 +41,15 @@ class Identity:
         found = self._ask(user)
         if why := refusal(found, self._workspace):
             raise NotAllowed(why, hint="Ask a full member of this workspace.")
-        ids = {user, str(found.get("enterprise_user", {}).get("id", user))}  # the U and W ids of one person on Grid
-        return Actor(UserId(user), frozenset(self._roles_of(ids)))
+        return {user, str((found.get("enterprise_user") or {}).get("id") or user)}
+
+    def actor(self, user: str) -> Actor:
+        """Return who ``user`` is, with their roles (perhaps none). Raises what `member` raises.
+
+        On Enterprise Grid one person has a U and a W id. The W id stands for both, so that four eyes are four.
+        """
+        ids = self.member(user)
+        return Actor(UserId(max(ids)), frozenset(self._roles_of(ids)))  # W sorts after U
 
     def _ask(self, user: str) -> Mapping[str, Any]:
         try:

@@ -14,17 +14,24 @@ from bot.slack.blocks.modals import FORMS
 from bot.slack.grammar import COMMAND
 from bot.slack.identity import Workspace
 from bot.slack.ids import REASON, ActionId
+from bot.store import inbox
+from bot.store.pool import Store
 
 logger = logging.getLogger(__name__)
 
 Put = Callable[[str, str, dict[str, Any]], int | None]  # delivery id, kind, body -> row; None: stored already
 
+PATIENCE = 2.0  # seconds to wait for the database: Slack waits three for the ack
 NOT_TAKEN = (
     "The bot's database does not answer, so this was not taken. Nothing was changed: please try again in a minute."
 )
-OURS = re.compile(
-    r".*", re.DOTALL
-)  # every action id and view: one we do not know is answered and recorded, not ignored
+ANY = re.compile("")  # every action id and view: one that we do not know is answered and recorded, not ignored
+
+
+def keep(store: Store, delivery: str, kind: str, body: dict[str, Any]) -> int | None:
+    """Store a delivery. Returns None when it is stored already. Raises DatabaseError in time for another answer."""
+    with store.transaction(wait=PATIENCE) as tx:
+        return inbox.put(tx, delivery, kind, body)
 
 
 def register(app: App, put: Put, workspace: Workspace) -> None:
@@ -48,7 +55,7 @@ def register(app: App, put: Put, workspace: Workspace) -> None:
             return
         ack()
 
-    @app.action(OURS)
+    @app.action(ANY)
     def action(ack: Ack, body: dict[str, Any]) -> None:
         if "url" in body["actions"][0]:  # a link button: the browser has opened it already
             ack()
@@ -56,7 +63,7 @@ def register(app: App, put: Put, workspace: Workspace) -> None:
         put(_delivery(body), "action", body)  # not stored: no ack, and Slack shows the person a warning mark
         ack()
 
-    @app.view(OURS)
+    @app.view(ANY)
     def view(ack: Ack, body: dict[str, Any]) -> None:
         if wrong := _blank_reason(body):
             ack(response_action="errors", errors={REASON: wrong})

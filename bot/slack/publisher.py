@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from slack_sdk import WebClient
-from slack_sdk.webhook import WebhookClient
 
 from bot.domain.release import ReleaseState
 from bot.flows.deps import Deps, Job
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.render import render
-from bot.slack.client import TIMEOUT, SlackError, slack_call
+from bot.slack.client import SlackError, slack_call, webhook_client
 from bot.store import posts, releases, replies, work
 from bot.store.posts import PostRow
 from bot.store.replies import ReplyRow
@@ -28,8 +29,8 @@ UNREACHABLE = timedelta(seconds=15)  # channel gone, bot removed: try again slow
 EVENT_TYPE = "release_bot_post"  # of the metadata by which we find our own message after a lost reply
 OPEN_ENDED = frozenset({"no_answer", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 REPLY_LIFE = timedelta(minutes=30)  # how long Slack takes answers at a response_url
-PINNED = frozenset({"already_pinned", "too_many_pins", "not_pinnable"})
-UNPINNED = frozenset({"no_pin", "not_pinned", "message_not_found"})
+AS_IT_SHOULD_BE = frozenset({"already_pinned", "no_pin", "not_pinned"})
+CLOSED = frozenset({ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED})
 
 
 class Publisher:
@@ -58,19 +59,19 @@ class Publisher:
         shown = Rendered(self._deps.redact(shown.text), redact_values(shown.blocks, self._deps.redact))
         content = hashlib.sha256(json.dumps([shown.text, shown.blocks], sort_keys=True).encode()).hexdigest()
         try:
+            closed = view.release.state in CLOSED
             if post.ts is None:
-                self._post(post, shown, content)
+                self._post(post, shown, content, pin=post.kind == "card" and not closed)
             elif content != post.sent_hash:
-                self._update(post, shown, content)
-            self._pin(post, view.release.state, content)
+                self._update(post, shown, content, unpin=post.kind == "card" and closed)
         except SlackError as error:
             return self._later(post, error)
         return None
 
-    def _post(self, post: PostRow, shown: Rendered, content: str) -> None:
+    def _post(self, post: PostRow, shown: Rendered, content: str, *, pin: bool) -> None:
         found = self._find(post) if post.attempted_at is not None else None
         if found is not None:
-            self._posted(post, found, "")  # it may show an older state: the next look updates it
+            self._posted(post, found, "", pin=pin)  # it may show an older state: the next look updates it
             with self._deps.store.transaction() as tx:
                 work.ask(tx, "post", post.id)
             return
@@ -84,17 +85,18 @@ class Publisher:
                 blocks=shown.blocks,
                 unfurl_links=False,
                 unfurl_media=False,
-                metadata={"event_type": EVENT_TYPE, "event_payload": {"post": post.id, "release": post.release_id}},
+                metadata={"event_type": EVENT_TYPE, "event_payload": _mark(post)},
             )
-        self._posted(post, str(answer["ts"]), content)
+        self._posted(post, str(answer["ts"]), content, pin=pin)
 
-    def _posted(self, post: PostRow, ts: str, content: str) -> None:
-        try:
-            with slack_call("chat.getPermalink"):
-                permalink = str(self._client.chat_getPermalink(channel=post.channel, message_ts=ts)["permalink"])
-        except SlackError as error:
-            logger.warning("no permalink for post %d: %s", post.id, error)
-            permalink = ""
+    def _posted(self, post: PostRow, ts: str, content: str, *, pin: bool) -> None:
+        """What belongs to a message that stands, then its row: a crash in between finds the message and does it again."""
+        permalink = ""
+        with _optional("chat.getPermalink", post):
+            permalink = str(self._client.chat_getPermalink(channel=post.channel, message_ts=ts)["permalink"])
+        if pin:
+            with _optional("pins.add", post):
+                self._client.pins_add(channel=post.channel, timestamp=ts)
         with self._deps.store.transaction() as tx:
             posts.posted(tx, post.id, ts=ts, permalink=permalink, content=content, at=self._deps.clock.now())
             if post.parent is None:
@@ -119,39 +121,20 @@ class Publisher:
                     answer = self._client.conversations_replies(ts=post.parent_ts, **window, cursor=cursor or None)
             for message in answer["messages"]:
                 metadata = message.get("metadata") or {}
-                if (
-                    metadata.get("event_type") == EVENT_TYPE
-                    and metadata.get("event_payload", {}).get("post") == post.id
-                ):
+                if metadata.get("event_type") == EVENT_TYPE and metadata.get("event_payload") == _mark(post):
                     return str(message["ts"])
             cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
             if not cursor:
                 return None
 
-    def _update(self, post: PostRow, shown: Rendered, content: str) -> None:
+    def _update(self, post: PostRow, shown: Rendered, content: str, *, unpin: bool) -> None:
         with slack_call("chat.update"):
             self._client.chat_update(channel=post.channel, ts=str(post.ts), text=shown.text, blocks=shown.blocks)
+        if unpin:
+            with _optional("pins.remove", post):
+                self._client.pins_remove(channel=post.channel, timestamp=str(post.ts))
         with self._deps.store.transaction() as tx:
             posts.updated(tx, post.id, content=content, at=self._deps.clock.now())
-
-    def _pin(self, post: PostRow, state: ReleaseState, content: str) -> None:
-        """Keep the card of the release under way pinned: pinned when first posted, unpinned at its last change."""
-        if post.kind != "card":
-            return
-        closed = state in {ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED}
-        try:
-            if post.ts is None and not closed:
-                with self._deps.store.transaction() as tx:
-                    fresh = posts.get(tx, post.id)
-                if fresh is not None and fresh.ts is not None:
-                    with slack_call("pins.add"):
-                        self._client.pins_add(channel=post.channel, timestamp=fresh.ts)
-            elif post.ts is not None and closed and content != post.sent_hash:
-                with slack_call("pins.remove"):
-                    self._client.pins_remove(channel=post.channel, timestamp=post.ts)
-        except SlackError as error:
-            if error.code not in PINNED | UNPINNED:
-                logger.warning("the pin of post %d is not as it should be: %s", post.id, error)
 
     def _later(self, post: PostRow, error: SlackError) -> datetime:
         now = self._deps.clock.now()
@@ -164,6 +147,12 @@ class Publisher:
             with self._deps.store.transaction() as tx:
                 posts.lost(tx, post.id)
             return now
+        if error.code == "thread_not_found" and post.parent is not None:
+            logger.info("the thread of post %d is gone from Slack: beginning it anew", post.id)
+            with self._deps.store.transaction() as tx:
+                posts.lost(tx, post.parent)
+                work.ask(tx, "post", post.parent)
+            return now + SPACING
         if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
             return now + SPACING
         if error.code in {"channel_not_found", "not_in_channel", "is_archived"}:
@@ -196,9 +185,8 @@ class Publisher:
     def _give(self, reply: ReplyRow) -> None:
         body = redact_values(reply.body, self._deps.redact)
         if reply.response_url:
-            hook = WebhookClient(reply.response_url, timeout=TIMEOUT, retry_handlers=[])
             with slack_call("response_url"):
-                answer = hook.send(
+                answer = webhook_client(reply.response_url).send(
                     text=body["text"], blocks=body.get("blocks"), response_type="ephemeral", replace_original=False
                 )
             if answer.status_code == 200:  # noqa: PLR2004  HTTP OK
@@ -208,3 +196,21 @@ class Publisher:
             self._client.chat_postEphemeral(
                 channel=reply.channel, user=reply.user, text=body["text"], blocks=body.get("blocks")
             )
+
+
+def _mark(post: PostRow) -> dict[str, int]:
+    """What we write into the metadata of a message to know it again."""
+    return {"post": post.id, "release": post.release_id}
+
+
+@contextmanager
+def _optional(method: str, post: PostRow) -> Iterator[None]:
+    """A call that a message can do without. When Slack only asks for a pause, SlackError: it is made again later."""
+    try:
+        with slack_call(method):
+            yield
+    except SlackError as error:
+        if error.retry_after is not None:
+            raise
+        if error.code not in AS_IT_SHOULD_BE:
+            logger.warning("post %d goes without %s: %s", post.id, method, error)

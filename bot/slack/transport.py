@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import threading
+import time
 
 from slack_bolt import App
 from slack_bolt.adapter.socket_mode.websocket_client import SocketModeHandler
 from slack_sdk import WebClient
 
+from bot.slack.client import SlackError, slack_call
+
 logger = logging.getLogger(__name__)
 
-PING = 5  # seconds between pings; a connection that answers none is replaced
+PING = 5.0  # seconds between pings
+DEAF = 3  # pings without an answer after which a connection counts as gone
 OPEN = 15.0  # seconds for the first connection
 LOOKS = 3  # how often the connection may be found gone before it is replaced: the SDK reconnects by itself first
 
@@ -19,59 +25,103 @@ LOOKS = 3  # how often the connection may be found gone before it is replaced: t
 def build_app(client: WebClient) -> App:
     """The Bolt app. Its listeners only store and ack, so ``process_before_response`` spares Bolt's polling for the ack."""
     log = logging.getLogger("slack_bolt")
-    # Bolt looks into SLACK_BOT_TOKEN by itself and then warns that the client which it was given has a token already.
-    log.addFilter(lambda record: "`token` will be unused" not in record.getMessage())
+    log.addFilter(_not_about_two_tokens)
     return App(client=client, process_before_response=True, logger=log)
+
+
+def _not_about_two_tokens(record: logging.LogRecord) -> bool:
+    """Bolt looks into SLACK_BOT_TOKEN by itself and then warns that the client which it was given has a token already."""
+    return "`token` will be unused" not in record.getMessage()
 
 
 class Socket:
     """One Socket Mode connection with the websocket-client handler, which notices a dropped connection at once."""
 
-    def __init__(self, app: App, app_token: str) -> None:
-        self._app, self._token = app, app_token
+    def __init__(self, app: App, app_token: str, *, ping: float = PING) -> None:
+        """``ping``: seconds between two pings."""
+        self._app, self._token, self._ping = app, app_token, ping
         self._handler: SocketModeHandler | None = None
         self._guard = threading.Lock()
         self._opened = threading.Event()
+        self._opened_at = 0.0
         self._gone = 0
 
     def connect(self) -> None:
-        """Connect and wait until deliveries can come. Raises the SDK's errors when Slack refuses the app token."""
+        """Connect and wait until deliveries can come. Raises SlackError when Slack refuses the app token."""
         with self._guard:
             self._handler = self._build()
-            self._handler.connect()  # type: ignore[no-untyped-call]
-        if not self._opened.wait(OPEN):
-            logger.warning("the Socket Mode connection is not open after %.0f s: trying on", OPEN)
+            self._open(self._handler)
 
     def _build(self) -> SocketModeHandler:
         # No trace of the socket: its frames hold response_urls and trigger ids.
-        handler = SocketModeHandler(self._app, app_token=self._token, ping_interval=PING, trace_enabled=False)
-        handler.client.on_open_listeners.append(lambda _: self._opened.set())
+        handler = SocketModeHandler(self._app, app_token=self._token, ping_interval=self._ping, trace_enabled=False)
+        handler.client.on_open_listeners.append(lambda _: self._note_open())
         return handler
+
+    def _note_open(self) -> None:
+        self._opened_at = time.time()
+        self._opened.set()
+
+    def _open(self, handler: SocketModeHandler) -> None:
+        """Connect a new handler. Its monitor starts when it is open: at once it would take the opening for a loss."""
+        self._opened.clear()
+        handler.client.current_app_monitor_started = True
+        with slack_call("apps.connections.open"):
+            handler.connect()  # type: ignore[no-untyped-call]
+        if not self._opened.wait(OPEN):
+            logger.warning("the Socket Mode connection is not open after %.0f s: trying on", OPEN)
+        handler.client.current_app_monitor.start()
 
     @property
     def connected(self) -> bool:
-        """Whether the socket is open."""
+        """Whether the socket is open and Slack answers on it."""
         handler = self._handler
-        return handler is not None and bool(handler.client.is_connected())
+        return handler is not None and bool(handler.client.is_connected()) and not self._deaf(handler)
+
+    def _deaf(self, handler: SocketModeHandler) -> bool:
+        """Whether pings stay without an answer, as on a link that was cut without a word; the SDK does not look."""
+        session = handler.client.current_session
+        heard = max(self._opened_at, session.last_pong_tm if session is not None else 0.0)
+        return time.time() - heard > DEAF * self._ping
 
     def ensure(self) -> None:
         """Replace the connection when it is gone and its own reconnecting has not helped; called again and again."""
+        handler = self._handler
+        if handler is None:
+            return
         self._gone = 0 if self.connected else self._gone + 1
-        if self._handler is None or self._gone < LOOKS:
+        deaf = bool(handler.client.is_connected()) and self._deaf(handler)
+        if self._gone < (1 if deaf else LOOKS):
             return
         with self._guard:
+            if self._handler is not handler:
+                return  # closed meanwhile
             self._gone = 0
-            logger.warning("the Socket Mode connection is gone: connecting anew")
-            old, self._handler = self._handler, None
+            logger.warning("the Socket Mode connection is %s: connecting anew", "deaf" if deaf else "gone")
+            _end(handler)
+            self._handler = self._build()
             try:
-                old.close()  # type: ignore[no-untyped-call]
-            finally:
-                self._handler = self._build()
-                self._handler.connect()  # type: ignore[no-untyped-call]
+                self._open(self._handler)
+            except SlackError as error:
+                logger.warning("cannot connect: %s", error)
 
     def close(self) -> None:
         """Close it."""
         with self._guard:
             if self._handler is not None:
-                self._handler.close()  # type: ignore[no-untyped-call]
+                _end(self._handler)
                 self._handler = None
+
+
+def _end(handler: SocketModeHandler) -> None:
+    """Close a connection for good. It is cut first, because the SDK would wait ten seconds for a word from a dead one."""
+    client = handler.client
+    client.default_auto_reconnect_enabled = client.auto_reconnect_enabled = False
+    client.closed = True
+    client.message_queue.put(None)  # its reader looks up only once a second
+    session = client.current_session
+    link = session.sock.sock if session is not None and session.sock is not None else None
+    if link is not None:
+        with contextlib.suppress(OSError):  # the other side was faster
+            link.shutdown(socket.SHUT_RDWR)
+    handler.close()  # type: ignore[no-untyped-call]

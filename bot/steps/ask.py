@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-
 from bot.domain.checklist import RunCheck
-from bot.errors import StepError
+from bot.errors import StepError, Superseded
 from bot.steps.contract import StepContext
 from checks.contract import CheckContext, Outcome, Subject
 from checks.registry import RegistryError
@@ -28,10 +26,12 @@ def ask(spec: RunCheck, ctx: StepContext) -> str:
         subject=subject,
         needs={},
         deadline=ctx.deadline,
-        cancelled=threading.Event(),
+        cancelled=ctx.cancelled,
         progress=ctx.journal.progress,
     )
     answer = run_check(kind, params, check, redact=ctx.redact).answer
+    if ctx.cancelled.is_set():
+        raise Superseded  # told to stop: that is no answer
     ctx.journal.observed(
         outcome=answer.outcome, summary=answer.summary, asked=answer.evidence.asked, seen=answer.evidence.seen
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bot.errors import StepError
+from bot.errors import StepError, Superseded
 from checks.clients import Clients
 from checks.contract import UndoLog
 from checks.registry import Registry
@@ -61,10 +62,11 @@ class StepContext:
     rollback_target: Mapping[str, Any] | None  # what was recorded before the deploy; None until then
     record_target: Callable[[Mapping[str, Any]], None]
     deadline: float  # time.monotonic()
-    sleep: Callable[[float], None]  # raises Superseded when the step is to stop
+    cancelled: threading.Event  # the step is to stop: it is no longer ours, or the process ends
 
     def pause(self, seconds: float, waiting_for: str) -> None:
-        """Wait between two looks. Raises StepError once the deadline has come."""
+        """Wait between two looks. Raises StepError once the deadline has come, Superseded when the step is to stop."""
         if time.monotonic() + seconds > self.deadline:
             raise StepError(f"gave up waiting for {waiting_for}", hint="Look at the cluster, then retry or roll back.")
-        self.sleep(seconds)
+        if self.cancelled.wait(seconds):
+            raise Superseded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from checks.target import Kubernetes
 
 FIELD_MANAGER = "release-bot"
 CHANGE_CAUSE = "kubernetes.io/change-cause"  # what `kubectl rollout history` shows: the human version beside the digest
+RESTORE = "release-bot/restore"  # which attempt at a rollback wrote last
 POLL = 1.0  # seconds between two looks at a rollout
 CONFLICTS = 20  # the controller writes the status all the time, so a lost optimistic lock is normal; forever is not
 
@@ -77,6 +79,8 @@ class Cluster:
     def patch(self, body: object) -> bool:
         """Patch the Deployment (dict: strategic merge, list: JSON patch); False when somebody else was faster.
 
+        The body carries the resourceVersion that was seen, so a patch of a state that is no more is a conflict.
+
         A reply that is lost counts as False too: the caller looks again and sees whether it was carried out.
         """
         with _step_errors():
@@ -93,9 +97,9 @@ class Cluster:
 
 
 def _may_be_tried_again(error: CheckError) -> bool:
-    """A conflict, a failed test of the resource version, or no reply: look again. A refusal is final."""
+    """A conflict, a server in trouble, or no reply: look again. A refusal is final."""
     status = getattr(error.__cause__, "status", None)
-    return status is None or status in {409, 422, 429} or status >= 500  # noqa: PLR2004  the class of server errors
+    return not status or status in {409, 429} or status >= 500  # noqa: PLR2004  the class of server errors
 
 
 @contextmanager
@@ -121,7 +125,6 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
     was = image_of(deployment["spec"]["template"], cluster.where.container)
     ctx.journal.before(image=was, revision=_revision(deployment))
     if was != ctx.shipment.image:
-        ctx.journal.intent(change="image", was=was, becomes=ctx.shipment.image)
         _patch_image(spec, ctx, cluster, deployment)
         ctx.journal.acted(image=ctx.shipment.image)
     _wait_for_rollout(ctx, cluster, ctx.shipment.image)
@@ -131,7 +134,8 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
 def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG001  the same shape as every action
     """Put back the pod template that was recorded before the deploy and wait until the rollout is complete.
 
-    Never relative: doing it twice ends at the same template (promise P6). Raises StepError when nothing was recorded.
+    Never relative: doing it twice ends at the same template (promise P6). Writes to the Deployment even when the template
+    stands there: a patch of the deploy that may still be on its way then finds another resourceVersion and is refused.
     """
     target = ctx.rollback_target
     if target is None:
@@ -142,20 +146,23 @@ def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG
     ctx.journal.before(
         image=image_of(deployment["spec"]["template"], cluster.where.container), revision=_revision(deployment)
     )
-    if not same_template(deployment["spec"]["template"], target["template"]):
-        ctx.journal.intent(change="template", becomes=image, revision=target["revision"])
-        _patch_template(ctx, cluster, target)
-        ctx.journal.acted(image=image)
+    _refuse_paused(deployment, cluster.where)
+    _patch_template(ctx, cluster, target)
+    ctx.journal.acted(image=image)
     _wait_for_rollout(ctx, cluster, image)
     return f"back at revision {target['revision']}: {image}"
 
 
-def _refuse_unfit(deployment: Mapping[str, Any], where: Kubernetes) -> None:
-    spec = deployment["spec"]
-    if spec.get("paused"):
+def _refuse_paused(deployment: Mapping[str, Any], where: Kubernetes) -> None:
+    if deployment["spec"].get("paused"):
         raise StepError(
             f"deployment/{where.deployment} is paused", hint=f"kubectl rollout resume deployment/{where.deployment}"
         )
+
+
+def _refuse_unfit(deployment: Mapping[str, Any], where: Kubernetes) -> None:
+    _refuse_paused(deployment, where)
+    spec = deployment["spec"]
     if spec.get("replicas", 1) == 0:
         raise StepError(
             f"deployment/{where.deployment} has no replicas, so nothing would run", hint="Scale it up first."
@@ -195,6 +202,7 @@ def _where_we_are(deployment: Mapping[str, Any], cluster: Cluster) -> dict[str, 
 def _patch_image(spec: SetImage, ctx: StepContext, cluster: Cluster, seen: Mapping[str, Any]) -> None:
     """Patch under an optimistic lock; give way only to the controller's own writes, never to another template."""
     template = seen["spec"]["template"]
+    was = image_of(template, cluster.where.container)
     container: dict[str, Any] = {"name": cluster.where.container, "image": ctx.shipment.image}
     if spec.version_env:
         container["env"] = [{"name": spec.version_env, "value": ctx.shipment.bare_version}]
@@ -206,6 +214,8 @@ def _patch_image(spec: SetImage, ctx: StepContext, cluster: Cluster, seen: Mappi
             },
             "spec": {"template": {"spec": {"containers": [container]}}},
         }
+        # After the look and before each try: a step that was taken from us stops here, or fails on what it has seen.
+        ctx.journal.intent(change="image", was=was, becomes=ctx.shipment.image)
         if cluster.patch(body):
             return
         ctx.pause(0.2, "the Deployment to be left alone")
@@ -221,18 +231,21 @@ def _patch_image(spec: SetImage, ctx: StepContext, cluster: Cluster, seen: Mappi
 
 
 def _patch_template(ctx: StepContext, cluster: Cluster, target: Mapping[str, Any]) -> None:
-    cause = f"release-bot: back from {ctx.shipment.version}"
+    marks = {
+        CHANGE_CAUSE: f"release-bot: back from {ctx.shipment.version}",
+        RESTORE: uuid.uuid4().hex,  # never the same twice, so this is always a write
+    }
     for _ in range(CONFLICTS):
         seen = cluster.deployment()
-        if same_template(seen["spec"]["template"], target["template"]):
-            return
-        escaped = CHANGE_CAUSE.replace("~", "~0").replace("/", "~1")
+        found = seen["metadata"].get("annotations", {})
+        if found.get(RESTORE) == marks[RESTORE] and same_template(seen["spec"]["template"], target["template"]):
+            return  # it was carried out and only its reply was lost
         body = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]},
+            {"op": "add", "path": "/metadata/annotations", "value": {**found, **marks}},
             {"op": "replace", "path": "/spec/template", "value": target["template"]},
         ]
-        if "annotations" in seen["metadata"]:
-            body.append({"op": "add", "path": f"/metadata/annotations/{escaped}", "value": cause})
+        ctx.journal.intent(change="template", becomes=target["image"], revision=target["revision"])
         if cluster.patch(body):
             return
         ctx.pause(0.2, "the Deployment to be left alone")

@@ -54,7 +54,7 @@ def add(tx: Tx, release_id: ReleaseId, check: CheckId, by: UserId, at: datetime)
 
 
 def request(tx: Tx, release_id: ReleaseId, check: CheckId, by: UserId, at: datetime) -> None:
-    """Mark a check as waiting to run, on behalf of ``by``."""
+    """Mark a check as waiting to run, on behalf of ``by``; one that runs just now stays marked as running."""
     tx.execute(_SQL["request"], {"release_id": release_id, "check_id": check, "by": by, "at": at})
 
 
@@ -78,12 +78,15 @@ def progress(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
     )
 
 
-def idle(tx: Tx, release_id: ReleaseId, check: CheckId | None = None) -> None:
-    """Mark a check (or all of them) as neither waiting nor running."""
-    if check is None:
-        tx.execute(_SQL["idle_all"], {"release_id": release_id})
-    else:
-        tx.execute(_SQL["idle"], {"release_id": release_id, "check_id": check})
+def ended(tx: Tx, release_id: ReleaseId, check: CheckId, *, again: bool = False) -> None:
+    """Mark a check as neither waiting nor running, or, with ``again``, as waiting for one more run."""
+    running = Running.WAITING if again else Running.IDLE
+    tx.execute(_SQL["ended"], {"release_id": release_id, "check_id": check, "running": running})
+
+
+def idle_all(tx: Tx, release_id: ReleaseId) -> None:
+    """Mark all checks of a release as neither waiting nor running."""
+    tx.execute(_SQL["idle_all"], {"release_id": release_id})
 
 
 def record(

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import psycopg
 import psycopg.sql
@@ -57,13 +57,20 @@ class Store:
 
     def join(self) -> None:
         """Enter `instances` and hold the lock that shows this process to be alive. After the migrations."""
-        with self._life_guard:
-            self._life = psycopg.connect(self._url, autocommit=True, row_factory=dict_row)
+        with self._life_guard, _our_errors():
+            life = self._session()
             sql = queries("instances")
-            if not self.instance:
-                row = self._life.execute(sql["enter"], {"host": socket.gethostname(), "pid": os.getpid()}).fetchone()
-                self.instance = int((row or {})["id"])
-            self._life.execute(sql["live"], {"class": INSTANCE_LOCK, "id": self.instance})
+            try:
+                if not self.instance:
+                    host = {"host": socket.gethostname(), "pid": os.getpid()}
+                    self.instance = int(only(life.execute(sql["enter"], host).fetchone())["id"])
+                # A session of ours that the server has not given up yet may still hold it: do not wait for that forever.
+                life.execute("SET lock_timeout = '5s'")
+                life.execute(sql["live"], {"class": INSTANCE_LOCK, "id": self.instance})
+            except BaseException:
+                life.close()
+                raise
+            self._life = life
 
     def keep_alive(self) -> None:
         """Take the lock of this instance again if its session was lost, as after a restart of the server."""
@@ -76,6 +83,10 @@ class Store:
                 self._life = None
         self.join()
 
+    def _session(self) -> Tx:
+        """A session of its own, outside of the pool and of transactions."""
+        return psycopg.connect(self._url, autocommit=True, row_factory=dict_row)
+
     def close(self) -> None:
         """Close everything; what this instance had claimed is free at once."""
         if self._life is not None:
@@ -83,19 +94,16 @@ class Store:
         self._pool.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[Tx]:
+    def transaction(self, *, wait: float | None = None) -> Iterator[Tx]:
         """One transaction: committed at the end, rolled back on an exception. Never held across a network call.
+
+        ``wait``: seconds for a connection to be had (default: ten).
 
         Raises DatabaseError when the server is away; constraint violations pass through as psycopg's, so that the
         store module which knows the constraint translates it.
         """
-        try:
-            with self._pool.connection() as tx:
-                yield tx
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise DatabaseError(
-                "The bot's database does not answer.", hint="Nothing was lost: what was stored goes on when it is back."
-            ) from error
+        with _our_errors(), self._pool.connection(timeout=wait) as tx:
+            yield tx
 
     @contextmanager
     def exclusive(self, names: Sequence[str]) -> Iterator[bool]:
@@ -106,19 +114,26 @@ class Store:
         if not names:
             yield True
             return
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            taken = [
-                connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchone() == (True,)
-                for name in sorted(names)
-            ]
-            yield all(taken)
+        with _our_errors(), self._session() as session:
+            lock = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken"
+            yield all(only(session.execute(lock, [name]).fetchone())["taken"] for name in sorted(names))
 
     @contextmanager
-    def listening(self, channel: str) -> Iterator[psycopg.Connection[Any]]:
-        """A session of its own that listens on ``channel``."""
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
-            yield connection
+    def listening(self, channel: str) -> Iterator[Tx]:
+        """A session of its own that listens on ``channel``. Raises DatabaseError when the server goes away."""
+        with _our_errors(), self._session() as session:
+            session.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+            yield session
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        raise DatabaseError(
+            "The bot's database does not answer.", hint="Nothing was lost: what was stored goes on when it is back."
+        ) from error
 
 
 def only(row: DictRow | None) -> DictRow:

@@ -67,7 +67,7 @@ def latest(tx: Tx, environment: str, version: str | None = None) -> Release | No
 
 
 def latest_deployed(tx: Tx, environment: str) -> Release | None:
-    """The newest release that has changed the environment, or has begun to."""
+    """The newest release that has changed the environment, or has begun to, and was not taken back."""
     row = tx.execute(_SQL["latest_deployed"], {"environment": environment}).fetchone()
     return None if row is None else get(tx, ReleaseId(row["id"]))
 
@@ -107,7 +107,7 @@ def move(
         other = active(tx, release.environment)
         name = f"{other.version} ({other.state})" if other else "another release"
         raise ActiveReleaseExists(
-            f"{name} holds {release.environment} now.", hint="Roll that one back or finish it."
+            f"{name} holds {release.environment} now.", hint="`/release abort` that one, or roll it back, first."
         ) from error
     if moved is None:
         raise Superseded

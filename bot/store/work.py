@@ -43,10 +43,16 @@ def renew(tx: Tx, held: Claim) -> bool:
     return tx.execute(_SQL["renew"], {"id": held.id, "token": held.token, "lease": LEASE}).fetchone() is not None
 
 
-def hold(tx: Tx, held: Claim) -> None:
-    """Make this transaction commit only while the claim is ours. Raises Superseded when it is not."""
-    if tx.execute(_SQL["hold"], {"id": held.id, "token": held.token}).fetchone() is None:
+def hold(tx: Tx, held: Claim) -> bool:
+    """Make this transaction commit only while the claim is ours. Raises Superseded when it is not.
+
+    Returns whether it was asked for again meanwhile. Lock the release first where both are needed, as every flow does:
+    one order of locks, no deadlock.
+    """
+    row = tx.execute(_SQL["hold"], {"id": held.id, "token": held.token}).fetchone()
+    if row is None:
         raise Superseded
+    return bool(row["again"])
 
 
 def finish(tx: Tx, held: Claim, now: datetime) -> None:
@@ -56,7 +62,10 @@ def finish(tx: Tx, held: Claim, now: datetime) -> None:
 
 
 def put_back(tx: Tx, held: Claim, due_at: datetime, error: str | None = None) -> None:
-    """Give it back to be taken at ``due_at``; with ``error`` the attempts go on counting."""
+    """Give it back to be taken at ``due_at``; with ``error`` the attempts go on counting.
+
+    What was asked for again meanwhile is due at once, unless it has just failed.
+    """
     tx.execute(_SQL["release"], {"id": held.id, "token": held.token, "due_at": due_at, "error": error})
 
 

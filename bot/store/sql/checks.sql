@@ -15,8 +15,9 @@ INSERT INTO check_runs (release_id, check_id, running, requested_by, requested_a
 VALUES (%(release_id)s, %(check_id)s, 'idle', %(by)s, %(at)s);
 
 -- name: request
--- Ask for a run.
-UPDATE check_runs SET running = 'waiting', progress = '', requested_by = %(by)s, requested_at = %(at)s
+-- Ask for a run; one that is under way goes on, and the work queue knows that it is to be done once more.
+UPDATE check_runs SET running = CASE running WHEN 'running' THEN 'running' ELSE 'waiting' END,
+                      requested_by = %(by)s, requested_at = %(at)s
 WHERE release_id = %(release_id)s AND check_id = %(check_id)s RETURNING check_id;
 
 -- name: running
@@ -32,9 +33,9 @@ SELECT requested_by FROM check_runs WHERE release_id = %(release_id)s AND check_
 UPDATE check_runs SET progress = %(progress)s WHERE release_id = %(release_id)s AND check_id = %(check_id)s
 AND running = 'running' AND progress <> %(progress)s RETURNING check_id;
 
--- name: idle
--- It does not run any more.
-UPDATE check_runs SET running = 'idle', progress = '' WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
+-- name: ended
+-- It does not run any more, or waits to run once more.
+UPDATE check_runs SET running = %(running)s, progress = '' WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
 
 -- name: idle_all
 -- The release is over: nothing waits any more.

@@ -61,7 +61,7 @@ SELECT body::text AS body FROM checklists WHERE digest = %(digest)s;
 SELECT body FROM policies WHERE digest = %(digest)s;
 
 -- name: latest_deployed
--- The newest release that has changed the environment.
-SELECT r.id FROM releases r WHERE r.environment = %(environment)s
+-- The newest release that has changed the environment and was not taken back.
+SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state <> 'ROLLED_BACK'
   AND EXISTS (SELECT FROM steps s WHERE s.release_id = r.id AND s.plan = 'deploy' AND s.started_at IS NOT NULL)
 ORDER BY r.id DESC LIMIT 1;

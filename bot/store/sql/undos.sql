@@ -17,7 +17,8 @@ SELECT u.id FROM undos u
 WHERE u.settled_at IS NULL AND (
     NOT EXISTS (SELECT FROM pg_locks l
                 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %(class)s::oid
-                  AND l.objid = u.owner::integer::oid AND l.objsubid = 2)
+                  AND l.objid = u.owner::integer::oid AND l.objsubid = 2
+                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
     OR EXISTS (SELECT FROM check_runs r
                WHERE r.release_id = u.release_id AND r.check_id = u.check_id AND r.running <> 'running'))
 ORDER BY u.id DESC;

@@ -18,7 +18,8 @@ WHERE id = (
       AND (w.owner IS NULL OR w.lease_until < now() OR NOT EXISTS (
             SELECT FROM pg_locks l
             WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %(class)s::oid
-              AND l.objid = w.owner::integer::oid AND l.objsubid = 2))
+              AND l.objid = w.owner::integer::oid AND l.objsubid = 2
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())))
     ORDER BY w.due_at, w.id
     LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, queue, key, token, attempts;
@@ -29,15 +30,16 @@ UPDATE work SET lease_until = now() + %(lease)s WHERE id = %(id)s AND token = %(
 
 -- name: hold
 -- Lock the claim inside the transaction that writes its effect; no row when it was taken over (fencing).
-SELECT id FROM work WHERE id = %(id)s AND token = %(token)s FOR UPDATE;
+SELECT again FROM work WHERE id = %(id)s AND token = %(token)s FOR UPDATE;
 
 -- name: finish
 -- Done: forget it, unless it was asked for again meanwhile.
 DELETE FROM work WHERE id = %(id)s AND token = %(token)s AND NOT again;
 
 -- name: release
--- Give it back, to be taken again at due_at.
-UPDATE work SET owner = NULL, lease_until = NULL, again = false, last_error = %(error)s, due_at = %(due_at)s,
+-- Give it back, to be taken again at due_at; at once if it was asked for again meanwhile, unless it has just failed.
+UPDATE work SET owner = NULL, lease_until = NULL, again = false, last_error = %(error)s,
+                due_at = CASE WHEN again AND %(error)s::text IS NULL THEN least(now(), %(due_at)s) ELSE %(due_at)s END,
                 attempts = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE attempts END
 WHERE id = %(id)s AND token = %(token)s;
 
