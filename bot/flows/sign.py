@@ -78,7 +78,14 @@ def void_outdated(tx: Tx, deps: Deps, release_id: ReleaseId, why: str) -> list[S
     card = posts.find(tx, release_id, "card")
     for signed in outdated:
         signoffs.finish(tx, signed.id, by=SYSTEM, why=why, at=view.now)
-        posts.owe(tx, release_id, "notice", f"voided:{signed.id}:{signed.role}:{signed.by}", channel=view.release.channel, parent=card)
+        posts.owe(
+            tx,
+            release_id,
+            "notice",
+            f"voided:{signed.id}:{signed.role}:{signed.by}",
+            channel=view.release.channel,
+            parent=card,
+        )
         audit.write(tx, view.now, SYSTEM, "signoff.voided", release_id, role=signed.role, signed_by=signed.by, why=why)
     return outdated
 
