@@ -78,12 +78,17 @@ class Killed(BaseException):
     """Stands for the end of the process: nobody catches it."""
 
 
-def kinds(outside: Outside) -> Registry:
+def kinds(outside: Outside) -> Registry:  # noqa: C901  one small class a kind
     """Kinds that ask ``outside``: ask, slow, tenant (changes it and puts it back), quiet (for the watch), attest."""
+    found = {kind.name: kind for kind in (_ask(outside), _slow(outside), _tenant(outside), _quiet(outside))}
+    return Registry({**found, "attest": "checks.kinds.attest:Attest"})
 
-    def evidence(ctx: CheckContext) -> Evidence:
-        return Evidence(asked=ctx.check, expected="all is well", seen="see summary")
 
+def _evidence(ctx: CheckContext) -> Evidence:
+    return Evidence(asked=ctx.check, expected="all is well", seen="see summary")
+
+
+def _ask(outside: Outside) -> type[Kind]:
     class Ask(Kind):
         name, summary, params = "ask", "asks", Params
 
@@ -94,9 +99,13 @@ def kinds(outside: Outside) -> Registry:
             if isinstance(answer, Exception):
                 raise answer
             if isinstance(answer, Outcome):
-                return Answer(answer, f"it is {answer}", evidence(ctx), data={"key": ctx.check})
-            return Answer(Outcome.FAIL, answer, evidence(ctx), data={"text": answer})
+                return Answer(answer, f"it is {answer}", _evidence(ctx), data={"key": ctx.check})
+            return Answer(Outcome.FAIL, answer, _evidence(ctx), data={"text": answer})
 
+    return Ask
+
+
+def _slow(outside: Outside) -> type[Kind]:
     class Slow(Kind):
         name, summary, params = "slow", "waits", Params
 
@@ -105,8 +114,12 @@ def kinds(outside: Outside) -> Registry:
             outside.going.set()
             while not outside.go_on.is_set():
                 ctx.wait(0.02)
-            return Answer(Outcome.PASS, "it was slow", evidence(ctx))
+            return Answer(Outcome.PASS, "it was slow", _evidence(ctx))
 
+    return Slow
+
+
+def _tenant(outside: Outside) -> type[Kind]:
     class Tenant(Kind):
         name, summary, params, mutates, touches = "tenant", "changes", Params, True, ("tenant",)
 
@@ -119,17 +132,24 @@ def kinds(outside: Outside) -> Registry:
                 raise Killed
             self.undo({"status": "active"}, ctx)
             ctx.undo.settled(debt)
-            return Answer(Outcome.PASS, "402 as it should be", evidence(ctx))
+            return Answer(Outcome.PASS, "402 as it should be", _evidence(ctx))
 
         def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
             if not outside.billing_answers:
                 raise ConnectionError("the product is away")
             outside.tenant = payload["status"]
 
-    class QuietParams(Params):
-        since: datetime
-        ignore: tuple[str, ...] = ()
+    return Tenant
 
+
+class QuietParams(Params):
+    """What the watch gives to its kind."""
+
+    since: datetime
+    ignore: tuple[str, ...] = ()
+
+
+def _quiet(outside: Outside) -> type[Kind]:
     class Quiet(Kind):
         name, summary, params = "quiet", "asks for issues", QuietParams
 
@@ -140,11 +160,9 @@ def kinds(outside: Outside) -> Registry:
             new = [issue for issue in outside.issues if issue not in params.ignore]
             outcome = outside.sentry or (Outcome.FAIL if new else Outcome.PASS)
             issues = [{"id": issue, "shortId": issue, "title": f"Error {issue}", "permalink": ""} for issue in new]
-            return Answer(outcome, f"{len(new)} new", evidence(ctx), data={"issues": issues})
+            return Answer(outcome, f"{len(new)} new", _evidence(ctx), data={"issues": issues})
 
-    return Registry(
-        {"ask": Ask, "slow": Slow, "tenant": Tenant, "quiet": Quiet, "attest": "checks.kinds.attest:Attest"}
-    )
+    return Quiet
 
 
 def checklist(**changes: Any) -> Checklist:
@@ -191,7 +209,7 @@ def checklist(**changes: Any) -> Checklist:
 
 
 def _step(step_id: str, action: dict[str, Any]) -> StepSpec:
-    return StepSpec(id=StepId(step_id), title=f"Step {step_id}", action=action)  # type: ignore[arg-type]  pydantic reads it
+    return StepSpec(id=StepId(step_id), title=f"Step {step_id}", action=action)  # type: ignore[arg-type]
 
 
 class World:
@@ -236,7 +254,7 @@ class World:
     def rows(self, query: str, *params: Any) -> list[DictRow]:
         """What a query of the test finds."""
         with self.store.transaction() as tx:
-            return tx.execute(query, params).fetchall()  # type: ignore[arg-type]  a constant of the test
+            return tx.execute(query, params).fetchall()  # type: ignore[arg-type]
 
     def start(self, version: str = "v4.8.0", actor: Actor = MANAGER) -> ReleaseId:
         """Open a release; its checks wait to run."""

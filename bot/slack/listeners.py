@@ -16,11 +16,13 @@ from bot.slack.identity import Workspace
 from bot.slack.ids import REASON, ActionId
 from bot.store import inbox
 from bot.store.pool import Store
+from checks.runner import redact_values
 
 logger = logging.getLogger(__name__)
 
 Put = Callable[[str, str, dict[str, Any]], int | None]  # delivery id, kind, body -> row; None: stored already
 
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 PATIENCE = 2.0  # seconds to wait for the database: Slack waits three for the ack
 NOT_TAKEN = (
     "The bot's database does not answer, so this was not taken. Nothing was changed: please try again in a minute."
@@ -31,7 +33,12 @@ ANY = re.compile("")  # every action id and view: one that we do not know is ans
 def keep(store: Store, delivery: str, kind: str, body: dict[str, Any]) -> int | None:
     """Store a delivery. Returns None when it is stored already. Raises DatabaseError in time for another answer."""
     with store.transaction(wait=PATIENCE) as tx:
-        return inbox.put(tx, delivery, kind, body)
+        return inbox.put(tx, delivery, kind, redact_values(body, _storable))
+
+
+def _storable(text: str) -> str:
+    """JSON can say NUL and half a character, PostgreSQL cannot hold them."""
+    return _NOT_TEXT.sub("\ufffd", text)
 
 
 def register(app: App, put: Put, workspace: Workspace) -> None:

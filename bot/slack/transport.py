@@ -114,14 +114,18 @@ class Socket:
 
 
 def _end(handler: SocketModeHandler) -> None:
-    """Close a connection for good. It is cut first, because the SDK would wait ten seconds for a word from a dead one."""
+    """Close a connection for good. It is cut first and its reader let go: closed under it, the reader waits ten seconds."""
     client = handler.client
+    ended = threading.Event()
+    client.on_close_listeners.append(lambda _: ended.set())
     client.default_auto_reconnect_enabled = client.auto_reconnect_enabled = False
     client.closed = True
     client.message_queue.put(None)  # its reader looks up only once a second
     session = client.current_session
     link = session.sock.sock if session is not None and session.sock is not None else None
-    if link is not None:
+    if session is not None and link is not None:
+        session.keep_running = False  # so that the end of the link is no error to it
         with contextlib.suppress(OSError):  # the other side was faster
             link.shutdown(socket.SHUT_RDWR)
+        ended.wait(1.0)
     handler.close()  # type: ignore[no-untyped-call]
