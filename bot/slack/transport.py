@@ -128,4 +128,5 @@ def _end(handler: SocketModeHandler) -> None:
         with contextlib.suppress(OSError):  # the other side was faster
             link.shutdown(socket.SHUT_RDWR)
         ended.wait(1.0)
+        link.close()  # which the SDK leaves to the garbage collector
     handler.close()  # type: ignore[no-untyped-call]

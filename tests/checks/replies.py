@@ -91,9 +91,10 @@ class Replies:
                 for name, value in {"Content-Type": kind, **reply.headers, "Content-Length": str(len(content))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(content)
+                if self.command != "HEAD":
+                    self.wfile.write(content)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  the names that http.server calls
+            do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  the names that http.server calls
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name that it has there
                 """Nothing: what was asked is in ``requests``."""

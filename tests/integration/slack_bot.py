@@ -2,11 +2,13 @@
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
+from psycopg.rows import dict_row
 from slack_sdk import WebClient
 
 from bot.domain.actor import Actor
@@ -31,7 +33,7 @@ from bot.store.posts import PostRow
 from bot.store.work import Claim
 from bot.workers import Queue, Workers
 from checks.registry import Registry
-from tests.sandbox.slack_world import RELEASES, RITA, SlackWorld, eventually
+from tests.sandbox.slack_world import RELEASES, RITA, SlackWorld
 from tests.unit.factories import make_checklist
 
 MAX, PAT = "U0MAX00001", "U0PAT00001"
@@ -65,9 +67,9 @@ class Bot:
         *,
         roles: Roles = GROUPS,
         checklist: Checklist | None = None,
-        vendors_url: str = "http://127.0.0.1:1/",
     ) -> None:
         self.slack = slack
+        self._since = slack.clock()
         self.store = Store(database_url, size=12)
         self.store.open()
         migrate(self.store)
@@ -81,15 +83,7 @@ class Bot:
             checklist=checklist or make_checklist(),
             policy=Policy(),
             targets={},
-            sources=Sources(
-                github_url=vendors_url,
-                repository="solvereign/solvereign",
-                ref="main",
-                token="",
-                registry_url=vendors_url,
-                image=RESOLVED.image,
-                login=("", ""),
-            ),
+            sources=sources_at("http://127.0.0.1:1/"),  # nobody listens there
             registry=Registry.load(),
             watch_for=timedelta(minutes=15),
             poll_every=timedelta(seconds=30),
@@ -97,11 +91,28 @@ class Bot:
         )
         self.client: WebClient = web_client(slack.server.bot_token, slack.url + "api/")
         self.workspace = checkup.workspace(self.client)
-        self.dispatch = Dispatch(self.deps, self.client, Identity(self.client, roles, self.workspace))
+        self.identity = Identity(self.client, roles, self.workspace)
+        self.dispatch = Dispatch(self.deps, self.client, self.identity)
         self.publisher = Publisher(self.deps, self.client)
 
     def close(self) -> None:
         self.store.close()
+
+    def forget_everything(self) -> None:
+        """Empty all tables, also those that are append-only for the bot, and begin their ids anew."""
+        with psycopg.connect(self.store.url, autocommit=True, row_factory=dict_row) as connection:
+            connection.execute("SET session_replication_role = replica")  # no triggers
+            found = connection.execute(
+                "SELECT string_agg(quote_ident(tablename), ', ') AS names FROM pg_tables"
+                " WHERE schemaname = 'public' AND tablename NOT IN ('schema_migrations', 'instances')"
+            ).fetchone()
+            assert found is not None
+            connection.execute(f"TRUNCATE {found['names']} RESTART IDENTITY".encode())
+
+    def ask_vendors_at(self, url: str) -> None:
+        """Have versions resolved by a server of the test."""
+        self.deps = replace(self.deps, sources=sources_at(url))
+        self.dispatch = Dispatch(self.deps, self.client, self.identity)
 
     @contextlib.contextmanager
     def online(self, *, ping: float = 5) -> Iterator[Socket]:
@@ -130,6 +141,37 @@ class Bot:
         finally:
             workers.stop()
 
+    # What people do, and what becomes of it
+
+    def command(self, text: str, user: str = RITA) -> Json:
+        """Type a command and have it handled; returns its row of the inbox."""
+        return self._handled(self.slack.command(f"/release {text}", user=user))
+
+    def click(self, user: str, ts: str, action_id: str, **more: Any) -> Json:
+        """Press a button and have that handled; returns its row of the inbox."""
+        return self._handled(self.slack.post("click", user=user, channel=RELEASES, ts=ts, action_id=action_id, **more))
+
+    def submit(self, user: str, reason: str) -> Json:
+        """Submit the form that is open for ``user`` and have that handled."""
+        (view,) = self.slack.state(user)["views"]
+        values = {"reason": {"reason": reason}}
+        return self._handled(self.slack.post("submit", user=user, view_id=view["id"], values=values))
+
+    def _handled(self, delivered: Json) -> Json:
+        assert delivered["ok"], delivered
+        self.handle()
+        return self.rows("SELECT kind, outcome, handled_at FROM inbox ORDER BY id DESC LIMIT 1")[0]
+
+    def handle(self) -> None:
+        """Handle what was delivered, as a worker would."""
+        for row in self.rows("SELECT id FROM inbox WHERE handled_at IS NULL ORDER BY id"):
+            assert self.dispatch.execute(a_job("inbox", row["id"])) is None
+
+    def answer(self) -> None:
+        """Give the answers that are owed, as a worker would."""
+        for row in self.rows("SELECT id FROM replies WHERE sent_at IS NULL ORDER BY id"):
+            assert self.publisher.answer(a_job("reply", row["id"])) is None
+
     # What is in the database
 
     def rows(self, query: str, *values: object) -> list[Json]:
@@ -145,6 +187,11 @@ class Bot:
         """The answers that a person is owed or was given, in order."""
         found = self.rows("SELECT body FROM replies WHERE user_id = %s ORDER BY id", user)
         return [row["body"]["text"] for row in found]
+
+    def heard(self, user: str) -> list[str]:
+        """The answers that a person reads in Slack, in order."""
+        seen = self.slack.messages(user)
+        return [m["text"] for m in seen if m.get("ephemeral") and float(m["ts"]) >= self._since]
 
     def change(self, make: Callable[[Tx], object]) -> None:
         """Change something in a transaction."""
@@ -194,6 +241,36 @@ class Bot:
         return ts
 
 
+class Line:
+    """A workspace and one open socket for many tests: a delivery goes to the bot of the test that is under way."""
+
+    def __init__(self, slack: SlackWorld) -> None:
+        self.slack = slack
+        self.bot: Bot | None = None
+        client = web_client(slack.server.bot_token, slack.url + "api/")
+        bolt = build_app(client)
+        register(bolt, self._put, checkup.workspace(client))
+        self.socket = Socket(bolt, slack.server.app_token)
+        self.socket.connect()
+
+    def _put(self, delivery: str, kind: str, body: Json) -> int | None:
+        assert self.bot is not None
+        return keep(self.bot.store, delivery, kind, body)
+
+
+def sources_at(url: str) -> Sources:
+    """GitHub and the image registry at one address."""
+    return Sources(
+        github_url=url,
+        repository="solvereign/solvereign",
+        ref="main",
+        token="",
+        registry_url=url,
+        image=RESOLVED.image,
+        login=("", ""),
+    )
+
+
 def only_id(tx: Tx) -> int:
     """The id of the newest release."""
     row = tx.execute(b"SELECT max(id) AS id FROM releases").fetchone()
@@ -204,13 +281,3 @@ def only_id(tx: Tx) -> int:
 def a_job(queue: str, key: object) -> Job:
     """Something that a worker does now."""
     return Job(Claim(id=0, queue=queue, key=str(key), token=0, attempts=1), threading.Event())
-
-
-def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
-    """As `eventually`, under a name that reads well after a click."""
-    return eventually(condition, seconds)
-
-
-def elapsed(since: float) -> float:
-    """Seconds since a moment of the monotonic clock."""
-    return time.monotonic() - since

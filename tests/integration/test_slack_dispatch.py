@@ -1,0 +1,515 @@
+"""From a stored command or click to one effect and one answer; what is refused changes nothing, is told and is on record."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from bot.domain.ids import ReleaseId
+from bot.domain.plan import PlanKind, StepState
+from bot.errors import Superseded
+from bot.store import inbox, steps, watches, work
+from bot.store.pool import Store
+from tests.checks.replies import Replies, Reply
+from tests.integration.slack_bot import RESOLVED, Bot, a_job
+from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, DEV, GUS, QUINN, RELEASES, RITA, eventually
+
+pytestmark = CLIENT_LEAKS_SOCKETS
+STALE = "Nothing was done. Use the newest message."
+GUEST_TOLD = (
+    "You belong to another workspace. Only members of this one may do that. Ask a full member of this workspace."
+)
+# Everything that a click could change; the queues, posts and answers follow from these.
+STATE = """
+    SELECT (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.id) FROM releases r) AS releases,
+           (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.id) FROM signoffs s) AS signoffs,
+           (SELECT jsonb_agg(to_jsonb(w)) FROM waivers w) AS waivers,
+           (SELECT jsonb_agg(to_jsonb(c) ORDER BY c.check_id) FROM check_runs c) AS checks,
+           (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.id) FROM steps s) AS steps,
+           (SELECT jsonb_agg(to_jsonb(a) ORDER BY a.id) FROM alarms a) AS alarms,
+           (SELECT jsonb_agg(to_jsonb(f)) FROM freezes f) AS freezes
+"""
+
+
+def release_with_messages(live: Bot, version: str = "v4.8.0") -> ReleaseId:
+    """An open release whose card and sections stand in Slack."""
+    release_id = live.open_release(version)
+    live.published(release_id)
+    return release_id
+
+
+def value_of(release_id: int, **ids: Any) -> str:
+    """The value of a button."""
+    return json.dumps({"release": release_id, **ids})
+
+
+# What works
+
+
+def test_approval_is_recorded_and_answered(live: Bot):
+    """A click of QA in its own role is a sign-off with the card's permalink, and one private answer."""
+    release_id = release_with_messages(live)
+    live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons")
+    live.answer()
+
+    (signed,) = live.rows("SELECT role, by_whom, verdict, permalink FROM signoffs")
+    card = live.post(release_id, "card")
+    assert signed == {"role": "qa", "by_whom": QUINN, "verdict": "approve", "permalink": card.permalink}
+    assert live.heard(QUINN) == ["Recorded: QA approved v4.8.0."]
+    assert live.audited()[-1] == (QUINN, "signoff.approved")
+
+
+def test_start_opens_a_release_for_the_commit_and_image_of_the_version(live: Bot):
+    """`/release start` asks GitHub and the registry and answers where to look."""
+    routes = {
+        "GET /repos/solvereign/solvereign/git/ref/tags/v4.8.0": Reply(
+            200, {"object": {"type": "commit", "sha": RESOLVED.commit}}
+        ),
+        "HEAD /v2/solvereign/api/manifests/v4.8.0": Reply(200, "", {"Docker-Content-Digest": RESOLVED.digest}),
+    }
+    with Replies(routes) as vendors:
+        live.ask_vendors_at(vendors.url + "/")
+        live.command("start v4.8.0")
+
+    (opened,) = live.rows("SELECT version, state, manager, commit_sha, digest FROM releases")
+    assert opened == {
+        "version": "v4.8.0", "state": "OPEN", "manager": RITA, "commit_sha": RESOLVED.commit, "digest": RESOLVED.digest,
+    }  # fmt: skip
+    assert live.told(RITA) == [f"v4.8.0 is open. The checks run now; follow them in <#{RELEASES}>."]
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("", "Commands: start"),
+        ("help", "Commands: start"),
+        ("plan", "Plan"),
+        ("history", "1 release, the latest: v4.8.0, OPEN"),
+        ("status", "v4.8.0"),
+        ("status v4.8.0", "v4.8.0"),
+        ("report", "The evidence pack of v4.8.0"),
+        ("doctor", "Slack"),
+    ],
+)
+def test_commands_that_only_read_are_answered(live: Bot, text: str, begins: str):
+    """Whoever is a member may look, and nothing is changed by it."""
+    live.open_release()
+    before = live.rows(STATE)
+    handled = live.command(text, user=DEV)
+
+    (told,) = live.told(DEV)
+    assert begins in told
+    assert handled["outcome"] == "done"
+    assert live.rows(STATE) == before
+
+
+def test_answer_has_no_secret(live: Bot):
+    """What a person typed comes back to them redacted, and so it is on record."""
+    live.command("freeze 2h the password is hunter2")
+    live.command("start hunter2")
+    live.answer()
+
+    assert "hunter2" not in " ".join(live.heard(RITA))
+    assert "[redacted]" in live.heard(RITA)[1]
+    assert live.rows("SELECT body->>'what' AS what FROM audit WHERE event = 'command.refused'") == [
+        {"what": "start [redacted]"}
+    ]
+
+
+# What is refused
+
+
+def refused(live: Bot, before: list[dict[str, Any]], user: str, event: str = "click.refused") -> dict[str, Any]:
+    """Assert that the last delivery changed nothing and is on record; returns that record."""
+    (last,) = live.rows("SELECT actor, event, body FROM audit ORDER BY seq DESC LIMIT 1")
+    assert (last["actor"], last["event"]) == (user, event)
+    assert live.rows(STATE) == before
+    body: dict[str, Any] = last["body"]
+    return body
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "approve",
+        "[]",
+        "{}",
+        '{"release": "1", "role": "qa"}',
+        '{"release": -1, "role": "qa"}',
+        '{"release": 99999999999999999999, "role": "qa"}',
+        '{"release": 1, "role": "root"}',
+        '{"release": 1, "role": "qa", "verdict": "approve"}',
+    ],
+)
+def test_forged_value_is_refused(live: Bot, value: str):
+    """Only the exact payload of the action is read; everything else is a button that we never made."""
+    release_id = release_with_messages(live)
+    before = live.rows(STATE)
+    live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons", value=value)
+
+    why = refused(live, before, QUINN)
+    (told,) = live.told(QUINN)
+    assert why["reason"] == "StaleButton"
+    assert json.loads(why["what"]) == {"action": "signoff.approve", "value": value}
+    assert told.startswith("The bot never made that button: malformed value of signoff.approve")
+
+
+def test_value_of_another_release_is_refused(live: Bot):
+    """A button acts on the release whose message it stands in, not on the one that its value claims."""
+    old = release_with_messages(live)
+    live.abort_release(old)
+    new = release_with_messages(live, "v4.8.1")
+    before = live.rows(STATE)
+    live.click(
+        QUINN, live.ts(old), "signoff.approve", block_id="x", value=value_of(new, role="qa"), forged=True
+    )  # fmt: skip
+
+    assert refused(live, before, QUINN)["reason"] == "StaleButton"
+    assert live.told(QUINN) == [f"That button does not belong to this message. {STALE}"]
+
+
+def test_button_on_a_message_that_is_not_ours_is_refused(live: Bot):
+    """Another app or person cannot put our buttons under a message of theirs."""
+    release_id = release_with_messages(live)
+    ts = live.slack.post("message", user=DEV, channel=RELEASES, text="press here")["ts"]
+    before = live.rows(STATE)
+    live.click(QUINN, ts, "signoff.approve", value=value_of(release_id, role="qa"), forged=True)
+
+    assert refused(live, before, QUINN)["reason"] == "StaleButton"
+    assert live.told(QUINN) == [f"That button does not belong to this message. {STALE}"]
+
+
+def test_form_is_not_opened_from_a_message_that_is_not_ours(live: Bot):
+    """The same for a button that would open a form."""
+    release_id = release_with_messages(live)
+    ts = live.slack.post("message", user=DEV, channel=RELEASES, text="press here")["ts"]
+    before = live.rows(STATE)
+    live.click(RITA, ts, "check.waive", value=value_of(release_id, check="migrations.rls"), forged=True)
+
+    assert refused(live, before, RITA)["reason"] == "StaleButton"
+    assert live.slack.state(RITA)["views"] == []
+
+
+@pytest.mark.parametrize("action_id", ["release.explode", "signoff.approve ", "mitigation.resolve"])
+def test_unknown_action_is_refused(live: Bot, action_id: str):
+    """An action that nobody answers to gets an answer all the same."""
+    release_id = release_with_messages(live)
+    before = live.rows(STATE)
+    value = value_of(release_id, mitigation=1)
+    live.click(RITA, live.ts(release_id), action_id, value=value, forged=True)
+
+    assert refused(live, before, RITA)["reason"] == "StaleButton"
+    assert len(live.told(RITA)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("start 4.8", '"4.8" is no version'),
+        ("deplo", "Did you mean deploy?"),
+        ("deploy v4.8.0", "deploy takes nothing after it"),
+        ("freeze", "freeze needs a reason"),
+        ("; DROP TABLE releases", 'There is no command ";"'),
+    ],
+)
+def test_malformed_command_is_refused(live: Bot, text: str, told: str):
+    """What was wrong and what to type; and that somebody tried is on record."""
+    live.open_release()
+    before = live.rows(STATE)
+    live.command(text)
+
+    why = refused(live, before, RITA, "command.refused")
+    (said,) = live.told(RITA)
+    assert told in said
+    assert "Type" in said
+    assert (why["reason"], why["what"]) == ("InvalidInput", text)
+
+
+@pytest.mark.parametrize(
+    ("action_id", "block_id", "ids"),
+    [
+        ("signoff.approve", "signoff:qa:buttons", {"role": "qa"}),
+        ("signoff.decline", "signoff:qa:buttons", {"role": "qa"}),
+        ("check.details", None, {"check": "go.check_1"}),
+        ("release.deploy", None, {}),
+        ("release.abort", None, {}),
+    ],
+)
+def test_click_of_a_guest_is_refused(live: Bot, action_id: str, block_id: str | None, ids: dict[str, str]):
+    """Somebody of another company can press every button of a shared channel: nothing happens, no form opens."""
+    release_id = release_with_messages(live)
+    before = live.rows(STATE)
+    live.click(GUS, live.ts(release_id), action_id, block_id=block_id, value=value_of(release_id, **ids), forged=True)
+
+    assert refused(live, before, GUS)["reason"] == "NotAllowed"
+    assert live.told(GUS) == [GUEST_TOLD]
+    assert live.slack.state(GUS)["views"] == []
+
+
+@pytest.mark.parametrize("text", ["status", "start v4.8.1", "abort", "doctor"])
+def test_command_of_a_guest_is_refused(live: Bot, text: str):
+    """Commands too, also those that only read."""
+    live.open_release()
+    before = live.rows(STATE)
+    live.command(text, user=GUS)
+
+    assert refused(live, before, GUS, "command.refused")["reason"] == "NotAllowed"
+    assert live.told(GUS) == [GUEST_TOLD]
+
+
+@pytest.mark.parametrize(
+    ("action_id", "block_id"),
+    [("signoff.approve", "signoff:qa:buttons"), ("check.rerun", "x"), ("release.deploy", "x")],
+)
+def test_click_of_somebody_without_a_role_is_refused(live: Bot, action_id: str, block_id: str):
+    """A member with no role may look on; the answer names the roles that may."""
+    release_id = release_with_messages(live)
+    ids = {"signoff.approve": {"role": "qa"}, "check.rerun": {"check": "go.check_1"}}.get(action_id, {})
+    before = live.rows(STATE)
+    live.click(DEV, live.ts(release_id), action_id, block_id=block_id, value=value_of(release_id, **ids), forged=True)
+
+    assert refused(live, before, DEV)["reason"] == "NotAllowed"
+    (told,) = live.told(DEV)
+    assert "yours: none." in told
+
+
+def test_form_of_somebody_without_a_role_is_refused(live: Bot):
+    """The form may be seen, but what is submitted is refused."""
+    release_id = release_with_messages(live)
+    before = live.rows(STATE)
+    live.click(DEV, live.ts(release_id), "release.abort")
+    live.submit(DEV, "I would rather not")
+
+    assert refused(live, before, DEV)["reason"] == "NotAllowed"
+    assert len(live.told(DEV)) == 1
+
+
+def test_start_of_somebody_without_a_role_asks_nobody(live: Bot):
+    """Who may not start a release cannot have the bot ask GitHub and the registry either."""
+    with Replies({}) as vendors:
+        live.ask_vendors_at(vendors.url + "/")
+        live.command("start v4.8.0", user=DEV)
+
+    assert vendors.requests == []
+    assert live.audited() == [(DEV, "command.refused")]
+    assert live.told(DEV) == [
+        "That takes the role Release Manager; yours: none. Ask one of them, or have the roles changed."
+    ]
+
+
+def test_step_of_another_release_is_refused(live: Bot):
+    """A button of an old release cannot be made to act on a step of the one that is under way."""
+    old = release_with_messages(live)
+    live.abort_release(old)
+    new = live.open_release("v4.8.1")
+    live.change(
+        lambda tx: steps.add_plan(
+            tx, new, PlanKind.DEPLOY, [(spec.id, StepState.FAILED) for spec in live.deps.checklist.deploy]
+        )
+    )
+    live.change(lambda tx: tx.execute(b"UPDATE releases SET state = 'DEPLOY_FAILED' WHERE id = %s", [new]))
+    (step,) = live.rows("SELECT min(id) AS id FROM steps")
+    before = live.rows(STATE)
+    live.click(RITA, live.ts(old), "step.retry", value=value_of(old, step=step["id"]), forged=True)
+
+    assert refused(live, before, RITA)["reason"] == "StaleButton"
+    assert live.told(RITA) == [f"That belongs to another release. {STALE}"]
+
+
+def test_alarm_of_another_release_is_refused(live: Bot):
+    """The same for an alarm, at the submission of its form."""
+    old = release_with_messages(live)
+    live.abort_release(old)
+    new = live.open_release("v4.8.1")
+    found = {"issue": "1", "short_id": "API-1", "title": "boom", "permalink": "", "kind": "new"}
+    live.change(lambda tx: watches.alarm(tx, new, found, live.clock.now()))
+    (alarm,) = live.rows("SELECT id FROM alarms")
+    before = live.rows(STATE)
+    body = {
+        "user": {"id": RITA},
+        "view": {
+            "callback_id": "watch.acknowledge",
+            "private_metadata": value_of(old, alarm=alarm["id"]),
+            "state": {"values": {"reason": {"reason": {"value": "seen"}}}},
+        },
+    }
+    live.change(lambda tx: inbox.put(tx, "forged", "view", body))
+    live.handle()
+
+    assert refused(live, before, RITA)["reason"] == "StaleButton"
+
+
+def test_deploy_before_the_gate_is_open_is_refused_with_every_reason(live: Bot):
+    """A forged deploy button on the card of an open release meets the gate."""
+    release_id = release_with_messages(live)
+    before = live.rows(STATE)
+    live.click(RITA, live.ts(release_id), "release.deploy", value=value_of(release_id), forged=True)
+
+    assert refused(live, before, RITA)["reason"] == "GateClosed"
+    (told,) = live.told(RITA)
+    assert told.startswith("No-Go for v4.8.0:")
+    assert "Check of go.check_10" in told
+
+
+@pytest.mark.parametrize("method", ["users.info", "usergroups.users.list"])
+def test_click_is_refused_while_slack_does_not_say_who_it_was(live: Bot, method: str):
+    """Fail closed: no identity or no group, no effect; and the person is told to try again."""
+    release_id = release_with_messages(live)
+    before = live.rows(STATE)
+    live.slack.post("slack-faults", error={method: {"n": 1, "error": "internal_error"}})
+    live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons")
+
+    assert refused(live, before, QUINN)["reason"] == "IdentityUnknown"
+    (told,) = live.told(QUINN)
+    assert told.endswith("so nothing was done. Try again in a minute.")
+
+
+# Forms
+
+
+def test_form_opens_and_its_submission_has_its_effect(live: Bot):
+    """Waive: the button opens the form, the submitted reason is recorded with the waiver."""
+    release_id = release_with_messages(live)
+    section = live.ts(release_id, "section", "migrations")
+    opened = live.click(RITA, section, "check.waive", value=value_of(release_id, check="migrations.rls"), forged=True)
+    submitted = live.submit(RITA, "the drill of yesterday counts")
+
+    assert (opened["outcome"], submitted["outcome"]) == ("form opened", "done")
+    assert live.rows("SELECT check_id, by_whom, reason FROM waivers") == [
+        {"check_id": "migrations.rls", "by_whom": RITA, "reason": "the drill of yesterday counts"}
+    ]
+    assert live.told(RITA) == ["Check of migrations.rls is waived for v4.8.0."]
+    assert live.slack.state(RITA)["views"] == []
+
+
+def test_blank_reason_is_shown_under_the_input(live: Bot):
+    """Nothing is stored; the form stays open with what is wrong."""
+    release_id = release_with_messages(live)
+    live.click(QUINN, live.ts(release_id), "signoff.decline", block_id="signoff:qa:buttons")
+    (view,) = live.slack.state(QUINN)["views"]
+    answer = live.slack.post("submit", user=QUINN, view_id=view["id"], values={"reason": {"reason": " \n  "}})
+    live.slack.post("close", user=QUINN, view_id=view["id"])
+
+    assert answer["response_action"] == "errors"
+    assert answer["errors"] == {"reason": "Please write a few words: this is kept on record."}
+    assert len(live.rows("SELECT id FROM inbox")) == 1
+    assert live.rows("SELECT id FROM signoffs") == []
+
+
+def test_optional_reason_may_be_left_out(live: Bot):
+    """Abort asks why, but takes no answer for one."""
+    release_id = release_with_messages(live)
+    live.click(RITA, live.ts(release_id), "release.abort")
+    live.submit(RITA, "")
+
+    assert live.rows("SELECT state, reason FROM releases") == [{"state": "ABORTED", "reason": ""}]
+
+
+def test_expired_trigger_is_answered(live: Bot):
+    """When the bot was too late for a form, the person is asked to press again."""
+    release_id = release_with_messages(live)
+    live.slack.post("click", user=RITA, channel=RELEASES, ts=live.ts(release_id), action_id="release.abort")
+    live.slack.clock.advance(4)
+    live.handle()
+
+    assert live.told(RITA) == ["That took too long, so Slack did not open the form. Please press the button again."]
+
+
+def test_form_that_an_earlier_attempt_has_opened_is_not_an_error(live: Bot):
+    """Killed between opening the form and writing it down, the bot finds its trigger used, and leaves it at that."""
+    release_id = release_with_messages(live)
+    live.slack.post("click", user=RITA, channel=RELEASES, ts=live.ts(release_id), action_id="release.abort")
+    (row,) = live.rows("SELECT id, body->>'trigger_id' AS trigger FROM inbox")
+    view = {"type": "modal", "title": {"type": "plain_text", "text": "Abort"}, "blocks": []}
+    live.client.views_open(trigger_id=row["trigger"], view=view)
+    live.dispatch.execute(a_job("inbox", row["id"]))
+
+    assert live.rows("SELECT outcome FROM inbox") == [{"outcome": "form opened"}]
+    assert live.told(RITA) == []
+
+
+def test_details_of_a_check_that_is_not_in_the_checklist_are_answered(live: Bot):
+    """A form about nothing does not open; the person reads why."""
+    release_id = release_with_messages(live)
+    live.click(QUINN, live.ts(release_id), "check.details", value=value_of(release_id, check="no.such"), forged=True)
+
+    assert live.told(QUINN) == ["This check is not in the checklist of the release."]
+    assert live.audited()[-1] == (QUINN, "click.refused")
+
+
+# Crashes
+
+
+def test_two_attempts_at_once_have_one_effect(live: Bot):
+    """Two workers with the same row, as after a lease that ended too soon: one commits, the other finds it done."""
+    release_id = release_with_messages(live)
+    live.slack.post(
+        "click", user=QUINN, channel=RELEASES, ts=live.ts(release_id), action_id="signoff.approve",
+        block_id="signoff:qa:buttons",
+    )  # fmt: skip
+    (row,) = live.rows("SELECT id FROM inbox")
+    ended: list[str] = []
+
+    def attempt() -> None:
+        try:
+            live.dispatch.execute(a_job("inbox", row["id"]))
+            ended.append("done")
+        except Superseded:
+            ended.append("superseded")
+
+    threads = [threading.Thread(target=attempt) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert "done" in ended
+    assert len(live.rows("SELECT id FROM signoffs")) == 1
+    assert live.told(QUINN) == ["Recorded: QA approved v4.8.0."]
+
+
+def test_delivery_claimed_by_a_process_that_died_is_handled(live: Bot):
+    """What another process had taken when it was killed is taken over at once, not at the end of its lease."""
+    live.slack.command("/release freeze 2h maintenance")
+    other = Store(live.store.url, size=2)
+    other.open()
+    other.join()
+    with other.transaction() as tx:
+        claimed = work.claim(tx, "inbox", other.instance)
+    other.close()
+    with live.working("inbox"):
+        eventually(lambda: live.told(RITA), 4)
+
+    assert claimed is not None
+    assert live.audited() == [(RITA, "freeze.begun")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("action", {"user": {"id": QUINN}, "actions": []}),
+        ("view", {"user": {"id": QUINN}, "view": None}),
+        ("command", {"user_id": QUINN, "text": 42}),
+    ],
+)
+def test_delivery_that_cannot_be_handled_is_answered_with_a_reference(
+    live: Bot, kind: str, body: dict[str, Any], caplog: pytest.LogCaptureFixture
+):
+    """After the last attempt the person gets a reference that stands in the log as well."""
+    live.change(lambda tx: inbox.put(tx, "broken", kind, body))
+    (row,) = live.rows("SELECT id FROM inbox")
+    job = a_job("inbox", row["id"])
+    with pytest.raises((IndexError, AttributeError, TypeError)) as caught:
+        live.dispatch.execute(job)
+    live.dispatch.give_up(job, caught.value)
+
+    (told,) = live.told(QUINN)
+    (outcome,) = live.rows("SELECT outcome FROM inbox")
+    reference = outcome["outcome"].removeprefix("failed ")
+    assert told == (
+        "Something went wrong in the bot, and nothing was changed by this. "
+        f"Tell your platform team the reference {reference}."
+    )
+    assert reference in caplog.text

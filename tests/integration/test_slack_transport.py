@@ -1,0 +1,107 @@
+"""The Socket Mode connection: opened once, back after every kind of loss, replaced when it is deaf, closed at once."""
+
+import time
+
+import pytest
+
+from bot.slack.client import SlackError
+from bot.slack.transport import Socket, build_app
+from tests.integration.slack_bot import Bot
+from tests.integration.tcp_proxy import TcpProxy
+from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, SlackWorld, eventually
+
+pytestmark = CLIENT_LEAKS_SOCKETS
+
+
+def connections_opened(slack: SlackWorld) -> int:
+    """How often the bot asked for a connection."""
+    counts: dict[str, int] = slack.get("calls")["counts"]
+    return counts.get("apps.connections.open", 0)
+
+
+def test_one_connection_is_opened_at_the_start(bot: Bot, slack: SlackWorld):
+    """Connecting returns when deliveries can come, and does not open a second connection over the first."""
+    with bot.online() as socket:
+        answer = slack.command("/release help")
+        connected = socket.connected
+
+    assert (answer["ok"], connected, connections_opened(slack)) == (True, True, 1)
+
+
+@pytest.mark.parametrize("how", [True, "close", "drop"])
+def test_socket_comes_back_after_a_disconnect(bot: Bot, slack: SlackWorld, how: object):
+    """However Slack ends a connection, the next commands arrive again."""
+    with bot.online(ping=0.5):
+        slack.post("slack-faults", disconnect=how)
+        eventually(lambda: connections_opened(slack) > 1)
+        answer = eventually(lambda: (a := slack.command("/release help"))["ok"] and a)
+
+    assert answer["ack"] == {}
+
+
+def test_ensure_leaves_a_good_connection_alone(bot: Bot, slack: SlackWorld):
+    """Looking after a connection that works costs nothing."""
+    with bot.online() as socket:
+        for _ in range(10):
+            socket.ensure()
+
+        assert socket.connected
+    assert connections_opened(slack) == 1
+
+
+def test_ensure_replaces_a_dead_connection(bot: Bot, slack: SlackWorld):
+    """When the SDK cannot come back, because Slack refuses it for a while, the connection is built anew."""
+    with bot.online(ping=60) as socket:  # the SDK's own monitor looks as seldom as it pings
+        slack.post("slack-faults", error={"apps.connections.open": {"n": 1, "error": "internal_error"}})
+        slack.post("slack-faults", disconnect="drop")
+        eventually(lambda: not socket.connected)
+        for _ in range(3):
+            socket.ensure()
+
+        assert socket.connected
+        assert slack.command("/release help")["ok"]
+
+
+def test_ensure_goes_on_while_slack_refuses(bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture):
+    """A replacement that Slack refuses is tried again at a later look, with a warning each time."""
+    with bot.online(ping=60) as socket:
+        slack.post("slack-faults", error={"apps.connections.open": {"n": 2, "error": "internal_error"}})
+        slack.post("slack-faults", disconnect="drop")
+        eventually(lambda: not socket.connected)
+        for _ in range(6):
+            socket.ensure()
+
+        assert socket.connected
+    assert "cannot connect: Slack answered internal_error to apps.connections.open." in caplog.messages
+
+
+def test_deaf_connection_is_replaced(bot: Bot, slack: SlackWorld):
+    """A link that is cut without a word still looks open; that nobody answers the pings gives it away."""
+    with TcpProxy(slack.url) as link:
+        slack.server._workspace.base_url = link.url  # what apps.connections.open answers
+        with bot.online(ping=0.1) as socket:
+            link.freeze()
+            eventually(lambda: not socket.connected, 3)
+            socket.ensure()
+
+            assert socket.connected
+            assert slack.command("/release help")["ok"]
+
+
+def test_close_does_not_wait_for_the_other_side(bot: Bot):
+    """Stopping the bot is a matter of milliseconds, not of the SDK's ten seconds."""
+    with bot.online():
+        begun = time.monotonic()
+    took = time.monotonic() - begun
+
+    assert took < 1
+
+
+def test_refused_app_token_is_an_error_of_ours(bot: Bot):
+    """A wrong app token ends the start with Slack's own word for it."""
+    socket = Socket(build_app(bot.client), "xapp-wrong")
+    with pytest.raises(SlackError, match=r"Slack answered invalid_auth to apps\.connections\.open\.") as caught:
+        socket.connect()
+    socket.close()
+
+    assert caught.value.code == "invalid_auth"
