@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import socket
 import threading
@@ -11,6 +12,7 @@ import time
 from slack_bolt import App
 from slack_bolt.adapter.socket_mode.websocket_client import SocketModeHandler
 from slack_sdk import WebClient
+from slack_sdk.socket_mode.client import BaseSocketModeClient
 
 from bot.slack.client import SlackError, slack_call
 
@@ -19,6 +21,7 @@ logger = logging.getLogger(__name__)
 PING = 5.0  # seconds between pings
 DEAF = 3  # pings without an answer after which a connection counts as gone
 OPEN = 15.0  # seconds for the first connection
+OVERLAP = 1.0  # seconds in which an old connection still brings its acks home when a new one has taken over
 LOOKS = 3  # how often the connection may be found gone before it is replaced: the SDK reconnects by itself first
 
 
@@ -43,6 +46,7 @@ class Socket:
         self._handler: SocketModeHandler | None = None
         self._guard = threading.Lock()
         self._opened = threading.Event()
+        self._closing = threading.Event()
         self._opened_at = 0.0
         self._gone = 0
 
@@ -56,7 +60,31 @@ class Socket:
         # No trace of the socket: its frames hold response_urls and trigger ids.
         handler = SocketModeHandler(self._app, app_token=self._token, ping_interval=self._ping, trace_enabled=False)
         handler.client.on_open_listeners.append(lambda _: self._note_open())
+        handler.client.enqueue_message = lambda message: self._on_message(handler, message)  # type: ignore[method-assign]
         return handler
+
+    def _on_message(self, handler: SocketModeHandler, message: str) -> None:
+        """Take over from a connection that Slack is about to close, which it says every few hours."""
+        if '"disconnect"' in message and json.loads(message).get("type") == "disconnect":
+            threading.Thread(target=self._renew, args=(handler,), name="renew-socket", daemon=True).start()
+        else:
+            BaseSocketModeClient.enqueue_message(handler.client, message)
+
+    def _renew(self, handler: SocketModeHandler) -> None:
+        """Open the new connection before the old one ends. The SDK ends the old one first, and may be deaf for ten seconds."""
+        with self._guard:
+            if self._handler is not handler:
+                return  # renewed or closed already
+            fresh = self._build()
+            try:
+                self._open(fresh)
+            except SlackError as error:
+                logger.warning("cannot renew the Socket Mode connection: %s", error)
+                _end(fresh)
+                return  # the old one goes on, and when it is closed the SDK connects anew
+            self._handler = fresh
+        self._closing.wait(OVERLAP)
+        _end(handler)
 
     def _note_open(self) -> None:
         self._opened_at = time.time()
@@ -107,6 +135,7 @@ class Socket:
 
     def close(self) -> None:
         """Close it."""
+        self._closing.set()
         with self._guard:
             if self._handler is not None:
                 _end(self._handler)

@@ -28,7 +28,32 @@ def test_one_connection_is_opened_at_the_start(bot: Bot, slack: SlackWorld):
     assert (answer["ok"], connected, connections_opened(slack)) == (True, True, 1)
 
 
-@pytest.mark.parametrize("how", [True, "close", "drop"])
+@pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
+def test_connection_is_renewed_without_a_gap(bot: Bot, slack: SlackWorld, reason: str):
+    """When Slack says that it will close a connection, a new one is open before the old one goes: no command is lost."""
+    with bot.online():
+        slack.post("slack-faults", disconnect=reason)
+        answers: list[str | None] = []
+        while connections_opened(slack) < 2 or len(answers) < 50:
+            answers.append(slack.command("/release help")["error"])
+
+    assert set(answers) == {None}
+    assert connections_opened(slack) == 2
+
+
+def test_refused_renewal_leaves_the_old_connection_open(bot: Bot, slack: SlackWorld):
+    """While Slack gives no new connection, the old one works for as long as it lasts."""
+    with bot.online() as socket:
+        slack.post("slack-faults", error={"apps.connections.open": {"n": 1, "error": "internal_error"}})
+        slack.post("slack-faults", disconnect="warning")
+        eventually(lambda: connections_opened(slack) == 2)
+        answer = slack.command("/release help")
+
+        assert socket.connected
+    assert answer["ok"]
+
+
+@pytest.mark.parametrize("how", ["close", "drop"])
 def test_socket_comes_back_after_a_disconnect(bot: Bot, slack: SlackWorld, how: object):
     """However Slack ends a connection, the next commands arrive again."""
     with bot.online(ping=0.5):
