@@ -33,7 +33,7 @@ class Identity:
         self._client, self._roles, self._workspace = client, roles, workspace
 
     def member(self, user: str) -> set[str]:
-        """Make sure that ``user`` is a full member, whatever their roles. Returns the ids of this person, one or two.
+        """Make sure that ``user`` is a full member, whatever their roles. Returns all ids of this person.
 
         Raises NotAllowed, with the reason, for bots, deleted people, guests and people of other workspaces;
         IdentityUnknown when Slack does not say.
@@ -41,7 +41,8 @@ class Identity:
         found = self._ask(user)
         if why := refusal(found, self._workspace):
             raise NotAllowed(why, hint="Ask a full member of this workspace.")
-        return {user, str((found.get("enterprise_user") or {}).get("id") or user)}
+        grid = found.get("enterprise_user") or {}
+        return {user, str(found.get("id") or user), str(grid.get("id") or user)}
 
     def actor(self, user: str) -> Actor:
         """Return who ``user`` is, with their roles (perhaps none). Raises what `member` raises.

@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from bot.store.migrate import migrate
+from bot.store.pool import Store
 from tests.integration.slack_bot import Bot, Line
 from tests.sandbox.slack_world import SlackWorld, no_proxies
 
@@ -28,9 +30,9 @@ def slack(direct: None, tmp_path: Path) -> Iterator[SlackWorld]:
 
 
 @pytest.fixture
-def bot(database_url: str, slack: SlackWorld) -> Iterator[Bot]:
+def bot(emptied: str, slack: SlackWorld) -> Iterator[Bot]:
     """The bot's Slack half, with its workers off and its socket closed."""
-    made = Bot(database_url, slack)
+    made = Bot(emptied, slack)
     yield made
     made.close()
 
@@ -46,21 +48,39 @@ def line(direct: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lin
 
 
 @pytest.fixture(scope="session")
-def line_database(postgres_url: str) -> Iterator[str]:
-    """One database for all tests on that workspace: emptying it takes a tenth of the time of making one."""
+def shared_database(postgres_url: str) -> Iterator[str]:
+    """One migrated database for all tests of Slack: emptying it takes a tenth of the time of making one."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        store = Store(url, size=2)
+        store.open()
+        migrate(store)
+        store.close()
+        yield url
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
-def live(line_database: str, line: Line) -> Iterator[Bot]:
+def emptied(shared_database: str) -> str:
+    """URL of that database with every table empty, also those that are append-only for the bot, and all ids from 1."""
+    with psycopg.connect(shared_database, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")  # no triggers
+        found = connection.execute(
+            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('schema_migrations', 'instances')"
+        ).fetchone()
+        assert found is not None
+        connection.execute(f"TRUNCATE {found[0]} RESTART IDENTITY".encode())
+    return shared_database
+
+
+@pytest.fixture
+def live(emptied: str, line: Line) -> Iterator[Bot]:
     """The bot's Slack half with its deliveries coming in, on a workspace that has forgotten its rate limits."""
     line.slack.clock.advance(120)
-    line.bot = made = Bot(line_database, line.slack)
-    made.forget_everything()
+    line.bot = made = Bot(emptied, line.slack)
     yield made
     line.bot = None
     made.close()

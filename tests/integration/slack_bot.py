@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
-from psycopg.rows import dict_row
 from slack_sdk import WebClient
 
 from bot.domain.actor import Actor
@@ -27,7 +25,6 @@ from bot.slack.publisher import Publisher
 from bot.slack.transport import Socket, build_app
 from bot.steps.sources import Resolved, Sources
 from bot.store import posts
-from bot.store.migrate import migrate
 from bot.store.pool import Store, Tx
 from bot.store.posts import PostRow
 from bot.store.work import Claim
@@ -72,7 +69,6 @@ class Bot:
         self._since = slack.clock()
         self.store = Store(database_url, size=12)
         self.store.open()
-        migrate(self.store)
         self.store.join()
         self.clock = BotClock()
         self.deps = Deps(
@@ -97,17 +93,6 @@ class Bot:
 
     def close(self) -> None:
         self.store.close()
-
-    def forget_everything(self) -> None:
-        """Empty all tables, also those that are append-only for the bot, and begin their ids anew."""
-        with psycopg.connect(self.store.url, autocommit=True, row_factory=dict_row) as connection:
-            connection.execute("SET session_replication_role = replica")  # no triggers
-            found = connection.execute(
-                "SELECT string_agg(quote_ident(tablename), ', ') AS names FROM pg_tables"
-                " WHERE schemaname = 'public' AND tablename NOT IN ('schema_migrations', 'instances')"
-            ).fetchone()
-            assert found is not None
-            connection.execute(f"TRUNCATE {found['names']} RESTART IDENTITY".encode())
 
     def ask_vendors_at(self, url: str) -> None:
         """Have versions resolved by a server of the test."""

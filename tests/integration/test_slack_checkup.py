@@ -1,0 +1,189 @@
+"""What the bot finds out about its own place in Slack, and that a good start says nothing of trouble."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.app import Application
+from bot.redact import Redactor
+from bot.settings import Settings
+from bot.slack.checkup import Finding, examine, needed_scopes, rendered, workspace
+from bot.slack.client import SlackError, web_client
+from bot.slack.identity import Workspace
+from sandbox.slack.manifest import read_manifest
+from tests.checks.replies import Replies, Reply
+from tests.integration.slack_bot import MAX
+from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, QUINN, RELEASES, RITA, SlackWorld, eventually
+
+MANIFEST = Path(__file__).parents[2] / "manifest.yml"
+pytestmark = CLIENT_LEAKS_SOCKETS
+GOOD_TOKEN = Finding(True, "the bot token is good for the workspace solvereign")
+ALL_SCOPES = Finding(True, "the token has every scope that the bot needs")
+
+
+def looked(channel: dict[str, Any] | str, *, lacks: str = "") -> list[Finding]:
+    """The findings in a workspace whose #releases is ``channel``, or an error; ``lacks``: a scope."""
+    granted = ",".join(sorted(needed_scopes() - {lacks}))
+    named = {"ok": False, "error": channel} if isinstance(channel, str) else {"ok": True, "channel": channel}
+    auth = Reply(200, {"ok": True, "team": "solvereign", "team_id": "T1"}, {"x-oauth-scopes": granted})
+    info = Reply(200, named)
+    with Replies({"POST /auth.test": auth, "GET /conversations.info": info, "POST /conversations.info": info}) as slack:
+        return examine(web_client("xoxb-1", slack.url + "/"), RELEASES)
+
+
+def test_workspace_of_the_token(slack: SlackWorld):
+    """auth.test says where the app is installed."""
+    client = web_client(slack.server.bot_token, slack.url + "api/")
+
+    assert workspace(client) == Workspace(team="T0SOLVE001", enterprise="", bot_user="U0BOT00001")
+
+
+def test_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
+    """Without a workspace there is nobody to be a member of."""
+    with pytest.raises(SlackError, match=r"Slack answered invalid_auth to auth\.test\."):
+        workspace(web_client("xoxb-wrong", slack.url + "api/"))
+
+
+def test_all_is_well():
+    """Token, scopes and channel, each with a sentence."""
+    assert looked({"name": "releases", "is_member": True}) == [
+        GOOD_TOKEN, ALL_SCOPES, Finding(True, "the bot is in #releases"),
+    ]  # fmt: skip
+
+
+def test_wrong_token(slack: SlackWorld):
+    """Nothing else can be looked at."""
+    assert examine(web_client("xoxb-wrong", slack.url + "api/"), RELEASES) == [
+        Finding(False, "Slack does not accept the bot token: invalid_auth", "Set SLACK_BOT_TOKEN to the xoxb- token.")
+    ]
+
+
+def test_missing_scope():
+    """By name, with what to do."""
+    assert looked({"name": "releases", "is_member": True}, lacks="pins:write")[1] == Finding(
+        False, "the token lacks pins:write", "Install the app anew with manifest.yml."
+    )
+
+
+@pytest.mark.parametrize(
+    ("channel", "found"),
+    [
+        (
+            {"name": "releases", "is_member": False},
+            [Finding(False, "the bot is not in #releases", "Type /invite @Release Bot in #releases.")],
+        ),
+        (
+            {"name": "releases", "is_member": True, "is_archived": True},
+            [
+                Finding(True, "the bot is in #releases"),
+                Finding(False, "#releases is archived", "Unarchive it, or set another slack.channel."),
+            ],
+        ),
+        (
+            {"name": "releases", "is_member": True, "is_ext_shared": True},
+            [
+                Finding(True, "the bot is in #releases"),
+                Finding(
+                    True,
+                    "#releases is shared with another organisation",
+                    "People of the other organisation see every message. The bot refuses their clicks.",
+                ),
+            ],
+        ),
+        (
+            "channel_not_found",
+            [
+                Finding(
+                    False,
+                    "Slack does not show the channel C0RELEASES1: channel_not_found",
+                    "Is it the channel's id (C…)? In a private channel: /invite @Release Bot.",
+                )
+            ],
+        ),
+    ],
+)
+def test_channel(channel: dict[str, Any] | str, found: list[Finding]):
+    """What can be wrong with the channel, and what to do about it."""
+    assert looked(channel) == [GOOD_TOKEN, ALL_SCOPES, *found]
+
+
+def test_no_channel(slack: SlackWorld):
+    """A bot without a channel says how to give it one."""
+    assert examine(web_client(slack.server.bot_token, slack.url + "api/"), "")[-1] == Finding(
+        False, "no channel is set", "Set slack.channel to the id of #releases (C…)."
+    )
+
+
+def test_channel_without_the_bot(slack: SlackWorld):
+    """Asked of the sandbox, where the bot is not in #general."""
+    assert examine(web_client(slack.server.bot_token, slack.url + "api/"), GENERAL)[-1] == Finding(
+        False, "the bot is not in #general", "Type /invite @Release Bot in #general."
+    )
+
+
+def test_answer_to_a_person():
+    """One line a finding; the count of what must be put right is what a notification shows."""
+    shown = rendered([GOOD_TOKEN, Finding(False, "the token lacks pins:write", "Install the app anew.")])
+
+    assert shown.text == "1 thing of Slack must be put right."
+    assert shown.blocks[0]["text"]["text"].splitlines() == [
+        ":white_check_mark: the bot token is good for the workspace solvereign.",
+        ":x: the token lacks pins:write. Install the app anew.",
+    ]
+
+
+def settings_for(slack: SlackWorld, database_url: str, **changes: Any) -> Settings:
+    """A configuration of a whole bot at the workspace, with targets that nobody asks."""
+    return Settings.model_validate(
+        {
+            "slack": {
+                "channel": RELEASES,
+                "roles": {"release_manager": [RITA, MAX], "qa": [QUINN]},
+                "api_url": slack.url + "api/",
+                "bot_token": slack.server.bot_token,
+                "app_token": slack.server.app_token,
+                **changes,
+            },
+            "targets": {"staging": {}, "production": {}},
+            "github": {"url": "http://127.0.0.1:1/", "repository": "solvereign/solvereign"},
+            "registry": {"url": "http://127.0.0.1:1/", "image": "ghcr.io/solvereign/api"},
+            "database_url": database_url,
+            "http": {"port": 0},
+        }
+    )
+
+
+def test_good_start_logs_no_warning(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+    """The whole bot starts, answers a command and stops, and says nothing that an operator would have to look at."""
+    slack.server._workspace.manifest = read_manifest(MANIFEST)  # the app as a team installs it
+    with caplog.at_level(logging.INFO):
+        application = Application(settings_for(slack, emptied), Redactor())
+        application.start()
+        slack.command("/release help")
+        eventually(lambda: slack.messages(RITA))
+        application.stop()
+
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
+    assert "ready" in caplog.messages
+
+
+def test_start_in_a_channel_without_the_bot_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+    """The bot starts, and the log says what to do."""
+    application = Application(settings_for(slack, emptied, channel=GENERAL), Redactor())
+    application.start()
+    application.stop()
+
+    assert "the bot is not in #general. Type /invite @Release Bot in #general." in caplog.messages
+
+
+def test_tokens_are_not_logged(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+    """Not even at DEBUG do our own modules write a token."""
+    with caplog.at_level(logging.DEBUG, logger="bot"):
+        application = Application(settings_for(slack, emptied), Redactor())
+        application.start()
+        application.stop()
+
+    written = [record.getMessage() for record in caplog.records if record.name.startswith("bot")]
+    assert not [line for line in written if slack.server.bot_token in line or slack.server.app_token in line]

@@ -1,0 +1,195 @@
+"""P3: who somebody is and which roles they hold is what Slack says at that moment; whoever is in doubt is refused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from bot.domain.actor import Actor
+from bot.domain.ids import UserId
+from bot.domain.policy import Role
+from bot.errors import IdentityUnknown, NotAllowed
+from bot.settings import Roles
+from bot.slack import checkup
+from bot.slack.client import web_client
+from bot.slack.identity import Identity, Workspace
+from tests.checks.replies import Replies, Reply, Request
+from tests.integration.slack_bot import GROUPS
+from tests.sandbox.slack_world import DEV, GUS, QUINN, RITA, SlackWorld
+
+HERE = Workspace(team="T0SOLVE001", enterprise="E0OURS0001", bot_user="U0BOT00001")
+MEMBER = {"id": RITA, "team_id": "T0SOLVE001"}
+
+
+@contextmanager
+def directory(user: dict[str, Any] | Reply, groups: dict[str, Reply] | None = None) -> Iterator[tuple[str, Replies]]:
+    """A Slack that gives one answer to users.info, and one for each user group."""
+
+    def members(request: Request) -> Reply:
+        asked = {key: value[0] for key, value in parse_qs(request.body.decode()).items()} | {
+            key: value[0] for key, value in request.query.items()
+        }
+        return (groups or {}).get(asked["usergroup"], Reply(200, {"ok": False, "error": "no_such_subteam"}))
+
+    who = user if isinstance(user, Reply) else Reply(200, {"ok": True, "user": user})
+    routes = {"GET /users.info": who, "POST /users.info": who}
+    with Replies({**routes, "GET /usergroups.users.list": members, "POST /usergroups.users.list": members}) as replies:
+        yield replies.url + "/", replies
+
+
+def group(*users: str) -> Reply:
+    """The answer for a user group with these members."""
+    return Reply(200, {"ok": True, "users": list(users)})
+
+
+def refused(code: str) -> Reply:
+    """An answer with which Slack refuses a call."""
+    return Reply(200, {"ok": False, "error": code})
+
+
+def asked(url: str, user: str, roles: Roles = GROUPS) -> Actor:
+    """Who ``user`` is, by the Slack at ``url``."""
+    return Identity(web_client("xoxb-1", url), roles, HERE).actor(user)
+
+
+# With the sandbox's workspace
+
+
+@pytest.mark.parametrize(
+    ("user", "roles"),
+    [(RITA, {Role.RELEASE_MANAGER}), (QUINN, {Role.QA}), ("U0PAT00001", {Role.PRODUCT}), (DEV, set())],
+)
+def test_member_holds_the_roles_of_their_user_groups(slack: SlackWorld, user: str, roles: set[Role]):
+    """Members of a group hold its role; a member of none holds none, and is an Actor all the same."""
+    client = web_client(slack.server.bot_token, slack.url + "api/")
+
+    assert Identity(client, GROUPS, checkup.workspace(client)).actor(user) == Actor(UserId(user), frozenset(roles))
+
+
+@pytest.mark.parametrize(
+    ("user", "why"),
+    [
+        (GUS, "You belong to another workspace. Only members of this one may do that."),
+        ("U0BOT00001", "Bots and workflows may not do that."),
+        ("U0NOBODY01", "Slack does not know you in this workspace."),
+    ],
+)
+def test_outsider_of_the_workspace_is_refused(slack: SlackWorld, user: str, why: str):
+    """Guests of another company, bots and strangers."""
+    client = web_client(slack.server.bot_token, slack.url + "api/")
+    identity = Identity(client, GROUPS, checkup.workspace(client))
+    with pytest.raises(NotAllowed) as caught:
+        identity.actor(user)
+
+    assert caught.value.user_message == why
+
+
+def test_role_that_was_taken_away_is_gone_at_once(slack: SlackWorld):
+    """Nothing is kept: each question asks Slack again."""
+    client = web_client(slack.server.bot_token, slack.url + "api/")
+    identity = Identity(client, GROUPS, checkup.workspace(client))
+    for _ in range(3):
+        identity.actor(RITA)
+
+    assert slack.get("calls")["counts"]["users.info"] == 3
+    assert slack.get("calls")["counts"]["usergroups.users.list"] == 9
+
+
+# With answers that the sandbox does not give
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ({"deleted": True}, "This account is deactivated."),
+        ({"is_bot": True}, "Bots and workflows may not do that."),
+        ({"is_app_user": True}, "Bots and workflows may not do that."),
+        ({"is_workflow_bot": True}, "Bots and workflows may not do that."),
+        ({"is_connector_bot": True}, "Bots and workflows may not do that."),
+        ({"is_restricted": True}, "Guests may not do that."),
+        ({"is_ultra_restricted": True}, "Guests may not do that."),
+        ({"is_stranger": True}, "You belong to another workspace. Only members of this one may do that."),
+        ({"team_id": "T0OTHER001"}, "You belong to another workspace. Only members of this one may do that."),
+        ({"team_id": None}, "You belong to another workspace. Only members of this one may do that."),
+        (
+            {"team_id": "T0OTHER001", "enterprise_user": {"enterprise_id": "E0OTHER001", "teams": ["T0OTHER001"]}},
+            "You belong to another workspace. Only members of this one may do that.",
+        ),
+        ({"is_invited_user": True}, "This account is not active yet."),
+    ],
+)
+def test_everybody_but_a_full_member_is_refused(flags: dict[str, Any], why: str):
+    """Even in a group with a role, each of these flags of users.info is enough."""
+    with directory({**MEMBER, **flags}, {"S0RELMGR01": group(RITA)}) as (url, _), pytest.raises(NotAllowed) as caught:
+        asked(url, RITA)
+
+    assert caught.value.user_message == why
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"id": "W0RITA0001", "enterprise_id": "E0OURS0001", "teams": ["T0SOLVE001"]},
+        {"id": "W0RITA0001", "enterprise_id": "E0OURS0001", "teams": ["T0ELSE0001"]},
+    ],
+)
+@pytest.mark.parametrize("held_by", ["U0RITA0001", "W0RITA0001"])
+@pytest.mark.parametrize("clicks_as", ["U0RITA0001", "W0RITA0001"])
+def test_person_on_grid_is_one_under_both_ids(grid: dict[str, Any], held_by: str, clicks_as: str):
+    """Roles are held by either id, and the Actor is the same person whichever id Slack sends."""
+    user = {"id": "U0RITA0001", "team_id": "T0ELSE0001", "enterprise_user": grid}
+    with directory(user, {"S0QA000001": group("W0RITA0001")}) as (url, _):
+        actor = asked(url, clicks_as, Roles(release_manager=(held_by,), qa=("S0QA000001",)))
+
+    assert actor == Actor(UserId("W0RITA0001"), frozenset({Role.RELEASE_MANAGER, Role.QA}))
+
+
+def test_user_id_in_the_configuration_holds_the_role():
+    """Teams without user groups name people; then no group is asked for."""
+    with directory(MEMBER) as (url, replies):
+        actor = asked(url, RITA, Roles(release_manager=(RITA,), product=("U0ELSE0001", RITA)))
+
+    assert actor.roles == {Role.RELEASE_MANAGER, Role.PRODUCT}
+    assert len(replies.requests) == 1
+
+
+@pytest.mark.parametrize("answer", [group(), refused("no_such_subteam"), refused("subteam_disabled")])
+def test_group_that_is_empty_unknown_or_disabled_holds_nobody(answer: Reply):
+    """The other groups still count."""
+    with directory(MEMBER, {"S0RELMGR01": answer, "S0QA000001": group(RITA)}) as (url, _):
+        actor = asked(url, RITA)
+
+    assert actor.roles == {Role.QA}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refused("internal_error"),
+        refused("missing_scope"),
+        Reply(429, {"ok": False, "error": "ratelimited"}, {"Retry-After": "30"}),
+        Reply(503, "<html>no</html>"),
+        Reply(200, "<html>a proxy</html>"),
+    ],
+)
+def test_user_that_slack_does_not_tell_is_unknown(answer: Reply):
+    """Fail closed, with another error than for somebody who may not."""
+    with directory(answer) as (url, _), pytest.raises(IdentityUnknown) as caught:
+        asked(url, RITA)
+
+    assert caught.value.user_message.startswith("Slack did not say who you are (")
+    assert "html" not in caught.value.user_message
+
+
+def test_group_that_slack_does_not_tell_makes_the_person_unknown():
+    """Not knowing a group is not the same as nobody in it."""
+    with directory(MEMBER, {"S0RELMGR01": refused("internal_error")}) as (url, _), pytest.raises(IdentityUnknown):
+        asked(url, RITA)
+
+
+def test_slack_that_does_not_answer_makes_the_person_unknown():
+    """A closed port is a Slack that does not say."""
+    with pytest.raises(IdentityUnknown, match=r"\(no_answer\)"):
+        asked("http://127.0.0.1:1/", RITA)

@@ -1,0 +1,381 @@
+"""P8: a message is posted once, follows its rows, is spaced, survives refusals, lost replies, deletions and restarts."""
+
+from datetime import timedelta
+
+import pytest
+
+from bot.domain.ids import ReleaseId
+from bot.slack.client import web_client
+from bot.slack.publisher import SPACING, Publisher
+from bot.store import inbox, posts, replies
+from tests.checks.replies import Replies, Reply
+from tests.integration.slack_bot import Bot, Json, a_job
+from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, RELEASES, RITA, SlackWorld, eventually
+
+pytestmark = CLIENT_LEAKS_SOCKETS
+
+
+def called(slack: SlackWorld, method: str) -> int:
+    """How often a method was called, refused calls included."""
+    counts: dict[str, int] = slack.get("calls")["counts"]
+    return counts.get(method, 0)
+
+
+def in_channel(slack: SlackWorld) -> list[Json]:
+    """The messages of #releases."""
+    return slack.messages(RITA)
+
+
+def declare(bot: Bot, release_id: ReleaseId, manager: str) -> None:
+    """Change a row that the card shows."""
+    bot.change(lambda tx: tx.execute(b"UPDATE releases SET manager = %s WHERE id = %s", [manager, release_id]))
+
+
+def test_thread_comes_after_the_card_in_the_order_of_the_checklist(bot: Bot, slack: SlackWorld):
+    """The card stands in the channel; one message a section follows in its thread."""
+    release_id = bot.open_release()
+    with bot.working("post"):
+        eventually(lambda: len(in_channel(slack)) == 3)
+        eventually(lambda: not bot.rows("SELECT id FROM work WHERE queue = 'post' AND due_at <= now()"))
+
+    card, *thread = in_channel(slack)
+    assert "thread_ts" not in card or card["thread_ts"] == card["ts"]
+    assert [m["thread_ts"] for m in thread] == [card["ts"]] * 2
+    subjects = [m["metadata"]["event_payload"]["post"] for m in thread]
+    assert subjects == [bot.post(release_id, "section", name).id for name in ("migrations", "go")]
+    assert slack.violations() == []
+
+
+def test_section_waits_for_its_card(bot: Bot, slack: SlackWorld):
+    """What belongs into a thread is not posted while there is none; it is asked for again with the card."""
+    release_id = bot.open_release()
+
+    assert bot.publish(release_id, "section", "go") is None
+    assert in_channel(slack) == []
+
+    bot.publish(release_id)
+    bot.publish(release_id, "section", "go")
+    assert len(in_channel(slack)) == 2
+
+
+def test_unchanged_message_is_not_sent_again(bot: Bot, slack: SlackWorld):
+    """Asked to render what Slack shows already, the publisher calls nothing."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    before = len(slack.get("calls")["calls"])
+    for _ in range(3):
+        bot.clock.advance(2)
+        assert bot.publish(release_id) is None
+
+    assert len(slack.get("calls")["calls"]) == before
+
+
+def test_changed_message_is_updated(bot: Bot, slack: SlackWorld):
+    """What the rows say is what the card shows, after one update."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    declare(bot, release_id, "U0MAX00001")
+    bot.clock.advance(2)
+    bot.publish(release_id)
+
+    assert called(slack, "chat.update") == 1
+    assert "U0MAX00001" in str(in_channel(slack)[0]["blocks"])
+
+
+def test_changes_within_a_second_are_one_update(bot: Bot, slack: SlackWorld):
+    """Slack allows about one update a second for a message: what comes sooner waits and goes together."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    due = []
+    for manager in ("U0MAX00001", "U0QUINN001", "U0PAT00001"):
+        declare(bot, release_id, manager)
+        due.append(bot.publish(release_id))
+    sent_at = bot.post(release_id, "card").sent_at
+    bot.clock.advance(1)
+    bot.publish(release_id)
+
+    assert sent_at is not None
+    assert due == [sent_at + SPACING] * 3
+    assert called(slack, "chat.update") == 1
+    assert "U0PAT00001" in str(in_channel(slack)[0]["blocks"])
+
+
+def test_lost_reply_is_found_again_and_not_posted_twice(bot: Bot, slack: SlackWorld):
+    """Slack carried it out, but its answer never came: the message is known by its metadata."""
+    release_id = bot.open_release()
+    slack.post("slack-faults", lose_reply={"chat.postMessage": 1})
+    due = bot.publish(release_id)
+    assert due is not None
+    assert bot.publish(release_id) is None
+
+    (card,) = in_channel(slack)
+    assert bot.ts(release_id) == card["ts"]
+    assert card["pinned_to"] == [RELEASES]
+    assert bot.post(release_id, "card").permalink
+
+
+def test_lost_reply_in_a_thread_is_found_again(bot: Bot, slack: SlackWorld):
+    """The same below the card."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    slack.post("slack-faults", lose_reply={"chat.postMessage": 1})
+    bot.publish(release_id, "section", "go")
+    assert bot.publish(release_id, "section", "go") is None
+
+    assert len(in_channel(slack)) == 2
+    assert bot.ts(release_id, "section", "go") == in_channel(slack)[1]["ts"]
+
+
+def test_post_that_was_never_carried_out_is_sent_again(bot: Bot, slack: SlackWorld):
+    """Slack failed before it did anything: a look shows that nothing stands there, so it is posted."""
+    release_id = bot.open_release()
+    slack.post("slack-faults", error={"chat.postMessage": {"n": 1, "error": "internal_error", "status": 500}})
+    due = bot.publish(release_id)
+    bot.publish(release_id)
+
+    assert due is not None
+    assert len(in_channel(slack)) == 1
+
+
+def test_killed_between_posting_and_writing_it_down_it_is_not_posted_twice(bot: Bot, slack: SlackWorld):
+    """A new process finds the attempt, looks, and adopts the message; the card is pinned all the same."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    bot.change(lambda tx: tx.execute(b"UPDATE posts SET ts = NULL, permalink = '', sent_hash = '', sent_at = NULL"))
+    again = Bot(bot.store.url, slack)
+    again.publish(release_id)
+    again.close()
+
+    assert len(in_channel(slack)) == 1
+    assert bot.ts(release_id) == in_channel(slack)[0]["ts"]
+
+
+def test_message_of_another_bot_is_not_taken_for_ours(bot: Bot, slack: SlackWorld):
+    """The mark must be that of this very post and release."""
+    release_id = bot.open_release()
+    post = bot.post(release_id, "card")
+    other = {"event_type": "release_bot_post", "event_payload": {"post": post.id, "release": release_id + 1}}
+    slack.client.chat_postMessage(channel=RELEASES, text="another database", metadata=other)
+    bot.change(lambda tx: posts.attempting(tx, post.id, bot.clock.now()))
+    bot.publish(release_id)
+
+    assert bot.ts(release_id) == in_channel(slack)[1]["ts"]
+
+
+@pytest.mark.parametrize("method", ["chat.postMessage", "chat.getPermalink", "pins.add"])
+def test_rate_limit_of_a_first_post_is_honoured(bot: Bot, slack: SlackWorld, method: str):
+    """The publisher comes back when Slack said so, and in the end there is one message, pinned, with its permalink."""
+    release_id = bot.open_release()
+    slack.post("slack-faults", rate_limit={method: 1, "retry_after": 7})
+    begun = bot.clock.now()
+    due = bot.publish(release_id)
+    assert due is not None
+    assert timedelta(seconds=7) <= due - begun < timedelta(seconds=9)
+
+    bot.clock.advance(8)
+    assert bot.publish(release_id) is None
+    (card,) = in_channel(slack)
+    assert card["pinned_to"] == [RELEASES]
+    assert bot.post(release_id, "card").permalink
+
+
+def test_rate_limit_holds_back_all_calls_of_the_method(bot: Bot, slack: SlackWorld):
+    """While Slack asks for a pause, no other message is tried either, and the order stays."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    slack.post("slack-faults", rate_limit={"chat.postMessage": 1, "retry_after": 7})
+    first = bot.publish(release_id, "section", "migrations")
+    second = bot.publish(release_id, "section", "go")
+
+    assert first == second
+    assert called(slack, "chat.postMessage") == 2
+
+
+def test_rate_limited_update_comes_later(bot: Bot, slack: SlackWorld):
+    """A 429 of chat.update delays the update, nothing else."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    declare(bot, release_id, "U0MAX00001")
+    slack.post("slack-faults", rate_limit={"chat.update": 1, "retry_after": 5})
+    bot.clock.advance(2)
+    due = bot.publish(release_id)
+    bot.clock.advance(6)
+    bot.publish(release_id)
+
+    assert due is not None
+    assert "U0MAX00001" in str(in_channel(slack)[0]["blocks"])
+
+
+def test_message_that_a_person_deleted_is_posted_anew(bot: Bot, slack: SlackWorld):
+    """The next change finds it gone; the new one is pinned, and old buttons no longer act."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    old = bot.ts(release_id)
+    slack.post("delete", user=RITA, channel=RELEASES, ts=old)
+    declare(bot, release_id, "U0MAX00001")
+    bot.clock.advance(2)
+    due = bot.publish(release_id)
+    bot.clock.advance(2)
+    bot.publish(release_id)
+
+    assert due is not None
+    (card,) = in_channel(slack)
+    assert (bot.ts(release_id), card["pinned_to"]) == (card["ts"], [RELEASES])
+    assert card["ts"] != old
+
+
+def test_thread_whose_card_was_deleted_is_begun_anew(bot: Bot, slack: SlackWorld):
+    """A message that finds its thread gone has the card posted again, and follows it."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    slack.post("delete", user=RITA, channel=RELEASES, ts=bot.ts(release_id))
+    due = bot.publish(release_id, "section", "migrations")
+    waits = bot.publish(release_id, "section", "migrations")
+    asked = bot.rows("SELECT key FROM work WHERE queue = 'post' ORDER BY id")
+    bot.clock.advance(2)
+    for kind, subject in (("card", ""), ("section", "migrations")):
+        bot.publish(release_id, kind, subject)
+
+    card, section = in_channel(slack)
+    assert due is not None
+    assert waits is None
+    assert asked[0] == {"key": str(bot.post(release_id, "card").id)}
+    assert section["thread_ts"] == card["ts"]
+
+
+def test_what_was_owed_when_the_bot_stopped_is_posted_at_the_next_start(bot: Bot, slack: SlackWorld):
+    """A restart loses no message and doubles none."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    bot.store.close()
+    again = Bot(bot.store.url, slack)
+    with again.working("post"):
+        eventually(lambda: len(in_channel(slack)) == 3)
+    again.close()
+
+    assert called(slack, "chat.postMessage") == 3
+
+
+def test_card_is_unpinned_when_the_release_ends(bot: Bot, slack: SlackWorld):
+    """Pins are few: only the release under way has one, and a crash after the update does not leave one behind."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    pinned = in_channel(slack)[0].get("pinned_to")
+    bot.abort_release(release_id)
+    slack.post("slack-faults", rate_limit={"pins.remove": 1, "retry_after": 3})
+    bot.clock.advance(2)
+    bot.publish(release_id)
+    bot.clock.advance(4)
+    bot.publish(release_id)
+
+    assert pinned == [RELEASES]
+    assert "pinned_to" not in in_channel(slack)[0]
+
+
+def test_pin_that_slack_refuses_does_not_hold_up_the_card(
+    bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture
+):
+    """A card without a pin is a card; the log says what is missing."""
+    release_id = bot.open_release()
+    slack.post("slack-faults", error={"pins.add": {"n": 1, "error": "too_many_pins"}})
+
+    assert bot.publish(release_id) is None
+    assert bot.ts(release_id) == in_channel(slack)[0]["ts"]
+    post_id = bot.post(release_id, "card").id
+    assert caplog.messages == [f"post {post_id} goes without pins.add: Slack answered too_many_pins to pins.add."]
+
+
+def test_gone_channel_is_tried_again_slowly(bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture):
+    """When the bot was removed from the channel, the log says what to do, and it goes on once that is done."""
+    release_id = bot.open_release()
+    slack.post("slack-faults", error={"chat.postMessage": {"n": 1, "error": "not_in_channel"}})
+    begun = bot.clock.now()
+    due = bot.publish(release_id)
+    bot.publish(release_id)
+
+    assert due is not None
+    assert due - begun >= timedelta(seconds=15)
+    assert "Invite the bot: /invite @Release Bot" in caplog.text
+    assert len(in_channel(slack)) == 1
+
+
+def test_html_of_a_broken_gateway_is_no_answer_of_slack(bot: Bot, slack: SlackWorld):
+    """A 503 that is none of Slack's JSON is tried again soon, and its page is not repeated to anybody."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    declare(bot, release_id, "U0MAX00001")
+    bot.clock.advance(2)
+    with Replies({"POST /api/chat.update": Reply(503, "<html>hunter2</html>")}) as gateway:
+        broken = web_client("xoxb-1", gateway.url + "/api/")
+        due = Publisher(bot.deps, broken).execute(a_job("post", bot.post(release_id, "card").id))
+
+    assert due is not None
+    assert due - bot.clock.now() <= SPACING
+
+
+# Answers
+
+
+def owe_answer(bot: Bot, *, channel: str = RELEASES, url: str = "", text: str = "Recorded.") -> int:
+    """Owe Rita an answer; returns its id."""
+    with bot.store.transaction() as tx:
+        row = inbox.put(tx, f"d{bot.clock.now().timestamp()}", "command", {})
+        assert row is not None
+        replies.put(tx, row, RITA, channel, url, {"text": text, "blocks": []}, bot.clock.now())
+    (found,) = bot.rows("SELECT id FROM replies WHERE inbox_id = %s", row)
+    return int(found["id"])
+
+
+def test_answer_without_a_response_url_is_ephemeral(bot: Bot, slack: SlackWorld):
+    """After a form there is no response_url: the answer goes into the channel, for that person only."""
+    reply = owe_answer(bot)
+    bot.publisher.answer(a_job("reply", reply))
+    bot.publisher.answer(a_job("reply", reply))
+
+    assert [(m["text"], m["ephemeral"]) for m in slack.messages(RITA)] == [("Recorded.", True)]
+
+
+def test_answer_whose_response_url_is_used_up_is_given_otherwise(bot: Bot, slack: SlackWorld):
+    """A dead response_url is no reason for silence."""
+    reply = owe_answer(bot, url=f"{slack.url}commands/T0SOLVE001/none")
+
+    assert bot.publisher.answer(a_job("reply", reply)) is None
+    assert [m["text"] for m in slack.messages(RITA)] == ["Recorded."]
+
+
+def test_rate_limited_answer_comes_later(bot: Bot, slack: SlackWorld):
+    """A 429 delays the answer."""
+    slack.post("slack-faults", rate_limit={"chat.postEphemeral": 1, "retry_after": 4})
+    reply = owe_answer(bot)
+    begun = bot.clock.now()
+    due = bot.publisher.answer(a_job("reply", reply))
+    bot.publisher.answer(a_job("reply", reply))
+
+    assert due is not None
+    assert due - begun >= timedelta(seconds=4)
+    assert [m["text"] for m in slack.messages(RITA)] == ["Recorded."]
+
+
+def test_answer_that_comes_too_late_is_not_given(bot: Bot, slack: SlackWorld):
+    """After half an hour nobody knows any more what it was about; the log keeps it."""
+    reply = owe_answer(bot)
+    bot.clock.advance(31 * 60)
+
+    assert bot.publisher.answer(a_job("reply", reply)) is None
+    assert slack.messages(RITA) == []
+
+
+def test_answer_has_no_secret(bot: Bot, slack: SlackWorld):
+    """Answers are redacted on their way out, too."""
+    bot.publisher.answer(a_job("reply", owe_answer(bot, text="the password is hunter2")))
+
+    assert [m["text"] for m in slack.messages(RITA)] == ["the password is [redacted]"]
+
+
+def test_answer_into_a_channel_without_the_bot_uses_the_response_url(bot: Bot, slack: SlackWorld):
+    """A command works in any channel, and so does its answer."""
+    with bot.online(), bot.working("inbox", "reply"):
+        slack.command("/release help", channel=GENERAL)
+        eventually(lambda: slack.messages(RITA, GENERAL))
+
+    assert slack.messages(RITA, GENERAL)[0]["text"].startswith("Commands: start")
