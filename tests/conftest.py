@@ -1,3 +1,3 @@
 """Lists the modules of fixtures; the fixtures themselves live there, by subject."""
 
-pytest_plugins = ["tests.fix_postgres", "tests.fix_kube", "tests.fix_sandbox", "tests.fix_demo"]
+pytest_plugins = ["tests.fix_postgres", "tests.fix_kube", "tests.fix_sandbox", "tests.fix_demo", "tests.fix_bot"]

@@ -48,7 +48,7 @@ FROM releases WHERE environment = %(environment)s ORDER BY id DESC LIMIT %(limit
 UPDATE releases SET state = %(to)s,
     deployer    = coalesce(%(deployer)s, deployer),
     deployed_at = coalesce(%(deployed_at)s, deployed_at),
-    closed_at   = CASE WHEN %(to)s IN ('DONE', 'ROLLED_BACK', 'ABORTED') THEN %(at)s ELSE NULL END,
+    closed_at   = CASE WHEN %(to)s IN ('DONE', 'ROLLED_BACK', 'ABORTED') THEN %(at)s::timestamptz END,
     reason      = coalesce(%(reason)s, reason)
 WHERE id = %(id)s AND state = %(from)s RETURNING id;
 

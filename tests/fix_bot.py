@@ -1,0 +1,421 @@
+"""Fixtures: a migrated database for each test, and a World that drives the flows on it, with kinds of its own.
+
+The kinds here are what a plugin author would write: they ask and change an `Outside` that belongs to the test.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import DictRow
+
+from bot.domain.actor import Actor
+from bot.domain.audit import AuditEvent, first_break
+from bot.domain.checklist import Checklist, Section, StepSpec
+from bot.domain.ids import CheckId, ReleaseId, StepId, UserId, Version
+from bot.domain.policy import Policy, Role
+from bot.domain.signoff import Verdict
+from bot.domain.view import ReleaseView
+from bot.errors import Superseded
+from bot.flows import advance, check, deploy, sign, start, watch
+from bot.flows.deps import Deps, Job
+from bot.steps.sources import Resolved, Sources
+from bot.store import audit, releases, work
+from bot.store.migrate import migrate
+from bot.store.pool import Store, Tx
+from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.registry import Registry
+from checks.target import Target
+from tests.unit.factories import PAT, QUINN, RITA, make_check
+
+MANAGER = Actor(RITA, frozenset({Role.RELEASE_MANAGER}))
+QA = Actor(QUINN, frozenset({Role.QA}))
+PRODUCT = Actor(PAT, frozenset({Role.PRODUCT}))
+GUEST = Actor(UserId("U0GUEST001"))
+RESOLVED = Resolved("c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=True)
+P = ParamSpec("P")
+
+
+class MovableClock:
+    """The time, which moves when a test says so."""
+
+    def __init__(self) -> None:
+        self._now = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, **duration: float) -> None:
+        """Let time pass: ``minutes=5``."""
+        self._now += timedelta(**duration)
+
+
+@dataclass
+class Outside:
+    """The systems that the test's kinds ask and change."""
+
+    answers: dict[str, Outcome | Exception | str] = field(default_factory=dict)  # by check or step id; a str: summary
+    runs: list[str] = field(default_factory=list)
+    tenant: str = "active"
+    billing_answers: bool = True  # whether the tenant can be put back
+    dies: bool = False  # the process is killed while the tenant is changed
+    issues: list[str] = field(default_factory=list)
+    sentry: Outcome | None = None  # instead of what the issues say
+    going: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+    during: Callable[[str], None] = lambda name: None  # called in the middle of a run
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody catches it."""
+
+
+def kinds(outside: Outside) -> Registry:
+    """Kinds that ask ``outside``: ask, slow, tenant (changes it and puts it back), quiet (for the watch), attest."""
+    found = {kind.name: kind for kind in (_ask(outside), _slow(outside), _tenant(outside), _quiet(outside))}
+    return Registry({**found, "attest": "checks.kinds.attest:Attest"})
+
+
+def _evidence(ctx: CheckContext) -> Evidence:
+    return Evidence(asked=ctx.check, expected="all is well", seen="see summary")
+
+
+def _ask(outside: Outside) -> type[Kind]:
+    class Ask(Kind):
+        name, summary, params = "ask", "asks", Params
+
+        def run(self, params: Any, ctx: CheckContext) -> Answer:
+            outside.runs.append(ctx.check)
+            outside.during(ctx.check)
+            answer = outside.answers.get(ctx.check, Outcome.PASS)
+            if isinstance(answer, Exception):
+                raise answer
+            if isinstance(answer, Outcome):
+                return Answer(answer, f"it is {answer}", _evidence(ctx), data={"key": ctx.check})
+            return Answer(Outcome.FAIL, answer, _evidence(ctx), data={"text": answer})
+
+    return Ask
+
+
+def _slow(outside: Outside) -> type[Kind]:
+    class Slow(Kind):
+        name, summary, params = "slow", "waits", Params
+
+        def run(self, params: Any, ctx: CheckContext) -> Answer:
+            outside.runs.append(ctx.check)
+            outside.going.set()
+            while not outside.go_on.is_set():
+                ctx.wait(0.02)
+            return Answer(Outcome.PASS, "it was slow", _evidence(ctx))
+
+    return Slow
+
+
+def _tenant(outside: Outside) -> type[Kind]:
+    class Tenant(Kind):
+        name, summary, params, mutates, touches = "tenant", "changes", Params, True, ("tenant",)
+
+        def run(self, params: Any, ctx: CheckContext) -> Answer:
+            outside.runs.append(ctx.check)
+            debt = ctx.undo.record("the tenant's status", {"status": outside.tenant})
+            outside.tenant = "past_due"
+            outside.during(ctx.check)
+            if outside.dies:
+                raise Killed
+            self.undo({"status": "active"}, ctx)
+            ctx.undo.settled(debt)
+            return Answer(Outcome.PASS, "402 as it should be", _evidence(ctx))
+
+        def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
+            if not outside.billing_answers:
+                raise ConnectionError("the product is away")
+            outside.tenant = payload["status"]
+
+    return Tenant
+
+
+class QuietParams(Params):
+    """What the watch gives to its kind."""
+
+    since: datetime
+    ignore: tuple[str, ...] = ()
+
+
+def _quiet(outside: Outside) -> type[Kind]:
+    class Quiet(Kind):
+        name, summary, params = "quiet", "asks for issues", QuietParams
+
+        def run(self, params: QuietParams, ctx: CheckContext) -> Answer:
+            outside.during("watch")
+            if outside.sentry is Outcome.ERROR:
+                raise CheckError("Sentry does not answer")
+            new = [issue for issue in outside.issues if issue not in params.ignore]
+            outcome = outside.sentry or (Outcome.FAIL if new else Outcome.PASS)
+            issues = [{"id": issue, "shortId": issue, "title": f"Error {issue}", "permalink": ""} for issue in new]
+            return Answer(outcome, f"{len(new)} new", _evidence(ctx), data={"issues": issues})
+
+    return Quiet
+
+
+def checklist(**changes: Any) -> Checklist:
+    """Two checks that decide and one that only a person can answer, two before them, two after; plans without a cluster."""
+    values: dict[str, Any] = {
+        "id": "small",
+        "title": "Small",
+        "sections": (
+            Section(
+                id="go",
+                title="Go/No-Go",
+                gate=True,
+                checks=(make_check("go.one", kind="ask"), make_check("go.two", kind="ask", waivable=False)),
+            ),
+            Section(
+                id="prep",
+                title="Preparations",
+                checks=(
+                    make_check("prep.first", kind="ask"),
+                    make_check("prep.second", kind="ask", needs=("prep.first",)),
+                    make_check("prep.person", kind="attest"),
+                ),
+            ),
+            Section(
+                id="after",
+                title="Afterwards",
+                phase="after",
+                checks=(make_check("after.health", kind="ask"), make_check("after.notes", kind="attest")),
+            ),
+        ),
+        "deploy": (
+            _step("deploy.tag", {"do": "attest"}),
+            _step("deploy.health", {"do": "check", "kind": "ask"}),
+            _step("deploy.smoke", {"do": "check", "kind": "ask"}),
+        ),
+        "rollback": (
+            _step("rollback.health", {"do": "check", "kind": "ask"}),
+            _step("rollback.frontend", {"do": "attest"}),
+        ),
+        "watch": {"kind": "quiet"},
+        **changes,
+    }
+    return Checklist.model_validate(values)
+
+
+def _step(step_id: str, action: dict[str, Any]) -> StepSpec:
+    return StepSpec(id=StepId(step_id), title=f"Step {step_id}", action=action)
+
+
+class World:
+    """The flows on a database of their own. Queues are carried out when a test says so, in its own thread."""
+
+    def __init__(self, store: Store, outside: Outside) -> None:
+        self.store, self.outside, self.clock = store, outside, MovableClock()
+        self.deps = Deps(
+            store=store,
+            clock=self.clock,
+            environment="production",
+            channel="C0RELEASES1",
+            checklist=checklist(),
+            policy=Policy(),
+            targets={
+                "staging": Target(name="staging", mutable=True),
+                "production": Target(name="production"),
+            },
+            sources=Sources(github_url="", repository="", ref="", token="", registry_url="", image="", login=("", "")),
+            registry=kinds(outside),
+            watch_for=timedelta(minutes=15),
+            poll_every=timedelta(seconds=30),
+            redact=lambda text: text.replace("s3cret", "[redacted]"),
+        )
+
+    def change(self, **changes: Any) -> None:
+        """Other Deps from now on."""
+        self.deps = replace(self.deps, **changes)
+
+    def act(self, flow: Callable[Concatenate[Tx, Deps, P], str], *args: P.args, **kwargs: P.kwargs) -> str:
+        """A flow that a person starts, in its one transaction."""
+        with self.store.transaction() as tx:
+            return flow(tx, self.deps, *args, **kwargs)
+
+    def view(self, release_id: ReleaseId) -> ReleaseView:
+        """Everything of a release."""
+        with self.store.transaction() as tx:
+            found = releases.view(tx, release_id, self.clock.now())
+        assert found is not None
+        return found
+
+    def rows(self, query: str, *params: Any) -> list[DictRow]:
+        """What a query of the test finds."""
+        with self.store.transaction() as tx:
+            return tx.execute(query, params).fetchall()
+
+    def start(self, version: str = "v4.8.0", actor: Actor = MANAGER) -> ReleaseId:
+        """Open a release; its checks wait to run."""
+        parsed = Version.parse(version)
+        assert parsed is not None
+        self.act(start.open_release, actor, parsed, "", RESOLVED)
+        with self.store.transaction() as tx:
+            found = releases.active(tx, "production")
+        assert found is not None
+        return found.id
+
+    def claim(self, queue: str) -> Job | None:
+        """Take the next thing of a queue, whenever it is due."""
+        with self.store.transaction() as tx:
+            tx.execute("UPDATE work SET due_at = now() WHERE queue = %s AND owner IS NULL", [queue])
+            found = work.claim(tx, queue, self.store.instance)
+        return None if found is None else Job(found, threading.Event())
+
+    def carry_out(self, job: Job) -> datetime | None:
+        """What a worker does with a job; returns when it is due again."""
+        handler = {"check": check.execute, "advance": advance.execute, "watch": watch.execute}[job.claim.queue]
+        due = handler(self.deps, job)
+        with self.store.transaction() as tx:
+            if due is None:
+                work.finish(tx, job.claim, datetime.now(UTC))
+            else:
+                work.put_back(tx, job.claim, due)
+        return due
+
+    def run(self, queue: str) -> None:
+        """Carry out all of a queue; what was taken from us is left alone, as the workers do."""
+        while (job := self.claim(queue)) is not None:
+            try:
+                self.carry_out(job)
+            except Superseded:
+                continue
+
+    def poll(self) -> datetime | None:
+        """One poll of the watch."""
+        job = self.claim("watch")
+        assert job is not None
+        return self.carry_out(job)
+
+    def ready(self, version: str = "v4.8.0") -> ReleaseId:
+        """A release whose checks have passed and which the release manager has approved."""
+        release_id = self.start(version)
+        self.run("check")
+        self.approve(release_id)
+        return release_id
+
+    def approve(self, release_id: ReleaseId, actor: Actor = MANAGER) -> str:
+        """Sign with the actor's first role."""
+        role = min(actor.roles)
+        return self.act(sign.sign, actor, release_id, role=role, verdict=Verdict.APPROVE, reason="", permalink="")
+
+    def deployed(self, version: str = "v4.8.0") -> ReleaseId:
+        """A release that is deployed and watched."""
+        release_id = self.ready(version)
+        self.act(deploy.deploy, QA, release_id)
+        self.run("advance")
+        return release_id
+
+    def done(self, version: str = "v4.8.0") -> ReleaseId:
+        """A release that is DONE."""
+        release_id = self.deployed(version)
+        self.clock.advance(minutes=15)
+        self.poll()
+        return release_id
+
+    def events(self) -> list[AuditEvent]:
+        """The audit record; its chain must hold."""
+        with self.store.transaction() as tx:
+            found = audit.events(tx)
+        assert first_break(found) is None
+        return found
+
+    def told(self) -> list[tuple[str, str]]:
+        """Who and what of each audit row."""
+        return [(event.actor, event.event) for event in self.events()]
+
+    def last(self) -> AuditEvent:
+        """The newest audit row."""
+        return self.events()[-1]
+
+    def outcome(self, release_id: ReleaseId, check_id: str) -> Outcome | None:
+        """The latest outcome of a check."""
+        result = self.view(release_id).checks[CheckId(check_id)].result
+        return None if result is None else result.outcome
+
+
+@contextmanager
+def _database(postgres_url: str, template: str | None = None) -> Iterator[str]:
+    name = f"bot_{uuid.uuid4().hex}"
+    create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+    if template is not None:
+        create += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(create)
+        yield name
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def url_of(postgres_url: str, name: str) -> str:
+    """The URL of another database of the same server."""
+    return urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> Iterator[str]:
+    """Name of a migrated database that each test gets a copy of."""
+    with _database(postgres_url) as name:
+        store = Store(url_of(postgres_url, name))
+        store.open()
+        migrate(store)
+        store.close()
+        yield name
+
+
+@pytest.fixture
+def store(postgres_url: str, migrated_template: str) -> Iterator[Store]:
+    """A migrated database of its own, joined as a living process."""
+    with _database(postgres_url, migrated_template) as name:
+        opened = Store(url_of(postgres_url, name))
+        opened.open()
+        opened.join()
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def another_process(store: Store) -> Iterator[Callable[[], Store]]:
+    """Makes more Stores on the same database, as other processes have them."""
+    made: list[Store] = []
+
+    def make() -> Store:
+        other = Store(store.url)
+        other.open()
+        other.join()
+        made.append(other)
+        return other
+
+    yield make
+    for other in made:
+        other.close()
+
+
+@pytest.fixture
+def outside() -> Iterator[Outside]:
+    """What the kinds of the test ask."""
+    world = Outside()
+    yield world
+    world.go_on.set()
+
+
+@pytest.fixture
+def world(store: Store, outside: Outside) -> World:
+    """The flows, with no release yet."""
+    return World(store, outside)
+
+
+@pytest.fixture
+def deps(world: World) -> Deps:
+    """What the flows need, on a database of its own."""
+    return world.deps

@@ -1,0 +1,42 @@
+"""Every named query is good SQL for the schema as it is, and every one of them is used."""
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+import bot.store
+from bot.store.pool import Store
+from bot.store.queries import queries
+
+TOPICS = sorted(
+    entry.name.removesuffix(".sql")
+    for entry in resources.files("bot.store").joinpath("sql").iterdir()
+    if entry.name.endswith(".sql")
+)
+_PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_postgresql_plans_each_query(store: Store, topic: str) -> None:
+    """PREPARE parses and analyses the statement: names of tables and columns, and types that do not fit."""
+    for name, text in queries(topic).items():
+        numbered = text
+        for number, parameter in enumerate(dict.fromkeys(_PARAMETER.findall(text)), 1):
+            numbered = numbered.replace(f"%({parameter})s", f"${number}")
+        with store.transaction() as tx:
+            tx.execute(f"PREPARE {topic}_{name} AS {numbered}")
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_each_query_says_what_it_is_for(topic: str) -> None:
+    """A line of purpose stands above each statement."""
+    assert {name for name, text in queries(topic).items() if not text.startswith("-- ")} == set()
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_each_query_is_used(topic: str) -> None:
+    """A query that nothing asks for is left over."""
+    code = "".join(path.read_text(encoding="utf-8") for path in Path(bot.store.__path__[0]).glob("*.py"))
+    assert {name for name in queries(topic) if f'"{name}"' not in code} == set()

@@ -1,0 +1,200 @@
+"""The worker threads on a real PostgreSQL."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.clock import SystemClock
+from bot.errors import VendorError
+from bot.flows.deps import Job
+from bot.store import work
+from bot.store.pool import Store
+from bot.timers import Timers
+from bot.workers import Queue, Workers
+from tests.fix_kube import eventually
+
+
+@pytest.fixture
+def begin(store: Store) -> Iterator[Callable[[Queue], Workers]]:
+    """Start workers that are stopped after the test."""
+    running: list[Workers] = []
+
+    def start(queue: Queue) -> Workers:
+        workers = Workers(store, SystemClock(), [queue])
+        running.append(workers)
+        workers.start()
+        eventually("the listener", lambda: workers.heard_at)
+        return workers
+
+    yield start
+    for workers in running:
+        workers.stop()
+
+
+def ask(store: Store, key: str = "a") -> None:
+    """Ask for a key of the queue."""
+    with store.transaction() as tx:
+        work.ask(tx, "q", key)
+
+
+def left(store: Store) -> int:
+    """How many rows there are."""
+    with store.transaction() as tx:
+        return tx.execute("SELECT FROM work").rowcount
+
+
+def test_work_begins_at_once(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """NOTIFY wakes an idle worker within 0.2 s, long before it would look by itself."""
+    begun: list[float] = []
+
+    def handle(job: Job) -> None:
+        begun.append(time.monotonic())
+
+    begin(Queue("q", 1, handle))
+    delays: list[float] = []
+    for number in range(5):
+        asked = time.monotonic()
+        ask(store, str(number))
+        eventually("the work", lambda: len(begun) > len(delays))
+        delays.append(begun[-1] - asked)
+    assert sorted(delays)[2] < 0.2
+    eventually("the end", lambda: left(store) == 0)
+
+
+def test_a_failure_is_tried_again(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """The first retry comes a second later; what failed is written down."""
+    attempts: list[tuple[int, float]] = []
+
+    def handle(job: Job) -> None:
+        attempts.append((job.claim.attempts, time.monotonic()))
+        if job.claim.attempts == 1:
+            raise VendorError("the vendor is away")
+
+    workers = begin(Queue("q", 1, handle))
+    timers = Timers([], wake=workers.wake, next_due=workers.next_due, look_every=0.1)
+    timers.start()
+    ask(store)
+    eventually("the second attempt", lambda: len(attempts) == 2)
+    timers.stop()
+    assert [number for number, _ in attempts] == [1, 2]
+    assert 0.9 <= attempts[1][1] - attempts[0][1] < 3
+
+
+def test_the_pauses_grow(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """A vendor that stays away is asked less and less often."""
+    with store.transaction() as tx:
+        work.ask(tx, "q", "a")
+        tx.execute("UPDATE work SET attempts = 4")
+
+    def handle(job: Job) -> None:
+        raise VendorError("the vendor is away")
+
+    begin(Queue("q", 1, handle))
+
+    def put_back() -> datetime | None:
+        with store.transaction() as tx:
+            row = tx.execute("SELECT due_at FROM work WHERE last_error = 'VendorError' AND owner IS NULL").fetchone()
+        return row["due_at"] if row else None
+
+    due = eventually("the failure", put_back)
+    assert due is not None
+    pause = due - datetime.now(UTC)
+    assert timedelta(seconds=55) < pause < timedelta(seconds=65)
+
+
+def test_it_is_given_up_after_the_last_attempt(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """Whoever waits for an answer gets one, and the row goes."""
+    given_up: list[tuple[str, str]] = []
+
+    def handle(job: Job) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    def give_up(job: Job, error: Exception) -> None:
+        given_up.append((job.claim.key, str(error)))
+
+    begin(Queue("q", 1, handle, give_up_after=1, on_give_up=give_up))
+    ask(store)
+    eventually("the end", lambda: left(store) == 0)
+    assert given_up == [("a", "a fault of ours")]
+
+
+def test_a_give_up_that_fails_does_not_end_the_thread(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """The only thread of the queue goes on with what comes next."""
+    done: list[str] = []
+
+    def handle(job: Job) -> None:
+        if job.claim.key == "bad":
+            raise ZeroDivisionError("a fault of ours")
+        done.append(job.claim.key)
+
+    def give_up(job: Job, error: Exception) -> None:
+        raise KeyError("another one")
+
+    begin(Queue("q", 1, handle, give_up_after=1, on_give_up=give_up))
+    ask(store, "bad")
+    ask(store, "good")
+    eventually("the other work", lambda: done == ["good"])
+
+
+def test_dropped_work_is_told(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """A check of a release that is aborted hears that nobody wants it any more."""
+    told = threading.Event()
+    going = threading.Event()
+
+    def handle(job: Job) -> None:
+        going.set()
+        if job.lost.wait(10):
+            told.set()
+
+    begin(Queue("q", 1, handle))
+    ask(store)
+    assert going.wait(10)
+    with store.transaction() as tx:
+        work.drop(tx, "q", "a")
+    assert told.wait(5)
+
+
+def test_a_long_job_keeps_its_lease(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """It is renewed while the work goes on."""
+    going, end = threading.Event(), threading.Event()
+
+    def handle(job: Job) -> None:
+        going.set()
+        end.wait(10)
+
+    begin(Queue("q", 1, handle))
+    ask(store)
+    assert going.wait(10)
+    with store.transaction() as tx:
+        tx.execute("UPDATE work SET lease_until = now() + interval '3 seconds'")
+
+    def renewed() -> bool:
+        with store.transaction() as tx:
+            return tx.execute("SELECT FROM work WHERE lease_until > now() + interval '10 seconds'").rowcount == 1
+
+    eventually("the renewal", renewed)
+    end.set()
+
+
+def test_stop_tells_what_runs_and_takes_nothing_new(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """What was under way is put back when it ends in time; what comes later waits for another process."""
+    going = threading.Event()
+    lost: list[bool] = []
+
+    def handle(job: Job) -> datetime | None:
+        going.set()
+        lost.append(job.lost.wait(10))
+        return datetime.now(UTC)
+
+    workers = begin(Queue("q", 1, handle))
+    ask(store)
+    assert going.wait(10)
+    workers.stop()
+    assert lost == [True]
+    ask(store, "b")
+    with store.transaction() as tx:
+        waiting = tx.execute("SELECT key FROM work WHERE owner IS NULL ORDER BY key").fetchall()
+    assert [row["key"] for row in waiting] == ["a", "b"]
