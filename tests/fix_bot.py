@@ -273,6 +273,13 @@ class World:
             found = work.claim(tx, queue, self.store.instance)
         return None if found is None else Job(found, threading.Event())
 
+    def claim_all(self, queue: str) -> dict[str, Job]:
+        """Take all of a queue, by key."""
+        found = {}
+        while (job := self.claim(queue)) is not None:
+            found[job.claim.key] = job
+        return found
+
     def carry_out(self, job: Job) -> datetime | None:
         """What a worker does with a job; returns when it is due again."""
         handler = {"check": check.execute, "advance": advance.execute, "watch": watch.execute}[job.claim.queue]

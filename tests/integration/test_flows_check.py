@@ -1,0 +1,313 @@
+"""Checks of a release: run, run again, waive, attest."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from bot.domain.ids import CheckId
+from bot.domain.results import Running
+from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
+from bot.flows import abort, check
+from bot.store import work
+from bot.store.pool import Store
+from checks.contract import CheckError, Outcome
+from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World, checklist
+from tests.unit.factories import QUINN, RITA, make_check
+
+ONE, FIRST, SECOND = CheckId("go.one"), CheckId("prep.first"), CheckId("prep.second")
+
+
+def with_kind(world: World, kind: str) -> None:
+    """Let go.one be of another kind."""
+    sections = list(world.deps.checklist.sections)
+    sections[0] = sections[0].model_copy(update={"checks": (make_check("go.one", kind=kind), sections[0].checks[1])})
+    world.change(checklist=checklist(sections=tuple(sections)))
+
+
+def test_a_whole_run(world: World, outside: Outside) -> None:
+    """Each check answers once, with evidence, on behalf of the person who asked; needed ones come first."""
+    outside.answers = {"go.two": "two of five are missing", "prep.first": Outcome.PASS}
+    release_id = world.start()
+    world.run("check")
+    assert sorted(outside.runs) == ["go.one", "go.two", "prep.first", "prep.second"]
+    assert outside.runs.index("prep.first") < outside.runs.index("prep.second")
+    found = world.view(release_id).checks[CheckId("go.two")].result
+    assert found is not None
+    assert (found.outcome, found.summary, found.by) == (Outcome.FAIL, "two of five are missing", RITA)
+    assert [event for event in world.told() if event[1] == "check.answered"] == [(RITA, "check.answered")] * 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Outcome.FAIL, Outcome.FAIL),
+        (Outcome.INCONCLUSIVE, Outcome.INCONCLUSIVE),
+        (CheckError("no rights"), Outcome.ERROR),
+        (ZeroDivisionError("a fault of the kind"), Outcome.ERROR),
+    ],
+)
+def test_unknown_is_not_a_pass(world: World, outside: Outside, answer: Outcome | Exception, outcome: Outcome) -> None:
+    """Whatever a kind says or throws, only PASS is a pass."""
+    outside.answers = {"go.one": answer}
+    release_id = world.start()
+    world.run("check")
+    assert world.outcome(release_id, "go.one") is outcome
+
+
+def test_texts_that_postgresql_refuses_are_stored_all_the_same(world: World, outside: Outside) -> None:
+    """A log may hold NUL bytes and half characters; secrets go as ever."""
+    outside.answers = {"go.one": "bad \0 and \ud800 and s3cret"}
+    release_id = world.start()
+    world.run("check")
+    found = world.view(release_id).checks[ONE].result
+    assert found is not None
+    assert found.summary == "bad ␀ and ? and [redacted]"
+    assert found.data == {"text": "bad ␀ and ? and [redacted]"}
+
+
+def test_a_check_whose_needed_one_fails_is_not_run(world: World, outside: Outside) -> None:
+    """It is an ERROR that names the other, and runs by itself once that one passes."""
+    outside.answers = {"prep.first": Outcome.FAIL}
+    release_id = world.start()
+    world.run("check")
+    found = world.view(release_id).checks[SECOND].result
+    assert found is not None
+    assert (found.outcome, found.summary) == (Outcome.ERROR, "not run: it needs prep.first, which is FAIL")
+    outside.answers = {}
+    world.act(check.rerun, QA, release_id, "prep.first")
+    world.run("check")
+    assert world.outcome(release_id, "prep.second") is Outcome.PASS
+    assert outside.runs.count("prep.second") == 1
+
+
+def test_run_again_takes_dependents_along(world: World, outside: Outside) -> None:
+    """What was built on the old answer is asked again too, on behalf of who asked now."""
+    release_id = world.start()
+    world.run("check")
+    outside.runs.clear()
+    world.act(check.rerun, QA, release_id, "prep.first")
+    world.run("check")
+    assert outside.runs == ["prep.first", "prep.second"]
+    found = world.view(release_id).checks[SECOND].result
+    assert found is not None
+    assert found.by == QUINN
+
+
+@pytest.mark.parametrize(
+    ("what", "runs"),
+    [
+        ("all", ["go.one", "go.two", "prep.first", "prep.second"]),
+        ("go", ["go.one", "go.two"]),
+        ("go.two", ["go.two"]),
+    ],
+)
+def test_run_again(world: World, outside: Outside, what: str, runs: list[str]) -> None:
+    """A check, a section or all of them."""
+    release_id = world.start()
+    world.run("check")
+    outside.runs.clear()
+    world.act(check.rerun, QA, release_id, what)
+    world.run("check")
+    assert sorted(outside.runs) == runs
+
+
+def test_asked_for_while_it_waits_is_one_run(world: World, outside: Outside) -> None:
+    """A double click is one run, and says so."""
+    release_id = world.start()
+    assert world.act(check.rerun, QA, release_id, "go.one") == "That is running already."
+    assert world.act(check.rerun, QA, release_id, "all") == "That is running already."
+    world.run("check")
+    assert outside.runs.count("go.one") == 1
+
+
+def test_asked_for_while_it_runs_is_one_more(world: World, outside: Outside) -> None:
+    """A check that runs while its needed one is asked again must not keep the answer that it builds on the old one."""
+    release_id = world.start()
+    world.run("check")
+    outside.runs.clear()
+    world.act(check.rerun, QA, release_id, "prep.second")
+    seen: list[Running] = []
+
+    def ask_first_again(name: str) -> None:
+        if name == "prep.second" and not seen:
+            world.act(check.rerun, QA, release_id, "prep.first")
+            seen.append(world.view(release_id).checks[SECOND].running)
+
+    outside.during = ask_first_again
+    job = world.claim("check")
+    assert job is not None
+    world.carry_out(job)
+    assert seen == [Running.RUNNING]
+    assert world.view(release_id).checks[SECOND].running is Running.WAITING
+    world.run("check")
+    assert outside.runs == ["prep.second", "prep.first", "prep.second"]
+    assert world.view(release_id).checks[SECOND].running is Running.IDLE
+
+
+def test_nobody_without_a_role_runs_checks(world: World) -> None:
+    """Guests may look only."""
+    release_id = world.start()
+    with pytest.raises(NotAllowed):
+        world.act(check.rerun, GUEST, release_id, "all")
+
+
+def test_what_does_not_exist_is_named(world: World) -> None:
+    """With the sections that there are."""
+    release_id = world.start()
+    with pytest.raises(UnknownThing, match=r"no check or section 'go\.three'") as refused:
+        world.act(check.rerun, QA, release_id, "go.three")
+    assert refused.value.hint == "Sections: go, prep, after. Or `/release check all`."
+
+
+def test_an_attestation_cannot_be_run(world: World) -> None:
+    """It is for a person."""
+    release_id = world.start()
+    with pytest.raises(InvalidInput, match=r"prep\.person is for a person to answer"):
+        world.act(check.rerun, QA, release_id, "prep.person")
+
+
+def test_checks_close_with_the_deploy(world: World, outside: Outside) -> None:
+    """Those before the deploy cannot run afterwards, those after it not before."""
+    release_id = world.ready()
+    with pytest.raises(StaleButton):
+        world.act(check.rerun, QA, release_id, "after.health")
+    assert "after.health" not in outside.runs
+    world.act(abort.abort, MANAGER, release_id, "")
+    with pytest.raises(StaleButton):
+        world.act(check.rerun, QA, release_id, "go.one")
+
+
+def test_checks_after_the_deploy_run_then(world: World, outside: Outside) -> None:
+    """They are asked for when the deploy is complete; their section gets a message, so people can attest."""
+    release_id = world.deployed()
+    world.run("check")
+    assert outside.runs[-1] == "after.health"
+    assert world.outcome(release_id, "after.health") is Outcome.PASS
+    assert world.rows("SELECT FROM posts WHERE kind = 'section' AND subject = 'after'") != []
+    world.act(check.attest, QA, release_id, CheckId("after.notes"), "published")
+    world.act(check.rerun, QA, release_id, "after")
+    world.run("check")
+    assert outside.runs[-2:] == ["after.health", "after.health"]
+
+
+def test_a_waiver_needs_a_role_a_reason_and_a_check_that_may_be_waived(world: World) -> None:
+    """Each is refused by name."""
+    release_id = world.start()
+    with pytest.raises(NotAllowed):
+        world.act(check.waive, QA, release_id, ONE, "because")
+    with pytest.raises(InvalidInput):
+        world.act(check.waive, MANAGER, release_id, ONE, "  ")
+    with pytest.raises(RefusedError, match="can never be waived"):
+        world.act(check.waive, MANAGER, release_id, CheckId("go.two"), "because")
+    with pytest.raises(UnknownThing):
+        world.act(check.waive, MANAGER, release_id, CheckId("go.nine"), "because")
+    assert world.told() == [(RITA, "release.started")]
+
+
+def test_a_waiver_voids_the_signatures(world: World) -> None:
+    """They were for a release without it; the people are told (promise P4)."""
+    release_id = world.ready()
+    world.act(check.waive, MANAGER, release_id, ONE, " known and harmless ")
+    view = world.view(release_id)
+    assert list(view.signoffs) == []
+    waiver = view.checks[ONE].waiver
+    assert waiver is not None
+    assert (waiver.by, waiver.reason) == (RITA, "known and harmless")
+    ended = world.rows("SELECT ended_by, ended_why FROM signoffs")
+    assert ended == [{"ended_by": "system", "ended_why": "Check of go.one was waived"}]
+    assert len(world.rows("SELECT FROM posts WHERE kind = 'notice' AND subject LIKE 'voided:%%'")) == 1
+    assert [event for _, event in world.told()[-2:]] == ["signoff.voided", "check.waived"]
+
+
+def test_waived_twice_is_once(world: World) -> None:
+    """The first reason stands."""
+    release_id = world.start()
+    world.act(check.waive, MANAGER, release_id, ONE, "first")
+    assert "already" in world.act(check.waive, MANAGER, release_id, ONE, "second")
+    waiver = world.view(release_id).checks[ONE].waiver
+    assert waiver is not None
+    assert waiver.reason == "first"
+
+
+def test_attest_is_a_pass_with_a_name(world: World) -> None:
+    """The note is the evidence."""
+    release_id = world.start()
+    world.act(check.attest, PRODUCT, release_id, CheckId("prep.person"), "looked at it")
+    found = world.view(release_id).checks[CheckId("prep.person")].result
+    assert found is not None
+    assert (found.outcome, found.by, found.attested) == (Outcome.PASS, PRODUCT.user, True)
+    assert found.seen == f"attested by {PRODUCT.user}: looked at it"
+    assert world.last().body == {"check": "prep.person", "note": "looked at it"}
+
+
+def test_what_the_bot_asks_cannot_be_attested(world: World) -> None:
+    """Else a click would be worth as much as the check."""
+    release_id = world.start()
+    with pytest.raises(RefusedError, match="asked by the bot, not by people"):
+        world.act(check.attest, MANAGER, release_id, ONE, "trust me")
+    with pytest.raises(InvalidInput):
+        world.act(check.attest, MANAGER, release_id, CheckId("prep.person"), "")
+
+
+def test_attesting_lets_those_run_that_waited_for_it(world: World, outside: Outside) -> None:
+    """A check that needs a person's answer runs by itself once it is there."""
+    sections = list(world.deps.checklist.sections)
+    needing = make_check("go.two", kind="ask", needs=("prep.person",))
+    sections[0] = sections[0].model_copy(update={"checks": (sections[0].checks[0], needing)})
+    world.change(checklist=checklist(sections=tuple(sections)))
+    release_id = world.start()
+    world.run("check")
+    assert world.outcome(release_id, "go.two") is Outcome.ERROR
+    world.act(check.attest, QA, release_id, CheckId("prep.person"), "done")
+    world.run("check")
+    assert world.outcome(release_id, "go.two") is Outcome.PASS
+
+
+def test_a_check_told_to_stop_has_not_answered(world: World, outside: Outside) -> None:
+    """When the process ends, the run is neither FAIL nor ERROR: whoever takes it up asks anew."""
+    with_kind(world, "slow")
+    release_id = world.start()
+    job = world.claim_all("check")[f"{release_id}/go.one"]
+    raised: list[BaseException] = []
+
+    def carry_out() -> None:
+        try:
+            world.carry_out(job)
+        except Superseded as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=carry_out)
+    thread.start()
+    assert outside.going.wait(10)
+    job.lost.set()
+    thread.join(10)
+    assert len(raised) == 1
+    assert world.outcome(release_id, "go.one") is None
+
+
+def test_a_killed_run_is_taken_up_by_another_process(
+    world: World, outside: Outside, another_process: Callable[[], Store]
+) -> None:
+    """At once, and its answer counts; who was killed cannot answer any more."""
+    release_id = world.start()
+    other = another_process()
+    with other.transaction() as tx:
+        stale = work.claim(tx, "check", other.instance)
+    assert stale is not None
+    other.close()
+    world.run("check")
+    assert sorted(outside.runs) == ["go.one", "go.two", "prep.first", "prep.second"]
+    assert world.outcome(release_id, stale.key.split("/")[1]) is Outcome.PASS
+
+
+def test_two_that_touch_the_same_wait_for_each_other(world: World, outside: Outside) -> None:
+    """The second comes again in a moment, and is not refused."""
+    with_kind(world, "tenant")
+    release_id = world.start()
+    with world.store.exclusive(["staging/tenant"]) as free:
+        assert free
+        assert world.carry_out(world.claim_all("check")[f"{release_id}/go.one"]) is not None
+    assert outside.runs == []
+    world.run("check")
+    assert world.outcome(release_id, "go.one") is Outcome.PASS

@@ -1,0 +1,371 @@
+"""Sign-offs and the deploy that they open."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from bot.domain.actor import Actor
+from bot.domain.ids import CheckId, ReleaseId
+from bot.domain.plan import PlanKind, StepState
+from bot.domain.policy import Action, Policy, Role
+from bot.domain.release import ReleaseState
+from bot.domain.results import Running
+from bot.domain.signoff import Verdict
+from bot.errors import (
+    GateClosed,
+    InvalidInput,
+    NotAllowed,
+    RefusedError,
+    StaleButton,
+    UnknownThing,
+)
+from bot.flows import check, deploy, freeze, sign
+from checks.contract import CheckError, Outcome
+from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World
+from tests.unit.factories import PAT, QUINN, RITA
+
+ONE = CheckId("go.one")
+
+
+def decline(world: World, actor: Actor, release_id: ReleaseId, role: Role, reason: str) -> str:
+    """Say no."""
+    return world.act(
+        sign.sign,
+        actor,
+        release_id,
+        role=role,
+        verdict=Verdict.DECLINE,
+        reason=reason,
+        permalink="p",
+    )
+
+
+def steps(world: World, release_id: ReleaseId) -> dict[str, StepState]:
+    """The steps of the deploy as they stand."""
+    return {step.id: step.state for step in world.view(release_id).steps if step.plan is PlanKind.DEPLOY}
+
+
+class TestSigning:
+    """Approve, decline, revoke."""
+
+    def test_an_approval_is_recorded_with_what_it_is_for(self, world: World) -> None:
+        """Who, as what, and the fingerprint of exactly this."""
+        release_id = world.ready()
+        view = world.view(release_id)
+        (signed,) = view.signoffs
+        assert (signed.role, signed.by, signed.verdict) == (Role.RELEASE_MANAGER, RITA, Verdict.APPROVE)
+        assert signed.fingerprint == sign.mark_of(view)
+        assert world.told()[-1] == (RITA, "signoff.approved")
+
+    def test_a_double_click_is_one(self, world: World) -> None:
+        """The second says so."""
+        release_id = world.ready()
+        assert world.approve(release_id) == "You have recorded that for Release Manager already."
+        assert len(world.rows("SELECT FROM signoffs")) == 1
+
+    def test_only_in_a_role_that_one_has(self, world: World) -> None:
+        """Read at the click, whatever the button says."""
+        release_id = world.start()
+        for actor in (QA, GUEST):
+            with pytest.raises(NotAllowed, match="Only somebody with the role Release Manager"):
+                decline(world, actor, release_id, Role.RELEASE_MANAGER, "no")
+
+    def test_a_role_that_does_not_sign_is_refused(self, world: World) -> None:
+        """The policy says who signs."""
+        world.change(policy=Policy(optional=()))
+        release_id = world.start()
+        with pytest.raises(RefusedError, match="QA does not sign"):
+            decline(world, QA, release_id, Role.QA, "no")
+
+    def test_a_decline_needs_a_reason(self, world: World) -> None:
+        """It is shown on the card."""
+        release_id = world.start()
+        with pytest.raises(InvalidInput):
+            decline(world, QA, release_id, Role.QA, " ")
+
+    def test_another_answer_supersedes_the_first(self, world: World) -> None:
+        """One stands, the other is kept with why it ended."""
+        release_id = world.ready()
+        decline(world, MANAGER, release_id, Role.RELEASE_MANAGER, "found something")
+        (stands,) = world.view(release_id).signoffs
+        assert (stands.verdict, stands.reason) == (Verdict.DECLINE, "found something")
+        assert [row["ended_why"] for row in world.rows("SELECT ended_why FROM signoffs ORDER BY id")] == [
+            "superseded",
+            None,
+        ]
+        assert world.told()[-1] == (RITA, "signoff.declined")
+
+    def test_revoked_is_gone(self, world: World) -> None:
+        """The gate closes again."""
+        release_id = world.ready()
+        world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
+        assert list(world.view(release_id).signoffs) == []
+        with pytest.raises(GateClosed, match="Release Manager has not signed off"):
+            world.act(deploy.deploy, QA, release_id)
+        assert "Nothing stands" in world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
+
+    def test_two_people_of_one_role_at_once(self, world: World) -> None:
+        """One signature stands, the other is told that it stands already."""
+        release_id = world.start()
+        people = [Actor(user, frozenset({Role.QA})) for user in (QUINN, PAT, RITA)]
+        with ThreadPoolExecutor(3) as threads:
+            said = list(threads.map(lambda actor: world.approve(release_id, actor), people))
+        assert sum("already" in answer for answer in said) == 2
+        assert len(world.rows("SELECT FROM signoffs")) == 1
+
+    def test_closed_with_the_deploy(self, world: World) -> None:
+        """An old button cannot sign what is deployed."""
+        release_id = world.deployed()
+        with pytest.raises(StaleButton):
+            world.approve(release_id, QA)
+        with pytest.raises(StaleButton):
+            world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
+
+
+class TestGate:
+    """Nobody deploys past it, and every reason is named."""
+
+    def test_open(self, world: World) -> None:
+        """Checks passed, signed, somebody else deploys: the plan begins."""
+        release_id = world.ready()
+        world.act(deploy.deploy, QA, release_id)
+        release = world.view(release_id).release
+        assert (release.state, release.deployer) == (ReleaseState.DEPLOYING, QUINN)
+        assert steps(world, release_id) == {
+            "deploy.tag": StepState.TO_ATTEST,
+            "deploy.health": StepState.PENDING,
+            "deploy.smoke": StepState.PENDING,
+        }
+        last = world.last()
+        assert last.event == "deploy.started"
+        assert last.body["image"] == release.pinned_image
+        assert set(last.body["results"]) == {"go.one", "go.two", "prep.first", "prep.second"}
+
+    def test_all_reasons_at_once(self, world: World, outside: Outside) -> None:
+        """Nobody finds out one after another."""
+        outside.answers = {"go.one": Outcome.FAIL, "go.two": CheckError("no rights")}
+        release_id = world.start()
+        world.run("check")
+        decline(world, QA, release_id, Role.QA, "not on a Friday")
+        world.act(freeze.freeze, MANAGER, None, "incident")
+        with pytest.raises(GateClosed) as closed:
+            world.act(deploy.deploy, QA, release_id)
+        assert closed.value.user_message.splitlines() == [
+            "No-Go for v4.8.0:",
+            "• deploys are frozen: incident",
+            "• Check of go.one: failed",
+            "• Check of go.two: could not find out",
+            "• Release Manager has not signed off",
+            "• QA declined: not on a Friday",
+        ]
+        assert world.view(release_id).release.state is ReleaseState.OPEN
+
+    def test_a_pass_expires(self, world: World) -> None:
+        """An old answer says nothing of now."""
+        release_id = world.ready()
+        world.clock.advance(hours=4, seconds=1)
+        with pytest.raises(GateClosed, match="passed too long ago, run it again"):
+            world.act(deploy.deploy, QA, release_id)
+
+    def test_a_run_under_way_closes_it(self, world: World) -> None:
+        """The old answer is about to be replaced."""
+        release_id = world.ready()
+        world.act(check.rerun, QA, release_id, "go.one")
+        with pytest.raises(GateClosed, match=r"Check of go\.one: waits to run"):
+            world.act(deploy.deploy, QA, release_id)
+
+    def test_four_eyes(self, world: World) -> None:
+        """Who alone has approved cannot deploy; a second approval opens it."""
+        release_id = world.ready()
+        with pytest.raises(GateClosed, match="only the person who deploys has approved"):
+            world.act(deploy.deploy, MANAGER, release_id)
+        world.approve(release_id, PRODUCT)
+        assert "Deploying" in world.act(deploy.deploy, MANAGER, release_id)
+
+    def test_a_role_is_needed(self, world: World) -> None:
+        """By default any of the three."""
+        release_id = world.ready()
+        with pytest.raises(NotAllowed):
+            world.act(deploy.deploy, GUEST, release_id)
+
+    def test_the_policy_says_who(self, world: World) -> None:
+        """Here only the release manager."""
+        world.change(policy=Policy(may={Action.DEPLOY: (Role.RELEASE_MANAGER,)}, four_eyes=False))
+        release_id = world.ready()
+        with pytest.raises(NotAllowed, match="takes the role Release Manager; yours: QA"):
+            world.act(deploy.deploy, QA, release_id)
+        world.act(deploy.deploy, MANAGER, release_id)
+
+    def test_signed_for_something_else(self, world: World) -> None:
+        """A signature counts for its fingerprint only, whoever has written the row."""
+        release_id = world.ready()
+        with world.store.transaction() as tx:
+            tx.execute("UPDATE signoffs SET fingerprint = 'another'")
+        with pytest.raises(GateClosed, match="signed something else than this: sign again"):
+            world.act(deploy.deploy, QA, release_id)
+
+    def test_two_that_deploy_at_once(self, world: World) -> None:
+        """One begins it, the other hears so; there is one plan."""
+        release_id = world.ready()
+        with ThreadPoolExecutor(2) as threads:
+            said = list(threads.map(lambda actor: world.act(deploy.deploy, actor, release_id), [QA, PRODUCT]))
+        assert sum("already" in answer for answer in said) == 1
+        assert len(world.rows("SELECT FROM steps")) == 3
+
+    def test_deploy_ends_checks_that_wait(self, world: World) -> None:
+        """Those outside of the gate do not run beside the deploy."""
+        release_id = world.ready()
+        world.act(check.rerun, QA, release_id, "prep")
+        world.act(deploy.deploy, QA, release_id)
+        assert {known.running for known in world.view(release_id).checks.values()} == {Running.IDLE}
+        assert world.claim("check") is None
+
+
+class TestFreeze:
+    """The line is stopped for everybody."""
+
+    def test_until_lifted(self, world: World) -> None:
+        """And then it goes on."""
+        release_id = world.ready()
+        world.act(freeze.freeze, MANAGER, None, "incident")
+        with pytest.raises(GateClosed, match="frozen: incident"):
+            world.act(deploy.deploy, QA, release_id)
+        world.act(freeze.unfreeze, MANAGER)
+        world.act(deploy.deploy, QA, release_id)
+        told = [event for _, event in world.told()]
+        assert told[-3:] == ["freeze.begun", "freeze.lifted", "deploy.started"]
+
+    def test_until_a_moment(self, world: World) -> None:
+        """It ends by itself."""
+        release_id = world.ready()
+        world.act(freeze.freeze, MANAGER, world.clock.now() + timedelta(hours=1), "maintenance")
+        world.clock.advance(minutes=59)
+        with pytest.raises(GateClosed):
+            world.act(deploy.deploy, QA, release_id)
+        world.clock.advance(minutes=2)
+        world.act(deploy.deploy, QA, release_id)
+
+    def test_a_new_one_replaces_the_old(self, world: World) -> None:
+        """One stands."""
+        world.act(freeze.freeze, MANAGER, None, "first")
+        world.act(freeze.freeze, MANAGER, None, "second")
+        assert world.rows("SELECT reason FROM freezes WHERE ended_at IS NULL") == [{"reason": "second"}]
+
+    def test_refused(self, world: World) -> None:
+        """Without the role, or a reason; nothing to lift is said."""
+        with pytest.raises(NotAllowed):
+            world.act(freeze.freeze, QA, None, "incident")
+        with pytest.raises(InvalidInput):
+            world.act(freeze.freeze, MANAGER, None, "")
+        assert "are not frozen" in world.act(freeze.unfreeze, MANAGER)
+
+
+class TestSteps:
+    """The plan of a deploy."""
+
+    def test_to_the_watch(self, world: World, outside: Outside) -> None:
+        """In order; what a person does is never shown as done by the bot."""
+        release_id = world.deployed()
+        view = world.view(release_id)
+        assert outside.runs[-2:] == ["deploy.health", "deploy.smoke"]
+        assert steps(world, release_id) == {
+            "deploy.tag": StepState.TO_ATTEST,
+            "deploy.health": StepState.DONE,
+            "deploy.smoke": StepState.DONE,
+        }
+        assert view.release.state is ReleaseState.WATCHING
+        assert view.watch is not None
+        assert view.watch.ends_at - view.watch.started_at == timedelta(minutes=15)
+        told = [event for _, event in world.told()]
+        assert told[-4:] == ["deploy.started", "step.done", "step.done", "deploy.complete"]
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (Outcome.FAIL, "FAIL: it is FAIL"),
+            (Outcome.INCONCLUSIVE, "INCONCLUSIVE: it is INCONCLUSIVE"),
+            (CheckError("no rights"), "ERROR: no rights"),
+        ],
+    )
+    def test_anything_but_a_pass_stops_it(
+        self, world: World, outside: Outside, answer: Outcome | Exception, said: str
+    ) -> None:
+        """The channel is told, nothing later is carried out."""
+        outside.answers = {"deploy.health": answer}
+        release_id = world.deployed()
+        view = world.view(release_id)
+        assert view.release.state is ReleaseState.DEPLOY_FAILED
+        failed = next(step for step in view.steps if step.state is StepState.FAILED)
+        assert failed.summary.startswith(said)
+        assert "deploy.smoke" not in outside.runs
+        assert len(world.rows("SELECT FROM posts WHERE subject LIKE 'failed:%%'")) == 1
+
+    def test_retry_goes_on_where_it_stopped(self, world: World, outside: Outside) -> None:
+        """What is done is not done again."""
+        outside.answers = {"deploy.smoke": Outcome.FAIL}
+        release_id = world.deployed()
+        failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
+        outside.answers = {}
+        world.act(deploy.retry, QA, failed.row)
+        with pytest.raises(StaleButton):
+            world.act(deploy.retry, QA, failed.row)
+        world.run("advance")
+        assert outside.runs[-3:] == ["deploy.health", "deploy.smoke", "deploy.smoke"]
+        assert world.view(release_id).release.state is ReleaseState.WATCHING
+
+    def test_no_retry_in_a_freeze(self, world: World, outside: Outside) -> None:
+        """It would be a deploy."""
+        outside.answers = {"deploy.smoke": Outcome.FAIL}
+        release_id = world.deployed()
+        failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
+        world.act(freeze.freeze, MANAGER, None, "incident")
+        with pytest.raises(GateClosed, match="frozen"):
+            world.act(deploy.retry, QA, failed.row)
+
+    def test_a_step_without_its_target_fails_in_sight(self, world: World) -> None:
+        """Not in the log only."""
+        release_id = world.ready()
+        world.change(targets={})
+        world.act(deploy.deploy, QA, release_id)
+        world.run("advance")
+        failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
+        assert failed.summary == "there is no target production. Set targets.production in release-bot.yml, then retry"
+
+    def test_our_own_trouble_is_no_failed_step(self, world: World, outside: Outside) -> None:
+        """An attempt that dies leaves the step as running; the next one carries it out."""
+        release_id = world.ready()
+        world.act(deploy.deploy, QA, release_id)
+        job = world.claim("advance")
+        assert job is not None
+
+        def break_down(name: str) -> None:
+            with world.store.transaction() as tx:
+                tx.execute("UPDATE work SET lease_until = now() - interval '1 second' WHERE queue = 'advance'")
+            outside.during = lambda name: None
+            world.run("advance")
+
+        outside.during = break_down
+        with pytest.raises(Exception, match="no longer to be carried out"):
+            world.carry_out(job)
+        assert outside.runs[-3:] == ["deploy.health", "deploy.health", "deploy.smoke"]
+        assert world.view(release_id).release.state is ReleaseState.WATCHING
+
+    def test_attest(self, world: World) -> None:
+        """By name, with a note, once."""
+        release_id = world.deployed()
+        row = next(step.row for step in world.view(release_id).steps if step.state is StepState.TO_ATTEST)
+        with pytest.raises(InvalidInput):
+            world.act(deploy.attest, QA, row, "")
+        with pytest.raises(NotAllowed):
+            world.act(deploy.attest, GUEST, row, "pushed")
+        world.act(deploy.attest, QA, row, "pushed")
+        with pytest.raises(RefusedError, match="does not wait for an attestation"):
+            world.act(deploy.attest, PRODUCT, row, "again")
+        step = next(step for step in world.view(release_id).steps if step.row == row)
+        assert (step.state, step.by, step.note) == (StepState.ATTESTED, QUINN, "pushed")
+
+    def test_unknown_step(self, world: World) -> None:
+        """A forged number is refused."""
+        with pytest.raises(UnknownThing):
+            world.act(deploy.retry, QA, 4711)

@@ -1,0 +1,131 @@
+"""Starting and aborting a release."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bot.domain.ids import CheckId, Version
+from bot.domain.policy import Policy, Role
+from bot.domain.release import ReleaseState
+from bot.domain.results import Running
+from bot.errors import ActiveReleaseExists, BotError, NotAllowed, RefusedError, StaleButton
+from bot.flows import abort, deploy, start
+from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, Outside, World, checklist
+from tests.unit.factories import RITA
+
+
+def test_everything_of_a_release_is_there(world: World) -> None:
+    """One transaction writes the release, its checks, its messages and the audit row."""
+    release_id = world.start()
+    view = world.view(release_id)
+    assert (view.release.version, view.release.state, view.release.manager) == ("v4.8.0", ReleaseState.OPEN, RITA)
+    assert view.release.pinned_image == f"{RESOLVED.image}@{RESOLVED.digest}"
+    assert set(view.checks) == {entry.id for entry in world.deps.checklist.checks}
+    waiting = [name for name, known in view.checks.items() if known.running is Running.WAITING]
+    assert sorted(waiting) == ["go.one", "go.two", "prep.first", "prep.second"]
+    posts = world.rows("SELECT kind, subject FROM posts ORDER BY id")
+    assert [(post["kind"], post["subject"]) for post in posts] == [("card", ""), ("section", "go"), ("section", "prep")]
+    assert world.told() == [(RITA, "release.started")]
+
+
+def test_only_the_release_manager_starts(world: World) -> None:
+    """A person without the role is refused, and told which one it takes."""
+    with pytest.raises(NotAllowed, match="takes the role Release Manager; yours: QA"):
+        world.start(actor=QA)
+    with pytest.raises(NotAllowed, match="yours: none"):
+        world.start(actor=GUEST)
+    assert world.rows("SELECT FROM releases") == []
+
+
+def test_a_second_release_is_refused(world: World) -> None:
+    """One holds the environment; the refusal names it."""
+    world.start()
+    with pytest.raises(ActiveReleaseExists, match=r"v4\.8\.0 \(OPEN\) holds production"):
+        world.start("v4.9.0")
+
+
+def test_two_that_start_at_once_cannot_both_win(world: World) -> None:
+    """The constraint decides, not a look before."""
+    versions = [Version(4, 8, patch) for patch in range(4)]
+
+    def begin(version: Version) -> str:
+        try:
+            return world.act(start.open_release, MANAGER, version, "", RESOLVED)
+        except BotError as error:
+            return type(error).__name__
+
+    with ThreadPoolExecutor(4) as threads:
+        said = sorted(threads.map(begin, versions))
+    assert said[:3] == ["ActiveReleaseExists"] * 3
+    assert len(world.rows("SELECT FROM releases")) == 1
+    assert len(world.events()) == 1
+
+
+def test_a_running_release_keeps_its_checklist_and_policy(world: World) -> None:
+    """A later change of the files is for the next release."""
+    release_id = world.start()
+    before = world.view(release_id)
+    world.change(checklist=checklist(title="Another"), policy=Policy(four_eyes=False, required=(Role.QA,)))
+    after = world.view(release_id)
+    assert (after.checklist, after.policy) == (before.checklist, before.policy)
+    assert after.checklist.digest == after.release.checklist_digest
+    assert after.policy.digest == after.release.policy_digest
+
+
+def test_abort_ends_it_and_frees_the_environment(world: World) -> None:
+    """What waits does not run any more, and the next release can begin."""
+    release_id = world.start()
+    world.act(abort.abort, QA, release_id, "not today")
+    view = world.view(release_id)
+    assert (view.release.state, view.release.reason) == (ReleaseState.ABORTED, "not today")
+    assert {known.running for known in view.checks.values()} == {Running.IDLE}
+    world.run("check")
+    assert world.outside.runs == []
+    assert world.told()[-1] == (QA.user, "release.aborted")
+    world.start("v4.9.0")
+
+
+def test_abort_twice_is_one(world: World) -> None:
+    """The second says so and changes nothing."""
+    release_id = world.start()
+    world.act(abort.abort, QA, release_id, "")
+    assert "already" in world.act(abort.abort, MANAGER, release_id, "")
+    assert world.told()[-1] == (QA.user, "release.aborted")
+
+
+def test_abort_stops_a_check_that_runs(world: World, outside: Outside) -> None:
+    """Its answer is not stored, and it is not left as running."""
+    release_id = world.start()
+
+    def end_it(name: str) -> None:
+        world.act(abort.abort, MANAGER, release_id, "")
+
+    outside.during = end_it
+    world.run("check")
+    view = world.view(release_id)
+    assert [known.result for known in view.checks.values() if known.result] == []
+    assert {known.running for known in view.checks.values()} == {Running.IDLE}
+
+
+def test_abort_is_refused_once_something_was_changed(world: World) -> None:
+    """Then the way out is a rollback."""
+    release_id = world.ready()
+    world.act(deploy.deploy, QA, release_id)
+    with pytest.raises(RefusedError, match="something was changed already"):
+        world.act(abort.abort, MANAGER, release_id, "")
+
+
+def test_abort_of_what_is_done_is_stale(world: World) -> None:
+    """An old button cannot end what has ended well."""
+    release_id = world.done()
+    with pytest.raises(StaleButton):
+        world.act(abort.abort, MANAGER, release_id, "")
+
+
+def test_aborted_takes_its_signatures_with_it(world: World) -> None:
+    """A new release of the same version begins with none."""
+    first = world.ready()
+    world.act(abort.abort, MANAGER, first, "")
+    second = world.start()
+    assert list(world.view(second).signoffs) == []
+    assert world.view(second).checks[CheckId("go.one")].result is None
