@@ -1,0 +1,200 @@
+"""Rollback from every state, and what it leaves behind."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bot.domain.actor import Actor
+from bot.domain.ids import ReleaseId, UserId
+from bot.domain.plan import PlanKind, StepState
+from bot.domain.policy import Action, Policy, Role
+from bot.domain.release import ReleaseState
+from bot.domain.watch import WatchState
+from bot.errors import ActiveReleaseExists, GateClosed, NotAllowed, StaleButton, Superseded
+from bot.flows import abort, check, deploy, freeze, rollback
+from checks.contract import Outcome
+from tests.fix_bot import GUEST, MANAGER, QA, Outside, World
+
+
+def deploying(world: World) -> ReleaseId:
+    """A deploy that has begun and done nothing yet."""
+    release_id = world.ready()
+    world.act(deploy.deploy, QA, release_id)
+    return release_id
+
+
+def deploy_failed(world: World) -> ReleaseId:
+    """A deploy that stands at a failed step."""
+    world.outside.answers = {"deploy.health": Outcome.FAIL}
+    return world.deployed()
+
+
+def rollback_failed(world: World) -> ReleaseId:
+    """A rollback that stands at a failed step."""
+    release_id = world.deployed()
+    world.outside.answers = {"rollback.health": Outcome.FAIL}
+    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.run("advance")
+    world.outside.answers = {}
+    return release_id
+
+
+@pytest.mark.parametrize("reach", [deploying, deploy_failed, World.deployed, World.done, rollback_failed])
+def test_from_each_state(world: World, reach: Callable[[World], ReleaseId]) -> None:
+    """One authorised person, one signature, and the environment is free at its end."""
+    release_id = reach(world)
+    was = world.view(release_id).release.state
+    world.act(rollback.rollback, QA, release_id, "errors after the deploy")
+    view = world.view(release_id)
+    assert (view.release.state, view.release.reason) == (ReleaseState.ROLLING_BACK, "errors after the deploy")
+    world.run("advance")
+    view = world.view(release_id)
+    assert view.release.state is ReleaseState.ROLLED_BACK
+    assert {step.id: step.state for step in view.steps if step.plan is PlanKind.ROLLBACK} == {
+        "rollback.health": StepState.DONE,
+        "rollback.frontend": StepState.TO_ATTEST,
+    }
+    began = next(event for event in reversed(world.events()) if event.event == "rollback.started")
+    assert (began.actor, began.body) == (QA.user, {"reason": "errors after the deploy", "was": was})
+    assert world.told()[-1] == ("system", "rollback.complete")
+    world.start("v4.9.0")
+
+
+@pytest.mark.parametrize("end", [World.start, World.ready])
+def test_nothing_to_roll_back(world: World, end: Callable[[World], ReleaseId]) -> None:
+    """Before the first change the way out is abort."""
+    release_id = end(world)
+    with pytest.raises(GateClosed, match="the release is OPEN: there is nothing to roll back"):
+        world.act(rollback.rollback, MANAGER, release_id, "")
+    world.act(abort.abort, MANAGER, release_id, "")
+    with pytest.raises(GateClosed, match="the release is ABORTED"):
+        world.act(rollback.rollback, MANAGER, release_id, "")
+
+
+def test_in_a_freeze(world: World) -> None:
+    """A freeze stops deploys only (promise P6)."""
+    release_id = world.deployed()
+    world.act(freeze.freeze, MANAGER, None, "incident")
+    world.act(rollback.rollback, QA, release_id, "")
+    world.run("advance")
+    assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
+
+
+def test_twice_is_once(world: World) -> None:
+    """The second hears that it is under way; there is one plan."""
+    release_id = world.deployed()
+    world.act(rollback.rollback, QA, release_id, "")
+    assert "already" in world.act(rollback.rollback, MANAGER, release_id, "")
+    assert len(world.rows("SELECT FROM steps WHERE plan = 'rollback'")) == 2
+
+
+def test_without_a_role_it_is_refused(world: World) -> None:
+    """Guests least of all."""
+    release_id = world.deployed()
+    with pytest.raises(NotAllowed):
+        world.act(rollback.rollback, GUEST, release_id, "")
+
+
+def test_who_may_deploy_may_roll_back(world: World) -> None:
+    """Also in a role that does not sign (promise P6)."""
+    policy = Policy(optional=(), four_eyes=False, may={Action.DEPLOY: (Role.QA,), Action.ROLLBACK: (Role.PRODUCT,)})
+    world.change(policy=policy)
+    release_id = world.deployed()
+    world.act(rollback.rollback, QA, release_id, "")
+    signed = world.rows("SELECT role, by_whom FROM signoffs WHERE purpose = 'rollback'")
+    assert signed == [{"role": "qa", "by_whom": QA.user}]
+
+
+def test_it_stops_a_deploy_under_way(world: World, outside: Outside) -> None:
+    """The step that runs cannot write its result any more, and no later one begins."""
+    release_id = deploying(world)
+
+    def take_it_back(name: str) -> None:
+        if name == "deploy.health":
+            world.act(rollback.rollback, MANAGER, release_id, "wrong version")
+
+    outside.during = take_it_back
+    job = world.claim("advance")
+    assert job is not None
+    with pytest.raises(Superseded):
+        world.carry_out(job)
+    assert {step.state for step in world.view(release_id).steps if step.plan is PlanKind.DEPLOY} == {
+        StepState.CANCELLED,
+        StepState.TO_ATTEST,
+    }
+    world.run("advance")
+    assert "deploy.smoke" not in outside.runs
+    assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
+
+
+def test_it_ends_the_watch_and_what_runs_beside_it(world: World) -> None:
+    """Nothing of the release goes on."""
+    release_id = world.deployed()
+    world.act(rollback.rollback, MANAGER, release_id, "")
+    view = world.view(release_id)
+    assert view.watch is not None
+    assert view.watch.state is WatchState.STOPPED
+    assert (world.claim("watch"), world.claim("check")) == (None, None)
+    with pytest.raises(StaleButton):
+        world.act(check.rerun, QA, release_id, "after.health")
+
+
+def test_a_failed_step_is_retried(world: World) -> None:
+    """In the same plan."""
+    release_id = rollback_failed(world)
+    view = world.view(release_id)
+    assert view.release.state is ReleaseState.ROLLBACK_FAILED
+    failed = next(step for step in view.steps if step.state is StepState.FAILED)
+    world.act(freeze.freeze, MANAGER, None, "a freeze does not stop a rollback")
+    world.act(deploy.retry, QA, failed.row)
+    world.run("advance")
+    assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
+
+
+def test_a_step_of_an_earlier_run_cannot_be_attested(world: World) -> None:
+    """The button of the first attempt is old once there is a second."""
+    release_id = rollback_failed(world)
+    old = next(step.row for step in world.view(release_id).steps if step.id == "rollback.frontend")
+    world.act(rollback.rollback, MANAGER, release_id, "again")
+    with pytest.raises(StaleButton):
+        world.act(deploy.attest, QA, old, "done")
+
+
+def test_not_under_a_newer_deploy(world: World) -> None:
+    """What stands there is not this release's to take back."""
+    first = world.done("v4.8.0")
+    world.done("v4.9.0")
+    with pytest.raises(GateClosed, match=r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"):
+        world.act(rollback.rollback, MANAGER, first, "")
+
+
+def test_below_a_newer_one_that_was_taken_back(world: World) -> None:
+    """Then this release stands there again, and can go too."""
+    first = world.done("v4.8.0")
+    second = world.done("v4.9.0")
+    world.act(rollback.rollback, MANAGER, second, "")
+    world.run("advance")
+    world.act(rollback.rollback, MANAGER, first, "")
+    world.run("advance")
+    assert world.view(first).release.state is ReleaseState.ROLLED_BACK
+
+
+def test_not_while_another_release_is_open(world: World) -> None:
+    """One holds the environment; the way out is named, and nothing has changed."""
+    first = world.done("v4.8.0")
+    second = world.start("v4.9.0")
+    with pytest.raises(ActiveReleaseExists, match=r"v4\.9\.0 \(OPEN\) holds production now") as refused:
+        world.act(rollback.rollback, MANAGER, first, "")
+    assert refused.value.hint == "`/release abort` that one, or roll it back, first."
+    assert world.rows("SELECT FROM signoffs WHERE purpose = 'rollback'") == []
+    world.act(abort.abort, MANAGER, second, "")
+    world.act(rollback.rollback, MANAGER, first, "")
+
+
+def test_a_second_signature_of_a_role_supersedes(world: World) -> None:
+    """A rollback that is begun again is signed again."""
+    release_id = rollback_failed(world)
+    other = Actor(UserId("U0OTHER001"), frozenset({Role.RELEASE_MANAGER}))
+    world.act(rollback.rollback, other, release_id, "again")
+    standing = world.rows("SELECT by_whom FROM signoffs WHERE purpose = 'rollback' AND ended_at IS NULL")
+    assert standing == [{"by_whom": "U0OTHER001"}]

@@ -1,0 +1,150 @@
+"""The book of debts: what a check changes is put back, whoever dies (promise P7)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from bot.domain.ids import CheckId, ReleaseId
+from bot.flows.undo import DebtBook, settle_orphans
+from bot.store import undos
+from bot.store.pool import Store
+from bot.store.undos import Debtor
+from checks.contract import Outcome
+from tests.fix_bot import Killed, Outside, World, checklist
+from tests.unit.factories import make_check
+
+ONE = CheckId("go.one")
+
+
+@pytest.fixture
+def changing(world: World) -> World:
+    """go.one changes the tenant."""
+    sections = list(world.deps.checklist.sections)
+    sections[0] = sections[0].model_copy(
+        update={"checks": (make_check("go.one", kind="tenant"), sections[0].checks[1])}
+    )
+    world.change(checklist=checklist(sections=tuple(sections)))
+    return world
+
+
+def kill(world: World, another_process: Callable[[], Store]) -> ReleaseId:
+    """Start a release whose go.one dies with its process while the tenant is changed."""
+    release_id = world.start()
+    survivor, dying = world.deps, another_process()
+    world.change(store=dying)
+    world.store = dying
+    job = world.claim_all("check")[f"{release_id}/go.one"]
+    world.outside.dies = True
+    with pytest.raises(Killed):
+        world.carry_out(job)
+    dying.close()
+    world.outside.dies = False
+    world.store = survivor.store
+    world.change(store=survivor.store)
+    return release_id
+
+
+def test_paid_in_the_run(changing: World, outside: Outside) -> None:
+    """The usual end: written down before, settled after, nothing left to do."""
+    release_id = changing.start()
+    during: list[int] = []
+    outside.during = lambda name: during.append(len(changing.rows("SELECT FROM undos WHERE settled_at IS NULL")))
+    changing.run("check")
+    assert during[0] == 1
+    assert outside.tenant == "active"
+    assert changing.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
+    assert changing.outcome(release_id, "go.one") is Outcome.PASS
+
+
+def test_a_living_process_pays_its_own(changing: World, outside: Outside) -> None:
+    """Nobody puts back what a run is still using."""
+    changing.start()
+    left: list[str] = []
+
+    def sweep(name: str) -> None:
+        if name == "go.one":
+            settle_orphans(changing.deps)
+            left.append(outside.tenant)
+
+    outside.during = sweep
+    changing.run("check")
+    assert left == ["past_due"]
+
+
+def test_the_dead_are_followed(changing: World, outside: Outside, another_process: Callable[[], Store]) -> None:
+    """Any other process puts it back, and says so on record."""
+    kill(changing, another_process)
+    assert outside.tenant == "past_due"
+    assert settle_orphans(changing.deps) == 0
+    assert outside.tenant == "active"
+    last = changing.last()
+    assert (last.actor, last.event) == ("system", "undo.settled")
+    assert last.body == {"what": "the tenant's status", "check": "go.one"}
+    assert settle_orphans(changing.deps) == 0
+
+
+def test_run_anew_after_a_death(changing: World, outside: Outside, another_process: Callable[[], Store]) -> None:
+    """First it is put back, then the check is asked again."""
+    release_id = kill(changing, another_process)
+    found: list[str] = []
+    outside.during = lambda name: found.append(outside.tenant) if name == "go.one" else None
+    changing.run("check")
+    assert changing.outcome(release_id, "go.one") is Outcome.PASS
+    assert changing.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
+    assert [row["payload"] for row in changing.rows("SELECT payload FROM undos ORDER BY id")] == [
+        {"status": "active"},
+        {"status": "active"},
+    ]
+
+
+def test_not_run_over_an_open_debt(changing: World, outside: Outside, another_process: Callable[[], Store]) -> None:
+    """Else it would take the changed state for the right one. ERROR, which names what is open."""
+    release_id = kill(changing, another_process)
+    outside.billing_answers = False
+    changing.run("check")
+    result = changing.view(release_id).checks[ONE].result
+    assert result is not None
+    assert result.outcome is Outcome.ERROR
+    assert result.summary == "not run: an earlier run could not put back yet: the tenant's status"
+    assert settle_orphans(changing.deps) == 1
+    (row,) = changing.rows("SELECT settled_at, last_error FROM undos")
+    assert row == {"settled_at": None, "last_error": "ConnectionError: the product is away"}
+    outside.billing_answers = True
+    assert settle_orphans(changing.deps) == 0
+    assert outside.tenant == "active"
+
+
+def test_one_that_cannot_be_paid_does_not_hold_up_the_others(
+    world: World, outside: Outside, another_process: Callable[[], Store]
+) -> None:
+    """A target that is gone from the configuration, a kind that is unknown: they stay, the rest is paid."""
+    dead = another_process()
+    good = Debtor(None, ONE, "tenant", "staging", dead.instance)
+    with world.store.transaction() as tx:
+        for debtor in (replace(good, target="gone"), good, replace(good, kind="unknown"), replace(good, kind="ask")):
+            undos.record(tx, debtor, "something", {"status": "active"})
+    dead.close()
+    outside.tenant = "past_due"
+    assert settle_orphans(world.deps) == 3
+    assert outside.tenant == "active"
+
+
+def test_secrets_stay_out_of_the_book(world: World) -> None:
+    """What a person reads is redacted (promise P10)."""
+    DebtBook(world.deps, Debtor(None, ONE, "tenant", "staging", world.store.instance)).record("key s3cret", {})
+    assert world.rows("SELECT what FROM undos") == [{"what": "key [redacted]"}]
+
+
+def test_a_debt_is_paid_once(world: World, another_process: Callable[[], Store]) -> None:
+    """Two sweeps at once do not both put it back: one holds it, the other leaves it alone."""
+    dead = another_process()
+    with world.store.transaction() as tx:
+        debt = undos.record(tx, Debtor(None, ONE, "tenant", "staging", dead.instance), "it", {"status": "active"})
+    dead.close()
+    with world.store.exclusive([f"undo/{debt}"]) as free:
+        assert free
+        settle_orphans(world.deps)
+        assert world.rows("SELECT FROM undos WHERE settled_at IS NULL") != []
+    settle_orphans(world.deps)
+    assert world.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
