@@ -1,0 +1,89 @@
+"""A TCP proxy that can lose what passes: the reply to a request, or hold a request back until told to go on."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+
+class Proxy:
+    """Forwards a free port of the loopback to another port of it. Sees bytes only, so it works for TLS too."""
+
+    def __init__(self, port: int) -> None:
+        self._target = ("127.0.0.1", port)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._open: set[socket.socket] = set()
+        self._guard = threading.Lock()
+        self._pass = threading.Event()
+        self._pass.set()
+        self._losing = threading.Event()
+        self.held = threading.Event()  # a request waits
+        self.lost = threading.Event()  # a reply was swallowed
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.getsockname()[1])
+
+    def lose_next_reply(self) -> None:
+        """Swallow what the server says next, and break that connection."""
+        self._losing.set()
+
+    def hold(self) -> None:
+        """Keep back whatever the clients send from now on."""
+        self.held.clear()
+        self._pass.clear()
+
+    def release(self) -> None:
+        """Let what was kept back go on."""
+        self._pass.set()
+
+    def close(self) -> None:
+        """End everything."""
+        self._pass.set()
+        with self._guard:
+            for end in (self._server, *self._open):
+                with contextlib.suppress(OSError):  # ended by one of its sides
+                    end.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return  # closed
+            server = socket.create_connection(self._target)
+            with self._guard:
+                self._open |= {client, server}
+            threading.Thread(target=self._requests, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._replies, args=(server, client), daemon=True).start()
+
+    def _requests(self, client: socket.socket, server: socket.socket) -> None:
+        with self._both_end(client, server):
+            while data := client.recv(65_536):
+                if not self._pass.is_set():
+                    self.held.set()
+                    self._pass.wait()
+                server.sendall(data)
+
+    def _replies(self, server: socket.socket, client: socket.socket) -> None:
+        with self._both_end(server, client):
+            while data := server.recv(65_536):
+                if self._losing.is_set():
+                    self._losing.clear()
+                    self.lost.set()
+                    return
+                client.sendall(data)
+
+    @contextlib.contextmanager
+    def _both_end(self, *ends: socket.socket) -> Iterator[None]:
+        with contextlib.suppress(OSError):  # one side ended it: so does the other
+            yield
+        with self._guard:
+            for end in ends:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+            self._open -= set(ends)

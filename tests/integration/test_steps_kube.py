@@ -1,0 +1,390 @@
+"""Deploy and rollback of a Deployment, against an API server: where the world is changed, it is changed once."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bot.domain.checklist import RestoreBackend, SetImage
+from bot.domain.ids import StepId
+from bot.domain.plan import StepState
+from bot.domain.release import ReleaseState
+from bot.errors import StepError, Superseded
+from bot.flows import deploy, rollback
+from bot.steps import kube as steps
+from bot.steps.contract import Shipment, StepContext
+from checks.clients import Clients
+from checks.registry import Registry
+from checks.target import Kubernetes, Target
+from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
+from tests.fix_checks import RecordingUndo
+from tests.fix_kube import Kube, eventually
+from tests.fix_proxy import Proxy
+from tests.sandbox.kube_objects import deployed, images, is_rolled_out, pods, read, revisions, set_image
+
+OLD, NEW = "app:1", f"{RESOLVED.image}@{RESOLVED.digest}"
+SET = SetImage(do="set_image", version_env="VERSION")
+RESTORE = RestoreBackend(do="restore_backend")
+
+
+class Notes:
+    """The journal of a step, kept in a list."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, object]]] = []
+        self.first: dict[str, object] = {}
+        self.on_intent: Callable[[], None] = lambda: None
+
+    def intent(self, **body: object) -> None:
+        self.lines.append(("intent", body))
+        self.on_intent()
+
+    def observed(self, **body: object) -> None:
+        self.lines.append(("observed", body))
+
+    def acted(self, **body: object) -> None:
+        self.lines.append(("acted", body))
+
+    def before(self, **body: object) -> None:
+        self.first = self.first or body
+
+    def progress(self, line: str) -> None:
+        self.lines.append(("progress", {"line": line}))
+
+    def kinds(self) -> list[str]:
+        """What kinds of lines there are, without the progress."""
+        return [kind for kind, _ in self.lines if kind != "progress"]
+
+
+class Ship:
+    """A step's surroundings on one Deployment."""
+
+    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+        where = Kubernetes(kubeconfig=str(kubeconfig), namespace=namespace, deployment="web", container="main")
+        self.target = Target(name="production", kubernetes=where)
+        self.recorded: dict[str, Any] | None = None
+        self.notes = Notes()
+        self.cancelled = threading.Event()
+
+    def record(self, body: Mapping[str, Any]) -> None:
+        """Where the rollback goes; the first one counts."""
+        self.recorded = self.recorded or dict(body)
+
+    def context(self, clients: Clients, seconds: float = 20) -> StepContext:
+        """What the step gets."""
+        return StepContext(
+            id=StepId("deploy.backend"),
+            shipment=Shipment("v4.8.0", "4.8.0", RESOLVED.commit, NEW),
+            target=self.target,
+            clients=clients,
+            registry=Registry({}),
+            redact=lambda text: text,
+            undo=RecordingUndo(),
+            journal=self.notes,
+            rollback_target=self.recorded,
+            record_target=self.record,
+            deadline=time.monotonic() + seconds,
+            cancelled=self.cancelled,
+        )
+
+    def deploy(self, seconds: float = 20) -> str:
+        """Set the image."""
+        with Clients(self.target) as clients:
+            return steps.set_image(SET, self.context(clients, seconds))
+
+    def restore(self, seconds: float = 20) -> str:
+        """Put back what was recorded."""
+        with Clients(self.target) as clients:
+            return steps.restore_backend(RESTORE, self.context(clients, seconds))
+
+
+@pytest.fixture
+def ship(kube: Kube) -> Ship:
+    """A Deployment with its first version."""
+    deployed(kube, OLD)
+    return Ship(kube.kubeconfig, kube.namespace)
+
+
+@pytest.fixture
+def proxy(kube: Kube, ship: Ship, tmp_path: Path) -> Iterator[Proxy]:
+    """A link between the steps and the API server that can lose what passes."""
+    settings = yaml.safe_load(kube.kubeconfig.read_text(encoding="utf-8"))
+    cluster = settings["clusters"][0]["cluster"]
+    link = Proxy(int(cluster["server"].rsplit(":", 1)[1]))
+    cluster["server"] = f"https://127.0.0.1:{link.port}"
+    changed = tmp_path / "kubeconfig"
+    changed.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    assert ship.target.kubernetes is not None
+    where = ship.target.kubernetes.model_copy(update={"kubeconfig": str(changed)})
+    ship.target = ship.target.model_copy(update={"kubernetes": where})
+    yield link
+    link.close()
+
+
+def image(kube: Kube) -> str:
+    """What the Deployment runs."""
+    return str(read(kube).spec.template.spec.containers[0].image)
+
+
+def template(kube: Kube) -> Any:
+    """The pod template as plain data."""
+    return kube.api.sanitize_for_serialization(read(kube).spec.template)
+
+
+def test_there_and_back(kube: Kube, ship: Ship) -> None:
+    """By digest, with the version in the same patch; back to the very template, however often."""
+    before = template(kube)
+    assert ship.deploy() == f"v4.8.0 runs as {NEW}"
+    container = read(kube).spec.template.spec.containers[0]
+    assert container.image == NEW
+    assert {entry.name: entry.value for entry in container.env} == {"MODE": "test", "VERSION": "4.8.0"}
+    assert ship.recorded is not None
+    assert (ship.recorded["revision"], ship.recorded["image"]) == ("1", OLD)
+    assert ship.notes.kinds() == ["intent", "acted", "observed"]
+    assert ship.notes.first == {"image": OLD, "revision": "1"}
+    assert revisions(kube) == {1: OLD, 2: NEW}
+    for _ in range(2):
+        assert ship.restore() == f"back at revision 1: {OLD}"
+        assert template(kube) == before
+        assert is_rolled_out(kube)
+    assert revisions(kube) == {2: NEW, 3: OLD}
+
+
+def test_a_second_time_changes_nothing(kube: Kube, ship: Ship) -> None:
+    """After a crash the step looks first: what stands there already is not patched again."""
+    ship.deploy()
+    generation, recorded = read(kube).metadata.generation, ship.recorded
+    ship.notes = Notes()
+    ship.deploy()
+    assert read(kube).metadata.generation == generation
+    assert ship.recorded == recorded
+    assert ship.notes.kinds() == ["observed"]
+
+
+def test_never_ready_then_retried(kube: Kube, ship: Ship) -> None:
+    """It fails with what the pods say; once they come up, the retry succeeds without another change."""
+    images(kube, {NEW: {"never-ready": True}})
+    with pytest.raises(StepError, match=r"exceeded its progress deadline: web-.*not ready") as failed:
+        ship.deploy()
+    assert "The old pods still serve" in failed.value.hint
+    generation = read(kube).metadata.generation
+    kube.core.replace_namespaced_config_map(
+        "testbed-images", kube.namespace, {"metadata": {"name": "testbed-images"}, "data": {}}
+    )
+    for pod in pods(kube):
+        kube.core.delete_namespaced_pod(pod.metadata.name, kube.namespace)
+    eventually("the new pods", lambda: is_rolled_out(kube))
+    ship.deploy()
+    assert (read(kube).metadata.generation, image(kube)) == (generation, NEW)
+
+
+def test_back_from_never_ready(kube: Kube, ship: Ship) -> None:
+    """The template of before, not "the previous revision"."""
+    before = template(kube)
+    images(kube, {NEW: {"never-ready": True}})
+    with pytest.raises(StepError):
+        ship.deploy()
+    ship.restore()
+    assert template(kube) == before
+
+
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [
+        ({"paused": True}, "deployment/web is paused"),
+        ({"replicas": 0}, "deployment/web has no replicas, so nothing would run"),
+    ],
+)
+def test_unfit_is_refused(kube: Kube, ship: Ship, patch: dict[str, Any], said: str) -> None:
+    """Nothing is recorded or changed."""
+    kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": patch})
+    with pytest.raises(StepError, match=said):
+        ship.deploy()
+    assert (image(kube), ship.recorded, ship.notes.lines) == (OLD, None, [])
+
+
+def test_a_rollback_does_not_wait_for_a_paused_one(kube: Kube, ship: Ship) -> None:
+    """It says at once what to do instead of waiting for a rollout that cannot come."""
+    ship.deploy()
+    kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": {"paused": True}})
+    with pytest.raises(StepError) as refused:
+        ship.restore()
+    assert refused.value.hint == "kubectl rollout resume deployment/web"
+
+
+def test_another_container_is_refused(kube: Kube, ship: Ship) -> None:
+    """A strategic merge would add one."""
+    assert ship.target.kubernetes is not None
+    where = ship.target.kubernetes.model_copy(update={"container": "api"})
+    ship.target = ship.target.model_copy(update={"kubernetes": where})
+    with pytest.raises(StepError, match="has no container api") as refused:
+        ship.deploy()
+    assert "It has: main." in refused.value.hint
+
+
+def test_changed_by_somebody_else_in_between(kube: Kube, ship: Ship) -> None:
+    """Between look and patch: the patch is refused by its resource version, and the step says so."""
+
+    def interfere() -> None:
+        ship.notes.on_intent = lambda: None
+        set_image(kube, "app:hotfix")
+
+    ship.notes.on_intent = interfere
+    with pytest.raises(StepError, match="was changed by somebody else meanwhile"):
+        ship.deploy()
+    assert image(kube) == "app:hotfix"
+
+
+def test_the_controllers_own_writes_are_no_conflict(kube: Kube, ship: Ship) -> None:
+    """Another annotation changes the resource version but not what is deployed: the patch is tried again."""
+
+    def annotate() -> None:
+        ship.notes.on_intent = lambda: None
+        kube.apps.patch_namespaced_deployment("web", kube.namespace, {"metadata": {"annotations": {"seen": "1"}}})
+
+    ship.notes.on_intent = annotate
+    ship.deploy()
+    assert image(kube) == NEW
+    assert ship.notes.kinds() == ["intent", "intent", "acted", "observed"]
+
+
+def test_somebody_else_during_the_rollout(kube: Kube, ship: Ship) -> None:
+    """The step does not report another image's rollout as its own."""
+    images(kube, {NEW: {"ready-after": "30s"}})
+    ship.notes.on_intent = lambda: None
+    failed: list[StepError] = []
+
+    def carry_out() -> None:
+        try:
+            ship.deploy()
+        except StepError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=carry_out)
+    thread.start()
+    eventually("the patch", lambda: image(kube) == NEW)
+    set_image(kube, "app:hotfix")
+    thread.join(20)
+    assert [error.user_message for error in failed] == [
+        "somebody else changed the image to app:hotfix during the rollout"
+    ]
+
+
+def test_a_lost_reply_of_the_patch(kube: Kube, ship: Ship, proxy: Proxy) -> None:
+    """It was carried out: the step looks again and sees so, and changes nothing twice."""
+    ship.notes.on_intent = proxy.lose_next_reply
+    ship.deploy()
+    assert proxy.lost.is_set()
+    assert image(kube) == NEW
+    assert revisions(kube) == {1: OLD, 2: NEW}
+    assert ship.notes.kinds() == ["intent", "acted", "observed"]
+
+
+def test_a_lost_reply_of_the_restoring_patch(kube: Kube, ship: Ship, proxy: Proxy) -> None:
+    """The same on the way back."""
+    before = template(kube)
+    ship.deploy()
+    ship.notes = Notes()
+    ship.notes.on_intent = proxy.lose_next_reply
+    ship.restore()
+    assert proxy.lost.is_set()
+    assert template(kube) == before
+    assert ship.notes.kinds() == ["intent", "acted", "observed"]
+
+
+def test_a_patch_still_on_its_way_is_overtaken_by_the_rollback(kube: Kube, ship: Ship, proxy: Proxy) -> None:
+    """The worst moment: the deploy has looked, its patch hangs in the network, and the rollback finds nothing changed.
+
+    The rollback writes all the same, so the late patch is a conflict, and its owner is told to stop.
+    """
+    ended: list[BaseException] = []
+
+    def carry_out() -> None:
+        try:
+            ship.deploy()
+        except Superseded as error:
+            ended.append(error)
+
+    def first_try() -> None:
+        proxy.hold()
+        ship.notes.on_intent = second_try
+
+    def second_try() -> None:
+        raise Superseded
+
+    ship.notes.on_intent = first_try
+    thread = threading.Thread(target=carry_out)
+    thread.start()
+    assert proxy.held.wait(10)
+    direct = Ship(kube.kubeconfig, kube.namespace)
+    direct.recorded = ship.recorded
+    direct.restore()
+    proxy.release()
+    thread.join(20)
+    assert [type(error) for error in ended] == [Superseded]
+    assert image(kube) == OLD
+
+
+def test_it_gives_up_at_its_deadline(kube: Kube, ship: Ship) -> None:
+    """A rollout that takes longer than the step may."""
+    images(kube, {NEW: {"ready-after": "30s"}})
+    with pytest.raises(StepError, match="gave up waiting for the rollout"):
+        ship.deploy(seconds=1.5)
+
+
+def test_it_stops_when_told(kube: Kube, ship: Ship) -> None:
+    """The release has moved on, or the process ends: no result, no further look."""
+    images(kube, {NEW: {"ready-after": "30s"}})
+    ship.notes.on_intent = ship.cancelled.set
+    with pytest.raises(Superseded):
+        ship.deploy()
+
+
+def test_nothing_recorded_is_nothing_to_put_back(kube: Kube, ship: Ship) -> None:
+    """A deploy that failed before its first change."""
+    assert ship.restore() == "nothing was changed, so there is nothing to put back"
+
+
+def test_no_cluster_in_the_configuration() -> None:
+    """Named, with the key to set."""
+    ship = Ship(Path("nowhere"), "none")
+    ship.target = Target(name="production")
+    with pytest.raises(StepError, match="production has no kubernetes section"):
+        ship.deploy()
+
+
+def test_through_the_flows(kube: Kube, ship: Ship, world: World) -> None:
+    """Gate, deploy, watch, rollback: the journal has intent, act and result; the target was recorded before the change."""
+    before = template(kube)
+    plan = checklist(
+        deploy=({"id": "deploy.backend", "title": "Deploy", "action": {"do": "set_image"}},),
+        rollback=({"id": "rollback.backend", "title": "Restore", "action": {"do": "restore_backend"}},),
+    )
+    targets = {**world.deps.targets, "production": ship.target}
+    world.deps = replace(world.deps, checklist=plan, targets=targets)
+    release_id = world.ready()
+    world.act(deploy.deploy, QA, release_id)
+    world.run("advance")
+    assert world.view(release_id).release.state is ReleaseState.WATCHING
+    assert image(kube) == NEW
+    journal = world.rows("SELECT entry FROM journal ORDER BY id")
+    assert [row["entry"] for row in journal] == ["intent", "acted", "observed", "result"]
+    (early,) = world.rows(
+        "SELECT recorded_at < (SELECT at FROM journal WHERE entry = 'intent') AS early FROM rollback_targets"
+    )
+    assert early == {"early": True}
+    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.run("advance")
+    view = world.view(release_id)
+    assert view.release.state is ReleaseState.ROLLED_BACK
+    assert {step.id: step.state for step in view.steps} == {
+        "deploy.backend": StepState.DONE,
+        "rollback.backend": StepState.DONE,
+    }
+    assert template(kube) == before
+    world.events()
