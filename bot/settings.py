@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from bot.errors import ConfigError
 from checks.target import Backup, Grafana, Kubernetes, Login, Sentry, Stripe, Target, Tenant
@@ -32,15 +33,13 @@ class Roles(Section):
     qa: tuple[str, ...] = ()
     product: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _ids_only(self) -> Roles:
-        for role, ids in self:
-            for name in ids:
-                if not re.fullmatch(r"[UWS][A-Z0-9]{2,}", name):
-                    raise ValueError(
-                        f"{role}: {name!r} is no Slack id; copy the member id (U…) or the user group id (S…)"
-                    )
-        return self
+    @field_validator("*")
+    @classmethod
+    def _ids_only(cls, ids: tuple[str, ...]) -> tuple[str, ...]:
+        for name in ids:
+            if not re.fullmatch(r"[UWS][A-Z0-9]{2,}", name):
+                raise ValueError(f"{name!r} is no Slack id; copy the member id (U…) or the user group id (S…)")
+        return ids
 
 
 class Slack(Section):
@@ -140,7 +139,8 @@ class Settings(Section):
         """P11: what is deployed to is never a place for test data."""
         target = self.targets.get(self.environment)
         if target is not None and target.mutable:
-            raise ValueError(f"targets.{self.environment}.mutable: checks must not change data where we deploy to")
+            at = ("targets", self.environment, "mutable")
+            raise PydanticCustomError("mutable", "checks must not change data where we deploy to", {"at": at})
         return self
 
     def target_values(self) -> dict[str, Target]:
@@ -273,7 +273,7 @@ def _validated(body: dict[str, Any], root: yaml.Node | None, env: Mapping[str, s
         return Settings.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]  # the input could be a secret
-        at = first["loc"]
+        at = first.get("ctx", {}).get("at") or first["loc"]
         key = ".".join(str(part) for part in at) or "configuration"
         hint = "The keys are described in docs/reference/configuration.md."
         raise ConfigError(
