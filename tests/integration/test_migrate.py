@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bot.domain.release import ACTIVE, ReleaseState
 from bot.errors import DatabaseError
 from bot.store.migrate import migrate, migrations
 from bot.store.pool import Store
@@ -74,3 +75,16 @@ def test_history_cannot_be_rewritten(store: Store) -> None:
         for statement in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
             with pytest.raises(Exception, match=f"{table} is append-only"), store.transaction() as tx:
                 tx.execute(statement)
+
+
+def test_the_schema_knows_the_same_states_as_the_code(store: Store) -> None:
+    """All of them may stand in the column, and those that hold an environment are in the constraint."""
+    with store.transaction() as tx:
+        column = tx.execute(
+            "SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE conname = 'releases_state_check'"
+        ).fetchone()
+        index = tx.execute("SELECT pg_get_indexdef('one_active_release'::regclass) AS text").fetchone()
+    assert column is not None
+    assert index is not None
+    assert set(re.findall(r"'(\w+)'", column["text"])) == set(ReleaseState)
+    assert set(re.findall(r"'(\w+)'", index["text"])) == set(ACTIVE)

@@ -1,0 +1,155 @@
+"""Reading a checklist: what is refused, with file, line and key; what the digest is of."""
+
+import textwrap
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import bot
+from bot.domain.checklist import Checklist, read_checklist
+from bot.domain.ids import CheckId
+from bot.errors import ChecklistError
+
+GOOD = """\
+id: small
+title: Small
+sections:
+  - id: go
+    title: Go/No-Go
+    gate: true
+    checks:
+      - id: go.one
+        title: One
+        kind: sql_verify
+      - id: go.two
+        title: Two
+        kind: sql_verify
+        max_age: 90m
+        needs: [go.one]
+  - id: after
+    title: After
+    phase: after
+    checks:
+      - {id: after.notes, title: Notes, kind: attest}
+deploy:
+  - id: deploy.backend
+    title: Deploy
+    action: {do: set_image}
+rollback:
+  - id: rollback.backend
+    title: Restore
+    action:
+      do: restore_backend
+      timeout: 60
+"""
+
+
+def read(text: str) -> Checklist:
+    """Read a text as the file list.yml."""
+    return read_checklist(text, "list.yml")
+
+
+def changed(old: str, new: str) -> str:
+    """GOOD with one thing changed."""
+    assert GOOD.count(old) == 1
+    return GOOD.replace(old, new)
+
+
+def test_a_good_one() -> None:
+    """Defaults are those of the reference."""
+    checklist = read(GOOD)
+    one, two = checklist.gate_checks
+    assert (one.max_age, two.max_age) == (timedelta(hours=4), timedelta(minutes=90))
+    assert (one.target, one.waivable, one.needs) == ("staging", True, ())
+    assert checklist.watch.kind == "sentry_quiet"
+    assert [check.id for check in checklist.checks_of("after")] == ["after.notes"]
+
+
+def test_the_shipped_one() -> None:
+    """The ten rows that decide are there, and none of them can be waived."""
+    path = Path(bot.__path__[0]) / "checklists" / "solvereign.yml"
+    checklist = read_checklist(path.read_text(encoding="utf-8"), str(path))
+    assert len(checklist.gate_checks) == 10
+    assert {check.waivable for check in checklist.gate_checks} == {False}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("title: Two", "titel: Two", r"list\.yml:11: sections\.0\.checks\.1\.title: Field required"),
+        ("kind: attest}", "kind: attest, x: 1}", r"list\.yml:20: sections\.1\.checks\.0\.x: Extra inputs are not permitted"),
+        ("max_age: 90m", "max_age: soon", r"list\.yml:14: sections\.0\.checks\.1\.max_age: Input should be a valid timedelta"),
+        ("max_age: 90m", "max_age: 0s", r"list\.yml:14: sections\.0\.checks\.1\.max_age: Input should be greater than"),
+        ("needs: [go.one]", "needs: [go.nine]", r"list\.yml:15: sections\.0\.checks\.1\.needs: go\.two needs 'go\.nine'"),
+        ("id: go.two", "id: go.one", r"list\.yml:11: sections\.0\.checks\.1\.id: the id 'go\.one' is used twice"),
+        ("id: rollback.backend", "id: deploy.backend", r"list\.yml:26: rollback\.0\.id: the id 'deploy\.backend' is used twice"),
+        ("id: after\n", "id: go\n", r"list\.yml:16: sections\.1\.id: the id 'go' is used twice"),
+        ("id: go.two", "id: Go.Two", r"list\.yml:11: sections\.0\.checks\.1\.id: ids are lower-case words"),
+        ("gate: true", "gate: false", r"list\.yml:3: sections: no section has gate: true"),
+        ("gate: true", "gate: true\n    phase: after", r"list\.yml:7: sections\.0\.phase: what decides Go or No-Go cannot wait"),
+        ("{do: set_image}", "{do: set_imge}", r"list\.yml:24: deploy\.0\.action: Input tag 'set_imge'"),
+        ("timeout: 60", "timeout: never", r"list\.yml:30: rollback\.0\.action\.timeout: Input should be a valid number"),
+        ("phase: after", "phase: [", r"list\.yml:\d+: not valid YAML"),
+        ("title: Small", "title: Sm\x07ll", r"list\.yml:1: not valid YAML"),
+    ],
+)  # fmt: skip
+def test_refused_with_file_line_and_key(old: str, new: str, said: str) -> None:
+    """So that the author finds the place."""
+    with pytest.raises(ChecklistError, match=f"^{said}"):
+        read(changed(old, new))
+
+
+@pytest.mark.parametrize("needs", ["[go.two]", "[go.one]"])
+def test_a_circle_is_refused(needs: str) -> None:
+    """Direct or through another: such a check could never run."""
+    with pytest.raises(ChecklistError, match=r"list\.yml:\d+: sections\.0\.checks\.0\.needs: go\.one needs itself"):
+        read(changed("title: One", f"title: One\n        needs: {needs}"))
+
+
+@pytest.mark.parametrize("text", ["", "- a", "just words"])
+def test_something_else_is_refused(text: str) -> None:
+    """A checklist is a mapping."""
+    with pytest.raises(ChecklistError, match=r"^list\.yml:1: a checklist is a mapping"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("4h", timedelta(hours=4)),
+        ("2d", timedelta(days=2)),
+        ("15 m", timedelta(minutes=15)),
+    ],
+)
+def test_durations(text: str, expected: timedelta) -> None:
+    """As people write them."""
+    assert read(changed("90m", text)).gate_checks[1].max_age == expected
+
+
+def test_the_digest_is_of_what_it_says() -> None:
+    """Comments, layout, quotes and spelled-out defaults do not count; a word does."""
+    digest = read(GOOD).digest
+    assert read("# a comment\n\n" + GOOD).digest == digest
+    assert read(changed("{do: set_image}", "{do: 'set_image', target: production}")).digest == digest
+    assert read(changed("90m", "5400s")).digest == digest
+    assert read(textwrap.indent(GOOD, "  ")).digest == digest
+    assert read(changed("title: Two", "title: Too")).digest != digest
+    assert read(changed("    gate: true", "    gate: true\n    runbook: Section A")).digest != digest
+
+
+def test_it_is_read_back_from_its_body() -> None:
+    """As a release keeps it."""
+    checklist = read(GOOD)
+    again = Checklist.model_validate(checklist.body)
+    assert (again, again.digest) == (checklist, checklist.digest)
+
+
+def test_dependents_go_all_the_way() -> None:
+    """What needs a check, and what needs that, in the order of the file."""
+    text = changed("      - {id: after.notes, title: Notes, kind: attest}",
+                   "      - {id: after.notes, title: Notes, kind: ask, needs: [go.two]}")  # fmt: skip
+    assert read(text).dependents(CheckId("go.one")) == ("go.two", "after.notes")
+    assert read(text).dependents(CheckId("after.notes")) == ()

@@ -1,0 +1,222 @@
+"""The gate: every state of a check, every signature, every reason."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.gate import Cause, deploy_gate, permits, rollback_gate
+from bot.domain.policy import Action, Policy, Role
+from bot.domain.release import ReleaseState
+from bot.domain.results import Running
+from bot.domain.signoff import Purpose, Verdict
+from bot.domain.view import ReleaseView
+from checks.contract import Outcome
+from tests.unit.factories import (
+    PAT,
+    QUINN,
+    RITA,
+    ago,
+    in_state,
+    make_check,
+    make_check_view,
+    make_checklist,
+    make_freeze,
+    make_release,
+    make_result,
+    make_signoff,
+    make_view,
+    make_waiver,
+    signed,
+)
+
+GO = "go.check_1"
+NOT_OPEN = [state for state in ReleaseState if state is not ReleaseState.OPEN]
+AFTER_A_CHANGE = {
+    ReleaseState.DEPLOYING,
+    ReleaseState.DEPLOY_FAILED,
+    ReleaseState.WATCHING,
+    ReleaseState.DONE,
+    ReleaseState.ROLLBACK_FAILED,
+}
+
+
+def causes(view: ReleaseView) -> list[tuple[Cause, str]]:
+    """What the gate has against a deploy by Quinn."""
+    return [(reason.cause, reason.about) for reason in deploy_gate(view, QUINN).reasons]
+
+
+def approved(**changes: object) -> ReleaseView:
+    """All has passed, the release manager has approved; then ``changes``."""
+    return replace(signed(make_view(), Role.RELEASE_MANAGER), **changes)  # type: ignore[arg-type]
+
+
+def with_check(known: object, view: ReleaseView | None = None) -> ReleaseView:
+    """One of the ten checks as given."""
+    view = view or approved()
+    return replace(view, checks={**view.checks, GO: known})  # type: ignore[dict-item]
+
+
+def test_open() -> None:
+    """Nothing speaks against it."""
+    assert deploy_gate(approved(), QUINN).allowed
+
+
+@pytest.mark.parametrize("state", NOT_OPEN)
+def test_only_an_open_release(state: ReleaseState) -> None:
+    """Whatever its checks say."""
+    assert (Cause.STATE, state) in causes(in_state(state))
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (make_check_view(GO), "has not run"),
+        (make_check_view(GO, make_result(GO, Outcome.FAIL)), "failed"),
+        (make_check_view(GO, make_result(GO, Outcome.ERROR)), "could not find out"),
+        (make_check_view(GO, make_result(GO, Outcome.INCONCLUSIVE)), "needs a person to say"),
+        (make_check_view(GO, make_result(GO, finished_at=ago(241))), "passed too long ago, run it again"),
+        (make_check_view(GO, make_result(GO), running=Running.WAITING), "waits to run"),
+        (make_check_view(GO, make_result(GO), running=Running.RUNNING), "is running"),
+    ],
+)
+def test_anything_but_a_fresh_pass_closes_it(known: object, words: str) -> None:
+    """Unknown is not a pass (promise P2); the reason names the check."""
+    (reason,) = deploy_gate(with_check(known), QUINN).reasons
+    assert (reason.cause, reason.about, reason.text) == (Cause.CHECK, GO, f"Check of {GO}: {words}")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE])
+def test_a_waiver_lets_one_go(outcome: Outcome) -> None:
+    """Where the checklist allows it, and the signature is for that."""
+    view = with_check(make_check_view(GO, make_result(GO, outcome), make_waiver(GO)))
+    assert deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).allowed
+
+
+def test_a_waiver_that_must_not_be() -> None:
+    """A row alone does not open the gate for a check that can never be waived."""
+    checklist = make_checklist()
+    go = checklist.sections[1]
+    checks = (make_check(GO, waivable=False), *go.checks[1:])
+    sections = (checklist.sections[0], go.model_copy(update={"checks": checks}), checklist.sections[2])
+    waived = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
+    view = make_view(checklist=make_checklist(sections), checks={GO: waived})
+    (reason,) = deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).reasons
+    assert reason.text == f"Check of {GO}: cannot be waived"
+
+
+def test_other_sections_do_not_decide() -> None:
+    """They are shown, and do not hold up the deploy."""
+    view = make_view(checks={"migrations.billing": make_check_view("migrations.billing")})
+    assert deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).allowed
+
+
+def test_no_signature() -> None:
+    """Only the required role is missed."""
+    assert causes(make_view()) == [(Cause.SIGNOFF_MISSING, Role.RELEASE_MANAGER)]
+
+
+def test_a_no_of_an_optional_role_counts() -> None:
+    """Whoever may sign may stop it."""
+    view = approved()
+    no = make_signoff(Role.QA, Verdict.DECLINE, id=99)
+    assert causes(replace(view, signoffs=(*view.signoffs, no))) == [(Cause.SIGNOFF_DECLINED, Role.QA)]
+
+
+def test_a_signature_for_something_else() -> None:
+    """A waiver afterwards, another digest, another checklist: it is void (promise P4)."""
+    view = approved()
+    for changed in (
+        replace(view, release=replace(view.release, digest="sha256:" + "cd" * 32)),
+        replace(view, release=replace(view.release, checklist_digest="3" * 64)),
+        with_check(make_check_view(GO, make_result(GO), make_waiver(GO)), view),
+    ):
+        assert causes(changed) == [(Cause.SIGNOFF_VOID, Role.RELEASE_MANAGER)]
+
+
+def test_a_signature_for_a_rollback_is_none_for_a_deploy() -> None:
+    """Purposes do not mix."""
+    view = approved()
+    other = replace(view.signoffs[0], purpose=Purpose.ROLLBACK)
+    assert causes(replace(view, signoffs=(other,))) == [(Cause.SIGNOFF_MISSING, Role.RELEASE_MANAGER)]
+
+
+def test_a_role_outside_of_the_policy_neither_opens_nor_closes() -> None:
+    """A row of it is not looked at."""
+    view = approved(policy=Policy(optional=()))
+    no = make_signoff(Role.QA, Verdict.DECLINE, id=99)
+    assert causes(replace(view, signoffs=(*view.signoffs, no))) == []
+
+
+def test_four_eyes() -> None:
+    """Somebody other than the deployer must have approved; the card, which knows no deployer, is open."""
+    view = approved()
+    assert [reason.cause for reason in deploy_gate(view, RITA).reasons] == [Cause.FOUR_EYES]
+    assert deploy_gate(view).allowed
+    assert deploy_gate(signed(make_view(), Role.RELEASE_MANAGER, Role.QA), RITA).allowed
+    assert deploy_gate(replace(view, policy=Policy(four_eyes=False)), RITA).allowed
+
+
+def test_four_eyes_counts_people_not_roles() -> None:
+    """One person with two roles is one pair of eyes."""
+    view = signed(make_view(), Role.RELEASE_MANAGER, Role.QA)
+    one = tuple(replace(signoff, by=RITA) for signoff in view.signoffs)
+    assert [reason.cause for reason in deploy_gate(replace(view, signoffs=one), RITA).reasons] == [Cause.FOUR_EYES]
+
+
+def test_a_freeze() -> None:
+    """Stops a deploy, by name."""
+    (reason,) = deploy_gate(approved(freeze=make_freeze()), QUINN).reasons
+    assert (reason.cause, reason.text) == (Cause.FREEZE, "deploys are frozen: incident under way")
+
+
+def test_every_reason_is_listed() -> None:
+    """In one answer: state, freeze, checks, signatures."""
+    view = make_view(
+        release=make_release(ReleaseState.DEPLOYING), checks={GO: make_check_view(GO)}, freeze=make_freeze()
+    )
+    assert [cause for cause, _ in causes(view)] == [
+        Cause.STATE,
+        Cause.FREEZE,
+        Cause.CHECK,
+        Cause.SIGNOFF_MISSING,
+    ]
+
+
+@pytest.mark.parametrize("state", list(ReleaseState))
+def test_rollback_needs_a_change_and_nothing_else(state: ReleaseState) -> None:
+    """In a freeze, unsigned, with every check red (promise P6)."""
+    view = make_view(release=make_release(state), checks={GO: make_check_view(GO)}, freeze=make_freeze())
+    assert rollback_gate(view).allowed == (state in AFTER_A_CHANGE)
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_without_a_role_nothing_is_permitted(action: Action) -> None:
+    """Deny by default (promise P3)."""
+    assert not permits(Policy(), action, ())
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*Outcome, None]), st.sampled_from(list(Running)), st.booleans(), st.integers(0, 600)
+        ),
+        min_size=10,
+        max_size=10,
+    ),
+    st.sets(st.sampled_from(list(Role))),
+    st.booleans(),
+)
+def test_it_opens_only_if_all_ten_pass_or_are_waived(
+    known: list[tuple[Outcome | None, Running, bool, int]], roles: set[Role], frozen: bool
+) -> None:
+    """For any mix of results, ages, waivers, signatures and freezes."""
+    checks, good = {}, True
+    for number, (outcome, running, waived, age) in enumerate(known, start=1):
+        name = f"go.check_{number}"
+        result = make_result(name, outcome, finished_at=ago(age)) if outcome else None
+        checks[name] = make_check_view(name, result, make_waiver(name) if waived else None, running)
+        good &= running is Running.IDLE and (waived or (outcome is Outcome.PASS and age <= 240))
+    view = signed(make_view(checks=checks, freeze=make_freeze() if frozen else None), *sorted(roles))
+    assert deploy_gate(view, PAT).allowed == (good and not frozen and Role.RELEASE_MANAGER in roles)
