@@ -30,10 +30,11 @@ from bot.flows.deps import Deps, Job
 from bot.steps.sources import Resolved, Sources
 from bot.store import audit, releases, work
 from bot.store.migrate import migrate
-from bot.store.pool import Store, Tx
+from bot.store.pool import INSTANCE_LOCK, Store, Tx
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.registry import Registry
 from checks.target import Target
+from tests.fix_kube import eventually
 from tests.unit.factories import PAT, QUINN, RITA, make_check
 
 MANAGER = Actor(RITA, frozenset({Role.RELEASE_MANAGER}))
@@ -406,6 +407,19 @@ def another_process(store: Store) -> Iterator[Callable[[], Store]]:
     yield make
     for other in made:
         other.close()
+
+
+def die(process: Store, witness: Store) -> None:
+    """End a process, and wait until the server has noticed; ``witness`` is another one on the same database."""
+    process.close()
+    query = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s::oid AND objid = %s::oid"
+    query += " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+
+    def gone() -> bool:
+        with witness.transaction() as tx:
+            return tx.execute(query, [INSTANCE_LOCK, process.instance]).rowcount == 0
+
+    eventually("the end of its session", gone)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from bot.flows import abort, check
 from bot.store import work
 from bot.store.pool import Store
 from checks.contract import CheckError, Outcome
-from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World, checklist
+from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World, checklist, die
 from tests.unit.factories import QUINN, RITA, make_check
 
 ONE, FIRST, SECOND = CheckId("go.one"), CheckId("prep.first"), CheckId("prep.second")
@@ -295,7 +295,7 @@ def test_a_killed_run_is_taken_up_by_another_process(
     with other.transaction() as tx:
         stale = work.claim(tx, "check", other.instance)
     assert stale is not None
-    other.close()
+    die(other, world.store)
     world.run("check")
     assert sorted(outside.runs) == ["go.one", "go.two", "prep.first", "prep.second"]
     assert world.outcome(release_id, stale.key.split("/")[1]) is Outcome.PASS

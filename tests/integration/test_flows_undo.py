@@ -11,7 +11,7 @@ from bot.store import undos
 from bot.store.pool import Store
 from bot.store.undos import Debtor
 from checks.contract import Outcome
-from tests.fix_bot import Killed, Outside, World, checklist
+from tests.fix_bot import Killed, Outside, World, checklist, die
 from tests.unit.factories import make_check
 
 ONE = CheckId("go.one")
@@ -38,7 +38,7 @@ def kill(world: World, another_process: Callable[[], Store]) -> ReleaseId:
     world.outside.dies = True
     with pytest.raises(Killed):
         world.carry_out(job)
-    dying.close()
+    die(dying, survivor.store)
     world.outside.dies = False
     world.store = survivor.store
     world.change(store=survivor.store)
@@ -124,7 +124,7 @@ def test_one_that_cannot_be_paid_does_not_hold_up_the_others(
     with world.store.transaction() as tx:
         for debtor in (replace(good, target="gone"), good, replace(good, kind="unknown"), replace(good, kind="ask")):
             undos.record(tx, debtor, "something", {"status": "active"})
-    dead.close()
+    die(dead, world.store)
     outside.tenant = "past_due"
     assert settle_orphans(world.deps) == 3
     assert outside.tenant == "active"
@@ -141,7 +141,7 @@ def test_a_debt_is_paid_once(world: World, another_process: Callable[[], Store])
     dead = another_process()
     with world.store.transaction() as tx:
         debt = undos.record(tx, Debtor(None, ONE, "tenant", "staging", dead.instance), "it", {"status": "active"})
-    dead.close()
+    die(dead, world.store)
     with world.store.exclusive([f"undo/{debt}"]) as free:
         assert free
         settle_orphans(world.deps)

@@ -13,6 +13,7 @@ from bot.store import work
 from bot.store.migrate import migrate
 from bot.store.pool import Store
 from bot.store.work import Claim
+from tests.fix_bot import die
 
 
 def ask(store: Store, key: str, due_at: datetime | None = None) -> None:
@@ -115,7 +116,7 @@ def test_a_dead_owner_is_followed_at_once(store: Store, another_process: Callabl
     other = another_process()
     first = claimed(other)
     assert claim(store) is None
-    other.close()
+    die(other, store)
     second = claimed(store)
     assert (second.key, second.token) == ("a", first.token + 1)
 
@@ -146,7 +147,7 @@ def test_a_stale_claim_cannot_commit(store: Store, another_process: Callable[[],
     other = another_process()
     ask(store, "a")
     stale = claimed(other)
-    other.close()
+    die(other, store)
     claimed(store)
 
     def take_effect() -> None:
