@@ -136,6 +136,7 @@ def _tenant(outside: Outside) -> type[Kind]:
             return Answer(Outcome.PASS, "402 as it should be", _evidence(ctx))
 
         def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
+            outside.during("undo")
             if not outside.billing_answers:
                 raise ConnectionError("the product is away")
             outside.tenant = payload["status"]

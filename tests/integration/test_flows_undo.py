@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.ids import CheckId, ReleaseId
+from bot.domain.results import Running
+from bot.errors import Superseded
+from bot.flows import abort
 from bot.flows.undo import DebtBook, settle_orphans
 from bot.store import undos
 from bot.store.pool import Store
 from bot.store.undos import Debtor
 from checks.contract import Outcome
-from tests.fix_bot import Killed, Outside, World, checklist, die
+from tests.fix_bot import MANAGER, Killed, Outside, World, checklist, die
 from tests.unit.factories import make_check
 
 ONE = CheckId("go.one")
@@ -113,6 +116,25 @@ def test_not_run_over_an_open_debt(changing: World, outside: Outside, another_pr
     outside.billing_answers = True
     assert settle_orphans(changing.deps) == 0
     assert outside.tenant == "active"
+
+
+def test_aborted_while_it_is_put_back(changing: World, outside: Outside) -> None:
+    """The run does not begin any more, and the check is not left as running for ever."""
+    release_id = changing.start()
+    job = changing.claim_all("check")[f"{release_id}/go.one"]
+    with changing.store.transaction() as tx:
+        debtor = Debtor(release_id, ONE, "tenant", "staging", changing.store.instance)
+        undos.record(tx, debtor, "the tenant's status", {"status": "active"})
+
+    def end_it(name: str) -> None:
+        if name == "undo":
+            changing.act(abort.abort, MANAGER, release_id, "")
+
+    outside.during = end_it
+    with pytest.raises(Superseded):
+        changing.carry_out(job)
+    assert "go.one" not in outside.runs
+    assert changing.view(release_id).checks[ONE].running is Running.IDLE
 
 
 def test_one_that_cannot_be_paid_does_not_hold_up_the_others(

@@ -148,10 +148,13 @@ def test_there_and_back(kube: Kube, ship: Ship) -> None:
     assert ship.notes.kinds() == ["intent", "acted", "observed"]
     assert ship.notes.first == {"image": OLD, "revision": "1"}
     assert revisions(kube) == {1: OLD, 2: NEW}
+    marks = set()
     for _ in range(2):
         assert ship.restore() == f"back at revision 1: {OLD}"
         assert template(kube) == before
         assert is_rolled_out(kube)
+        marks.add(read(kube).metadata.annotations[steps.RESTORE])
+    assert len(marks) == 2  # a write each time, so that what is still on its way becomes a conflict
     assert revisions(kube) == {2: NEW, 3: OLD}
 
 

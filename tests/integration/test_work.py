@@ -239,6 +239,19 @@ def test_eight_claimers_never_get_the_same_row(store: Store) -> None:
     assert taken == Counter({str(number): 1 for number in range(200)})
 
 
+def test_a_locked_row_is_passed_by(store: Store) -> None:
+    """Who writes an effect does not hold up those who look for other work."""
+    ask(store, "a")
+    ask(store, "b")
+    with store.transaction() as busy:
+        busy.execute("SELECT FROM work WHERE key = 'a' FOR UPDATE")
+        with store.transaction() as tx:
+            tx.execute("SET LOCAL lock_timeout = '2s'")
+            found = work.claim(tx, "q", store.instance)
+    assert found is not None
+    assert found.key == "b"
+
+
 def test_backlog_counts_what_is_due(store: Store) -> None:
     """For the metrics: how much waits, and for how long."""
     ask(store, "a")
