@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from checks.target import Target
 
 T = TypeVar("T")
+_LOADING = threading.RLock()
 
 CONNECT_TIMEOUT = 5.0  # seconds until a server must have accepted the connection
 LOCK_TIMEOUT = 5.0  # seconds a statement may wait for somebody else's lock
@@ -147,6 +149,7 @@ class Clients:
         return self._once("kube", self._kube)
 
     def _kube(self) -> tuple[KubeClients, Callable[[], None]]:
+        load("kubernetes")
         from kubernetes import client, config
 
         part = require(self._target.kubernetes, self._target, "kubernetes")
@@ -191,6 +194,7 @@ class Clients:
         return self._once("s3", self._s3)
 
     def _s3(self) -> tuple[S3Client, Callable[[], None]]:
+        load("boto3", "botocore.config")
         import boto3
         from botocore.config import Config
 
@@ -220,6 +224,7 @@ class Clients:
         return self._once("stripe", self._stripe)
 
     def _stripe(self) -> tuple[StripeClient, Callable[[], None]]:
+        load("requests", "stripe")
         import requests
         import stripe
 
@@ -257,6 +262,17 @@ class Clients:
             mounts={f"all://{host}": None for host in LOOPBACK if ":" not in host},
         )
         return client, client.close
+
+
+def load(*modules: str) -> None:
+    """Import vendors' packages, one thread at a time.
+
+    Python breaks a deadlock between threads that import packages with circular imports (`requests`, which both
+    `kubernetes` and `stripe` bring in) by handing out a half-made module: an ImportError in a check that ran first.
+    """
+    with _LOADING:
+        for module in modules:
+            importlib.import_module(module)
 
 
 def require(value: T | None, target: Target, key: str) -> T:
@@ -352,6 +368,7 @@ def _host(exc: Exception) -> str:
 @contextmanager
 def kube_errors(what: str) -> Iterator[None]:
     """Translate errors of the Kubernetes client; ``what`` completes "refused to …", as "list pods in solvereign"."""
+    load("kubernetes")
     import urllib3
     from kubernetes.client.exceptions import ApiException, ForbiddenException
 
@@ -415,6 +432,7 @@ def postgres_errors(what: str) -> Iterator[None]:
 @contextmanager
 def s3_errors(what: str) -> Iterator[None]:
     """Translate botocore errors by code; ``what`` completes "cannot …", such as "list s3://bucket/prefix"."""
+    load("botocore.exceptions")
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     try:
@@ -437,6 +455,7 @@ def s3_errors(what: str) -> Iterator[None]:
 @contextmanager
 def stripe_errors(what: str) -> Iterator[None]:
     """Translate Stripe's errors by class and status; ``what`` completes "cannot …"."""
+    load("stripe")
     import stripe
 
     try:

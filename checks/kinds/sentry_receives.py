@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx
 from pydantic import Field
 
-from checks.clients import http_errors, require
+from checks.clients import http_errors, load, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def _event(part: Sentry, ctx: CheckContext, environment: str, level: Literal["er
 
 def _send(event: Event, dsn: str) -> str:
     """Hand the event to Sentry with a client of its own; returns its id. Raises CheckError when it was refused."""
+    load("sentry_sdk.transport", "sentry_sdk.utils")
     import sentry_sdk  # half a second to load, so only this check pays for it
     from sentry_sdk.transport import HttpTransport
     from sentry_sdk.utils import BadDsn

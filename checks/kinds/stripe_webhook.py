@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from checks.clients import http_errors, require
+from checks.clients import http_errors, load, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, address, unreached
 
@@ -170,6 +170,7 @@ def _event(kind: str, ids: Mapping[str, str], customer: str) -> str:
 
 def _deliver(url: str, payload: str, secret: str, ctx: CheckContext) -> httpx.Response:
     """One delivery with a fresh signature, as Stripe makes for each attempt."""
+    load("stripe")
     from stripe import WebhookSignature  # the package takes most of a second to load, so only this check pays for it
 
     headers = {

@@ -1,6 +1,9 @@
 """Clients: parts that are missing, time limits, proxies, and vendor errors by code; against real servers."""
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import botocore.exceptions
 import httpx
@@ -25,6 +28,7 @@ from checks.contract import CheckError
 from checks.target import Backup, Grafana, Kubernetes, Login, Sentry, Stripe, Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 
+ROOT = Path(__file__).parents[2]
 NOTHING = Target(name="staging")
 
 
@@ -441,3 +445,30 @@ def test_every_vendor_error_is_translated(translate, root, attributes):
         vars(error).update(attributes)
         with pytest.raises(CheckError, match="do it"), translate("do it"):
             raise error
+
+
+def test_checks_that_begin_side_by_side_load_their_vendors_packages_safely():
+    """One thread is in the middle of kubernetes, which brings requests, when another one begins with stripe."""
+    program = """
+import sys, threading
+from checks.clients import Clients, kube_errors
+from checks.target import Stripe, Target
+
+sys.setswitchinterval(1e-5)
+
+def kube():
+    with kube_errors("x"):
+        pass
+
+def stripe():
+    while "requests_oauthlib" not in sys.modules and first.is_alive():
+        pass
+    Clients(Target(name="staging", stripe=Stripe(api_key="sk_test_1"))).stripe()
+
+first, second = threading.Thread(target=kube), threading.Thread(target=stripe)
+first.start(), second.start(), first.join(), second.join()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert ended.stderr == ""
