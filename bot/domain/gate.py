@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bot.domain.policy import Action
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import Standing, standing
-from bot.domain.signoff import Purpose, Verdict, fingerprint
+from bot.domain.signoff import Purpose, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -97,7 +97,6 @@ def _check_reasons(view: ReleaseView) -> list[Reason]:
 
 def _signoff_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]:
     reasons = []
-    mark = fingerprint(view.release, [check.waiver for check in view.checks.values() if check.waiver])
     signed = {signoff.role: signoff for signoff in view.signoffs if signoff.purpose is Purpose.DEPLOY}
     approvers: set[UserId] = set()
     for role in view.policy.roles:
@@ -108,7 +107,7 @@ def _signoff_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]
         elif signoff.verdict is Verdict.DECLINE:
             because = f": {signoff.reason}" if signoff.reason else ""
             reasons.append(Reason(Cause.SIGNOFF_DECLINED, role, f"{role.title} declined{because}"))
-        elif signoff.fingerprint != mark:
+        elif signoff.fingerprint != view.fingerprint:
             reasons.append(
                 Reason(Cause.SIGNOFF_VOID, role, f"{role.title} signed something else than this: sign again")
             )

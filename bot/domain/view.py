@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bot.domain.signoff import fingerprint
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -41,3 +43,8 @@ class ReleaseView:
     watch: Watch | None
     freeze: Freeze | None
     now: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """What a sign-off given at this moment would be bound to; the gate, the card and the record all mean this."""
+        return fingerprint(self.release, [check.waiver for check in self.checks.values() if check.waiver])

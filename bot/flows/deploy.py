@@ -9,7 +9,6 @@ from bot.domain.ids import ReleaseId, StepId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
-from bot.domain.signoff import fingerprint
 from bot.errors import GateClosed, InvalidInput, RefusedError, StaleButton, UnknownThing
 from bot.flows import check
 from bot.flows.deps import Deps, locked_view, require
@@ -43,10 +42,9 @@ def deploy(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId) -> str:
     posts.owe(tx, release_id, "steps", PlanKind.DEPLOY, channel=release.channel, parent=card)
     posts.touch(tx, release_id)
     work.ask(tx, "advance", release_id)
-    waivers = [entry.waiver for entry in view.checks.values() if entry.waiver]
     audit.write(
         tx, view.now, actor.user, "deploy.started", release_id,
-        image=release.pinned_image, commit=release.commit, fingerprint=fingerprint(release, waivers),
+        image=release.pinned_image, commit=release.commit, fingerprint=view.fingerprint,
         results={entry.id: entry.result.id for entry in view.checks.values() if entry.result},
         signoffs=[signed.id for signed in view.signoffs],
     )  # fmt: skip

@@ -6,17 +6,12 @@ from bot.domain.actor import Actor
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.policy import Action, Role
 from bot.domain.release import ReleaseState
-from bot.domain.signoff import Purpose, SignOff, Verdict, fingerprint
+from bot.domain.signoff import Purpose, SignOff, Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton
 from bot.flows.deps import Deps, locked_view
 from bot.store import audit, posts, signoffs
 from bot.store.pool import Tx
-
-
-def mark_of(view: ReleaseView) -> str:
-    """The fingerprint of what would be signed now."""
-    return fingerprint(view.release, [check.waiver for check in view.checks.values() if check.waiver])
 
 
 def sign(
@@ -36,7 +31,7 @@ def sign(
     if verdict is Verdict.DECLINE and not reason.strip():
         raise InvalidInput("A decline needs a reason.")
     stands = next((s for s in view.signoffs if s.role is role and s.purpose is Purpose.DEPLOY), None)
-    mark = mark_of(view)
+    mark = view.fingerprint
     if stands and stands.verdict is verdict and stands.fingerprint == mark:
         whose = "You have" if stands.by == actor.user else f"<@{stands.by}> has"
         return f"{whose} recorded that for {role.title} already."
@@ -73,7 +68,7 @@ def revoke(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, role: Role) 
 def void_outdated(tx: Tx, deps: Deps, release_id: ReleaseId, why: str) -> list[SignOff]:
     """End the sign-offs whose fingerprint no longer fits, and owe their people word of it (promise P4)."""
     view = locked_view(tx, deps, release_id)
-    mark = mark_of(view)
+    mark = view.fingerprint
     outdated = [s for s in view.signoffs if s.purpose is Purpose.DEPLOY and s.fingerprint != mark]
     card = posts.find(tx, release_id, "card")
     for signed in outdated:
@@ -98,7 +93,7 @@ def record_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str) -> Non
     for stands in view.signoffs:
         if stands.purpose is Purpose.ROLLBACK and stands.role is role:
             signoffs.finish(tx, stands.id, by=actor.user, why="superseded", at=view.now)
-    mark = mark_of(view)
+    mark = view.fingerprint
     signoffs.sign(
         tx, view.release.id, actor.user, role=role, verdict=Verdict.APPROVE, purpose=Purpose.ROLLBACK, reason=reason,
         fingerprint=mark, permalink="", at=view.now,

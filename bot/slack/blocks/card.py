@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bot.domain.gate import deploy_gate
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import Standing
-from bot.domain.signoff import Purpose, Verdict, fingerprint
+from bot.domain.signoff import Purpose, Verdict
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.ids import ActionId, ReleasePayload, RolePayload
@@ -151,8 +151,7 @@ def _signature(view: ReleaseView, signoff: SignOff | None) -> str:
 
 def _is_void(view: ReleaseView, signoff: SignOff) -> bool:
     """Whether the release is no longer what was signed (promise P4). Once the deploy has begun it stays as it was."""
-    waivers = [known.waiver for known in view.checks.values() if known.waiver is not None]
-    return view.release.state is ReleaseState.OPEN and signoff.fingerprint != fingerprint(view.release, waivers)
+    return view.release.state is ReleaseState.OPEN and signoff.fingerprint != view.fingerprint
 
 
 def _signoff_buttons(view: ReleaseView, role: Role, signoff: SignOff | None) -> list[Element]:
