@@ -142,7 +142,6 @@ class Application:
             )
         if not settings.slack.channel:
             raise ConfigError("slack.channel is not set.", hint="Set it to the id of #releases (C…).")
-        self._postgres: EmbeddedPostgres | None = None
         self._running: list[Callable[[], None]] = []  # what to stop, in the order of starting
         self.health_url = ""
 
@@ -197,9 +196,9 @@ class Application:
         if settings.database_url is not None:
             url = settings.database_url.get_secret_value()
         else:
-            self._postgres = EmbeddedPostgres(Path(settings.data_dir) / "postgres")
-            url = self._postgres.start()
-            self._running.append(self._postgres.stop)
+            postgres = EmbeddedPostgres(Path(settings.data_dir) / "postgres")
+            url = postgres.start()
+            self._running.append(postgres.stop)
         store = Store(url, size=POOL)
         store.open()
         self._running.append(store.close)
@@ -233,9 +232,10 @@ def _ready(store: Store, socket: Socket) -> dict[str, str]:
     try:
         with store.transaction() as tx:
             tx.execute("SELECT 1")
+        database = ""
     except BotError as error:
-        return {"database": error.user_message, "slack": "" if socket.connected else "not connected"}
-    return {"database": "", "slack": "" if socket.connected else "not connected"}
+        database = error.user_message
+    return {"database": database, "slack": "" if socket.connected else "not connected"}
 
 
 def _backlog(store: Store) -> dict[str, tuple[int, float]]:

@@ -149,11 +149,8 @@ def _doctor(options: argparse.Namespace) -> int:
     read_policy(settings)
     validate_kinds(load_checklist(settings.checklist), Registry.load())
     _print("good   configuration, policy and checklist")
-    store, close = _store(settings)
-    try:
-        store.open()
-    finally:
-        close()
+    _, close = _store(settings)
+    close()
     _print("good   the bot's database")
     if settings.slack.bot_token is None:
         _print("bad    SLACK_BOT_TOKEN is not set. Take it from the app's page (xoxb-…).")

@@ -148,9 +148,7 @@ class Dispatch:
                 f"The evidence pack of {release.version} cannot be exported yet.",
                 "`/release status` shows where it stands; Details next to a check shows what was asked and seen.",
             )
-        card = posts.find(tx, release.id, "card")
-        post = posts.get(tx, card) if card is not None else None
-        return answers.status(view, post.permalink if post else "")
+        return answers.status(view, self._permalink(tx, release.id))
 
     def _change(self, tx: Tx, actor: Actor, command: grammar.Command) -> str:
         """Commands that change something; all but start and the freezes are about the release that is under way."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _WITH_BUTTONS = (limits.MAX_BLOCKS - 2) // 2  # two blocks a check, besides the first and the last
 _CHECKS = 7_600  # characters for all checks with buttons
-_LABELS = 50  # characters of the buttons of one check, counted on top
 _REST = 900
 
 # A waiver stands in for a result that is there and not good, or for none; a pass that is too old is run again.
