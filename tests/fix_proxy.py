@@ -1,9 +1,10 @@
-"""A TCP proxy that can lose what passes: the reply to a request, or hold a request back until told to go on."""
+"""A TCP proxy that can lose what passes: one reply, or all on a link without a word; or hold a request back."""
 
 import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Self
 
 
 class Proxy:
@@ -13,6 +14,7 @@ class Proxy:
         self._target = ("127.0.0.1", port)
         self._server = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
+        self._frozen: set[socket.socket] = set()
         self._guard = threading.Lock()
         self._pass = threading.Event()
         self._pass.set()
@@ -20,6 +22,12 @@ class Proxy:
         self.held = threading.Event()  # a request waits
         self.lost = threading.Event()  # a reply was swallowed
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     @property
     def port(self) -> int:
@@ -38,6 +46,11 @@ class Proxy:
     def release(self) -> None:
         """Let what was kept back go on."""
         self._pass.set()
+
+    def freeze(self) -> None:
+        """Swallow whatever comes on the connections that are open now, without a word; new ones work."""
+        with self._guard:
+            self._frozen |= self._open
 
     def close(self) -> None:
         """End everything."""
@@ -63,6 +76,8 @@ class Proxy:
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
         with self._both_end(client, server):
             while data := client.recv(65_536):
+                if client in self._frozen:
+                    continue
                 if not self._pass.is_set():
                     self.held.set()
                     self._pass.wait()
@@ -71,6 +86,8 @@ class Proxy:
     def _replies(self, server: socket.socket, client: socket.socket) -> None:
         with self._both_end(server, client):
             while data := server.recv(65_536):
+                if server in self._frozen:
+                    continue
                 if self._losing.is_set():
                     self._losing.clear()
                     self.lost.set()
@@ -87,3 +104,4 @@ class Proxy:
                     end.shutdown(socket.SHUT_RDWR)
                 end.close()
             self._open -= set(ends)
+            self._frozen -= set(ends)

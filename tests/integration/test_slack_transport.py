@@ -1,13 +1,14 @@
 """The Socket Mode connection: opened once, back after every kind of loss, replaced when it is deaf, closed at once."""
 
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
 from bot.slack.client import SlackError
 from bot.slack.transport import Socket, build_app
+from tests.fix_proxy import Proxy
 from tests.integration.slack_bot import Bot
-from tests.integration.tcp_proxy import TcpProxy
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, SlackWorld, eventually
 
 pytestmark = CLIENT_LEAKS_SOCKETS
@@ -102,8 +103,8 @@ def test_ensure_goes_on_while_slack_refuses(bot: Bot, slack: SlackWorld, caplog:
 
 def test_deaf_connection_is_replaced(bot: Bot, slack: SlackWorld):
     """A link that is cut without a word still looks open; that nobody answers the pings gives it away."""
-    with TcpProxy(slack.url) as link:
-        slack.server._workspace.base_url = link.url  # what apps.connections.open answers
+    with Proxy(urlsplit(slack.url).port or 0) as link:
+        slack.server._workspace.base_url = f"http://127.0.0.1:{link.port}/"  # what apps.connections.open answers
         with bot.online(ping=0.1) as socket:
             link.freeze()
             eventually(lambda: not socket.connected, 3)
