@@ -198,7 +198,9 @@ def _to_go(stage: Stage) -> Json:
     stage.until_card("10 of 10", seconds=100)
     for who, role in ((RITA, "release_manager"), (QUINN, "qa"), (PAT, "product")):
         expect(stage.press(who, "signoff.approve", stage.card(), value=role), "approved")
-    return dict(stage.wait("the gate to open", lambda: card if _has(card := stage.card(), "release.deploy") else None))
+    return dict(
+        stage.wait("the gate to open", lambda: card if has_button(card := stage.card(), "release.deploy") else None)
+    )
 
 
 def tour(stage: Stage) -> None:
@@ -218,7 +220,9 @@ def rollback(stage: Stage) -> None:
     stage.switch("sentry_new_issue", on=True)
     alarm = stage.wait(
         "the alarm",
-        lambda: next((m for m in stage.messages() if _has(m, "watch.acknowledge") and m["ts"] > card["ts"]), None),
+        lambda: next(
+            (m for m in stage.messages() if has_button(m, "watch.acknowledge") and m["ts"] > card["ts"]), None
+        ),
     )
     try:
         expect(stage.fill(QUINN, "watch.rollback", alarm, "errors after the deploy"), "Rolling")
@@ -256,7 +260,8 @@ def blocked(stage: Stage) -> None:
             stage.switch(name, on=False)
 
 
-def _has(message: Json, action: str) -> bool:
+def has_button(message: Json, action: str) -> bool:
+    """Whether a message carries the button ``action``."""
     return any(
         element.get("action_id") == action
         for block in message.get("blocks", ())

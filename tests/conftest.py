@@ -1,3 +1,10 @@
 """Lists the modules of fixtures; the fixtures themselves live there, by subject."""
 
-pytest_plugins = ["tests.fix_postgres", "tests.fix_kube", "tests.fix_sandbox", "tests.fix_demo", "tests.fix_bot"]
+pytest_plugins = [
+    "tests.fix_postgres",
+    "tests.fix_kube",
+    "tests.fix_sandbox",
+    "tests.fix_demo",
+    "tests.fix_bot",
+    "tests.fix_slack",
+]

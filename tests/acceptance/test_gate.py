@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.play import Stage
+from sandbox.play import has_button
 from tests.fix_demo import Demo, running_demo
 
 RITA, MAX, QUINN, PAT, DEV, GUS = "Rita", "Max", "Quinn", "Pat", "Dev", "Gus"
@@ -90,7 +90,7 @@ def test_the_deployer_alone_is_not_enough(opened: Demo) -> None:
     assert _unchanged(opened)[0] == [("v4.8.0", "OPEN")]
 
     stage.press(QUINN, "signoff.approve", stage.card(), value="qa")
-    card = stage.wait("the deploy button", lambda: _with_button(stage, "release.deploy"))
+    card = stage.wait("the deploy button", lambda: card if has_button(card := stage.card(), "release.deploy") else None)
     with ThreadPoolExecutor(4) as together:
         both = [
             together.submit(opened.click_raw, user, "release.deploy", card) for user in ("U0RITA0001", "U0MAX00001") * 2
@@ -101,12 +101,3 @@ def test_the_deployer_alone_is_not_enough(opened: Demo) -> None:
     events = [row["event"] for row in opened.rows("SELECT event FROM audit")]
     assert events.count("deploy.started") == 1
     assert len(opened.rows("SELECT id FROM replies WHERE body->>'text' LIKE '%%eploy%%'")) >= 4
-
-
-def _with_button(stage: Stage, action: str) -> Json | None:
-    card = stage.card()
-    for block in card["blocks"]:
-        for element in block.get("elements", []):
-            if element.get("action_id") == action:
-                return card
-    return None

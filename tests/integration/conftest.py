@@ -1,8 +1,7 @@
-"""Fixtures: a workspace of the sandbox, and the bot's Slack half beside it on a database of its own."""
+"""Fixtures: the bot's Slack half beside a workspace of the sandbox, on a database of its own."""
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -12,21 +11,7 @@ from psycopg import sql
 from bot.store.migrate import migrate
 from bot.store.pool import Store
 from tests.integration.slack_bot import Bot, Line
-from tests.sandbox.slack_world import SlackWorld, no_proxies
-
-
-@pytest.fixture(scope="session")
-def direct() -> Iterator[None]:
-    """No proxy between the clients and the loopback address."""
-    yield from no_proxies()
-
-
-@pytest.fixture
-def slack(direct: None, tmp_path: Path) -> Iterator[SlackWorld]:
-    """A new workspace."""
-    world = SlackWorld(tmp_path / "slack")
-    yield world
-    world.stop()
+from tests.sandbox.slack_world import SlackWorld
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Fixtures of the Slack workspace."""
+"""Fixtures: a workspace of the sandbox, reached with no proxy in between."""
 
 from collections.abc import Iterator
 from pathlib import Path
