@@ -67,9 +67,18 @@ class Workers:
             for job in self._held.values():
                 job.lost.set()
         self.wake()
+        self._end_listening()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
+
+    def _end_listening(self) -> None:
+        """Let the listener look up from its wait. Where the database is away it looks up by itself."""
+        try:
+            with self._store.transaction() as tx:
+                work.wake(tx)
+        except DatabaseError as error:
+            logger.info("cannot wake the listener: %s", error)
 
     def wake(self, queue: str | None = None) -> None:
         """Let the workers of a queue (default: of all) look for work now."""
@@ -174,7 +183,7 @@ class Workers:
                     self.wake()  # what was asked for while nobody listened
                     while not self._stopping.is_set():
                         self.heard_at = self._clock.now()
-                        for notice in connection.notifies(timeout=1.0):
+                        for notice in connection.notifies(timeout=1.0, stop_after=1):
                             self.wake(notice.payload)
             except DatabaseError as error:
                 logger.warning("lost the connection that listens for work: %s", error)

@@ -4,11 +4,13 @@ A test that takes `kube` runs on both, so the simulator is held to what the real
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -88,6 +90,27 @@ def new_namespace(api: Any) -> str:
     return name
 
 
+@dataclass(frozen=True)
+class SharedTestbed:
+    """A real API server in a folder, started by the first process that asks for it."""
+
+    folder: Path
+    until_exit: int  # the process that it does not outlive
+
+    def up(self) -> Path:
+        """Start it unless it runs, and return its kubeconfig."""
+        self.folder.mkdir(exist_ok=True)
+        command = [TESTBED, "up", "--dir", str(self.folder), "--json", "--until-exit", str(self.until_exit)]
+        with (self.folder / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            started = subprocess.run(command, check=False, capture_output=True, text=True, timeout=110)
+        assert started.returncode == 0, started.stderr
+        return Path(json.loads(started.stdout)["KUBECONFIG"])
+
+
+SHARED = pytest.StashKey[SharedTestbed]()
+
+
 @contextlib.contextmanager
 def simulator(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """The simulator as a process of its own, with its state in `folder`: (process, kubeconfig)."""
@@ -118,18 +141,36 @@ def kube_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[P
         yield kubeconfig, api
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the testbed's folder, which all processes of this run share, and whose end is the testbed's end."""
+    worker_input: dict[str, Any] = getattr(config, "workerinput", {})
+    folder = worker_input.get("testbed") or str(Path(tempfile.gettempdir()) / f"release-bot-testbed-{uuid.uuid4().hex}")
+    config.stash[SHARED] = SharedTestbed(Path(folder), worker_input.get("testbed_until_exit") or os.getpid())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each process of pytest-xdist which folder that is."""
+    shared = node.config.stash[SHARED]
+    node.workerinput.update(testbed=str(shared.folder), testbed_until_exit=shared.until_exit)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the testbed, if a test has started it."""
+    shared = config.stash[SHARED]
+    if not hasattr(config, "workerinput") and shared.folder.exists():
+        subprocess.run([TESTBED, "down", "--dir", str(shared.folder)], check=True, timeout=60)
+        shutil.rmtree(shared.folder)
+
+
 @pytest.fixture(scope="session")
-def kube_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
-    """(kubeconfig, client) of a real API server; skips the test where there is none."""
+def kube_testbed(pytestconfig: pytest.Config) -> Iterator[tuple[Path, Any]]:
+    """(kubeconfig, client) of a real API server, one for the whole run; skips the test where there is none."""
     if not TESTBED:
         pytest.skip("RELEASE_BOT_KUBE_TESTBED is not set")
-    folder = str(tmp_path_factory.mktemp("testbed"))
-    command = [TESTBED, "up", "--dir", folder, "--json", "--until-exit", str(os.getpid())]
-    facts = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
-    kubeconfig = Path(facts["KUBECONFIG"])
+    kubeconfig = pytestconfig.stash[SHARED].up()
     with api_client(kubeconfig) as api:
         yield kubeconfig, api
-    subprocess.run([TESTBED, "down", "--dir", folder], check=True, timeout=60)
 
 
 @pytest.fixture(params=["simulator", pytest.param("testbed", marks=pytest.mark.kube)])

@@ -29,7 +29,12 @@ def ask(tx: Tx, queue: str, key: str | int, due_at: datetime | None = None) -> N
     """Ask for ``key`` of ``queue`` to be done at ``due_at`` (default: now). Asking again before it starts changes nothing."""
     tx.execute(_SQL["ask"], {"queue": queue, "key": str(key), "due_at": due_at})
     if due_at is None:
-        tx.execute(_SQL["wake"], {"queue": queue})
+        wake(tx, queue)
+
+
+def wake(tx: Tx, queue: str = "") -> None:
+    """Let the workers of ``queue`` look for work, in every process; with no queue those of all."""
+    tx.execute(_SQL["wake"], {"queue": queue})
 
 
 def claim(tx: Tx, queue: str, owner: int) -> Claim | None:

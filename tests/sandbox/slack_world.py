@@ -20,6 +20,7 @@ from slack_bolt.adapter.socket_mode.builtin import SocketModeHandler as BuiltinH
 from slack_bolt.adapter.socket_mode.websocket_client import SocketModeHandler as WebsocketClientHandler
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
+from slack_sdk.socket_mode.interval_runner import IntervalRunner
 
 from sandbox.slack import SlackServer
 
@@ -127,6 +128,8 @@ class SlackWorld:
         monitored = handler == "websocket_client"
         if monitored:
             client.current_app_monitor_started = True
+            client.current_session_runner.shutdown()  # it looks for a session to run twice a second only
+            client.current_session_runner = IntervalRunner(client._run_current_session, 0.02).start()
         socket.connect()
         eventually(lambda: greeted)
         if monitored:
@@ -138,6 +141,8 @@ class SlackWorld:
             client.default_auto_reconnect_enabled = False
             client.auto_reconnect_enabled = False
             client.closed = True
+            if monitored:
+                client.current_session_runner.event.set()  # else it opens the same session again
             client.message_queue.put(None)  # else its reader looks up once a second only
             self.post("slack-faults", disconnect="close")
             eventually(lambda: not client.is_connected())
