@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import Any
 
 from bot.domain.checklist import RestoreBackend, SetImage
@@ -19,7 +20,7 @@ from checks.target import Kubernetes
 FIELD_MANAGER = "release-bot"
 CHANGE_CAUSE = "kubernetes.io/change-cause"  # what `kubectl rollout history` shows: the human version beside the digest
 RESTORE = "release-bot/restore"  # which attempt at a rollback wrote last
-POLL = 1.0  # seconds between two looks at a rollout
+POLLS = (0.2, 0.3, 0.5, 1.0)  # seconds between two looks at a rollout: quick at first, the last one stays
 CONFLICTS = 20  # the controller writes the status all the time, so a lost optimistic lock is normal; forever is not
 
 
@@ -253,7 +254,7 @@ def _patch_template(ctx: StepContext, cluster: Cluster, target: Mapping[str, Any
 
 
 def _wait_for_rollout(ctx: StepContext, cluster: Cluster, image: str) -> None:
-    while True:
+    for pause in chain(POLLS, repeat(POLLS[-1])):
         deployment = cluster.deployment()
         found = image_of(deployment["spec"]["template"], cluster.where.container)
         if found != image:
@@ -273,4 +274,4 @@ def _wait_for_rollout(ctx: StepContext, cluster: Cluster, image: str) -> None:
                 hint="The old pods still serve. Look at the new ones, then retry or roll back.",
             )
         ctx.journal.progress(rollout.line)
-        ctx.pause(POLL, "the rollout")
+        ctx.pause(pause, "the rollout")
