@@ -219,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument("--kubeconfig", type=Path, metavar="FILE", help="a real cluster instead of the simulated one")
     show.add_argument(
-        "--watch-minutes", type=float, metavar="M", help="how long the watch lasts (default: 15; in a play: 0.15)"
+        "--watch-minutes", type=float, metavar="M", help="how long the watch lasts (default: 15; in a play: 0.1)"
     )
     show.add_argument(
         "--json", action="store_true", help="print the addresses of all parts on one line once everything is ready"
