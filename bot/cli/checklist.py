@@ -1,0 +1,30 @@
+"""`release-bot checklist …`: work with checklists, with no configuration and no bot."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bot.app import load_checklist, validate_kinds
+from bot.cli.terminal import Commands, put
+from checks.registry import Registry
+
+
+def add_to(commands: Commands) -> None:
+    """Add the commands."""
+    group = commands.add_parser("checklist", help="work with checklists").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    lint = group.add_parser("lint", help="check a checklist: names file, line and key")
+    lint.add_argument("file", type=Path)
+    lint.set_defaults(run=_lint)
+
+
+def _lint(options: argparse.Namespace) -> int:
+    checklist = load_checklist(str(options.file))
+    validate_kinds(checklist, Registry.load())
+    asked = sum(entry.kind != "attest" for entry in checklist.checks)
+    put(
+        f"{options.file}: good. {len(checklist.checks)} checks, {asked} of them asked by the bot; digest {checklist.digest[:12]}."
+    )
+    return 0

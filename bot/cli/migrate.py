@@ -1,0 +1,21 @@
+"""`release-bot migrate`: brings the database up to date."""
+
+from __future__ import annotations
+
+import argparse
+
+from bot.cli.terminal import Commands, configured, database, put
+from bot.store.migrate import migrate
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    commands.add_parser("migrate", help="bring the database up to date").set_defaults(run=_migrate)
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    settings, _ = configured(options)
+    with database(settings) as store:
+        applied = migrate(store)
+    put("\n".join(f"applied {name}" for name in applied) or "The database is up to date.")
+    return 0

@@ -1,0 +1,53 @@
+"""`release-bot serve`: runs the bot until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from bot.app import Application
+from bot.cli.terminal import Commands, configured, put
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    serve = commands.add_parser("serve", help="run the bot")
+    serve.add_argument("--json", action="store_true", help="print one line of JSON once everything is ready")
+    serve.add_argument(
+        "--exit-with-stdin", action="store_true", help="end when standard input ends, as when the parent dies"
+    )
+    serve.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings, redactor = configured(options)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    if options.exit_with_stdin:
+        _at_end_of_stdin(ended.set)
+    application = Application(settings, redactor)
+    application.start()
+    try:
+        if options.json:
+            put(json.dumps({"health": application.health_url}))
+        ended.wait()
+    finally:
+        application.stop()
+    return 0
+
+
+def _at_end_of_stdin(call: Callable[[], None]) -> None:
+    """Call once nobody can write to standard input any more: the parent has ended."""
+
+    def read() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        call()
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()

@@ -1,0 +1,70 @@
+"""What every command uses: the two streams, the configuration, the bot's database."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from bot import logs
+from bot.redact import Redactor
+from bot.settings import Settings, load_settings
+from bot.store.embedded import EmbeddedPostgres
+from bot.store.pool import Store
+
+EXIT_BAD = 1  # the answer is no
+POOL = 2  # connections; a command does one thing at a time
+
+
+class Commands(Protocol):
+    """Where a command adds itself; what argparse gives for this has no public name."""
+
+    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser:  # noqa: A002  argparse's word
+        """Add a command; ``help`` is its line in the list."""
+
+
+def say(line: str) -> None:
+    """Write a line for the person at the terminal, to standard error."""
+    sys.stderr.write(f"{line}\n")
+
+
+def put(line: str) -> None:
+    """Write a line of the result, to standard output, at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def configured(options: argparse.Namespace) -> tuple[Settings, Redactor]:
+    """The settings, with every secret known to the redactor and the log set up. Raises ConfigError."""
+    settings = load_settings(options.config)
+    redactor = Redactor()
+    for secret in settings.secrets():
+        redactor.register(secret)
+    logs.setup(settings.log_level.upper(), as_json=settings.log_format == "json", redactor=redactor)
+    return settings, redactor
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Store]:
+    """The bot's database, open for the block; an embedded server runs as long. Raises DatabaseError."""
+    if settings.database_url is not None:
+        store = Store(settings.database_url.get_secret_value(), size=POOL)
+        store.open()
+        try:
+            yield store
+        finally:
+            store.close()
+        return
+    postgres = EmbeddedPostgres(Path(settings.data_dir) / "postgres")
+    try:
+        store = Store(postgres.start(), size=POOL)
+        store.open()
+        try:
+            yield store
+        finally:
+            store.close()
+    finally:
+        postgres.stop()
