@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from slack_sdk import WebClient
 
 from bot.clock import SystemClock
-from bot.domain.checklist import Checklist, RunCheck, read_checklist
+from bot.domain.actions import RunCheck
+from bot.domain.checklist import Checklist, read_checklist
 from bot.domain.policy import Policy
 from bot.errors import BotError, ChecklistError, ConfigError
 from bot.flows import advance, check, watch

@@ -17,9 +17,10 @@ import pytest
 from psycopg import sql
 from psycopg.rows import DictRow
 
+from bot.domain.actions import StepSpec
 from bot.domain.actor import Actor
 from bot.domain.audit import AuditEvent, first_break
-from bot.domain.checklist import Checklist, Section, StepSpec
+from bot.domain.checklist import Checklist, Section
 from bot.domain.ids import CheckId, ReleaseId, StepId, UserId, Version
 from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict

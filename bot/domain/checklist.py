@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from bot.domain.ids import CheckId, StepId
+from bot.domain.actions import ACTIONS, StepSpec
+from bot.domain.ids import CheckId
+from bot.domain.model import Model, digest_of
 from bot.errors import ChecklistError
 from bot.settings import line_of
 
@@ -30,12 +30,6 @@ def _duration(value: object) -> object:
 
 Phase: TypeAlias = Literal["before", "after"]
 _Path: TypeAlias = tuple[str | int, ...]
-
-
-class Model(BaseModel):
-    """Base of the checklist's models: unknown keys are refused, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Check(Model):
@@ -66,51 +60,6 @@ class Section(Model):
     gate: bool = False
     phase: Phase = "before"  # before the deploy, or close-out after it
     checks: tuple[Check, ...] = Field(min_length=1)
-
-
-class SetImage(Model):
-    """Step: set the image of the Deployment by digest and wait for the rollout."""
-
-    do: Literal["set_image"]
-    target: str = "production"
-    version_env: str = ""  # variable that gets the bare version in the same patch; empty: none
-    timeout: float = Field(default=900, gt=0)  # seconds for the rollout
-
-
-class RunCheck(Model):
-    """Step: ask one question of a target; not PASS fails the step."""
-
-    do: Literal["check"]
-    kind: str
-    target: str = "production"
-    params: dict[str, Any] = Field(default_factory=dict)
-    timeout: float | None = Field(default=None, gt=0)  # seconds
-
-
-class RestoreBackend(Model):
-    """Step: put back the pod template that was recorded before the deploy and wait for the rollout."""
-
-    do: Literal["restore_backend"]
-    target: str = "production"
-    timeout: float = Field(default=900, gt=0)  # seconds for the rollout
-
-
-class Attest(Model):
-    """Step: a person does it and says so. Does not hold up the plan and is never shown as done by the bot."""
-
-    do: Literal["attest"]
-
-
-Action = Annotated[SetImage | RunCheck | RestoreBackend | Attest, Field(discriminator="do")]
-
-
-class StepSpec(Model):
-    """One step of the deploy or the rollback."""
-
-    id: StepId
-    title: str = Field(max_length=150)
-    runbook: str = ""
-    action: Action
 
 
 class WatchSpec(Model):
@@ -234,12 +183,6 @@ def _wrong(problem: str, *at: str | int) -> PydanticCustomError:
     return PydanticCustomError("checklist", "{problem}", {"problem": problem, "at": at})
 
 
-def digest_of(body: object) -> str:
-    """sha256 in hex over JSON with sorted keys and no spaces (the canonical form of RFC 8785 for what we store)."""
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def read_checklist(text: str, source: str) -> Checklist:
     """Read a checklist from YAML. Raises ChecklistError that names ``source``, line, key and what to do."""
     try:
@@ -259,9 +202,7 @@ def read_checklist(text: str, source: str) -> Checklist:
     except ValidationError as error:
         first = error.errors()[0]
         path = first.get("ctx", {}).get("at") or [
-            part
-            for part in first["loc"]
-            if part not in {"set_image", "check", "restore_backend", "attest"} or not _is_tag(part, first["loc"])
+            part for part in first["loc"] if part not in ACTIONS or not _is_tag(part, first["loc"])
         ]
         key = ".".join(str(part) for part in path) or "checklist"
         raise ChecklistError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from bot.domain.checklist import Model, digest_of
+from bot.domain.model import Model, digest_of
 
 
 class Role(StrEnum):

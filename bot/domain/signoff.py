@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from bot.domain.checklist import digest_of
+from bot.domain.model import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from bot.domain.checklist import StepSpec
+from bot.domain.actions import StepSpec
 from bot.domain.ids import SYSTEM, ReleaseId, Version
 from bot.domain.plan import PlanKind, Step, StepState, next_step
 from bot.domain.release import ReleaseState

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bot.domain.actions import Attest, StepSpec
 from bot.domain.actor import Actor
-from bot.domain.checklist import Attest, StepSpec
 from bot.domain.gate import deploy_gate
 from bot.domain.ids import ReleaseId, StepId
 from bot.domain.plan import PlanKind, StepState

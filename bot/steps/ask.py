@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.checklist import RunCheck
+from bot.domain.actions import RunCheck
 from bot.errors import StepError, Superseded
 from bot.steps.contract import StepContext
 from checks.contract import CheckContext, Outcome, Subject

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any
 
-from bot.domain.checklist import RestoreBackend, SetImage
+from bot.domain.actions import RestoreBackend, SetImage
 from bot.errors import StepError
 from bot.steps.contract import StepContext
 from bot.steps.rollout import REVISION, image_of, judge, pod_trouble, same_template, without_hash

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.checklist import RestoreBackend, RunCheck, SetImage, StepSpec
+from bot.domain.actions import RestoreBackend, RunCheck, SetImage, StepSpec
 from bot.errors import StepError
 from bot.steps import ask, kube
 from bot.steps.contract import StepContext

@@ -10,7 +10,8 @@ import pytest
 
 from bot.app import validate_kinds
 from bot.cli import main
-from bot.domain.checklist import Check, Checklist, StepSpec, read_checklist
+from bot.domain.actions import StepSpec
+from bot.domain.checklist import Check, Checklist, read_checklist
 from bot.domain.checklist import Section as ChecklistSection
 from bot.domain.gate import Cause
 from bot.domain.policy import Action, Policy

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bot.domain.checklist import RestoreBackend, SetImage
+from bot.domain.actions import RestoreBackend, SetImage
 from bot.domain.ids import StepId
 from bot.domain.plan import StepState
 from bot.domain.release import ReleaseState

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.domain.checklist import Check, Checklist, Section, StepSpec
+from bot.domain.actions import StepSpec
+from bot.domain.checklist import Check, Checklist, Section
 from bot.domain.ids import CheckId, ReleaseId, StepId, UserId
 from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.policy import Policy, Role

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.domain.checklist import Checklist, Section, StepSpec
+from bot.domain.actions import StepSpec
+from bot.domain.checklist import Checklist, Section
 from bot.domain.ids import StepId, UserId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.domain.checklist import Attest
+from bot.domain.actions import Attest
 from bot.domain.gate import deploy_gate
 from bot.domain.release import ReleaseState
 from bot.slack import grammar, text
@@ -13,7 +13,8 @@ from bot.slack.blocks import card, elements, limits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bot.domain.checklist import Checklist, StepSpec
+    from bot.domain.actions import StepSpec
+    from bot.domain.checklist import Checklist
     from bot.domain.release import Release
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Rendered
