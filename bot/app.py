@@ -28,6 +28,7 @@ from bot.slack.identity import Identity
 from bot.slack.listeners import keep, register
 from bot.slack.publisher import Publisher
 from bot.slack.transport import Socket, build_app
+from bot.slack.uploads import Uploader
 from bot.steps.sources import Sources
 from bot.store import work
 from bot.store.embedded import EmbeddedPostgres
@@ -209,10 +210,12 @@ class Application:
 
     def _workers(self, deps: Deps, client: WebClient, identity: Identity) -> Workers:
         dispatch, publisher = Dispatch(deps, client, identity), Publisher(deps, client)
+        uploader = Uploader(deps, client)
         queues = [
             Queue("inbox", 4, dispatch.execute, give_up_after=GIVE_UP_AFTER, on_give_up=dispatch.give_up),
             Queue("reply", 2, publisher.answer, give_up_after=GIVE_UP_AFTER),
             Queue("post", 1, publisher.execute),
+            Queue("file", 1, uploader.execute),
             Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job)),
             Queue("advance", 2, lambda job: advance.execute(deps, job)),
             Queue("watch", 1, lambda job: watch.execute(deps, job)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bot.domain.signoff import fingerprint
@@ -43,6 +43,7 @@ class ReleaseView:
     watch: Watch | None
     freeze: Freeze | None
     now: datetime
+    pictures: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (kind, subject) -> Slack's id of the file
 
     @property
     def fingerprint(self) -> str:

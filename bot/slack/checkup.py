@@ -23,6 +23,8 @@ NEEDED_SCOPES: dict[str, tuple[str, ...]] = {
     "conversations.history": ("channels:history", "groups:history"),  # public and private #releases
     "conversations.replies": ("channels:history", "groups:history"),
     "conversations.info": ("channels:read", "groups:read"),
+    "files.getUploadURLExternal": ("files:write",),
+    "files.completeUploadExternal": ("files:write",),
     "pins.add": ("pins:write",),
     "pins.remove": ("pins:write",),
     "usergroups.users.list": ("usergroups:read",),

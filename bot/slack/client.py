@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
@@ -19,6 +20,10 @@ from bot.errors import VendorError
 
 _CODE = re.compile(r"[a-z0-9_]+")
 TIMEOUT = 8  # seconds; the SDK's own 30 would hold a worker for too long
+SPACING = timedelta(seconds=1)  # between two updates of one message: Slack allows about one a second
+UNREACHABLE = timedelta(seconds=15)  # channel gone, bot removed: try again slowly, somebody has to act
+OPEN_ENDED = frozenset({"no_answer", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
+NO_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
 
 
 class SlackError(VendorError):
@@ -30,13 +35,24 @@ class SlackError(VendorError):
         self.method, self.code, self.retry_after = method, code, retry_after
 
 
+def again_at(error: SlackError, now: datetime) -> datetime | None:
+    """When a call that Slack refused may be made again; None where waiting alone will not help."""
+    if error.retry_after is not None:
+        return now + timedelta(seconds=error.retry_after)
+    if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
+        return now + SPACING
+    if error.code in NO_CHANNEL:
+        return now + UNREACHABLE
+    return None
+
+
 def web_client(token: str, api_url: str) -> WebClient:
     """A client that never sends a call twice by itself: what is repeated is decided by the caller, who knows if it may be.
 
     The SDK takes proxies from the environment even for loopback addresses, so for those they are switched off.
     """
     client = WebClient(token=token, base_url=api_url, timeout=TIMEOUT, retry_handlers=[])
-    if _is_loopback(api_url):
+    if is_loopback(api_url):
         client.proxy = None
     return client
 
@@ -44,12 +60,13 @@ def web_client(token: str, api_url: str) -> WebClient:
 def webhook_client(url: str) -> WebhookClient:
     """A client for one response_url; the same rules as for `web_client`."""
     client = WebhookClient(url, timeout=TIMEOUT, retry_handlers=[])
-    if _is_loopback(url):
+    if is_loopback(url):
         client.proxy = None
     return client
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` stays on this machine, where no proxy has anything to do."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True

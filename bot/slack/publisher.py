@@ -16,7 +16,7 @@ from bot.domain.release import ReleaseState
 from bot.flows.deps import Deps, Job
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.render import render
-from bot.slack.client import SlackError, slack_call, webhook_client
+from bot.slack.client import NO_CHANNEL, SPACING, SlackError, again_at, slack_call, webhook_client
 from bot.store import posts, releases, replies, work
 from bot.store.posts import PostRow
 from bot.store.replies import ReplyRow
@@ -24,10 +24,7 @@ from checks.runner import redact_values
 
 logger = logging.getLogger(__name__)
 
-SPACING = timedelta(seconds=1)  # between two updates of one message: Slack allows about one a second
-UNREACHABLE = timedelta(seconds=15)  # channel gone, bot removed: try again slowly, somebody has to act
 EVENT_TYPE = "release_bot_post"  # of the metadata by which we find our own message after a lost reply
-OPEN_ENDED = frozenset({"no_answer", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 REPLY_LIFE = timedelta(minutes=30)  # how long Slack takes answers at a response_url
 AS_IT_SHOULD_BE = frozenset({"already_pinned", "no_pin", "not_pinned"})
 CLOSED = frozenset({ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED})
@@ -138,10 +135,6 @@ class Publisher:
 
     def _later(self, post: PostRow, error: SlackError) -> datetime:
         now = self._deps.clock.now()
-        if error.retry_after is not None:
-            due = now + timedelta(seconds=error.retry_after)
-            self._pause_until[error.method] = due
-            return due
         if error.code == "message_not_found" and error.method == "chat.update":
             logger.info("post %d is gone from Slack: posting it anew", post.id)
             with self._deps.store.transaction() as tx:
@@ -153,12 +146,14 @@ class Publisher:
                 posts.lost(tx, post.parent)
                 work.ask(tx, "post", post.parent)
             return now + SPACING
-        if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
-            return now + SPACING
-        if error.code in {"channel_not_found", "not_in_channel", "is_archived"}:
+        due = again_at(error, now)
+        if due is None:
+            raise error
+        if error.retry_after is not None:
+            self._pause_until[error.method] = due
+        if error.code in NO_CHANNEL:
             logger.error("cannot post to %s: %s. Invite the bot: /invite @Release Bot", post.channel, error.code)
-            return now + UNREACHABLE
-        raise error
+        return due
 
     def answer(self, job: Job) -> datetime | None:
         """Give one answer (key: id of the reply). Returns when to try again, or None."""
@@ -173,10 +168,8 @@ class Publisher:
         try:
             self._give(reply)
         except SlackError as error:
-            if error.retry_after is not None:
-                return now + timedelta(seconds=error.retry_after)
-            if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
-                return now + SPACING
+            if (due := again_at(error, now)) is not None:
+                return due
             raise
         with self._deps.store.transaction() as tx:
             replies.sent(tx, reply.id, self._deps.clock.now())

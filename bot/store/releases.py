@@ -16,7 +16,7 @@ from bot.domain.policy import Policy
 from bot.domain.release import TRANSITIONS, Release, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import ActiveReleaseExists, Superseded
-from bot.store import checks, freezes, signoffs, steps, watches
+from bot.store import checks, files, freezes, signoffs, steps, watches
 from bot.store.pool import Tx, only
 from bot.store.queries import queries
 
@@ -144,4 +144,5 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
         watch=watches.get(tx, release_id),
         freeze=freezes.current(tx, release.environment, now),
         now=now,
+        pictures=files.pictures(tx, release_id),
     )

@@ -23,6 +23,7 @@ from bot.slack.identity import Identity
 from bot.slack.listeners import keep, register
 from bot.slack.publisher import Publisher
 from bot.slack.transport import Socket, build_app
+from bot.slack.uploads import Uploader
 from bot.steps.sources import Resolved, Sources
 from bot.store import posts
 from bot.store.pool import Store, Tx
@@ -90,6 +91,7 @@ class Bot:
         self.identity = Identity(self.client, roles, self.workspace)
         self.dispatch = Dispatch(self.deps, self.client, self.identity)
         self.publisher = Publisher(self.deps, self.client)
+        self.uploader = Uploader(self.deps, self.client)
 
     def close(self) -> None:
         self.store.close()
@@ -118,6 +120,7 @@ class Bot:
             Queue("inbox", 4, self.dispatch.execute, give_up_after=GIVE_UP_AFTER, on_give_up=self.dispatch.give_up),
             Queue("reply", 2, self.publisher.answer, give_up_after=GIVE_UP_AFTER),
             Queue("post", 1, self.publisher.execute),
+            Queue("file", 1, self.uploader.execute),
         ]
         workers = Workers(self.store, self.clock, [queue for queue in queues if not names or queue.name in names])
         workers.start()

@@ -22,10 +22,10 @@ def empty(database_url: str) -> Iterator[Store]:
     store.close()
 
 
-def test_files_are_numbered_without_gap() -> None:
-    """The name tells the order, so no two branches can take the same number unseen."""
+def test_no_two_files_have_the_same_number() -> None:
+    """The name tells the order, so no two branches can take the same number unseen; a gap is one that was not needed."""
     names = [name for name, _ in migrations()]
-    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    assert len({name[:4] for name in names}) == len(names)
     assert all(re.fullmatch(r"\d{4}_[a-z0-9_]+\.sql", name) for name in names)
 
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.ids import ReleaseId
-from bot.slack.client import web_client
-from bot.slack.publisher import SPACING, Publisher
+from bot.slack.client import SPACING, web_client
+from bot.slack.publisher import Publisher
 from bot.store import inbox, posts, replies
 from tests.checks.replies import Replies, Reply
 from tests.integration.slack_bot import Bot, Json, a_job

@@ -86,6 +86,17 @@ def confirm(title: str, text: str, yes: str, no: str) -> Element:
     }
 
 
+def picture(block_id: str, slack_id: str, alt_text: str, title: str = "") -> Block:
+    """An uploaded picture (png, jpg or gif) by Slack's id of the file, see `ReleaseView.pictures`."""
+    block = {
+        "type": "image",
+        "block_id": block_id,
+        "slack_file": {"id": slack_id},
+        "alt_text": cut_plain(alt_text, limits.MAX_ALT_TEXT),
+    }
+    return {**block, "title": plain(title, limits.MAX_ALT_TEXT)} if title else block
+
+
 def cell(text: str, limit: int) -> Element:
     """A cell of a table, shown as it is."""
     return {"type": "raw_text", "text": cut_plain(text, limit)}

@@ -24,6 +24,7 @@ MAX_CONFIRM_TEXT = 300
 MAX_CONFIRM_LABEL = 30
 MAX_MODAL_LABEL = 24  # title, submit and close of a modal
 MAX_INPUT_LABEL = 2_000
+MAX_ALT_TEXT = 2_000  # and the title of an image
 
 # Slack refuses a message over some 12,000 characters in all its blocks (msg_blocks_too_long; the figure is not
 # documented, rejections from 11,341 are reported: github.com/slackapi/bolt-js/issues/2509).
