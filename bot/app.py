@@ -41,7 +41,7 @@ from checks.registry import Registry, RegistryError
 logger = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "checklists"
-CHECK_THREADS = 14  # more than the checks of a gate, so that they run side by side
+CHECK_THREADS = 24  # about as many as a checklist asks of systems: they mostly wait, so all run side by side
 POOL = 16
 
 

@@ -97,6 +97,20 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """Something of a target that may be used only so often, by everybody together."""
+
+    title: str  # plural, for people
+    uses: int  # within the period; some are left to people
+    period: float  # seconds
+
+
+# What kinds may name in ``spends``. The product counts every log-in, good ones too, and refuses the sixth of an address
+# in fifteen minutes; the fifth stays free for a person.
+ALLOWANCES: Mapping[str, Allowance] = {"login": Allowance("log-ins", uses=4, period=15 * 60.0)}
+
+
+@dataclass(frozen=True)
 class CheckContext:
     """All that a running check may use."""
 
@@ -139,6 +153,7 @@ class Kind(abc.ABC):
     params: ClassVar[type[Params]]
     mutates: ClassVar[bool] = False  # changes data or sends test events: refused unless the target allows it (P11)
     touches: ClassVar[tuple[str, ...]] = ()  # what two checks must not use at the same time, such as "tenant"
+    spends: ClassVar[tuple[str, ...]] = ()  # what one run uses up of a target, by name in ALLOWANCES, such as "login"
     timeout: ClassVar[float] = 60.0  # seconds; a checklist may set another
 
     @abc.abstractmethod

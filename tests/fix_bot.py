@@ -81,8 +81,9 @@ class Killed(BaseException):
 
 
 def kinds(outside: Outside) -> Registry:
-    """Kinds that ask ``outside``: ask, slow, tenant (changes it and puts it back), quiet (for the watch), attest."""
-    found = {kind.name: kind for kind in (_ask(outside), _slow(outside), _tenant(outside), _quiet(outside))}
+    """Kinds that ask ``outside``: ask, log_in, slow, tenant (changes it, puts it back), quiet (for the watch), attest."""
+    made = (_ask(outside), _ask(outside, "log_in", ("login",)), _slow(outside), _tenant(outside), _quiet(outside))
+    found: dict[str, str | type[Kind]] = {kind.name: kind for kind in made}
     return Registry({**found, "attest": "checks.kinds.attest:Attest"})
 
 
@@ -90,9 +91,9 @@ def _evidence(ctx: CheckContext) -> Evidence:
     return Evidence(asked=ctx.check, expected="all is well", seen="see summary")
 
 
-def _ask(outside: Outside) -> type[Kind]:
+def _ask(outside: Outside, called: str = "ask", uses: tuple[str, ...] = ()) -> type[Kind]:
     class Ask(Kind):
-        name, summary, params = "ask", "asks", Params
+        name, summary, params, spends = called, "asks", Params, uses
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             outside.runs.append(ctx.check)

@@ -11,13 +11,14 @@ from typing import Any
 
 import psycopg
 
-from bot.domain.actions import StepSpec
+from bot.domain.actions import RunCheck, StepSpec
 from bot.domain.ids import SYSTEM, ReleaseId, Version
 from bot.domain.plan import PlanKind, Step, StepState, next_step
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import BotError, StepError, Superseded
 from bot.flows import check
+from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.undo import DebtBook
 from bot.steps.contract import Shipment, StepContext
@@ -27,6 +28,7 @@ from bot.store.pool import Tx
 from bot.store.undos import Debtor
 from checks.clients import Clients
 from checks.contract import CheckError
+from checks.registry import RegistryError
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +103,8 @@ def _perform(
     target = deps.targets.get(name)
     if target is None:
         raise StepError(f"there is no target {name}", hint=f"Set targets.{name} in release-bot.yml, then retry")
+    if isinstance(spec.action, RunCheck):
+        _use_up(deps, job, spec.action)
     version = Version.parse(release.version)
     with Clients(target) as clients:
         context = StepContext(
@@ -123,6 +127,19 @@ def _perform(
             return perform(spec, context)
         except CheckError as error:
             raise StepError(error.summary, hint=error.hint) from error
+
+
+def _use_up(deps: Deps, job: Job, action: RunCheck) -> None:
+    """Use up what the kind of a step takes, such as a log-in. Raises StepError when too little is left."""
+    try:
+        kind = deps.registry.get(action.kind)
+    except RegistryError:
+        return  # the step says so itself
+    with deps.store.transaction() as tx:
+        work.hold(tx, job.claim)
+        until = spend(tx, deps, kind, action.target)
+    if until is not None:
+        raise StepError(f"not run: {used_up(kind, action.target, until)}", hint="Press Retry then.")
 
 
 def _record_target(deps: Deps, job: Job, release_id: ReleaseId, body: Mapping[str, Any]) -> None:

@@ -17,13 +17,14 @@ from bot.domain.results import Running, Waiver
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import sign
+from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.undo import DebtBook, settle_debts
 from bot.store import audit, checks, posts, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
 from checks.clients import Clients
-from checks.contract import Answer, CheckContext, Evidence, Outcome, Subject
+from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Subject
 from checks.registry import RegistryError
 from checks.runner import run_check
 
@@ -161,16 +162,14 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     if unmet:
         _store(deps, job, view, entry, _not_run(view, entry, unmet[0]), started)
         return None
-    try:
-        touches = deps.registry.get(entry.kind).touches
-    except RegistryError:
-        touches = ()  # answered as ERROR below
-    with deps.store.exclusive([f"{entry.target}/{name}" for name in touches]) as free:
+    with deps.store.exclusive(_touched(deps, entry)) as free:
         if not free:
             return deps.clock.now() + BUSY
         debts = settle_debts(deps, release_id, check_id)
         with deps.store.transaction() as tx:
             work.hold(tx, job.claim)
+            if not debts and (until := _waits(tx, deps, view, entry)):
+                return until
             checks.running(tx, release_id, check_id)
             posts.touch(tx, release_id)
         answer = _answer(deps, job, view, entry) if not debts else _still_in_debt(entry, debts)
@@ -178,6 +177,31 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         raise Superseded  # told to stop: what it says now is no answer, and whoever takes it up asks anew
     _store(deps, job, view, entry, answer, started)
     return None
+
+
+def _kind(deps: Deps, entry: Check) -> Kind | None:
+    """The kind of a check; None when there is none of that name, which is answered as ERROR."""
+    try:
+        return deps.registry.get(entry.kind)
+    except RegistryError:
+        return None
+
+
+def _touched(deps: Deps, entry: Check) -> set[str]:
+    """What no other check may use at the same time."""
+    kind = _kind(deps, entry)
+    return {f"{entry.target}/{name}" for name in kind.touches} if kind else set()
+
+
+def _waits(tx: Tx, deps: Deps, view: ReleaseView, entry: Check) -> datetime | None:
+    """Use up what a run takes; until when it waits, and the message says so, where nothing is left of it."""
+    kind = _kind(deps, entry)
+    until = spend(tx, deps, kind, entry.target) if kind else None
+    if kind and until:
+        line = f"{used_up(kind, entry.target, until)}, then it goes on by itself"
+        checks.waits(tx, view.release.id, entry.id, line)
+        posts.touch(tx, view.release.id)
+    return until
 
 
 def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check) -> Answer:
@@ -231,8 +255,11 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
         by = checks.requester(tx, release_id, entry.id)
         checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=now)
         checks.ended(tx, release_id, entry.id, again=again)
+        left = _touched(deps, entry)
         for other in current.checklist.checks:
-            if entry.id in other.needs and current.checks[other.id].running is Running.WAITING:
+            if current.checks[other.id].running is Running.WAITING and (
+                entry.id in other.needs or left & _touched(deps, other)
+            ):
                 work.ask(tx, "check", _key(release_id, other.id))
         posts.touch(tx, release_id)
         audit.write(

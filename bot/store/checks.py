@@ -78,6 +78,11 @@ def progress(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
     )
 
 
+def waits(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> None:
+    """Say what a check that does not run yet waits for."""
+    tx.execute(_SQL["waits"], {"release_id": release_id, "check_id": check, "progress": line})
+
+
 def ended(tx: Tx, release_id: ReleaseId, check: CheckId, *, again: bool = False) -> None:
     """Mark a check as neither waiting nor running, or, with ``again``, as waiting for one more run."""
     running = Running.WAITING if again else Running.IDLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -106,7 +106,7 @@ class Store:
             yield tx
 
     @contextmanager
-    def exclusive(self, names: Sequence[str]) -> Iterator[bool]:
+    def exclusive(self, names: Collection[str]) -> Iterator[bool]:
         """Hold ``names`` against every process for as long as the block runs; yields False, at once, when one is taken.
 
         The locks live on a session of their own, so they end with the process however it ends.
@@ -116,7 +116,11 @@ class Store:
             return
         with _our_errors(), self._session() as session:
             lock = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken"
-            yield all(only(session.execute(lock, [name]).fetchone())["taken"] for name in sorted(names))
+            try:
+                yield all(only(session.execute(lock, [name]).fetchone())["taken"] for name in sorted(names))
+            finally:
+                if not session.broken:  # at once, not when the server notices the end of the session
+                    session.execute("SELECT pg_advisory_unlock_all()")
 
     @contextmanager
     def listening(self, channel: str) -> Iterator[Tx]:

@@ -24,6 +24,7 @@ class ApiFlow(Kind):
     name = "api_flow"
     summary = "The test user logs in and one authenticated GET answers as expected"
     params = ApiFlowParams
+    spends = ("login",)
     touches = ("tenant",)  # the test user's requests depend on the tenant's billing status
     timeout = 30.0
 

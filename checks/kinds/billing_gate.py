@@ -39,6 +39,7 @@ class BillingGate(Kind):
     summary = "A tenant that is past_due gets 402 for a write; its status is put back afterwards"
     params = BillingGateParams
     mutates = True
+    spends = ("login",)
     touches = ("tenant",)
     timeout = 60.0
 

@@ -77,6 +77,7 @@ class StripeWebhook(Kind):
     summary = "A signed Stripe event is processed and stored exactly once, however often it is delivered"
     params = StripeWebhookParams
     mutates = True
+    touches = ("tenant",)  # the events are about the tenant's customer, and some set its billing status
     timeout = 60.0
 
     def run(self, params: StripeWebhookParams, ctx: CheckContext) -> Answer:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import checks.kinds
-from checks.contract import Kind, Outcome, Params
+from checks.contract import ALLOWANCES, Kind, Outcome, Params
 from checks.registry import BUILT_IN, Registry, RegistryError
 from checks.target import Stripe, Target
 from tests.fix_checks import run
@@ -82,6 +82,20 @@ def test_limits_are_declared(name):
     assert 0 < kind.timeout <= 3600
     assert isinstance(kind.touches, tuple)  # a string in its place would be taken letter by letter
     assert all(kind.touches)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_who_logs_in_says_so(name):
+    """The product counts log-ins and refuses the sixth: whoever makes one must let the bot count it."""
+    kind = REGISTRY.get(name)
+    calls = {
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for node in ast.walk(ast.parse(inspect.getsource(sys.modules[type(kind).__module__])))
+        if isinstance(node, ast.Call)
+    }
+
+    assert ("login" in kind.spends) == bool(calls & {"login", "session"})
+    assert set(kind.spends) <= set(ALLOWANCES)
 
 
 @pytest.mark.parametrize("name", NAMES)

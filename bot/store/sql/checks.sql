@@ -33,6 +33,11 @@ SELECT requested_by FROM check_runs WHERE release_id = %(release_id)s AND check_
 UPDATE check_runs SET progress = %(progress)s WHERE release_id = %(release_id)s AND check_id = %(check_id)s
 AND running = 'running' AND progress <> %(progress)s RETURNING check_id;
 
+-- name: waits
+-- What a check waits for that does not run yet.
+UPDATE check_runs SET running = 'waiting', progress = %(progress)s
+WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
+
 -- name: ended
 -- It does not run any more, or waits to run once more.
 UPDATE check_runs SET running = %(running)s, progress = '' WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
