@@ -75,14 +75,29 @@ class Stage:
         return self._answer(who)
 
     def press_raw(self, who: str, action: str, value: str, ts: str) -> str:
-        """Press a button that carries whatever ``value`` says, on the message ``ts``; returns the answer that only they see."""
-        self.say(f"{who} presses a forged {action}: {value}")
-        self._post("click", user=self._people[who], channel=self._channel, ts=ts, action_id=action, value=value)
+        """Press a button that carries whatever ``value`` says, and that the message ``ts`` need not have (any more).
+
+        Returns the answer that only they see.
+        """
+        self._click_raw(who, action, value, ts)
         return self._answer(who)
 
     def fill(self, who: str, action: str, message: Json, reason: str, *, value: str | None = None) -> str:
         """Press a button that opens a form, write ``reason`` into it and submit it."""
         self.click(who, action, message, value=value)
+        return self._submit(who, action, reason)
+
+    def fill_raw(self, who: str, action: str, value: str, ts: str, reason: str) -> str:
+        """As ``fill``, by a button such as ``press_raw`` presses."""
+        self._click_raw(who, action, value, ts)
+        return self._submit(who, action, reason)
+
+    def _click_raw(self, who: str, action: str, value: str, ts: str) -> None:
+        self.say(f"{who} presses a forged {action}: {value}")
+        pressed = {"action_id": action, "value": value, "forged": True}
+        self._post("click", user=self._people[who], channel=self._channel, ts=ts, **pressed)
+
+    def _submit(self, who: str, action: str, reason: str) -> str:
         user = self._people[who]
         view = self.wait(f"the form of {action}", lambda: next(iter(self._get("state", user=user)["views"]), None))
         self.say(f"{who} writes: {reason}")
