@@ -61,7 +61,7 @@ def load_checklist(name: str) -> Checklist:
 
 def validate_kinds(checklist: Checklist, registry: Registry) -> None:
     """Refuse a checklist that names an unknown kind or gives one the wrong params. Raises ChecklistError with the id."""
-    asked: list[tuple[str, str, dict[str, Any]]] = [(entry.id, entry.kind, entry.params) for entry in checklist.checks]
+    asked: list[tuple[str, str, dict[str, Any]]] = [(entry.id, entry.kind, entry.params) for entry in checklist.asked]
     asked += [
         (step.id, step.action.kind, step.action.params)
         for step in (*checklist.deploy, *checklist.rollback)

@@ -23,8 +23,9 @@ def add_to(commands: Commands) -> None:
 def _lint(options: argparse.Namespace) -> int:
     checklist = load_checklist(str(options.file))
     validate_kinds(checklist, Registry.load())
-    asked = sum(entry.kind != "attest" for entry in checklist.checks)
+    by_bot = sum(entry.kind != "attest" for entry in checklist.asked)
     put(
-        f"{options.file}: good. {len(checklist.checks)} checks, {asked} of them asked by the bot; digest {checklist.digest[:12]}."
+        f"{options.file}: good. {len(checklist.checks)} lines, {len(checklist.asked)} checks, {by_bot} of them asked by"
+        f" the bot; digest {checklist.digest[:12]}."
     )
     return 0

@@ -7,7 +7,14 @@ from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from bot.domain.actions import ACTIONS, StepSpec
@@ -30,14 +37,20 @@ def _duration(value: object) -> object:
 
 Phase: TypeAlias = Literal["before", "after"]
 _Path: TypeAlias = tuple[str | int, ...]
+_OF_A_REFERENCE = frozenset({"id", "title", "same_as", "action", "expected", "runbook"})  # all else its original says
 
 
 class Check(Model):
-    """One question of the checklist."""
+    """One line of the checklist: a question, or with ``same_as`` a second place in which another one is shown.
+
+    A reference is never asked itself. The Checklist gives it what its original says, so that who looks at kind, target
+    or waivable need not tell the two apart; only what the file says is stored.
+    """
 
     id: CheckId
     title: str = Field(max_length=150)  # the wording of the checklist's line
-    kind: str
+    same_as: CheckId | None = None  # the check whose result this line shows
+    kind: str = ""
     target: str = "staging"  # name of a target in the configuration
     params: dict[str, Any] = Field(default_factory=dict)
     action: str = ""  # the command or action, in the checklist's words
@@ -49,6 +62,29 @@ class Check(Model):
     needs: tuple[CheckId, ...] = ()  # checks that must have passed before this one runs
 
     _read_age = field_validator("max_age", mode="before")(_duration)
+
+    @model_validator(mode="after")
+    def _asked_or_referring(self) -> Check:
+        """A check says how it is asked, or whose result it shows; never both."""
+        if self.same_as is None and not self.kind:
+            raise _wrong("a check needs kind, or same_as with the id of another check")
+        said = sorted(self.model_fields_set - _OF_A_REFERENCE)
+        if self.same_as is not None and said:
+            raise _wrong(f"with same_as the other check says how it is asked: leave out {', '.join(said)}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Of a reference only what is its own."""
+        values: dict[str, Any] = serialize(self)
+        if self.same_as is None:
+            return {key: value for key, value in values.items() if key != "same_as"}
+        return {key: value for key, value in values.items() if key in _OF_A_REFERENCE}
+
+    @property
+    def asked_as(self) -> CheckId:
+        """The id under which it is asked, recorded and waived: its own, or that of its original."""
+        return self.same_as or self.id
 
 
 class Section(Model):
@@ -81,6 +117,38 @@ class Checklist(Model):
     rollback: tuple[StepSpec, ...] = Field(min_length=1)
     watch: WatchSpec = WatchSpec()
 
+    @field_validator("sections")
+    @classmethod
+    def _fill_references(cls, sections: tuple[Section, ...]) -> tuple[Section, ...]:
+        """Give each line with ``same_as`` what its original says. Refuses one that leads nowhere, on, or across the deploy."""
+        originals = {check.id: (section.phase, check) for section in sections for check in section.checks}
+
+        def filled(check: Check, phase: Phase, *at: str | int) -> Check:
+            if check.same_as is None:
+                return check
+            if check.same_as not in originals:
+                raise _wrong(f"{check.id} is the same as {check.same_as!r}, which is not in the checklist", *at)
+            asked_in, original = originals[check.same_as]
+            if original.same_as is not None:
+                raise _wrong(f"{original.id} is a reference itself: name {original.same_as}", *at)
+            if asked_in != phase:
+                raise _wrong(f"{original.id} is asked {asked_in} the deploy, and this line {phase} it", *at)
+            return check.model_copy(
+                update={name: getattr(original, name) for name in Check.model_fields if name not in _OF_A_REFERENCE}
+            )
+
+        return tuple(
+            section.model_copy(
+                update={
+                    "checks": tuple(
+                        filled(check, section.phase, "sections", number, "checks", index, "same_as")
+                        for index, check in enumerate(section.checks)
+                    )
+                }
+            )
+            for number, section in enumerate(sections)
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> Checklist:
         """Refuse double or malformed ids, needs that lead nowhere or in a circle, and a checklist without a gate."""
@@ -96,6 +164,8 @@ class Checklist(Model):
                 for needed in check.needs:
                     if needed not in known:
                         raise _wrong(f"{check.id} needs {needed!r}, which is not in the checklist", *at)
+                    if known[needed].same_as is not None:
+                        raise _wrong(f"{needed} only shows the result of {known[needed].same_as}: need that one", *at)
                 if self._reaches(known, check.needs, check.id):
                     raise _wrong(f"{check.id} needs itself in a circle", *at)
         return self
@@ -136,12 +206,23 @@ class Checklist(Model):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """All checks, in the order of the file."""
+        """All lines, references too, in the order of the file."""
         return tuple(check for section in self.sections for check in section.checks)
 
-    def checks_of(self, phase: Phase) -> tuple[Check, ...]:
-        """The checks of one phase, in the order of the file."""
-        return tuple(check for section in self.sections if section.phase == phase for check in section.checks)
+    @property
+    def asked(self) -> tuple[Check, ...]:
+        """The checks that are asked: every line but the references, in the order of the file."""
+        return tuple(check for check in self.checks if check.same_as is None)
+
+    def asked_in(self, phase: Phase) -> tuple[Check, ...]:
+        """The checks that are asked in one phase, in the order of the file."""
+        return tuple(
+            check
+            for section in self.sections
+            if section.phase == phase
+            for check in section.checks
+            if check.same_as is None
+        )
 
     @property
     def gate_checks(self) -> tuple[Check, ...]:
@@ -163,9 +244,9 @@ class Checklist(Model):
     def dependents(self, check_id: CheckId) -> tuple[CheckId, ...]:
         """The checks that need ``check_id``, directly or through another, in the order of the file."""
         found = {check_id}
-        for _ in self.checks:
-            found |= {check.id for check in self.checks if found & set(check.needs)}
-        return tuple(check.id for check in self.checks if check.id in found and check.id != check_id)
+        for _ in self.asked:
+            found |= {check.id for check in self.asked if found & set(check.needs)}
+        return tuple(check.id for check in self.asked if check.id in found and check.id != check_id)
 
     @property
     def body(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class ReleaseView:
     release: Release
     checklist: Checklist
     policy: Policy
-    checks: Mapping[CheckId, CheckView]
+    checks: Mapping[CheckId, CheckView]  # by line; a line with same_as has that of its original
     signoffs: Sequence[SignOff]  # those that have not been revoked, superseded or voided
     steps: Sequence[Step]  # of the latest deploy and the latest rollback
     watch: Watch | None
@@ -48,4 +48,7 @@ class ReleaseView:
     @property
     def fingerprint(self) -> str:
         """What a sign-off given at this moment would be bound to; the gate, the card and the record all mean this."""
-        return fingerprint(self.release, [check.waiver for check in self.checks.values() if check.waiver])
+        waivers = {
+            check.id: check.waiver for check in self.checks.values() if check.waiver
+        }  # one that two lines show once
+        return fingerprint(self.release, list(waivers.values()))

@@ -197,7 +197,7 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
             if section.phase == "after":
                 posts.owe(tx, release.id, "section", section.id, channel=release.channel, parent=card)
         moved = locked_view(tx, deps, release.id)
-        check.ask_for(tx, moved, [entry.id for entry in view.checklist.checks_of("after")], SYSTEM)
+        check.ask_for(tx, moved, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
         work.ask(tx, "watch", release.id)
         audit.write(tx, now, SYSTEM, "deploy.complete", release.id, image=release.pinned_image)
     else:

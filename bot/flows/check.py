@@ -59,7 +59,7 @@ def ask_for(tx: Tx, view: ReleaseView, wanted: Iterable[CheckId], by: UserId) ->
 def _runnable(view: ReleaseView) -> list[Check]:
     """The checks that the bot itself can answer in the state of the release."""
     phase = PHASES.get(view.release.state)
-    return [] if phase is None else [entry for entry in view.checklist.checks_of(phase) if entry.kind != ATTEST]
+    return [] if phase is None else [entry for entry in view.checklist.asked_in(phase) if entry.kind != ATTEST]
 
 
 def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
@@ -67,11 +67,11 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
     if what == "all":
-        wanted = [entry.id for entry in view.checklist.checks]
+        wanted = [entry.id for entry in view.checklist.asked]
     elif section := view.checklist.section(what):
-        wanted = [entry.id for entry in section.checks]
+        wanted = [entry.asked_as for entry in section.checks]
     elif entry := view.checklist.check(what):
-        wanted = [entry.id]
+        wanted = [entry.asked_as]
     else:
         names = ", ".join(section.id for section in view.checklist.sections)
         raise UnknownThing(
@@ -104,11 +104,11 @@ def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Che
         raise RefusedError(f"{entry.title} can never be waived.", hint="It decides Go or No-Go: make it pass.")
     if not reason.strip():
         raise InvalidInput("A waiver needs a reason.")
-    if not checks.waive(tx, release_id, Waiver(check_id, actor.user, reason.strip(), view.now)):
+    if not checks.waive(tx, release_id, Waiver(entry.id, actor.user, reason.strip(), view.now)):
         return f"{entry.title} was waived already."
     sign.void_outdated(tx, deps, release_id, f"{entry.title} was waived")
     posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "check.waived", release_id, check=check_id, reason=reason.strip())
+    audit.write(tx, view.now, actor.user, "check.waived", release_id, check=entry.id, reason=reason.strip())
     return f"{entry.title} is waived for {view.release.version}."
 
 
@@ -131,11 +131,11 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
         Evidence(asked, entry.expected or "a person says yes", f"attested by {actor.user}: {found}"),
     )
     checks.record(
-        tx, release_id, check_id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True
+        tx, release_id, entry.id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True
     )
-    ask_for(tx, view, view.checklist.dependents(check_id), actor.user)
+    ask_for(tx, view, view.checklist.dependents(entry.id), actor.user)
     posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "check.attested", release_id, check=check_id, note=found)
+    audit.write(tx, view.now, actor.user, "check.attested", release_id, check=entry.id, note=found)
     return f"Recorded: {entry.title}."
 
 
@@ -256,7 +256,7 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
         checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=now)
         checks.ended(tx, release_id, entry.id, again=again)
         left = _touched(deps, entry)
-        for other in current.checklist.checks:
+        for other in current.checklist.asked:
             if current.checks[other.id].running is Running.WAITING and (
                 entry.id in other.needs or left & _touched(deps, other)
             ):
@@ -292,7 +292,9 @@ def _only_open(view: ReleaseView) -> None:
 
 
 def _entry(view: ReleaseView, check_id: str) -> Check:
-    entry = view.checklist.check(check_id)
+    """The check that is asked under the id of a line. Raises UnknownThing."""
+    line = view.checklist.check(check_id)
+    entry = line and view.checklist.check(line.asked_as)
     if entry is None:
         raise UnknownThing(f"There is no check {check_id!r} in this release.")
     return entry
@@ -309,6 +311,6 @@ def _parse(key: str) -> tuple[ReleaseId, CheckId]:
 
 def cancel_all(tx: Tx, release_id: ReleaseId, checklist: Checklist) -> None:
     """Take back every asked-for run: what runs is told to stop, what waits does not start."""
-    for entry in checklist.checks:
+    for entry in checklist.asked:
         work.drop(tx, "check", _key(release_id, entry.id))
     checks.idle_all(tx, release_id)

@@ -33,13 +33,13 @@ def open_release(tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: 
         "at": now,
     }
     release_id = releases.insert(tx, values, deps.checklist, deps.policy)
-    for entry in deps.checklist.checks:
+    for entry in deps.checklist.asked:
         checks.add(tx, release_id, entry.id, actor.user, now)
     card = posts.owe(tx, release_id, "card", channel=deps.channel)
     for section in deps.checklist.sections:
         if section.phase == "before":
             posts.owe(tx, release_id, "section", section.id, channel=deps.channel, parent=card)
-    check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.checks], actor.user)
+    check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.asked], actor.user)
     audit.write(
         tx, now, actor.user, "release.started", release_id,
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,

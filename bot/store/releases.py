@@ -134,11 +134,12 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
     release = get(tx, release_id, lock=lock)
     if release is None:
         return None
+    lines, known = checklist(tx, release), checks.views(tx, release_id)
     return ReleaseView(
         release=release,
-        checklist=checklist(tx, release),
+        checklist=lines,
         policy=policy(tx, release),
-        checks=checks.views(tx, release_id),
+        checks={line.id: known[line.asked_as] for line in lines.checks},
         signoffs=signoffs.standing(tx, release_id),
         steps=steps.plan(tx, release_id),
         watch=watches.get(tx, release_id),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from bot.domain.checklist import Check
 from bot.domain.ids import CheckId
 from bot.domain.results import Running
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
@@ -311,3 +312,44 @@ def test_two_that_touch_the_same_wait_for_each_other(world: World, outside: Outs
     assert outside.runs == []
     world.run("check")
     assert world.outcome(release_id, "go.one") is Outcome.PASS
+
+
+def referring(world: World) -> None:
+    """Let two lines of the section prep show go.one, and one the check that a person answers."""
+    sections = list(world.deps.checklist.sections)
+    more = [
+        Check(id=CheckId(f"prep.{name}"), title=name, same_as=CheckId(original))
+        for name, original in (("once", "go.one"), ("twice", "go.one"), ("by_hand", "prep.person"))
+    ]
+    sections[1] = sections[1].model_copy(update={"checks": (*sections[1].checks, *more)})
+    world.change(checklist=checklist(sections=tuple(sections)))
+
+
+def test_what_two_lines_show_is_asked_once(world: World, outside: Outside) -> None:
+    """Both show the one result, and so does the second run that a click on either asks for."""
+    referring(world)
+    release_id = world.start()
+    world.run("check")
+    assert sorted(outside.runs) == ["go.one", "go.two", "prep.first", "prep.second"]
+    known = world.view(release_id).checks
+    assert known[CheckId("prep.once")] == known[CheckId("prep.twice")] == known[ONE]
+    outside.runs.clear()
+    assert world.act(check.rerun, QA, release_id, "prep.once") == "Running go.one again."
+    world.run("check")
+    assert outside.runs == ["go.one"]
+    outside.runs.clear()
+    world.act(check.rerun, QA, release_id, "prep")
+    world.run("check")
+    assert outside.runs.count("go.one") == 1
+
+
+def test_waiving_or_attesting_a_second_place_is_about_the_original(world: World) -> None:
+    """One waiver and one result, wherever the button stood."""
+    referring(world)
+    release_id = world.start()
+    world.act(check.waive, MANAGER, release_id, CheckId("prep.once"), "known")
+    assert "already" in world.act(check.waive, MANAGER, release_id, ONE, "again")
+    assert [row["check_id"] for row in world.rows("SELECT check_id FROM waivers")] == ["go.one"]
+    world.act(check.attest, PRODUCT, release_id, CheckId("prep.by_hand"), "looked at it")
+    assert world.outcome(release_id, "prep.person") is Outcome.PASS
+    assert world.last().body == {"check": "prep.person", "note": "looked at it"}

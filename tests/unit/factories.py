@@ -12,7 +12,7 @@ from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.policy import Policy, Role
 from bot.domain.release import Release, ReleaseState
 from bot.domain.results import CheckView, Result, Running, Waiver
-from bot.domain.signoff import Purpose, SignOff, Verdict, fingerprint
+from bot.domain.signoff import Purpose, SignOff, Verdict
 from bot.domain.view import Freeze, ReleaseView
 from bot.domain.watch import Alarm, Seen, Watch, WatchState
 from checks.contract import Outcome
@@ -78,6 +78,14 @@ def make_checklist(
             or (StepSpec(id=StepId("rollback.backend"), title="Restore backend", action={"do": "restore_backend"}),)
         ),
     )
+
+
+def referring_checklist() -> Checklist:
+    """`make_checklist` with a line in the first section that shows the result of a check that decides."""
+    sections = list(make_checklist().sections)
+    line = Check(id=CheckId("migrations.again"), title="Seen there too", same_as=CheckId("go.check_1"))
+    sections[0] = sections[0].model_copy(update={"checks": (*sections[0].checks, line)})
+    return make_checklist(sections=sections)
 
 
 def make_release(state: ReleaseState = ReleaseState.OPEN, **changes: Any) -> Release:
@@ -228,6 +236,7 @@ def make_view(
         for check in section.checks
     }
     given = {CheckId(check_id): known for check_id, known in (checks or {}).items()}
+    given |= {line.id: given[line.asked_as] for line in checklist.checks if line.same_as and line.asked_as in given}
     view = ReleaseView(
         release=release or make_release(),
         checklist=checklist,
@@ -244,8 +253,9 @@ def make_view(
 
 def signed(view: ReleaseView, *roles: Role) -> ReleaseView:
     """``view`` with a sign-off by each of ``roles`` that counts for exactly what it shows."""
-    mark = fingerprint(view.release, [known.waiver for known in view.checks.values() if known.waiver])
-    return replace(view, signoffs=tuple(make_signoff(role, id=7 + n, fingerprint=mark) for n, role in enumerate(roles)))
+    return replace(
+        view, signoffs=tuple(make_signoff(role, id=7 + n, fingerprint=view.fingerprint) for n, role in enumerate(roles))
+    )
 
 
 def make_freeze(**changes: Any) -> Freeze:

@@ -29,6 +29,7 @@ from tests.unit.factories import (
     make_view,
     make_waiver,
     make_watch,
+    referring_checklist,
 )
 from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
 
@@ -96,6 +97,22 @@ def test_a_check_has_its_line_and_the_buttons_that_help(known: CheckView, line: 
     row = next(one for one in section.blocks if one["block_id"] == "check:go.check_1:buttons")
     assert [button["text"]["text"] for button in row["elements"]] == offered
     assert {button["value"] for button in row["elements"]} == {'{"release":12,"check":"go.check_1"}'}
+
+
+def test_a_line_that_shows_another_check_acts_on_that_one() -> None:
+    """The result is the same in both places, and so is what the buttons are about."""
+    known = make_check_view("go.check_1", FAILED)
+    view = make_view(checklist=referring_checklist(), checks={"go.check_1": known})
+    section = render("section", "migrations", view)
+    assert_slack_takes(section)
+    assert block(section, "check:migrations.again") == (
+        f":x: *Seen there too*  `migrations.again` = `go.check_1`\nfailed: 2 of 5 did not pass · {AT_1757}\n"
+        "→ Run the backup job by hand."
+    )
+    row = next(one for one in section.blocks if one["block_id"] == "check:migrations.again:buttons")
+    assert [button["text"]["text"] for button in row["elements"]] == ["Run again", "Details", "Waive"]
+    assert {button["value"] for button in row["elements"]} == {'{"release":12,"check":"go.check_1"}'}
+    assert "2/3" in block(section, "section")
 
 
 def test_a_pass_that_is_too_old_is_run_again_and_not_waived() -> None:

@@ -63,7 +63,7 @@ def test_a_good_one() -> None:
     assert (one.max_age, two.max_age) == (timedelta(hours=4), timedelta(minutes=90))
     assert (one.target, one.waivable, one.needs) == ("staging", True, ())
     assert checklist.watch.kind == "sentry_quiet"
-    assert [check.id for check in checklist.checks_of("after")] == ["after.notes"]
+    assert [check.id for check in checklist.asked_in("after")] == ["after.notes"]
 
 
 def test_the_shipped_one() -> None:
@@ -77,6 +77,11 @@ def test_the_shipped_one() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        ("        kind: sql_verify\n        max_age", "        max_age", r"list\.yml:11: sections\.0\.checks\.1: a check needs kind"),
+        ("max_age: 90m", "same_as: go.one", r"list\.yml:11: sections\.0\.checks\.1: .*: leave out kind, needs"),
+        ("kind: attest}", "same_as: go.nine}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: .*'go\.nine', which is not"),
+        ("kind: attest}", "same_as: after.notes}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: .* is a reference itself"),
+        ("kind: attest}", "same_as: go.one}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: go\.one is asked before"),
         ("title: Two", "titel: Two", r"list\.yml:11: sections\.0\.checks\.1\.title: Field required"),
         ("kind: attest}", "kind: attest, x: 1}", r"list\.yml:20: sections\.1\.checks\.0\.x: Extra inputs are not permitted"),
         ("max_age: 90m", "max_age: soon", r"list\.yml:14: sections\.0\.checks\.1\.max_age: Input should be a valid timedelta"),
@@ -145,6 +150,36 @@ def test_it_is_read_back_from_its_body() -> None:
     checklist = read(GOOD)
     again = Checklist.model_validate(checklist.body)
     assert (again, again.digest) == (checklist, checklist.digest)
+
+
+REFERRING = GOOD.replace(
+    "  - id: after\n",
+    "  - id: prep\n    title: Prep\n    checks:\n      - {id: prep.two, title: Two again, same_as: go.two}\n  - id: after\n",
+)
+
+
+def test_a_reference_is_what_its_original_is() -> None:
+    """A line with same_as is read as its original is; it is not asked, and only what it says itself is stored."""
+    checklist = read(REFERRING)
+    line, original = checklist.check("prep.two"), checklist.check("go.two")
+    assert line is not None
+    assert original is not None
+    inherited = ("kind", "target", "params", "waivable", "max_age", "timeout", "needs")
+    assert [getattr(line, name) for name in inherited] == [getattr(original, name) for name in inherited]
+    assert (line.title, line.asked_as, original.asked_as) == ("Two again", "go.two", "go.two")
+    assert [check.id for check in checklist.asked] == ["go.one", "go.two", "after.notes"]
+    assert [check.id for check in checklist.asked_in("before")] == ["go.one", "go.two"]
+    assert checklist.dependents(CheckId("go.one")) == ("go.two",)
+    stored = checklist.body["sections"][1]["checks"][0]
+    assert sorted(stored) == ["action", "expected", "id", "runbook", "same_as", "title"]
+    assert Checklist.model_validate(checklist.body) == checklist
+
+
+def test_a_reference_cannot_be_needed() -> None:
+    """What waits for a check names the one that is asked."""
+    text = REFERRING.replace("kind: attest}", "kind: attest, needs: [prep.two]}")
+    with pytest.raises(ChecklistError, match=r"needs: prep\.two only shows the result of go\.two: need that one$"):
+        read(text)
 
 
 def test_dependents_go_all_the_way() -> None:

@@ -51,7 +51,7 @@ def _done(view: ReleaseView) -> list[str]:
 
 def _waived(view: ReleaseView) -> list[str]:
     lines = []
-    for check in view.checklist.checks:
+    for check in view.checklist.asked:
         waiver = view.checks[check.id].waiver
         if waiver is not None and text.standing_of(view, check) is not Standing.PASSED:
             who = f"{text.mention(waiver.by)}, {text.moment(waiver.at)}"
@@ -65,6 +65,8 @@ def _still_open(view: ReleaseView) -> list[str]:
     lines = [f":raised_hand: {text.outside(text.step_title(view, step), 150)}: not attested" for step in open_steps]
     for section in view.checklist.sections:
         for check in section.checks if section.phase == "after" else ():
+            if check.same_as is not None:
+                continue  # its original is on the list
             counts_as = text.standing_of(view, check)
             if not text.lets_through(check, counts_as):
                 words = f"{text.outside(check.title, 150)}: {text.WORDS[counts_as]}"

@@ -80,6 +80,8 @@ def _check(view: ReleaseView, check: Check, room: int) -> str:
     """Mark, title and id on one line, below it what was found and when."""
     mark = text.MARKS[text.standing_of(view, check)]
     head = f":{mark}: {text.bold(check.title, room * 4 // 10)}  {text.code(check.id, 60)}"
+    if check.same_as is not None:
+        head += f" = {text.code(check.same_as, 60)}"
     return f"{head}\n{_found(view, check, room - len(head) - 1)}"
 
 
@@ -117,7 +119,7 @@ def _when(view: ReleaseView, check: Check, result: Result) -> str:
 
 def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]:
     """Details always; the others where pressing them can have an effect."""
-    payload = CheckPayload(release=view.release.id, check=check.id)
+    payload = CheckPayload(release=view.release.id, check=check.asked_as)
     counts_as, state = text.standing_of(view, check), view.release.state
     running = state is ReleaseState.OPEN and section.phase == "before"
     buttons = []
