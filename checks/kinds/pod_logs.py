@@ -13,20 +13,17 @@ from pydantic import Field, field_validator
 
 from checks.clients import kube_errors, require
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.pods import STARTING, newest_pods, not_available, settled_deployment
 
 if TYPE_CHECKING:
     from checks.clients import KubeClients
     from checks.contract import CheckContext
-    from checks.target import Kubernetes
 
-REVISION = "deployment.kubernetes.io/revision"
-STARTING = frozenset({"ContainerCreating", "PodInitializing"})  # any other waiting reason is trouble
 ERROR_LEVELS = frozenset({"ERROR", "CRITICAL"})
 ERROR_STARTS = ("ERROR:", "CRITICAL:")  # uvicorn's own lines, which are never JSON
 TRACEBACK = "Traceback (most recent call last):"
 TRACEBACK_LINES = 25  # lines kept after the head of a traceback
 LOG_LIMIT = 20 * 1024 * 1024  # bytes of one container's log
-SETTLE_LOOKS, SETTLE_PAUSE = 4, 0.5  # seconds between looks: a Deployment's status follows its pods with a delay
 QUIET_TAIL = 200  # lines read whatever their age, from a container that said nothing within the window
 
 
@@ -75,78 +72,15 @@ class PodLogs(Kind):
             expected="every pod runs, no line of level ERROR or CRITICAL, no traceback",
             seen="",
         )
-        deployment = _settled_deployment(kube, part, ctx)
-        pods = _newest_pods(kube, part, deployment)
+        deployment = settled_deployment(kube, part, ctx)
+        pods = newest_pods(kube, part, deployment)
         if not pods:
             return _failed(evidence, f"deployment {part.deployment} has no pods", "Is it scaled to zero, or paused?")
         findings = _Findings()
         for pod in pods:
             ctx.progress(f"reading {pod.metadata.name}")
             _read_pod(kube, pod, params, ctx, findings)
-        return _judge(findings, len(pods), _not_available(deployment), evidence)
-
-
-def _settled_deployment(kube: KubeClients, part: Kubernetes, ctx: CheckContext) -> Any:
-    """The Deployment, once it is available; at the latest after a moment, as it is then."""
-    looks = 0
-    while True:
-        with kube_errors(f"read deployment {part.deployment} in {part.namespace}"):
-            deployment = kube.apps.read_namespaced_deployment(
-                part.deployment, part.namespace, _request_timeout=kube.timeout
-            )
-        if not _not_available(deployment) or looks == SETTLE_LOOKS:
-            return deployment
-        ctx.wait(SETTLE_PAUSE)
-        looks += 1
-
-
-def _newest_pods(kube: KubeClients, part: Kubernetes, deployment: Any) -> list[Any]:
-    """The pods whose owner is the Deployment's newest ReplicaSet; that of the highest revision is the newest."""
-    selector = _selector(deployment.spec.selector)
-    with kube_errors(f"list replicasets in {part.namespace}"):
-        sets = kube.apps.list_namespaced_replica_set(
-            part.namespace, label_selector=selector, _request_timeout=kube.timeout
-        ).items
-    owned = [item for item in sets if deployment.metadata.uid in _owners(item)]
-    if not owned:
-        return []
-    newest = max(owned, key=lambda item: int((item.metadata.annotations or {}).get(REVISION, "0")))
-    with kube_errors(f"list pods in {part.namespace}"):
-        pods = kube.core.list_namespaced_pod(
-            part.namespace, label_selector=selector, _request_timeout=kube.timeout
-        ).items
-    return sorted(
-        (pod for pod in pods if newest.metadata.uid in _owners(pod) and not pod.metadata.deletion_timestamp),
-        key=lambda pod: str(pod.metadata.name),
-    )
-
-
-def _owners(item: Any) -> set[str]:
-    return {owner.uid for owner in item.metadata.owner_references or ()}
-
-
-def _selector(selector: Any) -> str:
-    """A label selector as the query parameter spells it (kubernetes.io, labels and selectors)."""
-    terms = [f"{key}={value}" for key, value in (selector.match_labels or {}).items()]
-    for rule in selector.match_expressions or ():
-        values = f"({','.join(rule.values or ())})"
-        terms.append(
-            {
-                "In": f"{rule.key} in {values}",
-                "NotIn": f"{rule.key} notin {values}",
-                "Exists": rule.key,
-                "DoesNotExist": f"!{rule.key}",
-            }[rule.operator]
-        )
-    return ",".join(terms)
-
-
-def _not_available(deployment: Any) -> str:
-    status = deployment.status
-    for condition in status.conditions or ():
-        if condition.type == "Available" and condition.status == "True":
-            return ""
-    return f"not available: {status.ready_replicas or 0} of {deployment.spec.replicas} pods ready"
+        return _judge(findings, len(pods), not_available(deployment), evidence)
 
 
 def _read_pod(

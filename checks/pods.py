@@ -1,0 +1,83 @@
+"""The pods of a Deployment as kinds read them: those of its newest ReplicaSet, and whether it is available."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from checks.clients import kube_errors
+
+if TYPE_CHECKING:
+    from checks.clients import KubeClients
+    from checks.contract import CheckContext
+    from checks.target import Kubernetes
+
+REVISION = "deployment.kubernetes.io/revision"
+STARTING = frozenset({"ContainerCreating", "PodInitializing"})  # any other waiting reason is trouble
+SETTLE_LOOKS, SETTLE_PAUSE = 4, 0.5  # seconds between looks: a Deployment's status follows its pods with a delay
+
+
+def read_deployment(kube: KubeClients, part: Kubernetes) -> Any:
+    """The Deployment as it is now. Raises CheckError when the cluster does not answer or has none."""
+    with kube_errors(f"read deployment {part.deployment} in {part.namespace}"):
+        return kube.apps.read_namespaced_deployment(part.deployment, part.namespace, _request_timeout=kube.timeout)
+
+
+def settled_deployment(kube: KubeClients, part: Kubernetes, ctx: CheckContext) -> Any:
+    """The Deployment, once it is available; at the latest after a moment, as it is then."""
+    looks = 0
+    while True:
+        deployment = read_deployment(kube, part)
+        if not not_available(deployment) or looks == SETTLE_LOOKS:
+            return deployment
+        ctx.wait(SETTLE_PAUSE)
+        looks += 1
+
+
+def newest_pods(kube: KubeClients, part: Kubernetes, deployment: Any) -> list[Any]:
+    """The pods whose owner is the Deployment's newest ReplicaSet; that of the highest revision is the newest."""
+    selector = _selector(deployment.spec.selector)
+    with kube_errors(f"list replicasets in {part.namespace}"):
+        sets = kube.apps.list_namespaced_replica_set(
+            part.namespace, label_selector=selector, _request_timeout=kube.timeout
+        ).items
+    owned = [item for item in sets if deployment.metadata.uid in _owners(item)]
+    if not owned:
+        return []
+    newest = max(owned, key=lambda item: int((item.metadata.annotations or {}).get(REVISION, "0")))
+    with kube_errors(f"list pods in {part.namespace}"):
+        pods = kube.core.list_namespaced_pod(
+            part.namespace, label_selector=selector, _request_timeout=kube.timeout
+        ).items
+    return sorted(
+        (pod for pod in pods if newest.metadata.uid in _owners(pod) and not pod.metadata.deletion_timestamp),
+        key=lambda pod: str(pod.metadata.name),
+    )
+
+
+def _owners(item: Any) -> set[str]:
+    return {owner.uid for owner in item.metadata.owner_references or ()}
+
+
+def _selector(selector: Any) -> str:
+    """A label selector as the query parameter spells it (kubernetes.io, labels and selectors)."""
+    terms = [f"{key}={value}" for key, value in (selector.match_labels or {}).items()]
+    for rule in selector.match_expressions or ():
+        values = f"({','.join(rule.values or ())})"
+        terms.append(
+            {
+                "In": f"{rule.key} in {values}",
+                "NotIn": f"{rule.key} notin {values}",
+                "Exists": rule.key,
+                "DoesNotExist": f"!{rule.key}",
+            }[rule.operator]
+        )
+    return ",".join(terms)
+
+
+def not_available(deployment: Any) -> str:
+    """Why a Deployment is not available, as "not available: 1 of 2 pods ready"; nothing when it is."""
+    status = deployment.status
+    for condition in status.conditions or ():
+        if condition.type == "Available" and condition.status == "True":
+            return ""
+    return f"not available: {status.ready_replicas or 0} of {deployment.spec.replicas} pods ready"
