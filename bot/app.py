@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from slack_sdk import WebClient
 
+from bot import health
 from bot.clock import SystemClock
 from bot.domain.actions import RunCheck
 from bot.domain.checklist import Checklist, read_checklist
@@ -18,12 +19,12 @@ from bot.errors import BotError, ChecklistError, ConfigError
 from bot.flows import advance, check, watch
 from bot.flows.deps import Deps
 from bot.flows.undo import settle_orphans
-from bot.health import HealthServer
 from bot.redact import Redactor
 from bot.settings import Settings
-from bot.slack import checkup
+from bot.slack import checkup, http_mode
 from bot.slack.client import web_client
 from bot.slack.dispatch import GIVE_UP_AFTER, Dispatch
+from bot.slack.http_mode import Endpoint
 from bot.slack.identity import Identity
 from bot.slack.listeners import keep, register
 from bot.slack.publisher import Publisher
@@ -35,14 +36,19 @@ from bot.store.embedded import EmbeddedPostgres
 from bot.store.migrate import migrate
 from bot.store.pool import Store
 from bot.timers import Period, Timers
+from bot.web import Page, Pages, WebServer
 from bot.workers import Queue, Workers
 from checks.registry import Registry, RegistryError
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "checklists"
 CHECK_THREADS = 24  # about as many as a checklist asks of systems: they mostly wait, so all run side by side
 POOL = 16
+PATIENCE = 2.0  # seconds that a page of the HTTP port waits for the database
 
 
 def load_checklist(name: str) -> Checklist:
@@ -137,15 +143,20 @@ class Application:
         for secret in settings.secrets():
             redactor.register(secret)
         self._settings, self._redactor = settings, redactor
-        if settings.slack.bot_token is None or settings.slack.app_token is None:
-            name = "SLACK_BOT_TOKEN" if settings.slack.bot_token is None else "SLACK_APP_TOKEN"
+        if settings.slack.bot_token is None:
             raise ConfigError(
-                f"{name} is not set.", hint="Both come from the app's page, see README; `make demo` needs none."
+                "SLACK_BOT_TOKEN is not set, or empty.",
+                hint="It comes from the app's page (xoxb-…), see README; `make demo` needs none.",
+            )
+        if settings.slack.app_token is None and settings.slack.signing_secret is None:
+            raise ConfigError(
+                "Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set; an empty one does not count.",
+                hint="Socket Mode takes the first (xapp-…), HTTP mode the second. Both are on the app's page, see README.",
             )
         if not settings.slack.channel:
             raise ConfigError("slack.channel is not set.", hint="Set it to the id of #releases (C…).")
         self._running: list[Callable[[], None]] = []  # what to stop, in the order of starting
-        self.health_url = ""
+        self.health_url = ""  # of the HTTP port
 
     def start(self) -> None:
         """Start everything. What was started is stopped again when a later part fails."""
@@ -160,45 +171,52 @@ class Application:
         store = self._open_store()
         deps = build_deps(settings, store, self._redactor.scrub)
         token = settings.slack.bot_token.get_secret_value() if settings.slack.bot_token else ""
-        app_token = settings.slack.app_token.get_secret_value() if settings.slack.app_token else ""
         client = web_client(token, settings.slack.api_url)
         workspace = checkup.workspace(client)
         store.join()
         workers = self._workers(deps, client, Identity(client, settings.slack.roles, workspace))
         bolt = build_app(client)
         register(bolt, lambda delivery, kind, body: keep(store, delivery, kind, body), workspace)
-        socket = Socket(bolt, app_token)
         workers.start()
         self._running.append(workers.stop)
-        timers = Timers(
-            [
-                Period("put back what was left behind", 5.0, lambda: settle_orphans(deps)),
-                Period("keep the socket", 5.0, socket.ensure),
-            ],
-            wake=workers.wake,
-            next_due=workers.next_due,
-        )
+        periods = [Period("put back what was left behind", 5.0, lambda: settle_orphans(deps))]
+        pages: dict[str, Callable[[WSGIEnvironment], Page]] = {}
+        socket = None
+        if settings.slack.signing_secret is not None:
+            pages[http_mode.PATH] = Endpoint(bolt, settings.slack.signing_secret.get_secret_value(), deps.clock)
+        elif settings.slack.app_token is not None:
+            socket = Socket(bolt, settings.slack.app_token.get_secret_value())
+            periods.append(Period("keep the socket", 5.0, socket.ensure))
+        timers = Timers(periods, wake=workers.wake, next_due=workers.next_due)
         timers.start()
         self._running.append(timers.stop)
-        socket.connect()
-        self._running.append(socket.close)
-        health = HealthServer(
-            settings.http.host, settings.http.port, ready=lambda: _ready(store, socket), backlog=lambda: _backlog(store)
-        )
-        health.start()
-        self._running.append(health.stop)
-        self.health_url = health.url
+        if socket is not None:
+            socket.connect()
+            self._running.append(socket.close)
+        self._serve({**pages, **health.pages(ready=lambda: _ready(store, socket), backlog=lambda: _backlog(store))})
         for finding in checkup.examine(client, settings.slack.channel):
             if not finding.good:
                 logger.warning("%s. %s", finding.what, finding.hint)
-        logger.info("ready", extra={"checklist": deps.checklist.id, "channel": deps.channel, "health": health.url})
+        mode = "Socket Mode" if socket is not None else f"HTTP at {http_mode.PATH}"
+        logger.info(
+            "ready",
+            extra={"checklist": deps.checklist.id, "channel": deps.channel, "http": self.health_url, "slack": mode},
+        )
+
+    def _serve(self, pages: Pages) -> None:
+        server = WebServer(self._settings.http.host, self._settings.http.port, pages)
+        server.start()
+        self._running.append(server.stop)
+        self.health_url = server.url
 
     def _open_store(self) -> Store:
         settings = self._settings
         if settings.database_url is not None:
             url = settings.database_url.get_secret_value()
         else:
-            postgres = EmbeddedPostgres(Path(settings.data_dir) / "postgres")
+            folder = Path(settings.data_dir) / "postgres"
+            logger.info("DATABASE_URL is not set, or empty: the bot keeps a PostgreSQL of its own in %s", folder)
+            postgres = EmbeddedPostgres(folder)
             url = postgres.start()
             self._running.append(postgres.stop)
         store = Store(url, size=POOL)
@@ -232,16 +250,19 @@ class Application:
                 logger.warning("while stopping: %s", error)
 
 
-def _ready(store: Store, socket: Socket) -> dict[str, str]:
+def _ready(store: Store, socket: Socket | None) -> dict[str, str]:
+    """What works. Over HTTP nothing is known of Slack before it sends something, so nothing is said of it."""
     try:
-        with store.transaction() as tx:
+        with store.transaction(wait=PATIENCE) as tx:
             tx.execute("SELECT 1")
-        database = ""
+        parts = {"database": ""}
     except BotError as error:
-        database = error.user_message
-    return {"database": database, "slack": "" if socket.connected else "not connected"}
+        parts = {"database": error.user_message}
+    if socket is not None:
+        parts["slack"] = "" if socket.connected else "not connected"
+    return parts
 
 
 def _backlog(store: Store) -> dict[str, tuple[int, float]]:
-    with store.transaction() as tx:
+    with store.transaction(wait=PATIENCE) as tx:
         return work.backlog(tx)

@@ -177,6 +177,7 @@ def _with_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str,
 
 def _start_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str, Any]) -> Part:
     env = {"RELEASE_BOT_CONFIG": str(config), "NO_PROXY": "127.0.0.1,localhost"}
+    env["SLACK_SIGNING_SECRET"] = ""  # the demo speaks Socket Mode, also where a production bot's secret is at hand
     if not options.slack_from_environment:
         env |= {
             "SLACK_BOT_TOKEN": facts["bot_token"],

@@ -26,6 +26,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _none_if_blank(value: object) -> object:
+    """A variable or a file that is there but empty counts as not set; blanks around a token are no part of it."""
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
 class Roles(Section):
     """Who has which role: Slack user ids (U…, W…) or user group ids (S…). Names can be copied, ids cannot."""
 
@@ -43,13 +48,16 @@ class Roles(Section):
 
 
 class Slack(Section):
-    """The workspace. The tokens come from the environment: SLACK_BOT_TOKEN, SLACK_APP_TOKEN."""
+    """The workspace. The tokens come from the environment: SLACK_BOT_TOKEN, and SLACK_APP_TOKEN or SLACK_SIGNING_SECRET."""
 
     channel: str = ""  # id of #releases (C…), not its name: names can change
     roles: Roles = Roles()
     api_url: str = "https://slack.com/api/"
     bot_token: SecretStr | None = None
-    app_token: SecretStr | None = None
+    app_token: SecretStr | None = None  # Socket Mode
+    signing_secret: SecretStr | None = None  # HTTP mode, which is used where this is set
+
+    _empty_is_unset = field_validator("bot_token", "app_token", "signing_secret", mode="before")(_none_if_blank)
 
 
 class TargetSection(Section):
@@ -134,6 +142,8 @@ class Settings(Section):
     log_format: Literal["json", "text"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    _empty_is_unset = field_validator("database_url", mode="before")(_none_if_blank)
+
     @model_validator(mode="after")
     def _production_is_not_mutable(self) -> Settings:
         """P11: what is deployed to is never a place for test data."""
@@ -179,6 +189,7 @@ def _secrets_in(value: object) -> list[SecretStr]:
 _FROM_ENVIRONMENT = {
     "SLACK_BOT_TOKEN": ("slack", "bot_token"),
     "SLACK_APP_TOKEN": ("slack", "app_token"),
+    "SLACK_SIGNING_SECRET": ("slack", "signing_secret"),
     "SLACK_API_URL": ("slack", "api_url"),
     "SLACK_CHANNEL_ID": ("slack", "channel"),
     "DATABASE_URL": ("database_url",),
@@ -244,9 +255,10 @@ class _Reader:
 
     def _variable(self, match: re.Match[str], at: tuple[Any, ...]) -> str:
         name, default = match.groups()
-        found = self._env.get(name, default)
+        found = self._env.get(name) or default
         if found is None:
-            raise self._error(at, f"the environment variable {name} is not set")
+            problem = "is empty, which counts as not set" if name in self._env else "is not set"
+            raise self._error(at, f"the environment variable {name} {problem}")
         return found
 
     def _file(self, name: str, at: tuple[Any, ...]) -> str:

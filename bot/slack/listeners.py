@@ -52,6 +52,8 @@ def register(app: App, put: Put, workspace: Workspace) -> None:
             return BoltResponse(status=200)
         return next()
 
+    app.error(_not_taken)
+
     @app.command(COMMAND)
     def command(ack: Ack, body: dict[str, Any]) -> None:
         try:
@@ -77,6 +79,13 @@ def register(app: App, put: Put, workspace: Workspace) -> None:
             return
         put(_delivery(body), "view", body)
         ack()
+
+
+def _not_taken(error: Exception) -> BoltResponse:
+    """Without an ack Slack shows the person that it was not taken: over HTTP by the status, over the socket by silence."""
+    known = isinstance(error, DatabaseError)
+    logger.error("a delivery was not taken: %s", error, exc_info=None if known else error)
+    return BoltResponse(status=503 if known else 500)
 
 
 def _delivery(body: dict[str, Any]) -> str:

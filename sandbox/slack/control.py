@@ -10,12 +10,14 @@ from aiohttp import web
 
 from sandbox.slack import payloads
 from sandbox.slack.content import Content, read_content
+from sandbox.slack.delivery import Delivery
 from sandbox.slack.faults import SlackFaults
+from sandbox.slack.http_mode import HttpMode
 from sandbox.slack.journal import Journal
 from sandbox.slack.methods.views import require_valid_view
 from sandbox.slack.people import BOT_USER_ID, EVERYBODY, PEOPLE, TEAM_ID, TEAM_NAME, USER_GROUPS, Person
 from sandbox.slack.shapes import Json, SlackError, invalid_arguments
-from sandbox.slack.socket_mode import DISCONNECT_REASONS, Delivery, SocketMode
+from sandbox.slack.socket_mode import DISCONNECT_REASONS, SocketMode
 from sandbox.slack.submission import missing_inputs, read_values
 from sandbox.slack.workspace import Workspace
 
@@ -28,10 +30,13 @@ Action = Callable[[Json], Awaitable[Json]]
 class Control:
     """The routes under /sandbox/ that belong to Slack."""
 
-    def __init__(self, workspace: Workspace, journal: Journal, socket: SocketMode, faults: SlackFaults) -> None:
+    def __init__(
+        self, workspace: Workspace, journal: Journal, socket: SocketMode, http: HttpMode, faults: SlackFaults
+    ) -> None:
         self._workspace = workspace
         self._journal = journal
         self._socket = socket
+        self._http = http
         self._faults = faults
 
     def add_routes(self, app: web.Application) -> None:
@@ -48,6 +53,7 @@ class Control:
             "submit": self.submit,
             "close": self.close,
             "replay": self.replay,
+            "request-url": self.set_request_url,
             "slack-faults": self.slack_faults,
         }
         for name, action in actions.items():
@@ -76,7 +82,7 @@ class Control:
             "commands": list(self._workspace.manifest.commands),
             "messages": messages,
             "views": self._workspace.views.of(user),
-            "bot_online": self._socket.connections > 0,
+            "bot_online": bool(self._workspace.request_url) or self._socket.connections > 0,
         }
         return web.json_response(state)
 
@@ -117,7 +123,7 @@ class Control:
             self._tell(channel, person, f"`{command}` is not a valid command.")
             return {"ok": False, "delivered": False, "ack": None, "error": "unknown_command", "envelope_id": None}
         payload = payloads.command_payload(self._workspace, person, channel, command, text.strip())
-        delivery = await self._socket.deliver("slash_commands", payload, accepts_response=True)
+        delivery = await self._ways.deliver("slash_commands", payload, accepts_response=True)
         error = delivery.error
         if error is not None:
             self._tell(channel, person, f"`{command}` failed with the error “{error}”")
@@ -158,7 +164,7 @@ class Control:
             message = message or self._workspace.message(channel["id"], ts)
             action = self._action(message.get("blocks", []), body)
             payload = payloads.message_action_payload(self._workspace, person, channel, message, action)
-        return _outcome(await self._socket.deliver("interactive", payload, accepts_response=False))
+        return _outcome(await self._ways.deliver("interactive", payload, accepts_response=False))
 
     async def submit(self, body: Json) -> Json:
         """A person submits a view: `{user, view_id, values: {block_id: {action_id: value}}}`.
@@ -174,7 +180,7 @@ class Control:
             return {"ok": False, "delivered": False, "ack": None, "error": "invalid_input", "errors": errors}
         view["state"] = {"values": values}
         payload = payloads.submission_payload(self._workspace, person, view)
-        delivery = await self._socket.deliver("interactive", payload, accepts_response=True)
+        delivery = await self._ways.deliver("interactive", payload, accepts_response=True)
         if delivery.error is not None:
             return _outcome(delivery)
         return self._after_submission(person, view, delivery)
@@ -191,20 +197,25 @@ class Control:
         if not view["notify_on_close"]:
             return {"ok": True, "delivered": False, "ack": None, "error": None, "envelope_id": None}
         payload = payloads.closed_payload(self._workspace, person, view, cleared=cleared)
-        return _outcome(await self._socket.deliver("interactive", payload, accepts_response=False))
+        return _outcome(await self._ways.deliver("interactive", payload, accepts_response=False))
 
     # What tests order
 
     async def replay(self, body: Json) -> Json:
         """The same envelope again: `{envelope_id, times?}`. What the acknowledgements carry is not shown to anybody."""
         try:
-            deliveries = await self._socket.replay(str(body.get("envelope_id")), int(body.get("times", 1)))
+            deliveries = await self._ways.replay(str(body.get("envelope_id")), int(body.get("times", 1)))
         except KeyError as exc:
             raise SlackError("unknown_envelope") from exc
         return {
             "ok": all(delivery.error is None for delivery in deliveries),
             "deliveries": [_outcome(delivery) for delivery in deliveries],
         }
+
+    async def set_request_url(self, body: Json) -> Json:
+        """Somebody sets the request URL in the app's settings: `{url}`; from then on HTTP mode. Empty: Socket Mode again."""
+        self._workspace.set_request_url(str(body.get("url") or ""))
+        return {"ok": True}
 
     async def slack_faults(self, body: Json) -> Json:
         """Order troubles, see SlackFaults.order; and `disconnect`: true or a reason of Slack, "close" or "drop"."""
@@ -222,6 +233,10 @@ class Control:
         return {"ok": True}
 
     # Parts
+
+    @property
+    def _ways(self) -> SocketMode | HttpMode:
+        return self._http if self._workspace.request_url else self._socket
 
     def _person(self, body: Json) -> Person:
         return payloads.person_of(str(body.get("user")))

@@ -14,6 +14,7 @@ class Manifest:
     commands: dict[str, bool]  # command -> should_escape
     interactive: bool
     socket_mode: bool
+    request_url: str  # of HTTP mode; empty in Socket Mode
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -26,11 +27,13 @@ def read_manifest(path: Path) -> Manifest:
         raise ValueError(f"{path}: an app manifest is a mapping")  # noqa: TRY004 - the value of the file is wrong
     features = document.get("features", {})
     settings = document.get("settings", {})
+    interactivity = settings.get("interactivity", {})
     return Manifest(
         scopes=tuple(document.get("oauth_config", {}).get("scopes", {}).get("bot", ())),
         commands={
             command["command"]: bool(command.get("should_escape")) for command in features.get("slash_commands", ())
         },
-        interactive=bool(settings.get("interactivity", {}).get("is_enabled")),
+        interactive=bool(interactivity.get("is_enabled")),
         socket_mode=bool(settings.get("socket_mode_enabled")),
+        request_url=str(interactivity.get("request_url", "")),
     )

@@ -10,6 +10,7 @@ from aiohttp import web
 from sandbox.slack.control import Control
 from sandbox.slack.faults import SlackFaults
 from sandbox.slack.grants import Clock
+from sandbox.slack.http_mode import HttpMode
 from sandbox.slack.journal import Journal
 from sandbox.slack.manifest import read_manifest
 from sandbox.slack.people import PEOPLE, RELEASES_ID
@@ -46,6 +47,7 @@ class SlackServer:
         self._journal = Journal()
         self._faults = SlackFaults()
         self._socket = SocketMode(self._workspace, self._journal, self._tell_bot_online)
+        self._http = HttpMode(self._workspace, self._journal)
         self._extra_routes = extra_routes
         self._runner: web.AppRunner | None = None
         self.bot_token = self._workspace.secret("bot_token")
@@ -76,6 +78,7 @@ class SlackServer:
         """Close every connection and write the state."""
         self._workspace.hub.close()
         await self._socket.close()
+        await self._http.close()
         if self._runner is not None:
             await self._runner.cleanup()
         self._workspace.flush()
@@ -88,7 +91,7 @@ class SlackServer:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         WebApi(self._workspace, self._journal, self._faults).add_routes(app)
         ResponseUrlRoutes(self._workspace, self._journal).add_routes(app)
-        Control(self._workspace, self._journal, self._socket, self._faults).add_routes(app)
+        Control(self._workspace, self._journal, self._socket, self._http, self._faults).add_routes(app)
         app.router.add_get("/link/", self._socket.handle)
         app.router.add_get("/", _page)
         app.router.add_static("/static/", _STATIC)

@@ -9,11 +9,11 @@ import time
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from sandbox.slack.delivery import ACK_SECONDS, KEPT, Delivery
 from sandbox.slack.journal import Journal
 from sandbox.slack.people import APP_ID
 from sandbox.slack.shapes import Json
@@ -21,24 +21,11 @@ from sandbox.slack.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-ACK_SECONDS = 3.0
 MAX_CONNECTIONS = 10
 PING_SECONDS = 20.0
-KEPT_ENVELOPES = 1_000
 CONNECTION_SECONDS = 18_060
 DISCONNECT_REASONS = ("warning", "refresh_requested", "link_disabled", "too_many_websockets")
 GRACE_SECONDS = 10.0  # from the word that a connection will end to its end
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What became of an envelope: `error` is None, dispatch_failed or operation_timeout."""
-
-    envelope_id: str
-    delivered: bool
-    ack: Json | None = None  # the payload of the acknowledgement; {} when it had none
-    error: str | None = None
-    seconds: float | None = None  # until the acknowledgement
 
 
 class SocketMode:
@@ -95,7 +82,7 @@ class SocketMode:
             "payload": payload,
         }
         self._sent[envelope["envelope_id"]] = envelope
-        while len(self._sent) > KEPT_ENVELOPES:
+        while len(self._sent) > KEPT:
             self._sent.popitem(last=False)
         return await self._send(envelope)
 

@@ -45,6 +45,16 @@ class Workspace:
         """The bot_token, app_token or signing_secret of the installed app."""
         return str(self._document["secrets"][name])
 
+    @property
+    def request_url(self) -> str:
+        """Where deliveries are sent; empty in Socket Mode."""
+        return str(self._document.get("request_url", self.manifest.request_url))
+
+    def set_request_url(self, url: str) -> None:
+        """Set it, as on the page of the app's settings."""
+        self._document["request_url"] = url
+        self.save()
+
     def serve_at(self, base_url: str, port: int) -> None:
         """Note where the server listens. The port is kept, so that addresses in old messages stay good."""
         self.base_url = base_url

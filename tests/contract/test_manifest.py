@@ -3,7 +3,9 @@
 The schema is Slack's own: github.com/slackapi/manifest-schema, MIT licence.
 """
 
+import copy
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -12,6 +14,7 @@ import yaml
 
 from bot.slack.checkup import needed_scopes
 from bot.slack.grammar import COMMAND, SUBCOMMANDS
+from bot.slack.http_mode import PATH
 
 MANIFEST = yaml.safe_load((Path(__file__).parents[2] / "manifest.yml").read_text(encoding="utf-8"))
 SCHEMA = json.loads(Path(__file__).with_name("slack-manifest.schema.json").read_text(encoding="utf-8"))
@@ -47,3 +50,19 @@ def test_it_uses_socket_mode_and_interactivity():
     settings = MANIFEST["settings"]
     assert (settings["socket_mode_enabled"], settings["interactivity"]["is_enabled"]) == (True, True)
     assert "request_url" not in settings["interactivity"]
+
+
+def test_the_manifest_of_http_mode_is_valid_too():
+    """The parts that the how-to tells to change make a manifest that Slack accepts, with the path that the bot serves."""
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "http-mode.md").read_text(encoding="utf-8")
+    found = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    changed = yaml.safe_load(found.group(1))
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["features"]["slash_commands"][0] |= changed["features"]["slash_commands"][0]
+    manifest["settings"] |= changed["settings"]
+
+    jsonschema.validate(manifest, SCHEMA)
+    urls = {manifest["features"]["slash_commands"][0]["url"], manifest["settings"]["interactivity"]["request_url"]}
+    assert urls == {f"https://release-bot.example.com{PATH}"}
+    assert not manifest["settings"]["socket_mode_enabled"]

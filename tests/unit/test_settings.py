@@ -1,5 +1,6 @@
 """Reading release-bot.yml and the environment: values, errors with file, line and key, and no secret in them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,31 @@ def test_a_secret_does_not_show_itself(file: Path) -> None:
     """Neither in repr nor in a dump, so that no log line can hold it by accident."""
     settings = load(file, "github: {token: '${TOKEN}'}", TOKEN=SECRET)
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize("empty", ["", "  ", "\n"])
+def test_an_empty_token_counts_as_not_set(file: Path, empty: str) -> None:
+    """A variable that a deployment leaves empty is no token, in the environment and in the file."""
+    settings = load(
+        file,
+        f"slack: {{app_token: {json.dumps(empty)}}}\ndatabase_url: {json.dumps(empty)}",
+        SLACK_BOT_TOKEN=empty,
+        SLACK_SIGNING_SECRET=empty,
+        DATABASE_URL=empty,
+    )
+    slack = settings.slack
+    assert (slack.bot_token, slack.app_token, slack.signing_secret, settings.database_url) == (None, None, None, None)
+
+
+def test_an_empty_variable_that_the_file_names_is_told(file: Path) -> None:
+    """It is there, and yet it counts as not set; one with a default takes that."""
+    said = refused(file, "github:\n  token: ${TOKEN}", TOKEN="")
+    assert said == "/release-bot.yml:2: github.token: the environment variable TOKEN is empty, which counts as not set"
+    assert load(file, "data_dir: ${DIR:-here}", DIR="").data_dir == "here"
+
+
+def test_a_line_end_is_no_part_of_a_token(file: Path) -> None:
+    """As it comes from a file that was written by hand."""
+    token = load(file, "", SLACK_BOT_TOKEN="xoxb-1-2-abcdefgh\n").slack.bot_token
+    assert token is not None
+    assert token.get_secret_value() == "xoxb-1-2-abcdefgh"

@@ -1,0 +1,271 @@
+"""HTTP mode: only what Slack has signed, and only once, gets into the inbox; the rest is refused and never an error."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from bot.slack import checkup
+from bot.slack.client import web_client
+from bot.slack.http_mode import PATH, Endpoint
+from bot.slack.listeners import register
+from bot.slack.signature import sign
+from bot.slack.transport import build_app
+from bot.web import LARGEST, WebServer
+from tests.integration.slack_bot import Bot, BotClock, Line
+from tests.integration.test_slack_listeners import database_down
+from tests.sandbox.slack_world import QUINN, RELEASES, RITA, Json, SlackWorld, eventually
+
+COMMAND = urlencode({"command": "/release", "text": "help", "user_id": RITA, "trigger_id": "1.2.forged"}).encode()
+
+
+class HttpLine(Line):
+    """A workspace that delivers by requests to one server, which puts them into the inbox of the test under way."""
+
+    def __init__(self, slack: SlackWorld) -> None:
+        self.slack = slack
+        self.bot = None
+        client = web_client(slack.server.bot_token, slack.url + "api/")
+        bolt = build_app(client)
+        register(bolt, self._put, checkup.workspace(client))
+        endpoint = Endpoint(bolt, slack.server.signing_secret, BotClock())
+        self.web = WebServer("127.0.0.1", 0, {PATH: endpoint})
+        self.web.start()
+        self.url = self.web.url.rstrip("/") + PATH
+        slack.post("request-url", url=self.url)
+
+
+@pytest.fixture(scope="module")
+def http_line(direct: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpLine]:
+    """One workspace and one server for all tests of this module."""
+    world = SlackWorld(tmp_path_factory.mktemp("http"))
+    made = HttpLine(world)
+    yield made
+    made.web.stop()
+    world.stop()
+
+
+@pytest.fixture
+def live(emptied: str, http_line: HttpLine) -> Iterator[Bot]:
+    """The bot's Slack half, with deliveries over HTTP."""
+    http_line.slack.clock.advance(0)
+    http_line.bot = made = Bot(emptied, http_line.slack)
+    yield made
+    http_line.bot = None
+    made.close()
+
+
+def send(line: HttpLine, body: bytes = COMMAND, **changes: Any) -> httpx.Response:
+    """A request as Slack makes it, but for ``changes``: secret, age (s), timestamp, signature (None: left out), sent."""
+    secret = changes.get("secret", line.slack.server.signing_secret)
+    timestamp = changes.get("timestamp", str(int(time.time() - changes.get("age", 0))))
+    signature = changes.get("signature", sign(secret, timestamp if isinstance(timestamp, str) else "0", body))
+    headers: list[tuple[bytes, bytes]] = [(b"Content-Type", b"application/x-www-form-urlencoded")]
+    for name, value in ((b"X-Slack-Request-Timestamp", timestamp), (b"X-Slack-Signature", signature)):
+        if value is not None:
+            headers.append((name, value if isinstance(value, bytes) else value.encode()))
+    headers += changes.get("more", [])
+    return httpx.post(line.url, content=changes.get("sent", body), headers=headers, trust_env=False)
+
+
+def stored(bot: Bot) -> int:
+    """How many deliveries are in the inbox."""
+    return len(bot.rows("SELECT id FROM inbox"))
+
+
+def test_a_command_and_a_click_are_stored_before_the_answer(live: Bot, http_line: HttpLine):
+    """The same listeners as over the socket: command, button and form, each handled and answered."""
+    command = http_line.slack.command("/release freeze 2h maintenance")
+    live.handle()
+    live.answer()
+    release_id = live.open_release()
+    live.published(release_id)
+    clicked = live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons")
+
+    assert (command["ok"], command["ack"]) == (True, {})
+    assert clicked["outcome"] == "done"
+    assert [event for _, event in live.audited()] == ["freeze.begun", "release.started", "signoff.approved"]
+    assert live.heard(RITA)[0].startswith("Deploys to production are frozen")
+
+
+def test_a_form_that_is_refused_says_so_in_the_answer(live: Bot, http_line: HttpLine):
+    """What a view_submission is answered with comes back in the body of the response."""
+    release_id = live.open_release()
+    live.published(release_id)
+    live.click(QUINN, live.ts(release_id), "signoff.decline", block_id="signoff:qa:buttons")
+    (view,) = http_line.slack.state(QUINN)["views"]
+    answer = http_line.slack.post("submit", user=QUINN, view_id=view["id"], values={"reason": {"reason": " " * 20}})
+
+    assert answer["response_action"] == "errors"
+    assert "Please write a few words" in answer["errors"]["reason"]
+
+
+def test_a_request_of_slack_is_taken(live: Bot, http_line: HttpLine):
+    """The requests below fail for what is changed in them, and for nothing else."""
+    assert send(http_line).status_code == 200
+    assert stored(live) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"secret": "0" * 32}, id="wrong secret"),
+        pytest.param({"secret": ""}, id="empty secret"),
+        pytest.param({"sent": COMMAND.replace(b"help", b"heln")}, id="one byte of the body changed"),
+        pytest.param({"sent": b""}, id="body left out"),
+        pytest.param({"age": 360}, id="six minutes old"),
+        pytest.param({"age": -360}, id="six minutes ahead"),
+        pytest.param({"timestamp": None}, id="no timestamp"),
+        pytest.param({"signature": None}, id="no signature"),
+        pytest.param({"timestamp": None, "signature": None}, id="neither"),
+        pytest.param({"timestamp": ""}, id="empty timestamp"),
+        pytest.param({"signature": ""}, id="empty signature"),
+        pytest.param({"timestamp": "yesterday"}, id="timestamp is a word"),
+        pytest.param({"timestamp": "1e9"}, id="timestamp is a float"),
+        pytest.param({"timestamp": "-1"}, id="timestamp is negative"),
+        pytest.param({"timestamp": "9" * 400}, id="timestamp is huge"),
+        pytest.param({"timestamp": "\u0661".encode(), "signature": "v0=0"}, id="timestamp of other digits"),
+        pytest.param({"signature": b"v0=\xff\xfe\xc3"}, id="signature is no text"),
+        pytest.param({"signature": "v0="}, id="signature without a hash"),
+        pytest.param({"signature": "v1=" + "0" * 64}, id="signature of another version"),
+    ],
+)
+def test_what_slack_has_not_signed_is_refused(live: Bot, http_line: HttpLine, changes: dict[str, Any]):
+    """With 401, and nothing is stored."""
+    answer = send(http_line, **changes)
+
+    assert (answer.status_code, answer.text) == (401, "not signed by Slack\n")
+    assert stored(live) == 0
+
+
+def test_a_timestamp_changed_afterwards_is_refused(live: Bot, http_line: HttpLine):
+    """An old request does not become young by another header: the signature is over both."""
+    old = str(int(time.time()) - 4_000)
+    signature = sign(http_line.slack.server.signing_secret, old, COMMAND)
+
+    assert send(http_line, signature=signature).status_code == 401
+    assert stored(live) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "expected"),
+    [
+        pytest.param("GET", b"", 405, id="a browser"),
+        pytest.param("PUT", COMMAND, 405, id="another method"),
+        pytest.param("POST", b"\xff\xfe", 400, id="signed, but not UTF-8"),
+        pytest.param("POST", b"payload=%7Bnot+json", 400, id="signed, but not JSON"),
+        pytest.param("POST", b"", 404, id="signed and empty"),
+        pytest.param("POST", b"x" * (LARGEST + 1), 413, id="larger than any form"),
+    ],
+)
+def test_what_makes_no_sense_is_no_error_of_ours(
+    live: Bot, http_line: HttpLine, method: str, body: bytes, expected: int
+):
+    """Each gets its own answer, never a 500."""
+    at = str(int(time.time()))
+    headers = {
+        "X-Slack-Request-Timestamp": at,
+        "X-Slack-Signature": sign(http_line.slack.server.signing_secret, at, body),
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    answer = httpx.request(method, http_line.url, content=body, headers=headers, trust_env=False)
+
+    assert answer.status_code == expected
+    assert stored(live) == 0
+
+
+def test_a_replay_is_ignored(live: Bot, http_line: HttpLine):
+    """Somebody who has caught a good request sends it ten times: the inbox knows it, so it has one effect and one answer."""
+    sent = http_line.slack.command("/release freeze 2h maintenance")
+    live.handle()
+    replayed = http_line.slack.post("replay", envelope_id=sent["envelope_id"], times=10)
+    live.handle()
+    live.answer()
+
+    assert replayed["ok"]
+    assert stored(live) == 1
+    assert live.audited() == [(RITA, "freeze.begun")]
+    assert len(live.heard(RITA)) == 1
+
+
+def test_a_retry_of_slack_is_one_row(live: Bot, http_line: HttpLine):
+    """Slack signs a retry anew and counts it in a header."""
+    for number in (0, 1, 2):
+        more = [(b"X-Slack-Retry-Num", str(number).encode()), (b"X-Slack-Retry-Reason", b"http_timeout")]
+        assert send(http_line, more=more if number else []).status_code == 200
+
+    assert stored(live) == 1
+
+
+def test_what_cannot_be_stored_is_not_acknowledged(live: Bot, http_line: HttpLine, postgres_url: str):
+    """It gets no 200, which Slack shows the person as a failure; nothing of it comes up later."""
+    release_id = live.open_release()
+    live.published(release_id)
+    ts = live.ts(release_id)
+    with database_down(postgres_url, live.store.url):
+        click: Json = http_line.slack.post(
+            "click", user=QUINN, channel=RELEASES, ts=ts, action_id="signoff.approve", block_id="signoff:qa:buttons"
+        )
+    eventually(lambda: http_line.slack.command("/release help")["ack"] == {})
+
+    assert (click["ok"], click["error"]) == (False, "dispatch_failed")
+    assert live.rows("SELECT kind FROM inbox") == [{"kind": "command"}]
+
+
+def test_serve_speaks_http_where_a_signing_secret_is_set(live: Bot, http_line: HttpLine, tmp_path: Path):
+    """One command, no app token: the process answers probes and Slack on one port, and carries out what it is told."""
+    slack, config = http_line.slack, tmp_path / "release-bot.yml"
+    body = {
+        "slack": {"channel": RELEASES, "roles": {"qa": [QUINN]}, "api_url": slack.url + "api/"},
+        "targets": {"production": {}},
+        "github": {"repository": "a/b"},
+        "registry": {"image": "ghcr.io/a/b"},
+        "http": {"port": 0},
+    }
+    config.write_text(json.dumps(body), encoding="utf-8")
+    env = {
+        **os.environ,
+        "RELEASE_BOT_CONFIG": str(config),
+        "DATABASE_URL": live.store.url,
+        "SLACK_BOT_TOKEN": slack.server.bot_token,
+        "SLACK_SIGNING_SECRET": slack.server.signing_secret,
+        "SLACK_APP_TOKEN": "",  # empty counts as not set
+    }
+    release_id = live.open_release()
+    with subprocess.Popen(
+        [sys.executable, "-m", "bot", "serve", "--json", "--exit-with-stdin"],
+        env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline() or "null")["health"]
+        slack.post("request-url", url=url + PATH.removeprefix("/"))
+        try:
+            ready = httpx.get(url + "readyz", trust_env=False)
+            card = eventually(lambda: live.post(release_id, "card").ts)
+            pressed = slack.post(
+                "click",
+                user=QUINN,
+                channel=RELEASES,
+                ts=card,
+                action_id="signoff.approve",
+                block_id="signoff:qa:buttons",
+            )
+            signed = eventually(lambda: live.rows("SELECT by_whom FROM signoffs"))
+            forged = httpx.post(url + PATH.removeprefix("/"), content=COMMAND, trust_env=False)
+        finally:
+            slack.post("request-url", url=http_line.url)
+            process.communicate("", timeout=20)
+
+    assert (ready.status_code, ready.json()) == (200, {"ok": True, "database": ""})
+    assert pressed["ok"]
+    assert signed == [{"by_whom": QUINN}]
+    assert forged.status_code == 401
+    assert process.returncode == 0
