@@ -16,7 +16,7 @@ CHANGE_CAUSE = "kubernetes.io/change-cause"
 
 
 def _deployments(api: Any) -> list[dict[str, Any]]:
-    answer = client.AppsV1Api(api).list_deployment_for_all_namespaces(_preload_content=False)
+    answer: Any = client.AppsV1Api(api).list_deployment_for_all_namespaces(_preload_content=False)
     return list(json.loads(answer.data)["items"])
 
 
