@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from slack_sdk import WebClient
 
 from bot import health
 from bot.clock import SystemClock
-from bot.domain.actions import RunCheck
-from bot.domain.checklist import Checklist, read_checklist
+from bot.domain.checklist import Checklist
+from bot.domain.checklist_file import read_checklist
 from bot.domain.policy import Policy
 from bot.errors import BotError, ChecklistError, ConfigError
 from bot.flows import advance, check, watch
@@ -51,35 +51,29 @@ POOL = 16
 PATIENCE = 2.0  # seconds that a page of the HTTP port waits for the database
 
 
-def load_checklist(name: str) -> Checklist:
+def load_checklist(name: str, registry: Registry) -> Checklist:
     """Read a checklist by path, or by the name of one that ships with the bot. Raises ChecklistError."""
     path = Path(name)
     if not path.suffix:
         path = SHIPPED / f"{name}.yml"
     try:
-        return read_checklist(path.read_text(encoding="utf-8"), str(path))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yml")))
         raise ChecklistError(
             f"{path}: cannot be read: {error.strerror}.", hint=f"Shipped: {shipped}. Or give a path."
         ) from error
+    except UnicodeDecodeError as error:
+        raise ChecklistError(f"{path}: cannot be read: it is not in UTF-8.") from error
+    return read_checklist(text, str(path), registry)
 
 
-def validate_kinds(checklist: Checklist, registry: Registry) -> None:
-    """Refuse a checklist that names an unknown kind or gives one the wrong params. Raises ChecklistError with the id."""
-    asked: list[tuple[str, str, dict[str, Any]]] = [(entry.id, entry.kind, entry.params) for entry in checklist.asked]
-    asked += [
-        (step.id, step.action.kind, step.action.params)
-        for step in (*checklist.deploy, *checklist.rollback)
-        if isinstance(step.action, RunCheck)
-    ]
-    for owner, kind, params in asked:
-        try:
-            registry.validate(kind, params)
-        except RegistryError as error:
-            raise ChecklistError(
-                f"{checklist.id}: {owner}: {error}", hint="docs/reference/kinds.md lists kinds and params."
-            ) from error
+def load_registry() -> Registry:
+    """Every kind of check, those of plugins too. Raises ConfigError that names the plugin which cannot be loaded."""
+    try:
+        return Registry.load()
+    except RegistryError as error:
+        raise ConfigError(f"A kind of check cannot be loaded: {error}", hint="Fix or uninstall that plugin.") from error
 
 
 def read_policy(settings: Settings) -> Policy:
@@ -113,12 +107,8 @@ def build_sources(settings: Settings) -> Sources:
 
 def build_deps(settings: Settings, store: Store, redact: Callable[[str], str]) -> Deps:
     """Everything that the flows need. Raises ConfigError or ChecklistError before anything is started."""
-    try:
-        registry = Registry.load()
-    except RegistryError as error:
-        raise ConfigError(f"A kind of check cannot be loaded: {error}", hint="Fix or uninstall that plugin.") from error
-    checklist = load_checklist(settings.checklist)
-    validate_kinds(checklist, registry)
+    registry = load_registry()
+    checklist = load_checklist(settings.checklist, registry)
     return Deps(
         store=store,
         clock=SystemClock(),

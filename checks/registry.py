@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from checks.contract import Kind, Params
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 ENTRY_POINTS = "release_bot.kinds"
 
@@ -74,26 +75,51 @@ class Registry:
         return self._made[name]
 
     def validate(self, kind: str, params: Mapping[str, Any]) -> Params:
-        """The parameters as the kind's own model. Raises RegistryError with one line for each wrong one."""
+        """The parameters as the kind's own model. Raises RegistryError with a word on each wrong one."""
         model = self.get(kind).params
         try:
             return model.model_validate(params)
         except ValidationError as exc:
-            lines = [_complaint(error, model) for error in exc.errors(include_url=False, include_input=False)]
-            raise RegistryError(f"kind {kind}: " + "; ".join(lines)) from exc
+            said = "; ".join(complaint.text for complaint in _complaints(exc, model))
+            raise RegistryError(f"kind {kind}: {said}") from exc
+
+    def complaints(self, kind: str, params: Mapping[str, Any]) -> list[Complaint]:
+        """What is wrong with a use of a kind in a checklist, with the place of each; empty when all is good."""
+        try:
+            model = self.get(kind).params
+        except RegistryError as exc:
+            return [Complaint(str(exc), ("kind",))]
+        try:
+            model.model_validate(params)
+        except ValidationError as exc:
+            return _complaints(exc, model)
+        return []
 
 
-def did_you_mean(word: str, words: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class Complaint:
+    """One thing that is wrong with a check of a checklist."""
+
+    text: str
+    at: tuple[str | int, ...]  # keys from the check on, such as ("params", "rows", 0)
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
     """``, did you mean 'x'?`` or nothing."""
     close = difflib.get_close_matches(word, list(words), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-def _complaint(error: Any, model: type[Params]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"unknown parameter {where}{did_you_mean(str(error['loc'][-1]), model.model_fields)}"
-    return f"{where or 'params'}: {error['msg']}"
+def _complaints(exc: ValidationError, model: type[Params]) -> list[Complaint]:
+    found = []
+    for error in exc.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            text = f"unknown parameter {where}{did_you_mean(str(error['loc'][-1]), model.model_fields)}"
+        else:
+            text = f"{where or 'params'}: {error['msg'].removeprefix('Value error, ')}"
+        found.append(Complaint(text, ("params", *error["loc"])))
+    return found
 
 
 def _origin(entry: importlib.metadata.EntryPoint) -> str:

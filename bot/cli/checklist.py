@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bot.app import load_checklist, validate_kinds
+from bot.app import load_checklist, load_registry
 from bot.cli.terminal import Commands, put
-from checks.registry import Registry
 
 
 def add_to(commands: Commands) -> None:
@@ -21,8 +20,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    checklist = load_checklist(str(options.file))
-    validate_kinds(checklist, Registry.load())
+    checklist = load_checklist(str(options.file), load_registry())
     by_bot = sum(entry.kind != "attest" for entry in checklist.asked)
     put(
         f"{options.file}: good. {len(checklist.checks)} lines, {len(checklist.asked)} checks, {by_bot} of them asked by"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from bot.app import load_checklist, read_policy, validate_kinds
+from bot.app import load_checklist, load_registry, read_policy
 from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put
 from bot.slack import checkup
 from bot.slack.client import web_client
-from checks.registry import Registry
 
 
 def add_to(commands: Commands) -> None:
@@ -19,7 +18,7 @@ def add_to(commands: Commands) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     settings, _ = configured(options)
     read_policy(settings)
-    validate_kinds(load_checklist(settings.checklist), Registry.load())
+    load_checklist(settings.checklist, load_registry())
     put("good   configuration, policy and checklist")
     with database(settings):
         put("good   the bot's database")

@@ -1,30 +1,23 @@
-"""The checklist as data: sections, checks, steps and watch, read from YAML with errors that name line, key and a hint."""
+"""The checklist as data: sections, checks, steps and watch, and the rules that hold between them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
-import yaml
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
-from bot.domain.actions import ACTIONS, StepSpec
+from bot.domain.actions import StepSpec
 from bot.domain.ids import CheckId
 from bot.domain.model import Model, digest_of
-from bot.errors import ChecklistError
-from bot.settings import line_of
+from checks.registry import did_you_mean
 
 _ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
+ID_LIMIT = 150  # characters; a button carries the id, and its whole value has 2,000
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -36,7 +29,8 @@ def _duration(value: object) -> object:
 
 
 Phase: TypeAlias = Literal["before", "after"]
-_Path: TypeAlias = tuple[str | int, ...]
+Path: TypeAlias = tuple[str | int, ...]  # keys and indexes, from the top of the file
+Problem: TypeAlias = tuple[str, Path]  # what is wrong, and where
 _OF_A_REFERENCE = frozenset({"id", "title", "same_as", "action", "expected", "runbook"})  # all else its original says
 
 
@@ -67,10 +61,10 @@ class Check(Model):
     def _asked_or_referring(self) -> Check:
         """A check says how it is asked, or whose result it shows; never both."""
         if self.same_as is None and not self.kind:
-            raise _wrong("a check needs kind, or same_as with the id of another check")
+            raise ValueError("a check needs kind, or same_as with the id of another check")
         said = sorted(self.model_fields_set - _OF_A_REFERENCE)
         if self.same_as is not None and said:
-            raise _wrong(f"with same_as the other check says how it is asked: leave out {', '.join(said)}")
+            raise ValueError(f"with same_as the other check says how it is asked: leave out {', '.join(said)}")
         return self
 
     @model_serializer(mode="wrap")
@@ -120,75 +114,92 @@ class Checklist(Model):
     @field_validator("sections")
     @classmethod
     def _fill_references(cls, sections: tuple[Section, ...]) -> tuple[Section, ...]:
-        """Give each line with ``same_as`` what its original says. Refuses one that leads nowhere, on, or across the deploy."""
-        originals = {check.id: (section.phase, check) for section in sections for check in section.checks}
+        """Give each line with ``same_as`` what its original says; one that leads nowhere is refused below."""
+        known = {check.id: check for section in sections for check in section.checks}
 
-        def filled(check: Check, phase: Phase, *at: str | int) -> Check:
-            if check.same_as is None:
+        def filled(check: Check) -> Check:
+            original = known.get(check.same_as) if check.same_as else None
+            if original is None:
                 return check
-            if check.same_as not in originals:
-                raise _wrong(f"{check.id} is the same as {check.same_as!r}, which is not in the checklist", *at)
-            asked_in, original = originals[check.same_as]
-            if original.same_as is not None:
-                raise _wrong(f"{original.id} is a reference itself: name {original.same_as}", *at)
-            if asked_in != phase:
-                raise _wrong(f"{original.id} is asked {asked_in} the deploy, and this line {phase} it", *at)
             return check.model_copy(
                 update={name: getattr(original, name) for name in Check.model_fields if name not in _OF_A_REFERENCE}
             )
 
         return tuple(
-            section.model_copy(
-                update={
-                    "checks": tuple(
-                        filled(check, section.phase, "sections", number, "checks", index, "same_as")
-                        for index, check in enumerate(section.checks)
-                    )
-                }
-            )
-            for number, section in enumerate(sections)
+            section.model_copy(update={"checks": tuple(filled(check) for check in section.checks)})
+            for section in sections
         )
 
     @model_validator(mode="after")
     def _consistent(self) -> Checklist:
-        """Refuse double or malformed ids, needs that lead nowhere or in a circle, and a checklist without a gate."""
-        self._refuse_bad_ids()
-        if not any(section.gate for section in self.sections):
-            raise _wrong("no section has gate: true, so nothing would decide Go or No-Go", "sections")
-        known = {check.id: check for check in self.checks}
-        for number, section in enumerate(self.sections):
-            if section.gate and section.phase == "after":
-                raise _wrong("what decides Go or No-Go cannot wait until after the deploy", "sections", number, "phase")
-            for index, check in enumerate(section.checks):
-                at = ("sections", number, "checks", index, "needs")
-                for needed in check.needs:
-                    if needed not in known:
-                        raise _wrong(f"{check.id} needs {needed!r}, which is not in the checklist", *at)
-                    if known[needed].same_as is not None:
-                        raise _wrong(f"{needed} only shows the result of {known[needed].same_as}: need that one", *at)
-                if self._reaches(known, check.needs, check.id):
-                    raise _wrong(f"{check.id} needs itself in a circle", *at)
+        """Refuse a checklist that contradicts itself, with everything that is wrong at once."""
+        if problems := [*self._bad_ids(), *self._bad_gates(), *self._bad_references(), *self._bad_needs()]:
+            raise PydanticCustomError("checklist", "{first}", {"first": problems[0][0], "problems": problems})
         return self
 
-    def _refuse_bad_ids(self) -> None:
-        """Sections have ids of their own; checks and steps share theirs."""
-        sections: list[tuple[str, _Path]] = [
+    def _bad_gates(self) -> Iterator[Problem]:
+        """No section that decides, or one that decides too late."""
+        if not any(section.gate for section in self.sections):
+            yield "no section has gate: true, so nothing would decide Go or No-Go", ("sections",)
+        for number, section in enumerate(self.sections):
+            if section.gate and section.phase == "after":
+                yield "what decides Go or No-Go cannot wait until after the deploy", ("sections", number, "phase")
+
+    def _bad_references(self) -> Iterator[Problem]:
+        """A ``same_as`` that leads nowhere, on to another reference, or across the deploy."""
+        known = {check.id: (section.phase, check) for section in self.sections for check in section.checks}
+        for number, section in enumerate(self.sections):
+            for index, check in enumerate(section.checks):
+                at: Path = ("sections", number, "checks", index, "same_as")
+                if check.same_as is None:
+                    continue
+                if check.same_as not in known:
+                    meant = did_you_mean(check.same_as, known.keys() - {check.id})
+                    yield f"{check.id} is the same as {check.same_as!r}, which is not in the checklist{meant}", at
+                    continue
+                asked_in, original = known[check.same_as]
+                if original.same_as is not None:
+                    yield f"{original.id} is a reference itself: name {original.same_as}", at
+                elif asked_in != section.phase:
+                    yield f"{original.id} is asked {asked_in} the deploy, and this line {section.phase} it", at
+
+    def _bad_needs(self) -> Iterator[Problem]:
+        """Needs that lead nowhere or in a circle."""
+        known = {check.id: check for check in self.checks}
+        for number, section in enumerate(self.sections):
+            for index, check in enumerate(section.checks):
+                at: Path = ("sections", number, "checks", index, "needs")
+                others = known.keys() - {check.id}
+                for needed in check.needs:
+                    if needed not in known:
+                        meant = did_you_mean(needed, others)
+                        yield f"{check.id} needs {needed!r}, which is not in the checklist{meant}", at
+                    elif known[needed].same_as is not None:
+                        yield f"{needed} only shows the result of {known[needed].same_as}: need that one", at
+                if self._reaches(known, check.needs, check.id):
+                    yield f"{check.id} needs itself in a circle", at
+
+    def _bad_ids(self) -> Iterator[Problem]:
+        """Malformed, too long or double ids. Sections have ids of their own; checks and steps share theirs."""
+        sections: list[tuple[str, Path]] = [
             (section.id, ("sections", number, "id")) for number, section in enumerate(self.sections)
         ]
-        others: list[tuple[str, _Path]] = [
+        others: list[tuple[str, Path]] = [
             (check.id, ("sections", number, "checks", index, "id"))
             for number, section in enumerate(self.sections)
             for index, check in enumerate(section.checks)
         ]
         for plan, steps in (("deploy", self.deploy), ("rollback", self.rollback)):
             others += [(step.id, (plan, index, "id")) for index, step in enumerate(steps)]
-        for group in (sections, others):
+        for group in ([(self.id, ("id",))], sections, others):
             seen: set[str] = set()
             for name, at in group:
                 if not _ID.fullmatch(name):
-                    raise _wrong(f"ids are lower-case words such as go.backup, not {name!r}", *at)
+                    yield f"ids are lower-case words such as go.backup, not {name!r}", at
+                elif len(name) > ID_LIMIT:
+                    yield f"an id has at most {ID_LIMIT} characters, not {len(name)}: buttons carry it", at
                 if name in seen:
-                    raise _wrong(f"the id {name!r} is used twice", *at)
+                    yield f"the id {name!r} is used twice", at
                 seen.add(name)
 
     @staticmethod
@@ -257,42 +268,3 @@ class Checklist(Model):
     def digest(self) -> str:
         """sha256 over the canonical JSON of all that it says, so comments and layout of the file do not count."""
         return digest_of(self.body)
-
-
-def _wrong(problem: str, *at: str | int) -> PydanticCustomError:
-    """What is wrong with the checklist as a whole, with the place in the file."""
-    return PydanticCustomError("checklist", "{problem}", {"problem": problem, "at": at})
-
-
-def read_checklist(text: str, source: str) -> Checklist:
-    """Read a checklist from YAML. Raises ChecklistError that names ``source``, line, key and what to do."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        body = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ChecklistError(
-            f"{source}:{line}: not valid YAML: {error.problem}", hint="Check the indentation there."
-        ) from error
-    except yaml.YAMLError as error:
-        raise ChecklistError(f"{source}:1: not valid YAML: it has characters that YAML does not allow") from error
-    if not isinstance(body, dict):
-        raise ChecklistError(f"{source}:1: a checklist is a mapping that begins with id: and title:")
-    try:
-        return Checklist.model_validate(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = first.get("ctx", {}).get("at") or [
-            part for part in first["loc"] if part not in ACTIONS or not _is_tag(part, first["loc"])
-        ]
-        key = ".".join(str(part) for part in path) or "checklist"
-        raise ChecklistError(
-            f"{source}:{line_of(root, tuple(path))}: {key}: {first['msg'].removeprefix('Value error, ')}",
-            hint="The keys of a checklist are described in docs/reference/checklist.md.",
-        ) from error
-
-
-def _is_tag(part: object, loc: tuple[object, ...]) -> bool:
-    """Whether ``part`` is the tag that pydantic puts behind a discriminated union's field, and no key of the file."""
-    index = loc.index(part)
-    return index > 0 and loc[index - 1] == "action"

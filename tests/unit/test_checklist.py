@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import bot
-from bot.domain.checklist import Checklist, read_checklist
+from bot.domain.checklist import Checklist
+from bot.domain.checklist_file import read_checklist
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError
+from checks.registry import Registry
 
 GOOD = """\
 id: small
@@ -82,9 +84,9 @@ def test_the_shipped_one() -> None:
         ("kind: attest}", "same_as: go.nine}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: .*'go\.nine', which is not"),
         ("kind: attest}", "same_as: after.notes}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: .* is a reference itself"),
         ("kind: attest}", "same_as: go.one}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: go\.one is asked before"),
-        ("title: Two", "titel: Two", r"list\.yml:11: sections\.0\.checks\.1\.title: Field required"),
-        ("kind: attest}", "kind: attest, x: 1}", r"list\.yml:20: sections\.1\.checks\.0\.x: Extra inputs are not permitted"),
-        ("max_age: 90m", "max_age: soon", r"list\.yml:14: sections\.0\.checks\.1\.max_age: Input should be a valid timedelta"),
+        ("title: Two", "titel: Two", r"list\.yml:11: sections\.0\.checks\.1\.title: is missing"),
+        ("kind: attest}", "kind: attest, x: 1}", r"list\.yml:20: sections\.1\.checks\.0\.x: unknown key"),
+        ("max_age: 90m", "max_age: soon", r"list\.yml:14: sections\.0\.checks\.1\.max_age: is no duration; write 90s, 15m, 4h or 2d"),
         ("max_age: 90m", "max_age: 0s", r"list\.yml:14: sections\.0\.checks\.1\.max_age: Input should be greater than"),
         ("needs: [go.one]", "needs: [go.nine]", r"list\.yml:15: sections\.0\.checks\.1\.needs: go\.two needs 'go\.nine'"),
         ("id: go.two", "id: go.one", r"list\.yml:11: sections\.0\.checks\.1\.id: the id 'go\.one' is used twice"),
@@ -93,7 +95,7 @@ def test_the_shipped_one() -> None:
         ("id: go.two", "id: Go.Two", r"list\.yml:11: sections\.0\.checks\.1\.id: ids are lower-case words"),
         ("gate: true", "gate: false", r"list\.yml:3: sections: no section has gate: true"),
         ("gate: true", "gate: true\n    phase: after", r"list\.yml:7: sections\.0\.phase: what decides Go or No-Go cannot wait"),
-        ("{do: set_image}", "{do: set_imge}", r"list\.yml:24: deploy\.0\.action: Input tag 'set_imge'"),
+        ("{do: set_image}", "{do: set_imge}", r"list\.yml:24: deploy\.0\.action: unknown do: 'set_imge', did you mean 'set_image'"),
         ("timeout: 60", "timeout: never", r"list\.yml:30: rollback\.0\.action\.timeout: Input should be a valid number"),
         ("phase: after", "phase: [", r"list\.yml:\d+: not valid YAML"),
         ("title: Small", "title: Sm\x07ll", r"list\.yml:1: not valid YAML"),
@@ -103,6 +105,77 @@ def test_refused_with_file_line_and_key(old: str, new: str, said: str) -> None:
     """So that the author finds the place."""
     with pytest.raises(ChecklistError, match=f"^{said}"):
         read(changed(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("title: Two", "titel: Two", "list.yml:12: sections.0.checks.1.titel: unknown key, did you mean 'title'?"),
+        ("gate: true", "gaet: true", "list.yml:6: sections.0.gaet: unknown key, did you mean 'gate'?"),
+        ("timeout: 60", "time_out: 60", "list.yml:30: rollback.0.action.time_out: unknown key, did you mean 'timeout'?"),
+        ("title: Small", "title: Small\nwach: {}", "list.yml:3: wach: unknown key, did you mean 'watch'?"),
+        ("needs: [go.one]", "needs: [go.won]", "which is not in the checklist, did you mean 'go.one'?"),
+        ("id: go.two", f"id: go.{'x' * 150}", "an id has at most 150 characters, not 153: buttons carry it"),
+        ("  - id: deploy.backend\n    title: Deploy\n    action: {do: set_image}\n", "", "deploy: Input should be a valid tuple"),
+        ("title: Two", "title: Two\n        title: Too", "sections.0.checks.1.title: is there twice"),
+    ],
+)  # fmt: skip
+def test_the_likely_slip_is_named(old: str, new: str, said: str) -> None:
+    """A typo, a key that is there twice, an id that no button can carry."""
+    with pytest.raises(ChecklistError) as refused:
+        read(changed(old, new))
+    assert said in refused.value.user_message
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    """In the order of the file, so that one reading is enough; the same for mistakes between the lines."""
+    with pytest.raises(ChecklistError) as refused:
+        read(changed("title: Two", "titel: Two").replace("timeout: 60", "timeout: never").replace("90m", "soon"))
+    assert [line.split(": ")[0] for line in refused.value.user_message.splitlines()] == [
+        f"list.yml:{line}" for line in (11, 12, 14, 30)
+    ]
+    with pytest.raises(ChecklistError) as refused:
+        read(changed("gate: true", "gate: false").replace("[go.one]", "[go.two, go.nine]"))
+    assert [line.split(": ")[0] for line in refused.value.user_message.splitlines()] == [
+        f"list.yml:{line}" for line in (3, 15, 15)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "kind: sql_verify\n        max",
+            "kind: sql_verfy\n        max",
+            "list.yml:13: sections.0.checks.1.kind: unknown kind 'sql_verfy', did you mean 'sql_verify'?",
+        ),
+        (
+            "90m",
+            "90m\n        params:\n          function: f\n          row: [1]",
+            "list.yml:17: sections.0.checks.1.params.row: unknown parameter row, did you mean 'rows'?",
+        ),
+        (
+            "rollback:\n",
+            "watch: {kind: sentry_quit}\nrollback:\n",
+            "list.yml:25: watch.kind: unknown kind 'sentry_quit', did you mean 'sentry_quiet'?",
+        ),
+        (
+            "rollback:\n",
+            "watch: {params: {levels: x}}\nrollback:\n",
+            "list.yml:25: watch.params.levels: unknown parameter levels",
+        ),
+        (
+            "{do: set_image}",
+            "{do: check, kind: http_jsn}",
+            "list.yml:24: deploy.0.action.kind: unknown kind 'http_jsn', did you mean 'http_json'?",
+        ),
+    ],
+)  # fmt: skip
+def test_kinds_are_checked_where_they_stand(old: str, new: str, said: str) -> None:
+    """Of checks, of steps and of the watch, with the line of the very parameter."""
+    with pytest.raises(ChecklistError) as refused:
+        read_checklist(changed(old, new), "list.yml", Registry.load())
+    assert said in refused.value.user_message
 
 
 @pytest.mark.parametrize("needs", ["[go.two]", "[go.one]"])
