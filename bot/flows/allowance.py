@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from bot.flows.deps import Deps
+from bot.flows.deps import Recording
 from bot.store import uses
 from bot.store.pool import Tx
 from checks.contract import ALLOWANCES, Kind
 
 
-def spend(tx: Tx, deps: Deps, kind: Kind, target: str) -> datetime | None:
+def spend(tx: Tx, deps: Recording, kind: Kind, target: str) -> datetime | None:
     """Use once all that ``kind`` spends on ``target``. Returns None, or when there is enough again: then nothing is used."""
     now = deps.clock.now()
     waits = []

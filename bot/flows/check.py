@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,17 +15,15 @@ from bot.domain.release import ReleaseState
 from bot.domain.results import Running, Waiver
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, RefusedError, StaleButton, Superseded, UnknownThing
-from bot.flows import sign
+from bot.flows import question, sign
 from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view, require
+from bot.flows.question import kind_of, touched
 from bot.flows.undo import DebtBook, settle_debts
 from bot.store import audit, checks, posts, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
-from checks.clients import Clients
-from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Subject
-from checks.registry import RegistryError
-from checks.runner import run_check
+from checks.contract import Answer, Evidence, Outcome, Subject
 
 logger = logging.getLogger(__name__)
 
@@ -160,9 +157,11 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     ]
     started = deps.clock.now()
     if unmet:
-        _store(deps, job, view, entry, _not_run(view, entry, unmet[0]), started)
+        result = view.checks[unmet[0]].result
+        answer = question.not_run(entry, unmet[0], result.outcome if result else None)
+        _store(deps, job, view, entry, answer, started)
         return None
-    with deps.store.exclusive(_touched(deps, entry)) as free:
+    with deps.store.exclusive(touched(deps, entry)) as free:
         if not free:
             return deps.clock.now() + BUSY
         debts = settle_debts(deps, release_id, check_id)
@@ -172,30 +171,16 @@ def execute(deps: Deps, job: Job) -> datetime | None:
                 return until
             checks.running(tx, release_id, check_id)
             posts.touch(tx, release_id)
-        answer = _answer(deps, job, view, entry) if not debts else _still_in_debt(entry, debts)
+        answer = _answer(deps, job, view, entry) if not debts else question.still_in_debt(entry, debts)
     if job.lost.is_set():
         raise Superseded  # told to stop: what it says now is no answer, and whoever takes it up asks anew
     _store(deps, job, view, entry, answer, started)
     return None
 
 
-def _kind(deps: Deps, entry: Check) -> Kind | None:
-    """The kind of a check; None when there is none of that name, which is answered as ERROR."""
-    try:
-        return deps.registry.get(entry.kind)
-    except RegistryError:
-        return None
-
-
-def _touched(deps: Deps, entry: Check) -> set[str]:
-    """What no other check may use at the same time."""
-    kind = _kind(deps, entry)
-    return {f"{entry.target}/{name}" for name in kind.touches} if kind else set()
-
-
 def _waits(tx: Tx, deps: Deps, view: ReleaseView, entry: Check) -> datetime | None:
     """Use up what a run takes; until when it waits, and the message says so, where nothing is left of it."""
-    kind = _kind(deps, entry)
+    kind = kind_of(deps, entry)
     until = spend(tx, deps, kind, entry.target) if kind else None
     if kind and until:
         line = f"{used_up(kind, entry.target, until)}, then it goes on by itself"
@@ -205,32 +190,16 @@ def _waits(tx: Tx, deps: Deps, view: ReleaseView, entry: Check) -> datetime | No
 
 
 def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check) -> Answer:
-    target = deps.targets.get(entry.target)
-    if target is None:
-        hint = f"Set targets.{entry.target} in release-bot.yml."
-        return Answer(Outcome.ERROR, f"there is no target {entry.target}", _nothing_seen(entry), hint=hint)
-    try:
-        kind = deps.registry.get(entry.kind)
-        params = deps.registry.validate(entry.kind, entry.params)
-    except RegistryError as error:
-        return Answer(Outcome.ERROR, str(error), _nothing_seen(entry))
     debtor = Debtor(view.release.id, entry.id, entry.kind, entry.target, deps.store.instance)
-    needs: Mapping[str, Mapping[str, Any]] = {
-        needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None
-    }
-    with Clients(target) as clients:
-        context = CheckContext(
-            check=entry.id,
-            target=target,
-            clients=clients,
-            undo=DebtBook(deps, debtor),
-            subject=Subject(view.release.version, view.release.commit, view.release.pinned_image),
-            needs=needs,
-            deadline=time.monotonic() + (entry.timeout or kind.timeout),
-            cancelled=job.lost,
-            progress=_progress(deps, view.release.id, entry.id),
-        )
-        return run_check(kind, params, context, redact=deps.clean).answer
+    return question.answer(
+        deps,
+        entry,
+        undo=DebtBook(deps, debtor),
+        subject=Subject(view.release.version, view.release.commit, view.release.pinned_image),
+        needs={needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None},
+        cancelled=job.lost,
+        progress=_progress(deps, view.release.id, entry.id),
+    )
 
 
 def _progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Any:
@@ -255,33 +224,16 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
         by = checks.requester(tx, release_id, entry.id)
         checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=now)
         checks.ended(tx, release_id, entry.id, again=again)
-        left = _touched(deps, entry)
+        left = touched(deps, entry)
         for other in current.checklist.asked:
             if current.checks[other.id].running is Running.WAITING and (
-                entry.id in other.needs or left & _touched(deps, other)
+                entry.id in other.needs or left & touched(deps, other)
             ):
                 work.ask(tx, "check", _key(release_id, other.id))
         posts.touch(tx, release_id)
         audit.write(
             tx, now, by, "check.answered", release_id, check=entry.id, outcome=answer.outcome, summary=answer.summary
         )
-
-
-def _not_run(view: ReleaseView, entry: Check, needed: CheckId) -> Answer:
-    result = view.checks[needed].result
-    outcome = result.outcome if result else "not run"
-    hint = f"Make {needed} pass first; this one runs again by itself when that one does."
-    return Answer(Outcome.ERROR, f"not run: it needs {needed}, which is {outcome}", _nothing_seen(entry), hint=hint)
-
-
-def _still_in_debt(entry: Check, debts: list[str]) -> Answer:
-    summary = f"not run: an earlier run could not put back yet: {', '.join(debts)}"
-    hint = "The bot tries again every few seconds. Make that system answer, then run the check again."
-    return Answer(Outcome.ERROR, summary, _nothing_seen(entry), hint=hint)
-
-
-def _nothing_seen(entry: Check) -> Evidence:
-    return Evidence(entry.action or entry.title, entry.expected, "nothing: it was not run")
 
 
 def _only_open(view: ReleaseView) -> None:

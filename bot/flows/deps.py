@@ -23,26 +23,38 @@ from checks.registry import Registry
 from checks.target import Target
 
 
-@dataclass(frozen=True)
-class Deps:
-    """All that flows need from outside."""
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What it takes to ask a question of a target."""
 
-    store: Store
     clock: Clock
-    environment: str  # name of the target that is deployed to
-    channel: str  # id of #releases
-    checklist: Checklist  # for releases that begin now; a running one keeps its own
-    policy: Policy
     targets: Mapping[str, Target]
-    sources: Sources
     registry: Registry
-    watch_for: timedelta
-    poll_every: timedelta
     redact: Callable[[str], str]
 
     def clean(self, text: str) -> str:
         """A text from outside as it may be stored: no secret, and none of what PostgreSQL refuses (NUL, half characters)."""
         return self.redact(text).replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording(Asking):
+    """And the database in which it stands what must be put back, what is in use and what is used up."""
+
+    store: Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps(Recording):
+    """All that flows need from outside."""
+
+    environment: str  # name of the target that is deployed to
+    channel: str  # id of #releases
+    checklist: Checklist  # for releases that begin now; a running one keeps its own
+    policy: Policy
+    sources: Sources
+    watch_for: timedelta
+    poll_every: timedelta
 
 
 @dataclass(frozen=True)

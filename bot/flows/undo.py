@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.domain.ids import CheckId, ReleaseId
-from bot.flows.deps import Deps
+from bot.flows.deps import Recording
 from bot.store import audit, undos
 from bot.store.undos import Debtor
 from checks.clients import Clients
@@ -24,7 +24,7 @@ TIME = 60.0  # seconds for putting one thing back
 class DebtBook:
     """The UndoLog of one run of a check, in the table `undos`."""
 
-    def __init__(self, deps: Deps, debtor: Debtor) -> None:
+    def __init__(self, deps: Recording, debtor: Debtor) -> None:
         self._deps, self._debtor = deps, debtor
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
@@ -38,14 +38,14 @@ class DebtBook:
             undos.settle(tx, int(undo_id), self._deps.clock.now())
 
 
-def settle_orphans(deps: Deps) -> int:
+def settle_orphans(deps: Recording) -> int:
     """Put back what processes that live no more have left behind. Returns how many debts are still open."""
     with deps.store.transaction() as tx:
         waiting = undos.orphans(tx)
     return sum(not _settle(deps, undo_id) for undo_id in waiting)
 
 
-def settle_debts(deps: Deps, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
+def settle_debts(deps: Recording, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
     """Put back what an earlier run of this check has left behind, before it runs again. Returns what could not be."""
     with deps.store.transaction() as tx:
         waiting = undos.unsettled(tx, release_id, check_id)
@@ -56,7 +56,7 @@ def settle_debts(deps: Deps, release_id: ReleaseId | None, check_id: CheckId) ->
     return [row.what for row in rows if row is not None]
 
 
-def _settle(deps: Deps, undo_id: int) -> bool:
+def _settle(deps: Recording, undo_id: int) -> bool:
     """Pay one debt; False (and the reason in the row) when that is not possible now. A sweep tries again."""
     with deps.store.exclusive([f"undo/{undo_id}"]) as free:
         if not free:
