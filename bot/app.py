@@ -16,7 +16,7 @@ from bot.domain.checklist import Checklist
 from bot.domain.checklist_file import read_checklist
 from bot.domain.policy import Policy
 from bot.errors import BotError, ChecklistError, ConfigError
-from bot.flows import advance, check, watch
+from bot.flows import advance, check, expiry, watch
 from bot.flows.deps import Deps
 from bot.flows.undo import settle_orphans
 from bot.redact import Redactor
@@ -225,6 +225,7 @@ class Application:
             Queue("post", 1, publisher.execute),
             Queue("file", 1, uploader.execute),
             Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job)),
+            Queue(expiry.QUEUE, 1, lambda job: expiry.execute(deps, job)),
             Queue("advance", 2, lambda job: advance.execute(deps, job)),
             Queue("watch", 1, lambda job: watch.execute(deps, job)),
         ]

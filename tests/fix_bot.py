@@ -26,7 +26,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import advance, check, deploy, sign, start, watch
+from bot.flows import advance, check, deploy, expiry, sign, start, watch
 from bot.flows.deps import Deps, Job
 from bot.steps.sources import Resolved, Sources
 from bot.store import audit, releases, work
@@ -286,8 +286,13 @@ class World:
 
     def carry_out(self, job: Job) -> datetime | None:
         """What a worker does with a job; returns when it is due again."""
-        handler = {"check": check.execute, "advance": advance.execute, "watch": watch.execute}[job.claim.queue]
-        due = handler(self.deps, job)
+        handlers = {
+            "check": check.execute,
+            "expiry": expiry.execute,
+            "advance": advance.execute,
+            "watch": watch.execute,
+        }
+        due = handlers[job.claim.queue](self.deps, job)
         with self.store.transaction() as tx:
             if due is None:
                 work.finish(tx, job.claim, datetime.now(UTC))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bot.domain.release import ReleaseState
 from bot.domain.signoff import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from bot.domain.checklist import Checklist
+    from bot.domain.checklist import Checklist, Phase
     from bot.domain.ids import CheckId, UserId
     from bot.domain.plan import Step
     from bot.domain.policy import Policy
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from bot.domain.results import CheckView
     from bot.domain.signoff import SignOff
     from bot.domain.watch import Watch
+
+
+# Which checks run in which state; in the others none does.
+_PHASES: Mapping[ReleaseState, Phase] = {
+    ReleaseState.OPEN: "before",
+    ReleaseState.WATCHING: "after",
+    ReleaseState.DONE: "after",
+}
 
 
 @dataclass(frozen=True)
@@ -52,3 +61,8 @@ class ReleaseView:
             check.id: check.waiver for check in self.checks.values() if check.waiver
         }  # one that two lines show once
         return fingerprint(self.release, list(waivers.values()))
+
+    @property
+    def phase(self) -> Phase | None:
+        """Whose checks run now: those before the deploy, those after it, or none."""
+        return _PHASES.get(self.release.state)

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.domain.actor import Actor
-from bot.domain.checklist import Check, Checklist, Phase
+from bot.domain.checklist import Check, Checklist
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running, Waiver
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, RefusedError, StaleButton, Superseded, UnknownThing
-from bot.flows import question, sign
+from bot.flows import expiry, question, sign
 from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.question import kind_of, touched
@@ -29,13 +29,6 @@ logger = logging.getLogger(__name__)
 
 ATTEST = "attest"  # the kind that only a person can answer
 BUSY = timedelta(seconds=0.5)  # how long to wait for another check to leave what this one touches
-
-
-PHASES: dict[ReleaseState, Phase] = {
-    ReleaseState.OPEN: "before",
-    ReleaseState.WATCHING: "after",
-    ReleaseState.DONE: "after",
-}  # which checks run in which state; in the others none does
 
 
 def ask_for(tx: Tx, view: ReleaseView, wanted: Iterable[CheckId], by: UserId) -> list[CheckId]:
@@ -55,7 +48,7 @@ def ask_for(tx: Tx, view: ReleaseView, wanted: Iterable[CheckId], by: UserId) ->
 
 def _runnable(view: ReleaseView) -> list[Check]:
     """The checks that the bot itself can answer in the state of the release."""
-    phase = PHASES.get(view.release.state)
+    phase = view.phase
     return [] if phase is None else [entry for entry in view.checklist.asked_in(phase) if entry.kind != ATTEST]
 
 
@@ -63,17 +56,7 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     """Run a check, a section or ``all`` again. Raises NotAllowed, StaleButton or UnknownThing."""
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
-    if what == "all":
-        wanted = [entry.id for entry in view.checklist.asked]
-    elif section := view.checklist.section(what):
-        wanted = [entry.asked_as for entry in section.checks]
-    elif entry := view.checklist.check(what):
-        wanted = [entry.asked_as]
-    else:
-        names = ", ".join(section.id for section in view.checklist.sections)
-        raise UnknownThing(
-            f"There is no check or section {what!r}.", hint=f"Sections: {names}. Or `/release check all`."
-        )
+    wanted = _named(view, what)
     ours = [check_id for check_id in wanted if _entry(view, check_id).kind != ATTEST]
     if wanted and not ours:
         raise InvalidInput(f"{what} is for a person to answer.", hint="Press Attest next to it.")
@@ -89,6 +72,43 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     posts.touch(tx, release_id)
     audit.write(tx, view.now, actor.user, "check.requested", release_id, checks=asked)
     return f"Running {asked[0] if len(asked) == 1 else f'{len(asked)} checks'} again."
+
+
+def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
+    """Stop the checks of ``what`` (a check, a section or ``all``) that run or wait, and those that wait for them.
+
+    What they had found before stands; what they have changed is put back by the run itself, else by the sweep.
+    Raises NotAllowed or UnknownThing.
+    """
+    view = locked_view(tx, deps, release_id)
+    require(view.policy, actor, Action.CHECK)
+    wanted = set(_named(view, what))
+    under_way = {check_id for check_id in wanted if view.checks[check_id].running is not Running.IDLE}
+    for check_id in tuple(under_way):
+        under_way |= {
+            other for other in view.checklist.dependents(check_id) if view.checks[other].running is Running.WAITING
+        }
+    if not under_way:
+        return "Nothing of that runs or waits."
+    stopped = [entry.id for entry in view.checklist.asked if entry.id in under_way]
+    for check_id in stopped:
+        work.drop(tx, "check", _key(release_id, check_id))
+        checks.ended(tx, release_id, check_id)
+    posts.touch(tx, release_id)
+    audit.write(tx, view.now, actor.user, "check.cancelled", release_id, checks=stopped)
+    return f"Cancelled {stopped[0] if len(stopped) == 1 else f'{len(stopped)} checks'}."
+
+
+def _named(view: ReleaseView, what: str) -> list[CheckId]:
+    """The checks that a person means by an id, a section or ``all``. Raises UnknownThing."""
+    if what == "all":
+        return [entry.id for entry in view.checklist.asked]
+    if section := view.checklist.section(what):
+        return [entry.asked_as for entry in section.checks]
+    if entry := view.checklist.check(what):
+        return [entry.asked_as]
+    names = ", ".join(section.id for section in view.checklist.sections)
+    raise UnknownThing(f"There is no check or section {what!r}.", hint=f"Sections: {names}. Or `/release check all`.")
 
 
 def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: CheckId, reason: str) -> str:
@@ -130,6 +150,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
     checks.record(
         tx, release_id, entry.id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True
     )
+    expiry.arm(tx, release_id, view.now + entry.max_age)
     ask_for(tx, view, view.checklist.dependents(entry.id), actor.user)
     posts.touch(tx, release_id)
     audit.write(tx, view.now, actor.user, "check.attested", release_id, check=entry.id, note=found)
@@ -223,6 +244,8 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
             return
         by = checks.requester(tx, release_id, entry.id)
         checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=now)
+        if answer.outcome is Outcome.PASS:
+            expiry.arm(tx, release_id, now + entry.max_age)
         checks.ended(tx, release_id, entry.id, again=again)
         left = touched(deps, entry)
         for other in current.checklist.asked:

@@ -32,6 +32,7 @@ from bot.slack.ids import (
     Click,
     MalformedClickError,
     RolePayload,
+    SectionPayload,
     StepPayload,
 )
 from bot.slack.ids import parse as parse_click
@@ -162,6 +163,8 @@ class Dispatch:
         match command:
             case grammar.RunChecks():
                 return check.rerun(tx, deps, actor, release.id, command.what)
+            case grammar.CancelChecks():
+                return check.cancel(tx, deps, actor, release.id, command.what)
             case grammar.Deploy():
                 return deploy.deploy(tx, deps, actor, release.id)
             case grammar.Rollback():
@@ -236,12 +239,18 @@ class Dispatch:
         with self._deps.store.transaction() as tx:
             inbox.handled(tx, row.id, "form opened", self._deps.clock.now())
 
-    def _act(self, tx: Tx, actor: Actor, click: Click, note: str, row: InboxRow) -> str:  # noqa: C901  a table, one row an action
+    def _act(self, tx: Tx, actor: Actor, click: Click, note: str, row: InboxRow) -> str:  # noqa: C901, PLR0912  a table, one row an action
         """The flow of each action; the table that tells what a button does."""
         deps, release_id = self._deps, ReleaseId(click.payload.release)
         match click.action, click.payload:
             case ActionId.CHECK_RERUN, CheckPayload(check=check_id):
                 return check.rerun(tx, deps, actor, release_id, check_id)
+            case ActionId.CHECK_CANCEL, CheckPayload(check=check_id):
+                return check.cancel(tx, deps, actor, release_id, check_id)
+            case ActionId.SECTION_RERUN, SectionPayload(section=section):
+                return check.rerun(tx, deps, actor, release_id, section)
+            case ActionId.SECTION_CANCEL, SectionPayload(section=section):
+                return check.cancel(tx, deps, actor, release_id, section)
             case ActionId.CHECK_WAIVE, CheckPayload(check=check_id):
                 return check.waive(tx, deps, actor, release_id, check_id, note)
             case ActionId.CHECK_ATTEST, CheckPayload(check=check_id):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 COMMAND = "/release"
 HELP = f"{COMMAND} help"
+CANCEL = "cancel"  # `/release check cancel go`: stop what runs or waits
 ALL = "all"  # `/release check all`: every check of the checklist
 
 MAX_REASON = 1_000  # characters; a reason is a sentence, not a report
@@ -56,6 +57,13 @@ class ShowPlan:
 @dataclass(frozen=True)
 class RunChecks:
     """`check [ID|SECTION|all]`; whether the checklist has it is for the flow to say."""
+
+    what: str = ALL
+
+
+@dataclass(frozen=True)
+class CancelChecks:
+    """`check cancel [ID|SECTION|all]`"""
 
     what: str = ALL
 
@@ -119,6 +127,7 @@ Command = (
     | Status
     | ShowPlan
     | RunChecks
+    | CancelChecks
     | Deploy
     | Rollback
     | Abort
@@ -234,13 +243,13 @@ def _report(rest: str) -> Command | Malformed:
 
 
 def _check(rest: str) -> Command | Malformed:
-    what = rest.lower()
-    if not what:
-        return RunChecks()
-    if not _CHECK_OR_SECTION.fullmatch(what):
-        wrong = f"{_quote(rest)} is no check: name one check (go.backup), one section (migrations), or all."
-        return Malformed(wrong, f"{COMMAND} check all")
-    return RunChecks(what)
+    first, _, after = rest.lower().partition(" ")
+    stop = first == CANCEL
+    what = after if stop else rest.lower()
+    if what and not _CHECK_OR_SECTION.fullmatch(what):
+        wrong = f"{_quote(what)} is no check: name one check (go.backup), one section (migrations), or all."
+        return Malformed(wrong, f"{COMMAND} check {'cancel ' if stop else ''}all")
+    return CancelChecks(what or ALL) if stop else RunChecks(what or ALL)
 
 
 def _deploy(rest: str) -> Command | Malformed:
@@ -314,7 +323,7 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     Subcommand("start vX.Y.Z [notes URL]", "Open a release and run every check.", _start),
     Subcommand("status [vX.Y.Z]", "Say where the release stands and what is missing.", _status),
     Subcommand("plan", "Show the steps of the deploy and of the rollback.", _plan),
-    Subcommand("check [ID|SECTION|all]", "Run checks again.", _check),
+    Subcommand("check [cancel] [ID|SECTION|all]", "Run checks again, or cancel what runs.", _check),
     Subcommand("deploy", "Deploy, when the gate says Go.", _deploy),
     Subcommand("rollback [reason]", "Go back to what ran before the deploy.", _rollback),
     Subcommand("abort [reason]", "Close the release without a deploy.", _abort),

@@ -20,9 +20,12 @@ class ActionId(StrEnum):
     """Every button of the bot; also the callback_id of the modal that a button opens."""
 
     CHECK_RERUN = "check.rerun"
+    CHECK_CANCEL = "check.cancel"
     CHECK_DETAILS = "check.details"
     CHECK_WAIVE = "check.waive"
     CHECK_ATTEST = "check.attest"
+    SECTION_RERUN = "section.rerun"
+    SECTION_CANCEL = "section.cancel"
     SIGNOFF_APPROVE = "signoff.approve"
     SIGNOFF_DECLINE = "signoff.decline"
     SIGNOFF_REVOKE = "signoff.revoke"
@@ -64,6 +67,12 @@ class CheckPayload(Payload):
     check: Annotated[CheckId, Field(max_length=200, pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$")]
 
 
+class SectionPayload(Payload):
+    """A button about all checks of one Section."""
+
+    section: Annotated[str, Field(max_length=200, pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$")]
+
+
 class StepPayload(Payload):
     """A button about one Step, by the id of its row."""
 
@@ -84,9 +93,12 @@ class MitigationPayload(Payload):
 
 PAYLOADS: dict[ActionId, type[Payload]] = {
     ActionId.CHECK_RERUN: CheckPayload,
+    ActionId.CHECK_CANCEL: CheckPayload,
     ActionId.CHECK_DETAILS: CheckPayload,
     ActionId.CHECK_WAIVE: CheckPayload,
     ActionId.CHECK_ATTEST: CheckPayload,
+    ActionId.SECTION_RERUN: SectionPayload,
+    ActionId.SECTION_CANCEL: SectionPayload,
     ActionId.SIGNOFF_APPROVE: RolePayload,
     ActionId.SIGNOFF_DECLINE: RolePayload,
     ActionId.SIGNOFF_REVOKE: RolePayload,

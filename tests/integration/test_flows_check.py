@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
 from bot.domain.checklist import Check
+from bot.domain.gate import Cause, deploy_gate
 from bot.domain.ids import CheckId
-from bot.domain.results import Running
+from bot.domain.results import Running, Standing, standing
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import abort, check
 from bot.store import work
@@ -285,6 +288,88 @@ def test_a_check_told_to_stop_has_not_answered(world: World, outside: Outside) -
     thread.join(10)
     assert len(raised) == 1
     assert world.outcome(release_id, "go.one") is None
+
+
+def test_a_cancelled_run_is_told_to_stop_and_answers_nothing(world: World, outside: Outside) -> None:
+    """What runs loses its claim; what was found before stands, and it can be run again at once."""
+    with_kind(world, "slow")
+    release_id = world.start()
+    job = world.claim_all("check")[f"{release_id}/go.one"]
+    with ThreadPoolExecutor(1) as runner:
+        running = runner.submit(world.carry_out, job)
+        assert outside.going.wait(10)
+        assert world.act(check.cancel, QA, release_id, "go.one") == "Cancelled go.one."
+        with world.store.transaction() as tx:
+            assert not work.renew(tx, job.claim)  # by which the process that runs it notices
+        job.lost.set()
+        assert isinstance(running.exception(timeout=10), Superseded)
+    known = world.view(release_id).checks[ONE]
+    assert (known.running, known.result) == (Running.IDLE, None)
+    assert world.told()[-1] == (QUINN, "check.cancelled")
+    outside.go_on.set()
+    world.act(check.rerun, QA, release_id, "go.one")
+    world.run("check")
+    assert world.outcome(release_id, "go.one") is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("what", "left"),
+    [
+        ("all", set()),
+        ("prep", {"go.one", "go.two"}),
+        ("prep.first", {"go.one", "go.two"}),
+        ("go.two", {"go.one", "prep.first", "prep.second"}),
+    ],
+)
+def test_cancel_takes_along_what_waits_for_it(world: World, outside: Outside, what: str, left: set[str]) -> None:
+    """A check, a section or all; who needs a cancelled one would wait for ever."""
+    release_id = world.start()
+    world.act(check.cancel, QA, release_id, what)
+    world.run("check")
+    assert set(outside.runs) == left
+    assert all(known.running is Running.IDLE for known in world.view(release_id).checks.values())
+    assert world.act(check.cancel, QA, release_id, "all") == "Nothing of that runs or waits."
+
+
+def test_nobody_without_a_role_cancels_checks(world: World) -> None:
+    """Guests may look only."""
+    release_id = world.start()
+    with pytest.raises(NotAllowed):
+        world.act(check.cancel, GUEST, release_id, "all")
+    with pytest.raises(UnknownThing):
+        world.act(check.cancel, QA, release_id, "go.three")
+
+
+def test_a_pass_that_has_expired_is_shown_so_at_that_moment(world: World) -> None:
+    """A timer row renders the messages anew when the next PASS has expired, one after the other; the gate is closed."""
+    sections = list(world.deps.checklist.sections)
+    short = sections[0].checks[0].model_copy(update={"max_age": timedelta(minutes=30)})
+    sections[0] = sections[0].model_copy(update={"checks": (short, sections[0].checks[1])})
+    world.change(checklist=checklist(sections=tuple(sections)))
+    release_id = world.ready()
+    (row,) = world.rows("SELECT due_at - now() AS left FROM work WHERE queue = 'expiry'")
+    assert timedelta(minutes=29) < row["left"] <= timedelta(minutes=30, seconds=1)
+
+    world.clock.advance(minutes=30, seconds=1)
+    with world.store.transaction() as tx:
+        tx.execute("DELETE FROM work WHERE queue = 'post'")
+    job = world.claim("expiry")
+    assert job is not None
+    due = world.carry_out(job)
+    assert world.rows("SELECT FROM work WHERE queue = 'post'") != []
+    assert due is not None
+    assert timedelta(hours=3) < due - world.clock.now() < timedelta(hours=4)  # the other checks
+    view = world.view(release_id)
+    assert standing(view.checks[ONE], short.max_age, view.now) is Standing.EXPIRED
+    assert [reason.about for reason in deploy_gate(view).reasons if reason.cause is Cause.CHECK] == ["go.one"]
+
+
+def test_expiry_ends_with_the_gate(world: World) -> None:
+    """After the deploy nobody asks how old the answers are."""
+    world.deployed()
+    job = world.claim("expiry")
+    assert job is not None
+    assert world.carry_out(job) is None
 
 
 def test_a_killed_run_is_taken_up_by_another_process(

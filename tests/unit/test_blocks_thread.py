@@ -74,12 +74,12 @@ PASSED = make_result("go.check_1")
         (
             make_check_view("go.check_1", PASSED, running=Running.RUNNING, progress="row 3 of 9"),
             ":hourglass_flowing_sand: *Check of go.check_1*  `go.check_1`\nrunning: row 3 of 9",
-            ["Run again", "Details"],
+            ["Cancel", "Details"],
         ),
         (
             make_check_view("go.check_1", running=Running.WAITING),
             ":hourglass_flowing_sand: *Check of go.check_1*  `go.check_1`\nwaiting for its turn",
-            ["Run again", "Details"],
+            ["Cancel", "Details"],
         ),
         (
             make_check_view("go.check_1"),
@@ -119,7 +119,7 @@ def test_a_pass_that_is_too_old_is_run_again_and_not_waived() -> None:
     """A waiver would not open the gate for it."""
     old = make_check_view("go.check_1", replace(PASSED, finished_at=ago(300)))
     section = render("section", "go", make_view(checks={"go.check_1": old}))
-    assert labels(section)[:3] == ["Run again", "Details", "Run again"]
+    assert labels(section)[:4] == ["Run all", "Run again", "Details", "Run again"]
     assert ", counted until <!date^" in block(section, "check:go.check_1")
 
 
@@ -127,7 +127,7 @@ def test_a_check_that_must_pass_offers_no_waiver() -> None:
     """The checklist says which."""
     section = Section(id="go", title="Go", gate=True, checks=(make_check("go.a", waivable=False),))
     view = make_view(checklist=make_checklist([section]), checks={"go.a": make_check_view("go.a")})
-    assert labels(render("section", "go", view)) == ["Run", "Details"]
+    assert labels(render("section", "go", view)) == ["Run all", "Run", "Details"]
 
 
 def test_a_check_that_waits_names_what_it_waits_for() -> None:
@@ -169,13 +169,23 @@ def test_what_only_a_person_answers_is_attested_and_never_run() -> None:
     ("state", "offered"),
     [
         (ReleaseState.OPEN, ["Details", "Details"]),
-        (ReleaseState.DONE, ["Details", "Attest", "Details"]),
+        (ReleaseState.DONE, ["Run all", "Run", "Details", "Attest", "Details"]),
         (ReleaseState.ROLLED_BACK, ["Details", "Details"]),
     ],
 )
 def test_the_close_out_is_attested_after_the_deploy(state: ReleaseState, offered: list[str]) -> None:
     """Not before there is anything to look at."""
     assert labels(render("section", "after", in_state(state))) == offered
+
+
+def test_a_section_under_way_can_be_cancelled_as_a_whole() -> None:
+    """One button beside the heading, about the section; it runs all again once nothing of it is under way."""
+    view = make_view(checks={"go.check_1": make_check_view("go.check_1", PASSED, running=Running.WAITING)})
+    (first, *_) = buttons(render("section", "go", view))
+    assert (first["text"]["text"], first["action_id"]) == ("Cancel all", "section.cancel")
+    (first, *_) = buttons(render("section", "go", make_view()))
+    assert (first["text"]["text"], first["action_id"]) == ("Run all", "section.rerun")
+    assert json.loads(first["value"]) == {"release": 12, "section": "go"}
 
 
 def test_a_section_says_how_far_it_is_and_what_is_open() -> None:

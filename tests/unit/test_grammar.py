@@ -10,6 +10,7 @@ from bot.domain.ids import Version
 from bot.slack.grammar import (
     SUBCOMMANDS,
     Abort,
+    CancelChecks,
     Command,
     Deploy,
     Doctor,
@@ -51,6 +52,8 @@ V480 = Version(4, 8, 0)
         ("check", RunChecks("all")),
         ("check all", RunChecks("all")),
         ("check go", RunChecks("go")),
+        ("check cancel", CancelChecks("all")),
+        ("check Cancel go.backup", CancelChecks("go.backup")),
         ("check Go.Backup", RunChecks("go.backup")),
         ("deploy", Deploy()),
         ("rollback", Rollback()),
@@ -92,6 +95,11 @@ def test_a_command_is_read(text: str, command: Command) -> None:
             "start v4.8.0 see the wiki",
             '"see the wiki" is no link to release notes: that is one address that begins with https://.',
             "/release start v4.8.0 https://example.com/notes",
+        ),
+        (
+            "check cancel go backup",
+            '"go backup" is no check: name one check (go.backup), one section (migrations), or all.',
+            "/release check cancel all",
         ),
         (
             "check go backup",

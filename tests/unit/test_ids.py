@@ -20,6 +20,7 @@ from bot.slack.ids import (
     Payload,
     ReleasePayload,
     RolePayload,
+    SectionPayload,
     StepPayload,
     parse,
 )
@@ -28,6 +29,7 @@ SOUND: dict[type[Payload], Payload] = {
     ReleasePayload: ReleasePayload(release=12),
     RolePayload: RolePayload(release=12, role=Role.QA),
     CheckPayload: CheckPayload(release=12, check=CheckId("go.backup")),
+    SectionPayload: SectionPayload(release=12, section="go"),
     StepPayload: StepPayload(release=12, step=77),
     AlarmPayload: AlarmPayload(release=12, alarm=5),
     MitigationPayload: MitigationPayload(release=12, mitigation=3),
@@ -38,9 +40,12 @@ def test_action_ids_are_the_published_ones() -> None:
     """Outside tests and old messages rely on these words."""
     assert {action.value for action in ActionId} == {
         "check.rerun",
+        "check.cancel",
         "check.details",
         "check.waive",
         "check.attest",
+        "section.rerun",
+        "section.cancel",
         "signoff.approve",
         "signoff.decline",
         "signoff.revoke",
@@ -72,6 +77,9 @@ def test_buttons_that_change_the_world_at_once_open_no_modal() -> None:
     """These act at the click; all others ask first."""
     direct = {
         ActionId.CHECK_RERUN,
+        ActionId.CHECK_CANCEL,
+        ActionId.SECTION_RERUN,
+        ActionId.SECTION_CANCEL,
         ActionId.SIGNOFF_APPROVE,
         ActionId.SIGNOFF_REVOKE,
         ActionId.RELEASE_DEPLOY,

@@ -9,7 +9,7 @@ from bot.domain.results import Standing
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
-from bot.slack.ids import ActionId, CheckPayload
+from bot.slack.ids import ActionId, CheckPayload, SectionPayload
 from checks.contract import Outcome
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _REST = 900
 # A waiver stands in for a result that is there and not good, or for none; a pass that is too old is run again.
 _WAIVABLE = {Standing.FAILED, Standing.ERROR, Standing.INCONCLUSIVE, Standing.MISSING}
 _AFTER_OPEN = set(ReleaseState) - {ReleaseState.OPEN, ReleaseState.ABORTED, ReleaseState.ROLLED_BACK}
+_UNDER_WAY = {Standing.RUNNING, Standing.WAITING}
 _OPEN = {Standing.INCONCLUSIVE, Standing.EXPIRED, Standing.FAILED, Standing.ERROR}
 
 
@@ -37,7 +38,8 @@ def render(subject: str, view: ReleaseView) -> Rendered:
     through, total = text.progress(view, section)
     with_buttons = _choose(view, section)
     room = limits.share(_CHECKS, len(with_buttons), at_least=250, at_most=1_200)
-    blocks = [elements.section("section", _heading(section, through, total), limit=400)]
+    heading = _heading(section, through, total)
+    blocks = [elements.section("section", heading, limit=400, accessory=_button_for_all(view, section))]
     for check in with_buttons:
         blocks.append(elements.section(f"check:{check.id}", _check(view, check, room), limit=room))
         blocks += elements.actions(f"check:{check.id}:buttons", _buttons(view, section, check))
@@ -53,6 +55,17 @@ def _choose(view: ReleaseView, section: Section) -> list[Check]:
     open_first = sorted(checks, key=lambda check: text.lets_through(check, text.standing_of(view, check)))
     chosen = {check.id for check in open_first[:_WITH_BUTTONS]}
     return [check for check in checks if check.id in chosen]
+
+
+def _button_for_all(view: ReleaseView, section: Section) -> Element | None:
+    """Run all checks of the section again, or cancel those under way; none where nothing of it can run now."""
+    ours = [check for check in section.checks if check.kind != text.ATTEST]
+    if not ours or section.phase != view.phase:
+        return None
+    payload = SectionPayload(release=view.release.id, section=section.id)
+    if any(text.standing_of(view, check) in _UNDER_WAY for check in ours):
+        return elements.button(ActionId.SECTION_CANCEL, payload, "Cancel all")
+    return elements.button(ActionId.SECTION_RERUN, payload, "Run all")
 
 
 def _heading(section: Section, through: int, total: int) -> str:
@@ -92,7 +105,7 @@ def _found(view: ReleaseView, check: Check, room: int) -> str:
     when = _when(view, check, known.result) if known.result is not None else ""
     if counts_as is Standing.WAIVED and known.waiver is not None:
         when = f" · by {text.mention(known.waiver.by)}, {text.moment(known.waiver.at)}"
-    if counts_as in {Standing.RUNNING, Standing.WAITING}:
+    if counts_as in _UNDER_WAY:
         when = ""
     line = f"{text.outside(text.result_line(view, check), max(room - len(when), 60))}{when}"
     hint = text.clean(known.result.hint) if known.result is not None and counts_as in _OPEN else ""
@@ -121,16 +134,18 @@ def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]
     """Details always; the others where pressing them can have an effect."""
     payload = CheckPayload(release=view.release.id, check=check.asked_as)
     counts_as, state = text.standing_of(view, check), view.release.state
-    running = state is ReleaseState.OPEN and section.phase == "before"
+    runs_now = section.phase == view.phase
     buttons = []
     if check.kind == text.ATTEST:
-        if counts_as in _OPEN and (running or state in _AFTER_OPEN):
+        if counts_as in _OPEN and (runs_now or state in _AFTER_OPEN):
             buttons.append(elements.button(ActionId.CHECK_ATTEST, payload, "Attest", style="primary"))
-    elif running:
+    elif runs_now and counts_as in _UNDER_WAY:
+        buttons.append(elements.button(ActionId.CHECK_CANCEL, payload, "Cancel"))
+    elif runs_now:
         label = "Run" if counts_as is Standing.MISSING else "Run again"
         buttons.append(elements.button(ActionId.CHECK_RERUN, payload, label))
     buttons.append(elements.button(ActionId.CHECK_DETAILS, payload, "Details"))
-    if running and check.waivable and counts_as in _WAIVABLE:
+    if state is ReleaseState.OPEN and runs_now and check.waivable and counts_as in _WAIVABLE:
         buttons.append(elements.button(ActionId.CHECK_WAIVE, payload, "Waive"))
     return buttons
 

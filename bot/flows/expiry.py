@@ -1,0 +1,37 @@
+"""Expiry: a PASS that grows too old is shown as expired at that moment, not only when something else changes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from bot.domain.ids import ReleaseId
+from bot.domain.release import ReleaseState
+from bot.flows.deps import Deps, Job
+from bot.store import posts, releases, work
+from bot.store.pool import Tx
+from checks.contract import Outcome
+
+QUEUE = "expiry"
+_MOMENT = timedelta(seconds=1)  # a PASS still counts at the very end of its age
+
+
+def arm(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
+    """Have the messages of a release rendered anew once a PASS that counts until ``at`` has expired."""
+    work.ask(tx, QUEUE, release_id, due_at=at + _MOMENT)
+
+
+def execute(deps: Deps, job: Job) -> datetime | None:
+    """Render the messages of a release (key: its id) anew. Returns when the next PASS expires, or None."""
+    release_id = ReleaseId(int(job.claim.key))
+    now = deps.clock.now()
+    with deps.store.transaction() as tx:
+        view = releases.view(tx, release_id, now)
+        if view is None or view.release.state is not ReleaseState.OPEN:
+            return None  # the gate has done its work
+        posts.touch(tx, release_id)
+    ends = [
+        known.result.finished_at + entry.max_age
+        for entry in view.checklist.asked
+        if (known := view.checks[entry.id]).result is not None and known.result.outcome is Outcome.PASS
+    ]
+    return min((end + _MOMENT for end in ends if end >= now), default=None)
