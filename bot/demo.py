@@ -176,15 +176,17 @@ def _with_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str,
 
 
 def _start_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str, Any]) -> Part:
-    env = {"RELEASE_BOT_CONFIG": str(config), "NO_PROXY": "127.0.0.1,localhost"}
-    env["SLACK_SIGNING_SECRET"] = ""  # the demo speaks Socket Mode, also where a production bot's secret is at hand
+    no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
+    # What a production bot's environment may have at hand: the demo speaks Socket Mode and keeps its own database.
+    unset = dict.fromkeys(("SLACK_SIGNING_SECRET", "DATABASE_URL"), "")
+    env = {"RELEASE_BOT_CONFIG": str(config), "NO_PROXY": no_proxy, **unset}
     if not options.slack_from_environment:
         env |= {
             "SLACK_BOT_TOKEN": facts["bot_token"],
             "SLACK_APP_TOKEN": facts["app_token"],
             "SLACK_API_URL": facts["slack_api_url"],
         }
-        env |= {"SLACK_CHANNEL_ID": "", "RELEASE_MANAGER_IDS": "", "QA_IDS": "", "PRODUCT_IDS": "", "DATABASE_URL": ""}
+        env |= {"SLACK_CHANNEL_ID": "", "RELEASE_MANAGER_IDS": "", "QA_IDS": "", "PRODUCT_IDS": ""}
     return Part("bot", ["bot", "serve", "--json", "--exit-with-stdin"], folder / "bot.log", env)
 
 
