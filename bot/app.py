@@ -15,6 +15,7 @@ from bot.clock import SystemClock
 from bot.domain.checklist import Checklist
 from bot.domain.checklist_file import read_checklist
 from bot.domain.policy import Policy
+from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
 from bot.flows import advance, check, expiry, watch
 from bot.flows.deps import Deps
@@ -119,8 +120,7 @@ def build_deps(settings: Settings, store: Store, redact: Callable[[str], str]) -
         targets=settings.target_values(),
         sources=build_sources(settings),
         registry=registry,
-        watch_for=settings.watch_for,
-        poll_every=settings.poll_every,
+        watch=WatchTimes(**settings.watch_times),
         redact=redact,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -12,6 +13,9 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Return the current moment, aware, in UTC."""
 
+    def steady(self) -> float:
+        """Return seconds on a clock that nobody can set; two of them can be compared within one process only."""
+
 
 class SystemClock:
     """The machine's clock."""
@@ -19,3 +23,7 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the current moment, aware, in UTC."""
         return datetime.now(UTC)
+
+    def steady(self) -> float:
+        """Return the seconds of the machine's monotonic clock."""
+        return time.monotonic()

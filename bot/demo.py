@@ -235,7 +235,7 @@ def _write_config(options: DemoOptions, folder: Path, facts: dict[str, Any]) -> 
         "github": facts["github"],
         "registry": {"url": facts["registry"]["url"], "image": facts["registry"]["image"]},
         "vercel": facts["vercel"],
-        "watch": {"minutes": minutes, "poll_seconds": PLAY_POLL_SECONDS if minutes <= 1 else POLL_SECONDS},
+        "watch": _watch(minutes),
         "http": {"port": 0},
         "data_dir": str(folder / "bot"),
         "log_format": "text",
@@ -245,6 +245,13 @@ def _write_config(options: DemoOptions, folder: Path, facts: dict[str, Any]) -> 
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         yaml.safe_dump(body, file, sort_keys=False)
     return path
+
+
+def _watch(minutes: float) -> dict[str, float]:
+    """A short watch asks often and does not wait long for late events."""
+    if minutes > 1:
+        return {"minutes": minutes, "poll_seconds": POLL_SECONDS}
+    return {"minutes": minutes, "poll_seconds": PLAY_POLL_SECONDS, "late_seconds": PLAY_POLL_SECONDS}
 
 
 def _target(facts: dict[str, Any], name: str) -> dict[str, Any]:

@@ -112,6 +112,9 @@ class WatchSection(Section):
 
     minutes: float = Field(default=15, gt=0)  # the checklist's fifteen minutes
     poll_seconds: float = Field(default=30, gt=0)  # Sentry counts calls: not more often than needed
+    # Events reach Sentry's search within seconds, rarely minutes; and the last minute has to be counted to its end.
+    late_seconds: float = Field(default=60, ge=0)
+    patience_minutes: float = Field(default=5, gt=0)  # a vendor's short outage need not trouble anybody
 
 
 class Http(Section):
@@ -166,14 +169,14 @@ class Settings(Section):
         return [value.get_secret_value() for value in _secrets_in(self)]
 
     @property
-    def watch_for(self) -> timedelta:
-        """How long the watch lasts."""
-        return timedelta(minutes=self.watch.minutes)
-
-    @property
-    def poll_every(self) -> timedelta:
-        """How often the watch asks."""
-        return timedelta(seconds=self.watch.poll_seconds)
+    def watch_times(self) -> dict[str, timedelta]:
+        """How the watch goes about it: length, every, late and patience (bot.domain.watch.WatchTimes)."""
+        return {
+            "length": timedelta(minutes=self.watch.minutes),
+            "every": timedelta(seconds=self.watch.poll_seconds),
+            "late": timedelta(seconds=self.watch.late_seconds),
+            "patience": timedelta(minutes=self.watch.patience_minutes),
+        }
 
 
 def _secrets_in(value: object) -> list[SecretStr]:

@@ -7,6 +7,8 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -351,6 +353,7 @@ def http_errors(what: str) -> Iterator[None]:
             f"cannot {what}: {status} {exc.response.reason_phrase}".rstrip(),
             hint=status_hint(status),
             seen=exc.response.text[:2000],
+            retry_after=_retry_after(exc.response) if status in {429, 503} else None,
         ) from exc
     except httpx.TimeoutException as exc:
         raise CheckError(f"cannot {what}: no answer in time", hint=f"Is {_host(exc)} up and reachable?") from exc
@@ -358,6 +361,23 @@ def http_errors(what: str) -> Iterator[None]:
         raise CheckError(f"cannot {what}: {first_line(exc)}", hint=f"Is {_host(exc)} up and reachable?") from exc
     except ValueError as exc:  # json() of an answer that is no JSON
         raise CheckError(f"cannot {what}: the answer is no JSON", hint="Does the address belong to this API?") from exc
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """The seconds for which a server asks to be left alone; None when it does not say.
+
+    Retry-After holds seconds or a date (RFC 9110, 10.2.3). Sentry also names the moment, as Unix time, in a header of
+    its own (docs.sentry.io/api/ratelimits).
+    """
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    reset = response.headers.get("X-Sentry-Rate-Limit-Reset", "")
+    try:
+        moment = datetime.fromtimestamp(int(reset), UTC) if reset.isdecimal() else parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None
 
 
 def _host(exc: Exception) -> str:

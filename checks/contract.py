@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     import threading
+    from datetime import datetime
 
     from checks.clients import Clients
     from checks.target import Target
@@ -30,14 +31,16 @@ class Outcome(StrEnum):
 class CheckError(Exception):
     """A check could not find out: no rights, no answer, a reply that makes no sense. Becomes ERROR, never FAIL.
 
-    ``summary`` is one line for the channel; ``hint`` says what to do about it.
+    ``summary`` is one line for the channel; ``hint`` says what to do about it; ``retry_after``: the seconds for which
+    a vendor asked not to be asked again.
     """
 
-    def __init__(self, summary: str, *, hint: str = "", seen: str = "") -> None:
+    def __init__(self, summary: str, *, hint: str = "", seen: str = "", retry_after: float | None = None) -> None:
         super().__init__(summary)
         self.summary = summary
         self.hint = hint
         self.seen = seen
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Answer:
     evidence: Evidence
     data: Mapping[str, Any] = field(default_factory=dict)  # JSON values handed to the checks that need this one
     hint: str = ""  # what to do when it is not a PASS
+    retry_after: float | None = None  # seconds for which a vendor asked not to be asked again
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Subject:
     version: str = ""
     commit: str = ""
     image: str = ""  # repository@sha256:… once resolved
+    deploy_began: datetime | None = None  # None before the deploy
 
 
 @dataclass(frozen=True)

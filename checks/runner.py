@@ -35,7 +35,7 @@ def run_check(
         _refuse_if_forbidden(kind, ctx.target)
         answer = _ask(kind, params, ctx)
     except CheckError as exc:
-        answer = _error(kind, ctx, exc.summary, exc.hint, exc.seen)
+        answer = replace(_error(kind, ctx, exc.summary, exc.hint, exc.seen), retry_after=exc.retry_after)
     # The one seam: whatever else a kind or a vendor's package throws means "could not find out" (promise P2).
     except Exception as exc:
         logger.exception("check %s (%s) on %s failed unexpectedly", ctx.check, kind.name, ctx.target.name)

@@ -45,7 +45,7 @@ USUAL = {
     "method": "Method of the request",
     "pages": "The pages to visit",
     "path": "Path of the request, from `/`",
-    "since": "The watch sets it to the moment at which the deploy began",
+    "since": "A moment with its time zone; unset: since the deploy began",
     "status": "Status that is right",
 }
 OWN = {("billing_gate", "status"): "Billing status that the test tenant gets for the request; must lead to 402"}
@@ -102,6 +102,8 @@ def _default(field: Any) -> Any:
 
 def _type(shown: dict[str, Any]) -> str:
     """The type in words."""
+    if "anyOf" in shown:  # a value that may be left unset
+        return " or ".join(_type(one) for one in shown["anyOf"] if one.get("type") != "null")
     if "enum" in shown:
         return "one of " + ", ".join(f"`{word}`" for word in shown["enum"])
     if "const" in shown:

@@ -32,11 +32,11 @@ from bot.steps.sources import Resolved, Sources
 from bot.store import audit, releases, work
 from bot.store.migrate import migrate
 from bot.store.pool import INSTANCE_LOCK, Store, Tx
-from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.registry import Registry
 from checks.target import Target
 from tests.fix_kube import eventually
-from tests.unit.factories import PAT, QUINN, RITA, make_check
+from tests.unit.factories import PAT, QUINN, RITA, WATCH, make_check
 
 MANAGER = Actor(RITA, frozenset({Role.RELEASE_MANAGER}))
 QA = Actor(QUINN, frozenset({Role.QA}))
@@ -51,13 +51,22 @@ class MovableClock:
 
     def __init__(self) -> None:
         self._now = datetime.now(UTC)
+        self._steady = 0.0
 
     def now(self) -> datetime:
         return self._now
 
+    def steady(self) -> float:
+        return self._steady
+
     def advance(self, **duration: float) -> None:
         """Let time pass: ``minutes=5``."""
         self._now += timedelta(**duration)
+        self._steady += timedelta(**duration).total_seconds()
+
+    def set(self, **by: float) -> None:
+        """Somebody sets the clock, forward or (negative) back; no time passes."""
+        self._now += timedelta(**by)
 
 
 @dataclass
@@ -70,7 +79,7 @@ class Outside:
     billing_answers: bool = True  # whether the tenant can be put back
     dies: bool = False  # the process is killed while the tenant is changed
     issues: list[str] = field(default_factory=list)
-    sentry: Outcome | None = None  # instead of what the issues say
+    sentry: Outcome | Exception | None = None  # instead of what the issues say
     going: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     during: Callable[[str], None] = lambda name: None  # called in the middle of a run
@@ -146,25 +155,18 @@ def _tenant(outside: Outside) -> type[Kind]:
     return Tenant
 
 
-class QuietParams(Params):
-    """What the watch gives to its kind."""
-
-    since: datetime
-    ignore: tuple[str, ...] = ()
-
-
 def _quiet(outside: Outside) -> type[Kind]:
     class Quiet(Kind):
-        name, summary, params = "quiet", "asks for issues", QuietParams
+        name, summary, params = "quiet", "asks for issues", Params
 
-        def run(self, params: QuietParams, ctx: CheckContext) -> Answer:
+        def run(self, params: Any, ctx: CheckContext) -> Answer:
+            outside.runs.append(ctx.check)
             outside.during("watch")
-            if outside.sentry is Outcome.ERROR:
-                raise CheckError("Sentry does not answer")
-            new = [issue for issue in outside.issues if issue not in params.ignore]
-            outcome = outside.sentry or (Outcome.FAIL if new else Outcome.PASS)
-            issues = [{"id": issue, "shortId": issue, "title": f"Error {issue}", "permalink": ""} for issue in new]
-            return Answer(outcome, f"{len(new)} new", _evidence(ctx), data={"issues": issues})
+            if isinstance(outside.sentry, Exception):
+                raise outside.sentry
+            outcome = outside.sentry or (Outcome.FAIL if outside.issues else Outcome.PASS)
+            findings = [{"id": issue, "shortId": issue, "title": f"Error {issue}"} for issue in outside.issues]
+            return Answer(outcome, f"{len(findings)} new", _evidence(ctx), data={"findings": findings})
 
     return Quiet
 
@@ -206,7 +208,7 @@ def checklist(**changes: Any) -> Checklist:
             _step("rollback.health", {"do": "check", "kind": "ask"}),
             _step("rollback.frontend", {"do": "attest"}),
         ),
-        "watch": {"kind": "quiet"},
+        "watch": {"probes": ({"id": "watch.issues", "title": "Issues", "kind": "quiet"},)},
         **changes,
     }
     return Checklist.model_validate(values)
@@ -234,8 +236,7 @@ class World:
             },
             sources=Sources(github_url="", repository="", ref="", token="", registry_url="", image="", login=("", "")),
             registry=kinds(outside),
-            watch_for=timedelta(minutes=15),
-            poll_every=timedelta(seconds=30),
+            watch=WATCH,
             redact=lambda text: text.replace("s3cret", "[redacted]"),
         )
 
@@ -336,7 +337,7 @@ class World:
     def done(self, version: str = "v4.8.0") -> ReleaseId:
         """A release that is DONE."""
         release_id = self.deployed(version)
-        self.clock.advance(minutes=15)
+        self.clock.advance(minutes=16)
         self.poll()
         return release_id
 

@@ -92,12 +92,25 @@ class Section(Model):
     checks: tuple[Check, ...] = Field(min_length=1)
 
 
+class Probe(Model):
+    """One question that the watch asks at each poll. Its kind is told when the deploy began."""
+
+    id: CheckId
+    title: str = Field(max_length=150)
+    kind: str
+    target: str = "production"  # name of a target in the configuration
+    params: dict[str, Any] = Field(default_factory=dict)
+    timeout: float | None = Field(default=None, gt=0)  # seconds; unset: the kind's own
+    confirm: int = Field(default=1, ge=1, le=10)  # how many polls must find fault before it is an alarm
+
+
 class WatchSpec(Model):
     """What the watch after the deploy asks; how long and how often is configuration."""
 
-    kind: str = "sentry_quiet"
-    target: str = "production"
-    params: dict[str, Any] = Field(default_factory=dict)
+    probes: tuple[Probe, ...] = Field(
+        default=(Probe(id=CheckId("watch.issues"), title="New and regressed issues in Sentry", kind="sentry_quiet"),),
+        min_length=1,
+    )
 
 
 class Checklist(Model):
@@ -180,7 +193,7 @@ class Checklist(Model):
                     yield f"{check.id} needs itself in a circle", at
 
     def _bad_ids(self) -> Iterator[Problem]:
-        """Malformed, too long or double ids. Sections have ids of their own; checks and steps share theirs."""
+        """Malformed, too long or double ids. Sections have ids of their own; checks, steps and probes share theirs."""
         sections: list[tuple[str, Path]] = [
             (section.id, ("sections", number, "id")) for number, section in enumerate(self.sections)
         ]
@@ -191,6 +204,7 @@ class Checklist(Model):
         ]
         for plan, steps in (("deploy", self.deploy), ("rollback", self.rollback)):
             others += [(step.id, (plan, index, "id")) for index, step in enumerate(steps)]
+        others += [(probe.id, ("watch", "probes", index, "id")) for index, probe in enumerate(self.watch.probes)]
         for group in ([(self.id, ("id",))], sections, others):
             seen: set[str] = set()
             for name, at in group:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 KEYS = "docs/reference/checklist.md describes the keys."
 KINDS = "docs/reference/kinds.md lists kinds and their params."
-WATCH_GIVES = {"since": "2026-01-01T00:00:00Z", "ignore": ()}  # params that the watch itself sets, with any good value
 
 
 def read_checklist(text: str, source: str, registry: Registry | None = None) -> Checklist:
@@ -146,8 +145,8 @@ def _wrong_kinds(checklist: Checklist, registry: Registry) -> Iterator[Problem]:
         for index, step in enumerate(steps):
             if isinstance(step.action, RunCheck):
                 asked.append(((plan, index, "action"), step.action.kind, step.action.params))
-    watch = checklist.watch
-    asked.append((("watch",), watch.kind, {**watch.params, **WATCH_GIVES}))
+    for index, probe in enumerate(checklist.watch.probes):
+        asked.append((("watch", "probes", index), probe.kind, probe.params))
     for at, kind, params in asked:
         for complaint in registry.complaints(kind, params):
             yield complaint.text, (*at, *complaint.at)

@@ -1,17 +1,25 @@
-"""Watch: the minutes after a deploy. Rows and answers in, verdict out."""
+"""Watch: the minutes after a deploy. Rows and answers in, readings, alarms and the verdict out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from bot.domain.ids import SYSTEM
+from checks.contract import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
+    from bot.domain.checklist import Probe
     from bot.domain.ids import UserId
+    from checks.contract import Answer
+
+MOST_ALARMS = 5  # new ones of one probe in one poll; more than that become a single alarm that stands for all of them
+CLOCK_NOISE = timedelta(seconds=5)  # a difference between two clocks that means nothing
 
 
 class WatchState(StrEnum):
@@ -19,31 +27,82 @@ class WatchState(StrEnum):
 
     RUNNING = "running"
     CLEAN = "clean"
+    ACCEPTED = "accepted"  # it ended, and people have acknowledged what it had found
     STOPPED = "stopped"  # the release is rolled back
 
 
 class Seen(StrEnum):
-    """What one poll found out. Cannot tell is never clean (promise P2)."""
+    """What one poll of one probe found out, and the verdict over all. Cannot tell is never clean (promise P2)."""
 
     CLEAN = "clean"
     REGRESSED = "regressed"
     CANNOT_TELL = "cannot tell"
 
 
-@dataclass(frozen=True)
-class Alarm:
-    """A new or regressed issue that the Watch found."""
+class Kind(StrEnum):
+    """What an alarm is about."""
 
-    id: int
-    issue: str  # the vendor's id
+    NEW = "new"  # an issue that was not there before
+    REGRESSED = "regressed"  # one that was resolved and came back
+    FAULT = "fault"  # something is as it must not be, as long as it is so
+    SILENT = "silent"  # a probe cannot tell, for so long that a person has to say what now
+
+
+@dataclass(frozen=True)
+class WatchTimes:
+    """How the Watch goes about it (configuration)."""
+
+    length: timedelta
+    every: timedelta  # between two polls
+    late: timedelta  # after the end: events arrive late, and the last minute must be counted to its end
+    patience: timedelta  # how long a probe may be unable to tell before people are asked
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a probe blames on the release: it becomes an alarm, once."""
+
+    key: str
     short_id: str
     title: str
     permalink: str
-    kind: str  # new or regressed
+    kind: Kind
+    covers: tuple[str, ...]  # the keys that it stands for, its own among them
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A finding that people were alarmed about."""
+
+    id: int
+    issue: str  # the key of the finding
+    short_id: str
+    title: str
+    permalink: str
+    kind: str
     at: datetime
     acknowledged_by: UserId | None = None
     acknowledged_at: datetime | None = None
     note: str = ""
+    probe: str = ""
+    covers: tuple[str, ...] = ()
+    series: Mapping[str, Any] | None = None  # the error rate as it was known then, see checks/kinds/sentry_rate.py
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a probe of the Watch said last."""
+
+    probe: str
+    seen: Seen
+    summary: str
+    asked_at: datetime
+    told_at: datetime | None  # when it could last tell
+    spell: int = 0  # how often it has ceased to be clean: what is acknowledged holds for one spell
+    strikes: int = 0  # polls that found fault since it was last clean
+    blames: tuple[str, ...] = ()  # keys of what it says now; nothing for a clean one
+    wait_until: datetime | None = None  # the vendor asked not to be asked before
+    series: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,10 +113,8 @@ class Watch:
     started_at: datetime
     ends_at: datetime
     polls: int
-    last: Seen | None
-    last_summary: str
     last_poll_at: datetime | None
-    clear_since: datetime | None  # last poll that could tell
+    readings: Sequence[Reading] = ()  # one a probe
     alarms: Sequence[Alarm] = ()
 
     @property
@@ -65,9 +122,119 @@ class Watch:
         """Alarms that nobody has acknowledged."""
         return tuple(alarm for alarm in self.alarms if alarm.acknowledged_by is None)
 
+    @property
+    def verdict(self) -> Seen | None:
+        """The verdict now: regressed before cannot tell before clean; None before the first poll.
+
+        What people have acknowledged no longer counts; an alarm that is open counts even when its cause is gone.
+        """
+        if not self.readings:
+            return None
+        loose = {reading.seen for reading in self.readings if not covered(reading, self.alarms)}
+        if Seen.REGRESSED in loose or any(alarm.kind != Kind.SILENT for alarm in self.open_alarms):
+            return Seen.REGRESSED
+        return Seen.CANNOT_TELL if loose or self.open_alarms else Seen.CLEAN
+
+    def reading(self, probe: str) -> Reading | None:
+        """What that probe said last."""
+        return next((reading for reading in self.readings if reading.probe == probe), None)
+
     def remaining(self, now: datetime) -> timedelta:
         """Time left, never negative."""
         return max(timedelta(0), self.ends_at - now)
+
+
+def covered(reading: Reading, alarms: Collection[Alarm]) -> bool:
+    """Whether a reading no longer holds up the end: it is clean, or people have acknowledged all that it says."""
+    seen_by_people = {key for alarm in alarms if alarm.acknowledged_by is not None for key in alarm.covers}
+    return reading.seen is Seen.CLEAN or (bool(reading.blames) and seen_by_people.issuperset(reading.blames))
+
+
+def judge(probe: Probe, before: Reading | None, answer: Answer, at: datetime) -> tuple[Reading, tuple[Finding, ...]]:
+    """Turn the answer of one poll, asked ``at``, into a reading and what it blames on the release.
+
+    PASS is clean, FAIL is regressed once the probe has said so ``probe.confirm`` times since it was last clean, and
+    everything else cannot tell, a FAIL that is not yet confirmed among it.
+    """
+    failed, told = answer.outcome is Outcome.FAIL, answer.outcome in {Outcome.PASS, Outcome.FAIL}
+    strikes = 0 if answer.outcome is Outcome.PASS else (before.strikes if before else 0) + failed
+    if answer.outcome is Outcome.PASS:
+        seen = Seen.CLEAN
+    else:
+        seen = Seen.REGRESSED if failed and strikes >= probe.confirm else Seen.CANNOT_TELL
+    begins = seen is not Seen.CLEAN and (before is None or before.seen is Seen.CLEAN)
+    reading = Reading(
+        probe=probe.id,
+        seen=seen,
+        summary=answer.summary,
+        asked_at=at,
+        told_at=at if told else before.told_at if before else None,
+        spell=(before.spell if before else 0) + begins,
+        strikes=strikes,
+        wait_until=None if answer.retry_after is None else at + timedelta(seconds=answer.retry_after),
+        series=answer.data.get("series") or (before.series if before else None),
+    )
+    found = _findings(probe, reading, answer) if seen is Seen.REGRESSED else ()
+    blames = tuple(finding.key for finding in found)
+    return replace(reading, blames=blames or ((_silent_key(reading),) if seen is Seen.CANNOT_TELL else ())), found
+
+
+def _findings(probe: Probe, reading: Reading, answer: Answer) -> tuple[Finding, ...]:
+    """Each event that the answer lists, such as a new issue; else the condition itself, as long as it lasts."""
+    listed = answer.data.get("findings") or ()
+    if listed:
+        return tuple(_event(probe, item) for item in listed)
+    key = f"{probe.id}:spell {reading.spell}"
+    if episode := answer.data.get("episode"):
+        key += f"#{episode}"
+    link = str(answer.data.get("permalink") or "")
+    return (Finding(key, probe.title, answer.summary, link, Kind.FAULT, (key,)),)
+
+
+def _event(probe: Probe, item: Mapping[str, Any]) -> Finding:
+    key = f"{probe.id}:{item['id']}"
+    return Finding(
+        key=key,
+        short_id=str(item.get("shortId") or item["id"]),
+        title=str(item.get("title") or "untitled"),
+        permalink=str(item.get("permalink") or ""),
+        kind=Kind.REGRESSED if item.get("kind") == Kind.REGRESSED else Kind.NEW,
+        covers=(key,),
+    )
+
+
+def to_raise(found: Sequence[Finding], alarms: Collection[Alarm], probe: Probe) -> tuple[Finding, ...]:
+    """The findings that people are to be alarmed about now: none twice, and no flood.
+
+    A condition is not reported again while an alarm about it is open; more than MOST_ALARMS events become one alarm.
+    """
+    known = {key for alarm in alarms for key in alarm.covers}
+    waiting = {alarm.probe for alarm in alarms if alarm.acknowledged_by is None and alarm.kind == Kind.FAULT}
+    new = [item for item in found if item.key not in known and not (item.kind is Kind.FAULT and probe.id in waiting)]
+    if len(new) <= MOST_ALARMS:
+        return tuple(new)
+    named = ", ".join(item.short_id for item in new[:MOST_ALARMS])
+    title = f"{len(new)} at once, among them {named}"
+    covers = tuple(item.key for item in new)
+    return (replace(new[0], key=f"{new[0].key}+{len(new) - 1}", short_id=probe.title, title=title, covers=covers),)
+
+
+def silence(probe: Probe, reading: Reading, watch: Watch, now: datetime, patience: timedelta) -> Finding | None:
+    """The question to people when a probe has been unable to tell for longer than ``patience``."""
+    if reading.seen is not Seen.CANNOT_TELL or now - (reading.told_at or watch.started_at) < patience:
+        return None
+    key = _silent_key(reading)
+    return Finding(key, probe.title, f"cannot tell: {reading.summary}", "", Kind.SILENT, (key,))
+
+
+def _silent_key(reading: Reading) -> str:
+    return f"{reading.probe}:spell {reading.spell}, silent"
+
+
+def spoken_again(watch: Watch) -> tuple[Alarm, ...]:
+    """Open alarms about a silence that is over: nobody needs to acknowledge them any more."""
+    silent = {reading.probe for reading in watch.readings if reading.seen is Seen.CANNOT_TELL}
+    return tuple(alarm for alarm in watch.open_alarms if alarm.kind == Kind.SILENT and alarm.probe not in silent)
 
 
 class Next(StrEnum):
@@ -75,16 +242,40 @@ class Next(StrEnum):
 
     CONTINUE = "continue"
     WAIT_FOR_PEOPLE = "wait for people"  # time is over, an alarm is open
-    EXTEND = "extend"  # time is over, but the last poll was not clean or came before the end
+    EXTEND = "extend"  # time is over, but not every probe has said after the end that it is clean
     CLOSE = "close"
 
 
-def after_poll(watch: Watch, now: datetime) -> Next:
-    """Decide from the rows alone. A watch closes only when its time is over, its last poll was clean and no alarm is open."""
+def after_poll(watch: Watch, now: datetime, late: timedelta) -> Next:
+    """Decide from the rows alone.
+
+    A watch closes only when its time is over, no alarm is open, and every probe is acknowledged, or clean when asked
+    ``late`` after the end or later.
+    """
     if now < watch.ends_at:
         return Next.CONTINUE
     if watch.open_alarms:
         return Next.WAIT_FOR_PEOPLE
-    if watch.last is not Seen.CLEAN or watch.last_poll_at is None or watch.last_poll_at < watch.ends_at:
-        return Next.EXTEND
-    return Next.CLOSE
+    early = (reading.asked_at < watch.ends_at + late for reading in watch.readings if reading.seen is Seen.CLEAN)
+    return Next.EXTEND if watch.verdict is not Seen.CLEAN or any(early) else Next.CLOSE
+
+
+def next_poll(watch: Watch, now: datetime, times: WatchTimes) -> datetime:
+    """When to ask next: after the usual time, and in any case when the last events of the watch have arrived."""
+    settled = watch.ends_at + times.late
+    return min(now + times.every, settled) if now < settled else now + times.every
+
+
+def verdict_at_end(watch: Watch) -> WatchState:
+    """How a watch ends that may close. Clean is only what no person had to acknowledge."""
+    people = {alarm.acknowledged_by for alarm in watch.alarms} - {SYSTEM}
+    return WatchState.ACCEPTED if people else WatchState.CLEAN
+
+
+def clock_step(wall: timedelta, steady: float) -> timedelta:
+    """By how much the clock was set between two polls of one process: forward is positive, zero when it was not.
+
+    ``wall``: what passed by the clock; ``steady``: the seconds that really passed (Clock.steady).
+    """
+    step = wall - timedelta(seconds=steady)
+    return step if abs(step) > CLOCK_NOISE else timedelta(0)

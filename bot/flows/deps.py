@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
 from bot.clock import Clock
 from bot.domain.actor import Actor
@@ -14,6 +13,7 @@ from bot.domain.gate import permits
 from bot.domain.ids import ReleaseId
 from bot.domain.policy import Action, Policy
 from bot.domain.view import ReleaseView
+from bot.domain.watch import WatchTimes
 from bot.errors import NotAllowed, UnknownThing
 from bot.steps.sources import Sources
 from bot.store import releases
@@ -53,8 +53,7 @@ class Deps(Recording):
     checklist: Checklist  # for releases that begin now; a running one keeps its own
     policy: Policy
     sources: Sources
-    watch_for: timedelta
-    poll_every: timedelta
+    watch: WatchTimes
 
 
 @dataclass(frozen=True)

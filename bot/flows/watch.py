@@ -1,19 +1,23 @@
-"""Watch: one poll at a time after a deploy; alarms, acknowledgements and the close."""
+"""Watch: one poll at a time after a deploy; its probes side by side, alarms, acknowledgements and the close."""
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import time
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
+from bot.domain import watch as rules
 from bot.domain.actor import Actor
+from bot.domain.checklist import Probe
 from bot.domain.ids import SYSTEM, ReleaseId
+from bot.domain.plan import PlanKind
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
-from bot.domain.watch import Next, Seen, WatchState, after_poll
+from bot.domain.watch import Finding, Next, Reading, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.undo import DebtBook
@@ -27,86 +31,132 @@ from checks.runner import run_check
 
 logger = logging.getLogger(__name__)
 
-SEEN = {Outcome.PASS: Seen.CLEAN, Outcome.FAIL: Seen.REGRESSED}  # everything else: cannot tell, which is never clean
+Answers = Sequence[tuple[Probe, Answer]]
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
     """One poll of the watch of a release (key: its id). Returns when the next one is due; None when the watch is over."""
     release_id = ReleaseId(int(job.claim.key))
+    at, steady = deps.clock.now(), deps.clock.steady()
     with deps.store.transaction() as tx:
-        view = releases.view(tx, release_id, deps.clock.now())
+        view = releases.view(tx, release_id, at)
     if view is None or view.release.state is not ReleaseState.WATCHING or view.watch is None:
         return None
-    answer = _ask(deps, job, view)
+    answers = _ask_all(deps, job, view, at)
     if job.lost.is_set():
         raise Superseded  # told to stop: that is no answer of the vendor's
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, release_id)
         work.hold(tx, job.claim)
-        now = view.now
         if view.release.state is not ReleaseState.WATCHING or view.watch is None:
             return None
-        seen = SEEN.get(answer.outcome, Seen.CANNOT_TELL)
-        changed = seen is not view.watch.last
-        new = _raise_alarms(tx, view, answer, now)
-        watches.polled(tx, release_id, seen, answer.summary, now)
-        if changed or new:
-            audit.write(tx, now, SYSTEM, "watch.polled", release_id, seen=seen, summary=answer.summary, alarms=new)
+        step = _clock_step(tx, deps, release_id, at, steady)
+        watches.polled(tx, release_id, at, instance=deps.store.instance, steady=steady, step=step)
+        raised = _write_down(tx, deps, view, answers, at)
+        after = _stored(tx, release_id)
+        if after.verdict is not view.watch.verdict or raised:
+            said = {reading.probe: f"{reading.seen}: {reading.summary}" for reading in after.readings}
+            audit.write(tx, at, SYSTEM, "watch.polled", release_id, seen=after.verdict, probes=said, alarms=raised)
+        if step:
+            seconds = round(step.total_seconds())
+            audit.write(tx, at, SYSTEM, "watch.clock_set", release_id, seconds=seconds)
+            logger.warning("the clock was set by %d s: the end of the watch moved along", seconds)
         due = _decide(tx, deps, release_id)
         posts.touch(tx, release_id)
         return due
 
 
-def _ask(deps: Deps, job: Job, view: ReleaseView) -> Answer:
-    spec = view.checklist.watch
-    nothing = Evidence(asked=spec.kind, expected="", seen="")
-    target = deps.targets.get(spec.target)
+def _stored(tx: Tx, release_id: ReleaseId) -> Watch:
+    """The watch as it stands in this transaction, which has seen that there is one."""
+    found = watches.get(tx, release_id)
+    if found is None:
+        raise UnknownThing("There is no watch of this release.")
+    return found
+
+
+def _clock_step(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: float) -> timedelta:
+    """By how much the clock was set since the last poll. A poll of another process has nothing to compare with."""
+    before = watches.previous_poll(tx, release_id, deps.store.instance)
+    return timedelta(0) if before is None else rules.clock_step(at - before[0], steady - before[1])
+
+
+# --- asking
+
+
+def _ask_all(deps: Deps, job: Job, view: ReleaseView, at: datetime) -> Answers:
+    """The answers of all probes that may be asked now, side by side."""
+    watch = view.watch
+    due = []
+    for probe in view.checklist.watch.probes:
+        reading = watch.reading(probe.id) if watch else None
+        if reading is None or reading.wait_until is None or reading.wait_until <= at:
+            due.append(probe)
+    if not due:
+        return []
+    with ThreadPoolExecutor(max_workers=len(due), thread_name_prefix="probe") as pool:
+        asked = [pool.submit(contextvars.copy_context().run, _ask, deps, job, view, probe) for probe in due]
+        return [(probe, future.result()) for probe, future in zip(due, asked, strict=True)]
+
+
+def _ask(deps: Deps, job: Job, view: ReleaseView, probe: Probe) -> Answer:
+    nothing = Evidence(asked=probe.kind, expected="", seen="")
+    target = deps.targets.get(probe.target)
     if target is None:
-        return Answer(Outcome.ERROR, f"there is no target {spec.target}", nothing)
-    begun = min(
-        (step.started_at for step in view.steps if step.started_at is not None), default=view.release.started_at
-    )
-    known = [alarm.issue for alarm in view.watch.alarms] if view.watch else []
+        return Answer(Outcome.ERROR, f"there is no target {probe.target}", nothing)
     try:
-        kind = deps.registry.get(spec.kind)
-        params = deps.registry.validate(spec.kind, {**spec.params, "since": begun, "ignore": known})
+        kind = deps.registry.get(probe.kind)
+        params = deps.registry.validate(probe.kind, probe.params)
     except RegistryError as error:
         return Answer(Outcome.ERROR, str(error), nothing)
+    release = view.release
     with Clients(target) as clients:
         context = CheckContext(
-            check="watch",
+            check=probe.id,
             target=target,
             clients=clients,
-            undo=DebtBook(deps, Debtor(view.release.id, "watch", spec.kind, spec.target, deps.store.instance)),  # type: ignore[arg-type]
-            subject=Subject(view.release.version, view.release.commit, view.release.pinned_image),
+            undo=DebtBook(deps, Debtor(release.id, probe.id, probe.kind, probe.target, deps.store.instance)),
+            subject=Subject(release.version, release.commit, release.pinned_image, deploy_began=_deploy_began(view)),
             needs={},
-            deadline=time.monotonic() + kind.timeout,
+            deadline=time.monotonic() + (probe.timeout or kind.timeout),
             cancelled=job.lost,
             progress=logger.debug,
         )
         return run_check(kind, params, context, redact=deps.clean).answer
 
 
-def _raise_alarms(tx: Tx, view: ReleaseView, answer: Answer, now: datetime) -> list[str]:
-    """Store issues that were not known and owe the channel an alarm for each."""
+def _deploy_began(view: ReleaseView) -> datetime:
+    """When the first step of the deploy began: what happened since may be the release's doing."""
+    started = (step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None)
+    return min(started, default=view.watch.started_at if view.watch else view.release.started_at)
+
+
+# --- writing down
+
+
+def _write_down(tx: Tx, deps: Deps, view: ReleaseView, answers: Answers, at: datetime) -> list[str]:
+    """Store what each probe said and alarm people about what is new. Returns what they were alarmed about."""
+    release_id = view.release.id
+    before = _stored(tx, release_id)
+    judged: list[tuple[Probe, Reading, tuple[Finding, ...]]] = []
+    for probe, answer in answers:
+        reading, found = rules.judge(probe, before.reading(probe.id), answer, at)
+        watches.read(tx, release_id, reading)
+        judged.append((probe, reading, found))
+    watch = _stored(tx, release_id)
+    series = next((reading.series for reading in watch.readings if reading.series), None)
     raised = []
-    for issue in answer.data.get("issues", ()):
-        found = _alarm_values(issue)
-        alarm_id = watches.alarm(tx, view.release.id, found, now)
-        if alarm_id is not None:
-            posts.owe(tx, view.release.id, "alarm", str(alarm_id), channel=view.release.channel)
-            raised.append(found["short_id"])
+    for probe, reading, found in judged:
+        wanted = list(rules.to_raise(found, watch.alarms, probe))
+        if question := rules.silence(probe, reading, watch, at, deps.watch.patience):
+            wanted += rules.to_raise([question], watch.alarms, probe)
+        for finding in wanted:
+            alarm_id = watches.alarm(tx, release_id, probe.id, finding, at, series)
+            if alarm_id is not None:
+                posts.owe(tx, release_id, "alarm", str(alarm_id), channel=view.release.channel)
+                raised.append(finding.short_id)
+    for alarm in rules.spoken_again(watch):
+        watches.acknowledge(tx, alarm.id, by=SYSTEM, note="It can tell again.", at=at)
     return raised
-
-
-def _alarm_values(issue: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "issue": str(issue["id"]),
-        "short_id": str(issue.get("shortId") or issue["id"]),
-        "title": str(issue.get("title") or "untitled"),
-        "permalink": str(issue.get("permalink") or ""),
-        "kind": str(issue.get("kind") or "new"),
-    }
 
 
 def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
@@ -115,21 +165,16 @@ def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
     watch, now = view.watch, view.now
     if watch is None:
         return None
-    what = after_poll(watch, now)
-    if what is Next.CLOSE:
-        card = posts.find(tx, release_id, "card")
-        watches.close(tx, release_id, WatchState.CLEAN)
-        releases.move(tx, view.release, ReleaseState.DONE, now)
-        posts.owe(tx, release_id, "closeout", channel=view.release.channel, parent=card)
-        posts.owe(tx, release_id, "notice", "done", channel=view.release.channel)
-        audit.write(tx, now, SYSTEM, "release.done", release_id, polls=watch.polls)
-        return None
-    if what is Next.EXTEND:
-        watches.extend(tx, release_id, now + deps.poll_every)
-        return now + deps.poll_every
-    if what is Next.WAIT_FOR_PEOPLE:
-        return now + deps.poll_every
-    return min(now + deps.poll_every, max(watch.ends_at, now))
+    if rules.after_poll(watch, now, deps.watch.late) is not Next.CLOSE:
+        return rules.next_poll(watch, now, deps.watch)
+    card = posts.find(tx, release_id, "card")
+    state = rules.verdict_at_end(watch)
+    watches.close(tx, release_id, state)
+    releases.move(tx, view.release, ReleaseState.DONE, now)
+    posts.owe(tx, release_id, "closeout", channel=view.release.channel, parent=card)
+    posts.owe(tx, release_id, "notice", "done", channel=view.release.channel)
+    audit.write(tx, now, SYSTEM, "release.done", release_id, polls=watch.polls, watch=state)
+    return None
 
 
 def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> str:
@@ -141,9 +186,11 @@ def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> s
     require(view.policy, actor, Action.ACKNOWLEDGE)
     if view.release.state is not ReleaseState.WATCHING:
         raise StaleButton(f"{view.release.version} is {view.release.state}: its watch is over.")
-    if not watches.acknowledge(tx, alarm_id, by=actor.user, note=note.strip(), at=view.now):
+    if not watches.acknowledge(tx, alarm_id, by=actor.user, note=deps.clean(note.strip()), at=view.now):
         return "That alarm was acknowledged already."
     work.ask(tx, "watch", release_id)
     posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "watch.acknowledged", release_id, alarm=alarm_id, note=note.strip())
+    audit.write(
+        tx, view.now, actor.user, "watch.acknowledged", release_id, alarm=alarm_id, note=deps.clean(note.strip())
+    )
     return "Acknowledged. The watch goes on."

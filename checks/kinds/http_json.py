@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, JsonValue
 
 from checks.clients import http_errors
-from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
+from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, Base, address, differences, json_object, unreached
 
 
@@ -16,6 +18,7 @@ class HttpJsonParams(Params):
     path: str = Field(pattern="^/")
     status: int = 200
     expect: dict[str, JsonValue] = Field(default_factory=dict)  # dotted path in the body: value
+    unreachable: Literal["error", "fail"] = "error"  # what it means when nobody answers
 
 
 class HttpJson(Kind):
@@ -27,15 +30,25 @@ class HttpJson(Kind):
     timeout = 30.0
 
     def run(self, params: HttpJsonParams, ctx: CheckContext) -> Answer:
-        """Ask once. Raises CheckError when the product cannot be reached or does not send a JSON object."""
+        """Ask once. Raises CheckError when the product does not send a JSON object, or cannot be reached.
+
+        With ``unreachable: fail`` that nobody answers is a FAIL: right where the product had answered a moment before,
+        as in the watch after a deploy.
+        """
         url = address(ctx.target, params.base, params.path)
-        with http_errors(f"get {url}"):
-            response = ctx.clients.http().get(url)
         expected = ", ".join([str(params.status), *(f"{path} = {value!r}" for path, value in params.expect.items())])
+        try:
+            with http_errors(f"get {url}"):
+                response = ctx.clients.http().get(url)
+            if response.status_code in UNREACHED and response.status_code != params.status:
+                raise unreached(f"get {url}", response.status_code)
+        except CheckError as exc:
+            if params.unreachable == "error":
+                raise
+            seen = Evidence(asked=f"GET {url}", expected=expected, seen=exc.seen or exc.summary)
+            return Answer(Outcome.FAIL, exc.summary, seen, hint=exc.hint)
         evidence = Evidence(asked=f"GET {url}", expected=expected, seen=f"{response.status_code} {response.text}")
         if response.status_code != params.status:
-            if response.status_code in UNREACHED:
-                raise unreached(f"get {url}", response.status_code)
             return Answer(Outcome.FAIL, f"{params.path} answers {response.status_code}, not {params.status}", evidence)
         wrong = differences(json_object(response, params.path), params.expect) if params.expect else []
         if wrong:

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 
 from checks.clients import http_errors, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.sentry_api import sentry_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,16 +25,18 @@ _NAMED = 3  # issues named in the summary; the evidence has all
 class SentryQuietParams(Params):
     """Since when, where, and what may be left out."""
 
-    since: AwareDatetime
+    since: AwareDatetime | None = None  # unset: since the deploy began
     environment: str = ""  # empty: the target's own
-    ignore: tuple[str, ...] = ()  # issue ids or short ids that somebody has looked at
-    release: str = ""  # only events of this release; empty: all, as a product that misnames its release would hide
+    ignore: tuple[str, ...] = ()  # issue ids or short ids that are known and do not count
+    release: str = ""  # only events of this release, "this": the one that is deployed; empty: all
 
 
 class SentryQuiet(Kind):
     """PASS when no issue was first seen, or came back, since the moment. A Sentry that cannot be asked is ERROR.
 
-    Some of Sentry's times are cut to the second, so the whole second of the moment counts.
+    All releases count unless one is named: a product that misnames its release would hide its errors. An event that
+    arrives late still counts, as long as it happened after the moment. Some of Sentry's times are cut to the second,
+    so the whole second of the moment counts.
     """
 
     name = "sentry_quiet"
@@ -46,14 +49,18 @@ class SentryQuiet(Kind):
         part = require(ctx.target.sentry, ctx.target, "sentry")
         organization = require(part.organization, ctx.target, "sentry.organization")
         project = require(part.project, ctx.target, "sentry.project")
-        since = params.since.replace(microsecond=0)
+        begun = params.since or ctx.subject.deploy_began
+        if begun is None:
+            raise CheckError("nothing says since when", hint="Set since, or ask after a deploy.")
+        since = begun.replace(microsecond=0)
+        release = sentry_release(params.release, ctx)
         environment = params.environment or ctx.target.environment or ctx.target.name
         query = {
             "project": project,
             "environment": environment,
             "start": _iso(since),
             "end": _iso(datetime.now(UTC)),
-            "query": f'release:"{params.release}"' if params.release else "",  # left out, it would mean is:unresolved
+            "query": f'release:"{release}"' if release else "",  # left out, it would mean is:unresolved
             "sort": "date",
             "limit": str(_PAGE),
         }
@@ -70,8 +77,7 @@ class SentryQuiet(Kind):
                 new.append({field: issue.get(field) for field in _FIELDS} | {"kind": kind})
         where = f"since {since.astimezone(UTC):%H:%M:%S} UTC in {environment}"
         evidence = Evidence(
-            asked=f"issues of {organization}/{project} {where}"
-            + (f", release {params.release}" if params.release else ""),
+            asked=f"issues of {organization}/{project} {where}" + (f", release {release}" if release else ""),
             expected="none that is new or has come back",
             seen=f"{len(new)} new or regressed, {known} known before, {ignored} left out on request",
             attachment="\n".join(_line(issue) for issue in new),
@@ -82,8 +88,8 @@ class SentryQuiet(Kind):
             more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
             summary = f"{len(new)} new {'issue' if len(new) == 1 else 'issues'} {where}: {named}{more}"
             hint = "Open them in Sentry, then acknowledge or roll back."
-            return Answer(Outcome.FAIL, summary, evidence, {"issues": new}, hint)
-        return Answer(Outcome.PASS, f"no new issues {where}", evidence, {"issues": []})
+            return Answer(Outcome.FAIL, summary, evidence, {"findings": new}, hint)
+        return Answer(Outcome.PASS, f"no new issues {where}", evidence, {"findings": []})
 
 
 def _issues(sentry: httpx.Client, path: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:

@@ -86,3 +86,16 @@ def test_nobody_listens():
     result = run("http_json", HEALTH, target=api(closed_port_url()))
 
     assert result.outcome is Outcome.ERROR
+
+
+@pytest.mark.parametrize("reply", [Reply(503, "later"), None], ids=["gateway", "nobody"])
+def test_unreachable_may_be_a_failure(reply):
+    """In the watch after a deploy a product that no longer answers is the release's doing; a gap in the settings is not."""
+    with Replies({"GET /health": reply or Reply(200)}) as server:
+        target = api(server.url if reply else closed_port_url())
+        result = run("http_json", HEALTH | {"unreachable": "fail"}, target=target)
+    unset = run("http_json", HEALTH | {"unreachable": "fail"}, target=Target(name="production"))
+
+    assert result.outcome is Outcome.FAIL
+    assert result.answer.summary.startswith("cannot get http://127.0.0.1:")
+    assert unset.outcome is Outcome.ERROR

@@ -63,7 +63,7 @@ def test_quiet(sandbox):
 
     assert result.outcome is Outcome.PASS
     assert result.answer.summary.endswith("UTC in production")
-    assert result.answer.data == {"issues": []}
+    assert result.answer.data == {"findings": []}
 
 
 def test_new_issue(sandbox):
@@ -73,7 +73,7 @@ def test_new_issue(sandbox):
         result = run("sentry_quiet", {"since": since}, target=production_target(sandbox))
 
     assert result.outcome is Outcome.FAIL
-    (found,) = result.answer.data["issues"]
+    (found,) = result.answer.data["findings"]
     assert found["kind"] == "new"
     assert found["shortId"] in result.answer.summary
     assert found["permalink"] in result.answer.evidence.attachment
@@ -84,7 +84,7 @@ def test_issue_that_somebody_has_looked_at(sandbox):
     target = production_target(sandbox)
     since = moment()
     with sandbox.fault("sentry_new_issue"):
-        (found,) = run("sentry_quiet", {"since": since}, target=target).answer.data["issues"]
+        (found,) = run("sentry_quiet", {"since": since}, target=target).answer.data["findings"]
         result = run("sentry_quiet", {"since": since, "ignore": [found["id"]]}, target=target)
 
     assert result.outcome is Outcome.PASS
@@ -122,7 +122,7 @@ def test_new_and_regressed_issues_fail(found, kind):
     result, _ = ask(Reply(200, [OLD, found]))
 
     assert result.outcome is Outcome.FAIL
-    assert [(entry["id"], entry["kind"]) for entry in result.answer.data["issues"]] == [(found["id"], kind)]
+    assert [(entry["id"], entry["kind"]) for entry in result.answer.data["findings"]] == [(found["id"], kind)]
 
 
 def test_long_list_is_cut_in_the_summary():
@@ -165,7 +165,7 @@ def test_all_pages_are_read():
     with Replies({ISSUES: page}) as server:
         result = run("sentry_quiet", {"since": SINCE}, target=production(server.url))
 
-    assert [entry["id"] for entry in result.answer.data["issues"]] == ["2"]
+    assert [entry["id"] for entry in result.answer.data["findings"]] == ["2"]
     assert len(server.requests) == 2
 
 

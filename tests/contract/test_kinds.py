@@ -28,6 +28,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "http_json": {"path": "/health"},
     "http_pages": {"pages": [{"path": "/"}]},
     "sentry_quiet": {"since": "2026-01-16T18:00:00Z"},
+    "sentry_rate": {"since": "2026-01-16T18:00:00Z"},
     "sql_verify": {"function": "billing.verify_billing_schema"},
 }
 

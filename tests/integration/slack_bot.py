@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,7 @@ from bot.store.work import Claim
 from bot.workers import Queue, Workers
 from checks.registry import Registry
 from tests.sandbox.slack_world import RELEASES, RITA, SlackWorld
-from tests.unit.factories import make_checklist
+from tests.unit.factories import WATCH, make_checklist
 
 MAX, PAT = "U0MAX00001", "U0PAT00001"
 GROUPS = Roles(release_manager=("S0RELMGR01",), qa=("S0QA000001",), product=("S0PRODUCT1",))
@@ -50,6 +51,9 @@ class BotClock:
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead
+
+    def steady(self) -> float:
+        return time.monotonic() + self.ahead.total_seconds()
 
     def advance(self, seconds: float) -> None:
         self.ahead += timedelta(seconds=seconds)
@@ -82,8 +86,7 @@ class Bot:
             targets={},
             sources=sources_at("http://127.0.0.1:1/"),  # nobody listens there
             registry=Registry.load(),
-            watch_for=timedelta(minutes=15),
-            poll_every=timedelta(seconds=30),
+            watch=WATCH,
             redact=lambda text: text.replace("hunter2", "[redacted]"),
         )
         self.client: WebClient = web_client(slack.server.bot_token, slack.url + "api/")

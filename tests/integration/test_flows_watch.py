@@ -35,12 +35,14 @@ def test_a_clean_watch_closes_the_release(world: World) -> None:
         assert due == world.clock.now() + timedelta(seconds=30)
         world.clock.advance(seconds=30)
     world.clock.advance(minutes=13, seconds=20)
-    assert world.poll() == begun + timedelta(minutes=15)
+    assert world.poll() == begun + timedelta(minutes=15, seconds=20)
+    world.clock.advance(seconds=50)
+    assert world.poll() == begun + timedelta(minutes=16), "late events are waited for"
     assert state(world, release_id) is ReleaseState.WATCHING
-    world.clock.advance(seconds=10)
+    world.clock.advance(seconds=20)
     assert world.poll() is None
     assert state(world, release_id) is ReleaseState.DONE
-    assert (seen(world, release_id).state, seen(world, release_id).polls) == (WatchState.CLEAN, 5)
+    assert (seen(world, release_id).state, seen(world, release_id).polls) == (WatchState.CLEAN, 6)
     assert world.last().event == "release.done"
     assert {row["kind"] for row in world.rows("SELECT kind FROM posts")} >= {"watch", "closeout", "notice"}
 
@@ -73,7 +75,7 @@ def test_acknowledged_it_closes(world: World, outside: Outside) -> None:
     release_id = world.deployed()
     outside.issues = ["API-1"]
     world.poll()
-    world.clock.advance(minutes=15)
+    world.clock.advance(minutes=16)
     world.poll()
     (alarm,) = seen(world, release_id).alarms
     world.act(watch.acknowledge, QA, alarm.id, "known")
@@ -82,6 +84,7 @@ def test_acknowledged_it_closes(world: World, outside: Outside) -> None:
     assert (looked.acknowledged_by, looked.note) == (QUINN, "known")
     world.poll()
     assert state(world, release_id) is ReleaseState.DONE
+    assert seen(world, release_id).state is WatchState.ACCEPTED
 
 
 def test_acknowledging_asks_at_once(world: World, outside: Outside) -> None:
@@ -101,13 +104,11 @@ def test_what_cannot_be_told_never_closes_it(world: World, outside: Outside) -> 
     release_id = world.deployed()
     world.poll()
     outside.sentry = Outcome.ERROR
-    world.clock.advance(minutes=15)
+    world.clock.advance(minutes=16)
     for _ in range(3):
-        due = world.poll()
-        assert due is not None
-        assert seen(world, release_id).ends_at == due
+        assert world.poll() == world.clock.now() + timedelta(seconds=30)
         world.clock.advance(seconds=30)
-    assert seen(world, release_id).last is Seen.CANNOT_TELL
+    assert seen(world, release_id).verdict is Seen.CANNOT_TELL
     assert state(world, release_id) is ReleaseState.WATCHING
     outside.sentry = None
     world.poll()
@@ -119,7 +120,7 @@ def test_only_clean_is_clean(world: World, outside: Outside, said: Outcome) -> N
     """A kind that says no without naming an issue does not close it either."""
     release_id = world.deployed()
     outside.sentry = said
-    world.clock.advance(minutes=15)
+    world.clock.advance(minutes=16)
     assert world.poll() is not None
     assert state(world, release_id) is ReleaseState.WATCHING
 
@@ -129,10 +130,8 @@ def test_without_its_target_it_cannot_tell(world: World) -> None:
     release_id = world.deployed()
     world.change(targets={})
     world.poll()
-    assert (seen(world, release_id).last, seen(world, release_id).last_summary) == (
-        Seen.CANNOT_TELL,
-        "there is no target production",
-    )
+    (reading,) = seen(world, release_id).readings
+    assert (reading.seen, reading.summary) == (Seen.CANNOT_TELL, "there is no target production")
 
 
 def test_refused(world: World, outside: Outside) -> None:
@@ -146,7 +145,7 @@ def test_refused(world: World, outside: Outside) -> None:
     with pytest.raises(UnknownThing):
         world.act(watch.acknowledge, QA, 4711, "")
     world.act(watch.acknowledge, QA, alarm.id, "")
-    world.clock.advance(minutes=15)
+    world.clock.advance(minutes=16)
     world.poll()
     with pytest.raises(StaleButton):
         world.act(watch.acknowledge, QA, alarm.id, "")

@@ -8,6 +8,7 @@ import pytest
 
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import PlanKind, StepState
+from bot.domain.watch import Finding, Kind
 from bot.errors import Superseded
 from bot.store import inbox, steps, watches, work
 from bot.store.pool import Store
@@ -323,8 +324,8 @@ def test_alarm_of_another_release_is_refused(live: Bot):
     old = release_with_messages(live)
     live.abort_release(old)
     new = live.open_release("v4.8.1")
-    found = {"issue": "1", "short_id": "API-1", "title": "boom", "permalink": "", "kind": "new"}
-    live.change(lambda tx: watches.alarm(tx, new, found, live.clock.now()))
+    found = Finding("1", "API-1", "boom", "", Kind.NEW, ("1",))
+    live.change(lambda tx: watches.alarm(tx, new, "watch.issues", found, live.clock.now(), None))
     (alarm,) = live.rows("SELECT id FROM alarms")
     before = live.rows(STATE)
     body = {

@@ -14,7 +14,7 @@ from bot.domain.release import Release, ReleaseState
 from bot.domain.results import CheckView, Result, Running, Waiver
 from bot.domain.signoff import Purpose, SignOff, Verdict
 from bot.domain.view import Freeze, ReleaseView
-from bot.domain.watch import Alarm, Seen, Watch, WatchState
+from bot.domain.watch import Alarm, Reading, Seen, Watch, WatchState, WatchTimes
 from checks.contract import Outcome
 
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
@@ -22,6 +22,9 @@ RITA = UserId("U0RITA0001")
 QUINN = UserId("U0QUINN001")
 PAT = UserId("U0PAT00001")
 SIGNERS = {Role.RELEASE_MANAGER: RITA, Role.QA: QUINN, Role.PRODUCT: PAT}
+WATCH = WatchTimes(
+    length=timedelta(minutes=15), every=timedelta(seconds=30), late=timedelta(minutes=1), patience=timedelta(minutes=5)
+)
 
 
 def ago(minutes: float) -> datetime:
@@ -203,8 +206,16 @@ def make_alarm(**changes: Any) -> Alarm:
         permalink="https://sentry.example.com/issues/4711/",
         kind="new",
         at=ago(2),
+        probe="watch.issues",
+        covers=("4711",),
     )
     return replace(alarm, **changes)
+
+
+def make_reading(probe: str = "watch.issues", seen: Seen = Seen.CLEAN, **changes: Any) -> Reading:
+    """What a probe said half a minute ago: clean."""
+    reading = Reading(probe, seen, "no new issue in the release", asked_at=ago(0.5), told_at=ago(0.5))
+    return replace(reading, **changes)
 
 
 def make_watch(state: WatchState = WatchState.RUNNING, **changes: Any) -> Watch:
@@ -214,10 +225,8 @@ def make_watch(state: WatchState = WatchState.RUNNING, **changes: Any) -> Watch:
         started_at=ago(10),
         ends_at=ago(-5),
         polls=20,
-        last=Seen.CLEAN,
-        last_summary="no new issue in the release",
         last_poll_at=ago(0.5),
-        clear_since=ago(0.5),
+        readings=(make_reading(),),
     )
     return replace(watch, **changes)
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.actions import StepSpec
-from bot.domain.checklist import Checklist, Section
-from bot.domain.ids import StepId, UserId
+from bot.domain.checklist import Checklist, Probe, Section, WatchSpec
+from bot.domain.ids import CheckId, StepId, UserId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role
 from bot.domain.release import ReleaseState
@@ -28,6 +28,7 @@ from tests.unit.factories import (
     make_check,
     make_check_view,
     make_freeze,
+    make_reading,
     make_release,
     make_result,
     make_signoff,
@@ -78,6 +79,7 @@ def a_checklist(outside: str, count: int, title: str) -> Checklist:
         sections=tuple(sections),
         deploy=tuple(steps),
         rollback=(StepSpec(id=StepId("back"), title=title, action={"do": "attest"}),),
+        watch=WatchSpec(probes=tuple(Probe(id=CheckId(f"p{n}"), title=title, kind="ask") for n in range(1, count + 1))),
     )
 
 
@@ -141,7 +143,11 @@ def a_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView
         check_views(checklist, outside, user),
         signoffs=tuple(make_signoff(role, Verdict.DECLINE, by=user, reason=outside) for role in Role),
         steps=tuple(hostile_steps),
-        watch=make_watch(WatchState.RUNNING, last=Seen.CANNOT_TELL, last_summary=outside, alarms=tuple(alarms)),
+        watch=make_watch(
+            WatchState.RUNNING,
+            readings=tuple(make_reading(probe.id, Seen.CANNOT_TELL, summary=outside) for probe in checklist.watch.probes),
+            alarms=tuple(alarms),
+        ),
         freeze=make_freeze(reason=outside, by=user),
     )
 

@@ -9,16 +9,13 @@ from bot.domain.checklist import Section
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckView, Running
-from bot.domain.watch import Seen, WatchState
 from bot.slack.blocks.render import render
 from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,
     PAT,
-    RITA,
     ago,
     in_state,
-    make_alarm,
     make_check,
     make_check_view,
     make_checklist,
@@ -28,7 +25,6 @@ from tests.unit.factories import (
     make_steps,
     make_view,
     make_waiver,
-    make_watch,
     referring_checklist,
 )
 from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
@@ -269,87 +265,6 @@ def test_the_steps_of_a_rollback_have_their_own_message() -> None:
     steps = render("steps", "rollback", in_state(ReleaseState.ROLLBACK_FAILED))
     assert block(steps, "plan") == "*Rollback of SOLVEREIGN v4.8.0* 0/1"
     assert labels(steps) == ["Retry"]
-
-
-# --- watch and alarms
-
-
-def test_a_watch_says_until_when_how_far_and_what_it_saw() -> None:
-    """The time as a time, because minutes in a message grow wrong between polls."""
-    watch = render("watch", "", in_state(ReleaseState.WATCHING))
-    assert_slack_takes(watch)
-    assert watch.text == "Watch of SOLVEREIGN v4.8.0: until 18:05 UTC, 5 min left, last poll clean, 0 open alarms"
-    assert block(watch, "watch") == (
-        "*Watch of SOLVEREIGN v4.8.0*\n:eyes: until <!date^1795543500^{time}|18:05 UTC>, 5 min left\n"
-        "`▓▓▓▓▓▓▓▓▓▓▓▓▓░░░░░░░ 66 %`"
-    )
-    assert block(watch, "poll") == (
-        ":white_check_mark: 20 polls, the last at <!date^1795543170^{time}|17:59 UTC>: clean: "
-        "no new issue in the release"
-    )
-    assert [button["action_id"] for button in buttons(watch)] == ["watch.rollback"]
-
-
-def test_a_poll_that_could_not_tell_is_not_shown_as_clean() -> None:
-    """And it says since when nothing is known."""
-    blind = make_watch(last=Seen.CANNOT_TELL, last_summary="no answer from the vendor", clear_since=ago(4))
-    watch = render("watch", "", replace(in_state(ReleaseState.WATCHING), watch=blind))
-    assert block(watch, "poll") == (
-        ":warning: 20 polls, the last at <!date^1795543170^{time}|17:59 UTC>: could not tell: no answer from the "
-        "vendor\nLast poll that could tell: <!date^1795542960^{time}|17:56 UTC>"
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"alarms": (make_alarm(),)}, "time is over: an alarm is open. Acknowledge it or roll back."),
-        ({"last": Seen.CANNOT_TELL}, "time is over, and it goes on until a poll can tell."),
-    ],
-    ids=["alarm", "blind"],
-)
-def test_a_watch_that_goes_on_after_its_time_says_why(changes: dict[str, object], why: str) -> None:
-    """It waits for people, or for an answer."""
-    over = replace(make_watch(ends_at=ago(1)), **changes)  # type: ignore[arg-type]
-    watch = render("watch", "", replace(in_state(ReleaseState.WATCHING), watch=over))
-    assert block(watch, "watch").splitlines()[1].endswith(why)
-
-
-@pytest.mark.parametrize(
-    ("state", "text"),
-    [
-        (WatchState.CLEAN, "Watch of SOLVEREIGN v4.8.0: over, no alarm is open"),
-        (WatchState.STOPPED, "Watch of SOLVEREIGN v4.8.0: stopped, the release is rolled back"),
-    ],
-)
-def test_a_watch_that_has_ended_says_how(state: WatchState, text: str) -> None:
-    """Clean, or stopped by a rollback."""
-    assert render("watch", "", replace(in_state(ReleaseState.DONE), watch=make_watch(state))).text == text
-
-
-def test_an_alarm_names_the_error_the_people_and_the_two_ways_on() -> None:
-    """Loud, with a link, and with buttons on it."""
-    view = replace(in_state(ReleaseState.WATCHING), watch=make_watch(alarms=(make_alarm(),)))
-    alarm = render("alarm", "5", view)
-    assert_slack_takes(alarm)
-    assert alarm.text == "Alarm after the deploy of SOLVEREIGN v4.8.0: API-17 KeyError: 'plan_id'"
-    assert block(alarm, "issue") == (
-        ":rotating_light: *<https://sentry.example.com/issues/4711/|API-17>* KeyError: 'plan_id'\n"
-        f"new error, seen {AT_1758}"
-    )
-    assert block(alarm, "call").startswith("<@U0QUINN001> <@U0RITA0001>: ")
-    assert [(button["action_id"], button.get("style"), button["value"]) for button in buttons(alarm)] == [
-        ("watch.rollback", "danger", '{"release":12}'),
-        ("watch.acknowledge", None, '{"release":12,"alarm":5}'),
-    ]
-
-
-def test_an_acknowledged_alarm_keeps_who_and_why_and_loses_its_buttons() -> None:
-    """The rollback stays on the watch and on the card."""
-    known = make_alarm(acknowledged_by=RITA, acknowledged_at=ago(2), note="known, harmless")
-    alarm = render("alarm", "5", replace(in_state(ReleaseState.WATCHING), watch=make_watch(alarms=(known,))))
-    assert block(alarm, "acknowledged") == f"Acknowledged by <@U0RITA0001>, {AT_1758}: known, harmless"
-    assert labels(alarm) == []
 
 
 # --- close-out and notices

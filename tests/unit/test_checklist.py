@@ -64,7 +64,7 @@ def test_a_good_one() -> None:
     one, two = checklist.gate_checks
     assert (one.max_age, two.max_age) == (timedelta(hours=4), timedelta(minutes=90))
     assert (one.target, one.waivable, one.needs) == ("staging", True, ())
-    assert checklist.watch.kind == "sentry_quiet"
+    assert [probe.kind for probe in checklist.watch.probes] == ["sentry_quiet"]
     assert [check.id for check in checklist.asked_in("after")] == ["after.notes"]
 
 
@@ -156,13 +156,13 @@ def test_everything_wrong_is_said_at_once() -> None:
         ),
         (
             "rollback:\n",
-            "watch: {kind: sentry_quit}\nrollback:\n",
-            "list.yml:25: watch.kind: unknown kind 'sentry_quit', did you mean 'sentry_quiet'?",
+            "watch: {probes: [{id: w, title: W, kind: sentry_quit}]}\nrollback:\n",
+            "list.yml:25: watch.probes.0.kind: unknown kind 'sentry_quit', did you mean 'sentry_quiet'?",
         ),
         (
             "rollback:\n",
-            "watch: {params: {levels: x}}\nrollback:\n",
-            "list.yml:25: watch.params.levels: unknown parameter levels",
+            "watch: {probes: [{id: w, title: W, kind: sentry_quiet, params: {levels: x}}]}\nrollback:\n",
+            "list.yml:25: watch.probes.0.params.levels: unknown parameter levels",
         ),
         (
             "{do: set_image}",

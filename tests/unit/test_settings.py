@@ -36,7 +36,7 @@ def test_an_empty_file_is_all_defaults(file: Path) -> None:
     """The embedded database, the shipped checklist, fifteen minutes."""
     settings = load(file, "")
     assert (settings.database_url, settings.checklist, settings.environment) == (None, "solvereign", "production")
-    assert (settings.watch_for.total_seconds(), settings.poll_every.total_seconds()) == (900, 30)
+    assert [span.total_seconds() for span in settings.watch_times.values()] == [900, 30, 60, 300]
 
 
 def test_values_of_the_environment_are_put_in(file: Path) -> None:

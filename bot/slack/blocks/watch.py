@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from bot.domain.ids import SYSTEM
 from bot.domain.release import MAY_ROLL_BACK
-from bot.domain.watch import Next, Seen, WatchState, after_poll
+from bot.domain.watch import Kind, Next, Seen, WatchState, after_poll, covered
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
 from bot.slack.ids import ActionId, AlarmPayload, ReleasePayload
 
 if TYPE_CHECKING:
+    from bot.domain.checklist import Probe
     from bot.domain.view import ReleaseView
     from bot.domain.watch import Alarm, Watch
     from bot.slack.blocks.elements import Element
     from bot.slack.blocks.limits import Rendered
 
 _SEEN_MARKS = {Seen.CLEAN: "white_check_mark", Seen.REGRESSED: "rotating_light", Seen.CANNOT_TELL: "warning"}
-_SEEN_WORDS = {Seen.CLEAN: "clean", Seen.REGRESSED: "new errors", Seen.CANNOT_TELL: "could not tell"}
+_SEEN_WORDS = {Seen.CLEAN: "clean", Seen.REGRESSED: "regressed", Seen.CANNOT_TELL: "cannot tell"}
+_ENDINGS = {
+    WatchState.CLEAN: (":white_check_mark:", "clean, no alarm"),
+    WatchState.ACCEPTED: (":ballot_box_with_check:", "every alarm was acknowledged"),
+    WatchState.STOPPED: (":leftwards_arrow_with_hook:", "stopped, the release is rolled back"),
+}
+_KINDS = {Kind.NEW: "New error", Kind.REGRESSED: "Error that came back", Kind.FAULT: "Fault", Kind.SILENT: "No answer"}
 _BAR = 20  # characters
 _ALARMS = 2_500
+_PROBES = 4_000
 
 
 def render(_subject: str, view: ReleaseView) -> Rendered:
@@ -28,36 +38,41 @@ def render(_subject: str, view: ReleaseView) -> Rendered:
     watch = view.watch
     if watch is None:
         return unknown(view, "The watch has not begun.")
-    blocks = [
-        elements.section("watch", f"{text.bold(f'Watch of {text.name(view)}', 200)}\n{_standing(view, watch)}"),
-        elements.section("poll", _last_poll(watch)),
-    ]
+    blocks = [elements.section("watch", f"{text.bold(f'Watch of {text.name(view)}', 200)}\n{_standing(view, watch)}")]
+    probes = view.checklist.watch.probes
+    room = limits.share(_PROBES, len(probes), at_least=120, at_most=700)
+    lines = [_probe_line(probe, watch, room) for probe in probes]
+    blocks.append(elements.section("probes", limits.join_lines(lines, limits.MAX_SECTION)))
     if watch.alarms:
         lines = [_alarm_line(alarm) for alarm in watch.alarms]
-        blocks.append(elements.section("alarms", limits.join_lines(lines, _ALARMS)))
+        blocks.append(elements.section("alarms", f"*Alarms*\n{limits.join_lines(lines, _ALARMS)}"))
     if watch.state is not WatchState.STOPPED:
         blocks += elements.actions("watch:buttons", _rollback(view))
     return limits.message(_fallback(view, watch), blocks)
 
 
 def _standing(view: ReleaseView, watch: Watch) -> str:
-    if watch.state is WatchState.STOPPED:
-        return ":leftwards_arrow_with_hook: Stopped: the release is rolled back."
-    if watch.state is WatchState.CLEAN:
-        length = text.duration(watch.ends_at - watch.started_at)
-        return f":white_check_mark: Over after {length}, no alarm is open."
+    if watch.state in _ENDINGS:
+        mark, words = _ENDINGS[watch.state]
+        length = (
+            "" if watch.state is WatchState.STOPPED else f" after {text.duration(watch.ends_at - watch.started_at)}"
+        )
+        return f"{mark} Over{length}: {words}."
+    mark = "hourglass_flowing_sand" if watch.verdict is None else _SEEN_MARKS[watch.verdict]
+    verdict = "no answer yet" if watch.verdict is None else _SEEN_WORDS[watch.verdict]
     until = f"until {text.clock_time(watch.ends_at)}, {text.minutes_left(watch.remaining(view.now))}"
-    return f":eyes: {until}{_overdue(view, watch)}\n`{bar(view, watch)}`"
+    asked = "" if watch.last_poll_at is None else f", asked {text.clock_time(watch.last_poll_at)}"
+    return f":{mark}: *{verdict}*{asked}\n:eyes: {until}{_overdue(view, watch)}\n`{bar(view, watch)}`"
 
 
 def _overdue(view: ReleaseView, watch: Watch) -> str:
     """Why a watch whose time is over is still running."""
-    following = after_poll(watch, view.now)
+    following = after_poll(watch, view.now, timedelta(0))
     if following is Next.WAIT_FOR_PEOPLE:
         return ": an alarm is open. Acknowledge it or roll back."
-    if following is Next.EXTEND:
-        return ", and it goes on until a poll can tell."
-    return ""
+    if following is Next.EXTEND and watch.verdict is not Seen.CLEAN:
+        return ", and it goes on until every probe can tell."
+    return "" if following is Next.CONTINUE else ", the last events are awaited."
 
 
 def bar(view: ReleaseView, watch: Watch) -> str:
@@ -69,16 +84,18 @@ def bar(view: ReleaseView, watch: Watch) -> str:
     return f"{'▓' * full}{'░' * (_BAR - full)} {int(share * 100)} %"
 
 
-def _last_poll(watch: Watch) -> str:
-    polls = text.count(watch.polls, "poll")
-    if watch.last is None or watch.last_poll_at is None:
-        return f":white_circle: {polls}, no answer yet"
-    said = f": {text.outside(watch.last_summary, 600)}" if text.clean(watch.last_summary) else ""
-    line = f":{_SEEN_MARKS[watch.last]}: {polls}, the last at {text.clock_time(watch.last_poll_at)}: "
-    line += f"{_SEEN_WORDS[watch.last]}{said}"
-    if watch.last is Seen.CANNOT_TELL:
-        since = text.clock_time(watch.clear_since) if watch.clear_since is not None else "never"
-        line += f"\nLast poll that could tell: {since}"
+def _probe_line(probe: Probe, watch: Watch, limit: int) -> str:
+    title = text.outside(probe.title, 150)
+    reading = watch.reading(probe.id)
+    if reading is None:
+        return f":white_circle: *{title}*: not asked yet"
+    said = text.outside(reading.summary, limit)
+    if reading.seen is not Seen.CLEAN and covered(reading, watch.alarms):
+        return f":ballot_box_with_check: *{title}*: acknowledged: {said}"
+    line = f":{_SEEN_MARKS[reading.seen]}: *{title}*: {said}"
+    if reading.seen is Seen.CANNOT_TELL:
+        line += f" (could last tell: {text.clock_time(reading.told_at) if reading.told_at else 'never'}"
+        line += f"; asks to wait until {text.clock_time(reading.wait_until)})" if reading.wait_until else ")"
     return line
 
 
@@ -86,7 +103,9 @@ def _alarm_line(alarm: Alarm) -> str:
     issue = f"{text.link(alarm.permalink, alarm.short_id or alarm.issue)} {text.outside(alarm.title, 200)}"
     if alarm.acknowledged_by is None:
         return f":rotating_light: {issue}: open"
-    return f":ballot_box_with_check: {issue}: acknowledged by {text.mention(alarm.acknowledged_by)}"
+    by = text.mention(alarm.acknowledged_by)
+    ended = "over by itself" if alarm.acknowledged_by == SYSTEM else f"acknowledged by {by}"
+    return f":ballot_box_with_check: {issue}: {ended}"
 
 
 def _rollback(view: ReleaseView) -> list[Element]:
@@ -98,12 +117,11 @@ def _rollback(view: ReleaseView) -> list[Element]:
 
 def _fallback(view: ReleaseView, watch: Watch) -> str:
     head = f"Watch of {text.name(view)}"
-    if watch.state is not WatchState.RUNNING:
-        words = "over, no alarm is open" if watch.state is WatchState.CLEAN else "stopped, the release is rolled back"
-        return text.escape(f"{head}: {words}")
+    if watch.state in _ENDINGS:
+        return text.escape(f"{head}: over, {_ENDINGS[watch.state][1]}")
     words = f"until {text.utc_time(watch.ends_at)}, {text.minutes_left(watch.remaining(view.now))}"
-    last = f"last poll {_SEEN_WORDS[watch.last]}" if watch.last is not None else "no poll yet"
-    return text.escape(f"{head}: {words}, {last}, {text.count(len(watch.open_alarms), 'open alarm')}")
+    verdict = "no answer yet" if watch.verdict is None else _SEEN_WORDS[watch.verdict]
+    return text.escape(f"{head}: {verdict}, {words}, {text.count(len(watch.open_alarms), 'open alarm')}")
 
 
 def render_alarm(subject: str, view: ReleaseView) -> Rendered:
@@ -113,27 +131,37 @@ def render_alarm(subject: str, view: ReleaseView) -> Rendered:
         return unknown(view, "This alarm is no longer known.")
     issue = text.clean(alarm.title)
     open_ = alarm.acknowledged_by is None
-    kind = text.clean(alarm.kind) or "new"
+    kind = _KINDS.get(Kind(alarm.kind), "Fault") if alarm.kind in set(Kind) else text.outside(alarm.kind, 40)
     mark = "rotating_light" if open_ else "ballot_box_with_check"
     first = f"{'Alarm' if open_ else 'Acknowledged alarm'} after the deploy of {text.name(view)}"
     lines = [
         f":{mark}: *{text.link(alarm.permalink, alarm.short_id or alarm.issue)}* {text.outside(issue, 600)}",
-        f"{text.outside(kind, 40)} error, seen {text.moment(alarm.at)}",
+        f"{kind}, seen {text.moment(alarm.at)}",
     ]
     blocks = [elements.header("alarm", first), elements.section("issue", "\n".join(lines))]
     if alarm.acknowledged_by is None:
         people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
         call = " ".join(text.mention(user) for user in people)
-        blocks.append(
-            elements.section("call", f"{call}: roll back, or acknowledge it and say why the release may stay.")
-        )
+        blocks.append(elements.section("call", f"{call}: {_WAYS_ON[alarm.kind == Kind.SILENT]}"))
         acknowledge = AlarmPayload(release=view.release.id, alarm=alarm.id)
         buttons = [*_rollback(view), elements.button(ActionId.WATCH_ACKNOWLEDGE, acknowledge, "Acknowledge")]
         blocks += elements.actions("alarm:buttons", buttons)
     else:
-        at = f", {text.moment(alarm.acknowledged_at)}" if alarm.acknowledged_at else ""
-        who = f"Acknowledged by {text.mention(alarm.acknowledged_by)}{at}"
-        note = f": {text.outside(alarm.note, 600)}" if text.clean(alarm.note) else ""
-        blocks.append(elements.section("acknowledged", f"{who}{note}"))
+        blocks.append(elements.section("acknowledged", _acknowledged(alarm)))
     named = text.clean(alarm.short_id or alarm.issue)
     return limits.message(text.escape(f"{first}: {limits.cut_plain(f'{named} {issue}', 400)}"), blocks)
+
+
+_WAYS_ON = {
+    False: "roll back, or acknowledge it and say why the release may stay.",
+    True: "look yourself, then acknowledge it and say what you saw, or roll back. It goes away when it can tell again.",
+}
+
+
+def _acknowledged(alarm: Alarm) -> str:
+    at = f", {text.moment(alarm.acknowledged_at)}" if alarm.acknowledged_at else ""
+    note = text.outside(alarm.note, 600) if text.clean(alarm.note) else ""
+    if alarm.acknowledged_by == SYSTEM:
+        return f"Over{at}: {note}"
+    who = f"Acknowledged by {text.mention(alarm.acknowledged_by or SYSTEM)}{at}"
+    return f"{who}: {note}" if note else who

@@ -1,10 +1,15 @@
 -- name: get
 -- The watch of a release.
-SELECT state, started_at, ends_at, polls, last, last_summary, last_poll_at, clear_since FROM watches WHERE release_id = %(release_id)s;
+SELECT state, started_at, ends_at, polls, last_poll_at FROM watches WHERE release_id = %(release_id)s;
+
+-- name: readings
+-- What each probe said last.
+SELECT probe, seen, summary, asked_at, told_at, spell, strikes, blames, wait_until, series
+FROM watch_readings WHERE release_id = %(release_id)s ORDER BY probe;
 
 -- name: alarms
 -- What it found.
-SELECT id, issue, short_id, title, permalink, kind, at, acknowledged_by, acknowledged_at, note
+SELECT id, issue, short_id, title, permalink, kind, at, acknowledged_by, acknowledged_at, note, probe, covers, series
 FROM alarms WHERE release_id = %(release_id)s ORDER BY id;
 
 -- name: begin
@@ -12,24 +17,41 @@ FROM alarms WHERE release_id = %(release_id)s ORDER BY id;
 INSERT INTO watches (release_id, state, started_at, ends_at) VALUES (%(release_id)s, 'running', %(at)s, %(ends_at)s)
 ON CONFLICT DO NOTHING;
 
+-- name: previous
+-- The last poll by the same process, to see whether the clock was set since.
+SELECT last_poll_at, steady FROM watches
+WHERE release_id = %(release_id)s AND steady_by = %(instance)s AND last_poll_at IS NOT NULL;
+
 -- name: polled
--- One more poll.
-UPDATE watches SET polls = polls + 1, last = %(seen)s, last_summary = %(summary)s, last_poll_at = %(at)s,
-                   clear_since = CASE WHEN %(seen)s = 'cannot tell' THEN clear_since ELSE %(at)s END
+-- One more poll; where the clock was set since the last one, the end moves along.
+UPDATE watches SET polls = polls + 1, last_poll_at = %(at)s, steady_by = %(instance)s, steady = %(steady)s,
+                   started_at = started_at + %(step)s, ends_at = ends_at + %(step)s
 WHERE release_id = %(release_id)s AND state = 'running';
 
--- name: extend
--- It could not tell at the end: go on.
-UPDATE watches SET ends_at = %(ends_at)s WHERE release_id = %(release_id)s AND state = 'running';
+-- name: move_readings
+-- The clock was set: the times of the readings move along.
+UPDATE watch_readings SET told_at = told_at + %(step)s, asked_at = asked_at + %(step)s,
+                          wait_until = wait_until + %(step)s
+WHERE release_id = %(release_id)s;
+
+-- name: read
+-- What a probe says now.
+INSERT INTO watch_readings (release_id, probe, seen, summary, asked_at, told_at, spell, strikes, blames, wait_until, series)
+VALUES (%(release_id)s, %(probe)s, %(seen)s, %(summary)s, %(asked_at)s, %(told_at)s, %(spell)s, %(strikes)s, %(blames)s,
+        %(wait_until)s, %(series)s)
+ON CONFLICT (release_id, probe) DO UPDATE
+    SET seen = excluded.seen, summary = excluded.summary, asked_at = excluded.asked_at,
+        told_at = excluded.told_at, spell = excluded.spell, strikes = excluded.strikes, blames = excluded.blames,
+        wait_until = excluded.wait_until, series = excluded.series;
 
 -- name: close
 -- It is over.
 UPDATE watches SET state = %(state)s WHERE release_id = %(release_id)s AND state = 'running' RETURNING release_id;
 
 -- name: alarm
--- A new issue; no row when it is known.
-INSERT INTO alarms (release_id, issue, short_id, title, permalink, kind, at)
-VALUES (%(release_id)s, %(issue)s, %(short_id)s, %(title)s, %(permalink)s, %(kind)s, %(at)s)
+-- A finding that people are told of; no row when they were.
+INSERT INTO alarms (release_id, issue, short_id, title, permalink, kind, at, probe, covers, series)
+VALUES (%(release_id)s, %(key)s, %(short_id)s, %(title)s, %(permalink)s, %(kind)s, %(at)s, %(probe)s, %(covers)s, %(series)s)
 ON CONFLICT ON CONSTRAINT alarm_once DO NOTHING RETURNING id;
 
 -- name: acknowledge

@@ -1,0 +1,174 @@
+"""Kind ``sentry_rate``: are there more errors in Sentry since the deploy than before it? The Watch asks this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import exp, fsum, lgamma, log, log1p
+from statistics import fmean, pvariance
+from typing import TYPE_CHECKING, Any
+
+from pydantic import AwareDatetime, Field
+
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.sentry_api import Bucket, Counts, end_of, error_counts, sentry_release
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from checks.contract import CheckContext
+
+MIN_INTERVAL, MAX_INTERVAL = 5, 60  # seconds of a bucket
+BUCKETS = 10  # since the deploy, before they are a minute long: so that the first polls see something
+EXACT = 10_000  # events up to which the probability is summed up; beyond it the rates themselves are certain
+
+
+class SentryRateParams(Params):
+    """What is compared with what, and how much more is too much."""
+
+    since: AwareDatetime | None = None  # unset: since the deploy began
+    environment: str = ""  # empty: the target's own
+    release: str = ""  # after the deploy only events of this release, "this": the one that is deployed; empty: all
+    baseline_minutes: int = Field(default=60, ge=5, le=24 * 60)  # how long before the deploy is looked at
+    window_minutes: int = Field(default=10, ge=1, le=120)  # how much of the time after the deploy is judged at most
+    factor: float = Field(default=2.0, ge=1)  # how many times the rate before is too much
+    min_events: int = Field(default=5, ge=1)  # fewer than this in the window are never too much
+    doubt: float = Field(default=0.001, gt=0, lt=0.5)  # how likely chance may be
+
+
+class SentryRate(Kind):
+    """FAIL when the rate of errors rose, by a rule that holds for small counts too.
+
+    A ratio of rates alone is useless where a normal minute has no error at all: one error after none is infinitely
+    more. So three things must come together: at least ``min_events`` in the window; a rate of at least ``factor`` times
+    the one before; and a rise that chance hardly explains. The last is the exact conditional test for two Poisson
+    rates (Przyborowski and Wilenski, Biometrika 31, 1940): were the rates equal, each of the n errors would fall into
+    the time after the deploy with the probability of its share of the whole time, and the number that did is binomial.
+    It needs no minimum of counts and no error before. Errors come in bursts, which makes chance look like a rise, so
+    counts are first divided by the index of dispersion (variance by mean) of the time before, where that is above one.
+
+    Buckets that Sentry calls incomplete, and the one in which the deploy began, count for neither side. With no complete
+    bucket on one side there is nothing to compare: INCONCLUSIVE.
+    """
+
+    name = "sentry_rate"
+    summary = "No more errors in Sentry since the deploy than before it"
+    params = SentryRateParams
+    timeout = 30.0
+
+    def run(self, params: SentryRateParams, ctx: CheckContext) -> Answer:
+        """Count before and after, and compare. Raises CheckError when Sentry cannot be asked."""
+        since = params.since or ctx.subject.deploy_began
+        if since is None:
+            raise CheckError("nothing says when the deploy began", hint="Set since, or ask after a deploy.")
+        now = datetime.now(UTC)
+        environment = params.environment or ctx.target.environment or ctx.target.name
+        release = sentry_release(params.release, ctx)
+        begin = since - timedelta(minutes=params.baseline_minutes)
+        interval = int(min(MAX_INTERVAL, max(MIN_INTERVAL, (now - since).total_seconds() / BUCKETS)))
+        whole = error_counts(ctx, environment=environment, start=begin, end=now, interval=interval)
+        later = whole
+        if release:
+            query = f'release:"{release}"'
+            later = error_counts(ctx, environment=environment, start=begin, end=now, interval=interval, query=query)
+        before = [bucket for bucket in whole.buckets if bucket.start >= begin and end_of(bucket, whole) <= since]
+        after = [bucket for bucket in later.buckets if bucket.start >= since]
+        start = now - timedelta(minutes=params.window_minutes)
+        window = [bucket for bucket in after if bucket.start >= start]
+        comparison = compare(before, window, whole.interval, later.interval)
+        evidence = Evidence(
+            asked=f"errors of {environment} in buckets of {whole.interval:g} s, {params.baseline_minutes} min before "
+            f"{since.astimezone(UTC):%H:%M:%S} UTC and up to {params.window_minutes} min now"
+            + (f", after it of release {release}" if release else ""),
+            expected=f"fewer than {params.min_events}, or less than {params.factor:g} times the rate before",
+            seen=comparison.words(),
+            attachment="\n".join(f"{bucket.start:%H:%M:%S} {bucket.count:g}" for bucket in [*before, *after]),
+            attachment_name="counts.txt",
+        )
+        data = {"series": _series(since, whole, before, after, params, comparison)}
+        if not before or not window:
+            side = "before the deploy" if not before else "since the deploy"
+            return Answer(Outcome.INCONCLUSIVE, f"no complete count {side} yet", evidence, data)
+        return _answer(comparison, params, evidence, data)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two counts over two stretches of time (minutes), and how likely chance is to explain the later one."""
+
+    before: float
+    before_minutes: float
+    after: float
+    after_minutes: float
+    dispersion: float  # of the counts before: above one they come in bursts
+
+    @property
+    def rate_before(self) -> float:
+        """Errors a minute."""
+        return self.before / self.before_minutes if self.before_minutes else 0.0
+
+    @property
+    def rate_after(self) -> float:
+        """Errors a minute."""
+        return self.after / self.after_minutes if self.after_minutes else 0.0
+
+    @property
+    def chance(self) -> float:
+        """How likely so many errors or more are after the deploy if the rate had not changed."""
+        total, late = int((self.before + self.after) / self.dispersion), int(self.after / self.dispersion)
+        share = self.after_minutes / (self.before_minutes + self.after_minutes)
+        if total > EXACT:
+            return 0.0 if self.rate_after > self.rate_before else 1.0
+        return min(1.0, fsum(exp(_log_binomial(total, k, share)) for k in range(late, total + 1)))
+
+    def words(self) -> str:
+        """Both rates for people."""
+        return (
+            f"{self.after:g} errors in {self.after_minutes:.3g} min ({self.rate_after:.2g} a minute); before the deploy "
+            f"{self.before:g} in {self.before_minutes:.3g} min ({self.rate_before:.2g} a minute)"
+        )
+
+
+def _log_binomial(n: int, k: int, share: float) -> float:
+    """The logarithm of the probability that ``k`` of ``n`` fall into ``share``; logarithms, as the factors leave a float."""
+    ways = lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+    return ways + k * log(share) + (n - k) * log1p(-share)
+
+
+def compare(before: Sequence[Bucket], after: Sequence[Bucket], interval: float, later_interval: float) -> Comparison:
+    """The comparison of two stretches of complete buckets; ``interval``: seconds of a bucket before and after."""
+    counts = [bucket.count for bucket in before]
+    mean = fmean(counts) if counts else 0.0
+    return Comparison(
+        before=sum(counts),
+        before_minutes=len(before) * interval / 60,
+        after=sum(bucket.count for bucket in after),
+        after_minutes=len(after) * later_interval / 60,
+        dispersion=max(1.0, pvariance(counts) / mean) if mean else 1.0,
+    )
+
+
+def _answer(found: Comparison, params: SentryRateParams, evidence: Evidence, data: dict[str, Any]) -> Answer:
+    many = found.after >= params.min_events and found.rate_after >= params.factor * found.rate_before
+    if many and found.chance <= params.doubt:
+        hint = "Look in Sentry which errors they are, then acknowledge or roll back."
+        return Answer(Outcome.FAIL, f"the error rate rose: {found.words()}", evidence, data, hint)
+    return Answer(Outcome.PASS, found.words(), evidence, data)
+
+
+def _series(
+    since: datetime,
+    whole: Counts,
+    before: Sequence[Bucket],
+    after: Sequence[Bucket],
+    params: SentryRateParams,
+    comparison: Comparison,
+) -> dict[str, Any]:
+    """What a plot of it needs: times as Unix seconds, counts a bucket, rates a minute."""
+    return {
+        "began": since.timestamp(),
+        "interval": whole.interval,
+        "points": [[bucket.start.timestamp(), bucket.count] for bucket in [*before, *after]],
+        "baseline": round(comparison.rate_before, 4),
+        "limit": round(comparison.rate_before * params.factor, 4),
+    }

@@ -1,0 +1,142 @@
+"""The message of the watch, and those of its alarms."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.domain.checklist import Probe, WatchSpec
+from bot.domain.ids import SYSTEM, CheckId
+from bot.domain.release import ReleaseState
+from bot.domain.view import ReleaseView
+from bot.domain.watch import Seen, WatchState
+from bot.slack.blocks.render import Rendered, render
+from tests.unit.factories import RITA, ago, in_state, make_alarm, make_reading, make_watch
+from tests.unit.slack_rules import assert_slack_takes, block, buttons, labels
+
+AT_1758 = "<!date^1795543080^{date_short_pretty} {time}|2026-11-24 17:58 UTC>"
+ASKED = "asked <!date^1795543170^{time}|17:59 UTC>"
+UNTIL = ":eyes: until <!date^1795543500^{time}|18:05 UTC>, 5 min left"
+TITLE = "New and regressed issues in Sentry"
+BLIND = make_reading(seen=Seen.CANNOT_TELL, summary="no answer from the vendor", told_at=ago(4))
+
+
+def watching(**changes: Any) -> ReleaseView:
+    """A release that is watched."""
+    return replace(in_state(ReleaseState.WATCHING), watch=make_watch(**changes))
+
+
+def shown(**changes: Any) -> Rendered:
+    """The message of a watch."""
+    message = render("watch", "", watching(**changes))
+    assert_slack_takes(message)
+    return message
+
+
+def test_a_watch_says_what_it_sees_until_when_and_how_far() -> None:
+    """The time as a time, because minutes in a message grow wrong between polls."""
+    watch = shown()
+    assert watch.text == "Watch of SOLVEREIGN v4.8.0: clean, until 18:05 UTC, 5 min left, 0 open alarms"
+    assert block(watch, "watch").splitlines() == [
+        "*Watch of SOLVEREIGN v4.8.0*",
+        f":white_check_mark: *clean*, {ASKED}",
+        UNTIL,
+        "`▓▓▓▓▓▓▓▓▓▓▓▓▓░░░░░░░ 66 %`",
+    ]
+    assert block(watch, "probes") == f":white_check_mark: *{TITLE}*: no new issue in the release"
+    assert [button["action_id"] for button in buttons(watch)] == ["watch.rollback"]
+
+
+def test_each_probe_has_its_own_mark() -> None:
+    """What was not asked yet has no answer, and what is acknowledged is not called clean."""
+    probes = [Probe(id=CheckId(f"watch.{name}"), title=name, kind="ask") for name in ("a", "b", "c", "d", "e")]
+    readings = [
+        make_reading("watch.a", summary="fine"),
+        make_reading("watch.b", Seen.REGRESSED, summary="bad", blames=("1",)),
+        make_reading("watch.c", Seen.CANNOT_TELL, summary="429", told_at=None, wait_until=ago(-1)),
+        make_reading("watch.d", Seen.REGRESSED, summary="known", blames=("2",)),
+    ]
+    view = watching(readings=tuple(readings), alarms=(make_alarm(acknowledged_by=RITA, covers=("2",)),))
+    view = replace(view, checklist=view.checklist.model_copy(update={"watch": WatchSpec(probes=tuple(probes))}))
+    assert block(render("watch", "", view), "probes").splitlines() == [
+        ":white_check_mark: *a*: fine",
+        ":rotating_light: *b*: bad",
+        ":warning: *c*: 429 (could last tell: never; asks to wait until <!date^1795543260^{time}|18:01 UTC>)",
+        ":ballot_box_with_check: *d*: acknowledged: known",
+        ":white_circle: *e*: not asked yet",
+    ]
+
+
+def test_what_could_not_tell_is_not_shown_as_clean() -> None:
+    """And it says since when nothing is known."""
+    watch = shown(readings=(BLIND,))
+    assert block(watch, "watch").splitlines()[1] == f":warning: *cannot tell*, {ASKED}"
+    assert block(watch, "probes") == (
+        f":warning: *{TITLE}*: no answer from the vendor (could last tell: <!date^1795542960^{{time}}|17:56 UTC>)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"alarms": (make_alarm(),)}, "time is over: an alarm is open. Acknowledge it or roll back."),
+        ({"readings": (BLIND,)}, "time is over, and it goes on until every probe can tell."),
+        ({}, "time is over, the last events are awaited."),
+    ],
+    ids=["alarm", "blind", "late"],
+)
+def test_a_watch_that_goes_on_after_its_time_says_why(changes: dict[str, Any], why: str) -> None:
+    """It waits for people, for an answer, or for what arrives late."""
+    assert block(shown(ends_at=ago(0.2), **changes), "watch").splitlines()[2].endswith(why)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (WatchState.CLEAN, "Watch of SOLVEREIGN v4.8.0: over, clean, no alarm"),
+        (WatchState.ACCEPTED, "Watch of SOLVEREIGN v4.8.0: over, every alarm was acknowledged"),
+        (WatchState.STOPPED, "Watch of SOLVEREIGN v4.8.0: over, stopped, the release is rolled back"),
+    ],
+)
+def test_a_watch_that_has_ended_says_how(state: WatchState, text: str) -> None:
+    """Clean, accepted by people, or stopped by a rollback."""
+    assert render("watch", "", replace(in_state(ReleaseState.DONE), watch=make_watch(state))).text == text
+
+
+def test_an_alarm_names_the_error_the_people_and_the_two_ways_on() -> None:
+    """Loud, with a link, and with buttons on it."""
+    alarm = render("alarm", "5", watching(alarms=(make_alarm(),)))
+    assert_slack_takes(alarm)
+    assert alarm.text == "Alarm after the deploy of SOLVEREIGN v4.8.0: API-17 KeyError: 'plan_id'"
+    assert block(alarm, "issue") == (
+        ":rotating_light: *<https://sentry.example.com/issues/4711/|API-17>* KeyError: 'plan_id'\n"
+        f"New error, seen {AT_1758}"
+    )
+    assert block(alarm, "call").startswith("<@U0QUINN001> <@U0RITA0001>: ")
+    assert [(button["action_id"], button.get("style"), button["value"]) for button in buttons(alarm)] == [
+        ("watch.rollback", "danger", '{"release":12}'),
+        ("watch.acknowledge", None, '{"release":12,"alarm":5}'),
+    ]
+
+
+def test_a_silence_asks_people_to_look_themselves() -> None:
+    """Nobody is told that there are errors."""
+    silent = make_alarm(kind="silent", short_id="Error rate", title="cannot tell: 503", permalink="")
+    alarm = render("alarm", "5", watching(alarms=(silent,)))
+    assert block(alarm, "issue") == f":rotating_light: *Error rate* cannot tell: 503\nNo answer, seen {AT_1758}"
+    assert "look yourself" in block(alarm, "call")
+
+
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        (RITA, f"Acknowledged by <@U0RITA0001>, {AT_1758}: known, harmless"),
+        (SYSTEM, f"Over, {AT_1758}: known, harmless"),
+    ],
+)
+def test_an_acknowledged_alarm_keeps_who_and_why_and_loses_its_buttons(by: Any, told: str) -> None:
+    """The rollback stays on the watch and on the card."""
+    known = make_alarm(acknowledged_by=by, acknowledged_at=ago(2), note="known, harmless")
+    alarm = render("alarm", "5", watching(alarms=(known,)))
+    assert block(alarm, "acknowledged") == told
+    assert labels(alarm) == []
