@@ -145,7 +145,9 @@ def a_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView
         steps=tuple(hostile_steps),
         watch=make_watch(
             WatchState.RUNNING,
-            readings=tuple(make_reading(probe.id, Seen.CANNOT_TELL, summary=outside) for probe in checklist.watch.probes),
+            readings=tuple(
+                make_reading(probe.id, Seen.CANNOT_TELL, summary=outside) for probe in checklist.watch.probes
+            ),
             alarms=tuple(alarms),
         ),
         freeze=make_freeze(reason=outside, by=user),
