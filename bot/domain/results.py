@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from bot.domain.ids import CheckId, UserId
 
 
+EXCERPT = 2_800  # characters of an attachment that are shown in Slack; the whole is a file in the thread
+
+
 @dataclass(frozen=True)
 class Result:
     """One stored answer of a check. Never changed."""
@@ -26,8 +29,9 @@ class Result:
     asked: str
     expected: str
     seen: str
-    attachment: str
+    attachment: str  # its first EXCERPT characters, which is what a message has room for
     attachment_name: str
+    attachment_length: int  # characters of the whole
     hint: str
     started_at: datetime
     finished_at: datetime

@@ -14,10 +14,11 @@ from bot.domain.actor import Actor
 from bot.domain.ids import ReleaseId
 from bot.domain.policy import Action
 from bot.domain.signoff import Verdict
+from bot.domain.view import ReleaseView
 from bot.errors import IdentityUnknown, InvalidInput, RefusedError, StaleButton, UnknownThing, VendorError
 from bot.flows import abort, check, deploy, freeze, rollback, sign, start, status, watch
 from bot.flows.deps import Deps, Job, require
-from bot.slack import checkup, grammar
+from bot.slack import checkup, evidence, grammar
 from bot.slack.blocks import modals
 from bot.slack.blocks import status as answers
 from bot.slack.blocks.limits import Rendered
@@ -219,6 +220,7 @@ class Dispatch:
             view = modals.modal(click.action, click.payload, shown)
         except modals.NothingToShowError as error:
             raise UnknownThing(str(error)) from error
+        self._owe_whole(click, shown)
         try:
             with slack_call("views.open"):
                 self._client.views_open(trigger_id=sender.trigger, view=redact_values(view, self._deps.redact))
@@ -233,6 +235,15 @@ class Dispatch:
             raise
         self._close_silently(row)
         return None
+
+    def _owe_whole(self, click: Click, shown: ReleaseView) -> None:
+        """What the details have no room for is owed to the thread."""
+        if click.action is not ActionId.CHECK_DETAILS or not isinstance(click.payload, CheckPayload):
+            return
+        check, known = shown.checklist.check(click.payload.check), shown.checks.get(click.payload.check)
+        if check is not None and known is not None and known.result is not None:
+            with self._deps.store.transaction() as tx:
+                evidence.share(tx, shown, check, known.result)
 
     def _close_silently(self, row: InboxRow) -> None:
         """The form is the answer."""

@@ -8,7 +8,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from bot.domain.ids import CheckId, ReleaseId, UserId
-from bot.domain.results import CheckView, Result, Running, Waiver
+from bot.domain.results import EXCERPT, CheckView, Result, Running, Waiver
 from bot.store.pool import Tx, only
 from bot.store.queries import queries
 from checks.contract import Answer, Outcome
@@ -30,6 +30,7 @@ def _from_row(row: DictRow) -> CheckView:
             seen=row["seen"],
             attachment=row["attachment"],
             attachment_name=row["attachment_name"],
+            attachment_length=row["attachment_length"],
             hint=row["hint"],
             started_at=row["started_at"],
             finished_at=row["finished_at"],
@@ -44,8 +45,13 @@ def _from_row(row: DictRow) -> CheckView:
 
 def views(tx: Tx, release_id: ReleaseId) -> dict[CheckId, CheckView]:
     """Every check of a release with its latest result and waiver."""
-    rows = tx.execute(_SQL["views"], {"release_id": release_id}).fetchall()
+    rows = tx.execute(_SQL["views"], {"release_id": release_id, "excerpt": EXCERPT}).fetchall()
     return {CheckId(row["check_id"]): _from_row(row) for row in rows}
+
+
+def attachment(tx: Tx, result_id: int) -> str:
+    """The whole attachment of a result."""
+    return str(only(tx.execute(_SQL["attachment"], {"id": result_id}).fetchone())["attachment"])
 
 
 def add(tx: Tx, release_id: ReleaseId, check: CheckId, by: UserId, at: datetime) -> None:

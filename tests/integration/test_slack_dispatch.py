@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from bot.domain.ids import ReleaseId
+from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.watch import Finding, Kind
 from bot.errors import Superseded
-from bot.store import inbox, steps, watches, work
+from bot.store import checks, inbox, steps, watches, work
 from bot.store.pool import Store
+from checks.contract import Answer, Evidence, Outcome
 from tests.checks.replies import Replies, Reply
 from tests.integration.slack_bot import RESOLVED, Bot, a_job
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, DEV, GUS, QUINN, RELEASES, RITA, eventually
@@ -438,6 +439,27 @@ def test_details_of_a_check_that_is_not_in_the_checklist_are_answered(live: Bot)
 
     assert live.told(QUINN) == ["This check is not in the checklist of the release."]
     assert live.audited()[-1] == (QUINN, "click.refused")
+
+
+def test_details_with_a_long_attachment_put_all_of_it_into_the_thread_once(live: Bot):
+    """The form has room for its beginning; the file has all, and looking twice makes no second one."""
+    release_id = release_with_messages(live)
+    rows = "\n".join(f"{number} PASS naïve" for number in range(900))
+    answer = Answer(Outcome.PASS, "900 rows", Evidence("asked", "all PASS", "900 PASS", rows, "rows.txt"))
+    with live.store.transaction() as tx:
+        now = live.clock.now()
+        checks.record(tx, release_id, CheckId("go.check_1"), answer, by=UserId(RITA), started_at=now, finished_at=now)
+    view: Any = None
+    for _ in range(2):
+        live.click(QUINN, live.ts(release_id, "section", "go"), "check.details", block_id="check:go.check_1:buttons")
+        (view,) = live.slack.state(QUINN)["views"]
+        live.slack.post("close", user=QUINN, view_id=view["id"])
+    assert "a file in the release's thread" in str(view["blocks"])
+    (row,) = live.rows("SELECT id FROM files")
+    assert live.uploader.execute(a_job("file", row["id"])) is None
+    (message,) = [one for one in live.slack.messages(RITA) if one.get("files")]
+    assert message["thread_ts"] == live.ts(release_id)
+    assert live.slack.http.get(message["files"][0]["url_private"]).text == rows
 
 
 # Crashes

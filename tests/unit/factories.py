@@ -129,6 +129,7 @@ def make_result(check_id: str = "go.backup", outcome: Outcome = Outcome.PASS, **
         seen="plans_exist PASS",
         attachment="",
         attachment_name="",
+        attachment_length=0,
         hint="",
         started_at=ago(4),
         finished_at=ago(3),

@@ -79,6 +79,7 @@ def test_details_show_all_that_is_known_of_a_check() -> None:
         hint="Apply 0042.",
         attachment="plans_exist  PASS\nrls  FAIL",
         attachment_name="rows.txt",
+        attachment_length=27,
         by=PAT,
     )
     known = make_check_view("go.check_1", failed, make_waiver("go.check_1"))
@@ -97,6 +98,25 @@ def test_details_show_all_that_is_known_of_a_check() -> None:
         ),
     ]
     assert "submit" not in modal
+
+
+@pytest.mark.parametrize(
+    ("attachment", "length", "whole"),
+    [("x" * 2_800, 2_800, True), ("x" * 2_800, 2_801, False), ("<&>" * 900, 2_700, False)],
+    ids=["just fits", "one more", "longer once escaped"],
+)
+def test_details_say_where_the_whole_attachment_is(attachment: str, length: int, *, whole: bool) -> None:
+    """What is cut is said to be cut, and where all of it is."""
+    result = make_result("go.check_1", attachment=attachment, attachment_length=length)
+    view = make_view(checks={"go.check_1": make_check_view("go.check_1", result)})
+    modal = modals.modal(ids.ActionId.CHECK_DETAILS, CHECK, view)
+    assert modals.fits(result) is whole
+    said = [line for line in mrkdwn(modal["blocks"]) if "are a file in the release's thread" in line]
+    assert said == (
+        [] if whole else [f"This is the beginning; all {length:,} characters are a file in the release's thread."]
+    )
+    shown = next(line for line in mrkdwn(modal["blocks"]) if line.startswith("`attachment`"))
+    assert shown.endswith("…\n```" if length == 2_700 else "x\n```")
 
 
 def test_details_of_a_check_that_never_ran_show_what_it_will_ask() -> None:

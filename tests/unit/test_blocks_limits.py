@@ -98,6 +98,7 @@ def check_views(checklist: Checklist, outside: str, user: UserId) -> dict[str, C
             hint=outside,
             attachment=outside,
             attachment_name=outside,
+            attachment_length=len(outside),
             by=user,
             attested=number % 2 == 0,
             finished_at=ago(600 if number % 5 == 0 else 3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bot.domain.results import EXCERPT
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.grammar import MAX_REASON, MIN_REASON
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from bot.domain.results import Result
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Block
-
-_EXCERPT = 2_800  # characters of an attachment; the whole of it is in the evidence pack
 
 
 class NothingToShowError(LookupError):
@@ -178,6 +177,11 @@ def _details(check: Check, view: ReleaseView) -> list[Block]:
     return blocks
 
 
+def fits(result: Result) -> bool:
+    """Whether the details show all of an attachment; where not, it belongs into a file."""
+    return result.attachment_length == len(result.attachment) and len(text.escape(result.attachment)) <= EXCERPT
+
+
 def _seen(result: Result) -> list[Block]:
     blocks = [elements.section("seen", f"*Seen*\n{text.code_block(result.seen, 2_500)}")]
     if text.clean(result.hint):
@@ -188,5 +192,11 @@ def _seen(result: Result) -> list[Block]:
     blocks.append(elements.context("when", when))
     if result.attachment.strip():
         name = text.code(result.attachment_name or "attachment", 100)
-        blocks.append(elements.section("attachment", f"{name}\n{text.code_block(result.attachment, _EXCERPT)}"))
+        shown = text.code_block(result.attachment, EXCERPT + 8)
+        blocks.append(elements.section("attachment", f"{name}\n{shown}"))
+    if not fits(result):
+        words = (
+            f"This is the beginning; all {result.attachment_length:,} characters are a file in the release's thread."
+        )
+        blocks.append(elements.context("whole", words))
     return blocks

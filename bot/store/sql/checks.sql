@@ -1,13 +1,18 @@
 -- name: views
--- Each check of a release with its latest result and waiver.
+-- Each check of a release with its latest result, the beginning of its attachment, and its waiver.
 SELECT r.check_id, r.running, r.progress, w.by_whom AS waived_by, w.reason AS waiver_reason, w.at AS waived_at,
-       c.id, c.outcome, c.summary, c.asked, c.expected, c.seen, c.attachment, c.attachment_name, c.hint, c.data,
+       c.id, c.outcome, c.summary, c.asked, c.expected, c.seen,
+       left(c.attachment, %(excerpt)s) AS attachment, length(c.attachment) AS attachment_length, c.attachment_name, c.hint, c.data,
        c.started_at, c.finished_at, c.by_whom, c.attested
 FROM check_runs r
 LEFT JOIN waivers w ON w.release_id = r.release_id AND w.check_id = r.check_id
 LEFT JOIN LATERAL (SELECT * FROM check_results x WHERE x.release_id = r.release_id AND x.check_id = r.check_id
                    ORDER BY x.id DESC LIMIT 1) c ON true
 WHERE r.release_id = %(release_id)s;
+
+-- name: attachment
+-- The whole attachment of one result.
+SELECT attachment FROM check_results WHERE id = %(id)s;
 
 -- name: add
 -- A check of the checklist becomes part of a release.
