@@ -14,7 +14,7 @@ from bot import health
 from bot.clock import SystemClock
 from bot.domain.checklist import Checklist
 from bot.domain.checklist_file import read_checklist
-from bot.domain.policy import Policy
+from bot.domain.policy import Policy, Role
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
 from bot.flows import advance, check, expiry, watch
@@ -77,14 +77,25 @@ def load_registry() -> Registry:
         raise ConfigError(f"A kind of check cannot be loaded: {error}", hint="Fix or uninstall that plugin.") from error
 
 
-def read_policy(settings: Settings) -> Policy:
-    """The policy section. Raises ConfigError."""
+def read_policy(settings: Settings, checklist: Checklist) -> Policy:
+    """The policy section. Raises ConfigError for one that is malformed, or that nobody here could ever meet."""
     try:
-        return Policy.model_validate(settings.policy)
+        policy = Policy.model_validate(settings.policy)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         key = ".".join(str(part) for part in ("policy", *first["loc"]))
         raise ConfigError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from error
+    known = {section.id for section in checklist.sections} | {check.id for check in checklist.checks}
+    if strange := [line for line in policy.lines if line not in known]:
+        raise ConfigError(
+            f"policy.lines.{strange[0]}: the checklist {checklist.id} has no such check or section.",
+            hint=f"Sections: {', '.join(section.id for section in checklist.sections)}.",
+        )
+    if impossible := policy.unmeetable({Role(name): holders for name, holders in settings.slack.roles}):
+        raise ConfigError(
+            f"policy: nobody could ever deploy: {impossible}.", hint="Change policy, or name people in slack.roles."
+        )
+    return policy
 
 
 def build_sources(settings: Settings) -> Sources:
@@ -116,7 +127,7 @@ def build_deps(settings: Settings, store: Store, redact: Callable[[str], str]) -
         environment=settings.environment,
         channel=settings.slack.channel,
         checklist=checklist,
-        policy=read_policy(settings),
+        policy=read_policy(settings, checklist),
         targets=settings.target_values(),
         sources=build_sources(settings),
         registry=registry,

@@ -17,8 +17,7 @@ def add_to(commands: Commands) -> None:
 
 def _doctor(options: argparse.Namespace) -> int:
     settings, _ = configured(options)
-    read_policy(settings)
-    load_checklist(settings.checklist, load_registry())
+    read_policy(settings, load_checklist(settings.checklist, load_registry()))
     put("good   configuration, policy and checklist")
     with database(settings):
         put("good   the bot's database")

@@ -12,20 +12,11 @@ from pydantic_core import PydanticCustomError
 
 from bot.domain.actions import StepSpec
 from bot.domain.ids import CheckId
-from bot.domain.model import Model, digest_of
+from bot.domain.model import Model, digest_of, read_duration
 from checks.registry import did_you_mean
 
 _ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
 ID_LIMIT = 150  # characters; a button carries the id, and its whole value has 2,000
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def _duration(value: object) -> object:
-    """Read ``90s``, ``15m``, ``4h``, ``2d``; leave everything else to pydantic."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})
-    return value
 
 
 Phase: TypeAlias = Literal["before", "after"]
@@ -55,7 +46,7 @@ class Check(Model):
     timeout: float | None = Field(default=None, gt=0)  # seconds; unset: the kind's own
     needs: tuple[CheckId, ...] = ()  # checks that must have passed before this one runs
 
-    _read_age = field_validator("max_age", mode="before")(_duration)
+    _read_age = field_validator("max_age", mode="before")(read_duration)
 
     @model_validator(mode="after")
     def _asked_or_referring(self) -> Check:

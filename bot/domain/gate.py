@@ -14,8 +14,10 @@ from bot.domain.signoff import Purpose, Verdict
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from bot.domain.ids import UserId
+    from bot.domain.checklist import Check
+    from bot.domain.ids import CheckId, UserId
     from bot.domain.policy import Policy, Role
+    from bot.domain.signoff import SignOff
     from bot.domain.view import ReleaseView
 
 
@@ -23,13 +25,14 @@ class Cause(StrEnum):
     """Why the gate is closed; the word that tests and audit rows use."""
 
     STATE = "state"
+    SOURCE = "source"
+    FREEZE = "freeze"
     CHECK = "check"
     SIGNOFF_MISSING = "signoff_missing"
     SIGNOFF_DECLINED = "signoff_declined"
     SIGNOFF_VOID = "signoff_void"
+    PEOPLE = "people"
     FOUR_EYES = "four_eyes"
-    FREEZE = "freeze"
-    ROLE = "role"
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,41 @@ _WORDS = {
 }
 
 
-def permits(policy: Policy, action: Action, roles: Collection[Role]) -> bool:
-    """Whether somebody with ``roles`` may do ``action``. Deny by default: no role, no action."""
-    return any(role in roles for role in policy.allowed(action))
+def permits(policy: Policy, action: Action, roles: Collection[Role], *lines: str) -> bool:
+    """Whether somebody with ``roles`` may do ``action``, where it matters to the check of ``lines``. No role, no action."""
+    return any(role in roles for role in policy.allowed(action, *lines))
+
+
+def lines_of(view: ReleaseView, check_id: CheckId) -> tuple[str, ...]:
+    """What a rule of the policy can call a check: by its own id, or by that of its section."""
+    return (
+        check_id,
+        *(section.id for section in view.checklist.sections if check_id in {c.id for c in section.checks}),
+    )
+
+
+def waivable(view: ReleaseView, check: Check) -> bool:
+    """Whether anybody may waive ``check``: the checklist and the policy must both allow it."""
+    return check.waivable and bool(view.policy.allowed(Action.WAIVE, *lines_of(view, check.id)))
+
+
+def holding(view: ReleaseView, role: Role) -> list[SignOff]:
+    """The approvals in ``role`` that count at ``view.now``: for exactly this, and not too old."""
+    return [
+        signoff
+        for signoff in view.signoffs
+        if signoff.purpose is Purpose.DEPLOY
+        and signoff.role is role
+        and signoff.verdict is Verdict.APPROVE
+        and signoff.fingerprint == view.fingerprint
+        and view.now - signoff.at <= view.policy.signoff_max_age
+    ]
+
+
+def lacking(view: ReleaseView) -> list[tuple[Role, int]]:
+    """The required roles whose people have not all approved, with how many are missing: for whom the release waits."""
+    missing = [(role, view.policy.needed(role) - len(holding(view, role))) for role in view.policy.required]
+    return [(role, number) for role, number in missing if number > 0]
 
 
 def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
@@ -75,12 +110,16 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
     ``deployer`` is the person who deploys; None asks what the card shows: whether anybody could.
     """
     reasons: list[Reason] = []
-    if view.release.state is not ReleaseState.OPEN:
-        reasons.append(Reason(Cause.STATE, view.release.state, f"the release is {view.release.state}, not OPEN"))
+    release = view.release
+    if release.state is not ReleaseState.OPEN:
+        reasons.append(Reason(Cause.STATE, release.state, f"the release is {release.state}, not OPEN"))
+    if release.unbound:
+        reasons.append(Reason(Cause.SOURCE, "source", release.unbound))
     if view.freeze is not None:
         reasons.append(Reason(Cause.FREEZE, "freeze", f"deploys are frozen: {view.freeze.reason}"))
     reasons += _check_reasons(view)
-    reasons += _signoff_reasons(view, deployer)
+    reasons += _signoff_reasons(view)
+    reasons += _people_reasons(view, deployer)
     return Decision(tuple(reasons))
 
 
@@ -88,31 +127,44 @@ def _check_reasons(view: ReleaseView) -> list[Reason]:
     reasons = []
     for check in view.checklist.gate_checks:
         counts_as = standing(view.checks[check.id], check.max_age, view.now)
-        allowed = {Standing.PASSED, Standing.WAIVED} if check.waivable else {Standing.PASSED}
+        allowed = {Standing.PASSED, Standing.WAIVED} if waivable(view, check) else {Standing.PASSED}
         if counts_as not in allowed:
             words = _WORDS.get(counts_as, "cannot be waived")
             reasons.append(Reason(Cause.CHECK, check.id, f"{check.title}: {words}"))
     return reasons
 
 
-def _signoff_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]:
+def _signoff_reasons(view: ReleaseView) -> list[Reason]:
     reasons = []
-    signed = {signoff.role: signoff for signoff in view.signoffs if signoff.purpose is Purpose.DEPLOY}
-    approvers: set[UserId] = set()
+    missing = dict(lacking(view))
     for role in view.policy.roles:
-        signoff = signed.get(role)
-        if signoff is None:
-            if role in view.policy.required:
-                reasons.append(Reason(Cause.SIGNOFF_MISSING, role, f"{role.title} has not signed off"))
-        elif signoff.verdict is Verdict.DECLINE:
-            because = f": {signoff.reason}" if signoff.reason else ""
-            reasons.append(Reason(Cause.SIGNOFF_DECLINED, role, f"{role.title} declined{because}"))
-        elif signoff.fingerprint != view.fingerprint:
-            reasons.append(
-                Reason(Cause.SIGNOFF_VOID, role, f"{role.title} signed something else than this: sign again")
-            )
-        else:
-            approvers.add(signoff.by)
+        given = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
+        for signoff in given:
+            if signoff.verdict is Verdict.DECLINE:
+                because = f": {signoff.reason}" if signoff.reason else ""
+                reasons.append(Reason(Cause.SIGNOFF_DECLINED, role, f"{role.title} declined{because}"))
+        if any(one.verdict is Verdict.APPROVE and one.fingerprint != view.fingerprint for one in given):
+            text = f"{role.title} signed something else than this: sign again"
+            reasons.append(Reason(Cause.SIGNOFF_VOID, role, text))
+        elif role in missing and not any(one.verdict is Verdict.DECLINE for one in given):
+            reasons.append(Reason(Cause.SIGNOFF_MISSING, role, _missing(view, role, missing[role])))
+    return reasons
+
+
+def _missing(view: ReleaseView, role: Role, number: int) -> str:
+    needed = view.policy.needed(role)
+    if needed > 1:
+        return f"{role.title}: {needed - number} of {needed} people have signed off"
+    return f"{role.title} has not signed off"
+
+
+def _people_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]:
+    """What speaks against it in who they are, once every role has signed: too few people, or only the deployer."""
+    approvers = {signoff.by for role in view.policy.roles for signoff in holding(view, role)}
+    reasons = []
+    if not lacking(view) and len(approvers) < view.policy.people:
+        text = f"{view.policy.people} different people must approve, so far {len(approvers)} have"
+        reasons.append(Reason(Cause.PEOPLE, "people", text))
     if view.policy.four_eyes and deployer is not None and approvers and approvers <= {deployer}:
         text = "only the person who deploys has approved: somebody else must approve or deploy"
         reasons.append(Reason(Cause.FOUR_EYES, deployer, text))

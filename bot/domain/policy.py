@@ -1,13 +1,19 @@
-"""Policy: which sign-offs a deploy and a rollback need, and who may do what. Data, with a digest."""
+"""Policy: which sign-offs a deploy needs, who may do what, and when nothing is deployed. Data, with a digest."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from bot.domain.model import Model, digest_of
+from bot.domain.calendar import FreezeWindow, always_frozen
+from bot.domain.model import Model, digest_of, read_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
 
 
 class Role(StrEnum):
@@ -24,7 +30,7 @@ class Role(StrEnum):
 
 
 class Action(StrEnum):
-    """What an Actor may do; each command and button is one of these."""
+    """What an Actor may do; each command and button is one of these, or a sign-off in a role."""
 
     START = "start"
     CHECK = "check"
@@ -39,6 +45,19 @@ class Action(StrEnum):
 
 
 ANY_ROLE = tuple(Role)
+_BY_DEFAULT: dict[Action, tuple[Role, ...]] = {
+    Action.START: (Role.RELEASE_MANAGER,),
+    Action.WAIVE: (Role.RELEASE_MANAGER,),
+    Action.FREEZE: (Role.RELEASE_MANAGER,),
+}
+_NEEDED = (Action.START, Action.DEPLOY)  # what somebody must be able to do, or no release ever ends
+
+
+class LineRule(Model):
+    """Who may waive or attest the checks of one line or section; unset: whoever ``may``. Empty: nobody ever."""
+
+    waive: tuple[Role, ...] | None = None
+    attest: Annotated[tuple[Role, ...], Field(min_length=1)] | None = None
 
 
 class Policy(Model):
@@ -46,8 +65,17 @@ class Policy(Model):
 
     required: tuple[Role, ...] = (Role.RELEASE_MANAGER,)
     optional: tuple[Role, ...] = (Role.QA, Role.PRODUCT)
+    quorum: dict[Role, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)  # people of a required role; else one
+    people: int = Field(default=1, ge=1)  # how many different people must have approved, whatever their roles
     four_eyes: bool = True  # somebody other than the person who deploys must have approved
-    may: dict[Action, tuple[Role, ...]] = Field(default_factory=dict)  # overrides of the defaults below
+    signoff_max_age: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))  # an older approval has expired
+    lines: dict[str, LineRule] = Field(default_factory=dict)  # by the id of a check or of a section
+    freeze_windows: tuple[FreezeWindow, ...] = ()
+    remind_after: timedelta = Field(default=timedelta(hours=4), gt=timedelta(0))  # of waiting for sign-offs; then again
+    expire_after: timedelta = Field(default=timedelta(days=7), gt=timedelta(0))  # of being open; then it is aborted
+    may: dict[Action, tuple[Role, ...]] = Field(default_factory=dict)  # overrides of the defaults
+
+    _read_durations = field_validator("signoff_max_age", "remind_after", "expire_after", mode="before")(read_duration)
 
     @model_validator(mode="before")
     @classmethod
@@ -60,31 +88,85 @@ class Policy(Model):
 
     @model_validator(mode="after")
     def _can_be_met(self) -> Policy:
-        """Refuse a policy under which nothing could ever be deployed."""
+        """Refuse a policy under which nothing could ever be deployed, whoever holds the roles."""
         if not self.required:
             raise ValueError("required names no role: a deploy needs at least one sign-off")
+        if twice := [role for role in self.roles if self.required.count(role) > 1 or self.optional.count(role) > 1]:
+            raise ValueError(f"{twice[0]} is named twice")
         if both := set(self.required) & set(self.optional):
             raise ValueError(f"{min(both)} is both required and optional")
+        if stray := [role for role in self.quorum if role not in self.required]:
+            raise ValueError(f"quorum.{stray[0]} is for a role that is not required")
         if nobody := [action for action, roles in self.may.items() if not roles]:
             raise ValueError(f"may.{nobody[0]} names no role, so nobody could ever do it")
+        if self.remind_after >= self.expire_after:
+            raise ValueError("remind_after is not before expire_after, so nobody would ever be reminded")
+        if always_frozen(self.freeze_windows):
+            raise ValueError("freeze_windows leave no minute of the week free, so nothing could ever be deployed")
         return self
+
+    def unmeetable(self, holders: Mapping[Role, Collection[str]]) -> str:
+        """Why nobody could ever meet this policy when ``holders`` have the roles; empty when they could.
+
+        ``holders``: ids of people and of user groups (S…). How many are in a group is not known here, so it counts as enough.
+        """
+        for role in self.required:
+            if short := self._short_of(holders, (role,), self.quorum.get(role, 1)):
+                return f"{role.title} must sign off with {short}"
+        if short := self._short_of(holders, self.roles, self.people):
+            return f"policy.people needs {short}"
+        for action in _NEEDED:
+            if self._short_of(holders, self.allowed(action), 1):
+                return f"nobody holds a role that may {action}"
+        signers, deployers = (_people(holders, roles) for roles in (self.roles, self.allowed(Action.DEPLOY)))
+        if self.four_eyes and signers is not None and deployers is not None and len(signers | deployers) == 1:
+            return "four_eyes needs two people, one to approve and one to deploy, and there is only one"
+        return ""
+
+    @staticmethod
+    def _short_of(holders: Mapping[Role, Collection[str]], roles: Collection[Role], needed: int) -> str:
+        found = _people(holders, roles)
+        if found is None or len(found) >= needed:
+            return ""
+        return f"{needed} different people, and slack.roles names {len(found)}"
 
     @property
     def roles(self) -> tuple[Role, ...]:
         """The roles that sign, required ones first."""
         return (*self.required, *self.optional)
 
-    def allowed(self, action: Action) -> tuple[Role, ...]:
-        """The roles that may do ``action``. A rollback is never harder than a deploy (promise P6)."""
+    def needed(self, role: Role) -> int:
+        """How many people of ``role`` must have approved; none of an optional one."""
+        return self.quorum.get(role, 1) if role in self.required else 0
+
+    def allowed(self, action: Action, *lines: str) -> tuple[Role, ...]:
+        """The roles that may do ``action``. A rollback is never harder than a deploy (promise P6).
+
+        ``lines``: of a waiver or an attestation, the id of the check and that of its section; the first with a rule counts.
+        """
         if action is Action.ROLLBACK:
             return tuple(dict.fromkeys((*self._may(Action.ROLLBACK), *self._may(Action.DEPLOY))))
+        for rule in (self.lines[line] for line in lines if line in self.lines):
+            roles = rule.waive if action is Action.WAIVE else rule.attest if action is Action.ATTEST else None
+            if roles is not None:
+                return roles
         return self._may(action)
 
     def _may(self, action: Action) -> tuple[Role, ...]:
-        default = (Role.RELEASE_MANAGER,) if action in {Action.START, Action.WAIVE, Action.FREEZE} else ANY_ROLE
-        return self.may.get(action, default)
+        return self.may.get(action, _BY_DEFAULT.get(action, ANY_ROLE))
 
-    @property
+    def frozen(self, now: datetime) -> tuple[str, datetime] | None:
+        """Reason and end of the calendar's freeze at ``now``; of several the one that ends last. None: deploys may go."""
+        held = [(window.reason, end) for window in self.freeze_windows if (end := window.holds_until(now)) is not None]
+        return max(held, key=lambda one: one[1], default=None)
+
+    @cached_property
     def digest(self) -> str:
         """sha256 over the canonical JSON of the policy."""
         return digest_of(self.model_dump(mode="json"))
+
+
+def _people(holders: Mapping[Role, Collection[str]], roles: Collection[Role]) -> set[str] | None:
+    """The different people who hold one of ``roles``; None where a user group makes them uncountable."""
+    ids = {name for role in roles for name in holders.get(role, ())}
+    return None if any(name.startswith("S") for name in ids) else ids

@@ -74,6 +74,10 @@ class Release:
     deployed_at: datetime | None = None  # when the rollout was complete
     closed_at: datetime | None = None
     reason: str = ""  # why it was aborted, failed or rolled back
+    tagged: bool = True  # whether the commit is that of a tag of the version; else of the branch at that moment
+    bound_at: datetime | None = None  # since when it means this commit and digest; what was found before is of another
+    confirmed_at: datetime | None = None  # when GitHub and the registry last said the same
+    unbound: str = ""  # why they do not say the same now: the tag or the image is gone
 
     @property
     def pinned_image(self) -> str:

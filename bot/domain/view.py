@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bot.domain.release import ReleaseState
@@ -34,7 +35,7 @@ _PHASES: Mapping[ReleaseState, Phase] = {
 class Freeze:
     """A stop of the line: nothing is deployed while it holds; a rollback still works."""
 
-    by: UserId
+    by: UserId  # system: a window of the policy's calendar
     reason: str
     until: datetime | None  # None: until somebody lifts it
 
@@ -54,7 +55,7 @@ class ReleaseView:
     now: datetime
     pictures: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (kind, subject) -> Slack's id of the file
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """What a sign-off given at this moment would be bound to; the gate, the card and the record all mean this."""
         waivers = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.domain.actor import Actor
 from bot.domain.checklist import Check, Checklist
+from bot.domain.gate import lines_of, waivable
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
@@ -114,10 +115,11 @@ def _named(view: ReleaseView, what: str) -> list[CheckId]:
 def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: CheckId, reason: str) -> str:
     """Let one check go for this release. Voids the sign-offs, as they were for something else (promise P4)."""
     view = locked_view(tx, deps, release_id)
-    require(view.policy, actor, Action.WAIVE)
-    _only_open(view)
     entry = _entry(view, check_id)
-    if not entry.waivable:
+    lines = lines_of(view, entry.id)
+    require(view.policy, actor, Action.WAIVE, *(lines if waivable(view, entry) else ()))
+    _only_open(view)
+    if not waivable(view, entry):
         raise RefusedError(f"{entry.title} can never be waived.", hint="It decides Go or No-Go: make it pass.")
     if not reason.strip():
         raise InvalidInput("A waiver needs a reason.")
@@ -132,8 +134,8 @@ def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Che
 def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: CheckId, note: str) -> str:
     """Record that a person has checked it: a PASS with a name and a note, for checks that only a person can answer."""
     view = locked_view(tx, deps, release_id)
-    require(view.policy, actor, Action.ATTEST)
     entry = _entry(view, check_id)
+    require(view.policy, actor, Action.ATTEST, *lines_of(view, entry.id))
     if entry.kind != ATTEST:
         raise RefusedError(f"{entry.title} is asked by the bot, not by people.", hint="Run it again, or waive it.")
     if view.release.state in {ReleaseState.ABORTED, ReleaseState.ROLLED_BACK}:

@@ -72,11 +72,15 @@ def locked_view(tx: Tx, deps: Deps, release_id: ReleaseId) -> ReleaseView:
     return view
 
 
-def require(policy: Policy, actor: Actor, action: Action) -> None:
-    """Refuse somebody whose roles do not cover ``action``. Raises NotAllowed that names the roles which do."""
-    if not permits(policy, action, actor.roles):
-        names = " or ".join(role.title for role in policy.allowed(action))
-        yours = ", ".join(sorted(role.title for role in actor.roles)) or "none"
-        raise NotAllowed(
-            f"That takes the role {names}; yours: {yours}.", hint="Ask one of them, or have the roles changed."
-        )
+def require(policy: Policy, actor: Actor, action: Action, *lines: str) -> None:
+    """Refuse somebody whose roles do not cover ``action`` (on the check of ``lines``). Raises NotAllowed that names who may."""
+    if permits(policy, action, actor.roles, *lines):
+        return
+    allowed = policy.allowed(action, *lines)
+    if not allowed:
+        raise NotAllowed("The policy allows that to nobody.", hint="Your platform team can change it.")
+    names = " or ".join(role.title for role in allowed)
+    yours = ", ".join(sorted(role.title for role in actor.roles)) or "none"
+    raise NotAllowed(
+        f"That takes the role {names}; yours: {yours}.", hint="Ask one of them, or have the roles changed."
+    )

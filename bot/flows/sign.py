@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.actor import Actor
+from bot.domain.gate import holding
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.policy import Action, Role
 from bot.domain.release import ReleaseState
@@ -25,53 +26,93 @@ def sign(
     reason: str,
     permalink: str,
 ) -> str:
-    """Record a yes or no of ``actor`` in ``role``. The same answer twice is one; another answer supersedes the first."""
+    """Record a yes or no of ``actor`` in ``role``. The same answer twice is one; another answer supersedes one's own.
+
+    A decline of somebody else in the role stands until it is withdrawn; an approval does not push it aside.
+    """
     view = locked_view(tx, deps, release_id)
     _only_own_role(view, actor, role)
     if verdict is Verdict.DECLINE and not reason.strip():
         raise InvalidInput("A decline needs a reason.")
-    stands = next((s for s in view.signoffs if s.role is role and s.purpose is Purpose.DEPLOY), None)
-    mark = view.fingerprint
-    if stands and stands.verdict is verdict and stands.fingerprint == mark:
-        whose = "You have" if stands.by == actor.user else f"<@{stands.by}> has"
-        return f"{whose} recorded that for {role.title} already."
-    if stands:
-        signoffs.finish(tx, stands.id, by=actor.user, why="superseded", at=view.now)
+    given = _of_role(view, role)
+    own = next((one for one in given if one.by == actor.user), None)
+    if own and own.verdict is verdict and (verdict is Verdict.DECLINE or own in holding(view, role)):
+        return f"You have recorded that for {role.title} already."
+    if verdict is Verdict.APPROVE:
+        _refuse_over_a_decline(role, actor, given)
+    if own:
+        signoffs.finish(tx, own.id, by=actor.user, why="superseded", at=view.now)
+    mark, reason = view.fingerprint, deps.clean(reason.strip())
     signoffs.sign(
-        tx, release_id, actor.user, role=role, verdict=verdict, purpose=Purpose.DEPLOY, reason=reason.strip(),
+        tx, release_id, actor.user, role=role, verdict=verdict, purpose=Purpose.DEPLOY, reason=reason,
         fingerprint=mark, permalink=permalink, at=view.now,
     )  # fmt: skip
     posts.touch(tx, release_id)
     audit.write(
         tx, view.now, actor.user, f"signoff.{verdict}d", release_id,
-        role=role, reason=reason.strip(), fingerprint=mark, permalink=permalink,
+        role=role, reason=reason, fingerprint=mark, permalink=permalink,
     )  # fmt: skip
     word = "approved" if verdict is Verdict.APPROVE else "declined"
     return f"Recorded: {role.title} {word} {view.release.version}."
 
 
+def _refuse_over_a_decline(role: Role, actor: Actor, given: list[SignOff]) -> None:
+    declined = next((one for one in given if one.verdict is Verdict.DECLINE and one.by != actor.user), None)
+    if declined is not None:
+        raise RefusedError(
+            f"<@{declined.by}> declined for {role.title}: {declined.reason}",
+            hint=f"While that stands an approval changes nothing. Anybody in the role {role.title} can press Revoke.",
+        )
+
+
+def _of_role(view: ReleaseView, role: Role) -> list[SignOff]:
+    return [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
+
+
 def revoke(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, role: Role) -> str:
-    """Take back what stands for ``role``: by the same person, or by somebody with the same role."""
+    """Take back one's own answer for ``role``, or else the newest of the others in the same role."""
     view = locked_view(tx, deps, release_id)
     _only_own_role(view, actor, role)
-    stands = next((s for s in view.signoffs if s.role is role and s.purpose is Purpose.DEPLOY), None)
-    if stands is None:
+    given = _of_role(view, role)
+    if not given:
         return f"Nothing stands for {role.title}."
+    stands = next((one for one in given if one.by == actor.user), given[-1])
     signoffs.finish(tx, stands.id, by=actor.user, why="revoked", at=view.now)
     posts.touch(tx, release_id)
     audit.write(
         tx, view.now, actor.user, "signoff.revoked", release_id, role=role, signed_by=stands.by, verdict=stands.verdict
     )
-    return f"Taken back: {role.title} for {view.release.version}."
+    whose = "" if stands.by == actor.user else f" of <@{stands.by}>"
+    return f"Taken back: the answer{whose} for {role.title} to {view.release.version}."
 
 
 def void_outdated(tx: Tx, deps: Deps, release_id: ReleaseId, why: str) -> list[SignOff]:
-    """End the sign-offs whose fingerprint no longer fits, and owe their people word of it (promise P4)."""
+    """End the sign-offs whose fingerprint no longer fits, and owe their people word of it (promise P4).
+
+    A decline stays: it says no to this release, and only people take it back.
+    """
     view = locked_view(tx, deps, release_id)
     mark = view.fingerprint
-    outdated = [s for s in view.signoffs if s.purpose is Purpose.DEPLOY and s.fingerprint != mark]
+    outdated = [one for one in _approvals(view) if one.fingerprint != mark]
+    _void(tx, view, outdated, why)
+    return outdated
+
+
+def void_expired(tx: Tx, view: ReleaseView) -> list[SignOff]:
+    """End the approvals that are older than the policy allows, and owe their people word of it. The view is locked."""
+    expired = [one for one in _approvals(view) if view.now - one.at > view.policy.signoff_max_age]
+    _void(tx, view, expired, "it is too old")
+    return expired
+
+
+def _approvals(view: ReleaseView) -> list[SignOff]:
+    return [one for one in view.signoffs if one.purpose is Purpose.DEPLOY and one.verdict is Verdict.APPROVE]
+
+
+def _void(tx: Tx, view: ReleaseView, ended: list[SignOff], why: str) -> None:
+    release_id = view.release.id
     card = posts.find(tx, release_id, "card")
-    for signed in outdated:
+    for signed in ended:
         signoffs.finish(tx, signed.id, by=SYSTEM, why=why, at=view.now)
         posts.owe(
             tx,
@@ -82,7 +123,6 @@ def void_outdated(tx: Tx, deps: Deps, release_id: ReleaseId, why: str) -> list[S
             parent=card,
         )
         audit.write(tx, view.now, SYSTEM, "signoff.voided", release_id, role=signed.role, signed_by=signed.by, why=why)
-    return outdated
 
 
 def record_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str) -> None:

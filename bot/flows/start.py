@@ -29,6 +29,7 @@ def open_release(tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: 
         "commit": resolved.commit,
         "image": resolved.image,
         "digest": resolved.digest,
+        "tagged": resolved.tagged,
         "channel": deps.channel,
         "at": now,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -11,10 +12,11 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from bot.domain.checklist import Checklist
-from bot.domain.ids import ReleaseId, UserId
+from bot.domain.ids import SYSTEM, CheckId, ReleaseId, UserId
 from bot.domain.policy import Policy
 from bot.domain.release import TRANSITIONS, Release, ReleaseState
-from bot.domain.view import ReleaseView
+from bot.domain.results import CheckView
+from bot.domain.view import Freeze, ReleaseView
 from bot.errors import ActiveReleaseExists, Superseded
 from bot.store import checks, files, freezes, signoffs, steps, watches
 from bot.store.pool import Tx, only
@@ -28,12 +30,12 @@ def _from_row(row: DictRow) -> Release:
 
 
 def insert(tx: Tx, values: dict[str, Any], checklist: Checklist, policy: Policy) -> ReleaseId:
-    """Open a release (environment, version, manager, notes_url, commit, image, digest, channel, at).
+    """Open a release (environment, version, manager, notes_url, commit, image, digest, tagged, channel, at).
 
     Raises ActiveReleaseExists when another one holds the environment; the constraint decides, so two at once cannot both win.
     """
     tx.execute(_SQL["keep_checklist"], {"digest": checklist.digest, "body": Jsonb(checklist.body)})
-    tx.execute(_SQL["keep_policy"], {"digest": policy.digest, "body": Jsonb(policy.model_dump(mode="json"))})
+    _keep_policy(tx, policy)
     digests = {"checklist_digest": checklist.digest, "policy_digest": policy.digest}
     try:
         with tx.transaction():
@@ -46,6 +48,10 @@ def insert(tx: Tx, values: dict[str, Any], checklist: Checklist, policy: Policy)
         raise ActiveReleaseExists(
             f"{name} holds {values['environment']}.", hint="Finish it or `/release abort` it first."
         ) from error
+
+
+def _keep_policy(tx: Tx, policy: Policy) -> None:
+    tx.execute(_SQL["keep_policy"], {"digest": policy.digest, "body": Jsonb(policy.model_dump(mode="json"))})
 
 
 def get(tx: Tx, release_id: ReleaseId, *, lock: bool = False) -> Release | None:
@@ -113,6 +119,23 @@ def move(
         raise Superseded
 
 
+def confirm(tx: Tx, release_id: ReleaseId, at: datetime, unbound: str = "") -> None:
+    """GitHub and the registry were asked at ``at``; ``unbound``: why they do not say what the release is bound to."""
+    tx.execute(_SQL["confirm"], {"id": release_id, "at": at, "unbound": unbound})
+
+
+def rebind(tx: Tx, release_id: ReleaseId, at: datetime, *, commit: str, digest: str, tagged: bool) -> None:
+    """The version means another commit or image since ``at``; results from before do not count any more."""
+    values = {"id": release_id, "at": at, "commit": commit, "digest": digest, "tagged": tagged}
+    tx.execute(_SQL["rebind"], values)
+
+
+def adopt(tx: Tx, release_id: ReleaseId, policy: Policy) -> None:
+    """Have the release judged by ``policy`` from now on."""
+    _keep_policy(tx, policy)
+    tx.execute(_SQL["adopt"], {"id": release_id, "digest": policy.digest})
+
+
 @lru_cache(maxsize=64)
 def _read_checklist(text: str) -> Checklist:
     return Checklist.model_validate_json(text)
@@ -124,9 +147,14 @@ def checklist(tx: Tx, release: Release) -> Checklist:
     return _read_checklist(row["body"])
 
 
+@lru_cache(maxsize=64)
+def _read_policy(text: str) -> Policy:
+    return Policy.model_validate_json(text)
+
+
 def policy(tx: Tx, release: Release) -> Policy:
-    """The policy that the release began with."""
-    return Policy.model_validate(only(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())["body"])
+    """The policy that the release is judged by."""
+    return _read_policy(only(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())["body"])
 
 
 def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) -> ReleaseView | None:
@@ -134,16 +162,30 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
     release = get(tx, release_id, lock=lock)
     if release is None:
         return None
-    lines, known = checklist(tx, release), checks.views(tx, release_id)
+    lines, known, rules = checklist(tx, release), checks.views(tx, release_id), policy(tx, release)
+    known = _of_this(known, release.bound_at)
     return ReleaseView(
         release=release,
         checklist=lines,
-        policy=policy(tx, release),
+        policy=rules,
         checks={line.id: known[line.asked_as] for line in lines.checks},
         signoffs=signoffs.standing(tx, release_id),
         steps=steps.plan(tx, release_id),
         watch=watches.get(tx, release_id),
-        freeze=freezes.current(tx, release.environment, now),
+        freeze=freezes.current(tx, release.environment, now) or _on_the_calendar(rules, now),
         now=now,
         pictures=files.pictures(tx, release_id),
     )
+
+
+def _of_this(known: dict[CheckId, CheckView], bound_at: datetime | None) -> dict[CheckId, CheckView]:
+    """The checks without the results that are about what the version meant before."""
+    return {
+        check: replace(view, result=None) if view.result and bound_at and view.result.started_at < bound_at else view
+        for check, view in known.items()
+    }
+
+
+def _on_the_calendar(policy: Policy, now: datetime) -> Freeze | None:
+    held = policy.frozen(now)
+    return None if held is None else Freeze(SYSTEM, *held)

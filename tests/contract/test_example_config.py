@@ -59,8 +59,8 @@ def _shown(body: Mapping[str, Any], model_keys: set[str], at: str = "") -> Itera
 def test_the_example_loads_with_the_variables_that_it_names():
     """Settings, policy and checklist are accepted as they stand."""
     settings = load_settings(EXAMPLE, _environment(EXAMPLE.read_text(encoding="utf-8")))
-    load_checklist(settings.checklist, Registry.load())
-    assert read_policy(settings) == Policy.model_validate(settings.policy)
+    checklist = load_checklist(settings.checklist, Registry.load())
+    assert read_policy(settings, checklist) == Policy.model_validate(settings.policy)
     assert build_sources(settings) is not None
     assert set(settings.target_values()) == {"staging", "production"}
 
@@ -94,7 +94,7 @@ def test_every_key_of_the_policy_is_in_the_example():
 def test_the_policy_of_the_example_is_the_default():
     """Who copies the example gets the rules of somebody who leaves the section out."""
     settings = load_settings(EXAMPLE, _environment(EXAMPLE.read_text(encoding="utf-8")))
-    policy = read_policy(settings)
+    policy = read_policy(settings, load_checklist(settings.checklist, Registry.load()))
     default = Policy()
     assert (policy.required, policy.optional, policy.four_eyes) == (
         default.required,

@@ -105,14 +105,55 @@ class TestSigning:
             world.act(deploy.deploy, QA, release_id)
         assert "Nothing stands" in world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
 
-    def test_two_people_of_one_role_at_once(self, world: World) -> None:
-        """One signature stands, the other is told that it stands already."""
+    def test_people_of_one_role_at_once(self, world: World) -> None:
+        """Each has an answer of their own, and one however often they press."""
         release_id = world.start()
-        people = [Actor(user, frozenset({Role.QA})) for user in (QUINN, PAT, RITA)]
-        with ThreadPoolExecutor(3) as threads:
+        people = [Actor(user, frozenset({Role.QA})) for user in (QUINN, PAT, RITA)] * 3
+        with ThreadPoolExecutor(9) as threads:
             said = list(threads.map(lambda actor: world.approve(release_id, actor), people))
-        assert sum("already" in answer for answer in said) == 2
-        assert len(world.rows("SELECT FROM signoffs")) == 1
+        assert sum(answer == "You have recorded that for QA already." for answer in said) == 6
+        assert {row["by_whom"] for row in world.rows("SELECT by_whom FROM signoffs")} == {QUINN, PAT, RITA}
+        assert len(world.rows("SELECT FROM signoffs")) == 3
+
+    def test_a_decline_stands_until_it_is_withdrawn(self, world: World) -> None:
+        """Nobody's approval pushes it aside; somebody of the same role can take it back, and is named for it."""
+        release_id = world.ready()
+        other = Actor(PAT, frozenset({Role.QA}))
+        decline(world, QA, release_id, Role.QA, "the export s3cret is broken")
+        with pytest.raises(RefusedError, match=f"<@{QUINN}> declined for QA: the export .redacted. is broken"):
+            world.approve(release_id, other)
+        with pytest.raises(GateClosed, match="QA declined"):
+            world.act(deploy.deploy, QA, release_id)
+        assert f"of <@{QUINN}>" in world.act(sign.revoke, other, release_id, Role.QA)
+        assert (world.last().actor, world.last().body["signed_by"]) == (PAT, QUINN)
+        world.act(deploy.deploy, QA, release_id)
+
+    def test_a_decline_survives_a_change(self, world: World) -> None:
+        """It was a no to this release; what changed may not be what it was about."""
+        release_id = world.start()
+        decline(world, QA, release_id, Role.QA, "broken")
+        world.act(check.waive, MANAGER, release_id, ONE, "known")
+        assert [one.verdict for one in world.view(release_id).signoffs] == [Verdict.DECLINE]
+
+    def test_one_takes_back_ones_own_first(self, world: World) -> None:
+        """And the newest of the others only where one has said nothing."""
+        release_id = world.start()
+        other = Actor(PAT, frozenset({Role.QA}))
+        world.approve(release_id, QA)
+        world.approve(release_id, other)
+        world.act(sign.revoke, QA, release_id, Role.QA)
+        assert [one.by for one in world.view(release_id).signoffs] == [PAT]
+
+    def test_a_quorum(self, world: World) -> None:
+        """Two people of QA, and not one twice."""
+        world.change(policy=Policy.model_validate({"required": ["qa"], "quorum": {"qa": 2}}))
+        release_id = world.start()
+        world.run("check")
+        world.approve(release_id, QA)
+        with pytest.raises(GateClosed, match="QA: 1 of 2 people have signed off"):
+            world.act(deploy.deploy, MANAGER, release_id)
+        world.approve(release_id, Actor(PAT, frozenset({Role.QA})))
+        world.act(deploy.deploy, MANAGER, release_id)
 
     def test_closed_with_the_deploy(self, world: World) -> None:
         """An old button cannot sign what is deployed."""
@@ -121,6 +162,29 @@ class TestSigning:
             world.approve(release_id, QA)
         with pytest.raises(StaleButton):
             world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
+
+
+class TestLines:
+    """Who may waive and attest what."""
+
+    def test_never(self, world: World) -> None:
+        """The policy can forbid what the checklist would allow."""
+        world.change(policy=Policy.model_validate({"lines": {"go": {"waive": []}}}))
+        release_id = world.start()
+        with pytest.raises(RefusedError, match="can never be waived"):
+            world.act(check.waive, MANAGER, release_id, ONE, "known")
+
+    def test_by_another_role(self, world: World) -> None:
+        """QA waives this one, and attests that one."""
+        rules = {"go.one": {"waive": ["qa"]}, "prep": {"attest": ["qa"]}}
+        world.change(policy=Policy.model_validate({"lines": rules}))
+        release_id = world.start()
+        with pytest.raises(NotAllowed, match="takes the role QA; yours: Release Manager"):
+            world.act(check.waive, MANAGER, release_id, ONE, "known")
+        world.act(check.waive, QA, release_id, ONE, "known")
+        with pytest.raises(NotAllowed, match="takes the role QA"):
+            world.act(check.attest, MANAGER, release_id, CheckId("prep.person"), "seen")
+        world.act(check.attest, QA, release_id, CheckId("prep.person"), "seen")
 
 
 class TestGate:

@@ -107,6 +107,8 @@ def make_release(state: ReleaseState = ReleaseState.OPEN, **changes: Any) -> Rel
         policy_digest="2" * 64,
         channel="C0RELEASES1",
         started_at=ago(60),
+        bound_at=ago(60),
+        confirmed_at=NOW,
     )
     if state not in {ReleaseState.OPEN, ReleaseState.ABORTED}:
         release = replace(release, deployer=QUINN)

@@ -101,6 +101,7 @@ def test_the_card_says_what_is_released() -> None:
         "*Release notes*\n<https://example.com/notes|Release notes>",
         "*Commit*\n`c0ffeec0ffee`",
         "*Image*\n`ghcr.io/solvereign/api@sha256:abababababab`",
+        "*Policy*\n`222222222222`",
     ]
 
 
@@ -157,7 +158,7 @@ def test_no_go_names_every_reason_and_offers_no_deploy() -> None:
     )
     card = render("card", "", view)
     assert block(card, "gate") == (
-        ":no_entry: *No-Go* for 3 reasons\n"
+        ":no_entry: *No-Go* for 3 reasons. Waits for Release Manager\n"
         "• deploys are frozen: incident under way\n"
         "• Check of go.check_2: failed\n"
         "• Release Manager has not signed off"
@@ -232,6 +233,26 @@ def test_an_approval_is_shown_with_who_and_when() -> None:
     """And can be taken back."""
     card = render("card", "", signed(make_view(), Role.QA))
     assert block(card, "signoff:qa") == (f"*QA* (optional)\n:white_check_mark: Approved by <@U0QUINN001>, {AT_1759}")
+
+
+def test_everybody_who_signed_is_shown_and_how_many_are_needed() -> None:
+    """Two of QA are needed and one has approved: the other is asked, and either can take it back."""
+    policy = Policy.model_validate({"required": ["qa"], "quorum": {"qa": 2}})
+    view = replace(signed(make_view(policy=policy), Role.QA), policy=policy)
+    card = render("card", "", view)
+    assert block(card, "signoff:qa").startswith(
+        "*QA* (2 people required)\n:white_check_mark: Approved by <@U0QUINN001>"
+    )
+    row = next(one for one in card.blocks if one["block_id"] == "signoff:qa:buttons")
+    assert [button["text"]["text"] for button in row["elements"]] == ["Approve", "Decline", "Revoke"]
+    assert "Waits for QA\n• QA: 1 of 2 people have signed off" in block(card, "gate")
+
+
+def test_an_expired_approval_is_shown_as_one() -> None:
+    """It does not count any more."""
+    old = make_signoff(Role.QA, Verdict.APPROVE, at=ago(60 * 25), fingerprint=make_view().fingerprint)
+    card = render("card", "", make_view(signoffs=(old,)))
+    assert ":alarm_clock: Expired: <@U0QUINN001> approved too long ago" in block(card, "signoff:qa")
 
 
 def test_what_was_signed_stays_signed_once_the_deploy_has_begun() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.gate import Cause, deploy_gate, permits, rollback_gate
+from bot.domain.ids import UserId
 from bot.domain.policy import Action, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
@@ -33,6 +34,7 @@ from tests.unit.factories import (
 )
 
 GO = "go.check_1"
+MAX = UserId("U0MAX00001")
 NOT_OPEN = [state for state in ReleaseState if state is not ReleaseState.OPEN]
 AFTER_A_CHANGE = {
     ReleaseState.DEPLOYING,
@@ -164,6 +166,64 @@ def test_four_eyes_counts_people_not_roles() -> None:
     view = signed(make_view(), Role.RELEASE_MANAGER, Role.QA)
     one = tuple(replace(signoff, by=RITA) for signoff in view.signoffs)
     assert [reason.cause for reason in deploy_gate(replace(view, signoffs=one), RITA).reasons] == [Cause.FOUR_EYES]
+
+
+def two_of_qa(*signers: UserId, **policy: object) -> list[tuple[Cause, str]]:
+    """What the gate says when ``signers`` of QA have approved and two are needed."""
+    view = make_view(policy=Policy.model_validate({"required": ["qa"], "quorum": {"qa": 2}, **policy}))
+    approvals = tuple(
+        make_signoff(Role.QA, id=number, by=user, fingerprint=view.fingerprint) for number, user in enumerate(signers)
+    )
+    return [(one.cause, one.text) for one in deploy_gate(replace(view, signoffs=approvals), MAX).reasons]
+
+
+def test_a_quorum_counts_people() -> None:
+    """Two of QA, not one twice."""
+    assert two_of_qa(QUINN) == [(Cause.SIGNOFF_MISSING, "QA: 1 of 2 people have signed off")]
+    assert two_of_qa(QUINN, PAT) == []
+
+
+def test_people_in_all() -> None:
+    """One person with every role is one person."""
+    assert two_of_qa(QUINN, PAT, people=3) == [(Cause.PEOPLE, "3 different people must approve, so far 2 have")]
+    assert two_of_qa(QUINN, PAT, RITA, people=3) == []
+
+
+def test_an_old_approval_has_expired() -> None:
+    """After the time that the policy gives it; an optional one that is too old holds nothing up."""
+    view = make_view()
+    old = [
+        make_signoff(role, at=ago(24 * 60 + 1), fingerprint=view.fingerprint)
+        for role in (Role.RELEASE_MANAGER, Role.QA)
+    ]
+    assert causes(replace(view, signoffs=old)) == [(Cause.SIGNOFF_MISSING, Role.RELEASE_MANAGER)]
+    fresh = make_signoff(Role.RELEASE_MANAGER, at=ago(24 * 60), fingerprint=view.fingerprint)
+    assert causes(replace(view, signoffs=(fresh, old[1]))) == []
+
+
+def test_a_decline_stands_whatever_others_say() -> None:
+    """It blocks until it is withdrawn, whether what it was said about has changed or not."""
+    view = approved()
+    no = make_signoff(Role.QA, Verdict.DECLINE, id=98, by=MAX, fingerprint="other")
+    yes = make_signoff(Role.QA, id=99, fingerprint=view.fingerprint)
+    assert causes(replace(view, signoffs=(*view.signoffs, no, yes))) == [(Cause.SIGNOFF_DECLINED, Role.QA)]
+
+
+def test_a_version_that_means_nothing_any_more() -> None:
+    """Its tag or image is gone: nobody knows what would be deployed."""
+    view = approved()
+    gone = replace(view, release=replace(view.release, unbound="the tag v4.8.0 is gone"))
+    (reason,) = deploy_gate(gone, QUINN).reasons
+    assert (reason.cause, reason.text) == (Cause.SOURCE, "the tag v4.8.0 is gone")
+
+
+def test_what_the_policy_forbids_to_waive_is_not_let_go() -> None:
+    """Even when a waiver was given under an earlier policy."""
+    policy = Policy.model_validate({"lines": {"go": {"waive": []}}})
+    waived = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
+    view = make_view(policy=policy, checks={GO: waived})
+    (reason,) = deploy_gate(replace(signed(view, Role.RELEASE_MANAGER), policy=policy), QUINN).reasons
+    assert reason.text == f"Check of {GO}: cannot be waived"
 
 
 def test_a_freeze() -> None:

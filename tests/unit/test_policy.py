@@ -1,5 +1,7 @@
 """Policies: defaults, who may, and what is refused."""
 
+from datetime import UTC, datetime
+
 import pytest
 from pydantic import ValidationError
 
@@ -7,6 +9,12 @@ from bot.domain.gate import permits
 from bot.domain.policy import Action, Policy, Role
 
 RM, QA, PRODUCT = Role.RELEASE_MANAGER, Role.QA, Role.PRODUCT
+WEEKEND = {"reason": "weekend", "timezone": "Europe/Berlin", "begins": "fri 14:00", "ends": "mon 07:00"}
+YEAR_END = {"reason": "year end", "timezone": "Europe/Berlin", "begins": "2026-12-19 18:00", "ends": "2027-01-04 07:00"}
+ALL_WEEK = [
+    {"reason": "office", "begins": "mon 00:00", "ends": "sat 02:00"},
+    {"reason": "weekend", "timezone": "Europe/Berlin", "begins": "sat 00:00", "ends": "mon 03:00"},
+]
 
 
 def test_defaults() -> None:
@@ -32,7 +40,20 @@ def test_the_rest_may_sign() -> None:
         ({"may": {"deploy": []}}, "may.deploy names no role"),
         ({"required": ["boss"]}, "Input should be 'release_manager', 'qa' or 'product'"),
         ({"required": "qa"}, "Input should be a valid tuple"),
-        ({"quorum": 2}, "Extra inputs are not permitted"),
+        ({"quorums": 2}, "Extra inputs are not permitted"),
+        ({"required": ["qa", "qa"]}, "qa is named twice"),
+        ({"quorum": {"qa": 2}}, "quorum.qa is for a role that is not required"),
+        ({"quorum": {"release_manager": 0}}, "greater than or equal to 1"),
+        ({"people": 0}, "greater than or equal to 1"),
+        ({"signoff_max_age": "0s"}, "greater than 0"),
+        ({"remind_after": "7d"}, "nobody would ever be reminded"),
+        ({"lines": {"go": {"attest": []}}}, "at least 1 item"),
+        ({"freeze_windows": ALL_WEEK}, "leave no minute of the week free"),
+        ({"freeze_windows": [{**WEEKEND, "timezone": "Europe/Atlantis"}]}, "'Europe/Atlantis' is no time zone"),
+        ({"freeze_windows": [{**WEEKEND, "begins": "friday afternoon"}]}, 'write begins and ends both as "fri 14:00"'),
+        ({"freeze_windows": [{**WEEKEND, "begins": "2026-12-19 18:00"}]}, 'write begins and ends both as "fri 14:00"'),
+        ({"freeze_windows": [{**YEAR_END, "ends": "2026-12-01 00:00"}]}, "it ends before it begins"),
+        ({"freeze_windows": [{**WEEKEND, "ends": "fri 14:00"}]}, "begins and ends at the same time"),
     ],
 )
 def test_refused(values: dict[str, object], said: str) -> None:
@@ -54,3 +75,89 @@ def test_digest() -> None:
     assert Policy.model_validate(policy.model_dump(mode="json")).digest == policy.digest
     assert Policy(four_eyes=False).digest != Policy().digest
     assert Policy(required=(RM,)).digest == Policy().digest
+
+
+def at(text: str, **policy: object) -> tuple[str, datetime] | None:
+    """What the calendar says at a moment in UTC."""
+    return Policy.model_validate(policy).frozen(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("moment", "until"),
+    [
+        ("2026-11-27 12:59", None),  # Friday 13:59 in Berlin
+        ("2026-11-27 13:00", "2026-11-30 06:00"),
+        ("2026-11-29 23:59", "2026-11-30 06:00"),
+        ("2026-11-30 05:59", "2026-11-30 06:00"),
+        ("2026-11-30 06:00", None),
+        ("2026-07-03 12:00", "2026-07-06 05:00"),  # an hour earlier in summer: the clock on the wall counts
+        ("2026-03-28 12:00", "2026-03-30 05:00"),  # over the change of the clocks
+        ("2026-10-24 12:00", "2026-10-26 06:00"),
+    ],
+)
+def test_a_weekly_window(moment: str, until: str | None) -> None:
+    """From Friday 14:00 to Monday 07:00 in Berlin, whatever the season."""
+    held = at(moment, freeze_windows=[WEEKEND])
+    assert held == (until and ("weekend", datetime.fromisoformat(until).replace(tzinfo=UTC)))
+
+
+@pytest.mark.parametrize(
+    ("moment", "frozen"),
+    [("2026-12-19 16:59", False), ("2026-12-19 17:00", True), ("2027-01-04 05:59", True), ("2027-01-04 06:00", False)],
+)
+def test_a_window_that_comes_once(moment: str, frozen: bool) -> None:
+    """Its last minute is free again."""
+    assert (at(moment, freeze_windows=[YEAR_END]) is not None) == frozen
+
+
+def test_of_several_windows_the_one_that_ends_last_is_told() -> None:
+    """Whoever reads it knows when deploys are possible again."""
+    held = at("2026-12-19 18:00", freeze_windows=[WEEKEND, YEAR_END])
+    assert held is not None
+    assert held[0] == "year end"
+
+
+def test_a_time_that_yaml_has_read_as_one() -> None:
+    """With seconds YAML makes it a datetime of its own."""
+    window = {**YEAR_END, "begins": datetime(2026, 12, 19, 18, 0)}  # noqa: DTZ001  as YAML gives it
+    assert Policy.model_validate({"freeze_windows": [window]}).freeze_windows[0].begins == "2026-12-19 18:00"
+
+
+A, B, GROUP = "U0A", "U0B", "S0GROUP"
+
+
+@pytest.mark.parametrize(
+    ("policy", "holders", "said"),
+    [
+        ({}, {}, "Release Manager must sign off with 1 different people, and slack.roles names 0"),
+        ({}, {RM: [A]}, "four_eyes needs two people"),
+        ({}, {RM: [A], QA: [A]}, "four_eyes needs two people"),
+        ({}, {RM: [A], QA: [B]}, ""),
+        ({}, {RM: [A, B]}, ""),
+        ({}, {RM: [GROUP]}, ""),
+        ({"four_eyes": False}, {RM: [A]}, ""),
+        ({"quorum": {"release_manager": 3}}, {RM: [A, B]}, "Release Manager must sign off with 3"),
+        ({"quorum": {"release_manager": 3}}, {RM: [A, GROUP]}, ""),
+        ({"required": ["qa"], "may": {"start": ["product"]}}, {QA: [A, B]}, "nobody holds a role that may start"),
+        ({"may": {"deploy": ["product"]}}, {RM: [A, B]}, "nobody holds a role that may deploy"),
+        ({"people": 3}, {RM: [A], QA: [A, B]}, "policy.people needs 3 different people, and slack.roles names 2"),
+        ({"people": 3}, {RM: [A], QA: [A, B], PRODUCT: ["U0C"]}, ""),
+    ],
+)
+def test_a_policy_that_nobody_could_meet(policy: dict[str, object], holders: dict[Role, list[str]], said: str) -> None:
+    """It is found before the first release, with the reason; a user group is enough people for anything."""
+    found = Policy.model_validate(policy).unmeetable(holders)
+    assert found.startswith(said) if said else found == ""
+
+
+def test_who_may_waive_and_attest_a_line() -> None:
+    """The rule of the check counts before that of its section; without one it is whoever may."""
+    policy = Policy.model_validate(
+        {"lines": {"go": {"waive": []}, "go.backup": {"waive": ["qa"], "attest": ["qa"]}, "prep": {}}}
+    )
+    assert policy.allowed(Action.WAIVE, "go.backup", "go") == (QA,)
+    assert policy.allowed(Action.WAIVE, "go.rls", "go") == ()
+    assert policy.allowed(Action.WAIVE, "prep.notes", "prep") == (RM,)
+    assert policy.allowed(Action.ATTEST, "go.backup", "go") == (QA,)
+    assert policy.allowed(Action.ATTEST, "go.rls", "go") == (RM, QA, PRODUCT)
+    assert not permits(policy, Action.WAIVE, {RM, QA, PRODUCT}, "go.rls", "go")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from bot.domain.gate import deploy_gate
+from bot.domain.gate import deploy_gate, holding, lacking
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import Standing
 from bot.domain.signoff import Purpose, Verdict
@@ -16,6 +16,7 @@ from bot.slack.ids import ActionId, ReleasePayload, RolePayload
 if TYPE_CHECKING:
     from bot.domain.checklist import Check
     from bot.domain.gate import Decision
+    from bot.domain.ids import UserId
     from bot.domain.policy import Role
     from bot.domain.signoff import SignOff
     from bot.domain.view import ReleaseView
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bot.slack.blocks.limits import Block, Rendered
 
 # Shares of limits.MAX_MESSAGE_TEXT; with heading, names of fields, labels and the question they stay below it.
-_FIELD = 330  # each of seven; only the two links come near it
+_FIELD = 330  # each of nine; only the two links come near it
 _STATE = 700
 _TABLE = 2_800
 _PROGRESS = 800
@@ -74,6 +75,7 @@ def _facts(view: ReleaseView) -> list[tuple[str, str]]:
         ("Release notes", text.link(release.notes_url, "Release notes", _FIELD - 20)),
         ("Commit", text.code(release.commit[:12])),
         ("Image", text.code(text.short_digest(release.pinned_image), _FIELD - 20)),
+        ("Policy", text.code(release.policy_digest[:12])),
     ]
     if release.deployer is not None:
         facts.append(("Deployed by", text.mention(release.deployer)))
@@ -127,43 +129,51 @@ def _progress(view: ReleaseView) -> list[Block]:
 
 
 def _signoff(view: ReleaseView, role: Role) -> list[Block]:
-    signed = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
-    signoff = signed[-1] if signed else None
-    need = "required" if role in view.policy.required else "optional"
+    given = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
+    needed = view.policy.needed(role)
+    need = "optional" if not needed else "required" if needed == 1 else f"{needed} people required"
     title = f"*{role.title}* ({need})"
     name = f"signoff:{role}"
+    lines = [_signature(view, one) for one in given] or [":white_circle: Not signed"]
     return [
-        elements.section(name, f"{title}\n{_signature(view, signoff)}", limit=_SIGNOFF),
-        *elements.actions(f"{name}:buttons", _signoff_buttons(view, role, signoff)),
+        elements.section(name, limits.join_lines([title, *lines], _SIGNOFF), limit=_SIGNOFF),
+        *elements.actions(f"{name}:buttons", _signoff_buttons(view, role, given)),
     ]
 
 
-def _signature(view: ReleaseView, signoff: SignOff | None) -> str:
-    if signoff is None:
-        return ":white_circle: Not signed"
+def _signature(view: ReleaseView, signoff: SignOff) -> str:
     who, at = text.mention(signoff.by), text.moment(signoff.at)
     if signoff.verdict is Verdict.DECLINE:
         return f":x: Declined by {who}, {at}: {text.outside(signoff.reason, 200)}"
-    if _is_void(view, signoff):
+    if view.release.state is ReleaseState.OPEN and signoff.fingerprint != view.fingerprint:
         return f":warning: Void: {who} approved something else, {at}. Sign again."
+    if view.release.state is ReleaseState.OPEN and signoff not in holding(view, signoff.role):
+        return f":alarm_clock: Expired: {who} approved too long ago, {at}. Sign again."
     return f":white_check_mark: Approved by {who}, {at}"
 
 
-def _is_void(view: ReleaseView, signoff: SignOff) -> bool:
-    """Whether the release is no longer what was signed (promise P4). Once the deploy has begun it stays as it was."""
-    return view.release.state is ReleaseState.OPEN and signoff.fingerprint != view.fingerprint
-
-
-def _signoff_buttons(view: ReleaseView, role: Role, signoff: SignOff | None) -> list[Element]:
+def _signoff_buttons(view: ReleaseView, role: Role, given: list[SignOff]) -> list[Element]:
+    """Approve and Decline while an answer of this role would change something, Revoke while one stands."""
     if view.release.state is not ReleaseState.OPEN:
         return []
     payload = RolePayload(release=view.release.id, role=role)
-    if signoff is not None and (signoff.verdict is Verdict.DECLINE or not _is_void(view, signoff)):
-        return [elements.button(ActionId.SIGNOFF_REVOKE, payload, "Revoke")]
-    return [
-        elements.button(ActionId.SIGNOFF_APPROVE, payload, "Approve", style="primary"),
-        elements.button(ActionId.SIGNOFF_DECLINE, payload, "Decline"),
-    ]
+    buttons = []
+    declined = any(one.verdict is Verdict.DECLINE for one in given)
+    if not declined and (len(holding(view, role)) < max(1, view.policy.needed(role)) or _people_short(view)):
+        buttons.append(elements.button(ActionId.SIGNOFF_APPROVE, payload, "Approve", style="primary"))
+        buttons.append(elements.button(ActionId.SIGNOFF_DECLINE, payload, "Decline"))
+    if declined or holding(view, role):
+        buttons.append(elements.button(ActionId.SIGNOFF_REVOKE, payload, "Revoke"))
+    return buttons
+
+
+def _approvers(view: ReleaseView) -> set[UserId]:
+    return {one.by for role in view.policy.roles for one in holding(view, role)}
+
+
+def _people_short(view: ReleaseView) -> bool:
+    """Whether one more person who approves, in whatever role, would help."""
+    return len(_approvers(view)) < max(view.policy.people, 2 if view.policy.four_eyes else 1)
 
 
 def gate_text(view: ReleaseView, decision: Decision) -> str:
@@ -171,12 +181,18 @@ def gate_text(view: ReleaseView, decision: Decision) -> str:
     if not decision.allowed:
         lines = [f"• {text.outside(reason.text, 200)}" for reason in decision.reasons]
         head = f":no_entry: *No-Go* for {text.count(len(lines), 'reason')}"
-        return f"{head}\n{limits.join_lines(lines, _GATE - 60)}"
+        if waits_for := [_wanted(role, number) for role, number in lacking(view)]:
+            head += f". Waits for {' and '.join(waits_for)}"
+        return f"{head}\n{limits.join_lines(lines, _GATE - 120)}"
     words = ":large_green_circle: *Go*: nothing speaks against a deploy."
-    approvers = {one.by for one in view.signoffs if one.purpose is Purpose.DEPLOY and one.verdict is Verdict.APPROVE}
+    approvers = _approvers(view)
     if view.policy.four_eyes and len(approvers) == 1:
         words += f"\nFour eyes: only {text.mention(approvers.pop())} has approved, so somebody else deploys."
     return words
+
+
+def _wanted(role: Role, number: int) -> str:
+    return role.title if number == 1 else f"{number} people of {role.title}"
 
 
 def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:

@@ -68,7 +68,7 @@ def _still_open(view: ReleaseView) -> list[str]:
             if check.same_as is not None:
                 continue  # its original is on the list
             counts_as = text.standing_of(view, check)
-            if not text.lets_through(check, counts_as):
+            if not text.lets_through(view, check, counts_as):
                 words = f"{text.outside(check.title, 150)}: {text.WORDS[counts_as]}"
                 lines.append(f":{text.MARKS[counts_as]}: {words}")
     return lines

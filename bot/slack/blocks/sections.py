@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.domain.gate import waivable
 from bot.domain.release import ReleaseState
 from bot.domain.results import Standing
 from bot.slack import text
@@ -52,7 +53,7 @@ def render(subject: str, view: ReleaseView) -> Rendered:
 def _choose(view: ReleaseView, section: Section) -> list[Check]:
     """The checks that get buttons, in the order of the checklist; where not all fit, those that need somebody first."""
     checks = list(section.checks)
-    open_first = sorted(checks, key=lambda check: text.lets_through(check, text.standing_of(view, check)))
+    open_first = sorted(checks, key=lambda check: text.lets_through(view, check, text.standing_of(view, check)))
     chosen = {check.id for check in open_first[:_WITH_BUTTONS]}
     return [check for check in checks if check.id in chosen]
 
@@ -84,7 +85,7 @@ def _fallback(view: ReleaseView, section: Section, through: int, total: int) -> 
     held = []
     for check in section.checks:
         counts_as = text.standing_of(view, check)
-        if not text.lets_through(check, counts_as):
+        if not text.lets_through(view, check, counts_as):
             held.append(f"{text.clean(check.title)} ({text.WORDS[counts_as]})")
     return text.escape(limits.cut_plain(f"{words}. Open: {', '.join(held)}" if held else f"{words}.", 600))
 
@@ -145,7 +146,7 @@ def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]
         label = "Run" if counts_as is Standing.MISSING else "Run again"
         buttons.append(elements.button(ActionId.CHECK_RERUN, payload, label))
     buttons.append(elements.button(ActionId.CHECK_DETAILS, payload, "Details"))
-    if state is ReleaseState.OPEN and runs_now and check.waivable and counts_as in _WAIVABLE:
+    if state is ReleaseState.OPEN and runs_now and waivable(view, check) and counts_as in _WAIVABLE:
         buttons.append(elements.button(ActionId.CHECK_WAIVE, payload, "Waive"))
     return buttons
 

@@ -1,9 +1,9 @@
 -- name: insert
 -- A new release; refused by one_active_release while another holds the environment.
 INSERT INTO releases (environment, version, state, manager, notes_url, commit_sha, image, digest, checklist_digest,
-                      policy_digest, channel, started_at)
+                      policy_digest, channel, started_at, tagged, bound_at, confirmed_at)
 VALUES (%(environment)s, %(version)s, 'OPEN', %(manager)s, %(notes_url)s, %(commit)s, %(image)s, %(digest)s,
-        %(checklist_digest)s, %(policy_digest)s, %(channel)s, %(at)s)
+        %(checklist_digest)s, %(policy_digest)s, %(channel)s, %(at)s, %(tagged)s, %(at)s, %(at)s)
 RETURNING id;
 
 -- name: keep_checklist
@@ -17,13 +17,13 @@ INSERT INTO policies (digest, body) VALUES (%(digest)s, %(body)s) ON CONFLICT DO
 -- name: get
 -- One release.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound
 FROM releases WHERE id = %(id)s;
 
 -- name: lock
 -- One release, nobody else changes it until the commit.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound
 FROM releases WHERE id = %(id)s FOR UPDATE;
 
 -- name: active
@@ -40,7 +40,7 @@ ORDER BY id DESC LIMIT 1;
 -- name: history
 -- The newest releases first.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound
 FROM releases WHERE environment = %(environment)s ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: move
@@ -52,13 +52,27 @@ UPDATE releases SET state = %(to)s,
     reason      = coalesce(%(reason)s, reason)
 WHERE id = %(id)s AND state = %(from)s RETURNING id;
 
+-- name: confirm
+-- GitHub and the registry were asked again; unbound: why they do not say the same.
+UPDATE releases SET confirmed_at = %(at)s, unbound = %(unbound)s WHERE id = %(id)s;
+
+-- name: rebind
+-- The version means something else now; what was found before does not count.
+UPDATE releases SET commit_sha = %(commit)s, digest = %(digest)s, tagged = %(tagged)s, bound_at = %(at)s, confirmed_at = %(at)s,
+                    unbound = ''
+WHERE id = %(id)s;
+
+-- name: adopt
+-- Another policy holds from now on.
+UPDATE releases SET policy_digest = %(digest)s WHERE id = %(id)s;
+
 -- name: checklist
 -- The checklist of a release.
 SELECT body::text AS body FROM checklists WHERE digest = %(digest)s;
 
 -- name: policy
 -- The policy of a release.
-SELECT body FROM policies WHERE digest = %(digest)s;
+SELECT body::text AS body FROM policies WHERE digest = %(digest)s;
 
 -- name: latest_deployed
 -- The newest release that has changed the environment and was not taken back.
