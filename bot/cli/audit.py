@@ -3,26 +3,73 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 
-from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put
-from bot.domain.audit import first_break
+from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put, say
+from bot.domain.audit import Head, examine
+from bot.errors import InvalidInput
+from bot.settings import Settings
+from bot.slack import anchors, checkup
+from bot.slack.client import web_client
 from bot.store import audit
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
     group = commands.add_parser("audit", help="work with the record").add_subparsers(required=True, metavar="COMMAND")
-    group.add_parser("verify", help="check that no row of the record was changed").set_defaults(run=_verify)
+    verify = group.add_parser("verify", help="check that no row of the record was changed, taken out or cut off")
+    verify.add_argument(
+        "--head",
+        action="append",
+        default=[],
+        metavar="HASH",
+        help="a head that you know: from the channel, or a backup",
+    )
+    verify.add_argument("--offline", action="store_true", help="do not ask the channel for the heads that it was told")
+    verify.add_argument(
+        "--since", type=_day, metavar="DATE", help="leave out heads announced before (for a new database)"
+    )
+    verify.set_defaults(run=_verify)
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no date: write it as 2026-11-24") from error
 
 
 def _verify(options: argparse.Namespace) -> int:
     settings, _ = configured(options)
+    known = [Head(None, _hash(text)) for text in options.head]
+    told = [] if options.offline else _announced(settings, options.since)
     with database(settings) as store, store.transaction() as tx:
-        events = audit.events(tx)
-    broken = first_break(events)
-    if broken is not None:
-        put(f"The record is broken at row {broken[0]}: {broken[1]}.")
+        verdict = examine(audit.stream(tx), [*known, *told])
+    if verdict.broken is not None:
+        put(f"The record is broken at row {verdict.broken.seq}: {verdict.broken.fault}: {verdict.broken.text}.")
         return EXIT_BAD
-    head = events[-1].hash if events else "none"
-    put(f"The record holds: {len(events)} rows, head {head}.")
+    put(f"The record holds: {verdict.rows} rows, head {verdict.head if verdict.rows else 'none'}.")
+    if known:
+        put(f"It has the {'head' if len(known) == 1 else f'{len(known)} heads'} that you gave.")
+    if told:
+        put(f"It agrees with the channel, which was told {len(told)} of its heads.")
     return 0
+
+
+def _hash(text: str) -> str:
+    head = text.strip().lower()
+    if len(head) != 64 or not set(head) <= set("0123456789abcdef"):  # noqa: PLR2004  sha256 in hex
+        raise InvalidInput(
+            f"{text} is no head: it has 64 digits from 0 to f.", hint="Copy it whole, as the channel shows it."
+        )
+    return head
+
+
+def _announced(settings: Settings, since: datetime | None) -> list[Head]:
+    """The heads that the channel was told. Raises SlackError: a channel that cannot be asked is no channel that agrees."""
+    if settings.slack.bot_token is None or not settings.slack.channel:
+        missing = "SLACK_BOT_TOKEN" if settings.slack.bot_token is None else "slack.channel"
+        say(f"The channel is not asked, as {missing} is not set: rows cut off at the end show only with --head.")
+        return []
+    client = web_client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
+    return anchors.announced(client, settings.slack.channel, checkup.workspace(client).bot_user, since)

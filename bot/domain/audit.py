@@ -1,15 +1,17 @@
-"""AuditEvent: one append-only line, chained by hash to the one before it (promise P9)."""
+"""AuditEvent: one append-only line, chained by hash to the one before it; and what is wrong with a chain (promise P9)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 GENESIS = "0" * 64  # what the first row is chained to
+_RENUMBERED = 1_000  # rows that may have been taken out and closed up for this still to be recognised
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,66 @@ class AuditEvent:
     hash: str
 
 
+@dataclass(frozen=True)
+class Head:
+    """The newest row at some moment. Its hash stands for every row up to it."""
+
+    seq: int | None  # None: only the hash is known, as when a person copied it
+    hash: str
+
+
+class Fault(StrEnum):
+    """What can be wrong with a record."""
+
+    CHANGED = "changed"
+    MISSING = "missing"
+    REORDERED = "reordered"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True)
+class Break:
+    """The first thing that does not fit: at which row, of which nature, in a sentence."""
+
+    seq: int
+    fault: Fault
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a look at the whole record found."""
+
+    rows: int
+    head: str  # of the last row that was seen; GENESIS when there is none
+    broken: Break | None
+
+
+def plain(value: Any) -> Any:
+    """A value as it comes back from the database: JSON's types only, and a whole float as the integer that it is there."""
+    match value:
+        case bool() | None:
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: keys in order, no blanks, every character as itself."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """sha256 in hex of the canonical JSON: by which a row binds what is too long to stand in it."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
 def chain_hash(
     previous: str, seq: int, at: datetime, actor: str, event: str, release: int | None, body: Mapping[str, Any]
 ) -> str:
@@ -38,19 +100,64 @@ def chain_hash(
         "release": release,
         "body": body,
     }
-    text = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
+    return hashlib.sha256(f"{previous}\n{canonical(row)}".encode()).hexdigest()
 
 
-def first_break(events: list[AuditEvent]) -> tuple[int, str] | None:
-    """The sequence number and nature of the first row that does not fit, or None when the chain holds."""
-    previous, expected = GENESIS, 1
-    for event in events:
-        if event.seq != expected:
-            return expected, "missing or out of order"
-        if event.previous != previous:
-            return event.seq, "not chained to the row before it"
-        if chain_hash(previous, event.seq, event.at, event.actor, event.event, event.release, event.body) != event.hash:
-            return event.seq, "changed after it was written"
-        previous, expected = event.hash, expected + 1
+def examine(events: Iterable[AuditEvent], heads: Iterable[Head] = ()) -> Verdict:
+    """Look at the whole record, in the order of ``seq``, and at the ``heads`` that were told to somebody else before.
+
+    The rows by themselves show a change, a gap and a wrong order. That rows are missing at the end, or that all were written
+    anew, only a head from elsewhere can show.
+    """
+    wanted = list(heads)
+    by_seq = {head.seq: head for head in wanted if head.seq is not None}
+    unseen = {head.hash for head in wanted}
+    rest = iter(events)
+    previous, rows, wrong = GENESIS, 0, None
+    for event in rest:
+        broken = _fault_of(event, previous, rows + 1, rest)
+        if broken is not None:
+            return Verdict(rows, previous, broken)
+        previous, rows = event.hash, event.seq
+        unseen.discard(event.hash)
+        told = by_seq.get(event.seq)
+        if told is not None and told.hash != event.hash and wrong is None:
+            wrong = Break(event.seq, Fault.CHANGED, "another hash was announced for it: it was written anew")
+    return Verdict(rows, previous, wrong or _cut_off(wanted, unseen, rows))
+
+
+def first_break(events: Iterable[AuditEvent]) -> Break | None:
+    """What is wrong with the rows by themselves, or None when the chain holds."""
+    return examine(events).broken
+
+
+def _fault_of(event: AuditEvent, previous: str, expected: int, rest: Iterator[AuditEvent]) -> Break | None:
+    """What is wrong with one row; ``rest`` are those behind it, which are used up in the search for the reason."""
+    if event.seq != expected:
+        if event.seq < expected or any(later.seq == expected for later in rest):
+            return Break(expected, Fault.REORDERED, f"row {event.seq} stands in its place")
+        return Break(expected, Fault.MISSING, f"the next row that is there is {event.seq}")
+    if event.previous != previous:
+        if any(later.previous == previous for later in rest):
+            return Break(expected, Fault.REORDERED, "a later row belongs in its place")
+        if any(_hash(event, seq) == event.hash for seq in range(expected + 1, expected + 1 + _RENUMBERED)):
+            return Break(expected, Fault.MISSING, "it was taken out, and the rows behind it were renumbered")
+        return Break(expected, Fault.CHANGED, "it is not chained to the row before it: one of the two was changed")
+    if _hash(event, event.seq) != event.hash:
+        return Break(event.seq, Fault.CHANGED, "its hash does not fit what it says")
+    return None
+
+
+def _hash(event: AuditEvent, seq: int) -> str:
+    return chain_hash(event.previous, seq, event.at, event.actor, event.event, event.release, event.body)
+
+
+def _cut_off(heads: list[Head], unseen: set[str], rows: int) -> Break | None:
+    """A head that was announced and is not there: the rows up to it are missing."""
+    beyond = [head.seq for head in heads if head.seq is not None and head.seq > rows]
+    if beyond:
+        return Break(rows + 1, Fault.TRUNCATED, f"rows up to {max(beyond)} were announced, the record ends at {rows}")
+    lost = next((head.hash for head in heads if head.seq is None and head.hash in unseen), None)
+    if lost is not None:
+        return Break(rows + 1, Fault.TRUNCATED, f"no row has the head {lost}: rows were cut off, or all written anew")
     return None

@@ -7,9 +7,9 @@ from bot.domain.ids import ReleaseId
 from bot.domain.policy import Action
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.errors import RefusedError, StaleButton
-from bot.flows import check
+from bot.flows import check, record
 from bot.flows.deps import Deps, locked_view, require
-from bot.store import audit, posts, releases
+from bot.store import posts, releases
 from bot.store.pool import Tx
 
 
@@ -31,5 +31,5 @@ def abort(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: str) 
     card = posts.find(tx, release_id, "card")
     posts.owe(tx, release_id, "notice", "aborted", channel=release.channel, parent=card)
     posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "release.aborted", release_id, reason=reason)
+    record.close(tx, release, view.now, actor.user, "release.aborted", reason=reason)
     return f"{release.version} is aborted. Nothing was deployed."

@@ -19,6 +19,7 @@ from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.domain.watch import Finding, Next, Reading, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
+from bot.flows import record
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.undo import DebtBook
 from bot.store import audit, posts, releases, watches, work
@@ -173,7 +174,7 @@ def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
     releases.move(tx, view.release, ReleaseState.DONE, now)
     posts.owe(tx, release_id, "closeout", channel=view.release.channel, parent=card)
     posts.owe(tx, release_id, "notice", "done", channel=view.release.channel)
-    audit.write(tx, now, SYSTEM, "release.done", release_id, polls=watch.polls, watch=state)
+    record.close(tx, view.release, now, SYSTEM, "release.done", polls=watch.polls, watch=state)
     return None
 
 

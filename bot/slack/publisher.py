@@ -191,9 +191,10 @@ class Publisher:
             )
 
 
-def _mark(post: PostRow) -> dict[str, int]:
-    """What we write into the metadata of a message to know it again."""
-    return {"post": post.id, "release": post.release_id}
+def _mark(post: PostRow) -> dict[str, int | str]:
+    """What we write into the metadata of a message to know it again; with the head of the record, where it announces one."""
+    mark: dict[str, int | str] = {"post": post.id, "release": post.release_id}
+    return mark | {"record": post.subject} if post.kind == "record" else mark
 
 
 @contextmanager

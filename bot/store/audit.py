@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from bot.domain.audit import GENESIS, AuditEvent, chain_hash
+from bot.domain.audit import GENESIS, AuditEvent, Head, chain_hash, plain
 from bot.domain.ids import ReleaseId
 from bot.store.pool import Tx
 from bot.store.queries import queries
 
 _SQL = queries("audit")
+_AT_ONCE = 1_000  # rows that are fetched together: the record may be larger than memory
 
 
 def write(
@@ -23,25 +25,44 @@ def write(
     event: str,
     release_id: ReleaseId | None = None,
     **body: Any,
-) -> None:
-    """Append one line, in the transaction of what it tells. Call it last: it serialises the writers until the commit."""
+) -> Head:
+    """Append one line, in the transaction of what it tells, and return the new head of the chain.
+
+    Call it last: it serialises the writers until the commit.
+    """
     tx.execute(_SQL["lock"])
     head = tx.execute(_SQL["head"]).fetchone()
     seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
-    values: Mapping[str, Any] = {
+    kept = plain(body)
+    new = Head(seq, chain_hash(previous, seq, at, actor, event, release_id, kept))
+    values = {
         "seq": seq,
         "at": at,
         "actor": actor,
         "event": event,
         "release_id": release_id,
-        "body": Jsonb(body),
+        "body": Jsonb(kept),
         "previous": previous,
-        "hash": chain_hash(previous, seq, at, actor, event, release_id, body),
+        "hash": new.hash,
     }
     tx.execute(_SQL["append"], values)
+    return new
 
 
 def events(tx: Tx, release_id: ReleaseId | None = None) -> list[AuditEvent]:
     """The record in order; of one release, or whole."""
     rows = tx.execute(_SQL["all"] if release_id is None else _SQL["of_release"], {"release_id": release_id}).fetchall()
     return [AuditEvent(**row) for row in rows]
+
+
+def stream(tx: Tx) -> Iterator[AuditEvent]:
+    """The whole record in order, a part at a time."""
+    with tx.cursor("audit_stream", row_factory=dict_row) as cursor:
+        cursor.itersize = _AT_ONCE
+        for row in cursor.execute(_SQL["all"]):
+            yield AuditEvent(**row)
+
+
+def span(tx: Tx, release_id: ReleaseId) -> list[AuditEvent]:
+    """The rows from the first to the newest of a release, those in between that are not its own included: an unbroken chain."""
+    return [AuditEvent(**row) for row in tx.execute(_SQL["span"], {"release_id": release_id}).fetchall()]

@@ -7,7 +7,10 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from psycopg.errors import InsufficientPrivilege
+
 from bot.errors import DatabaseError
+from bot.store.pool import only
 
 if TYPE_CHECKING:
     from bot.store.pool import Store
@@ -27,16 +30,28 @@ def migrations() -> list[tuple[str, str]]:
 def migrate(store: Store) -> list[str]:
     """Apply what is missing and return the names of the applied files.
 
-    Safe to run from several processes at once. Raises DatabaseError when an applied file was changed afterwards or the
-    database was written by a newer version of the bot.
+    Safe to run from several processes at once. A role that may not change the schema can run it where nothing is missing.
+    Raises DatabaseError when something is and it may not, when an applied file was changed afterwards, or when the database
+    was written by a newer version of the bot.
     """
+    try:
+        return _migrate(store)
+    except InsufficientPrivilege as error:
+        raise DatabaseError(
+            "The database has to be brought up to date, and the bot's role may not do that.",
+            hint="Run `release-bot migrate` once with the DATABASE_URL of its owner, then deploy/postgres-grants.sql.",
+        ) from error
+
+
+def _migrate(store: Store) -> list[str]:
     applied = []
     with store.transaction() as tx:
         tx.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        tx.execute(
-            "CREATE TABLE IF NOT EXISTS schema_migrations"
-            " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-        )
+        if only(tx.execute("SELECT to_regclass('schema_migrations') IS NULL AS new").fetchone())["new"]:
+            tx.execute(
+                "CREATE TABLE schema_migrations"
+                " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+            )
         known = {row["name"]: row["checksum"] for row in tx.execute("SELECT name, checksum FROM schema_migrations")}
         files = migrations()
         if newer := sorted(set(known) - {name for name, _ in files}):

@@ -172,6 +172,8 @@ def subjects(view: ReleaseView) -> list[tuple[str, str]]:
         ("alarm", "2"),
         ("alarm", "gone"),
         ("closeout", ""),
+        ("record", f"57:{'ab' * 32}"),
+        ("record", "nonsense"),
         *(("notice", notice) for notice in notices),
     ]
 
@@ -253,7 +255,7 @@ def test_hostile_words_break_no_answer(outside: str) -> None:
 
 def test_each_kind_of_post_is_in_the_table() -> None:
     """The kinds that the flows owe."""
-    assert set(RENDERERS) == {"card", "section", "steps", "watch", "alarm", "closeout", "notice"}
+    assert set(RENDERERS) == {"card", "section", "steps", "watch", "alarm", "closeout", "record", "notice"}
 
 
 def test_a_channel_is_not_paged_by_a_summary() -> None:

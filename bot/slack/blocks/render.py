@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.slack.blocks import card, closeout, notices, sections, steps, watch
+from bot.slack.blocks import card, closeout, notices, record, sections, steps, watch
 from bot.slack.blocks.limits import Rendered
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ RENDERERS: dict[str, Callable[[str, ReleaseView], Rendered]] = {
     "watch": watch.render,
     "alarm": watch.render_alarm,  # the id of the alarm
     "closeout": closeout.render,
+    "record": record.render,  # ROW:HASH
     "notice": notices.render,  # aborted, done, rolled_back, frozen, failed:ROW:ATTEMPT, voided:ID[:ROLE:USER]
 }
 

@@ -18,3 +18,9 @@ SELECT seq, at, actor, event, release_id AS release, body, previous, hash FROM a
 -- name: of_release
 -- What happened to one release.
 SELECT seq, at, actor, event, release_id AS release, body, previous, hash FROM audit WHERE release_id = %(release_id)s ORDER BY seq;
+
+-- name: span
+-- From the first to the newest row of a release, without a gap.
+SELECT seq, at, actor, event, release_id AS release, body, previous, hash FROM audit
+WHERE seq BETWEEN (SELECT min(seq) FROM audit WHERE release_id = %(release_id)s)
+              AND (SELECT max(seq) FROM audit WHERE release_id = %(release_id)s) ORDER BY seq;

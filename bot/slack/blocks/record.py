@@ -1,0 +1,22 @@
+"""The head of the record, told to the channel at the end of a release: small, and complete, so that it can be copied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+
+if TYPE_CHECKING:
+    from bot.domain.view import ReleaseView
+    from bot.slack.blocks.limits import Rendered
+
+
+def render(subject: str, view: ReleaseView) -> Rendered:
+    """The announcement of ``subject``, which is ``ROW:HASH``."""
+    row, _, head = subject.partition(":")
+    words = f"The record of {text.outside(text.name(view), 150)} is closed at row {text.outside(row, 20)}"
+    line = (
+        f":lock: {words}: `{text.outside(head, 64)}`. `release-bot audit verify` holds the record against this message."
+    )
+    return limits.message(f"{words}.", [elements.context("record", line)])

@@ -1,0 +1,289 @@
+"""The record in the real table: whatever an administrator does to it is found and named, and the bot's role can do nothing to it."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import InsufficientPrivilege
+from psycopg.rows import dict_row
+
+from bot.domain.audit import GENESIS, Fault, Head, Verdict, chain_hash, examine
+from bot.errors import DatabaseError
+from bot.slack import anchors
+from bot.store import audit
+from bot.store.migrate import migrate
+from bot.store.pool import Store, Tx
+from tests.fix_bot import Outside, World, url_of
+from tests.integration.slack_bot import Bot
+from tests.sandbox.slack_world import RELEASES
+
+ROWS = 9
+GRANTS = Path(__file__).parents[2] / "deploy" / "postgres-grants.sql"
+
+
+@contextlib.contextmanager
+def copied(postgres_url: str, template: str) -> Iterator[str]:
+    """URL of a migrated database, for a superuser."""
+    name = "record_" + os.urandom(8).hex()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        connection.execute(made)
+        yield url_of(postgres_url, name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+def recorded(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """URL of a database with a record of nine rows."""
+    odd = {
+        "reason": "sp\u00e4t \U0001f680",
+        "share": 0.1,
+        "whole": 2.0,
+        "large": 1e20,
+        "list": [{"a": None}],
+        "7": {1: True},
+    }
+    with copied(postgres_url, migrated_template) as url:
+        with psycopg.connect(url, row_factory=dict_row) as tx:
+            for number in range(ROWS):
+                audit.write(tx, datetime.now(UTC), "U0RITA0001", "test.event", None, n=number, **odd)
+        yield url
+
+
+@contextlib.contextmanager
+def tampering(url: str) -> Iterator[Tx]:
+    """A superuser for whom no trigger fires; what is done is taken back afterwards."""
+    with psycopg.connect(url, row_factory=dict_row) as tx:
+        tx.execute("SET session_replication_role = replica")
+        yield tx
+        tx.rollback()
+
+
+def looked_at(tx: Tx, *heads: Head) -> Verdict:
+    """What `audit verify` says of the table as it is in this transaction."""
+    return examine(audit.stream(tx), heads)
+
+
+def head_of(url: str) -> Head:
+    """The newest row, as the channel was told it."""
+    with psycopg.connect(url, row_factory=dict_row) as tx:
+        return Head(ROWS, looked_at(tx).head)
+
+
+def test_what_nobody_touched_holds(recorded: str):
+    """With every kind of value that JSON has, as they come back from the database."""
+    told = head_of(recorded)
+    with tampering(recorded) as tx:
+        assert looked_at(tx, told, replace(told, seq=None)) == Verdict(ROWS, told.hash, None)
+
+
+@pytest.mark.parametrize(
+    ("statement", "row", "fault"),
+    [
+        pytest.param("UPDATE audit SET body = jsonb_set(body, '{n}', '7') WHERE seq = 4", 4, Fault.CHANGED, id="a byte of the body"),
+        pytest.param("UPDATE audit SET actor = 'U0RITA0002' WHERE seq = 4", 4, Fault.CHANGED, id="the actor"),
+        pytest.param("UPDATE audit SET at = at + '1 microsecond' WHERE seq = 9", 9, Fault.CHANGED, id="the time of the last"),
+        pytest.param("UPDATE audit SET event = 'test.evenT' WHERE seq = 1", 1, Fault.CHANGED, id="the first row"),
+        pytest.param("UPDATE audit SET hash = repeat('0', 64) WHERE seq = 5", 5, Fault.CHANGED, id="the hash"),
+        pytest.param("DELETE FROM audit WHERE seq = 5", 5, Fault.MISSING, id="a row taken out"),
+        pytest.param("DELETE FROM audit WHERE seq = 1", 1, Fault.MISSING, id="the first row taken out"),
+        pytest.param(
+            "DELETE FROM audit WHERE seq = 5; UPDATE audit SET seq = 1 - seq WHERE seq > 5; UPDATE audit SET seq = -seq WHERE seq < 0",
+            5, Fault.MISSING, id="a row taken out and the rest renumbered",
+        ),
+        pytest.param(
+            "UPDATE audit SET seq = -3 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 6; UPDATE audit SET seq = 6 WHERE seq = -3",
+            3, Fault.REORDERED, id="two rows exchanged",
+        ),
+        pytest.param(
+            "UPDATE audit SET seq = -3 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 4; UPDATE audit SET seq = 4 WHERE seq = -3",
+            3, Fault.REORDERED, id="two neighbours exchanged",
+        ),
+        pytest.param("DELETE FROM audit WHERE seq = 9", 9, Fault.TRUNCATED, id="the last row cut off"),
+        pytest.param("DELETE FROM audit WHERE seq > 3", 4, Fault.TRUNCATED, id="the last rows cut off"),
+        pytest.param("DELETE FROM audit", 1, Fault.TRUNCATED, id="everything cut off"),
+    ],
+)  # fmt: skip
+def test_tampering_is_found_and_named(recorded: str, statement: str, row: int, fault: Fault):
+    """Which row, and what was done to it."""
+    told = head_of(recorded)
+    with tampering(recorded) as tx:
+        tx.execute(statement.encode())
+        broken = looked_at(tx, told).broken
+
+    assert broken is not None
+    assert (broken.seq, broken.fault) == (row, fault)
+
+
+def test_a_cut_shows_with_the_hash_alone(recorded: str):
+    """As a person copies it from the channel, without the number of the row."""
+    told = head_of(recorded)
+    with tampering(recorded) as tx:
+        tx.execute("DELETE FROM audit WHERE seq > 7")
+        broken = looked_at(tx, Head(None, told.hash)).broken
+
+    assert broken is not None
+    assert broken.fault is Fault.TRUNCATED
+    assert told.hash in broken.text
+
+
+def test_a_record_written_anew_contradicts_the_channel(recorded: str):
+    """Every hash fits, yet the head is another one: what an owner of the database can do, the anchor shows."""
+    told = head_of(recorded)
+    with tampering(recorded) as tx:
+        previous = GENESIS
+        for event in audit.events(tx):
+            body = {**event.body, "reason": "nothing happened"}
+            mark = chain_hash(previous, event.seq, event.at, event.actor, event.event, event.release, body)
+            tx.execute(
+                'UPDATE audit SET body = body || \'{"reason": "nothing happened"}\', previous = %s, hash = %s WHERE seq = %s',
+                [previous, mark, event.seq],
+            )
+            previous = mark
+        by_itself, broken = looked_at(tx).broken, looked_at(tx, told).broken
+
+    assert by_itself is None
+    assert broken is not None
+    assert (broken.seq, broken.fault) == (ROWS, Fault.CHANGED)
+
+
+def test_a_release_that_ends_tells_the_channel_its_head(bot: Bot):
+    """The message can be read by people, and its metadata by the bot; the head is that of the row that closed the release."""
+    release_id = bot.open_release()
+    bot.abort_release(release_id)
+    bot.published(release_id)
+    (closing,) = bot.rows("SELECT seq, hash FROM audit WHERE event = 'release.aborted'")
+    shown = next(message["text"] for message in bot.slack.messages() if message["text"].startswith("The record of"))
+    found = anchors.announced(bot.client, RELEASES, bot.workspace.bot_user)
+    block = next(b for m in bot.slack.messages() for b in m.get("blocks", []) if b["block_id"] == "record")
+
+    assert found == [Head(closing["seq"], closing["hash"])]
+    assert f"closed at row {closing['seq']}" in shown
+    assert f"`{closing['hash']}`" in block["elements"][0]["text"]
+    with bot.store.transaction() as tx:
+        assert examine(audit.stream(tx), found).broken is None
+
+
+def test_only_the_bot_s_own_announcements_count(bot: Bot):
+    """Another app may write the same metadata into the channel: that is nobody's head."""
+    metadata = {"event_type": "release_bot_post", "event_payload": {"record": f"1:{GENESIS}"}}
+    bot.client.chat_postMessage(channel=RELEASES, text="forged", metadata=metadata)
+
+    assert anchors.announced(bot.client, RELEASES, "U0SOMEBODY") == []
+    assert anchors.announced(bot.client, RELEASES, bot.workspace.bot_user) == [Head(1, GENESIS)]
+    assert (
+        anchors.announced(bot.client, RELEASES, bot.workspace.bot_user, datetime.now(UTC) + timedelta(minutes=1)) == []
+    )
+
+
+def verify(bot: Bot, tmp_path: Path, *options: str, **env: str) -> tuple[int, str]:
+    """`release-bot audit verify` as a process: its exit code and what it says."""
+    config = tmp_path / "release-bot.yml"
+    config.write_text(f"slack: {{channel: {RELEASES}, api_url: '{bot.slack.url}api/'}}", encoding="utf-8")
+    environ = {**os.environ, "DATABASE_URL": bot.store.url, "SLACK_BOT_TOKEN": bot.slack.server.bot_token, **env}
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "--config", str(config), "audit", "verify", *options],
+        env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_command_holds_the_record_against_the_channel(bot: Bot, tmp_path: Path):
+    """It says that both agree; after a cut by the database's owner it says which row is missing."""
+    release_id = bot.open_release()
+    bot.abort_release(release_id)
+    bot.published(release_id)
+    (closing,) = bot.rows("SELECT seq, hash FROM audit WHERE event = 'release.aborted'")
+    good = verify(bot, tmp_path)
+    with psycopg.connect(bot.store.url) as owner:
+        owner.execute("SET session_replication_role = replica")
+        owner.execute("DELETE FROM audit WHERE seq = %s", [closing["seq"]])
+    cut = verify(bot, tmp_path)
+    by_head = verify(bot, tmp_path, "--head", closing["hash"], SLACK_BOT_TOKEN="")
+
+    holds = f"The record holds: {closing['seq']} rows, head {closing['hash']}.\n"
+    holds += "It agrees with the channel, which was told 1 of its heads.\n"
+    assert good == (0, holds)
+    assert (cut[0], by_head[0]) == (1, 1)
+    assert f"broken at row {closing['seq']}: truncated" in cut[1]
+    assert "The channel is not asked, as SLACK_BOT_TOKEN is not set" in by_head[1]
+    assert "truncated" in by_head[1]
+
+
+@pytest.fixture(scope="module")
+def owned(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """URL of a database for the owner of its tables."""
+    with copied(postgres_url, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def lesser(owned: str) -> Iterator[World]:
+    """The flows as a role that got what deploy/postgres-grants.sql gives."""
+    name = "bot_" + os.urandom(4).hex()
+    text = re.sub(r"\brelease_bot\b", name, GRANTS.read_text(encoding="utf-8"))
+    with psycopg.connect(owned, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'lesser'".encode())
+        owner.execute(text.encode())
+        store = Store(make_conninfo(owned, user=name, password="lesser"))
+        store.open()
+        store.join()
+        yield World(store, Outside())
+        store.close()
+        owner.execute(f"DROP OWNED BY {name}".encode())
+        owner.execute(f"DROP ROLE {name}".encode())
+
+
+def test_the_bot_s_role_can_do_all_of_its_work(lesser: World):
+    """A whole release to its end, and the start-up with nothing to migrate."""
+    assert migrate(lesser.store) == []
+    lesser.done()
+    assert lesser.last().event == "release.done"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit SET actor = 'nobody'",
+        "DELETE FROM audit",
+        "TRUNCATE audit",
+        "ALTER TABLE audit DISABLE TRIGGER append_only",
+        "DROP TABLE audit",
+        "SET session_replication_role = replica",
+        "UPDATE check_results SET outcome = 'PASS'",
+        "DELETE FROM journal",
+        "DELETE FROM schema_migrations",
+        "CREATE TABLE mine ()",
+    ],
+)
+def test_the_bot_s_role_can_do_nothing_to_the_record(lesser: World, statement: str):
+    """Neither change it nor switch off what guards it."""
+    with pytest.raises(InsufficientPrivilege), lesser.store.transaction() as tx:
+        tx.execute(statement.encode())
+
+
+def test_the_owner_is_stopped_by_the_trigger(world: World):
+    """A mistake in a console changes nothing, also where the bot owns its tables."""
+    world.start()
+    for statement in ("UPDATE audit SET actor = 'nobody'", "DELETE FROM audit", "TRUNCATE audit CASCADE"):
+        with pytest.raises(InsufficientPrivilege, match="append-only"), world.store.transaction() as tx:
+            tx.execute(statement.encode())
+
+
+def test_a_role_that_may_not_migrate_is_told_what_to_do(owned: str, lesser: World):
+    """After an update the owner has to run the migrations first; the bot does not start half."""
+    with psycopg.connect(owned) as owner:
+        owner.execute("DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations)")
+    with pytest.raises(DatabaseError, match="may not do that") as error:
+        migrate(lesser.store)
+    assert "release-bot migrate" in error.value.hint
