@@ -31,7 +31,9 @@ from bot.slack.listeners import keep, register
 from bot.slack.publisher import Publisher
 from bot.slack.transport import Socket, build_app
 from bot.slack.uploads import Uploader
+from bot.steps.github import GitHub
 from bot.steps.sources import Sources
+from bot.steps.vercel import Vercel
 from bot.store import work
 from bot.store.embedded import EmbeddedPostgres
 from bot.store.migrate import migrate
@@ -117,6 +119,22 @@ def build_sources(settings: Settings) -> Sources:
     )
 
 
+def build_github(settings: Settings) -> GitHub | None:
+    """What tags and compares; None when it is not configured."""
+    part = settings.github
+    if part is None:
+        return None
+    return GitHub(part.url, part.repository, part.token.get_secret_value() if part.token else "")
+
+
+def build_vercel(settings: Settings) -> Vercel | None:
+    """What deploys the frontend; None when it is not configured."""
+    part = settings.vercel
+    if part is None:
+        return None
+    return Vercel(part.url, part.token.get_secret_value() if part.token else "", part.project, part.team)
+
+
 def build_deps(settings: Settings, store: Store, redact: Callable[[str], str]) -> Deps:
     """Everything that the flows need. Raises ConfigError or ChecklistError before anything is started."""
     registry = load_registry()
@@ -130,6 +148,8 @@ def build_deps(settings: Settings, store: Store, redact: Callable[[str], str]) -
         policy=read_policy(settings, checklist),
         targets=settings.target_values(),
         sources=build_sources(settings),
+        github=build_github(settings),
+        vercel=build_vercel(settings),
         registry=registry,
         watch=WatchTimes(**settings.watch_times),
         redact=redact,

@@ -8,7 +8,8 @@ BotError                         root: everything that we tell a person in plain
 ├── VendorError                  somebody else's system did not answer, or not as agreed
 │   └── IdentityUnknown          Slack did not say who clicked
 ├── StepError                    a step of a plan failed; the world may have changed
-│   └── Superseded               the step is no longer ours to carry out
+│   ├── Superseded               the step is no longer ours to carry out
+│   └── NoAnswer                 a vendor gave none: what was asked for may or may not have been carried out
 └── RefusedError                 we will not do what was asked, for a reason that we name
     ├── InvalidInput             the text or value makes no sense
     ├── NotAllowed               the person may not do this
@@ -71,6 +72,10 @@ class StepError(BotError):
 
 class Superseded(StepError):
     """The release has moved on: this step is no longer to be carried out."""
+
+
+class NoAnswer(StepError):
+    """The vendor gave no answer: look again before anything else is done."""
 
 
 class RefusedError(BotError):

@@ -90,6 +90,22 @@ CATALOGUE: tuple[Fault, ...] = (
     Fault("grafana_down", "Grafana is down", "Grafana answers 503 to everything", "vendors"),
     Fault("stripe_down", "Stripe is down", "The Stripe API answers 503 to everything", "vendors"),
     Fault("github_down", "GitHub is down", "The GitHub API answers 503 to everything", "vendors"),
+    Fault(
+        "commit_checks_fail",
+        "The commit is not green",
+        "A check run of every commit on GitHub says failure",
+        "vendors",
+    ),
+    Fault("vercel_down", "Vercel is down", "The Vercel API answers 503 to everything", "vendors"),
+    Fault(
+        "vercel_no_auto_deploy",
+        "Vercel does not deploy by itself",
+        "A new release tag does not make Vercel build the frontend",
+        "vendors",
+    ),
+    Fault(
+        "vercel_build_fails", "The frontend does not build", "Builds on Vercel that end now end with ERROR", "vendors"
+    ),
     Fault("registry_down", "The registry is down", "The image registry answers 503 to everything", "vendors"),
     Fault(
         "tag_moved",

@@ -151,9 +151,11 @@ class World:
         await self._serve("sentry", self._sentry.app)
         await self._serve("grafana", grafana.Grafana(self._faults).app)
         await self._serve("stripe", stripe.app)
-        await self._serve("github", github.GitHub(self._faults, self._snapshot("github")).app)
+        frontends = vercel.Vercel(self._faults, self._snapshot("vercel"))
+        repository = github.GitHub(self._faults, self._snapshot("github"), on_tag=frontends.build_of_tag)
+        await self._serve("github", repository.app)
         await self._serve("registry", Registry(self._faults).app)
-        await self._serve("vercel", vercel.Vercel(self._snapshot("vercel")).app)
+        await self._serve("vercel", frontends.app)
 
     async def _start_slack(self) -> str:
         self._stack.push_async_callback(self._slack.stop)

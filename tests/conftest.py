@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fix_demo",
     "tests.fix_bot",
     "tests.fix_slack",
+    "tests.fix_vendors",
 ]

@@ -41,6 +41,11 @@ class Version:
         return f"v{self.major}.{self.minor}.{self.patch}{suffix}"
 
     @property
+    def plain(self) -> bool:
+        """Whether it is a release and no candidate."""
+        return self.candidate == _NO_CANDIDATE
+
+    @property
     def bare(self) -> str:
         """The version without its v, as in a Sentry release or an application setting."""
         return str(self)[1:]

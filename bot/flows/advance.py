@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
-from typing import Any
 
 import psycopg
 
 from bot.domain.actions import RunCheck, StepSpec
-from bot.domain.ids import SYSTEM, ReleaseId, Version
+from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.plan import PlanKind, Step, StepState, next_step
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
@@ -20,14 +16,14 @@ from bot.errors import BotError, StepError, Superseded
 from bot.flows import check, record
 from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view
+from bot.flows.journal import StepJournal
+from bot.flows.plan import looking, prepare, recorded_for, shipment_of
 from bot.flows.undo import DebtBook
 from bot.steps.contract import Shipment, StepContext
-from bot.steps.registry import perform
+from bot.steps.registry import doer
 from bot.store import audit, posts, releases, steps, watches, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
-from checks.clients import Clients
-from checks.contract import CheckError
 from checks.registry import RegistryError
 
 logger = logging.getLogger(__name__)
@@ -55,18 +51,18 @@ def execute(deps: Deps, job: Job) -> datetime | None:
                 return None
             steps.start(tx, step.row, view.now)
             posts.touch(tx, release_id)
-            recorded = steps.rollback_target(tx, release_id)
-        if not _carry_out(deps, job, view, step, recorded):
+            ship = shipment_of(tx, view.release)
+        if not _carry_out(deps, job, view, step, ship):
             return None
 
 
-def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, recorded: dict[str, Any] | None) -> bool:
+def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipment) -> bool:
     """Carry out one step and store how it ended; False when the plan stops here."""
     spec = view.checklist.step(step.id)
     if spec is None:
         raise StepError(f"{step.id} is not in the checklist of {view.release.version}")
     try:
-        summary, state = _perform(deps, job, view, step, spec, recorded), StepState.DONE
+        summary, state = _perform(deps, job, view, step, spec, ship), StepState.DONE
     except Superseded:
         raise
     except StepError as error:
@@ -95,38 +91,27 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, recorded: di
     return state is StepState.DONE
 
 
-def _perform(
-    deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec, recorded: dict[str, Any] | None
-) -> str:
-    release = view.release
-    name = getattr(spec.action, "target", deps.environment)
-    target = deps.targets.get(name)
-    if target is None:
-        raise StepError(f"there is no target {name}", hint=f"Set targets.{name} in release-bot.yml, then retry")
+def _perform(deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec, ship: Shipment) -> str:
+    if step.plan is PlanKind.DEPLOY:
+        prepare(deps, job, view, ship, step)
+    with deps.store.transaction() as tx:
+        targets = steps.rollback_targets(tx, view.release.id)
+        planned = next(known.planned for known in steps.plan(tx, view.release.id) if known.row == step.row)
     if isinstance(spec.action, RunCheck):
         _use_up(deps, job, spec.action)
-    version = Version.parse(release.version)
-    with Clients(target) as clients:
+    seconds = getattr(spec.action, "timeout", None) or DEFAULT_TIME
+    recorded = recorded_for(spec, targets)
+    with looking(deps, spec, ship, recorded, seconds=seconds, cancelled=job.lost) as look:
+        debtor = Debtor(view.release.id, step.id, spec.action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
         context = StepContext(
-            id=step.id,
-            shipment=Shipment(
-                release.version, version.bare if version else release.version, release.commit, release.pinned_image
-            ),
-            target=target,
-            clients=clients,
+            **vars(look),
             registry=deps.registry,
             redact=deps.clean,
-            undo=DebtBook(deps, Debtor(release.id, step.id, spec.action.do, name, deps.store.instance)),  # type: ignore[arg-type]
-            journal=StepJournal(deps, job, release.id, step.row),
-            rollback_target=recorded,
-            record_target=partial(_record_target, deps, job, release.id),
-            deadline=time.monotonic() + (getattr(spec.action, "timeout", None) or DEFAULT_TIME),
-            cancelled=job.lost,
+            undo=DebtBook(deps, debtor),
+            journal=StepJournal(deps, job, view.release.id, step.row, planned),
+            attempt=step.attempt,
         )
-        try:
-            return perform(spec, context)
-        except CheckError as error:
-            raise StepError(error.summary, hint=error.hint) from error
+        return doer(spec).perform(spec.action, context)
 
 
 def _use_up(deps: Deps, job: Job, action: RunCheck) -> None:
@@ -140,49 +125,6 @@ def _use_up(deps: Deps, job: Job, action: RunCheck) -> None:
         until = spend(tx, deps, kind, action.target)
     if until is not None:
         raise StepError(f"not run: {used_up(kind, action.target, until)}", hint="Press Retry then.")
-
-
-def _record_target(deps: Deps, job: Job, release_id: ReleaseId, body: Mapping[str, Any]) -> None:
-    with deps.store.transaction() as tx:
-        work.hold(tx, job.claim)
-        steps.record_target(tx, release_id, body, deps.clock.now())
-
-
-class StepJournal:
-    """The journal of one step in our tables; every line is fenced by the claim."""
-
-    def __init__(self, deps: Deps, job: Job, release_id: ReleaseId, row: int) -> None:
-        self._deps, self._job, self._release_id, self._row = deps, job, release_id, row
-
-    def intent(self, **body: object) -> None:
-        """Store what is about to be changed."""
-        self._write("intent", body)
-
-    def observed(self, **body: object) -> None:
-        """Store what was seen."""
-        self._write("observed", body)
-
-    def acted(self, **body: object) -> None:
-        """Store what was changed."""
-        self._write("acted", body)
-
-    def before(self, **body: object) -> None:
-        """Keep what stood there before the first change."""
-        with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
-            steps.before(tx, self._row, body)
-
-    def progress(self, line: str) -> None:
-        """Show how far it is."""
-        with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
-            if steps.progress(tx, self._row, self._deps.clean(line)[:200]):
-                posts.touch(tx, self._release_id)
-
-    def _write(self, entry: str, body: Mapping[str, object]) -> None:
-        with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
-            steps.write_journal(tx, self._row, self._job.claim.token, entry, body)
 
 
 def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:

@@ -15,7 +15,9 @@ from bot.domain.policy import Action, Policy
 from bot.domain.view import ReleaseView
 from bot.domain.watch import WatchTimes
 from bot.errors import NotAllowed, UnknownThing
+from bot.steps.github import GitHub
 from bot.steps.sources import Sources
+from bot.steps.vercel import Vercel
 from bot.store import releases
 from bot.store.pool import Store, Tx
 from bot.store.work import Claim
@@ -31,6 +33,8 @@ class Asking:
     targets: Mapping[str, Target]
     registry: Registry
     redact: Callable[[str], str]
+    github: GitHub | None = None  # where releases are tagged; None: not configured
+    vercel: Vercel | None = None  # where the frontend is deployed; None: not configured
 
     def clean(self, text: str) -> str:
         """A text from outside as it may be stored: no secret, and none of what PostgreSQL refuses (NUL, half characters)."""

@@ -1,18 +1,27 @@
-"""What a step gets and gives: StepContext, Journal, and the release as a step sees it."""
+"""What a step gets and gives: Look, StepContext, Journal, and the release as a step sees it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from bot.errors import StepError, Superseded
+from bot.domain.plan import Mutation
+from bot.errors import NoAnswer, StepError, Superseded
 from checks.clients import Clients
 from checks.contract import UndoLog
 from checks.registry import Registry
 from checks.target import Target
+
+if TYPE_CHECKING:
+    from bot.steps.github import GitHub
+    from bot.steps.vercel import Vercel
+
+T = TypeVar("T")
+LOOKS = 4  # times that a look is repeated while the vendor gives no answer
+PAUSE = 0.3  # seconds before the first repetition; doubles
 
 
 class Journal(Protocol):
@@ -21,8 +30,8 @@ class Journal(Protocol):
     Every call raises Superseded when the step is no longer this process's to carry out, so nothing is done after that.
     """
 
-    def intent(self, **body: object) -> None:
-        """What it is about to change; stored before it acts."""
+    def intent(self, changes: Sequence[Mutation]) -> None:
+        """What it is about to change; stored before it acts. Raises StepError for what was not planned."""
 
     def observed(self, **body: object) -> None:
         """What it saw in the world."""
@@ -45,28 +54,48 @@ class Shipment:
     bare_version: str  # 4.8.0
     commit: str
     image: str  # repository@sha256:…
+    previous: str = ""  # the version that was deployed before it, as far as the bot has seen it
 
 
 @dataclass(frozen=True)
-class StepContext:
-    """All that a step may use."""
+class Look:
+    """What a step may use to see what stands there and what it would change. Nothing here changes or stores anything."""
 
     id: str  # step id
     shipment: Shipment
     target: Target
     clients: Clients
-    registry: Registry
-    redact: Callable[[str], str]
-    undo: UndoLog
-    journal: Journal
-    rollback_target: Mapping[str, Any] | None  # what was recorded before the deploy; None until then
-    record_target: Callable[[Mapping[str, Any]], None]
+    github: GitHub | None
+    vercel: Vercel | None
+    recorded: Mapping[str, Any] | None  # of the step's plane, before the deploy; None until then
     deadline: float  # time.monotonic()
     cancelled: threading.Event  # the step is to stop: it is no longer ours, or the process ends
 
     def pause(self, seconds: float, waiting_for: str) -> None:
         """Wait between two looks. Raises StepError once the deadline has come, Superseded when the step is to stop."""
         if time.monotonic() + seconds > self.deadline:
-            raise StepError(f"gave up waiting for {waiting_for}", hint="Look at the cluster, then retry or roll back.")
+            raise StepError(
+                f"gave up waiting for {waiting_for}", hint="Look at what it waits for, then retry or roll back."
+            )
         if self.cancelled.wait(seconds):
             raise Superseded
+
+    def insist(self, look: Callable[[], T]) -> T:
+        """The answer of ``look``, which only reads; asked again a few times while the vendor gives none."""
+        for attempt in range(LOOKS - 1):
+            try:
+                return look()
+            except NoAnswer as error:
+                self.pause(PAUSE * 2**attempt, error.user_message)
+        return look()
+
+
+@dataclass(frozen=True)
+class StepContext(Look):
+    """What a step may use when it acts."""
+
+    registry: Registry
+    redact: Callable[[str], str]
+    undo: UndoLog
+    journal: Journal
+    attempt: int  # 1, and one more for each retry

@@ -1,20 +1,48 @@
-"""The one table of what a step can do: `do:` of the checklist to the function that does it."""
+"""The one table of what a step can do: `do:` of the checklist to the functions that show it, record it and do it."""
 
 from __future__ import annotations
 
-from bot.domain.actions import RestoreBackend, RunCheck, SetImage, StepSpec
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.domain.actions import RestoreBackend, RestoreFrontend, RunCheck, SetImage, StepSpec, Tag, VercelDeploy
+from bot.domain.model import Model
+from bot.domain.plan import Mutation, Plane
 from bot.errors import StepError
-from bot.steps import ask, kube
-from bot.steps.contract import StepContext
+from bot.steps import ask, frontend, kube, tag
+from bot.steps.contract import Look, StepContext
 
 
-def perform(spec: StepSpec, ctx: StepContext) -> str:
-    """Carry out one step and return what it did, in a line. Raises StepError when it failed, Superseded when it must stop."""
-    action = spec.action
-    if isinstance(action, SetImage):
-        return kube.set_image(action, ctx)
-    if isinstance(action, RestoreBackend):
-        return kube.restore_backend(action, ctx)
-    if isinstance(action, RunCheck):
-        return ask.ask(action, ctx)
-    raise StepError(f"{spec.id} is for a person to do and attest", hint="Press Attest once it is done.")
+def _nothing(_spec: Any, _look: Look) -> Sequence[Mutation]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Doer:
+    """What carries out one kind of action. All of its functions take the action's model first."""
+
+    perform: Callable[[Any, StepContext], str]  # does it and says what it did, in a line
+    preview: Callable[[Any, Look], Sequence[Mutation]] = _nothing  # what it would change, seen now; reads only
+    plane: Plane | None = None  # what it changes or puts back
+    record: Callable[[Any, Look], Mapping[str, Any]] | None = (
+        None  # what a rollback of that plane goes back to; reads only
+    )
+
+
+DOERS: dict[type[Model], Doer] = {
+    Tag: Doer(tag.create, tag.preview),
+    SetImage: Doer(kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are),
+    VercelDeploy: Doer(frontend.deploy, frontend.preview, Plane.FRONTEND, frontend.where_we_are),
+    RestoreBackend: Doer(kube.restore_backend, kube.preview_restore, Plane.BACKEND),
+    RestoreFrontend: Doer(frontend.restore, frontend.preview_restore, Plane.FRONTEND),
+    RunCheck: Doer(ask.ask),
+}
+
+
+def doer(spec: StepSpec) -> Doer:
+    """Who carries out a step. Raises StepError for one that is a person's."""
+    found = DOERS.get(type(spec.action))
+    if found is None:
+        raise StepError(f"{spec.id} is for a person to do and attest", hint="Press Attest once it is done.")
+    return found

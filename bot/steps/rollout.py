@@ -58,6 +58,14 @@ def image_of(template: Mapping[str, Any], container: str) -> str | None:
     return None
 
 
+def variable_of(template: Mapping[str, Any], container: str, name: str) -> str:
+    """The literal value of a variable of a container in a pod template; empty when it is not set or comes from elsewhere."""
+    for entry in template["spec"]["containers"]:
+        if entry["name"] == container:
+            return next((str(env.get("value", "")) for env in entry.get("env", []) if env["name"] == name), "")
+    return ""
+
+
 def pod_trouble(pods: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line for each container of ``pods`` (raw JSON) that waits for a reason or has crashed."""
     lines = []

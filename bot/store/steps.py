@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from bot.domain.ids import ReleaseId, StepId, UserId
-from bot.domain.plan import PlanKind, Step, StepState
+from bot.domain.plan import Mutation, Plane, PlanKind, Step, StepState
 from bot.store.pool import Tx, only
 from bot.store.queries import queries
 
@@ -18,7 +18,8 @@ _SQL = queries("steps")
 
 
 def _from_row(row: DictRow) -> Step:
-    return Step(**{**row, "plan": PlanKind(row["plan"]), "state": StepState(row["state"])})
+    planned = None if row["planned"] is None else tuple(Mutation.of(body) for body in row["planned"])
+    return Step(**{**row, "plan": PlanKind(row["plan"]), "state": StepState(row["state"]), "planned": planned})
 
 
 def plan(tx: Tx, release_id: ReleaseId) -> list[Step]:
@@ -87,12 +88,23 @@ def journal(tx: Tx, row: int) -> list[DictRow]:
     return tx.execute(_SQL["journal_of"], {"row": row}).fetchall()
 
 
-def record_target(tx: Tx, release_id: ReleaseId, body: Mapping[str, Any], at: datetime) -> None:
-    """Keep where a rollback goes; only the first record counts, so a retried deploy cannot overwrite it (promise P6)."""
-    tx.execute(_SQL["record_target"], {"release_id": release_id, "body": Jsonb(dict(body)), "at": at})
+def keep_planned(tx: Tx, row: int, changes: Sequence[Mutation]) -> None:
+    """Keep what a step is to change, as it was seen before the plan began."""
+    tx.execute(_SQL["planned"], {"row": row, "planned": Jsonb([change.body for change in changes])})
 
 
-def rollback_target(tx: Tx, release_id: ReleaseId) -> dict[str, Any] | None:
-    """Where a rollback of this release goes, or None when nothing was deployed."""
-    row = tx.execute(_SQL["target"], {"release_id": release_id}).fetchone()
-    return None if row is None else dict(row["body"])
+def record_target(tx: Tx, release_id: ReleaseId, plane: Plane, body: Mapping[str, Any], at: datetime) -> None:
+    """Keep where a rollback of a plane goes; only the first record counts, so a retried deploy cannot overwrite it (P6)."""
+    tx.execute(_SQL["record_target"], {"release_id": release_id, "plane": plane, "body": Jsonb(dict(body)), "at": at})
+
+
+def rollback_targets(tx: Tx, release_id: ReleaseId) -> dict[Plane, dict[str, Any]]:
+    """Where a rollback of this release goes, by plane; a plane that was not recorded was not changed."""
+    rows = tx.execute(_SQL["targets"], {"release_id": release_id}).fetchall()
+    return {Plane(row["plane"]): dict(row["body"]) for row in rows}
+
+
+def previous_version(tx: Tx, release_id: ReleaseId) -> str:
+    """The version that was deployed before a release and not taken back; empty when the bot knows of none."""
+    row = tx.execute(_SQL["previous"], {"release_id": release_id}).fetchone()
+    return "" if row is None else str(row["version"])

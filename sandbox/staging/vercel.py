@@ -6,15 +6,14 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from sandbox.faults import Faults
 from sandbox.persist import Snapshot
-from sandbox.staging.serving import bearer, json_errors, require_token
+from sandbox.staging.serving import bearer, json_errors, refuse_while, require_token
 from sandbox.staging.versions import BRANCH, LIVE, RELEASED, commit_sha
 
 TOKEN = "sandbox-vercel-token"
 PROJECT = "prj_solvereign"
 TEAM = "team_solvereign"
-BUILD_SECONDS = 1.0
-ALIAS_SECONDS = 0.5
 
 Json = dict[str, Any]
 
@@ -22,14 +21,17 @@ Json = dict[str, Any]
 class Vercel:
     """The server's state and its handlers; `app` is what listens."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(self, faults: Faults, snapshot: Snapshot, *, pace: float = 1.0) -> None:
+        """``pace``: seconds for a build; a move of production takes half as long."""
+        self._faults, self._snapshot, self._pace = faults, snapshot, pace
         saved = snapshot.load() or {"deployments": _first_deployments(), "live": f"dpl_{LIVE}", "request": None}
         self._deployments: dict[str, Json] = saved["deployments"]
         self._live: str = saved["live"]
         self._request: Json | None = saved["request"]
+        self._auto_assign: bool = saved.get("auto_assign", True)  # off after a rollback, until something is promoted
         self.app = web.Application(
             middlewares=[
+                refuse_while(lambda: faults.on("vercel_down")),
                 json_errors(lambda _status, reason: {"error": {"code": "not_found", "message": reason}}),
                 require_token(bearer(TOKEN), lambda _request: _error(403, "forbidden", "Not authorized")),
                 _require_team,
@@ -52,21 +54,36 @@ class Vercel:
         self._snapshot.flush()
 
     def _save(self) -> None:
-        self._snapshot.save({"deployments": self._deployments, "live": self._live, "request": self._request})
+        state = {"deployments": self._deployments, "live": self._live, "request": self._request}
+        self._snapshot.save({**state, "auto_assign": self._auto_assign})
+
+    def build_of_tag(self, tag: str, commit: str) -> None:
+        """What the connection to the repository does by itself: a new release tag is built and deployed to production."""
+        if not self._faults.on("vercel_no_auto_deploy"):
+            self._build(tag, commit, "production", {})
+
+    def _build(self, ref: str, commit: str, target: str | None, meta: Json) -> Json:
+        identifier = f"dpl_{len(self._deployments) + 1:04}"
+        made = _deployment(identifier, ref, commit, created=time.time(), state="BUILDING", target=target)
+        made["meta"] |= meta
+        self._deployments[identifier] = made
+        self._save()
+        return made
 
     def _settle(self) -> None:
         """Let happen what was due by now: builds that end and go live, a rollback or promotion that is carried out."""
         now = time.time()
         for deployment in self._deployments.values():
-            if deployment["readyState"] == "BUILDING" and now >= deployment["created"] / 1000 + BUILD_SECONDS:
-                deployment["readyState"] = "READY"
+            if deployment["readyState"] == "BUILDING" and now >= deployment["created"] / 1000 + self._pace:
+                deployment["readyState"] = "ERROR" if self._faults.on("vercel_build_fails") else "READY"
                 deployment["ready"] = int(now * 1000)
-                if deployment["target"] == "production":
+                if deployment["target"] == "production" and deployment["readyState"] == "READY" and self._auto_assign:
                     self._live = deployment["id"]
         request = self._request
-        if request and request["jobStatus"] == "in-progress" and now >= request["requestedAt"] / 1000 + ALIAS_SECONDS:
+        if request and request["jobStatus"] == "in-progress" and now >= request["requestedAt"] / 1000 + self._pace / 2:
             request["jobStatus"] = "succeeded"
             self._live = request["toDeploymentId"]
+            self._auto_assign = request["type"] == "promote"
         self._save()
 
     async def _project(self, _request: web.Request) -> web.Response:
@@ -76,7 +93,7 @@ class Vercel:
                 "id": PROJECT,
                 "name": "solvereign",
                 "accountId": TEAM,
-                "autoAssignCustomDomains": True,
+                "autoAssignCustomDomains": self._auto_assign,
                 "targets": {"production": self._as_json(self._deployments[self._live])},
                 "lastAliasRequest": self._request,
                 "link": {"type": "github", "org": "solvereign", "repo": "solvereign", "repoId": 1},
@@ -115,12 +132,7 @@ class Vercel:
         if not body.get("name") or not ref:
             return _error(400, "bad_request", "Invalid request: `name` and `gitSource` or `deploymentId` are needed")
         sha = source.get("sha") or (known["meta"]["githubCommitSha"] if known else commit_sha(ref))
-        identifier = f"dpl_{len(self._deployments) + 1:04}"
-        self._deployments[identifier] = _deployment(
-            identifier, ref, sha, created=time.time(), state="BUILDING", target=body.get("target")
-        )
-        self._save()
-        return web.json_response(self._as_json(self._deployments[identifier]))
+        return web.json_response(self._as_json(self._build(ref, sha, body.get("target"), body.get("meta") or {})))
 
     async def _rollback(self, request: web.Request) -> web.Response:
         return self._move(request, "rollback", 201)

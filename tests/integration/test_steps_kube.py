@@ -1,8 +1,7 @@
 """Deploy and rollback of a Deployment, against an API server: where the world is changed, it is changed once."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,17 @@ import pytest
 import yaml
 
 from bot.domain.actions import RestoreBackend, SetImage
-from bot.domain.ids import StepId
 from bot.domain.plan import StepState
 from bot.domain.release import ReleaseState
 from bot.errors import StepError, Superseded
 from bot.flows import deploy, rollback
 from bot.steps import kube as steps
-from bot.steps.contract import Shipment, StepContext
-from checks.clients import Clients
-from checks.registry import Registry
+from bot.steps.contract import Shipment
 from checks.target import Kubernetes, Target
 from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
-from tests.fix_checks import RecordingUndo
 from tests.fix_kube import Kube, eventually
 from tests.fix_proxy import Proxy
+from tests.fix_steps import Notes, Surroundings
 from tests.sandbox.kube_objects import deployed, images, is_rolled_out, pods, read, revisions, set_image
 
 OLD, NEW = "app:1", f"{RESOLVED.image}@{RESOLVED.digest}"
@@ -32,75 +28,23 @@ SET = SetImage(do="set_image", version_env="VERSION")
 RESTORE = RestoreBackend(do="restore_backend")
 
 
-class Notes:
-    """The journal of a step, kept in a list."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, dict[str, object]]] = []
-        self.first: dict[str, object] = {}
-        self.on_intent: Callable[[], None] = lambda: None
-
-    def intent(self, **body: object) -> None:
-        self.lines.append(("intent", body))
-        self.on_intent()
-
-    def observed(self, **body: object) -> None:
-        self.lines.append(("observed", body))
-
-    def acted(self, **body: object) -> None:
-        self.lines.append(("acted", body))
-
-    def before(self, **body: object) -> None:
-        self.first = self.first or body
-
-    def progress(self, line: str) -> None:
-        self.lines.append(("progress", {"line": line}))
-
-    def kinds(self) -> list[str]:
-        """What kinds of lines there are, without the progress."""
-        return [kind for kind, _ in self.lines if kind != "progress"]
-
-
-class Ship:
+class Ship(Surroundings):
     """A step's surroundings on one Deployment."""
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
         where = Kubernetes(kubeconfig=str(kubeconfig), namespace=namespace, deployment="web", container="main")
-        self.target = Target(name="production", kubernetes=where)
-        self.recorded: dict[str, Any] | None = None
-        self.notes = Notes()
-        self.cancelled = threading.Event()
-
-    def record(self, body: Mapping[str, Any]) -> None:
-        """Where the rollback goes; the first one counts."""
-        self.recorded = self.recorded or dict(body)
-
-    def context(self, clients: Clients, seconds: float = 20) -> StepContext:
-        """What the step gets."""
-        return StepContext(
-            id=StepId("deploy.backend"),
-            shipment=Shipment("v4.8.0", "4.8.0", RESOLVED.commit, NEW),
-            target=self.target,
-            clients=clients,
-            registry=Registry({}),
-            redact=lambda text: text,
-            undo=RecordingUndo(),
-            journal=self.notes,
-            rollback_target=self.recorded,
-            record_target=self.record,
-            deadline=time.monotonic() + seconds,
-            cancelled=self.cancelled,
-        )
+        target = Target(name="production", kubernetes=where)
+        super().__init__(target, Shipment("v4.8.0", "4.8.0", RESOLVED.commit, NEW))
 
     def deploy(self, seconds: float = 20) -> str:
-        """Set the image."""
-        with Clients(self.target) as clients:
-            return steps.set_image(SET, self.context(clients, seconds))
+        """Set the image; what a rollback goes back to is recorded before."""
+        if self.recorded is None:
+            self.recorded = self.look(steps.where_we_are, SET)
+        return self.perform(steps.set_image, SET, seconds)
 
     def restore(self, seconds: float = 20) -> str:
         """Put back what was recorded."""
-        with Clients(self.target) as clients:
-            return steps.restore_backend(RESTORE, self.context(clients, seconds))
+        return self.perform(steps.restore_backend, RESTORE, seconds)
 
 
 @pytest.fixture

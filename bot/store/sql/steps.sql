@@ -1,6 +1,7 @@
 -- name: plan
 -- The steps of the latest run of each plan of a release.
-SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, started_at, finished_at, by_whom AS by, note
+SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
+       by_whom AS by, note
 FROM steps s
 WHERE release_id = %(release_id)s
   AND run = (SELECT max(run) FROM steps l WHERE l.release_id = s.release_id AND l.plan = s.plan)
@@ -8,7 +9,8 @@ ORDER BY plan, ordinal;
 
 -- name: get
 -- One step and its release.
-SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, started_at, finished_at, by_whom AS by, note,
+SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
+       by_whom AS by, note,
        release_id
 FROM steps WHERE id = %(row)s;
 
@@ -41,7 +43,8 @@ RETURNING id;
 
 -- name: retry
 -- A failed step is to be carried out again.
-UPDATE steps SET state = 'pending', progress = '', finished_at = NULL WHERE id = %(row)s AND state = 'failed' RETURNING id;
+UPDATE steps SET state = 'pending', progress = '', finished_at = NULL, attempt = attempt + 1, planned = NULL
+WHERE id = %(row)s AND state = 'failed' RETURNING id;
 
 -- name: attest
 -- A person has done it.
@@ -61,10 +64,21 @@ INSERT INTO journal (step, token, entry, body) VALUES (%(row)s, %(token)s, %(ent
 -- What a step did so far.
 SELECT entry, body, at FROM journal WHERE step = %(row)s ORDER BY id;
 
--- name: record_target
--- Where a rollback goes; the first record counts.
-INSERT INTO rollback_targets (release_id, body, recorded_at) VALUES (%(release_id)s, %(body)s, %(at)s) ON CONFLICT DO NOTHING;
+-- name: planned
+-- What it is to change.
+UPDATE steps SET planned = %(planned)s WHERE id = %(row)s;
 
--- name: target
--- Where a rollback goes.
-SELECT body FROM rollback_targets WHERE release_id = %(release_id)s;
+-- name: record_target
+-- Where a rollback of a plane goes; the first record counts.
+INSERT INTO rollback_targets (release_id, plane, body, recorded_at) VALUES (%(release_id)s, %(plane)s, %(body)s, %(at)s)
+ON CONFLICT DO NOTHING;
+
+-- name: targets
+-- Where a rollback goes, each plane by itself.
+SELECT plane, body FROM rollback_targets WHERE release_id = %(release_id)s;
+
+-- name: previous
+-- The version that was deployed before a release and not taken back.
+SELECT r.version FROM releases r JOIN releases this ON this.environment = r.environment AND r.id < this.id
+WHERE this.id = %(release_id)s AND r.deployed_at IS NOT NULL AND r.state <> 'ROLLED_BACK'
+ORDER BY r.id DESC LIMIT 1;

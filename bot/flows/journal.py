@@ -1,0 +1,57 @@
+"""Journal: what a step writes down in our tables while it acts. Every line is fenced by the claim of who carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bot.domain.ids import ReleaseId
+from bot.domain.plan import Mutation
+from bot.errors import StepError
+from bot.flows.deps import Deps, Job
+from bot.store import posts, steps, work
+
+
+class StepJournal:
+    """The journal of one step."""
+
+    def __init__(
+        self, deps: Deps, job: Job, release_id: ReleaseId, row: int, planned: Sequence[Mutation] | None = None
+    ) -> None:
+        """``planned``: the only changes that it may make; None: whatever it finds to be done."""
+        self._deps, self._job, self._release_id, self._row, self._planned = deps, job, release_id, row, planned
+
+    def intent(self, changes: Sequence[Mutation]) -> None:
+        """Store what is about to be changed. Raises StepError when that is something else than what was planned."""
+        for change in changes:
+            if self._planned is not None and change not in self._planned:
+                raise StepError(
+                    f"{change.what} has changed since the plan was made: it is {change.now or 'not there'} now",
+                    hint="Find out who and why. A retry plans this step anew and carries on from what stands there now.",
+                )
+        self._write("intent", {"changes": [change.body for change in changes]})
+
+    def observed(self, **body: object) -> None:
+        """Store what was seen."""
+        self._write("observed", body)
+
+    def acted(self, **body: object) -> None:
+        """Store what was changed."""
+        self._write("acted", body)
+
+    def before(self, **body: object) -> None:
+        """Keep what stood there before the first change."""
+        with self._deps.store.transaction() as tx:
+            work.hold(tx, self._job.claim)
+            steps.before(tx, self._row, body)
+
+    def progress(self, line: str) -> None:
+        """Show how far it is."""
+        with self._deps.store.transaction() as tx:
+            work.hold(tx, self._job.claim)
+            if steps.progress(tx, self._row, self._deps.clean(line)[:200]):
+                posts.touch(tx, self._release_id)
+
+    def _write(self, entry: str, body: Mapping[str, object]) -> None:
+        with self._deps.store.transaction() as tx:
+            work.hold(tx, self._job.claim)
+            steps.write_journal(tx, self._row, self._job.claim.token, entry, body)

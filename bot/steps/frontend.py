@@ -1,0 +1,188 @@
+"""Steps `vercel_deploy` and `restore_frontend`: production shows the commit of the release, or again what was recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from itertools import chain, repeat
+from typing import Any
+
+from bot.domain.actions import RestoreFrontend, VercelDeploy
+from bot.domain.plan import Mutation, Way
+from bot.errors import NoAnswer, StepError
+from bot.steps import vercel
+from bot.steps.contract import Look, StepContext
+from bot.steps.vercel import UNDER_WAY, commit_of, id_of, mark_of, named, state_of
+
+POLLS = (0.1, 0.2, 0.5)  # seconds between two looks, the last one stays; Vercel's own command looks four times a second
+UNSURE = 3.0  # seconds until a deployment that was asked for is listed, whether the request got an answer or not
+TRIES = 4  # times that a move is asked for while Vercel gives no answer
+
+
+def where_we_are(_spec: VercelDeploy, look: Look) -> dict[str, Any]:
+    """The deployment that a rollback goes back to: what is live now.
+
+    Where Vercel has deployed the release's commit by itself already, it is the newest earlier one. Raises StepError when
+    there is none.
+    """
+    project = vercel.of(look)
+    live = look.insist(project.live)
+    if live is not None and commit_of(live) != look.shipment.commit:
+        return {"deployment": id_of(live), "commit": commit_of(live)}
+    earlier = [item for item in look.insist(project.candidates) if commit_of(item) != look.shipment.commit]
+    if not earlier:
+        raise StepError(
+            "Vercel has no earlier production deployment, so the frontend could not be taken back",
+            hint="Deploy the version of before to production once, then retry.",
+        )
+    return {"deployment": id_of(earlier[0]), "commit": commit_of(earlier[0])}
+
+
+def preview(_spec: VercelDeploy, look: Look) -> list[Mutation]:
+    """What production shows now and after; nothing where it shows the release's commit already."""
+    live = look.insist(vercel.of(look).live)
+    if live is not None and commit_of(live) == look.shipment.commit:
+        return []
+    back = id_of(live) if live is not None else ""
+    if look.recorded is not None:
+        back = str(look.recorded["deployment"])
+    return [
+        Mutation(
+            f"production deployment of {vercel.of(look).project_id} on Vercel",
+            named(live) if live is not None else "",
+            f"a deployment of commit {look.shipment.commit[:12]}",
+            Way.BACK,
+            f"the rollback moves production back to {back}",
+        )
+    ]
+
+
+def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
+    """Wait for Vercel's own deployment of the commit, make one if none comes, and wait until production shows it."""
+    project, commit = vercel.of(ctx), ctx.shipment.commit
+    changes = preview(spec, ctx)
+    if not changes:
+        return f"production shows {named(_live(ctx, project))} already"
+    ctx.journal.before(deployment=changes[0].now)
+    ctx.journal.intent(changes)
+    ready = _built(spec, ctx, project)
+    if commit_of(_live(ctx, project)) != commit and not _goes_live_by_itself(ctx, project):
+        _move(ctx, project, id_of(ready), "promote")
+    pauses = chain(POLLS, repeat(POLLS[-1]))
+    while True:
+        live = _live(ctx, project)
+        if commit_of(live) == commit:
+            break
+        ctx.journal.progress("built; waiting for production to show it")
+        ctx.pause(next(pauses), "production to show the new deployment")
+    ctx.journal.acted(deployment=id_of(live))
+    return f"production shows {named(live)}"
+
+
+def _live(ctx: StepContext, project: vercel.Vercel) -> dict[str, Any]:
+    return ctx.insist(project.live) or {}
+
+
+def _goes_live_by_itself(ctx: StepContext, project: vercel.Vercel) -> bool:
+    """Whether a built deployment gets the domains without a promote; a rollback on Vercel has switched that off."""
+    return bool(ctx.insist(project.project).get("autoAssignCustomDomains", True))
+
+
+def _built(spec: VercelDeploy, ctx: StepContext, project: vercel.Vercel) -> dict[str, Any]:
+    """The deployment of the commit, once it is built; made by us when Vercel has begun none in time.
+
+    One that failed ends the step; a retry makes another one, which carries the number of the attempt.
+    """
+    mark = f"{ctx.shipment.version}, attempt {ctx.attempt}"
+    patience, asked = time.monotonic() + spec.wait_for_auto, False
+    pauses = chain(POLLS, repeat(POLLS[-1]))
+    while True:
+        found = ctx.insist(lambda: project.of_commit(ctx.shipment.commit))
+        state = state_of(found) if found is not None else ""
+        if found is not None and state == "READY":
+            return found
+        if found is not None and state in UNDER_WAY:
+            ctx.journal.progress(f"Vercel: {named(found)} is {state.lower()}")
+        elif found is not None and (ctx.attempt == 1 or mark_of(found) == mark):
+            raise StepError(
+                f"Vercel could not build {named(found)}: {state} {found.get('errorMessage') or ''}".rstrip(),
+                hint=f"Its log: {found.get('inspectorUrl', 'on Vercel')}. Once that is mended, a retry builds it again.",
+            )
+        elif (found is None or asked) and time.monotonic() < patience:
+            ctx.journal.progress(
+                "waiting for Vercel to begin" if asked else "waiting for Vercel to deploy it by itself"
+            )
+        else:
+            patience, asked = time.monotonic() + UNSURE, True  # what was asked for may not be listed yet
+            try:
+                project.create(ctx.shipment.commit, ctx.shipment.version, mark)
+            except NoAnswer as error:
+                ctx.journal.observed(trouble=error.user_message)
+        ctx.pause(next(pauses), "Vercel to build the frontend")
+
+
+def preview_restore(_spec: RestoreFrontend, look: Look) -> list[Mutation]:
+    """What production shows now, and the recorded deployment; nothing where it is live."""
+    if look.recorded is None:
+        return []
+    project = vercel.of(look)
+    live = look.insist(project.live)
+    wanted = str(look.recorded["deployment"])
+    if live is not None and id_of(live) == wanted:
+        return []
+    return [
+        Mutation(
+            f"production deployment of {project.project_id} on Vercel",
+            named(live) if live is not None else "",
+            f"{wanted}, commit {str(look.recorded['commit'])[:12]}",
+            Way.STAYS,
+            "a new release, or `vercel promote`, brings another one",
+        )
+    ]
+
+
+def restore(spec: RestoreFrontend, ctx: StepContext) -> str:
+    """Move production back to the deployment that was recorded before the deploy, and wait until it is live."""
+    target: Mapping[str, Any] | None = ctx.recorded
+    if target is None:
+        return "nothing was changed, so there is nothing to put back"
+    project, wanted = vercel.of(ctx), str(target["deployment"])
+    changes = preview_restore(spec, ctx)
+    if not changes:
+        return f"production shows {wanted}"
+    ctx.journal.before(deployment=changes[0].now)
+    if ctx.insist(lambda: project.deployment(wanted)) is None:
+        raise StepError(f"the deployment {wanted} is gone from Vercel", hint="Promote another one there by hand.")
+    ctx.journal.intent(changes)
+    _move(ctx, project, wanted, "rollback")
+    ctx.journal.acted(deployment=wanted)
+    return f"production shows {wanted} again"
+
+
+def _move(ctx: StepContext, project: vercel.Vercel, wanted: str, kind: str) -> None:
+    """Ask for production to be moved to ``wanted`` and wait until it is there. Asked again only when nothing is under way."""
+    asked = 0
+    pauses = chain(POLLS, repeat(POLLS[-1]))
+    while True:
+        seen = ctx.insist(project.project)
+        live = (seen.get("targets") or {}).get("production") or {}
+        if id_of(live) == wanted:
+            return
+        last = seen.get("lastAliasRequest") or {}
+        ours = asked and last.get("toDeploymentId") == wanted and last.get("type") == kind
+        if ours and last.get("jobStatus") in {"failed", "skipped"}:
+            raise StepError(
+                f"Vercel could not move production to {wanted}: {last['jobStatus']}", hint="Look at the project there."
+            )
+        if not ours and asked == TRIES:
+            raise StepError(
+                f"Vercel does not move production to {wanted}", hint="Move it there by hand: Vercel, Deployments."
+            )
+        if not ours:
+            asked += 1
+            try:
+                (project.promote if kind == "promote" else project.roll_back)(wanted)
+            except NoAnswer as error:
+                ctx.journal.observed(trouble=error.user_message)
+        ctx.journal.progress(f"Vercel moves production to {wanted}")
+        ctx.pause(next(pauses), f"production to show {wanted}")

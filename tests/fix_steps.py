@@ -1,0 +1,92 @@
+"""What a step gets, for the tests of steps: a journal that is a list, and a context around one Target."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bot.domain.ids import StepId
+from bot.domain.plan import Mutation
+from bot.steps.contract import Look, Shipment, StepContext
+from bot.steps.github import GitHub
+from bot.steps.vercel import Vercel
+from checks.clients import Clients
+from checks.registry import Registry
+from checks.target import Target
+from tests.fix_checks import RecordingUndo
+
+
+class Notes:
+    """The journal of a step, kept in a list."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, object]]] = []
+        self.first: dict[str, object] = {}
+        self.on_intent: Callable[[], None] = lambda: None
+
+    def intent(self, changes: Sequence[Mutation]) -> None:
+        self.lines.append(("intent", {"changes": list(changes)}))
+        self.on_intent()
+
+    def observed(self, **body: object) -> None:
+        self.lines.append(("observed", body))
+
+    def acted(self, **body: object) -> None:
+        self.lines.append(("acted", body))
+
+    def before(self, **body: object) -> None:
+        self.first = self.first or body
+
+    def progress(self, line: str) -> None:
+        self.lines.append(("progress", {"line": line}))
+
+    def kinds(self) -> list[str]:
+        """What kinds of lines there are, without the progress."""
+        return [kind for kind, _ in self.lines if kind != "progress"]
+
+    def intents(self) -> list[Mutation]:
+        """What it was about to change, each once."""
+        found = [change for kind, body in self.lines if kind == "intent" for change in body["changes"]]  # type: ignore[attr-defined]
+        return list(dict.fromkeys(found))
+
+
+class Surroundings:
+    """A step's surroundings."""
+
+    def __init__(
+        self, target: Target, shipment: Shipment, github: GitHub | None = None, vercel: Vercel | None = None
+    ) -> None:
+        self.target, self.shipment, self.github, self.vercel = target, shipment, github, vercel
+        self.recorded: Mapping[str, Any] | None = None
+        self.notes = Notes()
+        self.cancelled = threading.Event()
+        self.attempt = 1
+
+    def context(self, clients: Clients, seconds: float = 20) -> StepContext:
+        """What the step gets."""
+        return StepContext(
+            id=StepId("deploy.one"),
+            shipment=self.shipment,
+            target=self.target,
+            clients=clients,
+            github=self.github,
+            vercel=self.vercel,
+            recorded=self.recorded,
+            deadline=time.monotonic() + seconds,
+            cancelled=self.cancelled,
+            registry=Registry({}),
+            redact=lambda text: text,
+            undo=RecordingUndo(),
+            journal=self.notes,
+            attempt=self.attempt,
+        )
+
+    def perform(self, perform: Callable[[Any, StepContext], str], spec: Any, seconds: float = 20) -> str:
+        """Carry out a step."""
+        with Clients(self.target) as clients:
+            return perform(spec, self.context(clients, seconds))
+
+    def look(self, look: Callable[[Any, Look], Any], spec: Any) -> Any:
+        """Preview or record."""
+        with Clients(self.target) as clients:
+            return look(spec, self.context(clients))

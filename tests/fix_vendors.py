@@ -1,0 +1,95 @@
+"""Fixture `vendors`: the simulated GitHub and Vercel on their own, fresh for each test, with links that a test can break."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from bot.steps.github import GitHub
+from bot.steps.vercel import Vercel
+from sandbox.faults import Faults
+from sandbox.persist import Snapshot
+from sandbox.staging import github, vercel
+from sandbox.staging.serving import Server, listen
+from sandbox.staging.versions import GITHUB_REPOSITORY
+
+T = TypeVar("T")
+Breaking = Callable[
+    [str, str], int | str | None
+]  # (method, path) -> a status, "lost" for a lost reply, None to let it pass
+
+
+class Vendors:
+    """Both servers in one event loop of a thread of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.faults = Faults()
+        self.calls: list[tuple[str, str]] = []  # method and path of what was asked for, broken ones too
+        self.breaking: Breaking = lambda method, path: None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.sim_vercel = vercel.Vercel(self.faults, Snapshot(folder / "vercel.json"), pace=0.1)
+        self.sim_github = github.GitHub(
+            self.faults, Snapshot(folder / "github.json"), on_tag=self.sim_vercel.build_of_tag
+        )
+        self._servers = [self._serve(self.sim_github.app), self._serve(self.sim_vercel.app)]
+        self.github = GitHub(self._servers[0].url, GITHUB_REPOSITORY, github.TOKEN)
+        self.vercel = Vercel(self._servers[1].url, vercel.TOKEN, vercel.PROJECT, vercel.TEAM)
+
+    def close(self) -> None:
+        """Stop both."""
+        for server in self._servers:
+            self._run(server.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def posts(self) -> list[str]:
+        """The paths of everything that was asked to be changed."""
+        return [path for method, path in self.calls if method == "POST"]
+
+    def break_once(self, method: str, part: str, how: int | str) -> None:
+        """Break the next call of ``method`` whose path contains ``part``: answer a status, or carry it out and lose the reply."""
+        left = [how]
+
+        def once(called: str, path: str) -> int | str | None:
+            return left.pop() if left and called == method and part in path else None
+
+        self.breaking = once
+
+    def _serve(self, app: web.Application) -> Server:
+        app.middlewares.insert(0, self._middleware())
+        server = Server(app, listen(0))
+        self._run(server.start())
+        return server
+
+    def _middleware(self) -> Any:
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self.calls.append((request.method, request.path))
+            how = self.breaking(request.method, request.path)
+            if isinstance(how, int):
+                return web.json_response({"message": "broken by the test"}, status=how)
+            response = await handler(request)
+            if how == "lost" and request.transport is not None:
+                request.transport.abort()
+            return response
+
+        return middleware
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+
+@pytest.fixture
+def vendors(tmp_path: Path) -> Iterator[Vendors]:
+    """GitHub and Vercel as they are before a release."""
+    started = Vendors(tmp_path)
+    yield started
+    started.close()

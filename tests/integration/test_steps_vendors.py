@@ -1,0 +1,217 @@
+"""Tag and frontend, against the simulated GitHub and Vercel: once each, whatever is lost, refused or in the way."""
+
+import pytest
+
+from bot.domain.actions import RestoreFrontend, Tag, VercelDeploy
+from bot.domain.plan import Mutation, Way
+from bot.errors import NoAnswer, StepError
+from bot.steps import frontend, tag
+from bot.steps.contract import Shipment
+from checks.target import Target
+from sandbox.staging.versions import BRANCH, commit_sha
+from tests.fix_steps import Notes, Surroundings
+from tests.fix_vendors import Vendors
+
+COMMIT = commit_sha(BRANCH)
+SHIPMENT = Shipment("v4.8.0", "4.8.0", COMMIT, "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
+TAG = Tag(do="tag")
+FRONTEND = VercelDeploy(do="vercel_deploy", wait_for_auto=0)
+RESTORE = RestoreFrontend(do="restore_frontend")
+STANDS = "dpl_v4.7.0"  # what production shows before the release
+
+
+@pytest.fixture
+def step(vendors: Vendors) -> Surroundings:
+    """A step of the release v4.8.0."""
+    return Surroundings(Target(name="production"), SHIPMENT, vendors.github, vendors.vercel)
+
+
+def live(vendors: Vendors) -> str:
+    """The deployment that production shows."""
+    found = vendors.vercel.live()
+    assert found is not None
+    return str(found["id"])
+
+
+class TestTag:
+    """Step 1."""
+
+    def test_once(self, step: Surroundings, vendors: Vendors) -> None:
+        """Annotated, on the commit; the second time changes nothing."""
+        assert step.perform(tag.create, TAG) == f"v4.8.0 is on {COMMIT[:12]}"
+        assert vendors.github.tag("v4.8.0") == (COMMIT, True)
+        assert step.notes.kinds() == ["intent", "acted", "observed"]
+        step.notes, asked = Notes(), vendors.posts()
+        step.perform(tag.create, TAG)
+        assert (step.notes.kinds(), vendors.posts()) == (["observed"], asked)
+
+    def test_shown_before(self, step: Surroundings, vendors: Vendors) -> None:
+        """What is shown is what is done, and showing asks for nothing."""
+        (shown,) = step.look(tag.preview, TAG)
+        assert shown == Mutation(
+            "tag v4.8.0 of solvereign/solvereign", "", f"commit {COMMIT}", Way.STAYS, "a tag is never moved or deleted"
+        )
+        assert vendors.posts() == []
+        step.perform(tag.create, TAG)
+        assert step.notes.intents() == [shown]
+        assert step.look(tag.preview, TAG) == []
+
+    @pytest.mark.parametrize("how", ["lost", 500, 429])
+    @pytest.mark.parametrize("part", ["/git/tags", "/git/refs"])
+    def test_no_answer(self, step: Surroundings, vendors: Vendors, part: str, how: int | str) -> None:
+        """Whether it was carried out is seen by looking; there is one tag."""
+        vendors.break_once("POST", part, how)
+        step.perform(tag.create, TAG)
+        assert vendors.github.tag("v4.8.0") == (COMMIT, True)
+        assert vendors.posts().count("/repos/solvereign/solvereign/git/refs") == (
+            2 if (part, how) in {("/git/refs", 500), ("/git/refs", 429)} else 1
+        )
+
+    def test_a_look_without_answer_is_repeated(self, step: Surroundings, vendors: Vendors) -> None:
+        """Reading may be done again."""
+        vendors.break_once("GET", "/compare/", 502)
+        step.perform(tag.create, TAG)
+
+    def test_elsewhere(self, step: Surroundings, vendors: Vendors) -> None:
+        """A tag that points to another commit is refused and stays where it is."""
+        vendors.github.create_tag("v4.8.0", commit_sha("v4.7.0"), "by somebody")
+        before = vendors.posts()
+        with pytest.raises(StepError, match=r"the tag v4\.8\.0 is there and points to .*, not to") as refused:
+            step.perform(tag.create, TAG)
+        assert "never moved" in refused.value.hint
+        assert vendors.posts() == before
+
+    def test_not_green(self, step: Surroundings, vendors: Vendors) -> None:
+        """A commit whose checks failed is not tagged."""
+        vendors.faults.set("commit_checks_fail", True)
+        with pytest.raises(StepError, match="not green: backend tests"):
+            step.perform(tag.create, TAG)
+        assert vendors.posts() == []
+        step.perform(tag.create, Tag(do="tag", checks=False))
+
+    @pytest.mark.parametrize(
+        ("version", "commit", "said"),
+        [
+            ("v4.8.0", "v4.7.0", r"is the very commit of v4\.7\.0"),
+            ("v4.8.0", "v4.6.0", r"is older than v4\.7\.0"),
+        ],
+    )
+    def test_not_ahead(self, step: Surroundings, version: str, commit: str, said: str) -> None:
+        """Of the last release, which is the highest one that is tagged below this version where the bot has seen none."""
+        step.shipment = Shipment(version, version[1:], commit_sha(commit), "")
+        with pytest.raises(StepError, match=said):
+            step.perform(tag.create, TAG)
+
+    def test_ahead_of_what_was_deployed(self, step: Surroundings) -> None:
+        """What the bot has deployed counts, not the highest tag."""
+        step.shipment = Shipment("v4.8.0", "4.8.0", commit_sha("v4.7.0"), "", previous="v4.6.0")
+        step.perform(tag.create, TAG)
+
+    def test_not_configured(self, step: Surroundings) -> None:
+        """It says what to add."""
+        step.github = None
+        with pytest.raises(StepError) as refused:
+            step.perform(tag.create, TAG)
+        assert refused.value.hint == "Add github: to release-bot.yml."
+
+
+class TestFrontend:
+    """Step 5, and its way back."""
+
+    def test_there_and_back(self, step: Surroundings, vendors: Vendors) -> None:
+        """A deployment of the commit is made; back to the very deployment of before, however often."""
+        (shown,) = step.look(frontend.preview, FRONTEND)
+        step.recorded = step.look(frontend.where_we_are, FRONTEND)
+        assert step.recorded == {"deployment": STANDS, "commit": commit_sha("v4.7.0")}
+        step.perform(frontend.deploy, FRONTEND)
+        found = vendors.vercel.live()
+        assert found is not None
+        assert found["meta"]["githubCommitSha"] == COMMIT
+        assert step.notes.intents() == [shown]
+        assert shown.now == f"{STANDS}, commit {commit_sha('v4.7.0')[:12]}"
+        assert step.notes.first == {"deployment": shown.now}
+        for _ in range(2):
+            step.perform(frontend.restore, RESTORE)
+            assert live(vendors) == STANDS
+        assert len([path for path in vendors.posts() if "/rollback/" in path]) == 1
+
+    def test_a_second_time_changes_nothing(self, step: Surroundings, vendors: Vendors) -> None:
+        """After a crash it looks first."""
+        step.perform(frontend.deploy, FRONTEND)
+        step.notes, asked = Notes(), vendors.posts()
+        assert "already" in step.perform(frontend.deploy, FRONTEND)
+        assert (step.notes.kinds(), vendors.posts()) == ([], asked)
+
+    def test_waits_for_the_automatic_one(self, step: Surroundings, vendors: Vendors) -> None:
+        """Vercel builds the tag by itself, so nothing is asked for."""
+        step.perform(tag.create, TAG)
+        tagged = vendors.posts()
+        step.perform(frontend.deploy, VercelDeploy(do="vercel_deploy", wait_for_auto=15))
+        assert vendors.posts() == tagged
+
+    def test_after_a_rollback_it_has_to_be_promoted(self, step: Surroundings, vendors: Vendors) -> None:
+        """A rollback on Vercel switches off that new builds go live by themselves."""
+        step.recorded = step.look(frontend.where_we_are, FRONTEND)
+        step.perform(frontend.deploy, FRONTEND)
+        step.perform(frontend.restore, RESTORE)
+        step.perform(frontend.deploy, FRONTEND)
+        found = vendors.vercel.live()
+        assert found is not None
+        assert found["meta"]["githubCommitSha"] == COMMIT
+        assert sum(path == "/v13/deployments" for path in vendors.posts()) == 1
+        assert sum("/promote/" in path for path in vendors.posts()) == 1
+
+    def test_deployed_by_itself_before_the_release(self, step: Surroundings, vendors: Vendors) -> None:
+        """The way back is then the newest earlier deployment, not the release's own."""
+        step.perform(frontend.deploy, FRONTEND)
+        assert step.look(frontend.where_we_are, FRONTEND)["deployment"] == STANDS
+        assert step.look(frontend.preview, FRONTEND) == []
+
+    def test_a_build_that_fails(self, step: Surroundings, vendors: Vendors) -> None:
+        """It says so and where the log is; a retry builds once more."""
+        vendors.faults.set("vercel_build_fails", True)
+        with pytest.raises(StepError, match=r"could not build dpl_.*: ERROR") as failed:
+            step.perform(frontend.deploy, FRONTEND)
+        assert "https://vercel.com/" in failed.value.hint
+        assert live(vendors) == STANDS
+        vendors.faults.set("vercel_build_fails", False)
+        with pytest.raises(StepError, match="could not build"):  # taken up after a crash, it does not build again
+            step.perform(frontend.deploy, FRONTEND)
+        step.attempt = 2
+        step.perform(frontend.deploy, FRONTEND)
+        assert live(vendors) != STANDS
+        assert sum(path == "/v13/deployments" for path in vendors.posts()) == 2
+
+    def test_no_answer_to_the_build(self, step: Surroundings, vendors: Vendors) -> None:
+        """A build that was begun without an answer is not begun twice."""
+        vendors.break_once("POST", "/v13/deployments", "lost")
+        step.perform(frontend.deploy, FRONTEND)
+        assert live(vendors) != STANDS
+        assert sum(path == "/v13/deployments" for path in vendors.posts()) == 1
+
+    @pytest.mark.parametrize("how", ["lost", 500, 409])
+    def test_no_answer_to_the_rollback(self, step: Surroundings, vendors: Vendors, how: int | str) -> None:
+        """It ends at the recorded deployment."""
+        step.recorded = step.look(frontend.where_we_are, FRONTEND)
+        step.perform(frontend.deploy, FRONTEND)
+        vendors.break_once("POST", "/rollback/", how)
+        step.perform(frontend.restore, RESTORE)
+        assert live(vendors) == STANDS
+
+    def test_the_recorded_one_is_gone(self, step: Surroundings, vendors: Vendors) -> None:
+        """Never another one in its place."""
+        step.perform(frontend.deploy, FRONTEND)
+        step.recorded = {"deployment": "dpl_gone", "commit": "c0ffee"}
+        with pytest.raises(StepError, match="dpl_gone is gone from Vercel"):
+            step.perform(frontend.restore, RESTORE)
+
+    def test_down(self, step: Surroundings, vendors: Vendors) -> None:
+        """Asked a few times, then said."""
+        vendors.faults.set("vercel_down", True)
+        with pytest.raises(NoAnswer, match="Vercel answered 503 to GET /v9/projects/prj_solvereign"):
+            step.perform(frontend.deploy, FRONTEND)
+        assert len(vendors.calls) == 4
+
+    def test_nothing_recorded(self, step: Surroundings) -> None:
+        """A deploy that failed before its first change."""
+        assert step.perform(frontend.restore, RESTORE) == "nothing was changed, so there is nothing to put back"
