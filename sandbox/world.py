@@ -19,7 +19,7 @@ from sandbox.faults import Fault, Faults, Scope, UnknownFault
 from sandbox.kube.seed import BACKUP_CRONJOB, CONTAINER, DEPLOYMENT, PRODUCTION, STAGING
 from sandbox.persist import Snapshot
 from sandbox.slack import SlackServer
-from sandbox.staging import app, frontend, github, grafana, sentry, stripe_api, vercel
+from sandbox.staging import app, frontend, github, grafana, sentry, sentry_json, stripe_api, vercel
 from sandbox.staging.database import ProductDatabase, break_deduplication, break_verify, prepare
 from sandbox.staging.registry import Registry
 from sandbox.staging.serving import Server, listen
@@ -260,7 +260,7 @@ class World:
     # Facts
 
     def _dsn(self) -> str:
-        return self._servers["sentry"].url.replace("://", f"://{sentry.PUBLIC_KEY}@") + f"/{sentry.PROJECT_ID}"
+        return self._servers["sentry"].url.replace("://", f"://{sentry.PUBLIC_KEY}@") + f"/{sentry_json.PROJECT_ID}"
 
     def _facts(self, page: str, s3: dict[str, str]) -> Json:
         url = {name: server.url for name, server in self._servers.items()}
@@ -284,8 +284,8 @@ class World:
             "sentry": {
                 "url": f"{url['sentry']}/",
                 "token": sentry.TOKEN,
-                "organization": sentry.ORGANIZATION,
-                "project": sentry.PROJECT,
+                "organization": sentry_json.ORGANIZATION,
+                "project": sentry_json.PROJECT,
                 "dsn": self._dsn(),
             },
             "grafana": {

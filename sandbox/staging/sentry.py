@@ -1,11 +1,9 @@
 """The simulated Sentry: the ingest that an SDK sends to, and the web API that a release bot reads and writes."""
 
 import asyncio
-import hashlib
 import json
 import time
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,19 +11,26 @@ from aiohttp import web
 
 from sandbox.faults import Faults
 from sandbox.persist import Snapshot
-from sandbox.staging.sentry_store import DAY, Event, Issue, Store, parse_time
+from sandbox.staging.sentry_json import (
+    ORGANIZATION,
+    PROJECT,
+    PROJECT_ID,
+    PROJECT_JSON,
+    Json,
+    event_json,
+    iso,
+    issue_json,
+    links,
+    release_json,
+)
+from sandbox.staging.sentry_store import DAY, Event, Store, parse_time
 from sandbox.staging.serving import bearer, json_errors, refuse_while, require_token
 
-ORGANIZATION = "solvereign"
-PROJECT = "api"
-PROJECT_ID = "42"
 PUBLIC_KEY = "5a4db0c05a4db0c05a4db0c05a4db0c0"
 TOKEN = "sandbox-sentry-token"
 VISIBLE_AFTER_SECONDS = 0.5
 _PAGE = 100
 _PERIODS = {"m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY}
-
-Json = dict[str, Any]
 
 
 class Sentry:
@@ -129,21 +134,21 @@ class Sentry:
         return web.json_response({"id": "1", "slug": ORGANIZATION, "name": "SOLVEREIGN", "status": {"id": "active"}})
 
     async def _projects(self, _request: web.Request) -> web.Response:
-        return web.json_response([_PROJECT])
+        return web.json_response([PROJECT_JSON])
 
     async def _project(self, _request: web.Request) -> web.Response:
-        return web.json_response(_PROJECT)
+        return web.json_response(PROJECT_JSON)
 
     # Events
 
     async def _events(self, _request: web.Request) -> web.Response:
-        return web.json_response([_event_json(event) for event in reversed(self._store.events.values())][:_PAGE])
+        return web.json_response([event_json(event) for event in reversed(self._store.events.values())][:_PAGE])
 
     async def _event(self, request: web.Request) -> web.Response:
         event = self._store.events.get(request.match_info["event_id"].replace("-", ""))
         if event is None:
             return _detail(404, "Event not found")
-        return web.json_response(_event_json(event))
+        return web.json_response(event_json(event))
 
     async def _resolve_event(self, request: web.Request) -> web.Response:
         event = self._store.events.get(request.match_info["event_id"].replace("-", ""))
@@ -155,7 +160,7 @@ class Sentry:
                 "projectSlug": PROJECT,
                 "groupId": event.issue_id,
                 "eventId": event.event_id,
-                "event": _event_json(event),
+                "event": event_json(event),
             }
         )
 
@@ -179,65 +184,21 @@ class Sentry:
         }
         found.sort(key=keys.get(request.query.get("sort", "date"), lambda issue: issue.last_seen(environments)))
         found.reverse()
-        page = [self._issue_json(request, issue, environments) for issue in found[offset : offset + limit]]
+        page = [issue_json(_base(request), issue, environments) for issue in found[offset : offset + limit]]
         response = web.json_response(page)
-        response.headers["Link"] = _links(request, offset, limit, len(found))
+        response.headers["Link"] = links(request, offset, limit, len(found))
         return response
 
     async def _issue(self, request: web.Request) -> web.Response:
         issue = self._store.issues.get(request.match_info["issue_id"])
         if issue is None:
             return _detail(404, "The requested resource does not exist")
-        return web.json_response(self._issue_json(request, issue, request.query.getall("environment", [])))
+        return web.json_response(issue_json(_base(request), issue, request.query.getall("environment", [])))
 
     async def _issue_events(self, request: web.Request) -> web.Response:
         wanted = request.match_info["issue_id"]
         events = [event for event in self._store.events.values() if event.issue_id == wanted]
-        return web.json_response([_event_json(event) for event in reversed(events)][:_PAGE])
-
-    def _issue_json(self, request: web.Request, issue: Issue, environments: list[str]) -> Json:
-        kind, _, value = issue.title.partition(": ")
-        project = {key: _PROJECT[key] for key in ("id", "name", "slug", "platform")}
-        return {
-            "id": issue.id,
-            "shareId": None,
-            "shortId": f"API-{int(issue.id) % 1000:X}",
-            "title": issue.title,
-            "culprit": issue.culprit,
-            "permalink": f"{_base(request)}/organizations/{ORGANIZATION}/issues/{issue.id}/",
-            "logger": None,
-            "level": issue.level,
-            "status": issue.status,
-            "statusDetails": {},
-            "substatus": issue.substatus,
-            "isPublic": False,
-            "platform": "python",
-            "project": project,
-            "type": "error",
-            "issueType": "error",
-            "issueCategory": "error",
-            "metadata": {"type": kind, "value": value},
-            "numComments": 0,
-            "assignedTo": None,
-            "isBookmarked": False,
-            "isSubscribed": False,
-            "subscriptionDetails": None,
-            "hasSeen": False,
-            "annotations": [],
-            "isUnhandled": issue.is_unhandled,
-            "priority": "high",
-            "priorityLockedAt": None,
-            "count": str(issue.count(environments)),
-            "userCount": 0,
-            "firstSeen": _iso(issue.first_seen(environments)),
-            "lastSeen": _iso(issue.last_seen(environments)),
-            "lifetime": {
-                "count": str(issue.count()),
-                "userCount": 0,
-                "firstSeen": _iso(issue.first_seen()),
-                "lastSeen": _iso(issue.last_seen()),
-            },
-        }
+        return web.json_response([event_json(event) for event in reversed(events)][:_PAGE])
 
     # Rates
 
@@ -289,7 +250,7 @@ class Sentry:
     # Releases and deploys
 
     async def _list_releases(self, _request: web.Request) -> web.Response:
-        return web.json_response([_release_json(release) for release in reversed(self._releases.values())])
+        return web.json_response([release_json(release) for release in reversed(self._releases.values())])
 
     async def _create_release(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -301,18 +262,18 @@ class Sentry:
             body["version"], {"version": body["version"], "created": time.time(), "deploys": []}
         )
         self._change(release, body)
-        return web.json_response(_release_json(release), status=208 if known else 201)
+        return web.json_response(release_json(release), status=208 if known else 201)
 
     async def _get_release(self, request: web.Request) -> web.Response:
         release = self._find_release(request)
-        return web.json_response(_release_json(release)) if release else _detail(404, _NO_RELEASE)
+        return web.json_response(release_json(release)) if release else _detail(404, _NO_RELEASE)
 
     async def _update_release(self, request: web.Request) -> web.Response:
         release = self._find_release(request)
         if release is None:
             return _detail(404, _NO_RELEASE)
         self._change(release, await request.json())
-        return web.json_response(_release_json(release))
+        return web.json_response(release_json(release))
 
     async def _list_deploys(self, request: web.Request) -> web.Response:
         release = self._find_release(request)
@@ -331,7 +292,7 @@ class Sentry:
             "name": body.get("name"),
             "url": body.get("url"),
             "dateStarted": body.get("dateStarted"),
-            "dateFinished": body.get("dateFinished") or _iso(time.time()),
+            "dateFinished": body.get("dateFinished") or iso(time.time()),
         }
         release["deploys"].append(deploy)
         self._releases_file.save(self._releases)
@@ -346,14 +307,6 @@ class Sentry:
 
 
 _NO_RELEASE = "The requested resource does not exist"
-_PROJECT: Json = {
-    "id": PROJECT_ID,
-    "slug": PROJECT,
-    "name": PROJECT,
-    "platform": "python",
-    "status": "active",
-    "organization": {"id": "1", "slug": ORGANIZATION, "name": "SOLVEREIGN"},
-}
 
 
 @web.middleware
@@ -392,98 +345,8 @@ def _window(request: web.Request) -> tuple[float, float]:
     return parse_time(start) if start else now - 90 * DAY, parse_time(end) if end else now
 
 
-def _links(request: web.Request, offset: int, limit: int, total: int) -> str:
-    """The Link header: always both directions; `results` says whether there is more (docs.sentry.io, pagination)."""
-
-    def link(rel: str, start: int, results: bool) -> str:
-        cursor = f"0:{start}:{int(rel == 'previous')}"
-        url = request.url.update_query(cursor=cursor)
-        return f'<{url}>; rel="{rel}"; results="{str(results).lower()}"; cursor="{cursor}"'
-
-    before, after = max(0, offset - limit), offset + limit
-    return f"{link('previous', before, offset > 0)}, {link('next', after, after < total)}"
-
-
-def _event_json(event: Event) -> Json:
-    payload = event.payload
-    sent_tags = payload.get("tags") or {}
-    tags = dict(sent_tags.items() if isinstance(sent_tags, dict) else sent_tags)
-    tags |= {"environment": event.environment, "level": payload.get("level", "error"), "release": event.release}
-    values = (payload.get("exception") or {}).get("values") or []
-    last = values[-1] if values else {}
-    title = f"{last.get('type')}: {last.get('value')}" if last else str(payload.get("message") or "")
-    return {
-        "id": event.event_id,
-        "eventID": event.event_id,
-        "groupID": event.issue_id,
-        "projectID": PROJECT_ID,
-        "message": payload.get("message") or (payload.get("logentry") or {}).get("message") or "",
-        "title": title,
-        "location": None,
-        "culprit": payload.get("transaction"),
-        "user": None,
-        "tags": [{"key": key, "value": str(value)} for key, value in tags.items() if value],
-        "platform": payload.get("platform", "other"),
-        "dateCreated": _iso(event.received),
-        "dateReceived": _iso(event.received),
-        "contexts": payload.get("contexts") or {},
-        "context": payload.get("extra") or {},
-        "size": len(json.dumps(payload)),
-        "entries": [{"type": "exception", "data": {"values": values}}] if values else [],
-        "dist": None,
-        "sdk": {key: (payload.get("sdk") or {}).get(key) for key in ("name", "version")},
-        "packages": {},
-        "type": "error" if values else "default",
-        "metadata": {"type": last.get("type", ""), "value": last.get("value", "")},
-        "errors": [],
-        "occurrence": None,
-        "_meta": {},
-        "release": {"version": event.release} if event.release else None,
-        "userReport": None,
-        "sdkUpdates": [],
-        "resolvedWith": [],
-        "nextEventID": None,
-        "previousEventID": None,
-    }
-
-
-def _release_json(release: Json) -> Json:
-    deploys = release["deploys"]
-    version = release["version"]
-    return {
-        "id": int(hashlib.sha256(version.encode()).hexdigest()[:7], 16),
-        "version": version,
-        "shortVersion": version,
-        "status": "open",
-        "ref": release.get("ref"),
-        "url": release.get("url"),
-        "dateCreated": _iso(release["created"]),
-        "dateReleased": release.get("dateReleased"),
-        "newGroups": 0,
-        "commitCount": len(release.get("commits") or []),
-        "deployCount": len(deploys),
-        "lastDeploy": deploys[-1] if deploys else None,
-        "versionInfo": None,
-        "data": {},
-        "authors": [],
-        "projects": [
-            {
-                **{key: _PROJECT[key] for key in ("slug", "name", "platform")},
-                "id": int(PROJECT_ID),
-                "platforms": ["python"],
-                "hasHealthData": False,
-                "newGroups": 0,
-            }
-        ],
-    }
-
-
 def _base(request: web.Request) -> str:
     return str(request.url.origin())
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _detail(status: int, text: str) -> web.Response:
