@@ -80,7 +80,25 @@ CATALOGUE: tuple[Fault, ...] = (
         "A new Sentry issue appears in production now, and again each time this is switched on",
         "vendors",
     ),
+    Fault(
+        "sentry_error_rate",
+        "More errors in production",
+        "A known error happens in production again and again, several times a second",
+        "vendors",
+    ),
+    Fault(
+        "sentry_late_events",
+        "Events arrive late",
+        "Sentry holds back new events until this is switched off; then they show with the time at which they happened",
+        "vendors",
+    ),
     Fault("sentry_down", "Sentry is down", "Sentry answers 503 to everything", "vendors"),
+    Fault(
+        "sentry_rate_limited",
+        "Sentry limits the rate",
+        "Sentry's web API answers 429 to everything and asks to wait three seconds",
+        "vendors",
+    ),
     Fault(
         "grafana_empty_panel",
         "A dashboard panel is empty",

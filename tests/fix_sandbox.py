@@ -98,6 +98,18 @@ class Sandbox:
         return self.log.read_text(encoding="utf-8")[-6000:]
 
 
+def send_event(sandbox: Sandbox, event: dict[str, Any]) -> None:
+    """Send an event to the sandbox's Sentry as an SDK does, which must take it; it can be read a moment later."""
+    dsn = httpx.URL(sandbox["sentry"]["dsn"])
+    items = [{"event_id": uuid.uuid4().hex}, {"type": "event"}, event]
+    answer = httpx.post(
+        f"http://{dsn.host}:{dsn.port}/api{dsn.path}/envelope/",
+        headers={"X-Sentry-Auth": f"Sentry sentry_key={dsn.userinfo.decode()}"},
+        content="\n".join(json.dumps(item) for item in items),
+    )
+    answer.raise_for_status()
+
+
 @pytest.fixture(scope="session")
 def running_sandbox(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """One sandbox per test process, with databases of its own and no limit on log-ins."""

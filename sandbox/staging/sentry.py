@@ -4,10 +4,11 @@ import asyncio
 import json
 import time
 import uuid
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import unquote
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from sandbox.faults import Faults
 from sandbox.persist import Snapshot
@@ -23,12 +24,14 @@ from sandbox.staging.sentry_json import (
     links,
     release_json,
 )
-from sandbox.staging.sentry_store import DAY, Event, Store, parse_time
+from sandbox.staging.sentry_store import DAY, NOISE_EVERY, Event, Store, noise, parse_time
 from sandbox.staging.serving import bearer, json_errors, refuse_while, require_token
 
 PUBLIC_KEY = "5a4db0c05a4db0c05a4db0c05a4db0c0"
 TOKEN = "sandbox-sentry-token"
 VISIBLE_AFTER_SECONDS = 0.5
+RATE_SECONDS = 0.25  # between two errors while there are many
+RETRY_SECONDS = 3  # that a client is asked to wait while the rate is limited
 _PAGE = 100
 _PERIODS = {"m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY}
 
@@ -42,11 +45,14 @@ class Sentry:
         self._releases_file = releases
         self._releases: dict[str, Json] = releases.load() or {}
         self._arriving: set[asyncio.TimerHandle] = set()
+        self._late: list[tuple[Json, float]] = []  # events held back, with the time at which they happened
+        self._life: asyncio.Task[None] | None = None
+        faults.subscribe(self._moved)
         self.app = web.Application(
             middlewares=[
                 refuse_while(lambda: faults.on("sentry_down")),
                 json_errors(lambda _status, _reason: {"detail": "The requested resource does not exist"}),
-                _rate_limit_headers,
+                _rate_limit(lambda: faults.on("sentry_rate_limited")),
                 require_token(
                     bearer(TOKEN),
                     lambda _request: web.json_response({"detail": "Invalid token"}, status=401),
@@ -77,12 +83,13 @@ class Sentry:
                 web.post(f"{organization}/releases/{{version}}/deploys/", self._create_deploy),
             ]
         )
+        self.app.on_startup.append(self._start)
         self.app.on_cleanup.append(self._stop)
 
     def new_issue(self) -> None:
         """Let an error happen in production now that never happened before."""
         number = uuid.uuid4().hex[:6]
-        self._store.add(
+        self._happen(
             {
                 "event_id": uuid.uuid4().hex,
                 "level": "error",
@@ -99,11 +106,39 @@ class Sentry:
             time.time(),
         )
 
+    async def _start(self, _app: web.Application) -> None:
+        self._life = asyncio.create_task(self._live())
+
     async def _stop(self, _app: web.Application) -> None:
+        if self._life is not None:
+            self._life.cancel()
         for handle in self._arriving:
             handle.cancel()
         self._store.flush()
         self._releases_file.flush()
+
+    async def _live(self) -> None:
+        """Production as it is: a known error now and then, and often while its switch is on."""
+        quiet_until = time.monotonic() + NOISE_EVERY
+        while True:
+            await asyncio.sleep(RATE_SECONDS)
+            often = self._faults.on("sentry_error_rate")
+            if often or time.monotonic() >= quiet_until:
+                self._happen(noise(), time.time())
+                quiet_until = time.monotonic() + NOISE_EVERY
+
+    def _happen(self, payload: Json, at: float) -> None:
+        """An event that can be read at once, or, while events are late, once they are not any more."""
+        if self._faults.on("sentry_late_events"):
+            self._late.append((payload, at))
+        else:
+            self._store.add(payload, at)
+
+    def _moved(self, name: str, on: bool) -> None:
+        if name == "sentry_late_events" and not on:
+            for payload, at in self._late:
+                self._store.add(payload, at)
+            self._late.clear()
 
     # Ingest
 
@@ -123,8 +158,9 @@ class Sentry:
 
         def arrive() -> None:
             self._arriving.discard(handle)
-            self._store.add(payload, time.time())
+            self._happen(payload, at)
 
+        at = _moment_of(payload, time.time())
         handle = asyncio.get_running_loop().call_later(VISIBLE_AFTER_SECONDS, arrive)
         self._arriving.add(handle)
 
@@ -223,7 +259,7 @@ class Sentry:
             {
                 "timestamp": (first + number) * interval * 1000,
                 "value": count,
-                "incomplete": (first + number + 1) * interval > end,
+                **_completeness((first + number + 1) * interval > end),
             }
             for number, count in enumerate(counts)
         ]
@@ -236,16 +272,8 @@ class Sentry:
         )
 
     def _in_window(self, request: web.Request) -> list[Event]:
-        environments = request.query.getall("environment", [])
         start, end = _window(request)
-        matching = {issue.id for issue in self._store.search(request.query.get("query", ""), environments, start, end)}
-        return [
-            event
-            for event in self._store.events.values()
-            if start <= event.received <= end
-            and event.issue_id in matching
-            and (not environments or event.environment in environments)
-        ]
+        return self._store.happened(request.query.get("query", ""), request.query.getall("environment", []), start, end)
 
     # Releases and deploys
 
@@ -309,13 +337,41 @@ class Sentry:
 _NO_RELEASE = "The requested resource does not exist"
 
 
-@web.middleware
-async def _rate_limit_headers(request: web.Request, handler: Any) -> web.StreamResponse:
-    response: web.StreamResponse = await handler(request)
-    response.headers["X-Sentry-Rate-Limit-Limit"] = "40"
-    response.headers["X-Sentry-Rate-Limit-Remaining"] = "39"
-    response.headers["X-Sentry-Rate-Limit-Reset"] = str(int(time.time()) + 1)
-    return response
+def _rate_limit(limited: Callable[[], bool]) -> Middleware:
+    """The headers of every answer, and 429 with the words of Sentry's middleware while the rate is limited.
+
+    The ingest has limits of its own, which this is not about.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        over = limited() and request.path.startswith("/api/0/")
+        if over:
+            words = "You are attempting to use this endpoint too frequently. Limit is 40 requests in 1 seconds"
+            response: web.StreamResponse = _detail(429, words)
+            response.headers["Retry-After"] = str(RETRY_SECONDS)
+        else:
+            response = await handler(request)
+        response.headers["X-Sentry-Rate-Limit-Limit"] = "40"
+        response.headers["X-Sentry-Rate-Limit-Remaining"] = "0" if over else "39"
+        response.headers["X-Sentry-Rate-Limit-Reset"] = str(int(time.time()) + (RETRY_SECONDS if over else 1))
+        return response
+
+    return middleware
+
+
+def _moment_of(payload: Json, now: float) -> float:
+    """When an event happened: it says so itself (text or Unix time); one from the future happened when it arrived."""
+    said = payload.get("timestamp")
+    try:
+        moment = parse_time(said) if isinstance(said, str) else float(said or now)
+    except ValueError:
+        moment = now
+    return min(moment, now)
+
+
+def _completeness(incomplete: bool) -> Json:
+    return {"incomplete": True, "incompleteReason": "INCOMPLETE_BUCKET"} if incomplete else {"incomplete": False}
 
 
 def _event_items(items: bytes) -> list[Json]:

@@ -10,8 +10,11 @@ from typing import Any
 
 from sandbox.persist import Snapshot
 
-KEEP_EVENTS = 500
+KEEP_EVENTS = 2000
 DAY = 86400.0
+NOISE = "TimeoutError: routing provider did not answer"  # the error that production always has
+NOISE_EVERY = 170.0  # seconds between two of them
+NOISE_BEFORE = 3 * 3600.0  # seconds of it that a new project has behind it
 
 
 @dataclass
@@ -73,7 +76,10 @@ class Store:
             self.events = {item["event_id"]: Event(**item) for item in saved["events"]}
 
     def add(self, payload: dict[str, Any], now: float) -> Event:
-        """Store one event as the SDK sent it, and put it into its issue, a new one if nothing like it came before."""
+        """Store one event as the SDK sent it, and put it into its issue, a new one if nothing like it came before.
+
+        ``now``: when it happened; it may have happened before others that are known.
+        """
         key, title = _grouping(payload)
         environment = str(payload.get("environment") or "production")
         release = str(payload.get("release") or "")
@@ -89,7 +95,7 @@ class Store:
             )
             self.issues[issue.id] = issue
         times = issue.seen.setdefault(environment, [now, now, 0])
-        times[1], times[2] = now, times[2] + 1
+        times[0], times[1], times[2] = min(times[0], now), max(times[1], now), times[2] + 1
         if release and release not in issue.releases:
             issue.releases.append(release)
         event_id = str(payload.get("event_id") or uuid.uuid4().hex)
@@ -113,6 +119,23 @@ class Store:
             and all(term.matches(issue, environments, now) for term in terms)
         ]
 
+    def happened(self, query: str, environments: list[str], start: float, end: float) -> list[Event]:
+        """The events in [start, end], in one of `environments` (any when empty), whose issue matches `query`.
+
+        A release in the query is the event's own here, not any that the issue was ever seen in.
+        """
+        matching = {issue.id for issue in self.search(query, environments, start, end)}
+        terms = [_Term.parse(match) for match in _TERM.finditer(query)]
+        releases = [term for term in terms if term.key == "release"]
+        return [
+            event
+            for event in self.events.values()
+            if start <= event.received <= end
+            and event.issue_id in matching
+            and (not environments or event.environment in environments)
+            and all(any(_like(event.release, value) for value in term.values) is not term.negated for term in releases)
+        ]
+
     def save(self) -> None:
         """Have the snapshot written soon."""
         self._snapshot.save(self._document)
@@ -130,7 +153,7 @@ class Store:
     def _add_old_issues(self, now: float) -> None:
         """What every real project has: issues that were there before, which a release must not be blamed for."""
         old = (
-            ("TimeoutError: routing provider did not answer", "production", 41.0, 0.1, 132, "unresolved", "ongoing"),
+            (NOISE, "production", 41.0, 0.1, 132, "unresolved", "ongoing"),
             ("ValueError: shift ends before it starts", "production", 9.0, 1.5, 7, "unresolved", "ongoing"),
             ("OperationalError: the connection is closed", "staging", 20.0, 2.0, 18, "unresolved", "ongoing"),
             ("KeyError: 'plan_id'", "production", 60.0, 35.0, 3, "resolved", None),
@@ -148,7 +171,24 @@ class Store:
                 releases=["solvereign@3.3.0"],
                 seen={environment: [now - first * DAY, now - last * DAY, count]},
             )
+        for number in range(int(NOISE_BEFORE / NOISE_EVERY), 0, -1):
+            # Not as regular as a clock: each up to half an interval early, always the same way.
+            early = (number * 37 % 100) / 200
+            self.add(noise(), now - (number - 1 + early) * NOISE_EVERY - 1)
         self.save()
+
+
+def noise() -> dict[str, Any]:
+    """One more event of the error that production always has."""
+    kind, _, value = NOISE.partition(": ")
+    return {
+        "level": "error",
+        "platform": "python",
+        "environment": "production",
+        "release": "solvereign@3.3.0",
+        "transaction": "api.packs.roster.service",
+        "exception": {"values": [{"type": kind, "value": value}]},
+    }
 
 
 _TERM = re.compile(r'(?P<not>!?)(?P<key>[\w.]+):(?P<value>"[^"]*"|\[[^\]]*\]|\S+)|"(?P<quoted>[^"]*)"|(?P<word>\S+)')

@@ -116,12 +116,6 @@ class TestSentry:
         assert ('rel="next"; results="true"' in link, len(last.json())) == (True, 1)
         assert 'rel="next"; results="false"' in last.headers["Link"]
 
-    def test_rates_end_with_an_incomplete_bucket(self, api: httpx.Client) -> None:
-        """Values of the last minute are not final."""
-        query = {"dataset": "errors", "yAxis": "count()", "interval": "60", "statsPeriod": "15m"}
-        series = api.get("organizations/solvereign/events-timeseries/", params=query).json()["timeSeries"][0]
-        assert (len(series["values"]), series["values"][-1]["incomplete"]) == (16, True)
-
     def test_releases_and_deploys(self, api: httpx.Client) -> None:
         """201 for a new release and 208 for a known one; each POST of a deploy is one more."""
         path, body = "organizations/solvereign/releases/", {"version": "solvereign@4.8.1", "projects": ["api"]}
