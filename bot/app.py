@@ -197,7 +197,7 @@ class Application:
         store.join()
         workers = self._workers(deps, client, Identity(client, settings.slack.roles, workspace))
         bolt = build_app(client)
-        register(bolt, lambda delivery, kind, body: keep(store, delivery, kind, body), workspace)
+        register(bolt, lambda delivery, kind, body: keep(store, self._redactor.scrub, delivery, kind, body), workspace)
         workers.start()
         self._running.append(workers.stop)
         periods = [Period("put back what was left behind", 5.0, lambda: settle_orphans(deps))]

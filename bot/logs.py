@@ -17,6 +17,14 @@ _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 """What the logging module itself puts on a record; everything else came with `extra=`."""
 
 
+CHATTY = (
+    # A line for each wake-up, request and reconnect.
+    *("apscheduler", "httpx", "httpcore", "slack_bolt"),
+    # At debug level these write whole headers and answers, such as the values of a Secret in base64 that nobody registered.
+    *("boto3", "botocore", "kubernetes", "s3transfer", "sentry_sdk", "slack_sdk", "stripe", "urllib3", "websocket"),
+)
+
+
 def setup(level: str = "INFO", *, as_json: bool, redactor: Redactor, stream: IO[str] | None = None) -> None:
     """Send all loggers of the process to `stream` (default: standard error), replacing what was set up before.
 
@@ -25,7 +33,7 @@ def setup(level: str = "INFO", *, as_json: bool, redactor: Redactor, stream: IO[
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(redactor) if as_json else TextFormatter(redactor))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("apscheduler", "httpx", "slack_bolt"):  # a line for each wake-up, request and reconnect
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

@@ -1,45 +1,74 @@
-"""Keeps secrets out of everything that leaves the process: messages, evidence, audit rows and logs.
+"""Keeps secrets out of everything that leaves the process: messages, evidence, audit rows, logs and packs.
 
-Two nets: values that were registered (exact, in each form in which they travel), and patterns of well-known credentials
-(for values that nobody has registered, such as one in a vendor's error message).
+Two nets: values that were registered (exact, in each form in which they travel, and halves of them where a text was cut),
+and patterns of well-known credentials (for values that nobody has registered, such as one in a vendor's error message).
+Redact first, then cut: half of a credential that a pattern would have known is not known any more.
 """
 
 import base64
 import json
 import re
 import threading
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MARK = "[redacted]"
 
 MIN_LENGTH = 6
 """Shorter values are not registered: they would blot out ordinary words."""
 
-PATTERNS = (
+HALF = 8
+"""So much of a registered value, and at least half of it, is taken for it where a text begins or ends in the middle of it."""
+
+_NAMES = r"(?:pass(?:word|wd|phrase)|secret|token|ticket|credential|signature|private_?key|api_?key|access_?key)"
+
+# Each with what every match of it holds: a text without that is not searched, which makes long texts ten times faster.
+PATTERNS: tuple[tuple[tuple[str, ...], str], ...] = (
     # docs.slack.dev/authentication/tokens: xoxb-, xoxp-, xoxe.xoxp-, ...; xapp- for app-level tokens
-    r"\bxox[a-z](?:\.xox[a-z])?-[\w-]{8,}",
-    r"\bxapp-[\w-]{8,}",
+    (("xox",), r"\bxox[a-z](?:\.xox[a-z])?-[\w-]{8,}"),
+    (("xapp-",), r"\bxapp-[\w-]{8,}"),
     # docs.stripe.com/keys: secret and restricted keys; docs.stripe.com/webhooks: signing secrets
-    r"\b[sr]k_(?:live|test)_\w{8,}",
-    r"\bwhsec_[\w+/=]{8,}",
+    (("k_live_", "k_test_"), r"\b[sr]k_(?:live|test)_\w{8,}"),
+    (("whsec_",), r"\bwhsec_[\w+/=]{8,}"),
+    # docs.aws.amazon.com/IAM: unique identifiers of access keys, permanent and temporary
+    (("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
+    # github.blog/engineering/behind-githubs-new-authentication-token-formats; gitlab, npm and PyPI follow the same idea
+    (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\bgh[pousr]_\w{20,}"),
+    (("github_pat_",), r"\bgithub_pat_\w{20,}"),
+    (("glpat-", "npm_", "pypi-"), r"\b(?:glpat-|npm_|pypi-)[\w-]{16,}"),
+    # grafana.com/docs: service account tokens, cloud access policies, and API keys of old (base64 of `{"k":"`)
+    (("glsa_", "glc_", "eyJrIjoi"), r"\b(?:glsa_|glc_|eyJrIjoi)[\w+/=-]{16,}"),
+    # docs.sentry.io/api/auth: organization and user tokens
+    (("sntrys_", "sntryu_"), r"\bsntry[su]_[\w+/=-]{16,}"),
+    # cloud.google.com/docs/authentication/api-keys
+    (("AIza",), r"\bAIza[\w-]{30,}"),
     # RFC 7519: header, payload and signature; header and payload are JSON objects, in base64 `eyJ...`
-    r"\beyJ[\w-]{6,}\.eyJ[\w-]{6,}\.[\w-]*",
-    # docs.slack.dev/messaging/sending-messages-using-incoming-webhooks: the path is the secret
-    r"(?<=hooks\.slack\.com/services/)[\w/]+",
-    # RFC 3986 userinfo: the password of a database URL
-    r"(?<=://)(?P<user>[^\s/?#@:]*):(?P<password>[^\s/?#]+)(?=@)",
-    # develop.sentry.dev/sdk: https://<public key>[:<secret>]@host/<project>
-    r"(?<=://)[0-9a-f]{32}(?=@)",
-    # connection strings (`password=...`), query strings, and JSON or Python texts (`"token": "..."`)
+    (("eyJ",), r"(?<![\w-])eyJ[\w-]{6,}\.eyJ[\w-]{6,}\.[\w-]*"),
+    # RFC 7468: private keys as text, also when the end was cut off
+    (("PRIVATE KEY-----",), r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?"),
+    # docs.slack.dev: incoming webhooks and response_urls; the path is the secret
     (
-        r"(?i:(?P<key>\b\w*(?:password|passwd|secret|token|api_?key|access_?key)(?:\s*=\s*|[\"']\s*:\s*(?=[\"']))[\"']?))"
-        r"(?:(?<=[\"'])[^\"']+|[^\s&;,\"']{6,})"
+        ("hooks.slack.com/",),
+        r"(?<=hooks\.slack\.com/)(?P<kept>(?:services|commands|actions|workflows|triggers)/)[\w/-]+",
     ),
+    # RFC 3986 userinfo: the password of a database URL
+    (("://",), r"(?<=://)(?P<kept>[^\s/?#@:]*:)[^\s/?#]+(?=@)"),
+    # develop.sentry.dev/sdk: https://<public key>[:<secret>]@host/<project>
+    (("://",), r"(?<=://)[0-9a-f]{32}(?=@)"),
+    # connection strings (`password=...`), query strings, and JSON or Python texts (`"token": "..."`), also JSON inside of JSON
+    (
+        ("=", ":"),
+        (
+            rf"(?P<kept>(?i:{_NAMES}(?:\s{{0,9}}=\s{{0,9}}|\\{{0,9}}[\"']\s{{0,9}}:\s{{0,9}}(?=\\{{0,9}}[\"']))\\{{0,9}}[\"']?))"
+            r"(?:(?<=[\"'])[^\"'\\]+|[^\s&;,\"'\\]{6,})"
+        ),
+    ),
+    # the same in YAML and in prose (`token: ...`); a digit tells it from "token: missing"
+    ((": ",), rf"(?P<kept>(?i:{_NAMES}\s{{0,9}}:\s{{1,9}}))(?=[^\s,;\d]{{0,999}}\d)[^\s,;\"']{{8,}}"),
     # RFC 9110 section 11: credentials in a header; a digit tells them from "basic authentication"
-    r"(?i:(?P<scheme>\b(?:bearer|basic)\s+))(?=\S*\d)[\w.~+/=-]{8,}",
+    (("earer ", "asic ", "EARER ", "ASIC "), r"(?P<kept>\b(?i:bearer|basic)\s{1,9})(?=[^\s\d]{0,999}\d)[\w.~+/=-]{8,}"),
 )
-_PATTERN = re.compile("|".join(PATTERNS))
-_KEPT = ("key", "scheme")
+_SEARCHES = tuple((needles, re.compile(pattern)) for needles, pattern in PATTERNS)
+_CUT = re.compile(r"(?:…|\.\.\.)?\s{0,9}\Z")  # what is put where a text was cut
 
 
 class Redactor:
@@ -48,32 +77,65 @@ class Redactor:
     def __init__(self) -> None:
         """Know no value yet, only the patterns."""
         self._lock = threading.Lock()
-        self._forms: set[str] = set()
-        self._registered: re.Pattern[str] | None = None
+        self._forms: tuple[
+            str, ...
+        ] = ()  # the longest first, so that a secret that contains another one goes as a whole
+        self._beginnings: frozenset[str] = frozenset()
+        self._ends: frozenset[str] = frozenset()
+        self._longest = 0
 
     def register(self, secret: str) -> None:
-        """Remember a secret value, so that it and its usual encodings never leave again.
+        """Remember a secret value, so that it and its usual encodings never leave again; of a URL its password, too.
 
         A value of fewer than six characters is ignored.
         """
-        if len(secret) < MIN_LENGTH:
-            return
         with self._lock:
-            self._forms |= _forms(secret)
-            # The longest first, so that a secret that contains another one goes as a whole.
-            self._registered = re.compile("|".join(map(re.escape, sorted(self._forms, key=len, reverse=True))))
+            known = set(self._forms)
+            for value in {secret, secret.strip(), _password_of(secret)}:
+                if len(value) >= MIN_LENGTH:
+                    known |= _forms(value)
+            self._forms = tuple(sorted(known, key=len, reverse=True))
+            self._longest = max(map(len, known), default=0)
+            sizes = [(form, range(max(HALF, len(form) // 2), len(form))) for form in known]
+            self._beginnings = frozenset(form[:size] for form, each in sizes for size in each)
+            self._ends = frozenset(form[-size:] for form, each in sizes for size in each)
 
     def scrub(self, text: str) -> str:
-        """Return the text without registered secrets and without what looks like a credential."""
-        if self._registered is not None:
-            text = self._registered.sub(MARK, text)
-        return _PATTERN.sub(_replacement, text)
+        """Return the text without registered secrets, without halves of them at its ends, and without what looks like one."""
+        for form in self._forms:  # a search for each is faster than one expression of all, by far in a long text
+            if form in text:
+                text = text.replace(form, MARK)
+        text = self._without_halves(text)
+        for needles, search in _SEARCHES:
+            if any(needle in text for needle in needles):
+                text = search.sub(_replacement, text)
+        return text
+
+    def _without_halves(self, text: str) -> str:
+        cut = _CUT.search(text, max(0, len(text) - 12))
+        end = cut.start() if cut is not None else len(text)
+        for size in range(min(self._longest - 1, end), HALF - 1, -1):
+            if text[end - size : end] in self._beginnings:
+                text = text[: end - size] + MARK + text[end:]
+                break
+        begin = len(text) - len(text.lstrip("….\n\t "))
+        for size in range(min(self._longest - 1, len(text) - begin), HALF - 1, -1):
+            if text[begin : begin + size] in self._ends:
+                return text[:begin] + MARK + text[begin + size :]
+        return text
 
 
 def _replacement(found: re.Match[str]) -> str:
-    if found["password"] is not None:
-        return f"{found['user']}:{MARK}"
-    return "".join(found[name] or "" for name in _KEPT) + MARK
+    kept: str = found.groupdict().get("kept") or ""
+    return kept + MARK
+
+
+def _password_of(secret: str) -> str:
+    """The password in a URL such as a DSN; empty where there is none."""
+    try:
+        return unquote(urlsplit(secret).password or "") if "://" in secret else ""
+    except ValueError:  # no URL after all
+        return ""
 
 
 def _forms(secret: str) -> set[str]:
@@ -81,7 +143,8 @@ def _forms(secret: str) -> set[str]:
     forms = {secret}
     for encoded in (quote(secret, safe=""), quote_plus(secret), quote(secret)):
         forms |= {encoded, re.sub("%..", lambda found: found[0].lower(), encoded)}
-    forms |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    forms |= escaped | {json.dumps(once)[1:-1] for once in escaped} | {repr(secret)[1:-1]}
     raw = secret.encode()
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         whole = encode(raw).decode()

@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 Put = Callable[[str, str, dict[str, Any]], int | None]  # delivery id, kind, body -> row; None: stored already
 
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+NOT_KEPT = frozenset(
+    {"token", "message"}
+)  # Slack's old secret; its copy of a message, by which nothing is ever decided
+OURS_TO_USE = frozenset({"response_url", "trigger_id"})  # looks like a secret, is one, and is needed for the answer
 PATIENCE = 2.0  # seconds to wait for the database: Slack waits three for the ack
 NOT_TAKEN = (
     "The bot's database does not answer, so this was not taken. Nothing was changed: please try again in a minute."
@@ -30,10 +34,18 @@ NOT_TAKEN = (
 ANY = re.compile("")  # every action id and view: one that we do not know is answered and recorded, not ignored
 
 
-def keep(store: Store, delivery: str, kind: str, body: dict[str, Any]) -> int | None:
-    """Store a delivery. Returns None when it is stored already. Raises DatabaseError in time for another answer."""
+def keep(store: Store, redact: Callable[[str], str], delivery: str, kind: str, body: dict[str, Any]) -> int | None:
+    """Store a delivery, without the secrets that a person has typed by mistake: here is the one door for what people say.
+
+    Returns None when it is stored already. Raises DatabaseError in time for another answer.
+    """
+    kept = {key: value for key, value in body.items() if key not in NOT_KEPT}
+    clean = {
+        key: value if key in OURS_TO_USE else redact_values(value, lambda text: _storable(redact(text)))
+        for key, value in kept.items()
+    }
     with store.transaction(wait=PATIENCE) as tx:
-        return inbox.put(tx, delivery, kind, redact_values(body, _storable))
+        return inbox.put(tx, delivery, kind, clean)
 
 
 def _storable(text: str) -> str:

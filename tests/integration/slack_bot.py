@@ -108,7 +108,9 @@ class Bot:
     def online(self, *, ping: float = 5) -> Iterator[Socket]:
         """Connected to the workspace: deliveries are stored and acknowledged."""
         bolt = build_app(self.client)
-        register(bolt, lambda delivery, kind, body: keep(self.store, delivery, kind, body), self.workspace)
+        register(
+            bolt, lambda delivery, kind, body: keep(self.store, self.deps.redact, delivery, kind, body), self.workspace
+        )
         socket = Socket(bolt, self.slack.server.app_token, ping=ping)
         socket.connect()
         try:
@@ -246,7 +248,7 @@ class Line:
 
     def _put(self, delivery: str, kind: str, body: Json) -> int | None:
         assert self.bot is not None
-        return keep(self.bot.store, delivery, kind, body)
+        return keep(self.bot.store, self.bot.deps.redact, delivery, kind, body)
 
 
 def sources_at(url: str) -> Sources:

@@ -98,6 +98,26 @@ def test_short_value_is_not_registered():
         ("Authorization: Bearer abc123.def-456", f"Authorization: Bearer {MARK}"),
         ("eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeK", MARK),
         (f"https://{'0a' * 16}@o1.ingest.sentry.io/2", f"https://{MARK}@o1.ingest.sentry.io/2"),
+        ("https://hooks.slack.com/commands/T0/1/abc next", f"https://hooks.slack.com/commands/{MARK} next"),
+        ("AKIAIOSFODNN7EXAMPLE, ASIAIOSFODNN7EXAMPLE", f"{MARK}, {MARK}"),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", f"aws_secret_access_key = {MARK}"),
+        (f"ghp_{'a1B2' * 9} github_pat_{'a1B2' * 9}", f"{MARK} {MARK}"),
+        (f"glpat-{'a1B2' * 5} npm_{'a1B2' * 9} pypi-{'a1B2' * 9}", f"{MARK} {MARK} {MARK}"),
+        (f"glsa_{'a1B2' * 8}_0c1d2e3f eyJrIjoi{'a1B2' * 8}==", f"{MARK} {MARK}"),
+        (f"sntrys_{'eyJp' * 8}_{'a1B2' * 8}", MARK),
+        (f"AIza{'a1B2-' * 7}", MARK),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc=\n-----END RSA PRIVATE KEY-----\n.", f"{MARK}\n."),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE\nabc and cut", MARK),
+        ("token: abc123def456, next", f"token: {MARK}, next"),
+        ('{"body": "{\\"token\\": \\"abc\\"}"}', f'{{"body": "{{\\"token\\": \\"{MARK}\\"}}"}}'),
+        (
+            "wss://wss-primary.slack.com/link/?ticket=8ad8a0d1-c1&app_id=1",
+            f"wss://wss-primary.slack.com/link/?ticket={MARK}&app_id=1",
+        ),
+        (
+            "https://b.s3.amazonaws.com/k?X-Amz-Signature=0a1b2c3d&x=1",
+            f"https://b.s3.amazonaws.com/k?X-Amz-Signature={MARK}&x=1",
+        ),
         ("https://hooks.slack.com/services/T0/B0/abc", f"https://hooks.slack.com/services/{MARK}"),
     ],
 )
@@ -116,6 +136,12 @@ def test_credentials_nobody_registered(text, expected):
         "pk_live is public, sk_ is not",
         "claim token=7",
         "postgresql://bot@db/app?password_encryption",
+        "row 57: " + "0a" * 32,
+        "commit c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
+        "sha256:" + "ab" * 32,
+        "token: none, secret: missing since v4.8.0",
+        "https://example.com/a:b@c",
+        "the keys AKIA and ASIA, -----BEGIN CERTIFICATE-----",
     ],
 )
 def test_ordinary_text_stays(text):
@@ -128,3 +154,50 @@ def test_scrubbing_twice_changes_nothing(redactor):
     once = redactor.scrub(f"password={SECRET} postgresql://u:pw@h/d Bearer abc12345678")
 
     assert redactor.scrub(once) == once
+
+
+@pytest.mark.parametrize("end", ["", "…", "...", "\n", "… \n"])
+@pytest.mark.parametrize("size", [8, 12, 15])
+def test_half_of_a_secret_at_a_cut_end(size, end):
+    """A vendor cuts its messages too: what is left of a registered value at the end of a text goes as well."""
+    redactor = Redactor()
+    redactor.register("correct-horse-99")
+
+    assert redactor.scrub("login failed for correct-horse-99"[: 17 + size] + end) == f"login failed for {MARK}{end}"
+
+
+@pytest.mark.parametrize("begin", ["", "…", "... "])
+def test_half_of_a_secret_at_a_cut_beginning(begin):
+    """The same for the last lines of a log."""
+    redactor = Redactor()
+    redactor.register("correct-horse-99")
+
+    assert redactor.scrub(f"{begin}rect-horse-99 was wrong") == f"{begin}{MARK} was wrong"
+
+
+def test_the_beginning_of_a_url_is_no_half_of_a_secret():
+    """Of a connection string a word such as `postgresql` remains, at the end of a sentence too."""
+    redactor = Redactor()
+    redactor.register("postgresql://bot:correct-horse-99@db.example.com/app")
+
+    assert redactor.scrub("the server is postgresql") == "the server is postgresql"
+    assert redactor.scrub("connecting to postgresql://bot:correct-horse") == f"connecting to {MARK}"
+
+
+def test_the_password_of_a_registered_url_goes_alone_too():
+    """A driver's message may have it without its URL; in the URL it is encoded, elsewhere not."""
+    redactor = Redactor()
+    redactor.register("postgresql://bot:corr%40ct-horse@db/app")
+
+    assert redactor.scrub("no entry for bot with corr@ct-horse") == f"no entry for bot with {MARK}"
+
+
+@pytest.mark.parametrize("size", [40, 100, 4_000])
+def test_a_secret_that_is_cut_by_a_limit_of_ours(size):
+    """Redact first, then cut: no part of it is left, wherever the limit falls."""
+    redactor = Redactor()
+    redactor.register("correct-horse-99")
+    for at in range(size - 20, size + 4):
+        text = "x" * at + "correct-horse-99" + "y" * 50
+
+        assert "corr" not in redactor.scrub(text)[:size]
