@@ -209,8 +209,8 @@ def _write_config(options: DemoOptions, folder: Path, facts: dict[str, Any]) -> 
     """Write the configuration that points the bot at the sandbox: the same file that a team would write by hand."""
     minutes = options.watch_minutes or (PLAY_WATCH_MINUTES if options.play else 15.0)
     people = facts["people"]
-    backup = {**facts["backup"], **{key: facts["s3"][key] for key in ("bucket", "prefix", "endpoint_url", "region")}}
-    backup |= {key: facts["s3"][key] for key in ("access_key_id", "secret_access_key")}
+    backup = {**facts["backup"], **facts["s3"]}
+    live = {"url": facts["stripe"]["url"], "api_key": facts["stripe"]["live_api_key"]}
     body: dict[str, Any] = {
         "slack": {
             "channel": facts["channel_id"],
@@ -227,11 +227,15 @@ def _write_config(options: DemoOptions, folder: Path, facts: dict[str, Any]) -> 
                 "restore_database_url": facts["staging"]["database_admin_url"],
                 "backup": backup,
             },
-            "production": _target(facts, "production"),
+            "production": {
+                **_target(facts, "production"),
+                "backup": {**backup, "namespace": facts["production"]["namespace"]},
+                "stripe": live,
+            },
         },
         "sentry": facts["sentry"],
         "grafana": {"url": facts["grafana"]["url"], "token": facts["grafana"]["token"]},
-        "stripe": facts["stripe"],
+        "stripe": {key: facts["stripe"][key] for key in ("url", "api_key", "webhook_secret")},
         "github": facts["github"],
         "registry": {"url": facts["registry"]["url"], "image": facts["registry"]["image"]},
         "vercel": facts["vercel"],

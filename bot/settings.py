@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from bot.errors import ConfigError
 from checks.target import Backup, Grafana, Kubernetes, Login, Sentry, Stripe, Target, Tenant
+from checks.target import GitHub as Repository
 
 _QUOTED = re.compile(r"'[^']{2,}'")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -61,7 +62,10 @@ class Slack(Section):
 
 
 class TargetSection(Section):
-    """One environment of the product. The vendors beside it are sections of their own and shared by all targets."""
+    """One environment of the product. The vendors beside it are sections of their own and shared by all targets.
+
+    Stripe may differ: a live key shows live endpoints only, and checks that change data refuse one.
+    """
 
     mutable: bool = False  # may checks change data here? Only ever for staging
     environment: str = ""  # the product's own name for it; empty: the name of the target
@@ -73,6 +77,7 @@ class TargetSection(Section):
     tenant: Tenant | None = None
     login: Login | None = None
     backup: Backup | None = None
+    stripe: Stripe | None = None  # unset: the shared section
 
 
 class GitHub(Section):
@@ -158,9 +163,14 @@ class Settings(Section):
 
     def target_values(self) -> dict[str, Target]:
         """The targets with the vendors beside them, as checks and steps get them."""
-        vendors = {"sentry": self.sentry, "stripe": self.stripe, "grafana": self.grafana}
+        github = self.github and Repository.model_validate(
+            {"url": self.github.url, "token": self.github.token, "repository": self.github.repository}
+        )
+        vendors = {"sentry": self.sentry, "grafana": self.grafana, "github": github}
         return {
-            name: Target.model_validate({"name": name, **dict(section), **vendors})
+            name: Target.model_validate(
+                {"name": name, **dict(section), **vendors, "stripe": section.stripe or self.stripe}
+            )
             for name, section in self.targets.items()
         }
 

@@ -35,7 +35,7 @@ LOGIN_REUSE = (
     30 * 60.0
 )  # seconds for which one login of the test user is used again; the product's session lives 8 hours
 
-VENDOR_PARTS = ("sentry", "grafana", "stripe")  # sections of their own in release-bot.yml, outside of targets
+VENDOR_PARTS = ("sentry", "grafana", "stripe", "github")  # sections of their own in release-bot.yml, outside of targets
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -254,6 +254,15 @@ class Clients:
         url = require(part.url, self._target, "grafana.url")
         token = require(part.token, self._target, "grafana.token").get_secret_value()
         return self._once("grafana", lambda: self._http_client(str(url), token))
+
+    def github(self) -> httpx.Client:
+        """GitHub's API for the product's repository, base ``…/repos/owner/name/``; anonymous without a token."""
+        part = require(self._target.github, self._target, "github")
+        repository = require(part.repository, self._target, "github.repository")
+        token = part.token.get_secret_value() if part.token else ""
+        return self._once(
+            "github", lambda: self._http_client(f"{str(part.url).rstrip('/')}/repos/{repository}/", token)
+        )
 
     def _http_client(self, base_url: str = "", token: str = "") -> tuple[httpx.Client, Callable[[], None]]:
         client = httpx.Client(

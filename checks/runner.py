@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 LINE_LIMIT = 300  # characters of a summary or hint: they stand in one line of a message
 SEEN_LIMIT = 2000  # characters of each text of the evidence: they stand in a modal
-LIVE_KEYS = ("sk_live_", "rk_live_")  # Stripe keys that move real money
 
 
 def run_check(
@@ -66,8 +65,7 @@ def _refuse_if_forbidden(kind: Kind, target: Target) -> None:
             f"refused: {kind.name} changes data and {target.name} is production",
             hint="Point the check at a test system; no setting allows this.",
         )
-    key = target.stripe.api_key if target.stripe else None
-    if key is not None and key.get_secret_value().startswith(LIVE_KEYS):
+    if target.stripe is not None and target.stripe.live:
         raise CheckError(
             f"refused: {kind.name} changes data and the Stripe key of {target.name} is a live one",
             hint="Set stripe.api_key to a test key (sk_test_… or rk_test_…).",

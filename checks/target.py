@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr
 
+LIVE_KEYS = ("sk_live_", "rk_live_")  # how Stripe keys of live mode begin
+
 
 class Part(BaseModel):
     """Base of all parts: unknown keys are refused, values do not change."""
@@ -73,6 +75,19 @@ class Stripe(Part):
     api_key: SecretStr | None = None
     webhook_secret: SecretStr | None = None
 
+    @property
+    def live(self) -> bool:
+        """Is the key of live mode, where real money moves? Stripe shows each key the objects of its own mode only."""
+        return self.api_key is not None and self.api_key.get_secret_value().startswith(LIVE_KEYS)
+
+
+class GitHub(Part):
+    """Where the product's files are read."""
+
+    url: AnyHttpUrl = Field(default=AnyHttpUrl("https://api.github.com/"))
+    token: SecretStr | None = None
+    repository: str = ""  # owner/name
+
 
 class Target(Part):
     """One environment. Each part is optional: a check whose part is missing is an ERROR that names it, never a PASS."""
@@ -91,3 +106,4 @@ class Target(Part):
     sentry: Sentry | None = None
     grafana: Grafana | None = None
     stripe: Stripe | None = None
+    github: GitHub | None = None

@@ -16,11 +16,55 @@ class Fault:
     group: str
 
 
+EVERYWHERE = "product"  # group of the switches that act on staging and on production
+
 CATALOGUE: tuple[Fault, ...] = (
     Fault(
         "verify_fails",
         "A migration check fails",
         "billing.verify_billing_schema() on staging returns a FAIL row",
+        "staging",
+    ),
+    Fault(
+        "verify_missing",
+        "A verify function is missing",
+        "billing.verify_billing_schema() is not there on staging, as if its migration had not run",
+        "staging",
+    ),
+    Fault(
+        "verify_empty",
+        "A verify function gives no rows",
+        "billing.verify_billing_schema() on staging returns nothing",
+        "staging",
+    ),
+    Fault(
+        "verify_no_rights",
+        "The bot lacks a right",
+        "The bot's database role on staging may not read auth.legal_documents any more, nor the billing tables",
+        "staging",
+    ),
+    Fault(
+        "hardening_complete",
+        "All 17 hardening tests run",
+        "The owner of verify_final_hardening() on staging sees the schema core: 17 rows instead of 12",
+        "staging",
+    ),
+    Fault(
+        "migration_missing",
+        "A migration was not applied",
+        "The last migration of the release is not recorded on staging",
+        "staging",
+    ),
+    Fault(
+        "migration_changed",
+        "A migration was changed afterwards",
+        "One migration on staging was recorded with the checksum of another file",
+        "staging",
+    ),
+    Fault(
+        "migrations_unrecorded",
+        "Migrations are not recorded by file",
+        "schema_migrations on staging holds version numbers only",
         "staging",
     ),
     Fault(
@@ -42,6 +86,30 @@ CATALOGUE: tuple[Fault, ...] = (
         "staging",
     ),
     Fault(
+        "webhook_no_row",
+        "The webhook handler cannot store",
+        'The Stripe webhook on staging answers 200 with status "error" and writes no row, as the released code does',
+        "staging",
+    ),
+    Fault(
+        "webhook_ignores",
+        "No handler for the event",
+        'The Stripe webhook on staging answers 200 with status "ignored" to invoice.paid',
+        "staging",
+    ),
+    Fault(
+        "webhook_customer_unknown",
+        "The webhook does not know the customer",
+        "The Stripe webhook on staging answers 200 processed with the error customer_not_found inside",
+        "staging",
+    ),
+    Fault(
+        "webhook_secret_differs",
+        "Another webhook secret",
+        "The Stripe webhook on staging was started with another secret, so it answers 400 to every event",
+        "staging",
+    ),
+    Fault(
         "webhook_duplicates",
         "The webhook forgets what it has seen",
         "The same Stripe event is processed again and leaves a second row",
@@ -51,6 +119,12 @@ CATALOGUE: tuple[Fault, ...] = (
         "gating_open",
         "Billing gating is not wired",
         "A past_due tenant gets 404 where 402 is expected",
+        "staging",
+    ),
+    Fault(
+        "gating_detail",
+        "Gating answers in its other form",
+        'The 402 of staging is wrapped in {"detail": …}; this is no fault',
         "staging",
     ),
     Fault(
@@ -65,8 +139,40 @@ CATALOGUE: tuple[Fault, ...] = (
         "The staging API answers 503 to everything",
         "staging",
     ),
+    Fault(
+        "stripe_missing",
+        "The stripe package is missing",
+        "The webhook answers 503: the image was built without the stripe package",
+        EVERYWHERE,
+    ),
+    Fault(
+        "webhook_unmounted",
+        "The webhook is not mounted",
+        "The webhook answers 404: one of the two Stripe settings is missing",
+        EVERYWHERE,
+    ),
+    Fault(
+        "webhook_not_started",
+        "The billing service did not start",
+        "The webhook answers 503 although the stripe package is there",
+        EVERYWHERE,
+    ),
+    Fault(
+        "not_ready",
+        "The product is not ready",
+        "/health/ready answers 200 with status not_ready",
+        EVERYWHERE,
+    ),
+    Fault("login_error", "Log-in fails", "POST /api/auth/login answers 500", EVERYWHERE),
+    Fault("login_locked", "The test user is locked", "POST /api/auth/login answers 403 ACCOUNT_LOCKED", EVERYWHERE),
+    Fault("login_limited", "Log-ins are used up", "POST /api/auth/login answers 429 RATE_LIMITED", EVERYWHERE),
+    Fault("login_no_cookie", "Log-in sets no cookie", "POST /api/auth/login answers 200 without a cookie", EVERYWHERE),
+    Fault("session_lost", "Sessions are not taken", "Every request with a session answers 401", EVERYWHERE),
     Fault("backup_fails", "The backup job fails", "The backup Job exits with 1", "backup"),
     Fault("backup_truncated", "The backup is cut short", "The dump in S3 lacks its end", "backup"),
+    Fault("backup_unencrypted", "The backup is not encrypted", "The dump in S3 has no encryption at rest", "backup"),
+    Fault("backup_tiny", "The backup is too small", "The dump in S3 is shorter than 100 bytes", "backup"),
+    Fault("backup_unwritten", "The backup writes nothing", "The backup Job succeeds and stores no object", "backup"),
     Fault("s3_down", "S3 is down", "The S3 endpoint answers 503 to everything", "backup"),
     Fault(
         "sentry_drops_events",
@@ -105,8 +211,38 @@ CATALOGUE: tuple[Fault, ...] = (
         'The panel "Request Rate" has no data',
         "vendors",
     ),
+    Fault(
+        "grafana_no_exporters",
+        "Exporters are not scraped",
+        "Panels of database, backup age, CPU and memory have no data, as in the product's own set-up",
+        "vendors",
+    ),
+    Fault(
+        "grafana_no_traffic",
+        "Nobody uses the product",
+        'The panel "Success Rate (5m)" has NaN for every moment',
+        "vendors",
+    ),
+    Fault(
+        "metrics_stale",
+        "Metrics do not flow",
+        "Prometheus no longer scrapes the product in production: its counters stand still",
+        "vendors",
+    ),
     Fault("grafana_down", "Grafana is down", "Grafana answers 503 to everything", "vendors"),
     Fault("stripe_down", "Stripe is down", "The Stripe API answers 503 to everything", "vendors"),
+    Fault(
+        "stripe_endpoint_disabled",
+        "The webhook endpoint is disabled",
+        "Stripe has disabled the endpoints of the product",
+        "vendors",
+    ),
+    Fault(
+        "stripe_endpoint_lacks_event",
+        "The webhook endpoint lacks an event",
+        "Stripe does not send invoice.payment_failed to the product",
+        "vendors",
+    ),
     Fault("github_down", "GitHub is down", "The GitHub API answers 503 to everything", "vendors"),
     Fault(
         "commit_checks_fail",
@@ -153,6 +289,30 @@ CATALOGUE: tuple[Fault, ...] = (
         "smoke_error",
         "The smoke request fails",
         "GET /api/v1/roster/plans in production answers 500",
+        "production",
+    ),
+    Fault(
+        "secret_empty",
+        "A secret is empty",
+        "SOLVEREIGN_SENTRY_DSN in the Secret of the API in production is empty",
+        "production",
+    ),
+    Fault(
+        "enforcement_off",
+        "Billing enforcement is off",
+        "SOLVEREIGN_BILLING_ENFORCEMENT=off on the Deployment in production",
+        "production",
+    ),
+    Fault(
+        "enforcement_unset",
+        "Billing enforcement is not set",
+        "The Deployment in production has no SOLVEREIGN_BILLING_ENFORCEMENT",
+        "production",
+    ),
+    Fault(
+        "backup_keys_missing",
+        "The backup has no key",
+        "The CronJob in production refers to an AWS key that its Secret does not have",
         "production",
     ),
 )
@@ -215,12 +375,12 @@ class Faults:
 
 
 class Scope:
-    """The switches of one group, for a part that exists once per group: a switch of any other group reads as off."""
+    """The switches of one environment, for a part that exists in each: a switch of another group reads as off."""
 
     def __init__(self, faults: Faults, group: str) -> None:
         self._faults = faults
-        self._names = frozenset(fault.name for fault in CATALOGUE if fault.group == group)
+        self._names = frozenset(fault.name for fault in CATALOGUE if fault.group in {group, EVERYWHERE})
 
     def on(self, name: str) -> bool:
-        """Whether the switch is in this group and on. Raises UnknownFault for a name that is not in the catalogue."""
+        """Whether the switch acts on this environment and is on. Raises UnknownFault for a name that is not in the catalogue."""
         return self._faults.on(name) and name in self._names

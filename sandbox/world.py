@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,8 @@ from sandbox.faults import Fault, Faults, Scope, UnknownFault
 from sandbox.kube.seed import BACKUP_CRONJOB, CONTAINER, DEPLOYMENT, PRODUCTION, STAGING
 from sandbox.persist import Snapshot
 from sandbox.slack import SlackServer
-from sandbox.staging import app, frontend, github, grafana, sentry, sentry_json, stripe_api, vercel
-from sandbox.staging.database import ProductDatabase, break_deduplication, break_verify, prepare
+from sandbox.staging import app, database_faults, frontend, github, grafana, sentry, sentry_json, stripe_api, vercel
+from sandbox.staging.database import ProductDatabase, prepare
 from sandbox.staging.registry import Registry
 from sandbox.staging.serving import Server, listen
 from sandbox.staging.versions import GITHUB_REPOSITORY, IMAGE, IMAGE_REPOSITORY
@@ -145,11 +145,14 @@ class World:
     async def _start_vendors(self) -> None:
         stripe = stripe_api.StripeApi(
             self._faults,
-            webhook_urls=[f"{self._servers[f'{name}-api'].url}/api/billing/webhook" for name in ENVIRONMENTS],
+            webhooks={
+                f"{self._servers[f'{name}-api'].url}/api/billing/webhook": name == "production" for name in ENVIRONMENTS
+            },
             customers=[database.stripe_customer_id for database in self._databases.values()],
         )
         await self._serve("sentry", self._sentry.app)
-        await self._serve("grafana", grafana.Grafana(self._faults).app)
+        metrics = f"{self._servers['production-api'].url}/metrics"
+        await self._serve("grafana", grafana.Grafana(self._faults, scraped=metrics).app)
         await self._serve("stripe", stripe.app)
         frontends = vercel.Vercel(self._faults, self._snapshot("vercel"))
         repository = github.GitHub(self._faults, self._snapshot("github"), on_tag=frontends.build_of_tag)
@@ -231,8 +234,8 @@ class World:
 
     async def _act(self, name: str, on: bool) -> None:
         """What a switch changes outside the servers: in the databases and in the cluster."""
-        if name in _DATABASE_FAULTS:
-            await asyncio.to_thread(_DATABASE_FAULTS[name], self._databases["staging"].superuser_url, on)
+        if name in database_faults.NAMES:
+            await asyncio.to_thread(database_faults.apply_fault, self._databases["staging"].superuser_url, name, on)
         if name in kube.FAULTS:
             await kube.apply_fault(
                 self._kubeconfig,
@@ -296,6 +299,7 @@ class World:
             "stripe": {
                 "url": url["stripe"],
                 "api_key": stripe_api.API_KEY,
+                "live_api_key": stripe_api.LIVE_KEY,
                 "webhook_secret": stripe_api.WEBHOOK_SECRET,
             },
             "github": {"url": url["github"], "token": github.TOKEN, "repository": GITHUB_REPOSITORY},
@@ -336,12 +340,6 @@ class _Ports:
     def flush(self) -> None:
         """Write what is still owed to the snapshot."""
         self._snapshot.flush()
-
-
-_DATABASE_FAULTS: dict[str, Callable[[str, bool], None]] = {
-    "verify_fails": break_verify,
-    "webhook_duplicates": break_deduplication,
-}
 
 
 def _fault(name: str) -> Fault:

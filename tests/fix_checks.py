@@ -57,14 +57,19 @@ def target_of(facts: Mapping[str, Any], name: str) -> Target:
             "tenant": {"id": environment["tenant_id"], "stripe_customer_id": environment["stripe_customer_id"]},
             "login": {"email": environment["login_email"], "password": environment["login_password"]},
             "backup": {
-                "namespace": backup["namespace"],
+                "namespace": environment["namespace"],
                 "cronjob": backup["cronjob"],
                 **{key: s3[key] for key in ("bucket", "prefix", "endpoint_url", "region")},
                 **{key: s3[key] for key in ("access_key_id", "secret_access_key")},
             },
             "sentry": {key: facts["sentry"][key] for key in ("url", "token", "organization", "project", "dsn")},
             "grafana": {key: facts["grafana"][key] for key in ("url", "token")},
-            "stripe": {key: facts["stripe"][key] for key in ("url", "api_key", "webhook_secret")},
+            "stripe": {
+                "url": facts["stripe"]["url"],
+                "api_key": facts["stripe"]["api_key" if staging else "live_api_key"],
+                "webhook_secret": facts["stripe"]["webhook_secret"] if staging else None,
+            },
+            "github": facts["github"],
         }
     )
 

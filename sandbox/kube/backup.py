@@ -2,7 +2,7 @@
 
 Settings: PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD (libpq), BACKUP_S3_BUCKET, BACKUP_S3_PREFIX, AWS_*,
 SOLVEREIGN_ENVIRONMENT, and PG_BIN where pg_dump is in none of the usual places. Exit code 0 for a backup that is
-stored, else 1. BACKUP_FAIL and BACKUP_TRUNCATE break it on purpose.
+stored, else 1. BACKUP_FAIL, BACKUP_TRUNCATE, BACKUP_TINY, BACKUP_UNENCRYPTED and BACKUP_UNWRITTEN break it on purpose.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 SMALLEST_BYTES = 100  # a dump below this is no dump
 TRUNCATED_SHARE = 0.6
@@ -62,15 +63,18 @@ def upload(source: Path, key: str, environment: str, started: datetime) -> None:
     data = source.read_bytes()
     if os.environ.get("BACKUP_TRUNCATE"):
         data = data[: int(len(data) * TRUNCATED_SHARE)]
+    if os.environ.get("BACKUP_TINY"):
+        data = data[:SMALLEST_BYTES]
+    encryption: dict[str, Any] = {} if os.environ.get("BACKUP_UNENCRYPTED") else {"ServerSideEncryption": "AES256"}
     metadata = {"backup-type": "postgresql", "environment": environment, "created-at": started.isoformat()}
     try:
         boto3.client("s3").put_object(
             Bucket=os.environ["BACKUP_S3_BUCKET"],
             Key=key,
             Body=data,
-            ServerSideEncryption="AES256",
             StorageClass="STANDARD_IA",
             Metadata=metadata,
+            **encryption,
         )
     except (BotoCoreError, ClientError) as error:
         raise BackupError(f"Upload failed: {error}") from error
@@ -88,7 +92,8 @@ def run() -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "database.dump"
         logger.info("Dump created: %d bytes", dump(target))
-        upload(target, key, environment, started)
+        if not os.environ.get("BACKUP_UNWRITTEN"):
+            upload(target, key, environment, started)
     logger.info("Uploaded to s3://%s/%s", os.environ["BACKUP_S3_BUCKET"], key)
     logger.info("Backup completed in %.1fs", time.monotonic() - begun)
 

@@ -12,7 +12,16 @@ from typing import Any
 
 from sandbox.kube.behaviour import IMAGES
 from sandbox.kube.client import KubeClient, KubeError
-from sandbox.kube.seed import BACKUP_FAULTS, CONTAINER, DEPLOYMENT, PRODUCTION, STAGING, json_log
+from sandbox.kube.seed import (
+    API_SECRET,
+    BACKUP_FAULTS,
+    BACKUP_SECRET,
+    CONTAINER,
+    DEPLOYMENT,
+    PRODUCTION,
+    STAGING,
+    json_log,
+)
 
 Json = dict[str, Any]
 
@@ -130,6 +139,57 @@ async def _backup_truncated(place: Place, on: bool) -> None:
     await _set_backup(place, "BACKUP_TRUNCATE", on)
 
 
+async def _backup_tiny(place: Place, on: bool) -> None:
+    await _set_backup(place, "BACKUP_TINY", on)
+
+
+async def _backup_unencrypted(place: Place, on: bool) -> None:
+    await _set_backup(place, "BACKUP_UNENCRYPTED", on)
+
+
+async def _backup_unwritten(place: Place, on: bool) -> None:
+    await _set_backup(place, "BACKUP_UNWRITTEN", on)
+
+
+async def _secret_empty(place: Place, on: bool) -> None:
+    """Empty one value of the API's Secret, and keep it beside for later."""
+    await _move_key(place, API_SECRET, "SOLVEREIGN_SENTRY_DSN", on, left="")
+
+
+async def _backup_keys_missing(place: Place, on: bool) -> None:
+    await _move_key(place, BACKUP_SECRET, "AWS_SECRET_ACCESS_KEY", on, left=None)
+
+
+async def _move_key(place: Place, secret: str, key: str, on: bool, *, left: str | None) -> None:
+    """Move a value of a Secret in production to another key, leaving ``left`` in its place (None: nothing), or back."""
+    path, away = f"/api/v1/namespaces/{place.production}/secrets/{secret}", f"{key}.away"
+    data: dict[str, str] = (await place.client.get(path)).get("data") or {}
+    if on:
+        await place.client.merge(path, {"data": {key: left, away: data.get(key) or data[away]}})
+    elif away in data:
+        await place.client.merge(path, {"data": {key: data[away], away: None}})
+
+
+async def _enforcement_off(place: Place, on: bool) -> None:
+    await _set_enforcement(place, "off" if on else "on")
+
+
+async def _enforcement_unset(place: Place, on: bool) -> None:
+    await _set_enforcement(place, None if on else "on")
+
+
+async def _set_enforcement(place: Place, value: str | None) -> None:
+    """Set or remove the variable on the Deployment in production, as `kubectl set env` does: a rollout."""
+    name = "SOLVEREIGN_BILLING_ENFORCEMENT"
+    deployment = await _deployment(place, place.production)
+    containers = copy.deepcopy(deployment["spec"]["template"]["spec"]["containers"])
+    for container in containers:
+        env = [item for item in container.get("env") or [] if item["name"] != name]
+        container["env"] = env + ([{"name": name, "value": value}] if value is not None else [])
+    path = f"/apis/apps/v1/namespaces/{place.production}/deployments/{DEPLOYMENT}"
+    await place.client.merge(path, {"spec": {"template": {"spec": {"containers": containers}}}})
+
+
 FAULTS: dict[str, Callable[[Place, bool], Awaitable[None]]] = {
     "app_log_errors": _app_log_errors,
     "app_crash_loop": _app_crash_loop,
@@ -137,6 +197,13 @@ FAULTS: dict[str, Callable[[Place, bool], Awaitable[None]]] = {
     "image_crash_loop": _image_crash_loop,
     "backup_fails": _backup_fails,
     "backup_truncated": _backup_truncated,
+    "backup_tiny": _backup_tiny,
+    "backup_unencrypted": _backup_unencrypted,
+    "backup_unwritten": _backup_unwritten,
+    "secret_empty": _secret_empty,
+    "backup_keys_missing": _backup_keys_missing,
+    "enforcement_off": _enforcement_off,
+    "enforcement_unset": _enforcement_unset,
 }
 
 

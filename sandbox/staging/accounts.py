@@ -12,6 +12,7 @@ from aiohttp import web
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from sandbox.faults import Scope
 from sandbox.staging.database import password_matches
 
 COOKIE = "sv_platform_session"  # over https the product calls it __Host-sv_platform_session
@@ -21,6 +22,7 @@ LOCK_AFTER_FAILURES = 10
 MIN_PASSWORD_LENGTH = 8
 _PERMISSIONS = ["roster.plans.read", "roster.plans.write"]
 
+SWITCHES = web.AppKey("switches", Scope)
 POOL = web.AppKey("pool", AsyncConnectionPool[Any])
 USER = web.RequestKey("user", dict[str, Any])  # present with a session that is good
 
@@ -86,6 +88,8 @@ async def login(request: web.Request) -> web.Response:
         ]
     if problems:
         return web.json_response({"detail": problems}, status=422)
+    if refusal := _switched_off(request.app[SWITCHES]):
+        return refusal
     if not request.app[RATE_LIMIT].allows(request.remote or ""):
         return _refused(429, "RATE_LIMITED", "Too many login attempts. Please try again later.")
 
@@ -125,15 +129,20 @@ async def login(request: web.Request) -> web.Response:
             "is_platform_admin": user["role_name"] == "platform_admin",
         }
     )
-    response.set_cookie(
-        COOKIE,
-        token,
-        max_age=SESSION_SECONDS,
-        httponly=True,
-        samesite="Strict",
-        path="/",
-    )
+    if not request.app[SWITCHES].on("login_no_cookie"):
+        response.set_cookie(COOKIE, token, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", path="/")
     return response
+
+
+def _switched_off(switches: Scope) -> web.Response | None:
+    """The answer to a log-in that a switch has broken."""
+    if switches.on("login_error"):
+        return web.Response(status=500, text="Internal Server Error")
+    if switches.on("login_locked"):
+        return _refused(403, "ACCOUNT_LOCKED", "Account is locked")
+    if switches.on("login_limited"):
+        return _refused(429, "RATE_LIMITED", "Too many login attempts. Please try again later.")
+    return None
 
 
 async def me(request: web.Request) -> web.Response:

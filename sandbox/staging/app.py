@@ -17,9 +17,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from sandbox.faults import Faults, Scope
 from sandbox.staging import accounts, webhook
-from sandbox.staging.accounts import POOL, RATE_LIMIT, USER
+from sandbox.staging.accounts import POOL, RATE_LIMIT, SWITCHES, USER
 from sandbox.staging.serving import refuse_while
-from sandbox.staging.webhook import SWITCHES
 
 APP_VERSION = "3.3.0"  # what the product reports when SOLVEREIGN_APP_VERSION is not set: not the version that runs
 GATED_PREFIXES = (
@@ -165,7 +164,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def _session(request: web.Request, handler: Handler) -> web.StreamResponse:
     user = await accounts.session_user(request)
-    if user is not None:
+    if user is not None and not request.app[SWITCHES].on("session_lost"):
         request[USER] = user
     return await handler(request)
 
@@ -182,14 +181,9 @@ async def _gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.app[SWITCHES].on("gating_open"):
         return web.json_response({"detail": "Not Found"}, status=404)
     message = _REASONS.get(status, "Active subscription required.")
-    return web.json_response(
-        {
-            "error": "subscription_required",
-            "message": message,
-            "billing_status": status,
-        },
-        status=402,
-    )
+    refusal = {"error": "subscription_required", "message": message, "billing_status": status}
+    in_detail = request.app[SWITCHES].on("gating_detail")
+    return web.json_response({"detail": refusal} if in_detail else refusal, status=402)
 
 
 async def _billing_status(request: web.Request, tenant: int) -> str:
@@ -231,6 +225,8 @@ async def _ready(request: web.Request) -> web.Response:
         database = "healthy"
     except (PoolTimeout, psycopg.OperationalError) as exc:
         database = f"unhealthy: {exc}"
+    if request.app[SWITCHES].on("not_ready"):
+        database = "unhealthy: connection refused"
     return web.json_response(
         {
             "status": "ready" if database == "healthy" else "not_ready",

@@ -1,4 +1,4 @@
-"""The product's databases, staging and production: made once from seed.sql, and what the switches break in them."""
+"""The product's databases, staging and production, made once from seed.sql."""
 
 import contextlib
 import hashlib
@@ -99,39 +99,6 @@ def password_matches(password: str, stored: str) -> bool:
     return secrets.compare_digest(hash_password(password, bytes.fromhex(stored.partition("$")[0])), stored)
 
 
-def break_verify(superuser_url: str, broken: bool) -> None:
-    """Take away a function that billing.verify_billing_schema() looks for, or put it back."""
-    here, away = "cleanup_old_webhook_events", "cleanup_old_webhook_events_away"
-    _rename_function(superuser_url, *((here, away) if broken else (away, here)))
-
-
-def break_deduplication(superuser_url: str, broken: bool) -> None:
-    """Drop the unique key of billing.webhook_events, or remove the doubles and put it back."""
-    with psycopg.connect(superuser_url) as connection:
-        connection.execute(
-            "ALTER TABLE billing.webhook_events DROP CONSTRAINT IF EXISTS webhook_events_stripe_event_id_key"
-        )
-        if broken:
-            return
-        connection.execute(
-            "DELETE FROM billing.webhook_events late USING billing.webhook_events early"
-            " WHERE late.stripe_event_id = early.stripe_event_id AND late.id > early.id"
-        )
-        connection.execute(
-            "ALTER TABLE billing.webhook_events"
-            " ADD CONSTRAINT webhook_events_stripe_event_id_key UNIQUE (stripe_event_id)"
-        )
-
-
-def _rename_function(superuser_url: str, old: str, new: str) -> None:
-    with psycopg.connect(superuser_url) as connection:
-        found = connection.execute("SELECT to_regprocedure(%s)", (f"billing.{old}()",)).fetchone()
-        if found is not None and found[0] is not None:
-            connection.execute(
-                sql.SQL("ALTER FUNCTION billing.{}() RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
-            )
-
-
 def _fill(connection: psycopg.Connection, database: ProductDatabase) -> None:
     """Load seed.sql and the rows that need Python, in one transaction, unless that was done before."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('sandbox.seed'))")
@@ -149,13 +116,14 @@ def _fill(connection: psycopg.Connection, database: ProductDatabase) -> None:
             database.tenant_id,
         ),
     )
+    record_migrations(connection)
+
+
+def record_migrations(connection: psycopg.Connection) -> None:
+    """Record every migration by file and checksum, as after a proof on a fresh database."""
     for name in migrations():
         connection.execute(
-            "INSERT INTO schema_migrations (version, description, checksum, file_name) VALUES (%s, %s, %s, %s)",
-            (
-                f"file:{name}",
-                name.partition("_")[2].removesuffix(".sql"),
-                migration_checksum(name),
-                name,
-            ),
+            "INSERT INTO schema_migrations (version, description, checksum, file_name) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (version) DO UPDATE SET checksum = EXCLUDED.checksum",
+            (f"file:{name}", name.partition("_")[2].removesuffix(".sql"), migration_checksum(name), name),
         )

@@ -3,9 +3,11 @@
 import math
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientError, ClientSession, web
+from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.faults import Faults
 from sandbox.staging.serving import bearer, json_errors, refuse_while, require_token
@@ -93,14 +95,20 @@ _LEVELS = (
     ("pg_up", 1.0),
     ("up{", 1.0),
 )
+_FROM_EXPORTERS = ("pg_", "up{", "solvereign_backup_", "container_")
+_COUNTER = re.compile(r"sum\((http_requests_total)(?:\{(.*)\})?\)")  # answered with what the product really counts
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_SCRAPE_SECONDS = 0.5
 _STEADY = ("pg_up", "up{", "pg_settings_max_connections")
 
 
 class Grafana:
-    """The server's handlers; `app` is what listens."""
+    """The server's handlers; `app` is what listens. `scraped` is where its Prometheus gets the product's metrics."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, *, scraped: str) -> None:
         self._faults = faults
+        self._scraped = scraped
+        self._metrics, self._scraped_at = "", -math.inf  # text of the last scrape, and time.monotonic() of it
         self.app = web.Application(
             middlewares=[
                 refuse_while(lambda: faults.on("grafana_down")),
@@ -176,6 +184,7 @@ class Grafana:
             start, end = (_moment(str(body[key])) for key in ("from", "to"))
         except (KeyError, ValueError):
             return web.json_response({"message": "Query data error"}, status=400)
+        await self._scrape()
         results = {query["refId"]: self._result(query, start, end) for query in queries}
         failed = any("error" in result for result in results.values())
         return web.json_response({"results": results}, status=400 if failed else 200)
@@ -185,12 +194,44 @@ class Grafana:
         if "$" in expression or not expression:
             message = "bad_data: invalid parameter \"query\": parse error: unexpected character: '$'"
             return {"status": 400, "error": message, "errorSource": "downstream"}
-        if expression == _RATE and self._faults.on("grafana_empty_panel"):
+        if self._is_empty(expression):
             return {"status": 200, "frames": []}
+        if counter := _COUNTER.fullmatch(expression.replace(" ", "")):
+            return {"status": 200, "frames": self._counted(query["refId"], counter)}
         step = max(
             float(query.get("intervalMs") or 1000) / 1000, (end - start) / float(query.get("maxDataPoints") or 100)
         )
-        return {"status": 200, "frames": _frames(query["refId"], expression, start, end, step)}
+        frames = _frames(query["refId"], expression, start, end, step)
+        if "/sum" in expression.replace(" ", "") and self._faults.on("grafana_no_traffic"):
+            frames = [_without_values(frame) for frame in frames]
+        return {"status": 200, "frames": frames}
+
+    def _is_empty(self, expression: str) -> bool:
+        compact = expression.replace(" ", "")
+        if expression == _RATE and self._faults.on("grafana_empty_panel"):
+            return True
+        return self._faults.on("grafana_no_exporters") and any(name in compact for name in _FROM_EXPORTERS)
+
+    async def _scrape(self) -> None:
+        """What Prometheus does every few seconds, done when somebody asks, and not while it has lost the product."""
+        if self._faults.on("metrics_stale") or time.monotonic() - self._scraped_at < _SCRAPE_SECONDS:
+            return
+        try:
+            async with ClientSession() as session, session.get(self._scraped) as answer:
+                self._metrics, self._scraped_at = await answer.text(), time.monotonic()
+        except ClientError:
+            self._metrics = ""  # the target is down
+
+    def _counted(self, name: str, counter: re.Match[str]) -> list[Json]:
+        """The sum of the product's own counter over the series with the labels that the query names."""
+        wanted = {key: value for key, value in _LABEL.findall(counter[2] or "") if key != "job"}
+        values = [
+            sample.value
+            for family in text_string_to_metric_families(self._metrics)
+            for sample in family.samples
+            if sample.name == counter[1] and wanted.items() <= sample.labels.items()
+        ]
+        return [_frame(name, counter[0], [int(time.time() * 1000)], [sum(values)], {})] if values else []
 
 
 _DATASOURCE_JSON: Json = {
@@ -260,9 +301,22 @@ def _frames(name: str, expression: str, start: float, end: float, step: float) -
         values[0] = None
         entities[1] = {"NaN": [0], "Inf": [], "NegInf": []}
     labels = {"endpoint": "/api/v1/roster/plans"} if "by(endpoint)" in compact else {}
-    fields = [
-        {"name": "Time", "type": "time", "typeInfo": {"frame": "time.Time"}, "config": {"interval": step * 1000}},
+    frame = _frame(name, expression, times, values, labels)
+    frame["data"]["entities"] = entities
+    return [frame]
+
+
+def _frame(name: str, expression: str, times: list[int], values: Sequence[float | None], labels: Json) -> Json:
+    fields: list[Json] = [
+        {"name": "Time", "type": "time", "typeInfo": {"frame": "time.Time"}, "config": {}},
         {"name": "Value", "type": "number", "typeInfo": {"frame": "float64"}, "labels": labels, "config": {}},
     ]
     schema = {"refId": name, "meta": {"type": "timeseries-multi", "executedQueryString": expression}, "fields": fields}
-    return [{"schema": schema, "data": {"values": [times, values], "entities": entities}}]
+    return {"schema": schema, "data": {"values": [times, values], "entities": [None, None]}}
+
+
+def _without_values(frame: Json) -> Json:
+    """The frame with NaN for every moment, which travels as null."""
+    times = frame["data"]["values"][0]
+    everywhere = {"NaN": list(range(len(times))), "Inf": [], "NegInf": []}
+    return {**frame, "data": {"values": [times, [None] * len(times)], "entities": [None, everywhere]}}

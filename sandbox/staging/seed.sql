@@ -366,7 +366,7 @@ BEGIN
                 (11, 'core_sites_readable_for_api', has_table_privilege('solvereign_api', 'core.sites', 'SELECT')),
                 (12, 'core_tables_present', to_regclass('core.sites') IS NOT NULL AND to_regclass('core.roster_plans') IS NOT NULL),
                 (13, 'core_usage_for_admin', has_schema_privilege('solvereign_admin', 'core', 'USAGE')),
-                (14, 'core_closed_for_definer', NOT has_schema_privilege('solvereign_definer', 'core', 'USAGE'))
+                (14, 'core_closed_for_public', NOT has_schema_privilege('public', 'core', 'USAGE'))
             ) AS t (number, name, good)
             ORDER BY number
         LOOP

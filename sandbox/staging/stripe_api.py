@@ -11,6 +11,7 @@ from sandbox.staging.serving import json_errors, refuse_while, require_token
 from sandbox.staging.webhook import HANDLED_TYPES
 
 API_KEY = "sk_test_sandbox"
+LIVE_KEY = "rk_live_sandbox"  # restricted: reads webhook endpoints of live mode
 WEBHOOK_SECRET = "whsec_sandbox"
 API_VERSION = "2024-12-18.acacia"
 
@@ -18,11 +19,17 @@ Json = dict[str, Any]
 
 
 class StripeApi:
-    """The server's handlers; `app` is what listens. `webhook_urls` and `customers` say what the account holds."""
+    """The server's handlers; `app` is what listens. `webhooks` and `customers` say what the account holds.
 
-    def __init__(self, faults: Faults, *, webhook_urls: list[str], customers: list[str]) -> None:
+    `webhooks` maps the address of each endpoint to its mode: true is live. A key sees the objects of its own mode only.
+    """
+
+    def __init__(self, faults: Faults, *, webhooks: dict[str, bool], customers: list[str]) -> None:
         created = int(time.time()) - 30 * 86400
-        self._endpoints = [_endpoint(number, url, created) for number, url in enumerate(webhook_urls, start=1)]
+        self._faults = faults
+        self._endpoints = [
+            _endpoint(number, url, created, live=live) for number, (url, live) in enumerate(webhooks.items(), start=1)
+        ]
         self._customers = {identifier: _customer(identifier, created) for identifier in customers}
         self._events: list[Json] = [
             {
@@ -59,14 +66,27 @@ class StripeApi:
     async def _account(self, _request: web.Request) -> web.Response:
         return web.json_response({"id": "acct_sandbox", "object": "account", "email": "billing@solvereign.example"})
 
-    async def _balance(self, _request: web.Request) -> web.Response:
-        return web.json_response({"object": "balance", "livemode": False, "available": [], "pending": []})
+    async def _balance(self, request: web.Request) -> web.Response:
+        live = _key(request) == LIVE_KEY
+        return web.json_response({"object": "balance", "livemode": live, "available": [], "pending": []})
 
     async def _list_endpoints(self, request: web.Request) -> web.Response:
-        return _page(request, self._endpoints)
+        return _page(request, self._endpoints_for(request))
 
     async def _get_endpoint(self, request: web.Request) -> web.Response:
-        return _one("webhook endpoint", request.match_info["id"], {item["id"]: item for item in self._endpoints})
+        shown = {item["id"]: item for item in self._endpoints_for(request)}
+        return _one("webhook endpoint", request.match_info["id"], shown)
+
+    def _endpoints_for(self, request: web.Request) -> list[Json]:
+        """Those of the key's mode, as the switches have them."""
+        live = _key(request) == LIVE_KEY
+        status = "disabled" if self._faults.on("stripe_endpoint_disabled") else "enabled"
+        left_out = {"invoice.payment_failed"} if self._faults.on("stripe_endpoint_lacks_event") else set()
+        return [
+            {**item, "status": status, "enabled_events": [one for one in item["enabled_events"] if one not in left_out]}
+            for item in self._endpoints
+            if item["livemode"] is live
+        ]
 
     async def _list_events(self, request: web.Request) -> web.Response:
         wanted = [*request.query.getall("type", []), *request.query.getall("types[]", [])]
@@ -82,7 +102,7 @@ class StripeApi:
         return _one("customer", request.match_info["id"], self._customers)
 
 
-def _endpoint(number: int, url: str, created: int) -> Json:
+def _endpoint(number: int, url: str, created: int, *, live: bool) -> Json:
     return {
         "id": f"we_sandbox_{number:04}",
         "object": "webhook_endpoint",
@@ -91,7 +111,7 @@ def _endpoint(number: int, url: str, created: int) -> Json:
         "created": created,
         "description": None,
         "enabled_events": list(HANDLED_TYPES),
-        "livemode": False,
+        "livemode": live,
         "metadata": {},
         "status": "enabled",
         "url": url,
@@ -131,10 +151,18 @@ def _one(kind: str, identifier: str, items: dict[str, Json]) -> web.Response:
 
 
 def _has_key(request: web.Request) -> bool:
+    return _key(request) in {API_KEY, LIVE_KEY}
+
+
+def _key(request: web.Request) -> str:
+    """The key that a request carries, in either of the two ways; empty without one."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme == "Basic":
-        return value == base64.b64encode(f"{API_KEY}:".encode()).decode()
-    return scheme == "Bearer" and value == API_KEY
+        try:
+            return base64.b64decode(value).decode().removesuffix(":")
+        except ValueError:
+            return ""
+    return value if scheme == "Bearer" else ""
 
 
 def _not_found(_status: int, reason: str) -> Json:

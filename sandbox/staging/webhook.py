@@ -10,17 +10,19 @@ import stripe
 from aiohttp import web
 from psycopg import AsyncConnection, errors
 
-from sandbox.faults import Scope
-from sandbox.staging.accounts import POOL
+from sandbox.staging.accounts import POOL, SWITCHES
 
 TOLERANCE_SECONDS = 300
 SECRET = web.AppKey("webhook_secret", str)
-SWITCHES = web.AppKey("switches", Scope)
 
 _log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 EventHandler = Callable[[AsyncConnection[Any], Object], Awaitable[Object]]
+
+
+_NOT_CONFIGURED = {"stripe_missing": "Stripe not configured", "webhook_not_started": "Billing service not configured"}
+_NO_POOL = "'AsyncConnectionPool' object has no attribute 'acquire'"
 
 
 class HandlerError(Exception):
@@ -29,6 +31,8 @@ class HandlerError(Exception):
 
 async def receive(request: web.Request) -> web.Response:
     """POST /api/billing/webhook. A handler that fails still gives 200, with status "error", as in the product."""
+    if request.app[SWITCHES].on("webhook_unmounted"):
+        raise web.HTTPNotFound
     header = request.headers.get("Stripe-Signature")
     if header is None:
         detail = [
@@ -40,12 +44,17 @@ async def receive(request: web.Request) -> web.Response:
             }
         ]
         return web.json_response({"detail": detail}, status=422)
+    switches = request.app[SWITCHES]
+    for switch, reason in _NOT_CONFIGURED.items():
+        if switches.on(switch):
+            return web.json_response({"detail": reason}, status=503)
     payload = await request.read()
+    secret = request.app[SECRET] + "-other" * switches.on("webhook_secret_differs")
     try:
         stripe.WebhookSignature.verify_header(
             payload.decode(errors="replace"),
             header,
-            request.app[SECRET],
+            secret,
             tolerance=TOLERANCE_SECONDS,
         )
     except stripe.SignatureVerificationError as exc:
@@ -57,18 +66,24 @@ async def receive(request: web.Request) -> web.Response:
 
 async def _process(app: web.Application, event: Object) -> Object:
     event_id, event_type = str(event["id"]), str(event["type"])
+    switches = app[SWITCHES]
+    if switches.on("webhook_no_row"):
+        return {"status": "error", "message": _NO_POOL}
     async with app[POOL].connection() as connection:
-        if not app[SWITCHES].on("webhook_duplicates") and await _seen(connection, event_id):
+        if not switches.on("webhook_duplicates") and await _seen(connection, event_id):
             return {"status": "skipped", "reason": "already_processed"}
         handler = _HANDLERS.get(event_type)
-        if handler is None:
+        if handler is None or switches.on("webhook_ignores"):
             await _record(connection, event_id, event_type, error=None)
             return {"status": "ignored", "reason": "no_handler"}
         try:
             async with connection.transaction():
-                if app[SWITCHES].on("webhook_error"):
-                    raise HandlerError("'AsyncConnectionPool' object has no attribute 'acquire'")
-                result = await handler(connection, event["data"]["object"])
+                if switches.on("webhook_error"):
+                    raise HandlerError(_NO_POOL)
+                obj = event["data"]["object"]
+                if switches.on("webhook_customer_unknown"):
+                    obj = {**obj, "customer": "cus_unknown"}
+                result = await handler(connection, obj)
                 await _record(connection, event_id, event_type, error=None)
         except errors.UniqueViolation:
             return {

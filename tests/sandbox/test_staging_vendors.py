@@ -199,11 +199,17 @@ class TestStripe:
         )
         transport.close()
 
-    def test_the_endpoints_are_those_of_the_product(self, sandbox: Sandbox, api: stripe.StripeClient) -> None:
-        """Enabled, for each environment, with the events that the product handles."""
+    @pytest.mark.parametrize(
+        ("key", "name", "live"), [("api_key", "staging", False), ("live_api_key", "production", True)]
+    )
+    def test_a_key_sees_the_endpoint_of_its_mode(self, sandbox: Sandbox, key: str, name: str, live: bool) -> None:
+        """Enabled, with the events that the product handles: staging's in test mode, production's in live mode."""
+        facts, transport = sandbox["stripe"], stripe.HTTPXClient(allow_sync_methods=True)
+        api = stripe.StripeClient(facts[key], base_addresses={"api": facts["url"]}, http_client=transport)
         endpoints = api.v1.webhook_endpoints.list().data
-        urls = [sandbox[name]["api_url"] + "/api/billing/webhook" for name in ("staging", "production")]
-        assert [(endpoint.url, endpoint.status) for endpoint in endpoints] == [(url, "enabled") for url in urls]
+        transport.close()
+        url = sandbox[name]["api_url"] + "/api/billing/webhook"
+        assert [(one.url, one.status, one.livemode) for one in endpoints] == [(url, "enabled", live)]
         assert "invoice.paid" in endpoints[0].enabled_events
 
     def test_customers_and_events(self, sandbox: Sandbox, api: stripe.StripeClient) -> None:
