@@ -24,6 +24,13 @@ UNREACHED = frozenset(
 )  # answers of what stands before the product; they say nothing about the product itself
 
 
+NOT_CONFIGURED = {  # the product's own 503 answers at the Stripe webhook, by "detail"
+    "Stripe not configured": "the stripe package is not installed in the image",
+    "Billing service not configured": "the billing service did not start",
+    "Webhook handler not configured": "the webhook handler did not start",
+}
+
+
 def address(target: Target, base: Base, path: str) -> str:
     """The absolute URL of ``path`` on the API or the frontend of a target. Raises CheckError when it has none."""
     url = require(target.api_url if base == "api" else target.frontend_url, target, f"{base}_url")
@@ -74,6 +81,16 @@ def json_object(response: httpx.Response, what: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise CheckError(f"{what}: the answer {response.status_code} is not a JSON object", seen=response.text)
     return body
+
+
+def detail_of(response: httpx.Response) -> str:
+    """The text in the product's form of an error, ``{"detail": …}``; empty when the answer has none."""
+    try:
+        body = response.json()
+    except ValueError:
+        return ""
+    detail = body.get("detail", "") if isinstance(body, dict) else ""
+    return detail if isinstance(detail, str) else ""
 
 
 def differences(body: JsonValue, expect: Mapping[str, JsonValue]) -> list[str]:

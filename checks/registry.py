@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "release_bot.kinds"
 
 BUILT_IN = {
+    "all_of": "checks.kinds.all_of:AllOf",
     "api_flow": "checks.kinds.api_flow:ApiFlow",
     "attest": "checks.kinds.attest:Attest",
+    "backup_credentials": "checks.kinds.backup_credentials:BackupCredentials",
     "backup_job": "checks.kinds.backup_job:BackupJob",
     "billing_gate": "checks.kinds.billing_gate:BillingGate",
     "grafana_panels": "checks.kinds.grafana_panels:GrafanaPanels",
     "http_json": "checks.kinds.http_json:HttpJson",
     "http_pages": "checks.kinds.http_pages:HttpPages",
+    "metrics_flow": "checks.kinds.metrics_flow:MetricsFlow",
+    "migrations_applied": "checks.kinds.migrations_applied:MigrationsApplied",
     "pod_logs": "checks.kinds.pod_logs:PodLogs",
     "pod_restarts": "checks.kinds.pod_restarts:PodRestarts",
     "restore_drill": "checks.kinds.restore_drill:RestoreDrill",
@@ -32,7 +36,10 @@ BUILT_IN = {
     "sentry_rate": "checks.kinds.sentry_rate:SentryRate",
     "sentry_receives": "checks.kinds.sentry_receives:SentryReceives",
     "sql_verify": "checks.kinds.sql_verify:SqlVerify",
+    "stripe_endpoint": "checks.kinds.stripe_endpoint:StripeEndpoint",
+    "stripe_probe": "checks.kinds.stripe_probe:StripeProbe",
     "stripe_webhook": "checks.kinds.stripe_webhook:StripeWebhook",
+    "workload_env": "checks.kinds.workload_env:WorkloadEnv",
 }
 
 

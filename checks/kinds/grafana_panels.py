@@ -13,6 +13,7 @@ from pydantic import Field
 
 from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.grafana import columns, data_sources, query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,10 +110,7 @@ class _Reader:
         self._variables = {str(entry.get("name")): entry for entry in dashboard.get("templating", {}).get("list", [])}
         self._chosen = params.variables
         self._window = params.window.removeprefix("now-")
-        with http_errors("list Grafana's data sources"):
-            response = grafana.get("api/datasources")
-            response.raise_for_status()
-            self._sources: list[dict[str, Any]] = response.json()
+        self._sources = data_sources(grafana)
 
     def panels(self) -> Iterator[_Panel]:
         """Every panel that has queries of its own."""
@@ -249,19 +247,8 @@ def _current(variable: Mapping[str, Any]) -> str:
 
 
 def _state(grafana: httpx.Client, panel: _Panel, window: str) -> str:
-    """Empty when the panel has data; else why not. Raises CheckError when Grafana would not ask the data source.
-
-    A call with one failed query is answered 400 with the results of the good ones: read the body before the status.
-    """
-    with http_errors(f"query panel {panel.title}"):
-        response = grafana.post("api/ds/query", json={"from": window, "to": "now", "queries": panel.queries})
-        if response.status_code not in {httpx.codes.OK, httpx.codes.MULTI_STATUS, httpx.codes.BAD_REQUEST}:
-            response.raise_for_status()
-        body = response.json()
-        results = body.get("results") if isinstance(body, dict) else None
-        if not results:
-            response.raise_for_status()
-            raise CheckError(f"Grafana's answer for panel {panel.title} holds no results", seen=response.text)
+    """Empty when the panel has data; else why not. Raises CheckError when Grafana would not ask the data source."""
+    results = query(grafana, panel.queries, window, f"panel {panel.title}")
     if any(_has_value(frame) for result in results.values() for frame in result.get("frames") or []):
         return ""
     errors = [str(result["error"]) for result in results.values() if result.get("error")]
@@ -269,16 +256,10 @@ def _state(grafana: httpx.Client, panel: _Panel, window: str) -> str:
 
 
 def _has_value(frame: Mapping[str, Any]) -> bool:
-    """Is there a value in a field that is not the time?
-
-    NaN and Inf travel as null (github.com/grafana/grafana-plugin-sdk-go, data/frame_json.go).
-    """
-    fields = frame.get("schema", {}).get("fields", [])
-    columns = frame.get("data", {}).get("values", [])
+    """Is there a value in a field that is not the time?"""
     return any(
         value is not None and not (isinstance(value, float) and math.isnan(value))
-        for field, column in zip(fields, columns, strict=False)
-        if field.get("type") != "time"
+        for column in columns(frame)
         for value in column
     )
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from checks.clients import http_errors, load, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.product import UNREACHED, address, unreached
+from checks.product import NOT_CONFIGURED, UNREACHED, address, unreached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     import psycopg
 
 _TABLES = ("billing.webhook_events", "billing.invoices")
-_NOT_CONFIGURED = {  # the product's own 503 answers, by "detail"
-    "Stripe not configured": "the stripe package is not installed in the image",
-    "Billing service not configured": "the billing service did not start",
-    "Webhook handler not configured": "the webhook handler did not start",
-}
 
 
 class StripeWebhookParams(Params):
@@ -220,7 +215,7 @@ def _refusal(answer: httpx.Response) -> tuple[str, str]:
     """Why the first delivery was not processed and what to do about it; empty when it was."""
     status, body = answer.status_code, _body(answer)
     detail = str(body.get("detail", ""))
-    if status in UNREACHED and detail not in _NOT_CONFIGURED:
+    if status in UNREACHED and detail not in NOT_CONFIGURED:
         raise unreached("deliver the event", status)
     if status == 200:  # noqa: PLR2004  the plain HTTP status
         return _not_processed(body)
@@ -234,7 +229,7 @@ def _refusal(answer: httpx.Response) -> tuple[str, str]:
             "SOLVEREIGN_STRIPE_WEBHOOK_SECRET of the deployment and the bot's stripe.webhook_secret must be the same.",
         ),
         503: (
-            f"503 {detail}: {_NOT_CONFIGURED.get(detail, '')}",
+            f"503 {detail}: {NOT_CONFIGURED.get(detail, '')}",
             "Build the image with it, or look at the start of the pod's log.",
         ),
     }

@@ -1,0 +1,185 @@
+"""Kind ``migrations_applied``: every migration file of the release is recorded in the database with its checksum."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from psycopg import errors
+from pydantic import Field
+
+from checks import verification
+from checks.clients import http_errors
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+
+if TYPE_CHECKING:
+    import httpx
+    import psycopg
+
+    from checks.contract import CheckContext
+
+_RECORDS = (
+    "SELECT coalesce(file_name, substr(version, 6)), lower(coalesce(checksum, ''))"
+    " FROM schema_migrations WHERE version LIKE 'file:%'"
+)
+_NAMED = 3  # files named in the summary; the evidence has all
+
+
+class MigrationsAppliedParams(Params):
+    """Where the files are, and what is asked of a database that does not record them."""
+
+    path: str = Field(
+        default="backend_py/db/migrations", min_length=1, description="Folder of the migrations in the repository."
+    )
+    suffix: str = Field(default=".sql", description="How the name of a migration ends.")
+    may_be_missing: tuple[str, ...] = Field(default=(), description="Files that are known not to be applied.")
+    functions: tuple[str, ...] = Field(
+        default=(
+            "auth.verify_legal_acceptance_integrity",
+            "billing.verify_billing_schema",
+            "consent.verify_consent_schema",
+        ),
+        description="Verify functions that decide where the database has no record by file.",
+    )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Files of the release against the records of the database."""
+
+    good: list[str]
+    bad: list[str]  # one phrase each
+    left_out: list[str]
+    more: list[str]  # recorded, but not in the release
+
+
+class MigrationsApplied(Kind):
+    """Compares file by file: name and sha256. Version numbers prove nothing: several files share one, others have none.
+
+    A database without records of the form ``file:<name>`` is judged by the verify functions, and the answer says so.
+    The files are those of the commit of the release; without a release, those of the default branch.
+    """
+
+    name: ClassVar[str] = "migrations_applied"
+    summary: ClassVar[str] = "Every migration of the release is applied, by file and checksum"
+    params: ClassVar[type[Params]] = MigrationsAppliedParams
+    timeout: ClassVar[float] = 90.0
+
+    def run(self, params: MigrationsAppliedParams, ctx: CheckContext) -> Answer:
+        """FAIL for a file that is missing or was another one. Raises CheckError when one of both cannot be read."""
+        commit = ctx.subject.commit
+        github = ctx.clients.github()
+        with ctx.clients.postgres(statement_timeout=max(1.0, ctx.remaining())) as connection:
+            asked = (
+                f"schema_migrations of {ctx.target.name}, and {params.path} at {commit[:12] or 'the default branch'}"
+            )
+            try:
+                records = _records(connection)
+            except errors.UndefinedTable as exc:
+                return Answer(
+                    Outcome.FAIL,
+                    "there is no table schema_migrations: no migration is applied",
+                    Evidence(asked, "the table", f"{exc.sqlstate} {exc.diag.message_primary}"),
+                    hint=f"Apply the migrations to {ctx.target.name}.",
+                )
+            if not records:
+                return _by_functions(params, connection)
+        files = _files(github, params, commit, ctx)
+        return _judge(
+            _compare(files, records, params), records, Evidence(asked, "each file recorded with its sha256", "")
+        )
+
+
+def _records(connection: psycopg.Connection) -> dict[str, str]:
+    """File name to checksum; empty where the table records no files, as before the product's migration 059."""
+    try:
+        with connection.transaction():
+            return dict(connection.execute(_RECORDS).fetchall())
+    except errors.UndefinedColumn:
+        return {}
+
+
+def _files(github: httpx.Client, params: MigrationsAppliedParams, commit: str, ctx: CheckContext) -> dict[str, str]:
+    """File name to sha256 of the migrations in the repository, in the order in which they are applied."""
+    query = {"ref": commit} if commit else {}
+    with http_errors(f"list {params.path} of the release"):
+        response = github.get(f"contents/{params.path}", params=query)
+        response.raise_for_status()
+        listed = response.json()
+    if not isinstance(listed, list):
+        raise CheckError(f"{params.path} is no folder in the repository", hint="Correct path in the checklist.")
+    names = sorted(item["name"] for item in listed if item["type"] == "file" and item["name"].endswith(params.suffix))
+    if not names:
+        raise CheckError(f"{params.path} holds no {params.suffix} files", hint="Correct path in the checklist.")
+    found = {}
+    for number, name in enumerate(names, 1):
+        ctx.wait(0)
+        ctx.progress(f"reading migration {number} of {len(names)}")
+        with http_errors(f"read {params.path}/{name} of the release"):
+            response = github.get(f"contents/{params.path}/{name}", params=query)
+            response.raise_for_status()
+            body = response.json()
+        if body.get("encoding") != "base64":  # GitHub sends no content of files over 1 MB
+            raise CheckError(f"GitHub sends no content of {name}: it is too large", seen=str(body.get("size")))
+        found[name] = hashlib.sha256(base64.b64decode(body["content"])).hexdigest()
+    return found
+
+
+def _compare(files: dict[str, str], records: dict[str, str], params: MigrationsAppliedParams) -> _Comparison:
+    good: list[str] = []
+    bad: list[str] = []
+    left_out: list[str] = []
+    for name, checksum in files.items():
+        if name not in records:
+            (left_out if name in params.may_be_missing else bad).append(f"{name} is not applied")
+        elif not records[name]:
+            bad.append(f"{name} is recorded without a checksum")
+        elif records[name] != checksum:
+            bad.append(f"{name} was another file when it was applied")
+        else:
+            good.append(name)
+    return _Comparison(good, bad, left_out, [name for name in records if name not in files])
+
+
+def _judge(found: _Comparison, records: dict[str, str], evidence: Evidence) -> Answer:
+    total = len(found.good) + len(found.bad) + len(found.left_out)
+    more = [f"{name} is recorded, but not in the release" for name in found.more]
+    seen = f"{len(found.good)} of {total} files are recorded with their checksum; {len(records)} records"
+    details = "\n".join([*found.bad, *found.left_out, *more, *(f"{name} is applied" for name in found.good)])
+    evidence = Evidence(evidence.asked, evidence.expected, seen, details, "migrations.txt")
+    if found.bad:
+        named = "; ".join(found.bad[:_NAMED])
+        rest = f" and {len(found.bad) - _NAMED} more" if len(found.bad) > _NAMED else ""
+        hint = "Apply it, or find out who changed a file that was applied already."
+        return Answer(Outcome.FAIL, f"{len(found.bad)} of {total} files: {named}{rest}", evidence, hint=hint)
+    summary = f"{len(found.good)} of {total} files are applied, by name and checksum"
+    if found.left_out:
+        summary += f"; {len(found.left_out)} known to be missing"
+    if more:
+        summary += f"; {len(more)} more than the release has"
+    return Answer(Outcome.PASS, summary, evidence)
+
+
+def _by_functions(params: MigrationsAppliedParams, connection: psycopg.Connection) -> Answer:
+    """The answer for a database that does not record files: what the product's own verify functions say."""
+    asked = f"schema_migrations, then {', '.join(f'{name}()' for name in params.functions)}"
+    found, bad = [], []
+    for function in params.functions:
+        try:
+            rows = verification.call(connection, function)
+        except (errors.UndefinedFunction, errors.InvalidSchemaName) as exc:
+            summary = f"no files are recorded, and {function}() is missing: migration not applied"
+            seen = f"{exc.sqlstate} {exc.diag.message_primary}"
+            return Answer(Outcome.FAIL, summary, Evidence(asked, "all PASS", seen), hint="Apply the migrations.")
+        refused = [f"{row.name} {row.status}" for row in rows.refused(("PASS",))] or ([] if rows.rows else ["0 rows"])
+        bad += [f"{function}(): {line}" for line in refused]
+        found.append(f"{function}(): {rows.counts() if rows.rows else '0 rows'}")
+    evidence = Evidence(asked, "no file records; each function all PASS", "\n".join(found))
+    if bad or not found:
+        words = "; ".join(bad) or "there is no function to ask"
+        hint = "Apply the migrations, or record them by file."
+        return Answer(Outcome.FAIL, f"no files are recorded, and {words}", evidence, hint=hint)
+    summary = f"no files are recorded, so not by file: {len(found)} verify functions say PASS"
+    return Answer(Outcome.PASS, summary, evidence)

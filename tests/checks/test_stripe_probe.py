@@ -1,0 +1,57 @@
+"""stripe_probe: what the product says to a wrong signature, and what that tells."""
+
+import pytest
+
+from checks.contract import Outcome
+from checks.target import Target
+from tests.checks.replies import Replies, Reply, closed_port_url
+from tests.fix_checks import production_target, run
+
+WEBHOOK = "POST /api/billing/webhook"
+
+
+def ask(reply: Reply):
+    """Ask of an API that answers so; it is given a signature that cannot be right, and an event of no known type."""
+    with Replies({WEBHOOK: reply}) as server:
+        result = run("stripe_probe", {}, Target.model_validate({"name": "production", "api_url": server.url}))
+        (request,) = server.requests
+    assert request.headers["Stripe-Signature"].endswith(",v1=" + "0" * 64)
+    assert request.json()["type"] == "release_bot.probe"
+    return result.answer
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "summary"),
+    [
+        (Reply(400, {"detail": "Invalid signature"}), Outcome.PASS, "400 Invalid signature: the package is installed"),
+        (Reply(400, {"detail": "Bad request"}), Outcome.FAIL, "400 instead of 400"),
+        (Reply(503, {"detail": "Stripe not configured"}), Outcome.FAIL, "503: the stripe package is not installed"),
+        (Reply(503, {"detail": "Billing service not configured"}), Outcome.FAIL, "503: the billing service did not"),
+        (Reply(503, "<html>no pods</html>"), Outcome.ERROR, "cannot send a probe: 503, the product does not answer"),
+        (Reply(404, {"detail": "Not Found"}), Outcome.FAIL, "404: the billing router is not mounted"),
+        (Reply(422, {"detail": [{"msg": "Field required"}]}), Outcome.FAIL, "422: the signature header did not arrive"),
+        (Reply(200, {"status": "ignored"}), Outcome.FAIL, "200: a wrong signature was taken in"),
+        (Reply(500, "Internal Server Error"), Outcome.FAIL, "500 instead of 400: Internal Server Error"),
+    ],
+    ids=str,
+)
+def test_each_answer(reply, outcome, summary):
+    """400 for the signature is the only pass; nobody behind the ingress is no answer of the product's."""
+    answer = ask(reply)
+
+    assert answer.outcome is outcome
+    assert answer.summary.startswith(summary)
+
+
+def test_product_that_is_down():
+    """ERROR."""
+    target = Target.model_validate({"name": "production", "api_url": closed_port_url()})
+    assert run("stripe_probe", {}, target).outcome is Outcome.ERROR
+
+
+def test_it_leaves_nothing_behind(sandbox):
+    """On production of all places: PASS, and no row of its event."""
+    result = run("stripe_probe", {}, production_target(sandbox))
+
+    assert result.outcome is Outcome.PASS
+    assert "evt_releasebot_probe_" in result.answer.evidence.asked

@@ -1,0 +1,215 @@
+"""workload_env and what is below it: how variables are looked up, on the simulator and on a real API server."""
+
+import base64
+
+import pytest
+
+from checks.contract import CheckResult, Outcome
+from checks.registry import Registry, RegistryError
+from checks.target import Backup, Kubernetes, Target
+from tests.checks.replies import Replies, Reply, closed_port_url
+from tests.checks.test_clients import kube_target
+from tests.fix_checks import run, staging_target
+from tests.fix_kube import Kube
+
+CANARY = "c4nary-value"
+ENV_FROM = [
+    {"secretRef": {"name": "low"}},
+    {"prefix": "P_", "configMapRef": {"name": "plain"}},
+    {"secretRef": {"name": "high"}},
+    {"configMapRef": {"name": "gone", "optional": True}},
+]
+ENV = [
+    {"name": "LITERAL", "value": "x"},
+    {"name": "BLANK", "value": "  "},
+    {"name": "NOTHING"},
+    {"name": "TWICE", "value": "first"},
+    {"name": "TWICE", "value": ""},
+    {"name": "FALLS_BACK", "value": "first"},
+    {"name": "FALLS_BACK", "valueFrom": {"secretKeyRef": {"name": "low", "key": "none", "optional": True}}},
+    {"name": "FROM_SECRET", "valueFrom": {"secretKeyRef": {"name": "low", "key": "full"}}},
+    {"name": "EMPTY_SECRET", "valueFrom": {"secretKeyRef": {"name": "low", "key": "blank"}}},
+    {"name": "NO_KEY", "valueFrom": {"secretKeyRef": {"name": "low", "key": "none"}}},
+    {"name": "NO_SECRET", "valueFrom": {"secretKeyRef": {"name": "nowhere", "key": "full"}}},
+    {"name": "FROM_MAP", "valueFrom": {"configMapKeyRef": {"name": "plain", "key": "ENFORCEMENT"}}},
+    {"name": "OWN", "value": ""},
+    {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    {"name": "LABEL", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+    {"name": "NO_LABEL", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['team']"}}},
+    {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+    {"name": "REFERS", "value": "$(FROM_SECRET)"},
+    {"name": "REFERS_NOWHERE", "value": "$(NEVER)"},
+    {"name": "CIRCLE_A", "value": "$(CIRCLE_B)"},
+    {"name": "CIRCLE_B", "value": "$(CIRCLE_A)"},
+    {"name": "mixed_Case", "value": "x"},
+]
+SET = {
+    "LITERAL": "a plain value",
+    "FALLS_BACK": "a plain value",
+    "FROM_SECRET": "Secret low",
+    "FROM_MAP": "ConfigMap plain",
+    "IN_BOTH": "Secret high",
+    "ONLY_LOW": "Secret low",
+    "P_ENFORCEMENT": "ConfigMap plain",
+    "POD": "metadata.name of the pod",
+    "LABEL": "metadata.labels['app'] of the pod",
+    "CPU": "limits.cpu of the container",
+    "REFERS": "FROM_SECRET, Secret low",
+}
+NOT_SET = {
+    "BLANK": "BLANK is empty (a plain value)",
+    "NOTHING": "NOTHING is empty (a plain value)",
+    "TWICE": "TWICE is empty (a plain value)",
+    "EMPTY_SECRET": "EMPTY_SECRET is empty (Secret low)",
+    "NO_KEY": "NO_KEY cannot be set: Secret low has no key none, and no pod can start",
+    "NO_SECRET": "NO_SECRET cannot be set: Secret nowhere is not there, and no pod can start",
+    "OWN": "OWN is empty (a plain value)",
+    "NO_LABEL": "NO_LABEL is empty (metadata.labels['team'] of the pod)",
+    "REFERS_NOWHERE": "REFERS_NOWHERE refers to NEVER, which is not set",
+    "CIRCLE_A": "CIRCLE_A refers to CIRCLE_B in a circle",
+    "ENFORCEMENT": "ENFORCEMENT is not set",
+    "MIXED_CASE": "MIXED_CASE is not set",
+}
+
+
+def fill(kube: Kube) -> Target:
+    """A Deployment without pods and a CronJob, with variables from everywhere."""
+    values = {"full": CANARY, "blank": " ", "IN_BOTH": "", "ONLY_LOW": CANARY, "OWN": CANARY}
+    kube.core.create_namespaced_secret(kube.namespace, {"metadata": {"name": "low"}, "stringData": values})
+    kube.core.create_namespaced_secret(
+        kube.namespace, {"metadata": {"name": "high"}, "stringData": {"IN_BOTH": CANARY}}
+    )
+    plain = {"metadata": {"name": "plain"}, "data": {"ENFORCEMENT": "on"}}
+    kube.core.create_namespaced_config_map(kube.namespace, plain)
+    labels = {"app": "product"}
+    container = {"name": "api", "image": "example/api:1", "env": ENV, "envFrom": ENV_FROM}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    kube.apps.create_namespaced_deployment(kube.namespace, {"metadata": {"name": "api"}, "spec": spec})
+    pod = {
+        "restartPolicy": "Never",
+        "containers": [{"name": "backup", "image": "b", "env": [{"name": "BUCKET", "value": "b"}]}],
+    }
+    job = {"schedule": "0 2 * * *", "suspend": True, "jobTemplate": {"spec": {"template": {"spec": pod}}}}
+    kube.batch.create_namespaced_cron_job(kube.namespace, {"metadata": {"name": "backup"}, "spec": job})
+    return Target(
+        name="production",
+        kubernetes=Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace),
+        backup=Backup(namespace=kube.namespace, cronjob="backup", bucket="b"),
+    )
+
+
+def ask(target: Target, **params: object) -> CheckResult:
+    """Run it; whatever it says, no value of a Secret is in it."""
+    result = run("workload_env", params, target)
+    assert CANARY not in repr(result)
+    assert base64.b64encode(CANARY.encode()).decode() not in repr(result)
+    return result
+
+
+def test_every_way_to_set_a_variable(kube: Kube) -> None:
+    """Each is found where Kubernetes would find it, and what is missing or empty is told apart, by name."""
+    target = fill(kube)
+
+    good = ask(target, variables=list(SET)).answer
+    bad = ask(target, variables=list(NOT_SET)).answer
+
+    assert good.outcome is Outcome.PASS, good.summary
+    assert good.summary == f"{len(SET)} of {len(SET)} variables are set on deployment/api in {kube.namespace}"
+    assert good.evidence.seen.splitlines() == [f"{name} is set ({source})" for name, source in SET.items()]
+    assert bad.outcome is Outcome.FAIL
+    assert bad.evidence.seen.splitlines() == list(NOT_SET.values())
+    assert ask(target, variables=["MIXED_CASE"], ignore_case=True).outcome is Outcome.PASS
+    assert ask(target, workload="cronjob", variables=["BUCKET"]).outcome is Outcome.PASS
+
+
+def test_plain_words(kube: Kube) -> None:
+    """Right, another known word, an unknown one that is not repeated, not set, and one that stands in a Secret."""
+    target = fill(kube)
+
+    def said(name: str, *words: str) -> tuple[Outcome, str]:
+        answer = ask(target, plain={name: words}).answer
+        return answer.outcome, answer.summary
+
+    where = f"deployment/api in {kube.namespace}"
+    assert said("P_ENFORCEMENT", "ON", "off") == (Outcome.PASS, "P_ENFORCEMENT is ON (ConfigMap plain)")
+    assert said("P_ENFORCEMENT", "off", "on") == (
+        Outcome.FAIL,
+        f"{where}: P_ENFORCEMENT is on, not off (ConfigMap plain)",
+    )
+    assert said("LITERAL", "on", "off") == (Outcome.FAIL, f"{where}: LITERAL is neither on nor off (a plain value)")
+    assert said("NEVER", "on", "off") == (Outcome.FAIL, f"{where}: NEVER is not set and not on")
+    assert said("FROM_SECRET", "on") == (
+        Outcome.ERROR,
+        "FROM_SECRET comes from Secret low, whose values are not read out",
+    )
+
+
+def test_names_that_lead_nowhere(kube: Kube) -> None:
+    """No such Deployment or container: nothing was found out."""
+    target = fill(kube)
+    none = target.model_copy(update={"kubernetes": target.kubernetes.model_copy(update={"deployment": "web"})})  # type: ignore[union-attr]
+
+    missing = ask(none, variables=["A"]).answer
+    container = ask(target, variables=["A"], container="web").answer
+
+    assert (missing.outcome, missing.summary) == (Outcome.ERROR, f"there is no deployment web in {kube.namespace}")
+    assert (container.outcome, container.hint) == (
+        Outcome.ERROR,
+        "Name one of them in the checklist or in release-bot.yml: api.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "summary"),
+    [
+        (403, 'secrets "low" is forbidden', "Kubernetes refused to read Secret low in solvereign: 403 "),
+        (500, "etcd is slow", "Kubernetes failed to read Secret low in solvereign: 500 "),
+    ],
+)
+def test_a_secret_that_cannot_be_read(tmp_path, status, message, summary):
+    """Without the right, or on trouble, it is ERROR and never a missing variable."""
+    container = {"name": "api", "env": [ENV[7]]}
+    answers = {
+        "GET /apis/apps/v1/namespaces/solvereign/deployments/api": Reply(
+            200, {"metadata": {}, "spec": {"template": {"spec": {"containers": [container]}}}}
+        ),
+        "GET /api/v1/namespaces/solvereign/secrets/low": Reply(status, {"kind": "Status", "message": message}),
+    }
+    with Replies(answers) as server:
+        answer = ask(kube_target(tmp_path, server.url), variables=["FROM_SECRET"]).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert answer.summary.startswith(summary.strip())
+    assert message in answer.evidence.seen
+
+
+def test_cluster_that_is_down(tmp_path):
+    """Nobody answers: ERROR."""
+    answer = ask(kube_target(tmp_path, closed_port_url()), variables=["A"]).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert "cannot reach Kubernetes" in answer.summary
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({}, "name at least one variable"),
+        ({"plain": {"A": []}}, "A needs the word that is right"),
+        ({"plain": {"A": [True, False]}}, 'write the words of A in quotes, as "on"'),
+    ],
+)
+def test_parameters_that_say_nothing_are_refused(params, said):
+    """When the checklist is read; an unquoted on is a truth value to YAML."""
+    with pytest.raises(RegistryError, match=said):
+        Registry.load().validate("workload_env", params)
+
+
+def test_the_product_in_the_sandbox(sandbox):
+    """The variables that the checklist names, of staging as of production."""
+    names = ["SOLVEREIGN_SENTRY_DSN", "SOLVEREIGN_STRIPE_API_KEY", "SOLVEREIGN_STRIPE_WEBHOOK_SECRET"]
+    answer = ask(staging_target(sandbox), variables=names).answer
+
+    assert answer.outcome is Outcome.PASS
+    assert answer.summary.startswith("3 of 3 variables are set on deployment/api in ")
