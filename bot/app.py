@@ -18,7 +18,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
 from bot.flows import advance, check, expiry, watch
-from bot.flows.deps import Deps
+from bot.flows.deps import Asking, Deps
 from bot.flows.undo import settle_orphans
 from bot.redact import Redactor
 from bot.settings import Settings
@@ -133,6 +133,11 @@ def build_vercel(settings: Settings) -> Vercel | None:
     if part is None:
         return None
     return Vercel(part.url, part.token.get_secret_value() if part.token else "", part.project, part.team)
+
+
+def build_asking(settings: Settings, registry: Registry, redact: Callable[[str], str]) -> Asking:
+    """What it takes to ask checks, with no Slack and no database."""
+    return Asking(clock=SystemClock(), targets=settings.target_values(), registry=registry, redact=redact)
 
 
 def build_deps(settings: Settings, store: Store, redact: Callable[[str], str]) -> Deps:

@@ -6,17 +6,17 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot.cli import audit, checklist, demo, doctor, health, migrate, serve
+from bot.cli import audit, check, checklist, demo, doctor, health, migrate, serve
 from bot.cli.terminal import say
 from bot.errors import BotError
 
-COMMANDS = (serve, demo, migrate, doctor, checklist, audit, health)  # in the order of the help
+COMMANDS = (serve, demo, check, checklist, migrate, doctor, audit, health)  # in the order of the help
 EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` name (default: those of the process) and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except BotError as error:
@@ -28,10 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="release-bot", description="Runs releases by a checklist, from Slack.")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="default: RELEASE_BOT_CONFIG, then release-bot.yml")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """What understands the command line."""
+    whole = argparse.ArgumentParser(prog="release-bot", description="Runs releases by a checklist, from Slack.")
+    whole.add_argument("--config", type=Path, metavar="FILE", help="default: RELEASE_BOT_CONFIG, then release-bot.yml")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)
-    return parser
+    return whole

@@ -25,7 +25,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings, redactor = configured(options)
+    settings, redactor = configured(options, serving=True)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -37,13 +37,18 @@ def put(line: str) -> None:
     sys.stdout.flush()
 
 
-def configured(options: argparse.Namespace) -> tuple[Settings, Redactor]:
-    """The settings, with every secret known to the redactor and the log set up. Raises ConfigError."""
+def configured(options: argparse.Namespace, *, serving: bool = False) -> tuple[Settings, Redactor]:
+    """The settings, with every secret known to the redactor and the log set up. Raises ConfigError.
+
+    ``serving``: log as configured. A command that a person waits for says what it has to say itself, so its log is text
+    and begins at warnings, unless debug is asked for.
+    """
     settings = load_settings(options.config)
     redactor = Redactor()
     for secret in settings.secrets():
         redactor.register(secret)
-    logs.setup(settings.log_level.upper(), as_json=settings.log_format == "json", redactor=redactor)
+    level = settings.log_level if serving or settings.log_level in {"debug", "error"} else "warning"
+    logs.setup(level.upper(), as_json=serving and settings.log_format == "json", redactor=redactor)
     return settings, redactor
 
 

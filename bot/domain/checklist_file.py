@@ -101,6 +101,8 @@ def _problems(found: Any) -> Iterator[Problem]:
             what = f"unknown do: {context['tag']!r}{did_you_mean(context['tag'], ACTIONS)}"
         case "union_tag_not_found":
             what = f"has no do:, one of {', '.join(sorted(ACTIONS))}"
+        case "string_type":
+            what = "must be text; put it in quotes"
         case "too_short":
             what = "is empty; it needs at least one entry"
         case "time_delta_parsing" | "time_delta_type":

@@ -181,7 +181,9 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     started = deps.clock.now()
     if unmet:
         result = view.checks[unmet[0]].result
-        answer = question.not_run(entry, unmet[0], result.outcome if result else None)
+        answer = question.not_run(
+            entry, unmet[0], result.outcome if result else None, then="this one runs again by itself when that one does"
+        )
         _store(deps, job, view, entry, answer, started)
         return None
     with deps.store.exclusive(touched(deps, entry)) as free:

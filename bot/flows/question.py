@@ -68,10 +68,11 @@ def touched(deps: Asking, entry: Check) -> set[str]:
     return {f"{entry.target}/{name}" for name in kind.touches} if kind else set()
 
 
-def not_run(entry: Check, needed: CheckId, outcome: Outcome | None) -> Answer:
-    """The answer where something that it needs has not passed."""
-    hint = f"Make {needed} pass first; this one runs again by itself when that one does."
-    return not_asked(entry, f"not run: it needs {needed}, which is {outcome or 'not run'}", hint)
+def not_run(entry: Check, needed: CheckId, outcome: Outcome | None, *, then: str) -> Answer:
+    """The answer where something that it needs has not passed; ``then``: what happens once that does."""
+    return not_asked(
+        entry, f"not run: it needs {needed}, which is {outcome or 'not run'}", f"Make {needed} pass first; {then}."
+    )
 
 
 def still_in_debt(entry: Check, debts: Sequence[str]) -> Answer:

@@ -27,6 +27,18 @@ def migrations() -> list[tuple[str, str]]:
     )
 
 
+def missing(store: Store) -> list[str]:
+    """The names of the files that are not applied yet; changes nothing."""
+    with store.transaction() as tx:
+        there = tx.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS there").fetchone()
+        applied = (
+            {row["name"] for row in tx.execute("SELECT name FROM schema_migrations")}
+            if there and there["there"]
+            else set()
+        )
+    return [name for name, _ in migrations() if name not in applied]
+
+
 def migrate(store: Store) -> list[str]:
     """Apply what is missing and return the names of the applied files.
 

@@ -1,5 +1,6 @@
 """What the documents say is there: links resolve, the command lines parse, the references know every key, kind and command."""
 
+import argparse
 import re
 import runpy
 import shlex
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.cli import main
+from bot.cli import main, parser
 from bot.domain.actions import StepSpec
 from bot.domain.checklist import Check, Checklist
 from bot.domain.checklist import Section as ChecklistSection
@@ -106,6 +107,21 @@ def test_every_key_of_a_checklist_is_described():
     assert sorted(key for key in keys if f"| `{key}` |" not in text) == []
 
 
+def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The commands below a parser, as one types them."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                below = list(_commands(inner))
+                yield from (f"{name} {word}" for word in below) if below else [name]
+
+
+def test_every_command_of_the_terminal_is_described():
+    """The page has a row for each."""
+    text = _read("reference/command-line.md")
+    assert [name for name in _commands(parser()) if f"| `{name}` |" not in text] == []
+
+
 def test_every_command_and_button_is_described():
     """The reference lists each subcommand with its usage, and each action id."""
     text = _read("reference/commands.md")
@@ -158,8 +174,9 @@ def test_the_smallest_checklist_is_good():
     ],
 )
 def test_the_kind_that_the_how_to_shows_works(reply, outcome, tmp_path):
-    """The code on the page is a kind that passes, fails and says when it cannot tell."""
+    """The code on the page is a kind that passes, fails and says when it cannot tell: the one of the sample plugin."""
     (code,) = _code("howto/add-a-check.md", "python")
+    assert code == (ROOT / "tests" / "plugin" / "our_checks" / "queue_depth.py").read_text(encoding="utf-8")
     file = tmp_path / "queue_depth.py"
     file.write_text(code, encoding="utf-8")
     kind: Kind = runpy.run_path(str(file))["QueueDepth"]()

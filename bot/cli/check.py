@@ -1,0 +1,152 @@
+"""`release-bot check`: asks checks of the checklist from a terminal, with no Slack and no release."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from bot.app import build_asking, load_checklist, load_registry
+from bot.cli.board import STOPPING, Board, as_json, in_full
+from bot.cli.terminal import Commands, configured, database, put, say
+from bot.domain.checklist import Check, Checklist
+from bot.domain.ids import CheckId
+from bot.errors import ChecklistError, DatabaseError
+from bot.flows import question
+from bot.flows.check import ATTEST
+from bot.flows.deps import Asking, Recording
+from bot.flows.survey import Progress, Survey, chosen
+from bot.settings import Settings
+from bot.store.migrate import migrate, missing
+from checks.contract import Outcome
+
+EXIT_FAIL = 1  # known bad
+EXIT_UNKNOWN = 2  # could not find out, or a person has to say; also a wrong command line
+EXIT_INTERRUPTED = 130
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    check = commands.add_parser("check", help="run checks of the checklist here, with no Slack and no release")
+    check.add_argument("names", nargs="*", metavar="ID", help="of a check, of a section, or of a step that asks")
+    check.add_argument("--all", action="store_true", help="every check that the bot can answer")
+    check.add_argument("--json", action="store_true", help="print the answers as one JSON document at the end")
+    check.add_argument("--checklist", metavar="FILE", help="another one than the configuration names")
+    check.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings, redactor = configured(options)
+    registry = load_registry()
+    checklist = load_checklist(options.checklist or settings.checklist, registry)
+    entries = _wanted(options, checklist)
+    out = sys.stderr if options.json else sys.stdout
+    begun = time.monotonic()
+    with (
+        _stopping(silent=out.isatty()) as cancelled,
+        _recording(settings, build_asking(settings, registry, redactor.scrub), entries) as deps,
+    ):
+        board = Board(entries, out, live=out.isatty(), cancelled=cancelled)
+        survey = Survey(deps, entries, tell=board.tell, tick=board.tick, cancelled=cancelled)
+        found = survey.run()
+        left = survey.put_back()
+    board.finish()
+    if options.json:
+        put(json.dumps({"checks": [as_json(entry, found[entry.id]) for entry in entries]}, ensure_ascii=False))
+    else:
+        _print(entries, found, time.monotonic() - begun)
+        if options.all and (people := sum(entry.kind == ATTEST for entry in checklist.asked)):
+            put(f"Not counted: {people} more for people to answer.")
+    for debt in left:
+        say(f"release-bot: not put back yet: {debt}. The bot tries again, and so does the next run of this check.")
+    if cancelled.is_set():
+        return EXIT_INTERRUPTED
+    return EXIT_UNKNOWN if left else _exit_code(found.values())
+
+
+def _wanted(options: argparse.Namespace, checklist: Checklist) -> tuple[Check, ...]:
+    """The checks that the command line asks for. Raises ChecklistError when that makes no sense."""
+    sections = [section.id for section in checklist.sections]
+    if options.all == bool(options.names):
+        what = "Either names or --all, not both." if options.all else "Name checks or sections, or say --all."
+        raise ChecklistError(what, hint=f"Sections of {checklist.id}: {', '.join(sections)}.")
+    entries = chosen(checklist, sections if options.all else options.names)
+    if not entries:
+        raise ChecklistError("Only people can answer that.", hint="Start a release and press Attest.")
+    return entries
+
+
+@contextmanager
+def _recording(settings: Settings, asking: Asking, entries: Sequence[Check]) -> Iterator[Asking]:
+    """With the bot's database where a check needs it, or where one could be in the way of a bot; else without."""
+    kinds = [kind for entry in entries if (kind := question.kind_of(asking, entry)) is not None]
+    shares = any(kind.touches or kind.spends for kind in kinds)
+    there = settings.database_url is not None or (Path(settings.data_dir) / "postgres").exists()
+    with ExitStack() as stack:
+        if any(kind.mutates for kind in kinds) or (shares and there):
+            try:
+                store = stack.enter_context(database(settings))
+                if settings.database_url is None:
+                    migrate(store)
+                elif missing(store):
+                    raise DatabaseError("The bot's database is not up to date.", hint="Run: release-bot migrate")
+                store.join()
+            except DatabaseError as error:
+                say(f"release-bot: {error.user_message} {error.hint}".rstrip())
+                say("  Checks that change data are not run: what they change could not be written down.")
+            else:
+                yield Recording(
+                    clock=asking.clock,
+                    targets=asking.targets,
+                    registry=asking.registry,
+                    redact=asking.redact,
+                    store=store,
+                )
+                return
+        yield asking
+
+
+@contextmanager
+def _stopping(*, silent: bool) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second one ends at once. ``silent``: the table says it."""
+    cancelled = threading.Event()
+
+    def stop(*_: object) -> None:
+        if cancelled.is_set():
+            raise KeyboardInterrupt
+        cancelled.set()
+        if not silent:
+            say(STOPPING)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancelled
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print(entries: Sequence[Check], found: Mapping[CheckId, Progress], seconds: float) -> None:
+    """What a person wants to know at the end: the one answer, or those that are no pass, and the count."""
+    alone = len(entries) == 1
+    for entry in entries:
+        answer = found[entry.id].answer
+        if alone or (answer is not None and answer.outcome is not Outcome.PASS):
+            put("\n".join(["", *in_full(entry, found[entry.id], attachment=alone)][alone:]))
+    if not alone:
+        counts = Counter(state.answer.outcome for state in found.values() if state.answer is not None)
+        put(f"\n{', '.join(f'{number} {outcome}' for outcome, number in counts.most_common())} in {seconds:.1f} s.")
+
+
+def _exit_code(found: Iterable[Progress]) -> int:
+    outcomes = {state.answer.outcome for state in found if state.answer is not None}
+    if Outcome.FAIL in outcomes:
+        return EXIT_FAIL
+    return 0 if outcomes == {Outcome.PASS} else EXIT_UNKNOWN

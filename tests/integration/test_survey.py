@@ -1,0 +1,202 @@
+"""Checks without a release: in order, apart where they touch the same, put back, stopped."""
+
+import threading
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from bot.domain.checklist import Check, Checklist, Section
+from bot.domain.ids import CheckId
+from bot.errors import ChecklistError
+from bot.flows.deps import Asking
+from bot.flows.survey import Progress, Survey, chosen
+from bot.store import undos
+from bot.store.pool import Store
+from bot.store.undos import Debtor
+from checks.contract import Answer, Outcome
+from checks.target import Target
+from tests.fix_bot import Killed, Outside, World, checklist, die
+from tests.fix_kube import eventually
+from tests.unit.factories import make_check
+
+
+def of(*checks: Check) -> Checklist:
+    """A checklist whose section `go` has these checks."""
+    return checklist(sections=(Section(id="go", title="Go", gate=True, checks=checks),))
+
+
+def survey(world: World, *checks: Check) -> Mapping[CheckId, Progress]:
+    """Ask these and return how each ended."""
+    return Survey(world.deps, checks, tell=lambda *_: None).run()
+
+
+def answered(found: Mapping[CheckId, Progress], check_id: str = "go.one") -> Answer:
+    """The answer of one."""
+    answer = found[CheckId(check_id)].answer
+    assert answer is not None
+    return answer
+
+
+def outcomes(found: Mapping[CheckId, Progress]) -> dict[str, Outcome]:
+    """The outcome of each."""
+    return {check_id: answered(found, check_id).outcome for check_id in found}
+
+
+def test_what_is_needed_comes_first(world: World, outside: Outside) -> None:
+    """Also when it was not named; a check whose need did not pass is not run, and says so."""
+    entries = chosen(
+        of(
+            make_check("go.last", kind="ask", needs=("go.mid",)),
+            make_check("go.mid", kind="ask", needs=("go.first",)),
+            make_check("go.first", kind="ask"),
+            make_check("go.other", kind="ask"),
+        ),
+        ["go.last"],
+    )
+    assert [entry.id for entry in entries] == ["go.last", "go.mid", "go.first"]
+    assert outcomes(survey(world, *entries)) == dict.fromkeys(("go.last", "go.mid", "go.first"), Outcome.PASS)
+    assert outside.runs == ["go.first", "go.mid", "go.last"]
+
+    outside.answers["go.mid"] = Outcome.INCONCLUSIVE
+    found = survey(world, *entries)
+    assert outside.runs[3:] == ["go.first", "go.mid"]
+    answer = answered(found, "go.last")
+    assert (answer.outcome, answer.summary) == (Outcome.ERROR, "not run: it needs go.mid, which is INCONCLUSIVE")
+    assert answer.hint == "Make go.mid pass first; then run this one again."
+
+
+def test_what_is_chosen() -> None:
+    """Checks, sections without their attestations, steps that ask; a slip is named with what was meant."""
+    whole = checklist()
+    assert [entry.id for entry in chosen(whole, ["prep"])] == ["prep.first", "prep.second"]
+    assert [entry.id for entry in chosen(whole, ["prep.person"])] == ["prep.person"]
+    (step,) = chosen(whole, ["deploy.smoke"])
+    assert (step.kind, step.target) == ("ask", "production")
+    with pytest.raises(ChecklistError, match=r"no check or section 'go\.onw', did you mean 'go.one'"):
+        chosen(whole, ["go.onw"])
+
+
+def test_side_by_side_but_apart_where_they_touch_the_same(world: World, outside: Outside) -> None:
+    """Two that change the tenant never run at once; one that touches nothing runs beside them."""
+    meeting = threading.Barrier(2, timeout=10)
+    inside: list[str] = []
+    most: list[int] = []
+
+    def during(name: str) -> None:
+        if name in {"go.asks", "go.one"}:
+            meeting.wait()  # passes only if both are under way at the same time
+        if name in {"go.one", "go.two"}:
+            inside.append(name)
+            most.append(len(inside))
+        if name == "undo":
+            inside.pop()
+
+    outside.during = during
+    found = survey(
+        world,
+        make_check("go.one", kind="tenant"),
+        make_check("go.two", kind="tenant"),
+        make_check("go.asks", kind="ask"),
+    )
+    assert set(outcomes(found).values()) == {Outcome.PASS}
+    assert most == [1, 1]
+    assert outside.tenant == "active"
+    assert world.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
+
+
+def test_a_running_bot_is_waited_for(world: World, outside: Outside, another_process: Callable[[], Store]) -> None:
+    """What it has in use is left alone until it is free."""
+    lines: list[str] = []
+    waits = threading.Event()
+
+    def tell(entry: Check, progress: Progress) -> None:
+        if progress.line:
+            lines.append(progress.line)
+            waits.set()
+
+    with another_process().exclusive(["staging/tenant"]) as free:
+        assert free
+        asked = Survey(world.deps, [make_check("go.one", kind="tenant")], tell=tell)
+        thread = threading.Thread(target=asked.run)
+        thread.start()
+        assert waits.wait(10)
+        assert outside.runs == []
+    thread.join(10)
+    assert outside.runs == ["go.one"]
+    assert lines[0] == "waits for the running bot"
+
+
+def test_stopped(world: World, outside: Outside) -> None:
+    """What runs is told to stop and awaited, what waits does not begin."""
+    stop = threading.Event()
+    slow, waiting = make_check("go.slow", kind="slow"), make_check("go.waits", kind="ask", needs=("go.slow",))
+    asked = Survey(world.deps, [slow, waiting], tell=lambda *_: None, cancelled=stop)
+
+    def interrupt() -> None:
+        assert outside.going.wait(10)
+        stop.set()
+
+    threading.Thread(target=interrupt).start()
+    found = asked.run()
+    assert {check_id: answered(found, check_id).summary for check_id in found} == {
+        "go.slow": "cancelled",
+        "go.waits": "cancelled before it began",
+    }
+    assert set(outcomes(found).values()) == {Outcome.ERROR}
+
+
+def test_what_could_not_be_put_back_is_tried_again_and_named(world: World, outside: Outside) -> None:
+    """At the end of the run; and no check is run over it."""
+    entry = make_check("go.one", kind="tenant")
+    outside.billing_answers = False
+    asked = Survey(world.deps, [entry], tell=lambda *_: None)
+    assert outcomes(asked.run()) == {"go.one": Outcome.ERROR}
+    assert asked.put_back() == ["the tenant's status"]
+    assert (
+        answered(survey(world, entry)).summary == "not run: an earlier run could not put back yet: the tenant's status"
+    )
+    outside.billing_answers = True
+    assert asked.put_back() == []
+    assert outside.tenant == "active"
+
+
+def test_the_dead_are_followed_first(world: World, outside: Outside, another_process: Callable[[], Store]) -> None:
+    """What a killed run has left is put back before anything is asked."""
+    dead = another_process()
+    with world.store.transaction() as tx:
+        debtor = Debtor(None, make_check("go.one").id, "tenant", "staging", dead.instance)
+        undos.record(tx, debtor, "the tenant's status", {"status": "active"})
+    outside.tenant = "past_due"
+    die(dead, world.store)
+    seen: list[str] = []
+    outside.during = lambda name: seen.append(outside.tenant) if name == "go.asks" else None
+    survey(world, make_check("go.asks", kind="ask"))
+    assert seen == ["active"]
+
+
+def test_nothing_is_changed_that_could_not_be_written_down(world: World, outside: Outside) -> None:
+    """Without the bot's database what only asks is asked, what changes is not."""
+    deps = world.deps
+    asking = Asking(clock=deps.clock, targets=deps.targets, registry=deps.registry, redact=deps.redact)
+    found = Survey(
+        asking, [make_check("go.one", kind="tenant"), make_check("go.two", kind="ask")], tell=lambda *_: None
+    ).run()
+    assert outcomes(found) == {"go.one": Outcome.ERROR, "go.two": Outcome.PASS}
+    assert answered(found).summary == "not run: the bot's database is needed to write down what must be put back"
+    assert outside.runs == ["go.two"]
+
+
+def test_production_is_refused(world: World, outside: Outside) -> None:
+    """As for the bot itself (promise P11)."""
+    world.change(targets={"production": Target(name="production")})
+    found = survey(world, make_check("go.one", kind="tenant", target="production"))
+    assert answered(found).summary == "refused: tenant changes data and production is not mutable"
+    assert outside.runs == []
+
+
+def test_a_fault_of_the_bot_is_raised_once_all_have_ended(world: World, outside: Outside) -> None:
+    """It does not end in a thread that nobody hears, and nobody is left running."""
+    outside.dies = True
+    with pytest.raises(Killed):
+        survey(world, make_check("go.one", kind="tenant"), make_check("go.two", kind="ask"))
+    eventually("all threads to end", lambda: not any(thread.name.startswith("go.") for thread in threading.enumerate()))

@@ -1,0 +1,37 @@
+"""Kind ``queue_depth``: the product's work queue is short enough to deploy."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from checks.clients import http_errors, require
+from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+
+
+class QueueDepthParams(Params):
+    """How much may wait."""
+
+    at_most: int = Field(default=100, ge=0, description="Jobs that may wait.")
+
+
+class QueueDepth(Kind):
+    """PASS when no more jobs wait than allowed."""
+
+    name = "queue_depth"
+    summary = "The product's work queue is short enough to deploy"
+    params = QueueDepthParams
+    timeout = 15.0
+
+    def run(self, params: QueueDepthParams, ctx: CheckContext) -> Answer:
+        """Ask once. Raises CheckError when the product does not say."""
+        url = f"{str(require(ctx.target.api_url, ctx.target, 'api_url')).rstrip('/')}/api/queue"
+        with http_errors(f"get {url}"):
+            response = ctx.clients.http().get(url)
+            response.raise_for_status()
+            waiting = response.json().get("waiting")
+        if not isinstance(waiting, int):
+            raise CheckError("the queue does not say how many jobs wait", hint="Is the path right?", seen=response.text)
+        evidence = Evidence(asked=f"GET {url}", expected=f"at most {params.at_most}", seen=f"{waiting} wait")
+        if waiting > params.at_most:
+            return Answer(Outcome.FAIL, f"{waiting} jobs wait", evidence, hint="Let them drain, then run this again.")
+        return Answer(Outcome.PASS, f"{waiting} jobs wait", evidence)

@@ -1,0 +1,59 @@
+"""Kind ``queue_pause``: the product's work queue can be paused, and goes on afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from checks.clients import http_errors, require
+from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
+
+
+class QueuePauseParams(Params):
+    """How the pause is."""
+
+    seconds: float = Field(default=0, ge=0, description="How long it lasts.")
+
+
+class QueuePause(Kind):
+    """PASS when the queue says that it is paused. It goes on whatever happens."""
+
+    name = "queue_pause"
+    summary = "The product's work queue can be paused"
+    params = QueuePauseParams
+    mutates = True
+    touches = ("queue",)
+    timeout = 60.0
+
+    def run(self, params: QueuePauseParams, ctx: CheckContext) -> Answer:
+        """Pause it, look, let it go on. Raises CheckError when the product does not answer."""
+        debt = ctx.undo.record("the pause of the work queue", {})
+        try:
+            self._set(ctx, paused=True)
+            if params.seconds:
+                ctx.wait(params.seconds)
+            paused = self._get(ctx)["paused"]
+        finally:
+            self.undo({}, ctx)
+            ctx.undo.settled(debt)
+        evidence = Evidence(asked=f"PUT {self._url(ctx)}", expected="paused", seen=f"paused: {paused}")
+        if not paused:
+            return Answer(Outcome.FAIL, "the queue works on although it was paused", evidence)
+        return Answer(Outcome.PASS, "paused, and goes on", evidence)
+
+    def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
+        """Let it go on; once more does no harm."""
+        self._set(ctx, paused=False)
+
+    def _url(self, ctx: CheckContext) -> str:
+        return f"{str(require(ctx.target.api_url, ctx.target, 'api_url')).rstrip('/')}/api/queue"
+
+    def _get(self, ctx: CheckContext) -> Any:
+        with http_errors("look at the queue"):
+            return ctx.clients.http().get(self._url(ctx)).raise_for_status().json()
+
+    def _set(self, ctx: CheckContext, *, paused: bool) -> None:
+        with http_errors("pause the queue" if paused else "let the queue go on"):
+            ctx.clients.http().put(self._url(ctx), json={"paused": paused}).raise_for_status()

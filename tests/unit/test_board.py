@@ -1,0 +1,96 @@
+"""The board of `release-bot check`: drawn over on a terminal, plain lines elsewhere."""
+
+import io
+import threading
+
+import pytest
+
+from bot.cli.board import Board, in_full
+from bot.flows.survey import Progress
+from checks.contract import Answer, Evidence, Outcome
+from tests.unit.factories import make_check
+
+ENTRIES = tuple(make_check(f"go.number_{number}") for number in range(1, 6))
+BAD = Answer(
+    Outcome.FAIL,
+    "two rows are not PASS",
+    Evidence("SELECT 1", "all PASS", "1 FAIL\n1 WARN", attachment="a | b", attachment_name="rows.txt"),
+    hint="Look at the rows.",
+)
+
+
+@pytest.fixture(autouse=True)
+def _size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "24")
+
+
+def shown(out: io.StringIO) -> list[str]:
+    """What stands on the terminal after all the drawing."""
+    lines: list[str] = []
+    for part in out.getvalue().split("\x1b[J"):
+        text, _, up = part.partition("\x1b[")
+        lines += text.splitlines()
+        if up:
+            del lines[len(lines) - int(up.removesuffix("F")) :]
+    return lines
+
+
+def test_drawn_over_on_a_terminal() -> None:
+    """Each check has its one line, which changes; none is wider than the terminal; at the end the table stays."""
+    out, cancelled = io.StringIO(), threading.Event()
+    board = Board(ENTRIES, out, live=True, cancelled=cancelled)
+    board.tick()
+    assert [line.split()[:3] for line in shown(out)][:2] == [
+        ["·", "waiting", "go.number_1"],
+        ["·", "waiting", "go.number_2"],
+    ]
+    assert shown(out)[-1] == "0 of 5 done. Ctrl-C stops."
+    for entry in ENTRIES:
+        board.tell(entry, Progress(begun=1.0, answer=BAD, seconds=1.25))
+    board.finish()
+    assert len(shown(out)) == len(ENTRIES)
+    assert shown(out)[0] == "✗ FAIL         go.number_1    1.2 s  two rows are not PASS"
+    board.tell(ENTRIES[0], Progress(begun=1.0, line="x" * 100))
+    cancelled.set()
+    board.finish()
+    assert {len(line) <= 60 for line in shown(out)} == {True}
+
+
+def test_on_a_small_terminal_only_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no line scrolls away that must be drawn over."""
+    monkeypatch.setenv("LINES", "5")
+    out, cancelled = io.StringIO(), threading.Event()
+    board = Board(ENTRIES, out, live=True, cancelled=cancelled)
+    board.tell(ENTRIES[3], Progress(begun=1.0, line="looks at pods"))
+    cancelled.set()
+    board.tick()
+    (line, foot) = shown(out)
+    assert line.startswith("… running      go.number_4")
+    assert foot.startswith("Stopping; what was changed is put back first.")
+
+
+def test_plain_lines_elsewhere() -> None:
+    """One for each answer, whole, and none for what is under way."""
+    out = io.StringIO()
+    board = Board(ENTRIES, out, live=False, cancelled=threading.Event())
+    board.tick()
+    board.tell(ENTRIES[0], Progress(begun=1.0, line="asks"))
+    board.tell(ENTRIES[0], Progress(begun=1.0, answer=BAD, seconds=1.25))
+    board.finish()
+    assert out.getvalue() == "✗ FAIL         go.number_1    1.2 s  two rows are not PASS\n"
+
+
+def test_in_full() -> None:
+    """What was asked, expected and seen, the attachment, and what to do."""
+    assert list(in_full(ENTRIES[0], Progress(begun=1.0, answer=BAD, seconds=1.25))) == [
+        "✗ FAIL  go.number_1  Check of go.number_1  (1.2 s on staging)",
+        "  two rows are not PASS",
+        "  asked     SELECT 1",
+        "  expected  all PASS",
+        "  seen      1 FAIL",
+        "            1 WARN",
+        "  rows.txt:",
+        "    a | b",
+        "  to do     Look at the rows.",
+    ]
