@@ -224,7 +224,11 @@ def test_serve_speaks_http_where_a_signing_secret_is_set(live: Bot, http_line: H
     """One command, no app token: the process answers probes and Slack on one port, and carries out what it is told."""
     slack, config = http_line.slack, tmp_path / "release-bot.yml"
     body = {
-        "slack": {"channel": RELEASES, "roles": {"qa": [QUINN]}, "api_url": slack.url + "api/"},
+        "slack": {
+            "channel": RELEASES,
+            "roles": {"release_manager": [RITA], "qa": [QUINN]},
+            "api_url": slack.url + "api/",
+        },
         "targets": {"production": {}},
         "github": {"repository": "a/b"},
         "registry": {"image": "ghcr.io/a/b"},
@@ -245,7 +249,10 @@ def test_serve_speaks_http_where_a_signing_secret_is_set(live: Bot, http_line: H
         env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        url = json.loads(process.stdout.readline() or "null")["health"]
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        url = json.loads(line)["health"]
         slack.post("request-url", url=url + PATH.removeprefix("/"))
         try:
             ready = httpx.get(url + "readyz", trust_env=False)
