@@ -1,4 +1,4 @@
-"""Writes docs/reference/kinds.md from the kinds themselves; run it as `python docs/generate.py`."""  # noqa: INP001  a script
+"""Writes the references that are made from the code: kinds.md and checklist.schema.json; run it as `python docs/generate.py`."""  # noqa: INP001  a script
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bot.domain.checklist_schema import json_schema
 from checks.contract import Params
 from checks.registry import BUILT_IN, Registry
 
 if TYPE_CHECKING:
     from checks.contract import Kind
 
-PAGE = Path(__file__).parent / "reference" / "kinds.md"
+REFERENCE = Path(__file__).parent / "reference"
 
 HEAD = """# Kinds of checks
 
@@ -147,5 +148,12 @@ def _cell(text: str) -> str:
     return sentence.replace("|", "\\|").replace("<", "&lt;").replace("``", "`")
 
 
+def schema_file(registry: Registry) -> str:
+    """The JSON Schema of a checklist with the kinds that ship with the bot."""
+    return json.dumps(json_schema(registry.get(name) for name in BUILT_IN), indent=1, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
-    PAGE.write_text(kinds_page(Registry.load()), encoding="utf-8")
+    kinds = Registry.load()
+    (REFERENCE / "kinds.md").write_text(kinds_page(kinds), encoding="utf-8")
+    (REFERENCE / "checklist.schema.json").write_text(schema_file(kinds), encoding="utf-8")

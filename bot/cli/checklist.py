@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from bot.app import load_checklist, load_registry
 from bot.cli.terminal import Commands, put
+from bot.domain.checklist_schema import json_schema
 
 
 def add_to(commands: Commands) -> None:
@@ -17,6 +19,16 @@ def add_to(commands: Commands) -> None:
     lint = group.add_parser("lint", help="check a checklist: names file, line and key")
     lint.add_argument("file", type=Path)
     lint.set_defaults(run=_lint)
+    schema = group.add_parser(
+        "schema", help="print the JSON Schema of checklists, for editors; knows installed plugins"
+    )
+    schema.set_defaults(run=_schema)
+
+
+def _schema(_: argparse.Namespace) -> int:
+    registry = load_registry()
+    put(json.dumps(json_schema(registry.get(name) for name in registry.names()), indent=1, ensure_ascii=False))
+    return 0
 
 
 def _lint(options: argparse.Namespace) -> int:

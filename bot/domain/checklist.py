@@ -15,7 +15,7 @@ from bot.domain.ids import CheckId
 from bot.domain.model import Model, digest_of, read_duration
 from checks.registry import did_you_mean
 
-_ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
+ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
 ID_LIMIT = 150  # characters; a button carries the id, and its whole value has 2,000
 
 
@@ -199,7 +199,7 @@ class Checklist(Model):
         for group in ([(self.id, ("id",))], sections, others):
             seen: set[str] = set()
             for name, at in group:
-                if not _ID.fullmatch(name):
+                if not ID.fullmatch(name):
                     yield f"ids are lower-case words such as go.backup, not {name!r}", at
                 elif len(name) > ID_LIMIT:
                     yield f"an id has at most {ID_LIMIT} characters, not {len(name)}: buttons carry it", at

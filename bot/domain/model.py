@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
+DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -21,7 +21,7 @@ class Model(BaseModel):
 
 def read_duration(value: object) -> object:
     """Read ``90s``, ``15m``, ``4h``, ``2d``; leave everything else to pydantic."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+    if isinstance(value, str) and (match := DURATION.fullmatch(value.strip())):
         return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})
     return value
 

@@ -87,6 +87,12 @@ def test_the_page_of_kinds_is_up_to_date():
     assert page == _read("reference/kinds.md")
 
 
+def test_the_schema_is_up_to_date():
+    """docs/generate.py has been run after the last change of the checklist's models or of a kind's params."""
+    text = runpy.run_path(str(DOCS / "generate.py"))["schema_file"](Registry.load())
+    assert text == _read("reference/checklist.schema.json")
+
+
 def test_every_setting_is_described():
     """The reference has a row for each key that the configuration takes."""
     text = _read("reference/configuration.md")
