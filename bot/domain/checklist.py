@@ -40,7 +40,7 @@ class Check(Model):
     params: dict[str, Any] = Field(default_factory=dict)
     action: str = ""  # the command or action, in the checklist's words
     expected: str = ""  # what the checklist expects, in its words
-    runbook: str = ""  # section of the runbook
+    runbook: str = ""  # section of the runbook; empty: that of the section here
     waivable: bool = True
     max_age: timedelta = Field(default=timedelta(hours=4), gt=timedelta(0))  # an older PASS has expired
     timeout: float | None = Field(default=None, gt=0)  # seconds; unset: the kind's own
@@ -117,20 +117,21 @@ class Checklist(Model):
 
     @field_validator("sections")
     @classmethod
-    def _fill_references(cls, sections: tuple[Section, ...]) -> tuple[Section, ...]:
-        """Give each line with ``same_as`` what its original says; one that leads nowhere is refused below."""
+    def _fill_in(cls, sections: tuple[Section, ...]) -> tuple[Section, ...]:
+        """Give each line its section's place in the runbook where it names none, and one with ``same_as`` what its
+        original says; a reference that leads nowhere is refused below.
+        """
         known = {check.id: check for section in sections for check in section.checks}
 
-        def filled(check: Check) -> Check:
-            original = known.get(check.same_as) if check.same_as else None
-            if original is None:
-                return check
-            return check.model_copy(
-                update={name: getattr(original, name) for name in Check.model_fields if name not in _OF_A_REFERENCE}
-            )
+        def filled(check: Check, runbook: str) -> Check:
+            more: dict[str, Any] = {"runbook": check.runbook or runbook}
+            if check.same_as in known:
+                original = known[check.same_as]
+                more |= {name: getattr(original, name) for name in Check.model_fields if name not in _OF_A_REFERENCE}
+            return check.model_copy(update=more)
 
         return tuple(
-            section.model_copy(update={"checks": tuple(filled(check) for check in section.checks)})
+            section.model_copy(update={"checks": tuple(filled(check, section.runbook) for check in section.checks)})
             for section in sections
         )
 

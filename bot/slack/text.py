@@ -15,6 +15,7 @@ from bot.domain.ids import SYSTEM
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.release import ReleaseState
 from bot.domain.results import Standing, standing
+from bot.domain.runbook import places
 from bot.slack.blocks.limits import cut_mrkdwn, cut_plain
 
 if TYPE_CHECKING:
@@ -151,6 +152,16 @@ def link(url: str, label: str, limit: int = 400) -> str:
     """A link; the address as text where it is not of the web or too long to stand whole."""
     whole = f"<{escape(url)}|{outside(label, 60)}>"
     return whole if _WEB.fullmatch(url) and len(whole) <= limit else outside(url or label, limit)
+
+
+def runbook(document: str, sections: str, limit: int) -> str:
+    """The sections of the runbook that a line names, as links into it; as words where it has no address or they are too long."""
+    found = [
+        link(address, heading, limit) if address else outside(heading, limit)
+        for heading, address in places(document, sections)
+    ]
+    joined = ", ".join(found)
+    return joined if len(joined) <= limit else outside(sections, limit)
 
 
 def clock_time(at: datetime) -> str:

@@ -173,7 +173,9 @@ def _details(check: Check, view: ReleaseView) -> list[Block]:
         who = f"{text.mention(known.waiver.by)}, {text.moment(known.waiver.at)}"
         blocks.append(elements.section("waiver", f"*Waived* by {who}\n{text.outside(known.waiver.reason, 1_500)}"))
     if text.clean(check.runbook):
-        blocks.append(elements.context("runbook", f"Runbook: {text.outside(check.runbook, 300)}"))
+        blocks.append(
+            elements.context("runbook", f"Runbook: {text.runbook(view.checklist.runbook, check.runbook, 600)}")
+        )
     return blocks
 
 

@@ -39,8 +39,8 @@ def render(subject: str, view: ReleaseView) -> Rendered:
     through, total = text.progress(view, section)
     with_buttons = _choose(view, section)
     room = limits.share(_CHECKS, len(with_buttons), at_least=250, at_most=1_200)
-    heading = _heading(section, through, total)
-    blocks = [elements.section("section", heading, limit=400, accessory=_button_for_all(view, section))]
+    heading = _heading(view, section, through, total)
+    blocks = [elements.section("section", heading, limit=650, accessory=_button_for_all(view, section))]
     for check in with_buttons:
         blocks.append(elements.section(f"check:{check.id}", _check(view, check, room), limit=room))
         blocks += elements.actions(f"check:{check.id}:buttons", _buttons(view, section, check))
@@ -69,14 +69,14 @@ def _button_for_all(view: ReleaseView, section: Section) -> Element | None:
     return elements.button(ActionId.SECTION_RERUN, payload, "Run all")
 
 
-def _heading(section: Section, through: int, total: int) -> str:
+def _heading(view: ReleaseView, section: Section, through: int, total: int) -> str:
     words = f"{text.bold(section.title, 150)} {through}/{total}"
     if section.gate:
         words += ", decides Go or No-Go"
     if section.phase == "after":
         words += ", after the deploy"
     if section.runbook:
-        words += f"\nRunbook: {text.outside(section.runbook, 150)}"
+        words += f"\nRunbook: {text.runbook(view.checklist.runbook, section.runbook, 400)}"
     return words
 
 
