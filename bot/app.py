@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from bot.domain.checklist_file import read_checklist
 from bot.domain.policy import Policy, Role
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
-from bot.flows import advance, check, expiry, watch
+from bot.flows import advance, check, expiry, tend, watch
 from bot.flows.deps import Asking, Deps
 from bot.flows.undo import settle_orphans
 from bot.redact import Redactor
@@ -200,7 +201,11 @@ class Application:
         client = web_client(token, settings.slack.api_url)
         workspace = checkup.workspace(client)
         store.join()
-        workers = self._workers(deps, client, Identity(client, settings.slack.roles, workspace))
+        identity = Identity(client, settings.slack.roles, workspace)
+        deps = replace(deps, people=identity.holders)
+        with store.transaction() as tx:
+            tend.resume(tx, deps)
+        workers = self._workers(deps, client, identity)
         bolt = build_app(client)
         register(bolt, lambda delivery, kind, body: keep(store, self._redactor.scrub, delivery, kind, body), workspace)
         workers.start()
@@ -262,6 +267,7 @@ class Application:
             Queue("file", 1, uploader.execute),
             Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job)),
             Queue(expiry.QUEUE, 1, lambda job: expiry.execute(deps, job)),
+            Queue(tend.QUEUE, 1, lambda job: tend.execute(deps, job)),
             Queue("advance", 2, lambda job: advance.execute(deps, job)),
             Queue("watch", 1, lambda job: watch.execute(deps, job)),
         ]

@@ -7,5 +7,6 @@ pytest_plugins = [
     "tests.fix_demo",
     "tests.fix_bot",
     "tests.fix_slack",
+    "tests.fix_tags",
     "tests.fix_vendors",
 ]

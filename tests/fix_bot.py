@@ -26,7 +26,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import advance, check, deploy, expiry, sign, start, watch
+from bot.flows import advance, check, deploy, expiry, sign, start, tend, watch
 from bot.flows.deps import Deps, Job
 from bot.steps.sources import Resolved, Sources
 from bot.store import audit, releases, work
@@ -261,11 +261,11 @@ class World:
         with self.store.transaction() as tx:
             return tx.execute(query, params).fetchall()
 
-    def start(self, version: str = "v4.8.0", actor: Actor = MANAGER) -> ReleaseId:
+    def start(self, version: str = "v4.8.0", actor: Actor = MANAGER, resolved: Resolved = RESOLVED) -> ReleaseId:
         """Open a release; its checks wait to run."""
         parsed = Version.parse(version)
         assert parsed is not None
-        self.act(start.open_release, actor, parsed, "", RESOLVED)
+        self.act(start.open_release, actor, parsed, "", resolved)
         with self.store.transaction() as tx:
             found = releases.active(tx, "production")
         assert found is not None
@@ -290,6 +290,7 @@ class World:
         handlers = {
             "check": check.execute,
             "expiry": expiry.execute,
+            "tend": tend.execute,
             "advance": advance.execute,
             "watch": watch.execute,
         }

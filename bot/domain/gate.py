@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,9 @@ _WORDS = {
 }
 
 
+CONFIRMED_FOR = timedelta(minutes=2)  # for so long a deploy relies on what GitHub and the registry last said
+
+
 def permits(policy: Policy, action: Action, roles: Collection[Role], *lines: str) -> bool:
     """Whether somebody with ``roles`` may do ``action``, where it matters to the check of ``lines``. No role, no action."""
     return any(role in roles for role in policy.allowed(action, *lines))
@@ -115,12 +119,20 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
         reasons.append(Reason(Cause.STATE, release.state, f"the release is {release.state}, not OPEN"))
     if release.unbound:
         reasons.append(Reason(Cause.SOURCE, "source", release.unbound))
+    elif deployer is not None and not _confirmed(view):
+        text = f"it was not looked up just now whether {release.version} still means this commit and image"
+        reasons.append(Reason(Cause.SOURCE, "source", text))
     if view.freeze is not None:
         reasons.append(Reason(Cause.FREEZE, "freeze", f"deploys are frozen: {view.freeze.reason}"))
     reasons += _check_reasons(view)
     reasons += _signoff_reasons(view)
     reasons += _people_reasons(view, deployer)
     return Decision(tuple(reasons))
+
+
+def _confirmed(view: ReleaseView) -> bool:
+    at = view.release.confirmed_at
+    return at is not None and view.now - at <= CONFIRMED_FOR
 
 
 def _check_reasons(view: ReleaseView) -> list[Reason]:

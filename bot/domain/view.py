@@ -38,6 +38,7 @@ class Freeze:
     by: UserId  # system: a window of the policy's calendar
     reason: str
     until: datetime | None  # None: until somebody lifts it
+    at: datetime | None = None  # when it began; None for a window of the calendar
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from bot.domain.actor import Actor
-from bot.domain.ids import ReleaseId
+from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.policy import Action
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
+from bot.domain.view import ReleaseView
 from bot.errors import RefusedError, StaleButton
 from bot.flows import check, record
 from bot.flows.deps import Deps, locked_view, require
@@ -26,10 +29,25 @@ def abort(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: str) 
         )
     if release.state is not ReleaseState.OPEN:
         raise StaleButton(f"{release.version} is {release.state}: there is nothing to abort.")
-    releases.move(tx, release, ReleaseState.ABORTED, view.now, reason=reason)
-    check.cancel_all(tx, release_id, view.checklist)
-    card = posts.find(tx, release_id, "card")
-    posts.owe(tx, release_id, "notice", "aborted", channel=release.channel, parent=card)
-    posts.touch(tx, release_id)
-    record.close(tx, release, view.now, actor.user, "release.aborted", reason=reason)
+    _end(tx, view, actor.user, deps.clean(reason))
     return f"{release.version} is aborted. Nothing was deployed."
+
+
+def expire(tx: Tx, view: ReleaseView) -> None:
+    """End an OPEN release that has waited for too long. The view is locked."""
+    _end(tx, view, SYSTEM, f"nobody deployed it within {_days(view.policy.expire_after)}")
+
+
+def _days(length: timedelta) -> str:
+    hours = length / timedelta(hours=1)
+    return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} hours"  # noqa: PLR2004  two days
+
+
+def _end(tx: Tx, view: ReleaseView, by: UserId, reason: str) -> None:
+    release = view.release
+    releases.move(tx, release, ReleaseState.ABORTED, view.now, reason=reason)
+    check.cancel_all(tx, release.id, view.checklist)
+    card = posts.find(tx, release.id, "card")
+    posts.owe(tx, release.id, "notice", "aborted", channel=release.channel, parent=card)
+    posts.touch(tx, release.id)
+    record.close(tx, release, view.now, by, "release.aborted", reason=reason)

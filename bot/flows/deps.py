@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bot.clock import Clock
 from bot.domain.actor import Actor
 from bot.domain.checklist import Checklist
 from bot.domain.gate import permits
-from bot.domain.ids import ReleaseId
-from bot.domain.policy import Action, Policy
+from bot.domain.ids import ReleaseId, UserId
+from bot.domain.policy import Action, Policy, Role
 from bot.domain.view import ReleaseView
 from bot.domain.watch import WatchTimes
 from bot.errors import NotAllowed, UnknownThing
@@ -58,6 +58,7 @@ class Deps(Recording):
     policy: Policy
     sources: Sources
     watch: WatchTimes
+    people: Callable[[Role], Iterable[UserId]] = lambda _: ()  # who holds a role now, as Slack says; raises VendorError
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,14 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     current = releases.active(tx, deps.environment)
     if current is not None:
         releases.get(tx, current.id, lock=True)  # a deploy that is being decided commits first, or sees the freeze
-    freezes.begin(tx, deps.environment, Freeze(actor.user, reason.strip(), until), now)
-    if current is not None:
-        posts.touch(tx, current.id)
+    reason = deps.clean(reason.strip())
+    freezes.begin(tx, deps.environment, Freeze(actor.user, reason, until, now), now)
+    shown = current or releases.latest(tx, deps.environment)
+    if shown is not None:  # before the first release there is nobody to tell, and nothing to deploy
+        posts.owe(tx, shown.id, "notice", f"frozen:{now.timestamp():.0f}", channel=shown.channel)
+        posts.touch(tx, shown.id)
     audit.write(
-        tx,
-        now,
-        actor.user,
-        "freeze.begun",
-        current.id if current else None,
-        reason=reason.strip(),
-        until=str(until or ""),
+        tx, now, actor.user, "freeze.begun", current.id if current else None, reason=reason, until=str(until or "")
     )
     end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until somebody types `/release unfreeze`"
     return f"Deploys to {deps.environment} are frozen {end}. A rollback still works."
@@ -46,7 +43,8 @@ def unfreeze(tx: Tx, deps: Deps, actor: Actor) -> str:
     if not lifted:
         return f"Deploys to {deps.environment} are not frozen."
     current = releases.active(tx, deps.environment)
-    if current is not None:
-        posts.touch(tx, current.id)
+    shown = current or releases.latest(tx, deps.environment)
+    if shown is not None:
+        posts.touch(tx, shown.id)
     audit.write(tx, now, actor.user, "freeze.lifted", current.id if current else None)
     return f"Deploys to {deps.environment} are possible again."

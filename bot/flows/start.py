@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.domain.actor import Actor
 from bot.domain.ids import Version
 from bot.domain.policy import Action
-from bot.flows import check
+from bot.flows import check, tend
 from bot.flows.deps import Deps, locked_view, require
 from bot.steps.sources import Resolved
 from bot.store import audit, checks, posts, releases
@@ -41,6 +41,7 @@ def open_release(tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: 
         if section.phase == "before":
             posts.owe(tx, release_id, "section", section.id, channel=deps.channel, parent=card)
     check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.asked], actor.user)
+    tend.arm(tx, release_id, now + tend.LOOK_AGAIN)
     audit.write(
         tx, now, actor.user, "release.started", release_id,
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,

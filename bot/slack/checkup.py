@@ -22,6 +22,7 @@ NEEDED_SCOPES: dict[str, tuple[str, ...]] = {
     "chat.getPermalink": (),
     "conversations.history": ("channels:history", "groups:history"),  # public and private #releases
     "conversations.replies": ("channels:history", "groups:history"),
+    "conversations.open": ("im:write",),  # reminders, as direct messages
     "conversations.info": ("channels:read", "groups:read"),
     "files.getUploadURLExternal": ("files:write",),
     "files.completeUploadExternal": ("files:write",),

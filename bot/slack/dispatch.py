@@ -16,7 +16,7 @@ from bot.domain.policy import Action
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import IdentityUnknown, InvalidInput, RefusedError, StaleButton, UnknownThing, VendorError
-from bot.flows import abort, check, deploy, freeze, rollback, sign, start, status, watch
+from bot.flows import abort, bind, check, deploy, freeze, rollback, sign, start, status, watch
 from bot.flows.deps import Deps, Job, require
 from bot.slack import checkup, evidence, grammar
 from bot.slack.blocks import modals
@@ -104,6 +104,8 @@ class Dispatch:
             return self._open_modal(row, sender, click)
         note = _note(row) if row.kind == "view" else ""
         actor = self._identity.actor(sender.user)
+        if click.action is ActionId.RELEASE_DEPLOY:
+            bind.before_deploy(self._deps, actor, ReleaseId(click.payload.release))
         with self._deps.store.transaction() as tx:
             if row.kind == "action":
                 self._only_own_message(tx, row, click)
@@ -129,6 +131,10 @@ class Dispatch:
         if isinstance(command, grammar.Start):
             require(self._deps.policy, actor, Action.START)  # before anybody is asked what the version means
             resolved = start.resolve(self._deps, command.version)
+        if isinstance(command, grammar.Deploy):
+            with self._deps.store.transaction() as tx:
+                meant = status.release_of(tx, self._deps)
+            bind.before_deploy(self._deps, actor, meant.id)
         with self._deps.store.transaction() as tx:
             if isinstance(command, grammar.Start) and resolved is not None:
                 said = start.open_release(tx, self._deps, actor, command.version, command.notes_url, resolved)

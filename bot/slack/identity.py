@@ -52,6 +52,15 @@ class Identity:
         ids = self.member(user)
         return Actor(UserId(max(ids)), frozenset(self._roles_of(ids)))  # W sorts after U
 
+    def holders(self, role: Role) -> list[UserId]:
+        """Everybody who holds ``role`` now, by user id or as a member of a user group. Raises IdentityUnknown."""
+        entries = dict(self._roles)[role.value]
+        people = {entry for entry in entries if not entry.startswith("S")}
+        for group in entries:
+            if group.startswith("S"):
+                people |= self._members(group)
+        return [UserId(user) for user in sorted(people)]
+
     def _ask(self, user: str) -> Mapping[str, Any]:
         try:
             with slack_call("users.info"):

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 EVENT_TYPE = "release_bot_post"  # of the metadata by which we find our own message after a lost reply
 REPLY_LIFE = timedelta(minutes=30)  # how long Slack takes answers at a response_url
 AS_IT_SHOULD_BE = frozenset({"already_pinned", "no_pin", "not_pinned"})
+DIRECT = "reminder"  # the kind of post that goes to one person
 CLOSED = frozenset({ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED})
 
 
@@ -66,12 +68,14 @@ class Publisher:
         return None
 
     def _post(self, post: PostRow, shown: Rendered, content: str, *, pin: bool) -> None:
-        found = self._find(post) if post.attempted_at is not None else None
+        # Of a direct message it is not looked: that would take the right to read all of them, for a reminder told twice.
+        found = self._find(post) if post.attempted_at is not None and post.kind != DIRECT else None
         if found is not None:
             self._posted(post, found, "", pin=pin)  # it may show an older state: the next look updates it
             with self._deps.store.transaction() as tx:
                 work.ask(tx, "post", post.id)
             return
+        post = self._addressed(post)
         with self._deps.store.transaction() as tx:
             posts.attempting(tx, post.id, self._deps.clock.now())
         with slack_call("chat.postMessage"):
@@ -85,6 +89,16 @@ class Publisher:
                 metadata={"event_type": EVENT_TYPE, "event_payload": _mark(post)},
             )
         self._posted(post, str(answer["ts"]), content, pin=pin)
+
+    def _addressed(self, post: PostRow) -> PostRow:
+        """The message with the channel that Slack knows: to a person that is the direct channel, opened by the first one."""
+        if post.kind != DIRECT or not post.channel.startswith(("U", "W")):
+            return post
+        with slack_call("conversations.open"):
+            channel = str(self._client.conversations_open(users=post.channel)["channel"]["id"])
+        with self._deps.store.transaction() as tx:
+            posts.addressed(tx, post.id, channel)
+        return replace(post, channel=channel)
 
     def _posted(self, post: PostRow, ts: str, content: str, *, pin: bool) -> None:
         """What belongs to a message that stands, then its row: a crash in between finds the message and does it again."""
@@ -133,7 +147,7 @@ class Publisher:
         with self._deps.store.transaction() as tx:
             posts.updated(tx, post.id, content=content, at=self._deps.clock.now())
 
-    def _later(self, post: PostRow, error: SlackError) -> datetime:
+    def _later(self, post: PostRow, error: SlackError) -> datetime | None:
         now = self._deps.clock.now()
         if error.code == "message_not_found" and error.method == "chat.update":
             logger.info("post %d is gone from Slack: posting it anew", post.id)
@@ -147,6 +161,9 @@ class Publisher:
                 work.ask(tx, "post", post.parent)
             return now + SPACING
         due = again_at(error, now)
+        if post.kind == DIRECT and (due is None or error.code in NO_CHANNEL):
+            logger.warning("nobody is reminded by post %d: Slack answered %s to %s", post.id, error.code, error.method)
+            return None
         if due is None:
             raise error
         if error.retry_after is not None:

@@ -69,6 +69,11 @@ def attempting(tx: Tx, post_id: int, at: datetime) -> None:
     tx.execute(_SQL["attempting"], {"id": post_id, "at": at})
 
 
+def addressed(tx: Tx, post_id: int, channel: str) -> None:
+    """Write down the direct channel of the person that a message is for."""
+    tx.execute(_SQL["addressed"], {"id": post_id, "channel": channel})
+
+
 def posted(tx: Tx, post_id: int, *, ts: str, permalink: str, content: str, at: datetime) -> None:
     """Write down where it stands; ``content`` is the hash of what it shows."""
     tx.execute(_SQL["posted"], {"id": post_id, "ts": ts, "permalink": permalink, "hash": content, "at": at})

@@ -20,9 +20,10 @@ from bot.errors import (
     StaleButton,
     UnknownThing,
 )
-from bot.flows import check, deploy, freeze, sign
+from bot.flows import bind, check, deploy, freeze, sign
 from checks.contract import CheckError, Outcome
 from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World
+from tests.fix_tags import Tags
 from tests.unit.factories import PAT, QUINN, RITA
 
 ONE = CheckId("go.one")
@@ -300,14 +301,16 @@ class TestFreeze:
         told = [event for _, event in world.told()]
         assert told[-3:] == ["freeze.begun", "freeze.lifted", "deploy.started"]
 
-    def test_until_a_moment(self, world: World) -> None:
+    def test_until_a_moment(self, world: World, tags: Tags) -> None:
         """It ends by itself."""
+        world.change(sources=tags.sources())
         release_id = world.ready()
         world.act(freeze.freeze, MANAGER, world.clock.now() + timedelta(hours=1), "maintenance")
         world.clock.advance(minutes=59)
         with pytest.raises(GateClosed):
             world.act(deploy.deploy, QA, release_id)
         world.clock.advance(minutes=2)
+        bind.confirm(world.deps, release_id)
         world.act(deploy.deploy, QA, release_id)
 
     def test_a_new_one_replaces_the_old(self, world: World) -> None:

@@ -193,3 +193,13 @@ def test_slack_that_does_not_answer_makes_the_person_unknown():
     """A closed port is a Slack that does not say."""
     with pytest.raises(IdentityUnknown, match=r"\(no_answer\)"):
         asked("http://127.0.0.1:1/", RITA)
+
+
+def test_who_is_waited_for_is_asked_of_slack(slack: SlackWorld):
+    """Named people and the members of user groups, each once."""
+    client = web_client(slack.server.bot_token, slack.url + "api/")
+    roles = Roles(release_manager=("S0RELMGR01", RITA, DEV), qa=("S0GONE0001",))
+    identity = Identity(client, roles, checkup.workspace(client))
+
+    assert identity.holders(Role.RELEASE_MANAGER) == [DEV, "U0MAX00001", RITA]
+    assert identity.holders(Role.QA) == []

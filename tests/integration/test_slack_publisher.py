@@ -379,3 +379,33 @@ def test_answer_into_a_channel_without_the_bot_uses_the_response_url(live: Bot):
     live.answer()
 
     assert live.slack.messages(RITA, GENERAL)[-1]["text"].startswith("Commands: start")
+
+
+def test_a_reminder_is_a_direct_message_that_follows_its_rows(bot: Bot, slack: SlackWorld):
+    """It goes to one person, is posted once, and says when they are waited for no more."""
+    release_id = bot.open_release()
+    subject = f"release_manager:{RITA}:1"
+    bot.change(lambda tx: posts.owe(tx, release_id, "reminder", subject, channel=RITA))
+
+    bot.publish(release_id, "reminder", subject)
+    bot.publish(release_id, "reminder", subject)
+    channel = bot.post(release_id, "reminder", subject).channel
+    (message,) = slack.messages(RITA, channel)
+    assert channel.startswith("D")
+    assert "waits for a sign-off by Release Manager: see the card in <#C0RELEASES1>" in message["text"]
+
+    bot.abort_release(release_id)
+    bot.clock.advance(1)
+    bot.publish(release_id, "reminder", subject)
+    (message,) = slack.messages(RITA, channel)
+    assert message["text"].endswith("waits no more: it is ABORTED.")
+    assert slack.violations() == []
+
+
+def test_somebody_who_cannot_be_reminded_holds_nothing_up(bot: Bot, caplog: pytest.LogCaptureFixture):
+    """It is in the log, and not tried for ever."""
+    release_id = bot.open_release()
+    bot.change(lambda tx: posts.owe(tx, release_id, "reminder", "qa:U0NOBODY01:1", channel="U0NOBODY01"))
+
+    assert bot.publish(release_id, "reminder", "qa:U0NOBODY01:1") is None
+    assert "nobody is reminded by post" in caplog.text

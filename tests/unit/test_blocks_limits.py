@@ -159,6 +159,7 @@ def subjects(view: ReleaseView) -> list[tuple[str, str]]:
     """Every post that a release may owe, and some that it cannot."""
     sections = [("section", section.id) for section in view.checklist.sections]
     notices = ["aborted", "done", "rolled_back", "frozen", "failed:101:1", "failed:999:1", "voided:7", "nonsense", ""]
+    notices += ["frozen:1", "moved:1", "unbound", "policy"]
     notices += ["voided:7:qa:U0QUINN001", "voided:7:qa:<!channel>", "voided:x:y"]
     return [
         ("card", ""),
@@ -174,6 +175,9 @@ def subjects(view: ReleaseView) -> list[tuple[str, str]]:
         ("closeout", ""),
         ("record", f"57:{'ab' * 32}"),
         ("record", "nonsense"),
+        ("reminder", "release_manager:U0RITA0001:1"),
+        ("reminder", "qa:U0QUINN001:1"),
+        ("reminder", "manager:U0RITA0001:2"),
         *(("notice", notice) for notice in notices),
     ]
 
@@ -255,7 +259,9 @@ def test_hostile_words_break_no_answer(outside: str) -> None:
 
 def test_each_kind_of_post_is_in_the_table() -> None:
     """The kinds that the flows owe."""
-    assert set(RENDERERS) == {"card", "section", "steps", "watch", "alarm", "closeout", "record", "notice"}
+    assert set(RENDERERS) == {
+        "card", "section", "steps", "watch", "alarm", "closeout", "record", "reminder", "notice",
+    }  # fmt: skip
 
 
 def test_a_channel_is_not_paged_by_a_summary() -> None:

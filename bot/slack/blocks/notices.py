@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.domain.gate import deploy_gate, lacking
 from bot.domain.plan import StepState
 from bot.domain.policy import Role
+from bot.domain.release import ReleaseState
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 def render(subject: str, view: ReleaseView) -> Rendered:
     """The notice of ``subject``.
 
-    That is ``aborted``, ``done``, ``rolled_back``, ``frozen``, ``failed:ROW:ATTEMPT`` or ``voided:ID[:ROLE:USER]``.
+    That is ``aborted``, ``done``, ``rolled_back``, ``frozen[:SECOND]``, ``failed:ROW:ATTEMPT``, ``voided:ID[:ROLE:USER]``,
+    ``moved:SECOND``, ``unbound`` or ``policy``.
     """
     word, _, rest = subject.partition(":")
     write = _NOTICES.get(word)
@@ -72,8 +75,10 @@ def _failed(view: ReleaseView, rest: str) -> Rendered:
     return _notice("x", f"{words}\n{who}: retry it in the thread, or roll back.")
 
 
-def _frozen(view: ReleaseView, _rest: str) -> Rendered:
-    if view.freeze is None:
+def _frozen(view: ReleaseView, rest: str) -> Rendered:
+    """A freeze. ``rest`` is the second at which it began; once it is over, the message says so."""
+    over = view.freeze is None or (rest and (view.freeze.at is None or rest != f"{view.freeze.at.timestamp():.0f}"))
+    if view.freeze is None or over:
         return _notice("white_check_mark", "Deploys are allowed again: the freeze is lifted.")
     until = text.moment(view.freeze.until) if view.freeze.until else "somebody lifts it"
     who = text.mention(view.freeze.by)
@@ -90,6 +95,45 @@ def _voided(view: ReleaseView, rest: str) -> Rendered:
     return _notice("warning", f"A sign-off is void: {why}")
 
 
+def _moved(view: ReleaseView, _rest: str) -> Rendered:
+    """Its tag or its image means something else than before."""
+    release = view.release
+    what = f"commit {text.code(release.commit[:12])}, image {text.code(text.short_digest(release.pinned_image), 200)}"
+    words = f"{text.outside(text.name(view), 150)} means something else now: {what}."
+    return _notice("rotating_light", f"{words} Its checks run again, and what was signed before is void.")
+
+
+def _unbound(view: ReleaseView, _rest: str) -> Rendered:
+    name = text.outside(text.name(view), 150)
+    if not view.release.unbound:
+        return _notice("white_check_mark", f"{name}: its tag and its image are there again.")
+    return _notice("rotating_light", f"{name} cannot be deployed: {text.outside(view.release.unbound, 300)}")
+
+
+def _policy(view: ReleaseView, _rest: str) -> Rendered:
+    words = f"the policy was changed: {text.outside(text.name(view), 150)} is judged by the new one"
+    return _notice(
+        "scales", f"{words}, {text.code(view.release.policy_digest[:12])}. Sign-offs under the old one are void."
+    )
+
+
+def render_reminder(subject: str, view: ReleaseView) -> Rendered:
+    """A direct message to somebody who is waited for. ``subject`` is ``ROLE:USER:ROUND``, or ``manager:USER:ROUND``."""
+    role, release = subject.partition(":")[0], view.release
+    name, where = text.outside(text.name(view), 150), f"the card in <#{release.channel}>"
+    if release.state is not ReleaseState.OPEN:
+        return _notice("white_check_mark", f"{name} waits no more: it is {release.state}.")
+    if role == "manager":
+        verdict = text.verdict(deploy_gate(view))
+        return _notice("hourglass", f"{name} is still open: {verdict}. Deploy it or abort it, see {where}.")
+    if role not in {wanted for wanted, _ in lacking(view)}:
+        return _notice("white_check_mark", f"{name} waits for nobody of {Role(role).title} any more.")
+    ends = text.moment(release.started_at + view.policy.expire_after)
+    return _notice(
+        "hourglass", f"{name} waits for a sign-off by {Role(role).title}: see {where}. It is aborted on {ends}."
+    )
+
+
 _NOTICES: dict[str, Callable[[ReleaseView, str], Rendered]] = {
     "aborted": _aborted,
     "done": _done,
@@ -97,4 +141,7 @@ _NOTICES: dict[str, Callable[[ReleaseView, str], Rendered]] = {
     "failed": _failed,
     "frozen": _frozen,
     "voided": _voided,
+    "moved": _moved,
+    "unbound": _unbound,
+    "policy": _policy,
 }

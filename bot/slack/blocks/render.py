@@ -22,6 +22,7 @@ RENDERERS: dict[str, Callable[[str, ReleaseView], Rendered]] = {
     "alarm": watch.render_alarm,  # the id of the alarm
     "closeout": closeout.render,
     "record": record.render,  # ROW:HASH
+    "reminder": notices.render_reminder,  # ROLE:USER:ROUND
     "notice": notices.render,  # aborted, done, rolled_back, frozen, failed:ROW:ATTEMPT, voided:ID[:ROLE:USER]
 }
 

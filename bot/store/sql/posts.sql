@@ -28,6 +28,10 @@ SELECT id FROM posts WHERE release_id = %(release_id)s ORDER BY parent NULLS FIR
 -- A first post is about to be sent.
 UPDATE posts SET attempted_at = %(at)s WHERE id = %(id)s;
 
+-- name: addressed
+-- The direct channel of a person is known.
+UPDATE posts SET channel = %(channel)s WHERE id = %(id)s;
+
 -- name: posted
 -- It is there.
 UPDATE posts SET ts = %(ts)s, permalink = %(permalink)s, sent_hash = %(hash)s, sent_at = %(at)s WHERE id = %(id)s;

@@ -1,0 +1,110 @@
+"""Bind: look up again what a version means, before a deploy and while a release waits for people (promise P4)."""
+
+from __future__ import annotations
+
+from bot.domain.actor import Actor
+from bot.domain.gate import Cause, deploy_gate
+from bot.domain.ids import SYSTEM, ReleaseId
+from bot.domain.policy import Action
+from bot.domain.release import Release, ReleaseState
+from bot.domain.view import ReleaseView
+from bot.errors import InvalidInput
+from bot.flows import check, sign
+from bot.flows.deps import Deps, locked_view, require
+from bot.flows.status import view as seen
+from bot.steps.sources import Resolved
+from bot.store import audit, posts, releases
+from bot.store.pool import Tx
+
+
+def before_deploy(deps: Deps, actor: Actor, release_id: ReleaseId) -> None:
+    """Ask GitHub and the registry once more, for somebody who may deploy. Before the transaction of the deploy.
+
+    They are not asked while something else speaks against it. Raises NotAllowed, and VendorError when they do not answer:
+    nobody deploys what could not be confirmed.
+    """
+    with deps.store.transaction() as tx:
+        view = seen(tx, deps, release_id)
+    require(view.policy, actor, Action.DEPLOY)
+    if all(reason.cause is Cause.SOURCE for reason in deploy_gate(view).reasons):
+        confirm(deps, release_id)
+
+
+def confirm(deps: Deps, release_id: ReleaseId) -> None:
+    """Make an OPEN release mean what its version means now. Raises VendorError when that cannot be found out.
+
+    A tag or an image that has moved binds the release anew: its checks run again and its sign-offs are void. One that is
+    gone closes the gate until it is back. The commit of a branch, where there is no tag yet, stays the one of the start.
+    """
+    with deps.store.transaction() as tx:
+        view = seen(tx, deps, release_id)
+    if view.release.state is not ReleaseState.OPEN:
+        return
+    asked_at = deps.clock.now()
+    resolved: Resolved | None = None
+    unbound = ""
+    try:
+        resolved = deps.sources.resolve(view.release.version)
+    except InvalidInput as error:
+        unbound = deps.clean(error.user_message)
+    with deps.store.transaction() as tx:
+        view = locked_view(tx, deps, release_id)
+        release = view.release
+        if release.state is not ReleaseState.OPEN or (release.confirmed_at and release.confirmed_at > asked_at):
+            return  # over, or somebody else has asked later than we did
+        if resolved is not None and release.tagged and not resolved.tagged:
+            unbound = f"There is no tag {release.version} any more."
+        if resolved is None or unbound:
+            _unbound(tx, view, unbound)
+        elif _moved(release, resolved):
+            _rebind(tx, deps, view, resolved)
+        else:
+            releases.confirm(tx, release_id, asked_at)
+            if release.unbound:
+                _told(tx, view, "release.bound", "unbound", was=release.unbound)
+
+
+def _moved(release: Release, found: Resolved) -> bool:
+    return found.digest != release.digest or (found.tagged and found.commit != release.commit)
+
+
+def _unbound(tx: Tx, view: ReleaseView, why: str) -> None:
+    releases.confirm(tx, view.release.id, view.now, why)
+    if view.release.unbound != why:
+        _told(tx, view, "release.unbound", "unbound", why=why)
+
+
+def _rebind(tx: Tx, deps: Deps, view: ReleaseView, found: Resolved) -> None:
+    """Take what the version means now; what was found out and signed before was about something else."""
+    release_id, release = view.release.id, view.release
+    commit = found.commit if found.tagged else release.commit
+    releases.rebind(tx, release_id, view.now, commit=commit, digest=found.digest, tagged=found.tagged)
+    sign.void_outdated(tx, deps, release_id, f"{release.version} means another commit or image now")
+    check.cancel_all(tx, release_id, view.checklist)
+    check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.asked], SYSTEM)
+    _told(
+        tx, view, "release.rebound", f"moved:{view.now.timestamp():.0f}",
+        commit_before=release.commit, commit=commit, digest_before=release.digest, digest=found.digest,
+    )  # fmt: skip
+
+
+def _told(tx: Tx, view: ReleaseView, event: str, notice: str, **body: object) -> None:
+    posts.owe(tx, view.release.id, "notice", notice, channel=view.release.channel)
+    posts.touch(tx, view.release.id)
+    audit.write(tx, view.now, SYSTEM, event, view.release.id, **body)
+
+
+def adopt_policy(tx: Tx, deps: Deps) -> None:
+    """Have the release that is OPEN judged by the policy of this configuration; sign-offs under another one are void.
+
+    Once at the start of a process. What is being deployed or watched keeps the policy that it was decided under.
+    """
+    release = releases.active(tx, deps.environment)
+    if release is None:
+        return
+    view = locked_view(tx, deps, release.id)
+    if view.release.state is not ReleaseState.OPEN or view.release.policy_digest == deps.policy.digest:
+        return
+    releases.adopt(tx, release.id, deps.policy)
+    sign.void_outdated(tx, deps, release.id, "the policy was changed")
+    _told(tx, view, "policy.adopted", "policy", before=release.policy_digest, policy=deps.policy.digest)

@@ -1,0 +1,116 @@
+"""Tend: look after a release that waits for people: what it means, who is late, and when it has waited for too long."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from bot.domain.gate import lacking
+from bot.domain.ids import SYSTEM, ReleaseId, UserId
+from bot.domain.policy import Role
+from bot.domain.release import ReleaseState
+from bot.domain.view import ReleaseView
+from bot.errors import VendorError
+from bot.flows import abort, bind, sign
+from bot.flows.deps import Deps, Job, locked_view
+from bot.flows.status import view as seen
+from bot.store import audit, posts, releases, work
+from bot.store.pool import Tx
+
+logger = logging.getLogger(__name__)
+
+QUEUE = "tend"
+LOOK_AGAIN = timedelta(minutes=5)  # between two looks at the tag and the image
+_MOMENT = timedelta(seconds=1)  # an approval still counts at the very end of its age
+
+
+def arm(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
+    """Have the release looked after from ``at`` on."""
+    work.ask(tx, QUEUE, release_id, due_at=at)
+
+
+def resume(tx: Tx, deps: Deps) -> None:
+    """Take up the release that is OPEN at the start of a process, under the policy of this configuration."""
+    bind.adopt_policy(tx, deps)
+    release = releases.active(tx, deps.environment)
+    if release is not None and release.state is ReleaseState.OPEN:
+        arm(tx, release.id, deps.clock.now())
+
+
+def execute(deps: Deps, job: Job) -> datetime | None:
+    """Look after one release (key: its id). Returns when to look again; None once it does not wait any more."""
+    release_id = ReleaseId(int(job.claim.key))
+    with deps.store.transaction() as tx:
+        view = seen(tx, deps, release_id)
+    if view.release.state is not ReleaseState.OPEN:
+        return None
+    try:
+        bind.confirm(deps, release_id)
+    except VendorError as error:
+        logger.warning("cannot look up %s again: %s", view.release.version, error)  # a deploy asks once more
+    late = _late(deps, view)
+    with deps.store.transaction() as tx:
+        view = locked_view(tx, deps, release_id)
+        work.hold(tx, job.claim)
+        if view.release.state is not ReleaseState.OPEN:
+            return None
+        if view.now >= view.release.started_at + view.policy.expire_after:
+            abort.expire(tx, view)
+            return None
+        sign.void_expired(tx, view)
+        _remind(tx, view, late)
+        card = posts.find(tx, release_id, "card")
+        if card is not None:
+            work.ask(tx, "post", card)  # a freeze has begun or ended, an approval has grown old
+    return _next(view)
+
+
+def _round(view: ReleaseView) -> int:
+    """How often the time after which people are reminded has passed."""
+    return (view.now - (view.release.bound_at or view.release.started_at)) // view.policy.remind_after
+
+
+def _late(deps: Deps, view: ReleaseView) -> Mapping[Role, Iterable[UserId]]:
+    """Who is waited for, as Slack says at this moment; nobody while it is not time to remind, or Slack does not say."""
+    if _round(view) < 1:
+        return {}
+    try:
+        return {role: deps.people(role) for role, _ in lacking(view)}
+    except VendorError as error:
+        logger.warning("cannot remind anybody: %s", error)
+        return {}
+
+
+def _remind(tx: Tx, view: ReleaseView, late: Mapping[Role, Iterable[UserId]]) -> None:
+    """Owe each of them one direct message a round; the release manager one when nobody else is waited for."""
+    number, release = _round(view), view.release
+    if number < 1:
+        return
+    wanted = {role for role, _ in lacking(view)}
+    asked = [(str(role), user) for role, users in late.items() if role in wanted for user in users]
+    if not wanted:
+        asked = [("manager", release.manager)]
+    new = [
+        (role, user)
+        for role, user in asked
+        if posts.find(tx, release.id, "reminder", f"{role}:{user}:{number}") is None
+    ]
+    for role, user in new:
+        posts.owe(tx, release.id, "reminder", f"{role}:{user}:{number}", channel=user)
+    if new:
+        people = [f"{role}:{user}" for role, user in new]
+        audit.write(tx, view.now, SYSTEM, "release.reminded", release.id, people=people, round=number)
+
+
+def _next(view: ReleaseView) -> datetime:
+    release, policy = view.release, view.policy
+    moments = [
+        view.now + LOOK_AGAIN,
+        release.started_at + policy.expire_after,
+        (release.bound_at or release.started_at) + (_round(view) + 1) * policy.remind_after,
+        *(signoff.at + policy.signoff_max_age + _MOMENT for signoff in view.signoffs),
+    ]
+    if view.freeze is not None and view.freeze.until is not None:
+        moments.append(view.freeze.until)
+    return min(moment for moment in moments if moment > view.now)
