@@ -229,6 +229,7 @@ def _write_config(options: DemoOptions, folder: Path, facts: dict[str, Any]) -> 
             },
             "production": {
                 **_target(facts, "production"),
+                "migrate_database_url": facts["production"]["database_owner_url"],
                 "backup": {**backup, "namespace": facts["production"]["namespace"]},
                 "stripe": live,
             },

@@ -71,6 +71,7 @@ class TargetSection(Section):
     environment: str = ""  # the product's own name for it; empty: the name of the target
     database_url: SecretStr | None = None
     restore_database_url: SecretStr | None = None
+    migrate_database_url: SecretStr | None = None
     kubernetes: Kubernetes | None = None
     api_url: str | None = None
     frontend_url: str | None = None

@@ -97,6 +97,7 @@ class Target(Part):
     environment: str = ""  # the product's own name for it, as in Sentry; empty: same as name
     database_url: SecretStr | None = None
     restore_database_url: SecretStr | None = None  # a server on which scratch databases may be made
+    migrate_database_url: SecretStr | None = None  # the product's database, as the role that may change its schema
     kubernetes: Kubernetes | None = None
     api_url: AnyHttpUrl | None = None
     frontend_url: AnyHttpUrl | None = None

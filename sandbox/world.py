@@ -314,6 +314,7 @@ class World:
             "deployment": DEPLOYMENT,
             "container": CONTAINER,
             "database_url": database.bot_url,
+            "database_owner_url": database.superuser_url,
             "api_url": self._servers[f"{name}-api"].url,
             "frontend_url": self._servers[f"{name}-frontend"].url,
             "tenant_id": database.tenant_id,

@@ -40,6 +40,9 @@ class Notes:
     def progress(self, line: str) -> None:
         self.lines.append(("progress", {"line": line}))
 
+    def log(self, name: str, title: str, text: str) -> None:
+        self.lines.append(("log", {"name": name, "title": title, "text": text}))
+
     def kinds(self) -> list[str]:
         """What kinds of lines there are, without the progress."""
         return [kind for kind, _ in self.lines if kind != "progress"]

@@ -18,6 +18,19 @@ class Tag(Model):
     timeout: float = Field(default=60, gt=0)  # seconds
 
 
+class Migrate(Model):
+    """Step: apply the product's migrations that are new since the last release, as files or by the product's own Job."""
+
+    do: Literal["migrate"]
+    target: str = "production"
+    files: str  # folder of the repository with the .sql files; each declares `-- migration: additive` and so on
+    job: dict[str, Any] | None = None  # pod template (metadata, spec) that applies them; `{image}`: that of the release
+    lock_timeout: float = Field(
+        default=10, gt=0
+    )  # seconds that a file may wait for a lock: the product queues up behind it
+    timeout: float = Field(default=1800, gt=0)  # seconds for all of them
+
+
 class SetImage(Model):
     """Step: set the image of the Deployment by digest and wait for the rollout."""
 
@@ -60,13 +73,42 @@ class RestoreFrontend(Model):
     timeout: float = Field(default=180, gt=0)  # seconds; Vercel's own command waits as long
 
 
+class DeployCronJob(Model):
+    """Step: set schedule and images of a CronJob as the file at the release's commit has them; nothing where they agree."""
+
+    do: Literal["cronjob"]
+    target: str = "production"
+    name: str
+    manifest: str  # path in the repository
+    timeout: float = Field(default=60, gt=0)  # seconds
+
+
+class RestoreCronJob(Model):
+    """Step: put back schedule and job template of the CronJob that were recorded before the deploy."""
+
+    do: Literal["restore_cronjob"]
+    target: str = "production"
+    timeout: float = Field(default=60, gt=0)  # seconds
+
+
 class Attest(Model):
     """Step: a person does it and says so. Does not hold up the plan and is never shown as done by the bot."""
 
     do: Literal["attest"]
 
 
-_Actions = Tag | SetImage | VercelDeploy | RunCheck | RestoreBackend | RestoreFrontend | Attest
+_Actions = (
+    Tag
+    | Migrate
+    | SetImage
+    | VercelDeploy
+    | DeployCronJob
+    | RunCheck
+    | RestoreBackend
+    | RestoreFrontend
+    | RestoreCronJob
+    | Attest
+)
 Action = Annotated[_Actions, Field(discriminator="do")]
 ACTIONS: frozenset[str] = frozenset(get_args(model.model_fields["do"].annotation)[0] for model in get_args(_Actions))
 
@@ -77,4 +119,5 @@ class StepSpec(Model):
     id: StepId
     title: str = Field(max_length=150)
     runbook: str = ""
+    by_hand: bool = False  # where the bot fails, a person may do it and say so, with a note
     action: Action

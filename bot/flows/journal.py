@@ -8,7 +8,8 @@ from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation
 from bot.errors import StepError
 from bot.flows.deps import Deps, Job
-from bot.store import posts, steps, work
+from bot.store import files, posts, steps, work
+from bot.store.files import File
 
 
 class StepJournal:
@@ -50,6 +51,16 @@ class StepJournal:
             work.hold(tx, self._job.claim)
             if steps.progress(tx, self._row, self._deps.clean(line)[:200]):
                 posts.touch(tx, self._release_id)
+
+    def log(self, name: str, title: str, text: str) -> None:
+        """Owe the thread a file with what something printed."""
+        content = self._deps.clean(text).encode()
+        if not content:
+            return
+        with self._deps.store.transaction() as tx:
+            work.hold(tx, self._job.claim)
+            card = posts.find(tx, self._release_id, "card")
+            files.owe(tx, self._release_id, "step", f"{self._row}/{name}", File(name, title, content), parent=card)
 
     def _write(self, entry: str, body: Mapping[str, object]) -> None:
         with self._deps.store.transaction() as tx:

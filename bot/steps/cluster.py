@@ -97,6 +97,11 @@ def may_be_tried_again(error: CheckError) -> bool:
     return not status or status in {409, 429} or status >= 500  # noqa: PLR2004  the class of server errors
 
 
+def status_of(error: StepError) -> int:
+    """The status with which the API server refused, or 0 when it gave none."""
+    return int(getattr(getattr(error.__cause__, "__cause__", None), "status", 0) or 0)
+
+
 @contextmanager
 def step_errors() -> Iterator[None]:
     """The seam to the vendor's errors: what the clients say becomes the step's error, with its hint."""

@@ -45,6 +45,9 @@ class Journal(Protocol):
     def progress(self, line: str) -> None:
         """How far it is, for the person who waits."""
 
+    def log(self, name: str, title: str, text: str) -> None:
+        """What something printed while it worked, whole: a file in the thread. Once for each ``name``."""
+
 
 @dataclass(frozen=True)
 class Shipment:

@@ -6,11 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.domain.actions import RestoreBackend, RestoreFrontend, RunCheck, SetImage, StepSpec, Tag, VercelDeploy
+from bot.domain.actions import (
+    DeployCronJob,
+    Migrate,
+    RestoreBackend,
+    RestoreCronJob,
+    RestoreFrontend,
+    RunCheck,
+    SetImage,
+    StepSpec,
+    Tag,
+    VercelDeploy,
+)
 from bot.domain.model import Model
 from bot.domain.plan import Mutation, Plane
 from bot.errors import StepError
-from bot.steps import ask, frontend, kube, tag
+from bot.steps import ask, cronjob, frontend, kube, migrate, tag
 from bot.steps.contract import Look, StepContext
 
 
@@ -32,10 +43,13 @@ class Doer:
 
 DOERS: dict[type[Model], Doer] = {
     Tag: Doer(tag.create, tag.preview),
+    Migrate: Doer(migrate.apply, migrate.preview),
     SetImage: Doer(kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are),
     VercelDeploy: Doer(frontend.deploy, frontend.preview, Plane.FRONTEND, frontend.where_we_are),
+    DeployCronJob: Doer(cronjob.deploy, cronjob.preview, Plane.JOBS, cronjob.where_we_are),
     RestoreBackend: Doer(kube.restore_backend, kube.preview_restore, Plane.BACKEND),
     RestoreFrontend: Doer(frontend.restore, frontend.preview_restore, Plane.FRONTEND),
+    RestoreCronJob: Doer(cronjob.restore, cronjob.preview_restore, Plane.JOBS),
     RunCheck: Doer(ask.ask),
 }
 

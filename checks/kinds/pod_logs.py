@@ -33,6 +33,10 @@ class PodLogsParams(Params):
     since_minutes: int = Field(default=60, ge=1, description="How far to look back.")
     allow: tuple[str, ...] = Field(default=(), description="Regular expressions: lines found by one are no errors.")
 
+    start_lines: tuple[str, ...] = Field(
+        default=(), description="Texts that the product prints at its start: each of its pods must have printed them."
+    )
+
     @field_validator("allow")
     @classmethod
     def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,17 +83,19 @@ class PodLogs(Kind):
         findings = _Findings()
         for pod in pods:
             ctx.progress(f"reading {pod.metadata.name}")
-            _read_pod(kube, pod, params, ctx, findings)
+            _read_pod(kube, pod, part.container, params, ctx, findings)
         return _judge(findings, len(pods), not_available(deployment), evidence)
 
 
 def _read_pod(
     kube: KubeClients,
     pod: Any,
+    product: str,
     params: PodLogsParams,
     ctx: CheckContext,
     findings: _Findings,
 ) -> None:
+    """``product``: the container that the product runs in; beside it there may be others."""
     statuses = [*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())]
     if not statuses:
         findings.troubles.append(f"{pod.metadata.name} {pod.status.phase}: no container was started")
@@ -101,7 +107,10 @@ def _read_pod(
         if trouble:
             findings.troubles.append(f"{where} {trouble}")
         if not status.state or not status.state.waiting:  # a waiting container has no log of its own
-            _read_log(kube, pod, status.name, params, findings, previous=False)
+            lines = _read_log(kube, pod, status.name, params, findings, previous=False)
+            missing = [text for text in params.start_lines if not any(text in line for line in lines)]
+            if missing and status.name == product:
+                findings.troubles.append(f"{where} did not print {', '.join(missing)} at its start")
         if status.restart_count and status.last_state and status.last_state.terminated:
             _read_log(kube, pod, status.name, params, findings, previous=True)
 
@@ -126,7 +135,7 @@ def _read_log(
     findings: _Findings,
     *,
     previous: bool,
-) -> None:
+) -> list[str]:
     name, namespace = pod.metadata.name, pod.metadata.namespace
     where = f"{name}/{container}{' (previous)' if previous else ''}"
 
@@ -156,6 +165,7 @@ def _read_log(
     lines = fetch(since_seconds=params.since_minutes * 60) or fetch(tail_lines=QUIET_TAIL)
     findings.lines += len(lines)
     _find_errors(where, lines, [re.compile(pattern) for pattern in params.allow], findings)
+    return lines
 
 
 def _find_errors(where: str, lines: list[str], allow: list[re.Pattern[str]], findings: _Findings) -> None:

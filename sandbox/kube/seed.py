@@ -16,7 +16,7 @@ from typing import Any
 
 from sandbox.kube import backup
 from sandbox.kube.client import KubeClient
-from sandbox.staging.versions import CANDIDATE, IMAGE, LIVE, image_digest
+from sandbox.staging.versions import BACKUP_IMAGE, BACKUP_SCHEDULE, CANDIDATE, IMAGE, LIVE, image_digest
 
 Json = dict[str, Any]
 
@@ -28,7 +28,6 @@ API_SECRET = "api-env"
 BACKUP_CRONJOB = "solvereign-backup"
 BACKUP_SECRET = "backup-env"
 BACKUP_FAULTS = "backup-faults"  # ConfigMap whose keys become variables of the backup
-BACKUP_IMAGE = "ghcr.io/solvereign/backup:latest"
 API_LABELS = {"app": "solvereign", "component": "api"}
 BACKUP_LABELS = {"app": "solvereign", "component": "backup"}
 
@@ -184,7 +183,7 @@ def _cronjob(job: BackupSeed) -> Json:
     }
     work = {"activeDeadlineSeconds": 3600, "backoffLimit": job.backoff_limit, "template": pod}
     spec = {
-        "schedule": "0 2 * * *",
+        "schedule": BACKUP_SCHEDULE,
         "concurrencyPolicy": "Forbid",
         "startingDeadlineSeconds": 300,
         "successfulJobsHistoryLimit": 3,

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict
 
-from sandbox.staging.versions import migration_checksum, migrations
+from sandbox.staging.versions import migration_checksum, migrations, new_migrations
 
 TEST_TENANT = 90
 BOT_ROLE = "release_bot"
@@ -116,12 +116,20 @@ def _fill(connection: psycopg.Connection, database: ProductDatabase) -> None:
             database.tenant_id,
         ),
     )
+    if database.environment == "production":
+        record_migrations(connection, released=True)
+        return
+    for text in new_migrations().values():
+        connection.execute("\n".join(line for line in text.splitlines() if line not in {"BEGIN;", "COMMIT;"}).encode())
     record_migrations(connection)
 
 
-def record_migrations(connection: psycopg.Connection) -> None:
-    """Record every migration by file and checksum, as after a proof on a fresh database."""
-    for name in migrations():
+def record_migrations(connection: psycopg.Connection, *, released: bool = False) -> None:
+    """Record every migration by file and checksum, as after a proof on a fresh database.
+
+    ``released``: without those that only the candidate brings.
+    """
+    for name in migrations(released=released):
         connection.execute(
             "INSERT INTO schema_migrations (version, description, checksum, file_name) VALUES (%s, %s, %s, %s)"
             " ON CONFLICT (version) DO UPDATE SET checksum = EXCLUDED.checksum",

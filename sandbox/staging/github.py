@@ -11,7 +11,15 @@ from aiohttp import web
 from sandbox.faults import Faults
 from sandbox.persist import Snapshot
 from sandbox.staging.serving import bearer, json_errors, refuse_while, require_token
-from sandbox.staging.versions import BRANCH, GITHUB_REPOSITORY, RELEASED, commit_sha, migrations
+from sandbox.staging.versions import (
+    BACKUP_MANIFEST,
+    BRANCH,
+    GITHUB_REPOSITORY,
+    RELEASED,
+    backup_manifest,
+    commit_sha,
+    migrations,
+)
 
 TOKEN = "sandbox-github-token"
 MIGRATIONS_PATH = "backend_py/db/migrations"
@@ -181,11 +189,14 @@ class GitHub:
 
     async def _contents(self, request: web.Request) -> web.Response:
         path, ref = request.match_info["path"].rstrip("/"), request.query.get("ref", BRANCH)
-        if self._resolve(ref) is None:
+        sha = self._resolve(ref)
+        if sha is None:
             return _error(404, f"No commit found for the ref {ref}")
-        files = {f"{MIGRATIONS_PATH}/{name}": text.encode() for name, text in migrations().items()}
+        released = self._history.index(sha) < len(RELEASED)
+        files = {f"{MIGRATIONS_PATH}/{name}": text.encode() for name, text in migrations(released=released).items()}
+        files[BACKUP_MANIFEST] = backup_manifest(released=released).encode()
         if path == MIGRATIONS_PATH:
-            return web.json_response([_file_json(name, data) for name, data in files.items()])
+            return web.json_response([_file_json(name, data) for name, data in files.items() if name.startswith(path)])
         if path not in files:
             return _error(404, "Not Found")
         content = base64.encodebytes(files[path]).decode()

@@ -13,6 +13,11 @@ CANDIDATE = "v4.8.0"
 
 _IN_REGISTRY = re.compile(r"v4\.[6-9]\.[0-9]")
 
+BACKUP_MANIFEST = "k8s/backup-cronjob.yaml"
+BACKUP_IMAGE = "ghcr.io/solvereign/backup:latest"
+BACKUP_SCHEDULE = "0 2 * * *"
+NEW_BACKUP_SCHEDULE = "30 1 * * *"  # what the candidate changes it to
+
 _MIGRATIONS = {
     "044_stripe_billing.sql": "create schema billing;\n",
     "045_billing_gating.sql": "alter table tenants add column billing_status text not null default 'none';\n",
@@ -20,6 +25,18 @@ _MIGRATIONS = {
     "047_billing_enforcement.sql": "alter table tenants add column billing_override_until timestamptz;\n",
     "048_legal_acceptance.sql": "create table auth.legal_documents (id integer primary key);\n",
     "060_verify_pass_gate.sql": "create function verify_pass_gate() returns void language sql as '';\n",
+}
+
+# What the candidate brings: applied to staging, not to production yet.
+_NEW_MIGRATIONS = {
+    "061_invoice_reminders.sql": (
+        "-- migration: additive\n"
+        "-- When a customer was last reminded of an invoice.\n"
+        "BEGIN;\n"
+        "ALTER TABLE billing.invoices ADD COLUMN IF NOT EXISTS reminded_at timestamptz;\n"
+        "COMMENT ON COLUMN billing.invoices.reminded_at IS 'the last reminder; null: none';\n"
+        "COMMIT;\n"
+    ),
 }
 
 
@@ -43,11 +60,41 @@ def in_registry(tag: str) -> bool:
     return _IN_REGISTRY.fullmatch(tag) is not None
 
 
-def migrations() -> dict[str, str]:
-    """File name to SQL text of the product's migrations, in the order in which they are applied."""
-    return dict(_MIGRATIONS)
+def migrations(*, released: bool = False) -> dict[str, str]:
+    """File name to SQL text of the product's migrations, in the order in which they are applied.
+
+    ``released``: without those that only the candidate has.
+    """
+    return dict(_MIGRATIONS) if released else {**_MIGRATIONS, **_NEW_MIGRATIONS}
+
+
+def new_migrations() -> dict[str, str]:
+    """Those that only the candidate has."""
+    return dict(_NEW_MIGRATIONS)
+
+
+def backup_manifest(*, released: bool) -> str:
+    """The manifest of the backup CronJob in the repository; the candidate has another schedule."""
+    schedule = BACKUP_SCHEDULE if released else NEW_BACKUP_SCHEDULE
+    return f"""\
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: solvereign-backup
+  namespace: solvereign
+spec:
+  schedule: "{schedule}"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers:
+            - name: backup
+              image: {BACKUP_IMAGE}
+"""
 
 
 def migration_checksum(name: str) -> str:
     """The lower-case sha256 that the product writes into schema_migrations.checksum for a file."""
-    return hashlib.sha256(_MIGRATIONS[name].encode()).hexdigest()
+    return hashlib.sha256(migrations()[name].encode()).hexdigest()

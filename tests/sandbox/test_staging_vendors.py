@@ -259,7 +259,9 @@ class TestGitHub:
     def test_migration_files_have_the_checksums_of_the_database(self, api: httpx.Client) -> None:
         """So that what was applied can be compared with the release, file by file."""
         files = api.get("contents/backend_py/db/migrations", params={"ref": "main"}).json()
-        assert [file["name"][:3] for file in files] == ["044", "045", "046", "047", "048", "060"]
+        assert [file["name"][:3] for file in files] == ["044", "045", "046", "047", "048", "060", "061"]
+        released = api.get("contents/backend_py/db/migrations", params={"ref": "v4.7.0"}).json()
+        assert released == files[:-1]  # the candidate brings one
 
 
 class TestRegistry:

@@ -1,0 +1,184 @@
+"""Steps `cronjob` and `restore_cronjob`: schedule and images of a CronJob as the release's commit has them, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bot.domain.plan import Mutation, Way
+from bot.errors import NoAnswer, StepError
+from bot.steps import github
+from bot.steps.cluster import CONFLICTS, FIELD_MANAGER, status_of, step_errors
+from checks.clients import kube_errors
+
+if TYPE_CHECKING:
+    from bot.domain.actions import DeployCronJob, RestoreCronJob
+    from bot.steps.contract import Look, StepContext
+
+CONFLICT = 409
+TAKEN_BACK = ("schedule", "jobTemplate")  # of the spec
+
+
+class CronJobs:
+    """One CronJob in the namespace of a Target, as raw JSON."""
+
+    def __init__(self, look: Look, name: str) -> None:
+        if look.target.kubernetes is None:
+            raise StepError(
+                f"{look.target.name} has no kubernetes section", hint=f"Set targets.{look.target.name}.kubernetes."
+            )
+        self.name, self.namespace = name, look.target.kubernetes.namespace
+        self.place = f"cronjob/{name} in {self.namespace}"
+        with step_errors():
+            self._clients = look.clients.kube()
+        self._call: dict[str, Any] = {"_preload_content": False, "_request_timeout": self._clients.timeout}
+
+    def get(self) -> dict[str, Any]:
+        """The CronJob as it is now."""
+        with step_errors(), kube_errors(f"read {self.place}"):
+            answer = self._clients.batch.read_namespaced_cron_job(self.name, self.namespace, **self._call)
+            return dict(json.loads(answer.data))
+
+    def replace(self, seen: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+        """Put parts of another spec into it, unless somebody changed it since it was ``seen``. Raises NoAnswer: look again."""
+        body: list[dict[str, Any]] = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]}
+        ]
+        body += [{"op": "replace", "path": f"/spec/{key}", "value": spec[key]} for key in TAKEN_BACK]
+        try:
+            with step_errors(), kube_errors(f"change {self.place}"):
+                self._clients.batch.patch_namespaced_cron_job(
+                    self.name, self.namespace, body, field_manager=FIELD_MANAGER, **self._call
+                )
+        except StepError as error:
+            if status_of(error) == CONFLICT:
+                raise NoAnswer(f"{self.place} was changed meanwhile") from error
+            raise
+
+
+def where_we_are(spec: DeployCronJob, look: Look) -> dict[str, Any]:
+    """What a rollback puts back: schedule and job template of this moment."""
+    found = look.insist(CronJobs(look, spec.name).get)["spec"]
+    return {"name": spec.name, **{key: found[key] for key in TAKEN_BACK}}
+
+
+def preview(spec: DeployCronJob, look: Look) -> list[Mutation]:
+    """Schedule and images that differ between the cluster and the file at the release's commit."""
+    jobs = CronJobs(look, spec.name)
+    return _changes(jobs, look.insist(jobs.get)["spec"], _wanted(spec, look))
+
+
+def _wanted(spec: DeployCronJob, look: Look) -> dict[str, str]:
+    """What to show -> its value, as the file at the release's commit has it: the schedule and each container's image."""
+    repository, commit = github.of(look), look.shipment.commit
+    text = look.insist(lambda: repository.file(spec.manifest, commit))
+    if text is None:
+        raise StepError(
+            f"{repository.repository} has no {spec.manifest} at {commit[:12]}",
+            hint="Is the path right in the checklist?",
+        )
+    try:
+        documents = [found for found in yaml.safe_load_all(text) if isinstance(found, dict)]
+        wanted = next(
+            found for found in documents if found.get("kind") == "CronJob" and found["metadata"]["name"] == spec.name
+        )
+        return _shown(wanted["spec"])
+    except StopIteration:
+        raise StepError(f"{spec.manifest} has no CronJob {spec.name} at {commit[:12]}") from None
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise StepError(f"{spec.manifest} cannot be read as a CronJob: {type(error).__name__}") from error
+
+
+def _shown(spec: Mapping[str, Any]) -> dict[str, str]:
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    images = {f"image of {entry['name']}": str(entry["image"]) for entry in pod["containers"]}
+    return {"schedule": str(spec["schedule"]), **images}
+
+
+def _changes(jobs: CronJobs, spec: Mapping[str, Any], wanted: Mapping[str, str]) -> list[Mutation]:
+    here = _shown(spec)
+    if missing := [what for what in wanted if what not in here]:
+        raise StepError(
+            f"{jobs.place} has no container {missing[0].removeprefix('image of ')}", hint="Apply the file by hand."
+        )
+    return [
+        Mutation(f"{what} of {jobs.place}", here[what], value, Way.BACK, f"the rollback puts back {here[what]}")
+        for what, value in wanted.items()
+        if here[what] != value
+    ]
+
+
+def deploy(spec: DeployCronJob, ctx: StepContext) -> str:
+    """Set what differs; nothing where nothing does."""
+    jobs, wanted = CronJobs(ctx, spec.name), _wanted(spec, ctx)
+    done: list[str] = []
+    for _ in range(CONFLICTS):
+        seen = ctx.insist(jobs.get)
+        changes = _changes(jobs, seen["spec"], wanted)
+        if not changes:
+            return f"{jobs.place}: {', '.join(done) or 'nothing to change'}"
+        ctx.journal.before(**{change.what.partition(" of ")[0]: change.now for change in changes})
+        ctx.journal.intent(changes)
+        try:
+            jobs.replace(seen, _with(seen["spec"], wanted))
+        except NoAnswer as error:
+            ctx.journal.observed(trouble=error.user_message)
+            ctx.pause(0.2, error.user_message)
+        else:
+            ctx.journal.acted(changed=[change.what for change in changes])
+        done = [f"{change.what.partition(' of cronjob')[0]} is {change.after}" for change in changes]
+    raise StepError(f"{jobs.place} is written to all the time", hint="Is another tool fighting over it?")
+
+
+def _with(spec: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, Any]:
+    """The spec with schedule and images put in; everything else stays as the cluster has it."""
+    changed: dict[str, Any] = json.loads(json.dumps(spec))
+    changed["schedule"] = wanted["schedule"]
+    for entry in changed["jobTemplate"]["spec"]["template"]["spec"]["containers"]:
+        entry["image"] = wanted.get(f"image of {entry['name']}", entry["image"])
+    return changed
+
+
+def preview_restore(_spec: RestoreCronJob, look: Look) -> list[Mutation]:
+    """What differs between the cluster and what was recorded before the deploy."""
+    if look.recorded is None:
+        return []
+    jobs = CronJobs(look, str(look.recorded["name"]))
+    return _restored(jobs, look.insist(jobs.get)["spec"], look.recorded)
+
+
+def _restored(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[str, Any]) -> list[Mutation]:
+    if all(spec[key] == target[key] for key in TAKEN_BACK):
+        return []
+    here, there = _shown(spec), _shown(target)
+    shown = [(what, here.get(what, ""), value) for what, value in there.items() if here.get(what) != value]
+    back = "a new release brings the new one again"
+    return [Mutation(f"{what} of {jobs.place}", now, after, Way.STAYS, back) for what, now, after in shown] or [
+        Mutation(f"job template of {jobs.place}", "another one", "what was recorded before the deploy", Way.STAYS, back)
+    ]
+
+
+def restore(_spec: RestoreCronJob, ctx: StepContext) -> str:
+    """Put back schedule and job template that were recorded before the deploy, however often."""
+    target = ctx.recorded
+    if target is None:
+        return "nothing was changed, so there is nothing to put back"
+    jobs = CronJobs(ctx, str(target["name"]))
+    for _ in range(CONFLICTS):
+        seen = ctx.insist(jobs.get)
+        changes = _restored(jobs, seen["spec"], target)
+        if not changes:
+            return f"{jobs.place} is as it was before the deploy"
+        ctx.journal.before(**{change.what.partition(" of ")[0]: change.now for change in changes})
+        ctx.journal.intent(changes)
+        try:
+            jobs.replace(seen, target)
+        except NoAnswer as error:
+            ctx.journal.observed(trouble=error.user_message)
+            ctx.pause(0.2, error.user_message)
+        else:
+            ctx.journal.acted(restored=jobs.name)
+    raise StepError(f"{jobs.place} is written to all the time", hint="Is another tool fighting over it?")

@@ -1,0 +1,166 @@
+"""Step `migrate` with `job`: the product's own migrations in a Kubernetes Job with the image of the release."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bot.errors import NoAnswer, StepError
+from bot.steps.cluster import FIELD_MANAGER, status_of, step_errors
+from bot.steps.migrations import mutations, new_files
+from checks.clients import kube_errors
+
+if TYPE_CHECKING:
+    from bot.domain.actions import Migrate
+    from bot.domain.plan import Mutation
+    from bot.steps.contract import Look, StepContext
+
+IMAGE = "{image}"  # in the template: the image of the release by its digest
+TRIES = 4  # times that the Job is asked for while the API server gives no answer
+POLL = 0.5  # seconds between two looks
+LOG_LIMIT = 256 * 1024  # bytes of the log that are kept
+TAIL = 5  # last lines that an error quotes
+
+
+def preview(spec: Migrate, look: Look) -> list[Mutation]:
+    """The files that are new; the Job itself finds out which of them are applied already."""
+    return mutations(new_files(look, spec.files), look.target.name)
+
+
+class Jobs:
+    """The Jobs of the namespace of a Target."""
+
+    def __init__(self, look: Look) -> None:
+        if look.target.kubernetes is None:
+            raise StepError(
+                f"{look.target.name} has no kubernetes section", hint=f"Set targets.{look.target.name}.kubernetes."
+            )
+        self.namespace = look.target.kubernetes.namespace
+        with step_errors():
+            self._clients = look.clients.kube()
+        self._call: dict[str, Any] = {"_preload_content": False, "_request_timeout": self._clients.timeout}
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """A Job; None when there is none of that name."""
+        try:
+            with step_errors(), kube_errors(f"read job/{name} in {self.namespace}"):
+                answer = self._clients.batch.read_namespaced_job(name, self.namespace, **self._call)
+                return dict(json.loads(answer.data))
+        except StepError as error:
+            if status_of(error) == 404:  # noqa: PLR2004  not found
+                return None
+            raise
+
+    def create(self, body: Mapping[str, Any]) -> None:
+        """Make a Job; one of that name that is there already stays. Raises NoAnswer: look again."""
+        with step_errors(), kube_errors(f"create job/{body['metadata']['name']} in {self.namespace}"):
+            self._clients.batch.create_namespaced_job(
+                self.namespace, dict(body), field_manager=FIELD_MANAGER, **self._call
+            )
+
+    def log(self, name: str) -> str:
+        """What the newest pod of a Job has printed so far; empty while it has not started."""
+        with step_errors(), kube_errors(f"list pods in {self.namespace}"):
+            answer = self._clients.core.list_namespaced_pod(
+                self.namespace, label_selector=f"job-name={name}", **self._call
+            )
+        pods = sorted(json.loads(answer.data)["items"], key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+        if not pods or not any(
+            "waiting" not in (status.get("state") or {"waiting": {}})
+            for status in pods[-1].get("status", {}).get("containerStatuses", [])
+        ):
+            return ""
+        pod = pods[-1]["metadata"]["name"]
+        with step_errors(), kube_errors(f"read the log of {pod} in {self.namespace}"):
+            answer = self._clients.core.read_namespaced_pod_log(
+                pod, self.namespace, limit_bytes=LOG_LIMIT, **self._call
+            )
+        return bytes(answer.data).decode(errors="replace")
+
+
+def run(spec: Migrate, ctx: StepContext) -> str:
+    """Start the Job, or take up the one that was started, and wait for its end. A retry starts another one."""
+    changes = preview(spec, ctx)
+    if not changes:
+        return "nothing to apply"
+    jobs = Jobs(ctx)
+    names = [_name(ctx, attempt) for attempt in range(1, ctx.attempt + 1)]
+    name = names[-1]
+    for earlier in names[:-1]:
+        found = ctx.insist(lambda earlier=earlier: jobs.get(earlier))  # type: ignore[misc]
+        if found is not None and _ended(found) is None:
+            name = earlier  # it was given up on, but still runs: two at once must not be
+    for _ in range(TRIES):
+        if ctx.insist(lambda: jobs.get(name)) is not None:
+            break
+        ctx.journal.intent(changes)
+        try:
+            jobs.create(_body(spec, ctx, name))
+        except NoAnswer as error:
+            ctx.journal.observed(trouble=error.user_message)
+            ctx.pause(POLL, error.user_message)
+        else:
+            ctx.journal.acted(job=name)
+    return _wait(ctx, jobs, name)
+
+
+def _wait(ctx: StepContext, jobs: Jobs, name: str) -> str:
+    while True:
+        job = ctx.insist(lambda: jobs.get(name))
+        if job is None:
+            raise StepError(
+                f"job/{name} is gone from {jobs.namespace}", hint="Who deleted it? A retry starts another one."
+            )
+        ended = _ended(job)
+        log = ctx.insist(lambda: jobs.log(name))
+        lines = [line for line in log.splitlines() if line.strip()]
+        if ended is not None:
+            ctx.journal.log(f"{name}.log", f"Log of job/{name}", log)
+            ctx.journal.observed(job=name, ended=ended, lines=len(lines))
+            if ended == "Complete":
+                return f"job/{name} is complete: {lines[-1] if lines else 'it printed nothing'}"
+            tail = " | ".join(lines[-TAIL:]) or "it printed nothing"
+            raise StepError(f"job/{name} failed: {tail}", hint="Its log is in the thread. Mend the cause, then retry.")
+        ctx.journal.progress(lines[-1] if lines else f"job/{name} starts")
+        ctx.pause(POLL, f"job/{name}")
+
+
+def _ended(job: Mapping[str, Any]) -> str | None:
+    """Complete or Failed; None while it runs."""
+    for condition in job.get("status", {}).get("conditions") or []:
+        if condition.get("type") in {"Complete", "Failed"} and condition.get("status") == "True":
+            return str(condition["type"])
+    return None
+
+
+def _name(ctx: StepContext, attempt: int) -> str:
+    """The same for the same attempt, so that a second creation is refused as a double."""
+    return f"migrate-{ctx.shipment.version.replace('.', '-')}-{ctx.shipment.commit[:8]}-{attempt}"
+
+
+def _body(spec: Migrate, ctx: StepContext, name: str) -> dict[str, Any]:
+    """The Job: the template of the checklist with the image put in; it runs once and is never restarted by itself."""
+    template = _with_image(dict(spec.job or {}), ctx.shipment.image)
+    pod = {"restartPolicy": "Never", **template["spec"]}
+    labels = {"app.kubernetes.io/managed-by": "release-bot", **(template.get("metadata") or {}).get("labels", {})}
+    annotations = dict((template.get("metadata") or {}).get("annotations", {}))
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": labels, "annotations": {"release-bot/version": ctx.shipment.version}},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
+        },
+    }
+
+
+def _with_image(value: Any, image: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(IMAGE, image)
+    if isinstance(value, dict):
+        return {key: _with_image(child, image) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_with_image(child, image) for child in value]
+    return value

@@ -1,0 +1,174 @@
+"""Step `migrate`: by the product's own Job, else each new .sql file in one transaction with its row in schema_migrations."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bot.errors import NoAnswer, StepError, Superseded
+from bot.steps import job
+from bot.steps.migrations import mutations, new_files
+from checks.clients import CONNECT_TIMEOUT, first_line
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from bot.domain.actions import Migrate
+    from bot.domain.plan import Mutation
+    from bot.steps.contract import Look, StepContext
+    from bot.steps.sqlfile import Migration
+
+ALONE = 1919051118  # advisory lock: one migrates at a time
+LONGEST_VERSION = 50  # characters of schema_migrations.version
+
+
+def preview(spec: Migrate, look: Look) -> list[Mutation]:
+    """The files that are to be applied. Raises StepError when one cannot be, or does not declare what it does."""
+    if spec.job is not None:
+        return job.preview(spec, look)
+    return mutations(_pending(spec, look), look.target.name)
+
+
+def _pending(spec: Migrate, look: Look) -> list[Migration]:
+    """New files that the target has not, by name and checksum."""
+    files = new_files(look, spec.files)
+    known = look.insist(lambda: _known(look))
+    pending = []
+    for file in files:
+        checksum = known.get(file.name)
+        if checksum is None:
+            file.body  # noqa: B018  refuses what cannot be carried out in one transaction before anything happens
+            pending.append(file)
+        elif checksum != file.checksum:
+            raise StepError(
+                f"{look.target.name} has {file.name} with another content",
+                hint="Find out who applied it, and what it was.",
+            )
+    return pending
+
+
+def _known(look: Look) -> dict[str, str]:
+    with _connected(look) as connection:
+        return _applied(look, connection)
+
+
+def _applied(look: Look, connection: psycopg.Connection) -> dict[str, str]:
+    """File name to checksum of what the target has, as the product's own table says."""
+    from psycopg import errors
+
+    query = "SELECT file_name, checksum FROM schema_migrations WHERE version LIKE 'file:%' AND file_name IS NOT NULL"
+    try:
+        return {str(name): str(checksum) for name, checksum in connection.execute(query).fetchall()}
+    except errors.UndefinedTable as error:
+        raise StepError(
+            f"{look.target.name} has no table schema_migrations", hint="Is this the product's database?"
+        ) from error
+
+
+def apply(spec: Migrate, ctx: StepContext) -> str:
+    """Apply what is pending, one transaction a file; what was applied before a crash is not applied again."""
+    if spec.job is not None:
+        return job.run(spec, ctx)
+    pending = _pending(spec, ctx)
+    changes: Sequence[Mutation] = mutations(pending, ctx.target.name)
+    for file, change in zip(pending, changes, strict=True):
+        ctx.journal.progress(f"applying {file.name}")
+        ctx.journal.intent([change])
+        _apply(spec, ctx, file)
+        ctx.journal.acted(file=file.name, checksum=file.checksum)
+    if left := _pending(spec, ctx):
+        raise StepError(f"{left[0].name} is not applied, although nothing went wrong", hint="Retry the step.")
+    names = ", ".join(file.name for file in pending)
+    return f"applied {names}" if names else "nothing to apply"
+
+
+def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
+    """One file and its row. A connection that breaks leaves it open which: the step looks and goes on."""
+    import psycopg
+    from psycopg import errors
+
+    try:
+        with _connected(ctx, lock_timeout=spec.lock_timeout) as connection, _cancelled_with(ctx, connection):
+            connection.add_notice_handler(lambda notice: ctx.journal.progress(f"{file.name}: {notice.message_primary}"))
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [ALONE])
+            if file.name in _applied(ctx, connection):
+                return  # somebody else, or this step before a crash
+            connection.execute(file.body.encode())
+            connection.execute(
+                "INSERT INTO schema_migrations (version, description, checksum, file_name) VALUES (%s, %s, %s, %s)",
+                [f"file:{file.name}"[:LONGEST_VERSION], "applied by release-bot", file.checksum, file.name],
+            )
+    except errors.QueryCanceled as error:
+        if ctx.cancelled.is_set():
+            raise Superseded from error
+        raise StepError(
+            f"{file.name} took too long and was stopped; it is not applied", hint="Retry at a quiet hour."
+        ) from error
+    except errors.LockNotAvailable as error:
+        raise StepError(
+            f"{file.name} waited {spec.lock_timeout:g} s for a lock and was stopped; it is not applied",
+            hint="Retry at a quiet hour.",
+        ) from error
+    except psycopg.OperationalError as error:
+        ctx.journal.observed(trouble=first_line(error))
+        if file.name not in ctx.insist(lambda: _known(ctx)):
+            raise StepError(f"{file.name} is not applied: {first_line(error)}", hint="Retry the step.") from error
+    except psycopg.Error as error:
+        where = f" at: {error.diag.context}" if error.diag.context else ""
+        raise StepError(
+            f"{file.name} is not applied: {first_line(error)}{where}",
+            hint="Nothing of this file stays. Mend it, then retry.",
+        ) from error
+
+
+@contextmanager
+def _connected(look: Look, *, lock_timeout: float = 10) -> Iterator[psycopg.Connection]:
+    """A connection as the role that may change the schema; one transaction. Raises StepError, NoAnswer without a server."""
+    import psycopg
+    from psycopg import errors
+
+    url = look.target.migrate_database_url
+    if url is None:
+        raise StepError(
+            f"{look.target.name} has no role that may change the schema",
+            hint=f"Set targets.{look.target.name}.migrate_database_url in release-bot.yml.",
+        )
+    left = max(1, int((look.deadline - time.monotonic()) * 1000))
+    limits = f"-c lock_timeout={int(lock_timeout * 1000)} -c statement_timeout={left}"
+    try:
+        connection = psycopg.connect(
+            url.get_secret_value(), application_name="release-bot", connect_timeout=int(CONNECT_TIMEOUT), options=limits
+        )
+    except psycopg.OperationalError as error:
+        raise NoAnswer(f"the database of {look.target.name} does not answer: {first_line(error)}") from error
+    try:
+        with connection:
+            yield connection
+    except errors.InsufficientPrivilege as error:
+        raise StepError(
+            f"the role of migrate_database_url may not do that: {error.diag.message_primary}",
+            hint="Use the role that owns the product's schema.",
+        ) from error
+
+
+@contextmanager
+def _cancelled_with(ctx: StepContext, connection: psycopg.Connection) -> Iterator[None]:
+    """Stop what the server does for us when the step is to stop."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            if ctx.cancelled.is_set():
+                connection.cancel()
+                return
+
+    thread = threading.Thread(target=watch, name="cancel", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

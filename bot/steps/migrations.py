@@ -1,0 +1,63 @@
+"""Which migrations of the product a release brings: files of its commit that the last release has not, and what each declares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bot.domain.plan import Mutation, Way
+from bot.errors import StepError
+from bot.steps import github
+from bot.steps.sqlfile import Declared, Migration, migration
+
+if TYPE_CHECKING:
+    from bot.steps.contract import Look
+
+WAYS = {
+    Declared.ADDITIVE: (Way.STAYS, "stays: declared additive, so what runs now works with it"),
+    Declared.REVERSIBLE: (Way.STAYS, "stays: declared reversible, so it can be taken back by hand"),
+    Declared.BREAKING: (Way.FINAL, "cannot be taken back: declared breaking"),
+}
+UNDECLARED = (
+    "does not declare what it does to what runs now",
+    "Put `-- migration: additive`, `reversible` or `breaking` into its first lines.",
+)
+
+
+def new_files(look: Look, folder: str) -> list[Migration]:
+    """The files that are new since the last release, in the order of their names' bytes, which is the product's.
+
+    Where there was no release before, all files are new. Raises StepError when a released file was changed.
+    """
+    repository, commit = github.of(look), look.shipment.commit
+    here = look.insist(lambda: repository.folder(folder, commit))
+    last = github.last_release(look)
+    there = look.insist(lambda: repository.folder(folder, last)) if last else {}
+    changed = sorted(name for name, sha in there.items() if name.endswith(".sql") and here.get(name, sha) != sha)
+    if changed:
+        raise StepError(
+            f"{changed[0]} was changed after it had been released with {last}",
+            hint="Put it back and write a new migration.",
+        )
+    fresh = [name for name in here if name.endswith(".sql") and name not in there]
+    return [_read(look, repository, f"{folder}/{name}", commit) for name in sorted(fresh, key=str.encode)]
+
+
+def _read(look: Look, repository: github.GitHub, path: str, commit: str) -> Migration:
+    content = look.insist(lambda: repository.file(path, commit))
+    if content is None:
+        raise StepError(f"{path} is gone from {repository.repository} at {commit[:12]}")
+    return migration(path.rpartition("/")[2], content)
+
+
+def mutations(files: Sequence[Migration], place: str) -> list[Mutation]:
+    """One change for each file. Raises StepError for one that does not say whether what runs now works with it."""
+    changes = []
+    for file in files:
+        if file.declared is None:
+            raise StepError(f"{file.name} {UNDECLARED[0]}", hint=UNDECLARED[1])
+        way, back = WAYS[file.declared]
+        changes.append(
+            Mutation(f"migration {file.name} on {place}", "", f"applied, sha256 {file.checksum[:12]}", way, back)
+        )
+    return changes

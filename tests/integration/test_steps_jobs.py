@@ -1,0 +1,191 @@
+"""The backup CronJob and the migration Job, against an API server, with the files that the repository has."""
+
+import base64
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bot.domain.actions import DeployCronJob, Migrate, RestoreCronJob
+from bot.domain.plan import Mutation, Way
+from bot.errors import StepError
+from bot.steps import cronjob, migrate
+from bot.steps.contract import Shipment
+from bot.steps.github import GitHub
+from checks.target import Kubernetes, Target
+from tests.checks.replies import Replies, Reply
+from tests.fix_kube import Kube, eventually
+from tests.fix_steps import Notes, Surroundings
+
+COMMIT = "c0ffee" * 6 + "c0ff"
+IMAGE = "ghcr.io/solvereign/api@sha256:" + "ab" * 32
+CRON = DeployCronJob(do="cronjob", name="backup", manifest="k8s/backup.yaml")
+RESTORE = RestoreCronJob(do="restore_cronjob")
+SQL = "-- migration: additive\nSELECT 1;"
+
+
+def _cron(schedule: str, image: str) -> dict[str, Any]:
+    container = {"name": "backup", "image": image, "env": [{"name": "BUCKET", "value": "b"}]}
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "backup"},
+        "spec": {"schedule": schedule, "jobTemplate": {"spec": {"template": {"spec": pod}}}},
+    }
+
+
+class Repository:
+    """GitHub with one manifest and one migration."""
+
+    def __init__(self) -> None:
+        self.manifest = json.dumps(_cron("30 1 * * *", "backup:2"))
+        base = "GET /repos/o/r/contents"
+        self.server = Replies(
+            {
+                f"{base}/k8s/backup.yaml": lambda _: self._content(f"kind: Other\n---\n{self.manifest}"),
+                f"{base}/db": lambda asked: Reply(
+                    200, [{"type": "file", "name": "1.sql", "sha": "1"}] if asked.query["ref"] == [COMMIT] else []
+                ),
+                f"{base}/db/1.sql": lambda _: self._content(SQL),
+            }
+        )
+
+    def _content(self, text: str) -> Reply:
+        return Reply(200, {"encoding": "base64", "content": base64.b64encode(text.encode()).decode()})
+
+
+@pytest.fixture
+def repository() -> Iterator[Repository]:
+    """The repository, served."""
+    made = Repository()
+    with made.server:
+        yield made
+
+
+@pytest.fixture
+def step(kube: Kube, repository: Repository) -> Surroundings:
+    """A step in a namespace with the CronJob of before."""
+    kube.batch.create_namespaced_cron_job(kube.namespace, _cron("0 2 * * *", "backup:1"))
+    target = Target(name="production", kubernetes=Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace))
+    ship = Shipment("v4.8.0", "4.8.0", COMMIT, IMAGE, previous="v4.7.0")
+    return Surroundings(target, ship, GitHub(repository.server.url, "o/r", ""))
+
+
+def stands(kube: Kube) -> tuple[str, str, str]:
+    """Schedule, image and the variable of the CronJob."""
+    spec = kube.batch.read_namespaced_cron_job("backup", kube.namespace).spec
+    container = spec.job_template.spec.template.spec.containers[0]
+    return spec.schedule, container.image, container.env[0].value
+
+
+class TestCronJob:
+    """Step 7, and its way back."""
+
+    def test_there_and_back(self, kube: Kube, step: Surroundings) -> None:
+        """Schedule and image as the file has them, the rest as the cluster has it; back to the very spec, however often."""
+        shown = step.look(cronjob.preview, CRON)
+        place = f"cronjob/backup in {kube.namespace}"
+        assert shown == [
+            Mutation(f"schedule of {place}", "0 2 * * *", "30 1 * * *", Way.BACK, "the rollback puts back 0 2 * * *"),
+            Mutation(
+                f"image of backup of {place}", "backup:1", "backup:2", Way.BACK, "the rollback puts back backup:1"
+            ),
+        ]
+        step.recorded = step.look(cronjob.where_we_are, CRON)
+        assert "schedule is 30 1 * * *" in step.perform(cronjob.deploy, CRON)
+        assert stands(kube) == ("30 1 * * *", "backup:2", "b")
+        assert step.notes.intents() == shown
+        step.notes = Notes()
+        assert step.perform(cronjob.deploy, CRON).endswith("nothing to change")
+        assert step.notes.lines == []
+        for said in ("as it was", "as it was"):
+            assert said in step.perform(cronjob.restore, RESTORE)
+            assert stands(kube) == ("0 2 * * *", "backup:1", "b")
+        assert step.notes.kinds() == ["intent", "acted"]
+
+    def test_changed_by_somebody_else_in_between(self, kube: Kube, step: Surroundings) -> None:
+        """The patch is refused by its resource version, and the step looks again."""
+
+        def interfere() -> None:
+            step.notes.on_intent = lambda: None
+            kube.batch.patch_namespaced_cron_job("backup", kube.namespace, {"spec": {"suspend": True}})
+
+        step.notes.on_intent = interfere
+        step.perform(cronjob.deploy, CRON)
+        assert stands(kube)[0] == "30 1 * * *"
+        assert kube.batch.read_namespaced_cron_job("backup", kube.namespace).spec.suspend is True
+        assert step.notes.kinds() == ["intent", "observed", "intent", "acted"]
+
+    @pytest.mark.parametrize(
+        ("manifest", "said"),
+        [
+            ("kind: CronJob\nmetadata: {name: other}", r"k8s/backup\.yaml has no CronJob backup"),
+            ("kind: CronJob\nmetadata: {name: backup}", "cannot be read as a CronJob: KeyError"),
+            ("kind: [", "cannot be read as a CronJob: ParserError"),
+            (
+                json.dumps(_cron("* * * * *", "b")).replace('"backup", "image"', '"dump", "image"'),
+                "has no container dump",
+            ),
+        ],
+    )
+    def test_a_manifest_that_does_not_fit(
+        self, step: Surroundings, repository: Repository, manifest: str, said: str
+    ) -> None:
+        """Said by its path, before anything is changed."""
+        repository.manifest = manifest
+        with pytest.raises(StepError, match=said):
+            step.look(cronjob.preview, CRON)
+
+    def test_there_is_none(self, step: Surroundings) -> None:
+        """Without it there is nothing to go back to either."""
+        with pytest.raises(StepError, match="Kubernetes failed to read cronjob/other"):
+            step.look(cronjob.where_we_are, CRON.model_copy(update={"name": "other"}))
+
+
+def job(*command: str, **behaviour: str) -> Migrate:
+    """The step with a Job of one container that really runs ``command``."""
+    container = {"name": "migrate", "image": "{image}", "command": [sys.executable, "-c", *command]}
+    annotations = {"testbed/exec": "true", **behaviour}
+    return Migrate(
+        do="migrate", files="db", job={"metadata": {"annotations": annotations}, "spec": {"containers": [container]}}
+    )
+
+
+class TestMigrationJob:
+    """Step 2 where the product migrates itself."""
+
+    def test_with_the_image_of_the_release(self, kube: Kube, step: Surroundings) -> None:
+        """Its log is kept, its last line said; taken up after a crash it is not started again."""
+        spec = job("print('applying 1.sql'); print('done')")
+        (shown,) = step.look(migrate.preview, spec)
+        assert shown.what == "migration 1.sql on production"
+        for _ in range(2):
+            assert step.perform(migrate.apply, spec).endswith("is complete: done")
+        (made,) = kube.batch.list_namespaced_job(kube.namespace).items
+        assert made.spec.template.spec.containers[0].image == IMAGE
+        assert step.notes.intents() == [shown]
+        assert step.notes.kinds() == ["intent", "acted", "log", "observed", "log", "observed"]
+        assert next(body["text"] for kind, body in step.notes.lines if kind == "log") == "applying 1.sql\ndone\n"
+
+    def test_it_fails(self, kube: Kube, step: Surroundings) -> None:
+        """The last lines are said; after a crash it is not started again, a retry starts another one."""
+        with pytest.raises(StepError, match=r"failed: applying \| no such table"):
+            step.perform(migrate.apply, job("print('applying'); print('no such table'); raise SystemExit(1)"))
+        good = job("print('well')")
+        with pytest.raises(StepError, match="no such table"):
+            step.perform(migrate.apply, good)
+        step.attempt = 2
+        assert step.perform(migrate.apply, good).endswith("is complete: well")
+        assert len(kube.batch.list_namespaced_job(kube.namespace).items) == 2
+
+    def test_one_that_still_runs_is_taken_up(self, kube: Kube, step: Surroundings) -> None:
+        """It was given up on; a retry does not start a second beside it."""
+        slow = job("import time; print('begun', flush=True); time.sleep(3); print('over')")
+        with pytest.raises(StepError, match="gave up waiting"):
+            step.perform(migrate.apply, slow, seconds=0.6)
+        step.attempt = 2
+        assert step.perform(migrate.apply, slow).endswith("is complete: over")
+        eventually("one Job", lambda: len(kube.batch.list_namespaced_job(kube.namespace).items) == 1)

@@ -1,0 +1,235 @@
+"""Migrations of the product on a real PostgreSQL: each once, together with its row, whatever dies in between."""
+
+import base64
+import hashlib
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from bot.domain.actions import Migrate
+from bot.domain.plan import Way
+from bot.errors import NoAnswer, StepError, Superseded
+from bot.steps import migrate
+from bot.steps.contract import Shipment
+from bot.steps.github import GitHub
+from checks.target import Target
+from tests.checks.replies import Replies, Reply, Request, closed_port_url
+from tests.fix_kube import eventually
+from tests.fix_steps import Surroundings
+
+FOLDER, COMMIT = "db/migrations", "c0ffee" * 6 + "c0ff"
+SPEC = Migrate(do="migrate", files=FOLDER)
+OLD = {"001_init.sql": "CREATE TABLE notes (id integer);"}
+ADD = "-- migration: additive\nBEGIN;\nALTER TABLE notes ADD COLUMN text text;\nCOMMIT;\n"
+BREAK = "-- migration: breaking\nALTER TABLE notes DROP COLUMN id;\n"
+
+
+class Repository:
+    """GitHub with the files of the last release and those of the commit."""
+
+    def __init__(self) -> None:
+        self.last, self.now = dict(OLD), dict(OLD)
+        base = "GET /repos/o/r/contents/"
+        routes = {
+            f"{base}{FOLDER}/{name}": self._file for name in ("001_init.sql", "002_a.sql", "010_b.sql", "9_c.sql")
+        }
+        self.server = Replies({f"{base}{FOLDER}": self._folder, **routes})
+
+    def _folder(self, request: Request) -> Reply:
+        files = self.now if request.query["ref"] == [COMMIT] else self.last
+        return Reply(200, [{"type": "file", "name": name, "sha": _sha(text)} for name, text in files.items()])
+
+    def _file(self, request: Request) -> Reply:
+        text = self.now[request.path.rpartition("/")[2]]
+        return Reply(200, {"encoding": "base64", "content": base64.b64encode(text.encode()).decode()})
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.fixture
+def repository() -> Iterator[Repository]:
+    """The repository, served."""
+    made = Repository()
+    with made.server:
+        yield made
+
+
+@pytest.fixture
+def step(repository: Repository, database_url: str) -> Surroundings:
+    """The step on a product that has what was released."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "CREATE TABLE schema_migrations (version varchar(50) PRIMARY KEY, description text,"
+            " applied_at timestamptz NOT NULL DEFAULT now(), checksum varchar(64), file_name varchar(100))"
+        )
+        connection.execute(OLD["001_init.sql"].encode())
+    target = Target(name="production", migrate_database_url=SecretStr(database_url))
+    ship = Shipment("v4.8.0", "4.8.0", COMMIT, "image@sha256:1", previous="v4.7.0")
+    return Surroundings(target, ship, GitHub(repository.server.url, "o/r", ""))
+
+
+def applied(url: str) -> list[tuple[str, str]]:
+    """Name and checksum of what the product's own table says, in the order in which it was applied."""
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT file_name, checksum FROM schema_migrations ORDER BY applied_at").fetchall()
+
+
+def columns(url: str) -> list[str]:
+    """The columns of the table that the migrations change."""
+    query = "SELECT column_name FROM information_schema.columns WHERE table_name = 'notes' ORDER BY 1"
+    with psycopg.connect(url) as connection:
+        return [name for (name,) in connection.execute(query)]
+
+
+def test_in_order_and_once(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """What was shown is what is applied; what was released is not touched; a second time does nothing."""
+    repository.now |= {"9_c.sql": BREAK, "002_a.sql": ADD, "010_b.sql": "-- migration: reversible\nSELECT 1;"}
+    shown = step.look(migrate.preview, SPEC)
+    assert [(change.what, change.way) for change in shown] == [
+        ("migration 002_a.sql on production", Way.STAYS),
+        ("migration 010_b.sql on production", Way.STAYS),
+        ("migration 9_c.sql on production", Way.FINAL),
+    ]
+    assert applied(database_url) == []
+    assert step.perform(migrate.apply, SPEC) == "applied 002_a.sql, 010_b.sql, 9_c.sql"
+    assert step.notes.intents() == shown
+    assert applied(database_url) == [
+        (name, _sha(repository.now[name])) for name in ("002_a.sql", "010_b.sql", "9_c.sql")
+    ]
+    assert columns(database_url) == ["text"]
+    assert step.look(migrate.preview, SPEC) == []
+    assert step.perform(migrate.apply, SPEC) == "nothing to apply"
+
+
+def test_it_stops_at_the_first_error(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """Nothing of the file that failed stays, what came before does, and a retry carries on there."""
+    bad = "-- migration: additive\nALTER TABLE notes ADD COLUMN more text; SELECT 1/0;"
+    repository.now |= {"002_a.sql": ADD, "010_b.sql": bad, "9_c.sql": BREAK}
+    with pytest.raises(StepError, match=r"010_b\.sql is not applied: division by zero"):
+        step.perform(migrate.apply, SPEC)
+    assert columns(database_url) == ["id", "text"]
+    assert [name for name, _ in applied(database_url)] == ["002_a.sql"]
+    repository.now["010_b.sql"] = bad.replace("1/0", "1")
+    step.perform(migrate.apply, SPEC)
+    assert columns(database_url) == ["more", "text"]
+
+
+def test_killed_between_two_files(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """It goes on with what is left."""
+    repository.now |= {"002_a.sql": ADD, "9_c.sql": BREAK}
+
+    def second() -> None:
+        if len(step.notes.intents()) == 2:
+            raise Superseded
+
+    step.notes.on_intent = second
+    with pytest.raises(Superseded):
+        step.perform(migrate.apply, SPEC)
+    assert [name for name, _ in applied(database_url)] == ["002_a.sql"]
+    step.notes.on_intent = lambda: None
+    assert step.perform(migrate.apply, SPEC) == "applied 9_c.sql"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"002_a.sql": "SELECT 1;"}, r"002_a\.sql does not declare what it does to what runs now"),
+        (
+            {"002_a.sql": ADD, "9_c.sql": "-- migration: additive\nVACUUM;"},
+            r"9_c\.sql cannot be applied in one transaction",
+        ),
+        (
+            {"001_init.sql": "CREATE TABLE notes ();"},
+            r"001_init\.sql was changed after it had been released with v4\.7\.0",
+        ),
+    ],
+)
+def test_refused_before_anything_is_changed(
+    step: Surroundings, repository: Repository, database_url: str, files: dict[str, str], said: str
+) -> None:
+    """Already when it is shown."""
+    repository.now |= files
+    for act in (lambda: step.look(migrate.preview, SPEC), lambda: step.perform(migrate.apply, SPEC)):
+        with pytest.raises(StepError, match=said):
+            act()
+    assert (applied(database_url), step.notes.lines) == ([], [])
+
+
+def test_applied_by_somebody_with_another_content(
+    step: Surroundings, repository: Repository, database_url: str
+) -> None:
+    """The same name is not enough."""
+    repository.now["002_a.sql"] = ADD
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO schema_migrations (version, checksum, file_name) VALUES ('file:002_a.sql', 'x', '002_a.sql')"
+        )
+    with pytest.raises(StepError, match=r"production has 002_a\.sql with another content"):
+        step.look(migrate.preview, SPEC)
+
+
+def test_a_lock_is_not_waited_for_long(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """The product's requests would queue up behind it."""
+    repository.now["002_a.sql"] = ADD
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE notes")
+        with pytest.raises(StepError, match=r"002_a\.sql waited 0.2 s for a lock and was stopped; it is not applied"):
+            step.perform(migrate.apply, Migrate(do="migrate", files=FOLDER, lock_timeout=0.2))
+    assert applied(database_url) == []
+
+
+def test_told_to_stop(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """A statement that runs is cancelled, and nothing of its file stays."""
+    repository.now["002_a.sql"] = "-- migration: additive\nALTER TABLE notes ADD COLUMN text text; SELECT pg_sleep(30);"
+    ended: list[type[BaseException]] = []
+
+    def act() -> None:
+        try:
+            step.perform(migrate.apply, SPEC)
+        except StepError as error:
+            ended.append(type(error))
+
+    def sleeps() -> bool:
+        with psycopg.connect(database_url) as connection:
+            row = connection.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+            ).fetchone()
+        return row is not None
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    eventually("the migration", sleeps)
+    step.cancelled.set()
+    thread.join(20)
+    assert ended == [Superseded]
+    assert columns(database_url) == ["id"]
+
+
+def test_not_the_products_database(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """Or one from before the table."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DROP TABLE schema_migrations")
+    with pytest.raises(StepError, match="production has no table schema_migrations"):
+        step.look(migrate.preview, SPEC)
+
+
+def test_no_server(step: Surroundings, repository: Repository) -> None:
+    """Asked a few times, then said; no password in it."""
+    port = closed_port_url().rpartition(":")[2]
+    step.target = Target(name="production", migrate_database_url=SecretStr(f"postgresql://u:hush@127.0.0.1:{port}/x"))
+    with pytest.raises(NoAnswer, match="the database of production does not answer") as failed:
+        step.look(migrate.preview, SPEC)
+    assert "hush" not in failed.value.user_message
+
+
+def test_no_role(step: Surroundings, repository: Repository) -> None:
+    """The setting is named."""
+    step.target = Target(name="production")
+    with pytest.raises(StepError) as refused:
+        step.look(migrate.preview, SPEC)
+    assert refused.value.hint == "Set targets.production.migrate_database_url in release-bot.yml."
