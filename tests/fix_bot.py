@@ -26,7 +26,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import advance, check, deploy, expiry, sign, start, tend, watch
+from bot.flows import advance, check, deploy, expiry, picture, sign, start, tend, watch
 from bot.flows.deps import Deps, Job
 from bot.steps.sources import Resolved, Sources
 from bot.store import audit, releases, work
@@ -79,6 +79,7 @@ class Outside:
     billing_answers: bool = True  # whether the tenant can be put back
     dies: bool = False  # the process is killed while the tenant is changed
     issues: list[str] = field(default_factory=list)
+    series: dict[str, Any] | None = None  # of the error rate
     sentry: Outcome | Exception | None = None  # instead of what the issues say
     going: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
@@ -166,7 +167,9 @@ def _quiet(outside: Outside) -> type[Kind]:
                 raise outside.sentry
             outcome = outside.sentry or (Outcome.FAIL if outside.issues else Outcome.PASS)
             findings = [{"id": issue, "shortId": issue, "title": f"Error {issue}"} for issue in outside.issues]
-            return Answer(outcome, f"{len(findings)} new", _evidence(ctx), data={"findings": findings})
+            return Answer(
+                outcome, f"{len(findings)} new", _evidence(ctx), data={"findings": findings, "series": outside.series}
+            )
 
     return Quiet
 
@@ -293,6 +296,7 @@ class World:
             "tend": tend.execute,
             "advance": advance.execute,
             "watch": watch.execute,
+            "picture": picture.execute,
         }
         due = handlers[job.claim.queue](self.deps, job)
         with self.store.transaction() as tx:

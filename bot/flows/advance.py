@@ -13,7 +13,7 @@ from bot.domain.plan import PlanKind, Step, StepState, next_step
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import BotError, StepError, Superseded
-from bot.flows import check, record
+from bot.flows import check, picture, record
 from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.journal import StepJournal
@@ -146,5 +146,6 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
         releases.move(tx, release, ReleaseState.ROLLED_BACK, now)
         posts.owe(tx, release.id, "notice", "rolled_back", channel=release.channel)
         posts.owe(tx, release.id, "closeout", channel=release.channel, parent=card)
+        picture.ask_for(tx, release.id, picture.TIMELINE, ReleaseState.ROLLED_BACK)
         record.close(tx, release, now, SYSTEM, "rollback.complete", reason=release.reason)
     posts.touch(tx, release.id)

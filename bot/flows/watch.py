@@ -19,7 +19,7 @@ from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.domain.watch import Finding, Next, Reading, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
-from bot.flows import record
+from bot.flows import picture, record
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.undo import DebtBook
 from bot.store import audit, posts, releases, watches, work
@@ -154,6 +154,7 @@ def _write_down(tx: Tx, deps: Deps, view: ReleaseView, answers: Answers, at: dat
             alarm_id = watches.alarm(tx, release_id, probe.id, finding, at, series)
             if alarm_id is not None:
                 posts.owe(tx, release_id, "alarm", str(alarm_id), channel=view.release.channel)
+                picture.ask_for(tx, release_id, picture.RATE, str(alarm_id))
                 raised.append(finding.short_id)
     for alarm in rules.spoken_again(watch):
         watches.acknowledge(tx, alarm.id, by=SYSTEM, note="It can tell again.", at=at)
@@ -174,6 +175,7 @@ def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
     releases.move(tx, view.release, ReleaseState.DONE, now)
     posts.owe(tx, release_id, "closeout", channel=view.release.channel, parent=card)
     posts.owe(tx, release_id, "notice", "done", channel=view.release.channel)
+    picture.ask_for(tx, release_id, picture.TIMELINE, ReleaseState.DONE)
     record.close(tx, view.release, now, SYSTEM, "release.done", polls=watch.polls, watch=state)
     return None
 

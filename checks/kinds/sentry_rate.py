@@ -85,11 +85,16 @@ class SentryRate(Kind):
             attachment="\n".join(f"{bucket.start:%H:%M:%S} {bucket.count:g}" for bucket in [*before, *after]),
             attachment_name="counts.txt",
         )
-        data = {"series": _series(since, whole, before, after, params, comparison)}
+        rose = bool(before and window) and comparison.rose(params)
+        series = _series(since, whole, [*before, *after], comparison)
+        data = {"series": series | {"limit": round(comparison.rate_before * params.factor, 4), "rose": rose}}
         if not before or not window:
             side = "before the deploy" if not before else "since the deploy"
             return Answer(Outcome.INCONCLUSIVE, f"no complete count {side} yet", evidence, data)
-        return _answer(comparison, params, evidence, data)
+        if rose:
+            hint = "Look in Sentry which errors they are, then acknowledge or roll back."
+            return Answer(Outcome.FAIL, f"the error rate rose: {comparison.words()}", evidence, data, hint)
+        return Answer(Outcome.PASS, comparison.words(), evidence, data)
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,11 @@ class Comparison:
             return 0.0 if self.rate_after > self.rate_before else 1.0
         return min(1.0, fsum(exp(_log_binomial(total, k, share)) for k in range(late, total + 1)))
 
+    def rose(self, params: SentryRateParams) -> bool:
+        """Whether there are more errors than ``params`` allow, by the rule that SentryRate describes."""
+        many = self.after >= params.min_events and self.rate_after >= params.factor * self.rate_before
+        return many and self.chance <= params.doubt
+
     def words(self) -> str:
         """Both rates for people."""
         return (
@@ -148,27 +158,11 @@ def compare(before: Sequence[Bucket], after: Sequence[Bucket], interval: float, 
     )
 
 
-def _answer(found: Comparison, params: SentryRateParams, evidence: Evidence, data: dict[str, Any]) -> Answer:
-    many = found.after >= params.min_events and found.rate_after >= params.factor * found.rate_before
-    if many and found.chance <= params.doubt:
-        hint = "Look in Sentry which errors they are, then acknowledge or roll back."
-        return Answer(Outcome.FAIL, f"the error rate rose: {found.words()}", evidence, data, hint)
-    return Answer(Outcome.PASS, found.words(), evidence, data)
-
-
-def _series(
-    since: datetime,
-    whole: Counts,
-    before: Sequence[Bucket],
-    after: Sequence[Bucket],
-    params: SentryRateParams,
-    comparison: Comparison,
-) -> dict[str, Any]:
+def _series(since: datetime, counts: Counts, buckets: Sequence[Bucket], comparison: Comparison) -> dict[str, Any]:
     """What a plot of it needs: times as Unix seconds, counts a bucket, rates a minute."""
     return {
         "began": since.timestamp(),
-        "interval": whole.interval,
-        "points": [[bucket.start.timestamp(), bucket.count] for bucket in [*before, *after]],
+        "interval": counts.interval,
+        "points": [[bucket.start.timestamp(), bucket.count] for bucket in buckets],
         "baseline": round(comparison.rate_before, 4),
-        "limit": round(comparison.rate_before * params.factor, 4),
     }

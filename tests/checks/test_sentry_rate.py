@@ -121,6 +121,7 @@ def test_it_says_both_rates_and_hands_on_the_series() -> None:
     found = result.answer.data["series"]
     assert (found["interval"], found["baseline"], found["limit"], len(found["points"])) == (60, 1, 2, 65)
     assert found["points"][60] == [found["began"], 6]
+    assert found["rose"] is True
     assert request.query["environment"] == ["production"]
     assert request.query["dataset"] == ["errors"]
 

@@ -70,6 +70,33 @@ def test_an_alarm_holds_it_open(world: World, outside: Outside) -> None:
     assert state(world, release_id) is ReleaseState.WATCHING
 
 
+def test_an_alarm_and_the_end_have_pictures(world: World, outside: Outside) -> None:
+    """Of the error rate as it was known at the alarm, and of what happened; each once, and none of what is not known."""
+    release_id = world.deployed()
+    outside.issues = ["API-1"]
+    world.poll()
+    world.run("picture")
+    assert world.rows("SELECT FROM files") == [], "the error rate is not known"
+    began = world.clock.now().timestamp()
+    points = [[began - 60, 1], [began, 7]]
+    outside.series = {"began": began, "interval": 60, "points": points, "baseline": 1, "limit": 2, "rose": True}
+    outside.issues = ["API-1", "API-2"]
+    world.poll()
+    for alarm in seen(world, release_id).alarms:
+        world.act(watch.acknowledge, QA, alarm.id, "known")
+    world.clock.advance(minutes=16)
+    world.poll()
+    world.run("picture")
+    found = world.rows("SELECT kind, subject, name, alt_text, content FROM files ORDER BY id")
+    (_, second) = seen(world, release_id).alarms
+    assert [(row["kind"], row["subject"], row["name"]) for row in found] == [
+        ("rate", str(second.id), "errors-v4.8.0.png"),
+        ("timeline", "DONE", "timeline-v4.8.0.png"),
+    ]
+    assert found[0]["alt_text"] == "Errors after the deploy of Small v4.8.0: 7 since then; before it 1 a minute."
+    assert all(bytes(row["content"]).startswith(b"\x89PNG") for row in found)
+
+
 def test_acknowledged_it_closes(world: World, outside: Outside) -> None:
     """By name; once all are, the next clean poll closes it."""
     release_id = world.deployed()

@@ -12,7 +12,7 @@ from bot.domain.view import ReleaseView
 from bot.domain.watch import Seen, WatchState
 from bot.slack.blocks.render import Rendered, render
 from tests.unit.factories import RITA, ago, in_state, make_alarm, make_reading, make_watch
-from tests.unit.slack_rules import assert_slack_takes, block, buttons, labels
+from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
 
 AT_1758 = "<!date^1795543080^{date_short_pretty} {time}|2026-11-24 17:58 UTC>"
 ASKED = "asked <!date^1795543170^{time}|17:59 UTC>"
@@ -140,3 +140,14 @@ def test_an_acknowledged_alarm_keeps_who_and_why_and_loses_its_buttons(by: Any, 
     alarm = render("alarm", "5", watching(alarms=(known,)))
     assert block(alarm, "acknowledged") == told
     assert labels(alarm) == []
+
+
+def test_an_alarm_shows_its_plot_once_slack_has_it() -> None:
+    """Its own, not that of another alarm."""
+    view = watching(alarms=(make_alarm(), make_alarm(id=6)))
+    assert "rate" not in block_ids(render("alarm", "5", view))
+    view = replace(view, pictures={("rate", "5"): "F0PLOT"})
+    alarm = render("alarm", "5", view)
+    assert_slack_takes(alarm)
+    assert [block["slack_file"] for block in alarm.blocks if block["type"] == "image"] == [{"id": "F0PLOT"}]
+    assert "rate" not in block_ids(render("alarm", "6", view))

@@ -27,6 +27,8 @@ def render(_subject: str, view: ReleaseView) -> Rendered:
         *_list("waived", "Waived", waived),
         *_list("open", "Still open", still_open),
     ]
+    if picture := view.pictures.get(("timeline", view.release.state)):
+        blocks.append(elements.picture("timeline", picture, f"Timeline of {text.name(view)}"))
     words = f"Close-out of {text.name(view)}: {view.release.state}, {len(waived)} waived, "
     words += f"{len(still_open)} still open" if still_open else "nothing left open"
     return limits.message(text.escape(words), blocks)

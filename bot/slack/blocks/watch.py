@@ -139,6 +139,10 @@ def render_alarm(subject: str, view: ReleaseView) -> Rendered:
         f"{kind}, seen {text.moment(alarm.at)}",
     ]
     blocks = [elements.header("alarm", first), elements.section("issue", "\n".join(lines))]
+    if plot := view.pictures.get(("rate", subject)):
+        blocks.append(
+            elements.picture("rate", plot, f"Errors a minute before and after the deploy of {text.name(view)}")
+        )
     if alarm.acknowledged_by is None:
         people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
         call = " ".join(text.mention(user) for user in people)

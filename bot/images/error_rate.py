@@ -1,0 +1,109 @@
+"""The plot of an alarm: errors a minute before and after the deploy, with the deploy, the rate before and the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from math import ceil, floor, log10
+from typing import Any
+
+from bot.images.canvas import BLUE, FAINT, GREEN, INK, RED, SOFT, Canvas
+
+WIDTH, HEIGHT = 720, 300
+LEFT, RIGHT, TOP, BOTTOM = 52, 20, 84, 56  # margins of the plot
+MINUTE = 60.0
+SHOWN_BEFORE = 30 * MINUTE  # of the time before the deploy
+LINES = 4  # of the grid, at most
+
+Series = Mapping[str, Any]  # as the kind sentry_rate hands it on: began, interval, points, baseline, limit
+
+
+def error_rate(title: str, subtitle: str, series: Series) -> bytes:
+    """The plot as PNG. ``series`` needs at least one point; times are Unix seconds, rates are errors a minute."""
+    canvas = Canvas(WIDTH, HEIGHT)
+    began, baseline, limit = float(series["began"]), float(series["baseline"]), float(series["limit"])
+    bars = minutes(series)
+    first, last = min(bars, default=began), max(bars, default=began) + MINUTE
+    last = max(last, began + 5 * MINUTE)
+    step = nice(max([*bars.values(), limit, baseline, 1.0]) / LINES)
+    top = step * ceil(max([*bars.values(), limit, baseline, 1.0]) * 1.05 / step)
+
+    def x(at: float) -> float:
+        return LEFT + (at - first) / (last - first) * (WIDTH - LEFT - RIGHT)
+
+    def y(rate: float) -> float:
+        return HEIGHT - BOTTOM - rate / top * (HEIGHT - TOP - BOTTOM)
+
+    canvas.text(20, 22, canvas.fit(title, WIDTH - 40, size=16, bold=True), size=16, bold=True)
+    canvas.text(20, 43, canvas.fit(subtitle, WIDTH - 40, size=12), size=12, color=SOFT)
+    _grid(canvas, y, step, top)
+    width = x(first + MINUTE) - x(first)
+    for start, rate in bars.items():
+        color = BLUE if start < began else RED if series["rose"] and rate > limit else GREEN
+        if rate > 0:
+            canvas.bar(x(start) + width * 0.1, y(rate), x(start) + width * 0.9, y(0), color)
+    canvas.line((LEFT, y(0)), (WIDTH - RIGHT, y(0)), INK, width=1)
+    _clock(canvas, x, y, first, last)
+    if baseline:
+        canvas.line((LEFT, y(baseline)), (WIDTH - RIGHT, y(baseline)), SOFT, dash=3)
+    _legend(canvas, baseline, rose=bool(series["rose"]))
+    canvas.line((x(began), TOP - 18), (x(began), y(0)), INK, width=1.5, dash=4)
+    words = f"deploy {_time(began)}"
+    beside = x(began) + 6 + canvas.length(words, size=12, bold=True) < WIDTH - RIGHT
+    canvas.text(
+        x(began) + (6 if beside else -6), TOP - 16, words,
+        size=12, bold=True, anchor="left" if beside else "right"
+    )  # fmt: skip
+    return canvas.png()
+
+
+def minutes(series: Series) -> dict[float, float]:
+    """Start of each minute, counted from the deploy -> errors in it, made up where not all of it is counted yet."""
+    began, interval = float(series["began"]), float(series["interval"])
+    counts: dict[float, list[float]] = {}
+    for at, count in series["points"]:
+        start = began + floor((at - began) / MINUTE) * MINUTE
+        if start >= began - SHOWN_BEFORE:
+            counts.setdefault(start, []).append(float(count))
+    return {start: sum(found) * MINUTE / (len(found) * interval) for start, found in sorted(counts.items())}
+
+
+def nice(step: float) -> float:
+    """The next of 1, 2, 5, 10, 20, 50 and so on: what a grid counts by."""
+    scale = 10 ** floor(log10(max(step, 1.0)))
+    return float(next(factor * scale for factor in (1, 2, 5, 10) if factor * scale >= step))
+
+
+def _grid(canvas: Canvas, y: Any, step: float, top: float) -> None:
+    for number in range(round(top / step) + 1):
+        rate = number * step
+        if number:
+            canvas.line((LEFT, y(rate)), (WIDTH - RIGHT, y(rate)), FAINT)
+        canvas.text(LEFT - 8, y(rate), f"{rate:g}", size=11, color=SOFT, anchor="right")
+
+
+def _legend(canvas: Canvas, baseline: float, *, rose: bool) -> None:
+    y, x = HEIGHT - 16.0, float(LEFT)
+    for color, words in ((BLUE, "before the deploy"), (GREEN, "after it"), (RED, "after it, too many")):
+        if color is RED and not rose:
+            continue
+        canvas.bar(x, y - 5, x + 10, y + 5, color, radius=2)
+        canvas.text(x + 15, y, words, size=11, color=SOFT)
+        x += 15 + canvas.length(words, size=11) + 18
+    canvas.line((x, y), (x + 16, y), SOFT, dash=3)
+    canvas.text(x + 21, y, f"average before, {baseline:.2g} a minute", size=11, color=SOFT)
+
+
+def _clock(canvas: Canvas, x: Any, y: Any, first: float, last: float) -> None:
+    """A mark each five minutes (ten, thirty…, so that there are at most ten), with the time of day."""
+    every = next(m for m in (5, 10, 15, 30, 60, 120, 360, 1440, 10**6) if (last - first) / (m * MINUTE) <= 10) * MINUTE  # noqa: PLR2004  marks
+    at = ceil(first / every) * every
+    while at <= last:
+        canvas.line((x(at), y(0)), (x(at), y(0) + 4), INK)
+        canvas.text(x(at), y(0) + 14, _time(at), size=11, color=SOFT, anchor="middle")
+        at += every
+    canvas.text(WIDTH - RIGHT, HEIGHT - 16, "UTC", size=11, color=SOFT, anchor="right")
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M")

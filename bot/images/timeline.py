@@ -1,0 +1,202 @@
+"""A timeline: groups of rows with bars and marks over time. Long stretches in which nothing happens are drawn short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from bot.images.canvas import FAINT, GREY, INK, PAPER, SOFT, Canvas
+
+WIDTH = 960
+NAMES, WORDS, SIDE = 270, 150, 20  # room for the names at the left, the words at the right, and margins
+HEAD, FOOT, ROW, GAP = 104, 64, 22, 12
+PAUSE = 34.0  # how wide a stretch in which nothing happens is drawn
+LONG = 0.2  # such a stretch takes longer than this share of all that happens,
+SHORTEST = timedelta(minutes=5)  # and in any case as long as this
+LABEL = 44  # the width of a time of day with some air
+
+
+@dataclass(frozen=True)
+class Span:
+    """A bar from one moment to another."""
+
+    begin: datetime
+    end: datetime
+    color: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that happened at one moment."""
+
+    at: datetime
+    color: str
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What a colour means."""
+
+    color: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a name, what happened, and a few words about it."""
+
+    name: str
+    spans: tuple[Span, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    words: str = ""
+
+    @property
+    def moments(self) -> list[tuple[datetime, datetime]]:
+        """From when to when something happened."""
+        return [(span.begin, span.end) for span in self.spans] + [(mark.at, mark.at) for mark in self.marks]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under a heading."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+class Axis:
+    """From time to place. What happens keeps its proportions; each long pause in between takes the same little room."""
+
+    def __init__(self, moments: Sequence[tuple[datetime, datetime]], left: float, right: float) -> None:
+        """Stretch ``moments`` (at least one) over ``left`` to ``right``."""
+        busy: list[list[datetime]] = []
+        for begin, end in sorted(moments):
+            if busy and begin <= busy[-1][1]:
+                busy[-1][1] = max(busy[-1][1], end)
+            else:
+                busy.append([begin, end])
+        whole = sum((end - begin for begin, end in busy), timedelta(0)) or timedelta(minutes=1)
+        self.parts: list[list[datetime]] = []
+        for part in busy:
+            if self.parts and part[0] - self.parts[-1][1] < max(whole * LONG, SHORTEST):
+                self.parts[-1][1] = part[1]
+            else:
+                self.parts.append(list(part))
+        room = right - left - PAUSE * (len(self.parts) - 1)
+        # Each part gets a little at least, so that a single moment between two pauses can be seen.
+        least = room * 0.05
+        spare = room - least * len(self.parts)
+        total = sum((end - begin for begin, end in self.parts), timedelta(0)) or timedelta(minutes=1)
+        self.places: list[tuple[float, float]] = []
+        at = left
+        for begin, end in self.parts:
+            width = least + spare * ((end - begin) / total)
+            self.places.append((at, at + width))
+            at += width + PAUSE
+        if len(self.parts) == 1:
+            self.places = [(left, right)]
+
+    def x(self, moment: datetime) -> float:
+        """Where a moment stands."""
+        for number, (begin, end) in enumerate(self.parts):
+            left, right = self.places[number]
+            if moment <= end or number == len(self.parts) - 1:
+                share = (moment - begin) / (end - begin) if end > begin else 0.5
+                return left + min(1.0, max(0.0, share)) * (right - left)
+        raise AssertionError("the last part takes every later moment")
+
+    @property
+    def pauses(self) -> list[tuple[float, timedelta]]:
+        """Middle and length of each stretch that is drawn short."""
+        found = []
+        for number in range(len(self.parts) - 1):
+            middle = (self.places[number][1] + self.places[number + 1][0]) / 2
+            found.append((middle, self.parts[number + 1][0] - self.parts[number][1]))
+        return found
+
+
+def timeline(title: str, subtitle: str, groups: Sequence[Group], legend: Sequence[Sign]) -> bytes:
+    """The picture as PNG. At least one row must have something that happened."""
+    rows = sum(len(group.rows) for group in groups)
+    height = HEAD + rows * ROW + len(groups) * (ROW + GAP) + FOOT
+    canvas = Canvas(WIDTH, height)
+    moments = [moment for group in groups for row in group.rows for moment in row.moments]
+    left, right = SIDE + NAMES, WIDTH - SIDE - WORDS
+    axis = Axis(moments, left, right)
+    canvas.text(SIDE, 24, canvas.fit(title, WIDTH - 2 * SIDE, size=17, bold=True), size=17, bold=True)
+    canvas.text(SIDE, 46, canvas.fit(subtitle, WIDTH - 2 * SIDE, size=12), size=12, color=SOFT)
+    _clock(canvas, axis, height - FOOT + 4)
+    y = float(HEAD)
+    for group in groups:
+        canvas.text(SIDE, y, group.title, size=12, bold=True, color=SOFT)
+        y += ROW
+        for row in group.rows:
+            _row(canvas, axis, row, y)
+            y += ROW
+        y += GAP
+    x = float(left)
+    for sign in legend:
+        canvas.dot(x + 5, height - 18, 4.5, sign.color)
+        canvas.text(x + 15, height - 18, sign.words, size=11, color=SOFT)
+        x += 15 + canvas.length(sign.words, size=11) + 18
+    return canvas.png()
+
+
+def _row(canvas: Canvas, axis: Axis, row: Row, y: float) -> None:
+    canvas.text(SIDE + 10, y, canvas.fit(row.name, NAMES - 24, size=12), size=12)
+    for span in row.spans:
+        begin = axis.x(span.begin)
+        canvas.bar(begin, y - 6, max(axis.x(span.end), begin + 3), y + 6, span.color, radius=2)
+    for mark in row.marks:
+        canvas.dot(axis.x(mark.at), y, 5, mark.color)
+    words = canvas.fit(row.words, WORDS - 14, size=11)
+    canvas.text(WIDTH - SIDE - WORDS + 14, y, words, size=11, color=SOFT)
+
+
+def _clock(canvas: Canvas, axis: Axis, bottom: float) -> None:
+    """The time of day where each part begins and ends and in between, where there is room; and how long each pause was."""
+    written: list[float] = []
+    ends = [moment for part in axis.parts for moment in part]
+    between = [moment for begin, end in axis.parts for moment in _marks(axis, begin, end)]
+    short = max(ends) - min(ends) < SHORTEST
+    for moment in [*ends, *between]:
+        x = axis.x(moment)
+        canvas.line((x, HEAD - 18), (x, bottom), FAINT)
+        if all(abs(x - other) >= LABEL * (1.5 if short else 1) for other in written):
+            canvas.text(x, bottom + 12, _time(moment, seconds=short), size=11, color=SOFT, anchor="middle")
+            written.append(x)
+    canvas.line((axis.places[0][0], bottom), (axis.places[-1][1], bottom), INK)
+    canvas.text(WIDTH - SIDE, bottom + 12, "UTC", size=11, color=SOFT, anchor="right")
+    for x, length in axis.pauses:
+        canvas.bar(x - PAUSE / 2 + 3, HEAD - 18, x + PAUSE / 2 - 3, bottom, FAINT)
+        canvas.text(x, HEAD - 28, _length(length), size=10, color=SOFT, anchor="middle")
+        canvas.bar(x - 6, bottom - 1, x + 6, bottom + 2, PAPER)
+        for shift in (-4, 0, 4):
+            canvas.dot(x + shift, bottom + 0.5, 0.8, GREY)
+
+
+def _marks(axis: Axis, begin: datetime, end: datetime) -> list[datetime]:
+    """Full minutes of a round number between two moments, as many as there is room for."""
+    room = axis.x(end) - axis.x(begin)
+    minutes = (end - begin) / timedelta(minutes=1)
+    every = next((m for m in (1, 2, 5, 10, 15, 30, 60, 120, 360) if minutes / m * LABEL * 1.5 <= room), None)
+    if every is None or room <= 0:
+        return []
+    midnight = begin.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = int((begin - midnight) / timedelta(minutes=every)) + 1
+    marks = [midnight + number * timedelta(minutes=every) for number in range(first, first + int(minutes / every) + 1)]
+    return [mark for mark in marks if mark < end]
+
+
+def _time(moment: datetime, *, seconds: bool) -> str:
+    return moment.astimezone(UTC).strftime("%H:%M:%S" if seconds else "%H:%M")
+
+
+def _length(length: timedelta) -> str:
+    minutes = round(length.total_seconds() / 60)
+    hours, rest = divmod(minutes, 60)
+    days, hours_left = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours_left} h"
+    return f"{hours} h {rest:02}" if hours else f"{minutes} min" if minutes else f"{length.total_seconds():.0f} s"
