@@ -1,6 +1,6 @@
 """The watch after a deploy: clean, alarms, and what cannot be told."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -191,3 +191,29 @@ def test_a_poll_told_to_stop_has_seen_nothing(world: World, outside: Outside) ->
     with pytest.raises(Superseded):
         world.carry_out(job)
     assert seen(world, release_id).polls == 0
+
+
+def test_people_are_reminded_of_an_alarm(world: World, outside: Outside) -> None:
+    """Once a round, until somebody has looked at it."""
+    release_id = world.deployed()
+    outside.issues = ["API-1"]
+    world.poll()
+    begun = world.clock.now()
+
+    def look() -> datetime | None:
+        job = world.claim("remind")
+        assert job is not None
+        return world.carry_out(job)
+
+    def reminded() -> int:
+        return len(world.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'"))
+
+    assert (look(), reminded()) == (begun + timedelta(minutes=10), 0)
+    world.clock.advance(minutes=10)
+    assert (look(), look(), reminded()) == (*[begun + timedelta(minutes=30)] * 2, 1)
+    world.clock.advance(minutes=20)
+    assert (look(), reminded()) == (begun + timedelta(hours=1), 2)
+    (alarm,) = seen(world, release_id).alarms
+    world.act(watch.acknowledge, QA, alarm.id, "")
+    assert (look(), reminded()) == (None, 2)
+    assert world.claim("remind") is None

@@ -8,6 +8,7 @@ from bot.domain.gate import deploy_gate, lacking
 from bot.domain.plan import StepState
 from bot.domain.policy import Role
 from bot.domain.release import ReleaseState
+from bot.domain.waiting import waiting
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 
@@ -75,6 +76,17 @@ def _failed(view: ReleaseView, rest: str) -> Rendered:
     return _notice("x", f"{words}\n{who}: retry it in the thread, or roll back.")
 
 
+def _waiting(view: ReleaseView, rest: str) -> Rendered:
+    """Somebody is waited for. ``rest`` is ``SINCE:ROUND``; once nobody is any more, the notice says so."""
+    found, name = waiting(view), text.outside(text.name(view), 150)
+    if found is None or str(int(found.since.timestamp())) != rest.partition(":")[0]:
+        return _notice("white_check_mark", f"{name} had waited for somebody, and does not any more.")
+    people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
+    call = " ".join(text.mention(user) for user in people)
+    words = f"{name} waits since {text.moment(found.since)}: {text.outside(found.what, 400)}."
+    return _notice("bell", f"{call}: {words} {found.todo}")
+
+
 def _frozen(view: ReleaseView, rest: str) -> Rendered:
     """A freeze. ``rest`` is the second at which it began; once it is over, the message says so."""
     over = view.freeze is None or (rest and (view.freeze.at is None or rest != f"{view.freeze.at.timestamp():.0f}"))
@@ -139,6 +151,7 @@ _NOTICES: dict[str, Callable[[ReleaseView, str], Rendered]] = {
     "done": _done,
     "rolled_back": _rolled_back,
     "failed": _failed,
+    "waiting": _waiting,
     "frozen": _frozen,
     "voided": _voided,
     "moved": _moved,

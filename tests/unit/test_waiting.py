@@ -1,0 +1,55 @@
+"""For what a deployed release waits for people, and when they are reminded."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.domain.release import ReleaseState
+from bot.domain.waiting import Waiting, waiting
+from bot.slack.blocks.render import render
+from tests.unit.factories import NOW, QUINN, ago, in_state, make_alarm, make_watch
+from tests.unit.slack_rules import assert_slack_takes
+
+ALARMED = make_watch(alarms=(make_alarm(acknowledged_by=QUINN), make_alarm(at=ago(7)), make_alarm(at=ago(3))))
+
+
+@pytest.mark.parametrize(
+    ("state", "since", "what"),
+    [
+        (ReleaseState.DEPLOY_FAILED, ago(11), "the deploy stands still at: Deploy backend"),
+        (ReleaseState.ROLLBACK_FAILED, ago(11), "the rollback stands still at: Restore backend"),
+        (ReleaseState.WATCHING, ago(7), "nobody has answered the alarm API-17 and 1 more"),
+    ],
+)
+def test_what_waits(state: ReleaseState, since: object, what: str) -> None:
+    """What failed, or the oldest alarm that is open; the notice names the people and what they can do."""
+    view = in_state(state)
+    view = replace(view, watch=ALARMED) if state is ReleaseState.WATCHING else view
+    found = waiting(view)
+    assert found is not None
+    assert (found.since, found.what) == (since, what)
+    notice = render("notice", f"waiting:{int(found.since.timestamp())}:1", view)
+    assert_slack_takes(notice)
+    assert "<@U0RITA0001>: SOLVEREIGN v4.8.0 waits since" in notice.text
+    assert f"{what}. {found.todo}" in notice.text
+    other = render("notice", "waiting:1:1", view)
+    assert other.text == "SOLVEREIGN v4.8.0 had waited for somebody, and does not any more."
+
+
+@pytest.mark.parametrize("state", set(ReleaseState) - {ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLBACK_FAILED})
+def test_what_does_not_wait(state: ReleaseState) -> None:
+    """What goes on by itself, has ended, or waits for signatures, which is looked after elsewhere."""
+    assert waiting(in_state(state)) is None
+
+
+@pytest.mark.parametrize(
+    ("minutes", "number"), [(0, 0), (9, 0), (10, 1), (29, 1), (30, 2), (59, 2), (60, 3), (119, 3), (120, 4), (600, 12)]
+)
+def test_people_are_reminded_soon_and_then_less_often(minutes: int, number: int) -> None:
+    """After ten minutes, half an hour, an hour, and every hour after that."""
+    found = Waiting(NOW, "", "")
+    now = NOW + timedelta(minutes=minutes)
+    assert found.round_at(now) == number
+    assert found.due(number + 1) > now
+    assert number == 0 or found.due(number) <= now
