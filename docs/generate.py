@@ -1,4 +1,4 @@
-"""Writes the references that are made from the code: kinds.md and checklist.schema.json; run it as `python docs/generate.py`."""  # noqa: INP001  a script
+"""Writes the references that are made from the code; run it as `python docs/generate.py`."""  # noqa: INP001  a script
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import ast
 import inspect
 import io
 import json
+import runpy
 import textwrap
 import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bot.app import load_checklist
 from bot.domain.checklist_schema import json_schema
 from checks.contract import Params
 from checks.registry import BUILT_IN, Registry
@@ -153,7 +155,15 @@ def schema_file(registry: Registry) -> str:
     return json.dumps(json_schema(registry.get(name) for name in BUILT_IN), indent=1, ensure_ascii=False) + "\n"
 
 
+def lines_page() -> str:
+    """The page of the shipped checklist's lines; how it is made stands in lines.py beside this file."""
+    return str(
+        runpy.run_path(str(Path(__file__).with_name("lines.py")))["page"](load_checklist("solvereign", Registry.load()))
+    )
+
+
 if __name__ == "__main__":
     kinds = Registry.load()
     (REFERENCE / "kinds.md").write_text(kinds_page(kinds), encoding="utf-8")
     (REFERENCE / "checklist.schema.json").write_text(schema_file(kinds), encoding="utf-8")
+    (REFERENCE / "checklist-lines.md").write_text(lines_page(), encoding="utf-8")

@@ -93,6 +93,12 @@ def test_the_schema_is_up_to_date():
     assert text == _read("reference/checklist.schema.json")
 
 
+def test_the_page_of_lines_is_up_to_date():
+    """docs/generate.py has been run after the last change of the shipped checklist."""
+    page = runpy.run_path(str(DOCS / "generate.py"))["lines_page"]()
+    assert page == _read("reference/checklist-lines.md")
+
+
 def test_every_setting_is_described():
     """The reference has a row for each key that the configuration takes."""
     text = _read("reference/configuration.md")

@@ -1,0 +1,118 @@
+"""No line of the template is lost: each stands in the shipped checklist, in its wording, and says what answers it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.app import load_checklist
+from bot.domain.policy import Role
+from checks.registry import Registry
+
+TEMPLATE = Path(__file__).with_name("release-checklist.md")
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "checklist-lines.md"
+PARTS = {  # heading of the template: heading of the page
+    "Release Information": "Release Information",
+    "Migrations": "Migrations",
+    "Staging Verification": "Staging Verification",
+    "Environment Configuration": "Environment Configuration",
+    "Go/No-Go Decision": "Go/No-Go Decision",
+    "Deployment Steps": "Deployment Steps",
+    "Post-Deployment Verification": "Post-Deployment Verification",
+    "Rollback Plan": "Rollback Plan",
+    "Sign-Off": "Sign-Off",
+    "": "Close-out",  # what stands below the last rule
+}
+BOX = re.compile(r"^\s*(?:-|\d+\.) \[ \] (.+)$")
+ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|")
+NUMBERED = re.compile(r"^\d+\. (?!\[)(.+)$")
+FACT = re.compile(r"^(?:- )?\*\*(Version|Date|Release Manager|Runbook|Release Notes|Related PRs)\*\*: (.+)$")
+PERSON = re.compile(r": @username.*$")
+
+
+def plain(text: str) -> str:
+    """Words without markup."""
+    return re.sub(r"`|\*\*|\\(?=[|*])", "", text).strip()
+
+
+def template_lines() -> Iterator[tuple[str, str]]:
+    """(part of the page, words) of everything that the template has people fill in, tick or do."""
+    part = ""
+    for line in TEMPLATE.read_text(encoding="utf-8").split("---", 2)[2].splitlines():
+        if line.startswith("#"):
+            part = line.strip("# ")
+        elif line == "---":
+            part = ""
+        elif fact := FACT.match(line):
+            inside = fact[1] if part else f"{fact[1]}: {fact[2]}"
+            yield PARTS[part], plain(inside)
+        elif found := BOX.match(line) or (NUMBERED.match(line) if part == "Rollback Plan" else None):
+            yield PARTS[part], plain(PERSON.sub("", found[1]))
+        elif row := ROW.match(line):
+            yield PARTS[part], plain(row[2])
+
+
+CHECKLIST = load_checklist("solvereign", Registry.load())
+LINES = tuple(template_lines())
+
+
+def page_rows() -> Iterator[tuple[str, list[str]]]:
+    """(part, cells) of each row of the page."""
+    part = ""
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            part = line.removeprefix("## ")
+        elif line.startswith("| ") and not line.startswith("| line |"):
+            yield part, [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def rows_of(part: str, words: str) -> list[list[str]]:
+    """The rows of a part that begin with these words."""
+    return [cells for where, cells in page_rows() if where == part and plain(cells[0]).startswith(words)]
+
+
+def test_the_template_is_read_whole() -> None:
+    """42 boxes, ten rows, four rollback lines, and the facts above and below them."""
+    text = TEMPLATE.read_text(encoding="utf-8")
+    assert len(re.findall(r"\[ \]", text)) == 42
+    assert len(LINES) == 42 + 10 + 4 + 4 + 2
+    assert len(set(LINES)) == len(LINES)
+
+
+@pytest.mark.parametrize(("part", "words"), LINES, ids=[f"{part}: {words}"[:60] for part, words in LINES])
+def test_each_line_is_on_the_page(part: str, words: str) -> None:
+    """In its part and in its wording, with what answers it; what the checklist holds has a runbook section to read."""
+    rows = rows_of(part, words)
+    assert len(rows) == 1, words
+    _, by, _, _, runbook = rows[0]
+    assert by
+    if part not in {"Release Information", "Sign-Off", "Close-out"} and by.startswith("`"):
+        assert re.search(r"\[.+\]\(https://.+#[a-z0-9-]+\)", runbook), words
+
+
+def test_what_the_page_names_is_there() -> None:
+    """Each id is one of the checklist, and each role one of the policy."""
+    known: set[str] = {check.id for check in CHECKLIST.checks} | {probe.id for probe in CHECKLIST.watch.probes}
+    known |= {step.id for step in (*CHECKLIST.deploy, *CHECKLIST.rollback)}
+    named = {name for _, cells in page_rows() for name in re.findall(r"`([a-z_.]+)`", cells[1])}
+    assert named == known | set(Role)
+
+
+def test_the_table_that_decides_is_the_template_s() -> None:
+    """Ten rows with action and expectation in the template's words."""
+    rows = [ROW.match(line) for line in TEMPLATE.read_text(encoding="utf-8").splitlines()]
+    wanted = [(plain(row[2]), plain(row[3]), plain(row[4])) for row in rows if row]
+    assert [(one.title, one.action, one.expected) for one in CHECKLIST.gate_checks] == wanted
+
+
+def test_only_what_no_system_can_tell_is_attested() -> None:
+    """Everything before the deploy is asked by the bot; what is left to people is named here."""
+    assert [check.id for check in CHECKLIST.asked_in("before") if check.kind == "attest"] == []
+    assert {check.id for check in CHECKLIST.asked_in("after") if check.kind == "attest"} <= {
+        "closeout.release_notes",
+        "closeout.related_prs",
+        "closeout.claude_md",
+        "closeout.close_issues",
+        "closeout.announce",
+    }
