@@ -19,6 +19,7 @@ class Proxy:
         self._pass = threading.Event()
         self._pass.set()
         self._losing = threading.Event()
+        self._dropping = threading.Event()
         self.held = threading.Event()  # a request waits
         self.lost = threading.Event()  # a reply was swallowed
         threading.Thread(target=self._accept, daemon=True).start()
@@ -45,6 +46,17 @@ class Proxy:
 
     def release(self) -> None:
         """Let what was kept back go on."""
+        self._pass.set()
+
+    def let_one_pass(self) -> None:
+        """Let what is kept back go on, and keep back what comes next."""
+        self.held.clear()
+        self._pass.set()
+        self._pass.clear()
+
+    def drop(self) -> None:
+        """Never hand on what is kept back; end those connections."""
+        self._dropping.set()
         self._pass.set()
 
     def freeze(self) -> None:
@@ -81,6 +93,8 @@ class Proxy:
                 if not self._pass.is_set():
                     self.held.set()
                     self._pass.wait()
+                if self._dropping.is_set():
+                    return
                 server.sendall(data)
 
     def _replies(self, server: socket.socket, client: socket.socket) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FIELD_MANAGER = "release-bot"
 SLUG_LIMIT = 30  # characters of the version in a Job's name, which has at most 63: it becomes a label of its pods
 POLL = (0.2, 0.3, 0.5, 1.0, 2.0)  # seconds between two looks at the Job; the last one repeats
+NOT_FOUND = 404
 TAIL = 40  # log lines of a failed Job
 MAGIC = b"PGDMP"  # what pg_dump's custom format starts with
 
@@ -59,9 +60,16 @@ class BackupJob(Kind):
         expected = f"job complete; an encrypted dump of more than {params.min_size} bytes"
         before = _objects(s3, part, params.suffix)
         started = time.monotonic()
-        name = _create_job(kube, part, ctx.subject.version)
-        ctx.progress(f"waiting for job {name}")
-        job = _wait(kube, part, name, ctx)
+        name = _name(ctx.subject.version)
+        debt = {"namespace": part.namespace, "job": name}
+        undo = ctx.undo.record(f"job {name} in {part.namespace}", debt)
+        try:
+            _create_job(kube, part, name)
+            ctx.progress(f"waiting for job {name}")
+            job = _wait(kube, part, name, ctx)
+        finally:
+            self.undo(debt, ctx)
+            ctx.undo.settled(undo)
         failure = _condition(job, "Failed")
         if failure is not None:
             log = _log_tail(kube, part, job)
@@ -85,6 +93,24 @@ class BackupJob(Kind):
         ctx.progress(f"looking at {key}, {time.monotonic() - started:.0f} s after the start of the job")
         return _inspect(s3, part.bucket, key, params, Evidence(asked, expected, ""))
 
+    def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
+        """Stop a Job that still runs. One that has ended stays, as any of its CronJob, whose history limits remove it."""
+        kube, namespace, name = ctx.clients.kube(), str(payload["namespace"]), str(payload["job"])
+        try:
+            with kube_errors(f"stop job {name} in {namespace}"):
+                job = _json(
+                    kube.batch.read_namespaced_job(
+                        name, namespace, _preload_content=False, _request_timeout=kube.timeout
+                    )
+                )
+                if not _ended(job):
+                    kube.batch.delete_namespaced_job(
+                        name, namespace, propagation_policy="Background", _request_timeout=kube.timeout
+                    )
+        except CheckError as error:
+            if getattr(error.__cause__, "status", None) != NOT_FOUND:
+                raise
+
 
 def _objects(s3: S3Client, part: Backup, suffix: str) -> dict[str, tuple[str, str]]:
     """Key -> (time of change, ETag). A listing is in order of keys, not of time, so all pages are read."""
@@ -97,8 +123,14 @@ def _objects(s3: S3Client, part: Backup, suffix: str) -> dict[str, tuple[str, st
     return found
 
 
-def _create_job(kube: KubeClients, part: Backup, version: str) -> str:
-    """Create a Job as ``kubectl create job --from=cronjob/…`` does; returns its name.
+def _name(version: str) -> str:
+    """A new name for a Job."""
+    slug = re.sub(r"[^a-z0-9]+", "-", version.casefold())[:SLUG_LIMIT].strip("-")
+    return "-".join(filter(None, ("backup-manual", slug, str(int(time.time())), secrets.token_hex(2))))
+
+
+def _create_job(kube: KubeClients, part: Backup, name: str) -> None:
+    """Create a Job as ``kubectl create job --from=cronjob/…`` does.
 
     Plain JSON both ways: the client's typed models would drop fields that are newer than the client.
     """
@@ -110,8 +142,6 @@ def _create_job(kube: KubeClients, part: Backup, version: str) -> str:
         )
     template = cron["spec"]["jobTemplate"]
     metadata = template.get("metadata", {})
-    slug = re.sub(r"[^a-z0-9]+", "-", version.casefold())[:SLUG_LIMIT].strip("-")
-    name = "-".join(filter(None, ("backup-manual", slug, str(int(time.time())), secrets.token_hex(2))))
     body = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -136,7 +166,6 @@ def _create_job(kube: KubeClients, part: Backup, version: str) -> str:
         kube.batch.create_namespaced_job(
             part.namespace, body, field_manager=FIELD_MANAGER, _request_timeout=kube.timeout
         )
-    return name
 
 
 def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict[str, Any]:
@@ -149,7 +178,7 @@ def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict
                     name, part.namespace, _preload_content=False, _request_timeout=kube.timeout
                 )
             )
-        if _condition(job, "Complete") or _condition(job, "Failed"):
+        if _ended(job):
             return job
         pause = POLL[min(look, len(POLL) - 1)]
         if ctx.remaining() <= pause:
@@ -160,6 +189,10 @@ def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict
             )
         ctx.wait(pause)
         look += 1
+
+
+def _ended(job: Mapping[str, Any]) -> bool:
+    return bool(_condition(job, "Complete") or _condition(job, "Failed"))
 
 
 def _condition(job: Mapping[str, Any], kind: str) -> dict[str, Any] | None:

@@ -6,8 +6,9 @@ import pytest
 
 from checks.clients import Clients
 from checks.contract import Outcome, Subject
+from checks.registry import Registry
 from tests.checks.replies import closed_port_url
-from tests.fix_checks import changed, production_target, run, staging_target
+from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
 
 
 def jobs(sandbox):
@@ -119,11 +120,28 @@ def test_bad_object(sandbox, body, settings, reason):
 
 
 def test_no_time(sandbox):
-    """The time is up before the Job is done: ERROR, because it may still succeed."""
-    answer = run("backup_job", {}, staging_target(sandbox), seconds=0.1).answer
+    """The time is up before the Job is done: ERROR, because it may still succeed; it is stopped, and nothing is owed."""
+    undo, before = RecordingUndo(), jobs(sandbox)
+    answer = run("backup_job", {}, staging_target(sandbox), undo=undo, seconds=0.1).answer
 
     assert answer.outcome is Outcome.ERROR
     assert "is still running" in answer.summary
+    assert len(undo.recorded) == 1
+    assert undo.open == []
+    assert jobs(sandbox).keys() <= before.keys()
+
+
+def test_job_that_has_ended_is_left_to_its_cronjob(sandbox):
+    """Its log can be read, and the CronJob's history limits remove it; putting back twice or what is gone does no harm."""
+    undo = RecordingUndo()
+    run("backup_job", {}, staging_target(sandbox), undo=undo)
+    ((_, payload),) = undo.recorded.values()
+    with Clients(staging_target(sandbox)) as clients:
+        ctx = context(staging_target(sandbox), clients)
+        for debt in (payload, {**payload, "job": "backup-manual-gone"}):
+            Registry.load().get("backup_job").undo(debt, ctx)
+
+    assert payload["job"] in jobs(sandbox)
 
 
 def test_bucket_down(sandbox):

@@ -1,0 +1,67 @@
+"""A process that carries out checks as `release-bot serve` does, without Slack: for tests that kill it.
+
+python -m tests.integration.check_process reads one line of JSON from stdin: the bot's `database_url`, the `facts` of a
+sandbox, and `api_urls`, name -> address of the API as each of the targets sees it. It prints `ready` and ends with stdin.
+"""
+
+import json
+import sys
+from datetime import timedelta
+
+from bot.clock import SystemClock
+from bot.domain.policy import Policy
+from bot.domain.watch import WatchTimes
+from bot.flows import check
+from bot.flows.deps import Deps
+from bot.flows.undo import settle_orphans
+from bot.steps.sources import Sources
+from bot.store.pool import Store
+from bot.timers import Period, Timers
+from bot.workers import Queue, Workers
+from checks.registry import Registry
+from tests.fix_bot import checklist
+from tests.fix_checks import changed, target_of
+
+SWEEP = 5.0  # seconds, as in bot.app
+
+
+def main() -> None:
+    """Work until stdin ends."""
+    spec = json.loads(sys.stdin.readline())
+    store = Store(spec["database_url"], size=8)
+    store.open()
+    store.join()
+    staging = target_of(spec["facts"], "staging")
+    deps = Deps(
+        store=store,
+        clock=SystemClock(),
+        environment="production",
+        channel="C0RELEASES1",
+        checklist=checklist(),
+        policy=Policy(),
+        targets={name: changed(staging, name=name, api_url=url) for name, url in spec["api_urls"].items()},
+        sources=Sources(github_url="", repository="", ref="", token="", registry_url="", image="", login=("", "")),
+        registry=Registry.load(),
+        watch=WatchTimes(
+            length=timedelta(minutes=15), every=timedelta(seconds=30), late=timedelta(0), patience=timedelta(minutes=5)
+        ),
+        redact=lambda text: text,
+    )
+    workers = Workers(store, deps.clock, [Queue("check", 6, lambda job: check.execute(deps, job))])
+    workers.start()
+    timers = Timers(
+        [Period("put back what was left behind", SWEEP, lambda: settle_orphans(deps))],
+        wake=workers.wake,
+        next_due=workers.next_due,
+    )
+    timers.start()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    timers.stop()
+    workers.stop()
+    store.close()
+
+
+if __name__ == "__main__":
+    main()
