@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 
 from bot.app import load_checklist, load_registry
-from bot.cli.terminal import Commands, put
+from bot.cli.terminal import Commands, put, say
+from bot.domain.checklist_file import read_checklist
+from bot.domain.checklist_import import PROPOSED, import_template
 from bot.domain.checklist_schema import json_schema
+from bot.errors import ChecklistError
 
 
 def add_to(commands: Commands) -> None:
@@ -19,10 +22,42 @@ def add_to(commands: Commands) -> None:
     lint = group.add_parser("lint", help="check a checklist: names file, line and key")
     lint.add_argument("file", type=Path)
     lint.set_defaults(run=_lint)
+    take = group.add_parser("import", help="make a checklist from a GitHub issue template or another list with boxes")
+    take.add_argument("template", type=Path)
+    take.add_argument("-o", "--output", type=Path, metavar="FILE", help="a new file (default: standard output)")
+    take.set_defaults(run=_import)
     schema = group.add_parser(
         "schema", help="print the JSON Schema of checklists, for editors; knows installed plugins"
     )
     schema.set_defaults(run=_schema)
+
+
+def _import(options: argparse.Namespace) -> int:
+    try:
+        text = options.template.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ChecklistError(f"{options.template}: cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ChecklistError(f"{options.template}: cannot be read: it is not in UTF-8.") from error
+    made = import_template(text, options.template.name)
+    checklist = read_checklist(made, str(options.output or "standard output"), load_registry())
+    if options.output is None:
+        put(made.rstrip("\n"))
+    else:
+        try:
+            with options.output.open("x", encoding="utf-8") as file:
+                file.write(made)
+        except FileExistsError as error:
+            raise ChecklistError(f"{options.output} is there already.", hint="Name a new file.") from error
+        except OSError as error:
+            raise ChecklistError(f"{options.output}: cannot be written: {error.strerror}.") from error
+    by_bot = sum(entry.kind != "attest" for entry in checklist.asked)
+    proposed = made.count(f"# {PROPOSED}")
+    say(
+        f"{len(checklist.asked)} lines: {by_bot} are asked by the bot, {len(checklist.asked) - by_bot} of people;"
+        f" {proposed} of these have a proposal in a comment."
+    )
+    return 0
 
 
 def _schema(_: argparse.Namespace) -> int:

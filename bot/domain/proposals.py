@@ -1,0 +1,88 @@
+"""Which kind could answer a line of somebody's checklist, as far as its text shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_VERIFY = re.compile(r"SELECT\s+\*\s+FROM\s+([a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)?)\s*\(\s*\)", re.IGNORECASE)
+_ROWS = re.compile(r"\ball\s+(\d+)\s+checks\b", re.IGNORECASE)
+_LOGS = re.compile(r"\bkubectl\b[^`|]*\blogs\b", re.IGNORECASE)
+_TRIGGER = re.compile(r"\bstripe\s+trigger\s+([a-z_]+(?:\.[a-z_]+)+)")
+_TIMES = re.compile(r"\b(\d)\s*x\b|\b(\d)\s+times\b", re.IGNORECASE)
+_BUCKET = re.compile(r"\bs3://[a-z0-9][a-z0-9.-]+", re.IGNORECASE)
+_VARIABLE = re.compile(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=([^`\s]+))?`")
+_PATH = re.compile(r"`(/[A-Za-z0-9._~/-]*)`")
+_HEALTH = re.compile(r"^/(?:.*/)?(?:health|healthz|ready|readyz|status|ping)$")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A kind with its params. ``certain``: it only asks and the text says all that it needs, so it may stand as it is."""
+
+    kind: str
+    params: dict[str, Any] = field(default_factory=dict)
+    certain: bool = True
+    target: str = "staging"
+    why: str = ""  # what to look at before it is used
+
+
+def propose(text: str, about: str) -> Proposal | None:
+    """The kind for a line, or None where only a person can know. ``about``: what stands around it."""
+    for rule in _RULES:
+        found = rule(text, "production" if "production" in f"{text} {about}".lower() else "staging")
+        if found is not None:
+            return found
+    return None
+
+
+def _verify(text: str, target: str) -> Proposal | None:
+    found = _VERIFY.search(text)
+    if found is None or "verify" not in found[1].lower():
+        return None
+    rows = _ROWS.search(text)
+    params = {"function": found[1].lower()} | ({"rows": [int(rows[1])]} if rows else {})
+    return Proposal("sql_verify", params, target=target)
+
+
+def _logs(text: str, target: str) -> Proposal | None:
+    return Proposal("pod_logs", target=target) if _LOGS.search(text) else None
+
+
+def _webhook(text: str, _: str) -> Proposal | None:
+    found = _TRIGGER.search(text)
+    if found is None:
+        return None
+    times = _TIMES.search(text)
+    params = {"event": found[1], "deliveries": int(times[1] or times[2]) if times else 1}
+    return Proposal("stripe_webhook", params, certain=False, why="it sends a test event to the target")
+
+
+def _bucket(text: str, _: str) -> Proposal | None:
+    if not _BUCKET.search(text):
+        return None
+    return Proposal("backup_job", certain=False, why="it runs the backup CronJob of targets.staging.backup")
+
+
+def _variables(text: str, target: str) -> Proposal | None:
+    found = _VARIABLE.findall(text)
+    if not found:
+        return None
+    names = [name for name, value in found if not value]
+    plain = {name: [value] for name, value in found if value}
+    params: dict[str, Any] = ({"variables": names} if names else {}) | ({"plain": plain} if plain else {})
+    return Proposal("workload_env", params, target=target)
+
+
+def _pages(text: str, target: str) -> Proposal | None:
+    paths = _PATH.findall(text)
+    if not paths:
+        return None
+    if len(paths) == 1 and _HEALTH.match(paths[0]):
+        return Proposal("http_json", {"path": paths[0]}, target=target)
+    return Proposal("http_pages", {"pages": [{"path": path} for path in paths]}, target=target)
+
+
+_RULES: tuple[Callable[[str, str], Proposal | None], ...] = (_verify, _logs, _webhook, _bucket, _variables, _pages)

@@ -1,0 +1,41 @@
+"""Reads a GitHub issue form, the YAML kind of issue template, as if it were Markdown: its checkboxes and its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from bot.domain.template import Template, read_template
+from bot.errors import ChecklistError
+
+
+def read_form(text: str, source: str) -> Template:
+    """Read the form. Raises ChecklistError when it is none."""
+    try:
+        form = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ChecklistError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(form, dict) or not isinstance(form.get("body"), list):
+        raise ChecklistError(
+            f"{source}: this is no GitHub issue form: it has no body.", hint="Templates in Markdown end in .md."
+        )
+    template = read_template("\n".join(_as_markdown(form["body"])))
+    template.title = str(form.get("name") or template.title)
+    return template
+
+
+def _as_markdown(body: list[Any]) -> Iterator[str]:
+    """Each part as lines of Markdown; what people fill in has nothing to tick."""
+    for part in body:
+        if not isinstance(part, dict) or not isinstance(part.get("attributes"), dict):
+            continue
+        attributes = part["attributes"]
+        if part.get("type") == "markdown":
+            yield str(attributes.get("value") or "")
+        elif part.get("type") == "checkboxes":
+            yield f"## {attributes.get('label') or ''}"
+            for option in attributes.get("options") or ():
+                if isinstance(option, dict) and option.get("label"):
+                    yield f"- [ ] {' '.join(str(option['label']).split())}"

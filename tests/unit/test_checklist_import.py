@@ -1,0 +1,194 @@
+"""Making a checklist of somebody's template: every line is there, what the text shows is asked, odd ones are told apart."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bot.cli import main
+from bot.domain.checklist import Check, Checklist
+from bot.domain.checklist_file import read_checklist
+from bot.domain.checklist_import import import_template
+from bot.errors import ChecklistError
+from checks.registry import Registry
+
+TEMPLATE = Path(__file__).parents[1] / "data" / "release-checklist.md"
+REGISTRY = Registry.load()
+
+
+def made(text: str, source: str = "template.md") -> Checklist:
+    """The checklist that comes out; the bot takes it, kinds and params included."""
+    return read_checklist(import_template(text, source), "made.yml", REGISTRY)
+
+
+def by_title(checklist: Checklist) -> dict[str, Check]:
+    """Its checks by what people read."""
+    return {check.title: check for check in checklist.checks}
+
+
+@pytest.fixture(scope="module")
+def ours() -> Checklist:
+    """The release template of the product, imported."""
+    return made(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def test_every_line_is_there(ours: Checklist) -> None:
+    """Each box, each row of the Go/No-Go table and each line of the rollback plan; signatures are policy."""
+    boxes = len(re.findall(r"^\s*(?:-|\d\.) \[ \]", TEMPLATE.read_text(encoding="utf-8"), re.MULTILINE))
+    signs, rows = 3, 10
+    assert len(ours.checks) + len(ours.deploy) == boxes - signs + rows
+    assert ours.rollback[0].title == "Backend: kubectl rollout undo deployment/api"
+    assert (len(ours.deploy), len(ours.rollback)) == (8, 4)
+    assert [check.title for check in ours.gate_checks][:2] == ["Migrations applied", "App boots clean"]
+    assert len(ours.gate_checks) == rows
+    assert [section.id for section in ours.sections if section.phase == "after"] == [
+        "post_deployment_verification", "post_release_tasks",
+    ]  # fmt: skip
+    migrations = ours.section("migrations")
+    assert migrations is not None
+    assert migrations.runbook == "Section A: Database Migrations"
+
+
+def test_what_the_text_shows_is_asked(ours: Checklist) -> None:
+    """A verify function, logs, paths and variables become checks; the columns of the table keep their words."""
+    lines = by_title(ours)
+    hardening = lines["SELECT * FROM verify_final_hardening() - All 17 checks PASS"]
+    assert (hardening.kind, hardening.params) == ("sql_verify", {"function": "verify_final_hardening", "rows": [17]})
+    assert lines["App boots clean"].kind == "pod_logs"
+    assert (lines["App boots clean"].action, lines["App boots clean"].expected) == (
+        "kubectl logs deployment/api",
+        "No errors",
+    )
+    pages = lines["Legal pages accessible (/legal/terms, /legal/privacy, /legal/imprint)"]
+    assert [page["path"] for page in pages.params["pages"]] == ["/legal/terms", "/legal/privacy", "/legal/imprint"]
+    dsn, billing = lines["SOLVEREIGN_SENTRY_DSN"], lines["SOLVEREIGN_BILLING_ENFORCEMENT=on (not off!)"]
+    assert (dsn.kind, dsn.target, dsn.params) == (
+        "workload_env",
+        "production",
+        {"variables": ["SOLVEREIGN_SENTRY_DSN"]},
+    )
+    assert billing.params == {"plain": {"SOLVEREIGN_BILLING_ENFORCEMENT": ["on"]}}
+    assert lines["Sentry test error visible in dashboard"].kind == "attest"
+
+
+def test_what_would_change_something_is_only_proposed() -> None:
+    """A person turns it on, knowing what it does."""
+    text = import_template(
+        "- [ ] Test (`stripe trigger invoice.paid`) 3x\n- [ ] Dump is in `s3://backups/pg`\n", "t.md"
+    )
+    assert (
+        'proposed: kind: stripe_webhook, params: {"event": "invoice.paid", "deliveries": 3} (it sends a test event'
+        in text
+    )
+    assert "proposed: kind: backup_job (it runs the backup CronJob" in text
+    assert {check.kind for check in read_checklist(text, "t.yml", REGISTRY).checks} == {"attest"}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Look at `/healthz`", "http_json"),
+        ("Open `/` and `/about`", "http_pages"),
+        ("`DATABASE_URL` is set", "workload_env"),
+        ("`SELECT * FROM audit.verify_trail ( )` is good", "sql_verify"),
+        ("Run `kubectl -n shop logs -l app=web`", "pod_logs"),
+        ("`SELECT * FROM orders`", "attest"),
+        ("Set `timeout` to 5", "attest"),
+        ("Read TODO_LIST and /etc/motd", "attest"),
+    ],
+)
+def test_proposals(text: str, kind: str) -> None:
+    """Only what stands there as code, and nothing from words that merely look like it."""
+    (check,) = made(f"- [ ] {text}\n").checks
+    assert check.kind == kind
+
+
+def test_an_odd_one() -> None:
+    """Windows line ends, a byte order mark, ticked and nested boxes, quotes, colons, a line twice, Japanese."""
+    text = '\ufeff# My "list": v2 #\r\n\r\n* [x] Same: thing\r\n  + [ ] Same: thing\r\n    1. [ ] 日本語\r\n'
+    text += "- [ ] # 100 % {ok} 'x' \"y\" \\ é\r\n"
+    checklist = made(text + f"- [ ] {'long ' * 60}\r\n- [ ]\r\n> - [ ] quoted\r\n")
+    assert checklist.title == 'My "list": v2'
+    assert [check.title for check in checklist.checks][:4] == [
+        "Same: thing",
+        "Same: thing",
+        "日本語",
+        "# 100 % {ok} 'x' \"y\" \\ é",
+    ]
+    assert [check.id for check in checklist.checks][:3] == [
+        "my_list_v2.same_thing", "my_list_v2.same_thing_2", "my_list_v2.line",
+    ]  # fmt: skip
+    assert len(checklist.checks[4].title) == 150
+    assert checklist.checks[5].title == "quoted"
+    assert [step.id for step in (*checklist.deploy, *checklist.rollback)] == ["deploy.by_hand", "rollback.by_hand"]
+
+
+def test_code_and_comments_do_not_count() -> None:
+    """Examples in a fence and what the author has commented out are no lines."""
+    text = "<!--\n- [ ] hidden\n-->\n```\n- [ ] example\n```\n- [ ] real\n~~~md\n- [ ] open to the end\n"
+    assert [check.title for check in made(text).checks] == ["real"]
+
+
+def test_a_table_alone() -> None:
+    """It decides; a table of something else is no checklist."""
+    text = (
+        "| a | b |\n|---|---|\n| x | y |\n\n## Gate\n\n"
+        "| # | Item | Expected result |\n|--|:-:|--|\n| 1 | **Load** test \\| soak | p99 < 1 s |\n"
+    )
+    (check,) = made(text).gate_checks
+    assert (check.title, check.expected) == ("Load test | soak", "p99 < 1 s")
+
+
+def test_steps_alone() -> None:
+    """A template that only deploys: something must decide, and says that it is to be filled in."""
+    text = "## Deployment steps\n1. [ ] Push\n2. [ ] Pull\n## Rollback\n- [ ] Pull back\n"
+    checklist = made(text)
+    assert [check.id for check in checklist.gate_checks] == ["go.ready"]
+    assert [step.title for step in checklist.deploy] == ["Push", "Pull"]
+    assert [step.title for step in checklist.rollback] == ["Pull back"]
+
+
+def test_an_issue_form() -> None:
+    """GitHub's forms in YAML have checkboxes too."""
+    text = (
+        "name: Release\nbody:\n  - type: markdown\n    attributes: {value: '## Before'}\n  - type: input\n    attributes: {label: v}\n"
+        "  - type: checkboxes\n    attributes:\n      label: Go or No-Go\n      options:\n        - label: Healthy (`/health`)\n"
+    )
+    checklist = made(text, "release.yml")
+    assert checklist.title == "Release"
+    assert [(check.id, check.kind) for check in checklist.gate_checks] == [("go.healthy_health", "http_json")]
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "said"),
+    [
+        ("t.md", "", "t.md: there is nothing to tick in it."),
+        ("t.md", "# Title\n\n- no box\n1. none either\n\n| A | B |\n|---|---|\n| 1 | 2 |\n", "t.md: there is nothing to tick in it."),
+        ("t.yml", "name: x\n", "t.yml: this is no GitHub issue form: it has no body."),
+        ("t.yml", "name: [\n", "t.yml: not valid YAML: "),
+        ("t.yml", "body: [{type: input}, 5, {type: checkboxes, attributes: {options: [7]}}]\n", "t.yml: there is nothing to tick"),
+    ],
+)  # fmt: skip
+def test_nothing_to_tick(source: str, text: str, said: str) -> None:
+    """A clear word, and no empty checklist."""
+    with pytest.raises(ChecklistError) as refused:
+        import_template(text, source)
+    assert refused.value.user_message.startswith(said)
+
+
+def test_from_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is written passes the lint; a file that is there is not written over; no template is a clear error."""
+    file = tmp_path / "ours.yml"
+    assert main(["checklist", "import", str(TEMPLATE), "-o", str(file)]) == 0
+    assert capsys.readouterr().err == (
+        "41 lines: 14 are asked by the bot, 27 of people; 2 of these have a proposal in a comment.\n"
+    )
+    assert main(["checklist", "lint", str(file)]) == 0
+    written = file.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main(["checklist", "import", str(TEMPLATE), "-o", str(file)]) == 2
+    assert capsys.readouterr().err == f"release-bot: {file} is there already.\n  Name a new file.\n"
+    assert main(["checklist", "import", str(TEMPLATE)]) == 0
+    assert capsys.readouterr().out == written
+    assert main(["checklist", "import", str(tmp_path / "none.md")]) == 2
+    assert "none.md: cannot be read: No such file or directory." in capsys.readouterr().err
