@@ -46,6 +46,7 @@ class KubeClients:
     core: Any
     apps: Any
     batch: Any
+    authorization: Any
     timeout: tuple[float, float]  # connect, read; seconds
 
 
@@ -179,6 +180,7 @@ class Clients:
             core=client.CoreV1Api(api),
             apps=client.AppsV1Api(api),
             batch=client.BatchV1Api(api),
+            authorization=client.AuthorizationV1Api(api),
             timeout=(CONNECT_TIMEOUT, self._read_timeout),
         )
         return clients, api.close

@@ -51,6 +51,11 @@ class Kube:
         """Jobs and CronJobs."""
         return client.BatchV1Api(self.api)
 
+    @property
+    def rbac(self) -> Any:
+        """Roles and RoleBindings."""
+        return client.RbacAuthorizationV1Api(self.api)
+
     def another_namespace(self) -> str:
         """One more fresh namespace for this test."""
         name = new_namespace(self.api)

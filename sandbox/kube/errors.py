@@ -67,6 +67,11 @@ def terminating(namespace: str, resource: Resource) -> StatusError:
     return StatusError(403, "Forbidden", f"{resource.full} is forbidden: {why}", _details(resource, ""))
 
 
+def forbidden(resource: Resource, name: str, message: str) -> StatusError:
+    """Something that no Role grants to who asks."""
+    return StatusError(403, "Forbidden", message, _details(resource, name))
+
+
 def bad_request(message: str) -> StatusError:
     """A request that cannot be understood, or a log that cannot be shown."""
     return StatusError(400, "BadRequest", message)

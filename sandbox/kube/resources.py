@@ -37,7 +37,7 @@ NAMESPACES = Resource("", "v1", "namespaces", "Namespace", ("ns",), namespaced=F
 PODS = Resource("", "v1", "pods", "Pod", ("po",), subresources=("status", "log"))
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap", ("cm",))
 SECRETS = Resource("", "v1", "secrets", "Secret")
-SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", ("sa",))
+SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", ("sa",), subresources=("token",))
 EVENTS = Resource("", "v1", "events", "Event", ("ev",))
 DEPLOYMENTS = Resource(
     "apps", "v1", "deployments", "Deployment", ("deploy",), subresources=("status", "scale"), counts_generations=True
@@ -47,6 +47,9 @@ REPLICASETS = Resource(
 )
 JOBS = Resource("batch", "v1", "jobs", "Job", subresources=("status",), counts_generations=True)
 CRONJOBS = Resource("batch", "v1", "cronjobs", "CronJob", ("cj",), subresources=("status",), counts_generations=True)
+RBAC = "rbac.authorization.k8s.io"
+ROLES = Resource(RBAC, "v1", "roles", "Role")
+ROLEBINDINGS = Resource(RBAC, "v1", "rolebindings", "RoleBinding")
 
 ALL = (
     NAMESPACES,
@@ -59,6 +62,8 @@ ALL = (
     REPLICASETS,
     JOBS,
     CRONJOBS,
+    ROLES,
+    ROLEBINDINGS,
 )
 BY_PATH = {(r.group, r.version, r.plural): r for r in ALL}
 VERSION: Json = {"major": "1", "minor": "32", "gitVersion": "v1.32.0-sandbox", "gitCommit": "", "gitTreeState": "clean"}
@@ -73,7 +78,7 @@ def core_versions() -> Json:
 def groups() -> Json:
     """The answer to GET /apis."""
     found = []
-    for group in ("apps", "authorization.k8s.io", "batch"):
+    for group in ("apps", "authorization.k8s.io", "batch", RBAC):
         version = {"groupVersion": f"{group}/v1", "version": "v1"}
         found.append({"name": group, "versions": [version], "preferredVersion": version})
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
@@ -101,7 +106,8 @@ def resource_list(group: str, version: str) -> Json | None:
 
 def _subresource_row(resource: Resource, name: str) -> Json:
     row: Json = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced}
-    row |= {"kind": resource.kind, "verbs": ["get"] if name == "log" else ["get", "patch", "update"]}
+    verbs = {"log": ["get"], "token": ["create"]}.get(name, ["get", "patch", "update"])
+    row |= {"kind": resource.kind, "verbs": verbs}
     if name == "scale":
         row |= {"group": "autoscaling", "version": "v1", "kind": "Scale"}
     return row

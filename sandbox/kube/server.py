@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from sandbox.kube import resources as res
+from sandbox.kube.access import Access, Account, request_for
 from sandbox.kube.certificate import ensure_certificate, server_tls, write_private
 from sandbox.kube.controllers import Controllers
 from sandbox.kube.errors import (
@@ -91,6 +92,7 @@ class KubeServer:
         self._kubelet = Kubelet(self.store, self._folder)
         self._controllers = Controllers(self.store)
         self._garbage = GarbageCollector(self.store)
+        self._access = Access(self.store, self._token)
         app = web.Application(client_max_size=4 << 20)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -152,21 +154,30 @@ class KubeServer:
             return web.json_response(error.status(), status=error.code)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not hmac.compare_digest(token.encode(), self._token.encode()):
-            raise unauthorized()
+        account = self._account(request)
         parts = [part for part in request.path.split("/") if part]
         if parts[:1] == ["apis"] and parts[1:] == ["authorization.k8s.io", "v1", "selfsubjectaccessreviews"]:
-            review = await _body(request)
-            return web.json_response(review | {"status": {"allowed": True}}, status=201)
+            return web.json_response(self._access.review(account, await _body(request)), status=201)
         if (document := _discovery(parts)) is not None:
             return document
         target = _target(parts)
+        wanted = request_for(request.method, dict(request.query), *target)
+        self._access.check(account, wanted, target.resource)
         if target.subresource:
             return await self._subresource(request, target)
         if not target.name:
             return await self._collection(request, target)
         return await self._object(request, target)
+
+    def _account(self, request: web.Request) -> Account | None:
+        """The service account that asks; None for the administrator. StatusError 401 for anybody else."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme == "Bearer" and hmac.compare_digest(token.encode(), self._token.encode()):
+            return None
+        account = self._access.who(token) if scheme == "Bearer" else None
+        if account is None or self.store.find(res.SERVICEACCOUNTS, account.namespace, account.name) is None:
+            raise unauthorized()
+        return account
 
     async def _collection(self, request: web.Request, target: Target) -> web.StreamResponse:
         if request.method == "POST":
@@ -212,6 +223,9 @@ class KubeServer:
         current = self.store.get(target.resource, target.namespace, target.name)
         if target.subresource == "log":
             return await self._log(request, current)
+        if target.subresource == "token":
+            token = self._access.token(Account(target.namespace, target.name))
+            return web.json_response(await _body(request) | {"status": {"token": token}}, status=201)
         if target.subresource == "scale":
             return await self._scale(request, target, current)
         if request.method == "GET":

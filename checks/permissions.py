@@ -1,0 +1,39 @@
+"""Asks a cluster what the bot may do there: one SelfSubjectAccessReview a right. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from checks.clients import kube_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from checks.clients import KubeClients
+    from checks.rights import Grant
+
+
+def refused(kube: KubeClients, wanted: Iterable[Grant]) -> list[Grant]:
+    """Those of ``wanted`` that the cluster does not grant to the bot. Raises CheckError when it does not say.
+
+    Every account may ask this of itself (kubernetes.io, the default role system:basic-user).
+    """
+    return [grant for grant in wanted if not _allowed(kube, grant)]
+
+
+def _allowed(kube: KubeClients, grant: Grant) -> bool:
+    resource, _, subresource = grant.resource.partition("/")
+    asked = {
+        "namespace": grant.namespace,
+        "verb": grant.verb,
+        "group": grant.group,
+        "resource": resource,
+        "subresource": subresource,
+        "name": grant.name,
+    }
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+    with kube_errors("say what the bot may do"):
+        answer = kube.authorization.create_self_subject_access_review(
+            {**body, "spec": {"resourceAttributes": asked}}, _request_timeout=kube.timeout
+        )
+    return bool(answer.status.allowed)
