@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from checks.rights import Right
+
 if TYPE_CHECKING:
     import threading
     from datetime import datetime
@@ -164,6 +166,10 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def run(self, params: Any, ctx: CheckContext) -> Answer:
         """Ask, and say what was seen. Raises CheckError when it could not find out."""
+
+    def rights(self, params: Any) -> tuple[Right, ...]:  # noqa: ARG002  for those that override it
+        """What it must be allowed in the target's cluster with these parameters: asked for before a deploy begins."""
+        return ()
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Put back what ``payload`` says was changed. Safe to call twice. Only kinds that mutate have it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from checks.clients import kube_errors
+from checks.rights import LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT
 
 if TYPE_CHECKING:
     from checks.clients import KubeClients
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from checks.target import Kubernetes
 
 REVISION = "deployment.kubernetes.io/revision"
+READS_PODS = (READ_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)  # the rights that the functions of this module need
 STARTING = frozenset({"ContainerCreating", "PodInitializing"})  # any other waiting reason is trouble
 SETTLE_LOOKS, SETTLE_PAUSE = 4, 0.5  # seconds between looks: a Deployment's status follows its pods with a delay
 

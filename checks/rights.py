@@ -18,6 +18,8 @@ class Of(StrEnum):
     NAMESPACE = "its namespace"  # kubernetes.namespace
     CRONJOB = "the backup CronJob"  # backup.cronjob in backup.namespace
     BACKUP_NAMESPACE = "the backup's namespace"  # backup.namespace
+    REFERRED = "what the Deployment refers to"  # by name, which only the Deployment knows
+    BACKUP_REFERRED = "what the backup CronJob refers to"  # the same of the CronJob
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Right:
     group: str  # "" is the core group
     resource: str
     of: Of
+    name: str = ""  # of one object in a namespace; empty: any
 
 
 # The requests that the bot makes, each with a name of its own, so that kinds and steps say the same.
@@ -45,6 +48,11 @@ CREATE_BACKUP_JOB = Right("create", "batch", "jobs", Of.BACKUP_NAMESPACE)
 READ_BACKUP_JOB = Right("get", "batch", "jobs", Of.BACKUP_NAMESPACE)
 LIST_BACKUP_PODS = Right("list", "", "pods", Of.BACKUP_NAMESPACE)
 READ_BACKUP_LOGS = Right("get", "", "pods/log", Of.BACKUP_NAMESPACE)
+READ_BACKUP_ACCOUNT = Right("get", "", "serviceaccounts", Of.BACKUP_REFERRED)
+READ_REFERRED = {
+    which: tuple(Right("get", "", resource, of) for resource in ("configmaps", "secrets"))
+    for which, of in (("deployment", Of.REFERRED), ("cronjob", Of.BACKUP_REFERRED))
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -66,19 +74,18 @@ class Grant:
 def grants(rights: Iterable[Right], target: Target) -> list[Grant]:
     """What must be granted in the target's cluster, in order and each once.
 
-    A part that the Target lacks needs no right: the kind or step that uses it says itself what to set.
+    A part that the Target lacks needs no right: the kind or step that uses it says itself what to set. Nor is there a
+    grant for what a workload refers to: grant that by name, never for all Secrets of a namespace.
     """
     return sorted({grant for right in rights if (grant := _grant(right, target)) is not None})
 
 
 def _grant(right: Right, target: Target) -> Grant | None:
     cluster, backup = target.kubernetes, target.backup
-    if right.of in {Of.DEPLOYMENT, Of.NAMESPACE}:
-        if cluster is None:
-            return None
-        name = cluster.deployment if right.of is Of.DEPLOYMENT else ""
+    if cluster is not None and right.of in {Of.DEPLOYMENT, Of.NAMESPACE}:
+        name = cluster.deployment if right.of is Of.DEPLOYMENT else right.name
         return Grant(cluster.namespace, right.group, right.resource, right.verb, name)
-    if backup is None:
-        return None
-    name = backup.cronjob if right.of is Of.CRONJOB else ""
-    return Grant(backup.namespace, right.group, right.resource, right.verb, name)
+    if backup is not None and right.of in {Of.CRONJOB, Of.BACKUP_NAMESPACE}:
+        name = backup.cronjob if right.of is Of.CRONJOB else right.name
+        return Grant(backup.namespace, right.group, right.resource, right.verb, name)
+    return None

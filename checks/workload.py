@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from checks.clients import kube_errors, load, require
 from checks.contract import CheckError
+from checks.rights import READ_CRONJOB, READ_DEPLOYMENT, READ_REFERRED, Right
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -58,6 +59,11 @@ class Workload:
     labels: Json  # of its pods' metadata
     annotations: Json
     status: Json
+
+
+def rights_of(which: Which) -> tuple[Right, ...]:
+    """What it takes to read a workload and what its environment refers to."""
+    return (READ_DEPLOYMENT if which == "deployment" else READ_CRONJOB, *READ_REFERRED[which])
 
 
 def read_workload(ctx: CheckContext, which: Which) -> Workload:

@@ -17,6 +17,7 @@ from bot.domain.release import Release
 from bot.domain.view import ReleaseView
 from bot.errors import StepError, Superseded
 from bot.flows.deps import Deps, Job
+from bot.flows.preflight import preflight
 from bot.steps.contract import Look, Shipment
 from bot.steps.registry import doer
 from bot.steps.sources import Resolved
@@ -118,10 +119,15 @@ def of_release(deps: Deps, release: Release) -> list[PlannedStep]:
 def prepare(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, current: Step) -> None:
     """Record where a rollback of each plane goes, and what each step is to change, as far as that is not done yet.
 
-    Before the first step acts: what cannot be seen or taken back is not deployed at all. Raises StepError, which names
-    the step that it is about where that is not the ``current`` one.
+    Before the first step acts: what is not allowed, cannot be seen or cannot be taken back is not deployed at all. Raises
+    StepError, which names the step that it is about where that is not the ``current`` one.
     """
     release_id = view.release.id
+    begins = all(step.planned is None for step in view.steps if step.plan is PlanKind.DEPLOY)
+    first = view.checklist.step(current.id)
+    if begins and first is not None:
+        with looking(deps, first, ship, None, cancelled=job.lost) as look:
+            preflight(deps, view.checklist, look)
     with deps.store.transaction() as tx:
         known = steps.rollback_targets(tx, release_id)
     for spec in view.checklist.deploy:

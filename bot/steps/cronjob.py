@@ -13,6 +13,7 @@ from bot.errors import NoAnswer, StepError
 from bot.steps import github
 from bot.steps.cluster import CONFLICTS, FIELD_MANAGER, status_of, step_errors
 from checks.clients import kube_errors
+from checks.rights import Of, Right
 
 if TYPE_CHECKING:
     from bot.domain.actions import DeployCronJob, RestoreCronJob
@@ -57,6 +58,11 @@ class CronJobs:
             if status_of(error) == CONFLICT:
                 raise NoAnswer(f"{self.place} was changed meanwhile") from error
             raise
+
+
+def rights(spec: DeployCronJob) -> tuple[Right, ...]:
+    """What the step needs in the cluster; the one that puts it back needs the same of the same CronJob."""
+    return tuple(Right(verb, "batch", "cronjobs", Of.NAMESPACE, spec.name) for verb in ("get", "patch"))
 
 
 def where_we_are(spec: DeployCronJob, look: Look) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from bot.errors import NoAnswer, StepError
 from bot.steps.cluster import FIELD_MANAGER, status_of, step_errors
 from bot.steps.migrations import mutations, new_files
 from checks.clients import kube_errors
+from checks.rights import LIST_PODS, READ_LOGS, Of, Right
 
 if TYPE_CHECKING:
     from bot.domain.actions import Migrate
@@ -21,6 +22,14 @@ TRIES = 4  # times that the Job is asked for while the API server gives no answe
 POLL = 0.5  # seconds between two looks
 LOG_LIMIT = 256 * 1024  # bytes of the log that are kept
 TAIL = 5  # last lines that an error quotes
+
+
+def rights(spec: Migrate) -> tuple[Right, ...]:
+    """What the step needs in the cluster; nothing where it applies the files itself."""
+    if spec.job is None:
+        return ()
+    jobs = (Right(verb, "batch", "jobs", Of.NAMESPACE) for verb in ("create", "get"))
+    return (*jobs, LIST_PODS, READ_LOGS)
 
 
 def preview(spec: Migrate, look: Look) -> list[Mutation]:

@@ -13,11 +13,17 @@ from bot.errors import StepError
 from bot.steps.cluster import CONFLICTS, Cluster
 from bot.steps.contract import Look, StepContext
 from bot.steps.rollout import REVISION, image_of, judge, same_template, variable_of, without_hash
+from checks.rights import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Right
 from checks.target import Kubernetes
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"  # what `kubectl rollout history` shows: the human version beside the digest
 RESTORE = "release-bot/restore"  # which attempt at a rollback wrote last
 POLLS = (0.2, 0.3, 0.5, 1.0)  # seconds between two looks at a rollout: quick at first, the last one stays
+
+
+def rights(_spec: SetImage | RestoreBackend) -> tuple[Right, ...]:
+    """What both steps need in the cluster."""
+    return (READ_DEPLOYMENT, CHANGE_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)
 
 
 def where_we_are(_spec: SetImage, look: Look) -> dict[str, Any]:

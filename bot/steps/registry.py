@@ -21,11 +21,16 @@ from bot.domain.actions import (
 from bot.domain.model import Model
 from bot.domain.plan import Mutation, Plane
 from bot.errors import StepError
-from bot.steps import ask, cronjob, frontend, kube, migrate, tag
+from bot.steps import ask, cronjob, frontend, job, kube, migrate, tag
 from bot.steps.contract import Look, StepContext
+from checks.rights import Right
 
 
 def _nothing(_spec: Any, _look: Look) -> Sequence[Mutation]:
+    return ()
+
+
+def _no_rights(_spec: Any) -> Sequence[Right]:
     return ()
 
 
@@ -39,15 +44,18 @@ class Doer:
     record: Callable[[Any, Look], Mapping[str, Any]] | None = (
         None  # what a rollback of that plane goes back to; reads only
     )
+    rights: Callable[[Any], Sequence[Right]] = (
+        _no_rights  # needed in its target's cluster; asked before the deploy begins
+    )
 
 
 DOERS: dict[type[Model], Doer] = {
     Tag: Doer(tag.create, tag.preview),
-    Migrate: Doer(migrate.apply, migrate.preview),
-    SetImage: Doer(kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are),
+    Migrate: Doer(migrate.apply, migrate.preview, rights=job.rights),
+    SetImage: Doer(kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are, kube.rights),
     VercelDeploy: Doer(frontend.deploy, frontend.preview, Plane.FRONTEND, frontend.where_we_are),
-    DeployCronJob: Doer(cronjob.deploy, cronjob.preview, Plane.JOBS, cronjob.where_we_are),
-    RestoreBackend: Doer(kube.restore_backend, kube.preview_restore, Plane.BACKEND),
+    DeployCronJob: Doer(cronjob.deploy, cronjob.preview, Plane.JOBS, cronjob.where_we_are, cronjob.rights),
+    RestoreBackend: Doer(kube.restore_backend, kube.preview_restore, Plane.BACKEND, rights=kube.rights),
     RestoreFrontend: Doer(frontend.restore, frontend.preview_restore, Plane.FRONTEND),
     RestoreCronJob: Doer(cronjob.restore, cronjob.preview_restore, Plane.JOBS),
     RunCheck: Doer(ask.ask),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
-from checks.workload import Environment, read_service_account, read_workload
+from checks.rights import READ_BACKUP_ACCOUNT, Right
+from checks.workload import Environment, read_service_account, read_workload, rights_of
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -39,6 +40,10 @@ class BackupCredentials(Kind):
     summary: ClassVar[str] = "The backup CronJob has AWS credentials: keys, a web identity or a role"
     params: ClassVar[type[Params]] = BackupCredentialsParams
     timeout: ClassVar[float] = 30.0
+
+    def rights(self, params: BackupCredentialsParams) -> tuple[Right, ...]:  # noqa: ARG002  the same for all
+        """Those of the CronJob and of its service account."""
+        return (*rights_of("cronjob"), READ_BACKUP_ACCOUNT)
 
     def run(self, params: BackupCredentialsParams, ctx: CheckContext) -> Answer:
         """FAIL for half a pair of keys and for none at all. Raises CheckError when the cluster does not let us look."""

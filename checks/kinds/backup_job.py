@@ -12,6 +12,7 @@ from pydantic import Field
 
 from checks.clients import kube_errors, require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,10 @@ class BackupJob(Kind):
     mutates: ClassVar[bool] = True
     touches: ClassVar[tuple[str, ...]] = ("backup",)
     timeout: ClassVar[float] = 900.0
+
+    def rights(self, params: BackupJobParams) -> tuple[Right, ...]:  # noqa: ARG002  the same for all
+        """Those of its requests."""
+        return (READ_CRONJOB, CREATE_BACKUP_JOB, READ_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_LOGS)
 
     def run(self, params: BackupJobParams, ctx: CheckContext) -> Answer:
         """FAIL when the Job fails, writes nothing, or writes something that is no encrypted dump.

@@ -13,7 +13,8 @@ from pydantic import Field, field_validator
 
 from checks.clients import kube_errors, require
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.pods import STARTING, newest_pods, not_available, settled_deployment
+from checks.pods import READS_PODS, STARTING, newest_pods, not_available, settled_deployment
+from checks.rights import READ_LOGS, Right
 
 if TYPE_CHECKING:
     from checks.clients import KubeClients
@@ -66,6 +67,10 @@ class PodLogs(Kind):
     summary: ClassVar[str] = "Looks for errors in the logs of all pods of the Deployment, and for pods that do not run"
     params: ClassVar[type[Params]] = PodLogsParams
     timeout: ClassVar[float] = 90.0
+
+    def rights(self, params: PodLogsParams) -> tuple[Right, ...]:  # noqa: ARG002  the same for all
+        """Those of its requests."""
+        return (*READS_PODS, READ_LOGS)
 
     def run(self, params: PodLogsParams, ctx: CheckContext) -> Answer:
         """FAIL for an error line, a pod that does not run, an unavailable Deployment; INCONCLUSIVE without any line."""

@@ -8,10 +8,11 @@ from pydantic import Field
 
 from checks.clients import require
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
-from checks.pods import STARTING, newest_pods, not_available, read_deployment
+from checks.pods import READS_PODS, STARTING, newest_pods, not_available, read_deployment
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
+    from checks.rights import Right
 
 
 class PodRestartsParams(Params):
@@ -30,6 +31,10 @@ class PodRestarts(Kind):
     summary = "All pods of the Deployment's newest ReplicaSet run and none was restarted"
     params = PodRestartsParams
     timeout = 30.0
+
+    def rights(self, params: PodRestartsParams) -> tuple[Right, ...]:  # noqa: ARG002  the same for all
+        """Those of its requests."""
+        return READS_PODS
 
     def run(self, params: PodRestartsParams, ctx: CheckContext) -> Answer:
         """Look once. Raises CheckError when the cluster does not answer."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.workload import Environment, Which, read_workload
+from checks.workload import Environment, Which, read_workload, rights_of
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
+    from checks.rights import Right
     from checks.workload import Variable
 
 
@@ -57,6 +58,10 @@ class WorkloadEnv(Kind):
     summary: ClassVar[str] = "Variables are set on the live Deployment or CronJob and are not empty"
     params: ClassVar[type[Params]] = WorkloadEnvParams
     timeout: ClassVar[float] = 30.0
+
+    def rights(self, params: WorkloadEnvParams) -> tuple[Right, ...]:
+        """Those of the workload that it reads."""
+        return rights_of(params.workload)
 
     def run(self, params: WorkloadEnvParams, ctx: CheckContext) -> Answer:
         """FAIL for a variable that is missing, empty or has another word. Raises CheckError when it cannot be looked up."""

@@ -101,6 +101,19 @@ def test_who_logs_in_says_so(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_who_asks_the_cluster_declares_its_rights(name):
+    """The doctor, the preflight of a deploy and the Roles of deploy/ know only what is declared."""
+    kind = REGISTRY.get(name)
+    calls = {
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for node in ast.walk(ast.parse(inspect.getsource(sys.modules[type(kind).__module__])))
+        if isinstance(node, ast.Call)
+    }
+
+    assert bool(kind.rights(REGISTRY.validate(name, params_of(name)))) == bool(calls & {"kube", "read_workload"})
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_unknown_parameter_is_refused(name):
     """A typo in a checklist is found when it is read, and named."""
     with pytest.raises(RegistryError, match="surprise"):

@@ -1,0 +1,77 @@
+"""A release with a service account of exactly the rights that the code declares, and with each one missing."""
+
+from pathlib import Path
+
+from bot.domain.plan import PlanKind
+from bot.domain.release import ReleaseState
+from bot.flows import deploy, rollback
+from bot.steps.rights import by_target, of_plan
+from checks.registry import BUILT_IN, Registry
+from tests.fix_account import BotAccount
+from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
+from tests.fix_kube import Kube
+from tests.sandbox.kube_objects import deployed, revisions
+
+LOGS = {"do": "check", "kind": "pod_logs", "params": {"since_minutes": 5}}
+PLAN = checklist(
+    deploy=(
+        {"id": "deploy.backend", "title": "Deploy", "action": {"do": "set_image"}},
+        {"id": "deploy.logs", "title": "Logs", "action": LOGS},
+    ),
+    rollback=({"id": "rollback.backend", "title": "Restore", "action": {"do": "restore_backend"}},),
+)
+NEW = f"{RESOLVED.image}@{RESOLVED.digest}"
+
+
+def test_a_release_with_each_right_missing_and_then_with_all(kube: Kube, world: World, tmp_path: Path) -> None:
+    """What is missing is named before anything is changed; with what the code declares, deploy and rollback go through."""
+    deployed(kube, "app:1")
+    account = BotAccount(kube, tmp_path)
+    registry = Registry(
+        {name: type(world.deps.registry.get(name)) for name in world.deps.registry.names()}
+        | {"pod_logs": BUILT_IN["pod_logs"]}
+    )
+    world.change(checklist=PLAN, registry=registry, targets={**world.deps.targets, "production": account.target})
+    needed = by_target(of_plan(PLAN, registry), world.deps.targets)["production"]
+    assert len(needed) == 5
+    release_id = world.ready()
+    for number, missing in enumerate(needed):
+        account.grant([grant for grant in needed if grant != missing], needed)
+        if number == 0:
+            world.act(deploy.deploy, QA, release_id)
+        else:
+            world.act(deploy.retry, QA, world.view(release_id).steps[0].row)
+        world.run("advance")
+        step = world.view(release_id).steps[0]
+        assert world.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
+        assert step.summary.startswith(f"the bot may not {missing}. Nothing was changed.")
+        assert {row["entry"] for row in world.rows("SELECT entry FROM journal")} == {"result"}
+    assert revisions(kube) == {1: "app:1"}
+    account.grant(needed, needed)
+    world.act(deploy.retry, QA, world.view(release_id).steps[0].row)
+    world.run("advance")
+    assert world.view(release_id).release.state is ReleaseState.WATCHING
+    assert revisions(kube) == {1: "app:1", 2: NEW}
+    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.run("advance")
+    assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
+    assert revisions(kube) == {2: NEW, 3: "app:1"}
+
+
+def test_a_rollback_is_not_held_up_by_a_right_that_it_does_not_need(kube: Kube, world: World, tmp_path: Path) -> None:
+    """Nothing is asked for beforehand on the way back: each step says itself what it lacks (promise P6)."""
+    deployed(kube, "app:1")
+    account = BotAccount(kube, tmp_path)
+    world.change(
+        checklist=PLAN.model_copy(update={"deploy": PLAN.deploy[:1]}),
+        targets={**world.deps.targets, "production": account.target},
+    )
+    needed = by_target(of_plan(PLAN, world.deps.registry), world.deps.targets)["production"]
+    account.grant(needed, needed)
+    release_id = world.deployed()
+    only = [grant for grant in needed if grant.resource == "deployments"]
+    account.grant(only, needed)
+    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.run("advance")
+    assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
+    assert [step.plan for step in world.view(release_id).steps if step.plan is PlanKind.ROLLBACK]
