@@ -12,7 +12,7 @@ from bot.domain.checklist_import import import_template
 from bot.errors import ChecklistError
 from checks.registry import Registry
 
-TEMPLATE = Path(__file__).parents[1] / "data" / "release-checklist.md"
+TEMPLATE = Path(__file__).parents[1] / "contract" / "release-checklist.md"
 REGISTRY = Registry.load()
 
 
