@@ -45,15 +45,16 @@ def unreached(what: str, status: int) -> CheckError:
     )
 
 
-def session(ctx: CheckContext, login_path: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """The request headers of the test user's session, and what the product said about the user when it logged in.
+def log_in(ctx: CheckContext, login_path: str) -> httpx.Response:
+    """The product's answer to the one log-in of the test user; a good one is used again.
 
-    Raises CheckError when the target has no login or the product refuses it.
+    Raises CheckError when the target has no login, nobody answers, or the product refuses this user: that says nothing
+    about the product.
     """
     response = ctx.clients.login(login_path)
     if response.status_code in UNREACHED:
         raise unreached(f"log in on {ctx.target.name}", response.status_code)
-    if response.status_code != httpx.codes.OK:
+    if response.is_client_error:
         hints = {
             401: f"Set targets.{ctx.target.name}.login to a user that exists, with its password.",
             403: "The test user is locked or inactive: unlock it.",
@@ -64,10 +65,22 @@ def session(ctx: CheckContext, login_path: str) -> tuple[dict[str, str], dict[st
             hint=hints.get(response.status_code, f"Look at POST {login_path}."),
             seen=response.text,
         )
+    return response
+
+
+def session(ctx: CheckContext, login_path: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """The request headers of the test user's session, and what the product said about the user when it logged in.
+
+    Raises CheckError when there is no session to be had.
+    """
+    response = log_in(ctx, login_path)
     headers = cookie_header(response)
-    if not headers:
+    if response.status_code != httpx.codes.OK or not headers:
+        trouble = "no session cookie" if response.status_code == httpx.codes.OK else str(response.status_code)
         raise CheckError(
-            f"logged in on {ctx.target.name}, but got no session cookie", hint=f"Is {login_path} the right path?"
+            f"cannot log in on {ctx.target.name}: {trouble}",
+            hint=f"Is {login_path} the right path?",
+            seen=response.text,
         )
     return headers, json_object(response, f"POST {login_path}")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import httpx
 from pydantic import Field, JsonValue
 
-from checks.clients import http_errors
+from checks.clients import cookie_header, http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.product import UNREACHED, address, differences, json_object, session, unreached
+from checks.product import UNREACHED, address, differences, json_object, log_in, unreached
+
+_LOOK = "Look at the pod's log at the time of the log-in."
 
 
 class ApiFlowParams(Params):
@@ -19,7 +22,11 @@ class ApiFlowParams(Params):
 
 
 class ApiFlow(Kind):
-    """PASS when a read with the test user's session answers as expected. Reads only, so it may run on production."""
+    """PASS when a read with the test user's session answers as expected. Reads only, so it may run on production.
+
+    It logs in once, as every attempt counts. A product that fails at it, or gives no cookie, fails; one that refuses
+    this very user (401, 403, 429) has not been asked.
+    """
 
     name = "api_flow"
     summary = "The test user logs in and one authenticated GET answers as expected"
@@ -29,17 +36,20 @@ class ApiFlow(Kind):
     timeout = 30.0
 
     def run(self, params: ApiFlowParams, ctx: CheckContext) -> Answer:
-        """Log in, ask once. Raises CheckError when the log-in is refused or the product cannot be reached."""
+        """Log in, ask once. Raises CheckError when the user is refused or the product cannot be reached."""
         url = address(ctx.target, "api", params.path)
-        headers, _ = session(ctx, params.login_path)
+        expected = ", ".join([str(params.status), *(f"{path} = {value!r}" for path, value in params.expect.items())])
+        asked = f"POST {params.login_path}, then GET {url} with the session"
+        login = log_in(ctx, params.login_path)
+        headers = cookie_header(login)
+        if login.status_code != httpx.codes.OK or not headers:
+            what = "sets no cookie" if login.is_success else f"answers {login.status_code}"
+            seen = f"{login.status_code}, {_flags(login) or 'no cookie'}"
+            return Answer(Outcome.FAIL, f"the log-in {what}", Evidence(asked, "200 with a cookie", seen), hint=_LOOK)
         with http_errors(f"get {url}"):
             response = ctx.clients.http().get(url, headers=headers)
-        expected = ", ".join([str(params.status), *(f"{path} = {value!r}" for path, value in params.expect.items())])
-        evidence = Evidence(
-            asked=f"POST {params.login_path}, then GET {url} with the session",
-            expected=expected,
-            seen=f"{response.status_code} {response.text}",
-        )
+        seen = f"log-in: {login.status_code}, {_flags(login)}\nthen: {response.status_code} {response.text}"
+        evidence = Evidence(asked=asked, expected=expected, seen=seen)
         if response.status_code != params.status:
             if response.status_code in UNREACHED:
                 raise unreached(f"get {url}", response.status_code)
@@ -62,3 +72,10 @@ class ApiFlow(Kind):
                 evidence,
             )
         return Answer(Outcome.PASS, f"logged in, GET {params.path} answers {expected}", evidence)
+
+
+def _flags(response: httpx.Response) -> str:
+    """How the session's cookie is kept safe, without its name and value; empty when none was set."""
+    cookies = response.headers.get_list("set-cookie")
+    flags = [";".join(cookie.split(";")[1:]).strip() or "no attributes" for cookie in cookies]
+    return " and ".join(f"cookie ({flag})" for flag in flags)

@@ -88,13 +88,27 @@ def test_session_that_is_not_taken_is_no_verdict():
     assert "the session was not taken" in result.answer.summary
 
 
-def test_login_without_a_cookie_is_no_verdict():
-    """A log-in that gives no session is ERROR."""
-    with Replies({"POST /api/auth/login": Reply(200, {"success": True})}) as server:
+@pytest.mark.parametrize(
+    ("reply", "summary"),
+    [
+        (Reply(200, {"success": True}), "the log-in sets no cookie"),
+        (Reply(500, "Internal Server Error"), "the log-in answers 500"),
+    ],
+)
+def test_login_that_does_not_work_fails(reply, summary):
+    """A product that cannot log anybody in is known to be bad."""
+    with Replies({"POST /api/auth/login": reply}) as server:
         result = run("api_flow", {}, target=api(server.url))
 
-    assert result.outcome is Outcome.ERROR
-    assert "no session cookie" in result.answer.summary
+    assert (result.outcome, result.answer.summary) == (Outcome.FAIL, summary)
+
+
+def test_how_the_cookie_is_kept_is_shown():
+    """Its attributes are evidence, and nothing else of it."""
+    with Replies({"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}) as server:
+        seen = run("api_flow", {}, target=api(server.url)).answer.evidence.seen
+
+    assert seen.startswith("log-in: 200, cookie (HttpOnly; Secure; SameSite=strict; Path=/)\nthen: 200 ")
 
 
 @pytest.mark.parametrize("down", ["POST /api/auth/login", "GET /api/v1/roster/plans"])
