@@ -138,7 +138,15 @@ def build_vercel(settings: Settings) -> Vercel | None:
 
 def build_asking(settings: Settings, registry: Registry, redact: Callable[[str], str]) -> Asking:
     """What it takes to ask checks, with no Slack and no database."""
-    return Asking(clock=SystemClock(), targets=settings.target_values(), registry=registry, redact=redact)
+    return Asking(
+        clock=SystemClock(),
+        targets=settings.target_values(),
+        registry=registry,
+        redact=redact,
+        environment=settings.environment,
+        github=build_github(settings),
+        vercel=build_vercel(settings),
+    )
 
 
 def build_deps(settings: Settings, store: Store, redact: Callable[[str], str]) -> Deps:

@@ -39,8 +39,9 @@ class Vendors:
             self.faults, Snapshot(folder / "github.json"), on_tag=self.sim_vercel.build_of_tag
         )
         self._servers = [self._serve(self.sim_github.app), self._serve(self.sim_vercel.app)]
-        self.github = GitHub(self._servers[0].url, GITHUB_REPOSITORY, github.TOKEN)
-        self.vercel = Vercel(self._servers[1].url, vercel.TOKEN, vercel.PROJECT, vercel.TEAM)
+        self.github_url, self.vercel_url = (server.url for server in self._servers)
+        self.github = GitHub(self.github_url, GITHUB_REPOSITORY, github.TOKEN)
+        self.vercel = Vercel(self.vercel_url, vercel.TOKEN, vercel.PROJECT, vercel.TEAM)
 
     def close(self) -> None:
         """Stop both."""

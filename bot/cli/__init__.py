@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot.cli import audit, check, checklist, demo, doctor, health, migrate, serve
+from bot.cli import audit, check, checklist, demo, doctor, health, migrate, plan, serve
 from bot.cli.terminal import say
 from bot.errors import BotError
 
-COMMANDS = (serve, demo, check, checklist, migrate, doctor, audit, health)  # in the order of the help
+COMMANDS = (serve, demo, check, plan, checklist, migrate, doctor, audit, health)  # in the order of the help
 EXIT_INTERRUPTED = 130
 
 

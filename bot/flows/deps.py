@@ -33,6 +33,7 @@ class Asking:
     targets: Mapping[str, Target]
     registry: Registry
     redact: Callable[[str], str]
+    environment: str = "production"  # name of the target that is deployed to
     github: GitHub | None = None  # where releases are tagged; None: not configured
     vercel: Vercel | None = None  # where the frontend is deployed; None: not configured
 
@@ -52,7 +53,6 @@ class Recording(Asking):
 class Deps(Recording):
     """All that flows need from outside."""
 
-    environment: str  # name of the target that is deployed to
     channel: str  # id of #releases
     checklist: Checklist  # for releases that begin now; a running one keeps its own
     policy: Policy

@@ -16,7 +16,7 @@ from bot.domain.plan import Plane, PlanKind, PlannedStep, Step, StepState
 from bot.domain.release import Release
 from bot.domain.view import ReleaseView
 from bot.errors import StepError, Superseded
-from bot.flows.deps import Deps, Job
+from bot.flows.deps import Asking, Deps, Job
 from bot.flows.preflight import preflight
 from bot.steps.contract import Look, Shipment
 from bot.steps.registry import doer
@@ -51,7 +51,7 @@ def shipment(version: Version, resolved: Resolved) -> Shipment:
 
 @contextmanager
 def looking(
-    deps: Deps,
+    deps: Asking,
     spec: StepSpec,
     ship: Shipment,
     recorded: Mapping[str, Any] | None,
@@ -87,7 +87,7 @@ def recorded_for(spec: StepSpec, targets: Targets) -> Mapping[str, Any] | None:
     return None if plane is None else targets.get(plane)
 
 
-def preview(deps: Deps, checklist: Checklist, ship: Shipment, targets: Targets) -> list[PlannedStep]:
+def preview(deps: Asking, checklist: Checklist, ship: Shipment, targets: Targets) -> list[PlannedStep]:
     """What each step of both plans would change now. Steps look side by side; what one cannot see is said in its place."""
     asked = [(PlanKind.DEPLOY, spec) for spec in checklist.deploy]
     asked += [(PlanKind.ROLLBACK, spec) for spec in checklist.rollback]

@@ -16,12 +16,13 @@ from bot.domain.policy import Action
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import IdentityUnknown, InvalidInput, RefusedError, StaleButton, UnknownThing, VendorError
-from bot.flows import abort, bind, check, deploy, freeze, rollback, sign, start, status, watch
+from bot.flows import abort, bind, check, deploy, freeze, plan, rollback, sign, start, status, watch
 from bot.flows.deps import Deps, Job, require
 from bot.slack import checkup, evidence, grammar
 from bot.slack.blocks import modals
 from bot.slack.blocks import status as answers
 from bot.slack.blocks.limits import Rendered
+from bot.slack.blocks.plan import planned
 from bot.slack.client import SlackError, slack_call
 from bot.slack.identity import Identity
 from bot.slack.ids import (
@@ -37,7 +38,7 @@ from bot.slack.ids import (
     StepPayload,
 )
 from bot.slack.ids import parse as parse_click
-from bot.store import audit, inbox, posts, replies, steps, watches
+from bot.store import audit, inbox, posts, releases, replies, steps, watches
 from bot.store.inbox import InboxRow
 from bot.store.pool import Tx
 from checks.runner import redact_values
@@ -124,7 +125,9 @@ class Dispatch:
         actor = self._identity.actor(sender.user)
         if isinstance(command, grammar.Doctor):
             return checkup.rendered(checkup.examine(self._client, self._deps.channel))
-        if isinstance(command, grammar.Status | grammar.History | grammar.ShowPlan | grammar.Report):
+        if isinstance(command, grammar.ShowPlan):
+            return self._plan()
+        if isinstance(command, grammar.Status | grammar.History | grammar.Report):
             with self._deps.store.transaction() as tx:
                 return self._look(tx, command)
         resolved = None
@@ -143,12 +146,19 @@ class Dispatch:
             self._close(tx, row, sender, answers.answer(said), "done")
         return None
 
-    def _look(self, tx: Tx, command: grammar.Status | grammar.History | grammar.ShowPlan | grammar.Report) -> Rendered:
+    def _plan(self) -> Rendered:
+        """What the release that is under way would change now; with none, the steps of the checklist."""
+        with self._deps.store.transaction() as tx:
+            release = releases.active(tx, self._deps.environment)
+        if release is None:
+            return answers.plan(self._deps.checklist)
+        name = f"{self._deps.checklist.title} {release.version}"
+        return planned(name, plan.of_release(self._deps, release))
+
+    def _look(self, tx: Tx, command: grammar.Status | grammar.History | grammar.Report) -> Rendered:
         """Commands that only read."""
         if isinstance(command, grammar.History):
             return answers.history(status.history(tx, self._deps))
-        if isinstance(command, grammar.ShowPlan):
-            return answers.plan(self._deps.checklist)
         release = status.release_of(tx, self._deps, str(command.version) if command.version else None)
         view = status.view(tx, self._deps, release.id)
         if isinstance(command, grammar.Report):

@@ -322,7 +322,7 @@ def _too_long(reason: str, name: str) -> Malformed | None:
 SUBCOMMANDS: tuple[Subcommand, ...] = (
     Subcommand("start vX.Y.Z [notes URL]", "Open a release and run every check.", _start),
     Subcommand("status [vX.Y.Z]", "Say where the release stands and what is missing.", _status),
-    Subcommand("plan", "Show the steps of the deploy and of the rollback.", _plan),
+    Subcommand("plan", "Show what a deploy would change, and what takes it back.", _plan),
     Subcommand("check [cancel] [ID|SECTION|all]", "Run checks again, or cancel what runs.", _check),
     Subcommand("deploy", "Deploy, when the gate says Go.", _deploy),
     Subcommand("rollback [reason]", "Go back to what ran before the deploy.", _rollback),

@@ -1,0 +1,86 @@
+"""The plan before anything happens: each step with every value now and after, what takes it back, and what nothing does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.domain.actions import Attest, RunCheck
+from bot.domain.plan import PlanKind, Way
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bot.domain.plan import Mutation, PlannedStep
+    from bot.slack.blocks.limits import Block, Rendered
+
+_ROOM = 9_000  # characters for all steps that change something
+_QUIET = 1_500  # and for those that do not
+_VALUE = 140
+MARKS = {Way.BACK: "leftwards_arrow_with_hook", Way.STAYS: "pushpin", Way.FINAL: "warning"}
+
+
+def planned(name: str, steps: Sequence[PlannedStep]) -> Rendered:
+    """The plan of ``name``, a release with its product."""
+    deploy = [step for step in steps if step.plan is PlanKind.DEPLOY]
+    changes = [change for step in deploy for change in step.changes]
+    final = sum(change.way is Way.FINAL for change in changes)
+    unknown = sum(bool(step.trouble) for step in deploy)
+    words = f"Plan of {name}: {text.count(len(deploy), 'step')}, {text.count(len(changes), 'change')}"
+    if final:
+        words += f", {final} of them cannot be taken back"
+    if unknown:
+        words += f"; of {text.count(unknown, 'step')} nobody can say what it would change"
+    blocks = [elements.section("plan", text.bold(words, 400))]
+    loud = [(number, step) for number, step in enumerate(deploy, start=1) if step.changes or step.trouble]
+    room = limits.share(_ROOM, min(len(loud), limits.MAX_BLOCKS - 6), at_least=200, at_most=2_000)
+    blocks += [
+        elements.section(f"step:{number}", _step(number, step, room), limit=room)
+        for number, step in loud[: limits.MAX_BLOCKS - 6]
+    ]
+    quiet = [(number, step) for number, step in enumerate(deploy, start=1) if not step.changes and not step.trouble]
+    blocks += _list("quiet", "Changes nothing", [f"{number}. {_title(step)}{_who(step)}" for number, step in quiet])
+    rollback = [step for step in steps if step.plan is PlanKind.ROLLBACK]
+    blocks += _list(
+        "rollback", "A rollback", [f"{number}. {_title(step)}{_who(step)}" for number, step in enumerate(rollback, 1)]
+    )
+    if changes:
+        blocks.append(elements.context("marks", _legend(changes)))
+    return limits.message(text.escape(limits.cut_plain(words, 500)), blocks)
+
+
+def _list(block_id: str, title: str, lines: list[str]) -> list[Block]:
+    return [elements.section(block_id, f"*{title}*\n{limits.join_lines(lines, _QUIET)}")] if lines else []
+
+
+def _title(step: PlannedStep) -> str:
+    return text.outside(step.spec.title, 150)
+
+
+def _who(step: PlannedStep) -> str:
+    if isinstance(step.spec.action, Attest):
+        return " (a person, who attests it)"
+    return " (asks)" if isinstance(step.spec.action, RunCheck) else ""
+
+
+def _step(number: int, step: PlannedStep, room: int) -> str:
+    lines = [f"{number}. {text.bold(step.spec.title, 160)}"]
+    if step.trouble:
+        lines.append(f":x: cannot say what it would change: {text.outside(step.trouble, 400)}")
+    for change in step.changes:
+        now = text.outside(text.short_digest(change.now), _VALUE) if change.now else "nothing"
+        after = text.outside(text.short_digest(change.after), _VALUE)
+        lines.append(f"{text.outside(change.what, _VALUE)}: {now} → *{after}*")
+        lines.append(f":{MARKS[change.way]}: {text.outside(text.short_digest(change.back), 200)}")
+    return limits.join_lines(lines, room)
+
+
+def _legend(changes: Sequence[Mutation]) -> str:
+    words = {
+        Way.BACK: "a rollback takes it back",
+        Way.STAYS: "stays, and may",
+        Way.FINAL: "cannot be taken back",
+    }
+    used = [way for way in Way if any(change.way is way for change in changes)]
+    return "   ".join(f":{MARKS[way]}: {words[way]}" for way in used)

@@ -1,0 +1,50 @@
+"""The plan as people read it before anything happens."""
+
+from dataclasses import replace
+
+from bot.domain.plan import Mutation, PlanKind, PlannedStep, Way
+from bot.slack.blocks.plan import planned
+from tests.unit.factories import make_checklist
+from tests.unit.slack_rules import assert_slack_takes, block, block_ids
+
+CHECKLIST = make_checklist()
+TAG, BACKEND, LOGS = (PlannedStep(PlanKind.DEPLOY, spec, ()) for spec in CHECKLIST.deploy)
+BACK = PlannedStep(PlanKind.ROLLBACK, CHECKLIST.rollback[0], ())
+IMAGE = Mutation(
+    "image of deployment/api", "api@sha256:" + "ab" * 32, "api@sha256:" + "cd" * 32, Way.BACK, "back to revision 7"
+)
+DROP = Mutation("migration 061.sql on production", "", "applied", Way.FINAL, "cannot be taken back: declared breaking")
+
+
+def test_each_change_with_both_values_and_its_way_back() -> None:
+    """What is there now, what will be, and what takes it back; steps that change nothing are only named."""
+    shown = planned("SOLVEREIGN v4.8.0", [TAG, replace(BACKEND, changes=(IMAGE, DROP)), LOGS, BACK])
+    assert_slack_takes(shown)
+    assert shown.text == "Plan of SOLVEREIGN v4.8.0: 3 steps, 2 changes, 1 of them cannot be taken back"
+    assert block_ids(shown) == ["plan", "step:2", "quiet", "rollback", "marks"]
+    assert block(shown, "step:2").splitlines() == [
+        "2. *Deploy backend*",
+        "image of deployment/api: api@sha256:abababababab → *api@sha256:cdcdcdcdcdcd*",
+        ":leftwards_arrow_with_hook: back to revision 7",
+        "migration 061.sql on production: nothing → *applied*",
+        ":warning: cannot be taken back: declared breaking",
+    ]
+    assert block(shown, "quiet").splitlines() == [
+        "*Changes nothing*",
+        "1. Create release tag (a person, who attests it)",
+        "3. Verify backend logs (asks)",
+    ]
+    assert "stays" not in block(shown, "marks")
+
+
+def test_what_nobody_can_say_is_said() -> None:
+    """Never shown as no change."""
+    shown = planned("SOLVEREIGN v4.8.0", [replace(BACKEND, trouble="Vercel <answered> 503. Wait."), BACK])
+    assert shown.text.endswith("1 step, 0 changes; of 1 step nobody can say what it would change")
+    assert ":x: cannot say what it would change: Vercel &lt;answered&gt; 503. Wait." in block(shown, "step:1")
+
+
+def test_a_plan_of_many_long_steps_is_taken() -> None:
+    """Slack's limits hold whatever a vendor says."""
+    long = Mutation("w" * 900, "n" * 900, "a" * 900, Way.STAYS, "b" * 900)
+    assert_slack_takes(planned("P" * 300, [replace(BACKEND, changes=(long,) * 5)] * 80 + [BACK] * 80))
