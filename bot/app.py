@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from slack_sdk import WebClient
 
 from bot import health
-from bot.clock import SystemClock
+from bot.clock import Clock, SharedClock, SystemClock
 from bot.domain.checklist import Checklist
 from bot.domain.checklist_file import read_checklist
 from bot.domain.policy import Policy, Role
@@ -149,13 +149,13 @@ def build_asking(settings: Settings, registry: Registry, redact: Callable[[str],
     )
 
 
-def build_deps(settings: Settings, store: Store, redact: Callable[[str], str]) -> Deps:
+def build_deps(settings: Settings, store: Store, clock: Clock, redact: Callable[[str], str]) -> Deps:
     """Everything that the flows need. Raises ConfigError or ChecklistError before anything is started."""
     registry = load_registry()
     checklist = load_checklist(settings.checklist, registry)
     return Deps(
         store=store,
-        clock=SystemClock(),
+        clock=clock,
         environment=settings.environment,
         channel=settings.slack.channel,
         checklist=checklist,
@@ -204,7 +204,8 @@ class Application:
     def _start(self) -> None:
         settings = self._settings
         store = self._open_store()
-        deps = build_deps(settings, store, self._redactor.scrub)
+        clock = SharedClock(store.now)
+        deps = build_deps(settings, store, clock, self._redactor.scrub)
         token = settings.slack.bot_token.get_secret_value() if settings.slack.bot_token else ""
         client = web_client(token, settings.slack.api_url)
         workspace = checkup.workspace(client)
@@ -213,7 +214,7 @@ class Application:
         deps = replace(deps, people=identity.holders)
         with store.transaction() as tx:
             tend.resume(tx, deps)
-        workers = self._workers(deps, client, identity)
+        workers = self._workers(deps, client, identity, clock.sync)
         bolt = build_app(client)
         register(bolt, lambda delivery, kind, body: keep(store, self._redactor.scrub, delivery, kind, body), workspace)
         workers.start()
@@ -226,13 +227,15 @@ class Application:
         elif settings.slack.app_token is not None:
             socket = Socket(bolt, settings.slack.app_token.get_secret_value())
             periods.append(Period("keep the socket", 5.0, socket.ensure))
-        timers = Timers(periods, wake=workers.wake, next_due=workers.next_due)
+        timers = Timers(periods, wake=workers.wake, next_due=workers.next_due, clock=clock)
         timers.start()
         self._running.append(timers.stop)
         if socket is not None:
             socket.connect()
             self._running.append(socket.close)
-        self._serve({**pages, **health.pages(ready=lambda: _ready(store, socket), backlog=lambda: _backlog(store))})
+        self._serve(
+            {**pages, **health.pages(ready=lambda: _ready(store, workers, socket), backlog=lambda: _backlog(store))}
+        )
         for finding in checkup.examine(client, settings.slack.channel):
             if not finding.good:
                 logger.warning("%s. %s", finding.what, finding.hint)
@@ -265,7 +268,7 @@ class Application:
             logger.info("migrated the database: %s", ", ".join(applied))
         return store
 
-    def _workers(self, deps: Deps, client: WebClient, identity: Identity) -> Workers:
+    def _workers(self, deps: Deps, client: WebClient, identity: Identity, beat: Callable[[], None]) -> Workers:
         dispatch, publisher = Dispatch(deps, client, identity), Publisher(deps, client)
         uploader = Uploader(deps, client)
         queues = [
@@ -273,15 +276,15 @@ class Application:
             Queue("reply", 2, publisher.answer, give_up_after=GIVE_UP_AFTER),
             Queue("post", 1, publisher.execute),
             Queue("file", 1, uploader.execute),
-            Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job)),
-            Queue(expiry.QUEUE, 1, lambda job: expiry.execute(deps, job)),
-            Queue(tend.QUEUE, 1, lambda job: tend.execute(deps, job)),
-            Queue("advance", 2, lambda job: advance.execute(deps, job)),
-            Queue(remind.QUEUE, 1, lambda job: remind.execute(deps, job)),
-            Queue("watch", 1, lambda job: watch.execute(deps, job)),
-            Queue("picture", 1, lambda job: picture.execute(deps, job), give_up_after=3),
+            Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job), of_release=True),
+            Queue(expiry.QUEUE, 1, lambda job: expiry.execute(deps, job), of_release=True),
+            Queue(tend.QUEUE, 1, lambda job: tend.execute(deps, job), of_release=True),
+            Queue("advance", 2, lambda job: advance.execute(deps, job), of_release=True),
+            Queue(remind.QUEUE, 1, lambda job: remind.execute(deps, job), of_release=True),
+            Queue("watch", 1, lambda job: watch.execute(deps, job), of_release=True),
+            Queue("picture", 1, lambda job: picture.execute(deps, job), give_up_after=3, of_release=True),
         ]
-        return Workers(deps.store, deps.clock, queues)
+        return Workers(deps.store, deps.clock, queues, beat=beat)
 
     def stop(self) -> None:
         """Stop everything, the last started first. Nothing is lost: what was under way goes on at the next start."""
@@ -293,7 +296,7 @@ class Application:
                 logger.warning("while stopping: %s", error)
 
 
-def _ready(store: Store, socket: Socket | None) -> dict[str, str]:
+def _ready(store: Store, workers: Workers, socket: Socket | None) -> dict[str, str]:
     """What works. Over HTTP nothing is known of Slack before it sends something, so nothing is said of it."""
     try:
         with store.transaction(wait=PATIENCE) as tx:
@@ -301,6 +304,7 @@ def _ready(store: Store, socket: Socket | None) -> dict[str, str]:
         parts = {"database": ""}
     except BotError as error:
         parts = {"database": error.user_message}
+    parts["work"] = "" if workers.listening else "does not hear of new work; it is looked for every few seconds"
     if socket is not None:
         parts["slack"] = "" if socket.connected else "not connected"
     return parts

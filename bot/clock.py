@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+AGREED = timedelta(milliseconds=100)  # clocks that differ by less are not corrected: an answer takes its time too
 
 
 class Clock(Protocol):
@@ -27,3 +30,36 @@ class SystemClock:
     def steady(self) -> float:
         """Return the seconds of the machine's monotonic clock."""
         return time.monotonic()
+
+
+class SharedClock:
+    """The database's clock, which every replica shares and by which work is due.
+
+    Between two looks at it the machine's monotonic clock goes on, so whoever sets the clock of the machine changes
+    nothing: neither when something is due nor when a watch ends.
+    """
+
+    def __init__(self, ask: Callable[[], datetime]) -> None:
+        """``ask`` tells the time of the database. Raises what it raises."""
+        self._ask = ask
+        self._told = (ask(), time.monotonic())
+
+    def sync(self) -> None:
+        """Look at the database's clock again. Raises what ``ask`` raises; then the time goes on from the last look."""
+        begun = time.monotonic()
+        told = self._ask()
+        at = (begun + time.monotonic()) / 2
+        if abs(told - self._at(at)) > AGREED:
+            self._told = (told, at)
+
+    def now(self) -> datetime:
+        """Return the current moment, aware, in UTC."""
+        return self._at(time.monotonic())
+
+    def steady(self) -> float:
+        """Return the seconds of the machine's monotonic clock."""
+        return time.monotonic()
+
+    def _at(self, steady: float) -> datetime:
+        told, at = self._told
+        return told + timedelta(seconds=steady - at)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from bot.clock import Clock
+
 logger = logging.getLogger(__name__)
+
+GLANCE = 1.0  # seconds between two looks at the machine's clock
+SET_BACK = timedelta(seconds=2)  # from here on a clock was set back, and not only kept right
+
+
+def _wall() -> datetime:
+    """The machine's clock, by which APScheduler goes."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,11 @@ class Period:
 
 
 class Timers:
-    """Wakes the workers when the next row is due, and runs the few periodic calls that app.py names."""
+    """Wakes the workers when the next row is due, and runs the few periodic calls that app.py names.
+
+    ``clock`` is the one by which rows are due. APScheduler goes by the machine's own, ``wall``: when that is set back,
+    APScheduler would sleep until it has caught up, so all periods begin anew.
+    """
 
     def __init__(
         self,
@@ -33,7 +49,9 @@ class Timers:
         *,
         wake: Callable[[], None],
         next_due: Callable[[], datetime | None],
+        clock: Clock,
         look_every: float = 1.0,
+        wall: Callable[[], datetime] = _wall,
     ) -> None:
         # misfire_grace_time=None: a late wake-up still wakes; APScheduler's default drops it in silence after a second.
         self._scheduler = BackgroundScheduler(
@@ -41,22 +59,43 @@ class Timers:
             executors={"default": ThreadPoolExecutor(2)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
-        self._wake, self._next_due = wake, next_due
-        for period in [*periods, Period("look ahead", look_every, self._arm)]:
-            self._scheduler.add_job(
-                period.call, IntervalTrigger(seconds=period.seconds), id=period.name, name=period.name
-            )
+        self._wake, self._next_due, self._clock, self._machine = wake, next_due, clock, wall
+        self._periods = [*periods, Period("look ahead", look_every, self._arm)]
+        for period in self._periods:
+            self._scheduler.add_job(period.call, _every(period), id=period.name, name=period.name)
+        self._stopping = threading.Event()
+        self._guard = threading.Thread(target=self._watch_the_machine, name="clock-guard", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._scheduler.start()
+        self._guard.start()
 
     def stop(self) -> None:
         """End, without waiting for a call that runs."""
+        self._stopping.set()
         self._scheduler.shutdown(wait=False)
+        self._guard.join()
 
     def _arm(self) -> None:
         """Set the alarm clock to the next due row; one that is due already wakes at once."""
         due = self._next_due()
         if due is not None:
-            self._scheduler.add_job(self._wake, DateTrigger(due), id="wake", name="wake", replace_existing=True)
+            alarm = DateTrigger(_wall() + max(timedelta(0), due - self._clock.now()))
+            self._scheduler.add_job(self._wake, alarm, id="wake", name="wake", replace_existing=True)
+
+    def _watch_the_machine(self) -> None:
+        """Begin all periods anew whenever somebody has set the machine's clock back."""
+        wall, steady = self._machine(), time.monotonic()
+        while not self._stopping.wait(GLANCE):
+            before, begun = wall, steady
+            wall, steady = self._machine(), time.monotonic()
+            behind = before + timedelta(seconds=steady - begun) - wall
+            if behind > SET_BACK:
+                logger.warning("the machine's clock was set back by %d s", behind.total_seconds())
+                for period in self._periods:
+                    self._scheduler.reschedule_job(period.name, trigger=_every(period))
+
+
+def _every(period: Period) -> IntervalTrigger:
+    return IntervalTrigger(seconds=period.seconds)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.clock import Clock
 from bot.errors import BotError, DatabaseError, Superseded
 from bot.flows.deps import Job
+from bot.logs import about_release
 from bot.store import work
 from bot.store.pool import Store
 from bot.store.work import Claim
@@ -21,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 RENEW = 2.0  # seconds between two renewals; also how fast a dropped job notices
 IDLE = 5.0  # seconds after which a worker looks by itself: NOTIFY makes it fast, the sweep makes it sure
+HEAR_WITHIN = 2.0  # seconds for the listener to be there; without it the workers look by themselves
+DEAF = timedelta(seconds=15)  # without a sign of life, after which a listener is taken for lost
 RETRY = (1.0, 2.0, 5.0, 15.0, 60.0)  # seconds before the next attempt; the last one stays
 
 Handler = Callable[[Job], datetime | None]
@@ -34,24 +39,35 @@ class Queue:
     threads: int
     handler: Handler  # returns when it is due again; None: done
     give_up_after: int = 0  # attempts; 0: never
+    of_release: bool = False  # whether its keys begin with the id of a release, which log lines then name
     on_give_up: Callable[[Job, Exception], None] | None = None
+
+    def about(self, key: str) -> AbstractContextManager[None]:
+        """What stands on every log line while ``key`` is worked on: the release that it is about, where it is of one."""
+        return about_release(re.split("[:/]", key, maxsplit=1)[0]) if self.of_release else nullcontext()
 
 
 class Workers:
-    """All worker threads of this process. ``next_due`` tells the timers when to wake them."""
+    """All worker threads of this process. ``next_due`` tells the timers when to wake them.
 
-    def __init__(self, store: Store, clock: Clock, queues: list[Queue]) -> None:
-        self._store, self._clock, self._queues = store, clock, queues
+    ``beat`` is called with every renewal of what is held, whether or not anything is.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, queues: list[Queue], *, beat: Callable[[], object] = lambda: None
+    ) -> None:
+        self._store, self._clock, self._queues, self._beat = store, clock, queues, beat
         self._stopping = threading.Event()
         self._wake = {queue.name: threading.Condition() for queue in queues}
         self._rung = dict.fromkeys(self._wake, 0)
         self._held: dict[Claim, Job] = {}
         self._held_guard = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self.heard_at: datetime | None = None  # last sign of life of the listener
+        self._heard = threading.Event()
+        self._heard_at: datetime | None = None  # last sign of life of the listener
 
     def start(self) -> None:
-        """Start listening, renewing and working."""
+        """Start listening, renewing and working; returns once new work is heard of, or after a moment without."""
         plan = [(self._listen, "listen", ()), (self._renew, "renew", ())]
         for queue in self._queues:
             plan += [(self._work, f"{queue.name}-{number}", (queue,)) for number in range(queue.threads)]  # type: ignore[misc]
@@ -59,6 +75,7 @@ class Workers:
             thread = threading.Thread(target=target, name=name, args=args, daemon=True)
             thread.start()
             self._threads.append(thread)
+        self._heard.wait(HEAR_WITHIN)
 
     def stop(self, timeout: float = 5.0) -> None:
         """Take nothing new, tell what runs to stop, and wait up to ``timeout`` seconds for all threads together."""
@@ -88,6 +105,11 @@ class Workers:
                 self._rung[name] += 1
                 condition.notify_all()
 
+    @property
+    def listening(self) -> bool:
+        """Whether the listener has shown life lately: new work is then taken at once, from every replica."""
+        return self._heard_at is not None and self._clock.now() - self._heard_at < DEAF
+
     def next_due(self) -> datetime | None:
         """When the next unclaimed work is due."""
         with self._store.transaction() as tx:
@@ -105,7 +127,8 @@ class Workers:
                 self._stopping.wait(1.0)
                 continue
             if claim is not None:
-                self._carry_out(queue, Job(claim, threading.Event()))
+                with queue.about(claim.key):
+                    self._carry_out(queue, Job(claim, threading.Event()))
                 continue
             with condition:
                 if self._rung[queue.name] == rung and not self._stopping.is_set():
@@ -169,6 +192,7 @@ class Workers:
                 held = list(self._held.values())
             try:
                 self._store.keep_alive()
+                self._beat()
                 for job in held:
                     with self._store.transaction() as tx:
                         if not work.renew(tx, job.claim):
@@ -182,7 +206,8 @@ class Workers:
                 with self._store.listening("work") as connection:
                     self.wake()  # what was asked for while nobody listened
                     while not self._stopping.is_set():
-                        self.heard_at = self._clock.now()
+                        self._heard_at = self._clock.now()
+                        self._heard.set()
                         for notice in connection.notifies(timeout=1.0, stop_after=1):
                             self.wake(notice.payload)
             except DatabaseError as error:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TypeAlias
 
 import psycopg
@@ -71,6 +72,12 @@ class Store:
                 life.close()
                 raise
             self._life = life
+
+    def now(self) -> datetime:
+        """The time of the server. Raises DatabaseError when it is away."""
+        with self.transaction() as tx:
+            moment: datetime = only(tx.execute("SELECT clock_timestamp() AS now").fetchone())["now"]
+            return moment
 
     def keep_alive(self) -> None:
         """Take the lock of this instance again if its session was lost, as after a restart of the server."""

@@ -53,6 +53,7 @@ def main() -> None:
         [Period("put back what was left behind", SWEEP, lambda: settle_orphans(deps))],
         wake=workers.wake,
         next_due=workers.next_due,
+        clock=deps.clock,
     )
     timers.start()
     sys.stdout.write("ready\n")

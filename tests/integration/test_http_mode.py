@@ -271,7 +271,7 @@ def test_serve_speaks_http_where_a_signing_secret_is_set(live: Bot, http_line: H
             slack.post("request-url", url=http_line.url)
             process.communicate("", timeout=20)
 
-    assert (ready.status_code, ready.json()) == (200, {"ok": True, "database": ""})
+    assert (ready.status_code, ready.json()) == (200, {"ok": True, "database": "", "work": ""})
     assert pressed["ok"]
     assert signed == [{"by_whom": QUINN}]
     assert forged.status_code == 401

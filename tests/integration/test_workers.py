@@ -1,5 +1,8 @@
 """The worker threads on a real PostgreSQL."""
 
+import io
+import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,14 +10,25 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bot import logs
 from bot.clock import SystemClock
 from bot.errors import VendorError
 from bot.flows.deps import Job
+from bot.redact import Redactor
 from bot.store import work
 from bot.store.pool import Store
 from bot.timers import Timers
 from bot.workers import Queue, Workers
 from tests.fix_kube import eventually
+
+
+class SetClock(SystemClock):
+    """The machine's clock, and what a test sets it forward by."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
 
 
 @pytest.fixture
@@ -26,7 +40,7 @@ def begin(store: Store) -> Iterator[Callable[[Queue], Workers]]:
         workers = Workers(store, SystemClock(), [queue])
         running.append(workers)
         workers.start()
-        eventually("the listener", lambda: workers.heard_at)
+        eventually("the listener", lambda: workers.listening)
         return workers
 
     yield start
@@ -74,7 +88,7 @@ def test_a_failure_is_tried_again(store: Store, begin: Callable[[Queue], Workers
             raise VendorError("the vendor is away")
 
     workers = begin(Queue("q", 1, handle))
-    timers = Timers([], wake=workers.wake, next_due=workers.next_due, look_every=0.1)
+    timers = Timers([], wake=workers.wake, next_due=workers.next_due, clock=SystemClock(), look_every=0.1)
     timers.start()
     ask(store)
     eventually("the second attempt", lambda: len(attempts) == 2)
@@ -198,3 +212,38 @@ def test_stop_tells_what_runs_and_takes_nothing_new(store: Store, begin: Callabl
     with store.transaction() as tx:
         waiting = tx.execute("SELECT key FROM work WHERE owner IS NULL ORDER BY key").fetchall()
     assert [row["key"] for row in waiting] == ["a", "b"]
+
+
+def test_log_lines_name_the_release(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """Those of the work itself and of its failure, in a queue whose keys begin with one."""
+    stream = io.StringIO()
+    root, level = list(logging.getLogger().handlers), logging.getLogger().level
+    logs.setup("info", as_json=True, redactor=Redactor(), stream=stream)
+
+    def handle(job: Job) -> None:
+        logging.getLogger("bot.test").info("at work")
+        raise VendorError("no answer")
+
+    try:
+        begin(Queue("q", 1, handle, of_release=True))
+        ask(store, "7/go.backup")
+        eventually("the failure", lambda: "no answer" in stream.getvalue())
+    finally:
+        logging.basicConfig(level=level, handlers=root, force=True)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["message"], line["release"]) for line in lines if "release" in line] == [
+        ("at work", "7"),
+        ("q 7/go.backup failed at attempt 1: no answer", "7"),
+    ]
+
+
+def test_a_listener_that_is_lost_is_seen(store: Store) -> None:
+    """It shows life every second; after a while without, new work is no longer heard of."""
+    clock = SetClock()
+    workers = Workers(store, clock, [])
+    assert not workers.listening
+    workers.start()
+    eventually("the listener", lambda: workers.listening)
+    workers.stop()
+    clock.ahead = timedelta(seconds=20)
+    assert not workers.listening

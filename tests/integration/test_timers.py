@@ -1,0 +1,118 @@
+"""Timers: they wake when a row is due, go on after trouble, and do not care who sets which clock."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot.clock import SharedClock, SystemClock
+from bot.timers import Period, Timers
+from tests.fix_kube import eventually
+
+
+class Machine:
+    """The clock of the machine, which a test sets."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[..., Timers]]:
+    """Start timers that are stopped after the test."""
+    running: list[Timers] = []
+
+    def start(*periods: Period, **given: Any) -> Timers:
+        wanted: dict[str, Any] = {"wake": lambda: None, "next_due": lambda: None, "clock": SystemClock(), **given}
+        timers = Timers(list(periods), look_every=0.05, **wanted)
+        running.append(timers)
+        timers.start()
+        return timers
+
+    yield start
+    for timers in running:
+        if timers._scheduler.running:
+            timers.stop()
+
+
+def test_it_wakes_when_the_next_row_is_due(begin: Callable[..., Timers]) -> None:
+    """Not before, and not much later."""
+    woken: list[datetime] = []
+    due = datetime.now(UTC) + timedelta(seconds=0.4)
+    begin(next_due=lambda: None if woken else due, wake=lambda: woken.append(datetime.now(UTC)))
+    eventually("the alarm", lambda: bool(woken))
+    assert timedelta(0) <= woken[0] - due < timedelta(seconds=1)
+
+
+def test_what_is_overdue_wakes_at_once(begin: Callable[..., Timers]) -> None:
+    """However late: nothing is dropped because it was missed."""
+    woken: list[bool] = []
+    begin(next_due=lambda: datetime.now(UTC) - timedelta(days=2), wake=lambda: woken.append(True))
+    eventually("the alarm", lambda: len(woken) >= 2)
+
+
+@pytest.mark.parametrize("hours", [-5, 5], ids=["behind", "ahead"])
+def test_rows_are_due_by_the_shared_clock(begin: Callable[..., Timers], hours: int) -> None:
+    """A machine whose clock is wrong by hours wakes at the right moment."""
+    clock = SharedClock(lambda: datetime.now(UTC) + timedelta(hours=hours))
+    woken: list[datetime] = []
+    due = clock.now() + timedelta(seconds=0.3)
+    begin(next_due=lambda: None if woken else due, wake=lambda: woken.append(clock.now()), clock=clock)
+    eventually("the alarm", lambda: bool(woken))
+    assert timedelta(0) <= woken[0] - due < timedelta(seconds=1)
+
+
+def test_a_call_that_fails_is_made_again(begin: Callable[..., Timers]) -> None:
+    """One trouble does not end a period."""
+    calls: list[float] = []
+
+    def fail() -> None:
+        calls.append(time.monotonic())
+        raise ValueError("trouble")
+
+    begin(Period("trouble", 0.1, fail))
+    eventually("three calls", lambda: len(calls) >= 3)
+
+
+def test_a_slow_call_is_not_made_twice_at_once(begin: Callable[..., Timers]) -> None:
+    """It is left alone, and what it missed meanwhile is made up for by one call."""
+    at_once: list[int] = []
+    inside = [0]
+
+    def slow() -> None:
+        inside[0] += 1
+        at_once.append(inside[0])
+        time.sleep(0.3)
+        inside[0] -= 1
+
+    begin(Period("slow", 0.05, slow))
+    eventually("three calls", lambda: len(at_once) >= 3)
+    assert set(at_once) == {1}
+
+
+def test_periods_go_on_when_the_machine_is_set_back(begin: Callable[..., Timers]) -> None:
+    """APScheduler would wait for an hour until its clock has caught up."""
+    machine, calls = Machine(), list[bool]()
+    timers = begin(Period("often", 0.1, lambda: calls.append(True)), wall=machine.now)
+    eventually("a call", lambda: bool(calls))
+    timers._scheduler.modify_job("often", next_run_time=datetime.now(UTC) + timedelta(hours=1))  # what it comes to
+    calls.clear()
+    machine.ahead = -timedelta(hours=1)
+    eventually("the next call", lambda: bool(calls))
+
+
+def test_stopped_it_calls_nobody(begin: Callable[..., Timers]) -> None:
+    """The end of the process does not wait, and nothing happens after it."""
+    calls: list[bool] = []
+    timers = begin(Period("often", 0.05, lambda: calls.append(True)))
+    eventually("a call", lambda: bool(calls))
+    timers.stop()
+    eventually("the last call", lambda: not timers._scheduler.running)
+    seen = len(calls)
+    assert not timers._guard.is_alive()
+    assert len(calls) <= seen + 1
