@@ -101,8 +101,14 @@ class Bot:
 
     def ask_vendors_at(self, url: str) -> None:
         """Have versions resolved by a server of the test."""
-        self.deps = replace(self.deps, sources=sources_at(url))
+        self.change_deps(sources=sources_at(url))
+
+    def change_deps(self, **changes: Any) -> None:
+        """Other Deps from now on."""
+        self.deps = replace(self.deps, **changes)
         self.dispatch = Dispatch(self.deps, self.client, self.identity)
+        self.publisher = Publisher(self.deps, self.client)
+        self.uploader = Uploader(self.deps, self.client)
 
     @contextlib.contextmanager
     def online(self, *, ping: float = 5) -> Iterator[Socket]:

@@ -1,0 +1,271 @@
+"""P10 over the whole run: secrets planted in every source that checks read appear nowhere outside of these sources."""
+
+import base64
+import copy
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import yaml
+
+from bot import logs
+from bot.app import load_checklist
+from bot.domain.checklist import Checklist
+from bot.domain.ids import CheckId, ReleaseId
+from bot.flows import check
+from bot.redact import MARK, Redactor
+from bot.workers import Queue, Workers
+from checks.clients import Clients
+from checks.registry import BUILT_IN, Registry
+from checks.target import Target
+from tests.checks.replies import Replies, Reply, Request
+from tests.contract.test_kinds import NEEDED
+from tests.fix_checks import production_target, staging_target
+from tests.fix_demo import until
+from tests.fix_sandbox import Sandbox, send_event
+from tests.integration.slack_bot import Bot, Json
+from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, QUINN
+
+pytestmark = CLIENT_LEAKS_SOCKETS
+
+REGISTERED = "Zirkel-7/registered+value"  # as one that stands in the configuration
+CANARIES = (
+    REGISTERED,
+    "sk_live_4canary0canary0",
+    "rk_live_4canary0canary0",
+    "whsec_4canary0canary0canary0",
+    "xoxb-4444444444-canary0canary0",
+    "AKIACANARYCANARYCANA",
+    "ghp_canary0canary0canary0canary0",
+    "glsa_canary0canary0canary0_c0ffee00",
+    "sntrys_canary0canary0canary0",
+    "eyJjYW5hcnkiOjF9.eyJjYW5hcnkiOjF9.canary0canary0",
+    "pwcanary99",  # of a database URL
+    "hunter-canary-2",  # of password=…
+)
+TEXT = " ".join(
+    [*CANARIES[:-2], "postgresql://solvereign:pwcanary99@db.internal/prod", "password=hunter-canary-2", REGISTERED]
+)
+SLOWLY = {"sentry_receives": 2.0, "backup_job": 4.0, "restore_drill": 4.0, "metrics_flow": 2.0}  # seconds to give up
+
+
+BUCKET = "canary-backups"
+
+
+class Leak(Replies):
+    """A vendor that puts secrets into whatever it answers: body, headers, cookie."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__({})
+        self._status = status
+
+    def answer(self, request: Request) -> Reply:
+        """The same to every request."""
+        headers = {"X-Debug": TEXT, "Set-Cookie": f"sv_platform_session={CANARIES[1]}; Path=/"}
+        if request.path.startswith(f"/{BUCKET}"):
+            failure = f"<Error><Code>AccessDenied</Code><Message>{TEXT}</Message></Error>"
+            return Reply(403, failure.encode(), headers)
+        body = {"status": TEXT, "error": TEXT, "message": TEXT, "detail": TEXT, "results": [], "kind": "Status"}
+        return Reply(self._status, body, headers)
+
+
+def leaking(staging: Target, name: str, url: str, folder: Path) -> Target:
+    """Staging with every vendor at ``url``."""
+    kubeconfig = folder / f"{name}.kubeconfig"
+    cluster: Json = {"name": "c", "cluster": {"server": url}}
+    context: Json = {"name": "c", "context": {"cluster": "c", "user": "c"}}
+    body: Json = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [cluster],
+        "contexts": [context],
+    }
+    kubeconfig.write_text(yaml.safe_dump({**body, "users": [{"name": "c", "user": {"token": REGISTERED}}]}))
+    dsn = f"http://{'c0ffee00' * 4}@127.0.0.1:{urlsplit(url).port}/7"
+    values: Json = json.loads(staging.model_dump_json())
+    for part in ("sentry", "grafana", "stripe"):
+        values[part]["url"] = url
+    values |= {"name": name, "api_url": url, "frontend_url": url}
+    values["sentry"] |= {"dsn": dsn, "token": REGISTERED}
+    values["login"]["password"] = values["grafana"]["token"] = REGISTERED
+    values["stripe"] |= {"api_key": "sk_test_canarycanary", "webhook_secret": REGISTERED}
+    values["kubernetes"]["kubeconfig"] = str(kubeconfig)
+    values["backup"] |= {
+        "bucket": BUCKET,
+        "endpoint_url": url,
+        "access_key_id": "testing",
+        "secret_access_key": REGISTERED,
+    }
+    for secret in ("database_url", "restore_database_url"):
+        found = getattr(staging, secret)
+        values[secret] = found.get_secret_value() if found else None
+    return Target.model_validate(values)
+
+
+def with_leaks() -> Checklist:
+    """The shipped checklist, and each kind once more against vendors that leak, in an answer and in an error."""
+    body = copy.deepcopy(load_checklist("solvereign", Registry.load()).body)
+    kinds = [kind for kind in BUILT_IN if kind not in {"attest", "all_of"}]
+    leaks: list[Json] = [
+        {"id": f"{target}.{kind}", "title": f"{kind} of a vendor that leaks", "kind": kind, "target": target}
+        | {"params": NEEDED.get(kind, {}), "timeout": SLOWLY.get(kind, 15.0)}
+        for target in ("leaky", "broken")
+        for kind in kinds
+    ]
+    rows: Json = {
+        "id": "rows.leak",
+        "title": "Rows that leak",
+        "kind": "sql_verify",
+        "params": {"function": "public.canary"},
+    }
+    titles: Json = {"id": "titles.leak", "title": "Titles that leak", "kind": "sentry_quiet"}
+    titles |= {"params": {"since": "2026-01-16T18:00:00Z", "environment": "canary"}}
+    logged: Json = {"id": "logs.leak", "title": "Logs that leak", "kind": "pod_logs"}
+    body["sections"].append({"id": "leaks", "title": "Leaks", "checks": [rows, titles, logged, *leaks]})
+    return Checklist.model_validate(body)
+
+
+@pytest.fixture
+def rows_that_leak(sandbox: Sandbox, postgres_url: str) -> Iterator[None]:
+    """A verify function of staging whose rows hold secrets."""
+    url = urlsplit(postgres_url)._replace(path=urlsplit(sandbox["staging"]["database_url"]).path).geturl()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION public.canary() RETURNS TABLE (check_name text, status text, details text) LANGUAGE sql"
+            f" AS $$ SELECT '{TEXT}', 'FAIL', '{TEXT}' $$".encode()
+        )
+        yield
+        connection.execute("DROP FUNCTION public.canary()")
+
+
+@pytest.fixture
+def logs_that_leak(sandbox: Sandbox) -> Iterator[None]:
+    """One more pod of staging, which looks like the others and logs secrets."""
+    target = staging_target(sandbox)
+    assert target.kubernetes is not None
+    space, name = target.kubernetes.namespace, "api-canary"
+    with Clients(target) as clients:
+        kube = clients.kube()
+        deployment = kube.apps.read_namespaced_deployment(target.kubernetes.deployment, space)
+        sets = kube.apps.list_namespaced_replica_set(space).items
+        revision = deployment.metadata.annotations["deployment.kubernetes.io/revision"]
+        owner = next(one for one in sets if one.metadata.annotations["deployment.kubernetes.io/revision"] == revision)
+        template = kube.apps.api_client.sanitize_for_serialization(owner.spec.template)
+        owners = [("Deployment", deployment.metadata, True), ("ReplicaSet", owner.metadata, False)]
+        metadata = {
+            "name": name,
+            "labels": template["metadata"]["labels"],
+            "annotations": {"testbed/log": f"ERROR:    {TEXT}\nRuntimeError: {TEXT}"},
+            "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": kind, "name": of.name, "uid": of.uid, "controller": controls}
+                for kind, of, controls in owners
+            ],
+        }
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        kube.core.create_namespaced_pod(space, body)
+        until(lambda: TEXT[:20] in _log(kube, name, space), "the log of the pod")
+        yield
+        kube.core.delete_namespaced_pod(name, space, grace_period_seconds=0, _preload_content=False).release_conn()
+
+
+def _log(kube: Any, name: str, space: str) -> str:
+    pod = kube.core.read_namespaced_pod(name, space)
+    return kube.core.read_namespaced_pod_log(name, space) if pod.status.phase == "Running" else ""
+
+
+def secrets_of(sandbox: Sandbox) -> set[str]:
+    """What the Secrets of the sandbox's cluster hold: the bot is never given these."""
+    target = production_target(sandbox)
+    with Clients(target) as clients:
+        found = clients.kube().core.list_namespaced_secret(sandbox["production"]["namespace"]).items
+    values = {base64.b64decode(value).decode() for secret in found for value in (secret.data or {}).values()}
+    return {value for value in values if len(value) >= 8}  # shorter ones are words
+
+
+@pytest.fixture
+def log(request: pytest.FixtureRequest) -> Iterator[tuple[Redactor, io.StringIO]]:
+    """The bot's own log at its most talkative, and its redactor."""
+    root, stream, redactor = logging.getLogger(), io.StringIO(), Redactor()
+    before = (root.handlers[:], root.level, {name: logging.getLogger(name).level for name in logs.CHATTY})
+    logs.setup("DEBUG", as_json=True, redactor=redactor, stream=stream)
+    yield redactor, stream
+    root.handlers[:], root.level = before[:2]
+    for name, level in before[2].items():
+        logging.getLogger(name).setLevel(level)
+
+
+def run_all(bot: Bot) -> None:
+    """Carry out every check that was asked for, side by side."""
+    workers = Workers(bot.store, bot.clock, [Queue("check", 24, lambda job: check.execute(bot.deps, job))])
+    workers.start()
+    try:
+        until(lambda: not bot.rows("SELECT FROM check_runs WHERE running <> 'idle'"), "the checks to end", 100)
+    finally:
+        workers.stop(15.0)
+
+
+def look_at_everything(bot: Bot, release_id: ReleaseId) -> list[str]:
+    """Post every message, open the details of every check, upload what is too long; returns all that Slack was sent."""
+    bot.published(release_id)
+    for section in bot.deps.checklist.sections:
+        for line in section.checks if section.phase == "before" else ():
+            value = json.dumps({"release": release_id, "check": line.asked_as})
+            ts = bot.ts(release_id, "section", section.id)
+            bot.click(QUINN, ts, "check.details", value=value, forged=True)
+            for view in bot.slack.state(QUINN)["views"]:
+                bot.slack.post("close", user=QUINN, view_id=view["id"])
+    files = [bytes(row["content"]).decode() for row in bot.rows("SELECT content FROM files")]
+    return [json.dumps(bot.slack.get("calls")), json.dumps(bot.slack.state(QUINN)), *files]
+
+
+def tables(bot: Bot) -> str:
+    """Every row of every table of the bot, as text."""
+    names = bot.rows("SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = 'public'")
+    return "\n".join(
+        row["text"] for name in names for row in bot.rows(f"SELECT to_jsonb(t)::text AS text FROM {name['name']} t")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("rows_that_leak", "logs_that_leak")
+def test_no_secret_of_any_source_leaves_it(
+    live: Bot, sandbox: Sandbox, log: tuple[Redactor, io.StringIO], tmp_path: Path
+) -> None:
+    """The whole checklist and each kind against vendors that leak: messages, forms, files, evidence, record, log."""
+    redactor, stream = log
+    send_event(sandbox, {"level": "error", "message": f"failed: {TEXT}", "environment": "canary"})
+    staging = staging_target(sandbox)
+    with Leak(200) as leaky, Leak(500) as broken:
+        targets = {
+            "staging": staging,
+            "production": production_target(sandbox),
+            "leaky": leaking(staging, "leaky", leaky.url, tmp_path),
+            "broken": leaking(staging, "broken", broken.url, tmp_path),
+        }
+        redactor.register(REGISTERED)
+        live.change_deps(targets=targets, registry=Registry.load(), checklist=with_leaks(), redact=redactor.scrub)
+        release_id = live.open_release()
+        run_all(live)
+    places = {"log": stream.getvalue(), "tables": tables(live)}
+    places |= {f"Slack {number}": text for number, text in enumerate(look_at_everything(live, release_id))}
+    found = {
+        (place, secret)
+        for place, text in places.items()
+        for secret in {*CANARIES, *secrets_of(sandbox)}
+        if secret in text
+    }
+    assert found == set()
+    read = {
+        CheckId(row["check_id"])
+        for row in live.rows("SELECT check_id, r::text AS text FROM check_results r")
+        if MARK in row["text"]
+    }
+    assert {"rows.leak", "titles.leak", "logs.leak", "leaky.http_json", "broken.http_json"} <= read
+    assert {"broken.grafana_panels", "broken.sentry_quiet", "broken.backup_job", "broken.pod_logs"} <= read
