@@ -1,4 +1,4 @@
-"""Deploy: through the gate, then step by step; retry a failed step; attest one that a person did."""
+"""Deploy: through the gate, then step by step; retry a failed step, cancel one that runs, attest one that a person did."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from bot.domain.actions import Attest, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.gate import deploy_gate
 from bot.domain.ids import ReleaseId, StepId
-from bot.domain.plan import PlanKind, StepState
+from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
+from bot.domain.view import ReleaseView
 from bot.errors import GateClosed, InvalidInput, RefusedError, StaleButton, UnknownThing
-from bot.flows import check
+from bot.flows import check, remind
 from bot.flows.deps import Deps, locked_view, require
 from bot.store import audit, posts, releases, steps, work
 from bot.store.pool import Tx
@@ -51,44 +52,81 @@ def deploy(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId) -> str:
     return f"Deploying {release.version}. Follow the steps in the thread."
 
 
+_FAILED_IN = {PlanKind.DEPLOY: ReleaseState.DEPLOY_FAILED, PlanKind.ROLLBACK: ReleaseState.ROLLBACK_FAILED}
+_GOES_ON_IN = {PlanKind.DEPLOY: ReleaseState.DEPLOYING, PlanKind.ROLLBACK: ReleaseState.ROLLING_BACK}
+
+
 def retry(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
     """Carry out a failed step again. A deploy that fails keeps its sign-offs: nothing of what they stand for has changed."""
-    release_id = _release_of(tx, step_row)
-    view = locked_view(tx, deps, release_id)
-    require(view.policy, actor, Action.RETRY)
-    step = next((step for step in view.steps if step.row == step_row), None)
-    failed_in = {PlanKind.DEPLOY: ReleaseState.DEPLOY_FAILED, PlanKind.ROLLBACK: ReleaseState.ROLLBACK_FAILED}
-    if step is None or view.release.state is not failed_in[step.plan]:
-        raise StaleButton
-    if step.plan is PlanKind.DEPLOY and view.freeze is not None:
-        raise GateClosed(f"Deploys are frozen: {view.freeze.reason}", hint="A rollback works in a freeze.")
+    view, step = _step(tx, deps, actor, Action.RETRY, step_row)
+    _refuse_to_go_on(view, step)
     if not steps.retry(tx, step_row):
         raise StaleButton
-    onward = ReleaseState.DEPLOYING if step.plan is PlanKind.DEPLOY else ReleaseState.ROLLING_BACK
-    releases.move(tx, view.release, onward, view.now)
-    work.ask(tx, "advance", release_id)
-    posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "step.retried", release_id, step=step.id)
+    _go_on(tx, view, step)
+    audit.write(tx, view.now, actor.user, "step.retried", view.release.id, step=step.id)
     return f"Trying {step.id} again."
 
 
 def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str) -> str:
-    """Record that a person has carried out a step."""
-    release_id = _release_of(tx, step_row)
-    view = locked_view(tx, deps, release_id)
-    require(view.policy, actor, Action.ATTEST)
+    """Record that a person has carried out a step: one that is a person's, or one at which the bot failed, where that may be."""
+    view, step = _step(tx, deps, actor, Action.ATTEST, step_row)
     if view.release.state is ReleaseState.ABORTED:
         raise StaleButton
     if not note.strip():
         raise InvalidInput("An attestation needs a note: what was done?")
+    failed = step.state is StepState.FAILED
+    if failed:
+        spec = view.checklist.step(step.id)
+        if spec is None or not spec.by_hand:
+            raise RefusedError("That step cannot be done by hand.", hint="Retry it, or roll back.")
+        _refuse_to_go_on(view, step)
+    if not steps.attest(tx, step_row, by=actor.user, note=deps.clean(note.strip()), at=view.now):
+        raise RefusedError("That step does not wait for an attestation.")
+    if failed:
+        _go_on(tx, view, step)
+    posts.touch(tx, view.release.id)
+    audit.write(tx, view.now, actor.user, "step.attested", view.release.id, step=step.id, note=deps.clean(note.strip()))
+    return f"Recorded: {step.id} was done by hand."
+
+
+def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
+    """Stop a step that runs. It has failed then: what it has changed stays, and is seen by a retry or taken back."""
+    view, step = _step(tx, deps, actor, Action.RETRY, step_row)
+    release = view.release
+    if step.state is not StepState.RUNNING or release.state is not _GOES_ON_IN[step.plan]:
+        raise StaleButton
+    work.drop(tx, "advance", release.id)  # whoever carries it out is told to stop, and can write nothing more
+    steps.finish(tx, step_row, StepState.FAILED, "cancelled. What it has changed so far stays until a retry.", view.now)
+    releases.move(tx, release, _FAILED_IN[step.plan], view.now, reason=f"{step.id} was cancelled")
+    posts.owe(tx, release.id, "notice", f"failed:{step.row}:cancel:{step.attempt}", channel=release.channel)
+    remind.arm(tx, deps, release.id)
+    posts.touch(tx, release.id)
+    audit.write(tx, view.now, actor.user, "step.cancelled", release.id, step=step.id)
+    return f"{step.id} is cancelled. Retry it, or roll back."
+
+
+def _step(tx: Tx, deps: Deps, actor: Actor, action: Action, step_row: int) -> tuple[ReleaseView, Step]:
+    """The release and the step of a button, for somebody who may do that. Raises StaleButton for a step of an earlier run."""
+    view = locked_view(tx, deps, _release_of(tx, step_row))
+    require(view.policy, actor, action)
     step = next((step for step in view.steps if step.row == step_row), None)
     if step is None:
         raise StaleButton
-    if not steps.attest(tx, step_row, by=actor.user, note=note.strip(), at=view.now):
-        raise RefusedError("That step does not wait for an attestation.")
-    posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "step.attested", release_id, step=step.id, note=note.strip())
-    return f"Recorded: {step.id} was done by hand."
+    return view, step
+
+
+def _refuse_to_go_on(view: ReleaseView, step: Step) -> None:
+    """A failed plan goes on only while it stands at its failed step; a deploy not in a freeze."""
+    if view.release.state is not _FAILED_IN[step.plan]:
+        raise StaleButton
+    if step.plan is PlanKind.DEPLOY and view.freeze is not None:
+        raise GateClosed(f"Deploys are frozen: {view.freeze.reason}", hint="A rollback works in a freeze.")
+
+
+def _go_on(tx: Tx, view: ReleaseView, step: Step) -> None:
+    releases.move(tx, view.release, _GOES_ON_IN[step.plan], view.now)
+    work.ask(tx, "advance", view.release.id)
+    posts.touch(tx, view.release.id)
 
 
 def _release_of(tx: Tx, step_row: int) -> ReleaseId:

@@ -302,6 +302,8 @@ class Dispatch:
                 return abort.abort(tx, deps, actor, release_id, note)
             case ActionId.STEP_RETRY, StepPayload(step=step):
                 return deploy.retry(tx, deps, actor, step)
+            case ActionId.STEP_CANCEL, StepPayload(step=step):
+                return deploy.cancel(tx, deps, actor, step)
             case ActionId.STEP_ATTEST, StepPayload(step=step):
                 return deploy.attest(tx, deps, actor, step, note)
             case ActionId.WATCH_ACKNOWLEDGE, AlarmPayload(alarm=alarm):

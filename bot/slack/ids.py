@@ -33,6 +33,7 @@ class ActionId(StrEnum):
     RELEASE_ROLLBACK = "release.rollback"
     RELEASE_ABORT = "release.abort"
     STEP_RETRY = "step.retry"
+    STEP_CANCEL = "step.cancel"
     STEP_ATTEST = "step.attest"
     WATCH_ROLLBACK = "watch.rollback"
     WATCH_ACKNOWLEDGE = "watch.acknowledge"
@@ -106,6 +107,7 @@ PAYLOADS: dict[ActionId, type[Payload]] = {
     ActionId.RELEASE_ROLLBACK: ReleasePayload,
     ActionId.RELEASE_ABORT: ReleasePayload,
     ActionId.STEP_RETRY: StepPayload,
+    ActionId.STEP_CANCEL: StepPayload,
     ActionId.STEP_ATTEST: StepPayload,
     ActionId.WATCH_ROLLBACK: ReleasePayload,
     ActionId.WATCH_ACKNOWLEDGE: AlarmPayload,

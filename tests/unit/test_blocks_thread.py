@@ -234,7 +234,7 @@ def test_steps_show_what_was_there_before_and_what_is_now() -> None:
         ),
         ":white_circle: *Verify backend logs*\nnot begun",
     ]
-    assert labels(steps) == ["Attest"]
+    assert labels(steps) == ["Attest", "Cancel"]
     assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 101}
 
 

@@ -53,6 +53,7 @@ def test_action_ids_are_the_published_ones() -> None:
         "release.rollback",
         "release.abort",
         "step.retry",
+        "step.cancel",
         "step.attest",
         "watch.rollback",
         "watch.acknowledge",
@@ -84,6 +85,7 @@ def test_buttons_that_change_the_world_at_once_open_no_modal() -> None:
         ActionId.SIGNOFF_REVOKE,
         ActionId.RELEASE_DEPLOY,
         ActionId.STEP_RETRY,
+        ActionId.STEP_CANCEL,
         ActionId.MITIGATION_RESOLVE,
     }
     assert set(ActionId) - OPENS_MODAL == direct

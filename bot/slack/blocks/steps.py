@@ -23,6 +23,7 @@ _STEPS = 8_200  # characters for all steps
 _SHOWN = limits.MAX_BLOCKS - 4
 _REST = 600
 _RETRYABLE = {ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLBACK_FAILED}
+_GOES_ON = {ReleaseState.DEPLOYING, ReleaseState.ROLLING_BACK}
 _FINISHED = {StepState.DONE, StepState.ATTESTED, StepState.TO_ATTEST}  # nothing that the plan would wait for
 
 
@@ -45,11 +46,21 @@ def render(subject: str, view: ReleaseView) -> Rendered:
         lines = [f":{text.STEP_MARKS[step.state]}: {text.outside(text.step_title(view, step), 100)}" for step in rest]
         blocks.append(elements.section("rest", limits.join_lines(lines, _REST)))
     failed = failed_step(steps, plan)
-    if failed is not None and plan is PlanKind.DEPLOY and view.release.state in MAY_ROLL_BACK:
-        payload = ReleasePayload(release=view.release.id)
-        roll_back = elements.button(ActionId.RELEASE_ROLLBACK, payload, "Roll back", style="danger")
-        blocks += elements.actions("plan:buttons", [roll_back])
+    blocks += elements.actions("plan:buttons", _ways_on(view, failed) if failed is not None else [])
     return limits.message(_fallback(view, plan, steps), blocks)
+
+
+def _ways_on(view: ReleaseView, failed: Step) -> list[Element]:
+    """What can be done about a failed step besides Retry, which stands beside it."""
+    buttons = []
+    spec = view.checklist.step(failed.id)
+    if spec is not None and spec.by_hand and view.release.state in _RETRYABLE:
+        by_hand = StepPayload(release=view.release.id, step=failed.row)
+        buttons.append(elements.button(ActionId.STEP_ATTEST, by_hand, "Done by hand"))
+    if failed.plan is PlanKind.DEPLOY and view.release.state in MAY_ROLL_BACK:
+        payload = ReleasePayload(release=view.release.id)
+        buttons.append(elements.button(ActionId.RELEASE_ROLLBACK, payload, "Roll back", style="danger"))
+    return buttons
 
 
 def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
@@ -112,6 +123,14 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
     payload = StepPayload(release=view.release.id, step=step.row)
     if step.state is StepState.FAILED and view.release.state in _RETRYABLE:
         return elements.button(ActionId.STEP_RETRY, payload, "Retry", style="primary")
+    if step.state is StepState.RUNNING and view.release.state in _GOES_ON:
+        question = elements.confirm(
+            "Cancel this step?",
+            "What it has changed so far stays. Retry it then, or roll back.",
+            "Cancel it",
+            "Let it run",
+        )
+        return elements.button(ActionId.STEP_CANCEL, payload, "Cancel", confirm=question)
     if step.state is StepState.TO_ATTEST:
         return elements.button(ActionId.STEP_ATTEST, payload, "Attest")
     return None
