@@ -14,10 +14,13 @@ from sandbox.staging.serving import bearer, json_errors, refuse_while, require_t
 from sandbox.staging.versions import (
     BACKUP_MANIFEST,
     BRANCH,
+    CANDIDATE,
     GITHUB_REPOSITORY,
+    LIVE,
     RELEASED,
     backup_manifest,
     commit_sha,
+    documents,
     migrations,
 )
 
@@ -61,6 +64,7 @@ class GitHub:
                 web.get(f"{repository}/commits/{{ref}}/check-runs", self._check_runs),
                 web.get(f"{repository}/commits/{{ref}}/status", self._status),
                 web.get(f"{repository}/commits/{{ref}}/pulls", self._pulls),
+                web.get(f"{repository}/issues/{{number}}", self._issue),
                 web.get(f"{repository}/compare/{{base}}...{{head}}", self._compare),
                 web.get(f"{repository}/git/ref/{{ref:.+}}", self._get_ref),
                 web.get(f"{repository}/git/matching-refs/{{ref:.+}}", self._matching_refs),
@@ -163,11 +167,20 @@ class GitHub:
         pull = {
             "number": number,
             "title": title,
+            "body": f"Closes #{number - 3}.",
             "merged_at": "2026-01-15T09:00:00Z",
             "html_url": url,
             "state": "closed",
         }
         return web.json_response([{**pull, "merge_commit_sha": sha}])
+
+    async def _issue(self, request: web.Request) -> web.Response:
+        """The issues that the pull requests close; everything else is a pull request or is not there."""
+        known = {str(number - 3): title for title, number in _COMMITS}
+        number = request.match_info["number"]
+        if number not in known:
+            return _error(404, "Not Found")
+        return web.json_response({"number": int(number), "title": known[number], "state": "closed"})
 
     async def _compare(self, request: web.Request) -> web.Response:
         base, head = (self._resolve(request.match_info[side]) for side in ("base", "head"))
@@ -195,6 +208,8 @@ class GitHub:
         released = self._history.index(sha) < len(RELEASED)
         files = {f"{MIGRATIONS_PATH}/{name}": text.encode() for name, text in migrations(released=released).items()}
         files[BACKUP_MANIFEST] = backup_manifest(released=released).encode()
+        version = LIVE if released else CANDIDATE
+        files |= {name: text.encode() for name, text in documents(version).items()}
         if path == MIGRATIONS_PATH:
             return web.json_response([_file_json(name, data) for name, data in files.items() if name.startswith(path)])
         if path not in files:

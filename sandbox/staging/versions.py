@@ -95,6 +95,15 @@ spec:
 """
 
 
+def documents(version: str) -> dict[str, str]:
+    """File name to text of the documents that name the newest version."""
+    bare = version.removeprefix("v")
+    return {
+        "claude.md": f"# SOLVEREIGN\n\nStatus: V{bare} | Last Updated: January 2026\n",
+        "CHANGELOG.md": f"# Changelog\n\n## [{bare}] - 2026-01-15\n\n### Added\n\n- Night shifts across midnight\n",
+    }
+
+
 def migration_checksum(name: str) -> str:
     """The lower-case sha256 that the product writes into schema_migrations.checksum for a file."""
     return hashlib.sha256(migrations()[name].encode()).hexdigest()

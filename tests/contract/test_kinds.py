@@ -27,6 +27,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "grafana_panels": {"dashboard": "overview"},
     "http_json": {"path": "/health"},
     "http_pages": {"pages": [{"path": "/"}]},
+    "repo_file": {"path": "claude.md", "text": "Status: V{bare}"},
     "sentry_quiet": {"since": "2026-01-16T18:00:00Z"},
     "sentry_rate": {"since": "2026-01-16T18:00:00Z"},
     "sql_verify": {"function": "billing.verify_billing_schema"},

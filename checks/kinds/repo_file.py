@@ -1,0 +1,64 @@
+"""repo_file: a file of the repository names the version that is released."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.repository import file_text
+
+if TYPE_CHECKING:
+    from checks.contract import CheckContext
+
+
+class RepoFileParams(Params):
+    """Which file, and what it must say."""
+
+    path: str = Field(min_length=1, description="Path in the repository; upper and lower case count.")
+    text: str = Field(
+        min_length=1,
+        description="What one line must hold; `{version}` is v1.2.3, `{bare}` 1.2.3. Upper and lower case do not count.",
+    )
+
+
+class RepoFile(Kind):
+    """Looks at the default branch, since such files are brought up to date after the release too."""
+
+    name: ClassVar[str] = "repo_file"
+    summary: ClassVar[str] = "A file on the default branch names the version that is released"
+    params: ClassVar[type[Params]] = RepoFileParams
+    timeout: ClassVar[float] = 30.0
+
+    def run(self, params: RepoFileParams, ctx: CheckContext) -> Answer:
+        """FAIL when the file is not there or says something else. Raises CheckError without a release."""
+        version = ctx.subject.version
+        text = file_text(ctx, params.path)
+        if not version:
+            raise CheckError("there is no release to look for", hint="This is asked for a release only.")
+        wanted = _fill(params.text, re.escape(version), re.escape(version.removeprefix("v")))
+        said = params.text.replace("{version}", version).replace("{bare}", version.removeprefix("v"))
+        evidence = Evidence(f"{params.path} on the default branch", f"a line with {said}", "no such file")
+        if text is None:
+            return Answer(
+                Outcome.FAIL, f"there is no {params.path}", evidence, hint="Add it, or correct the checklist."
+            )
+        # A longer version must not pass for a shorter one: 4.8.0 is not in 14.8.0, 4.8.01 or 4.8.0-rc1.
+        exact = re.compile(rf"(?<![\w.]){wanted}(?![\w]|[.-]\w)", re.IGNORECASE)
+        alike = re.compile(_fill(params.text, r"v?\d[\w.-]*", r"\d[\w.-]*"), re.IGNORECASE)
+        lines = text.splitlines()
+        good = next((line.strip() for line in lines if exact.search(line)), None)
+        if good is not None:
+            return Answer(Outcome.PASS, f"{params.path} says {said}", Evidence(evidence.asked, evidence.expected, good))
+        other = next((line.strip() for line in lines if alike.search(line)), "")
+        seen = other or f"{len(lines)} lines, none of them alike"
+        summary = f"{params.path} does not say {said}" + (f", but: {other[:150]}" if other else "")
+        hint = "Correct it on the default branch, then run this again."
+        return Answer(Outcome.FAIL, summary, Evidence(evidence.asked, evidence.expected, seen), hint=hint)
+
+
+def _fill(text: str, version: str, bare: str) -> str:
+    """The text as a regular expression with the two placeholders filled in."""
+    return re.escape(text).replace(re.escape("{version}"), version).replace(re.escape("{bare}"), bare)

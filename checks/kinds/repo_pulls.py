@@ -1,0 +1,50 @@
+"""repo_pulls: the pull requests of a release, and commits that belong to none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from checks.contract import Answer, Evidence, Kind, Outcome, Params
+from checks.repository import release_range
+
+if TYPE_CHECKING:
+    from checks.contract import CheckContext
+
+_NAMED = 20  # pull requests named in the summary; the evidence has all
+
+
+class RepoPullsParams(Params):
+    """None: the repository and the release say it."""
+
+
+class RepoPulls(Kind):
+    """Compares the release with the highest release tag below it. A commit that no pull request holds is named.
+
+    INCONCLUSIVE when none of the commits belongs to a pull request: then the team works in another way.
+    """
+
+    name: ClassVar[str] = "repo_pulls"
+    summary: ClassVar[str] = "Lists the pull requests that the release brings"
+    params: ClassVar[type[Params]] = RepoPullsParams
+    timeout: ClassVar[float] = 120.0
+
+    def run(self, params: RepoPullsParams, ctx: CheckContext) -> Answer:  # noqa: ARG002  it has none
+        """PASS with the list. Raises CheckError when the range cannot be told."""
+        found = release_range(ctx)
+        listed = "\n".join(f"#{pull.number} {pull.title}" for pull in found.pulls)
+        evidence = Evidence(
+            asked=f"commits from {found.since} to {ctx.subject.commit[:12]}, and the pull requests of each",
+            expected="each commit belongs to a pull request",
+            seen=f"{found.commits} commits, {len(found.pulls)} pull requests; without one: {', '.join(found.without) or 'none'}",
+            attachment=listed,
+            attachment_name="pull-requests.txt" if listed else "",
+        )
+        if found.commits and not found.pulls:
+            summary = f"none of the {found.commits} commits since {found.since} belongs to a pull request"
+            return Answer(Outcome.INCONCLUSIVE, summary, evidence, hint="Say in the release notes what is in it.")
+        names = ", ".join(f"#{pull.number}" for pull in found.pulls[:_NAMED])
+        more = f" and {len(found.pulls) - _NAMED} more" if len(found.pulls) > _NAMED else ""
+        summary = f"{names}{more} since {found.since}" if found.pulls else f"nothing since {found.since}"
+        if found.without:
+            summary += f"; without one: {', '.join(found.without)}"
+        return Answer(Outcome.PASS, summary, evidence)

@@ -1,0 +1,141 @@
+"""repo_pulls and repo_issues: what a release brings, by what GitHub says of its commits."""
+
+import httpx
+import pytest
+
+from checks.contract import Answer, Outcome, Subject
+from checks.target import Target
+from tests.checks.replies import Answering, Replies, Reply, Request
+from tests.fix_checks import run, staging_target
+
+HEAD = "e" * 40
+TAGS = ["v1.0.0", "v1.2.0", "v1.10.0-rc1", "v1.9.0", "v2.0.0", "v9.9.9", "v1.x"]
+
+
+def commit(number: int, message: str = "Change") -> dict[str, object]:
+    """A commit as GitHub lists it."""
+    return {"sha": f"{number:040x}", "commit": {"message": message}}
+
+
+def pull(number: int, body: str | None = "", merged: str | None = "2026-01-15T09:00:00Z") -> dict[str, object]:
+    """A pull request as GitHub lists it."""
+    return {"number": number, "title": f"Title {number}", "body": body, "merged_at": merged}
+
+
+def github(commits, pulls, issues=None, *, behind: int = 0) -> dict[str, Answering]:
+    """A repository. ``pulls``: number of a commit to its pull requests; ``issues``: number to state."""
+
+    def compare(request: Request) -> Reply:
+        page, size = int(request.query["page"][0]), int(request.query["per_page"][0])
+        shown = commits[(page - 1) * size : page * size]
+        return Reply(200, {"behind_by": behind, "total_commits": len(commits), "commits": shown})
+
+    answers: dict[str, Answering] = {
+        "GET /repos/o/r/git/matching-refs/tags/v": Reply(200, [{"ref": f"refs/tags/{name}"} for name in TAGS]),
+        f"GET /repos/o/r/compare/v1.9.0...{HEAD}": compare,
+    }
+    for number, one in enumerate(commits, 1):
+        answers[f"GET /repos/o/r/commits/{one['sha']}/pulls"] = Reply(200, pulls.get(number, []))
+    for number, state in (issues or {}).items():
+        answers[f"GET /repos/o/r/issues/{number}"] = Reply(200, {"number": number, "state": state})
+    return answers
+
+
+def ask(kind: str, answers, version: str = "v1.10.0", head: str = HEAD) -> Answer:
+    """Ask of the release v1.10.0: the one before it is v1.9.0, whatever the alphabet says."""
+    with Replies(answers) as server:
+        part = {"url": server.url, "repository": "o/r"}
+        target = Target.model_validate({"name": "production", "github": part})
+        return run(kind, {}, target, subject=Subject(version, head)).answer
+
+
+def test_pull_requests_are_listed_once():
+    """Each once, in order; one that was not merged is left out, one that only the title names counts."""
+    commits = [commit(1), commit(2), commit(3, "Mend it (#7)\n\nsee (#99)"), commit(4)]
+    pulls = {1: [pull(12)], 2: [pull(12), pull(3)], 4: [pull(5, merged=None)]}
+    answer = ask("repo_pulls", github(commits, pulls))
+
+    assert answer.outcome is Outcome.PASS
+    assert answer.summary == "#3, #7, #12 since v1.9.0; without one: 000000000000"
+    assert answer.evidence.attachment == "#3 Title 3\n#7 Mend it (#7)\n#12 Title 12"
+
+
+def test_more_commits_than_a_page():
+    """All pages are read."""
+    commits = [commit(number, f"Change (#{number})") for number in range(1, 151)]
+    answer = ask("repo_pulls", github(commits, {}))
+
+    assert answer.outcome is Outcome.PASS
+    assert answer.evidence.seen == "150 commits, 150 pull requests; without one: none"
+    assert answer.summary.endswith("#20 and 130 more since v1.9.0")
+
+
+def test_no_pull_requests_at_all():
+    """Then only a person can say what is in it; a release without commits has nothing to say."""
+    none = ask("repo_pulls", github([commit(1)], {}))
+    empty = ask("repo_pulls", github([], {}))
+
+    assert none.outcome is Outcome.INCONCLUSIVE
+    assert none.summary == "none of the 1 commits since v1.9.0 belongs to a pull request"
+    assert (empty.outcome, empty.summary) == (Outcome.PASS, "nothing since v1.9.0")
+
+
+@pytest.mark.parametrize(
+    ("issues", "outcome", "summary"),
+    [
+        ({8: "closed", 9: "closed"}, Outcome.PASS, "#8, #9: closed"),
+        ({8: "closed", 9: "open"}, Outcome.FAIL, "1 of 2 are open: #9"),
+    ],
+)
+def test_issues_that_are_to_be_closed(issues, outcome, summary):
+    """By GitHub's own words for it, in any case; a number that is only mentioned does not count."""
+    pulls = {1: [pull(12, "Closes #8, see #77."), pull(13, "This FIXED: #9\nresolves #8")], 2: [pull(14, None)]}
+    answer = ask("repo_issues", github([commit(1), commit(2)], pulls, issues))
+
+    assert (answer.outcome, answer.summary) == (outcome, summary)
+
+
+def test_no_issue_is_named():
+    """Said, and no fault."""
+    answer = ask("repo_issues", github([commit(1)], {1: [pull(12)]}))
+
+    assert (answer.outcome, answer.summary) == (
+        Outcome.PASS,
+        "no pull request since v1.9.0 names an issue to close",
+    )
+
+
+@pytest.mark.parametrize("kind", ["repo_pulls", "repo_issues"])
+@pytest.mark.parametrize(
+    ("answers", "version", "head", "said"),
+    [
+        (github([commit(1)], {}), "", HEAD, "there is no release to compare"),
+        (github([commit(1)], {}), "v1.10.0", "", "there is no release to compare"),
+        (github([commit(1)], {}), "latest", HEAD, "latest is no version like v1.2.3"),
+        (github([commit(1)], {}), "v0.9.0", HEAD, "there is no tag of a release before v0.9.0"),
+        (github([commit(1)], {}, behind=2), "v1.10.0", HEAD, "v1.9.0 is not part of the release"),
+        (github([commit(1)] * 501, {}), "v1.10.0", HEAD, "501 commits since v1.9.0"),
+        ({}, "v1.10.0", HEAD, "404"),
+    ],
+    ids=["no version", "no commit", "no number", "the first", "beside", "too many", "refused"],
+)
+def test_a_range_that_cannot_be_told(kind, answers, version, head, said):
+    """ERROR that says why."""
+    answer = ask(kind, answers, version, head)
+
+    assert answer.outcome is Outcome.ERROR
+    assert said in answer.summary
+
+
+@pytest.mark.parametrize(
+    ("kind", "summary"),
+    [("repo_pulls", "#1201, #1204, #1207 since v4.7.0"), ("repo_issues", "#1198, #1201, #1204: closed")],
+)
+def test_the_sandbox(sandbox, kind, summary):
+    """The candidate's three pull requests and their issues."""
+    facts = sandbox["github"]
+    url = f"{facts['url']}/repos/{facts['repository']}/commits/main"
+    sha = httpx.get(url, headers={"Authorization": f"Bearer {facts['token']}"}).json()["sha"]
+    answer = run(kind, {}, staging_target(sandbox), subject=Subject("v4.8.0", sha)).answer
+
+    assert (answer.outcome, answer.summary) == (Outcome.PASS, summary)
