@@ -219,7 +219,10 @@ class Application:
         register(bolt, lambda delivery, kind, body: keep(store, self._redactor.scrub, delivery, kind, body), workspace)
         workers.start()
         self._running.append(workers.stop)
-        periods = [Period("put back what was left behind", 5.0, lambda: settle_orphans(deps))]
+        periods = [
+            Period("put back what was left behind", 5.0, lambda: settle_orphans(deps)),
+            Period("poll in time", 5.0, lambda: watch.hasten(deps)),
+        ]
         pages: dict[str, Callable[[WSGIEnvironment], Page]] = {}
         socket = None
         if settings.slack.signing_secret is not None:

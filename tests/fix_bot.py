@@ -33,7 +33,7 @@ from bot.store import audit, releases, work
 from bot.store.migrate import migrate
 from bot.store.pool import INSTANCE_LOCK, Store, Tx
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
-from checks.registry import Registry
+from checks.registry import BUILT_IN, Registry
 from checks.target import Target
 from tests.fix_kube import eventually
 from tests.unit.factories import PAT, QUINN, RITA, WATCH, make_check
@@ -91,10 +91,9 @@ class Killed(BaseException):
 
 
 def kinds(outside: Outside) -> Registry:
-    """Kinds that ask ``outside``: ask, log_in, slow, tenant (changes it, puts it back), quiet (for the watch), attest."""
+    """Kinds that ask ``outside``: ask, log_in, slow, tenant (changes it, puts it back), quiet (for the watch); and the bot's."""
     made = (_ask(outside), _ask(outside, "log_in", ("login",)), _slow(outside), _tenant(outside), _quiet(outside))
-    found: dict[str, str | type[Kind]] = {kind.name: kind for kind in made}
-    return Registry({**found, "attest": "checks.kinds.attest:Attest"})
+    return Registry({**BUILT_IN, **{kind.name: kind for kind in made}})
 
 
 def _evidence(ctx: CheckContext) -> Evidence:

@@ -182,6 +182,12 @@ def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
     return None
 
 
+def hasten(deps: Deps) -> None:
+    """Make a poll due that is further away than any can be: the clock by which it is due was set back meanwhile."""
+    with deps.store.transaction() as tx:
+        work.hasten(tx, "watch", deps.watch.every + deps.watch.late)
+
+
 def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> str:
     """Record that a person has looked at an alarm; the watch can close once all are."""
     release_id = watches.release_of(tx, alarm_id)

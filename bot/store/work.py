@@ -79,6 +79,11 @@ def drop(tx: Tx, queue: str, key: str | int) -> None:
     tx.execute(_SQL["drop"], {"queue": queue, "key": str(key)})
 
 
+def hasten(tx: Tx, queue: str, within: timedelta) -> None:
+    """Make due now what of a queue is due later than ``within`` from now."""
+    tx.execute(_SQL["hasten"], {"queue": queue, "within": within})
+
+
 def next_due(tx: Tx) -> datetime | None:
     """When the next unclaimed thing is due."""
     row = tx.execute(_SQL["next_due"]).fetchone()

@@ -1,5 +1,6 @@
 """The watch after a deploy: clean, alarms, and what cannot be told."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,8 +10,10 @@ from bot.domain.release import ReleaseState
 from bot.domain.watch import Seen, Watch, WatchState
 from bot.errors import NotAllowed, StaleButton, Superseded, UnknownThing
 from bot.flows import watch
-from checks.contract import Outcome
-from tests.fix_bot import GUEST, QA, Outside, World
+from bot.store import work
+from bot.store.pool import Store
+from checks.contract import CheckError, Outcome
+from tests.fix_bot import GUEST, QA, Outside, World, die
 from tests.unit.factories import QUINN
 
 
@@ -217,3 +220,102 @@ def test_people_are_reminded_of_an_alarm(world: World, outside: Outside) -> None
     world.act(watch.acknowledge, QA, alarm.id, "")
     assert (look(), reminded()) == (None, 2)
     assert world.claim("remind") is None
+
+
+class TestTime:
+    """Kills, replicas and clocks that somebody sets."""
+
+    def test_killed_in_minute_seven(self, world: World, another_process: Callable[[], Store], outside: Outside) -> None:
+        """Another process takes the poll over at once, and the watch ends when it was to end."""
+        release_id = world.deployed()
+        ends_at = seen(world, release_id).ends_at
+        for _ in range(7):
+            world.poll()
+            world.clock.advance(minutes=1)
+        killed = another_process()
+        held = claim(killed, "watch")
+        assert held is not None
+        assert claim(world.store, "watch") is None, "one poll, one process"
+        die(killed, world.store)
+        world.clock.advance(minutes=3)  # the time until it is up again
+        world.poll()
+        watched = seen(world, release_id)
+        assert (watched.ends_at, watched.remaining(world.clock.now())) == (ends_at, timedelta(minutes=5))
+        with pytest.raises(Superseded), world.store.transaction() as tx:
+            work.hold(tx, held)
+        world.clock.advance(minutes=6)
+        world.poll()
+        assert state(world, release_id) is ReleaseState.DONE
+        assert watched.polls == 8
+
+    def test_two_replicas_share_the_polls(self, world: World, another_process: Callable[[], Store]) -> None:
+        """Each poll is one process's, and each alarm is raised once."""
+        release_id = world.deployed()
+        other = World(another_process(), world.outside)
+        other.clock = world.clock
+        other.change(clock=world.clock, checklist=world.deps.checklist)
+        world.outside.issues = ["API-1"]
+        for number in range(6):
+            job = (other if number % 2 else world).claim("watch")
+            assert job is not None
+            assert claim(world.store, "watch") is None
+            (other if number % 2 else world).carry_out(job)
+            world.clock.advance(seconds=30)
+        assert (seen(world, release_id).polls, len(seen(world, release_id).alarms)) == (6, 1)
+        assert len(world.rows("SELECT FROM posts WHERE kind IN ('watch', 'alarm')")) == 2
+
+    @pytest.mark.parametrize("hours", [-2, 2], ids=["back", "forward"])
+    def test_somebody_sets_the_clock(self, world: World, hours: int) -> None:
+        """In minute seven: the watch lasts as long as before, and does not end early as clean."""
+        release_id = world.deployed()
+        world.poll()
+        world.clock.advance(minutes=7)
+        world.poll()
+        world.clock.set(hours=hours)
+        world.clock.advance(seconds=30)
+        world.poll()
+        watched = seen(world, release_id)
+        assert state(world, release_id) is ReleaseState.WATCHING
+        assert abs(watched.remaining(world.clock.now()) - timedelta(minutes=7.5)) < timedelta(seconds=1)
+        assert watched.ends_at - watched.started_at == timedelta(minutes=15)
+        assert ("system", "watch.clock_set") in world.told()
+        for _ in range(8):
+            world.clock.advance(minutes=1)
+            world.poll()
+        assert state(world, release_id) is ReleaseState.WATCHING
+        world.clock.advance(minutes=1)
+        world.poll()
+        assert state(world, release_id) is ReleaseState.DONE
+
+    def test_a_poll_that_a_set_clock_has_postponed_is_made_now(self, world: World) -> None:
+        """The database's clock was set back by an hour: what was due in half a minute is not due in an hour and a half."""
+        release_id = world.deployed()
+        world.poll()
+        with world.store.transaction() as tx:
+            tx.execute("UPDATE work SET due_at = now() + interval '1 hour' WHERE queue IN ('watch', 'tend')")
+        watch.hasten(world.deps)
+        due = world.rows("SELECT queue FROM work WHERE due_at <= now() AND queue IN ('watch', 'tend')")
+        assert [row["queue"] for row in due] == ["watch"]
+        world.poll()
+        watch.hasten(world.deps)
+        assert world.rows("SELECT FROM work WHERE due_at <= now() AND queue = 'watch'") == []
+        assert seen(world, release_id).polls == 2
+
+    def test_a_vendor_that_asks_to_wait_is_left_alone(self, world: World, outside: Outside) -> None:
+        """And what it has not said is no answer."""
+        release_id = world.deployed()
+        outside.sentry = CheckError("too many requests", retry_after=90)
+        asked = [world.poll() and outside.runs.count("watch.issues")]
+        for seconds in (30, 30, 29, 1):
+            world.clock.advance(seconds=seconds)
+            world.poll()
+            asked.append(outside.runs.count("watch.issues"))
+        assert asked == [1, 1, 1, 1, 2]
+        assert seen(world, release_id).verdict is Seen.CANNOT_TELL
+
+
+def claim(process: Store, queue: str) -> work.Claim | None:
+    """What a worker of that process would take now."""
+    with process.transaction() as tx:
+        tx.execute("UPDATE work SET due_at = now() WHERE queue = %s AND owner IS NULL", [queue])
+        return work.claim(tx, queue, process.instance)

@@ -43,6 +43,10 @@ UPDATE work SET owner = NULL, lease_until = NULL, again = false, last_error = %(
                 attempts = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE attempts END
 WHERE id = %(id)s AND token = %(token)s;
 
+-- name: hasten
+-- Due now what would be due too late.
+UPDATE work SET due_at = now() WHERE queue = %(queue)s AND owner IS NULL AND due_at > now() + %(within)s::interval;
+
 -- name: next_due
 -- When the next thing is due that nobody has.
 SELECT min(due_at) AS due_at FROM work WHERE owner IS NULL;
