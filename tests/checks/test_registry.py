@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from bot.cli import main
 from checks.registry import Registry, RegistryError
 
 PLUGIN = """
@@ -93,3 +94,15 @@ def test_bad_plugin(install, name, value, module, complaint):
     install(name, value, module)
     with pytest.raises(RegistryError, match=complaint):
         Registry.load()
+
+
+def test_bad_plugin_ends_a_command(install, capsys):
+    """Whoever starts the bot reads which package it was and what to do, and no traceback."""
+    install("moon_phase", "moon_plugin:Moon", "1 / 0")
+    assert main(["checklist", "schema"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "release-bot: A kind of check cannot be loaded: kind moon_phase of plugin moon-plugin does not"
+    )
+    assert said.endswith("Fix or uninstall that plugin.\n")
+    assert "Traceback" not in said

@@ -1,0 +1,154 @@
+"""One entry for each kind: the cases that show each of its outcomes, or the reason why there is none.
+
+Whoever writes a kind adds it to CASES; the suite (test_kind_outcomes.py) fails as long as it is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from checks.contract import Outcome
+from tests.checks.replies import Answering, Reply
+
+Word = Literal["green", "red", "down", "slow", "rights", "unclear"]
+Vendor = Literal["api", "frontend", "sentry", "grafana", "stripe", "github", "s3", "kube", "database"]
+OUTCOMES: Mapping[Word, Outcome] = {
+    "green": Outcome.PASS,
+    "red": Outcome.FAIL,
+    "down": Outcome.ERROR,  # nobody listens
+    "slow": Outcome.ERROR,  # the connection is taken and nothing is ever said
+    "rights": Outcome.ERROR,  # the credentials lack a right
+    "unclear": Outcome.INCONCLUSIVE,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One situation of a kind. By default all is well, on staging of the sandbox."""
+
+    params: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
+    on: Literal["staging", "production"] = "staging"
+    fault: str = ""  # switch of the sandbox that is on
+    down: Vendor | None = None
+    slow: Vendor | None = None
+    refused: Vendor | None = None
+    change: Mapping[str, Any] = field(default_factory=dict)  # of the target, as for tests.fix_checks.changed
+    serves: Mapping[str, Answering] = field(
+        default_factory=dict
+    )  # a product of the test's own in place of the sandbox's
+    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    after_backup: bool = False  # it gets what the green backup_job hands on as go.backup
+    seconds: float = 25.0  # until the deadline
+
+
+Cases = Mapping[Word, Case | str]  # a text: why there is no such case
+
+
+def usual(vendor: Vendor, green: Case, red: Case | str, **others: Case | str) -> Cases:
+    """The green case, the red one, and the same with the vendor down, slow and refusing."""
+    made: dict[Any, Case | str] = {
+        "green": green,
+        "red": red,
+        "down": replace(green, down=vendor),
+        "slow": replace(green, slow=vendor),
+        "rights": replace(green, refused=vendor),
+    }
+    return {**made, **others}
+
+
+def _ago(**since: float) -> Callable[[], Mapping[str, Any]]:
+    return lambda: {"since": (datetime.now(UTC) - timedelta(**since)).isoformat()}
+
+
+NOBODY = "only a person answers"
+OPEN = "it asks what anybody may ask; a refusal is an answer"
+EMPTY = ["Solver Runs (Hourly)", "Solver Duration", "Drivers per Tenant"]
+
+CASES: Mapping[str, Cases] = {
+    "all_of": {
+        "green": Case(needs={"a.one": {}}),
+        "red": "a need that did not pass keeps it from running at all",
+        "down": Case(),  # nothing under its needs
+        "slow": "it asks nobody",
+        "rights": "it asks nobody",
+    },
+    "api_flow": usual(
+        "api", Case(), Case({"expect": {"success": False}}), rights=Case(change={"login": {"email": "x@y.z"}})
+    ),
+    "attest": {**dict.fromkeys(("green", "red", "down", "slow", "rights"), NOBODY), "unclear": Case()},
+    "backup_credentials": usual(
+        "kube",
+        Case(on="production"),
+        Case(on="production", fault="backup_keys_missing"),
+        unclear="a role that the cluster does not show: tests/checks/test_backup_credentials.py has such a cluster",
+    ),
+    "backup_job": usual("kube", Case(), Case({"min_size": 10**9})),
+    "billing_gate": usual("api", Case(), Case(fault="gating_open"), rights=Case(refused="database")),
+    "grafana_panels": usual(
+        "grafana",
+        Case({"dashboard": "solvereign-overview", "may_be_empty": EMPTY}),
+        Case({"dashboard": "solvereign-overview"}),
+    ),
+    "http_json": usual(
+        "api", Case({"path": "/health"}), Case({"path": "/health", "expect": {"status": "sick"}}), rights=OPEN
+    ),
+    "http_pages": usual(
+        "frontend",
+        Case({"pages": [{"path": "/legal/terms"}]}),
+        Case({"pages": [{"path": "/legal/terms", "text": "never written"}]}),
+        rights=OPEN,
+    ),
+    "metrics_flow": usual(
+        "grafana", Case({"within": 10}, on="production"), Case({"within": 1}, on="production", fault="metrics_stale")
+    ),
+    "migrations_applied": usual("github", Case(), Case(fault="migration_missing")),
+    "pod_logs": usual(
+        "kube",
+        Case(),
+        Case({"start_lines": ["never said"]}),
+        unclear="pods that say nothing: tests/checks/test_pod_logs.py has such a cluster",
+    ),
+    "pod_restarts": usual("kube", Case(on="production"), Case(fault="app_crash_loop")),
+    "restore_drill": usual("s3", Case(after_backup=True), Case({"counts": {"tenants": 10**6}}, after_backup=True)),
+    "sentry_quiet": usual(
+        "sentry",
+        Case(_ago(seconds=0), on="production"),
+        Case(_ago(seconds=0), on="production", fault="sentry_new_issue"),
+    ),
+    "sentry_rate": usual(
+        "sentry",
+        Case(_ago(minutes=5), on="production"),
+        "a rise is seen in whole minutes: tests/checks/test_sentry_rate.py has such counts",
+        unclear=Case(_ago(seconds=0), on="production"),
+    ),
+    "sentry_receives": usual("sentry", Case(seconds=7), Case(seconds=3, fault="sentry_drops_events")),
+    "sql_verify": usual(
+        "database",
+        Case({"function": "billing.verify_billing_schema"}),
+        Case({"function": "billing.verify_billing_schema", "rows": [99]}),
+    ),
+    "stripe_endpoint": usual(
+        "stripe", Case(on="production"), Case({"url": "https://elsewhere.example/hook"}, on="production")
+    ),
+    "stripe_probe": usual("api", Case(on="production"), Case({"path": "/nowhere"}, on="production"), rights=OPEN),
+    "stripe_webhook": usual("api", Case(), Case(fault="webhook_secret_differs"), rights=Case(refused="database")),
+    "workload_env": usual(
+        "kube",
+        Case({"variables": ["SOLVEREIGN_SENTRY_DSN"]}, on="production"),
+        Case({"variables": ["NEVER_SET"]}, on="production"),
+    ),
+    # Of the sample plugin in tests/plugin.
+    "queue_depth": usual(
+        "api",
+        Case(serves={"GET /api/queue": Reply(200, {"waiting": 3})}),
+        Case({"at_most": 2}, serves={"GET /api/queue": Reply(200, {"waiting": 3})}),
+    ),
+    "queue_pause": usual(
+        "api",
+        Case(serves={"PUT /api/queue": Reply(200, {}), "GET /api/queue": Reply(200, {"paused": True})}),
+        Case(serves={"PUT /api/queue": Reply(200, {}), "GET /api/queue": Reply(200, {"paused": False})}),
+    ),
+}

@@ -1,0 +1,188 @@
+"""Every kind, those of plugins too: green, red, and never a PASS or FAIL where it could not find out.
+
+What needs no switch of the sandbox is asked side by side, once, when the first test wants an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import re
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import yaml
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from checks.clients import Clients
+from checks.contract import Answer
+from checks.registry import BUILT_IN, Registry
+from checks.runner import run_check
+from checks.target import Target
+from tests.checks.replies import Replies, Reply, Request, closed_port_url
+from tests.contract.kind_cases import CASES, OUTCOMES, Case, Vendor, Word
+from tests.fix_checks import changed, context, target_of
+from tests.fix_sandbox import Sandbox
+
+REGISTRY = Registry.load()
+ALL = [(kind, word, case) for kind, cases in CASES.items() for word, case in cases.items() if isinstance(case, Case)]
+TOLD: dict[Word, str] = {  # how each kind of trouble is told; it must not be taken for another one
+    "down": r"refused|[Cc]annot reach|no connection|Could not connect|no check is named",
+    "slow": r"in time|time-?out|timed out|no connection",
+    "rights": r"40[13]|permission denied|[Rr]efused",
+}
+IMPATIENT = 0.5  # seconds for an answer that never comes
+
+
+class Refusing(Replies):
+    """A vendor that knows the credentials and lets them do nothing."""
+
+    def answer(self, request: Request) -> Reply:
+        """403, whatever is asked."""
+        message = f"{request.path} is forbidden"
+        error = {"type": "invalid_request_error", "message": message}  # as Stripe says it, the rest as Kubernetes does
+        return Reply(403, {"kind": "Status", "code": 403, "reason": "Forbidden", "message": message, "error": error})
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[str]:
+    """An address that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def moved(target: Target, vendor: Vendor, url: str, folder: Path) -> Target:
+    """The target with one vendor at another address."""
+    if vendor == "api":
+        return target.model_validate({**dict(target), "api_url": url})
+    if vendor == "frontend":
+        return target.model_validate({**dict(target), "frontend_url": url})
+    if vendor == "s3":
+        return changed(target, backup={"endpoint_url": url})
+    if vendor == "kube":
+        assert target.kubernetes is not None
+        config = yaml.safe_load(Path(target.kubernetes.kubeconfig).read_text(encoding="utf-8"))
+        config["clusters"][0]["cluster"] = {"server": url}
+        file = folder / f"{uuid.uuid4().hex}.yml"
+        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return changed(target, kubernetes={"kubeconfig": str(file), "context": ""})
+    if vendor == "database":
+        assert target.database_url is not None
+        there = urlsplit(target.database_url.get_secret_value())
+        where = f"{there.username}:x@{urlsplit(url).netloc}"
+        return target.model_validate({**dict(target), "database_url": f"postgresql://{where}{there.path}"})
+    part = getattr(target, vendor)
+    return target.model_validate({**dict(target), vendor: {**dict(part), "url": url}})
+
+
+class Asker:
+    """Asks the cases. Those that touch the same thing of the sandbox wait for each other."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path, stranger: str, exits: contextlib.ExitStack) -> None:
+        self._sandbox, self._folder, self._stranger = sandbox, folder, stranger
+        self._closed, self._silent = closed_port_url(), exits.enter_context(silent())
+        self._refusing = exits.enter_context(Refusing({})).url
+        self._locks: dict[str, threading.Lock] = {}
+        self._answers: dict[tuple[str, Word], Future[Answer]] = {}
+        self._pool = exits.enter_context(ThreadPoolExecutor(len(ALL)))
+        for kind, word, case in ALL:
+            if not case.fault:
+                self._answers[kind, word] = self._pool.submit(self.ask, kind, case)
+
+    def answer(self, kind: str, word: Word, case: Case) -> Answer:
+        """What the kind says; with a switch only once everything else has been asked."""
+        if not case.fault:
+            return self._answers[kind, word].result(60)
+        for other in self._answers.values():
+            other.exception(60)
+        with self._sandbox.fault(case.fault):
+            return self.ask(kind, case)
+
+    def ask(self, name: str, case: Case) -> Answer:
+        """Run the kind as the bot does, with short patience for vendors."""
+        kind = REGISTRY.get(name)
+        needs = dict(case.needs)
+        if case.after_backup:
+            needs["go.backup"] = self._answers["backup_job", "green"].result(60).data
+        params = case.params() if callable(case.params) else case.params
+        with contextlib.ExitStack() as held:
+            target = self._target(case, held)
+            if not (case.down or case.slow or case.refused):
+                for touched in kind.touches:
+                    held.enter_context(self._locks.setdefault(touched, threading.Lock()))
+            patience = IMPATIENT if case.slow else 10.0
+            with Clients(target, http_timeout=patience) as clients:
+                ctx = context(target, clients, needs=needs, deadline=time.monotonic() + case.seconds)
+                return run_check(kind, kind.params.model_validate(params), ctx, redact=lambda text: text).answer
+
+    def _target(self, case: Case, held: contextlib.ExitStack) -> Target:
+        target = target_of(self._sandbox.facts, case.on)
+        if case.serves:
+            served = held.enter_context(Replies(case.serves)).url
+            target = target.model_validate({**dict(target), "api_url": served})
+        if case.down:
+            target = moved(target, case.down, self._closed, self._folder)
+        if case.slow:
+            target = moved(target, case.slow, self._silent, self._folder)
+        if case.refused == "database":
+            assert target.database_url is not None
+            url = make_conninfo(target.database_url.get_secret_value(), user=self._stranger)
+            target = target.model_validate({**dict(target), "database_url": url})
+        elif case.refused:
+            target = moved(target, case.refused, self._refusing, self._folder)
+        return changed(target, **case.change) if case.change else target
+
+
+@pytest.fixture(scope="module")
+def asker(running_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[Asker]:
+    """Has asked everything that needs no switch."""
+    role = f"stranger_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        with contextlib.ExitStack() as exits:
+            yield Asker(running_sandbox, tmp_path_factory.mktemp("kinds"), role, exits)
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+@pytest.mark.parametrize("name", REGISTRY.names())
+def test_every_kind_has_its_cases(name: str) -> None:
+    """Green, red, vendor down, time-out, no rights, and INCONCLUSIVE where the kind can say it; or why there is none."""
+    assert name in CASES, f"add {name} to tests/contract/kind_cases.py"
+    wanted = {"green", "red", "down", "slow", "rights"}
+    if "Outcome.INCONCLUSIVE" in inspect.getsource(sys.modules[type(REGISTRY.get(name)).__module__]):
+        wanted.add("unclear")
+    assert set(CASES[name]) == wanted
+    reasons = [case for case in CASES[name].values() if isinstance(case, str)]
+    assert all(reasons)
+    named = [word for reason in reasons for word in reason.split() if word.startswith("tests/")]
+    assert [file for file in named if not Path(file).exists()] == []
+
+
+def test_no_case_is_for_a_kind_that_is_gone() -> None:
+    """Built-in ones and those of the sample plugin, and no others."""
+    assert set(CASES) == set(REGISTRY.names())
+    assert set(REGISTRY.names()) - set(BUILT_IN) == {"queue_depth", "queue_pause"}
+
+
+@pytest.mark.parametrize(("kind", "word", "case"), ALL, ids=[f"{kind}-{word}" for kind, word, _ in ALL])
+def test_outcome(kind: str, word: Word, case: Case, asker: Asker) -> None:
+    """What is known bad is FAIL, what could not be found out is not, and each answer says what to look at."""
+    answer = asker.answer(kind, word, case)
+    assert answer.outcome is OUTCOMES[word], f"{answer.summary} | {answer.hint} | {answer.evidence.seen}"
+    assert answer.summary
+    assert answer.evidence.asked
+    assert answer.evidence.seen
+    if words := TOLD.get(word):
+        assert answer.hint
+        assert re.search(words, f"{answer.summary} {answer.evidence.seen}"), answer.summary
+        assert not answer.summary.startswith("unexpected "), answer.summary
