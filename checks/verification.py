@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
     import psycopg
 
+_WORD = re.compile(r"\w+")
+_HIDDEN = """
+SELECT n.nspname || '.' || c.relname, c.relname,
+       array(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema$)'
+  AND NOT pg_has_role(c.relowner, 'USAGE')
+  AND NOT has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+  AND NOT has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+  AND NOT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(%s) AND prosecdef)
+ORDER BY 1
+"""
 FUNCTION = re.compile(r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$")
 NAME_COLUMNS = ("check_name", "test_name", "gate_name")
 STATUS_COLUMNS = ("status", "check_status", "passed")
@@ -27,6 +39,7 @@ class Row:
 
     name: str
     status: str
+    text: str = ""  # every column, as it came
 
 
 @dataclass(frozen=True)
@@ -70,11 +83,37 @@ def call(connection: psycopg.Connection, function: str) -> Verification:
     name = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
     return Verification(
         rows=tuple(
-            Row(name=f"row {number}" if name is None else str(row[name]), status=_word(row[status]))
+            Row(
+                name=f"row {number}" if name is None else str(row[name]),
+                status=_word(row[status]),
+                text=" ".join(_word(value) for value in row),
+            )
             for number, row in enumerate(rows, start=1)
         ),
         table=table,
     )
+
+
+def refuse_blind_verdict(connection: psycopg.Connection, function: str, refused: Sequence[Row]) -> None:
+    """Raise CheckError when each refused row speaks of a table on which the caller has no right at all.
+
+    A function that runs as its caller and looks into information_schema takes such a table for missing
+    (postgresql.org, information_schema.tables: only those that the current user has access to).
+    """
+    hidden = connection.execute(_HIDDEN, (f"{function}()",)).fetchall() if refused else []
+
+    def spoken_of(row: Row) -> list[str]:
+        words = set(_WORD.findall(row.text))
+        return [full for full, name, columns in hidden if words & {name, *(one for one in columns if "_" in one)}]
+
+    found = [spoken_of(row) for row in refused]
+    if found and all(found):  # else at least one row fails for another reason
+        role, tables = connection.info.user, ", ".join(sorted({table for names in found for table in names}))
+        raise CheckError(
+            f"role {role} has no right on {tables}, which {function}() takes for missing",
+            hint=f"GRANT SELECT ON {tables} TO {role}, then run this again.",
+            seen="\n".join(row.text for row in refused),
+        )
 
 
 def _word(value: Any) -> str:

@@ -23,7 +23,9 @@ class SqlVerifyParams(Params):
 
 
 class SqlVerify(Kind):
-    """Asks as the role of ``database_url``: one that may not see a table can get another verdict than one that may."""
+    """Asks as the role of ``database_url``. Where every bad row is about a table on which that role has no right at all, the
+    function has taken it for missing: that is ERROR with the grant, and no verdict.
+    """
 
     name: ClassVar[str] = "sql_verify"
     summary: ClassVar[str] = "Calls a verify function of the database; every row must pass"
@@ -51,19 +53,18 @@ class SqlVerify(Kind):
                     f"role {role} may not run {params.function}(): {exc.diag.message_primary}",
                     hint=f"Grant that right to {role}, as the owner of the object.",
                 ) from exc
-        return _judge(params, found, Evidence(asked, expected, found.counts(), found.table, "rows.txt"), role)
+            verification.refuse_blind_verdict(connection, params.function, found.refused(params.allow))
+        return _judge(params, found, Evidence(asked, expected, found.counts(), found.table, "rows.txt"))
 
 
-def _judge(params: SqlVerifyParams, found: verification.Verification, evidence: Evidence, role: str) -> Answer:
+def _judge(params: SqlVerifyParams, found: verification.Verification, evidence: Evidence) -> Answer:
     number = len(found.rows)
     refused = found.refused(params.allow)
     if number == 0:
         return Answer(Outcome.FAIL, "0 rows: nothing was verified", evidence, hint="Look at the function's body.")
     if refused:
         names = ", ".join(f"{row.name} {row.status}" for row in refused)
-        hint = (
-            f"If the object is there, role {role} may lack rights on it: information_schema hides what it may not see."
-        )
+        hint = "The rows are attached: they say what each looked at. Apply the migration that is missing."
         return Answer(Outcome.FAIL, f"{len(refused)} of {number} rows do not pass: {names}", evidence, hint=hint)
     if params.rows and number not in params.rows:
         wanted = " or ".join(str(count) for count in params.rows)

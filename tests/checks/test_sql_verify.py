@@ -164,3 +164,49 @@ def test_writing_function(database_url):
 
     assert answer.outcome is Outcome.ERROR
     assert "read-only transaction" in answer.summary
+
+
+@pytest.fixture
+def seen_by_a_poor_role(database_url):
+    """Ask, as a role without any right on the table t, a function whose body and security are given."""
+
+    def ask(body: str, security: str = "INVOKER"):
+        function = FUNCTION.format("check_name text, status text, details text", body)
+        with psycopg.connect(database_url) as connection:
+            connection.execute("CREATE TABLE t (id int, paid_until date)")
+            connection.execute(function.replace("LANGUAGE", f"SECURITY {security} LANGUAGE"))
+            connection.execute(
+                "DO $$ BEGIN CREATE ROLE verify_poor LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$"
+            )
+        poor = psycopg.conninfo.make_conninfo(database_url, user="verify_poor")
+        return run("sql_verify", {"function": "verify"}, Target(name="staging", database_url=poor)).answer
+
+    return ask
+
+
+TABLE_MISSING = "SELECT 'tables', 'FAIL', 'Missing tables: t'"
+COLUMN_MISSING = "SELECT 'columns', 'FAIL', 'Missing columns: paid_until'"
+
+
+@pytest.mark.parametrize("body", [TABLE_MISSING, COLUMN_MISSING], ids=["table", "column"])
+def test_a_table_that_the_role_may_not_see_is_not_missing(seen_by_a_poor_role, body):
+    """information_schema hides it, and the function says FAIL: for the bot that is no verdict, and says what to grant."""
+    answer = seen_by_a_poor_role(body)
+
+    assert answer.outcome is Outcome.ERROR
+    assert answer.summary == "role verify_poor has no right on public.t, which verify() takes for missing"
+    assert answer.hint.startswith("GRANT SELECT ON public.t TO verify_poor")
+
+
+@pytest.mark.parametrize(
+    ("body", "security"),
+    [
+        (f"{TABLE_MISSING} UNION ALL SELECT 'seed', 'FAIL', 'no rows'", "INVOKER"),
+        (TABLE_MISSING, "DEFINER"),
+        ("SELECT 'tables', 'FAIL', 'Missing tables: other'", "INVOKER"),
+    ],
+    ids=["another row too", "as its owner", "another table"],
+)
+def test_what_is_really_missing_still_fails(seen_by_a_poor_role, body, security):
+    """Missing rights explain only rows about that very table, and none of a function that runs as its owner."""
+    assert seen_by_a_poor_role(body, security).outcome is Outcome.FAIL
