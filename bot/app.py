@@ -222,6 +222,7 @@ class Application:
         periods = [
             Period("put back what was left behind", 5.0, lambda: settle_orphans(deps)),
             Period("poll in time", 5.0, lambda: watch.hasten(deps)),
+            Period("remind people", remind.EVERY, lambda: remind.look(deps)),
         ]
         pages: dict[str, Callable[[WSGIEnvironment], Page]] = {}
         socket = None
@@ -283,7 +284,6 @@ class Application:
             Queue(expiry.QUEUE, 1, lambda job: expiry.execute(deps, job), of_release=True),
             Queue(tend.QUEUE, 1, lambda job: tend.execute(deps, job), of_release=True),
             Queue("advance", 2, lambda job: advance.execute(deps, job), of_release=True),
-            Queue(remind.QUEUE, 1, lambda job: remind.execute(deps, job), of_release=True),
             Queue("watch", 1, lambda job: watch.execute(deps, job), of_release=True),
             Queue("picture", 1, lambda job: picture.execute(deps, job), give_up_after=3, of_release=True),
         ]

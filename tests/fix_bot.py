@@ -26,7 +26,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import advance, check, deploy, expiry, picture, remind, sign, start, tend, watch
+from bot.flows import advance, check, deploy, expiry, picture, sign, start, tend, watch
 from bot.flows.deps import Deps, Job
 from bot.steps.sources import Resolved, Sources
 from bot.store import audit, releases, work
@@ -296,7 +296,6 @@ class World:
             "advance": advance.execute,
             "watch": watch.execute,
             "picture": picture.execute,
-            "remind": remind.execute,
         }
         due = handlers[job.claim.queue](self.deps, job)
         with self.store.transaction() as tx:

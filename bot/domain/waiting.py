@@ -6,17 +6,25 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from bot.domain.plan import PlanKind, failed_step
+from bot.domain.plan import PlanKind, failed_step, next_step
 from bot.domain.release import ReleaseState
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from bot.domain.plan import Step
     from bot.domain.view import ReleaseView
 
 # Production is in doubt, so people are reminded soon, then less and less often: after ten minutes, half an hour, an hour.
 ROUNDS = (timedelta(minutes=10), timedelta(minutes=30), timedelta(hours=1))
 LATER = timedelta(hours=1)  # between two reminders after those
+
+_PLANS = {
+    ReleaseState.DEPLOYING: PlanKind.DEPLOY,
+    ReleaseState.DEPLOY_FAILED: PlanKind.DEPLOY,
+    ReleaseState.ROLLING_BACK: PlanKind.ROLLBACK,
+    ReleaseState.ROLLBACK_FAILED: PlanKind.ROLLBACK,
+}
 
 
 @dataclass(frozen=True)
@@ -26,32 +34,21 @@ class Waiting:
     since: datetime
     what: str  # what is the matter, as a sentence without its full stop
     todo: str  # what they can do
+    first: int = 1  # the first round that is told
 
     def round_at(self, now: datetime) -> int:
-        """How many reminders are due by ``now``."""
+        """The round that is due at ``now``; 0 before the first."""
         age = now - self.since
-        if age < ROUNDS[-1]:
-            return sum(age >= after for after in ROUNDS)
-        return len(ROUNDS) + (age - ROUNDS[-1]) // LATER
-
-    def due(self, number: int) -> datetime:
-        """When the reminder of that number is due; the first is number 1."""
-        if number <= len(ROUNDS):
-            return self.since + ROUNDS[number - 1]
-        return self.since + ROUNDS[-1] + (number - len(ROUNDS)) * LATER
+        number = sum(age >= after for after in ROUNDS)
+        if age >= ROUNDS[-1]:
+            number += (age - ROUNDS[-1]) // LATER
+        return number if number >= self.first else 0
 
 
 def waiting(view: ReleaseView) -> Waiting | None:
-    """What the release waits for: a deploy or rollback that failed, or an alarm that nobody has acknowledged."""
-    for state, plan in (
-        (ReleaseState.DEPLOY_FAILED, PlanKind.DEPLOY),
-        (ReleaseState.ROLLBACK_FAILED, PlanKind.ROLLBACK),
-    ):
-        step = failed_step(view.steps, plan) if view.release.state is state else None
-        if step is not None and step.finished_at is not None:
-            spec = view.checklist.step(step.id)
-            what = f"the {plan} stands still at: {spec.title if spec else step.id}"
-            return Waiting(step.finished_at, what, "Retry it in the thread, or roll back.")
+    """What the release waits for: a step that failed or takes too long, or an alarm that nobody has acknowledged."""
+    if view.release.state in _PLANS:
+        return _stands_still(view, _PLANS[view.release.state])
     if view.release.state is ReleaseState.WATCHING and view.watch is not None and view.watch.open_alarms:
         alarms = view.watch.open_alarms
         named = alarms[0].short_id or alarms[0].issue
@@ -59,3 +56,24 @@ def waiting(view: ReleaseView) -> Waiting | None:
         since = min(alarm.at for alarm in alarms)
         return Waiting(since, f"nobody has answered the alarm {named}{more}", "Acknowledge it, or roll back.")
     return None
+
+
+def _stands_still(view: ReleaseView, plan: PlanKind) -> Waiting | None:
+    """A plan at a step that failed, or that has been running for very long."""
+    if (step := failed_step(view.steps, plan)) is not None and step.finished_at is not None:
+        return Waiting(
+            step.finished_at,
+            f"the {plan} stands still at: {_title(view, step)}",
+            "Retry it in the thread, or roll back.",
+        )
+    step = next_step(view.steps, plan)
+    if step is None or step.started_at is None:
+        return None
+    what = f"the {plan} is still at: {_title(view, step)}"
+    # A rollout has fifteen minutes: what runs is left alone for the first round.
+    return Waiting(step.started_at, what, "Look at its line in the thread, or roll back.", first=2)
+
+
+def _title(view: ReleaseView, step: Step) -> str:
+    spec = view.checklist.step(step.id)
+    return spec.title if spec else step.id

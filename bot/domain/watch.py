@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from checks.contract import Answer
 
 MOST_ALARMS = 5  # new ones of one probe in one poll; more than that become a single alarm that stands for all of them
+MOST_OF_ID = 200  # characters of a vendor's id that count; it becomes part of a key of the database
 CLOCK_NOISE = timedelta(seconds=5)  # a difference between two clocks that means nothing
 
 
@@ -181,8 +182,13 @@ def judge(probe: Probe, before: Reading | None, answer: Answer, at: datetime) ->
 
 def _findings(probe: Probe, reading: Reading, answer: Answer) -> tuple[Finding, ...]:
     """Each event that the answer lists, such as a new issue; else the condition itself, as long as it lasts."""
-    listed = answer.data.get("findings") or ()
-    if listed:
+    listed = answer.data.get("findings")
+    # A plugin need not be type-checked: what is no list of events is a condition like any other.
+    if (
+        isinstance(listed, (list, tuple))
+        and listed
+        and all(isinstance(item, dict) and item.get("id") for item in listed)
+    ):
         return tuple(_event(probe, item) for item in listed)
     key = f"{probe.id}:spell {reading.spell}"
     if episode := answer.data.get("episode"):
@@ -192,7 +198,7 @@ def _findings(probe: Probe, reading: Reading, answer: Answer) -> tuple[Finding, 
 
 
 def _event(probe: Probe, item: Mapping[str, Any]) -> Finding:
-    key = f"{probe.id}:{item['id']}"
+    key = f"{probe.id}:{str(item['id'])[:MOST_OF_ID]}"
     return Finding(
         key=key,
         short_id=str(item.get("shortId") or item["id"]),

@@ -13,7 +13,7 @@ from bot.domain.plan import PlanKind, Step, StepState, next_step
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import BotError, StepError, Superseded
-from bot.flows import check, picture, record, remind
+from bot.flows import check, picture, record
 from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.journal import StepJournal
@@ -86,7 +86,6 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipme
             posts.owe(
                 tx, view.release.id, "notice", f"failed:{step.row}:{job.claim.token}", channel=view.release.channel
             )
-            remind.arm(tx, deps, view.release.id)
         posts.touch(tx, view.release.id)
         audit.write(tx, current.now, SYSTEM, f"step.{state}", view.release.id, step=step.id, summary=summary)
     return state is StepState.DONE

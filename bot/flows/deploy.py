@@ -11,7 +11,7 @@ from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import GateClosed, InvalidInput, RefusedError, StaleButton, UnknownThing
-from bot.flows import check, remind
+from bot.flows import check
 from bot.flows.deps import Deps, locked_view, require
 from bot.store import audit, posts, releases, steps, work
 from bot.store.pool import Tx
@@ -99,7 +99,6 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
     steps.finish(tx, step_row, StepState.FAILED, "cancelled. What it has changed so far stays until a retry.", view.now)
     releases.move(tx, release, _FAILED_IN[step.plan], view.now, reason=f"{step.id} was cancelled")
     posts.owe(tx, release.id, "notice", f"failed:{step.row}:cancel:{step.attempt}", channel=release.channel)
-    remind.arm(tx, deps, release.id)
     posts.touch(tx, release.id)
     audit.write(tx, view.now, actor.user, "step.cancelled", release.id, step=step.id)
     return f"{step.id} is cancelled. Retry it, or roll back."

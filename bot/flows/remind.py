@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from bot.domain.ids import SYSTEM, ReleaseId
+from bot.domain.ids import SYSTEM
+from bot.domain.release import ReleaseState
 from bot.domain.waiting import waiting
-from bot.flows.deps import Deps, Job, locked_view
-from bot.store import audit, posts, work
-from bot.store.pool import Tx
+from bot.flows.deps import Deps, locked_view
+from bot.store import audit, posts, releases
 
-QUEUE = "remind"
-
-
-def arm(tx: Tx, deps: Deps, release_id: ReleaseId) -> None:
-    """Something has just begun to wait for people: remind them once it has done so for a while."""
-    found = waiting(locked_view(tx, deps, release_id))
-    if found is not None:
-        work.ask(tx, QUEUE, release_id, due_at=found.due(1))
+EVERY = 15.0  # seconds between two looks
 
 
-def execute(deps: Deps, job: Job) -> datetime | None:
-    """Remind of one release (key: its id) where that is due. Returns when to look again; None once it waits no more."""
-    release_id = ReleaseId(int(job.claim.key))
+def look(deps: Deps) -> None:
+    """Remind of the release that is under way, where that is due. Any replica may look at any time: a round is told once.
+
+    One that waits for signatures is looked after by `bot.flows.tend`.
+    """
     with deps.store.transaction() as tx:
-        view = locked_view(tx, deps, release_id)
-        work.hold(tx, job.claim)
+        release = releases.active(tx, deps.environment)
+        if release is None or release.state is ReleaseState.OPEN:
+            return
+        view = locked_view(tx, deps, release.id)
         found = waiting(view)
-        if found is None:
-            return None
-        number = found.round_at(view.now)
+        number = found.round_at(view.now) if found else 0
+        if found is None or not number:
+            return
         subject = f"waiting:{int(found.since.timestamp())}:{number}"
-        if number and posts.find(tx, release_id, "notice", subject) is None:
-            posts.owe(tx, release_id, "notice", subject, channel=view.release.channel)
-            audit.write(tx, view.now, SYSTEM, "release.reminded", release_id, what=found.what, round=number)
-        return found.due(number + 1)
+        if posts.find(tx, release.id, "notice", subject) is None:
+            posts.owe(tx, release.id, "notice", subject, channel=release.channel)
+            audit.write(tx, view.now, SYSTEM, "release.reminded", release.id, what=found.what, round=number)

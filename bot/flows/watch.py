@@ -19,7 +19,7 @@ from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.domain.watch import Finding, Next, Reading, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
-from bot.flows import picture, record, remind
+from bot.flows import picture, record
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.undo import DebtBook
 from bot.store import audit, posts, releases, watches, work
@@ -156,8 +156,6 @@ def _write_down(tx: Tx, deps: Deps, view: ReleaseView, answers: Answers, at: dat
                 posts.owe(tx, release_id, "alarm", str(alarm_id), channel=view.release.channel)
                 picture.ask_for(tx, release_id, picture.RATE, str(alarm_id))
                 raised.append(finding.short_id)
-    if raised:
-        remind.arm(tx, deps, release_id)
     for alarm in rules.spoken_again(watch):
         watches.acknowledge(tx, alarm.id, by=SYSTEM, note="It can tell again.", at=at)
     return raised

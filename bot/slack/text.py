@@ -16,6 +16,7 @@ from bot.domain.plan import PlanKind, StepState
 from bot.domain.release import ReleaseState
 from bot.domain.results import Standing, standing
 from bot.domain.runbook import places
+from bot.domain.watch import Seen
 from bot.slack.blocks.limits import cut_mrkdwn, cut_plain
 
 if TYPE_CHECKING:
@@ -316,6 +317,8 @@ def _state_detail(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
     if state is ReleaseState.WATCHING and view.watch is not None:
         alarms = len(view.watch.open_alarms)
         until = f"until {shown(view.watch.ends_at)}"
+        if view.watch.verdict is Seen.CANNOT_TELL:
+            until += ", cannot tell"
         return f"{until}, {count(alarms, 'open alarm')}" if alarms else until
     if state is ReleaseState.ABORTED:
         return "nothing was deployed"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from checks.contract import Outcome
+from checks.contract import Outcome, Subject
 from checks.registry import Registry, RegistryError
 from checks.target import Sentry, Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
@@ -151,6 +151,20 @@ def test_release_narrows_the_question():
     _, (request,) = ask(Reply(200, []), release="solvereign@4.8.0")
 
     assert request.query["query"] == ['release:"solvereign@4.8.0"']
+
+
+def test_the_release_that_is_deployed_and_the_moment_of_its_deploy():
+    """In the watch the kind is told both; asked without either, it says what is missing."""
+    with Replies({ISSUES: Reply(200, [])}) as server:
+        target = production(server.url)
+        subject = Subject(version="v4.8.0", deploy_began=SINCE)
+        run("sentry_quiet", {"release": "this"}, target=target, subject=subject)
+        nothing = run("sentry_quiet", {}, target=target)
+
+    (request,) = server.requests
+    assert request.query["query"] == ['release:"solvereign@4.8.0"']
+    assert request.query["start"] == ["2026-01-16T18:00:00.000000Z"]
+    assert (nothing.outcome, nothing.answer.summary) == (Outcome.ERROR, "nothing says since when")
 
 
 def test_all_pages_are_read():

@@ -1,7 +1,7 @@
 """The watch after a deploy: clean, alarms, and what cannot be told."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -9,7 +9,7 @@ from bot.domain.ids import ReleaseId
 from bot.domain.release import ReleaseState
 from bot.domain.watch import Seen, Watch, WatchState
 from bot.errors import NotAllowed, StaleButton, Superseded, UnknownThing
-from bot.flows import watch
+from bot.flows import remind, watch
 from bot.store import work
 from bot.store.pool import Store
 from checks.contract import CheckError, Outcome
@@ -197,29 +197,35 @@ def test_a_poll_told_to_stop_has_seen_nothing(world: World, outside: Outside) ->
 
 
 def test_people_are_reminded_of_an_alarm(world: World, outside: Outside) -> None:
-    """Once a round, until somebody has looked at it."""
+    """Once a round, however often and by whom it is looked, until somebody has acknowledged it."""
     release_id = world.deployed()
     outside.issues = ["API-1"]
     world.poll()
-    begun = world.clock.now()
-
-    def look() -> datetime | None:
-        job = world.claim("remind")
-        assert job is not None
-        return world.carry_out(job)
 
     def reminded() -> int:
+        remind.look(world.deps)
+        remind.look(world.deps)
         return len(world.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'"))
 
-    assert (look(), reminded()) == (begun + timedelta(minutes=10), 0)
-    world.clock.advance(minutes=10)
-    assert (look(), look(), reminded()) == (*[begun + timedelta(minutes=30)] * 2, 1)
-    world.clock.advance(minutes=20)
-    assert (look(), reminded()) == (begun + timedelta(hours=1), 2)
+    found = [reminded()]
+    for minutes in (9, 1, 19, 1):
+        world.clock.advance(minutes=minutes)
+        found.append(reminded())
+    assert found == [0, 0, 1, 1, 2]
     (alarm,) = seen(world, release_id).alarms
     world.act(watch.acknowledge, QA, alarm.id, "")
-    assert (look(), reminded()) == (None, 2)
-    assert world.claim("remind") is None
+    world.clock.advance(hours=3)
+    assert reminded() == 2
+    assert [event for _, event in world.told()].count("release.reminded") == 2
+
+
+def test_nobody_is_reminded_of_what_goes_on_by_itself(world: World) -> None:
+    """No release, one that waits for signatures (others look after it), one that is watched in peace."""
+    remind.look(world.deps)
+    world.ready()
+    world.clock.advance(hours=3)
+    remind.look(world.deps)
+    assert world.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'") == []
 
 
 class TestTime:

@@ -151,3 +151,24 @@ def test_an_alarm_shows_its_plot_once_slack_has_it() -> None:
     assert_slack_takes(alarm)
     assert [block["slack_file"] for block in alarm.blocks if block["type"] == "image"] == [{"id": "F0PLOT"}]
     assert "rate" not in block_ids(render("alarm", "6", view))
+
+
+def test_the_card_says_when_the_watch_cannot_tell() -> None:
+    """Nobody has to open the thread for that."""
+    card = render("card", "", watching(readings=(BLIND,)))
+    assert card.text == "SOLVEREIGN v4.8.0: WATCHING, until 2026-11-24 18:05 UTC, cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("by", "ending"),
+    [
+        (None, "its watch is over."),
+        (SYSTEM, "its watch is over."),
+        (RITA, "its watch is over; people acknowledged 1 alarm."),
+    ],
+)
+def test_the_end_says_whether_people_let_something_pass(by: Any, ending: str) -> None:
+    """A silence that ended by itself is no such thing."""
+    alarms = () if by is None else (make_alarm(acknowledged_by=by),)
+    view = replace(in_state(ReleaseState.DONE), watch=make_watch(WatchState.CLEAN, alarms=alarms))
+    assert render("notice", "done", view).text.endswith(ending)

@@ -159,6 +159,12 @@ class TestThePoll:
         )
         assert reading.blames == ("watch.health:1",)
 
+    @pytest.mark.parametrize("odd", [{"id": 1}, "API-1", [{"title": "boom"}], ["API-1"], [None]])
+    def test_what_is_no_list_of_events_is_a_condition(self, odd: Any) -> None:
+        """A plugin's mistake neither stops the watch nor passes."""
+        reading, (found,) = judge(PROBE, None, answer(Outcome.FAIL, findings=odd), NOW)
+        assert (reading.seen, found.kind) == (Seen.REGRESSED, Kind.FAULT)
+
     def test_a_condition_is_one_finding_as_long_as_it_lasts(self) -> None:
         """Also when nobody could tell in between; after it was clean it is another one, as is another episode."""
         fail, error, good = Outcome.FAIL, Outcome.ERROR, Outcome.PASS

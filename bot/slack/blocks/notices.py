@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.domain.gate import deploy_gate, lacking
+from bot.domain.ids import SYSTEM
 from bot.domain.plan import StepState
 from bot.domain.policy import Role
 from bot.domain.release import ReleaseState
@@ -53,8 +54,12 @@ def _aborted(view: ReleaseView, _rest: str) -> Rendered:
 
 
 def _done(view: ReleaseView, _rest: str) -> Rendered:
-    words = f"{text.outside(text.name(view), 150)} is in production and its watch is over."
-    return _notice("white_check_mark", words)
+    words = f"{text.outside(text.name(view), 150)} is in production and its watch is over"
+    alarms = view.watch.alarms if view.watch is not None else ()
+    looked = sum(alarm.acknowledged_by not in {None, SYSTEM} for alarm in alarms)
+    if not looked:
+        return _notice("white_check_mark", f"{words}.")
+    return _notice("ballot_box_with_check", f"{words}; people acknowledged {text.count(looked, 'alarm')}.")
 
 
 def _rolled_back(view: ReleaseView, _rest: str) -> Rendered:
