@@ -18,6 +18,7 @@ from bot.flows.deps import Deps, Job
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.render import render
 from bot.slack.client import NO_CHANNEL, SPACING, SlackError, again_at, slack_call, webhook_client
+from bot.slack.pace import Pace
 from bot.store import posts, releases, replies, work
 from bot.store.posts import PostRow
 from bot.store.replies import ReplyRow
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 EVENT_TYPE = "release_bot_post"  # of the metadata by which we find our own message after a lost reply
 REPLY_LIFE = timedelta(minutes=30)  # how long Slack takes answers at a response_url
 AS_IT_SHOULD_BE = frozenset({"already_pinned", "no_pin", "not_pinned"})
+EDITS, EDITS_AT_ONCE = 48, 25  # of all messages together: Slack takes "50 or more" a minute (Tier 3), and a burst
 DIRECT = "reminder"  # the kind of post that goes to one person
 CLOSED = frozenset({ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED})
 
@@ -38,6 +40,7 @@ class Publisher:
     def __init__(self, deps: Deps, client: WebClient) -> None:
         self._deps, self._client = deps, client
         self._pause_until: dict[str, datetime] = {}  # method -> when Slack takes it again; a hint, not a truth
+        self._edits = Pace(burst=EDITS_AT_ONCE, per_minute=EDITS)
 
     def execute(self, job: Job) -> datetime | None:
         """Bring one message (key: id of its post) up to date. Returns when to look again, or None."""
@@ -62,6 +65,8 @@ class Publisher:
             if post.ts is None:
                 self._post(post, shown, content, pin=post.kind == "card" and not closed)
             elif content != post.sent_hash:
+                if wait := self._edits.take(now):
+                    return now + wait  # what changes meanwhile is shown by one edit
                 self._update(post, shown, content, unpin=post.kind == "card" and closed)
         except SlackError as error:
             return self._later(post, error)
