@@ -40,6 +40,7 @@ class Case:
         default_factory=dict
     )  # a product of the test's own in place of the sandbox's
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    version: str = ""  # of the release it is asked for, whose commit is the newest of the sandbox's repository
     after_backup: bool = False  # it gets what the green backup_job hands on as go.backup
     seconds: float = 25.0  # until the deadline
 
@@ -112,6 +113,20 @@ CASES: Mapping[str, Cases] = {
         unclear="pods that say nothing: tests/checks/test_pod_logs.py has such a cluster",
     ),
     "pod_restarts": usual("kube", Case(on="production"), Case(fault="app_crash_loop")),
+    "repo_file": usual(
+        "github",
+        Case({"path": "claude.md", "text": "Status: V{bare}"}, version="v4.8.0"),
+        Case({"path": "claude.md", "text": "Status: V{bare}"}, version="v4.9.0"),
+    ),
+    "repo_issues": usual(
+        "github", Case(version="v4.8.0"), "an issue left open: tests/checks/test_repo_pulls.py has such a repository"
+    ),
+    "repo_pulls": usual(
+        "github",
+        Case(version="v4.8.0"),
+        "it has no FAIL: what is in a release is nothing bad",
+        unclear="commits of no pull request: tests/checks/test_repo_pulls.py has such a repository",
+    ),
     "restore_drill": usual("s3", Case(after_backup=True), Case({"counts": {"tenants": 10**6}}, after_backup=True)),
     "sentry_quiet": usual(
         "sentry",

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 import pytest
 import yaml
@@ -25,7 +26,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from checks.clients import Clients
-from checks.contract import Answer
+from checks.contract import Answer, Subject
 from checks.registry import BUILT_IN, Registry
 from checks.runner import run_check
 from checks.target import Target
@@ -92,6 +93,10 @@ class Asker:
         self._sandbox, self._folder, self._stranger = sandbox, folder, stranger
         self._closed, self._silent = closed_port_url(), exits.enter_context(silent())
         self._refusing = exits.enter_context(Refusing({})).url
+        github = sandbox.facts["github"]
+        newest = f"{github['url']}/repos/{github['repository']}/commits/main"
+        bearer = {"Authorization": f"Bearer {github['token']}"}
+        self._commit = str(httpx.get(newest, headers=bearer, trust_env=False).json()["sha"])
         self._locks: dict[str, threading.Lock] = {}
         self._answers: dict[tuple[str, Word], Future[Answer]] = {}
         self._pool = exits.enter_context(ThreadPoolExecutor(len(ALL)))
@@ -120,9 +125,10 @@ class Asker:
             if not (case.down or case.slow or case.refused):
                 for touched in kind.touches:
                     held.enter_context(self._locks.setdefault(touched, threading.Lock()))
+            subject = Subject(case.version, self._commit) if case.version else Subject()
             patience = IMPATIENT if case.slow else 10.0
             with Clients(target, http_timeout=patience) as clients:
-                ctx = context(target, clients, needs=needs, deadline=time.monotonic() + case.seconds)
+                ctx = context(target, clients, needs=needs, deadline=time.monotonic() + case.seconds, subject=subject)
                 return run_check(kind, kind.params.model_validate(params), ctx, redact=lambda text: text).answer
 
     def _target(self, case: Case, held: contextlib.ExitStack) -> Target:
