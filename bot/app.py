@@ -18,7 +18,7 @@ from bot.domain.checklist_file import read_checklist
 from bot.domain.policy import Policy, Role
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
-from bot.flows import advance, check, expiry, picture, remind, tend, watch
+from bot.flows import advance, check, expiry, mitigation, picture, remind, tend, watch
 from bot.flows.deps import Asking, Deps
 from bot.flows.undo import settle_orphans
 from bot.redact import Redactor
@@ -284,6 +284,7 @@ class Application:
             Queue(expiry.QUEUE, 1, lambda job: expiry.execute(deps, job), of_release=True),
             Queue(tend.QUEUE, 1, lambda job: tend.execute(deps, job), of_release=True),
             Queue("advance", 2, lambda job: advance.execute(deps, job), of_release=True),
+            Queue(mitigation.QUEUE, 1, lambda job: mitigation.execute(deps, job)),
             Queue("watch", 1, lambda job: watch.execute(deps, job), of_release=True),
             Queue("picture", 1, lambda job: picture.execute(deps, job), give_up_after=3, of_release=True),
         ]

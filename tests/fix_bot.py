@@ -3,6 +3,7 @@
 The kinds here are what a plugin author would write: they ask and change an `Outside` that belongs to the test.
 """
 
+import hashlib
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import advance, check, deploy, expiry, picture, sign, start, tend, watch
+from bot.flows import advance, check, deploy, expiry, mitigation, picture, sign, start, tend, watch
 from bot.flows.deps import Deps, Job
 from bot.steps.sources import Resolved, Sources
 from bot.store import audit, releases, work
@@ -263,8 +264,10 @@ class World:
         with self.store.transaction() as tx:
             return tx.execute(query, params).fetchall()
 
-    def start(self, version: str = "v4.8.0", actor: Actor = MANAGER, resolved: Resolved = RESOLVED) -> ReleaseId:
-        """Open a release; its checks wait to run."""
+    def start(self, version: str = "v4.8.0", actor: Actor = MANAGER, resolved: Resolved | None = None) -> ReleaseId:
+        """Open a release; its checks wait to run. Each version has an image of its own, v4.8.0 that of RESOLVED."""
+        other = replace(RESOLVED, digest=f"sha256:{hashlib.sha256(version.encode()).hexdigest()}")
+        resolved = resolved or (RESOLVED if version == "v4.8.0" else other)
         parsed = Version.parse(version)
         assert parsed is not None
         self.act(start.open_release, actor, parsed, "", resolved)
@@ -296,6 +299,7 @@ class World:
             "advance": advance.execute,
             "watch": watch.execute,
             "picture": picture.execute,
+            "mitigation": mitigation.execute,
         }
         due = handlers[job.claim.queue](self.deps, job)
         with self.store.transaction() as tx:

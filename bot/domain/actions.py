@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bot.domain.ids import StepId
-from bot.domain.model import Model
+from bot.domain.model import Model, read_duration
 
 
 class Tag(Model):
@@ -91,6 +92,21 @@ class RestoreCronJob(Model):
     timeout: float = Field(default=60, gt=0)  # seconds
 
 
+class SetVariable(Model):
+    """Step: offers to set a variable of the Deployment for a while; a person decides, owns it and puts it back by a button."""
+
+    do: Literal["set_variable"]
+    target: str = "production"
+    name: str
+    value: str
+    remind: timedelta = Field(
+        default=timedelta(hours=4), gt=timedelta(0)
+    )  # until its owner is reminded, again and again
+    timeout: float = Field(default=900, gt=0)  # seconds for the rollout
+
+    _read_remind = field_validator("remind", mode="before")(read_duration)
+
+
 class Attest(Model):
     """Step: a person does it and says so. Does not hold up the plan and is never shown as done by the bot."""
 
@@ -107,6 +123,7 @@ _Actions = (
     | RestoreBackend
     | RestoreFrontend
     | RestoreCronJob
+    | SetVariable
     | Attest
 )
 Action = Annotated[_Actions, Field(discriminator="do")]

@@ -28,6 +28,8 @@ class Cause(StrEnum):
     STATE = "state"
     SOURCE = "source"
     FREEZE = "freeze"
+    MITIGATION = "mitigation"
+    KNOWN_BAD = "known_bad"
     CHECK = "check"
     SIGNOFF_MISSING = "signoff_missing"
     SIGNOFF_DECLINED = "signoff_declined"
@@ -124,10 +126,28 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
         reasons.append(Reason(Cause.SOURCE, "source", text))
     if view.freeze is not None:
         reasons.append(Reason(Cause.FREEZE, "freeze", f"deploys are frozen: {view.freeze.reason}"))
+    for debt in view.debts:
+        text = f"{debt.what} is still in force and must be put back first"
+        reasons.append(Reason(Cause.MITIGATION, str(debt.id), text))
+    reasons += _known_bad_reasons(view)
     reasons += _check_reasons(view)
     reasons += _signoff_reasons(view)
     reasons += _people_reasons(view, deployer)
     return Decision(tuple(reasons))
+
+
+def _known_bad_reasons(view: ReleaseView) -> list[Reason]:
+    """An image that was rolled back once needs a reason, and the approval of somebody else than who started it again."""
+    if not view.known_bad:
+        return []
+    release = view.release
+    if not release.again_because:
+        return [Reason(Cause.KNOWN_BAD, release.digest, f"{view.known_bad}. Abort, and start it again with a reason")]
+    others = {signoff.by for role in view.policy.roles for signoff in holding(view, role)} - {release.manager}
+    if others:
+        return []
+    text = f"{view.known_bad}. Somebody other than who started it again must approve"
+    return [Reason(Cause.KNOWN_BAD, release.digest, text)]
 
 
 def _confirmed(view: ReleaseView) -> bool:

@@ -77,6 +77,7 @@ class Release:
     tagged: bool = True  # whether the commit is that of a tag of the version; else of the branch at that moment
     bound_at: datetime | None = None  # since when it means this commit and digest; what was found before is of another
     confirmed_at: datetime | None = None  # when GitHub and the registry last said the same
+    again_because: str = ""  # why an image that was rolled back once is released again
     unbound: str = ""  # why they do not say the same now: the tag or the image is gone
 
     @property

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from bot.domain.checklist import Checklist, Phase
     from bot.domain.ids import CheckId, UserId
+    from bot.domain.mitigation import Mitigation
     from bot.domain.plan import Step
     from bot.domain.policy import Policy
     from bot.domain.release import Release
@@ -54,6 +55,9 @@ class ReleaseView:
     watch: Watch | None
     freeze: Freeze | None
     now: datetime
+    mitigations: Sequence[Mitigation] = ()  # of this release, the newest last
+    debts: Sequence[Mitigation] = ()  # while OPEN: open ones of the environment, whichever release they belong to
+    known_bad: str = ""  # while OPEN: that this image was rolled back when it was last deployed; empty: it was not
     pictures: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (kind, subject) -> Slack's id of the file
 
     @cached_property

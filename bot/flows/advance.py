@@ -11,7 +11,8 @@ from bot.domain.actions import RunCheck, StepSpec
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.plan import PlanKind, Step, StepState, next_step
 from bot.domain.release import ReleaseState
-from bot.domain.view import ReleaseView
+from bot.domain.signoff import Purpose
+from bot.domain.view import Freeze, ReleaseView
 from bot.errors import BotError, StepError, Superseded
 from bot.flows import check, picture, record
 from bot.flows.allowance import spend, used_up
@@ -21,7 +22,7 @@ from bot.flows.plan import looking, prepare, recorded_for, shipment_of
 from bot.flows.undo import DebtBook
 from bot.steps.contract import Shipment, StepContext
 from bot.steps.registry import doer
-from bot.store import audit, posts, releases, steps, watches, work
+from bot.store import audit, freezes, posts, releases, steps, watches, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
 from checks.registry import RegistryError
@@ -142,10 +143,22 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
         check.ask_for(tx, moved, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
         work.ask(tx, "watch", release.id)
         audit.write(tx, now, SYSTEM, "deploy.complete", release.id, image=release.pinned_image)
-    else:
+    elif not any(entry.open for entry in view.mitigations):  # a release does not close over one (promise P7)
         releases.move(tx, release, ReleaseState.ROLLED_BACK, now)
+        _hold(tx, view)
         posts.owe(tx, release.id, "notice", "rolled_back", channel=release.channel)
         posts.owe(tx, release.id, "closeout", channel=release.channel, parent=card)
         picture.ask_for(tx, release.id, picture.TIMELINE, ReleaseState.ROLLED_BACK)
         record.close(tx, release, now, SYSTEM, "rollback.complete", reason=release.reason)
     posts.touch(tx, release.id)
+
+
+def _hold(tx: Tx, view: ReleaseView) -> None:
+    """Nothing is deployed after a rollback until somebody says so; a freeze that stands already is left alone."""
+    release = view.release
+    if freezes.current(tx, release.environment, view.now) is not None:
+        return
+    by = next((signed.by for signed in view.signoffs if signed.purpose is Purpose.ROLLBACK), release.manager)
+    reason = f"{release.version} was rolled back" + (f": {release.reason}" if release.reason else "")
+    freezes.begin(tx, release.environment, Freeze(by, reason, None, view.now), view.now)
+    audit.write(tx, view.now, SYSTEM, "freeze.begun", release.id, reason=reason, until="")

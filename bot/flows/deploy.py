@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.actions import Attest, StepSpec
+from bot.domain.actions import Attest, SetVariable, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.gate import deploy_gate
 from bot.domain.ids import ReleaseId, StepId
@@ -18,8 +18,9 @@ from bot.store.pool import Tx
 
 
 def initial_states(plan: tuple[StepSpec, ...]) -> list[tuple[StepId, StepState]]:
-    """Each step with the state that it begins in: what only a person can do waits to be attested."""
-    return [(spec.id, StepState.TO_ATTEST if isinstance(spec.action, Attest) else StepState.PENDING) for spec in plan]
+    """Each step with the state that it begins in: what only a person can do, or decides, waits for that person."""
+    persons = (Attest, SetVariable)
+    return [(spec.id, StepState.TO_ATTEST if isinstance(spec.action, persons) else StepState.PENDING) for spec in plan]
 
 
 def deploy(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId) -> str:

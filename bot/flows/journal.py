@@ -8,7 +8,7 @@ from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation
 from bot.errors import StepError
 from bot.flows.deps import Deps, Job
-from bot.store import files, posts, steps, work
+from bot.store import files, mitigations, posts, steps, work
 from bot.store.files import File
 
 
@@ -66,3 +66,19 @@ class StepJournal:
         with self._deps.store.transaction() as tx:
             work.hold(tx, self._job.claim)
             steps.write_journal(tx, self._row, self._job.claim.token, entry, body)
+
+
+class MitigationJournal(StepJournal):
+    """The journal of a mitigation: that of the step which offers it; what people see of it stands in its own row."""
+
+    def __init__(self, deps: Deps, job: Job, release_id: ReleaseId, row: int, mitigation: int) -> None:
+        """``row``: of the step, ``mitigation``: its own id."""
+        super().__init__(deps, job, release_id, row)
+        self._mitigation = mitigation
+
+    def progress(self, line: str) -> None:
+        """Show how far it is."""
+        with self._deps.store.transaction() as tx:
+            work.hold(tx, self._job.claim)
+            if mitigations.say(tx, self._mitigation, progress=self._deps.clean(line)[:200]):
+                posts.touch(tx, self._release_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.domain.actor import Actor
 from bot.domain.gate import rollback_gate
 from bot.domain.ids import ReleaseId
-from bot.domain.plan import PlanKind
+from bot.domain.plan import PlanKind, lasting
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.watch import WatchState
@@ -45,4 +45,9 @@ def rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: st
     posts.touch(tx, release_id)
     work.ask(tx, "advance", release_id)
     audit.write(tx, view.now, actor.user, "rollback.started", release_id, reason=reason, was=release.state)
-    return f"Rolling {release.version} back. Follow the steps in the thread."
+    said = f"Rolling {release.version} back. Follow the steps in the thread."
+    if stays := lasting(view.steps):
+        said += "\nNot taken back, and what ran before may not work with it: " + ", ".join(
+            change.what for change in stays
+        )
+    return said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bot.domain.actor import Actor
 from bot.domain.ids import Version
 from bot.domain.policy import Action
+from bot.errors import GateClosed
 from bot.flows import check, tend
 from bot.flows.deps import Deps, locked_view, require
 from bot.steps.sources import Resolved
@@ -17,10 +18,21 @@ def resolve(deps: Deps, version: Version) -> Resolved:
     return deps.sources.resolve(str(version))
 
 
-def open_release(tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: str, resolved: Resolved) -> str:
-    """Open the release with ``actor`` as its release manager. Raises NotAllowed or ActiveReleaseExists."""
+def open_release(
+    tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: str, resolved: Resolved, *, because: str = ""
+) -> str:
+    """Open the release with ``actor`` as its release manager. Raises NotAllowed or ActiveReleaseExists.
+
+    ``because``: why an image that was rolled back is released again; without it that is refused, GateClosed.
+    """
     require(deps.policy, actor, Action.START)
-    now = deps.clock.now()
+    now, because = deps.clock.now(), deps.clean(because.strip())
+    known_bad = releases.known_bad(tx, deps.environment, resolved.image, resolved.digest)
+    if known_bad and not because:
+        raise GateClosed(
+            f"{known_bad}.",
+            hint=f"To release it again, say why: `/release start {version} because REASON`. Somebody else must approve it then.",
+        )
     values = {
         "environment": deps.environment,
         "version": str(version),
@@ -32,6 +44,7 @@ def open_release(tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: 
         "tagged": resolved.tagged,
         "channel": deps.channel,
         "at": now,
+        "again_because": because if known_bad else "",
     }
     release_id = releases.insert(tx, values, deps.checklist, deps.policy)
     for entry in deps.checklist.asked:
@@ -45,6 +58,6 @@ def open_release(tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: 
     audit.write(
         tx, now, actor.user, "release.started", release_id,
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,
-        checklist=deps.checklist.digest, policy=deps.policy.digest,
+        checklist=deps.checklist.digest, policy=deps.policy.digest, known_bad=known_bad, because=because,
     )  # fmt: skip
     return f"{version} is open. The checks run now; follow them in <#{deps.channel}>."

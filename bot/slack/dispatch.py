@@ -16,7 +16,7 @@ from bot.domain.policy import Action
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import IdentityUnknown, InvalidInput, RefusedError, StaleButton, UnknownThing, VendorError
-from bot.flows import abort, bind, check, deploy, freeze, plan, rollback, sign, start, status, watch
+from bot.flows import abort, bind, check, deploy, freeze, mitigation, plan, rollback, sign, start, status, watch
 from bot.flows.deps import Deps, Job, require
 from bot.slack import checkup, evidence, grammar
 from bot.slack.blocks import modals
@@ -33,12 +33,13 @@ from bot.slack.ids import (
     CheckPayload,
     Click,
     MalformedClickError,
+    MitigationPayload,
     RolePayload,
     SectionPayload,
     StepPayload,
 )
 from bot.slack.ids import parse as parse_click
-from bot.store import audit, inbox, posts, releases, replies, steps, watches
+from bot.store import audit, inbox, mitigations, posts, releases, replies, steps, watches
 from bot.store.inbox import InboxRow
 from bot.store.pool import Tx
 from checks.runner import redact_values
@@ -140,7 +141,9 @@ class Dispatch:
             bind.before_deploy(self._deps, actor, meant.id)
         with self._deps.store.transaction() as tx:
             if isinstance(command, grammar.Start) and resolved is not None:
-                said = start.open_release(tx, self._deps, actor, command.version, command.notes_url, resolved)
+                said = start.open_release(
+                    tx, self._deps, actor, command.version, command.notes_url, resolved, because=command.because
+                )
             else:
                 said = self._change(tx, actor, command)
             self._close(tx, row, sender, answers.answer(said), "done")
@@ -224,6 +227,9 @@ class Dispatch:
             found = step[0] if step is not None else None
         elif isinstance(click.payload, AlarmPayload):
             found = watches.release_of(tx, click.payload.alarm)
+        elif isinstance(click.payload, MitigationPayload):
+            owed = mitigations.get(tx, click.payload.mitigation)
+            found = owed.release_id if owed is not None else None
         if found != named:
             raise StaleButton("That belongs to another release.", hint="Nothing was done. Use the newest message.")
 
@@ -306,6 +312,10 @@ class Dispatch:
                 return deploy.cancel(tx, deps, actor, step)
             case ActionId.STEP_ATTEST, StepPayload(step=step):
                 return deploy.attest(tx, deps, actor, step, note)
+            case ActionId.MITIGATION_APPLY, StepPayload(step=step):
+                return mitigation.apply(tx, deps, actor, step, note)
+            case ActionId.MITIGATION_RESOLVE, MitigationPayload(mitigation=row_id):
+                return mitigation.resolve(tx, deps, actor, row_id)
             case ActionId.WATCH_ACKNOWLEDGE, AlarmPayload(alarm=alarm):
                 return watch.acknowledge(tx, deps, actor, alarm, note)
         logger.warning("no flow for %s of inbox %d", click.action, row.id)

@@ -36,10 +36,11 @@ _URL = re.compile(r"https?://[^\s<>|]+")
 
 @dataclass(frozen=True)
 class Start:
-    """`start vX.Y.Z [notes URL]`"""
+    """`start vX.Y.Z [notes URL] [because REASON]`; the reason is for an image that was rolled back once."""
 
     version: Version
     notes_url: str = ""
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,14 +203,24 @@ def _start(rest: str) -> Command | Malformed:
     version = _version(word, "start")
     if isinstance(version, Malformed):
         return version
+    notes, reason = _because(notes)
+    if too_long := _too_long(reason, "start"):
+        return too_long
     if not notes:
-        return Start(version)
+        return Start(version, because=reason)
     link = _LINK.fullmatch(notes)
     url = link.group(1) if link else notes
     if len(url) > MAX_URL or not _URL.fullmatch(url):
         wrong = f"{_quote(notes)} is no link to release notes: that is one address that begins with https://."
         return Malformed(wrong, f"{COMMAND} start {version} https://example.com/notes")
-    return Start(version, url)
+    return Start(version, url, reason)
+
+
+def _because(text: str) -> tuple[str, str]:
+    """What stands before the word because, and behind it."""
+    words = text.split(" ")
+    at = next((place for place, word in enumerate(words) if word.lower() == "because"), len(words))
+    return " ".join(words[:at]), " ".join(words[at + 1 :])
 
 
 def _version(word: str, subcommand: str) -> Version | Malformed:
@@ -320,7 +331,7 @@ def _too_long(reason: str, name: str) -> Malformed | None:
 
 
 SUBCOMMANDS: tuple[Subcommand, ...] = (
-    Subcommand("start vX.Y.Z [notes URL]", "Open a release and run every check.", _start),
+    Subcommand("start vX.Y.Z [notes URL] [because REASON]", "Open a release and run every check.", _start),
     Subcommand("status [vX.Y.Z]", "Say where the release stands and what is missing.", _status),
     Subcommand("plan", "Show what a deploy would change, and what takes it back.", _plan),
     Subcommand("check [cancel] [ID|SECTION|all]", "Run checks again, or cancel what runs.", _check),

@@ -37,6 +37,7 @@ class ActionId(StrEnum):
     STEP_ATTEST = "step.attest"
     WATCH_ROLLBACK = "watch.rollback"
     WATCH_ACKNOWLEDGE = "watch.acknowledge"
+    MITIGATION_APPLY = "mitigation.apply"
     MITIGATION_RESOLVE = "mitigation.resolve"
 
 
@@ -111,6 +112,7 @@ PAYLOADS: dict[ActionId, type[Payload]] = {
     ActionId.STEP_ATTEST: StepPayload,
     ActionId.WATCH_ROLLBACK: ReleasePayload,
     ActionId.WATCH_ACKNOWLEDGE: AlarmPayload,
+    ActionId.MITIGATION_APPLY: StepPayload,
     ActionId.MITIGATION_RESOLVE: MitigationPayload,
 }
 
@@ -122,6 +124,7 @@ OPENS_MODAL = frozenset(
         ActionId.CHECK_ATTEST,
         ActionId.SIGNOFF_DECLINE,
         ActionId.STEP_ATTEST,
+        ActionId.MITIGATION_APPLY,
         ActionId.WATCH_ACKNOWLEDGE,
         ActionId.WATCH_ROLLBACK,
         ActionId.RELEASE_ROLLBACK,

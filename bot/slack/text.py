@@ -10,9 +10,10 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from bot.domain.actions import SetVariable
 from bot.domain.gate import waivable
 from bot.domain.ids import SYSTEM
-from bot.domain.plan import PlanKind, StepState
+from bot.domain.plan import PlanKind, StepState, next_step
 from bot.domain.release import ReleaseState
 from bot.domain.results import Standing, standing
 from bot.domain.runbook import places
@@ -312,6 +313,9 @@ def _state_detail(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
     release, state = view.release, view.release.state
     if state in {ReleaseState.DEPLOYING, ReleaseState.DEPLOY_FAILED}:
         return _at_step(view, PlanKind.DEPLOY)
+    owed = next((entry for entry in view.mitigations if entry.open), None)
+    if state is ReleaseState.ROLLING_BACK and owed is not None and next_step(view.steps, PlanKind.ROLLBACK) is None:
+        return f"waits until {clean(owed.what)} is put back"
     if state in {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED}:
         return _at_step(view, PlanKind.ROLLBACK)
     if state is ReleaseState.WATCHING and view.watch is not None:
@@ -323,6 +327,12 @@ def _state_detail(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
     if state is ReleaseState.ABORTED:
         return "nothing was deployed"
     return shown(release.closed_at) if release.closed_at is not None else ""
+
+
+def is_offer(view: ReleaseView, step: Step) -> bool:
+    """Whether it is done only if somebody decides so: then it is not open while nobody has."""
+    spec = view.checklist.step(step.id)
+    return spec is not None and isinstance(spec.action, SetVariable)
 
 
 def _at_step(view: ReleaseView, plan: PlanKind) -> str:

@@ -33,7 +33,7 @@ def where_we_are(_spec: SetImage, look: Look) -> dict[str, Any]:
     """
     cluster = Cluster(look)
     deployment = look.insist(cluster.deployment)
-    _refuse_unfit(deployment, cluster.where)
+    refuse_unfit(deployment, cluster.where)
     template = without_hash(deployment["spec"]["template"])
     owned = look.insist(lambda: cluster.owned(deployment))
     owner = next((item for item in owned if same_template(item["spec"]["template"], template)), None)
@@ -55,7 +55,7 @@ def preview_image(spec: SetImage, look: Look) -> list[Mutation]:
     """The image, and the variable with the version, as far as they are to change."""
     cluster = Cluster(look)
     deployment = look.insist(cluster.deployment)
-    _refuse_unfit(deployment, cluster.where)
+    refuse_unfit(deployment, cluster.where)
     return _changes(spec, look, cluster.where, deployment)
 
 
@@ -80,13 +80,13 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
     """
     cluster = Cluster(ctx)
     deployment = ctx.insist(cluster.deployment)
-    _refuse_unfit(deployment, cluster.where)
+    refuse_unfit(deployment, cluster.where)
     was = image_of(deployment["spec"]["template"], cluster.where.container)
     ctx.journal.before(image=was, revision=_revision(deployment))
     if _changes(spec, ctx, cluster.where, deployment):
         _patch_image(spec, ctx, cluster, deployment)
         ctx.journal.acted(image=ctx.shipment.image)
-    _wait_for_rollout(ctx, cluster, ctx.shipment.image)
+    wait_for_rollout(ctx, cluster, ctx.shipment.image)
     return f"{ctx.shipment.version} runs as {ctx.shipment.image}"
 
 
@@ -127,7 +127,7 @@ def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG
     _refuse_paused(deployment, cluster.where)
     _patch_template(ctx, cluster, target)
     ctx.journal.acted(image=image)
-    _wait_for_rollout(ctx, cluster, image)
+    wait_for_rollout(ctx, cluster, image)
     return f"back at revision {target['revision']}: {image}"
 
 
@@ -138,7 +138,8 @@ def _refuse_paused(deployment: Mapping[str, Any], where: Kubernetes) -> None:
         )
 
 
-def _refuse_unfit(deployment: Mapping[str, Any], where: Kubernetes) -> None:
+def refuse_unfit(deployment: Mapping[str, Any], where: Kubernetes) -> None:
+    """Raise StepError for a Deployment that is paused, has no replicas or lacks the product's container."""
     _refuse_paused(deployment, where)
     spec = deployment["spec"]
     if spec.get("replicas", 1) == 0:
@@ -209,7 +210,8 @@ def _patch_template(ctx: StepContext, cluster: Cluster, target: Mapping[str, Any
     raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
 
 
-def _wait_for_rollout(ctx: StepContext, cluster: Cluster, image: str) -> None:
+def wait_for_rollout(ctx: StepContext, cluster: Cluster, image: str) -> None:
+    """Wait until every pod runs what the Deployment says. Raises StepError when it fails or another image is set."""
     for pause in chain(POLLS, repeat(POLLS[-1])):
         deployment = ctx.insist(cluster.deployment)
         found = image_of(deployment["spec"]["template"], cluster.where.container)

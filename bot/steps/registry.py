@@ -14,6 +14,7 @@ from bot.domain.actions import (
     RestoreFrontend,
     RunCheck,
     SetImage,
+    SetVariable,
     StepSpec,
     Tag,
     VercelDeploy,
@@ -21,7 +22,7 @@ from bot.domain.actions import (
 from bot.domain.model import Model
 from bot.domain.plan import Mutation, Plane
 from bot.errors import StepError
-from bot.steps import ask, cronjob, frontend, job, kube, migrate, tag
+from bot.steps import ask, cronjob, frontend, job, kube, migrate, tag, variable
 from bot.steps.contract import Look, StepContext
 from checks.rights import Right
 
@@ -57,6 +58,7 @@ DOERS: dict[type[Model], Doer] = {
     DeployCronJob: Doer(cronjob.deploy, cronjob.preview, Plane.JOBS, cronjob.where_we_are, cronjob.rights),
     RestoreBackend: Doer(kube.restore_backend, kube.preview_restore, Plane.BACKEND, rights=kube.rights),
     RestoreFrontend: Doer(frontend.restore, frontend.preview_restore, Plane.FRONTEND),
+    SetVariable: Doer(variable.set_variable, variable.preview, rights=kube.rights),
     RestoreCronJob: Doer(cronjob.restore, cronjob.preview_restore, Plane.JOBS),
     RunCheck: Doer(ask.ask),
 }

@@ -18,7 +18,7 @@ from bot.domain.release import TRANSITIONS, Release, ReleaseState
 from bot.domain.results import CheckView
 from bot.domain.view import Freeze, ReleaseView
 from bot.errors import ActiveReleaseExists, Superseded
-from bot.store import checks, files, freezes, signoffs, steps, watches
+from bot.store import checks, files, freezes, mitigations, signoffs, steps, watches
 from bot.store.pool import Tx, only
 from bot.store.queries import queries
 
@@ -76,6 +76,21 @@ def latest_deployed(tx: Tx, environment: str) -> Release | None:
     """The newest release that has changed the environment, or has begun to, and was not taken back."""
     row = tx.execute(_SQL["latest_deployed"], {"environment": environment}).fetchone()
     return None if row is None else get(tx, ReleaseId(row["id"]))
+
+
+def known_bad(tx: Tx, environment: str, image: str, digest: str, *, but: ReleaseId | None = None) -> str:
+    """That an image was rolled back the last time that it was deployed, with version, day and reason; empty: it was not.
+
+    ``but``: the release that asks.
+    """
+    values = {"environment": environment, "image": image, "digest": digest, "id": but or 0}
+    row = tx.execute(_SQL["known_bad"], values).fetchone()
+    if row is None:
+        return ""
+    when = f" on {row['closed_at']:%Y-%m-%d}" if row["closed_at"] else ""
+    return f"{row['version']} was rolled back{when} with this very image" + (
+        f": {row['reason']}" if row["reason"] else ""
+    )
 
 
 def history(tx: Tx, environment: str, limit: int = 20) -> list[Release]:
@@ -164,6 +179,7 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
         return None
     lines, known, rules = checklist(tx, release), checks.views(tx, release_id), policy(tx, release)
     known = _of_this(known, release.bound_at)
+    waits = release.state is ReleaseState.OPEN  # only then does anybody ask whether it may be deployed
     return ReleaseView(
         release=release,
         checklist=lines,
@@ -174,6 +190,9 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
         watch=watches.get(tx, release_id),
         freeze=freezes.current(tx, release.environment, now) or _on_the_calendar(rules, now),
         now=now,
+        mitigations=mitigations.of_release(tx, release_id),
+        debts=mitigations.open_in(tx, release.environment) if waits else (),
+        known_bad=known_bad(tx, release.environment, release.image, release.digest, but=release.id) if waits else "",
         pictures=files.pictures(tx, release_id),
     )
 

@@ -73,6 +73,11 @@ def attest(tx: Tx, row: int, *, by: UserId, note: str, at: datetime) -> bool:
     return tx.execute(_SQL["attest"], {"row": row, "by": by, "note": note, "at": at}).fetchone() is not None
 
 
+def done_for(tx: Tx, row: int, *, by: UserId, summary: str, at: datetime) -> None:
+    """Write down that the bot has done a step which was offered to a person, because that person wanted it."""
+    tx.execute(_SQL["done_for"], {"row": row, "by": by, "summary": summary, "at": at})
+
+
 def cancel(tx: Tx, release_id: ReleaseId, kind: PlanKind, at: datetime) -> None:
     """Stop a plan where it is."""
     tx.execute(_SQL["cancel"], {"release_id": release_id, "plan": kind, "at": at})

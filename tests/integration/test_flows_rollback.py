@@ -5,15 +5,18 @@ from collections.abc import Callable
 import pytest
 
 from bot.domain.actor import Actor
-from bot.domain.ids import ReleaseId, UserId
-from bot.domain.plan import PlanKind, StepState
+from bot.domain.ids import ReleaseId, UserId, Version
+from bot.domain.plan import Mutation, PlanKind, StepState, Way
 from bot.domain.policy import Action, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.watch import WatchState
 from bot.errors import ActiveReleaseExists, GateClosed, NotAllowed, StaleButton, Superseded
-from bot.flows import abort, check, deploy, freeze, rollback
+from bot.flows import abort, check, deploy, freeze, rollback, start
+from bot.slack.blocks import modals
+from bot.slack.ids import ActionId, ReleasePayload
+from bot.store import releases, steps
 from checks.contract import Outcome
-from tests.fix_bot import GUEST, MANAGER, QA, Outside, World
+from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, Outside, World
 
 
 def deploying(world: World) -> ReleaseId:
@@ -198,3 +201,76 @@ def test_a_second_signature_of_a_role_supersedes(world: World) -> None:
     world.act(rollback.rollback, other, release_id, "again")
     standing = world.rows("SELECT by_whom FROM signoffs WHERE purpose = 'rollback' AND ended_at IS NULL")
     assert standing == [{"by_whom": "U0OTHER001"}]
+
+
+def test_afterwards_deploys_are_held(world: World) -> None:
+    """Until somebody says that they may go on; who rolled back is named."""
+    release_id = world.deployed()
+    world.act(rollback.rollback, QA, release_id, "errors after the deploy")
+    world.run("advance")
+    other = world.ready("v4.8.1")
+    held = world.view(other).freeze
+    assert held is not None
+    assert (held.by, held.reason, held.until) == (QA.user, "v4.8.0 was rolled back: errors after the deploy", None)
+    with pytest.raises(GateClosed, match="deploys are frozen"):
+        world.act(deploy.deploy, QA, other)
+    world.act(freeze.unfreeze, MANAGER)
+    world.act(deploy.deploy, QA, other)
+
+
+def test_a_freeze_that_stands_is_left_alone(world: World) -> None:
+    """Its reason is somebody else's."""
+    release_id = world.deployed()
+    world.act(freeze.freeze, MANAGER, None, "incident")
+    world.act(rollback.rollback, QA, release_id, "")
+    world.run("advance")
+    assert [row["reason"] for row in world.rows("SELECT reason FROM freezes WHERE ended_at IS NULL")] == ["incident"]
+
+
+def test_what_was_rolled_back_needs_a_reason_and_a_second_person(world: World) -> None:
+    """The image is remembered, under whatever version it comes again."""
+    world.change(policy=Policy(four_eyes=False))
+    release_id = world.deployed()
+    world.act(rollback.rollback, QA, release_id, "invoices are wrong")
+    world.run("advance")
+    world.act(freeze.unfreeze, MANAGER)
+    version = Version.parse("v4.8.1")
+    assert version is not None
+    with pytest.raises(
+        GateClosed, match=r"v4\.8\.0 was rolled back on .* with this very image: invoices are wrong"
+    ) as refused:
+        world.act(start.open_release, MANAGER, version, "", RESOLVED)
+    assert "`/release start v4.8.1 because REASON`" in refused.value.hint
+    world.act(start.open_release, MANAGER, version, "", RESOLVED, because="it was the database s3cret")
+    with world.store.transaction() as tx:
+        again = releases.active(tx, "production")
+    assert again is not None
+    assert again.again_because == "it was the database [redacted]"
+    world.run("check")
+    world.approve(again.id)
+    with pytest.raises(GateClosed, match="Somebody other than who started it again must approve"):
+        world.act(deploy.deploy, MANAGER, again.id)
+    world.approve(again.id, QA)
+    world.act(deploy.deploy, MANAGER, again.id)
+    world.run("advance")
+    assert world.view(again.id).release.state is ReleaseState.WATCHING
+    world.clock.advance(minutes=16)
+    world.poll()
+    with world.store.transaction() as tx:  # it has done well since, so it is bad no more
+        assert releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest) == ""
+
+
+def test_what_is_not_taken_back_is_said_before(world: World) -> None:
+    """In the form of the button, and in the answer to the command."""
+    release_id = world.deployed()
+    step = next(step for step in world.view(release_id).steps if step.id == "deploy.health")
+    drop = Mutation(
+        "migration 9.sql on production", "", "applied", Way.FINAL, "cannot be taken back: declared breaking"
+    )
+    keep = Mutation("migration 8.sql on production", "", "applied", Way.STAYS, "stays")
+    with world.store.transaction() as tx:
+        steps.keep_planned(tx, step.row, [keep, drop])
+    shown = modals.modal(ActionId.RELEASE_ROLLBACK, ReleasePayload(release=release_id), world.view(release_id))
+    assert ":warning: migration 9.sql on production: cannot be taken back" in str(shown)
+    assert "8.sql" not in str(shown)
+    assert "not work with it: migration 9.sql on production" in world.act(rollback.rollback, QA, release_id, "")

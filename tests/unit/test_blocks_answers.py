@@ -29,6 +29,7 @@ PAYLOADS = {
     ids.ActionId.CHECK_DETAILS: CHECK,
     ids.ActionId.SIGNOFF_DECLINE: ids.RolePayload(release=12, role=Role.QA),
     ids.ActionId.STEP_ATTEST: ids.StepPayload(release=12, step=101),
+    ids.ActionId.MITIGATION_APPLY: ids.StepPayload(release=12, step=101),
     ids.ActionId.WATCH_ACKNOWLEDGE: ids.AlarmPayload(release=12, alarm=5),
     ids.ActionId.WATCH_ROLLBACK: ids.ReleasePayload(release=12),
     ids.ActionId.RELEASE_ROLLBACK: ids.ReleasePayload(release=12),

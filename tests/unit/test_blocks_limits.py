@@ -260,7 +260,7 @@ def test_hostile_words_break_no_answer(outside: str) -> None:
 def test_each_kind_of_post_is_in_the_table() -> None:
     """The kinds that the flows owe."""
     assert set(RENDERERS) == {
-        "card", "section", "steps", "watch", "alarm", "closeout", "record", "reminder", "notice",
+        "card", "section", "steps", "watch", "alarm", "mitigation", "closeout", "record", "reminder", "notice",
     }  # fmt: skip
 
 

@@ -43,6 +43,8 @@ V480 = Version(4, 8, 0)
         ("Start v4.8.0", Start(V480)),
         ("start  v4.8.0-rc1 ", Start(Version(4, 8, 0, 1))),
         ("start v4.8.0 https://example.com/n?a=1", Start(V480, "https://example.com/n?a=1")),
+        ("start v4.8.0 because it was the database", Start(V480, because="it was the database")),
+        ("start v4.8.0 https://example.com/n Because mended", Start(V480, "https://example.com/n", "mended")),
         ("start v4.8.0 <https://example.com/n>", Start(V480, "https://example.com/n")),
         ("start v4.8.0 <https://example.com/n|example.com/n>", Start(V480, "https://example.com/n")),
         ("start v4.8.0 https://example.com/n?a=1&amp;b=2", Start(V480, "https://example.com/n?a=1&b=2")),

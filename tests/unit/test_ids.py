@@ -57,6 +57,7 @@ def test_action_ids_are_the_published_ones() -> None:
         "step.attest",
         "watch.rollback",
         "watch.acknowledge",
+        "mitigation.apply",
         "mitigation.resolve",
     }
 

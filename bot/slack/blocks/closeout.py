@@ -62,9 +62,16 @@ def _waived(view: ReleaseView) -> list[str]:
 
 
 def _still_open(view: ReleaseView) -> list[str]:
-    """Steps that nobody has attested and checks after the deploy that have not passed."""
-    open_steps = [step for step in view.steps if step.state is StepState.TO_ATTEST]
-    lines = [f":raised_hand: {text.outside(text.step_title(view, step), 150)}: not attested" for step in open_steps]
+    """Mitigations that are not put back, steps that nobody has attested, checks after the deploy that have not passed."""
+    owed = [entry for entry in view.mitigations if entry.open]
+    debts = [
+        f":warning: {text.outside(entry.what, 150)}: owned by {text.mention(entry.owner)}, not put back"
+        for entry in owed
+    ]
+    open_steps = [step for step in view.steps if step.state is StepState.TO_ATTEST and not text.is_offer(view, step)]
+    lines = debts + [
+        f":raised_hand: {text.outside(text.step_title(view, step), 150)}: not attested" for step in open_steps
+    ]
     for section in view.checklist.sections:
         for check in section.checks if section.phase == "after" else ():
             if check.same_as is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bot.domain.plan import lasting
 from bot.domain.results import EXCERPT
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -12,7 +13,10 @@ from bot.slack.grammar import MAX_REASON, MIN_REASON
 from bot.slack.ids import REASON, ActionId, AlarmPayload, CheckPayload, Payload, RolePayload, StepPayload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bot.domain.checklist import Check
+    from bot.domain.plan import Mutation
     from bot.domain.results import Result
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Block
@@ -58,6 +62,12 @@ FORMS: dict[ActionId, Form] = {
         "What was done, and how do you know?",
         "The step counts as done by you, not by the bot.",
     ),
+    ActionId.MITIGATION_APPLY: Form(
+        "Set it for a while",
+        "Set it",
+        "What is wrong?",
+        "The pods start again with it. You own it and are reminded until it is put back. Nothing is deployed meanwhile.",
+    ),
     ActionId.WATCH_ACKNOWLEDGE: Form(
         "Acknowledge an alarm",
         "Acknowledge",
@@ -98,8 +108,18 @@ def modal(action: ActionId, payload: Payload, view: ReleaseView) -> dict[str, An
     if action is ActionId.CHECK_DETAILS:
         return _view(action, payload, "Details", _details(_check(payload, view), view))
     form = FORMS[action]
-    blocks = [elements.section("about", f"{about}\n{form.effect}"), _input(form)]
+    effect = form.effect
+    if action in {ActionId.WATCH_ROLLBACK, ActionId.RELEASE_ROLLBACK} and (stays := lasting(view.steps)):
+        effect += _not_taken_back(stays)
+    blocks = [elements.section("about", f"{about}\n{effect}"), _input(form)]
     return {**_view(action, payload, form.title, blocks), "submit": elements.plain(form.submit, limits.MAX_MODAL_LABEL)}
+
+
+def _not_taken_back(changes: Sequence[Mutation]) -> str:
+    """What a rollback leaves as it is, said before anybody presses the button."""
+    lines = [f":warning: {text.outside(change.what, 150)}: {text.outside(change.back, 200)}" for change in changes[:10]]
+    more = f"\nand {len(changes) - 10} more" if len(changes) > 10 else ""  # noqa: PLR2004  as many as are read
+    return "\n*What ran before may not work with these, and the rollback leaves them:*\n" + "\n".join(lines) + more
 
 
 def _view(action: ActionId, payload: Payload, title: str, blocks: list[Block]) -> dict[str, Any]:

@@ -64,6 +64,8 @@ def _done(view: ReleaseView, _rest: str) -> Rendered:
 
 def _rolled_back(view: ReleaseView, _rest: str) -> Rendered:
     words = f"{text.outside(text.name(view), 150)} is rolled back, production runs what it ran before{_because(view)}"
+    if view.freeze is not None:
+        words += "\nDeploys are held. Once you know why it went wrong: `/release unfreeze`"
     return _notice("leftwards_arrow_with_hook", words)
 
 
@@ -90,6 +92,21 @@ def _waiting(view: ReleaseView, rest: str) -> Rendered:
     call = " ".join(text.mention(user) for user in people)
     words = f"{name} waits since {text.moment(found.since)}: {text.outside(found.what, 400)}."
     return _notice("bell", f"{call}: {words} {found.todo}")
+
+
+def _mitigation(view: ReleaseView, rest: str) -> Rendered:
+    """A reminder. ``rest`` is ``ID:ROUND``; it says so once the mitigation is put back."""
+    found = next((entry for entry in view.mitigations if str(entry.id) == rest.partition(":")[0]), None)
+    if found is None:
+        return _notice("large_blue_circle", text.state_line(view))
+    what = text.outside(found.what, 200)
+    if not found.open:
+        return _notice("white_check_mark", f"{what} is put back.")
+    since = text.moment(found.begun_at)
+    words = f"{text.mention(found.owner)}: {what} is in force since {since}, for {text.outside(text.name(view), 150)}"
+    return _notice(
+        "warning", f"{words}. Put it back with its button as soon as you can: {text.outside(found.reason, 300)}"
+    )
 
 
 def _frozen(view: ReleaseView, rest: str) -> Rendered:
@@ -158,6 +175,7 @@ _NOTICES: dict[str, Callable[[ReleaseView, str], Rendered]] = {
     "failed": _failed,
     "waiting": _waiting,
     "frozen": _frozen,
+    "mitigation": _mitigation,
     "voided": _voided,
     "moved": _moved,
     "unbound": _unbound,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.slack.blocks import card, closeout, notices, record, sections, steps, watch
+from bot.slack.blocks import card, closeout, mitigation, notices, record, sections, steps, watch
 from bot.slack.blocks.limits import Rendered
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ RENDERERS: dict[str, Callable[[str, ReleaseView], Rendered]] = {
     "steps": steps.render,  # deploy or rollback
     "watch": watch.render,
     "alarm": watch.render_alarm,  # the id of the alarm
+    "mitigation": mitigation.render,  # its id
     "closeout": closeout.render,
     "record": record.render,  # ROW:HASH
     "reminder": notices.render_reminder,  # ROLE:USER:ROUND
-    "notice": notices.render,  # aborted, done, rolled_back, frozen, failed:ROW:ATTEMPT, voided:ID[:ROLE:USER]
+    "notice": notices.render,  # aborted, done, rolled_back, frozen, failed:ROW:ATTEMPT, mitigation:ID:ROUND, voided:ID[:ROLE:USER]
 }
 
 

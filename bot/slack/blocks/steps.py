@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.domain.actions import SetVariable
 from bot.domain.plan import PlanKind, StepState, failed_step
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.slack import text
@@ -24,6 +25,7 @@ _SHOWN = limits.MAX_BLOCKS - 4
 _REST = 600
 _RETRYABLE = {ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLBACK_FAILED}
 _GOES_ON = {ReleaseState.DEPLOYING, ReleaseState.ROLLING_BACK}
+_OFFERED = {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK}
 _FINISHED = {StepState.DONE, StepState.ATTESTED, StepState.TO_ATTEST}  # nothing that the plan would wait for
 
 
@@ -46,7 +48,14 @@ def render(subject: str, view: ReleaseView) -> Rendered:
         lines = [f":{text.STEP_MARKS[step.state]}: {text.outside(text.step_title(view, step), 100)}" for step in rest]
         blocks.append(elements.section("rest", limits.join_lines(lines, _REST)))
     failed = failed_step(steps, plan)
-    blocks += elements.actions("plan:buttons", _ways_on(view, failed) if failed is not None else [])
+    buttons = _ways_on(view, failed) if failed is not None else []
+    offered = next((step for step in steps if step.state is StepState.TO_ATTEST and text.is_offer(view, step)), None)
+    if offered is not None and view.release.state in _OFFERED:
+        payload = StepPayload(release=view.release.id, step=offered.row)
+        spec = view.checklist.step(offered.id)
+        if spec is not None and isinstance(spec.action, SetVariable):
+            buttons.append(elements.button(ActionId.MITIGATION_APPLY, payload, f"Set {spec.action.name}"))
+    blocks += elements.actions("plan:buttons", buttons)
     return limits.message(_fallback(view, plan, steps), blocks)
 
 
@@ -70,7 +79,7 @@ def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
             said = text.clean(step.summary if step.state is StepState.FAILED else step.progress)
             words = f"{text.step_title(view, step)} {text.STEP_WORDS[step.state]}" + (f": {said}" if said else "")
             return text.escape(limits.cut_plain(f"{head}: step {place} of {len(steps)}, {words}", 600))
-    to_attest = sum(step.state is StepState.TO_ATTEST for step in steps)
+    to_attest = sum(step.state is StepState.TO_ATTEST and not text.is_offer(view, step) for step in steps)
     if to_attest:
         return text.escape(f"{head}: the bot's steps are done, {text.count(to_attest, 'step')} to attest")
     return text.escape(f"{head}: {'all steps are done' if steps else 'no steps yet'}")
@@ -84,7 +93,7 @@ def _step(view: ReleaseView, step: Step, room: int) -> str:
     if before := _before(step.before):
         lines.append(f"before: {text.outside(before, max(left // 3, 30))}")
         left -= len(lines[-1]) + 1
-    if said := _said(step):
+    if said := _said(view, step):
         arrow = "→ " if before else ""
         lines.append(f"{arrow}{text.outside(said, max(left - 60, 30))}")
     if step.state is StepState.ATTESTED and step.by is not None:
@@ -93,8 +102,10 @@ def _step(view: ReleaseView, step: Step, room: int) -> str:
     return "\n".join(lines)
 
 
-def _said(step: Step) -> str:
+def _said(view: ReleaseView, step: Step) -> str:
     """What the step says about itself now; where it says nothing, the word for its state."""
+    if step.state is StepState.TO_ATTEST and text.is_offer(view, step):
+        return "only if it is needed: somebody decides, owns it, and puts it back"
     said = step.progress if step.state is StepState.RUNNING else step.summary
     if text.clean(said):
         return text.clean(said)
@@ -131,6 +142,8 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
             "Let it run",
         )
         return elements.button(ActionId.STEP_CANCEL, payload, "Cancel", confirm=question)
+    if step.state is StepState.TO_ATTEST and text.is_offer(view, step):
+        return elements.button(ActionId.STEP_ATTEST, payload, "Not needed")
     if step.state is StepState.TO_ATTEST:
         return elements.button(ActionId.STEP_ATTEST, payload, "Attest")
     return None

@@ -1,9 +1,9 @@
 -- name: insert
 -- A new release; refused by one_active_release while another holds the environment.
 INSERT INTO releases (environment, version, state, manager, notes_url, commit_sha, image, digest, checklist_digest,
-                      policy_digest, channel, started_at, tagged, bound_at, confirmed_at)
+                      policy_digest, channel, started_at, tagged, bound_at, confirmed_at, again_because)
 VALUES (%(environment)s, %(version)s, 'OPEN', %(manager)s, %(notes_url)s, %(commit)s, %(image)s, %(digest)s,
-        %(checklist_digest)s, %(policy_digest)s, %(channel)s, %(at)s, %(tagged)s, %(at)s, %(at)s)
+        %(checklist_digest)s, %(policy_digest)s, %(channel)s, %(at)s, %(tagged)s, %(at)s, %(at)s, %(again_because)s)
 RETURNING id;
 
 -- name: keep_checklist
@@ -17,13 +17,13 @@ INSERT INTO policies (digest, body) VALUES (%(digest)s, %(body)s) ON CONFLICT DO
 -- name: get
 -- One release.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because
 FROM releases WHERE id = %(id)s;
 
 -- name: lock
 -- One release, nobody else changes it until the commit.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because
 FROM releases WHERE id = %(id)s FOR UPDATE;
 
 -- name: active
@@ -40,7 +40,7 @@ ORDER BY id DESC LIMIT 1;
 -- name: history
 -- The newest releases first.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because
 FROM releases WHERE environment = %(environment)s ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: move
@@ -79,3 +79,12 @@ SELECT body::text AS body FROM policies WHERE digest = %(digest)s;
 SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state <> 'ROLLED_BACK'
   AND EXISTS (SELECT FROM steps s WHERE s.release_id = r.id AND s.plan = 'deploy' AND s.started_at IS NOT NULL)
 ORDER BY r.id DESC LIMIT 1;
+
+-- name: known_bad
+-- The newest release that has deployed an image, if it was taken back; another release than the one that asks.
+SELECT version, state, reason, closed_at FROM (
+    SELECT version, state, reason, closed_at FROM releases
+    WHERE environment = %(environment)s AND image = %(image)s AND digest = %(digest)s AND id <> %(id)s
+      AND state NOT IN ('OPEN', 'ABORTED')
+    ORDER BY id DESC LIMIT 1) newest
+WHERE state IN ('ROLLING_BACK', 'ROLLBACK_FAILED', 'ROLLED_BACK');

@@ -51,6 +51,11 @@ WHERE id = %(row)s AND state = 'failed' RETURNING id;
 UPDATE steps SET state = 'attested', by_whom = %(by)s, note = %(note)s, finished_at = %(at)s
 WHERE id = %(row)s AND state IN ('to_attest', 'failed') RETURNING id;
 
+-- name: done_for
+-- The bot has done a step that was offered to a person, for that person.
+UPDATE steps SET state = 'done', summary = %(summary)s, by_whom = %(by)s, finished_at = %(at)s
+WHERE id = %(row)s AND state = 'to_attest';
+
 -- name: cancel
 -- The plan is not to go on.
 UPDATE steps SET state = 'cancelled', progress = '', finished_at = %(at)s

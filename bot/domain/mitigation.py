@@ -1,0 +1,51 @@
+"""Mitigation: a temporary change that somebody owns until it is put back (promise P7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bot.domain.ids import ReleaseId, UserId
+
+
+class MitigationState(StrEnum):
+    """Where a Mitigation stands."""
+
+    SETTING = "setting"
+    SET = "set"
+    LIFTING = "lifting"
+    LIFTED = "lifted"
+
+
+@dataclass(frozen=True)
+class Mitigation:
+    """One temporary change of production."""
+
+    id: int
+    release_id: ReleaseId
+    step: int  # row of the step that offers it
+    state: MitigationState
+    what: str  # SOLVEREIGN_BILLING_ENFORCEMENT=off
+    owner: UserId
+    reason: str
+    begun_at: datetime
+    due_at: datetime  # when its owner is reminded next
+    trouble: str = ""  # why it did not go on; a person has to press again
+    progress: str = ""
+    reminders: int = 0
+    resolved_by: UserId | None = None
+    resolved_at: datetime | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still a debt: also while nobody knows whether it has been set."""
+        return self.state is not MitigationState.LIFTED
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it waits for somebody to press again."""
+        return self.open and bool(self.trouble)

@@ -1,0 +1,211 @@
+"""Mitigation: a person has a variable set for a while, owns that, is reminded of it, and has it put back (promise P7)."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from bot.domain.actions import SetVariable
+from bot.domain.actor import Actor
+from bot.domain.ids import SYSTEM
+from bot.domain.mitigation import Mitigation, MitigationState
+from bot.domain.plan import Plane, PlanKind, StepState
+from bot.domain.policy import Action
+from bot.domain.release import ReleaseState
+from bot.domain.view import ReleaseView
+from bot.errors import InvalidInput, StaleButton, StepError, Superseded, UnknownThing
+from bot.flows.deps import Deps, Job, locked_view, require
+from bot.flows.journal import MitigationJournal
+from bot.flows.plan import looking, shipment_of
+from bot.flows.undo import DebtBook
+from bot.steps import variable
+from bot.steps.contract import StepContext
+from bot.steps.registry import doer
+from bot.store import audit, mitigations, posts, steps, work
+from bot.store.pool import Tx
+from bot.store.undos import Debtor
+
+logger = logging.getLogger(__name__)
+
+QUEUE = "mitigation"
+AFTER = timedelta(seconds=1)  # between two looks whether the rollback of the backend is through
+OFFERED_IN = frozenset({ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK})
+
+
+def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
+    """Have the variable of a step set, with ``actor`` as its owner; pressed again, a try that got stuck goes on."""
+    found = steps.get(tx, step_row)
+    if found is None:
+        raise UnknownThing("There is no such step.")
+    view = locked_view(tx, deps, found[0])
+    require(view.policy, actor, Action.ROLLBACK)
+    step = next((step for step in view.steps if step.row == step_row), None)
+    spec = view.checklist.step(step.id) if step is not None else None
+    if spec is None or not isinstance(spec.action, SetVariable) or view.release.state not in OFFERED_IN:
+        raise StaleButton
+    if not reason.strip():
+        raise InvalidInput("That needs a reason: what is wrong?")
+    what = f"{spec.action.name}={spec.action.value}"
+    standing = next((entry for entry in view.mitigations if entry.step == step_row and entry.open), None)
+    if standing is not None and not standing.stuck:
+        return f"{what} is {standing.state} already, by <@{standing.owner}>."
+    if standing is None:
+        if step is None or step.state is not StepState.TO_ATTEST:
+            raise StaleButton
+        due_at = view.now + spec.action.remind
+        reason = deps.clean(reason.strip())
+        mitigation_id = mitigations.add(
+            tx, view.release.id, step_row, what, owner=actor.user, reason=reason, at=view.now, due_at=due_at
+        )
+        posts.owe(tx, view.release.id, "mitigation", str(mitigation_id), channel=view.release.channel)
+        audit.write(
+            tx,
+            view.now,
+            actor.user,
+            "mitigation.begun",
+            view.release.id,
+            what=what,
+            reason=reason,
+            mitigation=mitigation_id,
+        )
+    else:
+        mitigation_id = standing.id
+        mitigations.say(tx, mitigation_id)
+    work.ask(tx, QUEUE, mitigation_id)
+    posts.touch(tx, view.release.id)
+    return f"Setting {what}. You own it: the release has it as an open item until it is put back."
+
+
+def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
+    """Have put back what a mitigation has changed; pressed again, a try that got stuck goes on."""
+    found = mitigations.get(tx, mitigation_id)
+    if found is None:
+        raise UnknownThing("There is no such mitigation.")
+    view = locked_view(tx, deps, found.release_id)
+    require(view.policy, actor, Action.ROLLBACK)
+    found = next(entry for entry in view.mitigations if entry.id == mitigation_id)
+    if not found.open:
+        return f"{found.what} was put back already."
+    if found.state is MitigationState.SETTING and not found.stuck:
+        raise StaleButton(f"{found.what} is being set at this moment.", hint="Wait until that is through.")
+    if found.state is not MitigationState.LIFTING:
+        mitigations.move(tx, found, MitigationState.LIFTING, view.now, by=actor.user)
+    else:
+        mitigations.say(tx, mitigation_id)
+    work.ask(tx, QUEUE, mitigation_id)
+    posts.touch(tx, view.release.id)
+    audit.write(tx, view.now, actor.user, "mitigation.resolving", view.release.id, mitigation=mitigation_id)
+    return f"Putting back what stood there before {found.what}."
+
+
+def execute(deps: Deps, job: Job) -> datetime | None:
+    """Go on with a mitigation (key: its id): set it, remind its owner, put it back. Returns when to look again."""
+    mitigation_id = int(job.claim.key)
+    with deps.store.transaction() as tx:
+        found = mitigations.get(tx, mitigation_id)
+        if found is None or not found.open or found.stuck:
+            return None
+        view = locked_view(tx, deps, found.release_id)
+        work.hold(tx, job.claim)
+        if found.state is MitigationState.SET:
+            return _remind(tx, view, found)
+        if _rolls_back(view):
+            return view.now + AFTER
+    try:
+        said = _carry_out(deps, job, view, found)
+    except Superseded:
+        raise
+    except StepError as error:
+        _stuck(deps, job, found, f"{error.user_message.rstrip('.')}. {error.hint}".strip())
+        return None
+    return _through(deps, job, found, said)
+
+
+def _rolls_back(view: ReleaseView) -> bool:
+    """Whether the rollback has the Deployment in its hands: it would undo what is set now."""
+    return view.release.state is ReleaseState.ROLLING_BACK and any(
+        step.plan is PlanKind.ROLLBACK
+        and step.state in {StepState.PENDING, StepState.RUNNING}
+        and (spec := view.checklist.step(step.id)) is not None
+        and doer(spec).plane is Plane.BACKEND
+        for step in view.steps
+    )
+
+
+def _remind(tx: Tx, view: ReleaseView, found: Mitigation) -> datetime:
+    """Tell the owner again and again, until it is put back."""
+    if view.now < found.due_at:
+        return found.due_at
+    step = next((step for step in view.steps if step.row == found.step), None)
+    spec = view.checklist.step(step.id) if step is not None else None
+    wait = spec.action.remind if spec is not None and isinstance(spec.action, SetVariable) else timedelta(hours=4)
+    due_at = view.now + wait
+    mitigations.reminded(tx, found.id, due_at)
+    subject = f"mitigation:{found.id}:{found.reminders + 1}"
+    posts.owe(tx, view.release.id, "notice", subject, channel=view.release.channel)
+    audit.write(
+        tx, view.now, SYSTEM, "mitigation.reminded", view.release.id, mitigation=found.id, round=found.reminders + 1
+    )
+    return due_at
+
+
+def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation) -> str:
+    step = next((step for step in view.steps if step.row == found.step), None)
+    spec = view.checklist.step(step.id) if step is not None else None
+    if step is None or spec is None or not isinstance(spec.action, SetVariable):
+        raise StepError(f"the step of {found.what} is no longer part of the release", hint="Put it back by hand.")
+    action = spec.action
+    with deps.store.transaction() as tx:
+        ship, was = shipment_of(tx, view.release), mitigations.was(tx, found.id)
+    if was is None and found.state is MitigationState.SETTING:
+        with looking(deps, spec, ship, None, cancelled=job.lost) as look:
+            was = variable.where_we_are(action, look)
+        with deps.store.transaction() as tx:
+            work.hold(tx, job.claim)
+            mitigations.keep(tx, found.id, was)
+    with looking(deps, spec, ship, was, seconds=action.timeout, cancelled=job.lost) as look:
+        debtor = Debtor(view.release.id, step.id, action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
+        context = StepContext(
+            **vars(look),
+            registry=deps.registry,
+            redact=deps.clean,
+            undo=DebtBook(deps, debtor),
+            journal=MitigationJournal(deps, job, view.release.id, step.row, found.id),
+            attempt=1,
+        )
+        if found.state is MitigationState.LIFTING:
+            return variable.put_back(action, context)
+        return variable.set_variable(action, context)
+
+
+def _stuck(deps: Deps, job: Job, found: Mitigation, trouble: str) -> None:
+    with deps.store.transaction() as tx:
+        view = locked_view(tx, deps, found.release_id)
+        work.hold(tx, job.claim)
+        said = deps.clean(trouble)[:500]
+        mitigations.say(tx, found.id, trouble=said)
+        posts.touch(tx, found.release_id)
+        audit.write(tx, view.now, SYSTEM, "mitigation.stuck", found.release_id, mitigation=found.id, why=said)
+
+
+def _through(deps: Deps, job: Job, found: Mitigation, said: str) -> datetime | None:
+    """Write down that it is set, or back; then the release may close, if it was that which it waited for."""
+    setting = found.state is MitigationState.SETTING
+    with deps.store.transaction() as tx:
+        view = locked_view(tx, deps, found.release_id)
+        work.hold(tx, job.claim)
+        mitigations.move(tx, found, MitigationState.SET if setting else MitigationState.LIFTED, view.now)
+        if setting:
+            steps.done_for(tx, found.step, by=found.owner, summary=deps.clean(said), at=view.now)
+        elif view.release.state is ReleaseState.ROLLING_BACK:
+            work.ask(tx, "advance", found.release_id)
+        posts.touch(tx, found.release_id)
+        audit.write(
+            tx,
+            view.now,
+            SYSTEM,
+            "mitigation.set" if setting else "mitigation.lifted",
+            found.release_id,
+            mitigation=found.id,
+        )
+    return found.due_at if setting else None

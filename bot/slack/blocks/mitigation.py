@@ -1,0 +1,66 @@
+"""A mitigation: what is changed for a while, who owns it, and the button that puts it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.domain.mitigation import MitigationState
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+from bot.slack.blocks.notices import unknown
+from bot.slack.ids import ActionId, MitigationPayload, StepPayload
+
+if TYPE_CHECKING:
+    from bot.domain.mitigation import Mitigation
+    from bot.domain.view import ReleaseView
+    from bot.slack.blocks.elements import Element
+    from bot.slack.blocks.limits import Rendered
+
+MARKS = {
+    MitigationState.SETTING: "hourglass_flowing_sand",
+    MitigationState.SET: "warning",
+    MitigationState.LIFTING: "hourglass_flowing_sand",
+    MitigationState.LIFTED: "white_check_mark",
+}
+WORDS = {
+    MitigationState.SETTING: "is being set",
+    MitigationState.SET: "is in force, for a while only",
+    MitigationState.LIFTING: "is being put back",
+    MitigationState.LIFTED: "is put back",
+}
+
+
+def render(subject: str, view: ReleaseView) -> Rendered:
+    """The mitigation whose id is ``subject``."""
+    found = next((entry for entry in view.mitigations if str(entry.id) == subject), None)
+    if found is None:
+        return unknown(view, "This mitigation does not exist.")
+    words = f"{text.outside(found.what, 200)} {WORDS[found.state]} ({text.outside(text.name(view), 150)})"
+    mark = "x" if found.stuck else MARKS[found.state]
+    lines = [f":{mark}: {words}", f"Owner: {text.mention(found.owner)}. Why: {text.outside(found.reason, 500)}"]
+    if found.stuck:
+        lines.append(f"It does not go on: {text.outside(found.trouble, 500)}")
+    elif found.progress:
+        lines.append(text.outside(found.progress, 200))
+    elif found.state is MitigationState.SET:
+        lines.append(
+            f"Reminder at {text.moment(found.due_at)}. Nothing is deployed, and the release stays open, until then."
+        )
+    elif found.resolved_by is not None and not found.open:
+        lines.append(f"By {text.mention(found.resolved_by)}.")
+    blocks = [
+        elements.section("mitigation", "\n".join(lines)),
+        *elements.actions("mitigation:buttons", _buttons(view, found)),
+    ]
+    return limits.message(f"{words}. Owner: {text.mention(found.owner)}", blocks)
+
+
+def _buttons(view: ReleaseView, found: Mitigation) -> list[Element]:
+    buttons = []
+    if found.stuck and found.state is MitigationState.SETTING:
+        payload = StepPayload(release=view.release.id, step=found.step)
+        buttons.append(elements.button(ActionId.MITIGATION_APPLY, payload, "Try again"))
+    if found.open and (found.stuck or found.state is MitigationState.SET):
+        resolve = MitigationPayload(release=view.release.id, mitigation=found.id)
+        buttons.append(elements.button(ActionId.MITIGATION_RESOLVE, resolve, "Put it back", style="primary"))
+    return buttons

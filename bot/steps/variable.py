@@ -1,0 +1,117 @@
+"""The action `set_variable`: a variable of the Deployment for a while, and back to what stood there before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bot.domain.plan import Mutation, Way
+from bot.errors import StepError
+from bot.steps.cluster import CONFLICTS, Cluster
+from bot.steps.kube import CHANGE_CAUSE, refuse_unfit, wait_for_rollout
+from bot.steps.rollout import image_of
+
+if TYPE_CHECKING:
+    from bot.domain.actions import SetVariable
+    from bot.steps.contract import Look, StepContext
+
+Entry = dict[str, Any]  # one of a container's env: name and value, or valueFrom
+
+
+def where_we_are(spec: SetVariable, look: Look) -> dict[str, Any]:
+    """The entry of the variable as it stands; None: there is none, so the product's default holds."""
+    cluster = Cluster(look)
+    deployment = look.insist(cluster.deployment)
+    refuse_unfit(deployment, cluster.where)
+    return {"entry": _entry(deployment, cluster, spec.name)}
+
+
+def preview(spec: SetVariable, look: Look) -> list[Mutation]:
+    """What it would change if it were pressed."""
+    cluster = Cluster(look)
+    deployment = look.insist(cluster.deployment)
+    wanted: Entry = {"name": spec.name, "value": spec.value}
+    if _entry(deployment, cluster, spec.name) == wanted:
+        return []
+    return [_change(deployment, cluster, spec.name, wanted, "its owner puts it back with a button")]
+
+
+def set_variable(spec: SetVariable, ctx: StepContext) -> str:
+    """Set it and wait until every pod has started with it; the product reads it at its start."""
+    _put(spec.name, {"name": spec.name, "value": spec.value}, ctx, f"{spec.name}={spec.value}")
+    return f"{spec.name} is {spec.value}"
+
+
+def put_back(spec: SetVariable, ctx: StepContext) -> str:
+    """Put back the entry that was recorded before it was set, and wait until every pod has started with it."""
+    if ctx.recorded is None:
+        return f"{spec.name} was not changed"
+    entry: Entry | None = ctx.recorded["entry"]
+    _put(spec.name, entry, ctx, f"{spec.name} is back")
+    return f"{spec.name} is {_shown(entry)} again"
+
+
+def _put(name: str, wanted: Entry | None, ctx: StepContext, cause: str) -> None:
+    cluster = Cluster(ctx)
+    for _ in range(CONFLICTS):
+        seen = ctx.insist(cluster.deployment)
+        refuse_unfit(seen, cluster.where)
+        if _entry(seen, cluster, name) == wanted:
+            break
+        index, env = _env(seen, cluster)
+        body = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]},
+            {
+                "op": "add",
+                "path": "/metadata/annotations",
+                "value": {**seen["metadata"].get("annotations", {}), CHANGE_CAUSE: f"release-bot: {cause}"},
+            },
+            {
+                "op": "add",
+                "path": f"/spec/template/spec/containers/{index}/env",
+                "value": _with(env, name, wanted),
+            },
+        ]
+        ctx.journal.intent([_change(seen, cluster, name, wanted, "its owner puts it back with a button")])
+        if cluster.patch(body):
+            ctx.journal.acted(variable=name, value=_shown(wanted))
+            break
+        ctx.pause(0.2, "the Deployment to be left alone")
+    else:
+        raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
+    seen = ctx.insist(cluster.deployment)
+    wait_for_rollout(ctx, cluster, image_of(seen["spec"]["template"], cluster.where.container) or "")
+
+
+def _with(env: list[Entry], name: str, wanted: Entry | None) -> list[Entry]:
+    """The entries with one put in its place, added at the end, or left out."""
+    if wanted is None:
+        return [entry for entry in env if entry["name"] != name]
+    if any(entry["name"] == name for entry in env):
+        return [wanted if entry["name"] == name else entry for entry in env]
+    return [*env, wanted]
+
+
+def _env(deployment: Mapping[str, Any], cluster: Cluster) -> tuple[int, list[Entry]]:
+    """The place of the product's container among all, and its variables."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    index = next(place for place, entry in enumerate(containers) if entry["name"] == cluster.where.container)
+    return index, list(containers[index].get("env") or [])
+
+
+def _entry(deployment: Mapping[str, Any], cluster: Cluster, name: str) -> Entry | None:
+    return next((dict(entry) for entry in _env(deployment, cluster)[1] if entry["name"] == name), None)
+
+
+def _change(deployment: Mapping[str, Any], cluster: Cluster, name: str, wanted: Entry | None, back: str) -> Mutation:
+    place = f"{name} of deployment/{cluster.where.deployment} in {cluster.where.namespace}"
+    return Mutation(place, _shown(_entry(deployment, cluster, name)), _shown(wanted), Way.BACK, back)
+
+
+def _shown(entry: Entry | None) -> str:
+    """An entry as people read it; what comes from a Secret is only named."""
+    if entry is None:
+        return "not set"
+    if "valueFrom" in entry:
+        return f"from {', '.join(entry['valueFrom'])}"
+    return str(entry.get("value", ""))

@@ -1,0 +1,181 @@
+"""A switch that is off for a while: who owns it, what it holds up, and that it comes back; on an API server."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.domain.ids import ReleaseId
+from bot.domain.mitigation import Mitigation, MitigationState
+from bot.domain.plan import PlanKind, StepState
+from bot.domain.release import ReleaseState
+from bot.errors import GateClosed, InvalidInput, NotAllowed, StaleButton
+from bot.flows import deploy, mitigation, rollback
+from bot.slack.blocks.render import render
+from checks.target import Kubernetes, Target
+from tests.fix_bot import GUEST, MANAGER, QA, World, checklist
+from tests.fix_kube import Kube
+from tests.sandbox.kube_objects import deployed, images, is_rolled_out, read
+from tests.unit.slack_rules import assert_slack_takes
+
+NAME = "MODE"  # which the Deployment of the tests has, with the value test
+OFFER = {"do": "set_variable", "name": NAME, "value": "off", "remind": "4h"}
+
+
+@pytest.fixture
+def production(world: World, kube: Kube) -> World:
+    """The flows, with a Deployment whose rollback offers the switch."""
+    deployed(kube, "app:1")
+    where = Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace, deployment="web", container="main")
+    world.deps = replace(
+        world.deps,
+        checklist=checklist(
+            deploy=({"id": "deploy.backend", "title": "Deploy", "action": {"do": "set_image"}},),
+            rollback=(
+                {"id": "rollback.backend", "title": "Restore", "action": {"do": "restore_backend"}},
+                {"id": "rollback.billing", "title": "If billing issues", "action": OFFER},
+            ),
+        ),
+        targets={**world.deps.targets, "production": Target(name="production", kubernetes=where)},
+    )
+    return world
+
+
+def rolled_back(world: World) -> ReleaseId:
+    """A release that was taken back."""
+    release_id = world.deployed()
+    world.act(rollback.rollback, QA, release_id, "billing is broken")
+    world.run("advance")
+    assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
+    return release_id
+
+
+def offer(world: World, release_id: ReleaseId) -> int:
+    """The row of the step that offers it."""
+    return next(step.row for step in world.view(release_id).steps if step.id == "rollback.billing")
+
+
+def only(world: World, release_id: ReleaseId) -> Mitigation:
+    """The one mitigation."""
+    (found,) = world.view(release_id).mitigations
+    return found
+
+
+def go_on(world: World) -> None:
+    """What is to be done about it now, once: a reminder is always to come."""
+    job = world.claim("mitigation")
+    assert job is not None
+    world.carry_out(job)
+
+
+def variables(kube: Kube) -> dict[str, str]:
+    """What the pods start with."""
+    return {entry.name: entry.value for entry in read(kube).spec.template.spec.containers[0].env or []}
+
+
+def test_off_and_on_again(production: World, kube: Kube) -> None:
+    """Set by one press, owned, reminded of, put back by another; the steps and messages say so all along."""
+    release_id = rolled_back(production)
+    template = kube.api.sanitize_for_serialization(read(kube).spec.template)
+    said = production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
+    assert said.startswith("Setting MODE=off. You own it")
+    assert "already" in production.act(mitigation.apply, QA, offer(production, release_id), "again")
+    go_on(production)
+    found = only(production, release_id)
+    assert (found.state, found.owner, found.what) == (MitigationState.SET, QA.user, "MODE=off")
+    assert variables(kube) == {NAME: "off"}
+    assert is_rolled_out(kube)
+    step = next(step for step in production.view(release_id).steps if step.id == "rollback.billing")
+    assert (step.state, step.summary, step.by) == (StepState.DONE, "MODE is off", QA.user)
+    assert "MODE=off: owned by" in str(render("closeout", "", production.view(release_id)).blocks)
+    production.clock.advance(hours=4)
+    job = production.claim("mitigation")
+    assert job is not None
+    due = production.carry_out(job)
+    assert due == production.clock.now() + timedelta(hours=4)
+    assert production.rows("SELECT subject FROM posts WHERE subject LIKE 'mitigation:%%'") == [
+        {"subject": f"mitigation:{found.id}:1"}
+    ]
+    assert production.act(mitigation.resolve, MANAGER, found.id).startswith("Putting back")
+    go_on(production)
+    assert only(production, release_id).state is MitigationState.LIFTED
+    assert only(production, release_id).resolved_by == MANAGER.user
+    assert kube.api.sanitize_for_serialization(read(kube).spec.template) == template
+    assert "already" in production.act(mitigation.resolve, MANAGER, found.id)
+    for kind, subject in (("mitigation", str(found.id)), ("notice", f"mitigation:{found.id}:1")):
+        shown = render(kind, subject, production.view(release_id))
+        assert_slack_takes(shown)
+        assert "is put back" in shown.text
+    assert [event for _, event in production.told()[-4:]] == [
+        "mitigation.set", "mitigation.reminded", "mitigation.resolving", "mitigation.lifted",
+    ]  # fmt: skip
+
+
+def test_a_release_does_not_close_over_it(production: World, kube: Kube) -> None:
+    """Pressed while the rollback is under way: set after it, and the release stays open until it is back."""
+    release_id = production.deployed()
+    production.act(rollback.rollback, QA, release_id, "billing is broken")
+    production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
+    job = production.claim("mitigation")
+    assert job is not None
+    assert production.carry_out(job) is not None  # the rollback has the Deployment in its hands
+    assert variables(kube) == {NAME: "test"}
+    production.run("advance")
+    view = production.view(release_id)
+    assert view.release.state is ReleaseState.ROLLING_BACK
+    assert "waits until MODE=off is put back" in render("card", "", view).text
+    go_on(production)
+    assert variables(kube) == {NAME: "off"}
+    production.act(mitigation.resolve, QA, only(production, release_id).id)
+    go_on(production)
+    production.run("advance")
+    assert production.view(release_id).release.state is ReleaseState.ROLLED_BACK
+
+
+def test_nothing_is_deployed_meanwhile(production: World) -> None:
+    """The gate of the next release names it."""
+    release_id = rolled_back(production)
+    production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
+    go_on(production)
+    other = production.ready("v4.8.1")
+    with pytest.raises(GateClosed, match="MODE=off is still in force and must be put back first"):
+        production.act(deploy.deploy, QA, other)
+
+
+def test_a_rollout_that_fails(production: World, kube: Kube) -> None:
+    """It says why and waits for somebody; pressed again it goes on, and it can be put back at any time."""
+    release_id = rolled_back(production)
+    images(kube, {"app:1": {"never-ready": True}})
+    production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
+    go_on(production)
+    found = only(production, release_id)
+    assert (found.state, found.open) == (MitigationState.SETTING, True)
+    assert "exceeded its progress deadline" in found.trouble
+    shown = render("mitigation", str(found.id), production.view(release_id))
+    assert_slack_takes(shown)
+    assert [button["action_id"] for button in shown.blocks[1]["elements"]] == ["mitigation.apply", "mitigation.resolve"]
+    kube.core.replace_namespaced_config_map(
+        "testbed-images", kube.namespace, {"metadata": {"name": "testbed-images"}, "data": {}}
+    )
+    production.act(mitigation.resolve, QA, found.id)
+    go_on(production)
+    assert only(production, release_id).state is MitigationState.LIFTED
+    assert variables(kube) == {NAME: "test"}
+
+
+def test_who_and_when(production: World) -> None:
+    """A role, a reason, and a rollback."""
+    release_id = production.deployed()
+    backend = next(step.row for step in production.view(release_id).steps if step.plan is PlanKind.DEPLOY)
+    with pytest.raises(StaleButton):
+        production.act(mitigation.apply, QA, backend, "no such offer")
+    production.act(rollback.rollback, QA, release_id, "")
+    row = offer(production, release_id)
+    with pytest.raises(NotAllowed):
+        production.act(mitigation.apply, GUEST, row, "reason")
+    with pytest.raises(InvalidInput):
+        production.act(mitigation.apply, QA, row, " ")
+    production.act(deploy.attest, QA, row, "no billing issues")
+    with pytest.raises(StaleButton):
+        production.act(mitigation.apply, QA, row, "after all")
+    assert production.view(release_id).mitigations == []
