@@ -21,7 +21,7 @@ from bot.store.embedded import EmbeddedPostgres
 
 logger = logging.getLogger(__name__)
 
-PLAYS = ("tour", "rollback", "blocked")
+PLAYS = ("tour", "rollback", "regression", "blocked")
 PLAY_WATCH_MINUTES = 0.1  # the watch of a play: six seconds instead of fifteen minutes
 POLL_SECONDS = 5.0
 PLAY_POLL_SECONDS = 1.0

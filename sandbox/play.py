@@ -1,6 +1,6 @@
 """Plays: a release acted out by several people over the control API, printed as it goes; for people in a hurry and for CI.
 
-python -m sandbox.play tour|rollback|blocked --page http://127.0.0.1:PORT/
+python -m sandbox.play tour|rollback|regression|blocked --page http://127.0.0.1:PORT/
 """
 
 import argparse
@@ -246,6 +246,38 @@ def rollback(stage: Stage) -> None:
         stage.switch("sentry_new_issue", on=False)
 
 
+def regression(stage: Stage) -> None:
+    """All planes are deployed, the watch alarms, all go back; billing is switched off for a while, and on again."""
+    card = _to_go(stage)
+    expect(stage.command(RITA, "/release plan"), "Plan of")
+    expect(stage.press(RITA, "release.deploy", card), "Deploying")
+    stage.until_card("WATCHING", seconds=90)
+    stage.switch("sentry_new_issue", on=True)
+    alarm = stage.wait(
+        "the alarm",
+        lambda: next(
+            (m for m in stage.messages() if has_button(m, "watch.acknowledge") and m["ts"] > card["ts"]), None
+        ),
+    )
+    try:
+        expect(stage.fill(QUINN, "watch.rollback", alarm, "invoices are wrong"), "Rolling")
+        stage.until_card("ROLLED_BACK", seconds=90)
+        steps = stage.wait(
+            "the offer to switch billing off",
+            lambda: next((m for m in stage.messages() if has_button(m, "mitigation.apply")), None),
+        )
+        expect(stage.fill(MAX, "mitigation.apply", steps, "customers are locked out"), "You own it")
+        owed = stage.wait(
+            "the switch to be off",
+            lambda: next((m for m in stage.messages() if has_button(m, "mitigation.resolve")), None),
+            seconds=60,
+        )
+        expect(stage.press(MAX, "mitigation.resolve", owed), "Putting back")
+        stage.wait("the switch to be on again", lambda: stage.message(contains="is put back"), seconds=60)
+    finally:
+        stage.switch("sentry_new_issue", on=False)
+
+
 def blocked(stage: Stage) -> None:
     """A release that stays blocked, and everybody who tries is told why."""
     broken = ("verify_fails", "webhook_duplicates", "gating_open", "grafana_empty_panel")
@@ -284,7 +316,12 @@ def has_button(message: Json, action: str) -> bool:
     )
 
 
-PLAYS: dict[str, Callable[[Stage], None]] = {"tour": tour, "rollback": rollback, "blocked": blocked}
+PLAYS: dict[str, Callable[[Stage], None]] = {
+    "tour": tour,
+    "rollback": rollback,
+    "regression": regression,
+    "blocked": blocked,
+}
 
 
 def main() -> int:
