@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup check format test browser demo lock
+.PHONY: setup check format test browser demo bench lock
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
@@ -38,6 +38,9 @@ browser:
 
 demo: setup
 	$(BIN)/release-bot demo
+
+bench: setup
+	$(BIN)/python -m bench
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --all-extras
 lock:
