@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from datetime import UTC, datetime
+from pathlib import Path
 
 from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put, say
+from bot.clock import SystemClock
 from bot.domain.audit import Head, examine
-from bot.errors import InvalidInput
+from bot.domain.ids import Version
+from bot.errors import InvalidInput, UnknownThing
 from bot.settings import Settings
-from bot.slack import anchors, checkup
+from bot.slack import anchors, checkup, report
 from bot.slack.client import web_client
-from bot.store import audit
+from bot.store import audit, releases
 
 
 def add_to(commands: Commands) -> None:
@@ -30,6 +34,32 @@ def add_to(commands: Commands) -> None:
         "--since", type=_day, metavar="DATE", help="leave out heads announced before (for a new database)"
     )
     verify.set_defaults(run=_verify)
+    export = group.add_parser("export", help="write the evidence of a release into a ZIP file that verifies offline")
+    export.add_argument("version", metavar="vX.Y.Z")
+    export.add_argument("-o", "--output", type=Path, metavar="FILE.zip", help="default: evidence-vX.Y.Z.zip")
+    export.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    settings, redactor = configured(options)
+    version = Version.parse(options.version)
+    if version is None:
+        raise InvalidInput(f"{options.version} is no version.", hint="Such as v4.8.0.")
+    with database(settings) as store, store.transaction() as tx:
+        found = releases.latest(tx, settings.environment, str(version))
+        view = releases.view(tx, found.id, SystemClock().now()) if found is not None else None
+        if view is None:
+            raise UnknownThing(f"There is no release {version} of {settings.environment}.")
+        content = report.make(tx, view, redactor.scrub)
+    target = options.output or Path(f"evidence-{version}.zip")
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        raise InvalidInput(
+            f"{target} cannot be written: {error.strerror}.", hint="Name another file with -o."
+        ) from error
+    put(f"{target}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
+    return 0
 
 
 def _day(text: str) -> datetime:

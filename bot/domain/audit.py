@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+from bot.domain.model import canonical
 
 GENESIS = "0" * 64  # what the first row is chained to
 _RENUMBERED = 1_000  # rows that may have been taken out and closed up for this still to be recognised
@@ -76,16 +77,6 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
         case _:
             return value
-
-
-def canonical(value: Any) -> str:
-    """The one JSON text of a value: keys in order, no blanks, every character as itself."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """sha256 in hex of the canonical JSON: by which a row binds what is too long to stand in it."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def chain_hash(

@@ -26,7 +26,11 @@ def read_duration(value: object) -> object:
     return value
 
 
+def canonical(body: object) -> str:
+    """The one JSON text of a value: keys sorted, no blanks, every character as itself (RFC 8785 for what we store)."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def digest_of(body: object) -> str:
-    """sha256 in hex over JSON with sorted keys and no spaces (the canonical form of RFC 8785 for what we store)."""
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """sha256 in hex of the canonical JSON."""
+    return hashlib.sha256(canonical(body).encode()).hexdigest()

@@ -149,13 +149,13 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
         found,
         Evidence(asked, entry.expected or "a person says yes", f"attested by {actor.user}: {found}"),
     )
-    checks.record(
+    mark = checks.record(
         tx, release_id, entry.id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True
     )
     expiry.arm(tx, release_id, view.now + entry.max_age)
     ask_for(tx, view, view.checklist.dependents(entry.id), actor.user)
     posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "check.attested", release_id, check=entry.id, note=found)
+    audit.write(tx, view.now, actor.user, "check.attested", release_id, check=entry.id, note=found, evidence=mark)
     return f"Recorded: {entry.title}."
 
 
@@ -247,7 +247,7 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
             checks.ended(tx, release_id, entry.id)
             return
         by = checks.requester(tx, release_id, entry.id)
-        checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=now)
+        mark = checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=now)
         if answer.outcome is Outcome.PASS:
             expiry.arm(tx, release_id, now + entry.max_age)
         checks.ended(tx, release_id, entry.id, again=again)
@@ -259,8 +259,9 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
                 work.ask(tx, "check", _key(release_id, other.id))
         posts.touch(tx, release_id)
         audit.write(
-            tx, now, by, "check.answered", release_id, check=entry.id, outcome=answer.outcome, summary=answer.summary
-        )
+            tx, now, by, "check.answered", release_id,
+            check=entry.id, outcome=answer.outcome, summary=answer.summary, evidence=mark,
+        )  # fmt: skip
 
 
 def _only_open(view: ReleaseView) -> None:

@@ -18,7 +18,7 @@ from bot.domain.view import ReleaseView
 from bot.errors import IdentityUnknown, InvalidInput, RefusedError, StaleButton, UnknownThing, VendorError
 from bot.flows import abort, bind, check, deploy, freeze, mitigation, plan, rollback, sign, start, status, watch
 from bot.flows.deps import Deps, Job, require
-from bot.slack import checkup, evidence, grammar
+from bot.slack import checkup, evidence, grammar, report
 from bot.slack.blocks import modals
 from bot.slack.blocks import status as answers
 from bot.slack.blocks.limits import Rendered
@@ -128,7 +128,7 @@ class Dispatch:
             return checkup.rendered(checkup.examine(self._client, self._deps.channel))
         if isinstance(command, grammar.ShowPlan):
             return self._plan()
-        if isinstance(command, grammar.Status | grammar.History | grammar.Report):
+        if isinstance(command, grammar.Status | grammar.History):
             with self._deps.store.transaction() as tx:
                 return self._look(tx, command)
         resolved = None
@@ -144,6 +144,10 @@ class Dispatch:
                 said = start.open_release(
                     tx, self._deps, actor, command.version, command.notes_url, resolved, because=command.because
                 )
+            elif isinstance(command, grammar.Report):
+                release = status.release_of(tx, self._deps, str(command.version) if command.version else None)
+                view = status.view(tx, self._deps, release.id)
+                said = report.share(tx, view, actor, self._deps.redact, row.id)
             else:
                 said = self._change(tx, actor, command)
             self._close(tx, row, sender, answers.answer(said), "done")
@@ -158,17 +162,12 @@ class Dispatch:
         name = f"{self._deps.checklist.title} {release.version}"
         return planned(name, plan.of_release(self._deps, release))
 
-    def _look(self, tx: Tx, command: grammar.Status | grammar.History | grammar.Report) -> Rendered:
+    def _look(self, tx: Tx, command: grammar.Status | grammar.History) -> Rendered:
         """Commands that only read."""
         if isinstance(command, grammar.History):
             return answers.history(status.history(tx, self._deps))
         release = status.release_of(tx, self._deps, str(command.version) if command.version else None)
         view = status.view(tx, self._deps, release.id)
-        if isinstance(command, grammar.Report):
-            return answers.answer(
-                f"The evidence pack of {release.version} cannot be exported yet.",
-                "`/release status` shows where it stands; Details next to a check shows what was asked and seen.",
-            )
         return answers.status(view, self._permalink(tx, release.id))
 
     def _change(self, tx: Tx, actor: Actor, command: grammar.Command) -> str:

@@ -8,6 +8,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from bot.domain.ids import CheckId, ReleaseId, UserId
+from bot.domain.model import digest_of
 from bot.domain.results import EXCERPT, CheckView, Result, Running, Waiver
 from bot.store.pool import Tx, only
 from bot.store.queries import queries
@@ -110,12 +111,10 @@ def record(
     started_at: datetime,
     finished_at: datetime,
     attested: bool = False,
-) -> None:
-    """Store one result."""
+) -> str:
+    """Store one result, and return the digest by which the record binds it (bot/evidence/FORMAT.md)."""
     evidence = answer.evidence
-    values = {
-        "release_id": release_id,
-        "check_id": check,
+    said = {
         "outcome": answer.outcome,
         "summary": answer.summary,
         "asked": evidence.asked,
@@ -124,6 +123,11 @@ def record(
         "attachment": evidence.attachment,
         "attachment_name": evidence.attachment_name,
         "hint": answer.hint,
+    }
+    values = {
+        **said,
+        "release_id": release_id,
+        "check_id": check,
         "data": Jsonb(dict(answer.data)),
         "started_at": started_at,
         "finished_at": finished_at,
@@ -131,6 +135,7 @@ def record(
         "attested": attested,
     }
     tx.execute(_SQL["record"], values)
+    return digest_of(said)
 
 
 def waive(tx: Tx, release_id: ReleaseId, waiver: Waiver) -> bool:

@@ -58,6 +58,12 @@ def get(tx: Tx, post_id: int) -> PostRow | None:
     return None if row is None else PostRow(**row)
 
 
+def every(tx: Tx, release_id: ReleaseId) -> list[PostRow]:
+    """All messages of a release, the card first."""
+    ids = [row["id"] for row in tx.execute(_SQL["of_release"], {"release_id": release_id}).fetchall()]
+    return [found for post_id in ids if (found := get(tx, post_id)) is not None]
+
+
 def by_message(tx: Tx, channel: str, ts: str) -> PostRow | None:
     """The message that Slack knows by ``channel`` and ``ts``, if it is one of ours."""
     row = tx.execute(_SQL["by_message"], {"channel": channel, "ts": ts}).fetchone()

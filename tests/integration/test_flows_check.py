@@ -10,6 +10,7 @@ import pytest
 from bot.domain.checklist import Check
 from bot.domain.gate import Cause, deploy_gate
 from bot.domain.ids import CheckId
+from bot.domain.model import digest_of
 from bot.domain.results import Running, Standing, standing
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import abort, check
@@ -234,6 +235,13 @@ def test_waived_twice_is_once(world: World) -> None:
     assert waiver.reason == "first"
 
 
+def bound(world: World) -> str:
+    """The digest of the newest result, as bot/evidence/FORMAT.md says that the record has it."""
+    fields = "outcome, summary, asked, expected, seen, attachment, attachment_name, hint"
+    (row,) = world.rows(f"SELECT {fields} FROM check_results ORDER BY id DESC LIMIT 1")
+    return digest_of(row)
+
+
 def test_attest_is_a_pass_with_a_name(world: World) -> None:
     """The note is the evidence."""
     release_id = world.start()
@@ -242,7 +250,7 @@ def test_attest_is_a_pass_with_a_name(world: World) -> None:
     assert found is not None
     assert (found.outcome, found.by, found.attested) == (Outcome.PASS, PRODUCT.user, True)
     assert found.seen == f"attested by {PRODUCT.user}: looked at it"
-    assert world.last().body == {"check": "prep.person", "note": "looked at it"}
+    assert world.last().body == {"check": "prep.person", "note": "looked at it", "evidence": bound(world)}
 
 
 def test_what_the_bot_asks_cannot_be_attested(world: World) -> None:
@@ -437,4 +445,4 @@ def test_waiving_or_attesting_a_second_place_is_about_the_original(world: World)
     assert [row["check_id"] for row in world.rows("SELECT check_id FROM waivers")] == ["go.one"]
     world.act(check.attest, PRODUCT, release_id, CheckId("prep.by_hand"), "looked at it")
     assert world.outcome(release_id, "prep.person") is Outcome.PASS
-    assert world.last().body == {"check": "prep.person", "note": "looked at it"}
+    assert world.last().body == {"check": "prep.person", "note": "looked at it", "evidence": bound(world)}

@@ -90,7 +90,6 @@ def test_start_opens_a_release_for_the_commit_and_image_of_the_version(live: Bot
         ("history", "1 release, the latest: v4.8.0, OPEN"),
         ("status", "v4.8.0"),
         ("status v4.8.0", "v4.8.0"),
-        ("report", "The evidence pack of v4.8.0"),
         ("doctor", "Slack"),
     ],
 )

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.audit import GENESIS, AuditEvent, Fault, Head, canonical, chain_hash, examine, first_break, plain
+from bot.domain.audit import GENESIS, AuditEvent, Fault, Head, chain_hash, examine, first_break, plain
+from bot.domain.model import canonical
 from tests.unit.factories import NOW
 
 

@@ -1,0 +1,38 @@
+"""The pack: the files of the evidence of one release in one ZIP, with the sha256 of each."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from bot.evidence import markdown, page
+
+SHIPPED = ("FORMAT.md", "verify.py")  # go into every pack as they are
+
+
+def build(facts: Mapping[str, Any], record: Sequence[Mapping[str, Any]]) -> bytes:
+    """The ZIP file. The same facts and record give the same bytes."""
+    files = {
+        "report.html": page.render(facts, record).encode(),
+        "report.md": markdown.render(facts, record).encode(),
+        "release.json": _json(facts),
+        "record.json": _json(record),
+        **{name: resources.files("bot.evidence").joinpath(name).read_bytes() for name in SHIPPED},
+    }
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    manifest = {"format": facts["format"], "version": facts["release"]["version"], "files": sums}
+    head = {"head": record[-1]["hash"], "row": record[-1]["seq"]} if record else {"head": "", "row": 0}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {**files, "manifest.json": _json({**manifest, **head})}.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()

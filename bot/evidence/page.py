@@ -1,0 +1,249 @@
+"""The report as one HTML page: everything about the release, with no script and nothing from the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib import resources
+from typing import Any
+
+from bot.evidence import reading
+
+Row = Mapping[str, Any]
+
+GOOD = {"PASS", "DONE", "done", "attested", "approve", "clean"}
+BAD = {"FAIL", "ERROR", "failed", "decline", "DEPLOY_FAILED", "ROLLBACK_FAILED", "regressed"}
+MIND = {
+    "WAIVED",
+    "INCONCLUSIVE",
+    "NOT RUN",
+    "ROLLED_BACK",
+    "ABORTED",
+    "ROLLING_BACK",
+    "to_attest",
+    "cancelled",
+    "accepted",
+    "ended",
+}
+SHOWN_AS = {"to_attest": "not attested", "approve": "approved", "decline": "declined", "ROLLED_BACK": "ROLLED BACK"}
+# The page may not load anything, whoever put what into the texts on it.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def render(facts: Row, record: Sequence[Row]) -> str:
+    """The whole page."""
+    release = facts["release"]
+    parts = [*_checks(facts), _people(facts), *_steps(facts), *_watch(facts), _messages(facts), _record(record)]
+    name = f"{facts['checklist'].get('title', '')} {release['version']}".strip()
+    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in parts)
+    body = "".join(f'<section id="{anchor}">{content}</section>' for anchor, _, content in parts)
+    style = resources.files("bot.evidence").joinpath("page.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Evidence of {escape(name)}</title><style>\n{style}</style></head><body><main>"
+        f"{_header(facts, name)}<nav>{links}</nav>{body}</main></body></html>\n"
+    )
+
+
+Part = tuple[str, str, str]  # anchor, title (HTML), content (HTML)
+
+
+def _header(facts: Row, name: str) -> str:
+    figures = "".join(
+        f"<div><b>{escape(value)}</b><span>{escape(word)}</span></div>" for word, value in reading.numbers(facts)
+    )
+    known = "".join(
+        f"<dt>{escape(word)}</dt><dd>{_value(word, value)}</dd>" for word, value in reading.facts_of_release(facts)
+    )
+    made = f"Evidence pack, made {escape(reading.moment(facts['made_at']))}. People are Slack user ids, times are UTC."
+    title = f"<h1>{escape(name)} {_badge(facts['release']['state'])}</h1>"
+    return f'<header>{title}<p class="soft">{made}</p><dl>{known}</dl><div class="figures">{figures}</div></header>'
+
+
+def _value(word: str, value: str) -> str:
+    if word in {"Commit", "Image", "Checklist", "Policy"}:
+        return f"<code>{escape(value)}</code>"
+    return escape(value)
+
+
+def _checks(facts: Row) -> Iterable[Part]:
+    for number, section in enumerate(reading.sections(facts), start=1):
+        through = sum(line.good for line in section.lines)
+        note = f"{through} of {len(section.lines)}" + (", decides Go or No-Go" if section.gate else "")
+        title = escape(section.title)
+        lines = "".join(_line(line) for line in section.lines)
+        table = _table(("Result", "Line", "When", "By"), lines)
+        yield f"checks-{number}", title, f"<h2>{title} <small>{note}</small></h2>{table}"
+
+
+def _line(line: reading.Line) -> str:
+    newest = line.runs[0] if line.runs else None
+    words = f"<b>{escape(line.title)}</b>"
+    if newest is not None:
+        words += f"<br>{escape(newest['summary'])}"
+    if line.waiver is not None:
+        words += f"<br><i>Waived by {escape(line.waiver['by_whom'])}: {escape(line.waiver['reason'])}</i>"
+    words += "".join(_run(line, run, number) for number, run in enumerate(line.runs))
+    when = escape(reading.moment(newest["finished_at"])) if newest else ""
+    by = escape(newest["by_whom"]) if newest else ""
+    return (
+        f'<tr><td class="mark">{_badge(line.standing)}</td><td>{words}</td>'
+        f'<td class="when">{when}</td><td class="who">{by}</td></tr>'
+    )
+
+
+def _run(line: reading.Line, run: Row, number: int) -> str:
+    took = reading.between(run["started_at"], run["finished_at"])
+    earlier = f"{_badge(run['outcome'])} {escape(reading.moment(run['finished_at']))}: {escape(run['summary'])}"
+    summary = f"What was asked and seen, in {took}" if number == 0 else f"Before: {earlier}"
+    parts = [("Asked", run["asked"]), ("Expected", run["expected"]), ("Seen", run["seen"])]
+    parts += [(run["attachment_name"] or "Attachment", run["attachment"]), ("Hint", run["hint"])]
+    shown = "".join(f"<h3>{escape(name)}</h3><pre>{escape(text)}</pre>" for name, text in parts if text)
+    return f'<details><summary>{summary}</summary><p class="soft"><code>{escape(line.id)}</code></p>{shown}</details>'
+
+
+def _people(facts: Row) -> Part:
+    signed = "".join(
+        f'<tr><td class="mark">{_badge("ended" if row["ended_at"] else row["verdict"])}</td>'
+        f"<td><b>{escape(row['role'].replace('_', ' '))}</b> for the {escape(row['purpose'])}{_because(row['reason'])}"
+        f"{_ended(row)}<br><span class='soft'>fingerprint <code>{escape(row['fingerprint'])}</code></span></td>"
+        f'<td class="when">{escape(reading.moment(row["at"]))}</td><td class="who">{escape(row["by_whom"])}</td></tr>'
+        for row in reading.rows(facts, "signoffs")
+    )
+    waived = "".join(
+        f'<tr><td class="mark">{_badge("WAIVED")}</td><td><b>{escape(row["check_id"])}</b>{_because(row["reason"])}</td>'
+        f'<td class="when">{escape(reading.moment(row["at"]))}</td><td class="who">{escape(row["by_whom"])}</td></tr>'
+        for row in reading.rows(facts, "waivers")
+    )
+    head = ("", "", "When", "By")
+    return "people", "Sign-offs", f"<h2>Sign-offs</h2>{_table(head, signed)}<h2>Waivers</h2>{_table(head, waived)}"
+
+
+def _because(reason: str) -> str:
+    return f": {escape(reason)}" if reason else ""
+
+
+def _ended(row: Row) -> str:
+    if not row["ended_at"]:
+        return ""
+    return f"<br><i>Ended {escape(reading.moment(row['ended_at']))} by {escape(row['ended_by'])}: {escape(row['ended_why'])}</i>"
+
+
+def _steps(facts: Row) -> Iterable[Part]:
+    for number, run in enumerate(reading.plan_runs(facts), start=1):
+        lines = "".join(_step(facts, title, row) for title, row in run.steps)
+        title = escape(run.title)
+        yield f"plan-{number}", title, f"<h2>{title}</h2>{_table(('State', 'Step', 'Began', 'Took'), lines)}"
+    targets = reading.rows(facts, "rollback_targets")
+    if targets:
+        shown = "".join(f"<h3>{escape(str(row.get('plane', '')))}</h3>{_json(row['body'])}" for row in targets)
+        said = "<p>Written down before the deploy: where a rollback goes.</p>"
+        yield (
+            "targets",
+            "Rollback targets",
+            f"<h2>Rollback targets</h2>{said}<details><summary>Show</summary>{shown}</details>",
+        )
+
+
+def _step(facts: Row, title: str, row: Row) -> str:
+    words = f"<b>{escape(title)}</b>"
+    if row["summary"]:
+        words += f"<br>{escape(row['summary'])}"
+    if row["by_whom"]:
+        words += f"<br><i>Done by hand, says {escape(row['by_whom'])}: {escape(row['note'])}</i>"
+    entries = reading.journal_of(facts, row)
+    if entries:
+        shown = "".join(
+            f"<h3>{escape(entry['entry'])}, {escape(reading.moment(entry['at']))}</h3>{_json(entry['body'])}"
+            for entry in entries
+        )
+        words += f"<details><summary>What it intended, saw and did</summary>{shown}</details>"
+    return (
+        f'<tr><td class="mark">{_badge(row["state"])}</td><td>{words}</td>'
+        f'<td class="when">{escape(reading.moment(row["started_at"]))}</td>'
+        f'<td class="when">{escape(reading.between(row["started_at"], row["finished_at"]))}</td></tr>'
+    )
+
+
+def _watch(facts: Row) -> Iterable[Part]:
+    for watch in reading.rows(facts, "watches"):
+        time = f"{reading.moment(watch['started_at'])} to {reading.moment(watch['ends_at'])}"
+        said = f"<p>{_badge(watch['state'])} {watch['polls']} polls, {escape(time)}.</p>"
+        readings = "".join(
+            f'<tr><td class="mark">{_badge(row["seen"])}</td><td><b>{escape(row["probe"])}</b><br>{escape(row["summary"])}</td>'
+            f'<td class="when">{escape(reading.moment(row["asked_at"]))}</td></tr>'
+            for row in reading.rows(facts, "watch_readings")
+        )
+        alarms = "".join(
+            f"<tr><td><b>{escape(alarm['short_id'])}</b> {escape(alarm['title'])}{_answered(alarm)}</td>"
+            f'<td class="when">{escape(reading.moment(alarm["at"]))}</td></tr>'
+            for alarm in reading.rows(facts, "alarms")
+        )
+        content = f"<h2>Watch</h2>{said}{_table(('Last', 'Probe', 'When'), readings)}"
+        yield "watch", "Watch", f"{content}<h2>Alarms</h2>{_table(('Alarm', 'When'), alarms)}"
+
+
+def _answered(alarm: Row) -> str:
+    if not alarm["acknowledged_by"]:
+        return "<br><i>Nobody has acknowledged it.</i>"
+    return f"<br><i>Acknowledged by {escape(alarm['acknowledged_by'])}{_because(alarm['note'])}</i>"
+
+
+def _messages(facts: Row) -> Part:
+    shown = []
+    for message in facts["messages"]:
+        link = escape(message["permalink"])
+        where = f'<a href="{link}" rel="noreferrer">in Slack</a>' if link.startswith("https://") else ""
+        head = f"{escape(message['kind'])} {escape(reading.moment(message['sent_at']))} {where}"
+        reply = " reply" if message["in_thread"] else ""
+        lines = escape("\n".join(message["lines"]) or message["text"])
+        shown.append(f'<div class="message{reply}"><header>{head}</header>{lines}</div>')
+    content = "".join(shown) or '<p class="empty">None.</p>'
+    opened = f"<details><summary>Show {len(shown)} messages as Slack shows them now</summary>{content}</details>"
+    return "messages", "Messages", f"<h2>Messages</h2>{opened}"
+
+
+def _record(record: Sequence[Row]) -> Part:
+    lines = "".join(
+        f'<tr><td class="when">{row["seq"]}</td><td class="when">{escape(reading.moment(row["at"]))}</td>'
+        f'<td class="who">{escape(row["actor"])}</td><td><b>{escape(row["event"])}</b>{_details(row["body"])}'
+        f"<br><code class='soft'>{escape(row['hash'])}</code></td></tr>"
+        for row in record
+    )
+    head = escape(record[-1]["hash"]) if record else "none"
+    said = (
+        "<p>Each row holds the hash of the row before it. The last hash stands for all of them, and the bot announces it in the "
+        f"channel when a release ends. Here it is</p><pre>{head}</pre>"
+        "<p>Verify this pack with <code>python3 verify.py --head HASH</code>, where HASH is what the channel shows. "
+        "FORMAT.md says what that does.</p>"
+    )
+    table = _table(("Row", "When", "Who", "What"), lines)
+    content = f"{said}<details><summary>Show {len(record)} rows</summary>{table}</details>"
+    return "record", "Record", f"<h2>Record</h2>{content}"
+
+
+def _details(body: Row) -> str:
+    words = ", ".join(
+        f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in body.items()
+    )
+    return f"<br>{escape(words)}" if words else ""
+
+
+def _badge(word: str) -> str:
+    kind = "good" if word in GOOD else "bad" if word in BAD else "mind" if word in MIND else ""
+    return f'<span class="badge {kind}">{escape(SHOWN_AS.get(word, word))}</span>'
+
+
+def _json(body: object) -> str:
+    return f"<pre>{escape(json.dumps(body, indent=1, ensure_ascii=False, sort_keys=True))}</pre>"
+
+
+def _table(head: Sequence[str], lines: str) -> str:
+    if not lines:
+        return '<p class="empty">None.</p>'
+    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>'

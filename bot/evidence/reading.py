@@ -1,0 +1,159 @@
+"""What a reader wants to know, read out of the facts: the lines of the checklist, the steps, times in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+Row = Mapping[str, Any]
+
+PLANS = {"deploy": "Deploy", "rollback": "Rollback"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the checklist with what is known of it."""
+
+    id: str
+    title: str
+    runs: Sequence[Row]  # the results, the newest first
+    waiver: Row | None
+
+    @property
+    def standing(self) -> str:
+        """What became of it: the newest outcome, WAIVED where a person let it go, NOT RUN."""
+        newest = self.runs[0]["outcome"] if self.runs else "NOT RUN"
+        return "WAIVED" if newest != "PASS" and self.waiver is not None else str(newest)
+
+    @property
+    def good(self) -> bool:
+        """Whether it lets the release go."""
+        return self.standing in {"PASS", "WAIVED"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the checklist."""
+
+    title: str
+    gate: bool
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class PlanRun:
+    """One run of a plan: its steps with their titles."""
+
+    title: str
+    steps: Sequence[tuple[str, Row]]
+
+
+def sections(facts: Row) -> list[Section]:
+    """The sections of the checklist in order; a line that shows another's result has that."""
+    runs: dict[str, list[Row]] = {}
+    for row in rows(facts, "check_results"):
+        runs.setdefault(row["check_id"], []).insert(0, row)
+    waivers = {row["check_id"]: row for row in rows(facts, "waivers")}
+    return [
+        Section(
+            str(section["title"]),
+            bool(section.get("gate")),
+            [_line(check, runs, waivers) for check in section.get("checks", ())],
+        )
+        for section in facts["checklist"].get("sections", ())
+    ]
+
+
+def _line(check: Row, runs: Mapping[str, list[Row]], waivers: Mapping[str, Row]) -> Line:
+    asked = str(check.get("same_as") or check["id"])
+    return Line(str(check["id"]), str(check.get("title") or check["id"]), runs.get(asked, ()), waivers.get(asked))
+
+
+def plan_runs(facts: Row) -> list[PlanRun]:
+    """Each run of the deploy and of the rollback, in order."""
+    titles = {step["id"]: step.get("title", step["id"]) for plan in PLANS for step in facts["checklist"].get(plan, ())}
+    steps = sorted(rows(facts, "steps"), key=lambda row: (row["plan"], row["run"], row["ordinal"]))
+    found: dict[tuple[str, int], list[tuple[str, Row]]] = {}
+    for row in steps:
+        found.setdefault((row["plan"], row["run"]), []).append((str(titles.get(row["step_id"], row["step_id"])), row))
+    return [
+        PlanRun(PLANS.get(plan, plan) + (f", run {run}" if run > 1 else ""), each)
+        for (plan, run), each in found.items()
+    ]
+
+
+def journal_of(facts: Row, step: Row) -> list[Row]:
+    """What one step wrote into its journal."""
+    return [entry for entry in facts.get("journal", ()) if entry["step"] == step["id"]]
+
+
+def rows(facts: Row, table: str) -> Sequence[Row]:
+    """The rows of a table; none where the pack has no such table."""
+    found: Sequence[Row] = facts["rows"].get(table, ())
+    return found
+
+
+def facts_of_release(facts: Row) -> Iterator[tuple[str, str]]:
+    """What the release is and when what happened, name by name; what is not known is left out."""
+    release = facts["release"]
+    yield "Version", release["version"]
+    yield "State", release["state"]
+    yield "Environment", release["environment"]
+    yield "Commit", release["commit_sha"]
+    yield "Image", f"{release['image']}@{release['digest']}"
+    yield "Release manager", release["manager"]
+    for name, value in (
+        ("Deployed by", release["deployer"]),
+        ("Reason", release["reason"]),
+        ("Notes", release["notes_url"]),
+    ):
+        if value:
+            yield name, value
+    for name in ("started_at", "deployed_at", "closed_at"):
+        if release[name]:
+            yield name.removesuffix("_at").capitalize(), moment(release[name])
+    yield "Checklist", release["checklist_digest"]
+    yield "Policy", release["policy_digest"]
+
+
+def numbers(facts: Row) -> list[tuple[str, str]]:
+    """The release in a few figures: a word and its value."""
+    lines = [line for section in sections(facts) for line in section.lines]
+    deciding = [line for section in sections(facts) if section.gate for line in section.lines]
+    release = facts["release"]
+    standing = [row for row in rows(facts, "signoffs") if not row["ended_at"] and row["purpose"] == "deploy"]
+    approved = sum(row["verdict"] == "approve" for row in standing)
+    figures = [
+        ("Go/No-Go", f"{sum(line.good for line in deciding)} of {len(deciding)}"),
+        ("All lines", f"{sum(line.good for line in lines)} of {len(lines)}"),
+        ("Waived", str(sum(line.standing == "WAIVED" for line in lines))),
+        ("Approvals", str(approved)),
+        ("Alarms", str(len(rows(facts, "alarms")))),
+    ]
+    if release["closed_at"]:
+        figures.append(("Took", between(release["started_at"], release["closed_at"])))
+    return figures
+
+
+def moment(text: str | None) -> str:
+    """A time as people write it, in UTC; empty where there is none."""
+    return f"{_time(text):%d %b %Y, %H:%M:%S} UTC" if text else ""
+
+
+def between(begin: str | None, end: str | None) -> str:
+    """How long it took: ``42 s``, ``12 min``, ``3 h 05 min``; empty where one of the two is not known."""
+    if not begin or not end:
+        return ""
+    seconds = (_time(end) - _time(begin)).total_seconds()
+    if seconds < 10:  # noqa: PLR2004  below it a tenth tells something
+        return f"{seconds:.1f} s"
+    if seconds < 120:  # noqa: PLR2004  two minutes
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,83 @@
+"""Report: the evidence pack of a release, made for the command line and for the thread of its card (promise P9)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from bot.domain.actor import Actor
+from bot.domain.view import ReleaseView
+from bot.errors import RefusedError
+from bot.evidence import pack
+from bot.flows import report
+from bot.slack import text
+from bot.slack.blocks.limits import Rendered
+from bot.slack.blocks.render import render
+from bot.store import audit, files, posts
+from bot.store.files import File
+from bot.store.pool import Tx
+from checks.runner import redact_values
+
+KIND = "pack"
+
+
+def make(tx: Tx, view: ReleaseView, redact: Callable[[str], str]) -> bytes:
+    """The pack as a ZIP file. Every text in it passes ``redact`` once more, but for the record, whose hashes are of what it says."""
+    facts = {**report.gather(tx, view), "messages": _messages(tx, view)}
+    return pack.build(redact_values(facts, redact), report.record(tx, view))
+
+
+def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str], asked: int) -> str:
+    """Owe the thread of the card the pack of the release. ``asked``: the delivery that asked for it, for which it is made once."""
+    card = posts.find(tx, view.release.id, "card")
+    if card is None:
+        raise RefusedError("The release has no message yet.", hint="Try again in a moment.")
+    version = view.release.version
+    content = make(tx, view, redact)
+    mark = hashlib.sha256(content).hexdigest()
+    file = File(
+        name=f"evidence-{version}.zip",
+        title=f"Evidence of {version}",
+        content=content,
+        comment=f"Evidence of {text.outside(text.name(view), 150)}, for {text.mention(actor.user)}. sha256 `{mark}`",
+    )
+    files.owe(tx, view.release.id, KIND, str(asked), file, parent=card)
+    audit.write(tx, view.now, actor.user, "evidence.exported", view.release.id, sha256=mark, bytes=len(content))
+    return f"The evidence of {version} comes as a file in the thread of its card."
+
+
+def _messages(tx: Tx, view: ReleaseView) -> list[dict[str, Any]]:
+    """Each message of the release as it is to stand now."""
+    shown = []
+    for post in posts.every(tx, view.release.id):
+        rendered = render(post.kind, post.subject, view)
+        shown.append(
+            {
+                "kind": post.kind,
+                "subject": post.subject,
+                "channel": post.channel,
+                "ts": post.ts,
+                "permalink": post.permalink,
+                "sent_at": post.sent_at.isoformat() if post.sent_at else None,
+                "in_thread": post.parent is not None,
+                "text": rendered.text,
+                "lines": _lines(rendered),
+                "blocks": rendered.blocks,
+            }
+        )
+    return shown
+
+
+def _lines(rendered: Rendered) -> list[str]:
+    """What people read in a message, from top to bottom, without its buttons."""
+    return [found for block in rendered.blocks if block["type"] != "actions" for found in _texts(block)]
+
+
+def _texts(part: Any) -> list[str]:
+    if isinstance(part, list):
+        return [found for item in part for found in _texts(item)]
+    if not isinstance(part, dict) or part.get("type") == "button":
+        return []
+    own = [part["text"]] if isinstance(part.get("text"), str) else []
+    return own + [found for value in part.values() for found in _texts(value)]

@@ -1,0 +1,32 @@
+"""Evidence: every row that says something of a release, as JSON, for the pack that leaves the house."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import sql
+
+from bot.domain.ids import ReleaseId
+from bot.store.pool import Tx, only
+from bot.store.queries import queries
+
+_SQL = queries("evidence")
+
+
+def release(tx: Tx, release_id: ReleaseId) -> dict[str, Any]:
+    """The row of the release."""
+    return dict(only(tx.execute(_SQL["release"], {"release_id": release_id}).fetchone())["body"])
+
+
+def rows(tx: Tx, release_id: ReleaseId) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each table that names a release: complete by itself, whatever tables there will be."""
+    found = {}
+    for table in tx.execute(_SQL["tables"]).fetchall():
+        query = sql.SQL(_SQL["rows"]).format(sql.Identifier(table["name"]))
+        found[table["name"]] = [row["body"] for row in tx.execute(query, {"release_id": release_id}).fetchall()]
+    return found
+
+
+def journal(tx: Tx, release_id: ReleaseId) -> list[dict[str, Any]]:
+    """What the steps of the release did, in order."""
+    return [row["body"] for row in tx.execute(_SQL["journal"], {"release_id": release_id}).fetchall()]

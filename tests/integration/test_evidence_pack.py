@@ -1,0 +1,158 @@
+"""The evidence pack of a real release: complete, readable, and verified by its own script; what was tampered with is found."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.domain.ids import CheckId
+from bot.flows import abort, check
+from bot.slack import report
+from tests.fix_bot import MANAGER, World
+from tests.integration.slack_bot import Bot
+from tests.sandbox.slack_world import RITA
+
+VERIFY = Path(__file__).parents[2] / "bot" / "evidence" / "verify.py"
+Files = dict[str, bytes]
+
+
+@pytest.fixture
+def files(world: World) -> Files:
+    """The pack of a release that is done: one check was run twice, one was waived, somebody was refused in between."""
+    world.outside.answers["prep.first"] = "it is <b>down</b> & out"
+    world.start()
+    world.run("check")
+    world.outside.answers.clear()
+    (release,) = world.rows("SELECT id FROM releases")
+    world.act(check.waive, MANAGER, release["id"], CheckId("prep.second"), "known; see the runbook")
+    world.act(check.rerun, MANAGER, release["id"], "go.one")
+    world.run("check")
+    world.approve(release["id"])
+    world.act(abort.abort, MANAGER, release["id"], "enough")
+    with world.store.transaction() as tx:
+        content = report.make(tx, world.view(release["id"]), world.deps.redact)
+    with zipfile.ZipFile(BytesIO(content)) as pack:
+        return {name: pack.read(name) for name in pack.namelist()}
+
+
+def verified(folder: Path, files: Files, *options: str) -> tuple[int, str]:
+    """What the script of the pack says, as a process with nothing of ours to import."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(folder / "verify.py"), *options], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_pack_holds_by_itself_and_with_the_head(files: Files, world: World, tmp_path: Path):
+    """The head is the one that the channel is told at the end of the release."""
+    (told,) = world.rows("SELECT subject FROM posts WHERE kind = 'record'")
+    head = told["subject"].partition(":")[2]
+
+    assert verified(tmp_path, files, "--head", head) == (0, f"The pack holds. Its head is {head}.\n")
+    assert verified(tmp_path, files, "--head", "0" * 64)[0] == 1
+
+
+def _changed(name: str, change: Callable[[Any], Any], *, manifest: bool = True) -> Callable[[Files], Files]:
+    """A forger who changes a file, and the manifest so that it fits."""
+
+    def forge(files: Files) -> Files:
+        value = json.loads(files[name])
+        forged = {**files, name: json.dumps(change(value) or value).encode()}
+        if manifest:
+            told = json.loads(files["manifest.json"])
+            told["files"][name] = hashlib.sha256(forged[name]).hexdigest()
+            forged["manifest.json"] = json.dumps(told).encode()
+        return forged
+
+    return forge
+
+
+@pytest.mark.parametrize(
+    ("forge", "said"),
+    [
+        (lambda f: {**f, "report.html": f["report.html"] + b" "}, "report.html is not the file"),
+        (lambda f: {**f, "report.md": b""}, "report.md is not the file"),
+        (lambda f: {**f, "more.txt": b"x"}, "more.txt is not the file"),
+        (_changed("record.json", lambda r: r[3].update(actor="U0NOBODY01")), "of the record was changed"),
+        (_changed("record.json", lambda r: r[3]["body"].update(more=1)), "of the record was changed"),
+        (_changed("record.json", lambda r: [*r[:3], *r[4:]]), "is missing or out of order"),
+        (_changed("record.json", lambda r: [*r[:2], r[3], r[2], *r[4:]]), "is missing or out of order"),
+        (_changed("record.json", lambda r: r[:-1]), "does not end with the head"),
+        (_changed("release.json", lambda f: f["rows"]["check_results"][0].update(outcome="PASS", summary="fine")), "a result"),
+        (_changed("release.json", lambda f: f["rows"]["check_results"][0].update(seen="nothing")), "a result"),
+        (_changed("release.json", lambda f: f["rows"]["check_results"].__delitem__(-1)), "a result of the record is not in"),
+        (_changed("release.json", lambda f: f["rows"]["signoffs"][0].update(by_whom="U0PAT00001")), "a sign-off"),
+        (_changed("release.json", lambda f: f["rows"]["waivers"][0].update(reason="none")), "a waiver"),
+        (_changed("release.json", lambda f: f["rows"]["waivers"].clear()), "a waiver of the record is not in"),
+        (_changed("release.json", lambda f: f["release"].update(version="v9.9.9"), manifest=False), "release.json is not the file"),
+        (lambda f: {**f, "release.json": b"[]"}, "is no evidence pack"),
+        (lambda f: {**f, "manifest.json": b"{"}, "is no evidence pack"),
+    ],
+)  # fmt: skip
+def test_a_forged_pack_is_found(files: Files, tmp_path: Path, forge: Callable[[Files], Files], said: str):
+    """Also by somebody who makes the manifest fit: the record binds what was found, signed and waived."""
+    code, words = verified(tmp_path, forge(files))
+
+    assert code == 1
+    assert said in words
+
+
+def test_it_has_everything(files: Files, world: World):
+    """Every table that names the release, the journal, the checklist, the messages as they are shown."""
+    facts = json.loads(files["release.json"])
+    tables = world.rows("SELECT table_name FROM information_schema.columns WHERE column_name = 'release_id'")
+    runs = [row["outcome"] for row in facts["rows"]["check_results"] if row["check_id"] == "go.one"]
+
+    assert set(facts["rows"]) == {row["table_name"] for row in tables} - {"audit"}
+    assert runs == ["PASS", "PASS"]
+    assert facts["rows"]["check_results"][0]["summary"]
+    assert {message["kind"] for message in facts["messages"]} >= {"card", "section", "notice", "record"}
+    assert [row["seq"] for row in json.loads(files["record.json"])] == list(range(1, len(world.events()) + 1))
+
+
+def test_the_reports_can_be_read_and_are_safe(files: Files):
+    """Both tell the findings; words from outside are text, and the page can load nothing."""
+    page, words = files["report.html"].decode(), files["report.md"].decode()
+
+    for text in ("v4.8.0", "ABORTED", "known; see the runbook", RITA, "release.aborted"):
+        assert text in page
+    assert "it is &lt;b&gt;down&lt;/b&gt; &amp; out" in page
+    assert "<b>down</b>" not in page
+    assert "default-src 'none'" in page
+    assert "<script" not in page
+    assert "\\<b\\>down" in words
+    assert "known; see the runbook" in words
+
+
+def test_the_script_is_short_and_stands_alone():
+    """Under a hundred lines, and nothing but the standard library."""
+    text = VERIFY.read_text(encoding="utf-8")
+    imported = {line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))}
+
+    assert len(text.splitlines()) < 100
+    assert imported <= set(sys.stdlib_module_names)
+
+
+def test_report_sends_the_pack_into_the_thread(bot: Bot):
+    """`/release report` owes the file once, says where it comes, and puts its sum on record and into the channel."""
+    bot.open_release()
+    with bot.online():
+        bot.command("report")
+    (owed,) = bot.rows("SELECT name, comment, content FROM files")
+    (row,) = bot.rows("SELECT actor, body FROM audit WHERE event = 'evidence.exported'")
+    mark = hashlib.sha256(bytes(owed["content"])).hexdigest()
+
+    assert owed["name"] == "evidence-v4.8.0.zip"
+    assert (row["actor"], row["body"]["sha256"]) == (RITA, mark)
+    assert mark in owed["comment"]
+    assert bot.told(RITA) == ["The evidence of v4.8.0 comes as a file in the thread of its card."]
+    assert zipfile.ZipFile(BytesIO(bytes(owed["content"]))).testzip() is None
