@@ -23,8 +23,9 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Three processes, as tests wait more than they compute; in the order of the files, so that the longest come first.
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile -q
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -q
 
 # The tests marked `browser` drive the page of the sandbox with it; without it they are skipped and say so.
 BROWSERS := chromium chromium-browser google-chrome
