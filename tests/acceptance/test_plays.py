@@ -25,6 +25,7 @@ def _deployments(api: Any) -> list[dict[str, Any]]:
     [
         ("tour", "is in production and its watch is over"),
         ("rollback", "is rolled back, production runs what it ran before"),
+        ("regression", "is put back"),
         ("blocked", "is aborted, nothing was deployed"),
     ],
 )
