@@ -31,7 +31,7 @@ def preflight(deps: Deps, checklist: Checklist, look: Look) -> None:
     if missing:
         raise StepError(
             f"the bot may not {', '.join(str(grant) for grant in missing)}",
-            hint="Nothing was changed. Grant it to the bot's service account (docs/reference/rights.md), then press Retry.",
+            hint="Nothing was changed. Grant it to the bot's service account in a Role, then press Retry.",
         )
 
 
