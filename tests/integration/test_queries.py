@@ -22,7 +22,7 @@ _PARAMETER = re.compile(r"%\((\w+)\)s")
 def test_postgresql_plans_each_query(store: Store, topic: str) -> None:
     """PREPARE parses and analyses the statement: names of tables and columns, and types that do not fit."""
     for name, text in queries(topic).items():
-        numbered = text
+        numbered = text.replace(" FROM {} ", " FROM signoffs ")  # the one query whose table is looked up first
         for number, parameter in enumerate(dict.fromkeys(_PARAMETER.findall(text)), 1):
             numbered = numbered.replace(f"%({parameter})s", f"${number}")
         with store.transaction() as tx:

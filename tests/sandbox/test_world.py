@@ -18,6 +18,7 @@ FACTS = {
     "vercel",
 }  # fmt: skip
 ENVIRONMENT = {
+    "database_owner_url",
     "namespace", "deployment", "container", "database_url", "api_url", "frontend_url", "tenant_id",
     "stripe_customer_id", "login_email", "login_password",
 }  # fmt: skip
