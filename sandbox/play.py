@@ -218,6 +218,20 @@ def _to_go(stage: Stage) -> Json:
     )
 
 
+def _to_alarm(stage: Stage, card: Json) -> Json:
+    """From an open gate to the alarm of the watch; the switch that caused it stays on."""
+    expect(stage.press(RITA, "release.deploy", card), "Deploying")
+    stage.until_card("WATCHING", seconds=90)
+    stage.switch("sentry_new_issue", on=True)
+    found = stage.wait(
+        "the alarm",
+        lambda: next(
+            (m for m in stage.messages() if has_button(m, "watch.acknowledge") and m["ts"] > card["ts"]), None
+        ),
+    )
+    return dict(found)
+
+
 def tour(stage: Stage) -> None:
     """A good release: checks, three sign-offs, deploy, watch, done."""
     card = _to_go(stage)
@@ -230,15 +244,7 @@ def tour(stage: Stage) -> None:
 def rollback(stage: Stage) -> None:
     """The watch finds a new issue, and one press takes the release back."""
     card = _to_go(stage)
-    expect(stage.press(RITA, "release.deploy", card), "Deploying")
-    stage.until_card("WATCHING", seconds=90)
-    stage.switch("sentry_new_issue", on=True)
-    alarm = stage.wait(
-        "the alarm",
-        lambda: next(
-            (m for m in stage.messages() if has_button(m, "watch.acknowledge") and m["ts"] > card["ts"]), None
-        ),
-    )
+    alarm = _to_alarm(stage, card)
     try:
         expect(stage.fill(QUINN, "watch.rollback", alarm, "errors after the deploy"), "Rolling")
         stage.until_card("ROLLED_BACK", seconds=90)
@@ -250,15 +256,7 @@ def regression(stage: Stage) -> None:
     """All planes are deployed, the watch alarms, all go back; billing is switched off for a while, and on again."""
     card = _to_go(stage)
     expect(stage.command(RITA, "/release plan"), "Plan of")
-    expect(stage.press(RITA, "release.deploy", card), "Deploying")
-    stage.until_card("WATCHING", seconds=90)
-    stage.switch("sentry_new_issue", on=True)
-    alarm = stage.wait(
-        "the alarm",
-        lambda: next(
-            (m for m in stage.messages() if has_button(m, "watch.acknowledge") and m["ts"] > card["ts"]), None
-        ),
-    )
+    alarm = _to_alarm(stage, card)
     try:
         expect(stage.fill(QUINN, "watch.rollback", alarm, "invoices are wrong"), "Rolling")
         stage.until_card("ROLLED_BACK", seconds=90)
