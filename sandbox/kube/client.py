@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +17,8 @@ import yaml
 Json = dict[str, Any]
 
 TIMEOUT = aiohttp.ClientTimeout(total=20)
+SETTLE_SECONDS = 20.0  # how long a change may take to show
+POLL_SECONDS = 0.1
 
 
 class KubeError(Exception):
@@ -83,6 +87,18 @@ class KubeClient:
             if response.status >= 400:
                 raise KubeError(response.status, str(answer.get("message", answer)))
             return answer
+
+
+async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait until something holds. Raises TimeoutError that says what did not hold within 20 s."""
+    try:
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while True:
+                if await holds():
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError as error:
+        raise TimeoutError(f"not within {SETTLE_SECONDS:.0f} s: {what}") from error
 
 
 def _named(items: list[Json], name: str) -> Json:

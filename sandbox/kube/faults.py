@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from collections.abc import Awaitable, Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.kube.behaviour import IMAGES
-from sandbox.kube.client import KubeClient, KubeError
+from sandbox.kube.client import KubeClient, KubeError, until
 from sandbox.kube.seed import (
     API_SECRET,
     BACKUP_FAULTS,
@@ -25,8 +24,6 @@ from sandbox.kube.seed import (
 
 Json = dict[str, Any]
 
-SETTLE_SECONDS = 20.0  # how long a fault may take to show
-POLL_SECONDS = 0.1
 CRASH_LOG = """\
 Traceback (most recent call last):
   File "/app/api/main.py", line 41, in <module>
@@ -106,7 +103,7 @@ async def _app_crash_loop(place: Place, on: bool) -> None:
         pod = await place.client.get(f"{path}/{name}")
         return any(status["restartCount"] for status in pod["status"].get("containerStatuses") or [])
 
-    await _until(restarted, "the pod restarts")
+    await until(restarted, "the pod restarts")
 
 
 async def _image_never_ready(place: Place, on: bool) -> None:
@@ -247,7 +244,7 @@ async def _restart(place: Place, namespace: str, deployment: Json) -> None:
         fresh = [pod for name, pod in (await pods()).items() if name not in old and _is_ready(pod)]
         return len(fresh) >= int(deployment["spec"]["replicas"])
 
-    await _until(ready, "the new pods are ready")
+    await until(ready, "the new pods are ready")
 
 
 async def _deployment(place: Place, namespace: str) -> Json:
@@ -287,14 +284,3 @@ def _repository(image: str) -> str:
 def _is_ready(pod: Json) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-async def _until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
-    try:
-        async with asyncio.timeout(SETTLE_SECONDS):
-            while True:
-                if await holds():
-                    return
-                await asyncio.sleep(POLL_SECONDS)
-    except TimeoutError as error:
-        raise TimeoutError(f"not within {SETTLE_SECONDS:.0f} s: {what}") from error

@@ -6,6 +6,7 @@ that a release may have changed since.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.kube import backup
-from sandbox.kube.client import KubeClient
+from sandbox.kube.client import KubeClient, until
 from sandbox.staging.versions import BACKUP_IMAGE, BACKUP_SCHEDULE, CANDIDATE, IMAGE, LIVE, image_digest
 
 Json = dict[str, Any]
@@ -95,20 +96,27 @@ async def seed(kubeconfig: Path, plan: Seed) -> None:
     """Create what is missing. Secrets and CronJobs get their newest values (addresses change with each start of the
     sandbox); a Deployment that exists is left as it is, because a release may have changed it.
 
-    Raises KubeError where the API server refuses.
+    Returns when the Deployments that it created are available: who asks earlier would find production down.
+    Raises KubeError where the API server refuses, TimeoutError where the pods do not follow within 20 s.
     """
     async with KubeClient(kubeconfig) as client:
-        for app in plan.apps:
-            await _seed_app(client, app)
+        created = [app for app in plan.apps if await _seed_app(client, app)]
         for job in plan.backups:
             await _seed_backup(client, job)
+        for app in created:
+            await until(functools.partial(_available, client, app), f"{app.namespace} is available")
 
 
-async def _seed_app(client: KubeClient, app: AppSeed) -> None:
+async def _seed_app(client: KubeClient, app: AppSeed) -> bool:
+    """True if its Deployment is new."""
     await _namespace(client, app.namespace)
     await _secret(client, app.namespace, API_SECRET, app.secrets)
-    deployments = f"/apis/apps/v1/namespaces/{app.namespace}/deployments"
-    await client.create(deployments, _deployment(app))
+    return await client.create(f"/apis/apps/v1/namespaces/{app.namespace}/deployments", _deployment(app))
+
+
+async def _available(client: KubeClient, app: AppSeed) -> bool:
+    deployment = await client.get(f"/apis/apps/v1/namespaces/{app.namespace}/deployments/{DEPLOYMENT}")
+    return int((deployment.get("status") or {}).get("availableReplicas") or 0) >= app.replicas
 
 
 async def _seed_backup(client: KubeClient, job: BackupSeed) -> None:
