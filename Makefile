@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Every process would compile all that it imports again: a second of a demo's start, and a minute of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup check format test browser demo bench lock
 setup: $(VENV)/.ready
