@@ -1,6 +1,7 @@
 """Lists the modules of fixtures; the fixtures themselves live there, by subject."""
 
 pytest_plugins = [
+    "tests.fix_memory",
     "tests.fix_postgres",
     "tests.fix_kube",
     "tests.fix_sandbox",
