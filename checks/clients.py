@@ -365,6 +365,7 @@ def http_errors(what: str) -> Iterator[None]:
             hint=status_hint(status),
             seen=exc.response.text[:2000],
             retry_after=_retry_after(exc.response) if status in {429, 503} else None,
+            status=status,
         ) from exc
     except httpx.TimeoutException as exc:
         raise CheckError(f"cannot {what}: no answer in time", hint=f"Is {_host(exc)} up and reachable?") from exc
@@ -412,7 +413,10 @@ def kube_errors(what: str) -> Iterator[None]:
         if isinstance(exc, ForbiddenException):
             hint = f"Grant this to the bot's service account: {message}"
         raise CheckError(
-            f"Kubernetes {verb} to {what}: {exc.status} {exc.reason or ''}".rstrip(), hint=hint, seen=message
+            f"Kubernetes {verb} to {what}: {exc.status} {exc.reason or ''}".rstrip(),
+            hint=hint,
+            seen=message,
+            status=exc.status or 0,
         ) from exc
     except urllib3.exceptions.HTTPError as exc:
         refused = isinstance(exc, urllib3.exceptions.NewConnectionError)  # which urllib3 counts among the time-outs
@@ -472,7 +476,9 @@ def s3_errors(what: str) -> Iterator[None]:
         error = exc.response.get("Error", {})
         status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         raise CheckError(
-            f"cannot {what}: {error.get('Code', status)} {error.get('Message', '')}".rstrip(), hint=status_hint(status)
+            f"cannot {what}: {error.get('Code', status)} {error.get('Message', '')}".rstrip(),
+            hint=status_hint(status),
+            status=status,
         ) from exc
     except NoCredentialsError as exc:
         raise CheckError(
@@ -497,4 +503,5 @@ def stripe_errors(what: str) -> Iterator[None]:
         raise CheckError(
             f"cannot {what}: {exc.http_status or ''} {exc.user_message or type(exc).__name__}",
             hint=status_hint(exc.http_status or 0),
+            status=exc.http_status or 0,
         ) from exc

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from checks.rights import Right
+from checks.uses import Use
 
 if TYPE_CHECKING:
     import threading
@@ -34,15 +35,18 @@ class CheckError(Exception):
     """A check could not find out: no rights, no answer, a reply that makes no sense. Becomes ERROR, never FAIL.
 
     ``summary`` is one line for the channel; ``hint`` says what to do about it; ``retry_after``: the seconds for which
-    a vendor asked not to be asked again.
+    a vendor asked not to be asked again; ``status``: of HTTP, with which a vendor refused, 0 where none answered.
     """
 
-    def __init__(self, summary: str, *, hint: str = "", seen: str = "", retry_after: float | None = None) -> None:
+    def __init__(
+        self, summary: str, *, hint: str = "", seen: str = "", retry_after: float | None = None, status: int = 0
+    ) -> None:
         super().__init__(summary)
         self.summary = summary
         self.hint = hint
         self.seen = seen
         self.retry_after = retry_after
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,10 @@ class Kind(abc.ABC):
 
     def rights(self, params: Any) -> tuple[Right, ...]:  # noqa: ARG002  for those that override it
         """What it must be allowed in the target's cluster with these parameters: asked for before a deploy begins."""
+        return ()
+
+    def uses(self, params: Any) -> tuple[Use, ...]:  # noqa: ARG002  for those that override it
+        """The settings and the vendors' rights that it needs with these parameters; `release-bot doctor` asks for them."""
         return ()
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:

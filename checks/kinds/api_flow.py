@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 from checks.clients import cookie_header, http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, address, differences, json_object, log_in, unreached
+from checks.uses import API, LOGIN, Use
 
 _LOOK = "Look at the pod's log at the time of the log-in."
 
@@ -34,6 +35,10 @@ class ApiFlow(Kind):
     spends = ("login",)
     touches = ("tenant",)  # the test user's requests depend on the tenant's billing status
     timeout = 30.0
+
+    def uses(self, params: ApiFlowParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """The address of the product, and the test user."""
+        return (API, LOGIN)
 
     def run(self, params: ApiFlowParams, ctx: CheckContext) -> Answer:
         """Log in, ask once. Raises CheckError when the user is refused or the product cannot be reached."""

@@ -13,6 +13,7 @@ from pydantic import Field
 from checks.clients import kube_errors, require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
+from checks.uses import LIST_BACKUPS, READ_BACKUPS, Use
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,10 @@ class BackupJob(Kind):
     def rights(self, params: BackupJobParams) -> tuple[Right, ...]:  # noqa: ARG002  the same for all
         """Those of its requests."""
         return (READ_CRONJOB, CREATE_BACKUP_JOB, READ_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_LOGS)
+
+    def uses(self, params: BackupJobParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To see and read what the Job writes."""
+        return (LIST_BACKUPS, READ_BACKUPS)
 
     def run(self, params: BackupJobParams, ctx: CheckContext) -> Answer:
         """FAIL when the Job fails, writes nothing, or writes something that is no encrypted dump.

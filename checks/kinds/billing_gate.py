@@ -9,6 +9,7 @@ from pydantic import Field
 from checks.clients import http_errors, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, address, session, unreached
+from checks.uses import API, LOGIN, TENANT, Use, on_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,10 @@ class BillingGate(Kind):
     spends = ("login",)
     touches = ("tenant",)
     timeout = 60.0
+
+    def uses(self, params: BillingGateParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """The product, the test user and tenant, and the tenant's row in the database."""
+        return (API, LOGIN, TENANT, *on_table("tenants", "SELECT", "UPDATE"))
 
     def run(self, params: BillingGateParams, ctx: CheckContext) -> Answer:
         """Log in, set the status, ask, put the status back and look. Raises CheckError when one of these fails."""

@@ -14,6 +14,7 @@ from pydantic import Field
 from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.grafana import columns, data_sources, query
+from checks.uses import Use, grafana
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,6 +54,10 @@ class GrafanaPanels(Kind):
     summary = "Every data panel of a Grafana dashboard has data in the window"
     params = GrafanaPanelsParams
     timeout = 120.0
+
+    def uses(self, params: GrafanaPanelsParams) -> tuple[Use, ...]:
+        """To open the dashboard and ask what its panels ask."""
+        return grafana("datasources:read", "datasources:query", dashboard=params.dashboard)
 
     def run(self, params: GrafanaPanelsParams, ctx: CheckContext) -> Answer:
         """Read the dashboard and ask each panel's queries. Raises CheckError when one cannot be asked."""

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, Base, address, differences, json_object, unreached
+from checks.uses import Use, at
 
 
 class HttpJsonParams(Params):
@@ -28,6 +29,10 @@ class HttpJson(Kind):
     summary = "One GET answers with the expected status and JSON values, such as /health with status healthy"
     params = HttpJsonParams
     timeout = 30.0
+
+    def uses(self, params: HttpJsonParams) -> tuple[Use, ...]:
+        """The address that is asked."""
+        return (at(params.base),)
 
     def run(self, params: HttpJsonParams, ctx: CheckContext) -> Answer:
         """Ask once. Raises CheckError when the product does not send a JSON object, or cannot be reached.

@@ -11,6 +11,7 @@ from pydantic import Field
 from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, Base, address, unreached
+from checks.uses import Use, at
 
 if TYPE_CHECKING:
     import httpx
@@ -42,6 +43,10 @@ class HttpPages(Kind):
     summary = "Pages are reachable without a log-in and carry the expected text"
     params = HttpPagesParams
     timeout = 60.0
+
+    def uses(self, params: HttpPagesParams) -> tuple[Use, ...]:
+        """The address that is asked."""
+        return (at(params.base),)
 
     def run(self, params: HttpPagesParams, ctx: CheckContext) -> Answer:
         """Ask for each page once. Raises CheckError when the site cannot be reached."""

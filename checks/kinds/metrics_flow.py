@@ -11,6 +11,7 @@ from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.grafana import columns, data_sources, query
 from checks.product import UNREACHED, Base, address, unreached
+from checks.uses import Use, at, grafana
 
 _POLL = 1.0  # seconds between two looks, at most
 
@@ -41,6 +42,10 @@ class MetricsFlow(Kind):
     summary = "A counter in Grafana rises after the bot's own request"
     params = MetricsFlowParams
     timeout = 120.0
+
+    def uses(self, params: MetricsFlowParams) -> tuple[Use, ...]:
+        """The address that is asked, and to ask for the counter."""
+        return (at(params.base), *grafana("datasources:read", "datasources:query"))
 
     def run(self, params: MetricsFlowParams, ctx: CheckContext) -> Answer:
         """Read the counter, ask the product once, read until it has risen. Raises CheckError when one cannot be asked."""

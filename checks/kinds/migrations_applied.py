@@ -13,6 +13,7 @@ from pydantic import Field
 from checks import verification
 from checks.clients import http_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.uses import READ_CONTENTS, Use, on_table
 
 if TYPE_CHECKING:
     import httpx
@@ -66,6 +67,10 @@ class MigrationsApplied(Kind):
     summary: ClassVar[str] = "Every migration of the release is applied, by file and checksum"
     params: ClassVar[type[Params]] = MigrationsAppliedParams
     timeout: ClassVar[float] = 90.0
+
+    def uses(self, params: MigrationsAppliedParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To read what is applied, and the files."""
+        return (*on_table("schema_migrations", "SELECT"), READ_CONTENTS)
 
     def run(self, params: MigrationsAppliedParams, ctx: CheckContext) -> Answer:
         """FAIL for a file that is missing or was another one. Raises CheckError when one of both cannot be read."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.repository import file_text
+from checks.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -31,6 +32,10 @@ class RepoFile(Kind):
     summary: ClassVar[str] = "A file on the default branch names the version that is released"
     params: ClassVar[type[Params]] = RepoFileParams
     timeout: ClassVar[float] = 30.0
+
+    def uses(self, params: RepoFileParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To read the file."""
+        return (READ_CONTENTS,)
 
     def run(self, params: RepoFileParams, ctx: CheckContext) -> Answer:
         """FAIL when the file is not there or says something else. Raises CheckError without a release."""

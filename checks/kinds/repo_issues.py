@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
 from checks.repository import open_issues, release_range
+from checks.uses import READ_CONTENTS, READ_ISSUES, READ_PULLS, Use
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -26,6 +27,10 @@ class RepoIssues(Kind):
     summary: ClassVar[str] = "Issues that the release's pull requests say to close are closed"
     params: ClassVar[type[Params]] = RepoIssuesParams
     timeout: ClassVar[float] = 120.0
+
+    def uses(self, params: RepoIssuesParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To read the commits, their pull requests and the issues that these close."""
+        return (READ_CONTENTS, READ_PULLS, READ_ISSUES)
 
     def run(self, params: RepoIssuesParams, ctx: CheckContext) -> Answer:  # noqa: ARG002  it has none
         """FAIL with those that are open. Raises CheckError when the range cannot be told."""

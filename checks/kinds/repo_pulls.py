@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
 from checks.repository import release_range
+from checks.uses import READ_CONTENTS, READ_PULLS, Use
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -27,6 +28,10 @@ class RepoPulls(Kind):
     summary: ClassVar[str] = "Lists the pull requests that the release brings"
     params: ClassVar[type[Params]] = RepoPullsParams
     timeout: ClassVar[float] = 120.0
+
+    def uses(self, params: RepoPullsParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To read the commits and their pull requests."""
+        return (READ_CONTENTS, READ_PULLS)
 
     def run(self, params: RepoPullsParams, ctx: CheckContext) -> Answer:  # noqa: ARG002  it has none
         """PASS with the list. Raises CheckError when the range cannot be told."""

@@ -20,6 +20,7 @@ from pydantic import Field, StringConstraints
 from checks import pg_tools, verification
 from checks.clients import require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.uses import MAKE_DATABASES, READ_BACKUPS, Use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -78,6 +79,10 @@ class RestoreDrill(Kind):
     mutates: ClassVar[bool] = True
     touches: ClassVar[tuple[str, ...]] = ("restore",)
     timeout: ClassVar[float] = 600.0
+
+    def uses(self, params: RestoreDrillParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To read the backup and to make a database for it."""
+        return (READ_BACKUPS, MAKE_DATABASES)
 
     def run(self, params: RestoreDrillParams, ctx: CheckContext) -> Answer:
         """FAIL when the dump is damaged, does not restore, or what it holds does not verify."""

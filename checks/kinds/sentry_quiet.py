@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 from checks.clients import http_errors, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.sentry_api import sentry_release
+from checks.uses import Use, sentry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,10 @@ class SentryQuiet(Kind):
     summary = "No new or regressed issue in Sentry since a moment"
     params = SentryQuietParams
     timeout = 60.0
+
+    def uses(self, params: SentryQuietParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To read issues."""
+        return sentry("event:read")
 
     def run(self, params: SentryQuietParams, ctx: CheckContext) -> Answer:
         """Ask for all issues seen since then and pick the new ones. Raises CheckError when Sentry cannot be asked."""

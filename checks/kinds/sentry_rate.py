@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.sentry_api import Bucket, Counts, end_of, error_counts, sentry_release
+from checks.uses import Use, sentry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,10 @@ class SentryRate(Kind):
     summary = "No more errors in Sentry since the deploy than before it"
     params = SentryRateParams
     timeout = 30.0
+
+    def uses(self, params: SentryRateParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To count events."""
+        return sentry("org:read")
 
     def run(self, params: SentryRateParams, ctx: CheckContext) -> Answer:
         """Count before and after, and compare. Raises CheckError when Sentry cannot be asked."""

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from checks.clients import http_errors, load, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.uses import SENTRY_DSN, Use, sentry
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event
@@ -42,6 +43,10 @@ class SentryReceives(Kind):
     params = SentryReceivesParams
     mutates = True
     timeout = 120.0  # seconds; normally it takes a few, but minutes have been seen
+
+    def uses(self, params: SentryReceivesParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To send an event, and to read it."""
+        return (SENTRY_DSN, *sentry("project:read"))
 
     def run(self, params: SentryReceivesParams, ctx: CheckContext) -> Answer:
         """Send one event, then ask for it until it shows or the time is over. Raises CheckError when Sentry refuses."""

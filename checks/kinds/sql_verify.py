@@ -9,6 +9,7 @@ from pydantic import Field
 
 from checks import verification
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.uses import Use, execute
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -31,6 +32,10 @@ class SqlVerify(Kind):
     summary: ClassVar[str] = "Calls a verify function of the database; every row must pass"
     params: ClassVar[type[Params]] = SqlVerifyParams
     timeout: ClassVar[float] = 45.0
+
+    def uses(self, params: SqlVerifyParams) -> tuple[Use, ...]:
+        """To call the function."""
+        return (execute(params.function),)
 
     def run(self, params: SqlVerifyParams, ctx: CheckContext) -> Answer:
         """FAIL for a row that does not pass, for a wrong number of rows, and when the function is not there."""

@@ -13,6 +13,7 @@ from pydantic import Field
 from checks.clients import load, require, stripe_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import address
+from checks.uses import API, READ_WEBHOOK_ENDPOINTS, Use, stripe_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,6 +74,11 @@ class StripeEndpoint(Kind):
     summary = "Stripe has an enabled webhook endpoint for the product, with every event that it needs"
     params = StripeEndpointParams
     timeout = 45.0
+
+    def uses(self, params: StripeEndpointParams) -> tuple[Use, ...]:
+        """To read the endpoints of its mode."""
+        known = (READ_WEBHOOK_ENDPOINTS, stripe_mode(live=params.live))
+        return known if params.url else (API, *known)
 
     def run(self, params: StripeEndpointParams, ctx: CheckContext) -> Answer:
         """FAIL when it is missing, disabled, or lacks an event. Raises CheckError for a key of the other mode."""

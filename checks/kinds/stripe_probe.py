@@ -11,6 +11,7 @@ from pydantic import Field
 from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.product import NOT_CONFIGURED, UNREACHED, address, detail_of, unreached
+from checks.uses import API, Use
 
 _HINTS = {
     404: "Set SOLVEREIGN_STRIPE_API_KEY and SOLVEREIGN_STRIPE_WEBHOOK_SECRET on the deployment, then restart it.",
@@ -36,6 +37,10 @@ class StripeProbe(Kind):
     summary = "The product refuses a wrong Stripe signature, which it can only do with the stripe package"
     params = StripeProbeParams
     timeout = 30.0
+
+    def uses(self, params: StripeProbeParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """The address of the product."""
+        return (API,)
 
     def run(self, params: StripeProbeParams, ctx: CheckContext) -> Answer:
         """Send one event of no known type. Raises CheckError when nobody answers for the product."""

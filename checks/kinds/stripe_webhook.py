@@ -13,6 +13,7 @@ from pydantic import Field
 from checks.clients import http_errors, load, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import NOT_CONFIGURED, UNREACHED, address, unreached
+from checks.uses import API, STRIPE_CUSTOMER, WEBHOOK_SECRET, Use, on_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +75,11 @@ class StripeWebhook(Kind):
     mutates = True
     touches = ("tenant",)  # the events are about the tenant's customer, and some set its billing status
     timeout = 60.0
+
+    def uses(self, params: StripeWebhookParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+        """To sign an event of the tenant's customer, to look at its rows and to remove them."""
+        rows = (use for table in _TABLES for use in on_table(table, "SELECT", "DELETE"))
+        return (API, WEBHOOK_SECRET, STRIPE_CUSTOMER, *rows)
 
     def run(self, params: StripeWebhookParams, ctx: CheckContext) -> Answer:
         """Send, look at the database, remove the own rows. Raises CheckError when it could not find out or clean up."""

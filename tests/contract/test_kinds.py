@@ -4,11 +4,13 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 import checks.kinds
 from checks.contract import ALLOWANCES, Kind, Outcome, Params
@@ -113,6 +115,61 @@ def test_who_asks_the_cluster_declares_its_rights(name):
     }
 
     assert bool(kind.rights(REGISTRY.validate(name, params_of(name)))) == bool(calls & {"kube", "read_workload"})
+
+
+# What a call asks for -> the setting without which it cannot be made; helpers of other modules too.
+ASKS = {
+    "postgres": {"database_url"},
+    "scratch_server": {"restore_database_url"},
+    "s3": {"backup"},
+    "sentry": {"sentry.token"},
+    "error_counts": {"sentry.token"},
+    "grafana": {"grafana.url", "grafana.token"},
+    "stripe": {"stripe.api_key"},
+    "github": {"github.repository"},
+    "file_text": {"github.repository"},
+    "release_range": {"github.repository"},
+    "open_issues": {"github.repository"},
+    "log_in": {"login"},
+    "session": {"login"},
+    "address": {"api_url", "frontend_url"},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_who_asks_a_system_declares_what_it_uses(name):
+    """`release-bot doctor` looks after what is declared, and after nothing else."""
+    kind = REGISTRY.get(name)
+    code = inspect.getsource(sys.modules[type(kind).__module__])
+    run_on = "".join(
+        part for part in re.split(r"(?m)^    (?=def )", code) if not part.startswith(("def uses", "def rights"))
+    )
+    asked = [names for call, names in ASKS.items() if re.search(rf"\b{call}\(", run_on)]
+    required = set(re.findall(r"require\([^)]*\"([a-z_.]+)\"\)", run_on))
+    declared = {use.setting for use in kind.uses(REGISTRY.validate(name, params_of(name)))}
+
+    assert [names for names in asked if not names & declared] == []
+    assert [setting for setting in required - {"kubernetes", "backup"} if not _named(setting, declared)] == []
+    assert declared <= SETTINGS
+
+
+def _named(setting: str, declared: set[str]) -> bool:
+    """Whether it is declared, or, of a section, something in it."""
+    return any(use == setting or use.startswith(f"{setting}.") for use in declared)
+
+
+def _settings(model: type[BaseModel], before: str = "") -> set[str]:
+    """The dotted names of the parts of a Target and of what is in them."""
+    found = set()
+    for key, field in model.model_fields.items():
+        found.add(before + key)
+        for part in (field.annotation, *get_args(field.annotation)):
+            if inspect.isclass(part) and issubclass(part, BaseModel):
+                found |= _settings(part, f"{before}{key}.")
+    return found
+
+
+SETTINGS = _settings(Target)
 
 
 @pytest.mark.parametrize("name", NAMES)

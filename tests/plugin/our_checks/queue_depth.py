@@ -6,6 +6,7 @@ from pydantic import Field
 
 from checks.clients import http_errors, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.uses import API, Use
 
 
 class QueueDepthParams(Params):
@@ -21,6 +22,10 @@ class QueueDepth(Kind):
     summary = "The product's work queue is short enough to deploy"
     params = QueueDepthParams
     timeout = 15.0
+
+    def uses(self, params: QueueDepthParams) -> tuple[Use, ...]:
+        """The address of the product."""
+        return (API,)
 
     def run(self, params: QueueDepthParams, ctx: CheckContext) -> Answer:
         """Ask once. Raises CheckError when the product does not say."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from checks.clients import http_errors, require
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
+from checks.uses import API, Use
 
 
 class QueuePauseParams(Params):
@@ -26,6 +27,10 @@ class QueuePause(Kind):
     mutates = True
     touches = ("queue",)
     timeout = 60.0
+
+    def uses(self, params: QueuePauseParams) -> tuple[Use, ...]:
+        """The address of the product."""
+        return (API,)
 
     def run(self, params: QueuePauseParams, ctx: CheckContext) -> Answer:
         """Pause it, look, let it go on. Raises CheckError when the product does not answer."""
