@@ -23,6 +23,7 @@ class Notes:
         self.lines: list[tuple[str, dict[str, object]]] = []
         self.first: dict[str, object] = {}
         self.on_intent: Callable[[], None] = lambda: None
+        self.on_log: Callable[[], None] = lambda: None
 
     def intent(self, changes: Sequence[Mutation]) -> None:
         self.lines.append(("intent", {"changes": list(changes)}))
@@ -30,6 +31,9 @@ class Notes:
 
     def observed(self, **body: object) -> None:
         self.lines.append(("observed", body))
+
+    def seen(self) -> list[dict[str, object]]:
+        return [body for kind, body in self.lines if kind == "observed"]
 
     def acted(self, **body: object) -> None:
         self.lines.append(("acted", body))
@@ -41,6 +45,7 @@ class Notes:
         self.lines.append(("progress", {"line": line}))
 
     def log(self, name: str, title: str, text: str) -> None:
+        self.on_log()
         self.lines.append(("log", {"name": name, "title": title, "text": text}))
 
     def kinds(self) -> list[str]:

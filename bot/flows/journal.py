@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation
@@ -32,8 +33,15 @@ class StepJournal:
         self._write("intent", {"changes": [change.body for change in changes]})
 
     def observed(self, **body: object) -> None:
-        """Store what was seen."""
-        self._write("observed", body)
+        """Store what was seen; a vendor's words may be among it."""
+        clean = self._deps.clean
+        self._write("observed", {key: clean(value) if isinstance(value, str) else value for key, value in body.items()})
+
+    def seen(self) -> list[Mapping[str, Any]]:
+        """What was seen so far."""
+        with self._deps.store.transaction() as tx:
+            work.hold(tx, self._job.claim)
+            return [line["body"] for line in steps.journal(tx, self._row) if line["entry"] == "observed"]
 
     def acted(self, **body: object) -> None:
         """Store what was changed."""

@@ -36,6 +36,9 @@ class Journal(Protocol):
     def observed(self, **body: object) -> None:
         """What it saw in the world."""
 
+    def seen(self) -> Sequence[Mapping[str, Any]]:
+        """What was noted with `observed` so far, in every attempt and by every process; the oldest first."""
+
     def acted(self, **body: object) -> None:
         """What it has changed."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bot.errors import NoAnswer, StepError
+from bot.errors import NoAnswer, StepError, Superseded
 from bot.steps.cluster import FIELD_MANAGER, status_of, step_errors
 from bot.steps.migrations import mutations, new_files
 from checks.clients import kube_errors
@@ -22,6 +22,7 @@ TRIES = 4  # times that the Job is asked for while the API server gives no answe
 POLL = 0.5  # seconds between two looks
 LOG_LIMIT = 256 * 1024  # bytes of the log that are kept
 TAIL = 5  # last lines that an error quotes
+COMPLETE, FAILED = "Complete", "Failed"  # the conditions of a Job that has ended
 
 
 def rights(spec: Migrate) -> tuple[Right, ...]:
@@ -89,17 +90,22 @@ class Jobs:
 
 
 def run(spec: Migrate, ctx: StepContext) -> str:
-    """Start the Job, or take up the one that was started, and wait for its end. A retry starts another one."""
+    """Start the Job, or take up the one that was started, and wait for its end.
+
+    The release has one Job, by its name, which is written down before it is made. One that is complete is never run again,
+    whatever becomes of the step; after one that failed, a retry by a person makes another one, under a new name.
+    """
     changes = preview(spec, ctx)
     if not changes:
         return "nothing to apply"
-    jobs = Jobs(ctx)
-    names = [_name(ctx, attempt) for attempt in range(1, ctx.attempt + 1)]
-    name = names[-1]
-    for earlier in names[:-1]:
-        found = ctx.insist(lambda earlier=earlier: jobs.get(earlier))  # type: ignore[misc]
-        if found is not None and _ended(found) is None:
-            name = earlier  # it was given up on, but still runs: two at once must not be
+    jobs, seen = Jobs(ctx), ctx.journal.seen()
+    complete = next((str(note["job"]) for note in seen if note.get("ended") == COMPLETE), None)
+    if complete is not None:
+        return _completed(ctx, jobs, complete)
+    name = next((str(note["job"]) for note in seen if note.get("attempt") == ctx.attempt), None)
+    if name is None:
+        name = _choose(ctx, jobs, seen)
+        ctx.journal.observed(job=name, attempt=ctx.attempt)
     for _ in range(TRIES):
         if ctx.insist(lambda: jobs.get(name)) is not None:
             break
@@ -114,6 +120,32 @@ def run(spec: Migrate, ctx: StepContext) -> str:
     return _wait(ctx, jobs, name)
 
 
+def _choose(ctx: StepContext, jobs: Jobs, seen: Sequence[Mapping[str, Any]]) -> str:
+    """The name of the Job of this attempt: that of an earlier attempt unless it failed, else the first that is free.
+
+    Raises StepError while a Job of an earlier release of the same commit still runs: two at once must not be.
+    """
+    ours = {str(note["job"]) for note in seen if "attempt" in note}
+    failed = {str(note["job"]) for note in seen if note.get("ended") == FAILED}
+    number = 0
+    while True:
+        number += 1
+        name = _name(ctx, number)
+        if name in failed:
+            continue
+        found = ctx.insist(lambda name=name: jobs.get(name))  # type: ignore[misc]
+        if found is None:
+            return name
+        ended = _ended(found)
+        if name in ours and ended != FAILED:
+            return name
+        if name not in ours and ended is None:
+            raise StepError(
+                f"job/{name} still runs in {jobs.namespace}, from an earlier start of {ctx.shipment.version}",
+                hint="Wait for its end or delete it, then retry.",
+            )
+
+
 def _wait(ctx: StepContext, jobs: Jobs, name: str) -> str:
     while True:
         job = ctx.insist(lambda: jobs.get(name))
@@ -122,30 +154,60 @@ def _wait(ctx: StepContext, jobs: Jobs, name: str) -> str:
                 f"job/{name} is gone from {jobs.namespace}", hint="Who deleted it? A retry starts another one."
             )
         ended = _ended(job)
-        log = ctx.insist(lambda: jobs.log(name))
-        lines = [line for line in log.splitlines() if line.strip()]
         if ended is not None:
-            ctx.journal.log(f"{name}.log", f"Log of job/{name}", log)
-            ctx.journal.observed(job=name, ended=ended, lines=len(lines))
-            if ended == "Complete":
-                return f"job/{name} is complete: {lines[-1] if lines else 'it printed nothing'}"
-            tail = " | ".join(lines[-TAIL:]) or "it printed nothing"
+            ctx.journal.observed(job=name, ended=ended)  # before anything else can go wrong
+            if ended == COMPLETE:
+                return _completed(ctx, jobs, name)
+            tail = " | ".join(_kept_log(ctx, jobs, name)[-TAIL:])
             raise StepError(f"job/{name} failed: {tail}", hint="Its log is in the thread. Mend the cause, then retry.")
-        ctx.journal.progress(lines[-1] if lines else f"job/{name} starts")
+        ctx.journal.progress(_newest_line(jobs, name))
         ctx.pause(POLL, f"job/{name}")
 
 
+def _completed(ctx: StepContext, jobs: Jobs, name: str) -> str:
+    return f"job/{name} is complete: {_kept_log(ctx, jobs, name)[-1]}"
+
+
+def _kept_log(ctx: StepContext, jobs: Jobs, name: str) -> list[str]:
+    """The lines of the log of a Job that has ended, which becomes a file in the thread; or one line why there are none.
+
+    How the Job ended is known, so a log that cannot be read changes nothing about that.
+    """
+    try:
+        log = ctx.insist(lambda: jobs.log(name))
+    except Superseded:
+        raise
+    except StepError as error:
+        ctx.journal.observed(trouble=error.user_message)
+        return [f"its log cannot be read ({error.user_message})"]
+    ctx.journal.log(f"{name}.log", f"Log of job/{name}", log)
+    return _lines(log) or ["it printed nothing"]
+
+
+def _newest_line(jobs: Jobs, name: str) -> str:
+    """What a Job that runs has printed last. A log that cannot be read does not stop it, so it does not stop the step."""
+    try:
+        lines = _lines(jobs.log(name))
+    except StepError as error:
+        return f"job/{name} runs; its log cannot be read ({error.user_message})"
+    return lines[-1] if lines else f"job/{name} starts"
+
+
+def _lines(log: str) -> list[str]:
+    return [line for line in log.splitlines() if line.strip()]
+
+
 def _ended(job: Mapping[str, Any]) -> str | None:
-    """Complete or Failed; None while it runs."""
+    """COMPLETE or FAILED; None while it runs."""
     for condition in job.get("status", {}).get("conditions") or []:
-        if condition.get("type") in {"Complete", "Failed"} and condition.get("status") == "True":
+        if condition.get("type") in {COMPLETE, FAILED} and condition.get("status") == "True":
             return str(condition["type"])
     return None
 
 
-def _name(ctx: StepContext, attempt: int) -> str:
-    """The same for the same attempt, so that a second creation is refused as a double."""
-    return f"migrate-{ctx.shipment.version.replace('.', '-')}-{ctx.shipment.commit[:8]}-{attempt}"
+def _name(ctx: StepContext, number: int) -> str:
+    """The same for the same number, so that a second creation is refused as a double."""
+    return f"migrate-{ctx.shipment.version.replace('.', '-')}-{ctx.shipment.commit[:8]}-{number}"
 
 
 def _body(spec: Migrate, ctx: StepContext, name: str) -> dict[str, Any]:

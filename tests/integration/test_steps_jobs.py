@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from bot.errors import StepError
 from bot.steps import cronjob, migrate
 from bot.steps.contract import Shipment
 from bot.steps.github import GitHub
+from bot.steps.job import rights
+from checks.rights import grants
 from checks.target import Kubernetes, Target
 from tests.checks.replies import Replies, Reply
+from tests.fix_account import BotAccount
 from tests.fix_kube import Kube, eventually
 from tests.fix_steps import Notes, Surroundings
 
@@ -154,6 +158,18 @@ def job(*command: str, **behaviour: str) -> Migrate:
     )
 
 
+SLOW = "import time; print('begun', flush=True); time.sleep(0.8)"
+
+
+def jobs_of(kube: Kube) -> list[str]:
+    """The Jobs of the namespace by name, each with how it ended."""
+    return [
+        f"{found.metadata.name.rpartition('-')[2]} "
+        + "".join(entry.type for entry in found.status.conditions or [] if entry.type in {"Complete", "Failed"})
+        for found in sorted(kube.batch.list_namespaced_job(kube.namespace).items, key=lambda item: item.metadata.name)
+    ]
+
+
 class TestMigrationJob:
     """Step 2 where the product migrates itself."""
 
@@ -167,7 +183,7 @@ class TestMigrationJob:
         (made,) = kube.batch.list_namespaced_job(kube.namespace).items
         assert made.spec.template.spec.containers[0].image == IMAGE
         assert step.notes.intents() == [shown]
-        assert step.notes.kinds() == ["intent", "acted", "log", "observed", "log", "observed"]
+        assert step.notes.kinds() == ["observed", "intent", "acted", "observed", "log", "log"]
         assert next(body["text"] for kind, body in step.notes.lines if kind == "log") == "applying 1.sql\ndone\n"
 
     def test_it_fails(self, kube: Kube, step: Surroundings) -> None:
@@ -177,15 +193,68 @@ class TestMigrationJob:
         good = job("print('well')")
         with pytest.raises(StepError, match="no such table"):
             step.perform(migrate.apply, good)
+        assert jobs_of(kube) == ["1 Failed"]
         step.attempt = 2
         assert step.perform(migrate.apply, good).endswith("is complete: well")
-        assert len(kube.batch.list_namespaced_job(kube.namespace).items) == 2
+        assert jobs_of(kube) == ["1 Failed", "2 Complete"]
+        assert [note["job"].rpartition("-")[2] for note in step.notes.seen() if note.get("attempt") == 2] == ["2"]  # type: ignore[attr-defined]
 
     def test_one_that_still_runs_is_taken_up(self, kube: Kube, step: Surroundings) -> None:
-        """It was given up on; a retry does not start a second beside it."""
-        slow = job("import time; print('begun', flush=True); time.sleep(3); print('over')")
+        """It was given up on; a retry does not start a second beside it, and none after it has failed unseen by a person."""
         with pytest.raises(StepError, match="gave up waiting"):
-            step.perform(migrate.apply, slow, seconds=0.6)
+            step.perform(migrate.apply, job(f"{SLOW}; raise SystemExit('over')"), seconds=0.5)
         step.attempt = 2
-        assert step.perform(migrate.apply, slow).endswith("is complete: over")
-        eventually("one Job", lambda: len(kube.batch.list_namespaced_job(kube.namespace).items) == 1)
+        for _ in range(2):  # the second time as if it had been killed before anybody heard of the failure
+            with pytest.raises(StepError, match="failed: begun"):
+                step.perform(migrate.apply, job("print('well')"))
+        assert jobs_of(kube) == ["1 Failed"]
+        step.attempt = 3
+        assert step.perform(migrate.apply, job("print('well')")).endswith("is complete: well")
+        assert jobs_of(kube) == ["1 Failed", "2 Complete"]
+
+    def test_complete_is_not_run_again_whatever_fails_afterwards(self, kube: Kube, step: Surroundings) -> None:
+        """Given up on, complete meanwhile; then our own trouble with its log; then it is deleted: it ran once."""
+        spec = job(f"{SLOW}; print('over')")
+        with pytest.raises(StepError, match="gave up waiting"):
+            step.perform(migrate.apply, spec, seconds=0.5)
+        eventually("its end", lambda: jobs_of(kube) == ["1 Complete"])
+
+        def trouble() -> None:
+            raise StepError("trouble")
+
+        step.attempt, step.notes.on_log = 2, trouble
+        with pytest.raises(StepError, match="trouble"):
+            step.perform(migrate.apply, spec)
+        step.attempt, step.notes.on_log = 3, lambda: None
+        assert step.perform(migrate.apply, spec).endswith("is complete: over")
+        assert jobs_of(kube) == ["1 Complete"]
+        kube.batch.delete_namespaced_job(
+            kube.batch.list_namespaced_job(kube.namespace).items[0].metadata.name,
+            kube.namespace,
+            propagation_policy="Background",
+        )
+        step.attempt = 4
+        assert "is complete" in step.perform(migrate.apply, spec)
+        assert jobs_of(kube) == []
+        assert step.notes.kinds().count("intent") == 1
+
+    def test_its_log_may_not_be_read(self, kube: Kube, step: Surroundings, tmp_path: Path) -> None:
+        """How it ended is known all the same: that is what counts."""
+        account, spec = BotAccount(kube, tmp_path), job("print('well')")
+        needed = grants(rights(spec), step.target)
+        account.grant([grant for grant in needed if grant.resource != "pods/log"], needed)
+        step.target = account.target
+        assert "is complete: its log cannot be read (" in step.perform(migrate.apply, spec)
+        assert jobs_of(kube) == ["1 Complete"]
+
+    def test_one_of_an_earlier_start_of_the_version(self, kube: Kube, step: Surroundings) -> None:
+        """It is not this release's: waited for while it runs, and then no reason to run none."""
+        slow = job(f"{SLOW}; print('over')")
+        with pytest.raises(StepError, match="gave up waiting"):
+            step.perform(migrate.apply, slow, seconds=0.5)
+        step.notes = Notes()
+        with pytest.raises(StepError, match=r"job/migrate-v4-8-0-c0ffeec0-1 still runs in .*, from an earlier start"):
+            step.perform(migrate.apply, slow)
+        eventually("its end", lambda: jobs_of(kube) == ["1 Complete"])
+        assert step.perform(migrate.apply, job("print('anew')")).endswith("is complete: anew")
+        assert jobs_of(kube) == ["1 Complete", "2 Complete"]
