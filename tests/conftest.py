@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.fix_slack",
     "tests.fix_tags",
     "tests.fix_vendors",
+    "tests.fix_sequences",
 ]

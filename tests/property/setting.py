@@ -1,0 +1,74 @@
+"""The people, policies and checks of the sequences, and how the bot says what the specification says."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from bot.domain.checklist import Checklist, Section
+from bot.domain.ids import UserId
+from bot.domain.policy import Policy, Role
+from tests.fix_bot import checklist
+from tests.fix_tags import COMMIT, DIGEST, MOVED, REBUILT
+from tests.property.specification import Facts, Rules
+from tests.unit.factories import PAT, QUINN, RITA, make_check
+
+MAX, EVE = UserId("U0MAX00001"), UserId("U0EVE00001")
+ROLES: dict[str, frozenset[str]] = {
+    RITA: frozenset({"release_manager"}),
+    QUINN: frozenset({"qa"}),
+    PAT: frozenset({"product"}),
+    MAX: frozenset({"release_manager", "qa"}),
+    EVE: frozenset(),
+}
+PEOPLE = (RITA, QUINN, PAT, MAX, EVE)
+COMMITS, IMAGES = (COMMIT, MOVED), (DIGEST, REBUILT)
+MONDAY = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
+
+GATE = {"go.one": True, "go.two": False, "go.person": True}  # check -> whether the checklist lets it be waived
+ASKED = ("go.one", "go.two")  # the bot asks; the third a person answers
+
+RULES = (
+    Rules({"release_manager": 1}, ("qa", "product")),
+    Rules(
+        {"qa": 2}, ("release_manager",), approval_lasts=timedelta(hours=2), weekend=True, waivers={"go.one": ("qa",)}
+    ),
+    Rules({"qa": 1, "product": 1}, (), people=2, four_eyes=False, deployers=("product",), waivers={"go.one": ()}),
+    Rules({"release_manager": 1}, ("qa",), people=3, waivers={"go.person": ("product",)}),
+)
+
+
+@cache
+def policy_of(rules: Rules) -> Policy:
+    """The same rules as a release-bot.yml says them."""
+    weekend = {"reason": "not at a weekend", "begins": "fri 14:00", "ends": "mon 07:00"}
+    return Policy.model_validate(
+        {
+            "required": list(rules.required),
+            "optional": list(rules.optional),
+            "quorum": dict(rules.required),
+            "people": rules.people,
+            "four_eyes": rules.four_eyes,
+            "signoff_max_age": f"{rules.approval_lasts.total_seconds() / 3600:.0f}h",
+            "lines": {check: {"waive": list(roles)} for check, roles in rules.waivers.items()},
+            "may": {"deploy": list(rules.deployers)},
+            "freeze_windows": [weekend] if rules.weekend else [],
+        }
+    )
+
+
+@cache
+def lines() -> Checklist:
+    """Two checks that the bot asks and one for a person; all three decide. Plans that touch nothing."""
+    checks = [make_check(check, kind="ask", waivable=GATE[check]) for check in ASKED]
+    gate = Section(id="go", title="Go/No-Go", gate=True, checks=(*checks, make_check("go.person", kind="attest")))
+    step = {"title": "Look", "action": {"do": "check", "kind": "ask"}}
+    hand = {"title": "By hand", "action": {"do": "attest"}}
+    return checklist(
+        sections=(gate,),
+        deploy=({"id": "deploy.look", **step},),
+        rollback=({"id": "rollback.look", **step}, {"id": "rollback.hand", **hand}),
+    )
+
+
+def roles_of(facts: Facts, who: str) -> frozenset[Role]:
+    """The roles of somebody at this moment."""
+    return frozenset(Role(name) for name in facts.roles[who])

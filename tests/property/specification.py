@@ -1,0 +1,170 @@
+"""The policy, written a second time: what may be done, from nothing but what has happened. Imports nothing of the bot.
+
+Who reads this reads the rules of the product. Where the bot and this page disagree, one of them is wrong, and a sequence says which.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+CHECK_LASTS = timedelta(hours=4)  # an older PASS says nothing of now
+ROLES = ("release_manager", "qa", "product")
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """A policy, in the words of the people that it is for."""
+
+    required: Mapping[str, int]  # role -> how many of its people must say yes
+    optional: tuple[str, ...]
+    people: int = 1  # different people that must say yes, whatever their roles
+    four_eyes: bool = True
+    approval_lasts: timedelta = timedelta(hours=24)
+    deployers: tuple[str, ...] = ROLES
+    weekend: bool = False  # nothing is deployed from Friday 14:00 to Monday 07:00 UTC
+    waivers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # check -> roles; else the release manager
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """The roles that sign."""
+        return (*self.required, *self.optional)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What somebody says yes to: exactly this."""
+
+    commit: str
+    image: str
+    rules: Rules
+    waived: frozenset[tuple[str, str]]  # check, and who waived it
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A yes or no that nobody has taken back."""
+
+    role: str
+    by: str
+    yes: bool
+    of: Subject
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run of a check found out."""
+
+    passed: bool
+    began: datetime
+    ended: datetime
+
+
+@dataclass
+class Facts:
+    """What has happened so far to one release and to the environment that it is for."""
+
+    now: datetime
+    rules: Rules
+    roles: dict[str, frozenset[str]]  # as Slack says at this moment
+    gate: Mapping[str, bool]  # check that decides -> whether the checklist lets it be waived
+    manager: str = ""
+    state: str = "NONE"
+    commit: str = ""  # what the bot says that the version means
+    image: str = ""
+    since: datetime = LONG_AGO  # since when it says so: what was found before is about something else
+    true_commit: str = ""  # what it does mean
+    true_image: str = ""
+    gone: bool = False  # the tag or the image cannot be found
+    away: bool = False  # nobody can say what the version means
+    found: dict[str, Found] = field(default_factory=dict)
+    under_way: set[str] = field(default_factory=set)  # checks that run or wait to run
+    waived: dict[str, str] = field(default_factory=dict)
+    answers: list[Answer] = field(default_factory=list)
+    frozen_until: datetime | None = None
+    debts: list[int] = field(default_factory=list)  # temporary changes that are still in force
+    taken_back: dict[str, bool] = field(default_factory=dict)  # image -> whether its last deploy was rolled back
+    again: str = ""  # the image that a reason was given for to release it once more
+
+    @property
+    def subject(self) -> Subject:
+        """What is signed now."""
+        return Subject(self.commit, self.image, self.rules, frozenset(self.waived.items()))
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the line is stopped."""
+        day, hour = self.now.weekday(), self.now.hour
+        weekend = day in {5, 6} or (day == 4 and hour >= 14) or (day == 0 and hour < 7)
+        stopped = self.frozen_until is not None and self.now < self.frozen_until
+        return stopped or (self.rules.weekend and weekend)
+
+    def holds(self, who: str, *roles: str) -> bool:
+        """Whether somebody has one of these roles."""
+        return not self.roles[who].isdisjoint(roles)
+
+    def approvals(self) -> list[Answer]:
+        """The yeses that count: to exactly this, and not too old."""
+        lasts, subject = self.rules.approval_lasts, self.subject
+        return [a for a in self.heard() if a.yes and a.of == subject and self.now - a.at <= lasts]
+
+    def heard(self) -> list[Answer]:
+        """The answers in roles that sign."""
+        return [answer for answer in self.answers if answer.role in self.rules.signers]
+
+    def passed(self, check: str) -> bool:
+        """Whether a check counts as passed."""
+        found = self.found.get(check)
+        return (
+            found is not None and found.passed and found.began >= self.since and self.now - found.ended <= CHECK_LASTS
+        )
+
+
+def against_deploy(facts: Facts, who: str) -> set[str]:
+    """Everything that speaks against a deploy by ``who``. Nothing: it must go; anything: it must not."""
+    return {*_against_the_release(facts), *_against_the_answers(facts), *_against_the_people(facts, who)}
+
+
+def _against_the_release(facts: Facts) -> Iterator[str]:
+    if facts.state != "OPEN":
+        yield "state"
+    if facts.gone or facts.away or (facts.commit, facts.image) != (facts.true_commit, facts.true_image):
+        yield "source"
+    if facts.frozen:
+        yield "freeze"
+    if facts.debts:
+        yield "mitigation"
+    for check in facts.gate:
+        if check in facts.under_way or not (facts.passed(check) or (check in facts.waived and waivers(facts, check))):
+            yield "check"
+
+
+def _against_the_answers(facts: Facts) -> Iterator[str]:
+    for answer in facts.heard():
+        if not answer.yes:
+            yield "signoff_declined"
+        elif answer.of != facts.subject:
+            yield "signoff_void"
+    approvals = facts.approvals()
+    for role, needed in facts.rules.required.items():
+        if len({answer.by for answer in approvals if answer.role == role}) < needed:
+            yield "signoff_missing"
+
+
+def _against_the_people(facts: Facts, who: str) -> Iterator[str]:
+    people = {answer.by for answer in facts.approvals()}
+    if not facts.holds(who, *facts.rules.deployers):
+        yield "role"
+    if len(people) < facts.rules.people:
+        yield "people"
+    if facts.rules.four_eyes and people == {who}:
+        yield "four_eyes"
+    if facts.taken_back.get(facts.image) and (facts.again != facts.image or not people - {facts.manager}):
+        yield "known_bad"
+
+
+def waivers(facts: Facts, check: str) -> tuple[str, ...]:
+    """The roles that may waive a check."""
+    return facts.rules.waivers.get(check, ("release_manager",)) if facts.gate[check] else ()

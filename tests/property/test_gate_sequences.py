@@ -1,0 +1,237 @@
+"""Thousands of sequences on the pure gate: whatever happens, it says what the specification says, to everybody."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import cycle
+from typing import ClassVar
+
+from hypothesis import seed
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from bot.domain.gate import deploy_gate, permits
+from bot.domain.ids import CheckId, UserId
+from bot.domain.mitigation import Mitigation, MitigationState
+from bot.domain.policy import Action, Role
+from bot.domain.release import ReleaseState
+from bot.domain.results import CheckView, Result, Running, Waiver
+from bot.domain.signoff import SignOff, Verdict, fingerprint
+from bot.domain.view import Freeze, ReleaseView
+from checks.contract import Outcome
+from tests.fix_sequences import chosen_seed, sequences
+from tests.property.setting import COMMITS, GATE, IMAGES, MONDAY, PEOPLE, ROLES, RULES, lines, policy_of, roles_of
+from tests.property.specification import (
+    FOREVER,
+    Answer,
+    Facts,
+    Found,
+    Rules,
+    Subject,
+    against_deploy,
+)
+from tests.unit.factories import RITA, make_release, make_result, make_signoff
+
+SEQUENCES, STEPS = 2000, 12
+SAID_TOGETHER = frozenset({"signoff_missing", "people"})  # the gate says the first that holds of a role, not all
+people, checks, roles = st.sampled_from(PEOPLE), st.sampled_from(list(GATE)), st.sampled_from(list(Role))
+waits = st.sampled_from(
+    [timedelta(seconds=1), timedelta(hours=1), timedelta(hours=2), timedelta(hours=4), timedelta(days=1)]
+)
+RELEASE = make_release()
+
+
+@cache
+def mark_of(subject: Subject) -> str:
+    """The fingerprint of what was signed, with the waivers as they are stored."""
+    release = make_release(commit=subject.commit, digest=subject.image, policy_digest=policy_of(subject.rules).digest)
+    return fingerprint(release, [waiver_of(check, by) for check, by in subject.waived])
+
+
+def waiver_of(check: str, by: str) -> Waiver:
+    """A waiver as it is stored."""
+    return Waiver(CheckId(check), UserId(by), "known", MONDAY)
+
+
+@cache
+def result_of(check: str, found: Found) -> Result:
+    """A result as it is stored."""
+    outcome = Outcome.PASS if found.passed else Outcome.ERROR
+    return make_result(check, outcome, started_at=found.began, finished_at=found.ended)
+
+
+@cache
+def signoff_of(answer: Answer) -> SignOff:
+    """A sign-off as it is stored."""
+    verdict = Verdict.APPROVE if answer.yes else Verdict.DECLINE
+    return make_signoff(Role(answer.role), verdict, by=UserId(answer.by), fingerprint=mark_of(answer.of), at=answer.at)
+
+
+def view_of(facts: Facts) -> ReleaseView:
+    """The rows that such facts leave behind."""
+    known = {}
+    for check in GATE:
+        found, by = facts.found.get(check), facts.waived.get(check)
+        known[CheckId(check)] = CheckView(
+            CheckId(check),
+            Running.WAITING if check in facts.under_way else Running.IDLE,
+            "",
+            None if found is None or found.began < facts.since else result_of(check, found),
+            None if by is None else waiver_of(check, by),
+        )
+    rules = policy_of(facts.rules)
+    release = make_release(
+        ReleaseState(facts.state),
+        commit=facts.commit,
+        digest=facts.image,
+        policy_digest=rules.digest,
+        manager=UserId(facts.manager),
+        unbound="It is gone." if facts.gone else "",
+        confirmed_at=facts.now - timedelta(minutes=3) if facts.away else facts.now,
+        again_because="It was the database." if facts.again == facts.image else "",
+    )
+    calendar = rules.frozen(facts.now)
+    stopped = facts.frozen_until is not None and facts.now < facts.frozen_until
+    return ReleaseView(
+        release=release,
+        checklist=lines(),
+        policy=rules,
+        checks=known,
+        signoffs=[signoff_of(answer) for answer in facts.answers],
+        steps=(),
+        watch=None,
+        freeze=Freeze(RITA, "stop", None) if stopped else Freeze(RITA, *calendar) if calendar else None,
+        now=facts.now,
+        debts=[debt(number) for number in facts.debts],
+        known_bad="v4.7.0 was rolled back" if facts.taken_back.get(facts.image) else "",
+    )
+
+
+@cache
+def debt(number: int) -> Mitigation:
+    """A mitigation that is in force."""
+    return Mitigation(number, RELEASE.id, 1, MitigationState.SET, "MODE=off", RITA, "why", MONDAY, MONDAY)
+
+
+class OneRelease(RuleBasedStateMachine):
+    """One release. Flows would refuse some of this and make other of it void: here the gate alone has to see what counts."""
+
+    judged: ClassVar[Counter[bool]] = Counter()  # by whether the specification allowed it
+
+    @initialize(rules=st.sampled_from(RULES), agreed=st.sets(people), bad=st.booleans(), again=st.booleans())
+    def start(self, rules: Rules, agreed: set[UserId], bad: bool, again: bool) -> None:
+        """A new release that some have agreed to already."""
+        self.turn = cycle(PEOPLE)
+        self.facts = Facts(
+            now=MONDAY, rules=rules, roles=dict(ROLES), gate=GATE, manager=RITA, state="OPEN",
+            commit=COMMITS[0], image=IMAGES[0], true_commit=COMMITS[0], true_image=IMAGES[0],
+            since=MONDAY, taken_back={IMAGES[0]: bad}, again=IMAGES[0] if again else "",
+        )  # fmt: skip
+        self.agree(agreed)
+
+    @invariant()
+    def the_gate_says_what_the_specification_says(self) -> None:
+        """To one person after another, and every reason by its name."""
+        view, who = view_of(self.facts), next(self.turn)
+        expected = against_deploy(self.facts, who)
+        decision = deploy_gate(view, who)
+        may = permits(view.policy, Action.DEPLOY, roles_of(self.facts, who))
+        self.judged[not expected] += 1
+        assert (may and decision.allowed) == (not expected), (who, expected, decision.reasons)
+        said = {str(reason.cause) for reason in decision.reasons} | (set() if may else {"role"})
+        assert said - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, decision.reasons)
+
+    @rule(time=waits)
+    def wait(self, time: timedelta) -> None:
+        """Time passes."""
+        self.facts.now += time
+
+    @rule(agreed=st.sets(people))
+    def agree(self, agreed: set[UserId]) -> None:
+        """All checks pass, some people sign in all their roles."""
+        for check in GATE:
+            self.run_check(check, passes=True, took=timedelta(0))
+        for who in sorted(agreed):
+            for role in sorted(self.facts.roles[who]):
+                self.answer(who, Role(role), yes=True)
+
+    @rule(check=checks)
+    def rerun(self, check: str) -> None:
+        """Somebody asks for a run."""
+        self.facts.under_way.add(check)
+
+    @rule(check=checks, passes=st.booleans(), took=waits)
+    def run_check(self, check: str, passes: bool, took: timedelta) -> None:
+        """A run ends, which may have begun long ago."""
+        self.facts.under_way.discard(check)
+        self.facts.found[check] = Found(passes, self.facts.now - took, self.facts.now)
+
+    @rule(who=people, role=roles, yes=st.booleans())
+    def answer(self, who: UserId, role: Role, yes: bool) -> None:
+        """A sign-off; one stands of each person in each role."""
+        facts = self.facts
+        facts.answers = [a for a in facts.answers if (a.role, a.by) != (role, who)]
+        facts.answers.append(Answer(role, who, yes, facts.subject, facts.now))
+
+    @rule(role=roles)
+    def revoke(self, role: Role) -> None:
+        """The newest answer of a role is taken back."""
+        newest = [answer for answer in self.facts.answers if answer.role == role][-1:]
+        self.facts.answers = [answer for answer in self.facts.answers if answer not in newest]
+
+    @rule(who=people, check=checks)
+    def waive(self, who: UserId, check: str) -> None:
+        """A check that does not pass is waived, perhaps under a policy that allowed it."""
+        self.run_check(check, passes=False, took=timedelta(0))
+        self.facts.waived.setdefault(check, who)
+
+    @rule(who=people, role=roles)
+    def change_role(self, who: UserId, role: Role) -> None:
+        """Somebody gets a role, or loses it."""
+        self.facts.roles[who] ^= {str(role)}
+
+    @rule(commit=st.sampled_from(COMMITS), image=st.sampled_from(IMAGES))
+    def move(self, commit: str, image: str) -> None:
+        """The version means something else, and the bot has seen it."""
+        facts = self.facts
+        facts.commit = facts.true_commit = commit
+        facts.image = facts.true_image = image
+        facts.since = facts.now
+
+    @rule(gone=st.booleans(), away=st.booleans())
+    def lose(self, gone: bool, away: bool) -> None:
+        """The tag is gone or back, GitHub is away or back."""
+        self.facts.gone, self.facts.away = gone, away
+
+    @rule(until=st.sampled_from([None, timedelta(hours=1), FOREVER]))
+    def freeze(self, until: datetime | timedelta | None) -> None:
+        """The line is stopped, or free again."""
+        end = self.facts.now + until if isinstance(until, timedelta) else until
+        self.facts.frozen_until = end
+
+    @rule(debts=st.sampled_from([(), (1,), (1, 2)]))
+    def mitigate(self, debts: tuple[int, ...]) -> None:
+        """Something is set for a while, or put back."""
+        self.facts.debts = list(debts)
+
+    @rule(image=st.sampled_from(IMAGES), bad=st.booleans())
+    def take_back(self, image: str, bad: bool) -> None:
+        """Another release rolled that image back, or deployed it since."""
+        self.facts.taken_back[image] = bad
+
+    @rule(rules=st.sampled_from(RULES))
+    def adopt(self, rules: Rules) -> None:
+        """The process starts again with another policy."""
+        self.facts.rules = rules
+
+    @rule(state=st.sampled_from(["OPEN", "OPEN", "OPEN", *ReleaseState]))
+    def go_on(self, state: str) -> None:
+        """The release is in another state."""
+        self.facts.state = str(state)
+
+
+def test_the_gate_is_the_specification() -> None:
+    """Seen from both sides: it never opens where it must not, and never stays closed where it must open."""
+    OneRelease.judged.clear()
+    run_state_machine_as_test(seed(chosen_seed())(OneRelease), settings=sequences(SEQUENCES, STEPS))
+    assert OneRelease.judged[True] > OneRelease.judged[False] / 100  # enough of them do reach a deploy
