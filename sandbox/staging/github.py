@@ -10,7 +10,7 @@ from aiohttp import web
 
 from sandbox.faults import Faults
 from sandbox.persist import Snapshot
-from sandbox.staging.serving import bearer, json_errors, refuse_while, require_token
+from sandbox.staging.serving import bearer, json_errors, refuse_while, require_right, require_token, token_of
 from sandbox.staging.versions import (
     BACKUP_MANIFEST,
     BRANCH,
@@ -25,12 +25,17 @@ from sandbox.staging.versions import (
 )
 
 TOKEN = "sandbox-github-token"
+POOR_TOKEN = (
+    "sandbox-github-poor"  # fine-grained, of somebody who may only read, and with the permission contents: read
+)
+PERMISSIONS = {TOKEN: {"contents", "write", "pulls", "issues", "checks", "statuses"}, POOR_TOKEN: {"contents"}}
 MIGRATIONS_PATH = "backend_py/db/migrations"
 _COMMITS = (
     ("Solve night shifts across midnight", 1201),
     ("Show the imprint in the footer", 1204),
     ("Retry a lost connection to the routing provider", 1207),
 )
+_NOT_ACCESSIBLE = "Resource not accessible by personal access token"
 _SUITES = ("backend tests", "frontend tests", "schema gate", "security gate")
 
 Json = dict[str, Any]
@@ -52,7 +57,8 @@ class GitHub:
                 refuse_while(lambda: faults.on("github_down")),
                 json_errors(lambda status, _reason: {"message": "Not Found", "status": str(status)}),
                 _common_headers,
-                require_token(bearer(TOKEN), lambda _request: _error(401, "Bad credentials")),
+                require_token(bearer(*PERMISSIONS), lambda _request: _error(401, "Bad credentials")),
+                require_right(PERMISSIONS, _permission_of, lambda _request: _error(403, _NOT_ACCESSIBLE)),
             ]
         )
         repository = f"/repos/{GITHUB_REPOSITORY}"
@@ -64,6 +70,7 @@ class GitHub:
                 web.get(f"{repository}/commits/{{ref}}/check-runs", self._check_runs),
                 web.get(f"{repository}/commits/{{ref}}/status", self._status),
                 web.get(f"{repository}/commits/{{ref}}/pulls", self._pulls),
+                web.get(f"{repository}/issues", self._issues),
                 web.get(f"{repository}/issues/{{number}}", self._issue),
                 web.get(f"{repository}/compare/{{base}}...{{head}}", self._compare),
                 web.get(f"{repository}/git/ref/{{ref:.+}}", self._get_ref),
@@ -100,7 +107,7 @@ class GitHub:
     async def _rate_limit(self, _request: web.Request) -> web.Response:
         return web.json_response({"resources": {"core": {"limit": 5000, "remaining": 4990, "reset": 0}}})
 
-    async def _repository(self, _request: web.Request) -> web.Response:
+    async def _repository(self, request: web.Request) -> web.Response:
         owner, name = GITHUB_REPOSITORY.split("/")
         return web.json_response(
             {
@@ -110,8 +117,8 @@ class GitHub:
                 "owner": {"login": owner},
                 "default_branch": BRANCH,
                 "private": True,
-                "permissions": {"admin": False, "push": True, "pull": True},
-            }
+                "permissions": {"admin": False, "push": token_of(request) != POOR_TOKEN, "pull": True},
+            },
         )
 
     async def _commit(self, request: web.Request) -> web.Response:
@@ -173,6 +180,10 @@ class GitHub:
             "state": "closed",
         }
         return web.json_response([{**pull, "merge_commit_sha": sha}])
+
+    async def _issues(self, _request: web.Request) -> web.Response:
+        """Those that are open: none."""
+        return web.json_response([])
 
     async def _issue(self, request: web.Request) -> web.Response:
         """The issues that the pull requests close; everything else is a pull request or is not there."""
@@ -346,6 +357,17 @@ async def _common_headers(request: web.Request, handler: Any) -> web.StreamRespo
     response.headers["X-RateLimit-Remaining"] = "4990"
     response.headers["X-GitHub-Api-Version-Selected"] = request.headers.get("X-GitHub-Api-Version", "2022-11-28")
     return response
+
+
+def _permission_of(request: web.Request) -> str:
+    """The permission that a call takes (docs.github.com: permissions required for fine-grained personal access tokens)."""
+    what = request.path.removeprefix(f"/repos/{GITHUB_REPOSITORY}").lstrip("/")
+    if not what or not request.path.startswith("/repos/"):
+        return ""
+    if request.method != "GET":
+        return "write"
+    last = {"pulls": "pulls", "check-runs": "checks", "status": "statuses"}.get(what.rpartition("/")[2])
+    return last or ("issues" if what.startswith("issues") else "contents")
 
 
 def _error(status: int, message: str) -> web.Response:

@@ -10,9 +10,18 @@ from aiohttp import ClientError, ClientSession, web
 from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.faults import Faults
-from sandbox.staging.serving import bearer, json_errors, refuse_while, require_token
+from sandbox.staging.serving import bearer, json_errors, refuse_while, require_right, require_token, token_of
 
 TOKEN = "glsa_sandbox"
+POOR_TOKEN = "glsa_sandbox_poor"  # may see dashboards and ask no data source
+PERMISSIONS = {
+    TOKEN: {
+        "dashboards:read": ["dashboards:*", "folders:*"],
+        "datasources:read": ["datasources:*"],
+        "datasources:query": ["datasources:*"],
+    },
+    POOR_TOKEN: {"dashboards:read": ["dashboards:*"]},
+}
 DASHBOARD_UID = "solvereign-overview"
 DATASOURCE_UID = "PBFA97CFB590B2093"
 _TITLE = "SOLVEREIGN Overview"
@@ -114,16 +123,18 @@ class Grafana:
                 refuse_while(lambda: faults.on("grafana_down")),
                 json_errors(lambda _status, reason: {"message": reason}),
                 require_token(
-                    bearer(TOKEN),
+                    bearer(*PERMISSIONS),
                     lambda _request: web.json_response({"message": "Unauthorized"}, status=401),
                     open_paths=("/api/health",),
                 ),
+                require_right(PERMISSIONS, _action_of, _denied),
             ]
         )
         self.app.add_routes(
             [
                 web.get("/api/health", self._health),
                 web.get("/api/org", self._org),
+                web.get("/api/access-control/user/permissions", self._permissions),
                 web.get("/api/search", self._search),
                 web.get("/api/dashboards/uid/{uid}", self._dashboard),
                 web.get("/api/datasources", self._datasources),
@@ -138,6 +149,9 @@ class Grafana:
 
     async def _org(self, _request: web.Request) -> web.Response:
         return web.json_response({"id": 1, "name": "SOLVEREIGN"})
+
+    async def _permissions(self, request: web.Request) -> web.Response:
+        return web.json_response(PERMISSIONS[token_of(request)])
 
     async def _search(self, request: web.Request) -> web.Response:
         uids = request.query.getall("dashboardUIDs", [DASHBOARD_UID])
@@ -232,6 +246,21 @@ class Grafana:
             if sample.name == counter[1] and wanted.items() <= sample.labels.items()
         ]
         return [_frame(name, counter[0], [int(time.time() * 1000)], [sum(values)], {})] if values else []
+
+
+def _action_of(request: web.Request) -> str:
+    """The action that a call takes (grafana.com/docs: RBAC permissions and actions)."""
+    if request.path.startswith(("/api/search", "/api/dashboards")):
+        return "dashboards:read"
+    if request.path.startswith("/api/ds/"):
+        return "datasources:query"
+    return "datasources:read" if request.path.startswith("/api/datasources") else ""
+
+
+def _denied(request: web.Request) -> web.Response:
+    needed = _action_of(request)
+    message = f"You'll need additional permissions to perform this action. Permissions needed: {needed}"
+    return web.json_response({"message": message, "title": "Access denied", "accessErrorId": "ACE0"}, status=403)
 
 
 _DATASOURCE_JSON: Json = {

@@ -3,7 +3,7 @@
 import json
 import secrets
 
-from aiohttp import web
+from aiohttp import BasicAuth, web
 from aiohttp.typedefs import Handler
 
 from sandbox.faults import Faults
@@ -11,6 +11,7 @@ from sandbox.staging.serving import refuse_while
 from sandbox.staging.versions import IMAGE_REPOSITORY, image_digest, image_tags, in_registry
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+USERNAME, PASSWORD = "release-bot", "sandbox-registry-token"
 _SERVICE = "ghcr.io"
 
 
@@ -26,7 +27,9 @@ class Registry:
                 web.get("/token", self._token),
                 web.get("/v2/", self._version),
                 web.get(f"/v2/{IMAGE_REPOSITORY}/manifests/{{reference}}", self._manifest),
+                web.get(f"/v2/{IMAGE_REPOSITORY}/tags/list", self._tags),
                 web.get("/v2/{repository:.+}/manifests/{reference}", self._unknown_repository),
+                web.get("/v2/{repository:.+}/tags/list", self._unknown_repository),
             ]
         )
 
@@ -42,8 +45,12 @@ class Registry:
         return response
 
     async def _token(self, request: web.Request) -> web.Response:
-        """A token for anonymous pulls, as the public part of ghcr.io gives it."""
-        if request.query.get("scope") != f"repository:{IMAGE_REPOSITORY}:pull":
+        """A token for anonymous pulls, as the public part of ghcr.io gives it; a login that it does not know is refused."""
+        known = BasicAuth(USERNAME, PASSWORD).encode()
+        if (
+            request.headers.get("Authorization", known) != known
+            or request.query.get("scope") != f"repository:{IMAGE_REPOSITORY}:pull"
+        ):
             return _error(403, "DENIED", "requested access to the resource is denied")
         token = secrets.token_urlsafe(24)
         self._tokens.add(token)
@@ -66,6 +73,10 @@ class Registry:
             return _error(404, "MANIFEST_UNKNOWN", message)
         body = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}).encode()
         return web.Response(body=body, headers={"Content-Type": INDEX_TYPE, "Docker-Content-Digest": digest})
+
+    async def _tags(self, request: web.Request) -> web.Response:
+        tags = sorted(image_tags())[: int(request.query.get("n", "100"))]
+        return web.json_response({"name": IMAGE_REPOSITORY, "tags": tags})
 
     async def _unknown_repository(self, _request: web.Request) -> web.Response:
         return _error(404, "NAME_UNKNOWN", "repository name not known to registry")

@@ -21,6 +21,7 @@ BUCKET = "solvereign-backups-prod"
 PREFIX = "postgresql/"
 REGION = "eu-central-1"
 ACCESS_KEY_ID = "AKIASANDBOX"
+POOR_ACCESS_KEY_ID = "AKIAPOOR"  # its owner may list the bucket and read nothing in it
 SECRET_ACCESS_KEY = "sandbox-s3-secret"
 
 _POLL_SECONDS = 0.05
@@ -96,7 +97,10 @@ class S3:
         if self._faults.on("s3_down"):
             return _refuse(start_response, "503 Service Unavailable", "ServiceUnavailable", "Please try again later.")
         signed = environ.get("HTTP_AUTHORIZATION", "") + environ.get("QUERY_STRING", "")
-        if f"Credential={ACCESS_KEY_ID}" not in signed:
+        poor = f"Credential={POOR_ACCESS_KEY_ID}/" in signed
+        if poor and "list-type=2" not in environ.get("QUERY_STRING", ""):
+            return _refuse(start_response, "403 Forbidden", "AccessDenied", "Access Denied")
+        if not poor and f"Credential={ACCESS_KEY_ID}" not in signed:
             message = "The AWS Access Key Id you provided does not exist in our records."
             return _refuse(start_response, "403 Forbidden", "InvalidAccessKeyId", message)
         answer: Iterable[bytes] = self._moto(environ, start_response)

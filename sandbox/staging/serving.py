@@ -1,7 +1,7 @@
 """How every simulated server listens, refuses when it is switched off, and asks for its token."""
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -75,16 +75,36 @@ def require_token(
     return middleware
 
 
-def bearer(token: str) -> Callable[[web.Request], bool]:
-    """Whether a request carries `Authorization: Bearer <token>` (`token <token>` is the older form of GitHub)."""
+def bearer(*tokens: str) -> Callable[[web.Request], bool]:
+    """Whether a request carries one of the tokens."""
 
     def accepted(request: web.Request) -> bool:
-        return request.headers.get("Authorization", "") in {
-            f"Bearer {token}",
-            f"token {token}",
-        }
+        return token_of(request) in tokens
 
     return accepted
+
+
+def token_of(request: web.Request) -> str:
+    """The token of `Authorization: Bearer <token>` (`token <token>` is the older form of GitHub); empty without one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token if scheme in {"Bearer", "token"} else ""
+
+
+def require_right(
+    rights: Mapping[str, Container[str]],
+    right_of: Callable[[web.Request], str],
+    refusal: Callable[[web.Request], web.Response],
+) -> Middleware:
+    """Answer `refusal(request)` where the rights of the request's token lack `right_of(request)`; "" needs none."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        right = right_of(request)
+        if not right or right in rights.get(token_of(request), ()):
+            return await handler(request)
+        return refusal(request)
+
+    return middleware
 
 
 def json_errors(body: Callable[[int, str], object]) -> Middleware:

@@ -12,6 +12,8 @@ from sandbox.staging.webhook import HANDLED_TYPES
 
 API_KEY = "sk_test_sandbox"
 LIVE_KEY = "rk_live_sandbox"  # restricted: reads webhook endpoints of live mode
+POOR_KEY = "rk_test_sandbox"  # restricted, and may not read webhook endpoints
+POOR_LIVE_KEY = "rk_live_sandbox_poor"
 WEBHOOK_SECRET = "whsec_sandbox"
 API_VERSION = "2024-12-18.acacia"
 
@@ -71,6 +73,13 @@ class StripeApi:
         return web.json_response({"object": "balance", "livemode": live, "available": [], "pending": []})
 
     async def _list_endpoints(self, request: web.Request) -> web.Response:
+        if _key(request) in {POOR_KEY, POOR_LIVE_KEY}:
+            shown = f"{_key(request)[:8]}{'*' * 12}"
+            return _error(
+                403,
+                f"The provided key '{shown}' does not have the required permissions for this endpoint on account"
+                " 'acct_sandbox'. Having the 'rak_webhook_read' permission would allow this request to continue.",
+            )
         return _page(request, self._endpoints_for(request))
 
     async def _get_endpoint(self, request: web.Request) -> web.Response:
@@ -151,7 +160,7 @@ def _one(kind: str, identifier: str, items: dict[str, Json]) -> web.Response:
 
 
 def _has_key(request: web.Request) -> bool:
-    return _key(request) in {API_KEY, LIVE_KEY}
+    return _key(request) in {API_KEY, LIVE_KEY, POOR_KEY, POOR_LIVE_KEY}
 
 
 def _key(request: web.Request) -> str:
