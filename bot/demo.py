@@ -208,10 +208,20 @@ def _print(line: str) -> None:
 def _write_config(options: DemoOptions, folder: Path, facts: dict[str, Any]) -> Path:
     """Write the configuration that points the bot at the sandbox: the same file that a team would write by hand."""
     minutes = options.watch_minutes or (PLAY_WATCH_MINUTES if options.play else 15.0)
+    body = {**configuration(facts), "watch": _watch(minutes), "data_dir": str(folder / "bot")}
+    path = folder / "release-bot.yml"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        yaml.safe_dump(body, file, sort_keys=False)
+    return path
+
+
+def configuration(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a configuration for the sandbox of these facts, with neither watch nor data_dir."""
     people = facts["people"]
     backup = {**facts["backup"], **facts["s3"]}
     live = {"url": facts["stripe"]["url"], "api_key": facts["stripe"]["live_api_key"]}
-    body: dict[str, Any] = {
+    return {
         "slack": {
             "channel": facts["channel_id"],
             "roles": {
@@ -240,16 +250,9 @@ def _write_config(options: DemoOptions, folder: Path, facts: dict[str, Any]) -> 
         "github": facts["github"],
         "registry": {"url": facts["registry"]["url"], "image": facts["registry"]["image"]},
         "vercel": facts["vercel"],
-        "watch": _watch(minutes),
         "http": {"port": 0},
-        "data_dir": str(folder / "bot"),
         "log_format": "text",
     }
-    path = folder / "release-bot.yml"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        yaml.safe_dump(body, file, sort_keys=False)
-    return path
 
 
 def _watch(minutes: float) -> dict[str, float]:
@@ -259,7 +262,7 @@ def _watch(minutes: float) -> dict[str, float]:
     return {"minutes": minutes, "poll_seconds": PLAY_POLL_SECONDS, "late_seconds": PLAY_POLL_SECONDS}
 
 
-def _target(facts: dict[str, Any], name: str) -> dict[str, Any]:
+def _target(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
     part = facts[name]
     return {
         "database_url": part["database_url"],

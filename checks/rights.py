@@ -71,6 +71,13 @@ class Grant:
         return f"{self.verb} {what}{f' {self.name}' if self.name else ''} in {self.namespace}"
 
 
+def rule(grant: Grant) -> str:
+    """The rule of a Role that grants just this, as a line of YAML."""
+    name = f", resourceNames: [{grant.name}]" if grant.name else ""
+    group = grant.group or '""'
+    return f"- {{apiGroups: [{group}], resources: [{grant.resource}]{name}, verbs: [{grant.verb}]}}"
+
+
 def grants(rights: Iterable[Right], target: Target) -> list[Grant]:
     """What must be granted in the target's cluster, in order and each once.
 

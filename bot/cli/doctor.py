@@ -3,29 +3,106 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from bot.app import load_checklist, load_registry, read_policy
-from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put
+from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put, say
+from bot.errors import DatabaseError
+from bot.flows import doctor
+from bot.flows.doctor import Question
+from bot.flows.needed import EVERY_RELEASE, Said, needed
+from bot.settings import Settings
 from bot.slack import checkup
 from bot.slack.client import web_client
+from checks.checkup.finding import Finding, State
+
+WIDTH = max(map(len, State)) + 2  # of the first column
+NAMED = 6  # lines of the checklist that one finding names
 
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
-    commands.add_parser("doctor", help="say what works, what does not and what to do").set_defaults(run=_doctor)
+    parser = commands.add_parser("doctor", help="say what works, what does not and what to do")
+    parser.add_argument("--json", action="store_true", help="print it as one JSON document")
+    parser.set_defaults(run=_doctor)
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    settings, _ = configured(options)
-    read_policy(settings, load_checklist(settings.checklist, load_registry()))
-    put("good   configuration, policy and checklist")
-    with database(settings):
-        put("good   the bot's database")
+    settings, redactor = configured(options)
+    registry = load_registry()
+    checklist = load_checklist(settings.checklist, registry)
+    read_policy(settings, checklist)
+    parts, known = needed(settings, checklist, registry)
+    questions = [Question("Slack", partial(_slack, settings), (EVERY_RELEASE,))]
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        questions.append(Question("The bot's database", partial(doctor.own_database, url), (EVERY_RELEASE,)))
+    said = [Said("Configuration", Finding(State.OK, f"file, policy and the checklist {checklist.id} are good")), *known]
+    if settings.database_url is None:
+        said += _embedded(settings)
+    said += doctor.examine([*questions, *doctor.questions(parts, settings)], _wait)
+    good = all(one.finding.good for one in said)
+    if options.json:
+        body = {"good": good, "findings": [_as_json(one) for one in said]}
+        put(redactor.scrub(json.dumps(body, ensure_ascii=False)))
+    else:
+        put(redactor.scrub("\n".join(line for one in sorted(said, key=_is_bad) for line in _in_words(one))))
+        bad = sum(map(_is_bad, said))
+        put(f"\n{bad} of {len(said)} to be put right." if bad else "\nAll that this checklist needs works.")
+    return 0 if good else EXIT_BAD
+
+
+def _slack(settings: Settings) -> list[Finding]:
     if settings.slack.bot_token is None:
-        put("bad    SLACK_BOT_TOKEN is not set. Take it from the app's page (xoxb-…).")
-        return EXIT_BAD
+        hint = "Take it from the app's page (xoxb-…)."
+        return [Finding(State.UNSET, "SLACK_BOT_TOKEN is not set", hint, lines=(EVERY_RELEASE,))]
     client = web_client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
-    findings = checkup.examine(client, settings.slack.channel)
-    for finding in findings:
-        put(f"{'good' if finding.good else 'bad':6} {finding.what}. {finding.hint}".rstrip())
-    return 0 if all(finding.good for finding in findings) else EXIT_BAD
+    return checkup.examine(client, settings.slack.channel)
+
+
+def _embedded(settings: Settings) -> list[Said]:
+    """The embedded database, which runs as long as it is looked at; one that is not there is not made."""
+    part = "The bot's database"
+    if not (Path(settings.data_dir) / "postgres").exists():
+        what = f"an embedded one, which the first start makes in {settings.data_dir}"
+        return [Said(part, Finding(State.NOTE, what))]
+    try:
+        with database(settings) as store:
+            found = doctor.own_database(store.url, embedded=True)
+    except DatabaseError as error:
+        found = [Finding(State.UNREACHABLE, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))]
+    return [Said(part, finding) for finding in found]
+
+
+def _is_bad(one: Said) -> bool:
+    return not one.finding.good
+
+
+def _wait(parts: Sequence[str]) -> None:
+    say(f"waiting for {', '.join(parts)}")
+
+
+def _in_words(one: Said) -> list[str]:
+    finding, indent = one.finding, " " * WIDTH
+    lines = [f"{finding.state:{WIDTH}}{one.part}: {finding.what}"]
+    lines += [indent + text for text in (finding.hint, finding.rule) if text]
+    if finding.lines and not finding.good:
+        more = len(finding.lines) - NAMED
+        named = ", ".join(finding.lines[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        lines.append(f"{indent}Needed by {named}.")
+    return lines
+
+
+def _as_json(one: Said) -> dict[str, object]:
+    finding = one.finding
+    return {
+        "part": one.part,
+        "state": finding.state,
+        "what": finding.what,
+        "hint": finding.hint,
+        "rule": finding.rule,
+        "lines": finding.lines,
+    }

@@ -25,7 +25,6 @@ def preflight(deps: Deps, checklist: Checklist, look: Look) -> None:
     missing = [
         grant
         for name, wanted in by_target(of_plan(checklist, deps.registry), deps.targets).items()
-        if wanted
         for grant in look.insist(partial(_refused, deps.targets[name], wanted))
     ]
     if missing:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from slack_sdk import WebClient
 
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.limits import Rendered
-from bot.slack.client import SlackError, slack_call
+from bot.slack.client import OPEN_ENDED, SlackError, slack_call
 from bot.slack.identity import Workspace
+from checks.checkup.finding import Finding, State
 
 # Web API method -> bot scope; the single source for manifest.yml and for the checkup (docs.slack.dev/reference/methods).
 NEEDED_SCOPES: dict[str, tuple[str, ...]] = {
@@ -32,15 +31,6 @@ NEEDED_SCOPES: dict[str, tuple[str, ...]] = {
     "users.info": ("users:read",),
     "views.open": (),
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    good: bool
-    what: str
-    hint: str = ""
 
 
 def needed_scopes() -> set[str]:
@@ -66,43 +56,43 @@ def examine(client: WebClient, channel: str) -> list[Finding]:
         with slack_call("auth.test"):
             answer = client.auth_test()
     except SlackError as error:
-        return [
-            Finding(
-                False, f"Slack does not accept the bot token: {error.code}", "Set SLACK_BOT_TOKEN to the xoxb- token."
-            )
-        ]
-    findings = [Finding(True, f"the bot token is good for the workspace {answer.get('team', answer['team_id'])}")]
+        if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
+            hint = "Is slack.api_url right and reachable from here?"
+            return [Finding(State.UNREACHABLE, f"Slack does not answer: {error.code}", hint)]
+        hint = "Set SLACK_BOT_TOKEN to the xoxb- token."
+        return [Finding(State.MISSING, f"Slack does not accept the bot token: {error.code}", hint)]
+    findings = [Finding(State.OK, f"the bot token is good for the workspace {answer.get('team', answer['team_id'])}")]
     header = {key.lower(): value for key, value in answer.headers.items()}.get("x-oauth-scopes", "")
     granted = {scope.strip() for scope in header.split(",") if scope.strip()}
     missing = sorted(needed_scopes() - granted)
     if missing:
         findings.append(
-            Finding(False, f"the token lacks {', '.join(missing)}", "Install the app anew with manifest.yml.")
+            Finding(State.MISSING, f"the token lacks {', '.join(missing)}", "Install the app anew with manifest.yml.")
         )
     else:
-        findings.append(Finding(True, "the token has every scope that the bot needs"))
+        findings.append(Finding(State.OK, "the token has every scope that the bot needs"))
     return findings + _channel(client, channel)
 
 
 def _channel(client: WebClient, channel: str) -> list[Finding]:
     if not channel:
-        return [Finding(False, "no channel is set", "Set slack.channel to the id of #releases (C…).")]
+        return [Finding(State.MISSING, "no channel is set", "Set slack.channel to the id of #releases (C…).")]
     try:
         with slack_call("conversations.info"):
             found = client.conversations_info(channel=channel)["channel"]
     except SlackError as error:
         hint = "Is it the channel's id (C…)? In a private channel: /invite @Release Bot."
-        return [Finding(False, f"Slack does not show the channel {channel}: {error.code}", hint)]
+        return [Finding(State.MISSING, f"Slack does not show the channel {channel}: {error.code}", hint)]
     name = f"#{found.get('name', channel)}"
     findings = []
     if found.get("is_archived"):
-        findings.append(Finding(False, f"{name} is archived", "Unarchive it, or set another slack.channel."))
+        findings.append(Finding(State.MISSING, f"{name} is archived", "Unarchive it, or set another slack.channel."))
     if not found.get("is_member"):
-        findings.append(Finding(False, f"the bot is not in {name}", f"Type /invite @Release Bot in {name}."))
+        findings.append(Finding(State.MISSING, f"the bot is not in {name}", f"Type /invite @Release Bot in {name}."))
     if found.get("is_ext_shared"):
         hint = "People of the other organisation see every message. The bot refuses their clicks."
-        findings.append(Finding(True, f"{name} is shared with another organisation", hint))
-    return [Finding(True, f"the bot is in {name}"), *findings] if found.get("is_member") else findings
+        findings.append(Finding(State.OK, f"{name} is shared with another organisation", hint))
+    return [Finding(State.OK, f"the bot is in {name}"), *findings] if found.get("is_member") else findings
 
 
 def rendered(findings: list[Finding]) -> Rendered:

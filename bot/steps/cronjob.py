@@ -14,6 +14,7 @@ from bot.steps import github
 from bot.steps.cluster import CONFLICTS, FIELD_MANAGER, status_of, step_errors
 from checks.clients import kube_errors
 from checks.rights import Of, Right
+from checks.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
     from bot.domain.actions import DeployCronJob, RestoreCronJob
@@ -63,6 +64,11 @@ class CronJobs:
 def rights(spec: DeployCronJob) -> tuple[Right, ...]:
     """What the step needs in the cluster; the one that puts it back needs the same of the same CronJob."""
     return tuple(Right(verb, "batch", "cronjobs", Of.NAMESPACE, spec.name) for verb in ("get", "patch"))
+
+
+def uses(_spec: DeployCronJob) -> tuple[Use, ...]:
+    """What the step needs at GitHub."""
+    return (READ_CONTENTS,)
 
 
 def where_we_are(spec: DeployCronJob, look: Look) -> dict[str, Any]:

@@ -13,10 +13,16 @@ from bot.errors import NoAnswer, StepError
 from bot.steps import vercel
 from bot.steps.contract import Look, StepContext
 from bot.steps.vercel import UNDER_WAY, commit_of, id_of, mark_of, named, state_of
+from checks.uses import Use
 
 POLLS = (0.1, 0.2, 0.5)  # seconds between two looks, the last one stays; Vercel's own command looks four times a second
 UNSURE = 3.0  # seconds until a deployment that was asked for is listed, whether the request got an answer or not
 TRIES = 4  # times that a move is asked for while Vercel gives no answer
+
+
+def uses(_spec: VercelDeploy | RestoreFrontend) -> tuple[Use, ...]:
+    """What both steps need; Vercel knows no rights of a token, only of its owner."""
+    return (Use("vercel.token"), Use("vercel.project"))
 
 
 def where_we_are(_spec: VercelDeploy, look: Look) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bot.errors import NoAnswer, StepError, Superseded
 from bot.steps import job
 from bot.steps.migrations import mutations, new_files
 from checks.clients import CONNECT_TIMEOUT, first_line
+from checks.uses import READ_CONTENTS, Use, on_table
 
 if TYPE_CHECKING:
     import psycopg
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 
 ALONE = 1919051118  # advisory lock: one migrates at a time
 LONGEST_VERSION = 50  # characters of schema_migrations.version
+
+
+def uses(spec: Migrate) -> tuple[Use, ...]:
+    """What the step needs: the files, and the product's database as the role that may change it."""
+    rows = on_table("schema_migrations", "SELECT", "INSERT")
+    return (READ_CONTENTS, *(() if spec.job else (replace(use, setting="migrate_database_url") for use in rows)))
 
 
 def preview(spec: Migrate, look: Look) -> list[Mutation]:

@@ -25,6 +25,7 @@ from bot.errors import StepError
 from bot.steps import ask, cronjob, frontend, job, kube, migrate, tag, variable
 from bot.steps.contract import Look, StepContext
 from checks.rights import Right
+from checks.uses import Use
 
 
 def _nothing(_spec: Any, _look: Look) -> Sequence[Mutation]:
@@ -32,6 +33,10 @@ def _nothing(_spec: Any, _look: Look) -> Sequence[Mutation]:
 
 
 def _no_rights(_spec: Any) -> Sequence[Right]:
+    return ()
+
+
+def _no_uses(_spec: Any) -> Sequence[Use]:
     return ()
 
 
@@ -48,16 +53,19 @@ class Doer:
     rights: Callable[[Any], Sequence[Right]] = (
         _no_rights  # needed in its target's cluster; asked before the deploy begins
     )
+    uses: Callable[[Any], Sequence[Use]] = _no_uses  # settings and vendors' rights that it needs; the doctor asks
 
 
 DOERS: dict[type[Model], Doer] = {
-    Tag: Doer(tag.create, tag.preview),
-    Migrate: Doer(migrate.apply, migrate.preview, rights=job.rights),
+    Tag: Doer(tag.create, tag.preview, uses=tag.uses),
+    Migrate: Doer(migrate.apply, migrate.preview, rights=job.rights, uses=migrate.uses),
     SetImage: Doer(kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are, kube.rights),
-    VercelDeploy: Doer(frontend.deploy, frontend.preview, Plane.FRONTEND, frontend.where_we_are),
-    DeployCronJob: Doer(cronjob.deploy, cronjob.preview, Plane.JOBS, cronjob.where_we_are, cronjob.rights),
+    VercelDeploy: Doer(frontend.deploy, frontend.preview, Plane.FRONTEND, frontend.where_we_are, uses=frontend.uses),
+    DeployCronJob: Doer(
+        cronjob.deploy, cronjob.preview, Plane.JOBS, cronjob.where_we_are, cronjob.rights, cronjob.uses
+    ),
     RestoreBackend: Doer(kube.restore_backend, kube.preview_restore, Plane.BACKEND, rights=kube.rights),
-    RestoreFrontend: Doer(frontend.restore, frontend.preview_restore, Plane.FRONTEND),
+    RestoreFrontend: Doer(frontend.restore, frontend.preview_restore, Plane.FRONTEND, uses=frontend.uses),
     SetVariable: Doer(variable.set_variable, variable.preview, rights=kube.rights),
     RestoreCronJob: Doer(cronjob.restore, cronjob.preview_restore, Plane.JOBS),
     RunCheck: Doer(ask.ask),

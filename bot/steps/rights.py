@@ -1,8 +1,9 @@
-"""What the checks, the steps and the watch of a checklist must be allowed to do in the clusters of their targets."""
+"""What the checks, the steps and the watch of a checklist need of their targets: rights in the cluster, and uses of the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.actions import Attest, RunCheck, StepSpec
@@ -11,49 +12,60 @@ from bot.steps.registry import doer
 from checks.registry import Registry, RegistryError
 from checks.rights import Grant, Right, grants
 from checks.target import Target
+from checks.uses import Use
 
-Needed = tuple[str, Right]  # name of a target, and a right there
+
+@dataclass(frozen=True)
+class Demand:
+    """What one line of a checklist needs."""
+
+    line: str  # id of a check, a step or a probe
+    target: str  # its name; empty: the target that is deployed to
+    rights: Sequence[Right] = ()
+    uses: Sequence[Use] = ()
 
 
-def of_checks(checklist: Checklist, registry: Registry) -> list[Needed]:
-    """What the checks of all sections need."""
-    return [
-        (check.target, right) for check in checklist.checks for right in _of_kind(check.kind, check.params, registry)
+def of_checklist(checklist: Checklist, registry: Registry) -> list[Demand]:
+    """What all of it needs. A line that only shows what another one asks needs nothing of its own."""
+    checks = [
+        _of_kind(check.id, check.target, check.kind, check.params, registry)
+        for check in checklist.checks
+        if check.same_as is None
     ]
+    return checks + of_plan(checklist, registry)
 
 
-def of_plan(checklist: Checklist, registry: Registry) -> list[Needed]:
+def of_plan(checklist: Checklist, registry: Registry) -> list[Demand]:
     """What a deploy needs: its steps, those of the rollback that may have to follow, and the watch in between."""
-    steps = [needed for spec in (*checklist.deploy, *checklist.rollback) for needed in of_step(spec, registry)]
-    watch = [
-        (probe.target, right)
-        for probe in checklist.watch.probes
-        for right in _of_kind(probe.kind, probe.params, registry)
-    ]
+    steps = [of_step(spec, registry) for spec in (*checklist.deploy, *checklist.rollback)]
+    watch = [_of_kind(probe.id, probe.target, probe.kind, probe.params, registry) for probe in checklist.watch.probes]
     return steps + watch
 
 
-def of_step(spec: StepSpec, registry: Registry) -> list[Needed]:
+def of_step(spec: StepSpec, registry: Registry) -> Demand:
     """What one step needs; nothing for one that is a person's."""
     if isinstance(spec.action, Attest):
-        return []
+        return Demand(spec.id, "")
+    target = str(getattr(spec.action, "target", ""))
     if isinstance(spec.action, RunCheck):
-        rights: Iterable[Right] = _of_kind(spec.action.kind, spec.action.params, registry)
-    else:
-        rights = doer(spec).rights(spec.action)
-    return [(str(getattr(spec.action, "target", "")), right) for right in rights]
+        return _of_kind(spec.id, target, spec.action.kind, spec.action.params, registry)
+    found = doer(spec)
+    return Demand(spec.id, target, found.rights(spec.action), found.uses(spec.action))
 
 
-def by_target(needed: Iterable[Needed], targets: Mapping[str, Target]) -> dict[str, list[Grant]]:
+def by_target(demands: Iterable[Demand], targets: Mapping[str, Target]) -> dict[str, list[Grant]]:
     """Name of each target -> what must be granted in its cluster. A target that is not configured is left out."""
     wanted: dict[str, list[Right]] = {}
-    for name, right in needed:
-        wanted.setdefault(name, []).append(right)
-    return {name: grants(rights, targets[name]) for name, rights in wanted.items() if name in targets}
+    for demand in demands:
+        wanted.setdefault(demand.target, []).extend(demand.rights)
+    return {
+        name: found for name, rights in wanted.items() if name in targets and (found := grants(rights, targets[name]))
+    }
 
 
-def _of_kind(name: str, params: Mapping[str, Any], registry: Registry) -> tuple[Right, ...]:
+def _of_kind(line: str, target: str, name: str, params: Mapping[str, Any], registry: Registry) -> Demand:
     try:
-        return registry.get(name).rights(registry.validate(name, params))
+        kind, read = registry.get(name), registry.validate(name, params)
     except RegistryError:
-        return ()  # the check says so itself
+        return Demand(line, target)  # the check says so itself
+    return Demand(line, target, kind.rights(read), kind.uses(read))

@@ -44,7 +44,7 @@ class Sources:
         login: tuple[str, str],
     ) -> None:
         self._github_url, self._repository, self._ref, self._token = github_url, repository, ref, token
-        self._registry_url, self._image, self._login = registry_url, image, login
+        self._image, self._images = image, Images(registry_url, image, login)
 
     def resolve(self, version: str) -> Resolved:
         """Return commit and digest of ``version``: the commit of its tag where there is one, else of the release branch.
@@ -72,13 +72,33 @@ class Sources:
 
     def digest(self, tag: str) -> str:
         """The digest that ``tag`` of the image points to now. Raises InvalidInput when there is no such tag."""
-        repository = self._image.split("/", 1)[1] if "/" in self._image else self._image
-        with _vendor("the image registry"), httpx.Client(base_url=self._registry_url, timeout=TIMEOUT) as client:
+        return self._images.digest(tag)
+
+
+class SourceError(VendorError):
+    """GitHub or the registry refused, with ``status``, or gave no answer (0)."""
+
+    def __init__(self, message: str, *, hint: str, status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class Images:
+    """One image in a registry (the OCI distribution specification, and the token of Docker's)."""
+
+    def __init__(self, url: str, image: str, login: tuple[str, str]) -> None:
+        """``image`` as the cluster pulls it, without tag; ``login``: name and token, an empty token is anonymous."""
+        self._url, self._image, self._login = url, image, login
+        self._repository = image.split("/", 1)[1] if "/" in image else image
+
+    def digest(self, tag: str) -> str:
+        """The digest that ``tag`` of the image points to now. Raises InvalidInput when there is no such tag."""
+        with _vendor("the image registry"), httpx.Client(base_url=self._url, timeout=TIMEOUT) as client:
             headers = {"Accept": MANIFESTS}
-            path = f"v2/{repository}/manifests/{quote(tag)}"
+            path = f"v2/{self._repository}/manifests/{quote(tag)}"
             answer = client.head(path, headers=headers)
             if answer.status_code == httpx.codes.UNAUTHORIZED:
-                headers["Authorization"] = f"Bearer {self._registry_token(client, repository)}"
+                headers["Authorization"] = f"Bearer {self._token(client)}"
                 answer = client.head(path, headers=headers)
             if answer.status_code == httpx.codes.NOT_FOUND:
                 raise InvalidInput(
@@ -92,9 +112,18 @@ class Sources:
                 )
             return str(answer.headers["Docker-Content-Digest"])
 
-    def _registry_token(self, client: httpx.Client, repository: str) -> str:
-        service = httpx.URL(self._registry_url).host
-        params = {"service": service, "scope": f"repository:{repository}:pull"}
+    def look(self) -> None:
+        """See whether its tags may be listed. Raises SourceError."""
+        with _vendor("The image registry"), httpx.Client(base_url=self._url, timeout=TIMEOUT) as client:
+            path, query = f"v2/{self._repository}/tags/list", {"n": "1"}
+            answer = client.get(path, params=query)
+            if answer.status_code == httpx.codes.UNAUTHORIZED:
+                answer = client.get(path, params=query, headers={"Authorization": f"Bearer {self._token(client)}"})
+            _json(answer, "The image registry")
+
+    def _token(self, client: httpx.Client) -> str:
+        service = httpx.URL(self._url).host
+        params = {"service": service, "scope": f"repository:{self._repository}:pull"}
         auth = self._login if self._login[1] else None
         return str(_json(client.get("token", params=params, auth=auth), "The image registry")["token"])
 
@@ -105,15 +134,16 @@ def _vendor(name: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        raise VendorError(
+        raise SourceError(
             f"{name} does not answer ({type(error).__name__}).", hint="Nothing was started. Try again in a minute."
         ) from error
 
 
 def _json(answer: httpx.Response, name: str) -> Any:
     if answer.status_code != httpx.codes.OK:
-        raise VendorError(
+        raise SourceError(
             f"{name} answered {answer.status_code} to {answer.request.url.path}.",
             hint="Check its token and repository.",
+            status=answer.status_code,
         )
     return answer.json()

@@ -7,8 +7,14 @@ from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
 from bot.steps import github
 from bot.steps.contract import PAUSE, Look, StepContext
+from checks.uses import READ_CHECKS, READ_CONTENTS, READ_STATUSES, WRITE_CONTENTS, Use
 
 TRIES = 4  # times that the tag is asked for while GitHub gives no answer
+
+
+def uses(spec: Tag) -> tuple[Use, ...]:
+    """What the step needs at GitHub."""
+    return (READ_CONTENTS, WRITE_CONTENTS, *((READ_CHECKS, READ_STATUSES) if spec.checks else ()))
 
 
 def preview(spec: Tag, look: Look) -> list[Mutation]:

@@ -13,7 +13,7 @@ from bot.errors import DatabaseError
 from bot.store.pool import only
 
 if TYPE_CHECKING:
-    from bot.store.pool import Store
+    from bot.store.pool import Store, Tx
 
 _FILE = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 _LOCK = 1919051116
@@ -30,12 +30,13 @@ def migrations() -> list[tuple[str, str]]:
 def missing(store: Store) -> list[str]:
     """The names of the files that are not applied yet; changes nothing."""
     with store.transaction() as tx:
-        there = tx.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS there").fetchone()
-        applied = (
-            {row["name"] for row in tx.execute("SELECT name FROM schema_migrations")}
-            if there and there["there"]
-            else set()
-        )
+        return missing_in(tx)
+
+
+def missing_in(tx: Tx) -> list[str]:
+    """The same of the database of a transaction."""
+    there = only(tx.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS there").fetchone())["there"]
+    applied = {row["name"] for row in tx.execute("SELECT name FROM schema_migrations")} if there else set()
     return [name for name, _ in migrations() if name not in applied]
 
 

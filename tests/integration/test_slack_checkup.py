@@ -9,18 +9,19 @@ import pytest
 from bot.app import Application
 from bot.redact import Redactor
 from bot.settings import Settings
-from bot.slack.checkup import Finding, examine, needed_scopes, rendered, workspace
+from bot.slack.checkup import examine, needed_scopes, rendered, workspace
 from bot.slack.client import SlackError, web_client
 from bot.slack.identity import Workspace
+from checks.checkup.finding import Finding, State
 from sandbox.slack.manifest import read_manifest
-from tests.checks.replies import Replies, Reply
+from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.integration.slack_bot import MAX
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, QUINN, RELEASES, RITA, SlackWorld, eventually
 
 MANIFEST = Path(__file__).parents[2] / "manifest.yml"
 pytestmark = CLIENT_LEAKS_SOCKETS
-GOOD_TOKEN = Finding(True, "the bot token is good for the workspace solvereign")
-ALL_SCOPES = Finding(True, "the token has every scope that the bot needs")
+GOOD_TOKEN = Finding(State.OK, "the bot token is good for the workspace solvereign")
+ALL_SCOPES = Finding(State.OK, "the token has every scope that the bot needs")
 
 
 def looked(channel: dict[str, Any] | str, *, lacks: str = "") -> list[Finding]:
@@ -49,21 +50,38 @@ def test_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
 def test_all_is_well():
     """Token, scopes and channel, each with a sentence."""
     assert looked({"name": "releases", "is_member": True}) == [
-        GOOD_TOKEN, ALL_SCOPES, Finding(True, "the bot is in #releases"),
+        GOOD_TOKEN, ALL_SCOPES, Finding(State.OK, "the bot is in #releases"),
     ]  # fmt: skip
 
 
 def test_wrong_token(slack: SlackWorld):
     """Nothing else can be looked at."""
     assert examine(web_client("xoxb-wrong", slack.url + "api/"), RELEASES) == [
-        Finding(False, "Slack does not accept the bot token: invalid_auth", "Set SLACK_BOT_TOKEN to the xoxb- token.")
+        Finding(
+            State.MISSING,
+            "Slack does not accept the bot token: invalid_auth",
+            "Set SLACK_BOT_TOKEN to the xoxb- token.",
+        )
+    ]
+
+
+def test_slack_that_does_not_answer():
+    """Nothing is said of the token then."""
+    client = web_client("xoxb-1", closed_port_url() + "/")
+
+    assert examine(client, RELEASES) == [
+        Finding(
+            State.UNREACHABLE,
+            "Slack does not answer: no_answer",
+            "Is slack.api_url right and reachable from here?",
+        )
     ]
 
 
 def test_missing_scope():
     """By name, with what to do."""
     assert looked({"name": "releases", "is_member": True}, lacks="pins:write")[1] == Finding(
-        False, "the token lacks pins:write", "Install the app anew with manifest.yml."
+        State.MISSING, "the token lacks pins:write", "Install the app anew with manifest.yml."
     )
 
 
@@ -72,21 +90,21 @@ def test_missing_scope():
     [
         (
             {"name": "releases", "is_member": False},
-            [Finding(False, "the bot is not in #releases", "Type /invite @Release Bot in #releases.")],
+            [Finding(State.MISSING, "the bot is not in #releases", "Type /invite @Release Bot in #releases.")],
         ),
         (
             {"name": "releases", "is_member": True, "is_archived": True},
             [
-                Finding(True, "the bot is in #releases"),
-                Finding(False, "#releases is archived", "Unarchive it, or set another slack.channel."),
+                Finding(State.OK, "the bot is in #releases"),
+                Finding(State.MISSING, "#releases is archived", "Unarchive it, or set another slack.channel."),
             ],
         ),
         (
             {"name": "releases", "is_member": True, "is_ext_shared": True},
             [
-                Finding(True, "the bot is in #releases"),
+                Finding(State.OK, "the bot is in #releases"),
                 Finding(
-                    True,
+                    State.OK,
                     "#releases is shared with another organisation",
                     "People of the other organisation see every message. The bot refuses their clicks.",
                 ),
@@ -96,7 +114,7 @@ def test_missing_scope():
             "channel_not_found",
             [
                 Finding(
-                    False,
+                    State.MISSING,
                     "Slack does not show the channel C0RELEASES1: channel_not_found",
                     "Is it the channel's id (C…)? In a private channel: /invite @Release Bot.",
                 )
@@ -112,20 +130,20 @@ def test_channel(channel: dict[str, Any] | str, found: list[Finding]):
 def test_no_channel(slack: SlackWorld):
     """A bot without a channel says how to give it one."""
     assert examine(web_client(slack.server.bot_token, slack.url + "api/"), "")[-1] == Finding(
-        False, "no channel is set", "Set slack.channel to the id of #releases (C…)."
+        State.MISSING, "no channel is set", "Set slack.channel to the id of #releases (C…)."
     )
 
 
 def test_channel_without_the_bot(slack: SlackWorld):
     """Asked of the sandbox, where the bot is not in #general."""
     assert examine(web_client(slack.server.bot_token, slack.url + "api/"), GENERAL)[-1] == Finding(
-        False, "the bot is not in #general", "Type /invite @Release Bot in #general."
+        State.MISSING, "the bot is not in #general", "Type /invite @Release Bot in #general."
     )
 
 
 def test_answer_to_a_person():
     """One line a finding; the count of what must be put right is what a notification shows."""
-    shown = rendered([GOOD_TOKEN, Finding(False, "the token lacks pins:write", "Install the app anew.")])
+    shown = rendered([GOOD_TOKEN, Finding(State.MISSING, "the token lacks pins:write", "Install the app anew.")])
 
     assert shown.text == "1 thing of Slack must be put right."
     assert shown.blocks[0]["text"]["text"].splitlines() == [

@@ -1,0 +1,187 @@
+"""Doctor: of everything that the checklist uses, what works, what is missing and what to do. Reads only, all side by side."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.rows import dict_row
+
+from bot.errors import NoAnswer, StepError
+from bot.flows.needed import EVERY_RELEASE, Part, Said
+from bot.steps.sources import Images, SourceError
+from bot.steps.vercel import Vercel
+from bot.store import grants as own_grants
+from bot.store.migrate import missing_in
+from checks.checkup import cluster, databases, product, repository, vendors
+from checks.checkup.finding import Finding, Needs, State, answers, trouble
+from checks.clients import CONNECT_TIMEOUT, first_line
+from checks.contract import CheckError
+
+if TYPE_CHECKING:
+    from bot.settings import ImageRegistry, Settings
+    from bot.settings import Vercel as VercelSection
+    from checks.target import Target
+
+logger = logging.getLogger(__name__)
+
+DEADLINE = 15.0  # seconds for all of it; one answer of a system has checks.checkup.finding.PATIENCE
+TELL_EVERY = 2.0  # seconds without a word
+
+
+@dataclass(frozen=True)
+class Question:
+    """One part to be asked; ``lines`` of the checklist need it."""
+
+    part: str
+    ask: Callable[[], Sequence[Finding]]
+    lines: tuple[str, ...] = ()
+
+
+def questions(parts: Iterable[Part], settings: Settings) -> list[Question]:
+    """Whom to ask about them; of some, such as the id of a tenant, it only matters that they are set."""
+    found = [(part, _ask(part, settings)) for part in parts]
+    return [Question(part.title, ask, part.lines) for part, ask in found if ask is not None]
+
+
+def _ask(part: Part, settings: Settings) -> Callable[[], Sequence[Finding]] | None:
+    section = part.section
+    if section == "vercel" and settings.vercel is not None:
+        return partial(_vercel, settings.vercel, part.lines)
+    if section == "registry" and settings.registry is not None:
+        return partial(_registry, settings.registry, part.lines)
+    target = part.target
+    if target is None:
+        return None
+    if section == "kubernetes":
+        return partial(cluster.cluster, target, part.grants)
+    if section in {"api_url", "frontend_url"}:
+        return partial(product.address, target, str(getattr(target, section)), part.lines)
+    if section == "migrate_database_url":
+        return partial(databases.database, target, part.needs, setting=section)
+    if not any(use.right for use in part.needs):
+        return None
+    examine = _EXAMINERS.get(section)
+    return examine and partial(examine, target, part.needs)
+
+
+_EXAMINERS: Mapping[str, Callable[[Target, Needs], list[Finding]]] = {
+    "database_url": databases.database,
+    "restore_database_url": databases.restore_server,
+    "backup": vendors.bucket,
+    "sentry": vendors.sentry,
+    "grafana": vendors.grafana,
+    "stripe": vendors.stripe,
+    "github": repository.github,
+}
+
+
+def _vercel(section: VercelSection, lines: tuple[str, ...]) -> list[Finding]:
+    """A token of Vercel has the rights of its owner, and Vercel does not tell which these are."""
+    token = section.token.get_secret_value() if section.token else ""
+    try:
+        name = Vercel(section.url, token, section.project, section.team).project().get("name", section.project)
+    except NoAnswer as error:
+        return [Finding(State.UNREACHABLE, error.user_message, "Is it up, and is vercel.url right?", lines=lines)]
+    except StepError as error:
+        return [Finding(State.MISSING, error.user_message, error.hint, lines=lines)]
+    what = f"takes the token and shows the project {name}"
+    return [Finding(State.OK, what, "Whether its owner may deploy, Vercel does not tell: the first deploy shows it.")]
+
+
+def _registry(section: ImageRegistry, lines: tuple[str, ...]) -> list[Finding]:
+    token = section.token.get_secret_value() if section.token else ""
+    try:
+        Images(section.url, section.image, (section.username, token)).look()
+    except SourceError as error:
+        what = error.user_message.rstrip(".")
+        if answers(error.status):
+            hint = "Check registry.image, registry.username and registry.token."
+            return [Finding(State.MISSING, what, hint, lines=lines)]
+        return [Finding(State.UNREACHABLE, what, "Is it up, and is registry.url right?", lines=lines)]
+    return [Finding(State.OK, f"shows {section.image}")]
+
+
+def own_database(url: str, *, embedded: bool = False) -> list[Finding]:
+    """The bot's own: reachable, up to date, and its role with what deploy/postgres-grants.sql gives.
+
+    An ``embedded`` one is brought up to date by the next start, and its role is the owner on purpose.
+    """
+    lines = (EVERY_RELEASE,)
+    try:
+        with psycopg.connect(url, row_factory=dict_row, connect_timeout=int(CONNECT_TIMEOUT)) as tx:
+            if (names := missing_in(tx)) and embedded:
+                return [Finding(State.NOTE, f"lacks {len(names)} migrations, which the next start applies")]
+            if names:
+                what = f"lacks {len(names)} migrations, from {names[0]} on"
+                return [Finding(State.MISSING, what, "Run as its owner:", "release-bot migrate", lines)]
+            lacking = own_grants.lacking(tx)
+            role, rules = tx.info.user, own_grants.rules_over_the_record(tx)
+    except psycopg.OperationalError as error:
+        refused = databases.ANSWERED in str(error)
+        hint = (
+            "Correct user, password and database in DATABASE_URL."
+            if refused
+            else "Is the server up, and its host right?"
+        )
+        return [Finding(State.MISSING if refused else State.UNREACHABLE, first_line(error), hint, lines=lines)]
+    except psycopg.Error as error:
+        return [Finding(State.MISSING, first_line(error), "Is this the bot's own database?", lines=lines)]
+    if lacking:
+        names = [f"{right} on {table}" for table, right in lacking]
+        what = f"the role {role} may not {', '.join(names[:5])}{' and so on' if names[5:] else ''}"
+        rule = 'psql "$OWNER_DATABASE_URL" --file deploy/postgres-grants.sql'
+        return [Finding(State.MISSING, what, "Run as the owner of the tables:", rule, lines)]
+    found = [Finding(State.OK, "answers and is up to date")]
+    if rules and not embedded:
+        hint = "Better give the bot a role of its own: docs/howto/run-in-production.md."
+        found.append(Finding(State.NOTE, f"the role {role} could change the record", hint))
+    return found
+
+
+def examine(questions: Iterable[Question], tell: Callable[[Sequence[str]], None]) -> list[Said]:
+    """Ask all side by side, and say what each said, in their order. ``tell`` hears every two seconds who is waited for."""
+    asked = list(questions)
+    answers: queue.SimpleQueue[tuple[int, Sequence[Finding]]] = queue.SimpleQueue()
+    for number, question in enumerate(asked):
+        # Daemons, so that a system which says nothing at all does not keep the program from ending.
+        threading.Thread(target=_answer, args=(number, question, answers), daemon=True).start()
+    found: dict[int, Sequence[Finding]] = {}
+    end = time.monotonic() + DEADLINE
+    while len(found) < len(asked) and (left := end - time.monotonic()) > 0:
+        try:
+            number, findings = answers.get(timeout=min(left, TELL_EVERY))
+        except queue.Empty:
+            tell([question.part for number, question in enumerate(asked) if number not in found])
+        else:
+            found[number] = findings
+    return [
+        Said(question.part, finding)
+        for number, question in enumerate(asked)
+        for finding in found.get(number, [_silent(question)])
+    ]
+
+
+def _answer(number: int, question: Question, answers: queue.SimpleQueue[tuple[int, Sequence[Finding]]]) -> None:
+    try:
+        findings = question.ask()
+    except CheckError as error:
+        findings = [trouble(error, question.lines)]
+    # The one seam, as for checks: whatever else a vendor's package throws means that it could not be found out.
+    except Exception as error:
+        logger.exception("asking %s failed unexpectedly", question.part)
+        what = f"unexpected {type(error).__name__}"
+        findings = [Finding(State.UNREACHABLE, what, "This is a fault of the bot: see its log.", lines=question.lines)]
+    answers.put((number, findings))
+
+
+def _silent(question: Question) -> Finding:
+    what = f"no answer within {DEADLINE:.0f} s"
+    return Finding(State.UNREACHABLE, what, "Is it up and reachable from here?", lines=question.lines)

@@ -1,0 +1,108 @@
+"""Checkup of GitHub: is the token taken, and may it do what is needed in the repository?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from checks.checkup.finding import (
+    FORBIDDEN,
+    NOT_FOUND,
+    PATIENCE,
+    REFUSED,
+    Finding,
+    Needs,
+    State,
+    lines_of,
+    rights_in,
+    trouble,
+)
+from checks.clients import Clients, http_errors, require
+from checks.contract import CheckError
+from checks.uses import READ_CHECKS, READ_CONTENTS, READ_ISSUES, READ_PULLS, READ_STATUSES, WRITE_CONTENTS
+
+if TYPE_CHECKING:
+    import httpx
+
+    from checks.target import Target
+
+# GitHub does not tell what a fine-grained token or an App may do, so what reads is tried (docs.github.com: permissions
+# required for fine-grained personal access tokens). A right that is not granted is 403, or 404 as if nothing were there.
+_TRIED = {
+    READ_CONTENTS.right: "git/matching-refs/tags",
+    READ_PULLS.right: "commits/{branch}/pulls",
+    READ_ISSUES.right: "issues",
+    READ_CHECKS.right: "commits/{branch}/check-runs",
+    READ_STATUSES.right: "commits/{branch}/status",
+}
+_OF_WHOLE_REPOSITORY = {"repo"}  # scopes of a classic token that hold all of the above
+_OF_PUBLIC = {"public_repo"}
+
+
+def github(target: Target, needs: Needs) -> list[Finding]:
+    """The repository, then each right."""
+    part = require(target.github, target, "github")
+    with Clients(target, http_timeout=PATIENCE) as clients:
+        client = clients.github()
+        try:
+            answer = _get(client, "", f"see the repository {part.repository}")
+        except CheckError as error:
+            hint = f"Set github.token to one that may see {part.repository}, and check github.repository."
+            if error.status == REFUSED:
+                hint = "Set github.token to a token that GitHub knows and that has not expired."
+            return [trouble(error, lines_of(needs), hint=hint)]
+        repository = answer.json()
+        findings = _tried(client, str(repository.get("default_branch") or "HEAD"), needs)
+        if lines := lines_of(needs, WRITE_CONTENTS.right):
+            findings += _writing(answer, repository, lines, signed_in=bool(part.token))
+    if any(finding.state is not State.NOTE for finding in findings):
+        return findings
+    rights = [right for right in rights_in(needs) if right in _TRIED]
+    what = f"shows {part.repository} and grants {', '.join(rights)}" if rights else f"shows {part.repository}"
+    return [Finding(State.OK, what), *findings]
+
+
+def _tried(client: httpx.Client, branch: str, needs: Needs) -> list[Finding]:
+    findings = []
+    for right in rights_in(needs):
+        if right not in _TRIED:
+            continue
+        lines = lines_of(needs, right)
+        try:
+            _get(client, _TRIED[right].format(branch=branch), f"try {right}")
+        except CheckError as error:
+            if error.status in {FORBIDDEN, NOT_FOUND}:
+                hint = f"Give the token the permission {right} for the repository."
+                findings.append(Finding(State.MISSING, f"the token lacks {right}", hint, lines=lines))
+            else:
+                findings.append(trouble(error, lines))
+    return findings
+
+
+def _writing(answer: httpx.Response, repository: Any, lines: tuple[str, ...], *, signed_in: bool) -> list[Finding]:
+    """Only a classic token tells its scopes; of others GitHub tells what their owner may do, which is not all of it."""
+    right = WRITE_CONTENTS.right
+    if not signed_in:
+        return [Finding(State.MISSING, f"without a token {right} is not to be had", "Set github.token.", lines=lines)]
+    scopes = {scope.strip() for scope in answer.headers.get("X-OAuth-Scopes", "").split(",") if scope.strip()}
+    enough = _OF_WHOLE_REPOSITORY if repository.get("private") else _OF_WHOLE_REPOSITORY | _OF_PUBLIC
+    if "X-OAuth-Scopes" in answer.headers and scopes and not scopes & enough:
+        hint = f"Give the token the scope {' or '.join(sorted(enough))}."
+        return [
+            Finding(State.MISSING, f"the token lacks {right}: it has {', '.join(sorted(scopes))}", hint, lines=lines)
+        ]
+    if not (repository.get("permissions") or {}).get("push"):
+        hint = "Give its owner, or the App, write access to the repository."
+        return [Finding(State.MISSING, f"whose token it is may not push: no {right}", hint, lines=lines)]
+    if scopes:
+        return []
+    what = f"its owner may push; whether the token has {right}, GitHub does not tell: the first tag shows it"
+    return [Finding(State.NOTE, what, lines=lines)]
+
+
+def _get(client: httpx.Client, path: str, what: str) -> httpx.Response:
+    """GET below the repository; the repository itself has no slash at its end."""
+    url = path or str(client.base_url).rstrip("/")
+    with http_errors(what):
+        response = client.get(url, params={"per_page": "1"} if path else {})
+        response.raise_for_status()
+    return response
