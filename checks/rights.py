@@ -23,6 +23,14 @@ class Of(StrEnum):
 
 
 @dataclass(frozen=True)
+class Variables:
+    """Variables of a container that are looked up: what their entries refer to has to be readable, and nothing else."""
+
+    names: tuple[str, ...]
+    container: str = ""  # empty: the target's, or the only one
+
+
+@dataclass(frozen=True)
 class Right:
     """One right as a kind or a step declares it; ``of`` says where, once the Target is known.
 
@@ -35,6 +43,7 @@ class Right:
     resource: str
     of: Of
     name: str = ""  # of one object in a namespace; empty: any
+    variables: Variables | None = None  # of what is referred to: which references count
 
 
 # The requests that the bot makes, each with a name of its own, so that kinds and steps say the same.
@@ -82,7 +91,7 @@ def grants(rights: Iterable[Right], target: Target) -> list[Grant]:
     """What must be granted in the target's cluster, in order and each once.
 
     A part that the Target lacks needs no right: the kind or step that uses it says itself what to set. Nor is there a
-    grant for what a workload refers to: grant that by name, never for all Secrets of a namespace.
+    grant for what a workload refers to: that takes a look at it, see checks.checkup.cluster.
     """
     return sorted({grant for right in rights if (grant := _grant(right, target)) is not None})
 

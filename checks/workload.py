@@ -6,18 +6,19 @@ import base64
 import binascii
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from checks.clients import kube_errors, load, require
 from checks.contract import CheckError
-from checks.rights import READ_CRONJOB, READ_DEPLOYMENT, READ_REFERRED, Right
+from checks.rights import READ_CRONJOB, READ_DEPLOYMENT, READ_REFERRED, Right, Variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from checks.clients import KubeClients
+    from checks.clients import Clients, KubeClients
     from checks.contract import CheckContext
+    from checks.target import Target
 
 Json = dict[str, Any]
 Which = Literal["deployment", "cronjob"]
@@ -61,12 +62,65 @@ class Workload:
     status: Json
 
 
-def rights_of(which: Which) -> tuple[Right, ...]:
-    """What it takes to read a workload and what its environment refers to."""
-    return (READ_DEPLOYMENT if which == "deployment" else READ_CRONJOB, *READ_REFERRED[which])
+class Place(Protocol):
+    """A target and its clients, as a CheckContext has them."""
+
+    @property
+    def target(self) -> Target:
+        """Which."""
+
+    @property
+    def clients(self) -> Clients:
+        """Its own."""
 
 
-def read_workload(ctx: CheckContext, which: Which) -> Workload:
+def rights_of(which: Which, variables: Variables) -> tuple[Right, ...]:
+    """What it takes to read a workload and what these variables of it refer to."""
+    referred = (replace(right, variables=variables) for right in READ_REFERRED[which])
+    return (READ_DEPLOYMENT if which == "deployment" else READ_CRONJOB, *referred)
+
+
+def references(workload: Workload, container: str, names: Iterable[str]) -> tuple[set[tuple[str, str]], bool]:
+    """The objects that say what these variables are, as (secrets, name) or (configmaps, name), without reading them.
+
+    Also whether something sets each of them, as far as that can be told. Upper and lower case do not count. Raises
+    CheckError when there is no such container.
+    """
+    found: set[tuple[str, str]] = set()
+    part = _container(workload, container)
+    whole = {
+        (resource, source[field]["name"])
+        for source in part.get("envFrom") or []
+        for resource, field in (("secrets", "secretRef"), ("configmaps", "configMapRef"))
+        if field in source
+    }
+    wanted, seen, all_set = list(names), set[str](), True
+    while wanted:
+        name = wanted.pop()
+        seen.add(name.casefold())
+        certain = False
+        for entry in reversed(part.get("env") or []):
+            if not _same(entry["name"], name, ignore_case=True):
+                continue
+            source = entry.get("valueFrom") or {}
+            for resource, field in (("secrets", "secretKeyRef"), ("configmaps", "configMapKeyRef")):
+                if field in source:
+                    found.add((resource, source[field]["name"]))
+                    certain = certain or not source[field].get("optional")
+            if not source:
+                other = _WHOLE_REFERENCE.fullmatch(str(entry.get("value") or ""))
+                if other is not None and other[1].casefold() not in seen:
+                    wanted.append(other[1])
+                certain = True
+            if certain:
+                break
+        if not certain:
+            found |= whole
+            all_set = all_set and bool(whole)
+    return found, all_set
+
+
+def read_workload(ctx: Place, which: Which) -> Workload:
     """The Deployment of the target, or its backup CronJob. Raises CheckError when it cannot be read or is not there."""
     kube = ctx.clients.kube()
     if which == "deployment":

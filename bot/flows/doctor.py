@@ -61,7 +61,7 @@ def _ask(part: Part, settings: Settings) -> Callable[[], Sequence[Finding]] | No
     if target is None:
         return None
     if section == "kubernetes":
-        return partial(cluster.cluster, target, part.grants)
+        return partial(cluster.cluster, target, part.rights)
     if section in {"api_url", "frontend_url"}:
         return partial(product.address, target, str(getattr(target, section)), part.lines)
     if section == "migrate_database_url":

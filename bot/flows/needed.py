@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bot.steps.rights import Demand, of_checklist
-from checks import rights
 from checks.checkup.finding import Finding, State
 from checks.clients import VENDOR_PARTS
-from checks.rights import Grant, Of
+from checks.rights import Of, Right
 from checks.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
@@ -59,14 +58,14 @@ class Part:
     section: str  # of the configuration, or key of a target
     title: str
     needs: dict[Use, tuple[str, ...]] = field(default_factory=dict)
-    grants: dict[Grant, tuple[str, ...]] = field(default_factory=dict)
+    rights: dict[Right, tuple[str, ...]] = field(default_factory=dict)
     unset: dict[str, tuple[str, ...]] = field(default_factory=dict)  # setting -> lines that need it
     target: Target | None = None
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The ids of the lines that need it."""
-        return tuple(sorted({line for lines in (*self.needs.values(), *self.grants.values()) for line in lines}))
+        return tuple(sorted({line for lines in (*self.needs.values(), *self.rights.values()) for line in lines}))
 
 
 def needed(settings: Settings, checklist: Checklist, registry: Registry) -> tuple[list[Part], list[Said]]:
@@ -120,9 +119,9 @@ def _add(parts: dict[tuple[str, str], Part], demand: Demand, settings: Settings,
             found = part(section)
             found.unset[section] = (*found.unset.get(section, ()), *line)
     if target.kubernetes is not None:
-        for grant in rights.grants(demand.rights, target):
-            known = part("kubernetes").grants
-            known[grant] = (*known.get(grant, ()), *line)
+        known = part("kubernetes").rights
+        for right in demand.rights:
+            known[right] = (*known.get(right, ()), *line)
 
 
 def _value(model: Any, dotted: str) -> Any:

@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checks.checkup.finding import PATIENCE, REFUSED, Finding, State, trouble
 from checks.clients import Clients
 from checks.contract import CheckError
 from checks.permissions import refused
-from checks.rights import Grant, rule
+from checks.rights import Grant, Of, Right, grants, rule
+from checks.workload import read_workload, references
 
 if TYPE_CHECKING:
     from checks.target import Target
+    from checks.workload import Which
+
+_WORKLOADS: Mapping[Of, Which] = {Of.REFERRED: "deployment", Of.BACKUP_REFERRED: "cronjob"}
 
 
-def cluster(target: Target, needs: Mapping[Grant, tuple[str, ...]]) -> list[Finding]:
-    """Ask for each grant. ``needs``: grant -> ids of the lines that need it. Reads only, and nothing of the product's."""
-    everything = sorted({line for lines in needs.values() for line in lines})
+@dataclass(frozen=True)
+class _Here:
+    """Where to look, as a CheckContext would say it."""
+
+    target: Target
+    clients: Clients
+
+
+def cluster(target: Target, rights: Mapping[Right, tuple[str, ...]]) -> list[Finding]:
+    """Ask for each right that is granted. ``rights``: right -> ids of the lines that need it.
+
+    Reads only, and of the product no more than the names to which its Deployment and its backup CronJob refer.
+    """
+    everything = sorted({line for lines in rights.values() for line in lines})
+    needs: dict[Grant, tuple[str, ...]] = {}
+    for right, lines in rights.items():
+        for grant in grants([right], target):
+            needs[grant] = tuple(sorted({*needs.get(grant, ()), *lines}))
+    findings = []
     with Clients(target, http_timeout=PATIENCE) as clients:
         try:
             missing = refused(clients.kube(), needs)
         except CheckError as error:
             hint = "Is its token still good? Make a new one for the bot's service account."
             return [trouble(error, everything, hint=hint if error.status == REFUSED else "")]
-    if not missing:
-        return [Finding(State.OK, f"answers and grants the {len(needs)} rights that are needed")]
-    return [
+        for of, which in _WORKLOADS.items():
+            referring = {right: lines for right, lines in rights.items() if right.of is of}
+            if not referring or any(grant.verb == "get" and grant.resource == f"{which}s" for grant in missing):
+                continue  # nobody asks, or the right to look at it is missing and was told
+            try:
+                more = _referred(_Here(target, clients), which, referring)
+                missing += refused(clients.kube(), more)
+                needs |= more
+            except CheckError as error:
+                lines = tuple(sorted({line for lines in referring.values() for line in lines}))
+                findings.append(Finding(State.MISSING, error.summary, error.hint, lines=lines))
+    findings += [
         Finding(
             State.MISSING,
             f"the bot may not {grant}",
@@ -36,3 +66,24 @@ def cluster(target: Target, needs: Mapping[Grant, tuple[str, ...]]) -> list[Find
         )
         for grant in missing
     ]
+    return findings or [Finding(State.OK, f"answers and grants the {len(needs)} rights that are needed")]
+
+
+def _referred(here: _Here, which: Which, rights: Mapping[Right, tuple[str, ...]]) -> dict[Grant, tuple[str, ...]]:
+    """The grants for what a workload refers to, by name. Raises CheckError when the workload cannot be read."""
+    workload = read_workload(here, which)
+    found: dict[Grant, tuple[str, ...]] = {}
+    for right, lines in rights.items():
+        if right.variables is None:
+            continue
+        container = right.variables.container
+        if not container and which == "deployment" and here.target.kubernetes:
+            container = here.target.kubernetes.container
+        objects, all_set = references(workload, container, right.variables.names)
+        names = [name for resource, name in objects if resource == right.resource]
+        if right.resource == "serviceaccounts" and not all_set:  # it is looked at where no variable says it
+            names = [workload.pod.get("serviceAccountName") or "default"]
+        for name in names:
+            grant = Grant(workload.namespace, right.group, right.resource, right.verb, name)
+            found[grant] = tuple(sorted({*found.get(grant, ()), *lines}))
+    return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
-from checks.rights import READ_BACKUP_ACCOUNT, Right
+from checks.rights import READ_BACKUP_ACCOUNT, Right, Variables
 from checks.workload import Environment, read_service_account, read_workload, rights_of
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ class BackupCredentials(Kind):
     params: ClassVar[type[Params]] = BackupCredentialsParams
     timeout: ClassVar[float] = 30.0
 
-    def rights(self, params: BackupCredentialsParams) -> tuple[Right, ...]:  # noqa: ARG002  the same for all
-        """Those of the CronJob and of its service account."""
-        return (*rights_of("cronjob"), READ_BACKUP_ACCOUNT)
+    def rights(self, params: BackupCredentialsParams) -> tuple[Right, ...]:
+        """Those of the CronJob and, where it has no keys, of its service account."""
+        variables = Variables(KEYS, params.container)
+        return (*rights_of("cronjob", variables), replace(READ_BACKUP_ACCOUNT, variables=variables))
 
     def run(self, params: BackupCredentialsParams, ctx: CheckContext) -> Answer:
         """FAIL for half a pair of keys and for none at all. Raises CheckError when the cluster does not let us look."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.rights import Variables
 from checks.workload import Environment, Which, read_workload, rights_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class WorkloadEnv(Kind):
 
     def rights(self, params: WorkloadEnvParams) -> tuple[Right, ...]:
         """Those of the workload that it reads."""
-        return rights_of(params.workload)
+        return rights_of(params.workload, Variables((*params.variables, *params.plain), params.container))
 
     def run(self, params: WorkloadEnvParams, ctx: CheckContext) -> Answer:
         """FAIL for a variable that is missing, empty or has another word. Raises CheckError when it cannot be looked up."""

@@ -26,12 +26,14 @@ from bot.store.pool import Store
 from checks.checkup.cluster import cluster
 from checks.checkup.finding import Finding, State
 from checks.clients import Clients
-from checks.rights import READ_DEPLOYMENT, READ_LOGS, grants
+from checks.rights import READ_DEPLOYMENT, READ_LOGS, Grant, Right, Variables, grants
+from checks.workload import rights_of
 from sandbox.staging import github, grafana, s3, sentry, stripe_api
 from tests.checks.replies import closed_port_url
 from tests.fix_account import BotAccount
 from tests.fix_kube import Kube
 from tests.fix_sandbox import Sandbox
+from tests.sandbox.kube_objects import deploy
 
 REGISTRY = load_registry()
 CHECKLIST = load_checklist("solvereign", REGISTRY)
@@ -40,6 +42,7 @@ VENDORS = ("Sentry", "Grafana", "Stripe", "GitHub", "Vercel", "Image registry", 
 TARGETS = ("staging", "production")
 GRANTS = Path(__file__).parents[2] / "deploy" / "postgres-grants.sql"
 Body = dict[str, Any]
+Rights = dict[Right, tuple[str, ...]]
 
 
 @pytest.fixture
@@ -258,7 +261,7 @@ def test_a_cluster_that_grants_less(kube: Kube, tmp_path: Path) -> None:
     """The right that is missing as verb, resource and namespace, with the rule that grants it, which does."""
     account = BotAccount(kube, tmp_path)
     wanted = grants([READ_DEPLOYMENT, READ_LOGS], account.target)
-    needs = dict.fromkeys(wanted, ("go.app_boots",))
+    needs: Rights = {READ_DEPLOYMENT: ("go.app_boots",), READ_LOGS: ("go.app_boots",)}
     account.grant([grant for grant in wanted if grant.resource != "deployments"], wanted)
     [finding] = cluster(account.target, needs)
 
@@ -277,6 +280,37 @@ def test_a_cluster_that_grants_less(kube: Kube, tmp_path: Path) -> None:
     [finding] = cluster(account.target, needs)
     assert finding.state is State.MISSING
     assert finding.hint.startswith("Is its token still good?")
+
+
+def test_what_a_deployment_refers_to(kube: Kube, tmp_path: Path) -> None:
+    """The very Secrets and ConfigMaps that the variables come from, by name, and no others; and a Deployment that is not there."""
+    account = BotAccount(kube, tmp_path)
+    rights: Rights = dict.fromkeys(
+        rights_of("deployment", Variables(("SENTRY_DSN", "MODE"))), ("environment.sentry_dsn",)
+    )
+    looking = grants([READ_DEPLOYMENT], account.target)
+    account.grant(looking, looking)
+    [finding] = cluster(account.target, rights)
+    assert finding.what == f"there is no deployment web in {kube.namespace}"
+    assert finding.state is State.MISSING
+
+    secret = {"secretKeyRef": {"name": "sentry", "key": "dsn"}}
+    other = {"secretKeyRef": {"name": "never-asked-for", "key": "word"}}
+    env = [{"name": "SENTRY_DSN", "valueFrom": secret}, {"name": "OTHER", "valueFrom": other}]
+    container = {"name": "main", "image": "app:1", "env": env, "envFrom": [{"configMapRef": {"name": "api"}}]}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
+    deploy(kube, replicas=0, template=template)
+    found = {finding.rule: finding.lines for finding in cluster(account.target, rights)}
+    assert found == {
+        '- {apiGroups: [""], resources: [configmaps], resourceNames: [api], verbs: [get]}': ("environment.sentry_dsn",),
+        '- {apiGroups: [""], resources: [secrets], resourceNames: [sentry], verbs: [get]}': ("environment.sentry_dsn",),
+    }
+    more = [
+        Grant(kube.namespace, "", "secrets", "get", "sentry"),
+        Grant(kube.namespace, "", "configmaps", "get", "api"),
+    ]
+    account.grant([*looking, *more], [*looking, *more])
+    assert cluster(account.target, rights)[0].state is State.OK
 
 
 def test_the_bots_own_database(store: Store) -> None:
