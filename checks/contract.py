@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -178,6 +179,29 @@ class Kind(abc.ABC):
     def uses(self, params: Any) -> tuple[Use, ...]:  # noqa: ARG002  for those that override it
         """The settings and the vendors' rights that it needs with these parameters; `release-bot doctor` asks for them."""
         return ()
+
+    @contextmanager
+    def owing(self, what: str, payload: Mapping[str, Any], ctx: CheckContext) -> Iterator[None]:
+        """Write down what the block is about to change, and put it back at its end, whatever happens in it (P7).
+
+        ``what`` names it for a person; ``payload`` is for ``undo``. Where that fails the debt stays open; a CheckError
+        of the block is then told first, since it is what went wrong first.
+        """
+        debt = ctx.undo.record(what, payload)
+        trouble: CheckError | None = None
+        try:
+            yield
+        except CheckError as exc:
+            trouble = exc
+            raise
+        finally:
+            try:
+                self.undo(payload, ctx)
+            except CheckError as exc:
+                if trouble is None:
+                    raise
+                raise CheckError(f"{trouble.summary}; then {exc.summary}", hint=exc.hint, seen=trouble.seen) from exc
+            ctx.undo.settled(debt)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Put back what ``payload`` says was changed. Safe to call twice. Only kinds that mutate have it."""

@@ -2,15 +2,22 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
 
 from checks.clients import Clients
 from checks.contract import CheckContext, CheckResult, Kind, Subject
 from checks.registry import Registry
 from checks.runner import run_check
 from checks.target import Target
+
+Vendor = Literal["api", "frontend", "sentry", "grafana", "stripe", "github", "s3", "kube", "database"]
 
 
 @dataclass
@@ -91,6 +98,30 @@ def changed(target: Target, **changes: Any) -> Target:
         for key, value in changes.items()
     }
     return target.model_copy(update=values)
+
+
+def moved(target: Target, vendor: Vendor, url: str, folder: Path) -> Target:
+    """The target with one vendor at another address."""
+    if vendor == "api":
+        return target.model_validate({**dict(target), "api_url": url})
+    if vendor == "frontend":
+        return target.model_validate({**dict(target), "frontend_url": url})
+    if vendor == "s3":
+        return changed(target, backup={"endpoint_url": url})
+    if vendor == "kube":
+        assert target.kubernetes is not None
+        config = yaml.safe_load(Path(target.kubernetes.kubeconfig).read_text(encoding="utf-8"))
+        config["clusters"][0]["cluster"] = {"server": url}
+        file = folder / f"{uuid.uuid4().hex}.yml"
+        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return changed(target, kubernetes={"kubeconfig": str(file), "context": ""})
+    if vendor == "database":
+        assert target.database_url is not None
+        there = urlsplit(target.database_url.get_secret_value())
+        where = f"{there.username}:x@{urlsplit(url).netloc}"
+        return target.model_validate({**dict(target), "database_url": f"postgresql://{where}{there.path}"})
+    part = getattr(target, vendor)
+    return target.model_validate({**dict(target), vendor: {**dict(part), "url": url}})
 
 
 def context(target: Target, clients: Clients, *, undo: RecordingUndo | None = None, **changes: Any) -> CheckContext:

@@ -72,14 +72,14 @@ class BackupJob(Kind):
         started = time.monotonic()
         name = _name(ctx.subject.version)
         debt = {"namespace": part.namespace, "job": name}
-        undo = ctx.undo.record(f"job {name} in {part.namespace}", debt)
-        try:
-            _create_job(kube, part, name)
+        body = _job_of_cronjob(kube, part, name)
+        with self.owing(f"job {name} in {part.namespace}", debt, ctx):
+            with kube_errors(f"create job {name} in {part.namespace}"):
+                kube.batch.create_namespaced_job(
+                    part.namespace, body, field_manager=FIELD_MANAGER, _request_timeout=kube.timeout
+                )
             ctx.progress(f"waiting for job {name}")
             job = _wait(kube, part, name, ctx)
-        finally:
-            self.undo(debt, ctx)
-            ctx.undo.settled(undo)
         failure = _condition(job, "Failed")
         if failure is not None:
             log = _log_tail(kube, part, job)
@@ -139,8 +139,8 @@ def _name(version: str) -> str:
     return "-".join(filter(None, ("backup-manual", slug, str(int(time.time())), secrets.token_hex(2))))
 
 
-def _create_job(kube: KubeClients, part: Backup, name: str) -> None:
-    """Create a Job as ``kubectl create job --from=cronjob/…`` does.
+def _job_of_cronjob(kube: KubeClients, part: Backup, name: str) -> dict[str, Any]:
+    """The Job that ``kubectl create job --from=cronjob/…`` would create.
 
     Plain JSON both ways: the client's typed models would drop fields that are newer than the client.
     """
@@ -152,7 +152,7 @@ def _create_job(kube: KubeClients, part: Backup, name: str) -> None:
         )
     template = cron["spec"]["jobTemplate"]
     metadata = template.get("metadata", {})
-    body = {
+    return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
@@ -172,10 +172,6 @@ def _create_job(kube: KubeClients, part: Backup, name: str) -> None:
         },
         "spec": template["spec"],
     }
-    with kube_errors(f"create job {name} in {part.namespace}"):
-        kube.batch.create_namespaced_job(
-            part.namespace, body, field_manager=FIELD_MANAGER, _request_timeout=kube.timeout
-        )
 
 
 def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict[str, Any]:

@@ -65,16 +65,11 @@ class BillingGate(Kind):
                 hint=f"Set billing_status of tenant {tenant} to what it should be, then run the check again.",
             )
         debt = {"tenant": tenant, "before": before, "set": params.status}
-        undo = ctx.undo.record(
-            f"billing_status of tenant {tenant} on {ctx.target.name}: {before} to {params.status}", debt
-        )
-        try:
+        what = f"billing_status of tenant {tenant} on {ctx.target.name}: {before} to {params.status}"
+        with self.owing(what, debt, ctx):
             _flip(ctx, tenant, before, params.status)
             with http_errors(f"{params.method} {url}"):
                 response = ctx.clients.http().request(params.method, url, headers=headers, json={})
-        finally:
-            self.undo(debt, ctx)
-            ctx.undo.settled(undo)
         return _answer(params, response, f"{params.method} {url} while tenant {tenant} is {params.status}", before)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:

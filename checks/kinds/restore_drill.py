@@ -105,7 +105,9 @@ class RestoreDrill(Kind):
             try:
                 _run(ctx, [program, "--list", dump], "read the dump's table of contents")
                 started = time.monotonic()
-                with _scratch_database(ctx, server) as name:
+                name = f"restore_drill_{int(time.time())}_{secrets.token_hex(4)}"
+                with self.owing(f"drop scratch database {name}", {"database": name}, ctx):
+                    _create(server, name)
                     ctx.progress(f"restoring {key}")
                     _restore(ctx, program, dump, name)
                     seconds = time.monotonic() - started
@@ -118,9 +120,12 @@ class RestoreDrill(Kind):
         return Answer(Outcome.PASS, summary, Evidence(asked, expected, "\n".join(facts)))
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
-        """Drop the scratch database that a run which was killed left behind."""
+        """Drop the scratch database."""
+        name = str(payload["database"])
+        if not SCRATCH.fullmatch(name):
+            raise CheckError(f"{name!r} is no scratch database of a restore drill, so it is not dropped")
         with _server(ctx) as server:
-            _drop(server, str(payload["database"]))
+            server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextmanager
@@ -204,29 +209,14 @@ def _failure(what: str, stderr: str) -> _BadBackup | CheckError:
     return _BadBackup(f"cannot {what}: {line}", hint="Is the object complete? Run the backup again.", seen=stderr)
 
 
-@contextmanager
-def _scratch_database(ctx: CheckContext, server: psycopg.Connection) -> Iterator[str]:
-    """A new empty database, written down before it is made and dropped at the end whatever happens (promise P7)."""
-    name = f"restore_drill_{int(time.time())}_{secrets.token_hex(4)}"
-    debt = ctx.undo.record(f"drop scratch database {name}", {"database": name})
+def _create(server: psycopg.Connection, name: str) -> None:
     try:
-        try:
-            server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-        except errors.InsufficientPrivilege as exc:
-            raise CheckError(
-                f"role {server.info.user} may not create a scratch database: {exc.diag.message_primary}",
-                hint=f"ALTER ROLE {server.info.user} CREATEDB on the server of restore_database_url.",
-            ) from exc
-        yield name
-    finally:
-        _drop(server, name)
-        ctx.undo.settled(debt)
-
-
-def _drop(server: psycopg.Connection, name: str) -> None:
-    if not SCRATCH.fullmatch(name):
-        raise CheckError(f"{name!r} is no scratch database of a restore drill, so it is not dropped")
-    server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    except errors.InsufficientPrivilege as exc:
+        raise CheckError(
+            f"role {server.info.user} may not create a scratch database: {exc.diag.message_primary}",
+            hint=f"ALTER ROLE {server.info.user} CREATEDB on the server of restore_database_url.",
+        ) from exc
 
 
 def _verify(ctx: CheckContext, params: RestoreDrillParams, database: str) -> list[str]:

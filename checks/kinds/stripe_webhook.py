@@ -102,13 +102,9 @@ class StripeWebhook(Kind):
         if missing:
             return Answer(Outcome.FAIL, f"no table {', '.join(missing)}: migration not applied", evidence)
         payload = _event(params.event, ids, customer)
-        undo = ctx.undo.record(f"test event {ids['event']} in the database of {target.name}", ids)
-        try:
+        with self.owing(f"test event {ids['event']} in the database of {target.name}", ids, ctx):
             answers = [_deliver(url, payload, secret, ctx) for _ in range(params.deliveries)]
             stored = _stored(ids, ctx)
-        finally:
-            self.undo(ids, ctx)
-            ctx.undo.settled(undo)
         return _answer(answers, stored, tenant.id, evidence)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:

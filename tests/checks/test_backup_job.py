@@ -1,14 +1,16 @@
 """backup_job: the sandbox's backup CronJob, run for real, and the object it writes."""
 
+import re
 import uuid
+from typing import Any
 
 import pytest
 
 from checks.clients import Clients
 from checks.contract import Outcome, Subject
 from checks.registry import Registry
-from tests.checks.replies import closed_port_url
-from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
+from tests.checks.replies import Replies, Reply, Request, closed_port_url
+from tests.fix_checks import RecordingUndo, changed, context, moved, production_target, run, staging_target
 
 
 def jobs(sandbox):
@@ -162,6 +164,35 @@ def test_unknown_cronjob(sandbox):
 
     assert answer.outcome is Outcome.ERROR
     assert "read cronjob nightly" in answer.summary
+
+
+class Cluster(Replies):
+    """Shows a CronJob, refuses to make a Job of it, and answers with ``then`` when it is asked for that Job."""
+
+    def __init__(self, then: int) -> None:
+        super().__init__({})
+        self._then = then
+
+    def answer(self, request: Request) -> Reply:
+        """By the kind of request, since the Job's name is the bot's to choose."""
+        if "/cronjobs/" in request.path:
+            pod: dict[str, Any] = {"template": {"spec": {"containers": []}}}
+            return Reply(200, {"metadata": {"name": "nightly", "uid": "1"}, "spec": {"jobTemplate": {"spec": pod}}})
+        return Reply(503 if request.method == "POST" else self._then, {})
+
+
+@pytest.mark.parametrize(
+    ("then", "said", "owed"), [(404, "", 0), (503, r"; then Kubernetes failed to stop job \S+ in \S+: 503 .*", 1)]
+)
+def test_job_cannot_be_created(sandbox, tmp_path, then, said, owed):
+    """That is said, and said first; where nobody can tell whether there is a Job, the debt stays open."""
+    undo = RecordingUndo()
+    with Cluster(then) as cluster:
+        answer = run("backup_job", {}, moved(staging_target(sandbox), "kube", cluster.url, tmp_path), undo=undo).answer
+
+    assert answer.outcome is Outcome.ERROR
+    assert re.fullmatch(rf"Kubernetes failed to create job \S+ in \S+: 503 Service Unavailable{said}", answer.summary)
+    assert len(undo.open) == owed
 
 
 def test_not_on_production(sandbox):

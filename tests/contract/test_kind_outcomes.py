@@ -16,12 +16,10 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
-import yaml
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -31,8 +29,8 @@ from checks.registry import BUILT_IN, Registry
 from checks.runner import run_check
 from checks.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
-from tests.contract.kind_cases import CASES, OUTCOMES, Case, Vendor, Word
-from tests.fix_checks import changed, context, target_of
+from tests.contract.kind_cases import CASES, OUTCOMES, Case, Word
+from tests.fix_checks import changed, context, moved, target_of
 from tests.fix_sandbox import Sandbox
 
 REGISTRY = Registry.load()
@@ -60,30 +58,6 @@ def silent() -> Iterator[str]:
     """An address that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
-
-
-def moved(target: Target, vendor: Vendor, url: str, folder: Path) -> Target:
-    """The target with one vendor at another address."""
-    if vendor == "api":
-        return target.model_validate({**dict(target), "api_url": url})
-    if vendor == "frontend":
-        return target.model_validate({**dict(target), "frontend_url": url})
-    if vendor == "s3":
-        return changed(target, backup={"endpoint_url": url})
-    if vendor == "kube":
-        assert target.kubernetes is not None
-        config = yaml.safe_load(Path(target.kubernetes.kubeconfig).read_text(encoding="utf-8"))
-        config["clusters"][0]["cluster"] = {"server": url}
-        file = folder / f"{uuid.uuid4().hex}.yml"
-        file.write_text(yaml.safe_dump(config), encoding="utf-8")
-        return changed(target, kubernetes={"kubeconfig": str(file), "context": ""})
-    if vendor == "database":
-        assert target.database_url is not None
-        there = urlsplit(target.database_url.get_secret_value())
-        where = f"{there.username}:x@{urlsplit(url).netloc}"
-        return target.model_validate({**dict(target), "database_url": f"postgresql://{where}{there.path}"})
-    part = getattr(target, vendor)
-    return target.model_validate({**dict(target), vendor: {**dict(part), "url": url}})
 
 
 class Asker:

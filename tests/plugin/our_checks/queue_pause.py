@@ -34,15 +34,11 @@ class QueuePause(Kind):
 
     def run(self, params: QueuePauseParams, ctx: CheckContext) -> Answer:
         """Pause it, look, let it go on. Raises CheckError when the product does not answer."""
-        debt = ctx.undo.record("the pause of the work queue", {})
-        try:
+        with self.owing("the pause of the work queue", {}, ctx):
             self._set(ctx, paused=True)
             if params.seconds:
                 ctx.wait(params.seconds)
             paused = self._get(ctx)["paused"]
-        finally:
-            self.undo({}, ctx)
-            ctx.undo.settled(debt)
         evidence = Evidence(asked=f"PUT {self._url(ctx)}", expected="paused", seen=f"paused: {paused}")
         if not paused:
             return Answer(Outcome.FAIL, "the queue works on although it was paused", evidence)
