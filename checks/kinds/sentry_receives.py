@@ -23,6 +23,7 @@ _FIRST_POLLS = (0.3, 0.3, 0.5, 0.5, 1.0)  # seconds; an event normally shows wit
 _POLL = 2.0  # seconds between the later ones: Sentry asks callers to poll no faster
 _FLUSH = 15.0  # seconds to hand the event over
 _MARGIN = 1.0  # seconds before the deadline at which to give up, so that "not seen" is said and not cut off
+_PATIENCE = sum(_FIRST_POLLS)  # seconds before which "not seen" says nothing about Sentry
 _BUSY = 429
 
 
@@ -49,7 +50,9 @@ class SentryReceives(Kind):
         return (SENTRY_DSN, *sentry("project:read"))
 
     def run(self, params: SentryReceivesParams, ctx: CheckContext) -> Answer:
-        """Send one event, then ask for it until it shows or the time is over. Raises CheckError when Sentry refuses."""
+        """Send one event, then ask for it until it shows or the time is over. Raises CheckError when Sentry refuses,
+        and when the time was too short to tell.
+        """
         target = ctx.target
         part = require(target.sentry, target, "sentry")
         dsn = require(part.dsn, target, "sentry.dsn").get_secret_value()
@@ -66,6 +69,11 @@ class SentryReceives(Kind):
         seconds = time.monotonic() - started
         asked = f"one {params.level} event to {project}, environment {environment}; then GET {sentry.base_url}{path}"
         if found is None:
+            if seconds < _PATIENCE:
+                raise CheckError(
+                    f"the time for this check was up {seconds:.1f} s after the test event was sent",
+                    hint=f"Sentry may need minutes to show it: the default timeout is {self.timeout:.0f} s.",
+                )
             return Answer(
                 Outcome.FAIL,
                 f"test event not seen within {seconds:.0f} s",

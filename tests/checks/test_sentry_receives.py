@@ -64,10 +64,21 @@ def test_event_is_seen(sandbox):
 def test_dropped_event_fails(sandbox):
     """The ingest says 200 and the event never shows: FAIL, in words that say how long was waited."""
     with sandbox.fault("sentry_drops_events"):
-        result = run("sentry_receives", {}, target=staging_target(sandbox), seconds=2.5)
+        result = run("sentry_receives", {}, target=staging_target(sandbox), seconds=4.5)
 
     assert result.outcome is Outcome.FAIL
     assert result.answer.summary.startswith("test event not seen within ")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_too_short_a_time_is_no_verdict(seconds):
+    """The deadline comes before an event could show: ERROR, since nothing was found out."""
+    project = Project(not_yet=99)
+    with project.server:
+        result = run("sentry_receives", {}, target=project.target(), seconds=seconds)
+
+    assert result.outcome is Outcome.ERROR
+    assert result.answer.summary.startswith("the time for this check was up ")
 
 
 def test_sentry_down(sandbox):
