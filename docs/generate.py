@@ -162,8 +162,14 @@ def lines_page() -> str:
     )
 
 
+def permissions_page() -> str:
+    """The page of who may do what; its tables stand in permissions.py beside this file."""
+    return str(runpy.run_path(str(Path(__file__).with_name("permissions.py")))["page"]())
+
+
 if __name__ == "__main__":
     kinds = Registry.load()
     (REFERENCE / "kinds.md").write_text(kinds_page(kinds), encoding="utf-8")
     (REFERENCE / "checklist.schema.json").write_text(schema_file(kinds), encoding="utf-8")
     (REFERENCE / "checklist-lines.md").write_text(lines_page(), encoding="utf-8")
+    (REFERENCE / "permissions.md").write_text(permissions_page(), encoding="utf-8")

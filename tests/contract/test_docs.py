@@ -99,6 +99,12 @@ def test_the_page_of_lines_is_up_to_date():
     assert page == _read("reference/checklist-lines.md")
 
 
+def test_the_page_of_permissions_is_up_to_date():
+    """docs/generate.py has been run after the last change of docs/permissions.py."""
+    page = runpy.run_path(str(DOCS / "generate.py"))["permissions_page"]()
+    assert page == _read("reference/permissions.md")
+
+
 def test_every_setting_is_described():
     """The reference has a row for each key that the configuration takes."""
     text = _read("reference/configuration.md")

@@ -1,0 +1,467 @@
+"""The tables of docs/permissions.py, cell by cell: every act by every kind of person in every state of a release.
+
+One release lives through all states. In each, everybody tries everything, and each try is taken back.
+"""
+
+import inspect
+import json
+import os
+import runpy
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import parse_qs
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from bot import cli
+from bot.domain.actor import Actor
+from bot.domain.ids import ReleaseId
+from bot.domain.mitigation import MitigationState
+from bot.domain.plan import StepState
+from bot.domain.policy import Role
+from bot.domain.release import ReleaseState
+from bot.flows import abort, check, deploy, freeze, mitigation, rollback, watch
+from bot.flows.deps import Deps
+from bot.settings import Roles
+from bot.slack import grammar
+from bot.slack.client import web_client
+from bot.slack.dispatch import Dispatch
+from bot.slack.identity import Identity, Workspace
+from bot.slack.ids import OPENS_MODAL, PAYLOADS, ActionId
+from bot.store import mitigations, posts, steps
+from bot.store.pool import Store, Tx, only
+from checks.contract import Outcome
+from tests.checks.replies import Reply, Request
+from tests.fix_bot import Outside, World, checklist
+from tests.fix_tags import DIGEST, REBUILT, Tags
+from tests.integration.slack_bot import a_job
+
+PAGE = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "permissions.py"))
+ACTS, PEOPLE, STATES, cell = PAGE["ACTS"], PAGE["PEOPLE"], PAGE["STATES"], PAGE["cell"]
+HERE = Workspace(team="T0SOLVE001", enterprise="E0OURS0001", bot_user="U0BOT00001")
+CHANNEL, CARD, NOBODY = "C0RELEASES1", "1764000000.000001", 999_999_999
+RITA_U, RITA_W = "U0RITA0001", "W0RITA0001"
+# The ids under which the people of the tables click; what Slack says of each. All but the developer are named for a role.
+IDS = {"release_manager": RITA_U, "release_manager_w": RITA_W, "qa": "U0QUINN001", "product": "U0PAT00001"}
+IDS |= {one.key: f"U0{one.key.upper()[:5]}0001" for one in PEOPLE if one.key not in IDS}
+FLAGS: dict[str, dict[str, Any]] = {
+    "bot": {"is_bot": True},
+    "guest": {"is_restricted": True},
+    "deleted": {"deleted": True},
+    "other_team": {"team_id": "T0OTHER001"},
+    "stranger": {"team_id": "T0OTHER001", "is_stranger": True},
+}
+SECOND = {"release_manager": "U0MAX00001", "qa": "U0QUENTIN1", "product": "U0PETRA001"}  # who have signed before
+OUTSIDERS = tuple(IDS[key] for key in FLAGS)
+ROLES = Roles(
+    release_manager=(RITA_U, SECOND["release_manager"], *OUTSIDERS),
+    qa=(IDS["qa"], SECOND["qa"], *OUTSIDERS),
+    product=(IDS["product"], SECOND["product"], *OUTSIDERS),
+)
+OFFER = {"do": "set_variable", "name": "MODE", "value": "off", "target": "nowhere"}  # nothing carries it out here
+BOOKKEEPING = {"inbox", "replies", "work", "audit"}  # the delivery itself, its answer, the record
+Json = dict[str, Any]
+
+
+class Outer(Tags):
+    """Slack, GitHub and the registry on one socket. Slack says of each person what the table says of them."""
+
+    def answer(self, request: Request) -> Reply:
+        """users.info by the id that is asked for; the rest as simple as it is good."""
+        method = request.path.rpartition("/")[2]
+        if method == "users.info":
+            asked = parse_qs(request.body.decode()) | request.query
+            return Reply(200, {"ok": True, "user": _user(asked["user"][0])})
+        if method in {"auth.test", "views.open", "conversations.info"}:
+            return Reply(
+                200, {"ok": True, "team_id": HERE.team, "user_id": HERE.bot_user, "channel": {"is_member": True}}
+            )
+        return super().answer(request)
+
+
+def _user(user: str) -> Json:
+    key = next((key for key, of in IDS.items() if of == user), "")
+    said: Json = {"id": user, "team_id": HERE.team, **FLAGS.get(key, {})}
+    if user in {RITA_U, RITA_W}:
+        grid = {"id": RITA_W, "enterprise_id": HERE.enterprise, "teams": [HERE.team]}
+        said |= {"id": RITA_U, "enterprise_user": grid}
+    return said
+
+
+class Taken(Store):
+    """A store whose transactions are parts of one that is taken back, so that each try begins where the last one did."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, size=2)
+        self._whole: Tx | None = None
+
+    @contextmanager
+    def taken_back(self) -> Iterator[Tx]:
+        """Everything of the block happens, and has not happened after it."""
+        with super().transaction() as tx:
+            self._whole = tx
+            with tx.transaction(force_rollback=True):
+                yield tx
+            self._whole = None
+
+    @contextmanager
+    def transaction(self, *, wait: float | None = None) -> Iterator[Tx]:
+        """As the store's; inside of `taken_back` a part of that."""
+        if self._whole is None:
+            with super().transaction(wait=wait) as tx:
+                yield tx
+        else:
+            with self._whole.transaction():
+                yield self._whole
+
+
+@dataclass(frozen=True)
+class Try:
+    """One cell, and the delivery that tries it."""
+
+    act: Any
+    person: Any
+    expected: Any
+    kind: str
+    body: Json
+
+    @property
+    def user(self) -> str:
+        """Who clicks."""
+        return IDS[self.person.key]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it must leave everything as it is."""
+        return self.expected.expected != "done" or self.act.kind == "form" or self.act.name in LOOKS
+
+    @property
+    def refusal(self) -> tuple[str, str]:
+        """The row of the record that tells of its refusal."""
+        return self.user, "command.refused" if self.kind == "command" else "click.refused"
+
+
+@dataclass
+class Trial:
+    """Tries the acts on the release as it stands, and says what became of each."""
+
+    store: Taken
+    deps: Deps
+    dispatch: Dispatch
+    release: ReleaseId | None = None
+    state: str = "none"
+    tried: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def everything(self, state: str) -> None:
+        """All cells of one state."""
+        self.state = state
+        with self.store.taken_back() as tx:
+            quiet = [
+                found for act in ACTS for found in self._tries(tx, act) if found.quiet and act.name not in PREPARED
+            ]
+            self._all_quiet(tx, quiet)
+        for act in ACTS:
+            if act.name not in PREPARED and not any(cell(act, one, state).expected == "done" for one in PEOPLE):
+                continue
+            with self.store.taken_back() as tx:
+                self._prepare(tx, act)
+                tries = self._tries(tx, act)
+                if act.name in PREPARED:
+                    self._all_quiet(tx, [one for one in tries if one.quiet])
+                for one in tries:
+                    if not one.quiet:
+                        with tx.transaction(force_rollback=True):
+                            self._one_effect(tx, one)
+
+    def _all_quiet(self, tx: Tx, tries: list[Try]) -> None:
+        """Tries after which everything is as before, but for the record of the refusals and the answers."""
+        before, seen = everything_else(tx), head(tx)
+        found = self._outcomes(tx, tries)
+        for one, outcome in zip(tries, found, strict=True):
+            self._compare(one, outcome)
+        refused = [one.refusal for one, outcome in zip(tries, found, strict=True) if outcome.startswith("refused")]
+        if told_since(tx, seen) != refused:
+            self.wrong.append(f"the record of {self.state} has other rows than refusals: {told_since(tx, seen)}")
+        if everything_else(tx) != before:
+            self.wrong.append(f"one that was to change nothing in {self.state} has changed something")
+
+    def _one_effect(self, tx: Tx, one: Try) -> None:
+        """A try that has an effect, of which the record tells."""
+        seen = head(tx)
+        (outcome,) = self._outcomes(tx, [one])
+        self._compare(one, outcome)
+        ours = {RITA_W} if one.user in {RITA_U, RITA_W} else {one.user}
+        if not any(actor in ours and not event.endswith(".refused") for actor, event in told_since(tx, seen)):
+            self.wrong.append(f"{one.act.title} by {one.person.key} in {self.state} has left no trace")
+
+    def _outcomes(self, tx: Tx, tries: list[Try]) -> list[str]:
+        """Have each delivery handled; what was noted about it."""
+        ids = []
+        for one in tries:
+            put = "INSERT INTO inbox (delivery, kind, body) VALUES (gen_random_uuid()::text, %s, %s) RETURNING id"
+            ids.append(only(tx.execute(put.encode(), [one.kind, Jsonb(one.body)]).fetchone())["id"])
+        for row in ids:
+            self.dispatch.execute(a_job("inbox", row))
+        rows = tx.execute(b"SELECT outcome FROM inbox WHERE id = ANY(%s) ORDER BY id", [ids]).fetchall()
+        return [row["outcome"] for row in rows]
+
+    def _compare(self, one: Try, outcome: str) -> None:
+        """Hold the outcome against the table: refused for who they are, or for what the release is."""
+        wanted = one.expected
+        self.tried[wanted.expected] += 1
+        if wanted.expected != "refused":
+            right = outcome == ("form opened" if one.act.kind == "form" else "done")
+        elif not wanted.person and wanted.state == "refused":
+            right = outcome.startswith("refused: ")  # either may be said
+        else:
+            right = outcome.startswith("refused: ") and (outcome == "refused: NotAllowed") is not wanted.person
+        if not right:
+            self.wrong.append(f"{one.act.title} by {one.person.key} in {self.state}: {wanted}, but it was {outcome}")
+
+    def _tries(self, tx: Tx, act: Any) -> list[Try]:
+        """The cells of an act in this state."""
+        found = []
+        for person in chosen(act, self.state):
+            kind, body = self._delivery(tx, act, IDS[person.key])
+            found.append(Try(act, person, cell(act, person, self.state), kind, body))
+        return found
+
+    # --- how each act is tried
+
+    def _delivery(self, tx: Tx, act: Any, user: str) -> tuple[str, Json]:
+        more = {"trigger_id": "t", "response_url": ""}
+        if act.kind == "command":
+            words = {"start": "start v4.9.0", "freeze": "freeze 2h busy", "rollback": "rollback errors"}
+            return "command", {"user_id": user, "channel_id": CHANNEL, "text": words.get(act.name, act.name), **more}
+        value = json.dumps(self._payload(tx, act))
+        if act.kind == "submit":
+            noted = {"values": {"reason": {"reason": {"value": "because of that"}}}}
+            return "view", {
+                "user": {"id": user},
+                "view": {"callback_id": act.name, "private_metadata": value, "state": noted},
+                **more,
+            }
+        pressed = [{"action_id": act.name, "value": value}]
+        where = {"channel_id": CHANNEL, "message_ts": CARD}
+        return "action", {"user": {"id": user}, "actions": pressed, "container": where, **more}
+
+    def _payload(self, tx: Tx, act: Any) -> Json:
+        release = self.release or 1
+        after = self.state not in {"none", "OPEN", "ABORTED"}
+        ids = {
+            "role": act.role,
+            "check": self._check(act, after),
+            "section": "after" if after else "go",
+            "step": self._step(tx, act),
+            "alarm": self._id(tx, "SELECT max(id) AS id FROM alarms WHERE release_id = %s"),
+            "mitigation": self._id(tx, "SELECT max(id) AS id FROM mitigations WHERE release_id = %s"),
+        }
+        wanted = PAYLOADS[ActionId(act.name)].model_fields
+        return {"release": release, **{name: value for name, value in ids.items() if name in wanted}}
+
+    def _check(self, act: Any, after: bool) -> str:
+        if act.name == "check.attest":
+            return "after.notes" if after else "prep.person"
+        if act.name == "check.waive":
+            return "prep.first"
+        return "after.health" if after else "go.one"
+
+    def _step(self, tx: Tx, act: Any) -> int:
+        """The step that the button would be at: the one that failed, runs, waits for a person, or is offered."""
+        wanted = {"step.retry": "state = 'failed'", "step.cancel": "state = 'running'"}
+        which = wanted.get(act.name, "state = 'to_attest' AND step_id <> 'rollback.billing'")
+        if act.name == "mitigation.apply":
+            which = "step_id = 'rollback.billing'"
+        return self._id(tx, f"SELECT max(id) AS id FROM steps WHERE release_id = %s AND {which}")
+
+    def _id(self, tx: Tx, query: str) -> int:
+        return int(only(tx.execute(query.encode(), [self.release or 0]).fetchone())["id"] or NOBODY)
+
+    def _prepare(self, tx: Tx, act: Any) -> None:
+        """What has to be there for the act to have something to do, in the states in which it can be."""
+        again = "cancel" in act.name and act.name != "step.cancel"
+        if again and self.state in PAGE["CHECKS_RUN"] and self.release:
+            check.rerun(tx, self.deps, SIGNERS["qa"], self.release, "all")
+        if act.name == "unfreeze":
+            freeze.freeze(tx, self.deps, SIGNERS["release_manager"], None, "busy")
+        if act.name == "step.cancel":
+            pending = tx.execute(b"SELECT id FROM steps WHERE release_id = %s AND state = 'pending'", [self.release])
+            for row in pending.fetchall()[:1] if self.state in act.done_in else ():
+                assert steps.start(tx, row["id"], self.deps.clock.now())
+        if act.name == "mitigation.resolve" and self.state in act.done_in and self.release:
+            step = self._step(tx, next(one for one in ACTS if one.name == "mitigation.apply"))
+            mitigation.apply(tx, self.deps, SIGNERS["qa"], step, "billing is wrong")
+            (owed,) = mitigations.of_release(tx, self.release)
+            assert mitigations.move(tx, owed, MitigationState.SET, self.deps.clock.now())
+
+
+SIGNERS = {key: Actor(_user(user)["id"], frozenset({Role(key)})) for key, user in SECOND.items()}
+LOOKS = ("status", "plan", "history", "doctor", "help")
+PREPARED = ("check cancel", "check.cancel", "section.cancel", "unfreeze", "step.cancel", "mitigation.resolve")
+
+
+def chosen(act: Any, state: str) -> list[Any]:
+    """Who tries an act in a state: in OPEN everybody.
+
+    Elsewhere those of whom the tables say the same take turns, by column: each of them tries every act, and is there in
+    every state. With RELEASE_BOT_EVERY_CELL everybody tries everything, in three times the time.
+    """
+    if state == "OPEN" or "RELEASE_BOT_EVERY_CELL" in os.environ:
+        return list(PEOPLE)
+    alike: dict[tuple[bool, bool], list[Any]] = {}
+    for person in PEOPLE:
+        alike.setdefault((person.stands_for in PAGE["ROLES"], person.stands_for in act.who), []).append(person)
+    turn = STATES.index(state) + ACTS.index(act)
+    members = [one for one in PEOPLE if one.stands_for == "member"]
+    found = [group[turn % len(group)] for group in alike.values()]
+    return found + [one for one in members if one not in found]
+
+
+def told_since(tx: Tx, seen: int) -> list[tuple[str, str]]:
+    """Who and what of the rows of the record that were written after one."""
+    rows = tx.execute(b"SELECT actor, event FROM audit WHERE seq > %s ORDER BY seq", [seen]).fetchall()
+    return [(row["actor"], row["event"]) for row in rows]
+
+
+def head(tx: Tx) -> int:
+    """The number of the newest row of the record."""
+    return int(only(tx.execute(b"SELECT coalesce(max(seq), 0) AS seq FROM audit").fetchone())["seq"])
+
+
+def everything_else(tx: Tx) -> str:
+    """All rows of all tables but the record and what belongs to a delivery itself, as one sum."""
+    tables = [
+        row["t"] for row in tx.execute(b"SELECT quote_ident(tablename) AS t FROM pg_tables WHERE schemaname = 'public'")
+    ]
+    parts = [f"SELECT '{t}' AS t, to_jsonb({t})::text AS row FROM {t}" for t in tables if t not in BOOKKEEPING]
+    query = f"SELECT md5(string_agg(t || row, ',' ORDER BY t, row)) AS sum FROM ({' UNION ALL '.join(parts)}) every"
+    return str(only(tx.execute(query.encode()).fetchone())["sum"])
+
+
+@pytest.fixture
+def outer() -> Iterator[Outer]:
+    """Slack and the vendors."""
+    with Outer() as running:
+        yield running
+
+
+@pytest.fixture
+def trial(world: World, outer: Outer) -> Iterator[Trial]:
+    """Everybody, on the database of the world."""
+    rollbacks = (
+        {"id": "rollback.health", "title": "Back", "action": {"do": "check", "kind": "ask"}},
+        {"id": "rollback.frontend", "title": "Frontend", "action": {"do": "attest"}},
+        {"id": "rollback.billing", "title": "Off", "action": OFFER},
+    )
+    world.change(checklist=checklist(rollback=rollbacks), sources=outer.sources())
+    store = Taken(world.store.url)
+    store.open()
+    store.instance = world.store.instance
+    client = web_client("xoxb-1", outer.url + "/")
+    deps = replace(world.deps, store=store)
+    yield Trial(store, deps, Dispatch(deps, client, Identity(client, ROLES, HERE)))
+    store.close()
+
+
+def lives(world: World, outside: Outside, at: Callable[[ReleaseId | None, str], None]) -> None:
+    """One release through every state, and a second one that is aborted; ``at`` is called in each."""
+    manager, qa, product = (SIGNERS[key] for key in ("release_manager", "qa", "product"))
+    at(None, "none")
+    release = world.start(actor=manager)
+    world.run("check")
+    for actor in (manager, qa, product):
+        world.approve(release, actor)
+    in_slack(world, release, CARD)
+    at(release, "OPEN")
+    world.act(deploy.deploy, qa, release)
+    at(release, "DEPLOYING")
+    outside.answers["deploy.health"] = Outcome.FAIL
+    world.run("advance")
+    at(release, "DEPLOY_FAILED")
+    retry(world, outside, release)
+    world.run("check")
+    outside.issues.append("API-1")
+    world.poll()
+    at(release, "WATCHING")
+    outside.issues.clear()
+    (alarm,) = world.rows("SELECT id FROM alarms")
+    world.act(watch.acknowledge, qa, alarm["id"], "seen")
+    world.clock.advance(minutes=16)
+    world.poll()
+    at(release, "DONE")
+    world.act(rollback.rollback, qa, release, "errors")
+    at(release, "ROLLING_BACK")
+    outside.answers["rollback.health"] = Outcome.FAIL
+    world.run("advance")
+    at(release, "ROLLBACK_FAILED")
+    retry(world, outside, release)
+    at(release, "ROLLED_BACK")
+    world.rows("UPDATE posts SET ts = NULL WHERE ts = %s RETURNING id", CARD)
+    second = world.start("v4.8.1", actor=manager)
+    in_slack(world, second, CARD)
+    world.act(abort.abort, manager, second, "enough")
+    at(second, "ABORTED")
+
+
+def retry(world: World, outside: Outside, release: ReleaseId) -> None:
+    """What failed works now, and somebody has it done again."""
+    outside.answers.clear()
+    (failed,) = [step for step in world.view(release).steps if step.state is StepState.FAILED]
+    world.act(deploy.retry, SIGNERS["qa"], failed.row)
+    world.run("advance")
+
+
+def in_slack(world: World, release: ReleaseId, ts: str) -> None:
+    """The card stands in Slack."""
+    with world.store.transaction() as tx:
+        card = posts.find(tx, release, "card")
+        assert card is not None
+        posts.posted(tx, card, ts=ts, permalink="https://example.com/p", content="", at=world.clock.now())
+
+
+@pytest.mark.slow
+def test_every_cell(world: World, outside: Outside, outer: Outer, trial: Trial) -> None:
+    """What the page says is what happens; refused leaves everything as it was, but for the record and the answer."""
+
+    def at(release: ReleaseId | None, state: str) -> None:
+        if release is not None:
+            assert world.view(release).release.state == state
+        trial.release = release
+        outer.digest = (
+            REBUILT if state in {"ROLLED_BACK", "ABORTED"} else DIGEST
+        )  # v4.9.0 is no image that is known bad
+        trial.everything(state)
+
+    lives(world, outside, at)
+    assert trial.wrong == []
+    assert trial.tried.total() == sum(len(chosen(act, state)) for act in ACTS for state in STATES)
+
+
+def test_the_page_has_every_act() -> None:
+    """Each command after /release, each button, each form, and each state of a release."""
+    acts = {(act.kind, act.name) for act in ACTS}
+    typed = {name for kind, name in acts if kind == "command"}
+    buttons = {ActionId(name) for kind, name in acts if kind in {"button", "form"}}
+
+    assert {name.split()[0] for name in typed} == {command.name for command in grammar.SUBCOMMANDS}
+    assert len(typed) == len(get_args(grammar.Command))
+    assert buttons == set(ActionId)
+    assert {ActionId(name) for kind, name in acts if kind == "form"} == set(OPENS_MODAL)
+    assert {ActionId(name) for kind, name in acts if kind == "submit"} == set(OPENS_MODAL) - {ActionId.CHECK_DETAILS}
+    assert STATES[1:] == tuple(ReleaseState)
+
+
+def test_the_command_line_acts_for_nobody() -> None:
+    """The page has each of its commands, and none of them can reach a flow that acts for a person."""
+    assert set(PAGE["COMMAND_LINE_COMMANDS"]) == {module.__name__.rpartition(".")[2] for module in cli.COMMANDS}
+    named = [value for command in cli.COMMANDS for value in vars(command).values()]
+    reached = [*named, *(value for module in named if inspect.ismodule(module) for value in vars(module).values())]
+    flows = [one for one in reached if inspect.isfunction(one) and one.__module__.startswith("bot.flows")]
+    assert flows
+    assert [flow.__qualname__ for flow in flows if "actor" in inspect.signature(flow).parameters] == []
