@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation
-from bot.errors import StepError
+from bot.errors import StepError, Superseded
 from bot.flows.deps import Deps, Job
 from bot.store import files, mitigations, posts, steps, work
 from bot.store.files import File
@@ -23,14 +23,25 @@ class StepJournal:
         self._deps, self._job, self._release_id, self._row, self._planned = deps, job, release_id, row, planned
 
     def intent(self, changes: Sequence[Mutation]) -> None:
-        """Store what is about to be changed. Raises StepError when that is something else than what was planned."""
+        """Store what is about to be changed, directly before it is. Raises StepError when that is not what was planned.
+
+        Prolongs the lease. Raises Superseded in a process that stood still meanwhile for so long that another one may have
+        followed it: what it would ask a vendor for then, nobody could refuse.
+        """
         for change in changes:
             if self._planned is not None and change not in self._planned:
                 raise StepError(
                     f"{change.what} has changed since the plan was made: it is {change.now or 'not there'} now",
                     hint="Find out who and why. A retry plans this step anew and carries on from what stands there now.",
                 )
-        self._write("intent", {"changes": [change.body for change in changes]})
+        clock, claim = self._deps.clock, self._job.claim
+        begun = clock.steady()
+        with self._deps.store.transaction() as tx:
+            if not work.renew(tx, claim):
+                raise Superseded
+            steps.write_journal(tx, self._row, claim.token, "intent", {"changes": [change.body for change in changes]})
+        if clock.steady() - begun > work.ACT_WITHIN:
+            raise Superseded
 
     def observed(self, **body: object) -> None:
         """Store what was seen; a vendor's words may be among it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -12,7 +12,7 @@ from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
 from bot.steps import vercel
 from bot.steps.contract import Look, StepContext
-from bot.steps.vercel import UNDER_WAY, commit_of, id_of, mark_of, named, state_of
+from bot.steps.vercel import MOVES, UNDER_WAY, commit_of, id_of, mark_of, named, state_of
 from checks.uses import Use
 
 POLLS = (0.1, 0.2, 0.5)  # seconds between two looks, the last one stays; Vercel's own command looks four times a second
@@ -70,10 +70,10 @@ def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
     if not changes:
         return f"production shows {named(_live(ctx, project))} already"
     ctx.journal.before(deployment=changes[0].now)
-    ctx.journal.intent(changes)
-    ready = _built(spec, ctx, project)
+    ctx.journal.intent(changes)  # whether Vercel begins by itself or is asked to
+    ready = _built(spec, ctx, project, changes)
     if commit_of(_live(ctx, project)) != commit and not _goes_live_by_itself(ctx, project):
-        _move(ctx, project, id_of(ready), "promote")
+        _move(ctx, project, id_of(ready), "promote", changes)
     pauses = chain(POLLS, repeat(POLLS[-1]))
     while True:
         live = _live(ctx, project)
@@ -94,13 +94,14 @@ def _goes_live_by_itself(ctx: StepContext, project: vercel.Vercel) -> bool:
     return bool(ctx.insist(project.project).get("autoAssignCustomDomains", True))
 
 
-def _built(spec: VercelDeploy, ctx: StepContext, project: vercel.Vercel) -> dict[str, Any]:
+def _built(spec: VercelDeploy, ctx: StepContext, project: vercel.Vercel, changes: Sequence[Mutation]) -> dict[str, Any]:
     """The deployment of the commit, once it is built; made by us when Vercel has begun none in time.
 
     One that failed ends the step; a retry makes another one, which carries the number of the attempt.
     """
     mark = f"{ctx.shipment.version}, attempt {ctx.attempt}"
-    patience, asked = time.monotonic() + spec.wait_for_auto, False
+    asked = any(note.get("asked") == mark for note in ctx.journal.seen())  # perhaps by a process that was killed
+    patience = time.monotonic() + (UNSURE if asked else spec.wait_for_auto)
     pauses = chain(POLLS, repeat(POLLS[-1]))
     while True:
         found = ctx.insist(lambda: project.of_commit(ctx.shipment.commit))
@@ -120,6 +121,8 @@ def _built(spec: VercelDeploy, ctx: StepContext, project: vercel.Vercel) -> dict
             )
         else:
             patience, asked = time.monotonic() + UNSURE, True  # what was asked for may not be listed yet
+            ctx.journal.observed(asked=mark)
+            ctx.journal.intent(changes)
             try:
                 project.create(ctx.shipment.commit, ctx.shipment.version, mark)
             except NoAnswer as error:
@@ -159,13 +162,12 @@ def restore(spec: RestoreFrontend, ctx: StepContext) -> str:
     ctx.journal.before(deployment=changes[0].now)
     if ctx.insist(lambda: project.deployment(wanted)) is None:
         raise StepError(f"the deployment {wanted} is gone from Vercel", hint="Promote another one there by hand.")
-    ctx.journal.intent(changes)
-    _move(ctx, project, wanted, "rollback")
+    _move(ctx, project, wanted, "rollback", changes)
     ctx.journal.acted(deployment=wanted)
     return f"production shows {wanted} again"
 
 
-def _move(ctx: StepContext, project: vercel.Vercel, wanted: str, kind: str) -> None:
+def _move(ctx: StepContext, project: vercel.Vercel, wanted: str, kind: str, changes: Sequence[Mutation]) -> None:
     """Ask for production to be moved to ``wanted`` and wait until it is there. Asked again only when nothing is under way."""
     asked = 0
     pauses = chain(POLLS, repeat(POLLS[-1]))
@@ -175,17 +177,18 @@ def _move(ctx: StepContext, project: vercel.Vercel, wanted: str, kind: str) -> N
         if id_of(live) == wanted:
             return
         last = seen.get("lastAliasRequest") or {}
-        ours = asked and last.get("toDeploymentId") == wanted and last.get("type") == kind
-        if ours and last.get("jobStatus") in {"failed", "skipped"}:
+        same, status = (last.get("toDeploymentId"), last.get("type")) == (wanted, kind), last.get("jobStatus")
+        if asked and same and status in {"failed", "skipped"}:
             raise StepError(
-                f"Vercel could not move production to {wanted}: {last['jobStatus']}", hint="Look at the project there."
+                f"Vercel could not move production to {wanted}: {status}", hint="Look at the project there."
             )
-        if not ours and asked == TRIES:
-            raise StepError(
-                f"Vercel does not move production to {wanted}", hint="Move it there by hand: Vercel, Deployments."
-            )
-        if not ours:
+        if not (same and (asked or status in MOVES)):  # what moves already was asked for before a crash
+            if asked == TRIES:
+                raise StepError(
+                    f"Vercel does not move production to {wanted}", hint="Move it there by hand: Vercel, Deployments."
+                )
             asked += 1
+            ctx.journal.intent(changes)
             try:
                 (project.promote if kind == "promote" else project.roll_back)(wanted)
             except NoAnswer as error:

@@ -11,7 +11,8 @@ from bot.steps.contract import Look
 from bot.steps.http import Api
 
 MARK = "releaseBot"  # key in a deployment's meta
-UNDER_WAY = frozenset({"QUEUED", "INITIALIZING", "BUILDING"})
+UNDER_WAY = frozenset({"QUEUED", "INITIALIZING", "BUILDING"})  # states of a build
+MOVES = frozenset({"pending", "in-progress"})  # statuses of a move of production that is not over
 CONFLICT = int(httpx.codes.CONFLICT)  # it is live already, or another move is under way: the caller looks
 
 

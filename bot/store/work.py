@@ -12,6 +12,7 @@ from bot.store.queries import queries
 _SQL = queries("work")
 
 LEASE = timedelta(seconds=30)  # renewed while the work goes on; a killed owner is noticed at once by its lock
+ACT_WITHIN = LEASE.total_seconds() / 2  # seconds after a renewal; what is begun by then ends before the lease does
 
 
 @dataclass(frozen=True)

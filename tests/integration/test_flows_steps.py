@@ -1,5 +1,7 @@
 """What people do about a step: cancel one that runs, do a failed one by hand, try it again."""
 
+from dataclasses import replace
+
 import pytest
 
 from bot.domain.ids import ReleaseId
@@ -7,8 +9,10 @@ from bot.domain.plan import Step, StepState
 from bot.domain.release import ReleaseState
 from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded
 from bot.flows import deploy, freeze
+from bot.flows.journal import StepJournal
+from bot.store import work
 from checks.contract import Outcome
-from tests.fix_bot import GUEST, MANAGER, QA, Outside, World, checklist
+from tests.fix_bot import GUEST, MANAGER, QA, MovableClock, Outside, World, checklist
 
 STEPS = tuple(
     {"id": f"deploy.{name}", "title": name, "by_hand": name == "two", "action": {"do": "check", "kind": "ask"}}
@@ -95,6 +99,24 @@ def test_cancel(plan: World, outside: Outside) -> None:
     assert step(plan, release_id, "two").attempt == 2
     assert plan.view(release_id).release.state is ReleaseState.WATCHING
     plan.events()
+
+
+def test_a_process_that_stood_still_after_its_intent_does_not_act(plan: World) -> None:
+    """The step may be somebody else's by then, although nobody has taken it yet."""
+
+    class Standing(MovableClock):
+        def steady(self) -> float:
+            self.advance(seconds=work.ACT_WITHIN + 1)
+            return super().steady()
+
+    release_id = plan.ready()
+    plan.act(deploy.deploy, QA, release_id)
+    job = plan.claim("advance")
+    assert job is not None
+    row = step(plan, release_id, "one").row
+    StepJournal(plan.deps, job, release_id, row).intent([])
+    with pytest.raises(Superseded):
+        StepJournal(replace(plan.deps, clock=Standing()), job, release_id, row).intent([])
 
 
 @pytest.mark.parametrize("flow", [deploy.cancel, deploy.retry])

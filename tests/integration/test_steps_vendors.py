@@ -4,7 +4,7 @@ import pytest
 
 from bot.domain.actions import RestoreFrontend, Tag, VercelDeploy
 from bot.domain.plan import Mutation, Way
-from bot.errors import NoAnswer, StepError
+from bot.errors import NoAnswer, StepError, Superseded
 from bot.steps import frontend, tag
 from bot.steps.contract import Shipment
 from checks.target import Target
@@ -188,6 +188,34 @@ class TestFrontend:
         step.perform(frontend.deploy, FRONTEND)
         assert live(vendors) != STANDS
         assert sum(path == "/v13/deployments" for path in vendors.posts()) == 1
+
+    def test_killed_while_it_asked_for_the_build(self, step: Surroundings, vendors: Vendors) -> None:
+        """What was asked for may not be listed yet, so the next process does not ask again at once."""
+
+        def die() -> None:
+            if step.notes.kinds() == ["intent", "observed", "intent"]:
+                step.notes.on_intent = lambda: None
+                raise Superseded
+
+        step.notes.on_intent = die
+        with pytest.raises(Superseded):
+            step.perform(frontend.deploy, FRONTEND)
+        with pytest.raises(StepError, match="gave up waiting for Vercel to build"):
+            step.perform(frontend.deploy, FRONTEND, seconds=1)
+        assert vendors.posts() == []
+
+    def test_killed_while_production_moves(self, step: Surroundings, vendors: Vendors) -> None:
+        """The next process sees that it moves, and does not ask again."""
+        step.recorded = step.look(frontend.where_we_are, FRONTEND)
+        step.perform(frontend.deploy, FRONTEND)
+        vendors.sim_vercel._pace = 1.0
+        step.cancelled.set()
+        with pytest.raises(Superseded):
+            step.perform(frontend.restore, RESTORE)
+        step.cancelled.clear()
+        step.perform(frontend.restore, RESTORE)
+        assert live(vendors) == STANDS
+        assert len([path for path in vendors.posts() if "/rollback/" in path]) == 1
 
     @pytest.mark.parametrize("how", ["lost", 500, 409])
     def test_no_answer_to_the_rollback(self, step: Surroundings, vendors: Vendors, how: int | str) -> None:
