@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Every process would compile all that it imports again: a second of a demo's start, and a minute of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup check format test browser demo bench lock
+.PHONY: setup check format test test-killing browser demo bench lock
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
@@ -28,6 +28,10 @@ format: setup
 # Three processes, as tests wait more than they compute; in the order of the files, so that the longest come first.
 test: setup
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -q
+
+# Kills a process at every commit and every mutating call of a deploy and of a rollback, and says each: a quarter of an hour.
+test-killing: setup
+	$(BIN)/pytest -q -m killing tests/killing
 
 # The tests marked `browser` drive the page of the sandbox with it; without it they are skipped and say so.
 BROWSERS := chromium chromium-browser google-chrome

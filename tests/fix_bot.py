@@ -371,7 +371,8 @@ class World:
 
 
 @contextmanager
-def _database(postgres_url: str, template: str | None = None) -> Iterator[str]:
+def database(postgres_url: str, template: str | None = None) -> Iterator[str]:
+    """A new database, empty or a copy of another one, for the length of a block: its name."""
     name = f"bot_{uuid.uuid4().hex}"
     create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
     if template is not None:
@@ -390,7 +391,7 @@ def url_of(postgres_url: str, name: str) -> str:
 @pytest.fixture(scope="session")
 def migrated_template(postgres_url: str) -> Iterator[str]:
     """Name of a migrated database that each test gets a copy of."""
-    with _database(postgres_url) as name:
+    with database(postgres_url) as name:
         store = Store(url_of(postgres_url, name))
         store.open()
         migrate(store)
@@ -401,7 +402,7 @@ def migrated_template(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def store(postgres_url: str, migrated_template: str) -> Iterator[Store]:
     """A migrated database of its own, joined as a living process."""
-    with _database(postgres_url, migrated_template) as name:
+    with database(postgres_url, migrated_template) as name:
         opened = Store(url_of(postgres_url, name))
         opened.open()
         opened.join()

@@ -1,0 +1,233 @@
+"""Links: what stands between the process and the systems outside of it, sees each commit and each mutating call, and can break."""
+
+import contextlib
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import bot.store
+from bot.store.queries import queries
+from tests.killing.points import Moment, Trace
+
+HOP = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
+WRITES = re.compile(r"\b(?:INSERT INTO|DELETE FROM|(?<!FOR )(?<!DO )UPDATE) \w+", re.IGNORECASE)
+Namer = Callable[
+    [str, str], str | None
+]  # (method, path) -> what a mutating call is called, None for one that only reads
+Forward = Callable[[str, str, bytes, dict[str, str]], tuple[int, dict[str, str], bytes]]
+
+
+class HttpLink:
+    """An address at which the API of a vendor is reached."""
+
+    def __init__(self, trace: Trace, name: Namer, forward: Forward) -> None:
+        link = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):  # who has called is dead
+                    super().handle()
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
+                pass
+
+            def do_GET(self) -> None:
+                link._pass_on(self)
+
+            do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  the names of the base class
+
+        self._trace, self._name, self._forward = trace, name, forward
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        """Take no more calls."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _pass_on(self, call: BaseHTTPRequestHandler) -> None:
+        body = call.rfile.read(int(call.headers.get("Content-Length") or 0))
+        what = self._name(call.command, call.path)
+        nth = 0 if what is None else self._trace.begins(what)
+        if what is not None and self._trace.breaks(what, nth, Moment.BEFORE):
+            call.close_connection = True
+            return
+        headers = {key: value for key, value in call.headers.items() if key.lower() not in HOP}
+        status, answered, content = self._forward(call.command, call.path, body, headers)
+        if what is not None and self._trace.breaks(what, nth, Moment.AFTER):
+            call.close_connection = True
+            return
+        call.send_response(status)
+        for key, value in answered.items():
+            if key.lower() not in HOP:
+                call.send_header(key, value)
+        call.send_header("Content-Length", str(len(content)))
+        call.end_headers()
+        call.wfile.write(content)
+
+
+def forward_to(pool: Any, url: str, **fixed: str) -> Forward:
+    """Hand calls on through a pool of urllib3; ``fixed`` headers go instead of the caller's."""
+
+    def forward(method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        answer = pool.request(method, f"{url}{path}", body=body or None, headers={**headers, **fixed}, retries=False)
+        return answer.status, dict(answer.headers), answer.data
+
+    return forward
+
+
+def _normal(statement: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"%\(\w+\)s|\$\d+", "?", statement)).strip().rstrip(";")
+
+
+def _our_queries() -> dict[str, str]:
+    """Text of each query of the bot -> its name, as `steps.journal`."""
+    folder = Path(bot.store.__file__).parent / "sql"
+    return {
+        _normal(text): f"{file.stem}.{name}"
+        for file in sorted(folder.glob("*.sql"))
+        for name, text in queries(file.stem).items()
+    }
+
+
+class DatabaseLink:
+    """A port for a PostgreSQL on a Unix socket; a point is the commit of a transaction that has written something."""
+
+    def __init__(self, trace: Trace, path: str, name: str) -> None:
+        """``path`` of the socket; ``name`` of the database as the points say it."""
+        self._trace, self._path, self._name = trace, path, name
+        self._known = _our_queries()
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=50)
+        self._open: set[socket.socket] = set()
+        self._guard = threading.Lock()
+        self.port = int(self._server.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """End everything."""
+        with self._guard:
+            for end in (self._server, *self._open):
+                with contextlib.suppress(OSError):  # ended by one of its sides
+                    end.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return  # closed
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._path)
+            session = _Session(self._known, self._name)
+            with self._guard:
+                self._open |= {client, server}
+            threading.Thread(target=self._requests, args=(session, client, server), daemon=True).start()
+            threading.Thread(target=self._replies, args=(session, server, client), daemon=True).start()
+
+    def _requests(self, session: "_Session", client: socket.socket, server: socket.socket) -> None:
+        with self._both_end(client, server):
+            for message in _messages(client):
+                what = session.hears(message)
+                if what is not None:
+                    nth = self._trace.begins(what)
+                    if self._trace.breaks(what, nth, Moment.BEFORE):
+                        return
+                    session.commits = (what, nth)
+                server.sendall(message)
+
+    def _replies(self, session: "_Session", server: socket.socket, client: socket.socket) -> None:
+        with self._both_end(server, client):
+            while data := server.recv(65_536):
+                if session.commits is not None:
+                    (what, nth), session.commits = session.commits, None
+                    if self._trace.breaks(what, nth, Moment.AFTER):
+                        return
+                client.sendall(data)
+
+    @contextlib.contextmanager
+    def _both_end(self, *ends: socket.socket) -> Iterator[None]:
+        with contextlib.suppress(OSError):  # one side ended it: so does the other
+            yield
+        with self._guard:
+            for end in ends:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+            self._open -= set(ends)
+
+
+class _Session:
+    """What one connection says, message by message, in version 3 of PostgreSQL's protocol."""
+
+    def __init__(self, known: dict[str, str], name: str) -> None:
+        self._known, self._name = known, name
+        self._statements: dict[bytes, str] = {}
+        self._writes: list[str] = []
+        self.commits: tuple[str, int] | None = None  # the commit whose reply is awaited
+
+    def hears(self, message: bytes) -> str | None:
+        """Take note of a message; returns what the transaction has written if this is its commit."""
+        kind, body = message[:1], message[5:]
+        if kind == b"P":
+            statement, parsed, _ = body.split(b"\0", 2)
+            self._statements[statement] = parsed.decode()
+        elif kind == b"B":
+            _, statement, rest = body.split(b"\0", 2)
+            self._note(self._statements[statement], rest)
+        elif kind == b"Q":
+            text = body.rstrip(b"\0").decode()
+            if text in {"BEGIN", "ROLLBACK", "COMMIT"}:
+                written, self._writes = list(dict.fromkeys(self._writes)), []
+                if text == "COMMIT" and written and written != ["work.renew"]:
+                    return f"{self._name}: {' + '.join(written)}"
+            else:
+                self._note(text, b"")
+        return None
+
+    def _note(self, text: str, bound: bytes) -> None:
+        if not WRITES.search(text):
+            return
+        name = self._known.get(_normal(text)) or " ".join(text.split()[:3])
+        if name == "steps.journal":
+            name += f"({_values(bound)[2].decode()})"
+        self._writes.append(name)
+
+
+def _values(bound: bytes) -> list[bytes]:
+    """The values of a message Bind, behind its two names; a NULL is empty."""
+    formats = struct.unpack_from("!H", bound)[0]
+    at = 2 + 2 * formats
+    (count,) = struct.unpack_from("!H", bound, at)
+    at, found = at + 2, []
+    for _ in range(count):
+        (length,) = struct.unpack_from("!i", bound, at)
+        at += 4
+        found.append(bound[at : at + max(length, 0)])
+        at += max(length, 0)
+    return found
+
+
+def _messages(client: socket.socket) -> Iterator[bytes]:
+    """Whole messages of a client: the first without a type, all others with one."""
+    buffer, skip = b"", 0
+    while data := client.recv(65_536):
+        buffer += data
+        while len(buffer) >= skip + 4:
+            length = skip + struct.unpack_from("!I", buffer, skip)[0]
+            if len(buffer) < length:
+                break
+            message, buffer = buffer[:length], buffer[length:]
+            skip = 1
+            yield message

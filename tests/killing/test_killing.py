@@ -1,0 +1,199 @@
+"""Killed anywhere: the release ends as if nothing had happened, and each effect has come to pass once (promise P5)."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.domain.plan import PlanKind
+from bot.domain.release import ReleaseState
+from bot.store.work import ACT_WITHIN
+from tests.fix_bot import database
+from tests.fix_kube import Kube
+from tests.killing.points import Moment, Point
+from tests.killing.production import Production, go, production
+from tests.killing.worker import Nursery, nursery
+
+PIECES = 4  # of the full run; each ends within three minutes
+AT_ONCE = 3  # runs: they mostly wait
+INTENT = "bot: work.renew + steps.journal(intent)"
+INTENTS = {PlanKind.DEPLOY: 7, PlanKind.ROLLBACK: 3}
+EFFECTS = {
+    PlanKind.DEPLOY: (
+        "GitHub POST git/tags",
+        "GitHub POST git/refs",
+        "product: INSERT INTO schema_migrations",
+        "Kubernetes POST jobs",
+        "Kubernetes PATCH deployments/web",
+        "Vercel POST v13/deployments",
+        "Kubernetes PATCH cronjobs/solvereign-backup",
+    ),
+    PlanKind.ROLLBACK: (
+        "Kubernetes PATCH deployments/web",
+        "Vercel POST rollback/dpl_v4.7.0",
+        "Kubernetes PATCH cronjobs/solvereign-backup",
+    ),
+}
+Make = Callable[[Kube], AbstractContextManager[Production]]  # on that cluster
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run in which nobody died."""
+
+    points: list[Point]
+    outcome: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def template(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """A database in which a release is about to be deployed."""
+    with database(postgres_url, migrated_template) as name:
+        go(postgres_url, name)
+        yield name
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Nursery]:
+    """What starts the processes."""
+    with nursery() as started:
+        yield started
+
+
+@pytest.fixture
+def simulator(kube_simulator: tuple[Path, Any]) -> Kube:
+    """The simulated cluster; each production makes a namespace of its own there."""
+    kubeconfig, api = kube_simulator
+    return Kube("simulator", kubeconfig, "", api)
+
+
+@pytest.fixture
+def make(postgres_url: str, template: str, processes: Nursery, tmp_path: Path) -> Make:
+    """Makes a production on a cluster, for the length of a block."""
+    numbers = itertools.count()
+    return lambda kube: production(kube, postgres_url, template, tmp_path / str(next(numbers)), processes)
+
+
+def brought_to(made: Production, kind: PlanKind) -> Production:
+    """The same, at the beginning of a plan."""
+    if kind is PlanKind.ROLLBACK:
+        made.carry_out()
+        made.take_back()
+    return made
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[tuple[str, PlanKind], Recorded]:
+    """By cluster and plan, once it has been recorded."""
+    return {}
+
+
+def worth(point: Point) -> bool:
+    """Whether a kill there can differ from the others: progress comes as often as the cluster likes, and says the same."""
+    if point.what.startswith(("bot: work.claim", "bot: steps.progress")):
+        return point.nth == 1
+    return point != Point("bot: work.finish", 1, Moment.AFTER)  # nothing is left to be done
+
+
+def test_killed_after_each_effect(simulator: Kube, make: Make) -> None:
+    """Each time before the process hears that it has come to pass: there and back, and each of them once."""
+    with make(simulator) as made:
+        before = made.outcome()
+        deployed = made.carry_out(*(Point(what, 1, Moment.AFTER) for what in EFFECTS[PlanKind.DEPLOY]))
+        there = made.outcome()
+        made.take_back()
+        taken_back = made.carry_out(*(Point(what, 1, Moment.AFTER) for what in EFFECTS[PlanKind.ROLLBACK]))
+        back = made.outcome()
+    assert (deployed.missed, taken_back.missed) == (set(), set())
+    assert (there["release"], back["release"]) == (ReleaseState.WATCHING, ReleaseState.ROLLED_BACK)
+    assert (sorted(there["revisions"]), sorted(back["revisions"])) == ([1, 2], [2, 3])
+    assert there["template"] != before["template"]
+    assert {key: back[key] for key in ("template", "schedule", "live")} == {
+        key: before[key] for key in ("template", "schedule", "live")
+    }
+    assert (len(there["jobs"]), there["pods of jobs"], len(there["migrations"]), there["builds"]) == (1, 1, 1, 1)
+    assert back["moves"] == {"/v9/projects/prj_solvereign/rollback/dpl_v4.7.0": 1}
+    assert {row["n"] for row in back["results"]} == {1}
+    assert back["audit"].count("step.done") == 10
+    assert (back["audit"].count("deploy.complete"), back["audit"].count("rollback.complete")) == (1, 1)
+
+
+@pytest.mark.killing
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("piece", range(PIECES))
+@pytest.mark.parametrize("kind", list(PlanKind))
+def test_killed_at_every_point(
+    kube: Kube,
+    kind: PlanKind,
+    piece: int,
+    make: Make,
+    recorded: dict[tuple[str, PlanKind], Recorded],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before and after each commit and each call that changes something: all is as after a run in which nobody died."""
+
+    def say(line: str) -> None:
+        with capsys.disabled():
+            print(line, flush=True)  # noqa: T201  for whoever waits for a quarter of an hour
+
+    known = recorded.get((kube.backend, kind))
+    if known is None:
+        with make(kube) as made:
+            trace = brought_to(made, kind).carry_out()
+            known = Recorded([point for point in trace.passed if worth(point)], made.outcome())
+        recorded[kube.backend, kind] = known
+    mine = known.points[piece::PIECES]
+    say(f"\n{kind} on the {kube.backend}: {len(known.points)} points, {len(mine)} of them in piece {piece}")
+
+    def trouble_at(point: Point) -> str:
+        begun = time.monotonic()
+        with make(kube) as made:
+            trace = brought_to(made, kind).carry_out(point)
+            found = made.outcome()
+        wrong = {key: (known.outcome[key], value) for key, value in found.items() if value != known.outcome[key]}
+        told = (
+            "it never came" if trace.missed else "; ".join(f"{key}: {was} {now}" for key, (was, now) in wrong.items())
+        )
+        say(f"  {'WRONG' if told else 'right'} {time.monotonic() - begun:4.1f} s  {point}  {told}")
+        return f"{point}: {told}" if told else ""
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        assert [told for told in threads.map(trouble_at, mine) if told] == []
+
+
+def test_a_process_that_was_overtaken_changes_nothing(simulator: Kube, make: Make) -> None:
+    """It stood still in the middle of a step for longer than its lease; another one has finished when it wakes."""
+    with make(simulator) as made:
+        ended, asked = made.overtaken(Point("bot: steps.before", 1, Moment.AFTER), asleep=0)
+        found = made.outcome()
+    assert ended == "Superseded\n"
+    assert {point.what for point in asked} <= {"bot: work.claim"}  # it looks for other work
+    assert (found["release"], sorted(found["revisions"]), found["builds"]) == (ReleaseState.WATCHING, [1, 2], 1)
+
+
+@pytest.mark.killing
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", list(PlanKind))
+def test_overtaken_between_intent_and_act(
+    kube: Kube, kind: PlanKind, make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Even there, where it believes that the step is its own: nothing is asked of a vendor any more."""
+
+    def trouble_at(point: Point) -> str:
+        with make(kube) as made:
+            ended, asked = brought_to(made, kind).overtaken(point, asleep=ACT_WITHIN)
+        wrong = sorted({asked.what for asked in asked} - {"bot: work.claim"})
+        told = f"{point}: {ended.strip()}, then {wrong}"
+        with capsys.disabled():
+            print(told, flush=True)  # noqa: T201  as above
+        return told if wrong or ended != "Superseded\n" else ""
+
+    points = [Point(INTENT, nth, Moment.AFTER) for nth in range(1, INTENTS[kind] + 1)]
+    with ThreadPoolExecutor(len(points)) as threads:
+        assert [told for told in threads.map(trouble_at, points) if told] == []

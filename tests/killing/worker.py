@@ -1,0 +1,173 @@
+"""The process that is killed: carries out plans as `release-bot serve` does, with the same workers, without Slack.
+
+Each is forked from a process that has imported all of it, so a start costs milliseconds; it is a process like any other.
+`python -m tests.killing.worker` reads Addresses as JSON, one on each line, forks for each, and prints the number of the process.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from kubernetes import client, config
+from pydantic import SecretStr
+
+from bot.clock import SharedClock
+from bot.domain.policy import Policy
+from bot.domain.watch import WatchTimes
+from bot.flows import advance
+from bot.flows.deps import Deps, Job
+from bot.steps import http
+from bot.steps.github import GitHub
+from bot.steps.sources import Sources
+from bot.steps.vercel import Vercel
+from bot.store.pool import Store
+from bot.workers import Queue, Workers
+from checks.target import Kubernetes, Target
+from sandbox.staging import github, vercel
+from sandbox.staging.versions import GITHUB_REPOSITORY
+from tests.fix_bot import Outside, checklist, kinds
+from tests.fix_demo import until
+
+ROOT = Path(__file__).parents[2]
+# Imported when they are named, which takes more than a second in all: once, before the processes are forked.
+WARM = (client.CoreV1Api, client.AppsV1Api, client.BatchV1Api, client.AuthorizationV1Api, config.load_kube_config)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a process reaches what is outside of it."""
+
+    database_url: str
+    kubeconfig: str
+    namespace: str
+    product_url: str
+    github_url: str
+    vercel_url: str
+    ended: str  # file in which it notes how each piece of work has ended: "done", or the name of the error
+
+
+class Nursery:
+    """Starts processes."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self._guard = threading.Lock()
+
+    def start(self, addresses: Addresses) -> "Worker":
+        """A new process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._guard:
+            self._process.stdin.write(json.dumps(asdict(addresses)) + "\n")
+            self._process.stdin.flush()
+            return Worker(int(self._process.stdout.readline()))
+
+
+@contextlib.contextmanager
+def nursery() -> Iterator[Nursery]:
+    """A process that starts others, for the length of a block."""
+    command = [sys.executable, "-m", "tests.killing.worker"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Nursery(process)
+
+
+class Worker:
+    """A running process."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._handle = os.pidfd_open(pid)
+
+    def lives(self, seconds: float = 0) -> bool:
+        """Whether it still lives; waits up to ``seconds`` for its end."""
+        return not select.select([self._handle], [], [], seconds)[0]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        signal.pidfd_send_signal(self._handle, number)
+
+    def stop(self) -> None:
+        """Let it stand still, and wait until it does."""
+        self.send(signal.SIGSTOP)
+        state = Path(f"/proc/{self.pid}/stat")
+        until(lambda: state.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T", "the process to stop")
+
+    def kill(self) -> None:
+        """Kill -9, and wait for its end."""
+        self.send(signal.SIGKILL)
+        select.select([self._handle], [], [])
+
+    def end(self) -> None:
+        """Kill it where it still lives."""
+        if self.lives():
+            self.kill()
+        os.close(self._handle)
+
+
+def main() -> None:
+    """Fork for each line."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
+    http._certificates()
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            _work(Addresses(**json.loads(line)))
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def _work(addresses: Addresses) -> None:
+    store = Store(addresses.database_url, size=4)
+    store.open()
+    store.join()
+    where = Kubernetes(
+        kubeconfig=addresses.kubeconfig, namespace=addresses.namespace, deployment="web", container="main"
+    )
+    deps = Deps(
+        store=store,
+        clock=SharedClock(store.now),
+        environment="production",
+        channel="C0RELEASES1",
+        checklist=checklist(),
+        policy=Policy(),
+        targets={
+            "production": Target(
+                name="production", kubernetes=where, migrate_database_url=SecretStr(addresses.product_url)
+            )
+        },
+        sources=Sources(github_url="", repository="", ref="", token="", registry_url="", image="", login=("", "")),
+        github=GitHub(addresses.github_url, GITHUB_REPOSITORY, github.TOKEN),
+        vercel=Vercel(addresses.vercel_url, vercel.TOKEN, vercel.PROJECT, vercel.TEAM),
+        registry=kinds(Outside()),
+        watch=WatchTimes(
+            length=timedelta(minutes=15), every=timedelta(seconds=30), late=timedelta(0), patience=timedelta(minutes=5)
+        ),
+        redact=lambda text: text,
+    )
+
+    def carry_out(job: Job) -> datetime | None:
+        how = "done"
+        try:
+            return advance.execute(deps, job)
+        except BaseException as error:
+            how = type(error).__name__
+            raise
+        finally:
+            with Path(addresses.ended).open("a", encoding="utf-8") as file:
+                file.write(f"{how}\n")
+
+    Workers(store, deps.clock, [Queue("advance", 1, carry_out)]).start()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
