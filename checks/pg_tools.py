@@ -35,7 +35,7 @@ def installed(program: str) -> tuple[tuple[int, Path], ...]:
     seen: dict[Path, int] = {}
     for folder in _folders():
         path = folder / program
-        if path.is_file() and os.access(path, os.X_OK) and path.resolve() not in {other.resolve() for other in seen}:
+        if os.access(path, os.X_OK) and path.is_file() and path.resolve() not in {other.resolve() for other in seen}:
             major = major_of(path)
             if major:
                 seen[path] = major

