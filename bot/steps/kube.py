@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from itertools import chain, repeat
@@ -224,12 +225,14 @@ def wait_for_rollout(ctx: StepContext, cluster: Cluster, image: str) -> None:
         if rollout.done:
             ctx.journal.observed(rollout=rollout.line, revision=_revision(deployment))
             return
-        if rollout.failed:
+        # A pod that is ready for a moment before it crashes counts as progress, each time: that deadline may never come.
+        late = time.monotonic() + pause > ctx.deadline
+        if rollout.failed or late:
             trouble = "; ".join(cluster.trouble(deployment)) or "no pod says why"
             ctx.journal.observed(rollout=rollout.line, pods=trouble)
-            raise StepError(
-                f"{rollout.line}: {trouble}",
-                hint="The old pods still serve. Look at the new ones, then retry or roll back.",
-            )
+            advice = "Look at the new pods, then retry or roll back."
+            if not rollout.failed:
+                raise StepError(f"gave up waiting: {rollout.line}: {trouble}", hint=advice)
+            raise StepError(f"{rollout.line}: {trouble}", hint=f"The old pods still serve. {advice}")
         ctx.journal.progress(rollout.line)
         ctx.pause(pause, "the rollout")

@@ -130,14 +130,37 @@ def test_never_ready_then_retried(kube: Kube, ship: Ship) -> None:
     assert (read(kube).metadata.generation, image(kube)) == (generation, NEW)
 
 
-def test_back_from_never_ready(kube: Kube, ship: Ship) -> None:
-    """The template of before, not "the previous revision"."""
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        ({"never-ready": True}, r"not ready"),
+        ({"crash": True, "ready-after": "5s"}, r"CrashLoopBackOff|restarted [1-9]\d* times"),
+        ({"image-pull-error": True}, r"ImagePullBackOff|ErrImagePull"),
+    ],
+    ids=["never ready", "crash loop", "pull error"],
+)
+def test_back_from_a_failed_rollout(kube: Kube, ship: Ship, behaviour: dict[str, bool], said: str) -> None:
+    """It says what is wrong with the new pods, and goes back to the template of before, not to "the previous revision"."""
     before = template(kube)
-    images(kube, {NEW: {"never-ready": True}})
-    with pytest.raises(StepError):
+    images(kube, {NEW: behaviour})
+    with pytest.raises(StepError, match=rf"exceeded its progress deadline: web-\S+: ({said})"):
         ship.deploy()
     ship.restore()
     assert template(kube) == before
+    assert is_rolled_out(kube)
+    assert {pod.spec.containers[0].image for pod in pods(kube)} == {OLD}
+
+
+def test_kubectl_tells_what_was_done(kube: Kube, ship: Ship) -> None:
+    """`kubectl rollout history` reads as what happened: which revision is which release, and which one was taken back."""
+    ship.deploy()
+    ship.restore()
+    shown = kube.kubectl("rollout", "history", "deployment/web")
+    lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines() if line[:1].isdigit()]
+    assert lines == [["2", "release-bot: v4.8.0"], ["3", "release-bot: back from v4.8.0"]], shown.stderr
+    assert f"Image:\t{OLD}" in kube.kubectl("rollout", "history", "deployment/web", "--revision=3").stdout
+    ship.restore()
+    assert kube.kubectl("rollout", "history", "deployment/web").stdout == shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -278,10 +301,11 @@ def test_a_patch_still_on_its_way_is_overtaken_by_the_rollback(kube: Kube, ship:
 
 
 def test_it_gives_up_at_its_deadline(kube: Kube, ship: Ship) -> None:
-    """A rollout that takes longer than the step may."""
+    """A rollout that takes longer than the step may: it says what the pods wait for, as when Kubernetes gives up."""
     images(kube, {NEW: {"ready-after": "30s"}})
-    with pytest.raises(StepError, match="gave up waiting for the rollout"):
+    with pytest.raises(StepError, match=r"gave up waiting: \d of 2 new pods are \w+: web-\S+: not ready"):
         ship.deploy(seconds=1.5)
+    assert ship.notes.kinds() == ["intent", "acted", "observed"]
 
 
 def test_it_stops_when_told(kube: Kube, ship: Ship) -> None:
