@@ -79,7 +79,7 @@ def _step(number: int, step: PlannedStep, room: int) -> str:
 def _legend(changes: Sequence[Mutation]) -> str:
     words = {
         Way.BACK: "a rollback takes it back",
-        Way.STAYS: "stays, and may",
+        Way.STAYS: "stays as it is: nothing needs it back",
         Way.FINAL: "cannot be taken back",
     }
     used = [way for way in Way if any(change.way is way for change in changes)]
