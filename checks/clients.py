@@ -402,7 +402,7 @@ def kube_errors(what: str) -> Iterator[None]:
     """Translate errors of the Kubernetes client; ``what`` completes "refused to …", as "list pods in solvereign"."""
     load("kubernetes")
     import urllib3
-    from kubernetes.client.exceptions import ApiException, ForbiddenException
+    from kubernetes.client.exceptions import ApiException, ForbiddenException, OpenApiException
 
     try:
         yield
@@ -417,6 +417,14 @@ def kube_errors(what: str) -> Iterator[None]:
             hint=hint,
             seen=message,
             status=exc.status or 0,
+        ) from exc
+    except OpenApiException:  # of the client itself: a request that was put wrongly
+        raise
+    except (TypeError, AttributeError, ValueError) as exc:  # the client cannot make its own object of the answer
+        raise CheckError(
+            f"cannot {what}: Kubernetes did not answer with what its API promises",
+            hint="Does the kubeconfig name a Kubernetes API server?",
+            seen=type(exc).__name__,  # no more: its text holds values, which may be secret
         ) from exc
     except urllib3.exceptions.HTTPError as exc:
         refused = isinstance(exc, urllib3.exceptions.NewConnectionError)  # which urllib3 counts among the time-outs

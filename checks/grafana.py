@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from checks.answers import listed, reading
 from checks.clients import http_errors
 from checks.contract import CheckError
 
@@ -20,8 +21,9 @@ def data_sources(grafana: httpx.Client) -> list[Json]:
     with http_errors("list Grafana's data sources"):
         response = grafana.get("api/datasources")
         response.raise_for_status()
-        found: list[Json] = response.json()
-    return found
+        body = response.json()
+    with reading("Grafana", "its data sources", body):
+        return [dict(one) | {"uid": str(one["uid"]), "type": str(one["type"])} for one in listed(body)]
 
 
 def query(grafana: httpx.Client, queries: Sequence[Mapping[str, Any]], start: str, what: str) -> dict[str, Json]:
@@ -39,8 +41,8 @@ def query(grafana: httpx.Client, queries: Sequence[Mapping[str, Any]], start: st
         if not results:
             response.raise_for_status()
             raise CheckError(f"Grafana's answer for {what} holds no results", seen=response.text)
-    found: dict[str, Json] = results
-    return found
+    with reading("Grafana", f"results for {what}", body):
+        return {str(name): {**result, "frames": [*(result.get("frames") or [])]} for name, result in results.items()}
 
 
 def columns(frame: Mapping[str, Any]) -> list[list[Any]]:
@@ -48,6 +50,7 @@ def columns(frame: Mapping[str, Any]) -> list[list[Any]]:
 
     NaN and Inf travel as null (github.com/grafana/grafana-plugin-sdk-go, data/frame_json.go).
     """
-    fields = frame.get("schema", {}).get("fields", [])
-    values = frame.get("data", {}).get("values", [])
-    return [column for field, column in zip(fields, values, strict=False) if field.get("type") != "time"]
+    with reading("Grafana", "frames of values", frame):
+        fields = frame.get("schema", {}).get("fields", [])
+        values = frame.get("data", {}).get("values", [])
+        return [[*column] for field, column in zip(fields, values, strict=False) if field.get("type") != "time"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from checks.answers import reading
 from checks.clients import kube_errors
 from checks.rights import LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT
 
@@ -20,8 +21,12 @@ SETTLE_LOOKS, SETTLE_PAUSE = 4, 0.5  # seconds between looks: a Deployment's sta
 
 def read_deployment(kube: KubeClients, part: Kubernetes) -> Any:
     """The Deployment as it is now. Raises CheckError when the cluster does not answer or has none."""
-    with kube_errors(f"read deployment {part.deployment} in {part.namespace}"):
-        return kube.apps.read_namespaced_deployment(part.deployment, part.namespace, _request_timeout=kube.timeout)
+    what = f"deployment {part.deployment} in {part.namespace}"
+    with kube_errors(f"read {what}"):
+        found = kube.apps.read_namespaced_deployment(part.deployment, part.namespace, _request_timeout=kube.timeout)
+    with reading("Kubernetes", what):
+        _ = found.metadata.uid, found.spec.selector.match_labels, found.status.conditions
+    return found
 
 
 def settled_deployment(kube: KubeClients, part: Kubernetes, ctx: CheckContext) -> Any:
@@ -42,18 +47,19 @@ def newest_pods(kube: KubeClients, part: Kubernetes, deployment: Any) -> list[An
         sets = kube.apps.list_namespaced_replica_set(
             part.namespace, label_selector=selector, _request_timeout=kube.timeout
         ).items
-    owned = [item for item in sets if deployment.metadata.uid in _owners(item)]
-    if not owned:
-        return []
-    newest = max(owned, key=lambda item: int((item.metadata.annotations or {}).get(REVISION, "0")))
+    with reading("Kubernetes", "replicasets"):
+        owned = [item for item in sets if deployment.metadata.uid in _owners(item)]
+        if not owned:
+            return []
+        newest = max(owned, key=lambda item: int((item.metadata.annotations or {}).get(REVISION, "0")))
     with kube_errors(f"list pods in {part.namespace}"):
         pods = kube.core.list_namespaced_pod(
             part.namespace, label_selector=selector, _request_timeout=kube.timeout
         ).items
-    return sorted(
-        (pod for pod in pods if newest.metadata.uid in _owners(pod) and not pod.metadata.deletion_timestamp),
-        key=lambda pod: str(pod.metadata.name),
-    )
+    with reading("Kubernetes", "pods"):
+        ours = [pod for pod in pods if newest.metadata.uid in _owners(pod) and not pod.metadata.deletion_timestamp]
+        _ = [pod.status.container_statuses for pod in ours]
+        return sorted(ours, key=lambda pod: str(pod.metadata.name))
 
 
 def _owners(item: Any) -> set[str]:

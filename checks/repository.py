@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from checks.answers import listed, reading
 from checks.clients import http_errors
 from checks.contract import CheckError
 
@@ -20,6 +21,14 @@ _IN_TITLE = re.compile(r"\(#(\d+)\)")  # as GitHub writes it into the commit of 
 _CLOSES = re.compile(r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+#(\d+)", re.IGNORECASE)  # GitHub's own keywords
 _PAGE = 100  # commits a page, the most that GitHub gives
 _MAX_COMMITS = 500  # far more than a release holds; beyond it the tag that it is compared with is the wrong one
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """One commit of the release, with the first line of its message."""
+
+    sha: str
+    title: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,8 @@ def file_text(ctx: CheckContext, path: str) -> str | None:
         body = response.json()
     if not isinstance(body, dict) or body.get("encoding") != "base64":
         raise CheckError(f"{path} is no file that GitHub shows the text of", hint="Correct path in the checklist.")
-    return base64.b64decode(body["content"]).decode(errors="replace")
+    with reading("GitHub", f"the text of {path}", body):
+        return base64.b64decode(body["content"]).decode(errors="replace")
 
 
 def release_range(ctx: CheckContext) -> Range:
@@ -73,13 +83,19 @@ def release_range(ctx: CheckContext) -> Range:
         found = _pulls_of(github, one)
         pulls |= {pull.number: pull for pull in found}
         if not found:
-            without.append(str(one["sha"])[:12])
+            without.append(one.sha[:12])
     return Range(since, len(commits), tuple(pulls[number] for number in sorted(pulls)), tuple(without))
 
 
 def open_issues(ctx: CheckContext, numbers: list[int]) -> list[int]:
     """Those of the issues that are not closed. Raises CheckError."""
-    return [number for number in numbers if _get(ctx.clients.github(), f"issues/{number}", {})["state"] != "closed"]
+    found = []
+    for number in numbers:
+        issue = _get(ctx.clients.github(), f"issues/{number}", {})
+        with reading("GitHub", f"issue {number}", issue):
+            if issue["state"] != "closed":
+                found.append(number)
+    return found
 
 
 def _tag_before(github: httpx.Client, version: str) -> str:
@@ -87,7 +103,9 @@ def _tag_before(github: httpx.Client, version: str) -> str:
     wanted = _parsed(version)
     if wanted is None:
         raise CheckError(f"{version} is no version like v1.2.3, so nothing comes before it")
-    names = [str(ref["ref"]).removeprefix("refs/tags/") for ref in _get(github, "git/matching-refs/tags/v", {})]
+    refs = _get(github, "git/matching-refs/tags/v", {})
+    with reading("GitHub", "the tags of releases", refs):
+        names = [str(ref["ref"]).removeprefix("refs/tags/") for ref in listed(refs)]
     below = [
         (parsed, name)
         for name in names
@@ -103,36 +121,39 @@ def _parsed(name: str) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
-def _commits(github: httpx.Client, since: str, commit: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _commits(github: httpx.Client, since: str, commit: str) -> list[_Commit]:
+    found: list[_Commit] = []
     while True:
         page = len(found) // _PAGE + 1
         body = _get(github, f"compare/{since}...{commit}", {"per_page": str(_PAGE), "page": str(page)})
-        if body["behind_by"]:
+        with reading("GitHub", f"the commits since {since}", body):
+            beside, total = int(body["behind_by"]), int(body["total_commits"])
+            commits = [
+                _Commit(str(one["sha"]), str(one["commit"]["message"]).partition("\n")[0]) for one in body["commits"]
+            ]
+        if beside:
             raise CheckError(
-                f"{since} is not part of the release: it lies {body['behind_by']} commits beside it",
+                f"{since} is not part of the release: it lies {beside} commits beside it",
                 hint="Was the release before made from another branch? Compare the two on GitHub.",
             )
-        if body["total_commits"] > _MAX_COMMITS:
-            raise CheckError(f"{body['total_commits']} commits since {since}: more than one release holds")
-        found += body["commits"]
-        if len(found) >= body["total_commits"] or not body["commits"]:
+        if total > _MAX_COMMITS:
+            raise CheckError(f"{total} commits since {since}: more than one release holds")
+        found += commits
+        if len(found) >= total or not commits:
             return found
 
 
-def _pulls_of(github: httpx.Client, commit: dict[str, Any]) -> list[Pull]:
+def _pulls_of(github: httpx.Client, commit: _Commit) -> list[Pull]:
     """The merged pull requests that a commit belongs to; by its title where GitHub knows of none."""
-    listed = _get(github, f"commits/{commit['sha']}/pulls", {})
-    found = [
-        Pull(
-            pull["number"], str(pull["title"]), tuple(int(number) for number in _CLOSES.findall(pull.get("body") or ""))
-        )
-        for pull in listed
-        if pull.get("merged_at")
-    ]
-    title = str(commit["commit"]["message"]).partition("\n")[0]
-    named = _IN_TITLE.findall(title)
-    return found or [Pull(int(number), title) for number in named[-1:]]
+    body = _get(github, f"commits/{commit.sha}/pulls", {})
+    with reading("GitHub", f"the pull requests of {commit.sha[:12]}", body):
+        found = [
+            Pull(int(pull["number"]), str(pull["title"]), tuple(map(int, _CLOSES.findall(pull.get("body") or ""))))
+            for pull in listed(body)
+            if pull.get("merged_at")
+        ]
+    named = _IN_TITLE.findall(commit.title)
+    return found or [Pull(int(number), commit.title) for number in named[-1:]]
 
 
 def _get(github: httpx.Client, path: str, query: dict[str, str]) -> Any:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from checks.answers import reading
 from checks.clients import kube_errors, load, require
 from checks.contract import CheckError
 from checks.rights import READ_CRONJOB, READ_DEPLOYMENT, READ_REFERRED, Right, Variables
@@ -135,16 +136,20 @@ def read_workload(ctx: Place, which: Which) -> Workload:
             f"there is no {which} {name} in {namespace}",
             hint="Is it installed, and are its names in release-bot.yml right?",
         )
-    spec = found["spec"] if which == "deployment" else found["spec"]["jobTemplate"]["spec"]
-    metadata = spec["template"].get("metadata") or {}
-    return Workload(
-        what=f"{which}/{name} in {namespace}",
-        namespace=namespace,
-        pod=spec["template"]["spec"],
-        labels=metadata.get("labels") or {},
-        annotations=metadata.get("annotations") or {},
-        status=found.get("status") or {},
-    )
+    with reading("Kubernetes", f"{which} {name} in {namespace}"):
+        spec = found["spec"] if which == "deployment" else found["spec"]["jobTemplate"]["spec"]
+        metadata = spec["template"].get("metadata") or {}
+        return Workload(
+            what=f"{which}/{name} in {namespace}",
+            namespace=namespace,
+            pod={
+                **spec["template"]["spec"],
+                "containers": [dict(one) for one in spec["template"]["spec"]["containers"]],
+            },
+            labels=metadata.get("labels") or {},
+            annotations=metadata.get("annotations") or {},
+            status=found.get("status") or {},
+        )
 
 
 def read_service_account(ctx: CheckContext, workload: Workload) -> tuple[str, Mapping[str, str] | None]:
@@ -300,7 +305,8 @@ def _read(kube: KubeClients, read: Callable[..., Any], name: str, namespace: str
         except NotFoundException:
             return None
         try:
-            body: Json = json.loads(response.data)
+            body = json.loads(response.data)
         finally:
             response.release_conn()
-    return body
+    with reading("Kubernetes", f"{what} {name} in {namespace}"):
+        return {**body}

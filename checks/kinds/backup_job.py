@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from checks.answers import reading
 from checks.clients import kube_errors, require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
@@ -150,28 +151,29 @@ def _job_of_cronjob(kube: KubeClients, part: Backup, name: str) -> dict[str, Any
                 part.cronjob, part.namespace, _preload_content=False, _request_timeout=kube.timeout
             )
         )
-    template = cron["spec"]["jobTemplate"]
-    metadata = template.get("metadata", {})
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": name,
-            "labels": metadata.get("labels", {}),
-            "annotations": {"cronjob.kubernetes.io/instantiate": "manual", **metadata.get("annotations", {})},
-            # No blockOwnerDeletion: it would need a right on cronjobs/finalizers.
-            "ownerReferences": [
-                {
-                    "apiVersion": "batch/v1",
-                    "kind": "CronJob",
-                    "name": cron["metadata"]["name"],
-                    "uid": cron["metadata"]["uid"],
-                    "controller": True,
-                }
-            ],
-        },
-        "spec": template["spec"],
-    }
+    with reading("Kubernetes", f"cronjob {part.cronjob} in {part.namespace}"):
+        template = cron["spec"]["jobTemplate"]
+        metadata = template.get("metadata", {})
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": name,
+                "labels": metadata.get("labels", {}),
+                "annotations": {"cronjob.kubernetes.io/instantiate": "manual", **metadata.get("annotations", {})},
+                # No blockOwnerDeletion: it would need a right on cronjobs/finalizers.
+                "ownerReferences": [
+                    {
+                        "apiVersion": "batch/v1",
+                        "kind": "CronJob",
+                        "name": cron["metadata"]["name"],
+                        "uid": cron["metadata"]["uid"],
+                        "controller": True,
+                    }
+                ],
+            },
+            "spec": template["spec"],
+        }
 
 
 def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict[str, Any]:
@@ -184,8 +186,9 @@ def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict
                     name, part.namespace, _preload_content=False, _request_timeout=kube.timeout
                 )
             )
-        if _ended(job):
-            return job
+        with reading("Kubernetes", f"job {name} in {part.namespace}"):
+            if _ended(job):
+                return job
         pause = POLL[min(look, len(POLL) - 1)]
         if ctx.remaining() <= pause:
             raise CheckError(

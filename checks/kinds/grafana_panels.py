@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import Field
 
+from checks.answers import reading
 from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.grafana import columns, data_sources, query
@@ -75,9 +76,9 @@ class GrafanaPanels(Kind):
                 evidence,
                 hint="Is it provisioned, and is the uid right?",
             )
-        reader = _Reader(grafana, dashboard, params)
+        with reading("Grafana", f"a dashboard {params.dashboard} in the classic form", dashboard):
+            panels = list(_Reader(grafana, dashboard, params).panels())
         states: dict[str, str] = {}
-        panels = list(reader.panels())
         for number, panel in enumerate(panels, 1):
             if ctx.cancelled.is_set() or ctx.remaining() <= 0:
                 raise CheckError(f"stopped after {number - 1} of {len(panels)} panels: cancelled or out of time")

@@ -11,6 +11,7 @@ from psycopg import errors
 from pydantic import Field
 
 from checks import verification
+from checks.answers import listed, reading
 from checks.clients import http_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.uses import READ_CONTENTS, Use, on_table
@@ -112,10 +113,12 @@ def _files(github: httpx.Client, params: MigrationsAppliedParams, commit: str, c
     with http_errors(f"list {params.path} of the release"):
         response = github.get(f"contents/{params.path}", params=query)
         response.raise_for_status()
-        listed = response.json()
-    if not isinstance(listed, list):
+        body = response.json()
+    if isinstance(body, dict) and body.get("type") == "file":
         raise CheckError(f"{params.path} is no folder in the repository", hint="Correct path in the checklist.")
-    names = sorted(item["name"] for item in listed if item["type"] == "file" and item["name"].endswith(params.suffix))
+    with reading("GitHub", f"the files of {params.path}", body):
+        files = [str(item["name"]) for item in listed(body) if item["type"] == "file"]
+    names = sorted(name for name in files if name.endswith(params.suffix))
     if not names:
         raise CheckError(f"{params.path} holds no {params.suffix} files", hint="Correct path in the checklist.")
     found = {}
@@ -126,9 +129,10 @@ def _files(github: httpx.Client, params: MigrationsAppliedParams, commit: str, c
             response = github.get(f"contents/{params.path}/{name}", params=query)
             response.raise_for_status()
             body = response.json()
-        if body.get("encoding") != "base64":  # GitHub sends no content of files over 1 MB
-            raise CheckError(f"GitHub sends no content of {name}: it is too large", seen=str(body.get("size")))
-        found[name] = hashlib.sha256(base64.b64decode(body["content"])).hexdigest()
+        with reading("GitHub", f"the content of {name}", body):
+            if body["encoding"] != "base64":  # GitHub sends no content of files over 1 MB
+                raise CheckError(f"GitHub sends no content of {name}: it is too large", seen=str(body.get("size")))
+            found[name] = hashlib.sha256(base64.b64decode(body["content"])).hexdigest()
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,15 +83,22 @@ class SentryReceives(Kind):
                 ),
                 hint="Look in Sentry at the project's inbound filters, rate limits and quota.",
             )
-        wrong = _differences(found, event_id, environment)
+        if found.get("eventID") != event_id:
+            raise CheckError(
+                f"Sentry was asked for event {event_id} and answered with event {found.get('eventID')}",
+                hint="Does sentry.url point to Sentry?",
+                seen=json.dumps(found),
+            )
+        seen_in = _tags(found).get("environment")
         evidence = Evidence(
             asked,
             f"the event can be read back with environment {environment}",
             f"event {found.get('eventID')} of issue {found.get('groupID')}, tags {_tags(found)}",
         )
         data = {"event_id": event_id, "issue": found.get("groupID")}
-        if wrong:
-            return Answer(Outcome.FAIL, f"test event seen, but {wrong}", evidence, data)
+        if seen_in != environment:
+            summary = f"test event seen, but with environment {seen_in}, not {environment}"
+            return Answer(Outcome.FAIL, summary, evidence, data)
         return Answer(Outcome.PASS, f"test event seen after {seconds:.1f} s in {environment}", evidence, data)
 
 
@@ -176,18 +184,15 @@ def _wait_for(path: str, sentry: httpx.Client, ctx: CheckContext) -> dict[str, A
             trouble = exc
             continue
         if not isinstance(body, dict):
-            raise CheckError("Sentry's answer about the test event is no JSON object", seen=response.text)
+            raise CheckError(
+                "Sentry's answer about the test event is no JSON object",
+                hint="Does sentry.url point to Sentry?",
+                seen=response.text,
+            )
         return body
     if trouble is not None:
         raise trouble
     return None
-
-
-def _differences(found: dict[str, Any], event_id: str, environment: str) -> str:
-    if found.get("eventID") != event_id:
-        return f"Sentry answered with event {found.get('eventID')}"
-    seen = _tags(found).get("environment")
-    return "" if seen == environment else f"with environment {seen}, not {environment}"
 
 
 def _tags(found: dict[str, Any]) -> dict[str, str]:

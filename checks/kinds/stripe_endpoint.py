@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from checks.answers import reading
 from checks.clients import load, require, stripe_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import address
@@ -135,7 +136,7 @@ def expand(patterns: Iterable[str]) -> list[str]:
 
 
 def _endpoints(ctx: CheckContext) -> list[_Endpoint]:
-    with stripe_errors("list the webhook endpoints"):
+    with stripe_errors("list the webhook endpoints"), reading("Stripe", "a list of webhook endpoints"):
         pages = ctx.clients.stripe().v1.webhook_endpoints.list({"limit": 100})
         return [
             _Endpoint(one.id, one.url, one.status == "enabled", one.livemode, tuple(one.enabled_events))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from checks.answers import reading
 from checks.clients import http_errors, require
-from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.uses import API, Use
 
 
@@ -33,9 +34,9 @@ class QueueDepth(Kind):
         with http_errors(f"get {url}"):
             response = ctx.clients.http().get(url)
             response.raise_for_status()
-            waiting = response.json().get("waiting")
-        if not isinstance(waiting, int):
-            raise CheckError("the queue does not say how many jobs wait", hint="Is the path right?", seen=response.text)
+            body = response.json()
+        with reading("the product", "how many jobs wait", body):
+            waiting = int(body["waiting"])
         evidence = Evidence(asked=f"GET {url}", expected=f"at most {params.at_most}", seen=f"{waiting} wait")
         if waiting > params.at_most:
             return Answer(Outcome.FAIL, f"{waiting} jobs wait", evidence, hint="Let them drain, then run this again.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from checks.answers import reading
 from checks.clients import http_errors, require
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.uses import API, Use
@@ -38,7 +39,9 @@ class QueuePause(Kind):
             self._set(ctx, paused=True)
             if params.seconds:
                 ctx.wait(params.seconds)
-            paused = self._get(ctx)["paused"]
+            body = self._get(ctx)
+            with reading("the product", "the state of its queue", body):
+                paused = body["paused"]
         evidence = Evidence(asked=f"PUT {self._url(ctx)}", expected="paused", seen=f"paused: {paused}")
         if not paused:
             return Answer(Outcome.FAIL, "the queue works on although it was paused", evidence)
