@@ -2,46 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from bot.domain.audit import AuditEvent
+from bot.domain.model import digest_of
 from bot.domain.view import ReleaseView
-from bot.store import audit, evidence
+from bot.store import audit, checks, evidence
 from bot.store.pool import Tx
+from checks.runner import redact_values
 
 FORMAT = 1  # of bot/evidence/FORMAT.md
+Redact = Callable[[str], str]
 
 
-def gather(tx: Tx, view: ReleaseView) -> dict[str, Any]:
-    """The facts of the release of ``view``, as `release.json` has them but for the messages."""
+def gather(tx: Tx, view: ReleaseView, redact: Redact) -> dict[str, Any]:
+    """The facts of the release of ``view``, as `release.json` has them but for the messages; every text passes ``redact``.
+
+    A secret may have become known only after a result was stored. The record binds that result as it is stored, so one
+    that is shown otherwise carries the digest of what is stored.
+    """
     release_id = view.release.id
-    return {
+    rows = evidence.rows(tx, release_id)
+    told: dict[str, Any] = redact_values(rows, redact)
+    told["check_results"] = [
+        shown if _bound(shown) == _bound(stored) else {**shown, "redacted": digest_of(_bound(stored))}
+        for shown, stored in zip(told["check_results"], rows["check_results"], strict=True)
+    ]
+    facts = {
         "format": FORMAT,
         "made_at": _text(view.now),
         "release": evidence.release(tx, release_id),
         "checklist": view.checklist.body,
         "policy": view.policy.model_dump(mode="json"),
-        "rows": evidence.rows(tx, release_id),
         "journal": evidence.journal(tx, release_id),
     }
+    return {**redact_values(facts, redact), "rows": told}
 
 
-def record(tx: Tx, view: ReleaseView) -> list[dict[str, Any]]:
-    """The rows of the record from the first to the newest of the release, as `record.json` has them."""
-    return [_row(event) for event in audit.span(tx, view.release.id)]
+def _bound(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: result[key] for key in checks.BOUND}
 
 
-def _row(event: AuditEvent) -> dict[str, Any]:
+def record(tx: Tx, view: ReleaseView, redact: Redact) -> list[dict[str, Any]]:
+    """The rows of the record from the first to the newest of the release, as `record.json` has them.
+
+    A row keeps the hash of what is stored; one of which ``redact`` has taken something away says that it is redacted.
+    """
+    return [_row(event, redact) for event in audit.span(tx, view.release.id)]
+
+
+def _row(event: AuditEvent, redact: Redact) -> dict[str, Any]:
+    body = redact_values(dict(event.body), redact)
     return {
         "seq": event.seq,
         "at": _text(event.at),
         "actor": event.actor,
         "event": event.event,
         "release": event.release,
-        "body": event.body,
+        "body": body,
         "previous": event.previous,
         "hash": event.hash,
+        **({"redacted": True} if body != event.body else {}),
     }
 
 

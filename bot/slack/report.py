@@ -23,9 +23,9 @@ KIND = "pack"
 
 
 def make(tx: Tx, view: ReleaseView, redact: Callable[[str], str]) -> bytes:
-    """The pack as a ZIP file. Every text in it passes ``redact`` once more, but for the record, whose hashes are of what it says."""
-    facts = {**report.gather(tx, view), "messages": _messages(tx, view)}
-    return pack.build(redact_values(facts, redact), report.record(tx, view))
+    """The pack as a ZIP file. Every text in it passes ``redact`` once more: a secret may have become known meanwhile."""
+    facts = {**report.gather(tx, view, redact), "messages": redact_values(_messages(tx, view), redact)}
+    return pack.build(facts, report.record(tx, view, redact))
 
 
 def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str], asked: int) -> str:

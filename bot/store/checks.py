@@ -16,6 +16,9 @@ from checks.contract import Answer, Outcome
 
 _SQL = queries("checks")
 
+# What the record binds of a result, by its digest (bot/evidence/FORMAT.md).
+BOUND = ("outcome", "summary", "asked", "expected", "seen", "attachment", "attachment_name", "hint")
+
 
 def _from_row(row: DictRow) -> CheckView:
     check = CheckId(row["check_id"])
@@ -135,7 +138,7 @@ def record(
         "attested": attested,
     }
     tx.execute(_SQL["record"], values)
-    return digest_of(said)
+    return digest_of({key: said[key] for key in BOUND})
 
 
 def waive(tx: Tx, release_id: ReleaseId, waiver: Waiver) -> bool:

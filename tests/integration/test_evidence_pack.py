@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from bot.domain.ids import CheckId
+from bot.domain.ids import CheckId, ReleaseId
 from bot.flows import abort, check
+from bot.redact import Redactor
 from bot.slack import report
 from tests.fix_bot import MANAGER, World
 from tests.integration.slack_bot import Bot
 from tests.sandbox.slack_world import RITA
 
 VERIFY = Path(__file__).parents[2] / "bot" / "evidence" / "verify.py"
+LATE = "Zirkel-9/known-too-late"
 Files = dict[str, bytes]
 
 
@@ -36,8 +38,13 @@ def files(world: World) -> Files:
     world.run("check")
     world.approve(release["id"])
     world.act(abort.abort, MANAGER, release["id"], "enough")
+    return packed(world, release["id"])
+
+
+def packed(world: World, release_id: ReleaseId) -> Files:
+    """The files of the pack of a release."""
     with world.store.transaction() as tx:
-        content = report.make(tx, world.view(release["id"]), world.deps.redact)
+        content = report.make(tx, world.view(release_id), world.deps.redact)
     with zipfile.ZipFile(BytesIO(content)) as pack:
         return {name: pack.read(name) for name in pack.namelist()}
 
@@ -104,6 +111,61 @@ def test_a_forged_pack_is_found(files: Files, tmp_path: Path, forge: Callable[[F
 
     assert code == 1
     assert said in words
+
+
+@pytest.fixture
+def late(world: World) -> Files:
+    """The pack of a release in which a value stands that only became known as a secret when all was over."""
+    world.outside.answers["go.one"] = f"the vendor says {LATE}"
+    release_id = world.start()
+    world.run("check")
+    world.act(check.waive, MANAGER, release_id, CheckId("prep.second"), f"{LATE} was rotated")
+    world.act(abort.abort, MANAGER, release_id, f"{LATE} leaked")
+    redactor = Redactor()
+    redactor.register(LATE)
+    world.change(redact=redactor.scrub)
+    return packed(world, release_id)
+
+
+def test_a_secret_that_became_known_later_is_in_no_pack_and_breaks_none(late: Files, world: World, tmp_path: Path):
+    """The record in the database holds, the pack holds, and says of what the words are not proved."""
+    code, words = verified(tmp_path, late)
+    *notes, holds = words.splitlines()
+    (answered,) = [
+        event for event in world.events() if event.event == "check.answered" and event.body["outcome"] == "FAIL"
+    ]
+
+    assert [name for name, content in late.items() if LATE.encode() in content] == []
+    assert LATE in str(world.rows("SELECT summary FROM check_results"))
+    assert code == 0
+    assert f"NOTE: row {answered.seq} is redacted: its words are not proved." in notes
+    assert sum(note.startswith("NOTE: result ") for note in notes) == 1
+    assert holds.startswith("The pack holds. Its head is ")
+
+
+@pytest.mark.parametrize(
+    ("forge", "said"),
+    [
+        (_changed("release.json", lambda f: _redacted(f["rows"]["check_results"]).update(outcome="PASS")), "a result"),
+        (_changed("release.json", lambda f: _redacted(f["rows"]["check_results"]).update(redacted="0" * 64)), "a result"),
+        (_changed("release.json", lambda f: _redacted(f["rows"]["check_results"]).__delitem__("redacted")), "a result"),
+        (_changed("record.json", lambda r: _redacted(r).update(hash="0" * 64)), "is not chained"),
+        (_changed("record.json", lambda r: _redacted(r).update(redacted="yes")), "of the record was changed"),
+        (_changed("record.json", lambda r: r[0].update(redacted=True, actor="U0NOBODY01")), "of the record was changed"),
+    ],
+)  # fmt: skip
+def test_what_is_called_redacted_is_no_way_to_forge(
+    late: Files, tmp_path: Path, forge: Callable[[Files], Files], said: str
+):
+    """Its place in the chain, its outcome and its digest are still bound; what has nothing redacted in it cannot be called so."""
+    code, words = verified(tmp_path, forge(late))
+
+    assert code == 1
+    assert said in words
+
+
+def _redacted(rows: list[Any]) -> Any:
+    return next(row for row in rows if "redacted" in row)
 
 
 def test_it_has_everything(files: Files, world: World):
