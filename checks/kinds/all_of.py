@@ -22,7 +22,7 @@ class AllOf(Kind):
     params: ClassVar[type[Params]] = AllOfParams
     timeout: ClassVar[float] = 5.0
 
-    def run(self, params: AllOfParams, ctx: CheckContext) -> Answer:  # noqa: ARG002  it has none
+    def run(self, params: AllOfParams, ctx: CheckContext) -> Answer:
         """Always PASS with the names. Raises CheckError when it needs none: then it would say nothing."""
         if not ctx.needs:
             raise CheckError("no check is named under needs", hint=f"Set needs of {ctx.check} in the checklist.")

@@ -36,7 +36,7 @@ class ApiFlow(Kind):
     touches = ("tenant",)  # the test user's requests depend on the tenant's billing status
     timeout = 30.0
 
-    def uses(self, params: ApiFlowParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: ApiFlowParams) -> tuple[Use, ...]:
         """The address of the product, and the test user."""
         return (API, LOGIN)
 

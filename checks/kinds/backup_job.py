@@ -51,11 +51,11 @@ class BackupJob(Kind):
     touches: ClassVar[tuple[str, ...]] = ("backup",)
     timeout: ClassVar[float] = 900.0
 
-    def rights(self, params: BackupJobParams) -> tuple[Right, ...]:  # noqa: ARG002  the same for all
+    def rights(self, params: BackupJobParams) -> tuple[Right, ...]:
         """Those of its requests."""
         return (READ_CRONJOB, CREATE_BACKUP_JOB, READ_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_LOGS)
 
-    def uses(self, params: BackupJobParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: BackupJobParams) -> tuple[Use, ...]:
         """To see and read what the Job writes."""
         return (LIST_BACKUPS, READ_BACKUPS)
 

@@ -44,7 +44,7 @@ class BillingGate(Kind):
     touches = ("tenant",)
     timeout = 60.0
 
-    def uses(self, params: BillingGateParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: BillingGateParams) -> tuple[Use, ...]:
         """The product, the test user and tenant, and the tenant's row in the database."""
         return (API, LOGIN, TENANT, *on_table("tenants", "SELECT", "UPDATE"))
 

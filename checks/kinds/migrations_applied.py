@@ -69,7 +69,7 @@ class MigrationsApplied(Kind):
     params: ClassVar[type[Params]] = MigrationsAppliedParams
     timeout: ClassVar[float] = 90.0
 
-    def uses(self, params: MigrationsAppliedParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: MigrationsAppliedParams) -> tuple[Use, ...]:
         """To read what is applied, and the files."""
         return (*on_table("schema_migrations", "SELECT"), READ_CONTENTS)
 

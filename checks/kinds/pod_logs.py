@@ -68,7 +68,7 @@ class PodLogs(Kind):
     params: ClassVar[type[Params]] = PodLogsParams
     timeout: ClassVar[float] = 90.0
 
-    def rights(self, params: PodLogsParams) -> tuple[Right, ...]:  # noqa: ARG002  the same for all
+    def rights(self, params: PodLogsParams) -> tuple[Right, ...]:
         """Those of its requests."""
         return (*READS_PODS, READ_LOGS)
 

@@ -32,7 +32,7 @@ class PodRestarts(Kind):
     params = PodRestartsParams
     timeout = 30.0
 
-    def rights(self, params: PodRestartsParams) -> tuple[Right, ...]:  # noqa: ARG002  the same for all
+    def rights(self, params: PodRestartsParams) -> tuple[Right, ...]:
         """Those of its requests."""
         return READS_PODS
 

@@ -33,7 +33,7 @@ class RepoFile(Kind):
     params: ClassVar[type[Params]] = RepoFileParams
     timeout: ClassVar[float] = 30.0
 
-    def uses(self, params: RepoFileParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: RepoFileParams) -> tuple[Use, ...]:
         """To read the file."""
         return (READ_CONTENTS,)
 

@@ -28,11 +28,11 @@ class RepoIssues(Kind):
     params: ClassVar[type[Params]] = RepoIssuesParams
     timeout: ClassVar[float] = 120.0
 
-    def uses(self, params: RepoIssuesParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: RepoIssuesParams) -> tuple[Use, ...]:
         """To read the commits, their pull requests and the issues that these close."""
         return (READ_CONTENTS, READ_PULLS, READ_ISSUES)
 
-    def run(self, params: RepoIssuesParams, ctx: CheckContext) -> Answer:  # noqa: ARG002  it has none
+    def run(self, params: RepoIssuesParams, ctx: CheckContext) -> Answer:
         """FAIL with those that are open. Raises CheckError when the range cannot be told."""
         found = release_range(ctx)
         numbers = sorted({number for pull in found.pulls for number in pull.closes})

@@ -29,11 +29,11 @@ class RepoPulls(Kind):
     params: ClassVar[type[Params]] = RepoPullsParams
     timeout: ClassVar[float] = 120.0
 
-    def uses(self, params: RepoPullsParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: RepoPullsParams) -> tuple[Use, ...]:
         """To read the commits and their pull requests."""
         return (READ_CONTENTS, READ_PULLS)
 
-    def run(self, params: RepoPullsParams, ctx: CheckContext) -> Answer:  # noqa: ARG002  it has none
+    def run(self, params: RepoPullsParams, ctx: CheckContext) -> Answer:
         """PASS with the list. Raises CheckError when the range cannot be told."""
         found = release_range(ctx)
         listed = "\n".join(f"#{pull.number} {pull.title}" for pull in found.pulls)

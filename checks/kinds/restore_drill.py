@@ -80,7 +80,7 @@ class RestoreDrill(Kind):
     touches: ClassVar[tuple[str, ...]] = ("restore",)
     timeout: ClassVar[float] = 600.0
 
-    def uses(self, params: RestoreDrillParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: RestoreDrillParams) -> tuple[Use, ...]:
         """To read the backup and to make a database for it."""
         return (READ_BACKUPS, MAKE_DATABASES)
 

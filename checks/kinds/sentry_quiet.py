@@ -45,7 +45,7 @@ class SentryQuiet(Kind):
     params = SentryQuietParams
     timeout = 60.0
 
-    def uses(self, params: SentryQuietParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: SentryQuietParams) -> tuple[Use, ...]:
         """To read issues."""
         return sentry("event:read")
 

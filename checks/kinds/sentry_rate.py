@@ -57,7 +57,7 @@ class SentryRate(Kind):
     params = SentryRateParams
     timeout = 30.0
 
-    def uses(self, params: SentryRateParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: SentryRateParams) -> tuple[Use, ...]:
         """To count events."""
         return sentry("org:read")
 

@@ -46,7 +46,7 @@ class SentryReceives(Kind):
     mutates = True
     timeout = 120.0  # seconds; normally it takes a few, but minutes have been seen
 
-    def uses(self, params: SentryReceivesParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: SentryReceivesParams) -> tuple[Use, ...]:
         """To send an event, and to read it."""
         return (SENTRY_DSN, *sentry("project:read"))
 

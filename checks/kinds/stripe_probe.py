@@ -38,7 +38,7 @@ class StripeProbe(Kind):
     params = StripeProbeParams
     timeout = 30.0
 
-    def uses(self, params: StripeProbeParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: StripeProbeParams) -> tuple[Use, ...]:
         """The address of the product."""
         return (API,)
 

@@ -76,7 +76,7 @@ class StripeWebhook(Kind):
     touches = ("tenant",)  # the events are about the tenant's customer, and some set its billing status
     timeout = 60.0
 
-    def uses(self, params: StripeWebhookParams) -> tuple[Use, ...]:  # noqa: ARG002  the same for all
+    def uses(self, params: StripeWebhookParams) -> tuple[Use, ...]:
         """To sign an event of the tenant's customer, to look at its rows and to remove them."""
         rows = (use for table in _TABLES for use in on_table(table, "SELECT", "DELETE"))
         return (API, WEBHOOK_SECRET, STRIPE_CUSTOMER, *rows)
