@@ -35,6 +35,11 @@ LOGIN_REUSE = (
     30 * 60.0
 )  # seconds for which one login of the test user is used again; the product's session lives 8 hours
 
+# The client of Kubernetes imports these only when they are asked for; they take a second.
+KUBE_PACKAGES = (
+    "kubernetes",
+    *(f"kubernetes.client.api.{name}_v1_api" for name in ("core", "apps", "batch", "authorization")),
+)
 VENDOR_PARTS = ("sentry", "grafana", "stripe", "github")  # sections of their own in release-bot.yml, outside of targets
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -152,7 +157,7 @@ class Clients:
         return self._once("kube", self._kube)
 
     def _kube(self) -> tuple[KubeClients, Callable[[], None]]:
-        load("kubernetes")
+        load(*KUBE_PACKAGES)
         from kubernetes import client, config
 
         part = require(self._target.kubernetes, self._target, "kubernetes")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bot.app import load_checklist, load_registry, read_policy
 from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put, say
-from bot.errors import DatabaseError
+from bot.domain.checklist import Checklist
+from bot.errors import ConfigError, DatabaseError
 from bot.flows import doctor
 from bot.flows.doctor import Question
 from bot.flows.needed import EVERY_RELEASE, Said, needed
@@ -34,13 +35,12 @@ def _doctor(options: argparse.Namespace) -> int:
     settings, redactor = configured(options)
     registry = load_registry()
     checklist = load_checklist(settings.checklist, registry)
-    read_policy(settings, checklist)
     parts, known = needed(settings, checklist, registry)
     questions = [Question("Slack", partial(_slack, settings), (EVERY_RELEASE,))]
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
         questions.append(Question("The bot's database", partial(doctor.own_database, url), (EVERY_RELEASE,)))
-    said = [Said("Configuration", Finding(State.OK, f"file, policy and the checklist {checklist.id} are good")), *known]
+    said = [Said("Configuration", _policy(settings, checklist)), *known]
     if settings.database_url is None:
         said += _embedded(settings)
     said += doctor.examine([*questions, *doctor.questions(parts, settings)], _wait)
@@ -53,6 +53,14 @@ def _doctor(options: argparse.Namespace) -> int:
         bad = sum(map(_is_bad, said))
         put(f"\n{bad} of {len(said)} to be put right." if bad else "\nAll that this checklist needs works.")
     return 0 if good else EXIT_BAD
+
+
+def _policy(settings: Settings, checklist: Checklist) -> Finding:
+    try:
+        read_policy(settings, checklist)
+    except ConfigError as error:
+        return Finding(State.MISSING, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))
+    return Finding(State.OK, f"file, policy and the checklist {checklist.id} are good")
 
 
 def _slack(settings: Settings) -> list[Finding]:

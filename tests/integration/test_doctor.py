@@ -347,6 +347,7 @@ def test_the_command(body: Body, running_sandbox: Sandbox, store: Store, tmp_pat
 
     well = begin("well.yml", "--json")
     body["grafana"]["token"] = "glsa_" + "wrong" * 8
+    body["slack"]["roles"]["release_manager"] = []
     ill = begin("ill.yml")
     out, _ = well.communicate(timeout=60)
     words, log = ill.communicate(timeout=60)
@@ -356,8 +357,9 @@ def test_the_command(body: Body, running_sandbox: Sandbox, store: Store, tmp_pat
     assert (well.returncode, answer["good"]) == (0, True)
     assert {"Slack", "The bot's database", "Configuration"} <= {one["part"] for one in answer["findings"]}
     assert ill.returncode == 1
+    assert "missing         Configuration: policy: nobody could ever deploy" in words
     assert "missing         Grafana: cannot read Grafana: 401 Unauthorized\n" in words
     assert "                Needed by go.grafana, post.metrics.\n" in words
-    assert words.rstrip().splitlines()[-1].startswith("1 of ")
+    assert words.rstrip().splitlines()[-1].startswith("2 of ")
     secrets = [body["grafana"]["token"], body["sentry"]["token"], running_sandbox["bot_token"]]
     assert [secret for secret in secrets if secret in out + words + log] == []
