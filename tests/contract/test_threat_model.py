@@ -1,0 +1,61 @@
+"""The pages about trust: every threat names a test that exists, and the hardening policy can be copied."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bot.domain.policy import Action, Policy, Role
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "explanation" / "threat-model.md"
+HARDEN = ROOT / "docs" / "howto" / "harden.md"
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+
+
+def threats() -> list[list[str]]:
+    """The cells of each row of the tables that have a column of tests."""
+    rows: list[list[str]] = []
+    reading = False
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if cells[-1:] == ["test"]:
+            reading = True
+        elif not cells:
+            reading = False
+        elif reading and set(line) != {"|", "-"}:
+            rows.append(cells)
+    return rows
+
+
+THREATS = threats()
+
+
+def test_there_are_threats_of_each_kind() -> None:
+    """The tables are read at all: five of them, each with several rows."""
+    assert len(THREATS) >= 40
+    assert len({threat for threat, *_ in THREATS}) == len(THREATS)
+
+
+@pytest.mark.parametrize("row", THREATS, ids=lambda row: row[0][:40])
+def test_a_threat_names_its_test(row: list[str]) -> None:
+    """What is tried, how it is stopped, and a test that is there."""
+    threat, stopped, named = row
+    found = TEST.fullmatch(named)
+    assert threat
+    assert stopped
+    assert found is not None, named
+    tree = ast.parse((ROOT / found[1]).read_text(encoding="utf-8"))
+    assert found[2] in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_policy_that_hardens_is_one() -> None:
+    """What the hardening guide tells to copy is accepted, can be met, and is stricter than the default."""
+    (shown,) = re.findall(r"```yaml\n(.*?)```", HARDEN.read_text(encoding="utf-8"), re.DOTALL)
+    policy = Policy.model_validate(yaml.safe_load(shown)["policy"])
+    assert policy.unmeetable({role: (f"U{role}",) for role in Role}) == ""
+    assert set(policy.required) > set(Policy().required)
+    assert all(set(policy.allowed(action)) <= set(Policy().allowed(action)) for action in Action)
+    assert policy.allowed(Action.ROLLBACK) == Policy().allowed(Action.ROLLBACK)
