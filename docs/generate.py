@@ -167,9 +167,16 @@ def permissions_page() -> str:
     return str(runpy.run_path(str(Path(__file__).with_name("permissions.py")))["page"]())
 
 
+def rights() -> dict[str, Any]:
+    """The names of rights.py beside this file."""
+    return runpy.run_path(str(Path(__file__).with_name("rights.py")))
+
+
 if __name__ == "__main__":
     kinds = Registry.load()
     (REFERENCE / "kinds.md").write_text(kinds_page(kinds), encoding="utf-8")
     (REFERENCE / "checklist.schema.json").write_text(schema_file(kinds), encoding="utf-8")
     (REFERENCE / "checklist-lines.md").write_text(lines_page(), encoding="utf-8")
     (REFERENCE / "permissions.md").write_text(permissions_page(), encoding="utf-8")
+    made = rights()
+    made["ROLES"].write_text(made["roles"](), encoding="utf-8")

@@ -29,6 +29,18 @@ def rules(granted: Iterable[Grant]) -> list[dict[str, Any]]:
     ]
 
 
+def account_kubeconfig(kube: Kube, namespace: str, folder: Path) -> Path:
+    """A kubeconfig in ``folder`` with a token of the service account `release-bot` of ``namespace``."""
+    made = kube.core.create_namespaced_service_account_token(
+        NAME, namespace, {"spec": {"audiences": [], "expirationSeconds": 3600}}
+    )
+    settings = yaml.safe_load(kube.kubeconfig.read_text(encoding="utf-8"))
+    settings["users"][0]["user"] = {"token": made.status.token}
+    path = folder / "account"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
 class BotAccount:
     """The service account `release-bot` of a namespace; `target` is what the bot gets to know of it."""
 
@@ -40,13 +52,7 @@ class BotAccount:
         rbac.create_namespaced_role(kube.namespace, {"metadata": {"name": NAME}, "rules": []})
         binding = {"metadata": {"name": NAME}, "roleRef": role, "subjects": [subject]}
         rbac.create_namespaced_role_binding(kube.namespace, binding)
-        made = core.create_namespaced_service_account_token(
-            NAME, kube.namespace, {"spec": {"audiences": [], "expirationSeconds": 3600}}
-        )
-        settings = yaml.safe_load(kube.kubeconfig.read_text(encoding="utf-8"))
-        settings["users"][0]["user"] = {"token": made.status.token}
-        self.kubeconfig = folder / "account"
-        self.kubeconfig.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        self.kubeconfig = account_kubeconfig(kube, kube.namespace, folder)
         where = Kubernetes(
             kubeconfig=str(self.kubeconfig), namespace=kube.namespace, deployment="web", container="main"
         )
