@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -126,22 +126,37 @@ def _changes(jobs: CronJobs, spec: Mapping[str, Any], wanted: Mapping[str, str])
 def deploy(spec: DeployCronJob, ctx: StepContext) -> str:
     """Set what differs; nothing where nothing does."""
     jobs, wanted = CronJobs(ctx, spec.name), _wanted(spec, ctx)
-    done: list[str] = []
+    made = _settle(jobs, ctx, lambda seen: _changes(jobs, seen, wanted), lambda seen: _with(seen, wanted))
+    done = [f"{change.what.partition(' of cronjob')[0]} is {change.after}" for change in made]
+    return f"{jobs.place}: {', '.join(done) or 'nothing to change'}"
+
+
+def _settle(
+    jobs: CronJobs,
+    ctx: StepContext,
+    differs: Callable[[Mapping[str, Any]], list[Mutation]],
+    wanted: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> list[Mutation]:
+    """Replace the spec that is there by the ``wanted`` one until it differs in nothing; returns what was changed.
+
+    Raises StepError when somebody else writes to it at every try.
+    """
+    made: list[Mutation] = []
     for _ in range(CONFLICTS):
         seen = ctx.insist(jobs.get)
-        changes = _changes(jobs, seen["spec"], wanted)
+        changes = differs(seen["spec"])
         if not changes:
-            return f"{jobs.place}: {', '.join(done) or 'nothing to change'}"
+            return made
         ctx.journal.before(**{change.what.partition(" of ")[0]: change.now for change in changes})
         ctx.journal.intent(changes)
         try:
-            jobs.replace(seen, _with(seen["spec"], wanted))
+            jobs.replace(seen, wanted(seen["spec"]))
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
             ctx.pause(0.2, error.user_message)
         else:
             ctx.journal.acted(changed=[change.what for change in changes])
-        done = [f"{change.what.partition(' of cronjob')[0]} is {change.after}" for change in changes]
+        made = changes
     raise StepError(f"{jobs.place} is written to all the time", hint="Is another tool fighting over it?")
 
 
@@ -179,18 +194,5 @@ def restore(_spec: RestoreCronJob, ctx: StepContext) -> str:
     if target is None:
         return "nothing was changed, so there is nothing to put back"
     jobs = CronJobs(ctx, str(target["name"]))
-    for _ in range(CONFLICTS):
-        seen = ctx.insist(jobs.get)
-        changes = _restored(jobs, seen["spec"], target)
-        if not changes:
-            return f"{jobs.place} is as it was before the deploy"
-        ctx.journal.before(**{change.what.partition(" of ")[0]: change.now for change in changes})
-        ctx.journal.intent(changes)
-        try:
-            jobs.replace(seen, target)
-        except NoAnswer as error:
-            ctx.journal.observed(trouble=error.user_message)
-            ctx.pause(0.2, error.user_message)
-        else:
-            ctx.journal.acted(restored=jobs.name)
-    raise StepError(f"{jobs.place} is written to all the time", hint="Is another tool fighting over it?")
+    _settle(jobs, ctx, lambda seen: _restored(jobs, seen, target), lambda _: target)
+    return f"{jobs.place} is as it was before the deploy"
