@@ -7,13 +7,36 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from pydantic import AwareDatetime, Field
+
 from checks.clients import http_errors, require
-from checks.contract import CheckError
+from checks.contract import CheckError, Params
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
 
 THIS = "this"  # the release that the check is run for
+
+
+class SinceParams(Params):
+    """Since when, and where."""
+
+    since: AwareDatetime | None = Field(default=None, description="Unset: since the deploy began.")
+    environment: str = Field(default="", description="Empty: the target's own.")
+    release: str = Field(
+        default="", description='Only events of this release, "this": the one that is deployed; empty: all.'
+    )
+
+    def begun(self, ctx: CheckContext) -> datetime:
+        """The moment. Raises CheckError when nothing says when it was, as before a deploy."""
+        begun = self.since or ctx.subject.deploy_began
+        if begun is None:
+            raise CheckError("nothing says since when", hint="Set since, or ask after a deploy.")
+        return begun
+
+    def where(self, ctx: CheckContext) -> str:
+        """The environment as Sentry calls it."""
+        return self.environment or ctx.target.environment or ctx.target.name
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AwareDatetime
-
 from checks.clients import http_errors, require
-from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.sentry_api import sentry_release
+from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome
+from checks.sentry_api import SinceParams, sentry_release
 from checks.uses import Use, sentry
 
 if TYPE_CHECKING:
@@ -23,13 +21,10 @@ _FIELDS = ("id", "shortId", "title", "permalink", "firstSeen", "lastSeen", "coun
 _NAMED = 3  # issues named in the summary; the evidence has all
 
 
-class SentryQuietParams(Params):
+class SentryQuietParams(SinceParams):
     """Since when, where, and what may be left out."""
 
-    since: AwareDatetime | None = None  # unset: since the deploy began
-    environment: str = ""  # empty: the target's own
     ignore: tuple[str, ...] = ()  # issue ids or short ids that are known and do not count
-    release: str = ""  # only events of this release, "this": the one that is deployed; empty: all
 
 
 class SentryQuiet(Kind):
@@ -54,12 +49,9 @@ class SentryQuiet(Kind):
         part = require(ctx.target.sentry, ctx.target, "sentry")
         organization = require(part.organization, ctx.target, "sentry.organization")
         project = require(part.project, ctx.target, "sentry.project")
-        begun = params.since or ctx.subject.deploy_began
-        if begun is None:
-            raise CheckError("nothing says since when", hint="Set since, or ask after a deploy.")
-        since = begun.replace(microsecond=0)
+        since = params.begun(ctx).replace(microsecond=0)
         release = sentry_release(params.release, ctx)
-        environment = params.environment or ctx.target.environment or ctx.target.name
+        environment = params.where(ctx)
         query = {
             "project": project,
             "environment": environment,

@@ -8,10 +8,10 @@ from math import exp, fsum, lgamma, log, log1p
 from statistics import fmean, pvariance
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.sentry_api import Bucket, Counts, end_of, error_counts, sentry_release
+from checks.contract import Answer, Evidence, Kind, Outcome
+from checks.sentry_api import Bucket, Counts, SinceParams, end_of, error_counts, sentry_release
 from checks.uses import Use, sentry
 
 if TYPE_CHECKING:
@@ -24,11 +24,9 @@ BUCKETS = 10  # since the deploy, before they are a minute long: so that the fir
 EXACT = 10_000  # events up to which the probability is summed up; beyond it the rates themselves are certain
 
 
-class SentryRateParams(Params):
+class SentryRateParams(SinceParams):
     """What is compared with what, and how much more is too much."""
 
-    since: AwareDatetime | None = None  # unset: since the deploy began
-    environment: str = ""  # empty: the target's own
     release: str = ""  # after the deploy only events of this release, "this": the one that is deployed; empty: all
     baseline_minutes: int = Field(default=60, ge=5, le=24 * 60)  # how long before the deploy is looked at
     window_minutes: int = Field(default=10, ge=1, le=120)  # how much of the time after the deploy is judged at most
@@ -63,11 +61,9 @@ class SentryRate(Kind):
 
     def run(self, params: SentryRateParams, ctx: CheckContext) -> Answer:
         """Count before and after, and compare. Raises CheckError when Sentry cannot be asked."""
-        since = params.since or ctx.subject.deploy_began
-        if since is None:
-            raise CheckError("nothing says when the deploy began", hint="Set since, or ask after a deploy.")
+        since = params.begun(ctx)
         now = datetime.now(UTC)
-        environment = params.environment or ctx.target.environment or ctx.target.name
+        environment = params.where(ctx)
         release = sentry_release(params.release, ctx)
         begin = since - timedelta(minutes=params.baseline_minutes)
         interval = int(min(MAX_INTERVAL, max(MIN_INTERVAL, (now - since).total_seconds() / BUCKETS)))

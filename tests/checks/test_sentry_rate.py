@@ -210,4 +210,4 @@ def test_nobody_listens_and_no_moment() -> None:
     """A Sentry that cannot be reached is ERROR; so is a question without the moment of the deploy."""
     target = production(closed_port_url())
     assert run("sentry_rate", {"since": now()}, target=target).outcome is Outcome.ERROR
-    assert run("sentry_rate", {}, target=target).answer.summary == "nothing says when the deploy began"
+    assert run("sentry_rate", {}, target=target).answer.summary == "nothing says since when"
