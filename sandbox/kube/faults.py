@@ -107,15 +107,18 @@ async def _app_crash_loop(place: Place, on: bool) -> None:
 
 
 async def _image_never_ready(place: Place, on: bool) -> None:
-    await _break_new_images(place, "image_never_ready", "never-ready", on, {})
+    """What is never ready does not look again whether it may be, so its pods are made anew when the switch goes off."""
+    moved = await _break_new_images(place, "image_never_ready", "never-ready", on, {})
+    if moved and not on:
+        await _renew_unready(place, place.production)
 
 
 async def _image_crash_loop(place: Place, on: bool) -> None:
     await _break_new_images(place, "image_crash_loop", "crash", on, {"log": CRASH_LOG.splitlines()})
 
 
-async def _break_new_images(place: Place, fault: str, setting: str, on: bool, more: Json) -> None:
-    """All images of the product but what is ready now: the later pattern wins, so that goes on well."""
+async def _break_new_images(place: Place, fault: str, setting: str, on: bool, more: Json) -> bool:
+    """All images of the product but what is ready now: the later pattern wins, so that goes on well. True if it moved."""
     settings: Json | None = None
     if on:
         deployment = await _deployment(place, place.production)
@@ -125,7 +128,30 @@ async def _break_new_images(place: Place, fault: str, setting: str, on: bool, mo
                 settings[_image(rs)] = {setting: False}
                 if more:
                     settings[_image(rs)]["log"] = _healthy_log(rs)
-    await _set_images(place, place.production, fault, settings)
+    return await _set_images(place, place.production, fault, settings)
+
+
+async def _renew_unready(place: Place, namespace: str) -> None:
+    """Delete the pods of the Deployment that run and are not ready, and wait until they are gone: others take their place."""
+    deployment = await _deployment(place, namespace)
+    owners = {rs["metadata"]["uid"] for rs in await _replica_sets(place, namespace, deployment)}
+    path = f"/api/v1/namespaces/{namespace}/pods"
+
+    async def unready() -> dict[str, str]:
+        return {
+            pod["metadata"]["uid"]: pod["metadata"]["name"]
+            for pod in (await place.client.get(path))["items"]
+            if not _is_ready(pod) and owners & {o["uid"] for o in pod["metadata"].get("ownerReferences") or []}
+        }
+
+    old = await unready()
+    for name in old.values():
+        await place.client.delete(f"{path}/{name}")
+
+    async def gone() -> bool:
+        return not old.keys() & (await unready()).keys()
+
+    await until(gone, "the pods that were not ready are gone")
 
 
 async def _backup_fails(place: Place, on: bool) -> None:

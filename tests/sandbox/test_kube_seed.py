@@ -150,6 +150,24 @@ def test_a_new_image_in_production_misbehaves_and_the_old_one_does_not(product: 
     eventually("a good rollout", lambda: product.deployment(product.production).status.updated_replicas == 2)
 
 
+def test_pods_that_were_never_ready_recover(product: Product) -> None:
+    """With the switch off again the rollout that hung goes on to its end by itself; no matter what is ready already."""
+    product.seed(production_app(SECRETS, product.production))
+    good = {pod.metadata.name for pod in product.pods(product.production)}
+    product.fault("image_never_ready", True)
+    product.set_image(product.production, "ghcr.io/solvereign/api:v4.8.0")
+    eventually(
+        "a pod that is not ready", lambda: {pod.metadata.name for pod in product.pods(product.production)} - good
+    )
+    product.fault("image_never_ready", False)
+
+    def new_and_ready() -> bool:
+        images = [pod.spec.containers[0].image for pod in product.pods(product.production)]
+        return images == ["ghcr.io/solvereign/api:v4.8.0"] * 2 and product.available(product.production) == 2
+
+    eventually("the rollout goes on to its end", new_and_ready)
+
+
 def _is_restarted(pod: Any) -> bool:
     return any(status.restart_count for status in pod.status.container_statuses or [])
 
