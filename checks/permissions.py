@@ -36,4 +36,4 @@ def _allowed(kube: KubeClients, grant: Grant) -> bool:
         answer = kube.authorization.create_self_subject_access_review(
             {**body, "spec": {"resourceAttributes": asked}}, _request_timeout=kube.timeout
         )
-    return bool(answer.status.allowed)
+        return bool(answer.status.allowed)

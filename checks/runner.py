@@ -31,7 +31,7 @@ def run_check(
     """
     started = time.monotonic()
     try:
-        _refuse_if_forbidden(kind, ctx.target)
+        refuse_if_forbidden(kind, ctx.target)
         answer = _ask(kind, params, ctx)
     except CheckError as exc:
         answer = replace(_error(kind, ctx, exc.summary, exc.hint, exc.seen), retry_after=exc.retry_after)
@@ -51,8 +51,8 @@ def _ask(kind: Kind, params: Params, ctx: CheckContext) -> Answer:
     return answer
 
 
-def _refuse_if_forbidden(kind: Kind, target: Target) -> None:
-    """A kind that mutates runs on test systems only (promise P11)."""
+def refuse_if_forbidden(kind: Kind, target: Target) -> None:
+    """A kind that mutates runs on test systems only (promise P11). Raises CheckError that says why this is none."""
     if not kind.mutates:
         return
     if not target.mutable:

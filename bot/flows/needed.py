@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 from bot.steps.rights import Demand, of_checklist
 from checks.checkup.finding import Finding, State
 from checks.clients import VENDOR_PARTS
+from checks.contract import CheckError
 from checks.rights import Of, Right
+from checks.runner import refuse_if_forbidden
 from checks.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bot.domain.checklist import Checklist
     from bot.settings import Settings
     from checks.registry import Registry
@@ -89,8 +93,26 @@ def needed(settings: Settings, checklist: Checklist, registry: Registry) -> tupl
         for name, lines in strangers.items()
     ]
     said += [Said(part.title, _unset(part)) for part in parts.values() if part.unset]
+    said += _forbidden(checklist, registry, targets)
     said += _unneeded(settings, {part.section for part in parts.values()})
     return [part for part in parts.values() if part.unset.keys() <= _ONLY_SET], said
+
+
+def _forbidden(checklist: Checklist, registry: Registry, targets: Mapping[str, Target]) -> list[Said]:
+    """Checks that change data, on targets where they never would (promise P11)."""
+    found: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    for check in checklist.checks:
+        if check.same_as is not None or check.target not in targets or check.kind not in registry.names():
+            continue
+        try:
+            refuse_if_forbidden(registry.get(check.kind), targets[check.target])
+        except CheckError as error:
+            key = (check.target, error.summary, error.hint)
+            found[key] = (*found.get(key, ()), check.id)
+    return [
+        Said(f"Target {name}", Finding(State.MISSING, summary, hint, lines=lines))
+        for (name, summary, hint), lines in found.items()
+    ]
 
 
 def _add(parts: dict[tuple[str, str], Part], demand: Demand, settings: Settings, target: Target | None) -> None:

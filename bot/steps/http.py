@@ -29,7 +29,15 @@ class Api:
     def get(self, path: str, **params: str) -> Any:
         """What stands at ``path``; None for 404. Raises NoAnswer or StepError."""
         answer = self._call("GET", path, params, None)
-        return None if answer.status_code == httpx.codes.NOT_FOUND else answer.json()
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise StepError(
+                f"{self.name} did not answer GET {answer.request.url.path} with JSON",
+                hint=f"Is the address right: {self._section}.url in release-bot.yml?",
+            ) from error
 
     def post(self, path: str, body: object, *, known: frozenset[int] = frozenset(), **params: str) -> httpx.Response:
         """Ask for a change. An answer with a status in ``known`` is for the caller to read.

@@ -119,7 +119,9 @@ class Images:
             answer = client.get(path, params=query)
             if answer.status_code == httpx.codes.UNAUTHORIZED:
                 answer = client.get(path, params=query, headers={"Authorization": f"Bearer {self._token(client)}"})
-            _json(answer, "The image registry")
+            found = _json(answer, "The image registry")
+        if not isinstance(found, dict) or "tags" not in found:
+            raise SourceError("The image registry did not answer with tags.", hint="Is registry.url right?")
 
     def _token(self, client: httpx.Client) -> str:
         service = httpx.URL(self._url).host
@@ -146,4 +148,7 @@ def _json(answer: httpx.Response, name: str) -> Any:
             hint="Check its token and repository.",
             status=answer.status_code,
         )
-    return answer.json()
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise SourceError(f"{name} did not answer with JSON.", hint="Is its url the address of its API?") from error

@@ -33,7 +33,9 @@ class Vercel:
                 f"Vercel has no project {self.project_id}",
                 hint="Check vercel.project, vercel.team and what the token may see.",
             )
-        return dict(found)
+        if not isinstance(found, dict) or "id" not in found:
+            raise StepError("Vercel did not answer with a project", hint="Is vercel.url the address of its API?")
+        return found
 
     def live(self) -> dict[str, Any] | None:
         """The deployment that production shows; None when there is none yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from checks.answers import reading
 from checks.checkup.finding import (
     FORBIDDEN,
     NOT_FOUND,
@@ -45,13 +46,15 @@ def github(target: Target, needs: Needs) -> list[Finding]:
         client = clients.github()
         try:
             answer = _get(client, "", f"see the repository {part.repository}")
+            repository = answer.json()
+            with reading("GitHub", "a repository"):
+                branch = str(repository["default_branch"])
         except CheckError as error:
             hint = f"Set github.token to one that may see {part.repository}, and check github.repository."
             if error.status == REFUSED:
                 hint = "Set github.token to a token that GitHub knows and that has not expired."
-            return [trouble(error, lines_of(needs), hint=hint)]
-        repository = answer.json()
-        findings = _tried(client, str(repository.get("default_branch") or "HEAD"), needs)
+            return [limited(error, lines_of(needs)) or trouble(error, lines_of(needs), hint=hint)]
+        findings = _tried(client, branch, needs)
         if lines := lines_of(needs, WRITE_CONTENTS.right):
             findings += _writing(answer, repository, lines, signed_in=bool(part.token))
     if any(finding.state is not State.NOTE for finding in findings):
@@ -62,7 +65,7 @@ def github(target: Target, needs: Needs) -> list[Finding]:
 
 
 def _tried(client: httpx.Client, branch: str, needs: Needs) -> list[Finding]:
-    findings = []
+    findings: list[Finding] = []
     for right in rights_in(needs):
         if right not in _TRIED:
             continue
@@ -70,12 +73,22 @@ def _tried(client: httpx.Client, branch: str, needs: Needs) -> list[Finding]:
         try:
             _get(client, _TRIED[right].format(branch=branch), f"try {right}")
         except CheckError as error:
+            if found := limited(error, lines):
+                return [*findings, found]
             if error.status in {FORBIDDEN, NOT_FOUND}:
                 hint = f"Give the token the permission {right} for the repository."
                 findings.append(Finding(State.MISSING, f"the token lacks {right}", hint, lines=lines))
             else:
                 findings.append(trouble(error, lines))
     return findings
+
+
+def limited(error: CheckError, lines: tuple[str, ...]) -> Finding | None:
+    """What a refusal says that is none: GitHub answers 403 as well to who asks too often (docs.github.com: rate limits)."""
+    if error.status != FORBIDDEN or "rate limit" not in f"{error.summary} {error.seen}".lower():
+        return None
+    hint = "Wait until the hour is over. Without github.token only 60 calls an hour are allowed."
+    return Finding(State.UNREACHABLE, "no more calls are allowed for now: 403 rate limit exceeded", hint, lines=lines)
 
 
 def _writing(answer: httpx.Response, repository: Any, lines: tuple[str, ...], *, signed_in: bool) -> list[Finding]:
@@ -105,4 +118,5 @@ def _get(client: httpx.Client, path: str, what: str) -> httpx.Response:
     with http_errors(what):
         response = client.get(url, params={"per_page": "1"} if path else {})
         response.raise_for_status()
+        response.json()  # an answer that is none of GitHub's is not taken for a good one
     return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from checks.answers import listed, reading
 from checks.checkup.finding import (
     FORBIDDEN,
     NOT_FOUND,
@@ -46,7 +47,9 @@ def sentry(target: Target, needs: Needs) -> list[Finding]:
                 continue
             path, query = calls[scope]
             try:
-                _get(client, path, query, "read Sentry")
+                body = _get(client, path, query, "read Sentry")
+                with reading("Sentry", "issues" if scope == "event:read" else path.partition("s/")[0]):
+                    _ = listed(body) if scope == "event:read" else body["slug"]
             except CheckError as error:
                 hints = {
                     REFUSED: "Set sentry.token to the token of an internal integration.",
@@ -68,7 +71,9 @@ def grafana(target: Target, needs: Needs) -> list[Finding]:
     with Clients(target, http_timeout=PATIENCE) as clients:
         client = clients.grafana()
         try:
-            granted = _get(client, "api/access-control/user/permissions", {}, "read Grafana").json()
+            granted = _get(client, "api/access-control/user/permissions", {}, "read Grafana")
+            with reading("Grafana", "the token's permissions"):
+                granted = dict(granted)
         except CheckError as error:
             if error.status != NOT_FOUND:
                 hint = "Set grafana.token to that of a service account with the role Viewer."
@@ -89,7 +94,9 @@ def grafana(target: Target, needs: Needs) -> list[Finding]:
 
 def _dashboard(client: httpx.Client, uid: str, lines: tuple[str, ...]) -> list[Finding]:
     try:
-        _get(client, f"api/dashboards/uid/{uid}", {}, f"open the dashboard {uid}")
+        body = _get(client, f"api/dashboards/uid/{uid}", {}, f"open the dashboard {uid}")
+        with reading("Grafana", f"the dashboard {uid}"):
+            _ = body["dashboard"]
     except CheckError as error:
         if error.status == NOT_ACCEPTABLE:
             return []
@@ -111,8 +118,8 @@ def stripe(target: Target, needs: Needs) -> list[Finding]:
             ]
     with Clients(target, http_timeout=PATIENCE) as clients:
         try:
-            with stripe_errors("read the webhook endpoints"):
-                clients.stripe().v1.webhook_endpoints.list({"limit": 1})
+            with stripe_errors("read the webhook endpoints"), reading("Stripe", "a list of webhook endpoints"):
+                _ = [one.id for one in clients.stripe().v1.webhook_endpoints.list({"limit": 1}).data]
         except CheckError as error:
             hint = f"Set {key} to a key that Stripe knows."
             if error.status == FORBIDDEN:
@@ -153,11 +160,11 @@ def _bucket_hint(error: CheckError, action: str, where: str) -> str:
     return "Check backup.bucket, backup.region and backup.endpoint_url."
 
 
-def _get(client: httpx.Client, path: str, query: dict[str, Any], what: str) -> httpx.Response:
+def _get(client: httpx.Client, path: str, query: dict[str, Any], what: str) -> Any:
     with http_errors(what):
         response = client.get(path, params=query)
         response.raise_for_status()
-    return response
+        return response.json()
 
 
 def _untold(vendor: str, right: str, lines: tuple[str, ...]) -> Finding:

@@ -29,7 +29,7 @@ from checks.clients import Clients
 from checks.rights import READ_DEPLOYMENT, READ_LOGS, Grant, Right, Variables, grants
 from checks.workload import rights_of
 from sandbox.staging import github, grafana, s3, sentry, stripe_api
-from tests.checks.replies import closed_port_url
+from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_account import BotAccount
 from tests.fix_kube import Kube
 from tests.fix_sandbox import Sandbox
@@ -51,11 +51,12 @@ def body(running_sandbox: Sandbox) -> Body:
     return copy.deepcopy(configuration(running_sandbox.facts))
 
 
-def told(body: Mapping[str, Any]) -> list[Said]:
-    """What the doctor says of targets and vendors."""
+def told(body: Mapping[str, Any], only: str = "") -> list[Said]:
+    """What the doctor says of targets and vendors; ``only``: of this one section of the configuration."""
     settings = Settings.model_validate(body)
     parts, said = needed(settings, CHECKLIST, REGISTRY)
-    return [*said, *doctor.examine(doctor.questions(parts, settings), lambda _: None)]
+    asked = [part for part in parts if only in {"", part.section}]
+    return [*said, *doctor.examine(doctor.questions(asked, settings), lambda _: None)]
 
 
 def bad(said: list[Said]) -> dict[str, list[Finding]]:
@@ -114,6 +115,70 @@ def test_nobody_listens(body: Body, tmp_path: Path) -> None:
         "API of staging", "Kubernetes of staging", "Frontend of staging", "Database of staging", "Restore server of staging",
     }  # fmt: skip
     assert "targets.staging.database_url" in found["Database of staging"][0].hint
+
+
+@pytest.mark.parametrize("answer", ["<h1>Welcome</h1>", 7, {}], ids=["a page", "a number", "nothing"])
+def test_somebody_else_answers(answer: object, body: Body) -> None:
+    """A 200 of whoever stands at the address, such as a proxy's page, is good for nobody."""
+    with Strange(answer) as server:
+        for section in ("sentry", "grafana", "vercel", "github", "registry"):
+            body[section]["url"] = server.url
+        body["targets"]["production"]["stripe"]["url"] = server.url
+        said = told(body)
+
+    asked = {"Sentry", "Grafana", "Vercel", "GitHub", "Image registry", "Stripe of production"}
+    assert set(bad(said)) == asked
+    assert [one for one in said if one.part in asked and one.finding.state is State.OK] == []
+    assert [one.finding.what for one in said if "unexpected" in one.finding.what] == []
+
+
+class Strange(Replies):
+    """Answers everything with one and the same."""
+
+    def __init__(self, body: object) -> None:
+        super().__init__({})
+        self._body = body
+
+    def answer(self, request: Request) -> Reply:
+        """The same to every request."""
+        return Reply(200, self._body)
+
+
+def test_too_many_calls(body: Body) -> None:
+    """GitHub says 403 to that too: nobody's token is wrong."""
+    limit = Reply(403, {"message": "API rate limit exceeded for 192.0.2.1."})
+    repository = body["github"]["repository"]
+    with Replies({f"GET /repos/{repository}": limit}) as server:
+        body["github"]["url"] = server.url
+        [finding] = bad(told(body, "github"))["GitHub"]
+
+    assert finding.state is State.UNREACHABLE
+    assert "rate limit" in finding.what
+
+
+def test_a_classic_token(body: Body) -> None:
+    """It tells its scopes, so the one that is missing is named; of a public repository it may read everything."""
+    repository = body["github"]["repository"]
+    shown = {"default_branch": "main", "private": False, "permissions": {"push": True}}
+    base = f"GET /repos/{repository}"
+    paths = (
+        "git/matching-refs/tags",
+        "issues",
+        *(f"commits/main/{what}" for what in ("pulls", "check-runs", "status")),
+    )
+    routes = {
+        base: Reply(200, shown, {"X-OAuth-Scopes": "read:org"}),
+        **{f"{base}/{path}": Reply(200, []) for path in paths},
+    }
+    with Replies(routes) as server:
+        body["github"]["url"] = server.url
+        [finding] = bad(told(body, "github"))["GitHub"]
+        server.routes[base] = Reply(200, shown, {"X-OAuth-Scopes": "public_repo"})
+        good = [one.finding.state for one in told(body, "github") if one.part == "GitHub"]
+
+    assert finding.what == "the token lacks contents: write: it has read:org"
+    assert finding.lines == ("deploy.tag",)
+    assert good == [State.OK]
 
 
 def test_every_token_is_wrong(body: Body) -> None:
@@ -209,6 +274,20 @@ def test_what_is_not_configured(body: Body) -> None:
     assert notes["Stripe"].what == "configured, but no line of the checklist needs it: not asked"
     assert notes["Target staging"].state is State.UNSET
     assert "database_url" not in {part.section for part in parts}
+
+
+def test_checks_that_change_data_and_would_refuse(body: Body) -> None:
+    """A target that is not mutable, and a live key: said before somebody wonders about an ERROR."""
+    staging = body["targets"]["staging"]
+    staging["mutable"] = False
+    found = bad(told(body, "nothing"))["Target staging"]
+    assert {finding.what.partition(": ")[2] for finding in found} == {
+        f"{kind} changes data and staging is not mutable"
+        for kind in ("backup_job", "billing_gate", "restore_drill", "sentry_receives", "stripe_webhook")
+    }
+    assert found[0].hint == "Point the check at a test system, or set targets.staging.mutable there."
+    staging |= {"mutable": True, "stripe": {"api_key": stripe_api.LIVE_KEY, "webhook_secret": "whsec_of_staging"}}
+    assert "is a live one" in bad(told(body, "nothing"))["Target staging"][0].what
 
 
 @contextlib.contextmanager
@@ -346,11 +425,14 @@ def test_the_command(body: Body, running_sandbox: Sandbox, store: Store, tmp_pat
         return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     well = begin("well.yml", "--json")
-    body["grafana"]["token"] = "glsa_" + "wrong" * 8
+    secrets = [body["sentry"]["token"], running_sandbox["bot_token"]]
+    for section in ("targets", "sentry", "grafana", "stripe", "vercel"):
+        del body[section]
     body["slack"]["roles"]["release_manager"] = []
+    body["registry"] |= {"username": "somebody", "token": "wrong-and-secret"}
     ill = begin("ill.yml")
-    out, _ = well.communicate(timeout=60)
-    words, log = ill.communicate(timeout=60)
+    out, _ = well.communicate(timeout=100)
+    words, log = ill.communicate(timeout=100)
 
     answer = json.loads(out)
     assert [one for one in answer["findings"] if one["state"] not in {"ok", "note"}] == []
@@ -358,8 +440,9 @@ def test_the_command(body: Body, running_sandbox: Sandbox, store: Store, tmp_pat
     assert {"Slack", "The bot's database", "Configuration"} <= {one["part"] for one in answer["findings"]}
     assert ill.returncode == 1
     assert "missing         Configuration: policy: nobody could ever deploy" in words
-    assert "missing         Grafana: cannot read Grafana: 401 Unauthorized\n" in words
-    assert "                Needed by go.grafana, post.metrics.\n" in words
-    assert words.rstrip().splitlines()[-1].startswith("2 of ")
-    secrets = [body["grafana"]["token"], body["sentry"]["token"], running_sandbox["bot_token"]]
+    assert "not configured  Target staging: there is no such target\n                Add targets.staging to" in words
+    assert "missing         Image registry: The image registry answered 403 to /token\n" in words
+    assert "                Needed by every release.\n" in words
+    assert words.rstrip().splitlines()[-1].endswith(" to be put right.")
+    secrets += ["wrong-and-secret"]
     assert [secret for secret in secrets if secret in out + words + log] == []
