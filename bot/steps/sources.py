@@ -132,9 +132,14 @@ class Images:
 
 @contextmanager
 def _vendor(name: str) -> Iterator[None]:
-    """The seam to httpx's errors."""
+    """The seam to httpx's errors, and to answers of another shape, such as those of a proxy in between."""
     try:
         yield
+    except (LookupError, TypeError, ValueError) as error:
+        raise SourceError(
+            f"{name} answered something that the bot does not understand.",
+            hint="Nothing was started. Does its address in release-bot.yml lead to it, and not to a proxy?",
+        ) from error
     except httpx.HTTPError as error:
         raise SourceError(
             f"{name} does not answer ({type(error).__name__}).", hint="Nothing was started. Try again in a minute."

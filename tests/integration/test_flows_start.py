@@ -1,6 +1,7 @@
 """Starting and aborting a release."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -8,9 +9,11 @@ from bot.domain.ids import CheckId, Version
 from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
-from bot.errors import ActiveReleaseExists, BotError, NotAllowed, RefusedError, StaleButton
+from bot.errors import ActiveReleaseExists, BotError, NotAllowed, RefusedError, StaleButton, VendorError
 from bot.flows import abort, deploy, start
+from tests.checks.replies import Replies, Reply
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, Outside, World, checklist
+from tests.integration.slack_bot import sources_at
 from tests.unit.factories import RITA
 
 
@@ -129,3 +132,16 @@ def test_aborted_takes_its_signatures_with_it(world: World) -> None:
     second = world.start()
     assert list(world.view(second).signoffs) == []
     assert world.view(second).checks[CheckId("go.one")].result is None
+
+
+STRANGE = ("<html>log in first</html>", [], {}, {"object": None}, {"object": "tag"}, {"object": {"type": "tag"}})
+
+
+@pytest.mark.parametrize("body", STRANGE)
+def test_an_answer_that_makes_no_sense_is_told(body: Any) -> None:
+    """A proxy or another server in the place of GitHub: somebody else's trouble, in words, with nothing of the answer."""
+    route = "GET /repos/solvereign/solvereign/git/ref/tags/v4.8.0"
+    with Replies({route: Reply(200, body)}) as github, pytest.raises(VendorError) as caught:
+        sources_at(github.url + "/").resolve("v4.8.0")
+
+    assert caught.value.user_message == "GitHub answered something that the bot does not understand."
