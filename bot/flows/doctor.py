@@ -61,8 +61,6 @@ def _ask(part: Part, settings: Settings) -> Callable[[], Sequence[Finding]] | No
     if section == "registry" and settings.registry is not None:
         return partial(_registry, settings.registry, part.lines)
     target = part.target
-    if target is None:
-        return None
     if section == "kubernetes":
         return partial(cluster.cluster, target, part.rights)
     if section in {"api_url", "frontend_url"}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bot.settings import Settings, TargetSection
 from bot.steps.rights import Demand, of_checklist
 from checks.checkup.finding import Finding, State
 from checks.clients import VENDOR_PARTS
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bot.domain.checklist import Checklist
-    from bot.settings import Settings
     from checks.registry import Registry
     from checks.target import Target
 
@@ -26,6 +26,7 @@ EVERY_RELEASE = "every release"  # uses these, whatever its checklist says
 _ALWAYS = (READ_CONTENTS, Use("registry.url"), Use("registry.image"))
 _OF_STEPS = ("vercel", "registry")  # which no check asks, so that a Target has none
 _SHARED = (*VENDOR_PARTS, *_OF_STEPS)  # sections of their own in release-bot.yml
+_OF_ALL = frozenset(_SHARED) - {"stripe"}  # of which a target may have another one
 _ONLY_SET = frozenset({"sentry.dsn", "stripe.webhook_secret"})  # nobody is asked with these: the rest is, without them
 _OF_BACKUP = frozenset({Of.CRONJOB, Of.BACKUP_NAMESPACE, Of.BACKUP_REFERRED})
 _TITLES = {
@@ -61,10 +62,10 @@ class Part:
 
     section: str  # of the configuration, or key of a target
     title: str
+    target: Target
     needs: dict[Use, tuple[str, ...]] = field(default_factory=dict)
     rights: dict[Right, tuple[str, ...]] = field(default_factory=dict)
     unset: dict[str, tuple[str, ...]] = field(default_factory=dict)  # setting -> lines that need it
-    target: Target | None = None
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -76,15 +77,18 @@ def needed(settings: Settings, checklist: Checklist, registry: Registry) -> tupl
     """The parts that are there to be asked, and what is to be said of the others: not configured, or not needed."""
     parts: dict[tuple[str, str], Part] = {}
     targets = settings.target_values()
+    # What has only what all targets share: for lines whose own target is not configured.
+    bare = settings.model_copy(update={"targets": {"": TargetSection()}}).target_values()[""]
     strangers: dict[str, tuple[str, ...]] = {}  # targets that are not configured -> lines that need them
     for demand in [*of_checklist(checklist, registry), Demand(EVERY_RELEASE, settings.environment, (), _ALWAYS)]:
         name = demand.target or settings.environment
-        apart = [use for use in demand.uses if use.setting.partition(".")[0] in _OF_STEPS]
-        if name in targets or (len(apart) == len(demand.uses) and not demand.rights):
-            _add(parts, demand, settings, targets.get(name))
-        else:
+        if name in targets:
+            _add(parts, demand, settings, targets[name])
+            continue
+        apart = [use for use in demand.uses if use.setting.partition(".")[0] in _OF_ALL]
+        if demand.rights or len(apart) < len(demand.uses):
             strangers[name] = (*strangers.get(name, ()), demand.line)
-            _add(parts, Demand(demand.line, name, (), apart), settings, None)
+        _add(parts, Demand(demand.line, name, (), apart), settings, bare)
     said = [
         Said(
             f"Target {name}",
@@ -115,25 +119,23 @@ def _forbidden(checklist: Checklist, registry: Registry, targets: Mapping[str, T
     ]
 
 
-def _add(parts: dict[tuple[str, str], Part], demand: Demand, settings: Settings, target: Target | None) -> None:
+def _add(parts: dict[tuple[str, str], Part], demand: Demand, settings: Settings, target: Target) -> None:
     """Put what a line needs to the parts that it needs it of."""
 
     def part(section: str) -> Part:
-        shared = section in _SHARED and section != "stripe"
-        name = "" if shared or target is None else target.name
+        name = "" if section in _OF_ALL else target.name
         title = _TITLES.get(section, section)
-        return parts.setdefault((section, name), Part(section, f"{title} of {name}" if name else title, target=target))
+        return parts.setdefault((section, name), Part(section, f"{title} of {name}" if name else title, target))
 
     line = (demand.line,)
     for use in demand.uses:
         section = use.setting.partition(".")[0]
         found = part(section)
-        found.target = found.target or target
         if _value(settings if section in _OF_STEPS else target, use.setting) in (None, ""):
             found.unset[use.setting] = (*found.unset.get(use.setting, ()), *line)
         elif line[0] not in found.needs.get(use, ()):
             found.needs[use] = (*found.needs.get(use, ()), *line)
-    if target is None or not demand.rights:
+    if not demand.rights:
         return
     sections = {"kubernetes"} | ({"backup"} if any(right.of in _OF_BACKUP for right in demand.rights) else set())
     for section in sorted(sections):
@@ -156,10 +158,7 @@ def _value(model: Any, dotted: str) -> Any:
 def _unset(part: Part) -> Finding:
     lines = tuple(sorted({line for lines in part.unset.values() for line in lines}))
     settings = sorted(key for key in part.unset if key.rpartition(".")[0] not in part.unset)
-    if part.target is not None:
-        settings = [
-            key if key.partition(".")[0] in _SHARED else f"targets.{part.target.name}.{key}" for key in settings
-        ]
+    settings = [key if key.partition(".")[0] in _SHARED else f"targets.{part.target.name}.{key}" for key in settings]
     names = ", ".join(settings)
     return Finding(
         State.UNSET,

@@ -275,6 +275,11 @@ def test_what_is_not_configured(body: Body) -> None:
     assert notes["Target staging"].state is State.UNSET
     assert "database_url" not in {part.section for part in parts}
 
+    parts, said = needed(Settings.model_validate({"github": body["github"]}), service, REGISTRY)
+    assert {part.section for part in parts} == {"github"}, "what every release needs is asked without any target"
+    assert "GitHub" not in {one.part for one in said}
+    assert "every release" in next(one.finding.lines for one in said if one.part == "Image registry")
+
 
 def test_checks_that_change_data_and_would_refuse(body: Body) -> None:
     """A target that is not mutable, and a live key: said before somebody wonders about an ERROR."""
