@@ -26,7 +26,7 @@ from checks.registry import BUILT_IN, Registry
 from checks.target import Target
 from tests.checks.replies import Replies, Reply, Request
 from tests.contract.test_kinds import NEEDED
-from tests.fix_checks import production_target, staging_target
+from tests.fix_checks import changed, production_target, staging_target
 from tests.fix_demo import until
 from tests.fix_sandbox import Sandbox, send_event
 from tests.integration.slack_bot import Bot, Json
@@ -52,6 +52,7 @@ CANARIES = (
 TEXT = " ".join(
     [*CANARIES[:-2], "postgresql://solvereign:pwcanary99@db.internal/prod", "password=hunter-canary-2", REGISTERED]
 )
+OPENLY = "kastanie-im-klartext-77"  # like no credential: it stays inside only because nothing reads it out
 SLOWLY = {"sentry_receives": 2.0, "backup_job": 4.0, "restore_drill": 4.0, "metrics_flow": 2.0}  # seconds to give up
 
 
@@ -128,7 +129,19 @@ def with_leaks() -> Checklist:
     titles: Json = {"id": "titles.leak", "title": "Titles that leak", "kind": "sentry_quiet"}
     titles |= {"params": {"since": "2026-01-16T18:00:00Z", "environment": "canary"}}
     logged: Json = {"id": "logs.leak", "title": "Logs that leak", "kind": "pod_logs"}
-    body["sections"].append({"id": "leaks", "title": "Leaks", "checks": [rows, titles, logged, *leaks]})
+    openly: list[Json] = [
+        {"id": f"{target}.{kind}", "title": f"{kind} of what holds secrets openly", "kind": kind, "target": target}
+        for target, kind in (
+            ("openly", "workload_env"),
+            ("openly", "pod_restarts"),
+            ("openly", "backup_credentials"),
+            ("named", "backup_job"),
+            ("named", "restore_drill"),
+        )
+    ]
+    openly[0]["params"] = {"variables": ["OPENLY_SET"], "plain": {"OPENLY_WORD": ["on", "off"]}}
+    openly[-1] |= {"params": {"needs_key_from": "named.backup_job"}, "needs": ["named.backup_job"]}
+    body["sections"].append({"id": "leaks", "title": "Leaks", "checks": [rows, titles, logged, *openly, *leaks]})
     return Checklist.model_validate(body)
 
 
@@ -173,6 +186,45 @@ def logs_that_leak(sandbox: Sandbox) -> Iterator[None]:
         until(lambda: TEXT[:20] in _log(kube, name, space), "the log of the pod")
         yield
         kube.core.delete_namespaced_pod(name, space, grace_period_seconds=0, _preload_content=False).release_conn()
+
+
+@pytest.fixture
+def set_openly(sandbox: Sandbox) -> Iterator[dict[str, Target]]:
+    """Staging with a Deployment and a CronJob whose variables hold secrets openly, and with one whose backups are named by one."""
+    target = staging_target(sandbox)
+    assert target.kubernetes is not None
+    assert target.backup is not None
+    space, name = target.kubernetes.namespace, "openly"
+    with Clients(target) as clients:
+        kube = clients.kube()
+        env = [{"name": "OPENLY_SET", "value": f"{OPENLY} {TEXT}"}, {"name": "OPENLY_WORD", "value": OPENLY}]
+        container = {"name": target.kubernetes.container, "image": "openly:1", "env": env}
+        template = {"metadata": {"labels": {"openly": "yes"}}, "spec": {"containers": [container]}}
+        spec: Json = {"replicas": 0, "selector": {"matchLabels": {"openly": "yes"}}, "template": template}
+        kube.apps.create_namespaced_deployment(
+            space, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+        )
+        cron = kube.batch.api_client.sanitize_for_serialization(
+            kube.batch.read_namespaced_cron_job(target.backup.cronjob, target.backup.namespace)
+        )
+        changes = {
+            name: {"AWS_ACCESS_KEY_ID": CANARIES[5], "AWS_SECRET_ACCESS_KEY": OPENLY},
+            "named": {"BACKUP_S3_PREFIX": f"named/{CANARIES[1]}/{REGISTERED}/"},
+        }
+        for job, variables in changes.items():
+            spec = copy.deepcopy(cron["spec"])
+            (backup,) = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+            backup["env"] = [entry for entry in backup["env"] if entry["name"] not in variables]
+            backup["env"] += [{"name": variable, "value": value} for variable, value in variables.items()]
+            body = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": job}, "spec": spec}
+            kube.batch.create_namespaced_cron_job(target.backup.namespace, body)
+        yield {
+            name: changed(target, name=name, kubernetes={"deployment": name}, backup={"cronjob": name}),
+            "named": changed(target, name="named", backup={"cronjob": "named", "prefix": "named/"}),
+        }
+        for job in changes:
+            kube.batch.delete_namespaced_cron_job(job, target.backup.namespace)
+        kube.apps.delete_namespaced_deployment(name, space)
 
 
 def _log(kube: Any, name: str, space: str) -> str:
@@ -236,7 +288,7 @@ def tables(bot: Bot) -> str:
 @pytest.mark.slow
 @pytest.mark.usefixtures("rows_that_leak", "logs_that_leak")
 def test_no_secret_of_any_source_leaves_it(
-    live: Bot, sandbox: Sandbox, log: tuple[Redactor, io.StringIO], tmp_path: Path
+    live: Bot, sandbox: Sandbox, log: tuple[Redactor, io.StringIO], tmp_path: Path, set_openly: dict[str, Target]
 ) -> None:
     """The whole checklist and each kind against vendors that leak: messages, forms, files, evidence, record, log."""
     redactor, stream = log
@@ -246,6 +298,7 @@ def test_no_secret_of_any_source_leaves_it(
         targets = {
             "staging": staging,
             "production": production_target(sandbox),
+            **set_openly,
             "leaky": leaking(staging, "leaky", leaky.url, tmp_path),
             "broken": leaking(staging, "broken", broken.url, tmp_path),
         }
@@ -258,7 +311,7 @@ def test_no_secret_of_any_source_leaves_it(
     found = {
         (place, secret)
         for place, text in places.items()
-        for secret in {*CANARIES, *secrets_of(sandbox)}
+        for secret in {*CANARIES, OPENLY, *secrets_of(sandbox)}
         if secret in text
     }
     assert found == set()
@@ -267,5 +320,8 @@ def test_no_secret_of_any_source_leaves_it(
         for row in live.rows("SELECT check_id, r::text AS text FROM check_results r")
         if MARK in row["text"]
     }
+    assert {"named.backup_job", "named.restore_drill"} <= read
+    outcomes = {row["check_id"]: row["outcome"] for row in live.rows("SELECT check_id, outcome FROM check_results")}
+    assert [outcomes[f"openly.{kind}"] for kind in ("workload_env", "backup_credentials")] == ["FAIL", "PASS"]
     assert {"rows.leak", "titles.leak", "logs.leak", "leaky.http_json", "broken.http_json"} <= read
     assert {"broken.grafana_panels", "broken.sentry_quiet", "broken.backup_job", "broken.pod_logs"} <= read
