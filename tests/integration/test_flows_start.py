@@ -134,7 +134,14 @@ def test_aborted_takes_its_signatures_with_it(world: World) -> None:
     assert world.view(second).checks[CheckId("go.one")].result is None
 
 
-STRANGE = ("<html>log in first</html>", [], {}, {"object": None}, {"object": "tag"}, {"object": {"type": "tag"}})
+STRANGE: tuple[Any, ...] = (
+    "<html>log in first</html>",
+    [],
+    {},
+    {"object": None},
+    {"object": "tag"},
+    {"object": {"type": "tag"}},
+)
 
 
 @pytest.mark.parametrize("body", STRANGE)
