@@ -180,3 +180,4 @@ if __name__ == "__main__":
     (REFERENCE / "permissions.md").write_text(permissions_page(), encoding="utf-8")
     made = rights()
     made["ROLES"].write_text(made["roles"](), encoding="utf-8")
+    made["PAGE"].write_text(made["page"](), encoding="utf-8")

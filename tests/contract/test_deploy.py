@@ -11,7 +11,7 @@ import yaml
 from bot.app import load_checklist
 from bot.flows.needed import needed
 from bot.health import pages
-from bot.steps.rights import of_step
+from bot.steps.rights import of_checklist, of_step
 from checks.checkup.finding import State
 from checks.registry import Registry
 from checks.rights import CHANGE_DEPLOYMENT, READ_DEPLOYMENT
@@ -41,6 +41,22 @@ def test_the_roles_are_up_to_date() -> None:
     assert MADE["ROLES"].read_text(encoding="utf-8") == MADE["roles"]()
 
 
+def test_the_page_of_rights_is_up_to_date_and_names_each() -> None:
+    """The page is made anew too, and no right that a line declares for some system is left out of it."""
+    page = MADE["page"]()
+    assert MADE["PAGE"].read_text(encoding="utf-8") == page
+    registry = Registry.load()
+    declared = {
+        (use.right, use.on, demand.line)
+        for demand in of_checklist(load_checklist("solvereign", registry), registry)
+        for use in demand.uses
+        if use.right
+    }
+    rows = [row for row in page.splitlines() if row.startswith("|")]
+    assert declared
+    assert [one for one in declared if not any(all(f"`{word}`" in row for word in one if word) for row in rows)] == []
+
+
 def test_every_role_is_bound_to_the_bots_account() -> None:
     """By the same name, in the same namespace, and to nobody else."""
     roles = {(role["metadata"]["namespace"], role["metadata"]["name"]) for role in _of_kind("Role")}
@@ -60,9 +76,14 @@ def test_secrets_are_only_named() -> None:
     assert all(rule["resourceNames"] and rule["verbs"] == ["get"] for rule in rules)
 
 
-def test_the_configuration_has_all_that_the_checklist_needs() -> None:
-    """Nothing of what a line of the shipped checklist needs is left unset in it."""
-    settings, registry = MADE["configuration"](), Registry.load()
+@pytest.mark.parametrize(
+    "file",
+    [MADE["OVERLAY"] / "release-bot.yml", ROOT / "release-bot.example.yml"],
+    ids=["in the cluster", "with every key"],
+)
+def test_an_example_has_all_that_the_checklist_needs(file: Path) -> None:
+    """Nothing of what a line of the shipped checklist needs is left unset in a configuration that people copy."""
+    settings, registry = MADE["configuration"](file), Registry.load()
     _, said = needed(settings, load_checklist(settings.checklist, registry), registry)
     assert [f"{one.part}: {one.finding.what}" for one in said if one.finding.state is State.UNSET] == []
 
