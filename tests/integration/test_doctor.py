@@ -412,6 +412,11 @@ def test_the_bots_own_database(store: Store) -> None:
     [finding] = doctor.own_database(store.url)
     assert finding.state is State.MISSING
     assert finding.rule == "release-bot migrate"
+    [finding] = doctor.own_database(store.url.replace("postgres@", "nobody_here@"))
+    assert (finding.state, "DATABASE_URL" in finding.hint) == (State.MISSING, True)
+    [finding] = doctor.own_database(f"postgresql://bot:secret-word@127.0.0.1:{urlsplit(closed_port_url()).port}/bot")
+    assert finding.state is State.UNREACHABLE
+    assert "secret-word" not in repr(finding)
 
 
 def test_the_command(body: Body, running_sandbox: Sandbox, store: Store, tmp_path: Path) -> None:
