@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
@@ -19,7 +21,7 @@ from psycopg.rows import DictRow, dict_row
 from bot.domain.audit import first_break
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import PlanKind
-from bot.flows import deploy, rollback
+from bot.flows import deploy, mitigation, rollback
 from bot.store import audit, releases
 from bot.store.pool import INSTANCE_LOCK, Store
 from sandbox.staging.github import MIGRATIONS_PATH
@@ -68,7 +70,22 @@ DEPLOY = (
         check={"kind": "ask"},
     ),
 )
-ROLLBACK = _plan(PlanKind.ROLLBACK, restore_backend={}, restore_frontend={}, restore_cronjob={})
+ROLLBACK = _plan(
+    PlanKind.ROLLBACK,
+    restore_backend={},
+    restore_frontend={},
+    restore_cronjob={},
+    set_variable={"name": "SOLVEREIGN_BILLING_ENFORCEMENT", "value": "off"},
+)
+
+
+class Phase(StrEnum):
+    """What a person has had done."""
+
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+    SET = "set"  # a variable for a while
+    LIFT = "lift"  # and put back
 
 
 def go(postgres_url: str, name: str) -> None:
@@ -139,8 +156,11 @@ class Production:
         return f"Kubernetes {method} {path.partition('?')[0].rpartition(f'{self.kube.namespace}/')[2]}"
 
     def over(self) -> bool:
-        """Whether the plan has come to its end and nobody has it in hand."""
-        (found,) = self.rows("SELECT state, EXISTS (SELECT FROM work WHERE queue = 'advance') AS open FROM releases")
+        """Whether what was asked for has come to its end and nobody has it in hand."""
+        (found,) = self.rows(
+            "SELECT state, EXISTS (SELECT FROM work WHERE queue IN ('advance', 'mitigation')"
+            " AND (owner IS NOT NULL OR due_at <= now())) AS open FROM releases"
+        )
         return found["state"] in OVER and not found["open"]
 
     def nobody_lives(self) -> bool:
@@ -191,7 +211,7 @@ class Production:
             stack.callback(first[0].end)
             until(lambda: stopped_since, f"the process to stop {stopped_at}")
             with psycopg.connect(self.bot_url) as connection:
-                connection.execute("UPDATE work SET lease_until = now() WHERE queue = 'advance'")
+                connection.execute("UPDATE work SET lease_until = now() WHERE owner IS NOT NULL")
             stack.callback(self.nursery.start(fast).end)
             until(self.over, "the other one to finish")
             until(lambda: time.monotonic() - stopped_since[0] > asleep, "the time to pass")
@@ -201,12 +221,28 @@ class Production:
             until(ended.exists, "its work to end there")
             return ended.read_text(encoding="utf-8"), trace.passed[asked:]
 
-    def take_back(self) -> None:
-        """Have somebody begin a rollback."""
+    def begin(self, phase: Phase) -> None:
+        """Have somebody begin it; the deploy is begun already."""
         store = Store(self.bot_url)
         store.open()
-        World(store, Outside()).act(rollback.rollback, MANAGER, RELEASE, "errors")
+        world = World(store, Outside())
+        if phase is Phase.ROLLBACK:
+            world.act(rollback.rollback, MANAGER, RELEASE, "errors")
+        elif phase is Phase.SET:
+            row = next(step.row for step in world.view(RELEASE).steps if step.id == "rollback.set_variable")
+            world.act(mitigation.apply, MANAGER, row, "tenants are locked out")
+        elif phase is Phase.LIFT:
+            world.act(mitigation.resolve, MANAGER, world.view(RELEASE).mitigations[0].id)
         store.close()
+
+    def bring_to(self, phase: Phase) -> Self:
+        """Carry out all that comes before it, and begin it."""
+        for earlier, later in pairwise(Phase):
+            if earlier is phase:
+                break
+            self.carry_out()
+            self.begin(later)
+        return self
 
     def outcome(self) -> dict[str, Any]:
         """All that stands in the world and in the tables afterwards, as far as it must be the same after every run."""
@@ -232,6 +268,7 @@ class Production:
             "files": self.rows("SELECT kind, subject FROM files ORDER BY 1, 2"),
             "planes": [row["plane"] for row in self.rows("SELECT plane FROM rollback_targets ORDER BY plane")],
             "watches": self.rows("SELECT state FROM watches"),
+            "mitigations": [(entry.state, entry.what, entry.trouble) for entry in view.mitigations],
             "results": self.rows(
                 "SELECT s.plan, s.step_id, count(*) AS n FROM journal j JOIN steps s ON s.id = j.step"
                 " WHERE entry = 'result' GROUP BY 1, 2 ORDER BY 1, 2"

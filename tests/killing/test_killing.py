@@ -11,21 +11,20 @@ from typing import Any
 
 import pytest
 
-from bot.domain.plan import PlanKind
 from bot.domain.release import ReleaseState
 from bot.store.work import ACT_WITHIN
 from tests.fix_bot import database
 from tests.fix_kube import Kube
 from tests.killing.points import Moment, Point
-from tests.killing.production import Production, go, production
+from tests.killing.production import Phase, Production, go, production
 from tests.killing.worker import Nursery, nursery
 
 PIECES = 4  # of the full run; each ends within three minutes
 AT_ONCE = 3  # runs: they mostly wait
 INTENT = "bot: work.renew + steps.journal(intent)"
-INTENTS = {PlanKind.DEPLOY: 7, PlanKind.ROLLBACK: 3}
+INTENTS = {Phase.DEPLOY: 7, Phase.ROLLBACK: 3, Phase.SET: 1, Phase.LIFT: 1}
 EFFECTS = {
-    PlanKind.DEPLOY: (
+    Phase.DEPLOY: (
         "GitHub POST git/tags",
         "GitHub POST git/refs",
         "product: INSERT INTO schema_migrations",
@@ -34,7 +33,7 @@ EFFECTS = {
         "Vercel POST v13/deployments",
         "Kubernetes PATCH cronjobs/solvereign-backup",
     ),
-    PlanKind.ROLLBACK: (
+    Phase.ROLLBACK: (
         "Kubernetes PATCH deployments/web",
         "Vercel POST rollback/dpl_v4.7.0",
         "Kubernetes PATCH cronjobs/solvereign-backup",
@@ -80,23 +79,17 @@ def make(postgres_url: str, template: str, processes: Nursery, tmp_path: Path) -
     return lambda kube: production(kube, postgres_url, template, tmp_path / str(next(numbers)), processes)
 
 
-def brought_to(made: Production, kind: PlanKind) -> Production:
-    """The same, at the beginning of a plan."""
-    if kind is PlanKind.ROLLBACK:
-        made.carry_out()
-        made.take_back()
-    return made
-
-
 @pytest.fixture(scope="module")
-def recorded() -> dict[tuple[str, PlanKind], Recorded]:
+def recorded() -> dict[tuple[str, Phase], Recorded]:
     """By cluster and plan, once it has been recorded."""
     return {}
 
 
 def worth(point: Point) -> bool:
-    """Whether a kill there can differ from the others: progress comes as often as the cluster likes, and says the same."""
-    if point.what.startswith(("bot: work.claim", "bot: steps.progress")):
+    """Whether a kill there differs from the others: progress comes as often as the cluster likes, and may change nothing."""
+    if point.what in {"bot: steps.progress", "bot: mitigations.say"}:
+        return False
+    if point.what.startswith(("bot: work.claim", "bot: steps.progress", "bot: mitigations.say")):
         return point.nth == 1
     return point != Point("bot: work.finish", 1, Moment.AFTER)  # nothing is left to be done
 
@@ -105,10 +98,10 @@ def test_killed_after_each_effect(simulator: Kube, make: Make) -> None:
     """Each time before the process hears that it has come to pass: there and back, and each of them once."""
     with make(simulator) as made:
         before = made.outcome()
-        deployed = made.carry_out(*(Point(what, 1, Moment.AFTER) for what in EFFECTS[PlanKind.DEPLOY]))
+        deployed = made.carry_out(*(Point(what, 1, Moment.AFTER) for what in EFFECTS[Phase.DEPLOY]))
         there = made.outcome()
-        made.take_back()
-        taken_back = made.carry_out(*(Point(what, 1, Moment.AFTER) for what in EFFECTS[PlanKind.ROLLBACK]))
+        made.begin(Phase.ROLLBACK)
+        taken_back = made.carry_out(*(Point(what, 1, Moment.AFTER) for what in EFFECTS[Phase.ROLLBACK]))
         back = made.outcome()
     assert (deployed.missed, taken_back.missed) == (set(), set())
     assert (there["release"], back["release"]) == (ReleaseState.WATCHING, ReleaseState.ROLLED_BACK)
@@ -127,13 +120,13 @@ def test_killed_after_each_effect(simulator: Kube, make: Make) -> None:
 @pytest.mark.killing
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("piece", range(PIECES))
-@pytest.mark.parametrize("kind", list(PlanKind))
+@pytest.mark.parametrize("phase", list(Phase))
 def test_killed_at_every_point(
     kube: Kube,
-    kind: PlanKind,
+    phase: Phase,
     piece: int,
     make: Make,
-    recorded: dict[tuple[str, PlanKind], Recorded],
+    recorded: dict[tuple[str, Phase], Recorded],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Before and after each commit and each call that changes something: all is as after a run in which nobody died."""
@@ -142,19 +135,19 @@ def test_killed_at_every_point(
         with capsys.disabled():
             print(line, flush=True)  # noqa: T201  for whoever waits for a quarter of an hour
 
-    known = recorded.get((kube.backend, kind))
+    known = recorded.get((kube.backend, phase))
     if known is None:
         with make(kube) as made:
-            trace = brought_to(made, kind).carry_out()
+            trace = made.bring_to(phase).carry_out()
             known = Recorded([point for point in trace.passed if worth(point)], made.outcome())
-        recorded[kube.backend, kind] = known
+        recorded[kube.backend, phase] = known
     mine = known.points[piece::PIECES]
-    say(f"\n{kind} on the {kube.backend}: {len(known.points)} points, {len(mine)} of them in piece {piece}")
+    say(f"\n{phase} on the {kube.backend}: {len(known.points)} points, {len(mine)} of them in piece {piece}")
 
     def trouble_at(point: Point) -> str:
         begun = time.monotonic()
         with make(kube) as made:
-            trace = brought_to(made, kind).carry_out(point)
+            trace = made.bring_to(phase).carry_out(point)
             found = made.outcome()
         wrong = {key: (known.outcome[key], value) for key, value in found.items() if value != known.outcome[key]}
         told = (
@@ -179,21 +172,21 @@ def test_a_process_that_was_overtaken_changes_nothing(simulator: Kube, make: Mak
 
 @pytest.mark.killing
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", list(PlanKind))
+@pytest.mark.parametrize("phase", list(Phase))
 def test_overtaken_between_intent_and_act(
-    kube: Kube, kind: PlanKind, make: Make, capsys: pytest.CaptureFixture[str]
+    kube: Kube, phase: Phase, make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Even there, where it believes that the step is its own: nothing is asked of a vendor any more."""
 
     def trouble_at(point: Point) -> str:
         with make(kube) as made:
-            ended, asked = brought_to(made, kind).overtaken(point, asleep=ACT_WITHIN)
+            ended, asked = made.bring_to(phase).overtaken(point, asleep=ACT_WITHIN)
         wrong = sorted({asked.what for asked in asked} - {"bot: work.claim"})
         told = f"{point}: {ended.strip()}, then {wrong}"
         with capsys.disabled():
             print(told, flush=True)  # noqa: T201  as above
         return told if wrong or ended != "Superseded\n" else ""
 
-    points = [Point(INTENT, nth, Moment.AFTER) for nth in range(1, INTENTS[kind] + 1)]
+    points = [Point(INTENT, nth, Moment.AFTER) for nth in range(1, INTENTS[phase] + 1)]
     with ThreadPoolExecutor(len(points)) as threads:
         assert [told for told in threads.map(trouble_at, points) if told] == []

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,14 +23,14 @@ from pydantic import SecretStr
 from bot.clock import SharedClock
 from bot.domain.policy import Policy
 from bot.domain.watch import WatchTimes
-from bot.flows import advance
+from bot.flows import advance, mitigation
 from bot.flows.deps import Deps, Job
 from bot.steps import http
 from bot.steps.github import GitHub
 from bot.steps.sources import Sources
 from bot.steps.vercel import Vercel
 from bot.store.pool import Store
-from bot.workers import Queue, Workers
+from bot.workers import Handler, Queue, Workers
 from checks.target import Kubernetes, Target
 from sandbox.staging import github, vercel
 from sandbox.staging.versions import GITHUB_REPOSITORY
@@ -154,18 +154,22 @@ def _work(addresses: Addresses) -> None:
         redact=lambda text: text,
     )
 
-    def carry_out(job: Job) -> datetime | None:
-        how = "done"
-        try:
-            return advance.execute(deps, job)
-        except BaseException as error:
-            how = type(error).__name__
-            raise
-        finally:
-            with Path(addresses.ended).open("a", encoding="utf-8") as file:
-                file.write(f"{how}\n")
+    def noting(carry_out: Callable[[Deps, Job], datetime | None]) -> Handler:
+        def handler(job: Job) -> datetime | None:
+            how = "done"
+            try:
+                return carry_out(deps, job)
+            except BaseException as error:
+                how = type(error).__name__
+                raise
+            finally:
+                with Path(addresses.ended).open("a", encoding="utf-8") as file:
+                    file.write(f"{how}\n")
 
-    Workers(store, deps.clock, [Queue("advance", 1, carry_out)]).start()
+        return handler
+
+    queues = [Queue("advance", 1, noting(advance.execute)), Queue(mitigation.QUEUE, 1, noting(mitigation.execute))]
+    Workers(store, deps.clock, queues).start()
     threading.Event().wait()
 
 
