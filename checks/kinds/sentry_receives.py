@@ -62,12 +62,12 @@ class SentryReceives(Kind):
         sentry = ctx.clients.sentry()
         environment = target.environment or target.name
         event = _event(part, ctx, environment, params.level)
-        started = time.monotonic()
         event_id = _send(event, dsn)
+        sent = time.monotonic()
         ctx.progress(f"sent test event {event_id}, waiting for Sentry to show it")
         path = f"projects/{organization}/{project}/events/{event_id}/"
         found = _wait_for(path, sentry, ctx)
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - sent
         asked = f"one {params.level} event to {project}, environment {environment}; then GET {sentry.base_url}{path}"
         if found is None:
             if seconds < _PATIENCE:

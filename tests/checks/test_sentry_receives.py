@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from typing import Any
 
 import pytest
@@ -18,13 +19,20 @@ class Project:
     """A Sentry project with canned behaviour: what the ingest takes can be read back after some 404s."""
 
     def __init__(
-        self, *, not_yet: int = 0, ingest: Reply | None = None, read: Reply | None = None, filed_under: str = ""
+        self,
+        *,
+        not_yet: int = 0,
+        ingest: Reply | None = None,
+        read: Reply | None = None,
+        filed_under: str = "",
+        slow: float = 0,
     ) -> None:
         self.event: dict[str, Any] = {}
         self._not_yet = not_yet
         self._ingest = ingest or Reply(200, {})
         self._read = read
         self._filed_under = filed_under
+        self._slow = slow  # seconds until the ingest has taken an event
         self.server = Replies({ENVELOPE: self._take})
 
     def target(self, **more: object) -> Target:
@@ -35,6 +43,7 @@ class Project:
         return Target(name="staging", mutable=True, sentry=sentry, **more)
 
     def _take(self, request: Request) -> Reply:
+        time.sleep(self._slow)
         packed = request.headers.get("Content-Encoding") == "gzip"
         lines = (gzip.decompress(request.body) if packed else request.body).splitlines()
         self.event = json.loads(lines[2])
@@ -79,6 +88,16 @@ def test_too_short_a_time_is_no_verdict(seconds):
 
     assert result.outcome is Outcome.ERROR
     assert result.answer.summary.startswith("the time for this check was up ")
+
+
+def test_time_spent_on_sending_is_no_time_to_show():
+    """An ingest that is slow to take the event leaves no time to look for it: ERROR, since nobody looked."""
+    project = Project(slow=3.2)
+    with project.server:
+        result = run("sentry_receives", {}, target=project.target(), seconds=3)
+
+    assert result.outcome is Outcome.ERROR
+    assert result.answer.summary.startswith("the time for this check was up 0.")
 
 
 def test_sentry_down(sandbox):
