@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from checks.contract import Outcome
+from tests.checks import test_pod_logs, test_repo_pulls, test_sentry_rate
 from tests.checks.replies import Answering, Reply
 from tests.fix_checks import Vendor
 
@@ -38,9 +39,11 @@ class Case:
     change: Mapping[str, Any] = field(default_factory=dict)  # of the target, as for tests.fix_checks.changed
     serves: Mapping[str, Answering] = field(
         default_factory=dict
-    )  # a product of the test's own in place of the sandbox's
+    )  # a vendor of the test's own in place of the sandbox's
+    served: Vendor = "api"  # which one
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    version: str = ""  # of the release it is asked for, whose commit is the newest of the sandbox's repository
+    version: str = ""  # of the release it is asked for
+    commit: str = ""  # of that release; empty: the newest of the sandbox's repository
     after_backup: bool = False  # it gets what the green backup_job hands on as go.backup
     seconds: float = 25.0  # until the deadline
 
@@ -64,6 +67,22 @@ def _ago(**since: float) -> Callable[[], Mapping[str, Any]]:
     return lambda: {"since": (datetime.now(UTC) - timedelta(**since)).isoformat()}
 
 
+def _repository(pulls: Mapping[int, list[dict[str, object]]], issues: Mapping[int, str]) -> Case:
+    """A release of one commit; ``pulls`` and ``issues`` as for test_repo_pulls.github."""
+    answers = test_repo_pulls.github([test_repo_pulls.commit(1)], pulls, issues)
+    change = {"github": {"repository": "o/r"}}
+    return Case(serves=answers, served="github", change=change, version="v1.10.0", commit=test_repo_pulls.HEAD)
+
+
+def _rise_began() -> datetime:
+    return test_sentry_rate.now() - timedelta(minutes=4)
+
+
+NO_KEYS = {  # nor a role that can be seen, and its last good run was long ago
+    "metadata": {},
+    "spec": {"jobTemplate": {"spec": {"template": {"spec": {"containers": [{"name": "backup"}]}}}}},
+    "status": {"lastSuccessfulTime": "2026-01-01T00:00:00Z"},
+}
 NOBODY = "only a person answers"
 OPEN = "it asks what anybody may ask; a refusal is an answer"
 EMPTY = ["Solver Runs (Hourly)", "Solver Duration", "Drivers per Tenant"]
@@ -84,7 +103,14 @@ CASES: Mapping[str, Cases] = {
         "kube",
         Case(on="production"),
         Case(on="production", fault="backup_keys_missing"),
-        unclear="a role that the cluster does not show: tests/checks/test_backup_credentials.py has such a cluster",
+        unclear=Case(
+            serves={
+                "GET /apis/batch/v1/namespaces/n/cronjobs/nightly": Reply(200, NO_KEYS),
+                "GET /api/v1/namespaces/n/serviceaccounts/default": Reply(200, {"metadata": {"name": "default"}}),
+            },
+            served="kube",
+            change={"backup": {"namespace": "n", "cronjob": "nightly"}},
+        ),
     ),
     "backup_job": usual("kube", Case(), Case({"min_size": 10**9})),
     "billing_gate": usual("api", Case(), Case(fault="gating_open"), rights=Case(refused="database")),
@@ -110,7 +136,11 @@ CASES: Mapping[str, Cases] = {
         "kube",
         Case(),
         Case({"start_lines": ["never said"]}),
-        unclear="pods that say nothing: tests/checks/test_pod_logs.py has such a cluster",
+        unclear=Case(
+            serves=test_pod_logs.routes(test_pod_logs.pod()),
+            served="kube",
+            change={"kubernetes": {"namespace": "n", "deployment": "api"}},
+        ),
     ),
     "pod_restarts": usual("kube", Case(on="production"), Case(fault="app_crash_loop")),
     "repo_file": usual(
@@ -119,13 +149,13 @@ CASES: Mapping[str, Cases] = {
         Case({"path": "claude.md", "text": "Status: V{bare}"}, version="v4.9.0"),
     ),
     "repo_issues": usual(
-        "github", Case(version="v4.8.0"), "an issue left open: tests/checks/test_repo_pulls.py has such a repository"
+        "github", Case(version="v4.8.0"), _repository({1: [test_repo_pulls.pull(12, "Closes #8")]}, {8: "open"})
     ),
     "repo_pulls": usual(
         "github",
         Case(version="v4.8.0"),
         "it has no FAIL: what is in a release is nothing bad",
-        unclear="commits of no pull request: tests/checks/test_repo_pulls.py has such a repository",
+        unclear=_repository({}, {}),
     ),
     "restore_drill": usual("s3", Case(after_backup=True), Case({"counts": {"tenants": 10**6}}, after_backup=True)),
     "sentry_quiet": usual(
@@ -136,10 +166,16 @@ CASES: Mapping[str, Cases] = {
     "sentry_rate": usual(
         "sentry",
         Case(_ago(minutes=5), on="production"),
-        "a rise is seen in whole minutes: tests/checks/test_sentry_rate.py has such counts",
+        Case(
+            lambda: {"since": _rise_began().isoformat()},
+            serves={
+                test_sentry_rate.RATES: lambda _: test_sentry_rate.series(_rise_began(), [0] * 30, [0, 40, 40, 40, 40])
+            },
+            served="sentry",
+        ),
         unclear=Case(_ago(seconds=0), on="production"),
     ),
-    "sentry_receives": usual("sentry", Case(seconds=7), Case(seconds=4.5, fault="sentry_drops_events")),
+    "sentry_receives": usual("sentry", Case(seconds=14), Case(seconds=6, fault="sentry_drops_events")),
     "sql_verify": usual(
         "database",
         Case({"function": "billing.verify_billing_schema"}),

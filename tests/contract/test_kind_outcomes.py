@@ -99,7 +99,7 @@ class Asker:
             if not (case.down or case.slow or case.refused):
                 for touched in kind.touches:
                     held.enter_context(self._locks.setdefault(touched, threading.Lock()))
-            subject = Subject(case.version, self._commit) if case.version else Subject()
+            subject = Subject(case.version, case.commit or self._commit) if case.version else Subject()
             patience = IMPATIENT if case.slow else 10.0
             with Clients(target, http_timeout=patience) as clients:
                 ctx = context(target, clients, needs=needs, deadline=time.monotonic() + case.seconds, subject=subject)
@@ -109,7 +109,7 @@ class Asker:
         target = target_of(self._sandbox.facts, case.on)
         if case.serves:
             served = held.enter_context(Replies(case.serves)).url
-            target = target.model_validate({**dict(target), "api_url": served})
+            target = moved(target, case.served, served, self._folder)
         if case.down:
             target = moved(target, case.down, self._closed, self._folder)
         if case.slow:
