@@ -27,7 +27,7 @@ NEEDED_SCOPES: dict[str, tuple[str, ...]] = {
     "files.completeUploadExternal": ("files:write",),
     "pins.add": ("pins:write",),
     "pins.remove": ("pins:write",),
-    "usergroups.users.list": ("usergroups:read",),
+    "usergroups.list": ("usergroups:read",),
     "users.info": ("users:read",),
     "views.open": (),
 }

@@ -50,16 +50,12 @@ class Identity:
         On Enterprise Grid one person has a U and a W id. The W id stands for both, so that four eyes are four.
         """
         ids = self.member(user)
-        return Actor(UserId(max(ids)), frozenset(self._roles_of(ids)))  # W sorts after U
+        held = frozenset(role for role, holders in self._holders().items() if ids & holders)
+        return Actor(UserId(max(ids)), held)  # W sorts after U
 
     def holders(self, role: Role) -> list[UserId]:
         """Everybody who holds ``role`` now, by user id or as a member of a user group. Raises IdentityUnknown."""
-        entries = dict(self._roles)[role.value]
-        people = {entry for entry in entries if not entry.startswith("S")}
-        for group in entries:
-            if group.startswith("S"):
-                people |= self._members(group)
-        return [UserId(user) for user in sorted(people)]
+        return [UserId(user) for user in sorted(self._holders()[role])]
 
     def _ask(self, user: str) -> Mapping[str, Any]:
         try:
@@ -72,26 +68,27 @@ class Identity:
                 f"Slack did not say who you are ({error.code}), so nothing was done.", hint="Try again in a minute."
             ) from error
 
-    def _roles_of(self, ids: set[str]) -> set[Role]:
-        held = set()
-        for name, holders in self._roles:
-            groups = [entry for entry in holders if entry.startswith("S")]
-            if ids & set(holders) or any(ids & self._members(group) for group in groups):
-                held.add(Role(name))
-        return held
+    def _holders(self) -> dict[Role, set[str]]:
+        """Who holds each role, with one question for all groups: Slack answers it twenty times a minute at most."""
+        roles = {Role(name): set(entries) for name, entries in self._roles}
+        named = {entry for entries in roles.values() for entry in entries if entry.startswith("S")}
+        groups = self._groups() if named else {}
+        return {
+            role: (entries - named).union(*(groups.get(entry, set()) for entry in entries & named))
+            for role, entries in roles.items()
+        }
 
-    def _members(self, group: str) -> set[str]:
-        """The members of a user group; of a disabled or unknown one nobody."""
+    def _groups(self) -> dict[str, set[str]]:
+        """The members of each user group (docs.slack.dev/reference/methods/usergroups.list); a disabled one is left out."""
         try:
-            with slack_call("usergroups.users.list"):
-                return set(self._client.usergroups_users_list(usergroup=group, include_disabled=False)["users"])
+            with slack_call("usergroups.list"):
+                answer = self._client.usergroups_list(include_users=True, include_disabled=False)
         except SlackError as error:
-            if error.code in {"no_such_subteam", "subteam_disabled"}:
-                return set()
             raise IdentityUnknown(
-                f"Slack did not say who is in the user group {group} ({error.code}), so nothing was done.",
+                f"Slack did not say who is in the user groups ({error.code}), so nothing was done.",
                 hint="Try again in a minute.",
             ) from error
+        return {str(group["id"]): set(group.get("users") or ()) for group in answer["usergroups"]}
 
 
 def refusal(user: Mapping[str, Any], workspace: Workspace) -> str:

@@ -354,7 +354,7 @@ def test_deploy_before_the_gate_is_open_is_refused_with_every_reason(live: Bot):
     assert "Check of go.check_10" in told
 
 
-@pytest.mark.parametrize("method", ["users.info", "usergroups.users.list"])
+@pytest.mark.parametrize("method", ["users.info", "usergroups.list"])
 def test_click_is_refused_while_slack_does_not_say_who_it_was(live: Bot, method: str):
     """Fail closed: no identity or no group, no effect; and the person is told to try again."""
     release_id = release_with_messages(live)
