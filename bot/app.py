@@ -158,6 +158,7 @@ def build_deps(settings: Settings, store: Store, clock: Clock, redact: Callable[
         clock=clock,
         environment=settings.environment,
         channel=settings.slack.channel,
+        shared_channel=settings.slack.shared_channel,
         checklist=checklist,
         policy=read_policy(settings, checklist),
         targets=settings.target_values(),
@@ -240,7 +241,7 @@ class Application:
         self._serve(
             {**pages, **health.pages(ready=lambda: _ready(store, workers, socket), backlog=lambda: _backlog(store))}
         )
-        for finding in checkup.examine(client, settings.slack.channel):
+        for finding in checkup.examine(client, settings.slack.channel, settings.slack.shared_channel):
             if not finding.good:
                 logger.warning("%s. %s", finding.what, finding.hint)
         mode = "Socket Mode" if socket is not None else f"HTTP at {http_mode.PATH}"

@@ -209,6 +209,8 @@ def _write_config(options: DemoOptions, folder: Path, facts: dict[str, Any]) -> 
     """Write the configuration that points the bot at the sandbox: the same file that a team would write by hand."""
     minutes = options.watch_minutes or (PLAY_WATCH_MINUTES if options.play else 15.0)
     body = {**configuration(facts), "watch": _watch(minutes), "data_dir": str(folder / "bot")}
+    if options.slack_from_environment:
+        del body["slack"]["shared_channel"]  # a real channel: the rule is that of every team
     path = folder / "release-bot.yml"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -224,6 +226,7 @@ def configuration(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "slack": {
             "channel": facts["channel_id"],
+            "shared_channel": "warn",  # somebody of another company is in the sandbox's, to be seen refused
             "roles": {
                 "release_manager": [people["release_manager"], people["release_manager_2"]],
                 "qa": [people["qa"]],

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,10 +49,20 @@ class Roles(Section):
         return ids
 
 
+class SharedChannel(StrEnum):
+    """What to do where people of another organisation read the channel too."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+
+
 class Slack(Section):
     """The workspace. The tokens come from the environment: SLACK_BOT_TOKEN, and SLACK_APP_TOKEN or SLACK_SIGNING_SECRET."""
 
     channel: str = ""  # id of #releases (C…), not its name: names can change
+    shared_channel: SharedChannel = (
+        SharedChannel.REFUSE
+    )  # findings name what is wrong in production: nobody else's business
     roles: Roles = Roles()
     api_url: str = "https://slack.com/api/"
     bot_token: SecretStr | None = None

@@ -68,7 +68,7 @@ def _slack(settings: Settings) -> list[Finding]:
         hint = "Take it from the app's page (xoxb-…)."
         return [Finding(State.UNSET, "SLACK_BOT_TOKEN is not set", hint, lines=(EVERY_RELEASE,))]
     client = web_client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
-    return checkup.examine(client, settings.slack.channel)
+    return checkup.examine(client, settings.slack.channel, settings.slack.shared_channel)
 
 
 def _embedded(settings: Settings) -> list[Said]:

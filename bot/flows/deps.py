@@ -15,6 +15,7 @@ from bot.domain.policy import Action, Policy, Role
 from bot.domain.view import ReleaseView
 from bot.domain.watch import WatchTimes
 from bot.errors import NotAllowed, UnknownThing
+from bot.settings import SharedChannel
 from bot.steps.github import GitHub
 from bot.steps.sources import Sources
 from bot.steps.vercel import Vercel
@@ -54,6 +55,7 @@ class Deps(Recording):
     """All that flows need from outside."""
 
     channel: str  # id of #releases
+    shared_channel: SharedChannel = SharedChannel.REFUSE  # whether a release may begin where another organisation reads
     checklist: Checklist  # for releases that begin now; a running one keeps its own
     policy: Policy
     sources: Sources

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from slack_sdk import WebClient
 
+from bot.errors import NotAllowed
+from bot.settings import SharedChannel
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.limits import Rendered
@@ -50,7 +56,7 @@ def workspace(client: WebClient) -> Workspace:
     )
 
 
-def examine(client: WebClient, channel: str) -> list[Finding]:
+def examine(client: WebClient, channel: str, shared: SharedChannel = SharedChannel.REFUSE) -> list[Finding]:
     """Look at the token, its scopes and the channel. Answers, never raises for what Slack says."""
     try:
         with slack_call("auth.test"):
@@ -71,10 +77,10 @@ def examine(client: WebClient, channel: str) -> list[Finding]:
         )
     else:
         findings.append(Finding(State.OK, "the token has every scope that the bot needs"))
-    return findings + _channel(client, channel)
+    return findings + _channel(client, channel, shared)
 
 
-def _channel(client: WebClient, channel: str) -> list[Finding]:
+def _channel(client: WebClient, channel: str, shared: SharedChannel) -> list[Finding]:
     if not channel:
         return [Finding(State.MISSING, "no channel is set", "Set slack.channel to the id of #releases (C…).")]
     try:
@@ -89,10 +95,56 @@ def _channel(client: WebClient, channel: str) -> list[Finding]:
         findings.append(Finding(State.MISSING, f"{name} is archived", "Unarchive it, or set another slack.channel."))
     if not found.get("is_member"):
         findings.append(Finding(State.MISSING, f"the bot is not in {name}", f"Type /invite @Release Bot in {name}."))
-    if found.get("is_ext_shared"):
-        hint = "People of the other organisation see every message. The bot refuses their clicks."
-        findings.append(Finding(State.OK, f"{name} is shared with another organisation", hint))
+    if exposed := _exposed(found):
+        refused = exposed.outside and shared is SharedChannel.REFUSE
+        hint = f"{_UNSHARE} Until then no release begins." if refused else exposed.hint
+        findings.append(Finding(State.MISSING if refused else State.NOTE, f"{name} {exposed.what}", hint))
     return [Finding(State.OK, f"the bot is in {name}"), *findings] if found.get("is_member") else findings
+
+
+def may_begin_in(client: WebClient, channel: str, shared: SharedChannel) -> str:
+    """Look whether a release may begin in ``channel``; what its people should know of who reads along, or nothing.
+
+    Raises NotAllowed where another organisation reads and ``shared`` refuses that; SlackError when Slack does not say.
+    """
+    with slack_call("conversations.info"):
+        found = client.conversations_info(channel=channel)["channel"]
+    exposed = _exposed(found)
+    if exposed is None:
+        return ""
+    if exposed.outside and shared is SharedChannel.REFUSE:
+        raise NotAllowed(f"<#{channel}> {exposed.what}, so no release begins there.", hint=_UNSHARE)
+    return f"<#{channel}> {exposed.what}. {exposed.hint}"
+
+
+@dataclass(frozen=True)
+class _Exposure:
+    """Who else than the workspace reads the channel."""
+
+    what: str  # follows the name of the channel
+    hint: str
+    outside: bool = False  # people of another organisation, today
+
+
+_UNSHARE = "Take the other organisation out of the channel, or set another slack.channel."
+
+
+def _exposed(channel: Mapping[str, Any]) -> _Exposure | None:
+    """Who reads along, by the flags of docs.slack.dev/reference/objects/conversation-object; None: nobody else."""
+    if channel.get("is_ext_shared"):
+        hint = "People of the other organisation see every message. The bot refuses their clicks."
+        return _Exposure("is shared with another organisation", hint, outside=True)
+    if (
+        channel.get("is_pending_ext_shared")
+        or channel.get("pending_shared")
+        or channel.get("pending_connected_team_ids")
+    ):
+        hint = "Once they accept they see every message. Withdraw the invitation if that is not meant."
+        return _Exposure("is about to be shared with another organisation", hint)
+    if channel.get("is_org_shared"):
+        hint = "People of those see every message. The bot judges them by their roles."
+        return _Exposure("is shared with other workspaces of your organisation", hint)
+    return None
 
 
 def rendered(findings: list[Finding]) -> Rendered:

@@ -125,15 +125,16 @@ class Dispatch:
             return answers.usage()
         actor = self._identity.actor(sender.user)
         if isinstance(command, grammar.Doctor):
-            return checkup.rendered(checkup.examine(self._client, self._deps.channel))
+            return checkup.rendered(checkup.examine(self._client, self._deps.channel, self._deps.shared_channel))
         if isinstance(command, grammar.ShowPlan):
             return self._plan()
         if isinstance(command, grammar.Status | grammar.History):
             with self._deps.store.transaction() as tx:
                 return self._look(tx, command)
-        resolved = None
+        resolved, warning = None, ""
         if isinstance(command, grammar.Start):
             require(self._deps.policy, actor, Action.START)  # before anybody is asked what the version means
+            warning = checkup.may_begin_in(self._client, self._deps.channel, self._deps.shared_channel)
             resolved = start.resolve(self._deps, command.version)
         if isinstance(command, grammar.Deploy):
             with self._deps.store.transaction() as tx:
@@ -144,6 +145,7 @@ class Dispatch:
                 said = start.open_release(
                     tx, self._deps, actor, command.version, command.notes_url, resolved, because=command.because
                 )
+                said = f"{said}\n{warning}".rstrip()
             elif isinstance(command, grammar.Report):
                 release = status.release_of(tx, self._deps, str(command.version) if command.version else None)
                 view = status.view(tx, self._deps, release.id)

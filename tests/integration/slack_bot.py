@@ -16,7 +16,7 @@ from bot.domain.ids import ReleaseId, UserId, Version
 from bot.domain.policy import Policy, Role
 from bot.flows import abort, start
 from bot.flows.deps import Deps, Job
-from bot.settings import Roles
+from bot.settings import Roles, SharedChannel
 from bot.slack import checkup
 from bot.slack.client import web_client
 from bot.slack.dispatch import GIVE_UP_AFTER, Dispatch
@@ -81,6 +81,7 @@ class Bot:
             clock=self.clock,
             environment="production",
             channel=RELEASES,
+            shared_channel=SharedChannel.WARN,  # a guest of another company is in it
             checklist=checklist or make_checklist(),
             policy=Policy(),
             targets={},

@@ -8,14 +8,14 @@ import pytest
 
 from bot.app import Application
 from bot.redact import Redactor
-from bot.settings import Settings
+from bot.settings import Settings, SharedChannel
 from bot.slack.checkup import examine, needed_scopes, rendered, workspace
 from bot.slack.client import SlackError, web_client
 from bot.slack.identity import Workspace
 from checks.checkup.finding import Finding, State
 from sandbox.slack.manifest import read_manifest
 from tests.checks.replies import Replies, Reply, closed_port_url
-from tests.integration.slack_bot import MAX
+from tests.integration.slack_bot import MAX, Bot
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, QUINN, RELEASES, RITA, SlackWorld, eventually
 
 MANIFEST = Path(__file__).parents[2] / "manifest.yml"
@@ -24,14 +24,16 @@ GOOD_TOKEN = Finding(State.OK, "the bot token is good for the workspace solverei
 ALL_SCOPES = Finding(State.OK, "the token has every scope that the bot needs")
 
 
-def looked(channel: dict[str, Any] | str, *, lacks: str = "") -> list[Finding]:
+def looked(
+    channel: dict[str, Any] | str, *, lacks: str = "", shared: SharedChannel = SharedChannel.REFUSE
+) -> list[Finding]:
     """The findings in a workspace whose #releases is ``channel``, or an error; ``lacks``: a scope."""
     granted = ",".join(sorted(needed_scopes() - {lacks}))
     named = {"ok": False, "error": channel} if isinstance(channel, str) else {"ok": True, "channel": channel}
     auth = Reply(200, {"ok": True, "team": "solvereign", "team_id": "T1"}, {"x-oauth-scopes": granted})
     info = Reply(200, named)
     with Replies({"POST /auth.test": auth, "GET /conversations.info": info, "POST /conversations.info": info}) as slack:
-        return examine(web_client("xoxb-1", slack.url + "/"), RELEASES)
+        return examine(web_client("xoxb-1", slack.url + "/"), RELEASES, shared)
 
 
 def test_workspace_of_the_token(slack: SlackWorld):
@@ -100,17 +102,6 @@ def test_missing_scope():
             ],
         ),
         (
-            {"name": "releases", "is_member": True, "is_ext_shared": True},
-            [
-                Finding(State.OK, "the bot is in #releases"),
-                Finding(
-                    State.OK,
-                    "#releases is shared with another organisation",
-                    "People of the other organisation see every message. The bot refuses their clicks.",
-                ),
-            ],
-        ),
-        (
             "channel_not_found",
             [
                 Finding(
@@ -127,6 +118,36 @@ def test_channel(channel: dict[str, Any] | str, found: list[Finding]):
     assert looked(channel) == [GOOD_TOKEN, ALL_SCOPES, *found]
 
 
+READ_BY_OTHERS = "People of the other organisation see every message. The bot refuses their clicks."
+TAKE_OUT = "Take the other organisation out of the channel, or set another slack.channel."
+
+
+@pytest.mark.parametrize(
+    ("flag", "shared", "found"),
+    [
+        ("is_ext_shared", SharedChannel.REFUSE, (State.MISSING, "shared with another organisation", TAKE_OUT)),
+        ("is_ext_shared", SharedChannel.WARN, (State.NOTE, "shared with another organisation", READ_BY_OTHERS)),
+        *[
+            (flag, shared, (State.NOTE, "about to be shared with another organisation", "Once they accept"))
+            for flag in ("is_pending_ext_shared", "pending_connected_team_ids")
+            for shared in SharedChannel
+        ],
+        (
+            "is_org_shared",
+            SharedChannel.REFUSE,
+            (State.NOTE, "shared with other workspaces of your", "People of those"),
+        ),
+    ],
+)
+def test_shared_channel(flag: str, shared: SharedChannel, found: tuple[State, str, str]):
+    """Somebody must act only where another organisation reads already, and where that is not to be."""
+    said = looked({"name": "releases", "is_member": True, flag: ["T2"]}, shared=shared)[-1]
+
+    assert said.state is found[0]
+    assert said.what.startswith(f"#releases is {found[1]}")
+    assert said.hint.startswith(found[2])
+
+
 def test_no_channel(slack: SlackWorld):
     """A bot without a channel says how to give it one."""
     assert examine(web_client(slack.server.bot_token, slack.url + "api/"), "")[-1] == Finding(
@@ -139,6 +160,46 @@ def test_channel_without_the_bot(slack: SlackWorld):
     assert examine(web_client(slack.server.bot_token, slack.url + "api/"), GENERAL)[-1] == Finding(
         State.MISSING, "the bot is not in #general", "Type /invite @Release Bot in #general."
     )
+
+
+def starts(live: Bot, shared: SharedChannel) -> list[str]:
+    """What is answered to `/release start` where a guest of another company is in #releases."""
+    live.change_deps(shared_channel=shared)
+    routes = {
+        "GET /repos/solvereign/solvereign/git/ref/tags/v4.8.0": Reply(
+            200, {"object": {"type": "commit", "sha": "c0ffee" * 6 + "c0ff"}}
+        ),
+        "HEAD /v2/solvereign/api/manifests/v4.8.0": Reply(200, "", {"Docker-Content-Digest": "sha256:" + "ab" * 32}),
+    }
+    with Replies(routes) as vendors:
+        live.ask_vendors_at(vendors.url + "/")
+        live.command("start v4.8.0")
+    return live.told(RITA)
+
+
+def test_no_release_begins_where_another_organisation_reads(live: Bot):
+    """By default: told, recorded, and nothing is opened or shown in the channel."""
+    where = f"<#{RELEASES}> is shared with another organisation, so no release begins there."
+
+    assert starts(live, SharedChannel.REFUSE) == [f"{where} {TAKE_OUT}"]
+    assert live.rows("SELECT FROM releases") == []
+    assert live.audited() == [(RITA, "command.refused")]
+
+
+def test_a_release_may_begin_there_with_a_warning(live: Bot):
+    """Where the team has set it so."""
+    (told,) = starts(live, SharedChannel.WARN)
+
+    assert told.endswith(f"<#{RELEASES}> is shared with another organisation. {READ_BY_OTHERS}")
+    assert len(live.rows("SELECT FROM releases")) == 1
+
+
+def test_no_release_begins_while_slack_does_not_say(live: Bot):
+    """Who reads along is then not known, and unknown is no pass."""
+    live.slack.post("slack-faults", error={"conversations.info": {"n": 1, "error": "channel_not_found"}})
+
+    assert starts(live, SharedChannel.WARN)[0].startswith("Slack answered channel_not_found to conversations.info.")
+    assert live.rows("SELECT FROM releases") == []
 
 
 def test_answer_to_a_person():
@@ -158,6 +219,7 @@ def settings_for(slack: SlackWorld, database_url: str, **changes: Any) -> Settin
         {
             "slack": {
                 "channel": RELEASES,
+                "shared_channel": "warn",
                 "roles": {"release_manager": [RITA, MAX], "qa": [QUINN]},
                 "api_url": slack.url + "api/",
                 "bot_token": slack.server.bot_token,
@@ -187,6 +249,16 @@ def test_good_start_logs_no_warning(slack: SlackWorld, emptied: str, caplog: pyt
     assert "ready" in caplog.messages
     assert slack.server.bot_token not in caplog.text
     assert slack.server.app_token not in caplog.text
+
+
+def test_start_in_a_shared_channel_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+    """The bot starts, as what is under way must be able to go back, and the log says that no release begins."""
+    application = Application(settings_for(slack, emptied, shared_channel="refuse"), Redactor())
+    application.start()
+    application.stop()
+
+    warned = "#releases is shared with another organisation"
+    assert f"{warned}. {TAKE_OUT} Until then no release begins." in caplog.messages
 
 
 def test_start_in_a_channel_without_the_bot_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
