@@ -50,7 +50,7 @@ class Api:
         self, method: str, path: str, params: Mapping[str, str], body: object, known: frozenset[int] = frozenset()
     ) -> httpx.Response:
         mounts = {f"all://{host}": None for host in LOOPBACK if ":" not in host}
-        settings: dict[str, Any] = {"timeout": TIMEOUT, "mounts": mounts, "verify": _certificates()}
+        settings: dict[str, Any] = {"timeout": TIMEOUT, "mounts": mounts, "verify": certificates()}
         try:
             with httpx.Client(base_url=self._url, headers=self._headers, **settings) as client:
                 answer = client.request(method, path, params={**self._params, **params}, json=body)
@@ -69,7 +69,7 @@ class Api:
 
 
 @cache
-def _certificates() -> ssl.SSLContext:
+def certificates() -> ssl.SSLContext:
     """Read once: that takes far longer than a connection."""
     return httpx.create_ssl_context()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from bot.errors import InvalidInput, VendorError
+from bot.steps.http import certificates
 
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
@@ -58,7 +59,7 @@ class Sources:
         headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        with _vendor("GitHub"), httpx.Client(base_url=self._github_url, headers=headers, timeout=TIMEOUT) as client:
+        with _vendor("GitHub"), _client(self._github_url, headers) as client:
             base = f"repos/{self._repository}"
             found = client.get(f"{base}/git/ref/tags/{quote(version)}")
             if found.status_code == httpx.codes.OK:
@@ -93,7 +94,7 @@ class Images:
 
     def digest(self, tag: str) -> str:
         """The digest that ``tag`` of the image points to now. Raises InvalidInput when there is no such tag."""
-        with _vendor("the image registry"), httpx.Client(base_url=self._url, timeout=TIMEOUT) as client:
+        with _vendor("the image registry"), _client(self._url, {}) as client:
             headers = {"Accept": MANIFESTS}
             path = f"v2/{self._repository}/manifests/{quote(tag)}"
             answer = client.head(path, headers=headers)
@@ -114,7 +115,7 @@ class Images:
 
     def look(self) -> None:
         """See whether its tags may be listed. Raises SourceError."""
-        with _vendor("The image registry"), httpx.Client(base_url=self._url, timeout=TIMEOUT) as client:
+        with _vendor("The image registry"), _client(self._url, {}) as client:
             path, query = f"v2/{self._repository}/tags/list", {"n": "1"}
             answer = client.get(path, params=query)
             if answer.status_code == httpx.codes.UNAUTHORIZED:
@@ -128,6 +129,10 @@ class Images:
         params = {"service": service, "scope": f"repository:{self._repository}:pull"}
         auth = self._login if self._login[1] else None
         return str(_json(client.get("token", params=params, auth=auth), "The image registry")["token"])
+
+
+def _client(url: str, headers: Mapping[str, str]) -> httpx.Client:
+    return httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, verify=certificates())
 
 
 @contextmanager

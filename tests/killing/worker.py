@@ -116,7 +116,7 @@ class Worker:
 def main() -> None:
     """Fork for each line."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
-    http._certificates()
+    http.certificates()
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
