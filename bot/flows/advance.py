@@ -154,9 +154,10 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
 
 
 def _hold(tx: Tx, view: ReleaseView) -> None:
-    """Nothing is deployed after a rollback until somebody says so; a freeze that stands already is left alone."""
+    """Nothing is deployed after a rollback until somebody says so: a freeze that would end by itself becomes one that does not."""
     release = view.release
-    if freezes.current(tx, release.environment, view.now) is not None:
+    standing = freezes.current(tx, release.environment, view.now)
+    if standing is not None and standing.until is None:
         return
     by = next((signed.by for signed in view.signoffs if signed.purpose is Purpose.ROLLBACK), release.manager)
     reason = f"{release.version} was rolled back" + (f": {release.reason}" if release.reason else "")

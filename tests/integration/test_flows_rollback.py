@@ -1,6 +1,7 @@
 """Rollback from every state, and what it leaves behind."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -225,6 +226,18 @@ def test_a_freeze_that_stands_is_left_alone(world: World) -> None:
     world.act(rollback.rollback, QA, release_id, "")
     world.run("advance")
     assert [row["reason"] for row in world.rows("SELECT reason FROM freezes WHERE ended_at IS NULL")] == ["incident"]
+
+
+def test_a_freeze_that_would_end_by_itself_does_not_after_a_rollback(world: World) -> None:
+    """Somebody has to say that deploys may go on."""
+    release_id = world.deployed()
+    world.act(freeze.freeze, MANAGER, world.clock.now() + timedelta(hours=1), "maintenance")
+    world.act(rollback.rollback, QA, release_id, "errors")
+    world.run("advance")
+    world.clock.advance(hours=2)
+    held = world.view(release_id).freeze
+    assert held is not None
+    assert (held.reason, held.until) == ("v4.8.0 was rolled back: errors", None)
 
 
 def test_what_was_rolled_back_needs_a_reason_and_a_second_person(world: World) -> None:
