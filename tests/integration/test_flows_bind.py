@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.ids import CheckId, UserId
+from bot.domain.ids import CheckId, UserId, Version
 from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
 from bot.errors import GateClosed, NotAllowed, VendorError
-from bot.flows import bind, check, deploy, freeze, tend
-from tests.fix_bot import GUEST, MANAGER, QA, World
+from bot.flows import bind, check, deploy, freeze, rollback, start, tend
+from bot.store import releases
+from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, World
 from tests.fix_tags import COMMIT, DIGEST, MOVED, REBUILT, Tags
 from tests.unit.factories import PAT, QUINN, RITA
 
@@ -69,6 +70,22 @@ class TestBound:
         bound.approve(release_id)
         bound.act(deploy.deploy, QA, release_id)
         assert bound.last().body["commit"] == moved[0]
+
+    def test_a_reason_to_release_it_again_is_for_that_image_only(self, bound: World, tags: Tags) -> None:
+        """Another one that was rolled back too needs a reason of its own."""
+        bound.act(rollback.rollback, QA, bound.deployed(), "errors")
+        bound.run("advance")
+        version = Version.parse("v4.9.0")
+        assert version is not None
+        bound.act(start.open_release, MANAGER, version, "", RESOLVED, because="it was the database")
+        with bound.store.transaction() as tx:
+            again = releases.active(tx, "production")
+        assert again is not None
+        assert again.again_because == "it was the database"
+        for tag, digest, kept in ((MOVED, DIGEST, "it was the database"), (MOVED, REBUILT, "")):
+            tags.tag, tags.digest = tag, digest
+            bind.confirm(bound.deps, again.id)
+            assert bound.view(again.id).release.again_because == kept
 
     def test_a_waiver_stays_and_is_signed_anew(self, bound: World, tags: Tags) -> None:
         """It is a decision about a line, shown to whoever signs."""

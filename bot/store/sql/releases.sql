@@ -57,8 +57,9 @@ WHERE id = %(id)s AND state = %(from)s RETURNING id;
 UPDATE releases SET confirmed_at = %(at)s, unbound = %(unbound)s WHERE id = %(id)s;
 
 -- name: rebind
--- The version means something else now; what was found before does not count.
-UPDATE releases SET commit_sha = %(commit)s, digest = %(digest)s, tagged = %(tagged)s, bound_at = %(at)s, confirmed_at = %(at)s,
+-- The version means something else now; what was found before does not count, and a reason was given for that image only.
+UPDATE releases SET again_because = CASE WHEN digest = %(digest)s THEN again_because ELSE '' END,
+                    commit_sha = %(commit)s, digest = %(digest)s, tagged = %(tagged)s, bound_at = %(at)s, confirmed_at = %(at)s,
                     unbound = ''
 WHERE id = %(id)s;
 
