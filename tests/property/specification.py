@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 CHECK_LASTS = timedelta(hours=4)  # an older PASS says nothing of now
+WAITS_FOR = timedelta(days=7)  # then a release that nobody deployed ends by itself
 ROLES = ("release_manager", "qa", "product")
 
 
@@ -72,6 +73,7 @@ class Facts:
     gate: Mapping[str, bool]  # check that decides -> whether the checklist lets it be waived
     manager: str = ""
     state: str = "NONE"
+    started: datetime = LONG_AGO
     commit: str = ""  # what the bot says that the version means
     image: str = ""
     since: datetime = LONG_AGO  # since when it says so: what was found before is about something else
@@ -168,3 +170,57 @@ def _against_the_people(facts: Facts, who: str) -> Iterator[str]:
 def waivers(facts: Facts, check: str) -> tuple[str, ...]:
     """The roles that may waive a check."""
     return facts.rules.waivers.get(check, ("release_manager",)) if facts.gate[check] else ()
+
+
+def may_sign(facts: Facts, who: str, role: str, *, yes: bool) -> bool:
+    """In a role that one has and that signs; and nobody says yes over the no of somebody else in that role."""
+    over = yes and any(a.role == role and not a.yes and a.by != who for a in facts.answers)
+    return facts.state == "OPEN" and role in facts.rules.signers and facts.holds(who, role) and not over
+
+
+def may_waive(facts: Facts, who: str, check: str) -> bool:
+    """What may be waived at all, by those who may."""
+    return facts.state == "OPEN" and facts.holds(who, *waivers(facts, check))
+
+
+def may_start(facts: Facts, who: str, image: str, *, reason: bool) -> bool:
+    """One at a time; an image that was rolled back needs a reason."""
+    return facts.holds(who, "release_manager") and (reason or not facts.taken_back.get(image))
+
+
+def may_retry(facts: Facts, who: str) -> bool:
+    """A failed deploy goes on, but not in a freeze; a failed rollback in a freeze too."""
+    if facts.state == "DEPLOY_FAILED":
+        return facts.holds(who, *ROLES) and not facts.frozen
+    return facts.state == "ROLLBACK_FAILED" and facts.holds(who, *ROLES)
+
+
+def may_roll_back(facts: Facts, who: str) -> bool:
+    """Never harder than a deploy: in a freeze, whatever the checks say, from the first change on."""
+    changed = {"DEPLOYING", "DEPLOY_FAILED", "WATCHING", "DONE", "ROLLBACK_FAILED"}
+    return facts.state in changed and facts.holds(who, *ROLES)
+
+
+def may_run(facts: Facts, who: str) -> bool:
+    """Anybody with a role may have a check run, or stop it."""
+    return facts.state == "OPEN" and facts.holds(who, *ROLES)
+
+
+def may_attest(facts: Facts, who: str) -> bool:
+    """Anybody with a role may say what they have seen."""
+    return facts.state == "OPEN" and facts.holds(who, *ROLES)
+
+
+def may_end(facts: Facts, who: str) -> bool:
+    """Anybody with a role may end a release that has changed nothing yet."""
+    return facts.state == "OPEN" and facts.holds(who, *ROLES)
+
+
+def may_freeze(facts: Facts, who: str) -> bool:
+    """The release manager stops the line and frees it."""
+    return facts.holds(who, "release_manager")
+
+
+def may_resolve(facts: Facts, who: str) -> bool:
+    """Whoever may roll back may have a temporary change put back."""
+    return facts.holds(who, *ROLES)

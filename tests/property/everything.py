@@ -1,0 +1,508 @@
+"""One environment and all that people and systems do to it, through the real flows, with the facts kept beside it."""
+
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bot.domain.actor import Actor
+from bot.domain.gate import deploy_gate
+from bot.domain.ids import CheckId, ReleaseId, UserId, Version
+from bot.domain.mitigation import MitigationState
+from bot.domain.plan import PlanKind, StepState
+from bot.domain.policy import Role
+from bot.domain.results import Running
+from bot.domain.signoff import Purpose, Verdict
+from bot.errors import RefusedError, VendorError
+from bot.flows import abort, bind, check, deploy, freeze, mitigation, rollback, sign, start, tend
+from bot.steps.sources import Resolved
+from bot.store import mitigations, releases, work
+from bot.store.pool import Store
+from checks.contract import Outcome
+from tests.fix_bot import World, die
+from tests.fix_tags import IMAGE, Tags
+from tests.property.setting import (
+    ASKED,
+    COMMITS,
+    GATE,
+    IMAGES,
+    MONDAY,
+    PEOPLE,
+    ROLES,
+    RULES,
+    lines,
+    policy_of,
+    roles_of,
+)
+from tests.property.specification import (
+    CHECK_LASTS,
+    FOREVER,
+    WAITS_FOR,
+    Answer,
+    Facts,
+    Found,
+    Rules,
+    against_deploy,
+    may_attest,
+    may_end,
+    may_freeze,
+    may_resolve,
+    may_retry,
+    may_roll_back,
+    may_run,
+    may_sign,
+    may_start,
+    may_waive,
+)
+from tests.unit.factories import PAT, RITA
+
+SAID_TOGETHER = frozenset({"signoff_missing", "people"})  # the gate says the first that holds of a role, not all
+NUMBERS = count(1)
+people, roles, rules_ = st.sampled_from(PEOPLE), st.sampled_from(list(Role)), st.sampled_from(RULES)
+checks, asked = st.sampled_from(list(GATE)), st.sampled_from(ASKED)
+commits, images = st.sampled_from(COMMITS), st.sampled_from(IMAGES)
+waits = st.sampled_from(
+    [timedelta(seconds=90), timedelta(minutes=59), CHECK_LASTS, timedelta(hours=23), timedelta(days=3)]
+)
+TAKEN_BACK = frozenset({"ROLLING_BACK", "ROLLBACK_FAILED", "ROLLED_BACK"})
+ENDED = frozenset({"NONE", "DONE", "ROLLED_BACK", "ABORTED"})
+
+
+def while_(*states: str) -> Any:
+    """Only in these states."""
+    return precondition(lambda self: self.facts.state in states)
+
+
+class Everything(RuleBasedStateMachine):
+    """Whatever is tried succeeds exactly where the specification allows it; at the end the authorised get through."""
+
+    def __init__(self, world: World, tags: Tags) -> None:
+        super().__init__()
+        self.world, self.tags, self.version = world, tags, count(1)
+        self.release = ReleaseId(0)
+        self.configured = RULES[0]  # of the configuration: for what begins now
+        self.debt_of: dict[int, ReleaseId] = {}
+        self.plan_done = False
+        tags.reset()
+        world.outside.answers = {}
+        world.clock.set(seconds=(MONDAY - world.clock.now()).total_seconds())
+        world.change(
+            environment=f"production-{next(NUMBERS)}",
+            checklist=lines(),
+            policy=policy_of(self.configured),
+            sources=tags.sources(),
+        )
+        with world.store.transaction() as tx:
+            tx.execute("DELETE FROM work")  # of the sequence before
+        self.facts = Facts(now=MONDAY, rules=self.configured, roles=dict(ROLES), gate=GATE)
+
+    # --- what holds at every moment
+
+    @invariant()
+    def the_rows_say_what_has_happened(self) -> None:
+        """And the gate judges them as the specification judges the facts, for everybody."""
+        if self.facts.state == "NONE":
+            return
+        facts, view = self.facts, self.world.view(self.release)
+        assert view.release.state == facts.state
+        if facts.state != "OPEN":
+            return
+        assert (view.release.commit, view.release.digest) == (facts.commit, facts.image)
+        signed = {(s.role, s.by, s.verdict is Verdict.APPROVE) for s in view.signoffs if s.purpose is Purpose.DEPLOY}
+        assert signed == {(a.role, a.by, a.yes) for a in facts.answers}
+        assert {c for c, known in view.checks.items() if known.running is not Running.IDLE} == facts.under_way
+        for who in PEOPLE:
+            said = {str(reason.cause) for reason in deploy_gate(view, who).reasons} - {"source"}
+            expected = against_deploy(facts, who) - {"source", "role"}
+            assert bool(said) == bool(expected), (who, expected, said)
+            assert said - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, said)
+
+    def tries(self, allowed: bool, flow: Callable[..., str], who: str, *args: Any, **kwargs: Any) -> bool:
+        """Have somebody try it; it is done exactly if it is allowed."""
+        refused: RefusedError | None = None
+        try:
+            self.world.act(flow, self.actor(who), *args, **kwargs)
+        except RefusedError as error:
+            refused = error
+        assert allowed == (refused is None), f"{who} was refused what is allowed: {refused}" if refused else who
+        return allowed
+
+    def actor(self, who: str) -> Actor:
+        """Somebody, with the roles of this moment."""
+        return Actor(UserId(who), roles_of(self.facts, who))
+
+    # --- a release begins, waits and ends
+
+    @initialize(rules=rules_, ready=st.booleans())
+    def begin(self, rules: Rules, ready: bool) -> None:
+        """A first release under some policy, perhaps with everything done that can be done."""
+        self.configure(rules)
+        self.start(RITA, COMMITS[0], IMAGES[0], reason=False)
+        if ready:
+            self.agree()
+
+    @while_(*ENDED)
+    @rule(who=people, commit=commits, image=images, reason=st.booleans())
+    def start(self, who: str, commit: str, image: str, reason: bool) -> None:
+        """`/release start`."""
+        facts, because = self.facts, "It was the database." if reason else ""
+        version = Version.parse(f"v4.{next(self.version)}.0")
+        resolved = Resolved(commit, IMAGE, image, tagged=True)
+        allowed = may_start(facts, who, image, reason=reason)
+        if not self.tries(allowed, start.open_release, who, version, "", resolved, because=because):
+            return
+        with self.world.store.transaction() as tx:
+            found = releases.active(tx, self.world.deps.environment)
+        assert found is not None
+        self.release, self.plan_done = found.id, False
+        self.tags.reset()
+        self.tags.tag, self.tags.digest = commit, image
+        self.facts = Facts(
+            now=facts.now, rules=self.configured, roles=facts.roles, gate=GATE, manager=who, state="OPEN", started=facts.now,
+            commit=commit, image=image, true_commit=commit, true_image=image, since=facts.now,
+            under_way=set(ASKED), frozen_until=facts.frozen_until, debts=facts.debts, taken_back=facts.taken_back,
+            again=image if facts.taken_back.get(image) else "",
+        )  # fmt: skip
+
+    @while_("OPEN")
+    @rule(who=people)
+    def deploy(self, who: str) -> None:
+        """The button, as the dispatcher carries it out: look at the tag, then through the gate."""
+        facts, actor, against = self.facts, self.actor(who), against_deploy(self.facts, who)
+        refused: RefusedError | VendorError | None = None
+        try:
+            bind.before_deploy(self.world.deps, actor, self.release)
+            self.world.act(deploy.deploy, actor, self.release)
+        except (RefusedError, VendorError) as error:
+            refused = error
+        assert (refused is None) == (not against), (who, refused, against)
+        if refused is None:
+            facts.state, facts.taken_back[facts.image] = "DEPLOYING", False
+            facts.under_way.clear()
+        if against <= {"source", "four_eyes"}:
+            self.has_looked()
+
+    @while_("DEPLOYING", "ROLLING_BACK")
+    @rule(fails=st.booleans())
+    def go_on(self, fails: bool) -> None:
+        """The steps are carried out, to the end or to one that fails."""
+        facts = self.facts
+        self.world.outside.answers = {s: Outcome.FAIL for s in ("deploy.look", "rollback.look") if fails}
+        self.world.run("advance")
+        if facts.state == "DEPLOYING":
+            facts.state = "DEPLOY_FAILED" if fails else "WATCHING"
+        elif fails and not self.plan_done:
+            facts.state = "ROLLBACK_FAILED"
+        else:
+            self.plan_done = True
+            if self.release not in self.debt_of.values():
+                facts.state, facts.frozen_until = "ROLLED_BACK", FOREVER
+
+    @while_("DEPLOY_FAILED", "ROLLBACK_FAILED")
+    @rule(who=people)
+    def retry(self, who: str) -> None:
+        """The failed step again."""
+        plan = PlanKind.DEPLOY if self.facts.state == "DEPLOY_FAILED" else PlanKind.ROLLBACK
+        steps = self.world.view(self.release).steps
+        failed = next(step.row for step in steps if step.plan is plan and step.state is StepState.FAILED)
+        if self.tries(may_retry(self.facts, who), deploy.retry, who, failed):
+            self.facts.state = {"DEPLOY_FAILED": "DEPLOYING", "ROLLBACK_FAILED": "ROLLING_BACK"}[self.facts.state]
+
+    @precondition(lambda self: self.facts.state not in {"NONE", "ROLLING_BACK"})
+    @rule(who=people)
+    def roll_back(self, who: str) -> None:
+        """`/release rollback`, whatever the state."""
+        if self.tries(may_roll_back(self.facts, who), rollback.rollback, who, self.release, "errors"):
+            self.facts.state, self.facts.taken_back[self.facts.image], self.plan_done = "ROLLING_BACK", True, False
+
+    @while_("OPEN", "DEPLOYING", "WATCHING", "DONE")
+    @rule(who=people)
+    def abort(self, who: str) -> None:
+        """`/release abort`, whatever the state."""
+        if self.tries(may_end(self.facts, who), abort.abort, who, self.release, "enough"):
+            self.facts.state = "ABORTED"
+
+    @while_("WATCHING")
+    @rule()
+    def watch(self) -> None:
+        """A quarter of an hour later; a watch that was not looked at for too long goes on."""
+        self.wait(timedelta(minutes=16))
+        self.world.poll()
+        self.facts.state = self.world.view(self.release).release.state
+        assert self.facts.state in {"WATCHING", "DONE"}
+
+    # --- checks
+
+    @while_("OPEN")
+    @rule(failing=st.sets(asked))
+    def run_checks(self, failing: set[str]) -> None:
+        """What was asked for is carried out."""
+        self.world.outside.answers = dict.fromkeys(failing, Outcome.FAIL)
+        self.world.run("check")
+        for name in self.facts.under_way:
+            self.facts.found[name] = Found(name not in failing, self.facts.now, self.facts.now)
+        self.facts.under_way.clear()
+
+    @while_("OPEN")
+    @rule(commit=commits, image=images)
+    def run_checks_while_it_moves(self, commit: str, image: str) -> None:
+        """A run that began before the version meant something else says nothing of what it means then."""
+        self.return_of_the_sources()
+
+        def move(name: str) -> None:
+            self.world.outside.during = lambda name: None
+            self.move(commit, image)
+            bind.confirm(self.world.deps, self.release)
+            self.has_looked()
+
+        self.world.outside.during = move
+        self.run_checks(set())
+        self.world.outside.during = lambda name: None
+
+    @while_("OPEN", "DEPLOYING", "DONE")
+    @rule(who=people, name=asked)
+    def rerun(self, who: str, name: str) -> None:
+        """`/release check`."""
+        if self.tries(may_run(self.facts, who), check.rerun, who, self.release, name):
+            self.facts.under_way.add(name)
+
+    @while_("OPEN")
+    @rule(who=people, name=asked)
+    def cancel(self, who: str, name: str) -> None:
+        """The button beside a check that runs or waits."""
+        if self.tries(may_run(self.facts, who), check.cancel, who, self.release, name):
+            self.facts.under_way.discard(name)
+
+    @while_("OPEN")
+    @rule(who=people)
+    def attest(self, who: str) -> None:
+        """A person has looked."""
+        if self.tries(may_attest(self.facts, who), check.attest, who, self.release, CheckId("go.person"), "seen"):
+            self.facts.found["go.person"] = Found(True, self.facts.now, self.facts.now)
+
+    @while_("OPEN", "DEPLOYING", "DONE")
+    @rule(who=people, name=checks)
+    def waive(self, who: str, name: str) -> None:
+        """A waiver is part of what is signed, so it voids what was signed."""
+        facts = self.facts
+        if self.tries(may_waive(facts, who, name), check.waive, who, self.release, CheckId(name), "known"):
+            if name not in facts.waived:
+                self.void()
+            facts.waived.setdefault(name, who)
+
+    # --- sign-offs
+
+    @while_("OPEN", "DEPLOYING", "DONE")
+    @rule(who=people, role=roles, yes=st.booleans())
+    def answer(self, who: str, role: Role, yes: bool) -> None:
+        """Approve or decline."""
+        facts = self.facts
+        allowed = may_sign(facts, who, role, yes=yes)
+        verdict, reason = (Verdict.APPROVE, "") if yes else (Verdict.DECLINE, "broken")
+        words = {"role": role, "verdict": verdict, "reason": reason, "permalink": ""}
+        if self.tries(allowed, sign.sign, who, self.release, **words):
+            own = next((a for a in facts.answers if (a.role, a.by) == (role, who)), None)
+            if own is None or own.yes != yes or (yes and own not in facts.approvals()):
+                facts.answers = [a for a in facts.answers if a is not own]
+                facts.answers.append(Answer(role, who, yes, facts.subject, facts.now))
+
+    @while_("OPEN")
+    @rule(who=people, role=roles)
+    def revoke(self, who: str, role: Role) -> None:
+        """One's own answer, else the newest of the role."""
+        if self.tries(may_sign(self.facts, who, role, yes=False), sign.revoke, who, self.release, role):
+            given = [a for a in self.facts.answers if a.role == role]
+            stands = [a for a in given if a.by == who] or given[-1:]
+            self.facts.answers = [a for a in self.facts.answers if a not in stands]
+
+    def void(self) -> None:
+        """Every yes was to something else; a no stays."""
+        self.facts.answers = [a for a in self.facts.answers if not a.yes]
+
+    # --- the world around it
+
+    @rule(time=waits)
+    def wait(self, time: timedelta) -> None:
+        """Time passes."""
+        self.world.clock.advance(seconds=time.total_seconds())
+        self.facts.now = self.world.clock.now()
+
+    @rule(who=people, role=roles)
+    def change_role(self, who: str, role: Role) -> None:
+        """Somebody gets a role, or loses it."""
+        self.facts.roles[who] ^= {str(role)}
+
+    @rule(who=people, hours=st.sampled_from([None, 1]))
+    def freeze(self, who: str, hours: int | None) -> None:
+        """`/release freeze`."""
+        until: datetime | None = self.facts.now + timedelta(hours=hours) if hours else None
+        if self.tries(may_freeze(self.facts, who), freeze.freeze, who, until, "incident"):
+            self.facts.frozen_until = until or FOREVER
+
+    @rule(who=people)
+    def unfreeze(self, who: str) -> None:
+        """`/release unfreeze`."""
+        if self.tries(may_freeze(self.facts, who), freeze.unfreeze, who):
+            self.facts.frozen_until = None
+
+    @while_("OPEN")
+    @rule(commit=commits, image=images)
+    def move(self, commit: str, image: str) -> None:
+        """A moment later the tag or the image is moved; nobody tells the bot."""
+        self.wait(timedelta(seconds=1))
+        self.tags.digest = self.facts.true_image = image
+        self.facts.true_commit = commit
+        self.tags.tag = None if self.facts.gone else commit
+
+    @while_("OPEN")
+    @rule(away=st.booleans())
+    def lose(self, away: bool) -> None:
+        """GitHub and the registry do not answer, or the tag is deleted."""
+        if away:
+            self.tags.away = self.facts.away = True
+        else:
+            self.tags.tag, self.facts.gone = None, True
+
+    @while_("OPEN")
+    @rule()
+    def return_of_the_sources(self) -> None:
+        """They answer again, the tag is back."""
+        self.tags.away = self.facts.away = self.facts.gone = False
+        self.tags.tag = self.facts.true_commit
+
+    def has_looked(self) -> None:
+        """The bot has looked up what the version means, if that could be found out."""
+        facts = self.facts
+        if facts.away or facts.gone or (facts.commit, facts.image) == (facts.true_commit, facts.true_image):
+            return
+        facts.commit, facts.image, facts.since = facts.true_commit, facts.true_image, facts.now
+        facts.found, facts.under_way = {}, set(ASKED)
+        self.void()
+
+    @while_("OPEN")
+    @rule()
+    def tend(self) -> None:
+        """The bot looks after the release that waits."""
+        facts = self.facts
+        for job in self.world.claim_all("tend").values():
+            self.world.carry_out(job)
+        self.has_looked()
+        if facts.now >= facts.started + WAITS_FOR:
+            facts.state = "ABORTED"
+        lasts = facts.rules.approval_lasts
+        facts.answers = [a for a in facts.answers if not a.yes or facts.now - a.at <= lasts]
+
+    @rule(rules=rules_, queue=st.sampled_from(["check", "advance", "tend"]))
+    def restart(self, rules: Rules, queue: str) -> None:
+        """The process dies with something in its hands; another one starts, perhaps under another policy."""
+        dying = Store(self.world.store.url, size=2)
+        dying.open()
+        dying.join()
+        with dying.transaction() as tx:
+            work.claim(tx, queue, dying.instance)
+        die(dying, self.world.store)
+        self.configure(rules)
+        with self.world.store.transaction() as tx:
+            tend.resume(tx, self.world.deps)
+        if self.facts.state == "OPEN" and self.facts.rules is not rules:
+            self.facts.rules = rules
+            self.void()
+
+    def configure(self, rules: Rules) -> None:
+        """The policy of the configuration."""
+        self.configured = rules
+        self.world.change(policy=policy_of(rules))
+
+    @precondition(lambda self: self.facts.state in TAKEN_BACK and self.release not in self.debt_of.values())
+    @rule()
+    def mitigate(self) -> None:
+        """Something is set for a while, as a worker leaves it behind."""
+        row = next(step.row for step in self.world.view(self.release).steps if step.id == "rollback.hand")
+        now = self.facts.now
+        with self.world.store.transaction() as tx:
+            new = mitigations.add(tx, self.release, row, "MODE=off", owner=PAT, reason="bills", at=now, due_at=now)
+            found = mitigations.get(tx, new)
+            assert found is not None
+            mitigations.move(tx, found, MitigationState.SET, now)
+        self.facts.debts.append(new)
+        self.debt_of[new] = self.release
+
+    @precondition(lambda self: self.facts.debts)
+    @rule(who=people)
+    def resolve(self, who: str) -> None:
+        """It is put back, as a worker does after the button."""
+        debt = self.facts.debts[0]
+        if not self.tries(may_resolve(self.facts, who), mitigation.resolve, who, debt):
+            return
+        with self.world.store.transaction() as tx:
+            found = mitigations.get(tx, debt)
+            assert found is not None
+            mitigations.move(tx, found, MitigationState.LIFTED, self.facts.now)
+            if self.facts.state == "ROLLING_BACK":
+                work.ask(tx, "advance", self.debt_of[debt])
+        self.facts.debts.remove(debt)
+        del self.debt_of[debt]
+
+    # --- and nobody gets stuck
+
+    @while_("OPEN")
+    @rule()
+    def agree(self) -> None:
+        """Everything is done that people can do: all checks pass, no answer is no, all sign."""
+        self.pass_all()
+        for role in self.facts.rules.signers:
+            in_role = [who for who in PEOPLE if self.facts.holds(who, role)]
+            while in_role and any(a.role == role and not a.yes for a in self.facts.answers):
+                self.revoke(in_role[0], Role(role))
+            for who in in_role:
+                self.answer(who, Role(role), yes=True)
+
+    def pass_all(self) -> None:
+        """What has not passed is carried out again, and passes."""
+        for who in [who for who in PEOPLE if self.facts.roles[who]][:1]:
+            for name in ASKED:
+                if not self.facts.passed(name):
+                    self.rerun(who, name)
+            self.run_checks(set())
+            if not self.facts.passed("go.person"):
+                self.attest(who)
+
+    def teardown(self) -> None:
+        """From wherever it stands, the people of the release get to a deploy or to an end."""
+        if sys.exc_info()[0] is not None:
+            return  # it has failed already
+        self.facts.roles.update(ROLES)
+        while self.facts.debts:
+            self.resolve(PAT)
+        if self.facts.state == "OPEN":
+            self.get_to_a_deploy()
+        if self.facts.state == "DEPLOY_FAILED":
+            self.roll_back(PAT)
+        if self.facts.state == "ROLLBACK_FAILED":
+            self.retry(PAT)
+        if self.facts.state in {"DEPLOYING", "ROLLING_BACK"}:
+            self.go_on(fails=False)
+        self.the_rows_say_what_has_happened()
+        assert self.facts.state in ENDED | {"WATCHING"}
+
+    def get_to_a_deploy(self) -> None:
+        """Or, where only that is left, to an end."""
+        self.return_of_the_sources()
+        self.tend()
+        self.unfreeze(RITA)
+        while self.facts.frozen:
+            self.wait(timedelta(hours=23))  # for the end of the weekend
+        if self.facts.state == "ABORTED":
+            return
+        if self.facts.taken_back.get(self.facts.image) and self.facts.again != self.facts.image:
+            self.abort(RITA)
+            return
+        self.agree()
+        able = [who for who in PEOPLE if not against_deploy(self.facts, who)]
+        assert able, f"nobody can deploy: {[against_deploy(self.facts, who) for who in PEOPLE]}"
+        self.deploy(able[0])
+        assert self.facts.state == "DEPLOYING"
