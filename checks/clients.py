@@ -368,7 +368,7 @@ def http_errors(what: str) -> Iterator[None]:
         raise CheckError(
             f"cannot {what}: {status} {exc.response.reason_phrase}".rstrip(),
             hint=status_hint(status),
-            seen=exc.response.text[:2000],
+            seen=exc.response.text,
             retry_after=_retry_after(exc.response) if status in {429, 503} else None,
             status=status,
         ) from exc

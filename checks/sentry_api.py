@@ -98,7 +98,7 @@ def error_counts(
         every = [(_moment(value["timestamp"]), float(value["value"]), bool(value["incomplete"])) for value in values]
     except (KeyError, TypeError, ValueError, OverflowError) as exc:
         raise CheckError(
-            "Sentry's answer holds no counts", hint="Does sentry.url point to Sentry?", seen=response.text[:2000]
+            "Sentry's answer holds no counts", hint="Does sentry.url point to Sentry?", seen=response.text
         ) from exc
     every.sort()
     gaps = [(after[0] - before[0]).total_seconds() for before, after in pairwise(every)]

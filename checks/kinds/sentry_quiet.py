@@ -124,7 +124,7 @@ def _time(issue: dict[str, Any], field: str) -> datetime:
     try:
         moment = datetime.fromisoformat(str(issue[field]))
     except (KeyError, ValueError) as exc:
-        raise CheckError(f"Sentry's issue {issue['id']} has no readable {field}", seen=str(issue)[:500]) from exc
+        raise CheckError(f"Sentry's issue {issue['id']} has no readable {field}", seen=str(issue)) from exc
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

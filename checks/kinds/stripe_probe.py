@@ -76,6 +76,6 @@ class StripeProbe(Kind):
         summary = known.get(status) or (
             f"503: {NOT_CONFIGURED[detail]}"
             if detail in NOT_CONFIGURED
-            else f"{status} instead of 400: {detail or response.text[:100]}"
+            else f"{status} instead of 400: {detail or response.text}"
         )
         return Answer(Outcome.FAIL, summary, evidence, hint=_HINTS.get(status, "Look at the pod's log."))

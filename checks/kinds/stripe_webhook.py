@@ -235,7 +235,7 @@ def _refusal(answer: httpx.Response) -> tuple[str, str]:
             "Build the image with it, or look at the start of the pod's log.",
         ),
     }
-    return known.get(status, (f"{status} instead of 200: {detail or answer.text[:100]}", "Look at the pod's log."))
+    return known.get(status, (f"{status} instead of 200: {detail or answer.text}", "Look at the pod's log."))
 
 
 def _not_processed(body: Mapping[str, Any]) -> tuple[str, str]:

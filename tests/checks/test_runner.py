@@ -7,9 +7,11 @@ import pytest
 from pydantic import Field
 
 from checks.clients import Clients
-from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params, Subject
+from checks.registry import Registry
 from checks.runner import run_check
 from checks.target import Stripe, Target
+from tests.checks.replies import Replies, Reply
 from tests.fix_checks import context, run
 
 STAGING = Target(name="staging", mutable=True)
@@ -156,6 +158,25 @@ def test_secrets_are_redacted_everywhere():
 
     assert "hunter2" not in repr(answer)
     assert answer.data == {"rows": [{"url": "d •••", "count": 3}]}
+
+
+@pytest.mark.parametrize(("kind", "status"), [("repo_file", 500), ("stripe_probe", 418)])
+@pytest.mark.parametrize("before", [97, 1997])
+def test_what_a_vendor_said_is_not_cut_before_it_is_redacted(kind, status, before):
+    """Half of a secret would not be known any more, so kinds hand on the whole answer."""
+    body = Reply(status, "x" * before + "hunter2" + "y" * 3000)
+    with Replies({"GET /repos/o/r/contents/f": body, "POST /api/billing/webhook": body}) as server:
+        target = Target.model_validate(
+            {"name": "t", "api_url": server.url, "github": {"url": server.url, "repository": "o/r"}}
+        )
+        with Clients(target) as clients:
+            registered = Registry.load().get(kind)
+            params = registered.params.model_validate({"path": "f", "text": "t"} if kind == "repo_file" else {})
+            ctx = context(target, clients, subject=Subject(version="v1.0.0"))
+            answer = run_check(registered, params, ctx, redact=lambda text: text.replace("hunter2", "•••")).answer
+
+    assert "hun" not in f"{answer.summary} {answer.evidence.seen}"
+    assert "x" * 90 in answer.evidence.seen
 
 
 def test_secret_is_redacted_before_cutting():
