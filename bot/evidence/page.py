@@ -87,12 +87,9 @@ def _line(line: reading.Line) -> str:
     if line.waiver is not None:
         words += f"<br><i>Waived by {escape(line.waiver['by_whom'])}: {escape(line.waiver['reason'])}</i>"
     words += "".join(_run(line, run, number) for number, run in enumerate(line.runs))
-    when = escape(reading.moment(newest["finished_at"])) if newest else ""
-    by = escape(newest["by_whom"]) if newest else ""
-    return (
-        f'<tr><td class="mark">{_badge(line.standing)}</td><td>{words}</td>'
-        f'<td class="when">{when}</td><td class="who">{by}</td></tr>'
-    )
+    when = reading.moment(newest["finished_at"]) if newest else ""
+    by = newest["by_whom"] if newest else ""
+    return _entry(line.standing, words, when, by)
 
 
 def _run(line: reading.Line, run: Row, number: int) -> str:
@@ -107,15 +104,22 @@ def _run(line: reading.Line, run: Row, number: int) -> str:
 
 def _people(facts: Row) -> Part:
     signed = "".join(
-        f'<tr><td class="mark">{_badge("ended" if row["ended_at"] else row["verdict"])}</td>'
-        f"<td><b>{escape(row['role'].replace('_', ' '))}</b> for the {escape(row['purpose'])}{_because(row['reason'])}"
-        f"{_ended(row)}<br><span class='soft'>fingerprint <code>{escape(row['fingerprint'])}</code></span></td>"
-        f'<td class="when">{escape(reading.moment(row["at"]))}</td><td class="who">{escape(row["by_whom"])}</td></tr>'
+        _entry(
+            "ended" if row["ended_at"] else row["verdict"],
+            f"<b>{escape(row['role'].replace('_', ' '))}</b> for the {escape(row['purpose'])}{_because(row['reason'])}"
+            f"{_ended(row)}<br><span class='soft'>fingerprint <code>{escape(row['fingerprint'])}</code></span>",
+            reading.moment(row["at"]),
+            row["by_whom"],
+        )
         for row in reading.rows(facts, "signoffs")
     )
     waived = "".join(
-        f'<tr><td class="mark">{_badge("WAIVED")}</td><td><b>{escape(row["check_id"])}</b>{_because(row["reason"])}</td>'
-        f'<td class="when">{escape(reading.moment(row["at"]))}</td><td class="who">{escape(row["by_whom"])}</td></tr>'
+        _entry(
+            "WAIVED",
+            f"<b>{escape(row['check_id'])}</b>{_because(row['reason'])}",
+            reading.moment(row["at"]),
+            row["by_whom"],
+        )
         for row in reading.rows(facts, "waivers")
     )
     head = ("", "", "When", "By")
@@ -173,8 +177,11 @@ def _watch(facts: Row) -> Iterable[Part]:
         time = f"{reading.moment(watch['started_at'])} to {reading.moment(watch['ends_at'])}"
         said = f"<p>{_badge(watch['state'])} {watch['polls']} polls, {escape(time)}.</p>"
         readings = "".join(
-            f'<tr><td class="mark">{_badge(row["seen"])}</td><td><b>{escape(row["probe"])}</b><br>{escape(row["summary"])}</td>'
-            f'<td class="when">{escape(reading.moment(row["asked_at"]))}</td></tr>'
+            _entry(
+                row["seen"],
+                f"<b>{escape(row['probe'])}</b><br>{escape(row['summary'])}",
+                reading.moment(row["asked_at"]),
+            )
             for row in reading.rows(facts, "watch_readings")
         )
         alarms = "".join(
@@ -231,6 +238,12 @@ def _details(body: Row) -> str:
         for key, value in body.items()
     )
     return f"<br>{escape(words)}" if words else ""
+
+
+def _entry(mark: str, words: str, when: str, who: str | None = None) -> str:
+    """One line of a table: its badge, words that are HTML already, and when; ``who`` where the table has that column."""
+    by = "" if who is None else f'<td class="who">{escape(who)}</td>'
+    return f'<tr><td class="mark">{_badge(mark)}</td><td>{words}</td><td class="when">{escape(when)}</td>{by}</tr>'
 
 
 def _badge(word: str) -> str:
