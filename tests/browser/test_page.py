@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Screen, SmallApp
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, QUINN, RELEASES, RITA, SlackWorld, eventually
@@ -232,6 +232,21 @@ def test_click_is_sent_as_the_acting_person(page: Page, workspace: SlackWorld, a
     approve.click()
 
     eventually(lambda: app.clicks == [(QUINN, "signoff.approve", value)])
+
+
+def test_click_right_after_the_switch_is_the_other_persons(page: Page, workspace: SlackWorld, app: SmallApp) -> None:
+    """Whoever clicks before the page has read what the other person sees does not click as the one before."""
+    message = post(workspace, page, [{"type": "actions", "elements": [button("signoff.approve", "Approve")]}])
+    expect(message.get_by_test_id("button-signoff.approve")).to_be_visible()
+    held: list[Route] = []
+    page.route("**/state?*", lambda route: held.append(route))  # noqa: PLW0108  it asks a function for its code
+
+    page.get_by_test_id("act-as").select_option(QUINN)
+    message.get_by_test_id("button-signoff.approve").click()
+
+    eventually(lambda: [user for user, _, _ in app.clicks] == [QUINN])
+    assert len(held) == 1
+    held[0].continue_()
 
 
 def test_option_of_menus_is_sent(page: Page, workspace: SlackWorld, app: SmallApp) -> None:

@@ -33,7 +33,7 @@ const modals = new Modals(world, {
 async function click(where, key, action) {
   world.notices.delete(key);
   try {
-    const answer = await api.click({ user: world.me, ...where, ...action });
+    const answer = await api.click({ user: page.user, ...where, ...action });
     if (answer.error) world.notices.set(key, api.explain(answer.error));
   } catch (error) {
     if (!(error instanceof api.Refused)) throw error;
@@ -47,13 +47,13 @@ async function send(text, threadTs = null) {
   const channel = page.channel;
   try {
     if (!text.startsWith("/")) {
-      await api.message(world.me, channel, text, threadTs);
+      await api.message(page.user, channel, text, threadTs);
     } else if (threadTs) {
       world.tell(channel, `\`${text.split(/\s/)[0]}\` is not supported in threads. Sorry!`, threadTs);
       draw();
       return false;
     } else {
-      await api.command(world.me, channel, text);
+      await api.command(page.user, channel, text);
     }
     return true;
   } catch (error) {
@@ -250,7 +250,7 @@ function drawActingPerson() {
       ...[...world.people.values()].map((one) => h("option", { value: one.id }, `${one.name} · ${one.title}`)),
     );
   }
-  select.value = world.me;
+  select.value = page.user;
   get("act-as-avatar").replaceChildren(avatar({ ...person, kind: "person", color: person.avatar_color }, "small"));
   const place = world.channels.find((channel) => channel.id === page.channel);
   const line = get("composer");
