@@ -110,6 +110,11 @@ class SlackWorld:
 
             yield wait_for
 
+    def _hung_up(self, client: Any) -> bool:
+        """End all connections; again, where the client was just then about to open one in place of its last."""
+        self.post("slack-faults", disconnect="close")
+        return not client.is_connected()
+
     @contextlib.contextmanager
     def bot(self, listen: Callable[[App], None], handler: str = "websocket_client") -> Iterator[App]:
         """A Bolt app that is connected; `listen` registers what it answers to."""
@@ -144,8 +149,7 @@ class SlackWorld:
             if monitored:
                 client.current_session_runner.event.set()  # else it opens the same session again
             client.message_queue.put(None)  # else its reader looks up once a second only
-            self.post("slack-faults", disconnect="close")
-            eventually(lambda: not client.is_connected())
+            eventually(lambda: self._hung_up(client))
             socket.close()
             gc.collect()  # the client leaves sockets unclosed; let them go while CLIENT_LEAKS_SOCKETS is in force
 
