@@ -25,9 +25,9 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Three processes, as tests wait more than they compute; in the order of the files, so that the longest come first.
+# Four processes, as tests wait more than they compute; in the order of the files, so that the longest come first.
 test: setup
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -q
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -q
 
 # Kills a process at every commit and every mutating call of a deploy and of a rollback, and says each: a quarter of an hour.
 test-killing: setup
