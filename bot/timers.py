@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 GLANCE = 1.0  # seconds between two looks at the machine's clock
 SET_BACK = timedelta(seconds=2)  # from here on a clock was set back, and not only kept right
+WAKES = 5  # wake-ups that may be under way at once, on a machine that is too busy to end one before the next is due
 
 
 def _wall() -> datetime:
@@ -82,7 +83,10 @@ class Timers:
         due = self._next_due()
         if due is not None:
             alarm = DateTrigger(_wall() + max(timedelta(0), due - self._clock.now()))
-            self._scheduler.add_job(self._wake, alarm, id="wake", name="wake", replace_existing=True)
+            # More than one at once, which is harmless: an alarm that rings while the last one still rings is not dropped.
+            self._scheduler.add_job(
+                self._wake, alarm, id="wake", name="wake", replace_existing=True, max_instances=WAKES
+            )
 
     def _watch_the_machine(self) -> None:
         """Begin all periods anew whenever somebody has set the machine's clock back."""

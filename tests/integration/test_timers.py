@@ -1,5 +1,6 @@
 """Timers: they wake when a row is due, go on after trouble, and do not care who sets which clock."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -54,6 +55,23 @@ def test_what_is_overdue_wakes_at_once(begin: Callable[..., Timers]) -> None:
     woken: list[bool] = []
     begin(next_due=lambda: datetime.now(UTC) - timedelta(days=2), wake=lambda: woken.append(True))
     eventually("the alarm", lambda: len(woken) >= 2)
+
+
+def test_alarm_that_is_due_while_the_last_one_rings_is_not_dropped(begin: Callable[..., Timers]) -> None:
+    """A busy machine takes long to wake everybody; what is due meanwhile wakes too."""
+    entered: list[bool] = []
+    leave = threading.Event()
+
+    def wake() -> None:
+        entered.append(True)
+        if len(entered) == 1:
+            leave.wait(20)
+
+    begin(next_due=lambda: datetime.now(UTC), wake=wake)
+    try:
+        eventually("the second alarm", lambda: len(entered) >= 2, seconds=5)
+    finally:
+        leave.set()
 
 
 @pytest.mark.parametrize("hours", [-5, 5], ids=["behind", "ahead"])
