@@ -301,6 +301,7 @@ def blocked(stage: Stage) -> None:
         stage.until_card("No-Go")
         expect(stage.command(RITA, "/release abort the product is not ready"), "aborted")
         stage.until_card("ABORTED")
+        stage.wait("the word of its end", lambda: stage.message(contains="is aborted"))
     finally:
         for name in broken:
             stage.switch(name, on=False)
