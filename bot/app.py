@@ -98,6 +98,8 @@ def read_policy(settings: Settings, checklist: Checklist) -> Policy:
         raise ConfigError(
             f"policy: nobody could ever deploy: {impossible}.", hint="Change policy, or name people in slack.roles."
         )
+    if impossible := policy.unreviewable({Role(name): holders for name, holders in settings.slack.roles}):
+        raise ConfigError(f"policy.break_glass: {impossible}.", hint="Change policy, or name people in slack.roles.")
     return policy
 
 

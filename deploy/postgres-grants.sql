@@ -14,5 +14,8 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO release_bot;
 -- What is written once.
 REVOKE UPDATE, DELETE, TRUNCATE ON audit, check_results, journal FROM release_bot;
 
+-- What is reviewed, and not taken away.
+REVOKE DELETE, TRUNCATE ON break_glass FROM release_bot;
+
 -- Which migrations were applied is for the owner to write.
 REVOKE INSERT, UPDATE, DELETE ON schema_migrations FROM release_bot;

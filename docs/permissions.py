@@ -12,15 +12,17 @@ Something is done when **both** tables say so: the first for the person, the sec
 asked at the moment of the click, of Slack and of the database; the button that was pressed proves nothing. Whatever is
 refused changes nothing, is answered in private, and stands in the record with the reason.
 
-This is the default policy. `policy.may` and `policy.lines` of the [configuration](configuration.md) move the rights of the
-first table between the three roles; no setting gives them to somebody without a role. The test
+This is the default policy, but for `break_glass: {allowed: true}`: by default that is refused to everybody. `policy.may` and
+`policy.lines` of the [configuration](configuration.md) move the rights of the first table between the three roles; no
+setting gives them to somebody without a role. The test
 [tests/integration/test_permissions.py](../../tests/integration/test_permissions.py) tries every act in every state and
 compares with these tables: in `OPEN` as everybody, elsewhere those of whom the tables say the same take turns. With
 `RELEASE_BOT_EVERY_CELL=1` everybody tries everything everywhere.
 """
 GATE = """`release.deploy` and `/release deploy` then ask the gate, which lists every reason against it: checks, sign-offs, four eyes,
-freeze, an image that was rolled back before ([Architecture](../explanation/architecture.md)). In a freeze a failed step of
-a deploy is not retried either; a rollback works. `check.waive` refuses a line that can never be waived.
+freeze, an image that was rolled back before ([Architecture](../explanation/architecture.md)). `/release deploy --break-glass`
+asks it too, and passes over [some of the reasons](../howto/break-glass.md); whoever broke the glass cannot review it.
+In a freeze a failed step of a deploy is not retried either; a rollback works. `check.waive` refuses a line that can never be waived.
 """
 COMMAND_LINE = """Whoever has the machine's shell and the bot's configuration can use the command line. It knows no person,
 so nothing in it starts, signs, waives, deploys or takes back a release: there is no such command, with no option.
@@ -140,6 +142,7 @@ ACTS = (
     Act("command", "check", ROLES, CHECKS_RUN),
     Act("command", "check cancel", ROLES, CHECKS_RUN, _REST),
     Act("command", "deploy", ROLES, ("OPEN",), ("DEPLOYING",)),
+    Act("command", "deploy --break-glass", MANAGER, ("OPEN",), ("DEPLOYING",)),
     Act("command", "rollback", ROLES, MAY_ROLL_BACK, ("ROLLING_BACK",)),
     Act("command", "abort", ROLES, ("OPEN",), ("ABORTED",)),
     Act("command", "freeze", MANAGER, STATES),
@@ -166,6 +169,7 @@ ACTS = (
     *_form("watch.rollback", ROLES, BEGUN, MAY_ROLL_BACK, ("ROLLING_BACK",)),
     *_form("mitigation.apply", ROLES, BACK, BACK),
     Act("button", "mitigation.resolve", ROLES, BACK),
+    *_form("break_glass.review", ROLES, BEGUN, ("DONE", "ROLLED_BACK")),
 )  # fmt: skip
 
 COMMAND_LINE_COMMANDS = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bot.domain.ids import CheckId, UserId
     from bot.domain.policy import Policy, Role
     from bot.domain.signoff import SignOff
-    from bot.domain.view import ReleaseView
+    from bot.domain.view import Freeze, ReleaseView
 
 
 class Cause(StrEnum):
@@ -125,7 +125,7 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
         text = f"it was not looked up just now whether {release.version} still means this commit and image"
         reasons.append(Reason(Cause.SOURCE, "source", text))
     if view.freeze is not None:
-        reasons.append(Reason(Cause.FREEZE, "freeze", f"deploys are frozen: {view.freeze.reason}"))
+        reasons.append(frozen(view.freeze))
     for debt in view.debts:
         text = f"{debt.what} is still in force and must be put back first"
         reasons.append(Reason(Cause.MITIGATION, str(debt.id), text))
@@ -134,6 +134,11 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
     reasons += _signoff_reasons(view)
     reasons += _people_reasons(view, deployer)
     return Decision(tuple(reasons))
+
+
+def frozen(freeze: Freeze) -> Reason:
+    """What a freeze has against a deploy."""
+    return Reason(Cause.FREEZE, "freeze", f"deploys are frozen: {freeze.reason}")
 
 
 def _known_bad_reasons(view: ReleaseView) -> list[Reason]:

@@ -42,6 +42,8 @@ class Action(StrEnum):
     ABORT = "abort"
     ACKNOWLEDGE = "acknowledge"
     FREEZE = "freeze"
+    BREAK_GLASS = "break_glass"
+    REVIEW = "review"
 
 
 ANY_ROLE = tuple(Role)
@@ -49,6 +51,7 @@ _BY_DEFAULT: dict[Action, tuple[Role, ...]] = {
     Action.START: (Role.RELEASE_MANAGER,),
     Action.WAIVE: (Role.RELEASE_MANAGER,),
     Action.FREEZE: (Role.RELEASE_MANAGER,),
+    Action.BREAK_GLASS: (Role.RELEASE_MANAGER,),
 }
 _NEEDED = (Action.START, Action.DEPLOY)  # what somebody must be able to do, or no release ever ends
 
@@ -58,6 +61,14 @@ class LineRule(Model):
 
     waive: tuple[Role, ...] | None = None
     attest: Annotated[tuple[Role, ...], Field(min_length=1)] | None = None
+
+
+class BreakGlassRule(Model):
+    """Whether somebody may deploy past missing sign-offs and checks in need, and past what else."""
+
+    allowed: bool = False
+    in_freeze: bool = False  # past a freeze too
+    never_waivable: bool = False  # past checks that can never be waived too
 
 
 class Policy(Model):
@@ -71,6 +82,7 @@ class Policy(Model):
     signoff_max_age: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))  # an older approval has expired
     lines: dict[str, LineRule] = Field(default_factory=dict)  # by the id of a check or of a section
     freeze_windows: tuple[FreezeWindow, ...] = ()
+    break_glass: BreakGlassRule = BreakGlassRule()
     remind_after: timedelta = Field(default=timedelta(hours=4), gt=timedelta(0))  # of waiting for sign-offs; then again
     expire_after: timedelta = Field(default=timedelta(days=7), gt=timedelta(0))  # of being open; then it is aborted
     may: dict[Action, tuple[Role, ...]] = Field(default_factory=dict)  # overrides of the defaults
@@ -103,6 +115,8 @@ class Policy(Model):
             raise ValueError("remind_after is not before expire_after, so nobody would ever be reminded")
         if always_frozen(self.freeze_windows):
             raise ValueError("freeze_windows leave no minute of the week free, so nothing could ever be deployed")
+        if not self.break_glass.allowed and (self.break_glass.in_freeze or self.break_glass.never_waivable):
+            raise ValueError("break_glass says past what else one may deploy, but not allowed: true")
         return self
 
     def unmeetable(self, holders: Mapping[Role, Collection[str]]) -> str:
@@ -122,6 +136,17 @@ class Policy(Model):
         if self.four_eyes and signers is not None and deployers is not None and len(signers | deployers) == 1:
             return "four_eyes needs two people, one to approve and one to deploy, and there is only one"
         return ""
+
+    def unreviewable(self, holders: Mapping[Role, Collection[str]]) -> str:
+        """Why nobody could break the glass, or no second person review it, when ``holders`` have the roles; empty: they could."""
+        if not self.break_glass.allowed:
+            return ""
+        if self._short_of(holders, self.allowed(Action.BREAK_GLASS), 1):
+            return "it is allowed, but nobody holds a role that may do it"
+        breakers, reviewers = (_people(holders, self.allowed(act)) for act in (Action.BREAK_GLASS, Action.REVIEW))
+        if reviewers is None or (breakers is not None and reviewers - breakers) or len(reviewers) > 1:
+            return ""
+        return "a second person has to review it, and nobody else may"
 
     @staticmethod
     def _short_of(holders: Mapping[Role, Collection[str]], roles: Collection[Role], needed: int) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from bot.domain.break_glass import BreakGlass
     from bot.domain.checklist import Checklist, Phase
     from bot.domain.ids import CheckId, UserId
     from bot.domain.mitigation import Mitigation
@@ -58,6 +59,7 @@ class ReleaseView:
     mitigations: Sequence[Mitigation] = ()  # of this release, the newest last
     debts: Sequence[Mitigation] = ()  # while OPEN: open ones of the environment, whichever release they belong to
     known_bad: str = ""  # while OPEN: that this image was rolled back when it was last deployed; empty: it was not
+    break_glass: BreakGlass | None = None  # that it was deployed past the gate
     pictures: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (kind, subject) -> Slack's id of the file
 
     @cached_property

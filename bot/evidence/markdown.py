@@ -22,6 +22,7 @@ def render(facts: Row, record: Sequence[Row]) -> str:
         _table(("Figure", ""), reading.numbers(facts)),
         *_checks(facts),
         *_people(facts),
+        *_break_glass(facts),
         *_steps(facts),
         *_watch(facts),
         *_messages(facts),
@@ -68,6 +69,14 @@ def _people(facts: Row) -> Iterable[str]:
             for row in reading.rows(facts, "waivers")
         ),
     )
+
+
+def _break_glass(facts: Row) -> Iterable[str]:
+    for row in reading.rows(facts, "break_glass"):
+        yield "## Break-glass"
+        yield f"Deployed past the gate by {_text(row['by_whom'])}, {reading.moment(row['at'])}: {_text(row['reason'], LONGEST)}"
+        yield _table(("Passed over", "Reason"), ((one["cause"], one["text"]) for one in row["passed"]))
+        yield f"Review: {_text(reading.review_of(row), LONGEST)}"
 
 
 def _steps(facts: Row) -> Iterable[str]:

@@ -18,6 +18,7 @@ MIND = {
     "WAIVED",
     "INCONCLUSIVE",
     "NOT RUN",
+    "NOT REVIEWED",
     "ROLLED_BACK",
     "ABORTED",
     "ROLLING_BACK",
@@ -34,7 +35,15 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 def render(facts: Row, record: Sequence[Row]) -> str:
     """The whole page."""
     release = facts["release"]
-    parts = [*_checks(facts), _people(facts), *_steps(facts), *_watch(facts), _messages(facts), _record(record)]
+    parts = [
+        *_checks(facts),
+        _people(facts),
+        *_break_glass(facts),
+        *_steps(facts),
+        *_watch(facts),
+        _messages(facts),
+        _record(record),
+    ]
     name = f"{facts['checklist'].get('title', '')} {release['version']}".strip()
     links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in parts)
     body = "".join(f'<section id="{anchor}">{content}</section>' for anchor, _, content in parts)
@@ -124,6 +133,16 @@ def _people(facts: Row) -> Part:
     )
     head = ("", "", "When", "By")
     return "people", "Sign-offs", f"<h2>Sign-offs</h2>{_table(head, signed)}<h2>Waivers</h2>{_table(head, waived)}"
+
+
+def _break_glass(facts: Row) -> Iterable[Part]:
+    for row in reading.rows(facts, "break_glass"):
+        when, mark = reading.moment(row["at"]), "done" if row["reviewed_by"] else "NOT REVIEWED"
+        said = f"<p>Deployed past the gate by {escape(row['by_whom'])}, {escape(when)}{_because(row['reason'])}</p>"
+        lines = "".join(_entry(one["cause"], escape(one["text"]), when) for one in row["passed"])
+        reviewed = f"<p>{_badge(mark)} Review: {escape(reading.review_of(row))}</p>"
+        table = _table(("Reason", "What was passed over", "When"), lines)
+        yield "break-glass", "Break-glass", f"<h2>Break-glass</h2>{said}{table}{reviewed}"
 
 
 def _because(reason: str) -> str:

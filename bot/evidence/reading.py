@@ -95,6 +95,13 @@ def rows(facts: Row, table: str) -> Sequence[Row]:
     return found
 
 
+def review_of(broken: Row) -> str:
+    """What became of the review of a break-glass, in words."""
+    if not broken["reviewed_by"]:
+        return "nobody has reviewed it yet"
+    return f"by {broken['reviewed_by']}, {moment(broken['reviewed_at'])}: {broken['finding']}"
+
+
 def facts_of_release(facts: Row) -> Iterator[tuple[str, str]]:
     """What the release is and when what happened, name by name; what is not known is left out."""
     release = facts["release"]

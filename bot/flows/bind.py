@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.actor import Actor
+from bot.domain.break_glass import judge
 from bot.domain.gate import Cause, deploy_gate
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.policy import Action
@@ -17,16 +18,17 @@ from bot.store import audit, posts, releases
 from bot.store.pool import Tx
 
 
-def before_deploy(deps: Deps, actor: Actor, release_id: ReleaseId) -> None:
+def before_deploy(deps: Deps, actor: Actor, release_id: ReleaseId, action: Action = Action.DEPLOY) -> None:
     """Ask GitHub and the registry once more, for somebody who may deploy. Before the transaction of the deploy.
 
-    They are not asked while something else speaks against it. Raises NotAllowed, and VendorError when they do not answer:
-    nobody deploys what could not be confirmed.
+    They are not asked while something else speaks against ``action``, a deploy or a break-glass. Raises NotAllowed, and
+    VendorError when they do not answer: nobody deploys what could not be confirmed.
     """
     with deps.store.transaction() as tx:
         view = seen(tx, deps, release_id)
-    require(view.policy, actor, Action.DEPLOY)
-    if all(reason.cause is Cause.SOURCE for reason in deploy_gate(view).reasons):
+    require(view.policy, actor, action)
+    against = judge(view).against if action is Action.BREAK_GLASS else deploy_gate(view).reasons
+    if all(reason.cause is Cause.SOURCE for reason in against):
         confirm(deps, release_id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.domain.actions import Attest, SetVariable, StepSpec
 from bot.domain.actor import Actor
+from bot.domain.break_glass import holds_back
 from bot.domain.gate import deploy_gate
 from bot.domain.ids import ReleaseId, StepId
 from bot.domain.plan import PlanKind, Step, StepState
@@ -36,7 +37,12 @@ def deploy(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId) -> str:
     if not decision.allowed:
         listed = "\n".join(f"• {reason.text}" for reason in decision.reasons)
         raise GateClosed(f"No-Go for {view.release.version}:\n{listed}", hint="Nothing was deployed.")
-    release = view.release
+    return begin(tx, view, actor)
+
+
+def begin(tx: Tx, view: ReleaseView, actor: Actor) -> str:
+    """Begin the deploy of a locked view that was judged just now."""
+    release, release_id = view.release, view.release.id
     releases.move(tx, release, ReleaseState.DEPLOYING, view.now, deployer=actor.user)
     check.cancel_all(tx, release_id, view.checklist)
     steps.add_plan(tx, release_id, PlanKind.DEPLOY, initial_states(view.checklist.deploy))
@@ -116,10 +122,10 @@ def _step(tx: Tx, deps: Deps, actor: Actor, action: Action, step_row: int) -> tu
 
 
 def _refuse_to_go_on(view: ReleaseView, step: Step) -> None:
-    """A failed plan goes on only while it stands at its failed step; a deploy not in a freeze."""
+    """A failed plan goes on only while it stands at its failed step; a deploy not in a freeze that it was not let past."""
     if view.release.state is not _FAILED_IN[step.plan]:
         raise StaleButton
-    if step.plan is PlanKind.DEPLOY and view.freeze is not None:
+    if step.plan is PlanKind.DEPLOY and view.freeze is not None and holds_back(view):
         raise GateClosed(f"Deploys are frozen: {view.freeze.reason}", hint="A rollback works in a freeze.")
 
 

@@ -16,7 +16,21 @@ from bot.domain.policy import Action
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import IdentityUnknown, InvalidInput, RefusedError, StaleButton, UnknownThing, VendorError
-from bot.flows import abort, bind, check, deploy, freeze, mitigation, plan, rollback, sign, start, status, watch
+from bot.flows import (
+    abort,
+    bind,
+    break_glass,
+    check,
+    deploy,
+    freeze,
+    mitigation,
+    plan,
+    rollback,
+    sign,
+    start,
+    status,
+    watch,
+)
 from bot.flows.deps import Deps, Job, require
 from bot.slack import checkup, evidence, grammar, report
 from bot.slack.blocks import modals
@@ -136,10 +150,11 @@ class Dispatch:
             require(self._deps.policy, actor, Action.START)  # before anybody is asked what the version means
             warning = checkup.may_begin_in(self._client, self._deps.channel, self._deps.shared_channel)
             resolved = start.resolve(self._deps, command.version)
-        if isinstance(command, grammar.Deploy):
+        if isinstance(command, grammar.Deploy | grammar.BreakGlass):
             with self._deps.store.transaction() as tx:
                 meant = status.release_of(tx, self._deps)
-            bind.before_deploy(self._deps, actor, meant.id)
+            action = Action.DEPLOY if isinstance(command, grammar.Deploy) else Action.BREAK_GLASS
+            bind.before_deploy(self._deps, actor, meant.id, action)
         with self._deps.store.transaction() as tx:
             if isinstance(command, grammar.Start) and resolved is not None:
                 said = start.open_release(
@@ -188,6 +203,8 @@ class Dispatch:
                 return check.cancel(tx, deps, actor, release.id, command.what)
             case grammar.Deploy():
                 return deploy.deploy(tx, deps, actor, release.id)
+            case grammar.BreakGlass():
+                return break_glass.deploy_anyway(tx, deps, actor, release.id, command.reason)
             case grammar.Rollback():
                 return rollback.rollback(tx, deps, actor, release.id, command.reason)
             case grammar.Abort():
@@ -317,6 +334,8 @@ class Dispatch:
                 return mitigation.apply(tx, deps, actor, step, note)
             case ActionId.MITIGATION_RESOLVE, MitigationPayload(mitigation=row_id):
                 return mitigation.resolve(tx, deps, actor, row_id)
+            case ActionId.BREAK_GLASS_REVIEW, _:
+                return break_glass.review(tx, deps, actor, release_id, note)
             case ActionId.WATCH_ACKNOWLEDGE, AlarmPayload(alarm=alarm):
                 return watch.acknowledge(tx, deps, actor, alarm, note)
         logger.warning("no flow for %s of inbox %d", click.action, row.id)

@@ -30,6 +30,7 @@ _LIKE_DURATION = re.compile(
     r"-?\d[\d.,]*(s|sec|secs|seconds?|m|min|mins|minutes?|h|hr|hrs|hours?|d|days?|w|weeks?)(\d\w*)?", re.IGNORECASE
 )
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_BREAK_GLASS = re.compile("(--|[–—])break-glass", re.IGNORECASE)  # phones make one dash of two
 _LINK = re.compile(r"<(https?://[^|>\s]+)(?:\|[^>]*)?>")  # how Slack sends a URL when the command escapes
 _URL = re.compile(r"https?://[^\s<>|]+")
 
@@ -72,6 +73,13 @@ class CancelChecks:
 @dataclass(frozen=True)
 class Deploy:
     """`deploy`"""
+
+
+@dataclass(frozen=True)
+class BreakGlass:
+    """`deploy --break-glass REASON`; whether the reason is enough is for the flow to say."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,7 @@ Command = (
     | RunChecks
     | CancelChecks
     | Deploy
+    | BreakGlass
     | Rollback
     | Abort
     | StartFreeze
@@ -264,6 +273,9 @@ def _check(rest: str) -> Command | Malformed:
 
 
 def _deploy(rest: str) -> Command | Malformed:
+    word, _, reason = rest.partition(" ")
+    if _BREAK_GLASS.fullmatch(word):
+        return _too_long(reason, "deploy --break-glass") or BreakGlass(reason)
     return _alone(rest, "deploy", Deploy())
 
 
@@ -335,7 +347,7 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     Subcommand("status [vX.Y.Z]", "Say where the release stands and what is missing.", _status),
     Subcommand("plan", "Show what a deploy would change, and what takes it back.", _plan),
     Subcommand("check [cancel] [ID|SECTION|all]", "Run checks again, or cancel what runs.", _check),
-    Subcommand("deploy", "Deploy, when the gate says Go.", _deploy),
+    Subcommand("deploy [--break-glass REASON]", "Deploy, when the gate says Go; or past it, in need.", _deploy),
     Subcommand("rollback [reason]", "Go back to what ran before the deploy.", _rollback),
     Subcommand("abort [reason]", "Close the release without a deploy.", _abort),
     Subcommand("freeze [DURATION] REASON", "Stop all deploys, for 30m, 2h or 1d, or until unfreeze.", _freeze),

@@ -39,6 +39,7 @@ class ActionId(StrEnum):
     WATCH_ACKNOWLEDGE = "watch.acknowledge"
     MITIGATION_APPLY = "mitigation.apply"
     MITIGATION_RESOLVE = "mitigation.resolve"
+    BREAK_GLASS_REVIEW = "break_glass.review"
 
 
 class Payload(BaseModel):
@@ -114,6 +115,7 @@ PAYLOADS: dict[ActionId, type[Payload]] = {
     ActionId.WATCH_ACKNOWLEDGE: AlarmPayload,
     ActionId.MITIGATION_APPLY: StepPayload,
     ActionId.MITIGATION_RESOLVE: MitigationPayload,
+    ActionId.BREAK_GLASS_REVIEW: ReleasePayload,
 }
 
 # These open a modal and act when it is submitted; all others act at the click.
@@ -129,6 +131,7 @@ OPENS_MODAL = frozenset(
         ActionId.WATCH_ROLLBACK,
         ActionId.RELEASE_ROLLBACK,
         ActionId.RELEASE_ABORT,
+        ActionId.BREAK_GLASS_REVIEW,
     }
 )
 

@@ -18,7 +18,7 @@ from bot.domain.release import TRANSITIONS, Release, ReleaseState
 from bot.domain.results import CheckView
 from bot.domain.view import Freeze, ReleaseView
 from bot.errors import ActiveReleaseExists, Superseded
-from bot.store import checks, files, freezes, mitigations, signoffs, steps, watches
+from bot.store import break_glass, checks, files, freezes, mitigations, signoffs, steps, watches
 from bot.store.pool import Tx, only
 from bot.store.queries import queries
 
@@ -193,6 +193,7 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
         mitigations=mitigations.of_release(tx, release_id),
         debts=mitigations.open_in(tx, release.environment) if waits else (),
         known_bad=known_bad(tx, release.environment, release.image, release.digest, but=release.id) if waits else "",
+        break_glass=break_glass.get(tx, release_id),
         pictures=files.pictures(tx, release_id),
     )
 

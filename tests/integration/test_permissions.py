@@ -20,12 +20,14 @@ from psycopg.types.json import Jsonb
 
 from bot import cli
 from bot.domain.actor import Actor
+from bot.domain.break_glass import REVIEWED_IN, BreakGlass
+from bot.domain.gate import Cause, Reason
 from bot.domain.ids import ReleaseId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import StepState
-from bot.domain.policy import Role
+from bot.domain.policy import BreakGlassRule, Policy, Role
 from bot.domain.release import ReleaseState
-from bot.flows import abort, check, deploy, freeze, mitigation, rollback, watch
+from bot.flows import abort, check, deploy, freeze, mitigation, rollback, sign, watch
 from bot.flows.deps import Deps
 from bot.settings import Roles
 from bot.slack import grammar
@@ -33,7 +35,7 @@ from bot.slack.client import web_client
 from bot.slack.dispatch import Dispatch
 from bot.slack.identity import Identity, Workspace
 from bot.slack.ids import OPENS_MODAL, PAYLOADS, ActionId
-from bot.store import mitigations, posts, steps
+from bot.store import break_glass, mitigations, posts, steps
 from bot.store.pool import Store, Tx, only
 from checks.contract import Outcome
 from tests.checks.replies import Reply, Request
@@ -64,6 +66,7 @@ ROLES = Roles(
     product=(IDS["product"], SECOND["product"], *OUTSIDERS),
 )
 OFFER = {"do": "set_variable", "name": "MODE", "value": "off", "target": "nowhere"}  # nothing carries it out here
+GLASS = "deploy --break-glass logins fail for all customers"
 BOOKKEEPING = {"inbox", "replies", "work", "audit"}  # the delivery itself, its answer, the record
 Json = dict[str, Any]
 
@@ -237,7 +240,12 @@ class Trial:
     def _delivery(self, tx: Tx, act: Any, user: str) -> tuple[str, Json]:
         more = {"trigger_id": "t", "response_url": ""}
         if act.kind == "command":
-            words = {"start": "start v4.9.0", "freeze": "freeze 2h busy", "rollback": "rollback errors"}
+            words = {
+                "start": "start v4.9.0",
+                "freeze": "freeze 2h busy",
+                "rollback": "rollback errors",
+                "deploy --break-glass": GLASS,
+            }
             return "command", {"user_id": user, "channel_id": CHANNEL, "text": words.get(act.name, act.name), **more}
         value = json.dumps(self._payload(tx, act))
         if act.kind == "submit":
@@ -294,6 +302,14 @@ class Trial:
             pending = tx.execute(b"SELECT id FROM steps WHERE release_id = %s AND state = 'pending'", [self.release])
             for row in pending.fetchall()[:1] if self.state in act.done_in else ():
                 assert steps.start(tx, row["id"], self.deps.clock.now())
+        if (
+            act.name == "deploy --break-glass" and self.state == "OPEN" and self.release
+        ):  # or there is nothing to pass over
+            sign.revoke(tx, self.deps, SIGNERS["release_manager"], self.release, Role.RELEASE_MANAGER)
+        if act.name == "break_glass.review" and self.state in REVIEWED_IN and self.release:
+            passed = (Reason(Cause.SIGNOFF_MISSING, "release_manager", "Release Manager has not signed off"),)
+            by = SIGNERS["release_manager"].user
+            break_glass.add(tx, self.release, BreakGlass(by, GLASS, passed, self.deps.clock.now()))
         if act.name == "mitigation.resolve" and self.state in act.done_in and self.release:
             step = self._step(tx, next(one for one in ACTS if one.name == "mitigation.apply"))
             mitigation.apply(tx, self.deps, SIGNERS["qa"], step, "billing is wrong")
@@ -303,7 +319,16 @@ class Trial:
 
 SIGNERS = {key: Actor(_user(user)["id"], frozenset({Role(key)})) for key, user in SECOND.items()}
 LOOKS = ("status", "plan", "history", "doctor", "help")
-PREPARED = ("check cancel", "check.cancel", "section.cancel", "unfreeze", "step.cancel", "mitigation.resolve")
+PREPARED = (
+    "check cancel",
+    "check.cancel",
+    "section.cancel",
+    "unfreeze",
+    "step.cancel",
+    "mitigation.resolve",
+    "deploy --break-glass",
+    "break_glass.review",
+)
 
 
 def chosen(act: Any, state: str) -> list[Any]:
@@ -359,7 +384,8 @@ def trial(world: World, outer: Outer) -> Iterator[Trial]:
         {"id": "rollback.frontend", "title": "Frontend", "action": {"do": "attest"}},
         {"id": "rollback.billing", "title": "Off", "action": OFFER},
     )
-    world.change(checklist=checklist(rollback=rollbacks), sources=outer.sources())
+    policy = Policy(break_glass=BreakGlassRule(allowed=True))
+    world.change(checklist=checklist(rollback=rollbacks), sources=outer.sources(), policy=policy)
     store = Taken(world.store.url)
     store.open()
     store.instance = world.store.instance

@@ -32,7 +32,8 @@ RULES = (
         {"qa": 2}, ("release_manager",), approval_lasts=timedelta(hours=2), weekend=True, waivers={"go.one": ("qa",)}
     ),
     Rules({"qa": 1, "product": 1}, (), people=2, four_eyes=False, deployers=("product",), waivers={"go.one": ()}),
-    Rules({"release_manager": 1}, ("qa",), people=3, waivers={"go.person": ("product",)}),
+    Rules({"release_manager": 1}, ("qa",), people=3, waivers={"go.person": ("product",)}, glass=True),
+    Rules({"release_manager": 1}, ("qa",), weekend=True, glass=True, glass_in_freeze=True, glass_for_all=True),
 )
 
 
@@ -49,6 +50,11 @@ def policy_of(rules: Rules) -> Policy:
             "four_eyes": rules.four_eyes,
             "signoff_max_age": f"{rules.approval_lasts.total_seconds() / 3600:.0f}h",
             "lines": {check: {"waive": list(roles)} for check, roles in rules.waivers.items()},
+            "break_glass": {
+                "allowed": rules.glass,
+                "in_freeze": rules.glass_in_freeze,
+                "never_waivable": rules.glass_for_all,
+            },
             "may": {"deploy": list(rules.deployers)},
             "freeze_windows": [weekend] if rules.weekend else [],
         }

@@ -10,6 +10,7 @@ from hypothesis import seed
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from bot.domain.break_glass import judge
 from bot.domain.gate import deploy_gate, permits
 from bot.domain.ids import CheckId, UserId
 from bot.domain.mitigation import Mitigation, MitigationState
@@ -28,6 +29,7 @@ from tests.property.specification import (
     Found,
     Rules,
     Subject,
+    against_break_glass,
     against_deploy,
 )
 from tests.unit.factories import RITA, make_release, make_result, make_signoff
@@ -117,6 +119,7 @@ class OneRelease(RuleBasedStateMachine):
     """One release. Flows would refuse some of this and make other of it void: here the gate alone has to see what counts."""
 
     judged: ClassVar[Counter[bool]] = Counter()  # by whether the specification allowed it
+    broken: ClassVar[Counter[bool]] = Counter()  # the same of break-glass
 
     @initialize(rules=st.sampled_from(RULES), agreed=st.sets(people), bad=st.booleans(), again=st.booleans())
     def start(self, rules: Rules, agreed: set[UserId], bad: bool, again: bool) -> None:
@@ -140,6 +143,18 @@ class OneRelease(RuleBasedStateMachine):
         assert (may and decision.allowed) == (not expected), (who, expected, decision.reasons)
         said = {str(reason.cause) for reason in decision.reasons} | (set() if may else {"role"})
         assert said - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, decision.reasons)
+
+    @invariant()
+    def break_glass_passes_over_what_the_specification_says(self) -> None:
+        """And over nothing else, for one person after another."""
+        view, who = view_of(self.facts), next(self.turn)
+        expected = against_break_glass(self.facts, who)
+        judged = judge(view, who)
+        may = permits(view.policy, Action.BREAK_GLASS, roles_of(self.facts, who))
+        self.broken[not expected] += 1
+        said = {str(reason.cause) for reason in judged.against} | (set() if may else {"role"})
+        assert said - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, judged)
+        assert (may and not judged.against) == (not expected), (who, expected, judged)
 
     @rule(time=waits)
     def wait(self, time: timedelta) -> None:
@@ -233,5 +248,7 @@ class OneRelease(RuleBasedStateMachine):
 def test_the_gate_is_the_specification() -> None:
     """Seen from both sides: it never opens where it must not, and never stays closed where it must open."""
     OneRelease.judged.clear()
+    OneRelease.broken.clear()
     run_state_machine_as_test(seed(chosen_seed())(OneRelease), settings=sequences(SEQUENCES, STEPS))
     assert OneRelease.judged[True] > OneRelease.judged[False] / 100  # enough of them do reach a deploy
+    assert OneRelease.broken[True] > OneRelease.broken[False] / 100

@@ -7,17 +7,21 @@ from bot.slack.blocks.limits import Rendered
 from sandbox.slack.blocks import check_message, check_view, text_length
 
 MAX_TEXT = 10_000  # of all blocks together
+PAGES = ("<!channel> ", ":rotating_light: <!channel> ")  # how the notification and the first block of a page begin
 
 
-def assert_slack_takes(message: Rendered) -> None:
-    """Slack would take the message, also as an edit, and a notification of it says something."""
+def assert_slack_takes(message: Rendered, *, pages: bool = False) -> None:
+    """Slack would take the message, also as an edit, and a notification of it says something.
+
+    ``pages``: it begins with the one page of the channel that is meant; nothing behind it may page anybody.
+    """
     assert check_message({"text": message.text, "blocks": message.blocks}) == []
     assert message.text.strip()
     assert len(message.text) <= 4_000
     assert message.blocks
     assert text_length(message.blocks) < MAX_TEXT
     assert blank_texts(message.blocks) == []
-    assert loose_tokens(message) == []
+    assert loose_tokens(message, PAGES if pages else ()) == []
 
 
 def assert_slack_opens(view: dict[str, Any]) -> None:
@@ -31,10 +35,18 @@ def blank_texts(value: Any) -> list[str]:
     return [text for text in texts(value) if not text.strip()]
 
 
-def loose_tokens(message: Rendered) -> list[str]:
-    """Mrkdwn in which a < does not begin a token of ours, or a token is not whole: an outside string got through."""
+def loose_tokens(message: Rendered, begins: tuple[str, ...] = ()) -> list[str]:
+    """Mrkdwn in which a < does not begin a token of ours, or a token is not whole: an outside string got through.
+
+    ``begins``: what its notification and its first block must begin with, and nothing else may.
+    """
     loose = []
-    for text in [message.text, *mrkdwn(message.blocks)]:
+    shown = [message.text, *mrkdwn(message.blocks)]
+    for number, begin in enumerate(begins):
+        if not shown[number].startswith(begin):
+            loose.append(shown[number])
+        shown[number] = shown[number].removeprefix(begin)
+    for text in shown:
         for part in text.split("<")[1:]:
             token, closed, _ = part.partition(">")
             if not closed or not token.startswith(("@U", "@W", "#C", "!date^", "http://", "https://")):

@@ -34,6 +34,7 @@ PAYLOADS = {
     ids.ActionId.WATCH_ROLLBACK: ids.ReleasePayload(release=12),
     ids.ActionId.RELEASE_ROLLBACK: ids.ReleasePayload(release=12),
     ids.ActionId.RELEASE_ABORT: ids.ReleasePayload(release=12),
+    ids.ActionId.BREAK_GLASS_REVIEW: ids.ReleasePayload(release=12),
 }
 
 

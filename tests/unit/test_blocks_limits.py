@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.actions import StepSpec
+from bot.domain.break_glass import BreakGlass
 from bot.domain.checklist import Checklist, Probe, Section, WatchSpec
+from bot.domain.gate import Cause, Reason
 from bot.domain.ids import CheckId, StepId, UserId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role
@@ -152,6 +154,13 @@ def a_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView
             alarms=tuple(alarms),
         ),
         freeze=make_freeze(reason=outside, by=user),
+        break_glass=BreakGlass(
+            user,
+            outside,
+            tuple(Reason(Cause.CHECK, outside, outside) for _ in range(count)),
+            NOW,
+            *((user, NOW, outside) if state is ReleaseState.ROLLED_BACK else ()),
+        ),
     )
 
 
@@ -172,6 +181,7 @@ def subjects(view: ReleaseView) -> list[tuple[str, str]]:
         ("alarm", "1"),
         ("alarm", "2"),
         ("alarm", "gone"),
+        ("break_glass", ""),
         ("closeout", ""),
         ("record", f"57:{'ab' * 32}"),
         ("record", "nonsense"),
@@ -188,7 +198,7 @@ def test_hostile_words_in_every_field_break_no_message(outside: str, state: Rele
     """Empty, endless and forged texts in all fields at once: Slack still takes every message."""
     view = a_hostile_view(outside, 25 if state is ReleaseState.OPEN else 4, state)
     for kind, subject in subjects(view):
-        assert_slack_takes(render(kind, subject, view))
+        assert_slack_takes(render(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -197,7 +207,7 @@ def test_no_words_break_a_message(outside: str, count: int, state: ReleaseState)
     """The same for texts that nobody thought of."""
     view = a_hostile_view(outside, count, state)
     for kind, subject in subjects(view):
-        assert_slack_takes(render(kind, subject, view))
+        assert_slack_takes(render(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None)
 
 
 @pytest.mark.parametrize("count", [1, 10, 24, 25, 26, 60, 61, 150])
@@ -207,7 +217,7 @@ def test_no_number_of_checks_breaks_a_message(outside: str, count: int) -> None:
     view = a_hostile_view(outside, count, ReleaseState.OPEN)
     for kind, subject in subjects(view):
         message = render(kind, subject, view)
-        assert_slack_takes(message)
+        assert_slack_takes(message, pages=kind == "break_glass" and view.break_glass is not None)
         assert "too_much" not in block_ids(message)
 
 
@@ -222,7 +232,7 @@ def test_a_view_with_nothing_in_it_yet_renders_everywhere() -> None:
     bare = make_view()
     view = replace(bare, checks={check.id: make_check_view(check.id) for check in bare.checklist.checks})
     for kind, subject in subjects(view):
-        assert_slack_takes(render(kind, subject, view))
+        assert_slack_takes(render(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None)
 
 
 @pytest.mark.parametrize("outside", NASTY, ids=range(len(NASTY)))
@@ -260,7 +270,8 @@ def test_hostile_words_break_no_answer(outside: str) -> None:
 def test_each_kind_of_post_is_in_the_table() -> None:
     """The kinds that the flows owe."""
     assert set(RENDERERS) == {
-        "card", "section", "steps", "watch", "alarm", "mitigation", "closeout", "record", "reminder", "notice",
+        "card", "section", "steps", "watch", "alarm", "mitigation", "break_glass", "closeout", "record", "reminder",
+        "notice",
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from bot.domain.ids import Version
 from bot.slack.grammar import (
     SUBCOMMANDS,
     Abort,
+    BreakGlass,
     CancelChecks,
     Command,
     Deploy,
@@ -58,6 +59,10 @@ V480 = Version(4, 8, 0)
         ("check Cancel go.backup", CancelChecks("go.backup")),
         ("check Go.Backup", RunChecks("go.backup")),
         ("deploy", Deploy()),
+        ("deploy --break-glass logins fail for all", BreakGlass("logins fail for all")),
+        ("deploy —break-glass logins fail for all", BreakGlass("logins fail for all")),
+        ("deploy –Break-Glass logins fail for all", BreakGlass("logins fail for all")),
+        ("deploy --break-glass", BreakGlass("")),
         ("rollback", Rollback()),
         ("rollback errors &amp; more", Rollback("errors & more")),
         ("abort superseded by v4.8.1", Abort("superseded by v4.8.1")),

@@ -22,7 +22,7 @@ def test_defaults() -> None:
     policy = Policy()
     assert (policy.required, policy.optional, policy.four_eyes) == ((RM,), (QA, PRODUCT), True)
     only_manager = {action for action in Action if policy.allowed(action) == (RM,)}
-    assert only_manager == {Action.START, Action.WAIVE, Action.FREEZE}
+    assert only_manager == {Action.START, Action.WAIVE, Action.FREEZE, Action.BREAK_GLASS}
 
 
 def test_the_rest_may_sign() -> None:
@@ -161,3 +161,37 @@ def test_who_may_waive_and_attest_a_line() -> None:
     assert policy.allowed(Action.ATTEST, "go.backup", "go") == (QA,)
     assert policy.allowed(Action.ATTEST, "go.rls", "go") == (RM, QA, PRODUCT)
     assert not permits(policy, Action.WAIVE, {RM, QA, PRODUCT}, "go.rls", "go")
+
+
+@pytest.mark.parametrize(
+    ("may", "holders", "said"),
+    [
+        ({}, {RM: [A]}, "a second person has to review it, and nobody else may"),
+        ({}, {RM: [A], QA: [A]}, "a second person has to review it, and nobody else may"),
+        ({}, {RM: [A], QA: [B]}, ""),
+        ({}, {RM: [A, B]}, ""),
+        ({}, {RM: [GROUP]}, ""),
+        ({"review": ["release_manager"]}, {RM: [A], QA: [B]}, "a second person has to review it, and nobody else may"),
+        ({"review": ["qa"]}, {RM: [A], QA: [B]}, ""),
+        ({"review": ["product"]}, {RM: [A, B]}, "a second person has to review it, and nobody else may"),
+        ({"break_glass": ["product"]}, {RM: [A], QA: [B]}, "it is allowed, but nobody holds a role that may do it"),
+    ],
+)
+def test_a_break_glass_that_nobody_could_review(
+    may: dict[str, list[str]], holders: dict[Role, list[str]], said: str
+) -> None:
+    """It is found at the start, and only where break-glass is allowed at all."""
+    assert Policy.model_validate({"may": may, "break_glass": {"allowed": True}}).unreviewable(holders) == said
+    assert Policy.model_validate({"may": may}).unreviewable(holders) == ""
+
+
+@pytest.mark.parametrize("key", ["in_freeze", "never_waivable"])
+def test_a_break_glass_that_is_half_allowed(key: str) -> None:
+    """Who sets what else it passes over means it to be allowed, and learns that it is not."""
+    with pytest.raises(ValidationError, match="not allowed: true"):
+        Policy.model_validate({"break_glass": {key: True}})
+
+
+def test_break_glass_is_off_by_default() -> None:
+    """Nobody has it who has not asked for it."""
+    assert Policy().break_glass.model_dump() == {"allowed": False, "in_freeze": False, "never_waivable": False}

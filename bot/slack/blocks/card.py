@@ -87,6 +87,10 @@ def _state(view: ReleaseView) -> str:
     line = f":{mark}: *State*\n{text.state_words(view, text.moment)}"
     if view.release.state in {ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLBACK_FAILED}:
         line += "\nRetry the step in the thread, or roll back."
+    if view.break_glass is not None:
+        reviewed = view.break_glass.reviewed_by
+        seen = f"reviewed by {text.mention(reviewed)}" if reviewed else "not reviewed yet"
+        line += f"\n:rotating_light: Break-glass by {text.mention(view.break_glass.by)}, {seen}"
     if view.freeze is not None:
         until = text.moment(view.freeze.until) if view.freeze.until else "somebody lifts it"
         line += f"\n:snowflake: Deploys are frozen until {until}: {text.outside(view.freeze.reason, 120)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.results import Standing
 from bot.slack import text
-from bot.slack.blocks import elements, limits
+from bot.slack.blocks import break_glass, elements, limits
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,6 +27,7 @@ def render(_subject: str, view: ReleaseView) -> Rendered:
         *_list("waived", "Waived", waived),
         *_list("open", "Still open", still_open),
     ]
+    blocks += elements.actions("closeout:buttons", break_glass.buttons(view))
     if picture := view.pictures.get(("timeline", view.release.state)):
         blocks.append(elements.picture("timeline", picture, f"Timeline of {text.name(view)}"))
     words = f"Close-out of {text.name(view)}: {view.release.state}, {len(waived)} waived, "
@@ -44,6 +45,9 @@ def _done(view: ReleaseView) -> list[str]:
         through, total = text.progress(view, section)
         mark = text.MARKS[text.worst(view, section)]
         lines.append(f":{mark}: {text.outside(section.title, 100)} {through}/{total}")
+    broken = view.break_glass
+    if broken is not None and broken.reviewed_by is not None:
+        lines.append(f":white_check_mark: Break-glass reviewed by {text.mention(broken.reviewed_by)}")
     for step in sorted(view.steps, key=lambda step: (step.plan, step.ordinal)):
         if step.state in {StepState.DONE, StepState.ATTESTED}:
             by = f", attested by {text.mention(step.by)}" if step.state is StepState.ATTESTED and step.by else ""
@@ -62,13 +66,16 @@ def _waived(view: ReleaseView) -> list[str]:
 
 
 def _still_open(view: ReleaseView) -> list[str]:
-    """Mitigations that are not put back, steps that nobody has attested, checks after the deploy that have not passed."""
+    """Mitigations not put back, a break-glass without a review, steps that nobody has attested, later checks not passed."""
     owed = [entry for entry in view.mitigations if entry.open]
     debts = [
         f":warning: {text.outside(entry.what, 150)}: owned by {text.mention(entry.owner)}, not put back"
         for entry in owed
     ]
     open_steps = [step for step in view.steps if step.state is StepState.TO_ATTEST and not text.is_offer(view, step)]
+    if view.break_glass is not None and view.break_glass.reviewed_by is None:
+        who = text.mention(view.break_glass.by)
+        debts.append(f":rotating_light: Break-glass by {who}: somebody else still has to review it")
     lines = debts + [
         f":raised_hand: {text.outside(text.step_title(view, step), 150)}: not attested" for step in open_steps
     ]

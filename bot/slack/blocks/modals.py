@@ -68,6 +68,12 @@ FORMS: dict[ActionId, Form] = {
         "What is wrong?",
         "The pods start again with it. You own it and are reminded until it is put back. Nothing is deployed meanwhile.",
     ),
+    ActionId.BREAK_GLASS_REVIEW: Form(
+        "Review a break-glass",
+        "Close the review",
+        "Was it right, and what changes now?",
+        "Recorded under your name. Whoever broke the glass cannot review it.",
+    ),
     ActionId.WATCH_ACKNOWLEDGE: Form(
         "Acknowledge an alarm",
         "Acknowledge",

@@ -57,6 +57,8 @@ def _done(view: ReleaseView, _rest: str) -> Rendered:
     words = f"{text.outside(text.name(view), 150)} is in production and its watch is over"
     alarms = view.watch.alarms if view.watch is not None else ()
     looked = sum(alarm.acknowledged_by not in {None, SYSTEM} for alarm in alarms)
+    if view.break_glass is not None and view.break_glass.reviewed_by is None:
+        words += "; its break-glass is still to be reviewed by somebody else"
     if not looked:
         return _notice("white_check_mark", f"{words}.")
     return _notice("ballot_box_with_check", f"{words}; people acknowledged {text.count(looked, 'alarm')}.")

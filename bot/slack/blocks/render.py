@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.slack.blocks import card, closeout, mitigation, notices, record, sections, steps, watch
+from bot.slack.blocks import break_glass, card, closeout, mitigation, notices, record, sections, steps, watch
 from bot.slack.blocks.limits import Rendered
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ RENDERERS: dict[str, Callable[[str, ReleaseView], Rendered]] = {
     "watch": watch.render,
     "alarm": watch.render_alarm,  # the id of the alarm
     "mitigation": mitigation.render,  # its id
+    "break_glass": break_glass.render,
     "closeout": closeout.render,
     "record": record.render,  # ROW:HASH
     "reminder": notices.render_reminder,  # ROLE:USER:ROUND

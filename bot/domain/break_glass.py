@@ -1,0 +1,88 @@
+"""Break-glass: what of the gate somebody may pass over in need, by the policy; and that it was done, until it is reviewed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from bot.domain.gate import Cause, Reason, deploy_gate, frozen, waivable
+from bot.domain.release import ReleaseState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bot.domain.ids import UserId
+    from bot.domain.view import ReleaseView
+
+UNSEEN_FOR = timedelta(minutes=2)  # time for the message that it has moved to come and to be read
+MIN_WORDS, MIN_CHARACTERS = (
+    4,
+    20,
+)  # of a reason: "production is down" tells a reviewer what to look at, "urgent" does not
+
+# What is missing of people. What people said (a decline), and what would deploy something unknown or break something that
+# is not put back (source, mitigation, known_bad), is never passed over: whoever is in a hurry has it mended first.
+_OF_PEOPLE = frozenset({Cause.SIGNOFF_MISSING, Cause.SIGNOFF_VOID, Cause.PEOPLE, Cause.FOUR_EYES})
+REVIEWED_IN = frozenset({ReleaseState.DONE, ReleaseState.ROLLED_BACK})  # when there is an end to look at
+
+
+@dataclass(frozen=True)
+class BreakGlass:
+    """That a release was deployed past the gate."""
+
+    by: UserId
+    reason: str
+    passed: tuple[Reason, ...]  # what the gate had against it
+    at: datetime
+    reviewed_by: UserId | None = None
+    reviewed_at: datetime | None = None
+    finding: str = ""  # what the review found
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The gate's reasons, parted."""
+
+    passed: tuple[Reason, ...]  # those that break-glass passes over
+    against: tuple[Reason, ...]  # those that it does not
+
+
+def judge(view: ReleaseView, deployer: UserId | None = None) -> Judgement:
+    """Part what speaks against a deploy by ``deployer`` (None: by anybody) into what break-glass passes over, and the rest."""
+    reasons = deploy_gate(view, deployer).reasons
+    passed = tuple(reason for reason in reasons if _may_be_passed(view, reason))
+    return Judgement(passed, tuple(reason for reason in reasons if reason not in passed))
+
+
+def _may_be_passed(view: ReleaseView, reason: Reason) -> bool:
+    rule = view.policy.break_glass
+    if not rule.allowed:
+        return False
+    if reason.cause is Cause.CHECK:
+        check = view.checklist.check(reason.about)
+        return rule.never_waivable or (check is not None and waivable(view, check))
+    if reason.cause is Cause.FREEZE:
+        return rule.in_freeze
+    return reason.cause in _OF_PEOPLE
+
+
+def moved_unseen(view: ReleaseView) -> bool:
+    """Whether the release means something else since so short a time that nobody has looked at it.
+
+    The move makes checks and sign-offs void, and break-glass passes over those: the look is all that is left.
+    """
+    began, bound = view.release.started_at, view.release.bound_at
+    return bound is not None and began < bound and view.now - bound < UNSEEN_FOR
+
+
+def says_why(reason: str) -> bool:
+    """Whether a reason is one that somebody can review."""
+    return len(reason.split()) >= MIN_WORDS and len(reason) >= MIN_CHARACTERS
+
+
+def holds_back(view: ReleaseView) -> bool:
+    """Whether a freeze stops a deploy that has begun: not the very freeze that it was let past, but any later one."""
+    if view.freeze is None:
+        return False
+    return view.break_glass is None or frozen(view.freeze) not in view.break_glass.passed

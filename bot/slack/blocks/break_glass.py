@@ -1,0 +1,49 @@
+"""A break-glass: who deployed past the gate, why, past what, and the button of its review."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.domain.break_glass import REVIEWED_IN
+from bot.slack import text
+from bot.slack.blocks import elements, limits
+from bot.slack.blocks.notices import unknown
+from bot.slack.ids import ActionId, ReleasePayload
+
+if TYPE_CHECKING:
+    from bot.domain.view import ReleaseView
+    from bot.slack.blocks.elements import Element
+    from bot.slack.blocks.limits import Rendered
+
+_PASSED = 1_500
+
+
+def render(_subject: str, view: ReleaseView) -> Rendered:
+    """The break-glass of the release. It pages the channel: everybody has to know at once."""
+    broken = view.break_glass
+    if broken is None:
+        return unknown(view, "It went through the gate.")
+    words = f"Break-glass: {text.mention(broken.by)} deploys {text.outside(text.name(view), 150)} past the gate"
+    why = text.outside(broken.reason, 700)
+    passed = limits.join_lines([f"• {text.outside(one.text, 200)}" for one in broken.passed], _PASSED)
+    if broken.reviewed_by is not None and broken.reviewed_at is not None:
+        who = f"{text.mention(broken.reviewed_by)}, {text.moment(broken.reviewed_at)}"
+        after = f":white_check_mark: Reviewed by {who}: {text.outside(broken.finding, 700)}"
+    else:
+        after = ":mag: To be reviewed by somebody else, once the release is over."
+    blocks = [
+        elements.section("break_glass", f":rotating_light: <!channel> *{words}*\nWhy: {why}"),
+        elements.section("passed", f"*What was passed over*\n{passed}"),
+        elements.section("review", after),
+        *elements.actions("break_glass:buttons", buttons(view)),
+    ]
+    return limits.message(f"<!channel> {words}: {why}", blocks)
+
+
+def buttons(view: ReleaseView) -> list[Element]:
+    """The button of the review, while it can be pressed."""
+    broken = view.break_glass
+    if broken is None or broken.reviewed_by is not None or view.release.state not in REVIEWED_IN:
+        return []
+    payload = ReleasePayload(release=view.release.id)
+    return [elements.button(ActionId.BREAK_GLASS_REVIEW, payload, "Review", style="primary")]
