@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from bot.domain.view import ReleaseView
 
 UNSEEN_FOR = timedelta(minutes=2)  # time for the message that it has moved to come and to be read
-MIN_WORDS, MIN_CHARACTERS = (
-    4,
-    20,
-)  # of a reason: "production is down" tells a reviewer what to look at, "urgent" does not
+# Of a reason: "production is down" tells a reviewer what to look at, "urgent" does not.
+MIN_WORDS = 4
+MIN_CHARACTERS = 20
 
 # What is missing of people. What people said (a decline), and what would deploy something unknown or break something that
 # is not put back (source, mitigation, known_bad), is never passed over: whoever is in a hurry has it mended first.
