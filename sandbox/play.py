@@ -142,8 +142,8 @@ class Stage:
         """Wait until ``look`` returns something true, and return that. Raises PlayFailed after ``seconds``."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self._print_changes()
             found = look()
+            self._print_changes()  # after the look, so that what it found has been printed too
             if found:
                 return found
             time.sleep(POLL)
