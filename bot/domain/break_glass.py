@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from bot.domain.gate import Cause, Reason, deploy_gate, frozen, waivable
+from bot.domain.gate import Cause, Reason, deploy_gate, waivable
 from bot.domain.release import ReleaseState
 
 if TYPE_CHECKING:
@@ -84,4 +84,5 @@ def holds_back(view: ReleaseView) -> bool:
     """Whether a freeze stops a deploy that has begun: not the very freeze that it was let past, but any later one."""
     if view.freeze is None:
         return False
-    return view.break_glass is None or frozen(view.freeze) not in view.break_glass.passed
+    passed = view.break_glass.passed if view.break_glass is not None else ()
+    return (Cause.FREEZE, view.freeze.key) not in {(reason.cause, reason.about) for reason in passed}

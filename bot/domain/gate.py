@@ -40,7 +40,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason against it, with the check or role that it is about."""
+    """One reason against it, with the check, role or freeze that it is about."""
 
     cause: Cause
     about: str
@@ -138,7 +138,7 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
 
 def frozen(freeze: Freeze) -> Reason:
     """What a freeze has against a deploy."""
-    return Reason(Cause.FREEZE, "freeze", f"deploys are frozen: {freeze.reason}")
+    return Reason(Cause.FREEZE, freeze.key, f"deploys are frozen: {freeze.reason}")
 
 
 def _known_bad_reasons(view: ReleaseView) -> list[Reason]:

@@ -41,6 +41,12 @@ class Freeze:
     reason: str
     until: datetime | None  # None: until somebody lifts it
     at: datetime | None = None  # when it began; None for a window of the calendar
+    id: int | None = None  # of its row; None for a window of the calendar, and before it is stored
+
+    @property
+    def key(self) -> str:
+        """Tells it from every other one, whatever their reasons say; a window of the calendar by when it ends."""
+        return str(self.id) if self.id is not None else f"until {self.until}"
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def test_a_no_stands(glass: World) -> None:
 
 
 def test_a_freeze_stands_unless_the_policy_says_so(world: World, outside: Outside) -> None:
-    """Let past it, the deploy is retried in that freeze, and not in a later one."""
+    """Let past it, the deploy is retried in that freeze, and not in a later one, though it has the same reason."""
     outside.answers = {"deploy.health": Outcome.FAIL}
     allow(world)
     release_id = unsigned(world)
@@ -164,8 +164,8 @@ def test_a_freeze_stands_unless_the_policy_says_so(world: World, outside: Outsid
     (failed,) = [step for step in world.view(release_id).steps if step.state is StepState.FAILED]
     assert "again" in world.act(deploy.retry, QA, failed.row)
     world.run("advance")
-    world.act(freeze.freeze, MANAGER, None, "another incident")
-    with pytest.raises(GateClosed, match="another incident"):
+    world.act(freeze.freeze, MANAGER, None, "incident")
+    with pytest.raises(GateClosed, match="frozen: incident"):
         world.act(deploy.retry, QA, failed.row)
 
 

@@ -272,7 +272,7 @@ def signed(view: ReleaseView, *roles: Role) -> ReleaseView:
 
 def make_freeze(**changes: Any) -> Freeze:
     """A freeze until somebody lifts it."""
-    return replace(Freeze(by=PAT, reason="incident under way", until=None), **changes)
+    return replace(Freeze(by=PAT, reason="incident under way", until=None, id=3), **changes)
 
 
 def in_state(state: ReleaseState) -> ReleaseView:

@@ -1,17 +1,19 @@
 """Break-glass: what is passed over, what never, which reason is one, and how it is shown."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bot.domain.break_glass import REVIEWED_IN, BreakGlass, holds_back, judge, says_why
 from bot.domain.gate import Cause, Reason, frozen
+from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.policy import BreakGlassRule, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
-from bot.domain.view import ReleaseView
+from bot.domain.view import Freeze, ReleaseView
 from bot.slack.blocks.render import render
 from checks.contract import Outcome
 from tests.unit.factories import (
@@ -108,14 +110,18 @@ def test_a_reason_is_a_sentence(reason: str, enough: bool) -> None:
 
 
 def test_a_deploy_goes_on_only_in_the_freeze_that_it_was_let_past() -> None:
-    """A later one stops it as any other."""
+    """A later one stops it as any other, also where it says the same: each has an id, or an end on the calendar."""
     held = make_view(freeze=make_freeze())
     assert held.freeze is not None
     passed = BreakGlass(RITA, "logins fail for everybody", (frozen(held.freeze),), NOW)
     assert holds_back(held)
     assert not holds_back(make_view())
     assert not holds_back(replace(held, break_glass=passed))
-    assert holds_back(replace(held, break_glass=passed, freeze=make_freeze(reason="another incident")))
+    assert holds_back(replace(held, break_glass=passed, freeze=make_freeze(id=4)))
+    weekend = Freeze(SYSTEM, "weekend", NOW)
+    passed = replace(passed, passed=(frozen(weekend),))
+    assert not holds_back(replace(held, break_glass=passed, freeze=weekend))
+    assert holds_back(replace(held, break_glass=passed, freeze=replace(weekend, until=NOW + timedelta(days=7))))
     assert holds_back(replace(held, break_glass=replace(passed, passed=())))
 
 

@@ -1,6 +1,6 @@
 -- name: now
 -- What stops the line at this moment.
-SELECT by_whom AS by, reason, until, at FROM freezes
+SELECT id, by_whom AS by, reason, until, at FROM freezes
 WHERE environment = %(environment)s AND ended_at IS NULL AND (until IS NULL OR until > %(now)s);
 
 -- name: finish
