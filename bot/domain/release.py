@@ -75,7 +75,8 @@ class Release:
     closed_at: datetime | None = None
     reason: str = ""  # why it was aborted, failed or rolled back
     tagged: bool = True  # whether the commit is that of a tag of the version; else of the branch at that moment
-    bound_at: datetime | None = None  # since when it means this commit and digest; what was found before is of another
+    bound_at: datetime | None = None  # since when it means this commit and digest
+    bound_after: int = 0  # id of the last result that is about what it meant before
     confirmed_at: datetime | None = None  # when GitHub and the registry last said the same
     again_because: str = ""  # why an image that was rolled back once is released again
     unbound: str = ""  # why they do not say the same now: the tag or the image is gone

@@ -140,7 +140,10 @@ def confirm(tx: Tx, release_id: ReleaseId, at: datetime, unbound: str = "") -> N
 
 
 def rebind(tx: Tx, release_id: ReleaseId, at: datetime, *, commit: str, digest: str, tagged: bool) -> None:
-    """The version means another commit or image since ``at``; results from before do not count any more."""
+    """The version means another commit or image since ``at``; results from before do not count any more.
+
+    Needs the lock of the release, as whoever stores a result does: what is stored later has a higher id.
+    """
     values = {"id": release_id, "at": at, "commit": commit, "digest": digest, "tagged": tagged}
     tx.execute(_SQL["rebind"], values)
 
@@ -178,7 +181,7 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
     if release is None:
         return None
     lines, known, rules = checklist(tx, release), checks.views(tx, release_id), policy(tx, release)
-    known = _of_this(known, release.bound_at)
+    known = _of_this(known, release.bound_after)
     waits = release.state is ReleaseState.OPEN  # only then does anybody ask whether it may be deployed
     return ReleaseView(
         release=release,
@@ -198,10 +201,10 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
     )
 
 
-def _of_this(known: dict[CheckId, CheckView], bound_at: datetime | None) -> dict[CheckId, CheckView]:
+def _of_this(known: dict[CheckId, CheckView], bound_after: int) -> dict[CheckId, CheckView]:
     """The checks without the results that are about what the version meant before."""
     return {
-        check: replace(view, result=None) if view.result and bound_at and view.result.started_at < bound_at else view
+        check: replace(view, result=None) if view.result and view.result.id <= bound_after else view
         for check, view in known.items()
     }
 

@@ -17,13 +17,15 @@ INSERT INTO policies (digest, body) VALUES (%(digest)s, %(body)s) ON CONFLICT DO
 -- name: get
 -- One release.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because,
+       bound_after
 FROM releases WHERE id = %(id)s;
 
 -- name: lock
 -- One release, nobody else changes it until the commit.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because,
+       bound_after
 FROM releases WHERE id = %(id)s FOR UPDATE;
 
 -- name: active
@@ -40,7 +42,8 @@ ORDER BY id DESC LIMIT 1;
 -- name: history
 -- The newest releases first.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because,
+       bound_after
 FROM releases WHERE environment = %(environment)s ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: move
@@ -60,7 +63,8 @@ UPDATE releases SET confirmed_at = %(at)s, unbound = %(unbound)s WHERE id = %(id
 -- The version means something else now; what was found before does not count, and a reason was given for that image only.
 UPDATE releases SET again_because = CASE WHEN digest = %(digest)s THEN again_because ELSE '' END,
                     commit_sha = %(commit)s, digest = %(digest)s, tagged = %(tagged)s, bound_at = %(at)s, confirmed_at = %(at)s,
-                    unbound = ''
+                    unbound = '',
+                    bound_after = (SELECT coalesce(max(c.id), 0) FROM check_results c WHERE c.release_id = %(id)s)
 WHERE id = %(id)s;
 
 -- name: adopt
