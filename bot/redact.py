@@ -54,12 +54,21 @@ PATTERNS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("://",), r"(?<=://)(?P<kept>[^\s/?#@:]*:)[^\s/?#]+(?=@)"),
     # develop.sentry.dev/sdk: https://<public key>[:<secret>]@host/<project>
     (("://",), r"(?<=://)[0-9a-f]{32}(?=@)"),
+    # docs.slack.dev/messaging/formatting: a link <https://host?token=...|words>, which without its end would be none; in an
+    # address neither | nor > stands for itself (RFC 3986). Of several credentials the last, which alone stands at the end.
+    (
+        ("<http",),
+        (
+            rf"(?P<kept><https?://[^\s<>|]{{0,3000}}[?&][\w.~%-]{{0,60}}(?i:{_NAMES})=)"
+            r"(?:[^\s&;,\"'\\<>|]{6,}|[^\s&;,\"'\\<>|]{1,5}(?=[|>]))"
+        ),
+    ),
     # connection strings (`password=...`), query strings, and JSON or Python texts (`"token": "..."`), also JSON inside of JSON
     (
         ("=", ":"),
         (
             rf"(?P<kept>(?i:{_NAMES}(?:\s{{0,9}}=\s{{0,9}}|\\{{0,9}}[\"']\s{{0,9}}:\s{{0,9}}(?=\\{{0,9}}[\"']))\\{{0,9}}[\"']?))"
-            r"(?:(?<=[\"'])[^\"'\\]+|[^\s&;,\"'\\]{6,})"
+            rf"(?:(?<=[\"'])[^\"'\\]+|(?!{re.escape(MARK)}[|>])[^\s&;,\"'\\]{{6,}})"
         ),
     ),
     # the same in YAML and in prose (`token: ...`); a digit tells it from "token: missing"

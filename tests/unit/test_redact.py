@@ -62,6 +62,11 @@ def test_any_secret_anywhere(secret, before, after):
     assert secret not in redactor.scrub(before + secret + after).replace(MARK, "\0") or secret in MARK
 
 
+def test_a_link_of_slack_stays_one(redactor):
+    """Around a registered value, too, nothing of the link goes."""
+    assert redactor.scrub(f"<https://x.io/?token={quote_plus(SECRET)}|page>") == f"<https://x.io/?token={MARK}|page>"
+
+
 def test_longer_secret_goes_as_a_whole():
     """A secret that begins with another one leaves no tail."""
     redactor = Redactor()
@@ -118,6 +123,15 @@ def test_short_value_is_not_registered():
             "https://b.s3.amazonaws.com/k?X-Amz-Signature=0a1b2c3d&x=1",
             f"https://b.s3.amazonaws.com/k?X-Amz-Signature={MARK}&x=1",
         ),
+        ("see <https://x.io/?token=abc|the page>.", f"see <https://x.io/?token={MARK}|the page>."),
+        ("<https://x.io/?token=abc123def&api_key=abc123def>", f"<https://x.io/?token={MARK}&api_key={MARK}>"),
+        ("postgresql://db/app?user=bot&password=abc>def", f"postgresql://db/app?user=bot&password={MARK}"),
+        ("open 'https://x.io/?token=abc123def' now", f"open 'https://x.io/?token={MARK}' now"),
+        (
+            json.dumps({"url": "<https://x.io/?token=abc123def|the page>", "id": 1}),
+            json.dumps({"url": f"<https://x.io/?token={MARK}|the page>", "id": 1}),
+        ),
+        ("password=abc|def>ghi", f"password={MARK}"),
         ("https://hooks.slack.com/services/T0/B0/abc", f"https://hooks.slack.com/services/{MARK}"),
     ],
 )
