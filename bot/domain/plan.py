@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from bot.domain.actions import StepSpec
@@ -63,6 +63,10 @@ class Mutation:
     def body(self) -> dict[str, str]:
         """As JSON; ``of`` reads it back."""
         return {"what": self.what, "now": self.now, "after": self.after, "way": self.way.value, "back": self.back}
+
+    def cleaned(self, clean: Callable[[str], str]) -> Mutation:
+        """The same in words that may be stored and shown: a value in the cluster may be a credential."""
+        return Mutation.of({**{key: clean(value) for key, value in self.body.items()}, "way": self.way.value})
 
     @classmethod
     def of(cls, body: Mapping[str, str]) -> Mutation:

@@ -1,4 +1,4 @@
-"""Journal: what a step writes down in our tables while it acts. Every line is fenced by the claim of who carries it out."""
+"""Journal: what a step writes down in our tables while it acts: fenced by the claim of who carries it out, and redacted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bot.errors import StepError, Superseded
 from bot.flows.deps import Deps, Job
 from bot.store import files, mitigations, posts, steps, work
 from bot.store.files import File
+from checks.runner import redact_values
 
 
 class StepJournal:
@@ -28,8 +29,11 @@ class StepJournal:
         Prolongs the lease. Raises Superseded in a process that stood still meanwhile for so long that another one may have
         followed it: what it would ask a vendor for then, nobody could refuse.
         """
-        for change in changes:
-            if self._planned is not None and change not in self._planned:
+        clean = self._deps.clean
+        made = [change.cleaned(clean) for change in changes]
+        planned = None if self._planned is None else [change.cleaned(clean) for change in self._planned]
+        for change in made:
+            if planned is not None and change not in planned:
                 raise StepError(
                     f"{change.what} has changed since the plan was made: it is {change.now or 'not there'} now",
                     hint="Find out who and why. A retry plans this step anew and carries on from what stands there now.",
@@ -39,14 +43,13 @@ class StepJournal:
         with self._deps.store.transaction() as tx:
             if not work.renew(tx, claim):
                 raise Superseded
-            steps.write_journal(tx, self._row, claim.token, "intent", {"changes": [change.body for change in changes]})
+            steps.write_journal(tx, self._row, claim.token, "intent", {"changes": [change.body for change in made]})
         if clock.steady() - begun > work.ACT_WITHIN:
             raise Superseded
 
     def observed(self, **body: object) -> None:
         """Store what was seen; a vendor's words may be among it."""
-        clean = self._deps.clean
-        self._write("observed", {key: clean(value) if isinstance(value, str) else value for key, value in body.items()})
+        self._write("observed", body)
 
     def seen(self) -> list[Mapping[str, Any]]:
         """What was seen so far."""
@@ -59,10 +62,10 @@ class StepJournal:
         self._write("acted", body)
 
     def before(self, **body: object) -> None:
-        """Keep what stood there before the first change."""
+        """Keep what stood there before the first change, for people: a rollback goes by what was recorded exactly."""
         with self._deps.store.transaction() as tx:
             work.hold(tx, self._job.claim)
-            steps.before(tx, self._row, body)
+            steps.before(tx, self._row, redact_values(body, self._deps.clean))
 
     def progress(self, line: str) -> None:
         """Show how far it is."""
@@ -81,10 +84,10 @@ class StepJournal:
             card = posts.find(tx, self._release_id, "card")
             files.owe(tx, self._release_id, "step", f"{self._row}/{name}", File(name, title, content), parent=card)
 
-    def _write(self, entry: str, body: Mapping[str, object]) -> None:
+    def _write(self, entry: str, body: dict[str, object]) -> None:
         with self._deps.store.transaction() as tx:
             work.hold(tx, self._job.claim)
-            steps.write_journal(tx, self._row, self._job.claim.token, entry, body)
+            steps.write_journal(tx, self._row, self._job.claim.token, entry, redact_values(body, self._deps.clean))
 
 
 class MitigationJournal(StepJournal):

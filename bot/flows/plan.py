@@ -150,7 +150,7 @@ def prepare(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, current: St
                 changes = doer(spec_of).preview(spec_of.action, look)
             with deps.store.transaction() as tx:
                 work.hold(tx, job.claim)
-                steps.keep_planned(tx, step.row, list(changes))
+                steps.keep_planned(tx, step.row, [change.cleaned(deps.clean) for change in changes])
 
 
 @contextmanager

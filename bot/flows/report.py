@@ -9,6 +9,7 @@ from typing import Any
 from bot.domain.audit import AuditEvent
 from bot.domain.model import digest_of
 from bot.domain.view import ReleaseView
+from bot.redact import MARK
 from bot.store import audit, checks, evidence
 from bot.store.pool import Tx
 from checks.runner import redact_values
@@ -26,6 +27,7 @@ def gather(tx: Tx, view: ReleaseView, redact: Redact) -> dict[str, Any]:
     release_id = view.release.id
     rows = evidence.rows(tx, release_id)
     told: dict[str, Any] = redact_values(rows, redact)
+    told["rollback_targets"] = [_without_values(row) for row in told["rollback_targets"]]
     told["check_results"] = [
         shown if _bound(shown) == _bound(stored) else {**shown, "redacted": digest_of(_bound(stored))}
         for shown, stored in zip(told["check_results"], rows["check_results"], strict=True)
@@ -39,6 +41,14 @@ def gather(tx: Tx, view: ReleaseView, redact: Redact) -> dict[str, Any]:
         "journal": evidence.journal(tx, release_id),
     }
     return {**redact_values(facts, redact), "rows": told}
+
+
+def _without_values(value: Any) -> Any:
+    """A recorded pod template without the values of its variables, which may be credentials that look like none (P10)."""
+    if isinstance(value, dict):
+        hidden = {**value, "value": MARK} if {"name", "value"} <= value.keys() else value
+        return {key: _without_values(item) for key, item in hidden.items()}
+    return [_without_values(item) for item in value] if isinstance(value, list) else value
 
 
 def _bound(result: Mapping[str, Any]) -> dict[str, Any]:

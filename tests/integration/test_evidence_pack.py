@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from bot.domain.ids import CheckId, ReleaseId
+from bot.domain.plan import Plane
 from bot.flows import abort, check
-from bot.redact import Redactor
+from bot.redact import MARK, Redactor
 from bot.slack import report
+from bot.store import steps
 from tests.fix_bot import MANAGER, World
 from tests.integration.slack_bot import Bot
 from tests.sandbox.slack_world import RITA
@@ -111,6 +113,25 @@ def test_a_forged_pack_is_found(files: Files, tmp_path: Path, forge: Callable[[F
 
     assert code == 1
     assert said in words
+
+
+def test_the_values_of_variables_stay_in_the_house(world: World):
+    """A rollback puts back the exact template; the pack shows it without what stands in its variables."""
+    release_id = world.start()
+    variables = [{"name": "MODE", "value": LATE}, {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "api"}}}]
+    template = {"spec": {"containers": [{"name": "api", "image": "app:1", "env": variables}]}}
+    body = {"image": "app:1", "template": template}
+    with world.store.transaction() as tx:
+        steps.record_target(tx, release_id, Plane.BACKEND, body, world.clock.now())
+    found = packed(world, release_id)
+    (target,) = json.loads(found["release.json"])["rows"]["rollback_targets"]
+    with world.store.transaction() as tx:
+        assert steps.rollback_targets(tx, release_id) == {Plane.BACKEND: body}
+
+    assert [name for name, content in found.items() if LATE.encode() in content] == []
+    assert target["body"]["template"]["spec"]["containers"] == [
+        {"name": "api", "image": "app:1", "env": [{"name": "MODE", "value": MARK}, variables[1]]}
+    ]
 
 
 @pytest.fixture

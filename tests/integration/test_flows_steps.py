@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.ids import ReleaseId
-from bot.domain.plan import Step, StepState
+from bot.domain.plan import Mutation, Step, StepState, Way
 from bot.domain.release import ReleaseState
-from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded
+from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, StepError, Superseded
 from bot.flows import deploy, freeze
 from bot.flows.journal import StepJournal
 from bot.store import work
@@ -117,6 +117,29 @@ def test_a_process_that_stood_still_after_its_intent_does_not_act(plan: World) -
     StepJournal(plan.deps, job, release_id, row).intent([])
     with pytest.raises(Superseded):
         StepJournal(replace(plan.deps, clock=Standing()), job, release_id, row).intent([])
+
+
+def test_what_a_step_writes_down_holds_no_secret_at_any_depth(plan: World) -> None:
+    """Nor what PostgreSQL refuses; what was planned with a secret in it is still what was planned."""
+    release_id = plan.ready()
+    plan.act(deploy.deploy, QA, release_id)
+    job = plan.claim("advance")
+    assert job is not None
+    row = step(plan, release_id, "one").row
+    change = Mutation("MODE of deployment/api", "s3cret", "off", Way.BACK, "a button")
+    journal = StepJournal(plan.deps, job, release_id, row, [change])
+    journal.before(mode="was s3cret\0", deep={"list": ["s3cret"]})
+    journal.intent([change])
+    journal.observed(deep=[{"value": "s3cret"}], attempt=1)
+    journal.acted(changed=["s3cret\0"], image="app:1")
+    with pytest.raises(StepError, match="has changed since"):
+        journal.intent([replace(change, now="on")])
+    assert step(plan, release_id, "one").before == {"mode": "was [redacted]␀", "deep": {"list": ["[redacted]"]}}
+    assert [line["body"] for line in plan.rows("SELECT body FROM journal ORDER BY id")] == [
+        {"changes": [replace(change, now="[redacted]").body]},
+        {"deep": [{"value": "[redacted]"}], "attempt": 1},
+        {"changed": ["[redacted]␀"], "image": "app:1"},
+    ]
 
 
 @pytest.mark.parametrize("flow", [deploy.cancel, deploy.retry])
