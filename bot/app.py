@@ -16,6 +16,7 @@ from bot.clock import Clock, SharedClock, SystemClock
 from bot.domain.checklist import Checklist
 from bot.domain.checklist_file import read_checklist
 from bot.domain.policy import Policy, Role
+from bot.domain.runbook import document
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
 from bot.flows import advance, check, expiry, mitigation, picture, remind, tend, watch
@@ -70,6 +71,13 @@ def load_checklist(name: str, registry: Registry) -> Checklist:
     except UnicodeDecodeError as error:
         raise ChecklistError(f"{path}: cannot be read: it is not in UTF-8.") from error
     return read_checklist(text, str(path), registry)
+
+
+def configured_checklist(settings: Settings, registry: Registry) -> Checklist:
+    """The checklist that the configuration names, its runbook where the configured repository has it. Raises ChecklistError."""
+    checklist = load_checklist(settings.checklist, registry)
+    files = settings.github.files if settings.github is not None else ""
+    return checklist.model_copy(update={"runbook": document(checklist.runbook, files)})
 
 
 def load_registry() -> Registry:
@@ -154,7 +162,7 @@ def build_asking(settings: Settings, registry: Registry, redact: Callable[[str],
 def build_deps(settings: Settings, store: Store, clock: Clock, redact: Callable[[str], str]) -> Deps:
     """Everything that the flows need. Raises ConfigError or ChecklistError before anything is started."""
     registry = load_registry()
-    checklist = load_checklist(settings.checklist, registry)
+    checklist = configured_checklist(settings, registry)
     return Deps(
         store=store,
         clock=clock,

@@ -250,7 +250,7 @@ def configuration(facts: Mapping[str, Any]) -> dict[str, Any]:
         "sentry": facts["sentry"],
         "grafana": {"url": facts["grafana"]["url"], "token": facts["grafana"]["token"]},
         "stripe": {key: facts["stripe"][key] for key in ("url", "api_key", "webhook_secret")},
-        "github": facts["github"],
+        "github": {**facts["github"], "web_url": "https://github.com/"},  # as its answers say
         "registry": {"url": facts["registry"]["url"], "image": facts["registry"]["image"]},
         "vercel": facts["vercel"],
         "http": {"port": 0},

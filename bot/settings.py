@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -99,6 +100,26 @@ class GitHub(Section):
     token: SecretStr | None = None
     repository: str = ""  # owner/name
     ref: str = "main"  # the commit to release when there is no tag of the version yet
+    web_url: str = ""  # where people look at it; empty: as GitHub has it for `url`
+
+    @property
+    def files(self) -> str:
+        """The address at which people see the files of the repository; empty where that is not known."""
+        web = self.web_url or _web_of(self.url)
+        return f"{web.rstrip('/')}/{self.repository}/blob/{quote(self.ref)}/" if web and self.repository else ""
+
+
+def _web_of(api: str) -> str:
+    """Where the pages of a GitHub are, by its API; empty for another server.
+
+    docs.github.com: api.github.com, api.SUBDOMAIN.ghe.com, and /api/v3 of an Enterprise Server.
+    """
+    parts = urlsplit(api)
+    if parts.path.rstrip("/") == "/api/v3":
+        return f"{parts.scheme}://{parts.netloc}"
+    host = parts.netloc.removeprefix("api.")
+    known = host != parts.netloc and (host == "github.com" or host.endswith(".ghe.com"))
+    return f"{parts.scheme}://{host}" if known else ""
 
 
 class ImageRegistry(Section):

@@ -12,7 +12,7 @@ import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot.app import load_checklist
+from bot.app import configured_checklist
 from bot.domain.checklist_schema import json_schema
 from checks.contract import Params
 from checks.registry import BUILT_IN, Registry
@@ -157,9 +157,8 @@ def schema_file(registry: Registry) -> str:
 
 def lines_page() -> str:
     """The page of the shipped checklist's lines; how it is made stands in lines.py beside this file."""
-    return str(
-        runpy.run_path(str(Path(__file__).with_name("lines.py")))["page"](load_checklist("solvereign", Registry.load()))
-    )
+    checklist = configured_checklist(rights()["configuration"](), Registry.load())
+    return str(runpy.run_path(str(Path(__file__).with_name("lines.py")))["page"](checklist))
 
 
 def permissions_page() -> str:

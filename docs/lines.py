@@ -18,7 +18,8 @@ HEAD = """# The lines of the checklist
 
 Every line of SOLVEREIGN's release template, in its wording, and what answers it: the id of a check, of a step or of a
 question of the watch, or another part of the bot. A line that shows the result of another check says `= id`: it is asked
-once. `attest` is a person, with a name and a note. What each kind asks: [Kinds of checks](kinds.md).
+once. `attest` is a person, with a name and a note. What each kind asks: [Kinds of checks](kinds.md). The links into the
+runbook are those of the example `release-bot.yml`: yours lead into the repository of your `github.repository`.
 """
 CARD = "the release card"
 NOTICE = "the bot's message in the channel"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from bot.app import load_checklist, load_registry, read_policy
+from bot.app import configured_checklist, load_registry, read_policy
 from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put, say
 from bot.domain.checklist import Checklist
 from bot.errors import ConfigError, DatabaseError
@@ -34,7 +34,7 @@ def add_to(commands: Commands) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     settings, redactor = configured(options)
     registry = load_registry()
-    checklist = load_checklist(settings.checklist, registry)
+    checklist = configured_checklist(settings, registry)
     parts, known = needed(settings, checklist, registry)
     questions = [Question("Slack", partial(_slack, settings), (EVERY_RELEASE,))]
     if settings.database_url is not None:

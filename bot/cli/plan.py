@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from bot.app import build_asking, build_sources, load_checklist, load_registry
+from bot.app import build_asking, build_sources, configured_checklist, load_registry
 from bot.cli.terminal import EXIT_BAD, Commands, configured, put
 from bot.domain.actions import Attest, RunCheck
 from bot.domain.ids import Version
@@ -31,7 +31,7 @@ def _plan(options: argparse.Namespace) -> int:
     if version is None:
         raise InvalidInput(f"{options.version} is no version.", hint="Such as v4.8.0.")
     registry = load_registry()
-    checklist = load_checklist(settings.checklist, registry)
+    checklist = configured_checklist(settings, registry)
     resolved = build_sources(settings).resolve(str(version))
     asking = build_asking(settings, registry, redactor.scrub)
     steps = plan.preview(asking, checklist, plan.shipment(version, resolved), {})

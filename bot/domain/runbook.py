@@ -1,11 +1,21 @@
-"""Where a line's section of the runbook is: the address of the document and the anchor that GitHub gives a heading."""
+"""Where the runbook and a line's section of it are: the address of the document and the anchor that GitHub gives a heading."""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 _NOT_IN_ANCHORS = re.compile(r"[^\w\- ]")
 _OF_THE_WEB = re.compile(r"https?://\S+")
+
+
+def document(runbook: str, files: str) -> str:
+    """The address of a runbook that is a path in the repository whose ``files`` are seen at that address.
+
+    One that is an address itself stays; so does a path where it is not known where the files are seen.
+    """
+    path = runbook.lstrip("/")
+    return runbook if not path or not files or _OF_THE_WEB.fullmatch(runbook) else f"{files}{quote(path)}"
 
 
 def places(runbook: str, sections: str) -> list[tuple[str, str]]:

@@ -91,6 +91,11 @@ def test_each_line_is_on_the_page(part: str, words: str) -> None:
         assert re.search(r"\[.+\]\(https://.+#[a-z0-9-]+\)", runbook), words
 
 
+def test_the_runbook_is_the_product_s() -> None:
+    """The path that the template links, whichever repository the product is in."""
+    assert f"(/{CHECKLIST.runbook})" in TEMPLATE.read_text(encoding="utf-8")
+
+
 def test_what_the_page_names_is_there() -> None:
     """Each id is one of the checklist, and each role one of the policy."""
     known: set[str] = {check.id for check in CHECKLIST.checks} | {probe.id for probe in CHECKLIST.watch.probes}

@@ -10,10 +10,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from bot.app import build_sources, load_checklist, read_policy
+from bot.app import build_deps, load_checklist, read_policy
+from bot.clock import SystemClock
 from bot.domain.policy import Action, Policy
 from bot.errors import ConfigError
 from bot.settings import Settings, load_settings
+from bot.store.pool import Store
 from checks.registry import Registry
 
 EXAMPLE = Path(__file__).parents[2] / "release-bot.example.yml"
@@ -57,12 +59,12 @@ def _shown(body: Mapping[str, Any], model_keys: set[str], at: str = "") -> Itera
 
 
 def test_the_example_loads_with_the_variables_that_it_names():
-    """Settings, policy and checklist are accepted as they stand."""
+    """Settings, policy and checklist are accepted as they stand; the runbook is the one in the repository that is named."""
     settings = load_settings(EXAMPLE, _environment(EXAMPLE.read_text(encoding="utf-8")))
-    checklist = load_checklist(settings.checklist, Registry.load())
-    assert read_policy(settings, checklist) == Policy.model_validate(settings.policy)
-    assert build_sources(settings) is not None
-    assert set(settings.target_values()) == {"staging", "production"}
+    deps = build_deps(settings, Store("postgresql://nobody@nowhere/nothing"), SystemClock(), str)
+    assert deps.policy == Policy.model_validate(settings.policy)
+    assert set(deps.targets) == {"staging", "production"}
+    assert deps.checklist.runbook == "https://github.com/example/solvereign/blob/main/docs/DEPLOYMENT_RUNBOOK.md"
 
 
 @pytest.mark.parametrize("name", sorted(_environment(EXAMPLE.read_text(encoding="utf-8"))))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.domain.runbook import places
+from bot.domain.runbook import document, places
 from bot.slack import text
 from bot.slack.blocks.render import render
 from tests.unit.factories import make_checklist, make_view
@@ -32,6 +32,22 @@ def test_several_sections_one_address_and_no_address() -> None:
         ("https://x.example.com/#d", "https://x.example.com/#d"),
     ]
     assert places(DOCUMENT, " ; ") == []
+
+
+@pytest.mark.parametrize(
+    ("runbook", "found"),
+    [
+        ("docs/RUNBOOK.md", DOCUMENT),
+        ("/docs/RUNBOOK.md", DOCUMENT),
+        ("https://wiki.example.com/run", "https://wiki.example.com/run"),
+        ("docs/run book.md", "https://github.com/o/r/blob/main/docs/run%20book.md"),
+        ("", ""),
+    ],
+)
+def test_a_path_is_one_in_the_repository(runbook: str, found: str) -> None:
+    """An address is one already; where the repository is not known the path stays."""
+    assert document(runbook, "https://github.com/o/r/blob/main/") == found
+    assert document(runbook, "") == runbook
 
 
 def test_too_long_for_links_is_words() -> None:

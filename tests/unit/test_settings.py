@@ -48,6 +48,26 @@ def test_values_of_the_environment_are_put_in(file: Path) -> None:
     assert (github.url, github.token.get_secret_value(), github.ref) == ("https://git.example.com/api", SECRET, "main")
 
 
+@pytest.mark.parametrize(
+    ("section", "files"),
+    [
+        ("{repository: o/r}", "https://github.com/o/r/blob/main/"),
+        ("{repository: o/r, ref: stable}", "https://github.com/o/r/blob/stable/"),
+        ("{repository: o/r, url: 'https://git.example.com/api/v3/'}", "https://git.example.com/o/r/blob/main/"),
+        ("{repository: o/r, url: 'https://api.octo.ghe.com'}", "https://octo.ghe.com/o/r/blob/main/"),
+        ("{repository: o/r, url: 'http://127.0.0.1:8080/'}", ""),
+        ("{repository: o/r, url: 'https://api.proxy.example.com/'}", ""),
+        ("{repository: o/r, url: 'http://127.0.0.1:8080/', web_url: 'https://git.x'}", "https://git.x/o/r/blob/main/"),
+        ("{}", ""),
+    ],
+)
+def test_where_people_see_the_files_of_the_repository(file: Path, section: str, files: str) -> None:
+    """As GitHub has it for its API, or as the configuration says."""
+    github = load(file, f"github: {section}").github
+    assert github is not None
+    assert github.files == files
+
+
 def test_a_value_that_is_put_in_is_not_read_again(file: Path) -> None:
     """A password may look like a variable."""
     settings = load(file, "database_url: ${URL}", URL="postgresql://u:${HOME}@h/d")
