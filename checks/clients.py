@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import ssl
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from checks.contract import CheckError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import boto3
     import psycopg
     from mypy_boto3_s3 import S3Client
     from stripe import StripeClient
@@ -204,7 +207,6 @@ class Clients:
 
     def _s3(self) -> tuple[S3Client, Callable[[], None]]:
         load("boto3", "botocore.config")
-        import boto3
         from botocore.config import Config
 
         part = require(self._target.backup, self._target, "backup")
@@ -216,14 +218,17 @@ class Clients:
             proxies={} if is_loopback(part.endpoint_url) else None,
         )
         secret = part.secret_access_key
-        client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=part.endpoint_url or None,
-            region_name=part.region,
-            aws_access_key_id=part.access_key_id.get_secret_value() if part.access_key_id else None,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            config=settings,
-        )
+        with (
+            _LOADING
+        ):  # a session is for one thread at a time; its clients are for any (boto3's guide, "Multithreading")
+            client = _aws().client(
+                "s3",
+                endpoint_url=part.endpoint_url or None,
+                region_name=part.region,
+                aws_access_key_id=part.access_key_id.get_secret_value() if part.access_key_id else None,
+                aws_secret_access_key=secret.get_secret_value() if secret else None,
+                config=settings,
+            )
         return client, client.close
 
     # --- vendors -----------------------------------------------------------------------------------------------------
@@ -276,10 +281,25 @@ class Clients:
             base_url=base_url,
             headers={"Authorization": f"Bearer {token}"} if token else None,
             timeout=self._timeout,
+            verify=certificates(),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one check's login must not serve another
             mounts={f"all://{host}": None for host in LOOPBACK if ":" not in host},
         )
         return client, client.close
+
+
+@cache
+def certificates() -> ssl.SSLContext:
+    """Whom to trust with TLS, for every client. Read once: that takes far longer than a connection."""
+    return httpx.create_ssl_context()
+
+
+@cache
+def _aws() -> boto3.session.Session:
+    """The session that makes the clients. One for all: each reads the description of S3, a tenth of a second of work."""
+    import boto3
+
+    return boto3.session.Session()
 
 
 def load(*modules: str) -> None:

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -138,6 +139,11 @@ def context(target: Target, clients: Clients, *, undo: RecordingUndo | None = No
     return CheckContext(target=target, clients=clients, undo=undo or RecordingUndo(), **values)
 
 
+@cache
+def _registry() -> Registry:
+    return Registry.load()
+
+
 def run(
     kind: str | Kind,
     params: Mapping[str, Any],
@@ -148,8 +154,7 @@ def run(
     **changes: Any,
 ) -> CheckResult:
     """Run one kind (a name, or an own Kind) with parameters as in a checklist. ``changes``: fields of CheckContext."""
-    registry = Registry.load()
-    kind = registry.get(kind) if isinstance(kind, str) else kind
+    kind = _registry().get(kind) if isinstance(kind, str) else kind
     with Clients(target, http_timeout=5) as clients:
         ctx = context(target, clients, undo=undo, deadline=time.monotonic() + seconds, **changes)
         return run_check(kind, kind.params.model_validate(params), ctx, redact=lambda text: text)

@@ -13,6 +13,7 @@ from bot.flows.deps import Deps, Job
 from bot.slack.client import SlackError, again_at, is_loopback, slack_call
 from bot.store import files, posts
 from bot.store.files import FileRow
+from checks.clients import certificates
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Uploader:
             )
         url = str(place["upload_url"])
         try:
-            with httpx.Client(timeout=TIMEOUT, trust_env=not is_loopback(url)) as client:
+            with httpx.Client(timeout=TIMEOUT, trust_env=not is_loopback(url), verify=certificates()) as client:
                 answer = client.post(url, content=file.content, headers={"Content-Type": "application/octet-stream"})
         except httpx.HTTPError as error:
             raise SlackError("the upload of a file", "no_answer") from error

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import httpx
 
 from bot.errors import NoAnswer, StepError
-from checks.clients import LOOPBACK
+from checks.clients import LOOPBACK, certificates
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 HINTS = {401: "Renew its token", 403: "Give its token the right"}
@@ -66,12 +64,6 @@ class Api:
             f"{self.name} refused {method} {answer.request.url.path}: {status} {_said(answer)}".rstrip(),
             hint=f"{hint}: {self._section} in release-bot.yml.",
         )
-
-
-@cache
-def certificates() -> ssl.SSLContext:
-    """Read once: that takes far longer than a connection."""
-    return httpx.create_ssl_context()
 
 
 def _said(answer: httpx.Response) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from bot.errors import InvalidInput, VendorError
-from bot.steps.http import certificates
+from checks.clients import certificates
 
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "

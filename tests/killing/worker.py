@@ -25,12 +25,12 @@ from bot.domain.policy import Policy
 from bot.domain.watch import WatchTimes
 from bot.flows import advance, mitigation
 from bot.flows.deps import Deps, Job
-from bot.steps import http
 from bot.steps.github import GitHub
 from bot.steps.sources import Sources
 from bot.steps.vercel import Vercel
 from bot.store.pool import Store
 from bot.workers import Handler, Queue, Workers
+from checks.clients import certificates
 from checks.target import Kubernetes, Target
 from sandbox.staging import github, vercel
 from sandbox.staging.versions import GITHUB_REPOSITORY
@@ -116,7 +116,7 @@ class Worker:
 def main() -> None:
     """Fork for each line."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
-    http.certificates()
+    certificates()  # read once, for all of them
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
