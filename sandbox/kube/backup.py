@@ -17,10 +17,13 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 SMALLEST_BYTES = 100  # a dump below this is no dump
 TRUNCATED_SHARE = 0.6
+UPLOAD_SECONDS = 60.0
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 logger = logging.getLogger("backup")
 
@@ -56,27 +59,38 @@ def dump(target: Path) -> int:
 
 
 def upload(source: Path, key: str, environment: str, started: datetime) -> None:
-    """Store the file as the product does: encrypted, in the cheaper storage class, with its metadata."""
-    import boto3  # half a second that a failing dump need not wait for
-    from botocore.exceptions import BotoCoreError, ClientError
+    """Store the file as the product does: encrypted, in the cheaper storage class, with its metadata.
+
+    One signed request: the whole client reads the description of every call of S3, several times the work of a backup.
+    """
+    from botocore.auth import S3SigV4Auth  # a tenth of a second that a failing dump need not wait for
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
 
     data = source.read_bytes()
     if os.environ.get("BACKUP_TRUNCATE"):
         data = data[: int(len(data) * TRUNCATED_SHARE)]
     if os.environ.get("BACKUP_TINY"):
         data = data[:SMALLEST_BYTES]
-    encryption: dict[str, Any] = {} if os.environ.get("BACKUP_UNENCRYPTED") else {"ServerSideEncryption": "AES256"}
-    metadata = {"backup-type": "postgresql", "environment": environment, "created-at": started.isoformat()}
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "x-amz-storage-class": "STANDARD_IA",
+        "x-amz-meta-backup-type": "postgresql",
+        "x-amz-meta-environment": environment,
+        "x-amz-meta-created-at": started.isoformat(),
+    }
+    if not os.environ.get("BACKUP_UNENCRYPTED"):
+        headers["x-amz-server-side-encryption"] = "AES256"
+    if missing := [name for name in KEYS if not os.environ.get(name)]:
+        raise BackupError(f"Upload failed: {missing[0]} is not set")
+    url = f"{os.environ['AWS_ENDPOINT_URL_S3'].rstrip('/')}/{os.environ['BACKUP_S3_BUCKET']}/{quote(key)}"
+    request = AWSRequest("PUT", url, headers=headers, data=data)
+    credentials = Credentials(*(os.environ[name] for name in KEYS))
+    S3SigV4Auth(credentials, "s3", os.environ["AWS_DEFAULT_REGION"]).add_auth(request)
     try:
-        boto3.client("s3").put_object(
-            Bucket=os.environ["BACKUP_S3_BUCKET"],
-            Key=key,
-            Body=data,
-            StorageClass="STANDARD_IA",
-            Metadata=metadata,
-            **encryption,
-        )
-    except (BotoCoreError, ClientError) as error:
+        with urlopen(Request(url, data, dict(request.headers), method="PUT"), timeout=UPLOAD_SECONDS):  # noqa: S310  ours
+            return
+    except OSError as error:
         raise BackupError(f"Upload failed: {error}") from error
 
 
