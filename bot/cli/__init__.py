@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot.cli import audit, check, checklist, demo, doctor, health, migrate, plan, serve
 from bot.cli.terminal import say
 from bot.errors import BotError
 
-COMMANDS = (serve, demo, check, plan, checklist, migrate, doctor, audit, health)  # in the order of the help
+COMMANDS = (
+    "serve",
+    "demo",
+    "check",
+    "plan",
+    "checklist",
+    "migrate",
+    "doctor",
+    "audit",
+    "health",
+)  # in the order of the help
 EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` name (default: those of the process) and return its exit code."""
-    options = parser().parse_args(arguments)
+    options = parser(_wanted(arguments)).parse_args(arguments)
     try:
         return int(options.run(options))
     except BotError as error:
@@ -28,11 +38,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def parser() -> argparse.ArgumentParser:
-    """What understands the command line."""
-    whole = argparse.ArgumentParser(prog="release-bot", description="Runs releases by a checklist, from Slack.")
-    whole.add_argument("--config", type=Path, metavar="FILE", help="default: RELEASE_BOT_CONFIG, then release-bot.yml")
+def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """What understands the command line, with the commands of those names."""
+    whole = _before_the_command(prog="release-bot", description="Runs releases by a checklist, from Slack.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_to(commands)
+    for name in names:
+        importlib.import_module(f"bot.cli.{name}").add_to(commands)
     return whole
+
+
+def _wanted(arguments: Sequence[str] | None) -> Sequence[str]:
+    """The command that is named, so that a probe of a container need not import the whole bot; all of them where none is."""
+    first = _before_the_command(add_help=False)
+    first.add_argument("command", nargs="?")
+    name = first.parse_known_args(arguments)[0].command
+    return (name,) if name in COMMANDS else COMMANDS
+
+
+def _before_the_command(**settings: object) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(**settings)  # type: ignore[arg-type]
+    made.add_argument("--config", type=Path, metavar="FILE", help="default: RELEASE_BOT_CONFIG, then release-bot.yml")
+    return made
