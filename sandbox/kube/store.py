@@ -12,7 +12,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sandbox.kube import defaults
 from sandbox.kube.errors import already_exists, conflict, expired, not_found, terminating
@@ -20,7 +20,6 @@ from sandbox.kube.resources import EVENTS, JOBS, NAMESPACES, PODS, SERVICEACCOUN
 from sandbox.persist import Snapshot
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # what Kubernetes makes names of: no vowels, no words
 EVENTS_KEPT = 300  # the real server forgets an Event after an hour
@@ -37,9 +36,9 @@ class Change(NamedTuple):
     obj: Json
 
 
-def _copied(obj: T) -> T:
+def _copied(obj: Json) -> Json:
     """An object with nothing in common with the one that is kept. Of plain JSON, which marshal copies in a seventh of the time."""
-    found: T = marshal.loads(marshal.dumps(obj))  # noqa: S302  what we have just written ourselves
+    found: Json = marshal.loads(marshal.dumps(obj))  # noqa: S302  what we have just written ourselves
     return found
 
 
@@ -84,7 +83,8 @@ class Store:
 
     def find(self, resource: Resource, namespace: str, name: str) -> Json | None:
         """A copy of one object, or None."""
-        return _copied(self._table(resource).get(f"{namespace}/{name}"))
+        found = self._table(resource).get(f"{namespace}/{name}")
+        return None if found is None else _copied(found)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Json:
         """A copy of one object; StatusError 404 if it is not there."""
