@@ -7,8 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-import httpx
-
 from bench.figure import Figure
 from tests.fix_demo import Demo, running_demo, until
 
@@ -37,16 +35,11 @@ def measure(folder: Path) -> list[Figure]:
 
 def _killed(demo: Demo) -> float:
     """Seconds until a command is stored and answered by the successor, which the demo starts within half a second."""
-    order = {"user": RITA, "channel": demo.facts["channel_id"], "text": "/release status"}
     before = demo.rows("SELECT count(*) AS n FROM replies WHERE sent_at IS NOT NULL")[0]["n"]
     os.kill(demo.bot_pid(), signal.SIGKILL)
     killed = time.monotonic()
 
-    def delivered() -> bool:
-        answer = httpx.post(demo.facts["control_url"] + "command", json=order, trust_env=False, timeout=10).json()
-        return bool(answer["ok"])
-
-    until(delivered, "a command to be taken")
+    until(lambda: demo.order("command", user=RITA, text="/release status")["ok"], "a command to be taken")
     answered = "SELECT count(*) AS n FROM replies WHERE sent_at IS NOT NULL"
     until(lambda: demo.rows(answered)[0]["n"] > before, "its answer")
     return time.monotonic() - killed

@@ -44,6 +44,7 @@ class Demo:
             raise RuntimeError(f"the demo did not start: {Path(errors.name).read_text(encoding='utf-8')[-2000:]}")
         self.facts: dict[str, Any] = json.loads(lines[0])
         self.stage = Stage(self.facts["page"])
+        self._http = httpx.Client(base_url=self.facts["control_url"], trust_env=False)
 
     @property
     def log(self) -> str:
@@ -70,29 +71,25 @@ class Demo:
 
     def control(self, path: str, **params: str) -> Any:
         """GET of the sandbox's control API."""
-        answer = httpx.get(self.facts["control_url"] + path, params=params, trust_env=False)
+        answer = self._http.get(path, params=params)
         answer.raise_for_status()
         return answer.json()
 
+    def order(self, path: str, **body: object) -> dict[str, Any]:
+        """POST to the sandbox's control API, which returns what Slack says to it without waiting for the bot."""
+        answer = self._http.post(path, json={"channel": self.facts["channel_id"], **body})
+        answer.raise_for_status()
+        return dict(answer.json())
+
     def click_raw(self, user: str, action: str, message: dict[str, Any]) -> dict[str, Any]:
-        """Press a button of a message and return what Slack says to it, without waiting for an answer of the bot."""
+        """Press a button of a message, also when it is gone by now: the screen of this person still shows it."""
         pressed = next(
             element
             for block in message["blocks"]
             for element in block.get("elements", [])
             if element.get("action_id") == action
         )
-        body = {
-            "user": user,
-            "channel": self.facts["channel_id"],
-            "ts": message["ts"],
-            "action_id": action,
-            "value": pressed["value"],
-            "forged": True,  # also when the button is gone by now: the screen of this person still shows it
-        }
-        answer = httpx.post(self.facts["control_url"] + "click", json=body, trust_env=False)
-        answer.raise_for_status()
-        return dict(answer.json())
+        return self.order("click", user=user, ts=message["ts"], action_id=action, value=pressed["value"], forged=True)
 
     def rows(self, sql: str, *values: object) -> list[DictRow]:
         """Look into the bot's tables."""
@@ -105,6 +102,7 @@ class Demo:
     def stop(self) -> int:
         """End it as Ctrl-C does and return its exit code."""
         self.stage.close()
+        self._http.close()
         self._process.send_signal(signal.SIGINT)
         try:
             return self._process.wait(END)

@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from checks.clients import certificates
+
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -43,7 +45,9 @@ class Sandbox:
             self.stop()
             raise AssertionError("the sandbox did not start: " + self._end_of_log())
         self.facts: dict[str, Any] = json.loads(line)
-        self._client = httpx.Client(base_url=self.facts["control_url"], timeout=SWITCH_SECONDS, trust_env=False)
+        self._client = httpx.Client(
+            base_url=self.facts["control_url"], timeout=SWITCH_SECONDS, trust_env=False, verify=certificates()
+        )
 
     def __getitem__(self, name: str) -> Any:
         return self.facts[name]
@@ -106,6 +110,7 @@ def send_event(sandbox: Sandbox, event: dict[str, Any]) -> None:
         f"http://{dsn.host}:{dsn.port}/api{dsn.path}/envelope/",
         headers={"X-Sentry-Auth": f"Sentry sentry_key={dsn.userinfo.decode()}"},
         content="\n".join(json.dumps(item) for item in items),
+        verify=certificates(),
     )
     answer.raise_for_status()
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from kubernetes import client, config
 
@@ -24,8 +23,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         stage.until_card("10 of 10", seconds=90)
         stage.press(RITA, "signoff.approve", stage.card(), value="release_manager")
         stage.press(QUINN, "signoff.approve", stage.card(), value="qa")
-        order = {"user": "U0RITA0001", "channel": demo.facts["channel_id"], "text": "/release deploy"}
-        httpx.post(demo.facts["control_url"] + "command", json=order, trust_env=False)
+        demo.order("command", user="U0RITA0001", text="/release deploy")
         until(lambda: _image(demo).endswith(_digest(demo)), "the rollout to be under way")
         demo.kill_bot()
         stage.until_card("WATCHING", seconds=90)
@@ -99,12 +97,6 @@ def test_buttons_of_old_messages_still_answer(killed: Demo) -> None:
         if element.get("action_id") == "check.details"
     )
 
-    click = {
-        "user": "U0QUINN001",
-        "channel": killed.facts["channel_id"],
-        "ts": section["ts"],
-        "action_id": "check.details",
-    }
-    httpx.post(killed.facts["control_url"] + "click", json={**click, "value": details["value"]}, trust_env=False)
+    killed.order("click", user="U0QUINN001", ts=section["ts"], action_id="check.details", value=details["value"])
 
     until(lambda: killed.control("calls")["counts"].get("views.open", 0) > before, "the details to open")

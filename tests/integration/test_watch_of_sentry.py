@@ -15,6 +15,7 @@ from bot.domain.ids import ReleaseId
 from bot.domain.release import ReleaseState
 from bot.domain.watch import Reading, Seen, Watch, WatchState
 from bot.flows import watch
+from checks.clients import certificates
 from checks.registry import Registry
 from tests.fix_bot import QA, World, checklist
 from tests.fix_checks import changed, production_target
@@ -46,6 +47,7 @@ class Sentry:
             f"{facts['url']}api/0/organizations/solvereign/events/",
             params={"field": "count()", "environment": self.environment, "dataset": "errors"},
             headers={"Authorization": f"Bearer {facts['token']}"},
+            verify=certificates(),
         )
         return int(answer.json()["data"][0]["count()"])
 

@@ -22,6 +22,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode.interval_runner import IntervalRunner
 
+from checks.clients import certificates
 from sandbox.slack import SlackServer
 
 MANIFEST = Path(__file__).with_name("slack_manifest.yml")
@@ -57,7 +58,7 @@ class SlackWorld:
         self._thread.start()
         self.server = SlackServer(data_dir=data_dir, manifest=MANIFEST, clock=self.clock)
         self.url = self._run(self.server.start())
-        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=10)
+        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=10, verify=certificates())
         self.client = WebClient(token=self.server.bot_token, base_url=self.url + "api/", retry_handlers=[])
 
     def stop(self) -> None:
