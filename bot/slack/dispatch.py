@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
-from dataclasses import dataclass
 from datetime import datetime
 
 from slack_sdk import WebClient
@@ -38,10 +36,10 @@ from bot.slack.blocks import status as answers
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.plan import planned
 from bot.slack.client import SlackError, slack_call
+from bot.slack.delivery import Sender, click_in, note_in, sender_of
 from bot.slack.identity import Identity
 from bot.slack.ids import (
     OPENS_MODAL,
-    REASON,
     ActionId,
     AlarmPayload,
     CheckPayload,
@@ -63,16 +61,6 @@ logger = logging.getLogger(__name__)
 GIVE_UP_AFTER = 5  # attempts at a delivery whose handling fails for an unknown reason
 
 
-@dataclass(frozen=True)
-class Sender:
-    """Who sent a delivery and where the answer goes, as Slack's payload says it."""
-
-    user: str
-    channel: str
-    response_url: str
-    trigger: str
-
-
 class Dispatch:
     """Carries out the queue ``inbox``."""
 
@@ -85,7 +73,7 @@ class Dispatch:
             row = inbox.get(tx, int(job.claim.key))
         if row is None or row.handled_at is not None:
             return None
-        sender = _sender(row, self._deps.channel)
+        sender = sender_of(row, self._deps.channel)
         try:
             answer = self._handle(row, sender)
         except (RefusedError, VendorError) as error:
@@ -106,7 +94,7 @@ class Dispatch:
                 "Something went wrong in the bot, and nothing was changed by this.",
                 f"Tell your platform team the reference {reference}.",
             )
-            self._finish(row, _sender(row, self._deps.channel), shown, f"failed {reference}")
+            self._finish(row, sender_of(row, self._deps.channel), shown, f"failed {reference}")
 
     # --- what was asked
 
@@ -118,7 +106,7 @@ class Dispatch:
         if row.kind == "action" and click.action in OPENS_MODAL:
             self._identity.member(sender.user)  # the form shows evidence, and outsiders can press buttons too
             return self._open_modal(row, sender, click)
-        note = _note(row) if row.kind == "view" else ""
+        note = note_in(row) if row.kind == "view" else ""
         actor = self._identity.actor(sender.user)
         if click.action is ActionId.RELEASE_DEPLOY:
             bind.before_deploy(self._deps, actor, ReleaseId(click.payload.release))
@@ -353,7 +341,7 @@ class Dispatch:
         self, row: InboxRow, sender: Sender, error: RefusedError | VendorError, answer: Rendered | None = None
     ) -> None:
         """Say why nothing was done (``answer``: in better words than the error's), and put it on record."""
-        what = row.body.get("text", "") if row.kind == "command" else _action_of(row)
+        what = row.body.get("text", "") if row.kind == "command" else click_in(row)
         now = self._deps.clock.now()
         event = "command.refused" if row.kind == "command" else "click.refused"
         if isinstance(error, IdentityUnknown):
@@ -377,29 +365,3 @@ class Dispatch:
         inbox.handled(tx, row.id, outcome, now)
         body = {"text": answer.text, "blocks": answer.blocks}
         replies.put(tx, row.id, sender.user, sender.channel, sender.response_url, body, now)
-
-
-def _sender(row: InboxRow, channel: str) -> Sender:
-    """Read from any body, however broken: whoever gives up on a delivery still has to answer it."""
-    body = row.body
-    if row.kind == "command":
-        user, where = body.get("user_id"), body.get("channel_id")
-    else:
-        user, where = (body.get("user") or {}).get("id"), (body.get("channel") or {}).get("id")
-    return Sender(
-        str(user or ""), str(where or channel), str(body.get("response_url") or ""), str(body.get("trigger_id") or "")
-    )
-
-
-def _note(row: InboxRow) -> str:
-    values = row.body["view"].get("state", {}).get("values", {})
-    return str(values.get(REASON, {}).get(REASON, {}).get("value") or "")
-
-
-def _action_of(row: InboxRow) -> str:
-    if row.kind == "view":
-        return json.dumps(
-            {"view": row.body["view"].get("callback_id"), "value": row.body["view"].get("private_metadata")}
-        )
-    pressed = row.body["actions"][0]
-    return json.dumps({"action": pressed.get("action_id"), "value": pressed.get("value")})
