@@ -19,7 +19,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.runbook import document
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
-from bot.flows import advance, check, expiry, mitigation, picture, remind, tend, watch
+from bot.flows import advance, check, doctor, expiry, mitigation, picture, remind, tend, watch
 from bot.flows.deps import Asking, Deps
 from bot.flows.undo import settle_orphans
 from bot.redact import Redactor
@@ -27,6 +27,7 @@ from bot.settings import Settings
 from bot.slack import checkup, http_mode
 from bot.slack.client import web_client
 from bot.slack.dispatch import GIVE_UP_AFTER, Dispatch
+from bot.slack.doctor import Doctor
 from bot.slack.http_mode import Endpoint
 from bot.slack.identity import Identity
 from bot.slack.listeners import keep, register
@@ -222,7 +223,7 @@ class Application:
         workspace = checkup.workspace(client)
         store.join()
         identity = Identity(client, settings.slack.roles, workspace)
-        deps = replace(deps, people=identity.holders)
+        deps = replace(deps, people=identity.holders, examination=lambda: self._examination(deps))
         with store.transaction() as tx:
             tend.resume(tx, deps)
         workers = self._workers(deps, client, identity, clock.sync)
@@ -260,6 +261,12 @@ class Application:
             extra={"checklist": deps.checklist.id, "channel": deps.channel, "http": self.health_url, "slack": mode},
         )
 
+    def _examination(self, deps: Deps) -> doctor.Examination:
+        settings = self._settings
+        database = doctor.database_question(deps.store.url, embedded=settings.database_url is None)
+        own, known = [checkup.question(settings.slack), database], [doctor.configured(deps.checklist)]
+        return doctor.examination(settings, deps.checklist, deps.registry, own, known)
+
     def _serve(self, pages: Pages) -> None:
         server = WebServer(self._settings.http.host, self._settings.http.port, pages)
         server.start()
@@ -285,12 +292,13 @@ class Application:
 
     def _workers(self, deps: Deps, client: WebClient, identity: Identity, beat: Callable[[], None]) -> Workers:
         dispatch, publisher = Dispatch(deps, client, identity), Publisher(deps, client)
-        uploader = Uploader(deps, client)
+        uploader, examiner = Uploader(deps, client), Doctor(deps)
         queues = [
             Queue("inbox", 4, dispatch.execute, give_up_after=GIVE_UP_AFTER, on_give_up=dispatch.give_up),
             Queue("reply", 2, publisher.answer, give_up_after=GIVE_UP_AFTER),
             Queue("post", 1, publisher.execute),
             Queue("file", 1, uploader.execute),
+            Queue(doctor.QUEUE, 1, examiner.execute, give_up_after=GIVE_UP_AFTER, on_give_up=examiner.give_up),
             Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job), of_release=True),
             Queue(expiry.QUEUE, 1, lambda job: expiry.execute(deps, job), of_release=True),
             Queue(tend.QUEUE, 1, lambda job: tend.execute(deps, job), of_release=True),

@@ -179,7 +179,7 @@ COMMAND_LINE_COMMANDS = {
     "plan": "shows what a deploy would change",
     "checklist": "reads a checklist",
     "migrate": "brings the tables of the bot up to date",
-    "doctor": "looks at configuration, database and Slack",
+    "doctor": "looks at configuration and Slack, databases, clusters and vendors",
     "audit": "verifies the record, writes an evidence pack into a file",
     "health": "asks the running bot whether it is well",
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from bot.app import configured_checklist, load_registry, read_policy
@@ -13,11 +12,9 @@ from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put, say
 from bot.domain.checklist import Checklist
 from bot.errors import ConfigError, DatabaseError
 from bot.flows import doctor
-from bot.flows.doctor import Question
-from bot.flows.needed import EVERY_RELEASE, Said, needed
+from bot.flows.needed import EVERY_RELEASE, Said
 from bot.settings import Settings
 from bot.slack import checkup
-from bot.slack.client import web_client
 from checks.checkup.finding import Finding, State
 
 WIDTH = max(map(len, State)) + 2  # of the first column
@@ -35,15 +32,12 @@ def _doctor(options: argparse.Namespace) -> int:
     settings, redactor = configured(options)
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
-    parts, known = needed(settings, checklist, registry)
-    questions = [Question("Slack", partial(_slack, settings), (EVERY_RELEASE,))]
+    own, known = [checkup.question(settings.slack)], [_policy(settings, checklist)]
     if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-        questions.append(Question("The bot's database", partial(doctor.own_database, url), (EVERY_RELEASE,)))
-    said = [Said("Configuration", _policy(settings, checklist)), *known]
-    if settings.database_url is None:
-        said += _embedded(settings)
-    said += doctor.examine([*questions, *doctor.questions(parts, settings)], _wait)
+        own.append(doctor.database_question(settings.database_url.get_secret_value()))
+    else:
+        known += _embedded(settings)
+    said = doctor.examination(settings, checklist, registry, own, known).carry_out(_wait)
     good = all(one.finding.good for one in said)
     if options.json:
         body = {"good": good, "findings": [_as_json(one) for one in said]}
@@ -55,25 +49,19 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if good else EXIT_BAD
 
 
-def _policy(settings: Settings, checklist: Checklist) -> Finding:
+def _policy(settings: Settings, checklist: Checklist) -> Said:
+    good = doctor.configured(checklist)
     try:
         read_policy(settings, checklist)
     except ConfigError as error:
-        return Finding(State.MISSING, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))
-    return Finding(State.OK, f"file, policy and the checklist {checklist.id} are good")
-
-
-def _slack(settings: Settings) -> list[Finding]:
-    if settings.slack.bot_token is None:
-        hint = "Take it from the app's page (xoxb-…)."
-        return [Finding(State.UNSET, "SLACK_BOT_TOKEN is not set", hint, lines=(EVERY_RELEASE,))]
-    client = web_client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
-    return checkup.examine(client, settings.slack.channel, settings.slack.shared_channel)
+        bad = Finding(State.MISSING, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))
+        return Said(good.part, bad)
+    return good
 
 
 def _embedded(settings: Settings) -> list[Said]:
     """The embedded database, which runs as long as it is looked at; one that is not there is not made."""
-    part = "The bot's database"
+    part = doctor.OWN_DATABASE
     if not (Path(settings.data_dir) / "postgres").exists():
         what = f"an embedded one, which the first start makes in {settings.data_dir}"
         return [Said(part, Finding(State.NOTE, what))]

@@ -15,6 +15,7 @@ from bot.domain.policy import Action, Policy, Role
 from bot.domain.view import ReleaseView
 from bot.domain.watch import WatchTimes
 from bot.errors import NotAllowed, UnknownThing
+from bot.flows.doctor import Examination
 from bot.settings import SharedChannel
 from bot.steps.github import GitHub
 from bot.steps.sources import Sources
@@ -60,6 +61,7 @@ class Deps(Recording):
     policy: Policy
     sources: Sources
     watch: WatchTimes
+    examination: Callable[[], Examination] = Examination  # what the doctor asks; nobody by default
     people: Callable[[Role], Iterable[UserId]] = lambda _: ()  # who holds a role now, as Slack says; raises VendorError
 
 

@@ -15,10 +15,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 from bot.errors import NoAnswer, StepError
-from bot.flows.needed import EVERY_RELEASE, Part, Said
+from bot.flows.needed import EVERY_RELEASE, Part, Said, needed
 from bot.steps.sources import Images, SourceError
 from bot.steps.vercel import Vercel
 from bot.store import grants as own_grants
+from bot.store import work
 from bot.store.migrate import missing_in
 from checks.checkup import cluster, databases, product, repository, vendors
 from checks.checkup.finding import Finding, Needs, State, answers, trouble
@@ -26,14 +27,20 @@ from checks.clients import CONNECT_TIMEOUT, KUBE_PACKAGES, first_line, load
 from checks.contract import CheckError
 
 if TYPE_CHECKING:
+    from bot.domain.checklist import Checklist
+    from bot.flows.deps import Deps
     from bot.settings import ImageRegistry, Settings
     from bot.settings import Vercel as VercelSection
+    from bot.store.pool import Tx
+    from checks.registry import Registry
     from checks.target import Target
 
 logger = logging.getLogger(__name__)
 
 DEADLINE = 15.0  # seconds for all, once the vendors' packages are loaded; for one answer see checks.checkup.finding
 TELL_EVERY = 2.0  # seconds without a word
+QUEUE = "doctor"
+OWN_DATABASE = "The bot's database"
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,44 @@ class Question:
     ask: Callable[[], Sequence[Finding]]
     lines: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()  # of the vendor, which take long to load
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All that is asked at once, and what is known without asking."""
+
+    questions: tuple[Question, ...] = ()
+    known: tuple[Said, ...] = ()
+
+    def carry_out(self, tell: Callable[[Sequence[str]], None]) -> list[Said]:
+        """Ask, and say everything; ``tell`` hears who is waited for."""
+        return [*self.known, *examine(self.questions, tell)]
+
+
+def examination(
+    settings: Settings, checklist: Checklist, registry: Registry, own: Iterable[Question], known: Iterable[Said]
+) -> Examination:
+    """What a checklist needs, after the bot's ``own`` parts. ``known``: of those, what needs no question."""
+    parts, found = needed(settings, checklist, registry)
+    return Examination((*own, *questions(parts, settings)), (*known, *found))
+
+
+def configured(checklist: Checklist) -> Said:
+    """Of a configuration with which the bot starts."""
+    return Said("Configuration", Finding(State.OK, f"file, policy and the checklist {checklist.id} are good"))
+
+
+def database_question(url: str, *, embedded: bool = False) -> Question:
+    """How the bot's own database is."""
+    return Question(OWN_DATABASE, partial(own_database, url, embedded=embedded), (EVERY_RELEASE,))
+
+
+def ask(tx: Tx, deps: Deps, asked_by: int) -> str:
+    """Have everything examined for whoever sent the delivery ``asked_by`` (row of the inbox); the findings are a second answer."""
+    names = [question.part for question in deps.examination().questions]
+    work.ask(tx, QUEUE, asked_by)
+    listed = ", ".join(names)
+    return f"Asking {listed}. The findings follow within half a minute." if names else "There is nobody to ask."
 
 
 def questions(parts: Iterable[Part], settings: Settings) -> list[Question]:

@@ -1,4 +1,4 @@
-"""Checkup: what of Slack works, what does not and what to do; asked at the start and by `/release doctor`."""
+"""Checkup: what of Slack works, what does not and what to do; asked at the start and by the doctor."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 from slack_sdk import WebClient
 
 from bot.errors import NotAllowed
-from bot.settings import SharedChannel
-from bot.slack import text
-from bot.slack.blocks import elements, limits
-from bot.slack.blocks.limits import Rendered
-from bot.slack.client import OPEN_ENDED, SlackError, slack_call
+from bot.flows.doctor import Question
+from bot.flows.needed import EVERY_RELEASE
+from bot.settings import SharedChannel, Slack
+from bot.slack.client import OPEN_ENDED, SlackError, slack_call, web_client
 from bot.slack.identity import Workspace
 from checks.checkup.finding import Finding, State
 
@@ -54,6 +53,19 @@ def workspace(client: WebClient) -> Workspace:
         bot_user=str(answer["user_id"]),
         app=str(answer.get("app_id") or ""),
     )
+
+
+def question(settings: Slack) -> Question:
+    """How Slack is, asked with the configured token."""
+    return Question("Slack", lambda: _configured(settings), (EVERY_RELEASE,))
+
+
+def _configured(settings: Slack) -> list[Finding]:
+    if settings.bot_token is None:
+        hint = "Take it from the app's page (xoxb-…)."
+        return [Finding(State.UNSET, "SLACK_BOT_TOKEN is not set", hint, lines=(EVERY_RELEASE,))]
+    client = web_client(settings.bot_token.get_secret_value(), settings.api_url)
+    return examine(client, settings.channel, settings.shared_channel)
 
 
 def examine(client: WebClient, channel: str, shared: SharedChannel = SharedChannel.REFUSE) -> list[Finding]:
@@ -145,19 +157,3 @@ def _exposed(channel: Mapping[str, Any]) -> _Exposure | None:
         hint = "People of those see every message. The bot judges them by their roles."
         return _Exposure("is shared with other workspaces of your organisation", hint)
     return None
-
-
-def rendered(findings: list[Finding]) -> Rendered:
-    """The findings as an answer to a person."""
-    lines = []
-    for finding in findings:
-        mark = "white_check_mark" if finding.good else "x"
-        hint = f" {text.outside(finding.hint, 300)}" if finding.hint else ""
-        lines.append(f":{mark}: {text.outside(finding.what, 300)}.{hint}")
-    bad = sum(not finding.good for finding in findings)
-    words = (
-        "Everything that the bot needs from Slack works."
-        if not bad
-        else f"{text.count(bad, 'thing')} of Slack must be put right."
-    )
-    return limits.message(words, [elements.section("doctor", "\n".join(lines))])

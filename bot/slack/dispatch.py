@@ -20,6 +20,7 @@ from bot.flows import (
     break_glass,
     check,
     deploy,
+    doctor,
     freeze,
     mitigation,
     plan,
@@ -126,8 +127,6 @@ class Dispatch:
         if isinstance(command, grammar.Help):
             return answers.usage()
         actor = self._identity.actor(sender.user)
-        if isinstance(command, grammar.Doctor):
-            return checkup.rendered(checkup.examine(self._client, self._deps.channel, self._deps.shared_channel))
         if isinstance(command, grammar.ShowPlan):
             return self._plan()
         if isinstance(command, grammar.Status | grammar.History):
@@ -149,6 +148,8 @@ class Dispatch:
                     tx, self._deps, actor, command.version, command.notes_url, resolved, because=command.because
                 )
                 said = f"{said}\n{warning}".rstrip()
+            elif isinstance(command, grammar.Doctor):
+                said = doctor.ask(tx, self._deps, row.id)
             elif isinstance(command, grammar.Report):
                 release = status.release_of(tx, self._deps, str(command.version) if command.version else None)
                 view = status.view(tx, self._deps, release.id)

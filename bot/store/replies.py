@@ -29,10 +29,21 @@ class ReplyRow:
     sent_at: datetime | None
 
 
-def put(tx: Tx, inbox_id: int, user: str, channel: str, response_url: str, body: dict[str, Any], at: datetime) -> None:
-    """Owe ``user`` the answer to a delivery; the first one counts."""
+def put(
+    tx: Tx,
+    inbox_id: int,
+    user: str,
+    channel: str,
+    response_url: str,
+    body: dict[str, Any],
+    at: datetime,
+    *,
+    part: str = "",
+) -> None:
+    """Owe ``user`` the answer to a delivery, or a later ``part`` of it; the first one of each counts."""
     values = {
         "inbox_id": inbox_id,
+        "part": part,
         "user": user,
         "channel": channel,
         "response_url": response_url,

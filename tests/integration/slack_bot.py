@@ -20,6 +20,7 @@ from bot.settings import Roles, SharedChannel
 from bot.slack import checkup
 from bot.slack.client import web_client
 from bot.slack.dispatch import GIVE_UP_AFTER, Dispatch
+from bot.slack.doctor import Doctor
 from bot.slack.identity import Identity
 from bot.slack.listeners import keep, register
 from bot.slack.publisher import Publisher
@@ -133,6 +134,7 @@ class Bot:
             Queue("reply", 2, self.publisher.answer, give_up_after=GIVE_UP_AFTER),
             Queue("post", 1, self.publisher.execute),
             Queue("file", 1, self.uploader.execute),
+            Queue("doctor", 1, Doctor(self.deps).execute),
         ]
         workers = Workers(self.store, self.clock, [queue for queue in queues if not names or queue.name in names])
         workers.start()

@@ -9,7 +9,7 @@ import pytest
 from bot.app import Application
 from bot.redact import Redactor
 from bot.settings import Settings, SharedChannel
-from bot.slack.checkup import examine, needed_scopes, rendered, workspace
+from bot.slack.checkup import examine, needed_scopes, workspace
 from bot.slack.client import SlackError, web_client
 from bot.slack.identity import Workspace
 from checks.checkup.finding import Finding, State
@@ -202,17 +202,6 @@ def test_no_release_begins_while_slack_does_not_say(live: Bot):
     assert live.rows("SELECT FROM releases") == []
 
 
-def test_answer_to_a_person():
-    """One line a finding; the count of what must be put right is what a notification shows."""
-    shown = rendered([GOOD_TOKEN, Finding(State.MISSING, "the token lacks pins:write", "Install the app anew.")])
-
-    assert shown.text == "1 thing of Slack must be put right."
-    assert shown.blocks[0]["text"]["text"].splitlines() == [
-        ":white_check_mark: the bot token is good for the workspace solvereign.",
-        ":x: the token lacks pins:write. Install the app anew.",
-    ]
-
-
 def settings_for(slack: SlackWorld, database_url: str, **changes: Any) -> Settings:
     """A configuration of a whole bot at the workspace, with targets that nobody asks."""
     return Settings.model_validate(
@@ -252,13 +241,21 @@ def test_good_start_logs_no_warning(slack: SlackWorld, emptied: str, caplog: pyt
 
 
 def test_start_in_a_shared_channel_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
-    """The bot starts, as what is under way must be able to go back, and the log says that no release begins."""
+    """The bot starts, as what is under way must be able to go back; log and doctor say that no release begins."""
     application = Application(settings_for(slack, emptied, shared_channel="refuse"), Redactor())
     application.start()
+    slack.command("/release doctor")
+    eventually(lambda: len(slack.messages(RITA)) > 1)
     application.stop()
+    asked, found = slack.messages(RITA)
+    shown = str(found["blocks"])
 
-    warned = "#releases is shared with another organisation"
-    assert f"{warned}. {TAKE_OUT} Until then no release begins." in caplog.messages
+    warned = f"{TAKE_OUT} Until then no release begins."
+    assert f"#releases is shared with another organisation. {warned}" in caplog.messages
+    assert asked["text"].startswith("Asking Slack, The bot's database, ")
+    assert f":x: *Slack*: #releases is shared with another organisation. {warned}" in shown
+    assert ":x: *Database of staging*: targets.staging.database_url is not set." in shown
+    assert ":white_check_mark: *The bot's database*: answers and is up to date." in shown
 
 
 def test_start_in_a_channel_without_the_bot_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):

@@ -5,11 +5,15 @@ import threading
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.watch import Finding, Kind
 from bot.errors import Superseded
+from bot.flows import doctor
+from bot.settings import Slack
+from bot.slack import checkup
 from bot.store import checks, inbox, steps, watches, work
 from bot.store.pool import Store
 from checks.contract import Answer, Evidence, Outcome
@@ -91,7 +95,7 @@ def test_start_opens_a_release_for_the_commit_and_image_of_the_version(live: Bot
         ("history", "1 release, the latest: v4.8.0, OPEN"),
         ("status", "v4.8.0"),
         ("status v4.8.0", "v4.8.0"),
-        ("doctor", "Slack"),
+        ("doctor", "There is nobody to ask"),
     ],
 )
 def test_commands_that_only_read_are_answered(live: Bot, text: str, begins: str):
@@ -104,6 +108,30 @@ def test_commands_that_only_read_are_answered(live: Bot, text: str, begins: str)
     assert begins in told
     assert handled["outcome"] == "done"
     assert live.rows(STATE) == before
+
+
+def test_doctor_answers_at_once_and_again_when_all_is_found(live: Bot):
+    """Each answer once, also when a process dies in between; what a vendor says is redacted before it is stored."""
+    refused = Reply(200, {"ok": False, "error": "not_hunter2"})
+    with Replies({"POST /auth.test": refused}) as slack:
+        settings = Slack(channel=RELEASES, bot_token=SecretStr("xoxb-1"), api_url=f"{slack.url}/")
+        own = (checkup.question(settings), doctor.database_question(live.store.url))
+        live.change_deps(examination=lambda: doctor.Examination(own))
+        live.command("doctor", user=DEV)
+        told = live.told(DEV)
+        for _ in range(2):
+            with live.working("doctor"):
+                eventually(
+                    lambda: len(live.told(DEV)) == 2 and not live.rows("SELECT FROM work WHERE queue = 'doctor'")
+                )
+            with live.store.transaction() as tx:
+                work.ask(tx, "doctor", live.rows("SELECT id FROM inbox")[0]["id"])
+
+    assert told == ["Asking Slack, The bot's database. The findings follow within half a minute."]
+    assert live.told(DEV) == [*told, "1 of 3 to be put right. Slack"]
+    (found,) = live.rows("SELECT body FROM replies WHERE part = 'findings'")
+    assert "Slack does not accept the bot token: not_[redacted]" in str(found)
+    assert "hunter2" not in str(found)
 
 
 def test_answer_has_no_secret(live: Bot):

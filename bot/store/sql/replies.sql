@@ -1,7 +1,7 @@
 -- name: put
--- Owe a person an answer; one a delivery.
-INSERT INTO replies (inbox_id, user_id, channel, response_url, body, created_at)
-VALUES (%(inbox_id)s, %(user)s, %(channel)s, %(response_url)s, %(body)s, %(at)s)
+-- Owe a person an answer; one a delivery and part.
+INSERT INTO replies (inbox_id, part, user_id, channel, response_url, body, created_at)
+VALUES (%(inbox_id)s, %(part)s, %(user)s, %(channel)s, %(response_url)s, %(body)s, %(at)s)
 ON CONFLICT ON CONSTRAINT reply_once DO NOTHING RETURNING id;
 
 -- name: get
