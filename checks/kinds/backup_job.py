@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from checks.answers import reading
+from checks.backups import handed_on, objects
 from checks.clients import kube_errors, require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
@@ -62,14 +63,14 @@ class BackupJob(Kind):
     def run(self, params: BackupJobParams, ctx: CheckContext) -> Answer:
         """FAIL when the Job fails, writes nothing, or writes something that is no encrypted dump.
 
-        ``data`` of a PASS: ``bucket``, ``key`` and ``size`` in bytes, for a check that restores it.
+        ``data`` of a PASS: the object, for a check that restores it.
         """
         part = require(ctx.target.backup, ctx.target, "backup")
         s3, kube = ctx.clients.s3(), ctx.clients.kube()
         place = f"s3://{part.bucket}/{part.prefix}"
         asked = f"job from cronjob/{part.cronjob} in {part.namespace}, then the new object in {place}"
         expected = f"job complete; an encrypted dump of more than {params.min_size} bytes"
-        before = _objects(s3, part, params.suffix)
+        before = objects(s3, part)
         started = time.monotonic()
         name = _name(ctx.subject.version)
         debt = {"namespace": part.namespace, "job": name}
@@ -91,7 +92,7 @@ class BackupJob(Kind):
                 Evidence(asked, expected, json.dumps(failure), log, "job-log.txt"),
                 hint="The log of the job's pod is attached.",
             )
-        after = _objects(s3, part, params.suffix)
+        after = {key: version for key, version in objects(s3, part).items() if key.endswith(params.suffix)}
         new = [key for key, version in after.items() if before.get(key) != version]
         if not new:
             return Answer(
@@ -121,17 +122,6 @@ class BackupJob(Kind):
         except CheckError as error:
             if getattr(error.__cause__, "status", None) != NOT_FOUND:
                 raise
-
-
-def _objects(s3: S3Client, part: Backup, suffix: str) -> dict[str, tuple[str, str]]:
-    """Key -> (time of change, ETag). A listing is in order of keys, not of time, so all pages are read."""
-    found = {}
-    with s3_errors(f"list s3://{part.bucket}/{part.prefix}"):
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=part.bucket, Prefix=part.prefix):
-            for item in page.get("Contents", []):
-                if item["Key"].endswith(suffix):
-                    found[item["Key"]] = (item["LastModified"].isoformat(), item["ETag"])
-    return found
 
 
 def _name(version: str) -> str:
@@ -271,5 +261,5 @@ def _inspect(s3: S3Client, bucket: str, key: str, params: BackupJobParams, evide
         Outcome.PASS,
         f"{key}, {size:,} bytes, encrypted ({encryption})",
         evidence,
-        data={"bucket": bucket, "key": key, "size": size},
+        data=handed_on(bucket, key, size),
     )

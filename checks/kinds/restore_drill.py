@@ -18,9 +18,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field, StringConstraints
 
 from checks import pg_tools, verification
+from checks.backups import taken_up
 from checks.clients import require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.uses import MAKE_DATABASES, READ_BACKUPS, Use
+from checks.uses import LIST_BACKUPS, MAKE_DATABASES, READ_BACKUPS, Use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,8 +82,8 @@ class RestoreDrill(Kind):
     timeout: ClassVar[float] = 600.0
 
     def uses(self, params: RestoreDrillParams) -> tuple[Use, ...]:
-        """To read the backup and to make a database for it."""
-        return (READ_BACKUPS, MAKE_DATABASES)
+        """To find and read the backup, and to make a database for it."""
+        return (LIST_BACKUPS, READ_BACKUPS, MAKE_DATABASES)
 
     def run(self, params: RestoreDrillParams, ctx: CheckContext) -> Answer:
         """FAIL when the dump is damaged, does not restore, or what it holds does not verify."""
@@ -92,7 +93,7 @@ class RestoreDrill(Kind):
                 f"no backup from {params.needs_key_from} to restore",
                 hint=f"Add {params.needs_key_from} to `needs` of this check and run that one first.",
             )
-        bucket, key = str(backup["bucket"]), str(backup["key"])
+        bucket, key = taken_up(ctx.clients.s3(), ctx.target.backup, backup)
         asked = f"pg_restore of s3://{bucket}/{key} into a scratch database, then verify functions and row counts"
         expected = "; ".join(
             [*(f"{name}() all PASS" for name in params.functions)]

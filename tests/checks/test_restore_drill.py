@@ -8,9 +8,11 @@ import psycopg
 import pytest
 
 from checks import pg_tools
+from checks.backups import handed_on
 from checks.clients import Clients
 from checks.contract import CheckError, Outcome
 from checks.registry import Registry
+from checks.runner import redact_values
 from checks.target import Target
 from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
 
@@ -60,6 +62,21 @@ def test_restores(sandbox, backup):
     assert "tenants " in answer.summary
     assert databases(sandbox) == set()
     assert (len(undo.recorded), undo.open) == (1, [])
+
+
+def test_a_key_that_holds_a_credential_elsewhere(sandbox, database_url):
+    """Its name is redacted before it is stored; it is found by its digest, and nothing but that object is taken."""
+    upload(sandbox, b"another one")
+    named = upload(sandbox, dump_of(database_url))
+    data = handed_on(named["bucket"], named["key"], 1)
+    kept = redact_values(data, lambda text: text.replace(named["key"][-20:], "[redacted]"))
+    answer = drill(sandbox, kept, functions=[], counts={})
+    gone = drill(sandbox, {**kept, "name_sha256": "0" * 64})
+
+    assert kept["key"] != data["key"]
+    assert answer.outcome is Outcome.PASS, answer.summary
+    assert (gone.outcome, gone.summary) == (Outcome.ERROR, f"the backup {kept['key']} is not found any more")
+    assert gone.hint.endswith("Run the check that finds the backup again.")
 
 
 def test_truncated(sandbox, backup):

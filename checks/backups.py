@@ -1,0 +1,53 @@
+"""The objects in the bucket of the backups: what is there, and how one check hands an object on to another."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from checks.clients import s3_errors
+from checks.contract import CheckError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_s3 import S3Client
+
+    from checks.target import Backup
+
+
+def objects(s3: S3Client, part: Backup) -> dict[str, tuple[str, str]]:
+    """Key -> (time of change, ETag). A listing is in order of keys, not of time, so all pages are read."""
+    found = {}
+    with s3_errors(f"list s3://{part.bucket}/{part.prefix}"):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=part.bucket, Prefix=part.prefix):
+            for item in page.get("Contents", []):
+                found[item["Key"]] = (item["LastModified"].isoformat(), item["ETag"])
+    return found
+
+
+def handed_on(bucket: str, key: str, size: int) -> dict[str, Any]:
+    """An object as ``data`` of an answer; ``size`` in bytes.
+
+    Data is redacted before it is stored, and a name may hold what is a credential elsewhere, such as a database's password
+    that is its name, too. The digest stays, so ``taken_up`` finds the object all the same.
+    """
+    return {"bucket": bucket, "key": key, "size": size, "name_sha256": _digest(bucket, key)}
+
+
+def taken_up(s3: S3Client, part: Backup | None, data: Mapping[str, Any]) -> tuple[str, str]:
+    """Bucket and key of what ``handed_on`` gave, by its digest where the name was redacted. Raises CheckError."""
+    bucket, key, wanted = str(data["bucket"]), str(data["key"]), data.get("name_sha256")
+    if wanted in {None, _digest(bucket, key)}:
+        return bucket, key
+    for found in objects(s3, part) if part is not None else ():
+        if part is not None and _digest(part.bucket, found) == wanted:
+            return part.bucket, found
+    raise CheckError(
+        f"the backup {key} is not found any more",
+        hint="A part of its name is a credential elsewhere, so it is not kept. Run the check that finds the backup again.",
+    )
+
+
+def _digest(bucket: str, key: str) -> str:
+    return hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()
