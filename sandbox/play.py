@@ -254,13 +254,14 @@ def rollback(stage: Stage) -> None:
 
 
 def regression(stage: Stage) -> None:
-    """All planes are deployed, the watch alarms, all go back; billing is switched off for a while, and on again."""
+    """All planes are deployed, the watch alarms, all go back; billing is off for a while, and so long the release stays open."""
     card = _to_go(stage)
     expect(stage.command(RITA, "/release plan"), "Plan of")
     alarm = _to_alarm(stage, card)
     try:
         expect(stage.fill(QUINN, "watch.rollback", alarm, "invoices are wrong"), "Rolling")
         stage.until_card("ROLLED_BACK", seconds=90)
+        closed = stage.wait("the record to be closed", lambda: stage.message(contains="was closed at row"))
         steps = stage.wait(
             "the offer to switch billing off",
             lambda: next((m for m in stage.messages() if has_button(m, "mitigation.apply")), None),
@@ -271,10 +272,21 @@ def regression(stage: Stage) -> None:
             lambda: next((m for m in stage.messages() if has_button(m, "mitigation.resolve")), None),
             seconds=60,
         )
+        stage.until_card("still open until")
+        stage.wait("the card to be pinned again", lambda: stage.card().get("pinned_to"))
+        expect(stage.command(RITA, "/release history"), "Still to be put back")
+        expect(str(stage.message(contains="was closed at row")), closed["text"])
         expect(stage.press(MAX, "mitigation.resolve", owed), "Putting back")
-        stage.wait("the switch to be on again", lambda: stage.message(contains="is put back"), seconds=60)
+        stage.wait("the switch to be on again", lambda: stage.message(contains="is put back ("), seconds=60)
+        stage.wait("the record to be closed again", lambda: _other(stage.message(contains="was closed at row"), closed))
+        stage.wait("the card to be unpinned", lambda: not stage.card().get("pinned_to"))
+        expect(stage.until_card("ROLLED_BACK, 20")["text"], "invoices are wrong")
     finally:
         stage.switch("sentry_new_issue", on=False)
+
+
+def _other(message: Json | None, than: Json) -> bool:
+    return message is not None and message["ts"] != than["ts"]
 
 
 def blocked(stage: Stage) -> None:

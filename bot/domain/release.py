@@ -72,7 +72,7 @@ class Release:
     started_at: datetime
     deployer: UserId | None = None
     deployed_at: datetime | None = None  # when the rollout was complete
-    closed_at: datetime | None = None
+    closed_at: datetime | None = None  # when it was over; None: it is not, or a mitigation of it stands
     reason: str = ""  # why it was aborted, failed or rolled back
     tagged: bool = True  # whether the commit is that of a tag of the version; else of the branch at that moment
     bound_at: datetime | None = None  # since when it means this commit and digest
@@ -90,3 +90,8 @@ class Release:
     def active(self) -> bool:
         """Whether it holds its environment."""
         return self.state in ACTIVE
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over and nothing of it is left to be put back (promise P7)."""
+        return self.closed_at is not None

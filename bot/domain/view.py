@@ -77,6 +77,16 @@ class ReleaseView:
         return fingerprint(self.release, list(waivers.values()))
 
     @property
+    def standing(self) -> Sequence[Mitigation]:
+        """The mitigations that are not put back yet, the newest last. While there are any the release is not closed."""
+        return [entry for entry in self.mitigations if entry.open]
+
+    @property
+    def may_close(self) -> bool:
+        """Whether nothing is under way and nothing stands that is to be put back."""
+        return not self.release.active and not self.standing
+
+    @property
     def phase(self) -> Phase | None:
         """Whose checks run now: those before the deploy, those after it, or none."""
         return _PHASES.get(self.release.state)

@@ -24,6 +24,7 @@ def render(facts: Row, record: Sequence[Row]) -> str:
         *_people(facts),
         *_break_glass(facts),
         *_steps(facts),
+        *_mitigations(facts),
         *_watch(facts),
         *_messages(facts),
         *_record(record),
@@ -77,6 +78,18 @@ def _break_glass(facts: Row) -> Iterable[str]:
         yield f"Deployed past the gate by {_text(row['by_whom'])}, {reading.moment(row['at'])}: {_text(row['reason'], LONGEST)}"
         yield _table(("Passed over", "Reason"), ((one["cause"], one["text"]) for one in row["passed"]))
         yield f"Review: {_text(reading.review_of(row), LONGEST)}"
+
+
+def _mitigations(facts: Row) -> Iterable[str]:
+    if found := reading.rows(facts, "mitigations"):
+        yield "## Mitigations"
+        yield _table(
+            ("What", "Why", "Owner", "Since", "End"),
+            (
+                (row["what"], row["reason"], row["owner"], reading.moment(row["begun_at"]), reading.end_of(row))
+                for row in found
+            ),
+        )
 
 
 def _steps(facts: Row) -> Iterable[str]:

@@ -19,6 +19,7 @@ MIND = {
     "INCONCLUSIVE",
     "NOT RUN",
     "NOT REVIEWED",
+    "IN FORCE",
     "ROLLED_BACK",
     "ABORTED",
     "ROLLING_BACK",
@@ -40,6 +41,7 @@ def render(facts: Row, record: Sequence[Row]) -> str:
         _people(facts),
         *_break_glass(facts),
         *_steps(facts),
+        *_mitigations(facts),
         *_watch(facts),
         _messages(facts),
         _record(record),
@@ -169,6 +171,22 @@ def _steps(facts: Row) -> Iterable[Part]:
             "Rollback targets",
             f"<h2>Rollback targets</h2>{said}<details><summary>Show</summary>{shown}</details>",
         )
+
+
+def _mitigations(facts: Row) -> Iterable[Part]:
+    lines = "".join(
+        _entry(
+            "done" if row["resolved_at"] else "IN FORCE",
+            f"<b>{escape(row['what'])}</b>{_because(row['reason'])}<br><i>{escape(reading.end_of(row))}</i>",
+            reading.moment(row["begun_at"]),
+            row["owner"],
+        )
+        for row in reading.rows(facts, "mitigations")
+    )
+    if lines:
+        said = "<p>Set for a while only. The release is open until all of it is put back.</p>"
+        table = _table(("State", "What and why", "Since", "Owner"), lines)
+        yield "mitigations", "Mitigations", f"<h2>Mitigations</h2>{said}{table}"
 
 
 def _step(facts: Row, title: str, row: Row) -> str:

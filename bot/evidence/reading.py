@@ -102,6 +102,13 @@ def review_of(broken: Row) -> str:
     return f"by {broken['reviewed_by']}, {moment(broken['reviewed_at'])}: {broken['finding']}"
 
 
+def end_of(mitigation: Row) -> str:
+    """How a mitigation ended, in words: when, and by whom it was put back."""
+    if not mitigation["resolved_at"]:
+        return "it is not put back yet"
+    return f"put back by {mitigation['resolved_by']}, {moment(mitigation['resolved_at'])}"
+
+
 def facts_of_release(facts: Row) -> Iterator[tuple[str, str]]:
     """What the release is and when what happened, name by name; what is not known is left out."""
     release = facts["release"]

@@ -14,7 +14,7 @@ from bot.domain.release import ReleaseState
 from bot.domain.signoff import Purpose
 from bot.domain.view import Freeze, ReleaseView
 from bot.errors import BotError, StepError, Superseded
-from bot.flows import check, picture, record
+from bot.flows import check, mitigation, picture, record
 from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.journal import StepJournal
@@ -143,13 +143,17 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
         check.ask_for(tx, moved, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
         work.ask(tx, "watch", release.id)
         audit.write(tx, now, SYSTEM, "deploy.complete", release.id, image=release.pinned_image)
-    elif not any(entry.open for entry in view.mitigations):  # a release does not close over one (promise P7)
-        releases.move(tx, release, ReleaseState.ROLLED_BACK, now)
+    else:
+        releases.move(tx, release, ReleaseState.ROLLED_BACK, now, stays_open=bool(view.standing))
         _hold(tx, view)
+        mitigation.renew(tx, view)
         posts.owe(tx, release.id, "notice", "rolled_back", channel=release.channel)
         posts.owe(tx, release.id, "closeout", channel=release.channel, parent=card)
         picture.ask_for(tx, release.id, picture.TIMELINE, ReleaseState.ROLLED_BACK)
-        record.close(tx, release, now, SYSTEM, "rollback.complete", reason=release.reason)
+        if view.standing:  # a release does not close over one (promise P7): `bot.flows.mitigation` does once it is back
+            audit.write(tx, now, SYSTEM, "rollback.complete", release.id, reason=release.reason)
+        else:
+            record.close(tx, release, now, SYSTEM, "rollback.complete", reason=release.reason)
     posts.touch(tx, release.id)
 
 

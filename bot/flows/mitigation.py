@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from bot.domain.actions import SetVariable
+from bot.domain.actions import SetVariable, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import Mitigation, MitigationState
@@ -14,6 +14,7 @@ from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, StaleButton, StepError, Superseded, UnknownThing
+from bot.flows import record
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.journal import MitigationJournal
 from bot.flows.plan import looking, shipment_of
@@ -21,7 +22,7 @@ from bot.flows.undo import DebtBook
 from bot.steps import variable
 from bot.steps.contract import StepContext
 from bot.steps.registry import doer
-from bot.store import audit, mitigations, posts, steps, work
+from bot.store import audit, mitigations, posts, releases, steps, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
 
@@ -39,19 +40,21 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
         raise UnknownThing("There is no such step.")
     view = locked_view(tx, deps, found[0])
     require(view.policy, actor, Action.ROLLBACK)
-    step = next((step for step in view.steps if step.row == step_row), None)
-    spec = view.checklist.step(step.id) if step is not None else None
+    spec = view.checklist.step(found[1].id)
     if spec is None or not isinstance(spec.action, SetVariable) or view.release.state not in OFFERED_IN:
         raise StaleButton
     if not reason.strip():
         raise InvalidInput("That needs a reason: what is wrong?")
     what = f"{spec.action.name}={spec.action.value}"
-    standing = next((entry for entry in view.mitigations if entry.step == step_row and entry.open), None)
+    standing = next((entry for entry in view.standing if entry.what == what), None)
     if standing is not None and not standing.stuck:
         return f"{what} is {standing.state} already, by <@{standing.owner}>."
     if standing is None:
+        step = next((step for step in view.steps if step.row == step_row), None)
         if step is None or step.state is not StepState.TO_ATTEST:
             raise StaleButton
+        if view.release.closed:
+            releases.reopen(tx, view.release.id)
         due_at = view.now + spec.action.remind
         reason = deps.clean(reason.strip())
         mitigation_id = mitigations.add(
@@ -74,6 +77,14 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
     work.ask(tx, QUEUE, mitigation_id)
     posts.touch(tx, view.release.id)
     return f"Setting {what}. You own it: the release has it as an open item until it is put back."
+
+
+def renew(tx: Tx, view: ReleaseView) -> None:
+    """Have set again what is in force: a rollback that is through has taken the Deployment back to before it was."""
+    for entry in view.standing:
+        if entry.state is MitigationState.SET:
+            mitigations.move(tx, entry, MitigationState.SETTING, view.now)
+            work.ask(tx, QUEUE, entry.id)
 
 
 def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
@@ -103,21 +114,25 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     mitigation_id = int(job.claim.key)
     with deps.store.transaction() as tx:
         found = mitigations.get(tx, mitigation_id)
-        if found is None or not found.open or found.stuck:
+        if found is None:
             return None
         view = locked_view(tx, deps, found.release_id)
         work.hold(tx, job.claim)
-        if found.state is MitigationState.SET:
-            return _remind(tx, view, found)
+        found = next(entry for entry in view.mitigations if entry.id == mitigation_id)  # as it is under the lock
+        if not found.open:
+            return None
+        spec, action = _offer(tx, view, found)
+        if found.state is MitigationState.SET or found.stuck:
+            return _remind(tx, view, found, action)
         if _rolls_back(view):
             return view.now + AFTER
     try:
-        said = _carry_out(deps, job, view, found)
+        said = _carry_out(deps, job, view, found, spec, action)
     except Superseded:
         raise
     except StepError as error:
         _stuck(deps, job, found, f"{error.user_message.rstrip('.')}. {error.hint}".strip())
-        return None
+        return found.due_at
     return _through(deps, job, found, said)
 
 
@@ -132,14 +147,20 @@ def _rolls_back(view: ReleaseView) -> bool:
     )
 
 
-def _remind(tx: Tx, view: ReleaseView, found: Mitigation) -> datetime:
+def _offer(tx: Tx, view: ReleaseView, found: Mitigation) -> tuple[StepSpec, SetVariable]:
+    """The step that offers it, of whichever run of the rollback, and what that sets. A release keeps its checklist."""
+    step = steps.get(tx, found.step)
+    spec = view.checklist.step(step[1].id) if step is not None else None
+    if spec is None or not isinstance(spec.action, SetVariable):
+        raise UnknownThing(f"No step of {view.release.version} offers {found.what}.")
+    return spec, spec.action
+
+
+def _remind(tx: Tx, view: ReleaseView, found: Mitigation, action: SetVariable) -> datetime:
     """Tell the owner again and again, until it is put back."""
     if view.now < found.due_at:
         return found.due_at
-    step = next((step for step in view.steps if step.row == found.step), None)
-    spec = view.checklist.step(step.id) if step is not None else None
-    wait = spec.action.remind if spec is not None and isinstance(spec.action, SetVariable) else timedelta(hours=4)
-    due_at = view.now + wait
+    due_at = view.now + action.remind
     mitigations.reminded(tx, found.id, due_at)
     subject = f"mitigation:{found.id}:{found.reminders + 1}"
     posts.owe(tx, view.release.id, "notice", subject, channel=view.release.channel)
@@ -149,12 +170,7 @@ def _remind(tx: Tx, view: ReleaseView, found: Mitigation) -> datetime:
     return due_at
 
 
-def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation) -> str:
-    step = next((step for step in view.steps if step.row == found.step), None)
-    spec = view.checklist.step(step.id) if step is not None else None
-    if step is None or spec is None or not isinstance(spec.action, SetVariable):
-        raise StepError(f"the step of {found.what} is no longer part of the release", hint="Put it back by hand.")
-    action = spec.action
+def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation, spec: StepSpec, action: SetVariable) -> str:
     with deps.store.transaction() as tx:
         ship, was = shipment_of(tx, view.release), mitigations.was(tx, found.id)
     if was is None and found.state is MitigationState.SETTING:
@@ -164,13 +180,13 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation) -> st
             work.hold(tx, job.claim)
             mitigations.keep(tx, found.id, was)
     with looking(deps, spec, ship, was, seconds=action.timeout, cancelled=job.lost) as look:
-        debtor = Debtor(view.release.id, step.id, action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
+        debtor = Debtor(view.release.id, spec.id, action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
         context = StepContext(
             **vars(look),
             registry=deps.registry,
             redact=deps.clean,
             undo=DebtBook(deps, debtor),
-            journal=MitigationJournal(deps, job, view.release.id, step.row, found.id),
+            journal=MitigationJournal(deps, job, view.release.id, found.step, found.id),
             attempt=1,
         )
         if found.state is MitigationState.LIFTING:
@@ -189,23 +205,26 @@ def _stuck(deps: Deps, job: Job, found: Mitigation, trouble: str) -> None:
 
 
 def _through(deps: Deps, job: Job, found: Mitigation, said: str) -> datetime | None:
-    """Write down that it is set, or back; then the release may close, if it was that which it waited for."""
-    setting = found.state is MitigationState.SETTING
+    """Write down that it is set, or back."""
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, found.release_id)
         work.hold(tx, job.claim)
-        mitigations.move(tx, found, MitigationState.SET if setting else MitigationState.LIFTED, view.now)
-        if setting:
-            steps.done_for(tx, found.step, by=found.owner, summary=deps.clean(said), at=view.now)
-        elif view.release.state is ReleaseState.ROLLING_BACK:
-            work.ask(tx, "advance", found.release_id)
+        if found.state is MitigationState.LIFTING:
+            lifted(tx, deps, view, found)
+            return None
+        mitigations.move(tx, found, MitigationState.SET, view.now)
+        steps.done_for(tx, found.step, by=found.owner, summary=deps.clean(said), at=view.now)
         posts.touch(tx, found.release_id)
-        audit.write(
-            tx,
-            view.now,
-            SYSTEM,
-            "mitigation.set" if setting else "mitigation.lifted",
-            found.release_id,
-            mitigation=found.id,
-        )
-    return found.due_at if setting else None
+        audit.write(tx, view.now, SYSTEM, "mitigation.set", found.release_id, mitigation=found.id)
+    return found.due_at
+
+
+def lifted(tx: Tx, deps: Deps, view: ReleaseView, found: Mitigation) -> None:
+    """Write down that one of the locked ``view`` is back, and close the release if it was that which it waited for."""
+    mitigations.move(tx, found, MitigationState.LIFTED, view.now)
+    audit.write(tx, view.now, SYSTEM, "mitigation.lifted", found.release_id, mitigation=found.id)
+    after = locked_view(tx, deps, found.release_id)
+    if after.may_close:
+        releases.close(tx, found.release_id, view.now)
+        record.close(tx, after.release, view.now, SYSTEM, "release.closed", after=found.what)
+    posts.touch(tx, found.release_id)

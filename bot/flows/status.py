@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bot.domain.ids import ReleaseId
+from bot.domain.mitigation import Mitigation
 from bot.domain.release import Release
 from bot.domain.view import ReleaseView
 from bot.errors import UnknownThing
 from bot.flows.deps import Deps
-from bot.store import releases
+from bot.store import mitigations, releases
 from bot.store.pool import Tx
 
 
@@ -33,3 +34,8 @@ def view(tx: Tx, deps: Deps, release_id: ReleaseId) -> ReleaseView:
 def history(tx: Tx, deps: Deps) -> list[Release]:
     """The newest releases first."""
     return releases.history(tx, deps.environment)
+
+
+def standing(tx: Tx, deps: Deps) -> list[Mitigation]:
+    """What is still to be put back, whichever release it belongs to."""
+    return mitigations.open_in(tx, deps.environment)

@@ -171,7 +171,7 @@ class Dispatch:
     def _look(self, tx: Tx, command: grammar.Status | grammar.History) -> Rendered:
         """Commands that only read."""
         if isinstance(command, grammar.History):
-            return answers.history(status.history(tx, self._deps))
+            return answers.history(status.history(tx, self._deps), status.standing(tx, self._deps))
         release = status.release_of(tx, self._deps, str(command.version) if command.version else None)
         view = status.view(tx, self._deps, release.id)
         return answers.status(view, self._permalink(tx, release.id))

@@ -13,7 +13,7 @@ from typing import Any
 
 from slack_sdk import WebClient
 
-from bot.domain.release import ReleaseState
+from bot.domain.release import Release
 from bot.flows.deps import Deps, Job
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.render import render
@@ -31,7 +31,6 @@ REPLY_LIFE = timedelta(minutes=30)  # how long Slack takes answers at a response
 AS_IT_SHOULD_BE = frozenset({"already_pinned", "no_pin", "not_pinned"})
 EDITS, EDITS_AT_ONCE = 48, 25  # of all messages together: Slack takes "50 or more" a minute (Tier 3), and a burst
 DIRECT = "reminder"  # the kind of post that goes to one person
-CLOSED = frozenset({ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED})
 
 
 class Publisher:
@@ -61,22 +60,22 @@ class Publisher:
         shown = Rendered(self._deps.redact(shown.text), redact_values(shown.blocks, self._deps.redact))
         content = hashlib.sha256(json.dumps([shown.text, shown.blocks], sort_keys=True).encode()).hexdigest()
         try:
-            closed = view.release.state in CLOSED
+            pinned = is_pinned(post.kind, view.release)
             if post.ts is None:
-                self._post(post, shown, content, pin=post.kind == "card" and not closed)
-            elif content != post.sent_hash:
+                self._post(post, shown, content, pinned=pinned)
+            elif content != post.sent_hash or pinned != post.pinned:
                 if wait := self._edits.take(now):
                     return now + wait  # what changes meanwhile is shown by one edit
-                self._update(post, shown, content, unpin=post.kind == "card" and closed)
+                self._update(post, shown, content, pinned=pinned)
         except SlackError as error:
             return self._later(post, error)
         return None
 
-    def _post(self, post: PostRow, shown: Rendered, content: str, *, pin: bool) -> None:
+    def _post(self, post: PostRow, shown: Rendered, content: str, *, pinned: bool) -> None:
         # Of a direct message it is not looked: that would take the right to read all of them, for a reminder told twice.
         found = self._find(post) if post.attempted_at is not None and post.kind != DIRECT else None
         if found is not None:
-            self._posted(post, found, "", pin=pin)  # it may show an older state: the next look updates it
+            self._posted(post, found, "", pinned=pinned)  # it may show an older state: the next look updates it
             with self._deps.store.transaction() as tx:
                 work.ask(tx, "post", post.id)
             return
@@ -93,7 +92,7 @@ class Publisher:
                 unfurl_media=False,
                 metadata={"event_type": EVENT_TYPE, "event_payload": _mark(post)},
             )
-        self._posted(post, str(answer["ts"]), content, pin=pin)
+        self._posted(post, str(answer["ts"]), content, pinned=pinned)
 
     def _addressed(self, post: PostRow) -> PostRow:
         """The message with the channel that Slack knows: to a person that is the direct channel, opened by the first one."""
@@ -105,18 +104,25 @@ class Publisher:
             posts.addressed(tx, post.id, channel)
         return replace(post, channel=channel)
 
-    def _posted(self, post: PostRow, ts: str, content: str, *, pin: bool) -> None:
+    def _posted(self, post: PostRow, ts: str, content: str, *, pinned: bool) -> None:
         """What belongs to a message that stands, then its row: a crash in between finds the message and does it again."""
         permalink = ""
         with _optional("chat.getPermalink", post):
             permalink = str(self._client.chat_getPermalink(channel=post.channel, message_ts=ts)["permalink"])
-        if pin:
-            with _optional("pins.add", post):
-                self._client.pins_add(channel=post.channel, timestamp=ts)
+        self._pin(post, ts, pinned=pinned)
+        now = self._deps.clock.now()
         with self._deps.store.transaction() as tx:
-            posts.posted(tx, post.id, ts=ts, permalink=permalink, content=content, at=self._deps.clock.now())
+            posts.posted(tx, post.id, ts=ts, permalink=permalink, content=content, pinned=pinned, at=now)
             if post.parent is None:
                 posts.touch(tx, post.release_id)
+
+    def _pin(self, post: PostRow, ts: str, *, pinned: bool) -> None:
+        if pinned and not post.pinned:
+            with _optional("pins.add", post):
+                self._client.pins_add(channel=post.channel, timestamp=ts)
+        elif post.pinned and not pinned:
+            with _optional("pins.remove", post):
+                self._client.pins_remove(channel=post.channel, timestamp=ts)
 
     def _find(self, post: PostRow) -> str | None:
         """The ts of a post whose reply was lost, by our own mark in its metadata; None when it was not carried out."""
@@ -143,14 +149,12 @@ class Publisher:
             if not cursor:
                 return None
 
-    def _update(self, post: PostRow, shown: Rendered, content: str, *, unpin: bool) -> None:
+    def _update(self, post: PostRow, shown: Rendered, content: str, *, pinned: bool) -> None:
         with slack_call("chat.update"):
             self._client.chat_update(channel=post.channel, ts=str(post.ts), text=shown.text, blocks=shown.blocks)
-        if unpin:
-            with _optional("pins.remove", post):
-                self._client.pins_remove(channel=post.channel, timestamp=str(post.ts))
+        self._pin(post, str(post.ts), pinned=pinned)
         with self._deps.store.transaction() as tx:
-            posts.updated(tx, post.id, content=content, at=self._deps.clock.now())
+            posts.updated(tx, post.id, content=content, pinned=pinned, at=self._deps.clock.now())
 
     def _later(self, post: PostRow, error: SlackError) -> datetime | None:
         now = self._deps.clock.now()
@@ -211,6 +215,11 @@ class Publisher:
             self._client.chat_postEphemeral(
                 channel=reply.channel, user=reply.user, text=body["text"], blocks=body.get("blocks")
             )
+
+
+def is_pinned(kind: str, release: Release) -> bool:
+    """Whether a message of that kind is pinned to the channel now: the card of a release that is not closed."""
+    return kind == "card" and not release.closed
 
 
 def _mark(post: PostRow) -> dict[str, int | str]:

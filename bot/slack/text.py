@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from bot.domain.actions import SetVariable
 from bot.domain.gate import waivable
 from bot.domain.ids import SYSTEM
-from bot.domain.plan import PlanKind, StepState, next_step
+from bot.domain.mitigation import MitigationState
+from bot.domain.plan import PlanKind, StepState
 from bot.domain.release import ReleaseState
 from bot.domain.results import Standing, standing
 from bot.domain.runbook import places
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bot.domain.checklist import Check, Section
     from bot.domain.gate import Decision
     from bot.domain.ids import UserId
+    from bot.domain.mitigation import Mitigation
     from bot.domain.plan import Step
     from bot.domain.view import ReleaseView
 
@@ -313,9 +315,6 @@ def _state_detail(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
     release, state = view.release, view.release.state
     if state in {ReleaseState.DEPLOYING, ReleaseState.DEPLOY_FAILED}:
         return _at_step(view, PlanKind.DEPLOY)
-    owed = next((entry for entry in view.mitigations if entry.open), None)
-    if state is ReleaseState.ROLLING_BACK and owed is not None and next_step(view.steps, PlanKind.ROLLBACK) is None:
-        return f"waits until {clean(owed.what)} is put back"
     if state in {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED}:
         return _at_step(view, PlanKind.ROLLBACK)
     if state is ReleaseState.WATCHING and view.watch is not None:
@@ -326,7 +325,31 @@ def _state_detail(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
         return f"{until}, {count(alarms, 'open alarm')}" if alarms else until
     if state is ReleaseState.ABORTED:
         return "nothing was deployed"
+    if view.standing:
+        return f"still open until {' and '.join(outside(entry.what, 100) for entry in view.standing[:3])} is put back"
     return shown(release.closed_at) if release.closed_at is not None else ""
+
+
+# Of a mitigation: what becomes of it at this moment.
+IN_FORCE = {
+    MitigationState.SETTING: "is being set",
+    MitigationState.SET: "is in force, for a while only",
+    MitigationState.LIFTING: "is being put back",
+    MitigationState.LIFTED: "is put back",
+}
+
+
+def standing_line(entry: Mitigation) -> str:
+    """A mitigation that keeps its release open: what stands, whose it is, since when, and how it ends."""
+    words = f":warning: *{outside(entry.what, 100)}* {IN_FORCE[entry.state]}"
+    if entry.stuck:
+        words += f", and does not go on: {outside(entry.trouble, 150)}"
+    ends = (
+        ""
+        if entry.state is MitigationState.LIFTING and not entry.stuck
+        else " It ends by *Put it back* in its message."
+    )
+    return f"{words}. {mention(entry.owner)} owns it since {moment(entry.begun_at)}.{ends}"
 
 
 def is_offer(view: ReleaseView, step: Step) -> bool:

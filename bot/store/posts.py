@@ -29,6 +29,7 @@ class PostRow:
     sent_hash: str
     attempted_at: datetime | None
     sent_at: datetime | None
+    pinned: bool  # whether Slack was last asked to pin it
 
 
 def owe(tx: Tx, release_id: ReleaseId, kind: str, subject: str = "", *, channel: str, parent: int | None = None) -> int:
@@ -80,14 +81,15 @@ def addressed(tx: Tx, post_id: int, channel: str) -> None:
     tx.execute(_SQL["addressed"], {"id": post_id, "channel": channel})
 
 
-def posted(tx: Tx, post_id: int, *, ts: str, permalink: str, content: str, at: datetime) -> None:
+def posted(tx: Tx, post_id: int, *, ts: str, permalink: str, content: str, pinned: bool, at: datetime) -> None:
     """Write down where it stands; ``content`` is the hash of what it shows."""
-    tx.execute(_SQL["posted"], {"id": post_id, "ts": ts, "permalink": permalink, "hash": content, "at": at})
+    values = {"ts": ts, "permalink": permalink, "hash": content, "pinned": pinned, "at": at}
+    tx.execute(_SQL["posted"], {"id": post_id, **values})
 
 
-def updated(tx: Tx, post_id: int, *, content: str, at: datetime) -> None:
-    """Write down what it shows now, by hash."""
-    tx.execute(_SQL["updated"], {"id": post_id, "hash": content, "at": at})
+def updated(tx: Tx, post_id: int, *, content: str, pinned: bool, at: datetime) -> None:
+    """Write down what it shows now, by hash, and whether it is pinned."""
+    tx.execute(_SQL["updated"], {"id": post_id, "hash": content, "pinned": pinned, "at": at})
 
 
 def lost(tx: Tx, post_id: int) -> None:

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from bot.domain.checklist import Checklist
 from bot.domain.ids import SYSTEM, CheckId, ReleaseId, UserId
 from bot.domain.policy import Policy
-from bot.domain.release import TRANSITIONS, Release, ReleaseState
+from bot.domain.release import ACTIVE, TRANSITIONS, Release, ReleaseState
 from bot.domain.results import CheckView
 from bot.domain.view import Freeze, ReleaseView
 from bot.errors import ActiveReleaseExists, Superseded
@@ -87,7 +87,7 @@ def known_bad(tx: Tx, environment: str, image: str, digest: str, *, but: Release
     row = tx.execute(_SQL["known_bad"], values).fetchone()
     if row is None:
         return ""
-    when = f" on {row['closed_at']:%Y-%m-%d}" if row["closed_at"] else ""
+    when = f" on {row['at']:%Y-%m-%d}" if row["at"] else ""
     return f"{row['version']} was rolled back{when} with this very image" + (
         f": {row['reason']}" if row["reason"] else ""
     )
@@ -109,15 +109,19 @@ def move(
     deployer: UserId | None = None,
     deployed_at: datetime | None = None,
     reason: str | None = None,
+    stays_open: bool = False,
 ) -> None:
-    """Take a release to another state. Raises Superseded when it is no longer in the state that the caller saw."""
+    """Take a release to another state. Raises Superseded when it is no longer in the state that the caller saw.
+
+    One that ends by it is closed, unless something of it stands that is to be put back: see `close`.
+    """
     if to not in TRANSITIONS[release.state]:
         raise Superseded(f"a release cannot go from {release.state} to {to}")
     values = {
         "id": release.id,
         "from": release.state,
         "to": to,
-        "at": at,
+        "closed_at": None if to in ACTIVE or stays_open else at,
         "deployer": deployer,
         "deployed_at": deployed_at,
     }
@@ -132,6 +136,16 @@ def move(
         ) from error
     if moved is None:
         raise Superseded
+
+
+def close(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
+    """It is over now, and nothing of it stands any more that is to be put back."""
+    tx.execute(_SQL["close"], {"id": release_id, "at": at})
+
+
+def reopen(tx: Tx, release_id: ReleaseId) -> None:
+    """It had been closed, and something of it stands again that is to be put back."""
+    tx.execute(_SQL["close"], {"id": release_id, "at": None})
 
 
 def confirm(tx: Tx, release_id: ReleaseId, at: datetime, unbound: str = "") -> None:

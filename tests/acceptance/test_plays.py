@@ -25,7 +25,7 @@ def _deployments(api: Any) -> list[dict[str, Any]]:
     [
         ("tour", "is in production and its watch is over"),
         ("rollback", "is rolled back, production runs what it ran before"),
-        ("regression", "is put back"),
+        ("regression", "is put back (SOLVEREIGN"),
         ("blocked", "is aborted, nothing was deployed"),
     ],
 )

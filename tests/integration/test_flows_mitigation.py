@@ -5,12 +5,15 @@ from datetime import timedelta
 
 import pytest
 
+from bot.domain.audit import Head, examine
 from bot.domain.ids import ReleaseId
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.release import ReleaseState
-from bot.errors import GateClosed, InvalidInput, NotAllowed, StaleButton
+from bot.errors import GateClosed, InvalidInput, NotAllowed, StaleButton, Superseded
+from bot.evidence import markdown, page
 from bot.flows import deploy, mitigation, rollback
+from bot.flows.report import gather
 from bot.slack.blocks.render import render
 from checks.target import Kubernetes, Target
 from tests.fix_bot import GUEST, MANAGER, QA, World, checklist
@@ -68,6 +71,26 @@ def go_on(world: World) -> None:
     world.carry_out(job)
 
 
+def announced(world: World) -> list[Head]:
+    """The heads of the record that the channel is told, the oldest first."""
+    subjects = [row["subject"].split(":") for row in world.rows("SELECT subject FROM posts WHERE kind = 'record'")]
+    return sorted((Head(int(seq), head) for seq, head in subjects), key=lambda head: head.seq or 0)
+
+
+def report(world: World, release_id: ReleaseId) -> str:
+    """What the evidence pack says of it in words."""
+    with world.store.transaction() as tx:
+        facts = gather(tx, world.view(release_id), world.deps.redact)
+    words = markdown.render({**facts, "messages": []}, [])
+    assert ("MODE=off" in words) == ("MODE=off" in page.render({**facts, "messages": []}, []))
+    return words[words.index("## Mitigations") :]
+
+
+def paused(kube: Kube, on: bool) -> None:
+    """Somebody pauses the Deployment, or lets it go on."""
+    kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": {"paused": on}})
+
+
 def variables(kube: Kube) -> dict[str, str]:
     """What the pods start with."""
     return {entry.name: entry.value for entry in read(kube).spec.template.spec.containers[0].env or []}
@@ -87,7 +110,7 @@ def test_off_and_on_again(production: World, kube: Kube) -> None:
     assert is_rolled_out(kube)
     step = next(step for step in production.view(release_id).steps if step.id == "rollback.billing")
     assert (step.state, step.summary, step.by) == (StepState.DONE, "MODE is off", QA.user)
-    assert "MODE=off: owned by" in str(render("closeout", "", production.view(release_id)).blocks)
+    assert "*MODE=off* is in force" in str(render("closeout", "", production.view(release_id)).blocks)
     production.clock.advance(hours=4)
     job = production.claim("mitigation")
     assert job is not None
@@ -106,8 +129,8 @@ def test_off_and_on_again(production: World, kube: Kube) -> None:
         shown = render(kind, subject, production.view(release_id))
         assert_slack_takes(shown)
         assert "is put back" in shown.text
-    assert [event for _, event in production.told()[-4:]] == [
-        "mitigation.set", "mitigation.reminded", "mitigation.resolving", "mitigation.lifted",
+    assert [event for _, event in production.told()[-5:]] == [
+        "mitigation.set", "mitigation.reminded", "mitigation.resolving", "mitigation.lifted", "release.closed",
     ]  # fmt: skip
 
 
@@ -122,14 +145,43 @@ def test_a_release_does_not_close_over_it(production: World, kube: Kube) -> None
     assert variables(kube) == {NAME: "test"}
     production.run("advance")
     view = production.view(release_id)
-    assert view.release.state is ReleaseState.ROLLING_BACK
-    assert "waits until MODE=off is put back" in render("card", "", view).text
+    assert (view.release.state, view.release.closed) == (ReleaseState.ROLLED_BACK, False)
+    assert announced(production) == []
     go_on(production)
     assert variables(kube) == {NAME: "off"}
     production.act(mitigation.resolve, QA, only(production, release_id).id)
+    assert not production.view(release_id).release.closed
     go_on(production)
-    production.run("advance")
-    assert production.view(release_id).release.state is ReleaseState.ROLLED_BACK
+    assert production.view(release_id).release.closed
+    assert [head.seq for head in announced(production)] == [production.last().seq]
+
+
+def test_a_closed_release_is_opened_again_and_closed_again(production: World) -> None:
+    """Its record is announced twice, the record holds against both, and the evidence names the mitigation."""
+    release_id = rolled_back(production)
+    (first,) = announced(production)
+    closed_at = production.view(release_id).release.closed_at
+    assert closed_at is not None
+    production.clock.advance(minutes=1)
+    production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
+    assert not production.view(release_id).release.closed
+    go_on(production)
+    production.clock.advance(minutes=1)
+    found = only(production, release_id)
+    assert "it is not put back yet" in report(production, release_id)
+    production.act(mitigation.resolve, MANAGER, found.id)
+    assert announced(production) == [first]
+    job = production.claim("mitigation")
+    assert job is not None
+    production.carry_out(job)
+    with pytest.raises(Superseded):  # a process that was overtaken meanwhile
+        production.carry_out(job)
+    assert production.view(release_id).release.closed_at == closed_at + timedelta(minutes=2)
+    heads = announced(production)
+    assert (heads[0], heads[-1].seq, len(heads)) == (first, production.last().seq, 2)
+    assert production.told()[-2:] == [("system", "mitigation.lifted"), ("system", "release.closed")]
+    assert examine(production.events(), heads).broken is None
+    assert f"put back by {MANAGER.user}, " in report(production, release_id)
 
 
 def test_nothing_is_deployed_meanwhile(production: World) -> None:
@@ -151,6 +203,9 @@ def test_a_rollout_that_fails(production: World, kube: Kube) -> None:
     found = only(production, release_id)
     assert (found.state, found.open) == (MitigationState.SETTING, True)
     assert "exceeded its progress deadline" in found.trouble
+    production.clock.advance(hours=4)
+    go_on(production)
+    assert only(production, release_id).reminders == 1  # stuck or not
     shown = render("mitigation", str(found.id), production.view(release_id))
     assert_slack_takes(shown)
     assert [button["action_id"] for button in shown.blocks[1]["elements"]] == ["mitigation.apply", "mitigation.resolve"]
@@ -179,3 +234,26 @@ def test_who_and_when(production: World) -> None:
     with pytest.raises(StaleButton):
         production.act(mitigation.apply, QA, row, "after all")
     assert production.view(release_id).mitigations == []
+
+
+def test_a_second_run_of_the_rollback_keeps_it(production: World, kube: Kube) -> None:
+    """Set between two runs: set again after the second, which offers no other one of the same, and then put back."""
+    release_id = production.deployed()
+    paused(kube, True)
+    production.act(rollback.rollback, QA, release_id, "billing is broken")
+    production.run("advance")
+    assert production.view(release_id).release.state is ReleaseState.ROLLBACK_FAILED
+    paused(kube, False)
+    production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
+    go_on(production)
+    production.act(rollback.rollback, QA, release_id, "once more")
+    production.run("advance")
+    assert variables(kube) == {NAME: "test"}
+    go_on(production)
+    assert variables(kube) == {NAME: "off"}
+    assert "is set already" in production.act(mitigation.apply, QA, offer(production, release_id), "again")
+    production.act(mitigation.resolve, QA, only(production, release_id).id)
+    go_on(production)
+    assert only(production, release_id).state is MitigationState.LIFTED
+    assert production.view(release_id).release.closed
+    assert variables(kube) == {NAME: "test"}

@@ -69,6 +69,50 @@ def test_a_newer_database_is_refused(empty: Store) -> None:
         migrate(empty)
 
 
+def test_a_release_that_was_closed_over_a_mitigation_is_open_again(empty: Store) -> None:
+    """What an older bot has closed, or has left waiting for it, goes on as this one would have it."""
+    old = [name for name, _ in migrations() if name < "0014"]
+    states = {1: "ROLLED_BACK", 2: "ROLLED_BACK", 3: "ROLLING_BACK"}
+    with empty.transaction() as tx:
+        for name, text in migrations():
+            if name in old:
+                tx.execute(text)
+        tx.execute("CREATE TABLE schema_migrations (name text PRIMARY KEY, checksum text NOT NULL)")
+        for name, text in migrations():
+            if name in old:
+                digest = hashlib.sha256(text.encode()).hexdigest()
+                tx.execute("INSERT INTO schema_migrations VALUES (%s, %s)", [name, digest])
+        tx.execute("INSERT INTO checklists VALUES ('c', '{}')")
+        tx.execute("INSERT INTO policies VALUES ('p', '{}')")
+        for number, state in states.items():
+            tx.execute(
+                "INSERT INTO releases (environment, version, state, manager, commit_sha, image, digest, checklist_digest,"
+                " policy_digest, channel, started_at, closed_at) VALUES (%s, 'v1.0.0', %s, 'U1', '', '', '', 'c', 'p', 'C1',"
+                " now(), CASE WHEN %s = 'ROLLED_BACK' THEN now() END)",
+                [str(number), state, state],
+            )
+            tx.execute(
+                "INSERT INTO posts (release_id, kind, channel, ts) VALUES (%s, 'card', 'C1', %s)", [number, str(number)]
+            )
+            tx.execute(
+                "INSERT INTO steps (release_id, plan, run, ordinal, step_id, state) VALUES (%s, 'rollback', 1, 1, 's', 'done')",
+                [number],
+            )
+            tx.execute(
+                "INSERT INTO mitigations (release_id, step, state, what, owner, reason, begun_at, due_at)"
+                " SELECT release_id, id, %s, 'MODE=off', 'U1', '', now(), now() FROM steps WHERE release_id = %s",
+                ["lifted" if number == 2 else "set", number],
+            )
+    assert migrate(empty)[0].startswith("0014")
+    with empty.transaction() as tx:
+        closed = tx.execute("SELECT id FROM releases WHERE closed_at IS NOT NULL").fetchall()
+        pinned = tx.execute("SELECT release_id FROM posts WHERE pinned").fetchall()
+        asked = tx.execute("SELECT queue, key FROM work").fetchall()
+    assert [row["id"] for row in closed] == [2]
+    assert [row["release_id"] for row in pinned] == [3]  # the card of release 1 is still to be pinned again
+    assert asked == [{"queue": "advance", "key": "3"}]
+
+
 def test_history_cannot_be_rewritten(store: Store) -> None:
     """The database itself refuses to change or delete what is evidence."""
     for table in ("audit", "check_results", "journal"):

@@ -7,7 +7,7 @@ import pytest
 from bot.domain.ids import ReleaseId
 from bot.slack.client import SPACING, web_client
 from bot.slack.publisher import Publisher
-from bot.store import inbox, posts, replies
+from bot.store import inbox, posts, releases, replies
 from tests.checks.replies import Replies, Reply
 from tests.integration.slack_bot import Bot, Json, a_job
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, RELEASES, RITA, SlackWorld, eventually
@@ -270,6 +270,27 @@ def test_card_is_unpinned_when_the_release_ends(bot: Bot, slack: SlackWorld):
 
     assert pinned == [RELEASES]
     assert "pinned_to" not in in_channel(slack)[0]
+
+
+def test_card_of_a_release_that_is_opened_again_is_pinned_again(bot: Bot, slack: SlackWorld):
+    """As long as it is open, whatever its state; asked of Slack once, not with each update."""
+    release_id = bot.open_release()
+    bot.publish(release_id)
+    bot.abort_release(release_id)
+    seen = []
+    for number, is_open in enumerate((False, True, True, False)):
+        with bot.store.transaction() as tx:
+            if is_open:
+                releases.reopen(tx, release_id)
+            else:
+                releases.close(tx, release_id, bot.clock.now())
+        declare(bot, release_id, f"U0MAX0000{number}")
+        bot.clock.advance(2)
+        bot.publish(release_id)
+        seen.append("pinned_to" in in_channel(slack)[0])
+
+    assert seen == [False, True, True, False]
+    assert (called(slack, "pins.add"), called(slack, "pins.remove")) == (2, 2)
 
 
 def test_pin_that_slack_refuses_does_not_hold_up_the_card(

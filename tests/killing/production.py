@@ -259,6 +259,7 @@ class Production:
         assert first_break(events) is None
         return {
             "release": view.release.state,
+            "closed": view.release.closed,
             "steps": [(step.id, step.state, step.attempt, step.planned and len(step.planned)) for step in view.steps],
             "audit": [event.event for event in events],
             # the subject of a record ends with a hash, in which is the time

@@ -19,8 +19,9 @@ from bot.domain.results import Running
 from bot.domain.signoff import Purpose, Verdict
 from bot.errors import RefusedError, VendorError
 from bot.flows import abort, bind, check, deploy, freeze, mitigation, rollback, sign, start, tend
+from bot.flows.deps import locked_view
 from bot.steps.sources import Resolved
-from bot.store import mitigations, releases, work
+from bot.store import mitigations, releases, steps, work
 from bot.store.pool import Store
 from checks.contract import Outcome
 from tests.fix_bot import World, die
@@ -47,9 +48,11 @@ from tests.property.specification import (
     Found,
     Rules,
     against_deploy,
+    is_closed,
     may_attest,
     may_end,
     may_freeze,
+    may_mitigate,
     may_resolve,
     may_retry,
     may_roll_back,
@@ -86,7 +89,6 @@ class Everything(RuleBasedStateMachine):
         self.release = ReleaseId(0)
         self.configured = RULES[0]  # of the configuration: for what begins now
         self.debt_of: dict[int, ReleaseId] = {}
-        self.plan_done = False
         tags.reset()
         world.outside.answers = {}
         world.clock.set(seconds=(MONDAY - world.clock.now()).total_seconds())
@@ -109,6 +111,7 @@ class Everything(RuleBasedStateMachine):
             return
         facts, view = self.facts, self.world.view(self.release)
         assert view.release.state == facts.state
+        assert view.release.closed == is_closed(facts, list(self.debt_of.values()).count(self.release))
         if facts.state != "OPEN":
             return
         assert (view.release.commit, view.release.digest) == (facts.commit, facts.image)
@@ -158,7 +161,7 @@ class Everything(RuleBasedStateMachine):
         with self.world.store.transaction() as tx:
             found = releases.active(tx, self.world.deps.environment)
         assert found is not None
-        self.release, self.plan_done = found.id, False
+        self.release = found.id
         self.tags.reset()
         self.tags.tag, self.tags.digest = commit, image
         self.facts = Facts(
@@ -195,12 +198,11 @@ class Everything(RuleBasedStateMachine):
         self.world.run("advance")
         if facts.state == "DEPLOYING":
             facts.state = "DEPLOY_FAILED" if fails else "WATCHING"
-        elif fails and not self.plan_done:
+        elif fails:
             facts.state = "ROLLBACK_FAILED"
         else:
-            self.plan_done = True
-            if self.release not in self.debt_of.values():
-                facts.state, facts.frozen_until = "ROLLED_BACK", FOREVER
+            facts.state, facts.frozen_until = "ROLLED_BACK", FOREVER
+            self.set()
 
     @while_("DEPLOY_FAILED", "ROLLBACK_FAILED")
     @rule(who=people)
@@ -217,7 +219,7 @@ class Everything(RuleBasedStateMachine):
     def roll_back(self, who: str) -> None:
         """`/release rollback`, whatever the state."""
         if self.tries(may_roll_back(self.facts, who), rollback.rollback, who, self.release, "errors"):
-            self.facts.state, self.facts.taken_back[self.facts.image], self.plan_done = "ROLLING_BACK", True, False
+            self.facts.state, self.facts.taken_back[self.facts.image] = "ROLLING_BACK", True
 
     @while_("OPEN", "DEPLOYING", "WATCHING", "DONE")
     @rule(who=people)
@@ -418,18 +420,26 @@ class Everything(RuleBasedStateMachine):
         self.world.change(policy=policy_of(rules))
 
     @precondition(lambda self: self.facts.state in TAKEN_BACK and self.release not in self.debt_of.values())
-    @rule()
-    def mitigate(self) -> None:
-        """Something is set for a while, as a worker leaves it behind."""
-        row = next(step.row for step in self.world.view(self.release).steps if step.id == "rollback.hand")
-        now = self.facts.now
-        with self.world.store.transaction() as tx:
-            new = mitigations.add(tx, self.release, row, "MODE=off", owner=PAT, reason="bills", at=now, due_at=now)
-            found = mitigations.get(tx, new)
-            assert found is not None
-            mitigations.move(tx, found, MitigationState.SET, now)
+    @rule(who=people)
+    def mitigate(self, who: str) -> None:
+        """Something is set for a while after the button, as a worker leaves it behind."""
+        row = next(step.row for step in self.world.view(self.release).steps if step.id == "rollback.mode")
+        if self.world.rows("SELECT FROM mitigations WHERE step = %s", row):
+            return  # of each run of a rollback it is offered once
+        if not self.tries(may_mitigate(self.facts, who), mitigation.apply, who, row, "bills"):
+            return
+        (new,) = self.set()
         self.facts.debts.append(new)
         self.debt_of[new] = self.release
+
+    def set(self) -> list[int]:
+        """A worker sets what is to be set; returns the ids."""
+        with self.world.store.transaction() as tx:
+            found = [m for m in mitigations.of_release(tx, self.release) if m.state is MitigationState.SETTING]
+            for entry in found:
+                mitigations.move(tx, entry, MitigationState.SET, self.facts.now)
+                steps.done_for(tx, entry.step, by=entry.owner, summary="MODE is off", at=self.facts.now)
+        return [entry.id for entry in found]
 
     @precondition(lambda self: self.facts.debts)
     @rule(who=people)
@@ -439,13 +449,12 @@ class Everything(RuleBasedStateMachine):
         if not self.tries(may_resolve(self.facts, who), mitigation.resolve, who, debt):
             return
         with self.world.store.transaction() as tx:
-            found = mitigations.get(tx, debt)
-            assert found is not None
-            mitigations.move(tx, found, MitigationState.LIFTED, self.facts.now)
-            if self.facts.state == "ROLLING_BACK":
-                work.ask(tx, "advance", self.debt_of[debt])
+            view = locked_view(tx, self.world.deps, self.debt_of[debt])
+            mitigation.lifted(tx, self.world.deps, view, next(entry for entry in view.standing if entry.id == debt))
         self.facts.debts.remove(debt)
-        del self.debt_of[debt]
+        of = self.debt_of.pop(debt)
+        if of != self.release:
+            assert self.world.view(of).release.closed
 
     # --- and nobody gets stuck
 

@@ -67,11 +67,11 @@ def lines() -> Checklist:
     checks = [make_check(check, kind="ask", waivable=GATE[check]) for check in ASKED]
     gate = Section(id="go", title="Go/No-Go", gate=True, checks=(*checks, make_check("go.person", kind="attest")))
     step = {"title": "Look", "action": {"do": "check", "kind": "ask"}}
-    hand = {"title": "By hand", "action": {"do": "attest"}}
+    mode = {"title": "If bills are wrong", "action": {"do": "set_variable", "name": "MODE", "value": "off"}}
     return checklist(
         sections=(gate,),
         deploy=({"id": "deploy.look", **step},),
-        rollback=({"id": "rollback.look", **step}, {"id": "rollback.hand", **hand}),
+        rollback=({"id": "rollback.look", **step}, {"id": "rollback.mode", **mode}),
     )
 
 

@@ -195,6 +195,11 @@ def waivers(facts: Facts, check: str) -> tuple[str, ...]:
     return facts.rules.waivers.get(check, ("release_manager",)) if facts.gate[check] else ()
 
 
+def is_closed(facts: Facts, debts_of_it: int) -> bool:
+    """A release is over once nothing is under way and nothing of it is in force that has to be put back."""
+    return facts.state in {"DONE", "ROLLED_BACK", "ABORTED"} and debts_of_it == 0
+
+
 def may_sign(facts: Facts, who: str, role: str, *, yes: bool) -> bool:
     """In a role that one has and that signs; and nobody says yes over the no of somebody else in that role."""
     over = yes and any(a.role == role and not a.yes and a.by != who for a in facts.answers)
@@ -242,6 +247,12 @@ def may_end(facts: Facts, who: str) -> bool:
 def may_freeze(facts: Facts, who: str) -> bool:
     """The release manager stops the line and frees it."""
     return facts.holds(who, "release_manager")
+
+
+def may_mitigate(facts: Facts, who: str) -> bool:
+    """Whoever may roll back may change something for a while, once a rollback has begun."""
+    begun = {"ROLLING_BACK", "ROLLBACK_FAILED", "ROLLED_BACK"}
+    return facts.state in begun and facts.holds(who, *ROLES)
 
 
 def may_resolve(facts: Facts, who: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from bot.domain.actions import StepSpec
 from bot.domain.checklist import Check, Checklist, Section
 from bot.domain.ids import CheckId, ReleaseId, StepId, UserId
+from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.policy import Policy, Role
 from bot.domain.release import Release, ReleaseState
@@ -268,6 +269,22 @@ def signed(view: ReleaseView, *roles: Role) -> ReleaseView:
     return replace(
         view, signoffs=tuple(make_signoff(role, id=7 + n, fingerprint=view.fingerprint) for n, role in enumerate(roles))
     )
+
+
+def make_mitigation(**changes: Any) -> Mitigation:
+    """One in force for half an hour, of which nobody has been reminded yet."""
+    found = Mitigation(
+        id=3,
+        release_id=ReleaseId(12),
+        step=201,
+        state=MitigationState.SET,
+        what="MODE=off",
+        owner=PAT,
+        reason="invoices are wrong",
+        begun_at=ago(30),
+        due_at=ago(-210),
+    )
+    return replace(found, **changes)
 
 
 def make_freeze(**changes: Any) -> Freeze:

@@ -1,12 +1,15 @@
 """Modals, and the answers that only one person sees."""
 
+from dataclasses import replace
+
 import pytest
 
-from bot.domain.ids import CheckId
+from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.policy import Role
 from bot.domain.release import ReleaseState
 from bot.slack import grammar, ids
 from bot.slack.blocks import modals, status
+from bot.slack.blocks.render import render
 from checks.contract import Outcome
 from tests.unit.factories import (
     PAT,
@@ -14,6 +17,7 @@ from tests.unit.factories import (
     make_alarm,
     make_check_view,
     make_checklist,
+    make_mitigation,
     make_release,
     make_result,
     make_view,
@@ -170,7 +174,7 @@ def test_status_without_a_release_says_what_to_type() -> None:
 def test_history_has_a_line_for_each_release() -> None:
     """State, time, who, and why it ended."""
     aborted = make_release(ReleaseState.ABORTED, version="v4.7.1", reason="superseded")
-    answer = status.history([make_release(), aborted])
+    answer = status.history([make_release(), aborted], [])
     assert answer.text == "2 releases, the latest: v4.8.0, OPEN"
     assert block(answer, "history").splitlines() == [
         (
@@ -182,7 +186,28 @@ def test_history_has_a_line_for_each_release() -> None:
             "by <@U0RITA0001>: superseded"
         ),
     ]
-    assert status.history([]).text == "There has been no release yet."
+    assert status.history([], []).text == "There has been no release yet."
+
+
+def test_history_says_what_of_a_release_is_still_in_force() -> None:
+    """Beside the release that it belongs to, and beside no other."""
+    open_still = make_release(ReleaseState.ROLLED_BACK, closed_at=None)
+    other = make_release(ReleaseState.DONE, id=ReleaseId(11), version="v4.7.0")
+    answer = status.history([open_still, other], [make_mitigation()])
+    lines = block(answer, "history").splitlines()
+    assert answer.text == "2 releases, the latest: v4.8.0, ROLLED_BACK. Still to be put back: MODE=off"
+    assert lines[0].endswith(". Still open until MODE=off of <@U0PAT00001> is put back")
+    assert "open" not in lines[1]
+
+
+def test_status_says_what_keeps_the_release_open() -> None:
+    """Whoever asks is told what stands, whose it is and how it ends, as on the card."""
+    view = replace(in_state(ReleaseState.ROLLED_BACK), mitigations=[make_mitigation()])
+    answer = status.status(view)
+    assert (
+        answer.text == "SOLVEREIGN v4.8.0: ROLLED_BACK, still open until MODE=off is put back: errors after the deploy"
+    )
+    assert block(answer, "standing") == block(render("card", "", view), "standing")
 
 
 def test_the_plan_says_who_does_what() -> None:

@@ -12,6 +12,7 @@ from bot.domain.break_glass import BreakGlass
 from bot.domain.checklist import Checklist, Probe, Section, WatchSpec
 from bot.domain.gate import Cause, Reason
 from bot.domain.ids import CheckId, StepId, UserId
+from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role
 from bot.domain.release import ReleaseState
@@ -30,6 +31,7 @@ from tests.unit.factories import (
     make_check,
     make_check_view,
     make_freeze,
+    make_mitigation,
     make_reading,
     make_release,
     make_result,
@@ -154,6 +156,12 @@ def a_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView
             alarms=tuple(alarms),
         ),
         freeze=make_freeze(reason=outside, by=user),
+        mitigations=tuple(
+            make_mitigation(
+                id=n, what=outside, owner=user, reason=outside, trouble=outside, state=state, resolved_by=user
+            )
+            for n, state in enumerate(list(MitigationState) * count, start=1)
+        ),
         break_glass=BreakGlass(
             user,
             outside,
@@ -168,7 +176,7 @@ def subjects(view: ReleaseView) -> list[tuple[str, str]]:
     """Every post that a release may owe, and some that it cannot."""
     sections = [("section", section.id) for section in view.checklist.sections]
     notices = ["aborted", "done", "rolled_back", "frozen", "failed:101:1", "failed:999:1", "voided:7", "nonsense", ""]
-    notices += ["frozen:1", "moved:1", "unbound", "policy"]
+    notices += ["frozen:1", "moved:1", "unbound", "policy", "mitigation:1:1", "mitigation:4:1"]
     notices += ["voided:7:qa:U0QUINN001", "voided:7:qa:<!channel>", "voided:x:y"]
     return [
         ("card", ""),
@@ -181,6 +189,7 @@ def subjects(view: ReleaseView) -> list[tuple[str, str]]:
         ("alarm", "1"),
         ("alarm", "2"),
         ("alarm", "gone"),
+        *(("mitigation", str(number)) for number in range(6)),
         ("break_glass", ""),
         ("closeout", ""),
         ("record", f"57:{'ab' * 32}"),
@@ -261,7 +270,7 @@ def test_hostile_words_break_no_answer(outside: str) -> None:
         status.answer(outside, outside),
         status.malformed(malformed),
         status.status(view, outside),
-        status.history([view.release] * 60),
+        status.history([view.release] * 60, view.standing),
         status.plan(view.checklist),
     ):
         assert_slack_takes(message)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Shares of limits.MAX_MESSAGE_TEXT; with heading, names of fields, labels and the question they stay below it.
 _FIELD = 330  # each of nine; only the two links come near it
 _STATE = 700
+_STANDING = 700
 _TABLE = 2_800
 _PROGRESS = 800
 _SIGNOFF = 450  # each of three
@@ -41,6 +42,7 @@ def render(_subject: str, view: ReleaseView) -> Rendered:
         elements.header("head", text.name(view)),
         elements.fields("release", _facts(view), limit=_FIELD),
         elements.section("state", _state(view), limit=_STATE),
+        *standing(view),
         _go_no_go(view),
         *_progress(view),
         *(block for role in view.policy.roles for block in _signoff(view, role)),
@@ -95,6 +97,12 @@ def _state(view: ReleaseView) -> str:
         until = text.moment(view.freeze.until) if view.freeze.until else "somebody lifts it"
         line += f"\n:snowflake: Deploys are frozen until {until}: {text.outside(view.freeze.reason, 120)}"
     return line
+
+
+def standing(view: ReleaseView) -> list[Block]:
+    """What keeps an ended release open, if anything does."""
+    lines = [text.standing_line(entry) for entry in view.standing]
+    return [elements.section("standing", limits.join_lines(lines, _STANDING), limit=_STANDING)] if lines else []
 
 
 def _go_no_go(view: ReleaseView) -> Block:

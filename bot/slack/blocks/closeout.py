@@ -12,6 +12,7 @@ from bot.slack.blocks import break_glass, elements, limits
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from bot.domain.mitigation import Mitigation
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Block, Rendered
 
@@ -48,11 +49,21 @@ def _done(view: ReleaseView) -> list[str]:
     broken = view.break_glass
     if broken is not None and broken.reviewed_by is not None:
         lines.append(f":white_check_mark: Break-glass reviewed by {text.mention(broken.reviewed_by)}")
+    lines += [_put_back(entry) for entry in view.mitigations if not entry.open]
     for step in sorted(view.steps, key=lambda step: (step.plan, step.ordinal)):
         if step.state in {StepState.DONE, StepState.ATTESTED}:
             by = f", attested by {text.mention(step.by)}" if step.state is StepState.ATTESTED and step.by else ""
             lines.append(f":white_check_mark: {text.outside(text.step_title(view, step), 100)}{by}")
     return lines
+
+
+def _put_back(entry: Mitigation) -> str:
+    words = (
+        f"{text.outside(entry.what, 150)}: since {text.moment(entry.begun_at)}, owned by {text.mention(entry.owner)}"
+    )
+    by = f" by {text.mention(entry.resolved_by)}" if entry.resolved_by is not None else ""
+    at = f", {text.moment(entry.resolved_at)}" if entry.resolved_at is not None else ""
+    return f":white_check_mark: {words}; put back{by}{at}"
 
 
 def _waived(view: ReleaseView) -> list[str]:
@@ -67,11 +78,7 @@ def _waived(view: ReleaseView) -> list[str]:
 
 def _still_open(view: ReleaseView) -> list[str]:
     """Mitigations not put back, a break-glass without a review, steps that nobody has attested, later checks not passed."""
-    owed = [entry for entry in view.mitigations if entry.open]
-    debts = [
-        f":warning: {text.outside(entry.what, 150)}: owned by {text.mention(entry.owner)}, not put back"
-        for entry in owed
-    ]
+    debts = [text.standing_line(entry) for entry in view.standing]
     open_steps = [step for step in view.steps if step.state is StepState.TO_ATTEST and not text.is_offer(view, step)]
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
         who = text.mention(view.break_glass.by)

@@ -22,12 +22,6 @@ MARKS = {
     MitigationState.LIFTING: "hourglass_flowing_sand",
     MitigationState.LIFTED: "white_check_mark",
 }
-WORDS = {
-    MitigationState.SETTING: "is being set",
-    MitigationState.SET: "is in force, for a while only",
-    MitigationState.LIFTING: "is being put back",
-    MitigationState.LIFTED: "is put back",
-}
 
 
 def render(subject: str, view: ReleaseView) -> Rendered:
@@ -35,7 +29,7 @@ def render(subject: str, view: ReleaseView) -> Rendered:
     found = next((entry for entry in view.mitigations if str(entry.id) == subject), None)
     if found is None:
         return unknown(view, "This mitigation does not exist.")
-    words = f"{text.outside(found.what, 200)} {WORDS[found.state]} ({text.outside(text.name(view), 150)})"
+    words = f"{text.outside(found.what, 200)} {text.IN_FORCE[found.state]} ({text.outside(text.name(view), 150)})"
     mark = "x" if found.stuck else MARKS[found.state]
     lines = [f":{mark}: {words}", f"Owner: {text.mention(found.owner)}. Why: {text.outside(found.reason, 500)}"]
     if found.stuck:
@@ -44,10 +38,10 @@ def render(subject: str, view: ReleaseView) -> Rendered:
         lines.append(text.outside(found.progress, 200))
     elif found.state is MitigationState.SET:
         lines.append(
-            f"Reminder at {text.moment(found.due_at)}. Nothing is deployed, and the release stays open, until then."
+            f"Reminder at {text.moment(found.due_at)}. Until it is put back nothing is deployed, and the release stays open."
         )
-    elif found.resolved_by is not None and not found.open:
-        lines.append(f"By {text.mention(found.resolved_by)}.")
+    elif found.resolved_by is not None and found.resolved_at is not None:
+        lines.append(f"By {text.mention(found.resolved_by)}, {text.moment(found.resolved_at)}.")
     blocks = [
         elements.section("mitigation", "\n".join(lines)),
         *elements.actions("mitigation:buttons", _buttons(view, found)),

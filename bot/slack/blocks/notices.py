@@ -66,6 +66,8 @@ def _done(view: ReleaseView, _rest: str) -> Rendered:
 
 def _rolled_back(view: ReleaseView, _rest: str) -> Rendered:
     words = f"{text.outside(text.name(view), 150)} is rolled back, production runs what it ran before{_because(view)}"
+    for entry in view.standing:
+        words += f"\n{text.standing_line(entry)}"
     if view.freeze is not None:
         words += "\nDeploys are held. Once you know why it went wrong: `/release unfreeze`"
     return _notice("leftwards_arrow_with_hook", words)
@@ -105,7 +107,8 @@ def _mitigation(view: ReleaseView, rest: str) -> Rendered:
     if not found.open:
         return _notice("white_check_mark", f"{what} is put back.")
     since = text.moment(found.begun_at)
-    words = f"{text.mention(found.owner)}: {what} is in force since {since}, for {text.outside(text.name(view), 150)}"
+    stands = f"does not go on: {text.outside(found.trouble, 300)}" if found.stuck else "is in force"
+    words = f"{text.mention(found.owner)}: {what}, since {since} for {text.outside(text.name(view), 150)}, {stands}"
     return _notice(
         "warning", f"{words}. Put it back with its button as soon as you can: {text.outside(found.reason, 300)}"
     )

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def render(subject: str, view: ReleaseView) -> Rendered:
     """The announcement of ``subject``, which is ``ROW:HASH``."""
     row, _, head = subject.partition(":")
-    words = f"The record of {text.outside(text.name(view), 150)} is closed at row {text.outside(row, 20)}"
+    # What has been: an announcement stays as it is when the release is opened again, and closed at a later row.
+    words = f"The record of {text.outside(text.name(view), 150)} was closed at row {text.outside(row, 20)}"
     line = (
         f":lock: {words}: `{text.outside(head, 64)}`. `release-bot audit verify` holds the record against this message."
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from bot.domain.actions import StepSpec
     from bot.domain.checklist import Checklist
+    from bot.domain.mitigation import Mitigation
     from bot.domain.release import Release
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Rendered
@@ -51,6 +52,7 @@ def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
     blocks = [
         elements.section("status", f":{mark}: {text.bold(text.name(view), 150)}: {text.state_words(view, text.moment)}")
     ]
+    blocks += card.standing(view)
     if view.release.state is ReleaseState.OPEN:
         blocks.append(elements.section("gate", card.gate_text(view, decision)))
     lines = []
@@ -63,23 +65,29 @@ def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
     return limits.message(card.fallback(view, decision), blocks)
 
 
-def history(releases: Sequence[Release]) -> Rendered:
-    """The latest releases, the newest first, one line each."""
+def history(releases: Sequence[Release], standing: Sequence[Mitigation]) -> Rendered:
+    """The latest releases, the newest first, one line each; ``standing``: what of any of them is still to be put back."""
     if not releases:
         words = "There has been no release yet."
         return limits.message(words, [elements.section("history", words)])
-    lines = [_past(release) for release in releases]
+    lines = [_past(one, [entry for entry in standing if entry.release_id == one.id]) for one in releases]
     newest = releases[0]
     words = f"{text.count(len(releases), 'release')}, the latest: {newest.version}, {newest.state}"
+    if standing:
+        words += f". Still to be put back: {limits.cut_plain(text.clean(', '.join(one.what for one in standing)), 300)}"
     blocks = [elements.section("history", limits.join_lines(lines, _LIST))]
     return limits.message(text.escape(words), blocks)
 
 
-def _past(release: Release) -> str:
+def _past(release: Release, standing: Sequence[Mitigation]) -> str:
     mark = text.STATE_MARKS[release.state]
     when = text.moment(release.closed_at or release.started_at)
     line = f":{mark}: {text.bold(release.version, 40)} {release.state}, {when}, by {text.mention(release.manager)}"
-    return f"{line}: {text.outside(release.reason, 120)}" if text.clean(release.reason) else line
+    if text.clean(release.reason):
+        line += f": {text.outside(release.reason, 120)}"
+    for entry in standing:
+        line += f". Still open until {text.outside(entry.what, 100)} of {text.mention(entry.owner)} is put back"
+    return line
 
 
 def plan(checklist: Checklist) -> Rendered:

@@ -11,13 +11,13 @@ SELECT id FROM posts WHERE release_id = %(release_id)s AND kind = %(kind)s AND s
 -- name: get
 -- One message with the ts of its thread.
 SELECT p.id, p.release_id, p.kind, p.subject, p.channel, p.parent, t.ts AS parent_ts, p.ts, p.permalink, p.sent_hash,
-       p.attempted_at, p.sent_at
+       p.attempted_at, p.sent_at, p.pinned
 FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.id = %(id)s;
 
 -- name: by_message
 -- The message that Slack knows by channel and ts.
 SELECT p.id, p.release_id, p.kind, p.subject, p.channel, p.parent, t.ts AS parent_ts, p.ts, p.permalink, p.sent_hash,
-       p.attempted_at, p.sent_at
+       p.attempted_at, p.sent_at, p.pinned
 FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.channel = %(channel)s AND p.ts = %(ts)s;
 
 -- name: of_release
@@ -34,12 +34,13 @@ UPDATE posts SET channel = %(channel)s WHERE id = %(id)s;
 
 -- name: posted
 -- It is there.
-UPDATE posts SET ts = %(ts)s, permalink = %(permalink)s, sent_hash = %(hash)s, sent_at = %(at)s WHERE id = %(id)s;
+UPDATE posts SET ts = %(ts)s, permalink = %(permalink)s, sent_hash = %(hash)s, pinned = %(pinned)s, sent_at = %(at)s
+WHERE id = %(id)s;
 
 -- name: updated
 -- It shows the newest state.
-UPDATE posts SET sent_hash = %(hash)s, sent_at = %(at)s WHERE id = %(id)s;
+UPDATE posts SET sent_hash = %(hash)s, pinned = %(pinned)s, sent_at = %(at)s WHERE id = %(id)s;
 
 -- name: lost
 -- Somebody deleted it: post it anew.
-UPDATE posts SET ts = NULL, permalink = '', sent_hash = '', attempted_at = NULL WHERE id = %(id)s;
+UPDATE posts SET ts = NULL, permalink = '', sent_hash = '', pinned = false, attempted_at = NULL WHERE id = %(id)s;

@@ -51,9 +51,13 @@ FROM releases WHERE environment = %(environment)s ORDER BY id DESC LIMIT %(limit
 UPDATE releases SET state = %(to)s,
     deployer    = coalesce(%(deployer)s, deployer),
     deployed_at = coalesce(%(deployed_at)s, deployed_at),
-    closed_at   = CASE WHEN %(to)s IN ('DONE', 'ROLLED_BACK', 'ABORTED') THEN %(at)s::timestamptz END,
+    closed_at   = %(closed_at)s,
     reason      = coalesce(%(reason)s, reason)
 WHERE id = %(id)s AND state = %(from)s RETURNING id;
+
+-- name: close
+-- It is over; or, with no time, it is open again.
+UPDATE releases SET closed_at = %(at)s WHERE id = %(id)s;
 
 -- name: confirm
 -- GitHub and the registry were asked again; unbound: why they do not say the same.
@@ -86,9 +90,10 @@ SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state <>
 ORDER BY r.id DESC LIMIT 1;
 
 -- name: known_bad
--- The newest release that has deployed an image, if it was taken back; another release than the one that asks.
-SELECT version, state, reason, closed_at FROM (
-    SELECT version, state, reason, closed_at FROM releases
+-- The newest release that has deployed an image, if it was taken back, and when; another release than the one that asks.
+SELECT version, reason, (SELECT max(signoffs.at) FROM signoffs
+                         WHERE signoffs.release_id = newest.id AND signoffs.purpose = 'rollback') AS at FROM (
+    SELECT id, version, state, reason FROM releases
     WHERE environment = %(environment)s AND image = %(image)s AND digest = %(digest)s AND id <> %(id)s
       AND state NOT IN ('OPEN', 'ABORTED')
     ORDER BY id DESC LIMIT 1) newest
