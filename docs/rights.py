@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,9 @@ ROOT = Path(__file__).parents[1]
 OVERLAY = ROOT / "deploy" / "kubernetes" / "overlays" / "example"
 ROLES = ROOT / "deploy" / "kubernetes" / "rights" / "roles.yaml"
 VARIABLE = re.compile(r"\$\{([A-Z_]+)\}")
+SECRET_FILE = re.compile(
+    r"^\s*\w+_file: ([A-Z_]+)\b", re.MULTILINE
+)  # key of the Secret that is mounted beside the configuration
 
 PAGE = ROOT / "docs" / "reference" / "rights.md"
 
@@ -122,9 +126,14 @@ ROLES_HEAD = """# Written by docs/generate.py from the rights that the checks an
 
 
 def configuration(path: Path = OVERLAY / "release-bot.yml") -> Settings:
-    """That of the example overlay, or of another file, with something in each of its variables."""
-    names = VARIABLE.findall(path.read_text(encoding="utf-8"))
-    return load_settings(path, {name: f"value-of-{name}" for name in names})
+    """That of the example overlay, or of another file, with something in each of its variables and secret files."""
+    text = path.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_text(text, encoding="utf-8")
+        for name in SECRET_FILE.findall(text):
+            copy.with_name(name).write_text(f"value-of-{name}", encoding="utf-8")
+        return load_settings(copy, {name: f"value-of-{name}" for name in VARIABLE.findall(text)})
 
 
 def _demands() -> list[Demand]:

@@ -76,6 +76,18 @@ def test_secrets_are_only_named() -> None:
     assert all(rule["resourceNames"] and rule["verbs"] == ["get"] for rule in rules)
 
 
+def test_secrets_come_as_files() -> None:
+    """From the Secret of the name that the guide says, beside the configuration; none as a variable."""
+    pod, text = _pod(), (MADE["OVERLAY"] / "release-bot.yml").read_text(encoding="utf-8")
+    (container,) = pod["containers"]
+    assert not {"env", "envFrom"} & container.keys()
+    (config,) = [volume["projected"] for volume in pod["volumes"] if volume["name"] == "config"]
+    assert config["sources"] == [{"configMap": {"name": "release-bot"}}, {"secret": {"name": "release-bot"}}]
+    assert config["defaultMode"] == 0o440
+    assert not MADE["VARIABLE"].search(text)
+    assert set(MADE["configuration"]().secrets()) == {f"value-of-{name}" for name in MADE["SECRET_FILE"].findall(text)}
+
+
 @pytest.mark.parametrize(
     "file",
     [MADE["OVERLAY"] / "release-bot.yml", ROOT / "release-bot.example.yml"],

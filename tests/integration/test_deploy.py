@@ -93,7 +93,9 @@ class Installed:
             target["kubernetes"]["kubeconfig"] = str(self.kubeconfig)
         path = folder / "release-bot.yml"
         path.write_text(yaml.safe_dump(body), encoding="utf-8")
-        return load_settings(path, dict.fromkeys(MADE["VARIABLE"].findall(text), "x"))
+        for name in MADE["SECRET_FILE"].findall(text):
+            path.with_name(name).write_text("x", encoding="utf-8")
+        return load_settings(path, {})
 
     def granted(self) -> set[Grant]:
         """What the files grant."""
