@@ -27,6 +27,7 @@ POLL_SECONDS = 5.0
 PLAY_POLL_SECONDS = 1.0
 START = 60.0  # seconds for a part to be ready
 STOP = 15.0  # seconds for a part to end
+REALLY_RUNS = {"testbed/exec": "true"}  # annotation with which the sandbox's cluster starts a real process
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 FROM_ENVIRONMENT = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_CHANNEL_ID", "RELEASE_MANAGER_IDS")
 
@@ -238,6 +239,7 @@ def configuration(facts: Mapping[str, Any]) -> dict[str, Any]:
                 **_target(facts, "staging"),
                 "mutable": True,
                 "restore_database_url": facts["staging"]["database_admin_url"],
+                "restore_pod": {"secret": facts["staging"]["restore_secret"], "annotations": REALLY_RUNS},
                 "backup": backup,
             },
             "production": {

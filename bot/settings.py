@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_core import PydanticCustomError
 
 from bot.errors import ConfigError
-from checks.target import Backup, Grafana, Kubernetes, Login, Sentry, Stripe, Target, Tenant
+from checks.target import Backup, Grafana, Kubernetes, Login, RestorePod, Sentry, Stripe, Target, Tenant
 from checks.target import GitHub as Repository
 
 _QUOTED = re.compile(r"'[^']{2,}'")
@@ -83,6 +83,7 @@ class TargetSection(Section):
     environment: str = ""  # the product's own name for it; empty: the name of the target
     database_url: SecretStr | None = None
     restore_database_url: SecretStr | None = None
+    restore_pod: RestorePod | None = None
     migrate_database_url: SecretStr | None = None
     kubernetes: Kubernetes | None = None
     api_url: str | None = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
 
 LIVE_KEYS = ("sk_live_", "rk_live_")  # how Stripe keys of live mode begin
 
@@ -48,6 +51,23 @@ class Backup(Part):
     region: str = "eu-central-1"
     access_key_id: SecretStr | None = None  # unset: boto3's own chain (role, environment, profile)
     secret_access_key: SecretStr | None = None
+
+
+class RestorePod(Part):
+    """How the product is started against a restored database, in a pod beside those of its Deployment."""
+
+    database_url: str = ""  # the restore server as that pod reaches it, without password; empty: restore_database_url's
+    secret: str = "release-bot-restore"  # noqa: S105  a name: of a Secret beside the Deployment; its key `password`, as in a URL
+    annotations: dict[str, str] = Field(default_factory=dict)  # of that pod, such as sidecar.istio.io/inject: "false"
+
+    @field_validator("database_url")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        """It would stand in the pod, where everybody may read it who may read pods."""
+        url = urlsplit(value)
+        if ":" in url.netloc.rpartition("@")[0] or "password" in parse_qs(url.query):
+            raise PydanticCustomError("password", "the password belongs into the Secret that `secret` names")
+        return value
 
 
 class Sentry(Part):
@@ -97,6 +117,7 @@ class Target(Part):
     environment: str = ""  # the product's own name for it, as in Sentry; empty: same as name
     database_url: SecretStr | None = None
     restore_database_url: SecretStr | None = None  # a server on which scratch databases may be made
+    restore_pod: RestorePod | None = None
     migrate_database_url: SecretStr | None = None  # the product's database, as the role that may change its schema
     kubernetes: Kubernetes | None = None
     api_url: AnyHttpUrl | None = None

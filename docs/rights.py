@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,8 @@ The scopes in [manifest.yml](../../manifest.yml).
 ## Kubernetes
 
 A Role in each namespace of the product, bound to the bot's service account: [roles.yaml](../../deploy/kubernetes/rights/roles.yaml).
-Nothing in the whole cluster, no `exec`, and nothing in the bot's own namespace. `create` on jobs lets the bot run any pod in
-the namespace of staging: keep nothing there that such a pod must not reach.
+Nothing in the whole cluster, no `exec`, and nothing in the bot's own namespace. `create` on jobs or pods lets the bot run any
+pod in the namespace of staging: keep nothing there that such a pod must not reach.
 
 | namespace | right | needed by |
 |---|---|---|
@@ -78,7 +79,8 @@ GRANTED_BY = {
         "The server for restored backups",
         (
             "`CREATE ROLE release_restore LOGIN CREATEDB`, on a server that is not production's. "
-            "A scratch database is made there, filled and dropped."
+            "A scratch database is made there, filled and dropped. The product that is started with it logs in as this role too: put "
+            "its password into a Secret beside staging's Deployment, see [Install in a cluster](../howto/install-in-a-cluster.md)."
         ),
     ),
     "backup": (
@@ -144,7 +146,9 @@ def _demands() -> list[Demand]:
 def granted() -> list[Grant]:
     """What the example overlay has to grant in the cluster, what is referred to by name left out."""
     found = by_target(_demands(), configuration().target_values())
-    return sorted({grant for wanted in found.values() for grant in wanted})
+    everything = {grant for wanted in found.values() for grant in wanted}
+    # A right to any object is one to each of them.
+    return sorted(grant for grant in everything if not grant.name or replace(grant, name="") not in everything)
 
 
 def roles() -> str:

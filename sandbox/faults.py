@@ -68,6 +68,12 @@ CATALOGUE: tuple[Fault, ...] = (
         "staging",
     ),
     Fault(
+        "boot_table_missing",
+        "The API could not start again",
+        "A table that the API needs at its start is missing in the staging database, and so in its backup",
+        "staging",
+    ),
+    Fault(
         "app_log_errors",
         "Errors in the application log",
         "The pods of the API on staging log ERROR lines",

@@ -20,9 +20,9 @@ from sandbox.kube.seed import BACKUP_CRONJOB, CONTAINER, DEPLOYMENT, PRODUCTION,
 from sandbox.persist import Snapshot
 from sandbox.slack import SlackServer
 from sandbox.staging import app, database_faults, frontend, github, grafana, sentry, sentry_json, stripe_api, vercel
-from sandbox.staging.database import ProductDatabase, prepare
+from sandbox.staging.database import RESTORE_PASSWORD, ProductDatabase, prepare
 from sandbox.staging.registry import Registry
-from sandbox.staging.serving import Server, listen
+from sandbox.staging.serving import Server, listen, reserved_port
 from sandbox.staging.versions import GITHUB_REPOSITORY, IMAGE, IMAGE_REPOSITORY
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = ("staging", "production")
 SLOW_SECONDS = 2.0
+DATABASE_VARIABLE = "SOLVEREIGN_DATABASE_URL"
 _log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
@@ -184,7 +185,15 @@ class World:
         bucket = kube.BucketSeed(**s3)
         staging, production = self._settings.staging_namespace, self._settings.production_namespace
         return kube.Seed(
-            apps=(kube.staging_app(secrets, staging), kube.production_app(secrets, production)),
+            apps=(
+                kube.staging_app(
+                    {**secrets, DATABASE_VARIABLE: self._databases["staging"].app_url},
+                    staging,
+                    port=self._ports.reserve("pod"),
+                    restore_password=RESTORE_PASSWORD,
+                ),
+                kube.production_app({**secrets, DATABASE_VARIABLE: self._databases["production"].app_url}, production),
+            ),
             backups=tuple(
                 kube.BackupSeed(namespace, name, _libpq_variables(self._databases[name].superuser_url), bucket)
                 for namespace, name in ((staging, "staging"), (production, "production"))
@@ -280,6 +289,7 @@ class World:
             "staging": {
                 **self._environment("staging", self._settings.staging_namespace),
                 "database_admin_url": self._databases["staging"].restore_url,
+                "restore_secret": kube.RESTORE_SECRET,
             },
             "production": self._environment("production", self._settings.production_namespace),
             "s3": s3,
@@ -337,6 +347,12 @@ class _Ports:
         self._last[name] = sock.getsockname()[1]
         self._snapshot.save(self._last)
         return sock
+
+    def reserve(self, name: str) -> int:
+        """The part's last port, or another one, for a process that takes it later."""
+        self._last[name] = reserved_port(self._last.get(name, 0))
+        self._snapshot.save(self._last)
+        return self._last[name]
 
     def flush(self) -> None:
         """Write what is still owed to the snapshot."""

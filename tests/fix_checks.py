@@ -54,6 +54,7 @@ def target_of(facts: Mapping[str, Any], name: str) -> Target:
             "mutable": staging,
             "database_url": environment["database_url"],
             "restore_database_url": environment["database_admin_url"] if staging else None,
+            "restore_pod": {"secret": facts["staging"]["restore_secret"], "annotations": {"testbed/exec": "true"}},
             "kubernetes": {
                 "kubeconfig": facts["kubeconfig"],
                 "namespace": environment["namespace"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import tempfile
 import time
@@ -17,8 +16,10 @@ from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field, StringConstraints
 
-from checks import pg_tools, verification
+from checks import boot_pod, booting, pg_tools, verification
 from checks.backups import taken_up
+from checks.boot_pod import Boot
+from checks.booting import BOOT_RIGHTS
 from checks.clients import require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.uses import LIST_BACKUPS, MAKE_DATABASES, READ_BACKUPS, Use
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
     import psycopg
 
     from checks.contract import CheckContext
+    from checks.rights import Right
 
 SCRATCH = re.compile(r"restore_drill_[0-9]+_[0-9a-f]{8}")  # the only databases that undo() may drop
+LOG_NAME = "product-log.txt"
+CHUNK = 1 << 20  # bytes of a dump that are read at once
 POLL = 0.2  # seconds between two looks at pg_restore
 OWN_VERSION_UNTIL = (
     16  # a newer pg_restore sends settings that a server of this age does not know (transaction_timeout)
@@ -61,18 +65,28 @@ class RestoreDrillParams(Params):
     counts: dict[Name, Annotated[int, Field(ge=0)]] = Field(
         default={"tenants": 1, "auth.users": 0}, description="Table -> rows that it must have at least."
     )
+    boot: Boot | None = Field(
+        default=None, description="Start the product against the restored database too; unset: it is not started."
+    )
 
 
 class _BadBackup(Exception):
-    """What the backup lacks; becomes FAIL."""
+    """What the backup lacks; becomes FAIL. ``log``: of the product that does not start with it."""
 
-    def __init__(self, summary: str, *, hint: str, seen: str = "") -> None:
+    def __init__(self, summary: str, *, hint: str, seen: str = "", log: str = "") -> None:
         super().__init__(summary)
-        self.summary, self.hint, self.seen = summary, hint, seen
+        self.summary, self.hint, self.seen, self.log = summary, hint, seen, log
 
 
 class RestoreDrill(Kind):
-    """Restores without owners and rights: they are not in the dump, so functions that judge rights are not asked."""
+    """Restores without owners and rights: they are not in the dump, so functions that judge rights are not asked.
+
+    With ``boot`` the product's container of the Deployment is started too, in a pod of its own with the restored database,
+    and asked for its readiness. It runs with the variables that the Deployment has, but for that of the database; init
+    containers and sidecars are left out. It connects as the role of ``restore_database_url``, which owns what was restored,
+    with the password from a Secret that you make there (`restore_pod.secret` of the target). The bot has to be allowed to
+    create pods there, and with that can reach whatever is in the namespace; `release-bot doctor` names the rights.
+    """
 
     name: ClassVar[str] = "restore_drill"
     summary: ClassVar[str] = "Restores the backup into a scratch database and verifies it there"
@@ -80,6 +94,10 @@ class RestoreDrill(Kind):
     mutates: ClassVar[bool] = True
     touches: ClassVar[tuple[str, ...]] = ("restore",)
     timeout: ClassVar[float] = 600.0
+
+    def rights(self, params: RestoreDrillParams) -> tuple[Right, ...]:
+        """To start the product beside its Deployment, where that is asked for."""
+        return BOOT_RIGHTS if params.boot else ()
 
     def uses(self, params: RestoreDrillParams) -> tuple[Use, ...]:
         """To find and read the backup, and to make a database for it."""
@@ -98,33 +116,74 @@ class RestoreDrill(Kind):
         expected = "; ".join(
             [*(f"{name}() all PASS" for name in params.functions)]
             + [f"{table} at least {number} rows" for table, number in params.counts.items()]
+            + ([f"the product is {params.boot.value}"] if params.boot else [])
         )
+        log = ""
         with tempfile.TemporaryDirectory(prefix="restore-drill-") as folder, _server(ctx) as server:
             dump = Path(folder) / "backup.dump"
-            _download(ctx, bucket, key, dump)
+            with _phase(f"downloading {key}", ctx):
+                _download(ctx, bucket, key, dump)
             program = _pg_restore(server)
             try:
-                _run(ctx, [program, "--list", dump], "read the dump's table of contents")
+                with _phase("reading the dump's table of contents", ctx):
+                    _run(ctx, [program, "--list", dump], "read the dump's table of contents")
                 started = time.monotonic()
                 name = f"restore_drill_{int(time.time())}_{secrets.token_hex(4)}"
                 with self.owing(f"drop scratch database {name}", {"database": name}, ctx):
-                    _create(server, name)
-                    ctx.progress(f"restoring {key}")
-                    _restore(ctx, program, dump, name)
+                    with _phase(f"restoring {key}", ctx):
+                        _create(server, name)
+                        _restore(ctx, program, dump, name)
                     seconds = time.monotonic() - started
-                    facts = _verify(ctx, params, name)
+                    with _phase("verifying what was restored", ctx):
+                        facts = _verify(ctx, params, name)
+                    if params.boot:
+                        log = self._boot(params.boot, server, name, ctx)
+                        facts.append("the product starts")
             except _BadBackup as bad:
                 return Answer(
-                    Outcome.FAIL, bad.summary, Evidence(asked, expected, bad.seen or bad.summary), hint=bad.hint
+                    Outcome.FAIL,
+                    bad.summary,
+                    Evidence(asked, expected, bad.seen or bad.summary, bad.log, LOG_NAME if bad.log else ""),
+                    hint=bad.hint,
                 )
         summary = f"restored in {seconds:.1f} s: {'; '.join(facts)}"
-        return Answer(Outcome.PASS, summary, Evidence(asked, expected, "\n".join(facts)))
+        evidence = Evidence(asked, expected, "\n".join(facts), log, LOG_NAME if log else "")
+        return Answer(Outcome.PASS, summary, evidence)
+
+    def _boot(self, how: Boot, server: psycopg.Connection, name: str, ctx: CheckContext) -> str:
+        """The log of the product, once it was ready with that database. Raises _BadBackup when it does not get there."""
+        namespace = boot_pod.place(ctx).namespace
+        query = (  # autovacuum has no user, and the drill's own connections are named
+            "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND usename IS NOT NULL"
+            " AND application_name IS DISTINCT FROM 'release-bot' LIMIT 1"
+        )
+
+        def connected() -> bool:
+            return server.execute(query, (name,)).fetchone() is not None
+
+        debt = {"database": name, "namespace": namespace}
+        with (
+            self.owing(f"remove pod {boot_pod.NAME} in {namespace}", debt, ctx),
+            _phase("starting the product against the restored database", ctx),
+        ):
+            booted = booting.boot(how, name, connected, ctx)
+        if booted.trouble:
+            raise _BadBackup(
+                f"the product does not start with the restored database: {booted.trouble}",
+                hint="The log of the product is attached.",
+                seen=booted.answer,
+                log=booted.log,
+            )
+        return booted.log
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
-        """Drop the scratch database."""
+        """Drop the scratch database, or take away the product that was started with it."""
         name = str(payload["database"])
         if not SCRATCH.fullmatch(name):
             raise CheckError(f"{name!r} is no scratch database of a restore drill, so it is not dropped")
+        if "namespace" in payload:
+            booting.remove(str(payload["namespace"]), name, ctx)
+            return
         with _server(ctx) as server:
             server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -135,10 +194,28 @@ def _server(ctx: CheckContext) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@contextmanager
+def _phase(what: str, ctx: CheckContext) -> Iterator[None]:
+    """Tell the person who waits what is done now, and name it in the error when the time is up meanwhile."""
+    ctx.progress(what)
+    try:
+        yield
+    except CheckError as exc:
+        if ctx.remaining() > 0 or ctx.cancelled.is_set():
+            raise
+        raise CheckError(
+            f"the time for the whole check was up while {what}",
+            hint="Set a longer `timeout` for it in the checklist.",
+            seen=exc.seen or exc.summary,
+        ) from exc
+
+
 def _download(ctx: CheckContext, bucket: str, key: str, path: Path) -> None:
-    ctx.progress(f"downloading {key}")
     with s3_errors(f"read s3://{bucket}/{key}"), path.open("wb") as file:
-        shutil.copyfileobj(ctx.clients.s3().get_object(Bucket=bucket, Key=key)["Body"], file)
+        body = ctx.clients.s3().get_object(Bucket=bucket, Key=key)["Body"]
+        while chunk := body.read(CHUNK):
+            file.write(chunk)
+            ctx.wait(0)
 
 
 def _pg_restore(server: psycopg.Connection) -> Path:
@@ -225,6 +302,7 @@ def _verify(ctx: CheckContext, params: RestoreDrillParams, database: str) -> lis
     facts = []
     with ctx.clients.scratch_server(database, statement_timeout=max(1.0, ctx.remaining())) as connection:
         for function in params.functions:
+            ctx.wait(0)
             try:
                 found = verification.call(connection, function)
             except (errors.UndefinedFunction, errors.InvalidSchemaName) as exc:
@@ -237,6 +315,7 @@ def _verify(ctx: CheckContext, params: RestoreDrillParams, database: str) -> lis
                 raise _BadBackup(f"after the restore {function}() says {names}", hint="See the rows.", seen=found.table)
             facts.append(f"{function}() {len(found.rows)} rows, {found.counts()}")
         for table, wanted in params.counts.items():
+            ctx.wait(0)
             number = _count(connection, table)
             if number < wanted:
                 raise _BadBackup(

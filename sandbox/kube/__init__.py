@@ -6,11 +6,12 @@ in the same way. What does not belong here: the product that the pods pretend to
 
 from sandbox.kube.client import KubeError
 from sandbox.kube.faults import FAULTS, apply_fault
-from sandbox.kube.seed import AppSeed, BackupSeed, BucketSeed, Seed, production_app, seed, staging_app
+from sandbox.kube.seed import RESTORE_SECRET, AppSeed, BackupSeed, BucketSeed, Seed, production_app, seed, staging_app
 from sandbox.kube.server import KubeServer
 
 __all__ = [
     "FAULTS",
+    "RESTORE_SECRET",
     "AppSeed",
     "BackupSeed",
     "BucketSeed",

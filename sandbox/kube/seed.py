@@ -26,6 +26,8 @@ PRODUCTION = "solvereign"
 DEPLOYMENT = "api"
 CONTAINER = "api"
 API_SECRET = "api-env"
+RESTORE_SECRET = "release-bot-restore"
+REPOSITORY = Path(__file__).parents[2]  # in which the simulated product is a module
 BACKUP_CRONJOB = "solvereign-backup"
 BACKUP_SECRET = "backup-env"
 BACKUP_FAULTS = "backup-faults"  # ConfigMap whose keys become variables of the backup
@@ -39,7 +41,9 @@ class AppSeed:
 
     `secrets` are the variables that come from the Secret `api-env`: SOLVEREIGN_SENTRY_DSN, SOLVEREIGN_STRIPE_API_KEY,
     SOLVEREIGN_STRIPE_WEBHOOK_SECRET. `version` is a tag like v4.8.0. The progress deadline is short, so that a rollout
-    that fails is known to have failed while somebody looks on.
+    that fails is known to have failed while somebody looks on. Its pods are played; one of the same template with the
+    annotation `testbed/exec` really runs the product, on `port` of this machine. `restore_password`: of the role that restores
+    backups, in the Secret `release-bot-restore`; empty: there is none.
     """
 
     namespace: str
@@ -47,6 +51,8 @@ class AppSeed:
     version: str
     image: str
     secrets: Mapping[str, str]
+    port: int = 8000
+    restore_password: str = ""
     replicas: int = 2
     progress_deadline_seconds: int = 20
 
@@ -82,9 +88,12 @@ class Seed:
     backups: tuple[BackupSeed, ...] = ()
 
 
-def staging_app(secrets: Mapping[str, str], namespace: str = STAGING) -> AppSeed:
+def staging_app(
+    secrets: Mapping[str, str], namespace: str = STAGING, *, port: int = 8000, restore_password: str = ""
+) -> AppSeed:
     """Staging as a release finds it: the candidate is there, by its tag."""
-    return AppSeed(namespace, "staging", CANDIDATE, f"{IMAGE}:{CANDIDATE}", secrets)
+    image = f"{IMAGE}:{CANDIDATE}"
+    return AppSeed(namespace, "staging", CANDIDATE, image, secrets, port=port, restore_password=restore_password)
 
 
 def production_app(secrets: Mapping[str, str], namespace: str = PRODUCTION) -> AppSeed:
@@ -111,6 +120,8 @@ async def _seed_app(client: KubeClient, app: AppSeed) -> bool:
     """True if its Deployment is new."""
     await _namespace(client, app.namespace)
     await _secret(client, app.namespace, API_SECRET, app.secrets)
+    if app.restore_password:
+        await _secret(client, app.namespace, RESTORE_SECRET, {"password": app.restore_password})
     return await client.create(f"/apis/apps/v1/namespaces/{app.namespace}/deployments", _deployment(app))
 
 
@@ -148,12 +159,22 @@ def _deployment(app: AppSeed) -> Json:
         "SOLVEREIGN_ENVIRONMENT": app.environment,
         "SOLVEREIGN_APP_VERSION": app.version.removeprefix("v"),
         "SOLVEREIGN_BILLING_ENFORCEMENT": "on",
+        "PORT": str(app.port),
+        "PYTHONPATH": str(REPOSITORY),
     }
     env = [_from_secret(name, API_SECRET) for name in app.secrets] + [_literal(*item) for item in literals.items()]
     template = {
         "metadata": {"labels": API_LABELS, "annotations": {"testbed/log": "\n".join(startup_log(app))}},
         "spec": {
-            "containers": [{"name": CONTAINER, "image": app.image, "env": env, "ports": [{"containerPort": 8000}]}]
+            "containers": [
+                {
+                    "name": CONTAINER,
+                    "image": app.image,
+                    "command": [sys.executable, "-m", "sandbox.staging.pod"],
+                    "env": env,
+                    "ports": [{"containerPort": app.port}],
+                }
+            ]
         },
     }
     spec = {

@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sandbox.faults import Faults, Scope
 from sandbox.staging import accounts, webhook
 from sandbox.staging.accounts import POOL, RATE_LIMIT, SWITCHES, USER
+from sandbox.staging.readiness import HEALTHY, readiness
 from sandbox.staging.serving import refuse_while
 
 APP_VERSION = "3.3.0"  # what the product reports when SOLVEREIGN_APP_VERSION is not set: not the version that runs
@@ -218,26 +219,16 @@ async def _health(request: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    """Always 200, as in the product: only the body tells."""
+    """Whether it reaches its database now."""
     try:
         async with request.app[POOL].connection() as connection:
             await connection.execute("SELECT 1")
-        database = "healthy"
+        database = HEALTHY
     except (PoolTimeout, psycopg.OperationalError) as exc:
         database = f"unhealthy: {exc}"
     if request.app[SWITCHES].on("not_ready"):
         database = "unhealthy: connection refused"
-    return web.json_response(
-        {
-            "status": "ready" if database == "healthy" else "not_ready",
-            "checks": {
-                "database": database,
-                "policy_service": "healthy",
-                "packs": {"roster": "available", "routing": "available"},
-            },
-            "timestamp": datetime.now(UTC).isoformat(),
-        }
-    )
+    return web.json_response(readiness(database))
 
 
 async def _live(_request: web.Request) -> web.Response:

@@ -17,7 +17,7 @@ from sandbox.staging.versions import migration_checksum, migrations, new_migrati
 TEST_TENANT = 90
 BOT_ROLE = "release_bot"
 RESTORE_ROLE = "release_restore"
-_LOGIN_PASSWORD = "sandbox"
+RESTORE_PASSWORD = _LOGIN_PASSWORD = "sandbox"
 
 _ROLES = (
     "CREATE ROLE solvereign_api NOLOGIN",
@@ -25,7 +25,7 @@ _ROLES = (
     "CREATE ROLE solvereign_platform NOLOGIN",
     "CREATE ROLE solvereign_definer NOLOGIN",
     f"CREATE ROLE {BOT_ROLE} LOGIN PASSWORD '{_LOGIN_PASSWORD}' IN ROLE solvereign_platform",
-    f"CREATE ROLE {RESTORE_ROLE} LOGIN CREATEDB PASSWORD '{_LOGIN_PASSWORD}'",
+    f"CREATE ROLE {RESTORE_ROLE} LOGIN CREATEDB PASSWORD '{RESTORE_PASSWORD}'",
 )
 
 
@@ -64,7 +64,7 @@ def prepare(postgres_url: str, *, prefix: str, environment: str) -> ProductDatab
         superuser_url=superuser_url,
         app_url=url(postgres_url, dbname=name, options="-c role=solvereign_api"),
         bot_url=url(postgres_url, dbname=name, user=BOT_ROLE, password=_LOGIN_PASSWORD),
-        restore_url=url(postgres_url, dbname="postgres", user=RESTORE_ROLE, password=_LOGIN_PASSWORD),
+        restore_url=url(postgres_url, dbname="postgres", user=RESTORE_ROLE, password=RESTORE_PASSWORD),
         tenant_id=TEST_TENANT,
         stripe_customer_id=f"cus_{environment}_releasetest",
         login_email=f"release-test@{environment}.solvereign.example",

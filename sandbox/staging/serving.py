@@ -1,5 +1,6 @@
 """How every simulated server listens, refuses when it is switched off, and asks for its token."""
 
+import random
 import socket
 from collections.abc import Callable, Container, Iterable, Mapping
 
@@ -23,6 +24,18 @@ def listen(port: int) -> socket.socket:
         else:
             return sock
     raise AssertionError("port 0 either binds or raises")
+
+
+def reserved_port(last: int) -> int:
+    """`last`, or another port for a process that takes it later.
+
+    It is below those that systems hand out by themselves (32768 and up), so that no connection gets it until then.
+    """
+    while True:
+        candidate, last = last or random.randrange(20_000, 30_000), 0  # noqa: S311  no secret
+        with listen(candidate) as sock:
+            if sock.getsockname()[1] == candidate:
+                return candidate
 
 
 class Server:

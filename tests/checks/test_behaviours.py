@@ -128,6 +128,7 @@ JUDGED_ELSEWHERE = {
     "app_crash_loop": "test_pod_logs.py",
     "backup_fails": "test_backup_job.py",
     "backup_truncated": "test_restore_drill.py",
+    "boot_table_missing": "test_restore_boot.py",
     "sentry_drops_events": "test_sentry_receives.py",
     "sentry_down": "test_sentry_receives.py",
 }

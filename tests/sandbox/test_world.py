@@ -49,7 +49,7 @@ def test_the_ready_line_names_every_part(sandbox: Sandbox) -> None:
     """Who starts the sandbox finds all addresses and credentials in one line."""
     assert set(sandbox.facts) == FACTS
     assert set(sandbox["production"]) == ENVIRONMENT
-    assert set(sandbox["staging"]) == ENVIRONMENT | {"database_admin_url"}
+    assert set(sandbox["staging"]) == ENVIRONMENT | {"database_admin_url", "restore_secret"}
 
 
 @pytest.mark.parametrize("path", ["", "api/api.test", "sandbox/faults"])

@@ -1,0 +1,223 @@
+"""Starts the product by itself against another database, in a pod of its own, and takes it away again."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from checks.answers import reading
+from checks.boot_pod import LABEL, LAST_WORDS, NAME, PASSWORD_KEY, PROBE, START, Boot, describe, place, settings_of
+from checks.clients import kube_errors
+from checks.contract import CheckError
+from checks.rights import READ_DEPLOYMENT, Of, Right
+from checks.workload import read_workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from checks.contract import CheckContext
+
+Json = dict[str, Any]
+
+PAUSE = 0.5  # seconds between two looks at the pod
+SETTLE = 15.0  # seconds for which a node may not know a Secret yet that is there
+TAIL = 200  # log lines of the product
+NOT_FOUND, CONFLICT = 404, 409
+NOT_CONFIGURED = "CreateContainerConfigError"  # a Secret, a ConfigMap or a key in it is not there
+NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})  # the command could not be started
+
+BOOT_RIGHTS = (
+    READ_DEPLOYMENT,
+    Right("create", "", "pods", Of.NAMESPACE),
+    Right("get", "", "pods", Of.NAMESPACE, NAME),
+    Right("delete", "", "pods", Of.NAMESPACE, NAME),
+    Right("get", "", "pods/log", Of.NAMESPACE, NAME),
+)
+
+
+@dataclass(frozen=True)
+class Booted:
+    """How it went. ``trouble``: why it is not ready, empty when it is; ``answer``: its last word; ``log``: its own."""
+
+    trouble: str
+    answer: str
+    log: str
+
+
+def boot(how: Boot, drill: str, connected: Callable[[], bool], ctx: CheckContext) -> Booted:
+    """Start the product's container against the database ``drill`` of the restore server, and wait for its word.
+
+    ``connected``: is the product connected to that database at this moment? Raises CheckError when the cluster refuses,
+    when the pod does not get as far as to start, and when the product was ready without ever having been connected.
+    To be called inside of a debt that ``remove`` pays.
+    """
+    kube, namespace = ctx.clients.kube(), place(ctx).namespace
+    workload = read_workload(ctx, "deployment")
+    pod = describe(how, drill, workload, ctx)
+    try:
+        with kube_errors(f"create pod {NAME} in {namespace}"):
+            _json(
+                kube.core.create_namespaced_pod(namespace, pod, _preload_content=False, _request_timeout=kube.timeout)
+            )
+    except CheckError as error:
+        if error.status != CONFLICT:
+            raise
+        raise CheckError(
+            f"pod {NAME} is in {namespace} already: another restore drill runs there",
+            hint="Wait for it. If there is none, delete that pod and run the check again.",
+        ) from error
+    return _watch(how, connected, ctx)
+
+
+def remove(namespace: str, drill: str, ctx: CheckContext) -> None:
+    """Take away the pod of that drill, at once. That of another one is left alone; none is as good."""
+    kube = ctx.clients.kube()
+    read, delete = kube.core.read_namespaced_pod, kube.core.delete_namespaced_pod
+    try:
+        with kube_errors(f"remove pod {NAME} in {namespace}"):
+            found = _json(read(NAME, namespace, _preload_content=False, _request_timeout=kube.timeout))
+            with reading("Kubernetes", f"pod {NAME} in {namespace}"):
+                whose, uid = (found["metadata"].get("labels") or {}).get(LABEL), found["metadata"]["uid"]
+            if whose == drill:
+                # No grace: its database is about to go, and the name has to be free for the next drill.
+                body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
+                _json(delete(NAME, namespace, body=body, _preload_content=False, _request_timeout=kube.timeout))
+    except CheckError as error:
+        if error.status not in {NOT_FOUND, CONFLICT}:  # gone, or another one's by now
+            raise
+
+
+def _watch(how: Boot, connected: Callable[[], bool], ctx: CheckContext) -> Booted:
+    """Look at the pod until its probe has said its word, or its product has ended."""
+    created, container = time.monotonic(), place(ctx).container
+    asked: float | None = None  # since when the probe is at it
+    was_connected = False
+    while True:
+        status = _status(ctx)
+        with reading("Kubernetes", f"pod {NAME}"):
+            states = {one["name"]: one["state"] for one in status.get("containerStatuses") or ()}
+            ended = {name: state["terminated"] for name, state in states.items() if "terminated" in state}
+            ran = {name for name, state in states.items() if "running" in state}
+            ran |= {name for name, end in ended.items() if end.get("reason") not in NEVER_RAN}
+        if asked is None and PROBE in ran:
+            asked = time.monotonic()
+        # The end of a container may be told late, or only once all have ended: what counts is the probe's own line.
+        said = _log(ctx, PROBE) if PROBE in ran else ""
+        word = _word(said)
+        was_connected = was_connected or connected()
+        if container in ended:
+            return _ended(ended[container], _log(ctx, container) if container in ran else "")
+        if word is not None:
+            return _judge(word, was_connected, how, _log(ctx, container))
+        if PROBE in ended:
+            raise _not_asked(how, ended[PROBE], said)
+        _insist(how, status, states, created, asked, ctx)
+        ctx.wait(PAUSE)
+
+
+def _word(said: str) -> tuple[bool, str] | None:
+    """The probe's word in its log: is the product ready, and what did it say; None as long as there is none."""
+    try:
+        word = json.loads(said.rpartition("\n")[2])
+        return bool(word["ready"]), str(word["said"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _ended(end: Json, log: str) -> Booted:
+    """What the end of the product's container says. Raises CheckError where it never ran."""
+    with reading("Kubernetes", f"the end of a container of pod {NAME}"):
+        code, reason, message = end["exitCode"], end.get("reason") or "", end.get("message") or ""
+    if reason in NEVER_RAN:
+        raise CheckError(f"the command of the product could not be started in pod {NAME}: {message or reason}")
+    return Booted(f"it ended with exit code {code}: {log.splitlines()[-1] if log else message or reason}", "", log)
+
+
+def _judge(word: tuple[bool, str], was_connected: bool, how: Boot, log: str) -> Booted:
+    ready, answer = word
+    if not ready:
+        return Booted(f"not ready within {how.seconds} s: {answer}", answer, log)
+    if not was_connected:
+        raise CheckError(
+            "the product says that it is ready, but was never connected to the restored database",
+            hint=f"Is {how.database_variable} the variable that it reads? Set `database_variable` of `boot`.",
+            seen=answer,
+        )
+    return Booted("", answer, log)
+
+
+def _not_asked(how: Boot, ended: Json, said: str) -> CheckError:
+    with reading("Kubernetes", f"the end of the probe of pod {NAME}"):
+        return CheckError(
+            f"the product could not be asked whether it is ready: {how.python} ended with exit code {ended['exitCode']}",
+            hint="Is there such a Python in the image? Set `python` of `boot` in the checklist.",
+            seen=ended.get("message") or said,
+        )
+
+
+def _insist(how: Boot, status: Json, states: Json, created: float, asked: float | None, ctx: CheckContext) -> None:
+    """Raise CheckError where there is nothing left to wait for. ``created``, ``asked``: when that began (monotonic)."""
+    namespace, now, standing = place(ctx).namespace, time.monotonic(), _standing(status, states)
+    waiting = {(state.get("waiting") or {}).get("reason") for state in states.values()}
+    if NOT_CONFIGURED in waiting and now - created > min(SETTLE, how.seconds):
+        raise CheckError(
+            f"the product cannot be started in pod {NAME}: {standing}",
+            hint=f"Make it in {namespace}. The password of the restore server is the key {PASSWORD_KEY} of the Secret that "
+            f"targets.{ctx.target.name}.restore_pod.secret names, {settings_of(ctx).secret!r}.",
+            seen=json.dumps(status),
+        )
+    hint = f"Can {ctx.target.name} run one pod more of this image? See `kubectl -n {namespace} get events`."
+    if status.get("phase") == "Failed" or (asked is None and now - created > START):
+        raise CheckError(f"the product did not start in pod {NAME}: {standing}", hint=hint, seen=json.dumps(status))
+    if asked is not None and now - asked > how.seconds + LAST_WORDS:
+        raise CheckError(
+            f"nothing was heard of the product in pod {NAME}: {standing}", hint=hint, seen=json.dumps(status)
+        )
+
+
+def _standing(status: Json, states: Json) -> str:
+    """Why a pod does not go on, in the words of Kubernetes."""
+    for state in states.values():
+        if "waiting" in state:
+            return ": ".join(filter(None, (state["waiting"].get("reason"), state["waiting"].get("message"))))
+    for condition in status.get("conditions") or ():
+        if condition.get("status") != "True" and condition.get("message"):
+            return f"{condition.get('reason')}: {condition['message']}"
+    return str(status.get("message") or status.get("phase") or "nothing is known of it")
+
+
+def _status(ctx: CheckContext) -> Json:
+    kube, namespace = ctx.clients.kube(), place(ctx).namespace
+    with kube_errors(f"read pod {NAME} in {namespace}"):
+        pod = _json(
+            kube.core.read_namespaced_pod(NAME, namespace, _preload_content=False, _request_timeout=kube.timeout)
+        )
+    return pod.get("status") or {}
+
+
+def _log(ctx: CheckContext, container: str) -> str:
+    kube, namespace = ctx.clients.kube(), place(ctx).namespace
+    with kube_errors(f"read the log of {NAME} in {namespace}"):
+        response = kube.core.read_namespaced_pod_log(
+            NAME,
+            namespace,
+            container=container,
+            tail_lines=TAIL,
+            _preload_content=False,  # else invalid UTF-8 in a log is an exception
+            _request_timeout=kube.timeout,
+        )
+        try:
+            return bytes(response.data).decode(errors="replace").strip()
+        finally:
+            response.release_conn()
+
+
+def _json(response: Any) -> Json:
+    """The whole answer: a connection from which nothing was read cannot be used again."""
+    try:
+        body: Json = json.loads(response.data)
+    finally:
+        response.release_conn()
+    return body
