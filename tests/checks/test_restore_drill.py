@@ -164,7 +164,7 @@ def test_no_backup_to_restore(sandbox):
 
 def test_object_is_gone(sandbox, backup):
     """The object was deleted meanwhile: nothing was found out."""
-    answer = drill(sandbox, {**backup, "key": "postgresql/gone.dump"})
+    answer = drill(sandbox, handed_on(backup["bucket"], "postgresql/gone.dump", 1))
 
     assert answer.outcome is Outcome.ERROR
     assert "NoSuchKey" in answer.summary
