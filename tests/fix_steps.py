@@ -1,5 +1,7 @@
-"""What a step gets, for the tests of steps: a journal that is a list, and a context around one Target."""
+"""What a step gets, for the tests of steps: a journal that is a list, a context around one Target, a repository of files."""
 
+import base64
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +15,39 @@ from bot.steps.vercel import Vercel
 from checks.clients import Clients
 from checks.registry import Registry
 from checks.target import Target
+from tests.checks.replies import Replies, Reply, Request
 from tests.fix_checks import RecordingUndo
+
+COMMIT = "c0ffee" * 6 + "c0ff"  # what is released
+
+
+def sha256(text: str) -> str:
+    """As the product's own table of migrations has it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Repository(Replies):
+    """GitHub's contents of o/r: a folder as of the last release and as of COMMIT, and files elsewhere, by path."""
+
+    def __init__(
+        self, folder: str, *, last: Mapping[str, str], now: Mapping[str, str], others: Mapping[str, str]
+    ) -> None:
+        super().__init__({})
+        self._folder = folder
+        self.last, self.now, self.others = dict(last), dict(now), dict(others)
+
+    def answer(self, request: Request) -> Reply:
+        """A listing or a file."""
+        self.requests.append(request)
+        path = request.path.removeprefix("/repos/o/r/contents/")
+        files = self.now if request.query["ref"] == [COMMIT] else self.last
+        if path == self._folder:
+            listed = [{"type": "file", "name": name, "sha": sha256(text)} for name, text in files.items()]
+            return Reply(200, listed)
+        text = self.others.get(path) or files.get(path.removeprefix(f"{self._folder}/"))
+        if text is None:
+            return Reply(404, {})
+        return Reply(200, {"encoding": "base64", "content": base64.b64encode(text.encode()).decode()})
 
 
 class Notes:

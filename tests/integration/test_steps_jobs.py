@@ -1,6 +1,5 @@
 """The backup CronJob and the migration Job, against an API server, with the files that the repository has."""
 
-import base64
 import json
 import sys
 from collections.abc import Iterator
@@ -18,15 +17,14 @@ from bot.steps.github import GitHub
 from bot.steps.job import rights
 from checks.rights import grants
 from checks.target import Kubernetes, Target
-from tests.checks.replies import Replies, Reply
 from tests.fix_account import BotAccount
 from tests.fix_kube import Kube, eventually
-from tests.fix_steps import Notes, Surroundings
+from tests.fix_steps import COMMIT, Notes, Repository, Surroundings
 
-COMMIT = "c0ffee" * 6 + "c0ff"
 IMAGE = "ghcr.io/solvereign/api@sha256:" + "ab" * 32
 CRON = DeployCronJob(do="cronjob", name="backup", manifest="k8s/backup.yaml")
 RESTORE = RestoreCronJob(do="restore_cronjob")
+OTHER = "kind: Other\n---\n"  # in the file of the manifest, before it
 SQL = "-- migration: additive\nSELECT 1;"
 
 
@@ -41,32 +39,12 @@ def _cron(schedule: str, image: str) -> dict[str, Any]:
     }
 
 
-class Repository:
-    """GitHub with one manifest and one migration."""
-
-    def __init__(self) -> None:
-        self.manifest = json.dumps(_cron("30 1 * * *", "backup:2"))
-        base = "GET /repos/o/r/contents"
-        self.server = Replies(
-            {
-                f"{base}/k8s/backup.yaml": lambda _: self._content(f"kind: Other\n---\n{self.manifest}"),
-                f"{base}/db": lambda asked: Reply(
-                    200, [{"type": "file", "name": "1.sql", "sha": "1"}] if asked.query["ref"] == [COMMIT] else []
-                ),
-                f"{base}/db/1.sql": lambda _: self._content(SQL),
-            }
-        )
-
-    def _content(self, text: str) -> Reply:
-        return Reply(200, {"encoding": "base64", "content": base64.b64encode(text.encode()).decode()})
-
-
 @pytest.fixture
 def repository() -> Iterator[Repository]:
     """The repository, served."""
-    made = Repository()
-    with made.server:
-        yield made
+    manifest = f"{OTHER}{json.dumps(_cron('30 1 * * *', 'backup:2'))}"
+    with Repository("db", last={}, now={"1.sql": SQL}, others={CRON.manifest: manifest}) as running:
+        yield running
 
 
 @pytest.fixture
@@ -75,7 +53,7 @@ def step(kube: Kube, repository: Repository) -> Surroundings:
     kube.batch.create_namespaced_cron_job(kube.namespace, _cron("0 2 * * *", "backup:1"))
     target = Target(name="production", kubernetes=Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace))
     ship = Shipment("v4.8.0", "4.8.0", COMMIT, IMAGE, previous="v4.7.0")
-    return Surroundings(target, ship, GitHub(repository.server.url, "o/r", ""))
+    return Surroundings(target, ship, GitHub(repository.url, "o/r", ""))
 
 
 def stands(kube: Kube) -> tuple[str, str, str]:
@@ -139,7 +117,7 @@ class TestCronJob:
         self, step: Surroundings, repository: Repository, manifest: str, said: str
     ) -> None:
         """Said by its path, before anything is changed."""
-        repository.manifest = manifest
+        repository.others[CRON.manifest] = f"{OTHER}{manifest}"
         with pytest.raises(StepError, match=said):
             step.look(cronjob.preview, CRON)
 

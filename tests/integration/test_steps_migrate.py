@@ -1,7 +1,5 @@
 """Migrations of the product on a real PostgreSQL: each once, together with its row, whatever dies in between."""
 
-import base64
-import hashlib
 import threading
 from collections.abc import Iterator
 
@@ -16,47 +14,22 @@ from bot.steps import migrate
 from bot.steps.contract import Shipment
 from bot.steps.github import GitHub
 from checks.target import Target
-from tests.checks.replies import Replies, Reply, Request, closed_port_url
+from tests.checks.replies import closed_port_url
 from tests.fix_kube import eventually
-from tests.fix_steps import Surroundings
+from tests.fix_steps import COMMIT, Repository, Surroundings, sha256
 
-FOLDER, COMMIT = "db/migrations", "c0ffee" * 6 + "c0ff"
+FOLDER = "db/migrations"
 SPEC = Migrate(do="migrate", files=FOLDER)
 OLD = {"001_init.sql": "CREATE TABLE notes (id integer);"}
 ADD = "-- migration: additive\nBEGIN;\nALTER TABLE notes ADD COLUMN text text;\nCOMMIT;\n"
 BREAK = "-- migration: breaking\nALTER TABLE notes DROP COLUMN id;\n"
 
 
-class Repository:
-    """GitHub with the files of the last release and those of the commit."""
-
-    def __init__(self) -> None:
-        self.last, self.now = dict(OLD), dict(OLD)
-        base = "GET /repos/o/r/contents/"
-        routes = {
-            f"{base}{FOLDER}/{name}": self._file for name in ("001_init.sql", "002_a.sql", "010_b.sql", "9_c.sql")
-        }
-        self.server = Replies({f"{base}{FOLDER}": self._folder, **routes})
-
-    def _folder(self, request: Request) -> Reply:
-        files = self.now if request.query["ref"] == [COMMIT] else self.last
-        return Reply(200, [{"type": "file", "name": name, "sha": _sha(text)} for name, text in files.items()])
-
-    def _file(self, request: Request) -> Reply:
-        text = self.now[request.path.rpartition("/")[2]]
-        return Reply(200, {"encoding": "base64", "content": base64.b64encode(text.encode()).decode()})
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 @pytest.fixture
 def repository() -> Iterator[Repository]:
     """The repository, served."""
-    made = Repository()
-    with made.server:
-        yield made
+    with Repository(FOLDER, last=OLD, now=OLD, others={}) as running:
+        yield running
 
 
 @pytest.fixture
@@ -70,7 +43,7 @@ def step(repository: Repository, database_url: str) -> Surroundings:
         connection.execute(OLD["001_init.sql"].encode())
     target = Target(name="production", migrate_database_url=SecretStr(database_url))
     ship = Shipment("v4.8.0", "4.8.0", COMMIT, "image@sha256:1", previous="v4.7.0")
-    return Surroundings(target, ship, GitHub(repository.server.url, "o/r", ""))
+    return Surroundings(target, ship, GitHub(repository.url, "o/r", ""))
 
 
 def applied(url: str) -> list[tuple[str, str]]:
@@ -99,7 +72,7 @@ def test_in_order_and_once(step: Surroundings, repository: Repository, database_
     assert step.perform(migrate.apply, SPEC) == "applied 002_a.sql, 010_b.sql, 9_c.sql"
     assert step.notes.intents() == shown
     assert applied(database_url) == [
-        (name, _sha(repository.now[name])) for name in ("002_a.sql", "010_b.sql", "9_c.sql")
+        (name, sha256(repository.now[name])) for name in ("002_a.sql", "010_b.sql", "9_c.sql")
     ]
     assert columns(database_url) == ["text"]
     assert step.look(migrate.preview, SPEC) == []
