@@ -1,39 +1,85 @@
-"""A TCP proxy that can lose what passes: one reply, or all on a link without a word; or hold a request back."""
+"""TCP relays: one that hands on what its subclass lets pass, and a proxy that loses replies or holds requests back."""
 
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import Self
 
+Ways = tuple[Callable[[], None], Callable[[], None]]  # there and back; each returns when its side has ended
 
-class Proxy:
-    """Forwards a free port of the loopback to another port of it. Sees bytes only, so it works for TLS too."""
+
+class Relay(ABC):
+    """A free port of the loopback; each connection to it is handed on to one of ``connect``, which ends with it."""
+
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        """Set what ``ways`` needs before."""
+        self._connect = connect
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=50)
+        self._open: set[socket.socket] = set()
+        self._guard = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.getsockname()[1])
+
+    def close(self) -> None:
+        """End everything."""
+        with self._guard:
+            for end in (self._server, *self._open):
+                with contextlib.suppress(OSError):  # ended by one of its sides
+                    end.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    @abstractmethod
+    def ways(self, client: socket.socket, server: socket.socket) -> Ways:
+        """What hands on requests and what hands on replies, of one connection."""
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return  # closed
+            server = self._connect()
+            with self._guard:
+                self._open |= {client, server}
+            for way in self.ways(client, server):
+                threading.Thread(target=self._until_both_end, args=(way, client, server), daemon=True).start()
+
+    def _until_both_end(self, way: Callable[[], None], *ends: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # one side ended it: so does the other
+            way()
+        with self._guard:
+            for end in ends:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+            self._open -= set(ends)
+
+
+class Proxy(Relay):
+    """Forwards to another port of the loopback. Sees bytes only, so it works for TLS too."""
 
     def __init__(self, port: int) -> None:
-        self._target = ("127.0.0.1", port)
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._open: set[socket.socket] = set()
         self._frozen: set[socket.socket] = set()
-        self._guard = threading.Lock()
         self._pass = threading.Event()
         self._pass.set()
         self._losing = threading.Event()
         self._dropping = threading.Event()
         self.held = threading.Event()  # a request waits
         self.lost = threading.Event()  # a reply was swallowed
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(partial(socket.create_connection, ("127.0.0.1", port)))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._server.getsockname()[1])
 
     def lose_next_reply(self) -> None:
         """Swallow what the server says next, and break that connection."""
@@ -67,55 +113,29 @@ class Proxy:
     def close(self) -> None:
         """End everything."""
         self._pass.set()
-        with self._guard:
-            for end in (self._server, *self._open):
-                with contextlib.suppress(OSError):  # ended by one of its sides
-                    end.shutdown(socket.SHUT_RDWR)
-        self._server.close()
+        super().close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return  # closed
-            server = socket.create_connection(self._target)
-            with self._guard:
-                self._open |= {client, server}
-            threading.Thread(target=self._requests, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._replies, args=(server, client), daemon=True).start()
+    def ways(self, client: socket.socket, server: socket.socket) -> Ways:
+        """Both as the switches say."""
+        return partial(self._requests, client, server), partial(self._replies, server, client)
 
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
-        with self._both_end(client, server):
-            while data := client.recv(65_536):
-                if client in self._frozen:
-                    continue
-                if not self._pass.is_set():
-                    self.held.set()
-                    self._pass.wait()
-                if self._dropping.is_set():
-                    return
-                server.sendall(data)
+        while data := client.recv(65_536):
+            if client in self._frozen:
+                continue
+            if not self._pass.is_set():
+                self.held.set()
+                self._pass.wait()
+            if self._dropping.is_set():
+                return
+            server.sendall(data)
 
     def _replies(self, server: socket.socket, client: socket.socket) -> None:
-        with self._both_end(server, client):
-            while data := server.recv(65_536):
-                if server in self._frozen:
-                    continue
-                if self._losing.is_set():
-                    self._losing.clear()
-                    self.lost.set()
-                    return
-                client.sendall(data)
-
-    @contextlib.contextmanager
-    def _both_end(self, *ends: socket.socket) -> Iterator[None]:
-        with contextlib.suppress(OSError):  # one side ended it: so does the other
-            yield
-        with self._guard:
-            for end in ends:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
-            self._open -= set(ends)
-            self._frozen -= set(ends)
+        while data := server.recv(65_536):
+            if server in self._frozen:
+                continue
+            if self._losing.is_set():
+                self._losing.clear()
+                self.lost.set()
+                return
+            client.sendall(data)

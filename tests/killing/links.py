@@ -6,12 +6,14 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import bot.store
 from bot.store.queries import queries
+from tests.fix_proxy import Relay, Ways
 from tests.killing.points import Moment, Trace
 
 HOP = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
@@ -101,71 +103,43 @@ def _our_queries() -> dict[str, str]:
     }
 
 
-class DatabaseLink:
+class DatabaseLink(Relay):
     """A port for a PostgreSQL on a Unix socket; a point is the commit of a transaction that has written something."""
 
     def __init__(self, trace: Trace, path: str, name: str) -> None:
         """``path`` of the socket; ``name`` of the database as the points say it."""
-        self._trace, self._path, self._name = trace, path, name
+        self._trace, self._name = trace, name
         self._known = _our_queries()
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=50)
-        self._open: set[socket.socket] = set()
-        self._guard = threading.Lock()
-        self.port = int(self._server.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(partial(_at_socket, path))
 
-    def close(self) -> None:
-        """End everything."""
-        with self._guard:
-            for end in (self._server, *self._open):
-                with contextlib.suppress(OSError):  # ended by one of its sides
-                    end.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return  # closed
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(self._path)
-            session = _Session(self._known, self._name)
-            with self._guard:
-                self._open |= {client, server}
-            threading.Thread(target=self._requests, args=(session, client, server), daemon=True).start()
-            threading.Thread(target=self._replies, args=(session, server, client), daemon=True).start()
+    def ways(self, client: socket.socket, server: socket.socket) -> Ways:
+        """Both know what the connection says."""
+        session = _Session(self._known, self._name)
+        return partial(self._requests, session, client, server), partial(self._replies, session, server, client)
 
     def _requests(self, session: "_Session", client: socket.socket, server: socket.socket) -> None:
-        with self._both_end(client, server):
-            for message in _messages(client):
-                what = session.hears(message)
-                if what is not None:
-                    nth = self._trace.begins(what)
-                    if self._trace.breaks(what, nth, Moment.BEFORE):
-                        return
-                    session.commits = (what, nth)
-                server.sendall(message)
+        for message in _messages(client):
+            what = session.hears(message)
+            if what is not None:
+                nth = self._trace.begins(what)
+                if self._trace.breaks(what, nth, Moment.BEFORE):
+                    return
+                session.commits = (what, nth)
+            server.sendall(message)
 
     def _replies(self, session: "_Session", server: socket.socket, client: socket.socket) -> None:
-        with self._both_end(server, client):
-            while data := server.recv(65_536):
-                if session.commits is not None:
-                    (what, nth), session.commits = session.commits, None
-                    if self._trace.breaks(what, nth, Moment.AFTER):
-                        return
-                client.sendall(data)
+        while data := server.recv(65_536):
+            if session.commits is not None:
+                (what, nth), session.commits = session.commits, None
+                if self._trace.breaks(what, nth, Moment.AFTER):
+                    return
+            client.sendall(data)
 
-    @contextlib.contextmanager
-    def _both_end(self, *ends: socket.socket) -> Iterator[None]:
-        with contextlib.suppress(OSError):  # one side ended it: so does the other
-            yield
-        with self._guard:
-            for end in ends:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
-            self._open -= set(ends)
+
+def _at_socket(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    made.connect(path)
+    return made
 
 
 class _Session:
