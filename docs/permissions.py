@@ -169,6 +169,7 @@ ACTS = (
     *_form("watch.rollback", ROLES, BEGUN, MAY_ROLL_BACK, ("ROLLING_BACK",)),
     *_form("mitigation.apply", ROLES, BACK, BACK),
     Act("button", "mitigation.resolve", ROLES, BACK),
+    *_form("mitigation.attest", ROLES, BACK, BACK),
     *_form("break_glass.review", ROLES, BEGUN, ("DONE", "ROLLED_BACK")),
 )  # fmt: skip
 

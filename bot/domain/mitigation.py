@@ -39,6 +39,7 @@ class Mitigation:
     reminders: int = 0
     resolved_by: UserId | None = None
     resolved_at: datetime | None = None
+    note: str = ""  # of who has put it back by hand; empty: the bot did
 
     @property
     def open(self) -> bool:

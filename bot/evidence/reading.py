@@ -106,7 +106,8 @@ def end_of(mitigation: Row) -> str:
     """How a mitigation ended, in words: when, and by whom it was put back."""
     if not mitigation["resolved_at"]:
         return "it is not put back yet"
-    return f"put back by {mitigation['resolved_by']}, {moment(mitigation['resolved_at'])}"
+    by_hand = f", by hand: {mitigation['note']}" if mitigation["note"] else ""
+    return f"put back by {mitigation['resolved_by']}, {moment(mitigation['resolved_at'])}{by_hand}"
 
 
 def facts_of_release(facts: Row) -> Iterator[tuple[str, str]]:

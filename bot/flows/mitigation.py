@@ -109,6 +109,27 @@ def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
     return f"Putting back what stood there before {found.what}."
 
 
+def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> str:
+    """Record that ``actor`` has put back by hand what the bot could not: one that is stuck must not hold deploys for ever."""
+    known = mitigations.get(tx, mitigation_id)
+    if known is None:
+        raise UnknownThing("There is no such mitigation.")
+    view = locked_view(tx, deps, known.release_id)
+    require(view.policy, actor, Action.ROLLBACK)
+    found = next(entry for entry in view.mitigations if entry.id == mitigation_id)
+    if not found.open:
+        return f"{found.what} was put back already."
+    if not found.stuck:
+        raise StaleButton(f"{found.what} is not stuck.", hint="Press *Put it back*: the bot does it.")
+    if not note.strip():
+        raise InvalidInput("That needs a note: what was put back, and how do you know?")
+    note = deps.clean(note.strip())
+    mitigations.move(tx, found, MitigationState.LIFTED, view.now, by=actor.user, note=note)
+    audit.write(tx, view.now, actor.user, "mitigation.attested", found.release_id, mitigation=found.id, note=note)
+    _close(tx, deps, found)
+    return f"Recorded: {found.what} was put back by you."
+
+
 def execute(deps: Deps, job: Job) -> datetime | None:
     """Go on with a mitigation (key: its id): set it, remind its owner, put it back. Returns when to look again."""
     mitigation_id = int(job.claim.key)
@@ -223,8 +244,12 @@ def lifted(tx: Tx, deps: Deps, view: ReleaseView, found: Mitigation) -> None:
     """Write down that one of the locked ``view`` is back, and close the release if it was that which it waited for."""
     mitigations.move(tx, found, MitigationState.LIFTED, view.now)
     audit.write(tx, view.now, SYSTEM, "mitigation.lifted", found.release_id, mitigation=found.id)
-    after = locked_view(tx, deps, found.release_id)
-    if after.may_close:
+    _close(tx, deps, found)
+
+
+def _close(tx: Tx, deps: Deps, found: Mitigation) -> None:
+    view = locked_view(tx, deps, found.release_id)
+    if view.may_close:
         releases.close(tx, found.release_id, view.now)
-        record.close(tx, after.release, view.now, SYSTEM, "release.closed", after=found.what)
+        record.close(tx, view.release, view.now, SYSTEM, "release.closed", after=found.what)
     posts.touch(tx, found.release_id)

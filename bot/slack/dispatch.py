@@ -323,6 +323,8 @@ class Dispatch:
                 return mitigation.apply(tx, deps, actor, step, note)
             case ActionId.MITIGATION_RESOLVE, MitigationPayload(mitigation=row_id):
                 return mitigation.resolve(tx, deps, actor, row_id)
+            case ActionId.MITIGATION_ATTEST, MitigationPayload(mitigation=row_id):
+                return mitigation.attest(tx, deps, actor, row_id, note)
             case ActionId.BREAK_GLASS_REVIEW, _:
                 return break_glass.review(tx, deps, actor, release_id, note)
             case ActionId.WATCH_ACKNOWLEDGE, AlarmPayload(alarm=alarm):

@@ -39,6 +39,7 @@ class ActionId(StrEnum):
     WATCH_ACKNOWLEDGE = "watch.acknowledge"
     MITIGATION_APPLY = "mitigation.apply"
     MITIGATION_RESOLVE = "mitigation.resolve"
+    MITIGATION_ATTEST = "mitigation.attest"
     BREAK_GLASS_REVIEW = "break_glass.review"
 
 
@@ -115,6 +116,7 @@ PAYLOADS: dict[ActionId, type[Payload]] = {
     ActionId.WATCH_ACKNOWLEDGE: AlarmPayload,
     ActionId.MITIGATION_APPLY: StepPayload,
     ActionId.MITIGATION_RESOLVE: MitigationPayload,
+    ActionId.MITIGATION_ATTEST: MitigationPayload,
     ActionId.BREAK_GLASS_REVIEW: ReleasePayload,
 }
 
@@ -127,6 +129,7 @@ OPENS_MODAL = frozenset(
         ActionId.SIGNOFF_DECLINE,
         ActionId.STEP_ATTEST,
         ActionId.MITIGATION_APPLY,
+        ActionId.MITIGATION_ATTEST,
         ActionId.WATCH_ACKNOWLEDGE,
         ActionId.WATCH_ROLLBACK,
         ActionId.RELEASE_ROLLBACK,

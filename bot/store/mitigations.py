@@ -56,9 +56,11 @@ def was(tx: Tx, mitigation_id: int) -> dict[str, Any] | None:
     return None if row is None or row["was"] is None else dict(row["was"])
 
 
-def move(tx: Tx, found: Mitigation, to: MitigationState, at: datetime, *, by: UserId | None = None) -> bool:
+def move(
+    tx: Tx, found: Mitigation, to: MitigationState, at: datetime, *, by: UserId | None = None, note: str = ""
+) -> bool:
     """Take it to another state; False when it is no longer in the state that the caller saw."""
-    values = {"id": found.id, "from": found.state, "to": to, "at": at, "by": by}
+    values = {"id": found.id, "from": found.state, "to": to, "at": at, "by": by, "note": note}
     return tx.execute(_SQL["move"], values).fetchone() is not None
 
 

@@ -208,7 +208,9 @@ def test_a_rollout_that_fails(production: World, kube: Kube) -> None:
     assert only(production, release_id).reminders == 1  # stuck or not
     shown = render("mitigation", str(found.id), production.view(release_id))
     assert_slack_takes(shown)
-    assert [button["action_id"] for button in shown.blocks[1]["elements"]] == ["mitigation.apply", "mitigation.resolve"]
+    assert [button["action_id"] for button in shown.blocks[1]["elements"]] == [
+        "mitigation.apply", "mitigation.resolve", "mitigation.attest",
+    ]  # fmt: skip
     kube.core.replace_namespaced_config_map(
         "testbed-images", kube.namespace, {"metadata": {"name": "testbed-images"}, "data": {}}
     )
@@ -216,6 +218,32 @@ def test_a_rollout_that_fails(production: World, kube: Kube) -> None:
     go_on(production)
     assert only(production, release_id).state is MitigationState.LIFTED
     assert variables(kube) == {NAME: "test"}
+
+
+def test_put_back_by_hand_where_the_bot_cannot(production: World, kube: Kube) -> None:
+    """Only where it is stuck, with a note and a name; then nothing is held up any more, and the release is closed."""
+    release_id = rolled_back(production)
+    production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
+    go_on(production)
+    found = only(production, release_id)
+    with pytest.raises(StaleButton, match="not stuck"):
+        production.act(mitigation.attest, QA, found.id, "by hand")
+    kube.apps.delete_namespaced_deployment("web", kube.namespace)
+    production.act(mitigation.resolve, QA, found.id)
+    go_on(production)
+    with pytest.raises(InvalidInput):
+        production.act(mitigation.attest, QA, found.id, " ")
+    with pytest.raises(NotAllowed):
+        production.act(mitigation.attest, GUEST, found.id, "I did")
+    assert not production.view(release_id).release.closed
+    production.act(mitigation.attest, MANAGER, found.id, "moved to another cluster, s3cret is on there")
+    assert production.view(release_id).release.closed
+    assert production.told()[-2:] == [(MANAGER.user, "mitigation.attested"), ("system", "release.closed")]
+    assert "already" in production.act(mitigation.attest, QA, found.id, "me too")
+    words = "by hand: moved to another cluster, [redacted] is on there"
+    for kind, subject in (("mitigation", str(found.id)), ("closeout", "")):
+        assert words in str(render(kind, subject, production.view(release_id)).blocks)
+    assert "by hand: moved to another cluster, " in report(production, release_id)
 
 
 def test_who_and_when(production: World) -> None:

@@ -311,11 +311,13 @@ class Trial:
             passed = (Reason(Cause.SIGNOFF_MISSING, "release_manager", "Release Manager has not signed off"),)
             by = SIGNERS["release_manager"].user
             break_glass.add(tx, self.release, BreakGlass(by, GLASS, passed, self.deps.clock.now()))
-        if act.name == "mitigation.resolve" and self.state in act.done_in and self.release:
+        if act.name in {"mitigation.resolve", "mitigation.attest"} and self.state in act.done_in and self.release:
             step = self._step(tx, next(one for one in ACTS if one.name == "mitigation.apply"))
             mitigation.apply(tx, self.deps, SIGNERS["qa"], step, "billing is wrong")
             (owed,) = mitigations.of_release(tx, self.release)
             assert mitigations.move(tx, owed, MitigationState.SET, self.deps.clock.now())
+            if act.name == "mitigation.attest":
+                mitigations.say(tx, owed.id, trouble="the Deployment is gone")
 
 
 SIGNERS = {key: Actor(_user(user)["id"], frozenset({Role(key)})) for key, user in SECOND.items()}
@@ -327,6 +329,7 @@ PREPARED = (
     "unfreeze",
     "step.cancel",
     "mitigation.resolve",
+    "mitigation.attest",
     "deploy --break-glass",
     "break_glass.review",
 )

@@ -34,6 +34,7 @@ PAYLOADS = {
     ids.ActionId.SIGNOFF_DECLINE: ids.RolePayload(release=12, role=Role.QA),
     ids.ActionId.STEP_ATTEST: ids.StepPayload(release=12, step=101),
     ids.ActionId.MITIGATION_APPLY: ids.StepPayload(release=12, step=101),
+    ids.ActionId.MITIGATION_ATTEST: ids.MitigationPayload(release=12, mitigation=3),
     ids.ActionId.WATCH_ACKNOWLEDGE: ids.AlarmPayload(release=12, alarm=5),
     ids.ActionId.WATCH_ROLLBACK: ids.ReleasePayload(release=12),
     ids.ActionId.RELEASE_ROLLBACK: ids.ReleasePayload(release=12),
@@ -55,6 +56,7 @@ def test_a_modal_carries_its_action_and_ids_and_nothing_else(action: ids.ActionI
         in_state(ReleaseState.WATCHING).release,
         steps=in_state(ReleaseState.WATCHING).steps,
         watch=make_watch(alarms=(make_alarm(),)),
+        mitigations=[make_mitigation()],
     )
     modal = modals.modal(action, PAYLOADS[action], view)
     assert_slack_opens(modal)
@@ -65,7 +67,9 @@ def test_a_modal_carries_its_action_and_ids_and_nothing_else(action: ids.ActionI
 def test_a_form_asks_for_one_text_under_the_published_name(action: ids.ActionId) -> None:
     """At least three characters where a reason is needed; a rollback and an abort go without."""
     view = in_state(ReleaseState.WATCHING)
-    watched = make_view(view.release, steps=view.steps, watch=make_watch(alarms=(make_alarm(),)))
+    watched = make_view(
+        view.release, steps=view.steps, watch=make_watch(alarms=(make_alarm(),)), mitigations=[make_mitigation()]
+    )
     asked = modals.modal(action, PAYLOADS[action], watched)["blocks"][-1]
     needed = action not in {
         ids.ActionId.WATCH_ROLLBACK,

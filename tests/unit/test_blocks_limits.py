@@ -253,6 +253,7 @@ def test_hostile_words_break_no_modal(outside: str) -> None:
         ids.RolePayload: [ids.RolePayload(release=12, role=Role.QA)],
         ids.CheckPayload: [ids.CheckPayload(release=12, check=check.id) for check in view.checklist.checks],
         ids.StepPayload: [ids.StepPayload(release=12, step=101)],
+        ids.MitigationPayload: [ids.MitigationPayload(release=12, mitigation=3)],
         ids.AlarmPayload: [ids.AlarmPayload(release=12, alarm=1)],
     }
     for action in ids.OPENS_MODAL:

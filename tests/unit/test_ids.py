@@ -59,6 +59,7 @@ def test_action_ids_are_the_published_ones() -> None:
         "watch.acknowledge",
         "mitigation.apply",
         "mitigation.resolve",
+        "mitigation.attest",
         "break_glass.review",
     }
 

@@ -63,7 +63,8 @@ def _put_back(entry: Mitigation) -> str:
     )
     by = f" by {text.mention(entry.resolved_by)}" if entry.resolved_by is not None else ""
     at = f", {text.moment(entry.resolved_at)}" if entry.resolved_at is not None else ""
-    return f":white_check_mark: {words}; put back{by}{at}"
+    by_hand = f", by hand: {text.outside(entry.note, 200)}" if entry.note else ""
+    return f":white_check_mark: {words}; put back{by}{at}{by_hand}"
 
 
 def _waived(view: ReleaseView) -> list[str]:

@@ -41,7 +41,8 @@ def render(subject: str, view: ReleaseView) -> Rendered:
             f"Reminder at {text.moment(found.due_at)}. Until it is put back nothing is deployed, and the release stays open."
         )
     elif found.resolved_by is not None and found.resolved_at is not None:
-        lines.append(f"By {text.mention(found.resolved_by)}, {text.moment(found.resolved_at)}.")
+        by_hand = f", by hand: {text.outside(found.note, 500)}" if found.note else "."
+        lines.append(f"By {text.mention(found.resolved_by)}, {text.moment(found.resolved_at)}{by_hand}")
     blocks = [
         elements.section("mitigation", "\n".join(lines)),
         *elements.actions("mitigation:buttons", _buttons(view, found)),
@@ -57,4 +58,6 @@ def _buttons(view: ReleaseView, found: Mitigation) -> list[Element]:
     if found.open and (found.stuck or found.state is MitigationState.SET):
         resolve = MitigationPayload(release=view.release.id, mitigation=found.id)
         buttons.append(elements.button(ActionId.MITIGATION_RESOLVE, resolve, "Put it back", style="primary"))
+        if found.stuck:
+            buttons.append(elements.button(ActionId.MITIGATION_ATTEST, resolve, "Put back by hand"))
     return buttons

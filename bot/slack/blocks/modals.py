@@ -10,7 +10,16 @@ from bot.domain.results import EXCERPT
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.grammar import MAX_REASON, MIN_REASON
-from bot.slack.ids import REASON, ActionId, AlarmPayload, CheckPayload, Payload, RolePayload, StepPayload
+from bot.slack.ids import (
+    REASON,
+    ActionId,
+    AlarmPayload,
+    CheckPayload,
+    MitigationPayload,
+    Payload,
+    RolePayload,
+    StepPayload,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +76,12 @@ FORMS: dict[ActionId, Form] = {
         "Set it",
         "What is wrong?",
         "The pods start again with it. You own it and are reminded until it is put back. Nothing is deployed meanwhile.",
+    ),
+    ActionId.MITIGATION_ATTEST: Form(
+        "Put back by hand",
+        "Record it",
+        "What was put back, and how do you know?",
+        "It counts as put back by you, not by the bot. Deploys are no longer held by it.",
     ),
     ActionId.BREAK_GLASS_REVIEW: Form(
         "Review a break-glass",
@@ -166,6 +181,11 @@ def _about(payload: Payload, view: ReleaseView) -> str:
         if step is None:
             raise NothingToShowError("This step is no longer part of the release.")
         return f"{release}\n{text.bold(text.step_title(view, step), 200)}"
+    if isinstance(payload, MitigationPayload):
+        owed = next((entry for entry in view.mitigations if entry.id == payload.mitigation), None)
+        if owed is None:
+            raise NothingToShowError("This mitigation is no longer known.")
+        return f"{release}\n{text.standing_line(owed)}"
     if isinstance(payload, AlarmPayload):
         alarms = view.watch.alarms if view.watch is not None else ()
         alarm = next((alarm for alarm in alarms if alarm.id == payload.alarm), None)
