@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from kubernetes import client, config
 from pydantic import SecretStr
 
 from bot.clock import SharedClock
@@ -30,7 +29,7 @@ from bot.steps.sources import Sources
 from bot.steps.vercel import Vercel
 from bot.store.pool import Store
 from bot.workers import Handler, Queue, Workers
-from checks.clients import certificates
+from checks.clients import KUBE_PACKAGES, certificates, load
 from checks.target import Kubernetes, Target
 from sandbox.staging import github, vercel
 from sandbox.staging.versions import GITHUB_REPOSITORY
@@ -38,8 +37,6 @@ from tests.fix_bot import Outside, checklist, kinds
 from tests.fix_demo import until
 
 ROOT = Path(__file__).parents[2]
-# Imported when they are named, which takes more than a second in all: once, before the processes are forked.
-WARM = (client.CoreV1Api, client.AppsV1Api, client.BatchV1Api, client.AuthorizationV1Api, config.load_kube_config)
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,9 @@ class Worker:
 def main() -> None:
     """Fork for each line."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
-    certificates()  # read once, for all of them
+    # Imported and read once, before the processes are forked: a second and more in all.
+    load(*KUBE_PACKAGES)
+    certificates()
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
