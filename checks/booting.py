@@ -89,32 +89,74 @@ def remove(namespace: str, drill: str, ctx: CheckContext) -> None:
             raise
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """The pod at one look."""
+
+    status: Json
+    states: Json  # of its containers, by their names
+    ended: Json  # how those ended that did
+    ran: frozenset[str]  # which have a log
+
+    @property
+    def standing(self) -> str:
+        """Why it does not go on, in the words of Kubernetes."""
+        for state in self.states.values():
+            if "waiting" in state:
+                return ": ".join(filter(None, (state["waiting"].get("reason"), state["waiting"].get("message"))))
+        for condition in self.status.get("conditions") or ():
+            if condition.get("status") != "True" and condition.get("message"):
+                return f"{condition.get('reason')}: {condition['message']}"
+        return str(self.status.get("message") or self.status.get("phase") or "nothing is known of it")
+
+    @property
+    def unconfigured(self) -> bool:
+        """Does a container wait for a Secret, a ConfigMap or a key?"""
+        return any((state.get("waiting") or {}).get("reason") == NOT_CONFIGURED for state in self.states.values())
+
+
 def _watch(how: Boot, connected: Callable[[], bool], ctx: CheckContext) -> Booted:
     """Look at the pod until its probe has said its word, or its product has ended."""
     created, container = time.monotonic(), place(ctx).container
     asked: float | None = None  # since when the probe is at it
     was_connected = False
     while True:
-        status = _status(ctx)
-        with reading("Kubernetes", f"pod {NAME}"):
-            states = {one["name"]: one["state"] for one in status.get("containerStatuses") or ()}
-            ended = {name: state["terminated"] for name, state in states.items() if "terminated" in state}
-            ran = {name for name, state in states.items() if "running" in state}
-            ran |= {name for name, end in ended.items() if end.get("reason") not in NEVER_RAN}
-        if asked is None and PROBE in ran:
+        seen = _look(ctx)
+        if asked is None and PROBE in seen.ran:
             asked = time.monotonic()
         # The end of a container may be told late, or only once all have ended: what counts is the probe's own line.
-        said = _log(ctx, PROBE) if PROBE in ran else ""
+        said = _log(ctx, PROBE) if PROBE in seen.ran else ""
         word = _word(said)
         was_connected = was_connected or connected()
-        if container in ended:
-            return _ended(ended[container], _log(ctx, container) if container in ran else "")
+        if container in seen.ended:
+            return _ended(seen.ended[container], _log(ctx, container) if container in seen.ran else "")
+        since = time.monotonic() - created
+        if seen.unconfigured and since > min(SETTLE, how.seconds):
+            raise _not_configured(seen, ctx)
+        if seen.status.get("phase") == "Failed" or (container not in seen.ran and (word or since > START)):
+            raise _stuck(f"the product did not start in pod {NAME}", seen, ctx)
         if word is not None:
             return _judge(word, was_connected, how, _log(ctx, container))
-        if PROBE in ended:
-            raise _not_asked(how, ended[PROBE], said)
-        _insist(how, status, states, created, asked, ctx)
+        if PROBE in seen.ended:
+            raise _not_asked(how, seen.ended[PROBE], said)
+        if asked is not None and time.monotonic() - asked > how.seconds + LAST_WORDS:
+            raise _stuck(f"nothing was heard of the product in pod {NAME}", seen, ctx)
         ctx.wait(PAUSE)
+
+
+def _look(ctx: CheckContext) -> _Seen:
+    kube, namespace = ctx.clients.kube(), place(ctx).namespace
+    with kube_errors(f"read pod {NAME} in {namespace}"):
+        pod = _json(
+            kube.core.read_namespaced_pod(NAME, namespace, _preload_content=False, _request_timeout=kube.timeout)
+        )
+    with reading("Kubernetes", f"pod {NAME} in {namespace}"):
+        status = pod.get("status") or {}
+        states = {one["name"]: one["state"] for one in status.get("containerStatuses") or ()}
+        ended = {name: state["terminated"] for name, state in states.items() if "terminated" in state}
+        ran = {name for name, state in states.items() if "running" in state}
+        ran |= {name for name, end in ended.items() if end.get("reason") not in NEVER_RAN}
+        return _Seen(status, states, ended, frozenset(ran))
 
 
 def _word(said: str) -> tuple[bool, str] | None:
@@ -157,44 +199,21 @@ def _not_asked(how: Boot, ended: Json, said: str) -> CheckError:
         )
 
 
-def _insist(how: Boot, status: Json, states: Json, created: float, asked: float | None, ctx: CheckContext) -> None:
-    """Raise CheckError where there is nothing left to wait for. ``created``, ``asked``: when that began (monotonic)."""
-    namespace, now, standing = place(ctx).namespace, time.monotonic(), _standing(status, states)
-    waiting = {(state.get("waiting") or {}).get("reason") for state in states.values()}
-    if NOT_CONFIGURED in waiting and now - created > min(SETTLE, how.seconds):
-        raise CheckError(
-            f"the product cannot be started in pod {NAME}: {standing}",
-            hint=f"Make it in {namespace}. The password of the restore server is the key {PASSWORD_KEY} of the Secret that "
-            f"targets.{ctx.target.name}.restore_pod.secret names, {settings_of(ctx).secret!r}.",
-            seen=json.dumps(status),
-        )
-    hint = f"Can {ctx.target.name} run one pod more of this image? See `kubectl -n {namespace} get events`."
-    if status.get("phase") == "Failed" or (asked is None and now - created > START):
-        raise CheckError(f"the product did not start in pod {NAME}: {standing}", hint=hint, seen=json.dumps(status))
-    if asked is not None and now - asked > how.seconds + LAST_WORDS:
-        raise CheckError(
-            f"nothing was heard of the product in pod {NAME}: {standing}", hint=hint, seen=json.dumps(status)
-        )
+def _not_configured(seen: _Seen, ctx: CheckContext) -> CheckError:
+    return CheckError(
+        f"the product cannot be started in pod {NAME}: {seen.standing}",
+        hint=f"Make it in {place(ctx).namespace}. The password of the restore server is the key {PASSWORD_KEY} of the Secret "
+        f"that targets.{ctx.target.name}.restore_pod.secret names, {settings_of(ctx).secret!r}.",
+        seen=json.dumps(seen.status),
+    )
 
 
-def _standing(status: Json, states: Json) -> str:
-    """Why a pod does not go on, in the words of Kubernetes."""
-    for state in states.values():
-        if "waiting" in state:
-            return ": ".join(filter(None, (state["waiting"].get("reason"), state["waiting"].get("message"))))
-    for condition in status.get("conditions") or ():
-        if condition.get("status") != "True" and condition.get("message"):
-            return f"{condition.get('reason')}: {condition['message']}"
-    return str(status.get("message") or status.get("phase") or "nothing is known of it")
-
-
-def _status(ctx: CheckContext) -> Json:
-    kube, namespace = ctx.clients.kube(), place(ctx).namespace
-    with kube_errors(f"read pod {NAME} in {namespace}"):
-        pod = _json(
-            kube.core.read_namespaced_pod(NAME, namespace, _preload_content=False, _request_timeout=kube.timeout)
-        )
-    return pod.get("status") or {}
+def _stuck(what: str, seen: _Seen, ctx: CheckContext) -> CheckError:
+    return CheckError(
+        f"{what}: {seen.standing}",
+        hint=f"Can {ctx.target.name} run one pod more of this image? See `kubectl -n {place(ctx).namespace} get events`.",
+        seen=json.dumps(seen.status),
+    )
 
 
 def _log(ctx: CheckContext, container: str) -> str:

@@ -1,0 +1,108 @@
+"""What is said of the pod of a restore drill in the states that a real node reports, and simulated ones do not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from checks.boot_pod import NAME, PROBE, Boot
+from checks.booting import boot
+from checks.clients import Clients
+from checks.contract import CheckError
+from checks.target import Target
+from tests.checks.replies import Answering, Replies, Reply
+from tests.fix_checks import context
+
+Json = dict[str, Any]
+DEPLOYMENT = "/apis/apps/v1/namespaces/staging/deployments/api"
+PODS = "/api/v1/namespaces/staging/pods"
+RUNNING: Json = {"running": {"startedAt": "2026-01-16T18:00:00Z"}}
+NOT_READY = json.dumps({"ready": False, "said": "starting"})
+PULLING: Json = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
+NO_COMMAND: Json = {"terminated": {"exitCode": 128, "reason": "StartError", "message": "no such file"}}
+KILLED: Json = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+REFUSED: Json = {"terminated": {"exitCode": 1, "reason": "Error"}}
+
+
+def routes(product: Json | None, probe: Json | None, word: str, **status: str) -> dict[str, Answering]:
+    """A cluster with the Deployment and a pod whose containers are in these states; ``word``: log of the probe."""
+    container = {"name": "api", "image": "api:1", "ports": [{"containerPort": 8000}]}
+    states = {name: state for name, state in (("api", product), (PROBE, probe)) if state is not None}
+    pod: Json = {
+        "metadata": {"name": NAME, "uid": "u1"},
+        "status": {"containerStatuses": [{"name": name, "state": state} for name, state in states.items()], **status},
+    }
+    deployment = {"spec": {"template": {"metadata": {}, "spec": {"containers": [container]}}}}
+    logs = {"api": "INFO starting\nMemoryError\n", PROBE: word}
+    return {
+        f"GET {DEPLOYMENT}": Reply(200, deployment),
+        f"POST {PODS}": Reply(201, pod),
+        f"GET {PODS}/{NAME}": Reply(200, pod),
+        f"GET {PODS}/{NAME}/log": lambda request: Reply(200, logs[request.query["container"][0]]),
+    }
+
+
+def booted(table: dict[str, Answering], folder: Path) -> Any:
+    """What ``boot`` finds there; the product is never connected."""
+    with Replies(table) as server:
+        file = folder / "kubeconfig"
+        named = {"name": "c", "context": {"cluster": "c", "user": "c"}}
+        config = {"clusters": [{"name": "c", "cluster": {"server": server.url}}], "contexts": [named]}
+        config |= {"users": [{"name": "c", "user": {"token": "t"}}], "current-context": "c"}
+        file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **config}), encoding="utf-8")
+        where = {"kubeconfig": str(file), "namespace": "staging"}
+        target = Target.model_validate(
+            {"name": "staging", "kubernetes": where, "restore_database_url": "postgresql://r@db/"}
+        )
+        with Clients(target) as clients:
+            return boot(Boot(), "restore_drill_1_00000000", lambda: False, context(target, clients))
+
+
+@pytest.mark.parametrize(
+    ("product", "probe", "word", "status", "summary"),
+    [
+        (
+            None,
+            None,
+            "",
+            {"phase": "Failed", "message": "Pod was evicted"},
+            "did not start in pod NAME: Pod was evicted",
+        ),
+        (
+            PULLING,
+            RUNNING,
+            NOT_READY,
+            {"phase": "Pending"},
+            "did not start in pod NAME: ImagePullBackOff: Back-off pulling image",
+        ),
+        (NO_COMMAND, RUNNING, "", {}, "the command of the product could not be started in pod NAME: no such file"),
+        (RUNNING, NO_COMMAND, "", {}, "could not be asked whether it is ready: python3 ended with exit code 128"),
+        (RUNNING, REFUSED, "", {}, "could not be asked whether it is ready: python3 ended with exit code 1"),
+        (RUNNING, RUNNING, '{"ready": true, "said": "ready"}', {}, "was never connected to the restored database"),
+    ],
+    ids=["evicted", "not pulled", "no command", "no python", "probe broken", "not connected"],
+)
+def test_nothing_was_found_out(
+    tmp_path: Path, product: Json | None, probe: Json | None, word: str, status: dict[str, str], summary: str
+) -> None:
+    """ERROR, in the words of Kubernetes."""
+    with pytest.raises(CheckError) as error:
+        booted(routes(product, probe, word, **status), tmp_path)
+    assert summary.replace("NAME", NAME) in error.value.summary
+
+
+def test_the_product_is_killed(tmp_path: Path) -> None:
+    """It started and ended: that is known to be bad, with its last line."""
+    found = booted(routes(KILLED, RUNNING, ""), tmp_path)
+    assert found.trouble == "it ended with exit code 137: MemoryError"
+
+
+def test_half_a_line_is_no_word(tmp_path: Path) -> None:
+    """A log that is read while it is written: it is read again."""
+    table = routes(RUNNING, RUNNING, NOT_READY)
+    words = iter(["", NOT_READY[:-5], NOT_READY, "INFO the product's own log"])
+    table[f"GET {PODS}/{NAME}/log"] = lambda _: Reply(200, next(words))
+    found = booted(table, tmp_path)
+    assert (found.trouble, found.log) == ("not ready within 120 s: starting", "INFO the product's own log")
