@@ -49,7 +49,7 @@ def booted(table: dict[str, Answering], folder: Path) -> Any:
     with Replies(table) as server:
         file = folder / "kubeconfig"
         named = {"name": "c", "context": {"cluster": "c", "user": "c"}}
-        config = {"clusters": [{"name": "c", "cluster": {"server": server.url}}], "contexts": [named]}
+        config: Json = {"clusters": [{"name": "c", "cluster": {"server": server.url}}], "contexts": [named]}
         config |= {"users": [{"name": "c", "user": {"token": "t"}}], "current-context": "c"}
         file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **config}), encoding="utf-8")
         where = {"kubeconfig": str(file), "namespace": "staging"}
