@@ -1,4 +1,4 @@
-"""Waiting: for what a deployed release waits for people, since when, and when they are reminded."""
+"""Waiting: for what a release that was deployed waits for people, since when, and when they are reminded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from bot.domain.break_glass import REVIEWED_IN
 from bot.domain.plan import PlanKind, failed_step, next_step
 from bot.domain.release import ReleaseState
 
@@ -35,10 +36,13 @@ class Waiting:
     what: str  # what is the matter, as a sentence without its full stop
     todo: str  # what they can do
     first: int = 1  # the first round that is told
+    every: timedelta | None = None  # between two reminders, where nothing is in doubt; None: soon, as above
 
     def round_at(self, now: datetime) -> int:
         """The round that is due at ``now``; 0 before the first."""
         age = now - self.since
+        if self.every is not None:
+            return age // self.every
         number = sum(age >= after for after in ROUNDS)
         if age >= ROUNDS[-1]:
             number += (age - ROUNDS[-1]) // LATER
@@ -46,7 +50,7 @@ class Waiting:
 
 
 def waiting(view: ReleaseView) -> Waiting | None:
-    """What the release waits for: a step that failed or takes too long, or an alarm that nobody has acknowledged."""
+    """What the release waits for: a step that failed or takes too long, an alarm without an answer, a break-glass without a review."""
     if view.release.state in _PLANS:
         return _stands_still(view, _PLANS[view.release.state])
     if view.release.state is ReleaseState.WATCHING and view.watch is not None and view.watch.open_alarms:
@@ -55,6 +59,10 @@ def waiting(view: ReleaseView) -> Waiting | None:
         more = f" and {len(alarms) - 1} more" if len(alarms) > 1 else ""
         since = min(alarm.at for alarm in alarms)
         return Waiting(since, f"nobody has answered the alarm {named}{more}", "Acknowledge it, or roll back.")
+    broken = view.break_glass
+    if view.release.state in REVIEWED_IN and broken is not None and broken.reviewed_by is None:
+        todo = "Somebody other than who broke the glass presses Review on the close-out."
+        return Waiting(broken.at, "nobody has reviewed its break-glass", todo, every=view.policy.remind_after)
     return None
 
 

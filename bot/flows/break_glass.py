@@ -12,7 +12,7 @@ from bot.domain.release import ReleaseState
 from bot.errors import GateClosed, InvalidInput, RefusedError, StaleButton
 from bot.flows import deploy
 from bot.flows.deps import Deps, locked_view, require
-from bot.store import audit, break_glass, posts
+from bot.store import audit, break_glass, posts, releases
 from bot.store.pool import Tx
 
 
@@ -47,8 +47,10 @@ def deploy_anyway(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reaso
     if not judged.passed:
         raise RefusedError("Nothing speaks against a deploy: no glass is to be broken.", hint="`/release deploy`")
     if owed := break_glass.unreviewed(tx, release.environment):
+        earlier = releases.get(tx, owed[0])
         raise RefusedError(
-            f"The break-glass of {owed[0]} was never reviewed.", hint="Somebody else has to review it first."
+            f"The break-glass of {earlier.version if earlier else 'an earlier release'} was never reviewed.",
+            hint="Somebody else has to review it first.",
         )
     passed = tuple(replace(one, text=deps.clean(one.text)) for one in judged.passed)
     break_glass.add(tx, release_id, BreakGlass(actor.user, reason, passed, view.now))

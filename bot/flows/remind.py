@@ -1,31 +1,41 @@
-"""Remind: tells the channel, again and again, that a deployed release waits for people."""
+"""Remind: tells the channel, again and again, that a deployed release waits for people, or a break-glass for its review."""
 
 from __future__ import annotations
 
 from bot.domain.ids import SYSTEM
 from bot.domain.release import ReleaseState
+from bot.domain.view import ReleaseView
 from bot.domain.waiting import waiting
 from bot.flows.deps import Deps, locked_view
-from bot.store import audit, posts, releases
+from bot.store import audit, break_glass, posts, releases
+from bot.store.pool import Tx
 
 EVERY = 15.0  # seconds between two looks
 
 
 def look(deps: Deps) -> None:
-    """Remind of the release that is under way, where that is due. Any replica may look at any time: a round is told once.
+    """Remind of the release that is under way and of reviews that are owed, where that is due.
 
-    One that waits for signatures is looked after by `bot.flows.tend`.
+    Any replica may look at any time: a round is told once. A release that waits for signatures is looked after by
+    `bot.flows.tend`.
     """
     with deps.store.transaction() as tx:
+        asked = break_glass.unreviewed(tx, deps.environment)
         release = releases.active(tx, deps.environment)
-        if release is None or release.state is ReleaseState.OPEN:
-            return
-        view = locked_view(tx, deps, release.id)
-        found = waiting(view)
-        number = found.round_at(view.now) if found else 0
-        if found is None or not number:
-            return
-        subject = f"waiting:{int(found.since.timestamp())}:{number}"
-        if posts.find(tx, release.id, "notice", subject) is None:
-            posts.owe(tx, release.id, "notice", subject, channel=release.channel)
-            audit.write(tx, view.now, SYSTEM, "release.reminded", release.id, what=found.what, round=number)
+    if release is not None and release.state is not ReleaseState.OPEN and release.id not in asked:
+        asked.append(release.id)
+    for release_id in asked:
+        with deps.store.transaction() as tx:
+            _remind(tx, locked_view(tx, deps, release_id))
+
+
+def _remind(tx: Tx, view: ReleaseView) -> None:
+    """Tell the round that is due, if it was not told."""
+    found, release = waiting(view), view.release
+    number = found.round_at(view.now) if found else 0
+    if found is None or not number:
+        return
+    subject = f"waiting:{int(found.since.timestamp())}:{number}"
+    if posts.find(tx, release.id, "notice", subject) is None:
+        posts.owe(tx, release.id, "notice", subject, channel=release.channel)
+        audit.write(tx, view.now, SYSTEM, "release.reminded", release.id, what=found.what, round=number)

@@ -31,9 +31,9 @@ def get(tx: Tx, release_id: ReleaseId) -> BreakGlass | None:
     return BreakGlass(**{**row, "passed": passed})
 
 
-def unreviewed(tx: Tx, environment: str) -> list[str]:
-    """The versions that nobody has reviewed yet, the oldest first."""
-    return [row["version"] for row in tx.execute(_SQL["unreviewed"], {"environment": environment}).fetchall()]
+def unreviewed(tx: Tx, environment: str) -> list[ReleaseId]:
+    """The releases whose break-glass nobody has reviewed yet, the oldest first."""
+    return [ReleaseId(row["id"]) for row in tx.execute(_SQL["unreviewed"], {"environment": environment}).fetchall()]
 
 
 def review(tx: Tx, release_id: ReleaseId, *, by: UserId, finding: str, at: datetime) -> bool:

@@ -14,7 +14,7 @@ from bot.domain.policy import Action, BreakGlassRule, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
 from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, VendorError
-from bot.flows import bind, break_glass, check, deploy, freeze, rollback, sign
+from bot.flows import bind, break_glass, check, deploy, freeze, remind, rollback, sign
 from bot.slack import report
 from checks.contract import Outcome
 from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World
@@ -235,6 +235,28 @@ def test_a_second_person_reviews_it(glass: World) -> None:
     assert found is not None
     assert (found.reviewed_by, found.finding) == (QUINN, "right, but [redacted] alarms are missing")
     assert glass.told()[-1] == (QUINN, "break_glass.reviewed")
+
+
+def test_people_are_reminded_of_a_review_that_is_owed(glass: World) -> None:
+    """Also while another release is under way; once a round, by whichever replica; not any more once it is reviewed."""
+    first = over(glass)
+
+    def reminded() -> int:
+        for _ in range(2):
+            remind.look(glass.deps)
+        return len(glass.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'"))
+
+    found = [reminded()]
+    glass.clock.advance(hours=4)
+    found.append(reminded())
+    glass.deployed("v4.8.1")
+    glass.clock.advance(hours=4)
+    found.append(reminded())
+    assert found == [0, 1, 2]
+    assert glass.last().body == {"what": "nobody has reviewed its break-glass", "round": 2}
+    glass.act(break_glass.review, QA, first, "it was right")
+    glass.clock.advance(hours=4)
+    assert reminded() == 2
 
 
 def test_what_went_through_the_gate_has_no_review(glass: World) -> None:

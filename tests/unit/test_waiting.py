@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from bot.domain.break_glass import REVIEWED_IN, BreakGlass
 from bot.domain.release import ReleaseState
 from bot.domain.waiting import Waiting, waiting
 from bot.slack.blocks.render import render
-from tests.unit.factories import NOW, QUINN, ago, in_state, make_alarm, make_watch
+from tests.unit.factories import NOW, QUINN, RITA, ago, in_state, make_alarm, make_watch
 from tests.unit.slack_rules import assert_slack_takes
 
 ALARMED = make_watch(alarms=(make_alarm(acknowledged_by=QUINN), make_alarm(at=ago(7)), make_alarm(at=ago(3))))
@@ -37,6 +38,21 @@ def test_what_waits(state: ReleaseState, since: object, what: str) -> None:
     assert f"{what}. {found.todo}" in notice.text
     other = render("notice", "waiting:1:1", view)
     assert other.text == "SOLVEREIGN v4.8.0 had waited for somebody, and does not any more."
+
+
+@pytest.mark.parametrize("state", ReleaseState)
+def test_a_break_glass_waits_for_its_review(state: ReleaseState) -> None:
+    """Once the release is over, as often as the policy says; whoever has reviewed it ends that."""
+    glass = BreakGlass(RITA, "logins fail for all customers", (), ago(600))
+    view = replace(in_state(state), break_glass=glass, watch=None, steps=())
+    found = waiting(view)
+    assert (found is not None) == (state in REVIEWED_IN)
+    if found is not None:
+        assert [found.round_at(glass.at + timedelta(hours=hours)) for hours in (0, 3, 4, 7, 8)] == [0, 0, 1, 1, 2]
+        notice = render("notice", f"waiting:{int(glass.at.timestamp())}:1", view)
+        assert_slack_takes(notice)
+        assert f"nobody has reviewed its break-glass. {found.todo}" in notice.text
+    assert waiting(replace(view, break_glass=replace(glass, reviewed_by=QUINN, reviewed_at=NOW))) is None
 
 
 @pytest.mark.parametrize(

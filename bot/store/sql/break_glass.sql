@@ -9,7 +9,7 @@ SELECT by_whom AS by, reason, passed, at, reviewed_by, reviewed_at, finding FROM
 
 -- name: unreviewed
 -- The releases of an environment whose break-glass nobody has reviewed, the oldest first.
-SELECT r.version FROM break_glass b JOIN releases r ON r.id = b.release_id
+SELECT r.id FROM break_glass b JOIN releases r ON r.id = b.release_id
 WHERE r.environment = %(environment)s AND b.reviewed_by IS NULL ORDER BY r.id;
 
 -- name: review
