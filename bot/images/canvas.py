@@ -90,11 +90,8 @@ class Canvas:
 
     def png(self) -> bytes:
         """The finished picture."""
-        from PIL import Image
-
-        size = (round(self.width * SCALE), round(self.height * SCALE))
         out = io.BytesIO()
-        self._image.resize(size, Image.Resampling.LANCZOS).save(out, "PNG", optimize=True)
+        self._image.reduce(OVERSIZE).save(out, "PNG")
         return out.getvalue()
 
     def _px(self, length: float) -> float:
