@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from typing import Any
 
 from bot.domain.actions import SetVariable, StepSpec
 from bot.domain.actor import Actor
-from bot.domain.ids import SYSTEM
+from bot.domain.ids import SYSTEM, UserId
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.plan import Plane, PlanKind, StepState
 from bot.domain.policy import Action
@@ -125,7 +126,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> s
         raise InvalidInput("That needs a note: what was put back, and how do you know?")
     note = deps.clean(note.strip())
     mitigations.move(tx, found, MitigationState.LIFTED, view.now, by=actor.user, note=note)
-    audit.write(tx, view.now, actor.user, "mitigation.attested", found.release_id, mitigation=found.id, note=note)
+    audit.write(tx, view.now, actor.user, "mitigation.attested", found.release_id, **_end(found, actor.user, note))
     _close(tx, deps, found)
     return f"Recorded: {found.what} was put back by you."
 
@@ -243,8 +244,13 @@ def _through(deps: Deps, job: Job, found: Mitigation, said: str) -> datetime | N
 def lifted(tx: Tx, deps: Deps, view: ReleaseView, found: Mitigation) -> None:
     """Write down that one of the locked ``view`` is back, and close the release if it was that which it waited for."""
     mitigations.move(tx, found, MitigationState.LIFTED, view.now)
-    audit.write(tx, view.now, SYSTEM, "mitigation.lifted", found.release_id, mitigation=found.id)
+    audit.write(tx, view.now, SYSTEM, "mitigation.lifted", found.release_id, **_end(found, found.resolved_by))
     _close(tx, deps, found)
+
+
+def _end(found: Mitigation, by: UserId | None, note: str = "") -> dict[str, Any]:
+    """What the record says of its end; `bot/evidence/verify.py` holds the row against it."""
+    return {"mitigation": found.id, "by": by, "note": note}
 
 
 def _close(tx: Tx, deps: Deps, found: Mitigation) -> None:
