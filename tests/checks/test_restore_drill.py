@@ -19,10 +19,13 @@ from tests.fix_checks import RecordingUndo, changed, context, production_target,
 
 @pytest.fixture(scope="module")
 def backup(running_sandbox):
-    """What backup_job hands on: a dump of the sandbox's staging."""
-    answer = run("backup_job", {}, staging_target(running_sandbox)).answer
+    """What backup_job hands on: a dump of the sandbox's staging, under a name that no other backup of that second takes."""
+    target = staging_target(running_sandbox)
+    answer = run("backup_job", {}, target).answer
     assert answer.outcome is Outcome.PASS, answer.summary
-    return dict(answer.data)
+    with Clients(target) as clients:
+        found = clients.s3().get_object(Bucket=answer.data["bucket"], Key=answer.data["key"])
+        return upload(running_sandbox, found["Body"].read())
 
 
 def drill(sandbox, data, target=None, *, undo=None, seconds=60, **params):
