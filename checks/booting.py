@@ -15,16 +15,16 @@ from checks.rights import READ_DEPLOYMENT, Of, Right
 from checks.workload import read_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from checks.contract import CheckContext
 
 Json = dict[str, Any]
 
-PAUSE = 0.5  # seconds between two looks at the pod
+FIRST_PAUSE, PAUSE = 0.25, 0.5  # seconds before the first look at the pod, and between two
 SETTLE = 15.0  # seconds for which a node may not know a Secret yet that is there
 TAIL = 200  # log lines of the product
-NOT_FOUND, CONFLICT = 404, 409
+NO_LOG_YET, NOT_FOUND, CONFLICT = 400, 404, 409
 NOT_CONFIGURED = "CreateContainerConfigError"  # a Secret, a ConfigMap or a key in it is not there
 NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})  # the command could not be started
 
@@ -39,28 +39,35 @@ BOOT_RIGHTS = (
 
 @dataclass(frozen=True)
 class Booted:
-    """How it went. ``trouble``: why it is not ready, empty when it is; ``answer``: its last word; ``log``: its own."""
+    """How it went. ``trouble``: why it is not ready; ``answer``: its last word; ``log``: its own, where there is trouble."""
 
     trouble: str
     answer: str
-    log: str
+    log: str = ""
 
 
-def boot(how: Boot, drill: str, connected: Callable[[], bool], ctx: CheckContext) -> Booted:
-    """Start the product's container against the database ``drill`` of the restore server, and wait for its word.
+def debt(drill: str, ctx: CheckContext) -> dict[str, str]:
+    """What is owed while the product runs against the database ``drill``, for ``boot`` and ``remove``."""
+    return {"database": drill, "namespace": place(ctx).namespace}
 
+
+def boot(how: Boot, owed: dict[str, str], connected: Callable[[], bool], ctx: CheckContext) -> Booted:
+    """Start the product's container against a database of the restore server, and wait for its word.
+
+    ``owed``: the debt, which was written down; the id of the pod is added, so that ``remove`` need not ask whose it is.
     ``connected``: is the product connected to that database at this moment? Raises CheckError when the cluster refuses,
     when the pod does not get as far as to start, and when the product was ready without ever having been connected.
-    To be called inside of a debt that ``remove`` pays.
     """
     kube, namespace = ctx.clients.kube(), place(ctx).namespace
     workload = read_workload(ctx, "deployment")
-    pod = describe(how, drill, workload, ctx)
+    pod = describe(how, owed["database"], workload, ctx)
     try:
         with kube_errors(f"create pod {NAME} in {namespace}"):
-            _json(
+            made = _json(
                 kube.core.create_namespaced_pod(namespace, pod, _preload_content=False, _request_timeout=kube.timeout)
             )
+        with reading("Kubernetes", f"pod {NAME} in {namespace}"):
+            owed["uid"] = str(made["metadata"]["uid"])
     except CheckError as error:
         if error.status != CONFLICT:
             raise
@@ -71,19 +78,23 @@ def boot(how: Boot, drill: str, connected: Callable[[], bool], ctx: CheckContext
     return _watch(how, connected, ctx)
 
 
-def remove(namespace: str, drill: str, ctx: CheckContext) -> None:
-    """Take away the pod of that drill, at once. That of another one is left alone; none is as good."""
-    kube = ctx.clients.kube()
+def remove(owed: Mapping[str, str], ctx: CheckContext) -> None:
+    """Take away the pod of that debt, at once. That of another drill is left alone; none is as good."""
+    kube, namespace = ctx.clients.kube(), owed["namespace"]
     read, delete = kube.core.read_namespaced_pod, kube.core.delete_namespaced_pod
     try:
         with kube_errors(f"remove pod {NAME} in {namespace}"):
-            found = _json(read(NAME, namespace, _preload_content=False, _request_timeout=kube.timeout))
-            with reading("Kubernetes", f"pod {NAME} in {namespace}"):
-                whose, uid = (found["metadata"].get("labels") or {}).get(LABEL), found["metadata"]["uid"]
-            if whose == drill:
-                # No grace: its database is about to go, and the name has to be free for the next drill.
-                body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
-                _json(delete(NAME, namespace, body=body, _preload_content=False, _request_timeout=kube.timeout))
+            uid = owed.get("uid")
+            if uid is None:  # its maker was killed, or has not got an answer
+                found = _json(read(NAME, namespace, _preload_content=False, _request_timeout=kube.timeout))
+                with reading("Kubernetes", f"pod {NAME} in {namespace}"):
+                    ours = (found["metadata"].get("labels") or {}).get(LABEL) == owed["database"]
+                    uid = str(found["metadata"]["uid"])
+                if not ours:
+                    return
+            # No grace: its database is about to go, and the name has to be free for the next drill.
+            body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
+            _json(delete(NAME, namespace, body=body, _preload_content=False, _request_timeout=kube.timeout))
     except CheckError as error:
         if error.status not in {NOT_FOUND, CONFLICT}:  # gone, or another one's by now
             raise
@@ -96,7 +107,7 @@ class _Seen:
     status: Json
     states: Json  # of its containers, by their names
     ended: Json  # how those ended that did
-    ran: frozenset[str]  # which have a log
+    ran: frozenset[str]  # which have started
 
     @property
     def standing(self) -> str:
@@ -120,27 +131,24 @@ def _watch(how: Boot, connected: Callable[[], bool], ctx: CheckContext) -> Boote
     created, container = time.monotonic(), place(ctx).container
     asked: float | None = None  # since when the probe is at it
     was_connected = False
+    ctx.wait(FIRST_PAUSE)
     while True:
-        seen = _look(ctx)
-        if asked is None and PROBE in seen.ran:
-            asked = time.monotonic()
         # The end of a container may be told late, or only once all have ended: what counts is the probe's own line.
-        said = _log(ctx, PROBE) if PROBE in seen.ran else ""
-        word = _word(said)
+        word = _word(_log(ctx, PROBE))
         was_connected = was_connected or connected()
-        if container in seen.ended:
-            return _ended(seen.ended[container], _log(ctx, container) if container in seen.ran else "")
-        since = time.monotonic() - created
-        if seen.unconfigured and since > min(SETTLE, how.seconds):
-            raise _not_configured(seen, ctx)
-        if seen.status.get("phase") == "Failed" or (container not in seen.ran and (word or since > START)):
-            raise _stuck(f"the product did not start in pod {NAME}", seen, ctx)
+        if word is None or not word[0]:
+            seen = _look(ctx)
+            if container in seen.ended:
+                return _ended(seen.ended[container], _log(ctx, container))
+            _insist_on_start(how, seen, time.monotonic() - created, word, ctx)
+            if asked is None and PROBE in seen.ran:
+                asked = time.monotonic()
+            if asked is not None and time.monotonic() - asked > how.seconds + LAST_WORDS:
+                raise _stuck(f"nothing was heard of the product in pod {NAME}", seen, ctx)
+            if word is None and PROBE in seen.ended:
+                word = _last_word(how, seen.ended[PROBE], ctx)
         if word is not None:
-            return _judge(word, was_connected, how, _log(ctx, container))
-        if PROBE in seen.ended:
-            raise _not_asked(how, seen.ended[PROBE], said)
-        if asked is not None and time.monotonic() - asked > how.seconds + LAST_WORDS:
-            raise _stuck(f"nothing was heard of the product in pod {NAME}", seen, ctx)
+            return _judge(word, was_connected or connected(), how, ctx)
         ctx.wait(PAUSE)
 
 
@@ -177,35 +185,46 @@ def _ended(end: Json, log: str) -> Booted:
     return Booted(f"it ended with exit code {code}: {log.splitlines()[-1] if log else message or reason}", "", log)
 
 
-def _judge(word: tuple[bool, str], was_connected: bool, how: Boot, log: str) -> Booted:
+def _judge(word: tuple[bool, str], was_connected: bool, how: Boot, ctx: CheckContext) -> Booted:
     ready, answer = word
     if not ready:
-        return Booted(f"not ready within {how.seconds} s: {answer}", answer, log)
+        return Booted(f"not ready within {how.seconds} s: {answer}", answer, _log(ctx, place(ctx).container))
     if not was_connected:
         raise CheckError(
             "the product says that it is ready, but was never connected to the restored database",
             hint=f"Is {how.database_variable} the variable that it reads? Set `database_variable` of `boot`.",
             seen=answer,
         )
-    return Booted("", answer, log)
+    return Booted("", answer)
 
 
-def _not_asked(how: Boot, ended: Json, said: str) -> CheckError:
+def _last_word(how: Boot, end: Json, ctx: CheckContext) -> tuple[bool, str]:
+    """What the probe has said before it ended. Raises CheckError where that was nothing."""
+    said = _log(ctx, PROBE)
+    word = _word(said)
+    if word is not None:
+        return word
     with reading("Kubernetes", f"the end of the probe of pod {NAME}"):
-        return CheckError(
-            f"the product could not be asked whether it is ready: {how.python} ended with exit code {ended['exitCode']}",
-            hint="Is there such a Python in the image? Set `python` of `boot` in the checklist.",
-            seen=ended.get("message") or said,
-        )
-
-
-def _not_configured(seen: _Seen, ctx: CheckContext) -> CheckError:
-    return CheckError(
-        f"the product cannot be started in pod {NAME}: {seen.standing}",
-        hint=f"Make it in {place(ctx).namespace}. The password of the restore server is the key {PASSWORD_KEY} of the Secret "
-        f"that targets.{ctx.target.name}.restore_pod.secret names, {settings_of(ctx).secret!r}.",
-        seen=json.dumps(seen.status),
+        code, message = end["exitCode"], end.get("message") or ""
+    raise CheckError(
+        f"the product could not be asked whether it is ready: {how.python} ended with exit code {code}",
+        hint="Is there such a Python in the image? Set `python` of `boot` in the checklist.",
+        seen=message or said,
     )
+
+
+def _insist_on_start(how: Boot, seen: _Seen, since: float, word: tuple[bool, str] | None, ctx: CheckContext) -> None:
+    """Raise CheckError where the product does not get as far as to start. ``since``: seconds that the pod is there."""
+    if seen.unconfigured and since > min(SETTLE, how.seconds):
+        raise CheckError(
+            f"the product cannot be started in pod {NAME}: {seen.standing}",
+            hint=f"Make it in {place(ctx).namespace}. The password of the restore server is the key {PASSWORD_KEY} of the "
+            f"Secret that targets.{ctx.target.name}.restore_pod.secret names, {settings_of(ctx).secret!r}.",
+            seen=json.dumps(seen.status),
+        )
+    over = word is not None or since > START
+    if seen.status.get("phase") == "Failed" or (over and place(ctx).container not in seen.ran):
+        raise _stuck(f"the product did not start in pod {NAME}", seen, ctx)
 
 
 def _stuck(what: str, seen: _Seen, ctx: CheckContext) -> CheckError:
@@ -217,6 +236,16 @@ def _stuck(what: str, seen: _Seen, ctx: CheckContext) -> CheckError:
 
 
 def _log(ctx: CheckContext, container: str) -> str:
+    """The last lines of a container; nothing of one that has not started yet."""
+    try:
+        return _read_log(ctx, container)
+    except CheckError as error:
+        if error.status != NO_LOG_YET:
+            raise
+        return ""
+
+
+def _read_log(ctx: CheckContext, container: str) -> str:
     kube, namespace = ctx.clients.kube(), place(ctx).namespace
     with kube_errors(f"read the log of {NAME} in {namespace}"):
         response = kube.core.read_namespaced_pod_log(

@@ -184,7 +184,8 @@ class Kind(abc.ABC):
     def owing(self, what: str, payload: Mapping[str, Any], ctx: CheckContext) -> Iterator[None]:
         """Write down what the block is about to change, and put it back at its end, whatever happens in it (P7).
 
-        ``what`` names it for a person; ``payload`` is for ``undo``. Where that fails the debt stays open; a CheckError
+        ``what`` names it for a person; ``payload`` is for ``undo``, which also gets what the block adds to it: that was not
+        written down, so it only spares questions. Where that fails the debt stays open; a CheckError
         of the block is then told first, since it is what went wrong first.
         """
         debt = ctx.undo.record(what, payload)

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-PAUSE, ANSWER_WITHIN = 0.25, 5.0  # seconds
+PAUSE, ANSWER_WITHIN = 0.1, 5.0  # seconds
 MOST, SHOWN = 65536, 2000  # bytes of an answer that are read, characters that are told
 
 

@@ -73,7 +73,7 @@ class BackupJob(Kind):
         before = objects(s3, part)
         started = time.monotonic()
         name = _name(ctx.subject.version)
-        debt = {"namespace": part.namespace, "job": name}
+        debt: dict[str, Any] = {"namespace": part.namespace, "job": name}
         body = _job_of_cronjob(kube, part, name)
         with self.owing(f"job {name} in {part.namespace}", debt, ctx):
             with kube_errors(f"create job {name} in {part.namespace}"):
@@ -82,6 +82,7 @@ class BackupJob(Kind):
                 )
             ctx.progress(f"waiting for job {name}")
             job = _wait(kube, part, name, ctx)
+            debt["ended"] = True
         failure = _condition(job, "Failed")
         if failure is not None:
             log = _log_tail(kube, part, job)
@@ -107,6 +108,8 @@ class BackupJob(Kind):
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Stop a Job that still runs. One that has ended stays, as any of its CronJob, whose history limits remove it."""
+        if payload.get("ended"):  # seen just now
+            return
         kube, namespace, name = ctx.clients.kube(), str(payload["namespace"]), str(payload["job"])
         try:
             with kube_errors(f"stop job {name} in {namespace}"):

@@ -118,7 +118,6 @@ class RestoreDrill(Kind):
             + [f"{table} at least {number} rows" for table, number in params.counts.items()]
             + ([f"the product is {params.boot.value}"] if params.boot else [])
         )
-        log = ""
         with tempfile.TemporaryDirectory(prefix="restore-drill-") as folder, _server(ctx) as server:
             dump = Path(folder) / "backup.dump"
             with _phase(f"downloading {key}", ctx):
@@ -127,7 +126,7 @@ class RestoreDrill(Kind):
             try:
                 with _phase("reading the dump's table of contents", ctx):
                     _run(ctx, [program, "--list", dump], "read the dump's table of contents")
-                started = time.monotonic()
+                started, said = time.monotonic(), ""
                 name = f"restore_drill_{int(time.time())}_{secrets.token_hex(4)}"
                 with self.owing(f"drop scratch database {name}", {"database": name}, ctx):
                     with _phase(f"restoring {key}", ctx):
@@ -137,7 +136,7 @@ class RestoreDrill(Kind):
                     with _phase("verifying what was restored", ctx):
                         facts = _verify(ctx, params, name)
                     if params.boot:
-                        log = self._boot(params.boot, server, name, ctx)
+                        said = self._boot(params.boot, server, name, ctx)
                         facts.append("the product starts")
             except _BadBackup as bad:
                 return Answer(
@@ -147,12 +146,10 @@ class RestoreDrill(Kind):
                     hint=bad.hint,
                 )
         summary = f"restored in {seconds:.1f} s: {'; '.join(facts)}"
-        evidence = Evidence(asked, expected, "\n".join(facts), log, LOG_NAME if log else "")
-        return Answer(Outcome.PASS, summary, evidence)
+        return Answer(Outcome.PASS, summary, Evidence(asked, expected, "\n".join([*facts, said])))
 
     def _boot(self, how: Boot, server: psycopg.Connection, name: str, ctx: CheckContext) -> str:
-        """The log of the product, once it was ready with that database. Raises _BadBackup when it does not get there."""
-        namespace = boot_pod.place(ctx).namespace
+        """What the product says once it is ready with that database. Raises _BadBackup when it does not get there."""
         query = (  # autovacuum has no user, and the drill's own connections are named
             "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND usename IS NOT NULL"
             " AND application_name IS DISTINCT FROM 'release-bot' LIMIT 1"
@@ -161,12 +158,12 @@ class RestoreDrill(Kind):
         def connected() -> bool:
             return server.execute(query, (name,)).fetchone() is not None
 
-        debt = {"database": name, "namespace": namespace}
+        owed = booting.debt(name, ctx)
         with (
-            self.owing(f"remove pod {boot_pod.NAME} in {namespace}", debt, ctx),
+            self.owing(f"remove pod {boot_pod.NAME} in {owed['namespace']}", owed, ctx),
             _phase("starting the product against the restored database", ctx),
         ):
-            booted = booting.boot(how, name, connected, ctx)
+            booted = booting.boot(how, owed, connected, ctx)
         if booted.trouble:
             raise _BadBackup(
                 f"the product does not start with the restored database: {booted.trouble}",
@@ -174,7 +171,7 @@ class RestoreDrill(Kind):
                 seen=booted.answer,
                 log=booted.log,
             )
-        return booted.log
+        return booted.answer
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Drop the scratch database, or take away the product that was started with it."""
@@ -182,7 +179,7 @@ class RestoreDrill(Kind):
         if not SCRATCH.fullmatch(name):
             raise CheckError(f"{name!r} is no scratch database of a restore drill, so it is not dropped")
         if "namespace" in payload:
-            booting.remove(str(payload["namespace"]), name, ctx)
+            booting.remove(payload, ctx)
             return
         with _server(ctx) as server:
             server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

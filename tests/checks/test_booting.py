@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from checks.boot_pod import NAME, PROBE, Boot
-from checks.booting import boot
+from checks.booting import boot, debt
 from checks.clients import Clients
 from checks.contract import CheckError
 from checks.target import Target
@@ -57,7 +57,8 @@ def booted(table: dict[str, Answering], folder: Path) -> Any:
             {"name": "staging", "kubernetes": where, "restore_database_url": "postgresql://r@db/"}
         )
         with Clients(target) as clients:
-            return boot(Boot(), "restore_drill_1_00000000", lambda: False, context(target, clients))
+            ctx = context(target, clients)
+            return boot(Boot(), debt("restore_drill_1_00000000", ctx), lambda: False, ctx)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_the_product_is_killed(tmp_path: Path) -> None:
 def test_half_a_line_is_no_word(tmp_path: Path) -> None:
     """A log that is read while it is written: it is read again."""
     table = routes(RUNNING, RUNNING, NOT_READY)
-    words = iter(["", NOT_READY[:-5], NOT_READY, "INFO the product's own log"])
+    words = iter([NOT_READY[:-5], NOT_READY, "INFO the product's own log"])
     table[f"GET {PODS}/{NAME}/log"] = lambda _: Reply(200, next(words))
     found = booted(table, tmp_path)
     assert (found.trouble, found.log) == ("not ready within 120 s: starting", "INFO the product's own log")

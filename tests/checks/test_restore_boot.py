@@ -94,7 +94,7 @@ def test_starts_with_the_declared_rights(sandbox, backup, beside):
 
     assert answer.outcome is Outcome.PASS, f"{answer.summary} {answer.hint} {answer.evidence.seen}"
     assert answer.summary.endswith("the product starts")
-    assert "portal_public_router_registered" in answer.evidence.attachment
+    assert '"status": "ready"' in answer.evidence.seen
     assert (len(undo.recorded), undo.open) == (2, [])
     assert (databases(sandbox), left(beside.owner)) == (set(), [])
     eventually("the end of its process", lambda: not beside.answers())
