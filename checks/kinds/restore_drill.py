@@ -126,7 +126,7 @@ class RestoreDrill(Kind):
             try:
                 with _phase("reading the dump's table of contents", ctx):
                     _run(ctx, [program, "--list", dump], "read the dump's table of contents")
-                started, said = time.monotonic(), ""
+                started = time.monotonic()
                 name = f"restore_drill_{int(time.time())}_{secrets.token_hex(4)}"
                 with self.owing(f"drop scratch database {name}", {"database": name}, ctx):
                     with _phase(f"restoring {key}", ctx):
@@ -135,8 +135,9 @@ class RestoreDrill(Kind):
                     seconds = time.monotonic() - started
                     with _phase("verifying what was restored", ctx):
                         facts = _verify(ctx, params, name)
+                    seen = list(facts)
                     if params.boot:
-                        said = self._boot(params.boot, server, name, ctx)
+                        seen.append(self._boot(params.boot, server, name, ctx))
                         facts.append("the product starts")
             except _BadBackup as bad:
                 return Answer(
@@ -146,7 +147,7 @@ class RestoreDrill(Kind):
                     hint=bad.hint,
                 )
         summary = f"restored in {seconds:.1f} s: {'; '.join(facts)}"
-        return Answer(Outcome.PASS, summary, Evidence(asked, expected, "\n".join([*facts, said])))
+        return Answer(Outcome.PASS, summary, Evidence(asked, expected, "\n".join(seen)))
 
     def _boot(self, how: Boot, server: psycopg.Connection, name: str, ctx: CheckContext) -> str:
         """What the product says once it is ready with that database. Raises _BadBackup when it does not get there."""
