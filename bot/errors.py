@@ -9,7 +9,8 @@ BotError                         root: everything that we tell a person in plain
 │   └── IdentityUnknown          Slack did not say who clicked
 ├── StepError                    a step of a plan failed; the world may have changed
 │   ├── Superseded               the step is no longer ours to carry out
-│   └── NoAnswer                 a vendor gave none: what was asked for may or may not have been carried out
+│   ├── NoAnswer                 a vendor gave none: what was asked for may or may not have been carried out
+│   └── Contradicted             what stands in the world speaks against the step, or against what a person says of it
 └── RefusedError                 we will not do what was asked, for a reason that we name
     ├── InvalidInput             the text or value makes no sense
     ├── NotAllowed               the person may not do this
@@ -76,6 +77,10 @@ class Superseded(StepError):
 
 class NoAnswer(StepError):
     """The vendor gave no answer: look again before anything else is done."""
+
+
+class Contradicted(StepError):
+    """What the bot sees speaks against it."""
 
 
 class RefusedError(BotError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from bot.domain.actions import Attest, SetVariable, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.break_glass import holds_back
@@ -11,11 +13,16 @@ from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
-from bot.errors import GateClosed, InvalidInput, RefusedError, StaleButton, UnknownThing
+from bot.errors import Contradicted, GateClosed, InvalidInput, RefusedError, StaleButton, StepError, UnknownThing
 from bot.flows import check
 from bot.flows.deps import Deps, locked_view, require
+from bot.flows.plan import looking, shipment_of
+from bot.flows.status import view as seen
+from bot.steps.registry import doer
 from bot.store import audit, posts, releases, steps, work
 from bot.store.pool import Tx
+
+LOOK_AGAIN = 10.0  # seconds for a look at what a person says to have done: somebody waits for the answer
 
 
 def initial_states(plan: tuple[StepSpec, ...]) -> list[tuple[StepId, StepState]]:
@@ -74,8 +81,37 @@ def retry(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
     return f"Trying {step.id} again."
 
 
-def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str) -> str:
-    """Record that a person has carried out a step: one that is a person's, or one at which the bot failed, where that may be."""
+def before_attest(deps: Deps, actor: Actor, step_row: int) -> str:
+    """Look whether a failed step that somebody says to have done is done, where the bot can see that: what it saw.
+
+    Before the transaction of `attest`. Raises RefusedError with what speaks against it. A system that cannot be asked does
+    not stop a person, who may know: that is said instead, and recorded.
+    """
+    with deps.store.transaction() as tx:
+        found = steps.get(tx, step_row)
+        if found is None or found[1].state is not StepState.FAILED:
+            return ""  # a person's own step; or none, as `attest` says
+        view = seen(tx, deps, found[0])
+        ship = shipment_of(tx, view.release)
+    require(view.policy, actor, Action.ATTEST)
+    spec = view.checklist.step(found[1].id)
+    look_again = None if spec is None else doer(spec).confirm
+    if spec is None or look_again is None or not spec.by_hand:
+        return ""
+    try:
+        with looking(deps, spec, ship, None, seconds=LOOK_AGAIN, cancelled=threading.Event()) as look:
+            return f"seen: {look_again(spec.action, look)}"
+    except Contradicted as error:
+        raise RefusedError(f"Not recorded: {error.user_message}.", hint=error.hint) from error
+    except StepError as error:
+        return f"not confirmed: {error.user_message}"
+
+
+def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, saw: str = "") -> str:
+    """Record that a person has carried out a step: one that is a person's, or one at which the bot failed, where that may be.
+
+    ``saw``: what `before_attest` has found out about it.
+    """
     view, step = _step(tx, deps, actor, Action.ATTEST, step_row)
     if view.release.state is ReleaseState.ABORTED:
         raise StaleButton
@@ -87,13 +123,18 @@ def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str) -> str:
         if spec is None or not spec.by_hand:
             raise RefusedError("That step cannot be done by hand.", hint="Retry it, or roll back.")
         _refuse_to_go_on(view, step)
-    if not steps.attest(tx, step_row, by=actor.user, note=deps.clean(note.strip()), at=view.now):
+        if not saw and doer(spec).confirm is not None:
+            raise StaleButton  # it has failed since the bot looked
+    saw = deps.clean(saw)[:1000]
+    if not steps.attest(tx, step_row, by=actor.user, note=deps.clean(note.strip()), saw=saw, at=view.now):
         raise RefusedError("That step does not wait for an attestation.")
     if failed:
         _go_on(tx, view, step)
     posts.touch(tx, view.release.id)
-    audit.write(tx, view.now, actor.user, "step.attested", view.release.id, step=step.id, note=deps.clean(note.strip()))
-    return f"Recorded: {step.id} was done by hand."
+    audit.write(
+        tx, view.now, actor.user, "step.attested", view.release.id, step=step.id, note=deps.clean(note.strip()), saw=saw
+    )
+    return f"Recorded: {step.id} was done by hand{f' ({saw})' if saw else ''}."
 
 
 def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:

@@ -111,11 +111,14 @@ class Dispatch:
         actor = self._identity.actor(sender.user)
         if click.action is ActionId.RELEASE_DEPLOY:
             bind.before_deploy(self._deps, actor, ReleaseId(click.payload.release))
+        saw = ""
+        if click.action is ActionId.STEP_ATTEST and isinstance(click.payload, StepPayload):
+            saw = deploy.before_attest(self._deps, actor, click.payload.step)
         with self._deps.store.transaction() as tx:
             if row.kind == "action":
                 self._only_own_message(tx, row, click)
             self._only_of_release(tx, click)
-            said = self._act(tx, actor, click, note, row)
+            said = self._act(tx, actor, click, note, saw)
             self._close(tx, row, sender, answers.answer(said), "done")
         return None
 
@@ -279,7 +282,7 @@ class Dispatch:
         with self._deps.store.transaction() as tx:
             inbox.handled(tx, row.id, "form opened", self._deps.clock.now())
 
-    def _act(self, tx: Tx, actor: Actor, click: Click, note: str, row: InboxRow) -> str:  # noqa: C901, PLR0912  a table, one row an action
+    def _act(self, tx: Tx, actor: Actor, click: Click, note: str, saw: str) -> str:  # noqa: C901, PLR0912  a table, one row an action
         """The flow of each action; the table that tells what a button does."""
         deps, release_id = self._deps, ReleaseId(click.payload.release)
         match click.action, click.payload:
@@ -318,7 +321,7 @@ class Dispatch:
             case ActionId.STEP_CANCEL, StepPayload(step=step):
                 return deploy.cancel(tx, deps, actor, step)
             case ActionId.STEP_ATTEST, StepPayload(step=step):
-                return deploy.attest(tx, deps, actor, step, note)
+                return deploy.attest(tx, deps, actor, step, note, saw)
             case ActionId.MITIGATION_APPLY, StepPayload(step=step):
                 return mitigation.apply(tx, deps, actor, step, note)
             case ActionId.MITIGATION_RESOLVE, MitigationPayload(mitigation=row_id):
@@ -329,7 +332,7 @@ class Dispatch:
                 return break_glass.review(tx, deps, actor, release_id, note)
             case ActionId.WATCH_ACKNOWLEDGE, AlarmPayload(alarm=alarm):
                 return watch.acknowledge(tx, deps, actor, alarm, note)
-        logger.warning("no flow for %s of inbox %d", click.action, row.id)
+        logger.warning("no flow for %s", click.action)
         raise StaleButton
 
     def _permalink(self, tx: Tx, release_id: ReleaseId) -> str:

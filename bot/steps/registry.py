@@ -54,10 +54,13 @@ class Doer:
         _no_rights  # needed in its target's cluster; asked before the deploy begins
     )
     uses: Callable[[Any], Sequence[Use]] = _no_uses  # settings and vendors' rights that it needs; the doctor asks
+    confirm: Callable[[Any, Look], str] | None = (
+        None  # what it sees of what a person says to have done instead, in a line; reads only; Contradicted: not so
+    )
 
 
 DOERS: dict[type[Model], Doer] = {
-    Tag: Doer(tag.create, tag.preview, uses=tag.uses),
+    Tag: Doer(tag.create, tag.preview, confirm=tag.confirm, uses=tag.uses),
     Migrate: Doer(migrate.apply, migrate.preview, rights=job.rights, uses=migrate.uses),
     SetImage: Doer(kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are, kube.rights),
     VercelDeploy: Doer(frontend.deploy, frontend.preview, Plane.FRONTEND, frontend.where_we_are, uses=frontend.uses),

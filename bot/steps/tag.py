@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bot.domain.actions import Tag
 from bot.domain.plan import Mutation, Way
-from bot.errors import NoAnswer, StepError
+from bot.errors import Contradicted, NoAnswer, StepError
 from bot.steps import github
 from bot.steps.contract import PAUSE, Look, StepContext
 from checks.uses import READ_CHECKS, READ_CONTENTS, READ_STATUSES, WRITE_CONTENTS, Use
@@ -18,17 +20,13 @@ def uses(spec: Tag) -> tuple[Use, ...]:
 
 
 def preview(spec: Tag, look: Look) -> list[Mutation]:
-    """The tag, if it is not there. Raises StepError when it points elsewhere or the commit is not fit to be released."""
+    """The tag, if it is not there. Raises Contradicted when it points elsewhere or the commit is not fit to be released."""
     version, commit = look.shipment.version, look.shipment.commit
     repository = github.of(look)
-    found = look.insist(lambda: repository.tag(version))
-    if found is not None and found[0] != commit:
-        raise StepError(
-            f"the tag {version} is there and points to {found[0][:12]}, not to {commit[:12]}",
-            hint="A tag is never moved. Abort, and release under another version.",
-        )
-    _refuse_unfit(spec, look, repository)
-    if found is not None:
+    stands = _stands(look, repository)
+    for refuse in _refusals(spec):
+        refuse(look, repository)
+    if stands:
         return []
     return [
         Mutation(
@@ -41,24 +39,74 @@ def preview(spec: Tag, look: Look) -> list[Mutation]:
     ]
 
 
-def _refuse_unfit(spec: Tag, look: Look, repository: github.GitHub) -> None:
-    """The commit must be ahead of the last release, and its checks must be good."""
+def confirm(spec: Tag, look: Look) -> str:
+    """What stands there of a tag that somebody says to have made by hand, and of the rules that a tag is made under.
+
+    Each of them is looked at, also after one that could not be seen: what is known to be wrong comes before what is not
+    known. Raises Contradicted for the one, StepError for the other.
+    """
+    repository = github.of(look)
+    unseen: StepError | None = None
+    for refuse in (_refuse_missing, *_refusals(spec)):
+        try:
+            refuse(look, repository)
+        except Contradicted:
+            raise
+        except StepError as error:
+            unseen = unseen or error
+    if unseen is not None:
+        raise unseen
+    return f"{look.shipment.version} is on {look.shipment.commit[:12]}"
+
+
+def _stands(look: Look, repository: github.GitHub) -> bool:
+    """Whether the tag is there. Raises Contradicted when it points elsewhere."""
+    version, commit = look.shipment.version, look.shipment.commit
+    found = look.insist(lambda: repository.tag(version))
+    if found is not None and found[0] != commit:
+        raise Contradicted(
+            f"the tag {version} is there and points to {found[0][:12]}, not to {commit[:12]}",
+            hint="A tag is never moved. Abort, and release under another version.",
+        )
+    return found is not None
+
+
+def _refusals(spec: Tag) -> tuple[Callable[[Look, github.GitHub], None], ...]:
+    """The rules that a commit must meet to be tagged."""
+    return (_refuse_older, _refuse_red) if spec.checks else (_refuse_older,)
+
+
+def _refuse_missing(look: Look, repository: github.GitHub) -> None:
+    if not _stands(look, repository):
+        raise Contradicted(
+            f"there is no tag {look.shipment.version} on GitHub yet",
+            hint=f"Push it, on commit {look.shipment.commit[:12]}.",
+        )
+
+
+def _refuse_older(look: Look, repository: github.GitHub) -> None:
+    """The commit must be ahead of the last release."""
     commit, last = look.shipment.commit, github.last_release(look)
-    if last:
-        compared = look.insist(lambda: repository.compare(last, commit))
-        if compared["status"] != "ahead" or compared["behind_by"]:
-            words = {"identical": "is the very commit of", "behind": "is older than", "diverged": "lacks commits of"}
-            raise StepError(
-                f"the commit {commit[:12]} {words.get(compared['status'], 'is not ahead of')} {last}",
-                hint=f"Release a commit that contains {last}.",
-            )
-    if spec.checks:
-        trouble = look.insist(lambda: repository.trouble_of(commit))
-        if trouble:
-            raise StepError(
-                f"the checks of commit {commit[:12]} on GitHub: {trouble}",
-                hint="Wait for them, or fix what they found.",
-            )
+    if not last:
+        return
+    compared = look.insist(lambda: repository.compare(last, commit))
+    if compared["status"] != "ahead" or compared["behind_by"]:
+        words = {"identical": "is the very commit of", "behind": "is older than", "diverged": "lacks commits of"}
+        raise Contradicted(
+            f"the commit {commit[:12]} {words.get(compared['status'], 'is not ahead of')} {last}",
+            hint=f"Release a commit that contains {last}.",
+        )
+
+
+def _refuse_red(look: Look, repository: github.GitHub) -> None:
+    """The checks of the commit must be good."""
+    commit = look.shipment.commit
+    trouble = look.insist(lambda: repository.trouble_of(commit))
+    if trouble:
+        raise Contradicted(
+            f"the checks of commit {commit[:12]} on GitHub: {trouble}",
+            hint="Wait for them, or fix what they found.",
+        )
 
 
 def create(spec: Tag, ctx: StepContext) -> str:

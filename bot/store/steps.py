@@ -68,9 +68,9 @@ def retry(tx: Tx, row: int) -> bool:
     return tx.execute(_SQL["retry"], {"row": row}).fetchone() is not None
 
 
-def attest(tx: Tx, row: int, *, by: UserId, note: str, at: datetime) -> bool:
-    """Write down that a person has done it; False when it does not wait for that."""
-    return tx.execute(_SQL["attest"], {"row": row, "by": by, "note": note, "at": at}).fetchone() is not None
+def attest(tx: Tx, row: int, *, by: UserId, note: str, saw: str, at: datetime) -> bool:
+    """Write down that a person has done it, and what the bot saw of it; False when it does not wait for that."""
+    return tx.execute(_SQL["attest"], {"row": row, "by": by, "note": note, "saw": saw, "at": at}).fetchone() is not None
 
 
 def done_for(tx: Tx, row: int, *, by: UserId, summary: str, at: datetime) -> None:

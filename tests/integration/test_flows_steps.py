@@ -12,7 +12,9 @@ from bot.flows import deploy, freeze
 from bot.flows.journal import StepJournal
 from bot.store import work
 from checks.contract import Outcome
-from tests.fix_bot import GUEST, MANAGER, QA, MovableClock, Outside, World, checklist
+from sandbox.staging.versions import BRANCH, commit_sha
+from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, MovableClock, Outside, World, checklist
+from tests.fix_vendors import Vendors
 
 STEPS = tuple(
     {"id": f"deploy.{name}", "title": name, "by_hand": name == "two", "action": {"do": "check", "kind": "ask"}}
@@ -70,6 +72,55 @@ def test_not_by_hand_in_a_freeze(plan: World) -> None:
     plan.act(freeze.freeze, MANAGER, None, "incident")
     with pytest.raises(GateClosed, match="frozen"):
         plan.act(deploy.attest, QA, step(plan, release_id, "two").row, "did it")
+
+
+class TestTagByHand:
+    """Its rules hold for a person too: one click does not put past them what nobody has tagged."""
+
+    @pytest.fixture
+    def tagged(self, world: World, vendors: Vendors) -> ReleaseId:
+        """A deploy that stands at the tag, because the checks of its commit are red."""
+        tag = {"id": "deploy.tag", "title": "tag", "by_hand": True, "action": {"do": "tag"}}
+        world.change(checklist=checklist(deploy=(tag, STEPS[0])), github=vendors.github)
+        vendors.faults.set("commit_checks_fail", True)
+        release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
+        world.run("check")
+        world.approve(release_id)
+        world.act(deploy.deploy, QA, release_id)
+        world.run("advance")
+        assert "not green" in step(world, release_id, "tag").summary
+        return release_id
+
+    def test_red(self, world: World, vendors: Vendors, tagged: ReleaseId) -> None:
+        """Refused while they are red, and while there is no tag; recorded with what was seen once both are as they must be."""
+        row = step(world, tagged, "tag").row
+        vendors.github.create_tag("v4.8.0", commit_sha(BRANCH), "by hand")
+        with pytest.raises(RefusedError, match=r"Not recorded: .* not green: backend tests") as refused:
+            deploy.before_attest(world.deps, QA, row)
+        assert refused.value.hint == "Wait for them, or fix what they found."
+        with pytest.raises(StaleButton):
+            world.act(deploy.attest, QA, row, "did it")  # nobody has looked
+        assert world.view(tagged).release.state is ReleaseState.DEPLOY_FAILED
+        vendors.faults.set("commit_checks_fail", False)
+        saw = deploy.before_attest(world.deps, QA, row)
+        assert world.act(deploy.attest, QA, row, "did it", saw) == f"Recorded: deploy.tag was done by hand ({saw})."
+        found = step(world, tagged, "tag")
+        assert (found.state, found.summary) == (StepState.ATTESTED, f"seen: v4.8.0 is on {commit_sha(BRANCH)[:12]}")
+        assert world.last().body["saw"] == saw
+        world.run("advance")
+        assert world.view(tagged).release.state is ReleaseState.WATCHING
+
+    def test_github_is_away(self, world: World, vendors: Vendors, tagged: ReleaseId) -> None:
+        """A person goes on, and it says that nobody could look. Somebody without a role has nobody asked."""
+        vendors.breaking = lambda *_: 404
+        asked = len(vendors.calls)
+        with pytest.raises(NotAllowed):
+            deploy.before_attest(world.deps, GUEST, step(world, tagged, "tag").row)
+        assert len(vendors.calls) == asked
+        vendors.breaking = lambda *_: 401
+        row = step(world, tagged, "tag").row
+        world.act(deploy.attest, QA, row, "did it", deploy.before_attest(world.deps, QA, row))
+        assert step(world, tagged, "tag").summary.startswith("not confirmed: GitHub refused GET")
 
 
 def test_cancel(plan: World, outside: Outside) -> None:

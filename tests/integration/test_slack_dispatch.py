@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from bot.domain.actions import StepSpec
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.watch import Finding, Kind
@@ -17,9 +18,11 @@ from bot.slack import checkup
 from bot.store import checks, inbox, steps, watches, work
 from bot.store.pool import Store
 from checks.contract import Answer, Evidence, Outcome
+from checks.target import Target
 from tests.checks.replies import Replies, Reply
 from tests.integration.slack_bot import RESOLVED, Bot, a_job
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, DEV, GUS, QUINN, RELEASES, RITA, eventually
+from tests.unit.factories import make_checklist
 
 pytestmark = CLIENT_LEAKS_SOCKETS
 STALE = "Nothing was done. Use the newest message."
@@ -369,6 +372,32 @@ def test_alarm_of_another_release_is_refused(live: Bot):
     live.handle()
 
     assert refused(live, before, RITA)["reason"] == "StaleButton"
+
+
+def test_done_by_hand_is_looked_at_before_it_is_recorded(live: Bot):
+    """What the bot sees of it stands in the answer and on the step; here it has nobody to ask, and says that."""
+    tag = StepSpec.model_validate(
+        {"id": "deploy.tag", "title": "Create release tag", "by_hand": True, "action": {"do": "tag"}}
+    )
+    live.change_deps(checklist=make_checklist(deploy=[tag]), targets={"production": Target(name="production")})
+    release_id = live.open_release()
+    live.change(lambda tx: steps.add_plan(tx, release_id, PlanKind.DEPLOY, [(tag.id, StepState.FAILED)]))
+    live.change(lambda tx: tx.execute(b"UPDATE releases SET state = 'DEPLOY_FAILED' WHERE id = %s", [release_id]))
+    (step,) = live.rows("SELECT id FROM steps")
+    body = {
+        "user": {"id": RITA},
+        "view": {
+            "callback_id": "step.attest",
+            "private_metadata": value_of(release_id, step=step["id"]),
+            "state": {"values": {"reason": {"reason": {"value": "pushed it"}}}},
+        },
+    }
+    live.change(lambda tx: inbox.put(tx, "by_hand", "view", body))
+    live.handle()
+
+    unseen = "not confirmed: there is no github section, so the repository cannot be asked"
+    assert live.told(RITA) == [f"Recorded: deploy.tag was done by hand ({unseen})."]
+    assert live.rows("SELECT state, summary FROM steps") == [{"state": "attested", "summary": unseen}]
 
 
 def test_deploy_before_the_gate_is_open_is_refused_with_every_reason(live: Bot):

@@ -4,7 +4,7 @@ import pytest
 
 from bot.domain.actions import RestoreFrontend, Tag, VercelDeploy
 from bot.domain.plan import Mutation, Way
-from bot.errors import NoAnswer, StepError, Superseded
+from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import frontend, tag
 from bot.steps.contract import Shipment
 from checks.target import Target
@@ -113,6 +113,57 @@ class TestTag:
         with pytest.raises(StepError) as refused:
             step.perform(tag.create, TAG)
         assert refused.value.hint == "Add github: to release-bot.yml."
+
+
+class TestTagByHand:
+    """What the bot sees of a tag that somebody says to have made."""
+
+    def test_made(self, step: Surroundings, vendors: Vendors) -> None:
+        """On the commit of the release, under the rules; looking asks for no change."""
+        vendors.github.create_tag("v4.8.0", COMMIT, "by somebody")
+        before = vendors.posts()
+        assert step.look(tag.confirm, TAG) == f"v4.8.0 is on {COMMIT[:12]}"
+        assert vendors.posts() == before
+
+    def test_not_made(self, step: Surroundings) -> None:
+        """It says what to push, and where."""
+        with pytest.raises(Contradicted, match=r"there is no tag v4\.8\.0 on GitHub yet") as refused:
+            step.look(tag.confirm, TAG)
+        assert refused.value.hint == f"Push it, on commit {COMMIT[:12]}."
+
+    def test_elsewhere(self, step: Surroundings, vendors: Vendors) -> None:
+        """A tag on another commit is not this release's."""
+        vendors.github.create_tag("v4.8.0", commit_sha("v4.7.0"), "by somebody")
+        with pytest.raises(Contradicted, match="points to"):
+            step.look(tag.confirm, TAG)
+
+    def test_not_green(self, step: Surroundings, vendors: Vendors) -> None:
+        """A tag that was pushed past red checks does not make them green."""
+        vendors.github.create_tag("v4.8.0", COMMIT, "by somebody")
+        vendors.faults.set("commit_checks_fail", True)
+        with pytest.raises(Contradicted, match="not green: backend tests"):
+            step.look(tag.confirm, TAG)
+        step.look(tag.confirm, Tag(do="tag", checks=False))
+
+    def test_not_ahead(self, step: Surroundings, vendors: Vendors) -> None:
+        """Nor does it make an old commit a new one."""
+        step.shipment = Shipment("v4.8.0", "4.8.0", commit_sha("v4.6.0"), "")
+        vendors.github.create_tag("v4.8.0", commit_sha("v4.6.0"), "by somebody")
+        with pytest.raises(Contradicted, match=r"is older than v4\.7\.0"):
+            step.look(tag.confirm, TAG)
+
+    def test_what_is_known_to_be_wrong_comes_before_what_cannot_be_seen(
+        self, step: Surroundings, vendors: Vendors
+    ) -> None:
+        """A look that gets no answer hides no red check; alone it is no verdict."""
+        vendors.github.create_tag("v4.8.0", COMMIT, "by somebody")
+        vendors.breaking = lambda method, path: 403 if "/compare/" in path else None
+        with pytest.raises(StepError, match="GitHub refused") as unseen:
+            step.look(tag.confirm, TAG)
+        assert not isinstance(unseen.value, Contradicted)
+        vendors.faults.set("commit_checks_fail", True)
+        with pytest.raises(Contradicted, match="not green"):
+            step.look(tag.confirm, TAG)
 
 
 class TestFrontend:

@@ -47,8 +47,9 @@ UPDATE steps SET state = 'pending', progress = '', finished_at = NULL, attempt =
 WHERE id = %(row)s AND state = 'failed' RETURNING id;
 
 -- name: attest
--- A person has done it: a step that was a person's, or one at which the bot has failed.
-UPDATE steps SET state = 'attested', by_whom = %(by)s, note = %(note)s, finished_at = %(at)s
+-- A person has done it: a step that was a person's, or one at which the bot has failed; what the bot saw then replaces its failure.
+UPDATE steps SET state = 'attested', by_whom = %(by)s, note = %(note)s, finished_at = %(at)s,
+       summary = coalesce(nullif(%(saw)s::text, ''), summary)
 WHERE id = %(row)s AND state IN ('to_attest', 'failed') RETURNING id;
 
 -- name: done_for
