@@ -60,6 +60,12 @@ class MovableClock:
     def steady(self) -> float:
         return self._steady
 
+    def elsewhere(self) -> "MovableClock":
+        """The clocks of a process on another machine: the same time, and steady seconds of its own."""
+        other = MovableClock()
+        other._now, other._steady = self._now, self._steady + 1e6
+        return other
+
     def advance(self, **duration: float) -> None:
         """Let time pass: ``minutes=5``."""
         self._now += timedelta(**duration)

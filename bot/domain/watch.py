@@ -58,6 +58,11 @@ class WatchTimes:
     late: timedelta  # after the end: events arrive late, and the last minute must be counted to its end
     patience: timedelta  # how long a probe may be unable to tell before people are asked
 
+    @property
+    def apart(self) -> timedelta:
+        """The longest time between two polls that counts as watched although no process can say that it passed."""
+        return self.every + self.late
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -284,4 +289,14 @@ def clock_step(wall: timedelta, steady: float) -> timedelta:
     ``wall``: what passed by the clock; ``steady``: the seconds that really passed (Clock.steady).
     """
     step = wall - timedelta(seconds=steady)
+    return step if abs(step) > CLOCK_NOISE else timedelta(0)
+
+
+def unwatched(wall: timedelta, apart: timedelta) -> timedelta:
+    """How much of the time between polls of two processes does not count: only the clock says that it passed.
+
+    ``wall``: what passed by the clock; ``apart``: for so long a watch goes without a poll. What is more may be the clock
+    that was set or a time when no replica was up, and neither is watched; a negative one is a clock that was set back.
+    """
+    step = wall - min(max(wall, timedelta(0)), apart)
     return step if abs(step) > CLOCK_NOISE else timedelta(0)

@@ -134,7 +134,9 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
     card = posts.find(tx, release.id, "card")
     if kind is PlanKind.DEPLOY:
         releases.move(tx, release, ReleaseState.WATCHING, now, deployed_at=now)
-        watches.begin(tx, release.id, now, now + deps.watch.length)
+        watches.begin(
+            tx, release.id, now, now + deps.watch.length, instance=deps.store.instance, steady=deps.clock.steady()
+        )
         posts.owe(tx, release.id, "watch", channel=release.channel, parent=card)
         for section in view.checklist.sections:
             if section.phase == "after":

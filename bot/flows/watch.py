@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bot.domain import watch as rules
 from bot.domain.actor import Actor
@@ -51,17 +51,12 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         work.hold(tx, job.claim)
         if view.release.state is not ReleaseState.WATCHING or view.watch is None:
             return None
-        step = _clock_step(tx, deps, release_id, at, steady)
-        watches.polled(tx, release_id, at, instance=deps.store.instance, steady=steady, step=step)
+        _count(tx, deps, release_id, at, steady)
         raised = _write_down(tx, deps, view, answers, at)
         after = _stored(tx, release_id)
         if after.verdict is not view.watch.verdict or raised:
             said = {reading.probe: f"{reading.seen}: {reading.summary}" for reading in after.readings}
             audit.write(tx, at, SYSTEM, "watch.polled", release_id, seen=after.verdict, probes=said, alarms=raised)
-        if step:
-            seconds = round(step.total_seconds())
-            audit.write(tx, at, SYSTEM, "watch.clock_set", release_id, seconds=seconds)
-            logger.warning("the clock was set by %d s: the end of the watch moved along", seconds)
         due = _decide(tx, deps, release_id)
         posts.touch(tx, release_id)
         return due
@@ -75,10 +70,21 @@ def _stored(tx: Tx, release_id: ReleaseId) -> Watch:
     return found
 
 
-def _clock_step(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: float) -> timedelta:
-    """By how much the clock was set since the last poll. A poll of another process has nothing to compare with."""
-    before = watches.previous_poll(tx, release_id, deps.store.instance)
-    return timedelta(0) if before is None else rules.clock_step(at - before[0], steady - before[1])
+def _count(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: float) -> None:
+    """Write down a poll. Time that was not proved to pass since the last one does not count: the end moves along.
+
+    A process that has polled before can tell by its steady clock, whoever polled in between. A new one cannot.
+    """
+    before = watches.last_seen(tx, release_id, deps.store.instance)
+    if before.own is not None:
+        event, step = "watch.clock_set", rules.clock_step(at - before.own[0], steady - before.own[1])
+    else:
+        event, step = "watch.not_watched", rules.unwatched(at - before.anybody, deps.watch.apart)
+    watches.polled(tx, release_id, at, instance=deps.store.instance, steady=steady, step=step)
+    if step:
+        seconds = round(step.total_seconds())
+        audit.write(tx, at, SYSTEM, event, release_id, seconds=seconds)
+        logger.warning("%s: the end of the watch moved along by %d s", event, seconds)
 
 
 # --- asking
@@ -183,7 +189,7 @@ def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
 def hasten(deps: Deps) -> None:
     """Make a poll due that is further away than any can be: the clock by which it is due was set back meanwhile."""
     with deps.store.transaction() as tx:
-        work.hasten(tx, "watch", deps.watch.every + deps.watch.late)
+        work.hasten(tx, "watch", deps.watch.apart)
 
 
 def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> str:

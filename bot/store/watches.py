@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from bot.domain.ids import ReleaseId, UserId
 from bot.domain.watch import Alarm, Finding, Reading, Seen, Watch, WatchState
-from bot.store.pool import Tx
+from bot.store.pool import Tx, only
 from bot.store.queries import queries
 
 _SQL = queries("watches")
@@ -33,23 +33,38 @@ def get(tx: Tx, release_id: ReleaseId) -> Watch | None:
     return Watch(**{**row, "state": WatchState(row["state"]), "readings": readings, "alarms": alarms})
 
 
-def begin(tx: Tx, release_id: ReleaseId, at: datetime, ends_at: datetime) -> None:
-    """Start the watch; it starts once."""
-    tx.execute(_SQL["begin"], {"release_id": release_id, "at": at, "ends_at": ends_at})
+def begin(tx: Tx, release_id: ReleaseId, at: datetime, ends_at: datetime, *, instance: int, steady: float) -> None:
+    """Start the watch; it starts once. ``steady``: what the steady clock of the process ``instance`` says ``at``."""
+    begun = tx.execute(_SQL["begin"], {"release_id": release_id, "at": at, "ends_at": ends_at})
+    if begun.rowcount:
+        _saw(tx, release_id, at, instance, steady)
 
 
-def previous_poll(tx: Tx, release_id: ReleaseId, instance: int) -> tuple[datetime, float] | None:
-    """When ``instance`` polled by the clock and in its steady seconds, if it was the last one to poll."""
-    row = tx.execute(_SQL["previous"], {"release_id": release_id, "instance": instance}).fetchone()
-    return None if row is None else (row["last_poll_at"], row["steady"])
+@dataclass(frozen=True)
+class LastSeen:
+    """When a watch was polled before."""
+
+    anybody: datetime  # by whichever process; when it began, if by none
+    own: tuple[datetime, float] | None  # by the process that asks: the time, and its steady seconds; None: never
+
+
+def last_seen(tx: Tx, release_id: ReleaseId, instance: int) -> LastSeen:
+    """When the watch of ``release_id`` was polled before, as the process ``instance`` sees it."""
+    row = only(tx.execute(_SQL["last_seen"], {"release_id": release_id, "instance": instance}).fetchone())
+    return LastSeen(row["anybody"], None if row["at"] is None else (row["at"], row["steady"]))
 
 
 def polled(tx: Tx, release_id: ReleaseId, at: datetime, *, instance: int, steady: float, step: timedelta) -> None:
-    """Write down a poll that was made ``at``, and that the clock was set by ``step`` since the one before."""
+    """Write down a poll that was made ``at``, and that ``step`` of the time since the one before did not pass for it."""
     if step:
-        tx.execute(_SQL["move_readings"], {"release_id": release_id, "step": step})
-    values = {"release_id": release_id, "at": at, "instance": instance, "steady": steady, "step": step}
-    tx.execute(_SQL["polled"], values)
+        for name in ("move", "move_readings", "move_clocks"):
+            tx.execute(_SQL[name], {"release_id": release_id, "step": step})
+    tx.execute(_SQL["polled"], {"release_id": release_id, "at": at})
+    _saw(tx, release_id, at, instance, steady)
+
+
+def _saw(tx: Tx, release_id: ReleaseId, at: datetime, instance: int, steady: float) -> None:
+    tx.execute(_SQL["saw"], {"release_id": release_id, "at": at, "instance": instance, "steady": steady})
 
 
 def read(tx: Tx, release_id: ReleaseId, reading: Reading) -> None:

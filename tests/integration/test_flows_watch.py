@@ -293,6 +293,40 @@ class TestTime:
         world.poll()
         assert state(world, release_id) is ReleaseState.DONE
 
+    @pytest.mark.parametrize(("polls", "hours"), [(1, 2), (2, -2)], ids=["forward", "back"])
+    def test_somebody_sets_the_clock_of_two_replicas(self, replicas: "Replicas", polls: int, hours: int) -> None:
+        """Whoever polls next sees it, and it is seen once, however often a replica polls before the other does."""
+        for number in range(7):
+            replicas.poll((number // polls) % 2)
+            replicas.advance(minutes=1)
+        replicas.set(hours=hours)
+        for number in range(7, 16):
+            replicas.poll((number // polls) % 2)
+            assert replicas.remaining() == timedelta(minutes=15 - number)
+            assert replicas.state() is ReleaseState.WATCHING
+            replicas.advance(minutes=1)
+        replicas.poll(0)
+        assert replicas.state() is ReleaseState.DONE
+        assert replicas.told().count("watch.clock_set") == 1
+
+    @pytest.mark.parametrize(
+        ("away", "hours", "left"),
+        [(1, 0, 13), (10, 0, 12.5), (1, 2, 12.5), (1, -2, 14)],
+        ids=["as it was", "away for long", "forward", "back"],
+    )
+    def test_another_process_takes_over(self, replicas: "Replicas", away: int, hours: int, left: float) -> None:
+        """It cannot say what has passed: what polls may be apart counts, and no more."""
+        for _ in range(2):
+            replicas.poll(0)
+            replicas.advance(minutes=1)
+        replicas.advance(minutes=away - 1)
+        replicas.set(hours=hours)
+        for later in (0, 1):  # what passes from then on it can say
+            replicas.poll(1)
+            assert replicas.remaining() == timedelta(minutes=left - later)
+            replicas.advance(minutes=1)
+        assert replicas.told().count("watch.not_watched") == (left != 13)
+
     def test_a_poll_that_a_set_clock_has_postponed_is_made_now(self, world: World) -> None:
         """The database's clock was set back by an hour: what was due in half a minute is not due in an hour and a half."""
         release_id = world.deployed()
@@ -318,6 +352,50 @@ class TestTime:
             asked.append(outside.runs.count("watch.issues"))
         assert asked == [1, 1, 1, 1, 2]
         assert seen(world, release_id).verdict is Seen.CANNOT_TELL
+
+
+class Replicas:
+    """Two processes that watch one release, each with a steady clock of its own; the time is the same for both."""
+
+    def __init__(self, world: World, other: World) -> None:
+        self.release_id = world.deployed()
+        other.clock = world.clock.elsewhere()
+        other.change(clock=other.clock, checklist=world.deps.checklist)
+        self.both = (world, other)
+
+    def poll(self, replica: int) -> None:
+        """One poll by the first (0) or the second (1); none when the watch is over."""
+        job = self.both[replica].claim("watch")
+        if job is not None:
+            self.both[replica].carry_out(job)
+
+    def advance(self, **duration: float) -> None:
+        """Let time pass for both."""
+        for world in self.both:
+            world.clock.advance(**duration)
+
+    def set(self, **by: float) -> None:
+        """Somebody sets the clock that both go by."""
+        for world in self.both:
+            world.clock.set(**by)
+
+    def remaining(self) -> timedelta:
+        """What is left of the watch."""
+        return seen(self.both[0], self.release_id).remaining(self.both[0].clock.now())
+
+    def state(self) -> ReleaseState:
+        """Where the release stands."""
+        return state(self.both[0], self.release_id)
+
+    def told(self) -> list[str]:
+        """What is on record."""
+        return [event for _, event in self.both[0].told()]
+
+
+@pytest.fixture
+def replicas(world: World, another_process: Callable[[], Store]) -> Replicas:
+    """A release that two processes watch."""
+    return Replicas(world, World(another_process(), world.outside))
 
 
 def claim(process: Store, queue: str) -> work.Claim | None:

@@ -26,6 +26,7 @@ from bot.domain.watch import (
     silence,
     spoken_again,
     to_raise,
+    unwatched,
     verdict_at_end,
 )
 from checks.contract import Answer, Evidence, Outcome
@@ -250,3 +251,9 @@ class TestAlarms:
 def test_a_clock_that_was_set_is_told_from_time_that_passed(wall: int, steady: float, step: int) -> None:
     """A pause of the bot is none: both clocks went on."""
     assert clock_step(timedelta(seconds=wall), steady) == timedelta(seconds=step)
+
+
+@pytest.mark.parametrize(("wall", "step"), [(0, 0), (30, 0), (90, 0), (94, 0), (7200, 7110), (-7200, -7200), (-3, 0)])
+def test_what_only_the_clock_says_counts_for_as_long_as_polls_are_apart(wall: int, step: int) -> None:
+    """More than that is a clock that was set, or a time when nobody watched; neither makes the watch shorter."""
+    assert unwatched(timedelta(seconds=wall), WATCH.apart) == timedelta(seconds=step)

@@ -17,22 +17,34 @@ FROM alarms WHERE release_id = %(release_id)s ORDER BY id;
 INSERT INTO watches (release_id, state, started_at, ends_at) VALUES (%(release_id)s, 'running', %(at)s, %(ends_at)s)
 ON CONFLICT DO NOTHING;
 
--- name: previous
--- The last poll by the same process, to see whether the clock was set since.
-SELECT last_poll_at, steady FROM watches
-WHERE release_id = %(release_id)s AND steady_by = %(instance)s AND last_poll_at IS NOT NULL;
+-- name: last_seen
+-- When the watch was last polled, or began, by whichever process; and what the clocks of this one said at its own last poll.
+SELECT coalesce(w.last_poll_at, w.started_at) AS anybody, c.at, c.steady
+FROM watches w LEFT JOIN watch_clocks c ON c.release_id = w.release_id AND c.instance = %(instance)s
+WHERE w.release_id = %(release_id)s;
+
+-- name: saw
+-- What the clocks of this process say now.
+INSERT INTO watch_clocks (release_id, instance, at, steady) VALUES (%(release_id)s, %(instance)s, %(at)s, %(steady)s)
+ON CONFLICT (release_id, instance) DO UPDATE SET at = excluded.at, steady = excluded.steady;
 
 -- name: polled
--- One more poll; where the clock was set since the last one, the end moves along.
-UPDATE watches SET polls = polls + 1, last_poll_at = %(at)s, steady_by = %(instance)s, steady = %(steady)s,
-                   started_at = started_at + %(step)s, ends_at = ends_at + %(step)s
-WHERE release_id = %(release_id)s AND state = 'running';
+-- One more poll.
+UPDATE watches SET polls = polls + 1, last_poll_at = %(at)s WHERE release_id = %(release_id)s AND state = 'running';
+
+-- name: move
+-- Time that did not pass for the watch: its beginning and its end move along.
+UPDATE watches SET started_at = started_at + %(step)s, ends_at = ends_at + %(step)s WHERE release_id = %(release_id)s;
 
 -- name: move_readings
--- The clock was set: the times of the readings move along.
+-- The times of the readings move along.
 UPDATE watch_readings SET told_at = told_at + %(step)s, asked_at = asked_at + %(step)s,
                           wait_until = wait_until + %(step)s
 WHERE release_id = %(release_id)s;
+
+-- name: move_clocks
+-- So do those at which the processes polled.
+UPDATE watch_clocks SET at = at + %(step)s WHERE release_id = %(release_id)s;
 
 -- name: read
 -- What a probe says now.
