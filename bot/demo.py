@@ -28,7 +28,9 @@ PLAY_POLL_SECONDS = 1.0
 START = 60.0  # seconds for a part to be ready
 STOP = 15.0  # seconds for a part to end
 REALLY_RUNS = {"testbed/exec": "true"}  # annotation with which the sandbox's cluster starts a real process
-MANIFEST = Path(__file__).parent.parent / "manifest.yml"
+REPOSITORY = Path(__file__).parent.parent
+MANIFEST = REPOSITORY / "manifest.yml"
+SHIPPED = REPOSITORY / "deploy" / "kubernetes"
 FROM_ENVIRONMENT = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_CHANNEL_ID", "RELEASE_MANAGER_IDS")
 
 
@@ -139,7 +141,8 @@ def run(options: DemoOptions) -> int:
 
 def _start_sandbox(options: DemoOptions, folder: Path, postgres_url: str) -> Part:
     arguments = ["sandbox", "--data-dir", str(folder / "sandbox"), "--postgres-url", postgres_url]
-    arguments += ["--manifest", str(MANIFEST), "--port", str(options.port), "--exit-with-stdin"]
+    arguments += ["--manifest", str(MANIFEST), "--shipped", str(SHIPPED)]
+    arguments += ["--port", str(options.port), "--exit-with-stdin"]
     if options.kubeconfig is not None:
         arguments += ["--kubeconfig", str(options.kubeconfig)]
     return Part("sandbox", arguments, folder / "sandbox.log")
@@ -272,7 +275,7 @@ def _target(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {
         "database_url": part["database_url"],
         "kubernetes": {
-            "kubeconfig": facts["kubeconfig"],
+            "kubeconfig": facts["bot_kubeconfig"],
             "namespace": part["namespace"],
             "deployment": part["deployment"],
             "container": part["container"],

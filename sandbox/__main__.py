@@ -27,6 +27,7 @@ def main() -> None:
         data_dir=options.data_dir,
         postgres_url=options.postgres_url,
         manifest=options.manifest,
+        shipped=options.shipped,
         kubeconfig=options.kubeconfig,
         port=options.port,
         staging_namespace=options.staging_namespace,
@@ -72,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--postgres-url", required=True, metavar="URL", help="a superuser's DSN of a running PostgreSQL")
     add("--kubeconfig", type=Path, metavar="FILE", help="a real cluster instead of the simulated one")
     add("--manifest", type=Path, default=Path("manifest.yml"), metavar="FILE", help="the Slack app's manifest")
+    add(
+        "--shipped",
+        type=Path,
+        default=Path("deploy/kubernetes"),
+        metavar="DIR",
+        help="the Roles of the bot, which it gets in the cluster",
+    )
     add("--port", type=int, default=0, help="of the page; 0: the one of the last time, or a free one")
     add("--staging-namespace", default=STAGING, metavar="NAME")
     add("--production-namespace", default=PRODUCTION, metavar="NAME")

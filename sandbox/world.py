@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from sandbox import kube
 from sandbox.faults import Fault, Faults, Scope, UnknownFault
+from sandbox.kube.account import BOT
 from sandbox.kube.seed import BACKUP_CRONJOB, CONTAINER, DEPLOYMENT, PRODUCTION, STAGING
 from sandbox.persist import Snapshot
 from sandbox.slack import SlackServer
@@ -44,6 +45,7 @@ class WorldSettings:
     data_dir: Path
     postgres_url: str
     manifest: Path
+    shipped: Path  # deploy/kubernetes, whose Roles the bot's account gets
     kubeconfig: Path | None = None
     port: int = 0
     staging_namespace: str = STAGING
@@ -64,7 +66,8 @@ class World:
         self._stack = AsyncExitStack()
         self._databases: dict[str, ProductDatabase] = {}
         self._servers: dict[str, Server] = {}
-        self._kubeconfig = settings.kubeconfig or Path()
+        self._kubeconfig = settings.kubeconfig or Path()  # the administrator's
+        self._bot_kubeconfig = self._folder / "bot-kubeconfig"
         self._sentry = sentry.Sentry(self._faults, self._snapshot("sentry"), self._snapshot("sentry-releases"))
         self._slack = SlackServer(
             data_dir=self._folder / "slack", manifest=settings.manifest, extra_routes=self._add_routes
@@ -90,6 +93,7 @@ class World:
             await self._start_product()
             await self._start_vendors()
             await _timed("seeding the cluster", kube.seed(self._kubeconfig, self._seed(s3.result())))
+            await _timed("giving the bot its rights", self._install_account())
             page = await self._start_slack()
             await _timed("moving the switches", self._restore_faults())
             return self._facts(page, s3.result())
@@ -200,6 +204,12 @@ class World:
             ),
         )
 
+    async def _install_account(self) -> None:
+        """The bot has what its users give it, in place of an administrator's rights: a Role that lacks one shows here."""
+        settings = self._settings
+        names = {PRODUCTION: settings.production_namespace, STAGING: settings.staging_namespace, BOT: BOT}
+        await kube.install(self._kubeconfig, settings.shipped, names, self._bot_kubeconfig)
+
     # Switches
 
     def _add_routes(self, application: web.Application) -> None:
@@ -286,6 +296,7 @@ class World:
             "channel_id": self._slack.channel_id,
             "people": self._slack.people,
             "kubeconfig": str(self._kubeconfig),
+            "bot_kubeconfig": str(self._bot_kubeconfig),
             "staging": {
                 **self._environment("staging", self._settings.staging_namespace),
                 "database_admin_url": self._databases["staging"].restore_url,

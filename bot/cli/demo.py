@@ -22,7 +22,12 @@ def add_to(commands: Commands) -> None:
     show.add_argument(
         "--port", type=int, default=0, help="of the page (default: the one of the last time, or a free one)"
     )
-    show.add_argument("--kubeconfig", type=Path, metavar="FILE", help="a real cluster instead of the simulated one")
+    show.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="an administrator's, of a real cluster instead of the simulated one; the bot gets its own account there",
+    )
     show.add_argument(
         "--watch-minutes", type=float, metavar="M", help="how long the watch lasts (default: 15; in a play: 0.1)"
     )

@@ -33,10 +33,7 @@ class KubeClient:
     """An API server as its kubeconfig names it (current context; bearer token or client certificate)."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-        context = _named(config["contexts"], config["current-context"])["context"]
-        cluster = _named(config["clusters"], context["cluster"])["cluster"]
-        user = _named(config["users"], context["user"])["user"]
+        cluster, user = current(kubeconfig)
         self._base: str = cluster["server"]
         self._tls = _tls(cluster, user)
         token = user.get("token") or (Path(user["tokenFile"]).read_text().strip() if "tokenFile" in user else "")
@@ -65,6 +62,10 @@ class KubeClient:
                 raise
             return False
         return True
+
+    async def post(self, path: str, body: Json) -> Json:
+        """What the server makes of a request that creates no object, such as one for a token."""
+        return await self._call("POST", path, body)
 
     async def merge(self, path: str, patch: Json) -> None:
         """JSON merge patch (RFC 7386): null removes a key."""
@@ -99,6 +100,14 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError as error:
         raise TimeoutError(f"not within {SETTLE_SECONDS:.0f} s: {what}") from error
+
+
+def current(kubeconfig: Path) -> tuple[Json, Json]:
+    """The cluster and the user of a kubeconfig's current context."""
+    config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    context = _named(config["contexts"], config["current-context"])["context"]
+    cluster = _named(config["clusters"], context["cluster"])["cluster"]
+    return cluster, _named(config["users"], context["user"])["user"]
 
 
 def _named(items: list[Json], name: str) -> Json:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import client
+from kubernetes.client.exceptions import ApiException
 
-from tests.fix_kube import TESTBED
+from tests.fix_kube import TESTBED, api_client
 
 LIMIT = 120.0  # seconds; a play ends in under two minutes
 CHANGE_CAUSE = "kubernetes.io/change-cause"
@@ -18,6 +20,15 @@ CHANGE_CAUSE = "kubernetes.io/change-cause"
 def _deployments(api: Any) -> list[dict[str, Any]]:
     answer: Any = client.AppsV1Api(api).list_deployment_for_all_namespaces(_preload_content=False)
     return list(json.loads(answer.data)["items"])
+
+
+def _refuse_what_no_role_grants(configuration: Path) -> None:
+    """The bot that played has the shipped account: a Secret that is not named is refused, on every target."""
+    for target in yaml.safe_load(configuration.read_text(encoding="utf-8"))["targets"].values():
+        with api_client(Path(target["kubernetes"]["kubeconfig"])) as bot, pytest.raises(ApiException) as said:
+            client.CoreV1Api(bot).list_namespaced_secret(target["kubernetes"]["namespace"])
+        assert said.value.status == 403
+        assert "system:serviceaccount:release-bot:release-bot" in str(said.value.body)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +43,8 @@ def _deployments(api: Any) -> list[dict[str, Any]]:
 def test_a_play_ends_well(play: str, seen: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """It exits 0, prints what happened, breaks no limit of Slack, and the bot logs no warning.
 
-    The tour is played on a real API server where there is one.
+    The tour is played on a real API server where there is one. Every play runs with the service account of
+    deploy/kubernetes and the Roles that are shipped, and with no other right.
     """
     arguments = ["demo", "--play", play, "--data-dir", str(tmp_path)]
     api: Any = None
@@ -50,5 +62,7 @@ def test_a_play_ends_well(play: str, seen: str, tmp_path: Path, request: pytest.
     if api is not None:
         causes = [found["metadata"].get("annotations", {}).get(CHANGE_CAUSE) for found in _deployments(api)]
         assert causes.count("release-bot: v4.8.0") == 1
+    if play == "tour":
+        _refuse_what_no_role_grants(tmp_path / "release-bot.yml")
     log = (tmp_path / "bot.log").read_text(encoding="utf-8")
     assert [line for line in log.splitlines() if " WARNING " in line or " ERROR " in line] == []

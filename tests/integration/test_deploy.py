@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 import json
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,8 @@ from checks.clients import Clients
 from checks.permissions import refused
 from checks.registry import Registry
 from checks.rights import Grant
-from checks.workload import Json
+from sandbox.kube.account import install, shipped_objects
 from sandbox.kube.seed import BackupSeed, BucketSeed, Seed, production_app, seed, staging_app
-from tests.fix_account import account_kubeconfig
 from tests.fix_kube import Kube, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -57,25 +55,13 @@ def _renamed(found: Any, names: dict[str, str]) -> Any:
     return changed
 
 
-def _in_files(names: dict[str, str], *files: str) -> Iterator[Json]:
-    for file in files:
-        for found in yaml.safe_load_all((KUBERNETES / file).read_text(encoding="utf-8")):
-            yield _renamed(found, names)
-
-
 class Installed:
     """The Roles of deploy/, bound to an account, on a cluster with the product in two namespaces."""
 
     def __init__(self, kube: Kube, folder: Path) -> None:
         self.names = {PRODUCTION: kube.namespace, STAGING: kube.another_namespace(), BOT: kube.another_namespace()}
         asyncio.run(seed(kube.kubeconfig, self._product()))
-        kube.core.create_namespaced_service_account(self.names[BOT], {"metadata": {"name": BOT}})
-        for found in _in_files(
-            self.names, "rights/roles.yaml", "rights/bindings.yaml", "overlays/example/referred.yaml"
-        ):
-            make = {"Role": kube.rbac.create_namespaced_role, "RoleBinding": kube.rbac.create_namespaced_role_binding}
-            make[found["kind"]](found["metadata"]["namespace"], found)
-        self.kubeconfig = account_kubeconfig(kube, self.names[BOT], folder)
+        self.kubeconfig = asyncio.run(install(kube.kubeconfig, KUBERNETES, self.names, folder / "account"))
         self.settings = self._settings(folder)
 
     def _product(self) -> Seed:
@@ -102,7 +88,7 @@ class Installed:
         """What the files grant."""
         return {
             Grant(role["metadata"]["namespace"], group, resource, verb, name)
-            for role in _in_files(self.names, "rights/roles.yaml", "overlays/example/referred.yaml")
+            for role in shipped_objects(KUBERNETES, self.names)
             if role["kind"] == "Role"
             for rule in role["rules"]
             for group, resource, verb, name in itertools.product(

@@ -14,7 +14,7 @@ from tests.fix_sandbox import Sandbox
 
 FACTS = {
     "page", "slack_api_url", "control_url", "bot_token", "app_token", "signing_secret", "channel_id", "people",
-    "kubeconfig", "staging", "production", "s3", "backup", "sentry", "grafana", "stripe", "github", "registry",
+    "kubeconfig", "bot_kubeconfig", "staging", "production", "s3", "backup", "sentry", "grafana", "stripe", "github", "registry",
     "vercel",
 }  # fmt: skip
 ENVIRONMENT = {
