@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from itertools import count
 from typing import Any
 
@@ -14,11 +15,11 @@ from bot.domain.gate import deploy_gate
 from bot.domain.ids import CheckId, ReleaseId, UserId, Version
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
-from bot.domain.policy import Role
+from bot.domain.policy import Action, Role
 from bot.domain.results import Running
 from bot.domain.signoff import Purpose, Verdict
 from bot.errors import RefusedError, VendorError
-from bot.flows import abort, bind, check, deploy, freeze, mitigation, rollback, sign, start, tend
+from bot.flows import abort, bind, break_glass, check, deploy, freeze, mitigation, rollback, sign, start, tend
 from bot.flows.deps import locked_view
 from bot.steps.sources import Resolved
 from bot.store import mitigations, releases, steps, work
@@ -47,14 +48,17 @@ from tests.property.specification import (
     Facts,
     Found,
     Rules,
+    against_break_glass,
     against_deploy,
     is_closed,
     may_attest,
+    may_break_glass,
     may_end,
     may_freeze,
     may_mitigate,
     may_resolve,
     may_retry,
+    may_review,
     may_roll_back,
     may_run,
     may_sign,
@@ -75,6 +79,16 @@ TAKEN_BACK = frozenset({"ROLLING_BACK", "ROLLBACK_FAILED", "ROLLED_BACK"})
 ENDED = frozenset({"NONE", "DONE", "ROLLED_BACK", "ABORTED"})
 
 
+class Stage(Enum):
+    """How far the first release is when a sequence begins."""
+
+    OPEN = auto()
+    AGREED = auto()
+    IN_NEED = auto()  # its checks have passed; past the gate, where the policy allows it
+    DEPLOYING = auto()
+    TAKEN_BACK = auto()
+
+
 def while_(*states: str) -> Any:
     """Only in these states."""
     return precondition(lambda self: self.facts.state in states)
@@ -89,6 +103,7 @@ class Everything(RuleBasedStateMachine):
         self.release = ReleaseId(0)
         self.configured = RULES[0]  # of the configuration: for what begins now
         self.debt_of: dict[int, ReleaseId] = {}
+        self.broken: tuple[ReleaseId, str] | None = None  # whose break-glass nobody has reviewed, and who broke it
         tags.reset()
         world.outside.answers = {}
         world.clock.set(seconds=(MONDAY - world.clock.now()).total_seconds())
@@ -140,13 +155,19 @@ class Everything(RuleBasedStateMachine):
 
     # --- a release begins, waits and ends
 
-    @initialize(rules=rules_, ready=st.booleans())
-    def begin(self, rules: Rules, ready: bool) -> None:
-        """A first release under some policy, perhaps with everything done that can be done."""
+    @initialize(rules=rules_, stage=st.sampled_from(Stage))
+    def begin(self, rules: Rules, stage: Stage) -> None:
+        """A first release under some policy, brought to some stage: few sequences would get that far by chance."""
         self.configure(rules)
         self.start(RITA, COMMITS[0], IMAGES[0], reason=False)
-        if ready:
+        if stage is Stage.IN_NEED:
+            self.hurry(RITA)
+        elif stage is not Stage.OPEN:
             self.agree()
+        if stage in {Stage.DEPLOYING, Stage.TAKEN_BACK}:
+            self.get_to_a_deploy()
+        if stage is Stage.TAKEN_BACK:
+            self.roll_back(PAT)
 
     @while_(*ENDED)
     @rule(who=people, commit=commits, image=images, reason=st.booleans())
@@ -167,7 +188,8 @@ class Everything(RuleBasedStateMachine):
         self.facts = Facts(
             now=facts.now, rules=self.configured, roles=facts.roles, gate=GATE, manager=who, state="OPEN", started=facts.now,
             commit=commit, image=image, true_commit=commit, true_image=image, since=facts.now,
-            under_way=set(ASKED), frozen_until=facts.frozen_until, debts=facts.debts, taken_back=facts.taken_back,
+            under_way=set(ASKED), frozen_until=facts.frozen_until, freezes=facts.freezes, debts=facts.debts,
+            taken_back=facts.taken_back,
             again=image if facts.taken_back.get(image) else "",
         )  # fmt: skip
 
@@ -188,6 +210,45 @@ class Everything(RuleBasedStateMachine):
             facts.under_way.clear()
         if against <= {"source", "four_eyes"}:
             self.has_looked()
+
+    @while_("OPEN")
+    @rule(who=people)
+    def break_glass(self, who: str) -> None:
+        """`/release deploy --break-glass`, as the dispatcher carries it out."""
+        facts, actor, against = self.facts, self.actor(who), against_break_glass(self.facts, who)
+        allowed, stop = may_break_glass(facts, who, owed=self.broken is not None), facts.stop
+        refused: RefusedError | VendorError | None = None
+        try:
+            bind.before_deploy(self.world.deps, actor, self.release, Action.BREAK_GLASS)
+            self.world.act(break_glass.deploy_anyway, actor, self.release, "logins fail for all customers")
+        except (RefusedError, VendorError) as error:
+            refused = error
+        assert (refused is None) == allowed, (who, refused, against)
+        if refused is None:
+            facts.state, facts.taken_back[facts.image], facts.let_past = "DEPLOYING", False, stop
+            facts.under_way.clear()
+            self.broken = (self.release, who)
+        if against <= {"source", "four_eyes"}:
+            self.has_looked()
+
+    @precondition(lambda self: self.facts.state == "OPEN" and self.facts.rules.glass)
+    @rule(who=people)
+    def hurry(self, who: str) -> None:
+        """The checks have passed, and somebody does not wait for signatures."""
+        self.pass_all()
+        self.break_glass(who)
+
+    @precondition(lambda self: self.broken is not None)
+    @rule(who=people)
+    def review(self, who: str) -> None:
+        """A second person has looked at a break-glass, of this release or of an earlier one."""
+        assert self.broken is not None
+        release, breaker = self.broken
+        over = release != self.release or self.facts.state in {"DONE", "ROLLED_BACK"}
+        if self.tries(
+            may_review(self.facts, who, breaker, over=over), break_glass.review, who, release, "it was right"
+        ):
+            self.broken = None
 
     @while_("DEPLOYING", "ROLLING_BACK")
     @rule(fails=st.booleans())
@@ -343,7 +404,7 @@ class Everything(RuleBasedStateMachine):
         """`/release freeze`."""
         until: datetime | None = self.facts.now + timedelta(hours=hours) if hours else None
         if self.tries(may_freeze(self.facts, who), freeze.freeze, who, until, "incident"):
-            self.facts.frozen_until = until or FOREVER
+            self.facts.frozen_until, self.facts.freezes = until or FOREVER, self.facts.freezes + 1
 
     @rule(who=people)
     def unfreeze(self, who: str) -> None:
@@ -495,8 +556,14 @@ class Everything(RuleBasedStateMachine):
             self.retry(PAT)
         if self.facts.state in {"DEPLOYING", "ROLLING_BACK"}:
             self.go_on(fails=False)
+        if self.broken is not None and self.facts.state == "WATCHING":
+            self.watch()
+        for who in PEOPLE:
+            if self.broken is not None:
+                self.review(who)
         self.the_rows_say_what_has_happened()
         assert self.facts.state in ENDED | {"WATCHING"}
+        assert self.broken is None or self.facts.state == "WATCHING"
 
     def get_to_a_deploy(self) -> None:
         """Or, where only that is left, to an end."""
@@ -509,6 +576,12 @@ class Everything(RuleBasedStateMachine):
             return
         if self.facts.taken_back.get(self.facts.image) and self.facts.again != self.facts.image:
             self.abort(RITA)
+            return
+        if self.facts.rules.glass:
+            for who in PEOPLE:
+                if self.facts.state == "OPEN":
+                    self.hurry(who)
+        if self.facts.state == "DEPLOYING":
             return
         self.agree()
         able = [who for who in PEOPLE if not against_deploy(self.facts, who)]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 CHECK_LASTS = timedelta(hours=4)  # an older PASS says nothing of now
+UNSEEN = timedelta(minutes=2)  # so long people get to see that something else would be deployed
 WAITS_FOR = timedelta(days=7)  # then a release that nobody deployed ends by itself
 ROLES = ("release_manager", "qa", "product")
 
@@ -89,6 +90,8 @@ class Facts:
     waived: dict[str, str] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
     frozen_until: datetime | None = None
+    freezes: int = 0  # how often somebody has stopped the line
+    let_past: str = ""  # the stop of the line that its deploy went past, in need
     debts: list[int] = field(default_factory=list)  # temporary changes that are still in force
     taken_back: dict[str, bool] = field(default_factory=dict)  # image -> whether its last deploy was rolled back
     again: str = ""  # the image that a reason was given for to release it once more
@@ -99,12 +102,19 @@ class Facts:
         return Subject(self.commit, self.image, self.rules, frozenset(self.waived.items()))
 
     @property
-    def frozen(self) -> bool:
-        """Whether the line is stopped."""
+    def stop(self) -> str:
+        """Which stop of the line holds: the one that somebody has called, else that of this weekend; empty: none."""
+        if self.frozen_until is not None and self.now < self.frozen_until:
+            return f"the {self.freezes}th"
         day, hour = self.now.weekday(), self.now.hour
         weekend = day in {5, 6} or (day == 4 and hour >= 14) or (day == 0 and hour < 7)
-        stopped = self.frozen_until is not None and self.now < self.frozen_until
-        return stopped or (self.rules.weekend and weekend)
+        monday = (self.now + timedelta(days=-day % 7)).date()
+        return f"until {monday}" if self.rules.weekend and weekend else ""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the line is stopped."""
+        return bool(self.stop)
 
     def holds(self, who: str, *roles: str) -> bool:
         """Whether somebody has one of these roles."""
@@ -144,6 +154,18 @@ def against_break_glass(facts: Facts, who: str) -> set[str]:
     if any(not good_enough(facts, check) for check in facts.gate if check not in let_go):
         against.add("check")
     return against | (set() if facts.holds(who, "release_manager") else {"role"})
+
+
+def may_break_glass(facts: Facts, who: str, *, owed: bool) -> bool:
+    """In need, past what is missing, if anything is; not what was moved so late that nobody saw it, nor while a review is owed."""
+    missing = against_deploy(facts, who) - {"role"}
+    seen = facts.since == facts.started or facts.now - facts.since >= UNSEEN
+    return facts.rules.glass and not against_break_glass(facts, who) and bool(missing) and seen and not owed
+
+
+def may_review(facts: Facts, who: str, breaker: str, *, over: bool) -> bool:
+    """Anybody with a role but the one who broke the glass, once the release is over."""
+    return over and who != breaker and facts.holds(who, *ROLES)
 
 
 def good_enough(facts: Facts, check: str) -> bool:
@@ -217,9 +239,9 @@ def may_start(facts: Facts, who: str, image: str, *, reason: bool) -> bool:
 
 
 def may_retry(facts: Facts, who: str) -> bool:
-    """A failed deploy goes on, but not in a freeze; a failed rollback in a freeze too."""
+    """A failed deploy goes on, but not in a freeze, other than the one that it was let past; a failed rollback in a freeze too."""
     if facts.state == "DEPLOY_FAILED":
-        return facts.holds(who, *ROLES) and not facts.frozen
+        return facts.holds(who, *ROLES) and facts.stop in {"", facts.let_past}
     return facts.state == "ROLLBACK_FAILED" and facts.holds(who, *ROLES)
 
 
