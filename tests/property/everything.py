@@ -556,14 +556,28 @@ class Everything(RuleBasedStateMachine):
             self.retry(PAT)
         if self.facts.state in {"DEPLOYING", "ROLLING_BACK"}:
             self.go_on(fails=False)
-        if self.broken is not None and self.facts.state == "WATCHING":
+        if self.facts.state == "ROLLED_BACK":
+            self.mitigate_and_resolve()
+        if self.broken is not None:
+            self.get_to_a_review()
+        self.the_rows_say_what_has_happened()
+        assert self.facts.state in ENDED | {"WATCHING"}
+        assert self.broken is None or self.facts.state == "WATCHING"
+
+    def mitigate_and_resolve(self) -> None:
+        """A release that is over is opened again, and closed again."""
+        self.mitigate(PAT)
+        self.the_rows_say_what_has_happened()
+        while self.facts.debts:
+            self.resolve(PAT)
+
+    def get_to_a_review(self) -> None:
+        """Once the release is over, by the first who may."""
+        if self.facts.state == "WATCHING":
             self.watch()
         for who in PEOPLE:
             if self.broken is not None:
                 self.review(who)
-        self.the_rows_say_what_has_happened()
-        assert self.facts.state in ENDED | {"WATCHING"}
-        assert self.broken is None or self.facts.state == "WATCHING"
 
     def get_to_a_deploy(self) -> None:
         """Or, where only that is left, to an end."""
