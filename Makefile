@@ -29,7 +29,7 @@ format: setup
 test: setup
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -q
 
-# Kills a process at every commit and every mutating call of a deploy and of a rollback, and says each: a quarter of an hour.
+# Kills a process at every commit and every mutating call of a deploy and of a rollback, then gives bad answers there, and says each.
 test-killing: setup
 	$(BIN)/pytest -q -m killing tests/killing
 

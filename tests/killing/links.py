@@ -1,7 +1,9 @@
-"""Links: what stands between the process and the systems outside of it, sees each commit and each mutating call, and can break."""
+"""Links: what stands between the process and the systems outside of it, sees each commit and each call, and can give bad answers."""
 
 import contextlib
+import json
 import re
+import select
 import socket
 import struct
 import threading
@@ -14,13 +16,12 @@ from typing import Any
 import bot.store
 from bot.store.queries import queries
 from tests.fix_proxy import Relay, Ways
-from tests.killing.points import Moment, Trace
+from tests.killing.points import Fault, Moment, Trace
 
 HOP = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
 WRITES = re.compile(r"\b(?:INSERT INTO|DELETE FROM|(?<!FOR )(?<!DO )UPDATE) \w+", re.IGNORECASE)
-Namer = Callable[
-    [str, str], str | None
-]  # (method, path) -> what a mutating call is called, None for one that only reads
+LATE_AFTER = 60.0  # seconds for which an answer is held back at most: every client gives up before
+Namer = Callable[[str, str], str]  # (method, path) -> what a call is called
 Forward = Callable[[str, str, bytes, dict[str, str]], tuple[int, dict[str, str], bytes]]
 
 
@@ -61,22 +62,31 @@ class HttpLink:
     def _pass_on(self, call: BaseHTTPRequestHandler) -> None:
         body = call.rfile.read(int(call.headers.get("Content-Length") or 0))
         what = self._name(call.command, call.path)
-        nth = 0 if what is None else self._trace.begins(what)
-        if what is not None and self._trace.breaks(what, nth, Moment.BEFORE):
+        nth = self._trace.begins(what)
+        fault, answer = self._trace.fault(what, nth, Moment.BEFORE), None
+        if fault is None:
+            headers = {key: value for key, value in call.headers.items() if key.lower() not in HOP}
+            answer = self._forward(call.command, call.path, body, headers)
+            fault = self._trace.fault(what, nth, Moment.AFTER)
+        if fault is None and answer is not None:
+            _answer(call, *answer)
+        elif fault in {Fault.LOST, Fault.LATE}:
+            if fault is Fault.LATE:
+                select.select([call.connection], [], [], LATE_AFTER)  # until the client has given up
             call.close_connection = True
-            return
-        headers = {key: value for key, value in call.headers.items() if key.lower() not in HOP}
-        status, answered, content = self._forward(call.command, call.path, body, headers)
-        if what is not None and self._trace.breaks(what, nth, Moment.AFTER):
-            call.close_connection = True
-            return
-        call.send_response(status)
-        for key, value in answered.items():
-            if key.lower() not in HOP:
-                call.send_header(key, value)
-        call.send_header("Content-Length", str(len(content)))
-        call.end_headers()
-        call.wfile.write(content)
+        elif fault is not None:
+            said = json.dumps({"message": "an answer of the link"}).encode()
+            _answer(call, int(fault), {"Content-Type": "application/json", "Retry-After": "1"}, said)
+
+
+def _answer(call: BaseHTTPRequestHandler, status: int, headers: dict[str, str], content: bytes) -> None:
+    call.send_response(status)
+    for key, value in headers.items():
+        if key.lower() not in HOP:
+            call.send_header(key, value)
+    call.send_header("Content-Length", str(len(content)))
+    call.end_headers()
+    call.wfile.write(content)
 
 
 def forward_to(pool: Any, url: str, **fixed: str) -> Forward:
@@ -104,7 +114,10 @@ def _our_queries() -> dict[str, str]:
 
 
 class DatabaseLink(Relay):
-    """A port for a PostgreSQL on a Unix socket; a point is the commit of a transaction that has written something."""
+    """A port for a PostgreSQL on a Unix socket; a point is the commit of a transaction that has written something.
+
+    Whatever the fault, the connection ends.
+    """
 
     def __init__(self, trace: Trace, path: str, name: str) -> None:
         """``path`` of the socket; ``name`` of the database as the points say it."""
@@ -122,7 +135,7 @@ class DatabaseLink(Relay):
             what = session.hears(message)
             if what is not None:
                 nth = self._trace.begins(what)
-                if self._trace.breaks(what, nth, Moment.BEFORE):
+                if self._trace.fault(what, nth, Moment.BEFORE) is not None:
                     return
                 session.commits = (what, nth)
             server.sendall(message)
@@ -131,7 +144,7 @@ class DatabaseLink(Relay):
         while data := server.recv(65_536):
             if session.commits is not None:
                 (what, nth), session.commits = session.commits, None
-                if self._trace.breaks(what, nth, Moment.AFTER):
+                if self._trace.fault(what, nth, Moment.AFTER) is not None:
                     return
             client.sendall(data)
 

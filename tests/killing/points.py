@@ -14,9 +14,19 @@ class Moment(StrEnum):
     AFTER = "after"  # carried out, and the answer not given yet
 
 
+class Fault(StrEnum):
+    """What is answered at a point instead of the truth."""
+
+    LOST = "the connection ends"
+    LATE = "no answer in time"
+    CONFLICT = "409"
+    LIMIT = "429"
+    ERROR = "500"
+
+
 @dataclass(frozen=True)
 class Point:
-    """A commit or a mutating call, the how-manyth of its kind, before or after it."""
+    """A commit or a call, the how-manyth of its kind, before or after it."""
 
     what: str
     nth: int
@@ -26,16 +36,41 @@ class Point:
         """As it is printed."""
         return f"{self.moment} {self.what}, no. {self.nth}"
 
+    @property
+    def commits(self) -> bool:
+        """Whether it is the commit of a transaction."""
+        return ": " in self.what
+
+    @property
+    def reads(self) -> bool:
+        """Whether it is a call that changes nothing."""
+        return " reads " in self.what
+
+
+def worth(point: Point) -> bool:
+    """Whether a fault there differs from the others: progress comes as often as the cluster likes, and may change nothing."""
+    if point.what in {"bot: steps.progress", "bot: mitigations.say"}:
+        return False
+    if point.what.startswith(("bot: work.claim", "bot: steps.progress", "bot: mitigations.say")):
+        return point.nth == 1
+    return point != Point("bot: work.finish", 1, Moment.AFTER)  # nothing is left to be done
+
 
 class Trace:
-    """The points that processes have passed; at each wanted one ``act`` is called, once, and says whether the link breaks.
+    """The points that processes have passed; at each wanted one ``act`` is called, once, and says what the link answers.
 
-    Thread-safe: the links call from threads of their own.
+    ``reads``: whether calls that change nothing are points too. Thread-safe: the links call from threads of their own.
     """
 
-    def __init__(self, wanted: Collection[Point] = (), act: Callable[[Point], bool] = lambda point: True) -> None:
+    def __init__(
+        self,
+        wanted: Collection[Point] = (),
+        act: Callable[[Point], Fault | None] = lambda point: None,
+        *,
+        reads: bool = False,
+    ) -> None:
         self.passed: list[Point] = []
-        self._left, self._act = set(wanted), act
+        self._left, self._act, self._reads = set(wanted), act, reads
         self._begun: Counter[str] = Counter()
         self._guard = threading.Lock()
 
@@ -45,13 +80,15 @@ class Trace:
             self._begun[what] += 1
             return self._begun[what]
 
-    def breaks(self, what: str, nth: int, moment: Moment) -> bool:
-        """A point is passed; True: the link is to break there."""
+    def fault(self, what: str, nth: int, moment: Moment) -> Fault | None:
+        """A point is passed; returns what is to be answered there, None: the truth."""
         point = Point(what, nth, moment)
+        if point.reads and not self._reads:
+            return None
         with self._guard:
             self.passed.append(point)
             if point not in self._left:
-                return False
+                return None
             self._left.remove(point)
         return self._act(point)
 

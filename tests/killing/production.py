@@ -1,10 +1,12 @@
 """A production of its own for each run: all planes, the databases, and a release that is about to be deployed or taken back."""
 
 import contextlib
+import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,7 +22,7 @@ from psycopg.rows import DictRow, dict_row
 
 from bot.domain.audit import first_break
 from bot.domain.ids import ReleaseId
-from bot.domain.plan import PlanKind
+from bot.domain.plan import PlanKind, StepState
 from bot.flows import deploy, mitigation, rollback
 from bot.store import audit, releases
 from bot.store.pool import INSTANCE_LOCK, Store
@@ -31,8 +33,8 @@ from tests.fix_demo import until
 from tests.fix_kube import Kube, new_namespace
 from tests.fix_vendors import Vendors
 from tests.integration.test_steps_jobs import _cron, job
-from tests.killing.links import DatabaseLink, HttpLink, forward_to
-from tests.killing.points import Point, Trace
+from tests.killing.links import DatabaseLink, HttpLink, Namer, forward_to
+from tests.killing.points import Fault, Point, Trace
 from tests.killing.worker import Addresses, Nursery, Worker
 from tests.sandbox.kube_objects import deploy as deploy_web
 from tests.sandbox.kube_objects import is_rolled_out, read, revisions
@@ -40,6 +42,8 @@ from tests.sandbox.kube_objects import is_rolled_out, read, revisions
 COMMIT = commit_sha(BRANCH)
 OLD_IMAGE = "app:1"
 OVER = {"WATCHING", "ROLLED_BACK", "DEPLOY_FAILED", "ROLLBACK_FAILED"}
+POD = re.compile(r"\bpods/[^/]+")  # which the cluster names
+PATIENCE = 120.0  # seconds: a client waits ten of them for an answer
 RELEASE = ReleaseId(1)
 PRODUCT = """
 CREATE SCHEMA billing;
@@ -150,16 +154,18 @@ class Production:
                 ended=str(kubeconfig.with_suffix(".ended")),
             )
 
-    def _named_in_cluster(self, method: str, path: str) -> str | None:
-        if method == "GET" or path.startswith("/apis/authorization.k8s.io/"):
-            return None
-        return f"Kubernetes {method} {path.partition('?')[0].rpartition(f'{self.kube.namespace}/')[2]}"
+    def _named_in_cluster(self, method: str, path: str) -> str:
+        reads = method == "GET" or path.startswith("/apis/authorization.k8s.io/")
+        place = POD.sub("pods/…", path.partition("?")[0].rpartition(f"{self.kube.namespace}/")[2])
+        return f"Kubernetes {'reads' if reads else method} {place}"
 
     def over(self) -> bool:
         """Whether what was asked for has come to its end and nobody has it in hand."""
         (found,) = self.rows(
             "SELECT state, EXISTS (SELECT FROM work WHERE queue IN ('advance', 'mitigation')"
-            " AND (owner IS NOT NULL OR due_at <= now())) AS open FROM releases"
+            " AND (owner IS NOT NULL OR due_at <= now()))"
+            " OR EXISTS (SELECT FROM mitigations WHERE state IN ('setting', 'lifting') AND trouble = '') AS open"
+            " FROM releases"
         )
         return found["state"] in OVER and not found["open"]
 
@@ -174,10 +180,10 @@ class Production:
         """Let a process carry out what is to be done; it is killed at these points, and another one started each time."""
         workers: list[Worker] = []
 
-        def kill(_point: Point) -> bool:
+        def kill(_point: Point) -> Fault:
             until(lambda: workers, "the number of the process")
             workers[-1].kill()
-            return True
+            return Fault.LOST
 
         with contextlib.ExitStack() as stack:
             trace = Trace(killed_at, kill)
@@ -189,6 +195,16 @@ class Production:
                     stack.callback(workers[-1].end)
             return trace
 
+    def carry_out_despite(self, faults: Mapping[Point, Fault]) -> Trace:
+        """Let one process carry out what is to be done, while it gets bad answers at these points."""
+        with contextlib.ExitStack() as stack:
+            trace = Trace(faults, faults.__getitem__, reads=True)
+            worker = self.nursery.start(stack.enter_context(self.links(trace)))
+            stack.callback(worker.end)
+            until(lambda: self.over() or not worker.lives(), "what was asked for to come to its end", PATIENCE)
+            assert worker.lives()
+            return trace
+
     def overtaken(self, stopped_at: Point, asleep: float) -> tuple[str, list[Point]]:
         """Let a process stand still at a point, another one finish, and the first wake after ``asleep`` seconds at least.
 
@@ -197,11 +213,10 @@ class Production:
         stopped_since: list[float] = []
         first: list[Worker] = []
 
-        def stop(_point: Point) -> bool:
+        def stop(_point: Point) -> None:
             until(lambda: first, "the number of the process")
             first[0].stop()
             stopped_since.append(time.monotonic())
-            return False
 
         with contextlib.ExitStack() as stack:
             trace = Trace({stopped_at}, stop)
@@ -234,6 +249,20 @@ class Production:
         elif phase is Phase.LIFT:
             world.act(mitigation.resolve, MANAGER, world.view(RELEASE).mitigations[0].id)
         store.close()
+
+    def retry(self) -> str:
+        """Have somebody press Retry at a step that has failed; returns what people are told of a failure, empty: there is none."""
+        store = Store(self.bot_url)
+        store.open()
+        world = World(store, Outside())
+        view = world.view(RELEASE)
+        failed = [step for step in view.steps if step.state is StepState.FAILED]
+        for step in failed:
+            world.act(deploy.retry, MANAGER, step.row)
+        store.close()
+        return " ".join(
+            [step.summary for step in failed] + [entry.trouble for entry in view.mitigations if entry.stuck]
+        )
 
     def bring_to(self, phase: Phase) -> Self:
         """Carry out all that comes before it, and begin it."""
@@ -297,10 +326,10 @@ class Production:
         }
 
 
-def _named_by_path(vendor: str) -> Any:
-    """A mutating call is called by its method and the end of its path."""
+def _named_by_path(vendor: str) -> Namer:
+    """A call is called by its method and the end of its path."""
     return lambda method, path: (
-        None if method == "GET" else f"{vendor} {method} {'/'.join(path.partition('?')[0].split('/')[-2:])}"
+        f"{vendor} {'reads' if method == 'GET' else method} {'/'.join(path.partition('?')[0].split('/')[-2:])}"
     )
 
 
@@ -350,3 +379,14 @@ def production(kube: Kube, postgres_url: str, template: str, folder: Path, nurse
         finally:
             vendors.close()
             kube.core.delete_namespace(kube.namespace)
+
+
+Make = Callable[[Kube], AbstractContextManager[Production]]  # on that cluster
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run in which nobody died and every answer was good."""
+
+    points: list[Point]
+    outcome: dict[str, Any]

@@ -1,23 +1,15 @@
 """Killed anywhere: the release ends as if nothing had happened, and each effect has come to pass once (promise P5)."""
 
-import itertools
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bot.domain.release import ReleaseState
 from bot.store.work import ACT_WITHIN
-from tests.fix_bot import database
 from tests.fix_kube import Kube
-from tests.killing.points import Moment, Point
-from tests.killing.production import Phase, Production, go, production
-from tests.killing.worker import Nursery, nursery
+from tests.killing.points import Fault, Moment, Point, worth
+from tests.killing.production import Make, Phase, Recorded
 
 PIECES = 4  # of the full run; each ends within three minutes
 AT_ONCE = 3  # runs: they mostly wait
@@ -39,59 +31,6 @@ EFFECTS = {
         "Kubernetes PATCH cronjobs/solvereign-backup",
     ),
 }
-Make = Callable[[Kube], AbstractContextManager[Production]]  # on that cluster
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A run in which nobody died."""
-
-    points: list[Point]
-    outcome: dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def template(postgres_url: str, migrated_template: str) -> Iterator[str]:
-    """A database in which a release is about to be deployed."""
-    with database(postgres_url, migrated_template) as name:
-        go(postgres_url, name)
-        yield name
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Nursery]:
-    """What starts the processes."""
-    with nursery() as started:
-        yield started
-
-
-@pytest.fixture
-def simulator(kube_simulator: tuple[Path, Any]) -> Kube:
-    """The simulated cluster; each production makes a namespace of its own there."""
-    kubeconfig, api = kube_simulator
-    return Kube("simulator", kubeconfig, "", api)
-
-
-@pytest.fixture
-def make(postgres_url: str, template: str, processes: Nursery, tmp_path: Path) -> Make:
-    """Makes a production on a cluster, for the length of a block."""
-    numbers = itertools.count()
-    return lambda kube: production(kube, postgres_url, template, tmp_path / str(next(numbers)), processes)
-
-
-@pytest.fixture(scope="module")
-def recorded() -> dict[tuple[str, Phase], Recorded]:
-    """By cluster and plan, once it has been recorded."""
-    return {}
-
-
-def worth(point: Point) -> bool:
-    """Whether a kill there differs from the others: progress comes as often as the cluster likes, and may change nothing."""
-    if point.what in {"bot: steps.progress", "bot: mitigations.say"}:
-        return False
-    if point.what.startswith(("bot: work.claim", "bot: steps.progress", "bot: mitigations.say")):
-        return point.nth == 1
-    return point != Point("bot: work.finish", 1, Moment.AFTER)  # nothing is left to be done
 
 
 def test_killed_after_each_effect(simulator: Kube, make: Make) -> None:
@@ -117,6 +56,27 @@ def test_killed_after_each_effect(simulator: Kube, make: Make) -> None:
     assert (back["audit"].count("deploy.complete"), back["audit"].count("rollback.complete")) == (1, 1)
 
 
+def test_bad_answers_to_some_of_what_a_deploy_does(simulator: Kube, make: Make) -> None:
+    """No reply, a conflict, trouble of a vendor's: the step looks and goes on, and each effect is there once."""
+    bad = {
+        Point("GitHub POST git/refs", 1, Moment.AFTER): Fault.LOST,
+        Point("product: INSERT INTO schema_migrations", 1, Moment.AFTER): Fault.LOST,
+        Point("Kubernetes POST jobs", 1, Moment.AFTER): Fault.LOST,
+        Point("Kubernetes PATCH deployments/web", 1, Moment.BEFORE): Fault.CONFLICT,
+        Point("Vercel POST v13/deployments", 1, Moment.BEFORE): Fault.ERROR,
+        Point("Kubernetes PATCH cronjobs/solvereign-backup", 1, Moment.BEFORE): Fault.LIMIT,
+    }
+    with make(simulator) as made:
+        trace = made.carry_out_despite(bad)
+        found = made.outcome()
+    assert trace.missed == set()
+    assert found["release"] is ReleaseState.WATCHING
+    assert {attempt for _, _, attempt, _ in found["steps"]} == {1}
+    assert {row["n"] for row in found["results"]} == {1}
+    assert (sorted(found["revisions"]), len(found["jobs"]), found["pods of jobs"]) == ([1, 2], 1, 1)
+    assert (len(found["migrations"]), found["builds"]) == (1, 1)
+
+
 @pytest.mark.killing
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("piece", range(PIECES))
@@ -139,10 +99,11 @@ def test_killed_at_every_point(
     if known is None:
         with make(kube) as made:
             trace = made.bring_to(phase).carry_out()
-            known = Recorded([point for point in trace.passed if worth(point)], made.outcome())
+            known = Recorded(trace.passed, made.outcome())
         recorded[kube.backend, phase] = known
-    mine = known.points[piece::PIECES]
-    say(f"\n{phase} on the {kube.backend}: {len(known.points)} points, {len(mine)} of them in piece {piece}")
+    points = [point for point in known.points if worth(point)]
+    mine = points[piece::PIECES]
+    say(f"\n{phase} on the {kube.backend}: {len(points)} points, {len(mine)} of them in piece {piece}")
 
     def trouble_at(point: Point) -> str:
         begun = time.monotonic()
