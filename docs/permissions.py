@@ -22,7 +22,9 @@ compares with these tables: in `OPEN` as everybody, elsewhere those of whom the 
 GATE = """`release.deploy` and `/release deploy` then ask the gate, which lists every reason against it: checks, sign-offs, four eyes,
 freeze, an image that was rolled back before ([Architecture](../explanation/architecture.md)). `/release deploy --break-glass`
 asks it too, and passes over [some of the reasons](../howto/break-glass.md); whoever broke the glass cannot review it.
-In a freeze a failed step of a deploy is not retried either; a rollback works. `check.waive` refuses a line that can never be waived.
+In a freeze a failed step of a deploy is not retried either; a rollback works. `/release rollback` means the newest release whose
+deploy was begun, also beside one that is `OPEN`: whoever may roll back aborts that one with it
+([Roll back](../howto/roll-back.md)). `check.waive` refuses a line that can never be waived.
 """
 COMMAND_LINE = """Whoever has the machine's shell and the bot's configuration can use the command line. It knows no person,
 so nothing in it starts, signs, waives, deploys or takes back a release: there is no such command, with no option.

@@ -7,7 +7,7 @@ from datetime import timedelta
 from bot.domain.actor import Actor
 from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.policy import Action
-from bot.domain.release import MAY_ROLL_BACK, ReleaseState
+from bot.domain.release import MAY_ROLL_BACK, Release, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import RefusedError, StaleButton
 from bot.flows import check, record
@@ -33,6 +33,21 @@ def abort(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: str) 
     return f"{release.version} is aborted. Nothing was deployed."
 
 
+def give_way(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, to: Release, reason: str) -> Release:
+    """End an OPEN release because ``actor`` rolls ``to`` back, tell its people, and return it as it was.
+
+    It takes no right of its own: a rollback is never harder than a deploy (promise P6). One that is not OPEN any more is
+    left as it is: what the caller does about it is seen in its state.
+    """
+    view = locked_view(tx, deps, release_id)
+    release = view.release
+    if release.state is ReleaseState.OPEN:
+        subject = f"gave_way:{to.version}:{actor.user}"
+        _end(tx, view, actor.user, f"{to.version} is rolled back" + (f": {reason}" if reason else ""), notice=subject)
+        posts.owe(tx, release_id, "notice", f"{subject}:channel", channel=release.channel)
+    return release
+
+
 def expire(tx: Tx, view: ReleaseView) -> None:
     """End an OPEN release that has waited for too long. The view is locked."""
     _end(tx, view, SYSTEM, f"nobody deployed it within {_days(view.policy.expire_after)}")
@@ -43,11 +58,11 @@ def _days(length: timedelta) -> str:
     return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} hours"  # noqa: PLR2004  two days
 
 
-def _end(tx: Tx, view: ReleaseView, by: UserId, reason: str) -> None:
+def _end(tx: Tx, view: ReleaseView, by: UserId, reason: str, *, notice: str = "aborted") -> None:
     release = view.release
     releases.move(tx, release, ReleaseState.ABORTED, view.now, reason=reason)
     check.cancel_all(tx, release.id, view.checklist)
     card = posts.find(tx, release.id, "card")
-    posts.owe(tx, release.id, "notice", "aborted", channel=release.channel, parent=card)
+    posts.owe(tx, release.id, "notice", notice, channel=release.channel, parent=card)
     posts.touch(tx, release.id)
     record.close(tx, release, view.now, by, "release.aborted", reason=reason)

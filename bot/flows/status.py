@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.ids import ReleaseId
 from bot.domain.mitigation import Mitigation
-from bot.domain.release import Release
+from bot.domain.release import Release, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import UnknownThing
 from bot.flows.deps import Deps
@@ -21,6 +21,24 @@ def release_of(tx: Tx, deps: Deps, version: str | None = None) -> Release:
         name = f"no release {version}" if version else "no release yet"
         raise UnknownThing(f"There is {name}.", hint="`/release start vX.Y.Z` begins one.")
     return found
+
+
+def to_roll_back(tx: Tx, deps: Deps) -> Release:
+    """The release that `/release rollback` means: the newest one whose deploy was begun, whatever is OPEN beside it.
+
+    Not the one before it once it was taken back: a command that is typed twice must not take back two. Where nothing was
+    deployed yet it is that of `release_of`, which says so. Raises UnknownThing.
+    """
+    active = releases.active(tx, deps.environment)
+    if active is not None and active.state is not ReleaseState.OPEN:
+        return active
+    return releases.latest_begun(tx, deps.environment) or release_of(tx, deps)
+
+
+def gives_way(tx: Tx, release: Release) -> Release | None:
+    """The OPEN release that a rollback of ``release`` aborts, if there is one."""
+    active = releases.active(tx, release.environment)
+    return active if active is not None and active.id != release.id and active.state is ReleaseState.OPEN else None
 
 
 def view(tx: Tx, deps: Deps, release_id: ReleaseId) -> ReleaseView:

@@ -180,13 +180,15 @@ class Dispatch:
         return answers.status(view, self._permalink(tx, release.id))
 
     def _change(self, tx: Tx, actor: Actor, command: grammar.Command) -> str:
-        """Commands that change something; all but start and the freezes are about the release that is under way."""
+        """Commands that change something; all but start, rollback and the freezes are about the release that is under way."""
         deps = self._deps
         if isinstance(command, grammar.StartFreeze):
             until = deps.clock.now() + command.duration if command.duration else None
             return freeze.freeze(tx, deps, actor, until, command.reason)
         if isinstance(command, grammar.LiftFreeze):
             return freeze.unfreeze(tx, deps, actor)
+        if isinstance(command, grammar.Rollback):
+            return rollback.rollback(tx, deps, actor, status.to_roll_back(tx, deps).id, command.reason)
         release = status.release_of(tx, deps)
         match command:
             case grammar.RunChecks():
@@ -197,8 +199,6 @@ class Dispatch:
                 return deploy.deploy(tx, deps, actor, release.id)
             case grammar.BreakGlass():
                 return break_glass.deploy_anyway(tx, deps, actor, release.id, command.reason)
-            case grammar.Rollback():
-                return rollback.rollback(tx, deps, actor, release.id, command.reason)
             case grammar.Abort():
                 return abort.abort(tx, deps, actor, release.id, command.reason)
         raise InvalidInput
@@ -248,8 +248,9 @@ class Dispatch:
         with self._deps.store.transaction() as tx:
             self._only_own_message(tx, row, click)
             shown = status.view(tx, self._deps, ReleaseId(click.payload.release))
+            other = status.gives_way(tx, shown.release)
         try:
-            view = modals.modal(click.action, click.payload, shown)
+            view = modals.modal(click.action, click.payload, shown, gives_way=other.version if other else "")
         except modals.NothingToShowError as error:
             raise UnknownThing(str(error)) from error
         self._owe_whole(click, shown)

@@ -72,6 +72,12 @@ def latest(tx: Tx, environment: str, version: str | None = None) -> Release | No
     return None if row is None else get(tx, ReleaseId(row["id"]))
 
 
+def latest_begun(tx: Tx, environment: str) -> Release | None:
+    """The newest release whose deploy was begun, one that was taken back too."""
+    row = tx.execute(_SQL["latest_begun"], {"environment": environment}).fetchone()
+    return None if row is None else get(tx, ReleaseId(row["id"]))
+
+
 def latest_deployed(tx: Tx, environment: str) -> Release | None:
     """The newest release that has changed the environment, or has begun to, and was not taken back."""
     row = tx.execute(_SQL["latest_deployed"], {"environment": environment}).fetchone()

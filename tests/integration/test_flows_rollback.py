@@ -11,13 +11,13 @@ from bot.domain.plan import Mutation, PlanKind, StepState, Way
 from bot.domain.policy import Action, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.watch import WatchState
-from bot.errors import ActiveReleaseExists, GateClosed, NotAllowed, StaleButton, Superseded
-from bot.flows import abort, check, deploy, freeze, rollback, start
+from bot.errors import GateClosed, NotAllowed, StaleButton, Superseded
+from bot.flows import abort, check, deploy, freeze, rollback, start, status
 from bot.slack.blocks import modals
 from bot.slack.ids import ActionId, ReleasePayload
 from bot.store import releases, steps
 from checks.contract import Outcome
-from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, Outside, World
+from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, RESOLVED, Outside, World
 
 
 def deploying(world: World) -> ReleaseId:
@@ -183,16 +183,79 @@ def test_below_a_newer_one_that_was_taken_back(world: World) -> None:
     assert world.view(first).release.state is ReleaseState.ROLLED_BACK
 
 
-def test_not_while_another_release_is_open(world: World) -> None:
-    """One holds the environment; the way out is named, and nothing has changed."""
+def test_one_that_is_only_open_gives_way(world: World) -> None:
+    """It has changed nothing: it is aborted with the rollback, in the form and in its thread and in the channel it is said."""
     first = world.done("v4.8.0")
-    second = world.start("v4.9.0")
-    with pytest.raises(ActiveReleaseExists, match=r"v4\.9\.0 \(OPEN\) holds production now") as refused:
+    second = world.ready("v4.9.0")
+    with world.store.transaction() as tx:
+        assert status.to_roll_back(tx, world.deps).id == first
+        other = status.gives_way(tx, world.view(first).release)
+        assert status.gives_way(tx, world.view(second).release) is None
+    assert other is not None
+    payload = ReleasePayload(release=first)
+    form = modals.modal(ActionId.RELEASE_ROLLBACK, payload, world.view(first), gives_way=other.version)
+    assert "v4.9.0 is open and will be aborted" in str(form)
+    said = world.act(rollback.rollback, PRODUCT, first, "errors s3cret")
+    assert "v4.9.0 was OPEN and is aborted" in said
+    gone = world.view(second)
+    assert (gone.release.state, gone.release.reason) == (
+        ReleaseState.ABORTED,
+        "v4.8.0 is rolled back: errors [redacted]",
+    )
+    told = world.rows(
+        "SELECT subject, parent IS NOT NULL AS thread FROM posts WHERE release_id = %s AND kind = 'notice' ORDER BY id",
+        second,
+    )
+    assert [(row["subject"], row["thread"]) for row in told] == [
+        (f"gave_way:v4.8.0:{PRODUCT.user}", True),
+        (f"gave_way:v4.8.0:{PRODUCT.user}:channel", False),
+    ]
+    assert (PRODUCT.user, "release.aborted") in world.told()
+    assert world.last().body["aborted"] == "v4.9.0"
+    world.run("advance")
+    assert world.view(first).release.state is ReleaseState.ROLLED_BACK
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        (None, r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"),
+        ({"deploy.health": Outcome.FAIL}, r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"),
+        ({"rollback.health": Outcome.FAIL}, r"v4\.9\.0 is being rolled back"),
+    ],
+    ids=["begun", "failed", "on its way back"],
+)
+def test_one_that_was_begun_does_not(world: World, answers: dict[str, Outcome] | None, why: str) -> None:
+    """It is named with what to do, and the command means it: what it has changed has to go first."""
+    first = world.done("v4.8.0")
+    second = world.ready("v4.9.0")
+    world.act(deploy.deploy, QA, second)
+    if answers is not None:
+        world.outside.answers = dict(answers)
+        world.run("advance")
+    if answers is not None and "rollback.health" in answers:
+        world.act(rollback.rollback, MANAGER, second, "")
+    was = world.view(second).release.state
+    with pytest.raises(GateClosed, match=why):
         world.act(rollback.rollback, MANAGER, first, "")
-    assert refused.value.hint == "`/release abort` that one, or roll it back, first."
-    assert world.rows("SELECT FROM signoffs WHERE purpose = 'rollback'") == []
-    world.act(abort.abort, MANAGER, second, "")
-    world.act(rollback.rollback, MANAGER, first, "")
+    assert world.view(second).release.state is was
+    with world.store.transaction() as tx:
+        assert status.to_roll_back(tx, world.deps).id == second
+
+
+def test_a_command_that_is_typed_twice_takes_back_one(world: World) -> None:
+    """What stands below has its own button, which the answer names; an aborted one in between is not meant either."""
+    world.done("v4.8.0")
+    second = world.done("v4.9.0")
+    world.act(rollback.rollback, MANAGER, second, "")
+    world.run("advance")
+    world.act(abort.abort, MANAGER, world.start("v4.9.1"), "")
+    with world.store.transaction() as tx:
+        meant = status.to_roll_back(tx, world.deps).id
+    assert meant == second
+    with pytest.raises(GateClosed, match="ROLLED_BACK: there is nothing to roll back") as refused:
+        world.act(rollback.rollback, MANAGER, meant, "")
+    assert refused.value.hint == "v4.8.0 stands in production now: the button on its card takes that one back."
 
 
 def test_a_second_signature_of_a_role_supersedes(world: World) -> None:

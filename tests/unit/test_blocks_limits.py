@@ -177,6 +177,7 @@ def subjects(view: ReleaseView) -> list[tuple[str, str]]:
     sections = [("section", section.id) for section in view.checklist.sections]
     notices = ["aborted", "done", "rolled_back", "frozen", "failed:101:1", "failed:999:1", "voided:7", "nonsense", ""]
     notices += ["frozen:1", "moved:1", "unbound", "policy", "mitigation:1:1", "mitigation:4:1"]
+    notices += ["gave_way:v4.9.0:U0QUINN001", "gave_way:v4.9.0:<!channel>:channel", "gave_way:"]
     notices += ["voided:7:qa:U0QUINN001", "voided:7:qa:<!channel>", "voided:x:y"]
     return [
         ("card", ""),

@@ -303,6 +303,14 @@ def test_the_close_out_lists_done_waived_and_still_open() -> None:
             "aborted",
             "SOLVEREIGN v4.8.0 is aborted, nothing was deployed: superseded by v4.8.1",
         ),
+        (
+            ReleaseState.ABORTED,
+            "gave_way:v4.7.0:U0QUINN001:channel",
+            (
+                "<@U0RITA0001> <@U0QUINN001>: SOLVEREIGN v4.8.0 is aborted, nothing of it was deployed: "
+                "<@U0QUINN001> rolls v4.7.0 back. Once production is well: `/release start v4.8.0`"
+            ),
+        ),
         (ReleaseState.DONE, "done", "SOLVEREIGN v4.8.0 is in production and its watch is over."),
         (
             ReleaseState.ROLLED_BACK,

@@ -119,8 +119,10 @@ FORMS: dict[ActionId, Form] = {
 }
 
 
-def modal(action: ActionId, payload: Payload, view: ReleaseView) -> dict[str, Any]:
+def modal(action: ActionId, payload: Payload, view: ReleaseView, gives_way: str = "") -> dict[str, Any]:
     """The modal that ``action`` opens, for any action in ``ids.OPENS_MODAL``.
+
+    ``gives_way``: the version of the OPEN release that a rollback of this one aborts.
 
     callback_id is the action id and private_metadata the payload, so that ``ids.parse`` reads the submission. The input
     has block_id and action_id ``reason``. Raises NothingToShowError when what the button is about is gone.
@@ -130,8 +132,13 @@ def modal(action: ActionId, payload: Payload, view: ReleaseView) -> dict[str, An
         return _view(action, payload, "Details", _details(_check(payload, view), view))
     form = FORMS[action]
     effect = form.effect
-    if action in {ActionId.WATCH_ROLLBACK, ActionId.RELEASE_ROLLBACK} and (stays := lasting(view.steps)):
-        effect += _not_taken_back(stays)
+    if action in {ActionId.WATCH_ROLLBACK, ActionId.RELEASE_ROLLBACK}:
+        if gives_way:
+            effect += (
+                f"\n:warning: *{text.outside(gives_way, 100)} is open and will be aborted.* Nothing of it was deployed."
+            )
+        if stays := lasting(view.steps):
+            effect += _not_taken_back(stays)
     blocks = [elements.section("about", f"{about}\n{effect}"), _input(form)]
     return {**_view(action, payload, form.title, blocks), "submit": elements.plain(form.submit, limits.MAX_MODAL_LABEL)}
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def render(subject: str, view: ReleaseView) -> Rendered:
     """The notice of ``subject``.
 
-    That is ``aborted``, ``done``, ``rolled_back``, ``frozen[:SECOND]``, ``failed:ROW:ATTEMPT``, ``voided:ID[:ROLE:USER]``,
-    ``moved:SECOND``, ``unbound`` or ``policy``.
+    That is ``aborted``, ``gave_way:VERSION:USER[:channel]``, ``done``, ``rolled_back``, ``frozen[:SECOND]``,
+    ``failed:ROW:ATTEMPT``, ``voided:ID[:ROLE:USER]``, ``moved:SECOND``, ``unbound`` or ``policy``.
     """
     word, _, rest = subject.partition(":")
     write = _NOTICES.get(word)
@@ -51,6 +51,17 @@ def _because(view: ReleaseView) -> str:
 def _aborted(view: ReleaseView, _rest: str) -> Rendered:
     words = f"{text.outside(text.name(view), 150)} is aborted, nothing was deployed{_because(view)}"
     return _notice("no_entry_sign", words)
+
+
+def _gave_way(view: ReleaseView, rest: str) -> Rendered:
+    """It was aborted for a rollback of another release. ``rest`` is ``VERSION:USER``, and ``:channel`` outside of its thread."""
+    version, _, who = rest.partition(":")
+    user, release = who.partition(":")[0], view.release
+    people = dict.fromkeys([release.manager, *(signed.by for signed in view.signoffs)])
+    call = " ".join(text.mention(one) for one in people)
+    words = f"{call}: {text.outside(text.name(view), 150)} is aborted, nothing of it was deployed: {text.mention(user)}"
+    again = f"Once production is well: `/release start {text.outside(release.version, 100)}`"
+    return _notice("no_entry_sign", f"{words} rolls {text.outside(version, 100)} back. {again}")
 
 
 def _done(view: ReleaseView, _rest: str) -> Rendered:
@@ -175,6 +186,7 @@ def render_reminder(subject: str, view: ReleaseView) -> Rendered:
 
 _NOTICES: dict[str, Callable[[ReleaseView, str], Rendered]] = {
     "aborted": _aborted,
+    "gave_way": _gave_way,
     "done": _done,
     "rolled_back": _rolled_back,
     "failed": _failed,

@@ -25,7 +25,7 @@ RENDERERS: dict[str, Callable[[str, ReleaseView], Rendered]] = {
     "closeout": closeout.render,
     "record": record.render,  # ROW:HASH
     "reminder": notices.render_reminder,  # ROLE:USER:ROUND
-    "notice": notices.render,  # aborted, done, rolled_back, frozen, failed:ROW:ATTEMPT, mitigation:ID:ROUND, voided:ID[:ROLE:USER]
+    "notice": notices.render,  # its subjects: see there
 }
 
 

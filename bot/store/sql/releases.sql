@@ -83,6 +83,10 @@ SELECT body::text AS body FROM checklists WHERE digest = %(digest)s;
 -- The policy of a release.
 SELECT body::text AS body FROM policies WHERE digest = %(digest)s;
 
+-- name: latest_begun
+-- The newest release whose deploy was begun, whatever became of it.
+SELECT id FROM releases WHERE environment = %(environment)s AND state NOT IN ('OPEN', 'ABORTED') ORDER BY id DESC LIMIT 1;
+
 -- name: latest_deployed
 -- The newest release that has changed the environment and was not taken back.
 SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state <> 'ROLLED_BACK'
