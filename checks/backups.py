@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checks.clients import s3_errors
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from checks.target import Backup
+    from checks.target import Backup, Target
 
 
 def objects(s3: S3Client, part: Backup) -> dict[str, tuple[str, str]]:
@@ -24,6 +25,26 @@ def objects(s3: S3Client, part: Backup) -> dict[str, tuple[str, str]]:
             for item in page.get("Contents", []):
                 found[item["Key"]] = (item["LastModified"].isoformat(), item["ETag"])
     return found
+
+
+def environment_of(target: Target, named: str) -> str:
+    """Whose backups are meant: of the environment that a parameter names, else of the target's own.
+
+    Environments may share a bucket, so a backup that does not say whose it is might be production's.
+    """
+    return named or target.environment or target.name
+
+
+def made_at(metadata: Mapping[str, str], changed: datetime) -> datetime:
+    """When a backup was begun, by its metadata ``created-at``; without one that can be read: ``changed``, when it was stored.
+
+    The two differ for a copy of an old backup, which is new in the bucket only.
+    """
+    try:
+        begun = datetime.fromisoformat(metadata.get("created-at", ""))
+    except ValueError:
+        return changed
+    return begun if begun.tzinfo else begun.replace(tzinfo=UTC)
 
 
 def handed_on(bucket: str, key: str, size: int) -> dict[str, Any]:

@@ -6,12 +6,15 @@ import json
 import re
 import secrets
 import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from checks.answers import reading
-from checks.backups import handed_on, objects
+from checks.backups import environment_of, handed_on, made_at, objects
 from checks.clients import kube_errors, require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
     from checks.clients import KubeClients
     from checks.contract import CheckContext
@@ -32,18 +36,36 @@ POLL = (0.2, 0.3, 0.5, 1.0, 2.0)  # seconds between two looks at the Job; the la
 NOT_FOUND = 404
 TAIL = 40  # log lines of a failed Job
 MAGIC = b"PGDMP"  # what pg_dump's custom format starts with
+CLOCKS = timedelta(minutes=1)  # by which those of the cluster, of the job's node and of the bucket may differ
 
 
 class BackupJobParams(Params):
     """What the object that the Job writes must look like."""
 
-    suffix: str = Field(default=".dump", description="How the key of a dump ends.")
+    name: str = Field(
+        default="*.dump",
+        description="Pattern of a dump's name, the last part of its key; `{environment}` stands for the environment.",
+    )
     min_size: int = Field(default=100, ge=1, description="Bytes; a smaller object is no backup.")
-    environment: str = Field(default="", description="Value of the object's metadata `environment`; empty: any.")
+    environment: str = Field(
+        default="", description="The object's metadata `environment` has to be this; empty: the target's own."
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is new in the bucket: our dump, if there is one, and what was passed over, a phrase each with the reason."""
+
+    key: str
+    head: HeadObjectOutputTypeDef | None
+    others: tuple[str, ...]
 
 
 class BackupJob(Kind):
-    """Which object is new is told by a listing before and one after, not by clocks, which differ between servers."""
+    """Which object is new is told by a listing before and one after, not by clocks, which differ between servers.
+
+    Of those only a dump of the target's environment that was begun after the job is taken: others may write there too.
+    """
 
     name: ClassVar[str] = "backup_job"
     summary: ClassVar[str] = "Runs the backup CronJob once and looks at the object that it wrote"
@@ -68,8 +90,9 @@ class BackupJob(Kind):
         part = require(ctx.target.backup, ctx.target, "backup")
         s3, kube = ctx.clients.s3(), ctx.clients.kube()
         place = f"s3://{part.bucket}/{part.prefix}"
-        asked = f"job from cronjob/{part.cronjob} in {part.namespace}, then the new object in {place}"
-        expected = f"job complete; an encrypted dump of more than {params.min_size} bytes"
+        whose = environment_of(ctx.target, params.environment)
+        asked = f"job from cronjob/{part.cronjob} in {part.namespace}, then the new object of {whose} in {place}"
+        expected = f"job complete; an encrypted dump of {whose} of more than {params.min_size} bytes"
         before = objects(s3, part)
         started = time.monotonic()
         name = _name(ctx.subject.version)
@@ -93,18 +116,22 @@ class BackupJob(Kind):
                 Evidence(asked, expected, json.dumps(failure), log, "job-log.txt"),
                 hint="The log of the job's pod is attached.",
             )
-        after = {key: version for key, version in objects(s3, part).items() if key.endswith(params.suffix)}
-        new = [key for key, version in after.items() if before.get(key) != version]
-        if not new:
+        ctx.progress(f"looking for its dump, {time.monotonic() - started:.0f} s after the start of the job")
+        after = objects(s3, part)
+        new = sorted((key for key in after if before.get(key) != after[key]), key=lambda key: after[key], reverse=True)
+        with reading("Kubernetes", f"job {name} in {part.namespace}"):
+            begun = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
+        found = _own(s3, part.bucket, new, params.name.replace("{environment}", whose), whose, begun)
+        if found.head is None:
+            summary = f"job {name} is complete, but there is no new dump of {whose} in {place}"
             return Answer(
                 Outcome.FAIL,
-                f"job {name} is complete, but there is no new object in {place}",
-                Evidence(asked, expected, f"{len(after)} objects, none of them new"),
-                hint="Does the CronJob write to the bucket and prefix that are set in release-bot.yml?",
+                "; ".join([f"{summary}, only {found.others[0]}" if found.others else summary, *found.others[1:]]),
+                Evidence(asked, expected, "\n".join(found.others) or f"{len(after)} objects, none of them new"),
+                hint="Does the CronJob write to the bucket and prefix that are set in release-bot.yml, and does its"
+                " variable for the environment say what `environment` of the target says?",
             )
-        key = max(new, key=lambda candidate: after[candidate])
-        ctx.progress(f"looking at {key}, {time.monotonic() - started:.0f} s after the start of the job")
-        return _inspect(s3, part.bucket, key, params, Evidence(asked, expected, ""))
+        return _inspect(s3, part.bucket, found, found.head, params, Evidence(asked, expected, ""))
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Stop a Job that still runs. One that has ended stays, as any of its CronJob, whose history limits remove it."""
@@ -237,15 +264,36 @@ def _json(response: Any) -> dict[str, Any]:
     return body
 
 
-def _inspect(s3: S3Client, bucket: str, key: str, params: BackupJobParams, evidence: Evidence) -> Answer:
+def _own(s3: S3Client, bucket: str, new: list[str], pattern: str, whose: str, job_began: datetime) -> _Found:
+    """The newest of ``new`` that the job can have written for the environment ``whose``. Newest first."""
+    others: list[str] = []
+    own: tuple[str, HeadObjectOutputTypeDef | None] = ("", None)
+    for key in new:
+        if not fnmatchcase(key.rpartition("/")[2], pattern):
+            others.append(f"{key}, which is not named {pattern}")
+            continue
+        with s3_errors(f"read s3://{bucket}/{key}"):
+            head = s3.head_object(Bucket=bucket, Key=key)
+        environment = head["Metadata"].get("environment", "")
+        made = made_at(head["Metadata"], head["LastModified"])
+        if environment != whose:
+            others.append(f"{key}, of which the metadata environment is {environment or 'not set'}, not {whose}")
+        elif made < job_began - CLOCKS:
+            others.append(f"{key}, begun at {made:%Y-%m-%d %H:%M:%S}, before the job")
+        elif own[1] is None:
+            own = (key, head)
+    return _Found(*own, tuple(others))
+
+
+def _inspect(
+    s3: S3Client, bucket: str, found: _Found, head: HeadObjectOutputTypeDef, params: BackupJobParams, evidence: Evidence
+) -> Answer:
+    key, size = found.key, head["ContentLength"]
     with s3_errors(f"read s3://{bucket}/{key}"):
-        head = s3.head_object(Bucket=bucket, Key=key)
-        size = head["ContentLength"]
         # An empty object has no first bytes to ask for.
         start = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{len(MAGIC) - 1}")["Body"].read() if size else b""
-    # The stubs promise both; servers that speak S3 leave them out.
+    # The stubs promise it; servers that speak S3 leave it out.
     encryption = dict(head).get("ServerSideEncryption", "")
-    environment = head["Metadata"].get("environment", "")
     wrong = []
     if size <= params.min_size:
         wrong.append(f"only {size} bytes")
@@ -253,9 +301,9 @@ def _inspect(s3: S3Client, bucket: str, key: str, params: BackupJobParams, evide
         wrong.append("does not start like a dump of pg_dump's custom format")
     if not encryption:
         wrong.append("not encrypted at rest")
-    if not environment or params.environment not in {"", environment}:
-        wrong.append(f"metadata environment is {environment or 'not set'}, not {params.environment or 'set'}")
+    environment = head["Metadata"]["environment"]
     seen = f"{key}: {size} bytes, starts with {start!r}, encryption {encryption or 'none'}, environment {environment!r}"
+    seen = "\n".join([seen, *(f"not taken: {other}" for other in found.others)])
     evidence = Evidence(evidence.asked, evidence.expected, seen)
     if wrong:
         hint = "Look at the backup program and at the bucket's settings."

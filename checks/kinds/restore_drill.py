@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -17,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field, StringConstraints
 
 from checks import boot_pod, booting, pg_tools, verification
-from checks.backups import taken_up
+from checks.backups import environment_of, made_at, taken_up
 from checks.boot_pod import Boot
 from checks.booting import BOOT_RIGHTS
 from checks.clients import require, s3_errors
@@ -54,6 +55,10 @@ class RestoreDrillParams(Params):
     needs_key_from: str = Field(
         default="go.backup", description="Id of the check that found the backup; it has to be in `needs`."
     )
+    environment: str = Field(
+        default="", description="A backup of another environment is not restored; empty: the target's own."
+    )
+    max_age_hours: float = Field(default=24, gt=0, description="A backup that was made longer ago is not restored.")
     functions: tuple[Name, ...] = Field(
         default=(
             "auth.verify_legal_acceptance_integrity",
@@ -120,10 +125,10 @@ class RestoreDrill(Kind):
         )
         with tempfile.TemporaryDirectory(prefix="restore-drill-") as folder, _server(ctx) as server:
             dump = Path(folder) / "backup.dump"
-            with _phase(f"downloading {key}", ctx):
-                _download(ctx, bucket, key, dump)
-            program = _pg_restore(server)
             try:
+                with _phase(f"downloading {key}", ctx):
+                    _download(ctx, params, bucket, key, dump)
+                program = _pg_restore(server)
                 with _phase("reading the dump's table of contents", ctx):
                     _run(ctx, [program, "--list", dump], "read the dump's table of contents")
                 started = time.monotonic()
@@ -208,9 +213,23 @@ def _phase(what: str, ctx: CheckContext) -> Iterator[None]:
         ) from exc
 
 
-def _download(ctx: CheckContext, bucket: str, key: str, path: Path) -> None:
+def _download(ctx: CheckContext, params: RestoreDrillParams, bucket: str, key: str, path: Path) -> None:
+    """Raises _BadBackup for one that is of another environment or too old, before any of it is read."""
     with s3_errors(f"read s3://{bucket}/{key}"), path.open("wb") as file:
-        body = ctx.clients.s3().get_object(Bucket=bucket, Key=key)["Body"]
+        found = ctx.clients.s3().get_object(Bucket=bucket, Key=key)
+        body = found["Body"]
+        whose, said = environment_of(ctx.target, params.environment), found["Metadata"].get("environment", "")
+        if said != whose:
+            raise _BadBackup(
+                f"{key}: metadata environment is {said or 'not set'}, not {whose}, so it is not restored",
+                hint="Data of one environment does not belong into another. Run the check that finds the backup again.",
+            )
+        age = datetime.now(UTC) - made_at(found["Metadata"], found["LastModified"])
+        if age > timedelta(hours=params.max_age_hours):
+            raise _BadBackup(
+                f"{key} is {age / timedelta(hours=1):.0f} hours old, at most {params.max_age_hours:g} are allowed",
+                hint="Run the check that finds the backup again.",
+            )
         while chunk := body.read(CHUNK):
             file.write(chunk)
             ctx.wait(0)

@@ -12,6 +12,8 @@ from checks.registry import Registry
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import RecordingUndo, changed, context, moved, production_target, run, staging_target
 
+DUMP = b"PGDMP" + b"x" * 200
+
 
 def jobs(sandbox):
     """The Jobs of the backup's namespace, by name."""
@@ -27,7 +29,28 @@ def put(sandbox, key, body, **settings):
         clients.s3().put_object(Bucket=sandbox.facts["s3"]["bucket"], Key=key, Body=body, **settings)
 
 
-def test_backup_runs(sandbox):
+@pytest.fixture
+def emptied(sandbox):
+    """No backups in the bucket yet: two of the same second have the same key, and the second one is not new then."""
+    part = sandbox.facts["s3"]
+    with Clients(staging_target(sandbox)) as clients:
+        s3 = clients.s3()
+        for item in s3.list_objects_v2(Bucket=part["bucket"], Prefix=part["prefix"]).get("Contents", []):
+            s3.delete_object(Bucket=part["bucket"], Key=item["Key"])
+
+
+def run_while(sandbox, prefix, other, params=None, *, moment="waiting"):
+    """The answer of the check when ``other`` is done while its Job runs, or at another ``moment`` of its progress."""
+
+    def once_started(line):
+        if line.startswith(moment):
+            other()
+
+    target = changed(staging_target(sandbox), backup={"prefix": prefix})  # only the CronJob knows where it writes
+    return run("backup_job", params or {}, target, progress=once_started).answer
+
+
+def test_backup_runs(sandbox, emptied):
     """A Job of the CronJob writes a new dump: PASS, and the dump's place is handed on."""
     answer = run("backup_job", {}, staging_target(sandbox), subject=Subject(version="v4.8.0")).answer
 
@@ -64,7 +87,7 @@ def test_backup_fails(sandbox):
     assert "Starting PostgreSQL backup" in answer.evidence.attachment
 
 
-def test_truncated_dump_looks_right(sandbox):
+def test_truncated_dump_looks_right(sandbox, emptied):
     """A dump that is cut short still starts like one: to find that out is the restore's task, not this one's."""
     with sandbox.fault("backup_truncated"):
         assert run("backup_job", {}, staging_target(sandbox)).outcome is Outcome.PASS
@@ -77,7 +100,7 @@ def test_nothing_new(sandbox):
     answer = run("backup_job", {}, target).answer
 
     assert answer.outcome is Outcome.FAIL
-    assert "is complete, but there is no new object in s3://" in answer.summary
+    assert "is complete, but there is no new dump of staging in s3://" in answer.summary
     assert answer.evidence.seen == "1 objects, none of them new"
 
 
@@ -85,10 +108,11 @@ def test_nothing_new(sandbox):
     ("params", "reason"),
     [
         ({"min_size": 10**9}, "only "),
-        ({"environment": "moon"}, "metadata environment is "),
+        ({"environment": "moon"}, "metadata environment is staging, not moon"),
+        ({"name": "{environment}.sql"}, "which is not named staging.sql"),
     ],
 )
-def test_object_is_not_as_expected(sandbox, params, reason):
+def test_object_is_not_as_expected(sandbox, emptied, params, reason):
     """What the checklist says about the object is looked at."""
     answer = run("backup_job", params, staging_target(sandbox)).answer
 
@@ -102,23 +126,59 @@ def test_object_is_not_as_expected(sandbox, params, reason):
         (b"<html>" + b"x" * 200, {"ServerSideEncryption": "AES256"}, "does not start like a dump"),
         (b"PGDMP" + b"x" * 200, {}, "not encrypted at rest"),
         (b"", {"ServerSideEncryption": "AES256"}, "only 0 bytes; does not start like a dump"),
-        (b"PGDMP" + b"x" * 200, {"ServerSideEncryption": "AES256", "Metadata": {}}, "metadata environment is not set"),
     ],
 )
 def test_bad_object(sandbox, body, settings, reason):
-    """A new object that is no dump, empty, not encrypted, or does not say where it is from."""
-    target = changed(staging_target(sandbox), backup={"prefix": "odd/"})  # what the Job writes is not seen there
-    settings = {"Metadata": {"environment": "production"}, **settings}
+    """A new object that is no dump, empty, or not encrypted."""
+    settings = {"Metadata": {"environment": "staging"}, **settings}
     key = f"odd/{uuid.uuid4().hex}.dump"
-
-    def once_started(line):
-        if line.startswith("waiting"):
-            put(sandbox, key, body, **settings)
-
-    answer = run("backup_job", {}, target, progress=once_started).answer
+    answer = run_while(sandbox, "odd/", lambda: put(sandbox, key, body, **settings))
 
     assert answer.outcome is Outcome.FAIL
     assert answer.summary.startswith(f"{key}: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "reason"),
+    [
+        ("solvereign_staging_1.dump", {}, "of which the metadata environment is not set, not staging"),
+        ("solvereign_staging_2.dump", {"environment": "production"}, "environment is production, not staging"),
+        ("solvereign_production_1.dump", {"environment": "staging"}, "which is not named solvereign_staging_*.dump"),
+        (
+            "solvereign_staging_3.dump",
+            {"environment": "staging", "created-at": "2026-01-11T02:00:00+00:00"},
+            "begun at 2026-01-11 02:00:00, before the job",
+        ),
+    ],
+)
+def test_only_a_foreign_dump(sandbox, name, metadata, reason):
+    """What somebody else writes while the Job runs does not stand for what the Job wrote: FAIL that names it."""
+    key = f"{uuid.uuid4().hex}/{name}"
+    params = {"name": "solvereign_{environment}_*.dump"}
+    folder = key.partition("/")[0] + "/"
+    answer = run_while(sandbox, folder, lambda: put(sandbox, key, DUMP, Metadata=metadata), params)
+
+    assert answer.outcome is Outcome.FAIL
+    assert (
+        f"there is no new dump of staging in s3://{sandbox.facts['s3']['bucket']}/{folder}, only {key}, "
+        in answer.summary
+    )
+    assert answer.summary.endswith(reason)
+
+
+def test_a_foreign_dump_beside_our_own(sandbox, emptied):
+    """Production's backup lands in the same bucket meanwhile: our own is taken, and the evidence says what was not."""
+    prefix = sandbox.facts["s3"]["prefix"]
+    key = f"{prefix}solvereign_production_{uuid.uuid4().hex}.dump"
+
+    def land():
+        put(sandbox, key, DUMP, Metadata={"environment": "production"}, ServerSideEncryption="AES256")
+
+    answer = run_while(sandbox, prefix, land, moment="looking")  # the newest of all
+
+    assert answer.outcome is Outcome.PASS, answer.summary
+    assert answer.data["key"].startswith(f"{prefix}solvereign_staging_")
+    assert f"not taken: {key}, of which the metadata environment is production" in answer.evidence.seen
 
 
 def test_no_time(sandbox):

@@ -1,5 +1,6 @@
 """restore_drill: real dumps of real databases, restored by the real pg_restore."""
 
+import re
 import subprocess
 import threading
 import uuid
@@ -41,11 +42,12 @@ def databases(sandbox):
     return {name for (name,) in rows}
 
 
-def upload(sandbox, body):
-    """Put an object beside the backups; returns what backup_job would hand on for it."""
+def upload(sandbox, body, **metadata):
+    """Put an object beside the backups; returns what backup_job would hand on for it. ``metadata``: other than usual."""
     key = f"{sandbox.facts['s3']['prefix']}{uuid.uuid4().hex}.dump"
     with Clients(staging_target(sandbox)) as clients:
-        clients.s3().put_object(Bucket=sandbox.facts["s3"]["bucket"], Key=key, Body=body)
+        about = {"environment": "staging", **metadata}
+        clients.s3().put_object(Bucket=sandbox.facts["s3"]["bucket"], Key=key, Body=body, Metadata=about)
     return {"bucket": sandbox.facts["s3"]["bucket"], "key": key}
 
 
@@ -100,6 +102,25 @@ def test_no_dump_at_all(sandbox):
 
     assert answer.outcome is Outcome.FAIL
     assert answer.summary.startswith("cannot read the dump's table of contents: pg_restore: error:")
+    assert undo.recorded == {}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"environment": "production"}, ": metadata environment is production, not staging, so it is not restored"),
+        ({"environment": ""}, ": metadata environment is not set, not staging, so it is not restored"),
+        ({"created-at": "2026-01-11T02:00:00"}, r" is \d+ hours old, at most 24 are allowed"),
+    ],
+)
+def test_a_backup_that_is_not_to_be_restored(sandbox, metadata, reason):
+    """One of another environment, or an old one that was copied there: FAIL, and no database is made for it."""
+    undo = RecordingUndo()
+    data = upload(sandbox, b"PGDMP" + b"x" * 200, **metadata)
+    answer = drill(sandbox, data, undo=undo)
+
+    assert answer.outcome is Outcome.FAIL
+    assert re.fullmatch(re.escape(data["key"]) + reason, answer.summary)
     assert undo.recorded == {}
 
 

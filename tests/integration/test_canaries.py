@@ -220,7 +220,9 @@ def set_openly(sandbox: Sandbox) -> Iterator[dict[str, Target]]:
             kube.batch.create_namespaced_cron_job(target.backup.namespace, body)
         yield {
             name: changed(target, name=name, kubernetes={"deployment": name}, backup={"cronjob": name}),
-            "named": changed(target, name="named", backup={"cronjob": "named", "prefix": "named/"}),
+            "named": changed(
+                target, name="named", environment="staging", backup={"cronjob": "named", "prefix": "named/"}
+            ),
         }
         for job in changes:
             kube.batch.delete_namespaced_cron_job(job, target.backup.namespace)
