@@ -59,8 +59,19 @@ def _pending(spec: Migrate, look: Look) -> list[Migration]:
 
 
 def _known(look: Look) -> dict[str, str]:
-    with _connected(look) as connection:
-        return _applied(look, connection)
+    """What the target has. Raises NoAnswer where its server breaks off, StepError where it refuses: it is not our database."""
+    import psycopg
+
+    try:
+        with _connected(look) as connection:
+            return _applied(look, connection)
+    except psycopg.OperationalError as error:
+        raise NoAnswer(f"the database of {look.target.name} does not answer: {first_line(error)}") from error
+    except psycopg.Error as error:
+        raise StepError(
+            f"{look.target.name} does not say what is applied: {first_line(error)}",
+            hint="Is schema_migrations there the product's own table?",
+        ) from error
 
 
 def _applied(look: Look, connection: psycopg.Connection) -> dict[str, str]:

@@ -191,6 +191,14 @@ def test_not_the_products_database(step: Surroundings, repository: Repository, d
         step.look(migrate.preview, SPEC)
 
 
+def test_a_table_of_another_kind(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """The step fails in sight; taken for trouble of our own it would be carried out again for ever, and nobody told."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("ALTER TABLE schema_migrations DROP COLUMN checksum")
+    with pytest.raises(StepError, match='production does not say what is applied: column "checksum" does not exist'):
+        step.perform(migrate.apply, SPEC)
+
+
 def test_no_server(step: Surroundings, repository: Repository) -> None:
     """Asked a few times, then said; no password in it."""
     port = closed_port_url().rpartition(":")[2]
