@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from bot.steps.sqlfile import Migration
 
 ALONE = 1919051118  # advisory lock: one migrates at a time
+SILENCE = 3.0  # seconds after the end of its time for the server to say something
+LEAST = 1.0  # seconds for what is looked at when the time is over
 LONGEST_VERSION = 50  # characters of schema_migrations.version
 
 
@@ -110,7 +114,7 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
     from psycopg import errors
 
     try:
-        with _connected(ctx, lock_timeout=spec.lock_timeout) as connection, _cancelled_with(ctx, connection):
+        with _connected(ctx, lock_timeout=spec.lock_timeout) as connection:
             connection.add_notice_handler(lambda notice: ctx.journal.progress(f"{file.name}: {notice.message_primary}"))
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [ALONE])
             if file.name in _applied(ctx, connection):
@@ -155,7 +159,7 @@ def _connected(look: Look, *, lock_timeout: float = 10) -> Iterator[psycopg.Conn
             f"{look.target.name} has no role that may change the schema",
             hint=f"Set targets.{look.target.name}.migrate_database_url in release-bot.yml.",
         )
-    left = max(1, int((look.deadline - time.monotonic()) * 1000))
+    left = int(max(LEAST, look.deadline - time.monotonic()) * 1000)
     limits = f"-c lock_timeout={int(lock_timeout * 1000)} -c statement_timeout={left}"
     try:
         connection = psycopg.connect(
@@ -164,7 +168,8 @@ def _connected(look: Look, *, lock_timeout: float = 10) -> Iterator[psycopg.Conn
     except psycopg.OperationalError as error:
         raise NoAnswer(f"the database of {look.target.name} does not answer: {first_line(error)}") from error
     try:
-        with connection:
+        # A server that is not heard of any more must not hold the step: neither with a statement nor with the commit.
+        with closing(connection), _watched(look, connection), connection.transaction():
             yield connection
     except errors.InsufficientPrivilege as error:
         raise StepError(
@@ -174,17 +179,28 @@ def _connected(look: Look, *, lock_timeout: float = 10) -> Iterator[psycopg.Conn
 
 
 @contextmanager
-def _cancelled_with(ctx: StepContext, connection: psycopg.Connection) -> Iterator[None]:
-    """Stop what the server does for us when the step is to stop."""
+def _watched(look: Look, connection: psycopg.Connection) -> Iterator[None]:
+    """Stop what the server does for us when the step is to stop; hang up when the server says nothing to that.
+
+    Its own limit ends a statement at the deadline, so silence after that is a broken link.
+    """
+    import psycopg
+
     over = threading.Event()
 
     def watch() -> None:
+        hang_up_at, told = max(look.deadline, time.monotonic()) + SILENCE, False
         while not over.wait(0.5):
-            if ctx.cancelled.is_set():
-                connection.cancel()
+            if look.cancelled.is_set() and not told:
+                told, hang_up_at = True, min(hang_up_at, time.monotonic() + SILENCE)
+                with suppress(psycopg.OperationalError):  # it does not answer that either
+                    connection.cancel_safe(timeout=SILENCE)
+            if time.monotonic() > hang_up_at:
+                with socket.socket(fileno=os.dup(connection.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)  # whoever waits at it hears of the end
                 return
 
-    thread = threading.Thread(target=watch, name="cancel", daemon=True)
+    thread = threading.Thread(target=watch, name="watch", daemon=True)
     thread.start()
     try:
         yield

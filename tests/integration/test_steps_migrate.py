@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -17,6 +18,8 @@ from checks.target import Target
 from tests.checks.replies import closed_port_url
 from tests.fix_kube import eventually
 from tests.fix_steps import COMMIT, Repository, Surroundings, sha256
+from tests.killing.links import DatabaseLink
+from tests.killing.points import Fault, Moment, Point, Trace
 
 FOLDER = "db/migrations"
 SPEC = Migrate(do="migrate", files=FOLDER)
@@ -154,6 +157,18 @@ def test_a_lock_is_not_waited_for_long(step: Surroundings, repository: Repositor
         with pytest.raises(StepError, match=r"002_a\.sql waited 0.2 s for a lock and was stopped; it is not applied"):
             step.perform(migrate.apply, Migrate(do="migrate", files=FOLDER, lock_timeout=0.2))
     assert applied(database_url) == []
+
+
+def test_a_server_that_falls_silent(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """It is not waited for beyond the time of the step, and whether the file is applied is looked at."""
+    repository.now["002_a.sql"] = ADD
+    commit = Point("product: INSERT INTO schema_migrations", 1, Moment.AFTER)
+    trace = Trace({commit}, lambda point: Fault.LATE)
+    with closing(DatabaseLink(trace, database_url, "product")) as link:
+        step.target = Target(name="production", migrate_database_url=SecretStr(link.url))
+        assert step.perform(migrate.apply, SPEC, seconds=1) == "applied 002_a.sql"
+    assert (trace.missed, trace.endured) == (set(), [])
+    assert len(applied(database_url)) == 1
 
 
 def test_told_to_stop(step: Surroundings, repository: Repository, database_url: str) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import bot.store
 from bot.store.queries import queries
@@ -20,7 +21,7 @@ from tests.killing.points import Fault, Moment, Trace
 
 HOP = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
 WRITES = re.compile(r"\b(?:INSERT INTO|DELETE FROM|(?<!FOR )(?<!DO )UPDATE) \w+", re.IGNORECASE)
-LATE_AFTER = 60.0  # seconds for which an answer is held back at most: every client gives up before
+LATE_AFTER = 60.0  # seconds for which an answer is held back: every client is to give up before
 Namer = Callable[[str, str], str]  # (method, path) -> what a call is called
 Forward = Callable[[str, str, bytes, dict[str, str]], tuple[int, dict[str, str], bytes]]
 
@@ -72,11 +73,17 @@ class HttpLink:
             _answer(call, *answer)
         elif fault in {Fault.LOST, Fault.LATE}:
             if fault is Fault.LATE:
-                select.select([call.connection], [], [], LATE_AFTER)  # until the client has given up
+                _hold(call.connection, self._trace, what)
             call.close_connection = True
         elif fault is not None:
             said = json.dumps({"message": "an answer of the link"}).encode()
             _answer(call, int(fault), {"Content-Type": "application/json", "Retry-After": "1"}, said)
+
+
+def _hold(client: socket.socket, trace: Trace, what: str) -> None:
+    """Say nothing until the client has given up."""
+    if not select.select([client], [], [], LATE_AFTER)[0]:
+        trace.endured.append(what)
 
 
 def _answer(call: BaseHTTPRequestHandler, status: int, headers: dict[str, str], content: bytes) -> None:
@@ -116,14 +123,19 @@ def _our_queries() -> dict[str, str]:
 class DatabaseLink(Relay):
     """A port for a PostgreSQL on a Unix socket; a point is the commit of a transaction that has written something.
 
-    Whatever the fault, the connection ends.
+    Whatever the fault, the connection ends: at once, or when the client gives up.
     """
 
-    def __init__(self, trace: Trace, path: str, name: str) -> None:
-        """``path`` of the socket; ``name`` of the database as the points say it."""
+    def __init__(self, trace: Trace, url: str, name: str) -> None:
+        """``url`` of the database; ``name`` as the points say it."""
         self._trace, self._name = trace, name
         self._known = _our_queries()
-        super().__init__(partial(_at_socket, path))
+        parts = urlsplit(url)
+        where = parse_qs(parts.query)
+        super().__init__(partial(_at_socket, f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}"))
+        # in clear: the link reads what is said
+        netloc, query = f"{parts.username}@127.0.0.1:{self.port}", "sslmode=disable&gssencmode=disable"
+        self.url = parts._replace(netloc=netloc, query=query).geturl()
 
     def ways(self, client: socket.socket, server: socket.socket) -> Ways:
         """Both know what the connection says."""
@@ -135,7 +147,7 @@ class DatabaseLink(Relay):
             what = session.hears(message)
             if what is not None:
                 nth = self._trace.begins(what)
-                if self._trace.fault(what, nth, Moment.BEFORE) is not None:
+                if self._broken(what, nth, Moment.BEFORE, client):
                     return
                 session.commits = (what, nth)
             server.sendall(message)
@@ -144,9 +156,15 @@ class DatabaseLink(Relay):
         while data := server.recv(65_536):
             if session.commits is not None:
                 (what, nth), session.commits = session.commits, None
-                if self._trace.fault(what, nth, Moment.AFTER) is not None:
+                if self._broken(what, nth, Moment.AFTER, client):
                     return
             client.sendall(data)
+
+    def _broken(self, what: str, nth: int, moment: Moment, client: socket.socket) -> bool:
+        fault = self._trace.fault(what, nth, moment)
+        if fault is Fault.LATE:
+            _hold(client, self._trace, what)
+        return fault is not None
 
 
 def _at_socket(path: str) -> socket.socket:

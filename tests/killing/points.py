@@ -70,6 +70,7 @@ class Trace:
         reads: bool = False,
     ) -> None:
         self.passed: list[Point] = []
+        self.endured: list[str] = []  # what a process has waited for to the end, where no answer came
         self._left, self._act, self._reads = set(wanted), act, reads
         self._begun: Counter[str] = Counter()
         self._guard = threading.Lock()

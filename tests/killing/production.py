@@ -13,7 +13,6 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import urllib3
@@ -60,7 +59,7 @@ def _plan(kind: PlanKind, **actions: dict[str, Any]) -> tuple[dict[str, Any], ..
 
 
 DEPLOY = (
-    *_plan(PlanKind.DEPLOY, tag={}, migrate={"files": MIGRATIONS_PATH}),
+    *_plan(PlanKind.DEPLOY, tag={}, migrate={"files": MIGRATIONS_PATH, "timeout": 20}),
     {
         "id": "deploy.job",
         "title": "job",
@@ -137,18 +136,17 @@ class Production:
             github = HttpLink(trace, _named_by_path("GitHub"), forward_to(pool, self.vendors.github_url.rstrip("/")))
             vercel = HttpLink(trace, _named_by_path("Vercel"), forward_to(pool, self.vendors.vercel_url.rstrip("/")))
             bot, product = (
-                DatabaseLink(trace, _socket_of(url), name)
-                for url, name in ((self.bot_url, "bot"), (self.product_url, "product"))
+                DatabaseLink(trace, url, name) for url, name in ((self.bot_url, "bot"), (self.product_url, "product"))
             )
             for link in (cluster, github, vercel, bot, product):
                 stack.callback(link.close)
             kubeconfig = self.folder / f"kubeconfig-{cluster.url.rpartition(':')[2]}"
             kubeconfig.write_text(_kubeconfig(cluster.url), encoding="utf-8")
             yield Addresses(
-                database_url=_at(self.bot_url, bot.port),
+                database_url=bot.url,
                 kubeconfig=str(kubeconfig),
                 namespace=self.kube.namespace,
-                product_url=_at(self.product_url, product.port),
+                product_url=product.url,
                 github_url=github.url,
                 vercel_url=vercel.url,
                 ended=str(kubeconfig.with_suffix(".ended")),
@@ -331,18 +329,6 @@ def _named_by_path(vendor: str) -> Namer:
     return lambda method, path: (
         f"{vendor} {'reads' if method == 'GET' else method} {'/'.join(path.partition('?')[0].split('/')[-2:])}"
     )
-
-
-def _socket_of(url: str) -> str:
-    where = parse_qs(urlsplit(url).query)
-    return f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}"
-
-
-def _at(url: str, port: int) -> str:
-    """The same database at a port of the loopback, in clear: the link reads what is said."""
-    parts = urlsplit(url)
-    netloc = f"{parts.username}@127.0.0.1:{port}"
-    return parts._replace(netloc=netloc, query="sslmode=disable&gssencmode=disable").geturl()
 
 
 def _kubeconfig(url: str) -> str:

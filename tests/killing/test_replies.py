@@ -26,7 +26,9 @@ def bad_answers(passed: list[Point]) -> Iterator[Bad]:
     for point in passed:
         before = point.moment is Moment.BEFORE
         if point.commits:
-            if worth(point) and (not before or point.what.startswith("product")):
+            if point.what.startswith("product"):
+                yield from ((point, fault) for fault in (Fault.LOST, Fault.LATE))
+            elif worth(point) and not before:
                 yield point, Fault.LOST
         elif point.reads:
             if before and point.nth == 1:
@@ -106,6 +108,7 @@ def test_bad_answer_at_every_point(
         wrong = []
         if trace.missed:
             wrong.append("it never came")
+        wrong += [f"waited for ever for {what}" for what in trace.endured]
         if told and not (may_fail(point, fault) and names(told, point, fault)):
             wrong.append(f"failed: {told}")
         if told:
