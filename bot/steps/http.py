@@ -11,7 +11,11 @@ from bot.errors import NoAnswer, StepError
 from checks.clients import LOOPBACK, certificates
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
-HINTS = {401: "Renew its token", 403: "Give its token the right"}
+HINTS = {
+    401: "Renew its token: {}.",
+    403: "Give its token the right: {}.",
+    409: "Something else is at it: press Retry in a moment.",
+}
 
 
 class Api:
@@ -59,10 +63,10 @@ class Api:
             return answer
         if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise NoAnswer(f"{self.name} answered {status} to {method} {answer.request.url.path}")
-        hint = HINTS.get(status, "Check its settings")
+        hint = HINTS.get(status, "Check its settings: {}.").format(f"{self._section} in release-bot.yml")
         raise StepError(
             f"{self.name} refused {method} {answer.request.url.path}: {status} {_said(answer)}".rstrip(),
-            hint=f"{hint}: {self._section} in release-bot.yml.",
+            hint=hint,
         )
 
 

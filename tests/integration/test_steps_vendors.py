@@ -72,6 +72,22 @@ class TestTag:
         vendors.break_once("GET", "/compare/", 502)
         step.perform(tag.create, TAG)
 
+    @pytest.mark.parametrize(
+        ("status", "hint"),
+        [
+            (401, "Renew its token: github in release-bot.yml."),
+            (404, "Check its settings: github in release-bot.yml."),
+            (409, "Something else is at it: press Retry in a moment."),
+        ],
+    )
+    def test_refused(self, step: Surroundings, vendors: Vendors, status: int, hint: str) -> None:
+        """It is not asked for again, and what to do is said: a conflict is nothing that a setting mends."""
+        vendors.break_once("POST", "/git/refs", status)
+        with pytest.raises(StepError, match=f"GitHub refused POST .*/git/refs: {status} broken by the test") as refused:
+            step.perform(tag.create, TAG)
+        assert refused.value.hint == hint
+        assert vendors.posts().count("/repos/solvereign/solvereign/git/refs") == 1
+
     def test_elsewhere(self, step: Surroundings, vendors: Vendors) -> None:
         """A tag that points to another commit is refused and stays where it is."""
         vendors.github.create_tag("v4.8.0", commit_sha("v4.7.0"), "by somebody")
