@@ -69,6 +69,9 @@ class Notes:
     def seen(self) -> list[dict[str, object]]:
         return [body for kind, body in self.lines if kind == "observed"]
 
+    def begun(self) -> bool:
+        return any(kind == "intent" for kind, _ in self.lines)
+
     def acted(self, **body: object) -> None:
         self.lines.append(("acted", body))
 

@@ -76,6 +76,7 @@ def retry(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
     _refuse_to_go_on(view, step)
     if not steps.retry(tx, step_row):
         raise StaleButton
+    _plan_anew(tx, view, step)
     _go_on(tx, view, step)
     audit.write(tx, view.now, actor.user, "step.retried", view.release.id, step=step.id)
     return f"Trying {step.id} again."
@@ -105,6 +106,16 @@ def before_attest(deps: Deps, actor: Actor, step_row: int) -> str:
         raise RefusedError(f"Not recorded: {error.user_message}.", hint=error.hint) from error
     except StepError as error:
         return f"not confirmed: {error.user_message}"
+
+
+def _plan_anew(tx: Tx, view: ReleaseView, step: Step) -> None:
+    """Where a rollback goes is what stands there before the first change: a retry before that looks again (promise P6)."""
+    if step.plan is not PlanKind.DEPLOY:
+        return
+    planes = {spec.id: doer(spec).plane for spec in view.checklist.deploy if not isinstance(spec.action, Attest)}
+    plane = planes.get(step.id)
+    if plane is not None:
+        steps.forget_target(tx, view.release.id, plane, [known for known in planes if planes[known] is plane])
 
 
 def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, saw: str = "") -> str:

@@ -57,6 +57,12 @@ class StepJournal:
             work.hold(tx, self._job.claim)
             return [line["body"] for line in steps.journal(tx, self._row) if line["entry"] == "observed"]
 
+    def begun(self) -> bool:
+        """Whether the step ever was about to change something, in any attempt and by any process."""
+        with self._deps.store.transaction() as tx:
+            work.hold(tx, self._job.claim)
+            return any(line["entry"] == "intent" for line in steps.journal(tx, self._row))
+
     def acted(self, **body: object) -> None:
         """Store what was changed."""
         self._write("acted", body)

@@ -39,6 +39,9 @@ class Journal(Protocol):
     def seen(self) -> Sequence[Mapping[str, Any]]:
         """What was noted with `observed` so far, in every attempt and by every process; the oldest first."""
 
+    def begun(self) -> bool:
+        """Whether an intent of this step was ever stored: from then on what stands there may be its own doing."""
+
     def acted(self, **body: object) -> None:
         """What it has changed."""
 

@@ -13,12 +13,13 @@ from bot.domain.plan import Mutation, Way
 from bot.errors import StepError
 from bot.steps.cluster import CONFLICTS, Cluster
 from bot.steps.contract import Look, StepContext
-from bot.steps.rollout import REVISION, image_of, judge, same_template, variable_of, without_hash
+from bot.steps.rollout import REVISION, differences, image_of, judge, same_template, variable_of, without_hash
 from checks.rights import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Right
 from checks.target import Kubernetes
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"  # what `kubectl rollout history` shows: the human version beside the digest
 RESTORE = "release-bot/restore"  # which attempt at a rollback wrote last
+NAMED = 5  # differences that a message names
 POLLS = (0.2, 0.3, 0.5, 1.0)  # seconds between two looks at a rollout: quick at first, the last one stays
 
 
@@ -85,10 +86,29 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
     was = image_of(deployment["spec"]["template"], cluster.where.container)
     ctx.journal.before(image=was, revision=_revision(deployment))
     if _changes(spec, ctx, cluster.where, deployment):
+        if not ctx.journal.begun():
+            _refuse_changed(spec, ctx, cluster.where, deployment)
         _patch_image(spec, ctx, cluster, deployment)
         ctx.journal.acted(image=ctx.shipment.image)
     wait_for_rollout(ctx, cluster, ctx.shipment.image)
     return f"{ctx.shipment.version} runs as {ctx.shipment.image}"
+
+
+def _refuse_changed(spec: SetImage, look: Look, where: Kubernetes, deployment: Mapping[str, Any]) -> None:
+    """Raise StepError where the template is not the one that was recorded: a rollback would take somebody's change back.
+
+    For the first patch only: what stands there after it is the release's own, or was changed after it.
+    """
+    if look.recorded is None:
+        return
+    recorded, now = look.recorded["template"], deployment["spec"]["template"]
+    if found := differences(recorded, now, where.container, spec.version_env):
+        named = ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
+        raise StepError(
+            f"deployment/{where.deployment} was changed by somebody else since the deploy began: {named}",
+            hint="Find out who and why. Nothing was changed by this step. A retry plans anew, from what stands there then: a "
+            "rollback goes back to that.",
+        )
 
 
 def preview_restore(_spec: RestoreBackend, look: Look) -> list[Mutation]:

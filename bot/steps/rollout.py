@@ -50,6 +50,37 @@ def without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
     return {**template, "metadata": meta}
 
 
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], container: str, variable: str | None) -> list[str]:
+    """What differs between two pod templates, by name and never by value, which may be a secret.
+
+    The image of ``container`` and its ``variable`` are left out: they are what a deploy changes, and are compared by the plan.
+    """
+    ours = {f"spec.containers[{container}].image"}
+    if variable:
+        ours.add(f"spec.containers[{container}].env[{variable}]")
+    return [path for path in _unlike(without_hash(one), without_hash(other), "") if path not in ours]
+
+
+def _unlike(one: object, other: object, path: str) -> list[str]:
+    """The paths of what is unlike in two values of the same place; entries of a list go by their name, where they have one."""
+    if one == other:
+        return []
+    one, other = _by_name(one), _by_name(other)
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return [path]
+    found: list[str] = []
+    for key in sorted(one.keys() | other.keys()):
+        inner = key if not path else f"{path}{key}" if key.startswith("[") else f"{path}.{key}"
+        found += _unlike(one.get(key), other.get(key), inner) if key in one and key in other else [inner]
+    return found
+
+
+def _by_name(value: object) -> object:
+    if isinstance(value, list) and value and all(isinstance(entry, Mapping) and "name" in entry for entry in value):
+        return {f"[{entry['name']}]": entry for entry in value}
+    return value
+
+
 def image_of(template: Mapping[str, Any], container: str) -> str | None:
     """The image of a container in a pod template; None when there is no such container."""
     for entry in template["spec"]["containers"]:

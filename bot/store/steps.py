@@ -99,8 +99,14 @@ def keep_planned(tx: Tx, row: int, changes: Sequence[Mutation]) -> None:
 
 
 def record_target(tx: Tx, release_id: ReleaseId, plane: Plane, body: Mapping[str, Any], at: datetime) -> None:
-    """Keep where a rollback of a plane goes; only the first record counts, so a retried deploy cannot overwrite it (P6)."""
+    """Keep where a rollback of a plane goes; only the first record counts, see `forget_target` (P6)."""
     tx.execute(_SQL["record_target"], {"release_id": release_id, "plane": plane, "body": Jsonb(dict(body)), "at": at})
+
+
+def forget_target(tx: Tx, release_id: ReleaseId, plane: Plane, step_ids: Sequence[StepId]) -> None:
+    """Have where a rollback of a plane goes recorded anew, unless one of ``step_ids``, its steps, ever was about to act (P6)."""
+    values = {"release_id": release_id, "plane": plane, "step_ids": list(step_ids)}
+    tx.execute(_SQL["forget_target"], values)
 
 
 def rollback_targets(tx: Tx, release_id: ReleaseId) -> dict[Plane, dict[str, Any]]:

@@ -181,7 +181,7 @@ def test_what_cannot_be_seen_or_is_not_fit_changes_nothing(production: Productio
 
 
 def test_changed_by_somebody_after_it_was_planned(production: Production) -> None:
-    """The step does not change what was not shown; a retry plans it anew."""
+    """The step does not change what was not shown; a retry plans it anew, and the way back with it: nothing was ours yet."""
     release_id = production.ready()
     view = production.world.view(release_id)
     production.world.act(deploy.deploy, QA, release_id)
@@ -200,4 +200,6 @@ def test_changed_by_somebody_after_it_was_planned(production: Production) -> Non
     assert production.go_on(release_id) is ReleaseState.WATCHING
     production.world.act(rollback.rollback, MANAGER, release_id, "")
     assert production.go_on(release_id) is ReleaseState.ROLLED_BACK
-    assert read(production.kube).spec.template.spec.containers[0].image == "app:1"  # what was recorded, not the hotfix
+    assert (
+        read(production.kube).spec.template.spec.containers[0].image == "app:hotfix"
+    )  # what stood there before our patch

@@ -210,6 +210,32 @@ def test_changed_by_somebody_else_in_between(kube: Kube, ship: Ship) -> None:
     assert image(kube) == "app:hotfix"
 
 
+def change_mode(kube: Kube, value: str) -> None:
+    """Somebody changes a variable of the product."""
+    env = [{"name": "MODE", "value": value}]
+    body = {"spec": {"template": {"spec": {"containers": [{"name": "main", "env": env}]}}}}
+    kube.apps.patch_namespaced_deployment("web", kube.namespace, body)
+
+
+def test_changed_by_somebody_else_since_the_deploy_began(kube: Kube, ship: Ship) -> None:
+    """Named, without the value, and left alone: a rollback would put back what stood there before it."""
+    ship.recorded = ship.look(steps.where_we_are, SET)
+    change_mode(kube, "s3cret")
+    with pytest.raises(StepError, match="was changed by somebody else since the deploy began") as refused:
+        ship.deploy()
+    assert refused.value.user_message.endswith(": spec.containers[main].env[MODE].value")
+    assert (image(kube), ship.notes.kinds()) == (OLD, [])
+
+
+def test_changed_after_our_patch_is_no_obstacle(kube: Kube, ship: Ship) -> None:
+    """Somebody takes the image back and mends a variable after it: a retry carries on with that."""
+    ship.deploy()
+    change_mode(kube, "mended")
+    set_image(kube, OLD)
+    ship.deploy()
+    assert image(kube) == NEW
+
+
 def test_the_controllers_own_writes_are_no_conflict(kube: Kube, ship: Ship) -> None:
     """Another annotation changes the resource version but not what is deployed: the patch is tried again."""
 
@@ -359,3 +385,32 @@ def test_through_the_flows(kube: Kube, ship: Ship, world: World) -> None:
     }
     assert template(kube) == before
     world.events()
+
+
+def test_a_retry_records_anew_what_was_changed_before_the_first_patch(kube: Kube, ship: Ship, world: World) -> None:
+    """Somebody changes the Deployment while an earlier step runs; a rollback keeps that change."""
+    plan = checklist(
+        deploy=(
+            {"id": "deploy.look", "title": "Look", "action": {"do": "check", "kind": "ask"}},
+            {"id": "deploy.backend", "title": "Deploy", "action": {"do": "set_image"}},
+        ),
+        rollback=({"id": "rollback.backend", "title": "Restore", "action": {"do": "restore_backend"}},),
+    )
+    targets = {**world.deps.targets, "production": ship.target}
+    world.deps = replace(world.deps, checklist=plan, targets=targets)
+    release_id = world.ready()
+    world.act(deploy.deploy, QA, release_id)
+    world.outside.during = lambda name: change_mode(kube, "other") if name == "deploy.look" else None
+    world.run("advance")
+    view = world.view(release_id)
+    assert view.release.state is ReleaseState.DEPLOY_FAILED
+    assert "spec.containers[main].env[MODE]" in view.release.reason
+    assert image(kube) == OLD
+    changed = template(kube)
+    step = next(step for step in view.steps if step.id == "deploy.backend")
+    world.act(deploy.retry, QA, step.row)
+    world.run("advance")
+    assert (world.view(release_id).release.state, image(kube)) == (ReleaseState.WATCHING, NEW)
+    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.run("advance")
+    assert template(kube) == changed

@@ -79,6 +79,12 @@ UPDATE steps SET planned = %(planned)s WHERE id = %(row)s;
 INSERT INTO rollback_targets (release_id, plane, body, recorded_at) VALUES (%(release_id)s, %(plane)s, %(body)s, %(at)s)
 ON CONFLICT DO NOTHING;
 
+-- name: forget_target
+-- Nothing of this plane was about to be changed yet, so where a rollback goes is recorded anew.
+DELETE FROM rollback_targets t WHERE t.release_id = %(release_id)s AND t.plane = %(plane)s
+  AND NOT EXISTS (SELECT FROM journal j JOIN steps s ON s.id = j.step
+                  WHERE s.release_id = t.release_id AND s.step_id = ANY(%(step_ids)s) AND j.entry = 'intent');
+
 -- name: targets
 -- Where a rollback goes, each plane by itself.
 SELECT plane, body FROM rollback_targets WHERE release_id = %(release_id)s;
