@@ -73,12 +73,16 @@ class Check(Model):
 
 
 class Section(Model):
-    """A group of checks; ``gate`` says whether they decide Go or No-Go."""
+    """A group of checks; ``gate`` says whether they decide Go or No-Go.
+
+    With ``blocks`` a section holds up the deploy as well, and its lines are no rows of the Go/No-Go table.
+    """
 
     id: str
     title: str
     runbook: str = ""
     gate: bool = False
+    blocks: bool = False  # without gate: holds up a deploy too, beside the rows that decide
     phase: Phase = "before"  # before the deploy, or close-out after it
     checks: tuple[Check, ...] = Field(min_length=1)
 
@@ -143,12 +147,16 @@ class Checklist(Model):
         return self
 
     def _bad_gates(self) -> Iterator[Problem]:
-        """No section that decides, or one that decides too late."""
+        """No section that decides, one that decides or holds up too late, or one that says so twice."""
         if not any(section.gate for section in self.sections):
             yield "no section has gate: true, so nothing would decide Go or No-Go", ("sections",)
         for number, section in enumerate(self.sections):
             if section.gate and section.phase == "after":
                 yield "what decides Go or No-Go cannot wait until after the deploy", ("sections", number, "phase")
+            if section.blocks and section.phase == "after":
+                yield "what holds up a deploy cannot wait until after it", ("sections", number, "blocks")
+            if section.blocks and section.gate:
+                yield "gate: true holds up a deploy already: leave out blocks", ("sections", number, "blocks")
 
     def _bad_references(self) -> Iterator[Problem]:
         """A ``same_as`` that leads nowhere, on to another reference, or across the deploy."""
@@ -245,6 +253,18 @@ class Checklist(Model):
     def gate_checks(self) -> tuple[Check, ...]:
         """The checks that decide Go or No-Go."""
         return tuple(check for section in self.sections if section.gate for check in section.checks)
+
+    @property
+    def beside_gate(self) -> tuple[tuple[Section, Check], ...]:
+        """The lines before the deploy that are no rows of the Go/No-Go table and show no result of one, each result once."""
+        seen = {check.asked_as for check in self.gate_checks}
+        found = []
+        for section in sorted(self.sections, key=lambda one: not one.blocks):  # what blocks in one place blocks
+            for check in section.checks if section.phase == "before" else ():
+                if check.asked_as not in seen:
+                    seen.add(check.asked_as)
+                    found.append((section, check))
+        return tuple(found)
 
     def check(self, check_id: str) -> Check | None:
         """The check of that id, or None."""

@@ -13,7 +13,7 @@ from bot.domain.results import Standing, standing
 from bot.domain.signoff import Purpose, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from bot.domain.checklist import Check
     from bot.domain.ids import CheckId, UserId
@@ -57,6 +57,15 @@ class Decision:
     def allowed(self) -> bool:
         """Whether nothing speaks against it."""
         return not self.reasons
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A line that has not passed and that the gate does not ask about: it holds nothing up, and nobody may overlook it."""
+
+    check: CheckId
+    standing: Standing
+    text: str  # with its section
 
 
 _WORDS = {
@@ -161,14 +170,46 @@ def _confirmed(view: ReleaseView) -> bool:
 
 
 def _check_reasons(view: ReleaseView) -> list[Reason]:
-    reasons = []
-    for check in view.checklist.gate_checks:
-        counts_as = standing(view.checks[check.id], check.max_age, view.now)
-        allowed = {Standing.PASSED, Standing.WAIVED} if waivable(view, check) else {Standing.PASSED}
-        if counts_as not in allowed:
-            words = _WORDS.get(counts_as, "cannot be waived")
-            reasons.append(Reason(Cause.CHECK, check.id, f"{check.title}: {words}"))
-    return reasons
+    lines = [(check, "") for check in view.checklist.gate_checks]
+    lines += [(check, f"{section.title}: ") for section, check in view.checklist.beside_gate if section.blocks]
+    return [
+        Reason(Cause.CHECK, check.id, f"{where}{check.title}: {missed[1]}")
+        for check, where in lines
+        if (missed := _missed(view, check))
+    ]
+
+
+def _missed(view: ReleaseView, check: Check) -> tuple[Standing, str] | None:
+    """What ``check`` counts as and the words for it; None: it lets a deploy through."""
+    counts_as = standing(view.checks[check.id], check.max_age, view.now)
+    allowed = {Standing.PASSED, Standing.WAIVED} if waivable(view, check) else {Standing.PASSED}
+    return None if counts_as in allowed else (counts_as, _WORDS.get(counts_as, "cannot be waived"))
+
+
+def beside(view: ReleaseView) -> tuple[Beside, ...]:
+    """The lines before the deploy that have not passed, were not waived and are no reason of the gate."""
+    return tuple(
+        Beside(check.id, missed[0], f"{section.title}: {check.title}: {missed[1]}")
+        for section, check in view.checklist.beside_gate
+        if not section.blocks and (missed := _missed(view, check))
+    )
+
+
+def count_beside(lines: Sequence[Beside]) -> str:
+    """How many lines that do not hold up the deploy have not passed; empty for none."""
+    if not lines:
+        return ""
+    if len(lines) == 1:
+        return "1 other line is not PASS, and does not hold up the deploy"
+    return f"{len(lines)} other lines are not PASS, and do not hold up the deploy"
+
+
+def name_beside(lines: Sequence[Beside], most: int) -> str:
+    """`count_beside` with the first ``most`` of them by name."""
+    if not lines:
+        return ""
+    more = f"; … and {len(lines) - most} more" if len(lines) > most else ""
+    return f"{count_beside(lines)}: {'; '.join(line.text for line in lines[:most])}{more}"
 
 
 def _signoff_reasons(view: ReleaseView) -> list[Reason]:

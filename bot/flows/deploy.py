@@ -7,7 +7,7 @@ import threading
 from bot.domain.actions import Attest, SetVariable, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.break_glass import holds_back
-from bot.domain.gate import deploy_gate
+from bot.domain.gate import beside, deploy_gate, name_beside
 from bot.domain.ids import ReleaseId, StepId
 from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.policy import Action
@@ -22,6 +22,7 @@ from bot.steps.registry import doer
 from bot.store import audit, posts, releases, steps, work
 from bot.store.pool import Tx
 
+NAMED = 5  # lines that hold nothing up and have not passed, named in the answer
 LOOK_AGAIN = 10.0  # seconds for a look at what a person says to have done: somebody waits for the answer
 
 
@@ -50,6 +51,7 @@ def deploy(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId) -> str:
 def begin(tx: Tx, view: ReleaseView, actor: Actor) -> str:
     """Begin the deploy of a locked view that was judged just now."""
     release, release_id = view.release, view.release.id
+    missed = beside(view)
     releases.move(tx, release, ReleaseState.DEPLOYING, view.now, deployer=actor.user)
     check.cancel_all(tx, release_id, view.checklist)
     steps.add_plan(tx, release_id, PlanKind.DEPLOY, initial_states(view.checklist.deploy))
@@ -62,8 +64,10 @@ def begin(tx: Tx, view: ReleaseView, actor: Actor) -> str:
         image=release.pinned_image, commit=release.commit, fingerprint=view.fingerprint,
         results={entry.id: entry.result.id for entry in view.checks.values() if entry.result},
         signoffs=[signed.id for signed in view.signoffs],
+        not_passed=[{"check": line.check, "standing": line.standing} for line in missed],
     )  # fmt: skip
-    return f"Deploying {release.version}. Follow the steps in the thread."
+    said = f"Deploying {release.version}. Follow the steps in the thread."
+    return f"{said}\nNote: {name_beside(missed, NAMED)}." if missed else said
 
 
 _FAILED_IN = {PlanKind.DEPLOY: ReleaseState.DEPLOY_FAILED, PlanKind.ROLLBACK: ReleaseState.ROLLBACK_FAILED}

@@ -207,6 +207,16 @@ class TestGate:
         assert last.body["image"] == release.pinned_image
         assert set(last.body["results"]) == {"go.one", "go.two", "prep.first", "prep.second"}
 
+    def test_red_lines_beside_a_go(self, world: World, outside: Outside) -> None:
+        """They hold nothing up; who deploys is told, and the record has them."""
+        outside.answers = {"prep.first": Outcome.FAIL}
+        said = world.act(deploy.deploy, QA, world.ready())
+        assert "not PASS, and do" in said
+        assert "Check of prep.first: failed" in said
+        told = {line["check"]: line["standing"] for line in world.last().body["not_passed"]}
+        assert told["prep.first"] == "failed"
+        assert not {"go.one", "go.two"} & told.keys()
+
     def test_all_reasons_at_once(self, world: World, outside: Outside) -> None:
         """Nobody finds out one after another."""
         outside.answers = {"go.one": Outcome.FAIL, "go.two": CheckError("no rights")}

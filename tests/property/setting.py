@@ -63,13 +63,14 @@ def policy_of(rules: Rules) -> Policy:
 
 @cache
 def lines() -> Checklist:
-    """Two checks that the bot asks and one for a person; all three decide. Plans that touch nothing."""
+    """Two checks that the bot asks and one for a person, in a section that blocks; all three decide. Plans that touch nothing."""
     checks = [make_check(check, kind="ask", waivable=GATE[check]) for check in ASKED]
-    gate = Section(id="go", title="Go/No-Go", gate=True, checks=(*checks, make_check("go.person", kind="attest")))
+    gate = Section(id="go", title="Go/No-Go", gate=True, checks=tuple(checks))
+    beside = Section(id="prep", title="By hand", blocks=True, checks=(make_check("go.person", kind="attest"),))
     step = {"title": "Look", "action": {"do": "check", "kind": "ask"}}
     mode = {"title": "If bills are wrong", "action": {"do": "set_variable", "name": "MODE", "value": "off"}}
     return checklist(
-        sections=(gate,),
+        sections=(gate, beside),
         deploy=({"id": "deploy.look", **step},),
         rollback=({"id": "rollback.look", **step}, {"id": "rollback.mode", **mode}),
     )

@@ -177,6 +177,18 @@ def test_a_go_that_rests_on_a_waiver_says_so() -> None:
     assert card.text == "SOLVEREIGN v4.8.0: OPEN, 9 of 10 checks passed, 1 waived. Go."
 
 
+def test_red_lines_beside_a_go_are_named() -> None:
+    """On the card, in its notification and in the question of the deploy button."""
+    failed = make_check_view("migrations.billing", make_result("migrations.billing", Outcome.FAIL))
+    card = render("card", "", signed(make_view(checks={"migrations.billing": failed}), Role.RELEASE_MANAGER, Role.QA))
+    counted = "1 other line is not PASS, and does not hold up the deploy:"
+    line = "Migrations: Check of migrations.billing: failed"
+    assert block(card, "gate") == f":large_yellow_circle: *Go*, but {counted}\n• {line}"
+    assert card.text == f"SOLVEREIGN v4.8.0: OPEN, 10 of 10 checks passed. Go. {counted} {line}."
+    deploy = next(button for button in buttons(card) if button["action_id"] == "release.deploy")
+    assert deploy["confirm"]["text"]["text"].endswith(f" {counted} {line}")
+
+
 def test_four_eyes_are_announced_before_somebody_presses_in_vain() -> None:
     """With one approver only, it says who cannot deploy."""
     one = signed(make_view(), Role.RELEASE_MANAGER)

@@ -97,6 +97,8 @@ def test_the_shipped_one() -> None:
         ("gate: true", "gate: true\n    phase: after", r"list\.yml:7: sections\.0\.phase: what decides Go or No-Go cannot wait"),
         ("{do: set_image}", "{do: set_imge}", r"list\.yml:24: deploy\.0\.action: unknown do: 'set_imge', did you mean 'set_image'"),
         ("timeout: 60", "timeout: never", r"list\.yml:30: rollback\.0\.action\.timeout: Input should be a valid number"),
+        ("gate: true", "gate: true\n    blocks: true", r"list\.yml:7: sections\.0\.blocks: gate: true holds up a deploy already"),
+        ("phase: after", "phase: after\n    blocks: true", r"list\.yml:\d+: sections\.1\.blocks: what holds up a deploy cannot wait"),
         ("phase: after", "phase: [", r"list\.yml:\d+: not valid YAML"),
         ("title: Small", "title: Sm\x07ll", r"list\.yml:1: not valid YAML"),
     ],

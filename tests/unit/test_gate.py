@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.gate import Cause, deploy_gate, permits, rollback_gate
-from bot.domain.ids import UserId
+from bot.domain.checklist import Check, Checklist, Section
+from bot.domain.gate import Beside, Cause, beside, deploy_gate, name_beside, permits, rollback_gate
+from bot.domain.ids import CheckId, UserId
 from bot.domain.policy import Action, Policy, Role
 from bot.domain.release import ReleaseState
-from bot.domain.results import Running
+from bot.domain.results import CheckView, Running, Standing
 from bot.domain.signoff import Purpose, Verdict
 from bot.domain.view import ReleaseView
 from checks.contract import Outcome
@@ -113,6 +114,73 @@ def test_other_sections_do_not_decide() -> None:
     """They are shown, and do not hold up the deploy."""
     view = make_view(checks={"migrations.billing": make_check_view("migrations.billing")})
     assert deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).allowed
+
+
+NOT_PASSED = [
+    (make_check_view("migrations.billing"), Standing.MISSING, "has not run"),
+    (make_check_view("migrations.billing", make_result(outcome=Outcome.FAIL)), Standing.FAILED, "failed"),
+    (make_check_view("migrations.billing", make_result(outcome=Outcome.ERROR)), Standing.ERROR, "could not find out"),
+    (
+        make_check_view("migrations.billing", make_result(finished_at=ago(241))),
+        Standing.EXPIRED,
+        "passed too long ago, run it again",
+    ),
+]
+
+
+@pytest.mark.parametrize(("known", "counts_as", "words"), NOT_PASSED)
+def test_what_does_not_decide_is_named(known: CheckView, counts_as: Standing, words: str) -> None:
+    """A red line beside a Go cannot be overlooked; one that passed or was waived is not named."""
+    view = make_view(checks={"migrations.billing": known})
+    text = f"Migrations: Check of migrations.billing: {words}"
+    assert beside(view) == (Beside(CheckId("migrations.billing"), counts_as, text),)
+    assert name_beside(beside(view), 3) == f"1 other line is not PASS, and does not hold up the deploy: {text}"
+    assert beside(make_view()) == ()
+    assert name_beside((), 3) == ""
+    assert beside(make_view(checks={"migrations.billing": replace(known, waiver=make_waiver())})) == ()
+
+
+def test_only_the_first_are_named() -> None:
+    """The rest is counted."""
+    lines = beside(make_view(checks={one: make_check_view(one) for one in ("migrations.billing", "migrations.rls")}))
+    said = name_beside(lines, 1)
+    assert said.startswith(
+        "2 other lines are not PASS, and do not hold up the deploy: Migrations: Check of migrations.b"
+    )
+    assert said.endswith("; … and 1 more")
+
+
+def blocking() -> Checklist:
+    """The first section holds up the deploy; a line of it shows the result of one of the ten."""
+    first, *others = referring_checklist().sections
+    return make_checklist([first.model_copy(update={"blocks": True}), *others])
+
+
+@pytest.mark.parametrize(("known", "counts_as", "words"), NOT_PASSED)
+def test_a_section_that_blocks(known: CheckView, counts_as: Standing, words: str) -> None:
+    """Its lines are reasons, with their section, and no rows of the ten."""
+    del counts_as
+    view = make_view(checklist=blocking(), checks={"migrations.billing": known})
+    (reason,) = deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).reasons
+    text = f"Migrations: Check of migrations.billing: {words}"
+    assert (reason.cause, reason.about, reason.text) == (Cause.CHECK, "migrations.billing", text)
+    assert beside(view) == ()
+    assert len(view.checklist.gate_checks) == 10
+    waived = make_view(checklist=blocking(), checks={"migrations.billing": replace(known, waiver=make_waiver())})
+    assert deploy_gate(signed(waived, Role.RELEASE_MANAGER), QUINN).allowed
+
+
+def test_a_result_in_two_places_is_one_reason() -> None:
+    """A line that shows the result of one of the ten says nothing more; one that blocks in one place blocks."""
+    failed = make_check_view(GO, make_result(GO, Outcome.FAIL))
+    view = signed(make_view(checklist=blocking(), checks={GO: failed}), Role.RELEASE_MANAGER)
+    assert [reason.about for reason in deploy_gate(view, QUINN).reasons] == [GO]
+    again = Check(id=CheckId("more.billing"), title="Billing again", same_as=CheckId("migrations.billing"))
+    more = Section(id="more", title="More", blocks=True, checks=(again,))
+    checklist = make_checklist([*make_checklist().sections, more])
+    missing = {"migrations.billing": make_check_view("migrations.billing")}
+    view = signed(make_view(checklist=checklist, checks=missing), Role.RELEASE_MANAGER)
+    assert [reason.about for reason in deploy_gate(view, QUINN).reasons] == ["more.billing"]
 
 
 def test_no_signature() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from bot.domain.gate import deploy_gate, holding, lacking
+from bot.domain.gate import beside, count_beside, deploy_gate, holding, lacking, name_beside
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import Standing
 from bot.domain.signoff import Purpose, Verdict
@@ -31,6 +31,7 @@ _TABLE = 2_800
 _PROGRESS = 800
 _SIGNOFF = 450  # each of three
 _GATE = 1_400
+_NAMED = 3  # lines that hold nothing up and have not passed, named where a deploy is open
 _TABLE_ROWS = 60  # of checks; with more a cell would be too short to say anything
 
 
@@ -64,7 +65,10 @@ def fallback(view: ReleaseView, decision: Decision) -> str:
         words += f", {counted[Standing.WAIVED]} waived"
     words += f". {text.verdict(decision)}"
     reasons = "; ".join(reason.text for reason in decision.reasons)
-    return f"{words}: {text.outside(reasons, 600)}" if reasons else f"{words}."
+    if reasons:
+        return f"{words}: {text.outside(reasons, 600)}"
+    missed = name_beside(beside(view), _NAMED)
+    return f"{words}. {text.outside(missed, 600)}." if missed else f"{words}."
 
 
 def _facts(view: ReleaseView) -> list[tuple[str, str]]:
@@ -197,6 +201,12 @@ def gate_text(view: ReleaseView, decision: Decision) -> str:
             head += f". Waits for {' and '.join(waits_for)}"
         return f"{head}\n{limits.join_lines(lines, _GATE - 120)}"
     words = ":large_green_circle: *Go*: nothing speaks against a deploy."
+    if missed := beside(view):
+        words = f":large_yellow_circle: *Go*, but {count_beside(missed)}:"
+        lines = [f"• {text.outside(line.text, 200)}" for line in missed]
+        if len(lines) > _NAMED:
+            lines = [*lines[:_NAMED], f"• … and {len(lines) - _NAMED} more, see the thread"]
+        words += f"\n{limits.join_lines(lines, _GATE - 400)}"
     approvers = _approvers(view)
     if view.policy.four_eyes and len(approvers) == 1:
         words += f"\nFour eyes: only {text.mention(approvers.pop())} has approved, so somebody else deploys."
@@ -211,9 +221,10 @@ def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:
     payload, version = ReleasePayload(release=view.release.id), view.release.version
     buttons = []
     if decision.allowed:
+        missed = text.clean(name_beside(beside(view), _NAMED))
         question = elements.confirm(
             f"Deploy {version}?",
-            f"Production gets {text.short_digest(view.release.pinned_image)}.",
+            f"Production gets {text.short_digest(view.release.pinned_image)}. {missed}".strip(),
             "Deploy",
             "Not now",
         )

@@ -73,6 +73,8 @@ def _heading(view: ReleaseView, section: Section, through: int, total: int) -> s
     words = f"{text.bold(section.title, 150)} {through}/{total}"
     if section.gate:
         words += ", decides Go or No-Go"
+    if section.blocks:
+        words += ", holds up the deploy"
     if section.phase == "after":
         words += ", after the deploy"
     if section.runbook:
