@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pydantic import Field, field_validator
 
 from checks.clients import kube_errors, require
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.log_lines import error_in
 from checks.pods import READS_PODS, STARTING, newest_pods, not_available, settled_deployment
 from checks.rights import READ_LOGS, Right
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from checks.clients import KubeClients
     from checks.contract import CheckContext
 
-ERROR_LEVELS = frozenset({"ERROR", "CRITICAL"})
-ERROR_STARTS = ("ERROR:", "CRITICAL:")  # uvicorn's own lines, which are never JSON
-TRACEBACK = "Traceback (most recent call last):"
 TRACEBACK_LINES = 25  # lines kept after the head of a traceback
 LOG_LIMIT = 20 * 1024 * 1024  # bytes of one container's log
 QUIET_TAIL = 200  # lines read whatever their age, from a container that said nothing within the window
@@ -78,7 +75,7 @@ class PodLogs(Kind):
         kube = ctx.clients.kube()
         evidence = Evidence(
             asked=f"pods and logs of deployment/{part.deployment} in {part.namespace}, {params.since_minutes} min back",
-            expected="every pod runs, no line of level ERROR or CRITICAL, no traceback",
+            expected="every pod runs, no line of level ERROR, CRITICAL or FATAL, no traceback",
             seen="",
         )
         deployment = settled_deployment(kube, part, ctx)
@@ -177,7 +174,7 @@ def _find_errors(where: str, lines: list[str], allow: list[re.Pattern[str]], fin
     before: deque[str] = deque(maxlen=2)  # what led to it
     follow = 0
     for line in lines:
-        message = _error_in(line)
+        message = error_in(line)
         if message and not any(pattern.search(line) for pattern in allow):
             if not follow:  # the traceback below "ERROR: Exception in ASGI application" is the same error
                 findings.errors.append(f"{where}: {message}")
@@ -188,20 +185,6 @@ def _find_errors(where: str, lines: list[str], allow: list[re.Pattern[str]], fin
             findings.excerpt.append(line)
         follow = max(0, follow - 1)
         before.append(line)
-
-
-def _error_in(line: str) -> str:
-    """The message of a line that tells of an error, else nothing. A search for "error" would give false hits."""
-    if line.startswith("{"):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return ""
-        level = str(entry.get("level", "")).upper()
-        return f"{level} {entry.get('message', '')}" if level in ERROR_LEVELS else ""
-    if line.startswith(ERROR_STARTS) or line.strip() == TRACEBACK:
-        return line.strip()
-    return ""
 
 
 def _opens_traceback(line: str) -> bool:
