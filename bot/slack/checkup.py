@@ -114,8 +114,12 @@ def _channel(client: WebClient, channel: str, shared: SharedChannel) -> list[Fin
     return [Finding(State.OK, f"the bot is in {name}"), *findings] if found.get("is_member") else findings
 
 
-def may_begin_in(client: WebClient, channel: str, shared: SharedChannel) -> str:
-    """Look whether a release may begin in ``channel``; what its people should know of who reads along, or nothing.
+def may_begin_in(
+    client: WebClient, channel: str, shared: SharedChannel, refused: str = "no release begins there"
+) -> str:
+    """Look whether a release, or its deploy, may begin in ``channel``; what people should know of who reads along, or nothing.
+
+    ``refused``: what does not happen where it may not.
 
     Raises NotAllowed where another organisation reads and ``shared`` refuses that; SlackError when Slack does not say.
     """
@@ -125,7 +129,7 @@ def may_begin_in(client: WebClient, channel: str, shared: SharedChannel) -> str:
     if exposed is None:
         return ""
     if exposed.outside and shared is SharedChannel.REFUSE:
-        raise NotAllowed(f"<#{channel}> {exposed.what}, so no release begins there.", hint=_UNSHARE)
+        raise NotAllowed(f"<#{channel}> {exposed.what}, so {refused}.", hint=_UNSHARE)
     return f"<#{channel}> {exposed.what}. {exposed.hint}"
 
 

@@ -109,8 +109,9 @@ class Dispatch:
             return self._open_modal(row, sender, click)
         note = note_in(row) if row.kind == "view" else ""
         actor = self._identity.actor(sender.user)
+        warning = ""
         if click.action is ActionId.RELEASE_DEPLOY:
-            bind.before_deploy(self._deps, actor, ReleaseId(click.payload.release))
+            warning = self._before_deploy(actor, ReleaseId(click.payload.release), Action.DEPLOY)
         saw = ""
         if click.action is ActionId.STEP_ATTEST and isinstance(click.payload, StepPayload):
             saw = deploy.before_attest(self._deps, actor, click.payload.step)
@@ -118,7 +119,7 @@ class Dispatch:
             if row.kind == "action":
                 self._only_own_message(tx, row, click)
             self._only_of_release(tx, click)
-            said = self._act(tx, actor, click, note, saw)
+            said = f"{self._act(tx, actor, click, note, saw)}\n{warning}".rstrip()
             self._close(tx, row, sender, answers.answer(said), "done")
         return None
 
@@ -144,13 +145,12 @@ class Dispatch:
             with self._deps.store.transaction() as tx:
                 meant = status.release_of(tx, self._deps)
             action = Action.DEPLOY if isinstance(command, grammar.Deploy) else Action.BREAK_GLASS
-            bind.before_deploy(self._deps, actor, meant.id, action)
+            warning = self._before_deploy(actor, meant.id, action)
         with self._deps.store.transaction() as tx:
             if isinstance(command, grammar.Start) and resolved is not None:
                 said = start.open_release(
                     tx, self._deps, actor, command.version, command.notes_url, resolved, because=command.because
                 )
-                said = f"{said}\n{warning}".rstrip()
             elif isinstance(command, grammar.Doctor):
                 said = doctor.ask(tx, self._deps, row.id)
             elif isinstance(command, grammar.Report):
@@ -159,8 +159,15 @@ class Dispatch:
                 said = report.share(tx, view, actor, self._deps.redact, row.id)
             else:
                 said = self._change(tx, actor, command)
-            self._close(tx, row, sender, answers.answer(said), "done")
+            self._close(tx, row, sender, answers.answer(f"{said}\n{warning}".rstrip()), "done")
         return None
+
+    def _before_deploy(self, actor: Actor, release_id: ReleaseId, action: Action) -> str:
+        """Ask what only the outside knows, for somebody who may deploy; what is to be said of who reads the channel now."""
+        bind.before_deploy(self._deps, actor, release_id, action)
+        with self._deps.store.transaction() as tx:
+            channel = status.view(tx, self._deps, release_id).release.channel
+        return checkup.may_begin_in(self._client, channel, self._deps.shared_channel, "nothing is deployed from there")
 
     def _plan(self) -> Rendered:
         """What the release that is under way would change now; with none, the steps of the checklist."""

@@ -1,5 +1,6 @@
 """What the bot finds out about its own place in Slack, and that a good start says nothing of trouble."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,31 @@ def test_a_release_may_begin_there_with_a_warning(live: Bot):
 
     assert told.endswith(f"<#{RELEASES}> is shared with another organisation. {READ_BY_OTHERS}")
     assert len(live.rows("SELECT FROM releases")) == 1
+
+
+@pytest.mark.parametrize("pressed", [True, False], ids=["button", "command"])
+def test_nothing_is_deployed_where_another_organisation_has_come_to_read(live: Bot, pressed: bool):
+    """The channel was its own at the start: asked again before the deploy, and told with it where the team allows it."""
+    release_id = live.open_release()
+    live.published(release_id)
+
+    def deploys() -> str:
+        if pressed:
+            value = json.dumps({"release": release_id})
+            live.click(RITA, live.ts(release_id), "release.deploy", value=value, forged=True)
+        else:
+            live.command("deploy")
+        return live.told(RITA)[-1]
+
+    live.change_deps(shared_channel=SharedChannel.REFUSE)
+    refused = f"<#{RELEASES}> is shared with another organisation, so nothing is deployed from there. {TAKE_OUT}"
+    assert deploys() == refused
+    assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]
+    live.change_deps(shared_channel=SharedChannel.WARN)
+    live.change(lambda tx: tx.execute("UPDATE releases SET state = 'DEPLOYING', deployer = manager"))
+    said = deploys()
+    assert said.startswith("v4.8.0 is being deployed already")
+    assert said.endswith(f"<#{RELEASES}> is shared with another organisation. {READ_BY_OTHERS}")
 
 
 def test_no_release_begins_while_slack_does_not_say(live: Bot):
