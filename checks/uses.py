@@ -10,7 +10,7 @@ class Use:
     """A setting that has to be there and, where it names a system, one right that has to be granted there.
 
     ``setting`` is its dotted name in a Target, ``sentry.token``; steps use vercel and registry too. ``right`` is in the
-    words of whoever grants it, ``event:read`` or ``SELECT``; ``on``: the table, function or dashboard that it is about.
+    words of whoever grants it, ``event:read`` or ``SELECT``; ``on``: the table, function, schema or dashboard that it is about.
     """
 
     setting: str
@@ -18,6 +18,7 @@ class Use:
     on: str = ""
 
 
+IN_SCHEMA = "SCHEMA "  # how a Use names a schema, as a GRANT does
 API = Use("api_url")
 FRONTEND = Use("frontend_url")
 LOGIN = Use("login")
@@ -56,6 +57,11 @@ def execute(function: str) -> Use:
 def on_table(table: str, *rights: str) -> tuple[Use, ...]:
     """SELECT, UPDATE and so on of a table of the product's database; ``table`` with its schema."""
     return tuple(Use("database_url", right, table) for right in rights)
+
+
+def in_schema(schema: str, *rights: str) -> tuple[Use, ...]:
+    """CREATE and so on in a schema of the product's database."""
+    return tuple(Use("database_url", right, f"{IN_SCHEMA}{schema}") for right in rights)
 
 
 def sentry(*scopes: str) -> tuple[Use, ...]:

@@ -1,5 +1,6 @@
 """Fixtures: one real PostgreSQL for the whole run, and an empty database for each test that asks."""
 
+import contextlib
 import shutil
 import tempfile
 import uuid
@@ -55,3 +56,19 @@ def database_url(postgres_url: str) -> Iterator[str]:
     yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextlib.contextmanager
+def poor_role(url: str, *statements: str) -> Iterator[str]:
+    """A role of its own with just these grants; yields its URL of the database. ``{}`` stands for the role."""
+    role = f"poor_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'p'").format(sql.Identifier(role)))
+        try:
+            for statement in statements:
+                owner.execute(statement.replace("{}", role).encode())
+            parts = urlsplit(url)
+            yield parts._replace(netloc=f"{role}:p@{parts.netloc.rpartition('@')[2]}").geturl()
+        finally:
+            owner.execute(f"DROP OWNED BY {role}".encode())
+            owner.execute(f"DROP ROLE {role}".encode())

@@ -110,17 +110,17 @@ def _ask(part: Part, settings: Settings) -> Callable[[], Sequence[Finding]] | No
         return partial(cluster.cluster, target, part.rights)
     if section in {"api_url", "frontend_url"}:
         return partial(product.address, target, str(getattr(target, section)), part.lines)
-    if section == "migrate_database_url":
-        return partial(databases.database, target, part.needs, setting=section)
     if not any(use.right for use in part.needs):
         return None
-    examine = _EXAMINERS.get(section)
+    examine = EXAMINERS.get(section)
     return examine and partial(examine, target, part.needs)
 
 
 _PACKAGES = {"kubernetes": KUBE_PACKAGES, "backup": ("boto3",), "stripe": ("stripe",)}
-_EXAMINERS: Mapping[str, Callable[[Target, Needs], list[Finding]]] = {
+# What is asked about a section of a target's, by name; the preflight of a deploy asks some of it too.
+EXAMINERS: Mapping[str, Callable[[Target, Needs], list[Finding]]] = {
     "database_url": databases.database,
+    "migrate_database_url": partial(databases.database, setting="migrate_database_url"),
     "restore_database_url": databases.restore_server,
     "backup": vendors.bucket,
     "sentry": vendors.sentry,

@@ -73,6 +73,12 @@ class Part:
         return tuple(sorted({line for lines in (*self.needs.values(), *self.rights.values()) for line in lines}))
 
 
+def title(section: str, target: str) -> str:
+    """What people call a section of the configuration of the target of that name."""
+    name = _TITLES.get(section, section)
+    return name if section in _OF_ALL or not target else f"{name} of {target}"
+
+
 def needed(settings: Settings, checklist: Checklist, registry: Registry) -> tuple[list[Part], list[Said]]:
     """The parts that are there to be asked, and what is to be said of the others: not configured, or not needed."""
     parts: dict[tuple[str, str], Part] = {}
@@ -124,8 +130,7 @@ def _add(parts: dict[tuple[str, str], Part], demand: Demand, settings: Settings,
 
     def part(section: str) -> Part:
         name = "" if section in _OF_ALL else target.name
-        title = _TITLES.get(section, section)
-        return parts.setdefault((section, name), Part(section, f"{title} of {name}" if name else title, target))
+        return parts.setdefault((section, name), Part(section, title(section, target.name), target))
 
     line = (demand.line,)
     for use in demand.uses:

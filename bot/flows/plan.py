@@ -11,7 +11,7 @@ from typing import Any
 
 from bot.domain.actions import Attest, RunCheck, StepSpec
 from bot.domain.checklist import Checklist
-from bot.domain.ids import Version
+from bot.domain.ids import StepId, Version
 from bot.domain.plan import Plane, PlanKind, PlannedStep, Step, StepState
 from bot.domain.release import Release
 from bot.domain.view import ReleaseView
@@ -127,7 +127,7 @@ def prepare(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, current: St
     first = view.checklist.step(current.id)
     if begins and first is not None:
         with looking(deps, first, ship, None, cancelled=job.lost) as look:
-            preflight(deps, view.checklist, look)
+            preflight(deps, view.checklist, _done(view), look)
     with deps.store.transaction() as tx:
         known = steps.rollback_targets(tx, release_id)
     for spec in view.checklist.deploy:
@@ -151,6 +151,12 @@ def prepare(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, current: St
             with deps.store.transaction() as tx:
                 work.hold(tx, job.claim)
                 steps.keep_planned(tx, step.row, [change.cleaned(deps.clean) for change in changes])
+
+
+def _done(view: ReleaseView) -> set[StepId]:
+    """The steps of the deploy that are behind us: carried out, or done by hand."""
+    over = {StepState.DONE, StepState.ATTESTED}
+    return {step.id for step in view.steps if step.plan is PlanKind.DEPLOY and step.state in over}
 
 
 @contextmanager

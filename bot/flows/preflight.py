@@ -2,38 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 
 from bot.domain.checklist import Checklist
-from bot.errors import StepError
-from bot.flows.deps import Deps
+from bot.domain.ids import StepId
+from bot.errors import NoAnswer, StepError
+from bot.flows.deps import Asking
+from bot.flows.doctor import EXAMINERS
+from bot.flows.needed import title
 from bot.steps.cluster import step_errors
 from bot.steps.contract import Look
-from bot.steps.rights import by_target, of_plan
+from bot.steps.rights import Demand, by_target, of_plan
+from checks.checkup.finding import Finding, State
 from checks.clients import Clients
 from checks.permissions import refused
 from checks.rights import Grant
 from checks.target import Target
+from checks.uses import WRITE_CONTENTS, Use
+
+# Rights that would be missed in the middle of a deploy only. What reads is tried before the first step acts: by the plan.
+_ASKED = ("migrate_database_url", "github")
 
 
-def preflight(deps: Deps, checklist: Checklist, look: Look) -> None:
-    """Ask each cluster for the rights that deploy, watch and rollback need (promise P6: no deploy without a way back).
+def preflight(deps: Asking, checklist: Checklist, done: Collection[StepId], look: Look) -> None:
+    """Ask each cluster, the database and GitHub for the rights that deploy, watch and rollback need (promise P6: no deploy
+    without a way back). ``done``: steps of the deploy that nobody has to carry out any more, such as one done by hand.
 
-    Raises StepError that names every right which is missing, or says which cluster does not answer.
+    Raises StepError that names every right which is missing, or says who does not answer.
     """
-    missing = [
+    demands = [demand for demand in of_plan(checklist, deps.registry) if demand.line not in done]
+    missing = [*_of_clusters(deps, demands, look), *_of_the_rest(deps, demands, look)]
+    if missing:
+        todo = " ".join(dict.fromkeys(f"{finding.hint} {finding.rule}".strip() for finding in missing))
+        raise StepError(
+            "; ".join(finding.what for finding in missing), hint=f"Nothing was changed. {todo} Then press Retry."
+        )
+
+
+def _of_clusters(deps: Asking, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
+    found = [
         grant
-        for name, wanted in by_target(of_plan(checklist, deps.registry), deps.targets).items()
+        for name, wanted in by_target(demands, deps.targets).items()
         for grant in look.insist(partial(_refused, deps.targets[name], wanted))
     ]
-    if missing:
-        raise StepError(
-            f"the bot may not {', '.join(str(grant) for grant in missing)}",
-            hint="Nothing was changed. Grant it to the bot's service account in a Role, then press Retry.",
-        )
+    if found:
+        names = ", ".join(str(grant) for grant in found)
+        hint = "Grant it to the bot's service account in a Role."
+        yield Finding(State.MISSING, f"the bot may not {names}", hint)
 
 
 def _refused(target: Target, wanted: Sequence[Grant]) -> list[Grant]:
     with Clients(target) as clients, step_errors():
         return refused(clients.kube(), wanted)
+
+
+def _of_the_rest(deps: Asking, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
+    """As the doctor asks. What is not configured the step that needs it says itself, when it is planned."""
+    needs: dict[tuple[str, str], dict[Use, tuple[str, ...]]] = {}
+    for demand in demands:
+        name = demand.target or deps.environment
+        for use in demand.uses:
+            section = use.setting.partition(".")[0]
+            if section not in _ASKED or (section == "github" and use != WRITE_CONTENTS):
+                continue
+            if name in deps.targets and getattr(deps.targets[name], section) is not None:
+                lines = needs.setdefault((section, name), {})
+                lines[use] = (*lines.get(use, ()), demand.line)
+    for (section, name), asked in needs.items():
+        whom = title(section, name)
+        for finding in look.insist(partial(_examined, section, deps.targets[name], asked, whom)):
+            yield Finding(State.MISSING, f"{whom}: {finding.what}", finding.hint, finding.rule)
+
+
+def _examined(section: str, target: Target, needs: dict[Use, tuple[str, ...]], whom: str) -> list[Finding]:
+    """What is missing there. Raises NoAnswer when it cannot be told."""
+    bad = [finding for finding in EXAMINERS[section](target, needs) if not finding.good]
+    for finding in bad:
+        if finding.state is State.UNREACHABLE:
+            raise NoAnswer(f"{whom}: {finding.what}", hint=f"Nothing was changed. {finding.hint} Then press Retry.")
+    return bad

@@ -15,7 +15,7 @@ from bot.errors import NoAnswer, StepError, Superseded
 from bot.steps import job
 from bot.steps.migrations import mutations, new_files
 from checks.clients import CONNECT_TIMEOUT, first_line
-from checks.uses import READ_CONTENTS, Use, on_table
+from checks.uses import READ_CONTENTS, Use, in_schema, on_table
 
 if TYPE_CHECKING:
     import psycopg
@@ -33,7 +33,7 @@ LONGEST_VERSION = 50  # characters of schema_migrations.version
 
 def uses(spec: Migrate) -> tuple[Use, ...]:
     """What the step needs: the files, and the product's database as the role that may change it."""
-    rows = on_table("schema_migrations", "SELECT", "INSERT")
+    rows = (*in_schema("public", "CREATE"), *on_table("schema_migrations", "SELECT", "INSERT"))
     return (READ_CONTENTS, *(() if spec.job else (replace(use, setting="migrate_database_url") for use in rows)))
 
 

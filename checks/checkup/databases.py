@@ -10,6 +10,7 @@ from checks import verification
 from checks.checkup.finding import PATIENCE, Finding, Needs, State, lines_of
 from checks.clients import Clients
 from checks.contract import CheckError
+from checks.uses import IN_SCHEMA
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,6 +29,7 @@ SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'),
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
+_SCHEMA = "SELECT has_schema_privilege(oid, %s) FROM pg_namespace WHERE nspname = %s"
 _MAKES_DATABASES = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
 ANSWERED = "FATAL"  # how a server's own refusal begins; psycopg has no code of an error at the connection
 
@@ -44,6 +46,8 @@ def database(target: Target, needs: Needs, *, setting: str = "database_url") -> 
                 for use, lines in needs.items():
                     if use.right == "EXECUTE":
                         findings += _function(connection, role, use.on, lines)
+                    elif use.on.startswith(IN_SCHEMA):
+                        findings += _schema(connection, role, use.right, use.on.removeprefix(IN_SCHEMA), lines)
                     elif use.on:
                         findings += _table(connection, role, use.right, use.on, lines)
         except CheckError as error:
@@ -104,6 +108,17 @@ def _table(connection: psycopg.Connection, role: str, right: str, name: str, lin
         hint = "Apply the migration that creates it."
         return [Finding(State.MISSING, f"there is no table {name}", hint, lines=lines)]
     return _lacking(role, row, right, name, name, lines)
+
+
+def _schema(connection: psycopg.Connection, role: str, right: str, name: str, lines: tuple[str, ...]) -> list[Finding]:
+    row = connection.execute(_SCHEMA, (right, name)).fetchone()
+    if row is None:
+        hint = "Is this the product's database?"
+        return [Finding(State.MISSING, f"there is no schema {name}", hint, lines=lines)]
+    if row[0]:
+        return []
+    what, rule = f"the role {role} may not {right} in the schema {name}", f"GRANT {right} ON SCHEMA {name} TO {role};"
+    return [Finding(State.MISSING, what, _RUN, rule, lines)]
 
 
 _RUN = "Run this there as the owner:"

@@ -37,6 +37,7 @@ _TRIED = {
 }
 _OF_WHOLE_REPOSITORY = {"repo"}  # scopes of a classic token that hold all of the above
 _OF_PUBLIC = {"public_repo"}
+_OF_INSTALLATION = "ghs_"  # how the token of an App's installation begins (docs.github.com: about authentication)
 
 
 def github(target: Target, needs: Needs) -> list[Finding]:
@@ -56,7 +57,7 @@ def github(target: Target, needs: Needs) -> list[Finding]:
             return [limited(error, lines_of(needs)) or trouble(error, lines_of(needs), hint=hint)]
         findings = _tried(client, branch, needs)
         if lines := lines_of(needs, WRITE_CONTENTS.right):
-            findings += _writing(answer, repository, lines, signed_in=bool(part.token))
+            findings += _writing(answer, repository, lines, part.token.get_secret_value() if part.token else "")
     if any(finding.state is not State.NOTE for finding in findings):
         return findings
     rights = [right for right in rights_in(needs) if right in _TRIED]
@@ -91,10 +92,13 @@ def limited(error: CheckError, lines: tuple[str, ...]) -> Finding | None:
     return Finding(State.UNREACHABLE, "no more calls are allowed for now: 403 rate limit exceeded", hint, lines=lines)
 
 
-def _writing(answer: httpx.Response, repository: Any, lines: tuple[str, ...], *, signed_in: bool) -> list[Finding]:
-    """Only a classic token tells its scopes; of others GitHub tells what their owner may do, which is not all of it."""
+def _writing(answer: httpx.Response, repository: Any, lines: tuple[str, ...], token: str) -> list[Finding]:
+    """Only a classic token tells its scopes; of others GitHub tells what their owner may do, which is not all of it.
+
+    The token of an App's installation has no owner: of it GitHub says that it may not push, whatever it may.
+    """
     right = WRITE_CONTENTS.right
-    if not signed_in:
+    if not token:
         return [Finding(State.MISSING, f"without a token {right} is not to be had", "Set github.token.", lines=lines)]
     scopes = {scope.strip() for scope in answer.headers.get("X-OAuth-Scopes", "").split(",") if scope.strip()}
     enough = _OF_WHOLE_REPOSITORY if repository.get("private") else _OF_WHOLE_REPOSITORY | _OF_PUBLIC
@@ -103,12 +107,14 @@ def _writing(answer: httpx.Response, repository: Any, lines: tuple[str, ...], *,
         return [
             Finding(State.MISSING, f"the token lacks {right}: it has {', '.join(sorted(scopes))}", hint, lines=lines)
         ]
-    if not (repository.get("permissions") or {}).get("push"):
+    told = None if token.startswith(_OF_INSTALLATION) else repository.get("permissions")
+    if told is not None and not told.get("push"):
         hint = "Give its owner, or the App, write access to the repository."
         return [Finding(State.MISSING, f"whose token it is may not push: no {right}", hint, lines=lines)]
     if scopes:
         return []
-    what = f"its owner may push; whether the token has {right}, GitHub does not tell: the first tag shows it"
+    owner = "" if told is None else "its owner may push; "
+    what = f"{owner}whether the token has {right}, GitHub does not tell: the first tag shows it"
     return [Finding(State.NOTE, what, lines=lines)]
 
 

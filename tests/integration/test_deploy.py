@@ -5,6 +5,8 @@ import dataclasses
 import itertools
 import json
 import runpy
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,14 @@ import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from bot.app import load_checklist
+from bot.app import build_asking, load_checklist
+from bot.errors import StepError
 from bot.flows.needed import needed
+from bot.flows.plan import looking
+from bot.flows.preflight import preflight
 from bot.settings import Settings, load_settings
+from bot.steps.contract import Shipment
+from bot.steps.rights import by_target, of_plan
 from checks.checkup.cluster import cluster
 from checks.clients import Clients
 from checks.permissions import refused
@@ -23,6 +30,7 @@ from checks.registry import Registry
 from checks.rights import Grant
 from sandbox.kube.account import install, shipped_objects
 from sandbox.kube.seed import BackupSeed, BucketSeed, Seed, production_app, seed, staging_app
+from tests.fix_account import rules
 from tests.fix_kube import Kube, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +38,7 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 MADE = runpy.run_path(str(ROOT / "docs" / "rights.py"))
 BOT, STAGING, PRODUCTION = "release-bot", "solvereign-staging", "solvereign"
 SECRETS = {f"SOLVEREIGN_{name}": "x" for name in ("SENTRY_DSN", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET")}
+SHIPMENT = Shipment("v4.8.0", "4.8.0", "c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 RESOURCES = (
     *itertools.product(
@@ -53,6 +62,17 @@ def _renamed(found: Any, names: dict[str, str]) -> Any:
     if changed.get("kind") == "Namespace":
         changed["metadata"]["name"] = names[changed["metadata"]["name"]]
     return changed
+
+
+def _grants(roles: Iterable[Any]) -> set[Grant]:
+    return {
+        Grant(role["metadata"]["namespace"], group, resource, verb, name)
+        for role in roles
+        for rule in role["rules"]
+        for group, resource, verb, name in itertools.product(
+            rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames", [""])
+        )
+    }
 
 
 class Installed:
@@ -86,15 +106,7 @@ class Installed:
 
     def granted(self) -> set[Grant]:
         """What the files grant."""
-        return {
-            Grant(role["metadata"]["namespace"], group, resource, verb, name)
-            for role in shipped_objects(KUBERNETES, self.names)
-            if role["kind"] == "Role"
-            for rule in role["rules"]
-            for group, resource, verb, name in itertools.product(
-                rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames", [""])
-            )
-        }
+        return _grants(found for found in shipped_objects(KUBERNETES, self.names) if found["kind"] == "Role")
 
 
 def test_the_roles_are_enough_and_no_more(kube: Kube, tmp_path: Path) -> None:
@@ -118,6 +130,54 @@ def test_the_roles_are_enough_and_no_more(kube: Kube, tmp_path: Path) -> None:
     allowed = {grant for grant in universe if {grant, dataclasses.replace(grant, name="")} & granted}
     with Clients(installed.settings.target_values()["production"]) as clients:
         assert set(refused(clients.kube(), universe | granted)) == universe - allowed
+
+
+def test_each_right_of_the_roles_is_missed_before_the_deploy(kube: Kube, tmp_path: Path) -> None:
+    """With one right less: what plan, watch and rollback need is named and refused before the first step; of the rest, which
+    only checks need, the doctor says the same and the deploy is not held up.
+    """
+    installed, registry = Installed(kube, tmp_path), Registry.load()
+    checklist = load_checklist("solvereign", registry)
+    settings = installed.settings
+    asking = build_asking(settings, registry, lambda text: text)
+    only = {"migrate_database_url": None, "github": None}  # they are not there: here the cluster is asked alone
+    asking = dataclasses.replace(
+        asking, targets={name: target.model_copy(update=only) for name, target in asking.targets.items()}
+    )
+    planned = set(by_target(of_plan(checklist, registry), asking.targets)["production"])
+    parts: list[Any] = [part for part in needed(settings, checklist, registry)[0] if part.section == "kubernetes"]
+    roles = [found for found in shipped_objects(KUBERNETES, installed.names) if found["kind"] == "Role"]
+    refusals = dict[Grant, str]()
+    with (
+        Clients(asking.targets["production"]) as clients,
+        looking(asking, checklist.deploy[0], SHIPMENT, None, cancelled=threading.Event()) as look,
+    ):
+        bot = clients.kube()
+
+        def grant(role: Any, granted: set[Grant]) -> None:
+            """Change a Role; returns once the server says so."""
+            name, everything = role["metadata"]["name"], _grants([role])
+            body = {"metadata": {"name": name}, "rules": rules(granted)}
+            kube.rbac.replace_namespaced_role(name, role["metadata"]["namespace"], body)
+            eventually("the rights", lambda: set(refused(bot, everything)) == everything - granted)
+
+        for role in roles:
+            for missing in sorted(_grants([role])):
+                grant(role, _grants([role]) - {missing})
+                if missing in planned:
+                    with pytest.raises(StepError) as said:
+                        preflight(asking, checklist, (), look)
+                    refusals[missing] = said.value.user_message
+                    continue
+                of = next(part for part in parts if part.target.kubernetes.namespace == missing.namespace)
+                refusals[missing], *more = [one.what for one in cluster(of.target, of.rights) if not one.good]
+                # A right to any object is one to each, and the logs of one pod are asked for by its name too.
+                named = dataclasses.replace(missing, name="release-bot-restore-drill")
+                assert set(more) <= {f"the bot may not {named}"}
+            grant(role, _grants([role]) & planned)
+        preflight(asking, checklist, (), look)
+    assert refusals == {right: f"the bot may not {right}" for right in installed.granted()}
+    assert planned <= refusals.keys()
 
 
 def test_what_it_must_not_do_is_refused(kube: Kube, tmp_path: Path) -> None:

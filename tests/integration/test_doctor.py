@@ -1,21 +1,18 @@
 """`release-bot doctor` against the sandbox: all well, each vendor down, each token wrong, rights and grants missing, parts not set."""
 
-import contextlib
 import copy
 import json
 import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 import yaml
-from psycopg import sql
 
 from bot.app import load_checklist, load_registry
 from bot.demo import configuration
@@ -32,6 +29,7 @@ from sandbox.staging import github, grafana, s3, sentry, stripe_api
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_account import BotAccount
 from tests.fix_kube import Kube
+from tests.fix_postgres import poor_role
 from tests.fix_sandbox import Sandbox
 from tests.sandbox.kube_objects import deploy
 
@@ -293,22 +291,6 @@ def test_checks_that_change_data_and_would_refuse(body: Body) -> None:
     assert found[0].hint == "Point the check at a test system, or set targets.staging.mutable there."
     staging |= {"mutable": True, "stripe": {"api_key": stripe_api.LIVE_KEY, "webhook_secret": "whsec_of_staging"}}
     assert "is a live one" in bad(told(body, "nothing"))["Target staging"][0].what
-
-
-@contextlib.contextmanager
-def poor_role(url: str, *statements: str) -> Iterator[str]:
-    """A role of its own with just these grants; yields its URL of the database. ``{}`` stands for the role."""
-    role = f"poor_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(url, autocommit=True) as owner:
-        owner.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'p'").format(sql.Identifier(role)))
-        try:
-            for statement in statements:
-                owner.execute(statement.replace("{}", role).encode())
-            parts = urlsplit(url)
-            yield parts._replace(netloc=f"{role}:p@{parts.netloc.rpartition('@')[2]}").geturl()
-        finally:
-            owner.execute(f"DROP OWNED BY {role}".encode())
-            owner.execute(f"DROP ROLE {role}".encode())
 
 
 def test_an_incomplete_grant(body: Body, running_sandbox: Sandbox) -> None:
