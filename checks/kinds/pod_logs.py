@@ -29,6 +29,9 @@ class PodLogsParams(Params):
     """How far to look back, and which lines are known."""
 
     since_minutes: int = Field(default=60, ge=1, description="How far to look back.")
+    from_start: bool = Field(
+        default=False, description="Read the log of each running container from its start on, however long ago that is."
+    )
     allow: tuple[str, ...] = Field(default=(), description="Regular expressions: lines found by one are no errors.")
 
     start_lines: tuple[str, ...] = Field(
@@ -53,6 +56,7 @@ class _Findings:
     troubles: list[str] = field(default_factory=list)  # of pods and containers
     errors: list[str] = field(default_factory=list)  # first lines of errors, short
     excerpt: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)  # which part of which log
     containers: int = 0
     lines: int = 0
 
@@ -73,8 +77,9 @@ class PodLogs(Kind):
         """FAIL for an error line, a pod that does not run, an unavailable Deployment; INCONCLUSIVE without any line."""
         part = require(ctx.target.kubernetes, ctx.target, "kubernetes")
         kube = ctx.clients.kube()
+        back = "from the start of each container" if params.from_start else f"{params.since_minutes} min back"
         evidence = Evidence(
-            asked=f"pods and logs of deployment/{part.deployment} in {part.namespace}, {params.since_minutes} min back",
+            asked=f"pods and logs of deployment/{part.deployment} in {part.namespace}, {back}",
             expected="every pod runs, no line of level ERROR, CRITICAL or FATAL, no traceback",
             seen="",
         )
@@ -141,7 +146,7 @@ def _read_log(
     name, namespace = pod.metadata.name, pod.metadata.namespace
     where = f"{name}/{container}{' (previous)' if previous else ''}"
 
-    def fetch(**limits: int) -> list[str]:
+    def fetch(**limits: int) -> bytes:
         with kube_errors(f"read the log of {where}"):
             response = kube.core.read_namespaced_pod_log(
                 name,
@@ -157,17 +162,36 @@ def _read_log(
                 data: bytes = response.data
             finally:
                 response.release_conn()
+        return data
+
+    def whole(data: bytes) -> list[str]:
         if len(data) >= LOG_LIMIT:
             raise CheckError(
                 f"the log of {where} is longer than {LOG_LIMIT // 1024**2} MiB, so its end was not read",
                 hint="Choose a shorter since_minutes.",
             )
-        return data.decode(errors="replace").splitlines()
+        return _lines(data)
 
-    lines = fetch(since_seconds=params.since_minutes * 60) or fetch(tail_lines=QUIET_TAIL)
+    recent = {"since_seconds": params.since_minutes * 60}
+    if params.from_start and not previous:
+        data = fetch()
+        lines, part = _lines(data), "from its start on"
+        if len(data) >= LOG_LIMIT:  # the API server sends the beginning, but what is new stands at the end
+            lines += whole(fetch(**recent))
+            part = f"{LOG_LIMIT // 1024**2} MiB from its start on, and {params.since_minutes} min back"
+    else:
+        lines, part = whole(fetch(**recent)), f"{params.since_minutes} min back"
+        if not lines:
+            lines = whole(fetch(tail_lines=QUIET_TAIL))
+            part = f"nothing within {params.since_minutes} min, so its last lines"
+    findings.read.append(f"{where}: {part}, {len(lines)} lines")
     findings.lines += len(lines)
     _find_errors(where, lines, [re.compile(pattern) for pattern in params.allow], findings)
     return lines
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode(errors="replace").splitlines()
 
 
 def _find_errors(where: str, lines: list[str], allow: list[re.Pattern[str]], findings: _Findings) -> None:
@@ -197,7 +221,7 @@ def _judge(findings: _Findings, pods: int, not_available: str, evidence: Evidenc
     evidence = Evidence(
         asked=evidence.asked,
         expected=evidence.expected,
-        seen="\n".join([read, *troubles, *findings.errors]),
+        seen="\n".join([read, *troubles, *findings.errors, *findings.read]),
         attachment="\n".join([*troubles, *findings.excerpt]),
         attachment_name="logs.txt",
     )

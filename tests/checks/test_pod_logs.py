@@ -11,10 +11,13 @@ from checks.target import Kubernetes, Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.fix_checks import changed, run, staging_target
 
+STARTED = {"from_start": True, "start_lines": ["billing_router_registered", "stripe_billing_initialized"]}
 
-def test_clean(sandbox):
+
+@pytest.mark.parametrize("params", [{}, STARTED])
+def test_clean(sandbox, params):
     """Every pod runs and no line tells of an error: PASS, with what was read."""
-    answer = run("pod_logs", {}, staging_target(sandbox)).answer
+    answer = run("pod_logs", params, staging_target(sandbox)).answer
 
     assert answer.outcome is Outcome.PASS
     assert answer.summary.startswith("2 pods, 2 containers, ")
@@ -235,6 +238,33 @@ def test_nothing_said_within_the_window(ask):
     answers[LOGS] = lambda request: Reply(200, b"" if "sinceSeconds" in request.query else b"ERROR: at the start")
 
     assert ask(answers)[0].outcome is Outcome.FAIL
+
+
+def test_error_at_the_start_of_an_old_pod(ask):
+    """A pod of this morning that has said a line since: with from_start its start is read, and the evidence says so."""
+
+    def log(request):
+        return Reply(200, b"fine" if "sinceSeconds" in request.query else b"ERROR: at the start\nfine")
+
+    answers = {**routes(pod()), LOGS: log}
+    answer, _ = ask(answers, from_start=True)
+
+    assert ask(answers)[0].outcome is Outcome.PASS
+    assert answer.summary == "1 error in the logs: api-1/api: ERROR: at the start"
+    assert answer.evidence.asked.endswith(", from the start of each container")
+    assert answer.evidence.seen.endswith("\napi-1/api: from its start on, 2 lines")
+
+
+def test_a_log_too_long_to_be_read_from_the_start(ask):
+    """Its beginning is judged, and what it said of late; what was read is said."""
+
+    def log(request):
+        return Reply(200, b"ERROR: of late" if "sinceSeconds" in request.query else (b"x" * 1023 + b"\n") * 20 * 1024)
+
+    answer, _ = ask({**routes(pod()), LOGS: log}, from_start=True)
+
+    assert answer.summary == "1 error in the logs: api-1/api: ERROR: of late"
+    assert answer.evidence.seen.endswith("\napi-1/api: 20 MiB from its start on, and 60 min back, 20481 lines")
 
 
 def test_no_lines_at_all(ask):
