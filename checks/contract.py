@@ -106,6 +106,7 @@ class Subject:
     commit: str = ""
     image: str = ""  # repository@sha256:… once resolved
     deploy_began: datetime | None = None  # None before the deploy
+    previous: str = ""  # the version that was deployed before it, as far as the bot has seen it
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ BUILT_IN = {
     "http_pages": "checks.kinds.http_pages:HttpPages",
     "metrics_flow": "checks.kinds.metrics_flow:MetricsFlow",
     "migrations_applied": "checks.kinds.migrations_applied:MigrationsApplied",
+    "migrations_declared": "checks.kinds.migrations_declared:MigrationsDeclared",
     "pod_logs": "checks.kinds.pod_logs:PodLogs",
     "pod_restarts": "checks.kinds.pod_restarts:PodRestarts",
     "repo_file": "checks.kinds.repo_file:RepoFile",

@@ -64,6 +64,42 @@ def file_text(ctx: CheckContext, path: str) -> str | None:
         return base64.b64decode(body["content"]).decode(errors="replace")
 
 
+def folder(ctx: CheckContext, path: str, ref: str = "") -> dict[str, str]:
+    """Name to blob sha of the files in a folder at ``ref``, else on the default branch. Raises CheckError."""
+    with http_errors(f"list {path} of the release"):
+        response = ctx.clients.github().get(f"contents/{path}", params={"ref": ref} if ref else {})
+        response.raise_for_status()
+        body = response.json()
+    if isinstance(body, dict) and body.get("type") == "file":
+        raise CheckError(f"{path} is no folder in the repository", hint="Correct path in the checklist.")
+    with reading("GitHub", f"the files of {path}", body):
+        return {str(item["name"]): str(item["sha"]) for item in listed(body) if item["type"] == "file"}
+
+
+def content(ctx: CheckContext, path: str, ref: str = "") -> bytes:
+    """A file at ``ref``, else on the default branch. Raises CheckError, also where there is none."""
+    with http_errors(f"read {path} of the release"):
+        response = ctx.clients.github().get(f"contents/{path}", params={"ref": ref} if ref else {})
+        response.raise_for_status()
+        body = response.json()
+    name = path.rpartition("/")[2]
+    with reading("GitHub", f"the content of {name}", body):
+        if body["encoding"] != "base64":  # GitHub sends no content of files over 1 MB
+            raise CheckError(f"GitHub sends no content of {name}: it is too large", seen=str(body.get("size")))
+        return base64.b64decode(body["content"])
+
+
+def release_before(ctx: CheckContext) -> str:
+    """The tag of the release before this one: of what the bot has deployed, else of the highest one below; empty: none.
+
+    Other candidates of the same version are no release before it.
+    """
+    known, ours = _parsed(ctx.subject.previous), _parsed(ctx.subject.version)
+    if known is not None and known != ours:
+        return ctx.subject.previous
+    return _tag_before(ctx.clients.github(), ctx.subject.version)
+
+
 def release_range(ctx: CheckContext) -> Range:
     """The commits and pull requests of the release that the check is run for.
 
@@ -74,6 +110,8 @@ def release_range(ctx: CheckContext) -> Range:
     if not version or not commit:
         raise CheckError("there is no release to compare", hint="This is asked for a release only: `/release check`.")
     since = _tag_before(github, version)
+    if not since:
+        raise CheckError(f"there is no tag of a release before {version}", hint="Tag the release before it.")
     commits = _commits(github, since, commit)
     pulls: dict[int, Pull] = {}
     without = []
@@ -99,7 +137,7 @@ def open_issues(ctx: CheckContext, numbers: list[int]) -> list[int]:
 
 
 def _tag_before(github: httpx.Client, version: str) -> str:
-    """The tag of the highest release below ``version``: other tags are there too, and none in order of time."""
+    """The tag of the highest release below ``version``, or empty: other tags are there too, and none in order of time."""
     wanted = _parsed(version)
     if wanted is None:
         raise CheckError(f"{version} is no version like v1.2.3, so nothing comes before it")
@@ -111,9 +149,7 @@ def _tag_before(github: httpx.Client, version: str) -> str:
         for name in names
         if (parsed := _parsed(name)) is not None and parsed < wanted and not _VERSION.fullmatch(name)[4]  # type: ignore[index]
     ]
-    if not below:
-        raise CheckError(f"there is no tag of a release before {version}", hint="Tag the release before it.")
-    return max(below)[1]
+    return max(below)[1] if below else ""
 
 
 def _parsed(name: str) -> tuple[int, int, int] | None:

@@ -21,7 +21,7 @@ from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.question import kind_of, touched
 from bot.flows.undo import DebtBook, settle_debts
-from bot.store import audit, checks, posts, work
+from bot.store import audit, checks, posts, steps, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
 from checks.contract import Answer, Evidence, Outcome, Subject
@@ -215,15 +215,18 @@ def _waits(tx: Tx, deps: Deps, view: ReleaseView, entry: Check) -> datetime | No
 
 
 def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check) -> Answer:
-    debtor = Debtor(view.release.id, entry.id, entry.kind, entry.target, deps.store.instance)
+    release = view.release
+    debtor = Debtor(release.id, entry.id, entry.kind, entry.target, deps.store.instance)
+    with deps.store.transaction() as tx:
+        previous = steps.previous_version(tx, release.id)
     return question.answer(
         deps,
         entry,
         undo=DebtBook(deps, debtor),
-        subject=Subject(view.release.version, view.release.commit, view.release.pinned_image),
+        subject=Subject(release.version, release.commit, release.pinned_image, previous=previous),
         needs={needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None},
         cancelled=job.lost,
-        progress=_progress(deps, view.release.id, entry.id),
+        progress=_progress(deps, release.id, entry.id),
     )
 
 

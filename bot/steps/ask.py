@@ -17,7 +17,7 @@ def ask(spec: RunCheck, ctx: StepContext) -> str:
         params = ctx.registry.validate(spec.kind, spec.params)
     except RegistryError as error:
         raise StepError(str(error)) from error
-    subject = Subject(ctx.shipment.version, ctx.shipment.commit, ctx.shipment.image)
+    subject = Subject(ctx.shipment.version, ctx.shipment.commit, ctx.shipment.image, previous=ctx.shipment.previous)
     check = CheckContext(
         check=ctx.id,
         target=ctx.target,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from bot.domain.plan import Mutation, Way
 from bot.errors import StepError
 from bot.steps import github
-from bot.steps.sqlfile import Declared, Migration, migration
+from bot.steps.sqlfile import Migration, migration
+from checks.declarations import HOW_TO_DECLARE, Declared
 
 if TYPE_CHECKING:
     from bot.steps.contract import Look
@@ -18,10 +19,6 @@ WAYS = {
     Declared.REVERSIBLE: (Way.STAYS, "stays: declared reversible, so it can be taken back by hand"),
     Declared.BREAKING: (Way.FINAL, "cannot be taken back: declared breaking"),
 }
-UNDECLARED = (
-    "does not declare what it does to what runs now",
-    "Put `-- migration: additive`, `reversible` or `breaking` into its first lines.",
-)
 
 
 def new_files(look: Look, folder: str) -> list[Migration]:
@@ -55,7 +52,7 @@ def mutations(files: Sequence[Migration], place: str) -> list[Mutation]:
     changes = []
     for file in files:
         if file.declared is None:
-            raise StepError(f"{file.name} {UNDECLARED[0]}", hint=UNDECLARED[1])
+            raise StepError(f"{file.name} does not declare what it does to what runs now", hint=HOW_TO_DECLARE)
         way, back = WAYS[file.declared]
         changes.append(
             Mutation(f"migration {file.name} on {place}", "", f"applied, sha256 {file.checksum[:12]}", way, back)

@@ -6,12 +6,10 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from bot.errors import StepError
+from checks.declarations import Declared, declared
 
-_DECLARED = re.compile(r"^--\s*migration:\s*([a-z]+)", re.MULTILINE | re.IGNORECASE)
-_HEAD = 2_000  # characters at the top of a file in which the declaration stands
 # What a statement can be made of that may hide a semicolon, each up to its end; a dollar quote ends with its own tag.
 _TOKEN = re.compile(
     r"--[^\n]*|/\*|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(?P<tag>[A-Za-z_]\w*)?\$|;|[^-/'\"$;]+|.", re.DOTALL
@@ -29,14 +27,6 @@ _ALONE = re.compile(
 )
 
 
-class Declared(StrEnum):
-    """What the head of a migration says of itself: ``-- migration: additive``."""
-
-    ADDITIVE = "additive"  # what runs now works with it
-    REVERSIBLE = "reversible"  # what runs now works with it, and it can be taken back by hand
-    BREAKING = "breaking"  # what runs now may not work with it
-
-
 @dataclass(frozen=True)
 class Migration:
     """One file of the product's migrations."""
@@ -48,9 +38,7 @@ class Migration:
     @property
     def declared(self) -> Declared | None:
         """What it declares; None when it says nothing or something unknown."""
-        found = _DECLARED.search(self.text[:_HEAD])
-        word = found[1].lower() if found else ""
-        return Declared(word) if word in set(Declared) else None
+        return declared(self.text)
 
     @property
     def body(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -11,13 +10,11 @@ from psycopg import errors
 from pydantic import Field
 
 from checks import verification
-from checks.answers import listed, reading
-from checks.clients import http_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.repository import content, folder
 from checks.uses import READ_CONTENTS, Use, on_table
 
 if TYPE_CHECKING:
-    import httpx
     import psycopg
 
     from checks.contract import CheckContext
@@ -76,7 +73,7 @@ class MigrationsApplied(Kind):
     def run(self, params: MigrationsAppliedParams, ctx: CheckContext) -> Answer:
         """FAIL for a file that is missing or was another one. Raises CheckError when one of both cannot be read."""
         commit = ctx.subject.commit
-        github = ctx.clients.github()
+        ctx.clients.github()  # refuses where there is none, also for a database that records no files
         with ctx.clients.postgres(statement_timeout=max(1.0, ctx.remaining())) as connection:
             asked = (
                 f"schema_migrations of {ctx.target.name}, and {params.path} at {commit[:12] or 'the default branch'}"
@@ -92,7 +89,7 @@ class MigrationsApplied(Kind):
                 )
             if not records:
                 return _by_functions(params, connection)
-        files = _files(github, params, commit, ctx)
+        files = _files(params, commit, ctx)
         return _judge(
             _compare(files, records, params), records, Evidence(asked, "each file recorded with its sha256", "")
         )
@@ -107,32 +104,16 @@ def _records(connection: psycopg.Connection) -> dict[str, str]:
         return {}
 
 
-def _files(github: httpx.Client, params: MigrationsAppliedParams, commit: str, ctx: CheckContext) -> dict[str, str]:
+def _files(params: MigrationsAppliedParams, commit: str, ctx: CheckContext) -> dict[str, str]:
     """File name to sha256 of the migrations in the repository, in the order in which they are applied."""
-    query = {"ref": commit} if commit else {}
-    with http_errors(f"list {params.path} of the release"):
-        response = github.get(f"contents/{params.path}", params=query)
-        response.raise_for_status()
-        body = response.json()
-    if isinstance(body, dict) and body.get("type") == "file":
-        raise CheckError(f"{params.path} is no folder in the repository", hint="Correct path in the checklist.")
-    with reading("GitHub", f"the files of {params.path}", body):
-        files = [str(item["name"]) for item in listed(body) if item["type"] == "file"]
-    names = sorted(name for name in files if name.endswith(params.suffix))
+    names = sorted(name for name in folder(ctx, params.path, commit) if name.endswith(params.suffix))
     if not names:
         raise CheckError(f"{params.path} holds no {params.suffix} files", hint="Correct path in the checklist.")
     found = {}
     for number, name in enumerate(names, 1):
         ctx.wait(0)
         ctx.progress(f"reading migration {number} of {len(names)}")
-        with http_errors(f"read {params.path}/{name} of the release"):
-            response = github.get(f"contents/{params.path}/{name}", params=query)
-            response.raise_for_status()
-            body = response.json()
-        with reading("GitHub", f"the content of {name}", body):
-            if body["encoding"] != "base64":  # GitHub sends no content of files over 1 MB
-                raise CheckError(f"GitHub sends no content of {name}: it is too large", seen=str(body.get("size")))
-            found[name] = hashlib.sha256(base64.b64decode(body["content"])).hexdigest()
+        found[name] = hashlib.sha256(content(ctx, f"{params.path}/{name}", commit)).hexdigest()
     return found
 
 

@@ -31,8 +31,10 @@ def repository(commit: str = "c0ffee", **files: bytes):
     def listing(request: Request) -> Reply:
         if request.query.get("ref", ["main"]) != [commit]:
             return Reply(404, {"message": "No commit found for the ref"})
-        more = [{"name": "README.md", "type": "file"}, {"name": "old.sql", "type": "dir"}]
-        return Reply(200, [*more, *({"name": name, "type": "file"} for name in reversed(files))])
+        more = [{"name": "README.md", "type": "file", "sha": "1"}, {"name": "old.sql", "type": "dir", "sha": "2"}]
+        return Reply(
+            200, [*more, *({"name": name, "type": "file", "sha": sha(files[name])} for name in reversed(files))]
+        )
 
     answers: dict[str, Answering] = {f"GET {FOLDER}": listing}
     for name, data in files.items():

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from checks.contract import Outcome
-from tests.checks import test_pod_logs, test_repo_pulls, test_sentry_rate
+from tests.checks import test_migrations_declared, test_pod_logs, test_repo_pulls, test_sentry_rate
 from tests.checks.replies import Answering, Reply
 from tests.fix_checks import Vendor
 
@@ -132,6 +132,17 @@ CASES: Mapping[str, Cases] = {
         "grafana", Case({"within": 10}, on="production"), Case({"within": 1}, on="production", fault="metrics_stale")
     ),
     "migrations_applied": usual("github", Case(), Case(fault="migration_missing")),
+    "migrations_declared": usual(
+        "github",
+        Case(version="v4.8.0"),
+        Case(
+            serves=test_migrations_declared.repository(v1_0_0={}, head={"001_one.sql": "SELECT 1;"}),
+            served="github",
+            change={"github": {"repository": "o/r"}},
+            version="v1.1.0",
+            commit=test_migrations_declared.COMMIT,
+        ),
+    ),
     "pod_logs": usual(
         "kube",
         Case(),

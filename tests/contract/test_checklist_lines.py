@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from bot.app import load_checklist
+from bot.domain.actions import Migrate
 from bot.domain.policy import Role
+from checks.kinds.migrations_declared import MigrationsDeclaredParams
 from checks.registry import Registry
 
 TEMPLATE = Path(__file__).with_name("release-checklist.md")
@@ -109,6 +111,17 @@ def test_the_table_that_decides_is_the_template_s() -> None:
     rows = [ROW.match(line) for line in TEMPLATE.read_text(encoding="utf-8").splitlines()]
     wanted = [(plain(row[2]), plain(row[3]), plain(row[4])) for row in rows if row]
     assert [(one.title, one.action, one.expected) for one in CHECKLIST.gate_checks] == wanted
+
+
+def test_the_gate_is_closed_over_a_migration_that_declares_nothing() -> None:
+    """The first row that decides is asked only once each has declared what it does; nobody can let either of them go."""
+    first, declared = CHECKLIST.gate_checks[0], CHECKLIST.check("migrations.declared")
+    assert declared is not None
+    assert first.needs == (declared.id,)
+    assert not first.waivable
+    assert not declared.waivable
+    (files,) = [step.action.files for step in CHECKLIST.deploy if isinstance(step.action, Migrate)]
+    assert files == MigrationsDeclaredParams.model_validate(declared.params).path
 
 
 def test_only_what_no_system_can_tell_is_attested() -> None:

@@ -16,7 +16,8 @@ from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Supe
 from bot.flows import abort, check
 from bot.store import work
 from bot.store.pool import Store
-from checks.contract import CheckError, Outcome
+from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params, Subject
+from checks.registry import BUILT_IN, Registry
 from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World, checklist, die
 from tests.unit.factories import QUINN, RITA, make_check
 
@@ -69,6 +70,35 @@ def test_texts_that_postgresql_refuses_are_stored_all_the_same(world: World, out
     assert found is not None
     assert found.summary == "bad ␀ and ? and [redacted]"
     assert found.data == {"text": "bad ␀ and ? and [redacted]"}
+
+
+def test_a_check_knows_what_was_deployed_before(world: World) -> None:
+    """What is new in a release is counted from there."""
+    told: list[Subject] = []
+
+    class Curious(Kind):
+        name, summary, params = "curious", "looks at its subject", Params
+
+        def run(self, params: Params, ctx: CheckContext) -> Answer:
+            told.append(ctx.subject)
+            return Answer(Outcome.PASS, "seen", Evidence("the release", "one", "one"))
+
+    world.done("v4.7.0")
+    world.change(
+        registry=Registry(
+            {
+                **BUILT_IN,
+                "ask": world.deps.registry.get("ask").__class__,
+                "quiet": world.deps.registry.get("quiet").__class__,
+                "curious": Curious,
+            }
+        )
+    )
+    with_kind(world, "curious")
+    world.start("v4.8.0")
+    world.run("check")
+    (subject,) = told
+    assert (subject.version, subject.previous) == ("v4.8.0", "v4.7.0")
 
 
 def test_a_check_whose_needed_one_fails_is_not_run(world: World, outside: Outside) -> None:

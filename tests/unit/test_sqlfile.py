@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import StepError
-from bot.steps.sqlfile import Declared, migration, statements
+from bot.steps.sqlfile import migration, statements
+from checks.declarations import Declared
 
 
 def body(text: str) -> str:

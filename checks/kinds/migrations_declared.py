@@ -1,0 +1,109 @@
+"""Kind ``migrations_declared``: every migration that a release brings says what it does to what runs now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.declarations import HOW_TO_DECLARE, Declared, declared
+from checks.repository import content, folder, release_before
+from checks.uses import READ_CONTENTS, Use
+
+if TYPE_CHECKING:
+    from checks.contract import CheckContext
+
+_NAMED = 3  # files named in the summary; the evidence has all
+
+
+class MigrationsDeclaredParams(Params):
+    """Where the files are."""
+
+    path: str = Field(
+        default="backend_py/db/migrations", min_length=1, description="Folder of the migrations in the repository."
+    )
+    suffix: str = Field(default=".sql", description="How the name of a migration ends.")
+
+
+@dataclass(frozen=True)
+class _New:
+    """The migrations that a release brings, in the order in which they are applied, and what is wrong with them."""
+
+    since: str  # the release before; empty: there is none
+    files: dict[str, Declared | None]
+    changed: list[str]  # released before, and another file now
+
+    @property
+    def bad(self) -> list[str]:
+        """One phrase each."""
+        silent = [f"{name} does not say what it does" for name, word in self.files.items() if word is None]
+        return [*silent, *(f"{name} was changed after it had been released" for name in self.changed)]
+
+
+class MigrationsDeclared(Kind):
+    """Looks at the files that the release's commit has and the release before has not, as the step `migrate` does.
+
+    So that people know before they say Go what a rollback would not take back. Where there was no release before, all
+    files are new.
+    """
+
+    name: ClassVar[str] = "migrations_declared"
+    summary: ClassVar[str] = "Every new migration says whether it is additive, reversible or breaking"
+    params: ClassVar[type[Params]] = MigrationsDeclaredParams
+    timeout: ClassVar[float] = 90.0
+
+    def uses(self, params: MigrationsDeclaredParams) -> tuple[Use, ...]:
+        """To read the files."""
+        return (READ_CONTENTS,)
+
+    def run(self, params: MigrationsDeclaredParams, ctx: CheckContext) -> Answer:
+        """FAIL for a file that declares nothing, or was changed after its release. Raises CheckError without a release."""
+        ctx.clients.github()  # refuses where there is none
+        if not ctx.subject.version or not ctx.subject.commit:
+            raise CheckError(
+                "there is no release to compare", hint="This is asked for a release only: `/release check`."
+            )
+        return _judge(_new(params, ctx), params, ctx)
+
+
+def _new(params: MigrationsDeclaredParams, ctx: CheckContext) -> _New:
+    commit, since = ctx.subject.commit, release_before(ctx)
+    here = folder(ctx, params.path, commit)
+    there = folder(ctx, params.path, since) if since else {}
+    changed = sorted(
+        name for name, blob in there.items() if name.endswith(params.suffix) and here.get(name, blob) != blob
+    )
+    names = sorted((name for name in here if name.endswith(params.suffix) and name not in there), key=str.encode)
+    files = {}
+    for number, name in enumerate(names, 1):
+        ctx.wait(0)
+        ctx.progress(f"reading migration {number} of {len(names)}")
+        files[name] = declared(content(ctx, f"{params.path}/{name}", commit).decode("utf-8-sig", errors="replace"))
+    return _New(since, files, changed)
+
+
+def _judge(found: _New, params: MigrationsDeclaredParams, ctx: CheckContext) -> Answer:
+    since = f"since {found.since}" if found.since else "as there was no release before"
+    lines = [f"{name}: {word or 'declares nothing'}" for name, word in found.files.items()]
+    lines += [f"{name}: changed after it had been released with {found.since}" for name in found.changed]
+    total = f"{len(found.files)} new migration{'' if len(found.files) == 1 else 's'} {since}"
+    evidence = Evidence(
+        f"{params.path} at {ctx.subject.commit[:12]}, {since}",
+        "each new file declares additive, reversible or breaking, and no released one was changed",
+        total,
+        "\n".join(lines),
+        "migrations.txt",
+    )
+    if bad := found.bad:
+        rest = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        hint = "Put it back and write a new migration." if found.changed else HOW_TO_DECLARE
+        return Answer(Outcome.FAIL, f"{'; '.join(bad[:_NAMED])}{rest}", evidence, hint=hint)
+    if not found.files:
+        return Answer(Outcome.PASS, f"no new migration {since}", evidence)
+    worst = [f"{name} is {word}" for name, word in found.files.items() if word is not Declared.ADDITIVE]
+    shown = worst or [f"{name} is {word}" for name, word in found.files.items()]
+    rest = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
+    others = ", the others additive" if worst and len(worst) < len(found.files) else ""
+    return Answer(Outcome.PASS, f"{total}: {', '.join(shown[:_NAMED])}{rest}{others}", evidence)
