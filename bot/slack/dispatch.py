@@ -364,10 +364,21 @@ class Dispatch:
             shown = answer or answers.answer(error.user_message, error.hint)
             self._close(tx, row, sender, shown, f"refused: {type(error).__name__}")
             audit.write(
-                tx, now, sender.user, event, None,
+                tx, now, sender.user, event, self._about(tx, row),
                 what=self._deps.redact(str(what))[:500], why=self._deps.redact(error.user_message)[:1000],
                 reason=type(error).__name__,
             )  # fmt: skip
+
+    def _about(self, tx: Tx, row: InboxRow) -> ReleaseId | None:
+        """The release in whose record a refusal stands: that of the button, or the one under way; None: there is none."""
+        if row.kind == "command":
+            found = releases.active(tx, self._deps.environment)
+        else:
+            try:
+                found = releases.get(tx, ReleaseId(self._read_click(row).payload.release))
+            except StaleButton:
+                found = None  # no button of ours
+        return None if found is None else found.id
 
     def _finish(self, row: InboxRow, sender: Sender, answer: Rendered, outcome: str) -> None:
         with self._deps.store.transaction() as tx:

@@ -162,6 +162,29 @@ def refused(live: Bot, before: list[dict[str, Any]], user: str, event: str = "cl
     return body
 
 
+def test_a_refusal_stands_in_the_record_of_its_release(live: Bot):
+    """That of the button, of the release under way for a command; of none where nothing says which."""
+
+    def release_of_last() -> int | None:
+        (row,) = live.rows("SELECT release_id, event FROM audit ORDER BY seq DESC LIMIT 1")
+        assert row["event"] in {"command.refused", "click.refused"}
+        found: int | None = row["release_id"]
+        return found
+
+    live.command("nonsense")
+    assert release_of_last() is None
+    first = release_with_messages(live)
+    live.abort_release(first)
+    second = release_with_messages(live, "v4.9.0")
+    live.click(DEV, live.ts(first), "signoff.approve", value=value_of(first, role="qa"), forged=True)
+    assert release_of_last() == first
+    live.command("abort", user=DEV)
+    assert release_of_last() == second
+    for value in ("approve", value_of(4711, role="qa")):
+        live.click(QUINN, live.ts(second), "signoff.approve", value=value, forged=True)
+        assert release_of_last() is None
+
+
 @pytest.mark.parametrize(
     "value",
     [
