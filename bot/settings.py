@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -195,6 +195,22 @@ class Settings(Section):
             raise PydanticCustomError("mutable", "checks must not change data where we deploy to", {"at": at})
         return self
 
+    @model_validator(mode="after")
+    def _mutable_is_apart(self) -> Settings:
+        """P11: a target that may be changed shares no database, API or Deployment with one that may not."""
+        for name, target in self.targets.items():
+            for other, kept in self.targets.items() if target.mutable else ():
+                shared = None if kept.mutable else _shared(target, kept)
+                if shared is not None:
+                    mine, theirs = (
+                        ".".join(("targets", one, *key)) for one, key in ((name, shared[0]), (other, shared[1]))
+                    )
+                    text = (
+                        f"checks change data here, but {mine} and {theirs} lead to the same place: point one elsewhere"
+                    )
+                    raise PydanticCustomError("shared", "{text}", {"text": text, "at": ("targets", name, *shared[0])})
+        return self
+
     def target_values(self) -> dict[str, Target]:
         """The targets with the vendors beside them, as checks and steps get them."""
         github = self.github and Repository.model_validate(
@@ -221,6 +237,62 @@ class Settings(Section):
             "late": timedelta(seconds=self.watch.late_seconds),
             "patience": timedelta(minutes=self.watch.patience_minutes),
         }
+
+
+_PORTS = {"http": 80, "https": 443}
+_DATABASES = ("database_url", "restore_database_url", "migrate_database_url")
+
+
+def _shared(target: TargetSection, kept: TargetSection) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The keys of two targets that lead to the same database, API or Deployment; None: they are apart."""
+    for mine in _DATABASES[:2]:  # what checks write to
+        for theirs in _DATABASES:
+            if _same_database(getattr(target, mine), getattr(kept, theirs)):
+                return (mine,), (theirs,)
+    if target.api_url and kept.api_url and _address(target.api_url) == _address(kept.api_url):
+        return ("api_url",), ("api_url",)
+    if target.kubernetes and kept.kubernetes and _deployment(target.kubernetes) == _deployment(kept.kubernetes):
+        return ("kubernetes",), ("kubernetes",)
+    return None
+
+
+def _same_database(one: SecretStr | None, other: SecretStr | None) -> bool:
+    """Whether both lead to one database of one server, whoever connects."""
+    if one is None or other is None:
+        return False
+    (servers, name), (others, other_name) = _database(one.get_secret_value()), _database(other.get_secret_value())
+    return bool(name) and name == other_name and not servers.isdisjoint(others)
+
+
+def _database(address: str) -> tuple[set[tuple[str, str]], str]:
+    """The servers (host, port) and the database of a URL or a line of ``key=value``, with libpq's defaults."""
+    said: dict[str, str] = {}
+    if "://" in address:
+        url = urlsplit(address)
+        user, _, hosts = url.netloc.rpartition("@")
+        named = [re.fullmatch(r"(\[.*\]|[^:]*):?(\d*)", host) for host in hosts.split(",")]
+        said["host"] = ",".join(found[1].strip("[]") if found else "" for found in named)
+        said["port"] = ",".join(found[2] if found else "" for found in named)
+        said["dbname"], said["user"] = unquote(url.path.lstrip("/")), unquote(user.partition(":")[0])
+        said |= {key: values[-1] for key, values in parse_qs(url.query).items()}
+    else:
+        said |= {key: value.strip("'") for key, value in re.findall(r"(\w+)\s*=\s*('(?:\\.|[^'])*'|\S+)", address)}
+    hosts_of = (said.get("host") or said.get("hostaddr") or "").casefold().split(",")
+    ports = said.get("port", "").split(",")
+    ports = ports * len(hosts_of) if len(ports) == 1 else ports
+    servers = {(host, port or "5432") for host, port in zip(hosts_of, ports, strict=False)}
+    return servers, said.get("dbname") or said.get("user") or ""
+
+
+def _address(url: str) -> tuple[object, ...]:
+    parts = urlsplit(url)
+    port = parts.port or _PORTS.get(parts.scheme)
+    return (parts.hostname, port, parts.path.rstrip("/"))
+
+
+def _deployment(there: Kubernetes) -> tuple[str, ...]:
+    """Without reading the kubeconfig: two names of one context are not seen to be one cluster."""
+    return (there.kubeconfig, there.context, there.namespace, there.deployment)
 
 
 def _secrets_in(value: object) -> list[SecretStr]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LINE_LIMIT = 300  # characters of a summary or hint: they stand in one line of a message
+_WORD_PARTS = re.compile(r"[a-z]+")
+_PRODUCTION = {"prod", "production", "live"}  # a word of a name that no test system has
 SEEN_LIMIT = 2000  # characters of each text of the evidence: they stand in a modal
 
 
@@ -60,11 +63,12 @@ def refuse_if_forbidden(kind: Kind, target: Target) -> None:
             f"refused: {kind.name} changes data and {target.name} is not mutable",
             hint=f"Point the check at a test system, or set targets.{target.name}.mutable there.",
         )
-    if "production" in {target.name.casefold(), target.environment.casefold()}:
-        raise CheckError(
-            f"refused: {kind.name} changes data and {target.name} is production",
-            hint="Point the check at a test system; no setting allows this.",
-        )
+    for name in (target.name, target.environment):
+        if _PRODUCTION & set(_WORD_PARTS.findall(name.casefold())):
+            raise CheckError(
+                f"refused: {kind.name} changes data and {name} is production by its name",
+                hint="Point the check at a test system; no setting allows this.",
+            )
     if target.stripe is not None and target.stripe.live:
         raise CheckError(
             f"refused: {kind.name} changes data and the Stripe key of {target.name} is a live one",

@@ -116,8 +116,11 @@ def test_interrupt_is_not_swallowed():
     ("target", "reason"),
     [
         (Target(name="staging"), "staging is not mutable"),
-        (Target(name="production", mutable=True), "production is production"),
-        (Target(name="live", environment="Production", mutable=True), "live is production"),
+        *(
+            (Target(name=name, mutable=True), f"{name} is production by its name")
+            for name in ("production", "prod", "Production-EU", "eu_prod2", "live", "shop.live", "non-prod")
+        ),
+        (Target(name="staging", environment="Prod", mutable=True), "Prod is production by its name"),
         (STAGING.model_copy(update={"stripe": Stripe(api_key="sk_live_1")}), "Stripe key of staging is a live one"),
         (STAGING.model_copy(update={"stripe": Stripe(api_key="rk_live_1")}), "Stripe key of staging is a live one"),
     ],
@@ -135,6 +138,12 @@ def test_change_is_allowed_on_a_test_system(key):
     """On a mutable target with a test key the kind runs."""
     target = STAGING.model_copy(update={"stripe": Stripe(api_key=key)})
     assert run(Changes(), {}, target).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("name", ["staging", "product-test", "reproduction", "olive", "delivery"])
+def test_change_is_allowed_where_a_name_only_sounds_like_it(name):
+    """Whole words count."""
+    assert run(Changes(), {}, STAGING.model_copy(update={"name": name})).outcome is Outcome.PASS
 
 
 def test_reading_is_allowed_on_production():

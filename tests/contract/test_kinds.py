@@ -220,8 +220,8 @@ def test_answer_carries_evidence(name):
     ("target", "told"),
     [
         (Target(name="qa"), "qa is not mutable"),
-        (Target(name="production", mutable=True), "production is production"),
-        (Target(name="live", environment="Production", mutable=True), "live is production"),
+        (Target(name="production", mutable=True), "production is production by its name"),
+        (Target(name="staging", environment="Live-EU", mutable=True), "Live-EU is production by its name"),
         (Target(name="qa", mutable=True, stripe=Stripe(api_key="sk_live_x")), "is a live one"),
         (Target(name="qa", mutable=True, stripe=Stripe(api_key="rk_live_x")), "is a live one"),
     ],

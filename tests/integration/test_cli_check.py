@@ -53,9 +53,10 @@ class Service:
     def command(self, *arguments: str, checklist: str = "web-service", database: str = "") -> subprocess.Popen[str]:
         """Begin `release-bot check` with these arguments."""
         target = {"mutable": True, "api_url": self.server.url, "frontend_url": self.server.url}
+        apart = self.server.url.replace("127.0.0.1", "localhost")  # one address for both is refused
         config: dict[str, Any] = {
             "checklist": checklist,
-            "targets": {"staging": target, "production": target | {"mutable": False}},
+            "targets": {"staging": target, "production": target | {"mutable": False, "api_url": apart}},
             "data_dir": str(self.folder / "data"),
         }
         if database:

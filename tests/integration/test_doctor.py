@@ -102,7 +102,7 @@ def test_nobody_listens(body: Body, tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(kubeconfig))
     for name in TARGETS:
         target = body["targets"][name]
-        target |= {"api_url": nowhere, "frontend_url": nowhere}
+        target |= {"api_url": f"{nowhere.rstrip('/')}/{name}/", "frontend_url": nowhere}
         target["kubernetes"]["kubeconfig"] = str(file)
     for key in ("database_url", "restore_database_url"):
         body["targets"]["staging"][key] = f"postgresql://somebody:secret-word@127.0.0.1:{port}/nothing"

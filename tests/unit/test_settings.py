@@ -188,6 +188,56 @@ def test_targets_share_the_vendors_beside_them(file: Path) -> None:
     assert {target.sentry.organization for target in targets.values() if target.sentry} == {"acme"}
 
 
+KEPT = """
+  production:
+    database_url: postgresql://reader:two@DB.example.com/app
+    migrate_database_url: postgresql://owner:three@db.example.com:6432/app
+    api_url: https://api.example.com/
+    kubernetes: {context: one, namespace: shop}
+"""
+
+
+@pytest.mark.parametrize(
+    ("mine", "keys"),
+    [
+        ("database_url: postgresql://checks:one@db.example.com:5432/app?sslmode=require", "database_url database_url"),
+        ("database_url: postgresql://checks:one@db.example.com:6432/app", "database_url migrate_database_url"),
+        ("database_url: postgresql://checks@a.example.com:1,db.example.com/app", "database_url database_url"),
+        ("database_url: postgresql:///app?host=db.example.com&user=checks", "database_url database_url"),
+        ("database_url: host=db.example.com dbname=app user=checks", "database_url database_url"),
+        ("restore_database_url: postgresql://restore:one@db.example.com/app", "restore_database_url database_url"),
+        ("api_url: https://API.example.com:443", "api_url api_url"),
+        ("kubernetes: {context: one, namespace: shop, container: other}", "kubernetes kubernetes"),
+    ],
+)
+def test_what_may_be_changed_is_apart(file: Path, mine: str, keys: str) -> None:
+    """An address of production pasted into staging ends the start, and both keys are named; never the address."""
+    one, other = keys.split()
+    said = f"checks change data here, but targets.staging.{one} and targets.production.{other} lead to the same place"
+    where = f"targets.staging.{one}"
+    text = f"targets:\n  staging:\n    mutable: true\n    {mine}{KEPT}"
+    assert refused(file, text) == f"/release-bot.yml:4: {where}: {said}: point one elsewhere"
+    load(file, text.replace("mutable: true", "mutable: false"))
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        "database_url: postgresql://reader:two@db.example.com/app_staging",
+        "database_url: postgresql://reader:two@staging.example.com/app",
+        "restore_database_url: postgresql://restore:one@db.example.com/postgres",
+        "api_url: https://api.example.com/staging/",
+        "api_url: https://api.example.com:8443/",
+        "kubernetes: {context: one, namespace: shop-staging}",
+        "kubernetes: {context: one, namespace: shop, deployment: other}",
+        "kubernetes: {context: two, namespace: shop}",
+    ],
+)
+def test_what_only_looks_the_same_is_taken(file: Path, mine: str) -> None:
+    """One server with two databases, one cluster with two namespaces."""
+    load(file, f"targets:\n  staging:\n    mutable: true\n    {mine}{KEPT}")
+
+
 def test_a_secret_does_not_show_itself(file: Path) -> None:
     """Neither in repr nor in a dump, so that no log line can hold it by accident."""
     settings = load(file, "github: {token: '${TOKEN}'}", TOKEN=SECRET)
