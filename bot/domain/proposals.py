@@ -12,7 +12,8 @@ _ROWS = re.compile(r"\ball\s+(\d+)\s+checks\b", re.IGNORECASE)
 _LOGS = re.compile(r"\bkubectl\b[^`|]*\blogs\b", re.IGNORECASE)
 _TRIGGER = re.compile(r"\bstripe\s+trigger\s+([a-z_]+(?:\.[a-z_]+)+)")
 _TIMES = re.compile(r"\b(\d)\s*x\b|\b(\d)\s+times\b", re.IGNORECASE)
-_BUCKET = re.compile(r"\bs3://[a-z0-9][a-z0-9.-]+", re.IGNORECASE)
+_BUCKET = re.compile(r"\bs3://[a-z0-9][a-z0-9.-]+|\bS3\s+(?:files?|objects?|backups?|dumps?)\b", re.IGNORECASE)
+_BACKUP_IN_S3 = re.compile(r"\bbackups?\b.*\bS3\b", re.IGNORECASE | re.DOTALL)
 _VARIABLE = re.compile(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=([^`\s]+))?`")
 _PATH = re.compile(r"`(/[A-Za-z0-9._~/-]*)`")
 _HEALTH = re.compile(r"^/(?:.*/)?(?:health|healthz|ready|readyz|status|ping)$")
@@ -61,7 +62,7 @@ def _webhook(text: str, _: str) -> Proposal | None:
 
 
 def _bucket(text: str, _: str) -> Proposal | None:
-    if not _BUCKET.search(text):
+    if not _BUCKET.search(text) and not _BACKUP_IN_S3.search(text):
         return None
     return Proposal("backup_job", certain=False, why="it runs the backup CronJob of targets.staging.backup")
 

@@ -85,6 +85,24 @@ def test_what_would_change_something_is_only_proposed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "proposed"),
+    [
+        ("| 7 | Backup runs | Manual trigger | S3 file created |", True),
+        ("| 7 | Backup runs | Manual trigger | An S3 backup is there |", True),
+        ("| 7 | Backups are in S3 | Look | Newer than a day |", True),
+        ("| 7 | Backup runs | Manual trigger | A file is created |", False),
+        ("| 7 | Pictures load from S3 | Open the page | They show |", False),
+    ],
+)
+def test_a_backup_in_s3_need_not_be_an_address(line: str, proposed: bool) -> None:
+    """What people write of the object that the backup leaves."""
+    head = "## Go/No-Go Decision\n\n| # | Check | Command/Action | Expected |\n|---|---|---|---|\n"
+    text = import_template(f"{head}{line}\n", "t.md")
+    assert ("proposed: kind: backup_job (it runs the backup CronJob" in text) is proposed
+    assert {check.kind for check in read_checklist(text, "t.yml", REGISTRY).checks} == {"attest"}
+
+
+@pytest.mark.parametrize(
     ("text", "kind"),
     [
         ("Look at `/healthz`", "http_json"),
@@ -181,7 +199,7 @@ def test_from_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     file = tmp_path / "ours.yml"
     assert main(["checklist", "import", str(TEMPLATE), "-o", str(file)]) == 0
     assert capsys.readouterr().err == (
-        "41 lines: 14 are asked by the bot, 27 of people; 2 of these have a proposal in a comment.\n"
+        "41 lines: 14 are asked by the bot, 27 of people; 3 of these have a proposal in a comment.\n"
     )
     assert main(["checklist", "lint", str(file)]) == 0
     written = file.read_text(encoding="utf-8")
