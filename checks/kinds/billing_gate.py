@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _PAYMENT_REQUIRED = 402
 _UNAUTHENTICATED = 401
+# JSON, since what is none is refused before the gate is asked, but no object, so that no route takes it for a plan.
+_INVALID: list[str] = []
 
 
 class BillingGateParams(Params):
@@ -69,7 +71,7 @@ class BillingGate(Kind):
         with self.owing(what, debt, ctx):
             _flip(ctx, tenant, before, params.status)
             with http_errors(f"{params.method} {url}"):
-                response = ctx.clients.http().request(params.method, url, headers=headers, json={})
+                response = ctx.clients.http().request(params.method, url, headers=headers, json=_INVALID)
         return _answer(params, response, f"{params.method} {url} while tenant {tenant} is {params.status}", before)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
@@ -138,7 +140,10 @@ def _answer(params: BillingGateParams, response: httpx.Response, asked: str, bef
             Outcome.FAIL,
             f"no 402, got {status}: gating is not wired",
             evidence,
-            hint="The gate has to be part of the app and to run after authentication.",
+            hint="The gate has to be part of the app and to run after authentication."
+            + (
+                " The request was taken: the answer in the evidence says what to remove." if response.is_success else ""
+            ),
         )
     said = _refusal(response)
     if said.get("error") != "subscription_required":

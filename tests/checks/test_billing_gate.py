@@ -99,6 +99,21 @@ def test_other_answers_fail(target, reply, told):
     assert result.answer.summary == told
 
 
+def test_where_gating_is_open_nothing_is_made(target):
+    """The body is JSON that no route can take; if one does all the same, the evidence shows what is to be removed."""
+    bodies = []
+
+    def take(request: Request) -> Reply:
+        bodies.append(request.json())
+        return Reply(201, {"success": True, "id": 7})
+
+    result = answering(target, take)
+
+    assert bodies == [[]]
+    assert result.answer.hint.endswith("The request was taken: the answer in the evidence says what to remove.")
+    assert '"id": 7' in result.answer.evidence.seen
+
+
 def test_status_is_set_while_the_request_runs(target):
     """The debt is written down first, then the tenant is past_due while the request is made, then it is paid."""
     undo = RecordingUndo()
