@@ -81,14 +81,17 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipme
         work.hold(tx, job.claim)
         steps.write_journal(tx, step.row, job.claim.token, "result", {"state": state, "summary": summary})
         steps.finish(tx, step.row, state, summary, current.now)
+        begun = next(known.started_at for known in current.steps if known.row == step.row)
+        told = {"step": step.id, "summary": summary, "started_at": begun.isoformat() if begun else None}
         if state is StepState.FAILED:
             failed = ReleaseState.DEPLOY_FAILED if step.plan is PlanKind.DEPLOY else ReleaseState.ROLLBACK_FAILED
-            releases.move(tx, current.release, failed, current.now, reason=f"{spec.title}: {summary}")
+            told |= {"release_state": failed, "reason": f"{spec.title}: {summary}"}
+            releases.move(tx, current.release, failed, current.now, reason=told["reason"])
             posts.owe(
                 tx, view.release.id, "notice", f"failed:{step.row}:{job.claim.token}", channel=view.release.channel
             )
         posts.touch(tx, view.release.id)
-        audit.write(tx, current.now, SYSTEM, f"step.{state}", view.release.id, step=step.id, summary=summary)
+        audit.write(tx, current.now, SYSTEM, f"step.{state}", view.release.id, **told)
     return state is StepState.DONE
 
 
@@ -134,9 +137,8 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
     card = posts.find(tx, release.id, "card")
     if kind is PlanKind.DEPLOY:
         releases.move(tx, release, ReleaseState.WATCHING, now, deployed_at=now)
-        watches.begin(
-            tx, release.id, now, now + deps.watch.length, instance=deps.store.instance, steady=deps.clock.steady()
-        )
+        watched_until = now + deps.watch.length
+        watches.begin(tx, release.id, now, watched_until, instance=deps.store.instance, steady=deps.clock.steady())
         posts.owe(tx, release.id, "watch", channel=release.channel, parent=card)
         for section in view.checklist.sections:
             if section.phase == "after":
@@ -144,7 +146,15 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
         moved = locked_view(tx, deps, release.id)
         check.ask_for(tx, moved, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
         work.ask(tx, "watch", release.id)
-        audit.write(tx, now, SYSTEM, "deploy.complete", release.id, image=release.pinned_image)
+        audit.write(
+            tx,
+            now,
+            SYSTEM,
+            "deploy.complete",
+            release.id,
+            image=release.pinned_image,
+            ends_at=watched_until.isoformat(),
+        )
     else:
         releases.move(tx, release, ReleaseState.ROLLED_BACK, now, stays_open=bool(view.standing))
         _hold(tx, view)
@@ -153,9 +163,11 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
         posts.owe(tx, release.id, "closeout", channel=release.channel, parent=card)
         picture.ask_for(tx, release.id, picture.TIMELINE, ReleaseState.ROLLED_BACK)
         if view.standing:  # a release does not close over one (promise P7): `bot.flows.mitigation` does once it is back
-            audit.write(tx, now, SYSTEM, "rollback.complete", release.id, reason=release.reason)
+            audit.write(tx, now, SYSTEM, "rollback.complete", release.id, reason=release.reason, closed_at=None)
         else:
-            record.close(tx, release, now, SYSTEM, "rollback.complete", reason=release.reason)
+            record.close(
+                tx, release, now, SYSTEM, "rollback.complete", reason=release.reason, closed_at=now.isoformat()
+            )
     posts.touch(tx, release.id)
 
 

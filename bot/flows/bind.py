@@ -86,7 +86,8 @@ def _rebind(tx: Tx, deps: Deps, view: ReleaseView, found: Resolved) -> None:
     check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.asked], SYSTEM)
     _told(
         tx, view, "release.rebound", f"moved:{view.now.timestamp():.0f}",
-        commit_before=release.commit, commit=commit, digest_before=release.digest, digest=found.digest,
+        commit_before=release.commit, commit=commit, digest_before=release.digest, digest=found.digest, tagged=found.tagged,
+        again_because=release.again_because if found.digest == release.digest else "",
     )  # fmt: skip
 
 

@@ -263,7 +263,7 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
         posts.touch(tx, release_id)
         audit.write(
             tx, now, by, "check.answered", release_id,
-            check=entry.id, outcome=answer.outcome, summary=answer.summary, evidence=mark,
+            check=entry.id, outcome=answer.outcome, summary=answer.summary, evidence=mark, started_at=started.isoformat(),
         )  # fmt: skip
 
 

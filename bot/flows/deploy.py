@@ -82,7 +82,10 @@ def retry(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
         raise StaleButton
     _plan_anew(tx, view, step)
     _go_on(tx, view, step)
-    audit.write(tx, view.now, actor.user, "step.retried", view.release.id, step=step.id)
+    audit.write(
+        tx, view.now, actor.user, "step.retried", view.release.id,
+        step=step.id, attempt=step.attempt + 1, release_state=_GOES_ON_IN[step.plan],
+    )  # fmt: skip
     return f"Trying {step.id} again."
 
 
@@ -140,15 +143,17 @@ def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, saw: str 
         _refuse_to_go_on(view, step)
         if not saw and doer(spec).confirm is not None:
             raise StaleButton  # it has failed since the bot looked
-    saw = deps.clean(saw)[:1000]
-    if not steps.attest(tx, step_row, by=actor.user, note=deps.clean(note.strip()), saw=saw, at=view.now):
+    note, saw = deps.clean(note.strip()), deps.clean(saw)[:1000]
+    if not steps.attest(tx, step_row, by=actor.user, note=note, saw=saw, at=view.now):
         raise RefusedError("That step does not wait for an attestation.")
     if failed:
         _go_on(tx, view, step)
     posts.touch(tx, view.release.id)
+    after = _GOES_ON_IN[step.plan] if failed else view.release.state
     audit.write(
-        tx, view.now, actor.user, "step.attested", view.release.id, step=step.id, note=deps.clean(note.strip()), saw=saw
-    )
+        tx, view.now, actor.user, "step.attested", view.release.id,
+        step=step.id, note=note, saw=saw, release_state=after,
+    )  # fmt: skip
     return f"Recorded: {step.id} was done by hand{f' ({saw})' if saw else ''}."
 
 
@@ -159,11 +164,15 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
     if step.state is not StepState.RUNNING or release.state is not _GOES_ON_IN[step.plan]:
         raise StaleButton
     work.drop(tx, "advance", release.id)  # whoever carries it out is told to stop, and can write nothing more
-    steps.finish(tx, step_row, StepState.FAILED, "cancelled. What it has changed so far stays until a retry.", view.now)
-    releases.move(tx, release, _FAILED_IN[step.plan], view.now, reason=f"{step.id} was cancelled")
+    summary, reason = "cancelled. What it has changed so far stays until a retry.", f"{step.id} was cancelled"
+    steps.finish(tx, step_row, StepState.FAILED, summary, view.now)
+    releases.move(tx, release, _FAILED_IN[step.plan], view.now, reason=reason)
     posts.owe(tx, release.id, "notice", f"failed:{step.row}:cancel:{step.attempt}", channel=release.channel)
     posts.touch(tx, release.id)
-    audit.write(tx, view.now, actor.user, "step.cancelled", release.id, step=step.id)
+    audit.write(
+        tx, view.now, actor.user, "step.cancelled", release.id, step=step.id, summary=summary, reason=reason,
+        started_at=step.started_at.isoformat() if step.started_at else None, release_state=_FAILED_IN[step.plan],
+    )  # fmt: skip
     return f"{step.id} is cancelled. Retry it, or roll back."
 
 

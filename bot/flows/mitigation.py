@@ -235,9 +235,14 @@ def _through(deps: Deps, job: Job, found: Mitigation, said: str) -> datetime | N
             lifted(tx, deps, view, found)
             return None
         mitigations.move(tx, found, MitigationState.SET, view.now)
-        steps.done_for(tx, found.step, by=found.owner, summary=deps.clean(said), at=view.now)
+        said = deps.clean(said)
+        done = steps.done_for(tx, found.step, by=found.owner, summary=said, at=view.now)
         posts.touch(tx, found.release_id)
-        audit.write(tx, view.now, SYSTEM, "mitigation.set", found.release_id, mitigation=found.id)
+        step, run = done or ("", 0)  # set once more, after a rollback: the step was done before
+        audit.write(
+            tx, view.now, SYSTEM, "mitigation.set", found.release_id,
+            mitigation=found.id, step=step, run=run, by=found.owner, summary=said,
+        )  # fmt: skip
     return found.due_at
 
 

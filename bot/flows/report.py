@@ -36,8 +36,7 @@ def gather(tx: Tx, view: ReleaseView, redact: Redact) -> dict[str, Any]:
         "format": FORMAT,
         "made_at": _text(view.now),
         "release": evidence.release(tx, release_id),
-        "checklist": view.checklist.body,
-        "policy": view.policy.model_dump(mode="json"),
+        **evidence.rules(tx, release_id),
         "journal": evidence.journal(tx, release_id),
     }
     return {**redact_values(facts, redact), "rows": told}

@@ -46,7 +46,11 @@ def rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: st
     posts.owe(tx, release_id, "steps", PlanKind.ROLLBACK, channel=release.channel, parent=card)
     posts.touch(tx, release_id)
     work.ask(tx, "advance", release_id)
-    audit.write(tx, view.now, actor.user, "rollback.started", release_id, reason=reason, was=release.state, **aborted)
+    polls = view.watch.polls if view.watch else 0
+    audit.write(
+        tx, view.now, actor.user, "rollback.started", release_id,
+        reason=reason, was=release.state, polls=polls, **aborted,
+    )  # fmt: skip
     said = f"Rolling {release.version} back. Follow the steps in the thread."
     if aborted:
         said += f"\n{aborted['aborted']} was OPEN and is aborted: nothing of it was deployed."

@@ -58,6 +58,7 @@ def open_release(
     audit.write(
         tx, now, actor.user, "release.started", release_id,
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,
-        checklist=deps.checklist.digest, policy=deps.policy.digest, known_bad=known_bad, because=because,
+        checklist=deps.checklist.digest, policy=deps.policy.digest, environment=deps.environment, channel=deps.channel,
+        notes_url=notes_url, known_bad=known_bad, again_because=values["again_because"],
     )  # fmt: skip
     return f"{version} is open. The checks run now; follow them in <#{deps.channel}>."

@@ -17,7 +17,7 @@ from bot.domain.plan import PlanKind
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
-from bot.domain.watch import Finding, Next, Reading, Watch
+from bot.domain.watch import Alarm, Finding, Next, Reading, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
 from bot.flows import picture, record
 from bot.flows.deps import Deps, Job, locked_view, require
@@ -33,6 +33,7 @@ from checks.runner import run_check
 logger = logging.getLogger(__name__)
 
 Answers = Sequence[tuple[Probe, Answer]]
+_SPOKEN = "It can tell again."  # the note of an alarm about a silence that is over
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
@@ -52,11 +53,13 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         if view.release.state is not ReleaseState.WATCHING or view.watch is None:
             return None
         _count(tx, deps, release_id, at, steady)
-        raised = _write_down(tx, deps, view, answers, at)
+        raised, spoken = _write_down(tx, deps, view, answers, at)
         after = _stored(tx, release_id)
         if after.verdict is not view.watch.verdict or raised:
             said = {reading.probe: f"{reading.seen}: {reading.summary}" for reading in after.readings}
-            audit.write(tx, at, SYSTEM, "watch.polled", release_id, seen=after.verdict, probes=said, alarms=raised)
+            audit.write(tx, at, SYSTEM, "watch.polled", release_id, seen=after.verdict, probes=said, raised=raised)
+        for alarm in spoken:
+            audit.write(tx, at, SYSTEM, "watch.acknowledged", release_id, alarm=alarm.id, note=_SPOKEN)
         due = _decide(tx, deps, release_id)
         posts.touch(tx, release_id)
         return due
@@ -83,7 +86,9 @@ def _count(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: floa
     watches.polled(tx, release_id, at, instance=deps.store.instance, steady=steady, step=step)
     if step:
         seconds = round(step.total_seconds())
-        audit.write(tx, at, SYSTEM, event, release_id, seconds=seconds)
+        now = _stored(tx, release_id)
+        times = {"started_at": now.started_at.isoformat(), "ends_at": now.ends_at.isoformat()}
+        audit.write(tx, at, SYSTEM, event, release_id, seconds=seconds, **times)
         logger.warning("%s: the end of the watch moved along by %d s", event, seconds)
 
 
@@ -140,8 +145,13 @@ def _deploy_began(view: ReleaseView) -> datetime:
 # --- writing down
 
 
-def _write_down(tx: Tx, deps: Deps, view: ReleaseView, answers: Answers, at: datetime) -> list[str]:
-    """Store what each probe said and alarm people about what is new. Returns what they were alarmed about."""
+def _write_down(
+    tx: Tx, deps: Deps, view: ReleaseView, answers: Answers, at: datetime
+) -> tuple[list[dict[str, object]], tuple[Alarm, ...]]:
+    """Store what each probe said and alarm people about what is new.
+
+    Returns the alarms that were raised, as the record has them, and those about a silence that is over.
+    """
     release_id = view.release.id
     before = _stored(tx, release_id)
     judged: list[tuple[Probe, Reading, tuple[Finding, ...]]] = []
@@ -161,10 +171,24 @@ def _write_down(tx: Tx, deps: Deps, view: ReleaseView, answers: Answers, at: dat
             if alarm_id is not None:
                 posts.owe(tx, release_id, "alarm", str(alarm_id), channel=view.release.channel)
                 picture.ask_for(tx, release_id, picture.RATE, str(alarm_id))
-                raised.append(finding.short_id)
-    for alarm in rules.spoken_again(watch):
-        watches.acknowledge(tx, alarm.id, by=SYSTEM, note="It can tell again.", at=at)
-    return raised
+                raised.append(_alarmed(alarm_id, probe, finding))
+    spoken = rules.spoken_again(watch)
+    for alarm in spoken:
+        watches.acknowledge(tx, alarm.id, by=SYSTEM, note=_SPOKEN, at=at)
+    return raised, spoken
+
+
+def _alarmed(alarm_id: int, probe: Probe, finding: Finding) -> dict[str, object]:
+    """What the record says of an alarm."""
+    return {
+        "id": alarm_id,
+        "probe": probe.id,
+        "issue": finding.key,
+        "short_id": finding.short_id,
+        "title": finding.title,
+        "permalink": finding.permalink,
+        "kind": finding.kind,
+    }
 
 
 def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:

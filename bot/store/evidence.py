@@ -18,6 +18,11 @@ def release(tx: Tx, release_id: ReleaseId) -> dict[str, Any]:
     return dict(only(tx.execute(_SQL["release"], {"release_id": release_id}).fetchone())["body"])
 
 
+def rules(tx: Tx, release_id: ReleaseId) -> dict[str, Any]:
+    """The checklist and the policy of the release, as they were stored: their digests fit these, whatever is read into them now."""
+    return dict(only(tx.execute(_SQL["rules"], {"release_id": release_id}).fetchone()))
+
+
 def rows(tx: Tx, release_id: ReleaseId) -> dict[str, list[dict[str, Any]]]:
     """The rows of each table that names a release: complete by itself, whatever tables there will be."""
     found = {}

@@ -73,9 +73,13 @@ def attest(tx: Tx, row: int, *, by: UserId, note: str, saw: str, at: datetime) -
     return tx.execute(_SQL["attest"], {"row": row, "by": by, "note": note, "saw": saw, "at": at}).fetchone() is not None
 
 
-def done_for(tx: Tx, row: int, *, by: UserId, summary: str, at: datetime) -> None:
-    """Write down that the bot has done a step which was offered to a person, because that person wanted it."""
-    tx.execute(_SQL["done_for"], {"row": row, "by": by, "summary": summary, "at": at})
+def done_for(tx: Tx, row: int, *, by: UserId, summary: str, at: datetime) -> tuple[StepId, int] | None:
+    """Write down that the bot has done a step which was offered to a person, because that person wanted it.
+
+    Returns the id and the run of the step; None when it did not wait for a person any more.
+    """
+    done = tx.execute(_SQL["done_for"], {"row": row, "by": by, "summary": summary, "at": at}).fetchone()
+    return None if done is None else (StepId(done["step_id"]), int(done["run"]))
 
 
 def cancel(tx: Tx, release_id: ReleaseId, kind: PlanKind, at: datetime) -> None:

@@ -59,7 +59,9 @@ def test_from_each_state(world: World, reach: Callable[[World], ReleaseId]) -> N
         "rollback.frontend": StepState.TO_ATTEST,
     }
     began = next(event for event in reversed(world.events()) if event.event == "rollback.started")
-    assert (began.actor, began.body) == (QA.user, {"reason": "errors after the deploy", "was": was})
+    (watched,) = world.rows("SELECT coalesce(max(polls), 0) AS polls FROM watches")
+    told = {"reason": "errors after the deploy", "was": was, "polls": watched["polls"]}
+    assert (began.actor, began.body) == (QA.user, told)
     assert world.told()[-1] == ("system", "rollback.complete")
     world.start("v4.9.0")
 

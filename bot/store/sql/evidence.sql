@@ -2,6 +2,12 @@
 -- The release as its row has it.
 SELECT to_jsonb(r) AS body FROM releases r WHERE id = %(release_id)s;
 
+-- name: rules
+-- Its checklist and its policy, as they were stored with their digests.
+SELECT c.body AS checklist, p.body AS policy FROM releases r
+JOIN checklists c ON c.digest = r.checklist_digest JOIN policies p ON p.digest = r.policy_digest
+WHERE r.id = %(release_id)s;
+
 -- name: tables
 -- Every table that says something of a release, those of later migrations too; the record goes by itself.
 SELECT c.table_name AS name FROM information_schema.columns c JOIN pg_tables t ON t.tablename = c.table_name

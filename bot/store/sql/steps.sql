@@ -55,7 +55,7 @@ WHERE id = %(row)s AND state IN ('to_attest', 'failed') RETURNING id;
 -- name: done_for
 -- The bot has done a step that was offered to a person, for that person.
 UPDATE steps SET state = 'done', summary = %(summary)s, by_whom = %(by)s, finished_at = %(at)s
-WHERE id = %(row)s AND state = 'to_attest';
+WHERE id = %(row)s AND state = 'to_attest' RETURNING step_id, run;
 
 -- name: cancel
 -- The plan is not to go on.
