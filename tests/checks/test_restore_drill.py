@@ -3,6 +3,7 @@
 import re
 import subprocess
 import threading
+import time
 import uuid
 
 import psycopg
@@ -16,6 +17,9 @@ from checks.registry import Registry
 from checks.runner import redact_values
 from checks.target import Target
 from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
+
+
+STAYS = 20.0  # seconds after which a scratch database counts as left behind
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +40,19 @@ def drill(sandbox, data, target=None, *, undo=None, seconds=60, **params):
 
 
 def databases(sandbox):
-    """Scratch databases on the restore server."""
+    """Scratch databases that stay on the restore server; those of other tests beside this one end within moments."""
+    deadline = time.monotonic() + STAYS
     with Clients(staging_target(sandbox)) as clients, clients.scratch_server() as server:
-        rows = server.execute("SELECT datname FROM pg_database WHERE datname LIKE 'restore_drill_%'").fetchall()
-    return {name for (name,) in rows}
+
+        def there():
+            rows = server.execute("SELECT datname FROM pg_database WHERE datname LIKE 'restore_drill_%'").fetchall()
+            return {name for (name,) in rows}
+
+        staying = there()
+        while staying and time.monotonic() < deadline:
+            time.sleep(0.05)
+            staying &= there()
+    return staying
 
 
 def upload(sandbox, body, **metadata):
