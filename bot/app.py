@@ -98,11 +98,14 @@ def read_policy(settings: Settings, checklist: Checklist) -> Policy:
         key = ".".join(str(part) for part in ("policy", *first["loc"]))
         raise ConfigError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from error
     known = {section.id for section in checklist.sections} | {check.id for check in checklist.checks}
-    if strange := [line for line in policy.lines if line not in known]:
+    steps = {step.id for step in (*checklist.deploy, *checklist.rollback)}
+    if strange := [line for line in policy.lines if line not in known | steps]:
         raise ConfigError(
-            f"policy.lines.{strange[0]}: the checklist {checklist.id} has no such check or section.",
+            f"policy.lines.{strange[0]}: the checklist {checklist.id} has no such check, section or step.",
             hint=f"Sections: {', '.join(section.id for section in checklist.sections)}.",
         )
+    if strange := [line for line, rule in policy.lines.items() if line in steps and rule.waive is not None]:
+        raise ConfigError(f"policy.lines.{strange[0]}.waive: a step cannot be waived.", hint="Set attest, or nothing.")
     if impossible := policy.unmeetable({Role(name): holders for name, holders in settings.slack.roles}):
         raise ConfigError(
             f"policy: nobody could ever deploy: {impossible}.", hint="Change policy, or name people in slack.roles."

@@ -57,7 +57,7 @@ _NEEDED = (Action.START, Action.DEPLOY)  # what somebody must be able to do, or 
 
 
 class LineRule(Model):
-    """Who may waive or attest the checks of one line or section; unset: whoever ``may``. Empty: nobody ever."""
+    """Who may waive or attest the checks of one line or section, or attest a step; unset: whoever ``may``. Empty: nobody ever."""
 
     waive: tuple[Role, ...] | None = None
     attest: Annotated[tuple[Role, ...], Field(min_length=1)] | None = None
@@ -80,7 +80,7 @@ class Policy(Model):
     people: int = Field(default=1, ge=1)  # how many different people must have approved, whatever their roles
     four_eyes: bool = True  # somebody other than the person who deploys must have approved
     signoff_max_age: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))  # an older approval has expired
-    lines: dict[str, LineRule] = Field(default_factory=dict)  # by the id of a check or of a section
+    lines: dict[str, LineRule] = Field(default_factory=dict)  # by the id of a check, of a section or of a step
     freeze_windows: tuple[FreezeWindow, ...] = ()
     break_glass: BreakGlassRule = BreakGlassRule()
     remind_after: timedelta = Field(default=timedelta(hours=4), gt=timedelta(0))  # of waiting for sign-offs; then again
@@ -167,7 +167,8 @@ class Policy(Model):
     def allowed(self, action: Action, *lines: str) -> tuple[Role, ...]:
         """The roles that may do ``action``. A rollback is never harder than a deploy (promise P6).
 
-        ``lines``: of a waiver or an attestation, the id of the check and that of its section; the first with a rule counts.
+        ``lines``: of a waiver or an attestation, the id of the check and that of its section, or that of the step; the first with a
+        rule counts.
         """
         if action is Action.ROLLBACK:
             return tuple(dict.fromkeys((*self._may(Action.ROLLBACK), *self._may(Action.DEPLOY))))

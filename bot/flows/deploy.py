@@ -101,7 +101,7 @@ def before_attest(deps: Deps, actor: Actor, step_row: int) -> str:
             return ""  # a person's own step; or none, as `attest` says
         view = seen(tx, deps, found[0])
         ship = shipment_of(tx, view.release)
-    require(view.policy, actor, Action.ATTEST)
+    require(view.policy, actor, Action.ATTEST, found[1].id)
     spec = view.checklist.step(found[1].id)
     look_again = None if spec is None else doer(spec).confirm
     if spec is None or look_again is None or not spec.by_hand:
@@ -179,8 +179,8 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
 def _step(tx: Tx, deps: Deps, actor: Actor, action: Action, step_row: int) -> tuple[ReleaseView, Step]:
     """The release and the step of a button, for somebody who may do that. Raises StaleButton for a step of an earlier run."""
     view = locked_view(tx, deps, _release_of(tx, step_row))
-    require(view.policy, actor, action)
     step = next((step for step in view.steps if step.row == step_row), None)
+    require(view.policy, actor, action, *([step.id] if step is not None else ()))
     if step is None:
         raise StaleButton
     return view, step

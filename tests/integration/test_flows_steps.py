@@ -6,6 +6,7 @@ import pytest
 
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation, Step, StepState, Way
+from bot.domain.policy import Policy
 from bot.domain.release import ReleaseState
 from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, StepError, Superseded
 from bot.flows import deploy, freeze
@@ -64,6 +65,19 @@ def test_not_by_hand_where_the_checklist_does_not_allow_it(plan: World) -> None:
     with pytest.raises(InvalidInput):
         plan.act(deploy.attest, QA, step(plan, release_id, "one").row, " ")
     assert plan.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
+
+
+def test_who_may_attest_a_step(plan: World) -> None:
+    """As a line of the policy says of it; of the other steps whoever may."""
+    rules = {"lines": {"deploy.two": {"attest": ["release_manager"]}, "deploy.one": {"attest": ["product"]}}}
+    plan.change(policy=Policy.model_validate(rules))
+    release_id = failing(plan, "two")
+    row = step(plan, release_id, "two").row
+    for act in (lambda: plan.act(deploy.attest, QA, row, "did it"), lambda: deploy.before_attest(plan.deps, QA, row)):
+        with pytest.raises(NotAllowed, match="takes the role Release Manager"):
+            act()
+    plan.act(deploy.attest, MANAGER, row, "did it")
+    assert step(plan, release_id, "two").state is StepState.ATTESTED
 
 
 def test_not_by_hand_in_a_freeze(plan: World) -> None:
