@@ -18,7 +18,6 @@ from checks.runner import redact_values
 from checks.target import Target
 from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
 
-
 STAYS = 20.0  # seconds after which a scratch database counts as left behind
 
 
