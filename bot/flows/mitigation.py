@@ -90,12 +90,7 @@ def renew(tx: Tx, view: ReleaseView) -> None:
 
 def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
     """Have put back what a mitigation has changed; pressed again, a try that got stuck goes on."""
-    found = mitigations.get(tx, mitigation_id)
-    if found is None:
-        raise UnknownThing("There is no such mitigation.")
-    view = locked_view(tx, deps, found.release_id)
-    require(view.policy, actor, Action.ROLLBACK)
-    found = next(entry for entry in view.mitigations if entry.id == mitigation_id)
+    view, found = _locked(tx, deps, actor, mitigation_id)
     if not found.open:
         return f"{found.what} was put back already."
     if found.state is MitigationState.SETTING and not found.stuck:
@@ -112,12 +107,7 @@ def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
 
 def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> str:
     """Record that ``actor`` has put back by hand what the bot could not: one that is stuck must not hold deploys for ever."""
-    known = mitigations.get(tx, mitigation_id)
-    if known is None:
-        raise UnknownThing("There is no such mitigation.")
-    view = locked_view(tx, deps, known.release_id)
-    require(view.policy, actor, Action.ROLLBACK)
-    found = next(entry for entry in view.mitigations if entry.id == mitigation_id)
+    view, found = _locked(tx, deps, actor, mitigation_id)
     if not found.open:
         return f"{found.what} was put back already."
     if not found.stuck:
@@ -129,6 +119,16 @@ def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> s
     audit.write(tx, view.now, actor.user, "mitigation.attested", found.release_id, **_end(found, actor.user, note))
     _close(tx, deps, found)
     return f"Recorded: {found.what} was put back by you."
+
+
+def _locked(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> tuple[ReleaseView, Mitigation]:
+    """A mitigation as it stands under the lock of its release, for somebody who may put it back."""
+    known = mitigations.get(tx, mitigation_id)
+    if known is None:
+        raise UnknownThing("There is no such mitigation.")
+    view = locked_view(tx, deps, known.release_id)
+    require(view.policy, actor, Action.ROLLBACK)
+    return view, next(entry for entry in view.mitigations if entry.id == mitigation_id)
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
