@@ -11,6 +11,7 @@ from checks.answers import reading
 from checks.boot_pod import LABEL, LAST_WORDS, NAME, PASSWORD_KEY, PROBE, START, Boot, describe, place, settings_of
 from checks.clients import kube_errors
 from checks.contract import CheckError
+from checks.pods import read_log
 from checks.rights import READ_DEPLOYMENT, Of, Right
 from checks.workload import read_workload
 
@@ -247,19 +248,9 @@ def _log(ctx: CheckContext, container: str) -> str:
 
 def _read_log(ctx: CheckContext, container: str) -> str:
     kube, namespace = ctx.clients.kube(), place(ctx).namespace
-    with kube_errors(f"read the log of {NAME} in {namespace}"):
-        response = kube.core.read_namespaced_pod_log(
-            NAME,
-            namespace,
-            container=container,
-            tail_lines=TAIL,
-            _preload_content=False,  # else invalid UTF-8 in a log is an exception
-            _request_timeout=kube.timeout,
-        )
-        try:
-            return bytes(response.data).decode(errors="replace").strip()
-        finally:
-            response.release_conn()
+    where = f"{NAME} in {namespace}"
+    data = read_log(kube, NAME, namespace, where=where, container=container, tail_lines=TAIL)
+    return data.decode(errors="replace").strip()
 
 
 def _json(response: Any) -> Json:

@@ -1,4 +1,4 @@
-"""The pods of a Deployment as kinds read them: those of its newest ReplicaSet, and whether it is available."""
+"""Pods as kinds read them: those of a Deployment's newest ReplicaSet, whether it is available, and the log of one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,25 @@ REVISION = "deployment.kubernetes.io/revision"
 READS_PODS = (READ_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)  # the rights that the functions of this module need
 STARTING = frozenset({"ContainerCreating", "PodInitializing"})  # any other waiting reason is trouble
 SETTLE_LOOKS, SETTLE_PAUSE = 4, 0.5  # seconds between looks: a Deployment's status follows its pods with a delay
+
+
+def read_log(kube: KubeClients, name: str, namespace: str, *, where: str, **limits: Any) -> bytes:
+    """The log of a pod, as it was written. ``where`` names it for people, ``limits`` are those of the API's ``log``.
+
+    Raises CheckError when the cluster does not answer or has no such log (yet).
+    """
+    with kube_errors(f"read the log of {where}"):
+        response = kube.core.read_namespaced_pod_log(
+            name,
+            namespace,
+            _preload_content=False,  # else invalid UTF-8 in a log is an exception
+            _request_timeout=kube.timeout,
+            **limits,
+        )
+        try:
+            return bytes(response.data)
+        finally:
+            response.release_conn()
 
 
 def read_deployment(kube: KubeClients, part: Kubernetes) -> Any:

@@ -17,6 +17,7 @@ from checks.answers import reading
 from checks.backups import environment_of, handed_on, made_at, objects
 from checks.clients import kube_errors, require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.pods import read_log
 from checks.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
 from checks.uses import LIST_BACKUPS, READ_BACKUPS, Use
 
@@ -242,18 +243,8 @@ def _log_tail(kube: KubeClients, part: Backup, job: Mapping[str, Any]) -> str:
     if not pods:
         return ""
     newest = max(pods, key=lambda pod: pod.metadata.creation_timestamp)
-    with kube_errors(f"read the log of {newest.metadata.name}"):
-        response = kube.core.read_namespaced_pod_log(
-            newest.metadata.name,
-            part.namespace,
-            tail_lines=TAIL,
-            _preload_content=False,  # else invalid UTF-8 in a log is an exception
-            _request_timeout=kube.timeout,
-        )
-        try:
-            return bytes(response.data).decode(errors="replace").strip()
-        finally:
-            response.release_conn()
+    name = newest.metadata.name
+    return read_log(kube, name, part.namespace, where=name, tail_lines=TAIL).decode(errors="replace").strip()
 
 
 def _json(response: Any) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from checks.clients import kube_errors, require
+from checks.clients import require
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.log_lines import error_in
-from checks.pods import READS_PODS, STARTING, newest_pods, not_available, settled_deployment
+from checks.pods import READS_PODS, STARTING, newest_pods, not_available, read_log, settled_deployment
 from checks.rights import READ_LOGS, Right
 
 if TYPE_CHECKING:
@@ -147,22 +147,9 @@ def _read_log(
     where = f"{name}/{container}{' (previous)' if previous else ''}"
 
     def fetch(**limits: int) -> bytes:
-        with kube_errors(f"read the log of {where}"):
-            response = kube.core.read_namespaced_pod_log(
-                name,
-                namespace,
-                container=container,
-                previous=previous,
-                limit_bytes=LOG_LIMIT,
-                _preload_content=False,  # else invalid UTF-8 in a log is an exception
-                _request_timeout=kube.timeout,
-                **limits,
-            )
-            try:
-                data: bytes = response.data
-            finally:
-                response.release_conn()
-        return data
+        return read_log(
+            kube, name, namespace, where=where, container=container, previous=previous, limit_bytes=LOG_LIMIT, **limits
+        )
 
     def whole(data: bytes) -> list[str]:
         if len(data) >= LOG_LIMIT:
