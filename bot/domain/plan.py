@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from bot.domain.actions import Attest
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from bot.domain.actions import StepSpec
@@ -46,6 +48,9 @@ class Way(StrEnum):
 
     BACK = "back"  # a step of the rollback puts back what was recorded before the deploy
     STAYS = "stays"  # nothing takes it back, and nothing has to: what ran before works with it
+    UNKNOWN = (
+        "unknown"  # nothing takes it back, and nobody can say what it has done: done by hand, or its end was not seen
+    )
     FINAL = "final"  # nothing takes it back, and what ran before may not work with it
 
 
@@ -57,7 +62,7 @@ class Mutation:
     now: str  # the value before; empty: there is none
     after: str
     way: Way
-    back: str  # what takes it back, or why nothing does, in a sentence without its full stop
+    back: str  # what takes it back, or "stays: why", "cannot be taken back: why"; a sentence without its full stop
 
     @property
     def body(self) -> dict[str, str]:
@@ -97,6 +102,8 @@ class Step:
     progress: str = ""
     before: Mapping[str, Any] = field(default_factory=dict)  # what stood there before it acted
     planned: tuple[Mutation, ...] | None = None  # what it is to change, as seen before the plan began; None: not looked
+    begun: tuple[Mutation, ...] = ()  # what it was about to change, in any attempt, as its journal says
+    made: tuple[Mutation, ...] = ()  # of these the ones that its journal says are made
     attempt: int = 1  # rises with each retry
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -114,10 +121,42 @@ def next_step(steps: Sequence[Step], plan: PlanKind) -> Step | None:
     return None
 
 
-def lasting(steps: Sequence[Step]) -> tuple[Mutation, ...]:
-    """What a rollback does not take back of the deploy steps that have begun, and what ran before may not work with."""
-    begun = (step for step in steps if step.plan is PlanKind.DEPLOY and step.started_at is not None)
-    return tuple(change for step in begun for change in step.planned or () if change.way is Way.FINAL)
+def lasting(steps: Sequence[Step], specs: Sequence[StepSpec]) -> tuple[Mutation, ...]:
+    """What a rollback leaves of what the deploy steps, described by ``specs``, have done or may have done; the worst first.
+
+    By the journal, because a retry plans anew and what the attempt before it has changed is no longer planned.
+    """
+    known = {spec.id: spec for spec in specs}
+    left = [
+        change
+        for step in sorted(steps, key=lambda step: step.ordinal)
+        if step.plan is PlanKind.DEPLOY and step.id in known
+        for change in _left(step, known[step.id])
+    ]
+    return tuple(sorted(left, key=lambda change: _WORST_FIRST.index(change.way)))
+
+
+_WORST_FIRST = (Way.FINAL, Way.UNKNOWN, Way.STAYS)
+
+
+def _left(step: Step, spec: StepSpec) -> Iterator[Mutation]:
+    """What one step of a deploy leaves behind. Nobody saw what a person did, nor what a step did that did not end well."""
+    if step.state is StepState.ATTESTED:
+        changes = dict.fromkeys((*step.begun, *(step.planned or ())))
+        if isinstance(spec.action, Attest) or (not changes and step.planned is None):
+            yield Mutation(spec.title, "", "done by hand", Way.UNKNOWN, "unknown, for it was done by hand: look before")
+            return
+        doubt = "unknown, for it was done by hand: look before. As planned, it"
+    else:
+        changes, doubt = dict.fromkeys(step.begun), "unknown whether it was done: look before. If it was, it"
+    for change in changes:
+        if change.way is Way.BACK:
+            continue
+        if step.state is StepState.DONE or change in step.made:
+            yield change
+        else:
+            way = Way.FINAL if change.way is Way.FINAL else Way.UNKNOWN
+            yield replace(change, way=way, back=f"{doubt} {change.back}")
 
 
 def failed_step(steps: Sequence[Step], plan: PlanKind) -> Step | None:

@@ -16,6 +16,8 @@ from bot.flows.deps import Deps, locked_view, require
 from bot.store import audit, posts, releases, steps, watches, work
 from bot.store.pool import Tx
 
+NAMED = 5  # things that are not taken back, named in the answer; the worst come first
+
 
 def rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: str) -> str:
     """Record the sign-off for it and begin. A deploy that is under way is stopped where it is; a watch ends."""
@@ -54,10 +56,10 @@ def rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: st
     said = f"Rolling {release.version} back. Follow the steps in the thread."
     if aborted:
         said += f"\n{aborted['aborted']} was OPEN and is aborted: nothing of it was deployed."
-    if stays := lasting(view.steps):
-        said += "\nNot taken back, and what ran before may not work with it: " + ", ".join(
-            change.what for change in stays
-        )
+    if left := lasting(view.steps, view.checklist.deploy):
+        listed = [f"• {change.what}: {change.back}" for change in left[:NAMED]]
+        more = [f"… and {len(left) - NAMED} more, named in the thread"] if len(left) > NAMED else []
+        said = "\n".join(["Not taken back:", *listed, *more, said])
     return said
 
 

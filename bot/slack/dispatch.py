@@ -10,6 +10,7 @@ from slack_sdk import WebClient
 
 from bot.domain.actor import Actor
 from bot.domain.ids import ReleaseId
+from bot.domain.plan import lasting
 from bot.domain.policy import Action
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
@@ -173,10 +174,11 @@ class Dispatch:
         """What the release that is under way would change now; with none, the steps of the checklist."""
         with self._deps.store.transaction() as tx:
             release = releases.active(tx, self._deps.environment)
-        if release is None:
+            view = None if release is None else status.view(tx, self._deps, release.id)
+        if release is None or view is None:
             return answers.plan(self._deps.checklist)
         name = f"{self._deps.checklist.title} {release.version}"
-        return planned(name, plan.of_release(self._deps, release))
+        return planned(name, plan.of_release(self._deps, release), lasting(view.steps, view.checklist.deploy))
 
     def _look(self, tx: Tx, command: grammar.Status | grammar.History) -> Rendered:
         """Commands that only read."""

@@ -43,7 +43,7 @@ class Journal(Protocol):
         """Whether an intent of this step was ever stored: from then on what stands there may be its own doing."""
 
     def acted(self, **body: object) -> None:
-        """What it has changed."""
+        """What it has changed. ``changes``: the bodies of the Mutations that are made now, whatever becomes of the step."""
 
     def before(self, **body: object) -> None:
         """What stood there before the first change; later calls change nothing."""

@@ -101,7 +101,7 @@ def apply(spec: Migrate, ctx: StepContext) -> str:
         ctx.journal.progress(f"applying {file.name}")
         ctx.journal.intent([change])
         _apply(spec, ctx, file)
-        ctx.journal.acted(file=file.name, checksum=file.checksum)
+        ctx.journal.acted(changes=[change.body], file=file.name, checksum=file.checksum)
     if left := _pending(spec, ctx):
         raise StepError(f"{left[0].name} is not applied, although nothing went wrong", hint="Retry the step.")
     names = ", ".join(file.name for file in pending)

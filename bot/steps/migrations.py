@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from bot.steps.contract import Look
 
 WAYS = {
-    Declared.ADDITIVE: (Way.STAYS, "stays: declared additive, so what runs now works with it"),
-    Declared.REVERSIBLE: (Way.STAYS, "stays: declared reversible, so it can be taken back by hand"),
-    Declared.BREAKING: (Way.FINAL, "cannot be taken back: declared breaking"),
+    Declared.ADDITIVE: (Way.STAYS, "stays: declared additive, so the old version works with it"),
+    Declared.REVERSIBLE: (
+        Way.STAYS,
+        "stays: declared reversible, so the old version works with it, and it can be taken back by hand",
+    ),
+    Declared.BREAKING: (
+        Way.FINAL,
+        "cannot be taken back: declared breaking, so the old version may not run on it",
+    ),
 }
 
 

@@ -34,7 +34,7 @@ def preview(spec: Tag, look: Look) -> list[Mutation]:
             "",
             f"commit {commit}",
             Way.STAYS,
-            "a tag is never moved or deleted",
+            "stays: a tag is never moved or deleted",
         )
     ]
 

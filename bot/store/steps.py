@@ -18,8 +18,13 @@ _SQL = queries("steps")
 
 
 def _from_row(row: DictRow) -> Step:
-    planned = None if row["planned"] is None else tuple(Mutation.of(body) for body in row["planned"])
-    return Step(**{**row, "plan": PlanKind(row["plan"]), "state": StepState(row["state"]), "planned": planned})
+    planned = None if row["planned"] is None else _changes(row["planned"])
+    kept = {"planned": planned, "begun": _changes(row["begun"] or ()), "made": _changes(row["made"] or ())}
+    return Step(**{**row, **kept, "plan": PlanKind(row["plan"]), "state": StepState(row["state"])})
+
+
+def _changes(bodies: Iterable[Mapping[str, str]]) -> tuple[Mutation, ...]:
+    return tuple(Mutation.of(body) for body in bodies)
 
 
 def plan(tx: Tx, release_id: ReleaseId) -> list[Step]:

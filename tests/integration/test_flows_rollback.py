@@ -339,16 +339,20 @@ def test_what_was_rolled_back_needs_a_reason_and_a_second_person(world: World) -
 
 
 def test_what_is_not_taken_back_is_said_before(world: World) -> None:
-    """In the form of the button, and in the answer to the command."""
+    """In the form of the button, and first in the answer to the command: what the steps have done, not what was planned last."""
     release_id = world.deployed()
     step = next(step for step in world.view(release_id).steps if step.id == "deploy.health")
-    drop = Mutation(
-        "migration 9.sql on production", "", "applied", Way.FINAL, "cannot be taken back: declared breaking"
+    keep, drop = (
+        Mutation(f"migration {name}.sql on production", "", "applied", way, back)
+        for name, way, back in ((8, Way.STAYS, "stays: additive"), (9, Way.FINAL, "cannot be taken back: breaking"))
     )
-    keep = Mutation("migration 8.sql on production", "", "applied", Way.STAYS, "stays")
     with world.store.transaction() as tx:
-        steps.keep_planned(tx, step.row, [keep, drop])
+        steps.write_journal(tx, step.row, 1, "intent", {"changes": [keep.body, drop.body]})
+        steps.keep_planned(tx, step.row, [])  # as after a retry, which plans what is left
     shown = modals.modal(ActionId.RELEASE_ROLLBACK, ReleasePayload(release=release_id), world.view(release_id))
-    assert ":warning: migration 9.sql on production: cannot be taken back" in str(shown)
-    assert "8.sql" not in str(shown)
-    assert "not work with it: migration 9.sql on production" in world.act(rollback.rollback, QA, release_id, "")
+    assert (
+        "*The rollback does not take back*\\n:warning: migration 9.sql on production: cannot be taken back: breaking\\n"
+        ":pushpin: migration 8.sql on production: stays: additive"
+    ) in str(shown)
+    said = world.act(rollback.rollback, QA, release_id, "").splitlines()
+    assert said[:3] == ["Not taken back:", *(f"• {change.what}: {change.back}" for change in (drop, keep))]

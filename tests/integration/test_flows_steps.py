@@ -199,12 +199,18 @@ def test_what_a_step_writes_down_holds_no_secret_at_any_depth(plan: World) -> No
     journal.acted(changed=["s3cret\0"], image="app:1")
     with pytest.raises(StepError, match="has changed since"):
         journal.intent([replace(change, now="on")])
-    assert step(plan, release_id, "one").before == {"mode": "was [redacted]␀", "deep": {"list": ["[redacted]"]}}
+    shown = replace(change, now="[redacted]")
+    kept = step(plan, release_id, "one")
+    assert (kept.before, kept.begun, kept.made) == (
+        {"mode": "was [redacted]␀", "deep": {"list": ["[redacted]"]}}, (shown,), (),
+    )  # fmt: skip
     assert [line["body"] for line in plan.rows("SELECT body FROM journal ORDER BY id")] == [
-        {"changes": [replace(change, now="[redacted]").body]},
+        {"changes": [shown.body]},
         {"deep": [{"value": "[redacted]"}], "attempt": 1},
         {"changed": ["[redacted]␀"], "image": "app:1"},
     ]
+    journal.acted(changes=[change.body])
+    assert step(plan, release_id, "one").made == (shown,)
 
 
 @pytest.mark.parametrize("flow", [deploy.cancel, deploy.retry])

@@ -49,7 +49,11 @@ class TestTag:
         """What is shown is what is done, and showing asks for nothing."""
         (shown,) = step.look(tag.preview, TAG)
         assert shown == Mutation(
-            "tag v4.8.0 of solvereign/solvereign", "", f"commit {COMMIT}", Way.STAYS, "a tag is never moved or deleted"
+            "tag v4.8.0 of solvereign/solvereign",
+            "",
+            f"commit {COMMIT}",
+            Way.STAYS,
+            "stays: a tag is never moved or deleted",
         )
         assert vendors.posts() == []
         step.perform(tag.create, TAG)

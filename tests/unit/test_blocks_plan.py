@@ -21,7 +21,7 @@ def test_each_change_with_both_values_and_its_way_back() -> None:
     shown = planned("SOLVEREIGN v4.8.0", [TAG, replace(BACKEND, changes=(IMAGE, DROP)), LOGS, BACK])
     assert_slack_takes(shown)
     assert shown.text == "Plan of SOLVEREIGN v4.8.0: 3 steps, 2 changes, 1 of them cannot be taken back"
-    assert block_ids(shown) == ["plan", "step:2", "quiet", "rollback", "marks"]
+    assert block_ids(shown) == ["plan", "step:2", "by_hand", "quiet", "rollback", "marks"]
     assert block(shown, "step:2").splitlines() == [
         "2. *Deploy backend*",
         "image of deployment/api: api@sha256:abababababab → *api@sha256:cdcdcdcdcdcd*",
@@ -31,10 +31,18 @@ def test_each_change_with_both_values_and_its_way_back() -> None:
     ]
     assert block(shown, "quiet").splitlines() == [
         "*Changes nothing*",
-        "1. Create release tag (a person, who attests it)",
         "3. Verify backend logs (asks)",
     ]
+    assert block(shown, "by_hand").splitlines() == [
+        "*By hand: nobody can say what it changes, and a rollback does not take it back*",
+        "1. Create release tag (a person, who attests it)",
+    ]
     assert "stays" not in block(shown, "marks")
+    under_way = planned("SOLVEREIGN v4.8.0", [LOGS, BACK], [DROP])
+    assert block(under_way, "lasting") == (
+        "*A rollback does not take back*\n"
+        ":warning: migration 061.sql on production: cannot be taken back: declared breaking"
+    )
 
 
 def test_what_nobody_can_say_is_said() -> None:

@@ -113,6 +113,10 @@ def test_an_alarm_names_the_error_the_people_and_the_two_ways_on() -> None:
         f"New error, seen {AT_1758}"
     )
     assert block(alarm, "call").startswith("<@U0QUINN001> <@U0RITA0001>: ")
+    assert block(alarm, "lasting").splitlines() == [
+        "*A rollback does not take back*",
+        ":grey_question: Create release tag: unknown, for it was done by hand: look before",
+    ]
     assert [(button["action_id"], button.get("style"), button["value"]) for button in buttons(alarm)] == [
         ("watch.rollback", "danger", '{"release":12}'),
         ("watch.acknowledge", None, '{"release":12,"alarm":5}'),

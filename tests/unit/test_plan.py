@@ -1,8 +1,10 @@
 """Which step is next, and where a plan stands."""
 
+from dataclasses import replace
+
 import pytest
 
-from bot.domain.plan import PlanKind, StepState, failed_step, next_step
+from bot.domain.plan import Mutation, PlanKind, Step, StepState, Way, failed_step, lasting, next_step
 from tests.unit.factories import make_checklist, make_steps
 
 PENDING, RUNNING, DONE, FAILED = StepState.PENDING, StepState.RUNNING, StepState.DONE, StepState.FAILED
@@ -46,3 +48,42 @@ def test_failed() -> None:
     assert found is not None
     assert found.ordinal == 2
     assert failed_step(steps, PlanKind.ROLLBACK) is None
+
+
+CHECKLIST = make_checklist()
+ADD = Mutation("migration 1.sql", "", "applied", Way.STAYS, "stays: declared additive")
+DROP = Mutation("migration 2.sql", "", "applied", Way.FINAL, "cannot be taken back: declared breaking")
+IMAGE = Mutation("image of deployment/api", "api:1", "api:2", Way.BACK, "back to revision 7")
+
+
+def left(state: StepState, **changes: object) -> list[str]:
+    """What a rollback leaves where the second step, which sets an image, stands in ``state``."""
+    first, second, *_ = make_steps(PlanKind.DEPLOY, CHECKLIST, [TO_ATTEST, state])
+    steps: list[Step] = [first, replace(second, **changes)]  # type: ignore[arg-type]
+    return [f"{change.way} {change.what}: {change.back}" for change in lasting(steps, CHECKLIST.deploy)]
+
+
+@pytest.mark.parametrize("state", [RUNNING, FAILED, CANCELLED, PENDING])
+def test_what_was_begun_is_unknown_until_its_end_was_seen(state: StepState) -> None:
+    """By the journal, in every attempt; what it says is made is made, whatever became of the step. A plan alone changes nothing."""
+    assert left(DONE, begun=(ADD, IMAGE, DROP)) == [f"final {DROP.what}: {DROP.back}", f"stays {ADD.what}: {ADD.back}"]
+    assert left(state, begun=(ADD, DROP, ADD), made=(ADD,), planned=(DROP,)) == [
+        "final migration 2.sql: unknown whether it was done: look before. If it was, it cannot be taken back: declared breaking",
+        "stays migration 1.sql: stays: declared additive",
+    ]
+    assert left(state, begun=(ADD,)) == [
+        "unknown migration 1.sql: unknown whether it was done: look before. If it was, it stays: declared additive"
+    ]
+    assert left(state, planned=(ADD, DROP)) == []
+
+
+def test_what_was_done_by_hand_is_unknown() -> None:
+    """The bot failed at it and a person went on; or it is a person's step; or nobody saw what it would change."""
+    by_hand = "unknown, for it was done by hand: look before"
+    assert left(ATTESTED, begun=(ADD,), planned=(ADD, IMAGE)) == [
+        f"unknown migration 1.sql: {by_hand}. As planned, it stays: declared additive"
+    ]
+    assert left(ATTESTED, planned=(IMAGE,)) == left(ATTESTED, planned=()) == []
+    assert left(ATTESTED) == [f"unknown Deploy backend: {by_hand}"]
+    own = make_steps(PlanKind.DEPLOY, CHECKLIST, [ATTESTED])
+    assert [change.what for change in lasting(own, CHECKLIST.deploy)] == ["Create release tag"]

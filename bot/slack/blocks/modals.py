@@ -9,6 +9,7 @@ from bot.domain.plan import lasting
 from bot.domain.results import EXCERPT
 from bot.slack import text
 from bot.slack.blocks import elements, limits
+from bot.slack.blocks.plan import lasting_block
 from bot.slack.grammar import MAX_REASON, MIN_REASON
 from bot.slack.ids import (
     REASON,
@@ -22,10 +23,7 @@ from bot.slack.ids import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bot.domain.checklist import Check
-    from bot.domain.plan import Mutation
     from bot.domain.results import Result
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Block
@@ -132,22 +130,15 @@ def modal(action: ActionId, payload: Payload, view: ReleaseView, gives_way: str 
         return _view(action, payload, "Details", _details(_check(payload, view), view))
     form = FORMS[action]
     effect = form.effect
+    left: list[Block] = []
     if action in {ActionId.WATCH_ROLLBACK, ActionId.RELEASE_ROLLBACK}:
         if gives_way:
             effect += (
                 f"\n:warning: *{text.outside(gives_way, 100)} is open and will be aborted.* Nothing of it was deployed."
             )
-        if stays := lasting(view.steps):
-            effect += _not_taken_back(stays)
-    blocks = [elements.section("about", f"{about}\n{effect}"), _input(form)]
+        left = lasting_block("The rollback does not take back", lasting(view.steps, view.checklist.deploy))
+    blocks = [elements.section("about", f"{about}\n{effect}"), *left, _input(form)]
     return {**_view(action, payload, form.title, blocks), "submit": elements.plain(form.submit, limits.MAX_MODAL_LABEL)}
-
-
-def _not_taken_back(changes: Sequence[Mutation]) -> str:
-    """What a rollback leaves as it is, said before anybody presses the button."""
-    lines = [f":warning: {text.outside(change.what, 150)}: {text.outside(change.back, 200)}" for change in changes[:10]]
-    more = f"\nand {len(changes) - 10} more" if len(changes) > 10 else ""  # noqa: PLR2004  as many as are read
-    return "\n*What ran before may not work with these, and the rollback leaves them:*\n" + "\n".join(lines) + more
 
 
 def _view(action: ActionId, payload: Payload, title: str, blocks: list[Block]) -> dict[str, Any]:

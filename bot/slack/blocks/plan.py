@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from bot.slack.blocks.limits import Block, Rendered
 
 _ROOM = 9_000  # characters for all steps that change something
-_QUIET = 1_500  # and for those that do not
+_QUIET = 1_500  # and for those that do not, and for any other list
 _VALUE = 140
-MARKS = {Way.BACK: "leftwards_arrow_with_hook", Way.STAYS: "pushpin", Way.FINAL: "warning"}
+_BY_HAND = "By hand: nobody can say what it changes, and a rollback does not take it back"
+MARKS = {
+    Way.BACK: "leftwards_arrow_with_hook",
+    Way.STAYS: "pushpin",
+    Way.UNKNOWN: "grey_question",
+    Way.FINAL: "warning",
+}
 
 
-def planned(name: str, steps: Sequence[PlannedStep]) -> Rendered:
-    """The plan of ``name``, a release with its product."""
+def planned(name: str, steps: Sequence[PlannedStep], left: Sequence[Mutation] = ()) -> Rendered:
+    """The plan of ``name``, a release with its product. ``left``: what a rollback would leave of what is done already."""
     deploy = [step for step in steps if step.plan is PlanKind.DEPLOY]
     changes = [change for step in deploy for change in step.changes]
     final = sum(change.way is Way.FINAL for change in changes)
@@ -32,15 +38,17 @@ def planned(name: str, steps: Sequence[PlannedStep]) -> Rendered:
         words += f", {final} of them cannot be taken back"
     if unknown:
         words += f"; of {text.count(unknown, 'step')} nobody can say what it would change"
-    blocks = [elements.section("plan", text.bold(words, 400))]
+    blocks = [elements.section("plan", text.bold(words, 400)), *lasting_block("A rollback does not take back", left)]
     loud = [(number, step) for number, step in enumerate(deploy, start=1) if step.changes or step.trouble]
-    room = limits.share(_ROOM, min(len(loud), limits.MAX_BLOCKS - 6), at_least=200, at_most=2_000)
+    room = limits.share(_ROOM, min(len(loud), limits.MAX_BLOCKS - 8), at_least=200, at_most=2_000)
     blocks += [
         elements.section(f"step:{number}", _step(number, step, room), limit=room)
-        for number, step in loud[: limits.MAX_BLOCKS - 6]
+        for number, step in loud[: limits.MAX_BLOCKS - 8]
     ]
-    quiet = [(number, step) for number, step in enumerate(deploy, start=1) if not step.changes and not step.trouble]
-    blocks += _list("quiet", "Changes nothing", [f"{number}. {_title(step)}{_who(step)}" for number, step in quiet])
+    rest = [(number, step) for number, step in enumerate(deploy, start=1) if not step.changes and not step.trouble]
+    for block_id, title, by_hand in (("by_hand", _BY_HAND, True), ("quiet", "Changes nothing", False)):
+        lines = [f"{n}. {_title(step)}{_who(step)}" for n, step in rest if _is_by_hand(step) is by_hand]
+        blocks += _list(block_id, title, lines)
     rollback = [step for step in steps if step.plan is PlanKind.ROLLBACK]
     blocks += _list(
         "rollback", "A rollback", [f"{number}. {_title(step)}{_who(step)}" for number, step in enumerate(rollback, 1)]
@@ -50,16 +58,29 @@ def planned(name: str, steps: Sequence[PlannedStep]) -> Rendered:
     return limits.message(text.escape(limits.cut_plain(words, 500)), blocks)
 
 
-def _list(block_id: str, title: str, lines: list[str]) -> list[Block]:
-    return [elements.section(block_id, f"*{title}*\n{limits.join_lines(lines, _QUIET)}")] if lines else []
+def lasting_block(title: str, left: Sequence[Mutation], room: int = _QUIET) -> list[Block]:
+    """What a rollback leaves as it is, as `bot.domain.plan.lasting` gives it, in ``room`` characters; nothing: no block."""
+    lines = [
+        f":{MARKS[change.way]}: {text.outside(change.what, _VALUE)}: {text.outside(change.back, 200)}"
+        for change in left
+    ]
+    return _list("lasting", title, lines, room)
+
+
+def _list(block_id: str, title: str, lines: list[str], room: int = _QUIET) -> list[Block]:
+    return [elements.section(block_id, f"*{title}*\n{limits.join_lines(lines, room)}")] if lines else []
 
 
 def _title(step: PlannedStep) -> str:
     return text.outside(step.spec.title, 150)
 
 
+def _is_by_hand(step: PlannedStep) -> bool:
+    return isinstance(step.spec.action, Attest)
+
+
 def _who(step: PlannedStep) -> str:
-    if isinstance(step.spec.action, Attest):
+    if _is_by_hand(step):
         return " (a person, who attests it)"
     return " (asks)" if isinstance(step.spec.action, RunCheck) else ""
 
@@ -80,6 +101,7 @@ def _legend(changes: Sequence[Mutation]) -> str:
     words = {
         Way.BACK: "a rollback takes it back",
         Way.STAYS: "stays as it is: nothing needs it back",
+        Way.UNKNOWN: "nobody can say: look",
         Way.FINAL: "cannot be taken back",
     }
     used = [way for way in Way if any(change.way is way for change in changes)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.domain.actions import SetVariable
-from bot.domain.plan import PlanKind, StepState, failed_step
+from bot.domain.plan import PlanKind, StepState, failed_step, lasting
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
+from bot.slack.blocks.plan import lasting_block
 from bot.slack.ids import ActionId, ReleasePayload, StepPayload
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from bot.slack.blocks.elements import Element
     from bot.slack.blocks.limits import Rendered
 
-_STEPS = 8_200  # characters for all steps
-_SHOWN = limits.MAX_BLOCKS - 4
+_STEPS = 7_400  # characters for all steps
+_SHOWN = limits.MAX_BLOCKS - 5
 _REST = 600
+_LEFT = 800  # for what a rollback does not take back
 _RETRYABLE = {ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLBACK_FAILED}
 _GOES_ON = {ReleaseState.DEPLOYING, ReleaseState.ROLLING_BACK}
 _OFFERED = {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK}
@@ -47,6 +49,8 @@ def render(subject: str, view: ReleaseView) -> Rendered:
     if rest := steps[_SHOWN:]:
         lines = [f":{text.STEP_MARKS[step.state]}: {text.outside(text.step_title(view, step), 100)}" for step in rest]
         blocks.append(elements.section("rest", limits.join_lines(lines, _REST)))
+    if plan is PlanKind.ROLLBACK:
+        blocks += lasting_block("Not taken back", lasting(view.steps, view.checklist.deploy), _LEFT)
     failed = failed_step(steps, plan)
     buttons = _ways_on(view, failed) if failed is not None else []
     offered = next((step for step in steps if step.state is StepState.TO_ATTEST and text.is_offer(view, step)), None)

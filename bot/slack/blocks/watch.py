@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bot.domain.ids import SYSTEM
+from bot.domain.plan import lasting
 from bot.domain.release import MAY_ROLL_BACK
 from bot.domain.watch import Kind, Next, Seen, WatchState, after_poll, covered
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
+from bot.slack.blocks.plan import lasting_block
 from bot.slack.ids import ActionId, AlarmPayload, ReleasePayload
 
 if TYPE_CHECKING:
@@ -148,6 +150,9 @@ def render_alarm(subject: str, view: ReleaseView) -> Rendered:
         call = " ".join(text.mention(user) for user in people)
         blocks.append(elements.section("call", f"{call}: {_WAYS_ON[alarm.kind == Kind.SILENT]}"))
         acknowledge = AlarmPayload(release=view.release.id, alarm=alarm.id)
+        if view.release.state in MAY_ROLL_BACK:
+            left = lasting(view.steps, view.checklist.deploy)
+            blocks += lasting_block("A rollback does not take back", left)
         buttons = [*_rollback(view), elements.button(ActionId.WATCH_ACKNOWLEDGE, acknowledge, "Acknowledge")]
         blocks += elements.actions("alarm:buttons", buttons)
     else:

@@ -1,8 +1,13 @@
 -- name: plan
 -- The steps of the latest run of each plan of a release.
 SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
-       by_whom AS by, note
-FROM steps s
+       by_whom AS by, note, begun, made
+FROM steps s CROSS JOIN LATERAL (
+    SELECT jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'intent') AS begun,
+           jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'acted') AS made
+    FROM journal j CROSS JOIN jsonb_array_elements(j.body -> 'changes') WITH ORDINALITY c (change, place)
+    WHERE j.step = s.id
+) done
 WHERE release_id = %(release_id)s
   AND run = (SELECT max(run) FROM steps l WHERE l.release_id = s.release_id AND l.plan = s.plan)
 ORDER BY plan, ordinal;
@@ -10,9 +15,15 @@ ORDER BY plan, ordinal;
 -- name: get
 -- One step and its release.
 SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
-       by_whom AS by, note,
+       by_whom AS by, note, begun, made,
        release_id
-FROM steps WHERE id = %(row)s;
+FROM steps s CROSS JOIN LATERAL (
+    SELECT jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'intent') AS begun,
+           jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'acted') AS made
+    FROM journal j CROSS JOIN jsonb_array_elements(j.body -> 'changes') WITH ORDINALITY c (change, place)
+    WHERE j.step = s.id
+) done
+WHERE id = %(row)s;
 
 -- name: next_run
 -- The number of the next run of a plan.
