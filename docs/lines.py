@@ -22,7 +22,6 @@ once. `attest` is a person, with a name and a note. What each kind asks: [Kinds 
 runbook are those of the example `release-bot.yml`: yours lead into the repository of your `github.repository`.
 """
 CARD = "the release card"
-NOTICE = "the bot's message in the channel"
 
 
 class Line(NamedTuple):
@@ -63,7 +62,7 @@ def _groups(checklist: Checklist) -> list[tuple[str, list[Line]]]:
         (sections["post"].title, [*checks["post"], *watched]),
         (
             "Rollback Plan",
-            [*(_step(step) for step in checklist.rollback), Line("Notify team in #releases channel", NOTICE)],
+            [_step(step) for step in checklist.rollback],
         ),
         ("Sign-Off", [_role(role) for role in Policy().roles]),
         (sections["closeout"].title, checks["closeout"]),

@@ -113,6 +113,12 @@ class Attest(Model):
     do: Literal["attest"]
 
 
+class Notify(Model):
+    """Step of a rollback: the bot's own message in the channel at its end. Does not hold up the plan; done once it stands there."""
+
+    do: Literal["notify"]
+
+
 _Actions = (
     Tag
     | Migrate
@@ -125,8 +131,10 @@ _Actions = (
     | RestoreCronJob
     | SetVariable
     | Attest
+    | Notify
 )
 Action = Annotated[_Actions, Field(discriminator="do")]
+BESIDE_THE_PLAN = (Attest, Notify)  # no plan stops at these: a person ends them, or a message of the bot's
 ACTIONS: frozenset[str] = frozenset(get_args(model.model_fields["do"].annotation)[0] for model in get_args(_Actions))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
-from bot.domain.actions import StepSpec
+from bot.domain.actions import Notify, StepSpec
 from bot.domain.ids import CheckId
 from bot.domain.model import Model, digest_of, read_duration
 from checks.registry import did_you_mean
@@ -142,7 +142,13 @@ class Checklist(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Checklist:
         """Refuse a checklist that contradicts itself, with everything that is wrong at once."""
-        if problems := [*self._bad_ids(), *self._bad_gates(), *self._bad_references(), *self._bad_needs()]:
+        if problems := [
+            *self._bad_ids(),
+            *self._bad_gates(),
+            *self._bad_references(),
+            *self._bad_needs(),
+            *self._bad_steps(),
+        ]:
             raise PydanticCustomError("checklist", "{first}", {"first": problems[0][0], "problems": problems})
         return self
 
@@ -191,6 +197,15 @@ class Checklist(Model):
                         yield f"{needed} only shows the result of {known[needed].same_as}: need that one", at
                 if self._reaches(known, check.needs, check.id):
                     yield f"{check.id} needs itself in a circle", at
+
+    def _bad_steps(self) -> Iterator[Problem]:
+        """A step of the deploy that only a rollback can have."""
+        for index, step in enumerate(self.deploy):
+            if isinstance(step.action, Notify):
+                yield (
+                    f"{step.id}: `do: notify` tells of the end of a rollback, a deploy has none",
+                    ("deploy", index, "action"),
+                )
 
     def _bad_ids(self) -> Iterator[Problem]:
         """Malformed, too long or double ids. Sections have ids of their own; checks, steps and probes share theirs."""

@@ -22,7 +22,7 @@ from itertools import zip_longest
 
 EVIDENCE = ("outcome", "summary", "asked", "expected", "seen", "attachment", "attachment_name", "hint")
 ROW = ("seq", "at", "actor", "event", "release", "body")
-BY_A_PERSON = ("attest", "set_variable")  # steps that begin as to_attest
+BESIDE = ("attest", "set_variable", "notify")  # steps that begin as to_attest
 WORDS = {"": None, "true": True, "false": False, "1": 1, '""': ""}  # what they mean behind a colon
 UNKNOWN = object()  # what the record does not tell
 # table|events|which row|its columns. FORMAT.md has the same table and says how to read it.
@@ -173,7 +173,7 @@ def items(name, told, facts, entries):
     plan = enumerate(facts["checklist"].get(name, []), start=1)
     states = {True: "to_attest", False: "pending"}
     return [
-        {**told, "run": run, "ordinal": n, "id": step["id"], "state": states[step["action"]["do"] in BY_A_PERSON]}
+        {**told, "run": run, "ordinal": n, "id": step["id"], "state": states[step["action"]["do"] in BESIDE]}
         for n, step in plan
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from bot.domain.actions import Attest, SetVariable, StepSpec
+from bot.domain.actions import BESIDE_THE_PLAN, Notify, SetVariable, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.break_glass import holds_back
 from bot.domain.gate import beside, deploy_gate, name_beside
@@ -27,9 +27,9 @@ LOOK_AGAIN = 10.0  # seconds for a look at what a person says to have done: some
 
 
 def initial_states(plan: tuple[StepSpec, ...]) -> list[tuple[StepId, StepState]]:
-    """Each step with the state that it begins in: what only a person can do, or decides, waits for that person."""
-    persons = (Attest, SetVariable)
-    return [(spec.id, StepState.TO_ATTEST if isinstance(spec.action, persons) else StepState.PENDING) for spec in plan]
+    """Each step with the state that it begins in: what a person does or decides, or a message tells, waits beside the plan."""
+    beside = (*BESIDE_THE_PLAN, SetVariable)
+    return [(spec.id, StepState.TO_ATTEST if isinstance(spec.action, beside) else StepState.PENDING) for spec in plan]
 
 
 def deploy(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId) -> str:
@@ -119,7 +119,9 @@ def _plan_anew(tx: Tx, view: ReleaseView, step: Step) -> None:
     """Where a rollback goes is what stands there before the first change: a retry before that looks again (promise P6)."""
     if step.plan is not PlanKind.DEPLOY:
         return
-    planes = {spec.id: doer(spec).plane for spec in view.checklist.deploy if not isinstance(spec.action, Attest)}
+    planes = {
+        spec.id: doer(spec).plane for spec in view.checklist.deploy if not isinstance(spec.action, BESIDE_THE_PLAN)
+    }
     plane = planes.get(step.id)
     if plane is not None:
         steps.forget_target(tx, view.release.id, plane, [known for known in planes if planes[known] is plane])
@@ -135,9 +137,10 @@ def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, saw: str 
         raise StaleButton
     if not note.strip():
         raise InvalidInput("An attestation needs a note: what was done?")
-    failed = step.state is StepState.FAILED
+    failed, spec = step.state is StepState.FAILED, view.checklist.step(step.id)
+    if spec is not None and isinstance(spec.action, Notify):
+        raise RefusedError("The bot says that itself.", hint="It is done once its message stands in the channel.")
     if failed:
-        spec = view.checklist.step(step.id)
         if spec is None or not spec.by_hand:
             raise RefusedError("That step cannot be done by hand.", hint="Retry it, or roll back.")
         _refuse_to_go_on(view, step)

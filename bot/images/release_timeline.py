@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
+from bot.domain.actions import Notify
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.signoff import Purpose, Verdict
 from bot.images.canvas import AMBER, BLUE, GREEN, GREY, PURPLE, RED
@@ -92,7 +93,13 @@ def _signoffs(view: ReleaseView) -> tuple[Row, ...]:
 
 def _steps(view: ReleaseView, plan: PlanKind) -> tuple[Row, ...]:
     steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
-    return tuple(_step(view, step) for step in steps)
+    return tuple(_step(view, step) for step in steps if not _is_notice(view, step))
+
+
+def _is_notice(view: ReleaseView, step: Step) -> bool:
+    """A message at the end: it stands beside the picture, and takes no time."""
+    spec = view.checklist.step(step.id)
+    return spec is not None and isinstance(spec.action, Notify)
 
 
 def _step(view: ReleaseView, step: Step) -> Row:

@@ -14,6 +14,7 @@ from typing import Any
 from slack_sdk import WebClient
 
 from bot.domain.release import Release
+from bot.flows import announce
 from bot.flows.deps import Deps, Job
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.render import render
@@ -112,9 +113,12 @@ class Publisher:
         self._pin(post, ts, pinned=pinned)
         now = self._deps.clock.now()
         with self._deps.store.transaction() as tx:
+            view = announce.answered_by(tx, self._deps, post)
             posts.posted(tx, post.id, ts=ts, permalink=permalink, content=content, pinned=pinned, at=now)
             if post.parent is None:
                 posts.touch(tx, post.release_id)
+            if view is not None:
+                announce.stands(tx, view, permalink)
 
     def _pin(self, post: PostRow, ts: str, *, pinned: bool) -> None:
         if pinned and not post.pinned:

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bot.domain.actions import SetVariable
+from bot.domain.actions import Notify, SetVariable
 from bot.domain.gate import waivable
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import MitigationState
@@ -72,6 +72,7 @@ STEP_WORDS = {
     StepState.TO_ATTEST: "a person does this and attests it",
     StepState.ATTESTED: "attested",
 }
+NOT_THERE = "the bot's message is not in the channel yet"  # of a step that waits for it
 STATE_MARKS = {
     ReleaseState.OPEN: "large_blue_circle",
     ReleaseState.DEPLOYING: "hourglass_flowing_sand",
@@ -356,6 +357,12 @@ def is_offer(view: ReleaseView, step: Step) -> bool:
     """Whether it is done only if somebody decides so: then it is not open while nobody has."""
     spec = view.checklist.step(step.id)
     return spec is not None and isinstance(spec.action, SetVariable)
+
+
+def is_notice(view: ReleaseView, step: Step) -> bool:
+    """Whether a message of the bot's own does it: then it is for nobody to attest."""
+    spec = view.checklist.step(step.id)
+    return spec is not None and isinstance(spec.action, Notify)
 
 
 def _at_step(view: ReleaseView, plan: PlanKind) -> str:

@@ -87,6 +87,11 @@ def done_for(tx: Tx, row: int, *, by: UserId, summary: str, at: datetime) -> tup
     return None if done is None else (StepId(done["step_id"]), int(done["run"]))
 
 
+def told(tx: Tx, row: int, summary: str, at: datetime) -> bool:
+    """Write down that the message which a step waits for stands in the channel, or stands there anew; False: as it was."""
+    return tx.execute(_SQL["told"], {"row": row, "summary": summary, "at": at}).fetchone() is not None
+
+
 def cancel(tx: Tx, release_id: ReleaseId, kind: PlanKind, at: datetime) -> None:
     """Stop a plan where it is."""
     tx.execute(_SQL["cancel"], {"release_id": release_id, "plan": kind, "at": at})

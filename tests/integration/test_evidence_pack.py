@@ -17,7 +17,7 @@ from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import Plane
 from bot.domain.policy import BreakGlassRule, Policy, Role
-from bot.flows import abort, break_glass, check, mitigation, rollback, sign, watch
+from bot.flows import abort, announce, break_glass, check, mitigation, rollback, sign, watch
 from bot.flows.deps import locked_view
 from bot.redact import MARK, Redactor
 from bot.slack import report
@@ -149,7 +149,10 @@ def in_need(world: World) -> Files:
         {"id": f"rollback.{name}", "title": name, "action": {"do": "set_variable", "name": name, "value": "off"}}
         for name in ("mode", "mails")
     )
-    world.change(checklist=checklist(rollback=offers), policy=Policy(break_glass=BreakGlassRule(allowed=True)))
+    notify = {"id": "notify", "title": "Notify team", "action": {"do": "notify"}}
+    world.change(
+        checklist=checklist(rollback=(*offers, notify)), policy=Policy(break_glass=BreakGlassRule(allowed=True))
+    )
     release_id = world.start()
     world.run("check")
     world.approve(release_id)
@@ -162,6 +165,8 @@ def in_need(world: World) -> Files:
     world.act(watch.acknowledge, MANAGER, alarm["id"], "known")
     world.act(rollback.rollback, QA, release_id, "bills are wrong")
     world.run("advance")
+    with world.store.transaction() as tx:
+        announce.stands(tx, locked_view(tx, world.deps, release_id), "https://example.com/p1")
     world.act(break_glass.review, QA, release_id, "it was wrong")
     for step in (step for step in world.view(release_id).steps if step.id.startswith("rollback.")):
         world.act(mitigation.apply, QA, step.row, "bills")

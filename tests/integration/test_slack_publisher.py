@@ -4,13 +4,20 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.ids import ReleaseId
+from bot.domain.actions import StepSpec
+from bot.domain.ids import ReleaseId, StepId
+from bot.domain.plan import PlanKind
+from bot.errors import RefusedError
+from bot.flows import deploy
+from bot.flows.announce import ROLLED_BACK
 from bot.slack.client import SPACING, web_client
 from bot.slack.publisher import Publisher
-from bot.store import inbox, posts, releases, replies
+from bot.store import inbox, posts, releases, replies, steps
+from bot.store.pool import Tx
 from tests.checks.replies import Replies, Reply
-from tests.integration.slack_bot import Bot, Json, a_job
+from tests.integration.slack_bot import MANAGER, Bot, Json, a_job
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, RELEASES, RITA, SlackWorld, eventually
+from tests.unit.factories import make_checklist
 
 pytestmark = CLIENT_LEAKS_SOCKETS
 
@@ -222,6 +229,46 @@ def test_message_that_a_person_deleted_is_posted_anew(bot: Bot, slack: SlackWorl
     (card,) = in_channel(slack)
     assert (bot.ts(release_id), card["pinned_to"]) == (card["ts"], [RELEASES])
     assert card["ts"] != old
+
+
+def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack: SlackWorld):
+    """The line of the rollback is done with a link to what was posted, and not before; posted anew it has the new link."""
+    notify = StepSpec(id=StepId("rollback.notify"), title="Notify team", action={"do": "notify"})
+    bot.change_deps(checklist=make_checklist(rollback=(notify,)))
+    release_id = bot.open_release()
+
+    def rolled_back(tx: Tx) -> None:
+        tx.execute(b"UPDATE releases SET state = 'ROLLED_BACK' WHERE id = %s", [release_id])
+        steps.add_plan(tx, release_id, PlanKind.ROLLBACK, deploy.initial_states((notify,)))
+        posts.owe(tx, release_id, "steps", PlanKind.ROLLBACK, channel=RELEASES)
+        posts.owe(tx, release_id, "notice", ROLLED_BACK, channel=RELEASES)
+
+    def line() -> str:
+        bot.clock.advance(2)
+        bot.publish(release_id, "steps", PlanKind.ROLLBACK)
+        return str(in_channel(slack)[0]["blocks"][1]["text"]["text"])
+
+    bot.change(rolled_back)
+    before = line()
+    with bot.store.transaction() as tx:
+        (row,) = (step.row for step in steps.plan(tx, release_id))
+        with pytest.raises(RefusedError, match="The bot says that itself"):
+            deploy.attest(tx, bot.deps, MANAGER, row, "I told them")
+    bot.publish(release_id, "notice", ROLLED_BACK)
+    posted = bot.post(release_id, "notice", ROLLED_BACK).permalink
+    after = line()
+    slack.post("delete", user=RITA, channel=RELEASES, ts=bot.ts(release_id, "notice", ROLLED_BACK))
+    bot.change(lambda tx: tx.execute(b"UPDATE releases SET reason = 'errors' WHERE id = %s", [release_id]))
+    for _ in range(2):
+        bot.clock.advance(2)
+        bot.publish(release_id, "notice", ROLLED_BACK)
+    anew = bot.post(release_id, "notice", ROLLED_BACK).permalink
+
+    assert before == ":white_circle: *Notify team*\nthe bot's message in the channel once this is over"
+    assert after == f":white_check_mark: *Notify team*\nposted: {posted}"
+    assert line() == f":white_check_mark: *Notify team*\nposted: {anew}"
+    assert posted != anew
+    assert [event for event in bot.audited() if event[1] == "step.done"] == [("system", "step.done")] * 2
 
 
 def test_thread_whose_card_was_deleted_is_begun_anew(bot: Bot, slack: SlackWorld):

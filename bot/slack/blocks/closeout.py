@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bot.domain.mitigation import Mitigation
+    from bot.domain.plan import Step
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Block, Rendered
 
@@ -84,9 +85,7 @@ def _still_open(view: ReleaseView) -> list[str]:
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
         who = text.mention(view.break_glass.by)
         debts.append(f":rotating_light: Break-glass by {who}: somebody else still has to review it")
-    lines = debts + [
-        f":raised_hand: {text.outside(text.step_title(view, step), 150)}: not attested" for step in open_steps
-    ]
+    lines = debts + [_open_step(view, step) for step in open_steps]
     for section in view.checklist.sections:
         for check in section.checks if section.phase == "after" else ():
             if check.same_as is not None:
@@ -96,6 +95,13 @@ def _still_open(view: ReleaseView) -> list[str]:
                 words = f"{text.outside(check.title, 150)}: {text.WORDS[counts_as]}"
                 lines.append(f":{text.MARKS[counts_as]}: {words}")
     return lines
+
+
+def _open_step(view: ReleaseView, step: Step) -> str:
+    title = text.outside(text.step_title(view, step), 150)
+    if text.is_notice(view, step):
+        return f":hourglass_flowing_sand: {title}: {text.NOT_THERE}"
+    return f":raised_hand: {title}: not attested"
 
 
 def _durations(view: ReleaseView) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.domain.actions import Attest, RunCheck
+from bot.domain.actions import Attest, Notify, RunCheck
 from bot.domain.plan import PlanKind, Way
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -82,6 +82,8 @@ def _is_by_hand(step: PlannedStep) -> bool:
 def _who(step: PlannedStep) -> str:
     if _is_by_hand(step):
         return " (a person, who attests it)"
+    if isinstance(step.spec.action, Notify):
+        return " (the bot's message at the end)"
     return " (asks)" if isinstance(step.spec.action, RunCheck) else ""
 
 

@@ -37,7 +37,7 @@ def render(subject: str, view: ReleaseView) -> Rendered:
         return unknown(view, "This plan does not exist.")
     plan = PlanKind(subject)
     steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
-    finished = sum(step.state in _FINISHED for step in steps)
+    finished = sum(step.state in _FINISHED and not _untold(view, step) for step in steps)
     heading = f"{text.bold(f'{text.PLAN_WORDS[plan]} of {text.name(view)}', 200)} {finished}/{len(steps)}"
     blocks = [elements.section("plan", heading)]
     shown = steps[:_SHOWN]
@@ -83,7 +83,7 @@ def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
             said = text.clean(step.summary if step.state is StepState.FAILED else step.progress)
             words = f"{text.step_title(view, step)} {text.STEP_WORDS[step.state]}" + (f": {said}" if said else "")
             return text.escape(limits.cut_plain(f"{head}: step {place} of {len(steps)}, {words}", 600))
-    to_attest = sum(step.state is StepState.TO_ATTEST and not text.is_offer(view, step) for step in steps)
+    to_attest = sum(_for_a_person(view, step) for step in steps)
     if to_attest:
         return text.escape(f"{head}: the bot's steps are done, {text.count(to_attest, 'step')} to attest")
     return text.escape(f"{head}: {'all steps are done' if steps else 'no steps yet'}")
@@ -92,7 +92,8 @@ def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
 def _step(view: ReleaseView, step: Step, room: int) -> str:
     """Mark and title, then what stood there before and what stands there now."""
     title = text.bold(text.step_title(view, step), max(room // 3, 60))
-    lines = [f":{text.STEP_MARKS[step.state]}: {title}{_how_long(step)}"]
+    mark = text.STEP_MARKS[StepState.PENDING if _untold(view, step) else step.state]
+    lines = [f":{mark}: {title}{_how_long(step)}"]
     left = room - len(lines[0]) - 2
     if before := _before(step.before):
         lines.append(f"before: {text.outside(before, max(left // 3, 30))}")
@@ -110,6 +111,8 @@ def _said(view: ReleaseView, step: Step) -> str:
     """What the step says about itself now; where it says nothing, the word for its state."""
     if step.state is StepState.TO_ATTEST and text.is_offer(view, step):
         return "only if it is needed: somebody decides, owns it, and puts it back"
+    if _untold(view, step):
+        return "the bot's message in the channel once this is over"
     said = step.progress if step.state is StepState.RUNNING else step.summary
     if text.clean(said):
         return text.clean(said)
@@ -148,6 +151,17 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
         return elements.button(ActionId.STEP_CANCEL, payload, "Cancel", confirm=question)
     if step.state is StepState.TO_ATTEST and text.is_offer(view, step):
         return elements.button(ActionId.STEP_ATTEST, payload, "Not needed")
-    if step.state is StepState.TO_ATTEST:
+    if _for_a_person(view, step):
         return elements.button(ActionId.STEP_ATTEST, payload, "Attest")
     return None
+
+
+def _untold(view: ReleaseView, step: Step) -> bool:
+    """Whether it is done by a message that is not in the channel yet."""
+    return step.state is StepState.TO_ATTEST and text.is_notice(view, step)
+
+
+def _for_a_person(view: ReleaseView, step: Step) -> bool:
+    """Whether it is open until somebody attests it."""
+    waits = step.state is StepState.TO_ATTEST
+    return waits and not text.is_offer(view, step) and not text.is_notice(view, step)

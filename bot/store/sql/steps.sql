@@ -68,6 +68,11 @@ WHERE id = %(row)s AND state IN ('to_attest', 'failed') RETURNING id;
 UPDATE steps SET state = 'done', summary = %(summary)s, by_whom = %(by)s, finished_at = %(at)s
 WHERE id = %(row)s AND state = 'to_attest' RETURNING step_id, run;
 
+-- name: told
+-- The message that a step waits for is in the channel; one that was lost and posted anew stands elsewhere.
+UPDATE steps SET state = 'done', summary = %(summary)s, finished_at = %(at)s
+WHERE id = %(row)s AND (state = 'to_attest' OR (state = 'done' AND summary <> %(summary)s)) RETURNING id;
+
 -- name: cancel
 -- The plan is not to go on.
 UPDATE steps SET state = 'cancelled', progress = '', finished_at = %(at)s
