@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bot.domain.checklist import Check, Checklist
 from bot.flows import question
 from bot.flows.deps import Asking
 from bot.settings import load_settings
+from bot.store.pool import Hold
 from checks.contract import Outcome, Subject
 from checks.registry import Registry
 from tests.fix_checks import RecordingUndo
@@ -82,15 +84,18 @@ def _one_after_another(demo: Demo) -> float:
     logging.disable(logging.WARNING)
     begun = time.monotonic()
     for check in _in_order(load_checklist(settings.checklist, asking.registry)):
-        answer = question.answer(
-            asking,
-            check,
-            undo=RecordingUndo(),
-            subject=subject,
-            needs={needed: known[needed] for needed in check.needs},
-            cancelled=threading.Event(),
-            progress=lambda _: None,
-        )
+        with ExitStack() as held:
+            answer = question.answer(
+                asking,
+                check,
+                undo=RecordingUndo(),
+                subject=subject,
+                needs={needed: known[needed] for needed in check.needs},
+                cancelled=threading.Event(),
+                progress=lambda _: None,
+                held=held,
+                hold=Hold(None, check.id),
+            )
         if answer.outcome is not Outcome.PASS:
             print(f"  in turn: {check.id} is {answer.outcome}: {answer.summary}")
         known[check.id] = answer.data

@@ -81,6 +81,7 @@ class CheckResult:
     kind: str
     answer: Answer
     seconds: float
+    stopped: bool = True  # False: it was given up and goes on in its thread, with all that it has in use
 
     @property
     def outcome(self) -> Outcome:
@@ -133,7 +134,7 @@ class CheckContext:
     undo: UndoLog
     subject: Subject
     needs: Mapping[str, Mapping[str, Any]]  # check id -> Answer.data of the checks it needs; all of them passed
-    deadline: float  # time.monotonic() at which the runner gives up
+    deadline: float  # time.monotonic() at which it must end; the kind's grace later the runner gives up
     cancelled: threading.Event
     progress: Callable[[str], None]  # one short line for the person who waits
 
@@ -168,6 +169,7 @@ class Kind(abc.ABC):
     touches: ClassVar[tuple[str, ...]] = ()  # what two checks must not use at the same time, such as "tenant"
     spends: ClassVar[tuple[str, ...]] = ()  # what one run uses up of a target, by name in ALLOWANCES, such as "login"
     timeout: ClassVar[float] = 60.0  # seconds; a checklist may set another
+    grace: ClassVar[float] = 15.0  # seconds after that to put back what it changed; then the bot waits no longer
 
     @abc.abstractmethod
     def run(self, params: Any, ctx: CheckContext) -> Answer:

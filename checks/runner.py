@@ -1,19 +1,22 @@
-"""Runs one check: refuses what must not run here, turns any exception into ERROR, cuts and redacts what was found."""
+"""Runs one check: refuses what must not run here, keeps its time, turns any exception into ERROR, cuts and redacts."""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from checks.call import Call, DidNotStop
 from checks.contract import Answer, CheckError, CheckResult, Evidence, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import threading
+    from collections.abc import Callable, Mapping
 
-    from checks.contract import CheckContext, Kind, Params
+    from checks.contract import CheckContext, Kind, Params, UndoLog
     from checks.target import Target
 
 logger = logging.getLogger(__name__)
@@ -25,17 +28,32 @@ SEEN_LIMIT = 2000  # characters of each text of the evidence: they stand in a mo
 
 
 def run_check(
-    kind: Kind, params: Params, ctx: CheckContext, *, redact: Callable[[str], str], limit: int = 20_000
+    kind: Kind,
+    params: Params,
+    ctx: CheckContext,
+    *,
+    redact: Callable[[str], str],
+    held: ExitStack | None = None,
+    limit: int = 20_000,
 ) -> CheckResult:
-    """Run the kind once in the calling thread and return its answer. Never raises for what a kind does.
+    """Run the kind once and return its answer. Never raises for what a kind does.
 
-    ``redact`` takes secrets out of a text, before anything is cut; ``limit``: characters of the attachment. The
-    deadline is the kind's to watch (CheckContext.wait, the clients' time limits): an answer that comes late is used.
+    ``redact`` takes secrets out of a text, before anything is cut; ``limit``: characters of the attachment. An answer that
+    comes within the kind's grace after the deadline is used. A kind that goes on for longer is given up: ERROR, and
+    ``stopped`` is false. Then ``held``, what the run has in use, is empty: its thread lets go of that when it ends.
     """
     started = time.monotonic()
+    stopped = True
+    call: Call[Answer] = Call(f"check {ctx.check} ({kind.name})", held if held is not None else ExitStack())
+    heard = replace(ctx, undo=_Book(ctx.undo, call.given_up), progress=_unless(call.given_up, ctx.progress))
     try:
         refuse_if_forbidden(kind, ctx.target)
-        answer = _ask(kind, params, ctx)
+        answer = call.result(
+            lambda: _ask(kind, params, heard), deadline=ctx.deadline, grace=kind.grace, cancelled=ctx.cancelled
+        )
+    except DidNotStop:
+        stopped = False
+        answer = _error(kind, ctx, f"did not stop within {time.monotonic() - started:.0f} s", _not_stopped(kind), "")
     except CheckError as exc:
         answer = replace(_error(kind, ctx, exc.summary, exc.hint, exc.seen), retry_after=exc.retry_after)
     # The one seam: whatever else a kind or a vendor's package throws means "could not find out" (promise P2).
@@ -44,7 +62,8 @@ def run_check(
         summary = f"unexpected {type(exc).__name__}: {exc}"
         answer = _error(kind, ctx, summary, "This is a fault of the check itself: see the bot's log.", "")
     seconds = time.monotonic() - started
-    return CheckResult(check=ctx.check, kind=kind.name, answer=_presentable(answer, redact, limit), seconds=seconds)
+    presented = _presentable(answer, redact, limit)
+    return CheckResult(check=ctx.check, kind=kind.name, answer=presented, seconds=seconds, stopped=stopped)
 
 
 def _ask(kind: Kind, params: Params, ctx: CheckContext) -> Answer:
@@ -52,6 +71,37 @@ def _ask(kind: Kind, params: Params, ctx: CheckContext) -> Answer:
     if not isinstance(answer, Answer):  # a plugin need not be type-checked
         raise TypeError(f"run() returned {type(answer).__name__}, not an Answer")
     return answer
+
+
+def _not_stopped(kind: Kind) -> str:
+    """What to do about one that was given up."""
+    if not kind.mutates and not kind.touches:
+        return f"Run it again. If it hangs again, the kind {kind.name} has a fault: tell who wrote it."
+    uses = f" Until then no other check can use the {' and '.join(kind.touches)}." if kind.touches else ""
+    back = " and puts back what it changed" if kind.mutates else ""
+    return f"Restart the bot: that ends it{back}.{uses}"
+
+
+def _unless(given_up: threading.Event, progress: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, but nothing is heard any more of a check that was given up."""
+    return lambda line: None if given_up.is_set() else progress(line)
+
+
+class _Book:
+    """The UndoLog of a run that may be given up: from then on it changes nothing more, and only puts back."""
+
+    def __init__(self, book: UndoLog, given_up: threading.Event) -> None:
+        self._book, self._given_up = book, given_up
+
+    def record(self, what: str, payload: Mapping[str, Any]) -> str:
+        """Raises CheckError once nobody waits for the run any more."""
+        if self._given_up.is_set():
+            raise CheckError(f"{what} is not changed: the check was given up")
+        return self._book.record(what, payload)
+
+    def settled(self, undo_id: str) -> None:
+        """Mark the debt as paid."""
+        self._book.settled(undo_id)
 
 
 def refuse_if_forbidden(kind: Kind, target: Target) -> None:

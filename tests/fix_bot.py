@@ -93,6 +93,17 @@ class Outside:
     during: Callable[[str], None] = lambda name: None  # called in the middle of a run
 
 
+def hanging(outside: Outside, where: str) -> Callable[[str], None]:
+    """For ``during``: it goes no further at its first ``where`` until ``go_on`` is set, whatever the deadline says."""
+    firsts = iter([where])
+
+    def during(name: str) -> None:
+        if name == where and next(firsts, None):
+            assert outside.go_on.wait(20)
+
+    return during
+
+
 class Killed(BaseException):
     """Stands for the end of the process: nobody catches it."""
 
@@ -141,6 +152,7 @@ def _slow(outside: Outside) -> type[Kind]:
 def _tenant(outside: Outside) -> type[Kind]:
     class Tenant(Kind):
         name, summary, params, mutates, touches = "tenant", "changes", Params, True, ("tenant",)
+        grace = 0.1  # it ends at once, but for a test that lets it hang
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             outside.runs.append(ctx.check)
@@ -164,7 +176,7 @@ def _tenant(outside: Outside) -> type[Kind]:
 
 def _quiet(outside: Outside) -> type[Kind]:
     class Quiet(Kind):
-        name, summary, params = "quiet", "asks for issues", Params
+        name, summary, params, grace = "quiet", "asks for issues", Params, 0.5
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             outside.runs.append(ctx.check)

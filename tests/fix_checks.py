@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -152,10 +153,12 @@ def run(
     *,
     undo: RecordingUndo | None = None,
     seconds: float = 30,
+    held: ExitStack | None = None,
     **changes: Any,
 ) -> CheckResult:
     """Run one kind (a name, or an own Kind) with parameters as in a checklist. ``changes``: fields of CheckContext."""
     kind = _registry().get(kind) if isinstance(kind, str) else kind
-    with Clients(target, http_timeout=5) as clients:
+    with held or ExitStack() as in_use:
+        clients = in_use.enter_context(Clients(target, http_timeout=5))
         ctx = context(target, clients, undo=undo, deadline=time.monotonic() + seconds, **changes)
-        return run_check(kind, kind.params.model_validate(params), ctx, redact=lambda text: text)
+        return run_check(kind, kind.params.model_validate(params), ctx, redact=lambda text: text, held=in_use)

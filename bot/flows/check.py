@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.question import kind_of, touched
 from bot.flows.undo import DebtBook, settle_debts
 from bot.store import audit, checks, posts, steps, work
-from bot.store.pool import Tx
+from bot.store.pool import Hold, Tx
 from bot.store.undos import Debtor
 from checks.contract import Answer, Evidence, Outcome, Subject
 
@@ -186,9 +187,11 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         )
         _store(deps, job, view, entry, answer, started)
         return None
-    with deps.store.exclusive(touched(deps, entry)) as free:
-        if not free:
-            return deps.clock.now() + BUSY
+    with ExitStack() as held:
+        names = question.in_use(deps, entry, release_id)
+        hold = held.enter_context(deps.store.exclusive(names, by=entry.id))
+        if not hold:
+            return _held_up(deps, job, view, entry, deps.store.outlived(names))
         debts = settle_debts(deps, release_id, check_id)
         with deps.store.transaction() as tx:
             work.hold(tx, job.claim)
@@ -196,10 +199,27 @@ def execute(deps: Deps, job: Job) -> datetime | None:
                 return until
             checks.running(tx, release_id, check_id)
             posts.touch(tx, release_id)
-        answer = _answer(deps, job, view, entry) if not debts else question.still_in_debt(entry, debts)
+        answer = question.still_in_debt(entry, debts) if debts else _answer(deps, job, view, entry, held, hold)
     if job.lost.is_set():
         raise Superseded  # told to stop: what it says now is no answer, and whoever takes it up asks anew
     _store(deps, job, view, entry, answer, started)
+    return None
+
+
+def _held_up(deps: Deps, job: Job, view: ReleaseView, entry: Check, holders: list[str]) -> datetime | None:
+    """Wait for another check to let go of what this one needs; when to look again.
+
+    ``holders``: those that did not stop in time. For them it waits no longer than it may take itself: ERROR, and None.
+    """
+    release_id, now = view.release.id, deps.clock.now()
+    with deps.store.transaction() as tx:
+        work.hold(tx, job.claim)
+        until = checks.requested_at(tx, release_id, entry.id) + question.patience(deps, entry)
+        if holders and now < until and checks.waits(tx, release_id, entry.id, question.waits_for(holders)):
+            posts.touch(tx, release_id)
+    if not holders or now < until:
+        return now + BUSY
+    _store(deps, job, view, entry, question.held_up(entry, holders), now)
     return None
 
 
@@ -209,12 +229,12 @@ def _waits(tx: Tx, deps: Deps, view: ReleaseView, entry: Check) -> datetime | No
     until = spend(tx, deps, kind, entry.target) if kind else None
     if kind and until:
         line = f"{used_up(kind, entry.target, until)}, then it goes on by itself"
-        checks.waits(tx, view.release.id, entry.id, line)
-        posts.touch(tx, view.release.id)
+        if checks.waits(tx, view.release.id, entry.id, line):
+            posts.touch(tx, view.release.id)
     return until
 
 
-def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check) -> Answer:
+def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check, held: ExitStack, hold: Hold) -> Answer:
     release = view.release
     debtor = Debtor(release.id, entry.id, entry.kind, entry.target, deps.store.instance)
     with deps.store.transaction() as tx:
@@ -227,6 +247,8 @@ def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check) -> Answer:
         needs={needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None},
         cancelled=job.lost,
         progress=_progress(deps, release.id, entry.id),
+        held=held,
+        hold=hold,
     )
 
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from bot.domain.checklist import Check
-from bot.domain.ids import CheckId
+from bot.domain.ids import CheckId, ReleaseId
 from bot.flows.deps import Asking
+from bot.flows.undo import run_of
+from bot.store.pool import Hold
 from checks.clients import Clients
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Subject, UndoLog
 from checks.registry import RegistryError
 from checks.runner import run_check
+
+TERMINAL = "release-bot check "  # how a run at a terminal is called, with the id of the check
 
 
 def answer(
@@ -25,10 +32,13 @@ def answer(
     needs: Mapping[str, Mapping[str, Any]],
     cancelled: threading.Event,
     progress: Callable[[str], None],
+    held: ExitStack,
+    hold: Hold,
 ) -> Answer:
     """Ask, and return what was found out: cut, redacted, and ERROR where it could not be asked. Never raises for that.
 
-    ``needs``: check id -> data of the checks that it needs, all of which passed.
+    ``needs``: check id -> data of the checks that it needs, all of which passed. ``held``: what the run has in use, ``hold``
+    among it; where the check does not stop in time it is left to the check, and ``held`` is empty then.
     """
     target = deps.targets.get(entry.target)
     if target is None:
@@ -39,19 +49,25 @@ def answer(
         params = deps.registry.validate(entry.kind, entry.params)
     except RegistryError as error:
         return not_asked(entry, str(error), "")
-    with Clients(target) as clients:
-        context = CheckContext(
-            check=entry.id,
-            target=target,
-            clients=clients,
-            undo=undo,
-            subject=subject,
-            needs=needs,
-            deadline=time.monotonic() + (entry.timeout or kind.timeout),
-            cancelled=cancelled,
-            progress=progress,
-        )
-        return run_check(kind, params, context, redact=deps.clean).answer
+    context = CheckContext(
+        check=entry.id,
+        target=target,
+        clients=held.enter_context(Clients(target)),
+        undo=undo,
+        subject=subject,
+        needs=needs,
+        deadline=time.monotonic() + (entry.timeout or kind.timeout),
+        cancelled=cancelled,
+        progress=progress,
+    )
+    result = run_check(kind, params, context, redact=deps.clean, held=held)
+    if result.stopped:
+        return result.answer
+    hold.outlives()
+    if not hold.by.startswith(TERMINAL) or not (kind.mutates or kind.touches):
+        return result.answer
+    left = " What it changed is put back by the bot, or by its next run." if kind.mutates else ""
+    return replace(result.answer, hint=f"It ends with this command.{left}")
 
 
 def kind_of(deps: Asking, entry: Check) -> Kind | None:
@@ -66,6 +82,36 @@ def touched(deps: Asking, entry: Check) -> set[str]:
     """What no other check may use at the same time."""
     kind = kind_of(deps, entry)
     return {f"{entry.target}/{name}" for name in kind.touches} if kind else set()
+
+
+def in_use(deps: Asking, entry: Check, release_id: ReleaseId | None) -> set[str]:
+    """What a run holds in the store: what it touches, and, where it may owe something, its own name."""
+    kind = kind_of(deps, entry)
+    own = {run_of(release_id, entry.id)} if kind is not None and kind.mutates else set()
+    return touched(deps, entry) | own
+
+
+def patience(deps: Asking, entry: Check) -> timedelta:
+    """How long a check waits for one that did not stop: as long as it may take itself."""
+    kind = kind_of(deps, entry)
+    return timedelta(seconds=entry.timeout or (kind.timeout if kind else 0.0))
+
+
+def waits_for(holders: Sequence[str]) -> str:
+    """What a check waits for, in a line for people."""
+    return f"waits for {', '.join(holders)}, which did not stop in time"
+
+
+def held_up(entry: Check, holders: Sequence[str]) -> Answer:
+    """The answer where another check has what this one needs, and neither ends nor lets go of it."""
+    names = ", ".join(holders)
+    if set(holders) == {entry.id}:
+        why = "not run: its last run did not stop, and still has in use what it needs"
+    else:
+        why = f"not run: {names} did not stop, and still has in use what this check needs"
+    commands = [name for name in holders if name.startswith(TERMINAL)]
+    what = f"End `{commands[0]}` at its terminal" if commands else "Restart the bot"
+    return not_asked(entry, why, f"{what}: that ends {names}, and what it changed is put back. Then run this again.")
 
 
 def not_run(entry: Check, needed: CheckId, outcome: Outcome | None, *, then: str) -> Answer:

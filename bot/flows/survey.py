@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from bot.domain.actions import RunCheck
@@ -17,7 +18,8 @@ from bot.flows import question
 from bot.flows.allowance import spend, used_up
 from bot.flows.check import ATTEST, BUSY
 from bot.flows.deps import Asking, Recording
-from bot.flows.undo import DebtBook, settle_debts, settle_orphans
+from bot.flows.undo import DebtBook, run_of, settle_debts, settle_orphans, unsettled
+from bot.store.pool import Hold
 from bot.store.undos import Debtor
 from checks.contract import Answer, CheckError, Outcome, Subject
 from checks.registry import did_you_mean
@@ -86,7 +88,13 @@ class Survey:
         """Try again to put back what these checks could not; returns what is still as they left it."""
         if not isinstance(self._deps, Recording):
             return []
-        return [debt for entry in self._entries for debt in settle_debts(self._deps, None, entry.id)]
+        left = []
+        for entry in self._entries:
+            kind = question.kind_of(self._deps, entry)
+            if kind is not None and kind.mutates:
+                with self._deps.store.exclusive([run_of(None, entry.id)], by=f"{question.TERMINAL}{entry.id}") as free:
+                    left += (settle_debts if free else unsettled)(self._deps, None, entry.id)
+        return left
 
     def _await(self, running: list[Check]) -> None:
         """Wait a moment for one to end."""
@@ -134,18 +142,29 @@ class Survey:
             kind = question.kind_of(deps, entry)
             if kind is not None and kind.mutates:
                 return question.not_asked(entry, f"not run: {NO_RECORD}", "")
-            return self._answer(entry, _NoBook())
+            with ExitStack() as held:
+                return self._answer(entry, _NoBook(), held, Hold(None, f"{question.TERMINAL}{entry.id}"))
+        names = question.in_use(deps, entry, None)
         try:
             while not self._cancelled.is_set():
-                with deps.store.exclusive(question.touched(deps, entry)) as free:
-                    wait = self._why_wait(deps, entry) if free else (BUSY.total_seconds(), "waits for the running bot")
+                with ExitStack() as held:
+                    hold = held.enter_context(deps.store.exclusive(names, by=f"{question.TERMINAL}{entry.id}"))
+                    holders = [] if hold else deps.store.outlived(names)
+                    if holders and self._waited(entry):
+                        return question.held_up(entry, holders)
+                    wait = self._why_wait(deps, entry) if hold else (BUSY.total_seconds(), _waits_for(holders))
                     if wait is None:
-                        return self._ask_alone(deps, entry)
+                        return self._ask_alone(deps, entry, held, hold)
                 self._set(entry, self._progress[entry.id]._replace(line=wait[1]))
                 self._cancelled.wait(wait[0])
         except DatabaseError as error:
             return question.not_asked(entry, error.user_message, error.hint)
         return question.not_asked(entry, "cancelled before it began", "")
+
+    def _waited(self, entry: Check) -> bool:
+        """Whether it has waited for as long as it may take itself."""
+        seconds = time.monotonic() - self._progress[entry.id].begun
+        return seconds >= question.patience(self._deps, entry).total_seconds()
 
     def _why_wait(self, deps: Recording, entry: Check) -> tuple[float, str] | None:
         """Seconds and reason when what it uses up is used up; else it is counted as used once more."""
@@ -159,13 +178,13 @@ class Survey:
         seconds = max(LOOK, (until - deps.clock.now()).total_seconds())
         return seconds, f"{used_up(kind, entry.target, until)}, then it goes on by itself"
 
-    def _ask_alone(self, deps: Recording, entry: Check) -> Answer:
+    def _ask_alone(self, deps: Recording, entry: Check, held: ExitStack, hold: Hold) -> Answer:
         if debts := settle_debts(deps, None, entry.id):
             return question.still_in_debt(entry, debts)
         debtor = Debtor(None, entry.id, entry.kind, entry.target, deps.store.instance)
-        return self._answer(entry, DebtBook(deps, debtor))
+        return self._answer(entry, DebtBook(deps, debtor), held, hold)
 
-    def _answer(self, entry: Check, undo: _NoBook | DebtBook) -> Answer:
+    def _answer(self, entry: Check, undo: _NoBook | DebtBook, held: ExitStack, hold: Hold) -> Answer:
         needs: dict[str, Mapping[str, Any]] = {
             needed: answer.data for needed in entry.needs if (answer := self._progress[needed].answer) is not None
         }
@@ -179,6 +198,8 @@ class Survey:
             progress=lambda line: self._set(
                 entry, self._progress[entry.id]._replace(line=self._deps.clean(" ".join(line.split())))
             ),
+            held=held,
+            hold=hold,
         )
 
     def _answered(self, entry: Check, answer: Answer) -> None:
@@ -187,6 +208,10 @@ class Survey:
     def _set(self, entry: Check, progress: Progress) -> None:
         self._progress[entry.id] = progress
         self._tell(entry, progress)
+
+
+def _waits_for(holders: list[str]) -> str:
+    return question.waits_for(holders) if holders else "waits for the running bot"
 
 
 class _NoBook:

@@ -6,12 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from bot.domain.ids import CheckId, ReleaseId
 from bot.flows.deps import Recording
 from bot.store import audit, undos
-from bot.store.undos import Debtor
+from bot.store.pool import Hold
+from bot.store.undos import Debtor, UndoRow
+from checks.call import Call, DidNotStop
 from checks.clients import Clients
 from checks.contract import CheckContext, CheckError, Subject
 from checks.registry import RegistryError
@@ -38,61 +41,94 @@ class DebtBook:
             undos.settle(tx, int(undo_id), self._deps.clock.now())
 
 
-def settle_orphans(deps: Recording) -> int:
-    """Put back what processes that live no more have left behind. Returns how many debts are still open."""
+def run_of(release_id: ReleaseId | None, check_id: CheckId) -> str:
+    """The name that a run holds in the store as long as it may still change something, also once it was given up."""
+    return f"run/{release_id or 'terminal'}/{check_id}"
+
+
+def settle_orphans(deps: Recording, *, within: float = TIME) -> int:
+    """Put back what processes that live no more have left behind. Returns how many debts are still open.
+
+    ``within``: seconds for each; what does not stop then is given up.
+    """
     with deps.store.transaction() as tx:
-        waiting = undos.orphans(tx)
-    return sum(not _settle(deps, undo_id) for undo_id in waiting)
+        waiting = [row for undo_id in undos.orphans(tx) if (row := undos.get(tx, undo_id)) is not None]
+    return sum(not _settle(deps, row, within, run_of(row.release_id, row.check_id)) for row in waiting)
 
 
 def settle_debts(deps: Recording, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
-    """Put back what an earlier run of this check has left behind, before it runs again. Returns what could not be."""
-    with deps.store.transaction() as tx:
-        waiting = undos.unsettled(tx, release_id, check_id)
-    for undo_id in waiting:
-        _settle(deps, undo_id)
+    """Put back what an earlier run of this check has left behind, before it runs again. Returns what could not be.
+
+    The caller holds `run_of` that check.
+    """
+    for row in _unsettled(deps, release_id, check_id):
+        _settle(deps, row, TIME)
+    return unsettled(deps, release_id, check_id)
+
+
+def unsettled(deps: Recording, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
+    """What a check has left behind, for people."""
+    return [row.what for row in _unsettled(deps, release_id, check_id)]
+
+
+def _unsettled(deps: Recording, release_id: ReleaseId | None, check_id: CheckId) -> list[UndoRow]:
     with deps.store.transaction() as tx:
         rows = [undos.get(tx, undo_id) for undo_id in undos.unsettled(tx, release_id, check_id)]
-    return [row.what for row in rows if row is not None]
+    return [row for row in rows if row is not None]
 
 
-def _settle(deps: Recording, undo_id: int) -> bool:
-    """Pay one debt; False (and the reason in the row) when that is not possible now. A sweep tries again."""
-    with deps.store.exclusive([f"undo/{undo_id}"]) as free:
-        if not free:
+def _settle(deps: Recording, debt: UndoRow, within: float, *unless_held: str) -> bool:
+    """Pay one debt; False (and the reason in the row) when that is not possible now. A sweep tries again.
+
+    ``within``: seconds; ``unless_held``: names in the store; who holds one of them pays by itself.
+    """
+    with ExitStack() as held:
+        hold = held.enter_context(deps.store.exclusive([f"undo/{debt.id}", *unless_held], by=debt.check_id))
+        if not hold:
             return True  # somebody else does it
         with deps.store.transaction() as tx:
-            row = undos.get(tx, undo_id)
+            row = undos.get(tx, debt.id)
         if row is None or row.settled_at is not None:
             return True
-        target = deps.targets.get(row.target)
         try:
-            if target is None:
-                raise CheckError(f"there is no target {row.target} any more", hint="Put it back into release-bot.yml.")
-            with Clients(target) as clients:
-                context = CheckContext(
-                    check=row.check_id,
-                    target=target,
-                    clients=clients,
-                    undo=DebtBook(
-                        deps, Debtor(row.release_id, row.check_id, row.kind, row.target, deps.store.instance)
-                    ),
-                    subject=Subject(),
-                    needs={},
-                    deadline=time.monotonic() + TIME,
-                    cancelled=threading.Event(),
-                    progress=logger.info,
-                )
-                deps.registry.get(row.kind).undo(row.payload, context)
+            _put_back(deps, row, within, held, hold)
         # The seam to the kinds: whatever one of them throws, its debt stays open and the others are still paid.
         except Exception as error:
             known = isinstance(error, (CheckError, RegistryError))
             logger.warning("cannot put back %s yet: %s", row.what, error, exc_info=not known)
             with deps.store.transaction() as tx:
-                undos.failed(tx, undo_id, deps.clean(f"{type(error).__name__}: {error}"))
+                undos.failed(tx, row.id, deps.clean(f"{type(error).__name__}: {error}"))
             return False
         now = deps.clock.now()
         with deps.store.transaction() as tx:
-            undos.settle(tx, undo_id, now)
+            undos.settle(tx, row.id, now)
             audit.write(tx, now, "system", "undo.settled", row.release_id, what=row.what, check=row.check_id)
         return True
+
+
+def _put_back(deps: Recording, row: UndoRow, within: float, held: ExitStack, hold: Hold) -> None:
+    """Let the kind undo it. Raises what that raises, and CheckError when it cannot be asked or does not stop in time."""
+    target = deps.targets.get(row.target)
+    if target is None:
+        raise CheckError(f"there is no target {row.target} any more", hint="Put it back into release-bot.yml.")
+    kind = deps.registry.get(row.kind)
+    deadline = time.monotonic() + within
+    context = CheckContext(
+        check=row.check_id,
+        target=target,
+        clients=held.enter_context(Clients(target)),
+        undo=DebtBook(deps, Debtor(row.release_id, row.check_id, row.kind, row.target, deps.store.instance)),
+        subject=Subject(),
+        needs={},
+        deadline=deadline,
+        cancelled=threading.Event(),
+        progress=logger.info,
+    )
+    call: Call[None] = Call(f"undo of check {row.check_id}", held)
+    try:
+        call.result(lambda: kind.undo(row.payload, context), deadline=deadline, grace=kind.grace)
+    except DidNotStop as error:
+        hold.outlives()
+        raise CheckError(
+            f"putting back {row.what} did not stop within {within + kind.grace:.0f} s", hint="Restart the bot."
+        ) from error

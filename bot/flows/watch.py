@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime
 
 from bot.domain import watch as rules
@@ -121,11 +122,11 @@ def _ask(deps: Deps, job: Job, view: ReleaseView, probe: Probe) -> Answer:
     except RegistryError as error:
         return Answer(Outcome.ERROR, str(error), nothing)
     release = view.release
-    with Clients(target) as clients:
+    with ExitStack() as held:
         context = CheckContext(
             check=probe.id,
             target=target,
-            clients=clients,
+            clients=held.enter_context(Clients(target)),
             undo=DebtBook(deps, Debtor(release.id, probe.id, probe.kind, probe.target, deps.store.instance)),
             subject=Subject(release.version, release.commit, release.pinned_image, deploy_began=_deploy_began(view)),
             needs={},
@@ -133,7 +134,7 @@ def _ask(deps: Deps, job: Job, view: ReleaseView, probe: Probe) -> Answer:
             cancelled=job.lost,
             progress=logger.debug,
         )
-        return run_check(kind, params, context, redact=deps.clean).answer
+        return run_check(kind, params, context, redact=deps.clean, held=held).answer
 
 
 def _deploy_began(view: ReleaseView) -> datetime:

@@ -80,6 +80,13 @@ def requester(tx: Tx, release_id: ReleaseId, check: CheckId) -> UserId:
     )
 
 
+def requested_at(tx: Tx, release_id: ReleaseId, check: CheckId) -> datetime:
+    """When the run was asked for."""
+    row = only(tx.execute(_SQL["requester"], {"release_id": release_id, "check_id": check}).fetchone())
+    moment: datetime = row["requested_at"]
+    return moment
+
+
 def progress(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
     """Say what a running check does; False when nothing changed."""
     return (
@@ -88,9 +95,10 @@ def progress(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
     )
 
 
-def waits(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> None:
-    """Say what a check that does not run yet waits for."""
-    tx.execute(_SQL["waits"], {"release_id": release_id, "check_id": check, "progress": line})
+def waits(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
+    """Say what a check that does not run yet waits for; False when that was said already."""
+    values = {"release_id": release_id, "check_id": check, "progress": line}
+    return tx.execute(_SQL["waits"], values).fetchone() is not None
 
 
 def ended(tx: Tx, release_id: ReleaseId, check: CheckId, *, again: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -18,9 +19,13 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from bot.errors import DatabaseError
 from bot.store.queries import queries
 
+logger = logging.getLogger(__name__)
+
 Tx: TypeAlias = psycopg.Connection[DictRow]
 
 INSTANCE_LOCK = 1919051117  # first key of the advisory lock that says "this instance lives"
+_OUTLIVED = "did not stop: "  # how a session is called that is held by something that was given up
+_NAME_LIMIT = 63  # bytes of such a name: the server cuts what is longer
 
 
 class Store:
@@ -90,9 +95,9 @@ class Store:
                 self._life = None
         self.join()
 
-    def _session(self) -> Tx:
+    def _session(self, **settings: str) -> Tx:
         """A session of its own, outside of the pool and of transactions."""
-        return psycopg.connect(self._url, autocommit=True, row_factory=dict_row)
+        return psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **settings)  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Close everything; what this instance had claimed is free at once."""
@@ -113,21 +118,30 @@ class Store:
             yield tx
 
     @contextmanager
-    def exclusive(self, names: Collection[str]) -> Iterator[bool]:
-        """Hold ``names`` against every process for as long as the block runs; yields False, at once, when one is taken.
+    def exclusive(self, names: Collection[str], *, by: str = "release-bot") -> Iterator[Hold]:
+        """Hold ``names`` against every process for as long as the block runs; yields what is false, at once, when one is taken.
 
-        The locks live on a session of their own, so they end with the process however it ends.
+        The locks live on a session of their own, so they end with the process however it ends. ``by``: whose they are.
         """
         if not names:
-            yield True
+            yield Hold(None, by)
             return
-        with _our_errors(), self._session() as session:
-            lock = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken"
+        with _our_errors(), self._session(application_name=by[:_NAME_LIMIT]) as session:
+            hold, sql = Hold(session, by), queries("holds")
             try:
-                yield all(only(session.execute(lock, [name]).fetchone())["taken"] for name in sorted(names))
+                hold.taken = all(
+                    only(session.execute(sql["take"], {"name": n}).fetchone())["taken"] for n in sorted(names)
+                )
+                yield hold
             finally:
-                if not session.broken:  # at once, not when the server notices the end of the session
-                    session.execute("SELECT pg_advisory_unlock_all()")
+                if not session.broken:
+                    session.execute(sql["let_go"])
+
+    def outlived(self, names: Collection[str]) -> list[str]:
+        """Who holds one of ``names`` although it was given up (`Hold.outlives`), in any process."""
+        with self.transaction() as tx:
+            rows = tx.execute(queries("holds")["holders"], {"names": list(names)}).fetchall()
+        return [row["name"].removeprefix(_OUTLIVED) for row in rows if row["name"].startswith(_OUTLIVED)]
 
     @contextmanager
     def listening(self, channel: str) -> Iterator[Tx]:
@@ -135,6 +149,26 @@ class Store:
         with _our_errors(), self._session() as session:
             session.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
             yield session
+
+
+class Hold:
+    """What `Store.exclusive` took; false when it is somebody else's."""
+
+    def __init__(self, session: Tx | None, by: str) -> None:
+        self._session, self.by = session, by
+        self.taken = True
+
+    def __bool__(self) -> bool:
+        return self.taken
+
+    def outlives(self) -> None:
+        """Tell the others that whoever holds it was given up, so that they need not wait for its end."""
+        if self._session is None:
+            return
+        try:
+            self._session.execute(queries("holds")["call"], {"name": f"{_OUTLIVED}{self.by}"[:_NAME_LIMIT]})
+        except psycopg.OperationalError as error:
+            logger.info("%s has let go meanwhile: %s", self.by, error)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """The runner: refusals, exceptions as ERROR, redaction and cutting."""
 
 import logging
+import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from checks.registry import Registry
 from checks.runner import run_check
 from checks.target import Stripe, Target
 from tests.checks.replies import Replies, Reply
-from tests.fix_checks import context, run
+from tests.fix_checks import RecordingUndo, context, run
 
 STAGING = Target(name="staging", mutable=True)
 
@@ -149,6 +151,63 @@ def test_change_is_allowed_where_a_name_only_sounds_like_it(name):
 def test_reading_is_allowed_on_production():
     """A kind that changes nothing runs on any target."""
     assert run(Echo(), {}, Target(name="production")).outcome is Outcome.PASS
+
+
+class Hangs(Echo):
+    """Goes on after its deadline and when it is cancelled, until it is let go; then it puts back and changes once more."""
+
+    name, mutates, grace = "hangs", True, 0.1
+
+    def __init__(self):
+        self.let_go, self.put_back, self.refused = threading.Event(), [], None
+
+    def run(self, params, ctx):
+        """PASS once it is let go."""
+        with self.owing("one thing", {"thing": 1}, ctx):
+            assert self.let_go.wait(20)
+            ctx.progress("it goes on")
+        try:
+            with self.owing("another thing", {"thing": 2}, ctx):
+                raise AssertionError
+        except CheckError as error:
+            self.refused = str(error)
+        return super().run(params, ctx)
+
+    def undo(self, payload, ctx):
+        """Keep what was put back."""
+        self.put_back.append(payload)
+
+
+def cancelled_event():
+    """An event that is set."""
+    event = threading.Event()
+    event.set()
+    return event
+
+
+@pytest.mark.parametrize("changes", [{"seconds": 0.1}, {"cancelled": cancelled_event()}], ids=["deadline", "cancelled"])
+def test_who_does_not_stop_is_given_up(changes, caplog):
+    """A grace after the deadline, or after it is cancelled: ERROR. What it has in use stays so until it ends.
+
+    It puts back what it changed and changes nothing more, and its answer is dropped.
+    """
+    kind, undo, free, held = Hangs(), RecordingUndo(), threading.Event(), ExitStack()
+    heard: list[str] = []
+    held.callback(free.set)
+    with caplog.at_level(logging.WARNING, logger="checks.call"):
+        result = run(kind, {}, STAGING, undo=undo, held=held, progress=heard.append, **changes)
+
+    assert (result.outcome, result.stopped) == (Outcome.ERROR, False)
+    assert result.answer.summary == "did not stop within 0 s"
+    assert result.answer.hint == "Restart the bot: that ends it and puts back what it changed."
+    assert not free.is_set()
+    assert undo.open == [{"thing": 1}]
+    kind.let_go.set()
+    assert free.wait(10)
+    assert (kind.put_back, undo.open, len(undo.recorded)) == ([{"thing": 1}], [], 1)
+    assert kind.refused == "another thing is not changed: the check was given up"
+    assert heard == []
+    assert "check test.check (hangs) has stopped after it was given up; its answer is dropped" in caplog.text
 
 
 def redacted(params, *, limit=20_000):

@@ -208,6 +208,9 @@ CASES: Mapping[str, Cases] = {
         Case(serves={"GET /api/queue": Reply(200, {"waiting": 3})}),
         Case({"at_most": 2}, serves={"GET /api/queue": Reply(200, {"waiting": 3})}),
     ),
+    "queue_drain": usual(
+        "api", Case(serves={"GET /api/queue": Reply(200, {"waiting": 0})}), "it has no FAIL: it waits until it can pass"
+    ),
     "queue_pause": usual(
         "api",
         Case(serves={"PUT /api/queue": Reply(200, {}), "GET /api/queue": Reply(200, {"paused": True})}),

@@ -24,13 +24,14 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from checks.clients import Clients
-from checks.contract import Answer, Subject
+from checks.contract import Answer, Outcome, Subject
 from checks.registry import BUILT_IN, Registry
 from checks.runner import run_check
 from checks.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.contract.kind_cases import CASES, OUTCOMES, Case, Word
-from tests.fix_checks import changed, context, moved, target_of
+from tests.fix_checks import changed, context, moved, run, target_of
+from tests.fix_kube import eventually
 from tests.fix_sandbox import Sandbox
 
 REGISTRY = Registry.load()
@@ -151,7 +152,19 @@ def test_every_kind_has_its_cases(name: str) -> None:
 def test_no_case_is_for_a_kind_that_is_gone() -> None:
     """Built-in ones and those of the sample plugin, and no others."""
     assert set(CASES) == set(REGISTRY.names())
-    assert set(REGISTRY.names()) - set(BUILT_IN) == {"queue_depth", "queue_pause"}
+    assert set(REGISTRY.names()) - set(BUILT_IN) == {"queue_depth", "queue_drain", "queue_pause"}
+
+
+def test_a_kind_that_never_ends_is_given_up() -> None:
+    """The sample plugin has one that looks at no deadline: ERROR, and what it says in the end is dropped."""
+    waiting = [3]
+    with Replies({"GET /api/queue": lambda _: Reply(200, {"waiting": waiting[0]})}) as product:
+        result = run("queue_drain", {}, Target(name="staging", api_url=product.url), seconds=0.1)
+        assert (result.outcome, result.stopped) == (Outcome.ERROR, False)
+        assert result.answer.summary.startswith("did not stop within ")
+        assert "the kind queue_drain has a fault" in result.answer.hint
+        waiting[0] = 0
+        eventually("its thread to end", lambda: "queue_drain" not in "".join(map(str, threading.enumerate())))
 
 
 @pytest.mark.parametrize(("kind", "word", "case"), ALL, ids=[f"{kind}-{word}" for kind, word, _ in ALL])

@@ -27,6 +27,7 @@ sections:
     gate: true
     checks:
       - {id: go.pause, title: The queue can be paused, kind: queue_pause, params: {seconds: SECONDS}}
+      - {id: go.drain, title: The queue becomes empty, kind: queue_drain, timeout: 0.1}
 deploy: [{id: deploy.it, title: Deploy, action: {do: attest}}]
 rollback: [{id: rollback.it, title: Back, action: {do: attest}}]
 """
@@ -76,11 +77,11 @@ class Service:
         out, err = process.communicate(timeout=60)
         return process.returncode, out, err
 
-    def pausing(self, store: Store, seconds: float) -> subprocess.Popen[str]:
-        """A check that has just paused the queue and holds it so long."""
+    def pausing(self, store: Store, seconds: float, *others: str) -> subprocess.Popen[str]:
+        """A check that has just paused the queue and holds it so long; ``others`` beside it."""
         file = self.folder / "ours.yml"
         file.write_text(PAUSE.replace("SECONDS", str(seconds)))
-        process = self.command("go.pause", checklist=str(file), database=store.url)
+        process = self.command("go.pause", *others, checklist=str(file), database=store.url)
         eventually("the queue to be paused", lambda: self.paused)
         return process
 
@@ -144,15 +145,20 @@ def test_interrupted(service: Service, store: Store) -> None:
 
 
 def test_killed(service: Service, store: Store) -> None:
-    """Kill -9 while something is changed: it stands in the bot's database, and the next run puts it back first."""
+    """Kill -9 while something is changed: it stands in the bot's database, and the next run puts it back first.
+
+    That one has a check beside it that never ends: it is given up, the process ends all the same, and 2 says so.
+    """
     process = service.pausing(store, seconds=50)
     process.kill()
     process.communicate()
     assert service.paused
     service.server.requests.clear()
-    again = service.pausing(store, seconds=0)
-    again.communicate(timeout=30)
-    assert again.returncode == 0
+    again = service.pausing(store, 0, "go.drain")
+    out, _ = again.communicate(timeout=30)
+    assert again.returncode == 2
+    assert [line.split()[1:3] for line in out.splitlines()[:2]] == [["PASS", "go.pause"], ["ERROR", "go.drain"]]
+    assert "did not stop within 0 s" in out
     puts = [request.json()["paused"] for request in service.server.requests if request.method == "PUT"]
     assert puts == [False, True, False]
     assert unpaid(store) == []

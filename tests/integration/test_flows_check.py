@@ -14,11 +14,13 @@ from bot.domain.model import digest_of
 from bot.domain.results import Running, Standing, standing
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import abort, check
+from bot.flows.undo import settle_orphans
 from bot.store import work
 from bot.store.pool import Store
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params, Subject
 from checks.registry import BUILT_IN, Registry
-from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World, checklist, die
+from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World, checklist, die, hanging
+from tests.fix_kube import eventually
 from tests.unit.factories import QUINN, RITA, make_check
 
 ONE, FIRST, SECOND = CheckId("go.one"), CheckId("prep.first"), CheckId("prep.second")
@@ -435,6 +437,57 @@ def test_two_that_touch_the_same_wait_for_each_other(world: World, outside: Outs
     assert outside.runs == []
     world.run("check")
     assert world.outcome(release_id, "go.one") is Outcome.PASS
+
+
+def test_one_that_does_not_stop_holds_up_nobody(world: World, outside: Outside) -> None:
+    """ERROR after its time, and the run ends. What it has in use stays so until it ends, and is put back; then it is free.
+
+    A check that needs the same waits for as long as it may take itself, then it says who is to blame and what to do.
+    """
+    sections = list(world.deps.checklist.sections)
+    first, other = (make_check(f"go.{name}", kind="tenant", timeout=0.1) for name in ("one", "two"))
+    sections[0] = sections[0].model_copy(update={"checks": (first, other)})
+    world.change(checklist=checklist(sections=tuple(sections)))
+    outside.during = hanging(outside, "go.one")
+    release_id = world.start()
+    jobs = world.claim_all("check")
+
+    assert world.carry_out(jobs.pop(f"{release_id}/go.one")) is None
+    result = world.view(release_id).checks[ONE].result
+    assert result is not None
+    assert (result.outcome, result.summary) == (Outcome.ERROR, "did not stop within 0 s")
+    assert settle_orphans(world.deps) == 0
+    assert outside.tenant == "past_due"  # nobody puts back what it may change again
+
+    assert world.carry_out(jobs.pop(f"{release_id}/go.two")) is not None
+    waiting = world.view(release_id).checks[CheckId("go.two")]
+    assert (waiting.running, waiting.progress) == (Running.WAITING, "waits for go.one, which did not stop in time")
+    world.act(check.rerun, QA, release_id, "go.one")
+    world.clock.advance(minutes=1)
+    for job in jobs.values():
+        world.carry_out(job)
+    world.run("check")
+    known = world.view(release_id).checks
+    assert all(view.running is Running.IDLE for view in known.values())
+    told = {name: view.result.summary for name, view in known.items() if view.result and name.startswith("go.")}
+    assert told == {
+        "go.one": "not run: its last run did not stop, and still has in use what it needs",
+        "go.two": "not run: go.one did not stop, and still has in use what this check needs",
+    }
+    blamed = known[CheckId("go.two")].result
+    assert blamed is not None
+    assert blamed.hint == "Restart the bot: that ends go.one, and what it changed is put back. Then run this again."
+    assert outside.runs.count("go.one") == 1
+    assert world.outcome(release_id, "prep.second") is Outcome.PASS
+
+    outside.go_on.set()
+    eventually("what it had in use to be free", lambda: world.store.outlived(["staging/tenant"]) == [])
+    assert outside.tenant == "active"
+    assert world.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
+    assert world.rows("SELECT FROM check_results WHERE outcome = 'PASS' AND check_id = 'go.one'") == []
+    world.act(check.rerun, QA, release_id, "go")
+    world.run("check")
+    assert {world.outcome(release_id, name) for name in ("go.one", "go.two")} == {Outcome.PASS}
 
 
 def referring(world: World) -> None:

@@ -9,15 +9,16 @@ from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.results import Running
 from bot.errors import Superseded
 from bot.flows import abort
-from bot.flows.undo import DebtBook, settle_orphans
+from bot.flows.undo import DebtBook, settle_orphans, unsettled
 from bot.store import undos
 from bot.store.pool import Store
 from bot.store.undos import Debtor
 from checks.contract import Outcome
-from tests.fix_bot import MANAGER, Killed, Outside, World, checklist, die
+from tests.fix_bot import MANAGER, Killed, Outside, World, checklist, die, hanging
+from tests.fix_kube import eventually
 from tests.unit.factories import make_check
 
-ONE = CheckId("go.one")
+ONE, TWO = CheckId("go.one"), CheckId("go.two")
 
 
 @pytest.fixture
@@ -150,6 +151,27 @@ def test_one_that_cannot_be_paid_does_not_hold_up_the_others(
     outside.tenant = "past_due"
     assert settle_orphans(world.deps) == 3
     assert outside.tenant == "active"
+
+
+def test_putting_back_that_does_not_stop_is_given_up(
+    world: World, outside: Outside, another_process: Callable[[], Store]
+) -> None:
+    """It holds up neither the others nor the sweep; nobody does it beside it, and once it has ended it is tried again."""
+    dead = another_process()
+    with world.store.transaction() as tx:
+        for name, status in ((TWO, "active"), (ONE, "trialing")):  # the newest is paid first
+            debtor = Debtor(None, name, "tenant", "staging", dead.instance)
+            undos.record(tx, debtor, f"status {status}", {"status": status})
+    die(dead, world.store)
+    outside.during = hanging(outside, "undo")
+    assert settle_orphans(world.deps, within=0.1) == 1
+    assert outside.tenant == "active"
+    (row,) = world.rows("SELECT what, last_error FROM undos WHERE settled_at IS NULL")
+    assert row["what"] == "status trialing"
+    assert row["last_error"] == "CheckError: putting back status trialing did not stop within 0 s"
+    outside.go_on.set()
+    eventually("it to end", lambda: outside.tenant == "trialing")
+    eventually("it to be paid", lambda: settle_orphans(world.deps) == 0 and not unsettled(world.deps, None, ONE))
 
 
 def test_secrets_stay_out_of_the_book(world: World) -> None:

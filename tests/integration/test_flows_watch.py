@@ -13,7 +13,7 @@ from bot.flows import remind, watch
 from bot.store import work
 from bot.store.pool import Store
 from checks.contract import CheckError, Outcome
-from tests.fix_bot import GUEST, QA, Outside, World, die
+from tests.fix_bot import GUEST, QA, Outside, World, checklist, die, hanging
 from tests.unit.factories import QUINN
 
 
@@ -130,14 +130,18 @@ def test_acknowledging_asks_at_once(world: World, outside: Outside) -> None:
 
 
 def test_what_cannot_be_told_never_closes_it(world: World, outside: Outside) -> None:
-    """At the end of its time it goes on until Sentry has answered (promise P2)."""
+    """At the end of its time it goes on until Sentry has answered (promise P2), and until a probe that hangs is heard."""
+    probe = {"id": "watch.issues", "title": "Issues", "kind": "quiet", "timeout": 0.5}
+    world.change(checklist=checklist(watch={"probes": (probe,)}))
     release_id = world.deployed()
     world.poll()
     outside.sentry = Outcome.ERROR
     world.clock.advance(minutes=16)
-    for _ in range(3):
+    for told in ("0 new", "0 new", "did not stop within 1 s"):
+        outside.during = hanging(outside, "watch") if told.startswith("did") else outside.during
         assert world.poll() == world.clock.now() + timedelta(seconds=30)
         world.clock.advance(seconds=30)
+        assert [reading.summary for reading in seen(world, release_id).readings] == [told]
     assert seen(world, release_id).verdict is Seen.CANNOT_TELL
     assert state(world, release_id) is ReleaseState.WATCHING
     outside.sentry = None

@@ -15,7 +15,7 @@ from bot.store.pool import Store
 from bot.store.undos import Debtor
 from checks.contract import Answer, Outcome
 from checks.target import Target
-from tests.fix_bot import Killed, Outside, World, checklist, die
+from tests.fix_bot import Killed, Outside, World, checklist, die, hanging
 from tests.fix_kube import eventually
 from tests.unit.factories import make_check
 
@@ -157,6 +157,27 @@ def test_what_could_not_be_put_back_is_tried_again_and_named(world: World, outsi
     )
     outside.billing_answers = True
     assert asked.put_back() == []
+    assert outside.tenant == "active"
+
+
+def test_one_that_does_not_stop_is_given_up(world: World, outside: Outside) -> None:
+    """ERROR, and so is who needs what it has in use. While it lives nobody puts back what it may change again."""
+    outside.during = hanging(outside, "go.one")
+    first, second = (make_check(f"go.{name}", kind="tenant", timeout=0.1) for name in ("one", "two"))
+    asked = Survey(world.deps, [first, second], tell=lambda *_: None)
+    found = asked.run()
+    assert outcomes(found) == {"go.one": Outcome.ERROR, "go.two": Outcome.ERROR}
+    assert answered(found).summary == "did not stop within 0 s"
+    assert (
+        answered(found).hint == "It ends with this command. What it changed is put back by the bot, or by its next run."
+    )
+    blamed = "not run: release-bot check go.one did not stop, and still has in use what this check needs"
+    assert answered(found, "go.two").summary == blamed
+    assert answered(found, "go.two").hint.startswith("End `release-bot check go.one` at its terminal: ")
+    assert asked.put_back() == ["the tenant's status"]
+    assert outside.tenant == "past_due"
+    outside.go_on.set()
+    eventually("it to be put back", lambda: asked.put_back() == [])
     assert outside.tenant == "active"
 
 

@@ -30,8 +30,8 @@ WHERE release_id = %(release_id)s AND check_id = %(check_id)s RETURNING check_id
 UPDATE check_runs SET running = 'running', progress = '' WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
 
 -- name: requester
--- Who asked for the run.
-SELECT requested_by FROM check_runs WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
+-- Who asked for the run, and when.
+SELECT requested_by, requested_at FROM check_runs WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
 
 -- name: progress
 -- What the person who waits is told.
@@ -41,7 +41,8 @@ AND running = 'running' AND progress <> %(progress)s RETURNING check_id;
 -- name: waits
 -- What a check waits for that does not run yet.
 UPDATE check_runs SET running = 'waiting', progress = %(progress)s
-WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
+WHERE release_id = %(release_id)s AND check_id = %(check_id)s AND (running <> 'waiting' OR progress <> %(progress)s)
+RETURNING check_id;
 
 -- name: ended
 -- It does not run any more, or waits to run once more.

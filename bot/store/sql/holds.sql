@@ -1,0 +1,21 @@
+-- name: take
+-- Hold a name until the session ends or lets go of it.
+SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0)) AS taken;
+
+-- name: let_go
+-- Of all that the session holds: at once, not when the server notices its end.
+SELECT pg_advisory_unlock_all();
+
+-- name: call
+-- Say who the session is, to whoever looks at pg_stat_activity.
+SELECT set_config('application_name', %(name)s, false);
+
+-- name: holders
+-- How those sessions are called that hold one of the names.
+SELECT DISTINCT a.application_name AS name
+FROM unnest(%(names)s::text[]) AS wanted(name)
+JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(wanted.name, 0)
+JOIN pg_stat_activity a ON a.pid = l.pid
+ORDER BY 1;

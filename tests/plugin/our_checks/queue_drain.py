@@ -1,0 +1,41 @@
+"""Kind ``queue_drain``: the product's work queue becomes empty. Its author forgot that there is a deadline."""
+
+from __future__ import annotations
+
+import time
+
+from checks.answers import reading
+from checks.clients import http_errors, require
+from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
+from checks.uses import API, Use
+
+
+class QueueDrainParams(Params):
+    """There are none."""
+
+
+class QueueDrain(Kind):
+    """Waits until nothing waits any more, however long that takes: the bot has to give it up."""
+
+    name = "queue_drain"
+    summary = "The product's work queue becomes empty"
+    params = QueueDrainParams
+    timeout = 30.0
+    grace = 0.2
+
+    def uses(self, params: QueueDrainParams) -> tuple[Use, ...]:
+        """The address of the product."""
+        return (API,)
+
+    def run(self, params: QueueDrainParams, ctx: CheckContext) -> Answer:
+        """Ask until it is empty. Raises CheckError when the product does not say."""
+        url = f"{str(require(ctx.target.api_url, ctx.target, 'api_url')).rstrip('/')}/api/queue"
+        while self._waiting(url, ctx):
+            time.sleep(0.1)  # ctx.wait would end at the deadline
+        return Answer(Outcome.PASS, "it is empty", Evidence(asked=f"GET {url}", expected="0 wait", seen="0 wait"))
+
+    def _waiting(self, url: str, ctx: CheckContext) -> int:
+        with http_errors(f"get {url}"):
+            body = ctx.clients.http().get(url).raise_for_status().json()
+        with reading("the product", "how many jobs wait", body):
+            return int(body["waiting"])
