@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from checks.clients import require
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
@@ -35,7 +35,8 @@ class PodLogsParams(Params):
     allow: tuple[str, ...] = Field(default=(), description="Regular expressions: lines found by one are no errors.")
 
     start_lines: tuple[str, ...] = Field(
-        default=(), description="Texts that the product prints at its start: each of its pods must have printed them."
+        default=(),
+        description="Texts that the product prints at its start: each of its pods must have printed them. Needs from_start.",
     )
 
     @field_validator("allow")
@@ -47,6 +48,13 @@ class PodLogsParams(Params):
             except re.error as exc:
                 raise ValueError(f"{pattern!r} is no regular expression: {exc}") from exc
         return patterns
+
+    @model_validator(mode="after")
+    def _sees_the_start(self) -> PodLogsParams:
+        """A window of minutes has left the start behind as soon as somebody asks again."""
+        if self.start_lines and not self.from_start:
+            raise ValueError("start_lines stand at the start of a log: set from_start: true")
+        return self
 
 
 @dataclass

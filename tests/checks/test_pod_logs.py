@@ -67,7 +67,9 @@ def test_unknown_deployment(sandbox):
 
 
 def test_bad_pattern():
-    """A regular expression that does not compile is found when the checklist is loaded."""
+    """Found when the checklist is loaded: an expression that does not compile, start lines that a retry would not see any more."""
+    with pytest.raises(RegistryError, match="start_lines stand at the start of a log: set from_start: true"):
+        Registry.load().validate("pod_logs", {"since_minutes": 5, "start_lines": ["started"]})
     with pytest.raises(RegistryError, match="is no regular expression"):
         Registry.load().validate("pod_logs", {"allow": ["("]})
 

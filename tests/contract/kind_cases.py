@@ -146,7 +146,7 @@ CASES: Mapping[str, Cases] = {
     "pod_logs": usual(
         "kube",
         Case(),
-        Case({"start_lines": ["never said"]}),
+        Case({"from_start": True, "start_lines": ["never said"]}),
         unclear=Case(
             serves=test_pod_logs.routes(test_pod_logs.pod()),
             served="kube",
