@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bot.domain.actor import Actor
 from bot.domain.break_glass import judge
-from bot.domain.gate import Cause, deploy_gate
-from bot.domain.ids import SYSTEM, ReleaseId
+from bot.domain.gate import Cause, Reason, deploy_gate
+from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.policy import Action
 from bot.domain.release import Release, ReleaseState
 from bot.domain.view import ReleaseView
@@ -27,9 +29,13 @@ def before_deploy(deps: Deps, actor: Actor, release_id: ReleaseId, action: Actio
     with deps.store.transaction() as tx:
         view = seen(tx, deps, release_id)
     require(view.policy, actor, action)
-    against = judge(view).against if action is Action.BREAK_GLASS else deploy_gate(view).reasons
-    if all(reason.cause is Cause.SOURCE for reason in against):
+    if all(reason.cause is Cause.SOURCE for reason in speaks_against(view, action)):
         confirm(deps, release_id)
+
+
+def speaks_against(view: ReleaseView, action: Action, deployer: UserId | None = None) -> Sequence[Reason]:
+    """What speaks against a deploy or a break-glass: by ``deployer``, or whoever it is that may."""
+    return judge(view, deployer).against if action is Action.BREAK_GLASS else deploy_gate(view, deployer).reasons
 
 
 def confirm(deps: Deps, release_id: ReleaseId) -> None:

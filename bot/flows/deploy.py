@@ -12,6 +12,7 @@ from bot.domain.ids import ReleaseId, StepId
 from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
+from bot.domain.shown import digest
 from bot.domain.view import ReleaseView
 from bot.errors import Contradicted, GateClosed, InvalidInput, RefusedError, StaleButton, StepError, UnknownThing
 from bot.flows import check
@@ -19,7 +20,7 @@ from bot.flows.deps import Deps, locked_view, require
 from bot.flows.plan import looking, shipment_of
 from bot.flows.status import view as seen
 from bot.steps.registry import doer
-from bot.store import audit, posts, releases, steps, work
+from bot.store import audit, posts, releases, shown, steps, work
 from bot.store.pool import Tx
 
 NAMED = 5  # lines that hold nothing up and have not passed, named in the answer
@@ -51,7 +52,7 @@ def deploy(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId) -> str:
 def begin(tx: Tx, view: ReleaseView, actor: Actor) -> str:
     """Begin the deploy of a locked view that was judged just now."""
     release, release_id = view.release, view.release.id
-    missed = beside(view)
+    missed, known = beside(view), shown.get(tx, release_id)
     releases.move(tx, release, ReleaseState.DEPLOYING, view.now, deployer=actor.user)
     check.cancel_all(tx, release_id, view.checklist)
     steps.add_plan(tx, release_id, PlanKind.DEPLOY, initial_states(view.checklist.deploy))
@@ -62,6 +63,7 @@ def begin(tx: Tx, view: ReleaseView, actor: Actor) -> str:
     audit.write(
         tx, view.now, actor.user, "deploy.started", release_id,
         image=release.pinned_image, commit=release.commit, fingerprint=view.fingerprint,
+        plan_shown=None if known is None else digest(known),
         results={entry.id: entry.result.id for entry in view.checks.values() if entry.result},
         signoffs=[signed.id for signed in view.signoffs],
         not_passed=[{"check": line.check, "standing": line.standing} for line in missed],

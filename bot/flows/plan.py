@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from bot.domain.actions import BESIDE_THE_PLAN, RunCheck, StepSpec
 from bot.domain.checklist import Checklist
-from bot.domain.ids import StepId, Version
-from bot.domain.plan import Plane, PlanKind, PlannedStep, Step, StepState
+from bot.domain.ids import SYSTEM, StepId, Version
+from bot.domain.plan import Mutation, Plane, PlanKind, PlannedStep, Step, StepState
 from bot.domain.release import Release
+from bot.domain.shown import Shown, differences, digest, listed
 from bot.domain.view import ReleaseView
 from bot.errors import StepError, Superseded
 from bot.flows.deps import Asking, Deps, Job
@@ -21,7 +22,7 @@ from bot.flows.preflight import preflight
 from bot.steps.contract import Look, Shipment
 from bot.steps.registry import doer
 from bot.steps.sources import Resolved
-from bot.store import releases, steps, work
+from bot.store import audit, releases, shown, steps, work
 from bot.store.pool import Tx
 from checks.clients import Clients
 from checks.contract import CheckError
@@ -119,15 +120,31 @@ def of_release(deps: Deps, release: Release) -> list[PlannedStep]:
 def prepare(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, current: Step) -> None:
     """Record where a rollback of each plane goes, and what each step is to change, as far as that is not done yet.
 
-    Before the first step acts: what is not allowed, cannot be seen or cannot be taken back is not deployed at all. Raises
-    StepError, which names the step that it is about where that is not the ``current`` one.
+    Before the first step acts: what is not allowed, cannot be seen or cannot be taken back is not deployed at all, and what
+    people were shown otherwise not before they have seen it. Raises StepError, which names the step that it is about where
+    that is not the ``current`` one.
     """
-    release_id = view.release.id
     begins = all(step.planned is None for step in view.steps if step.plan is PlanKind.DEPLOY)
     first = view.checklist.step(current.id)
     if begins and first is not None:
         with looking(deps, first, ship, None, cancelled=job.lost) as look:
             preflight(deps, view.checklist, _done(view), look)
+    known = _record_targets(deps, job, view, ship, current)
+    fresh = _look_ahead(deps, job, view, ship, current, known)
+    if not fresh:
+        return
+    with deps.store.transaction() as tx:
+        work.hold(tx, job.claim)
+        unlike = _keep(tx, deps, view, fresh)
+    if unlike:
+        raise StepError(
+            f"the plan is not the one that was shown: {'; '.join(listed(unlike))}",
+            hint="Nothing was changed. Press Retry to go with this; `/release plan` shows all of it.",
+        )
+
+
+def _record_targets(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, current: Step) -> Targets:
+    release_id = view.release.id
     with deps.store.transaction() as tx:
         known = steps.rollback_targets(tx, release_id)
     for spec in view.checklist.deploy:
@@ -140,17 +157,50 @@ def prepare(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, current: St
             work.hold(tx, job.claim)
             steps.record_target(tx, release_id, found.plane, body, deps.clock.now())
         known[found.plane] = dict(body)
+    return known
+
+
+def _look_ahead(
+    deps: Deps, job: Job, view: ReleaseView, ship: Shipment, current: Step, targets: Targets
+) -> list[tuple[Step, Sequence[Mutation]]]:
+    """What each step is to change of which that is not known yet."""
+    found: list[tuple[Step, Sequence[Mutation]]] = []
     for step in view.steps:
-        spec_of = view.checklist.step(step.id)
-        if step.plan is not PlanKind.DEPLOY or spec_of is None or step.planned is not None:
+        spec = view.checklist.step(step.id)
+        if step.plan is not PlanKind.DEPLOY or spec is None or step.planned is not None:
             continue
         if step.state in {StepState.PENDING, StepState.RUNNING}:
-            recorded = recorded_for(spec_of, known)
-            with _named(spec_of, current), looking(deps, spec_of, ship, recorded, cancelled=job.lost) as look:
-                changes = doer(spec_of).preview(spec_of.action, look)
-            with deps.store.transaction() as tx:
-                work.hold(tx, job.claim)
-                steps.keep_planned(tx, step.row, [change.cleaned(deps.clean) for change in changes])
+            recorded = recorded_for(spec, targets)
+            with _named(spec, current), looking(deps, spec, ship, recorded, cancelled=job.lost) as look:
+                changes = doer(spec).preview(spec.action, look)
+            found.append((step, tuple(change.cleaned(deps.clean) for change in changes)))
+    return found
+
+
+def _keep(tx: Tx, deps: Deps, view: ReleaseView, fresh: Sequence[tuple[Step, Sequence[Mutation]]]) -> Sequence[str]:
+    """Keep what steps are to change, unless the plan that a deploy begins with is not the one that was shown: in what it is not.
+
+    Who is told that was shown it: a retry looks at everything anew, and goes with that. Once something was about to be
+    changed, a step that is planned anew goes on from what its failure has left.
+    """
+    release_id, now = view.release.id, deps.clock.now()
+    begins = not any(step.begun for step in view.steps if step.plan is PlanKind.DEPLOY)
+    known = shown.get(tx, release_id) if begins else None
+    planned: Shown = {
+        **{step.id: step.planned for step in view.steps if step.plan is PlanKind.DEPLOY and step.planned is not None},
+        **{step.id: changes for step, changes in fresh},
+    }
+    unlike = [] if known is None else differences(known, planned)
+    if unlike:
+        shown.keep(tx, release_id, planned, now, SYSTEM)
+        for plane in Plane:
+            steps.forget_target(tx, release_id, plane, [spec.id for spec in view.checklist.deploy])
+        return unlike
+    for step, changes in fresh:
+        steps.keep_planned(tx, step.row, changes)
+    if begins:
+        audit.write(tx, now, SYSTEM, "deploy.planned", release_id, plan=digest(planned), shown=known is not None)
+    return []
 
 
 def _done(view: ReleaseView) -> set[StepId]:

@@ -26,6 +26,7 @@ from bot.flows import (
     mitigation,
     plan,
     rollback,
+    shown,
     sign,
     start,
     status,
@@ -133,7 +134,7 @@ class Dispatch:
             return answers.usage()
         actor = self._identity.actor(sender.user)
         if isinstance(command, grammar.ShowPlan):
-            return self._plan()
+            return self._plan(row, sender, actor)
         if isinstance(command, grammar.Status | grammar.History):
             with self._deps.store.transaction() as tx:
                 return self._look(tx, command)
@@ -166,19 +167,24 @@ class Dispatch:
     def _before_deploy(self, actor: Actor, release_id: ReleaseId, action: Action) -> str:
         """Ask what only the outside knows, for somebody who may deploy; what is to be said of who reads the channel now."""
         bind.before_deploy(self._deps, actor, release_id, action)
+        shown.before_deploy(self._deps, actor, release_id, action)
         with self._deps.store.transaction() as tx:
             channel = status.view(tx, self._deps, release_id).release.channel
         return checkup.may_begin_in(self._client, channel, self._deps.shared_channel, "nothing is deployed from there")
 
-    def _plan(self) -> Rendered:
+    def _plan(self, row: InboxRow, sender: Sender, actor: Actor) -> Rendered | None:
         """What the release that is under way would change now; with none, the steps of the checklist."""
         with self._deps.store.transaction() as tx:
             release = releases.active(tx, self._deps.environment)
             view = None if release is None else status.view(tx, self._deps, release.id)
         if release is None or view is None:
             return answers.plan(self._deps.checklist)
-        name = f"{self._deps.checklist.title} {release.version}"
-        return planned(name, plan.of_release(self._deps, release), lasting(view.steps, view.checklist.deploy))
+        found, name = plan.of_release(self._deps, release), f"{self._deps.checklist.title} {release.version}"
+        answer = planned(name, found, lasting(view.steps, view.checklist.deploy))
+        with self._deps.store.transaction() as tx:
+            self._close(tx, row, sender, answer, "done")
+            shown.keep(tx, self._deps, actor, release, found)
+        return None
 
     def _look(self, tx: Tx, command: grammar.Status | grammar.History) -> Rendered:
         """Commands that only read."""

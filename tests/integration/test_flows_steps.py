@@ -8,13 +8,18 @@ from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation, Step, StepState, Way
 from bot.domain.policy import Policy
 from bot.domain.release import ReleaseState
+from bot.domain.shown import digest
 from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, StepError, Superseded
 from bot.flows import deploy, freeze
 from bot.flows.journal import StepJournal
+from bot.flows.plan import of_release
+from bot.flows.shown import keep
+from bot.steps.vercel import commit_of
 from bot.store import work
 from checks.contract import Outcome
 from sandbox.staging.versions import BRANCH, commit_sha
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, MovableClock, Outside, World, checklist
+from tests.fix_kube import eventually
 from tests.fix_vendors import Vendors
 
 STEPS = tuple(
@@ -135,6 +140,47 @@ class TestTagByHand:
         row = step(world, tagged, "tag").row
         world.act(deploy.attest, QA, row, "did it", deploy.before_attest(world.deps, QA, row))
         assert step(world, tagged, "tag").summary.startswith("not confirmed: GitHub refused GET")
+
+
+def test_another_plan_than_the_one_that_was_shown_waits_until_it_is_seen(world: World, vendors: Vendors) -> None:
+    """Changed at the last moment: nothing is done, what differs is named, and a retry goes with that; both are on record."""
+    frontend = {"id": "deploy.frontend", "title": "frontend", "action": {"do": "vercel_deploy", "wait_for_auto": 0}}
+    world.change(checklist=checklist(deploy=(frontend,)), vercel=vendors.vercel)
+    vendors.faults.set("vercel_no_auto_deploy", True)
+    release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
+    world.run("check")
+    world.approve(release_id)
+    release = world.view(release_id).release
+    first = of_release(world.deps, release)
+    (seen,) = first[0].changes
+    with world.store.transaction() as tx:
+        keep(tx, world.deps, QA, release, first)
+        keep(tx, world.deps, GUEST, release, [replace(first[0], changes=())])  # who only looks is not asked
+    world.act(deploy.deploy, QA, release_id)
+    vendors.vercel.create(commit_sha("v4.6.0"), "v4.6.0", "somebody")
+    eventually("the hotfix to be live", lambda: live_commit(vendors) == commit_sha("v4.6.0"))
+    hotfix = vendors.vercel.live() or {}
+    asked = vendors.posts()
+    world.run("advance")
+    found = step(world, release_id, "frontend")
+    assert found.summary.startswith(f"the plan is not the one that was shown: {seen.what}: {hotfix['id']}, commit ")
+    assert f"(shown: {seen.now} → {seen.after}). Nothing was changed. Press Retry" in found.summary
+    assert (vendors.posts(), found.planned) == (asked, None)
+    world.act(deploy.retry, QA, found.row)
+    world.run("advance")
+    assert world.view(release_id).release.state is ReleaseState.WATCHING
+    (done,) = step(world, release_id, "frontend").planned or ()
+    assert done == replace(
+        seen, now=done.now, back=f"the rollback moves production back to {hotfix['id']}"
+    )  # not to what was live at the first look
+    told = {event.event: event.body for event in world.events()}
+    assert told["plan.shown"]["plan"] == told["deploy.started"]["plan_shown"] == digest({found.id: [seen]})
+    assert told["deploy.planned"] == {"plan": digest({found.id: [done]}), "shown": True}
+
+
+def live_commit(vendors: Vendors) -> str:
+    """The commit that production shows on Vercel."""
+    return commit_of(vendors.vercel.live() or {})
 
 
 def test_cancel(plan: World, outside: Outside) -> None:

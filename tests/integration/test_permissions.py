@@ -131,6 +131,7 @@ class Try:
     act: Any
     person: Any
     expected: Any
+    state: str
     kind: str
     body: Json
 
@@ -142,7 +143,15 @@ class Try:
     @property
     def quiet(self) -> bool:
         """Whether it must leave everything as it is."""
-        return self.expected.expected != "done" or self.act.kind == "form" or self.act.name in LOOKS
+        return (
+            self.expected.expected != "done" or self.act.kind == "form" or (self.act.name in LOOKS and not self.shown)
+        )
+
+    @property
+    def shown(self) -> bool:
+        """Whether somebody who may deploy is shown the plan of a deploy that is still to come: it is kept."""
+        deployer = self.person.stands_for in PAGE["ROLES"]
+        return self.act.name == "plan" and deployer and self.state in {"OPEN", "DEPLOY_FAILED"}
 
     @property
     def refusal(self) -> tuple[str, str]:
@@ -233,7 +242,7 @@ class Trial:
         found = []
         for person in chosen(act, self.state):
             kind, body = self._delivery(tx, act, IDS[person.key])
-            found.append(Try(act, person, cell(act, person, self.state), kind, body))
+            found.append(Try(act, person, cell(act, person, self.state), self.state, kind, body))
         return found
 
     # --- how each act is tried

@@ -20,7 +20,10 @@ from bot.store.pool import Store
 from checks.contract import Answer, Evidence, Outcome
 from checks.target import Target
 from tests.checks.replies import Replies, Reply
+from tests.fix_tags import Tags
+from tests.fix_vendors import Vendors
 from tests.integration.slack_bot import RESOLVED, Bot, a_job
+from tests.integration.test_clicks_at_once import ready
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, DEV, GUS, QUINN, RELEASES, RITA, eventually
 from tests.unit.factories import make_checklist
 
@@ -421,6 +424,26 @@ def test_done_by_hand_is_looked_at_before_it_is_recorded(live: Bot):
     unseen = "not confirmed: there is no github section, so the repository cannot be asked"
     assert live.told(RITA) == [f"Recorded: deploy.tag was done by hand ({unseen})."]
     assert live.rows("SELECT state, summary FROM steps") == [{"state": "attested", "summary": unseen}]
+
+
+def test_deploy_of_another_plan_than_was_shown_is_asked_again(live: Bot, tags: Tags, vendors: Vendors):
+    """The button and the command: what differs is answered, and so it is shown; the next press means that."""
+    frontend = StepSpec.model_validate(
+        {"id": "deploy.frontend", "title": "Frontend", "action": {"do": "vercel_deploy"}}
+    )
+    live.change_deps(checklist=make_checklist(deploy=[frontend]), targets={"production": Target(name="production")})
+    release_id = ready(live, tags)
+    live.command("plan")
+    assert "of 1 step nobody can say" in live.told(RITA)[-1]
+    live.change_deps(vercel=vendors.vercel)
+    live.click(QUINN, live.ts(release_id), "release.deploy", value=value_of(release_id), forged=True)
+    refused = live.told(QUINN)[-1]
+    assert refused.startswith("The plan of v4.8.0 is not the one that was shown:\n• production deployment of ")
+    assert "dpl_v4.7.0" in refused
+    assert "Deploy again to go with this" in refused
+    assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]
+    live.command("deploy", QUINN)
+    assert live.told(QUINN)[-1].startswith("Deploying v4.8.0.")
 
 
 def test_deploy_before_the_gate_is_open_is_refused_with_every_reason(live: Bot):

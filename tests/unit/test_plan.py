@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from bot.domain.ids import StepId
 from bot.domain.plan import Mutation, PlanKind, Step, StepState, Way, failed_step, lasting, next_step
+from bot.domain.shown import NAMED, Shown, body, differences, digest, listed, of
 from tests.unit.factories import make_checklist, make_steps
 
 PENDING, RUNNING, DONE, FAILED = StepState.PENDING, StepState.RUNNING, StepState.DONE, StepState.FAILED
@@ -87,3 +89,36 @@ def test_what_was_done_by_hand_is_unknown() -> None:
     assert left(ATTESTED) == [f"unknown Deploy backend: {by_hand}"]
     own = make_steps(PlanKind.DEPLOY, CHECKLIST, [ATTESTED])
     assert [change.what for change in lasting(own, CHECKLIST.deploy)] == ["Create release tag"]
+
+
+TAG, FRONTEND, JOBS = StepId("deploy.tag"), StepId("deploy.frontend"), StepId("deploy.jobs")
+SET = Mutation("image", "a", "c", Way.BACK, "back to a")
+SHOWN: Shown = {TAG: None, FRONTEND: (SET,), JOBS: ()}
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (SHOWN, []),
+        ({}, []),  # a step that a person has done meanwhile
+        ({FRONTEND: None}, []),
+        ({TAG: ()}, []),
+        ({TAG: (SET,)}, ["image: a → c (not shown)"]),
+        ({JOBS: (replace(SET, now=""),)}, ["image: nothing → c (not shown)"]),
+        ({FRONTEND: ()}, ["image: no change any more (shown: a → c)"]),
+        ({FRONTEND: (replace(SET, now="b", back="back to b"),)}, ["image: b → c (shown: a → c)"]),
+        ({FRONTEND: (replace(SET, back="back to b"),)}, ["image: back to b (shown: back to a)"]),
+        ({FRONTEND: (replace(SET, way=Way.FINAL, back="no"),)}, ["image: no (shown: back to a)"]),
+    ],
+)
+def test_what_is_not_as_it_was_shown(now: Shown, expected: list[str]) -> None:
+    """Values, what takes it back, what is new and what is gone; nothing that nobody can see."""
+    assert differences(of(body(SHOWN)), now) == expected
+    assert (digest({**SHOWN, **now}) == digest(SHOWN)) is (now in (SHOWN, {}))
+
+
+def test_a_message_names_some_differences_and_counts_the_others() -> None:
+    """As many as are read."""
+    lines = [str(number) for number in range(NAMED + 2)]
+    assert listed(lines)[NAMED:] == ["and 2 more"]
+    assert listed(lines[:NAMED]) == lines[:NAMED]

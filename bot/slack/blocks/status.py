@@ -25,7 +25,7 @@ _LIST = 2_800
 
 def answer(sentence: str, hint: str = "") -> Rendered:
     """What a flow or an error says, with what to do about it. Escaped here, but for mentions by id and line breaks."""
-    words = text.said(sentence, 2_000)
+    words = text.said(text.short_digest(sentence), 2_000)
     if not text.clean(hint):
         return limits.message(words, [elements.section("answer", words)])
     advice = text.said(hint, 800)
