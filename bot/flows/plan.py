@@ -22,7 +22,7 @@ from bot.flows.preflight import preflight
 from bot.steps.contract import Look, Shipment
 from bot.steps.registry import doer
 from bot.steps.sources import Resolved
-from bot.store import audit, releases, shown, steps, work
+from bot.store import audit, posts, releases, shown, steps, work
 from bot.store.pool import Tx
 from checks.clients import Clients
 from checks.contract import CheckError
@@ -198,6 +198,7 @@ def _keep(tx: Tx, deps: Deps, view: ReleaseView, fresh: Sequence[tuple[Step, Seq
         return unlike
     for step, changes in fresh:
         steps.keep_planned(tx, step.row, changes)
+    posts.touch(tx, release_id)
     if begins:
         audit.write(tx, now, SYSTEM, "deploy.planned", release_id, plan=digest(planned), shown=known is not None)
     return []

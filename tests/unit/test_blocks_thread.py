@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.checklist import Section
-from bot.domain.plan import PlanKind, StepState
+from bot.domain.plan import Mutation, PlanKind, StepState, Way
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckView, Running
 from bot.slack.blocks.render import render
@@ -221,8 +221,12 @@ def test_a_title_with_stars_is_not_torn_apart_by_bold() -> None:
 
 
 def test_steps_show_what_was_there_before_and_what_is_now() -> None:
-    """One block a step: mark, title, time, before and after, and its one button."""
-    steps = render("steps", "deploy", in_state(ReleaseState.DEPLOYING))
+    """One block a step: mark, title, time, before and after, and its one button; of what has not begun what it is to change."""
+    view = in_state(ReleaseState.DEPLOYING)
+    image = Mutation("image", "", "api@sha256:" + "ab" * 32, Way.BACK, "back to revision 7")
+    drop = Mutation("migration <1>.sql", "", "applied", Way.FINAL, "cannot be taken back")
+    to_come = replace(view.steps[2], planned=(image, drop))
+    steps = render("steps", "deploy", replace(view, steps=(*view.steps[:2], to_come, *view.steps[3:])))
     assert_slack_takes(steps)
     assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend running: 2 of 3 pods ready"
     assert [block(steps, name) for name in block_ids(steps)] == [
@@ -232,7 +236,10 @@ def test_steps_show_what_was_there_before_and_what_is_now() -> None:
             ":hourglass_flowing_sand: *Deploy backend* · since <!date^1795542480^{time}|17:48 UTC>\n"
             "before: image ghcr.io/solvereign/api@sha256:cdcdcdcdcdcd, revision 41\n→ 2 of 3 pods ready"
         ),
-        ":white_circle: *Verify backend logs*\nnot begun",
+        (
+            ":white_circle: *Verify backend logs*\nimage: nothing → api@sha256:abababababab; "
+            "migration &lt;1&gt;.sql: nothing → applied (cannot be taken back)"
+        ),
     ]
     assert labels(steps) == ["Attest", "Cancel"]
     assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 101}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.domain.actions import SetVariable
-from bot.domain.plan import PlanKind, StepState, failed_step, lasting
+from bot.domain.plan import PlanKind, StepState, Way, failed_step, lasting
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -16,7 +16,7 @@ from bot.slack.ids import ActionId, ReleasePayload, StepPayload
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bot.domain.plan import Step
+    from bot.domain.plan import Mutation, Step
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.elements import Element
     from bot.slack.blocks.limits import Rendered
@@ -116,7 +116,16 @@ def _said(view: ReleaseView, step: Step) -> str:
     said = step.progress if step.state is StepState.RUNNING else step.summary
     if text.clean(said):
         return text.clean(said)
+    if step.state is StepState.PENDING and step.planned:
+        return "; ".join(_to_come(change) for change in step.planned)
     return text.STEP_WORDS[step.state] if step.state not in {StepState.DONE, StepState.ATTESTED} else ""
+
+
+def _to_come(change: Mutation) -> str:
+    """What a step that has not begun is to change; the way back is said where there is none."""
+    words = f"{text.clean(change.what)}: {text.clean(change.now) or 'nothing'} → {text.clean(change.after)}"
+    final = f" ({text.clean(change.back)})" if change.way is Way.FINAL else ""
+    return text.short_digest(words) + final
 
 
 def _before(before: Mapping[str, object]) -> str:
