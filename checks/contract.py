@@ -108,6 +108,7 @@ class Subject:
     image: str = ""  # repository@sha256:… once resolved
     deploy_began: datetime | None = None  # None before the deploy
     previous: str = ""  # the version that was deployed before it, as far as the bot has seen it
+    announced: str = ""  # where the message stands that announced it in the channel; empty: it does not
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ ENTRY_POINTS = "release_bot.kinds"
 
 BUILT_IN = {
     "all_of": "checks.kinds.all_of:AllOf",
+    "announced": "checks.kinds.announced:Announced",
     "api_flow": "checks.kinds.api_flow:ApiFlow",
     "attest": "checks.kinds.attest:Attest",
     "backup_credentials": "checks.kinds.backup_credentials:BackupCredentials",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bot.domain.actions import RunCheck
+from bot.domain.checklist import IN_A_RELEASE
 from bot.domain.policy import Policy, Role
 from bot.domain.runbook import places
 
@@ -74,7 +75,7 @@ def _check(checklist: Checklist, check_id: str) -> Line:
     if check is None:
         raise LookupError(check_id)
     by = f"`{check.id}`" + (f" = `{check.same_as}`" if check.same_as else "")
-    return Line(check.title, by, f"`{check.kind}`", "" if check.kind == "attest" else check.target, check.runbook)
+    return Line(check.title, by, f"`{check.kind}`", "" if check.kind in IN_A_RELEASE else check.target, check.runbook)
 
 
 def _step(step: StepSpec) -> Line:

@@ -16,11 +16,10 @@ from pathlib import Path
 from bot.app import build_asking, load_checklist, load_registry
 from bot.cli.board import STOPPING, Board, as_json, in_full
 from bot.cli.terminal import Commands, configured, database, put, say
-from bot.domain.checklist import Check, Checklist
+from bot.domain.checklist import IN_A_RELEASE, Check, Checklist
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError, DatabaseError
 from bot.flows import question
-from bot.flows.check import ATTEST
 from bot.flows.deps import Asking, Recording
 from bot.flows.survey import Progress, Survey, chosen
 from bot.settings import Settings
@@ -62,8 +61,8 @@ def _check(options: argparse.Namespace) -> int:
         put(json.dumps({"checks": [as_json(entry, found[entry.id]) for entry in entries]}, ensure_ascii=False))
     else:
         _print(entries, found, time.monotonic() - begun)
-        if options.all and (people := sum(entry.kind == ATTEST for entry in checklist.asked)):
-            put(f"Not counted: {people} more for people to answer.")
+        if options.all and (others := sum(entry.kind in IN_A_RELEASE for entry in checklist.asked)):
+            put(f"Not counted: {others} more that a release has answered, by people or by its announcement.")
     for debt in left:
         say(f"release-bot: not put back yet: {debt}. The bot tries again, and so does the next run of this check.")
     if cancelled.is_set():
@@ -79,7 +78,9 @@ def _wanted(options: argparse.Namespace, checklist: Checklist) -> tuple[Check, .
         raise ChecklistError(what, hint=f"Sections of {checklist.id}: {', '.join(sections)}.")
     entries = chosen(checklist, sections if options.all else options.names)
     if not entries:
-        raise ChecklistError("Only people can answer that.", hint="Start a release and press Attest.")
+        raise ChecklistError(
+            "Only a release has that answered.", hint="Start one: people attest there, and the bot announces it."
+        )
     return entries
 
 

@@ -19,6 +19,10 @@ ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
 ID_LIMIT = 150  # characters; a button carries the id, and its whole value has 2,000
 
 
+ATTEST = "attest"  # the kind that only a person answers
+ANNOUNCED = "announced"  # the kind that the bot's own message at the end of a release answers
+IN_A_RELEASE = frozenset({ATTEST, ANNOUNCED})  # nobody can be asked these without a release
+
 Phase: TypeAlias = Literal["before", "after"]
 Path: TypeAlias = tuple[str | int, ...]  # keys and indexes, from the top of the file
 Problem: TypeAlias = tuple[str, Path]  # what is wrong, and where
@@ -153,7 +157,7 @@ class Checklist(Model):
         return self
 
     def _bad_gates(self) -> Iterator[Problem]:
-        """No section that decides, one that decides or holds up too late, or one that says so twice."""
+        """No section that decides, one that decides or holds up too late or says so twice, one that waits for what comes later."""
         if not any(section.gate for section in self.sections):
             yield "no section has gate: true, so nothing would decide Go or No-Go", ("sections",)
         for number, section in enumerate(self.sections):
@@ -161,6 +165,9 @@ class Checklist(Model):
                 yield "what decides Go or No-Go cannot wait until after the deploy", ("sections", number, "phase")
             if section.blocks and section.phase == "after":
                 yield "what holds up a deploy cannot wait until after it", ("sections", number, "blocks")
+            for index, check in enumerate(section.checks if section.phase == "before" else ()):
+                if check.kind == ANNOUNCED:
+                    yield "a release is announced after its deploy", ("sections", number, "checks", index, "kind")
             if section.blocks and section.gate:
                 yield "gate: true holds up a deploy already: leave out blocks", ("sections", number, "blocks")
 

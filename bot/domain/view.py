@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bot.domain.checklist import ANNOUNCED
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import fingerprint
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bot.domain.break_glass import BreakGlass
-    from bot.domain.checklist import Checklist, Phase
+    from bot.domain.checklist import Check, Checklist, Phase
     from bot.domain.ids import CheckId, UserId
     from bot.domain.mitigation import Mitigation
     from bot.domain.plan import Step
@@ -90,3 +91,7 @@ class ReleaseView:
     def phase(self) -> Phase | None:
         """Whose checks run now: those before the deploy, those after it, or none."""
         return _PHASES.get(self.release.state)
+
+    def due(self, check: Check) -> bool:
+        """Whether ``check``, of the phase that runs now, can have an answer yet: there is no announcement before the end."""
+        return check.kind != ANNOUNCED or self.release.state is ReleaseState.DONE

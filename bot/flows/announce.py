@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 from bot.domain.actions import Notify
+from bot.domain.checklist import ANNOUNCED
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import PlanKind
 from bot.domain.view import ReleaseView
+from bot.flows import check
 from bot.flows.deps import Deps, locked_view
-from bot.store import audit, steps
+from bot.store import audit, posts, steps
 from bot.store.pool import Tx
 from bot.store.posts import PostRow
 
-ROLLED_BACK = "rolled_back"  # subject of the notice at the end of a rollback
+END_OF_ROLLBACK = ("notice", "rolled_back")  # kind and subject of the message that tells it
 
 
 def answered_by(tx: Tx, deps: Deps, post: PostRow) -> ReleaseView | None:
     """The release of which ``post`` answers something, locked: before anything of the message is written. None: it answers nothing."""
-    if post.kind != "notice" or post.subject != ROLLED_BACK:
+    if (post.kind, post.subject) not in {posts.ANNOUNCEMENT, END_OF_ROLLBACK}:
         return None
     return locked_view(tx, deps, post.release_id)
 
 
-def stands(tx: Tx, view: ReleaseView, permalink: str) -> None:
-    """Write down that the message of the end is in the channel: the steps that wait for it are done. Call it last."""
+def stands(tx: Tx, view: ReleaseView, post: PostRow, permalink: str) -> None:
+    """The message is in the channel now: what waits for it is done, or asked again. Call it last."""
+    if (post.kind, post.subject) == posts.ANNOUNCEMENT:
+        _ask(tx, view)
+    else:
+        _rollback_told(tx, view, permalink)
+
+
+def gone(tx: Tx, view: ReleaseView, post: PostRow) -> None:
+    """The message was found to be no longer in the channel. That the team was told of a rollback stays true."""
+    if (post.kind, post.subject) == posts.ANNOUNCEMENT:
+        _ask(tx, view)
+
+
+def _ask(tx: Tx, view: ReleaseView) -> None:
+    check.ask_for(tx, view, [entry.id for entry in view.checklist.asked if entry.kind == ANNOUNCED], SYSTEM)
+
+
+def _rollback_told(tx: Tx, view: ReleaseView, permalink: str) -> None:
     for step in view.steps:
         spec = view.checklist.step(step.id)
         if step.plan is PlanKind.ROLLBACK and spec is not None and isinstance(spec.action, Notify):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.domain.actor import Actor
-from bot.domain.checklist import Check, Checklist
+from bot.domain.checklist import ANNOUNCED, ATTEST, Check, Checklist
 from bot.domain.gate import lines_of, waivable
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action
@@ -29,7 +29,6 @@ from checks.contract import Answer, Evidence, Outcome, Subject
 
 logger = logging.getLogger(__name__)
 
-ATTEST = "attest"  # the kind that only a person can answer
 BUSY = timedelta(seconds=0.5)  # how long to wait for another check to leave what this one touches
 
 
@@ -51,7 +50,8 @@ def ask_for(tx: Tx, view: ReleaseView, wanted: Iterable[CheckId], by: UserId) ->
 def _runnable(view: ReleaseView) -> list[Check]:
     """The checks that the bot itself can answer in the state of the release."""
     phase = view.phase
-    return [] if phase is None else [entry for entry in view.checklist.asked_in(phase) if entry.kind != ATTEST]
+    asked = () if phase is None else view.checklist.asked_in(phase)
+    return [entry for entry in asked if entry.kind != ATTEST and view.due(entry)]
 
 
 def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
@@ -62,6 +62,8 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     ours = [check_id for check_id in wanted if _entry(view, check_id).kind != ATTEST]
     if wanted and not ours:
         raise InvalidInput(f"{what} is for a person to answer.", hint="Press Attest next to it.")
+    if ours and not any(view.due(_entry(view, check_id)) for check_id in ours):
+        raise InvalidInput(f"{what} is not due yet.", hint="The bot announces the release by itself at its end.")
     now = {entry.id for entry in _runnable(view)}
     if not now & set(ours):
         raise StaleButton(
@@ -72,6 +74,8 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
         return "That is running already."
     asked = ask_for(tx, view, idle, actor.user)
     posts.touch(tx, release_id)
+    if any(_entry(view, check_id).kind == ANNOUNCED for check_id in asked):
+        posts.doubt(tx, release_id, *posts.ANNOUNCEMENT)
     audit.write(tx, view.now, actor.user, "check.requested", release_id, checks=asked)
     return f"Running {asked[0] if len(asked) == 1 else f'{len(asked)} checks'} again."
 
@@ -239,11 +243,12 @@ def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check, held: ExitSta
     debtor = Debtor(release.id, entry.id, entry.kind, entry.target, deps.store.instance)
     with deps.store.transaction() as tx:
         previous = steps.previous_version(tx, release.id)
+        announced = posts.where(tx, release.id, *posts.ANNOUNCEMENT)
     return question.answer(
         deps,
         entry,
         undo=DebtBook(deps, debtor),
-        subject=Subject(release.version, release.commit, release.pinned_image, previous=previous),
+        subject=Subject(release.version, release.commit, release.pinned_image, previous=previous, announced=announced),
         needs={needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None},
         cancelled=job.lost,
         progress=_progress(deps, release.id, entry.id),

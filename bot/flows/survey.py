@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from bot.domain.actions import RunCheck
-from bot.domain.checklist import Check, Checklist
+from bot.domain.checklist import IN_A_RELEASE, Check, Checklist
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError, DatabaseError
 from bot.flows import question
 from bot.flows.allowance import spend, used_up
-from bot.flows.check import ATTEST, BUSY
+from bot.flows.check import BUSY
 from bot.flows.deps import Asking, Recording
 from bot.flows.undo import DebtBook, run_of, settle_debts, settle_orphans, unsettled
 from bot.store.pool import Hold
@@ -228,7 +228,7 @@ class _NoBook:
 def chosen(checklist: Checklist, names: Iterable[str]) -> tuple[Check, ...]:
     """The checks of these ids, sections and asking steps, and all that they need, in the order of the file.
 
-    Lines that only a person can answer are left out of sections. Raises ChecklistError for a name that is not there.
+    Lines that only a release has answered are left out of sections. Raises ChecklistError for a name that is not there.
     """
     steps = {
         step.id: _of_step(step.id, step.title, step.action)
@@ -240,7 +240,7 @@ def chosen(checklist: Checklist, names: Iterable[str]) -> tuple[Check, ...]:
     for name in names:
         if section := checklist.section(name):
             lines = [asked[line.asked_as] for line in section.checks]
-            wanted |= {entry.id for entry in lines if entry.kind != ATTEST}
+            wanted |= {entry.id for entry in lines if entry.kind not in IN_A_RELEASE}
         elif line := checklist.check(name):
             wanted.add(line.asked_as)
         elif name in steps:

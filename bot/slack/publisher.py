@@ -118,7 +118,7 @@ class Publisher:
             if post.parent is None:
                 posts.touch(tx, post.release_id)
             if view is not None:
-                announce.stands(tx, view, permalink)
+                announce.stands(tx, view, post, permalink)
 
     def _pin(self, post: PostRow, ts: str, *, pinned: bool) -> None:
         if pinned and not post.pinned:
@@ -165,7 +165,10 @@ class Publisher:
         if error.code == "message_not_found" and error.method == "chat.update":
             logger.info("post %d is gone from Slack: posting it anew", post.id)
             with self._deps.store.transaction() as tx:
+                view = announce.answered_by(tx, self._deps, post)
                 posts.lost(tx, post.id)
+                if view is not None:
+                    announce.gone(tx, view, post)
             return now
         if error.code == "thread_not_found" and post.parent is not None:
             logger.info("the thread of post %d is gone from Slack: beginning it anew", post.id)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bot.domain.actions import Notify, SetVariable
+from bot.domain.checklist import ATTEST
 from bot.domain.gate import waivable
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import MitigationState
@@ -85,8 +86,6 @@ STATE_MARKS = {
     ReleaseState.ABORTED: "no_entry_sign",
 }
 PLAN_WORDS = {PlanKind.DEPLOY: "Deploy", PlanKind.ROLLBACK: "Rollback"}
-
-ATTEST = "attest"  # the kind that only a person answers
 
 _USER = re.compile(r"[UW][A-Z0-9]{1,30}")
 _WEB = re.compile(r"https?://[^\s<>|]+")

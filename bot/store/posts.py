@@ -12,6 +12,8 @@ from bot.store.queries import queries
 
 _SQL = queries("posts")
 
+ANNOUNCEMENT = ("notice", "done")  # kind and subject of the message that tells the channel of the end of a release
+
 
 @dataclass(frozen=True)
 class PostRow:
@@ -90,6 +92,23 @@ def posted(tx: Tx, post_id: int, *, ts: str, permalink: str, content: str, pinne
 def updated(tx: Tx, post_id: int, *, content: str, pinned: bool, at: datetime) -> None:
     """Write down what it shows now, by hash, and whether it is pinned."""
     tx.execute(_SQL["updated"], {"id": post_id, "hash": content, "pinned": pinned, "at": at})
+
+
+def where(tx: Tx, release_id: ReleaseId, kind: str, subject: str) -> str:
+    """Where the message of that kind and subject stands: its permalink, else channel and ts; empty: it is not in Slack."""
+    post_id = find(tx, release_id, kind, subject)
+    post = None if post_id is None else get(tx, post_id)
+    if post is None or post.ts is None:
+        return ""
+    return post.permalink or f"{post.channel} at {post.ts}"
+
+
+def doubt(tx: Tx, release_id: ReleaseId, kind: str, subject: str) -> None:
+    """Have Slack asked whether a message still stands, though what it shows has not changed: one that is gone is posted anew."""
+    post_id = find(tx, release_id, kind, subject)
+    if post_id is not None:
+        tx.execute(_SQL["doubt"], {"id": post_id})
+        work.ask(tx, "post", post_id)
 
 
 def lost(tx: Tx, post_id: int) -> None:

@@ -44,6 +44,7 @@ class Case:
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     version: str = ""  # of the release it is asked for
     commit: str = ""  # of that release; empty: the newest of the sandbox's repository
+    announced: str = ""  # where its announcement stands
     after_backup: bool = False  # it gets what the green backup_job hands on as go.backup
     seconds: float = 25.0  # until the deadline
 
@@ -92,6 +93,13 @@ CASES: Mapping[str, Cases] = {
         "green": Case(needs={"a.one": {}}),
         "red": "a need that did not pass keeps it from running at all",
         "down": Case(),  # nothing under its needs
+        "slow": "it asks nobody",
+        "rights": "it asks nobody",
+    },
+    "announced": {
+        "green": Case(version="v4.8.0", announced="https://solvereign.slack.com/archives/C1/p1"),
+        "red": Case(version="v4.8.0"),
+        "down": Case(),  # no release
         "slow": "it asks nobody",
         "rights": "it asks nobody",
     },

@@ -37,7 +37,7 @@ from tests.fix_sandbox import Sandbox
 REGISTRY = Registry.load()
 ALL = [(kind, word, case) for kind, cases in CASES.items() for word, case in cases.items() if isinstance(case, Case)]
 TOLD: dict[Word, str] = {  # how each kind of trouble is told; it must not be taken for another one
-    "down": r"refused|[Cc]annot reach|no connection|Could not connect|no check is named",
+    "down": r"refused|[Cc]annot reach|no connection|Could not connect|no check is named|there is no release",
     "slow": r"in time|time-?out|timed out|no connection",
     "rights": r"40[13]|permission denied|[Rr]efused",
 }
@@ -100,7 +100,9 @@ class Asker:
             if not (case.down or case.slow or case.refused):
                 for touched in kind.touches:
                     held.enter_context(self._locks.setdefault(touched, threading.Lock()))
-            subject = Subject(case.version, case.commit or self._commit) if case.version else Subject()
+            subject = Subject()
+            if case.version:
+                subject = Subject(case.version, case.commit or self._commit, announced=case.announced)
             patience = IMPATIENT if case.slow else 10.0
             with Clients(target, http_timeout=patience) as clients:
                 ctx = context(target, clients, needs=needs, deadline=time.monotonic() + case.seconds, subject=subject)

@@ -113,7 +113,7 @@ def leaking(staging: Target, name: str, url: str, folder: Path) -> Target:
 def with_leaks() -> Checklist:
     """The shipped checklist, and each kind once more against vendors that leak, in an answer and in an error."""
     body = copy.deepcopy(load_checklist("solvereign", Registry.load()).body)
-    kinds = [kind for kind in BUILT_IN if kind not in {"attest", "all_of"}]
+    kinds = [kind for kind in BUILT_IN if kind not in {"attest", "announced", "all_of"}]
     leaks: list[Json] = [
         {"id": f"{target}.{kind}", "title": f"{kind} of a vendor that leaks", "kind": kind, "target": target}
         | {"params": NEEDED.get(kind, {}), "timeout": SLOWLY.get(kind, 15.0)}

@@ -107,7 +107,7 @@ def test_a_plain_web_service(service: Service) -> None:
         "closeout.health", "go.closed", "go.health", "go.pages",
     ]  # fmt: skip
     assert "4 PASS in" in out
-    assert "Not counted: 4 more for people to answer." in out
+    assert "Not counted: 4 more that a release has answered, by people or by its announcement." in out
     assert not (service.folder / "data").exists()
 
     service.server.routes["GET /api/me"] = Reply(200, {"email": "anybody"})

@@ -21,7 +21,7 @@ from bot.flows import abort, announce, break_glass, check, mitigation, rollback,
 from bot.flows.deps import locked_view
 from bot.redact import MARK, Redactor
 from bot.slack import report
-from bot.store import mitigations, steps
+from bot.store import mitigations, posts, steps
 from tests.fix_bot import MANAGER, QA, World, checklist
 from tests.integration.slack_bot import Bot
 from tests.sandbox.slack_world import RITA
@@ -166,7 +166,9 @@ def in_need(world: World) -> Files:
     world.act(rollback.rollback, QA, release_id, "bills are wrong")
     world.run("advance")
     with world.store.transaction() as tx:
-        announce.stands(tx, locked_view(tx, world.deps, release_id), "https://example.com/p1")
+        told = posts.get(tx, posts.find(tx, release_id, *announce.END_OF_ROLLBACK) or 0)
+        assert told is not None
+        announce.stands(tx, locked_view(tx, world.deps, release_id), told, "https://example.com/p1")
     world.act(break_glass.review, QA, release_id, "it was wrong")
     for step in (step for step in world.view(release_id).steps if step.id.startswith("rollback.")):
         world.act(mitigation.apply, QA, step.row, "bills")

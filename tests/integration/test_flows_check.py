@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.checklist import Check
+from bot.domain.checklist import Check, Section
 from bot.domain.gate import Cause, deploy_gate
 from bot.domain.ids import CheckId
 from bot.domain.model import digest_of
@@ -15,7 +15,7 @@ from bot.domain.results import Running, Standing, standing
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import abort, check
 from bot.flows.undo import settle_orphans
-from bot.store import work
+from bot.store import posts, work
 from bot.store.pool import Store
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params, Subject
 from checks.registry import BUILT_IN, Registry
@@ -226,6 +226,37 @@ def test_checks_after_the_deploy_run_then(world: World, outside: Outside) -> Non
     world.act(check.rerun, QA, release_id, "after")
     world.run("check")
     assert outside.runs[-2:] == ["after.health", "after.health"]
+
+
+def test_the_announcement_is_asked_for_at_the_end_and_by_where_it_stands(world: World) -> None:
+    """Not before there can be one; FAIL until the message is in the channel, then PASS with the link. Run again looks in Slack too."""
+    told = make_check("after.told", kind="announced", target="production")
+    sections = (
+        *world.deps.checklist.sections[:2],
+        Section(id="after", title="Afterwards", phase="after", checks=(told,)),
+    )
+    world.change(checklist=checklist(sections=sections))
+    release_id = world.deployed()
+    world.run("check")
+    with pytest.raises(InvalidInput, match=r"after\.told is not due yet"):
+        world.act(check.rerun, QA, release_id, "after.told")
+    assert world.outcome(release_id, "after.told") is None
+
+    world.clock.advance(minutes=16)
+    world.poll()
+    (post,) = world.rows("SELECT id FROM posts WHERE kind = 'notice' AND subject = 'done'")
+    for permalink, outcome in (("", Outcome.FAIL), ("https://example.com/p1", Outcome.PASS)):
+        if permalink:
+            with world.store.transaction() as tx:
+                posts.posted(
+                    tx, post["id"], ts="1.2", permalink=permalink, content="c", pinned=False, at=world.clock.now()
+                )
+        world.act(check.rerun, QA, release_id, "after.told")
+        world.run("check")
+        result = world.view(release_id).checks[CheckId("after.told")].result
+        assert result is not None
+        assert (result.outcome, permalink in result.seen) == (outcome, True)
+    assert world.rows("SELECT sent_hash FROM posts WHERE id = %s", post["id"]) == [{"sent_hash": ""}]
 
 
 def test_a_waiver_needs_a_role_a_reason_and_a_check_that_may_be_waived(world: World) -> None:

@@ -5,19 +5,21 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.actions import StepSpec
+from bot.domain.checklist import Section
 from bot.domain.ids import ReleaseId, StepId
 from bot.domain.plan import PlanKind
+from bot.domain.results import Running
 from bot.errors import RefusedError
 from bot.flows import deploy
-from bot.flows.announce import ROLLED_BACK
+from bot.flows.announce import END_OF_ROLLBACK
 from bot.slack.client import SPACING, web_client
 from bot.slack.publisher import Publisher
-from bot.store import inbox, posts, releases, replies, steps
+from bot.store import checks, inbox, posts, releases, replies, steps
 from bot.store.pool import Tx
 from tests.checks.replies import Replies, Reply
 from tests.integration.slack_bot import MANAGER, Bot, Json, a_job
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, RELEASES, RITA, SlackWorld, eventually
-from tests.unit.factories import make_checklist
+from tests.unit.factories import make_check, make_checklist
 
 pytestmark = CLIENT_LEAKS_SOCKETS
 
@@ -241,7 +243,7 @@ def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack:
         tx.execute(b"UPDATE releases SET state = 'ROLLED_BACK' WHERE id = %s", [release_id])
         steps.add_plan(tx, release_id, PlanKind.ROLLBACK, deploy.initial_states((notify,)))
         posts.owe(tx, release_id, "steps", PlanKind.ROLLBACK, channel=RELEASES)
-        posts.owe(tx, release_id, "notice", ROLLED_BACK, channel=RELEASES)
+        posts.owe(tx, release_id, *END_OF_ROLLBACK, channel=RELEASES)
 
     def line() -> str:
         bot.clock.advance(2)
@@ -254,21 +256,51 @@ def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack:
         (row,) = (step.row for step in steps.plan(tx, release_id))
         with pytest.raises(RefusedError, match="The bot says that itself"):
             deploy.attest(tx, bot.deps, MANAGER, row, "I told them")
-    bot.publish(release_id, "notice", ROLLED_BACK)
-    posted = bot.post(release_id, "notice", ROLLED_BACK).permalink
+    bot.publish(release_id, *END_OF_ROLLBACK)
+    posted = bot.post(release_id, *END_OF_ROLLBACK).permalink
     after = line()
-    slack.post("delete", user=RITA, channel=RELEASES, ts=bot.ts(release_id, "notice", ROLLED_BACK))
+    slack.post("delete", user=RITA, channel=RELEASES, ts=bot.ts(release_id, *END_OF_ROLLBACK))
     bot.change(lambda tx: tx.execute(b"UPDATE releases SET reason = 'errors' WHERE id = %s", [release_id]))
     for _ in range(2):
         bot.clock.advance(2)
-        bot.publish(release_id, "notice", ROLLED_BACK)
-    anew = bot.post(release_id, "notice", ROLLED_BACK).permalink
+        bot.publish(release_id, *END_OF_ROLLBACK)
+    anew = bot.post(release_id, *END_OF_ROLLBACK).permalink
 
     assert before == ":white_circle: *Notify team*\nthe bot's message in the channel once this is over"
     assert after == f":white_check_mark: *Notify team*\nposted: {posted}"
     assert line() == f":white_check_mark: *Notify team*\nposted: {anew}"
     assert posted != anew
     assert [event for event in bot.audited() if event[1] == "step.done"] == [("system", "step.done")] * 2
+
+
+def test_the_announcement_is_asked_for_whenever_it_comes_or_goes(bot: Bot, slack: SlackWorld):
+    """In doubt Slack is asked; one that a person deleted is posted anew, and its line of the checklist is asked each time."""
+    line = make_check("after.told", kind="announced", target="production")
+    after = Section(id="after", title="Afterwards", phase="after", checks=(line,))
+    bot.change_deps(checklist=make_checklist(sections=(*make_checklist().sections[:2], after)))
+    release_id = bot.open_release()
+    bot.change(lambda tx: tx.execute(b"UPDATE releases SET state = 'DONE' WHERE id = %s", [release_id]))
+    bot.change(lambda tx: posts.owe(tx, release_id, *posts.ANNOUNCEMENT, channel=RELEASES))
+    stood, asked = [], []
+
+    def look() -> None:
+        bot.change(lambda tx: checks.idle_all(tx, release_id))
+        bot.clock.advance(2)
+        bot.publish(release_id, *posts.ANNOUNCEMENT)
+        with bot.store.transaction() as tx:
+            stood.append(bool(posts.where(tx, release_id, *posts.ANNOUNCEMENT)))
+            asked.append(checks.views(tx, release_id)[line.id].running is Running.WAITING)
+
+    look()
+    bot.change(lambda tx: posts.doubt(tx, release_id, *posts.ANNOUNCEMENT))
+    look()
+    slack.post("delete", user=RITA, channel=RELEASES, ts=bot.ts(release_id, *posts.ANNOUNCEMENT))
+    look()
+    bot.change(lambda tx: posts.doubt(tx, release_id, *posts.ANNOUNCEMENT))
+    look()
+    look()
+
+    assert (stood, asked) == ([True, True, True, False, True], [True, False, False, True, True])
 
 
 def test_thread_whose_card_was_deleted_is_begun_anew(bot: Bot, slack: SlackWorld):

@@ -96,6 +96,7 @@ def test_the_shipped_one() -> None:
         ("gate: true", "gate: false", r"list\.yml:3: sections: no section has gate: true"),
         ("gate: true", "gate: true\n    phase: after", r"list\.yml:7: sections\.0\.phase: what decides Go or No-Go cannot wait"),
         ("{do: set_image}", "{do: set_imge}", r"list\.yml:24: deploy\.0\.action: unknown do: 'set_imge', did you mean 'set_image'"),
+        ("kind: sql_verify\n        max", "kind: announced\n        max", r"list\.yml:13: sections\.0\.checks\.1\.kind: a rel"),
         ("{do: set_image}", "{do: notify}", r"list\.yml:24: deploy\.0\.action: deploy\.backend: `do: notify` tells of the"),
         ("timeout: 60", "timeout: never", r"list\.yml:30: rollback\.0\.action\.timeout: Input should be a valid number"),
         ("gate: true", "gate: true\n    blocks: true", r"list\.yml:7: sections\.0\.blocks: gate: true holds up a deploy already"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.domain.checklist import ATTEST
 from bot.domain.gate import waivable
 from bot.domain.release import ReleaseState
 from bot.domain.results import Standing
@@ -60,7 +61,7 @@ def _choose(view: ReleaseView, section: Section) -> list[Check]:
 
 def _button_for_all(view: ReleaseView, section: Section) -> Element | None:
     """Run all checks of the section again, or cancel those under way; none where nothing of it can run now."""
-    ours = [check for check in section.checks if check.kind != text.ATTEST]
+    ours = [check for check in section.checks if check.kind != ATTEST and view.due(check)]
     if not ours or section.phase != view.phase:
         return None
     payload = SectionPayload(release=view.release.id, section=section.id)
@@ -137,9 +138,9 @@ def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]
     """Details always; the others where pressing them can have an effect."""
     payload = CheckPayload(release=view.release.id, check=check.asked_as)
     counts_as, state = text.standing_of(view, check), view.release.state
-    runs_now = section.phase == view.phase
+    runs_now = section.phase == view.phase and view.due(check)
     buttons = []
-    if check.kind == text.ATTEST:
+    if check.kind == ATTEST:
         if counts_as in _OPEN and (runs_now or state in _AFTER_OPEN):
             buttons.append(elements.button(ActionId.CHECK_ATTEST, payload, "Attest", style="primary"))
     elif runs_now and counts_as in _UNDER_WAY:

@@ -41,6 +41,10 @@ WHERE id = %(id)s;
 -- It shows the newest state.
 UPDATE posts SET sent_hash = %(hash)s, pinned = %(pinned)s, sent_at = %(at)s WHERE id = %(id)s;
 
+-- name: doubt
+-- Nobody knows any more what it shows, so the next look sends it once more.
+UPDATE posts SET sent_hash = '' WHERE id = %(id)s;
+
 -- name: lost
 -- Somebody deleted it: post it anew.
 UPDATE posts SET ts = NULL, permalink = '', sent_hash = '', pinned = false, attempted_at = NULL WHERE id = %(id)s;
