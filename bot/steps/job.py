@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import NoAnswer, StepError, Superseded
-from bot.steps.cluster import FIELD_MANAGER, status_of, step_errors
+from bot.steps.jobs import COMPLETE, FAILED, Jobs, ended_as
 from bot.steps.migrations import mutations, new_files
-from checks.clients import kube_errors
 from checks.rights import LIST_PODS, READ_LOGS, Of, Right
 
 if TYPE_CHECKING:
@@ -20,9 +18,7 @@ if TYPE_CHECKING:
 IMAGE = "{image}"  # in the template: the image of the release by its digest
 TRIES = 4  # times that the Job is asked for while the API server gives no answer
 POLL = 0.5  # seconds between two looks
-LOG_LIMIT = 256 * 1024  # bytes of the log that are kept
 TAIL = 5  # last lines that an error quotes
-COMPLETE, FAILED = "Complete", "Failed"  # the conditions of a Job that has ended
 
 
 def rights(spec: Migrate) -> tuple[Right, ...]:
@@ -36,57 +32,6 @@ def rights(spec: Migrate) -> tuple[Right, ...]:
 def preview(spec: Migrate, look: Look) -> list[Mutation]:
     """The files that are new; the Job itself finds out which of them are applied already."""
     return mutations(new_files(look, spec.files), look.target.name)
-
-
-class Jobs:
-    """The Jobs of the namespace of a Target."""
-
-    def __init__(self, look: Look) -> None:
-        if look.target.kubernetes is None:
-            raise StepError(
-                f"{look.target.name} has no kubernetes section", hint=f"Set targets.{look.target.name}.kubernetes."
-            )
-        self.namespace = look.target.kubernetes.namespace
-        with step_errors():
-            self._clients = look.clients.kube()
-        self._call: dict[str, Any] = {"_preload_content": False, "_request_timeout": self._clients.timeout}
-
-    def get(self, name: str) -> dict[str, Any] | None:
-        """A Job; None when there is none of that name."""
-        try:
-            with step_errors(), kube_errors(f"read job/{name} in {self.namespace}"):
-                answer = self._clients.batch.read_namespaced_job(name, self.namespace, **self._call)
-                return dict(json.loads(answer.data))
-        except StepError as error:
-            if status_of(error) == 404:  # noqa: PLR2004  not found
-                return None
-            raise
-
-    def create(self, body: Mapping[str, Any]) -> None:
-        """Make a Job; one of that name that is there already stays. Raises NoAnswer: look again."""
-        with step_errors(), kube_errors(f"create job/{body['metadata']['name']} in {self.namespace}"):
-            self._clients.batch.create_namespaced_job(
-                self.namespace, dict(body), field_manager=FIELD_MANAGER, **self._call
-            )
-
-    def log(self, name: str) -> str:
-        """What the newest pod of a Job has printed so far; empty while it has not started."""
-        with step_errors(), kube_errors(f"list pods in {self.namespace}"):
-            answer = self._clients.core.list_namespaced_pod(
-                self.namespace, label_selector=f"job-name={name}", **self._call
-            )
-        pods = sorted(json.loads(answer.data)["items"], key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-        if not pods or not any(
-            "waiting" not in (status.get("state") or {"waiting": {}})
-            for status in pods[-1].get("status", {}).get("containerStatuses", [])
-        ):
-            return ""
-        pod = pods[-1]["metadata"]["name"]
-        with step_errors(), kube_errors(f"read the log of {pod} in {self.namespace}"):
-            answer = self._clients.core.read_namespaced_pod_log(
-                pod, self.namespace, limit_bytes=LOG_LIMIT, **self._call
-            )
-        return bytes(answer.data).decode(errors="replace")
 
 
 def run(spec: Migrate, ctx: StepContext) -> str:
@@ -136,7 +81,7 @@ def _choose(ctx: StepContext, jobs: Jobs, seen: Sequence[Mapping[str, Any]]) -> 
         found = ctx.insist(lambda name=name: jobs.get(name))  # type: ignore[misc]
         if found is None:
             return name
-        ended = _ended(found)
+        ended = ended_as(found)
         if name in ours and ended != FAILED:
             return name
         if name not in ours and ended is None:
@@ -153,7 +98,7 @@ def _wait(ctx: StepContext, jobs: Jobs, name: str) -> str:
             raise StepError(
                 f"job/{name} is gone from {jobs.namespace}", hint="Who deleted it? A retry starts another one."
             )
-        ended = _ended(job)
+        ended = ended_as(job)
         if ended is not None:
             ctx.journal.observed(job=name, ended=ended)  # before anything else can go wrong
             if ended == COMPLETE:
@@ -195,14 +140,6 @@ def _newest_line(jobs: Jobs, name: str) -> str:
 
 def _lines(log: str) -> list[str]:
     return [line for line in log.splitlines() if line.strip()]
-
-
-def _ended(job: Mapping[str, Any]) -> str | None:
-    """COMPLETE or FAILED; None while it runs."""
-    for condition in job.get("status", {}).get("conditions") or []:
-        if condition.get("type") in {COMPLETE, FAILED} and condition.get("status") == "True":
-            return str(condition["type"])
-    return None
 
 
 def _name(ctx: StepContext, number: int) -> str:
