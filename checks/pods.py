@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checks.answers import reading
@@ -9,6 +11,8 @@ from checks.clients import kube_errors
 from checks.rights import LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from checks.clients import KubeClients
     from checks.contract import CheckContext
     from checks.target import Kubernetes
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 REVISION = "deployment.kubernetes.io/revision"
 READS_PODS = (READ_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)  # the rights that the functions of this module need
 STARTING = frozenset({"ContainerCreating", "PodInitializing"})  # any other waiting reason is trouble
+PIECE = 64 * 1024  # bytes of a log that are read at a time
 SETTLE_LOOKS, SETTLE_PAUSE = 4, 0.5  # seconds between looks: a Deployment's status follows its pods with a delay
 
 
@@ -24,6 +29,40 @@ def read_log(kube: KubeClients, name: str, namespace: str, *, where: str, **limi
 
     Raises CheckError when the cluster does not answer or has no such log (yet).
     """
+    with _log(kube, name, namespace, where, limits) as response:
+        return bytes(response.data)
+
+
+@dataclass(frozen=True)
+class LogEnds:
+    """The beginning and the end of a log; ``cut`` bytes between them are left out."""
+
+    head: bytes
+    cut: int
+    tail: bytes
+
+
+def read_log_ends(
+    kube: KubeClients, name: str, namespace: str, *, where: str, head: int, tail: int, **limits: Any
+) -> LogEnds:
+    """The first ``head`` and the last ``tail`` bytes of the log of a pod, however long it is; else as `read_log`.
+
+    The API's own ``limit_bytes`` keeps the beginning only, and the error stands at the end.
+    """
+    first, last, cut = b"", bytearray(), 0
+    with _log(kube, name, namespace, where, limits) as response:
+        for piece in response.stream(PIECE):
+            room = head - len(first)
+            first += piece[:room]
+            last += piece[room:]
+            cut += max(0, len(last) - tail)
+            del last[: max(0, len(last) - tail)]
+    return LogEnds(first, cut, bytes(last))
+
+
+@contextmanager
+def _log(kube: KubeClients, name: str, namespace: str, where: str, limits: dict[str, Any]) -> Iterator[Any]:
+    """The answer to a request for a log, not read yet."""
     with kube_errors(f"read the log of {where}"):
         response = kube.core.read_namespaced_pod_log(
             name,
@@ -33,7 +72,7 @@ def read_log(kube: KubeClients, name: str, namespace: str, *, where: str, **limi
             **limits,
         )
         try:
-            return bytes(response.data)
+            yield response
         finally:
             response.release_conn()
 

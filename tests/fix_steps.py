@@ -58,6 +58,7 @@ class Notes:
         self.first: dict[str, object] = {}
         self.on_intent: Callable[[], None] = lambda: None
         self.on_log: Callable[[], None] = lambda: None
+        self.on_progress: Callable[[], None] = lambda: None
 
     def intent(self, changes: Sequence[Mutation]) -> None:
         self.lines.append(("intent", {"changes": list(changes)}))
@@ -80,6 +81,7 @@ class Notes:
 
     def progress(self, line: str) -> None:
         self.lines.append(("progress", {"line": line}))
+        self.on_progress()
 
     def log(self, name: str, title: str, text: str) -> None:
         self.on_log()

@@ -104,6 +104,7 @@ class Step:
     planned: tuple[Mutation, ...] | None = None  # what it is to change, as seen before the plan began; None: not looked
     begun: tuple[Mutation, ...] = ()  # what it was about to change, in any attempt, as its journal says
     made: tuple[Mutation, ...] = ()  # of these the ones that its journal says are made
+    unended: tuple[str, ...] = ()  # Jobs that it has started and whose end nobody has seen, by name
     attempt: int = 1  # rises with each retry
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -133,9 +134,20 @@ def lasting(steps: Sequence[Step], specs: Sequence[StepSpec]) -> tuple[Mutation,
         if step.plan is PlanKind.DEPLOY and step.id in known
         for change in _left(step, known[step.id])
     ]
-    return tuple(sorted(left, key=lambda change: _WORST_FIRST.index(change.way)))
+    return (*_running(steps), *sorted(left, key=lambda change: _WORST_FIRST.index(change.way)))
 
 
+def _running(steps: Sequence[Step]) -> Iterator[Mutation]:
+    """What may still change something while a rollback begins."""
+    for step in steps:
+        for name in step.unended if step.plan is PlanKind.DEPLOY else ():
+            yield Mutation(f"job/{name}", "", "its end", Way.UNKNOWN, STILL_RUNS)
+
+
+STILL_RUNS = (
+    "may still run, for nobody saw its end. A rollback waits for that first and does not stop it:"
+    " half a migration is worse than a whole one"
+)
 _WORST_FIRST = (Way.FINAL, Way.UNKNOWN, Way.STAYS)
 
 

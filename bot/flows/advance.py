@@ -20,7 +20,7 @@ from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.journal import StepJournal
 from bot.flows.plan import looking, prepare, recorded_for, shipment_of
 from bot.flows.undo import DebtBook
-from bot.steps.contract import Shipment, StepContext
+from bot.steps.contract import Look, Shipment, StepContext
 from bot.steps.registry import doer
 from bot.store import audit, freezes, posts, releases, steps, watches, work
 from bot.store.pool import Tx
@@ -98,6 +98,8 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipme
 def _perform(deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec, ship: Shipment) -> str:
     if step.plan is PlanKind.DEPLOY:
         prepare(deps, job, view, ship, step)
+    else:
+        _let_end(deps, job, view, ship, step)
     with deps.store.transaction() as tx:
         targets = steps.rollback_targets(tx, view.release.id)
         planned = next(known.planned for known in steps.plan(tx, view.release.id) if known.row == step.row)
@@ -106,16 +108,49 @@ def _perform(deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec
     seconds = getattr(spec.action, "timeout", None) or DEFAULT_TIME
     recorded = recorded_for(spec, targets)
     with looking(deps, spec, ship, recorded, seconds=seconds, cancelled=job.lost) as look:
-        debtor = Debtor(view.release.id, step.id, spec.action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
-        context = StepContext(
-            **vars(look),
-            registry=deps.registry,
-            redact=deps.clean,
-            undo=DebtBook(deps, debtor),
-            journal=StepJournal(deps, job, view.release.id, step.row, planned),
-            attempt=step.attempt,
-        )
-        return doer(spec).perform(spec.action, context)
+        journal = StepJournal(deps, job, view.release.id, step.row, planned)
+        return doer(spec).perform(spec.action, _context(deps, view, step, spec, look, journal))
+
+
+def _context(
+    deps: Deps, view: ReleaseView, step: Step, spec: StepSpec, look: Look, journal: StepJournal
+) -> StepContext:
+    debtor = Debtor(view.release.id, step.id, spec.action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
+    return StepContext(
+        **vars(look),
+        registry=deps.registry,
+        redact=deps.clean,
+        undo=DebtBook(deps, debtor),
+        journal=journal,
+        attempt=step.attempt,
+    )
+
+
+def _let_end(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, step: Step) -> None:
+    """Before a rollback changes anything, what the deploy has left running comes to its end.
+
+    A rollback is not held up for ever: what cannot be seen, or takes longer than its step may, is noted and left, and
+    `lasting` names it. Nor is it at a retry: who cancels the wait and presses Retry wants to go on without.
+    """
+    first = min(known.ordinal for known in view.steps if known.plan is step.plan)
+    if step.ordinal != first or step.attempt > 1:
+        return
+    tell = StepJournal(deps, job, view.release.id, step.row).progress
+    for left in view.steps:
+        spec = view.checklist.step(left.id)
+        if left.plan is not PlanKind.DEPLOY or not left.unended or spec is None:
+            continue
+        let_end, seconds = doer(spec).let_end, getattr(spec.action, "timeout", DEFAULT_TIME)
+        journal = StepJournal(deps, job, view.release.id, left.row)
+        try:
+            with looking(deps, spec, ship, None, seconds=seconds, cancelled=job.lost) as look:
+                context = _context(deps, view, left, spec, look, journal)
+                if let_end is not None and let_end(spec.action, context, tell):
+                    journal.acted(changes=[change.body for change in left.begun])
+        except Superseded:
+            raise
+        except StepError as error:
+            journal.observed(trouble=error.user_message)
 
 
 def _use_up(deps: Deps, job: Job, action: RunCheck) -> None:

@@ -170,6 +170,8 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
         raise StaleButton
     work.drop(tx, "advance", release.id)  # whoever carries it out is told to stop, and can write nothing more
     summary, reason = "cancelled. What it has changed so far stays until a retry.", f"{step.id} was cancelled"
+    if step.unended:
+        summary += f" job/{' and job/'.join(step.unended)} may still run: it is not stopped, and a retry takes it up."
     steps.finish(tx, step_row, StepState.FAILED, summary, view.now)
     releases.move(tx, release, _FAILED_IN[step.plan], view.now, reason=reason)
     posts.owe(tx, release.id, "notice", f"failed:{step.row}:cancel:{step.attempt}", channel=release.channel)

@@ -86,8 +86,17 @@ class Look:
             raise StepError(
                 f"gave up waiting for {waiting_for}", hint="Look at what it waits for, then retry or roll back."
             )
+        self.rest(seconds)
+
+    def rest(self, seconds: float) -> None:
+        """Wait, whatever the deadline. Raises Superseded when the step is to stop."""
         if self.cancelled.wait(seconds):
             raise Superseded
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the time of the step is over."""
+        return time.monotonic() > self.deadline
 
     def insist(self, look: Callable[[], T]) -> T:
         """The answer of ``look``, which only reads; asked again a few times while the vendor gives none."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import NoAnswer, StepError, Superseded
-from bot.steps.jobs import COMPLETE, FAILED, Jobs, ended_as
+from bot.steps.jobs import COMPLETE, DEADLINE, FAILED, GONE, Jobs, Standing, trouble_of
 from bot.steps.migrations import mutations, new_files
 from checks.rights import LIST_PODS, READ_LOGS, Of, Right
 
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
     from bot.domain.actions import Migrate
     from bot.domain.plan import Mutation
     from bot.steps.contract import Look, StepContext
+    from checks.pods import LogEnds
 
 IMAGE = "{image}"  # in the template: the image of the release by its digest
 TRIES = 4  # times that the Job is asked for while the API server gives no answer
 POLL = 0.5  # seconds between two looks
-TAIL = 5  # last lines that an error quotes
+SILENT = "it has printed nothing yet"
+QUOTED = 5  # last lines that an error quotes
 
 
 def rights(spec: Migrate) -> tuple[Right, ...]:
@@ -46,7 +49,7 @@ def run(spec: Migrate, ctx: StepContext) -> str:
     jobs, seen = Jobs(ctx), ctx.journal.seen()
     complete = next((str(note["job"]) for note in seen if note.get("ended") == COMPLETE), None)
     if complete is not None:
-        return _completed(ctx, jobs, complete)
+        return _completed(ctx, jobs, complete, [])
     name = next((str(note["job"]) for note in seen if note.get("attempt") == ctx.attempt), None)
     if name is None:
         name = _choose(ctx, jobs, seen)
@@ -62,84 +65,157 @@ def run(spec: Migrate, ctx: StepContext) -> str:
             ctx.pause(POLL, error.user_message)
         else:
             ctx.journal.acted(job=name)
-    return _wait(ctx, jobs, name)
+    return _wait(spec, ctx, jobs, name)
 
 
 def _choose(ctx: StepContext, jobs: Jobs, seen: Sequence[Mapping[str, Any]]) -> str:
-    """The name of the Job of this attempt: that of an earlier attempt unless it failed, else the first that is free.
+    """The name of the Job of this attempt: that of an earlier attempt unless it is over, else the first that is free.
 
     Raises StepError while a Job of an earlier release of the same commit still runs: two at once must not be.
     """
     ours = {str(note["job"]) for note in seen if "attempt" in note}
-    failed = {str(note["job"]) for note in seen if note.get("ended") == FAILED}
+    over = {str(note["job"]) for note in seen if "ended" in note}
     number = 0
     while True:
         number += 1
         name = _name(ctx, number)
-        if name in failed:
+        if name in over:
             continue
-        found = ctx.insist(lambda name=name: jobs.get(name))  # type: ignore[misc]
-        if found is None:
+        found = ctx.insist(lambda name=name: jobs.look(name))  # type: ignore[misc]
+        if found.ended == GONE or (name in ours and found.ended != FAILED):
             return name
-        ended = ended_as(found)
-        if name in ours and ended != FAILED:
-            return name
-        if name not in ours and ended is None:
+        if name not in ours and found.ended is None:
             raise StepError(
                 f"job/{name} still runs in {jobs.namespace}, from an earlier start of {ctx.shipment.version}",
                 hint="Wait for its end or delete it, then retry.",
             )
 
 
-def _wait(ctx: StepContext, jobs: Jobs, name: str) -> str:
+def _wait(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
+    """Wait for its end, also past the time of the step: while it is seen to run it has not failed.
+
+    Its own deadline, which is that time, stops it. Raises StepError once it cannot be seen: at once where the bot may not
+    look, and when the time is over where nobody answers.
+    """
+    said: list[str] = []
     while True:
-        job = ctx.insist(lambda: jobs.get(name))
-        if job is None:
-            raise StepError(
-                f"job/{name} is gone from {jobs.namespace}", hint="Who deleted it? A retry starts another one."
-            )
-        ended = ended_as(job)
-        if ended is not None:
-            ctx.journal.observed(job=name, ended=ended)  # before anything else can go wrong
-            if ended == COMPLETE:
-                return _completed(ctx, jobs, name)
-            tail = " | ".join(_kept_log(ctx, jobs, name)[-TAIL:])
-            raise StepError(f"job/{name} failed: {tail}", hint="Its log is in the thread. Mend the cause, then retry.")
-        ctx.journal.progress(_newest_line(jobs, name))
+        try:
+            standing = jobs.look(name)
+        except StepError as error:
+            if ctx.overdue or not isinstance(error, NoAnswer):
+                raise StepError(
+                    f"job/{name} may still run: {error.user_message}",
+                    hint=f"Look at it with `kubectl get job/{name}` before you roll back. A retry takes it up again.",
+                ) from error
+            line = f"job/{name} cannot be seen: {error.user_message}"
+        else:
+            newest, trouble = _last_lines(jobs, standing)
+            said = newest or said
+            if standing.ended is not None:
+                return _end(spec, ctx, jobs, name, standing, said)
+            line = trouble or (said[-1] if said else SILENT)
+            if ctx.overdue:
+                line = f"job/{name} still runs past the {spec.timeout:g} s of this step: {line}"
+        ctx.journal.progress(line)
+        ctx.rest(POLL)
+
+
+def _end(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str, standing: Standing, said: list[str]) -> str:
+    """What came of it. Raises StepError unless it is complete."""
+    ctx.journal.observed(job=name, ended=standing.ended)  # before anything else can go wrong
+    if standing.ended == COMPLETE:
+        return _completed(ctx, jobs, name, said)
+    if standing.ended == GONE:
+        raise StepError(
+            f"job/{name} is gone from {jobs.namespace}{_at(said)}",
+            hint="Who deleted it, and how far was it? A retry starts another one.",
+        )
+    tail = " | ".join(_kept_log(ctx, jobs, name, said)[-QUOTED:])
+    if standing.reason == DEADLINE:
+        raise StepError(
+            f"job/{name} was stopped, half done, after the {spec.timeout:g} s of this step: {tail}",
+            hint="Look what it has done before you retry or roll back. A longer `timeout` of the step gives it more time.",
+        )
+    raise StepError(f"job/{name} failed: {tail}", hint="Its log is in the thread. Mend the cause, then retry.")
+
+
+def _at(said: list[str]) -> str:
+    return f"; its last line was: {said[-1]}" if said else ""
+
+
+def let_end(_spec: Migrate, ctx: StepContext, tell: Callable[[str], None]) -> bool:
+    """Wait for the end of what the step has started and nobody saw the end of, before a rollback changes anything.
+
+    It is not stopped: half a migration is worse than a whole one, and its own deadline bounds it. ``tell`` hears how far it
+    is. True: it is complete, so all that the step was about to change is made. Raises StepError when it cannot be seen, and
+    once the time of the step is over again.
+    """
+    seen = ctx.journal.seen()
+    ended = {str(note["job"]): str(note["ended"]) for note in seen if "ended" in note}
+    begun = dict.fromkeys(str(note["job"]) for note in seen if "attempt" in note)
+    for name in begun.keys() - ended.keys():
+        ended[name] = _ended_by_itself(ctx, Jobs(ctx), name, tell)
+    return COMPLETE in ended.values()
+
+
+def _ended_by_itself(ctx: StepContext, jobs: Jobs, name: str, tell: Callable[[str], None]) -> str:
+    """How a Job has ended."""
+    said: list[str] = []
+    while True:
+        standing = ctx.insist(lambda: jobs.look(name))
+        newest, trouble = _last_lines(jobs, standing)
+        said = newest or said
+        if standing.ended is not None:
+            ctx.journal.observed(job=name, ended=standing.ended)
+            _kept_log(ctx, jobs, name, said)
+            return standing.ended
+        line = trouble or (said[-1] if said else SILENT)
+        tell(f"waits for job/{name}, which still migrates. Cancel, then Retry, goes on without. {line}")
         ctx.pause(POLL, f"job/{name}")
 
 
-def _completed(ctx: StepContext, jobs: Jobs, name: str) -> str:
-    return f"job/{name} is complete: {_kept_log(ctx, jobs, name)[-1]}"
+def _completed(ctx: StepContext, jobs: Jobs, name: str, said: list[str]) -> str:
+    return f"job/{name} is complete: {_kept_log(ctx, jobs, name, said)[-1]}"
 
 
-def _kept_log(ctx: StepContext, jobs: Jobs, name: str) -> list[str]:
+def _kept_log(ctx: StepContext, jobs: Jobs, name: str, said: list[str]) -> list[str]:
     """The lines of the log of a Job that has ended, which becomes a file in the thread; or one line why there are none.
 
-    How the Job ended is known, so a log that cannot be read changes nothing about that.
+    How the Job ended is known, so a log that cannot be read changes nothing about that. Kubernetes deletes the pod that it
+    stops, and its log with it: what was seen of it before (``said``) is kept then.
     """
     try:
-        log = ctx.insist(lambda: jobs.log(name))
+        log = ctx.insist(lambda: jobs.log(jobs.pods(name)))
     except Superseded:
         raise
     except StepError as error:
         ctx.journal.observed(trouble=error.user_message)
-        return [f"its log cannot be read ({error.user_message})"]
-    ctx.journal.log(f"{name}.log", f"Log of job/{name}", log)
-    return _lines(log) or ["it printed nothing"]
+        return [*said, f"its log cannot be read ({error.user_message})"]
+    if log is None and said:
+        text = "\n".join(["… its pod is gone; these are the last lines that were seen:", *said])
+    else:
+        text = _text(log, ctx.redact)
+    ctx.journal.log(f"{name}.log", f"Log of job/{name}", text)
+    return [line for line in text.splitlines() if line.strip()] or ["it printed nothing"]
 
 
-def _newest_line(jobs: Jobs, name: str) -> str:
-    """What a Job that runs has printed last. A log that cannot be read does not stop it, so it does not stop the step."""
+def _text(log: LogEnds | None, redact: Callable[[str], str]) -> str:
+    """A log as people read it. Each part is redacted by itself: what a secret looks like at a cut is known at an end only."""
+    if log is None:
+        return ""
+    if not log.cut:
+        return redact((log.head + log.tail).decode(errors="replace"))
+    head, tail = (redact(part.decode(errors="replace")) for part in (log.head, log.tail))
+    return f"{head}\n… {log.cut:,} bytes of the log are left out here …\n{tail}"
+
+
+def _last_lines(jobs: Jobs, standing: Standing) -> tuple[list[str], str]:
+    """What it has printed last, or why there is nothing. A log that cannot be read does not stop the Job, nor the step."""
     try:
-        lines = _lines(jobs.log(name))
+        lines = jobs.last_lines(standing.pods)
     except StepError as error:
-        return f"job/{name} runs; its log cannot be read ({error.user_message})"
-    return lines[-1] if lines else f"job/{name} starts"
-
-
-def _lines(log: str) -> list[str]:
-    return [line for line in log.splitlines() if line.strip()]
+        return [], f"it runs, but its log cannot be read ({error.user_message})"
+    return lines, "" if lines else trouble_of(standing.pods)
 
 
 def _name(ctx: StepContext, number: int) -> str:
@@ -159,6 +235,7 @@ def _body(spec: Migrate, ctx: StepContext, name: str) -> dict[str, Any]:
         "metadata": {"name": name, "labels": labels, "annotations": {"release-bot/version": ctx.shipment.version}},
         "spec": {
             "backoffLimit": 0,
+            "activeDeadlineSeconds": math.ceil(spec.timeout),
             "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
         },
     }

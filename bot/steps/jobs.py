@@ -1,20 +1,38 @@
-"""The Jobs in the namespace of a Target, as raw JSON: made, read, and what their pods have printed."""
+"""The Jobs in the namespace of a Target, as raw JSON: made, looked at, and what their pods have printed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import StepError
 from bot.steps.cluster import FIELD_MANAGER, status_of, step_errors
 from checks.clients import kube_errors
+from checks.pods import STARTING, read_log_ends
 
 if TYPE_CHECKING:
     from bot.steps.contract import Look
+    from checks.pods import LogEnds
 
-LOG_LIMIT = 256 * 1024  # bytes of the log that are kept
-COMPLETE, FAILED = "Complete", "Failed"  # the conditions of a Job that has ended
+HEAD, TAIL = 64 * 1024, 192 * 1024  # bytes of a log that are kept: of its beginning and, where errors stand, of its end
+LAST_LINES, LAST_BYTES = 20, 16 * 1024  # of a log that is still written
+COMPLETE, FAILED = "Complete", "Failed"  # how a Job has ended, by its conditions
+GONE = "Gone"  # somebody has deleted it
+DEADLINE = "DeadlineExceeded"  # Kubernetes has stopped it: its activeDeadlineSeconds were over
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"  # the annotation that kubectl logs goes by
+
+Pod = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A Job at one moment."""
+
+    ended: str | None  # COMPLETE, FAILED or GONE, and nothing of it runs; None: it is not known to be over
+    reason: str  # why it failed, in Kubernetes' words
+    pods: Sequence[Pod]  # the oldest first
 
 
 class Jobs:
@@ -41,6 +59,24 @@ class Jobs:
                 return None
             raise
 
+    def pods(self, name: str) -> list[Pod]:
+        """The pods of a Job, the oldest first."""
+        with step_errors(), kube_errors(f"list pods in {self.namespace}"):
+            answer = self._clients.core.list_namespaced_pod(
+                self.namespace, label_selector=f"job-name={name}", **self._call
+            )
+            return sorted(json.loads(answer.data)["items"], key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def look(self, name: str) -> Standing:
+        """How a Job stands. One that failed or was deleted has ended once its pods have.
+
+        Before 1.31 Kubernetes calls a Job failed while the pods that it stops still run.
+        """
+        job, pods = self.get(name), self.pods(name)
+        ended, reason = (GONE, "") if job is None else _condition(job)
+        runs = any(pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"} for pod in pods)
+        return Standing(None if runs and ended != COMPLETE else ended, reason, pods)
+
     def create(self, body: Mapping[str, Any]) -> None:
         """Make a Job; one of that name that is there already stays. Raises NoAnswer: look again."""
         with step_errors(), kube_errors(f"create job/{body['metadata']['name']} in {self.namespace}"):
@@ -48,29 +84,63 @@ class Jobs:
                 self.namespace, dict(body), field_manager=FIELD_MANAGER, **self._call
             )
 
-    def log(self, name: str) -> str:
-        """What the newest pod of a Job has printed so far; empty while it has not started."""
-        with step_errors(), kube_errors(f"list pods in {self.namespace}"):
-            answer = self._clients.core.list_namespaced_pod(
-                self.namespace, label_selector=f"job-name={name}", **self._call
-            )
-        pods = sorted(json.loads(answer.data)["items"], key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-        if not pods or not any(
-            "waiting" not in (status.get("state") or {"waiting": {}})
-            for status in pods[-1].get("status", {}).get("containerStatuses", [])
-        ):
-            return ""
+    def log(self, pods: Sequence[Pod]) -> LogEnds | None:
+        """What the newest of ``pods`` has printed; None while it has not begun, and where there is none."""
+        return self._read(pods, head=HEAD, tail=TAIL)
+
+    def last_lines(self, pods: Sequence[Pod]) -> list[str]:
+        """What the newest of ``pods`` has printed last."""
+        log = self._read(pods, head=0, tail=LAST_BYTES, tail_lines=LAST_LINES)
+        return [] if log is None else lines_of(log.tail)
+
+    def _read(self, pods: Sequence[Pod], **limits: int) -> LogEnds | None:
+        if not pods or not _has_begun(pods[-1]):
+            return None
         pod = pods[-1]["metadata"]["name"]
-        with step_errors(), kube_errors(f"read the log of {pod} in {self.namespace}"):
-            answer = self._clients.core.read_namespaced_pod_log(
-                pod, self.namespace, limit_bytes=LOG_LIMIT, **self._call
+        with step_errors():
+            return read_log_ends(
+                self._clients,
+                pod,
+                self.namespace,
+                where=f"{pod} in {self.namespace}",
+                container=_container(pods[-1]),
+                **limits,
             )
-        return bytes(answer.data).decode(errors="replace")
 
 
-def ended_as(job: Mapping[str, Any]) -> str | None:
-    """COMPLETE or FAILED; None while it runs."""
+def lines_of(log: bytes) -> list[str]:
+    """The lines that are not empty."""
+    return [line for line in log.decode(errors="replace").splitlines() if line.strip()]
+
+
+def trouble_of(pods: Sequence[Pod]) -> str:
+    """Why the newest of ``pods`` does not begin, such as ImagePullBackOff; empty: nothing speaks against it."""
+    waiting = [
+        (status.get("state") or {}).get("waiting", {}).get("reason", "")
+        for pod in pods[-1:]
+        for status in _statuses(pod)
+    ]
+    return next((reason for reason in waiting if reason and reason not in STARTING), "")
+
+
+def _condition(job: Mapping[str, Any]) -> tuple[str | None, str]:
+    """COMPLETE or FAILED with the reason; None while it runs."""
     for condition in job.get("status", {}).get("conditions") or []:
         if condition.get("type") in {COMPLETE, FAILED} and condition.get("status") == "True":
-            return str(condition["type"])
-    return None
+            return str(condition["type"]), str(condition.get("reason") or "")
+    return None, ""
+
+
+def _container(pod: Pod) -> str:
+    """Whose log `kubectl logs` would show."""
+    named = (pod["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
+    return str(named or pod["spec"]["containers"][0]["name"])
+
+
+def _has_begun(pod: Pod) -> bool:
+    states = [status.get("state") or {} for status in _statuses(pod) if status.get("name") == _container(pod)]
+    return any("waiting" not in state for state in states if state)
+
+
+def _statuses(pod: Pod) -> Sequence[Mapping[str, Any]]:
+    return pod.get("status", {}).get("containerStatuses") or []

@@ -54,6 +54,9 @@ class Doer:
         _no_rights  # needed in its target's cluster; asked before the deploy begins
     )
     uses: Callable[[Any], Sequence[Use]] = _no_uses  # settings and vendors' rights that it needs; the doctor asks
+    let_end: Callable[[Any, StepContext, Callable[[str], None]], bool] | None = (
+        None  # waits for what it has left running, before a rollback; tells how far; whether all it was about to do is done
+    )
     confirm: Callable[[Any, Look], str] | None = (
         None  # what it sees of what a person says to have done instead, in a line; reads only; Contradicted: not so
     )
@@ -61,7 +64,7 @@ class Doer:
 
 DOERS: dict[type[Model], Doer] = {
     Tag: Doer(tag.create, tag.preview, confirm=tag.confirm, uses=tag.uses),
-    Migrate: Doer(migrate.apply, migrate.preview, rights=job.rights, uses=migrate.uses),
+    Migrate: Doer(migrate.apply, migrate.preview, rights=job.rights, uses=migrate.uses, let_end=job.let_end),
     SetImage: Doer(kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are, kube.rights),
     VercelDeploy: Doer(frontend.deploy, frontend.preview, Plane.FRONTEND, frontend.where_we_are, uses=frontend.uses),
     DeployCronJob: Doer(

@@ -19,7 +19,13 @@ _SQL = queries("steps")
 
 def _from_row(row: DictRow) -> Step:
     planned = None if row["planned"] is None else _changes(row["planned"])
-    kept = {"planned": planned, "begun": _changes(row["begun"] or ()), "made": _changes(row["made"] or ())}
+    kept = {
+        "planned": planned,
+        "begun": _changes(row["begun"] or ()),
+        "made": _changes(row["made"] or ()),
+        "unended": tuple(row["unended"] or ()),
+    }
+    row = {key: value for key, value in row.items() if key != "release_id"}
     return Step(**{**row, **kept, "plan": PlanKind(row["plan"]), "state": StepState(row["state"])})
 
 
@@ -29,15 +35,13 @@ def _changes(bodies: Iterable[Mapping[str, str]]) -> tuple[Mutation, ...]:
 
 def plan(tx: Tx, release_id: ReleaseId) -> list[Step]:
     """The steps of the latest deploy and the latest rollback of a release."""
-    return [_from_row(row) for row in tx.execute(_SQL["plan"], {"release_id": release_id}).fetchall()]
+    return [_from_row(row) for row in tx.execute(_SQL["some"], {"release_id": release_id, "row": None}).fetchall()]
 
 
 def get(tx: Tx, row: int) -> tuple[ReleaseId, Step] | None:
     """One step with the release that it belongs to."""
-    found = tx.execute(_SQL["get"], {"row": row}).fetchone()
-    if found is None:
-        return None
-    return ReleaseId(found.pop("release_id")), _from_row(found)
+    found = tx.execute(_SQL["some"], {"release_id": None, "row": row}).fetchone()
+    return None if found is None else (ReleaseId(found["release_id"]), _from_row(found))
 
 
 def add_plan(tx: Tx, release_id: ReleaseId, kind: PlanKind, steps: Iterable[tuple[StepId, StepState]]) -> None:

@@ -2,24 +2,35 @@
 
 import json
 import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.domain.actions import DeployCronJob, Migrate, RestoreCronJob
-from bot.domain.plan import Mutation, Way
-from bot.errors import StepError
+from bot.domain.ids import ReleaseId
+from bot.domain.plan import Mutation, Way, lasting
+from bot.domain.release import ReleaseState
+from bot.errors import StepError, Superseded
+from bot.flows import deploy, rollback
+from bot.slack.blocks import modals
+from bot.slack.ids import ActionId, ReleasePayload
 from bot.steps import cronjob, migrate
 from bot.steps.contract import Shipment
 from bot.steps.github import GitHub
 from bot.steps.job import rights
 from checks.rights import grants
 from checks.target import Kubernetes, Target
+from sandbox.staging.github import MIGRATIONS_PATH
+from sandbox.staging.versions import BRANCH, commit_sha
 from tests.fix_account import BotAccount
-from tests.fix_kube import Kube, eventually
+from tests.fix_bot import QA, RESOLVED, World, checklist
+from tests.fix_kube import Kube, eventually, new_namespace
 from tests.fix_steps import COMMIT, Notes, Repository, Surroundings
+from tests.fix_vendors import Vendors
 
 IMAGE = "ghcr.io/solvereign/api@sha256:" + "ab" * 32
 CRON = DeployCronJob(do="cronjob", name="backup", manifest="k8s/backup.yaml")
@@ -139,6 +150,15 @@ def job(*command: str, **behaviour: str) -> Migrate:
 SLOW = "import time; print('begun', flush=True); time.sleep(0.8)"
 
 
+def interrupted(step: Surroundings, spec: Migrate) -> None:
+    """Begin it, and stop as soon as it says how far the Job is: the Job goes on."""
+    step.notes.on_progress = step.cancelled.set
+    with pytest.raises(Superseded):
+        step.perform(migrate.apply, spec)
+    step.notes.on_progress = lambda: None
+    step.cancelled.clear()
+
+
 def jobs_of(kube: Kube) -> list[str]:
     """The Jobs of the namespace by name, each with how it ended."""
     return [
@@ -165,9 +185,14 @@ class TestMigrationJob:
         assert next(body["text"] for kind, body in step.notes.lines if kind == "log") == "applying 1.sql\ndone\n"
 
     def test_it_fails(self, kube: Kube, step: Surroundings) -> None:
-        """The last lines are said; after a crash it is not started again, a retry starts another one."""
-        with pytest.raises(StepError, match=r"failed: applying \| no such table"):
-            step.perform(migrate.apply, job("print('applying'); print('no such table'); raise SystemExit(1)"))
+        """The last lines are said, and kept however long it is; after a crash it is not started again, a retry starts another."""
+        much = "print('applying'); print('\\n'.join(['.' * 99] * 4000)); print('no such table'); raise SystemExit(1)"
+        with pytest.raises(StepError, match=r"failed: \.+ .* \| no such table"):
+            step.perform(migrate.apply, job(much))
+        log = next(str(body["text"]) for kind, body in step.notes.lines if kind == "log")
+        assert log.startswith("applying\n....")
+        assert log.endswith("...\nno such table\n")
+        assert "… 137,879 bytes of the log are left out here …" in log
         good = job("print('well')")
         with pytest.raises(StepError, match="no such table"):
             step.perform(migrate.apply, good)
@@ -178,9 +203,8 @@ class TestMigrationJob:
         assert [note["job"].rpartition("-")[2] for note in step.notes.seen() if note.get("attempt") == 2] == ["2"]  # type: ignore[attr-defined]
 
     def test_one_that_still_runs_is_taken_up(self, kube: Kube, step: Surroundings) -> None:
-        """It was given up on; a retry does not start a second beside it, and none after it has failed unseen by a person."""
-        with pytest.raises(StepError, match="gave up waiting"):
-            step.perform(migrate.apply, job(f"{SLOW}; raise SystemExit('over')"), seconds=0.5)
+        """It was cancelled; a retry does not start a second beside it, and none after it has failed unseen by a person."""
+        interrupted(step, job(f"{SLOW}; raise SystemExit('over')"))
         step.attempt = 2
         for _ in range(2):  # the second time as if it had been killed before anybody heard of the failure
             with pytest.raises(StepError, match="failed: begun"):
@@ -190,11 +214,23 @@ class TestMigrationJob:
         assert step.perform(migrate.apply, job("print('well')")).endswith("is complete: well")
         assert jobs_of(kube) == ["1 Failed", "2 Complete"]
 
+    def test_it_takes_longer_than_its_time(self, kube: Kube, step: Surroundings) -> None:
+        """It has not failed while it runs. Kubernetes stops it then, and deletes its pod and log: what was seen before is said."""
+        spec = job("import time; print('begun', flush=True); time.sleep(60)").model_copy(update={"timeout": 1})
+        with pytest.raises(StepError, match=r"was stopped, half done, after the 1 s of this step: ") as stopped:
+            step.perform(migrate.apply, spec, seconds=0)
+        assert "before you retry or roll back" in stopped.value.hint
+        told = [str(body["line"]) for kind, body in step.notes.lines if kind == "progress"]
+        assert "still runs past the 1 s of this step: " in told[0]
+        assert "begun" in stopped.value.user_message or not any(line.endswith("begun") for line in told)
+        assert jobs_of(kube) == ["1 Failed"]
+        pods = kube.core.list_namespaced_pod(kube.namespace, label_selector="job-name").items
+        assert {pod.status.phase for pod in pods} <= {"Succeeded", "Failed"}
+
     def test_complete_is_not_run_again_whatever_fails_afterwards(self, kube: Kube, step: Surroundings) -> None:
-        """Given up on, complete meanwhile; then our own trouble with its log; then it is deleted: it ran once."""
+        """Cancelled, complete meanwhile; then our own trouble with its log; then it is deleted: it ran once."""
         spec = job(f"{SLOW}; print('over')")
-        with pytest.raises(StepError, match="gave up waiting"):
-            step.perform(migrate.apply, spec, seconds=0.5)
+        interrupted(step, spec)
         eventually("its end", lambda: jobs_of(kube) == ["1 Complete"])
 
         def trouble() -> None:
@@ -228,11 +264,71 @@ class TestMigrationJob:
     def test_one_of_an_earlier_start_of_the_version(self, kube: Kube, step: Surroundings) -> None:
         """It is not this release's: waited for while it runs, and then no reason to run none."""
         slow = job(f"{SLOW}; print('over')")
-        with pytest.raises(StepError, match="gave up waiting"):
-            step.perform(migrate.apply, slow, seconds=0.5)
+        interrupted(step, slow)
         step.notes = Notes()
         with pytest.raises(StepError, match=r"job/migrate-v4-8-0-c0ffeec0-1 still runs in .*, from an earlier start"):
             step.perform(migrate.apply, slow)
         eventually("its end", lambda: jobs_of(kube) == ["1 Complete"])
         assert step.perform(migrate.apply, job("print('anew')")).endswith("is complete: anew")
         assert jobs_of(kube) == ["1 Complete", "2 Complete"]
+
+
+class TestRollback:
+    """A rollback after the step was cancelled, while its Job still migrates."""
+
+    @pytest.fixture
+    def cluster(self, world: World, vendors: Vendors, kube_simulator: tuple[Path, Any]) -> Iterator[Kube]:
+        """Where the Job of the world's one deploy step runs."""
+        kubeconfig, api = kube_simulator
+        kube = Kube("simulator", kubeconfig, new_namespace(api), api)
+        where = Kubernetes(kubeconfig=str(kubeconfig), namespace=kube.namespace)
+        action = job(f"{SLOW}; print('over')").model_dump(exclude_none=True) | {"files": MIGRATIONS_PATH}
+        world.change(
+            checklist=checklist(deploy=({"id": "deploy.job", "title": "Migrate", "action": action},)),
+            targets={**world.deps.targets, "production": Target(name="production", kubernetes=where)},
+            github=vendors.github,
+        )
+        yield kube
+        kube.core.delete_namespace(kube.namespace)
+
+    def cancelled(self, world: World) -> ReleaseId:
+        """A release whose one step was cancelled as soon as its Job had printed something."""
+        release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
+        world.run("check")
+        world.approve(release_id)
+        world.act(deploy.deploy, QA, release_id)
+        begun = world.claim("advance")
+        assert begun is not None
+
+        def carry_out() -> None:
+            with pytest.raises(Superseded):
+                world.carry_out(begun)
+
+        thread = threading.Thread(target=carry_out)
+        thread.start()
+        eventually("a Job that runs", lambda: "begun" in [step.progress for step in world.view(release_id).steps])
+        (running,) = world.view(release_id).steps
+        world.act(deploy.cancel, QA, running.row)
+        begun.lost.set()
+        thread.join()
+        return release_id
+
+    def test_it_is_named_waited_for_and_not_stopped(self, world: World, cluster: Kube) -> None:
+        """Said before; nothing is taken back under it; once it is complete, what it applied is known and its log is there."""
+        release_id = self.cancelled(world)
+        view, name = world.view(release_id), f"job/migrate-v4-8-0-{commit_sha(BRANCH)[:8]}-1"
+        assert f"{name} may still run: it is not stopped, and a retry takes it up." in view.steps[0].summary
+        shown = modals.modal(ActionId.RELEASE_ROLLBACK, ReleasePayload(release=release_id), view)
+        assert f":grey_question: {name}: may still run, for nobody saw its end" in str(shown)
+        said = world.act(rollback.rollback, QA, release_id, "").splitlines()
+        assert f"{name}: may still run, for nobody saw its end. A rollback waits for that" in said[1]
+        assert "unknown whether it was done" in said[2]
+        seen: list[list[str]] = []
+        world.outside.during = lambda _: seen.append(jobs_of(cluster))
+        world.run("advance")
+        view = world.view(release_id)
+        assert (view.release.state, seen) == (ReleaseState.ROLLED_BACK, [["1 Complete"]])
+        assert {change.way for change in lasting(view.steps, view.checklist.deploy)} == {Way.STAYS}
+        assert [bytes(row["content"]) for row in world.rows("SELECT content FROM files WHERE kind = 'step'")] == [
+            b"begun\nover\n"
+        ]

@@ -242,6 +242,10 @@ def test_steps_show_what_was_there_before_and_what_is_now() -> None:
         ),
     ]
     assert labels(steps) == ["Attest", "Cancel"]
+    view = in_state(ReleaseState.DEPLOYING)
+    running = [replace(step, unended=("migrate-1",)) for step in view.steps]
+    asked = buttons(render("steps", "deploy", replace(view, steps=running)))[1]["confirm"]["text"]["text"]
+    assert asked == "What it has changed so far stays. job/migrate-1 is not stopped. Retry it then, or roll back."
     assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 101}
 
 

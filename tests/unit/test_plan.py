@@ -79,6 +79,12 @@ def test_what_was_begun_is_unknown_until_its_end_was_seen(state: StepState) -> N
     assert left(state, planned=(ADD, DROP)) == []
 
 
+def test_a_job_whose_end_nobody_saw_comes_first() -> None:
+    """It may still change something while the rollback begins."""
+    named = left(CANCELLED, begun=(DROP,), unended=("migrate-1",))
+    assert [line.partition(":")[0] for line in named] == ["unknown job/migrate-1", "final migration 2.sql"]
+
+
 def test_what_was_done_by_hand_is_unknown() -> None:
     """The bot failed at it and a person went on; or it is a person's step; or nobody saw what it would change."""
     by_hand = "unknown, for it was done by hand: look before"

@@ -146,6 +146,10 @@ def _how_long(step: Step) -> str:
     return f" · since {text.clock_time(step.started_at)}" if step.state is StepState.RUNNING else ""
 
 
+def _goes_on(step: Step) -> str:
+    return f"job/{' and job/'.join(step.unended)} is not stopped. " if step.unended else ""
+
+
 def _button(view: ReleaseView, step: Step) -> Element | None:
     payload = StepPayload(release=view.release.id, step=step.row)
     if step.state is StepState.FAILED and view.release.state in _RETRYABLE:
@@ -153,7 +157,7 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
     if step.state is StepState.RUNNING and view.release.state in _GOES_ON:
         question = elements.confirm(
             "Cancel this step?",
-            "What it has changed so far stays. Retry it then, or roll back.",
+            f"What it has changed so far stays. {_goes_on(step)}Retry it then, or roll back.",
             "Cancel it",
             "Let it run",
         )

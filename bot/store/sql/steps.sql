@@ -1,29 +1,25 @@
--- name: plan
--- The steps of the latest run of each plan of a release.
-SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
-       by_whom AS by, note, begun, made
-FROM steps s CROSS JOIN LATERAL (
+-- name: some
+-- The steps of the latest run of each plan of a release, or one step by its row, each with what its journal says.
+SELECT s.id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
+       by_whom AS by, note, release_id, begun, made, unended
+FROM steps s
+CROSS JOIN LATERAL (
     SELECT jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'intent') AS begun,
            jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'acted') AS made
     FROM journal j CROSS JOIN jsonb_array_elements(j.body -> 'changes') WITH ORDINALITY c (change, place)
     WHERE j.step = s.id
-) done
-WHERE release_id = %(release_id)s
-  AND run = (SELECT max(run) FROM steps l WHERE l.release_id = s.release_id AND l.plan = s.plan)
+) changes
+CROSS JOIN LATERAL (
+    SELECT array_agg(DISTINCT j.body ->> 'job') AS unended
+    FROM journal j
+    WHERE j.step = s.id AND j.entry = 'observed' AND j.body ? 'job' AND j.body ? 'attempt'
+      AND NOT EXISTS (SELECT FROM journal e WHERE e.step = s.id AND e.entry = 'observed' AND e.body ? 'ended'
+                      AND e.body ->> 'job' = j.body ->> 'job')
+) jobs
+WHERE s.id = %(row)s
+   OR (s.release_id = %(release_id)s
+       AND run = (SELECT max(run) FROM steps l WHERE l.release_id = s.release_id AND l.plan = s.plan))
 ORDER BY plan, ordinal;
-
--- name: get
--- One step and its release.
-SELECT id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
-       by_whom AS by, note, begun, made,
-       release_id
-FROM steps s CROSS JOIN LATERAL (
-    SELECT jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'intent') AS begun,
-           jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'acted') AS made
-    FROM journal j CROSS JOIN jsonb_array_elements(j.body -> 'changes') WITH ORDINALITY c (change, place)
-    WHERE j.step = s.id
-) done
-WHERE id = %(row)s;
 
 -- name: next_run
 -- The number of the next run of a plan.
