@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from bot.errors import NotAllowed
 from bot.flows.doctor import Question
 from bot.flows.needed import EVERY_RELEASE
 from bot.settings import SharedChannel, Slack
-from bot.slack.client import OPEN_ENDED, SlackError, slack_call, web_client
+from bot.slack.client import NO_CHANNEL, OPEN_ENDED, SlackError, slack_call, web_client
 from bot.slack.identity import Workspace
 from checks.checkup.finding import Finding, State
 
@@ -99,14 +99,9 @@ def _channel(client: WebClient, channel: str, shared: SharedChannel) -> list[Fin
         with slack_call("conversations.info"):
             found = client.conversations_info(channel=channel)["channel"]
     except SlackError as error:
-        hint = "Is it the channel's id (C…)? In a private channel: /invite @Release Bot."
-        return [Finding(State.MISSING, f"Slack does not show the channel {channel}: {error.code}", hint)]
+        return [Finding(State.MISSING, f"Slack does not show the channel {channel}: {error.code}", _NOT_SHOWN)]
     name = f"#{found.get('name', channel)}"
-    findings = []
-    if found.get("is_archived"):
-        findings.append(Finding(State.MISSING, f"{name} is archived", "Unarchive it, or set another slack.channel."))
-    if not found.get("is_member"):
-        findings.append(Finding(State.MISSING, f"the bot is not in {name}", f"Type /invite @Release Bot in {name}."))
+    findings = [Finding(State.MISSING, what, hint) for what, hint in _closed(found, name)]
     if exposed := _exposed(found):
         refused = exposed.outside and shared is SharedChannel.REFUSE
         hint = f"{_UNSHARE} Until then no release begins." if refused else exposed.hint
@@ -121,16 +116,35 @@ def may_begin_in(
 
     ``refused``: what does not happen where it may not.
 
-    Raises NotAllowed where another organisation reads and ``shared`` refuses that; SlackError when Slack does not say.
+    Raises NotAllowed where the bot cannot post, and where another organisation reads and ``shared`` refuses that;
+    SlackError when Slack does not say.
     """
-    with slack_call("conversations.info"):
-        found = client.conversations_info(channel=channel)["channel"]
+    try:
+        with slack_call("conversations.info"):
+            found = client.conversations_info(channel=channel)["channel"]
+    except SlackError as error:
+        if error.code not in NO_CHANNEL:
+            raise
+        raise NotAllowed(f"Slack does not show the bot <#{channel}>, so {refused}.", hint=_NOT_SHOWN) from error
+    for what, hint in _closed(found, f"<#{channel}>"):
+        raise NotAllowed(f"{what[0].upper()}{what[1:]}, so {refused}.", hint=hint)
     exposed = _exposed(found)
     if exposed is None:
         return ""
     if exposed.outside and shared is SharedChannel.REFUSE:
         raise NotAllowed(f"<#{channel}> {exposed.what}, so {refused}.", hint=_UNSHARE)
     return f"<#{channel}> {exposed.what}. {exposed.hint}"
+
+
+_NOT_SHOWN = "Is it the channel's id (C…)? In a private channel: /invite @Release Bot."
+
+
+def _closed(channel: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
+    """Why the bot cannot post in the channel, each with what to do."""
+    if channel.get("is_archived"):
+        yield f"{name} is archived", "Unarchive it, or set another slack.channel."
+    if not channel.get("is_member"):
+        yield f"the bot is not in {name}", f"Type /invite @Release Bot in {name}."
 
 
 @dataclass(frozen=True)

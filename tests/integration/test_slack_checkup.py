@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from bot.app import Application
+from bot.errors import NotAllowed
 from bot.redact import Redactor
 from bot.settings import Settings, SharedChannel
-from bot.slack.checkup import examine, needed_scopes, workspace
+from bot.slack.checkup import examine, may_begin_in, needed_scopes, workspace
 from bot.slack.client import SlackError, web_client
 from bot.slack.identity import Workspace
 from checks.checkup.finding import Finding, State
@@ -187,6 +188,38 @@ def test_no_release_begins_where_another_organisation_reads(live: Bot):
     assert live.audited() == [(RITA, "command.refused")]
 
 
+@pytest.mark.parametrize(
+    ("channel", "said", "hint"),
+    [
+        (
+            {"is_member": False},
+            f"The bot is not in <#{RELEASES}>, so no release begins there.",
+            f"Type /invite @Release Bot in <#{RELEASES}>.",
+        ),
+        (
+            {"is_member": True, "is_archived": True},
+            f"<#{RELEASES}> is archived, so no release begins there.",
+            "Unarchive it, or set another slack.channel.",
+        ),
+        (
+            "channel_not_found",  # a private channel, after the bot was taken out of it
+            f"Slack does not show the bot <#{RELEASES}>, so no release begins there.",
+            "Is it the channel's id (C…)? In a private channel: /invite @Release Bot.",
+        ),
+    ],
+    ids=["left", "archived", "private"],
+)
+def test_no_release_begins_where_the_bot_cannot_post(channel: dict[str, Any] | str, said: str, hint: str):
+    """The card and its buttons would show nowhere."""
+    info = Reply(200, {"ok": False, "error": channel} if isinstance(channel, str) else {"ok": True, "channel": channel})
+    with (
+        Replies({"GET /conversations.info": info, "POST /conversations.info": info}) as slack,
+        pytest.raises(NotAllowed) as refused,
+    ):
+        may_begin_in(web_client("xoxb-1", slack.url + "/"), RELEASES, SharedChannel.WARN)
+    assert (refused.value.user_message, refused.value.hint) == (said, hint)
+
+
 def test_a_release_may_begin_there_with_a_warning(live: Bot):
     """Where the team has set it so."""
     (told,) = starts(live, SharedChannel.WARN)
@@ -197,7 +230,9 @@ def test_a_release_may_begin_there_with_a_warning(live: Bot):
 
 @pytest.mark.parametrize("pressed", [True, False], ids=["button", "command"])
 def test_nothing_is_deployed_where_another_organisation_has_come_to_read(live: Bot, pressed: bool):
-    """The channel was its own at the start: asked again before the deploy, and told with it where the team allows it."""
+    """The channel was its own at the start: asked again before the deploy, and told with it where the team allows it.
+    So is whether the bot is in it still.
+    """
     release_id = live.open_release()
     live.published(release_id)
 
@@ -214,7 +249,13 @@ def test_nothing_is_deployed_where_another_organisation_has_come_to_read(live: B
     assert deploys() == refused
     assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]
     live.change_deps(shared_channel=SharedChannel.WARN)
-    live.change(lambda tx: tx.execute("UPDATE releases SET state = 'DEPLOYING', deployer = manager"))
+    live.change(lambda tx: tx.execute("UPDATE releases SET channel = %s", [GENERAL]))  # the bot is not in it
+    assert deploys() == (
+        f"The bot is not in <#{GENERAL}>, so nothing is deployed from there. Type /invite @Release Bot in <#{GENERAL}>."
+    )
+    live.change(
+        lambda tx: tx.execute("UPDATE releases SET state = 'DEPLOYING', deployer = manager, channel = %s", [RELEASES])
+    )
     said = deploys()
     assert said.startswith("v4.8.0 is being deployed already")
     assert said.endswith(f"<#{RELEASES}> is shared with another organisation. {READ_BY_OTHERS}")
@@ -222,9 +263,9 @@ def test_nothing_is_deployed_where_another_organisation_has_come_to_read(live: B
 
 def test_no_release_begins_while_slack_does_not_say(live: Bot):
     """Who reads along is then not known, and unknown is no pass."""
-    live.slack.post("slack-faults", error={"conversations.info": {"n": 1, "error": "channel_not_found"}})
+    live.slack.post("slack-faults", error={"conversations.info": {"n": 1, "error": "internal_error"}})
 
-    assert starts(live, SharedChannel.WARN)[0].startswith("Slack answered channel_not_found to conversations.info.")
+    assert starts(live, SharedChannel.WARN)[0].startswith("Slack answered internal_error to conversations.info.")
     assert live.rows("SELECT FROM releases") == []
 
 
