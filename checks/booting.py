@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from checks.answers import reading
 from checks.boot_pod import LABEL, LAST_WORDS, NAME, PASSWORD_KEY, PROBE, START, Boot, describe, place, settings_of
-from checks.clients import kube_errors
+from checks.clients import REFUSED, kube_errors
 from checks.contract import CheckError
 from checks.pods import read_log
 from checks.rights import READ_DEPLOYMENT, Of, Right
@@ -47,21 +47,24 @@ class Booted:
     log: str = ""
 
 
-def debt(drill: str, ctx: CheckContext) -> dict[str, str]:
+def debt(drill: str, ctx: CheckContext) -> dict[str, Any]:
     """What is owed while the product runs against the database ``drill``, for ``boot`` and ``remove``."""
     return {"database": drill, "namespace": place(ctx).namespace}
 
 
-def boot(how: Boot, owed: dict[str, str], connected: Callable[[], bool], ctx: CheckContext) -> Booted:
+def boot(how: Boot, owed: dict[str, Any], connected: Callable[[], bool], ctx: CheckContext) -> Booted:
     """Start the product's container against a database of the restore server, and wait for its word.
 
-    ``owed``: the debt, which was written down; the id of the pod is added, so that ``remove`` need not ask whose it is.
+    ``owed``: the debt, which was written down; the id of the pod is added, so that ``remove`` need not ask whose it is,
+    and whether the cluster may still be at making it.
     ``connected``: is the product connected to that database at this moment? Raises CheckError when the cluster refuses,
     when the pod does not get as far as to start, and when the product was ready without ever having been connected.
     """
+    owed["doubt"] = False  # nothing is asked for yet
     kube, namespace = ctx.clients.kube(), place(ctx).namespace
     workload = read_workload(ctx, "deployment")
     pod = describe(how, owed["database"], workload, ctx)
+    owed["doubt"] = True
     try:
         with kube_errors(f"create pod {NAME} in {namespace}"):
             made = _json(
@@ -69,7 +72,9 @@ def boot(how: Boot, owed: dict[str, str], connected: Callable[[], bool], ctx: Ch
             )
         with reading("Kubernetes", f"pod {NAME} in {namespace}"):
             owed["uid"] = str(made["metadata"]["uid"])
+        owed["doubt"] = False
     except CheckError as error:
+        owed["doubt"] = error.status not in REFUSED
         if error.status != CONFLICT:
             raise
         raise CheckError(
@@ -79,8 +84,15 @@ def boot(how: Boot, owed: dict[str, str], connected: Callable[[], bool], ctx: Ch
     return _watch(how, connected, ctx)
 
 
-def remove(owed: Mapping[str, str], ctx: CheckContext) -> None:
+def remove(owed: Mapping[str, Any], ctx: CheckContext) -> None:
     """Take away the pod of that debt, at once. That of another drill is left alone; none is as good."""
+    for _ in ctx.looks(owed):
+        if _removed(owed, ctx):
+            return
+
+
+def _removed(owed: Mapping[str, Any], ctx: CheckContext) -> bool:
+    """Whether it was there, and ours."""
     kube, namespace = ctx.clients.kube(), owed["namespace"]
     read, delete = kube.core.read_namespaced_pod, kube.core.delete_namespaced_pod
     try:
@@ -92,13 +104,15 @@ def remove(owed: Mapping[str, str], ctx: CheckContext) -> None:
                     ours = (found["metadata"].get("labels") or {}).get(LABEL) == owed["database"]
                     uid = str(found["metadata"]["uid"])
                 if not ours:
-                    return
+                    return False
             # No grace: its database is about to go, and the name has to be free for the next drill.
             body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
             _json(delete(NAME, namespace, body=body, _preload_content=False, _request_timeout=kube.timeout))
     except CheckError as error:
         if error.status not in {NOT_FOUND, CONFLICT}:  # gone, or another one's by now
             raise
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ KUBE_PACKAGES = (
     *(f"kubernetes.client.api.{name}_v1_api" for name in ("core", "apps", "batch", "authorization")),
 )
 VENDOR_PARTS = ("sentry", "grafana", "stripe", "github")  # sections of their own in release-bot.yml, outside of targets
+REFUSED = range(400, 500)  # statuses of HTTP with which a server says that it has done nothing and will not
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 

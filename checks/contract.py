@@ -120,6 +120,9 @@ class Allowance:
     period: float  # seconds
 
 
+LOOKS = 3  # looks for what a request without an answer may have made
+APART = 1.0  # seconds between two of them
+
 # What kinds may name in ``spends``. The product counts every log-in, good ones too, and refuses the sixth of an address
 # in fifteen minutes; the fifth stays free for a person.
 ALLOWANCES: Mapping[str, Allowance] = {"login": Allowance("log-ins", uses=4, period=15 * 60.0)}
@@ -149,6 +152,19 @@ class CheckContext:
             raise CheckError("cancelled", hint="Run the check again when you are ready.")
         if self.remaining() <= 0:
             raise CheckError("gave up waiting: the deadline has come")
+
+    def looks(self, payload: Mapping[str, Any]) -> Iterator[None]:
+        """For an undo: once, or, where ``payload["doubt"]`` says so, a few times, a second apart; for that after the deadline too.
+
+        A request that got no answer may be carried out a moment later, when nothing was found at first. A kind sets ``doubt``
+        before such a request and takes it away when the answer is there; a payload without it, of a run that was killed, is
+        in doubt. Raises CheckError when the check is cancelled meanwhile: then the debt stays open, and is looked at anew.
+        """
+        yield
+        for _ in range(LOOKS - 1 if payload.get("doubt", True) else 0):
+            if self.cancelled.wait(APART):
+                raise CheckError("cancelled while it looked whether something is made late")
+            yield
 
 
 class Params(BaseModel):
@@ -185,20 +201,21 @@ class Kind(abc.ABC):
         return ()
 
     @contextmanager
-    def owing(self, what: str, payload: Mapping[str, Any], ctx: CheckContext) -> Iterator[None]:
+    def owing(self, what: str, payload: Mapping[str, Any], ctx: CheckContext, *, late: str = "") -> Iterator[None]:
         """Write down what the block is about to change, and put it back at its end, whatever happens in it (P7).
 
         ``what`` names it for a person; ``payload`` is for ``undo``, which also gets what the block adds to it: that was not
         written down, so it only spares questions. Where that fails the debt stays open; a CheckError
-        of the block is then told first, since it is what went wrong first.
+        of the block is then told first, since it is what went wrong first. ``late``: what to say where a request got no
+        answer (`CheckContext.looks`), and may be carried out when nobody looks any more.
         """
         debt = ctx.undo.record(what, payload)
         trouble: CheckError | None = None
         try:
             yield
         except CheckError as exc:
-            trouble = exc
-            raise
+            trouble = _in_doubt(exc, late) if late and payload.get("doubt") else exc
+            raise trouble from exc.__cause__
         finally:
             try:
                 self.undo(payload, ctx)
@@ -211,3 +228,11 @@ class Kind(abc.ABC):
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Put back what ``payload`` says was changed. Safe to call twice. Only kinds that mutate have it."""
         raise NotImplementedError(f"{self.name} recorded an undo but has no way to carry it out")
+
+
+def _in_doubt(error: CheckError, late: str) -> CheckError:
+    """The error of a request that got no answer, with a word on what nobody can know."""
+    hint = f"{error.hint} It may still take effect: the bot looked for that for {(LOOKS - 1) * APART:.0f} s. {late}"
+    return CheckError(
+        error.summary, hint=hint.strip(), seen=error.seen, retry_after=error.retry_after, status=error.status
+    )

@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,7 +32,7 @@ class RecordingUndo:
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
         """Keep the debt."""
         undo_id = f"undo-{len(self.recorded) + 1}"
-        self.recorded[undo_id] = (what, payload)
+        self.recorded[undo_id] = (what, dict(payload))  # as it is now: what a kind adds later is not written down
         return undo_id
 
     def settled(self, undo_id: str) -> None:
@@ -43,6 +43,19 @@ class RecordingUndo:
     def open(self) -> list[Mapping[str, Any]]:
         """Payloads of the debts that were not paid."""
         return [payload for key, (_, payload) in self.recorded.items() if key not in self.settled_ids]
+
+
+class Pauses(threading.Event):
+    """The ``cancelled`` of a context in which nobody waits: in place of each pause, ``during`` is called."""
+
+    def __init__(self, during: Callable[[], object] = lambda: None) -> None:
+        super().__init__()
+        self._during = during
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Over at once."""
+        self._during()
+        return self.is_set()
 
 
 def target_of(facts: Mapping[str, Any], name: str) -> Target:
@@ -153,12 +166,16 @@ def run(
     *,
     undo: RecordingUndo | None = None,
     seconds: float = 30,
+    patience: float = 5,
     held: ExitStack | None = None,
     **changes: Any,
 ) -> CheckResult:
-    """Run one kind (a name, or an own Kind) with parameters as in a checklist. ``changes``: fields of CheckContext."""
+    """Run one kind (a name, or an own Kind) with parameters as in a checklist. ``changes``: fields of CheckContext.
+
+    ``patience``: seconds for an answer of a server.
+    """
     kind = _registry().get(kind) if isinstance(kind, str) else kind
     with held or ExitStack() as in_use:
-        clients = in_use.enter_context(Clients(target, http_timeout=5))
+        clients = in_use.enter_context(Clients(target, http_timeout=patience))
         ctx = context(target, clients, undo=undo, deadline=time.monotonic() + seconds, **changes)
         return run_check(kind, kind.params.model_validate(params), ctx, redact=lambda text: text, held=in_use)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from checks.answers import reading
 from checks.backups import environment_of, handed_on, made_at, objects
-from checks.clients import kube_errors, require, s3_errors
+from checks.clients import REFUSED, kube_errors, require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.pods import read_log
 from checks.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
@@ -99,11 +99,9 @@ class BackupJob(Kind):
         name = _name(ctx.subject.version)
         debt: dict[str, Any] = {"namespace": part.namespace, "job": name}
         body = _job_of_cronjob(kube, part, name)
-        with self.owing(f"job {name} in {part.namespace}", debt, ctx):
-            with kube_errors(f"create job {name} in {part.namespace}"):
-                kube.batch.create_namespaced_job(
-                    part.namespace, body, field_manager=FIELD_MANAGER, _request_timeout=kube.timeout
-                )
+        late = f"Job {name} may run in {part.namespace} then, to its end."
+        with self.owing(f"job {name} in {part.namespace}", debt, ctx, late=late):
+            _create(kube, part, name, body, debt)
             ctx.progress(f"waiting for job {name}")
             job = _wait(kube, part, name, ctx)
             debt["ended"] = True
@@ -138,21 +136,9 @@ class BackupJob(Kind):
         """Stop a Job that still runs. One that has ended stays, as any of its CronJob, whose history limits remove it."""
         if payload.get("ended"):  # seen just now
             return
-        kube, namespace, name = ctx.clients.kube(), str(payload["namespace"]), str(payload["job"])
-        try:
-            with kube_errors(f"stop job {name} in {namespace}"):
-                job = _json(
-                    kube.batch.read_namespaced_job(
-                        name, namespace, _preload_content=False, _request_timeout=kube.timeout
-                    )
-                )
-                if not _ended(job):
-                    kube.batch.delete_namespaced_job(
-                        name, namespace, propagation_policy="Background", _request_timeout=kube.timeout
-                    )
-        except CheckError as error:
-            if getattr(error.__cause__, "status", None) != NOT_FOUND:
-                raise
+        for _ in ctx.looks(payload):
+            if _stop(ctx.clients.kube(), str(payload["namespace"]), str(payload["job"])):
+                return
 
 
 def _name(version: str) -> str:
@@ -195,6 +181,38 @@ def _job_of_cronjob(kube: KubeClients, part: Backup, name: str) -> dict[str, Any
             },
             "spec": template["spec"],
         }
+
+
+def _create(kube: KubeClients, part: Backup, name: str, body: dict[str, Any], debt: dict[str, Any]) -> None:
+    """``debt`` says whether the cluster may still be at it: it has neither answered nor refused."""
+    debt["doubt"] = True
+    try:
+        with kube_errors(f"create job {name} in {part.namespace}"):
+            kube.batch.create_namespaced_job(
+                part.namespace, body, field_manager=FIELD_MANAGER, _request_timeout=kube.timeout
+            )
+    except CheckError as error:
+        debt["doubt"] = error.status not in REFUSED
+        raise
+    debt["doubt"] = False
+
+
+def _stop(kube: KubeClients, namespace: str, name: str) -> bool:
+    """Take the Job away unless it has ended; False when there is none."""
+    try:
+        with kube_errors(f"stop job {name} in {namespace}"):
+            job = _json(
+                kube.batch.read_namespaced_job(name, namespace, _preload_content=False, _request_timeout=kube.timeout)
+            )
+            if not _ended(job):
+                kube.batch.delete_namespaced_job(
+                    name, namespace, propagation_policy="Background", _request_timeout=kube.timeout
+                )
+    except CheckError as error:
+        if error.status != NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict[str, Any]:

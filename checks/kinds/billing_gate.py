@@ -66,26 +66,33 @@ class BillingGate(Kind):
                 f"tenant {tenant} is {before} already, so there is nothing to put back",
                 hint=f"Set billing_status of tenant {tenant} to what it should be, then run the check again.",
             )
-        debt = {"tenant": tenant, "before": before, "set": params.status}
+        debt: dict[str, Any] = {"tenant": tenant, "before": before, "set": params.status}
         what = f"billing_status of tenant {tenant} on {ctx.target.name}: {before} to {params.status}"
-        with self.owing(what, debt, ctx):
-            _flip(ctx, tenant, before, params.status)
+        with self.owing(what, debt, ctx, late=f"Set billing_status of tenant {tenant} to {before} then."):
+            _flip(ctx, debt)
             with http_errors(f"{params.method} {url}"):
                 response = ctx.clients.http().request(params.method, url, headers=headers, json=_INVALID)
         return _answer(params, response, f"{params.method} {url} while tenant {tenant} is {params.status}", before)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Put the old status back, unless somebody has set another one since. Raises CheckError when it fails."""
-        tenant, before, changed = payload["tenant"], payload["before"], payload["set"]
-        with ctx.clients.postgres(read_only=False) as connection:
-            if _read(connection, tenant) == changed:
-                _write(connection, tenant, changed, before)
-        after = _status(ctx, tenant)
-        if after == changed:
-            raise CheckError(
-                f"tenant {tenant} is still {changed} and not {before}",
-                hint=f"Set billing_status of tenant {tenant} to {before} by hand.",
-            )
+        for _ in ctx.looks(payload):
+            if _put_back(ctx, payload["tenant"], payload["set"], payload["before"]):
+                return
+
+
+def _put_back(ctx: CheckContext, tenant: int, changed: str, before: str) -> bool:
+    """Whether it was to be put back. Raises CheckError when it is still changed."""
+    with ctx.clients.postgres(read_only=False) as connection:
+        found = _read(connection, tenant) == changed
+        if found:
+            _write(connection, tenant, changed, before)
+    if _status(ctx, tenant) == changed:
+        raise CheckError(
+            f"tenant {tenant} is still {changed} and not {before}",
+            hint=f"Set billing_status of tenant {tenant} to {before} by hand.",
+        )
+    return found
 
 
 def _status(ctx: CheckContext, tenant: int) -> str:
@@ -99,13 +106,21 @@ def _status(ctx: CheckContext, tenant: int) -> str:
     return status
 
 
-def _flip(ctx: CheckContext, tenant: int, before: str, status: str) -> None:
+def _flip(ctx: CheckContext, debt: dict[str, Any]) -> None:
+    """Set the status. ``debt`` says whether the server may still be at it: the connection was lost before it had answered."""
+    tenant = debt["tenant"]
+    debt["doubt"] = False  # nothing is asked for yet
     with ctx.clients.postgres(read_only=False) as connection:
-        if _write(connection, tenant, before, status) != 1:
-            raise CheckError(
-                f"could not set tenant {tenant} to {status}: no row was changed",
-                hint="The database role needs UPDATE on tenants, and a row security policy that lets it.",
-            )
+        try:
+            changed = _write(connection, tenant, debt["before"], debt["set"])
+            connection.commit()
+        finally:
+            debt["doubt"] = connection.broken
+    if changed != 1:
+        raise CheckError(
+            f"could not set tenant {tenant} to {debt['set']}: no row was changed",
+            hint="The database role needs UPDATE on tenants, and a row security policy that lets it.",
+        )
 
 
 def _read(connection: psycopg.Connection, tenant: int) -> str | None:

@@ -133,9 +133,10 @@ class RestoreDrill(Kind):
                     _run(ctx, [program, "--list", dump], "read the dump's table of contents")
                 started = time.monotonic()
                 name = f"restore_drill_{int(time.time())}_{secrets.token_hex(4)}"
-                with self.owing(f"drop scratch database {name}", {"database": name}, ctx):
+                owed: dict[str, Any] = {"database": name}
+                with self.owing(f"drop scratch database {name}", owed, ctx, late=f"Drop database {name} then."):
                     with _phase(f"restoring {key}", ctx):
-                        _create(server, name)
+                        _create(server, name, owed)
                         _restore(ctx, program, dump, name)
                     seconds = time.monotonic() - started
                     with _phase("verifying what was restored", ctx):
@@ -165,8 +166,9 @@ class RestoreDrill(Kind):
             return server.execute(query, (name,)).fetchone() is not None
 
         owed = booting.debt(name, ctx)
+        pod = f"pod {boot_pod.NAME} in {owed['namespace']}"
         with (
-            self.owing(f"remove pod {boot_pod.NAME} in {owed['namespace']}", owed, ctx),
+            self.owing(f"remove {pod}", owed, ctx, late=f"Delete {pod} then."),
             _phase("starting the product against the restored database", ctx),
         ):
             booted = booting.boot(how, owed, connected, ctx)
@@ -187,8 +189,12 @@ class RestoreDrill(Kind):
         if "namespace" in payload:
             booting.remove(payload, ctx)
             return
-        with _server(ctx) as server:
-            server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        for _ in ctx.looks(payload):
+            with _server(ctx) as server:
+                found = server.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount
+                server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            if found:
+                return
 
 
 @contextmanager
@@ -304,7 +310,9 @@ def _failure(what: str, stderr: str) -> _BadBackup | CheckError:
     return _BadBackup(f"cannot {what}: {line}", hint="Is the object complete? Run the backup again.", seen=stderr)
 
 
-def _create(server: psycopg.Connection, name: str) -> None:
+def _create(server: psycopg.Connection, name: str, owed: dict[str, Any]) -> None:
+    """``owed`` says whether the server may still be at it: the connection was lost before it had answered."""
+    owed["doubt"] = True
     try:
         server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     except errors.InsufficientPrivilege as exc:
@@ -312,6 +320,8 @@ def _create(server: psycopg.Connection, name: str) -> None:
             f"role {server.info.user} may not create a scratch database: {exc.diag.message_primary}",
             hint=f"ALTER ROLE {server.info.user} CREATEDB on the server of restore_database_url.",
         ) from exc
+    finally:
+        owed["doubt"] = server.broken
 
 
 def _verify(ctx: CheckContext, params: RestoreDrillParams, database: str) -> list[str]:

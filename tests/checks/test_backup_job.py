@@ -10,7 +10,7 @@ from checks.clients import Clients
 from checks.contract import Outcome, Subject
 from checks.registry import Registry
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
-from tests.fix_checks import RecordingUndo, changed, context, moved, production_target, run, staging_target
+from tests.fix_checks import Pauses, RecordingUndo, changed, context, moved, production_target, run, staging_target
 
 DUMP = b"PGDMP" + b"x" * 200
 
@@ -199,7 +199,7 @@ def test_job_that_has_ended_is_left_to_its_cronjob(sandbox):
     run("backup_job", {}, staging_target(sandbox), undo=undo)
     ((_, payload),) = undo.recorded.values()
     with Clients(staging_target(sandbox)) as clients:
-        ctx = context(staging_target(sandbox), clients)
+        ctx = context(staging_target(sandbox), clients, cancelled=Pauses())
         for debt in (payload, {**payload, "job": "backup-manual-gone"}):
             Registry.load().get("backup_job").undo(debt, ctx)
 
@@ -227,32 +227,47 @@ def test_unknown_cronjob(sandbox):
 
 
 class Cluster(Replies):
-    """Shows a CronJob, refuses to make a Job of it, and answers with ``then`` when it is asked for that Job."""
+    """Shows a CronJob, does not say whether it makes a Job of it, and answers with ``then`` when it is asked for that Job."""
 
     def __init__(self, then: int) -> None:
         super().__init__({})
-        self._then = then
+        self.then = then
 
     def answer(self, request: Request) -> Reply:
         """By the kind of request, since the Job's name is the bot's to choose."""
+        self.requests.append(request)
         if "/cronjobs/" in request.path:
             pod: dict[str, Any] = {"template": {"spec": {"containers": []}}}
             return Reply(200, {"metadata": {"name": "nightly", "uid": "1"}, "spec": {"jobTemplate": {"spec": pod}}})
-        return Reply(503 if request.method == "POST" else self._then, {})
+        return Reply(503 if request.method == "POST" else self.then, {})
+
+    def make(self) -> None:
+        """From now on the Job is there, and runs."""
+        self.then = 200
 
 
 @pytest.mark.parametrize(
-    ("then", "said", "owed"), [(404, "", 0), (503, r"; then Kubernetes failed to stop job \S+ in \S+: 503 .*", 1)]
+    ("then", "said", "owed", "late"),
+    [
+        (404, "", 0, False),
+        (404, "", 0, True),
+        (503, r"; then Kubernetes failed to stop job \S+ in \S+: 503 .*", 1, False),
+    ],
 )
-def test_job_cannot_be_created(sandbox, tmp_path, then, said, owed):
-    """That is said, and said first; where nobody can tell whether there is a Job, the debt stays open."""
+def test_job_cannot_be_created(sandbox, tmp_path, then, said, owed, late):
+    """That is said, and said first; where nobody can tell whether there is a Job, the debt stays open. A late one is stopped."""
     undo = RecordingUndo()
     with Cluster(then) as cluster:
-        answer = run("backup_job", {}, moved(staging_target(sandbox), "kube", cluster.url, tmp_path), undo=undo).answer
+        target = moved(staging_target(sandbox), "kube", cluster.url, tmp_path)
+        pauses = Pauses(cluster.make) if late else Pauses()
+        answer = run("backup_job", {}, target, undo=undo, cancelled=pauses).answer
 
     assert answer.outcome is Outcome.ERROR
     assert re.fullmatch(rf"Kubernetes failed to create job \S+ in \S+: 503 Service Unavailable{said}", answer.summary)
     assert len(undo.open) == owed
+    told = re.search(r"looked for that for 2 s\. Job \S+ may run in \S+ then, to its end\.$", answer.hint)
+    assert bool(told) == (not owed)
+    assert [request.method for request in cluster.requests].count("DELETE") == late
 
 
 def test_not_on_production(sandbox):

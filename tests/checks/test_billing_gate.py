@@ -8,7 +8,7 @@ from checks.contract import CheckError, Outcome
 from checks.registry import Registry
 from checks.target import Target
 from tests.checks.replies import Answering, Replies, Reply, Request
-from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
+from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
 
 LOGIN, PLANS = "POST /api/auth/login", "POST /api/v1/roster/plans"
 PAST_DUE = {"error": "subscription_required", "message": "Payment overdue.", "billing_status": "past_due"}
@@ -221,7 +221,18 @@ def test_undo_puts_back_what_a_killed_run_changed(target):
     kind = Registry.load().get("billing_gate")
     with Clients(target) as clients:
         kind.undo(debt, context(target, clients))
-        kind.undo(debt, context(target, clients))
+        kind.undo(debt, context(target, clients, cancelled=Pauses()))
+
+    assert get_status(target) == "active"
+
+
+def test_undo_looks_again_for_a_change_that_is_under_way(target):
+    """The connection of a run was lost at its commit: the server is still at it when undo looks first."""
+    debt = {"tenant": tenant_of(target), "before": "active", "set": "past_due"}
+    url = require(target.database_url, target, "database_url").get_secret_value()
+    with Clients(target) as clients, psycopg.connect(url) as lost:
+        lost.execute("UPDATE tenants SET billing_status = 'past_due' WHERE id = %s", (debt["tenant"],))
+        Registry.load().get("billing_gate").undo(debt, context(target, clients, cancelled=Pauses(lost.commit)))
 
     assert get_status(target) == "active"
 
@@ -231,7 +242,7 @@ def test_undo_leaves_what_somebody_else_set(target):
     set_status(target, "trialing")
     debt = {"tenant": tenant_of(target), "before": "active", "set": "past_due"}
     with Clients(target) as clients:
-        Registry.load().get("billing_gate").undo(debt, context(target, clients))
+        Registry.load().get("billing_gate").undo(debt, context(target, clients, cancelled=Pauses()))
 
     assert get_status(target) == "trialing"
 

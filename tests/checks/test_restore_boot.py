@@ -20,7 +20,7 @@ from sandbox.staging.database import RESTORE_PASSWORD
 from sandbox.staging.serving import reserved_port
 from tests.checks.test_restore_drill import databases, drill, dump_of, upload
 from tests.fix_account import BotAccount
-from tests.fix_checks import RecordingUndo, changed, context, run, staging_target
+from tests.fix_checks import Pauses, RecordingUndo, changed, context, run, staging_target
 from tests.fix_kube import Kube, eventually
 from tests.fix_sandbox import Sandbox
 
@@ -230,19 +230,28 @@ def test_cancelled_while_the_product_starts(sandbox, backup):
 
 
 def test_leaves_another_drill_alone(sandbox, backup):
-    """Neither a drill that comes second nor a debt of a run that was killed takes away what another one has started."""
+    """Neither a drill that comes second nor a debt of a run that was killed takes away what another one has started.
+
+    What the cluster makes late for a debt is taken away.
+    """
     target = staging_target(sandbox)
     assert target.kubernetes is not None
     namespace = target.kubernetes.namespace
     kind, old, new = Registry.load().get("restore_drill"), "restore_drill_1_00000000", "restore_drill_2_00000000"
     with Clients(target) as clients:
-        kube, ctx = clients.kube(), context(target, clients)
-        containers = [{"name": "other", "image": "other"}]
+        containers, made = [{"name": "other", "image": "other"}], []
         body = {"metadata": {"name": NAME, "labels": {LABEL: new}}, "spec": {"containers": containers}}
-        kube.core.create_namespaced_pod(namespace, body)
+
+        def make() -> None:
+            clients.kube().core.create_namespaced_pod(namespace, body)
+            made.append(left(target))
+
+        make()
         answer = boot(sandbox, backup)
         assert answer.outcome is Outcome.ERROR
         assert "another restore drill runs there" in answer.summary
-        for drill_of, there in ((old, [NAME]), (new, []), (new, [])):
+        for drill_of, there, pauses in ((old, [NAME], Pauses()), (new, [], Pauses()), (new, [], Pauses(make))):
+            ctx = context(target, clients, cancelled=pauses)
             kind.undo({"database": drill_of, "namespace": namespace}, ctx)
             assert left(target) == there
+    assert made == [[NAME], [NAME]]

@@ -16,7 +16,7 @@ from checks.contract import CheckError, Outcome
 from checks.registry import Registry
 from checks.runner import redact_values
 from checks.target import Target
-from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
+from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
 
 STAYS = 20.0  # seconds after which a scratch database counts as left behind
 
@@ -224,14 +224,20 @@ def secret(url):
 
 
 def test_undo_after_a_kill(sandbox):
-    """A scratch database left behind by a run that was killed is dropped by undo(), which may come twice."""
+    """A scratch database left behind by a run that was killed is dropped by undo(), also one that was not made yet."""
     name = f"restore_drill_1700000000_{uuid.uuid4().hex[:8]}"
     target = staging_target(sandbox)
+    there: list[set[str]] = []
     with Clients(target) as clients:
-        with clients.scratch_server() as server:
-            server.execute(f"CREATE DATABASE {name}")
-        for _ in range(2):
-            Registry.load().get("restore_drill").undo({"database": name}, context(target, clients))
+
+        def make() -> None:
+            with clients.scratch_server() as server:
+                server.execute(f"CREATE DATABASE {name}")
+            there.append(databases(sandbox))
+
+        for pauses in (Pauses(make), Pauses()):
+            Registry.load().get("restore_drill").undo({"database": name}, context(target, clients, cancelled=pauses))
+    assert there == [{name}]
     assert databases(sandbox) == set()
 
 

@@ -1,5 +1,9 @@
 """stripe_webhook: an event is processed once, its rows are right, and nothing of it stays behind."""
 
+import threading
+from typing import Any
+
+import httpx
 import psycopg
 import pytest
 import stripe
@@ -10,7 +14,7 @@ from checks.contract import Outcome
 from checks.registry import Registry
 from checks.target import Target
 from tests.checks.replies import Replies, Reply, Request
-from tests.fix_checks import RecordingUndo, changed, context, production_target, run, staging_target
+from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
 
 WEBHOOK = "POST /api/billing/webhook"
 
@@ -42,10 +46,10 @@ def nothing_is_left(target):
     assert own_rows(target) == 0
 
 
-def answering(target: Target, reply: Reply, **params: object):
+def answering(target: Target, reply: Reply, **context: Any):
     """Run against an API that answers each delivery with the same reply, over the real database."""
     with Replies({WEBHOOK: reply}) as server:
-        return run("stripe_webhook", params, target=changed(target, api_url=server.url))
+        return run("stripe_webhook", {}, target=changed(target, api_url=server.url), **context)
 
 
 def test_event_is_processed(target):
@@ -84,7 +88,7 @@ def test_debt_is_written_down_and_paid(target):
 
 
 def test_undo_removes_what_a_killed_run_left(target):
-    """The rows of an event that a killed run delivered are removed by undo, and a second undo does nothing."""
+    """The rows of an event that a killed run delivered are removed by undo, also where the product was not done with it."""
     kind = Registry.load().get("stripe_webhook")
     payload = {"event": "evt_releasebot_killed", "invoice": "in_releasebot_killed"}
     body = (
@@ -93,15 +97,48 @@ def test_undo_removes_what_a_killed_run_left(target):
     )
     secret = target.stripe.webhook_secret.get_secret_value()
     signature = stripe.WebhookSignature.generate_signature_header(body, secret)
+    rows = []
     with Clients(target) as clients:
-        url = f"{str(target.api_url).rstrip('/')}/api/billing/webhook"
-        clients.http().post(url, content=body, headers={"Stripe-Signature": signature}).raise_for_status()
-        before = own_rows(target)
-        kind.undo(payload, context(target, clients))
-        after = own_rows(target)
-        kind.undo(payload, context(target, clients))
 
-    assert (before, after) == (2, 0)
+        def deliver() -> None:
+            url = f"{str(target.api_url).rstrip('/')}/api/billing/webhook"
+            clients.http().post(url, content=body, headers={"Stripe-Signature": signature}).raise_for_status()
+            rows.append(own_rows(target))
+
+        deliver()
+        kind.undo(payload, context(target, clients, cancelled=Pauses(lambda: rows.append(own_rows(target)))))
+        kind.undo(payload, context(target, clients, cancelled=Pauses(deliver)))
+
+    assert rows == [2, 0, 0, 2, 2]
+
+
+@pytest.mark.parametrize("late", ["answer", "gateway"])
+def test_a_product_that_is_not_done_with_it(target, late):
+    """The time is up, or a gateway gives up, and the rows come after the first look: removed, and the words say the rest."""
+    undo, sent, over = RecordingUndo(), [], threading.Event()
+    there = f"{str(target.api_url).rstrip('/')}/api/billing/webhook"
+
+    def take(request: Request) -> Reply:
+        sent.append(request)
+        if late == "answer":
+            over.wait(20)
+        return Reply(504, "<h1>Gateway Timeout</h1>")
+
+    def finish() -> None:
+        while sent:
+            request = sent.pop()
+            httpx.post(there, content=request.body, headers=request.headers, trust_env=False).raise_for_status()
+            assert own_rows(target) == 2
+
+    with Replies({WEBHOOK: take}) as server:
+        here = changed(target, api_url=server.url)
+        answer = run("stripe_webhook", {}, here, undo=undo, patience=0.3, cancelled=Pauses(finish)).answer
+        over.set()
+
+    ((_, payload),) = undo.recorded.values()
+    assert (answer.outcome, sent, undo.open) == (Outcome.ERROR, [], [])
+    assert "looked for that for 2 s. Rows that come later stay: " in answer.hint
+    assert f"{payload['event']} in billing.webhook_events" in answer.hint
 
 
 def test_handler_error_fails_although_it_is_200(sandbox, target):
@@ -184,7 +221,7 @@ def test_each_refusal_is_told_apart(target, reply, told):
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_gateway_error_is_no_verdict(target, status):
     """A 503 that is not the product's own says nothing about it: ERROR."""
-    result = answering(target, Reply(status, "<h1>Bad gateway</h1>"))
+    result = answering(target, Reply(status, "<h1>Bad gateway</h1>"), cancelled=Pauses())
 
     assert result.outcome is Outcome.ERROR
 
@@ -192,7 +229,7 @@ def test_gateway_error_is_no_verdict(target, status):
 def test_product_down(sandbox, target):
     """The API answers 503 to everything: ERROR."""
     with sandbox.fault("product_down"):
-        result = run("stripe_webhook", {}, target=target)
+        result = run("stripe_webhook", {}, target=target, cancelled=Pauses())
 
     assert result.outcome is Outcome.ERROR
     assert "503, the product does not answer" in result.answer.summary
