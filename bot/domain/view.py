@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bot.domain.checklist import ANNOUNCED
+from bot.domain.ids import SYSTEM
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import fingerprint
 
@@ -48,6 +49,11 @@ class Freeze:
     def key(self) -> str:
         """Tells it from every other one, whatever their reasons say; a window of the calendar by when it ends."""
         return str(self.id) if self.id is not None else f"until {self.until}"
+
+    @property
+    def of_calendar(self) -> bool:
+        """Whether it is a window of the policy's calendar, which nobody can lift."""
+        return self.by == SYSTEM
 
 
 @dataclass(frozen=True)

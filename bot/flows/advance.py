@@ -11,10 +11,9 @@ from bot.domain.actions import RunCheck, StepSpec
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.plan import PlanKind, Step, StepState, next_step
 from bot.domain.release import ReleaseState
-from bot.domain.signoff import Purpose
-from bot.domain.view import Freeze, ReleaseView
+from bot.domain.view import ReleaseView
 from bot.errors import BotError, StepError, Superseded
-from bot.flows import check, mitigation, picture, record
+from bot.flows import check, freeze, mitigation, picture, record
 from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.journal import StepJournal
@@ -22,7 +21,7 @@ from bot.flows.plan import looking, prepare, recorded_for, shipment_of
 from bot.flows.undo import DebtBook
 from bot.steps.contract import Look, Shipment, StepContext
 from bot.steps.registry import doer
-from bot.store import audit, freezes, posts, releases, steps, watches, work
+from bot.store import audit, posts, releases, steps, watches, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
 from checks.registry import RegistryError
@@ -192,7 +191,7 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
         )
     else:
         releases.move(tx, release, ReleaseState.ROLLED_BACK, now, stays_open=bool(view.standing))
-        _hold(tx, view)
+        freeze.hold(tx, view)
         mitigation.renew(tx, view)
         posts.owe(tx, release.id, "notice", "rolled_back", channel=release.channel)
         posts.owe(tx, release.id, "closeout", channel=release.channel, parent=card)
@@ -204,15 +203,3 @@ def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
                 tx, release, now, SYSTEM, "rollback.complete", reason=release.reason, closed_at=now.isoformat()
             )
     posts.touch(tx, release.id)
-
-
-def _hold(tx: Tx, view: ReleaseView) -> None:
-    """Nothing is deployed after a rollback until somebody says so: a freeze that would end by itself becomes one that does not."""
-    release = view.release
-    standing = freezes.current(tx, release.environment, view.now)
-    if standing is not None and standing.until is None:
-        return
-    by = next((signed.by for signed in view.signoffs if signed.purpose is Purpose.ROLLBACK), release.manager)
-    reason = f"{release.version} was rolled back" + (f": {release.reason}" if release.reason else "")
-    freezes.begin(tx, release.environment, Freeze(by, reason, None, view.now), view.now)
-    audit.write(tx, view.now, SYSTEM, "freeze.begun", release.id, reason=reason, until="")

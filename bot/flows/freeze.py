@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.domain.actor import Actor
+from bot.domain.ids import SYSTEM
 from bot.domain.policy import Action
-from bot.domain.view import Freeze
+from bot.domain.signoff import Purpose
+from bot.domain.view import Freeze, ReleaseView
 from bot.errors import InvalidInput
 from bot.flows.deps import Deps, require
 from bot.store import audit, freezes, posts, releases
@@ -27,7 +29,7 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     shown = current or releases.latest(tx, deps.environment)
     if shown is not None:  # before the first release there is nobody to tell, and nothing to deploy
         posts.owe(tx, shown.id, "notice", f"frozen:{now.timestamp():.0f}", channel=shown.channel)
-        posts.touch(tx, shown.id)
+    posts.touch_freezes(tx, deps.environment)
     audit.write(
         tx, now, actor.user, "freeze.begun", current.id if current else None, reason=reason, until=str(until or "")
     )
@@ -39,12 +41,28 @@ def unfreeze(tx: Tx, deps: Deps, actor: Actor) -> str:
     """Lift the freeze."""
     require(deps.policy, actor, Action.FREEZE)
     now = deps.clock.now()
+    current = releases.active(tx, deps.environment)
+    if current is not None:
+        releases.get(tx, current.id, lock=True)
     lifted = freezes.finish(tx, deps.environment, actor.user, now)
     if not lifted:
         return f"Deploys to {deps.environment} are not frozen."
-    current = releases.active(tx, deps.environment)
+    posts.touch_freezes(tx, deps.environment)
     shown = current or releases.latest(tx, deps.environment)
     if shown is not None:
         posts.touch(tx, shown.id)
     audit.write(tx, now, actor.user, "freeze.lifted", current.id if current else None)
     return f"Deploys to {deps.environment} are possible again."
+
+
+def hold(tx: Tx, view: ReleaseView) -> None:
+    """Nothing is deployed after a rollback until somebody says so: a freeze that would end by itself becomes one that does not."""
+    release = view.release
+    standing = freezes.current(tx, release.environment, view.now)
+    if standing is not None and standing.until is None:
+        return
+    by = next((signed.by for signed in view.signoffs if signed.purpose is Purpose.ROLLBACK), release.manager)
+    reason = f"{release.version} was rolled back" + (f": {release.reason}" if release.reason else "")
+    freezes.begin(tx, release.environment, Freeze(by, reason, None, view.now), view.now)
+    posts.touch_freezes(tx, release.environment)
+    audit.write(tx, view.now, SYSTEM, "freeze.begun", release.id, reason=reason, until="")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bot.domain.ids import UserId
     from bot.domain.mitigation import Mitigation
     from bot.domain.plan import Step
-    from bot.domain.view import ReleaseView
+    from bot.domain.view import Freeze, ReleaseView
 
 # Names of emoji, without colons.
 MARKS = {
@@ -288,6 +288,11 @@ def step_title(view: ReleaseView, step: Step) -> str:
 def verdict(decision: Decision) -> str:
     """The gate in a few plain words."""
     return "Go" if decision.allowed else f"No-Go, {count(len(decision.reasons), 'reason')}"
+
+
+def frozen_until(freeze: Freeze) -> str:
+    """When a freeze ends, in mrkdwn: a time, or what has to happen."""
+    return moment(freeze.until) if freeze.until else "somebody lifts it"
 
 
 def state_line(view: ReleaseView) -> str:

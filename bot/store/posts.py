@@ -55,6 +55,12 @@ def touch(tx: Tx, release_id: ReleaseId) -> None:
         work.ask(tx, "post", row["id"])
 
 
+def touch_freezes(tx: Tx, environment: str) -> None:
+    """Ask for the messages of the releases to be rendered again that have told of a freeze, whichever release is current."""
+    for row in tx.execute(_SQL["of_freezes"], {"environment": environment}).fetchall():
+        touch(tx, row["release_id"])
+
+
 def get(tx: Tx, post_id: int) -> PostRow | None:
     """The message of that id."""
     row = tx.execute(_SQL["get"], {"id": post_id}).fetchone()

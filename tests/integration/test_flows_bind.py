@@ -1,16 +1,21 @@
 """P4: what a release is bound to is looked up again; a waiting release is looked after until somebody signs, or it expires."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from bot.domain.ids import CheckId, UserId, Version
+from bot.domain.actor import Actor
+from bot.domain.ids import CheckId, ReleaseId, UserId, Version
 from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
 from bot.errors import GateClosed, NotAllowed, VendorError
 from bot.flows import bind, check, deploy, freeze, rollback, start, tend
+from bot.flows.deps import Deps
+from bot.slack.blocks.render import render
 from bot.store import releases
+from bot.store.pool import Tx
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, World
 from tests.fix_tags import COMMIT, DIGEST, MOVED, REBUILT, Tags
 from tests.unit.factories import PAT, QUINN, RITA
@@ -26,6 +31,23 @@ def bound(world: World, tags: Tags) -> World:
 def notices(world: World) -> list[str]:
     """The kinds of the notices that are owed."""
     return [row["subject"].partition(":")[0] for row in world.rows("SELECT subject FROM posts WHERE kind = 'notice'")]
+
+
+def frozen(world: World, release_id: ReleaseId) -> list[str]:
+    """What the notices of the freezes on a release say now."""
+    asked = "SELECT subject FROM posts WHERE release_id = %s AND subject LIKE 'frozen%%' ORDER BY id"
+    shown = [row["subject"] for row in world.rows(asked, release_id)]
+    return [render("notice", subject, world.view(release_id)).text for subject in shown]
+
+
+def asked_anew(world: World, flow: Callable[[Tx, Deps, Actor], str]) -> set[tuple[int, str]]:
+    """Release and kind of the notices that are rendered again after ``flow``, by the release manager."""
+    with world.store.transaction() as tx:
+        tx.execute("DELETE FROM work WHERE queue = 'post'")
+    world.act(flow, MANAGER)
+    asked = "SELECT release_id, split_part(subject, ':', 1) AS word FROM posts WHERE kind = 'notice' AND id::text IN "
+    rows = world.rows(asked + "(SELECT key FROM work WHERE queue = 'post')")
+    return {(row["release_id"], row["word"]) for row in rows}
 
 
 def tended(world: World) -> float | None:
@@ -281,14 +303,24 @@ class TestFreezeNotice:
     """The channel is told."""
 
     def test_of_each_freeze(self, bound: World) -> None:
-        """One message a freeze, on the release under way or the newest."""
+        """One message a freeze, on the release under way or the newest; it says "allowed again" only when nothing stands."""
         bound.act(freeze.freeze, MANAGER, None, "before the first release there is nobody to tell")
         bound.act(freeze.unfreeze, MANAGER)
-        bound.start()
-        bound.act(freeze.freeze, MANAGER, None, "incident")
+        release_id = bound.deployed()
+        bound.act(freeze.freeze, MANAGER, bound.clock.now() + timedelta(hours=1), "incident")
         bound.clock.advance(seconds=5)
-        bound.act(freeze.freeze, MANAGER, None, "another")
-        assert notices(bound) == ["frozen", "frozen"]
+        bound.act(freeze.freeze, MANAGER, bound.clock.now() + timedelta(hours=4), "another")
+        first, second = frozen(bound, release_id)
+        assert first.startswith("That freeze is replaced: deploys are frozen until <!date^")
+        assert (first.endswith(": another"), second.startswith(f"<@{RITA}> froze deploys until")) == (True, True)
+        bound.clock.advance(seconds=5)
+        bound.act(rollback.rollback, QA, release_id, "errors")
+        bound.run("advance")
+        held = "That freeze is replaced: deploys are frozen until somebody lifts it: v4.8.0 was rolled back: errors"
+        assert frozen(bound, release_id) == [held, held]
+        bound.start("v4.9.0")
+        assert asked_anew(bound, freeze.unfreeze) >= {(release_id, "rolled_back"), (release_id, "frozen")}
+        assert frozen(bound, release_id) == ["Deploys are allowed again: the freeze is lifted."] * 2
 
     def test_by_the_calendar(self, bound: World) -> None:
         """A window of the policy closes the gate for a deploy; a rollback works."""

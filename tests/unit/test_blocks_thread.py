@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.checklist import Section
+from bot.domain.ids import SYSTEM
 from bot.domain.plan import Mutation, PlanKind, StepState, Way
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckView, Running
@@ -366,7 +367,11 @@ def test_a_notice_is_one_event_in_a_sentence(state: ReleaseState, subject: str, 
 
 
 def test_a_freeze_is_announced_with_who_until_when_and_why() -> None:
-    """It concerns everybody in the channel."""
+    """It concerns everybody in the channel; what is over is not said to be lifted while the calendar holds."""
+    calendar = render(
+        "notice", "frozen:1", make_view(freeze=make_freeze(by=SYSTEM, id=None, reason="weekend", until=NOW))
+    )
+    assert calendar.text.startswith("That freeze is over, but the calendar keeps deploys frozen until <!date^")
     notice = render("notice", "frozen", make_view(freeze=make_freeze(until=NOW)))
     assert notice.text == (
         "<@U0PAT00001> froze deploys until <!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>: "

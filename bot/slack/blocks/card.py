@@ -98,7 +98,7 @@ def _state(view: ReleaseView) -> str:
         seen = f"reviewed by {text.mention(reviewed)}" if reviewed else "not reviewed yet"
         line += f"\n:rotating_light: Break-glass by {text.mention(view.break_glass.by)}, {seen}"
     if view.freeze is not None:
-        until = text.moment(view.freeze.until) if view.freeze.until else "somebody lifts it"
+        until = text.frozen_until(view.freeze)
         line += f"\n:snowflake: Deploys are frozen until {until}: {text.outside(view.freeze.reason, 120)}"
     return line
 

@@ -79,7 +79,7 @@ def _rolled_back(view: ReleaseView, _rest: str) -> Rendered:
     words = f"{text.outside(text.name(view), 150)} is rolled back, production runs what it ran before{_because(view)}"
     for entry in view.standing:
         words += f"\n{text.standing_line(entry)}"
-    if view.freeze is not None:
+    if view.freeze is not None and not view.freeze.of_calendar:
         words += "\nDeploys are held. Once you know why it went wrong: `/release unfreeze`"
     return _notice("leftwards_arrow_with_hook", words)
 
@@ -126,13 +126,18 @@ def _mitigation(view: ReleaseView, rest: str) -> Rendered:
 
 
 def _frozen(view: ReleaseView, rest: str) -> Rendered:
-    """A freeze. ``rest`` is the second at which it began; once it is over, the message says so."""
-    over = view.freeze is None or (rest and (view.freeze.at is None or rest != f"{view.freeze.at.timestamp():.0f}"))
-    if view.freeze is None or over:
+    """A freeze. ``rest`` is the second at which it began; once it is over, the message says so, and what holds instead."""
+    stands = view.freeze
+    if stands is None:
         return _notice("white_check_mark", "Deploys are allowed again: the freeze is lifted.")
-    until = text.moment(view.freeze.until) if view.freeze.until else "somebody lifts it"
-    who = text.mention(view.freeze.by)
-    return _notice("snowflake", f"{who} froze deploys until {until}: {text.outside(view.freeze.reason, 500)}")
+    until, why = text.frozen_until(stands), text.outside(stands.reason, 500)
+    if stands.of_calendar:
+        words = f"That freeze is over, but the calendar keeps deploys frozen until {until}"
+    elif rest and (stands.at is None or rest != f"{stands.at.timestamp():.0f}"):
+        words = f"That freeze is replaced: deploys are frozen until {until}"
+    else:
+        words = f"{text.mention(stands.by)} froze deploys until {until}"
+    return _notice("snowflake", f"{words}: {why}")
 
 
 def _voided(view: ReleaseView, rest: str) -> Rendered:

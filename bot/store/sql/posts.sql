@@ -24,6 +24,15 @@ FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.channel = %(channel)s 
 -- All messages of a release, the card first.
 SELECT id FROM posts WHERE release_id = %(release_id)s ORDER BY parent NULLS FIRST, id;
 
+-- name: of_freezes
+-- The releases whose messages say that deploys are frozen or held; of older ones nobody reads that any more.
+SELECT DISTINCT release_id FROM (
+    SELECT p.release_id FROM posts p JOIN releases r ON r.id = p.release_id
+    WHERE r.environment = %(environment)s AND p.kind = 'notice'
+      AND (p.subject = 'rolled_back' OR split_part(p.subject, ':', 1) = 'frozen')
+    ORDER BY p.id DESC LIMIT 10) newest
+ORDER BY release_id;
+
 -- name: attempting
 -- A first post is about to be sent.
 UPDATE posts SET attempted_at = %(at)s WHERE id = %(id)s;
