@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from bot.domain.checklist import ATTEST
 from bot.domain.policy import Action
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import Standing, standing
@@ -77,7 +78,10 @@ _WORDS = {
     Standing.WAITING: "waits to run",
     Standing.MISSING: "has not run",
 }
-
+_SAID = {  # of a line that only a person answers
+    Standing.MISSING: "needs a person to say so",
+    Standing.EXPIRED: "was said too long ago",
+}
 
 CONFIRMED_FOR = timedelta(minutes=2)  # for so long a deploy relies on what GitHub and the registry last said
 
@@ -183,7 +187,18 @@ def _missed(view: ReleaseView, check: Check) -> tuple[Standing, str] | None:
     """What ``check`` counts as and the words for it; None: it lets a deploy through."""
     counts_as = standing(view.checks[check.id], check.max_age, view.now)
     allowed = {Standing.PASSED, Standing.WAIVED} if waivable(view, check) else {Standing.PASSED}
-    return None if counts_as in allowed else (counts_as, _WORDS.get(counts_as, "cannot be waived"))
+    if counts_as in allowed:
+        return None
+    if check.kind == ATTEST and counts_as in _SAID:
+        who = _any_of(view.policy.allowed(Action.ATTEST, *lines_of(view, check.asked_as)))
+        return counts_as, f"{_SAID[counts_as]}: {who}, with Attest in the thread"
+    return counts_as, _WORDS.get(counts_as, "cannot be waived")
+
+
+def _any_of(roles: Sequence[Role]) -> str:
+    """``Release Manager, QA or Product``."""
+    *others, last = (role.title for role in roles)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def beside(view: ReleaseView) -> tuple[Beside, ...]:

@@ -170,6 +170,23 @@ def test_a_section_that_blocks(known: CheckView, counts_as: Standing, words: str
     assert deploy_gate(signed(waived, Role.RELEASE_MANAGER), QUINN).allowed
 
 
+def test_what_only_a_person_knows_names_who_may_say_it_and_where() -> None:
+    """It never runs, so nobody is told that it has not; once too old it is said again, not run again."""
+    line = make_check("prep.notes", kind="attest")
+    prep = Section(id="prep", title="Preparations", checks=(line,))
+    checklist = make_checklist([*make_checklist().sections, prep])
+    old = make_check_view(line.id, make_result(line.id, finished_at=ago(241)))
+    rules = {"prep": {"attest": ["qa", "product"]}}
+    said = [
+        beside(make_view(checklist=checklist, policy=policy, checks={line.id: known}))[0].text
+        for policy, known in ((Policy(), make_check_view(line.id)), (Policy.model_validate({"lines": rules}), old))
+    ]
+    assert said == [
+        "Preparations: Check of prep.notes: needs a person to say so: Release Manager, QA or Product, with Attest in the thread",
+        "Preparations: Check of prep.notes: was said too long ago: QA or Product, with Attest in the thread",
+    ]
+
+
 def test_a_result_in_two_places_is_one_reason() -> None:
     """A line that shows the result of one of the ten says nothing more; one that blocks in one place blocks."""
     failed = make_check_view(GO, make_result(GO, Outcome.FAIL))
