@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pytest
+
 from bot.domain.ids import StepId
 from bot.domain.plan import Mutation
+from bot.errors import Contradicted
 from bot.steps.contract import Look, Shipment, StepContext
 from bot.steps.github import GitHub
 from bot.steps.vercel import Vercel
@@ -133,7 +136,13 @@ class Surroundings:
         with Clients(self.target) as clients:
             return perform(spec, self.context(clients, seconds))
 
+    def contradicted(self, confirm: Callable[[Any, Look], str], spec: Any) -> str:
+        """What is said to a person who says to have done what does not stand there."""
+        with pytest.raises(Contradicted) as refused:
+            self.look(confirm, spec)
+        return refused.value.user_message
+
     def look(self, look: Callable[[Any, Look], Any], spec: Any) -> Any:
-        """Preview or record."""
+        """Preview, record or confirm."""
         with Clients(self.target) as clients:
             return look(spec, self.context(clients))

@@ -35,6 +35,9 @@ class StepState(StrEnum):
     ATTESTED = "attested"
 
 
+UNCONFIRMED = "not confirmed"  # how the summary of a step begins that was done by hand, where the bot could not look
+
+
 class Plane(StrEnum):
     """A part of production that is changed by itself and taken back by itself."""
 
@@ -110,6 +113,11 @@ class Step:
     finished_at: datetime | None = None
     by: UserId | None = None  # who attested
     note: str = ""
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a person says to have done it and the bot, which would have looked, could not."""
+        return self.state is StepState.ATTESTED and self.summary.startswith(UNCONFIRMED)
 
 
 def next_step(steps: Sequence[Step], plan: PlanKind) -> Step | None:

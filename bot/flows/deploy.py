@@ -9,7 +9,7 @@ from bot.domain.actor import Actor
 from bot.domain.break_glass import holds_back
 from bot.domain.gate import beside, deploy_gate, name_beside
 from bot.domain.ids import ReleaseId, StepId
-from bot.domain.plan import PlanKind, Step, StepState
+from bot.domain.plan import UNCONFIRMED, PlanKind, Step, StepState
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.shown import digest
@@ -17,7 +17,7 @@ from bot.domain.view import ReleaseView
 from bot.errors import Contradicted, GateClosed, InvalidInput, RefusedError, StaleButton, StepError, UnknownThing
 from bot.flows import check
 from bot.flows.deps import Deps, locked_view, require
-from bot.flows.plan import looking, shipment_of
+from bot.flows.plan import looking, recorded_for, shipment_of
 from bot.flows.status import view as seen
 from bot.steps.registry import doer
 from bot.store import audit, posts, releases, shown, steps, work
@@ -102,19 +102,20 @@ def before_attest(deps: Deps, actor: Actor, step_row: int) -> str:
         if found is None or found[1].state is not StepState.FAILED:
             return ""  # a person's own step; or none, as `attest` says
         view = seen(tx, deps, found[0])
-        ship = shipment_of(tx, view.release)
+        ship, targets = shipment_of(tx, view.release), steps.rollback_targets(tx, found[0])
     require(view.policy, actor, Action.ATTEST, found[1].id)
     spec = view.checklist.step(found[1].id)
     look_again = None if spec is None else doer(spec).confirm
     if spec is None or look_again is None or not spec.by_hand:
         return ""
     try:
-        with looking(deps, spec, ship, None, seconds=LOOK_AGAIN, cancelled=threading.Event()) as look:
+        recorded = recorded_for(spec, targets)
+        with looking(deps, spec, ship, recorded, seconds=LOOK_AGAIN, cancelled=threading.Event()) as look:
             return f"seen: {look_again(spec.action, look)}"
     except Contradicted as error:
         raise RefusedError(f"Not recorded: {error.user_message}.", hint=error.hint) from error
     except StepError as error:
-        return f"not confirmed: {error.user_message}"
+        return f"{UNCONFIRMED}: {error.user_message}"
 
 
 def _plan_anew(tx: Tx, view: ReleaseView, step: Step) -> None:

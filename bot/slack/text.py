@@ -73,6 +73,7 @@ STEP_WORDS = {
     StepState.TO_ATTEST: "a person does this and attests it",
     StepState.ATTESTED: "attested",
 }
+UNCONFIRMED_MARK = "grey_question"  # of a step that was done by hand, where the bot could not look
 NOT_THERE = "the bot's message is not in the channel yet"  # of a step that waits for it
 STATE_MARKS = {
     ReleaseState.OPEN: "large_blue_circle",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LOOKS = 4  # times that a look is repeated while the vendor gives no answer
+NOTHING_RECORDED = "nothing was changed, so there is nothing to put back"  # what a step of the rollback says then
 PAUSE = 0.3  # seconds before the first repetition; doubles
 
 

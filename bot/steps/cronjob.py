@@ -11,7 +11,9 @@ import yaml
 from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
 from bot.steps import github
+from bot.steps.by_hand import refuse_left
 from bot.steps.cluster import CONFLICTS, FIELD_MANAGER, status_of, step_errors
+from bot.steps.contract import NOTHING_RECORDED
 from checks.clients import kube_errors
 from checks.rights import Of, Right
 from checks.uses import READ_CONTENTS, Use
@@ -123,6 +125,12 @@ def _changes(jobs: CronJobs, spec: Mapping[str, Any], wanted: Mapping[str, str])
     ]
 
 
+def confirm(spec: DeployCronJob, look: Look) -> str:
+    """What stands there of a change by hand. Raises Contradicted where the file at the release's commit says otherwise."""
+    refuse_left(preview(spec, look))
+    return f"{CronJobs(look, spec.name).place} is as {spec.manifest} has it"
+
+
 def deploy(spec: DeployCronJob, ctx: StepContext) -> str:
     """Set what differs; nothing where nothing does."""
     jobs, wanted = CronJobs(ctx, spec.name), _wanted(spec, ctx)
@@ -188,11 +196,19 @@ def _restored(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[str, Any]
     ]
 
 
+def confirm_restore(spec: RestoreCronJob, look: Look) -> str:
+    """What stands there after a way back by hand. Raises Contradicted where it is not what was recorded."""
+    if look.recorded is None:
+        return NOTHING_RECORDED
+    refuse_left(preview_restore(spec, look))
+    return f"{CronJobs(look, str(look.recorded['name'])).place} is as it was before the deploy"
+
+
 def restore(_spec: RestoreCronJob, ctx: StepContext) -> str:
     """Put back schedule and job template that were recorded before the deploy, however often."""
     target = ctx.recorded
     if target is None:
-        return "nothing was changed, so there is nothing to put back"
+        return NOTHING_RECORDED
     jobs = CronJobs(ctx, str(target["name"]))
     _settle(jobs, ctx, lambda seen: _restored(jobs, seen, target), lambda _: target)
     return f"{jobs.place} is as it was before the deploy"

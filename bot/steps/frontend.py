@@ -11,7 +11,8 @@ from bot.domain.actions import RestoreFrontend, VercelDeploy
 from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
 from bot.steps import vercel
-from bot.steps.contract import Look, StepContext
+from bot.steps.by_hand import refuse_left
+from bot.steps.contract import NOTHING_RECORDED, Look, StepContext
 from bot.steps.vercel import MOVES, UNDER_WAY, commit_of, id_of, mark_of, named, state_of
 from checks.uses import Use
 
@@ -61,6 +62,13 @@ def preview(_spec: VercelDeploy, look: Look) -> list[Mutation]:
             f"the rollback moves production back to {back}",
         )
     ]
+
+
+def confirm(spec: VercelDeploy, look: Look) -> str:
+    """What production shows of a deploy by hand. Raises Contradicted where that is another commit."""
+    refuse_left(preview(spec, look))
+    live = look.insist(vercel.of(look).live)
+    return f"production shows {named(live or {})}"
 
 
 def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
@@ -150,11 +158,19 @@ def preview_restore(_spec: RestoreFrontend, look: Look) -> list[Mutation]:
     ]
 
 
+def confirm_restore(spec: RestoreFrontend, look: Look) -> str:
+    """What production shows after a way back by hand. Raises Contradicted where it is not what was recorded."""
+    if look.recorded is None:
+        return NOTHING_RECORDED
+    refuse_left(preview_restore(spec, look))
+    return f"production shows {look.recorded['deployment']}"
+
+
 def restore(spec: RestoreFrontend, ctx: StepContext) -> str:
     """Move production back to the deployment that was recorded before the deploy, and wait until it is live."""
     target: Mapping[str, Any] | None = ctx.recorded
     if target is None:
-        return "nothing was changed, so there is nothing to put back"
+        return NOTHING_RECORDED
     project, wanted = vercel.of(ctx), str(target["deployment"])
     changes = preview_restore(spec, ctx)
     if not changes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bot.errors import NoAnswer, StepError, Superseded
+from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps.jobs import COMPLETE, DEADLINE, FAILED, GONE, Jobs, Standing, trouble_of
 from bot.steps.migrations import mutations, new_files
 from checks.rights import LIST_PODS, READ_LOGS, Of, Right
@@ -66,6 +67,19 @@ def run(spec: Migrate, ctx: StepContext) -> str:
         else:
             ctx.journal.acted(job=name)
     return _wait(spec, ctx, jobs, name)
+
+
+def ended_well(look: Look) -> str:
+    """The name of a Job of this release that is complete; empty for none. Raises Contradicted while one of them runs."""
+    jobs, number = Jobs(look), 0
+    while True:
+        number += 1
+        name = _name(look, number)
+        ended = look.insist(partial(jobs.look, name)).ended
+        if ended in {COMPLETE, GONE}:
+            return name if ended == COMPLETE else ""
+        if ended is None:
+            raise Contradicted(f"job/{name} still runs in {jobs.namespace}", hint="Wait for its end, or delete it.")
 
 
 def _choose(ctx: StepContext, jobs: Jobs, seen: Sequence[Mapping[str, Any]]) -> str:
@@ -218,9 +232,9 @@ def _last_lines(jobs: Jobs, standing: Standing) -> tuple[list[str], str]:
     return lines, "" if lines else trouble_of(standing.pods)
 
 
-def _name(ctx: StepContext, number: int) -> str:
+def _name(look: Look, number: int) -> str:
     """The same for the same number, so that a second creation is refused as a double."""
-    return f"migrate-{ctx.shipment.version.replace('.', '-')}-{ctx.shipment.commit[:8]}-{number}"
+    return f"migrate-{look.shipment.version.replace('.', '-')}-{look.shipment.commit[:8]}-{number}"
 
 
 def _body(spec: Migrate, ctx: StepContext, name: str) -> dict[str, Any]:

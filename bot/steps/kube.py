@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
 
 from bot.domain.actions import RestoreBackend, SetImage
 from bot.domain.plan import Mutation, Way
-from bot.errors import StepError
+from bot.errors import Contradicted, StepError
+from bot.steps.by_hand import refuse_left
 from bot.steps.cluster import CONFLICTS, Cluster
-from bot.steps.contract import Look, StepContext
+from bot.steps.contract import NOTHING_RECORDED, Look, StepContext
 from bot.steps.rollout import REVISION, differences, image_of, judge, same_template, variable_of, without_hash
 from checks.rights import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Right
 from checks.target import Kubernetes
@@ -94,6 +95,28 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
     return f"{ctx.shipment.version} runs as {ctx.shipment.image}"
 
 
+def confirm_image(spec: SetImage, look: Look) -> str:
+    """What runs after a change by hand. Raises Contradicted where that is another image, or not all pods run it."""
+    cluster = Cluster(look)
+    deployment = look.insist(cluster.deployment)
+    _refuse_not_out(deployment, cluster.where, _changes(spec, look, cluster.where, deployment))
+    return f"{look.shipment.version} runs as {look.shipment.image}"
+
+
+def _refuse_not_out(deployment: Mapping[str, Any], where: Kubernetes, left: Sequence[Mutation]) -> None:
+    """Raise Contradicted where something is ``left`` to be changed, or what stands there is not what all pods run."""
+    try:
+        refuse_unfit(deployment, where)
+    except StepError as error:
+        raise Contradicted(error.user_message, hint=error.hint) from error
+    refuse_left(left)
+    rollout = judge(deployment)
+    if not rollout.done:
+        raise Contradicted(
+            f"deployment/{where.deployment}: {rollout.line}", hint="Wait for the rollout, or retry the step."
+        )
+
+
 def _refuse_changed(spec: SetImage, look: Look, where: Kubernetes, deployment: Mapping[str, Any]) -> None:
     """Raise StepError where the template is not the one that was recorded: a rollback would take somebody's change back.
 
@@ -130,6 +153,17 @@ def _restored(deployment: Mapping[str, Any], where: Kubernetes, target: Mapping[
     )
 
 
+def confirm_restore(_spec: RestoreBackend, look: Look) -> str:
+    """What runs after a way back by hand. Raises Contradicted where it is not the pod template that was recorded."""
+    if look.recorded is None:
+        return NOTHING_RECORDED
+    cluster = Cluster(look)
+    deployment = look.insist(cluster.deployment)
+    stands = same_template(deployment["spec"]["template"], look.recorded["template"])
+    _refuse_not_out(deployment, cluster.where, [] if stands else [_restored(deployment, cluster.where, look.recorded)])
+    return f"back at revision {look.recorded['revision']}: {look.recorded['image']}"
+
+
 def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG001  the same shape as every action
     """Put back the pod template that was recorded before the deploy and wait until the rollout is complete.
 
@@ -138,7 +172,7 @@ def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG
     """
     target = ctx.recorded
     if target is None:
-        return "nothing was changed, so there is nothing to put back"
+        return NOTHING_RECORDED
     cluster = Cluster(ctx)
     deployment = ctx.insist(cluster.deployment)
     image = image_of(target["template"], cluster.where.container) or ""

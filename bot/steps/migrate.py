@@ -6,15 +6,16 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bot.errors import NoAnswer, StepError, Superseded
+from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import job
 from bot.steps.migrations import mutations, new_files
 from checks.clients import CONNECT_TIMEOUT, first_line
+from checks.contract import CheckError
 from checks.uses import READ_CONTENTS, Use, in_schema, on_table
 
 if TYPE_CHECKING:
@@ -46,20 +47,52 @@ def preview(spec: Migrate, look: Look) -> list[Mutation]:
 
 def _pending(spec: Migrate, look: Look) -> list[Migration]:
     """New files that the target has not, by name and checksum."""
-    files = new_files(look, spec.files)
-    known = look.insist(lambda: _known(look))
-    pending = []
-    for file in files:
-        checksum = known.get(file.name)
-        if checksum is None:
-            file.body  # noqa: B018  refuses what cannot be carried out in one transaction before anything happens
-            pending.append(file)
-        elif checksum != file.checksum:
-            raise StepError(
-                f"{look.target.name} has {file.name} with another content",
-                hint="Find out who applied it, and what it was.",
-            )
+    pending = _missing(look, new_files(look, spec.files), look.insist(lambda: _known(look)))
+    for file in pending:
+        file.body  # noqa: B018  refuses what cannot be carried out in one transaction before anything happens
     return pending
+
+
+def _missing(look: Look, files: Sequence[Migration], known: Mapping[str, str]) -> list[Migration]:
+    """Those of the ``files`` that are not ``known`` to be applied. Raises Contradicted for one of another content."""
+    changed = [file.name for file in files if known.get(file.name, file.checksum) != file.checksum]
+    if changed:
+        raise Contradicted(
+            f"{look.target.name} has {changed[0]} with another content",
+            hint="Find out who applied it, and what it was.",
+        )
+    return [file for file in files if file.name not in known]
+
+
+def confirm(spec: Migrate, look: Look) -> str:
+    """What says that somebody has applied all that is new: a Job that is complete, or the product's own table.
+
+    Raises Contradicted with what is missing there, or while a Job of the release runs.
+    """
+    files = new_files(look, spec.files)
+    if not files:
+        return "nothing to apply"
+    if spec.job is not None and (name := job.ended_well(look)):
+        return f"job/{name} is complete"
+    known = look.insist(lambda: _known(look)) if spec.job is None else _recorded(look)
+    if missing := ", ".join(file.name for file in _missing(look, files, known)):
+        raise Contradicted(
+            f"schema_migrations of {look.target.name} does not have {missing}",
+            hint="Apply it as the product does, which writes its row, or retry the step.",
+        )
+    return f"{look.target.name} has {', '.join(file.name for file in files)}"
+
+
+def _recorded(look: Look) -> dict[str, str]:
+    """What the target has, asked by the role that only reads: where a Job applies the files there need be no other one."""
+    try:
+        with look.clients.postgres() as connection:
+            known = _applied(look, connection)
+    except CheckError as error:
+        raise StepError(f"no Job of this release is complete, and {error.summary}", hint=error.hint) from error
+    if not known:
+        raise StepError(f"no Job of this release is complete, and {look.target.name} does not record its files")
+    return known
 
 
 def _known(look: Look) -> dict[str, str]:

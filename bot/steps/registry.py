@@ -64,16 +64,46 @@ class Doer:
 
 DOERS: dict[type[Model], Doer] = {
     Tag: Doer(tag.create, tag.preview, confirm=tag.confirm, uses=tag.uses),
-    Migrate: Doer(migrate.apply, migrate.preview, rights=job.rights, uses=migrate.uses, let_end=job.let_end),
-    SetImage: Doer(kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are, kube.rights),
-    VercelDeploy: Doer(frontend.deploy, frontend.preview, Plane.FRONTEND, frontend.where_we_are, uses=frontend.uses),
-    DeployCronJob: Doer(
-        cronjob.deploy, cronjob.preview, Plane.JOBS, cronjob.where_we_are, cronjob.rights, cronjob.uses
+    Migrate: Doer(
+        migrate.apply,
+        migrate.preview,
+        confirm=migrate.confirm,
+        rights=job.rights,
+        uses=migrate.uses,
+        let_end=job.let_end,
     ),
-    RestoreBackend: Doer(kube.restore_backend, kube.preview_restore, Plane.BACKEND, rights=kube.rights),
-    RestoreFrontend: Doer(frontend.restore, frontend.preview_restore, Plane.FRONTEND, uses=frontend.uses),
+    SetImage: Doer(
+        kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are, kube.rights, confirm=kube.confirm_image
+    ),
+    VercelDeploy: Doer(
+        frontend.deploy,
+        frontend.preview,
+        Plane.FRONTEND,
+        frontend.where_we_are,
+        uses=frontend.uses,
+        confirm=frontend.confirm,
+    ),
+    DeployCronJob: Doer(
+        cronjob.deploy,
+        cronjob.preview,
+        Plane.JOBS,
+        cronjob.where_we_are,
+        cronjob.rights,
+        cronjob.uses,
+        confirm=cronjob.confirm,
+    ),
+    RestoreBackend: Doer(
+        kube.restore_backend, kube.preview_restore, Plane.BACKEND, rights=kube.rights, confirm=kube.confirm_restore
+    ),
+    RestoreFrontend: Doer(
+        frontend.restore,
+        frontend.preview_restore,
+        Plane.FRONTEND,
+        uses=frontend.uses,
+        confirm=frontend.confirm_restore,
+    ),
     SetVariable: Doer(variable.set_variable, variable.preview, rights=kube.rights),
-    RestoreCronJob: Doer(cronjob.restore, cronjob.preview_restore, Plane.JOBS),
+    RestoreCronJob: Doer(cronjob.restore, cronjob.preview_restore, Plane.JOBS, confirm=cronjob.confirm_restore),
     RunCheck: Doer(ask.ask),
 }
 

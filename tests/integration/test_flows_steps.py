@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bot.domain.actions import RunCheck, SetVariable
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation, Step, StepState, Way
 from bot.domain.policy import Policy
@@ -14,6 +15,7 @@ from bot.flows import deploy, freeze
 from bot.flows.journal import StepJournal
 from bot.flows.plan import of_release
 from bot.flows.shown import keep
+from bot.steps.registry import DOERS
 from bot.steps.vercel import commit_of
 from bot.store import work
 from checks.contract import Outcome
@@ -91,6 +93,11 @@ def test_not_by_hand_in_a_freeze(plan: World) -> None:
     plan.act(freeze.freeze, MANAGER, None, "incident")
     with pytest.raises(GateClosed, match="frozen"):
         plan.act(deploy.attest, QA, step(plan, release_id, "two").row, "did it")
+
+
+def test_what_is_done_by_hand_can_be_looked_at() -> None:
+    """Every change that the bot makes by itself; a question and a person's choice change nothing that it could see."""
+    assert {action for action, found in DOERS.items() if found.confirm is None} == {SetVariable, RunCheck}
 
 
 class TestTagByHand:

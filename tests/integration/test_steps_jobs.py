@@ -88,14 +88,20 @@ class TestCronJob:
             ),
         ]
         step.recorded = step.look(cronjob.where_we_are, CRON)
+        assert step.contradicted(cronjob.confirm, CRON) == (
+            f"schedule of {place} is 0 2 * * *, not 30 1 * * *; image of backup of {place} is backup:1, not backup:2"
+        )
         assert "schedule is 30 1 * * *" in step.perform(cronjob.deploy, CRON)
         assert stands(kube) == ("30 1 * * *", "backup:2", "b")
         assert step.notes.intents() == shown
+        assert step.look(cronjob.confirm, CRON) == f"{place} is as {CRON.manifest} has it"
+        assert "is 30 1 * * *, not 0 2" in step.contradicted(cronjob.confirm_restore, RESTORE)
         step.notes = Notes()
         assert step.perform(cronjob.deploy, CRON).endswith("nothing to change")
         assert step.notes.lines == []
         for said in ("as it was", "as it was"):
             assert said in step.perform(cronjob.restore, RESTORE)
+            assert said in step.look(cronjob.confirm_restore, RESTORE)
             assert stands(kube) == ("0 2 * * *", "backup:1", "b")
         assert step.notes.kinds() == ["intent", "acted"]
 
@@ -196,9 +202,12 @@ class TestMigrationJob:
         good = job("print('well')")
         with pytest.raises(StepError, match="no such table"):
             step.perform(migrate.apply, good)
+        with pytest.raises(StepError, match=r"no Job of this release is complete, and .*database_url"):
+            step.look(migrate.confirm, good)
         assert jobs_of(kube) == ["1 Failed"]
         step.attempt = 2
         assert step.perform(migrate.apply, good).endswith("is complete: well")
+        assert step.look(migrate.confirm, good) == "job/migrate-v4-8-0-c0ffeec0-2 is complete"
         assert jobs_of(kube) == ["1 Failed", "2 Complete"]
         assert [note["job"].rpartition("-")[2] for note in step.notes.seen() if note.get("attempt") == 2] == ["2"]  # type: ignore[attr-defined]
 
@@ -266,6 +275,7 @@ class TestMigrationJob:
         slow = job(f"{SLOW}; print('over')")
         interrupted(step, slow)
         step.notes = Notes()
+        assert step.contradicted(migrate.confirm, slow).startswith("job/migrate-v4-8-0-c0ffeec0-1 still runs in ")
         with pytest.raises(StepError, match=r"job/migrate-v4-8-0-c0ffeec0-1 still runs in .*, from an earlier start"):
             step.perform(migrate.apply, slow)
         eventually("its end", lambda: jobs_of(kube) == ["1 Complete"])

@@ -82,8 +82,11 @@ def template(kube: Kube) -> Any:
 
 def test_there_and_back(kube: Kube, ship: Ship) -> None:
     """By digest, with the version in the same patch; back to the very template, however often."""
-    before = template(kube)
-    assert ship.deploy() == f"v4.8.0 runs as {NEW}"
+    before, place = template(kube), f"deployment/web in {kube.namespace}"
+    assert ship.contradicted(steps.confirm_image, SET) == (
+        f"image of {place} is {OLD}, not {NEW}; VERSION of {place} is not there, not 4.8.0"
+    )
+    assert ship.deploy() == ship.look(steps.confirm_image, SET) == f"v4.8.0 runs as {NEW}"
     container = read(kube).spec.template.spec.containers[0]
     assert container.image == NEW
     assert {entry.name: entry.value for entry in container.env} == {"MODE": "test", "VERSION": "4.8.0"}
@@ -93,8 +96,10 @@ def test_there_and_back(kube: Kube, ship: Ship) -> None:
     assert ship.notes.first == {"image": OLD, "revision": "1"}
     assert revisions(kube) == {1: OLD, 2: NEW}
     marks = set()
+    wanted = f"pod template of {place} is revision 2, {NEW}, not revision 1, {OLD}"
+    assert ship.contradicted(steps.confirm_restore, RESTORE) == wanted
     for _ in range(2):
-        assert ship.restore() == f"back at revision 1: {OLD}"
+        assert ship.restore() == ship.look(steps.confirm_restore, RESTORE) == f"back at revision 1: {OLD}"
         assert template(kube) == before
         assert is_rolled_out(kube)
         marks.add(read(kube).metadata.annotations[steps.RESTORE])
@@ -119,6 +124,7 @@ def test_never_ready_then_retried(kube: Kube, ship: Ship) -> None:
     with pytest.raises(StepError, match=r"exceeded its progress deadline: web-.*not ready") as failed:
         ship.deploy()
     assert "The old pods still serve" in failed.value.hint
+    assert ship.contradicted(steps.confirm_image, SET).startswith("deployment/web: the rollout exceeded its progress")
     generation = read(kube).metadata.generation
     kube.core.replace_namespaced_config_map(
         "testbed-images", kube.namespace, {"metadata": {"name": "testbed-images"}, "data": {}}

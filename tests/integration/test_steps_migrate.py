@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -10,12 +11,13 @@ from pydantic import SecretStr
 
 from bot.domain.actions import Migrate
 from bot.domain.plan import Way
-from bot.errors import NoAnswer, StepError, Superseded
+from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import migrate
 from bot.steps.contract import Shipment
 from bot.steps.github import GitHub
 from checks.target import Target
-from tests.checks.replies import closed_port_url
+from tests.checks.replies import Replies, Reply, closed_port_url
+from tests.checks.test_clients import kube_target
 from tests.fix_kube import eventually
 from tests.fix_steps import COMMIT, Repository, Surroundings, sha256
 from tests.killing.links import DatabaseLink
@@ -72,7 +74,10 @@ def test_in_order_and_once(step: Surroundings, repository: Repository, database_
         ("migration 9_c.sql on production", Way.FINAL),
     ]
     assert applied(database_url) == []
+    missing = "schema_migrations of production does not have 002_a.sql, 010_b.sql, 9_c.sql"
+    assert step.contradicted(migrate.confirm, SPEC) == missing
     assert step.perform(migrate.apply, SPEC) == "applied 002_a.sql, 010_b.sql, 9_c.sql"
+    assert step.look(migrate.confirm, SPEC) == "production has 002_a.sql, 010_b.sql, 9_c.sql"
     assert step.notes.intents() == shown
     assert applied(database_url) == [
         (name, sha256(repository.now[name])) for name in ("002_a.sql", "010_b.sql", "9_c.sql")
@@ -148,6 +153,28 @@ def test_applied_by_somebody_with_another_content(
         )
     with pytest.raises(StepError, match=r"production has 002_a\.sql with another content"):
         step.look(migrate.preview, SPEC)
+
+
+def test_by_hand_where_a_job_does_it(
+    step: Surroundings, repository: Repository, database_url: str, tmp_path: Path
+) -> None:
+    """With no Job that is complete the product's table says it, to the role that only reads; where it names no files, nothing does."""
+    repository.now["002_a.sql"] = ADD
+    spec = Migrate(do="migrate", files=FOLDER, job={"spec": {"containers": []}})
+    no_pods = {"GET /api/v1/namespaces/solvereign/pods": Reply(200, {"items": []})}
+    with Replies(no_pods) as empty, psycopg.connect(database_url, autocommit=True) as connection:
+        cluster = kube_target(tmp_path, empty.url).kubernetes
+        step.target = Target(name="production", kubernetes=cluster, database_url=SecretStr(database_url))
+        with pytest.raises(StepError, match="is complete, and production does not record its files") as unseen:
+            step.look(migrate.confirm, spec)
+        assert not isinstance(unseen.value, Contradicted)
+        row = "INSERT INTO schema_migrations (version, checksum, file_name) VALUES (%s, %s, %s)"
+        connection.execute(row, ["file:001_init.sql", sha256(OLD["001_init.sql"]), "001_init.sql"])
+        assert step.contradicted(migrate.confirm, spec).endswith("of production does not have 002_a.sql")
+        connection.execute(row, ["file:002_a.sql", sha256(ADD), "002_a.sql"])
+        assert step.look(migrate.confirm, spec) == "production has 002_a.sql"
+    repository.now.pop("002_a.sql")
+    assert step.look(migrate.confirm, spec) == "nothing to apply"
 
 
 def test_a_lock_is_not_waited_for_long(step: Surroundings, repository: Repository, database_url: str) -> None:

@@ -7,6 +7,7 @@ from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import frontend, tag
 from bot.steps.contract import Shipment
+from bot.steps.vercel import id_of
 from checks.target import Target
 from sandbox.staging.versions import BRANCH, commit_sha
 from tests.fix_steps import Notes, Surroundings
@@ -194,11 +195,16 @@ class TestFrontend:
         (shown,) = step.look(frontend.preview, FRONTEND)
         step.recorded = step.look(frontend.where_we_are, FRONTEND)
         assert step.recorded == {"deployment": STANDS, "commit": commit_sha("v4.7.0")}
+        said = step.contradicted(frontend.confirm, FRONTEND)
+        assert said == f"{shown.what} is {shown.now}, not a deployment of commit {COMMIT[:12]}"
+        assert step.look(frontend.confirm_restore, RESTORE) == f"production shows {STANDS}"
         step.perform(frontend.deploy, FRONTEND)
         found = vendors.vercel.live()
         assert found is not None
         assert found["meta"]["githubCommitSha"] == COMMIT
         assert step.notes.intents() == [shown]
+        assert step.look(frontend.confirm, FRONTEND) == f"production shows {id_of(found)}, commit {COMMIT[:12]}"
+        assert f"not {STANDS}, commit" in step.contradicted(frontend.confirm_restore, RESTORE)
         assert shown.now == f"{STANDS}, commit {commit_sha('v4.7.0')[:12]}"
         assert step.notes.first == {"deployment": shown.now}
         for _ in range(2):

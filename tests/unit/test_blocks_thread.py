@@ -258,7 +258,16 @@ def test_a_failed_step_can_be_tried_again_or_the_release_taken_back() -> None:
 
 
 def test_an_attested_step_names_who_said_so() -> None:
-    """It is never shown as done by the bot."""
+    """It is never shown as done by the bot; where the bot would have looked and could not, it says so, and is left open."""
+    view = in_state(ReleaseState.DONE)
+    unseen = replace(view.steps[0], summary="not confirmed: GitHub <answered> 401")
+    unsure = replace(view, steps=(unseen, *view.steps[1:]))
+    said = "not confirmed: GitHub &lt;answered&gt; 401"
+    assert block(render("steps", "deploy", unsure), "step:101").startswith(":grey_question: *Create release tag* ·")
+    assert said in block(render("steps", "deploy", unsure), "step:101")
+    left = f":grey_question: Create release tag: done by hand by <@U0RITA0001>, {said}"
+    assert left in block(render("closeout", "", unsure), "open")
+    assert "Create release tag" not in block(render("closeout", "", unsure), "done")
     steps = render("steps", "deploy", in_state(ReleaseState.DONE))
     assert block(steps, "step:101").endswith("\nattested by <@U0RITA0001>: pushed by hand")
     assert labels(steps) == []

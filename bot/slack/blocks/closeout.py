@@ -52,7 +52,7 @@ def _done(view: ReleaseView) -> list[str]:
         lines.append(f":white_check_mark: Break-glass reviewed by {text.mention(broken.reviewed_by)}")
     lines += [_put_back(entry) for entry in view.mitigations if not entry.open]
     for step in sorted(view.steps, key=lambda step: (step.plan, step.ordinal)):
-        if step.state in {StepState.DONE, StepState.ATTESTED}:
+        if step.state in {StepState.DONE, StepState.ATTESTED} and not step.unconfirmed:
             by = f", attested by {text.mention(step.by)}" if step.state is StepState.ATTESTED and step.by else ""
             lines.append(f":white_check_mark: {text.outside(text.step_title(view, step), 100)}{by}")
     return lines
@@ -79,9 +79,13 @@ def _waived(view: ReleaseView) -> list[str]:
 
 
 def _still_open(view: ReleaseView) -> list[str]:
-    """Mitigations not put back, a break-glass without a review, steps that nobody has attested, later checks not passed."""
+    """Mitigations not put back, a break-glass without a review, steps not attested or not confirmed, later checks not passed."""
     debts = [text.standing_line(entry) for entry in view.standing]
-    open_steps = [step for step in view.steps if step.state is StepState.TO_ATTEST and not text.is_offer(view, step)]
+    open_steps = [
+        step
+        for step in view.steps
+        if step.unconfirmed or (step.state is StepState.TO_ATTEST and not text.is_offer(view, step))
+    ]
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
         who = text.mention(view.break_glass.by)
         debts.append(f":rotating_light: Break-glass by {who}: somebody else still has to review it")
@@ -99,6 +103,9 @@ def _still_open(view: ReleaseView) -> list[str]:
 
 def _open_step(view: ReleaseView, step: Step) -> str:
     title = text.outside(text.step_title(view, step), 150)
+    if step.unconfirmed:
+        by = text.mention(step.by) if step.by is not None else "somebody"
+        return f":{text.UNCONFIRMED_MARK}: {title}: done by hand by {by}, {text.outside(step.summary, 300)}"
     if text.is_notice(view, step):
         return f":hourglass_flowing_sand: {title}: {text.NOT_THERE}"
     return f":raised_hand: {title}: not attested"

@@ -93,6 +93,8 @@ def _step(view: ReleaseView, step: Step, room: int) -> str:
     """Mark and title, then what stood there before and what stands there now."""
     title = text.bold(text.step_title(view, step), max(room // 3, 60))
     mark = text.STEP_MARKS[StepState.PENDING if _untold(view, step) else step.state]
+    if step.unconfirmed:
+        mark = text.UNCONFIRMED_MARK
     lines = [f":{mark}: {title}{_how_long(step)}"]
     left = room - len(lines[0]) - 2
     if before := _before(step.before):
