@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -111,7 +112,7 @@ class BackupJob(Kind):
             last = log.splitlines()[-1] if log else failure.get("message", "")
             return Answer(
                 Outcome.FAIL,
-                f"job {name} failed: {failure.get('reason', 'Failed')}: {last}",
+                f"the job failed: {last} ({failure.get('reason', 'Failed')}, {name})",
                 Evidence(asked, expected, json.dumps(failure), log, "job-log.txt"),
                 hint="The log of the job's pod is attached.",
             )
@@ -122,10 +123,10 @@ class BackupJob(Kind):
             begun = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
         found = _own(s3, part.bucket, new, params.name.replace("{environment}", whose), whose, begun)
         if found.head is None:
-            summary = f"job {name} is complete, but there is no new dump of {whose} in {place}"
+            instead = f"only {found.others[0]}" if found.others else f"though job {name} is complete"
             return Answer(
                 Outcome.FAIL,
-                "; ".join([f"{summary}, only {found.others[0]}" if found.others else summary, *found.others[1:]]),
+                "; ".join([f"no new dump of {whose} in {place}, {instead}", *found.others[1:]]),
                 Evidence(asked, expected, "\n".join(found.others) or f"{len(after)} objects, none of them new"),
                 hint="Does the CronJob write to the bucket and prefix that are set in release-bot.yml, and does its"
                 " variable for the environment say what `environment` of the target says?",
@@ -281,7 +282,7 @@ def _own(s3: S3Client, bucket: str, new: list[str], pattern: str, whose: str, jo
         if not fnmatchcase(key.rpartition("/")[2], pattern):
             others.append(f"{key}, which is not named {pattern}")
             continue
-        with s3_errors(f"read s3://{bucket}/{key}"):
+        with s3_errors(f"read {PurePosixPath(key).name}"):
             head = s3.head_object(Bucket=bucket, Key=key)
         environment = head["Metadata"].get("environment", "")
         made = made_at(head["Metadata"], head["LastModified"])
@@ -298,7 +299,7 @@ def _inspect(
     s3: S3Client, bucket: str, found: _Found, head: HeadObjectOutputTypeDef, params: BackupJobParams, evidence: Evidence
 ) -> Answer:
     key, size = found.key, head["ContentLength"]
-    with s3_errors(f"read s3://{bucket}/{key}"):
+    with s3_errors(f"read {PurePosixPath(key).name}"):
         # An empty object has no first bytes to ask for.
         start = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{len(MAGIC) - 1}")["Body"].read() if size else b""
     # The stubs promise it; servers that speak S3 leave it out.
@@ -316,7 +317,7 @@ def _inspect(
     evidence = Evidence(evidence.asked, evidence.expected, seen)
     if wrong:
         hint = "Look at the backup program and at the bucket's settings."
-        return Answer(Outcome.FAIL, f"{key}: {'; '.join(wrong)}", evidence, hint=hint)
+        return Answer(Outcome.FAIL, f"{'; '.join(wrong)}: {key}", evidence, hint=hint)
     return Answer(
         Outcome.PASS,
         f"{key}, {size:,} bytes, encrypted ({encryption})",

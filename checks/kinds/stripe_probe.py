@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -51,7 +52,7 @@ class StripeProbe(Kind):
             "Content-Type": "application/json",
             "Stripe-Signature": f"t={int(time.time())},v1={'0' * 64}",
         }
-        with http_errors(f"send a probe to {url}"):
+        with http_errors(f"send a probe to {urlsplit(url).netloc}"):
             response = ctx.clients.http().post(url, content=body.encode(), headers=headers)
         status, detail = response.status_code, detail_of(response)
         evidence = Evidence(

@@ -7,6 +7,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import Field
@@ -177,7 +178,7 @@ def _deliver(
     answers: list[httpx.Response] = []
     ids["doubt"] = True
     try:
-        with http_errors(f"deliver the event to {url}"):
+        with http_errors(f"deliver the event to {urlsplit(url).netloc}"):
             for _ in range(times):
                 signature = WebhookSignature.generate_signature_header(payload, secret)  # fresh, as Stripe's are
                 headers = {"Content-Type": "application/json", "Stripe-Signature": signature}

@@ -109,7 +109,7 @@ CONFIGURATION = [
 BACKUP = [
     ("backup_tiny", "go.backup", FAIL, "only 100 bytes"),
     ("backup_unencrypted", "go.backup", FAIL, "not encrypted at rest"),
-    ("backup_unwritten", "go.backup", FAIL, "is complete, but there is no new dump of staging in s3://"),
+    ("backup_unwritten", "go.backup", FAIL, "no new dump of staging in s3://"),
     ("s3_down", "go.backup", ERROR, "cannot list s3://solvereign-backups-prod/postgresql/: "),
 ]
 MONITORING = [

@@ -1,6 +1,7 @@
 """restore_drill with `boot`: the product as a real process against the restored database, simulated and real clusters."""
 
 import asyncio
+import re
 import socket
 import threading
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def test_starts_with_the_declared_rights(sandbox, backup, beside):
     answer = boot(sandbox, backup, beside.target, undo=undo)
 
     assert answer.outcome is Outcome.PASS, f"{answer.summary} {answer.hint} {answer.evidence.seen}"
-    assert answer.summary.endswith("the product starts")
+    assert re.match(r"restored in [\d.]+ s, and the product starts", answer.summary)
     assert '"status": "ready"' in answer.evidence.seen
     assert (len(undo.recorded), undo.open) == (2, [])
     assert (databases(sandbox), left(beside.owner)) == (set(), [])
