@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bot.domain.checklist import Check
     from bot.domain.ids import CheckId, UserId
     from bot.domain.policy import Policy, Role
+    from bot.domain.release import Release
     from bot.domain.signoff import SignOff
     from bot.domain.view import Freeze, ReleaseView
 
@@ -152,6 +153,19 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
 def frozen(freeze: Freeze) -> Reason:
     """What a freeze has against a deploy."""
     return Reason(Cause.FREEZE, freeze.key, f"deploys are frozen: {freeze.reason}")
+
+
+def goes_on(release: Release, version: str) -> str:
+    """What a freeze does not stop, and how people do: a deploy that has begun; empty when there is none.
+
+    ``version``: as it is to be written.
+    """
+    if release.state is not ReleaseState.DEPLOYING:
+        return ""
+    return (
+        f"{version} is being deployed and goes on. To stop it: press Cancel at its step in the thread, "
+        "or type `/release rollback REASON`."
+    )
 
 
 def _known_bad_reasons(view: ReleaseView) -> list[Reason]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.domain.actor import Actor
+from bot.domain.gate import goes_on
 from bot.domain.ids import SYSTEM
 from bot.domain.policy import Action
 from bot.domain.signoff import Purpose
@@ -23,7 +24,9 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     now = deps.clock.now()
     current = releases.active(tx, deps.environment)
     if current is not None:
-        releases.get(tx, current.id, lock=True)  # a deploy that is being decided commits first, or sees the freeze
+        current = releases.get(
+            tx, current.id, lock=True
+        )  # a deploy that is being decided commits first, or sees the freeze
     reason = deps.clean(reason.strip())
     freezes.begin(tx, deps.environment, Freeze(actor.user, reason, until, now), now)
     shown = current or releases.latest(tx, deps.environment)
@@ -33,26 +36,41 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     audit.write(
         tx, now, actor.user, "freeze.begun", current.id if current else None, reason=reason, until=str(until or "")
     )
-    end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until somebody types `/release unfreeze`"
-    return f"Deploys to {deps.environment} are frozen {end}. A rollback still works."
+    end = f"until {_written(until)}" if until else "until somebody types `/release unfreeze`"
+    said = f"Deploys to {deps.environment} are frozen {end}. A rollback still works."
+    held = deps.policy.frozen(now)
+    if held is not None and until is not None and held[1] > until:
+        said += f" After that the calendar keeps them frozen until {_written(held[1])}: {held[0]}."
+    under_way = goes_on(current, current.version) if current is not None else ""
+    return f"{said}\n{under_way}".rstrip()
 
 
 def unfreeze(tx: Tx, deps: Deps, actor: Actor) -> str:
-    """Lift the freeze."""
+    """Lift the freeze. A window of the calendar holds on, and the answer says so."""
     require(deps.policy, actor, Action.FREEZE)
     now = deps.clock.now()
     current = releases.active(tx, deps.environment)
     if current is not None:
         releases.get(tx, current.id, lock=True)
     lifted = freezes.finish(tx, deps.environment, actor.user, now)
+    held = deps.policy.frozen(now)
+    calendar = f"frozen by the calendar until {_written(held[1])}: {held[0]}." if held is not None else ""
     if not lifted:
+        if calendar:
+            return f"Deploys to {deps.environment} are {calendar} Nobody can lift that."
         return f"Deploys to {deps.environment} are not frozen."
     posts.touch_freezes(tx, deps.environment)
     shown = current or releases.latest(tx, deps.environment)
     if shown is not None:
         posts.touch(tx, shown.id)
     audit.write(tx, now, actor.user, "freeze.lifted", current.id if current else None)
+    if calendar:
+        return f"The freeze is lifted, but deploys to {deps.environment} are still {calendar}"
     return f"Deploys to {deps.environment} are possible again."
+
+
+def _written(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def hold(tx: Tx, view: ReleaseView) -> None:

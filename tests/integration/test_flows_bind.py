@@ -336,6 +336,30 @@ class TestFreezeNotice:
         bind.confirm(bound.deps, release_id)
         with pytest.raises(GateClosed, match="deploys are frozen: end of the year"):
             bound.act(deploy.deploy, QA, release_id)
+        until = f"{window['ends']} UTC: end of the year"
+        said = f"Deploys to production are frozen by the calendar until {until}. Nobody can lift that."
+        assert bound.act(freeze.unfreeze, MANAGER) == said
+        said = bound.act(freeze.freeze, MANAGER, bound.clock.now() + timedelta(minutes=5), "busy")
+        assert f"After that the calendar keeps them frozen until {until}." in said
+        assert bound.act(freeze.unfreeze, MANAGER) == (
+            f"The freeze is lifted, but deploys to production are still frozen by the calendar until {until}."
+        )
+        assert frozen(bound, release_id)[0].startswith(
+            "That freeze is over, but the calendar keeps deploys frozen until"
+        )
         bound.clock.advance(hours=1)
         bind.confirm(bound.deps, release_id)
         bound.act(deploy.deploy, QA, release_id)
+
+    def test_beside_a_deploy(self, bound: World) -> None:
+        """What has begun goes on, and both the answer and the message say so and how it is stopped."""
+        release_id = bound.ready()
+        bound.act(deploy.deploy, QA, release_id)
+        goes_on = (
+            "v4.8.0 is being deployed and goes on. To stop it: press Cancel at its step in the thread, "
+            "or type `/release rollback REASON`."
+        )
+        assert bound.act(freeze.freeze, MANAGER, None, "incident").endswith(f"\n{goes_on}")
+        assert frozen(bound, release_id) == [f"<@{RITA}> froze deploys until somebody lifts it: incident\n{goes_on}"]
+        bound.run("advance")
+        assert frozen(bound, release_id) == [f"<@{RITA}> froze deploys until somebody lifts it: incident"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.domain.gate import deploy_gate, lacking
+from bot.domain.gate import deploy_gate, goes_on, lacking
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import StepState
 from bot.domain.policy import Role
@@ -137,7 +137,9 @@ def _frozen(view: ReleaseView, rest: str) -> Rendered:
         words = f"That freeze is replaced: deploys are frozen until {until}"
     else:
         words = f"{text.mention(stands.by)} froze deploys until {until}"
-    return _notice("snowflake", f"{words}: {why}")
+    return _notice(
+        "snowflake", f"{words}: {why}\n{goes_on(view.release, text.outside(view.release.version, 100))}".rstrip()
+    )
 
 
 def _voided(view: ReleaseView, rest: str) -> Rendered:
