@@ -355,7 +355,7 @@ class TestSteps:
         assert view.watch is not None
         assert view.watch.ends_at - view.watch.started_at == timedelta(minutes=15)
         told = [event for _, event in world.told()]
-        assert told[-4:] == ["deploy.started", "step.done", "step.done", "deploy.complete"]
+        assert told[-5:] == ["deploy.started", "deploy.planned", "step.done", "step.done", "deploy.complete"]
 
     @pytest.mark.parametrize(
         ("answer", "said"),
