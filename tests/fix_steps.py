@@ -70,6 +70,9 @@ class Notes:
     def observed(self, **body: object) -> None:
         self.lines.append(("observed", body))
 
+    def unmade(self, changes: Sequence[Mutation]) -> None:
+        self.lines.append(("unmade", {"changes": list(changes)}))
+
     def seen(self) -> list[dict[str, object]]:
         return [body for kind, body in self.lines if kind == "observed"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bot.domain.actions import Attest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from bot.domain.actions import StepSpec
@@ -105,7 +105,9 @@ class Step:
     progress: str = ""
     before: Mapping[str, Any] = field(default_factory=dict)  # what stood there before it acted
     planned: tuple[Mutation, ...] | None = None  # what it is to change, as seen before the plan began; None: not looked
-    begun: tuple[Mutation, ...] = ()  # what it was about to change, in any attempt, as its journal says
+    begun: tuple[
+        Mutation, ...
+    ] = ()  # what it was about to change, in any attempt, as `done` says; not what was refused
     made: tuple[Mutation, ...] = ()  # of these the ones that its journal says are made
     unended: tuple[str, ...] = ()  # Jobs that it has started and whose end nobody has seen, by name
     attempt: int = 1  # rises with each retry
@@ -118,6 +120,18 @@ class Step:
     def unconfirmed(self) -> bool:
         """Whether a person says to have done it and the bot, which would have looked, could not."""
         return self.state is StepState.ATTESTED and self.summary.startswith(UNCONFIRMED)
+
+
+def done(noted: Iterable[tuple[str, Sequence[Mutation]]]) -> dict[str, tuple[Mutation, ...]]:
+    """The fields ``begun`` and ``made`` of a step by its journal: each entry with the changes that it names, the oldest first."""
+    begun: dict[Mutation, bool] = {}  # whether it is made
+    for entry, changes in noted:
+        for change in changes:
+            if entry == "observed":
+                begun.pop(change, None)  # it was refused
+            else:
+                begun[change] = begun.get(change, False) or entry == "acted"
+    return {"begun": tuple(begun), "made": tuple(change for change, made in begun.items() if made)}
 
 
 def next_step(steps: Sequence[Step], plan: PlanKind) -> Step | None:

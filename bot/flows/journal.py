@@ -51,6 +51,10 @@ class StepJournal:
         """Store what was seen; a vendor's words may be among it."""
         self._write("observed", body)
 
+    def unmade(self, changes: Sequence[Mutation]) -> None:
+        """Store that a change was refused."""
+        self._write("observed", {"changes": [change.body for change in changes]})
+
     def seen(self) -> list[Mapping[str, Any]]:
         """What was seen so far."""
         with self._deps.store.transaction() as tx:

@@ -37,6 +37,9 @@ class Journal(Protocol):
     def observed(self, **body: object) -> None:
         """What it saw in the world."""
 
+    def unmade(self, changes: Sequence[Mutation]) -> None:
+        """What it was about to change was refused: nothing of that has come to pass."""
+
     def seen(self) -> Sequence[Mapping[str, Any]]:
         """What was noted with `observed` so far, in every attempt and by every process; the oldest first."""
 

@@ -55,7 +55,7 @@ def run(spec: Migrate, ctx: StepContext) -> str:
     if name is None:
         name = _choose(ctx, jobs, seen)
         ctx.journal.observed(job=name, attempt=ctx.attempt)
-    for _ in range(TRIES):
+    for tried in range(TRIES):
         if ctx.insist(lambda: jobs.get(name)) is not None:
             break
         ctx.journal.intent(changes)
@@ -64,6 +64,11 @@ def run(spec: Migrate, ctx: StepContext) -> str:
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
             ctx.pause(POLL, error.user_message)
+        except StepError:
+            if not tried:  # else an earlier request, of which nothing was heard, may still be carried out
+                ctx.journal.unmade(changes)
+                ctx.journal.observed(job=name, ended=GONE)
+            raise
         else:
             ctx.journal.acted(job=name)
     return _wait(spec, ctx, jobs, name)

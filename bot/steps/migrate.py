@@ -133,7 +133,13 @@ def apply(spec: Migrate, ctx: StepContext) -> str:
     for file, change in zip(pending, changes, strict=True):
         ctx.journal.progress(f"applying {file.name}")
         ctx.journal.intent([change])
-        _apply(spec, ctx, file)
+        try:
+            _apply(spec, ctx, file)
+        except (Superseded, NoAnswer):
+            raise
+        except StepError:
+            ctx.journal.unmade([change])
+            raise
         ctx.journal.acted(changes=[change.body], file=file.name, checksum=file.checksum)
     if left := _pending(spec, ctx):
         raise StepError(f"{left[0].name} is not applied, although nothing went wrong", hint="Retry the step.")
@@ -142,7 +148,10 @@ def apply(spec: Migrate, ctx: StepContext) -> str:
 
 
 def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
-    """One file and its row. A connection that breaks leaves it open which: the step looks and goes on."""
+    """One file and its row. A connection that breaks leaves it open which: the step looks and goes on.
+
+    Raises NoAnswer when that shows nothing of the file, which may be too early to tell, and StepError when it was refused.
+    """
     import psycopg
     from psycopg import errors
 
@@ -171,7 +180,7 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
     except psycopg.OperationalError as error:
         ctx.journal.observed(trouble=first_line(error))
         if file.name not in ctx.insist(lambda: _known(ctx)):
-            raise StepError(f"{file.name} is not applied: {first_line(error)}", hint="Retry the step.") from error
+            raise NoAnswer(f"{file.name} is not applied: {first_line(error)}", hint="Retry the step.") from error
     except psycopg.Error as error:
         where = f" at: {error.diag.context}" if error.diag.context else ""
         raise StepError(

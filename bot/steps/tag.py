@@ -127,6 +127,10 @@ def create(spec: Tag, ctx: StepContext) -> str:
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
             ctx.pause(PAUSE * 2**attempt, error.user_message)
+        except StepError:
+            if not attempt:  # else an earlier request, of which nothing was heard, may still be carried out
+                ctx.journal.unmade(changes)
+            raise
         else:
             ctx.journal.acted(tag=version, commit=commit)
     found = ctx.insist(lambda: repository.tag(version))

@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from bot.domain.ids import ReleaseId, StepId, UserId
-from bot.domain.plan import Mutation, Plane, PlanKind, Step, StepState
+from bot.domain.plan import Mutation, Plane, PlanKind, Step, StepState, done
 from bot.store.pool import Tx, only
 from bot.store.queries import queries
 
@@ -21,12 +21,11 @@ def _from_row(row: DictRow) -> Step:
     planned = None if row["planned"] is None else _changes(row["planned"])
     kept = {
         "planned": planned,
-        "begun": _changes(row["begun"] or ()),
-        "made": _changes(row["made"] or ()),
         "unended": tuple(row["unended"] or ()),
     }
-    row = {key: value for key, value in row.items() if key != "release_id"}
-    return Step(**{**row, **kept, "plan": PlanKind(row["plan"]), "state": StepState(row["state"])})
+    noted = [(entry, _changes(bodies)) for entry, bodies in row["noted"] or ()]
+    row = {key: value for key, value in row.items() if key not in {"release_id", "noted"}}
+    return Step(**{**row, **kept, **done(noted), "plan": PlanKind(row["plan"]), "state": StepState(row["state"])})
 
 
 def _changes(bodies: Iterable[Mapping[str, str]]) -> tuple[Mutation, ...]:

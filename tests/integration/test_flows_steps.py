@@ -264,6 +264,8 @@ def test_what_a_step_writes_down_holds_no_secret_at_any_depth(plan: World) -> No
     ]
     journal.acted(changes=[change.body])
     assert step(plan, release_id, "one").made == (shown,)
+    journal.unmade([change])
+    assert step(plan, release_id, "one").begun == ()
 
 
 @pytest.mark.parametrize("flow", [deploy.cancel, deploy.retry])

@@ -261,14 +261,19 @@ class TestMigrationJob:
         assert jobs_of(kube) == []
         assert step.notes.kinds().count("intent") == 1
 
-    def test_its_log_may_not_be_read(self, kube: Kube, step: Surroundings, tmp_path: Path) -> None:
-        """How it ended is known all the same: that is what counts."""
+    def test_what_the_bot_may_not(self, kube: Kube, step: Surroundings, tmp_path: Path) -> None:
+        """Make it: then none was made, and none runs. Read its log: how it ended is known all the same, and that counts."""
         account, spec = BotAccount(kube, tmp_path), job("print('well')")
         needed = grants(rights(spec), step.target)
-        account.grant([grant for grant in needed if grant.resource != "pods/log"], needed)
         step.target = account.target
+        account.grant([grant for grant in needed if grant.verb != "create"], needed)
+        with pytest.raises(StepError, match="Kubernetes refused to create job/"):
+            step.perform(migrate.apply, spec)
+        assert step.notes.kinds() == ["observed", "intent", "unmade", "observed"]
+        account.grant([grant for grant in needed if grant.resource != "pods/log"], needed)
+        step.attempt = 2
         assert "is complete: its log cannot be read (" in step.perform(migrate.apply, spec)
-        assert jobs_of(kube) == ["1 Complete"]
+        assert jobs_of(kube) == ["2 Complete"]
 
     def test_one_of_an_earlier_start_of_the_version(self, kube: Kube, step: Surroundings) -> None:
         """It is not this release's: waited for while it runs, and then no reason to run none."""

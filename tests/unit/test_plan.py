@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.ids import StepId
-from bot.domain.plan import Mutation, PlanKind, Step, StepState, Way, failed_step, lasting, next_step
+from bot.domain.plan import Mutation, PlanKind, Step, StepState, Way, done, failed_step, lasting, next_step
 from bot.domain.shown import NAMED, Shown, body, differences, digest, listed, of
 from tests.unit.factories import make_checklist, make_steps
 
@@ -83,6 +83,13 @@ def test_a_job_whose_end_nobody_saw_comes_first() -> None:
     """It may still change something while the rollback begins."""
     named = left(CANCELLED, begun=(DROP,), unended=("migrate-1",))
     assert [line.partition(":")[0] for line in named] == ["unknown job/migrate-1", "final migration 2.sql"]
+
+
+def test_what_a_journal_says_is_done() -> None:
+    """A change that was refused is not there, unless it was tried again; one that is made stays made."""
+    tried, refused, made = ("intent", [ADD, DROP]), ("observed", [DROP]), ("acted", [ADD])
+    assert done([tried, refused, made]) == {"begun": (ADD,), "made": (ADD,)}
+    assert done([tried, made, refused, tried]) == {"begun": (ADD, DROP), "made": (ADD,)}
 
 
 def test_what_was_done_by_hand_is_unknown() -> None:

@@ -1,13 +1,11 @@
 -- name: some
 -- The steps of the latest run of each plan of a release, or one step by its row, each with what its journal says.
 SELECT s.id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
-       by_whom AS by, note, release_id, begun, made, unended
+       by_whom AS by, note, release_id, noted, unended
 FROM steps s
 CROSS JOIN LATERAL (
-    SELECT jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'intent') AS begun,
-           jsonb_agg(c.change ORDER BY j.id, c.place) FILTER (WHERE j.entry = 'acted') AS made
-    FROM journal j CROSS JOIN jsonb_array_elements(j.body -> 'changes') WITH ORDINALITY c (change, place)
-    WHERE j.step = s.id
+    SELECT jsonb_agg(jsonb_build_array(j.entry, j.body -> 'changes') ORDER BY j.id) AS noted
+    FROM journal j WHERE j.step = s.id AND j.body ? 'changes'
 ) changes
 CROSS JOIN LATERAL (
     SELECT array_agg(DISTINCT j.body ->> 'job') AS unended
