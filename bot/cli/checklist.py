@@ -40,21 +40,27 @@ def _import(options: argparse.Namespace) -> int:
     except UnicodeDecodeError as error:
         raise ChecklistError(f"{options.template}: cannot be read: it is not in UTF-8.") from error
     made = import_template(text, options.template.name)
-    checklist = read_checklist(made, str(options.output or "standard output"), load_registry())
+    checklist = read_checklist(made.yaml, str(options.output or "standard output"), load_registry())
     if options.output is None:
-        put(made.rstrip("\n"))
+        put(made.yaml.rstrip("\n"))
     else:
         try:
             with options.output.open("x", encoding="utf-8") as file:
-                file.write(made)
+                file.write(made.yaml)
         except FileExistsError as error:
             raise ChecklistError(f"{options.output} is there already.", hint="Name a new file.") from error
         except OSError as error:
             raise ChecklistError(f"{options.output}: cannot be written: {error.strerror}.") from error
     by_bot = sum(entry.kind != "attest" for entry in checklist.asked)
-    proposed = made.count(f"# {PROPOSED}")
+    proposed = made.yaml.count(f"# {PROPOSED}")
+    say(f"{made.lines} lines of {options.template.name}, and where they are now:")
+    for heading, number, place in made.where:
+        say(f"  {heading}: {number}, {place}")
+    for number, what in ((made.hidden, "in comments or code"), (made.empty, "with no words")):
+        if number:
+            say(f"  {number} {'box is' if number == 1 else 'boxes are'} not taken: {what}.")
     say(
-        f"{len(checklist.asked)} lines: {by_bot} are asked by the bot, {len(checklist.asked) - by_bot} of people;"
+        f"{len(checklist.asked)} checks: {by_bot} are asked by the bot, {len(checklist.asked) - by_bot} of people;"
         f" {proposed} of these have a proposal in a comment."
     )
     return 0

@@ -5,25 +5,37 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from bot.domain.checklist import ID_LIMIT
 from bot.domain.proposals import Proposal, propose
 from bot.domain.template import Block, Item, Template, plain, read_template
 from bot.domain.template_form import read_form
+from bot.domain.template_place import Place, is_gate, is_signature, place_of, place_of_rest
 from bot.errors import ChecklistError
 
 PROPOSED = "proposed:"  # begins the comment behind a line that a kind could answer
 _TITLE = 150  # characters of a title, as the model has it
 _WORDS = 6  # of a title that go into its id
-_DEPLOY = re.compile(r"\bdeploy(ment)?\s+(steps|plan|procedure|process)\b|^(deploy|deployment|rollout)$", re.IGNORECASE)
-_ROLLBACK = re.compile(r"\broll[\s-]?back\b", re.IGNORECASE)
-_SIGN_OFF = re.compile(r"\bsign[\s-]?offs?\b|\bapprovals?\b", re.IGNORECASE)
-_AFTER = re.compile(r"\b(post[\s-]|after\b|close[\s-]?out|follow[\s-]?up|announce)", re.IGNORECASE)
-_GATE = re.compile(r"\bgo\s*/?\s*(or\s+)?no[\s-]?go\b", re.IGNORECASE)
 
 
-def import_template(text: str, source: str) -> str:
-    """The YAML of a checklist made from a template. ``source``: its file name; `.yml` and `.yaml` are GitHub's issue forms.
+@dataclass(frozen=True)
+class Imported:
+    """A checklist made of a template, and what became of each line."""
+
+    yaml: str
+    where: tuple[tuple[str, int, str], ...]  # heading, number of lines under it, what they are now
+    hidden: int  # boxes in comments and code, which are not taken
+    empty: int  # boxes with no words
+
+    @property
+    def lines(self) -> int:
+        """How many lines were taken."""
+        return sum(number for _, number, _ in self.where)
+
+
+def import_template(text: str, source: str) -> Imported:
+    """A checklist made from a template. ``source``: its file name; `.yml` and `.yaml` are GitHub's issue forms.
 
     Raises ChecklistError when there is nothing to tick in it, or a form is no YAML.
     """
@@ -33,7 +45,8 @@ def import_template(text: str, source: str) -> str:
             f"{source}: there is nothing to tick in it.",
             hint="A checklist has lines such as `- [ ] Backup ran`, or a table with the columns Check and Expected.",
         )
-    return "\n".join(_Writer(template, source).lines()) + "\n"
+    writer = _Writer(template, source)
+    return Imported("\n".join(writer.lines()) + "\n", tuple(writer.where()), template.hidden, template.empty)
 
 
 class _Writer:
@@ -43,19 +56,42 @@ class _Writer:
         self._template, self._source = template, source
         self._ids: set[str] = set()
         self._sections: set[str] = set()
-        blocks = template.blocks
-        self._signs = [block for block in blocks if _SIGN_OFF.search(block.heading)]
-        rest = [block for block in blocks if block not in self._signs]
-        self._rollback = [block for block in rest if _ROLLBACK.search(block.heading)]
-        self._deploy = [block for block in rest if _DEPLOY.search(block.heading) and block not in self._rollback]
-        self._asked = [b for b in rest if b.items and b not in self._deploy and b not in self._rollback]
-        self._deciding = self._which_decide()
+        self._signs: list[tuple[str, Item]] = []  # heading and line
+        self._plans: dict[Place, list[Block]] = {Place.DEPLOY: [], Place.ROLLBACK: []}
+        self._asked: list[tuple[Block, Place]] = []
+        for block in template.blocks:
+            self._put(block, place_of(block, template.about))
+        self._decide()
 
-    def _which_decide(self) -> list[Block]:
+    def _put(self, block: Block, place: Place) -> None:
+        if place in self._plans:
+            self._plans[place].append(block)
+            return
+        if place is Place.SIGN_OFF:
+            signs = [item for item in block.items if is_signature(item.text)]
+            self._signs += [(block.heading, item) for item in signs]
+            block = replace(block, items=[item for item in block.items if item not in signs])
+            place = place_of_rest(block)
+        if block.items:
+            self._asked.append((block, place))
+
+    def _decide(self) -> None:
         """The blocks whose checks decide Go or No-Go: by their heading, else the tables, else all before the deploy."""
-        before = [block for block in self._asked if not _AFTER.search(block.heading)]
-        named = [block for block in self._asked if _GATE.search(block.heading)]
-        return named or [block for block in before if block.is_table] or before or self._asked[:1]
+        if any(place is Place.GATE for _, place in self._asked):
+            return
+        before = [block for block, place in self._asked if place is Place.BEFORE]
+        deciding = [block for block in before if block.is_table] or before
+        self._asked = [(block, Place.GATE if block in deciding else place) for block, place in self._asked]
+
+    def where(self) -> Iterator[tuple[str, int, str]]:
+        """Heading, number of lines and what they became, in the order of the checklist."""
+        for block, place in self._asked:
+            yield block.heading or "Checks", len(block.items), place.value
+        for place, blocks in self._plans.items():
+            for block in blocks:
+                yield block.heading, len(_steps_of(block)), place.value
+        for heading in dict.fromkeys(heading for heading, _ in self._signs):
+            yield heading, sum(heading == of for of, _ in self._signs), Place.SIGN_OFF.value
 
     def lines(self) -> Iterator[str]:
         title = self._template.title or "Checklist"
@@ -64,41 +100,42 @@ class _Writer:
         yield "#   and put it in the place of attest if it asks the right thing."
         yield "# - Sections with gate: true decide Go or No-Go; nothing else holds up a deploy."
         yield "# - The steps of deploy and rollback are done by people here; docs/reference/checklist.md says what the bot can do."
-        for item in (item for block in self._signs for item in block.items):
+        for _, item in self._signs:
             yield f"# - Sign-off in the template: {plain(item.text)}. Who signs stands in release-bot.yml under policy."
         yield f"id: {self._fresh(title, set())}"
         yield f"title: {_quoted(title)}"
         yield ""
         yield "sections:"
-        if not self._asked:
-            yield from self._nothing_asked()
-        for block in self._asked:
-            yield from self._section(block)
-        for plan, blocks in (("deploy", self._deploy), ("rollback", self._rollback)):
+        if not any(place is Place.GATE for _, place in self._asked):
+            yield from self._nothing_decides()
+        for block, place in self._asked:
+            yield from self._section(block, place)
+        for plan, blocks in (("deploy", self._plans[Place.DEPLOY]), ("rollback", self._plans[Place.ROLLBACK])):
             yield ""
             yield f"{plan}:"
             yield from self._steps(plan, blocks)
 
-    def _nothing_asked(self) -> Iterator[str]:
-        """A template of steps only: something must decide."""
+    def _nothing_decides(self) -> Iterator[str]:
+        """A template with nothing before the deploy: something must decide."""
+        self._sections.add("go")
+        self._ids.add("go.ready")
         yield "  - id: go"
         yield "    title: Go or No-Go"
         yield "    gate: true"
         yield "    checks:"
-        yield "      # The template has steps only. Say here what must be so before the deploy."
+        yield "      # The template has nothing before the deploy. Say here what must be so before it."
         yield "      - {id: go.ready, title: Everything is ready for the deploy, kind: attest}"
 
-    def _section(self, block: Block) -> Iterator[str]:
-        gate = block in self._deciding
+    def _section(self, block: Block, place: Place) -> Iterator[str]:
         title = block.heading or "Checks"
-        section = self._fresh("go" if _GATE.search(title) else title, self._sections)
+        section = self._fresh("go" if is_gate(title) else title, self._sections)
         yield f"  - id: {section}"
         yield f"    title: {_quoted(title)}"
         if runbook := self._runbook(title):
             yield f"    runbook: {_quoted(runbook)}"
-        if gate:
+        if place is Place.GATE:
             yield "    gate: true"
-        elif _AFTER.search(title):
+        elif place is Place.AFTER:
             yield "    phase: after"
         yield "    checks:"
         about = " ".join((title, *(item.text for item in block.items)))
@@ -131,7 +168,7 @@ class _Writer:
             yield f"        # under: {item.parent}"
 
     def _steps(self, plan: str, blocks: Iterable[Block]) -> Iterator[str]:
-        items = [item for block in blocks for item in (block.items or block.numbered)]
+        items = [item for block in blocks for item in _steps_of(block)]
         if not items:
             yield "  # The template has no such steps; a plan needs one at least."
             yield f"  - {{id: {plan}.by_hand, title: {plan.capitalize()} by hand, action: {{do: attest}}}}"
@@ -153,6 +190,11 @@ class _Writer:
             fresh = f"{name}_{number}"
         taken.add(fresh)
         return fresh
+
+
+def _steps_of(block: Block) -> list[Item]:
+    """Its lines with a box, else its numbered ones."""
+    return block.items or block.numbered
 
 
 def _as_comment(proposal: Proposal) -> str:

@@ -27,15 +27,18 @@ def read_form(text: str, source: str) -> Template:
 
 
 def _as_markdown(body: list[Any]) -> Iterator[str]:
-    """Each part as lines of Markdown; what people fill in has nothing to tick."""
+    """Each part as lines of Markdown, under the heading that a text before it has; a field may be filled with boxes."""
     for part in body:
         if not isinstance(part, dict) or not isinstance(part.get("attributes"), dict):
             continue
         attributes = part["attributes"]
         if part.get("type") == "markdown":
             yield str(attributes.get("value") or "")
+        elif part.get("type") == "textarea" and attributes.get("value"):
+            yield f"###### {attributes.get('label') or ''}"
+            yield str(attributes["value"])
         elif part.get("type") == "checkboxes":
-            yield f"## {attributes.get('label') or ''}"
+            yield f"###### {attributes.get('label') or ''}"
             for option in attributes.get("options") or ():
                 if isinstance(option, dict) and option.get("label"):
                     yield f"- [ ] {' '.join(str(option['label']).split())}"

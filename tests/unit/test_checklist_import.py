@@ -18,7 +18,7 @@ REGISTRY = Registry.load()
 
 def made(text: str, source: str = "template.md") -> Checklist:
     """The checklist that comes out; the bot takes it, kinds and params included."""
-    return read_checklist(import_template(text, source), "made.yml", REGISTRY)
+    return read_checklist(import_template(text, source).yaml, "made.yml", REGISTRY)
 
 
 def by_title(checklist: Checklist) -> dict[str, Check]:
@@ -75,7 +75,7 @@ def test_what_would_change_something_is_only_proposed() -> None:
     """A person turns it on, knowing what it does."""
     text = import_template(
         "- [ ] Test (`stripe trigger invoice.paid`) 3x\n- [ ] Dump is in `s3://backups/pg`\n", "t.md"
-    )
+    ).yaml
     assert (
         'proposed: kind: stripe_webhook, params: {"event": "invoice.paid", "deliveries": 3} (it sends a test event'
         in text
@@ -97,7 +97,7 @@ def test_what_would_change_something_is_only_proposed() -> None:
 def test_a_backup_in_s3_need_not_be_an_address(line: str, proposed: bool) -> None:
     """What people write of the object that the backup leaves."""
     head = "## Go/No-Go Decision\n\n| # | Check | Command/Action | Expected |\n|---|---|---|---|\n"
-    text = import_template(f"{head}{line}\n", "t.md")
+    text = import_template(f"{head}{line}\n", "t.md").yaml
     assert ("proposed: kind: backup_job (it runs the backup CronJob" in text) is proposed
     assert {check.kind for check in read_checklist(text, "t.yml", REGISTRY).checks} == {"attest"}
 
@@ -177,6 +177,152 @@ def test_an_issue_form() -> None:
     assert [(check.id, check.kind) for check in checklist.gate_checks] == [("go.healthy_health", "http_json")]
 
 
+GATE, BEFORE, AFTER = "decides Go or No-Go", "before the deploy", "after the deploy"
+DEPLOY, ROLLBACK, SIGNED = "steps of the deploy", "steps of the rollback", "sign-offs: policy in release-bot.yml"
+UNDERLINED = """Web shop release
+================
+Prose over
+two lines
+---
+Pre-deployment steps
+--------------------
+* [ ] Database backup taken
+* [x] Tests green
+
+Post-deployment steps
+---------------------
+### Monitoring
+- [ ] Watch dashboards for 15 minutes
+## Loan approvals service
+- [ ] Loan approvals work on staging
+## Approvals
+- [ ] QA: @ann
+- [ ] Approved by Legal
+- [ ] Security report attached
+"""
+BOXES = """# Release <!-- - [ ] hidden -->
+Mark `[ ]` as `[x]`; see [x](http://x) and arr[].
+
+1. Prepare
+   - [ ] one
+   - [] two
+     1) [ ] three
+a. [ ] four
+-[ ] five
+☐ six
+- ☐ seven
+- [ ]eight
+> - [ ] nine
+**Backend:** [ ] ten [ ] eleven
+<li><input type="checkbox"> twelve</li>
+thirteen? [ ]
+
+```yaml
+# <!-- no comment
+- [ ] fenced
+```
+- [ ]
+| [ ] fourteen |
+<!--
+- [ ] hidden
+"""
+TABLES = """# Deployment checklist
+## 1. Before you begin
+Task | Owner | Done
+--- | --- | ---
+Backup taken | ann | [ ]
+
+| Owner | What | Staging | Production |
+|---|---|---|---|
+| ann | Config applied | [ ] | [ ] |
+## 2. Deploy to staging
+- [ ] Staging is up
+## 3. 🚀 Deployment
+### Backend
+1. [ ] kubectl apply
+## 4. Rollback readiness
+- [ ] Plan written
+## 5. If things go wrong: roll back
+1. kubectl rollout undo
+
+<details><summary>After the release</summary>
+
+- [ ] Close the milestone
+</details>
+"""
+FORM = """name: Release
+body:
+  - {type: markdown, attributes: {value: "## Post-deployment"}}
+  - {type: checkboxes, attributes: {label: Monitoring, options: [{label: Quiet, required: true}]}}
+  - {type: markdown, attributes: {value: "## Pre-deployment"}}
+  - {type: textarea, attributes: {label: Rollback plan, value: "- [ ] Written\\n- [ ] Tried"}}
+"""
+ALL_AFTER = "# Post-release checklist\n## Docs\n- [ ] Wiki\n## Sign-off\n### Who\n- [ ] QA\n- [ ] Ann Lee: ____\n"
+MORE = "<h2>Before</h2>\n### Deployment plan\n- [ ] Read\n## During the deploy\n- [ ] Push\n### Go / No-Go\n- [ ] Go\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "where", "left"),
+    [
+        (
+            "t.md",
+            UNDERLINED,
+            [
+                ("Pre-deployment steps", 2, GATE),
+                ("Monitoring", 1, AFTER),
+                ("Loan approvals service", 1, GATE),
+                ("Approvals", 1, GATE),
+                ("Approvals", 2, SIGNED),
+            ],
+            (0, 0),
+        ),
+        ("t.md", BOXES, [("Release", 14, GATE)], (3, 1)),
+        (
+            "t.md",
+            TABLES,
+            [
+                ("1. Before you begin", 3, GATE),
+                ("2. Deploy to staging", 1, GATE),
+                ("4. Rollback readiness", 1, GATE),
+                ("After the release", 1, AFTER),
+                ("Backend", 1, DEPLOY),
+                ("5. If things go wrong: roll back", 1, ROLLBACK),
+            ],
+            (0, 0),
+        ),
+        ("t.yml", FORM, [("Monitoring", 1, AFTER), ("Rollback plan", 2, GATE)], (0, 0)),
+        ("t.md", ALL_AFTER, [("Docs", 1, AFTER), ("Who", 2, SIGNED)], (0, 0)),
+        (
+            "t.md",
+            MORE,
+            [("Deployment plan", 1, BEFORE), ("Go / No-Go", 1, GATE), ("During the deploy", 1, DEPLOY)],
+            (0, 0),
+        ),
+    ],
+    ids=["underlined", "boxes", "tables", "form", "all after", "more"],
+)
+def test_no_box_is_lost(source: str, text: str, where: list[tuple[str, int, str]], left: tuple[int, int]) -> None:
+    """Each is where it can be true, or counted as not taken, whatever it looks like."""
+    imported = import_template(text, source)
+    assert list(imported.where) == where
+    assert (imported.hidden, imported.empty) == left
+    checklist = made(text, source)
+    signed = sum(number for _, number, place in where if place == SIGNED)
+    steps = [step for step in (*checklist.deploy, *checklist.rollback) if not step.id.endswith(".by_hand")]
+    checks = [check for check in checklist.checks if check.id != "go.ready"]
+    assert len(checks) + len(steps) + signed == imported.lines
+    assert checklist.gate_checks
+
+
+def test_words_of_odd_boxes() -> None:
+    """What stands behind the box, or before it where nothing does."""
+    titles = [check.title for check in made(BOXES).checks]
+    assert titles == [
+        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen?", "fourteen",
+    ]  # fmt: skip
+    assert list(by_title(made(TABLES)))[:3] == ["Backup taken", "Config applied: Staging", "Config applied: Production"]
+
+
 @pytest.mark.parametrize(
     ("source", "text", "said"),
     [
@@ -198,8 +344,27 @@ def test_from_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     """What is written passes the lint; a file that is there is not written over; no template is a clear error."""
     file = tmp_path / "ours.yml"
     assert main(["checklist", "import", str(TEMPLATE), "-o", str(file)]) == 0
-    assert capsys.readouterr().err == (
-        "41 lines: 14 are asked by the bot, 27 of people; 3 of these have a proposal in a comment.\n"
+    assert (
+        capsys.readouterr().err
+        == """56 lines of release-checklist.md, and where they are now:
+  Migrations: 5, before the deploy
+  Staging Verification: 9, before the deploy
+  Environment Configuration: 9, before the deploy
+  Go/No-Go Decision: 10, decides Go or No-Go
+  Post-Deployment Verification: 5, after the deploy
+  Post-Release Tasks: 3, after the deploy
+  Deployment Steps: 8, steps of the deploy
+  Rollback Plan: 4, steps of the rollback
+  Sign-Off: 3, sign-offs: policy in release-bot.yml
+41 checks: 14 are asked by the bot, 27 of people; 3 of these have a proposal in a comment.
+"""
+    )
+    odd = tmp_path / "odd.md"
+    odd.write_text(BOXES, encoding="utf-8")
+    assert main(["checklist", "import", str(odd)]) == 0
+    assert (
+        "  3 boxes are not taken: in comments or code.\n  1 box is not taken: with no words.\n"
+        in capsys.readouterr().err
     )
     assert main(["checklist", "lint", str(file)]) == 0
     written = file.read_text(encoding="utf-8")

@@ -1,0 +1,109 @@
+"""Where in a release the lines of somebody's template belong, by the headings that they stand under."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from bot.domain.template import Block, plain
+
+
+class Place(StrEnum):
+    """When a line is answered; the words are those of the summary."""
+
+    GATE = "decides Go or No-Go"
+    BEFORE = "before the deploy"
+    DEPLOY = "steps of the deploy"
+    AFTER = "after the deploy"
+    ROLLBACK = "steps of the rollback"
+    SIGN_OFF = "sign-offs: policy in release-bot.yml"
+
+
+_NUMBERING = re.compile(r"^\W*(?:(?:step|phase|part|stage|section)\s+)?(?:[0-9]+|[a-z](?=[.):]))?[\W_]*", re.IGNORECASE)
+_SIGN_OFF = re.compile(r"^(sign[\s-]?offs?|approvals?)\b|\b(sign[\s-]?offs?|approvals?)\W*$", re.IGNORECASE)
+_GATE = re.compile(r"\bgo\s*/?\s*(or\s+)?no[\s-]?go\b", re.IGNORECASE)
+_BEFORE = re.compile(
+    r"\bpre[\s-]?(deploy|release|launch|prod|flight|requisite|merge|check|work)|\bbefore\b(?!.*\broll)|\bprepar|\breadiness\b",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(
+    r"\bpost-|\bpost\s?(deploy|release|launch|prod|go\b|mortem|upgrade|merge|migration|roll)|\bafter\b|\bclose[\s-]?out"
+    r"|\bfollow[\s-]?up|\bwrap[\s-]?up|\bannounce|\bonce\s+(it\s+is\s+)?(live|deployed|released)\b",
+    re.IGNORECASE,
+)
+_ROLLBACK = re.compile(
+    r"\broll(ing)?[\s-]?back\b(?!\s+(is\s+)?(test|drill|rehears|verif|criteria|review|readiness|prepar))", re.IGNORECASE
+)
+_DEPLOY = re.compile(
+    r"\bdeploy(ment)?\s+(steps|plan|procedure|process|sequence|execution|instructions)\b|^during\b.*\b(deploy|release|roll)"
+    r"|^(deploy|deployment|rollout|roll-out|deploying)$|^deploy(ing)?\s+(to|the|backend|frontend|into)\b"
+    r"|\bprod(uction)?\s+(deploy|deployment|rollout)$",
+    re.IGNORECASE,
+)
+_ELSEWHERE = re.compile(r"\b(staging|stage|test|qa|uat|dev|preview|sandbox)\b", re.IGNORECASE)
+_ROLE = (
+    r"(manager|lead|owner|qa|quality|product|engineering|engineer|developer|security|legal|compliance|operations|ops|sre|support"
+    r"|design|marketing|cto|ceo|ciso|vp|director|stakeholders?|reviewer|approver|tester)"
+)
+_SIGNS = re.compile(
+    r"^@\S+|[:–—(-]\s*@\S+|^(approved|approval|signed?[\s-]?off)\s+(by|from|of)\b|\b(approved|approves|approval|signed?[\s-]?off)\W*$"
+    rf"|^(\S+\s+){{0,2}}{_ROLE}\s*(\([^)]*\)\s*)?(:[\s_.…]*)?$|^[^:]{{1,40}}:[\s_.…]+$",
+    re.IGNORECASE,
+)
+
+
+def place_of(block: Block, about: str) -> Place:
+    """When what stands under a heading is answered: the nearest heading that says so decides.
+
+    ``about``: the heading of the whole file, whose deploy and rollback are those of everything. What nothing is said of is
+    asked before the deploy.
+    """
+    said = [_says(heading) for heading in (block.heading, *reversed(block.parents))]
+    nearest = next((found for found in said if found), None)
+    if nearest is None:
+        return Place.AFTER if _says(about) is Place.AFTER else Place.BEFORE
+    around = next((found for found in said if found in {Place.BEFORE, Place.AFTER}), None)
+    if nearest is Place.DEPLOY and around:
+        return around  # "Deployment plan" under "Before the release": its lines are not the steps
+    if nearest is Place.ROLLBACK and around is Place.BEFORE and block.items:
+        return around  # "Rollback plan" there: that it has been written
+    return nearest
+
+
+def place_of_rest(block: Block) -> Place:
+    """When the lines under a heading of sign-offs are answered that are no sign-offs."""
+    said = [_says(heading) for heading in (block.heading, *reversed(block.parents))]
+    return (
+        Place.AFTER
+        if next((found for found in said if found not in {None, Place.SIGN_OFF}), None) is Place.AFTER
+        else Place.BEFORE
+    )
+
+
+def is_gate(heading: str) -> bool:
+    """Whether a heading speaks of Go or No-Go."""
+    return _GATE.search(heading) is not None
+
+
+def is_signature(text: str) -> bool:
+    """Whether a line under such a heading names who signs, and nothing that is to be so."""
+    return _SIGNS.search(plain(text)) is not None
+
+
+def _says(heading: str) -> Place | None:
+    words = _NUMBERING.sub("", heading, count=1).strip(" :!.")
+    if _SIGN_OFF.search(words):
+        return Place.SIGN_OFF
+    if _GATE.search(words):
+        return Place.GATE
+    if _BEFORE.match(words):
+        return Place.BEFORE
+    if _ROLLBACK.search(words):
+        return Place.ROLLBACK
+    if _AFTER.search(words):
+        return Place.AFTER
+    if _BEFORE.search(words):
+        return Place.BEFORE
+    if _DEPLOY.search(words):
+        return Place.BEFORE if _ELSEWHERE.search(words) else Place.DEPLOY
+    return None
