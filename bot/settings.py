@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from bot.document import line_of, read_document
 from bot.errors import ConfigError
 from checks.target import Backup, Grafana, Kubernetes, Login, RestorePod, Sentry, Stripe, Target, Tenant
 from checks.target import GitHub as Repository
@@ -332,8 +333,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -
         return _validated({}, None, env, "environment")
     try:
         text = chosen.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        body = yaml.safe_load(text) or {}
+        root, body = read_document(text)
+        body = body or {}
     except OSError as error:
         raise ConfigError(f"{chosen}: cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -421,21 +422,3 @@ def _put(body: dict[str, Any], path: tuple[str, ...], value: object) -> None:
             return
         body = body[part]
     body[path[-1]] = value
-
-
-def line_of(node: yaml.Node | None, path: tuple[Any, ...]) -> int:
-    """The line (from 1) in a composed YAML document at which ``path`` stands, or of the nearest parent that is there."""
-    line = 1
-    for part in path:
-        child: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value in {str(part), f"{part}_file"}:
-                    line, child = key.start_mark.line + 1, value
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            child = node.value[part]
-            line = child.start_mark.line + 1
-        if child is None:
-            return line
-        node = child
-    return line

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from bot.document import line_of, read_document
 from bot.domain.actions import ACTIONS, RunCheck
 from bot.domain.checklist import Checklist, Path, Problem
 from bot.errors import ChecklistError
-from bot.settings import line_of
 from checks.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def read_checklist(text: str, source: str, registry: Registry | None = None) -> 
 def _parse(text: str, source: str) -> tuple[yaml.Node | None, dict[Any, Any]]:
     """The document with its lines, and what it says."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        body = yaml.safe_load(text)
+        root, body = read_document(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ChecklistError(

@@ -108,7 +108,7 @@ def test_mounted_secrets(file: Path) -> None:
             "/release-bot.yml:2: targets.production.mutable: checks must not change data where we deploy to",
         ),
         ("- a\n- b", "/release-bot.yml:1: the configuration is a mapping of sections such as slack: and targets:"),
-        ("slack: [", "/release-bot.yml:1: not valid YAML: expected the node content, but found '…'"),
+        ("slack: [", "/release-bot.yml:2: not valid YAML: did not find expected node content"),
         ("slack: C1", "/release-bot.yml:1: slack: Input should be a valid dictionary or instance of Slack"),
         ("slack: C\x07", "/release-bot.yml:1: not valid YAML: it has characters that YAML does not allow"),
     ],
