@@ -93,19 +93,24 @@ _WEB = re.compile(r"https?://[^\s<>|]+")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
+class _Shown(dict[int, str]):
+    """For ``str.translate``: what can be read as it is, a space for what stands between words, nothing for the others."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        self[code] = shown = char if char.isprintable() else " " * char.isspace()
+        return shown
+
+
+_SHOWN = _Shown()
+
+
 def clean(text: str) -> str:
     """``text`` on one line, without control characters and without those that turn the direction of writing.
 
     A line break in a summary must not start a line of its own, which could read like the result of another check.
     """
-    return " ".join((text if text.isprintable() else "".join(map(_shown, text))).split())
-
-
-def _shown(char: str) -> str:
-    """A character that can be read or stands between words; nothing in place of the others."""
-    if char.isprintable():
-        return char
-    return " " if char.isspace() else ""
+    return " ".join((text if text.isprintable() else text.translate(_SHOWN)).split())
 
 
 def escape(text: str) -> str:
@@ -141,7 +146,7 @@ def code(text: str, limit: int = 300) -> str:
 
 def code_block(text: str, limit: int) -> str:
     """Outside lines in a fixed-width font, in at most ``limit`` characters."""
-    lines = "\n".join("".join(map(_shown, line)) for line in text.expandtabs(4).splitlines())
+    lines = "\n".join(line.translate(_SHOWN) for line in text.expandtabs(4).splitlines())
     shown = escape(lines.replace("```", "'''"))
     return f"```\n{cut_mrkdwn(shown, limit - 8)}\n```"
 
