@@ -47,16 +47,18 @@ class Publisher:
         now = self._deps.clock.now()
         with self._deps.store.transaction() as tx:
             post = posts.get(tx, int(job.claim.key))
-            view = None if post is None else releases.view(tx, post.release_id, now)
-        if post is None or view is None:
+            if post is None:
+                return None
+            if post.parent is not None and post.parent_ts is None:
+                return None  # asked for again, in order, once the message is there whose thread it belongs to
+            if post.sent_at is not None and now - post.sent_at < SPACING:
+                return post.sent_at + SPACING
+            method = "chat.postMessage" if post.ts is None else "chat.update"
+            if (pause := self._pause_until.get(method)) is not None and pause > now:
+                return pause
+            view = releases.view(tx, post.release_id, now)
+        if view is None:
             return None
-        if post.parent is not None and post.parent_ts is None:
-            return None  # asked for again, in order, once the message is there whose thread it belongs to
-        if post.sent_at is not None and now - post.sent_at < SPACING:
-            return post.sent_at + SPACING
-        method = "chat.postMessage" if post.ts is None else "chat.update"
-        if (pause := self._pause_until.get(method)) is not None and pause > now:
-            return pause
         shown = render(post.kind, post.subject, view)
         shown = Rendered(self._deps.redact(shown.text), redact_values(shown.blocks, self._deps.redact))
         content = hashlib.sha256(json.dumps([shown.text, shown.blocks], sort_keys=True).encode()).hexdigest()

@@ -51,8 +51,8 @@ def find(tx: Tx, release_id: ReleaseId, kind: str, subject: str = "") -> int | N
 
 def touch(tx: Tx, release_id: ReleaseId) -> None:
     """Ask for every message of a release to be rendered again; those that would not change are not sent."""
-    for row in tx.execute(_SQL["of_release"], {"release_id": release_id}).fetchall():
-        work.ask(tx, "post", row["id"])
+    rows = tx.execute(_SQL["of_release"], {"release_id": release_id}).fetchall()
+    work.ask_all(tx, "post", [row["id"] for row in rows])
 
 
 def touch_freezes(tx: Tx, environment: str) -> None:

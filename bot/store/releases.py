@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from psycopg.errors import UniqueViolation
@@ -23,6 +22,10 @@ from bot.store.pool import Tx, only
 from bot.store.queries import queries
 
 _SQL = queries("releases")
+
+# By digest: what a digest names never changes, so it is read once. There is one more after each edit of the file.
+_checklists: dict[str, Checklist] = {}
+_policies: dict[str, Policy] = {}
 
 
 def _from_row(row: DictRow) -> Release:
@@ -174,25 +177,20 @@ def adopt(tx: Tx, release_id: ReleaseId, policy: Policy) -> None:
     tx.execute(_SQL["adopt"], {"id": release_id, "digest": policy.digest})
 
 
-@lru_cache(maxsize=64)
-def _read_checklist(text: str) -> Checklist:
-    return Checklist.model_validate_json(text)
-
-
 def checklist(tx: Tx, release: Release) -> Checklist:
     """The checklist that the release began with, whatever the file says now."""
-    row = only(tx.execute(_SQL["checklist"], {"digest": release.checklist_digest}).fetchone())
-    return _read_checklist(row["body"])
-
-
-@lru_cache(maxsize=64)
-def _read_policy(text: str) -> Policy:
-    return Policy.model_validate_json(text)
+    if (known := _checklists.get(release.checklist_digest)) is None:
+        row = only(tx.execute(_SQL["checklist"], {"digest": release.checklist_digest}).fetchone())
+        known = _checklists[release.checklist_digest] = Checklist.model_validate_json(row["body"])
+    return known
 
 
 def policy(tx: Tx, release: Release) -> Policy:
     """The policy that the release is judged by."""
-    return _read_policy(only(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())["body"])
+    if (known := _policies.get(release.policy_digest)) is None:
+        row = only(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())
+        known = _policies[release.policy_digest] = Policy.model_validate_json(row["body"])
+    return known
 
 
 def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) -> ReleaseView | None:
@@ -202,7 +200,9 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
         return None
     lines, known, rules = checklist(tx, release), checks.views(tx, release_id), policy(tx, release)
     known = _of_this(known, release.bound_after)
-    waits = release.state is ReleaseState.OPEN  # only then does anybody ask whether it may be deployed
+    waits = (
+        release.state is ReleaseState.OPEN
+    )  # it may still be deployed; of what follows a deploy there is nothing yet
     return ReleaseView(
         release=release,
         checklist=lines,
@@ -210,10 +210,10 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
         checks={line.id: known[line.asked_as] for line in lines.checks},
         signoffs=signoffs.standing(tx, release_id),
         steps=steps.plan(tx, release_id),
-        watch=watches.get(tx, release_id),
+        watch=None if waits else watches.get(tx, release_id),
         freeze=freezes.current(tx, release.environment, now) or _on_the_calendar(rules, now),
         now=now,
-        mitigations=mitigations.of_release(tx, release_id),
+        mitigations=() if waits else mitigations.of_release(tx, release_id),
         debts=mitigations.open_in(tx, release.environment) if waits else (),
         known_bad=known_bad(tx, release.environment, release.image, release.digest, but=release.id) if waits else "",
         break_glass=break_glass.get(tx, release_id),

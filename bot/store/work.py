@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -28,7 +29,14 @@ class Claim:
 
 def ask(tx: Tx, queue: str, key: str | int, due_at: datetime | None = None) -> None:
     """Ask for ``key`` of ``queue`` to be done at ``due_at`` (default: now). Asking again before it starts changes nothing."""
-    tx.execute(_SQL["ask"], {"queue": queue, "key": str(key), "due_at": due_at})
+    ask_all(tx, queue, [key], due_at)
+
+
+def ask_all(tx: Tx, queue: str, keys: Collection[str | int], due_at: datetime | None = None) -> None:
+    """Ask for several keys of ``queue`` at once, to be done in this order where one worker does them."""
+    if not keys:
+        return
+    tx.execute(_SQL["ask"], {"queue": queue, "keys": [str(key) for key in keys], "due_at": due_at})
     if due_at is None:
         wake(tx, queue)
 

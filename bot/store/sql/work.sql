@@ -1,6 +1,8 @@
 -- name: ask
--- Ask for something to be done; asked for twice it is done once, and once more if it is under way.
-INSERT INTO work (queue, key, due_at) VALUES (%(queue)s, %(key)s, coalesce(%(due_at)s, now()))
+-- Ask for things to be done, in this order; what is asked for twice is done once, and once more if it is under way.
+INSERT INTO work (queue, key, due_at)
+SELECT %(queue)s, asked.key, coalesce(%(due_at)s, now())
+FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS asked (key, place) ORDER BY asked.place
 ON CONFLICT ON CONSTRAINT work_once DO UPDATE
     SET due_at = least(work.due_at, excluded.due_at), again = work.again OR work.owner IS NOT NULL;
 
