@@ -109,12 +109,13 @@ class SharedTestbed:
         command = [TESTBED, "up", "--dir", str(self.folder), "--json", "--until-exit", str(self.until_exit)]
         with (self.folder / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            said = ""
             for _ in range(STARTS):
                 started = subprocess.run(command, check=False, capture_output=True, text=True, timeout=110)
                 if started.returncode == 0:
-                    break
-        assert started.returncode == 0, started.stderr
-        return Path(json.loads(started.stdout)["KUBECONFIG"])
+                    return Path(json.loads(started.stdout)["KUBECONFIG"])
+                said += started.stderr
+        raise AssertionError(said)
 
 
 SHARED = pytest.StashKey[SharedTestbed]()
