@@ -78,6 +78,11 @@ class Superseded(StepError):
 class NoAnswer(StepError):
     """The vendor gave no answer: look again before anything else is done."""
 
+    def __init__(self, message: str | None = None, *, hint: str = "", retry_after: float | None = None) -> None:
+        """``retry_after``: seconds for which the vendor asks to be left alone."""
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
 
 class Contradicted(StepError):
     """What the bot sees speaks against it."""

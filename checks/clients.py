@@ -20,7 +20,7 @@ import httpx
 from checks.contract import CheckError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import boto3
     import psycopg
@@ -390,7 +390,7 @@ def http_errors(what: str) -> Iterator[None]:
             f"cannot {what}: {status} {exc.response.reason_phrase}".rstrip(),
             hint=status_hint(status),
             seen=exc.response.text,
-            retry_after=_retry_after(exc.response) if status in {429, 503} else None,
+            retry_after=retry_after(exc.response.headers) if status in {429, 503} else None,
             status=status,
         ) from exc
     except httpx.TimeoutException as exc:
@@ -401,16 +401,16 @@ def http_errors(what: str) -> Iterator[None]:
         raise CheckError(f"cannot {what}: the answer is no JSON", hint="Does the address belong to this API?") from exc
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """The seconds for which a server asks to be left alone; None when it does not say.
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds for which a server asks to be left alone, by the ``headers`` of its answer; None when it does not say.
 
     Retry-After holds seconds or a date (RFC 9110, 10.2.3). Sentry also names the moment, as Unix time, in a header of
     its own (docs.sentry.io/api/ratelimits).
     """
-    value = response.headers.get("Retry-After", "").strip()
+    value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)
-    reset = response.headers.get("X-Sentry-Rate-Limit-Reset", "")
+    reset = headers.get("X-Sentry-Rate-Limit-Reset", "")
     try:
         moment = datetime.fromtimestamp(int(reset), UTC) if reset.isdecimal() else parsedate_to_datetime(value)
     except ValueError:
@@ -442,6 +442,7 @@ def kube_errors(what: str) -> Iterator[None]:
             f"Kubernetes {verb} to {what}: {exc.status} {exc.reason or ''}".rstrip(),
             hint=hint,
             seen=message,
+            retry_after=retry_after(exc.headers or {}) if exc.status in {429, 503} else None,
             status=exc.status or 0,
         ) from exc
     except OpenApiException:  # of the client itself: a request that was put wrongly

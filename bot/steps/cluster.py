@@ -108,5 +108,6 @@ def step_errors() -> Iterator[None]:
     try:
         yield
     except CheckError as error:
-        trouble = NoAnswer if may_be_tried_again(error) else StepError
-        raise trouble(error.summary, hint=error.hint) from error
+        if may_be_tried_again(error):
+            raise NoAnswer(error.summary, hint=error.hint, retry_after=error.retry_after) from error
+        raise StepError(error.summary, hint=error.hint) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LOOKS = 4  # times that a look is repeated while the vendor gives no answer
 NOTHING_RECORDED = "nothing was changed, so there is nothing to put back"  # what a step of the rollback says then
+LONGEST = 60.0  # seconds of pause that a vendor may ask for
 PAUSE = 0.3  # seconds before the first repetition; doubles
 
 
@@ -108,8 +110,20 @@ class Look:
             try:
                 return look()
             except NoAnswer as error:
-                self.pause(PAUSE * 2**attempt, error.user_message)
+                self.hold_off(error, PAUSE * 2**attempt)
         return look()
+
+    def hold_off(self, error: NoAnswer, seconds: float) -> None:
+        """Wait after a call that got no answer: ``seconds``, or as long as the vendor asks for.
+
+        Raises NoAnswer at once where that is longer than a step waits, or has time for; else as `pause` does.
+        """
+        asked = error.retry_after or 0.0
+        if asked and asked > min(LONGEST, self.deadline - time.monotonic()):
+            raise NoAnswer(
+                f"{error.user_message}, and asks for a pause of {math.ceil(asked)} s", hint="Retry after that."
+            ) from error
+        self.pause(max(seconds, asked), error.user_message)
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def _settle(
             jobs.replace(seen, wanted(seen["spec"]))
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
-            ctx.pause(0.2, error.user_message)
+            ctx.hold_off(error, 0.2)
         else:
             ctx.journal.acted(changed=[change.what for change in changes])
         made = changes

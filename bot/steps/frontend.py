@@ -135,6 +135,7 @@ def _built(spec: VercelDeploy, ctx: StepContext, project: vercel.Vercel, changes
                 project.create(ctx.shipment.commit, ctx.shipment.version, mark)
             except NoAnswer as error:
                 ctx.journal.observed(trouble=error.user_message)
+                ctx.hold_off(error, POLLS[0])
         ctx.pause(next(pauses), "Vercel to build the frontend")
 
 
@@ -209,5 +210,6 @@ def _move(ctx: StepContext, project: vercel.Vercel, wanted: str, kind: str, chan
                 (project.promote if kind == "promote" else project.roll_back)(wanted)
             except NoAnswer as error:
                 ctx.journal.observed(trouble=error.user_message)
+                ctx.hold_off(error, POLLS[0])
         ctx.journal.progress(f"Vercel moves production to {wanted}")
         ctx.pause(next(pauses), f"production to show {wanted}")

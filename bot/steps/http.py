@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from bot.errors import NoAnswer, StepError
-from checks.clients import LOOPBACK, certificates
+from checks.clients import LOOPBACK, certificates, retry_after
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 HINTS = {
@@ -16,6 +16,9 @@ HINTS = {
     403: "Give its token the right: {}.",
     409: "Something else is at it: press Retry in a moment.",
 }
+
+
+_LIMITS = frozenset({403, 429, 503})  # may ask for a pause; GitHub's secondary limits answer 403 too
 
 
 class Api:
@@ -61,8 +64,11 @@ class Api:
         status = answer.status_code
         if answer.is_success or status in known or (method == "GET" and status == httpx.codes.NOT_FOUND):
             return answer
-        if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            raise NoAnswer(f"{self.name} answered {status} to {method} {answer.request.url.path}")
+        pause = retry_after(answer.headers) if status in _LIMITS else None
+        too_many = status == httpx.codes.TOO_MANY_REQUESTS or pause is not None
+        if too_many or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            said = f"{self.name} answered {status} to {method} {answer.request.url.path}"
+            raise NoAnswer(said, retry_after=pause)
         hint = HINTS.get(status, "Check its settings: {}.").format(f"{self._section} in release-bot.yml")
         raise StepError(
             f"{self.name} refused {method} {answer.request.url.path}: {status} {_said(answer)}".rstrip(),

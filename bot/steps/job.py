@@ -63,7 +63,7 @@ def run(spec: Migrate, ctx: StepContext) -> str:
             jobs.create(_body(spec, ctx, name))
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
-            ctx.pause(POLL, error.user_message)
+            ctx.hold_off(error, POLL)
         except StepError:
             if not tried:  # else an earlier request, of which nothing was heard, may still be carried out
                 ctx.journal.unmade(changes)

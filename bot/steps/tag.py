@@ -126,7 +126,7 @@ def create(spec: Tag, ctx: StepContext) -> str:
             repository.create_tag(version, commit, f"Release {version}")
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
-            ctx.pause(PAUSE * 2**attempt, error.user_message)
+            ctx.hold_off(error, PAUSE * 2**attempt)
         except StepError:
             if not attempt:  # else an earlier request, of which nothing was heard, may still be carried out
                 ctx.journal.unmade(changes)

@@ -279,7 +279,7 @@ def secret(text):
         (Reply(403, {"message": 'User "bot" cannot list pods'}), "refused to list pods: 403", 'bot" cannot list pods'),
         (Reply(401, {}), "refused to list pods: 401", "credentials"),
         (Reply(404, {}), "failed to list pods: 404", "check the address and the names"),
-        (Reply(429, {}), "failed to list pods: 429", "wait a minute"),
+        (Reply(429, {}, {"Retry-After": "7"}), "failed to list pods: 429", "wait a minute"),
         (Reply(503, "no JSON"), "failed to list pods: 503", "trouble of its own"),
     ],
 )
@@ -294,6 +294,7 @@ def test_kube_error(tmp_path, reply, summary, hint):
         clients.kube().core.list_namespaced_pod("n", _request_timeout=clients.kube().timeout)
     assert summary in caught.value.summary
     assert hint in caught.value.hint
+    assert caught.value.retry_after == (7.0 if reply.status == 429 else None)
 
 
 def test_kube_down(tmp_path):

@@ -1,15 +1,20 @@
 """Tag and frontend, against the simulated GitHub and Vercel: once each, whatever is lost, refused or in the way."""
 
+import threading
+
 import pytest
 
 from bot.domain.actions import RestoreFrontend, Tag, VercelDeploy
 from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import frontend, tag
-from bot.steps.contract import Shipment
+from bot.steps.contract import PAUSE, Shipment
+from bot.steps.github import GitHub
 from bot.steps.vercel import id_of
+from checks.clients import Clients
 from checks.target import Target
 from sandbox.staging.versions import BRANCH, commit_sha
+from tests.checks.replies import Replies, Reply
 from tests.fix_steps import Notes, Surroundings
 from tests.fix_vendors import Vendors
 
@@ -18,6 +23,7 @@ SHIPMENT = Shipment("v4.8.0", "4.8.0", COMMIT, "ghcr.io/solvereign/api@sha256:" 
 TAG = Tag(do="tag")
 FRONTEND = VercelDeploy(do="vercel_deploy", wait_for_auto=0)
 RESTORE = RestoreFrontend(do="restore_frontend")
+ASKED = "GET /repos/o/r/git/ref/tags/v4.8.0"
 STANDS = "dpl_v4.7.0"  # what production shows before the release
 
 
@@ -25,6 +31,25 @@ STANDS = "dpl_v4.7.0"  # what production shows before the release
 def step(vendors: Vendors) -> Surroundings:
     """A step of the release v4.8.0."""
     return Surroundings(Target(name="production"), SHIPMENT, vendors.github, vendors.vercel)
+
+
+class Waits(threading.Event):
+    """Nothing is to stop, and nobody waits: only how long somebody would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        return False
+
+
+def tag_of(step: Surroundings, vendor: Replies, seconds: float = 20) -> tuple[str, bool] | None:
+    """What GitHub at ``vendor`` says of the tag, asked as a step asks that has ``seconds`` left."""
+    step.cancelled = Waits()
+    with Clients(step.target) as clients:
+        return step.context(clients, seconds).insist(lambda: GitHub(vendor.url, "o/r", "").tag("v4.8.0"))
 
 
 def live(vendors: Vendors) -> str:
@@ -76,6 +101,37 @@ class TestTag:
         """Reading may be done again."""
         vendors.break_once("GET", "/compare/", 502)
         step.perform(tag.create, TAG)
+
+    @pytest.mark.parametrize(
+        ("status", "headers", "waited"),
+        [
+            (429, {"Retry-After": "7"}, [7.0]),
+            (403, {"Retry-After": "7"}, [7.0]),  # GitHub's secondary limits
+            (503, {"Retry-After": "0"}, [PAUSE]),
+            (500, {"Retry-After": "7"}, [PAUSE]),
+            (429, {}, [PAUSE]),
+        ],
+    )
+    def test_a_pause_that_is_asked_for_is_kept(
+        self, step: Surroundings, status: int, headers: dict[str, str], waited: list[float]
+    ) -> None:
+        """Before it is asked again."""
+        left = [Reply(status, {}, headers)]
+        with Replies({ASKED: lambda _: left.pop() if left else Reply(404, {})}) as vendor:
+            assert tag_of(step, vendor) is None
+            assert (step.cancelled.waited, len(vendor.requests)) == (waited, 2)  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize(("seconds", "time_left"), [("61", 600), ("21", 20)])
+    def test_a_pause_that_is_too_long_is_left_to_a_person(
+        self, step: Surroundings, seconds: str, time_left: float
+    ) -> None:
+        """Longer than a step waits, or than it has time for."""
+        with Replies({ASKED: Reply(429, {}, {"Retry-After": seconds})}) as vendor:
+            with pytest.raises(
+                NoAnswer, match=f"GitHub answered 429 to GET .* asks for a pause of {seconds} s"
+            ) as left:
+                tag_of(step, vendor, time_left)
+            assert (left.value.hint, len(vendor.requests)) == ("Retry after that.", 1)
 
     @pytest.mark.parametrize(
         ("status", "hint"),
