@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from bot.domain.actions import Attest
+from bot.domain.release import ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ class PlanKind(StrEnum):
 
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
+
+
+FAILED_IN = {PlanKind.DEPLOY: ReleaseState.DEPLOY_FAILED, PlanKind.ROLLBACK: ReleaseState.ROLLBACK_FAILED}
 
 
 class StepState(StrEnum):

@@ -33,6 +33,13 @@ class Purpose(StrEnum):
     ROLLBACK = "rollback"
 
 
+class Void(StrEnum):
+    """Why a signature counts no more, though nobody took it back."""
+
+    CHANGED = "changed"  # what was signed
+    OLD = "old"
+
+
 @dataclass(frozen=True)
 class SignOff:
     """One signature as recorded. ``permalink`` is of the message that was signed."""

@@ -9,7 +9,7 @@ from bot.domain.actor import Actor
 from bot.domain.break_glass import holds_back
 from bot.domain.gate import beside, deploy_gate, name_beside
 from bot.domain.ids import ReleaseId, StepId
-from bot.domain.plan import UNCONFIRMED, PlanKind, Step, StepState
+from bot.domain.plan import FAILED_IN, UNCONFIRMED, PlanKind, Step, StepState
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.shown import digest
@@ -72,7 +72,6 @@ def begin(tx: Tx, view: ReleaseView, actor: Actor) -> str:
     return f"{said}\nNote: {name_beside(missed, NAMED)}." if missed else said
 
 
-_FAILED_IN = {PlanKind.DEPLOY: ReleaseState.DEPLOY_FAILED, PlanKind.ROLLBACK: ReleaseState.ROLLBACK_FAILED}
 _GOES_ON_IN = {PlanKind.DEPLOY: ReleaseState.DEPLOYING, PlanKind.ROLLBACK: ReleaseState.ROLLING_BACK}
 
 
@@ -174,12 +173,12 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
     if step.unended:
         summary += f" job/{' and job/'.join(step.unended)} may still run: it is not stopped, and a retry takes it up."
     steps.finish(tx, step_row, StepState.FAILED, summary, view.now)
-    releases.move(tx, release, _FAILED_IN[step.plan], view.now, reason=reason)
+    releases.move(tx, release, FAILED_IN[step.plan], view.now, reason=reason)
     posts.owe(tx, release.id, "notice", f"failed:{step.row}:cancel:{step.attempt}", channel=release.channel)
     posts.touch(tx, release.id)
     audit.write(
         tx, view.now, actor.user, "step.cancelled", release.id, step=step.id, summary=summary, reason=reason,
-        started_at=step.started_at.isoformat() if step.started_at else None, release_state=_FAILED_IN[step.plan],
+        started_at=step.started_at.isoformat() if step.started_at else None, release_state=FAILED_IN[step.plan],
     )  # fmt: skip
     return f"{step.id} is cancelled. Retry it, or roll back."
 
@@ -196,7 +195,7 @@ def _step(tx: Tx, deps: Deps, actor: Actor, action: Action, step_row: int) -> tu
 
 def _refuse_to_go_on(view: ReleaseView, step: Step) -> None:
     """A failed plan goes on only while it stands at its failed step; a deploy not in a freeze that it was not let past."""
-    if view.release.state is not _FAILED_IN[step.plan]:
+    if view.release.state is not FAILED_IN[step.plan]:
         raise StaleButton
     if step.plan is PlanKind.DEPLOY and view.freeze is not None and holds_back(view):
         raise GateClosed(f"Deploys are frozen: {view.freeze.reason}", hint="A rollback works in a freeze.")

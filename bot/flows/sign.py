@@ -7,7 +7,7 @@ from bot.domain.gate import holding
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.policy import Action, Role
 from bot.domain.release import ReleaseState
-from bot.domain.signoff import Purpose, SignOff, Verdict
+from bot.domain.signoff import Purpose, SignOff, Verdict, Void
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton
 from bot.flows.deps import Deps, locked_view
@@ -94,14 +94,14 @@ def void_outdated(tx: Tx, deps: Deps, release_id: ReleaseId, why: str) -> list[S
     view = locked_view(tx, deps, release_id)
     mark = view.fingerprint
     outdated = [one for one in _approvals(view) if one.fingerprint != mark]
-    _void(tx, view, outdated, why)
+    _void(tx, view, outdated, Void.CHANGED, why)
     return outdated
 
 
 def void_expired(tx: Tx, view: ReleaseView) -> list[SignOff]:
     """End the approvals that are older than the policy allows, and owe their people word of it. The view is locked."""
     expired = [one for one in _approvals(view) if view.now - one.at > view.policy.signoff_max_age]
-    _void(tx, view, expired, "it is too old")
+    _void(tx, view, expired, Void.OLD, "it is too old")
     return expired
 
 
@@ -109,7 +109,7 @@ def _approvals(view: ReleaseView) -> list[SignOff]:
     return [one for one in view.signoffs if one.purpose is Purpose.DEPLOY and one.verdict is Verdict.APPROVE]
 
 
-def _void(tx: Tx, view: ReleaseView, ended: list[SignOff], why: str) -> None:
+def _void(tx: Tx, view: ReleaseView, ended: list[SignOff], cause: Void, why: str) -> None:
     release_id = view.release.id
     card = posts.find(tx, release_id, "card")
     for signed in ended:
@@ -118,7 +118,7 @@ def _void(tx: Tx, view: ReleaseView, ended: list[SignOff], why: str) -> None:
             tx,
             release_id,
             "notice",
-            f"voided:{signed.id}:{signed.role}:{signed.by}",
+            f"voided:{signed.id}:{signed.role}:{signed.by}:{cause}",
             channel=view.release.channel,
             parent=card,
         )

@@ -281,6 +281,19 @@ def test_when_all_else_is_done_the_steps_say_what_is_left_to_attest() -> None:
     assert steps.text == "Deploy of SOLVEREIGN v4.8.0: the bot's steps are done, 1 step to attest"
 
 
+@pytest.mark.parametrize("state", [ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK])
+def test_a_deploy_that_failed_asks_for_nothing_once_it_is_taken_back(state: ReleaseState) -> None:
+    """Neither its notice nor its message: a retry would be refused."""
+    view = in_state(state)
+    failed = make_steps(PlanKind.DEPLOY, view.checklist, [StepState.TO_ATTEST, StepState.FAILED])
+    view = replace(view, steps=(*failed, *(step for step in view.steps if step.plan is PlanKind.ROLLBACK)))
+    assert render("notice", "failed:102:1", view).text == (
+        f"Deploy of SOLVEREIGN v4.8.0: Deploy backend failed: did not become ready\n"
+        f"It is not retried any more: the release is {state}."
+    )
+    assert {"Retry", "Done by hand"}.isdisjoint(labels(render("steps", "deploy", view)))
+
+
 def test_the_steps_of_a_rollback_have_their_own_message() -> None:
     """With its own retry."""
     steps = render("steps", "rollback", in_state(ReleaseState.ROLLBACK_FAILED))
@@ -352,6 +365,27 @@ def test_the_close_out_lists_done_waived_and_still_open() -> None:
             "Deploy of SOLVEREIGN v4.8.0: Deploy backend had failed and was tried again: done.",
         ),
         (
+            ReleaseState.ROLLED_BACK,
+            "done",
+            (
+                "SOLVEREIGN v4.8.0 was in production and its watch was over. Now: ROLLED_BACK, "
+                "<!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>: errors after the deploy"
+            ),
+        ),
+        (
+            ReleaseState.ABORTED,
+            "moved:1",
+            (
+                "SOLVEREIGN v4.8.0 means something else now: commit `c0ffeec0ffee`, image "
+                "`ghcr.io/solvereign/api@sha256:abababababab`. What was signed before is void."
+            ),
+        ),
+        (
+            ReleaseState.ABORTED,
+            "voided:7:qa:U0QUINN001:old",
+            "<@U0QUINN001>: the QA sign-off is void, it was given too long ago for SOLVEREIGN v4.8.0.",
+        ),
+        (
             ReleaseState.OPEN,
             "voided:7",
             "A sign-off is void: what was signed of SOLVEREIGN v4.8.0 has changed. Look again and sign again.",
@@ -373,6 +407,14 @@ def test_a_notice_is_one_event_in_a_sentence(state: ReleaseState, subject: str, 
     assert_slack_takes(notice)
     assert notice.text == text
     assert block(notice, "notice").endswith(text)
+
+
+def test_a_step_that_failed_is_not_to_be_retried_in_a_freeze() -> None:
+    """It would be refused; the way back is open."""
+    notice = render("notice", "failed:102:3", replace(in_state(ReleaseState.DEPLOY_FAILED), freeze=make_freeze()))
+    assert notice.text.endswith(
+        "\n<@U0QUINN001>: roll back, or retry it in the thread once deploys are not frozen any more."
+    )
 
 
 def test_a_freeze_is_announced_with_who_until_when_and_why() -> None:

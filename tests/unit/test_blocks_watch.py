@@ -146,6 +146,15 @@ def test_an_acknowledged_alarm_keeps_who_and_why_and_loses_its_buttons(by: Any, 
     assert labels(alarm) == []
 
 
+def test_an_alarm_that_nobody_answered_asks_for_nothing_after_a_rollback() -> None:
+    """Its watch is over: an answer would be refused."""
+    view = replace(in_state(ReleaseState.ROLLED_BACK), watch=make_watch(WatchState.STOPPED, alarms=(make_alarm(),)))
+    alarm = render("alarm", "5", view)
+    assert block(alarm, "call") == "Nobody answered it while the watch ran. The release is ROLLED_BACK."
+    assert labels(alarm) == []
+    assert block(render("watch", "", view), "alarms").endswith("plan_id': not answered")
+
+
 def test_an_alarm_shows_its_plot_once_slack_has_it() -> None:
     """Its own, not that of another alarm."""
     view = watching(alarms=(make_alarm(), make_alarm(id=6)))

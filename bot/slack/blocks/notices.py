@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.domain.break_glass import holds_back
 from bot.domain.gate import deploy_gate, goes_on, lacking
 from bot.domain.ids import SYSTEM
-from bot.domain.plan import StepState
+from bot.domain.plan import FAILED_IN, PlanKind, StepState
 from bot.domain.policy import Role
 from bot.domain.release import ReleaseState
+from bot.domain.signoff import Void
 from bot.domain.waiting import waiting
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -24,7 +26,7 @@ def render(subject: str, view: ReleaseView) -> Rendered:
     """The notice of ``subject``.
 
     That is ``aborted``, ``gave_way:VERSION:USER[:channel]``, ``done``, ``rolled_back``, ``frozen[:SECOND]``,
-    ``failed:ROW:ATTEMPT``, ``voided:ID[:ROLE:USER]``, ``moved:SECOND``, ``unbound`` or ``policy``.
+    ``failed:ROW:ATTEMPT``, ``voided:ID[:ROLE:USER[:CAUSE]]``, ``moved:SECOND``, ``unbound`` or ``policy``.
     """
     word, _, rest = subject.partition(":")
     write = _NOTICES.get(word)
@@ -65,7 +67,11 @@ def _gave_way(view: ReleaseView, rest: str) -> Rendered:
 
 
 def _done(view: ReleaseView, _rest: str) -> Rendered:
-    words = f"{text.outside(text.name(view), 150)} is in production and its watch is over"
+    name = text.outside(text.name(view), 150)
+    if view.release.state is not ReleaseState.DONE:
+        now = text.state_words(view, text.moment)
+        return _notice("leftwards_arrow_with_hook", f"{name} was in production and its watch was over. Now: {now}")
+    words = f"{name} is in production and its watch is over"
     alarms = view.watch.alarms if view.watch is not None else ()
     looked = sum(alarm.acknowledged_by not in {None, SYSTEM} for alarm in alarms)
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
@@ -93,9 +99,14 @@ def _failed(view: ReleaseView, rest: str) -> Rendered:
     where = f"{plan} of {text.outside(text.name(view), 150)}: {title}"
     if step.state is not StepState.FAILED:
         return _notice(text.STEP_MARKS[step.state], f"{where} had failed and was tried again: {step.state}.")
-    who = text.mention(view.release.deployer or view.release.manager)
     words = f"{where} failed: {text.outside(step.summary, 500)}"
-    return _notice("x", f"{words}\n{who}: retry it in the thread, or roll back.")
+    if view.release.state is not FAILED_IN[step.plan]:
+        return _notice("x", f"{words}\nIt is not retried any more: the release is {view.release.state}.")
+    who = text.mention(view.release.deployer or view.release.manager)
+    todo = "retry it in the thread, or roll back"
+    if step.plan is PlanKind.DEPLOY and holds_back(view):
+        todo = "roll back, or retry it in the thread once deploys are not frozen any more"
+    return _notice("x", f"{words}\n{who}: {todo}.")
 
 
 def _waiting(view: ReleaseView, rest: str) -> Rendered:
@@ -143,13 +154,16 @@ def _frozen(view: ReleaseView, rest: str) -> Rendered:
 
 
 def _voided(view: ReleaseView, rest: str) -> Rendered:
-    """A sign-off that no longer counts. ``rest`` is ``ID`` or ``ID:ROLE:USER``, as the row has left the view."""
-    _, _, signer = rest.partition(":")
-    role, _, user = signer.partition(":")
-    why = f"what was signed of {text.outside(text.name(view), 150)} has changed. Look again and sign again."
+    """A sign-off that no longer counts. ``rest`` is ``ID:ROLE:USER:CAUSE`` or its beginning, as the row has left the view."""
+    _, role, user, cause, *_ = *rest.split(":"), "", "", "", ""
+    name = text.outside(text.name(view), 150)
+    why = f"what was signed of {name} has changed"
+    if cause == Void.OLD:
+        why = f"it was given too long ago for {name}"
+    again = " Look again and sign again." if view.release.state is ReleaseState.OPEN else ""
     if role in set(Role):
-        return _notice("warning", f"{text.mention(user)}: the {Role(role).title} sign-off is void, {why}")
-    return _notice("warning", f"A sign-off is void: {why}")
+        return _notice("warning", f"{text.mention(user)}: the {Role(role).title} sign-off is void, {why}.{again}")
+    return _notice("warning", f"A sign-off is void: {why}.{again}")
 
 
 def _moved(view: ReleaseView, _rest: str) -> Rendered:
@@ -157,6 +171,8 @@ def _moved(view: ReleaseView, _rest: str) -> Rendered:
     release = view.release
     what = f"commit {text.code(release.commit[:12])}, image {text.code(text.short_digest(release.pinned_image), 200)}"
     words = f"{text.outside(text.name(view), 150)} means something else now: {what}."
+    if release.state is not ReleaseState.OPEN:
+        return _notice("rotating_light", f"{words} What was signed before is void.")
     return _notice("rotating_light", f"{words} Its checks run again, and what was signed before is void.")
 
 

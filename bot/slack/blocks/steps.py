@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.domain.actions import SetVariable
-from bot.domain.plan import PlanKind, StepState, Way, failed_step, lasting
+from bot.domain.plan import FAILED_IN, PlanKind, StepState, Way, failed_step, lasting
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -25,7 +25,6 @@ _STEPS = 7_400  # characters for all steps
 _SHOWN = limits.MAX_BLOCKS - 5
 _REST = 600
 _LEFT = 800  # for what a rollback does not take back
-_RETRYABLE = {ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLBACK_FAILED}
 _GOES_ON = {ReleaseState.DEPLOYING, ReleaseState.ROLLING_BACK}
 _OFFERED = {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK}
 _FINISHED = {StepState.DONE, StepState.ATTESTED, StepState.TO_ATTEST}  # nothing that the plan would wait for
@@ -67,7 +66,7 @@ def _ways_on(view: ReleaseView, failed: Step) -> list[Element]:
     """What can be done about a failed step besides Retry, which stands beside it."""
     buttons = []
     spec = view.checklist.step(failed.id)
-    if spec is not None and spec.by_hand and view.release.state in _RETRYABLE:
+    if spec is not None and spec.by_hand and view.release.state is FAILED_IN[failed.plan]:
         by_hand = StepPayload(release=view.release.id, step=failed.row)
         buttons.append(elements.button(ActionId.STEP_ATTEST, by_hand, "Done by hand"))
     if failed.plan is PlanKind.DEPLOY and view.release.state in MAY_ROLL_BACK:
@@ -154,7 +153,7 @@ def _goes_on(step: Step) -> str:
 
 def _button(view: ReleaseView, step: Step) -> Element | None:
     payload = StepPayload(release=view.release.id, step=step.row)
-    if step.state is StepState.FAILED and view.release.state in _RETRYABLE:
+    if step.state is StepState.FAILED and view.release.state is FAILED_IN[step.plan]:
         return elements.button(ActionId.STEP_RETRY, payload, "Retry", style="primary")
     if step.state is StepState.RUNNING and view.release.state in _GOES_ON:
         question = elements.confirm(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import lasting
-from bot.domain.release import MAY_ROLL_BACK
+from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.watch import Kind, Next, Seen, WatchState, after_poll, covered
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -46,7 +46,7 @@ def render(_subject: str, view: ReleaseView) -> Rendered:
     lines = [_probe_line(probe, watch, room) for probe in probes]
     blocks.append(elements.section("probes", limits.join_lines(lines, limits.MAX_SECTION)))
     if watch.alarms:
-        lines = [_alarm_line(alarm) for alarm in watch.alarms]
+        lines = [_alarm_line(watch, alarm) for alarm in watch.alarms]
         blocks.append(elements.section("alarms", f"*Alarms*\n{limits.join_lines(lines, _ALARMS)}"))
     if watch.state is not WatchState.STOPPED:
         blocks += elements.actions("watch:buttons", _rollback(view))
@@ -101,10 +101,10 @@ def _probe_line(probe: Probe, watch: Watch, limit: int) -> str:
     return line
 
 
-def _alarm_line(alarm: Alarm) -> str:
+def _alarm_line(watch: Watch, alarm: Alarm) -> str:
     issue = f"{text.link(alarm.permalink, alarm.short_id or alarm.issue)} {text.outside(alarm.title, 200)}"
     if alarm.acknowledged_by is None:
-        return f":rotating_light: {issue}: open"
+        return f":rotating_light: {issue}: {'not answered' if watch.state in _ENDINGS else 'open'}"
     by = text.mention(alarm.acknowledged_by)
     ended = "over by itself" if alarm.acknowledged_by == SYSTEM else f"acknowledged by {by}"
     return f":ballot_box_with_check: {issue}: {ended}"
@@ -145,7 +145,10 @@ def render_alarm(subject: str, view: ReleaseView) -> Rendered:
         blocks.append(
             elements.picture("rate", plot, f"Errors a minute before and after the deploy of {text.name(view)}")
         )
-    if alarm.acknowledged_by is None:
+    if open_ and view.release.state is not ReleaseState.WATCHING:
+        told = f"Nobody answered it while the watch ran. The release is {view.release.state}."
+        blocks.append(elements.section("call", told))
+    elif open_:
         people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
         call = " ".join(text.mention(user) for user in people)
         blocks.append(elements.section("call", f"{call}: {_WAYS_ON[alarm.kind == Kind.SILENT]}"))
