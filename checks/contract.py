@@ -183,7 +183,10 @@ class Kind(abc.ABC):
     summary: ClassVar[str]  # one line for the reference
     params: ClassVar[type[Params]]
     mutates: ClassVar[bool] = False  # changes data or sends test events: refused unless the target allows it (P11)
-    touches: ClassVar[tuple[str, ...]] = ()  # what two checks must not use at the same time, such as "tenant"
+    touches: ClassVar[tuple[str, ...]] = ()  # what nobody else may use or look at meanwhile, such as "tenant"
+    reads: ClassVar[
+        tuple[str, ...]
+    ] = ()  # what it only looks at: beside others that do, never beside one that touches it
     spends: ClassVar[tuple[str, ...]] = ()  # what one run uses up of a target, by name in ALLOWANCES, such as "login"
     timeout: ClassVar[float] = 60.0  # seconds; a checklist may set another
     grace: ClassVar[float] = 15.0  # seconds after that to put back what it changed; then the bot waits no longer

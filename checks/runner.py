@@ -75,9 +75,10 @@ def _ask(kind: Kind, params: Params, ctx: CheckContext) -> Answer:
 
 def _not_stopped(kind: Kind) -> str:
     """What to do about one that was given up."""
-    if not kind.mutates and not kind.touches:
+    used = (*kind.touches, *kind.reads)
+    if not kind.mutates and not used:
         return f"Run it again. If it hangs again, the kind {kind.name} has a fault: tell who wrote it."
-    uses = f" Until then no other check can use the {' and '.join(kind.touches)}." if kind.touches else ""
+    uses = f" Until then no other check can use the {' and '.join(used)}." if used else ""
     back = " and puts back what it changed" if kind.mutates else ""
     return f"Restart the bot: that ends it{back}.{uses}"
 

@@ -33,7 +33,8 @@ Every kind answers PASS, FAIL, ERROR (could not find out) or INCONCLUSIVE (a per
 
 - **Changes data** kinds run only where `targets.<name>.mutable` is true, never on production and never with a live
   Stripe key. What they change is written down first and put back.
-- **Touches** names what two checks must not use at the same time; they run one after another.
+- **Touches** names what a check has for itself: no other that touches or reads the same runs beside it.
+- **Reads** names what it only looks at, beside others that do.
 - **Uses up** names what a target allows only so often, such as log-ins. When nothing is left, the check waits.
 - **Time** is the limit where the check sets no `timeout`.
 """
@@ -67,6 +68,8 @@ def _kind(kind: Kind) -> str:
     facts = [f"Changes data: {'yes' if kind.mutates else 'no'}"]
     if kind.touches:
         facts.append(f"Touches: {', '.join(kind.touches)}")
+    if kind.reads:
+        facts.append(f"Reads: {', '.join(kind.reads)}")
     if kind.spends:
         facts.append(f"Uses up: {', '.join(kind.spends)}")
     facts.append(f"Time: {kind.timeout:g} s")

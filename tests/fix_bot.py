@@ -109,8 +109,12 @@ class Killed(BaseException):
 
 
 def kinds(outside: Outside) -> Registry:
-    """Kinds that ask ``outside``: ask, log_in, slow, tenant (changes it, puts it back), quiet (for the watch); and the bot's."""
-    made = (_ask(outside), _ask(outside, "log_in", ("login",)), _slow(outside), _tenant(outside), _quiet(outside))
+    """Kinds that ask ``outside``: ask, log_in, look (at the tenant), slow, tenant (changes it, puts it back), quiet; the bot's.
+
+    ``quiet`` is for the watch.
+    """
+    asking = (_ask(outside), _ask(outside, "log_in", ("login",)), _ask(outside, "look", looks_at=("tenant",)))
+    made = (*asking, _slow(outside), _tenant(outside), _quiet(outside))
     return Registry({**BUILT_IN, **{kind.name: kind for kind in made}})
 
 
@@ -118,9 +122,11 @@ def _evidence(ctx: CheckContext) -> Evidence:
     return Evidence(asked=ctx.check, expected="all is well", seen="see summary")
 
 
-def _ask(outside: Outside, called: str = "ask", uses: tuple[str, ...] = ()) -> type[Kind]:
+def _ask(
+    outside: Outside, called: str = "ask", uses: tuple[str, ...] = (), looks_at: tuple[str, ...] = ()
+) -> type[Kind]:
     class Ask(Kind):
-        name, summary, params, spends = called, "asks", Params, uses
+        name, summary, params, spends, reads = called, "asks", Params, uses, looks_at
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             outside.runs.append(ctx.check)

@@ -88,7 +88,7 @@ def _wanted(options: argparse.Namespace, checklist: Checklist) -> tuple[Check, .
 def _recording(settings: Settings, asking: Asking, entries: Sequence[Check]) -> Iterator[Asking]:
     """With the bot's database where a check needs it, or where one could be in the way of a bot; else without."""
     kinds = [kind for entry in entries if (kind := question.kind_of(asking, entry)) is not None]
-    shares = any(kind.touches or kind.spends for kind in kinds)
+    shares = any(kind.touches or kind.reads or kind.spends for kind in kinds)
     there = settings.database_url is not None or (Path(settings.data_dir) / "postgres").exists()
     with ExitStack() as stack:
         if any(kind.mutates for kind in kinds) or (shares and there):

@@ -20,7 +20,7 @@ from bot.errors import InvalidInput, RefusedError, StaleButton, Superseded, Unkn
 from bot.flows import expiry, question, sign
 from bot.flows.allowance import spend, used_up
 from bot.flows.deps import Deps, Job, locked_view, require
-from bot.flows.question import kind_of, touched
+from bot.flows.question import kind_of
 from bot.flows.undo import DebtBook, settle_debts
 from bot.store import audit, checks, posts, steps, work
 from bot.store.pool import Hold, Tx
@@ -192,10 +192,9 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         _store(deps, job, view, entry, answer, started)
         return None
     with ExitStack() as held:
-        names = question.in_use(deps, entry, release_id)
-        hold = held.enter_context(deps.store.exclusive(names, by=entry.id))
+        hold, holders = held.enter_context(question.holding(deps, entry, release_id, entry.id))
         if not hold:
-            return _held_up(deps, job, view, entry, deps.store.outlived(names))
+            return _held_up(deps, job, view, entry, holders)
         debts = settle_debts(deps, release_id, check_id)
         with deps.store.transaction() as tx:
             work.hold(tx, job.claim)
@@ -281,10 +280,10 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
         if answer.outcome is Outcome.PASS:
             expiry.arm(tx, release_id, now + entry.max_age)
         checks.ended(tx, release_id, entry.id, again=again)
-        left = touched(deps, entry)
+        left = question.in_use(deps, entry)
         for other in current.checklist.asked:
             if current.checks[other.id].running is Running.WAITING and (
-                entry.id in other.needs or left & touched(deps, other)
+                entry.id in other.needs or left.apart_from(question.in_use(deps, other))
             ):
                 work.ask(tx, "check", _key(release_id, other.id))
         posts.touch(tx, release_id)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from bot.domain.checklist import Check
 from bot.domain.ids import CheckId, ReleaseId
-from bot.flows.deps import Asking
+from bot.flows.deps import Asking, Recording
 from bot.flows.undo import run_of
 from bot.store.pool import Hold
 from checks.clients import Clients
@@ -64,7 +64,7 @@ def answer(
     if result.stopped:
         return result.answer
     hold.outlives()
-    if not hold.by.startswith(TERMINAL) or not (kind.mutates or kind.touches):
+    if not hold.by.startswith(TERMINAL) or not (kind.mutates or kind.touches or kind.reads):
         return result.answer
     left = " What it changed is put back by the bot, or by its next run." if kind.mutates else ""
     return replace(result.answer, hint=f"It ends with this command.{left}")
@@ -78,17 +78,31 @@ def kind_of(deps: Asking, entry: Check) -> Kind | None:
         return None
 
 
-def touched(deps: Asking, entry: Check) -> set[str]:
-    """What no other check may use at the same time."""
-    kind = kind_of(deps, entry)
-    return {f"{entry.target}/{name}" for name in kind.touches} if kind else set()
+class InUse(NamedTuple):
+    """What a check has in use while it runs: alone, or beside others that only look at it."""
+
+    alone: frozenset[str]
+    shared: frozenset[str]
+
+    def apart_from(self, other: InUse) -> bool:
+        """Whether the two must not run at the same time."""
+        return bool(self.alone & (other.alone | other.shared) or self.shared & other.alone)
 
 
-def in_use(deps: Asking, entry: Check, release_id: ReleaseId | None) -> set[str]:
-    """What a run holds in the store: what it touches, and, where it may owe something, its own name."""
+def in_use(deps: Asking, entry: Check) -> InUse:
+    """What the check has in use, by names in the store."""
     kind = kind_of(deps, entry)
-    own = {run_of(release_id, entry.id)} if kind is not None and kind.mutates else set()
-    return touched(deps, entry) | own
+    alone, shared = (kind.touches, kind.reads) if kind is not None else ((), ())
+    return InUse(*(frozenset(f"{entry.target}/{name}" for name in names) for names in (alone, shared)))
+
+
+@contextmanager
+def holding(deps: Recording, entry: Check, release_id: ReleaseId | None, by: str) -> Iterator[tuple[Hold, list[str]]]:
+    """Hold what the check has in use and, where it may owe something, its own run; beside it, who did not stop and has it."""
+    kind, used = kind_of(deps, entry), in_use(deps, entry)
+    alone = used.alone | ({run_of(release_id, entry.id)} if kind is not None and kind.mutates else set())
+    with deps.store.exclusive(alone, shared=used.shared, by=by) as hold:
+        yield hold, [] if hold else deps.store.outlived(alone | used.shared)
 
 
 def patience(deps: Asking, entry: Check) -> timedelta:

@@ -120,9 +120,9 @@ class Survey:
         return False
 
     def _may_begin(self, entry: Check, running: list[Check]) -> bool:
-        in_use = {name for other in running for name in question.touched(self._deps, other)}
-        ready = all(self._progress[needed].answer is not None for needed in entry.needs)
-        return ready and not in_use & question.touched(self._deps, entry)
+        wanted = question.in_use(self._deps, entry)
+        free = not any(wanted.apart_from(question.in_use(self._deps, other)) for other in running)
+        return free and all(self._progress[needed].answer is not None for needed in entry.needs)
 
     def _thread(self, entry: Check) -> None:
         try:
@@ -137,19 +137,17 @@ class Survey:
             self._ended.put((entry, None))
 
     def _ask(self, entry: Check) -> Answer:
-        deps = self._deps
+        deps, by = self._deps, f"{question.TERMINAL}{entry.id}"
         if not isinstance(deps, Recording):
             kind = question.kind_of(deps, entry)
             if kind is not None and kind.mutates:
                 return question.not_asked(entry, f"not run: {NO_RECORD}", "")
             with ExitStack() as held:
-                return self._answer(entry, _NoBook(), held, Hold(None, f"{question.TERMINAL}{entry.id}"))
-        names = question.in_use(deps, entry, None)
+                return self._answer(entry, _NoBook(), held, Hold(None, by))
         try:
             while not self._cancelled.is_set():
                 with ExitStack() as held:
-                    hold = held.enter_context(deps.store.exclusive(names, by=f"{question.TERMINAL}{entry.id}"))
-                    holders = [] if hold else deps.store.outlived(names)
+                    hold, holders = held.enter_context(question.holding(deps, entry, None, by))
                     if holders and self._waited(entry):
                         return question.held_up(entry, holders)
                     wait = self._why_wait(deps, entry) if hold else (BUSY.total_seconds(), _waits_for(holders))

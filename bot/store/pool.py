@@ -118,20 +118,22 @@ class Store:
             yield tx
 
     @contextmanager
-    def exclusive(self, names: Collection[str], *, by: str = "release-bot") -> Iterator[Hold]:
+    def exclusive(
+        self, names: Collection[str], *, shared: Collection[str] = (), by: str = "release-bot"
+    ) -> Iterator[Hold]:
         """Hold ``names`` against every process for as long as the block runs; yields what is false, at once, when one is taken.
 
-        The locks live on a session of their own, so they end with the process however it ends. ``by``: whose they are.
+        Those of ``shared`` are held beside others that share them. The locks live on a session of their own, so they end
+        with the process however it ends. ``by``: whose they are.
         """
-        if not names:
+        wanted = [(name, "share" if name in shared else "take") for name in sorted({*names, *shared})]
+        if not wanted:
             yield Hold(None, by)
             return
         with _our_errors(), self._session(application_name=by[:_NAME_LIMIT]) as session:
             hold, sql = Hold(session, by), queries("holds")
             try:
-                hold.taken = all(
-                    only(session.execute(sql["take"], {"name": n}).fetchone())["taken"] for n in sorted(names)
-                )
+                hold.taken = all(only(session.execute(sql[how], {"name": n}).fetchone())["taken"] for n, how in wanted)
                 yield hold
             finally:
                 if not session.broken:

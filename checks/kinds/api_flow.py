@@ -33,7 +33,7 @@ class ApiFlow(Kind):
     summary = "The test user logs in and one authenticated GET answers as expected"
     params = ApiFlowParams
     spends = ("login",)
-    touches = ("tenant",)  # the test user's requests depend on the tenant's billing status
+    reads = ("tenant",)  # the test user's requests depend on the tenant's billing status
     timeout = 30.0
 
     def uses(self, params: ApiFlowParams) -> tuple[Use, ...]:

@@ -43,7 +43,7 @@ class BillingGate(Kind):
     params = BillingGateParams
     mutates = True
     spends = ("login",)
-    touches = ("tenant",)
+    touches = ("tenant", "log")  # the product logs the refusal, and a traceback where the gate is not wired
     timeout = 60.0
 
     def uses(self, params: BillingGateParams) -> tuple[Use, ...]:

@@ -75,6 +75,7 @@ class PodLogs(Kind):
     name: ClassVar[str] = "pod_logs"
     summary: ClassVar[str] = "Looks for errors in the logs of all pods of the Deployment, and for pods that do not run"
     params: ClassVar[type[Params]] = PodLogsParams
+    reads: ClassVar[tuple[str, ...]] = ("log",)
     timeout: ClassVar[float] = 90.0
 
     def rights(self, params: PodLogsParams) -> tuple[Right, ...]:

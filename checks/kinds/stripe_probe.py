@@ -37,6 +37,7 @@ class StripeProbe(Kind):
     name = "stripe_probe"
     summary = "The product refuses a wrong Stripe signature, which it can only do with the stripe package"
     params = StripeProbeParams
+    touches = ("log",)  # the product logs the refusal, and a traceback where it cannot refuse
     timeout = 30.0
 
     def uses(self, params: StripeProbeParams) -> tuple[Use, ...]:

@@ -74,7 +74,7 @@ class StripeWebhook(Kind):
     summary = "A signed Stripe event is processed and stored exactly once, however often it is delivered"
     params = StripeWebhookParams
     mutates = True
-    touches = ("tenant",)  # the events are about the tenant's customer, and some set its billing status
+    touches = ("tenant", "log")  # the events are about the tenant's customer; the product logs what fails of them
     timeout = 60.0
 
     def uses(self, params: StripeWebhookParams) -> tuple[Use, ...]:

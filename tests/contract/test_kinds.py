@@ -82,12 +82,23 @@ def test_kind_explains_itself(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_limits_are_declared(name):
-    """A time limit in seconds, and names of what must not be touched by two checks at once."""
+    """Time limits in seconds, and names of what must not be touched by two checks at once."""
     kind = REGISTRY.get(name)
 
     assert 0 < kind.timeout <= 3600
-    assert isinstance(kind.touches, tuple)  # a string in its place would be taken letter by letter
-    assert all(kind.touches)
+    assert 0 < kind.grace <= 60
+    for names in (kind.touches, kind.reads):
+        assert isinstance(names, tuple)  # a string in its place would be taken letter by letter
+        assert all(names)
+    assert not set(kind.touches) & set(kind.reads)
+
+
+def test_the_log_is_not_read_while_the_product_is_provoked():
+    """Whoever sends what the product has to refuse touches its log, and whoever judges the log reads it."""
+    assert {name for name in NAMES if "log" in REGISTRY.get(name).reads} == {"pod_logs"}
+    assert {name for name in NAMES if "log" in REGISTRY.get(name).touches} == {
+        "billing_gate", "stripe_probe", "stripe_webhook",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -459,13 +459,22 @@ def test_a_killed_run_is_taken_up_by_another_process(
 
 
 def test_two_that_touch_the_same_wait_for_each_other(world: World, outside: Outside) -> None:
-    """The second comes again in a moment, and is not refused."""
+    """The second comes again in a moment, and is not refused; also after one that only looks, which lets others look."""
     with_kind(world, "tenant")
     release_id = world.start()
+    jobs = world.claim_all("check")
     with world.store.exclusive(["staging/tenant"]) as free:
         assert free
+        assert world.carry_out(jobs[f"{release_id}/go.one"]) is not None
+    with world.store.exclusive([], shared=["staging/tenant"]) as free:
+        assert free
+        with world.store.exclusive([], shared=["staging/tenant"]) as also:
+            assert also
         assert world.carry_out(world.claim_all("check")[f"{release_id}/go.one"]) is not None
     assert outside.runs == []
+    for job in jobs.values():
+        if not job.claim.key.endswith("go.one"):
+            world.carry_out(job)
     world.run("check")
     assert world.outcome(release_id, "go.one") is Outcome.PASS
 

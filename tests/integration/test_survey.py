@@ -77,14 +77,20 @@ def test_what_is_chosen() -> None:
 
 
 def test_side_by_side_but_apart_where_they_touch_the_same(world: World, outside: Outside) -> None:
-    """Two that change the tenant never run at once; one that touches nothing runs beside them."""
-    meeting = threading.Barrier(2, timeout=10)
+    """Two that change the tenant never run at once, one that touches nothing runs beside them.
+
+    Those that only look at it run beside each other, and never beside one that changes it.
+    """
+    meeting, looking = threading.Barrier(2, timeout=10), threading.Barrier(2, timeout=10)
     inside: list[str] = []
     most: list[int] = []
 
     def during(name: str) -> None:
         if name in {"go.asks", "go.one"}:
             meeting.wait()  # passes only if both are under way at the same time
+        if name.startswith("go.looks"):
+            looking.wait()
+            most.append(len(inside) + 1)
         if name in {"go.one", "go.two"}:
             inside.append(name)
             most.append(len(inside))
@@ -97,9 +103,11 @@ def test_side_by_side_but_apart_where_they_touch_the_same(world: World, outside:
         make_check("go.one", kind="tenant"),
         make_check("go.two", kind="tenant"),
         make_check("go.asks", kind="ask"),
+        make_check("go.looks", kind="look"),
+        make_check("go.looks_too", kind="look"),
     )
     assert set(outcomes(found).values()) == {Outcome.PASS}
-    assert most == [1, 1]
+    assert most == [1, 1, 1, 1]
     assert outside.tenant == "active"
     assert world.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
 

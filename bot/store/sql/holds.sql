@@ -2,6 +2,10 @@
 -- Hold a name until the session ends or lets go of it.
 SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0)) AS taken;
 
+-- name: share
+-- The same beside others that share it; nobody takes it alone meanwhile.
+SELECT pg_try_advisory_lock_shared(hashtextextended(%(name)s, 0)) AS taken;
+
 -- name: let_go
 -- Of all that the session holds: at once, not when the server notices its end.
 SELECT pg_advisory_unlock_all();
