@@ -131,6 +131,7 @@ def build_sources(settings: Settings) -> Sources:
         registry_url=images.url,
         image=images.image,
         login=(images.username, images.token.get_secret_value() if images.token else ""),
+        token_host=images.token_host,
     )
 
 

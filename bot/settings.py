@@ -131,6 +131,9 @@ class ImageRegistry(Section):
     image: str = ""  # as the cluster pulls it, without tag: ghcr.io/solvereign/api
     username: str = ""
     token: SecretStr | None = None
+    token_host: str = (
+        ""  # gives the registry's tokens, and is of another domain: the login is sent to no other stranger
+    )
 
     @property
     def repository(self) -> str:

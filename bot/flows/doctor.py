@@ -146,7 +146,7 @@ def _vercel(section: VercelSection, lines: tuple[str, ...]) -> list[Finding]:
 def _registry(section: ImageRegistry, lines: tuple[str, ...]) -> list[Finding]:
     token = section.token.get_secret_value() if section.token else ""
     try:
-        Images(section.url, section.image, (section.username, token)).look()
+        Images(section.url, section.image, (section.username, token), section.token_host).look()
     except SourceError as error:
         what = error.user_message.rstrip(".")
         if answers(error.status):

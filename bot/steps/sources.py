@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from bot.errors import InvalidInput, VendorError
+from bot.steps.challenge import Challenge, challenge_in, is_safe, may_get_login
 from checks.clients import certificates
 
 MANIFESTS = (
@@ -43,9 +44,10 @@ class Sources:
         registry_url: str,
         image: str,
         login: tuple[str, str],
+        token_host: str = "",
     ) -> None:
         self._github_url, self._repository, self._ref, self._token = github_url, repository, ref, token
-        self._image, self._images = image, Images(registry_url, image, login)
+        self._image, self._images = image, Images(registry_url, image, login, token_host)
 
     def resolve(self, version: str) -> Resolved:
         """Return commit and digest of ``version``: the commit of its tag where there is one, else of the release branch.
@@ -85,22 +87,21 @@ class SourceError(VendorError):
 
 
 class Images:
-    """One image in a registry (the OCI distribution specification, and the token of Docker's)."""
+    """One image in a registry, by the OCI distribution specification. Logs in as the registry asks for it: with a token
+    (distribution.github.io/distribution/spec/auth/token), or by name and password.
+    """
 
-    def __init__(self, url: str, image: str, login: tuple[str, str]) -> None:
-        """``image`` as the cluster pulls it, without tag; ``login``: name and token, an empty token is anonymous."""
-        self._url, self._image, self._login = url, image, login
+    def __init__(self, url: str, image: str, login: tuple[str, str], token_host: str = "") -> None:
+        """``image`` as the cluster pulls it, without tag; ``login``: name and token, an empty token is anonymous;
+        ``token_host``: of another domain than the registry's, and may get the login too.
+        """
+        self._url, self._image, self._login, self._token_host = url, image, login, token_host
         self._repository = image.split("/", 1)[1] if "/" in image else image
 
     def digest(self, tag: str) -> str:
         """The digest that ``tag`` of the image points to now. Raises InvalidInput when there is no such tag."""
-        with _vendor("the image registry"), _client(self._url, {}) as client:
-            headers = {"Accept": MANIFESTS}
-            path = f"v2/{self._repository}/manifests/{quote(tag)}"
-            answer = client.head(path, headers=headers)
-            if answer.status_code == httpx.codes.UNAUTHORIZED:
-                headers["Authorization"] = f"Bearer {self._token(client)}"
-                answer = client.head(path, headers=headers)
+        with _vendor("The image registry"), _client(self._url, {"Accept": MANIFESTS}) as client:
+            answer = self._ask(client, client.build_request("HEAD", f"v2/{self._repository}/manifests/{quote(tag)}"))
             if answer.status_code == httpx.codes.NOT_FOUND:
                 raise InvalidInput(
                     f"There is no image {self._image}:{tag} in the registry.",
@@ -109,26 +110,47 @@ class Images:
             if answer.status_code != httpx.codes.OK or "Docker-Content-Digest" not in answer.headers:
                 raise VendorError(
                     f"The image registry answered {answer.status_code} for {tag}.",
-                    hint="Check registry.url and registry.token.",
+                    hint="Check registry.url, registry.username and registry.token.",
                 )
             return str(answer.headers["Docker-Content-Digest"])
 
     def look(self) -> None:
         """See whether its tags may be listed. Raises SourceError."""
         with _vendor("The image registry"), _client(self._url, {}) as client:
-            path, query = f"v2/{self._repository}/tags/list", {"n": "1"}
-            answer = client.get(path, params=query)
-            if answer.status_code == httpx.codes.UNAUTHORIZED:
-                answer = client.get(path, params=query, headers={"Authorization": f"Bearer {self._token(client)}"})
-            found = _json(answer, "The image registry")
+            request = client.build_request("GET", f"v2/{self._repository}/tags/list", params={"n": "1"})
+            found = _json(self._ask(client, request), "The image registry")
         if not isinstance(found, dict) or "tags" not in found:
             raise SourceError("The image registry did not answer with tags.", hint="Is registry.url right?")
 
-    def _token(self, client: httpx.Client) -> str:
-        service = httpx.URL(self._url).host
-        params = {"service": service, "scope": f"repository:{self._repository}:pull"}
+    def _ask(self, client: httpx.Client, request: httpx.Request) -> httpx.Response:
+        """The answer, after a login where the registry asks for one."""
+        answer = client.send(request)
+        asked = challenge_in(answer.headers.get_list("WWW-Authenticate"))
+        if answer.status_code != httpx.codes.UNAUTHORIZED or asked is None:
+            return answer
+        if asked.bearer:
+            request.headers["Authorization"] = f"Bearer {self._token(client, asked)}"
+            return client.send(request)
+        return client.send(request, auth=self._login) if self._login[1] else answer
+
+    def _token(self, client: httpx.Client, asked: Challenge) -> str:
+        registry = httpx.URL(self._url)
+        realm = registry.join(asked.realm)
+        if not is_safe(realm, registry):
+            raise SourceError(
+                "The image registry sends for tokens to an address that is not https.", hint="Is registry.url right?"
+            )
         auth = self._login if self._login[1] else None
-        return str(_json(client.get("token", params=params, auth=auth), "The image registry")["token"])
+        if auth and not may_get_login(realm, registry, self._token_host):
+            raise SourceError(
+                f"The image registry sends for tokens to {realm.host}, which is not of its domain.",
+                hint="The login was not sent there. If that host is the registry's own, set registry.token_host to it.",
+            )
+        params = {"scope": asked.scopes or (f"repository:{self._repository}:pull",)}
+        if asked.service:
+            params["service"] = (asked.service,)
+        found = _json(client.get(realm.copy_merge_params(params), auth=auth), "The image registry")
+        return str(found.get("token") or found["access_token"])
 
 
 def _client(url: str, headers: Mapping[str, str]) -> httpx.Client:
