@@ -469,7 +469,7 @@ def _kube_message(exc: Any) -> str:
     try:
         return str(json.loads(exc.body)["message"])
     except (TypeError, ValueError, KeyError):
-        return str(exc.body or exc.reason or "")[:500]
+        return str(exc.body or exc.reason or "")
 
 
 @contextmanager

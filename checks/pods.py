@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ REVISION = "deployment.kubernetes.io/revision"
 READS_PODS = (READ_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)  # the rights that the functions of this module need
 STARTING = frozenset({"ContainerCreating", "PodInitializing"})  # any other waiting reason is trouble
 PIECE = 64 * 1024  # bytes of a log that are read at a time
+LONGEST_WORD = 4096  # bytes: a longer one is no secret that anybody could give
+_BETWEEN_WORDS = re.compile(rb"[\s,;&=\"'<>]")
 SETTLE_LOOKS, SETTLE_PAUSE = 4, 0.5  # seconds between looks: a Deployment's status follows its pods with a delay
 
 
@@ -47,7 +50,8 @@ def read_log_ends(
 ) -> LogEnds:
     """The first ``head`` and the last ``tail`` bytes of the log of a pod, however long it is; else as `read_log`.
 
-    The API's own ``limit_bytes`` keeps the beginning only, and the error stands at the end.
+    The API's own ``limit_bytes`` keeps the beginning only, and the error stands at the end. Of a longer log whole words
+    only: half of a secret would not be known for one any more.
     """
     first, last, cut = b"", bytearray(), 0
     with _log(kube, name, namespace, where, limits) as response:
@@ -57,7 +61,22 @@ def read_log_ends(
             last += piece[room:]
             cut += max(0, len(last) - tail)
             del last[: max(0, len(last) - tail)]
-    return LogEnds(first, cut, bytes(last))
+    if not cut:
+        return LogEnds(first, 0, bytes(last))
+    kept, begin = end_of_words(first), begin_of_words(last)
+    return LogEnds(first[:kept], cut + len(first) - kept + begin, bytes(last[begin:]))
+
+
+def end_of_words(data: bytes) -> int:
+    """Where the last word ends that is not cut."""
+    since = max(0, len(data) - LONGEST_WORD)
+    return max((found.end() for found in _BETWEEN_WORDS.finditer(data, since)), default=since)
+
+
+def begin_of_words(data: bytes | bytearray) -> int:
+    """Where the first word begins that is not cut."""
+    found = _BETWEEN_WORDS.search(data, 0, LONGEST_WORD)
+    return found.start() if found else min(LONGEST_WORD, len(data))
 
 
 @contextmanager

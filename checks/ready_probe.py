@@ -6,6 +6,7 @@ ready, and what it said. A status of 200 proves nothing: the product answers 200
 
 import http.client
 import json
+import re
 import sys
 import time
 
@@ -33,13 +34,18 @@ def ask(port: int, path: str, field: str, value: str) -> "tuple[bool, str]":
     return isinstance(body, dict) and body.get(field) == value, text
 
 
+def shown(text: str) -> str:
+    """What is told of an answer: where it is cut, whole words only, for half of a secret would not be known for one any more."""
+    return text if len(text) <= SHOWN else re.sub(r"[^\s,;&=\"'<>]*\Z", "", text[:SHOWN]) + "…"
+
+
 def main(port: str, path: str, field: str, value: str, seconds: str) -> int:
     """Ask until it is ready or the time is up; the exit code, 0 when it is ready."""
     end = time.monotonic() + float(seconds)
     while True:
         ready, text = ask(int(port), path, field, value)
         if ready or time.monotonic() > end:
-            sys.stdout.write(json.dumps({"ready": ready, "said": text[:SHOWN]}) + "\n")
+            sys.stdout.write(json.dumps({"ready": ready, "said": shown(text)}) + "\n")
             return 0 if ready else 1
         time.sleep(PAUSE)
 

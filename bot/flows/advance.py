@@ -74,7 +74,7 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipme
     except Exception as error:
         logger.exception("step %s failed unexpectedly", step.id)
         summary, state = f"unexpected {type(error).__name__}: {error}", StepState.FAILED
-    summary = deps.clean(summary)[:1000]
+    summary = deps.clean(summary, 1000)
     with deps.store.transaction() as tx:
         current = locked_view(tx, deps, view.release.id)
         work.hold(tx, job.claim)

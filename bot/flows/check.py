@@ -259,7 +259,7 @@ def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check, held: ExitSta
 def _progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Any:
     def say(line: str) -> None:
         with deps.store.transaction() as tx:
-            if checks.progress(tx, release_id, check_id, deps.clean(line)[:200]):
+            if checks.progress(tx, release_id, check_id, deps.clean(line, 200)):
                 posts.touch(tx, release_id)
 
     return say

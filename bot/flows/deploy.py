@@ -148,7 +148,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, saw: str 
         _refuse_to_go_on(view, step)
         if not saw and doer(spec).confirm is not None:
             raise StaleButton  # it has failed since the bot looked
-    note, saw = deps.clean(note.strip()), deps.clean(saw)[:1000]
+    note, saw = deps.clean(note.strip()), deps.clean(saw, 1000)
     if not steps.attest(tx, step_row, by=actor.user, note=note, saw=saw, at=view.now):
         raise RefusedError("That step does not wait for an attestation.")
     if failed:

@@ -39,9 +39,12 @@ class Asking:
     github: GitHub | None = None  # where releases are tagged; None: not configured
     vercel: Vercel | None = None  # where the frontend is deployed; None: not configured
 
-    def clean(self, text: str) -> str:
-        """A text from outside as it may be stored: no secret, and none of what PostgreSQL refuses (NUL, half characters)."""
-        return self.redact(text).replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
+    def clean(self, text: str, most: int | None = None) -> str:
+        """A text from outside as it may be stored: no secret, and none of what PostgreSQL refuses (NUL, half characters).
+
+        ``most``: the characters that are kept. Cut here and nowhere before: half of a secret is not known any more.
+        """
+        return self.redact(text).replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()[:most]
 
 
 @dataclass(frozen=True, kw_only=True)

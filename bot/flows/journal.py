@@ -81,7 +81,7 @@ class StepJournal:
         """Show how far it is."""
         with self._deps.store.transaction() as tx:
             work.hold(tx, self._job.claim)
-            if steps.progress(tx, self._row, self._deps.clean(line)[:200]):
+            if steps.progress(tx, self._row, self._deps.clean(line, 200)):
                 posts.touch(tx, self._release_id)
 
     def log(self, name: str, title: str, text: str) -> None:
@@ -112,5 +112,5 @@ class MitigationJournal(StepJournal):
         """Show how far it is."""
         with self._deps.store.transaction() as tx:
             work.hold(tx, self._job.claim)
-            if mitigations.say(tx, self._mitigation, progress=self._deps.clean(line)[:200]):
+            if mitigations.say(tx, self._mitigation, progress=self._deps.clean(line, 200)):
                 posts.touch(tx, self._release_id)

@@ -220,7 +220,7 @@ def _stuck(deps: Deps, job: Job, found: Mitigation, trouble: str) -> None:
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, found.release_id)
         work.hold(tx, job.claim)
-        said = deps.clean(trouble)[:500]
+        said = deps.clean(trouble, 500)
         mitigations.say(tx, found.id, trouble=said)
         posts.touch(tx, found.release_id)
         audit.write(tx, view.now, SYSTEM, "mitigation.stuck", found.release_id, mitigation=found.id, why=said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bot.settings import Settings, TargetSection
@@ -15,7 +15,7 @@ from checks.runner import refuse_if_forbidden
 from checks.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from bot.domain.checklist import Checklist
     from checks.registry import Registry
@@ -54,6 +54,12 @@ class Said:
 
     part: str
     finding: Finding
+
+    def cleaned(self, clean: Callable[[str], str]) -> Said:
+        """The same in words that may be shown: a vendor's are among them."""
+        found = self.finding
+        words = replace(found, what=clean(found.what), hint=clean(found.hint), rule=clean(found.rule))
+        return replace(self, finding=words)
 
 
 @dataclass

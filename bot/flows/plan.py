@@ -89,7 +89,9 @@ def recorded_for(spec: StepSpec, targets: Targets) -> Mapping[str, Any] | None:
 
 
 def preview(deps: Asking, checklist: Checklist, ship: Shipment, targets: Targets) -> list[PlannedStep]:
-    """What each step of both plans would change now. Steps look side by side; what one cannot see is said in its place."""
+    """What each step of both plans would change now, in words that may be shown. Steps look side by side; what one cannot see
+    is said in its place.
+    """
     asked = [(PlanKind.DEPLOY, spec) for spec in checklist.deploy]
     asked += [(PlanKind.ROLLBACK, spec) for spec in checklist.rollback]
     never = threading.Event()
@@ -100,10 +102,11 @@ def preview(deps: Asking, checklist: Checklist, ship: Shipment, targets: Targets
             return PlannedStep(kind, spec, ())
         try:
             with looking(deps, spec, ship, recorded_for(spec, targets), cancelled=never) as place:
-                changes = tuple(doer(spec).preview(spec.action, place))
+                changes = tuple(change.cleaned(deps.clean) for change in doer(spec).preview(spec.action, place))
             return PlannedStep(kind, spec, changes)
         except StepError as error:
-            return PlannedStep(kind, spec, (), trouble=f"{error.user_message.rstrip('.')}. {error.hint}".strip())
+            trouble = deps.clean(f"{error.user_message.rstrip('.')}. {error.hint}".strip())
+            return PlannedStep(kind, spec, (), trouble=trouble)
 
     with ThreadPoolExecutor(LOOKERS, thread_name_prefix="plan") as threads:
         return list(threads.map(look, asked))

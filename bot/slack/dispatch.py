@@ -122,7 +122,7 @@ class Dispatch:
                 self._only_own_message(tx, row, click)
             self._only_of_release(tx, click)
             said = f"{self._act(tx, actor, click, note, saw)}\n{warning}".rstrip()
-            self._close(tx, row, sender, answers.answer(said), "done")
+            self._close(tx, row, sender, answers.answer(self._deps.clean(said)), "done")
         return None
 
     def _command(self, row: InboxRow, sender: Sender) -> Rendered | None:
@@ -161,7 +161,7 @@ class Dispatch:
                 said = report.share(tx, view, actor, self._deps.redact, row.id)
             else:
                 said = self._change(tx, actor, command)
-            self._close(tx, row, sender, answers.answer(f"{said}\n{warning}".rstrip()), "done")
+            self._close(tx, row, sender, answers.answer(self._deps.clean(f"{said}\n{warning}".rstrip())), "done")
         return None
 
     def _before_deploy(self, actor: Actor, release_id: ReleaseId, action: Action) -> str:
@@ -364,16 +364,16 @@ class Dispatch:
     ) -> None:
         """Say why nothing was done (``answer``: in better words than the error's), and put it on record."""
         what = row.body.get("text", "") if row.kind == "command" else click_in(row)
-        now = self._deps.clock.now()
+        now, clean = self._deps.clock.now(), self._deps.clean
         event = "command.refused" if row.kind == "command" else "click.refused"
         if isinstance(error, IdentityUnknown):
             logger.warning("cannot tell who %s is: %s", sender.user, error)
         with self._deps.store.transaction() as tx:
-            shown = answer or answers.answer(error.user_message, error.hint)
+            shown = answer or answers.answer(clean(error.user_message), clean(error.hint))
             self._close(tx, row, sender, shown, f"refused: {type(error).__name__}")
             audit.write(
                 tx, now, sender.user, event, self._about(tx, row),
-                what=self._deps.redact(str(what))[:500], why=self._deps.redact(error.user_message)[:1000],
+                what=clean(str(what), 500), why=clean(error.user_message, 1000),
                 reason=type(error).__name__,
             )  # fmt: skip
 
@@ -396,5 +396,5 @@ class Dispatch:
         """Mark the delivery as handled and owe its sender the answer, in the transaction of the effect."""
         now = self._deps.clock.now()
         inbox.handled(tx, row.id, outcome, now)
-        body = {"text": answer.text, "blocks": answer.blocks}
+        body = redact_values({"text": answer.text, "blocks": answer.blocks}, self._deps.clean)
         replies.put(tx, row.id, sender.user, sender.channel, sender.response_url, body, now)

@@ -219,7 +219,9 @@ class Publisher:
                 )
             if answer.status_code == 200:  # noqa: PLR2004  HTTP OK
                 return
-            logger.info("the response_url is used up (%s): posting the answer instead", answer.body[:50])
+            logger.info(
+                "the response_url is used up (%s): posting the answer instead", self._deps.clean(answer.body, 50)
+            )
         with slack_call("chat.postEphemeral"):
             self._client.chat_postEphemeral(
                 channel=reply.channel, user=reply.user, text=body["text"], blocks=body.get("blocks")

@@ -85,4 +85,4 @@ def _said(answer: httpx.Response) -> str:
     if not isinstance(body, dict):
         return ""
     error = body.get("error")
-    return str(body.get("message") or (error.get("message") if isinstance(error, dict) else "") or "")[:200]
+    return str(body.get("message") or (error.get("message") if isinstance(error, dict) else "") or "")

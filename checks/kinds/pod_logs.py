@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from checks.clients import require
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.log_lines import error_in
-from checks.pods import READS_PODS, STARTING, newest_pods, not_available, read_log, settled_deployment
+from checks.pods import READS_PODS, STARTING, end_of_words, newest_pods, not_available, read_log, settled_deployment
 from checks.rights import READ_LOGS, Right
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _read_log(
         data = fetch()
         lines, part = _lines(data), "from its start on"
         if len(data) >= LOG_LIMIT:  # the API server sends the beginning, but what is new stands at the end
-            lines += whole(fetch(**recent))
+            lines = _lines(data[: end_of_words(data)]) + whole(fetch(**recent))
             part = f"{LOG_LIMIT // 1024**2} MiB from its start on, and {params.since_minutes} min back"
     else:
         lines, part = whole(fetch(**recent)), f"{params.since_minutes} min back"

@@ -59,7 +59,7 @@ class RepoFile(Kind):
             return Answer(Outcome.PASS, f"{params.path} says {said}", Evidence(evidence.asked, evidence.expected, good))
         other = next((line.strip() for line in lines if alike.search(line)), "")
         seen = other or f"{len(lines)} lines, none of them alike"
-        summary = f"{params.path} does not say {said}" + (f", but: {other[:150]}" if other else "")
+        summary = f"{params.path} does not say {said}" + (f", but: {other}" if other else "")
         hint = "Correct it on the default branch, then run this again."
         return Answer(Outcome.FAIL, summary, Evidence(evidence.asked, evidence.expected, seen), hint=hint)
 

@@ -198,7 +198,7 @@ class TestMigrationJob:
         log = next(str(body["text"]) for kind, body in step.notes.lines if kind == "log")
         assert log.startswith("applying\n....")
         assert log.endswith("...\nno such table\n")
-        assert "… 137,879 bytes of the log are left out here …" in log
+        assert "… 137,999 bytes of the log are left out here …" in log
         good = job("print('well')")
         with pytest.raises(StepError, match="no such table"):
             step.perform(migrate.apply, good)

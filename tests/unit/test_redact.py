@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.clock import SystemClock
+from bot.flows.deps import Asking
 from bot.redact import MARK, Redactor
+from checks.pods import begin_of_words, end_of_words
+from checks.ready_probe import SHOWN, shown
+from checks.registry import Registry
 
 SECRET = 'p@ss/w+rd "é" 42&'
 
@@ -215,3 +220,26 @@ def test_a_secret_that_is_cut_by_a_limit_of_ours(size):
         text = "x" * at + "correct-horse-99" + "y" * 50
 
         assert "corr" not in redactor.scrub(text)[:size]
+
+
+TOKEN = "ghp_" + "k7" * 18
+
+
+@pytest.mark.parametrize("most", range(10, 52, 3))
+def test_what_is_stored_in_part_is_redacted_first(most):
+    """The pattern of a credential that nobody registered needs all of it: half of one would stay."""
+    deps = Asking(clock=SystemClock(), targets={}, registry=Registry({}), redact=Redactor().scrub)
+
+    assert deps.clean(f"refused: {TOKEN}", most) == f"refused: {MARK}"[:most]
+
+
+def test_what_is_cut_where_nobody_can_redact_ends_with_a_whole_word():
+    """In the product's own pod, and in the log of a Job, of which the middle is left out."""
+    begins = {at: ("x " * SHOWN)[: SHOWN - at - 10] + '"token": "' for at in range(1, 40)}
+    log = b"tried " + TOKEN.encode() + b" and " + TOKEN.encode() + b" again"
+
+    assert {at: shown(f'{begin}{TOKEN}"}}') for at, begin in begins.items()} == {
+        at: f"{begin}…" for at, begin in begins.items()
+    }
+    assert {log[: end_of_words(log[:at])] for at in range(7, 46)} == {b"tried "}
+    assert {log[at + begin_of_words(log[at:]) :] for at in range(52, 91)} == {b" again"}
