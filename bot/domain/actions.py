@@ -135,6 +135,7 @@ _Actions = (
 )
 Action = Annotated[_Actions, Field(discriminator="do")]
 BESIDE_THE_PLAN = (Attest, Notify)  # no plan stops at these: a person ends them, or a message of the bot's
+WAITED_FOR_BY_NOBODY = (*BESIDE_THE_PLAN, SetVariable)  # what a plan does not carry out by itself
 ACTIONS: frozenset[str] = frozenset(get_args(model.model_fields["do"].annotation)[0] for model in get_args(_Actions))
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import psycopg
 
-from bot.domain.actions import RunCheck, StepSpec
+from bot.domain.actions import WAITED_FOR_BY_NOBODY, RunCheck, StepSpec
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.plan import PlanKind, Step, StepState, next_step
 from bot.domain.release import ReleaseState
@@ -131,7 +131,8 @@ def _let_end(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, step: Step
     A rollback is not held up for ever: what cannot be seen, or takes longer than its step may, is noted and left, and
     `lasting` names it. Nor is it at a retry: who cancels the wait and presses Retry wants to go on without.
     """
-    first = min(known.ordinal for known in view.steps if known.plan is step.plan)
+    others = {spec.id for spec in view.checklist.rollback if isinstance(spec.action, WAITED_FOR_BY_NOBODY)}
+    first = min(known.ordinal for known in view.steps if known.plan is step.plan and known.id not in others)
     if step.ordinal != first or step.attempt > 1:
         return
     tell = StepJournal(deps, job, view.release.id, step.row).progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from bot.domain.actions import BESIDE_THE_PLAN, Notify, SetVariable, StepSpec
+from bot.domain.actions import BESIDE_THE_PLAN, WAITED_FOR_BY_NOBODY, Notify, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.break_glass import holds_back
 from bot.domain.gate import beside, deploy_gate, name_beside
@@ -29,8 +29,10 @@ LOOK_AGAIN = 10.0  # seconds for a look at what a person says to have done: some
 
 def initial_states(plan: tuple[StepSpec, ...]) -> list[tuple[StepId, StepState]]:
     """Each step with the state that it begins in: what a person does or decides, or a message tells, waits beside the plan."""
-    beside = (*BESIDE_THE_PLAN, SetVariable)
-    return [(spec.id, StepState.TO_ATTEST if isinstance(spec.action, beside) else StepState.PENDING) for spec in plan]
+    return [
+        (spec.id, StepState.TO_ATTEST if isinstance(spec.action, WAITED_FOR_BY_NOBODY) else StepState.PENDING)
+        for spec in plan
+    ]
 
 
 def deploy(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId) -> str:

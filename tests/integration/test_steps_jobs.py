@@ -299,7 +299,13 @@ class TestRollback:
         where = Kubernetes(kubeconfig=str(kubeconfig), namespace=kube.namespace)
         action = job(f"{SLOW}; print('over')").model_dump(exclude_none=True) | {"files": MIGRATIONS_PATH}
         world.change(
-            checklist=checklist(deploy=({"id": "deploy.job", "title": "Migrate", "action": action},)),
+            checklist=checklist(
+                deploy=({"id": "deploy.job", "title": "Migrate", "action": action},),
+                rollback=(
+                    {"id": "rollback.call", "title": "Call the customer", "action": {"do": "attest"}},
+                    {"id": "rollback.health", "title": "Health", "action": {"do": "check", "kind": "ask"}},
+                ),
+            ),
             targets={**world.deps.targets, "production": Target(name="production", kubernetes=where)},
             github=vendors.github,
         )
