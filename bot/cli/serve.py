@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -35,6 +36,7 @@ def _serve(options: argparse.Namespace) -> int:
         _at_end_of_stdin(ended.set)
     application = Application(settings, redactor)
     application.start()
+    gc.freeze()  # what is loaded by now stays: each full collection would stop all threads to look through it again
     try:
         if options.json:
             put(json.dumps({"health": application.health_url}))
