@@ -44,9 +44,11 @@ def needed_scopes() -> set[str]:
 
 
 def workspace(client: WebClient) -> Workspace:
-    """Where the app is installed. Raises SlackError when the token is not accepted."""
+    """Where the app is installed. Raises SlackError when the token is not accepted, or is none of a bot."""
     with slack_call("auth.test"):
         answer = client.auth_test()
+    if not (answer.get("team_id") and answer.get("user_id")):  # an app-level token is told of its app only
+        raise SlackError("auth.test", "not_allowed_token_type")
     return Workspace(
         team=str(answer["team_id"]),
         enterprise=str(answer.get("enterprise_id") or ""),
@@ -77,8 +79,7 @@ def examine(client: WebClient, channel: str, shared: SharedChannel = SharedChann
         if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
             hint = "Is slack.api_url right and reachable from here?"
             return [Finding(State.UNREACHABLE, f"Slack does not answer: {error.code}", hint)]
-        hint = "Set SLACK_BOT_TOKEN to the xoxb- token."
-        return [Finding(State.MISSING, f"Slack does not accept the bot token: {error.code}", hint)]
+        return [Finding(State.MISSING, f"Slack does not accept the bot token: {error.code}", error.hint)]
     findings = [Finding(State.OK, f"the bot token is good for the workspace {answer.get('team', answer['team_id'])}")]
     header = {key.lower(): value for key, value in answer.headers.items()}.get("x-oauth-scopes", "")
     granted = {scope.strip() for scope in header.split(",") if scope.strip()}

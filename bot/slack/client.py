@@ -24,6 +24,9 @@ SPACING = timedelta(seconds=1)  # between two updates of one message: Slack allo
 UNREACHABLE = timedelta(seconds=15)  # channel gone, bot removed: try again slowly, somebody has to act
 OPEN_ENDED = frozenset({"no_answer", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 NO_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
+_BAD_TOKEN = frozenset(
+    {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type"}
+)
 
 
 class SlackError(VendorError):
@@ -31,8 +34,25 @@ class SlackError(VendorError):
 
     def __init__(self, method: str, code: str, *, retry_after: float | None = None) -> None:
         """``code``: Slack's error, or ``no_answer``; ``retry_after``: seconds, when Slack asks for a pause."""
-        super().__init__(f"Slack answered {code} to {method}.")
+        said = f"Slack gave no answer to {method}." if code == "no_answer" else f"Slack answered {code} to {method}."
+        super().__init__(said, hint=_what_to_do(method, code))
         self.method, self.code, self.retry_after = method, code, retry_after
+
+
+def _what_to_do(method: str, code: str) -> str:
+    """What helps against an error that somebody has to act on; empty where there is nothing to say."""
+    app = method == "apps.connections.open"
+    if code in _BAD_TOKEN or (app and code in {"missing_scope", "no_permission"}):
+        if app:
+            return "Set SLACK_APP_TOKEN to the app-level token (xapp-…) with connections:write: Basic Information on the app's page."
+        return "Set SLACK_BOT_TOKEN to the bot token (xoxb-…): OAuth & Permissions on the app's page, after it is installed."
+    if code == "socket_mode_not_enabled":
+        return "Turn Socket Mode on: Socket Mode on the app's page, or make the app anew with manifest.yml."
+    if code == "missing_scope":
+        return "Install the app anew with manifest.yml."
+    if code == "no_answer":
+        return "Is slack.api_url right, and Slack reachable from here?"
+    return ""
 
 
 def again_at(error: SlackError, now: datetime) -> datetime | None:

@@ -25,6 +25,13 @@ pytestmark = CLIENT_LEAKS_SOCKETS
 GOOD_TOKEN = Finding(State.OK, "the bot token is good for the workspace solvereign")
 ALL_SCOPES = Finding(State.OK, "the token has every scope that the bot needs")
 
+BOT_TOKEN = (
+    "Set SLACK_BOT_TOKEN to the bot token (xoxb-…): OAuth & Permissions on the app's page, after it is installed."
+)
+APP_TOKEN = (
+    "Set SLACK_APP_TOKEN to the app-level token (xapp-…) with connections:write: Basic Information on the app's page."
+)
+
 
 def looked(
     channel: dict[str, Any] | str, *, lacks: str = "", shared: SharedChannel = SharedChannel.REFUSE
@@ -47,8 +54,34 @@ def test_workspace_of_the_token(slack: SlackWorld):
 
 def test_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
     """Without a workspace there is nobody to be a member of."""
-    with pytest.raises(SlackError, match=r"Slack answered invalid_auth to auth\.test\."):
+    with pytest.raises(SlackError, match=r"Slack answered invalid_auth to auth\.test\.") as refused:
         workspace(web_client("xoxb-wrong", slack.url + "api/"))
+    assert refused.value.hint == BOT_TOKEN
+    with (
+        Replies({"POST /auth.test": Reply(200, {"ok": True, "app_id": "A1"})}) as of_the_app,
+        pytest.raises(SlackError) as app,
+    ):
+        workspace(web_client("xapp-1", of_the_app.url + "/"))
+    assert (app.value.code, app.value.hint) == ("not_allowed_token_type", BOT_TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "hint"),
+    [
+        ("apps.connections.open", "not_allowed_token_type", APP_TOKEN),
+        ("apps.connections.open", "missing_scope", APP_TOKEN),
+        ("apps.connections.open", "socket_mode_not_enabled", "Turn Socket Mode on: "),
+        ("pins.add", "token_revoked", BOT_TOKEN),
+        ("pins.add", "missing_scope", "Install the app anew with manifest.yml."),
+        ("auth.test", "no_answer", "Is slack.api_url right"),
+        ("pins.add", "too_many_pins", ""),
+    ],
+)
+def test_what_to_do_about_an_error(method: str, code: str, hint: str):
+    """Which token, and where it stands; nothing where nobody can do anything."""
+    error = SlackError(method, code)
+    assert error.hint.startswith(hint)
+    assert bool(error.hint) is bool(hint)
 
 
 def test_all_is_well():
@@ -64,7 +97,7 @@ def test_wrong_token(slack: SlackWorld):
         Finding(
             State.MISSING,
             "Slack does not accept the bot token: invalid_auth",
-            "Set SLACK_BOT_TOKEN to the xoxb- token.",
+            BOT_TOKEN,
         )
     ]
 

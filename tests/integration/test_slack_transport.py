@@ -131,3 +131,4 @@ def test_refused_app_token_is_an_error_of_ours(bot: Bot):
     socket.close()
 
     assert caught.value.code == "invalid_auth"
+    assert caught.value.hint.startswith("Set SLACK_APP_TOKEN to the app-level token (xapp-…) with connections:write")
