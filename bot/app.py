@@ -44,7 +44,7 @@ from bot.store.pool import Store
 from bot.timers import Period, Timers
 from bot.web import Page, Pages, WebServer
 from bot.workers import Queue, Workers
-from checks.registry import Registry, RegistryError
+from checks.registry import Registry, RegistryError, did_you_mean
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -100,8 +100,9 @@ def read_policy(settings: Settings, checklist: Checklist) -> Policy:
     known = {section.id for section in checklist.sections} | {check.id for check in checklist.checks}
     steps = {step.id for step in (*checklist.deploy, *checklist.rollback)}
     if strange := [line for line in policy.lines if line not in known | steps]:
+        meant = did_you_mean(strange[0], known | steps)
         raise ConfigError(
-            f"policy.lines.{strange[0]}: the checklist {checklist.id} has no such check, section or step.",
+            f"policy.lines.{strange[0]}: the checklist {checklist.id} has no such check, section or step{meant or '.'}",
             hint=f"Sections: {', '.join(section.id for section in checklist.sections)}.",
         )
     if strange := [line for line, rule in policy.lines.items() if line in steps and rule.waive is not None]:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.app import read_policy
 from bot.errors import ConfigError
 from bot.settings import Settings, load_settings
+from tests.unit.factories import make_checklist
 
 SECRET = "hunter2-hunter2"
 
@@ -270,3 +272,23 @@ def test_a_line_end_is_no_part_of_a_token(file: Path) -> None:
     token = load(file, "", SLACK_BOT_TOKEN="xoxb-1-2-abcdefgh\n").slack.bot_token
     assert token is not None
     assert token.get_secret_value() == "xoxb-1-2-abcdefgh"
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (
+            "deploy.bakend: {attest: [qa]}",
+            (
+                "policy.lines.deploy.bakend: the checklist solvereign has no such check, section or step,"
+                " did you mean 'deploy.backend'?"
+            ),
+        ),
+        ("deploy.backend: {waive: [qa]}", "policy.lines.deploy.backend.waive: a step cannot be waived."),
+    ],
+)
+def test_a_rule_about_a_step_that_says_nothing_is_refused(file: Path, rule: str, said: str) -> None:
+    """A slip in its id, or what cannot be done with a step: else nobody would notice that the rule is not kept."""
+    with pytest.raises(ConfigError) as error:
+        read_policy(load(file, f"policy: {{lines: {{{rule}}}}}"), make_checklist())
+    assert error.value.user_message == said
