@@ -33,6 +33,7 @@ T = TypeVar("T")
 _LOADING = threading.RLock()
 
 CONNECT_TIMEOUT = 5.0  # seconds until a server must have accepted the connection
+LONGEST_PAUSE = 86_400.0  # seconds for which a vendor is left alone at most, whatever it asks for
 LOCK_TIMEOUT = 5.0  # seconds a statement may wait for somebody else's lock
 LOGIN_REUSE = (
     30 * 60.0
@@ -404,18 +405,22 @@ def http_errors(what: str) -> Iterator[None]:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds for which a server asks to be left alone, by the ``headers`` of its answer; None when it does not say.
 
+    More than a day is taken for a day.
+
     Retry-After holds seconds or a date (RFC 9110, 10.2.3). Sentry also names the moment, as Unix time, in a header of
     its own (docs.sentry.io/api/ratelimits).
     """
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
-        return float(value)
+        return min(float(value), LONGEST_PAUSE)
     reset = headers.get("X-Sentry-Rate-Limit-Reset", "")
     try:
         moment = datetime.fromtimestamp(int(reset), UTC) if reset.isdecimal() else parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # as the platform says that a number is no moment
         return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None
+    if moment.tzinfo is None:
+        return None
+    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), LONGEST_PAUSE)
 
 
 def _host(exc: Exception) -> str:

@@ -18,7 +18,7 @@ from bot.domain.plan import PlanKind
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
-from bot.domain.watch import Alarm, Finding, Next, Reading, Watch
+from bot.domain.watch import Alarm, Finding, Next, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
 from bot.flows import picture, record
 from bot.flows.deps import Deps, Job, locked_view, require
@@ -155,17 +155,17 @@ def _write_down(
     """
     release_id = view.release.id
     before = _stored(tx, release_id)
-    judged: list[tuple[Probe, Reading, tuple[Finding, ...]]] = []
+    found: dict[str, tuple[Finding, ...]] = {}
     for probe, answer in answers:
-        reading, found = rules.judge(probe, before.reading(probe.id), answer, at)
+        reading, found[probe.id] = rules.judge(probe, before.reading(probe.id), answer, at)
         watches.read(tx, release_id, reading)
-        judged.append((probe, reading, found))
     watch = _stored(tx, release_id)
     series = next((reading.series for reading in watch.readings if reading.series), None)
     raised = []
-    for probe, reading, found in judged:
-        wanted = list(rules.to_raise(found, watch.alarms, probe))
-        if question := rules.silence(probe, reading, watch, at, deps.watch.patience):
+    for probe in view.checklist.watch.probes:
+        wanted = list(rules.to_raise(found.get(probe.id, ()), watch.alarms, probe))
+        current = watch.reading(probe.id)  # one that may not be asked yet is silent too
+        if current and (question := rules.silence(probe, current, watch, at, deps.watch.patience)):
             wanted += rules.to_raise([question], watch.alarms, probe)
         for finding in wanted:
             alarm_id = watches.alarm(tx, release_id, probe.id, finding, at, series)

@@ -177,6 +177,8 @@ def test_nothing_to_compare_is_no_verdict(before: list[int], after: list[int], t
         (Reply(503, {"detail": "later"}, {"Retry-After": "5"}), "503", 5.0),
         (Reply(429, {"detail": "too frequently"}), "429", None),
         (Reply(429, {"detail": "x"}, {"Retry-After": "soon"}), "429", None),
+        (Reply(429, {"detail": "x"}, {"Retry-After": "9" * 30}), "429", 86_400.0),
+        (Reply(429, {"detail": "x"}, {"X-Sentry-Rate-Limit-Reset": "9" * 30}), "429", None),
         (Reply(200, {"detail": "something else"}), "no counts", None),
         (
             Reply(200, {"timeSeries": [{"values": [{"timestamp": "x", "value": 1, "incomplete": False}]}]}),

@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.ids import ReleaseId
 from bot.domain.release import ReleaseState
-from bot.domain.watch import Seen, Watch, WatchState
+from bot.domain.watch import Kind, Seen, Watch, WatchState
 from bot.errors import NotAllowed, StaleButton, Superseded, UnknownThing
 from bot.flows import remind, watch
 from bot.store import work
@@ -356,6 +356,14 @@ class TestTime:
             asked.append(outside.runs.count("watch.issues"))
         assert asked == [1, 1, 1, 1, 2]
         assert seen(world, release_id).verdict is Seen.CANNOT_TELL
+        outside.sentry = CheckError("too many requests", retry_after=24 * 3600)
+        world.clock.advance(seconds=90)
+        world.poll()
+        assert seen(world, release_id).alarms == ()
+        world.clock.advance(minutes=4)
+        world.poll()
+        (alarm,) = seen(world, release_id).alarms  # people hear of it while it is left alone, and can end the watch
+        assert (alarm.kind, outside.runs.count("watch.issues")) == (Kind.SILENT, 3)
 
 
 class Replicas:
