@@ -48,7 +48,7 @@ class RunCheck(Model):
     kind: str
     target: str = "production"
     params: dict[str, Any] = Field(default_factory=dict)
-    timeout: float | None = Field(default=None, gt=0)  # seconds
+    timeout: float | None = Field(default=None, gt=0)  # seconds; None: those of the kind, at least 120
 
 
 class RestoreBackend(Model):

@@ -104,11 +104,20 @@ def _perform(deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec
         planned = next(known.planned for known in steps.plan(tx, view.release.id) if known.row == step.row)
     if isinstance(spec.action, RunCheck):
         _use_up(deps, job, spec.action)
-    seconds = getattr(spec.action, "timeout", None) or DEFAULT_TIME
+    seconds = _time_of(deps, spec)
     recorded = recorded_for(spec, targets)
     with looking(deps, spec, ship, recorded, seconds=seconds, cancelled=job.lost) as look:
         journal = StepJournal(deps, job, view.release.id, step.row, planned)
         return doer(spec).perform(spec.action, _context(deps, view, step, spec, look, journal))
+
+
+def _time_of(deps: Deps, spec: StepSpec) -> float:
+    """Seconds that a step may take; for one that asks, where the checklist sets none, those of its kind if they are more."""
+    if seconds := getattr(spec.action, "timeout", None):
+        return float(seconds)
+    if isinstance(spec.action, RunCheck) and spec.action.kind in deps.registry.names():
+        return max(DEFAULT_TIME, deps.registry.get(spec.action.kind).timeout)
+    return DEFAULT_TIME
 
 
 def _context(
@@ -140,7 +149,7 @@ def _let_end(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, step: Step
         spec = view.checklist.step(left.id)
         if left.plan is not PlanKind.DEPLOY or not left.unended or spec is None:
             continue
-        let_end, seconds = doer(spec).let_end, getattr(spec.action, "timeout", DEFAULT_TIME)
+        let_end, seconds = doer(spec).let_end, _time_of(deps, spec)
         journal = StepJournal(deps, job, view.release.id, left.row)
         try:
             with looking(deps, spec, ship, None, seconds=seconds, cancelled=job.lost) as look:

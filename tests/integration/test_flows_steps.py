@@ -1,5 +1,6 @@
 """What people do about a step: cancel one that runs, do a failed one by hand, try it again."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,8 @@ from bot.flows.shown import keep
 from bot.steps.registry import DOERS
 from bot.steps.vercel import commit_of
 from bot.store import work
-from checks.contract import Outcome
+from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
+from checks.registry import Registry
 from sandbox.staging.versions import BRANCH, commit_sha
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, MovableClock, Outside, World, checklist
 from tests.fix_kube import eventually
@@ -266,6 +268,27 @@ def test_what_a_step_writes_down_holds_no_secret_at_any_depth(plan: World) -> No
     assert step(plan, release_id, "one").made == (shown,)
     journal.unmade([change])
     assert step(plan, release_id, "one").begun == ()
+
+
+def test_a_step_that_asks_has_the_time_that_its_kind_needs(world: World) -> None:
+    """Where the checklist says nothing."""
+    left: list[float] = []
+
+    class Patient(Kind):
+        name, summary, params, timeout = "patient", "asks", Params, 900.0
+
+        def run(self, params: Params, ctx: CheckContext) -> Answer:
+            left.append(ctx.deadline - time.monotonic())
+            return Answer(Outcome.PASS, "well", Evidence("", "", ""))
+
+    ours = {name: type(world.deps.registry.get(name)) for name in ("ask", "quiet")}
+    action = {"do": "check", "kind": "patient"}
+    world.change(
+        registry=Registry({**ours, "patient": Patient}),
+        checklist=checklist(deploy=({"id": "deploy.one", "title": "one", "action": action},)),
+    )
+    world.deployed()
+    assert [round(seconds, -2) for seconds in left] == [900]
 
 
 @pytest.mark.parametrize("flow", [deploy.cancel, deploy.retry])
