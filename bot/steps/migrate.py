@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 ALONE = 1919051118  # advisory lock: one migrates at a time
 SILENCE = 3.0  # seconds after the end of its time for the server to say something
 LEAST = 1.0  # seconds for what is looked at when the time is over
-LONGEST_VERSION = 50  # characters of schema_migrations.version
 
 
 def uses(spec: Migrate) -> tuple[Use, ...]:
@@ -164,7 +163,7 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
             connection.execute(file.body.encode())
             connection.execute(
                 "INSERT INTO schema_migrations (version, description, checksum, file_name) VALUES (%s, %s, %s, %s)",
-                [f"file:{file.name}"[:LONGEST_VERSION], "applied by release-bot", file.checksum, file.name],
+                [file.version, "applied by release-bot", file.checksum, file.name],
             )
     except errors.QueryCanceled as error:
         if ctx.cancelled.is_set():

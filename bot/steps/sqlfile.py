@@ -27,6 +27,9 @@ _ALONE = re.compile(
 )
 
 
+LONGEST_VERSION = 50  # characters of schema_migrations.version
+
+
 @dataclass(frozen=True)
 class Migration:
     """One file of the product's migrations."""
@@ -34,6 +37,11 @@ class Migration:
     name: str
     text: str
     checksum: str  # sha256 of the file, in hex
+
+    @property
+    def version(self) -> str:
+        """What the product's table of migrations calls it."""
+        return f"file:{self.name}"[:LONGEST_VERSION]
 
     @property
     def declared(self) -> Declared | None:
@@ -51,7 +59,8 @@ class Migration:
             if why:
                 raise StepError(
                     f"{self.name} cannot be applied in one transaction: {why}",
-                    hint="Apply it by hand and say so, or let the product's own Job apply the migrations.",
+                    hint=f"Apply it by hand with its row in schema_migrations (version {self.version}, file_name {self.name}, "
+                    f"checksum {self.checksum}), then retry. Or let the product's own Job apply the migrations.",
                 )
         return "\n".join(f"{statement.text};" for statement in found)
 
