@@ -80,6 +80,7 @@ BEGUN = STATES[1:]
 CHANGED = BEGUN[1:-1]  # production was touched
 BACK = ("ROLLING_BACK", "ROLLBACK_FAILED", "ROLLED_BACK")
 MAY_ROLL_BACK = ("DEPLOYING", "DEPLOY_FAILED", "WATCHING", "DONE", "ROLLBACK_FAILED")
+BY_HAND = ("DEPLOYING", "DEPLOY_FAILED", *BACK)  # at a person's step, a failed one, or what was offered
 CHECKS_RUN = ("OPEN", "WATCHING", "DONE")
 MAY_ATTEST = tuple(state for state in BEGUN if state not in {"ROLLED_BACK", "ABORTED"})
 
@@ -166,7 +167,7 @@ ACTS = (
     *_form("check.attest", ROLES, BEGUN, MAY_ATTEST),
     Act("button", "step.retry", ROLES, ("DEPLOY_FAILED", "ROLLBACK_FAILED")),
     Act("button", "step.cancel", ROLES, ("DEPLOYING", "ROLLING_BACK")),
-    *_form("step.attest", ROLES, CHANGED, CHANGED),
+    *_form("step.attest", ROLES, CHANGED, BY_HAND),
     *_form("watch.acknowledge", ROLES, CHANGED[2:], ("WATCHING",)),
     *_form("watch.rollback", ROLES, BEGUN, MAY_ROLL_BACK, ("ROLLING_BACK",)),
     *_form("mitigation.apply", ROLES, BACK, BACK),

@@ -227,13 +227,13 @@ def checklist(**changes: Any) -> Checklist:
             ),
         ),
         "deploy": (
-            _step("deploy.tag", {"do": "attest"}),
+            _step("deploy.tag", {"do": "check", "kind": "ask"}),
             _step("deploy.health", {"do": "check", "kind": "ask"}),
             _step("deploy.smoke", {"do": "check", "kind": "ask"}),
         ),
         "rollback": (
             _step("rollback.health", {"do": "check", "kind": "ask"}),
-            _step("rollback.frontend", {"do": "attest"}),
+            _step("rollback.frontend", {"do": "check", "kind": "ask"}),
         ),
         "watch": {"probes": ({"id": "watch.issues", "title": "Issues", "kind": "quiet"},)},
         **changes,

@@ -108,7 +108,7 @@ class SetVariable(Model):
 
 
 class Attest(Model):
-    """Step: a person does it and says so. Does not hold up the plan and is never shown as done by the bot."""
+    """Step: a person does it and says so. The plan waits for that; it is never shown as done by the bot."""
 
     do: Literal["attest"]
 
@@ -134,8 +134,9 @@ _Actions = (
     | Notify
 )
 Action = Annotated[_Actions, Field(discriminator="do")]
-BESIDE_THE_PLAN = (Attest, Notify)  # no plan stops at these: a person ends them, or a message of the bot's
-WAITED_FOR_BY_NOBODY = (*BESIDE_THE_PLAN, SetVariable)  # what a plan does not carry out by itself
+WITHOUT_DOER = (Attest, Notify)  # the bot carries out neither: a person does the one, its own message is the other
+NOT_THE_BOTS = (*WITHOUT_DOER, SetVariable)  # what a plan does not carry out by itself
+BESIDE_THE_PLAN = (Notify, SetVariable)  # no plan waits for these: a message at its end, and what somebody may decide
 ACTIONS: frozenset[str] = frozenset(get_args(model.model_fields["do"].annotation)[0] for model in get_args(_Actions))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from bot.domain.actions import Attest
+from bot.domain.actions import BESIDE_THE_PLAN, Attest
 from bot.domain.release import ReleaseState
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class StepState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    TO_ATTEST = "to_attest"  # a person has to do it and say so
+    TO_ATTEST = "to_attest"  # a person has to do it and say so, or may decide on it, or a message tells it
     ATTESTED = "attested"
 
 
@@ -115,7 +115,7 @@ class Step:
     made: tuple[Mutation, ...] = ()  # of these the ones that its journal says are made
     unended: tuple[str, ...] = ()  # Jobs that it has started and whose end nobody has seen, by name
     attempt: int = 1  # rises with each retry
-    started_at: datetime | None = None
+    started_at: datetime | None = None  # of a person's: since when the plan waits for it
     finished_at: datetime | None = None
     by: UserId | None = None  # who attested
     note: str = ""
@@ -138,10 +138,16 @@ def done(noted: Iterable[tuple[str, Sequence[Mutation]]]) -> dict[str, tuple[Mut
     return {"begun": tuple(begun), "made": tuple(change for change, made in begun.items() if made)}
 
 
-def next_step(steps: Sequence[Step], plan: PlanKind) -> Step | None:
-    """The step to carry out now, or None when the plan is complete or stands at a failed one."""
+def next_step(steps: Sequence[Step], plan: PlanKind, specs: Sequence[StepSpec]) -> Step | None:
+    """The step to do now, by the bot or, TO_ATTEST, by a person; None: the plan is complete or stands at a failed one.
+
+    ``specs`` say at which steps it waits for nobody: those that somebody may decide on, and messages at its end.
+    """
+    beside = {spec.id for spec in specs if isinstance(spec.action, BESIDE_THE_PLAN)}
     for step in sorted((step for step in steps if step.plan is plan), key=lambda step: step.ordinal):
         if step.state in {StepState.PENDING, StepState.RUNNING}:
+            return step
+        if step.state is StepState.TO_ATTEST and step.id not in beside:
             return step
         if step.state in {StepState.FAILED, StepState.CANCELLED}:
             return None

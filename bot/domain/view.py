@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bot.domain.checklist import ANNOUNCED
 from bot.domain.ids import SYSTEM
+from bot.domain.plan import PlanKind, StepState, next_step
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import fingerprint
 
@@ -33,6 +34,8 @@ _PHASES: Mapping[ReleaseState, Phase] = {
     ReleaseState.WATCHING: "after",
     ReleaseState.DONE: "after",
 }
+# Which plan is under way in which state; in the others none is.
+_PLANS = {ReleaseState.DEPLOYING: PlanKind.DEPLOY, ReleaseState.ROLLING_BACK: PlanKind.ROLLBACK}
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,21 @@ class ReleaseView:
     def phase(self) -> Phase | None:
         """Whose checks run now: those before the deploy, those after it, or none."""
         return _PHASES.get(self.release.state)
+
+    @property
+    def plan(self) -> PlanKind | None:
+        """Which plan is under way, or None."""
+        return _PLANS.get(self.release.state)
+
+    def next_step(self, plan: PlanKind) -> Step | None:
+        """The step of ``plan`` to do now, by the bot or by a person; None when it is complete or stands at a failed one."""
+        return next_step(self.steps, plan, (*self.checklist.deploy, *self.checklist.rollback))
+
+    @property
+    def awaited(self) -> Step | None:
+        """The step that the plan under way has reached and waits for somebody to do, or None."""
+        step = None if self.plan is None else self.next_step(self.plan)
+        return step if step and step.state is StepState.TO_ATTEST and step.started_at is not None else None
 
     def due(self, check: Check) -> bool:
         """Whether ``check``, of the phase that runs now, can have an answer yet: there is no announcement before the end."""

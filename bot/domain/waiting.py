@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bot.domain.break_glass import REVIEWED_IN
-from bot.domain.plan import PlanKind, failed_step, next_step
+from bot.domain.plan import PlanKind, failed_step
 from bot.domain.release import ReleaseState
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Waiting:
 
 
 def waiting(view: ReleaseView) -> Waiting | None:
-    """What the release waits for: a step that failed or takes too long, an alarm without an answer, a break-glass without a review."""
+    """What the release waits for: a step (failed, slow, a person's), an alarm without an answer, a break-glass without a review."""
     if view.release.state in _PLANS:
         return _stands_still(view, _PLANS[view.release.state])
     if view.release.state is ReleaseState.WATCHING and view.watch is not None and view.watch.open_alarms:
@@ -74,9 +74,12 @@ def _stands_still(view: ReleaseView, plan: PlanKind) -> Waiting | None:
             f"the {plan} stands still at: {_title(view, step)}",
             "Retry it in the thread, or roll back.",
         )
-    step = next_step(view.steps, plan)
+    step = view.next_step(plan)
     if step is None or step.started_at is None:
         return None
+    if step is view.awaited:
+        todo = "Do it and attest it in the thread" + (", or roll back." if plan is PlanKind.DEPLOY else ".")
+        return Waiting(step.started_at, f"the {plan} waits for a person to do: {_title(view, step)}", todo)
     what = f"the {plan} is still at: {_title(view, step)}"
     # A rollout has fifteen minutes: what runs is left alone for the first round.
     return Waiting(step.started_at, what, "Look at its line in the thread, or roll back.", first=2)

@@ -60,7 +60,9 @@ break_glass|break_glass.used|+|by_whom=actor reason passed at reviewed_by: revie
 break_glass|break_glass.reviewed|*|reviewed_by=actor reviewed_at=at finding
 steps|deploy.started|+deploy|plan:deploy run ordinal step_id=id state attempt:1 summary:"" by_whom: note:"" finished_at:
 steps|rollback.started|*plan:deploy state:pending|state:cancelled finished_at=at
+steps|rollback.started|*plan:deploy state:to_attest|state:cancelled finished_at=at
 steps|rollback.started|+rollback|plan:rollback run ordinal step_id=id state attempt:1 summary:"" by_whom: note:"" finished_at:
+steps|step.waits|step_id=step|started_at
 steps|step.done|step_id=step|state:done summary started_at finished_at=at
 steps|step.failed|step_id=step|state:failed summary started_at finished_at=at
 steps|step.cancelled|step_id=step|state:failed summary started_at finished_at=at

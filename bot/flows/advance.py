@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 import psycopg
 
-from bot.domain.actions import WAITED_FOR_BY_NOBODY, RunCheck, StepSpec
+from bot.domain.actions import NOT_THE_BOTS, RunCheck, StepSpec
 from bot.domain.ids import SYSTEM, ReleaseId
-from bot.domain.plan import PlanKind, Step, StepState, next_step
+from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import BotError, StepError, Superseded
@@ -28,7 +29,6 @@ from checks.registry import RegistryError
 
 logger = logging.getLogger(__name__)
 
-PLANS = {ReleaseState.DEPLOYING: PlanKind.DEPLOY, ReleaseState.ROLLING_BACK: PlanKind.ROLLBACK}
 DEFAULT_TIME = 120.0  # seconds for a step whose action names no other
 
 
@@ -42,18 +42,66 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         with deps.store.transaction() as tx:
             view = locked_view(tx, deps, release_id)
             work.hold(tx, job.claim)
-            kind = PLANS.get(view.release.state)
-            step = None if kind is None else next_step(view.steps, kind)
+            kind = view.plan
             if kind is None:
                 return None
+            step = view.next_step(kind)
             if step is None:
                 _complete(tx, deps, view, kind)
                 return None
-            steps.start(tx, step.row, view.now)
-            posts.touch(tx, release_id)
+            unplanned = _unplanned(view) if step.state is StepState.TO_ATTEST else None
+            if step.state is not StepState.TO_ATTEST:
+                steps.start(tx, step.row, view.now)
+                posts.touch(tx, release_id)
+            elif unplanned is None:
+                _wait(tx, view, step)
+                return None
             ship = shipment_of(tx, view.release)
-        if not _carry_out(deps, job, view, step, ship):
+        goes_on = (
+            _carry_out(deps, job, view, step, ship)
+            if unplanned is None
+            else _plan_ahead(deps, job, view, unplanned, ship)
+        )
+        if not goes_on:
             return None
+
+
+def _unplanned(view: ReleaseView) -> Step | None:
+    """The first step of a deploy that the bot is to carry out, while it is not planned yet."""
+    ours = {StepState.PENDING, StepState.RUNNING}
+    steps = sorted(
+        (step for step in view.steps if step.plan is PlanKind.DEPLOY and step.state in ours),
+        key=lambda step: step.ordinal,
+    )
+    return next((step for step in steps if view.plan is PlanKind.DEPLOY and step.planned is None), None)
+
+
+def _wait(tx: Tx, view: ReleaseView, step: Step) -> None:
+    """The plan has come to a person's step: say so once. It goes on when somebody attests it."""
+    if step.started_at is not None:
+        return
+    steps.reach(tx, step.row, view.now)
+    posts.owe(tx, view.release.id, "notice", f"attest:{step.row}", channel=view.release.channel)
+    posts.touch(tx, view.release.id)
+    audit.write(tx, view.now, SYSTEM, "step.waits", view.release.id, step=step.id, started_at=view.now.isoformat())
+
+
+def _plan_ahead(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipment) -> bool:
+    """Plan what the bot is to change before a person changes anything either (promise P6); False: the deploy ends at ``step``."""
+
+    def plan() -> str:
+        prepare(deps, job, view, ship, step)
+        return ""
+
+    summary, state = _outcome(step, plan)
+    if state is StepState.DONE:
+        return True
+    with deps.store.transaction() as tx:
+        now = locked_view(tx, deps, view.release.id).now
+        work.hold(tx, job.claim)
+        steps.start(tx, step.row, now)
+    _end(deps, job, view, step, summary, state)
+    return False
 
 
 def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipment) -> bool:
@@ -61,20 +109,31 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipme
     spec = view.checklist.step(step.id)
     if spec is None:
         raise StepError(f"{step.id} is not in the checklist of {view.release.version}")
+    summary, state = _outcome(step, lambda: _perform(deps, job, view, step, spec, ship))
+    _end(deps, job, view, step, summary, state)
+    return state is StepState.DONE
+
+
+def _outcome(step: Step, do: Callable[[], str]) -> tuple[str, StepState]:
+    """What doing something for a step came to: what it says, and DONE or FAILED."""
     try:
-        summary, state = _perform(deps, job, view, step, spec, ship), StepState.DONE
+        return do(), StepState.DONE
     except Superseded:
         raise
     except StepError as error:
         hint = f" {error.hint}" if error.hint else ""
-        summary, state = f"{error.user_message.rstrip('.')}.{hint}", StepState.FAILED
+        return f"{error.user_message.rstrip('.')}.{hint}", StepState.FAILED
     except (BotError, psycopg.Error):
         raise  # our own trouble: carried out again
     # The seam to vendors' packages: what nobody foresaw fails the step, in sight and to be retried, and is in the log.
     except Exception as error:
         logger.exception("step %s failed unexpectedly", step.id)
-        summary, state = f"unexpected {type(error).__name__}: {error}", StepState.FAILED
-    summary = deps.clean(summary, 1000)
+        return f"unexpected {type(error).__name__}: {error}", StepState.FAILED
+
+
+def _end(deps: Deps, job: Job, view: ReleaseView, step: Step, summary: str, state: StepState) -> None:
+    """Store how a step ended; where it failed, its plan has too."""
+    summary, spec = deps.clean(summary, 1000), view.checklist.step(step.id)
     with deps.store.transaction() as tx:
         current = locked_view(tx, deps, view.release.id)
         work.hold(tx, job.claim)
@@ -84,14 +143,13 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipme
         told = {"step": step.id, "summary": summary, "started_at": begun.isoformat() if begun else None}
         if state is StepState.FAILED:
             failed = ReleaseState.DEPLOY_FAILED if step.plan is PlanKind.DEPLOY else ReleaseState.ROLLBACK_FAILED
-            told |= {"release_state": failed, "reason": f"{spec.title}: {summary}"}
+            told |= {"release_state": failed, "reason": f"{spec.title if spec else step.id}: {summary}"}
             releases.move(tx, current.release, failed, current.now, reason=told["reason"])
             posts.owe(
                 tx, view.release.id, "notice", f"failed:{step.row}:{job.claim.token}", channel=view.release.channel
             )
         posts.touch(tx, view.release.id)
         audit.write(tx, current.now, SYSTEM, f"step.{state}", view.release.id, **told)
-    return state is StepState.DONE
 
 
 def _perform(deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec, ship: Shipment) -> str:
@@ -140,7 +198,7 @@ def _let_end(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, step: Step
     A rollback is not held up for ever: what cannot be seen, or takes longer than its step may, is noted and left, and
     `lasting` names it. Nor is it at a retry: who cancels the wait and presses Retry wants to go on without.
     """
-    others = {spec.id for spec in view.checklist.rollback if isinstance(spec.action, WAITED_FOR_BY_NOBODY)}
+    others = {spec.id for spec in view.checklist.rollback if isinstance(spec.action, NOT_THE_BOTS)}
     first = min(known.ordinal for known in view.steps if known.plan is step.plan and known.id not in others)
     if step.ordinal != first or step.attempt > 1:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from bot.domain.actions import BESIDE_THE_PLAN, WAITED_FOR_BY_NOBODY, Notify, StepSpec
+from bot.domain.actions import BESIDE_THE_PLAN, NOT_THE_BOTS, WITHOUT_DOER, Notify, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.break_glass import holds_back
 from bot.domain.gate import beside, deploy_gate, name_beside
@@ -28,10 +28,9 @@ LOOK_AGAIN = 10.0  # seconds for a look at what a person says to have done: some
 
 
 def initial_states(plan: tuple[StepSpec, ...]) -> list[tuple[StepId, StepState]]:
-    """Each step with the state that it begins in: what a person does or decides, or a message tells, waits beside the plan."""
+    """Each step with the state that it begins in: what a person does or decides, or a message tells, is not the bot's to begin."""
     return [
-        (spec.id, StepState.TO_ATTEST if isinstance(spec.action, WAITED_FOR_BY_NOBODY) else StepState.PENDING)
-        for spec in plan
+        (spec.id, StepState.TO_ATTEST if isinstance(spec.action, NOT_THE_BOTS) else StepState.PENDING) for spec in plan
     ]
 
 
@@ -123,9 +122,7 @@ def _plan_anew(tx: Tx, view: ReleaseView, step: Step) -> None:
     """Where a rollback goes is what stands there before the first change: a retry before that looks again (promise P6)."""
     if step.plan is not PlanKind.DEPLOY:
         return
-    planes = {
-        spec.id: doer(spec).plane for spec in view.checklist.deploy if not isinstance(spec.action, BESIDE_THE_PLAN)
-    }
+    planes = {spec.id: doer(spec).plane for spec in view.checklist.deploy if not isinstance(spec.action, WITHOUT_DOER)}
     plane = planes.get(step.id)
     if plane is not None:
         steps.forget_target(tx, view.release.id, plane, [known for known in planes if planes[known] is plane])
@@ -134,6 +131,7 @@ def _plan_anew(tx: Tx, view: ReleaseView, step: Step) -> None:
 def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, saw: str = "") -> str:
     """Record that a person has carried out a step: one that is a person's, or one at which the bot failed, where that may be.
 
+    The plan that has waited for it goes on. A person's step is attested at its turn: what comes before it is done by then.
     ``saw``: what `before_attest` has found out about it.
     """
     view, step = _step(tx, deps, actor, Action.ATTEST, step_row)
@@ -142,19 +140,20 @@ def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, saw: str 
     if not note.strip():
         raise InvalidInput("An attestation needs a note: what was done?")
     failed, spec = step.state is StepState.FAILED, view.checklist.step(step.id)
+    waited = step.state is StepState.TO_ATTEST and spec is not None and not isinstance(spec.action, BESIDE_THE_PLAN)
     if spec is not None and isinstance(spec.action, Notify):
         raise RefusedError("The bot says that itself.", hint="It is done once its message stands in the channel.")
     if failed:
-        if spec is None or not spec.by_hand:
-            raise RefusedError("That step cannot be done by hand.", hint="Retry it, or roll back.")
-        _refuse_to_go_on(view, step)
-        if not saw and doer(spec).confirm is not None:
-            raise StaleButton  # it has failed since the bot looked
+        _refuse_by_hand(view, step, spec, saw)
+    elif waited:
+        _refuse_out_of_turn(view, step)
     note, saw = deps.clean(note.strip()), deps.clean(saw, 1000)
     if not steps.attest(tx, step_row, by=actor.user, note=note, saw=saw, at=view.now):
         raise RefusedError("That step does not wait for an attestation.")
     if failed:
         _go_on(tx, view, step)
+    if waited:
+        work.ask(tx, "advance", view.release.id)
     posts.touch(tx, view.release.id)
     after = _GOES_ON_IN[step.plan] if failed else view.release.state
     audit.write(
@@ -168,6 +167,8 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
     """Stop a step that runs. It has failed then: what it has changed stays, and is seen by a retry or taken back."""
     view, step = _step(tx, deps, actor, Action.RETRY, step_row)
     release = view.release
+    if view.awaited is not None and view.awaited.row == step_row:
+        raise StaleButton(f"{step.id} does not run: it waits for a person.", hint="Attest it, or roll back.")
     if step.state is not StepState.RUNNING or release.state is not _GOES_ON_IN[step.plan]:
         raise StaleButton
     work.drop(tx, "advance", release.id)  # whoever carries it out is told to stop, and can write nothing more
@@ -201,6 +202,23 @@ def _refuse_to_go_on(view: ReleaseView, step: Step) -> None:
         raise StaleButton
     if step.plan is PlanKind.DEPLOY and view.freeze is not None and holds_back(view):
         raise GateClosed(f"Deploys are frozen: {view.freeze.reason}", hint="A rollback works in a freeze.")
+
+
+def _refuse_by_hand(view: ReleaseView, step: Step, spec: StepSpec | None, saw: str) -> None:
+    """A person does a failed step where the checklist allows it, and the bot has looked at what it can see of it."""
+    if spec is None or not spec.by_hand:
+        raise RefusedError("That step cannot be done by hand.", hint="Retry it, or roll back.")
+    _refuse_to_go_on(view, step)
+    if not saw and doer(spec).confirm is not None:
+        raise StaleButton  # it has failed since the bot looked
+
+
+def _refuse_out_of_turn(view: ReleaseView, step: Step) -> None:
+    """A person's step is attested while its plan waits for it; in a freeze too, which stops no deploy that has begun."""
+    if view.plan is not step.plan:
+        raise StaleButton
+    if view.awaited is None or view.awaited.row != step.row:
+        raise RefusedError(f"It is not the turn of {step.id} yet.", hint="The bot says so in the channel once it is.")
 
 
 def _go_on(tx: Tx, view: ReleaseView, step: Step) -> None:

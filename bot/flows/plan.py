@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from bot.domain.actions import BESIDE_THE_PLAN, RunCheck, StepSpec
+from bot.domain.actions import WITHOUT_DOER, RunCheck, StepSpec
 from bot.domain.checklist import Checklist
 from bot.domain.ids import SYSTEM, StepId, Version
 from bot.domain.plan import Mutation, Plane, PlanKind, PlannedStep, Step, StepState
@@ -84,7 +84,7 @@ def looking(
 
 def recorded_for(spec: StepSpec, targets: Targets) -> Mapping[str, Any] | None:
     """What was recorded of the plane of a step, or None."""
-    plane = None if isinstance(spec.action, BESIDE_THE_PLAN) else doer(spec).plane
+    plane = None if isinstance(spec.action, WITHOUT_DOER) else doer(spec).plane
     return None if plane is None else targets.get(plane)
 
 
@@ -98,7 +98,7 @@ def preview(deps: Asking, checklist: Checklist, ship: Shipment, targets: Targets
 
     def look(entry: tuple[PlanKind, StepSpec]) -> PlannedStep:
         kind, spec = entry
-        if isinstance(spec.action, (*BESIDE_THE_PLAN, RunCheck)):
+        if isinstance(spec.action, (*WITHOUT_DOER, RunCheck)):
             return PlannedStep(kind, spec, ())
         try:
             with looking(deps, spec, ship, recorded_for(spec, targets), cancelled=never) as place:
@@ -151,7 +151,7 @@ def _record_targets(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, cur
     with deps.store.transaction() as tx:
         known = steps.rollback_targets(tx, release_id)
     for spec in view.checklist.deploy:
-        found = None if isinstance(spec.action, BESIDE_THE_PLAN) else doer(spec)
+        found = None if isinstance(spec.action, WITHOUT_DOER) else doer(spec)
         if found is None or found.record is None or found.plane is None or found.plane in known:
             continue
         with _named(spec, current), looking(deps, spec, ship, None, cancelled=job.lost) as look:

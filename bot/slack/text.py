@@ -16,6 +16,7 @@ from bot.domain.gate import waivable
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
+from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.results import Standing, standing
 from bot.domain.runbook import places
@@ -375,12 +376,18 @@ def is_notice(view: ReleaseView, step: Step) -> bool:
     return spec is not None and isinstance(spec.action, Notify)
 
 
+def who_attests(view: ReleaseView, step: Step) -> str:
+    """The roles that may attest a step, by the policy."""
+    return " or ".join(role.title for role in view.policy.allowed(Action.ATTEST, step.id))
+
+
 def _at_step(view: ReleaseView, plan: PlanKind) -> str:
     """The step at which a plan is or stopped, with its place among all, and why it failed."""
     steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
     for place, step in enumerate(steps, start=1):
-        if step.state in {StepState.FAILED, StepState.RUNNING, StepState.PENDING}:
+        if step.state in {StepState.FAILED, StepState.RUNNING, StepState.PENDING} or step is view.awaited:
             words = f"step {place} of {len(steps)}, {outside(step_title(view, step), 80)}"
+            words += f", which waits for {who_attests(view, step)}" if step is view.awaited else ""
             failed = step.state is StepState.FAILED and clean(step.summary)
             return f"{words}: {outside(step.summary, 200)}" if failed else words
     return ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.domain.actions import BESIDE_THE_PLAN, RunCheck, StepSpec
+from bot.domain.actions import WITHOUT_DOER, RunCheck, StepSpec
 from bot.domain.checklist import Checklist
 from bot.steps.registry import doer
 from checks.registry import Registry, RegistryError
@@ -44,7 +44,7 @@ def of_plan(checklist: Checklist, registry: Registry) -> list[Demand]:
 
 def of_step(spec: StepSpec, registry: Registry) -> Demand:
     """What one step needs; nothing for one that is a person's or a message's."""
-    if isinstance(spec.action, BESIDE_THE_PLAN):
+    if isinstance(spec.action, WITHOUT_DOER):
         return Demand(spec.id, "")
     target = str(getattr(spec.action, "target", ""))
     if isinstance(spec.action, RunCheck):

@@ -56,6 +56,11 @@ def start(tx: Tx, row: int, at: datetime) -> bool:
     return tx.execute(_SQL["start"], {"row": row, "at": at}).fetchone() is not None
 
 
+def reach(tx: Tx, row: int, at: datetime) -> None:
+    """Note since when the plan waits for a person's step."""
+    tx.execute(_SQL["reach"], {"row": row, "at": at})
+
+
 def progress(tx: Tx, row: int, line: str) -> bool:
     """Say how far a step is; False when nothing changed."""
     return tx.execute(_SQL["progress"], {"row": row, "progress": line}).fetchone() is not None

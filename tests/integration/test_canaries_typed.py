@@ -32,8 +32,10 @@ class Everybody:
     def __init__(self, bot: Bot, outside: Outside) -> None:
         self.bot, self.outside = bot, outside
         self.world = World(bot.store, outside)
+        ours = [spec.model_dump() for spec in checklist().deploy[1:]]
+        tag = {"id": "deploy.tag", "title": "Tag", "action": {"do": "attest"}}
         bot.change_deps(
-            checklist=checklist(), registry=self.world.deps.registry, targets=self.world.deps.targets
+            checklist=checklist(deploy=(tag, *ours)), registry=self.world.deps.registry, targets=self.world.deps.targets
         )  # its own redactor stays
         self.release = ReleaseId(0)
 
@@ -110,10 +112,10 @@ def deployed_and_taken_back(everybody: Everybody) -> None:
     for user, role in ((RITA, "release_manager"), (QUINN, "qa")):
         everybody.presses(user, "signoff.approve", role=role)
     everybody.presses(PAT, "release.deploy")
-    everybody.carry_out()
-    everybody.outside.answers["deploy.health"] = RuntimeError(TEXT)
     everybody.carry_out("advance")
+    everybody.outside.answers["deploy.health"] = RuntimeError(TEXT)
     everybody.fills_in(RITA, "step.attest", ("steps", "deploy"), step=everybody.step(StepState.TO_ATTEST))
+    everybody.carry_out("advance")
     everybody.outside.answers["deploy.health"] = TEXT
     everybody.presses(RITA, "step.retry", ("steps", "deploy"), step=everybody.step(StepState.FAILED))
     everybody.carry_out("advance")

@@ -17,7 +17,7 @@ from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import Plane
 from bot.domain.policy import BreakGlassRule, Policy, Role
-from bot.flows import abort, announce, break_glass, check, mitigation, rollback, sign, watch
+from bot.flows import abort, announce, break_glass, check, deploy, mitigation, rollback, sign, watch
 from bot.flows.deps import locked_view
 from bot.redact import MARK, Redactor
 from bot.slack import report
@@ -213,6 +213,25 @@ FORGED: tuple[tuple[str, str, object], ...] = (
     *(("alarms", column, "forged") for column in ("short_id", "title", "kind", "acknowledged_by", "note")),
     *(("alarms", column, LIE) for column in ("at", "acknowledged_at")),
 )  # fmt: skip
+
+
+def test_a_pack_of_plans_that_waited_for_people_holds(world: World):
+    """A deploy that was taken back while it waited, and a rollback that a person ended."""
+    person = {"title": "By hand", "action": {"do": "attest"}}
+    world.change(checklist=checklist(deploy=({"id": "deploy.it", **person},), rollback=({"id": "back", **person},)))
+    release_id = world.deployed()
+    world.act(rollback.rollback, QA, release_id, "wrong version")
+    world.run("advance")
+    pack = {False: packed(world, release_id)}
+    awaited = world.view(release_id).awaited
+    assert awaited is not None
+    world.act(deploy.attest, QA, awaited.row, "put back")
+    world.run("advance")
+    pack[True] = packed(world, release_id)
+    for over, files in pack.items():
+        manifest, record, facts = (json.loads(files[f"{name}.json"]) for name in ("manifest", "record", "release"))
+        assert facts["release"]["state"] == ("ROLLED_BACK" if over else "ROLLING_BACK")
+        assert list(runpy.run_path(str(VERIFY))["check_facts"](facts, record, manifest, {})) == []
 
 
 def test_every_fact_that_people_act_on_is_bound(in_need: Files):

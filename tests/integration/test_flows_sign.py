@@ -198,7 +198,7 @@ class TestGate:
         release = world.view(release_id).release
         assert (release.state, release.deployer) == (ReleaseState.DEPLOYING, QUINN)
         assert steps(world, release_id) == {
-            "deploy.tag": StepState.TO_ATTEST,
+            "deploy.tag": StepState.PENDING,
             "deploy.health": StepState.PENDING,
             "deploy.smoke": StepState.PENDING,
         }
@@ -342,12 +342,12 @@ class TestSteps:
     """The plan of a deploy."""
 
     def test_to_the_watch(self, world: World, outside: Outside) -> None:
-        """In order; what a person does is never shown as done by the bot."""
+        """In order."""
         release_id = world.deployed()
         view = world.view(release_id)
-        assert outside.runs[-2:] == ["deploy.health", "deploy.smoke"]
+        assert outside.runs[-3:] == ["deploy.tag", "deploy.health", "deploy.smoke"]
         assert steps(world, release_id) == {
-            "deploy.tag": StepState.TO_ATTEST,
+            "deploy.tag": StepState.DONE,
             "deploy.health": StepState.DONE,
             "deploy.smoke": StepState.DONE,
         }
@@ -355,7 +355,7 @@ class TestSteps:
         assert view.watch is not None
         assert view.watch.ends_at - view.watch.started_at == timedelta(minutes=15)
         told = [event for _, event in world.told()]
-        assert told[-5:] == ["deploy.started", "deploy.planned", "step.done", "step.done", "deploy.complete"]
+        assert told[-6:] == ["deploy.started", "deploy.planned", *["step.done"] * 3, "deploy.complete"]
 
     @pytest.mark.parametrize(
         ("answer", "said"),
@@ -425,22 +425,8 @@ class TestSteps:
         outside.during = break_down
         with pytest.raises(Exception, match="no longer to be carried out"):
             world.carry_out(job)
-        assert outside.runs[-3:] == ["deploy.health", "deploy.health", "deploy.smoke"]
+        assert outside.runs[-4:] == ["deploy.tag", "deploy.tag", "deploy.health", "deploy.smoke"]
         assert world.view(release_id).release.state is ReleaseState.WATCHING
-
-    def test_attest(self, world: World) -> None:
-        """By name, with a note, once."""
-        release_id = world.deployed()
-        row = next(step.row for step in world.view(release_id).steps if step.state is StepState.TO_ATTEST)
-        with pytest.raises(InvalidInput):
-            world.act(deploy.attest, QA, row, "")
-        with pytest.raises(NotAllowed):
-            world.act(deploy.attest, GUEST, row, "pushed")
-        world.act(deploy.attest, QA, row, "pushed")
-        with pytest.raises(RefusedError, match="does not wait for an attestation"):
-            world.act(deploy.attest, PRODUCT, row, "again")
-        step = next(step for step in world.view(release_id).steps if step.row == row)
-        assert (step.state, step.by, step.note) == (StepState.ATTESTED, QUINN, "pushed")
 
     def test_unknown_step(self, world: World) -> None:
         """A forged number is refused."""

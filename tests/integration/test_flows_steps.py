@@ -12,10 +12,11 @@ from bot.domain.policy import Policy
 from bot.domain.release import ReleaseState
 from bot.domain.shown import digest
 from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, StepError, Superseded
-from bot.flows import deploy, freeze
+from bot.flows import deploy, freeze, rollback
 from bot.flows.journal import StepJournal
 from bot.flows.plan import of_release
 from bot.flows.shown import keep
+from bot.slack.blocks.render import render
 from bot.steps.registry import DOERS
 from bot.steps.vercel import commit_of
 from bot.store import work
@@ -100,6 +101,98 @@ def test_not_by_hand_in_a_freeze(plan: World) -> None:
 def test_what_is_done_by_hand_can_be_looked_at() -> None:
     """Every change that the bot makes by itself; a question and a person's choice change nothing that it could see."""
     assert {action for action, found in DOERS.items() if found.confirm is None} == {SetVariable, RunCheck}
+
+
+@pytest.fixture
+def hands(world: World) -> World:
+    """A deploy that a person begins and the bot goes on with, and a rollback that a person ends."""
+    ship = {"id": "deploy.ship", "title": "Ship", "action": {"do": "check", "kind": "ask"}}
+    back = {"id": "rollback.back", "title": "Back", "action": {"do": "check", "kind": "ask"}}
+    drain, fill = (
+        {"id": f"{plan}.{name}", "title": name.capitalize(), "action": {"do": "attest"}}
+        for plan, name in (("deploy", "drain"), ("rollback", "fill"))
+    )
+    world.change(checklist=checklist(deploy=(drain, ship), rollback=(back, fill)))
+    return world
+
+
+class TestAPersonsStep:
+    """The plan waits for it: nothing is done, and nothing is said to be over, before somebody says that it is done."""
+
+    def test_the_deploy_waits(self, hands: World) -> None:
+        """What stands behind it is not done before; who may attest it is asked once, and the plan goes on."""
+        release_id = hands.deployed()
+        drain, ship = step(hands, release_id, "drain"), step(hands, release_id, "ship")
+        hands.act(deploy.deploy, QA, release_id)
+        with hands.store.transaction() as tx:
+            work.ask(tx, "advance", release_id)
+        hands.run("advance")  # a second look finds nothing to do
+        view = hands.view(release_id)
+        assert (view.release.state, view.awaited) == (ReleaseState.DEPLOYING, drain)
+        assert "deploy.ship" not in hands.outside.runs
+        assert hands.rows("SELECT subject FROM posts WHERE kind = 'notice'") == [{"subject": f"attest:{drain.row}"}]
+        asked = render("notice", f"attest:{drain.row}", view).text
+        assert "waits for a person: Drain\nRelease Manager or QA or Product does it" in asked
+
+        with pytest.raises(InvalidInput):
+            hands.act(deploy.attest, QA, drain.row, "")
+        with pytest.raises(NotAllowed):
+            hands.act(deploy.attest, GUEST, drain.row, "drained")
+        with pytest.raises(StaleButton, match="it waits for a person"):
+            hands.act(deploy.cancel, QA, drain.row)
+        with pytest.raises(StaleButton):
+            hands.act(deploy.retry, QA, drain.row)
+        with pytest.raises(RefusedError, match="does not wait for an attestation"):
+            hands.act(deploy.attest, QA, ship.row, "shipped")
+        hands.act(freeze.freeze, MANAGER, None, "incident")  # stops no deploy that has begun
+        hands.act(deploy.attest, QA, drain.row, "drained s3cret")
+        hands.run("advance")
+        view, drain = hands.view(release_id), step(hands, release_id, "drain")
+        assert (view.release.state, view.awaited) == (ReleaseState.WATCHING, None)
+        assert (drain.state, drain.by, drain.note) == (StepState.ATTESTED, QA.user, "drained [redacted]")
+        assert hands.outside.runs.count("deploy.ship") == 1
+        with pytest.raises(RefusedError, match="does not wait for an attestation"):
+            hands.act(deploy.attest, MANAGER, drain.row, "again")
+
+    def test_the_rollback_waits_too(self, hands: World) -> None:
+        """It can begin while the deploy waits, which is over then; it is not said to be done before a person has done their part."""
+        release_id = hands.deployed()
+        hands.act(rollback.rollback, QA, release_id, "wrong version")
+        hands.run("advance")
+        view = hands.view(release_id)
+        assert step(hands, release_id, "drain").state is StepState.CANCELLED
+        assert view.awaited is not None
+        assert (view.release.state, view.awaited.id) == (ReleaseState.ROLLING_BACK, "rollback.fill")
+        assert "rolled_back" not in {
+            row["subject"] for row in hands.rows("SELECT subject FROM posts WHERE kind = 'notice'")
+        }
+        with pytest.raises(RefusedError):
+            hands.act(deploy.attest, QA, step(hands, release_id, "drain").row, "drained after all")
+        hands.act(freeze.freeze, MANAGER, None, "incident")
+
+        hands.act(deploy.attest, QA, view.awaited.row, "filled")
+        hands.run("advance")
+        view = hands.view(release_id)
+        assert view.release.state is ReleaseState.ROLLED_BACK
+        said = render("notice", "rolled_back", view).text
+        assert f"production runs what it ran before, by the word of <@{QA.user}>: wrong version" in said
+
+    def test_what_the_bot_cannot_do_is_known_before_a_person_begins(self, hands: World) -> None:
+        """Nobody is asked to drain for a deploy that ends there; a retry looks again, and then the person is asked."""
+        release_id, targets = hands.ready(), hands.deps.targets
+        hands.change(targets={})
+        hands.act(deploy.deploy, QA, release_id)
+        hands.run("advance")
+        ship = step(hands, release_id, "ship")
+        assert (hands.view(release_id).release.state, ship.state) == (ReleaseState.DEPLOY_FAILED, StepState.FAILED)
+        assert ship.summary.startswith("there is no target production")
+        assert step(hands, release_id, "drain").started_at is None
+        with pytest.raises(StaleButton):
+            hands.act(deploy.attest, QA, step(hands, release_id, "drain").row, "drained")
+        hands.change(targets=targets)
+        hands.act(deploy.retry, QA, ship.row)
+        hands.run("advance")
+        assert hands.view(release_id).awaited == step(hands, release_id, "drain")
 
 
 class TestTagByHand:

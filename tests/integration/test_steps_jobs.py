@@ -347,6 +347,10 @@ class TestRollback:
         seen: list[list[str]] = []
         world.outside.during = lambda _: seen.append(jobs_of(cluster))
         world.run("advance")
+        call = world.view(release_id).awaited
+        assert call is not None
+        world.act(deploy.attest, QA, call.row, "called")
+        world.run("advance")
         view = world.view(release_id)
         assert (view.release.state, seen) == (ReleaseState.ROLLED_BACK, [["1 Complete"]])
         assert {change.way for change in lasting(view.steps, view.checklist.deploy)} == {Way.STAYS}

@@ -299,8 +299,8 @@ def in_state(state: ReleaseState) -> ReleaseView:
     deploy = {
         ReleaseState.OPEN: None,
         ReleaseState.ABORTED: None,
-        ReleaseState.DEPLOYING: [StepState.TO_ATTEST, StepState.RUNNING],
-        ReleaseState.DEPLOY_FAILED: [StepState.TO_ATTEST, StepState.FAILED],
+        ReleaseState.DEPLOYING: [attested, StepState.RUNNING],
+        ReleaseState.DEPLOY_FAILED: [attested, StepState.FAILED],
     }.get(state, [attested, done, done])
     rollback = {
         ReleaseState.ROLLING_BACK: [StepState.RUNNING],

@@ -232,7 +232,10 @@ def test_steps_show_what_was_there_before_and_what_is_now() -> None:
     assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend running: 2 of 3 pods ready"
     assert [block(steps, name) for name in block_ids(steps)] == [
         "*Deploy of SOLVEREIGN v4.8.0* 1/3",
-        ":raised_hand: *Create release tag*\na person does this and attests it",
+        (
+            ":white_check_mark: *Create release tag* · 1 min\nbefore: image ghcr.io/solvereign/api@sha256:cdcdcdcdcdcd, "
+            "revision 41\n→ 3 of 3 pods ready\nattested by <@U0RITA0001>: pushed by hand"
+        ),
         (
             ":hourglass_flowing_sand: *Deploy backend* · since <!date^1795542480^{time}|17:48 UTC>\n"
             "before: image ghcr.io/solvereign/api@sha256:cdcdcdcdcdcd, revision 41\n→ 2 of 3 pods ready"
@@ -242,19 +245,19 @@ def test_steps_show_what_was_there_before_and_what_is_now() -> None:
             "migration &lt;1&gt;.sql: nothing → applied (cannot be taken back)"
         ),
     ]
-    assert labels(steps) == ["Attest", "Cancel"]
+    assert labels(steps) == ["Cancel"]
     view = in_state(ReleaseState.DEPLOYING)
     running = [replace(step, unended=("migrate-1",)) for step in view.steps]
-    asked = buttons(render("steps", "deploy", replace(view, steps=running)))[1]["confirm"]["text"]["text"]
+    asked = buttons(render("steps", "deploy", replace(view, steps=running)))[0]["confirm"]["text"]["text"]
     assert asked == "What it has changed so far stays. job/migrate-1 is not stopped. Retry it then, or roll back."
-    assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 101}
+    assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 102}
 
 
 def test_a_failed_step_can_be_tried_again_or_the_release_taken_back() -> None:
     """Both ways on are in the message that says it failed."""
     steps = render("steps", "deploy", in_state(ReleaseState.DEPLOY_FAILED))
     assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend failed: did not become ready"
-    assert [button["action_id"] for button in buttons(steps)] == ["step.attest", "step.retry", "release.rollback"]
+    assert [button["action_id"] for button in buttons(steps)] == ["step.retry", "release.rollback"]
 
 
 def test_an_attested_step_names_who_said_so() -> None:
@@ -273,12 +276,18 @@ def test_an_attested_step_names_who_said_so() -> None:
     assert labels(steps) == []
 
 
-def test_when_all_else_is_done_the_steps_say_what_is_left_to_attest() -> None:
-    """A person's step does not hold up the plan, and is not forgotten."""
-    view = in_state(ReleaseState.WATCHING)
-    states = [StepState.TO_ATTEST, StepState.DONE, StepState.DONE]
-    steps = render("steps", "deploy", replace(view, steps=make_steps(PlanKind.DEPLOY, view.checklist, states)))
-    assert steps.text == "Deploy of SOLVEREIGN v4.8.0: the bot's steps are done, 1 step to attest"
+def test_a_plan_says_that_it_waits_for_a_person() -> None:
+    """Who may do it, and the button; before its turn there is none."""
+    view = in_state(ReleaseState.DEPLOYING)
+    first, *rest = make_steps(PlanKind.DEPLOY, view.checklist, [StepState.TO_ATTEST])
+    steps = render("steps", "deploy", replace(view, steps=(replace(first, started_at=view.now), *rest)))
+    who = "Release Manager or QA or Product"
+    head = "Deploy of SOLVEREIGN v4.8.0: step 1 of 3, Create release tag"
+    assert steps.text == f"{head} waits: a person does this and attests it"
+    assert block(steps, "plan") == "*Deploy of SOLVEREIGN v4.8.0* 0/3"
+    assert f"the deploy waits for this: {who} does it and presses Attest" in block(steps, "step:101")
+    assert [button["action_id"] for button in buttons(steps)] == ["step.attest", "release.rollback"]
+    assert labels(render("steps", "deploy", replace(view, steps=(first, *rest)))) == []
 
 
 @pytest.mark.parametrize("state", [ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bot.domain.actions import StepSpec
 from bot.domain.ids import StepId
 from bot.domain.plan import Mutation, PlanKind, Step, StepState, Way, done, failed_step, lasting, next_step
 from bot.domain.shown import NAMED, Shown, body, differences, digest, listed, of
@@ -19,17 +20,19 @@ TO_ATTEST, ATTESTED, CANCELLED = StepState.TO_ATTEST, StepState.ATTESTED, StepSt
         ([PENDING, PENDING, PENDING], 1),
         ([DONE, PENDING, PENDING], 2),
         ([DONE, RUNNING, PENDING], 2),
-        ([TO_ATTEST, PENDING, PENDING], 2),
-        ([ATTESTED, TO_ATTEST, PENDING], 3),
+        ([TO_ATTEST, PENDING, PENDING], 1),
+        ([ATTESTED, PENDING, PENDING], 2),
+        ([ATTESTED, DONE, TO_ATTEST], None),
         ([DONE, FAILED, PENDING], None),
         ([DONE, CANCELLED, CANCELLED], None),
-        ([DONE, DONE, TO_ATTEST], None),
     ],
 )
 def test_next(states: list[StepState], expected: int | None) -> None:
-    """In order; a person's step does not hold up the plan, a failed one does."""
-    steps = make_steps(PlanKind.DEPLOY, make_checklist(), states)
-    found = next_step(steps[::-1], PlanKind.DEPLOY)
+    """In order; a person's step and a failed one hold up the plan, what somebody may decide on does not."""
+    offer = StepSpec(id="deploy.off", title="Off", action={"do": "set_variable", "name": "MODE", "value": "off"})
+    specs = (*make_checklist().deploy[:2], offer)
+    steps = make_steps(PlanKind.DEPLOY, make_checklist(deploy=specs), states)
+    found = next_step(steps[::-1], PlanKind.DEPLOY, specs)
     assert (found.ordinal if found else None) == expected
 
 
@@ -37,10 +40,10 @@ def test_plans_do_not_mix() -> None:
     """A failed deploy does not stop its rollback."""
     checklist = make_checklist()
     steps = make_steps(PlanKind.DEPLOY, checklist, [FAILED]) + make_steps(PlanKind.ROLLBACK, checklist, [PENDING])
-    found = next_step(steps, PlanKind.ROLLBACK)
+    found = next_step(steps, PlanKind.ROLLBACK, checklist.rollback)
     assert found is not None
     assert found.id == "rollback.backend"
-    assert next_step(steps, PlanKind.DEPLOY) is None
+    assert next_step(steps, PlanKind.DEPLOY, checklist.deploy) is None
 
 
 def test_failed() -> None:

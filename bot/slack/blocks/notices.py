@@ -26,7 +26,7 @@ def render(subject: str, view: ReleaseView) -> Rendered:
     """The notice of ``subject``.
 
     That is ``aborted``, ``gave_way:VERSION:USER[:channel]``, ``done``, ``rolled_back``, ``frozen[:SECOND]``,
-    ``failed:ROW:ATTEMPT``, ``voided:ID[:ROLE:USER[:CAUSE]]``, ``moved:SECOND``, ``unbound`` or ``policy``.
+    ``failed:ROW:ATTEMPT``, ``attest:ROW``, ``voided:ID[:ROLE:USER[:CAUSE]]``, ``moved:SECOND``, ``unbound`` or ``policy``.
     """
     word, _, rest = subject.partition(":")
     write = _NOTICES.get(word)
@@ -82,7 +82,10 @@ def _done(view: ReleaseView, _rest: str) -> Rendered:
 
 
 def _rolled_back(view: ReleaseView, _rest: str) -> Rendered:
-    words = f"{text.outside(text.name(view), 150)} is rolled back, production runs what it ran before{_because(view)}"
+    back = [step for step in view.steps if step.plan is PlanKind.ROLLBACK and step.state is StepState.ATTESTED]
+    whose = " and ".join(dict.fromkeys(text.mention(step.by) for step in back if step.by is not None))
+    runs = f"production runs what it ran before{f', by the word of {whose}' if whose else ''}"
+    words = f"{text.outside(text.name(view), 150)} is rolled back, {runs}{_because(view)}"
     for entry in view.standing:
         words += f"\n{text.standing_line(entry)}"
     if view.freeze is not None and not view.freeze.of_calendar:
@@ -107,6 +110,23 @@ def _failed(view: ReleaseView, rest: str) -> Rendered:
     if step.plan is PlanKind.DEPLOY and holds_back(view):
         todo = "roll back, or retry it in the thread once deploys are not frozen any more"
     return _notice("x", f"{words}\n{who}: {todo}.")
+
+
+def _attest(view: ReleaseView, rest: str) -> Rendered:
+    """A plan has come to a person's step, the ``ROW`` in ``rest``; once it goes on, the notice says who did it."""
+    step = next((step for step in view.steps if str(step.row) == rest), None)
+    if step is None:
+        return _notice("large_blue_circle", text.state_line(view))
+    plan, title = text.PLAN_WORDS[step.plan], text.outside(text.step_title(view, step), 150)
+    where = f"{plan} of {text.outside(text.name(view), 150)}"
+    if step.state is StepState.ATTESTED and step.by is not None:
+        return _notice(text.STEP_MARKS[step.state], f"{where}: {title}: attested by {text.mention(step.by)}.")
+    if step is not view.awaited:
+        return _notice(text.STEP_MARKS[step.state], f"{where}: {title}: {text.STEP_WORDS[step.state]}.")
+    who = text.mention(view.release.deployer or view.release.manager)
+    todo = f"{text.who_attests(view, step)} does it, then presses Attest in the thread. Nothing goes on before"
+    back = ", and a rollback works." if step.plan is PlanKind.DEPLOY else "."
+    return _notice("raised_hand", f"{who}: {where} waits for a person: {title}\n{todo}{back}")
 
 
 def _waiting(view: ReleaseView, rest: str) -> Rendered:
@@ -213,6 +233,7 @@ _NOTICES: dict[str, Callable[[ReleaseView, str], Rendered]] = {
     "done": _done,
     "rolled_back": _rolled_back,
     "failed": _failed,
+    "attest": _attest,
     "waiting": _waiting,
     "frozen": _frozen,
     "mitigation": _mitigation,

@@ -27,7 +27,7 @@ _REST = 600
 _LEFT = 800  # for what a rollback does not take back
 _GOES_ON = {ReleaseState.DEPLOYING, ReleaseState.ROLLING_BACK}
 _OFFERED = {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK}
-_FINISHED = {StepState.DONE, StepState.ATTESTED, StepState.TO_ATTEST}  # nothing that the plan would wait for
+_FINISHED = {StepState.DONE, StepState.ATTESTED}
 
 
 def render(subject: str, view: ReleaseView) -> Rendered:
@@ -36,7 +36,7 @@ def render(subject: str, view: ReleaseView) -> Rendered:
         return unknown(view, "This plan does not exist.")
     plan = PlanKind(subject)
     steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
-    finished = sum(step.state in _FINISHED and not _untold(view, step) for step in steps)
+    finished = sum(step.state in _FINISHED or _offered(view, step) for step in steps)
     heading = f"{text.bold(f'{text.PLAN_WORDS[plan]} of {text.name(view)}', 200)} {finished}/{len(steps)}"
     blocks = [elements.section("plan", heading)]
     shown = steps[:_SHOWN]
@@ -50,9 +50,9 @@ def render(subject: str, view: ReleaseView) -> Rendered:
         blocks.append(elements.section("rest", limits.join_lines(lines, _REST)))
     if plan is PlanKind.ROLLBACK:
         blocks += lasting_block("Not taken back", lasting(view.steps, view.checklist.deploy), _LEFT)
-    failed = failed_step(steps, plan)
-    buttons = _ways_on(view, failed) if failed is not None else []
-    offered = next((step for step in steps if step.state is StepState.TO_ATTEST and text.is_offer(view, step)), None)
+    stands_at = failed_step(steps, plan) or next((step for step in steps if step is view.awaited), None)
+    buttons = _ways_on(view, stands_at) if stands_at is not None else []
+    offered = next((step for step in steps if _offered(view, step)), None)
     if offered is not None and view.release.state in _OFFERED:
         payload = StepPayload(release=view.release.id, step=offered.row)
         spec = view.checklist.step(offered.id)
@@ -62,14 +62,14 @@ def render(subject: str, view: ReleaseView) -> Rendered:
     return limits.message(_fallback(view, plan, steps), blocks)
 
 
-def _ways_on(view: ReleaseView, failed: Step) -> list[Element]:
-    """What can be done about a failed step besides Retry, which stands beside it."""
+def _ways_on(view: ReleaseView, step: Step) -> list[Element]:
+    """What can be done about a step at which the plan stands, besides Retry or Attest, which stands beside it."""
     buttons = []
-    spec = view.checklist.step(failed.id)
-    if spec is not None and spec.by_hand and view.release.state is FAILED_IN[failed.plan]:
-        by_hand = StepPayload(release=view.release.id, step=failed.row)
+    spec = view.checklist.step(step.id)
+    if spec is not None and spec.by_hand and view.release.state is FAILED_IN[step.plan]:
+        by_hand = StepPayload(release=view.release.id, step=step.row)
         buttons.append(elements.button(ActionId.STEP_ATTEST, by_hand, "Done by hand"))
-    if failed.plan is PlanKind.DEPLOY and view.release.state in MAY_ROLL_BACK:
+    if step.plan is PlanKind.DEPLOY and view.release.state in MAY_ROLL_BACK:
         payload = ReleasePayload(release=view.release.id)
         buttons.append(elements.button(ActionId.RELEASE_ROLLBACK, payload, "Roll back", style="danger"))
     return buttons
@@ -77,14 +77,14 @@ def _ways_on(view: ReleaseView, failed: Step) -> list[Element]:
 
 def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
     head = f"{text.PLAN_WORDS[plan]} of {text.name(view)}"
-    for place, step in enumerate(steps, start=1):
-        if step.state not in _FINISHED:
-            said = text.clean(step.summary if step.state is StepState.FAILED else step.progress)
-            words = f"{text.step_title(view, step)} {text.STEP_WORDS[step.state]}" + (f": {said}" if said else "")
-            return text.escape(limits.cut_plain(f"{head}: step {place} of {len(steps)}, {words}", 600))
-    to_attest = sum(_for_a_person(view, step) for step in steps)
-    if to_attest:
-        return text.escape(f"{head}: the bot's steps are done, {text.count(to_attest, 'step')} to attest")
+    ahead = [step for step in steps if step.state not in _FINISHED and not _beside(view, step)]
+    step = failed_step(ahead, plan) or next(iter(ahead), None)
+    if step is not None:
+        said = text.clean(step.summary if step.state is StepState.FAILED else step.progress)
+        word = text.STEP_WORDS[step.state]
+        word = f"waits: {word}" if step is view.awaited else word
+        words = f"{text.step_title(view, step)} {word}" + (f": {said}" if said else "")
+        return text.escape(limits.cut_plain(f"{head}: step {steps.index(step) + 1} of {len(steps)}, {words}", 600))
     return text.escape(f"{head}: {'all steps are done' if steps else 'no steps yet'}")
 
 
@@ -110,7 +110,9 @@ def _step(view: ReleaseView, step: Step, room: int) -> str:
 
 def _said(view: ReleaseView, step: Step) -> str:
     """What the step says about itself now; where it says nothing, the word for its state."""
-    if step.state is StepState.TO_ATTEST and text.is_offer(view, step):
+    if step is view.awaited:
+        return f"the {step.plan} waits for this: {text.who_attests(view, step)} does it and presses Attest"
+    if _offered(view, step):
         return "only if it is needed: somebody decides, owns it, and puts it back"
     if _untold(view, step):
         return "the bot's message in the channel once this is over"
@@ -163,11 +165,16 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
             "Let it run",
         )
         return elements.button(ActionId.STEP_CANCEL, payload, "Cancel", confirm=question)
-    if step.state is StepState.TO_ATTEST and text.is_offer(view, step):
+    if _offered(view, step):
         return elements.button(ActionId.STEP_ATTEST, payload, "Not needed")
-    if _for_a_person(view, step):
-        return elements.button(ActionId.STEP_ATTEST, payload, "Attest")
+    if step is view.awaited:
+        return elements.button(ActionId.STEP_ATTEST, payload, "Attest", style="primary")
     return None
+
+
+def _offered(view: ReleaseView, step: Step) -> bool:
+    """Whether it is done only if somebody decides so, and nobody has: the plan does not wait for it."""
+    return step.state is StepState.TO_ATTEST and text.is_offer(view, step)
 
 
 def _untold(view: ReleaseView, step: Step) -> bool:
@@ -175,7 +182,6 @@ def _untold(view: ReleaseView, step: Step) -> bool:
     return step.state is StepState.TO_ATTEST and text.is_notice(view, step)
 
 
-def _for_a_person(view: ReleaseView, step: Step) -> bool:
-    """Whether it is open until somebody attests it."""
-    waits = step.state is StepState.TO_ATTEST
-    return waits and not text.is_offer(view, step) and not text.is_notice(view, step)
+def _beside(view: ReleaseView, step: Step) -> bool:
+    """Whether it is open and the plan does not wait for it."""
+    return _offered(view, step) or _untold(view, step)

@@ -33,6 +33,10 @@ VALUES (%(release_id)s, %(plan)s, %(run)s, %(ordinal)s, %(step_id)s, %(state)s);
 UPDATE steps SET state = 'running', summary = '', progress = '', started_at = coalesce(started_at, %(at)s), finished_at = NULL
 WHERE id = %(row)s AND state IN ('pending', 'running') RETURNING id;
 
+-- name: reach
+-- The plan has come to a person's step, and waits.
+UPDATE steps SET started_at = coalesce(started_at, %(at)s) WHERE id = %(row)s AND state = 'to_attest';
+
 -- name: progress
 -- How far it is.
 UPDATE steps SET progress = %(progress)s WHERE id = %(row)s AND state = 'running' AND progress <> %(progress)s RETURNING id;
@@ -70,7 +74,7 @@ WHERE id = %(row)s AND (state = 'to_attest' OR (state = 'done' AND summary <> %(
 -- name: cancel
 -- The plan is not to go on.
 UPDATE steps SET state = 'cancelled', progress = '', finished_at = %(at)s
-WHERE release_id = %(release_id)s AND plan = %(plan)s AND state IN ('pending', 'running');
+WHERE release_id = %(release_id)s AND plan = %(plan)s AND state IN ('pending', 'running', 'to_attest');
 
 -- name: journal
 -- One line of what a step did.
