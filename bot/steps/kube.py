@@ -14,7 +14,7 @@ from bot.errors import Contradicted, StepError
 from bot.steps.by_hand import refuse_left
 from bot.steps.cluster import CONFLICTS, Cluster
 from bot.steps.contract import NOTHING_RECORDED, Look, StepContext
-from bot.steps.rollout import REVISION, differences, image_of, judge, same_template, variable_of, without_hash
+from bot.steps.rollout import REVISION, advice, differences, image_of, judge, same_template, variable_of, without_hash
 from checks.rights import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Right
 from checks.target import Kubernetes
 
@@ -284,9 +284,9 @@ def wait_for_rollout(ctx: StepContext, cluster: Cluster, image: str) -> None:
         if rollout.failed or late:
             trouble = "; ".join(cluster.trouble(deployment)) or "no pod says why"
             ctx.journal.observed(rollout=rollout.line, pods=trouble)
-            advice = "Look at the new pods, then retry or roll back."
             if not rollout.failed:
-                raise StepError(f"gave up waiting: {rollout.line}: {trouble}", hint=advice)
-            raise StepError(f"{rollout.line}: {trouble}", hint=f"The old pods still serve. {advice}")
+                hint = "Look at the new pods, then retry or roll back."
+                raise StepError(f"gave up waiting: {rollout.line}: {trouble}", hint=hint)
+            raise StepError(f"{rollout.line}: {trouble}", hint=advice(deployment))
         ctx.journal.progress(rollout.line)
         ctx.pause(pause, "the rollout")

@@ -38,6 +38,13 @@ def judge(deployment: Mapping[str, Any]) -> Rollout:
     return Rollout(done=True, failed=False, line=f"{available} of {wanted} pods run the new version")
 
 
+def advice(deployment: Mapping[str, Any]) -> str:
+    """What to do about a rollout that failed, and who serves meanwhile: `Recreate` stops the old pods before the new ones start."""
+    recreates = deployment["spec"].get("strategy", {}).get("type") == "Recreate"
+    serves = "The old pods were stopped first." if recreates else "The old pods still serve."
+    return f"{serves} Look at the new pods, then retry or roll back."
+
+
 def same_template(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two pod templates are equal, the controller's hash label left out."""
     return without_hash(one) == without_hash(other)

@@ -1,10 +1,10 @@
-"""What differs between two pod templates: named, never with a value."""
+"""What differs between two pod templates, named, never with a value; and what to do about a rollout that failed."""
 
 from typing import Any
 
 import pytest
 
-from bot.steps.rollout import HASH_LABEL, differences
+from bot.steps.rollout import HASH_LABEL, advice, differences
 
 
 def template(**container: Any) -> dict[str, Any]:
@@ -33,3 +33,9 @@ OTHER = [{"name": "MODE", "value": "a"}, {"name": "VERSION", "value": "1"}, {"na
 def test_differences(now: dict[str, Any], found: list[str]) -> None:
     """By the names of what is unlike; the image and the version are the deploy's own, the hash the controller's."""
     assert differences(template(), now, "main", "VERSION") == found
+
+
+def test_who_serves_after_a_rollout_that_failed() -> None:
+    """Nobody is calmed down by pods that were stopped first."""
+    assert advice({"spec": {"strategy": {"type": "RollingUpdate"}}}).startswith("The old pods still serve. Look at")
+    assert advice({"spec": {"strategy": {"type": "Recreate"}}}).startswith("The old pods were stopped first. Look at")
