@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from bot.domain.model import canonical
+from bot.domain.model import canonical, digest_of
 
 GENESIS = "0" * 64  # what the first row is chained to
 _RENUMBERED = 1_000  # rows that may have been taken out and closed up for this still to be recognised
@@ -82,15 +82,26 @@ def plain(value: Any) -> Any:
 def chain_hash(
     previous: str, seq: int, at: datetime, actor: str, event: str, release: int | None, body: Mapping[str, Any]
 ) -> str:
-    """sha256 in hex over the previous hash and the canonical JSON of the row."""
-    row = {
-        "seq": seq,
-        "at": at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "actor": actor,
-        "event": event,
-        "release": release,
-        "body": body,
-    }
+    """sha256 in hex over the previous hash and the canonical JSON of the row, with a digest for each value of its body.
+
+    So a row still proves who, when, what and all other values where one must not be shown (bot/evidence/FORMAT.md).
+    """
+    head = _head(seq, at, actor, event, release)
+    return _chained(previous, {**head, "digests": {key: digest_of(value) for key, value in body.items()}})
+
+
+def first_form(event: AuditEvent, seq: int | None = None) -> str:
+    """The hash of a row as it was made at first, over its body as a whole; of such rows the record may hold the oldest."""
+    head = _head(event.seq if seq is None else seq, event.at, event.actor, event.event, event.release)
+    return _chained(event.previous, {**head, "body": event.body})
+
+
+def _head(seq: int, at: datetime, actor: str, event: str, release: int | None) -> dict[str, Any]:
+    moment = at.astimezone(UTC).isoformat(timespec="microseconds")
+    return {"seq": seq, "at": moment, "actor": actor, "event": event, "release": release}
+
+
+def _chained(previous: str, row: Mapping[str, Any]) -> str:
     return hashlib.sha256(f"{previous}\n{canonical(row)}".encode()).hexdigest()
 
 
@@ -131,16 +142,17 @@ def _fault_of(event: AuditEvent, previous: str, expected: int, rest: Iterator[Au
     if event.previous != previous:
         if any(later.previous == previous for later in rest):
             return Break(expected, Fault.REORDERED, "a later row belongs in its place")
-        if any(_hash(event, seq) == event.hash for seq in range(expected + 1, expected + 1 + _RENUMBERED)):
+        if any(_fits(event, seq) for seq in range(expected + 1, expected + 1 + _RENUMBERED)):
             return Break(expected, Fault.MISSING, "it was taken out, and the rows behind it were renumbered")
         return Break(expected, Fault.CHANGED, "it is not chained to the row before it: one of the two was changed")
-    if _hash(event, event.seq) != event.hash:
+    if not _fits(event, event.seq):
         return Break(event.seq, Fault.CHANGED, "its hash does not fit what it says")
     return None
 
 
-def _hash(event: AuditEvent, seq: int) -> str:
-    return chain_hash(event.previous, seq, event.at, event.actor, event.event, event.release, event.body)
+def _fits(event: AuditEvent, seq: int) -> bool:
+    now = chain_hash(event.previous, seq, event.at, event.actor, event.event, event.release, event.body)
+    return event.hash == now or event.hash == first_form(event, seq)
 
 
 def _cut_off(heads: list[Head], unseen: set[str], rows: int) -> Break | None:

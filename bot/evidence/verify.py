@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from itertools import zip_longest
 
 EVIDENCE = ("outcome", "summary", "asked", "expected", "seen", "attachment", "attachment_name", "hint")
-ROW = ("seq", "at", "actor", "event", "release", "body")
+HEAD = ("seq", "at", "actor", "event", "release")
 BESIDE = ("attest", "set_variable", "notify")  # steps that begin as to_attest
 WORDS = {"": None, "true": True, "false": False, "1": 1, '""': ""}  # what they mean behind a colon
 UNKNOWN = object()  # what the record does not tell
@@ -112,15 +112,30 @@ def check_files(files, manifest):
             yield f"{name} is not the file that manifest.json names"
 
 
+def check_row(row, first_form):
+    """Whether a row says what its hash stands for; only the oldest rows of a record may be of the first form."""
+    redacted, before = row.get("redacted", {}), row["previous"] + "\n"
+    if first_form and (redacted is True and hidden(row["body"])):
+        return True
+    if not isinstance(redacted, dict) or not all(hidden(row["body"].get(key, "")) for key in redacted):
+        return False
+    digests = {**{key: digest(value) for key, value in row["body"].items()}, **redacted}
+    whole = {**part(row, HEAD), "body": row["body"]}
+    return row["hash"] == digest({**part(row, HEAD), "digests": digests}, before) or (
+        first_form and row["hash"] == digest(whole, before)
+    )
+
+
 def check_chain(rows, head):
+    first_form = True
     for before, row in zip([None, *rows], rows):
         if before and row["seq"] != before["seq"] + 1:
             yield f"row {before['seq'] + 1} of the record is missing or out of order"
         elif before and row["previous"] != before["hash"]:
             yield f"row {row['seq']} of the record is not chained to the row before it"
-        redacted = row.get("redacted") is True and hidden(row["body"])
-        if digest(part(row, ROW), row["previous"] + "\n") != row["hash"] and not redacted:
+        if not check_row(row, first_form):
             yield f"row {row['seq']} of the record was changed"
+        first_form = first_form and not check_row(row, first_form=False)
     if not rows or rows[-1]["hash"] != head:
         yield "the record does not end with the head that manifest.json names"
 
@@ -303,7 +318,9 @@ def main():
         wrong.append(f"the file does not have the sum {options.sum}")
     for row in (row for row in [*record, *facts["rows"]["check_results"]] if "redacted" in row):
         what = f"row {row['seq']}" if "seq" in row else f"result {row['id']}"
-        print(f"NOTE: {what} is redacted: its words are not proved.")
+        lost = ", ".join(row["redacted"]) if isinstance(row["redacted"], dict) else "its words"
+        lost = "nothing of it is proved" if row["redacted"] is True else f"not proved: {lost}"
+        print(f"NOTE: {what} is redacted, {lost}.")
     print("\n".join([f"NOT PROVED: {line}" for line in notes if not whole]))
     print("\n".join(f"BROKEN: {line}" for line in wrong) or f"The pack holds. Its head is {manifest['head']}.")
     return 1 if wrong else 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.domain.audit import AuditEvent
+from bot.domain.audit import AuditEvent, first_form
 from bot.domain.model import digest_of
 from bot.domain.view import ReleaseView
 from bot.redact import MARK
@@ -14,7 +14,7 @@ from bot.store import audit, checks, evidence
 from bot.store.pool import Tx
 from checks.runner import redact_values
 
-FORMAT = 1  # of bot/evidence/FORMAT.md
+FORMAT = 2  # of bot/evidence/FORMAT.md
 Redact = Callable[[str], str]
 
 
@@ -57,13 +57,16 @@ def _bound(result: Mapping[str, Any]) -> dict[str, Any]:
 def record(tx: Tx, view: ReleaseView, redact: Redact) -> list[dict[str, Any]]:
     """The rows of the record from the first to the newest of the release, as `record.json` has them.
 
-    A row keeps the hash of what is stored; one of which ``redact`` has taken something away says that it is redacted.
+    A row keeps the hash of what is stored; one of which ``redact`` has taken something away has the digest of each such value.
     """
     return [_row(event, redact) for event in audit.span(tx, view.release.id)]
 
 
 def _row(event: AuditEvent, redact: Redact) -> dict[str, Any]:
     body = redact_values(dict(event.body), redact)
+    hidden: Any = {key: digest_of(value) for key, value in event.body.items() if body[key] != value}
+    if event.hash == first_form(event):
+        hidden = bool(hidden)
     return {
         "seq": event.seq,
         "at": _text(event.at),
@@ -73,7 +76,7 @@ def _row(event: AuditEvent, redact: Redact) -> dict[str, Any]:
         "body": body,
         "previous": event.previous,
         "hash": event.hash,
-        **({"redacted": True} if body != event.body else {}),
+        **({"redacted": hidden} if hidden else {}),
     }
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from bot.domain.audit import GENESIS, AuditEvent, chain_hash, first_form
 from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.mitigation import MitigationState
+from bot.domain.model import digest_of
 from bot.domain.plan import Plane
 from bot.domain.policy import BreakGlassRule, Policy, Role
 from bot.flows import abort, announce, break_glass, check, deploy, mitigation, rollback, sign, watch
@@ -25,6 +27,7 @@ from bot.store import mitigations, posts, steps
 from tests.fix_bot import MANAGER, QA, World, checklist
 from tests.integration.slack_bot import Bot
 from tests.sandbox.slack_world import RITA
+from tests.unit.factories import NOW
 
 VERIFY = Path(__file__).parents[2] / "bot" / "evidence" / "verify.py"
 LATE = "Zirkel-9/known-too-late"
@@ -285,9 +288,15 @@ def test_a_secret_that_became_known_later_is_in_no_pack_and_breaks_none(late: Fi
     assert [name for name, content in late.items() if LATE.encode() in content] == []
     assert LATE in str(world.rows("SELECT summary FROM check_results"))
     assert code == 0
-    assert f"NOTE: row {answered.seq} is redacted: its words are not proved." in notes
+    assert f"NOTE: row {answered.seq} is redacted, not proved: summary." in notes
     assert sum(note.startswith("NOTE: result ") for note in notes) == 1
     assert holds.startswith("The pack holds. Its head is ")
+
+
+def _without_the_outcome(rows: list[Any]) -> None:
+    """As if the outcome had been redacted: then anything could be told in its place."""
+    row = _redacted(rows)
+    row["redacted"]["outcome"] = digest_of(row["body"].pop("outcome"))
 
 
 @pytest.mark.parametrize(
@@ -298,6 +307,11 @@ def test_a_secret_that_became_known_later_is_in_no_pack_and_breaks_none(late: Fi
         (_changed("release.json", lambda f: _redacted(f["rows"]["check_results"]).__delitem__("redacted")), ": evidence is "),
         (_changed("record.json", lambda r: _redacted(r).update(hash="0" * 64)), "is not chained"),
         (_changed("record.json", lambda r: _redacted(r).update(redacted="yes")), "of the record was changed"),
+        (_changed("record.json", lambda r: _redacted(r).update(redacted=True)), "of the record was changed"),
+        (_changed("record.json", lambda r: _redacted(r).update(actor="U0NOBODY01")), "of the record was changed"),
+        (_changed("record.json", lambda r: _redacted(r).update(event="check.attested")), "of the record was changed"),
+        (_changed("record.json", lambda r: _redacted(r)["body"].update(outcome="PASS")), "of the record was changed"),
+        (_changed("record.json", _without_the_outcome), "of the record was changed"),
         (_changed("record.json", lambda r: r[0].update(redacted=True, actor="U0NOBODY01")), "of the record was changed"),
     ],
 )  # fmt: skip
@@ -309,6 +323,27 @@ def test_what_is_called_redacted_is_no_way_to_forge(
 
     assert code == 1
     assert said in words
+
+
+def test_rows_of_the_first_form_hold_and_are_no_way_around_the_present_one() -> None:
+    """A record that an older bot has begun still verifies; a later row cannot be called redacted as those could."""
+    check_chain = runpy.run_path(str(VERIFY))["check_chain"]
+
+    def row(seq: int, previous: str, *, first: bool) -> dict[str, Any]:
+        made = AuditEvent(seq, NOW, RITA, "check.answered", 1, {"summary": f"{MARK} failed"}, previous, "")
+        told = (made.previous, made.seq, made.at, made.actor, made.event, made.release, made.body)
+        mark = first_form(made) if first else chain_hash(*told)
+        at = NOW.isoformat(timespec="microseconds")
+        return {**vars(made), "at": at, "hash": mark}
+
+    old = row(1, GENESIS, first=True)
+    new = row(2, old["hash"], first=False)
+    last = row(3, new["hash"], first=True)
+    assert list(check_chain([old, new], new["hash"])) == []
+    assert list(check_chain([{**old, "redacted": True, "body": {"summary": MARK}}, new], new["hash"])) == []
+    changed = ["row 3 of the record was changed"]
+    assert list(check_chain([old, new, last], last["hash"])) == changed
+    assert list(check_chain([old, new, {**last, "redacted": True}], last["hash"])) == changed
 
 
 def _redacted(rows: list[Any]) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.audit import GENESIS, AuditEvent, Fault, Head, chain_hash, examine, first_break, plain
+from bot.domain.audit import GENESIS, AuditEvent, Fault, Head, chain_hash, examine, first_break, first_form, plain
 from bot.domain.model import canonical
 from tests.unit.factories import NOW
 
@@ -33,8 +33,14 @@ def found(events: list[AuditEvent], *heads: Head) -> tuple[int, Fault] | None:
 
 
 def test_it_holds() -> None:
-    """Also when it is empty."""
+    """Also when it is empty, and where it was begun with rows of the first form."""
     assert first_break(chain()) is None
+    old = replace(chain()[0], hash=first_form(chain()[0]))
+    body = {"n": 2}
+    new = chain_hash(old.hash, 2, NOW, "U0RITA0001", "test.event", 12, body)
+    begun = [old, AuditEvent(2, NOW, "U0RITA0001", "test.event", 12, body, old.hash, new)]
+    assert first_break(begun) is None
+    assert found([replace(old, actor="U0RITA0002"), *begun[1:]]) == (1, Fault.CHANGED)
     assert first_break([]) is None
 
 
