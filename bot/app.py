@@ -257,7 +257,7 @@ class Application:
         self._serve(
             {**pages, **health.pages(ready=lambda: _ready(store, workers, socket), backlog=lambda: _backlog(store))}
         )
-        for finding in checkup.examine(client, settings.slack.channel, settings.slack.shared_channel):
+        for finding in checkup.examine(client, settings.slack, deps.policy.unmeetable):
             if not finding.good:
                 logger.warning("%s. %s", finding.what, finding.hint)
         mode = "Socket Mode" if socket is not None else f"HTTP at {http_mode.PATH}"
@@ -269,7 +269,10 @@ class Application:
     def _examination(self, deps: Deps) -> doctor.Examination:
         settings = self._settings
         database = doctor.database_question(deps.store.url, embedded=settings.database_url is None)
-        own, known = [checkup.question(settings.slack), database], [doctor.configured(deps.checklist)]
+        own, known = (
+            [checkup.question(settings.slack, deps.policy.unmeetable), database],
+            [doctor.configured(deps.checklist)],
+        )
         return doctor.examination(settings, deps.checklist, deps.registry, own, known)
 
     def _serve(self, pages: Pages) -> None:

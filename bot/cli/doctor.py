@@ -10,6 +10,7 @@ from pathlib import Path
 from bot.app import configured_checklist, load_registry, read_policy
 from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put, say
 from bot.domain.checklist import Checklist
+from bot.domain.policy import Policy
 from bot.errors import ConfigError, DatabaseError
 from bot.flows import doctor
 from bot.flows.needed import EVERY_RELEASE, Said
@@ -32,7 +33,9 @@ def _doctor(options: argparse.Namespace) -> int:
     settings, redactor = configured(options)
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
-    own, known = [checkup.question(settings.slack)], [_policy(settings, checklist)]
+    policy, said_of_it = _policy(settings, checklist)
+    unmeetable = policy.unmeetable if policy is not None else lambda _: ""
+    own, known = [checkup.question(settings.slack, unmeetable)], [said_of_it]
     if settings.database_url is not None:
         own.append(doctor.database_question(settings.database_url.get_secret_value()))
     else:
@@ -49,14 +52,14 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if good else EXIT_BAD
 
 
-def _policy(settings: Settings, checklist: Checklist) -> Said:
+def _policy(settings: Settings, checklist: Checklist) -> tuple[Policy | None, Said]:
+    """The policy, and what is to be said of it; None where it cannot be used."""
     good = doctor.configured(checklist)
     try:
-        read_policy(settings, checklist)
+        return read_policy(settings, checklist), good
     except ConfigError as error:
         bad = Finding(State.MISSING, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))
-        return Said(good.part, bad)
-    return good
+        return None, Said(good.part, bad)
 
 
 def _embedded(settings: Settings) -> list[Said]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slack_sdk import WebClient
+from slack_sdk.web import SlackResponse
 
 from bot.errors import NotAllowed
 from bot.flows.doctor import Question
@@ -14,6 +15,7 @@ from bot.flows.needed import EVERY_RELEASE
 from bot.settings import SharedChannel, Slack
 from bot.slack.client import NO_CHANNEL, OPEN_ENDED, SlackError, slack_call, web_client
 from bot.slack.identity import Workspace
+from bot.slack.role_checkup import Unmeetable, examine_roles
 from checks.checkup.finding import Finding, State
 
 # Web API method -> bot scope; the single source for manifest.yml and for the checkup (docs.slack.dev/reference/methods).
@@ -49,29 +51,33 @@ def workspace(client: WebClient) -> Workspace:
         answer = client.auth_test()
     if not (answer.get("team_id") and answer.get("user_id")):  # an app-level token is told of its app only
         raise SlackError("auth.test", "not_allowed_token_type")
+    return _workspace_of(answer)
+
+
+def _workspace_of(answer: SlackResponse) -> Workspace:
     return Workspace(
         team=str(answer["team_id"]),
         enterprise=str(answer.get("enterprise_id") or ""),
-        bot_user=str(answer["user_id"]),
+        bot_user=str(answer.get("user_id") or ""),
         app=str(answer.get("app_id") or ""),
     )
 
 
-def question(settings: Slack) -> Question:
-    """How Slack is, asked with the configured token."""
-    return Question("Slack", lambda: _configured(settings), (EVERY_RELEASE,))
+def question(settings: Slack, unmeetable: Unmeetable) -> Question:
+    """How Slack is, asked with the configured token. ``unmeetable``: why the policy cannot be met by the people it tells of."""
+    return Question("Slack", lambda: _configured(settings, unmeetable), (EVERY_RELEASE,))
 
 
-def _configured(settings: Slack) -> list[Finding]:
+def _configured(settings: Slack, unmeetable: Unmeetable) -> list[Finding]:
     if settings.bot_token is None:
         hint = "Take it from the app's page (xoxb-…)."
         return [Finding(State.UNSET, "SLACK_BOT_TOKEN is not set", hint, lines=(EVERY_RELEASE,))]
     client = web_client(settings.bot_token.get_secret_value(), settings.api_url)
-    return examine(client, settings.channel, settings.shared_channel)
+    return examine(client, settings, unmeetable)
 
 
-def examine(client: WebClient, channel: str, shared: SharedChannel = SharedChannel.REFUSE) -> list[Finding]:
-    """Look at the token, its scopes and the channel. Answers, never raises for what Slack says."""
+def examine(client: WebClient, settings: Slack, unmeetable: Unmeetable) -> list[Finding]:
+    """Look at the token, its scopes, the channel and the roles. Answers, never raises for what Slack says."""
     try:
         with slack_call("auth.test"):
             answer = client.auth_test()
@@ -90,7 +96,8 @@ def examine(client: WebClient, channel: str, shared: SharedChannel = SharedChann
         )
     else:
         findings.append(Finding(State.OK, "the token has every scope that the bot needs"))
-    return findings + _channel(client, channel, shared)
+    findings += _channel(client, settings.channel, settings.shared_channel)
+    return findings + examine_roles(client, settings.roles, _workspace_of(answer), unmeetable)
 
 
 def _channel(client: WebClient, channel: str, shared: SharedChannel) -> list[Finding]:

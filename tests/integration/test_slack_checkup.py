@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from bot.app import Application
+from bot.domain.policy import Policy
 from bot.errors import NotAllowed
 from bot.redact import Redactor
-from bot.settings import Settings, SharedChannel
+from bot.settings import Roles, Settings, SharedChannel, Slack
 from bot.slack.checkup import examine, may_begin_in, needed_scopes, workspace
 from bot.slack.client import SlackError, web_client
 from bot.slack.identity import Workspace
+from bot.slack.role_checkup import examine_roles
 from checks.checkup.finding import Finding, State
 from sandbox.slack.manifest import read_manifest
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.integration.slack_bot import MAX, Bot
-from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, QUINN, RELEASES, RITA, SlackWorld, eventually
+from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, GUS, QUINN, RELEASES, RITA, SlackWorld, eventually
 
 MANIFEST = Path(__file__).parents[2] / "manifest.yml"
 pytestmark = CLIENT_LEAKS_SOCKETS
@@ -33,6 +35,11 @@ APP_TOKEN = (
 )
 
 
+def examined(api_url: str, settings: Slack, token: str = "xoxb-1") -> list[Finding]:
+    """The findings with a token and settings, where every policy can be met."""
+    return examine(web_client(token, api_url), settings, lambda _: "")
+
+
 def looked(
     channel: dict[str, Any] | str, *, lacks: str = "", shared: SharedChannel = SharedChannel.REFUSE
 ) -> list[Finding]:
@@ -42,7 +49,7 @@ def looked(
     auth = Reply(200, {"ok": True, "team": "solvereign", "team_id": "T1"}, {"x-oauth-scopes": granted})
     info = Reply(200, named)
     with Replies({"POST /auth.test": auth, "GET /conversations.info": info, "POST /conversations.info": info}) as slack:
-        return examine(web_client("xoxb-1", slack.url + "/"), RELEASES, shared)
+        return examined(slack.url + "/", Slack(channel=RELEASES, shared_channel=shared))
 
 
 def test_workspace_of_the_token(slack: SlackWorld):
@@ -93,7 +100,7 @@ def test_all_is_well():
 
 def test_wrong_token(slack: SlackWorld):
     """Nothing else can be looked at."""
-    assert examine(web_client("xoxb-wrong", slack.url + "api/"), RELEASES) == [
+    assert examined(slack.url + "api/", Slack(channel=RELEASES), "xoxb-wrong") == [
         Finding(
             State.MISSING,
             "Slack does not accept the bot token: invalid_auth",
@@ -104,9 +111,7 @@ def test_wrong_token(slack: SlackWorld):
 
 def test_slack_that_does_not_answer():
     """Nothing is said of the token then."""
-    client = web_client("xoxb-1", closed_port_url() + "/")
-
-    assert examine(client, RELEASES) == [
+    assert examined(closed_port_url() + "/", Slack(channel=RELEASES)) == [
         Finding(
             State.UNREACHABLE,
             "Slack does not answer: no_answer",
@@ -185,16 +190,74 @@ def test_shared_channel(flag: str, shared: SharedChannel, found: tuple[State, st
 
 def test_no_channel(slack: SlackWorld):
     """A bot without a channel says how to give it one."""
-    assert examine(web_client(slack.server.bot_token, slack.url + "api/"), "")[-1] == Finding(
+    assert examined(slack.url + "api/", Slack(), slack.server.bot_token)[-1] == Finding(
         State.MISSING, "no channel is set", "Set slack.channel to the id of #releases (C…)."
     )
 
 
 def test_channel_without_the_bot(slack: SlackWorld):
     """Asked of the sandbox, where the bot is not in #general."""
-    assert examine(web_client(slack.server.bot_token, slack.url + "api/"), GENERAL)[-1] == Finding(
+    assert examined(slack.url + "api/", Slack(channel=GENERAL), slack.server.bot_token)[-1] == Finding(
         State.MISSING, "the bot is not in #general", "Type /invite @Release Bot in #general."
     )
+
+
+def test_roles(slack: SlackWorld):
+    """How many people hold each; ids that stand for nobody, by name; and whether so few could ever meet the policy."""
+
+    def said(roles: Roles, policy: Policy) -> list[tuple[State, str]]:
+        client = web_client(slack.server.bot_token, slack.url + "api/")
+        found = examine(client, Slack(channel=RELEASES, roles=roles), policy.unmeetable)
+        return [(one.state, one.what) for one in found if "role" in one.what or "deploy" in one.what]
+
+    good = Roles(release_manager=("S0RELMGR01",), qa=(QUINN, "S0QA000001"), product=())
+    assert said(good, Policy()) == [
+        (State.OK, "slack.roles.release_manager: 2 people"),
+        (State.OK, "slack.roles.qa: 1 person"),
+    ]
+    bad = Roles(release_manager=("S0TYPO0001", "U0NOBODY01"), qa=(GUS, QUINN))
+    assert said(bad, Policy()) == [
+        (State.MISSING, "slack.roles.release_manager names S0TYPO0001, and there is no such user group"),
+        (State.MISSING, "slack.roles.release_manager names U0NOBODY01, and Slack knows nobody of that id"),
+        (State.MISSING, "slack.roles.release_manager: 0 people"),
+        (
+            State.MISSING,
+            f"slack.roles.qa names {GUS}, who is refused: You belong to another workspace. Only members of this one may do that",
+        ),
+        (State.OK, "slack.roles.qa: 1 person"),
+        (
+            State.MISSING,
+            "nobody could ever deploy: Release Manager must sign off with 1 different people, and slack.roles names 0",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (
+            {"ok": True, "usergroups": [{"id": "S1A", "handle": "qa", "users": ["U1"], "date_delete": 1700000000}]},
+            "slack.roles.qa names the user group @qa (S1A), which is disabled",
+        ),
+        (
+            {"ok": True, "usergroups": [{"id": "S1A", "handle": "qa", "users": []}]},
+            "slack.roles.qa names the user group @qa (S1A), which is empty",
+        ),
+        (
+            {"ok": False, "error": "missing_scope"},
+            "Slack does not say who holds the roles: Slack answered missing_scope to usergroups.list",
+        ),
+    ],
+    ids=["disabled", "empty", "scope"],
+)
+def test_group_that_is_no_help(groups: dict[str, Any], said: str):
+    """At a click it is nobody, so it is nobody here."""
+    with Replies({f"{verb} /usergroups.list": Reply(200, groups) for verb in ("GET", "POST")}) as served:
+        client = web_client("xoxb-1", served.url + "/")
+        found = examine_roles(client, Roles(qa=("S1A",)), Workspace("T1", "", "U0"), lambda _: "")
+    assert (found[0].state, found[0].what) == (State.MISSING, said)
+    assert found[0].hint
+    assert all(not one.good for one in found)
 
 
 def starts(live: Bot, shared: SharedChannel) -> list[str]:
