@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ALONE = 1919051118  # advisory lock: one migrates at a time
 SILENCE = 3.0  # seconds after the end of its time for the server to say something
+CHECKS_CLIENTS = 140_000  # version of the server that has client_connection_check_interval
 LEAST = 1.0  # seconds for what is looked at when the time is over
 
 
@@ -211,12 +212,25 @@ def _connected(look: Look, *, lock_timeout: float = 10) -> Iterator[psycopg.Conn
     try:
         # A server that is not heard of any more must not hold the step: neither with a statement nor with the commit.
         with closing(connection), _watched(look, connection), connection.transaction():
+            _end_with_us(connection)
             yield connection
     except errors.InsufficientPrivilege as error:
         raise StepError(
             f"the role of migrate_database_url may not do that: {error.diag.message_primary}",
             hint="Use the role that owns the product's schema.",
         ) from error
+
+
+def _end_with_us(connection: psycopg.Connection) -> None:
+    """Have the server stop when this process dies: else it hears of that only at the end of the statement, and holds its locks.
+
+    PostgreSQL can since 14, but on no platform that lacks POLLRDHUP: there the statement ends by its own limit.
+    """
+    from psycopg import errors
+
+    if connection.info.server_version >= CHECKS_CLIENTS:
+        with suppress(errors.InvalidParameterValue), connection.transaction():
+            connection.execute("SET LOCAL client_connection_check_interval = '1s'")
 
 
 @contextmanager

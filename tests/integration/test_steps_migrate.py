@@ -1,5 +1,7 @@
 """Migrations of the product on a real PostgreSQL: each once, together with its row, whatever dies in between."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -201,9 +203,39 @@ def test_a_server_that_falls_silent(step: Surroundings, repository: Repository, 
     assert len(applied(database_url)) == 1
 
 
+SLEEPY = "-- migration: additive\nALTER TABLE notes ADD COLUMN text text; SELECT pg_sleep(30);"
+
+
+def sleeps(url: str) -> bool:
+    """Whether a migration is under way there."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+        ).fetchone()
+    return row is not None
+
+
+def test_killed_in_the_middle_of_a_file(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """The server stops too, and lets go of its locks: who follows does not wait for a statement that nobody hears the end of."""
+    repository.now["002_a.sql"] = SLEEPY
+    code = (
+        "import sys; from tests.integration.test_steps_migrate import *\n"
+        "target = Target(name='production', migrate_database_url=SecretStr(sys.argv[1]))\n"
+        "ship = Shipment('v4.8.0', '4.8.0', COMMIT, 'image@sha256:1', previous='v4.7.0')\n"
+        "Surroundings(target, ship, GitHub(sys.argv[2], 'o/r', '')).perform(migrate.apply, SPEC, seconds=60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, database_url, repository.url]) as process:
+        try:
+            eventually("the migration", lambda: sleeps(database_url))
+        finally:
+            process.kill()
+    repository.now["002_a.sql"] = ADD
+    assert step.perform(migrate.apply, SPEC) == "applied 002_a.sql"
+
+
 def test_told_to_stop(step: Surroundings, repository: Repository, database_url: str) -> None:
     """A statement that runs is cancelled, and nothing of its file stays."""
-    repository.now["002_a.sql"] = "-- migration: additive\nALTER TABLE notes ADD COLUMN text text; SELECT pg_sleep(30);"
+    repository.now["002_a.sql"] = SLEEPY
     ended: list[type[BaseException]] = []
 
     def act() -> None:
@@ -212,16 +244,9 @@ def test_told_to_stop(step: Surroundings, repository: Repository, database_url: 
         except StepError as error:
             ended.append(type(error))
 
-    def sleeps() -> bool:
-        with psycopg.connect(database_url) as connection:
-            row = connection.execute(
-                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
-            ).fetchone()
-        return row is not None
-
     thread = threading.Thread(target=act)
     thread.start()
-    eventually("the migration", sleeps)
+    eventually("the migration", lambda: sleeps(database_url))
     step.cancelled.set()
     thread.join(20)
     assert ended == [Superseded]
