@@ -228,7 +228,9 @@ class Application:
         workspace = checkup.workspace(client)
         store.join()
         identity = Identity(client, settings.slack.roles, workspace)
-        deps = replace(deps, people=identity.holders, examination=lambda: self._examination(deps))
+        deps = replace(
+            deps, people=identity.holders, roles_of=identity.roles_of, examination=lambda: self._examination(deps)
+        )
         with store.transaction() as tx:
             tend.resume(tx, deps)
         workers = self._workers(deps, client, identity, clock.sync)

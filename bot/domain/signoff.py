@@ -38,6 +38,7 @@ class Void(StrEnum):
 
     CHANGED = "changed"  # what was signed
     OLD = "old"
+    ROLE = "role"  # who gave it does not hold the role any more
 
 
 @dataclass(frozen=True)

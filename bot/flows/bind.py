@@ -21,14 +21,18 @@ from bot.store.pool import Tx
 
 
 def before_deploy(deps: Deps, actor: Actor, release_id: ReleaseId, action: Action = Action.DEPLOY) -> None:
-    """Ask GitHub and the registry once more, for somebody who may deploy. Before the transaction of the deploy.
+    """Ask Slack, GitHub and the registry once more, for somebody who may deploy. Before the transaction of the deploy.
 
-    They are not asked while something else speaks against ``action``, a deploy or a break-glass. Raises NotAllowed, and
-    VendorError when they do not answer: nobody deploys what could not be confirmed.
+    Slack says who of those that approved still holds the role. The others are not asked while something else speaks against
+    ``action``, a deploy or a break-glass. Raises NotAllowed, and VendorError when one does not answer: nobody deploys what
+    could not be confirmed.
     """
     with deps.store.transaction() as tx:
         view = seen(tx, deps, release_id)
     require(view.policy, actor, action)
+    if sign.void_without_role(deps, view):
+        with deps.store.transaction() as tx:
+            view = seen(tx, deps, release_id)
     if all(reason.cause is Cause.SOURCE for reason in speaks_against(view, action)):
         confirm(deps, release_id)
 

@@ -65,6 +65,9 @@ class Deps(Recording):
     sources: Sources
     watch: WatchTimes
     examination: Callable[[], Examination] = Examination  # what the doctor asks; nobody by default
+    roles_of: Callable[[Iterable[UserId]], Mapping[UserId, frozenset[Role]]] = (
+        lambda _: {}
+    )  # their roles now, as Slack says
     people: Callable[[Role], Iterable[UserId]] = lambda _: ()  # who holds a role now, as Slack says; raises VendorError
 
 

@@ -105,6 +105,28 @@ def void_expired(tx: Tx, view: ReleaseView) -> list[SignOff]:
     return expired
 
 
+def void_without_role(deps: Deps, view: ReleaseView) -> bool:
+    """Ask Slack whether those who approved still hold the role in which they did, and end what was signed by others.
+
+    Outside of any transaction. Returns whether anything was ended. Raises IdentityUnknown when Slack does not say.
+    """
+    given = _approvals(view) if view.release.state is ReleaseState.OPEN else []
+    if not given:
+        return False
+    held = deps.roles_of({one.by for one in given})
+    lost = {one.id for one in given if one.role not in held.get(one.by, ())}
+    if not lost:
+        return False
+    with deps.store.transaction() as tx:
+        view = locked_view(tx, deps, view.release.id)
+        if view.release.state is not ReleaseState.OPEN:
+            return False
+        ended = [one for one in _approvals(view) if one.id in lost]
+        _void(tx, view, ended, Void.ROLE, "who gave it does not hold the role any more")
+        posts.touch(tx, view.release.id)
+    return True
+
+
 def _approvals(view: ReleaseView) -> list[SignOff]:
     return [one for one in view.signoffs if one.purpose is Purpose.DEPLOY and one.verdict is Verdict.APPROVE]
 

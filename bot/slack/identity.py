@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,10 @@ class Identity:
         Raises NotAllowed, with the reason, for bots, deleted people, guests and people of other workspaces;
         IdentityUnknown when Slack does not say.
         """
-        found = self._ask(user)
+        return self._member(user, "you are")
+
+    def _member(self, user: str, who: str) -> set[str]:
+        found = self._ask(user, who)
         if why := refusal(found, self._workspace):
             raise NotAllowed(why, hint="Ask a full member of this workspace.")
         grid = found.get("enterprise_user") or {}
@@ -53,11 +56,23 @@ class Identity:
         held = frozenset(role for role, holders in self._holders().items() if ids & holders)
         return Actor(UserId(max(ids)), held)  # W sorts after U
 
+    def roles_of(self, users: Iterable[UserId]) -> dict[UserId, frozenset[Role]]:
+        """The roles that each of ``users`` holds now; none for who is no full member any more. Raises IdentityUnknown."""
+        holders = self._holders()
+        return {user: self._held(user, holders) for user in users}
+
+    def _held(self, user: UserId, holders: Mapping[Role, set[str]]) -> frozenset[Role]:
+        try:
+            ids = self._member(user, f"<@{user}> is")
+        except NotAllowed:
+            return frozenset()
+        return frozenset(role for role, held_by in holders.items() if ids & held_by)
+
     def holders(self, role: Role) -> list[UserId]:
         """Everybody who holds ``role`` now, by user id or as a member of a user group. Raises IdentityUnknown."""
         return [UserId(user) for user in sorted(self._holders()[role])]
 
-    def _ask(self, user: str) -> Mapping[str, Any]:
+    def _ask(self, user: str, who: str) -> Mapping[str, Any]:
         try:
             with slack_call("users.info"):
                 return dict(self._client.users_info(user=user)["user"])
@@ -65,7 +80,7 @@ class Identity:
             if error.code in {"user_not_found", "user_not_visible"}:
                 raise NotAllowed("Slack does not know you in this workspace.", hint="Ask a member of it.") from error
             raise IdentityUnknown(
-                f"Slack did not say who you are ({error.code}), so nothing was done.", hint="Try again in a minute."
+                f"Slack did not say who {who} ({error.code}), so nothing was done.", hint="Try again in a minute."
             ) from error
 
     def _holders(self) -> dict[Role, set[str]]:

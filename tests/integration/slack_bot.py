@@ -94,9 +94,7 @@ class Bot:
         self.client: WebClient = web_client(slack.server.bot_token, slack.url + "api/")
         self.workspace = checkup.workspace(self.client)
         self.identity = Identity(self.client, roles, self.workspace)
-        self.dispatch = Dispatch(self.deps, self.client, self.identity)
-        self.publisher = Publisher(self.deps, self.client)
-        self.uploader = Uploader(self.deps, self.client)
+        self.change_deps(roles_of=self.identity.roles_of)
 
     def close(self) -> None:
         self.store.close()

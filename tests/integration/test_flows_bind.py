@@ -1,6 +1,6 @@
 """P4: what a release is bound to is looked up again; a waiting release is looked after until somebody signs, or it expires."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import pytest
@@ -10,7 +10,7 @@ from bot.domain.ids import CheckId, ReleaseId, UserId, Version
 from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
-from bot.errors import GateClosed, NotAllowed, VendorError
+from bot.errors import GateClosed, IdentityUnknown, NotAllowed, VendorError
 from bot.flows import bind, check, deploy, freeze, rollback, start, tend
 from bot.flows.deps import Deps
 from bot.slack.blocks.render import render
@@ -156,6 +156,40 @@ class TestBound:
             bind.before_deploy(bound.deps, QA, release_id)
         with pytest.raises(GateClosed, match="not looked up just now"):
             bound.act(deploy.deploy, QA, release_id)
+
+    def test_an_approval_ends_with_the_role_of_who_gave_it(self, bound: World) -> None:
+        """Slack is asked who approved at the deploy; where it does not say, nothing is deployed. A rollback asks nothing new."""
+        release_id = bound.ready()
+        bound.approve(release_id, QA)
+
+        def away(users: Iterable[UserId]) -> dict[UserId, frozenset[Role]]:
+            raise IdentityUnknown(f"Slack did not say who {sorted(users)} are")
+
+        bound.change(roles_of=away)
+        with pytest.raises(IdentityUnknown, match=f"{QUINN}', '{RITA}"):
+            bind.before_deploy(bound.deps, QA, release_id)
+        assert len(bound.view(release_id).signoffs) == 2
+        bound.change(roles_of=lambda users: dict.fromkeys(users, frozenset({Role.QA})))  # RITA has lost hers
+        bind.before_deploy(bound.deps, QA, release_id)
+        assert [signed.by for signed in bound.view(release_id).signoffs] == [QUINN]
+        why = "who gave it does not hold the role any more"
+        assert (bound.last().event, bound.last().body) == (
+            "signoff.voided",
+            {"role": "release_manager", "signed_by": RITA, "why": why},
+        )
+        with pytest.raises(GateClosed, match="Release Manager has not signed off"):
+            bound.act(deploy.deploy, QA, release_id)
+        (subject,) = [row["subject"] for row in bound.rows("SELECT subject FROM posts WHERE subject LIKE 'voided%%'")]
+        assert render("notice", subject, bound.view(release_id)).text == (
+            f"The Release Manager sign-off of <@{RITA}> for Small v4.8.0 is void: they do not hold that role any more. "
+            "Somebody who does has to sign."
+        )
+        bound.change(roles_of=lambda users: dict.fromkeys(users, frozenset(Role)))
+        bound.approve(release_id)
+        bind.before_deploy(bound.deps, QA, release_id)
+        bound.act(deploy.deploy, QA, release_id)
+        bound.change(roles_of=away)
+        assert "Rolling" in bound.act(rollback.rollback, QA, release_id, "errors")
 
     def test_only_for_somebody_who_may_deploy(self, bound: World, tags: Tags) -> None:
         """No vendor is asked on behalf of others."""

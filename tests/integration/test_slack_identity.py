@@ -94,6 +94,21 @@ def test_role_that_was_taken_away_is_gone_at_once(slack: SlackWorld):
     assert slack.get("calls")["counts"]["usergroups.list"] == 3
 
 
+def test_roles_of_those_who_approved_are_asked_anew(slack: SlackWorld):
+    """With one question for all groups; who is no full member holds none, and who is not known is not nobody."""
+    client = web_client(slack.server.bot_token, slack.url + "api/")
+    roles = Roles(release_manager=(RITA, GUS, "U0NOBODY01"), qa=("S0QA000001",))
+    identity = Identity(client, roles, checkup.workspace(client))
+    assert identity.roles_of([UserId(user) for user in (RITA, QUINN, GUS, DEV, "U0NOBODY01")]) == {
+        RITA: {Role.RELEASE_MANAGER}, QUINN: {Role.QA}, GUS: set(), DEV: set(), "U0NOBODY01": set(),
+    }  # fmt: skip
+    assert slack.get("calls")["counts"]["usergroups.list"] == 1
+    with directory(refused("internal_error"), {}) as (url, _), pytest.raises(IdentityUnknown) as caught:
+        Identity(web_client("xoxb-1", url), GROUPS, HERE).roles_of([UserId(RITA)])
+    said = f"Slack did not say who <@{RITA}> is (internal_error), so nothing was done."
+    assert caught.value.user_message == said
+
+
 # With answers that the sandbox does not give
 
 

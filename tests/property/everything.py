@@ -102,6 +102,7 @@ class Everything(RuleBasedStateMachine):
         self.world, self.tags, self.version = world, tags, count(1)
         self.release = ReleaseId(0)
         self.configured = RULES[0]  # of the configuration: for what begins now
+        self.facts = Facts(now=MONDAY, rules=self.configured, roles=dict(ROLES), gate=GATE)
         self.debt_of: dict[int, ReleaseId] = {}
         self.broken: tuple[ReleaseId, str] | None = None  # whose break-glass nobody has reviewed, and who broke it
         tags.reset()
@@ -112,10 +113,10 @@ class Everything(RuleBasedStateMachine):
             checklist=lines(),
             policy=policy_of(self.configured),
             sources=tags.sources(),
+            roles_of=lambda users: {user: roles_of(self.facts, user) for user in users},
         )
         with world.store.transaction() as tx:
             tx.execute("DELETE FROM work")  # of the sequence before
-        self.facts = Facts(now=MONDAY, rules=self.configured, roles=dict(ROLES), gate=GATE)
 
     # --- what holds at every moment
 
@@ -197,7 +198,10 @@ class Everything(RuleBasedStateMachine):
     @rule(who=people)
     def deploy(self, who: str) -> None:
         """The button, as the dispatcher carries it out: look at the tag, then through the gate."""
-        facts, actor, against = self.facts, self.actor(who), against_deploy(self.facts, who)
+        facts, actor = self.facts, self.actor(who)
+        if facts.holds(who, *facts.rules.deployers):
+            self.void_without_role()
+        against = against_deploy(facts, who)
         refused: RefusedError | VendorError | None = None
         try:
             bind.before_deploy(self.world.deps, actor, self.release)
@@ -215,7 +219,10 @@ class Everything(RuleBasedStateMachine):
     @rule(who=people)
     def break_glass(self, who: str) -> None:
         """`/release deploy --break-glass`, as the dispatcher carries it out."""
-        facts, actor, against = self.facts, self.actor(who), against_break_glass(self.facts, who)
+        facts, actor = self.facts, self.actor(who)
+        if facts.holds(who, "release_manager"):
+            self.void_without_role()
+        against = against_break_glass(facts, who)
         allowed, stop = may_break_glass(facts, who, owed=self.broken is not None), facts.stop
         refused: RefusedError | VendorError | None = None
         try:
@@ -385,6 +392,10 @@ class Everything(RuleBasedStateMachine):
     def void(self) -> None:
         """Every yes was to something else; a no stays."""
         self.facts.answers = [a for a in self.facts.answers if not a.yes]
+
+    def void_without_role(self) -> None:
+        """Before a deploy Slack is asked who still holds the role in which they said yes."""
+        self.facts.answers = [a for a in self.facts.answers if not a.yes or self.facts.holds(a.by, a.role)]
 
     # --- the world around it
 

@@ -177,6 +177,10 @@ def _voided(view: ReleaseView, rest: str) -> Rendered:
     """A sign-off that no longer counts. ``rest`` is ``ID:ROLE:USER:CAUSE`` or its beginning, as the row has left the view."""
     _, role, user, cause, *_ = *rest.split(":"), "", "", "", ""
     name = text.outside(text.name(view), 150)
+    if cause == Void.ROLE and role in set(Role):
+        again = " Somebody who does has to sign." if view.release.state is ReleaseState.OPEN else ""
+        whose = f"The {Role(role).title} sign-off of {text.mention(user)} for {name}"
+        return _notice("warning", f"{whose} is void: they do not hold that role any more.{again}")
     why = f"what was signed of {name} has changed"
     if cause == Void.OLD:
         why = f"it was given too long ago for {name}"
