@@ -163,7 +163,7 @@ class CheckContext:
         yield
         for _ in range(LOOKS - 1 if payload.get("doubt", True) else 0):
             if self.cancelled.wait(APART):
-                raise CheckError("cancelled while it looked whether something is made late")
+                raise CheckError("cancelled before it was sure that nothing comes late")
             yield
 
 
@@ -235,7 +235,7 @@ class Kind(abc.ABC):
 
 def _in_doubt(error: CheckError, late: str) -> CheckError:
     """The error of a request that got no answer, with a word on what nobody can know."""
-    hint = f"{error.hint} It may still take effect: the bot looked for that for {(LOOKS - 1) * APART:.0f} s. {late}"
+    hint = f"{error.hint} The request may still take effect: the bot looked for {(LOOKS - 1) * APART:.0f} s. {late}"
     return CheckError(
         error.summary, hint=hint.strip(), seen=error.seen, retry_after=error.retry_after, status=error.status
     )

@@ -10,7 +10,7 @@ from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Ou
 from checks.product import UNREACHED, address, differences, json_object, log_in, unreached
 from checks.uses import API, LOGIN, Use
 
-_LOOK = "Look at the pod's log at the time of the log-in."
+_LOOK = "Look at the pod's log at the time of the log-in and after it."
 
 
 class ApiFlowParams(Params):
@@ -68,6 +68,7 @@ class ApiFlow(Kind):
                 Outcome.FAIL,
                 f"logged in, but GET {params.path} answers {response.status_code}, not {params.status}",
                 evidence,
+                hint=_LOOK,
             )
         wrong = differences(json_object(response, params.path), params.expect) if params.expect else []
         if wrong:
@@ -75,6 +76,7 @@ class ApiFlow(Kind):
                 Outcome.FAIL,
                 f"logged in, GET {params.path} answers {response.status_code}, but {', '.join(wrong)}",
                 evidence,
+                hint=_LOOK,
             )
         return Answer(Outcome.PASS, f"logged in, GET {params.path} answers {expected}", evidence)
 

@@ -233,7 +233,7 @@ def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict
         if ctx.remaining() <= pause:
             raise CheckError(
                 f"job {name} is still running and the time for this check is up",
-                hint=f"kubectl -n {part.namespace} describe job {name}; a longer timeout can be set in the checklist.",
+                hint="It is stopped. Look how long the last backups took, or set a longer `timeout` in the checklist.",
                 seen=json.dumps(job.get("status", {})),
             )
         ctx.wait(pause)

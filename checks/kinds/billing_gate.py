@@ -162,13 +162,14 @@ def _answer(params: BillingGateParams, response: httpx.Response, asked: str, bef
         )
     said = _refusal(response)
     if said.get("error") != "subscription_required":
+        summary = "402, but not the gate's answer: no error subscription_required in the body"
         return Answer(
-            Outcome.FAIL, "402, but not the gate's answer: no error subscription_required in the body", evidence
+            Outcome.FAIL, summary, evidence, hint="Something else answers 402: its answer is in the evidence."
         )
     if said.get("billing_status") != params.status:
-        return Answer(
-            Outcome.FAIL, f"402, but for billing_status {said.get('billing_status')}, not {params.status}", evidence
-        )
+        summary = f"402, but for billing_status {said.get('billing_status')}, not {params.status}"
+        hint = "Does the gate look at another tenant, or keep an old status for a while?"
+        return Answer(Outcome.FAIL, summary, evidence, hint=hint)
     return Answer(
         Outcome.PASS, f"402 subscription_required while {params.status}; status put back to {before}", evidence
     )

@@ -11,6 +11,8 @@ from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Ou
 from checks.product import UNREACHED, Base, address, differences, json_object, unreached
 from checks.uses import Use, at
 
+_LOOK = "The whole answer is in the evidence. Look at the product's log of that moment."
+
 
 class HttpJsonParams(Params):
     """What is asked, and what the answer must be."""
@@ -54,10 +56,10 @@ class HttpJson(Kind):
             return Answer(Outcome.FAIL, exc.summary, seen, hint=exc.hint)
         evidence = Evidence(asked=f"GET {url}", expected=expected, seen=f"{response.status_code} {response.text}")
         if response.status_code != params.status:
-            return Answer(Outcome.FAIL, f"{params.path} answers {response.status_code}, not {params.status}", evidence)
+            summary = f"{params.path} answers {response.status_code}, not {params.status}"
+            return Answer(Outcome.FAIL, summary, evidence, hint=_LOOK)
         wrong = differences(json_object(response, params.path), params.expect) if params.expect else []
         if wrong:
-            return Answer(
-                Outcome.FAIL, f"{params.path} answers {response.status_code}, but {', '.join(wrong)}", evidence
-            )
+            summary = f"{params.path} answers {response.status_code}, but {', '.join(wrong)}"
+            return Answer(Outcome.FAIL, summary, evidence, hint=_LOOK)
         return Answer(Outcome.PASS, f"{params.path} answers {expected}", evidence)

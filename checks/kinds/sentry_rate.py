@@ -91,7 +91,8 @@ class SentryRate(Kind):
         data = {"series": series | {"limit": round(comparison.rate_before * params.factor, 4), "rose": rose}}
         if not before or not window:
             side = "before the deploy" if not before else "since the deploy"
-            return Answer(Outcome.INCONCLUSIVE, f"no complete count {side} yet", evidence, data)
+            hint = "Sentry counts by whole minutes: ask again in a few." if before else "Look at the rate in Sentry."
+            return Answer(Outcome.INCONCLUSIVE, f"no complete count {side} yet", evidence, data, hint)
         if rose:
             hint = "Look in Sentry which errors they are, then acknowledge or roll back."
             return Answer(Outcome.FAIL, f"the error rate rose: {comparison.words()}", evidence, data, hint)

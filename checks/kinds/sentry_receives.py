@@ -98,7 +98,10 @@ class SentryReceives(Kind):
         data = {"event_id": event_id, "issue": found.get("groupID")}
         if seen_in != environment:
             summary = f"test event seen, but with environment {seen_in}, not {environment}"
-            return Answer(Outcome.FAIL, summary, evidence, data)
+            hint = (
+                f"Does something between here and Sentry rewrite events? Those of {environment} must say {environment}."
+            )
+            return Answer(Outcome.FAIL, summary, evidence, data, hint)
         return Answer(Outcome.PASS, f"test event seen after {seconds:.1f} s in {environment}", evidence, data)
 
 

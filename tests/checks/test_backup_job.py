@@ -264,7 +264,7 @@ def test_job_cannot_be_created(sandbox, tmp_path, then, said, owed, late):
     assert answer.outcome is Outcome.ERROR
     assert re.fullmatch(rf"Kubernetes failed to create job \S+ in \S+: 503 Service Unavailable{said}", answer.summary)
     assert len(undo.open) == owed
-    told = re.search(r"looked for that for 2 s\. Job \S+ may run in \S+ then, to its end\.$", answer.hint)
+    told = re.search(r"looked for 2 s\. Job \S+ may run in \S+ then, to its end\.$", answer.hint)
     assert bool(told) == (not owed)
     assert [request.method for request in cluster.requests].count("DELETE") == late
 

@@ -177,7 +177,8 @@ def test_outcome(kind: str, word: Word, case: Case, asker: Asker) -> None:
     assert answer.summary
     assert answer.evidence.asked
     assert answer.evidence.seen
+    if word != "green":
+        assert answer.hint, answer.summary  # what to do about it
     if words := TOLD.get(word):
-        assert answer.hint
         assert re.search(words, f"{answer.summary} {answer.evidence.seen}"), answer.summary
         assert not answer.summary.startswith("unexpected "), answer.summary

@@ -44,7 +44,8 @@ class QueuePause(Kind):
                 paused = body["paused"]
         evidence = Evidence(asked=f"PUT {self._url(ctx)}", expected="paused", seen=f"paused: {paused}")
         if not paused:
-            return Answer(Outcome.FAIL, "the queue works on although it was paused", evidence)
+            hint = "Look at the log of the product's workers."
+            return Answer(Outcome.FAIL, "the queue works on although it was paused", evidence, hint=hint)
         return Answer(Outcome.PASS, "paused, and goes on", evidence)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
