@@ -103,6 +103,18 @@ class Notes:
         return list(dict.fromkeys(found))
 
 
+class Waits(threading.Event):
+    """Nothing is to stop, and nobody waits: only how long somebody would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        return False
+
+
 class Surroundings:
     """A step's surroundings."""
 

@@ -15,6 +15,7 @@ from checks.contract import CheckError
 from checks.target import Kubernetes
 
 FIELD_MANAGER = "release-bot"
+AGAIN = 0.2  # seconds after a lost lock
 CONFLICTS = 20  # the controller writes the status all the time, so a lost optimistic lock is normal; forever is not
 
 
@@ -71,24 +72,16 @@ class Cluster:
             )
             return pod_trouble(json.loads(answer.data)["items"])
 
-    def patch(self, body: object) -> bool:
-        """Patch the Deployment (dict: strategic merge, list: JSON patch); False when somebody else was faster.
+    def patch(self, body: object) -> None:
+        """Patch the Deployment (dict: strategic merge, list: JSON patch).
 
-        The body carries the resourceVersion that was seen, so a patch of a state that is no more is a conflict.
-
-        A reply that is lost counts as False too: the caller looks again and sees whether it was carried out.
+        The body carries the resourceVersion that was seen, so a patch of a state that is no more is a conflict. Raises
+        NoAnswer when somebody else was faster, and when the reply is lost: the caller looks again and sees what stands there.
         """
-        with step_errors():
-            try:
-                with kube_errors(f"change deployment/{self.where.deployment} in {self.where.namespace}"):
-                    self._clients.apps.patch_namespaced_deployment(
-                        self.where.deployment, self.where.namespace, body, field_manager=FIELD_MANAGER, **self._call
-                    )
-            except CheckError as error:
-                if may_be_tried_again(error):
-                    return False
-                raise
-        return True
+        with step_errors(), kube_errors(f"change deployment/{self.where.deployment} in {self.where.namespace}"):
+            self._clients.apps.patch_namespaced_deployment(
+                self.where.deployment, self.where.namespace, body, field_manager=FIELD_MANAGER, **self._call
+            )
 
 
 def may_be_tried_again(error: CheckError) -> bool:

@@ -12,7 +12,7 @@ from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
 from bot.steps import github
 from bot.steps.by_hand import refuse_left
-from bot.steps.cluster import CONFLICTS, FIELD_MANAGER, status_of, step_errors
+from bot.steps.cluster import AGAIN, CONFLICTS, FIELD_MANAGER, status_of, step_errors
 from bot.steps.contract import NOTHING_RECORDED
 from checks.clients import kube_errors
 from checks.rights import Of, Right
@@ -161,7 +161,7 @@ def _settle(
             jobs.replace(seen, wanted(seen["spec"]))
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
-            ctx.hold_off(error, 0.2)
+            ctx.hold_off(error, AGAIN)
         else:
             ctx.journal.acted(changed=[change.what for change in changes])
         made = changes

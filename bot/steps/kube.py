@@ -10,9 +10,9 @@ from typing import Any
 
 from bot.domain.actions import RestoreBackend, SetImage
 from bot.domain.plan import Mutation, Way
-from bot.errors import Contradicted, StepError
+from bot.errors import Contradicted, NoAnswer, StepError
 from bot.steps.by_hand import refuse_left
-from bot.steps.cluster import CONFLICTS, Cluster
+from bot.steps.cluster import AGAIN, CONFLICTS, Cluster
 from bot.steps.contract import NOTHING_RECORDED, Look, StepContext
 from bot.steps.rollout import REVISION, advice, differences, image_of, judge, same_template, variable_of, without_hash
 from checks.rights import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Right
@@ -229,9 +229,12 @@ def _patch_image(spec: SetImage, ctx: StepContext, cluster: Cluster, seen: Mappi
         }
         # After the look and before each try: a step that was taken from us stops here, or fails on what it has seen.
         ctx.journal.intent(_changes(spec, ctx, cluster.where, seen))
-        if cluster.patch(body):
+        try:
+            cluster.patch(body)
+        except NoAnswer as error:
+            ctx.hold_off(error, AGAIN)
+        else:
             return
-        ctx.pause(0.2, "the Deployment to be left alone")
         seen = ctx.insist(cluster.deployment)
         if not _changes(spec, ctx, cluster.where, seen):
             return
@@ -259,9 +262,12 @@ def _patch_template(ctx: StepContext, cluster: Cluster, target: Mapping[str, Any
             {"op": "replace", "path": "/spec/template", "value": target["template"]},
         ]
         ctx.journal.intent([_restored(seen, cluster.where, target)])
-        if cluster.patch(body):
+        try:
+            cluster.patch(body)
+        except NoAnswer as error:
+            ctx.hold_off(error, AGAIN)
+        else:
             return
-        ctx.pause(0.2, "the Deployment to be left alone")
     raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
 
 

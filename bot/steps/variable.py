@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bot.domain.plan import Mutation, Way
-from bot.errors import StepError
-from bot.steps.cluster import CONFLICTS, Cluster
+from bot.errors import NoAnswer, StepError
+from bot.steps.cluster import AGAIN, CONFLICTS, Cluster
 from bot.steps.kube import CHANGE_CAUSE, refuse_unfit, wait_for_rollout
 from bot.steps.rollout import image_of
 
@@ -73,10 +73,13 @@ def _put(name: str, wanted: Entry | None, ctx: StepContext, cause: str) -> None:
             },
         ]
         ctx.journal.intent([_change(seen, cluster, name, wanted, "its owner puts it back with a button")])
-        if cluster.patch(body):
+        try:
+            cluster.patch(body)
+        except NoAnswer as error:
+            ctx.hold_off(error, AGAIN)
+        else:
             ctx.journal.acted(variable=name, value=_shown(wanted))
             break
-        ctx.pause(0.2, "the Deployment to be left alone")
     else:
         raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
     seen = ctx.insist(cluster.deployment)

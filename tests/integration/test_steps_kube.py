@@ -17,10 +17,12 @@ from bot.flows import deploy, rollback
 from bot.steps import kube as steps
 from bot.steps.contract import Shipment
 from checks.target import Kubernetes, Target
+from tests.checks.replies import Replies, Reply
+from tests.checks.test_clients import kube_target
 from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
 from tests.fix_kube import Kube, eventually
 from tests.fix_proxy import Proxy
-from tests.fix_steps import Notes, Surroundings
+from tests.fix_steps import Notes, Surroundings, Waits
 from tests.sandbox.kube_objects import deployed, images, is_rolled_out, pods, read, revisions, set_image
 
 OLD, NEW = "app:1", f"{RESOLVED.image}@{RESOLVED.digest}"
@@ -330,6 +332,29 @@ def test_a_patch_still_on_its_way_is_overtaken_by_the_rollback(kube: Kube, ship:
     thread.join(20)
     assert [type(error) for error in ended] == [Superseded]
     assert image(kube) == OLD
+
+
+def test_a_pause_that_the_api_server_asks_for(tmp_path: Path) -> None:
+    """Kept before the Deployment is patched again."""
+    path = "/apis/apps/v1/namespaces/solvereign/deployments/web"
+    stands: dict[str, Any] = {
+        "metadata": {"generation": 1, "resourceVersion": "1"},
+        "spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "main", "image": OLD}]}}},
+        "status": {"observedGeneration": 1, "updatedReplicas": 1, "replicas": 1, "availableReplicas": 1},
+    }
+    left = [Reply(429, {}, {"Retry-After": "7"})]
+    routes: dict[str, Any] = {
+        f"GET {path}": Reply(200, stands),
+        f"PATCH {path}": lambda _: left.pop() if left else Reply(200, stands),
+    }
+    with Replies(routes) as server:
+        kube_target(tmp_path, server.url)
+        ship = Ship(tmp_path / "kubeconfig", "solvereign")
+        waits = ship.cancelled = Waits()
+        ship.recorded = {"revision": "1", "image": OLD, "template": stands["spec"]["template"]}
+        assert ship.restore() == f"back at revision 1: {OLD}"
+        assert waits.waited == [7.0]
+        assert [request.method for request in server.requests].count("PATCH") == 2
 
 
 def test_it_gives_up_at_its_deadline(kube: Kube, ship: Ship) -> None:

@@ -1,7 +1,5 @@
 """Tag and frontend, against the simulated GitHub and Vercel: once each, whatever is lost, refused or in the way."""
 
-import threading
-
 import pytest
 
 from bot.domain.actions import RestoreFrontend, Tag, VercelDeploy
@@ -15,7 +13,7 @@ from checks.clients import Clients
 from checks.target import Target
 from sandbox.staging.versions import BRANCH, commit_sha
 from tests.checks.replies import Replies, Reply
-from tests.fix_steps import Notes, Surroundings
+from tests.fix_steps import Notes, Surroundings, Waits
 from tests.fix_vendors import Vendors
 
 COMMIT = commit_sha(BRANCH)
@@ -31,18 +29,6 @@ STANDS = "dpl_v4.7.0"  # what production shows before the release
 def step(vendors: Vendors) -> Surroundings:
     """A step of the release v4.8.0."""
     return Surroundings(Target(name="production"), SHIPMENT, vendors.github, vendors.vercel)
-
-
-class Waits(threading.Event):
-    """Nothing is to stop, and nobody waits: only how long somebody would have."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waited: list[float | None] = []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.waited.append(timeout)
-        return False
 
 
 def tag_of(step: Surroundings, vendor: Replies, seconds: float = 20) -> tuple[str, bool] | None:
