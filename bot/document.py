@@ -7,16 +7,50 @@ from typing import Any
 import yaml
 from yaml import CSafeLoader  # libyaml's, which is in PyYAML's wheels: ten times faster than the one in Python
 
+MOST = 100_000  # values of a document with its aliases written out; the longest checklist that ships has two thousand
+DEEPEST = 60  # levels
+
 
 def read_document(text: str) -> tuple[yaml.Node | None, Any]:
-    """The nodes of a YAML document, for ``line_of``, and what it says (None when it is empty). Raises yaml.YAMLError."""
+    """The nodes of a YAML document, for ``line_of``, and what it says (None when it is empty).
+
+    Raises yaml.YAMLError; so it does for aliases that hold themselves, or that would take forever to follow.
+    """
     # Read twice: reading a value puts what ``<<`` refers to into its node, as if it stood there.
     root = yaml.compose(text, Loader=CSafeLoader)
+    if root is not None:
+        _weigh(root, 0, {})
     loader = CSafeLoader(text)
     try:
         return root, loader.get_single_data()
     finally:
         loader.dispose()
+
+
+def _weigh(node: yaml.Node, depth: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Values and levels under a node with its aliases written out. Raises yaml.MarkedYAMLError where they are too many."""
+    size, height = known.get(id(node), (0, 0))
+    if not size:
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            children = node.value
+        if depth > DEEPEST:
+            raise _too_much(node)
+        below = [_weigh(child, depth + 1, known) for child in children]
+        size = 1 + sum(values for values, _ in below)
+        height = 1 + max((levels for _, levels in below), default=0)
+        known[id(node)] = (size, height)
+    if size > MOST or depth + height > DEEPEST + 1:
+        raise _too_much(node)
+    return size, height
+
+
+def _too_much(node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(
+        problem="it is nested too deeply, or its aliases repeat themselves", problem_mark=node.start_mark
+    )
 
 
 def line_of(node: yaml.Node | None, path: tuple[Any, ...]) -> int:

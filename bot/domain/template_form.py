@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from bot.document import read_document
 from bot.domain.template import Template, read_template
 from bot.errors import ChecklistError
 
@@ -14,7 +15,7 @@ from bot.errors import ChecklistError
 def read_form(text: str, source: str) -> Template:
     """Read the form. Raises ChecklistError when it is none."""
     try:
-        form = yaml.safe_load(text)
+        _, form = read_document(text)
     except yaml.YAMLError as error:
         raise ChecklistError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(form, dict) or not isinstance(form.get("body"), list):

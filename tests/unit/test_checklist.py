@@ -102,6 +102,7 @@ def test_the_shipped_one() -> None:
         ("gate: true", "gate: true\n    blocks: true", r"list\.yml:7: sections\.0\.blocks: gate: true holds up a deploy already"),
         ("phase: after", "phase: after\n    blocks: true", r"list\.yml:\d+: sections\.1\.blocks: what holds up a deploy cannot wait"),
         ("phase: after", "phase: [", r"list\.yml:\d+: not valid YAML"),
+        ("phase: after", "phase: &a [*a]", r"list\.yml:\d+: not valid YAML: it is nested too deeply"),
         ("title: Small", "title: Sm\x07ll", r"list\.yml:1: not valid YAML"),
     ],
 )  # fmt: skip

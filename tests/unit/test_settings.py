@@ -87,6 +87,12 @@ def test_mounted_secrets(file: Path) -> None:
     assert settings.secrets() == [SECRET, SECRET]
 
 
+REPEATS = "it is nested too deeply, or its aliases repeat themselves"
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(  # nine lines that stand for 400 million
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -112,6 +118,9 @@ def test_mounted_secrets(file: Path) -> None:
         ("- a\n- b", "/release-bot.yml:1: the configuration is a mapping of sections such as slack: and targets:"),
         ("slack: [", "/release-bot.yml:2: not valid YAML: did not find expected node content"),
         ("slack: C1", "/release-bot.yml:1: slack: Input should be a valid dictionary or instance of Slack"),
+        ("slack: &a\n  roles: *a", f"/release-bot.yml:2: not valid YAML: {REPEATS}"),
+        (BOMB, f"/release-bot.yml:6: not valid YAML: {REPEATS}"),
+        (f"slack: {'[' * 5000}{']' * 5000}", f"/release-bot.yml:1: not valid YAML: {REPEATS}"),
         ("slack: C\x07", "/release-bot.yml:1: not valid YAML: it has characters that YAML does not allow"),
     ],
 )
