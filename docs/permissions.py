@@ -24,7 +24,8 @@ freeze, an image that was rolled back before ([Architecture](../explanation/arch
 asks it too, and passes over [some of the reasons](../howto/break-glass.md); whoever broke the glass cannot review it.
 In a freeze a failed step of a deploy is not retried either; a rollback works. `/release rollback` means the newest release whose
 deploy was begun, also beside one that is `OPEN`: whoever may roll back aborts that one with it
-([Roll back](../howto/roll-back.md)). `check.waive` refuses a line that can never be waived.
+([Roll back](../howto/roll-back.md)). `release.abort` and `/release abort` of a deploy: only where it has changed nothing, and stands
+at a step that failed or is a person's. `check.waive` refuses a line that can never be waived.
 """
 COMMAND_LINE = """Whoever has the machine's shell and the bot's configuration can use the command line. It knows no person,
 so nothing in it starts, signs, waives, deploys or takes back a release: there is no such command, with no option.
@@ -80,6 +81,7 @@ BEGUN = STATES[1:]
 CHANGED = BEGUN[1:-1]  # production was touched
 BACK = ("ROLLING_BACK", "ROLLBACK_FAILED", "ROLLED_BACK")
 MAY_ROLL_BACK = ("DEPLOYING", "DEPLOY_FAILED", "WATCHING", "DONE", "ROLLBACK_FAILED")
+UNTOUCHED = ("OPEN", "DEPLOYING", "DEPLOY_FAILED")  # the latter two while nothing was changed and nothing runs
 BY_HAND = ("DEPLOYING", "DEPLOY_FAILED", *BACK)  # at a person's step, a failed one, or what was offered
 CHECKS_RUN = ("OPEN", "WATCHING", "DONE")
 MAY_ATTEST = tuple(state for state in BEGUN if state not in {"ROLLED_BACK", "ABORTED"})
@@ -147,7 +149,7 @@ ACTS = (
     Act("command", "deploy", ROLES, ("OPEN",), ("DEPLOYING",)),
     Act("command", "deploy --break-glass", MANAGER, ("OPEN",), ("DEPLOYING",)),
     Act("command", "rollback", ROLES, MAY_ROLL_BACK, ("ROLLING_BACK",)),
-    Act("command", "abort", ROLES, ("OPEN",), ("ABORTED",)),
+    Act("command", "abort", ROLES, UNTOUCHED, ("ABORTED",)),
     Act("command", "freeze", MANAGER, STATES),
     Act("command", "unfreeze", MANAGER, STATES),
     Act("command", "history", MEMBERS, STATES),
@@ -156,7 +158,7 @@ ACTS = (
     Act("command", "help", EVERYBODY, STATES),
     *(act for role in ROLES for act in _signing(role)),
     Act("button", "release.deploy", ROLES, ("OPEN",), ("DEPLOYING",)),
-    *_form("release.abort", ROLES, BEGUN, ("OPEN",), ("ABORTED",)),
+    *_form("release.abort", ROLES, BEGUN, UNTOUCHED, ("ABORTED",)),
     *_form("release.rollback", ROLES, BEGUN, MAY_ROLL_BACK, ("ROLLING_BACK",)),
     Act("form", "check.details", MEMBERS, BEGUN),
     Act("button", "check.rerun", ROLES, CHECKS_RUN),
@@ -173,7 +175,7 @@ ACTS = (
     *_form("mitigation.apply", ROLES, BACK, BACK),
     Act("button", "mitigation.resolve", ROLES, BACK),
     *_form("mitigation.attest", ROLES, BACK, BACK),
-    *_form("break_glass.review", ROLES, BEGUN, ("DONE", "ROLLED_BACK")),
+    *_form("break_glass.review", ROLES, BEGUN, ("DONE", "ROLLED_BACK", "ABORTED")),
 )  # fmt: skip
 
 COMMAND_LINE_COMMANDS = {

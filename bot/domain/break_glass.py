@@ -23,7 +23,9 @@ MIN_CHARACTERS = 20
 # What is missing of people. What people said (a decline), and what would deploy something unknown or break something that
 # is not put back (source, mitigation, known_bad), is never passed over: whoever is in a hurry has it mended first.
 _OF_PEOPLE = frozenset({Cause.SIGNOFF_MISSING, Cause.SIGNOFF_VOID, Cause.PEOPLE, Cause.FOUR_EYES})
-REVIEWED_IN = frozenset({ReleaseState.DONE, ReleaseState.ROLLED_BACK})  # when there is an end to look at
+REVIEWED_IN = frozenset(
+    {ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED}
+)  # when there is an end to look at
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,10 @@ class ReleaseState(StrEnum):
 
 TRANSITIONS: dict[ReleaseState, frozenset[ReleaseState]] = {
     ReleaseState.OPEN: frozenset({ReleaseState.DEPLOYING, ReleaseState.ABORTED}),
-    ReleaseState.DEPLOYING: frozenset({ReleaseState.WATCHING, ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLING_BACK}),
-    ReleaseState.DEPLOY_FAILED: frozenset({ReleaseState.DEPLOYING, ReleaseState.ROLLING_BACK}),
+    ReleaseState.DEPLOYING: frozenset(
+        {ReleaseState.WATCHING, ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLING_BACK, ReleaseState.ABORTED}
+    ),
+    ReleaseState.DEPLOY_FAILED: frozenset({ReleaseState.DEPLOYING, ReleaseState.ROLLING_BACK, ReleaseState.ABORTED}),
     ReleaseState.WATCHING: frozenset({ReleaseState.DONE, ReleaseState.ROLLING_BACK}),
     ReleaseState.DONE: frozenset({ReleaseState.ROLLING_BACK}),
     ReleaseState.ROLLING_BACK: frozenset({ReleaseState.ROLLED_BACK, ReleaseState.ROLLBACK_FAILED}),

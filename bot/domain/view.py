@@ -116,6 +116,22 @@ class ReleaseView:
         step = None if self.plan is None else self.next_step(self.plan)
         return step if step and step.state is StepState.TO_ATTEST and step.started_at is not None else None
 
+    @property
+    def untouched(self) -> bool:
+        """Whether the deploy has changed nothing: no step of it was about to, as its journal says, and nobody did one by hand."""
+        return not any(
+            step.begun or step.unended or step.state is StepState.ATTESTED
+            for step in self.steps
+            if step.plan is PlanKind.DEPLOY
+        )
+
+    @property
+    def may_abort(self) -> bool:
+        """Whether it can end without a rollback: nothing is changed, and no step is being carried out that might."""
+        stands = self.release.state is ReleaseState.DEPLOY_FAILED or self.awaited is not None
+        of_deploy = self.release.state in {ReleaseState.DEPLOYING, ReleaseState.DEPLOY_FAILED}
+        return self.release.state is ReleaseState.OPEN or (of_deploy and stands and self.untouched)
+
     def due(self, check: Check) -> bool:
         """Whether ``check``, of the phase that runs now, can have an answer yet: there is no announcement before the end."""
         return check.kind != ANNOUNCED or self.release.state is ReleaseState.DONE

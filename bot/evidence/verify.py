@@ -59,8 +59,8 @@ signoffs|signoff.voided|by_whom=signed_by role purpose:deploy ended_at:|ended_at
 break_glass|break_glass.used|+|by_whom=actor reason passed at reviewed_by: reviewed_at: finding:""
 break_glass|break_glass.reviewed|*|reviewed_by=actor reviewed_at=at finding
 steps|deploy.started|+deploy|plan:deploy run ordinal step_id=id state attempt:1 summary:"" by_whom: note:"" finished_at:
-steps|rollback.started|*plan:deploy state:pending|state:cancelled finished_at=at
-steps|rollback.started|*plan:deploy state:to_attest|state:cancelled finished_at=at
+steps|rollback.started release.aborted|*plan:deploy state:pending|state:cancelled finished_at=at
+steps|rollback.started release.aborted|*plan:deploy state:to_attest|state:cancelled finished_at=at
 steps|rollback.started|+rollback|plan:rollback run ordinal step_id=id state attempt:1 summary:"" by_whom: note:"" finished_at:
 steps|step.waits|step_id=step|started_at
 steps|step.done|step_id=step|state:done summary started_at finished_at=at

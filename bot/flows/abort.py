@@ -6,28 +6,37 @@ from datetime import timedelta
 
 from bot.domain.actor import Actor
 from bot.domain.ids import SYSTEM, ReleaseId, UserId
+from bot.domain.plan import PlanKind
 from bot.domain.policy import Action
 from bot.domain.release import MAY_ROLL_BACK, Release, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import RefusedError, StaleButton
 from bot.flows import check, record
 from bot.flows.deps import Deps, locked_view, require
-from bot.store import posts, releases
+from bot.store import posts, releases, steps, work
 from bot.store.pool import Tx
 
 
 def abort(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: str) -> str:
-    """End an OPEN release: its checks stop, its sign-offs are void with it, the environment is free."""
+    """End a release that has changed nothing: its checks stop, its sign-offs are void with it, the environment is free.
+
+    That is one that is OPEN, and one whose deploy stands before its first change.
+    """
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.ABORT)
     release = view.release
     if release.state is ReleaseState.ABORTED:
         return f"{release.version} was aborted already."
-    if release.state in MAY_ROLL_BACK and release.active:
+    if release.state is ReleaseState.DEPLOYING and view.untouched and not view.may_abort:
+        raise RefusedError(
+            f"{release.version} is {release.state}: a step runs, and nothing was changed so far.",
+            hint="Cancel it in the thread, then abort; or use `/release rollback`.",
+        )
+    if release.state in MAY_ROLL_BACK and release.active and not view.may_abort:
         raise RefusedError(
             f"{release.version} is {release.state}: something was changed already.", hint="Use `/release rollback`."
         )
-    if release.state is not ReleaseState.OPEN:
+    if not view.may_abort:
         raise StaleButton(f"{release.version} is {release.state}: there is nothing to abort.")
     _end(tx, view, actor.user, deps.clean(reason))
     return f"{release.version} is aborted. Nothing was deployed."
@@ -62,6 +71,8 @@ def _end(tx: Tx, view: ReleaseView, by: UserId, reason: str, *, notice: str = "a
     release = view.release
     releases.move(tx, release, ReleaseState.ABORTED, view.now, reason=reason)
     check.cancel_all(tx, release.id, view.checklist)
+    work.drop(tx, "advance", release.id)
+    steps.cancel(tx, release.id, PlanKind.DEPLOY, view.now)
     card = posts.find(tx, release.id, "card")
     posts.owe(tx, release.id, "notice", notice, channel=release.channel, parent=card)
     posts.touch(tx, release.id)

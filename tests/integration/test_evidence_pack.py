@@ -219,21 +219,24 @@ FORGED: tuple[tuple[str, str, object], ...] = (
 
 
 def test_a_pack_of_plans_that_waited_for_people_holds(world: World):
-    """A deploy that was taken back while it waited, and a rollback that a person ended."""
+    """A deploy that was aborted while it waited, one that was taken back, and a rollback that a person ended."""
     person = {"title": "By hand", "action": {"do": "attest"}}
     world.change(checklist=checklist(deploy=({"id": "deploy.it", **person},), rollback=({"id": "back", **person},)))
+    first, pack = world.deployed("v4.7.0"), {}
+    world.act(abort.abort, QA, first, "not today")
+    pack["ABORTED"] = packed(world, first)
     release_id = world.deployed()
     world.act(rollback.rollback, QA, release_id, "wrong version")
     world.run("advance")
-    pack = {False: packed(world, release_id)}
+    pack["ROLLING_BACK"] = packed(world, release_id)
     awaited = world.view(release_id).awaited
     assert awaited is not None
     world.act(deploy.attest, QA, awaited.row, "put back")
     world.run("advance")
-    pack[True] = packed(world, release_id)
-    for over, files in pack.items():
+    pack["ROLLED_BACK"] = packed(world, release_id)
+    for state, files in pack.items():
         manifest, record, facts = (json.loads(files[f"{name}.json"]) for name in ("manifest", "record", "release"))
-        assert facts["release"]["state"] == ("ROLLED_BACK" if over else "ROLLING_BACK")
+        assert facts["release"]["state"] == state
         assert list(runpy.run_path(str(VERIFY))["check_facts"](facts, record, manifest, {})) == []
 
 

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from bot.domain.ids import CheckId, Version
+from bot.domain.plan import Mutation, StepState, Way
 from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
 from bot.errors import ActiveReleaseExists, BotError, NotAllowed, RefusedError, StaleButton, VendorError
-from bot.flows import abort, deploy, start
+from bot.flows import abort, deploy, rollback, start
+from bot.slack.blocks.render import render
+from bot.store import releases, steps
+from checks.contract import Outcome
 from tests.checks.replies import Replies, Reply
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, Outside, World, checklist
 from tests.integration.slack_bot import sources_at
@@ -110,12 +114,56 @@ def test_abort_stops_a_check_that_runs(world: World, outside: Outside) -> None:
     assert {known.running for known in view.checks.values()} == {Running.IDLE}
 
 
-def test_abort_is_refused_once_something_was_changed(world: World) -> None:
-    """Then the way out is a rollback."""
+def test_abort_is_refused_once_something_was_changed(world: World, outside: Outside) -> None:
+    """Then the way out is a rollback; nor while a step runs, which may be about to."""
     release_id = world.ready()
+    outside.answers["deploy.health"] = Outcome.FAIL
     world.act(deploy.deploy, QA, release_id)
+    with pytest.raises(RefusedError, match="a step runs, and nothing was changed so far"):
+        world.act(abort.abort, MANAGER, release_id, "")
+    world.run("advance")
+    failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
+    change = Mutation("image of deployment/api", "api:1", "api:2", Way.BACK, "back to revision 7")
+    with world.store.transaction() as tx:
+        steps.write_journal(tx, failed.row, 1, "intent", {"changes": [change.body]})
     with pytest.raises(RefusedError, match="something was changed already"):
         world.act(abort.abort, MANAGER, release_id, "")
+    assert "roll back" in render("notice", f"failed:{failed.row}:1", world.view(release_id)).text
+
+
+def test_a_deploy_that_changed_nothing_is_aborted(world: World, outside: Outside) -> None:
+    """No freeze holds the next one, nothing is said of its image, no button of it works, and what ran before is what runs."""
+    before = world.done("v4.7.0")
+    release_id = world.ready()
+    outside.answers["deploy.tag"] = Outcome.FAIL
+    world.act(deploy.deploy, QA, release_id)
+    world.run("advance")
+    view = world.view(release_id)
+    (failed,) = (step for step in view.steps if step.state is StepState.FAILED)
+    assert "abort, for nothing was changed yet" in render("notice", f"failed:{failed.row}:1", view).text
+    assert "nothing was deployed" in world.act(abort.abort, MANAGER, release_id, "red CI").lower()
+    view = world.view(release_id)
+    assert (view.release.state, view.freeze) == (ReleaseState.ABORTED, None)
+    assert {step.state for step in view.steps} == {StepState.FAILED, StepState.CANCELLED}
+    with pytest.raises(StaleButton):
+        world.act(deploy.retry, QA, failed.row)
+    with world.store.transaction() as tx:
+        found = releases.latest_deployed(tx, "production")
+    assert found is not None
+    assert found.id == before
+    world.start()
+
+
+def test_a_rollback_of_what_changed_nothing_says_nothing_of_the_image(world: World, outside: Outside) -> None:
+    """It may be started again without a reason."""
+    release_id = world.ready()
+    outside.answers["deploy.tag"] = Outcome.FAIL
+    world.act(deploy.deploy, QA, release_id)
+    world.run("advance")
+    world.act(rollback.rollback, QA, release_id, "")
+    world.run("advance")
+    assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
+    world.start()
 
 
 def test_abort_of_what_is_done_is_stale(world: World) -> None:

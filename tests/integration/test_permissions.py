@@ -399,8 +399,9 @@ def trial(world: World, outer: Outer) -> Iterator[Trial]:
     """Everybody, on the database of the world."""
     person, ask = {"do": "attest"}, {"do": "check", "kind": "ask"}
     deploys = (
-        {"id": "deploy.tag", "title": "Tag", "action": person},
         {"id": "deploy.health", "title": "Health", "by_hand": True, "action": ask},
+        {"id": "deploy.tag", "title": "Tag", "action": person},
+        {"id": "deploy.smoke", "title": "Smoke", "action": ask},
     )
     rollbacks = (
         {"id": "rollback.frontend", "title": "Frontend", "action": person},
@@ -428,13 +429,13 @@ def lives(world: World, outside: Outside, at: Callable[[ReleaseId | None, str], 
         world.approve(release, actor)
     in_slack(world, release, CARD)
     at(release, "OPEN")
+    outside.answers["deploy.health"] = Outcome.FAIL
     world.act(deploy.deploy, qa, release)
     world.run("advance")
-    at(release, "DEPLOYING")
-    outside.answers["deploy.health"] = Outcome.FAIL
-    by_hand(world, release)
     at(release, "DEPLOY_FAILED")
     retry(world, outside, release)
+    at(release, "DEPLOYING")
+    by_hand(world, release)
     world.run("check")
     outside.issues.append("API-1")
     world.poll()

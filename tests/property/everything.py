@@ -210,7 +210,8 @@ class Everything(RuleBasedStateMachine):
             refused = error
         assert (refused is None) == (not against), (who, refused, against)
         if refused is None:
-            facts.state, facts.taken_back[facts.image] = "DEPLOYING", False
+            facts.state, facts.was_taken_back = "DEPLOYING", facts.taken_back.get(facts.image, False)
+            facts.taken_back[facts.image] = False
             facts.under_way.clear()
         if against <= {"source", "four_eyes"}:
             self.has_looked()
@@ -232,7 +233,8 @@ class Everything(RuleBasedStateMachine):
             refused = error
         assert (refused is None) == allowed, (who, refused, against)
         if refused is None:
-            facts.state, facts.taken_back[facts.image], facts.let_past = "DEPLOYING", False, stop
+            facts.state, facts.was_taken_back = "DEPLOYING", facts.taken_back.get(facts.image, False)
+            facts.taken_back[facts.image], facts.let_past = False, stop
             facts.under_way.clear()
             self.broken = (self.release, who)
         if against <= {"source", "four_eyes"}:
@@ -251,7 +253,7 @@ class Everything(RuleBasedStateMachine):
         """A second person has looked at a break-glass, of this release or of an earlier one."""
         assert self.broken is not None
         release, breaker = self.broken
-        over = release != self.release or self.facts.state in {"DONE", "ROLLED_BACK"}
+        over = release != self.release or self.facts.state in {"DONE", "ROLLED_BACK", "ABORTED"}
         if self.tries(
             may_review(self.facts, who, breaker, over=over), break_glass.review, who, release, "it was right"
         ):
@@ -287,13 +289,19 @@ class Everything(RuleBasedStateMachine):
     def roll_back(self, who: str) -> None:
         """`/release rollback`, whatever the state."""
         if self.tries(may_roll_back(self.facts, who), rollback.rollback, who, self.release, "errors"):
-            self.facts.state, self.facts.taken_back[self.facts.image] = "ROLLING_BACK", True
+            if self.facts.state in {"DEPLOYING", "DEPLOY_FAILED"}:
+                self.facts.taken_back[self.facts.image] = self.facts.was_taken_back
+            elif self.facts.state in {"WATCHING", "DONE"}:
+                self.facts.taken_back[self.facts.image] = True
+            self.facts.state = "ROLLING_BACK"
 
-    @while_("OPEN", "DEPLOYING", "WATCHING", "DONE")
+    @while_("OPEN", "DEPLOYING", "DEPLOY_FAILED", "WATCHING", "DONE")
     @rule(who=people)
     def abort(self, who: str) -> None:
         """`/release abort`, whatever the state."""
         if self.tries(may_end(self.facts, who), abort.abort, who, self.release, "enough"):
+            if self.facts.state == "DEPLOY_FAILED":
+                self.facts.taken_back[self.facts.image] = self.facts.was_taken_back
             self.facts.state = "ABORTED"
 
     @while_("WATCHING")

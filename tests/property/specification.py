@@ -94,6 +94,9 @@ class Facts:
     let_past: str = ""  # the stop of the line that its deploy went past, in need
     debts: list[int] = field(default_factory=list)  # temporary changes that are still in force
     taken_back: dict[str, bool] = field(default_factory=dict)  # image -> whether its last deploy was rolled back
+    was_taken_back: bool = (
+        False  # the same of this image, before this deploy: one that changed nothing says nothing of it
+    )
     again: str = ""  # the image that a reason was given for to release it once more
 
     @property
@@ -262,8 +265,8 @@ def may_attest(facts: Facts, who: str) -> bool:
 
 
 def may_end(facts: Facts, who: str) -> bool:
-    """Anybody with a role may end a release that has changed nothing yet."""
-    return facts.state == "OPEN" and facts.holds(who, *ROLES)
+    """Anybody with a role may end a release that has changed nothing yet: of a deploy that failed no step here changes anything."""
+    return facts.state in {"OPEN", "DEPLOY_FAILED"} and facts.holds(who, *ROLES)
 
 
 def may_freeze(facts: Facts, who: str) -> bool:

@@ -286,7 +286,7 @@ def test_a_plan_says_that_it_waits_for_a_person() -> None:
     assert steps.text == f"{head} waits: a person does this and attests it"
     assert block(steps, "plan") == "*Deploy of SOLVEREIGN v4.8.0* 0/3"
     assert f"the deploy waits for this: {who} does it and presses Attest" in block(steps, "step:101")
-    assert [button["action_id"] for button in buttons(steps)] == ["step.attest", "release.rollback"]
+    assert [button["action_id"] for button in buttons(steps)] == ["step.attest", "release.abort", "release.rollback"]
     assert labels(render("steps", "deploy", replace(view, steps=(first, *rest)))) == []
 
 

@@ -229,7 +229,7 @@ def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:
             "Not now",
         )
         buttons.append(elements.button(ActionId.RELEASE_DEPLOY, payload, "Deploy", style="primary", confirm=question))
-    if view.release.state is ReleaseState.OPEN:
+    if view.may_abort:
         buttons.append(elements.button(ActionId.RELEASE_ABORT, payload, "Abort"))
     if view.release.state in MAY_ROLL_BACK:
         buttons.append(elements.button(ActionId.RELEASE_ROLLBACK, payload, "Roll back", style="danger"))

@@ -106,7 +106,7 @@ def _failed(view: ReleaseView, rest: str) -> Rendered:
     if view.release.state is not FAILED_IN[step.plan]:
         return _notice("x", f"{words}\nIt is not retried any more: the release is {view.release.state}.")
     who = text.mention(view.release.deployer or view.release.manager)
-    todo = "retry it in the thread, or roll back"
+    todo = f"retry it in the thread, or {'abort, for nothing was changed yet' if view.may_abort else 'roll back'}"
     if step.plan is PlanKind.DEPLOY and holds_back(view):
         todo = "roll back, or retry it in the thread once deploys are not frozen any more"
     return _notice("x", f"{words}\n{who}: {todo}.")

@@ -69,8 +69,10 @@ def _ways_on(view: ReleaseView, step: Step) -> list[Element]:
     if spec is not None and spec.by_hand and view.release.state is FAILED_IN[step.plan]:
         by_hand = StepPayload(release=view.release.id, step=step.row)
         buttons.append(elements.button(ActionId.STEP_ATTEST, by_hand, "Done by hand"))
+    payload = ReleasePayload(release=view.release.id)
+    if step.plan is PlanKind.DEPLOY and view.may_abort:
+        buttons.append(elements.button(ActionId.RELEASE_ABORT, payload, "Abort"))
     if step.plan is PlanKind.DEPLOY and view.release.state in MAY_ROLL_BACK:
-        payload = ReleasePayload(release=view.release.id)
         buttons.append(elements.button(ActionId.RELEASE_ROLLBACK, payload, "Roll back", style="danger"))
     return buttons
 

@@ -89,16 +89,20 @@ SELECT id FROM releases WHERE environment = %(environment)s AND state NOT IN ('O
 
 -- name: latest_deployed
 -- The newest release that has changed the environment and was not taken back.
-SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state <> 'ROLLED_BACK'
+SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state NOT IN ('ROLLED_BACK', 'ABORTED')
   AND EXISTS (SELECT FROM steps s WHERE s.release_id = r.id AND s.plan = 'deploy' AND s.started_at IS NOT NULL)
 ORDER BY r.id DESC LIMIT 1;
 
 -- name: known_bad
 -- The newest release that has deployed an image, if it was taken back, and when; another release than the one that asks.
+-- One that was taken back before its deploy had changed anything says nothing of the image.
 SELECT version, reason, (SELECT max(signoffs.at) FROM signoffs
                          WHERE signoffs.release_id = newest.id AND signoffs.purpose = 'rollback') AS at FROM (
     SELECT id, version, state, reason FROM releases
     WHERE environment = %(environment)s AND image = %(image)s AND digest = %(digest)s AND id <> %(id)s
       AND state NOT IN ('OPEN', 'ABORTED')
+      AND (state NOT IN ('ROLLING_BACK', 'ROLLBACK_FAILED', 'ROLLED_BACK') OR deployed_at IS NOT NULL OR EXISTS (
+          SELECT FROM steps s WHERE s.release_id = releases.id AND s.plan = 'deploy' AND (s.state = 'attested'
+              OR EXISTS (SELECT FROM journal j WHERE j.step = s.id AND j.entry = 'intent'))))
     ORDER BY id DESC LIMIT 1) newest
 WHERE state IN ('ROLLING_BACK', 'ROLLBACK_FAILED', 'ROLLED_BACK');
