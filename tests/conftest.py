@@ -16,6 +16,12 @@ pytest_plugins = [
 ]
 
 
+def pytest_collection() -> None:
+    """Nothing that is loaded while tests are collected is thrown away again: the garbage collector would look in vain."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays: the garbage collector need not look through it again and again."""
+    """It stays to the end, so the collector passes over it from now on."""
     gc.freeze()
+    gc.enable()
