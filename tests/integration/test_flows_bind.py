@@ -345,12 +345,13 @@ class TestFreezeNotice:
         bound.clock.advance(seconds=5)
         bound.act(freeze.freeze, MANAGER, bound.clock.now() + timedelta(hours=4), "another")
         first, second = frozen(bound, release_id)
-        assert first.startswith("That freeze is replaced: deploys are frozen until <!date^")
+        instead = "That freeze is over, but another one stands: deploys are frozen until"
+        assert first.startswith(f"{instead} <!date^")
         assert (first.endswith(": another"), second.startswith(f"<@{RITA}> froze deploys until")) == (True, True)
         bound.clock.advance(seconds=5)
         bound.act(rollback.rollback, QA, release_id, "errors")
         bound.run("advance")
-        held = "That freeze is replaced: deploys are frozen until somebody lifts it: v4.8.0 was rolled back: errors"
+        held = f"{instead} somebody lifts it: v4.8.0 was rolled back: errors"
         assert frozen(bound, release_id) == [held, held]
         bound.start("v4.9.0")
         assert asked_anew(bound, freeze.unfreeze) >= {(release_id, "rolled_back"), (release_id, "frozen")}

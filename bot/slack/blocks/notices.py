@@ -165,7 +165,7 @@ def _frozen(view: ReleaseView, rest: str) -> Rendered:
     if stands.of_calendar:
         words = f"That freeze is over, but the calendar keeps deploys frozen until {until}"
     elif rest and (stands.at is None or rest != f"{stands.at.timestamp():.0f}"):
-        words = f"That freeze is replaced: deploys are frozen until {until}"
+        words = f"That freeze is over, but another one stands: deploys are frozen until {until}"
     else:
         words = f"{text.mention(stands.by)} froze deploys until {until}"
     return _notice(
