@@ -25,7 +25,8 @@ asks it too, and passes over [some of the reasons](../howto/break-glass.md); who
 In a freeze a failed step of a deploy is not retried either; a rollback works. `/release rollback` means the newest release whose
 deploy was begun, also beside one that is `OPEN`: whoever may roll back aborts that one with it
 ([Roll back](../howto/roll-back.md)). `release.abort` and `/release abort` of a deploy: only where it has changed nothing, and stands
-at a step that failed or is a person's. `check.waive` refuses a line that can never be waived.
+at a step that failed or is a person's. `check.attest` takes a line of before the deploy in `OPEN` only. `check.waive`
+refuses a line that can never be waived.
 """
 COMMAND_LINE = """Whoever has the machine's shell and the bot's configuration can use the command line. It knows no person,
 so nothing in it starts, signs, waives, deploys or takes back a release: there is no such command, with no option.

@@ -66,9 +66,7 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
         raise InvalidInput(f"{what} is not due yet.", hint="The bot announces the release by itself at its end.")
     now = {entry.id for entry in _runnable(view)}
     if not now & set(ours):
-        raise StaleButton(
-            f"{view.release.version} is {view.release.state}: these checks are closed.", hint="Nothing was changed."
-        )
+        raise _closed(view)
     idle = [check_id for check_id in ours if check_id in now and view.checks[check_id].running is Running.IDLE]
     if not idle:
         return "That is running already."
@@ -137,7 +135,10 @@ def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Che
 
 
 def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: CheckId, note: str) -> str:
-    """Record that a person has checked it: a PASS with a name and a note, for checks that only a person can answer."""
+    """Record that a person has checked it: a PASS with a name and a note, for checks that only a person can answer.
+
+    Those of before the deploy are closed with it: what it went past is not made good afterwards.
+    """
     view = locked_view(tx, deps, release_id)
     entry = _entry(view, check_id)
     require(view.policy, actor, Action.ATTEST, *lines_of(view, entry.id))
@@ -145,6 +146,8 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
         raise RefusedError(f"{entry.title} is asked by the bot, not by people.", hint="Run it again, or waive it.")
     if view.release.state in {ReleaseState.ABORTED, ReleaseState.ROLLED_BACK}:
         raise StaleButton
+    if entry in view.checklist.asked_in("before") and view.release.state is not ReleaseState.OPEN:
+        raise _closed(view)
     if not note.strip():
         raise InvalidInput("An attestation needs a note: what did you look at?")
     found = note.strip()
@@ -298,6 +301,12 @@ def _only_open(view: ReleaseView) -> None:
         raise StaleButton(
             f"{view.release.version} is {view.release.state}: its checks are closed.", hint="Nothing was changed."
         )
+
+
+def _closed(view: ReleaseView) -> StaleButton:
+    return StaleButton(
+        f"{view.release.version} is {view.release.state}: these checks are closed.", hint="Nothing was changed."
+    )
 
 
 def _entry(view: ReleaseView, check_id: str) -> Check:

@@ -316,6 +316,15 @@ def test_attest_is_a_pass_with_a_name(world: World) -> None:
     assert world.last().body == {"check": "prep.person", "note": "looked at it", "evidence": bound(world)}
 
 
+def test_a_line_of_before_the_deploy_is_closed_with_it(world: World) -> None:
+    """Nobody makes good afterwards what the deploy went past: neither in the record nor in the close-out."""
+    release_id = world.deployed()
+    with pytest.raises(StaleButton, match=r"v4\.8\.0 is WATCHING: these checks are closed"):
+        world.act(check.attest, QA, release_id, CheckId("prep.person"), "a backup was there")
+    assert world.outcome(release_id, "prep.person") is None
+    world.act(check.attest, QA, release_id, CheckId("after.notes"), "published")
+
+
 def test_what_the_bot_asks_cannot_be_attested(world: World) -> None:
     """Else a click would be worth as much as the check."""
     release_id = world.start()

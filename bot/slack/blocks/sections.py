@@ -141,7 +141,7 @@ def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]
     runs_now = section.phase == view.phase and view.due(check)
     buttons = []
     if check.kind == ATTEST:
-        if counts_as in _OPEN and (runs_now or state in _AFTER_OPEN):
+        if counts_as in _OPEN and (runs_now or (section.phase == "after" and state in _AFTER_OPEN)):
             buttons.append(elements.button(ActionId.CHECK_ATTEST, payload, "Attest", style="primary"))
     elif runs_now and counts_as in _UNDER_WAY:
         buttons.append(elements.button(ActionId.CHECK_CANCEL, payload, "Cancel"))
