@@ -15,11 +15,11 @@ SELECT pg_advisory_unlock_all();
 SELECT set_config('application_name', %(name)s, false);
 
 -- name: holders
--- How those sessions are called that hold one of the names.
+-- How those sessions are called that hold one of the names; a session of another role may not show its name.
 SELECT DISTINCT a.application_name AS name
 FROM unnest(%(names)s::text[]) AS wanted(name)
 JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(wanted.name, 0)
-JOIN pg_stat_activity a ON a.pid = l.pid
+JOIN pg_stat_activity a ON a.pid = l.pid AND a.application_name IS NOT NULL
 ORDER BY 1;
