@@ -60,10 +60,13 @@ def names(told: str, point: Point, fault: Fault) -> bool:
 def as_if_good(found: dict[str, Any]) -> dict[str, Any]:
     """What stands there after a failure in sight and a second try, without the traces that just these leave."""
     retried = {step for step, _, attempt, _ in found["steps"] if attempt == 2}
+    audit = [event for event in found["audit"] if event not in {"step.failed", "step.retried"}]
+    if audit.count("deploy.planned") == 2:  # nothing was begun yet, so the second try has a plan of its own
+        audit.remove("deploy.planned")
     return {
         **found,
         "steps": [(step, state, 1 if step in retried else attempt, n) for step, state, attempt, n in found["steps"]],
-        "audit": [event for event in found["audit"] if event not in {"step.failed", "step.retried"}],
+        "audit": audit,
         "posts": found["posts"] - Counter({("notice", "failed"): 1}),
         "results": [{**row, "n": row["n"] - (row["step_id"] in retried)} for row in found["results"]],
     }
