@@ -204,15 +204,9 @@ def _missed(view: ReleaseView, check: Check) -> tuple[Standing, str] | None:
     if counts_as in allowed:
         return None
     if check.kind == ATTEST and counts_as in _SAID:
-        who = _any_of(view.policy.allowed(Action.ATTEST, *lines_of(view, check.asked_as)))
+        who = view.policy.who_may(Action.ATTEST, *lines_of(view, check.asked_as))
         return counts_as, f"{_SAID[counts_as]}: {who}, with Attest in the thread"
     return counts_as, _WORDS.get(counts_as, "cannot be waived")
-
-
-def _any_of(roles: Sequence[Role]) -> str:
-    """``Release Manager, QA or Product``."""
-    *others, last = (role.title for role in roles)
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def beside(view: ReleaseView) -> tuple[Beside, ...]:

@@ -178,6 +178,10 @@ class Policy(Model):
                 return roles
         return self._may(action)
 
+    def who_may(self, action: Action, *lines: str) -> str:
+        """The roles that `allowed` names, as people read them: ``Release Manager or QA``."""
+        return " or ".join(role.title for role in self.allowed(action, *lines))
+
     def _may(self, action: Action) -> tuple[Role, ...]:
         return self.may.get(action, _BY_DEFAULT.get(action, ANY_ROLE))
 

@@ -91,10 +91,9 @@ def require(policy: Policy, actor: Actor, action: Action, *lines: str) -> None:
     """Refuse somebody whose roles do not cover ``action`` (on the check of ``lines``). Raises NotAllowed that names who may."""
     if permits(policy, action, actor.roles, *lines):
         return
-    allowed = policy.allowed(action, *lines)
-    if not allowed:
+    names = policy.who_may(action, *lines)
+    if not names:
         raise NotAllowed("The policy allows that to nobody.", hint="Your platform team can change it.")
-    names = " or ".join(role.title for role in allowed)
     yours = ", ".join(sorted(role.title for role in actor.roles)) or "none"
     raise NotAllowed(
         f"That takes the role {names}; yours: {yours}.", hint="Ask one of them, or have the roles changed."

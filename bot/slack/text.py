@@ -378,7 +378,7 @@ def is_notice(view: ReleaseView, step: Step) -> bool:
 
 def who_attests(view: ReleaseView, step: Step) -> str:
     """The roles that may attest a step, by the policy."""
-    return " or ".join(role.title for role in view.policy.allowed(Action.ATTEST, step.id))
+    return view.policy.who_may(Action.ATTEST, step.id)
 
 
 def _at_step(view: ReleaseView, plan: PlanKind) -> str:

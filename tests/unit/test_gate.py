@@ -182,7 +182,7 @@ def test_what_only_a_person_knows_names_who_may_say_it_and_where() -> None:
         for policy, known in ((Policy(), make_check_view(line.id)), (Policy.model_validate({"lines": rules}), old))
     ]
     assert said == [
-        "Preparations: Check of prep.notes: needs a person to say so: Release Manager, QA or Product, with Attest in the thread",
+        "Preparations: Check of prep.notes: needs a person to say so: Release Manager or QA or Product, with Attest in the thread",
         "Preparations: Check of prep.notes: was said too long ago: QA or Product, with Attest in the thread",
     ]
 
