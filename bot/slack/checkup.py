@@ -47,18 +47,22 @@ def needed_scopes() -> set[str]:
 
 def workspace(client: WebClient) -> Workspace:
     """Where the app is installed. Raises SlackError when the token is not accepted, or is none of a bot."""
+    return _workspace_of(_auth_test(client))
+
+
+def _auth_test(client: WebClient) -> SlackResponse:
     with slack_call("auth.test"):
         answer = client.auth_test()
     if not (answer.get("team_id") and answer.get("user_id")):  # an app-level token is told of its app only
         raise SlackError("auth.test", "not_allowed_token_type")
-    return _workspace_of(answer)
+    return answer
 
 
 def _workspace_of(answer: SlackResponse) -> Workspace:
     return Workspace(
         team=str(answer["team_id"]),
         enterprise=str(answer.get("enterprise_id") or ""),
-        bot_user=str(answer.get("user_id") or ""),
+        bot_user=str(answer["user_id"]),
         app=str(answer.get("app_id") or ""),
     )
 
@@ -79,12 +83,12 @@ def _configured(settings: Slack, unmeetable: Unmeetable) -> list[Finding]:
 def examine(client: WebClient, settings: Slack, unmeetable: Unmeetable) -> list[Finding]:
     """Look at the token, its scopes, the channel and the roles. Answers, never raises for what Slack says."""
     try:
-        with slack_call("auth.test"):
-            answer = client.auth_test()
+        answer = _auth_test(client)
     except SlackError as error:
         if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
             hint = "Is slack.api_url right and reachable from here?"
-            return [Finding(State.UNREACHABLE, f"Slack does not answer: {error.code}", hint)]
+            what = "Slack does not answer" if error.code == "no_answer" else f"Slack has trouble: {error.code}"
+            return [Finding(State.UNREACHABLE, what, hint)]
         return [Finding(State.MISSING, f"Slack does not accept the bot token: {error.code}", error.hint)]
     findings = [Finding(State.OK, f"the bot token is good for the workspace {answer.get('team', answer['team_id'])}")]
     header = {key.lower(): value for key, value in answer.headers.items()}.get("x-oauth-scopes", "")

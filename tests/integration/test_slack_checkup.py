@@ -46,7 +46,7 @@ def looked(
     """The findings in a workspace whose #releases is ``channel``, or an error; ``lacks``: a scope."""
     granted = ",".join(sorted(needed_scopes() - {lacks}))
     named = {"ok": False, "error": channel} if isinstance(channel, str) else {"ok": True, "channel": channel}
-    auth = Reply(200, {"ok": True, "team": "solvereign", "team_id": "T1"}, {"x-oauth-scopes": granted})
+    auth = Reply(200, {"ok": True, "team": "solvereign", "team_id": "T1", "user_id": "U1"}, {"x-oauth-scopes": granted})
     info = Reply(200, named)
     with Replies({"POST /auth.test": auth, "GET /conversations.info": info, "POST /conversations.info": info}) as slack:
         return examined(slack.url + "/", Slack(channel=RELEASES, shared_channel=shared))
@@ -64,11 +64,11 @@ def test_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
     with pytest.raises(SlackError, match=r"Slack answered invalid_auth to auth\.test\.") as refused:
         workspace(web_client("xoxb-wrong", slack.url + "api/"))
     assert refused.value.hint == BOT_TOKEN
-    with (
-        Replies({"POST /auth.test": Reply(200, {"ok": True, "app_id": "A1"})}) as of_the_app,
-        pytest.raises(SlackError) as app,
-    ):
-        workspace(web_client("xapp-1", of_the_app.url + "/"))
+    with Replies({"POST /auth.test": Reply(200, {"ok": True, "app_id": "A1"})}) as of_the_app:
+        with pytest.raises(SlackError) as app:
+            workspace(web_client("xapp-1", of_the_app.url + "/"))
+        (found,) = examined(of_the_app.url + "/", Slack(channel=RELEASES), "xapp-1")
+    assert found == Finding(State.MISSING, "Slack does not accept the bot token: not_allowed_token_type", BOT_TOKEN)
     assert (app.value.code, app.value.hint) == ("not_allowed_token_type", BOT_TOKEN)
 
 
@@ -114,7 +114,7 @@ def test_slack_that_does_not_answer():
     assert examined(closed_port_url() + "/", Slack(channel=RELEASES)) == [
         Finding(
             State.UNREACHABLE,
-            "Slack does not answer: no_answer",
+            "Slack does not answer",
             "Is slack.api_url right and reachable from here?",
         )
     ]
