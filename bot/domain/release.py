@@ -80,7 +80,7 @@ class Release:
     bound_at: datetime | None = None  # since when it means this commit and digest
     bound_after: int = 0  # id of the last result that is about what it meant before
     confirmed_at: datetime | None = None  # when GitHub and the registry last said the same
-    again_because: str = ""  # why an image that was rolled back once is released again
+    again_because: str = ""  # why an image that was rolled back once, or runs already, is released again
     unbound: str = ""  # why they do not say the same now: the tag or the image is gone
 
     @property

@@ -23,15 +23,19 @@ def open_release(
 ) -> str:
     """Open the release with ``actor`` as its release manager. Raises NotAllowed or ActiveReleaseExists.
 
-    ``because``: why an image that was rolled back is released again; without it that is refused, GateClosed.
+    ``because``: why an image that was rolled back, or that runs already, is released again; without it that is refused, GateClosed.
     """
     require(deps.policy, actor, Action.START)
     now, because = deps.clock.now(), deps.clean(because.strip())
     known_bad = releases.known_bad(tx, deps.environment, resolved.image, resolved.digest)
+    runs = releases.running(tx, deps.environment, resolved.image, resolved.digest)
+    say_why = f"say why: `/release start {version} because REASON`."
     if known_bad and not because:
+        raise GateClosed(f"{known_bad}.", hint=f"To release it again, {say_why} Somebody else must approve it then.")
+    if runs and not because:
         raise GateClosed(
-            f"{known_bad}.",
-            hint=f"To release it again, say why: `/release start {version} because REASON`. Somebody else must approve it then.",
+            f"{runs} runs in {deps.environment} already, with this very image.",
+            hint=f"For another version name that one. To deploy this one again, {say_why}",
         )
     values = {
         "environment": deps.environment,
@@ -44,7 +48,7 @@ def open_release(
         "tagged": resolved.tagged,
         "channel": deps.channel,
         "at": now,
-        "again_because": because if known_bad else "",
+        "again_because": because if known_bad or runs else "",
     }
     release_id = releases.insert(tx, values, deps.checklist, deps.policy)
     for entry in deps.checklist.asked:
@@ -59,6 +63,6 @@ def open_release(
         tx, now, actor.user, "release.started", release_id,
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,
         checklist=deps.checklist.digest, policy=deps.policy.digest, environment=deps.environment, channel=deps.channel,
-        notes_url=notes_url, known_bad=known_bad, again_because=values["again_because"],
+        notes_url=notes_url, known_bad=known_bad, runs=runs, again_because=values["again_because"],
     )  # fmt: skip
     return f"{version} is open. The checks run now; follow them in <#{deps.channel}>."

@@ -37,7 +37,7 @@ _URL = re.compile(r"https?://[^\s<>|]+")
 
 @dataclass(frozen=True)
 class Start:
-    """`start vX.Y.Z [notes URL] [because REASON]`; the reason is for an image that was rolled back once."""
+    """`start vX.Y.Z [notes URL] [because REASON]`; the reason is for an image that was rolled back once or runs already."""
 
     version: Version
     notes_url: str = ""

@@ -87,14 +87,24 @@ def latest_deployed(tx: Tx, environment: str) -> Release | None:
     return None if row is None else get(tx, ReleaseId(row["id"]))
 
 
-def known_bad(tx: Tx, environment: str, image: str, digest: str, *, but: ReleaseId | None = None) -> str:
-    """That an image was rolled back the last time that it was deployed, with version, day and reason; empty: it was not.
+def running(tx: Tx, environment: str, image: str, digest: str, *, but: ReleaseId | None = None) -> str:
+    """The version that an environment runs, as far as the bot knows, if it has this image; empty: it runs another one.
 
     ``but``: the release that asks.
     """
     values = {"environment": environment, "image": image, "digest": digest, "id": but or 0}
+    row = tx.execute(_SQL["running"], values).fetchone()
+    return "" if row is None else str(row["version"])
+
+
+def known_bad(tx: Tx, environment: str, image: str, digest: str, *, but: ReleaseId | None = None) -> str:
+    """That an image was rolled back the last time that it was deployed, with version, day and reason; empty: it was not.
+
+    Nor is it said of the image that the environment was taken back to, and runs. ``but``: the release that asks.
+    """
+    values = {"environment": environment, "image": image, "digest": digest, "id": but or 0}
     row = tx.execute(_SQL["known_bad"], values).fetchone()
-    if row is None:
+    if row is None or running(tx, environment, image, digest, but=but):
         return ""
     when = f" on {row['at']:%Y-%m-%d}" if row["at"] else ""
     return f"{row['version']} was rolled back{when} with this very image" + (

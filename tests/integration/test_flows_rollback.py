@@ -338,6 +338,32 @@ def test_what_was_rolled_back_needs_a_reason_and_a_second_person(world: World) -
         assert releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest) == ""
 
 
+def test_what_runs_already_is_started_again_for_a_reason_only(world: World) -> None:
+    """It can be wanted; the way back from it is to itself, so nothing bad is said of it afterwards."""
+    first, version = world.done(), Version.parse("v4.8.0")
+    assert version is not None
+    with pytest.raises(GateClosed, match=r"v4\.8\.0 runs in production already, with this very image") as refused:
+        world.act(start.open_release, MANAGER, version, "", RESOLVED)
+    assert "`/release start v4.8.0 because REASON`" in refused.value.hint
+    world.act(start.open_release, MANAGER, version, "", RESOLVED, because="a variable was changed by hand")
+    assert world.last().body["again_because"] == "a variable was changed by hand"
+    with world.store.transaction() as tx:
+        again = releases.active(tx, "production")
+    assert again is not None
+    world.run("check")
+    world.approve(again.id)
+    world.act(deploy.deploy, QA, again.id)  # nobody else than usual has to approve
+    world.run("advance")
+    world.act(rollback.rollback, QA, again.id, "no better")
+    world.run("advance")
+    with world.store.transaction() as tx:
+        assert releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest) == ""
+    world.act(rollback.rollback, QA, first, "nor was it before")
+    world.run("advance")
+    with world.store.transaction() as tx:
+        assert "was rolled back" in releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest)
+
+
 def test_what_is_not_taken_back_is_said_before(world: World) -> None:
     """In the form of the button, and first in the answer to the command: what the steps have done, not what was planned last."""
     release_id = world.deployed()

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from itertools import count
@@ -177,7 +178,9 @@ class Everything(RuleBasedStateMachine):
         facts, because = self.facts, "It was the database." if reason else ""
         version = Version.parse(f"v4.{next(self.version)}.0")
         resolved = Resolved(commit, IMAGE, image, tagged=True)
-        allowed = may_start(facts, who, image, reason=reason)
+        below = [*facts.below, *([facts.image] if facts.state == "DONE" else [])]
+        before = replace(facts, below=below)
+        allowed = may_start(before, who, image, reason=reason)
         if not self.tries(allowed, start.open_release, who, version, "", resolved, because=because):
             return
         with self.world.store.transaction() as tx:
@@ -191,7 +194,8 @@ class Everything(RuleBasedStateMachine):
             commit=commit, image=image, true_commit=commit, true_image=image, since=facts.now,
             under_way=set(ASKED), frozen_until=facts.frozen_until, freezes=facts.freezes, debts=facts.debts,
             taken_back=facts.taken_back,
-            again=image if facts.taken_back.get(image) else "",
+            below=below,
+            again=image if before.bad(image) or image == before.running else "",
         )  # fmt: skip
 
     @while_("OPEN")
@@ -607,7 +611,7 @@ class Everything(RuleBasedStateMachine):
             self.wait(timedelta(hours=23))  # for the end of the weekend
         if self.facts.state == "ABORTED":
             return
-        if self.facts.taken_back.get(self.facts.image) and self.facts.again != self.facts.image:
+        if self.facts.bad(self.facts.image) and self.facts.again != self.facts.image:
             self.abort(RITA)
             return
         if self.facts.rules.glass:

@@ -94,9 +94,8 @@ class Facts:
     let_past: str = ""  # the stop of the line that its deploy went past, in need
     debts: list[int] = field(default_factory=list)  # temporary changes that are still in force
     taken_back: dict[str, bool] = field(default_factory=dict)  # image -> whether its last deploy was rolled back
-    was_taken_back: bool = (
-        False  # the same of this image, before this deploy: one that changed nothing says nothing of it
-    )
+    was_taken_back: bool = False  # of this image before this deploy: one that changed nothing says nothing of it
+    below: list[str] = field(default_factory=list)  # images of earlier releases that stand, the newest last
     again: str = ""  # the image that a reason was given for to release it once more
 
     @property
@@ -118,6 +117,15 @@ class Facts:
     def frozen(self) -> bool:
         """Whether the line is stopped."""
         return bool(self.stop)
+
+    @property
+    def running(self) -> str:
+        """The image that production runs but for this release; empty: nobody knows."""
+        return ["", *self.below][-1]
+
+    def bad(self, image: str) -> bool:
+        """Whether it was rolled back when it was last deployed, and is not what production was taken back to."""
+        return self.taken_back.get(image, False) and image != self.running
 
     def holds(self, who: str, *roles: str) -> bool:
         """Whether somebody has one of these roles."""
@@ -211,7 +219,7 @@ def _against_the_people(facts: Facts, who: str) -> Iterator[str]:
         yield "people"
     if facts.rules.four_eyes and people == {who}:
         yield "four_eyes"
-    if facts.taken_back.get(facts.image) and (facts.again != facts.image or not people - {facts.manager}):
+    if facts.bad(facts.image) and (facts.again != facts.image or not people - {facts.manager}):
         yield "known_bad"
 
 
@@ -237,8 +245,8 @@ def may_waive(facts: Facts, who: str, check: str) -> bool:
 
 
 def may_start(facts: Facts, who: str, image: str, *, reason: bool) -> bool:
-    """One at a time; an image that was rolled back needs a reason."""
-    return facts.holds(who, "release_manager") and (reason or not facts.taken_back.get(image))
+    """One at a time; an image that was rolled back, or runs already, needs a reason."""
+    return facts.holds(who, "release_manager") and (reason or not (facts.bad(image) or image == facts.running))
 
 
 def may_retry(facts: Facts, who: str) -> bool:

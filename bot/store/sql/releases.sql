@@ -93,6 +93,15 @@ SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state NO
   AND EXISTS (SELECT FROM steps s WHERE s.release_id = r.id AND s.plan = 'deploy' AND s.started_at IS NOT NULL)
 ORDER BY r.id DESC LIMIT 1;
 
+-- name: running
+-- The release that an environment runs, if it has this image; another release than the one that asks.
+SELECT version FROM (
+    SELECT version, image, digest FROM releases
+    WHERE environment = %(environment)s AND id <> %(id)s AND deployed_at IS NOT NULL
+      AND state NOT IN ('ROLLING_BACK', 'ROLLBACK_FAILED', 'ROLLED_BACK')
+    ORDER BY id DESC LIMIT 1) newest
+WHERE image = %(image)s AND digest = %(digest)s;
+
 -- name: known_bad
 -- The newest release that has deployed an image, if it was taken back, and when; another release than the one that asks.
 -- One that was taken back before its deploy had changed anything says nothing of the image.
