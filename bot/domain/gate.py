@@ -264,7 +264,8 @@ def _people_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]:
     approvers = {signoff.by for role in view.policy.roles for signoff in holding(view, role)}
     reasons = []
     if not lacking(view) and len(approvers) < view.policy.people:
-        text = f"{view.policy.people} different people must approve, so far {len(approvers)} have"
+        wanted = "one person" if view.policy.people == 1 else f"{view.policy.people} different people"
+        text = f"{wanted} must approve, so far {len(approvers)} have"
         reasons.append(Reason(Cause.PEOPLE, "people", text))
     if view.policy.four_eyes and deployer is not None and approvers and approvers <= {deployer}:
         text = "only the person who deploys has approved: somebody else must approve or deploy"

@@ -153,7 +153,8 @@ class Policy(Model):
         found = _people(holders, roles)
         if found is None or len(found) >= needed:
             return ""
-        return f"{needed} different people, and slack.roles names {len(found)}"
+        wanted = "one person" if needed == 1 else f"{needed} different people"
+        return f"{wanted}, and slack.roles names {len(found)}"
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from slack_sdk import WebClient
 
@@ -14,6 +16,8 @@ from bot.domain.policy import Role
 from bot.errors import IdentityUnknown, NotAllowed
 from bot.settings import Roles
 from bot.slack.client import SlackError, slack_call
+
+Groups: TypeAlias = Mapping[str, set[str]]  # the members of each user group
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,13 @@ class Workspace:
 
 
 class Identity:
-    """Reads people. Nothing is cached: what counts is what Slack says at the click."""
+    """Reads people. Nothing is kept: what counts is what Slack says at the click or after it."""
 
     def __init__(self, client: WebClient, roles: Roles, workspace: Workspace) -> None:
         self._client, self._roles, self._workspace = client, roles, workspace
+        self._asking = threading.Lock()
+        self._asked_at = 0.0  # when usergroups.list was asked last, on the monotonic clock
+        self._said: Groups | SlackError = {}  # what it answered
 
     def member(self, user: str) -> set[str]:
         """Make sure that ``user`` is a full member, whatever their roles. Returns all ids of this person.
@@ -93,16 +100,30 @@ class Identity:
             for role, entries in roles.items()
         }
 
-    def _groups(self) -> dict[str, set[str]]:
-        """The members of each user group (docs.slack.dev/reference/methods/usergroups.list); a disabled one is left out."""
+    def _groups(self) -> Groups:
+        """The members of each user group (docs.slack.dev/reference/methods/usergroups.list); a disabled one is left out.
+
+        Ten people who click at once are one question: who waits for the answer to another takes the next one, which was
+        asked for after the own click. Slack answers twenty times a minute at most.
+        """
+        wanted = time.monotonic()
+        with self._asking:
+            if self._asked_at < wanted:
+                self._asked_at, self._said = time.monotonic(), self._ask_groups()
+            said = self._said
+        if isinstance(said, SlackError):
+            raise IdentityUnknown(
+                f"Slack did not say who is in the user groups ({said.code}), so nothing was done.",
+                hint="Try again in a minute.",
+            ) from said
+        return said
+
+    def _ask_groups(self) -> Groups | SlackError:
         try:
             with slack_call("usergroups.list"):
                 answer = self._client.usergroups_list(include_users=True, include_disabled=False)
         except SlackError as error:
-            raise IdentityUnknown(
-                f"Slack did not say who is in the user groups ({error.code}), so nothing was done.",
-                hint="Try again in a minute.",
-            ) from error
+            return error
         return {str(group["id"]): set(group.get("users") or ()) for group in answer["usergroups"]}
 
 

@@ -227,7 +227,7 @@ def test_roles(slack: SlackWorld):
         (State.OK, "slack.roles.qa: 1 person"),
         (
             State.MISSING,
-            "nobody could ever deploy: Release Manager must sign off with 1 different people, and slack.roles names 0",
+            "nobody could ever deploy: Release Manager must sign off with one person, and slack.roles names 0",
         ),
     ]
 

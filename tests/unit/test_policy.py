@@ -129,7 +129,7 @@ A, B, GROUP = "U0A", "U0B", "S0GROUP"
 @pytest.mark.parametrize(
     ("policy", "holders", "said"),
     [
-        ({}, {}, "Release Manager must sign off with 1 different people, and slack.roles names 0"),
+        ({}, {}, "Release Manager must sign off with one person, and slack.roles names 0"),
         ({}, {RM: [A]}, "four_eyes needs two people"),
         ({}, {RM: [A], QA: [A]}, "four_eyes needs two people"),
         ({}, {RM: [A], QA: [B]}, ""),
