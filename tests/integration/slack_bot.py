@@ -1,6 +1,7 @@
 """The Slack half of the bot, wired as in `bot.app`, against a workspace of the sandbox and a database of its own."""
 
 import contextlib
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -123,6 +124,7 @@ class Bot:
             yield socket
         finally:
             socket.close()
+            gc.collect()  # as in slack_world: what the client leaves unclosed goes while CLIENT_LEAKS_SOCKETS is in force
 
     @contextlib.contextmanager
     def working(self, *names: str) -> Iterator[None]:
