@@ -431,14 +431,17 @@ def shared_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
         yield url_of(postgres_url, name)
 
 
+STILL_AT_WORK = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity AS a
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+  AND (state <> 'idle' OR EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = a.pid AND l.locktype = 'advisory'))"""
+
+
 @pytest.fixture
 def emptied(shared_database: str) -> str:
-    """URL of that database with no row, also in what is append-only for the bot, all ids from 1, and nobody connected."""
+    """URL of that database with no row, also in what is append-only for the bot, all ids from 1, and nobody at work in it."""
     with psycopg.connect(shared_database, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        connection.execute(STILL_AT_WORK)
         connection.execute("SET session_replication_role = replica")  # no triggers
         tables = connection.execute(
             "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migrations'"
@@ -451,14 +454,22 @@ def emptied(shared_database: str) -> str:
     return shared_database
 
 
-@pytest.fixture
-def store(emptied: str) -> Iterator[Store]:
-    """A migrated database with nothing in it, joined as a living process."""
-    opened = Store(emptied)
+@pytest.fixture(scope="session")
+def kept_store(shared_database: str) -> Iterator[Store]:
+    """The connections to that database: another pool for each test would cost more than most tests."""
+    opened = Store(shared_database, size=12)
     opened.open()
-    opened.join()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def store(emptied: str, kept_store: Store) -> Iterator[Store]:
+    """A migrated database with nothing in it, joined as a living process. A test that closes it takes `another_process`."""
+    assert kept_store.url == emptied
+    kept_store.join()
+    yield kept_store
+    kept_store.leave()
 
 
 @pytest.fixture

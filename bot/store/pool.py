@@ -78,6 +78,13 @@ class Store:
                 raise
             self._life = life
 
+    def leave(self) -> None:
+        """Give up this instance: what it had claimed is free at once. The pool stays, and may join again as another one."""
+        with self._life_guard:
+            if self._life is not None:
+                self._life.close()
+            self._life, self.instance = None, 0
+
     def now(self) -> datetime:
         """The time of the server. Raises DatabaseError when it is away."""
         with self.transaction() as tx:

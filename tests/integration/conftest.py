@@ -4,16 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from bot.store.pool import Store
 from tests.integration.slack_bot import Bot, Line
 from tests.sandbox.slack_world import SlackWorld
 
 
 @pytest.fixture
-def bot(emptied: str, slack: SlackWorld) -> Iterator[Bot]:
+def bot(store: Store, slack: SlackWorld) -> Bot:
     """The bot's Slack half, with its workers off and its socket closed."""
-    made = Bot(emptied, slack)
-    yield made
-    made.close()
+    return Bot(store, slack)
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +26,9 @@ def line(direct: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lin
 
 
 @pytest.fixture
-def live(emptied: str, line: Line) -> Iterator[Bot]:
+def live(store: Store, line: Line) -> Iterator[Bot]:
     """The bot's Slack half with its deliveries coming in, on a workspace that has forgotten its rate limits."""
     line.slack.clock.advance(120)
-    line.bot = made = Bot(emptied, line.slack)
+    line.bot = made = Bot(store, line.slack)
     yield made
     line.bot = None
-    made.close()

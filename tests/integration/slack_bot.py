@@ -66,7 +66,7 @@ class Bot:
 
     def __init__(
         self,
-        database_url: str,
+        store: Store,
         slack: SlackWorld,
         *,
         roles: Roles = GROUPS,
@@ -74,9 +74,7 @@ class Bot:
     ) -> None:
         self.slack = slack
         self._since = slack.clock()
-        self.store = Store(database_url, size=12)
-        self.store.open()
-        self.store.join()
+        self.store = store
         self.clock = BotClock()
         self.deps = Deps(
             store=self.store,
@@ -96,9 +94,6 @@ class Bot:
         self.workspace = checkup.workspace(self.client)
         self.identity = Identity(self.client, roles, self.workspace)
         self.change_deps(roles_of=self.identity.roles_of)
-
-    def close(self) -> None:
-        self.store.close()
 
     def ask_vendors_at(self, url: str) -> None:
         """Have versions resolved by a server of the test."""

@@ -19,6 +19,7 @@ from bot.slack.http_mode import PATH, Endpoint
 from bot.slack.listeners import register
 from bot.slack.signature import sign
 from bot.slack.transport import build_app
+from bot.store.pool import Store
 from bot.web import LARGEST, WebServer
 from tests.integration.slack_bot import Bot, BotClock, Line
 from tests.integration.test_slack_listeners import database_down
@@ -54,13 +55,12 @@ def http_line(direct: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture
-def live(emptied: str, http_line: HttpLine) -> Iterator[Bot]:
+def live(store: Store, http_line: HttpLine) -> Iterator[Bot]:
     """The bot's Slack half, with deliveries over HTTP."""
     http_line.slack.clock.advance(0)
-    http_line.bot = made = Bot(emptied, http_line.slack)
+    http_line.bot = made = Bot(store, http_line.slack)
     yield made
     http_line.bot = None
-    made.close()
 
 
 def send(line: HttpLine, body: bytes = COMMAND, **changes: Any) -> httpx.Response:

@@ -1,5 +1,6 @@
 """P8: a message is posted once, follows its rows, is spaced, survives refusals, lost replies, deletions and restarts."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from bot.flows.announce import END_OF_ROLLBACK
 from bot.slack.client import SPACING, web_client
 from bot.slack.publisher import Publisher
 from bot.store import checks, inbox, posts, releases, replies, steps
-from bot.store.pool import Tx
+from bot.store.pool import Store, Tx
 from tests.checks.replies import Replies, Reply
 from tests.integration.slack_bot import MANAGER, Bot, Json, a_job
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, RELEASES, RITA, SlackWorld, eventually
@@ -146,14 +147,15 @@ def test_post_that_was_never_carried_out_is_sent_again(bot: Bot, slack: SlackWor
     assert len(in_channel(slack)) == 1
 
 
-def test_killed_between_posting_and_writing_it_down_it_is_not_posted_twice(bot: Bot, slack: SlackWorld):
+def test_killed_between_posting_and_writing_it_down_it_is_not_posted_twice(
+    bot: Bot, slack: SlackWorld, another_process: Callable[[], Store]
+):
     """A new process finds the attempt, looks, and adopts the message; the card is pinned all the same."""
     release_id = bot.open_release()
     bot.publish(release_id)
     bot.change(lambda tx: tx.execute(b"UPDATE posts SET ts = NULL, permalink = '', sent_hash = '', sent_at = NULL"))
-    again = Bot(bot.store.url, slack)
+    again = Bot(another_process(), slack)
     again.publish(release_id)
-    again.close()
 
     assert len(in_channel(slack)) == 1
     assert bot.ts(release_id) == in_channel(slack)[0]["ts"]
@@ -322,15 +324,16 @@ def test_thread_whose_card_was_deleted_is_begun_anew(bot: Bot, slack: SlackWorld
     assert section["thread_ts"] == card["ts"]
 
 
-def test_what_was_owed_when_the_bot_stopped_is_posted_at_the_next_start(bot: Bot, slack: SlackWorld):
+def test_what_was_owed_when_the_bot_stopped_is_posted_at_the_next_start(
+    bot: Bot, slack: SlackWorld, another_process: Callable[[], Store]
+):
     """A restart loses no message and doubles none."""
     release_id = bot.open_release()
     bot.publish(release_id)
-    bot.store.close()
-    again = Bot(bot.store.url, slack)
+    bot.store.leave()
+    again = Bot(another_process(), slack)
     with again.working("post"):
         eventually(lambda: len(in_channel(slack)) == 3)
-    again.close()
 
     assert called(slack, "chat.postMessage") == 3
 
