@@ -1,6 +1,7 @@
 """Fifty clicks at once, each delivered eleven times, through the inbox and its workers: one effect, everybody is answered."""
 
 import json
+import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -60,7 +61,7 @@ def click(live: Bot, number: int, ts: str, action: str, value: str) -> list[int 
     ],
 )
 def test_one_effect_and_fifty_answers(
-    live: Bot, tags: Tags, action: str, ids: dict[str, str], event: str, again: str
+    live: Bot, tags: Tags, action: str, ids: dict[str, str], event: str, again: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One of them does it; the others of QA hear so, the guest is refused; all of that is on record, each once."""
     release_id = ready(live, tags)
@@ -76,3 +77,4 @@ def test_one_effect_and_fifty_answers(
     told = Counter(text.splitlines()[0] for text in live.told(QUINN))  # who else reads the channel comes after it
     assert (told.total(), told[again]) == (OF_QA, OF_QA - 1)
     assert len(live.told(GUS)) == CLICKS - OF_QA
+    assert [found.getMessage() for found in caplog.records if found.levelno >= logging.WARNING] == []  # no deadlock

@@ -22,11 +22,12 @@ SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit
 FROM releases WHERE id = %(id)s;
 
 -- name: lock
--- One release, nobody else changes it until the commit.
+-- One release, nobody else changes it until the commit. Rows that refer to it may come in: FOR UPDATE would make somebody who
+-- writes the record, of a refusal for example, wait for this lock while its holder waits to write the record.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
        channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because,
        bound_after
-FROM releases WHERE id = %(id)s FOR UPDATE;
+FROM releases WHERE id = %(id)s FOR NO KEY UPDATE;
 
 -- name: active
 -- The release that holds the environment.
