@@ -41,8 +41,8 @@ POLL_SECONDS = 0.01
 SOCKET_DIR_LINE = 4
 """Index of the line of postmaster.pid that names the folder of the socket."""
 
-UNSAFE_BUT_FAST = ("-c", "fsync=off", "-c", "full_page_writes=off")
-"""A killed server still loses nothing so; a machine that loses power does."""
+UNSAFE_BUT_FAST = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=400")
+"""For tests. A killed server still loses nothing so; a machine that loses power does. Many bots share one."""
 
 
 class EmbeddedPostgres:
