@@ -248,7 +248,7 @@ def rollback(stage: Stage) -> None:
     try:
         expect(stage.fill(QUINN, "watch.rollback", alarm, "errors after the deploy"), "Rolling")
         stage.until_card("ROLLED_BACK", seconds=90)
-        stage.wait("the word of its end", lambda: stage.message(contains="is rolled back"))
+        stage.wait("the word of its end", lambda: stage.message(contains="is rolled back, production runs"))
     finally:
         stage.switch("sentry_new_issue", on=False)
 

@@ -10,10 +10,21 @@ import pytest
 from psycopg import sql
 
 from bot.slack.listeners import NOT_TAKEN
+from bot.store.pool import Store
 from tests.integration.slack_bot import Bot
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, QUINN, RELEASES, RITA, Json, eventually
 
 pytestmark = CLIENT_LEAKS_SOCKETS
+
+
+@pytest.fixture
+def store(emptied: str) -> Iterator[Store]:
+    """With connections of its own: a pool whose every connection was ended waits longer each time before it tries again."""
+    opened = Store(emptied, size=12)
+    opened.open()
+    opened.join()
+    yield opened
+    opened.close()
 
 
 @contextlib.contextmanager
