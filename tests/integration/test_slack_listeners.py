@@ -11,6 +11,7 @@ from psycopg import sql
 
 from bot.slack.listeners import NOT_TAKEN
 from bot.store.pool import Store
+from tests.fix_bot import database, url_of
 from tests.integration.slack_bot import Bot
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, QUINN, RELEASES, RITA, Json, eventually
 
@@ -18,13 +19,14 @@ pytestmark = CLIENT_LEAKS_SOCKETS
 
 
 @pytest.fixture
-def store(emptied: str) -> Iterator[Store]:
-    """With connections of its own: a pool whose every connection was ended waits longer each time before it tries again."""
-    opened = Store(emptied, size=12)
-    opened.open()
-    opened.join()
-    yield opened
-    opened.close()
+def store(postgres_url: str, migrated_template: str) -> Iterator[Store]:
+    """On a database of its own: that of the other tests must not go down, for their pool would wait before it tries again."""
+    with database(postgres_url, migrated_template) as name:
+        opened = Store(url_of(postgres_url, name), size=12)
+        opened.open()
+        opened.join()
+        yield opened
+        opened.close()
 
 
 @contextlib.contextmanager
