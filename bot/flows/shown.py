@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.actions import Attest, SetVariable
+from bot.domain.actions import NOT_THE_BOTS
 from bot.domain.actor import Actor
 from bot.domain.gate import permits
 from bot.domain.ids import ReleaseId
@@ -30,7 +30,7 @@ def keep(tx: Tx, deps: Deps, actor: Actor, release: Release, plan: Sequence[Plan
     """
     if release.state not in _BEFORE or not permits(seen(tx, deps, release.id).policy, Action.DEPLOY, actor.roles):
         return
-    now, told = deps.clock.now(), _of_deploy(deps, plan)
+    now, told = deps.clock.now(), _of_deploy(plan)
     shown.keep(tx, release.id, told, now, actor.user)
     audit.write(tx, now, actor.user, "plan.shown", release.id, plan=digest(told))
 
@@ -47,7 +47,7 @@ def before_deploy(deps: Deps, actor: Actor, release_id: ReleaseId, action: Actio
     if known is None or release.state is not ReleaseState.OPEN or speaks_against(view, action, actor.user):
         return
     plan = of_release(deps, release)
-    lines = differences(known, _of_deploy(deps, plan))
+    lines = differences(known, _of_deploy(plan))
     if not lines or any(step.trouble for step in plan if step.plan is PlanKind.DEPLOY):
         return
     with deps.store.transaction() as tx:
@@ -59,10 +59,10 @@ def before_deploy(deps: Deps, actor: Actor, release_id: ReleaseId, action: Actio
     )
 
 
-def _of_deploy(deps: Deps, plan: Sequence[PlannedStep]) -> Shown:
+def _of_deploy(plan: Sequence[PlannedStep]) -> Shown:
     """What the bot is to change; what is a person's to do is not."""
     return {
-        step.spec.id: None if step.trouble else tuple(change.cleaned(deps.clean) for change in step.changes)
+        step.spec.id: None if step.trouble else step.changes
         for step in plan
-        if step.plan is PlanKind.DEPLOY and not isinstance(step.spec.action, Attest | SetVariable)
+        if step.plan is PlanKind.DEPLOY and not isinstance(step.spec.action, NOT_THE_BOTS)
     }
