@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bot.app import load_checklist, load_registry
 from bot.cli.terminal import Commands, put, say
+from bot.domain.checklist import ATTEST
 from bot.domain.checklist_file import read_checklist
 from bot.domain.checklist_import import PROPOSED, import_template
 from bot.domain.checklist_schema import json_schema
@@ -51,7 +52,7 @@ def _import(options: argparse.Namespace) -> int:
             raise ChecklistError(f"{options.output} is there already.", hint="Name a new file.") from error
         except OSError as error:
             raise ChecklistError(f"{options.output}: cannot be written: {error.strerror}.") from error
-    by_bot = sum(entry.kind != "attest" for entry in checklist.asked)
+    by_bot = sum(entry.kind != ATTEST for entry in checklist.asked)
     proposed = made.yaml.count(f"# {PROPOSED}")
     say(f"{made.lines} lines of {options.template.name}, and where they are now:")
     for heading, number, place in made.where:
@@ -74,7 +75,7 @@ def _schema(_: argparse.Namespace) -> int:
 
 def _lint(options: argparse.Namespace) -> int:
     checklist = load_checklist(str(options.file), load_registry())
-    by_bot = sum(entry.kind != "attest" for entry in checklist.asked)
+    by_bot = sum(entry.kind != ATTEST for entry in checklist.asked)
     put(
         f"{options.file}: good. {len(checklist.checks)} lines, {len(checklist.asked)} checks, {by_bot} of them asked by"
         f" the bot; digest {checklist.digest[:12]}."

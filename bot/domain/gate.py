@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bot.domain.checklist import ATTEST
-from bot.domain.policy import Action
+from bot.domain.policy import Action, some_people
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import Standing, standing
 from bot.domain.signoff import Purpose, Verdict
@@ -264,8 +264,7 @@ def _people_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]:
     approvers = {signoff.by for role in view.policy.roles for signoff in holding(view, role)}
     reasons = []
     if not lacking(view) and len(approvers) < view.policy.people:
-        wanted = "one person" if view.policy.people == 1 else f"{view.policy.people} different people"
-        text = f"{wanted} must approve, so far {len(approvers)} have"
+        text = f"{some_people(view.policy.people)} must approve, so far {len(approvers)} have"
         reasons.append(Reason(Cause.PEOPLE, "people", text))
     if view.policy.four_eyes and deployer is not None and approvers and approvers <= {deployer}:
         text = "only the person who deploys has approved: somebody else must approve or deploy"

@@ -71,6 +71,11 @@ class BreakGlassRule(Model):
     never_waivable: bool = False  # past checks that can never be waived too
 
 
+def some_people(number: int) -> str:
+    """How many have to do something, each another one, in words."""
+    return "one person" if number == 1 else f"{number} different people"
+
+
 class Policy(Model):
     """The rules of a team. The defaults are the template's: Release Manager required, QA and Product optional."""
 
@@ -153,8 +158,7 @@ class Policy(Model):
         found = _people(holders, roles)
         if found is None or len(found) >= needed:
             return ""
-        wanted = "one person" if needed == 1 else f"{needed} different people"
-        return f"{wanted}, and slack.roles names {len(found)}"
+        return f"{some_people(needed)}, and slack.roles names {len(found)}"
 
     @property
     def roles(self) -> tuple[Role, ...]:

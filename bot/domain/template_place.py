@@ -58,11 +58,10 @@ def place_of(block: Block, about: str) -> Place:
     ``about``: the heading of the whole file, whose deploy and rollback are those of everything. What nothing is said of is
     asked before the deploy.
     """
-    said = [_says(heading) for heading in (block.heading, *reversed(block.parents))]
-    nearest = next((found for found in said if found), None)
-    if nearest is None:
+    said = _said(block)
+    if not said:
         return Place.AFTER if _says(about) is Place.AFTER else Place.BEFORE
-    around = next((found for found in said if found in {Place.BEFORE, Place.AFTER}), None)
+    nearest, around = said[0], next((found for found in said if found in {Place.BEFORE, Place.AFTER}), None)
     if nearest is Place.DEPLOY and around:
         return around  # "Deployment plan" under "Before the release": its lines are not the steps
     if nearest is Place.ROLLBACK and around is Place.BEFORE and block.items:
@@ -72,12 +71,8 @@ def place_of(block: Block, about: str) -> Place:
 
 def place_of_rest(block: Block) -> Place:
     """When the lines under a heading of sign-offs are answered that are no sign-offs."""
-    said = [_says(heading) for heading in (block.heading, *reversed(block.parents))]
-    return (
-        Place.AFTER
-        if next((found for found in said if found not in {None, Place.SIGN_OFF}), None) is Place.AFTER
-        else Place.BEFORE
-    )
+    rest = [found for found in _said(block) if found is not Place.SIGN_OFF]
+    return Place.AFTER if rest[:1] == [Place.AFTER] else Place.BEFORE
 
 
 def is_gate(heading: str) -> bool:
@@ -88,6 +83,12 @@ def is_gate(heading: str) -> bool:
 def is_signature(text: str) -> bool:
     """Whether a line under such a heading names who signs, and nothing that is to be so."""
     return _SIGNS.search(plain(text)) is not None
+
+
+def _said(block: Block) -> list[Place]:
+    """What its heading and those above it say, the nearest first; those that say nothing are left out."""
+    headings = (block.heading, *reversed(block.parents))
+    return [found for heading in headings if (found := _says(heading)) is not None]
 
 
 def _says(heading: str) -> Place | None:

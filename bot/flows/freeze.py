@@ -8,6 +8,7 @@ from bot.domain.actor import Actor
 from bot.domain.gate import goes_on
 from bot.domain.ids import SYSTEM
 from bot.domain.policy import Action
+from bot.domain.release import Release
 from bot.domain.signoff import Purpose
 from bot.domain.view import Freeze, ReleaseView
 from bot.errors import InvalidInput
@@ -22,11 +23,7 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     if not reason.strip():
         raise InvalidInput("A freeze needs a reason.", hint="`/release freeze 2h database maintenance`")
     now = deps.clock.now()
-    current = releases.active(tx, deps.environment)
-    if current is not None:
-        current = releases.get(
-            tx, current.id, lock=True
-        )  # a deploy that is being decided commits first, or sees the freeze
+    current = _locked(tx, deps)
     reason = deps.clean(reason.strip())
     freezes.begin(tx, deps.environment, Freeze(actor.user, reason, until, now), now)
     shown = current or releases.latest(tx, deps.environment)
@@ -49,9 +46,7 @@ def unfreeze(tx: Tx, deps: Deps, actor: Actor) -> str:
     """Lift the freeze. A window of the calendar holds on, and the answer says so."""
     require(deps.policy, actor, Action.FREEZE)
     now = deps.clock.now()
-    current = releases.active(tx, deps.environment)
-    if current is not None:
-        releases.get(tx, current.id, lock=True)
+    current = _locked(tx, deps)
     lifted = freezes.finish(tx, deps.environment, actor.user, now)
     held = deps.policy.frozen(now)
     calendar = f"frozen by the calendar until {_written(held[1])}: {held[0]}." if held is not None else ""
@@ -67,6 +62,12 @@ def unfreeze(tx: Tx, deps: Deps, actor: Actor) -> str:
     if calendar:
         return f"The freeze is lifted, but deploys to {deps.environment} are still {calendar}"
     return f"Deploys to {deps.environment} are possible again."
+
+
+def _locked(tx: Tx, deps: Deps) -> Release | None:
+    """The release that holds the environment: a deploy of it that is being decided commits first, or sees what is changed here."""
+    current = releases.active(tx, deps.environment)
+    return None if current is None else releases.get(tx, current.id, lock=True)
 
 
 def _written(at: datetime) -> str:
