@@ -35,11 +35,11 @@ def sign(
     if verdict is Verdict.DECLINE and not reason.strip():
         raise InvalidInput("A decline needs a reason.")
     given = _of_role(view, role)
+    if verdict is Verdict.APPROVE:
+        _refuse_over_a_decline(role, actor, given)
     own = next((one for one in given if one.by == actor.user), None)
     if own and own.verdict is verdict and (verdict is Verdict.DECLINE or own in holding(view, role)):
         return f"You have recorded that for {role.title} already."
-    if verdict is Verdict.APPROVE:
-        _refuse_over_a_decline(role, actor, given)
     if own:
         signoffs.finish(tx, own.id, by=actor.user, why="superseded", at=view.now)
     mark, reason = view.fingerprint, deps.clean(reason.strip())
