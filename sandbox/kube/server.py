@@ -163,7 +163,9 @@ class KubeServer:
         target = _target(parts)
         wanted = request_for(request.method, dict(request.query), *target)
         self._access.check(account, wanted, target.resource)
-        await request.read()  # from here on nothing waits between a look at an object and its change: no controller comes between
+        await (
+            request.read()
+        )  # from here on nothing waits between a look at an object and its change: no controller comes between
         if target.subresource:
             return await self._subresource(request, target)
         if not target.name:
