@@ -163,9 +163,8 @@ class KubeServer:
         target = _target(parts)
         wanted = request_for(request.method, dict(request.query), *target)
         self._access.check(account, wanted, target.resource)
-        await (
-            request.read()
-        )  # from here on nothing waits between a look at an object and its change: no controller comes between
+        # From here on nothing waits between a look at an object and its change: no controller comes in between.
+        await request.read()
         if target.subresource:
             return await self._subresource(request, target)
         if not target.name:
@@ -279,7 +278,7 @@ class KubeServer:
         return web.json_response(scale | {"spec": {"replicas": stored["spec"]["replicas"]}})
 
     async def _delete(self, request: web.Request, target: Target, current: Json) -> Json:
-        options = await _body(request) if request.can_read_body else {}
+        options = await _body(request) if request.body_exists else {}
         uid = (options.get("preconditions") or {}).get("uid", current["metadata"]["uid"])
         if uid != current["metadata"]["uid"]:
             raise StatusError(409, "Conflict", f"the UID in the precondition ({uid}) does not match")
