@@ -24,57 +24,59 @@ ENVIRONMENT = "production"
 
 
 def measure(folder: Path) -> list[Figure]:
-    """Fill the tables, then ask as the commands do."""
+    """Fill a database of its own, then ask as the commands do."""
     with EmbeddedPostgres(folder / "postgres", durable=False) as url:
-        store = Store(url, size=4)
-        store.open()
+        return measure_database(url, releases_total=RELEASES, audit_rows=AUDIT_ROWS)
+
+
+def measure_database(url: str, *, releases_total: int, audit_rows: int) -> list[Figure]:
+    """Fill the empty database at ``url`` with so many releases and rows of the record, then ask as the commands do."""
+    store = Store(url, size=4)
+    store.open()
+    try:
         migrate(store)
-        begun = time.monotonic()
-        _fill(url, store)
-        print(f"filled in {time.monotonic() - begun:.0f} s")
-        now = datetime.now(UTC)
-
-        def status(tx: Tx) -> None:
-            found = releases.active(tx, ENVIRONMENT) or releases.latest(tx, ENVIRONMENT)
-            assert found is not None
-            assert releases.view(tx, found.id, now) is not None
-
-        figures = [
-            Figure("/release status, 95th percentile", _milliseconds(store, status), 50.0, "ms"),
-            Figure(
-                "/release status of an old version, 95th percentile",
-                _milliseconds(store, lambda tx: releases.latest(tx, ENVIRONMENT, "v1.77.0")),
-                50.0,
-                "ms",
-            ),
-            Figure("/release history", _milliseconds(store, lambda tx: releases.history(tx, ENVIRONMENT)), 50.0, "ms"),
-            Figure(
-                "one more row of the record",
-                _milliseconds(store, lambda tx: audit.write(tx, now, "system", "bench", None)),
-                50.0,
-                "ms",
-            ),
-        ]
+        start = time.monotonic()
+        _fill(url, store, releases_total, audit_rows)
+        print(f"filled in {time.monotonic() - start:.0f} s")
+        return _ask(store)
+    finally:
         store.close()
-    return figures
+
+
+def _ask(store: Store) -> list[Figure]:
+    now = datetime.now(UTC)
+
+    def status(tx: Tx) -> None:
+        release = releases.active(tx, ENVIRONMENT) or releases.latest(tx, ENVIRONMENT)
+        assert release is not None
+        assert releases.view(tx, release.id, now) is not None
+
+    questions: dict[str, Callable[[Tx], object]] = {
+        "/release status, 95th percentile": status,
+        "/release status of an old version, 95th percentile": lambda tx: releases.latest(tx, ENVIRONMENT, "v1.77.0"),
+        "/release history": lambda tx: releases.history(tx, ENVIRONMENT),
+        "one more row of the record": lambda tx: audit.write(tx, now, "system", "bench", None),
+    }
+    return [Figure(name, _milliseconds(store, question), 50.0, "ms") for name, question in questions.items()]
 
 
 def _milliseconds(store: Store, ask: Callable[[Tx], object]) -> float:
-    took = []
+    durations = []
     for _ in range(TIMES):
         with store.transaction() as tx:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             ask(tx)
-            took.append((time.perf_counter() - begun) * 1000)
-    return percentile(took, 0.95)
+            durations.append((time.perf_counter() - start) * 1000)
+    return percentile(durations, 0.95)
 
 
-def _fill(url: str, store: Store) -> None:
+def _fill(url: str, store: Store, releases_total: int, audit_rows: int) -> None:
     """Releases with their checks, results, posts and sign-offs, and a long record; the last release is open."""
     checklist = load_checklist("solvereign", Registry.load())
     first = {
         "environment": ENVIRONMENT, "version": "v0.0.1", "manager": "U0RITA0001", "notes_url": "", "commit": "c" * 40,
-        "image": "ghcr.io/x/y", "digest": "sha256:" + "a" * 64, "channel": "C0RELEASES1", "tagged": True, "at": datetime.now(UTC),
+        "image": "ghcr.io/x/y", "digest": "sha256:" + "a" * 64, "channel": "C0RELEASES1", "tagged": True, "again_because": "",
+        "at": datetime.now(UTC),
     }  # fmt: skip
     with store.transaction() as tx:
         first_id = releases.insert(tx, first, checklist, Policy())
@@ -88,7 +90,7 @@ def _fill(url: str, store: Store) -> None:
             " manager, commit_sha, image, digest, checklist_digest, policy_digest, channel,"
             " started_at - make_interval(days => %(last)s - n) FROM releases, generate_series(2, %(last)s) n"
             " WHERE id = %(first)s",
-            {"last": RELEASES, "first": first_id},
+            {"last": releases_total, "first": first_id},
         )
         connection.execute(
             "INSERT INTO check_runs (release_id, check_id, running, requested_by, requested_at)"
@@ -109,6 +111,6 @@ def _fill(url: str, store: Store) -> None:
             "INSERT INTO audit (seq, at, actor, event, release_id, body, previous, hash)"
             " SELECT n, now(), 'system', 'bench', 1 + n %% %(releases)s, '{}', '', md5(n::text)"
             " FROM generate_series(1, %(rows)s) n",
-            {"rows": AUDIT_ROWS, "releases": RELEASES},
+            {"rows": audit_rows, "releases": releases_total},
         )
         connection.execute("VACUUM ANALYZE")
