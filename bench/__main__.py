@@ -24,10 +24,10 @@ def main() -> int:
     for name in names:
         print(f"\n{name}: {(importlib.import_module(f'bench.{name}').__doc__ or '').splitlines()[0]}", flush=True)
         with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
-            found: list[Figure] = importlib.import_module(f"bench.{name}").measure(Path(folder))
-        for figure in found:
+            results: list[Figure] = importlib.import_module(f"bench.{name}").measure(Path(folder))
+        for figure in results:
             print(figure, flush=True)
-        figures += found
+        figures += results
     return 0 if all(figure.holds for figure in figures) else 1
 
 

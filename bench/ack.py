@@ -45,18 +45,18 @@ def measure(folder: Path) -> list[Figure]:
             stock += _seconds(_send(stock_control, channel, CALM_RATE, CALM_SECONDS))
             ours += _seconds(_send(control, ours_channel, CALM_RATE, CALM_SECONDS))
         high = _send(control, ours_channel, HIGH_RATE, HIGH_SECONDS, slow=True)
-        lost, doubled = _stored(demo, len(ours) + len(high))
+        lost_count, doubled_count = _count_lost_and_doubled(demo, len(ours) + len(high))
     worst = max(_seconds(high))
     for name, took in (("stock no-op", stock), ("stored first", ours), ("200/s", _seconds(high))):
-        shown = ", ".join(f"p{share:.0f} {percentile(took, share / 100) * 1000:.1f}" for share in (50, 95, 99))
-        print(f"{name:13} {shown}, max {max(took) * 1000:.0f} ms of {len(took)}")
+        percentiles = ", ".join(f"p{share:.0f} {percentile(took, share / 100) * 1000:.1f}" for share in (50, 95, 99))
+        print(f"{name:13} {percentiles}, max {max(took) * 1000:.0f} ms of {len(took)}")
     return [
         Figure(
             "p99 of the ack / that of a stock no-op handler", percentile(ours, 0.99) / percentile(stock, 0.99), 0.5, "x"
         ),
         Figure("slowest ack at 200 envelopes/s, a third of them slow work", worst, 1.0, "s"),
-        Figure("acknowledged deliveries that are not stored", lost, 0, ""),
-        Figure("deliveries that are stored twice", doubled, 0, ""),
+        Figure("acknowledged deliveries that are not stored", lost_count, 0, ""),
+        Figure("deliveries that are stored twice", doubled_count, 0, ""),
     ]
 
 
@@ -98,9 +98,9 @@ def _send(control: str, channel: str, rate: int, seconds: int, *, slow: bool = F
                 order = {"user": "U0RITA0001", "channel": channel, "text": f"/release {text}"}
                 return dict((await client.post(control + "command", json=order)).json())
 
-            begun, tasks = time.monotonic(), []
+            start, tasks = time.monotonic(), []
             for number in range(rate * seconds):
-                await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
+                await asyncio.sleep(max(0.0, start + number / rate - time.monotonic()))
                 tasks.append(asyncio.create_task(one(number)))
             return list(await asyncio.gather(*tasks))
 
@@ -112,8 +112,8 @@ def _seconds(deliveries: list[Delivery]) -> list[float]:
     return [float(delivery["seconds"] or 3.0) for delivery in deliveries]
 
 
-def _stored(demo: Demo, sent: int) -> tuple[int, int]:
+def _count_lost_and_doubled(demo: Demo, sent_count: int) -> tuple[int, int]:
     """How many of the acknowledged deliveries are not in the inbox, and how many are there twice; once all are handled."""
     until(lambda: not demo.rows("SELECT FROM inbox WHERE handled_at IS NULL LIMIT 1"), "all to be handled", 300)
     rows = demo.rows("SELECT count(*) AS n, count(DISTINCT delivery) AS once FROM inbox")[0]
-    return max(0, sent - rows["n"]), rows["n"] - rows["once"]
+    return max(0, sent_count - rows["n"]), rows["n"] - rows["once"]

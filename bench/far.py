@@ -34,7 +34,7 @@ class Far:
 
     def text(self, text: str) -> str:
         """``text`` with every address of the loopback replaced."""
-        return _ADDRESS.sub(lambda found: f"127.0.0.1:{self.port(int(found.group(1)))}", text)
+        return _ADDRESS.sub(lambda match: f"127.0.0.1:{self.port(int(match.group(1)))}", text)
 
     def close(self) -> None:
         """End everything."""
@@ -52,12 +52,12 @@ class Far:
         await asyncio.gather(*ours, return_exceptions=True)
 
     async def _serve(self, near: int) -> int:
-        async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(asyncio.CancelledError):  # by `close`; the streams log it as a fault otherwise
                 there, back = await asyncio.open_connection("127.0.0.1", near)
                 await asyncio.gather(self._pass(reader, back, 0.0), self._pass(there, writer, self._latency))
 
-        server = await asyncio.start_server(joined, "127.0.0.1", 0)
+        server = await asyncio.start_server(connect, "127.0.0.1", 0)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 

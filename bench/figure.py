@@ -28,5 +28,5 @@ class Figure:
 
 def percentile(values: list[float], share: float) -> float:
     """The value below which ``share`` (0 to 1) of ``values`` lie."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    sorted_values = sorted(values)
+    return sorted_values[min(len(sorted_values) - 1, int(share * len(sorted_values)))]

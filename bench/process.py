@@ -14,32 +14,32 @@ from tests.fix_demo import Demo, running_demo
 
 STARTS = 3
 CALM = 8.0  # seconds until what is done in the background after the start is over
-WATCHED = 30.0  # seconds
+WATCH_SECONDS = 30.0  # seconds
 
 
 def measure(folder: Path) -> list[Figure]:
     """Start a second replica on the demo's database some times, and watch the last one doing nothing."""
     with running_demo(folder / "data") as demo:
-        started: list[float] = []
+        start_times: list[float] = []
         memory = cpu = 0.0
         for number in range(STARTS):
-            begun = time.monotonic()
+            start = time.monotonic()
             with _replica(demo) as process:
                 assert process.stdout is not None
                 assert json.loads(process.stdout.readline())["health"]
-                started.append(time.monotonic() - begun)
+                start_times.append(time.monotonic() - start)
                 if number == STARTS - 1:
                     time.sleep(CALM)
                     memory = _memory(process.pid)
                     before = _cpu(process.pid)
-                    time.sleep(WATCHED)
-                    cpu = (_cpu(process.pid) - before) / WATCHED * 100
+                    time.sleep(WATCH_SECONDS)
+                    cpu = (_cpu(process.pid) - before) / WATCH_SECONDS * 100
                 assert process.stdin is not None
                 process.stdin.close()
                 process.wait(20)
-    print("start to ready: " + ", ".join(f"{seconds:.2f} s" for seconds in started))
+    print("start to ready: " + ", ".join(f"{seconds:.2f} s" for seconds in start_times))
     return [
-        Figure("start of `release-bot serve` to ready (best)", min(started), 2.0, "s"),
+        Figure("start of `release-bot serve` to ready (best)", min(start_times), 2.0, "s"),
         Figure("idle memory", memory, 110.0, "MiB"),
         Figure("idle CPU of one core", cpu, 1.0, "%"),
     ]

@@ -22,7 +22,7 @@ def measure(folder: Path) -> list[Figure]:
         for _ in range(TIMES):
             demo.stage.command("Rita", "/release check all")
             until(lambda: demo.rows("SELECT FROM check_runs WHERE running = 'running'"), "a check to run")
-            took.append(_killed(demo))
+            took.append(_kill_and_wait(demo))
         until(lambda: not demo.rows("SELECT FROM check_runs WHERE running <> 'idle'"), "the checks to end", 120)
         until(lambda: not demo.rows("SELECT FROM undos WHERE settled_at IS NULL"), "all to be put back")
         posts = demo.rows("SELECT count(*) AS owed, count(ts) AS there FROM posts")[0]
@@ -33,13 +33,13 @@ def measure(folder: Path) -> list[Figure]:
     ]
 
 
-def _killed(demo: Demo) -> float:
+def _kill_and_wait(demo: Demo) -> float:
     """Seconds until a command is stored and answered by the successor, which the demo starts within half a second."""
     before = demo.rows("SELECT count(*) AS n FROM replies WHERE sent_at IS NOT NULL")[0]["n"]
     os.kill(demo.bot_pid(), signal.SIGKILL)
-    killed = time.monotonic()
+    killed_at = time.monotonic()
 
     until(lambda: demo.order("command", user=RITA, text="/release status")["ok"], "a command to be taken")
-    answered = "SELECT count(*) AS n FROM replies WHERE sent_at IS NOT NULL"
-    until(lambda: demo.rows(answered)[0]["n"] > before, "its answer")
-    return time.monotonic() - killed
+    answer_query = "SELECT count(*) AS n FROM replies WHERE sent_at IS NOT NULL"
+    until(lambda: demo.rows(answer_query)[0]["n"] > before, "its answer")
+    return time.monotonic() - killed_at

@@ -25,10 +25,10 @@ from tests.fix_checks import RecordingUndo
 from tests.fix_demo import Demo, running_demo, until
 
 RITA = "Rita"
-RUNS = 3
+REPETITIONS = 3
 LATENCY = 0.25  # seconds: what a vendor takes to answer; the sandbox itself answers in a few milliseconds
 _LAST = "(SELECT max(id) FROM releases)"
-_DONE = f"""SELECT r.check_id, c.outcome, c.summary, r.requested_at, c.started_at, c.finished_at
+_RESULTS_QUERY = f"""SELECT r.check_id, c.outcome, c.summary, r.requested_at, c.started_at, c.finished_at
 FROM check_runs r JOIN LATERAL (SELECT * FROM check_results x WHERE x.release_id = r.release_id
                                 AND x.check_id = r.check_id ORDER BY id DESC LIMIT 1) c ON true
 WHERE r.release_id = {_LAST} AND r.running = 'idle' AND NOT c.attested AND c.started_at >= r.requested_at"""
@@ -39,7 +39,7 @@ def measure(folder: Path) -> list[Figure]:
     with running_demo(folder / "data") as demo, far_away(Path(demo.facts["config"]), LATENCY):
         demo.kill_bot()  # and its successor reads the changed configuration
         demo.stage.command(RITA, "/release start v4.8.0")
-        together = [_together(demo, first=number == 0) for number in range(RUNS)]
+        together = [_together(demo, first=number == 0) for number in range(REPETITIONS)]
         whole, slowest, chain = min(together)
         alone = min(_one_after_another(demo) for _ in range(2))
     print(f"whole run {whole:.2f} s, slowest check {slowest:.2f} s, longest chain {chain:.2f} s, in turn {alone:.2f} s")
@@ -54,14 +54,14 @@ def _together(demo: Demo, *, first: bool) -> tuple[float, float, float]:
     """Seconds of the whole run, of its slowest check and of the longest chain of checks that need each other."""
     if not first:
         demo.stage.command(RITA, "/release check all")
-    waiting = f"SELECT count(*) AS n FROM check_runs WHERE running <> 'idle' AND release_id = {_LAST}"
-    until(lambda: demo.rows(waiting)[0]["n"] == 0, "the checks to end", 120)
-    rows = {row["check_id"]: row for row in demo.rows(_DONE)}
+    waiting_query = f"SELECT count(*) AS n FROM check_runs WHERE running <> 'idle' AND release_id = {_LAST}"
+    until(lambda: demo.rows(waiting_query)[0]["n"] == 0, "the checks to end", 120)
+    rows = {row["check_id"]: row for row in demo.rows(_RESULTS_QUERY)}
     took = {name: (row["finished_at"] - row["started_at"]).total_seconds() for name, row in rows.items()}
     for name, row in sorted(rows.items(), key=lambda item: took[item[0]]):
         print(f"  {took[name]:6.2f} s  {name:32} {row['outcome']:12} {row['summary'][:80]}")
-    begun = min(row["requested_at"] for row in rows.values())
-    whole = (max(row["finished_at"] for row in rows.values()) - begun).total_seconds()
+    start = min(row["requested_at"] for row in rows.values())
+    whole = (max(row["finished_at"] for row in rows.values()) - start).total_seconds()
     checklist = load_checklist("solvereign", Registry.load())
     return whole, max(took.values()), max(_chain(checklist, name, took) for name in took)
 
@@ -69,7 +69,7 @@ def _together(demo: Demo, *, first: bool) -> tuple[float, float, float]:
 def _chain(checklist: Checklist, name: str, took: Mapping[str, float]) -> float:
     check = checklist.check(name)
     needs = check.needs if check is not None else ()
-    return took[name] + max((_chain(checklist, needed, took) for needed in needs if needed in took), default=0.0)
+    return took[name] + max((_chain(checklist, need, took) for need in needs if need in took), default=0.0)
 
 
 def _one_after_another(demo: Demo) -> float:
@@ -80,34 +80,34 @@ def _one_after_another(demo: Demo) -> float:
     )
     (release,) = demo.rows("SELECT version, commit_sha, image, digest FROM releases ORDER BY id DESC LIMIT 1")
     subject = Subject(release["version"], release["commit_sha"], f"{release['image']}@{release['digest']}")
-    known: dict[str, Mapping[str, Any]] = {}
+    data_by_check: dict[str, Mapping[str, Any]] = {}
     logging.disable(logging.WARNING)
-    begun = time.monotonic()
+    start = time.monotonic()
     for check in _in_order(load_checklist(settings.checklist, asking.registry)):
-        with ExitStack() as held:
+        with ExitStack() as stack:
             answer = question.answer(
                 asking,
                 check,
                 undo=RecordingUndo(),
                 subject=subject,
-                needs={needed: known[needed] for needed in check.needs},
+                needs={need: data_by_check[need] for need in check.needs},
                 cancelled=threading.Event(),
                 progress=lambda _: None,
-                held=held,
+                held=stack,
                 hold=Hold(None, check.id),
             )
         if answer.outcome is not Outcome.PASS:
             print(f"  in turn: {check.id} is {answer.outcome}: {answer.summary}")
-        known[check.id] = answer.data
-    return time.monotonic() - begun
+        data_by_check[check.id] = answer.data
+    return time.monotonic() - start
 
 
 def _in_order(checklist: Checklist) -> list[Check]:
     """What runs before the deploy, each after what it needs."""
-    left = [check for check in checklist.asked_in("before") if check.kind != "attest"]
-    ordered: list[Check] = []
-    while left:
-        ready = next(check for check in left if not {other.id for other in left} & set(check.needs))
-        ordered.append(ready)
-        left.remove(ready)
-    return ordered
+    remaining = [check for check in checklist.asked_in("before") if check.kind != "attest"]
+    ordered_checks: list[Check] = []
+    while remaining:
+        ready = next(check for check in remaining if not {other.id for other in remaining} & set(check.needs))
+        ordered_checks.append(ready)
+        remaining.remove(ready)
+    return ordered_checks

@@ -65,9 +65,9 @@ def load_checklist(name: str, registry: Registry) -> Checklist:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yml")))
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yml")))
         raise ChecklistError(
-            f"{path}: cannot be read: {error.strerror}.", hint=f"Shipped: {shipped}. Or give a path."
+            f"{path}: cannot be read: {error.strerror}.", hint=f"Shipped: {names}. Or give a path."
         ) from error
     except UnicodeDecodeError as error:
         raise ChecklistError(f"{path}: cannot be read: it is not in UTF-8.") from error
@@ -97,12 +97,12 @@ def read_policy(settings: Settings, checklist: Checklist) -> Policy:
         first = error.errors(include_input=False)[0]
         key = ".".join(str(part) for part in ("policy", *first["loc"]))
         raise ConfigError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from error
-    known = {section.id for section in checklist.sections} | {check.id for check in checklist.checks}
+    line_ids = {section.id for section in checklist.sections} | {check.id for check in checklist.checks}
     steps = {step.id for step in (*checklist.deploy, *checklist.rollback)}
-    if strange := [line for line in policy.lines if line not in known | steps]:
-        meant = did_you_mean(strange[0], known | steps)
+    if strange := [line for line in policy.lines if line not in line_ids | steps]:
+        suggestion = did_you_mean(strange[0], line_ids | steps)
         raise ConfigError(
-            f"policy.lines.{strange[0]}: the checklist {checklist.id} has no such check, section or step{meant or '.'}",
+            f"policy.lines.{strange[0]}: the checklist {checklist.id} has no such check, section or step{suggestion or '.'}",
             hint=f"Sections: {', '.join(section.id for section in checklist.sections)}.",
         )
     if strange := [line for line, rule in policy.lines.items() if line in steps and rule.waive is not None]:
@@ -119,9 +119,9 @@ def read_policy(settings: Settings, checklist: Checklist) -> Policy:
 def build_sources(settings: Settings) -> Sources:
     """What resolves versions. Raises ConfigError when GitHub or the registry is not configured."""
     if settings.github is None or settings.registry is None:
-        missing = "github" if settings.github is None else "registry"
+        section = "github" if settings.github is None else "registry"
         raise ConfigError(
-            f"There is no {missing} section, so no version can be resolved.", hint=f"Add {missing}: to release-bot.yml."
+            f"There is no {section} section, so no version can be resolved.", hint=f"Add {section}: to release-bot.yml."
         )
     github, images = settings.github, settings.registry
     return Sources(
@@ -259,9 +259,9 @@ class Application:
         self._serve(
             {**pages, **health.pages(ready=lambda: _ready(store, workers, socket), backlog=lambda: _backlog(store))}
         )
-        for finding in checkup.examine(client, settings.slack, deps.policy.unmeetable):
-            if not finding.good:
-                logger.warning("%s. %s", finding.what, finding.hint)
+        for problem in checkup.examine(client, settings.slack, deps.policy.unmeetable):
+            if not problem.good:
+                logger.warning("%s. %s", problem.what, problem.hint)
         mode = "Socket Mode" if socket is not None else f"HTTP at {http_mode.PATH}"
         logger.info(
             "ready",

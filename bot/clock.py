@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-AGREED = timedelta(milliseconds=100)  # clocks that differ by less are not corrected: an answer takes its time too
+TOLERANCE = timedelta(milliseconds=100)  # clocks that differ by less are not corrected: an answer takes its time too
 
 
 class Clock(Protocol):
@@ -46,11 +46,11 @@ class SharedClock:
 
     def sync(self) -> None:
         """Look at the database's clock again. Raises what ``ask`` raises; then the time goes on from the last look."""
-        begun = time.monotonic()
-        told = self._ask()
-        at = (begun + time.monotonic()) / 2
-        if abs(told - self._at(at)) > AGREED:
-            self._told = (told, at)
+        start = time.monotonic()
+        server_time = self._ask()
+        at = (start + time.monotonic()) / 2
+        if abs(server_time - self._at(at)) > TOLERANCE:
+            self._told = (server_time, at)
 
     def now(self) -> datetime:
         """Return the current moment, aware, in UTC."""
@@ -61,5 +61,5 @@ class SharedClock:
         return time.monotonic()
 
     def _at(self, steady: float) -> datetime:
-        told, at = self._told
-        return told + timedelta(seconds=steady - at)
+        server_time, at = self._told
+        return server_time + timedelta(seconds=steady - at)

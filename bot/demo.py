@@ -116,15 +116,16 @@ def _stdout(process: subprocess.Popen[str]) -> TextIO:
 def run(options: DemoOptions) -> int:
     """Start everything, play or wait for the end, stop everything. Returns the exit code."""
     if options.slack_from_environment:
-        if missing := [name for name in FROM_ENVIRONMENT if not os.environ.get(name)]:
+        if missing_names := [name for name in FROM_ENVIRONMENT if not os.environ.get(name)]:
             raise ConfigError(
-                f"{', '.join(missing)} must be set for --slack env.", hint="README, 'Try it in your own workspace'."
+                f"{', '.join(missing_names)} must be set for --slack env.",
+                hint="README, 'Try it in your own workspace'.",
             )
         if options.play:
             raise ConfigError("--play acts as three people of the sandbox's workspace.", hint="Leave out --slack env.")
-    ended = threading.Event()
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: stopping.set())
     folder = options.data_dir.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     _tell(options, "Starting PostgreSQL, the workspace and the staging environment …")
@@ -134,7 +135,7 @@ def run(options: DemoOptions) -> int:
             facts = sandbox.ready()
             _tell(options, "Starting the bot …")
             config = _write_config(options, folder, facts)
-            return _with_bot(options, folder, config, facts, ended)
+            return _with_bot(options, folder, config, facts, stopping)
         finally:
             sandbox.stop()
 
@@ -148,7 +149,9 @@ def _start_sandbox(options: DemoOptions, folder: Path, postgres_url: str) -> Par
     return Part("sandbox", arguments, folder / "sandbox.log")
 
 
-def _with_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str, Any], ended: threading.Event) -> int:
+def _with_bot(
+    options: DemoOptions, folder: Path, config: Path, facts: dict[str, Any], stopping: threading.Event
+) -> int:
     bot = _start_bot(options, folder, config, facts)
     health = bot.ready()["health"]
     try:
@@ -167,7 +170,7 @@ def _with_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str,
             )
         if options.play:
             return _play(options.play, facts)
-        while not ended.wait(0.5):
+        while not stopping.wait(0.5):
             if not bot.running:
                 logger.warning("the bot has ended: starting it again")
                 _tell(options, "The bot has ended; starting it again. What was under way goes on.")

@@ -27,9 +27,9 @@ def read_document(text: str) -> tuple[yaml.Node | None, Any]:
         loader.dispose()
 
 
-def _weigh(node: yaml.Node, depth: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+def _weigh(node: yaml.Node, depth: int, weights: dict[int, tuple[int, int]]) -> tuple[int, int]:
     """Values and levels under a node with its aliases written out. Raises yaml.MarkedYAMLError where they are too many."""
-    size, height = known.get(id(node), (0, 0))
+    size, height = weights.get(id(node), (0, 0))
     if not size:
         children: list[yaml.Node] = []
         if isinstance(node, yaml.MappingNode):
@@ -38,10 +38,10 @@ def _weigh(node: yaml.Node, depth: int, known: dict[int, tuple[int, int]]) -> tu
             children = node.value
         if depth > DEEPEST:
             raise _too_much(node)
-        below = [_weigh(child, depth + 1, known) for child in children]
+        below = [_weigh(child, depth + 1, weights) for child in children]
         size = 1 + sum(values for values, _ in below)
         height = 1 + max((levels for _, levels in below), default=0)
-        known[id(node)] = (size, height)
+        weights[id(node)] = (size, height)
     if size > MOST or depth + height > DEEPEST + 1:
         raise _too_much(node)
     return size, height

@@ -68,7 +68,7 @@ class JsonFormatter(logging.Formatter):
         details = _details(self, record)
         if details:
             line["exception"] = details
-        return json.dumps(_scrubbed(line, self._redactor), ensure_ascii=False)
+        return json.dumps(_scrub_values(line, self._redactor), ensure_ascii=False)
 
 
 class TextFormatter(logging.Formatter):
@@ -107,14 +107,14 @@ def _details(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     return "\n".join(parts)
 
 
-def _scrubbed(value: Any, redactor: Redactor) -> Any:
+def _scrub_values(value: Any, redactor: Redactor) -> Any:
     """Scrub each text in a value before it is encoded, so that no escape hides a secret and no mark breaks the JSON."""
     match value:
         case None | bool() | int() | float():
             return value
         case dict():
-            return {redactor.scrub(str(key)): _scrubbed(item, redactor) for key, item in value.items()}
+            return {redactor.scrub(str(key)): _scrub_values(item, redactor) for key, item in value.items()}
         case list() | tuple():
-            return [_scrubbed(item, redactor) for item in value]
+            return [_scrub_values(item, redactor) for item in value]
         case _:
             return redactor.scrub(str(value))

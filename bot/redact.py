@@ -99,13 +99,13 @@ class Redactor:
         A value of fewer than six characters is ignored.
         """
         with self._lock:
-            known = set(self._forms)
+            existing_forms = set(self._forms)
             for value in {secret, secret.strip(), _password_of(secret)}:
                 if len(value) >= MIN_LENGTH:
-                    known |= _forms(value)
-            self._forms = tuple(sorted(known, key=len, reverse=True))
-            self._longest = max(map(len, known), default=0)
-            sizes = [(form, range(max(HALF, len(form) // 2), len(form))) for form in known]
+                    existing_forms |= _forms(value)
+            self._forms = tuple(sorted(existing_forms, key=len, reverse=True))
+            self._longest = max(map(len, existing_forms), default=0)
+            sizes = [(form, range(max(HALF, len(form) // 2), len(form))) for form in existing_forms]
             self._beginnings = frozenset(form[:size] for form, each in sizes for size in each)
             self._ends = frozenset(form[-size:] for form, each in sizes for size in each)
 
@@ -134,9 +134,9 @@ class Redactor:
         return text
 
 
-def _replacement(found: re.Match[str]) -> str:
-    kept: str = found.groupdict().get("kept") or ""
-    return kept + MARK
+def _replacement(match: re.Match[str]) -> str:
+    prefix: str = match.groupdict().get("kept") or ""
+    return prefix + MARK
 
 
 def _password_of(secret: str) -> str:
@@ -150,10 +150,10 @@ def _password_of(secret: str) -> str:
 def _forms(secret: str) -> set[str]:
     """Return the ways in which a value is written: plain, URL-encoded, JSON-escaped, base64 at any offset."""
     forms = {secret}
-    for encoded in (quote(secret, safe=""), quote_plus(secret), quote(secret)):
-        forms |= {encoded, re.sub("%..", lambda found: found[0].lower(), encoded)}
-    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    forms |= escaped | {json.dumps(once)[1:-1] for once in escaped} | {repr(secret)[1:-1]}
+    for quoted_form in (quote(secret, safe=""), quote_plus(secret), quote(secret)):
+        forms |= {quoted_form, re.sub("%..", lambda match: match[0].lower(), quoted_form)}
+    json_forms = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    forms |= json_forms | {json.dumps(once)[1:-1] for once in json_forms} | {repr(secret)[1:-1]}
     raw = secret.encode()
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         whole = encode(raw).decode()
@@ -161,8 +161,8 @@ def _forms(secret: str) -> set[str]:
         # Inside a longer text (Basic auth's user:password) the value starts at any of three offsets; the characters
         # at both ends that also hold bits of the neighbours are left out.
         for offset in range(3):
-            shifted = encode(b"\0" * offset + raw).decode().rstrip("=")
-            inner = shifted[(offset * 8 + 5) // 6 : (offset + len(raw)) * 8 // 6]
+            base64_text = encode(b"\0" * offset + raw).decode().rstrip("=")
+            inner = base64_text[(offset * 8 + 5) // 6 : (offset + len(raw)) * 8 // 6]
             if len(inner) >= MIN_LENGTH:
                 forms.add(inner)
     return forms

@@ -20,7 +20,7 @@ from bot.errors import ConfigError
 from checks.target import Backup, Grafana, Kubernetes, Login, RestorePod, Sentry, Stripe, Target, Tenant
 from checks.target import GitHub as Repository
 
-_QUOTED = re.compile(r"'[^']{2,}'")
+_QUOTED_TEXT = re.compile(r"'[^']{2,}'")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -120,8 +120,8 @@ def _web_of(api: str) -> str:
     if parts.path.rstrip("/") == "/api/v3":
         return f"{parts.scheme}://{parts.netloc}"
     host = parts.netloc.removeprefix("api.")
-    known = host != parts.netloc and (host == "github.com" or host.endswith(".ghe.com"))
-    return f"{parts.scheme}://{host}" if known else ""
+    is_github_web = host != parts.netloc and (host == "github.com" or host.endswith(".ghe.com"))
+    return f"{parts.scheme}://{host}" if is_github_web else ""
 
 
 class ImageRegistry(Section):
@@ -203,16 +203,16 @@ class Settings(Section):
     def _mutable_is_apart(self) -> Settings:
         """P11: a target that may be changed shares no database, API or Deployment with one that may not."""
         for name, target in self.targets.items():
-            for other, kept in self.targets.items() if target.mutable else ():
-                shared = None if kept.mutable else _shared(target, kept)
-                if shared is not None:
+            for other, protected in self.targets.items() if target.mutable else ():
+                overlap = None if protected.mutable else _find_overlap(target, protected)
+                if overlap is not None:
                     mine, theirs = (
-                        ".".join(("targets", one, *key)) for one, key in ((name, shared[0]), (other, shared[1]))
+                        ".".join(("targets", one, *key)) for one, key in ((name, overlap[0]), (other, overlap[1]))
                     )
                     text = (
                         f"checks change data here, but {mine} and {theirs} lead to the same place: point one elsewhere"
                     )
-                    raise PydanticCustomError("shared", "{text}", {"text": text, "at": ("targets", name, *shared[0])})
+                    raise PydanticCustomError("shared", "{text}", {"text": text, "at": ("targets", name, *overlap[0])})
         return self
 
     def target_values(self) -> dict[str, Target]:
@@ -247,15 +247,19 @@ _PORTS = {"http": 80, "https": 443}
 _DATABASES = ("database_url", "restore_database_url", "migrate_database_url")
 
 
-def _shared(target: TargetSection, kept: TargetSection) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+def _find_overlap(target: TargetSection, protected: TargetSection) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """The keys of two targets that lead to the same database, API or Deployment; None: they are apart."""
     for mine in _DATABASES[:2]:  # what checks write to
         for theirs in _DATABASES:
-            if _same_database(getattr(target, mine), getattr(kept, theirs)):
+            if _same_database(getattr(target, mine), getattr(protected, theirs)):
                 return (mine,), (theirs,)
-    if target.api_url and kept.api_url and _address(target.api_url) == _address(kept.api_url):
+    if target.api_url and protected.api_url and _address(target.api_url) == _address(protected.api_url):
         return ("api_url",), ("api_url",)
-    if target.kubernetes and kept.kubernetes and _deployment(target.kubernetes) == _deployment(kept.kubernetes):
+    if (
+        target.kubernetes
+        and protected.kubernetes
+        and _deployment(target.kubernetes) == _deployment(protected.kubernetes)
+    ):
         return ("kubernetes",), ("kubernetes",)
     return None
 
@@ -270,22 +274,22 @@ def _same_database(one: SecretStr | None, other: SecretStr | None) -> bool:
 
 def _database(address: str) -> tuple[set[tuple[str, str]], str]:
     """The servers (host, port) and the database of a URL or a line of ``key=value``, with libpq's defaults."""
-    said: dict[str, str] = {}
+    parts: dict[str, str] = {}
     if "://" in address:
         url = urlsplit(address)
         user, _, hosts = url.netloc.rpartition("@")
-        named = [re.fullmatch(r"(\[.*\]|[^:]*):?(\d*)", host) for host in hosts.split(",")]
-        said["host"] = ",".join(found[1].strip("[]") if found else "" for found in named)
-        said["port"] = ",".join(found[2] if found else "" for found in named)
-        said["dbname"], said["user"] = unquote(url.path.lstrip("/")), unquote(user.partition(":")[0])
-        said |= {key: values[-1] for key, values in parse_qs(url.query).items()}
+        addresses = [re.fullmatch(r"(\[.*\]|[^:]*):?(\d*)", host) for host in hosts.split(",")]
+        parts["host"] = ",".join(match[1].strip("[]") if match else "" for match in addresses)
+        parts["port"] = ",".join(match[2] if match else "" for match in addresses)
+        parts["dbname"], parts["user"] = unquote(url.path.lstrip("/")), unquote(user.partition(":")[0])
+        parts |= {key: values[-1] for key, values in parse_qs(url.query).items()}
     else:
-        said |= {key: value.strip("'") for key, value in re.findall(r"(\w+)\s*=\s*('(?:\\.|[^'])*'|\S+)", address)}
-    hosts_of = (said.get("host") or said.get("hostaddr") or "").casefold().split(",")
-    ports = said.get("port", "").split(",")
+        parts |= {key: value.strip("'") for key, value in re.findall(r"(\w+)\s*=\s*('(?:\\.|[^'])*'|\S+)", address)}
+    hosts_of = (parts.get("host") or parts.get("hostaddr") or "").casefold().split(",")
+    ports = parts.get("port", "").split(",")
     ports = ports * len(hosts_of) if len(ports) == 1 else ports
     servers = {(host, port or "5432") for host, port in zip(hosts_of, ports, strict=False)}
-    return servers, said.get("dbname") or said.get("user") or ""
+    return servers, parts.get("dbname") or parts.get("user") or ""
 
 
 def _address(url: str) -> tuple[object, ...]:
@@ -329,29 +333,33 @@ def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -
     Raises ConfigError that names file, line and key.
     """
     env = os.environ if environ is None else environ
-    chosen = path or (Path(env["RELEASE_BOT_CONFIG"]) if env.get("RELEASE_BOT_CONFIG") else Path("release-bot.yml"))
-    if not chosen.exists():
+    config_path = path or (
+        Path(env["RELEASE_BOT_CONFIG"]) if env.get("RELEASE_BOT_CONFIG") else Path("release-bot.yml")
+    )
+    if not config_path.exists():
         if path is not None or env.get("RELEASE_BOT_CONFIG"):
-            raise ConfigError(f"{chosen}: there is no such file.", hint="Copy release-bot.example.yml and fill it in.")
-        return _validated({}, None, env, "environment")
+            raise ConfigError(
+                f"{config_path}: there is no such file.", hint="Copy release-bot.example.yml and fill it in."
+            )
+        return _validate({}, None, env, "environment")
     try:
-        text = chosen.read_text(encoding="utf-8")
+        text = config_path.read_text(encoding="utf-8")
         root, body = read_document(text)
         body = body or {}
     except OSError as error:
-        raise ConfigError(f"{chosen}: cannot be read: {error.strerror}.") from error
+        raise ConfigError(f"{config_path}: cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{chosen}: cannot be read: it is not in UTF-8.") from error
+        raise ConfigError(f"{config_path}: cannot be read: it is not in UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = _QUOTED.sub("'…'", error.problem or "")  # a secret may begin like an alias or a tag
-        raise ConfigError(f"{chosen}:{line}: not valid YAML: {problem}") from None
+        problem = _QUOTED_TEXT.sub("'…'", error.problem or "")  # a secret may begin like an alias or a tag
+        raise ConfigError(f"{config_path}:{line}: not valid YAML: {problem}") from None
     except yaml.YAMLError:
-        raise ConfigError(f"{chosen}:1: not valid YAML: it has characters that YAML does not allow") from None
+        raise ConfigError(f"{config_path}:1: not valid YAML: it has characters that YAML does not allow") from None
     if not isinstance(body, dict):
-        raise ConfigError(f"{chosen}:1: the configuration is a mapping of sections such as slack: and targets:")
-    reader = _Reader(chosen, root, env)
-    return _validated(reader.resolve(body, ()), root, env, str(chosen))
+        raise ConfigError(f"{config_path}:1: the configuration is a mapping of sections such as slack: and targets:")
+    reader = _Reader(config_path, root, env)
+    return _validate(reader.resolve(body, ()), root, env, str(config_path))
 
 
 class _Reader:
@@ -367,22 +375,22 @@ class _Reader:
             return [self.resolve(item, (*at, index)) for index, item in enumerate(value)]
         if not isinstance(value, dict):
             return value
-        resolved: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key, child in value.items():
-            read = self.resolve(child, (*at, key))
-            if isinstance(key, str) and key.endswith("_file") and isinstance(read, str):
-                resolved[key.removesuffix("_file")] = self._file(read, (*at, key))
+            resolved_child = self.resolve(child, (*at, key))
+            if isinstance(key, str) and key.endswith("_file") and isinstance(resolved_child, str):
+                values[key.removesuffix("_file")] = self._file(resolved_child, (*at, key))
             else:
-                resolved[key] = read
-        return resolved
+                values[key] = resolved_child
+        return values
 
     def _variable(self, match: re.Match[str], at: tuple[Any, ...]) -> str:
         name, default = match.groups()
-        found = self._env.get(name) or default
-        if found is None:
+        value = self._env.get(name) or default
+        if value is None:
             problem = "is empty, which counts as not set" if name in self._env else "is not set"
             raise self._error(at, f"the environment variable {name} {problem}")
-        return found
+        return value
 
     def _file(self, name: str, at: tuple[Any, ...]) -> str:
         file = self._path.parent / name
@@ -396,7 +404,7 @@ class _Reader:
         return ConfigError(f"{self._path}:{line_of(self._root, at)}: {key}: {problem}")
 
 
-def _validated(body: dict[str, Any], root: yaml.Node | None, env: Mapping[str, str], source: str) -> Settings:
+def _validate(body: dict[str, Any], root: yaml.Node | None, env: Mapping[str, str], source: str) -> Settings:
     for name, path in _FROM_ENVIRONMENT.items():
         if env.get(name):
             _put(body, path, env[name])

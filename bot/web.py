@@ -89,8 +89,8 @@ class WebServer:
         self._server.task_dispatcher.shutdown()
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        found = self._pages.get(environ.get("PATH_INFO", "/"))
-        page = Page(HTTPStatus.NOT_FOUND, b"not found\n") if found is None else found(environ)
+        handler = self._pages.get(environ.get("PATH_INFO", "/"))
+        page = Page(HTTPStatus.NOT_FOUND, b"not found\n") if handler is None else handler(environ)
         headers = [("Content-Type", page.kind), ("Content-Length", str(len(page.body)))]
         start_response(f"{page.status.value} {page.status.phrase}", headers)
         return [page.body]

@@ -82,9 +82,9 @@ def _params(kind: Kind) -> str:
     schema = kind.params.model_json_schema()
     tables = [_table(kind.name, kind.params, schema)]
     for name, inner in sorted(schema.get("$defs", {}).items()):
-        found = next((sub for sub in Params.__subclasses__() if sub.__name__ == name), None)
-        if found is not None and "properties" in inner:
-            tables.append(f"Each `{name}`:\n\n{_table(kind.name, found, inner)}")
+        model = next((sub for sub in Params.__subclasses__() if sub.__name__ == name), None)
+        if model is not None and "properties" in inner:
+            tables.append(f"Each `{name}`:\n\n{_table(kind.name, model, inner)}")
     return "\n\n".join(tables)
 
 
@@ -94,10 +94,10 @@ def _table(kind: str, model: type[Params], schema: dict[str, Any]) -> str:
     comments = _comments(model)
     lines = ["| param | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        shown = schema["properties"][name]
+        schema_of_field = schema["properties"][name]
         default = "required" if field.is_required() else f"`{json.dumps(_default(field), ensure_ascii=False)}`"
         meaning = field.description or comments.get(name) or OWN.get((kind, name)) or USUAL[name]
-        lines.append(f"| `{name}` | {_type(shown)} | {default} | {_cell(meaning)} |")
+        lines.append(f"| `{name}` | {_type(schema_of_field)} | {default} | {_cell(meaning)} |")
     return "\n".join(lines)
 
 
@@ -106,29 +106,29 @@ def _default(field: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _type(shown: dict[str, Any]) -> str:
+def _type(schema: dict[str, Any]) -> str:
     """The type in words."""
-    if "anyOf" in shown:  # a value that may be left unset
-        return " or ".join(_type(one) for one in shown["anyOf"] if one.get("type") != "null")
-    if "enum" in shown:
-        return "one of " + ", ".join(f"`{word}`" for word in shown["enum"])
-    if "const" in shown:
-        return f"`{shown['const']}`"
-    if "$ref" in shown:
-        name = shown["$ref"].rsplit("/", 1)[1]
+    if "anyOf" in schema:  # a value that may be left unset
+        return " or ".join(_type(one) for one in schema["anyOf"] if one.get("type") != "null")
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{word}`" for word in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[1]
         return "values" if name == "JsonValue" else f"`{name}`"
-    if shown.get("type") == "array":
-        return f"list of {_type(shown.get('items', {}))}"
-    if shown.get("type") == "object":
-        inner = shown.get("additionalProperties", {})
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    if schema.get("type") == "object":
+        inner = schema.get("additionalProperties", {})
         return f"mapping of names to {_type(inner) if isinstance(inner, dict) and inner else 'values'}"
     words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
-    name = words.get(shown.get("type", ""), "any value")
-    if shown.get("format") == "date-time":
+    name = words.get(schema.get("type", ""), "any value")
+    if schema.get("format") == "date-time":
         name = "time with its zone"
-    if "minimum" in shown and "maximum" in shown:
-        return f"{name}, {shown['minimum']} to {shown['maximum']}"
-    return f"{name}, at least {shown['minimum']}" if "minimum" in shown else name
+    if "minimum" in schema and "maximum" in schema:
+        return f"{name}, {schema['minimum']} to {schema['maximum']}"
+    return f"{name}, at least {schema['minimum']}" if "minimum" in schema else name
 
 
 def _comments(model: type[Params]) -> dict[str, str]:
@@ -139,13 +139,13 @@ def _comments(model: type[Params]) -> dict[str, str]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
-    found = {}
+    comments = {}
     for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]  # a class has a body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno is not None:
-            said = [by_line[line] for line in range(node.lineno, node.end_lineno + 1) if line in by_line]
-            if said:
-                found[node.target.id] = " ".join(said)
-    return found
+            lines = [by_line[line] for line in range(node.lineno, node.end_lineno + 1) if line in by_line]
+            if lines:
+                comments[node.target.id] = " ".join(lines)
+    return comments
 
 
 def _cell(text: str) -> str:
@@ -180,6 +180,6 @@ if __name__ == "__main__":
     (REFERENCE / "checklist.schema.json").write_text(schema_file(kinds), encoding="utf-8")
     (REFERENCE / "checklist-lines.md").write_text(lines_page(), encoding="utf-8")
     (REFERENCE / "permissions.md").write_text(permissions_page(), encoding="utf-8")
-    made = rights()
-    made["ROLES"].write_text(made["roles"](), encoding="utf-8")
-    made["PAGE"].write_text(made["page"](), encoding="utf-8")
+    text = rights()
+    text["ROLES"].write_text(text["roles"](), encoding="utf-8")
+    text["PAGE"].write_text(text["page"](), encoding="utf-8")

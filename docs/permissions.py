@@ -78,14 +78,14 @@ STATES = (
     "ROLLED_BACK",
     "ABORTED",
 )
-BEGUN = STATES[1:]
-CHANGED = BEGUN[1:-1]  # production was touched
+DEPLOY_STATES = STATES[1:]
+CHANGED_STATES = DEPLOY_STATES[1:-1]  # production was touched
 BACK = ("ROLLING_BACK", "ROLLBACK_FAILED", "ROLLED_BACK")
 MAY_ROLL_BACK = ("DEPLOYING", "DEPLOY_FAILED", "WATCHING", "DONE", "ROLLBACK_FAILED")
-UNTOUCHED = ("OPEN", "DEPLOYING", "DEPLOY_FAILED")  # the latter two while nothing was changed and nothing runs
+UNCHANGED_STATES = ("OPEN", "DEPLOYING", "DEPLOY_FAILED")  # the latter two while nothing was changed and nothing runs
 BY_HAND = ("DEPLOYING", "DEPLOY_FAILED", *BACK)  # at a person's step, a failed one, or what was offered
 CHECKS_RUN = ("OPEN", "WATCHING", "DONE")
-MAY_ATTEST = tuple(state for state in BEGUN if state not in {"ROLLED_BACK", "ABORTED"})
+MAY_ATTEST = tuple(state for state in DEPLOY_STATES if state not in {"ROLLED_BACK", "ABORTED"})
 
 
 class Act(NamedTuple):
@@ -101,9 +101,9 @@ class Act(NamedTuple):
     @property
     def title(self) -> str:
         """As the page calls it."""
-        named = f"`/release {self.name}`" if self.kind == "command" else f"`{self.name}`"
-        named += f" as {TITLES[self.role]}" if self.role else ""
-        return named + {"form": ", the form", "submit": ", submitted"}.get(self.kind, "")
+        text = f"`/release {self.name}`" if self.kind == "command" else f"`{self.name}`"
+        text += f" as {TITLES[self.role]}" if self.role else ""
+        return text + {"form": ", the form", "submit": ", submitted"}.get(self.kind, "")
 
 
 class Cell(NamedTuple):
@@ -127,7 +127,7 @@ def cell(act: Act, person: Person, state: str) -> Cell:
 def _signing(role: str) -> tuple[Act, ...]:
     return (
         Act("button", "signoff.approve", (role,), ("OPEN",), role=role),
-        Act("form", "signoff.decline", MEMBERS, BEGUN, role=role),
+        Act("form", "signoff.decline", MEMBERS, DEPLOY_STATES, role=role),
         Act("submit", "signoff.decline", (role,), ("OPEN",), role=role),
         Act("button", "signoff.revoke", (role,), ("OPEN",), role=role),
     )
@@ -139,44 +139,44 @@ def _form(
     return (Act("form", name, MEMBERS, opens_in), Act("submit", name, who, done_in, said_in))
 
 
-_REST = tuple(state for state in BEGUN if state not in CHECKS_RUN)
+_REST = tuple(state for state in DEPLOY_STATES if state not in CHECKS_RUN)
 MANAGER = ("release_manager",)
 ACTS = (
     Act("command", "start", MANAGER, (NONE, "DONE", "ROLLED_BACK", "ABORTED")),
-    Act("command", "status", MEMBERS, BEGUN),
+    Act("command", "status", MEMBERS, DEPLOY_STATES),
     Act("command", "plan", MEMBERS, STATES),
     Act("command", "check", ROLES, CHECKS_RUN),
     Act("command", "check cancel", ROLES, CHECKS_RUN, _REST),
     Act("command", "deploy", ROLES, ("OPEN",), ("DEPLOYING",)),
     Act("command", "deploy --break-glass", MANAGER, ("OPEN",), ("DEPLOYING",)),
     Act("command", "rollback", ROLES, MAY_ROLL_BACK, ("ROLLING_BACK",)),
-    Act("command", "abort", ROLES, UNTOUCHED, ("ABORTED",)),
+    Act("command", "abort", ROLES, UNCHANGED_STATES, ("ABORTED",)),
     Act("command", "freeze", MANAGER, STATES),
     Act("command", "unfreeze", MANAGER, STATES),
     Act("command", "history", MEMBERS, STATES),
-    Act("command", "report", MEMBERS, BEGUN),
+    Act("command", "report", MEMBERS, DEPLOY_STATES),
     Act("command", "doctor", MEMBERS, STATES),
     Act("command", "help", EVERYBODY, STATES),
     *(act for role in ROLES for act in _signing(role)),
     Act("button", "release.deploy", ROLES, ("OPEN",), ("DEPLOYING",)),
-    *_form("release.abort", ROLES, BEGUN, UNTOUCHED, ("ABORTED",)),
-    *_form("release.rollback", ROLES, BEGUN, MAY_ROLL_BACK, ("ROLLING_BACK",)),
-    Act("form", "check.details", MEMBERS, BEGUN),
+    *_form("release.abort", ROLES, DEPLOY_STATES, UNCHANGED_STATES, ("ABORTED",)),
+    *_form("release.rollback", ROLES, DEPLOY_STATES, MAY_ROLL_BACK, ("ROLLING_BACK",)),
+    Act("form", "check.details", MEMBERS, DEPLOY_STATES),
     Act("button", "check.rerun", ROLES, CHECKS_RUN),
     Act("button", "check.cancel", ROLES, CHECKS_RUN, _REST),
     Act("button", "section.rerun", ROLES, CHECKS_RUN),
     Act("button", "section.cancel", ROLES, CHECKS_RUN, _REST),
-    *_form("check.waive", MANAGER, BEGUN, ("OPEN",)),
-    *_form("check.attest", ROLES, BEGUN, MAY_ATTEST),
+    *_form("check.waive", MANAGER, DEPLOY_STATES, ("OPEN",)),
+    *_form("check.attest", ROLES, DEPLOY_STATES, MAY_ATTEST),
     Act("button", "step.retry", ROLES, ("DEPLOY_FAILED", "ROLLBACK_FAILED")),
     Act("button", "step.cancel", ROLES, ("DEPLOYING", "ROLLING_BACK")),
-    *_form("step.attest", ROLES, CHANGED, BY_HAND),
-    *_form("watch.acknowledge", ROLES, CHANGED[2:], ("WATCHING",)),
-    *_form("watch.rollback", ROLES, BEGUN, MAY_ROLL_BACK, ("ROLLING_BACK",)),
+    *_form("step.attest", ROLES, CHANGED_STATES, BY_HAND),
+    *_form("watch.acknowledge", ROLES, CHANGED_STATES[2:], ("WATCHING",)),
+    *_form("watch.rollback", ROLES, DEPLOY_STATES, MAY_ROLL_BACK, ("ROLLING_BACK",)),
     *_form("mitigation.apply", ROLES, BACK, BACK),
     Act("button", "mitigation.resolve", ROLES, BACK),
     *_form("mitigation.attest", ROLES, BACK, BACK),
-    *_form("break_glass.review", ROLES, BEGUN, ("DONE", "ROLLED_BACK", "ABORTED")),
+    *_form("break_glass.review", ROLES, DEPLOY_STATES, ("DONE", "ROLLED_BACK", "ABORTED")),
 )  # fmt: skip
 
 COMMAND_LINE_COMMANDS = {
@@ -197,7 +197,7 @@ def page() -> str:
     who = [f"| {act.title} | " + " | ".join(_mark(column in act.who) for column in TITLES) + " |" for act in ACTS]
     when = [f"| {act.title} | " + " | ".join(_when(act, state) for state in STATES) + " |" for act in ACTS]
     people = [f"| {TITLES[one.stands_for]} | {one.known_by} |" for one in PEOPLE]
-    typed = [f"| `release-bot {name}` | {does} |" for name, does in COMMAND_LINE_COMMANDS.items()]
+    command_rows = [f"| `release-bot {name}` | {does} |" for name, does in COMMAND_LINE_COMMANDS.items()]
     parts = [
         HEAD,
         "## The person\n\nA form opens for every full member, as it shows only what the channel shows; its submission is judged.\n",
@@ -205,10 +205,10 @@ def page() -> str:
         "Who is who, as Slack says at that moment. When Slack does not say, nothing is done.\n",
         _table(["column", "who that is"], people),
         "## The state of the release\n\n✓ is done. ○ is answered: it is so already, and nothing changes. – is refused.\n",
-        _table(["act", "no release", *(f"`{state}`" for state in BEGUN)], when),
+        _table(["act", "no release", *(f"`{state}`" for state in DEPLOY_STATES)], when),
         GATE,
         f"## The command line\n\n{COMMAND_LINE}",
-        _table(["command", "what it does"], typed),
+        _table(["command", "what it does"], command_rows),
     ]
     return "\n".join(parts)
 

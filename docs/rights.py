@@ -54,7 +54,7 @@ pod in the namespace of staging: keep nothing there that such a pod must not rea
 | namespace | right | needed by |
 |---|---|---|
 """
-REFERRED = """
+REFERRED_OBJECTS = """
 `environment.*` also reads the very Secrets, ConfigMaps and the service account that the Deployment and the backup CronJob of
 production name: `get`, each by its name, as in [referred.yaml](../../deploy/kubernetes/overlays/example/referred.yaml).
 Kubernetes has no right to see whether a Secret holds a key without its value: the bot keeps whether it is empty, and forgets
@@ -143,10 +143,10 @@ def _demands() -> list[Demand]:
     return of_checklist(load_checklist(configuration().checklist, registry), registry)
 
 
-def granted() -> list[Grant]:
+def collect_grants() -> list[Grant]:
     """What the example overlay has to grant in the cluster, what is referred to by name left out."""
-    found = by_target(_demands(), configuration().target_values())
-    everything = {grant for wanted in found.values() for grant in wanted}
+    grants_by_target = by_target(_demands(), configuration().target_values())
+    everything = {grant for target_grants in grants_by_target.values() for grant in target_grants}
     # A right to any object is one to each of them.
     return sorted(grant for grant in everything if not grant.name or replace(grant, name="") not in everything)
 
@@ -154,7 +154,7 @@ def granted() -> list[Grant]:
 def roles() -> str:
     """The file of the Roles: one in each namespace of the product."""
     namespaces: dict[str, list[Grant]] = defaultdict(list)
-    for grant in granted():
+    for grant in collect_grants():
         namespaces[grant.namespace].append(grant)
     return ROLES_HEAD + "---\n".join(_role(name, grants) for name, grants in namespaces.items())
 
@@ -171,25 +171,27 @@ def _role(namespace: str, grants: Iterable[Grant]) -> str:
         f"  namespace: {namespace}",
         "rules:",
     ]
-    for (group, resource, name), allowed in verbs.items():
-        named = f", resourceNames: [{name}]" if name else ""
-        lines.append(f'  - {{apiGroups: ["{group}"], resources: [{resource}]{named}, verbs: [{", ".join(allowed)}]}}')
+    for (group, resource, name), allowed_verbs in verbs.items():
+        names = f", resourceNames: [{name}]" if name else ""
+        lines.append(
+            f'  - {{apiGroups: ["{group}"], resources: [{resource}]{names}, verbs: [{", ".join(allowed_verbs)}]}}'
+        )
     return "\n".join(lines) + "\n"
 
 
 def page() -> str:
     """The page of all rights."""
-    return PAGE_HEAD + _kubernetes() + REFERRED + "".join(_granted_by(setting) for setting in GRANTED_BY) + REST
+    return PAGE_HEAD + _kubernetes() + REFERRED_OBJECTS + "".join(_granted_by(setting) for setting in GRANTED_BY) + REST
 
 
 def _kubernetes() -> str:
     targets = configuration().target_values()
-    needed: dict[Grant, set[str]] = defaultdict(set)
+    lines_by_grant: dict[Grant, set[str]] = defaultdict(set)
     for demand in _demands():
         for grant in grants(demand.rights, targets[demand.target]) if demand.rights else ():
-            needed[grant].add(demand.line)
+            lines_by_grant[grant].add(demand.line)
     rows = []
-    for grant, lines in sorted(needed.items()):
+    for grant, lines in sorted(lines_by_grant.items()):
         what = str(grant).removesuffix(f" in {grant.namespace}")
         rows.append(f"| {grant.namespace} | `{what}` | {_ids(lines)} |\n")
     return "".join(rows)
@@ -197,14 +199,14 @@ def _kubernetes() -> str:
 
 def _granted_by(setting: str) -> str:
     title, how = GRANTED_BY[setting]
-    configured = configuration().environment
-    needed: dict[tuple[str, Use], set[str]] = defaultdict(set)
+    environment_name = configuration().environment
+    lines_by_use: dict[tuple[str, Use], set[str]] = defaultdict(set)
     for demand in _demands():
         for use in demand.uses:
             if use.setting == setting:
-                needed[demand.target or configured, use].add(demand.line)
+                lines_by_use[demand.target or environment_name, use].add(demand.line)
     rows = []
-    for (target, use), lines in sorted(needed.items()):
+    for (target, use), lines in sorted(lines_by_use.items()):
         right = f"`{use.right}`{f' on `{use.on}`' if use.on else ''}" if use.right else "all that its owner may"
         rows.append(f"| {target} | {right} | {_ids(lines)} |\n")
     return f"\n## {title}\n\n{how}\n\n| for | right | needed by |\n|---|---|---|\n{''.join(rows)}"

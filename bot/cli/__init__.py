@@ -26,7 +26,7 @@ EXIT_INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` name (default: those of the process) and return its exit code."""
-    options = parser(_wanted(arguments)).parse_args(arguments)
+    options = parser(_select_commands(arguments)).parse_args(arguments)
     try:
         return int(options.run(options))
     except BotError as error:
@@ -47,7 +47,7 @@ def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     return whole
 
 
-def _wanted(arguments: Sequence[str] | None) -> Sequence[str]:
+def _select_commands(arguments: Sequence[str] | None) -> Sequence[str]:
     """The command that is named, so that a probe of a container need not import the whole bot; all of them where none is."""
     first = _before_the_command(add_help=False)
     first.add_argument("command", nargs="?")
@@ -56,6 +56,6 @@ def _wanted(arguments: Sequence[str] | None) -> Sequence[str]:
 
 
 def _before_the_command(**settings: object) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(**settings)  # type: ignore[arg-type]
-    made.add_argument("--config", type=Path, metavar="FILE", help="default: RELEASE_BOT_CONFIG, then release-bot.yml")
-    return made
+    parser = argparse.ArgumentParser(**settings)  # type: ignore[arg-type]
+    parser.add_argument("--config", type=Path, metavar="FILE", help="default: RELEASE_BOT_CONFIG, then release-bot.yml")
+    return parser

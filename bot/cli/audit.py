@@ -7,7 +7,7 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put, say
+from bot.cli.terminal import EXIT_BAD, Commands, database, load_configuration, put, say
 from bot.clock import SystemClock
 from bot.domain.audit import Head, examine
 from bot.domain.ids import Version
@@ -41,13 +41,13 @@ def add_to(commands: Commands) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    settings, redactor = configured(options)
+    settings, redactor = load_configuration(options)
     version = Version.parse(options.version)
     if version is None:
         raise InvalidInput(f"{options.version} is no version.", hint="Such as v4.8.0.")
     with database(settings) as store, store.transaction() as tx:
-        found = releases.latest(tx, settings.environment, str(version))
-        view = releases.view(tx, found.id, SystemClock().now()) if found is not None else None
+        release = releases.latest(tx, settings.environment, str(version))
+        view = releases.view(tx, release.id, SystemClock().now()) if release is not None else None
         if view is None:
             raise UnknownThing(f"There is no release {version} of {settings.environment}.")
         content = report.make(tx, view, redactor.scrub)
@@ -70,19 +70,19 @@ def _day(text: str) -> datetime:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    settings, _ = configured(options)
-    known = [Head(None, _hash(text)) for text in options.head]
-    told = [] if options.offline else _announced(settings, options.since)
+    settings, _ = load_configuration(options)
+    typed_heads = [Head(None, _hash(text)) for text in options.head]
+    announced_heads = [] if options.offline else _read_announced_heads(settings, options.since)
     with database(settings) as store, store.transaction() as tx:
-        verdict = examine(audit.stream(tx), [*known, *told])
+        verdict = examine(audit.stream(tx), [*typed_heads, *announced_heads])
     if verdict.broken is not None:
         put(f"The record is broken at row {verdict.broken.seq}: {verdict.broken.fault}: {verdict.broken.text}.")
         return EXIT_BAD
     put(f"The record holds: {verdict.rows} rows, head {verdict.head if verdict.rows else 'none'}.")
-    if known:
-        put(f"It has the {'head' if len(known) == 1 else f'{len(known)} heads'} that you gave.")
-    if told:
-        put(f"It agrees with the channel, which was told {len(told)} of its heads.")
+    if typed_heads:
+        put(f"It has the {'head' if len(typed_heads) == 1 else f'{len(typed_heads)} heads'} that you gave.")
+    if announced_heads:
+        put(f"It agrees with the channel, which was told {len(announced_heads)} of its heads.")
     return 0
 
 
@@ -95,11 +95,11 @@ def _hash(text: str) -> str:
     return head
 
 
-def _announced(settings: Settings, since: datetime | None) -> list[Head]:
+def _read_announced_heads(settings: Settings, since: datetime | None) -> list[Head]:
     """The heads that the channel was told. Raises SlackError: a channel that cannot be asked is no channel that agrees."""
     if settings.slack.bot_token is None or not settings.slack.channel:
-        missing = "SLACK_BOT_TOKEN" if settings.slack.bot_token is None else "slack.channel"
-        say(f"The channel is not asked, as {missing} is not set: rows cut off at the end show only with --head.")
+        setting = "SLACK_BOT_TOKEN" if settings.slack.bot_token is None else "slack.channel"
+        say(f"The channel is not asked, as {setting} is not set: rows cut off at the end show only with --head.")
         return []
     client = web_client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
     return anchors.announced(client, settings.slack.channel, checkup.workspace(client).bot_user, since)

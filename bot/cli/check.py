@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bot.app import build_asking, load_checklist, load_registry
 from bot.cli.board import STOPPING, Board, as_json, in_full
-from bot.cli.terminal import Commands, configured, database, put, say
+from bot.cli.terminal import Commands, database, load_configuration, put, say
 from bot.domain.checklist import IN_A_RELEASE, Check, Checklist
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError, DatabaseError
@@ -23,7 +23,7 @@ from bot.flows import question
 from bot.flows.deps import Asking, Recording
 from bot.flows.survey import Progress, Survey, chosen
 from bot.settings import Settings
-from bot.store.migrate import migrate, missing
+from bot.store.migrate import list_missing, migrate
 from checks.contract import Outcome
 
 EXIT_FAIL = 1  # known bad
@@ -42,7 +42,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    settings, redactor = configured(options)
+    settings, redactor = load_configuration(options)
     registry = load_registry()
     checklist = load_checklist(options.checklist or settings.checklist, registry)
     entries = _wanted(options, checklist)
@@ -96,7 +96,7 @@ def _recording(settings: Settings, asking: Asking, entries: Sequence[Check]) -> 
                 store = stack.enter_context(database(settings))
                 if settings.database_url is None:
                     migrate(store)
-                elif missing(store):
+                elif list_missing(store):
                     raise DatabaseError("The bot's database is not up to date.", hint="Run: release-bot migrate")
                 store.join()
             except DatabaseError as error:

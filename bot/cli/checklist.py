@@ -40,29 +40,29 @@ def _import(options: argparse.Namespace) -> int:
         raise ChecklistError(f"{options.template}: cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ChecklistError(f"{options.template}: cannot be read: it is not in UTF-8.") from error
-    made = import_template(text, options.template.name)
-    checklist = read_checklist(made.yaml, str(options.output or "standard output"), load_registry())
+    draft = import_template(text, options.template.name)
+    checklist = read_checklist(draft.yaml, str(options.output or "standard output"), load_registry())
     if options.output is None:
-        put(made.yaml.rstrip("\n"))
+        put(draft.yaml.rstrip("\n"))
     else:
         try:
             with options.output.open("x", encoding="utf-8") as file:
-                file.write(made.yaml)
+                file.write(draft.yaml)
         except FileExistsError as error:
             raise ChecklistError(f"{options.output} is there already.", hint="Name a new file.") from error
         except OSError as error:
             raise ChecklistError(f"{options.output}: cannot be written: {error.strerror}.") from error
     by_bot = sum(entry.kind != ATTEST for entry in checklist.asked)
-    proposed = made.yaml.count(f"# {PROPOSED}")
-    say(f"{made.lines} lines of {options.template.name}, and where they are now:")
-    for heading, number, place in made.where:
+    proposals = draft.yaml.count(f"# {PROPOSED}")
+    say(f"{draft.lines} lines of {options.template.name}, and where they are now:")
+    for heading, number, place in draft.where:
         say(f"  {heading}: {number}, {place}")
-    for number, what in ((made.hidden, "in comments or code"), (made.empty, "with no words")):
+    for number, what in ((draft.hidden, "in comments or code"), (draft.empty, "with no words")):
         if number:
             say(f"  {number} {'box is' if number == 1 else 'boxes are'} not taken: {what}.")
     say(
         f"{len(checklist.asked)} checks: {by_bot} are asked by the bot, {len(checklist.asked) - by_bot} of people;"
-        f" {proposed} of these have a proposal in a comment."
+        f" {proposals} of these have a proposal in a comment."
     )
     return 0
 

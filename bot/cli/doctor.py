@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bot.app import configured_checklist, load_registry, read_policy
-from bot.cli.terminal import EXIT_BAD, Commands, configured, database, put, say
+from bot.cli.terminal import EXIT_BAD, Commands, database, load_configuration, put, say
 from bot.domain.checklist import Checklist
 from bot.domain.policy import Policy
 from bot.errors import ConfigError, DatabaseError
@@ -19,7 +19,7 @@ from bot.slack import checkup
 from checks.checkup.finding import Finding, State
 
 WIDTH = max(map(len, State)) + 2  # of the first column
-NAMED = 6  # lines of the checklist that one finding names
+MAX_LINES = 6  # lines of the checklist that one finding names
 
 
 def add_to(commands: Commands) -> None:
@@ -30,25 +30,25 @@ def add_to(commands: Commands) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    settings, redactor = configured(options)
+    settings, redactor = load_configuration(options)
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
     policy, said_of_it = _policy(settings, checklist)
     unmeetable = policy.unmeetable if policy is not None else lambda _: ""
-    own, known = [checkup.question(settings.slack, unmeetable)], [said_of_it]
+    own, questions = [checkup.question(settings.slack, unmeetable)], [said_of_it]
     if settings.database_url is not None:
         own.append(doctor.database_question(settings.database_url.get_secret_value()))
     else:
-        known += _embedded(settings)
-    said = doctor.examination(settings, checklist, registry, own, known).carry_out(_wait)
-    good = all(one.finding.good for one in said)
+        questions += _examine_embedded(settings)
+    answers = doctor.examination(settings, checklist, registry, own, questions).carry_out(_wait)
+    good = all(one.finding.good for one in answers)
     if options.json:
-        body = {"good": good, "findings": [_as_json(one) for one in said]}
+        body = {"good": good, "findings": [_as_json(one) for one in answers]}
         put(redactor.scrub(json.dumps(body, ensure_ascii=False)))
     else:
-        put(redactor.scrub("\n".join(line for one in sorted(said, key=_is_bad) for line in _in_words(one))))
-        bad = sum(map(_is_bad, said))
-        put(f"\n{bad} of {len(said)} to be put right." if bad else "\nAll that this checklist needs works.")
+        put(redactor.scrub("\n".join(line for one in sorted(answers, key=_is_bad) for line in _in_words(one))))
+        bad = sum(map(_is_bad, answers))
+        put(f"\n{bad} of {len(answers)} to be put right." if bad else "\nAll that this checklist needs works.")
     return 0 if good else EXIT_BAD
 
 
@@ -62,7 +62,7 @@ def _policy(settings: Settings, checklist: Checklist) -> tuple[Policy | None, Sa
         return None, Said(good.part, bad)
 
 
-def _embedded(settings: Settings) -> list[Said]:
+def _examine_embedded(settings: Settings) -> list[Said]:
     """The embedded database, which runs as long as it is looked at; one that is not there is not made."""
     part = doctor.OWN_DATABASE
     if not (Path(settings.data_dir) / "postgres").exists():
@@ -70,10 +70,10 @@ def _embedded(settings: Settings) -> list[Said]:
         return [Said(part, Finding(State.NOTE, what))]
     try:
         with database(settings) as store:
-            found = doctor.own_database(store.url, embedded=True)
+            findings = doctor.own_database(store.url, embedded=True)
     except DatabaseError as error:
-        found = [Finding(State.UNREACHABLE, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))]
-    return [Said(part, finding) for finding in found]
+        findings = [Finding(State.UNREACHABLE, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))]
+    return [Said(part, finding) for finding in findings]
 
 
 def _is_bad(one: Said) -> bool:
@@ -89,9 +89,9 @@ def _in_words(one: Said) -> list[str]:
     lines = [f"{finding.state:{WIDTH}}{one.part}: {finding.what}"]
     lines += [indent + text for text in (finding.hint, finding.rule) if text]
     if finding.lines and not finding.good:
-        more = len(finding.lines) - NAMED
-        named = ", ".join(finding.lines[:NAMED]) + (f" and {more} more" if more > 0 else "")
-        lines.append(f"{indent}Needed by {named}.")
+        more = len(finding.lines) - MAX_LINES
+        line_names = ", ".join(finding.lines[:MAX_LINES]) + (f" and {more} more" if more > 0 else "")
+        lines.append(f"{indent}Needed by {line_names}.")
     return lines
 
 

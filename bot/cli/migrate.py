@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bot.cli.terminal import Commands, configured, database, put
+from bot.cli.terminal import Commands, database, load_configuration, put
 from bot.store.migrate import migrate
 
 
@@ -14,8 +14,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _migrate(options: argparse.Namespace) -> int:
-    settings, _ = configured(options)
+    settings, _ = load_configuration(options)
     with database(settings) as store:
-        applied = migrate(store)
-    put("\n".join(f"applied {name}" for name in applied) or "The database is up to date.")
+        names = migrate(store)
+    put("\n".join(f"applied {name}" for name in names) or "The database is up to date.")
     return 0

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from bot.app import build_asking, build_sources, configured_checklist, load_registry
-from bot.cli.terminal import EXIT_BAD, Commands, configured, put
+from bot.cli.terminal import EXIT_BAD, Commands, load_configuration, put
 from bot.domain.actions import Attest, Notify, RunCheck
 from bot.domain.ids import Version
 from bot.domain.plan import PlanKind, PlannedStep, Way
@@ -26,15 +26,15 @@ def add_to(commands: Commands) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    settings, redactor = configured(options)
+    settings, redactor = load_configuration(options)
     version = Version.parse(options.version)
     if version is None:
         raise InvalidInput(f"{options.version} is no version.", hint="Such as v4.8.0.")
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
-    resolved = build_sources(settings).resolve(str(version))
+    source = build_sources(settings).resolve(str(version))
     asking = build_asking(settings, registry, redactor.scrub)
-    steps = plan.preview(asking, checklist, plan.shipment(version, resolved), {})
+    steps = plan.preview(asking, checklist, plan.shipment(version, source), {})
     if options.json:
         put(redactor.scrub(json.dumps([_as_json(step) for step in steps], ensure_ascii=False)))
     else:

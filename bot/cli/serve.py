@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 from bot.app import Application
-from bot.cli.terminal import Commands, configured, put
+from bot.cli.terminal import Commands, load_configuration, put
 
 
 def add_to(commands: Commands) -> None:
@@ -26,21 +26,21 @@ def add_to(commands: Commands) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings, redactor = configured(options, serving=True)
-    ended = threading.Event()
+    settings, redactor = load_configuration(options, serving=True)
+    stopping = threading.Event()
     # Threads that work must not hold up the one that acknowledges: Python's own 5 ms a turn add up to a tenth of a second.
     sys.setswitchinterval(0.0005)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: stopping.set())
     if options.exit_with_stdin:
-        _at_end_of_stdin(ended.set)
+        _at_end_of_stdin(stopping.set)
     application = Application(settings, redactor)
     application.start()
     gc.freeze()  # what is loaded by now stays: each full collection would stop all threads to look through it again
     try:
         if options.json:
             put(json.dumps({"health": application.health_url}))
-        ended.wait()
+        stopping.wait()
     finally:
         application.stop()
     return 0
@@ -49,9 +49,9 @@ def _serve(options: argparse.Namespace) -> int:
 def _at_end_of_stdin(call: Callable[[], None]) -> None:
     """Call once nobody can write to standard input any more: the parent has ended."""
 
-    def read() -> None:
+    def wait_for_end() -> None:
         while os.read(sys.stdin.fileno(), 4096):
             pass
         call()
 
-    threading.Thread(target=read, name="stdin", daemon=True).start()
+    threading.Thread(target=wait_for_end, name="stdin", daemon=True).start()

@@ -37,7 +37,7 @@ def put(line: str) -> None:
     sys.stdout.flush()
 
 
-def configured(options: argparse.Namespace, *, serving: bool = False) -> tuple[Settings, Redactor]:
+def load_configuration(options: argparse.Namespace, *, serving: bool = False) -> tuple[Settings, Redactor]:
     """The settings, with every secret known to the redactor and the log set up. Raises ConfigError.
 
     ``serving``: log as configured. A command that a person waits for says what it has to say itself, so its log is text

@@ -48,14 +48,14 @@ class Canvas:
             at += dash * 2
 
     def _stroke(self, begin: Point, end: Point, color: str, width: float) -> None:
-        ends = [(self._px(begin[0]), self._px(begin[1])), (self._px(end[0]), self._px(end[1]))]
-        self._draw.line(ends, fill=color, width=max(1, round(width * self._zoom)))
+        points = [(self._px(begin[0]), self._px(begin[1])), (self._px(end[0]), self._px(end[1]))]
+        self._draw.line(points, fill=color, width=max(1, round(width * self._zoom)))
 
     def bar(self, left: float, top: float, right: float, bottom: float, color: str, *, radius: float = 0.0) -> None:
         """A filled rectangle, at least one unit wide."""
         box = [self._px(left), self._px(top), self._px(max(right, left + 1)), self._px(bottom)]
-        rounded = min(radius * self._zoom, (box[2] - box[0]) / 2, (box[3] - box[1]) / 2)
-        self._draw.rounded_rectangle(box, radius=rounded, fill=color)
+        corner = min(radius * self._zoom, (box[2] - box[0]) / 2, (box[3] - box[1]) / 2)
+        self._draw.rounded_rectangle(box, radius=corner, fill=color)
 
     def polygon(self, points: list[Point], color: str) -> None:
         """A filled shape."""

@@ -49,10 +49,10 @@ def error_rate(title: str, subtitle: str, series: Series) -> bytes:
     _legend(canvas, baseline, rose=bool(series["rose"]))
     canvas.line((x(began), TOP - 18), (x(began), y(0)), INK, width=1.5, dash=4)
     words = f"deploy {_time(began)}"
-    beside = x(began) + 6 + canvas.length(words, size=12, bold=True) < WIDTH - RIGHT
+    fits_right_of_line = x(began) + 6 + canvas.length(words, size=12, bold=True) < WIDTH - RIGHT
     canvas.text(
-        x(began) + (6 if beside else -6), TOP - 16, words,
-        size=12, bold=True, anchor="left" if beside else "right"
+        x(began) + (6 if fits_right_of_line else -6), TOP - 16, words,
+        size=12, bold=True, anchor="left" if fits_right_of_line else "right"
     )  # fmt: skip
     return canvas.png()
 
@@ -65,7 +65,10 @@ def minutes(series: Series) -> dict[float, float]:
         start = began + floor((at - began) / MINUTE) * MINUTE
         if start >= began - SHOWN_BEFORE:
             counts.setdefault(start, []).append(float(count))
-    return {start: sum(found) * MINUTE / (len(found) * interval) for start, found in sorted(counts.items())}
+    return {
+        start: sum(counts_of_minute) * MINUTE / (len(counts_of_minute) * interval)
+        for start, counts_of_minute in sorted(counts.items())
+    }
 
 
 def nice(step: float) -> float:

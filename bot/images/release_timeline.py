@@ -66,28 +66,28 @@ def _section(view: ReleaseView, section: Section) -> Row:
     """One row a section: a bar for each check that the bot ran, a mark for each that a person attested or waived."""
     spans, marks = [], []
     for check in section.checks:
-        known = view.checks[check.same_as or check.id]
-        if known.waiver is not None:
-            marks.append(Mark(known.waiver.at, PURPLE))
-        if known.result is not None and check.same_as is None:
-            color = _OUTCOMES[known.result.outcome]
-            if known.result.attested:
-                marks.append(Mark(known.result.finished_at, color))
+        status = view.checks[check.same_as or check.id]
+        if status.waiver is not None:
+            marks.append(Mark(status.waiver.at, PURPLE))
+        if status.result is not None and check.same_as is None:
+            color = _OUTCOMES[status.result.outcome]
+            if status.result.attested:
+                marks.append(Mark(status.result.finished_at, color))
             else:
-                spans.append(Span(known.result.started_at, known.result.finished_at, color))
+                spans.append(Span(status.result.started_at, status.result.finished_at, color))
     spans.sort(key=lambda span: span.end - span.begin, reverse=True)  # the short ones on top of the long ones
-    passed = [view.checks[check.same_as or check.id].result for check in section.checks]
-    good = sum(result is not None and result.outcome is Outcome.PASS for result in passed)
+    results = [view.checks[check.same_as or check.id].result for check in section.checks]
+    good = sum(result is not None and result.outcome is Outcome.PASS for result in results)
     return Row(section.title, tuple(spans), tuple(marks), f"{good} of {len(section.checks)} passed")
 
 
 def _signoffs(view: ReleaseView) -> tuple[Row, ...]:
     rows = []
-    for signed in sorted(view.signoffs, key=lambda signed: signed.at):
-        yes = signed.verdict is Verdict.APPROVE
-        what = "rollback" if signed.purpose is Purpose.ROLLBACK else "deploy"
+    for signoff in sorted(view.signoffs, key=lambda signoff: signoff.at):
+        yes = signoff.verdict is Verdict.APPROVE
+        what = "rollback" if signoff.purpose is Purpose.ROLLBACK else "deploy"
         words = f"{'approved' if yes else 'declined'} the {what}"
-        rows.append(Row(signed.role.title, marks=(Mark(signed.at, GREEN if yes else RED),), words=words))
+        rows.append(Row(signoff.role.title, marks=(Mark(signoff.at, GREEN if yes else RED),), words=words))
     return tuple(rows)
 
 
@@ -120,8 +120,8 @@ def _watch(view: ReleaseView) -> Row:
     if watch is None:
         return Row("Watch")
     end = min(view.release.closed_at or view.now, view.now)
-    rolled = [step.started_at for step in view.steps if step.plan is PlanKind.ROLLBACK and step.started_at]
-    end = min([end, *rolled])
+    rollback_starts = [step.started_at for step in view.steps if step.plan is PlanKind.ROLLBACK and step.started_at]
+    end = min([end, *rollback_starts])
     marks = [Mark(alarm.at, RED) for alarm in watch.alarms]
     marks += [Mark(alarm.acknowledged_at, PURPLE) for alarm in watch.alarms if alarm.acknowledged_at]
     alarms = f", {len(watch.alarms)} {'alarm' if len(watch.alarms) == 1 else 'alarms'}" if watch.alarms else ""

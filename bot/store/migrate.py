@@ -27,7 +27,7 @@ def migrations() -> list[tuple[str, str]]:
     )
 
 
-def missing(store: Store) -> list[str]:
+def list_missing(store: Store) -> list[str]:
     """The names of the files that are not applied yet; changes nothing."""
     with store.transaction() as tx:
         return missing_in(tx)
@@ -36,8 +36,8 @@ def missing(store: Store) -> list[str]:
 def missing_in(tx: Tx) -> list[str]:
     """The same of the database of a transaction."""
     there = only(tx.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS there").fetchone())["there"]
-    applied = {row["name"] for row in tx.execute("SELECT name FROM schema_migrations")} if there else set()
-    return [name for name, _ in migrations() if name not in applied]
+    applied_names = {row["name"] for row in tx.execute("SELECT name FROM schema_migrations")} if there else set()
+    return [name for name, _ in migrations() if name not in applied_names]
 
 
 def migrate(store: Store) -> list[str]:
@@ -57,7 +57,7 @@ def migrate(store: Store) -> list[str]:
 
 
 def _migrate(store: Store) -> list[str]:
-    applied = []
+    applied_names = []
     with store.transaction() as tx:
         tx.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         if only(tx.execute("SELECT to_regclass('schema_migrations') IS NULL AS new").fetchone())["new"]:
@@ -65,22 +65,22 @@ def _migrate(store: Store) -> list[str]:
                 "CREATE TABLE schema_migrations"
                 " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
             )
-        known = {row["name"]: row["checksum"] for row in tx.execute("SELECT name, checksum FROM schema_migrations")}
+        checksums = {row["name"]: row["checksum"] for row in tx.execute("SELECT name, checksum FROM schema_migrations")}
         files = migrations()
-        if newer := sorted(set(known) - {name for name, _ in files}):
+        if newer := sorted(set(checksums) - {name for name, _ in files}):
             raise DatabaseError(
                 f"The database has the migration {newer[0]}, which this version of the bot does not know.",
                 hint="Run the newer version of the bot, or restore the backup from before it.",
             )
         for name, text in files:
             checksum = hashlib.sha256(text.encode()).hexdigest()
-            if name not in known:
+            if name not in checksums:
                 tx.execute(text)
                 tx.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)", [name, checksum])
-                applied.append(name)
-            elif known[name] != checksum:
+                applied_names.append(name)
+            elif checksums[name] != checksum:
                 raise DatabaseError(
                     f"The migration {name} was changed after it had been applied.",
                     hint="Applied migrations never change: put the file back and write a new one.",
                 )
-    return applied
+    return applied_names
