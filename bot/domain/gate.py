@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bot.domain.checklist import ATTEST
 from bot.domain.policy import Action, some_people
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
-from bot.domain.results import Standing, standing
+from bot.domain.results import CheckStatus, check_status
 from bot.domain.signoff import Purpose, Verdict
 
 if TYPE_CHECKING:
@@ -66,22 +66,22 @@ class Beside:
     """A line that has not passed and that the gate does not ask about: it holds nothing up, and nobody may overlook it."""
 
     check: CheckId
-    standing: Standing
+    standing: CheckStatus
     text: str  # with its section
 
 
 _WORDS = {
-    Standing.FAILED: "failed",
-    Standing.ERROR: "could not find out",
-    Standing.INCONCLUSIVE: "needs a person to say",
-    Standing.EXPIRED: "passed too long ago, run it again",
-    Standing.RUNNING: "is running",
-    Standing.WAITING: "waits to run",
-    Standing.MISSING: "has not run",
+    CheckStatus.FAILED: "failed",
+    CheckStatus.ERROR: "could not find out",
+    CheckStatus.INCONCLUSIVE: "needs a person to say",
+    CheckStatus.EXPIRED: "passed too long ago, run it again",
+    CheckStatus.RUNNING: "is running",
+    CheckStatus.WAITING: "waits to run",
+    CheckStatus.MISSING: "has not run",
 }
 _SAID = {  # of a line that only a person answers
-    Standing.MISSING: "needs a person to say so",
-    Standing.EXPIRED: "was said too long ago",
+    CheckStatus.MISSING: "needs a person to say so",
+    CheckStatus.EXPIRED: "was said too long ago",
 }
 
 CONFIRMED_FOR = timedelta(minutes=2)  # for so long a deploy relies on what GitHub and the registry last said
@@ -197,10 +197,10 @@ def _check_reasons(view: ReleaseView) -> list[Reason]:
     ]
 
 
-def _missed(view: ReleaseView, check: Check) -> tuple[Standing, str] | None:
+def _missed(view: ReleaseView, check: Check) -> tuple[CheckStatus, str] | None:
     """What ``check`` counts as and the words for it; None: it lets a deploy through."""
-    counts_as = standing(view.checks[check.id], check.max_age, view.now)
-    allowed = {Standing.PASSED, Standing.WAIVED} if waivable(view, check) else {Standing.PASSED}
+    counts_as = check_status(view.checks[check.id], check.max_age, view.now)
+    allowed = {CheckStatus.PASSED, CheckStatus.WAIVED} if waivable(view, check) else {CheckStatus.PASSED}
     if counts_as in allowed:
         return None
     if check.kind == ATTEST and counts_as in _SAID:

@@ -69,7 +69,7 @@ class CheckView:
     waiver: Waiver | None
 
 
-class Standing(StrEnum):
+class CheckStatus(StrEnum):
     """What a check counts as now. Only PASSED and WAIVED let the gate open."""
 
     PASSED = "passed"
@@ -84,23 +84,23 @@ class Standing(StrEnum):
 
 
 _BY_OUTCOME = {
-    Outcome.FAIL: Standing.FAILED,
-    Outcome.ERROR: Standing.ERROR,
-    Outcome.INCONCLUSIVE: Standing.INCONCLUSIVE,
+    Outcome.FAIL: CheckStatus.FAILED,
+    Outcome.ERROR: CheckStatus.ERROR,
+    Outcome.INCONCLUSIVE: CheckStatus.INCONCLUSIVE,
 }
 
 
-def standing(view: CheckView, max_age: timedelta, now: datetime) -> Standing:
+def check_status(view: CheckView, max_age: timedelta, now: datetime) -> CheckStatus:
     """Say what ``view`` counts as at ``now``. A run under way hides an older result: it is about to be replaced."""
     if view.running is Running.RUNNING:
-        return Standing.RUNNING
+        return CheckStatus.RUNNING
     if view.running is Running.WAITING:
-        return Standing.WAITING
+        return CheckStatus.WAITING
     passed = view.result is not None and view.result.outcome is Outcome.PASS
     if view.result is not None and passed and now - view.result.finished_at <= max_age:
-        return Standing.PASSED
+        return CheckStatus.PASSED
     if view.waiver is not None:
-        return Standing.WAIVED
+        return CheckStatus.WAIVED
     if view.result is None:
-        return Standing.MISSING
-    return Standing.EXPIRED if passed else _BY_OUTCOME[view.result.outcome]
+        return CheckStatus.MISSING
+    return CheckStatus.EXPIRED if passed else _BY_OUTCOME[view.result.outcome]

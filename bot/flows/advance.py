@@ -41,7 +41,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     while True:
         with deps.store.transaction() as tx:
             view = locked_view(tx, deps, release_id)
-            work.hold(tx, job.claim)
+            work.ensure_claim(tx, job.claim)
             kind = view.plan
             if kind is None:
                 return None
@@ -98,7 +98,7 @@ def _plan_ahead(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipm
         return True
     with deps.store.transaction() as tx:
         now = locked_view(tx, deps, view.release.id).now
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         steps.start(tx, step.row, now)
     _end(deps, job, view, step, summary, state)
     return False
@@ -136,7 +136,7 @@ def _end(deps: Deps, job: Job, view: ReleaseView, step: Step, summary: str, stat
     summary, spec = deps.clean(summary, 1000), view.checklist.step(step.id)
     with deps.store.transaction() as tx:
         current = locked_view(tx, deps, view.release.id)
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         steps.write_journal(tx, step.row, job.claim.token, "result", {"state": state, "summary": summary})
         steps.finish(tx, step.row, state, summary, current.now)
         begun = next(known.started_at for known in current.steps if known.row == step.row)
@@ -227,7 +227,7 @@ def _use_up(deps: Deps, job: Job, action: RunCheck) -> None:
     except RegistryError:
         return  # the step says so itself
     with deps.store.transaction() as tx:
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         until = spend(tx, deps, kind, action.target)
     if until is not None:
         raise StepError(f"not run: {used_up(kind, action.target, until)}", hint="Press Retry then.")

@@ -176,7 +176,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     release_id, check_id = _parse(job.claim.key)
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, release_id)
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         entry = _entry(view, check_id)
         if entry not in _runnable(view) or view.checks[check_id].running is Running.IDLE:
             checks.ended(tx, release_id, check_id)
@@ -200,7 +200,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
             return _held_up(deps, job, view, entry, holders)
         debts = settle_debts(deps, release_id, check_id)
         with deps.store.transaction() as tx:
-            work.hold(tx, job.claim)
+            work.ensure_claim(tx, job.claim)
             if not debts and (until := _waits(tx, deps, view, entry)):
                 return until
             checks.running(tx, release_id, check_id)
@@ -219,7 +219,7 @@ def _held_up(deps: Deps, job: Job, view: ReleaseView, entry: Check, holders: lis
     """
     release_id, now = view.release.id, deps.clock.now()
     with deps.store.transaction() as tx:
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         until = checks.requested_at(tx, release_id, entry.id) + question.patience(deps, entry)
         if holders and now < until and checks.waits(tx, release_id, entry.id, question.waits_for(holders)):
             posts.touch(tx, release_id)
@@ -273,7 +273,7 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
     release_id = view.release.id
     with deps.store.transaction() as tx:
         current = locked_view(tx, deps, release_id)
-        again = work.hold(tx, job.claim)
+        again = work.ensure_claim(tx, job.claim)
         now = current.now
         if entry not in _runnable(current):
             checks.ended(tx, release_id, entry.id)

@@ -58,13 +58,13 @@ class StepJournal:
     def seen(self) -> list[Mapping[str, Any]]:
         """What was seen so far."""
         with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
+            work.ensure_claim(tx, self._job.claim)
             return [line["body"] for line in steps.journal(tx, self._row) if line["entry"] == "observed"]
 
     def begun(self) -> bool:
         """Whether the step ever was about to change something, in any attempt and by any process."""
         with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
+            work.ensure_claim(tx, self._job.claim)
             return any(line["entry"] == "intent" for line in steps.journal(tx, self._row))
 
     def acted(self, **body: object) -> None:
@@ -74,13 +74,13 @@ class StepJournal:
     def before(self, **body: object) -> None:
         """Keep what stood there before the first change, for people: a rollback goes by what was recorded exactly."""
         with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
+            work.ensure_claim(tx, self._job.claim)
             steps.before(tx, self._row, redact_values(body, self._deps.clean))
 
     def progress(self, line: str) -> None:
         """Show how far it is."""
         with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
+            work.ensure_claim(tx, self._job.claim)
             if steps.progress(tx, self._row, self._deps.clean(line, 200)):
                 posts.touch(tx, self._release_id)
 
@@ -90,13 +90,13 @@ class StepJournal:
         if not content:
             return
         with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
+            work.ensure_claim(tx, self._job.claim)
             card = posts.find(tx, self._release_id, "card")
             files.owe(tx, self._release_id, "step", f"{self._row}/{name}", File(name, title, content), parent=card)
 
     def _write(self, entry: str, body: dict[str, object]) -> None:
         with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
+            work.ensure_claim(tx, self._job.claim)
             steps.write_journal(tx, self._row, self._job.claim.token, entry, redact_values(body, self._deps.clean))
 
 
@@ -111,6 +111,6 @@ class MitigationJournal(StepJournal):
     def progress(self, line: str) -> None:
         """Show how far it is."""
         with self._deps.store.transaction() as tx:
-            work.hold(tx, self._job.claim)
+            work.ensure_claim(tx, self._job.claim)
             if mitigations.say(tx, self._mitigation, progress=self._deps.clean(line, 200)):
                 posts.touch(tx, self._release_id)

@@ -139,7 +139,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         if found is None:
             return None
         view = locked_view(tx, deps, found.release_id)
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         found = next(entry for entry in view.mitigations if entry.id == mitigation_id)  # as it is under the lock
         if not found.open:
             return None
@@ -199,7 +199,7 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation, spec:
         with looking(deps, spec, ship, None, cancelled=job.lost) as look:
             was = variable.where_we_are(action, look)
         with deps.store.transaction() as tx:
-            work.hold(tx, job.claim)
+            work.ensure_claim(tx, job.claim)
             mitigations.keep(tx, found.id, was)
     with looking(deps, spec, ship, was, seconds=action.timeout, cancelled=job.lost) as look:
         debtor = Debtor(view.release.id, spec.id, action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
@@ -219,7 +219,7 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation, spec:
 def _stuck(deps: Deps, job: Job, found: Mitigation, trouble: str) -> None:
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, found.release_id)
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         said = deps.clean(trouble, 500)
         mitigations.say(tx, found.id, trouble=said)
         posts.touch(tx, found.release_id)
@@ -230,7 +230,7 @@ def _through(deps: Deps, job: Job, found: Mitigation, said: str) -> datetime | N
     """Write down that it is set, or back."""
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, found.release_id)
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         if found.state is MitigationState.LIFTING:
             lifted(tx, deps, view, found)
             return None

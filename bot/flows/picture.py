@@ -33,7 +33,7 @@ def execute(deps: Deps, job: Job) -> None:
     if file is None:
         return
     with deps.store.transaction() as tx:
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         files.owe(tx, release_id, kind, subject, file, parent=None)
 
 

@@ -137,7 +137,7 @@ def prepare(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, current: St
     if not fresh:
         return
     with deps.store.transaction() as tx:
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         unlike = _keep(tx, deps, view, fresh)
     if unlike:
         raise StepError(
@@ -157,7 +157,7 @@ def _record_targets(deps: Deps, job: Job, view: ReleaseView, ship: Shipment, cur
         with _named(spec, current), looking(deps, spec, ship, None, cancelled=job.lost) as look:
             body = found.record(spec.action, look)
         with deps.store.transaction() as tx:
-            work.hold(tx, job.claim)
+            work.ensure_claim(tx, job.claim)
             steps.record_target(tx, release_id, found.plane, body, deps.clock.now())
         known[found.plane] = dict(body)
     return known

@@ -52,7 +52,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     late = _late(deps, view)
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, release_id)
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         if view.release.state is not ReleaseState.OPEN:
             return None
         if view.now >= view.release.started_at + view.policy.expire_after:

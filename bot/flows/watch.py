@@ -50,7 +50,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         raise Superseded  # told to stop: that is no answer of the vendor's
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, release_id)
-        work.hold(tx, job.claim)
+        work.ensure_claim(tx, job.claim)
         if view.release.state is not ReleaseState.WATCHING or view.watch is None:
             return None
         _count(tx, deps, release_id, at, steady)

@@ -37,7 +37,7 @@ class Doctor:
 
     def _owe(self, job: Job, shown: Rendered) -> None:
         with self._deps.store.transaction() as tx:
-            work.hold(tx, job.claim)
+            work.ensure_claim(tx, job.claim)
             row = inbox.get(tx, int(job.claim.key))
             if row is None:
                 return

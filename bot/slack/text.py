@@ -18,7 +18,7 @@ from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
-from bot.domain.results import Standing, standing
+from bot.domain.results import CheckStatus, check_status
 from bot.domain.runbook import places
 from bot.domain.watch import Seen
 from bot.slack.blocks.limits import cut_mrkdwn, cut_plain
@@ -35,26 +35,26 @@ if TYPE_CHECKING:
 
 # Names of emoji, without colons.
 MARKS = {
-    Standing.PASSED: "white_check_mark",
-    Standing.WAIVED: "fast_forward",
-    Standing.EXPIRED: "alarm_clock",
-    Standing.FAILED: "x",
-    Standing.ERROR: "warning",
-    Standing.INCONCLUSIVE: "raised_hand",
-    Standing.RUNNING: "hourglass_flowing_sand",
-    Standing.WAITING: "hourglass_flowing_sand",
-    Standing.MISSING: "white_circle",
+    CheckStatus.PASSED: "white_check_mark",
+    CheckStatus.WAIVED: "fast_forward",
+    CheckStatus.EXPIRED: "alarm_clock",
+    CheckStatus.FAILED: "x",
+    CheckStatus.ERROR: "warning",
+    CheckStatus.INCONCLUSIVE: "raised_hand",
+    CheckStatus.RUNNING: "hourglass_flowing_sand",
+    CheckStatus.WAITING: "hourglass_flowing_sand",
+    CheckStatus.MISSING: "white_circle",
 }
 WORDS = {
-    Standing.PASSED: "passed",
-    Standing.WAIVED: "waived",
-    Standing.EXPIRED: "passed too long ago",
-    Standing.FAILED: "failed",
-    Standing.ERROR: "could not find out",
-    Standing.INCONCLUSIVE: "needs a person to say",
-    Standing.RUNNING: "running",
-    Standing.WAITING: "waiting",
-    Standing.MISSING: "not run",
+    CheckStatus.PASSED: "passed",
+    CheckStatus.WAIVED: "waived",
+    CheckStatus.EXPIRED: "passed too long ago",
+    CheckStatus.FAILED: "failed",
+    CheckStatus.ERROR: "could not find out",
+    CheckStatus.INCONCLUSIVE: "needs a person to say",
+    CheckStatus.RUNNING: "running",
+    CheckStatus.WAITING: "waiting",
+    CheckStatus.MISSING: "not run",
 }
 STEP_MARKS = {
     StepState.PENDING: "white_circle",
@@ -229,7 +229,7 @@ def name(view: ReleaseView) -> str:
     return f"{cut_plain(clean(view.checklist.title), 100)} {view.release.version}"
 
 
-def standing_of(view: ReleaseView, check: Check) -> Standing:
+def status_of(view: ReleaseView, check: Check) -> CheckStatus:
     """What ``check`` counts as: now while the release is open, later as it counted when the deploy began or it closed.
 
     A pass grows old only for a deploy that has not begun; a card of last week must not show that all has expired. What
@@ -239,47 +239,47 @@ def standing_of(view: ReleaseView, check: Check) -> Standing:
     if release.state is not ReleaseState.OPEN:
         begun = [step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None]
         at = min(begun, default=release.closed_at or view.now)
-    counts_as = standing(view.checks[check.id], check.max_age, at)
-    return Standing.INCONCLUSIVE if counts_as is Standing.MISSING and check.kind == ATTEST else counts_as
+    counts_as = check_status(view.checks[check.id], check.max_age, at)
+    return CheckStatus.INCONCLUSIVE if counts_as is CheckStatus.MISSING and check.kind == ATTEST else counts_as
 
 
-def lets_through(view: ReleaseView, check: Check, counts_as: Standing) -> bool:
+def lets_through(view: ReleaseView, check: Check, counts_as: CheckStatus) -> bool:
     """Whether a check that counts as this holds nothing up."""
-    return counts_as is Standing.PASSED or (counts_as is Standing.WAIVED and waivable(view, check))
+    return counts_as is CheckStatus.PASSED or (counts_as is CheckStatus.WAIVED and waivable(view, check))
 
 
 def progress(view: ReleaseView, section: Section) -> tuple[int, int]:
     """How many checks of the section are passed or waived, and how many there are."""
-    through = sum(lets_through(view, check, standing_of(view, check)) for check in section.checks)
+    through = sum(lets_through(view, check, status_of(view, check)) for check in section.checks)
     return through, len(section.checks)
 
 
 # What a reader must see first; of a section the first of these that any check counts as.
 _GRAVEST_FIRST = (
-    Standing.FAILED,
-    Standing.ERROR,
-    Standing.INCONCLUSIVE,
-    Standing.EXPIRED,
-    Standing.RUNNING,
-    Standing.WAITING,
-    Standing.MISSING,
-    Standing.WAIVED,
-    Standing.PASSED,
+    CheckStatus.FAILED,
+    CheckStatus.ERROR,
+    CheckStatus.INCONCLUSIVE,
+    CheckStatus.EXPIRED,
+    CheckStatus.RUNNING,
+    CheckStatus.WAITING,
+    CheckStatus.MISSING,
+    CheckStatus.WAIVED,
+    CheckStatus.PASSED,
 )
 
 
-def worst(view: ReleaseView, section: Section) -> Standing:
+def worst(view: ReleaseView, section: Section) -> CheckStatus:
     """The gravest standing in the section, for its one mark."""
-    return min((standing_of(view, check) for check in section.checks), key=_GRAVEST_FIRST.index)
+    return min((status_of(view, check) for check in section.checks), key=_GRAVEST_FIRST.index)
 
 
 def result_line(view: ReleaseView, check: Check) -> str:
     """What is known of a check in one plain line: the word for its standing and what was found."""
-    counts_as, known = standing_of(view, check), view.checks[check.id]
+    counts_as, known = status_of(view, check), view.checks[check.id]
     word = WORDS[counts_as]
-    if counts_as in {Standing.RUNNING, Standing.WAITING}:
+    if counts_as in {CheckStatus.RUNNING, CheckStatus.WAITING}:
         return f"{word}: {clean(known.progress)}" if clean(known.progress) else word
-    if counts_as is Standing.WAIVED and known.waiver is not None:
+    if counts_as is CheckStatus.WAIVED and known.waiver is not None:
         return f"{word}: {clean(known.waiver.reason)}"
     if known.result is None:
         return word

@@ -57,13 +57,13 @@ def renew(tx: Tx, held: Claim) -> bool:
     return tx.execute(_SQL["renew"], {"id": held.id, "token": held.token, "lease": LEASE}).fetchone() is not None
 
 
-def hold(tx: Tx, held: Claim) -> bool:
+def ensure_claim(tx: Tx, held: Claim) -> bool:
     """Make this transaction commit only while the claim is ours. Raises Superseded when it is not.
 
     Returns whether it was asked for again meanwhile. Lock the release first where both are needed, as every flow does:
     one order of locks, no deadlock.
     """
-    row = tx.execute(_SQL["hold"], {"id": held.id, "token": held.token}).fetchone()
+    row = tx.execute(_SQL["ensure_claim"], {"id": held.id, "token": held.token}).fetchone()
     if row is None:
         raise Superseded
     return bool(row["again"])

@@ -11,7 +11,7 @@ from bot.domain.checklist import Check, Section
 from bot.domain.gate import Cause, deploy_gate
 from bot.domain.ids import CheckId
 from bot.domain.model import digest_of
-from bot.domain.results import Running, Standing, standing
+from bot.domain.results import CheckStatus, Running, check_status
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import abort, check
 from bot.flows.undo import settle_orphans
@@ -440,7 +440,7 @@ def test_a_pass_that_has_expired_is_shown_so_at_that_moment(world: World) -> Non
     assert due is not None
     assert timedelta(hours=3) < due - world.clock.now() < timedelta(hours=4)  # the other checks
     view = world.view(release_id)
-    assert standing(view.checks[ONE], short.max_age, view.now) is Standing.EXPIRED
+    assert check_status(view.checks[ONE], short.max_age, view.now) is CheckStatus.EXPIRED
     assert [reason.about for reason in deploy_gate(view).reasons if reason.cause is Cause.CHECK] == ["go.one"]
 
 

@@ -252,7 +252,7 @@ class TestTime:
         watched = seen(world, release_id)
         assert (watched.ends_at, watched.remaining(world.clock.now())) == (ends_at, timedelta(minutes=5))
         with pytest.raises(Superseded), world.store.transaction() as tx:
-            work.hold(tx, held)
+            work.ensure_claim(tx, held)
         world.clock.advance(minutes=6)
         world.poll()
         assert state(world, release_id) is ReleaseState.DONE

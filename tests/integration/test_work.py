@@ -153,7 +153,7 @@ def test_a_stale_claim_cannot_commit(store: Store, another_process: Callable[[],
     def take_effect() -> None:
         with store.transaction() as tx:
             work.ask(tx, "q", "effect")
-            work.hold(tx, stale)
+            work.ensure_claim(tx, stale)
 
     with pytest.raises(Superseded):
         take_effect()
@@ -170,7 +170,7 @@ def test_a_stale_claim_neither_finishes_nor_puts_back(store: Store) -> None:
     finish(store, stale)
     with store.transaction() as tx:
         work.put_back(tx, stale, datetime.now(UTC))
-        work.hold(tx, held)
+        work.ensure_claim(tx, held)
     assert claim(store) is None
 
 
@@ -182,7 +182,7 @@ def test_dropped_is_lost(store: Store) -> None:
         work.drop(tx, "q", "a")
         assert not work.renew(tx, held)
     with pytest.raises(Superseded), store.transaction() as tx:
-        work.hold(tx, held)
+        work.ensure_claim(tx, held)
     ask(store, "a")
     assert claimed(store).id != held.id
 
@@ -192,10 +192,10 @@ def test_hold_says_whether_it_was_asked_for_again(store: Store) -> None:
     ask(store, "a")
     held = claimed(store)
     with store.transaction() as tx:
-        assert not work.hold(tx, held)
+        assert not work.ensure_claim(tx, held)
     ask(store, "a")
     with store.transaction() as tx:
-        assert work.hold(tx, held)
+        assert work.ensure_claim(tx, held)
 
 
 def test_an_instance_of_another_database_does_not_count(store: Store, store_of_another_database: Store) -> None:

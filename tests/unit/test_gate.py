@@ -11,7 +11,7 @@ from bot.domain.gate import Beside, Cause, beside, deploy_gate, name_beside, per
 from bot.domain.ids import CheckId, UserId
 from bot.domain.policy import Action, Policy, Role
 from bot.domain.release import ReleaseState
-from bot.domain.results import CheckView, Running, Standing
+from bot.domain.results import CheckStatus, CheckView, Running
 from bot.domain.signoff import Purpose, Verdict
 from bot.domain.view import ReleaseView
 from checks.contract import Outcome
@@ -117,19 +117,23 @@ def test_other_sections_do_not_decide() -> None:
 
 
 NOT_PASSED = [
-    (make_check_view("migrations.billing"), Standing.MISSING, "has not run"),
-    (make_check_view("migrations.billing", make_result(outcome=Outcome.FAIL)), Standing.FAILED, "failed"),
-    (make_check_view("migrations.billing", make_result(outcome=Outcome.ERROR)), Standing.ERROR, "could not find out"),
+    (make_check_view("migrations.billing"), CheckStatus.MISSING, "has not run"),
+    (make_check_view("migrations.billing", make_result(outcome=Outcome.FAIL)), CheckStatus.FAILED, "failed"),
+    (
+        make_check_view("migrations.billing", make_result(outcome=Outcome.ERROR)),
+        CheckStatus.ERROR,
+        "could not find out",
+    ),
     (
         make_check_view("migrations.billing", make_result(finished_at=ago(241))),
-        Standing.EXPIRED,
+        CheckStatus.EXPIRED,
         "passed too long ago, run it again",
     ),
 ]
 
 
 @pytest.mark.parametrize(("known", "counts_as", "words"), NOT_PASSED)
-def test_what_does_not_decide_is_named(known: CheckView, counts_as: Standing, words: str) -> None:
+def test_what_does_not_decide_is_named(known: CheckView, counts_as: CheckStatus, words: str) -> None:
     """A red line beside a Go cannot be overlooked; one that passed or was waived is not named."""
     view = make_view(checks={"migrations.billing": known})
     text = f"Migrations: Check of migrations.billing: {words}"
@@ -157,7 +161,7 @@ def blocking() -> Checklist:
 
 
 @pytest.mark.parametrize(("known", "counts_as", "words"), NOT_PASSED)
-def test_a_section_that_blocks(known: CheckView, counts_as: Standing, words: str) -> None:
+def test_a_section_that_blocks(known: CheckView, counts_as: CheckStatus, words: str) -> None:
     """Its lines are reasons, with their section, and no rows of the ten."""
     del counts_as
     view = make_view(checklist=blocking(), checks={"migrations.billing": known})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bot.domain.gate import beside, count_beside, deploy_gate, holding, lacking, name_beside
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
-from bot.domain.results import Standing
+from bot.domain.results import CheckStatus
 from bot.domain.signoff import Purpose, Verdict
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -59,10 +59,10 @@ def fallback(view: ReleaseView, decision: Decision) -> str:
     words = text.state_line(view)
     if view.release.state is not ReleaseState.OPEN:
         return words
-    counted = Counter(text.standing_of(view, check) for check in view.checklist.gate_checks)
-    words += f", {counted[Standing.PASSED]} of {text.count(counted.total(), 'check')} passed"
-    if counted[Standing.WAIVED]:
-        words += f", {counted[Standing.WAIVED]} waived"
+    counted = Counter(text.status_of(view, check) for check in view.checklist.gate_checks)
+    words += f", {counted[CheckStatus.PASSED]} of {text.count(counted.total(), 'check')} passed"
+    if counted[CheckStatus.WAIVED]:
+        words += f", {counted[CheckStatus.WAIVED]} waived"
     words += f". {text.verdict(decision)}"
     reasons = "; ".join(reason.text for reason in decision.reasons)
     if reasons:
@@ -127,7 +127,7 @@ def _row(view: ReleaseView, number: int, check: Check, room: int) -> list[Elemen
     return [
         elements.cell(str(number), 4),
         elements.cell(text.clean(check.title), room * 3 // 10),
-        elements.marked_cell(text.MARKS[text.standing_of(view, check)], result, room * 4 // 10),
+        elements.marked_cell(text.MARKS[text.status_of(view, check)], result, room * 4 // 10),
         elements.cell(text.clean(check.expected), room * 2 // 10),
     ]
 

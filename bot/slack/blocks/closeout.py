@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.domain.plan import PlanKind, StepState
-from bot.domain.results import Standing
+from bot.domain.results import CheckStatus
 from bot.slack import text
 from bot.slack.blocks import break_glass, elements, limits
 
@@ -72,7 +72,7 @@ def _waived(view: ReleaseView) -> list[str]:
     lines = []
     for check in view.checklist.asked:
         waiver = view.checks[check.id].waiver
-        if waiver is not None and text.standing_of(view, check) is not Standing.PASSED:
+        if waiver is not None and text.status_of(view, check) is not CheckStatus.PASSED:
             who = f"{text.mention(waiver.by)}, {text.moment(waiver.at)}"
             lines.append(f":fast_forward: {text.outside(check.title, 100)}: {text.outside(waiver.reason, 300)} ({who})")
     return lines
@@ -94,7 +94,7 @@ def _still_open(view: ReleaseView) -> list[str]:
         for check in section.checks if section.phase == "after" else ():
             if check.same_as is not None:
                 continue  # its original is on the list
-            counts_as = text.standing_of(view, check)
+            counts_as = text.status_of(view, check)
             if not text.lets_through(view, check, counts_as):
                 words = f"{text.outside(check.title, 150)}: {text.WORDS[counts_as]}"
                 lines.append(f":{text.MARKS[counts_as]}: {words}")

@@ -203,7 +203,7 @@ def _check(payload: Payload, view: ReleaseView) -> Check:
 
 def _details(check: Check, view: ReleaseView) -> list[Block]:
     """All that is known of a check: what was asked, expected and seen, when, by whom, and the attachment."""
-    known, mark = view.checks[check.id], text.MARKS[text.standing_of(view, check)]
+    known, mark = view.checks[check.id], text.MARKS[text.status_of(view, check)]
     found = text.outside(text.result_line(view, check), 1_000)
     head = f":{mark}: {text.bold(check.title, 300)}  {text.code(check.id)}\n{found}"
     blocks = [elements.section("check", head)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bot.domain.checklist import ATTEST
 from bot.domain.gate import waivable
 from bot.domain.release import ReleaseState
-from bot.domain.results import Standing
+from bot.domain.results import CheckStatus
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
@@ -26,10 +26,10 @@ _CHECKS = 7_600  # characters for all checks with buttons
 _REST = 900
 
 # A waiver stands in for a result that is there and not good, or for none; a pass that is too old is run again.
-_WAIVABLE = {Standing.FAILED, Standing.ERROR, Standing.INCONCLUSIVE, Standing.MISSING}
+_WAIVABLE = {CheckStatus.FAILED, CheckStatus.ERROR, CheckStatus.INCONCLUSIVE, CheckStatus.MISSING}
 _AFTER_OPEN = set(ReleaseState) - {ReleaseState.OPEN, ReleaseState.ABORTED, ReleaseState.ROLLED_BACK}
-_UNDER_WAY = {Standing.RUNNING, Standing.WAITING}
-_OPEN = {Standing.INCONCLUSIVE, Standing.EXPIRED, Standing.FAILED, Standing.ERROR}
+_UNDER_WAY = {CheckStatus.RUNNING, CheckStatus.WAITING}
+_OPEN = {CheckStatus.INCONCLUSIVE, CheckStatus.EXPIRED, CheckStatus.FAILED, CheckStatus.ERROR}
 
 
 def render(subject: str, view: ReleaseView) -> Rendered:
@@ -54,7 +54,7 @@ def render(subject: str, view: ReleaseView) -> Rendered:
 def _choose(view: ReleaseView, section: Section) -> list[Check]:
     """The checks that get buttons, in the order of the checklist; where not all fit, those that need somebody first."""
     checks = list(section.checks)
-    open_first = sorted(checks, key=lambda check: text.lets_through(view, check, text.standing_of(view, check)))
+    open_first = sorted(checks, key=lambda check: text.lets_through(view, check, text.status_of(view, check)))
     chosen = {check.id for check in open_first[:_WITH_BUTTONS]}
     return [check for check in checks if check.id in chosen]
 
@@ -65,7 +65,7 @@ def _button_for_all(view: ReleaseView, section: Section) -> Element | None:
     if not ours or section.phase != view.phase:
         return None
     payload = SectionPayload(release=view.release.id, section=section.id)
-    if any(text.standing_of(view, check) in _UNDER_WAY for check in ours):
+    if any(text.status_of(view, check) in _UNDER_WAY for check in ours):
         return elements.button(ActionId.SECTION_CANCEL, payload, "Cancel all")
     return elements.button(ActionId.SECTION_RERUN, payload, "Run all")
 
@@ -87,7 +87,7 @@ def _fallback(view: ReleaseView, section: Section, through: int, total: int) -> 
     words = f"{text.name(view)}: {text.clean(section.title)} {through}/{total}"
     held = []
     for check in section.checks:
-        counts_as = text.standing_of(view, check)
+        counts_as = text.status_of(view, check)
         if not text.lets_through(view, check, counts_as):
             held.append(f"{text.clean(check.title)} ({text.WORDS[counts_as]})")
     return text.escape(limits.cut_plain(f"{words}. Open: {', '.join(held)}" if held else f"{words}.", 600))
@@ -95,7 +95,7 @@ def _fallback(view: ReleaseView, section: Section, through: int, total: int) -> 
 
 def _check(view: ReleaseView, check: Check, room: int) -> str:
     """Mark, title and id on one line, below it what was found and when."""
-    mark = text.MARKS[text.standing_of(view, check)]
+    mark = text.MARKS[text.status_of(view, check)]
     head = f":{mark}: {text.bold(check.title, room * 4 // 10)}  {text.code(check.id, 60)}"
     if check.same_as is not None:
         head += f" = {text.code(check.same_as, 60)}"
@@ -103,11 +103,11 @@ def _check(view: ReleaseView, check: Check, room: int) -> str:
 
 
 def _found(view: ReleaseView, check: Check, room: int) -> str:
-    counts_as, known = text.standing_of(view, check), view.checks[check.id]
-    if counts_as is Standing.WAITING and not text.clean(known.progress):
+    counts_as, known = text.status_of(view, check), view.checks[check.id]
+    if counts_as is CheckStatus.WAITING and not text.clean(known.progress):
         return limits.cut_mrkdwn(_waiting_for(view, check), room)
     when = _when(view, check, known.result) if known.result is not None else ""
-    if counts_as is Standing.WAIVED and known.waiver is not None:
+    if counts_as is CheckStatus.WAIVED and known.waiver is not None:
         when = f" · by {text.mention(known.waiver.by)}, {text.moment(known.waiver.at)}"
     if counts_as in _UNDER_WAY:
         when = ""
@@ -121,7 +121,7 @@ def _found(view: ReleaseView, check: Check, room: int) -> str:
 def _waiting_for(view: ReleaseView, check: Check) -> str:
     """Waiting for the checks it needs, by name, or for its turn."""
     needed = [view.checklist.check(needs) for needs in check.needs]
-    names = [one.title for one in needed if one and text.standing_of(view, one) is not Standing.PASSED]
+    names = [one.title for one in needed if one and text.status_of(view, one) is not CheckStatus.PASSED]
     return f"waiting for {text.outside(', '.join(names), 200)}" if names else "waiting for its turn"
 
 
@@ -137,7 +137,7 @@ def _when(view: ReleaseView, check: Check, result: Result) -> str:
 def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]:
     """Details always; the others where pressing them can have an effect."""
     payload = CheckPayload(release=view.release.id, check=check.asked_as)
-    counts_as, state = text.standing_of(view, check), view.release.state
+    counts_as, state = text.status_of(view, check), view.release.state
     runs_now = section.phase == view.phase and view.due(check)
     buttons = []
     if check.kind == ATTEST:
@@ -146,7 +146,7 @@ def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]
     elif runs_now and counts_as in _UNDER_WAY:
         buttons.append(elements.button(ActionId.CHECK_CANCEL, payload, "Cancel"))
     elif runs_now:
-        label = "Run" if counts_as is Standing.MISSING else "Run again"
+        label = "Run" if counts_as is CheckStatus.MISSING else "Run again"
         buttons.append(elements.button(ActionId.CHECK_RERUN, payload, label))
     buttons.append(elements.button(ActionId.CHECK_DETAILS, payload, "Details"))
     if state is ReleaseState.OPEN and runs_now and waivable(view, check) and counts_as in _WAIVABLE:
@@ -158,7 +158,7 @@ def _rest(view: ReleaseView, checks: list[Check]) -> str:
     """The checks for which there is no room, one line each."""
     lines = []
     for check in checks:
-        mark = text.MARKS[text.standing_of(view, check)]
+        mark = text.MARKS[text.status_of(view, check)]
         lines.append(f":{mark}: {text.outside(check.title, 100)}  {text.code(check.id, 60)}")
     head = "More checks, without buttons for lack of room: `/release check ID` runs one again."
     return f"{head}\n{limits.join_lines(lines, _REST - len(head) - 1)}"

@@ -30,7 +30,7 @@ RETURNING id, queue, key, token, attempts;
 -- Prolong a lease; no row when it was taken over.
 UPDATE work SET lease_until = now() + %(lease)s WHERE id = %(id)s AND token = %(token)s RETURNING id;
 
--- name: hold
+-- name: ensure_claim
 -- Lock the claim inside the transaction that writes its effect; no row when it was taken over (fencing).
 SELECT again FROM work WHERE id = %(id)s AND token = %(token)s FOR UPDATE;
 
