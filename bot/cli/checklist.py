@@ -10,9 +10,9 @@ from bot.app import load_checklist, load_registry
 from bot.cli.terminal import Commands, put, say
 from bot.domain.checklist import ATTEST
 from bot.domain.checklist_file import read_checklist
-from bot.domain.checklist_import import PROPOSED, import_template
 from bot.domain.checklist_schema import json_schema
 from bot.errors import ChecklistError
+from bot.importer.write import import_template
 
 
 def add_to(commands: Commands) -> None:
@@ -53,16 +53,15 @@ def _import(options: argparse.Namespace) -> int:
         except OSError as error:
             raise ChecklistError(f"{options.output}: cannot be written: {error.strerror}.") from error
     by_bot = sum(entry.kind != ATTEST for entry in checklist.asked)
-    proposals = draft.yaml.count(f"# {PROPOSED}")
     say(f"{draft.lines} lines of {options.template.name}, and where they are now:")
-    for heading, number, place in draft.where:
+    for heading, number, place in draft.places:
         say(f"  {heading}: {number}, {place}")
     for number, what in ((draft.hidden, "in comments or code"), (draft.empty, "with no words")):
         if number:
             say(f"  {number} {'box is' if number == 1 else 'boxes are'} not taken: {what}.")
     say(
         f"{len(checklist.asked)} checks: {by_bot} are asked by the bot, {len(checklist.asked) - by_bot} of people;"
-        f" {proposals} of these have a proposal in a comment."
+        f" {draft.proposals} of these have a proposal in a comment."
     )
     return 0
 

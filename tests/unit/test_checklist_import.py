@@ -8,8 +8,8 @@ import pytest
 from bot.cli import main
 from bot.domain.checklist import Check, Checklist
 from bot.domain.checklist_file import read_checklist
-from bot.domain.checklist_import import import_template
 from bot.errors import ChecklistError
+from bot.importer.write import import_template
 from checks.registry import Registry
 
 TEMPLATE = Path(__file__).parents[1] / "contract" / "release-checklist.md"
@@ -304,7 +304,7 @@ MORE = "<h2>Before</h2>\n### Deployment plan\n- [ ] Read\n## During the deploy\n
 def test_no_box_is_lost(source: str, text: str, where: list[tuple[str, int, str]], left: tuple[int, int]) -> None:
     """Each is where it can be true, or counted as not taken, whatever it looks like."""
     imported = import_template(text, source)
-    assert list(imported.where) == where
+    assert list(imported.places) == where
     assert (imported.hidden, imported.empty) == left
     checklist = made(text, source)
     signed = sum(number for _, number, place in where if place == SIGNED)

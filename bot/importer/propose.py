@@ -31,20 +31,20 @@ class Proposal:
 
 
 def propose(text: str, about: str) -> Proposal | None:
-    """The kind for a line, or None where only a person can know. ``about``: what stands around it."""
+    """The kind for a line, or None where only a person can know. ``about``: the text around it."""
     for rule in _RULES:
-        found = rule(text, "production" if "production" in f"{text} {about}".lower() else "staging")
-        if found is not None:
-            return found
+        proposal = rule(text, "production" if "production" in f"{text} {about}".lower() else "staging")
+        if proposal is not None:
+            return proposal
     return None
 
 
 def _verify(text: str, target: str) -> Proposal | None:
-    found = _VERIFY.search(text)
-    if found is None or "verify" not in found[1].lower():
+    call = _VERIFY.search(text)
+    if call is None or "verify" not in call[1].lower():
         return None
     rows = _ROWS.search(text)
-    params = {"function": found[1].lower()} | ({"rows": [int(rows[1])]} if rows else {})
+    params = {"function": call[1].lower()} | ({"rows": [int(rows[1])]} if rows else {})
     return Proposal("sql_verify", params, target=target)
 
 
@@ -53,11 +53,11 @@ def _logs(text: str, target: str) -> Proposal | None:
 
 
 def _webhook(text: str, _: str) -> Proposal | None:
-    found = _TRIGGER.search(text)
-    if found is None:
+    command = _TRIGGER.search(text)
+    if command is None:
         return None
     times = _TIMES.search(text)
-    params = {"event": found[1], "deliveries": int(times[1] or times[2]) if times else 1}
+    params = {"event": command[1], "deliveries": int(times[1] or times[2]) if times else 1}
     return Proposal("stripe_webhook", params, certain=False, why="it sends a test event to the target")
 
 
@@ -68,12 +68,12 @@ def _bucket(text: str, _: str) -> Proposal | None:
 
 
 def _variables(text: str, target: str) -> Proposal | None:
-    found = _VARIABLE.findall(text)
-    if not found:
+    variables = _VARIABLE.findall(text)
+    if not variables:
         return None
-    names = [name for name, value in found if not value]
-    plain = {name: [value] for name, value in found if value}
-    params: dict[str, Any] = ({"variables": names} if names else {}) | ({"plain": plain} if plain else {})
+    names = [name for name, value in variables if not value]
+    values = {name: [value] for name, value in variables if value}
+    params: dict[str, Any] = ({"variables": names} if names else {}) | ({"plain": values} if values else {})
     return Proposal("workload_env", params, target=target)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 
 from bot.document import read_document
-from bot.domain.template import Template, read_template
 from bot.errors import ChecklistError
+from bot.importer.read import read_template
+from bot.importer.template import Template
 
 
 def read_form(text: str, source: str) -> Template:
@@ -22,7 +23,7 @@ def read_form(text: str, source: str) -> Template:
         raise ChecklistError(
             f"{source}: this is no GitHub issue form: it has no body.", hint="Templates in Markdown end in .md."
         )
-    template = read_template("\n".join(_as_markdown(form["body"])))
+    template = read_template("\n\n".join(_as_markdown(form["body"])))
     template.title = str(form.get("name") or template.title)
     return template
 

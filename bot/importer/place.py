@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from bot.domain.template import Block, plain
+from bot.importer.template import Block
 
 
 class Place(StrEnum):
@@ -53,45 +53,45 @@ _SIGNS = re.compile(
 
 
 def place_of(block: Block, about: str) -> Place:
-    """When what stands under a heading is answered: the nearest heading that says so decides.
+    """When what is under a heading is answered: the nearest heading that says so decides.
 
-    ``about``: the heading of the whole file, whose deploy and rollback are those of everything. What nothing is said of is
-    asked before the deploy.
+    ``about``: the heading of the whole file, whose deploy and rollback are those of everything. Where no heading says anything,
+    it is before the deploy.
     """
-    said = _said(block)
-    if not said:
-        return Place.AFTER if _says(about) is Place.AFTER else Place.BEFORE
-    nearest, around = said[0], next((found for found in said if found in {Place.BEFORE, Place.AFTER}), None)
+    places = _places_of_headings(block)
+    if not places:
+        return Place.AFTER if _place_of_heading(about) is Place.AFTER else Place.BEFORE
+    nearest, around = places[0], next((place for place in places if place in {Place.BEFORE, Place.AFTER}), None)
     if nearest is Place.DEPLOY and around:
         return around  # "Deployment plan" under "Before the release": its lines are not the steps
-    if nearest is Place.ROLLBACK and around is Place.BEFORE and block.items:
+    if nearest is Place.ROLLBACK and around is Place.BEFORE and block.tasks:
         return around  # "Rollback plan" there: that it has been written
     return nearest
 
 
 def place_of_rest(block: Block) -> Place:
     """When the lines under a heading of sign-offs are answered that are no sign-offs."""
-    rest = [found for found in _said(block) if found is not Place.SIGN_OFF]
+    rest = [place for place in _places_of_headings(block) if place is not Place.SIGN_OFF]
     return Place.AFTER if rest[:1] == [Place.AFTER] else Place.BEFORE
 
 
 def is_gate(heading: str) -> bool:
-    """Whether a heading speaks of Go or No-Go."""
+    """Whether a heading is that of Go or No-Go."""
     return _GATE.search(heading) is not None
 
 
 def is_signature(text: str) -> bool:
-    """Whether a line under such a heading names who signs, and nothing that is to be so."""
-    return _SIGNS.search(plain(text)) is not None
+    """Whether a line under a heading of sign-offs names who signs, and not something to do."""
+    return _SIGNS.search(text) is not None
 
 
-def _said(block: Block) -> list[Place]:
-    """What its heading and those above it say, the nearest first; those that say nothing are left out."""
-    headings = (block.heading, *reversed(block.parents))
-    return [found for heading in headings if (found := _says(heading)) is not None]
+def _places_of_headings(block: Block) -> list[Place]:
+    """The places that its heading and those above it name, the nearest first."""
+    headings = (block.heading.text, *reversed(block.parents))
+    return [place for heading in headings if (place := _place_of_heading(heading)) is not None]
 
 
-def _says(heading: str) -> Place | None:
+def _place_of_heading(heading: str) -> Place | None:
     words = _NUMBERING.sub("", heading, count=1).strip(" :!.")
     if _SIGN_OFF.search(words):
         return Place.SIGN_OFF

@@ -1,0 +1,106 @@
+"""Reading a template in Markdown keeps all that is in it: links, code, comments, sentences and which line is under which."""
+
+import time
+
+from bot.importer.read import read_template
+from bot.importer.template import Line, Note
+from bot.importer.words import Words
+
+TEMPLATE = """---
+name: Release
+labels: [release]
+---
+# Release <!-- of the library -->
+Read [the runbook](docs/run.md) first.
+
+## Publish
+- Packages:
+  1. [ ] Upload **both** to [PyPI](https://pypi.org/p "the index") with `twine`
+     and wait for \\[it\\].
+
+     ```sh
+     twine upload dist/*
+     ```
+     <!-- ask Ann
+          for the token -->
+     - [ ] Tag <version>
+  2. Write to <https://example.org/list>
+
+<!-- done by hand --> - [ ] Announce
+"""
+
+
+def lines_of(text: str) -> dict[str, Line]:
+    """All lines by their text."""
+    return {line.words.text: line for block in read_template(text).blocks for line in block.lines}
+
+
+def test_nothing_is_left_out() -> None:
+    """What belongs to a line or a heading is with it, and each line knows the one that it is under."""
+    template = read_template(TEMPLATE)
+    lines = lines_of(TEMPLATE)
+    assert template.front_matter == {"name": "Release", "labels": ["release"]}
+    assert [block.heading.text for block in template.blocks] == ["", "Release", "Publish"]
+    assert list(lines) == [
+        "Packages:",
+        "Upload both to PyPI with twine",
+        "Tag <version>",
+        "Write to https://example.org/list",
+        "Announce",
+    ]
+    upload = lines["Upload both to PyPI with twine"]
+    assert upload.words.with_code == "Upload both to PyPI with `twine`"
+    assert upload.words.links == (("PyPI", "https://pypi.org/p"),)
+    assert (upload.number, upload.is_numbered, upload.parent) == (10, False, lines["Packages:"])
+    assert [(note.kind, note.words.text.strip()) for note in upload.notes] == [
+        ("text", "and wait for [it]."),
+        ("code", "twine upload dist/*"),
+        ("comment", "<!-- ask Ann\n     for the token -->"),
+    ]
+    assert lines["Tag <version>"].parent is upload
+    assert lines["Write to https://example.org/list"].is_numbered
+    assert lines["Write to https://example.org/list"].words.links == (
+        ("https://example.org/list", "https://example.org/list"),
+    )
+    assert template.blocks[0].notes == [Note("comment", Words("<!-- of the library -->", "<!-- of the library -->"))]
+    (runbook,) = template.blocks[1].notes
+    assert runbook.words.links == (("the runbook", "docs/run.md"),)
+    assert template.blocks[2].notes[0].words.text == "<!-- done by hand -->"
+
+
+def test_a_row_keeps_all_its_cells() -> None:
+    """Columns that the bot has no use for are there by their names."""
+    text = "| # | Check | Expected | Owner |\n|--|--|--|--|\n| 1 | [ ] `a\\|b` | [green](x) | @ann |\n"
+    (row,) = lines_of(text).values()
+    assert row.words == Words("a|b", "`a|b`")
+    assert {name: words.text for name, words in row.cells.items()} == {
+        "#": "1",
+        "Check": "a|b",
+        "Expected": "green",
+        "Owner": "@ann",
+    }
+    assert row.expected.links == (("green", "x"),)
+
+
+def test_columns_without_a_name() -> None:
+    """A table with an empty head is common where the first column holds the boxes."""
+    assert list(lines_of("|  |  |\n|--|--|\n| [ ] | Backup |\n")) == ["Backup"]
+
+
+def test_boxes_that_look_like_something_else() -> None:
+    """Brackets in code, behind a backslash, in a link or a word are no boxes; two on one line of a list are two."""
+    text = "- [ ] Mark `[ ]` and \\[ ] and [x](y) and a[ ]\n- [ ] one [ ] two\n\n      - [ ] code\n"
+    template = read_template(text)
+    assert [line.words.text for block in template.blocks for line in block.tasks] == [
+        "Mark [ ] and [ ] and x and a[ ]", "one", "two",
+    ]  # fmt: skip
+    assert template.hidden == 1
+
+
+def test_deep_and_long_files_are_read() -> None:
+    """Forty levels, and ten thousand boxes in a few seconds."""
+    deep = "\n".join(f"{'  ' * level}- [ ] {level}" for level in range(40))
+    assert len(lines_of(deep)) == 40
+    begun = time.monotonic()
+    assert len(lines_of("\n".join(f"- [ ] line {number}" for number in range(10_000)))) == 10_000
+    assert time.monotonic() - begun < 20
