@@ -22,6 +22,7 @@ from bot.domain.actions import StepSpec
 from bot.domain.actor import Actor
 from bot.domain.audit import AuditEvent, first_break
 from bot.domain.checklist import Checklist, Section
+from bot.domain.events import EVENTS
 from bot.domain.ids import CheckId, ReleaseId, StepId, UserId, Version
 from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
@@ -379,7 +380,12 @@ class World:
         with self.store.transaction() as tx:
             found = audit.events(tx)
         assert first_break(found) is None
+        assert {event.event for event in found} <= set(EVENTS)
         return found
+
+    def last_fields(self) -> dict[str, Any]:
+        """What the newest audit row tells, without what each row has."""
+        return {key: value for key, value in self.last().body.items() if key != "event_version"}
 
     def told(self) -> list[tuple[str, str]]:
         """Who and what of each audit row."""

@@ -22,7 +22,7 @@ class AuditEvent:
     seq: int
     at: datetime
     actor: str  # Slack user id, or system
-    event: str  # release.started, signoff.approved, click.refused, …
+    event: str  # a name of `bot.domain.events`
     release: int | None
     body: Mapping[str, Any]
     previous: str
@@ -67,6 +67,8 @@ class Verdict:
 def plain(value: Any) -> Any:
     """A value as it comes back from the database: JSON's types only, and a whole float as the integer that it is there."""
     match value:
+        case datetime():
+            return value.isoformat()
         case bool() | None:
             return value
         case float() if value.is_integer():

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from bot.domain.actor import Actor
+from bot.domain.events import ReleaseAborted
 from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.plan import PlanKind
 from bot.domain.policy import Action
+from bot.domain.posts import AbortedNotice, GaveWayNotice, PostSubject
 from bot.domain.release import MAY_ROLL_BACK, Release, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import RefusedError, StaleButton
-from bot.flows import check, record
+from bot.flows import check
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
-from bot.store import posts, releases, steps, work
+from bot.store import releases, steps, work
 from bot.store.pool import Tx
 
 
@@ -51,9 +55,11 @@ def give_way(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, to: Releas
     view = locked_view(tx, deps, release_id)
     release = view.release
     if release.state is ReleaseState.OPEN:
-        subject = f"gave_way:{to.version}:{actor.user}"
-        _end(tx, view, actor.user, f"{to.version} is rolled back" + (f": {reason}" if reason else ""), notice=subject)
-        posts.owe(tx, release_id, "notice", f"{subject}:channel", channel=release.channel)
+        notices = [
+            GaveWayNotice(version=to.version, user=actor.user),
+            GaveWayNotice(version=to.version, user=actor.user, place="channel"),
+        ]
+        _end(tx, view, actor.user, f"{to.version} is rolled back" + (f": {reason}" if reason else ""), notices)
     return release
 
 
@@ -67,13 +73,12 @@ def _days(length: timedelta) -> str:
     return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} hours"  # noqa: PLR2004  two days
 
 
-def _end(tx: Tx, view: ReleaseView, by: UserId, reason: str, *, notice: str = "aborted") -> None:
+def _end(
+    tx: Tx, view: ReleaseView, by: UserId, reason: str, notices: Sequence[PostSubject] = (AbortedNotice(),)
+) -> None:
     release = view.release
     releases.move(tx, release, ReleaseState.ABORTED, view.now, reason=reason)
     check.cancel_all(tx, release.id, view.checklist)
     work.drop(tx, "advance", release.id)
     steps.cancel(tx, release.id, PlanKind.DEPLOY, view.now)
-    card = posts.find(tx, release.id, "card")
-    posts.owe(tx, release.id, "notice", notice, channel=release.channel, parent=card)
-    posts.touch(tx, release.id)
-    record.close(tx, release, view.now, by, "release.aborted", reason=reason)
+    commit_change(tx, release.id, ReleaseAborted(reason=reason), at=view.now, by=by, new_posts=notices)

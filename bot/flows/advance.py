@@ -9,20 +9,23 @@ from datetime import datetime
 import psycopg
 
 from bot.domain.actions import NOT_THE_BOTS, RunCheck, StepSpec
+from bot.domain.events import DeployComplete, Event, RollbackComplete, StepDone, StepFailed, StepWaits
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.plan import PlanKind, Step, StepState
+from bot.domain.posts import AttestNotice, CloseoutPost, FailedNotice, RolledBackNotice, SectionPost, WatchPost
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import BotError, StepError, Superseded
-from bot.flows import check, freeze, mitigation, picture, record
+from bot.flows import check, freeze, mitigation, picture
 from bot.flows.allowance import spend, used_up
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.journal import StepJournal
 from bot.flows.plan import looking, prepare, recorded_for, shipment_of
 from bot.flows.undo import DebtBook
 from bot.steps.contract import Look, Shipment, StepContext
 from bot.steps.registry import doer
-from bot.store import audit, posts, releases, steps, watches, work
+from bot.store import posts, releases, steps, watches, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
 from checks.registry import RegistryError
@@ -52,7 +55,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
             unplanned = _unplanned(view) if step.state is StepState.TO_ATTEST else None
             if step.state is not StepState.TO_ATTEST:
                 steps.start(tx, step.row, view.now)
-                posts.touch(tx, release_id)
+                posts.mark_stale(tx, release_id)
             elif unplanned is None:
                 _wait(tx, view, step)
                 return None
@@ -81,9 +84,8 @@ def _wait(tx: Tx, view: ReleaseView, step: Step) -> None:
     if step.started_at is not None:
         return
     steps.reach(tx, step.row, view.now)
-    posts.owe(tx, view.release.id, "notice", f"attest:{step.row}", channel=view.release.channel)
-    posts.touch(tx, view.release.id)
-    audit.write(tx, view.now, SYSTEM, "step.waits", view.release.id, step=step.id, started_at=view.now.isoformat())
+    waits, notice = StepWaits(step=step.id, started_at=view.now), AttestNotice(step=step.row)
+    commit_change(tx, view.release.id, waits, at=view.now, by=SYSTEM, new_posts=[notice])
 
 
 def _plan_ahead(deps: Deps, job: Job, view: ReleaseView, step: Step, ship: Shipment) -> bool:
@@ -140,16 +142,15 @@ def _end(deps: Deps, job: Job, view: ReleaseView, step: Step, summary: str, stat
         steps.write_journal(tx, step.row, job.claim.token, "result", {"state": state, "summary": summary})
         steps.finish(tx, step.row, state, summary, current.now)
         begun = next(known.started_at for known in current.steps if known.row == step.row)
-        told = {"step": step.id, "summary": summary, "started_at": begun.isoformat() if begun else None}
+        event: Event = StepDone(step=step.id, summary=summary, started_at=begun)
+        notices = []
         if state is StepState.FAILED:
             failed = ReleaseState.DEPLOY_FAILED if step.plan is PlanKind.DEPLOY else ReleaseState.ROLLBACK_FAILED
-            told |= {"release_state": failed, "reason": f"{spec.title if spec else step.id}: {summary}"}
-            releases.move(tx, current.release, failed, current.now, reason=told["reason"])
-            posts.owe(
-                tx, view.release.id, "notice", f"failed:{step.row}:{job.claim.token}", channel=view.release.channel
-            )
-        posts.touch(tx, view.release.id)
-        audit.write(tx, current.now, SYSTEM, f"step.{state}", view.release.id, **told)
+            reason = f"{spec.title if spec else step.id}: {summary}"
+            releases.move(tx, current.release, failed, current.now, reason=reason)
+            notices = [FailedNotice(step=step.row, attempt=str(job.claim.token))]
+            event = StepFailed(step=step.id, summary=summary, started_at=begun, release_state=failed, reason=reason)
+        commit_change(tx, view.release.id, event, at=current.now, by=SYSTEM, new_posts=notices)
 
 
 def _perform(deps: Deps, job: Job, view: ReleaseView, step: Step, spec: StepSpec, ship: Shipment) -> str:
@@ -236,38 +237,21 @@ def _use_up(deps: Deps, job: Job, action: RunCheck) -> None:
 def _complete(tx: Tx, deps: Deps, view: ReleaseView, kind: PlanKind) -> None:
     """All steps are done: begin the watch, or close the rollback."""
     release, now = view.release, view.now
-    card = posts.find(tx, release.id, "card")
     if kind is PlanKind.DEPLOY:
         releases.move(tx, release, ReleaseState.WATCHING, now, deployed_at=now)
         watched_until = now + deps.watch.length
         watches.begin(tx, release.id, now, watched_until, instance=deps.store.instance, steady=deps.clock.steady())
-        posts.owe(tx, release.id, "watch", channel=release.channel, parent=card)
-        for section in view.checklist.sections:
-            if section.phase == "after":
-                posts.owe(tx, release.id, "section", section.id, channel=release.channel, parent=card)
+        sections = [SectionPost(section=section.id) for section in view.checklist.sections if section.phase == "after"]
         moved = locked_view(tx, deps, release.id)
         check.ask_for(tx, moved, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
         work.ask(tx, "watch", release.id)
-        audit.write(
-            tx,
-            now,
-            SYSTEM,
-            "deploy.complete",
-            release.id,
-            image=release.pinned_image,
-            ends_at=watched_until.isoformat(),
-        )
+        complete = DeployComplete(image=release.pinned_image, ends_at=watched_until)
+        commit_change(tx, release.id, complete, at=now, by=SYSTEM, new_posts=[WatchPost(), *sections])
     else:
         releases.move(tx, release, ReleaseState.ROLLED_BACK, now, stays_open=bool(view.standing))
         freeze.hold(tx, view)
         mitigation.renew(tx, view)
-        posts.owe(tx, release.id, "notice", "rolled_back", channel=release.channel)
-        posts.owe(tx, release.id, "closeout", channel=release.channel, parent=card)
         picture.ask_for(tx, release.id, picture.TIMELINE, ReleaseState.ROLLED_BACK)
-        if view.standing:  # a release does not close over one (promise P7): `bot.flows.mitigation` does once it is back
-            audit.write(tx, now, SYSTEM, "rollback.complete", release.id, reason=release.reason, closed_at=None)
-        else:
-            record.close(
-                tx, release, now, SYSTEM, "rollback.complete", reason=release.reason, closed_at=now.isoformat()
-            )
-    posts.touch(tx, release.id)
+        # A release does not close over a mitigation (promise P7): `bot.flows.mitigation` closes it once that is back.
+        back = RollbackComplete(reason=release.reason, closed_at=None if view.standing else now)
+        commit_change(tx, release.id, back, at=now, by=SYSTEM, new_posts=[RolledBackNotice(), CloseoutPost()])

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from bot.domain.actions import Notify
 from bot.domain.checklist import ANNOUNCED
+from bot.domain.events import StepDone
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import PlanKind
+from bot.domain.posts import DoneNotice, RolledBackNotice
 from bot.domain.view import ReleaseView
 from bot.flows import check
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view
-from bot.store import audit, posts, steps
+from bot.store import steps
 from bot.store.pool import Tx
 from bot.store.posts import PostRow
-
-END_OF_ROLLBACK = ("notice", "rolled_back")  # kind and subject of the message that tells it
 
 
 def answered_by(tx: Tx, deps: Deps, post: PostRow) -> ReleaseView | None:
     """The release of which ``post`` answers something, locked: before anything of the message is written. None: it answers nothing."""
-    if (post.kind, post.subject) not in {posts.ANNOUNCEMENT, END_OF_ROLLBACK}:
+    if not isinstance(post.about, (DoneNotice, RolledBackNotice)):
         return None
     return locked_view(tx, deps, post.release_id)
 
 
 def stands(tx: Tx, view: ReleaseView, post: PostRow, permalink: str) -> None:
     """The message is in the channel now: what waits for it is done, or asked again. Call it last."""
-    if (post.kind, post.subject) == posts.ANNOUNCEMENT:
+    if isinstance(post.about, DoneNotice):
         _ask(tx, view)
     else:
         _rollback_told(tx, view, permalink)
@@ -33,7 +34,7 @@ def stands(tx: Tx, view: ReleaseView, post: PostRow, permalink: str) -> None:
 
 def gone(tx: Tx, view: ReleaseView, post: PostRow) -> None:
     """The message was found to be no longer in the channel. That the team was told of a rollback stays true."""
-    if (post.kind, post.subject) == posts.ANNOUNCEMENT:
+    if isinstance(post.about, DoneNotice):
         _ask(tx, view)
 
 
@@ -47,6 +48,5 @@ def _rollback_told(tx: Tx, view: ReleaseView, permalink: str) -> None:
         if step.plan is PlanKind.ROLLBACK and spec is not None and isinstance(spec.action, Notify):
             summary = f"posted: {permalink}" if permalink else "posted"
             if steps.told(tx, step.row, summary, view.now):
-                audit.write(
-                    tx, view.now, SYSTEM, "step.done", view.release.id, step=step.id, summary=summary, started_at=None
-                )
+                done = StepDone(step=step.id, summary=summary, started_at=None)
+                commit_change(tx, view.release.id, done, at=view.now, by=SYSTEM)

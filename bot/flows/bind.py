@@ -6,17 +6,20 @@ from collections.abc import Sequence
 
 from bot.domain.actor import Actor
 from bot.domain.break_glass import judge
+from bot.domain.events import Event, PolicyAdopted, ReleaseBound, ReleaseRebound, ReleaseUnbound
 from bot.domain.gate import Cause, Reason, deploy_gate
 from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.policy import Action
+from bot.domain.posts import MovedNotice, PolicyNotice, PostSubject, UnboundNotice
 from bot.domain.release import Release, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput
 from bot.flows import check, sign
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
 from bot.flows.status import view as seen
 from bot.steps.sources import Resolved
-from bot.store import audit, posts, releases
+from bot.store import releases
 from bot.store.pool import Tx
 
 
@@ -73,7 +76,7 @@ def confirm(deps: Deps, release_id: ReleaseId) -> None:
         else:
             releases.confirm(tx, release_id, asked_at)
             if release.unbound:
-                _told(tx, view, "release.bound", "unbound", was=release.unbound)
+                _commit(tx, view, ReleaseBound(was=release.unbound), UnboundNotice())
 
 
 def _moved(release: Release, found: Resolved) -> bool:
@@ -83,7 +86,7 @@ def _moved(release: Release, found: Resolved) -> bool:
 def _unbound(tx: Tx, view: ReleaseView, why: str) -> None:
     releases.confirm(tx, view.release.id, view.now, why)
     if view.release.unbound != why:
-        _told(tx, view, "release.unbound", "unbound", why=why)
+        _commit(tx, view, ReleaseUnbound(why=why), UnboundNotice())
 
 
 def _rebind(tx: Tx, deps: Deps, view: ReleaseView, found: Resolved) -> None:
@@ -94,17 +97,15 @@ def _rebind(tx: Tx, deps: Deps, view: ReleaseView, found: Resolved) -> None:
     sign.void_outdated(tx, deps, release_id, f"{release.version} means another commit or image now")
     check.cancel_all(tx, release_id, view.checklist)
     check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.asked], SYSTEM)
-    _told(
-        tx, view, "release.rebound", f"moved:{view.now.timestamp():.0f}",
+    rebound = ReleaseRebound(
         commit_before=release.commit, commit=commit, digest_before=release.digest, digest=found.digest, tagged=found.tagged,
         again_because=release.again_because if found.digest == release.digest else "",
     )  # fmt: skip
+    _commit(tx, view, rebound, MovedNotice(second=round(view.now.timestamp())))
 
 
-def _told(tx: Tx, view: ReleaseView, event: str, notice: str, **body: object) -> None:
-    posts.owe(tx, view.release.id, "notice", notice, channel=view.release.channel)
-    posts.touch(tx, view.release.id)
-    audit.write(tx, view.now, SYSTEM, event, view.release.id, **body)
+def _commit(tx: Tx, view: ReleaseView, event: Event, notice: PostSubject) -> None:
+    commit_change(tx, view.release.id, event, at=view.now, by=SYSTEM, new_posts=[notice])
 
 
 def adopt_policy(tx: Tx, deps: Deps) -> None:
@@ -120,4 +121,4 @@ def adopt_policy(tx: Tx, deps: Deps) -> None:
         return
     releases.adopt(tx, release.id, deps.policy)
     sign.void_outdated(tx, deps, release.id, "the policy was changed")
-    _told(tx, view, "policy.adopted", "policy", before=release.policy_digest, policy=deps.policy.digest)
+    _commit(tx, view, PolicyAdopted(before=release.policy_digest, policy=deps.policy.digest), PolicyNotice())

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 from bot.domain.actor import Actor
 from bot.domain.break_glass import MIN_WORDS, REVIEWED_IN, BreakGlass, judge, moved_unseen, says_why
+from bot.domain.events import BreakGlassReviewed, BreakGlassUsed, PassedReason
 from bot.domain.ids import ReleaseId
 from bot.domain.policy import Action
+from bot.domain.posts import BreakGlassPost
 from bot.domain.release import ReleaseState
 from bot.errors import GateClosed, InvalidInput, RefusedError, StaleButton
 from bot.flows import deploy
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
-from bot.store import audit, break_glass, posts, releases
+from bot.store import break_glass, releases
 from bot.store.pool import Tx
 
 
@@ -54,10 +57,9 @@ def deploy_anyway(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reaso
         )
     passed = tuple(replace(one, text=deps.clean(one.text)) for one in judged.passed)
     break_glass.add(tx, release_id, BreakGlass(actor.user, reason, passed, view.now))
-    posts.owe(tx, release_id, "break_glass", channel=release.channel)
     said = deploy.begin(tx, view, actor)
-    told = [vars(one) for one in passed]
-    audit.write(tx, view.now, actor.user, "break_glass.used", release_id, reason=reason, passed=told)
+    used = BreakGlassUsed(reason=reason, passed=[PassedReason(**vars(one)) for one in passed])
+    commit_change(tx, release_id, used, at=view.now, by=actor.user, new_posts=[BreakGlassPost()])
     return f"{said}\nThe channel is told what you passed over. Somebody else reviews it once the release is over."
 
 
@@ -78,6 +80,6 @@ def review(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, finding: str
         raise InvalidInput("A review needs a note: was it right, and what changes now?")
     finding = deps.clean(finding.strip())
     break_glass.review(tx, release_id, by=actor.user, finding=finding, at=view.now)
-    posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "break_glass.reviewed", release_id, finding=finding, broken_by=broken.by)
+    reviewed = BreakGlassReviewed(finding=finding, broken_by=broken.by)
+    commit_change(tx, release_id, reviewed, at=view.now, by=actor.user)
     return f"Recorded: your review of the break-glass of {view.release.version}."

@@ -10,19 +10,22 @@ from typing import Any
 
 from bot.domain.actor import Actor
 from bot.domain.checklist import ANNOUNCED, ATTEST, Check, Checklist
+from bot.domain.events import CheckAnswered, CheckAttested, CheckCancelled, CheckRequested, CheckWaived
 from bot.domain.gate import lines_of, waivable
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action
+from bot.domain.posts import DoneNotice
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running, Waiver
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import expiry, question, sign
 from bot.flows.allowance import spend, used_up
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.question import kind_of
 from bot.flows.undo import DebtBook, settle_debts
-from bot.store import audit, checks, posts, steps, work
+from bot.store import checks, posts, steps, work
 from bot.store.pool import Hold, Tx
 from bot.store.undos import Debtor
 from checks.contract import Answer, Evidence, Outcome, Subject
@@ -71,10 +74,9 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     if not idle:
         return "That is running already."
     asked = ask_for(tx, view, idle, actor.user)
-    posts.touch(tx, release_id)
     if any(_entry(view, check_id).kind == ANNOUNCED for check_id in asked):
-        posts.doubt(tx, release_id, *posts.ANNOUNCEMENT)
-    audit.write(tx, view.now, actor.user, "check.requested", release_id, checks=asked)
+        posts.doubt(tx, release_id, DoneNotice())
+    commit_change(tx, release_id, CheckRequested(checks=asked), at=view.now, by=actor.user)
     return f"Running {asked[0] if len(asked) == 1 else f'{len(asked)} checks'} again."
 
 
@@ -98,8 +100,7 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -
     for check_id in stopped:
         work.drop(tx, "check", _key(release_id, check_id))
         checks.ended(tx, release_id, check_id)
-    posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "check.cancelled", release_id, checks=stopped)
+    commit_change(tx, release_id, CheckCancelled(checks=stopped), at=view.now, by=actor.user)
     return f"Cancelled {stopped[0] if len(stopped) == 1 else f'{len(stopped)} checks'}."
 
 
@@ -129,8 +130,8 @@ def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Che
     if not checks.waive(tx, release_id, Waiver(entry.id, actor.user, reason.strip(), view.now)):
         return f"{entry.title} was waived already."
     sign.void_outdated(tx, deps, release_id, f"{entry.title} was waived")
-    posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "check.waived", release_id, check=entry.id, reason=reason.strip())
+    waived = CheckWaived(check=entry.id, reason=reason.strip())
+    commit_change(tx, release_id, waived, at=view.now, by=actor.user)
     return f"{entry.title} is waived for {view.release.version}."
 
 
@@ -162,8 +163,8 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
     )
     expiry.arm(tx, release_id, view.now + entry.max_age)
     ask_for(tx, view, view.checklist.dependents(entry.id), actor.user)
-    posts.touch(tx, release_id)
-    audit.write(tx, view.now, actor.user, "check.attested", release_id, check=entry.id, note=found, evidence=mark)
+    attested = CheckAttested(check=entry.id, note=found, evidence=mark)
+    commit_change(tx, release_id, attested, at=view.now, by=actor.user)
     return f"Recorded: {entry.title}."
 
 
@@ -204,7 +205,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
             if not debts and (until := _waits(tx, deps, view, entry)):
                 return until
             checks.running(tx, release_id, check_id)
-            posts.touch(tx, release_id)
+            posts.mark_stale(tx, release_id)
         answer = question.still_in_debt(entry, debts) if debts else _answer(deps, job, view, entry, held, hold)
     if job.lost.is_set():
         raise Superseded  # told to stop: what it says now is no answer, and whoever takes it up asks anew
@@ -222,7 +223,7 @@ def _held_up(deps: Deps, job: Job, view: ReleaseView, entry: Check, holders: lis
         work.ensure_claim(tx, job.claim)
         until = checks.requested_at(tx, release_id, entry.id) + question.patience(deps, entry)
         if holders and now < until and checks.waits(tx, release_id, entry.id, question.waits_for(holders)):
-            posts.touch(tx, release_id)
+            posts.mark_stale(tx, release_id)
     if not holders or now < until:
         return now + BUSY
     _store(deps, job, view, entry, question.held_up(entry, holders), now)
@@ -236,7 +237,7 @@ def _waits(tx: Tx, deps: Deps, view: ReleaseView, entry: Check) -> datetime | No
     if kind and until:
         line = f"{used_up(kind, entry.target, until)}, then it goes on by itself"
         if checks.waits(tx, view.release.id, entry.id, line):
-            posts.touch(tx, view.release.id)
+            posts.mark_stale(tx, view.release.id)
     return until
 
 
@@ -245,7 +246,7 @@ def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check, held: ExitSta
     debtor = Debtor(release.id, entry.id, entry.kind, entry.target, deps.store.instance)
     with deps.store.transaction() as tx:
         previous = steps.previous_version(tx, release.id)
-        announced = posts.where(tx, release.id, *posts.ANNOUNCEMENT)
+        announced = posts.place_of(tx, release.id, DoneNotice())
     return question.answer(
         deps,
         entry,
@@ -263,7 +264,7 @@ def _progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Any:
     def say(line: str) -> None:
         with deps.store.transaction() as tx:
             if checks.progress(tx, release_id, check_id, deps.clean(line, 200)):
-                posts.touch(tx, release_id)
+                posts.mark_stale(tx, release_id)
 
     return say
 
@@ -289,11 +290,10 @@ def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer
                 entry.id in other.needs or left.apart_from(question.in_use(deps, other))
             ):
                 work.ask(tx, "check", _key(release_id, other.id))
-        posts.touch(tx, release_id)
-        audit.write(
-            tx, now, by, "check.answered", release_id,
-            check=entry.id, outcome=answer.outcome, summary=answer.summary, evidence=mark, started_at=started.isoformat(),
-        )  # fmt: skip
+        answered = CheckAnswered(
+            check=entry.id, outcome=answer.outcome, summary=answer.summary, evidence=mark, started_at=started
+        )
+        commit_change(tx, release_id, answered, at=now, by=by)
 
 
 def _only_open(view: ReleaseView) -> None:

@@ -7,20 +7,23 @@ import threading
 from bot.domain.actions import BESIDE_THE_PLAN, NOT_THE_BOTS, WITHOUT_DOER, Notify, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.break_glass import holds_back
+from bot.domain.events import DeployStarted, NotPassedLine, StepAttested, StepCancelled, StepRetried
 from bot.domain.gate import beside, deploy_gate, name_beside
 from bot.domain.ids import ReleaseId, StepId
 from bot.domain.plan import FAILED_IN, UNCONFIRMED, PlanKind, Step, StepState
 from bot.domain.policy import Action
+from bot.domain.posts import FailedNotice, StepsPost
 from bot.domain.release import ReleaseState
 from bot.domain.shown import digest
 from bot.domain.view import ReleaseView
 from bot.errors import Contradicted, GateClosed, InvalidInput, RefusedError, StaleButton, StepError, UnknownThing
 from bot.flows import check
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
 from bot.flows.plan import looking, recorded_for, shipment_of
 from bot.flows.status import view as seen
 from bot.steps.registry import doer
-from bot.store import audit, posts, releases, shown, steps, work
+from bot.store import releases, shown, steps, work
 from bot.store.pool import Tx
 
 NAMED = 5  # lines that hold nothing up and have not passed, named in the answer
@@ -57,18 +60,16 @@ def begin(tx: Tx, view: ReleaseView, actor: Actor) -> str:
     releases.move(tx, release, ReleaseState.DEPLOYING, view.now, deployer=actor.user)
     check.cancel_all(tx, release_id, view.checklist)
     steps.add_plan(tx, release_id, PlanKind.DEPLOY, initial_states(view.checklist.deploy))
-    card = posts.find(tx, release_id, "card")
-    posts.owe(tx, release_id, "steps", PlanKind.DEPLOY, channel=release.channel, parent=card)
-    posts.touch(tx, release_id)
     work.ask(tx, "advance", release_id)
-    audit.write(
-        tx, view.now, actor.user, "deploy.started", release_id,
+    started = DeployStarted(
         image=release.pinned_image, commit=release.commit, fingerprint=view.fingerprint,
         plan_shown=None if known is None else digest(known),
         results={entry.id: entry.result.id for entry in view.checks.values() if entry.result},
         signoffs=[signed.id for signed in view.signoffs],
-        not_passed=[{"check": line.check, "standing": line.standing} for line in missed],
+        not_passed=[NotPassedLine(check=line.check, standing=line.standing) for line in missed],
     )  # fmt: skip
+    steps_post = StepsPost(plan=PlanKind.DEPLOY)
+    commit_change(tx, release_id, started, at=view.now, by=actor.user, new_posts=[steps_post])
     said = f"Deploying {release.version}. Follow the steps in the thread."
     return f"{said}\nNote: {name_beside(missed, NAMED)}." if missed else said
 
@@ -84,10 +85,8 @@ def retry(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
         raise StaleButton
     _plan_anew(tx, view, step)
     _go_on(tx, view, step)
-    audit.write(
-        tx, view.now, actor.user, "step.retried", view.release.id,
-        step=step.id, attempt=step.attempt + 1, release_state=_GOES_ON_IN[step.plan],
-    )  # fmt: skip
+    retried = StepRetried(step=step.id, attempt=step.attempt + 1, release_state=_GOES_ON_IN[step.plan])
+    commit_change(tx, view.release.id, retried, at=view.now, by=actor.user)
     return f"Trying {step.id} again."
 
 
@@ -154,12 +153,9 @@ def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, saw: str 
         _go_on(tx, view, step)
     if waited:
         work.ask(tx, "advance", view.release.id)
-    posts.touch(tx, view.release.id)
     after = _GOES_ON_IN[step.plan] if failed else view.release.state
-    audit.write(
-        tx, view.now, actor.user, "step.attested", view.release.id,
-        step=step.id, note=note, saw=saw, release_state=after,
-    )  # fmt: skip
+    attested = StepAttested(step=step.id, note=note, saw=saw, release_state=after)
+    commit_change(tx, view.release.id, attested, at=view.now, by=actor.user)
     return f"Recorded: {step.id} was done by hand{f' ({saw})' if saw else ''}."
 
 
@@ -177,12 +173,11 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
         summary += f" job/{' and job/'.join(step.unended)} may still run: it is not stopped, and a retry takes it up."
     steps.finish(tx, step_row, StepState.FAILED, summary, view.now)
     releases.move(tx, release, FAILED_IN[step.plan], view.now, reason=reason)
-    posts.owe(tx, release.id, "notice", f"failed:{step.row}:cancel:{step.attempt}", channel=release.channel)
-    posts.touch(tx, release.id)
-    audit.write(
-        tx, view.now, actor.user, "step.cancelled", release.id, step=step.id, summary=summary, reason=reason,
-        started_at=step.started_at.isoformat() if step.started_at else None, release_state=FAILED_IN[step.plan],
-    )  # fmt: skip
+    cancelled = StepCancelled(
+        step=step.id, summary=summary, reason=reason, started_at=step.started_at, release_state=FAILED_IN[step.plan]
+    )
+    notice = FailedNotice(step=step.row, attempt=f"cancel:{step.attempt}")
+    commit_change(tx, release.id, cancelled, at=view.now, by=actor.user, new_posts=[notice])
     return f"{step.id} is cancelled. Retry it, or roll back."
 
 
@@ -224,7 +219,6 @@ def _refuse_out_of_turn(view: ReleaseView, step: Step) -> None:
 def _go_on(tx: Tx, view: ReleaseView, step: Step) -> None:
     releases.move(tx, view.release, _GOES_ON_IN[step.plan], view.now)
     work.ask(tx, "advance", view.release.id)
-    posts.touch(tx, view.release.id)
 
 
 def _release_of(tx: Tx, step_row: int) -> ReleaseId:

@@ -28,7 +28,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         view = releases.view(tx, release_id, now)
         if view is None or view.release.state is not ReleaseState.OPEN:
             return None  # the gate has done its work
-        posts.touch(tx, release_id)
+        posts.mark_stale(tx, release_id)
     ends = [
         known.result.finished_at + entry.max_age
         for entry in view.checklist.asked

@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.domain.actor import Actor
+from bot.domain.events import FreezeBegun, FreezeLifted
 from bot.domain.gate import goes_on
 from bot.domain.ids import SYSTEM
 from bot.domain.policy import Action
+from bot.domain.posts import FrozenNotice
 from bot.domain.release import Release
 from bot.domain.signoff import Purpose
 from bot.domain.view import Freeze, ReleaseView
 from bot.errors import InvalidInput
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, require
-from bot.store import audit, freezes, posts, releases
+from bot.store import freezes, posts, releases
 from bot.store.pool import Tx
 
 
@@ -28,11 +31,10 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     freezes.begin(tx, deps.environment, Freeze(actor.user, reason, until, now), now)
     shown = current or releases.latest(tx, deps.environment)
     if shown is not None:  # before the first release there is nobody to tell, and nothing to deploy
-        posts.owe(tx, shown.id, "notice", f"frozen:{now.timestamp():.0f}", channel=shown.channel)
-    posts.touch_freezes(tx, deps.environment)
-    audit.write(
-        tx, now, actor.user, "freeze.begun", current.id if current else None, reason=reason, until=str(until or "")
-    )
+        posts.enqueue_posts(tx, shown.id, [FrozenNotice(second=round(now.timestamp()))])
+    posts.mark_freezes_stale(tx, deps.environment)
+    begun = FreezeBegun(reason=reason, until=str(until or ""))
+    commit_change(tx, current.id if current else None, begun, at=now, by=actor.user)
     end = f"until {_written(until)}" if until else "until somebody types `/release unfreeze`"
     said = f"Deploys to {deps.environment} are frozen {end}. A rollback still works."
     held = deps.policy.frozen(now)
@@ -54,11 +56,11 @@ def unfreeze(tx: Tx, deps: Deps, actor: Actor) -> str:
         if calendar:
             return f"Deploys to {deps.environment} are {calendar} Nobody can lift that."
         return f"Deploys to {deps.environment} are not frozen."
-    posts.touch_freezes(tx, deps.environment)
+    posts.mark_freezes_stale(tx, deps.environment)
     shown = current or releases.latest(tx, deps.environment)
     if shown is not None:
-        posts.touch(tx, shown.id)
-    audit.write(tx, now, actor.user, "freeze.lifted", current.id if current else None)
+        posts.mark_stale(tx, shown.id)
+    commit_change(tx, current.id if current else None, FreezeLifted(), at=now, by=actor.user)
     if calendar:
         return f"The freeze is lifted, but deploys to {deps.environment} are still {calendar}"
     return f"Deploys to {deps.environment} are possible again."
@@ -83,5 +85,5 @@ def hold(tx: Tx, view: ReleaseView) -> None:
     by = next((signed.by for signed in view.signoffs if signed.purpose is Purpose.ROLLBACK), release.manager)
     reason = f"{release.version} was rolled back" + (f": {release.reason}" if release.reason else "")
     freezes.begin(tx, release.environment, Freeze(by, reason, None, view.now), view.now)
-    posts.touch_freezes(tx, release.environment)
-    audit.write(tx, view.now, SYSTEM, "freeze.begun", release.id, reason=reason, until="")
+    posts.mark_freezes_stale(tx, release.environment)
+    commit_change(tx, release.id, FreezeBegun(reason=reason, until=""), at=view.now, by=SYSTEM)

@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation
+from bot.domain.posts import CardPost
 from bot.errors import StepError, Superseded
 from bot.flows.deps import Deps, Job
 from bot.store import files, mitigations, posts, steps, work
@@ -82,7 +83,7 @@ class StepJournal:
         with self._deps.store.transaction() as tx:
             work.ensure_claim(tx, self._job.claim)
             if steps.progress(tx, self._row, self._deps.clean(line, 200)):
-                posts.touch(tx, self._release_id)
+                posts.mark_stale(tx, self._release_id)
 
     def log(self, name: str, title: str, text: str) -> None:
         """Owe the thread a file with what something printed."""
@@ -91,7 +92,7 @@ class StepJournal:
             return
         with self._deps.store.transaction() as tx:
             work.ensure_claim(tx, self._job.claim)
-            card = posts.find(tx, self._release_id, "card")
+            card = posts.find(tx, self._release_id, CardPost())
             files.owe(tx, self._release_id, "step", f"{self._row}/{name}", File(name, title, content), parent=card)
 
     def _write(self, entry: str, body: dict[str, object]) -> None:
@@ -113,4 +114,4 @@ class MitigationJournal(StepJournal):
         with self._deps.store.transaction() as tx:
             work.ensure_claim(tx, self._job.claim)
             if mitigations.say(tx, self._mitigation, progress=self._deps.clean(line, 200)):
-                posts.touch(tx, self._release_id)
+                posts.mark_stale(tx, self._release_id)

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any
 
 from bot.domain.actions import SetVariable, StepSpec
 from bot.domain.actor import Actor
-from bot.domain.ids import SYSTEM, UserId
+from bot.domain.events import (
+    MitigationAttested,
+    MitigationBegun,
+    MitigationLifted,
+    MitigationReminded,
+    MitigationResolving,
+    MitigationSet,
+    MitigationStuck,
+    ReleaseClosed,
+)
+from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.plan import Plane, PlanKind, StepState
 from bot.domain.policy import Action
+from bot.domain.posts import MitigationNotice, MitigationPost
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, StaleButton, StepError, Superseded, UnknownThing
-from bot.flows import record
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.journal import MitigationJournal
 from bot.flows.plan import looking, shipment_of
@@ -23,7 +33,7 @@ from bot.flows.undo import DebtBook
 from bot.steps import variable
 from bot.steps.contract import StepContext
 from bot.steps.registry import doer
-from bot.store import audit, mitigations, posts, releases, steps, work
+from bot.store import mitigations, posts, releases, steps, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
 
@@ -61,22 +71,14 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
         mitigation_id = mitigations.add(
             tx, view.release.id, step_row, what, owner=actor.user, reason=reason, at=view.now, due_at=due_at
         )
-        posts.owe(tx, view.release.id, "mitigation", str(mitigation_id), channel=view.release.channel)
-        audit.write(
-            tx,
-            view.now,
-            actor.user,
-            "mitigation.begun",
-            view.release.id,
-            what=what,
-            reason=reason,
-            mitigation=mitigation_id,
-        )
+        begun = MitigationBegun(what=what, reason=reason, mitigation=mitigation_id)
+        post = MitigationPost(mitigation=mitigation_id)
+        commit_change(tx, view.release.id, begun, at=view.now, by=actor.user, new_posts=[post])
     else:
         mitigation_id = standing.id
         mitigations.say(tx, mitigation_id)
     work.ask(tx, QUEUE, mitigation_id)
-    posts.touch(tx, view.release.id)
+    posts.mark_stale(tx, view.release.id)
     return f"Setting {what}. You own it: the release has it as an open item until it is put back."
 
 
@@ -100,8 +102,8 @@ def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
     else:
         mitigations.say(tx, mitigation_id)
     work.ask(tx, QUEUE, mitigation_id)
-    posts.touch(tx, view.release.id)
-    audit.write(tx, view.now, actor.user, "mitigation.resolving", view.release.id, mitigation=mitigation_id)
+    resolving = MitigationResolving(mitigation=mitigation_id)
+    commit_change(tx, view.release.id, resolving, at=view.now, by=actor.user)
     return f"Putting back what stood there before {found.what}."
 
 
@@ -116,7 +118,8 @@ def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> s
         raise InvalidInput("That needs a note: what was put back, and how do you know?")
     note = deps.clean(note.strip())
     mitigations.move(tx, found, MitigationState.LIFTED, view.now, by=actor.user, note=note)
-    audit.write(tx, view.now, actor.user, "mitigation.attested", found.release_id, **_end(found, actor.user, note))
+    attested = MitigationAttested(mitigation=found.id, by=actor.user, note=note)
+    commit_change(tx, found.release_id, attested, at=view.now, by=actor.user)
     _close(tx, deps, found)
     return f"Recorded: {found.what} was put back by you."
 
@@ -184,11 +187,10 @@ def _remind(tx: Tx, view: ReleaseView, found: Mitigation, action: SetVariable) -
         return found.due_at
     due_at = view.now + action.remind
     mitigations.reminded(tx, found.id, due_at)
-    subject = f"mitigation:{found.id}:{found.reminders + 1}"
-    posts.owe(tx, view.release.id, "notice", subject, channel=view.release.channel)
-    audit.write(
-        tx, view.now, SYSTEM, "mitigation.reminded", view.release.id, mitigation=found.id, round=found.reminders + 1
-    )
+    number = found.reminders + 1
+    reminded = MitigationReminded(mitigation=found.id, round=number)
+    notice = MitigationNotice(mitigation=found.id, round=number)
+    commit_change(tx, view.release.id, reminded, at=view.now, by=SYSTEM, new_posts=[notice])
     return due_at
 
 
@@ -222,8 +224,8 @@ def _stuck(deps: Deps, job: Job, found: Mitigation, trouble: str) -> None:
         work.ensure_claim(tx, job.claim)
         said = deps.clean(trouble, 500)
         mitigations.say(tx, found.id, trouble=said)
-        posts.touch(tx, found.release_id)
-        audit.write(tx, view.now, SYSTEM, "mitigation.stuck", found.release_id, mitigation=found.id, why=said)
+        stuck = MitigationStuck(mitigation=found.id, why=said)
+        commit_change(tx, found.release_id, stuck, at=view.now, by=SYSTEM)
 
 
 def _through(deps: Deps, job: Job, found: Mitigation, said: str) -> datetime | None:
@@ -237,30 +239,22 @@ def _through(deps: Deps, job: Job, found: Mitigation, said: str) -> datetime | N
         mitigations.move(tx, found, MitigationState.SET, view.now)
         said = deps.clean(said)
         done = steps.done_for(tx, found.step, by=found.owner, summary=said, at=view.now)
-        posts.touch(tx, found.release_id)
         step, run = done or ("", 0)  # set once more, after a rollback: the step was done before
-        audit.write(
-            tx, view.now, SYSTEM, "mitigation.set", found.release_id,
-            mitigation=found.id, step=step, run=run, by=found.owner, summary=said,
-        )  # fmt: skip
+        put = MitigationSet(mitigation=found.id, step=step, run=run, by=found.owner, summary=said)
+        commit_change(tx, found.release_id, put, at=view.now, by=SYSTEM)
     return found.due_at
 
 
 def lifted(tx: Tx, deps: Deps, view: ReleaseView, found: Mitigation) -> None:
     """Write down that one of the locked ``view`` is back, and close the release if it was that which it waited for."""
     mitigations.move(tx, found, MitigationState.LIFTED, view.now)
-    audit.write(tx, view.now, SYSTEM, "mitigation.lifted", found.release_id, **_end(found, found.resolved_by))
+    back = MitigationLifted(mitigation=found.id, by=found.resolved_by, note="")
+    commit_change(tx, found.release_id, back, at=view.now, by=SYSTEM)
     _close(tx, deps, found)
-
-
-def _end(found: Mitigation, by: UserId | None, note: str = "") -> dict[str, Any]:
-    """What the record says of its end; `bot/evidence/verify.py` holds the row against it."""
-    return {"mitigation": found.id, "by": by, "note": note}
 
 
 def _close(tx: Tx, deps: Deps, found: Mitigation) -> None:
     view = locked_view(tx, deps, found.release_id)
     if view.may_close:
         releases.close(tx, found.release_id, view.now)
-        record.close(tx, view.release, view.now, SYSTEM, "release.closed", after=found.what)
-    posts.touch(tx, found.release_id)
+        commit_change(tx, found.release_id, ReleaseClosed(after=found.what), at=view.now, by=SYSTEM)

@@ -11,18 +11,20 @@ from typing import Any
 
 from bot.domain.actions import WITHOUT_DOER, RunCheck, StepSpec
 from bot.domain.checklist import Checklist
+from bot.domain.events import DeployPlanned
 from bot.domain.ids import SYSTEM, StepId, Version
 from bot.domain.plan import Mutation, Plane, PlanKind, PlannedStep, Step, StepState
 from bot.domain.release import Release
 from bot.domain.shown import Shown, differences, digest, listed
 from bot.domain.view import ReleaseView
 from bot.errors import StepError, Superseded
+from bot.flows.commit import commit_change
 from bot.flows.deps import Asking, Deps, Job
 from bot.flows.preflight import preflight
 from bot.steps.contract import Look, Shipment
 from bot.steps.registry import doer
 from bot.steps.sources import Resolved
-from bot.store import audit, posts, releases, shown, steps, work
+from bot.store import posts, releases, shown, steps, work
 from bot.store.pool import Tx
 from checks.clients import Clients
 from checks.contract import CheckError
@@ -201,9 +203,11 @@ def _keep(tx: Tx, deps: Deps, view: ReleaseView, fresh: Sequence[tuple[Step, Seq
         return unlike
     for step, changes in fresh:
         steps.keep_planned(tx, step.row, changes)
-    posts.touch(tx, release_id)
     if begins:
-        audit.write(tx, now, SYSTEM, "deploy.planned", release_id, plan=digest(planned), shown=known is not None)
+        begun = DeployPlanned(plan=digest(planned), shown=known is not None)
+        commit_change(tx, release_id, begun, at=now, by=SYSTEM)
+    else:
+        posts.mark_stale(tx, release_id)
     return []
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bot.domain.events import ReleaseReminded
 from bot.domain.ids import SYSTEM
+from bot.domain.posts import WaitingNotice
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.domain.waiting import waiting
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view
-from bot.store import audit, break_glass, posts, releases
+from bot.store import break_glass, posts, releases
 from bot.store.pool import Tx
 
 EVERY = 15.0  # seconds between two looks
@@ -35,7 +38,7 @@ def _remind(tx: Tx, view: ReleaseView) -> None:
     number = found.round_at(view.now) if found else 0
     if found is None or not number:
         return
-    subject = f"waiting:{int(found.since.timestamp())}:{number}"
-    if posts.find(tx, release.id, "notice", subject) is None:
-        posts.owe(tx, release.id, "notice", subject, channel=release.channel)
-        audit.write(tx, view.now, SYSTEM, "release.reminded", release.id, what=found.what, round=number)
+    notice = WaitingNotice(since=int(found.since.timestamp()), round=number)
+    if posts.find(tx, release.id, notice) is None:
+        reminded = ReleaseReminded(what=found.what, round=number)
+        commit_change(tx, release.id, reminded, at=view.now, by=SYSTEM, new_posts=[notice])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from bot.domain.actor import Actor
+from bot.domain.events import RollbackStarted
 from bot.domain.gate import rollback_gate
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import PlanKind, lasting
 from bot.domain.policy import Action
+from bot.domain.posts import StepsPost
 from bot.domain.release import Release, ReleaseState
 from bot.domain.watch import WatchState
 from bot.errors import GateClosed
 from bot.flows import abort, check, sign
+from bot.flows.commit import commit_change
 from bot.flows.deploy import initial_states
 from bot.flows.deps import Deps, locked_view, require
-from bot.store import audit, posts, releases, steps, watches, work
+from bot.store import releases, steps, watches, work
 from bot.store.pool import Tx
 
 NAMED = 5  # things that are not taken back, named in the answer; the worst come first
@@ -44,15 +47,11 @@ def rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: st
     watches.close(tx, release_id, WatchState.STOPPED)
     check.cancel_all(tx, release_id, view.checklist)
     steps.add_plan(tx, release_id, PlanKind.ROLLBACK, initial_states(view.checklist.rollback))
-    card = posts.find(tx, release_id, "card")
-    posts.owe(tx, release_id, "steps", PlanKind.ROLLBACK, channel=release.channel, parent=card)
-    posts.touch(tx, release_id)
     work.ask(tx, "advance", release_id)
     polls = view.watch.polls if view.watch else 0
-    audit.write(
-        tx, view.now, actor.user, "rollback.started", release_id,
-        reason=reason, was=release.state, polls=polls, **aborted,
-    )  # fmt: skip
+    started = RollbackStarted(reason=reason, was=release.state, polls=polls, **aborted)
+    steps_post = StepsPost(plan=PlanKind.ROLLBACK)
+    commit_change(tx, release_id, started, at=view.now, by=actor.user, new_posts=[steps_post])
     said = f"Rolling {release.version} back. Follow the steps in the thread."
     if aborted:
         said += f"\n{aborted['aborted']} was OPEN and is aborted: nothing of it was deployed."

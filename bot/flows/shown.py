@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bot.domain.actions import NOT_THE_BOTS
 from bot.domain.actor import Actor
+from bot.domain.events import PlanShown
 from bot.domain.gate import permits
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import PlanKind, PlannedStep
@@ -14,10 +15,11 @@ from bot.domain.release import Release, ReleaseState
 from bot.domain.shown import Shown, differences, digest, listed
 from bot.errors import GateClosed
 from bot.flows.bind import speaks_against
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps
 from bot.flows.plan import of_release
 from bot.flows.status import view as seen
-from bot.store import audit, shown
+from bot.store import shown
 from bot.store.pool import Tx
 
 _BEFORE = frozenset({ReleaseState.OPEN, ReleaseState.DEPLOY_FAILED})  # a press of Deploy or Retry is still to come
@@ -32,7 +34,7 @@ def keep(tx: Tx, deps: Deps, actor: Actor, release: Release, plan: Sequence[Plan
         return
     now, told = deps.clock.now(), _of_deploy(plan)
     shown.keep(tx, release.id, told, now, actor.user)
-    audit.write(tx, now, actor.user, "plan.shown", release.id, plan=digest(told))
+    commit_change(tx, release.id, PlanShown(plan=digest(told)), at=now, by=actor.user)
 
 
 def before_deploy(deps: Deps, actor: Actor, release_id: ReleaseId, action: Action) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from bot.domain.actor import Actor
+from bot.domain.events import SignoffApproved, SignoffDeclined, SignoffRevoked, SignoffRollback, SignoffVoided
 from bot.domain.gate import holding
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.policy import Action, Role
+from bot.domain.posts import VoidedNotice
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Purpose, SignOff, Verdict, Void
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view
-from bot.store import audit, posts, signoffs
+from bot.store import signoffs
 from bot.store.pool import Tx
 
 
@@ -47,11 +50,9 @@ def sign(
         tx, release_id, actor.user, role=role, verdict=verdict, purpose=Purpose.DEPLOY, reason=reason,
         fingerprint=mark, permalink=permalink, at=view.now,
     )  # fmt: skip
-    posts.touch(tx, release_id)
-    audit.write(
-        tx, view.now, actor.user, f"signoff.{verdict}d", release_id,
-        role=role, reason=reason, fingerprint=mark, permalink=permalink,
-    )  # fmt: skip
+    kind = SignoffApproved if verdict is Verdict.APPROVE else SignoffDeclined
+    signed = kind(role=role, reason=reason, fingerprint=mark, permalink=permalink)
+    commit_change(tx, release_id, signed, at=view.now, by=actor.user)
     word = "approved" if verdict is Verdict.APPROVE else "declined"
     return f"Recorded: {role.title} {word} {view.release.version}."
 
@@ -78,10 +79,8 @@ def revoke(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, role: Role) 
         return f"Nothing stands for {role.title}."
     stands = next((one for one in given if one.by == actor.user), given[-1])
     signoffs.finish(tx, stands.id, by=actor.user, why="revoked", at=view.now)
-    posts.touch(tx, release_id)
-    audit.write(
-        tx, view.now, actor.user, "signoff.revoked", release_id, role=role, signed_by=stands.by, verdict=stands.verdict
-    )
+    revoked = SignoffRevoked(role=role, signed_by=stands.by, verdict=stands.verdict)
+    commit_change(tx, release_id, revoked, at=view.now, by=actor.user)
     whose = "" if stands.by == actor.user else f" of <@{stands.by}>"
     return f"Taken back: the answer{whose} for {role.title} to {view.release.version}."
 
@@ -123,7 +122,6 @@ def void_without_role(deps: Deps, view: ReleaseView) -> bool:
             return False
         ended = [one for one in _approvals(view) if one.id in lost]
         _void(tx, view, ended, Void.ROLE, "who gave it does not hold the role any more")
-        posts.touch(tx, view.release.id)
     return True
 
 
@@ -133,18 +131,11 @@ def _approvals(view: ReleaseView) -> list[SignOff]:
 
 def _void(tx: Tx, view: ReleaseView, ended: list[SignOff], cause: Void, why: str) -> None:
     release_id = view.release.id
-    card = posts.find(tx, release_id, "card")
     for signed in ended:
         signoffs.finish(tx, signed.id, by=SYSTEM, why=why, at=view.now)
-        posts.owe(
-            tx,
-            release_id,
-            "notice",
-            f"voided:{signed.id}:{signed.role}:{signed.by}:{cause}",
-            channel=view.release.channel,
-            parent=card,
-        )
-        audit.write(tx, view.now, SYSTEM, "signoff.voided", release_id, role=signed.role, signed_by=signed.by, why=why)
+        voided = SignoffVoided(role=signed.role, signed_by=signed.by, why=why)
+        notice = VoidedNotice(signoff=signed.id, role=signed.role, user=signed.by, cause=cause)
+        commit_change(tx, release_id, voided, at=view.now, by=SYSTEM, new_posts=[notice])
 
 
 def record_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str) -> None:
@@ -160,9 +151,8 @@ def record_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str) -> Non
         tx, view.release.id, actor.user, role=role, verdict=Verdict.APPROVE, purpose=Purpose.ROLLBACK, reason=reason,
         fingerprint=mark, permalink="", at=view.now,
     )  # fmt: skip
-    audit.write(
-        tx, view.now, actor.user, "signoff.rollback", view.release.id, role=role, reason=reason, fingerprint=mark
-    )
+    signed = SignoffRollback(role=role, reason=reason, fingerprint=mark)
+    commit_change(tx, view.release.id, signed, at=view.now, by=actor.user)
 
 
 def _only_own_role(view: ReleaseView, actor: Actor, role: Role) -> None:

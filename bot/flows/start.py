@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from bot.domain.actor import Actor
+from bot.domain.events import ReleaseStarted
 from bot.domain.ids import Version
 from bot.domain.policy import Action
+from bot.domain.posts import CardPost, SectionPost
 from bot.errors import GateClosed
 from bot.flows import check, tend
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
 from bot.steps.sources import Resolved
-from bot.store import audit, checks, posts, releases
+from bot.store import checks, releases
 from bot.store.pool import Tx
 
 
@@ -53,16 +56,13 @@ def open_release(
     release_id = releases.insert(tx, values, deps.checklist, deps.policy)
     for entry in deps.checklist.asked:
         checks.add(tx, release_id, entry.id, actor.user, now)
-    card = posts.owe(tx, release_id, "card", channel=deps.channel)
-    for section in deps.checklist.sections:
-        if section.phase == "before":
-            posts.owe(tx, release_id, "section", section.id, channel=deps.channel, parent=card)
     check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.asked], actor.user)
     tend.arm(tx, release_id, now + tend.LOOK_AGAIN)
-    audit.write(
-        tx, now, actor.user, "release.started", release_id,
+    started = ReleaseStarted(
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,
         checklist=deps.checklist.digest, policy=deps.policy.digest, environment=deps.environment, channel=deps.channel,
         notes_url=notes_url, known_bad=known_bad, runs=runs, again_because=values["again_because"],
     )  # fmt: skip
+    sections = [SectionPost(section=section.id) for section in deps.checklist.sections if section.phase == "before"]
+    commit_change(tx, release_id, started, at=now, by=actor.user, new_posts=[CardPost(), *sections])
     return f"{version} is open. The checks run now; follow them in <#{deps.channel}>."

@@ -6,16 +6,19 @@ import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from bot.domain.events import ReleaseReminded
 from bot.domain.gate import lacking
 from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.policy import Role
+from bot.domain.posts import CardPost, ReminderPost
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import VendorError
 from bot.flows import abort, bind, sign
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.status import view as seen
-from bot.store import audit, posts, releases, work
+from bot.store import posts, releases, work
 from bot.store.pool import Tx
 
 logger = logging.getLogger(__name__)
@@ -60,7 +63,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
             return None
         sign.void_expired(tx, view)
         _remind(tx, view, late)
-        card = posts.find(tx, release_id, "card")
+        card = posts.find(tx, release_id, CardPost())
         if card is not None:
             work.ask(tx, "post", card)  # a freeze has begun or ended, an approval has grown old
     return _next(view)
@@ -91,16 +94,10 @@ def _remind(tx: Tx, view: ReleaseView, late: Mapping[Role, Iterable[UserId]]) ->
     asked = [(str(role), user) for role, users in late.items() if role in wanted for user in users]
     if not wanted:
         asked = [("manager", release.manager)]
-    new = [
-        (role, user)
-        for role, user in asked
-        if posts.find(tx, release.id, "reminder", f"{role}:{user}:{number}") is None
-    ]
-    for role, user in new:
-        posts.owe(tx, release.id, "reminder", f"{role}:{user}:{number}", channel=user)
-    if new:
-        people = [f"{role}:{user}" for role, user in new]
-        audit.write(tx, view.now, SYSTEM, "release.reminded", release.id, people=people, round=number)
+    reminders = [ReminderPost(role=role, user=user, round=number) for role, user in asked]
+    if new := [post for post in reminders if posts.find(tx, release.id, post) is None]:
+        reminded = ReleaseReminded(people=tuple(f"{post.role}:{post.user}" for post in new), round=number)
+        commit_change(tx, release.id, reminded, at=view.now, by=SYSTEM, new_posts=new)
 
 
 def _next(view: ReleaseView) -> datetime:

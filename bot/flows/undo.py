@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from bot.domain.ids import CheckId, ReleaseId
+from bot.domain.events import UndoSettled
+from bot.domain.ids import SYSTEM, CheckId, ReleaseId
+from bot.flows.commit import commit_change
 from bot.flows.deps import Recording
-from bot.store import audit, undos
+from bot.store import undos
 from bot.store.pool import Hold
 from bot.store.undos import Debtor, UndoRow
 from checks.call import Call, DidNotStop
@@ -102,7 +104,8 @@ def _settle(deps: Recording, debt: UndoRow, within: float, *unless_held: str) ->
         now = deps.clock.now()
         with deps.store.transaction() as tx:
             undos.settle(tx, row.id, now)
-            audit.write(tx, now, "system", "undo.settled", row.release_id, what=row.what, check=row.check_id)
+            settled = UndoSettled(what=row.what, check=row.check_id)
+            commit_change(tx, row.release_id, settled, at=now, by=SYSTEM)
         return True
 
 

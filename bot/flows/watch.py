@@ -13,17 +13,27 @@ from datetime import datetime
 from bot.domain import watch as rules
 from bot.domain.actor import Actor
 from bot.domain.checklist import Probe
+from bot.domain.events import (
+    RaisedAlarm,
+    ReleaseDone,
+    WatchAcknowledged,
+    WatchClockSet,
+    WatchNotWatched,
+    WatchPolled,
+)
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.plan import PlanKind
 from bot.domain.policy import Action
+from bot.domain.posts import AlarmPost, CloseoutPost, DoneNotice
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.domain.watch import Alarm, Finding, Next, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
-from bot.flows import picture, record
+from bot.flows import picture
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.undo import DebtBook
-from bot.store import audit, posts, releases, watches, work
+from bot.store import posts, releases, watches, work
 from bot.store.pool import Tx
 from bot.store.undos import Debtor
 from checks.clients import Clients
@@ -58,11 +68,14 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         after = _stored(tx, release_id)
         if after.verdict is not view.watch.verdict or raised:
             said = {reading.probe: f"{reading.seen}: {reading.summary}" for reading in after.readings}
-            audit.write(tx, at, SYSTEM, "watch.polled", release_id, seen=after.verdict, probes=said, raised=raised)
+            polled = WatchPolled(seen=after.verdict, probes=said, raised=raised)
+            alarms = [AlarmPost(alarm=alarm.id) for alarm in raised]
+            commit_change(tx, release_id, polled, at=at, by=SYSTEM, new_posts=alarms)
         for alarm in spoken:
-            audit.write(tx, at, SYSTEM, "watch.acknowledged", release_id, alarm=alarm.id, note=_SPOKEN)
+            acknowledged = WatchAcknowledged(alarm=alarm.id, note=_SPOKEN)
+            commit_change(tx, release_id, acknowledged, at=at, by=SYSTEM)
         due = _decide(tx, deps, release_id)
-        posts.touch(tx, release_id)
+        posts.mark_stale(tx, release_id)
         return due
 
 
@@ -80,17 +93,18 @@ def _count(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: floa
     A process that has polled before can tell by its steady clock, whoever polled in between. A new one cannot.
     """
     before = watches.last_seen(tx, release_id, deps.store.instance)
+    kind: type[WatchClockSet | WatchNotWatched]
     if before.own is not None:
-        event, step = "watch.clock_set", rules.clock_step(at - before.own[0], steady - before.own[1])
+        kind, step = WatchClockSet, rules.clock_step(at - before.own[0], steady - before.own[1])
     else:
-        event, step = "watch.not_watched", rules.unwatched(at - before.anybody, deps.watch.apart)
+        kind, step = WatchNotWatched, rules.unwatched(at - before.anybody, deps.watch.apart)
     watches.polled(tx, release_id, at, instance=deps.store.instance, steady=steady, step=step)
     if step:
         seconds = round(step.total_seconds())
         now = _stored(tx, release_id)
-        times = {"started_at": now.started_at.isoformat(), "ends_at": now.ends_at.isoformat()}
-        audit.write(tx, at, SYSTEM, event, release_id, seconds=seconds, **times)
-        logger.warning("%s: the end of the watch moved along by %d s", event, seconds)
+        moved = kind(seconds=seconds, started_at=now.started_at, ends_at=now.ends_at)
+        commit_change(tx, release_id, moved, at=at, by=SYSTEM)
+        logger.warning("%s: the end of the watch moved along by %d s", moved.event_name, seconds)
 
 
 # --- asking
@@ -148,7 +162,7 @@ def _deploy_began(view: ReleaseView) -> datetime:
 
 def _write_down(
     tx: Tx, deps: Deps, view: ReleaseView, answers: Answers, at: datetime
-) -> tuple[list[dict[str, object]], tuple[Alarm, ...]]:
+) -> tuple[list[RaisedAlarm], tuple[Alarm, ...]]:
     """Store what each probe said and alarm people about what is new.
 
     Returns the alarms that were raised, as the record has them, and those about a silence that is over.
@@ -170,7 +184,6 @@ def _write_down(
         for finding in wanted:
             alarm_id = watches.alarm(tx, release_id, probe.id, finding, at, series)
             if alarm_id is not None:
-                posts.owe(tx, release_id, "alarm", str(alarm_id), channel=view.release.channel)
                 picture.ask_for(tx, release_id, picture.RATE, str(alarm_id))
                 raised.append(_alarmed(alarm_id, probe, finding))
     spoken = rules.spoken_again(watch)
@@ -179,17 +192,12 @@ def _write_down(
     return raised, spoken
 
 
-def _alarmed(alarm_id: int, probe: Probe, finding: Finding) -> dict[str, object]:
+def _alarmed(alarm_id: int, probe: Probe, finding: Finding) -> RaisedAlarm:
     """What the record says of an alarm."""
-    return {
-        "id": alarm_id,
-        "probe": probe.id,
-        "issue": finding.key,
-        "short_id": finding.short_id,
-        "title": finding.title,
-        "permalink": finding.permalink,
-        "kind": finding.kind,
-    }
+    return RaisedAlarm(
+        id=alarm_id, probe=probe.id, issue=finding.key, short_id=finding.short_id, title=finding.title,
+        permalink=finding.permalink, kind=finding.kind,
+    )  # fmt: skip
 
 
 def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
@@ -200,14 +208,12 @@ def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
         return None
     if rules.after_poll(watch, now, deps.watch.late) is not Next.CLOSE:
         return rules.next_poll(watch, now, deps.watch)
-    card = posts.find(tx, release_id, "card")
     state = rules.verdict_at_end(watch)
     watches.close(tx, release_id, state)
     releases.move(tx, view.release, ReleaseState.DONE, now)
-    posts.owe(tx, release_id, "closeout", channel=view.release.channel, parent=card)
-    posts.owe(tx, release_id, "notice", "done", channel=view.release.channel)
     picture.ask_for(tx, release_id, picture.TIMELINE, ReleaseState.DONE)
-    record.close(tx, view.release, now, SYSTEM, "release.done", polls=watch.polls, watch=state)
+    done = ReleaseDone(polls=watch.polls, watch=state)
+    commit_change(tx, release_id, done, at=now, by=SYSTEM, new_posts=[CloseoutPost(), DoneNotice()])
     return None
 
 
@@ -229,8 +235,6 @@ def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> s
     if not watches.acknowledge(tx, alarm_id, by=actor.user, note=deps.clean(note.strip()), at=view.now):
         return "That alarm was acknowledged already."
     work.ask(tx, "watch", release_id)
-    posts.touch(tx, release_id)
-    audit.write(
-        tx, view.now, actor.user, "watch.acknowledged", release_id, alarm=alarm_id, note=deps.clean(note.strip())
-    )
+    acknowledged = WatchAcknowledged(alarm=alarm_id, note=deps.clean(note.strip()))
+    commit_change(tx, release_id, acknowledged, at=view.now, by=actor.user)
     return "Acknowledged. The watch goes on."

@@ -9,9 +9,11 @@ from datetime import datetime
 from slack_sdk import WebClient
 
 from bot.domain.actor import Actor
+from bot.domain.events import ClickRefused, CommandRefused
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import lasting
 from bot.domain.policy import Action
+from bot.domain.posts import CardPost
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import IdentityUnknown, InvalidInput, RefusedError, StaleButton, UnknownThing, VendorError
@@ -32,6 +34,7 @@ from bot.flows import (
     status,
     watch,
 )
+from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, require
 from bot.slack import checkup, evidence, grammar, report
 from bot.slack.blocks import modals
@@ -54,7 +57,7 @@ from bot.slack.ids import (
     StepPayload,
 )
 from bot.slack.ids import parse as parse_click
-from bot.store import audit, inbox, mitigations, posts, releases, replies, steps, watches
+from bot.store import inbox, mitigations, posts, releases, replies, steps, watches
 from bot.store.inbox import InboxRow
 from bot.store.pool import Tx
 from checks.runner import redact_values
@@ -353,7 +356,7 @@ class Dispatch:
 
     def _permalink(self, tx: Tx, release_id: ReleaseId) -> str:
         """The permalink of the card, which is the message that is signed."""
-        card = posts.find(tx, release_id, "card")
+        card = posts.find(tx, release_id, CardPost())
         post = posts.get(tx, card) if card is not None else None
         return post.permalink if post else ""
 
@@ -365,17 +368,14 @@ class Dispatch:
         """Say why nothing was done (``answer``: in better words than the error's), and put it on record."""
         what = row.body.get("text", "") if row.kind == "command" else click_in(row)
         now, clean = self._deps.clock.now(), self._deps.clean
-        event = "command.refused" if row.kind == "command" else "click.refused"
+        kind = CommandRefused if row.kind == "command" else ClickRefused
         if isinstance(error, IdentityUnknown):
             logger.warning("cannot tell who %s is: %s", sender.user, error)
         with self._deps.store.transaction() as tx:
             shown = answer or answers.answer(clean(error.user_message), clean(error.hint))
             self._close(tx, row, sender, shown, f"refused: {type(error).__name__}")
-            audit.write(
-                tx, now, sender.user, event, self._about(tx, row),
-                what=clean(str(what), 500), why=clean(error.user_message, 1000),
-                reason=type(error).__name__,
-            )  # fmt: skip
+            refused = kind(what=clean(str(what), 500), why=clean(error.user_message, 1000), reason=type(error).__name__)
+            commit_change(tx, self._about(tx, row), refused, at=now, by=sender.user)
 
     def _about(self, tx: Tx, row: InboxRow) -> ReleaseId | None:
         """The release in whose record a refusal stands: that of the button, or the one under way; None: there is none."""

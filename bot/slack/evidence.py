@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.checklist import Check
+from bot.domain.posts import CardPost
 from bot.domain.results import Result
 from bot.domain.view import ReleaseView
 from bot.slack import text
@@ -25,5 +26,5 @@ def share(tx: Tx, view: ReleaseView, check: Check, result: Result) -> None:
         content=checks.attachment(tx, result.id).encode(),
         comment=f"All that {text.bold(check.title, 150)} saw, {text.moment(result.finished_at)}.",
     )
-    card = posts.find(tx, view.release.id, "card")
+    card = posts.find(tx, view.release.id, CardPost())
     files.owe(tx, view.release.id, KIND, str(result.id), whole, parent=card)

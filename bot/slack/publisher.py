@@ -118,7 +118,7 @@ class Publisher:
             view = announce.answered_by(tx, self._deps, post)
             posts.posted(tx, post.id, ts=ts, permalink=permalink, content=content, pinned=pinned, at=now)
             if post.parent is None:
-                posts.touch(tx, post.release_id)
+                posts.mark_stale(tx, post.release_id)
             if view is not None:
                 announce.stands(tx, view, post, permalink)
 

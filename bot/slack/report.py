@@ -7,14 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 from bot.domain.actor import Actor
+from bot.domain.events import EvidenceExported
+from bot.domain.posts import CardPost
 from bot.domain.view import ReleaseView
 from bot.errors import RefusedError
 from bot.evidence import pack
 from bot.flows import report
+from bot.flows.commit import commit_change
 from bot.slack import text
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.render import render
-from bot.store import audit, files, posts
+from bot.store import files, posts
 from bot.store.files import File
 from bot.store.pool import Tx
 from checks.runner import redact_values
@@ -30,7 +33,7 @@ def make(tx: Tx, view: ReleaseView, redact: Callable[[str], str]) -> bytes:
 
 def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str], asked: int) -> str:
     """Owe the thread of the card the pack of the release. ``asked``: the delivery that asked for it, for which it is made once."""
-    card = posts.find(tx, view.release.id, "card")
+    card = posts.find(tx, view.release.id, CardPost())
     if card is None:
         raise RefusedError("The release has no message yet.", hint="Try again in a moment.")
     version = view.release.version
@@ -43,7 +46,8 @@ def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str],
         comment=f"Evidence of {text.outside(text.name(view), 150)}, for {text.mention(actor.user)}. sha256 `{mark}`",
     )
     files.owe(tx, view.release.id, KIND, str(asked), file, parent=card)
-    audit.write(tx, view.now, actor.user, "evidence.exported", view.release.id, sha256=mark, bytes=len(content))
+    exported = EvidenceExported(sha256=mark, bytes=len(content))
+    commit_change(tx, view.release.id, exported, at=view.now, by=actor.user)
     return f"The evidence of {version} comes as a file in the thread of its card."
 
 

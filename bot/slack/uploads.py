@@ -100,7 +100,7 @@ class Uploader:
         with self._deps.store.transaction() as tx:
             files.sent(tx, file.id, self._deps.clock.now())
             if file.parent is None:
-                posts.touch(tx, file.release_id)  # its messages may show it now
+                posts.mark_stale(tx, file.release_id)  # its messages may show it now
 
     def _later(self, file: FileRow, error: SlackError) -> datetime:
         now = self._deps.clock.now()

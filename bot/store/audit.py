@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from bot.domain.audit import GENESIS, AuditEvent, Head, chain_hash, plain
+from bot.domain.events import Event
 from bot.domain.ids import ReleaseId
 from bot.store.pool import Tx
 from bot.store.queries import queries
@@ -18,30 +18,23 @@ _SQL = queries("audit")
 _AT_ONCE = 1_000  # rows that are fetched together: the record may be larger than memory
 
 
-def write(
-    tx: Tx,
-    at: datetime,
-    actor: str,
-    event: str,
-    release_id: ReleaseId | None = None,
-    **body: Any,
-) -> Head:
+def append(tx: Tx, release_id: ReleaseId | None, event: Event, at: datetime, actor: str) -> Head:
     """Append one line, in the transaction of what it tells, and return the new head of the chain.
 
-    Call it last: it serialises the writers until the commit.
+    It serialises the writers until the commit.
     """
     tx.execute(_SQL["lock"])
     head = tx.execute(_SQL["head"]).fetchone()
     seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
-    kept = plain(body)
-    new = Head(seq, chain_hash(previous, seq, at, actor, event, release_id, kept))
+    body = plain(event.body)
+    new = Head(seq, chain_hash(previous, seq, at, actor, event.event_name, release_id, body))
     values = {
         "seq": seq,
         "at": at,
         "actor": actor,
-        "event": event,
+        "event": event.event_name,
         "release_id": release_id,
-        "body": Jsonb(kept),
+        "body": Jsonb(body),
         "previous": previous,
         "hash": new.hash,
     }

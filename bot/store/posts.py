@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from bot.domain.ids import ReleaseId
+from bot.domain.posts import CardPost, PostSubject, ReminderPost, read_subject
 from bot.store import work
-from bot.store.pool import Tx, only
+from bot.store.pool import Tx
 from bot.store.queries import queries
 
 _SQL = queries("posts")
-
-ANNOUNCEMENT = ("notice", "done")  # kind and subject of the message that tells the channel of the end of a release
 
 
 @dataclass(frozen=True)
@@ -33,32 +34,46 @@ class PostRow:
     sent_at: datetime | None
     pinned: bool  # whether Slack was last asked to pin it
 
-
-def owe(tx: Tx, release_id: ReleaseId, kind: str, subject: str = "", *, channel: str, parent: int | None = None) -> int:
-    """Owe Slack a message and return its id. The same kind and subject of a release is the same message."""
-    key = {"release_id": release_id, "kind": kind, "subject": subject}
-    tx.execute(_SQL["owe"], {**key, "channel": channel, "parent": parent})
-    post_id = int(only(tx.execute(_SQL["find"], key).fetchone())["id"])
-    work.ask(tx, "post", post_id)
-    return post_id
+    @cached_property
+    def about(self) -> PostSubject:
+        """What it is about. Raises UnknownThing when no message is about that."""
+        return read_subject(self.kind, self.subject)
 
 
-def find(tx: Tx, release_id: ReleaseId, kind: str, subject: str = "") -> int | None:
-    """The id of the message of that kind and subject."""
-    row = tx.execute(_SQL["find"], {"release_id": release_id, "kind": kind, "subject": subject}).fetchone()
+def enqueue_posts(tx: Tx, release_id: ReleaseId, subjects: Sequence[PostSubject]) -> None:
+    """Enqueue a message about each of ``subjects`` that there is none of yet, and mark those of the release stale.
+
+    It is for the channel of the release; a reminder is for its person.
+    """
+    for is_card in (True, False):  # the others may belong to its thread
+        if chosen := [subject for subject in subjects if isinstance(subject, CardPost) is is_card]:
+            values = {
+                "release_id": release_id,
+                "kinds": [subject.kind for subject in chosen],
+                "subjects": [subject.text for subject in chosen],
+                "people": [subject.user if isinstance(subject, ReminderPost) else None for subject in chosen],
+                "threaded": [subject.belongs_in_thread for subject in chosen],
+            }
+            tx.execute(_SQL["enqueue"], values)
+    mark_stale(tx, release_id)
+
+
+def find(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> int | None:
+    """The id of the message about ``subject``."""
+    key = {"release_id": release_id, "kind": subject.kind, "subject": subject.text}
+    row = tx.execute(_SQL["find"], key).fetchone()
     return None if row is None else int(row["id"])
 
 
-def touch(tx: Tx, release_id: ReleaseId) -> None:
-    """Ask for every message of a release to be rendered again; those that would not change are not sent."""
-    rows = tx.execute(_SQL["of_release"], {"release_id": release_id}).fetchall()
-    work.ask_all(tx, "post", [row["id"] for row in rows])
+def mark_stale(tx: Tx, release_id: ReleaseId) -> None:
+    """Have every message of a release rendered again; those that would not change are not sent."""
+    tx.execute(_SQL["mark_stale"], {"release_id": release_id})
 
 
-def touch_freezes(tx: Tx, environment: str) -> None:
-    """Ask for the messages of the releases to be rendered again that have told of a freeze, whichever release is current."""
+def mark_freezes_stale(tx: Tx, environment: str) -> None:
+    """Have the messages of the releases rendered again that have told of a freeze, whichever release is current."""
     for row in tx.execute(_SQL["of_freezes"], {"environment": environment}).fetchall():
-        touch(tx, row["release_id"])
+        mark_stale(tx, row["release_id"])
 
 
 def get(tx: Tx, post_id: int) -> PostRow | None:
@@ -100,18 +115,18 @@ def updated(tx: Tx, post_id: int, *, content: str, pinned: bool, at: datetime) -
     tx.execute(_SQL["updated"], {"id": post_id, "hash": content, "pinned": pinned, "at": at})
 
 
-def where(tx: Tx, release_id: ReleaseId, kind: str, subject: str) -> str:
-    """Where the message of that kind and subject stands: its permalink, else channel and ts; empty: it is not in Slack."""
-    post_id = find(tx, release_id, kind, subject)
+def place_of(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> str:
+    """Where the message about ``subject`` stands: its permalink, else channel and ts; empty: it is not in Slack."""
+    post_id = find(tx, release_id, subject)
     post = None if post_id is None else get(tx, post_id)
     if post is None or post.ts is None:
         return ""
     return post.permalink or f"{post.channel} at {post.ts}"
 
 
-def doubt(tx: Tx, release_id: ReleaseId, kind: str, subject: str) -> None:
+def doubt(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> None:
     """Have Slack asked whether a message still stands, though what it shows has not changed: one that is gone is posted anew."""
-    post_id = find(tx, release_id, kind, subject)
+    post_id = find(tx, release_id, subject)
     if post_id is not None:
         tx.execute(_SQL["doubt"], {"id": post_id})
         work.ask(tx, "post", post_id)

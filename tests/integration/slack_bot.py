@@ -15,6 +15,7 @@ from bot.domain.actor import Actor
 from bot.domain.checklist import Checklist
 from bot.domain.ids import ReleaseId, UserId, Version
 from bot.domain.policy import Policy, Role
+from bot.domain.posts import read_subject
 from bot.flows import abort, start
 from bot.flows.deps import Deps, Job
 from bot.settings import Roles, SharedChannel
@@ -213,7 +214,7 @@ class Bot:
     def post(self, release_id: ReleaseId, kind: str, subject: str = "") -> PostRow:
         """One message of a release."""
         with self.store.transaction() as tx:
-            post_id = posts.find(tx, release_id, kind, subject)
+            post_id = posts.find(tx, release_id, read_subject(kind, subject))
             assert post_id is not None
             post = posts.get(tx, post_id)
         assert post is not None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
 from bot.domain.audit import GENESIS, Fault, Head, Verdict, chain_hash, examine
+from bot.domain.events import EVENTS, Event
 from bot.errors import DatabaseError
 from bot.slack import anchors
 from bot.store import audit
@@ -29,6 +31,21 @@ from tests.sandbox.slack_world import RELEASES
 
 ROWS = 9
 GRANTS = Path(__file__).parents[2] / "deploy" / "postgres-grants.sql"
+
+
+class OddEvent(Event, name="test.event"):
+    """It says something of every kind that JSON has."""
+
+    n: int
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the row tells."""
+        odd = {"reason": "sp\u00e4t \U0001f680", "share": 0.1, "whole": 2.0, "large": 1e20, "list": [{"a": None}]}
+        return {**super().body, **odd, "7": {1: True}}
+
+
+del EVENTS[OddEvent.event_name]  # it is none of the bot's
 
 
 @contextlib.contextmanager
@@ -45,18 +62,10 @@ def copied(postgres_url: str, template: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def recorded(postgres_url: str, migrated_template: str) -> Iterator[str]:
     """URL of a database with a record of nine rows."""
-    odd = {
-        "reason": "sp\u00e4t \U0001f680",
-        "share": 0.1,
-        "whole": 2.0,
-        "large": 1e20,
-        "list": [{"a": None}],
-        "7": {1: True},
-    }
     with copied(postgres_url, migrated_template) as url:
         with psycopg.connect(url, row_factory=dict_row) as tx:
             for number in range(ROWS):
-                audit.write(tx, datetime.now(UTC), "U0RITA0001", "test.event", None, n=number, **odd)
+                audit.append(tx, None, OddEvent(n=number), datetime.now(UTC), "U0RITA0001")
         yield url
 
 

@@ -19,6 +19,7 @@ from bot.domain.mitigation import MitigationState
 from bot.domain.model import digest_of
 from bot.domain.plan import Plane
 from bot.domain.policy import BreakGlassRule, Policy, Role
+from bot.domain.posts import RolledBackNotice
 from bot.flows import abort, announce, break_glass, check, deploy, mitigation, rollback, sign, watch
 from bot.flows.deps import locked_view
 from bot.redact import MARK, Redactor
@@ -169,7 +170,7 @@ def in_need(world: World) -> Files:
     world.act(rollback.rollback, QA, release_id, "bills are wrong")
     world.run("advance")
     with world.store.transaction() as tx:
-        told = posts.get(tx, posts.find(tx, release_id, *announce.END_OF_ROLLBACK) or 0)
+        told = posts.get(tx, posts.find(tx, release_id, RolledBackNotice()) or 0)
         assert told is not None
         announce.stands(tx, locked_view(tx, world.deps, release_id), told, "https://example.com/p1")
     world.act(break_glass.review, QA, release_id, "it was wrong")

@@ -173,7 +173,7 @@ class TestBound:
         bind.before_deploy(bound.deps, QA, release_id)
         assert [signed.by for signed in bound.view(release_id).signoffs] == [QUINN]
         why = "who gave it does not hold the role any more"
-        assert (bound.last().event, bound.last().body) == (
+        assert (bound.last().event, bound.last_fields()) == (
             "signoff.voided",
             {"role": "release_manager", "signed_by": RITA, "why": why},
         )

@@ -76,7 +76,7 @@ def test_it_is_loud_and_written_down(glass: World) -> None:
     posted = glass.rows("SELECT channel, parent FROM posts WHERE kind = 'break_glass'")
     assert posted == [{"channel": "C0RELEASES1", "parent": None}]
     assert glass.told()[-2:] == [(RITA, "deploy.started"), (RITA, "break_glass.used")]
-    assert glass.last().body == {
+    assert glass.last_fields() == {
         "reason": found.reason,
         "passed": [
             {"cause": "signoff_missing", "about": "release_manager", "text": "Release Manager has not signed off"}
@@ -253,7 +253,7 @@ def test_people_are_reminded_of_a_review_that_is_owed(glass: World) -> None:
     glass.clock.advance(hours=4)
     found.append(reminded())
     assert found == [0, 1, 2]
-    assert glass.last().body == {"what": "nobody has reviewed its break-glass", "round": 2}
+    assert glass.last_fields() == {"what": "nobody has reviewed its break-glass", "round": 2}
     glass.act(break_glass.review, QA, first, "it was right")
     glass.clock.advance(hours=4)
     assert reminded() == 2

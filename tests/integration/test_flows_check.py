@@ -313,7 +313,7 @@ def test_attest_is_a_pass_with_a_name(world: World) -> None:
     assert found is not None
     assert (found.outcome, found.by, found.attested) == (Outcome.PASS, PRODUCT.user, True)
     assert found.seen == f"attested by {PRODUCT.user}: looked at it"
-    assert world.last().body == {"check": "prep.person", "note": "looked at it", "evidence": bound(world)}
+    assert world.last_fields() == {"check": "prep.person", "note": "looked at it", "evidence": bound(world)}
 
 
 def test_a_line_of_before_the_deploy_is_closed_with_it(world: World) -> None:
@@ -577,4 +577,4 @@ def test_waiving_or_attesting_a_second_place_is_about_the_original(world: World)
     assert [row["check_id"] for row in world.rows("SELECT check_id FROM waivers")] == ["go.one"]
     world.act(check.attest, PRODUCT, release_id, CheckId("prep.by_hand"), "looked at it")
     assert world.outcome(release_id, "prep.person") is Outcome.PASS
-    assert world.last().body == {"check": "prep.person", "note": "looked at it", "evidence": bound(world)}
+    assert world.last_fields() == {"check": "prep.person", "note": "looked at it", "evidence": bound(world)}

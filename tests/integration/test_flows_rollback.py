@@ -60,7 +60,7 @@ def test_from_each_state(world: World, reach: Callable[[World], ReleaseId]) -> N
     }
     began = next(event for event in reversed(world.events()) if event.event == "rollback.started")
     (watched,) = world.rows("SELECT coalesce(max(polls), 0) AS polls FROM watches")
-    told = {"reason": "errors after the deploy", "was": was, "polls": watched["polls"]}
+    told = {"reason": "errors after the deploy", "was": was, "polls": watched["polls"], "event_version": 1}
     assert (began.actor, began.body) == (QA.user, told)
     assert world.told()[-1] == ("system", "rollback.complete")
     world.start("v4.9.0")

@@ -277,7 +277,7 @@ def test_another_plan_than_the_one_that_was_shown_waits_until_it_is_seen(world: 
     )  # not to what was live at the first look
     told = {event.event: event.body for event in world.events()}
     assert told["plan.shown"]["plan"] == told["deploy.started"]["plan_shown"] == digest({found.id: [seen]})
-    assert told["deploy.planned"] == {"plan": digest({found.id: [done]}), "shown": True}
+    assert told["deploy.planned"] == {"plan": digest({found.id: [done]}), "shown": True, "event_version": 1}
 
 
 def live_commit(vendors: Vendors) -> str:

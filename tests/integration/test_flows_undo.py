@@ -84,7 +84,7 @@ def test_the_dead_are_followed(changing: World, outside: Outside, another_proces
     assert outside.tenant == "active"
     last = changing.last()
     assert (last.actor, last.event) == ("system", "undo.settled")
-    assert last.body == {"what": "the tenant's status", "check": "go.one"}
+    assert changing.last_fields() == {"what": "the tenant's status", "check": "go.one"}
     assert settle_orphans(changing.deps) == 0
 
 

@@ -27,6 +27,7 @@ from bot.domain.ids import ReleaseId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import StepState
 from bot.domain.policy import BreakGlassRule, Policy, Role
+from bot.domain.posts import CardPost
 from bot.domain.release import ReleaseState
 from bot.flows import abort, check, deploy, freeze, mitigation, rollback, sign, watch
 from bot.flows.deps import Deps
@@ -480,7 +481,7 @@ def retry(world: World, outside: Outside, release: ReleaseId) -> None:
 def in_slack(world: World, release: ReleaseId, ts: str) -> None:
     """The card stands in Slack."""
     with world.store.transaction() as tx:
-        card = posts.find(tx, release, "card")
+        card = posts.find(tx, release, CardPost())
         assert card is not None
         posts.posted(tx, card, ts=ts, permalink="https://example.com/p", content="", pinned=True, at=world.clock.now())
 

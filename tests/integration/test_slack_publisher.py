@@ -9,10 +9,10 @@ from bot.domain.actions import StepSpec
 from bot.domain.checklist import Section
 from bot.domain.ids import ReleaseId, StepId
 from bot.domain.plan import PlanKind
+from bot.domain.posts import DoneNotice, RolledBackNotice, StepsPost, read_subject
 from bot.domain.results import Running
 from bot.errors import RefusedError
 from bot.flows import deploy
-from bot.flows.announce import END_OF_ROLLBACK
 from bot.slack.client import SPACING, web_client
 from bot.slack.publisher import Publisher
 from bot.store import checks, inbox, posts, releases, replies, steps
@@ -23,6 +23,9 @@ from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, RELEASES, R
 from tests.unit.factories import make_check, make_checklist
 
 pytestmark = CLIENT_LEAKS_SOCKETS
+
+
+ANNOUNCEMENT, END_OF_ROLLBACK = ("notice", "done"), ("notice", "rolled_back")
 
 
 def called(slack: SlackWorld, method: str) -> int:
@@ -244,14 +247,14 @@ def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack:
     def rolled_back(tx: Tx) -> None:
         tx.execute(b"UPDATE releases SET state = 'ROLLED_BACK' WHERE id = %s", [release_id])
         steps.add_plan(tx, release_id, PlanKind.ROLLBACK, deploy.initial_states((notify,)))
-        posts.owe(tx, release_id, "steps", PlanKind.ROLLBACK, channel=RELEASES)
-        posts.owe(tx, release_id, *END_OF_ROLLBACK, channel=RELEASES)
+        posts.enqueue_posts(tx, release_id, [StepsPost(plan=PlanKind.ROLLBACK), RolledBackNotice()])
 
     def line() -> str:
         bot.clock.advance(2)
         bot.publish(release_id, "steps", PlanKind.ROLLBACK)
-        return str(in_channel(slack)[0]["blocks"][1]["text"]["text"])
+        return str(in_channel(slack)[1]["blocks"][1]["text"]["text"])
 
+    bot.publish(release_id)
     bot.change(rolled_back)
     before = line()
     with bot.store.transaction() as tx:
@@ -282,23 +285,23 @@ def test_the_announcement_is_asked_for_whenever_it_comes_or_goes(bot: Bot, slack
     bot.change_deps(checklist=make_checklist(sections=(*make_checklist().sections[:2], after)))
     release_id = bot.open_release()
     bot.change(lambda tx: tx.execute(b"UPDATE releases SET state = 'DONE' WHERE id = %s", [release_id]))
-    bot.change(lambda tx: posts.owe(tx, release_id, *posts.ANNOUNCEMENT, channel=RELEASES))
+    bot.change(lambda tx: posts.enqueue_posts(tx, release_id, [DoneNotice()]))
     stood, asked = [], []
 
     def look() -> None:
         bot.change(lambda tx: checks.idle_all(tx, release_id))
         bot.clock.advance(2)
-        bot.publish(release_id, *posts.ANNOUNCEMENT)
+        bot.publish(release_id, *ANNOUNCEMENT)
         with bot.store.transaction() as tx:
-            stood.append(bool(posts.where(tx, release_id, *posts.ANNOUNCEMENT)))
+            stood.append(bool(posts.place_of(tx, release_id, DoneNotice())))
             asked.append(checks.views(tx, release_id)[line.id].running is Running.WAITING)
 
     look()
-    bot.change(lambda tx: posts.doubt(tx, release_id, *posts.ANNOUNCEMENT))
+    bot.change(lambda tx: posts.doubt(tx, release_id, DoneNotice()))
     look()
-    slack.post("delete", user=RITA, channel=RELEASES, ts=bot.ts(release_id, *posts.ANNOUNCEMENT))
+    slack.post("delete", user=RITA, channel=RELEASES, ts=bot.ts(release_id, *ANNOUNCEMENT))
     look()
-    bot.change(lambda tx: posts.doubt(tx, release_id, *posts.ANNOUNCEMENT))
+    bot.change(lambda tx: posts.doubt(tx, release_id, DoneNotice()))
     look()
     look()
 
@@ -488,7 +491,7 @@ def test_a_reminder_is_a_direct_message_that_follows_its_rows(bot: Bot, slack: S
     """It goes to one person, is posted once, and says when they are waited for no more."""
     release_id = bot.open_release()
     subject = f"release_manager:{RITA}:1"
-    bot.change(lambda tx: posts.owe(tx, release_id, "reminder", subject, channel=RITA))
+    bot.change(lambda tx: posts.enqueue_posts(tx, release_id, [read_subject("reminder", subject)]))
 
     bot.publish(release_id, "reminder", subject)
     bot.publish(release_id, "reminder", subject)
@@ -508,7 +511,7 @@ def test_a_reminder_is_a_direct_message_that_follows_its_rows(bot: Bot, slack: S
 def test_somebody_who_cannot_be_reminded_holds_nothing_up(bot: Bot, caplog: pytest.LogCaptureFixture):
     """It is in the log, and not tried for ever."""
     release_id = bot.open_release()
-    bot.change(lambda tx: posts.owe(tx, release_id, "reminder", "qa:U0NOBODY01:1", channel="U0NOBODY01"))
+    bot.change(lambda tx: posts.enqueue_posts(tx, release_id, [read_subject("reminder", "qa:U0NOBODY01:1")]))
 
     assert bot.publish(release_id, "reminder", "qa:U0NOBODY01:1") is None
     assert "nobody is reminded by post" in caplog.text

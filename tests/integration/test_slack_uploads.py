@@ -5,6 +5,7 @@ from datetime import datetime
 import pytest
 
 from bot.domain.ids import ReleaseId
+from bot.domain.posts import CardPost
 from bot.slack.blocks import elements
 from bot.slack.client import web_client
 from bot.slack.uploads import WAIT, Uploader
@@ -22,7 +23,7 @@ PLOT = File("plot.png", "Error rate", b"\x89PNG\r\n\x1a\n", alt_text="The error 
 def owe(bot: Bot, release_id: ReleaseId, file: File = ROWS, *, shared: bool = True, subject: str = "") -> bool:
     """Owe a file, in the thread of the card or for messages to show."""
     with bot.store.transaction() as tx:
-        card = posts.find(tx, release_id, "card") if shared else None
+        card = posts.find(tx, release_id, CardPost()) if shared else None
         return files.owe(tx, release_id, "evidence" if shared else "plot", subject, file, parent=card)
 
 

@@ -1,8 +1,23 @@
--- name: owe
--- Owe Slack a message.
+-- name: enqueue
+-- Enqueue messages of a release for its channel, or for people; in the thread of its card or outside.
 INSERT INTO posts (release_id, kind, subject, channel, parent)
-VALUES (%(release_id)s, %(kind)s, %(subject)s, %(channel)s, %(parent)s)
+SELECT r.id, new.kind, new.subject, coalesce(new.person, r.channel), card.id
+FROM releases r
+CROSS JOIN unnest(%(kinds)s::text[], %(subjects)s::text[], %(people)s::text[], %(threaded)s::boolean[])
+    WITH ORDINALITY AS new (kind, subject, person, threaded, place)
+LEFT JOIN posts card ON new.threaded AND card.release_id = r.id AND card.kind = 'card'
+WHERE r.id = %(release_id)s ORDER BY new.place
 ON CONFLICT ON CONSTRAINT post_once DO NOTHING;
+
+-- name: mark_stale
+-- Have every message of a release rendered again, the card first.
+WITH asked AS (
+    INSERT INTO work (queue, key, due_at)
+    SELECT 'post', id::text, now() FROM posts WHERE release_id = %(release_id)s ORDER BY parent NULLS FIRST, id
+    ON CONFLICT ON CONSTRAINT work_once DO UPDATE
+        SET due_at = least(work.due_at, excluded.due_at), again = work.again OR work.owner IS NOT NULL
+    RETURNING id)
+SELECT pg_notify('work', 'post') WHERE EXISTS (SELECT FROM asked);
 
 -- name: find
 -- The message of that kind and subject.
