@@ -164,9 +164,9 @@ def lines_page() -> str:
     return str(runpy.run_path(str(Path(__file__).with_name("lines.py")))["page"](checklist))
 
 
-def permissions_page() -> str:
-    """The page of who may do what; its tables stand in permissions.py beside this file."""
-    return str(runpy.run_path(str(Path(__file__).with_name("permissions.py")))["page"]())
+def page_of(script: str) -> str:
+    """The page that a script beside this file makes: permissions.py, commands.py."""
+    return str(runpy.run_path(str(Path(__file__).with_name(script)))["page"]())
 
 
 def rights() -> dict[str, Any]:
@@ -179,7 +179,8 @@ if __name__ == "__main__":
     (REFERENCE / "kinds.md").write_text(kinds_page(kinds), encoding="utf-8")
     (REFERENCE / "checklist.schema.json").write_text(schema_file(kinds), encoding="utf-8")
     (REFERENCE / "checklist-lines.md").write_text(lines_page(), encoding="utf-8")
-    (REFERENCE / "permissions.md").write_text(permissions_page(), encoding="utf-8")
+    for script in ("permissions.py", "commands.py"):
+        (REFERENCE / script).with_suffix(".md").write_text(page_of(script), encoding="utf-8")
     text = rights()
     text["ROLES"].write_text(text["roles"](), encoding="utf-8")
     text["PAGE"].write_text(text["page"](), encoding="utf-8")

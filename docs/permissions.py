@@ -1,35 +1,42 @@
-"""The page docs/reference/permissions.md: who may do what in which state of a release; a test drives every cell of it."""  # noqa: INP001  beside a script
+"""The page docs/reference/permissions.md: who may do what in which state of a release; a test tries every cell of it.
+
+Who may use a button or a command is declared by its entry in bot/slack/features. In which states it works is STATES_OF here.
+"""  # noqa: INP001  beside a script
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from bot.domain.policy import BreakGlassRule, Policy
+from bot.slack.entries import AnyButton, Audience, Permission
+from bot.slack.features import BUTTONS, COMMANDS
+
 HEAD = """# Who may do what, and when
 
-<!-- Written by docs/generate.py from docs/permissions.py. Do not edit. -->
+<!-- Written by docs/generate.py from bot/slack/features and docs/permissions.py. Do not edit. -->
 
-Something is done when **both** tables say so: the first for the person, the second for the state of the release. It is
-asked at the moment of the click, of Slack and of the database; the button that was pressed proves nothing. Whatever is
-refused changes nothing, is answered in private, and stands in the record with the reason.
+The bot does something only when **both** tables allow it: the first for the person, the second for the state of the release.
+It asks Slack and the database at the moment of the click; having a button on the screen proves nothing. A refusal
+changes nothing, is answered in private, and goes on record with its reason.
 
-This is the default policy, but for `break_glass: {allowed: true}`: by default that is refused to everybody. `policy.may` and
-`policy.lines` of the [configuration](configuration.md) move the rights of the first table between the three roles; no
+This is the default policy with `break_glass: {allowed: true}`; without that, nobody may break the glass. `policy.may` and
+`policy.lines` of the [configuration](configuration.md) move the rights of the first table between the three roles. No
 setting gives them to somebody without a role. The test
 [tests/integration/test_permissions.py](../../tests/integration/test_permissions.py) tries every act in every state and
-compares with these tables: in `OPEN` as everybody, elsewhere those of whom the tables say the same take turns. With
+compares the outcome with these tables: in `OPEN` as everybody, elsewhere people whom the tables treat alike take turns. With
 `RELEASE_BOT_EVERY_CELL=1` everybody tries everything everywhere.
 """
-GATE = """`release.deploy` and `/release deploy` then ask the gate, which lists every reason against it: checks, sign-offs, four eyes,
-freeze, an image that was rolled back before ([Architecture](../explanation/architecture.md)). `/release deploy --break-glass`
-asks it too, and passes over [some of the reasons](../howto/break-glass.md); whoever broke the glass cannot review it.
-In a freeze a failed step of a deploy is not retried either; a rollback works. `/release rollback` means the newest release whose
-deploy was begun, also beside one that is `OPEN`: whoever may roll back aborts that one with it
-([Roll back](../howto/roll-back.md)). `release.abort` and `/release abort` of a deploy: only where it has changed nothing, and stands
-at a step that failed or is a person's. `check.attest` takes a line of before the deploy in `OPEN` only. `check.waive`
-refuses a line that can never be waived.
+GATE = """`release.deploy` and `/release deploy` also ask the gate, which lists every reason against a deploy: checks, sign-offs, four
+eyes, freeze, an image that was rolled back before ([Architecture](../explanation/architecture.md)).
+`/release deploy --break-glass` asks it too and passes over [some of the reasons](../howto/break-glass.md). Whoever broke the glass
+can't review it. In a freeze nobody retries a failed step of a deploy; a rollback works. `/release rollback` means the newest
+release whose deploy began; whoever may roll back also aborts a newer one that is only `OPEN`
+([Roll back](../howto/roll-back.md)). `release.abort` and `/release abort` take a deploy only while it has changed nothing and
+waits at a failed step or a person's step. `check.attest` takes a check from before the deploy in `OPEN` only. `check.waive`
+refuses a check that can never be waived.
 """
-COMMAND_LINE = """Whoever has the machine's shell and the bot's configuration can use the command line. It knows no person,
-so nothing in it starts, signs, waives, deploys or takes back a release: there is no such command, with no option.
+COMMAND_LINE = """Whoever has a shell on the machine and the bot's configuration can use the command line. It knows no people,
+so no command of it, with whatever option, starts, signs, waives, deploys or takes back a release.
 """
 
 ROLES = ("release_manager", "qa", "product")
@@ -45,11 +52,11 @@ TITLES = {
 
 
 class Person(NamedTuple):
-    """One kind of person, by what Slack says of them."""
+    """One kind of person."""
 
     key: str
-    stands_for: str  # a column of the first table
-    known_by: str  # in words, for the page
+    column: str  # of the first table
+    description: str  # what Slack says of them, in words
 
 
 PEOPLE = (
@@ -88,6 +95,56 @@ CHECKS_RUN = ("OPEN", "WATCHING", "DONE")
 MAY_ATTEST = tuple(state for state in DEPLOY_STATES if state not in {"ROLLED_BACK", "ABORTED"})
 
 
+class States(NamedTuple):
+    """In which states of the release an entry works; in all others it is refused."""
+
+    done: tuple[str, ...]
+    already: tuple[str, ...] = ()  # where the answer is that it is so already, and nothing changes
+    opens: tuple[str, ...] = DEPLOY_STATES  # of a button with a form: where that opens
+
+
+NOT_WHILE_CHECKS_RUN = tuple(state for state in DEPLOY_STATES if state not in CHECKS_RUN)
+STATES_OF = {
+    "start": States((NONE, "DONE", "ROLLED_BACK", "ABORTED")),
+    "status": States(DEPLOY_STATES),
+    "plan": States(STATES),
+    "check": States(CHECKS_RUN),
+    "check cancel": States(CHECKS_RUN, NOT_WHILE_CHECKS_RUN),
+    "deploy": States(("OPEN",), ("DEPLOYING",)),
+    "deploy --break-glass": States(("OPEN",), ("DEPLOYING",)),
+    "rollback": States(MAY_ROLL_BACK, ("ROLLING_BACK",)),
+    "abort": States(UNCHANGED_STATES, ("ABORTED",)),
+    "freeze": States(STATES),
+    "unfreeze": States(STATES),
+    "history": States(STATES),
+    "report": States(DEPLOY_STATES),
+    "doctor": States(STATES),
+    "help": States(STATES),
+    "signoff.approve": States(("OPEN",)),
+    "signoff.decline": States(("OPEN",)),
+    "signoff.revoke": States(("OPEN",)),
+    "release.deploy": States(("OPEN",), ("DEPLOYING",)),
+    "release.abort": States(UNCHANGED_STATES, ("ABORTED",)),
+    "release.rollback": States(MAY_ROLL_BACK, ("ROLLING_BACK",)),
+    "check.details": States(()),
+    "check.rerun": States(CHECKS_RUN),
+    "check.cancel": States(CHECKS_RUN, NOT_WHILE_CHECKS_RUN),
+    "section.rerun": States(CHECKS_RUN),
+    "section.cancel": States(CHECKS_RUN, NOT_WHILE_CHECKS_RUN),
+    "check.waive": States(("OPEN",)),
+    "check.attest": States(MAY_ATTEST),
+    "step.retry": States(("DEPLOY_FAILED", "ROLLBACK_FAILED")),
+    "step.cancel": States(("DEPLOYING", "ROLLING_BACK")),
+    "step.attest": States(BY_HAND, opens=CHANGED_STATES),
+    "watch.acknowledge": States(("WATCHING",), opens=CHANGED_STATES[2:]),
+    "watch.rollback": States(MAY_ROLL_BACK, ("ROLLING_BACK",)),
+    "mitigation.apply": States(BACK, opens=BACK),
+    "mitigation.resolve": States(BACK),
+    "mitigation.attest": States(BACK, opens=BACK),
+    "break_glass.review": States(("DONE", "ROLLED_BACK", "ABORTED")),
+}
+
+
 class Act(NamedTuple):
     """One thing that somebody can try."""
 
@@ -95,89 +152,62 @@ class Act(NamedTuple):
     name: str  # what is typed after /release, or the action id
     who: tuple[str, ...]
     done_in: tuple[str, ...]
-    said_in: tuple[str, ...] = ()  # where the answer is that it is so already, and nothing changes
+    already_in: tuple[str, ...] = ()
     role: str = ""  # of a sign-off: the role that the button names
 
     @property
     def title(self) -> str:
         """As the page calls it."""
-        text = f"`/release {self.name}`" if self.kind == "command" else f"`{self.name}`"
-        text += f" as {TITLES[self.role]}" if self.role else ""
-        return text + {"form": ", the form", "submit": ", submitted"}.get(self.kind, "")
+        name = f"`/release {self.name}`" if self.kind == "command" else f"`{self.name}`"
+        name += f" as {TITLES[self.role]}" if self.role else ""
+        return name + {"form": ", the form", "submit": ", submitted"}.get(self.kind, "")
 
 
 class Cell(NamedTuple):
     """What the tables say of one act by one kind of person in one state."""
 
     person: bool
-    state: str  # done, said or refused
+    state: str  # done, already or refused
 
     @property
     def expected(self) -> str:
-        """done, said, or refused."""
+        """done, already, or refused."""
         return self.state if self.person else "refused"
 
 
 def cell(act: Act, person: Person, state: str) -> Cell:
     """The cell of both tables together."""
-    there = "done" if state in act.done_in else "said" if state in act.said_in else "refused"
-    return Cell(person.stands_for in act.who, there)
+    outcome = "done" if state in act.done_in else "already" if state in act.already_in else "refused"
+    return Cell(person.column in act.who, outcome)
 
 
-def _signing(role: str) -> tuple[Act, ...]:
-    return (
-        Act("button", "signoff.approve", (role,), ("OPEN",), role=role),
-        Act("form", "signoff.decline", MEMBERS, DEPLOY_STATES, role=role),
-        Act("submit", "signoff.decline", (role,), ("OPEN",), role=role),
-        Act("button", "signoff.revoke", (role,), ("OPEN",), role=role),
-    )
+def _who(permission: Permission, role: str = "") -> tuple[str, ...]:
+    """The columns of those who may, by what an entry declares."""
+    if isinstance(permission, Audience):
+        return {Audience.ANYBODY: EVERYBODY, Audience.MEMBER: MEMBERS, Audience.OWN_ROLE: (role,)}[permission]
+    return Policy(break_glass=BreakGlassRule(allowed=True)).allowed(permission)
 
 
-def _form(
-    name: str, who: tuple[str, ...], opens_in: tuple[str, ...], done_in: tuple[str, ...], said_in: tuple[str, ...] = ()
-) -> tuple[Act, ...]:
-    return (Act("form", name, MEMBERS, opens_in), Act("submit", name, who, done_in, said_in))
+def _acts_of(button: AnyButton) -> list[Act]:
+    acts = []
+    states = STATES_OF[button.id]
+    for role in ROLES if button.permission is Audience.OWN_ROLE else ("",):
+        who = _who(button.permission, role)
+        if button.modal is not None:
+            acts.append(Act("form", button.id, MEMBERS, states.opens, role=role))
+        if states.done:
+            kind = "button" if button.modal is None else "submit"
+            acts.append(Act(kind, button.id, who, states.done, states.already, role))
+    return acts
 
 
-_REST = tuple(state for state in DEPLOY_STATES if state not in CHECKS_RUN)
-MANAGER = ("release_manager",)
 ACTS = (
-    Act("command", "start", MANAGER, (NONE, "DONE", "ROLLED_BACK", "ABORTED")),
-    Act("command", "status", MEMBERS, DEPLOY_STATES),
-    Act("command", "plan", MEMBERS, STATES),
-    Act("command", "check", ROLES, CHECKS_RUN),
-    Act("command", "check cancel", ROLES, CHECKS_RUN, _REST),
-    Act("command", "deploy", ROLES, ("OPEN",), ("DEPLOYING",)),
-    Act("command", "deploy --break-glass", MANAGER, ("OPEN",), ("DEPLOYING",)),
-    Act("command", "rollback", ROLES, MAY_ROLL_BACK, ("ROLLING_BACK",)),
-    Act("command", "abort", ROLES, UNCHANGED_STATES, ("ABORTED",)),
-    Act("command", "freeze", MANAGER, STATES),
-    Act("command", "unfreeze", MANAGER, STATES),
-    Act("command", "history", MEMBERS, STATES),
-    Act("command", "report", MEMBERS, DEPLOY_STATES),
-    Act("command", "doctor", MEMBERS, STATES),
-    Act("command", "help", EVERYBODY, STATES),
-    *(act for role in ROLES for act in _signing(role)),
-    Act("button", "release.deploy", ROLES, ("OPEN",), ("DEPLOYING",)),
-    *_form("release.abort", ROLES, DEPLOY_STATES, UNCHANGED_STATES, ("ABORTED",)),
-    *_form("release.rollback", ROLES, DEPLOY_STATES, MAY_ROLL_BACK, ("ROLLING_BACK",)),
-    Act("form", "check.details", MEMBERS, DEPLOY_STATES),
-    Act("button", "check.rerun", ROLES, CHECKS_RUN),
-    Act("button", "check.cancel", ROLES, CHECKS_RUN, _REST),
-    Act("button", "section.rerun", ROLES, CHECKS_RUN),
-    Act("button", "section.cancel", ROLES, CHECKS_RUN, _REST),
-    *_form("check.waive", MANAGER, DEPLOY_STATES, ("OPEN",)),
-    *_form("check.attest", ROLES, DEPLOY_STATES, MAY_ATTEST),
-    Act("button", "step.retry", ROLES, ("DEPLOY_FAILED", "ROLLBACK_FAILED")),
-    Act("button", "step.cancel", ROLES, ("DEPLOYING", "ROLLING_BACK")),
-    *_form("step.attest", ROLES, CHANGED_STATES, BY_HAND),
-    *_form("watch.acknowledge", ROLES, CHANGED_STATES[2:], ("WATCHING",)),
-    *_form("watch.rollback", ROLES, DEPLOY_STATES, MAY_ROLL_BACK, ("ROLLING_BACK",)),
-    *_form("mitigation.apply", ROLES, BACK, BACK),
-    Act("button", "mitigation.resolve", ROLES, BACK),
-    *_form("mitigation.attest", ROLES, BACK, BACK),
-    *_form("break_glass.review", ROLES, DEPLOY_STATES, ("DONE", "ROLLED_BACK", "ABORTED")),
-)  # fmt: skip
+    *(
+        Act("command", word, _who(command.permission), STATES_OF[word].done, STATES_OF[word].already)
+        for word, command in COMMANDS.items()
+    ),
+    *(act for button in BUTTONS.values() for act in _acts_of(button)),
+)
 
 COMMAND_LINE_COMMANDS = {
     "serve": "runs the bot; what it does, people have it do in Slack",
@@ -196,15 +226,15 @@ def page() -> str:
     """The page."""
     who = [f"| {act.title} | " + " | ".join(_mark(column in act.who) for column in TITLES) + " |" for act in ACTS]
     when = [f"| {act.title} | " + " | ".join(_when(act, state) for state in STATES) + " |" for act in ACTS]
-    people = [f"| {TITLES[one.stands_for]} | {one.known_by} |" for one in PEOPLE]
+    people = [f"| {TITLES[one.column]} | {one.description} |" for one in PEOPLE]
     command_rows = [f"| `release-bot {name}` | {does} |" for name, does in COMMAND_LINE_COMMANDS.items()]
     parts = [
         HEAD,
-        "## The person\n\nA form opens for every full member, as it shows only what the channel shows; its submission is judged.\n",
+        "## The person\n\nA form opens for every full member: it shows only what the channel shows. Submitting it is judged.\n",
         _table(["act", *TITLES.values()], who),
-        "Who is who, as Slack says at that moment. When Slack does not say, nothing is done.\n",
+        "Slack says who is who at that moment. When Slack doesn't answer, nothing is done.\n",
         _table(["column", "who that is"], people),
-        "## The state of the release\n\n✓ is done. ○ is answered: it is so already, and nothing changes. – is refused.\n",
+        "## The state of the release\n\n✓ works. ○ answers that it is so already, and changes nothing. – is refused.\n",
         _table(["act", "no release", *(f"`{state}`" for state in DEPLOY_STATES)], when),
         GATE,
         f"## The command line\n\n{COMMAND_LINE}",
@@ -222,4 +252,4 @@ def _mark(good: bool) -> str:
 
 
 def _when(act: Act, state: str) -> str:
-    return {"done": "✓", "said": "○", "refused": "–"}[cell(act, PEOPLE[0], state).state]
+    return {"done": "✓", "already": "○", "refused": "–"}[cell(act, PEOPLE[0], state).state]

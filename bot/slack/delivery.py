@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from bot.slack.ids import REASON
+from bot.slack.payloads import REASON
 from bot.store.inbox import InboxRow
 
 

@@ -7,7 +7,7 @@ from bot.domain.posts import CardPost
 from bot.domain.results import Result
 from bot.domain.view import ReleaseView
 from bot.slack import text
-from bot.slack.blocks.modals import fits
+from bot.slack.blocks.details import fits
 from bot.store import checks, files, posts
 from bot.store.files import File
 from bot.store.pool import Tx

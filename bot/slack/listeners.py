@@ -10,10 +10,11 @@ from typing import Any
 from slack_bolt import Ack, App, BoltResponse
 
 from bot.errors import DatabaseError
-from bot.slack.blocks.modals import FORMS
+from bot.slack.blocks.modals import Form
+from bot.slack.features import BUTTONS
 from bot.slack.grammar import COMMAND
 from bot.slack.identity import Workspace
-from bot.slack.ids import REASON, ActionId
+from bot.slack.payloads import REASON
 from bot.store import inbox
 from bot.store.pool import Store
 from checks.runner import redact_values
@@ -106,9 +107,8 @@ def _delivery(body: dict[str, Any]) -> str:
 
 
 def _blank_reason(body: dict[str, Any]) -> str:
-    callback = body["view"].get("callback_id", "")
-    form = FORMS.get(ActionId(callback)) if callback in set(ActionId) else None
-    if form is None or not form.required:
+    button = BUTTONS.get(body["view"].get("callback_id", ""))
+    if button is None or not isinstance(button.modal, Form) or not button.modal.required:
         return ""
     value = body["view"]["state"]["values"].get(REASON, {}).get(REASON, {}).get("value") or ""
     return "" if value.strip() else "Please write a few words: this is kept on record."

@@ -18,8 +18,7 @@ from bot.domain.gate import Cause
 from bot.domain.policy import Action, Policy
 from bot.domain.release import TRANSITIONS
 from bot.settings import Settings
-from bot.slack.grammar import SUBCOMMANDS
-from bot.slack.ids import ActionId
+from bot.slack.features import BUTTONS, COMMANDS
 from checks.contract import Kind, Outcome
 from checks.registry import Registry
 from checks.target import Target
@@ -99,10 +98,11 @@ def test_the_page_of_lines_is_up_to_date():
     assert page == _read("reference/checklist-lines.md")
 
 
-def test_the_page_of_permissions_is_up_to_date():
-    """docs/generate.py has been run after the last change of docs/permissions.py."""
-    page = runpy.run_path(str(DOCS / "generate.py"))["permissions_page"]()
-    assert page == _read("reference/permissions.md")
+@pytest.mark.parametrize("name", ["permissions", "commands"])
+def test_the_pages_of_the_entries_are_up_to_date(name):
+    """docs/generate.py has been run after the last change of an entry in bot/slack/features."""
+    page = runpy.run_path(str(DOCS / "generate.py"))["page_of"](f"{name}.py")
+    assert page == _read(f"reference/{name}.md")
 
 
 def test_every_setting_is_described():
@@ -143,9 +143,9 @@ def test_every_command_of_the_terminal_is_described():
 def test_every_command_and_button_is_described():
     """The reference lists each subcommand with its usage, and each action id."""
     text = _read("reference/commands.md")
-    usages = [subcommand.usage.replace("|", "\\|") for subcommand in SUBCOMMANDS]
+    usages = [command.usage.replace("|", "\\|") for command in COMMANDS.values()]
     assert [usage for usage in usages if f"`{usage}`" not in text] == []
-    assert [action for action in ActionId if f"`{action}`" not in text] == []
+    assert [button for button in BUTTONS if f"`{button}`" not in text] == []
 
 
 @pytest.mark.parametrize("action", Action)

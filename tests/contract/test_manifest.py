@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from bot.slack.checkup import needed_scopes
-from bot.slack.grammar import COMMAND, SUBCOMMANDS
+from bot.slack.features import COMMANDS
+from bot.slack.grammar import COMMAND
 from bot.slack.http_mode import PATH
 
 MANIFEST = yaml.safe_load((Path(__file__).parents[2] / "manifest.yml").read_text(encoding="utf-8"))
@@ -42,7 +43,7 @@ def test_the_command_is_the_grammar_s():
     (command,) = MANIFEST["features"]["slash_commands"]
     hinted = {usage.split()[0] for usage in command["usage_hint"].split("|")}
     assert (command["command"], command["should_escape"]) == (COMMAND, True)
-    assert hinted <= {subcommand.name for subcommand in SUBCOMMANDS}
+    assert hinted <= set(COMMANDS)
 
 
 def test_it_uses_socket_mode_and_interactivity():

@@ -13,8 +13,8 @@ from bot.domain.release import ReleaseState
 from bot.domain.watch import WatchState
 from bot.errors import GateClosed, NotAllowed, StaleButton, Superseded
 from bot.flows import abort, check, deploy, freeze, rollback, start, status
-from bot.slack.blocks import modals
-from bot.slack.ids import ActionId, ReleasePayload
+from bot.slack.features.rollback import FORM
+from bot.slack.payloads import ReleasePayload
 from bot.store import releases, steps
 from checks.contract import Outcome
 from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, RESOLVED, Outside, World
@@ -195,7 +195,9 @@ def test_one_that_is_only_open_gives_way(world: World) -> None:
         assert status.gives_way(tx, world.view(second).release) is None
     assert other is not None
     payload = ReleasePayload(release=first)
-    form = modals.modal(ActionId.RELEASE_ROLLBACK, payload, world.view(first), gives_way=other.version)
+    with world.store.transaction() as tx:
+        warning = FORM.prepare(tx, payload, world.view(first))
+    form = FORM.render("release.rollback", payload, world.view(first), warning)
     assert "v4.9.0 is open and will be aborted" in str(form)
     said = world.act(rollback.rollback, PRODUCT, first, "errors s3cret")
     assert "v4.9.0 was OPEN and is aborted" in said
@@ -375,10 +377,10 @@ def test_what_is_not_taken_back_is_said_before(world: World) -> None:
     with world.store.transaction() as tx:
         steps.write_journal(tx, step.row, 1, "intent", {"changes": [keep.body, drop.body]})
         steps.keep_planned(tx, step.row, [])  # as after a retry, which plans what is left
-    shown = modals.modal(ActionId.RELEASE_ROLLBACK, ReleasePayload(release=release_id), world.view(release_id))
+    form = FORM.render("release.rollback", ReleasePayload(release=release_id), world.view(release_id))
     assert (
-        "*The rollback does not take back*\\n:warning: migration 9.sql on production: cannot be taken back: breaking\\n"
+        "*The rollback leaves in place*\\n:warning: migration 9.sql on production: cannot be taken back: breaking\\n"
         ":pushpin: migration 8.sql on production: stays: additive"
-    ) in str(shown)
+    ) in str(form)
     said = world.act(rollback.rollback, QA, release_id, "").splitlines()
     assert said[:3] == ["Not taken back:", *(f"• {change.what}: {change.back}" for change in (drop, keep))]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -32,11 +32,10 @@ from bot.domain.release import ReleaseState
 from bot.flows import abort, check, deploy, freeze, mitigation, rollback, sign, watch
 from bot.flows.deps import Deps
 from bot.settings import Roles
-from bot.slack import grammar
 from bot.slack.client import web_client
 from bot.slack.dispatch import Dispatch
+from bot.slack.features import BUTTONS, COMMANDS
 from bot.slack.identity import Identity, Workspace
-from bot.slack.ids import OPENS_MODAL, PAYLOADS, ActionId
 from bot.store import break_glass, mitigations, posts, steps
 from bot.store.pool import Store, Tx, only
 from checks.contract import Outcome
@@ -151,7 +150,7 @@ class Try:
     @property
     def shown(self) -> bool:
         """Whether somebody who may deploy is shown the plan of a deploy that is still to come: it is kept."""
-        deployer = self.person.stands_for in PAGE["ROLES"]
+        deployer = self.person.column in PAGE["ROLES"]
         return self.act.name == "plan" and deployer and self.state in {"OPEN", "DEPLOY_FAILED"}
 
     @property
@@ -281,7 +280,7 @@ class Trial:
             "alarm": self._id(tx, "SELECT max(id) AS id FROM alarms WHERE release_id = %s"),
             "mitigation": self._id(tx, "SELECT max(id) AS id FROM mitigations WHERE release_id = %s"),
         }
-        wanted = PAYLOADS[ActionId(act.name)].model_fields
+        wanted = BUTTONS[act.name].payload.model_fields
         return {"release": release, **{name: value for name, value in ids.items() if name in wanted}}
 
     def _check(self, act: Any, after: bool) -> str:
@@ -360,9 +359,9 @@ def chosen(act: Any, state: str) -> list[Any]:
         return list(PEOPLE)
     alike: dict[tuple[bool, bool], list[Any]] = {}
     for person in PEOPLE:
-        alike.setdefault((person.stands_for in PAGE["ROLES"], person.stands_for in act.who), []).append(person)
+        alike.setdefault((person.column in PAGE["ROLES"], person.column in act.who), []).append(person)
     turn = STATES.index(state) + ACTS.index(act)
-    members = [one for one in PEOPLE if one.stands_for == "member"]
+    members = [one for one in PEOPLE if one.column == "member"]
     found = [group[turn % len(group)] for group in alike.values()]
     return found + [one for one in members if one not in found]
 
@@ -503,17 +502,11 @@ def test_every_cell(world: World, outside: Outside, outer: Outer, trial: Trial) 
     assert trial.tried.total() == sum(len(chosen(act, state)) for act in ACTS for state in STATES)
 
 
-def test_the_page_has_every_act() -> None:
-    """Each command after /release, each button, each form, and each state of a release."""
-    acts = {(act.kind, act.name) for act in ACTS}
-    typed = {name for kind, name in acts if kind == "command"}
-    buttons = {ActionId(name) for kind, name in acts if kind in {"button", "form"}}
-
-    assert {name.split()[0] for name in typed} == {command.name for command in grammar.SUBCOMMANDS}
-    assert len(typed) == len(get_args(grammar.Command))
-    assert buttons == set(ActionId)
-    assert {ActionId(name) for kind, name in acts if kind == "form"} == set(OPENS_MODAL)
-    assert {ActionId(name) for kind, name in acts if kind == "submit"} == set(OPENS_MODAL) - {ActionId.CHECK_DETAILS}
+def test_the_page_has_every_entry() -> None:
+    """Each command, each button and each state of a release; what only shows something is never done."""
+    assert set(PAGE["STATES_OF"]) == {*BUTTONS, *COMMANDS}
+    shows = {button.id for button in BUTTONS.values() if button.run is None and button.prepare is None}
+    assert {name for name, states in PAGE["STATES_OF"].items() if not states.done} == shows
     assert STATES[1:] == tuple(ReleaseState)
 
 

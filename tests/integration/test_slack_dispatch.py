@@ -226,7 +226,7 @@ def test_value_of_another_release_is_refused(live: Bot):
     )  # fmt: skip
 
     assert refused(live, before, QUINN)["reason"] == "StaleButton"
-    assert live.told(QUINN) == [f"That button does not belong to this message. {STALE}"]
+    assert live.told(QUINN) == [f"That button doesn't belong to this message. {STALE}"]
 
 
 def test_button_on_a_message_that_is_not_ours_is_refused(live: Bot):
@@ -237,7 +237,7 @@ def test_button_on_a_message_that_is_not_ours_is_refused(live: Bot):
     live.click(QUINN, ts, "signoff.approve", value=value_of(release_id, role="qa"), forged=True)
 
     assert refused(live, before, QUINN)["reason"] == "StaleButton"
-    assert live.told(QUINN) == [f"That button does not belong to this message. {STALE}"]
+    assert live.told(QUINN) == [f"That button doesn't belong to this message. {STALE}"]
 
 
 def test_form_is_not_opened_from_a_message_that_is_not_ours(live: Bot):
@@ -266,7 +266,7 @@ def test_unknown_action_is_refused(live: Bot, action_id: str):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("start 4.8", '"4.8" is no version'),
+        ("start 4.8", '"4.8" isn\'t a version'),
         ("deplo", "Did you mean deploy?"),
         ("deploy v4.8.0", "deploy takes nothing after it"),
         ("freeze", "freeze needs a reason"),
@@ -519,7 +519,7 @@ def test_expired_trigger_is_answered(live: Bot):
     live.slack.clock.advance(4)
     live.handle()
 
-    assert live.told(RITA) == ["That took too long, so Slack did not open the form. Please press the button again."]
+    assert live.told(RITA) == ["That took too long, so Slack didn't open the form. Press the button again."]
 
 
 def test_form_that_an_earlier_attempt_has_opened_is_not_an_error(live: Bot):
@@ -540,7 +540,7 @@ def test_details_of_a_check_that_is_not_in_the_checklist_are_answered(live: Bot)
     release_id = release_with_messages(live)
     live.click(QUINN, live.ts(release_id), "check.details", value=value_of(release_id, check="no.such"), forged=True)
 
-    assert live.told(QUINN) == ["This check is not in the checklist of the release."]
+    assert live.told(QUINN) == ["This check isn't in the checklist of the release."]
     assert live.audited()[-1] == (QUINN, "click.refused")
 
 
@@ -557,7 +557,7 @@ def test_details_with_a_long_attachment_put_all_of_it_into_the_thread_once(live:
         live.click(QUINN, live.ts(release_id, "section", "go"), "check.details", block_id="check:go.check_1:buttons")
         (view,) = live.slack.state(QUINN)["views"]
         live.slack.post("close", user=QUINN, view_id=view["id"])
-    assert "a file in the release's thread" in str(view["blocks"])
+    assert "in a file in the thread" in str(view["blocks"])
     (row,) = live.rows("SELECT id FROM files")
     assert live.uploader.execute(a_job("file", row["id"])) is None
     card = live.ts(release_id)
@@ -635,7 +635,6 @@ def test_delivery_that_cannot_be_handled_is_answered_with_a_reference(
     (outcome,) = live.rows("SELECT outcome FROM inbox")
     reference = outcome["outcome"].removeprefix("failed ")
     assert told == (
-        "Something went wrong in the bot, and nothing was changed by this. "
-        f"Tell your platform team the reference {reference}."
+        f"Something went wrong in the bot. Nothing was changed. Give your platform team the reference {reference}."
     )
     assert reference in caplog.text

@@ -16,8 +16,8 @@ from bot.domain.plan import Mutation, Way, lasting
 from bot.domain.release import ReleaseState
 from bot.errors import StepError, Superseded
 from bot.flows import deploy, rollback
-from bot.slack.blocks import modals
-from bot.slack.ids import ActionId, ReleasePayload
+from bot.slack.features.rollback import FORM
+from bot.slack.payloads import ReleasePayload
 from bot.steps import cronjob, migrate
 from bot.steps.contract import Shipment
 from bot.steps.github import GitHub
@@ -339,8 +339,8 @@ class TestRollback:
         release_id = self.cancelled(world)
         view, name = world.view(release_id), f"job/migrate-v4-8-0-{commit_sha(BRANCH)[:8]}-1"
         assert f"{name} may still run: it is not stopped, and a retry takes it up." in view.steps[0].summary
-        shown = modals.modal(ActionId.RELEASE_ROLLBACK, ReleasePayload(release=release_id), view)
-        assert f":grey_question: {name}: may still run, for nobody saw its end" in str(shown)
+        form = FORM.render("release.rollback", ReleasePayload(release=release_id), view)
+        assert f":grey_question: {name}: may still run, for nobody saw its end" in str(form)
         said = world.act(rollback.rollback, QA, release_id, "").splitlines()
         assert f"{name}: may still run, for nobody saw its end. A rollback waits for that" in said[1]
         assert "unknown whether it was done" in said[2]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bot.slack.blocks.limits import Rendered
+from bot.slack.clicks import read_button
 from sandbox.slack.blocks import check_message, check_view, text_length
 
 MAX_TEXT = 10_000  # of all blocks together
@@ -22,6 +23,8 @@ def assert_slack_takes(message: Rendered, *, pages: bool = False) -> None:
     assert text_length(message.blocks) < MAX_TEXT
     assert blank_texts(message.blocks) == []
     assert loose_tokens(message, PAGES if pages else ()) == []
+    for button in buttons(message):
+        read_button(button["action_id"], button["value"])  # raises for one that no feature declares with that payload
 
 
 def assert_slack_opens(view: dict[str, Any]) -> None:

@@ -1,15 +1,23 @@
 """Modals, and the answers that only one person sees."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.policy import Role
 from bot.domain.release import ReleaseState
-from bot.slack import grammar, ids
-from bot.slack.blocks import modals, status
+from bot.domain.view import ReleaseView
+from bot.errors import UnknownThing
+from bot.slack import payloads
+from bot.slack.blocks import details, status
+from bot.slack.blocks.modals import Form
 from bot.slack.blocks.render import render
+from bot.slack.clicks import read_button
+from bot.slack.commands import read_command
+from bot.slack.features import BUTTONS, COMMANDS
+from bot.slack.grammar import Malformed
 from checks.contract import Outcome
 from tests.unit.factories import (
     PAT,
@@ -26,31 +34,28 @@ from tests.unit.factories import (
 )
 from tests.unit.slack_rules import assert_slack_opens, assert_slack_takes, block, mrkdwn
 
-CHECK = ids.CheckPayload(release=12, check=CheckId("go.check_1"))
-PAYLOADS = {
-    ids.ActionId.CHECK_WAIVE: CHECK,
-    ids.ActionId.CHECK_ATTEST: CHECK,
-    ids.ActionId.CHECK_DETAILS: CHECK,
-    ids.ActionId.SIGNOFF_DECLINE: ids.RolePayload(release=12, role=Role.QA),
-    ids.ActionId.STEP_ATTEST: ids.StepPayload(release=12, step=101),
-    ids.ActionId.MITIGATION_APPLY: ids.StepPayload(release=12, step=101),
-    ids.ActionId.MITIGATION_ATTEST: ids.MitigationPayload(release=12, mitigation=3),
-    ids.ActionId.WATCH_ACKNOWLEDGE: ids.AlarmPayload(release=12, alarm=5),
-    ids.ActionId.WATCH_ROLLBACK: ids.ReleasePayload(release=12),
-    ids.ActionId.RELEASE_ROLLBACK: ids.ReleasePayload(release=12),
-    ids.ActionId.RELEASE_ABORT: ids.ReleasePayload(release=12),
-    ids.ActionId.BREAK_GLASS_REVIEW: ids.ReleasePayload(release=12),
+CHECK = payloads.CheckPayload(release=12, check=CheckId("go.check_1"))
+SOUND: dict[type[payloads.Payload], payloads.Payload] = {
+    payloads.CheckPayload: CHECK,
+    payloads.RolePayload: payloads.RolePayload(release=12, role=Role.QA),
+    payloads.StepPayload: payloads.StepPayload(release=12, step=101),
+    payloads.MitigationPayload: payloads.MitigationPayload(release=12, mitigation=3),
+    payloads.AlarmPayload: payloads.AlarmPayload(release=12, alarm=5),
+    payloads.ReleasePayload: payloads.ReleasePayload(release=12),
 }
+MODALS = sorted(button.id for button in BUTTONS.values() if button.modal is not None)
+FORMS = sorted(button.id for button in BUTTONS.values() if isinstance(button.modal, Form))
 
 
-def test_every_action_that_opens_a_modal_has_one() -> None:
-    """And no form is left that nothing opens."""
-    assert set(PAYLOADS) == ids.OPENS_MODAL
-    assert set(modals.FORMS) == ids.OPENS_MODAL - {ids.ActionId.CHECK_DETAILS}
+def opened(button_id: str, payload: payloads.Payload, view: ReleaseView) -> dict[str, Any]:
+    """The modal that a button opens."""
+    modal = BUTTONS[button_id].modal
+    assert modal is not None
+    return modal.render(button_id, payload, view)
 
 
-@pytest.mark.parametrize("action", sorted(ids.OPENS_MODAL))
-def test_a_modal_carries_its_action_and_ids_and_nothing_else(action: ids.ActionId) -> None:
+@pytest.mark.parametrize("button_id", MODALS)
+def test_a_modal_carries_its_action_and_ids_and_nothing_else(button_id: str) -> None:
     """What is submitted reads back as the click that opened it."""
     view = make_view(
         in_state(ReleaseState.WATCHING).release,
@@ -58,24 +63,21 @@ def test_a_modal_carries_its_action_and_ids_and_nothing_else(action: ids.ActionI
         watch=make_watch(alarms=(make_alarm(),)),
         mitigations=[make_mitigation()],
     )
-    modal = modals.modal(action, PAYLOADS[action], view)
+    button = BUTTONS[button_id]
+    modal = opened(button_id, SOUND[button.payload], view)
     assert_slack_opens(modal)
-    assert ids.parse(modal["callback_id"], modal["private_metadata"]) == ids.Click(action, PAYLOADS[action])
+    assert read_button(modal["callback_id"], modal["private_metadata"]) == (button, SOUND[button.payload])
 
 
-@pytest.mark.parametrize("action", sorted(modals.FORMS))
-def test_a_form_asks_for_one_text_under_the_published_name(action: ids.ActionId) -> None:
+@pytest.mark.parametrize("button_id", FORMS)
+def test_a_form_asks_for_one_text_under_the_published_name(button_id: str) -> None:
     """At least three characters where a reason is needed; a rollback and an abort go without."""
     view = in_state(ReleaseState.WATCHING)
     watched = make_view(
         view.release, steps=view.steps, watch=make_watch(alarms=(make_alarm(),)), mitigations=[make_mitigation()]
     )
-    asked = modals.modal(action, PAYLOADS[action], watched)["blocks"][-1]
-    needed = action not in {
-        ids.ActionId.WATCH_ROLLBACK,
-        ids.ActionId.RELEASE_ROLLBACK,
-        ids.ActionId.RELEASE_ABORT,
-    }
+    asked = opened(button_id, SOUND[BUTTONS[button_id].payload], watched)["blocks"][-1]
+    needed = button_id not in {"watch.rollback", "release.rollback", "release.abort"}
     assert (asked["type"], asked["block_id"], asked["element"]["action_id"]) == ("input", "reason", "reason")
     assert asked["optional"] is not needed
     assert asked["element"].get("min_length") == (3 if needed else None)
@@ -93,7 +95,7 @@ def test_details_show_all_that_is_known_of_a_check() -> None:
         by=PAT,
     )
     known = make_check_view("go.check_1", failed, make_waiver("go.check_1"))
-    modal = modals.modal(ids.ActionId.CHECK_DETAILS, CHECK, make_view(checks={"go.check_1": known}))
+    modal = opened("check.details", CHECK, make_view(checks={"go.check_1": known}))
     assert list(mrkdwn(modal["blocks"])) == [
         ":fast_forward: *Check of go.check_1*  `go.check_1`\nwaived: the drill of yesterday counts",
         "*Asked*\n```\nSELECT * FROM billing.verify_billing_schema()\n```",
@@ -119,11 +121,11 @@ def test_details_say_where_the_whole_attachment_is(attachment: str, length: int,
     """What is cut is said to be cut, and where all of it is."""
     result = make_result("go.check_1", attachment=attachment, attachment_length=length)
     view = make_view(checks={"go.check_1": make_check_view("go.check_1", result)})
-    modal = modals.modal(ids.ActionId.CHECK_DETAILS, CHECK, view)
-    assert modals.fits(result) is whole
-    said = [line for line in mrkdwn(modal["blocks"]) if "are a file in the release's thread" in line]
+    modal = opened("check.details", CHECK, view)
+    assert details.fits(result) is whole
+    said = [line for line in mrkdwn(modal["blocks"]) if "are in a file in the thread" in line]
     assert said == (
-        [] if whole else [f"This is the beginning; all {length:,} characters are a file in the release's thread."]
+        [] if whole else [f"This is only the beginning. All {length:,} characters are in a file in the thread."]
     )
     shown = next(line for line in mrkdwn(modal["blocks"]) if line.startswith("`attachment`"))
     assert shown.endswith("…\n```" if length == 2_700 else "x\n```")
@@ -132,7 +134,7 @@ def test_details_say_where_the_whole_attachment_is(attachment: str, length: int,
 def test_details_of_a_check_that_never_ran_show_what_it_will_ask() -> None:
     """The checklist's own words."""
     view = make_view(checks={"go.check_1": make_check_view("go.check_1")})
-    modal = modals.modal(ids.ActionId.CHECK_DETAILS, CHECK, view)
+    modal = opened("check.details", CHECK, view)
     assert list(mrkdwn(modal["blocks"])) == [
         ":white_circle: *Check of go.check_1*  `go.check_1`\nnot run",
         "*Asked*\n```\nSELECT * FROM billing.verify_billing_schema()\n```",
@@ -141,18 +143,18 @@ def test_details_of_a_check_that_never_ran_show_what_it_will_ask() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "payload"),
+    ("button_id", "payload"),
     [
-        (ids.ActionId.CHECK_DETAILS, ids.CheckPayload(release=12, check=CheckId("go.gone"))),
-        (ids.ActionId.CHECK_WAIVE, ids.CheckPayload(release=12, check=CheckId("go.gone"))),
-        (ids.ActionId.STEP_ATTEST, ids.StepPayload(release=12, step=999)),
-        (ids.ActionId.WATCH_ACKNOWLEDGE, ids.AlarmPayload(release=12, alarm=999)),
+        ("check.details", payloads.CheckPayload(release=12, check=CheckId("go.gone"))),
+        ("check.waive", payloads.CheckPayload(release=12, check=CheckId("go.gone"))),
+        ("step.attest", payloads.StepPayload(release=12, step=999)),
+        ("watch.acknowledge", payloads.AlarmPayload(release=12, alarm=999)),
     ],
 )
-def test_a_modal_about_something_that_is_gone_is_refused(action: ids.ActionId, payload: ids.Payload) -> None:
+def test_a_modal_about_something_that_is_gone_is_refused(button_id: str, payload: payloads.Payload) -> None:
     """An old button may name a row that the release no longer shows."""
-    with pytest.raises(modals.NothingToShowError):
-        modals.modal(action, payload, make_view())
+    with pytest.raises(UnknownThing):
+        opened(button_id, payload, make_view())
 
 
 def test_status_says_the_state_the_reasons_and_where_the_card_is() -> None:
@@ -229,9 +231,10 @@ def test_the_plan_says_who_does_what() -> None:
 
 def test_help_names_every_command_that_can_be_read() -> None:
     """It is made from the table that reads them."""
-    answer = status.usage()
+    answer = status.usage((one.usage, one.summary) for one in COMMANDS.values())
     assert_slack_takes(answer)
-    assert block(answer, "help").splitlines() == [f"`/release {row.usage}` {row.does}" for row in grammar.SUBCOMMANDS]
+    lines = [f"`/release {one.usage}` {one.summary}" for one in COMMANDS.values()]
+    assert block(answer, "help").splitlines() == lines
 
 
 @pytest.mark.parametrize(
@@ -249,9 +252,9 @@ def test_help_names_every_command_that_can_be_read() -> None:
 )
 def test_a_malformed_command_is_answered_with_what_to_type(typed: str, text: str) -> None:
     """And what was typed pages nobody."""
-    malformed = grammar.parse(typed)
-    assert isinstance(malformed, grammar.Malformed)
-    answer = status.malformed(malformed)
+    malformed = read_command(typed)
+    assert isinstance(malformed, Malformed)
+    answer = status.answer(malformed.problem, malformed.hint)
     assert_slack_takes(answer)
     assert answer.text == text
 

@@ -20,9 +20,12 @@ from bot.domain.results import CheckView, Running
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.domain.watch import Seen, WatchState
-from bot.slack import grammar, ids, text
-from bot.slack.blocks import elements, limits, modals, status
+from bot.slack import payloads, text
+from bot.slack.blocks import elements, limits, status
 from bot.slack.blocks.render import RENDERERS, render
+from bot.slack.commands import read_command
+from bot.slack.features import BUTTONS
+from bot.slack.grammar import Malformed
 from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,
@@ -249,28 +252,29 @@ def test_a_view_with_nothing_in_it_yet_renders_everywhere() -> None:
 def test_hostile_words_break_no_modal(outside: str) -> None:
     """Every modal opens, whatever it is about."""
     view = a_hostile_view(outside, 5, ReleaseState.WATCHING)
-    payloads: dict[type[ids.Payload], list[ids.Payload]] = {
-        ids.ReleasePayload: [ids.ReleasePayload(release=12)],
-        ids.RolePayload: [ids.RolePayload(release=12, role=Role.QA)],
-        ids.CheckPayload: [ids.CheckPayload(release=12, check=check.id) for check in view.checklist.checks],
-        ids.StepPayload: [ids.StepPayload(release=12, step=101)],
-        ids.MitigationPayload: [ids.MitigationPayload(release=12, mitigation=3)],
-        ids.AlarmPayload: [ids.AlarmPayload(release=12, alarm=1)],
+    examples: dict[type[payloads.Payload], list[payloads.Payload]] = {
+        payloads.ReleasePayload: [payloads.ReleasePayload(release=12)],
+        payloads.RolePayload: [payloads.RolePayload(release=12, role=Role.QA)],
+        payloads.CheckPayload: [payloads.CheckPayload(release=12, check=check.id) for check in view.checklist.checks],
+        payloads.StepPayload: [payloads.StepPayload(release=12, step=101)],
+        payloads.MitigationPayload: [payloads.MitigationPayload(release=12, mitigation=3)],
+        payloads.AlarmPayload: [payloads.AlarmPayload(release=12, alarm=1)],
     }
-    for action in ids.OPENS_MODAL:
-        for payload in payloads[ids.PAYLOADS[action]]:
-            assert_slack_opens(modals.modal(action, payload, view))
+    for button in BUTTONS.values():
+        if button.modal is not None:
+            for payload in examples[button.payload]:
+                assert_slack_opens(button.modal.render(button.id, payload, view))
 
 
 @pytest.mark.parametrize("outside", NASTY, ids=range(len(NASTY)))
 def test_hostile_words_break_no_answer(outside: str) -> None:
     """Every ephemeral answer is one that Slack takes."""
     view = a_hostile_view(outside, 5, ReleaseState.OPEN)
-    malformed = grammar.parse(f"zzz{outside}")
-    assert isinstance(malformed, grammar.Malformed)
+    malformed = read_command(f"zzz{outside}")
+    assert isinstance(malformed, Malformed)
     for message in (
         status.answer(outside, outside),
-        status.malformed(malformed),
+        status.answer(malformed.problem, malformed.hint),
         status.status(view, outside),
         status.history([view.release] * 60, view.standing),
         status.plan(view.checklist),

@@ -8,7 +8,7 @@ from bot.domain.break_glass import REVIEWED_IN
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
-from bot.slack.ids import ActionId, ReleasePayload
+from bot.slack.payloads import ReleasePayload
 
 if TYPE_CHECKING:
     from bot.domain.view import ReleaseView
@@ -46,4 +46,4 @@ def buttons(view: ReleaseView) -> list[Element]:
     if broken is None or broken.reviewed_by is not None or view.release.state not in REVIEWED_IN:
         return []
     payload = ReleasePayload(release=view.release.id)
-    return [elements.button(ActionId.BREAK_GLASS_REVIEW, payload, "Review", style="primary")]
+    return [elements.button("break_glass.review", payload, "Review", style="primary")]

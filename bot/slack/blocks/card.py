@@ -11,7 +11,7 @@ from bot.domain.results import CheckStatus
 from bot.domain.signoff import Purpose, Verdict
 from bot.slack import text
 from bot.slack.blocks import elements, limits
-from bot.slack.ids import ActionId, ReleasePayload, RolePayload
+from bot.slack.payloads import ReleasePayload, RolePayload
 
 if TYPE_CHECKING:
     from bot.domain.checklist import Check
@@ -176,10 +176,10 @@ def _signoff_buttons(view: ReleaseView, role: Role, given: list[SignOff]) -> lis
     buttons = []
     declined = any(one.verdict is Verdict.DECLINE for one in given)
     if not declined and (len(holding(view, role)) < max(1, view.policy.needed(role)) or _people_short(view)):
-        buttons.append(elements.button(ActionId.SIGNOFF_APPROVE, payload, "Approve", style="primary"))
-        buttons.append(elements.button(ActionId.SIGNOFF_DECLINE, payload, "Decline"))
+        buttons.append(elements.button("signoff.approve", payload, "Approve", style="primary"))
+        buttons.append(elements.button("signoff.decline", payload, "Decline"))
     if declined or holding(view, role):
-        buttons.append(elements.button(ActionId.SIGNOFF_REVOKE, payload, "Revoke"))
+        buttons.append(elements.button("signoff.revoke", payload, "Revoke"))
     return buttons
 
 
@@ -228,9 +228,9 @@ def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:
             "Deploy",
             "Not now",
         )
-        buttons.append(elements.button(ActionId.RELEASE_DEPLOY, payload, "Deploy", style="primary", confirm=question))
+        buttons.append(elements.button("release.deploy", payload, "Deploy", style="primary", confirm=question))
     if view.may_abort:
-        buttons.append(elements.button(ActionId.RELEASE_ABORT, payload, "Abort"))
+        buttons.append(elements.button("release.abort", payload, "Abort"))
     if view.release.state in MAY_ROLL_BACK:
-        buttons.append(elements.button(ActionId.RELEASE_ROLLBACK, payload, "Roll back", style="danger"))
+        buttons.append(elements.button("release.rollback", payload, "Roll back", style="danger"))
     return buttons

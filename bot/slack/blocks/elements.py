@@ -10,7 +10,7 @@ from bot.slack.blocks.limits import Block, cut_mrkdwn, cut_plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bot.slack.ids import ActionId, Payload
+    from bot.slack.payloads import Payload
 
 Element = dict[str, Any]
 
@@ -55,7 +55,7 @@ def actions(block_id: str, buttons: Sequence[Element]) -> list[Block]:
 
 
 def button(
-    action: ActionId,
+    button_id: str,
     payload: Payload,
     label: str,
     *,
@@ -65,7 +65,7 @@ def button(
     """A button that carries ``payload``. Its label is a word of ours; keep it under 30 characters, as phones cut it."""
     element: Element = {
         "type": "button",
-        "action_id": action.value,
+        "action_id": button_id,
         "text": plain(label, limits.MAX_BUTTON),
         "value": payload.dump(),
     }

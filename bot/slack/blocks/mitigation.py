@@ -8,7 +8,7 @@ from bot.domain.mitigation import MitigationState
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
-from bot.slack.ids import ActionId, MitigationPayload, StepPayload
+from bot.slack.payloads import MitigationPayload, StepPayload
 
 if TYPE_CHECKING:
     from bot.domain.mitigation import Mitigation
@@ -54,10 +54,10 @@ def _buttons(view: ReleaseView, found: Mitigation) -> list[Element]:
     buttons = []
     if found.stuck and found.state is MitigationState.SETTING:
         payload = StepPayload(release=view.release.id, step=found.step)
-        buttons.append(elements.button(ActionId.MITIGATION_APPLY, payload, "Try again"))
+        buttons.append(elements.button("mitigation.apply", payload, "Try again"))
     if found.open and (found.stuck or found.state is MitigationState.SET):
         resolve = MitigationPayload(release=view.release.id, mitigation=found.id)
-        buttons.append(elements.button(ActionId.MITIGATION_RESOLVE, resolve, "Put it back", style="primary"))
+        buttons.append(elements.button("mitigation.resolve", resolve, "Put it back", style="primary"))
         if found.stuck:
-            buttons.append(elements.button(ActionId.MITIGATION_ATTEST, resolve, "Put back by hand"))
+            buttons.append(elements.button("mitigation.attest", resolve, "Put back by hand"))
     return buttons

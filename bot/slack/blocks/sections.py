@@ -11,7 +11,7 @@ from bot.domain.results import CheckStatus
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
-from bot.slack.ids import ActionId, CheckPayload, SectionPayload
+from bot.slack.payloads import CheckPayload, SectionPayload
 from checks.contract import Outcome
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def _button_for_all(view: ReleaseView, section: Section) -> Element | None:
         return None
     payload = SectionPayload(release=view.release.id, section=section.id)
     if any(text.status_of(view, check) in _UNDER_WAY for check in ours):
-        return elements.button(ActionId.SECTION_CANCEL, payload, "Cancel all")
-    return elements.button(ActionId.SECTION_RERUN, payload, "Run all")
+        return elements.button("section.cancel", payload, "Cancel all")
+    return elements.button("section.rerun", payload, "Run all")
 
 
 def _heading(view: ReleaseView, section: Section, through: int, total: int) -> str:
@@ -142,15 +142,15 @@ def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]
     buttons = []
     if check.kind == ATTEST:
         if counts_as in _OPEN and (runs_now or (section.phase == "after" and state in _AFTER_OPEN)):
-            buttons.append(elements.button(ActionId.CHECK_ATTEST, payload, "Attest", style="primary"))
+            buttons.append(elements.button("check.attest", payload, "Attest", style="primary"))
     elif runs_now and counts_as in _UNDER_WAY:
-        buttons.append(elements.button(ActionId.CHECK_CANCEL, payload, "Cancel"))
+        buttons.append(elements.button("check.cancel", payload, "Cancel"))
     elif runs_now:
         label = "Run" if counts_as is CheckStatus.MISSING else "Run again"
-        buttons.append(elements.button(ActionId.CHECK_RERUN, payload, label))
-    buttons.append(elements.button(ActionId.CHECK_DETAILS, payload, "Details"))
+        buttons.append(elements.button("check.rerun", payload, label))
+    buttons.append(elements.button("check.details", payload, "Details"))
     if state is ReleaseState.OPEN and runs_now and waivable(view, check) and counts_as in _WAIVABLE:
-        buttons.append(elements.button(ActionId.CHECK_WAIVE, payload, "Waive"))
+        buttons.append(elements.button("check.waive", payload, "Waive"))
     return buttons
 
 

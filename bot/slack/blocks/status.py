@@ -1,4 +1,4 @@
-"""Answers that only the person sees who asked: status, history, plan, help, and what was wrong with a command."""
+"""Answers that only the person sees who asked: status, history, plan and help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bot.slack import grammar, text
 from bot.slack.blocks import card, elements, limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from bot.domain.actions import StepSpec
     from bot.domain.checklist import Checklist
@@ -31,15 +31,6 @@ def answer(sentence: str, hint: str = "") -> Rendered:
     advice = text.said(hint, 800)
     blocks = [elements.section("answer", words), elements.context("hint", advice)]
     return limits.message(f"{words} {advice}", blocks)
-
-
-def malformed(command: grammar.Malformed) -> Rendered:
-    """What was wrong with a command and what to type."""
-    wrong, instead = text.outside(command.wrong, 1_000), text.code(command.instead, 300)
-    advice = f"Type {instead}."
-    if command.instead != grammar.HELP:
-        advice += f" `{grammar.HELP}` lists all commands."
-    return limits.message(f"{wrong} {advice}", [elements.section("answer", f"{wrong}\n{advice}")])
 
 
 def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
@@ -110,9 +101,10 @@ def _steps(title: str, specs: Sequence[StepSpec]) -> str:
     return f"*{title}*\n{limits.join_lines(lines, _LIST)}"
 
 
-def usage() -> Rendered:
-    """The answer to `/release help`, from the table that reads the commands."""
-    lines = [f"{text.code(f'{grammar.COMMAND} {row.usage}')} {row.does}" for row in grammar.SUBCOMMANDS]
-    words = "Commands: " + ", ".join(row.name for row in grammar.SUBCOMMANDS)
+def usage(commands: Iterable[tuple[str, str]]) -> Rendered:
+    """The answer to `/release help`: how each command is typed and what it does."""
+    rows = list(commands)
+    lines = [f"{text.code(f'{grammar.COMMAND} {typed}')} {summary}" for typed, summary in rows]
+    words = "Commands: " + ", ".join(dict.fromkeys(typed.split()[0] for typed, _ in rows))
     blocks = [elements.section("help", limits.join_lines(lines, _LIST))]
     return limits.message(words, blocks)

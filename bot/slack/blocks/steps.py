@@ -11,7 +11,7 @@ from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
 from bot.slack.blocks.plan import lasting_block
-from bot.slack.ids import ActionId, ReleasePayload, StepPayload
+from bot.slack.payloads import ReleasePayload, StepPayload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ def render(subject: str, view: ReleaseView) -> Rendered:
         payload = StepPayload(release=view.release.id, step=offered.row)
         spec = view.checklist.step(offered.id)
         if spec is not None and isinstance(spec.action, SetVariable):
-            buttons.append(elements.button(ActionId.MITIGATION_APPLY, payload, f"Set {spec.action.name}"))
+            buttons.append(elements.button("mitigation.apply", payload, f"Set {spec.action.name}"))
     blocks += elements.actions("plan:buttons", buttons)
     return limits.message(_fallback(view, plan, steps), blocks)
 
@@ -68,12 +68,12 @@ def _ways_on(view: ReleaseView, step: Step) -> list[Element]:
     spec = view.checklist.step(step.id)
     if spec is not None and spec.by_hand and view.release.state is FAILED_IN[step.plan]:
         by_hand = StepPayload(release=view.release.id, step=step.row)
-        buttons.append(elements.button(ActionId.STEP_ATTEST, by_hand, "Done by hand"))
+        buttons.append(elements.button("step.attest", by_hand, "Done by hand"))
     payload = ReleasePayload(release=view.release.id)
     if step.plan is PlanKind.DEPLOY and view.may_abort:
-        buttons.append(elements.button(ActionId.RELEASE_ABORT, payload, "Abort"))
+        buttons.append(elements.button("release.abort", payload, "Abort"))
     if step.plan is PlanKind.DEPLOY and view.release.state in MAY_ROLL_BACK:
-        buttons.append(elements.button(ActionId.RELEASE_ROLLBACK, payload, "Roll back", style="danger"))
+        buttons.append(elements.button("release.rollback", payload, "Roll back", style="danger"))
     return buttons
 
 
@@ -158,7 +158,7 @@ def _goes_on(step: Step) -> str:
 def _button(view: ReleaseView, step: Step) -> Element | None:
     payload = StepPayload(release=view.release.id, step=step.row)
     if step.state is StepState.FAILED and view.release.state is FAILED_IN[step.plan]:
-        return elements.button(ActionId.STEP_RETRY, payload, "Retry", style="primary")
+        return elements.button("step.retry", payload, "Retry", style="primary")
     if step.state is StepState.RUNNING and view.release.state in _GOES_ON:
         question = elements.confirm(
             "Cancel this step?",
@@ -166,11 +166,11 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
             "Cancel it",
             "Let it run",
         )
-        return elements.button(ActionId.STEP_CANCEL, payload, "Cancel", confirm=question)
+        return elements.button("step.cancel", payload, "Cancel", confirm=question)
     if _offered(view, step):
-        return elements.button(ActionId.STEP_ATTEST, payload, "Not needed")
+        return elements.button("step.attest", payload, "Not needed")
     if step is view.awaited:
-        return elements.button(ActionId.STEP_ATTEST, payload, "Attest", style="primary")
+        return elements.button("step.attest", payload, "Attest", style="primary")
     return None
 
 

@@ -13,7 +13,7 @@ from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
 from bot.slack.blocks.plan import lasting_block
-from bot.slack.ids import ActionId, AlarmPayload, ReleasePayload
+from bot.slack.payloads import AlarmPayload, ReleasePayload
 
 if TYPE_CHECKING:
     from bot.domain.checklist import Probe
@@ -114,7 +114,7 @@ def _rollback(view: ReleaseView) -> list[Element]:
     if view.release.state not in MAY_ROLL_BACK:
         return []
     payload = ReleasePayload(release=view.release.id)
-    return [elements.button(ActionId.WATCH_ROLLBACK, payload, "Roll back", style="danger")]
+    return [elements.button("watch.rollback", payload, "Roll back", style="danger")]
 
 
 def _fallback(view: ReleaseView, watch: Watch) -> str:
@@ -156,7 +156,7 @@ def render_alarm(subject: str, view: ReleaseView) -> Rendered:
         if view.release.state in MAY_ROLL_BACK:
             left = lasting(view.steps, view.checklist.deploy)
             blocks += lasting_block("A rollback does not take back", left)
-        buttons = [*_rollback(view), elements.button(ActionId.WATCH_ACKNOWLEDGE, acknowledge, "Acknowledge")]
+        buttons = [*_rollback(view), elements.button("watch.acknowledge", acknowledge, "Acknowledge")]
         blocks += elements.actions("alarm:buttons", buttons)
     else:
         blocks.append(elements.section("acknowledged", _acknowledged(alarm)))

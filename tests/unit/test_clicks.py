@@ -1,6 +1,7 @@
-"""Action ids and the payloads of buttons."""
+"""Buttons: their published ids, and the payloads that they carry."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,21 +9,20 @@ from hypothesis import strategies as st
 
 from bot.domain.ids import CheckId
 from bot.domain.policy import Role
-from bot.slack.ids import (
-    OPENS_MODAL,
-    PAYLOADS,
-    ActionId,
+from bot.errors import StaleButton
+from bot.slack import features
+from bot.slack.clicks import read_button
+from bot.slack.entries import AnyButton
+from bot.slack.features import BUTTONS
+from bot.slack.payloads import (
     AlarmPayload,
     CheckPayload,
-    Click,
-    MalformedClickError,
     MitigationPayload,
     Payload,
     ReleasePayload,
     RolePayload,
     SectionPayload,
     StepPayload,
-    parse,
 )
 
 SOUND: dict[type[Payload], Payload] = {
@@ -38,7 +38,7 @@ SOUND: dict[type[Payload], Payload] = {
 
 def test_action_ids_are_the_published_ones() -> None:
     """Outside tests and old messages rely on these words."""
-    assert {action.value for action in ActionId} == {
+    assert set(BUTTONS) == {
         "check.rerun",
         "check.cancel",
         "check.details",
@@ -64,11 +64,19 @@ def test_action_ids_are_the_published_ones() -> None:
     }
 
 
-@pytest.mark.parametrize("action", ActionId)
-def test_every_action_reads_back_what_it_wrote(action: ActionId) -> None:
+@pytest.mark.parametrize("button", BUTTONS.values(), ids=BUTTONS)
+def test_every_button_reads_back_what_it_wrote(button: AnyButton) -> None:
     """What a button carries comes back as the same payload."""
-    payload = SOUND[PAYLOADS[action]]
-    assert parse(action, payload.dump()) == Click(action, payload)
+    payload = SOUND[button.payload]
+    assert read_button(button.id, payload.dump()) == (button, payload)
+
+
+def test_what_two_features_declare_stops_the_start() -> None:
+    """One id, one button."""
+    button = BUTTONS["check.rerun"]
+    twin = replace(button, place="another")
+    with pytest.raises(ValueError, match=r"two features declare check\.rerun"):
+        features.table([button, twin], lambda one: one.id)
 
 
 def test_the_value_of_a_button_is_json_with_ids_only() -> None:
@@ -79,19 +87,18 @@ def test_the_value_of_a_button_is_json_with_ids_only() -> None:
 
 def test_buttons_that_change_the_world_at_once_open_no_modal() -> None:
     """These act at the click; all others ask first."""
-    direct = {
-        ActionId.CHECK_RERUN,
-        ActionId.CHECK_CANCEL,
-        ActionId.SECTION_RERUN,
-        ActionId.SECTION_CANCEL,
-        ActionId.SIGNOFF_APPROVE,
-        ActionId.SIGNOFF_REVOKE,
-        ActionId.RELEASE_DEPLOY,
-        ActionId.STEP_RETRY,
-        ActionId.STEP_CANCEL,
-        ActionId.MITIGATION_RESOLVE,
+    assert {button.id for button in BUTTONS.values() if button.modal is None} == {
+        "check.rerun",
+        "check.cancel",
+        "section.rerun",
+        "section.cancel",
+        "signoff.approve",
+        "signoff.revoke",
+        "release.deploy",
+        "step.retry",
+        "step.cancel",
+        "mitigation.resolve",
     }
-    assert set(ActionId) - OPENS_MODAL == direct
 
 
 @pytest.mark.parametrize(
@@ -117,32 +124,33 @@ def test_buttons_that_change_the_world_at_once_open_no_modal() -> None:
 )
 def test_a_forged_value_is_refused(value: str | None) -> None:
     """Nothing but the exact payload of the action gets through."""
-    with pytest.raises(MalformedClickError):
-        parse("signoff.approve", value)
+    with pytest.raises(StaleButton):
+        read_button("signoff.approve", value)
 
 
 @pytest.mark.parametrize("check", ["", "Go.Backup", "go.backup\n", "go.a.b", "go backup", "<!channel>", "x" * 201])
 def test_a_check_id_that_no_checklist_has_is_refused(check: str) -> None:
     """Ids are checked for their form before anything is looked up."""
-    with pytest.raises(MalformedClickError):
-        parse("check.rerun", json.dumps({"release": 12, "check": check}))
+    with pytest.raises(StaleButton):
+        read_button("check.rerun", json.dumps({"release": 12, "check": check}))
 
 
 def test_an_unknown_action_is_refused() -> None:
     """A forged action id names nothing."""
-    with pytest.raises(MalformedClickError, match="unknown action id"):
-        parse("release.delete", '{"release": 12}')
+    with pytest.raises(StaleButton, match="unknown action id"):
+        read_button("release.delete", '{"release": 12}')
 
 
-@given(st.sampled_from(ActionId), st.text(max_size=200))
-def test_no_text_breaks_the_reader(action: ActionId, value: str) -> None:
+@given(st.sampled_from(sorted(BUTTONS)), st.text(max_size=200))
+def test_no_text_breaks_the_reader(button_id: str, value: str) -> None:
     """Whatever is not a payload is refused."""
-    with pytest.raises(MalformedClickError):
-        parse(action, value)
+    with pytest.raises(StaleButton):
+        read_button(button_id, value)
 
 
 def test_a_refusal_does_not_repeat_the_value() -> None:
     """What was forged goes into no log and no message."""
-    with pytest.raises(MalformedClickError) as refused:
-        parse("check.rerun", '{"release": 12, "check": "<!channel>"}')
-    assert str(refused.value) == "malformed value of check.rerun: check: string_pattern_mismatch"
+    with pytest.raises(StaleButton) as refused:
+        read_button("check.rerun", '{"release": 12, "check": "<!channel>"}')
+    problem = "malformed value of check.rerun: check: string_pattern_mismatch"
+    assert refused.value.user_message == f"The bot never made that button: {problem}."

@@ -1,0 +1,40 @@
+"""Closing a release that has changed nothing."""
+
+from __future__ import annotations
+
+from bot.domain.policy import Action
+from bot.flows import abort
+from bot.flows.status import release_of
+from bot.slack import grammar
+from bot.slack.blocks.modals import Form
+from bot.slack.entries import Button, Command
+from bot.slack.payloads import ReleasePayload
+
+BUTTONS = (
+    Button(
+        id="release.abort",
+        payload=ReleasePayload,
+        place="card, and steps at one that failed or is a person's, while nothing was changed",
+        does="closes the release",
+        modal=Form(
+            title="Abort",
+            submit="Abort",
+            label="Why?",
+            effect="The release is closed. Nothing is deployed.",
+            required=False,
+        ),
+        permission=Action.ABORT,
+        run=lambda tx, it: abort.abort(tx, it.deps, it.actor, it.content.release_id, it.note),
+    ),
+)
+COMMANDS = (
+    Command(
+        word="abort",
+        parameters="[reason]",
+        summary="Close the release without a deploy.",
+        details="Works while nothing was changed: also when the deploy failed or waits for a person before its first change.",
+        parse=grammar.reason("abort"),
+        permission=Action.ABORT,
+        run=lambda tx, it: abort.abort(tx, it.deps, it.actor, release_of(tx, it.deps).id, it.content),
+    ),
+)

@@ -1,0 +1,117 @@
+"""Running, cancelling, waiving and attesting checks."""
+
+from __future__ import annotations
+
+from bot.domain.policy import Action
+from bot.domain.view import ReleaseView
+from bot.flows import check
+from bot.flows.status import release_of
+from bot.slack import evidence, grammar
+from bot.slack.blocks.details import details
+from bot.slack.blocks.modals import Details, Form, check_of
+from bot.slack.entries import Audience, Button, Command
+from bot.slack.payloads import CheckPayload, SectionPayload
+from bot.store.pool import Tx
+
+
+def _share(tx: Tx, payload: CheckPayload, view: ReleaseView) -> None:
+    """Put an attachment that is too long for the modal into the thread."""
+    entry, state = view.checklist.check(payload.check), view.checks.get(payload.check)
+    if entry is not None and state is not None and state.result is not None:
+        evidence.share(tx, view, entry, state.result)
+
+
+BUTTONS = (
+    Button(
+        id="check.details",
+        payload=CheckPayload,
+        place="section",
+        does="shows what was asked, expected and seen; what is too long goes as a file into the thread",
+        modal=Details(
+            title="Details",
+            blocks=lambda payload, view: details(check_of(payload.check, view), view),
+            share=_share,
+        ),
+        permission=Audience.MEMBER,
+    ),
+    Button(
+        id="check.rerun",
+        payload=CheckPayload,
+        place="section",
+        does="runs the check again, before the deploy or after it",
+        permission=Action.CHECK,
+        run=lambda tx, it: check.rerun(tx, it.deps, it.actor, it.content.release_id, it.content.check),
+    ),
+    Button(
+        id="check.cancel",
+        payload=CheckPayload,
+        place="section, while it runs or waits",
+        does="stops the check; its earlier result stays",
+        permission=Action.CHECK,
+        run=lambda tx, it: check.cancel(tx, it.deps, it.actor, it.content.release_id, it.content.check),
+    ),
+    Button(
+        id="section.rerun",
+        payload=SectionPayload,
+        place="section",
+        does="runs all of its checks again",
+        permission=Action.CHECK,
+        run=lambda tx, it: check.rerun(tx, it.deps, it.actor, it.content.release_id, it.content.section),
+    ),
+    Button(
+        id="section.cancel",
+        payload=SectionPayload,
+        place="section, while one of its checks runs or waits",
+        does="stops all of them",
+        permission=Action.CHECK,
+        run=lambda tx, it: check.cancel(tx, it.deps, it.actor, it.content.release_id, it.content.section),
+    ),
+    Button(
+        id="check.waive",
+        payload=CheckPayload,
+        place="section, where the check may be waived",
+        does="waives the check for this release; sign-offs become void",
+        modal=Form(
+            title="Waive a check",
+            submit="Waive",
+            label="Why may the release go without it?",
+            effect="Waives the check for this release only. Everyone must approve again.",
+        ),
+        permission=Action.WAIVE,
+        run=lambda tx, it: check.waive(tx, it.deps, it.actor, it.content.release_id, it.content.check, it.note),
+    ),
+    Button(
+        id="check.attest",
+        payload=CheckPayload,
+        place="section, for a check of the kind `attest`; one from before the deploy only while the release is OPEN",
+        does="records that you checked it",
+        modal=Form(
+            title="Attest a check",
+            submit="Attest",
+            label="What did you look at, and what did you see?",
+            effect="The check passes on your word, under your name.",
+        ),
+        permission=Action.ATTEST,
+        run=lambda tx, it: check.attest(tx, it.deps, it.actor, it.content.release_id, it.content.check, it.note),
+    ),
+)
+COMMANDS = (
+    Command(
+        word="check",
+        parameters="[ID|SECTION|all]",
+        summary="Run checks again.",
+        details="Runs also those that need them. Without a name: all.",
+        parse=grammar.check_or_section("check"),
+        permission=Action.CHECK,
+        run=lambda tx, it: check.rerun(tx, it.deps, it.actor, release_of(tx, it.deps).id, it.content),
+    ),
+    Command(
+        word="check cancel",
+        parameters="[ID|SECTION|all]",
+        summary="Cancel checks that run or wait.",
+        details="Without a name: all.",
+        parse=grammar.check_or_section("check cancel"),
+        permission=Action.CHECK,
+        run=lambda tx, it: check.cancel(tx, it.deps, it.actor, release_of(tx, it.deps).id, it.content),
+    ),
+)

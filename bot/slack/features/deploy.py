@@ -1,0 +1,96 @@
+"""Deploying: through the gate, past it with a break-glass, and the review of that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.domain.ids import ReleaseId
+from bot.domain.policy import Action
+from bot.flows import bind, break_glass, deploy, shown, status
+from bot.slack import checkup, grammar
+from bot.slack.blocks.modals import Form
+from bot.slack.entries import Button, Command, Effect, Interaction
+from bot.slack.payloads import ReleasePayload
+
+
+def _deploy(interaction: Interaction[ReleasePayload]) -> Effect:
+    return _through_the_gate(interaction, interaction.content.release_id)
+
+
+def _deploy_current(interaction: Interaction[None]) -> Effect:
+    return _through_the_gate(interaction, _current(interaction))
+
+
+def _through_the_gate(interaction: Interaction[Any], release_id: ReleaseId) -> Effect:
+    deps, actor = interaction.deps, interaction.actor
+    warning = _prepare(interaction, release_id, Action.DEPLOY)
+    return lambda tx: f"{deploy.deploy(tx, deps, actor, release_id)}\n{warning}"
+
+
+def _past_the_gate(interaction: Interaction[str]) -> Effect:
+    deps, actor, release_id = interaction.deps, interaction.actor, _current(interaction)
+    warning = _prepare(interaction, release_id, Action.BREAK_GLASS)
+    return lambda tx: f"{break_glass.deploy_anyway(tx, deps, actor, release_id, interaction.content)}\n{warning}"
+
+
+def _current(interaction: Interaction[Any]) -> ReleaseId:
+    with interaction.deps.store.transaction() as tx:
+        return status.release_of(tx, interaction.deps).id
+
+
+def _prepare(interaction: Interaction[Any], release_id: ReleaseId, action: Action) -> str:
+    """Ask what only the outside knows, for somebody who may deploy. Returns a warning about who else reads the channel."""
+    deps, actor = interaction.deps, interaction.actor
+    bind.before_deploy(deps, actor, release_id, action)
+    shown.before_deploy(deps, actor, release_id, action)
+    with deps.store.transaction() as tx:
+        channel = status.view(tx, deps, release_id).release.channel
+    return checkup.may_begin_in(interaction.client, channel, deps.shared_channel, "nothing is deployed from there")
+
+
+BUTTONS = (
+    Button(
+        id="release.deploy",
+        payload=ReleasePayload,
+        place="card, while the gate is open",
+        does="deploys, after a question, as `/release deploy` does",
+        permission=Action.DEPLOY,
+        prepare=_deploy,
+    ),
+    Button(
+        id="break_glass.review",
+        payload=ReleasePayload,
+        place="break-glass and close-out, once the release is over",
+        does="closes the review of a break-glass; not by whoever broke the glass",
+        modal=Form(
+            title="Review a break-glass",
+            submit="Close the review",
+            label="Was it right, and what changes now?",
+            effect="Recorded under your name. Whoever broke the glass can't review it.",
+        ),
+        permission=Action.REVIEW,
+        run=lambda tx, it: break_glass.review(tx, it.deps, it.actor, it.content.release_id, it.note),
+    ),
+)
+COMMANDS = (
+    Command(
+        word="deploy",
+        summary="Deploy once the gate is Go.",
+        details=(
+            "While it is No-Go, lists every reason. When the plan has changed since `plan` last showed it, shows the "
+            "changes first; the next `deploy` goes with them."
+        ),
+        parse=grammar.nothing("deploy"),
+        permission=Action.DEPLOY,
+        prepare=_deploy_current,
+    ),
+    Command(
+        word="deploy --break-glass",
+        parameters="REASON",
+        summary="Deploy in an emergency, past what the gate still asks for.",
+        details="Only where the policy allows it: [past the gate](../howto/break-glass.md).",
+        parse=grammar.reason("deploy --break-glass"),
+        permission=Action.BREAK_GLASS,
+        prepare=_past_the_gate,
+    ),
+)

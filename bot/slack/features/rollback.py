@@ -1,0 +1,77 @@
+"""Taking a release back, from its card, from its watch, or by command."""
+
+from __future__ import annotations
+
+from bot.domain.plan import lasting
+from bot.domain.policy import Action
+from bot.domain.view import ReleaseView
+from bot.flows import rollback, status
+from bot.slack import grammar, text
+from bot.slack.blocks.limits import Block
+from bot.slack.blocks.modals import Form
+from bot.slack.blocks.plan import lasting_block
+from bot.slack.entries import Button, Command, Interaction
+from bot.slack.payloads import ReleasePayload
+from bot.store.pool import Tx
+
+
+def aborts_too(tx: Tx, view: ReleaseView) -> str:
+    """The warning that the rollback aborts a newer release which is only open; empty where there is none."""
+    other = status.gives_way(tx, view.release)
+    if other is None:
+        return ""
+    version = text.outside(other.version, 100)
+    return f":warning: *{version} is open and will be aborted.* Nothing of it was deployed."
+
+
+def _stays(view: ReleaseView) -> list[Block]:
+    return lasting_block("The rollback leaves in place", lasting(view.steps, view.checklist.deploy))
+
+
+def _roll_back(tx: Tx, interaction: Interaction[ReleasePayload]) -> str:
+    return rollback.rollback(tx, interaction.deps, interaction.actor, interaction.content.release_id, interaction.note)
+
+
+FORM = Form(
+    title="Roll back",
+    submit="Roll back",
+    label="Why?",
+    effect="Production goes back to what ran before the deploy.",
+    required=False,
+    warning=aborts_too,
+    more=_stays,
+)
+BUTTONS = (
+    Button(
+        id="release.rollback",
+        payload=ReleasePayload,
+        place="card, after the first change",
+        does="rolls back",
+        modal=FORM,
+        permission=Action.ROLLBACK,
+        run=_roll_back,
+    ),
+    Button(
+        id="watch.rollback",
+        payload=ReleasePayload,
+        place="alarm, watch",
+        does="rolls back",
+        modal=FORM,
+        permission=Action.ROLLBACK,
+        run=_roll_back,
+    ),
+)
+COMMANDS = (
+    Command(
+        word="rollback",
+        parameters="[reason]",
+        summary="Go back to what ran before the deploy.",
+        details=(
+            "Works in a freeze and whatever the checks say. Means the newest release whose deploy began; a newer one that "
+            "is only OPEN is aborted."
+        ),
+        parse=grammar.rollback_reason,
+        permission=Action.ROLLBACK,
+        run=lambda tx, it: rollback.rollback(tx, it.deps, it.actor, status.to_roll_back(tx, it.deps).id, it.content),
+    ),
+)

@@ -1,0 +1,93 @@
+"""Starting a release, and what is known of the one under way: `/release start`, `status` and `plan`."""
+
+from __future__ import annotations
+
+from bot.domain.ids import Version
+from bot.domain.plan import lasting
+from bot.domain.policy import Action
+from bot.flows import plan, shown, start, status
+from bot.flows.deps import require
+from bot.slack import checkup, grammar
+from bot.slack.blocks import status as answers
+from bot.slack.blocks.limits import Rendered
+from bot.slack.blocks.plan import planned
+from bot.slack.entries import Audience, Command, Effect, Interaction
+from bot.slack.features.signoffs import permalink_of_card
+from bot.slack.grammar import StartRequest
+from bot.store import releases
+from bot.store.pool import Tx
+
+
+def _start(interaction: Interaction[StartRequest]) -> Effect:
+    """Resolve the version, for somebody who may start a release, where the channel allows one."""
+    deps, request = interaction.deps, interaction.content
+    require(deps.policy, interaction.actor, Action.START)  # before anybody is asked what the version means
+    warning = checkup.may_begin_in(interaction.client, deps.channel, deps.shared_channel)
+    resolved = start.resolve(deps, request.version)
+
+    def open_release(tx: Tx) -> str:
+        answer = start.open_release(
+            tx, deps, interaction.actor, request.version, request.notes_url, resolved, because=request.because
+        )
+        return f"{answer}\n{warning}"
+
+    return open_release
+
+
+def _status(tx: Tx, interaction: Interaction[Version | None]) -> Rendered:
+    version = interaction.content
+    release = status.release_of(tx, interaction.deps, str(version) if version else None)
+    return answers.status(status.view(tx, interaction.deps, release.id), permalink_of_card(tx, release.id))
+
+
+def _plan(interaction: Interaction[None]) -> Effect:
+    """What the release that is under way would change now; with none, the steps of the checklist."""
+    deps = interaction.deps
+    with deps.store.transaction() as tx:
+        release = releases.active(tx, deps.environment)
+        view = None if release is None else status.view(tx, deps, release.id)
+    if release is None or view is None:
+        return lambda _tx: answers.plan(deps.checklist)
+    steps = plan.of_release(deps, release)
+
+    def keep(tx: Tx) -> Rendered:
+        shown.keep(tx, deps, interaction.actor, release, steps)
+        title = f"{deps.checklist.title} {release.version}"
+        return planned(title, steps, lasting(view.steps, view.checklist.deploy))
+
+    return keep
+
+
+BUTTONS = ()
+COMMANDS = (
+    Command(
+        word="start",
+        parameters="vX.Y.Z [notes URL] [because REASON]",
+        summary="Open a release and run every check.",
+        details=(
+            "Resolves the commit and the image digest first. A candidate is `v4.8.0-rc1`. An image that was rolled back "
+            "the last time needs a reason, and the approval of somebody other than who starts it. One that already runs "
+            "needs a reason."
+        ),
+        parse=grammar.start_request,
+        permission=Action.START,
+        prepare=_start,
+    ),
+    Command(
+        word="status",
+        parameters="[vX.Y.Z]",
+        summary="Show where the release stands and what is missing.",
+        details="Without a version: the release under way, or else the newest.",
+        parse=grammar.version_or_nothing("status"),
+        permission=Audience.MEMBER,
+        run=_status,
+    ),
+    Command(
+        word="plan",
+        summary="Show what a deploy would change, and what takes it back.",
+        details="Lists each step of the deploy with its changes as of now, and the steps of the rollback.",
+        parse=grammar.nothing("plan"),
+        permission=Audience.MEMBER,
+        prepare=_plan,
+    ),
+)

@@ -1,0 +1,54 @@
+"""The steps of a deploy or a rollback: retry, cancel, attest."""
+
+from __future__ import annotations
+
+from bot.domain.policy import Action
+from bot.flows import deploy
+from bot.slack.blocks.modals import Form
+from bot.slack.entries import Button, Effect, Interaction
+from bot.slack.payloads import StepPayload
+
+
+def _attest(interaction: Interaction[StepPayload]) -> Effect:
+    """Look at what the bot can see of the step, before a person's word is recorded."""
+    deps, actor, step, note = interaction.deps, interaction.actor, interaction.content.step, interaction.note
+    observation = deploy.before_attest(deps, actor, step)
+    return lambda tx: deploy.attest(tx, deps, actor, step, note, observation)
+
+
+BUTTONS = (
+    Button(
+        id="step.retry",
+        payload=StepPayload,
+        place="steps, at a failed one",
+        does="carries out the step again",
+        permission=Action.RETRY,
+        run=lambda tx, it: deploy.retry(tx, it.deps, it.actor, it.content.step),
+    ),
+    Button(
+        id="step.cancel",
+        payload=StepPayload,
+        place="steps, at one that runs",
+        does="stops the step, after a question; it counts as failed then",
+        permission=Action.RETRY,
+        run=lambda tx, it: deploy.cancel(tx, it.deps, it.actor, it.content.step),
+    ),
+    Button(
+        id="step.attest",
+        payload=StepPayload,
+        place="steps, at a person's step once it is due, and at a failed one that may be done by hand",
+        does=(
+            "records that you did it, and for a failed step what the bot sees of it; the plan goes on. "
+            "Refused when the bot sees that it wasn't done"
+        ),
+        modal=Form(
+            title="Attest a step",
+            submit="Attest",
+            label="What was done, and how do you know?",
+            effect="The step counts as done by you, not by the bot.",
+        ),
+        permission=Action.ATTEST,
+        prepare=_attest,
+    ),
+)
+COMMANDS = ()

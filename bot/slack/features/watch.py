@@ -1,0 +1,27 @@
+"""The watch after a deploy: acknowledging an alarm."""
+
+from __future__ import annotations
+
+from bot.domain.policy import Action
+from bot.flows import watch
+from bot.slack.blocks.modals import Form
+from bot.slack.entries import Button
+from bot.slack.payloads import AlarmPayload
+
+BUTTONS = (
+    Button(
+        id="watch.acknowledge",
+        payload=AlarmPayload,
+        place="alarm",
+        does="records that you looked at the issue",
+        modal=Form(
+            title="Acknowledge an alarm",
+            submit="Acknowledge",
+            label="Why may the release stay?",
+            effect="The alarm no longer keeps the watch from ending.",
+        ),
+        permission=Action.ACKNOWLEDGE,
+        run=lambda tx, it: watch.acknowledge(tx, it.deps, it.actor, it.content.alarm, it.note),
+    ),
+)
+COMMANDS = ()
