@@ -18,7 +18,7 @@ from checks.workload import read_workload
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from checks.contract import CheckContext
+    from checks.contract import Change, CheckContext
 
 Json = dict[str, Any]
 
@@ -47,34 +47,33 @@ class Booted:
     log: str = ""
 
 
-def debt(drill: str, ctx: CheckContext) -> dict[str, Any]:
-    """What is owed while the product runs against the database ``drill``, for ``boot`` and ``remove``."""
+def undo_payload(drill: str, ctx: CheckContext) -> dict[str, Any]:
+    """What `remove` has to know while the product runs against the database ``drill``."""
     return {"database": drill, "namespace": place(ctx).namespace}
 
 
-def boot(how: Boot, owed: dict[str, Any], connected: Callable[[], bool], ctx: CheckContext) -> Booted:
+def boot(how: Boot, change: Change, connected: Callable[[], bool], ctx: CheckContext) -> Booted:
     """Start the product's container against a database of the restore server, and wait for its word.
 
-    ``owed``: the debt, which was written down; the id of the pod is added, so that ``remove`` need not ask whose it is,
-    and whether the cluster may still be at making it.
+    ``change``: with the `undo_payload`, which was written down; the id of the pod is added, so that ``remove`` need not ask
+    whose it is, and whether the cluster may still be at making it.
     ``connected``: is the product connected to that database at this moment? Raises CheckError when the cluster refuses,
     when the pod does not get as far as to start, and when the product was ready without ever having been connected.
     """
-    owed["doubt"] = False  # nothing is asked for yet
     kube, namespace = ctx.clients.kube(), place(ctx).namespace
     workload = read_workload(ctx, "deployment")
-    pod = describe(how, owed["database"], workload, ctx)
-    owed["doubt"] = True
+    pod = describe(how, change.payload["database"], workload, ctx)
+    change.outcome_unknown = True
     try:
         with kube_errors(f"create pod {NAME} in {namespace}"):
             made = _json(
                 kube.core.create_namespaced_pod(namespace, pod, _preload_content=False, _request_timeout=kube.timeout)
             )
         with reading("Kubernetes", f"pod {NAME} in {namespace}"):
-            owed["uid"] = str(made["metadata"]["uid"])
-        owed["doubt"] = False
+            change.payload["uid"] = str(made["metadata"]["uid"])
+        change.outcome_unknown = False
     except CheckError as error:
-        owed["doubt"] = error.status not in REFUSED
+        change.outcome_unknown = error.status not in REFUSED
         if error.status != CONFLICT:
             raise
         raise CheckError(
@@ -84,24 +83,24 @@ def boot(how: Boot, owed: dict[str, Any], connected: Callable[[], bool], ctx: Ch
     return _watch(how, connected, ctx)
 
 
-def remove(owed: Mapping[str, Any], ctx: CheckContext) -> None:
-    """Take away the pod of that debt, at once. That of another drill is left alone; none is as good."""
-    for _ in ctx.looks(owed):
-        if _removed(owed, ctx):
+def remove(payload: Mapping[str, Any], ctx: CheckContext) -> None:
+    """Take away the pod that ``payload`` is about, at once. That of another drill is left alone; none is as good."""
+    for _ in ctx.undo_attempts():
+        if _removed(payload, ctx):
             return
 
 
-def _removed(owed: Mapping[str, Any], ctx: CheckContext) -> bool:
+def _removed(payload: Mapping[str, Any], ctx: CheckContext) -> bool:
     """Whether it was there, and ours."""
-    kube, namespace = ctx.clients.kube(), owed["namespace"]
+    kube, namespace = ctx.clients.kube(), payload["namespace"]
     read, delete = kube.core.read_namespaced_pod, kube.core.delete_namespaced_pod
     try:
         with kube_errors(f"remove pod {NAME} in {namespace}"):
-            uid = owed.get("uid")
+            uid = payload.get("uid")
             if uid is None:  # its maker was killed, or has not got an answer
                 found = _json(read(NAME, namespace, _preload_content=False, _request_timeout=kube.timeout))
                 with reading("Kubernetes", f"pod {NAME} in {namespace}"):
-                    ours = (found["metadata"].get("labels") or {}).get(LABEL) == owed["database"]
+                    ours = (found["metadata"].get("labels") or {}).get(LABEL) == payload["database"]
                     uid = str(found["metadata"]["uid"])
                 if not ours:
                     return False

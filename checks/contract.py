@@ -6,7 +6,7 @@ import abc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -89,14 +89,25 @@ class CheckResult:
         return self.answer.outcome
 
 
-class UndoLog(Protocol):
-    """Where a kind writes down what it is about to change, so that it is put back even if the process dies (P7)."""
+class UndoLedger(Protocol):
+    """Where a kind writes down what it is about to change, so that it is undone even if the process dies (P7)."""
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
-        """Store the debt durably and return its id. ``what`` names it for a person; ``payload`` is for Kind.undo."""
+        """Store the undo durably and return its id. ``what`` names it for a person; ``payload`` is for Kind.undo."""
 
-    def settled(self, undo_id: str) -> None:
-        """Mark the debt as paid."""
+    def settle(self, undo_id: str) -> None:
+        """Mark the undo as done."""
+
+
+@dataclass
+class Change:
+    """What a check changes inside of `Kind.undo_after`, and what is known of it so far.
+
+    ``payload`` is for Kind.undo. What is added to it inside the block is not written down: it only spares questions.
+    """
+
+    payload: dict[str, Any]
+    outcome_unknown: bool = False  # a request for it was sent and not answered, so it may take effect later
 
 
 @dataclass(frozen=True)
@@ -120,8 +131,8 @@ class Allowance:
     period: float  # seconds
 
 
-LOOKS = 3  # looks for what a request without an answer may have made
-APART = 1.0  # seconds between two of them
+UNDO_ATTEMPTS = 3  # times that the undo of a request without an answer looks for what that may have made
+UNDO_PAUSE = 1.0  # seconds between two of them
 
 # What kinds may name in ``spends``. The product counts every log-in, good ones too, and refuses the sixth of an address
 # in fifteen minutes; the fifth stays free for a person.
@@ -135,12 +146,13 @@ class CheckContext:
     check: str  # check id
     target: Target
     clients: Clients
-    undo: UndoLog
+    undo: UndoLedger
     subject: Subject
     needs: Mapping[str, Mapping[str, Any]]  # check id -> Answer.data of the checks it needs; all of them passed
     deadline: float  # time.monotonic() at which it must end; the kind's grace later the runner gives up
     cancelled: threading.Event
     progress: Callable[[str], None]  # one short line for the person who waits
+    outcome_unknown: bool = True  # for an undo: the request for the change may take effect later (`Change`)
 
     def remaining(self) -> float:
         """Seconds left until the deadline, never negative."""
@@ -153,16 +165,16 @@ class CheckContext:
         if self.remaining() <= 0:
             raise CheckError("gave up waiting: the deadline has come")
 
-    def looks(self, payload: Mapping[str, Any]) -> Iterator[None]:
-        """For an undo: once, or, where ``payload["doubt"]`` says so, a few times, a second apart; for that after the deadline too.
+    def undo_attempts(self) -> Iterator[None]:
+        """For the loop of an undo: one round, or three, a second apart, where a request may take effect late; also after the deadline.
 
-        A request that got no answer may be carried out a moment later, when nothing was found at first. A kind sets ``doubt``
-        before such a request and takes it away when the answer is there; a payload without it, of a run that was killed, is
-        in doubt. Raises CheckError when the check is cancelled meanwhile: then the debt stays open, and is looked at anew.
+        A request that got no answer may be carried out a moment later, when nothing was found at first. So it is for the
+        undo of a run that was killed. Raises CheckError when the check is cancelled meanwhile: then the undo stays open, and
+        is attempted anew.
         """
         yield
-        for _ in range(LOOKS - 1 if payload.get("doubt", True) else 0):
-            if self.cancelled.wait(APART):
+        for _ in range(UNDO_ATTEMPTS - 1 if self.outcome_unknown else 0):
+            if self.cancelled.wait(UNDO_PAUSE):
                 raise CheckError("cancelled before it was sure that nothing comes late")
             yield
 
@@ -204,38 +216,38 @@ class Kind(abc.ABC):
         return ()
 
     @contextmanager
-    def owing(self, what: str, payload: Mapping[str, Any], ctx: CheckContext, *, late: str = "") -> Iterator[None]:
-        """Write down what the block is about to change, and put it back at its end, whatever happens in it (P7).
+    def undo_after(self, what: str, payload: dict[str, Any], ctx: CheckContext, *, late: str = "") -> Iterator[Change]:
+        """Write down what the block is about to change, and undo it at its end, whatever happens in it (P7).
 
-        ``what`` names it for a person; ``payload`` is for ``undo``, which also gets what the block adds to it: that was not
-        written down, so it only spares questions. Where that fails the debt stays open; a CheckError
-        of the block is then told first, since it is what went wrong first. ``late``: what to say where a request got no
-        answer (`CheckContext.looks`), and may be carried out when nobody looks any more.
+        ``what`` names it for a person; ``payload`` is for ``undo``. Where the undo fails it stays open; a CheckError of the
+        block is then told first, since it is what went wrong first. ``late``: what to say where the outcome of a request is
+        unknown, and it may be carried out when nobody looks any more.
         """
-        debt = ctx.undo.record(what, payload)
-        trouble: CheckError | None = None
+        undo_id = ctx.undo.record(what, payload)
+        change = Change(payload)
+        error: CheckError | None = None
         try:
-            yield
+            yield change
         except CheckError as exc:
-            trouble = _in_doubt(exc, late) if late and payload.get("doubt") else exc
-            raise trouble from exc.__cause__
+            error = _with_late_hint(exc, late) if late and change.outcome_unknown else exc
+            raise error from exc.__cause__
         finally:
             try:
-                self.undo(payload, ctx)
+                self.undo(change.payload, replace(ctx, outcome_unknown=change.outcome_unknown))
             except CheckError as exc:
-                if trouble is None:
+                if error is None:
                     raise
-                raise CheckError(f"{trouble.summary}; then {exc.summary}", hint=exc.hint, seen=trouble.seen) from exc
-            ctx.undo.settled(debt)
+                raise CheckError(f"{error.summary}; then {exc.summary}", hint=exc.hint, seen=error.seen) from exc
+            ctx.undo.settle(undo_id)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Put back what ``payload`` says was changed. Safe to call twice. Only kinds that mutate have it."""
         raise NotImplementedError(f"{self.name} recorded an undo but has no way to carry it out")
 
 
-def _in_doubt(error: CheckError, late: str) -> CheckError:
+def _with_late_hint(error: CheckError, late: str) -> CheckError:
     """The error of a request that got no answer, with a word on what nobody can know."""
-    hint = f"{error.hint} The request may still take effect: the bot looked for {(LOOKS - 1) * APART:.0f} s. {late}"
+    hint = f"{error.hint} The request may still take effect: the bot looked for {(UNDO_ATTEMPTS - 1) * UNDO_PAUSE:.0f} s. {late}"
     return CheckError(
         error.summary, hint=hint.strip(), seen=error.seen, retry_after=error.retry_after, status=error.status
     )

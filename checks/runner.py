@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-    from checks.contract import CheckContext, Kind, Params, UndoLog
+    from checks.contract import CheckContext, Kind, Params, UndoLedger
     from checks.target import Target
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def run_check(
     started = time.monotonic()
     stopped = True
     call: Call[Answer] = Call(f"check {ctx.check} ({kind.name})", held if held is not None else ExitStack())
-    heard = replace(ctx, undo=_Book(ctx.undo, call.given_up), progress=_unless(call.given_up, ctx.progress))
+    heard = replace(ctx, undo=_RevocableLedger(ctx.undo, call.given_up), progress=_unless(call.given_up, ctx.progress))
     try:
         refuse_if_forbidden(kind, ctx.target)
         answer = call.result(
@@ -88,21 +88,21 @@ def _unless(given_up: threading.Event, progress: Callable[[str], None]) -> Calla
     return lambda line: None if given_up.is_set() else progress(line)
 
 
-class _Book:
-    """The UndoLog of a run that may be given up: from then on it changes nothing more, and only puts back."""
+class _RevocableLedger:
+    """The UndoLedger of a run that may be given up: from then on it changes nothing more, and only undoes."""
 
-    def __init__(self, book: UndoLog, given_up: threading.Event) -> None:
-        self._book, self._given_up = book, given_up
+    def __init__(self, ledger: UndoLedger, given_up: threading.Event) -> None:
+        self._ledger, self._given_up = ledger, given_up
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
         """Raises CheckError once nobody waits for the run any more."""
         if self._given_up.is_set():
             raise CheckError(f"{what} is not changed: the check was given up")
-        return self._book.record(what, payload)
+        return self._ledger.record(what, payload)
 
-    def settled(self, undo_id: str) -> None:
-        """Mark the debt as paid."""
-        self._book.settled(undo_id)
+    def settle(self, undo_id: str) -> None:
+        """Mark the undo as done."""
+        self._ledger.settle(undo_id)
 
 
 def refuse_if_forbidden(kind: Kind, target: Target) -> None:

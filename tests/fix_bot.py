@@ -163,13 +163,13 @@ def _tenant(outside: Outside) -> type[Kind]:
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             outside.runs.append(ctx.check)
-            debt = ctx.undo.record("the tenant's status", {"status": outside.tenant})
+            undo_id = ctx.undo.record("the tenant's status", {"status": outside.tenant})
             outside.tenant = "past_due"
             outside.during(ctx.check)
             if outside.dies:
                 raise Killed
             self.undo({"status": "active"}, ctx)
-            ctx.undo.settled(debt)
+            ctx.undo.settle(undo_id)
             return Answer(Outcome.PASS, "402 as it should be", _evidence(ctx))
 
         def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:

@@ -30,18 +30,18 @@ class RecordingUndo:
     settled_ids: list[str] = field(default_factory=list)
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
-        """Keep the debt."""
+        """Keep what is to be undone."""
         undo_id = f"undo-{len(self.recorded) + 1}"
         self.recorded[undo_id] = (what, dict(payload))  # as it is now: what a kind adds later is not written down
         return undo_id
 
-    def settled(self, undo_id: str) -> None:
-        """Keep that it is paid."""
+    def settle(self, undo_id: str) -> None:
+        """Keep that it was undone."""
         self.settled_ids.append(undo_id)
 
     @property
     def open(self) -> list[Mapping[str, Any]]:
-        """Payloads of the debts that were not paid."""
+        """Payloads of what was not undone."""
         return [payload for key, (_, payload) in self.recorded.items() if key not in self.settled_ids]
 
 

@@ -22,12 +22,12 @@ from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.journal import StepJournal
 from bot.flows.plan import looking, prepare, recorded_for, shipment_of
-from bot.flows.undo import DebtBook
+from bot.flows.undo import StoredUndoLedger
 from bot.steps.contract import Look, Shipment, StepContext
 from bot.steps.registry import doer
 from bot.store import posts, releases, steps, watches, work
 from bot.store.pool import Tx
-from bot.store.undos import Debtor
+from bot.store.undos import UndoOrigin
 from checks.registry import RegistryError
 
 logger = logging.getLogger(__name__)
@@ -182,12 +182,12 @@ def _time_of(deps: Deps, spec: StepSpec) -> float:
 def _context(
     deps: Deps, view: ReleaseView, step: Step, spec: StepSpec, look: Look, journal: StepJournal
 ) -> StepContext:
-    debtor = Debtor(view.release.id, step.id, spec.action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
+    origin = UndoOrigin(view.release.id, step.id, spec.action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
     return StepContext(
         **vars(look),
         registry=deps.registry,
         redact=deps.clean,
-        undo=DebtBook(deps, debtor),
+        undo=StoredUndoLedger(deps, origin),
         journal=journal,
         attempt=step.attempt,
     )

@@ -24,10 +24,10 @@ from bot.flows.allowance import spend, used_up
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.question import kind_of
-from bot.flows.undo import DebtBook, settle_debts
+from bot.flows.undo import StoredUndoLedger, settle_debts
 from bot.store import checks, posts, steps, work
 from bot.store.pool import Hold, Tx
-from bot.store.undos import Debtor
+from bot.store.undos import UndoOrigin
 from checks.contract import Answer, Evidence, Outcome, Subject
 
 logger = logging.getLogger(__name__)
@@ -243,14 +243,14 @@ def _waits(tx: Tx, deps: Deps, view: ReleaseView, entry: Check) -> datetime | No
 
 def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check, held: ExitStack, hold: Hold) -> Answer:
     release = view.release
-    debtor = Debtor(release.id, entry.id, entry.kind, entry.target, deps.store.instance)
+    origin = UndoOrigin(release.id, entry.id, entry.kind, entry.target, deps.store.instance)
     with deps.store.transaction() as tx:
         previous = steps.previous_version(tx, release.id)
         announced = posts.place_of(tx, release.id, DoneNotice())
     return question.answer(
         deps,
         entry,
-        undo=DebtBook(deps, debtor),
+        undo=StoredUndoLedger(deps, origin),
         subject=Subject(release.version, release.commit, release.pinned_image, previous=previous, announced=announced),
         needs={needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None},
         cancelled=job.lost,

@@ -29,13 +29,13 @@ from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.journal import MitigationJournal
 from bot.flows.plan import looking, shipment_of
-from bot.flows.undo import DebtBook
+from bot.flows.undo import StoredUndoLedger
 from bot.steps import variable
 from bot.steps.contract import StepContext
 from bot.steps.registry import doer
 from bot.store import mitigations, posts, releases, steps, work
 from bot.store.pool import Tx
-from bot.store.undos import Debtor
+from bot.store.undos import UndoOrigin
 
 logger = logging.getLogger(__name__)
 
@@ -204,12 +204,12 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation, spec:
             work.ensure_claim(tx, job.claim)
             mitigations.keep(tx, found.id, was)
     with looking(deps, spec, ship, was, seconds=action.timeout, cancelled=job.lost) as look:
-        debtor = Debtor(view.release.id, spec.id, action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
+        origin = UndoOrigin(view.release.id, spec.id, action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
         context = StepContext(
             **vars(look),
             registry=deps.registry,
             redact=deps.clean,
-            undo=DebtBook(deps, debtor),
+            undo=StoredUndoLedger(deps, origin),
             journal=MitigationJournal(deps, job, view.release.id, found.step, found.id),
             attempt=1,
         )

@@ -16,7 +16,7 @@ from bot.flows.deps import Asking, Recording
 from bot.flows.undo import run_of
 from bot.store.pool import Hold
 from checks.clients import Clients
-from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Subject, UndoLog
+from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Subject, UndoLedger
 from checks.registry import RegistryError
 from checks.runner import run_check
 
@@ -27,7 +27,7 @@ def answer(
     deps: Asking,
     entry: Check,
     *,
-    undo: UndoLog,
+    undo: UndoLedger,
     subject: Subject,
     needs: Mapping[str, Mapping[str, Any]],
     cancelled: threading.Event,

@@ -18,9 +18,9 @@ from bot.flows import question
 from bot.flows.allowance import spend, used_up
 from bot.flows.check import BUSY
 from bot.flows.deps import Asking, Recording
-from bot.flows.undo import DebtBook, run_of, settle_debts, settle_orphans, unsettled
+from bot.flows.undo import StoredUndoLedger, run_of, settle_debts, settle_orphans, unsettled
 from bot.store.pool import Hold
-from bot.store.undos import Debtor
+from bot.store.undos import UndoOrigin
 from checks.contract import Answer, CheckError, Outcome, Subject
 from checks.registry import did_you_mean
 
@@ -143,7 +143,7 @@ class Survey:
             if kind is not None and kind.mutates:
                 return question.not_asked(entry, f"not run: {NO_RECORD}", "")
             with ExitStack() as held:
-                return self._answer(entry, _NoBook(), held, Hold(None, by))
+                return self._answer(entry, _RefusingLedger(), held, Hold(None, by))
         try:
             while not self._cancelled.is_set():
                 with ExitStack() as held:
@@ -179,10 +179,10 @@ class Survey:
     def _ask_alone(self, deps: Recording, entry: Check, held: ExitStack, hold: Hold) -> Answer:
         if debts := settle_debts(deps, None, entry.id):
             return question.still_in_debt(entry, debts)
-        debtor = Debtor(None, entry.id, entry.kind, entry.target, deps.store.instance)
-        return self._answer(entry, DebtBook(deps, debtor), held, hold)
+        origin = UndoOrigin(None, entry.id, entry.kind, entry.target, deps.store.instance)
+        return self._answer(entry, StoredUndoLedger(deps, origin), held, hold)
 
-    def _answer(self, entry: Check, undo: _NoBook | DebtBook, held: ExitStack, hold: Hold) -> Answer:
+    def _answer(self, entry: Check, undo: _RefusingLedger | StoredUndoLedger, held: ExitStack, hold: Hold) -> Answer:
         needs: dict[str, Mapping[str, Any]] = {
             needed: answer.data for needed in entry.needs if (answer := self._progress[needed].answer) is not None
         }
@@ -212,14 +212,14 @@ def _waits_for(holders: list[str]) -> str:
     return question.waits_for(holders) if holders else "waits for the running bot"
 
 
-class _NoBook:
-    """The UndoLog of a check that changes nothing: it refuses."""
+class _RefusingLedger:
+    """The UndoLedger of a check that changes nothing: it refuses."""
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:  # noqa: ARG002  part of the protocol
         """Raise CheckError: a kind that has something to put back says mutates."""
         raise CheckError(f"{what} is not changed: the kind has not said that it changes data")
 
-    def settled(self, undo_id: str) -> None:
+    def settle(self, undo_id: str) -> None:
         """Nothing was recorded."""
 
 

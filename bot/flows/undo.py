@@ -15,7 +15,7 @@ from bot.flows.commit import commit_change
 from bot.flows.deps import Recording
 from bot.store import undos
 from bot.store.pool import Hold
-from bot.store.undos import Debtor, UndoRow
+from bot.store.undos import UndoOrigin, UndoRow
 from checks.call import Call, DidNotStop
 from checks.clients import Clients
 from checks.contract import CheckContext, CheckError, Subject
@@ -26,19 +26,19 @@ logger = logging.getLogger(__name__)
 TIME = 60.0  # seconds for putting one thing back
 
 
-class DebtBook:
-    """The UndoLog of one run of a check, in the table `undos`."""
+class StoredUndoLedger:
+    """The UndoLedger of one run of a check, in the table `undos`."""
 
-    def __init__(self, deps: Recording, debtor: Debtor) -> None:
-        self._deps, self._debtor = deps, debtor
+    def __init__(self, deps: Recording, origin: UndoOrigin) -> None:
+        self._deps, self._origin = deps, origin
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
-        """Store the debt and return its id; committed before the caller changes anything."""
+        """Store the undo and return its id; committed before the caller changes anything."""
         with self._deps.store.transaction() as tx:
-            return str(undos.record(tx, self._debtor, self._deps.clean(what), payload))
+            return str(undos.record(tx, self._origin, self._deps.clean(what), payload))
 
-    def settled(self, undo_id: str) -> None:
-        """Mark the debt as paid."""
+    def settle(self, undo_id: str) -> None:
+        """Mark the undo as done."""
         with self._deps.store.transaction() as tx:
             undos.settle(tx, int(undo_id), self._deps.clock.now())
 
@@ -120,12 +120,15 @@ def _put_back(deps: Recording, row: UndoRow, within: float, held: ExitStack, hol
         check=row.check_id,
         target=target,
         clients=held.enter_context(Clients(target)),
-        undo=DebtBook(deps, Debtor(row.release_id, row.check_id, row.kind, row.target, deps.store.instance)),
+        undo=StoredUndoLedger(
+            deps, UndoOrigin(row.release_id, row.check_id, row.kind, row.target, deps.store.instance)
+        ),
         subject=Subject(),
         needs={},
         deadline=deadline,
         cancelled=threading.Event(),
         progress=logger.info,
+        outcome_unknown=row.payload.get("doubt", True),  # kinds kept it there before `Change`
     )
     call: Call[None] = Call(f"undo of check {row.check_id}", held)
     try:

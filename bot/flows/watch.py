@@ -32,10 +32,10 @@ from bot.errors import StaleButton, Superseded, UnknownThing
 from bot.flows import picture
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
-from bot.flows.undo import DebtBook
+from bot.flows.undo import StoredUndoLedger
 from bot.store import posts, releases, watches, work
 from bot.store.pool import Tx
-from bot.store.undos import Debtor
+from bot.store.undos import UndoOrigin
 from checks.clients import Clients
 from checks.contract import Answer, CheckContext, Evidence, Outcome, Subject
 from checks.registry import RegistryError
@@ -141,7 +141,9 @@ def _ask(deps: Deps, job: Job, view: ReleaseView, probe: Probe) -> Answer:
             check=probe.id,
             target=target,
             clients=held.enter_context(Clients(target)),
-            undo=DebtBook(deps, Debtor(release.id, probe.id, probe.kind, probe.target, deps.store.instance)),
+            undo=StoredUndoLedger(
+                deps, UndoOrigin(release.id, probe.id, probe.kind, probe.target, deps.store.instance)
+            ),
             subject=Subject(release.version, release.commit, release.pinned_image, deploy_began=_deploy_began(view)),
             needs={},
             deadline=time.monotonic() + (probe.timeout or kind.timeout),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from bot.domain.plan import Mutation
 from bot.errors import NoAnswer, StepError, Superseded
 from checks.clients import Clients
-from checks.contract import UndoLog
+from checks.contract import UndoLedger
 from checks.registry import Registry
 from checks.target import Target
 
@@ -132,6 +132,6 @@ class StepContext(Look):
 
     registry: Registry
     redact: Callable[[str], str]
-    undo: UndoLog
+    undo: UndoLedger
     journal: Journal
     attempt: int  # 1, and one more for each retry

@@ -18,7 +18,7 @@ _SQL = queries("undos")
 
 @dataclass(frozen=True)
 class UndoRow:
-    """One debt. ``payload`` is for the kind that recorded it."""
+    """One entry of the undo ledger. ``payload`` is for the kind that recorded it."""
 
     id: int
     release_id: ReleaseId | None
@@ -32,8 +32,8 @@ class UndoRow:
 
 
 @dataclass(frozen=True)
-class Debtor:
-    """For whom a debt is recorded."""
+class UndoOrigin:
+    """The run that a change belongs to."""
 
     release_id: ReleaseId | None
     check_id: CheckId
@@ -42,14 +42,14 @@ class Debtor:
     owner: int  # instance
 
 
-def record(tx: Tx, debtor: Debtor, what: str, payload: Mapping[str, Any]) -> int:
+def record(tx: Tx, origin: UndoOrigin, what: str, payload: Mapping[str, Any]) -> int:
     """Write down what is about to be changed."""
     values = {
-        "release_id": debtor.release_id,
-        "check_id": debtor.check_id,
-        "kind": debtor.kind,
-        "target": debtor.target,
-        "owner": debtor.owner,
+        "release_id": origin.release_id,
+        "check_id": origin.check_id,
+        "kind": origin.kind,
+        "target": origin.target,
+        "owner": origin.owner,
         "what": what,
         "payload": Jsonb(dict(payload)),
     }
@@ -57,28 +57,28 @@ def record(tx: Tx, debtor: Debtor, what: str, payload: Mapping[str, Any]) -> int
 
 
 def settle(tx: Tx, undo_id: int, at: datetime) -> None:
-    """Say that it was put back."""
+    """Mark it as undone."""
     tx.execute(_SQL["settle"], {"id": undo_id, "at": at})
 
 
 def failed(tx: Tx, undo_id: int, error: str) -> None:
-    """Say why it could not be put back yet."""
+    """Store why it could not be undone yet."""
     tx.execute(_SQL["failed"], {"id": undo_id, "error": error})
 
 
 def orphans(tx: Tx) -> list[int]:
-    """Debts that nobody is about to pay (dead process, ended check), newest first."""
+    """What nobody is about to undo (dead process, ended check), newest first."""
     return [row["id"] for row in tx.execute(_SQL["orphans"], {"class": INSTANCE_LOCK}).fetchall()]
 
 
 def unsettled(tx: Tx, release_id: ReleaseId | None, check_id: CheckId) -> list[int]:
-    """The debts of one check, newest first."""
+    """What one check has left to be undone, newest first."""
     return [
         row["id"] for row in tx.execute(_SQL["unsettled"], {"release_id": release_id, "check_id": check_id}).fetchall()
     ]
 
 
 def get(tx: Tx, undo_id: int) -> UndoRow | None:
-    """One debt."""
+    """One entry of the ledger."""
     row = tx.execute(_SQL["get"], {"id": undo_id}).fetchone()
     return None if row is None else UndoRow(**row)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
     from checks.clients import KubeClients
-    from checks.contract import CheckContext
+    from checks.contract import Change, CheckContext
     from checks.target import Backup
 
 FIELD_MANAGER = "release-bot"
@@ -98,14 +98,14 @@ class BackupJob(Kind):
         before = objects(s3, part)
         started = time.monotonic()
         name = _name(ctx.subject.version)
-        debt: dict[str, Any] = {"namespace": part.namespace, "job": name}
+        payload = {"namespace": part.namespace, "job": name}
         body = _job_of_cronjob(kube, part, name)
         late = f"Job {name} may run in {part.namespace} then, to its end."
-        with self.owing(f"job {name} in {part.namespace}", debt, ctx, late=late):
-            _create(kube, part, name, body, debt)
+        with self.undo_after(f"job {name} in {part.namespace}", payload, ctx, late=late) as change:
+            _create(kube, part, name, body, change)
             ctx.progress(f"waiting for job {name}")
             job = _wait(kube, part, name, ctx)
-            debt["ended"] = True
+            change.payload["ended"] = True
         failure = _condition(job, "Failed")
         if failure is not None:
             log = _log_tail(kube, part, job)
@@ -137,7 +137,7 @@ class BackupJob(Kind):
         """Stop a Job that still runs. One that has ended stays, as any of its CronJob, whose history limits remove it."""
         if payload.get("ended"):  # seen just now
             return
-        for _ in ctx.looks(payload):
+        for _ in ctx.undo_attempts():
             if _stop(ctx.clients.kube(), str(payload["namespace"]), str(payload["job"])):
                 return
 
@@ -184,18 +184,18 @@ def _job_of_cronjob(kube: KubeClients, part: Backup, name: str) -> dict[str, Any
         }
 
 
-def _create(kube: KubeClients, part: Backup, name: str, body: dict[str, Any], debt: dict[str, Any]) -> None:
-    """``debt`` says whether the cluster may still be at it: it has neither answered nor refused."""
-    debt["doubt"] = True
+def _create(kube: KubeClients, part: Backup, name: str, body: dict[str, Any], change: Change) -> None:
+    """``change`` says whether the cluster may still be at it: it has neither answered nor refused."""
+    change.outcome_unknown = True
     try:
         with kube_errors(f"create job {name} in {part.namespace}"):
             kube.batch.create_namespaced_job(
                 part.namespace, body, field_manager=FIELD_MANAGER, _request_timeout=kube.timeout
             )
     except CheckError as error:
-        debt["doubt"] = error.status not in REFUSED
+        change.outcome_unknown = error.status not in REFUSED
         raise
-    debt["doubt"] = False
+    change.outcome_unknown = False
 
 
 def _stop(kube: KubeClients, namespace: str, name: str) -> bool:

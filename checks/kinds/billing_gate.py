@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from checks.clients import http_errors, require
-from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.contract import Answer, Change, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, address, session, unreached
 from checks.uses import API, LOGIN, TENANT, Use, on_table
 
@@ -66,17 +66,18 @@ class BillingGate(Kind):
                 f"tenant {tenant} is {before} already, so there is nothing to put back",
                 hint=f"Set billing_status of tenant {tenant} to what it should be, then run the check again.",
             )
-        debt: dict[str, Any] = {"tenant": tenant, "before": before, "set": params.status}
+        payload = {"tenant": tenant, "before": before, "set": params.status}
+        late = f"Set billing_status of tenant {tenant} to {before} then."
         what = f"billing_status of tenant {tenant} on {ctx.target.name}: {before} to {params.status}"
-        with self.owing(what, debt, ctx, late=f"Set billing_status of tenant {tenant} to {before} then."):
-            _flip(ctx, debt)
+        with self.undo_after(what, payload, ctx, late=late) as change:
+            _flip(ctx, change)
             with http_errors(f"{params.method} {url}"):
                 response = ctx.clients.http().request(params.method, url, headers=headers, json=_INVALID)
         return _answer(params, response, f"{params.method} {url} while tenant {tenant} is {params.status}", before)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Put the old status back, unless somebody has set another one since. Raises CheckError when it fails."""
-        for _ in ctx.looks(payload):
+        for _ in ctx.undo_attempts():
             if _put_back(ctx, payload["tenant"], payload["set"], payload["before"]):
                 return
 
@@ -106,19 +107,18 @@ def _status(ctx: CheckContext, tenant: int) -> str:
     return status
 
 
-def _flip(ctx: CheckContext, debt: dict[str, Any]) -> None:
-    """Set the status. ``debt`` says whether the server may still be at it: the connection was lost before it had answered."""
-    tenant = debt["tenant"]
-    debt["doubt"] = False  # nothing is asked for yet
+def _flip(ctx: CheckContext, change: Change) -> None:
+    """Set the status. ``change`` says whether the server may still be at it: the connection was lost before it had answered."""
+    tenant, before, status = (change.payload[key] for key in ("tenant", "before", "set"))
     with ctx.clients.postgres(read_only=False) as connection:
         try:
-            changed = _write(connection, tenant, debt["before"], debt["set"])
+            changed = _write(connection, tenant, before, status)
             connection.commit()
         finally:
-            debt["doubt"] = connection.broken
+            change.outcome_unknown = connection.broken
     if changed != 1:
         raise CheckError(
-            f"could not set tenant {tenant} to {debt['set']}: no row was changed",
+            f"could not set tenant {tenant} to {status}: no row was changed",
             hint="The database role needs UPDATE on tenants, and a row security policy that lets it.",
         )
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from checks.contract import CheckContext
+    from checks.contract import Change, CheckContext
     from checks.rights import Right
 
 SCRATCH = re.compile(r"restore_drill_[0-9]+_[0-9a-f]{8}")  # the only databases that undo() may drop
@@ -133,10 +133,10 @@ class RestoreDrill(Kind):
                     _run(ctx, [program, "--list", dump], "read the dump's table of contents")
                 started = time.monotonic()
                 name = f"restore_drill_{int(time.time())}_{secrets.token_hex(4)}"
-                owed: dict[str, Any] = {"database": name}
-                with self.owing(f"drop scratch database {name}", owed, ctx, late=f"Drop database {name} then."):
+                late = f"Drop database {name} then."
+                with self.undo_after(f"drop scratch database {name}", {"database": name}, ctx, late=late) as change:
                     with _phase(f"restoring {key}", ctx):
-                        _create(server, name, owed)
+                        _create(server, name, change)
                         _restore(ctx, program, dump, name)
                     seconds = time.monotonic() - started
                     with _phase("verifying what was restored", ctx):
@@ -167,13 +167,13 @@ class RestoreDrill(Kind):
         def connected() -> bool:
             return server.execute(query, (name,)).fetchone() is not None
 
-        owed = booting.debt(name, ctx)
-        pod = f"pod {boot_pod.NAME} in {owed['namespace']}"
+        payload = booting.undo_payload(name, ctx)
+        pod = f"pod {boot_pod.NAME} in {payload['namespace']}"
         with (
-            self.owing(f"remove {pod}", owed, ctx, late=f"Delete {pod} then."),
+            self.undo_after(f"remove {pod}", payload, ctx, late=f"Delete {pod} then.") as change,
             _phase("starting the product against the restored database", ctx),
         ):
-            booted = booting.boot(how, owed, connected, ctx)
+            booted = booting.boot(how, change, connected, ctx)
         if booted.trouble:
             raise _BadBackup(
                 f"the product does not start with the restored database: {booted.trouble}",
@@ -191,7 +191,7 @@ class RestoreDrill(Kind):
         if "namespace" in payload:
             booting.remove(payload, ctx)
             return
-        for _ in ctx.looks(payload):
+        for _ in ctx.undo_attempts():
             with _server(ctx) as server:
                 found = server.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount
                 server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -312,9 +312,9 @@ def _failure(what: str, stderr: str) -> _BadBackup | CheckError:
     return _BadBackup(f"cannot {what}: {line}", hint="Is the object complete? Run the backup again.", seen=stderr)
 
 
-def _create(server: psycopg.Connection, name: str, owed: dict[str, Any]) -> None:
-    """``owed`` says whether the server may still be at it: the connection was lost before it had answered."""
-    owed["doubt"] = True
+def _create(server: psycopg.Connection, name: str, change: Change) -> None:
+    """``change`` says whether the server may still be at it: the connection was lost before it had answered."""
+    change.outcome_unknown = True
     try:
         server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     except errors.InsufficientPrivilege as exc:
@@ -323,7 +323,7 @@ def _create(server: psycopg.Connection, name: str, owed: dict[str, Any]) -> None
             hint=f"ALTER ROLE {server.info.user} CREATEDB on the server of restore_database_url.",
         ) from exc
     finally:
-        owed["doubt"] = server.broken
+        change.outcome_unknown = server.broken
 
 
 def _verify(ctx: CheckContext, params: RestoreDrillParams, database: str) -> list[str]:

@@ -13,7 +13,7 @@ import httpx
 from pydantic import Field
 
 from checks.clients import http_errors, load, require
-from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.contract import Answer, Change, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import NOT_CONFIGURED, UNREACHED, address, unreached
 from checks.uses import API, STRIPE_CUSTOMER, WEBHOOK_SECRET, Use, on_table
 
@@ -105,13 +105,15 @@ class StripeWebhook(Kind):
             return Answer(Outcome.FAIL, f"no table {', '.join(missing)}: migration not applied", evidence, hint=hint)
         payload = _event(params.event, ids, customer)
         late = f"Rows that come later stay: {ids['event']} in {_TABLES[0]} and {ids['invoice']} in {_TABLES[1]}."
-        with self.owing(f"test event {ids['event']} in the database of {target.name}", ids, ctx, late=late):
-            answers = _deliver(params.deliveries, url, payload, secret, ids, ctx)
+        with self.undo_after(
+            f"test event {ids['event']} in the database of {target.name}", ids, ctx, late=late
+        ) as change:
+            answers = _deliver(params.deliveries, url, payload, secret, change, ctx)
             return _answer(answers, _stored(ids, ctx), tenant.id, evidence)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Delete the rows of the test event, and no others."""
-        for _ in ctx.looks(payload):
+        for _ in ctx.undo_attempts():
             with ctx.clients.postgres(read_only=False) as connection:
                 connection.execute("DELETE FROM billing.invoices WHERE stripe_invoice_id = %s", (payload["invoice"],))
                 connection.execute("DELETE FROM billing.webhook_events WHERE stripe_event_id = %s", (payload["event"],))
@@ -170,14 +172,14 @@ def _event(kind: str, ids: Mapping[str, str], customer: str) -> str:
 
 
 def _deliver(
-    times: int, url: str, payload: str, secret: str, ids: dict[str, Any], ctx: CheckContext
+    times: int, url: str, payload: str, secret: str, change: Change, ctx: CheckContext
 ) -> list[httpx.Response]:
-    """The answers, one a delivery. ``ids`` says whether the product may still be at one of them."""
+    """The answers, one a delivery. ``change`` says whether the product may still be at one of them."""
     load("stripe")
     from stripe import WebhookSignature  # the package takes most of a second to load, so only this check pays for it
 
     answers: list[httpx.Response] = []
-    ids["doubt"] = True
+    change.outcome_unknown = True
     try:
         with http_errors(f"deliver the event to {urlsplit(url).netloc}"):
             for _ in range(times):
@@ -186,9 +188,9 @@ def _deliver(
                 answers.append(ctx.clients.http().post(url, content=payload.encode(), headers=headers))
     except CheckError as error:
         sent = not isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout))
-        ids["doubt"] = sent or not all(map(_of_the_product, answers))
+        change.outcome_unknown = sent or not all(map(_of_the_product, answers))
         raise
-    ids["doubt"] = not all(map(_of_the_product, answers))
+    change.outcome_unknown = not all(map(_of_the_product, answers))
     return answers
 
 

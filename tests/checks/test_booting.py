@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from checks.boot_pod import NAME, PROBE, Boot
-from checks.booting import boot, debt
+from checks.booting import boot, undo_payload
 from checks.clients import Clients
-from checks.contract import CheckError
+from checks.contract import Change, CheckError
 from checks.target import Target
 from tests.checks.replies import Answering, Replies, Reply
 from tests.fix_checks import context
@@ -58,7 +58,7 @@ def booted(table: dict[str, Answering], folder: Path) -> Any:
         )
         with Clients(target) as clients:
             ctx = context(target, clients)
-            return boot(Boot(), debt("restore_drill_1_00000000", ctx), lambda: False, ctx)
+            return boot(Boot(), Change(undo_payload("restore_drill_1_00000000", ctx)), lambda: False, ctx)
 
 
 @pytest.mark.parametrize(

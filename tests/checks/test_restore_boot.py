@@ -168,7 +168,7 @@ def test_no_secret_with_the_password(sandbox, backup):
     assert left(target) == []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Late(CheckContext):
     """A context whose time is up when somebody says so."""
 

@@ -163,11 +163,11 @@ class Hangs(Echo):
 
     def run(self, params, ctx):
         """PASS once it is let go."""
-        with self.owing("one thing", {"thing": 1}, ctx):
+        with self.undo_after("one thing", {"thing": 1}, ctx):
             assert self.let_go.wait(20)
             ctx.progress("it goes on")
         try:
-            with self.owing("another thing", {"thing": 2}, ctx):
+            with self.undo_after("another thing", {"thing": 2}, ctx):
                 raise AssertionError
         except CheckError as error:
             self.refused = str(error)

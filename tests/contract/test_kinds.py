@@ -254,7 +254,7 @@ def test_who_records_an_undo_can_carry_it_out(name):
     """A kind that writes down a debt has the way to pay it, and has said that it mutates; no other kind has one."""
     kind = type(REGISTRY.get(name))
     records = any(
-        isinstance(node, ast.Attribute) and node.attr in {"record", "owing"}
+        isinstance(node, ast.Attribute) and node.attr in {"record", "undo_after"}
         for node in ast.walk(ast.parse(inspect.getsource(sys.modules[kind.__module__])))
     )
 

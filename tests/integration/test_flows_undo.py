@@ -1,7 +1,8 @@
-"""The book of debts: what a check changes is put back, whoever dies (promise P7)."""
+"""The undo ledger: what a check changes is put back, whoever dies (promise P7)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,12 @@ from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.results import Running
 from bot.errors import Superseded
 from bot.flows import abort
-from bot.flows.undo import DebtBook, settle_orphans, unsettled
+from bot.flows.undo import StoredUndoLedger, settle_orphans, unsettled
 from bot.store import undos
 from bot.store.pool import Store
-from bot.store.undos import Debtor
-from checks.contract import Outcome
+from bot.store.undos import UndoOrigin
+from checks.contract import Answer, CheckContext, Kind, Outcome, Params
+from checks.registry import Registry
 from tests.fix_bot import MANAGER, Killed, Outside, World, checklist, die, hanging
 from tests.fix_kube import eventually
 from tests.unit.factories import make_check
@@ -124,8 +126,8 @@ def test_aborted_while_it_is_put_back(changing: World, outside: Outside) -> None
     release_id = changing.start()
     job = changing.claim_all("check")[f"{release_id}/go.one"]
     with changing.store.transaction() as tx:
-        debtor = Debtor(release_id, ONE, "tenant", "staging", changing.store.instance)
-        undos.record(tx, debtor, "the tenant's status", {"status": "active"})
+        origin = UndoOrigin(release_id, ONE, "tenant", "staging", changing.store.instance)
+        undos.record(tx, origin, "the tenant's status", {"status": "active"})
 
     def end_it(name: str) -> None:
         if name == "undo":
@@ -143,10 +145,10 @@ def test_one_that_cannot_be_paid_does_not_hold_up_the_others(
 ) -> None:
     """A target that is gone from the configuration, a kind that is unknown: they stay, the rest is paid."""
     dead = another_process()
-    good = Debtor(None, ONE, "tenant", "staging", dead.instance)
+    good = UndoOrigin(None, ONE, "tenant", "staging", dead.instance)
     with world.store.transaction() as tx:
-        for debtor in (replace(good, target="gone"), good, replace(good, kind="unknown"), replace(good, kind="ask")):
-            undos.record(tx, debtor, "something", {"status": "active"})
+        for origin in (replace(good, target="gone"), good, replace(good, kind="unknown"), replace(good, kind="ask")):
+            undos.record(tx, origin, "something", {"status": "active"})
     die(dead, world.store)
     outside.tenant = "past_due"
     assert settle_orphans(world.deps) == 3
@@ -160,8 +162,8 @@ def test_putting_back_that_does_not_stop_is_given_up(
     dead = another_process()
     with world.store.transaction() as tx:
         for name, status in ((TWO, "active"), (ONE, "trialing")):  # the newest is paid first
-            debtor = Debtor(None, name, "tenant", "staging", dead.instance)
-            undos.record(tx, debtor, f"status {status}", {"status": status})
+            origin = UndoOrigin(None, name, "tenant", "staging", dead.instance)
+            undos.record(tx, origin, f"status {status}", {"status": status})
     die(dead, world.store)
     outside.during = hanging(outside, "undo")
     assert settle_orphans(world.deps, within=0.1) == 1
@@ -174,9 +176,36 @@ def test_putting_back_that_does_not_stop_is_given_up(
     eventually("it to be paid", lambda: settle_orphans(world.deps) == 0 and not unsettled(world.deps, None, ONE))
 
 
-def test_secrets_stay_out_of_the_book(world: World) -> None:
+@pytest.mark.parametrize(("stored", "unknown"), [({"doubt": False}, False), ({"doubt": True}, True), ({}, True)])
+def test_whether_a_request_may_take_effect_late_is_told_to_the_undo(
+    world: World, another_process: Callable[[], Store], stored: dict[str, bool], unknown: bool
+) -> None:
+    """Of a killed run nobody knows; kinds of an earlier version of the bot may have stored it in the payload."""
+    told: list[bool] = []
+
+    class Setting(Kind):
+        name, summary, params, mutates = "setting", "changes", Params, True
+
+        def run(self, params: Any, ctx: CheckContext) -> Answer:
+            raise AssertionError
+
+        def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
+            told.append(ctx.outcome_unknown)
+
+    world.change(registry=Registry({"setting": Setting}))
+    dead = another_process()
+    with world.store.transaction() as tx:
+        undos.record(tx, UndoOrigin(None, ONE, "setting", "staging", dead.instance), "a setting", stored)
+    die(dead, world.store)
+    assert settle_orphans(world.deps) == 0
+    assert told == [unknown]
+
+
+def test_secrets_stay_out_of_the_ledger(world: World) -> None:
     """What a person reads is redacted (promise P10)."""
-    DebtBook(world.deps, Debtor(None, ONE, "tenant", "staging", world.store.instance)).record("key s3cret", {})
+    StoredUndoLedger(world.deps, UndoOrigin(None, ONE, "tenant", "staging", world.store.instance)).record(
+        "key s3cret", {}
+    )
     assert world.rows("SELECT what FROM undos") == [{"what": "key [redacted]"}]
 
 
@@ -184,7 +213,7 @@ def test_a_debt_is_paid_once(world: World, another_process: Callable[[], Store])
     """Two sweeps at once do not both put it back: one holds it, the other leaves it alone."""
     dead = another_process()
     with world.store.transaction() as tx:
-        debt = undos.record(tx, Debtor(None, ONE, "tenant", "staging", dead.instance), "it", {"status": "active"})
+        debt = undos.record(tx, UndoOrigin(None, ONE, "tenant", "staging", dead.instance), "it", {"status": "active"})
     die(dead, world.store)
     with world.store.exclusive([f"undo/{debt}"]) as free:
         assert free

@@ -12,7 +12,7 @@ from bot.flows.deps import Asking
 from bot.flows.survey import Progress, Survey, chosen
 from bot.store import undos
 from bot.store.pool import Store
-from bot.store.undos import Debtor
+from bot.store.undos import UndoOrigin
 from checks.contract import Answer, Outcome
 from checks.target import Target
 from tests.fix_bot import Killed, Outside, World, checklist, die, hanging
@@ -193,8 +193,8 @@ def test_the_dead_are_followed_first(world: World, outside: Outside, another_pro
     """What a killed run has left is put back before anything is asked."""
     dead = another_process()
     with world.store.transaction() as tx:
-        debtor = Debtor(None, make_check("go.one").id, "tenant", "staging", dead.instance)
-        undos.record(tx, debtor, "the tenant's status", {"status": "active"})
+        origin = UndoOrigin(None, make_check("go.one").id, "tenant", "staging", dead.instance)
+        undos.record(tx, origin, "the tenant's status", {"status": "active"})
     outside.tenant = "past_due"
     die(dead, world.store)
     seen: list[str] = []

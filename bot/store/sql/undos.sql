@@ -1,18 +1,18 @@
 -- name: record
--- A debt: what is about to be changed.
+-- What is about to be changed, and how it is undone.
 INSERT INTO undos (release_id, check_id, kind, target, what, payload, owner)
 VALUES (%(release_id)s, %(check_id)s, %(kind)s, %(target)s, %(what)s, %(payload)s, %(owner)s) RETURNING id;
 
 -- name: settle
--- It is paid.
+-- It is undone.
 UPDATE undos SET settled_at = %(at)s, last_error = NULL WHERE id = %(id)s AND settled_at IS NULL;
 
 -- name: failed
--- It could not be paid yet.
+-- It could not be undone yet.
 UPDATE undos SET last_error = %(error)s WHERE id = %(id)s;
 
 -- name: orphans
--- Debts that nobody is about to pay: the process lives no more, or its check ended and could not put it back.
+-- What nobody is about to undo: the process lives no more, or its check ended and could not put it back.
 SELECT u.id FROM undos u
 WHERE u.settled_at IS NULL AND (
     NOT EXISTS (SELECT FROM pg_locks l
@@ -24,10 +24,10 @@ WHERE u.settled_at IS NULL AND (
 ORDER BY u.id DESC;
 
 -- name: unsettled
--- The debts of one check.
+-- What one check has left to be undone.
 SELECT id FROM undos WHERE settled_at IS NULL AND release_id IS NOT DISTINCT FROM %(release_id)s AND check_id = %(check_id)s
 ORDER BY id DESC;
 
 -- name: get
--- One debt.
+-- One entry of the ledger.
 SELECT id, release_id, check_id, kind, target, what, payload, owner, settled_at FROM undos WHERE id = %(id)s;

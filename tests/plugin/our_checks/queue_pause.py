@@ -35,7 +35,7 @@ class QueuePause(Kind):
 
     def run(self, params: QueuePauseParams, ctx: CheckContext) -> Answer:
         """Pause it, look, let it go on. Raises CheckError when the product does not answer."""
-        with self.owing("the pause of the work queue", {}, ctx):
+        with self.undo_after("the pause of the work queue", {}, ctx):
             self._set(ctx, paused=True)
             if params.seconds:
                 ctx.wait(params.seconds)
