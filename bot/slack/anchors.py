@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from slack_sdk import WebClient
 
 from bot.domain.audit import Head
+from bot.domain.posts import RecordPost
 from bot.slack.client import slack_call
 from bot.slack.publisher import EVENT_TYPE
 
@@ -30,9 +32,9 @@ def announced(client: WebClient, channel: str, bot_user: str, since: datetime | 
         for message in answer["messages"]:
             metadata = message.get("metadata") or {}
             if message.get("user") == bot_user and metadata.get("event_type") == EVENT_TYPE:
-                row, _, head = str(metadata.get("event_payload", {}).get("record", "")).partition(":")
-                if row.isdecimal():
-                    found.append(Head(int(row), head))
+                with suppress(ValueError):  # another message of the bot
+                    post = RecordPost.read(str(metadata.get("event_payload", {}).get("record", "")))
+                    found.append(Head(post.row, post.head))
         cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
         if not cursor:
             return found

@@ -13,6 +13,7 @@ from typing import Any
 
 from slack_sdk import WebClient
 
+from bot.domain.posts import CardPost, PostSubject, RecordPost, ReminderPost
 from bot.domain.release import Release
 from bot.flows import announce
 from bot.flows.deps import Deps, Job
@@ -31,7 +32,6 @@ EVENT_TYPE = "release_bot_post"  # of the metadata by which we find our own mess
 REPLY_LIFE = timedelta(minutes=30)  # how long Slack takes answers at a response_url
 AS_IT_SHOULD_BE = frozenset({"already_pinned", "no_pin", "not_pinned"})
 EDITS, EDITS_AT_ONCE = 48, 25  # of all messages together: Slack takes "50 or more" a minute (Tier 3), and a burst
-DIRECT = "reminder"  # the kind of post that goes to one person
 
 
 class Publisher:
@@ -59,11 +59,11 @@ class Publisher:
             view = releases.view(tx, post.release_id, now)
         if view is None:
             return None
-        shown = render(post.kind, post.subject, view)
+        shown = render(post.about, view)
         shown = Rendered(self._deps.redact(shown.text), redact_values(shown.blocks, self._deps.redact))
         content = hashlib.sha256(json.dumps([shown.text, shown.blocks], sort_keys=True).encode()).hexdigest()
         try:
-            pinned = is_pinned(post.kind, view.release)
+            pinned = is_pinned(post.about, view.release)
             if post.ts is None:
                 self._post(post, shown, content, pinned=pinned)
             elif content != post.sent_hash or pinned != post.pinned:
@@ -76,7 +76,7 @@ class Publisher:
 
     def _post(self, post: PostRow, shown: Rendered, content: str, *, pinned: bool) -> None:
         # Of a direct message it is not looked: that would take the right to read all of them, for a reminder told twice.
-        found = self._find(post) if post.attempted_at is not None and post.kind != DIRECT else None
+        found = self._find(post) if post.attempted_at is not None and not isinstance(post.about, ReminderPost) else None
         if found is not None:
             self._posted(post, found, "", pinned=pinned)  # it may show an older state: the next look updates it
             with self._deps.store.transaction() as tx:
@@ -99,7 +99,7 @@ class Publisher:
 
     def _addressed(self, post: PostRow) -> PostRow:
         """The message with the channel that Slack knows: to a person that is the direct channel, opened by the first one."""
-        if post.kind != DIRECT or not post.channel.startswith(("U", "W")):
+        if not isinstance(post.about, ReminderPost) or not post.channel.startswith(("U", "W")):
             return post
         with slack_call("conversations.open"):
             channel = str(self._client.conversations_open(users=post.channel)["channel"]["id"])
@@ -179,7 +179,7 @@ class Publisher:
                 work.ask(tx, "post", post.parent)
             return now + SPACING
         due = again_at(error, now)
-        if post.kind == DIRECT and (due is None or error.code in NO_CHANNEL):
+        if isinstance(post.about, ReminderPost) and (due is None or error.code in NO_CHANNEL):
             logger.warning("nobody is reminded by post %d: Slack answered %s to %s", post.id, error.code, error.method)
             return None
         if due is None:
@@ -228,15 +228,15 @@ class Publisher:
             )
 
 
-def is_pinned(kind: str, release: Release) -> bool:
-    """Whether a message of that kind is pinned to the channel now: the card of a release that is not closed."""
-    return kind == "card" and not release.closed
+def is_pinned(about: PostSubject, release: Release) -> bool:
+    """Whether a message about ``about`` is pinned to the channel now: the card of a release that is not closed."""
+    return isinstance(about, CardPost) and not release.closed
 
 
 def _mark(post: PostRow) -> dict[str, int | str]:
     """What we write into the metadata of a message to know it again; with the head of the record, where it announces one."""
     mark: dict[str, int | str] = {"post": post.id, "release": post.release_id}
-    return mark | {"record": post.subject} if post.kind == "record" else mark
+    return mark | {"record": post.subject} if isinstance(post.about, RecordPost) else mark
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def _messages(tx: Tx, view: ReleaseView) -> list[dict[str, Any]]:
     """Each message of the release as it is to stand now."""
     shown = []
     for post in posts.every(tx, view.release.id):
-        rendered = render(post.kind, post.subject, view)
+        rendered = render(post.about, view)
         shown.append(
             {
                 "kind": post.kind,

@@ -13,12 +13,11 @@ from bot.domain.results import Running
 from bot.errors import GateClosed, IdentityUnknown, NotAllowed, VendorError
 from bot.flows import bind, check, deploy, freeze, rollback, start, tend
 from bot.flows.deps import Deps
-from bot.slack.blocks.render import render
 from bot.store import releases
 from bot.store.pool import Tx
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, World
 from tests.fix_tags import COMMIT, DIGEST, MOVED, REBUILT, Tags
-from tests.unit.factories import PAT, QUINN, RITA
+from tests.unit.factories import PAT, QUINN, RITA, render_stored
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def frozen(world: World, release_id: ReleaseId) -> list[str]:
     """What the notices of the freezes on a release say now."""
     asked = "SELECT subject FROM posts WHERE release_id = %s AND subject LIKE 'frozen%%' ORDER BY id"
     shown = [row["subject"] for row in world.rows(asked, release_id)]
-    return [render("notice", subject, world.view(release_id)).text for subject in shown]
+    return [render_stored("notice", subject, world.view(release_id)).text for subject in shown]
 
 
 def asked_anew(world: World, flow: Callable[[Tx, Deps, Actor], str]) -> set[tuple[int, str]]:
@@ -180,7 +179,7 @@ class TestBound:
         with pytest.raises(GateClosed, match="Release Manager has not signed off"):
             bound.act(deploy.deploy, QA, release_id)
         (subject,) = [row["subject"] for row in bound.rows("SELECT subject FROM posts WHERE subject LIKE 'voided%%'")]
-        assert render("notice", subject, bound.view(release_id)).text == (
+        assert render_stored("notice", subject, bound.view(release_id)).text == (
             f"The Release Manager sign-off of <@{RITA}> for Small v4.8.0 is void: they do not hold that role any more. "
             "Somebody who does has to sign."
         )

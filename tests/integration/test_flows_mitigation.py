@@ -14,11 +14,11 @@ from bot.errors import GateClosed, InvalidInput, NotAllowed, StaleButton, Supers
 from bot.evidence import markdown, page
 from bot.flows import deploy, mitigation, rollback
 from bot.flows.report import gather
-from bot.slack.blocks.render import render
 from checks.target import Kubernetes, Target
 from tests.fix_bot import GUEST, MANAGER, QA, World, checklist
 from tests.fix_kube import Kube
 from tests.sandbox.kube_objects import deployed, images, is_rolled_out, read
+from tests.unit.factories import render_stored
 from tests.unit.slack_rules import assert_slack_takes
 
 NAME = "MODE"  # which the Deployment of the tests has, with the value test
@@ -110,7 +110,7 @@ def test_off_and_on_again(production: World, kube: Kube) -> None:
     assert is_rolled_out(kube)
     step = next(step for step in production.view(release_id).steps if step.id == "rollback.billing")
     assert (step.state, step.summary, step.by) == (StepState.DONE, "MODE is off", QA.user)
-    assert "*MODE=off* is in force" in str(render("closeout", "", production.view(release_id)).blocks)
+    assert "*MODE=off* is in force" in str(render_stored("closeout", "", production.view(release_id)).blocks)
     production.clock.advance(hours=4)
     job = production.claim("mitigation")
     assert job is not None
@@ -126,7 +126,7 @@ def test_off_and_on_again(production: World, kube: Kube) -> None:
     assert kube.api.sanitize_for_serialization(read(kube).spec.template) == template
     assert "already" in production.act(mitigation.resolve, MANAGER, found.id)
     for kind, subject in (("mitigation", str(found.id)), ("notice", f"mitigation:{found.id}:1")):
-        shown = render(kind, subject, production.view(release_id))
+        shown = render_stored(kind, subject, production.view(release_id))
         assert_slack_takes(shown)
         assert "is put back" in shown.text
     assert [event for _, event in production.told()[-5:]] == [
@@ -206,7 +206,7 @@ def test_a_rollout_that_fails(production: World, kube: Kube) -> None:
     production.clock.advance(hours=4)
     go_on(production)
     assert only(production, release_id).reminders == 1  # stuck or not
-    shown = render("mitigation", str(found.id), production.view(release_id))
+    shown = render_stored("mitigation", str(found.id), production.view(release_id))
     assert_slack_takes(shown)
     assert [button["action_id"] for button in shown.blocks[1]["elements"]] == [
         "mitigation.apply", "mitigation.resolve", "mitigation.attest",
@@ -242,7 +242,7 @@ def test_put_back_by_hand_where_the_bot_cannot(production: World, kube: Kube) ->
     assert "already" in production.act(mitigation.attest, QA, found.id, "me too")
     words = "by hand: moved to another cluster, [redacted] is on there"
     for kind, subject in (("mitigation", str(found.id)), ("closeout", "")):
-        assert words in str(render(kind, subject, production.view(release_id)).blocks)
+        assert words in str(render_stored(kind, subject, production.view(release_id)).blocks)
     assert "by hand: moved to another cluster, " in report(production, release_id)
 
 

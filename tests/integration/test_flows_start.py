@@ -12,13 +12,12 @@ from bot.domain.release import ReleaseState
 from bot.domain.results import Running
 from bot.errors import ActiveReleaseExists, BotError, NotAllowed, RefusedError, StaleButton, VendorError
 from bot.flows import abort, deploy, rollback, start
-from bot.slack.blocks.render import render
 from bot.store import releases, steps
 from checks.contract import Outcome
 from tests.checks.replies import Replies, Reply
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, Outside, World, checklist
 from tests.integration.slack_bot import sources_at
-from tests.unit.factories import RITA
+from tests.unit.factories import RITA, render_stored
 
 
 def test_everything_of_a_release_is_there(world: World) -> None:
@@ -128,7 +127,7 @@ def test_abort_is_refused_once_something_was_changed(world: World, outside: Outs
         steps.write_journal(tx, failed.row, 1, "intent", {"changes": [change.body]})
     with pytest.raises(RefusedError, match="something was changed already"):
         world.act(abort.abort, MANAGER, release_id, "")
-    assert "roll back" in render("notice", f"failed:{failed.row}:1", world.view(release_id)).text
+    assert "roll back" in render_stored("notice", f"failed:{failed.row}:1", world.view(release_id)).text
 
 
 def test_a_deploy_that_changed_nothing_is_aborted(world: World, outside: Outside) -> None:
@@ -140,7 +139,7 @@ def test_a_deploy_that_changed_nothing_is_aborted(world: World, outside: Outside
     world.run("advance")
     view = world.view(release_id)
     (failed,) = (step for step in view.steps if step.state is StepState.FAILED)
-    assert "abort, for nothing was changed yet" in render("notice", f"failed:{failed.row}:1", view).text
+    assert "abort, for nothing was changed yet" in render_stored("notice", f"failed:{failed.row}:1", view).text
     assert "nothing was deployed" in world.act(abort.abort, MANAGER, release_id, "red CI").lower()
     view = world.view(release_id)
     assert (view.release.state, view.freeze) == (ReleaseState.ABORTED, None)

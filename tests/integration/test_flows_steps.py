@@ -16,7 +16,6 @@ from bot.flows import deploy, freeze, rollback
 from bot.flows.journal import StepJournal
 from bot.flows.plan import of_release
 from bot.flows.shown import keep
-from bot.slack.blocks.render import render
 from bot.steps.registry import DOERS
 from bot.steps.vercel import commit_of
 from bot.store import work
@@ -26,6 +25,7 @@ from sandbox.staging.versions import BRANCH, commit_sha
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, MovableClock, Outside, World, checklist
 from tests.fix_kube import eventually
 from tests.fix_vendors import Vendors
+from tests.unit.factories import render_stored
 
 STEPS = tuple(
     {"id": f"deploy.{name}", "title": name, "by_hand": name == "two", "action": {"do": "check", "kind": "ask"}}
@@ -131,7 +131,7 @@ class TestAPersonsStep:
         assert (view.release.state, view.awaited) == (ReleaseState.DEPLOYING, drain)
         assert "deploy.ship" not in hands.outside.runs
         assert hands.rows("SELECT subject FROM posts WHERE kind = 'notice'") == [{"subject": f"attest:{drain.row}"}]
-        asked = render("notice", f"attest:{drain.row}", view).text
+        asked = render_stored("notice", f"attest:{drain.row}", view).text
         assert "waits for a person: Drain\nRelease Manager or QA or Product does it" in asked
 
         with pytest.raises(InvalidInput):
@@ -174,7 +174,7 @@ class TestAPersonsStep:
         hands.run("advance")
         view = hands.view(release_id)
         assert view.release.state is ReleaseState.ROLLED_BACK
-        said = render("notice", "rolled_back", view).text
+        said = render_stored("notice", "rolled_back", view).text
         assert f"production runs what it ran before, by the word of <@{QA.user}>: wrong version" in said
 
     def test_what_the_bot_cannot_do_is_known_before_a_person_begins(self, hands: World) -> None:

@@ -11,11 +11,14 @@ from bot.domain.ids import CheckId, ReleaseId, StepId, UserId
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.policy import Policy, Role
+from bot.domain.posts import read_subject
 from bot.domain.release import Release, ReleaseState
 from bot.domain.results import CheckView, Result, Running, Waiver
 from bot.domain.signoff import Purpose, SignOff, Verdict
 from bot.domain.view import Freeze, ReleaseView
 from bot.domain.watch import Alarm, Reading, Seen, Watch, WatchState, WatchTimes
+from bot.slack.blocks.limits import Rendered
+from bot.slack.blocks.render import render
 from checks.contract import Outcome
 
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
@@ -318,3 +321,8 @@ def in_state(state: ReleaseState) -> ReleaseView:
     steps += make_steps(PlanKind.ROLLBACK, checklist, rollback) if rollback is not None else ()
     view = make_view(make_release(state, reason=reasons.get(state, "")), checklist, steps=steps, watch=watch)
     return signed(view, Role.RELEASE_MANAGER, Role.QA)
+
+
+def render_stored(kind: str, subject: str, view: ReleaseView) -> Rendered:
+    """The message of the post whose row has ``kind`` and ``subject``."""
+    return render(read_subject(kind, subject), view)

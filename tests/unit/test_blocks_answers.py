@@ -13,7 +13,6 @@ from bot.errors import UnknownThing
 from bot.slack import payloads
 from bot.slack.blocks import details, status
 from bot.slack.blocks.modals import Form
-from bot.slack.blocks.render import render
 from bot.slack.clicks import read_button
 from bot.slack.commands import read_command
 from bot.slack.features import BUTTONS, COMMANDS
@@ -31,6 +30,7 @@ from tests.unit.factories import (
     make_view,
     make_waiver,
     make_watch,
+    render_stored,
 )
 from tests.unit.slack_rules import assert_slack_opens, assert_slack_takes, block, mrkdwn
 
@@ -213,7 +213,7 @@ def test_status_says_what_keeps_the_release_open() -> None:
     assert (
         answer.text == "SOLVEREIGN v4.8.0: ROLLED_BACK, still open until MODE=off is put back: errors after the deploy"
     )
-    assert block(answer, "standing") == block(render("card", "", view), "standing")
+    assert block(answer, "standing") == block(render_stored("card", "", view), "standing")
 
 
 def test_the_plan_says_who_does_what() -> None:

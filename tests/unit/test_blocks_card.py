@@ -12,7 +12,6 @@ from bot.domain.release import ReleaseState
 from bot.domain.results import Running
 from bot.domain.signoff import Verdict
 from bot.slack.blocks.limits import Rendered
-from bot.slack.blocks.render import render
 from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,
@@ -26,6 +25,7 @@ from tests.unit.factories import (
     make_steps,
     make_view,
     make_waiver,
+    render_stored,
     signed,
 )
 from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
@@ -83,7 +83,7 @@ def cell_text(cell: dict[str, Any]) -> str:
 )
 def test_each_state_has_its_sentence_and_its_buttons(state: ReleaseState, text: str, offered: list[str]) -> None:
     """A notification alone tells the state, and nothing is offered that the state does not allow."""
-    card = render("card", "", in_state(state))
+    card = render_stored("card", "", in_state(state))
     assert_slack_takes(card)
     assert card.text == text
     assert labels(card) == offered
@@ -91,7 +91,7 @@ def test_each_state_has_its_sentence_and_its_buttons(state: ReleaseState, text: 
 
 def test_the_card_says_what_is_released() -> None:
     """The head of the checklist: version, date, release manager, runbook, notes, commit and image."""
-    card = render("card", "", make_view())
+    card = render_stored("card", "", make_view())
     assert card.blocks[0]["text"]["text"] == "SOLVEREIGN v4.8.0"
     assert [field["text"] for field in card.blocks[1]["fields"]] == [
         "*Version*\n`v4.8.0`",
@@ -108,7 +108,7 @@ def test_the_card_says_what_is_released() -> None:
 @pytest.mark.parametrize("notes", ["", "javascript:alert(1)", "https://example.com/a b", "https://e.com/" + "x" * 900])
 def test_an_address_that_is_no_sound_link_is_shown_as_text(notes: str) -> None:
     """No link leads elsewhere than it says, and none is cut in the middle."""
-    card = render("card", "", make_view(make_release(notes_url=notes)))
+    card = render_stored("card", "", make_view(make_release(notes_url=notes)))
     assert "<" not in card.blocks[1]["fields"][4]["text"]
 
 
@@ -127,7 +127,7 @@ def test_the_table_has_a_mark_and_a_finding_for_every_row() -> None:
             "go.check_9": make_check_view("go.check_9", make_result("go.check_9", finished_at=ago(300))),
         }
     )
-    rows = table_of(render("card", "", view))
+    rows = table_of(render_stored("card", "", view))
     assert rows[0] == ["#", "Check", "Result", "Expected"]
     assert rows[1] == ["1", "Check of go.check_1", ":white_check_mark: passed: 5 of 5 PASS", "All PASS"]
     assert [row[2] for row in rows[2:]] == [
@@ -146,7 +146,7 @@ def test_the_table_has_a_mark_and_a_finding_for_every_row() -> None:
 def test_the_other_sections_stand_below_with_how_far_they_are() -> None:
     """One line each, marked by the gravest of their checks; the gate's own section is the table."""
     failed = make_check_view("migrations.rls", make_result("migrations.rls", Outcome.FAIL))
-    card = render("card", "", make_view(checks={"migrations.rls": failed}))
+    card = render_stored("card", "", make_view(checks={"migrations.rls": failed}))
     assert block(card, "progress") == ":x: Migrations 1/2\n:raised_hand: Post-Deployment 0/2"
 
 
@@ -156,7 +156,7 @@ def test_no_go_names_every_reason_and_offers_no_deploy() -> None:
         checks={"go.check_2": make_check_view("go.check_2", make_result("go.check_2", Outcome.FAIL))},
         freeze=make_freeze(),
     )
-    card = render("card", "", view)
+    card = render_stored("card", "", view)
     assert block(card, "gate") == (
         ":no_entry: *No-Go* for 3 reasons. Waits for Release Manager\n"
         "• deploys are frozen: incident under way\n"
@@ -173,14 +173,16 @@ def test_no_go_names_every_reason_and_offers_no_deploy() -> None:
 def test_a_go_that_rests_on_a_waiver_says_so() -> None:
     """Waived is not passed."""
     waived = make_check_view("go.check_2", make_result("go.check_2", Outcome.FAIL), make_waiver("go.check_2"))
-    card = render("card", "", signed(make_view(checks={"go.check_2": waived}), Role.RELEASE_MANAGER))
+    card = render_stored("card", "", signed(make_view(checks={"go.check_2": waived}), Role.RELEASE_MANAGER))
     assert card.text == "SOLVEREIGN v4.8.0: OPEN, 9 of 10 checks passed, 1 waived. Go."
 
 
 def test_red_lines_beside_a_go_are_named() -> None:
     """On the card, in its notification and in the question of the deploy button."""
     failed = make_check_view("migrations.billing", make_result("migrations.billing", Outcome.FAIL))
-    card = render("card", "", signed(make_view(checks={"migrations.billing": failed}), Role.RELEASE_MANAGER, Role.QA))
+    card = render_stored(
+        "card", "", signed(make_view(checks={"migrations.billing": failed}), Role.RELEASE_MANAGER, Role.QA)
+    )
     counted = "1 other line is not PASS, and does not hold up the deploy:"
     line = "Migrations: Check of migrations.billing: failed"
     assert block(card, "gate") == f":large_yellow_circle: *Go*, but {counted}\n• {line}"
@@ -192,18 +194,21 @@ def test_red_lines_beside_a_go_are_named() -> None:
 def test_four_eyes_are_announced_before_somebody_presses_in_vain() -> None:
     """With one approver only, it says who cannot deploy."""
     one = signed(make_view(), Role.RELEASE_MANAGER)
-    assert block(render("card", "", one), "gate").endswith(
+    assert block(render_stored("card", "", one), "gate").endswith(
         "\nFour eyes: only <@U0RITA0001> has approved, so somebody else deploys."
     )
     two = signed(make_view(), Role.RELEASE_MANAGER, Role.QA)
     alone = replace(one, policy=Policy(four_eyes=False))
     for view in (two, alone):
-        assert block(render("card", "", view), "gate") == ":large_green_circle: *Go*: nothing speaks against a deploy."
+        assert (
+            block(render_stored("card", "", view), "gate")
+            == ":large_green_circle: *Go*: nothing speaks against a deploy."
+        )
 
 
 def test_the_deploy_asks_once_more_and_names_the_image() -> None:
     """The one button whose click changes production at once."""
-    card = render("card", "", signed(make_view(), Role.RELEASE_MANAGER, Role.QA))
+    card = render_stored("card", "", signed(make_view(), Role.RELEASE_MANAGER, Role.QA))
     deploy = next(button for button in buttons(card) if button["action_id"] == "release.deploy")
     assert deploy["confirm"]["title"]["text"] == "Deploy v4.8.0?"
     assert deploy["confirm"]["text"]["text"] == "Production gets ghcr.io/solvereign/api@sha256:abababababab."
@@ -234,7 +239,7 @@ def test_a_signature_says_who_when_and_what(
 ) -> None:
     """A sign-off that counts no more is not shown as one that does."""
     signoffs = () if verdict is None else (make_signoff(Role.QA, verdict, fingerprint=fingerprint),)
-    card = render("card", "", make_view(signoffs=signoffs))
+    card = render_stored("card", "", make_view(signoffs=signoffs))
     assert block(card, "signoff:qa") == f"*QA* (optional)\n{line}"
     row = next(one for one in card.blocks if one["block_id"] == "signoff:qa:buttons")
     assert [button["text"]["text"] for button in row["elements"]] == offered
@@ -243,7 +248,7 @@ def test_a_signature_says_who_when_and_what(
 
 def test_an_approval_is_shown_with_who_and_when() -> None:
     """And can be taken back."""
-    card = render("card", "", signed(make_view(), Role.QA))
+    card = render_stored("card", "", signed(make_view(), Role.QA))
     assert block(card, "signoff:qa") == (f"*QA* (optional)\n:white_check_mark: Approved by <@U0QUINN001>, {AT_1759}")
 
 
@@ -251,7 +256,7 @@ def test_everybody_who_signed_is_shown_and_how_many_are_needed() -> None:
     """Two of QA are needed and one has approved: the other is asked, and either can take it back."""
     policy = Policy.model_validate({"required": ["qa"], "quorum": {"qa": 2}})
     view = replace(signed(make_view(policy=policy), Role.QA), policy=policy)
-    card = render("card", "", view)
+    card = render_stored("card", "", view)
     assert block(card, "signoff:qa").startswith(
         "*QA* (2 people required)\n:white_check_mark: Approved by <@U0QUINN001>"
     )
@@ -263,7 +268,7 @@ def test_everybody_who_signed_is_shown_and_how_many_are_needed() -> None:
 def test_an_expired_approval_is_shown_as_one() -> None:
     """It does not count any more."""
     old = make_signoff(Role.QA, Verdict.APPROVE, at=ago(60 * 25), fingerprint=make_view().fingerprint)
-    card = render("card", "", make_view(signoffs=(old,)))
+    card = render_stored("card", "", make_view(signoffs=(old,)))
     assert ":alarm_clock: Expired: <@U0QUINN001> approved too long ago" in block(card, "signoff:qa")
 
 
@@ -272,19 +277,21 @@ def test_what_was_signed_stays_signed_once_the_deploy_has_begun() -> None:
     view = in_state(ReleaseState.WATCHING)
     waived = make_check_view("after.health", waiver=make_waiver("after.health"))
     later = replace(view, checks={**view.checks, waived.id: waived})
-    assert ":white_check_mark: Approved by <@U0RITA0001>" in block(render("card", "", later), "signoff:release_manager")
+    assert ":white_check_mark: Approved by <@U0RITA0001>" in block(
+        render_stored("card", "", later), "signoff:release_manager"
+    )
 
 
 def test_results_do_not_grow_old_on_the_card_of_a_past_release() -> None:
     """A day later the table still shows what the deploy was decided on."""
     view = in_state(ReleaseState.DONE)
     a_day_later = replace(view, now=ago(-24 * 60))
-    assert table_of(render("card", "", a_day_later)) == table_of(render("card", "", view))
+    assert table_of(render_stored("card", "", a_day_later)) == table_of(render_stored("card", "", view))
 
 
 def test_a_freeze_is_on_the_card_with_its_end() -> None:
     """Whoever wonders why there is no button reads it."""
-    card = render("card", "", make_view(freeze=make_freeze(until=NOW)))
+    card = render_stored("card", "", make_view(freeze=make_freeze(until=NOW)))
     assert block(card, "state") == (
         ":large_blue_circle: *State*\nOPEN\n"
         ":snowflake: Deploys are frozen until <!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>: "
@@ -294,7 +301,7 @@ def test_a_freeze_is_on_the_card_with_its_end() -> None:
 
 def test_the_blocks_keep_their_ids_while_the_release_goes_on() -> None:
     """A click names the block; what is there all the time is always called the same."""
-    cards = [render("card", "", in_state(state)) for state in ReleaseState]
+    cards = [render_stored("card", "", in_state(state)) for state in ReleaseState]
     lasting = ["head", "release", "state", "go_no_go", "progress", "signoff:release_manager", "signoff:qa"]
     for card in cards:
         assert [name for name in block_ids(card) if name in lasting] == lasting
@@ -302,14 +309,18 @@ def test_the_blocks_keep_their_ids_while_the_release_goes_on() -> None:
 
 def test_the_same_rows_give_the_same_card() -> None:
     """The publisher sends only what has changed."""
-    assert render("card", "", in_state(ReleaseState.OPEN)) == render("card", "", in_state(ReleaseState.OPEN))
+    assert render_stored("card", "", in_state(ReleaseState.OPEN)) == render_stored(
+        "card", "", in_state(ReleaseState.OPEN)
+    )
 
 
 def test_a_failed_deploy_says_what_to_do() -> None:
     """The step, why it failed, and the two ways on."""
     view = in_state(ReleaseState.DEPLOY_FAILED)
     steps = make_steps(PlanKind.DEPLOY, view.checklist, [StepState.DONE, StepState.FAILED])
-    card = render("card", "", replace(view, steps=steps, release=replace(view.release, reason="repeated by the row")))
+    card = render_stored(
+        "card", "", replace(view, steps=steps, release=replace(view.release, reason="repeated by the row"))
+    )
     assert block(card, "state") == (
         ":x: *State*\nDEPLOY_FAILED, step 2 of 3, Deploy backend: did not become ready\n"
         "Retry the step in the thread, or roll back."
@@ -320,7 +331,7 @@ def test_the_policy_decides_which_roles_are_asked() -> None:
     """A team with one role has one signature on its card."""
     policy = Policy(required=(Role.PRODUCT,), optional=())
     view = replace(signed(make_view(policy=policy), Role.PRODUCT), policy=policy)
-    card = render("card", "", view)
+    card = render_stored("card", "", view)
     assert [name for name in block_ids(card) if name.startswith("signoff")] == [
         "signoff:product",
         "signoff:product:buttons",

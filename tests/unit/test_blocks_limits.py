@@ -15,6 +15,7 @@ from bot.domain.ids import CheckId, StepId, UserId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role
+from bot.domain.posts import POSTS
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckView, Running
 from bot.domain.signoff import Verdict
@@ -22,7 +23,7 @@ from bot.domain.view import ReleaseView
 from bot.domain.watch import Seen, WatchState
 from bot.slack import payloads, text
 from bot.slack.blocks import elements, limits, status
-from bot.slack.blocks.render import RENDERERS, render
+from bot.slack.blocks.render import RENDERERS
 from bot.slack.commands import read_command
 from bot.slack.features import BUTTONS
 from bot.slack.grammar import Malformed
@@ -43,6 +44,7 @@ from tests.unit.factories import (
     make_view,
     make_waiver,
     make_watch,
+    render_stored,
 )
 from tests.unit.slack_rules import assert_slack_opens, assert_slack_takes, block_ids, labels, mrkdwn
 
@@ -176,28 +178,26 @@ def a_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView
 
 
 def subjects(view: ReleaseView) -> list[tuple[str, str]]:
-    """Every post that a release may owe, and some that it cannot."""
+    """Every post that a release may owe, and some about things that are gone."""
     sections = [("section", section.id) for section in view.checklist.sections]
-    notices = ["aborted", "done", "rolled_back", "frozen", "failed:101:1", "failed:999:1", "voided:7", "nonsense", ""]
+    notices = ["aborted", "done", "rolled_back", "frozen", "failed:101:1", "failed:999:1", "voided:7"]
     notices += ["frozen:1", "moved:1", "unbound", "policy", "mitigation:1:1", "mitigation:4:1"]
-    notices += ["gave_way:v4.9.0:U0QUINN001", "gave_way:v4.9.0:<!channel>:channel", "gave_way:"]
-    notices += ["voided:7:qa:U0QUINN001", "voided:7:qa:<!channel>", "voided:x:y"]
+    notices += ["gave_way:v4.9.0:U0QUINN001", "gave_way:v4.9.0:<!channel>:channel"]
+    notices += ["voided:7:qa:U0QUINN001", "voided:7:qa:<!channel>"]
     return [
         ("card", ""),
         *sections,
         ("section", "gone"),
         ("steps", "deploy"),
         ("steps", "rollback"),
-        ("steps", "sideways"),
         ("watch", ""),
         ("alarm", "1"),
         ("alarm", "2"),
-        ("alarm", "gone"),
+        ("alarm", "999"),
         *(("mitigation", str(number)) for number in range(6)),
         ("break_glass", ""),
         ("closeout", ""),
         ("record", f"57:{'ab' * 32}"),
-        ("record", "nonsense"),
         ("reminder", "release_manager:U0RITA0001:1"),
         ("reminder", "qa:U0QUINN001:1"),
         ("reminder", "manager:U0RITA0001:2"),
@@ -211,7 +211,9 @@ def test_hostile_words_in_every_field_break_no_message(outside: str, state: Rele
     """Empty, endless and forged texts in all fields at once: Slack still takes every message."""
     view = a_hostile_view(outside, 25 if state is ReleaseState.OPEN else 4, state)
     for kind, subject in subjects(view):
-        assert_slack_takes(render(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None)
+        assert_slack_takes(
+            render_stored(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None
+        )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -220,7 +222,9 @@ def test_no_words_break_a_message(outside: str, count: int, state: ReleaseState)
     """The same for texts that nobody thought of."""
     view = a_hostile_view(outside, count, state)
     for kind, subject in subjects(view):
-        assert_slack_takes(render(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None)
+        assert_slack_takes(
+            render_stored(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None
+        )
 
 
 @pytest.mark.parametrize("count", [1, 10, 24, 25, 26, 60, 61, 150])
@@ -229,7 +233,7 @@ def test_no_number_of_checks_breaks_a_message(outside: str, count: int) -> None:
     """More rows than blocks, cells and characters allow: cut where one sees it."""
     view = a_hostile_view(outside, count, ReleaseState.OPEN)
     for kind, subject in subjects(view):
-        message = render(kind, subject, view)
+        message = render_stored(kind, subject, view)
         assert_slack_takes(message, pages=kind == "break_glass" and view.break_glass is not None)
         assert "too_much" not in block_ids(message)
 
@@ -237,7 +241,7 @@ def test_no_number_of_checks_breaks_a_message(outside: str, count: int) -> None:
 def test_the_buttons_of_a_crowded_card_are_never_cut_off() -> None:
     """Whatever else is long, one can still sign and abort."""
     view = a_hostile_view("x" * 20_000, 150, ReleaseState.OPEN)
-    assert labels(render("card", "", view)) == ["Revoke", "Revoke", "Revoke", "Abort"]
+    assert labels(render_stored("card", "", view)) == ["Revoke", "Revoke", "Revoke", "Abort"]
 
 
 def test_a_view_with_nothing_in_it_yet_renders_everywhere() -> None:
@@ -245,7 +249,9 @@ def test_a_view_with_nothing_in_it_yet_renders_everywhere() -> None:
     bare = make_view()
     view = replace(bare, checks={check.id: make_check_view(check.id) for check in bare.checklist.checks})
     for kind, subject in subjects(view):
-        assert_slack_takes(render(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None)
+        assert_slack_takes(
+            render_stored(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None
+        )
 
 
 @pytest.mark.parametrize("outside", NASTY, ids=range(len(NASTY)))
@@ -283,18 +289,15 @@ def test_hostile_words_break_no_answer(outside: str) -> None:
 
 
 def test_each_kind_of_post_is_in_the_table() -> None:
-    """The kinds that the flows owe."""
-    assert set(RENDERERS) == {
-        "card", "section", "steps", "watch", "alarm", "mitigation", "break_glass", "closeout", "record", "reminder",
-        "notice",
-    }  # fmt: skip
+    """A message that nobody can write is not to be enqueued."""
+    assert set(RENDERERS) == set(POSTS.values())
 
 
 def test_a_channel_is_not_paged_by_a_summary() -> None:
     """Markup of others is text: `<!channel>` in a result stays what it is."""
     failed = make_result("go.check_1", Outcome.FAIL, summary="<!channel> & <@U0PAT00001>")
     view = make_view(checks={"go.check_1": make_check_view("go.check_1", failed)})
-    line = next(one for one in mrkdwn(render("section", "go", view).blocks) if "go.check_1" in one)
+    line = next(one for one in mrkdwn(render_stored("section", "go", view).blocks) if "go.check_1" in one)
     assert "failed: &lt;!channel&gt; &amp; &lt;@U0PAT00001&gt;" in line
 
 
@@ -302,7 +305,7 @@ def test_a_summary_cannot_forge_the_line_of_another_check() -> None:
     """A line break in a result starts no line of its own."""
     forged = make_result("go.check_1", Outcome.FAIL, summary="down\n:white_check_mark: *Backup runs*")
     view = make_view(checks={"go.check_1": make_check_view("go.check_1", forged)})
-    line = next(one for one in mrkdwn(render("section", "go", view).blocks) if "go.check_1" in one)
+    line = next(one for one in mrkdwn(render_stored("section", "go", view).blocks) if "go.check_1" in one)
     assert line.splitlines()[1].startswith("failed: down :white_check_mark: *Backup runs* · ")
 
 

@@ -10,7 +10,6 @@ from bot.domain.ids import SYSTEM
 from bot.domain.plan import Mutation, PlanKind, StepState, Way
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckView, Running
-from bot.slack.blocks.render import render
 from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,
@@ -27,6 +26,7 @@ from tests.unit.factories import (
     make_view,
     make_waiver,
     referring_checklist,
+    render_stored,
 )
 from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
 
@@ -88,7 +88,7 @@ PASSED = make_result("go.check_1")
 )
 def test_a_check_has_its_line_and_the_buttons_that_help(known: CheckView, line: str, offered: list[str]) -> None:
     """Mark, title, id, what was found, when, and what can be done about it."""
-    section = render("section", "go", make_view(checks={"go.check_1": known}))
+    section = render_stored("section", "go", make_view(checks={"go.check_1": known}))
     assert_slack_takes(section)
     assert block(section, "check:go.check_1") == line
     row = next(one for one in section.blocks if one["block_id"] == "check:go.check_1:buttons")
@@ -100,7 +100,7 @@ def test_a_line_that_shows_another_check_acts_on_that_one() -> None:
     """The result is the same in both places, and so is what the buttons are about."""
     known = make_check_view("go.check_1", FAILED)
     view = make_view(checklist=referring_checklist(), checks={"go.check_1": known})
-    section = render("section", "migrations", view)
+    section = render_stored("section", "migrations", view)
     assert_slack_takes(section)
     assert block(section, "check:migrations.again") == (
         f":x: *Seen there too*  `migrations.again` = `go.check_1`\nfailed: 2 of 5 did not pass · {AT_1757}\n"
@@ -115,7 +115,7 @@ def test_a_line_that_shows_another_check_acts_on_that_one() -> None:
 def test_a_pass_that_is_too_old_is_run_again_and_not_waived() -> None:
     """A waiver would not open the gate for it."""
     old = make_check_view("go.check_1", replace(PASSED, finished_at=ago(300)))
-    section = render("section", "go", make_view(checks={"go.check_1": old}))
+    section = render_stored("section", "go", make_view(checks={"go.check_1": old}))
     assert labels(section)[:4] == ["Run all", "Run again", "Details", "Run again"]
     assert ", counted until <!date^" in block(section, "check:go.check_1")
 
@@ -124,7 +124,7 @@ def test_a_check_that_must_pass_offers_no_waiver() -> None:
     """The checklist says which."""
     section = Section(id="go", title="Go", gate=True, checks=(make_check("go.a", waivable=False),))
     view = make_view(checklist=make_checklist([section]), checks={"go.a": make_check_view("go.a")})
-    assert labels(render("section", "go", view)) == ["Run all", "Run", "Details"]
+    assert labels(render_stored("section", "go", view)) == ["Run all", "Run", "Details"]
 
 
 def test_a_check_that_waits_names_what_it_waits_for() -> None:
@@ -137,7 +137,7 @@ def test_a_check_that_waits_names_what_it_waits_for() -> None:
             "go.c": make_check_view("go.c", running=Running.WAITING),
         },
     )
-    assert block(render("section", "go", view), "check:go.c").endswith("\nwaiting for Check of go.a")
+    assert block(render_stored("section", "go", view), "check:go.c").endswith("\nwaiting for Check of go.a")
 
 
 def test_what_only_a_person_answers_is_attested_and_never_run() -> None:
@@ -149,7 +149,7 @@ def test_what_only_a_person_answers_is_attested_and_never_run() -> None:
     attested = make_result("hand.b", summary="looked at it", by=PAT, attested=True)
     known = {"hand.a": make_check_view("hand.a"), "hand.b": make_check_view("hand.b", attested)}
     messages = {
-        state: render("section", "hand", make_view(make_release(state), make_checklist([section, gate]), known))
+        state: render_stored("section", "hand", make_view(make_release(state), make_checklist([section, gate]), known))
         for state in (ReleaseState.OPEN, ReleaseState.WATCHING, ReleaseState.ABORTED)
     }
     assert {state: labels(message) for state, message in messages.items()} == {
@@ -172,22 +172,22 @@ def test_what_only_a_person_answers_is_attested_and_never_run() -> None:
 )
 def test_the_close_out_is_attested_after_the_deploy(state: ReleaseState, offered: list[str]) -> None:
     """Not before there is anything to look at."""
-    assert labels(render("section", "after", in_state(state))) == offered
+    assert labels(render_stored("section", "after", in_state(state))) == offered
 
 
 def test_a_section_under_way_can_be_cancelled_as_a_whole() -> None:
     """One button beside the heading, about the section; it runs all again once nothing of it is under way."""
     view = make_view(checks={"go.check_1": make_check_view("go.check_1", PASSED, running=Running.WAITING)})
-    (first, *_) = buttons(render("section", "go", view))
+    (first, *_) = buttons(render_stored("section", "go", view))
     assert (first["text"]["text"], first["action_id"]) == ("Cancel all", "section.cancel")
-    (first, *_) = buttons(render("section", "go", make_view()))
+    (first, *_) = buttons(render_stored("section", "go", make_view()))
     assert (first["text"]["text"], first["action_id"]) == ("Run all", "section.rerun")
     assert json.loads(first["value"]) == {"release": 12, "section": "go"}
 
 
 def test_a_section_says_how_far_it_is_and_what_is_open() -> None:
     """In the message and in its notification."""
-    section = render("section", "go", make_view(checks={"go.check_1": make_check_view("go.check_1", FAILED)}))
+    section = render_stored("section", "go", make_view(checks={"go.check_1": make_check_view("go.check_1", FAILED)}))
     assert block(section, "section") == "*Go/No-Go* 9/10, decides Go or No-Go"
     assert section.text == "SOLVEREIGN v4.8.0: Go/No-Go 9/10. Open: Check of go.check_1 (failed)"
 
@@ -199,7 +199,7 @@ def test_in_a_crowded_section_those_that_need_somebody_keep_their_buttons() -> N
         checklist=make_checklist([Section(id="go", title="Go", gate=True, checks=checks)]),
         checks={"go.c29": make_check_view("go.c29", replace(FAILED, check=checks[29].id))},
     )
-    section = render("section", "go", view)
+    section = render_stored("section", "go", view)
     assert_slack_takes(section)
     assert "check:go.c29:buttons" in block_ids(section)
     assert len(section.blocks) == 50
@@ -214,7 +214,7 @@ def test_a_title_with_stars_is_not_torn_apart_by_bold() -> None:
     section = Section(
         id="go", title="Go", gate=True, checks=(make_check("go.a", title="SELECT * FROM verify() - All PASS"),)
     )
-    message = render("section", "go", make_view(checklist=make_checklist([section])))
+    message = render_stored("section", "go", make_view(checklist=make_checklist([section])))
     assert block(message, "check:go.a").startswith(":white_check_mark: SELECT * FROM verify() - All PASS  `go.a`\n")
 
 
@@ -227,7 +227,7 @@ def test_steps_show_what_was_there_before_and_what_is_now() -> None:
     image = Mutation("image", "", "api@sha256:" + "ab" * 32, Way.BACK, "back to revision 7")
     drop = Mutation("migration <1>.sql", "", "applied", Way.FINAL, "cannot be taken back")
     to_come = replace(view.steps[2], planned=(image, drop))
-    steps = render("steps", "deploy", replace(view, steps=(*view.steps[:2], to_come, *view.steps[3:])))
+    steps = render_stored("steps", "deploy", replace(view, steps=(*view.steps[:2], to_come, *view.steps[3:])))
     assert_slack_takes(steps)
     assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend running: 2 of 3 pods ready"
     assert [block(steps, name) for name in block_ids(steps)] == [
@@ -248,14 +248,14 @@ def test_steps_show_what_was_there_before_and_what_is_now() -> None:
     assert labels(steps) == ["Cancel"]
     view = in_state(ReleaseState.DEPLOYING)
     running = [replace(step, unended=("migrate-1",)) for step in view.steps]
-    asked = buttons(render("steps", "deploy", replace(view, steps=running)))[0]["confirm"]["text"]["text"]
+    asked = buttons(render_stored("steps", "deploy", replace(view, steps=running)))[0]["confirm"]["text"]["text"]
     assert asked == "What it has changed so far stays. job/migrate-1 is not stopped. Retry it then, or roll back."
     assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 102}
 
 
 def test_a_failed_step_can_be_tried_again_or_the_release_taken_back() -> None:
     """Both ways on are in the message that says it failed."""
-    steps = render("steps", "deploy", in_state(ReleaseState.DEPLOY_FAILED))
+    steps = render_stored("steps", "deploy", in_state(ReleaseState.DEPLOY_FAILED))
     assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend failed: did not become ready"
     assert [button["action_id"] for button in buttons(steps)] == ["step.retry", "release.rollback"]
 
@@ -266,12 +266,14 @@ def test_an_attested_step_names_who_said_so() -> None:
     unseen = replace(view.steps[0], summary="not confirmed: GitHub <answered> 401")
     unsure = replace(view, steps=(unseen, *view.steps[1:]))
     said = "not confirmed: GitHub &lt;answered&gt; 401"
-    assert block(render("steps", "deploy", unsure), "step:101").startswith(":grey_question: *Create release tag* ·")
-    assert said in block(render("steps", "deploy", unsure), "step:101")
+    assert block(render_stored("steps", "deploy", unsure), "step:101").startswith(
+        ":grey_question: *Create release tag* ·"
+    )
+    assert said in block(render_stored("steps", "deploy", unsure), "step:101")
     left = f":grey_question: Create release tag: done by hand by <@U0RITA0001>, {said}"
-    assert left in block(render("closeout", "", unsure), "open")
-    assert "Create release tag" not in block(render("closeout", "", unsure), "done")
-    steps = render("steps", "deploy", in_state(ReleaseState.DONE))
+    assert left in block(render_stored("closeout", "", unsure), "open")
+    assert "Create release tag" not in block(render_stored("closeout", "", unsure), "done")
+    steps = render_stored("steps", "deploy", in_state(ReleaseState.DONE))
     assert block(steps, "step:101").endswith("\nattested by <@U0RITA0001>: pushed by hand")
     assert labels(steps) == []
 
@@ -280,14 +282,14 @@ def test_a_plan_says_that_it_waits_for_a_person() -> None:
     """Who may do it, and the button; before its turn there is none."""
     view = in_state(ReleaseState.DEPLOYING)
     first, *rest = make_steps(PlanKind.DEPLOY, view.checklist, [StepState.TO_ATTEST])
-    steps = render("steps", "deploy", replace(view, steps=(replace(first, started_at=view.now), *rest)))
+    steps = render_stored("steps", "deploy", replace(view, steps=(replace(first, started_at=view.now), *rest)))
     who = "Release Manager or QA or Product"
     head = "Deploy of SOLVEREIGN v4.8.0: step 1 of 3, Create release tag"
     assert steps.text == f"{head} waits: a person does this and attests it"
     assert block(steps, "plan") == "*Deploy of SOLVEREIGN v4.8.0* 0/3"
     assert f"the deploy waits for this: {who} does it and presses Attest" in block(steps, "step:101")
     assert [button["action_id"] for button in buttons(steps)] == ["step.attest", "release.abort", "release.rollback"]
-    assert labels(render("steps", "deploy", replace(view, steps=(first, *rest)))) == []
+    assert labels(render_stored("steps", "deploy", replace(view, steps=(first, *rest)))) == []
 
 
 @pytest.mark.parametrize("state", [ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK])
@@ -296,16 +298,16 @@ def test_a_deploy_that_failed_asks_for_nothing_once_it_is_taken_back(state: Rele
     view = in_state(state)
     failed = make_steps(PlanKind.DEPLOY, view.checklist, [StepState.TO_ATTEST, StepState.FAILED])
     view = replace(view, steps=(*failed, *(step for step in view.steps if step.plan is PlanKind.ROLLBACK)))
-    assert render("notice", "failed:102:1", view).text == (
+    assert render_stored("notice", "failed:102:1", view).text == (
         f"Deploy of SOLVEREIGN v4.8.0: Deploy backend failed: did not become ready\n"
         f"It is not retried any more: the release is {state}."
     )
-    assert {"Retry", "Done by hand"}.isdisjoint(labels(render("steps", "deploy", view)))
+    assert {"Retry", "Done by hand"}.isdisjoint(labels(render_stored("steps", "deploy", view)))
 
 
 def test_the_steps_of_a_rollback_have_their_own_message() -> None:
     """With its own retry."""
-    steps = render("steps", "rollback", in_state(ReleaseState.ROLLBACK_FAILED))
+    steps = render_stored("steps", "rollback", in_state(ReleaseState.ROLLBACK_FAILED))
     assert block(steps, "plan") == "*Rollback of SOLVEREIGN v4.8.0* 0/1"
     assert labels(steps) == ["Retry"]
 
@@ -323,7 +325,7 @@ def test_the_close_out_lists_done_waived_and_still_open() -> None:
         checks={**view.checks, waived.id: waived},
         steps=make_steps(PlanKind.DEPLOY, view.checklist, states),
     )
-    closeout = render("closeout", "", view)
+    closeout = render_stored("closeout", "", view)
     assert_slack_takes(closeout)
     assert closeout.text == "Close-out of SOLVEREIGN v4.8.0: DONE, 1 waived, 3 still open"
     assert block(closeout, "closeout") == (
@@ -412,7 +414,7 @@ def test_the_close_out_lists_done_waived_and_still_open() -> None:
 )
 def test_a_notice_is_one_event_in_a_sentence(state: ReleaseState, subject: str, text: str) -> None:
     """The notification and the message say the same."""
-    notice = render("notice", subject, in_state(state))
+    notice = render_stored("notice", subject, in_state(state))
     assert_slack_takes(notice)
     assert notice.text == text
     assert block(notice, "notice").endswith(text)
@@ -420,7 +422,9 @@ def test_a_notice_is_one_event_in_a_sentence(state: ReleaseState, subject: str, 
 
 def test_a_step_that_failed_is_not_to_be_retried_in_a_freeze() -> None:
     """It would be refused; the way back is open."""
-    notice = render("notice", "failed:102:3", replace(in_state(ReleaseState.DEPLOY_FAILED), freeze=make_freeze()))
+    notice = render_stored(
+        "notice", "failed:102:3", replace(in_state(ReleaseState.DEPLOY_FAILED), freeze=make_freeze())
+    )
     assert notice.text.endswith(
         "\n<@U0QUINN001>: roll back, or retry it in the thread once deploys are not frozen any more."
     )
@@ -428,11 +432,11 @@ def test_a_step_that_failed_is_not_to_be_retried_in_a_freeze() -> None:
 
 def test_a_freeze_is_announced_with_who_until_when_and_why() -> None:
     """It concerns everybody in the channel; what is over is not said to be lifted while the calendar holds."""
-    calendar = render(
+    calendar = render_stored(
         "notice", "frozen:1", make_view(freeze=make_freeze(by=SYSTEM, id=None, reason="weekend", until=NOW))
     )
     assert calendar.text.startswith("That freeze is over, but the calendar keeps deploys frozen until <!date^")
-    notice = render("notice", "frozen", make_view(freeze=make_freeze(until=NOW)))
+    notice = render_stored("notice", "frozen", make_view(freeze=make_freeze(until=NOW)))
     assert notice.text == (
         "<@U0PAT00001> froze deploys until <!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>: "
         "incident under way"

@@ -10,8 +10,8 @@ from bot.domain.ids import SYSTEM, CheckId
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.domain.watch import Seen, WatchState
-from bot.slack.blocks.render import Rendered, render
-from tests.unit.factories import RITA, ago, in_state, make_alarm, make_reading, make_watch
+from bot.slack.blocks.limits import Rendered
+from tests.unit.factories import RITA, ago, in_state, make_alarm, make_reading, make_watch, render_stored
 from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
 
 AT_1758 = "<!date^1795543080^{date_short_pretty} {time}|2026-11-24 17:58 UTC>"
@@ -28,7 +28,7 @@ def watching(**changes: Any) -> ReleaseView:
 
 def shown(**changes: Any) -> Rendered:
     """The message of a watch."""
-    message = render("watch", "", watching(**changes))
+    message = render_stored("watch", "", watching(**changes))
     assert_slack_takes(message)
     return message
 
@@ -58,7 +58,7 @@ def test_each_probe_has_its_own_mark() -> None:
     ]
     view = watching(readings=tuple(readings), alarms=(make_alarm(acknowledged_by=RITA, covers=("2",)),))
     view = replace(view, checklist=view.checklist.model_copy(update={"watch": WatchSpec(probes=tuple(probes))}))
-    assert block(render("watch", "", view), "probes").splitlines() == [
+    assert block(render_stored("watch", "", view), "probes").splitlines() == [
         ":white_check_mark: *a*: fine",
         ":rotating_light: *b*: bad",
         ":warning: *c*: 429 (could last tell: never; asks to wait until <!date^1795543260^{time}|18:01 UTC>)",
@@ -100,12 +100,12 @@ def test_a_watch_that_goes_on_after_its_time_says_why(changes: dict[str, Any], w
 )
 def test_a_watch_that_has_ended_says_how(state: WatchState, text: str) -> None:
     """Clean, accepted by people, or stopped by a rollback."""
-    assert render("watch", "", replace(in_state(ReleaseState.DONE), watch=make_watch(state))).text == text
+    assert render_stored("watch", "", replace(in_state(ReleaseState.DONE), watch=make_watch(state))).text == text
 
 
 def test_an_alarm_names_the_error_the_people_and_the_two_ways_on() -> None:
     """Loud, with a link, and with buttons on it."""
-    alarm = render("alarm", "5", watching(alarms=(make_alarm(),)))
+    alarm = render_stored("alarm", "5", watching(alarms=(make_alarm(),)))
     assert_slack_takes(alarm)
     assert alarm.text == "Alarm after the deploy of SOLVEREIGN v4.8.0: API-17 KeyError: 'plan_id'"
     assert block(alarm, "issue") == (
@@ -126,7 +126,7 @@ def test_an_alarm_names_the_error_the_people_and_the_two_ways_on() -> None:
 def test_a_silence_asks_people_to_look_themselves() -> None:
     """Nobody is told that there are errors."""
     silent = make_alarm(kind="silent", short_id="Error rate", title="cannot tell: 503", permalink="")
-    alarm = render("alarm", "5", watching(alarms=(silent,)))
+    alarm = render_stored("alarm", "5", watching(alarms=(silent,)))
     assert block(alarm, "issue") == f":rotating_light: *Error rate* cannot tell: 503\nNo answer, seen {AT_1758}"
     assert "look yourself" in block(alarm, "call")
 
@@ -141,7 +141,7 @@ def test_a_silence_asks_people_to_look_themselves() -> None:
 def test_an_acknowledged_alarm_keeps_who_and_why_and_loses_its_buttons(by: Any, told: str) -> None:
     """The rollback stays on the watch and on the card."""
     known = make_alarm(acknowledged_by=by, acknowledged_at=ago(2), note="known, harmless")
-    alarm = render("alarm", "5", watching(alarms=(known,)))
+    alarm = render_stored("alarm", "5", watching(alarms=(known,)))
     assert block(alarm, "acknowledged") == told
     assert labels(alarm) == []
 
@@ -149,26 +149,26 @@ def test_an_acknowledged_alarm_keeps_who_and_why_and_loses_its_buttons(by: Any, 
 def test_an_alarm_that_nobody_answered_asks_for_nothing_after_a_rollback() -> None:
     """Its watch is over: an answer would be refused."""
     view = replace(in_state(ReleaseState.ROLLED_BACK), watch=make_watch(WatchState.STOPPED, alarms=(make_alarm(),)))
-    alarm = render("alarm", "5", view)
+    alarm = render_stored("alarm", "5", view)
     assert block(alarm, "call") == "Nobody answered it while the watch ran. The release is ROLLED_BACK."
     assert labels(alarm) == []
-    assert block(render("watch", "", view), "alarms").endswith("plan_id': not answered")
+    assert block(render_stored("watch", "", view), "alarms").endswith("plan_id': not answered")
 
 
 def test_an_alarm_shows_its_plot_once_slack_has_it() -> None:
     """Its own, not that of another alarm."""
     view = watching(alarms=(make_alarm(), make_alarm(id=6)))
-    assert "rate" not in block_ids(render("alarm", "5", view))
+    assert "rate" not in block_ids(render_stored("alarm", "5", view))
     view = replace(view, pictures={("rate", "5"): "F0PLOT"})
-    alarm = render("alarm", "5", view)
+    alarm = render_stored("alarm", "5", view)
     assert_slack_takes(alarm)
     assert [block["slack_file"] for block in alarm.blocks if block["type"] == "image"] == [{"id": "F0PLOT"}]
-    assert "rate" not in block_ids(render("alarm", "6", view))
+    assert "rate" not in block_ids(render_stored("alarm", "6", view))
 
 
 def test_the_card_says_when_the_watch_cannot_tell() -> None:
     """Nobody has to open the thread for that."""
-    card = render("card", "", watching(readings=(BLIND,)))
+    card = render_stored("card", "", watching(readings=(BLIND,)))
     assert card.text == "SOLVEREIGN v4.8.0: WATCHING, until 2026-11-24 18:05 UTC, cannot tell"
 
 
@@ -184,4 +184,4 @@ def test_the_end_says_whether_people_let_something_pass(by: Any, ending: str) ->
     """A silence that ended by itself is no such thing."""
     alarms = () if by is None else (make_alarm(acknowledged_by=by),)
     view = replace(in_state(ReleaseState.DONE), watch=make_watch(WatchState.CLEAN, alarms=alarms))
-    assert render("notice", "done", view).text.endswith(ending)
+    assert render_stored("notice", "done", view).text.endswith(ending)

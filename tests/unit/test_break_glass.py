@@ -14,7 +14,6 @@ from bot.domain.policy import BreakGlassRule, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
 from bot.domain.view import Freeze, ReleaseView
-from bot.slack.blocks.render import render
 from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,
@@ -29,6 +28,7 @@ from tests.unit.factories import (
     make_result,
     make_signoff,
     make_view,
+    render_stored,
     signed,
 )
 from tests.unit.slack_rules import assert_slack_takes, mrkdwn
@@ -135,7 +135,7 @@ def broken(state: ReleaseState, **review: Any) -> ReleaseView:
 
 def test_the_message_pages_the_channel_and_names_all() -> None:
     """Who, why and past what; only our own markup pages."""
-    shown = render("break_glass", "", broken(ReleaseState.DEPLOYING))
+    shown = render_stored("break_glass", "", broken(ReleaseState.DEPLOYING))
     assert_slack_takes(shown, pages=True)
     words = "\n".join(mrkdwn(shown.blocks))
     assert f":rotating_light: <!channel> *Break-glass: <@{RITA}> deploys" in words
@@ -148,19 +148,19 @@ def test_the_message_pages_the_channel_and_names_all() -> None:
 @pytest.mark.parametrize("state", ReleaseState)
 def test_the_review_is_offered_when_it_is_over(kind: str, state: ReleaseState) -> None:
     """Once it is done nobody is offered it any more."""
-    offered = "break_glass.review" in str(render(kind, "", broken(state)).blocks)
+    offered = "break_glass.review" in str(render_stored(kind, "", broken(state)).blocks)
     assert offered is (state in REVIEWED_IN)
     reviewed = broken(state, reviewed_by=QUINN, reviewed_at=NOW, finding="it was right")
-    assert "break_glass.review" not in str(render(kind, "", reviewed).blocks)
+    assert "break_glass.review" not in str(render_stored(kind, "", reviewed).blocks)
 
 
 def test_the_close_out_has_it_as_open_until_it_is_reviewed() -> None:
     """The card and the word that it is done say so too."""
     view = broken(ReleaseState.DONE)
-    assert "somebody else still has to review it" in "\n".join(mrkdwn(render("closeout", "", view).blocks))
-    assert "its break-glass is still to be reviewed" in render("notice", "done", view).text
-    assert "not reviewed yet" in "\n".join(mrkdwn(render("card", "", view).blocks))
+    assert "somebody else still has to review it" in "\n".join(mrkdwn(render_stored("closeout", "", view).blocks))
+    assert "its break-glass is still to be reviewed" in render_stored("notice", "done", view).text
+    assert "not reviewed yet" in "\n".join(mrkdwn(render_stored("card", "", view).blocks))
     done = broken(ReleaseState.DONE, reviewed_by=PAT, reviewed_at=NOW, finding="it was right")
-    assert f"Break-glass reviewed by <@{PAT}>" in "\n".join(mrkdwn(render("closeout", "", done).blocks))
-    assert "still" not in render("notice", "done", done).text
-    assert f"reviewed by <@{PAT}>" in "\n".join(mrkdwn(render("card", "", done).blocks))
+    assert f"Break-glass reviewed by <@{PAT}>" in "\n".join(mrkdwn(render_stored("closeout", "", done).blocks))
+    assert "still" not in render_stored("notice", "done", done).text
+    assert f"reviewed by <@{PAT}>" in "\n".join(mrkdwn(render_stored("card", "", done).blocks))

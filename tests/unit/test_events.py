@@ -101,9 +101,18 @@ def test_subjects_are_typed():
     assert {kind for kind, _ in POSTS} >= {"card", "notice", "record"}
 
 
+NONSENSE = [
+    ("notice", ""),
+    ("notice", "gave_way:"),
+    ("notice", "voided:x:y"),
+    ("alarm", "gone"),
+    ("record", "nonsense"),
+]
+
+
 @pytest.mark.parametrize(
     ("kind", "subject"),
-    [("notice", "surprise"), ("poem", ""), ("alarm", "seven"), ("steps", "sideways"), ("notice", "failed")],
+    [("notice", "surprise"), ("poem", ""), ("alarm", "seven"), ("steps", "sideways"), ("notice", "failed"), *NONSENSE],
 )
 def test_an_unknown_subject_is_an_error(kind: str, subject: str):
     """Nothing is rendered for it in silence."""

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.mitigation import MitigationState
+from bot.domain.posts import CardPost, PostSubject, WatchPost
 from bot.domain.release import ACTIVE, ReleaseState
 from bot.domain.view import ReleaseView
-from bot.slack.blocks.render import render
 from bot.slack.publisher import is_pinned
-from tests.unit.factories import NOW, QUINN, in_state, make_mitigation, make_release
+from tests.unit.factories import NOW, QUINN, in_state, make_mitigation, make_release, render_stored
 from tests.unit.slack_rules import assert_slack_takes, block, block_ids
 
 SINCE = "<!date^1795541400^{date_short_pretty} {time}|2026-11-24 17:30 UTC>"
@@ -52,24 +52,25 @@ def test_all_of_them_have_to_be_put_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "closed", "pinned"), [("card", False, True), ("card", True, False), ("steps", False, False)]
+    ("about", "closed", "pinned"),
+    [(CardPost(), False, True), (CardPost(), True, False), (WatchPost(), False, False)],
 )
-def test_the_card_is_pinned_until_its_release_is_closed(kind: str, closed: bool, pinned: bool) -> None:
+def test_the_card_is_pinned_until_its_release_is_closed(about: PostSubject, closed: bool, pinned: bool) -> None:
     """Whatever its state is called."""
     release = make_release(ReleaseState.ROLLED_BACK, closed_at=NOW if closed else None)
-    assert is_pinned(kind, release) is pinned
+    assert is_pinned(about, release) is pinned
 
 
 def test_the_card_says_what_keeps_it_open() -> None:
     """In its first lines: what, whose, since when, and how it ends."""
-    card = render("card", "", held_open())
+    card = render_stored("card", "", held_open())
     assert_slack_takes(card)
     assert card.text == (
         "SOLVEREIGN v4.8.0: ROLLED_BACK, still open until MODE=off is put back: errors after the deploy"
     )
     assert block_ids(card)[:4] == ["head", "release", "state", "standing"]
     assert block(card, "standing") == LINE
-    assert "standing" not in block_ids(render("card", "", put_back()))
+    assert "standing" not in block_ids(render_stored("card", "", put_back()))
 
 
 def test_one_that_is_stuck_says_why() -> None:
@@ -77,21 +78,23 @@ def test_one_that_is_stuck_says_why() -> None:
     view = replace(
         held_open(), mitigations=[make_mitigation(state=MitigationState.LIFTING, trouble="no such Deployment")]
     )
-    assert " is being put back, and does not go on: no such Deployment. " in block(render("card", "", view), "standing")
-    reminder = render("notice", "mitigation:3:1", view)
+    assert " is being put back, and does not go on: no such Deployment. " in block(
+        render_stored("card", "", view), "standing"
+    )
+    reminder = render_stored("notice", "mitigation:3:1", view)
     assert reminder.text.startswith("<@U0PAT00001>: MODE=off, since ")
     assert "does not go on: no such Deployment" in reminder.text
 
 
 def test_the_word_of_the_rollback_does_not_hide_it() -> None:
     """What production ran before, but for this."""
-    assert LINE in render("notice", "rolled_back", held_open()).text
-    assert "MODE" not in render("notice", "rolled_back", put_back()).text
+    assert LINE in render_stored("notice", "rolled_back", held_open()).text
+    assert "MODE" not in render_stored("notice", "rolled_back", put_back()).text
 
 
 def test_the_close_out_lists_it_as_open_then_as_put_back() -> None:
     """With owner and times; how long all of it took is known once it is closed."""
-    before, after = render("closeout", "", held_open()), render("closeout", "", put_back())
+    before, after = render_stored("closeout", "", held_open()), render_stored("closeout", "", put_back())
     assert before.text == "Close-out of SOLVEREIGN v4.8.0: ROLLED_BACK, 0 waived, 3 still open"
     assert LINE in block(before, "open")
     assert "in all" not in block(before, "closeout")

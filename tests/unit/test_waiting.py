@@ -8,8 +8,7 @@ import pytest
 from bot.domain.break_glass import REVIEWED_IN, BreakGlass
 from bot.domain.release import ReleaseState
 from bot.domain.waiting import Waiting, waiting
-from bot.slack.blocks.render import render
-from tests.unit.factories import NOW, QUINN, RITA, ago, in_state, make_alarm, make_watch
+from tests.unit.factories import NOW, QUINN, RITA, ago, in_state, make_alarm, make_watch, render_stored
 from tests.unit.slack_rules import assert_slack_takes
 
 ALARMED = make_watch(alarms=(make_alarm(acknowledged_by=QUINN), make_alarm(at=ago(7)), make_alarm(at=ago(3))))
@@ -32,11 +31,11 @@ def test_what_waits(state: ReleaseState, since: object, what: str) -> None:
     found = waiting(view)
     assert found is not None
     assert (found.since, found.what) == (since, what)
-    notice = render("notice", f"waiting:{int(found.since.timestamp())}:1", view)
+    notice = render_stored("notice", f"waiting:{int(found.since.timestamp())}:1", view)
     assert_slack_takes(notice)
     assert "<@U0RITA0001>: SOLVEREIGN v4.8.0 waits since" in notice.text
     assert f"{what}. {found.todo}" in notice.text
-    other = render("notice", "waiting:1:1", view)
+    other = render_stored("notice", "waiting:1:1", view)
     assert other.text == "SOLVEREIGN v4.8.0 had waited for somebody, and does not any more."
 
 
@@ -49,7 +48,7 @@ def test_a_break_glass_waits_for_its_review(state: ReleaseState) -> None:
     assert (found is not None) == (state in REVIEWED_IN)
     if found is not None:
         assert [found.round_at(glass.at + timedelta(hours=hours)) for hours in (0, 3, 4, 7, 8)] == [0, 0, 1, 1, 2]
-        notice = render("notice", f"waiting:{int(glass.at.timestamp())}:1", view)
+        notice = render_stored("notice", f"waiting:{int(glass.at.timestamp())}:1", view)
         assert_slack_takes(notice)
         assert f"nobody has reviewed its break-glass. {found.todo}" in notice.text
     assert waiting(replace(view, break_glass=replace(glass, reviewed_by=QUINN, reviewed_at=NOW))) is None

@@ -11,6 +11,7 @@ from bot.slack.blocks.notices import unknown
 from bot.slack.payloads import ReleasePayload
 
 if TYPE_CHECKING:
+    from bot.domain.posts import BreakGlassPost
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.elements import Element
     from bot.slack.blocks.limits import Rendered
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _PASSED = 1_500
 
 
-def render(_subject: str, view: ReleaseView) -> Rendered:
+def render(_about: BreakGlassPost, view: ReleaseView) -> Rendered:
     """The break-glass of the release. It pages the channel: everybody has to know at once."""
     broken = view.break_glass
     if broken is None:

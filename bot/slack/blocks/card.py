@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bot.domain.gate import Decision
     from bot.domain.ids import UserId
     from bot.domain.policy import Role
+    from bot.domain.posts import CardPost
     from bot.domain.signoff import SignOff
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.elements import Element
@@ -35,8 +36,8 @@ _NAMED = 3  # lines that hold nothing up and have not passed, named where a depl
 _TABLE_ROWS = 60  # of checks; with more a cell would be too short to say anything
 
 
-def render(_subject: str, view: ReleaseView) -> Rendered:
-    """The card. It has no subject: there is one a release."""
+def render(_about: CardPost, view: ReleaseView) -> Rendered:
+    """The card: there is one a release."""
     decision = deploy_gate(view)
     is_open = view.release.state is ReleaseState.OPEN
     blocks = [

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
     from bot.domain.mitigation import Mitigation
     from bot.domain.plan import Step
+    from bot.domain.posts import CloseoutPost
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Block, Rendered
 
 _LIST = 1_800  # each of three
 
 
-def render(_subject: str, view: ReleaseView) -> Rendered:
-    """The close-out of the release. It has no subject."""
+def render(_about: CloseoutPost, view: ReleaseView) -> Rendered:
+    """The close-out of the release."""
     done, waived, still_open = _done(view), _waived(view), _still_open(view)
     blocks = [
         elements.section("closeout", f"{text.bold(f'Close-out of {text.name(view)}', 200)}\n{_durations(view)}"),

@@ -12,6 +12,7 @@ from bot.slack.payloads import MitigationPayload, StepPayload
 
 if TYPE_CHECKING:
     from bot.domain.mitigation import Mitigation
+    from bot.domain.posts import MitigationPost
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.elements import Element
     from bot.slack.blocks.limits import Rendered
@@ -24,9 +25,9 @@ MARKS = {
 }
 
 
-def render(subject: str, view: ReleaseView) -> Rendered:
-    """The mitigation whose id is ``subject``."""
-    found = next((entry for entry in view.mitigations if str(entry.id) == subject), None)
+def render(about: MitigationPost, view: ReleaseView) -> Rendered:
+    """A mitigation, from its beginning to its end."""
+    found = next((entry for entry in view.mitigations if entry.id == about.mitigation), None)
     if found is None:
         return unknown(view, "This mitigation does not exist.")
     words = f"{text.outside(found.what, 200)} {text.IN_FORCE[found.state]} ({text.outside(text.name(view), 150)})"

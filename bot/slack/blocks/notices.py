@@ -16,23 +16,24 @@ from bot.slack import text
 from bot.slack.blocks import elements, limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from bot.domain.posts import (
+        AbortedNotice,
+        AttestNotice,
+        DoneNotice,
+        FailedNotice,
+        FrozenNotice,
+        GaveWayNotice,
+        MitigationNotice,
+        MovedNotice,
+        PolicyNotice,
+        ReminderPost,
+        RolledBackNotice,
+        UnboundNotice,
+        VoidedNotice,
+        WaitingNotice,
+    )
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Rendered
-
-
-def render(subject: str, view: ReleaseView) -> Rendered:
-    """The notice of ``subject``.
-
-    That is ``aborted``, ``gave_way:VERSION:USER[:channel]``, ``done``, ``rolled_back``, ``frozen[:SECOND]``,
-    ``failed:ROW:ATTEMPT``, ``attest:ROW``, ``voided:ID[:ROLE:USER[:CAUSE]]``, ``moved:SECOND``, ``unbound`` or ``policy``.
-    """
-    word, _, rest = subject.partition(":")
-    write = _NOTICES.get(word)
-    if write is None:
-        return _notice("large_blue_circle", text.state_line(view))
-    return write(view, rest)
 
 
 def unknown(view: ReleaseView, sentence: str) -> Rendered:
@@ -50,23 +51,24 @@ def _because(view: ReleaseView) -> str:
     return f": {text.outside(reason, 500)}" if reason else "."
 
 
-def _aborted(view: ReleaseView, _rest: str) -> Rendered:
+def aborted(_about: AbortedNotice, view: ReleaseView) -> Rendered:
+    """That nothing was deployed, and why."""
     words = f"{text.outside(text.name(view), 150)} is aborted, nothing was deployed{_because(view)}"
     return _notice("no_entry_sign", words)
 
 
-def _gave_way(view: ReleaseView, rest: str) -> Rendered:
-    """It was aborted for a rollback of another release. ``rest`` is ``VERSION:USER``, and ``:channel`` outside of its thread."""
-    version, _, who = rest.partition(":")
-    user, release = who.partition(":")[0], view.release
+def gave_way(about: GaveWayNotice, view: ReleaseView) -> Rendered:
+    """That it was aborted for the rollback of another release."""
+    release = view.release
     people = dict.fromkeys([release.manager, *(signed.by for signed in view.signoffs)])
     call = " ".join(text.mention(one) for one in people)
-    words = f"{call}: {text.outside(text.name(view), 150)} is aborted, nothing of it was deployed: {text.mention(user)}"
+    words = f"{call}: {text.outside(text.name(view), 150)} is aborted, nothing of it was deployed: {text.mention(about.user)}"
     again = f"Once production is well: `/release start {text.outside(release.version, 100)}`"
-    return _notice("no_entry_sign", f"{words} rolls {text.outside(version, 100)} back. {again}")
+    return _notice("no_entry_sign", f"{words} rolls {text.outside(about.version, 100)} back. {again}")
 
 
-def _done(view: ReleaseView, _rest: str) -> Rendered:
+def done(_about: DoneNotice, view: ReleaseView) -> Rendered:
+    """That its watch is over; once it was taken back, that."""
     name = text.outside(text.name(view), 150)
     if view.release.state is not ReleaseState.DONE:
         now = text.state_words(view, text.moment)
@@ -81,7 +83,8 @@ def _done(view: ReleaseView, _rest: str) -> Rendered:
     return _notice("ballot_box_with_check", f"{words}; people acknowledged {text.count(looked, 'alarm')}.")
 
 
-def _rolled_back(view: ReleaseView, _rest: str) -> Rendered:
+def rolled_back(_about: RolledBackNotice, view: ReleaseView) -> Rendered:
+    """That it was taken back, and what is still to be done."""
     back = [step for step in view.steps if step.plan is PlanKind.ROLLBACK and step.state is StepState.ATTESTED]
     whose = " and ".join(dict.fromkeys(text.mention(step.by) for step in back if step.by is not None))
     runs = f"production runs what it ran before{f', by the word of {whose}' if whose else ''}"
@@ -93,9 +96,9 @@ def _rolled_back(view: ReleaseView, _rest: str) -> Rendered:
     return _notice("leftwards_arrow_with_hook", words)
 
 
-def _failed(view: ReleaseView, rest: str) -> Rendered:
-    """A step that failed. ``rest`` is ``ROW:ATTEMPT``; once it was tried again the notice says how that went."""
-    step = next((step for step in view.steps if str(step.row) == rest.partition(":")[0]), None)
+def failed(about: FailedNotice, view: ReleaseView) -> Rendered:
+    """That a step failed; once it was tried again, how that went."""
+    step = next((step for step in view.steps if step.row == about.step), None)
     if step is None:
         return _notice("large_blue_circle", text.state_line(view))
     plan, title = text.PLAN_WORDS[step.plan], text.outside(text.step_title(view, step), 150)
@@ -112,9 +115,9 @@ def _failed(view: ReleaseView, rest: str) -> Rendered:
     return _notice("x", f"{words}\n{who}: {todo}.")
 
 
-def _attest(view: ReleaseView, rest: str) -> Rendered:
-    """A plan has come to a person's step, the ``ROW`` in ``rest``; once it goes on, the notice says who did it."""
-    step = next((step for step in view.steps if str(step.row) == rest), None)
+def attest(about: AttestNotice, view: ReleaseView) -> Rendered:
+    """That a plan has come to a person's step; once it goes on, who did it."""
+    step = next((step for step in view.steps if step.row == about.step), None)
     if step is None:
         return _notice("large_blue_circle", text.state_line(view))
     plan, title = text.PLAN_WORDS[step.plan], text.outside(text.step_title(view, step), 150)
@@ -129,10 +132,10 @@ def _attest(view: ReleaseView, rest: str) -> Rendered:
     return _notice("raised_hand", f"{who}: {where} waits for a person: {title}\n{todo}{back}")
 
 
-def _waiting(view: ReleaseView, rest: str) -> Rendered:
-    """Somebody is waited for. ``rest`` is ``SINCE:ROUND``; once nobody is any more, the notice says so."""
+def waited_for(about: WaitingNotice, view: ReleaseView) -> Rendered:
+    """That somebody is waited for; once nobody is any more, that."""
     found, name = waiting(view), text.outside(text.name(view), 150)
-    if found is None or str(int(found.since.timestamp())) != rest.partition(":")[0]:
+    if found is None or int(found.since.timestamp()) != about.since:
         return _notice("white_check_mark", f"{name} had waited for somebody, and does not any more.")
     people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
     call = " ".join(text.mention(user) for user in people)
@@ -140,9 +143,9 @@ def _waiting(view: ReleaseView, rest: str) -> Rendered:
     return _notice("bell", f"{call}: {words} {found.todo}")
 
 
-def _mitigation(view: ReleaseView, rest: str) -> Rendered:
-    """A reminder. ``rest`` is ``ID:ROUND``; it says so once the mitigation is put back."""
-    found = next((entry for entry in view.mitigations if str(entry.id) == rest.partition(":")[0]), None)
+def mitigation(about: MitigationNotice, view: ReleaseView) -> Rendered:
+    """A reminder of a mitigation; once it is put back, that."""
+    found = next((entry for entry in view.mitigations if entry.id == about.mitigation), None)
     if found is None:
         return _notice("large_blue_circle", text.state_line(view))
     what = text.outside(found.what, 200)
@@ -156,15 +159,15 @@ def _mitigation(view: ReleaseView, rest: str) -> Rendered:
     )
 
 
-def _frozen(view: ReleaseView, rest: str) -> Rendered:
-    """A freeze. ``rest`` is the second at which it began; once it is over, the message says so, and what holds instead."""
+def frozen(about: FrozenNotice, view: ReleaseView) -> Rendered:
+    """A freeze; once it is over, that, and what holds instead."""
     stands = view.freeze
     if stands is None:
         return _notice("white_check_mark", "Deploys are allowed again: the freeze is lifted.")
     until, why = text.frozen_until(stands), text.outside(stands.reason, 500)
     if stands.of_calendar:
         words = f"That freeze is over, but the calendar keeps deploys frozen until {until}"
-    elif rest and (stands.at is None or rest != f"{stands.at.timestamp():.0f}"):
+    elif about.second is not None and (stands.at is None or about.second != round(stands.at.timestamp())):
         words = f"That freeze is over, but another one stands: deploys are frozen until {until}"
     else:
         words = f"{text.mention(stands.by)} froze deploys until {until}"
@@ -173,9 +176,9 @@ def _frozen(view: ReleaseView, rest: str) -> Rendered:
     )
 
 
-def _voided(view: ReleaseView, rest: str) -> Rendered:
-    """A sign-off that no longer counts. ``rest`` is ``ID:ROLE:USER:CAUSE`` or its beginning, as the row has left the view."""
-    _, role, user, cause, *_ = *rest.split(":"), "", "", "", ""
+def voided(about: VoidedNotice, view: ReleaseView) -> Rendered:
+    """A sign-off that no longer counts. Its row has left the view, so that the message knows of it what the subject does."""
+    role, user, cause = about.role, about.user, about.cause
     name = text.outside(text.name(view), 150)
     if cause == Void.ROLE and role in set(Role):
         again = " Somebody who does has to sign." if view.release.state is ReleaseState.OPEN else ""
@@ -190,7 +193,7 @@ def _voided(view: ReleaseView, rest: str) -> Rendered:
     return _notice("warning", f"A sign-off is void: {why}.{again}")
 
 
-def _moved(view: ReleaseView, _rest: str) -> Rendered:
+def moved(_about: MovedNotice, view: ReleaseView) -> Rendered:
     """Its tag or its image means something else than before."""
     release = view.release
     what = f"commit {text.code(release.commit[:12])}, image {text.code(text.short_digest(release.pinned_image), 200)}"
@@ -200,23 +203,25 @@ def _moved(view: ReleaseView, _rest: str) -> Rendered:
     return _notice("rotating_light", f"{words} Its checks run again, and what was signed before is void.")
 
 
-def _unbound(view: ReleaseView, _rest: str) -> Rendered:
+def unbound(_about: UnboundNotice, view: ReleaseView) -> Rendered:
+    """That its tag or its image is gone; once they are back, that."""
     name = text.outside(text.name(view), 150)
     if not view.release.unbound:
         return _notice("white_check_mark", f"{name}: its tag and its image are there again.")
     return _notice("rotating_light", f"{name} cannot be deployed: {text.outside(view.release.unbound, 300)}")
 
 
-def _policy(view: ReleaseView, _rest: str) -> Rendered:
+def policy(_about: PolicyNotice, view: ReleaseView) -> Rendered:
+    """That another policy judges it."""
     words = f"the policy was changed: {text.outside(text.name(view), 150)} is judged by the new one"
     return _notice(
         "scales", f"{words}, {text.code(view.release.policy_digest[:12])}. Sign-offs under the old one are void."
     )
 
 
-def render_reminder(subject: str, view: ReleaseView) -> Rendered:
-    """A direct message to somebody who is waited for. ``subject`` is ``ROLE:USER:ROUND``, or ``manager:USER:ROUND``."""
-    role, release = subject.partition(":")[0], view.release
+def reminder(about: ReminderPost, view: ReleaseView) -> Rendered:
+    """A direct message to somebody who is waited for."""
+    role, release = about.role, view.release
     name, where = text.outside(text.name(view), 150), f"the card in <#{release.channel}>"
     if release.state is not ReleaseState.OPEN:
         return _notice("white_check_mark", f"{name} waits no more: it is {release.state}.")
@@ -229,20 +234,3 @@ def render_reminder(subject: str, view: ReleaseView) -> Rendered:
     return _notice(
         "hourglass", f"{name} waits for a sign-off by {Role(role).title}: see {where}. It is aborted on {ends}."
     )
-
-
-_NOTICES: dict[str, Callable[[ReleaseView, str], Rendered]] = {
-    "aborted": _aborted,
-    "gave_way": _gave_way,
-    "done": _done,
-    "rolled_back": _rolled_back,
-    "failed": _failed,
-    "attest": _attest,
-    "waiting": _waiting,
-    "frozen": _frozen,
-    "mitigation": _mitigation,
-    "voided": _voided,
-    "moved": _moved,
-    "unbound": _unbound,
-    "policy": _policy,
-}

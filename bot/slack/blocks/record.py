@@ -8,16 +8,14 @@ from bot.slack import text
 from bot.slack.blocks import elements, limits
 
 if TYPE_CHECKING:
+    from bot.domain.posts import RecordPost
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.limits import Rendered
 
 
-def render(subject: str, view: ReleaseView) -> Rendered:
-    """The announcement of ``subject``, which is ``ROW:HASH``."""
-    row, _, head = subject.partition(":")
+def render(about: RecordPost, view: ReleaseView) -> Rendered:
+    """The announcement of the head with which a release was closed."""
     # What has been: an announcement stays as it is when the release is opened again, and closed at a later row.
-    words = f"The record of {text.outside(text.name(view), 150)} was closed at row {text.outside(row, 20)}"
-    line = (
-        f":lock: {words}: `{text.outside(head, 64)}`. `release-bot audit verify` holds the record against this message."
-    )
+    words = f"The record of {text.outside(text.name(view), 150)} was closed at row {about.row}"
+    line = f":lock: {words}: `{text.outside(about.head, 64)}`. `release-bot audit verify` holds the record against this message."
     return limits.message(f"{words}.", [elements.context("record", line)])

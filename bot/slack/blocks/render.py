@@ -1,34 +1,45 @@
-"""The one table from the kind of a Post to its renderer (promise P8: a message is a pure function of rows)."""
+"""The one table from what a Post is about to its renderer (promise P8: a message is a pure function of rows)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bot.domain import posts
 from bot.slack.blocks import break_glass, card, closeout, mitigation, notices, record, sections, steps, watch
-from bot.slack.blocks.limits import Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bot.domain.view import ReleaseView
+    from bot.slack.blocks.limits import Rendered
 
-__all__ = ["RENDERERS", "Rendered", "render"]
-
-RENDERERS: dict[str, Callable[[str, ReleaseView], Rendered]] = {
-    "card": card.render,
-    "section": sections.render,  # subject: the id of the section
-    "steps": steps.render,  # deploy or rollback
-    "watch": watch.render,
-    "alarm": watch.render_alarm,  # the id of the alarm
-    "mitigation": mitigation.render,  # its id
-    "break_glass": break_glass.render,
-    "closeout": closeout.render,
-    "record": record.render,  # ROW:HASH
-    "reminder": notices.render_reminder,  # ROLE:USER:ROUND
-    "notice": notices.render,  # its subjects: see there
+RENDERERS: dict[type[posts.PostSubject], Callable[[Any, ReleaseView], Rendered]] = {
+    posts.CardPost: card.render,
+    posts.SectionPost: sections.render,
+    posts.StepsPost: steps.render,
+    posts.WatchPost: watch.render,
+    posts.AlarmPost: watch.render_alarm,
+    posts.MitigationPost: mitigation.render,
+    posts.BreakGlassPost: break_glass.render,
+    posts.CloseoutPost: closeout.render,
+    posts.RecordPost: record.render,
+    posts.ReminderPost: notices.reminder,
+    posts.AbortedNotice: notices.aborted,
+    posts.GaveWayNotice: notices.gave_way,
+    posts.DoneNotice: notices.done,
+    posts.RolledBackNotice: notices.rolled_back,
+    posts.FailedNotice: notices.failed,
+    posts.AttestNotice: notices.attest,
+    posts.WaitingNotice: notices.waited_for,
+    posts.FrozenNotice: notices.frozen,
+    posts.MitigationNotice: notices.mitigation,
+    posts.VoidedNotice: notices.voided,
+    posts.MovedNotice: notices.moved,
+    posts.UnboundNotice: notices.unbound,
+    posts.PolicyNotice: notices.policy,
 }
 
 
-def render(kind: str, subject: str, view: ReleaseView) -> Rendered:
-    """The message of the Post ``kind`` and ``subject`` as it is to stand now. Raises KeyError for an unknown kind."""
-    return RENDERERS[kind](subject, view)
+def render(about: posts.PostSubject, view: ReleaseView) -> Rendered:
+    """The message about ``about`` as it is to stand now."""
+    return RENDERERS[type(about)](about, view)

@@ -16,6 +16,7 @@ from checks.contract import Outcome
 
 if TYPE_CHECKING:
     from bot.domain.checklist import Check, Section
+    from bot.domain.posts import SectionPost
     from bot.domain.results import Result
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.elements import Element
@@ -32,9 +33,9 @@ _UNDER_WAY = {CheckStatus.RUNNING, CheckStatus.WAITING}
 _OPEN = {CheckStatus.INCONCLUSIVE, CheckStatus.EXPIRED, CheckStatus.FAILED, CheckStatus.ERROR}
 
 
-def render(subject: str, view: ReleaseView) -> Rendered:
-    """The message of the section with the id ``subject``."""
-    section = view.checklist.section(subject)
+def render(about: SectionPost, view: ReleaseView) -> Rendered:
+    """The message of a section of the checklist."""
+    section = view.checklist.section(about.section)
     if section is None:
         return unknown(view, "This section is not in the checklist of the release.")
     through, total = text.progress(view, section)

@@ -9,7 +9,6 @@ from bot.domain.plan import FAILED_IN, PlanKind, StepState, Way, failed_step, la
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.slack import text
 from bot.slack.blocks import elements, limits
-from bot.slack.blocks.notices import unknown
 from bot.slack.blocks.plan import lasting_block
 from bot.slack.payloads import ReleasePayload, StepPayload
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bot.domain.plan import Mutation, Step
+    from bot.domain.posts import StepsPost
     from bot.domain.view import ReleaseView
     from bot.slack.blocks.elements import Element
     from bot.slack.blocks.limits import Rendered
@@ -30,11 +30,9 @@ _OFFERED = {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseStat
 _FINISHED = {StepState.DONE, StepState.ATTESTED}
 
 
-def render(subject: str, view: ReleaseView) -> Rendered:
-    """The steps of the plan named by ``subject``: deploy or rollback."""
-    if subject not in set(PlanKind):
-        return unknown(view, "This plan does not exist.")
-    plan = PlanKind(subject)
+def render(about: StepsPost, view: ReleaseView) -> Rendered:
+    """The steps of a deploy or a rollback."""
+    plan = about.plan
     steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
     finished = sum(step.state in _FINISHED or _offered(view, step) for step in steps)
     heading = f"{text.bold(f'{text.PLAN_WORDS[plan]} of {text.name(view)}', 200)} {finished}/{len(steps)}"

@@ -17,6 +17,7 @@ from bot.slack.payloads import AlarmPayload, ReleasePayload
 
 if TYPE_CHECKING:
     from bot.domain.checklist import Probe
+    from bot.domain.posts import AlarmPost, WatchPost
     from bot.domain.view import ReleaseView
     from bot.domain.watch import Alarm, Watch
     from bot.slack.blocks.elements import Element
@@ -35,7 +36,7 @@ _ALARMS = 2_500
 _PROBES = 4_000
 
 
-def render(_subject: str, view: ReleaseView) -> Rendered:
+def render(_about: WatchPost, view: ReleaseView) -> Rendered:
     """The one message of the watch, edited at each poll."""
     watch = view.watch
     if watch is None:
@@ -126,9 +127,9 @@ def _fallback(view: ReleaseView, watch: Watch) -> str:
     return text.escape(f"{head}: {verdict}, {words}, {text.count(len(watch.open_alarms), 'open alarm')}")
 
 
-def render_alarm(subject: str, view: ReleaseView) -> Rendered:
-    """The message of the alarm with the id ``subject``, in the channel, where everybody sees it."""
-    alarm = next((one for one in view.watch.alarms if str(one.id) == subject), None) if view.watch else None
+def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
+    """The message of an alarm, in the channel, where everybody sees it."""
+    alarm = next((one for one in view.watch.alarms if one.id == about.alarm), None) if view.watch else None
     if alarm is None:
         return unknown(view, "This alarm is no longer known.")
     issue = text.clean(alarm.title)
@@ -141,7 +142,7 @@ def render_alarm(subject: str, view: ReleaseView) -> Rendered:
         f"{kind}, seen {text.moment(alarm.at)}",
     ]
     blocks = [elements.header("alarm", first), elements.section("issue", "\n".join(lines))]
-    if plot := view.pictures.get(("rate", subject)):
+    if plot := view.pictures.get(("rate", str(about.alarm))):
         blocks.append(
             elements.picture("rate", plot, f"Errors a minute before and after the deploy of {text.name(view)}")
         )
