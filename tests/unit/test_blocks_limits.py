@@ -31,6 +31,7 @@ from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,
     ago,
+    in_state,
     make_alarm,
     make_check,
     make_check_view,
@@ -46,7 +47,7 @@ from tests.unit.factories import (
     make_watch,
     render_stored,
 )
-from tests.unit.slack_rules import assert_slack_opens, assert_slack_takes, block_ids, labels, mrkdwn
+from tests.unit.slack_rules import assert_slack_opens, assert_slack_takes, block_ids, buttons, labels, mrkdwn
 
 NASTY = [
     "",
@@ -242,6 +243,20 @@ def test_the_buttons_of_a_crowded_card_are_never_cut_off() -> None:
     """Whatever else is long, one can still sign and abort."""
     view = a_hostile_view("x" * 20_000, 150, ReleaseState.OPEN)
     assert labels(render_stored("card", "", view)) == ["Revoke", "Revoke", "Revoke", "Abort"]
+
+
+def test_every_button_that_a_feature_declares_has_its_place() -> None:
+    """Some release shows it; that no message has another one is part of `assert_slack_takes`."""
+    deploying = in_state(ReleaseState.DEPLOYING)
+    first, *rest = make_steps(PlanKind.DEPLOY, deploying.checklist, [StepState.TO_ATTEST])
+    views = [
+        make_view(),
+        replace(deploying, steps=(replace(first, started_at=NOW), *rest)),
+        *(in_state(state) for state in ReleaseState),
+        *(a_hostile_view("x", 30, state) for state in ReleaseState),
+    ]
+    messages = [render_stored(*subject, view) for view in views for subject in subjects(view)]
+    assert {button["action_id"] for message in messages for button in buttons(message)} == set(BUTTONS)
 
 
 def test_a_view_with_nothing_in_it_yet_renders_everywhere() -> None:

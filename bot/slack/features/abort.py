@@ -12,29 +12,22 @@ from bot.slack.payloads import ReleasePayload
 
 BUTTONS = (
     Button(
-        id="release.abort",
-        payload=ReleasePayload,
+        id="release.abort", payload=ReleasePayload, permission=Action.ABORT,
         place="card, and steps at one that failed or is a person's, while nothing was changed",
         does="closes the release",
         modal=Form(
-            title="Abort",
-            submit="Abort",
-            label="Why?",
+            title="Abort", submit="Abort", label="Why?",
             effect="The release is closed. Nothing is deployed.",
             required=False,
         ),
-        permission=Action.ABORT,
         run=lambda tx, it: abort.abort(tx, it.deps, it.actor, it.content.release_id, it.note),
     ),
-)
+)  # fmt: skip
 COMMANDS = (
     Command(
-        word="abort",
-        parameters="[reason]",
-        summary="Close the release without a deploy.",
+        word="abort", parameters="[reason]", summary="Close the release without a deploy.",
         details="Works while nothing was changed: also when the deploy failed or waits for a person before its first change.",
-        parse=grammar.reason("abort"),
-        permission=Action.ABORT,
+        permission=Action.ABORT, parse=grammar.reason("abort"),
         run=lambda tx, it: abort.abort(tx, it.deps, it.actor, release_of(tx, it.deps).id, it.content),
     ),
-)
+)  # fmt: skip

@@ -50,47 +50,34 @@ def _prepare(interaction: Interaction[Any], release_id: ReleaseId, action: Actio
 
 BUTTONS = (
     Button(
-        id="release.deploy",
-        payload=ReleasePayload,
-        place="card, while the gate is open",
-        does="deploys, after a question, as `/release deploy` does",
-        permission=Action.DEPLOY,
+        id="release.deploy", payload=ReleasePayload, permission=Action.DEPLOY,
+        place="card, while the gate is open", does="deploys, after a question, as `/release deploy` does",
         prepare=_deploy,
     ),
     Button(
-        id="break_glass.review",
-        payload=ReleasePayload,
+        id="break_glass.review", payload=ReleasePayload, permission=Action.REVIEW,
         place="break-glass and close-out, once the release is over",
         does="closes the review of a break-glass; not by whoever broke the glass",
         modal=Form(
-            title="Review a break-glass",
-            submit="Close the review",
-            label="Was it right, and what changes now?",
+            title="Review a break-glass", submit="Close the review", label="Was it right, and what changes now?",
             effect="Recorded under your name. Whoever broke the glass can't review it.",
         ),
-        permission=Action.REVIEW,
         run=lambda tx, it: break_glass.review(tx, it.deps, it.actor, it.content.release_id, it.note),
     ),
-)
+)  # fmt: skip
 COMMANDS = (
     Command(
-        word="deploy",
-        summary="Deploy once the gate is Go.",
+        word="deploy", summary="Deploy once the gate is Go.",
         details=(
             "While it is No-Go, lists every reason. When the plan has changed since `plan` last showed it, shows the "
             "changes first; the next `deploy` goes with them."
         ),
-        parse=grammar.nothing("deploy"),
-        permission=Action.DEPLOY,
-        prepare=_deploy_current,
+        permission=Action.DEPLOY, parse=grammar.nothing("deploy"), prepare=_deploy_current,
     ),
     Command(
-        word="deploy --break-glass",
-        parameters="REASON",
+        word="deploy --break-glass", parameters="REASON",
         summary="Deploy in an emergency, past what the gate still asks for.",
         details="Only where the policy allows it: [past the gate](../howto/break-glass.md).",
-        parse=grammar.reason("deploy --break-glass"),
-        permission=Action.BREAK_GLASS,
-        prepare=_past_the_gate,
+        permission=Action.BREAK_GLASS, parse=grammar.reason("deploy --break-glass"), prepare=_past_the_gate,
     ),
-)
+)  # fmt: skip

@@ -19,20 +19,14 @@ def _freeze(tx: Tx, interaction: Interaction[FreezeRequest]) -> str:
 BUTTONS = ()
 COMMANDS = (
     Command(
-        word="freeze",
-        parameters="[DURATION] REASON",
-        summary="Stop deploys for 30m, 2h or 1d, or until unfreeze.",
+        word="freeze", parameters="[DURATION] REASON", summary="Stop deploys for 30m, 2h or 1d, or until unfreeze.",
         details="At most 30 days. A deploy that has begun goes on: press Cancel at its step, or roll back.",
-        parse=grammar.freeze_request,
-        permission=Action.FREEZE,
-        run=_freeze,
+        permission=Action.FREEZE, parse=grammar.freeze_request, run=_freeze,
     ),
     Command(
-        word="unfreeze",
-        summary="Allow deploys again.",
+        word="unfreeze", summary="Allow deploys again.",
         details="A window of `policy.freeze_windows` lasts until its end, and the answer says so.",
-        parse=grammar.nothing("unfreeze"),
-        permission=Action.FREEZE,
+        permission=Action.FREEZE, parse=grammar.nothing("unfreeze"),
         run=lambda tx, it: freeze.unfreeze(tx, it.deps, it.actor),
     ),
-)
+)  # fmt: skip

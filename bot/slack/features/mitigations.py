@@ -10,43 +10,31 @@ from bot.slack.payloads import MitigationPayload, StepPayload
 
 BUTTONS = (
     Button(
-        id="mitigation.apply",
-        payload=StepPayload,
+        id="mitigation.apply", payload=StepPayload, permission=Action.ROLLBACK,
         place="steps, at one that is offered; mitigation that got stuck",
         does="sets the variable for a while; you own it, and the release stays open",
         modal=Form(
-            title="Set it for a while",
-            submit="Set it",
-            label="What is wrong?",
+            title="Set it for a while", submit="Set it", label="What is wrong?",
             effect=(
                 "The pods restart with it. You own it and get reminders until it is put back. "
                 "Nothing is deployed in the meantime."
             ),
         ),
-        permission=Action.ROLLBACK,
         run=lambda tx, it: mitigation.apply(tx, it.deps, it.actor, it.content.step, it.note),
     ),
     Button(
-        id="mitigation.resolve",
-        payload=MitigationPayload,
-        place="mitigation",
-        does="puts the earlier value back; the last one closes the release",
-        permission=Action.ROLLBACK,
+        id="mitigation.resolve", payload=MitigationPayload, permission=Action.ROLLBACK,
+        place="mitigation", does="puts the earlier value back; the last one closes the release",
         run=lambda tx, it: mitigation.resolve(tx, it.deps, it.actor, it.content.mitigation),
     ),
     Button(
-        id="mitigation.attest",
-        payload=MitigationPayload,
-        place="mitigation that got stuck",
-        does="records that you put it back by hand",
+        id="mitigation.attest", payload=MitigationPayload, permission=Action.ROLLBACK,
+        place="mitigation that got stuck", does="records that you put it back by hand",
         modal=Form(
-            title="Put back by hand",
-            submit="Record it",
-            label="What was put back, and how do you know?",
+            title="Put back by hand", submit="Record it", label="What was put back, and how do you know?",
             effect="It counts as put back by you, not by the bot, and no longer blocks deploys.",
         ),
-        permission=Action.ROLLBACK,
         run=lambda tx, it: mitigation.attest(tx, it.deps, it.actor, it.content.mitigation, it.note),
     ),
-)
+)  # fmt: skip
 COMMANDS = ()

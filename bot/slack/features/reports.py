@@ -20,27 +20,19 @@ def _report(tx: Tx, interaction: Interaction[Version | None]) -> str:
 BUTTONS = ()
 COMMANDS = (
     Command(
-        word="history",
-        summary="List the latest releases.",
-        parse=grammar.nothing("history"),
-        permission=Audience.MEMBER,
+        word="history", summary="List the latest releases.",
+        permission=Audience.MEMBER, parse=grammar.nothing("history"),
         run=lambda tx, it: answers.history(status.history(tx, it.deps), status.standing(tx, it.deps)),
     ),
     Command(
-        word="report",
-        parameters="[vX.Y.Z]",
-        summary="Send the evidence of a release as a file.",
+        word="report", parameters="[vX.Y.Z]", summary="Send the evidence of a release as a file.",
         details="The [file](../../bot/evidence/FORMAT.md) comes in the thread of its card.",
-        parse=grammar.version_or_nothing("report"),
-        permission=Audience.MEMBER,
-        run=_report,
+        permission=Audience.MEMBER, parse=grammar.version_or_nothing("report"), run=_report,
     ),
     Command(
-        word="doctor",
-        summary="Check every part the bot needs, and what to do about those that don't work.",
+        word="doctor", summary="Check every part the bot needs, and what to do about those that don't work.",
         details="Asks as [`release-bot doctor`](command-line.md#doctor) does; the findings follow within half a minute.",
-        parse=grammar.nothing("doctor"),
-        permission=Audience.MEMBER,
+        permission=Audience.MEMBER, parse=grammar.nothing("doctor"),
         run=lambda tx, it: doctor.ask(tx, it.deps, it.delivery),
     ),
-)
+)  # fmt: skip

@@ -43,35 +43,26 @@ FORM = Form(
 )
 BUTTONS = (
     Button(
-        id="release.rollback",
-        payload=ReleasePayload,
-        place="card, after the first change",
-        does="rolls back",
+        id="release.rollback", payload=ReleasePayload, permission=Action.ROLLBACK,
+        place="card, after the first change", does="rolls back",
         modal=FORM,
-        permission=Action.ROLLBACK,
         run=_roll_back,
     ),
     Button(
-        id="watch.rollback",
-        payload=ReleasePayload,
-        place="alarm, watch",
-        does="rolls back",
+        id="watch.rollback", payload=ReleasePayload, permission=Action.ROLLBACK,
+        place="alarm, watch", does="rolls back",
         modal=FORM,
-        permission=Action.ROLLBACK,
         run=_roll_back,
     ),
-)
+)  # fmt: skip
 COMMANDS = (
     Command(
-        word="rollback",
-        parameters="[reason]",
-        summary="Go back to what ran before the deploy.",
+        word="rollback", parameters="[reason]", summary="Go back to what ran before the deploy.",
         details=(
             "Works in a freeze and whatever the checks say. Means the newest release whose deploy began; a newer one that "
             "is only OPEN is aborted."
         ),
-        parse=grammar.rollback_reason,
-        permission=Action.ROLLBACK,
+        permission=Action.ROLLBACK, parse=grammar.rollback_reason,
         run=lambda tx, it: rollback.rollback(tx, it.deps, it.actor, status.to_roll_back(tx, it.deps).id, it.content),
     ),
-)
+)  # fmt: skip

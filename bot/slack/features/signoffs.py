@@ -36,34 +36,23 @@ def _sign(tx: Tx, interaction: Interaction[RolePayload], verdict: Verdict) -> st
 
 BUTTONS = (
     Button(
-        id="signoff.approve",
-        payload=RolePayload,
-        place="card",
-        does="records your yes in that role",
-        permission=Audience.OWN_ROLE,
+        id="signoff.approve", payload=RolePayload, permission=Audience.OWN_ROLE,
+        place="card", does="records your yes in that role",
         run=lambda tx, it: _sign(tx, it, Verdict.APPROVE),
     ),
     Button(
-        id="signoff.decline",
-        payload=RolePayload,
-        place="card",
-        does="records your no; the gate stays closed until it is revoked",
+        id="signoff.decline", payload=RolePayload, permission=Audience.OWN_ROLE,
+        place="card", does="records your no; the gate stays closed until it is revoked",
         modal=Form(
-            title="Decline",
-            submit="Decline",
-            label="Why not?",
+            title="Decline", submit="Decline", label="Why not?",
             effect="The gate stays closed until this is revoked.",
         ),
-        permission=Audience.OWN_ROLE,
         run=lambda tx, it: _sign(tx, it, Verdict.DECLINE),
     ),
     Button(
-        id="signoff.revoke",
-        payload=RolePayload,
-        place="card",
-        does="withdraws the decision of that role",
-        permission=Audience.OWN_ROLE,
+        id="signoff.revoke", payload=RolePayload, permission=Audience.OWN_ROLE,
+        place="card", does="withdraws the decision of that role",
         run=lambda tx, it: sign.revoke(tx, it.deps, it.actor, it.content.release_id, it.content.role),
     ),
-)
+)  # fmt: skip
 COMMANDS = ()

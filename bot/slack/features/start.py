@@ -61,33 +61,23 @@ def _plan(interaction: Interaction[None]) -> Effect:
 BUTTONS = ()
 COMMANDS = (
     Command(
-        word="start",
-        parameters="vX.Y.Z [notes URL] [because REASON]",
+        word="start", parameters="vX.Y.Z [notes URL] [because REASON]",
         summary="Open a release and run every check.",
         details=(
             "Resolves the commit and the image digest first. A candidate is `v4.8.0-rc1`. An image that was rolled back "
             "the last time needs a reason, and the approval of somebody other than who starts it. One that already runs "
             "needs a reason."
         ),
-        parse=grammar.start_request,
-        permission=Action.START,
-        prepare=_start,
+        permission=Action.START, parse=grammar.start_request, prepare=_start,
     ),
     Command(
-        word="status",
-        parameters="[vX.Y.Z]",
-        summary="Show where the release stands and what is missing.",
+        word="status", parameters="[vX.Y.Z]", summary="Show where the release stands and what is missing.",
         details="Without a version: the release under way, or else the newest.",
-        parse=grammar.version_or_nothing("status"),
-        permission=Audience.MEMBER,
-        run=_status,
+        permission=Audience.MEMBER, parse=grammar.version_or_nothing("status"), run=_status,
     ),
     Command(
-        word="plan",
-        summary="Show what a deploy would change, and what takes it back.",
+        word="plan", summary="Show what a deploy would change, and what takes it back.",
         details="Lists each step of the deploy with its changes as of now, and the steps of the rollback.",
-        parse=grammar.nothing("plan"),
-        permission=Audience.MEMBER,
-        prepare=_plan,
+        permission=Audience.MEMBER, parse=grammar.nothing("plan"), prepare=_plan,
     ),
-)
+)  # fmt: skip

@@ -18,19 +18,13 @@ def _attest(interaction: Interaction[StepPayload]) -> Effect:
 
 BUTTONS = (
     Button(
-        id="step.retry",
-        payload=StepPayload,
-        place="steps, at a failed one",
-        does="carries out the step again",
-        permission=Action.RETRY,
+        id="step.retry", payload=StepPayload, permission=Action.RETRY,
+        place="steps, at a failed one", does="carries out the step again",
         run=lambda tx, it: deploy.retry(tx, it.deps, it.actor, it.content.step),
     ),
     Button(
-        id="step.cancel",
-        payload=StepPayload,
-        place="steps, at one that runs",
-        does="stops the step, after a question; it counts as failed then",
-        permission=Action.RETRY,
+        id="step.cancel", payload=StepPayload, permission=Action.RETRY,
+        place="steps, at one that runs", does="stops the step, after a question; it counts as failed then",
         run=lambda tx, it: deploy.cancel(tx, it.deps, it.actor, it.content.step),
     ),
     Button(
@@ -42,13 +36,11 @@ BUTTONS = (
             "Refused when the bot sees that it wasn't done"
         ),
         modal=Form(
-            title="Attest a step",
-            submit="Attest",
-            label="What was done, and how do you know?",
+            title="Attest a step", submit="Attest", label="What was done, and how do you know?",
             effect="The step counts as done by you, not by the bot.",
         ),
         permission=Action.ATTEST,
         prepare=_attest,
     ),
-)
+)  # fmt: skip
 COMMANDS = ()

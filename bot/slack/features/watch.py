@@ -10,18 +10,13 @@ from bot.slack.payloads import AlarmPayload
 
 BUTTONS = (
     Button(
-        id="watch.acknowledge",
-        payload=AlarmPayload,
-        place="alarm",
-        does="records that you looked at the issue",
+        id="watch.acknowledge", payload=AlarmPayload, permission=Action.ACKNOWLEDGE,
+        place="alarm", does="records that you looked at the issue",
         modal=Form(
-            title="Acknowledge an alarm",
-            submit="Acknowledge",
-            label="Why may the release stay?",
+            title="Acknowledge an alarm", submit="Acknowledge", label="Why may the release stay?",
             effect="The alarm no longer keeps the watch from ending.",
         ),
-        permission=Action.ACKNOWLEDGE,
         run=lambda tx, it: watch.acknowledge(tx, it.deps, it.actor, it.content.alarm, it.note),
     ),
-)
+)  # fmt: skip
 COMMANDS = ()
