@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from bot.domain.actor import Actor
 from bot.domain.break_glass import judge
 from bot.domain.events import Event, PolicyAdopted, ReleaseBound, ReleaseRebound, ReleaseUnbound
-from bot.domain.gate import Cause, Reason, deploy_gate
+from bot.domain.gate import deploy_gate
 from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.policy import Action
 from bot.domain.posts import MovedNotice, PolicyNotice, PostSubject, UnboundNotice
+from bot.domain.reasons import Cause, Reason
 from bot.domain.release import Release, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput

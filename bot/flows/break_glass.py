@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.domain.actor import Actor
-from bot.domain.break_glass import MIN_WORDS, REVIEWED_IN, BreakGlass, judge, moved_unseen, says_why
+from bot.domain.break_glass import MIN_WORDS, REVIEWED_IN, judge, moved_unseen, says_why
 from bot.domain.events import BreakGlassReviewed, BreakGlassUsed, PassedReason
 from bot.domain.ids import ReleaseId
 from bot.domain.policy import Action
 from bot.domain.posts import BreakGlassPost
 from bot.domain.release import ReleaseState
+from bot.domain.view import BreakGlass
 from bot.errors import GateClosed, InvalidInput, RefusedError, StaleButton
 from bot.flows import deploy
 from bot.flows.commit import commit_change

@@ -8,18 +8,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.actions import StepSpec
-from bot.domain.break_glass import BreakGlass
 from bot.domain.checklist import Checklist, Probe, Section, WatchSpec
-from bot.domain.gate import Cause, Reason
 from bot.domain.ids import CheckId, StepId, UserId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role
 from bot.domain.posts import POSTS
+from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckView, Running
 from bot.domain.signoff import Verdict
-from bot.domain.view import ReleaseView
+from bot.domain.view import BreakGlass, ReleaseView
 from bot.domain.watch import Seen, WatchState
 from bot.slack import payloads, text
 from bot.slack.blocks import elements, limits, status

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.checklist import Check, Checklist, Section
-from bot.domain.gate import Beside, Cause, beside, deploy_gate, name_beside, permits, rollback_gate
+from bot.domain.gate import Beside, beside, deploy_gate, name_beside, permits, rollback_gate
 from bot.domain.ids import CheckId, UserId
 from bot.domain.policy import Action, Policy, Role
+from bot.domain.reasons import Cause
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckStatus, CheckView, Running
 from bot.domain.signoff import Purpose, Verdict
