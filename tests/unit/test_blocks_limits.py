@@ -24,6 +24,7 @@ from bot.slack import payloads, text
 from bot.slack.blocks import elements, limits, status
 from bot.slack.blocks.render import RENDERERS
 from bot.slack.commands import read_command
+from bot.slack.cut import cut_mrkdwn, cut_plain
 from bot.slack.features import BUTTONS
 from bot.slack.grammar import Malformed
 from checks.contract import Outcome
@@ -337,13 +338,13 @@ def test_a_summary_cannot_forge_the_line_of_another_check() -> None:
 )
 def test_a_cut_is_visible_and_leaves_no_half_of_an_entity_or_mention(whole: str, limit: int, expected: str) -> None:
     """What is left of `&amp;` or `<@U…>` would mean something else."""
-    assert limits.cut_mrkdwn(whole, limit) == expected
+    assert cut_mrkdwn(whole, limit) == expected
 
 
 @given(st.text(max_size=300), st.integers(1, 100))
 def test_a_cut_text_is_within_its_limit_and_never_blank(whole: str, limit: int) -> None:
     """For plain text and for escaped mrkdwn."""
-    for cut in (limits.cut_plain(whole, limit), limits.cut_mrkdwn(text.escape(whole), limit)):
+    for cut in (cut_plain(whole, limit), cut_mrkdwn(text.escape(whole), limit)):
         assert 1 <= len(cut) <= limit
         assert cut.strip()
 
