@@ -12,14 +12,15 @@ from pydantic import ValidationError
 from slack_sdk import WebClient
 
 from bot import health
-from bot.checklists.read import read_checklist
 from bot.clock import Clock, SharedClock, SystemClock
 from bot.domain.checklist import Checklist
+from bot.domain.checklist_file import read_checklist
 from bot.domain.policy import Policy, Role
 from bot.domain.runbook import document
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
-from bot.flows import advance, check, doctor, expiry, mitigation, picture, remind, tend, watch
+from bot.flows import check, doctor, expiry, mitigation, picture, remind, tend, watch
+from bot.flows.deploying import advance
 from bot.flows.deps import Asking, Deps
 from bot.flows.undo import settle_orphans
 from bot.redact import Redactor
@@ -44,8 +45,7 @@ from bot.store.pool import Store
 from bot.timers import Period, Timers
 from bot.web import Page, Pages, WebServer
 from bot.workers import Queue, Workers
-from checks.registry import Registry, RegistryError
-from checks.spelling import did_you_mean
+from checks.registry import Registry, RegistryError, did_you_mean
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -175,7 +175,6 @@ def build_deps(settings: Settings, store: Store, clock: Clock, redact: Callable[
         clock=clock,
         environment=settings.environment,
         channel=settings.slack.channel,
-        shared_channel=settings.slack.shared_channel,
         checklist=checklist,
         policy=read_policy(settings, checklist),
         targets=settings.target_values(),
@@ -230,7 +229,11 @@ class Application:
         store.join()
         identity = Identity(client, settings.slack.roles, workspace)
         deps = replace(
-            deps, people=identity.holders, roles_of=identity.roles_of, examination=lambda: self._examination(deps)
+            deps,
+            people=identity.holders,
+            roles_of=identity.roles_of,
+            channel_access=lambda channel: checkup.channel_access(client, channel, settings.slack.shared_channel),
+            examination=lambda: self._examination(deps),
         )
         with store.transaction() as tx:
             tend.resume(tx, deps)

@@ -22,14 +22,18 @@ from bot.domain.actions import StepSpec
 from bot.domain.actor import Actor
 from bot.domain.audit import AuditEvent, first_break
 from bot.domain.checklist import Checklist, Section
+from bot.domain.deploy_findings import ChannelAccess, DeployFindings
 from bot.domain.events import EVENTS
 from bot.domain.ids import CheckId, ReleaseId, StepId, UserId, Version
 from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import advance, check, deploy, expiry, mitigation, picture, sign, start, tend, watch
+from bot.flows import check, expiry, mitigation, picture, sign, start, tend, watch
+from bot.flows.deploying import advance
+from bot.flows.deploying.judge import judge_break_glass, judge_deploy
 from bot.flows.deps import Deps, Job
+from bot.flows.source_resolution import resolve_source, store_resolution
 from bot.steps.sources import Resolved, Sources
 from bot.store import audit, releases, work
 from bot.store.migrate import migrate
@@ -267,6 +271,7 @@ class World:
             watch=WATCH,
             redact=lambda text: text.replace("s3cret", "[redacted]"),
             roles_of=lambda users: dict.fromkeys(users, frozenset(Role)),  # nobody loses one
+            channel_access=lambda channel: ChannelAccess(),
         )
 
     def change(self, **changes: Any) -> None:
@@ -361,10 +366,26 @@ class World:
         role = min(actor.roles)
         return self.act(sign.sign, actor, release_id, role=role, verdict=Verdict.APPROVE, reason="", permalink="")
 
+    def deploy(self, actor: Actor, release_id: ReleaseId) -> str:
+        """Judge a deploy with nothing found out against it from outside, and begin it."""
+        return self.act(judge_deploy, actor, self.findings(release_id))
+
+    def break_glass(self, actor: Actor, release_id: ReleaseId, reason: str) -> str:
+        """The same past the gate."""
+        return self.act(judge_break_glass, actor, self.findings(release_id), reason)
+
+    def findings(self, release_id: ReleaseId) -> DeployFindings:
+        """What is found out about a release where nobody asks GitHub and the registry."""
+        return DeployFindings(release_id, self.view(release_id).fingerprint, ChannelAccess())
+
+    def resolve_source(self, release_id: ReleaseId) -> None:
+        """Look up what the version of a release means now, and store that."""
+        store_resolution(self.deps, release_id, resolve_source(self.deps, self.view(release_id).release))
+
     def deployed(self, version: str = "v4.8.0") -> ReleaseId:
         """A release that is deployed and watched."""
         release_id = self.ready(version)
-        self.act(deploy.deploy, QA, release_id)
+        self.deploy(QA, release_id)
         self.run("advance")
         return release_id
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from bot.domain.gate import deploy_gate, waivable
-from bot.domain.reasons import Cause, Reason
+from bot.domain.gate import Cause, Reason, deploy_gate, waivable
 from bot.domain.release import ReleaseState
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bot.domain.deploy_findings import DeployFindings
     from bot.domain.ids import UserId
     from bot.domain.view import ReleaseView
 
@@ -28,16 +30,34 @@ REVIEWED_IN = frozenset(
 
 
 @dataclass(frozen=True)
+class BreakGlass:
+    """That a release was deployed past the gate."""
+
+    by: UserId
+    reason: str
+    passed: tuple[Reason, ...]  # what the gate had against it
+    at: datetime
+    reviewed_by: UserId | None = None
+    reviewed_at: datetime | None = None
+    finding: str = ""  # what the review found
+
+
+@dataclass(frozen=True)
 class Judgement:
-    """The gate's reasons, parted."""
+    """The gate's reasons, divided by whether break-glass passes over them."""
 
     passed: tuple[Reason, ...]  # those that break-glass passes over
     against: tuple[Reason, ...]  # those that it does not
 
 
-def judge(view: ReleaseView, deployer: UserId | None = None) -> Judgement:
-    """Part what speaks against a deploy by ``deployer`` (None: by anybody) into what break-glass passes over, and the rest."""
-    reasons = deploy_gate(view, deployer).reasons
+def judge_past_gate(
+    view: ReleaseView, deployer: UserId | None = None, findings: DeployFindings | None = None
+) -> Judgement:
+    """Divide the gate's reasons against a deploy into those that break-glass passes over, and the rest.
+
+    ``deployer`` and ``findings`` as in `deploy_gate`.
+    """
+    reasons = deploy_gate(view, deployer, findings).reasons
     passed = tuple(reason for reason in reasons if _may_be_passed(view, reason))
     return Judgement(passed, tuple(reason for reason in reasons if reason not in passed))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bot.domain.checklist import ATTEST
+from bot.domain.plan_snapshot import limit_lines
 from bot.domain.policy import Action, some_people
-from bot.domain.reasons import Cause, Reason
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import CheckStatus, check_status
 from bot.domain.signoff import Purpose, Verdict
@@ -17,11 +18,39 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from bot.domain.checklist import Check
+    from bot.domain.deploy_findings import DeployFindings
     from bot.domain.ids import CheckId, UserId
     from bot.domain.policy import Policy, Role
     from bot.domain.release import Release
     from bot.domain.signoff import SignOff
     from bot.domain.view import Freeze, ReleaseView
+
+
+class Cause(StrEnum):
+    """Why the gate is closed; the word that tests and audit rows use."""
+
+    STATE = "state"
+    CHANNEL = "channel"
+    SOURCE = "source"
+    FREEZE = "freeze"
+    MITIGATION = "mitigation"
+    KNOWN_BAD = "known_bad"
+    CHECK = "check"
+    SIGNOFF_MISSING = "signoff_missing"
+    SIGNOFF_DECLINED = "signoff_declined"
+    SIGNOFF_VOID = "signoff_void"
+    PEOPLE = "people"
+    FOUR_EYES = "four_eyes"
+    PLAN = "plan"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason against it, with the check, role or freeze that it is about."""
+
+    cause: Cause
+    about: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -99,18 +128,22 @@ def lacking(view: ReleaseView) -> list[tuple[Role, int]]:
     return [(role, number) for role, number in missing if number > 0]
 
 
-def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
+def deploy_gate(view: ReleaseView, deployer: UserId | None = None, findings: DeployFindings | None = None) -> Decision:
     """Judge a deploy of ``view`` at ``view.now``.
 
-    ``deployer`` is the person who deploys; None asks what the card shows: whether anybody could.
+    ``deployer`` is the person who deploys; None asks what the card shows: whether anybody could. ``findings``: what was found
+    out about it outside of the rows; None: nobody has looked.
     """
     reasons: list[Reason] = []
     release = view.release
     if release.state is not ReleaseState.OPEN:
         reasons.append(Reason(Cause.STATE, release.state, f"the release is {release.state}, not OPEN"))
+    if findings is not None and findings.channel.refusal:
+        text = f"{findings.channel.refusal}, so nothing is deployed from there"
+        reasons.append(Reason(Cause.CHANNEL, release.channel, text))
     if release.unbound:
         reasons.append(Reason(Cause.SOURCE, "source", release.unbound))
-    elif deployer is not None and not _confirmed(view):
+    elif deployer is not None and not _is_confirmed(view, findings):
         text = f"it was not looked up just now whether {release.version} still means this commit and image"
         reasons.append(Reason(Cause.SOURCE, "source", text))
     if view.freeze is not None:
@@ -122,6 +155,9 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None) -> Decision:
     reasons += _check_reasons(view)
     reasons += _signoff_reasons(view)
     reasons += _people_reasons(view, deployer)
+    if findings is not None and findings.plan_changes:
+        text = f"the plan is not the one that was shown: {'; '.join(limit_lines(findings.plan_changes))}"
+        reasons.append(Reason(Cause.PLAN, "plan", text))
     return Decision(tuple(reasons))
 
 
@@ -157,9 +193,12 @@ def _known_bad_reasons(view: ReleaseView) -> list[Reason]:
     return [Reason(Cause.KNOWN_BAD, release.digest, text)]
 
 
-def _confirmed(view: ReleaseView) -> bool:
-    at = view.release.confirmed_at
-    return at is not None and view.now - at <= CONFIRMED_FOR
+def _is_confirmed(view: ReleaseView, findings: DeployFindings | None) -> bool:
+    """Whether GitHub and the registry said shortly before that the version means what this release is."""
+    moments = [view.release.confirmed_at]
+    if findings is not None and findings.fingerprint == view.fingerprint:
+        moments.append(findings.confirmed_at)
+    return any(at is not None and view.now - at <= CONFIRMED_FOR for at in moments)
 
 
 def _check_reasons(view: ReleaseView) -> list[Reason]:
@@ -247,9 +286,23 @@ def _people_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]:
     return reasons
 
 
-def rollback_gate(view: ReleaseView) -> Decision:
-    """Judge a rollback: possible from any state after the first change, in a freeze too, whatever the checks say (P6)."""
-    if view.release.state not in MAY_ROLL_BACK:
-        text = f"the release is {view.release.state}: there is nothing to roll back"
-        return Decision((Reason(Cause.STATE, view.release.state, text),))
+def rollback_gate(view: ReleaseView, newest_deployed: Release | None = None) -> Decision:
+    """Judge a rollback: possible from any state after the first change, in a freeze too, whatever the checks say (P6).
+
+    ``newest_deployed``: the newest release that changed the environment and was not taken back; it goes first.
+    """
+    release = view.release
+    if release.state not in MAY_ROLL_BACK:
+        text = f"the release is {release.state}: there is nothing to roll back"
+        return Decision((Reason(Cause.STATE, release.state, text),))
+    if newest_deployed is not None and newest_deployed.id != release.id:
+        return Decision((newer_release(newest_deployed, release),))
     return Decision(())
+
+
+def newer_release(newer: Release, release: Release) -> Reason:
+    """Why ``release`` cannot be taken back under ``newer``, which was deployed, or begins to be, after it."""
+    if newer.state is ReleaseState.ROLLING_BACK:
+        return Reason(Cause.STATE, newer.state, f"{newer.version} is being rolled back")
+    text = f"{newer.version} was deployed after {release.version}: roll that one back"
+    return Reason(Cause.STATE, newer.state, text)

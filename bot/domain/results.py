@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from checks.outcome import Outcome
+from checks.contract import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from bot.clock import Clock
 from bot.domain.actor import Actor
 from bot.domain.checklist import Checklist
+from bot.domain.deploy_findings import ChannelAccess
 from bot.domain.gate import permits
 from bot.domain.ids import ReleaseId, UserId
+from bot.domain.plan_progress import PlanProgress
 from bot.domain.policy import Action, Policy, Role
 from bot.domain.view import ReleaseView
 from bot.domain.watch import WatchTimes
 from bot.errors import NotAllowed, UnknownThing
 from bot.flows.doctor import Examination
-from bot.settings import SharedChannel
 from bot.steps.github import GitHub
 from bot.steps.sources import Sources
 from bot.steps.vercel import Vercel
@@ -59,7 +60,6 @@ class Deps(Recording):
     """All that flows need from outside."""
 
     channel: str  # id of #releases
-    shared_channel: SharedChannel = SharedChannel.REFUSE  # whether a release may begin where another organisation reads
     checklist: Checklist  # for releases that begin now; a running one keeps its own
     policy: Policy
     sources: Sources
@@ -68,6 +68,9 @@ class Deps(Recording):
     roles_of: Callable[[Iterable[UserId]], Mapping[UserId, frozenset[Role]]] = (
         lambda _: {}
     )  # their roles now, as Slack says
+    channel_access: Callable[[str], ChannelAccess] = lambda _: ChannelAccess(
+        "Slack was not asked about the channel"
+    )  # whether a release may begin there, as Slack says now; raises VendorError
     people: Callable[[Role], Iterable[UserId]] = lambda _: ()  # who holds a role now, as Slack says; raises VendorError
 
 
@@ -85,6 +88,14 @@ def locked_view(tx: Tx, deps: Deps, release_id: ReleaseId) -> ReleaseView:
     if view is None:
         raise UnknownThing("There is no such release.", hint="`/release history` lists them.")
     return view
+
+
+def locked_progress(tx: Tx, deps: Deps, release_id: ReleaseId) -> PlanProgress:
+    """How far the plans of a release are, locked until the commit. Raises UnknownThing."""
+    progress = releases.locked_progress(tx, release_id, deps.clock.now())
+    if progress is None:
+        raise UnknownThing("There is no such release.", hint="`/release history` lists them.")
+    return progress
 
 
 def require(policy: Policy, actor: Actor, action: Action, *lines: str) -> None:

@@ -28,7 +28,7 @@ from bot.errors import InvalidInput, StaleButton, StepError, Superseded, Unknown
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.journal import MitigationJournal
-from bot.flows.plan import looking, shipment_of
+from bot.flows.step_inspection import inspect_step, release_shipment
 from bot.flows.undo import StoredUndoLedger
 from bot.steps import variable
 from bot.steps.contract import StepContext
@@ -196,14 +196,14 @@ def _remind(tx: Tx, view: ReleaseView, found: Mitigation, action: SetVariable) -
 
 def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation, spec: StepSpec, action: SetVariable) -> str:
     with deps.store.transaction() as tx:
-        ship, was = shipment_of(tx, view.release), mitigations.was(tx, found.id)
+        ship, was = release_shipment(tx, view.release), mitigations.was(tx, found.id)
     if was is None and found.state is MitigationState.SETTING:
-        with looking(deps, spec, ship, None, cancelled=job.lost) as look:
+        with inspect_step(deps, spec, ship, None, cancelled=job.lost) as look:
             was = variable.where_we_are(action, look)
         with deps.store.transaction() as tx:
             work.ensure_claim(tx, job.claim)
             mitigations.keep(tx, found.id, was)
-    with looking(deps, spec, ship, was, seconds=action.timeout, cancelled=job.lost) as look:
+    with inspect_step(deps, spec, ship, was, seconds=action.timeout, cancelled=job.lost) as look:
         origin = UndoOrigin(view.release.id, spec.id, action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
         context = StepContext(
             **vars(look),

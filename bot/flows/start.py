@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bot.domain.actor import Actor
+from bot.domain.deploy_findings import ChannelAccess
 from bot.domain.events import ReleaseStarted
 from bot.domain.ids import Version
 from bot.domain.policy import Action
 from bot.domain.posts import CardPost, SectionPost
-from bot.errors import GateClosed
+from bot.errors import GateClosed, NotAllowed
 from bot.flows import check, tend
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
@@ -16,9 +17,22 @@ from bot.store import checks, releases
 from bot.store.pool import Tx
 
 
-def resolve(deps: Deps, version: Version) -> Resolved:
-    """Look up commit and digest, before any transaction. Raises InvalidInput or VendorError."""
-    return deps.sources.resolve(str(version))
+def prepare_start(deps: Deps, actor: Actor, version: Version) -> tuple[Resolved, str]:
+    """Ask Slack about the channel, and GitHub and the registry what ``version`` means, before the transaction of the start.
+
+    Returns what it means and what people should know of who reads the channel. Raises NotAllowed for somebody who may not
+    start a release, or in a channel where none may begin; InvalidInput where there is no such image; VendorError.
+    """
+    require(deps.policy, actor, Action.START)
+    access = deps.channel_access(deps.channel)
+    refuse_channel(access)
+    return deps.sources.resolve(str(version)), access.warning
+
+
+def refuse_channel(access: ChannelAccess) -> None:
+    """Raise NotAllowed where no release may begin in a channel."""
+    if access.refusal:
+        raise NotAllowed(f"{access.refusal}, so no release begins there.", hint=access.hint)
 
 
 def open_release(

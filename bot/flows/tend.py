@@ -6,17 +6,18 @@ import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from bot.domain.events import ReleaseReminded
+from bot.domain.events import PolicyAdopted, ReleaseReminded
 from bot.domain.gate import lacking
 from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.policy import Role
-from bot.domain.posts import CardPost, ReminderPost
+from bot.domain.posts import CardPost, PolicyNotice, ReminderPost
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import VendorError
-from bot.flows import abort, bind, sign
+from bot.flows import abort, sign
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view
+from bot.flows.source_resolution import resolve_source, store_resolution
 from bot.flows.status import view as seen
 from bot.store import posts, releases, work
 from bot.store.pool import Tx
@@ -33,9 +34,26 @@ def arm(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
     work.ask(tx, QUEUE, release_id, due_at=at)
 
 
+def adopt_policy(tx: Tx, deps: Deps) -> None:
+    """Have the release that is OPEN judged by the policy of this configuration; sign-offs under another one are void.
+
+    Once at the start of a process. What is being deployed or watched keeps the policy that it was decided under.
+    """
+    release = releases.active(tx, deps.environment)
+    if release is None:
+        return
+    view = locked_view(tx, deps, release.id)
+    if view.release.state is not ReleaseState.OPEN or view.release.policy_digest == deps.policy.digest:
+        return
+    releases.adopt(tx, release.id, deps.policy)
+    sign.void_outdated(tx, deps, release.id, "the policy was changed")
+    event = PolicyAdopted(before=release.policy_digest, policy=deps.policy.digest)
+    commit_change(tx, release.id, event, at=view.now, by=SYSTEM, new_posts=[PolicyNotice()])
+
+
 def resume(tx: Tx, deps: Deps) -> None:
     """Take up the release that is OPEN at the start of a process, under the policy of this configuration."""
-    bind.adopt_policy(tx, deps)
+    adopt_policy(tx, deps)
     release = releases.active(tx, deps.environment)
     if release is not None and release.state is ReleaseState.OPEN:
         arm(tx, release.id, deps.clock.now())
@@ -49,7 +67,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     if view.release.state is not ReleaseState.OPEN:
         return None
     try:
-        bind.confirm(deps, release_id)
+        store_resolution(deps, release_id, resolve_source(deps, view.release))
     except VendorError as error:
         logger.warning("cannot look up %s again: %s", view.release.version, error)  # a deploy asks once more
     late = _late(deps, view)

@@ -9,7 +9,7 @@ from typing import Any
 from slack_sdk import WebClient
 from slack_sdk.web import SlackResponse
 
-from bot.errors import NotAllowed
+from bot.domain.deploy_findings import ChannelAccess
 from bot.flows.doctor import Question
 from bot.flows.needed import EVERY_RELEASE
 from bot.settings import SharedChannel, Slack
@@ -121,15 +121,11 @@ def _channel(client: WebClient, channel: str, shared: SharedChannel) -> list[Fin
     return [Finding(State.OK, f"the bot is in {name}"), *findings] if found.get("is_member") else findings
 
 
-def may_begin_in(
-    client: WebClient, channel: str, shared: SharedChannel, refused: str = "no release begins there"
-) -> str:
-    """Look whether a release, or its deploy, may begin in ``channel``; what people should know of who reads along, or nothing.
+def channel_access(client: WebClient, channel: str, shared: SharedChannel) -> ChannelAccess:
+    """Ask Slack whether a release, or its deploy, may begin in ``channel``, and who else reads it.
 
-    ``refused``: what does not happen where it may not.
-
-    Raises NotAllowed where the bot cannot post, and where another organisation reads and ``shared`` refuses that;
-    SlackError when Slack does not say.
+    Refused where the bot cannot post, and where another organisation reads and ``shared`` refuses that. Raises SlackError
+    when Slack does not say.
     """
     try:
         with slack_call("conversations.info"):
@@ -137,15 +133,15 @@ def may_begin_in(
     except SlackError as error:
         if error.code not in NO_CHANNEL:
             raise
-        raise NotAllowed(f"Slack does not show the bot <#{channel}>, so {refused}.", hint=_NOT_SHOWN) from error
+        return ChannelAccess(f"Slack does not show the bot <#{channel}>", _NOT_SHOWN)
     for what, hint in _closed(found, f"<#{channel}>"):
-        raise NotAllowed(f"{what[0].upper()}{what[1:]}, so {refused}.", hint=hint)
+        return ChannelAccess(f"{what[0].upper()}{what[1:]}", hint)
     exposed = _exposed(found)
     if exposed is None:
-        return ""
+        return ChannelAccess()
     if exposed.outside and shared is SharedChannel.REFUSE:
-        raise NotAllowed(f"<#{channel}> {exposed.what}, so {refused}.", hint=_UNSHARE)
-    return f"<#{channel}> {exposed.what}. {exposed.hint}"
+        return ChannelAccess(f"<#{channel}> {exposed.what}", _UNSHARE)
+    return ChannelAccess(warning=f"<#{channel}> {exposed.what}. {exposed.hint}")
 
 
 _NOT_SHOWN = "Is it the channel's id (C…)? In a private channel: /invite @Release Bot."

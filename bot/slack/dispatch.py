@@ -88,9 +88,7 @@ class Dispatch:
     def _carry_out(self, row: InboxRow, sender: Sender, entry: AnyButton | AnyCommand, content: Any) -> None:
         """Prepare it, then have its effect and store the answer in one transaction. Raises RefusedError, VendorError."""
         note = note_in(row) if row.kind == "view" else ""
-        interaction = Interaction(
-            self._deps, self._client, self._actor(entry, sender), content, delivery=row.id, note=note
-        )
+        interaction = Interaction(self._deps, self._actor(entry, sender), content, delivery=row.id, note=note)
         effect = entry.effect_of(interaction)
         with self._deps.store.transaction() as tx:
             if row.kind != "command":

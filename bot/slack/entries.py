@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from slack_sdk import WebClient
-
 from bot.domain.actor import Actor
 from bot.domain.policy import Action
 from bot.errors import StaleButton
@@ -42,7 +40,6 @@ class Interaction(Generic[T]):
     """One click or command of one person, with what it takes to carry it out."""
 
     deps: Deps
-    client: WebClient
     actor: Actor
     content: T
     delivery: int  # id of its row in the inbox

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from bot.domain.checklist import Checklist
 from bot.domain.ids import SYSTEM, CheckId, ReleaseId, UserId
+from bot.domain.plan_progress import PlanProgress
 from bot.domain.policy import Policy
 from bot.domain.release import ACTIVE, TRANSITIONS, Release, ReleaseState
 from bot.domain.results import CheckView
@@ -229,6 +230,12 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
         break_glass=break_glass.get(tx, release_id),
         pictures=files.pictures(tx, release_id),
     )
+
+
+def locked_progress(tx: Tx, release_id: ReleaseId, now: datetime) -> PlanProgress | None:
+    """How far the plans of a release are at ``now``; it stays true until the commit."""
+    release = get(tx, release_id, lock=True)
+    return None if release is None else PlanProgress(release, checklist(tx, release), steps.plan(tx, release_id), now)
 
 
 def _of_this(known: dict[CheckId, CheckView], bound_after: int) -> dict[CheckId, CheckView]:

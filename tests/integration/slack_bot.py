@@ -82,7 +82,6 @@ class Bot:
             clock=self.clock,
             environment="production",
             channel=RELEASES,
-            shared_channel=SharedChannel.WARN,  # a guest of another company is in it
             checklist=checklist or make_checklist(),
             policy=Policy(),
             targets={},
@@ -95,6 +94,11 @@ class Bot:
         self.workspace = checkup.workspace(self.client)
         self.identity = Identity(self.client, roles, self.workspace)
         self.change_deps(roles_of=self.identity.roles_of)
+        self.allow_shared_channel(SharedChannel.WARN)  # a guest of another company is in it
+
+    def allow_shared_channel(self, rule: SharedChannel) -> None:
+        """Have a channel that another organisation reads warned of, or refused."""
+        self.change_deps(channel_access=lambda channel: checkup.channel_access(self.client, channel, rule))
 
     def ask_vendors_at(self, url: str) -> None:
         """Have versions resolved by a server of the test."""

@@ -17,9 +17,9 @@ from kubernetes.client.exceptions import ApiException
 
 from bot.app import build_asking, load_checklist
 from bot.errors import StepError
+from bot.flows.deploying.preflight import preflight
 from bot.flows.needed import needed
-from bot.flows.plan import looking
-from bot.flows.preflight import preflight
+from bot.flows.step_inspection import inspect_step
 from bot.settings import Settings, load_settings
 from bot.steps.contract import Shipment
 from bot.steps.rights import by_target, of_plan
@@ -150,7 +150,7 @@ def test_each_right_of_the_roles_is_missed_before_the_deploy(kube: Kube, tmp_pat
     refusals = dict[Grant, str]()
     with (
         Clients(asking.targets["production"]) as clients,
-        looking(asking, checklist.deploy[0], SHIPMENT, None, cancelled=threading.Event()) as look,
+        inspect_step(asking, checklist.deploy[0], SHIPMENT, None, cancelled=threading.Event()) as look,
     ):
         bot = clients.kube()
 

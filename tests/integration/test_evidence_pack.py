@@ -20,7 +20,9 @@ from bot.domain.model import digest_of
 from bot.domain.plan import Plane
 from bot.domain.policy import BreakGlassRule, Policy, Role
 from bot.domain.posts import RolledBackNotice
-from bot.flows import abort, announce, break_glass, check, deploy, mitigation, rollback, sign, watch
+from bot.flows import abort, announce, break_glass, check, mitigation, sign, watch
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.deps import locked_view
 from bot.redact import MARK, Redactor
 from bot.slack import report
@@ -161,13 +163,13 @@ def in_need(world: World) -> Files:
     world.run("check")
     world.approve(release_id)
     world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
-    world.act(break_glass.deploy_anyway, MANAGER, release_id, "logins fail for all customers")
+    world.break_glass(MANAGER, release_id, "logins fail for all customers")
     world.run("advance")
     world.outside.issues.append("API-1")
     world.poll()
     (alarm,) = world.rows("SELECT id FROM alarms")
     world.act(watch.acknowledge, MANAGER, alarm["id"], "known")
-    world.act(rollback.rollback, QA, release_id, "bills are wrong")
+    world.act(judge_rollback, QA, release_id, "bills are wrong")
     world.run("advance")
     with world.store.transaction() as tx:
         told = posts.get(tx, posts.find(tx, release_id, RolledBackNotice()) or 0)
@@ -227,12 +229,12 @@ def test_a_pack_of_plans_that_waited_for_people_holds(world: World):
     world.act(abort.abort, QA, first, "not today")
     pack["ABORTED"] = packed(world, first)
     release_id = world.deployed()
-    world.act(rollback.rollback, QA, release_id, "wrong version")
+    world.act(judge_rollback, QA, release_id, "wrong version")
     world.run("advance")
     pack["ROLLING_BACK"] = packed(world, release_id)
     awaited = world.view(release_id).awaited
     assert awaited is not None
-    world.act(deploy.attest, QA, awaited.row, "put back")
+    world.act(step_clicks.attest, QA, awaited.row, "put back")
     world.run("advance")
     pack["ROLLED_BACK"] = packed(world, release_id)
     for state, files in pack.items():

@@ -10,8 +10,9 @@ from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.plan import StepState
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
-from bot.flows import check, deploy
+from bot.flows import check
 from bot.flows.allowance import spend
+from bot.flows.deploying import step_clicks
 from bot.store import uses
 from bot.store.pool import Store
 from checks.contract import ALLOWANCES, Outcome
@@ -97,7 +98,7 @@ def test_a_step_says_so_and_can_be_retried(counted: World) -> None:
     assert (failed.id, counted.view(release_id).release.state) == ("deploy.smoke", ReleaseState.DEPLOY_FAILED)
     assert "the log-ins of production are used up until" in failed.summary
     counted.clock.advance(seconds=LOGIN.period)
-    counted.act(deploy.retry, QA, failed.row)
+    counted.act(step_clicks.retry, QA, failed.row)
     counted.run("advance")
     assert counted.view(release_id).release.state is ReleaseState.WATCHING
 

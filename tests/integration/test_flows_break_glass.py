@@ -14,7 +14,11 @@ from bot.domain.policy import Action, BreakGlassRule, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
 from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, VendorError
-from bot.flows import bind, break_glass, check, deploy, freeze, remind, rollback, sign
+from bot.flows import break_glass, check, freeze, remind, sign, tend
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.judge import judge_break_glass
+from bot.flows.deploying.prepare import prepare_deploy
+from bot.flows.deploying.rollback import judge_rollback
 from bot.slack import report
 from checks.contract import Outcome
 from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World
@@ -46,7 +50,7 @@ def unsigned(world: World, version: str = "v4.8.0") -> ReleaseId:
 def broken(world: World, version: str = "v4.8.0") -> ReleaseId:
     """A release on its way past the gate."""
     release_id = unsigned(world, version)
-    world.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+    world.break_glass(MANAGER, release_id, WHY)
     return release_id
 
 
@@ -62,7 +66,7 @@ def over(world: World, version: str = "v4.8.0") -> ReleaseId:
 def test_it_is_loud_and_written_down(glass: World) -> None:
     """What was passed over is in the row, in the record and in a message to the channel; the plan begins as in any deploy."""
     release_id = unsigned(glass)
-    said = glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+    said = glass.break_glass(MANAGER, release_id, WHY)
     view = glass.view(release_id)
     assert "Deploying v4.8.0" in said
     assert (view.release.state, view.release.deployer) == (ReleaseState.DEPLOYING, RITA)
@@ -88,7 +92,7 @@ def test_it_is_off_by_default(world: World) -> None:
     """Nobody has it who has not asked for it, and nothing is written."""
     release_id = unsigned(world)
     with pytest.raises(RefusedError, match="allows no break-glass"):
-        world.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+        world.break_glass(MANAGER, release_id, WHY)
     assert world.view(release_id).release.state is ReleaseState.OPEN
     assert world.rows("SELECT FROM break_glass") == []
 
@@ -98,14 +102,14 @@ def test_only_who_may(glass: World) -> None:
     release_id = unsigned(glass)
     for actor in (QA, GUEST):
         with pytest.raises(NotAllowed):
-            glass.act(break_glass.deploy_anyway, actor, release_id, WHY)
+            glass.break_glass(actor, release_id, WHY)
 
 
 def test_it_needs_a_reason(glass: World) -> None:
     """One that somebody can judge later."""
     release_id = unsigned(glass)
     with pytest.raises(InvalidInput, match="at least 4 words"):
-        glass.act(break_glass.deploy_anyway, MANAGER, release_id, "please do it now")
+        glass.break_glass(MANAGER, release_id, "please do it now")
 
 
 def test_nothing_to_pass_over(glass: World) -> None:
@@ -113,9 +117,9 @@ def test_nothing_to_pass_over(glass: World) -> None:
     release_id = glass.ready()
     glass.approve(release_id, PRODUCT)
     with pytest.raises(RefusedError, match="no glass is to be broken"):
-        glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+        glass.break_glass(MANAGER, release_id, WHY)
     glass.act(sign.revoke, PRODUCT, release_id, Role.PRODUCT)
-    assert "Deploying" in glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+    assert "Deploying" in glass.break_glass(MANAGER, release_id, WHY)
 
 
 def test_checks_that_could_be_waived(glass: World, outside: Outside) -> None:
@@ -123,11 +127,11 @@ def test_checks_that_could_be_waived(glass: World, outside: Outside) -> None:
     outside.answers = {"go.one": Outcome.FAIL, "go.two": Outcome.FAIL}
     release_id = unsigned(glass)
     with pytest.raises(GateClosed) as closed:
-        glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+        glass.break_glass(MANAGER, release_id, WHY)
     assert closed.value.user_message.splitlines()[1:] == ["• Check of go.two: failed"]
     allow(glass, never_waivable=True)
     adopt(glass)
-    glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+    glass.break_glass(MANAGER, release_id, WHY)
     found = glass.view(release_id).break_glass
     assert found is not None
     assert [one.about for one in found.passed] == ["go.one", "go.two", "release_manager"]
@@ -136,7 +140,7 @@ def test_checks_that_could_be_waived(glass: World, outside: Outside) -> None:
 def adopt(world: World) -> None:
     """The process starts again with another policy."""
     with world.store.transaction() as tx:
-        bind.adopt_policy(tx, world.deps)
+        tend.adopt_policy(tx, world.deps)
 
 
 def test_a_no_stands(glass: World) -> None:
@@ -146,7 +150,7 @@ def test_a_no_stands(glass: World) -> None:
         sign.sign, QA, release_id, role=Role.QA, verdict=Verdict.DECLINE, reason="the export is broken", permalink=""
     )
     with pytest.raises(GateClosed, match="QA declined"):
-        glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+        glass.break_glass(MANAGER, release_id, WHY)
 
 
 def test_a_freeze_stands_unless_the_policy_says_so(world: World, outside: Outside) -> None:
@@ -156,33 +160,33 @@ def test_a_freeze_stands_unless_the_policy_says_so(world: World, outside: Outsid
     release_id = unsigned(world)
     world.act(freeze.freeze, MANAGER, None, "incident")
     with pytest.raises(GateClosed, match="deploys are frozen: incident"):
-        world.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+        world.break_glass(MANAGER, release_id, WHY)
     allow(world, in_freeze=True)
     adopt(world)
-    world.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+    world.break_glass(MANAGER, release_id, WHY)
     world.run("advance")
     (failed,) = [step for step in world.view(release_id).steps if step.state is StepState.FAILED]
-    assert "again" in world.act(deploy.retry, QA, failed.row)
+    assert "again" in world.act(step_clicks.retry, QA, failed.row)
     world.run("advance")
     world.act(freeze.freeze, MANAGER, None, "incident")
     with pytest.raises(GateClosed, match="frozen: incident"):
-        world.act(deploy.retry, QA, failed.row)
+        world.act(step_clicks.retry, QA, failed.row)
 
 
 def test_what_it_means_is_looked_up_before(glass: World, tags: Tags) -> None:
     """As before any deploy; where nobody answers, nothing is deployed. Nobody is asked where it would be refused anyway."""
     glass.change(sources=tags.sources())
     release_id = unsigned(glass)
-    bind.before_deploy(glass.deps, MANAGER, release_id)
+    prepare_deploy(glass.deps, MANAGER, release_id)
     assert tags.requests == []
-    bind.before_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
+    prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
     assert tags.requests != []
     glass.clock.advance(minutes=3)
     tags.away = True
     with pytest.raises(VendorError):
-        bind.before_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
+        prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
     with pytest.raises(GateClosed, match="not looked up just now"):
-        glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+        glass.break_glass(MANAGER, release_id, WHY)
 
 
 def test_what_has_moved_is_not_deployed_unseen(glass: World, tags: Tags) -> None:
@@ -193,20 +197,20 @@ def test_what_has_moved_is_not_deployed_unseen(glass: World, tags: Tags) -> None
     glass.clock.advance(seconds=1)
     tags.digest = REBUILT
     for _ in range(2):  # by a delivery that is handled once more too
-        bind.before_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
+        prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
         with pytest.raises(GateClosed, match="means another commit or image"):
-            glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+            glass.break_glass(MANAGER, release_id, WHY)
     assert glass.view(release_id).release.digest == REBUILT
     glass.clock.advance(minutes=2)
-    bind.before_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
-    assert "Deploying" in glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+    findings = prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
+    assert "Deploying" in glass.act(judge_break_glass, MANAGER, findings, WHY)
 
 
 def test_at_once_it_is_one(glass: World) -> None:
     """Pressed by many, once in the rows and once in the channel."""
     release_id = unsigned(glass)
     with ThreadPoolExecutor(6) as threads:
-        said = list(threads.map(lambda _: glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY), range(6)))
+        said = list(threads.map(lambda _: glass.break_glass(MANAGER, release_id, WHY), range(6)))
     assert sum("being deployed already" in one for one in said) == 5
     assert [event for _, event in glass.told()].count("break_glass.used") == 1
     assert len(glass.rows("SELECT FROM posts WHERE kind = 'break_glass'")) == 1
@@ -271,9 +275,9 @@ def test_the_next_one_waits_for_the_review(glass: World) -> None:
     first = over(glass)
     second = unsigned(glass, "v4.8.1")
     with pytest.raises(RefusedError, match=r"The break-glass of v4\.8\.0 was never reviewed"):
-        glass.act(break_glass.deploy_anyway, MANAGER, second, WHY)
+        glass.break_glass(MANAGER, second, WHY)
     glass.act(break_glass.review, QA, first, "it was right")
-    assert "Deploying v4.8.1" in glass.act(break_glass.deploy_anyway, MANAGER, second, WHY)
+    assert "Deploying v4.8.1" in glass.break_glass(MANAGER, second, WHY)
 
 
 def test_an_ordinary_release_waits_for_no_review(glass: World) -> None:
@@ -286,7 +290,7 @@ def test_it_can_be_taken_back_and_reviewed_then(glass: World) -> None:
     """A rollback is as ever."""
     release_id = broken(glass)
     glass.run("advance")
-    glass.act(rollback.rollback, QA, release_id, "errors")
+    glass.act(judge_rollback, QA, release_id, "errors")
     glass.run("advance")
     assert glass.view(release_id).release.state is ReleaseState.ROLLED_BACK
     assert "Recorded" in glass.act(break_glass.review, QA, release_id, "it was wrong")
@@ -314,7 +318,7 @@ def test_a_waived_check_is_not_passed_over(glass: World, outside: Outside) -> No
     outside.answers = {"go.one": Outcome.FAIL}
     release_id = unsigned(glass)
     glass.act(check.waive, MANAGER, release_id, CheckId("go.one"), "known")
-    glass.act(break_glass.deploy_anyway, MANAGER, release_id, WHY)
+    glass.break_glass(MANAGER, release_id, WHY)
     found = glass.view(release_id).break_glass
     assert found is not None
     assert [one.cause for one in found.passed] == ["signoff_missing"]

@@ -12,7 +12,9 @@ from bot.domain.plan import PlanKind, StepState
 from bot.domain.release import ReleaseState
 from bot.errors import GateClosed, InvalidInput, NotAllowed, StaleButton, Superseded
 from bot.evidence import markdown, page
-from bot.flows import deploy, mitigation, rollback
+from bot.flows import mitigation
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.report import gather
 from checks.target import Kubernetes, Target
 from tests.fix_bot import GUEST, MANAGER, QA, World, checklist
@@ -47,7 +49,7 @@ def production(world: World, kube: Kube) -> World:
 def rolled_back(world: World) -> ReleaseId:
     """A release that was taken back."""
     release_id = world.deployed()
-    world.act(rollback.rollback, QA, release_id, "billing is broken")
+    world.act(judge_rollback, QA, release_id, "billing is broken")
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
     return release_id
@@ -137,7 +139,7 @@ def test_off_and_on_again(production: World, kube: Kube) -> None:
 def test_a_release_does_not_close_over_it(production: World, kube: Kube) -> None:
     """Pressed while the rollback is under way: set after it, and the release stays open until it is back."""
     release_id = production.deployed()
-    production.act(rollback.rollback, QA, release_id, "billing is broken")
+    production.act(judge_rollback, QA, release_id, "billing is broken")
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     job = production.claim("mitigation")
     assert job is not None
@@ -191,7 +193,7 @@ def test_nothing_is_deployed_meanwhile(production: World) -> None:
     go_on(production)
     other = production.ready("v4.8.1")
     with pytest.raises(GateClosed, match="MODE=off is still in force and must be put back first"):
-        production.act(deploy.deploy, QA, other)
+        production.deploy(QA, other)
 
 
 def test_a_rollout_that_fails(production: World, kube: Kube) -> None:
@@ -252,13 +254,13 @@ def test_who_and_when(production: World) -> None:
     backend = next(step.row for step in production.view(release_id).steps if step.plan is PlanKind.DEPLOY)
     with pytest.raises(StaleButton):
         production.act(mitigation.apply, QA, backend, "no such offer")
-    production.act(rollback.rollback, QA, release_id, "")
+    production.act(judge_rollback, QA, release_id, "")
     row = offer(production, release_id)
     with pytest.raises(NotAllowed):
         production.act(mitigation.apply, GUEST, row, "reason")
     with pytest.raises(InvalidInput):
         production.act(mitigation.apply, QA, row, " ")
-    production.act(deploy.attest, QA, row, "no billing issues")
+    production.act(step_clicks.attest, QA, row, "no billing issues")
     with pytest.raises(StaleButton):
         production.act(mitigation.apply, QA, row, "after all")
     assert production.view(release_id).mitigations == []
@@ -268,13 +270,13 @@ def test_a_second_run_of_the_rollback_keeps_it(production: World, kube: Kube) ->
     """Set between two runs: set again after the second, which offers no other one of the same, and then put back."""
     release_id = production.deployed()
     paused(kube, True)
-    production.act(rollback.rollback, QA, release_id, "billing is broken")
+    production.act(judge_rollback, QA, release_id, "billing is broken")
     production.run("advance")
     assert production.view(release_id).release.state is ReleaseState.ROLLBACK_FAILED
     paused(kube, False)
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     go_on(production)
-    production.act(rollback.rollback, QA, release_id, "once more")
+    production.act(judge_rollback, QA, release_id, "once more")
     production.run("advance")
     assert variables(kube) == {NAME: "test"}
     go_on(production)

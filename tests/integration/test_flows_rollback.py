@@ -12,7 +12,9 @@ from bot.domain.policy import Action, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.watch import WatchState
 from bot.errors import GateClosed, NotAllowed, StaleButton, Superseded
-from bot.flows import abort, check, deploy, freeze, rollback, start, status
+from bot.flows import abort, check, freeze, start, status
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.rollback import judge_rollback
 from bot.slack.features.rollback import FORM
 from bot.slack.payloads import ReleasePayload
 from bot.store import releases, steps
@@ -23,7 +25,7 @@ from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, RESOLVED, Outside, World
 def deploying(world: World) -> ReleaseId:
     """A deploy that has begun and done nothing yet."""
     release_id = world.ready()
-    world.act(deploy.deploy, QA, release_id)
+    world.deploy(QA, release_id)
     return release_id
 
 
@@ -37,7 +39,7 @@ def rollback_failed(world: World) -> ReleaseId:
     """A rollback that stands at a failed step."""
     release_id = world.deployed()
     world.outside.answers = {"rollback.health": Outcome.FAIL}
-    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.act(judge_rollback, MANAGER, release_id, "errors")
     world.run("advance")
     world.outside.answers = {}
     return release_id
@@ -48,7 +50,7 @@ def test_from_each_state(world: World, reach: Callable[[World], ReleaseId]) -> N
     """One authorised person, one signature, and the environment is free at its end."""
     release_id = reach(world)
     was = world.view(release_id).release.state
-    world.act(rollback.rollback, QA, release_id, "errors after the deploy")
+    world.act(judge_rollback, QA, release_id, "errors after the deploy")
     view = world.view(release_id)
     assert (view.release.state, view.release.reason) == (ReleaseState.ROLLING_BACK, "errors after the deploy")
     world.run("advance")
@@ -71,17 +73,17 @@ def test_nothing_to_roll_back(world: World, end: Callable[[World], ReleaseId]) -
     """Before the first change the way out is abort."""
     release_id = end(world)
     with pytest.raises(GateClosed, match="the release is OPEN: there is nothing to roll back"):
-        world.act(rollback.rollback, MANAGER, release_id, "")
+        world.act(judge_rollback, MANAGER, release_id, "")
     world.act(abort.abort, MANAGER, release_id, "")
     with pytest.raises(GateClosed, match="the release is ABORTED"):
-        world.act(rollback.rollback, MANAGER, release_id, "")
+        world.act(judge_rollback, MANAGER, release_id, "")
 
 
 def test_in_a_freeze(world: World) -> None:
     """A freeze stops deploys only (promise P6)."""
     release_id = world.deployed()
     world.act(freeze.freeze, MANAGER, None, "incident")
-    world.act(rollback.rollback, QA, release_id, "")
+    world.act(judge_rollback, QA, release_id, "")
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
 
@@ -89,8 +91,8 @@ def test_in_a_freeze(world: World) -> None:
 def test_twice_is_once(world: World) -> None:
     """The second hears that it is under way; there is one plan."""
     release_id = world.deployed()
-    world.act(rollback.rollback, QA, release_id, "")
-    assert "already" in world.act(rollback.rollback, MANAGER, release_id, "")
+    world.act(judge_rollback, QA, release_id, "")
+    assert "already" in world.act(judge_rollback, MANAGER, release_id, "")
     assert len(world.rows("SELECT FROM steps WHERE plan = 'rollback'")) == 2
 
 
@@ -98,7 +100,7 @@ def test_without_a_role_it_is_refused(world: World) -> None:
     """Guests least of all."""
     release_id = world.deployed()
     with pytest.raises(NotAllowed):
-        world.act(rollback.rollback, GUEST, release_id, "")
+        world.act(judge_rollback, GUEST, release_id, "")
 
 
 def test_who_may_deploy_may_roll_back(world: World) -> None:
@@ -106,7 +108,7 @@ def test_who_may_deploy_may_roll_back(world: World) -> None:
     policy = Policy(optional=(), four_eyes=False, may={Action.DEPLOY: (Role.QA,), Action.ROLLBACK: (Role.PRODUCT,)})
     world.change(policy=policy)
     release_id = world.deployed()
-    world.act(rollback.rollback, QA, release_id, "")
+    world.act(judge_rollback, QA, release_id, "")
     signed = world.rows("SELECT role, by_whom FROM signoffs WHERE purpose = 'rollback'")
     assert signed == [{"role": "qa", "by_whom": QA.user}]
 
@@ -117,7 +119,7 @@ def test_it_stops_a_deploy_under_way(world: World, outside: Outside) -> None:
 
     def take_it_back(name: str) -> None:
         if name == "deploy.health":
-            world.act(rollback.rollback, MANAGER, release_id, "wrong version")
+            world.act(judge_rollback, MANAGER, release_id, "wrong version")
 
     outside.during = take_it_back
     job = world.claim("advance")
@@ -136,7 +138,7 @@ def test_it_stops_a_deploy_under_way(world: World, outside: Outside) -> None:
 def test_it_ends_the_watch_and_what_runs_beside_it(world: World) -> None:
     """Nothing of the release goes on."""
     release_id = world.deployed()
-    world.act(rollback.rollback, MANAGER, release_id, "")
+    world.act(judge_rollback, MANAGER, release_id, "")
     view = world.view(release_id)
     assert view.watch is not None
     assert view.watch.state is WatchState.STOPPED
@@ -152,7 +154,7 @@ def test_a_failed_step_is_retried(world: World) -> None:
     assert view.release.state is ReleaseState.ROLLBACK_FAILED
     failed = next(step for step in view.steps if step.state is StepState.FAILED)
     world.act(freeze.freeze, MANAGER, None, "a freeze does not stop a rollback")
-    world.act(deploy.retry, QA, failed.row)
+    world.act(step_clicks.retry, QA, failed.row)
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
 
@@ -161,9 +163,9 @@ def test_a_step_of_an_earlier_run_cannot_be_attested(world: World) -> None:
     """The button of the first attempt is old once there is a second."""
     release_id = rollback_failed(world)
     old = next(step.row for step in world.view(release_id).steps if step.id == "rollback.frontend")
-    world.act(rollback.rollback, MANAGER, release_id, "again")
+    world.act(judge_rollback, MANAGER, release_id, "again")
     with pytest.raises(StaleButton):
-        world.act(deploy.attest, QA, old, "done")
+        world.act(step_clicks.attest, QA, old, "done")
 
 
 def test_not_under_a_newer_deploy(world: World) -> None:
@@ -171,16 +173,16 @@ def test_not_under_a_newer_deploy(world: World) -> None:
     first = world.done("v4.8.0")
     world.done("v4.9.0")
     with pytest.raises(GateClosed, match=r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"):
-        world.act(rollback.rollback, MANAGER, first, "")
+        world.act(judge_rollback, MANAGER, first, "")
 
 
 def test_below_a_newer_one_that_was_taken_back(world: World) -> None:
     """Then this release stands there again, and can go too."""
     first = world.done("v4.8.0")
     second = world.done("v4.9.0")
-    world.act(rollback.rollback, MANAGER, second, "")
+    world.act(judge_rollback, MANAGER, second, "")
     world.run("advance")
-    world.act(rollback.rollback, MANAGER, first, "")
+    world.act(judge_rollback, MANAGER, first, "")
     world.run("advance")
     assert world.view(first).release.state is ReleaseState.ROLLED_BACK
 
@@ -199,7 +201,7 @@ def test_one_that_is_only_open_gives_way(world: World) -> None:
         warning = FORM.prepare(tx, payload, world.view(first))
     form = FORM.render("release.rollback", payload, world.view(first), warning)
     assert "v4.9.0 is open and will be aborted" in str(form)
-    said = world.act(rollback.rollback, PRODUCT, first, "errors s3cret")
+    said = world.act(judge_rollback, PRODUCT, first, "errors s3cret")
     assert "v4.9.0 was OPEN and is aborted" in said
     gone = world.view(second)
     assert (gone.release.state, gone.release.reason) == (
@@ -233,15 +235,15 @@ def test_one_that_was_begun_does_not(world: World, answers: dict[str, Outcome] |
     """It is named with what to do, and the command means it: what it has changed has to go first."""
     first = world.done("v4.8.0")
     second = world.ready("v4.9.0")
-    world.act(deploy.deploy, QA, second)
+    world.deploy(QA, second)
     if answers is not None:
         world.outside.answers = dict(answers)
         world.run("advance")
     if answers is not None and "rollback.health" in answers:
-        world.act(rollback.rollback, MANAGER, second, "")
+        world.act(judge_rollback, MANAGER, second, "")
     was = world.view(second).release.state
     with pytest.raises(GateClosed, match=why):
-        world.act(rollback.rollback, MANAGER, first, "")
+        world.act(judge_rollback, MANAGER, first, "")
     assert world.view(second).release.state is was
     with world.store.transaction() as tx:
         assert status.to_roll_back(tx, world.deps).id == second
@@ -251,14 +253,14 @@ def test_a_command_that_is_typed_twice_takes_back_one(world: World) -> None:
     """What stands below has its own button, which the answer names; an aborted one in between is not meant either."""
     world.done("v4.8.0")
     second = world.done("v4.9.0")
-    world.act(rollback.rollback, MANAGER, second, "")
+    world.act(judge_rollback, MANAGER, second, "")
     world.run("advance")
     world.act(abort.abort, MANAGER, world.start("v4.9.1"), "")
     with world.store.transaction() as tx:
         meant = status.to_roll_back(tx, world.deps).id
     assert meant == second
     with pytest.raises(GateClosed, match="ROLLED_BACK: there is nothing to roll back") as refused:
-        world.act(rollback.rollback, MANAGER, meant, "")
+        world.act(judge_rollback, MANAGER, meant, "")
     assert refused.value.hint == "v4.8.0 stands in production now: the button on its card takes that one back."
 
 
@@ -266,7 +268,7 @@ def test_a_second_signature_of_a_role_supersedes(world: World) -> None:
     """A rollback that is begun again is signed again."""
     release_id = rollback_failed(world)
     other = Actor(UserId("U0OTHER001"), frozenset({Role.RELEASE_MANAGER}))
-    world.act(rollback.rollback, other, release_id, "again")
+    world.act(judge_rollback, other, release_id, "again")
     standing = world.rows("SELECT by_whom FROM signoffs WHERE purpose = 'rollback' AND ended_at IS NULL")
     assert standing == [{"by_whom": "U0OTHER001"}]
 
@@ -274,23 +276,23 @@ def test_a_second_signature_of_a_role_supersedes(world: World) -> None:
 def test_afterwards_deploys_are_held(world: World) -> None:
     """Until somebody says that they may go on; who rolled back is named."""
     release_id = world.deployed()
-    world.act(rollback.rollback, QA, release_id, "errors after the deploy")
+    world.act(judge_rollback, QA, release_id, "errors after the deploy")
     world.run("advance")
     other = world.ready("v4.8.1")
     held = world.view(other).freeze
     assert held is not None
     assert (held.by, held.reason, held.until) == (QA.user, "v4.8.0 was rolled back: errors after the deploy", None)
     with pytest.raises(GateClosed, match="deploys are frozen"):
-        world.act(deploy.deploy, QA, other)
+        world.deploy(QA, other)
     world.act(freeze.unfreeze, MANAGER)
-    world.act(deploy.deploy, QA, other)
+    world.deploy(QA, other)
 
 
 def test_a_freeze_that_stands_is_left_alone(world: World) -> None:
     """Its reason is somebody else's."""
     release_id = world.deployed()
     world.act(freeze.freeze, MANAGER, None, "incident")
-    world.act(rollback.rollback, QA, release_id, "")
+    world.act(judge_rollback, QA, release_id, "")
     world.run("advance")
     assert [row["reason"] for row in world.rows("SELECT reason FROM freezes WHERE ended_at IS NULL")] == ["incident"]
 
@@ -299,7 +301,7 @@ def test_a_freeze_that_would_end_by_itself_does_not_after_a_rollback(world: Worl
     """Somebody has to say that deploys may go on."""
     release_id = world.deployed()
     world.act(freeze.freeze, MANAGER, world.clock.now() + timedelta(hours=1), "maintenance")
-    world.act(rollback.rollback, QA, release_id, "errors")
+    world.act(judge_rollback, QA, release_id, "errors")
     world.run("advance")
     world.clock.advance(hours=2)
     held = world.view(release_id).freeze
@@ -311,7 +313,7 @@ def test_what_was_rolled_back_needs_a_reason_and_a_second_person(world: World) -
     """The image is remembered, under whatever version it comes again."""
     world.change(policy=Policy(four_eyes=False))
     release_id = world.deployed()
-    world.act(rollback.rollback, QA, release_id, "invoices are wrong")
+    world.act(judge_rollback, QA, release_id, "invoices are wrong")
     world.run("advance")
     world.act(freeze.unfreeze, MANAGER)
     version = Version.parse("v4.8.1")
@@ -329,9 +331,9 @@ def test_what_was_rolled_back_needs_a_reason_and_a_second_person(world: World) -
     world.run("check")
     world.approve(again.id)
     with pytest.raises(GateClosed, match="Somebody other than who started it again must approve"):
-        world.act(deploy.deploy, MANAGER, again.id)
+        world.deploy(MANAGER, again.id)
     world.approve(again.id, QA)
-    world.act(deploy.deploy, MANAGER, again.id)
+    world.deploy(MANAGER, again.id)
     world.run("advance")
     assert world.view(again.id).release.state is ReleaseState.WATCHING
     world.clock.advance(minutes=16)
@@ -354,13 +356,13 @@ def test_what_runs_already_is_started_again_for_a_reason_only(world: World) -> N
     assert again is not None
     world.run("check")
     world.approve(again.id)
-    world.act(deploy.deploy, QA, again.id)  # nobody else than usual has to approve
+    world.deploy(QA, again.id)  # nobody else than usual has to approve
     world.run("advance")
-    world.act(rollback.rollback, QA, again.id, "no better")
+    world.act(judge_rollback, QA, again.id, "no better")
     world.run("advance")
     with world.store.transaction() as tx:
         assert releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest) == ""
-    world.act(rollback.rollback, QA, first, "nor was it before")
+    world.act(judge_rollback, QA, first, "nor was it before")
     world.run("advance")
     with world.store.transaction() as tx:
         assert "was rolled back" in releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest)
@@ -382,5 +384,5 @@ def test_what_is_not_taken_back_is_said_before(world: World) -> None:
         "*The rollback leaves in place*\\n:warning: migration 9.sql on production: cannot be taken back: breaking\\n"
         ":pushpin: migration 8.sql on production: stays: additive"
     ) in str(form)
-    said = world.act(rollback.rollback, QA, release_id, "").splitlines()
+    said = world.act(judge_rollback, QA, release_id, "").splitlines()
     assert said[:3] == ["Not taken back:", *(f"• {change.what}: {change.back}" for change in (drop, keep))]

@@ -20,7 +20,8 @@ from bot.errors import (
     StaleButton,
     UnknownThing,
 )
-from bot.flows import bind, check, deploy, freeze, sign
+from bot.flows import check, freeze, sign
+from bot.flows.deploying import step_clicks
 from checks.contract import CheckError, Outcome
 from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World
 from tests.fix_tags import Tags
@@ -103,7 +104,7 @@ class TestSigning:
         world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
         assert list(world.view(release_id).signoffs) == []
         with pytest.raises(GateClosed, match="Release Manager has not signed off"):
-            world.act(deploy.deploy, QA, release_id)
+            world.deploy(QA, release_id)
         assert "Nothing stands" in world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
 
     def test_people_of_one_role_at_once(self, world: World) -> None:
@@ -124,10 +125,10 @@ class TestSigning:
         with pytest.raises(RefusedError, match=f"<@{QUINN}> declined for QA: the export .redacted. is broken"):
             world.approve(release_id, other)
         with pytest.raises(GateClosed, match="QA declined"):
-            world.act(deploy.deploy, QA, release_id)
+            world.deploy(QA, release_id)
         assert f"of <@{QUINN}>" in world.act(sign.revoke, other, release_id, Role.QA)
         assert (world.last().actor, world.last().body["signed_by"]) == (PAT, QUINN)
-        world.act(deploy.deploy, QA, release_id)
+        world.deploy(QA, release_id)
 
     def test_a_decline_survives_a_change(self, world: World) -> None:
         """It was a no to this release; what changed may not be what it was about."""
@@ -152,9 +153,9 @@ class TestSigning:
         world.run("check")
         world.approve(release_id, QA)
         with pytest.raises(GateClosed, match="QA: 1 of 2 people have signed off"):
-            world.act(deploy.deploy, MANAGER, release_id)
+            world.deploy(MANAGER, release_id)
         world.approve(release_id, Actor(PAT, frozenset({Role.QA})))
-        world.act(deploy.deploy, MANAGER, release_id)
+        world.deploy(MANAGER, release_id)
 
     def test_closed_with_the_deploy(self, world: World) -> None:
         """An old button cannot sign what is deployed."""
@@ -194,7 +195,7 @@ class TestGate:
     def test_open(self, world: World) -> None:
         """Checks passed, signed, somebody else deploys: the plan begins."""
         release_id = world.ready()
-        world.act(deploy.deploy, QA, release_id)
+        world.deploy(QA, release_id)
         release = world.view(release_id).release
         assert (release.state, release.deployer) == (ReleaseState.DEPLOYING, QUINN)
         assert steps(world, release_id) == {
@@ -210,7 +211,7 @@ class TestGate:
     def test_red_lines_beside_a_go(self, world: World, outside: Outside) -> None:
         """They hold nothing up; who deploys is told, and the record has them."""
         outside.answers = {"prep.first": Outcome.FAIL}
-        said = world.act(deploy.deploy, QA, world.ready())
+        said = world.deploy(QA, world.ready())
         assert "not PASS, and do" in said
         assert "Check of prep.first: failed" in said
         told = {line["check"]: line["standing"] for line in world.last().body["not_passed"]}
@@ -225,7 +226,7 @@ class TestGate:
         decline(world, QA, release_id, Role.QA, "not on a Friday")
         world.act(freeze.freeze, MANAGER, None, "incident")
         with pytest.raises(GateClosed) as closed:
-            world.act(deploy.deploy, QA, release_id)
+            world.deploy(QA, release_id)
         assert closed.value.user_message.splitlines() == [
             "No-Go for v4.8.0:",
             "• deploys are frozen: incident",
@@ -241,36 +242,36 @@ class TestGate:
         release_id = world.ready()
         world.clock.advance(hours=4, seconds=1)
         with pytest.raises(GateClosed, match="passed too long ago, run it again"):
-            world.act(deploy.deploy, QA, release_id)
+            world.deploy(QA, release_id)
 
     def test_a_run_under_way_closes_it(self, world: World) -> None:
         """The old answer is about to be replaced."""
         release_id = world.ready()
         world.act(check.rerun, QA, release_id, "go.one")
         with pytest.raises(GateClosed, match=r"Check of go\.one: waits to run"):
-            world.act(deploy.deploy, QA, release_id)
+            world.deploy(QA, release_id)
 
     def test_four_eyes(self, world: World) -> None:
         """Who alone has approved cannot deploy; a second approval opens it."""
         release_id = world.ready()
         with pytest.raises(GateClosed, match="only the person who deploys has approved"):
-            world.act(deploy.deploy, MANAGER, release_id)
+            world.deploy(MANAGER, release_id)
         world.approve(release_id, PRODUCT)
-        assert "Deploying" in world.act(deploy.deploy, MANAGER, release_id)
+        assert "Deploying" in world.deploy(MANAGER, release_id)
 
     def test_a_role_is_needed(self, world: World) -> None:
         """By default any of the three."""
         release_id = world.ready()
         with pytest.raises(NotAllowed):
-            world.act(deploy.deploy, GUEST, release_id)
+            world.deploy(GUEST, release_id)
 
     def test_the_policy_says_who(self, world: World) -> None:
         """Here only the release manager."""
         world.change(policy=Policy(may={Action.DEPLOY: (Role.RELEASE_MANAGER,)}, four_eyes=False))
         release_id = world.ready()
         with pytest.raises(NotAllowed, match="takes the role Release Manager; yours: QA"):
-            world.act(deploy.deploy, QA, release_id)
-        world.act(deploy.deploy, MANAGER, release_id)
+            world.deploy(QA, release_id)
+        world.deploy(MANAGER, release_id)
 
     def test_signed_for_something_else(self, world: World) -> None:
         """A signature counts for its fingerprint only, whoever has written the row."""
@@ -278,13 +279,13 @@ class TestGate:
         with world.store.transaction() as tx:
             tx.execute("UPDATE signoffs SET fingerprint = 'another'")
         with pytest.raises(GateClosed, match="signed something else than this: sign again"):
-            world.act(deploy.deploy, QA, release_id)
+            world.deploy(QA, release_id)
 
     def test_two_that_deploy_at_once(self, world: World) -> None:
         """One begins it, the other hears so; there is one plan."""
         release_id = world.ready()
         with ThreadPoolExecutor(2) as threads:
-            said = list(threads.map(lambda actor: world.act(deploy.deploy, actor, release_id), [QA, PRODUCT]))
+            said = list(threads.map(lambda actor: world.deploy(actor, release_id), [QA, PRODUCT]))
         assert sum("already" in answer for answer in said) == 1
         assert len(world.rows("SELECT FROM steps")) == 3
 
@@ -292,7 +293,7 @@ class TestGate:
         """Those outside of the gate do not run beside the deploy."""
         release_id = world.ready()
         world.act(check.rerun, QA, release_id, "prep")
-        world.act(deploy.deploy, QA, release_id)
+        world.deploy(QA, release_id)
         assert {known.running for known in world.view(release_id).checks.values()} == {Running.IDLE}
         assert world.claim("check") is None
 
@@ -305,9 +306,9 @@ class TestFreeze:
         release_id = world.ready()
         world.act(freeze.freeze, MANAGER, None, "incident")
         with pytest.raises(GateClosed, match="frozen: incident"):
-            world.act(deploy.deploy, QA, release_id)
+            world.deploy(QA, release_id)
         world.act(freeze.unfreeze, MANAGER)
-        world.act(deploy.deploy, QA, release_id)
+        world.deploy(QA, release_id)
         told = [event for _, event in world.told()]
         assert told[-3:] == ["freeze.begun", "freeze.lifted", "deploy.started"]
 
@@ -318,10 +319,10 @@ class TestFreeze:
         world.act(freeze.freeze, MANAGER, world.clock.now() + timedelta(hours=1), "maintenance")
         world.clock.advance(minutes=59)
         with pytest.raises(GateClosed):
-            world.act(deploy.deploy, QA, release_id)
+            world.deploy(QA, release_id)
         world.clock.advance(minutes=2)
-        bind.confirm(world.deps, release_id)
-        world.act(deploy.deploy, QA, release_id)
+        world.resolve_source(release_id)
+        world.deploy(QA, release_id)
 
     def test_a_new_one_replaces_the_old(self, world: World) -> None:
         """One stands."""
@@ -384,9 +385,9 @@ class TestSteps:
         release_id = world.deployed()
         failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
         outside.answers = {}
-        world.act(deploy.retry, QA, failed.row)
+        world.act(step_clicks.retry, QA, failed.row)
         with pytest.raises(StaleButton):
-            world.act(deploy.retry, QA, failed.row)
+            world.act(step_clicks.retry, QA, failed.row)
         world.run("advance")
         assert outside.runs[-3:] == ["deploy.health", "deploy.smoke", "deploy.smoke"]
         assert world.view(release_id).release.state is ReleaseState.WATCHING
@@ -398,13 +399,13 @@ class TestSteps:
         failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
         world.act(freeze.freeze, MANAGER, None, "incident")
         with pytest.raises(GateClosed, match="frozen"):
-            world.act(deploy.retry, QA, failed.row)
+            world.act(step_clicks.retry, QA, failed.row)
 
     def test_a_step_without_its_target_fails_in_sight(self, world: World) -> None:
         """Not in the log only."""
         release_id = world.ready()
         world.change(targets={})
-        world.act(deploy.deploy, QA, release_id)
+        world.deploy(QA, release_id)
         world.run("advance")
         failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
         assert failed.summary == "there is no target production. Set targets.production in release-bot.yml, then retry"
@@ -412,7 +413,7 @@ class TestSteps:
     def test_our_own_trouble_is_no_failed_step(self, world: World, outside: Outside) -> None:
         """An attempt that dies leaves the step as running; the next one carries it out."""
         release_id = world.ready()
-        world.act(deploy.deploy, QA, release_id)
+        world.deploy(QA, release_id)
         job = world.claim("advance")
         assert job is not None
 
@@ -431,4 +432,4 @@ class TestSteps:
     def test_unknown_step(self, world: World) -> None:
         """A forged number is refused."""
         with pytest.raises(UnknownThing):
-            world.act(deploy.retry, QA, 4711)
+            world.act(step_clicks.retry, QA, 4711)

@@ -11,7 +11,9 @@ from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
 from bot.errors import ActiveReleaseExists, BotError, NotAllowed, RefusedError, StaleButton, VendorError
-from bot.flows import abort, deploy, rollback, start
+from bot.flows import abort, start
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.rollback import judge_rollback
 from bot.store import releases, steps
 from checks.contract import Outcome
 from tests.checks.replies import Replies, Reply
@@ -117,7 +119,7 @@ def test_abort_is_refused_once_something_was_changed(world: World, outside: Outs
     """Then the way out is a rollback; nor while a step runs, which may be about to."""
     release_id = world.ready()
     outside.answers["deploy.health"] = Outcome.FAIL
-    world.act(deploy.deploy, QA, release_id)
+    world.deploy(QA, release_id)
     with pytest.raises(RefusedError, match="a step runs, and nothing was changed so far"):
         world.act(abort.abort, MANAGER, release_id, "")
     world.run("advance")
@@ -135,7 +137,7 @@ def test_a_deploy_that_changed_nothing_is_aborted(world: World, outside: Outside
     before = world.done("v4.7.0")
     release_id = world.ready()
     outside.answers["deploy.tag"] = Outcome.FAIL
-    world.act(deploy.deploy, QA, release_id)
+    world.deploy(QA, release_id)
     world.run("advance")
     view = world.view(release_id)
     (failed,) = (step for step in view.steps if step.state is StepState.FAILED)
@@ -145,7 +147,7 @@ def test_a_deploy_that_changed_nothing_is_aborted(world: World, outside: Outside
     assert (view.release.state, view.freeze) == (ReleaseState.ABORTED, None)
     assert {step.state for step in view.steps} == {StepState.FAILED, StepState.CANCELLED}
     with pytest.raises(StaleButton):
-        world.act(deploy.retry, QA, failed.row)
+        world.act(step_clicks.retry, QA, failed.row)
     with world.store.transaction() as tx:
         found = releases.latest_deployed(tx, "production")
     assert found is not None
@@ -157,9 +159,9 @@ def test_a_rollback_of_what_changed_nothing_says_nothing_of_the_image(world: Wor
     """It may be started again without a reason."""
     release_id = world.ready()
     outside.answers["deploy.tag"] = Outcome.FAIL
-    world.act(deploy.deploy, QA, release_id)
+    world.deploy(QA, release_id)
     world.run("advance")
-    world.act(rollback.rollback, QA, release_id, "")
+    world.act(judge_rollback, QA, release_id, "")
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
     world.start()

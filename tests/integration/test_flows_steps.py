@@ -8,14 +8,16 @@ import pytest
 from bot.domain.actions import RunCheck, SetVariable
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation, Step, StepState, Way
+from bot.domain.plan_snapshot import plan_digest
 from bot.domain.policy import Policy
 from bot.domain.release import ReleaseState
-from bot.domain.shown import digest
 from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, StepError, Superseded
-from bot.flows import deploy, freeze, rollback
+from bot.flows import freeze
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.plan_snapshot import store_snapshot
+from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.journal import StepJournal
-from bot.flows.plan import of_release
-from bot.flows.shown import keep
+from bot.flows.step_inspection import plan_of_release
 from bot.steps.registry import DOERS
 from bot.steps.vercel import commit_of
 from bot.store import work
@@ -56,7 +58,7 @@ def failing(world: World, name: str) -> ReleaseId:
 def test_done_by_hand(plan: World) -> None:
     """With a name and a note; the plan goes on behind it."""
     release_id = failing(plan, "two")
-    said = plan.act(deploy.attest, QA, step(plan, release_id, "two").row, "did it in the console s3cret")
+    said = plan.act(step_clicks.attest, QA, step(plan, release_id, "two").row, "did it in the console s3cret")
     assert said == "Recorded: deploy.two was done by hand."
     plan.run("advance")
     found = step(plan, release_id, "two")
@@ -71,9 +73,9 @@ def test_not_by_hand_where_the_checklist_does_not_allow_it(plan: World) -> None:
     """Nothing changes."""
     release_id = failing(plan, "one")
     with pytest.raises(RefusedError, match="cannot be done by hand"):
-        plan.act(deploy.attest, QA, step(plan, release_id, "one").row, "did it")
+        plan.act(step_clicks.attest, QA, step(plan, release_id, "one").row, "did it")
     with pytest.raises(InvalidInput):
-        plan.act(deploy.attest, QA, step(plan, release_id, "one").row, " ")
+        plan.act(step_clicks.attest, QA, step(plan, release_id, "one").row, " ")
     assert plan.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
 
 
@@ -83,10 +85,13 @@ def test_who_may_attest_a_step(plan: World) -> None:
     plan.change(policy=Policy.model_validate(rules))
     release_id = failing(plan, "two")
     row = step(plan, release_id, "two").row
-    for act in (lambda: plan.act(deploy.attest, QA, row, "did it"), lambda: deploy.before_attest(plan.deps, QA, row)):
+    for act in (
+        lambda: plan.act(step_clicks.attest, QA, row, "did it"),
+        lambda: step_clicks.inspect_attested_step(plan.deps, QA, row),
+    ):
         with pytest.raises(NotAllowed, match="takes the role Release Manager"):
             act()
-    plan.act(deploy.attest, MANAGER, row, "did it")
+    plan.act(step_clicks.attest, MANAGER, row, "did it")
     assert step(plan, release_id, "two").state is StepState.ATTESTED
 
 
@@ -95,7 +100,7 @@ def test_not_by_hand_in_a_freeze(plan: World) -> None:
     release_id = failing(plan, "two")
     plan.act(freeze.freeze, MANAGER, None, "incident")
     with pytest.raises(GateClosed, match="frozen"):
-        plan.act(deploy.attest, QA, step(plan, release_id, "two").row, "did it")
+        plan.act(step_clicks.attest, QA, step(plan, release_id, "two").row, "did it")
 
 
 def test_what_is_done_by_hand_can_be_looked_at() -> None:
@@ -123,7 +128,7 @@ class TestAPersonsStep:
         """What stands behind it is not done before; who may attest it is asked once, and the plan goes on."""
         release_id = hands.deployed()
         drain, ship = step(hands, release_id, "drain"), step(hands, release_id, "ship")
-        hands.act(deploy.deploy, QA, release_id)
+        hands.deploy(QA, release_id)
         with hands.store.transaction() as tx:
             work.ask(tx, "advance", release_id)
         hands.run("advance")  # a second look finds nothing to do
@@ -135,29 +140,29 @@ class TestAPersonsStep:
         assert "waits for a person: Drain\nRelease Manager or QA or Product does it" in asked
 
         with pytest.raises(InvalidInput):
-            hands.act(deploy.attest, QA, drain.row, "")
+            hands.act(step_clicks.attest, QA, drain.row, "")
         with pytest.raises(NotAllowed):
-            hands.act(deploy.attest, GUEST, drain.row, "drained")
+            hands.act(step_clicks.attest, GUEST, drain.row, "drained")
         with pytest.raises(StaleButton, match="it waits for a person"):
-            hands.act(deploy.cancel, QA, drain.row)
+            hands.act(step_clicks.cancel, QA, drain.row)
         with pytest.raises(StaleButton):
-            hands.act(deploy.retry, QA, drain.row)
+            hands.act(step_clicks.retry, QA, drain.row)
         with pytest.raises(RefusedError, match="does not wait for an attestation"):
-            hands.act(deploy.attest, QA, ship.row, "shipped")
+            hands.act(step_clicks.attest, QA, ship.row, "shipped")
         hands.act(freeze.freeze, MANAGER, None, "incident")  # stops no deploy that has begun
-        hands.act(deploy.attest, QA, drain.row, "drained s3cret")
+        hands.act(step_clicks.attest, QA, drain.row, "drained s3cret")
         hands.run("advance")
         view, drain = hands.view(release_id), step(hands, release_id, "drain")
         assert (view.release.state, view.awaited) == (ReleaseState.WATCHING, None)
         assert (drain.state, drain.by, drain.note) == (StepState.ATTESTED, QA.user, "drained [redacted]")
         assert hands.outside.runs.count("deploy.ship") == 1
         with pytest.raises(RefusedError, match="does not wait for an attestation"):
-            hands.act(deploy.attest, MANAGER, drain.row, "again")
+            hands.act(step_clicks.attest, MANAGER, drain.row, "again")
 
     def test_the_rollback_waits_too(self, hands: World) -> None:
         """It can begin while the deploy waits, which is over then; it is not said to be done before a person has done their part."""
         release_id = hands.deployed()
-        hands.act(rollback.rollback, QA, release_id, "wrong version")
+        hands.act(judge_rollback, QA, release_id, "wrong version")
         hands.run("advance")
         view = hands.view(release_id)
         assert step(hands, release_id, "drain").state is StepState.CANCELLED
@@ -167,10 +172,10 @@ class TestAPersonsStep:
             row["subject"] for row in hands.rows("SELECT subject FROM posts WHERE kind = 'notice'")
         }
         with pytest.raises(RefusedError):
-            hands.act(deploy.attest, QA, step(hands, release_id, "drain").row, "drained after all")
+            hands.act(step_clicks.attest, QA, step(hands, release_id, "drain").row, "drained after all")
         hands.act(freeze.freeze, MANAGER, None, "incident")
 
-        hands.act(deploy.attest, QA, view.awaited.row, "filled")
+        hands.act(step_clicks.attest, QA, view.awaited.row, "filled")
         hands.run("advance")
         view = hands.view(release_id)
         assert view.release.state is ReleaseState.ROLLED_BACK
@@ -181,16 +186,16 @@ class TestAPersonsStep:
         """Nobody is asked to drain for a deploy that ends there; a retry looks again, and then the person is asked."""
         release_id, targets = hands.ready(), hands.deps.targets
         hands.change(targets={})
-        hands.act(deploy.deploy, QA, release_id)
+        hands.deploy(QA, release_id)
         hands.run("advance")
         ship = step(hands, release_id, "ship")
         assert (hands.view(release_id).release.state, ship.state) == (ReleaseState.DEPLOY_FAILED, StepState.FAILED)
         assert ship.summary.startswith("there is no target production")
         assert step(hands, release_id, "drain").started_at is None
         with pytest.raises(StaleButton):
-            hands.act(deploy.attest, QA, step(hands, release_id, "drain").row, "drained")
+            hands.act(step_clicks.attest, QA, step(hands, release_id, "drain").row, "drained")
         hands.change(targets=targets)
-        hands.act(deploy.retry, QA, ship.row)
+        hands.act(step_clicks.retry, QA, ship.row)
         hands.run("advance")
         assert hands.view(release_id).awaited == step(hands, release_id, "drain")
 
@@ -207,7 +212,7 @@ class TestTagByHand:
         release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
         world.run("check")
         world.approve(release_id)
-        world.act(deploy.deploy, QA, release_id)
+        world.deploy(QA, release_id)
         world.run("advance")
         assert "not green" in step(world, release_id, "tag").summary
         return release_id
@@ -217,14 +222,16 @@ class TestTagByHand:
         row = step(world, tagged, "tag").row
         vendors.github.create_tag("v4.8.0", commit_sha(BRANCH), "by hand")
         with pytest.raises(RefusedError, match=r"Not recorded: .* not green: backend tests") as refused:
-            deploy.before_attest(world.deps, QA, row)
+            step_clicks.inspect_attested_step(world.deps, QA, row)
         assert refused.value.hint == "Wait for them, or fix what they found."
         with pytest.raises(StaleButton):
-            world.act(deploy.attest, QA, row, "did it")  # nobody has looked
+            world.act(step_clicks.attest, QA, row, "did it")  # nobody has looked
         assert world.view(tagged).release.state is ReleaseState.DEPLOY_FAILED
         vendors.faults.set("commit_checks_fail", False)
-        saw = deploy.before_attest(world.deps, QA, row)
-        assert world.act(deploy.attest, QA, row, "did it", saw) == f"Recorded: deploy.tag was done by hand ({saw})."
+        saw = step_clicks.inspect_attested_step(world.deps, QA, row)
+        assert (
+            world.act(step_clicks.attest, QA, row, "did it", saw) == f"Recorded: deploy.tag was done by hand ({saw})."
+        )
         found = step(world, tagged, "tag")
         assert (found.state, found.summary) == (StepState.ATTESTED, f"seen: v4.8.0 is on {commit_sha(BRANCH)[:12]}")
         assert world.last().body["saw"] == saw
@@ -236,11 +243,11 @@ class TestTagByHand:
         vendors.breaking = lambda *_: 404
         asked = len(vendors.calls)
         with pytest.raises(NotAllowed):
-            deploy.before_attest(world.deps, GUEST, step(world, tagged, "tag").row)
+            step_clicks.inspect_attested_step(world.deps, GUEST, step(world, tagged, "tag").row)
         assert len(vendors.calls) == asked
         vendors.breaking = lambda *_: 401
         row = step(world, tagged, "tag").row
-        world.act(deploy.attest, QA, row, "did it", deploy.before_attest(world.deps, QA, row))
+        world.act(step_clicks.attest, QA, row, "did it", step_clicks.inspect_attested_step(world.deps, QA, row))
         assert step(world, tagged, "tag").summary.startswith("not confirmed: GitHub refused GET")
 
 
@@ -253,12 +260,12 @@ def test_another_plan_than_the_one_that_was_shown_waits_until_it_is_seen(world: 
     world.run("check")
     world.approve(release_id)
     release = world.view(release_id).release
-    first = of_release(world.deps, release)
+    first = plan_of_release(world.deps, release)
     (seen,) = first[0].changes
     with world.store.transaction() as tx:
-        keep(tx, world.deps, QA, release, first)
-        keep(tx, world.deps, GUEST, release, [replace(first[0], changes=())])  # who only looks is not asked
-    world.act(deploy.deploy, QA, release_id)
+        store_snapshot(tx, world.deps, QA, release, first)
+        store_snapshot(tx, world.deps, GUEST, release, [replace(first[0], changes=())])  # who only looks is not asked
+    world.deploy(QA, release_id)
     vendors.vercel.create(commit_sha("v4.6.0"), "v4.6.0", "somebody")
     eventually("the hotfix to be live", lambda: live_commit(vendors) == commit_sha("v4.6.0"))
     hotfix = vendors.vercel.live() or {}
@@ -268,7 +275,7 @@ def test_another_plan_than_the_one_that_was_shown_waits_until_it_is_seen(world: 
     assert found.summary.startswith(f"the plan is not the one that was shown: {seen.what}: {hotfix['id']}, commit ")
     assert f"(shown: {seen.now} → {seen.after}). Nothing was changed. Press Retry" in found.summary
     assert (vendors.posts(), found.planned) == (asked, None)
-    world.act(deploy.retry, QA, found.row)
+    world.act(step_clicks.retry, QA, found.row)
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.WATCHING
     (done,) = step(world, release_id, "frontend").planned or ()
@@ -276,8 +283,8 @@ def test_another_plan_than_the_one_that_was_shown_waits_until_it_is_seen(world: 
         seen, now=done.now, back=f"the rollback moves production back to {hotfix['id']}"
     )  # not to what was live at the first look
     told = {event.event: event.body for event in world.events()}
-    assert told["plan.shown"]["plan"] == told["deploy.started"]["plan_shown"] == digest({found.id: [seen]})
-    assert told["deploy.planned"] == {"plan": digest({found.id: [done]}), "shown": True, "event_version": 1}
+    assert told["plan.shown"]["plan"] == told["deploy.started"]["plan_shown"] == plan_digest({found.id: [seen]})
+    assert told["deploy.planned"] == {"plan": plan_digest({found.id: [done]}), "shown": True, "event_version": 1}
 
 
 def live_commit(vendors: Vendors) -> str:
@@ -288,15 +295,15 @@ def live_commit(vendors: Vendors) -> str:
 def test_cancel(plan: World, outside: Outside) -> None:
     """Whoever carries it out can write nothing more; it has failed, and a retry carries it out again."""
     release_id = plan.ready()
-    plan.act(deploy.deploy, QA, release_id)
+    plan.deploy(QA, release_id)
 
     def stop(name: str) -> None:
         if name == "deploy.two":
             outside.during = lambda _: None
             row = step(plan, release_id, "two").row
-            assert plan.act(deploy.cancel, QA, row) == "deploy.two is cancelled. Retry it, or roll back."
+            assert plan.act(step_clicks.cancel, QA, row) == "deploy.two is cancelled. Retry it, or roll back."
             with pytest.raises(StaleButton):
-                plan.act(deploy.cancel, QA, row)
+                plan.act(step_clicks.cancel, QA, row)
 
     outside.during = stop
     job = plan.claim("advance")
@@ -307,7 +314,7 @@ def test_cancel(plan: World, outside: Outside) -> None:
     assert (found.state, found.attempt, found.summary.split(".")[0]) == (StepState.FAILED, 1, "cancelled")
     assert plan.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
     assert "deploy.three" not in outside.runs
-    plan.act(deploy.retry, QA, found.row)
+    plan.act(step_clicks.retry, QA, found.row)
     plan.run("advance")
     assert step(plan, release_id, "two").attempt == 2
     assert plan.view(release_id).release.state is ReleaseState.WATCHING
@@ -323,7 +330,7 @@ def test_a_process_that_stood_still_after_its_intent_does_not_act(plan: World) -
             return super().steady()
 
     release_id = plan.ready()
-    plan.act(deploy.deploy, QA, release_id)
+    plan.deploy(QA, release_id)
     job = plan.claim("advance")
     assert job is not None
     row = step(plan, release_id, "one").row
@@ -335,7 +342,7 @@ def test_a_process_that_stood_still_after_its_intent_does_not_act(plan: World) -
 def test_what_a_step_writes_down_holds_no_secret_at_any_depth(plan: World) -> None:
     """Nor what PostgreSQL refuses; what was planned with a secret in it is still what was planned."""
     release_id = plan.ready()
-    plan.act(deploy.deploy, QA, release_id)
+    plan.deploy(QA, release_id)
     job = plan.claim("advance")
     assert job is not None
     row = step(plan, release_id, "one").row
@@ -384,7 +391,7 @@ def test_a_step_that_asks_has_the_time_that_its_kind_needs(world: World) -> None
     assert [round(seconds, -2) for seconds in left] == [900]
 
 
-@pytest.mark.parametrize("flow", [deploy.cancel, deploy.retry])
+@pytest.mark.parametrize("flow", [step_clicks.cancel, step_clicks.retry])
 def test_without_a_role(plan: World, flow: object) -> None:
     """Nobody else."""
     release_id = failing(plan, "one")

@@ -21,16 +21,17 @@ from psycopg.types.json import Jsonb
 
 from bot import cli
 from bot.domain.actor import Actor
-from bot.domain.break_glass import REVIEWED_IN
+from bot.domain.break_glass import REVIEWED_IN, BreakGlass
+from bot.domain.gate import Cause, Reason
 from bot.domain.ids import ReleaseId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import StepState
 from bot.domain.policy import BreakGlassRule, Policy, Role
 from bot.domain.posts import CardPost
-from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
-from bot.domain.view import BreakGlass
-from bot.flows import abort, check, deploy, freeze, mitigation, rollback, sign, watch
+from bot.flows import abort, check, freeze, mitigation, sign, watch
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.deps import Deps
 from bot.settings import Roles
 from bot.slack.client import web_client
@@ -431,7 +432,7 @@ def lives(world: World, outside: Outside, at: Callable[[ReleaseId | None, str], 
     in_slack(world, release, CARD)
     at(release, "OPEN")
     outside.answers["deploy.health"] = Outcome.FAIL
-    world.act(deploy.deploy, qa, release)
+    world.deploy(qa, release)
     world.run("advance")
     at(release, "DEPLOY_FAILED")
     retry(world, outside, release)
@@ -447,7 +448,7 @@ def lives(world: World, outside: Outside, at: Callable[[ReleaseId | None, str], 
     world.clock.advance(minutes=16)
     world.poll()
     at(release, "DONE")
-    world.act(rollback.rollback, qa, release, "errors")
+    world.act(judge_rollback, qa, release, "errors")
     world.run("advance")
     at(release, "ROLLING_BACK")
     outside.answers["rollback.health"] = Outcome.FAIL
@@ -466,7 +467,7 @@ def by_hand(world: World, release: ReleaseId) -> None:
     """A person does the step that the plan waits for, and it goes on."""
     awaited = world.view(release).awaited
     assert awaited is not None
-    world.act(deploy.attest, SIGNERS["qa"], awaited.row, "done")
+    world.act(step_clicks.attest, SIGNERS["qa"], awaited.row, "done")
     world.run("advance")
 
 
@@ -474,7 +475,7 @@ def retry(world: World, outside: Outside, release: ReleaseId) -> None:
     """What failed works now, and somebody has it done again."""
     outside.answers.clear()
     (failed,) = [step for step in world.view(release).steps if step.state is StepState.FAILED]
-    world.act(deploy.retry, SIGNERS["qa"], failed.row)
+    world.act(step_clicks.retry, SIGNERS["qa"], failed.row)
     world.run("advance")
 
 

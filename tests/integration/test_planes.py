@@ -10,7 +10,10 @@ from pydantic import SecretStr
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation, Plane, PlanKind, StepState
 from bot.domain.release import ReleaseState
-from bot.flows import deploy, plan, rollback
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.planning import plan_ahead
+from bot.flows.deploying.rollback import judge_rollback
+from bot.flows.step_inspection import plan_of_release, release_shipment
 from bot.steps.sources import Resolved
 from bot.store import steps
 from checks.target import Kubernetes, Target
@@ -74,7 +77,7 @@ class Production:
 
     def deploy(self, release_id: ReleaseId) -> ReleaseState:
         """Deploy it as far as it goes."""
-        self.world.act(deploy.deploy, QA, release_id)
+        self.world.deploy(QA, release_id)
         return self.go_on(release_id)
 
     def go_on(self, release_id: ReleaseId) -> ReleaseState:
@@ -84,7 +87,7 @@ class Production:
 
     def shown(self, release_id: ReleaseId, kind: PlanKind) -> dict[str, tuple[Mutation, ...]]:
         """What `/release plan` shows, by step."""
-        found = plan.of_release(self.world.deps, self.world.view(release_id).release)
+        found = plan_of_release(self.world.deps, self.world.view(release_id).release)
         assert [step.trouble for step in found if step.trouble] == []
         return {step.spec.id: step.changes for step in found if step.plan is kind and step.changes}
 
@@ -155,7 +158,7 @@ def test_what_was_shown_is_what_is_done_and_back(production: Production) -> None
     assert live["meta"]["githubCommitSha"] == COMMIT
     assert production.vendors.github.tag("v4.8.0") == (COMMIT, True)
     back = production.shown(release_id, PlanKind.ROLLBACK)
-    production.world.act(rollback.rollback, MANAGER, release_id, "errors")
+    production.world.act(judge_rollback, MANAGER, release_id, "errors")
     assert production.go_on(release_id) is ReleaseState.ROLLED_BACK
     assert production.stands() == before
     assert production.done(release_id, PlanKind.ROLLBACK) == back
@@ -176,7 +179,7 @@ def test_what_cannot_be_seen_or_is_not_fit_changes_nothing(production: Productio
     assert production.done(release_id, PlanKind.DEPLOY) == {}
     said = production.summary(release_id)
     assert ("deploy frontend: Vercel answered 503" in said) or ("not green" in said)
-    production.world.act(deploy.retry, QA, production.failed(release_id))
+    production.world.act(step_clicks.retry, QA, production.failed(release_id))
     assert production.go_on(release_id) is ReleaseState.WATCHING
 
 
@@ -184,21 +187,21 @@ def test_changed_by_somebody_after_it_was_planned(production: Production) -> Non
     """The step does not change what was not shown; a retry plans it anew, and the way back with it: nothing was ours yet."""
     release_id = production.ready()
     view = production.world.view(release_id)
-    production.world.act(deploy.deploy, QA, release_id)
+    production.world.deploy(QA, release_id)
     job = production.world.claim("advance")
     assert job is not None
     with production.world.store.transaction() as tx:
-        ship = plan.shipment_of(tx, view.release)
+        ship = release_shipment(tx, view.release)
     current = next(step for step in production.world.view(release_id).steps if step.id == "deploy.tag")
-    plan.prepare(production.world.deps, job, production.world.view(release_id), ship, current)
+    plan_ahead(production.world.deps, job, production.world.view(release_id), ship, current)
     set_image(production.kube, "app:hotfix")
     production.world.carry_out(job)
     assert production.world.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
     assert "has changed since the plan was made: it is app:hotfix now" in production.summary(release_id)
     assert read(production.kube).spec.template.spec.containers[0].image == "app:hotfix"
-    production.world.act(deploy.retry, QA, production.failed(release_id))
+    production.world.act(step_clicks.retry, QA, production.failed(release_id))
     assert production.go_on(release_id) is ReleaseState.WATCHING
-    production.world.act(rollback.rollback, MANAGER, release_id, "")
+    production.world.act(judge_rollback, MANAGER, release_id, "")
     assert production.go_on(release_id) is ReleaseState.ROLLED_BACK
     assert (
         read(production.kube).spec.template.spec.containers[0].image == "app:hotfix"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from bot.domain.plan import PlanKind
 from bot.domain.release import ReleaseState
-from bot.flows import deploy, rollback
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.rollback import judge_rollback
 from bot.steps.rights import by_target, of_plan
 from checks.registry import BUILT_IN, Registry
 from tests.fix_account import BotAccount
@@ -38,9 +39,9 @@ def test_a_release_with_each_right_missing_and_then_with_all(kube: Kube, world: 
     for number, missing in enumerate(needed):
         account.grant([grant for grant in needed if grant != missing], needed)
         if number == 0:
-            world.act(deploy.deploy, QA, release_id)
+            world.deploy(QA, release_id)
         else:
-            world.act(deploy.retry, QA, world.view(release_id).steps[0].row)
+            world.act(step_clicks.retry, QA, world.view(release_id).steps[0].row)
         world.run("advance")
         step = world.view(release_id).steps[0]
         assert world.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
@@ -48,11 +49,11 @@ def test_a_release_with_each_right_missing_and_then_with_all(kube: Kube, world: 
         assert {row["entry"] for row in world.rows("SELECT entry FROM journal")} == {"result"}
     assert revisions(kube) == {1: "app:1"}
     account.grant(needed, needed)
-    world.act(deploy.retry, QA, world.view(release_id).steps[0].row)
+    world.act(step_clicks.retry, QA, world.view(release_id).steps[0].row)
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.WATCHING
     assert revisions(kube) == {1: "app:1", 2: NEW}
-    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.act(judge_rollback, MANAGER, release_id, "errors")
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
     assert revisions(kube) == {2: NEW, 3: "app:1"}
@@ -71,7 +72,7 @@ def test_a_rollback_is_not_held_up_by_a_right_that_it_does_not_need(kube: Kube, 
     release_id = world.deployed()
     only = [grant for grant in needed if grant.resource == "deployments"]
     account.grant(only, needed)
-    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.act(judge_rollback, MANAGER, release_id, "errors")
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
     assert [step.plan for step in world.view(release_id).steps if step.plan is PlanKind.ROLLBACK]

@@ -10,9 +10,10 @@ import pytest
 from bot.app import Application
 from bot.domain.policy import Policy
 from bot.errors import NotAllowed
+from bot.flows.start import refuse_channel
 from bot.redact import Redactor
 from bot.settings import Roles, Settings, SharedChannel, Slack
-from bot.slack.checkup import examine, may_begin_in, needed_scopes, workspace
+from bot.slack.checkup import channel_access, examine, needed_scopes, workspace
 from bot.slack.client import SlackError, web_client
 from bot.slack.identity import Workspace
 from bot.slack.role_checkup import examine_roles
@@ -262,7 +263,7 @@ def test_group_that_is_no_help(groups: dict[str, Any], said: str):
 
 def starts(live: Bot, shared: SharedChannel) -> list[str]:
     """What is answered to `/release start` where a guest of another company is in #releases."""
-    live.change_deps(shared_channel=shared)
+    live.allow_shared_channel(shared)
     routes = {
         "GET /repos/solvereign/solvereign/git/ref/tags/v4.8.0": Reply(
             200, {"object": {"type": "commit", "sha": "c0ffee" * 6 + "c0ff"}}
@@ -312,7 +313,7 @@ def test_no_release_begins_where_the_bot_cannot_post(channel: dict[str, Any] | s
         Replies({"GET /conversations.info": info, "POST /conversations.info": info}) as slack,
         pytest.raises(NotAllowed) as refused,
     ):
-        may_begin_in(web_client("xoxb-1", slack.url + "/"), RELEASES, SharedChannel.WARN)
+        refuse_channel(channel_access(web_client("xoxb-1", slack.url + "/"), RELEASES, SharedChannel.WARN))
     assert (refused.value.user_message, refused.value.hint) == (said, hint)
 
 
@@ -340,11 +341,11 @@ def test_nothing_is_deployed_where_another_organisation_has_come_to_read(live: B
             live.command("deploy")
         return live.told(RITA)[-1]
 
-    live.change_deps(shared_channel=SharedChannel.REFUSE)
+    live.allow_shared_channel(SharedChannel.REFUSE)
     refused = f"<#{RELEASES}> is shared with another organisation, so nothing is deployed from there. {TAKE_OUT}"
     assert deploys() == refused
     assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]
-    live.change_deps(shared_channel=SharedChannel.WARN)
+    live.allow_shared_channel(SharedChannel.WARN)
     live.change(lambda tx: tx.execute("UPDATE releases SET channel = %s", [GENERAL]))  # the bot is not in it
     assert deploys() == (
         f"The bot is not in <#{GENERAL}>, so nothing is deployed from there. Type /invite @Release Bot in <#{GENERAL}>."

@@ -12,7 +12,7 @@ from bot.domain.plan import PlanKind
 from bot.domain.posts import DoneNotice, RolledBackNotice, StepsPost, read_subject
 from bot.domain.results import Running
 from bot.errors import RefusedError
-from bot.flows import deploy
+from bot.flows.deploying import judge, step_clicks
 from bot.slack.client import SPACING, web_client
 from bot.slack.publisher import Publisher
 from bot.store import checks, inbox, posts, releases, replies, steps
@@ -246,7 +246,7 @@ def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack:
 
     def rolled_back(tx: Tx) -> None:
         tx.execute(b"UPDATE releases SET state = 'ROLLED_BACK' WHERE id = %s", [release_id])
-        steps.add_plan(tx, release_id, PlanKind.ROLLBACK, deploy.initial_states((notify,)))
+        steps.add_plan(tx, release_id, PlanKind.ROLLBACK, judge.initial_states((notify,)))
         posts.enqueue_posts(tx, release_id, [StepsPost(plan=PlanKind.ROLLBACK), RolledBackNotice()])
 
     def line() -> str:
@@ -260,7 +260,7 @@ def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack:
     with bot.store.transaction() as tx:
         (row,) = (step.row for step in steps.plan(tx, release_id))
         with pytest.raises(RefusedError, match="The bot says that itself"):
-            deploy.attest(tx, bot.deps, MANAGER, row, "I told them")
+            step_clicks.attest(tx, bot.deps, MANAGER, row, "I told them")
     bot.publish(release_id, *END_OF_ROLLBACK)
     posted = bot.post(release_id, *END_OF_ROLLBACK).permalink
     after = line()

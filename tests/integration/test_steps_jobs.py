@@ -15,7 +15,8 @@ from bot.domain.ids import ReleaseId
 from bot.domain.plan import Mutation, Way, lasting
 from bot.domain.release import ReleaseState
 from bot.errors import StepError, Superseded
-from bot.flows import deploy, rollback
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.rollback import judge_rollback
 from bot.slack.features.rollback import FORM
 from bot.slack.payloads import ReleasePayload
 from bot.steps import cronjob, migrate
@@ -317,7 +318,7 @@ class TestRollback:
         release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
         world.run("check")
         world.approve(release_id)
-        world.act(deploy.deploy, QA, release_id)
+        world.deploy(QA, release_id)
         begun = world.claim("advance")
         assert begun is not None
 
@@ -329,7 +330,7 @@ class TestRollback:
         thread.start()
         eventually("a Job that runs", lambda: "begun" in [step.progress for step in world.view(release_id).steps])
         (running,) = world.view(release_id).steps
-        world.act(deploy.cancel, QA, running.row)
+        world.act(step_clicks.cancel, QA, running.row)
         begun.lost.set()
         thread.join()
         return release_id
@@ -341,7 +342,7 @@ class TestRollback:
         assert f"{name} may still run: it is not stopped, and a retry takes it up." in view.steps[0].summary
         form = FORM.render("release.rollback", ReleasePayload(release=release_id), view)
         assert f":grey_question: {name}: may still run, for nobody saw its end" in str(form)
-        said = world.act(rollback.rollback, QA, release_id, "").splitlines()
+        said = world.act(judge_rollback, QA, release_id, "").splitlines()
         assert f"{name}: may still run, for nobody saw its end. A rollback waits for that" in said[1]
         assert "unknown whether it was done" in said[2]
         seen: list[list[str]] = []
@@ -349,7 +350,7 @@ class TestRollback:
         world.run("advance")
         call = world.view(release_id).awaited
         assert call is not None
-        world.act(deploy.attest, QA, call.row, "called")
+        world.act(step_clicks.attest, QA, call.row, "called")
         world.run("advance")
         view = world.view(release_id)
         assert (view.release.state, seen) == (ReleaseState.ROLLED_BACK, [["1 Complete"]])

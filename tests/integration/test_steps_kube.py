@@ -13,7 +13,8 @@ from bot.domain.actions import RestoreBackend, SetImage
 from bot.domain.plan import StepState
 from bot.domain.release import ReleaseState
 from bot.errors import StepError, Superseded
-from bot.flows import deploy, rollback
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.rollback import judge_rollback
 from bot.steps import kube as steps
 from bot.steps.contract import Shipment
 from checks.target import Kubernetes, Target
@@ -396,7 +397,7 @@ def test_through_the_flows(kube: Kube, ship: Ship, world: World) -> None:
     targets = {**world.deps.targets, "production": ship.target}
     world.deps = replace(world.deps, checklist=plan, targets=targets)
     release_id = world.ready()
-    world.act(deploy.deploy, QA, release_id)
+    world.deploy(QA, release_id)
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.WATCHING
     assert image(kube) == NEW
@@ -406,7 +407,7 @@ def test_through_the_flows(kube: Kube, ship: Ship, world: World) -> None:
         "SELECT recorded_at < (SELECT at FROM journal WHERE entry = 'intent') AS early FROM rollback_targets"
     )
     assert early == {"early": True}
-    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.act(judge_rollback, MANAGER, release_id, "errors")
     world.run("advance")
     view = world.view(release_id)
     assert view.release.state is ReleaseState.ROLLED_BACK
@@ -430,7 +431,7 @@ def test_a_retry_records_anew_what_was_changed_before_the_first_patch(kube: Kube
     targets = {**world.deps.targets, "production": ship.target}
     world.deps = replace(world.deps, checklist=plan, targets=targets)
     release_id = world.ready()
-    world.act(deploy.deploy, QA, release_id)
+    world.deploy(QA, release_id)
     world.outside.during = lambda name: change_mode(kube, "other") if name == "deploy.look" else None
     world.run("advance")
     view = world.view(release_id)
@@ -439,9 +440,9 @@ def test_a_retry_records_anew_what_was_changed_before_the_first_patch(kube: Kube
     assert image(kube) == OLD
     changed = template(kube)
     step = next(step for step in view.steps if step.id == "deploy.backend")
-    world.act(deploy.retry, QA, step.row)
+    world.act(step_clicks.retry, QA, step.row)
     world.run("advance")
     assert (world.view(release_id).release.state, image(kube)) == (ReleaseState.WATCHING, NEW)
-    world.act(rollback.rollback, MANAGER, release_id, "errors")
+    world.act(judge_rollback, MANAGER, release_id, "errors")
     world.run("advance")
     assert template(kube) == changed

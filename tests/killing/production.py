@@ -22,7 +22,9 @@ from psycopg.rows import DictRow, dict_row
 from bot.domain.audit import first_break
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import PlanKind, StepState
-from bot.flows import deploy, mitigation, rollback
+from bot.flows import mitigation
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.rollback import judge_rollback
 from bot.store import audit, releases
 from bot.store.pool import INSTANCE_LOCK, Store
 from sandbox.staging.github import MIGRATIONS_PATH
@@ -101,7 +103,7 @@ def go(postgres_url: str, name: str) -> None:
     assert world.start("v4.8.0", resolved=replace(RESOLVED, commit=COMMIT, tagged=False)) == RELEASE
     world.run("check")
     world.approve(RELEASE)
-    world.act(deploy.deploy, QA, RELEASE)
+    world.deploy(QA, RELEASE)
     store.close()
 
 
@@ -240,7 +242,7 @@ class Production:
         store.open()
         world = World(store, Outside())
         if phase is Phase.ROLLBACK:
-            world.act(rollback.rollback, MANAGER, RELEASE, "errors")
+            world.act(judge_rollback, MANAGER, RELEASE, "errors")
         elif phase is Phase.SET:
             row = next(step.row for step in world.view(RELEASE).steps if step.id == "rollback.set_variable")
             world.act(mitigation.apply, MANAGER, row, "tenants are locked out")
@@ -256,7 +258,7 @@ class Production:
         view = world.view(RELEASE)
         failed = [step for step in view.steps if step.state is StepState.FAILED]
         for step in failed:
-            world.act(deploy.retry, MANAGER, step.row)
+            world.act(step_clicks.retry, MANAGER, step.row)
         store.close()
         return " ".join(
             [step.summary for step in failed] + [entry.trouble for entry in view.mitigations if entry.stuck]

@@ -22,7 +22,8 @@ from pydantic import SecretStr
 from bot.clock import SharedClock
 from bot.domain.policy import Policy
 from bot.domain.watch import WatchTimes
-from bot.flows import advance, mitigation
+from bot.flows import mitigation
+from bot.flows.deploying import advance
 from bot.flows.deps import Deps, Job
 from bot.steps.github import GitHub
 from bot.steps.sources import Sources

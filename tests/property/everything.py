@@ -20,7 +20,11 @@ from bot.domain.policy import Action, Role
 from bot.domain.results import Running
 from bot.domain.signoff import Purpose, Verdict
 from bot.errors import RefusedError, VendorError
-from bot.flows import abort, bind, break_glass, check, deploy, freeze, mitigation, rollback, sign, start, tend
+from bot.flows import abort, break_glass, check, freeze, mitigation, sign, start, tend
+from bot.flows.deploying import step_clicks
+from bot.flows.deploying.judge import judge_break_glass, judge_deploy
+from bot.flows.deploying.prepare import prepare_deploy
+from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.deps import locked_view
 from bot.steps.sources import Resolved
 from bot.store import mitigations, releases, steps, work
@@ -208,8 +212,8 @@ class Everything(RuleBasedStateMachine):
         against = against_deploy(facts, who)
         refused: RefusedError | VendorError | None = None
         try:
-            bind.before_deploy(self.world.deps, actor, self.release)
-            self.world.act(deploy.deploy, actor, self.release)
+            findings = prepare_deploy(self.world.deps, actor, self.release)
+            self.world.act(judge_deploy, actor, findings)
         except (RefusedError, VendorError) as error:
             refused = error
         assert (refused is None) == (not against), (who, refused, against)
@@ -231,8 +235,8 @@ class Everything(RuleBasedStateMachine):
         allowed, stop = may_break_glass(facts, who, owed=self.broken is not None), facts.stop
         refused: RefusedError | VendorError | None = None
         try:
-            bind.before_deploy(self.world.deps, actor, self.release, Action.BREAK_GLASS)
-            self.world.act(break_glass.deploy_anyway, actor, self.release, "logins fail for all customers")
+            findings = prepare_deploy(self.world.deps, actor, self.release, Action.BREAK_GLASS)
+            self.world.act(judge_break_glass, actor, findings, "logins fail for all customers")
         except (RefusedError, VendorError) as error:
             refused = error
         assert (refused is None) == allowed, (who, refused, against)
@@ -285,14 +289,14 @@ class Everything(RuleBasedStateMachine):
         plan = PlanKind.DEPLOY if self.facts.state == "DEPLOY_FAILED" else PlanKind.ROLLBACK
         steps = self.world.view(self.release).steps
         failed = next(step.row for step in steps if step.plan is plan and step.state is StepState.FAILED)
-        if self.tries(may_retry(self.facts, who), deploy.retry, who, failed):
+        if self.tries(may_retry(self.facts, who), step_clicks.retry, who, failed):
             self.facts.state = {"DEPLOY_FAILED": "DEPLOYING", "ROLLBACK_FAILED": "ROLLING_BACK"}[self.facts.state]
 
     @precondition(lambda self: self.facts.state not in {"NONE", "ROLLING_BACK"})
     @rule(who=people)
     def roll_back(self, who: str) -> None:
         """`/release rollback`, whatever the state."""
-        if self.tries(may_roll_back(self.facts, who), rollback.rollback, who, self.release, "errors"):
+        if self.tries(may_roll_back(self.facts, who), judge_rollback, who, self.release, "errors"):
             if self.facts.state in {"DEPLOYING", "DEPLOY_FAILED"}:
                 self.facts.taken_back[self.facts.image] = self.facts.was_taken_back
             elif self.facts.state in {"WATCHING", "DONE"}:
@@ -338,7 +342,7 @@ class Everything(RuleBasedStateMachine):
         def move(name: str) -> None:
             self.world.outside.during = lambda name: None
             self.move(commit, image)
-            bind.confirm(self.world.deps, self.release)
+            self.world.resolve_source(self.release)
             self.has_looked()
 
         self.world.outside.during = move

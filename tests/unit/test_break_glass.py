@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from bot.domain.break_glass import REVIEWED_IN, holds_back, judge, says_why
-from bot.domain.gate import frozen
+from bot.domain.break_glass import REVIEWED_IN, BreakGlass, holds_back, judge_past_gate, says_why
+from bot.domain.deploy_findings import ChannelAccess, DeployFindings
+from bot.domain.gate import Cause, Reason, frozen
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.policy import BreakGlassRule, Policy, Role
-from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
-from bot.domain.view import BreakGlass, Freeze, ReleaseView
+from bot.domain.view import Freeze, ReleaseView
 from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,
@@ -72,14 +72,20 @@ CASES = [
     (Cause.MITIGATION, make_view(debts=(OWED,)), NEVER),
     (Cause.KNOWN_BAD, make_view(known_bad="v4.7.0 was rolled back"), NEVER),
     (Cause.STATE, in_state(ReleaseState.WATCHING), NEVER),
+    (Cause.CHANNEL, make_view(), NEVER),
+    (Cause.PLAN, make_view(), NEVER),
 ]
+FINDINGS = {
+    Cause.CHANNEL: DeployFindings(make_view().release.id, "", ChannelAccess(refusal="It is archived")),
+    Cause.PLAN: DeployFindings(make_view().release.id, "", ChannelAccess(), plan_changes=("image: nothing → b",)),
+}
 
 
 @pytest.mark.parametrize(("cause", "view", "when"), CASES, ids=[f"{cause}-{when}" for cause, _, when in CASES])
 def test_what_is_passed_over(cause: Cause, view: ReleaseView, when: str) -> None:
     """Each cause, under each policy: what people have not said, what could be waived, and more only where it is set."""
     for rule in ({}, {FREEZES: True}, {CHECKS: True}, {FREEZES: True, CHECKS: True}):
-        judged = judge(ruled(view, **rule), RITA)
+        judged = judge_past_gate(ruled(view, **rule), RITA, FINDINGS.get(cause))
         assert (cause in {one.cause for one in judged.passed}) is (when == ALWAYS or when in rule)
         assert (cause in {one.cause for one in judged.against}) is not (when == ALWAYS or when in rule)
 
@@ -92,7 +98,7 @@ def test_every_cause_is_decided_on() -> None:
 def test_where_it_is_off_nothing_is_passed_over() -> None:
     """Whatever else the policy says."""
     for _, view, _ in CASES:
-        assert judge(view, RITA).passed == ()
+        assert judge_past_gate(view, RITA).passed == ()
 
 
 @pytest.mark.parametrize(

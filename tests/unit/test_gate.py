@@ -1,22 +1,25 @@
 """The gate: every state of a check, every signature, every reason."""
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.checklist import Check, Checklist, Section
-from bot.domain.gate import Beside, beside, deploy_gate, name_beside, permits, rollback_gate
-from bot.domain.ids import CheckId, UserId
+from bot.domain.deploy_findings import ChannelAccess, DeployFindings
+from bot.domain.gate import CONFIRMED_FOR, Beside, Cause, beside, deploy_gate, name_beside, permits, rollback_gate
+from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action, Policy, Role
-from bot.domain.reasons import Cause
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckStatus, CheckView, Running
 from bot.domain.signoff import Purpose, Verdict
 from bot.domain.view import ReleaseView
 from checks.contract import Outcome
 from tests.unit.factories import (
+    NOW,
     PAT,
     QUINN,
     RITA,
@@ -333,6 +336,44 @@ def test_every_reason_is_listed() -> None:
         Cause.CHECK,
         Cause.SIGNOFF_MISSING,
     ]
+
+
+def findings(view: ReleaseView, **found: Any) -> DeployFindings:
+    """What was found out about a view from outside."""
+    return DeployFindings(view.release.id, **{"fingerprint": view.fingerprint, "channel": ChannelAccess(), **found})
+
+
+def test_what_was_found_outside_is_listed_with_the_rest() -> None:
+    """The channel first, where nothing may begin; last a plan that is not the one people saw."""
+    view = approved(freeze=make_freeze())
+    found = findings(view, channel=ChannelAccess("<#C1> is archived"), plan_changes=("image: a → b (not shown)",))
+    assert [(reason.cause, reason.text) for reason in deploy_gate(view, QUINN, found).reasons] == [
+        (Cause.CHANNEL, "<#C1> is archived, so nothing is deployed from there"),
+        (Cause.FREEZE, "deploys are frozen: incident under way"),
+        (Cause.PLAN, "the plan is not the one that was shown: image: a → b (not shown)"),
+    ]
+
+
+def test_a_confirmation_counts_for_what_was_looked_at() -> None:
+    """And for two minutes, as one that is stored does."""
+    view = approved()
+    stale = replace(view, release=replace(view.release, confirmed_at=None))
+    assert deploy_gate(stale, QUINN, findings(stale, confirmed_at=NOW)).allowed
+    for found in (
+        findings(stale),
+        findings(stale, confirmed_at=NOW, fingerprint="of another commit"),
+        findings(stale, confirmed_at=NOW - CONFIRMED_FOR - timedelta(seconds=1)),
+    ):
+        assert [reason.cause for reason in deploy_gate(stale, QUINN, found).reasons] == [Cause.SOURCE]
+
+
+def test_a_rollback_of_the_newest_goes_first() -> None:
+    """What was deployed after it stands on it."""
+    view = make_view(release=make_release(ReleaseState.WATCHING))
+    newer = replace(view.release, id=ReleaseId(view.release.id + 1), version="v4.9.0")
+    assert rollback_gate(view, view.release).allowed
+    (reason,) = rollback_gate(view, newer).reasons
+    assert reason.text == f"v4.9.0 was deployed after {view.release.version}: roll that one back"
 
 
 @pytest.mark.parametrize("state", list(ReleaseState))

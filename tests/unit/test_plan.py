@@ -7,7 +7,7 @@ import pytest
 from bot.domain.actions import StepSpec
 from bot.domain.ids import StepId
 from bot.domain.plan import Mutation, PlanKind, Step, StepState, Way, done, failed_step, lasting, next_step
-from bot.domain.shown import NAMED, Shown, body, differences, digest, listed, of
+from bot.domain.plan_snapshot import MAX_LINES, PlanSnapshot, differences, from_body, limit_lines, plan_digest, to_body
 from tests.unit.factories import make_checklist, make_steps
 
 PENDING, RUNNING, DONE, FAILED = StepState.PENDING, StepState.RUNNING, StepState.DONE, StepState.FAILED
@@ -109,7 +109,7 @@ def test_what_was_done_by_hand_is_unknown() -> None:
 
 TAG, FRONTEND, JOBS = StepId("deploy.tag"), StepId("deploy.frontend"), StepId("deploy.jobs")
 SET = Mutation("image", "a", "c", Way.BACK, "back to a")
-SHOWN: Shown = {TAG: None, FRONTEND: (SET,), JOBS: ()}
+SHOWN: PlanSnapshot = {TAG: None, FRONTEND: (SET,), JOBS: ()}
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ SHOWN: Shown = {TAG: None, FRONTEND: (SET,), JOBS: ()}
         ({FRONTEND: (replace(SET, way=Way.FINAL, back="no"),)}, ["image: no (shown: back to a)"]),
     ],
 )
-def test_what_is_not_as_it_was_shown(now: Shown, expected: list[str]) -> None:
+def test_what_is_not_as_it_was_shown(now: PlanSnapshot, expected: list[str]) -> None:
     """Values, what takes it back, what is new and what is gone; nothing that nobody can see."""
-    assert differences(of(body(SHOWN)), now) == expected
-    assert (digest({**SHOWN, **now}) == digest(SHOWN)) is (now in (SHOWN, {}))
+    assert differences(from_body(to_body(SHOWN)), now) == expected
+    assert (plan_digest({**SHOWN, **now}) == plan_digest(SHOWN)) is (now in (SHOWN, {}))
 
 
 def test_a_message_names_some_differences_and_counts_the_others() -> None:
     """As many as are read."""
-    lines = [str(number) for number in range(NAMED + 2)]
-    assert listed(lines)[NAMED:] == ["and 2 more"]
-    assert listed(lines[:NAMED]) == lines[:NAMED]
+    lines = [str(number) for number in range(MAX_LINES + 2)]
+    assert limit_lines(lines)[MAX_LINES:] == ["and 2 more"]
+    assert limit_lines(lines[:MAX_LINES]) == lines[:MAX_LINES]

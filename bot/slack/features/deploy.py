@@ -6,8 +6,10 @@ from typing import Any
 
 from bot.domain.ids import ReleaseId
 from bot.domain.policy import Action
-from bot.flows import bind, break_glass, deploy, shown, status
-from bot.slack import checkup, grammar
+from bot.flows import break_glass, status
+from bot.flows.deploying.judge import judge_break_glass, judge_deploy
+from bot.flows.deploying.prepare import prepare_deploy
+from bot.slack import grammar
 from bot.slack.blocks.modals import Form
 from bot.slack.entries import Button, Command, Effect, Interaction
 from bot.slack.payloads import ReleasePayload
@@ -23,29 +25,19 @@ def _deploy_current(interaction: Interaction[None]) -> Effect:
 
 def _through_the_gate(interaction: Interaction[Any], release_id: ReleaseId) -> Effect:
     deps, actor = interaction.deps, interaction.actor
-    warning = _prepare(interaction, release_id, Action.DEPLOY)
-    return lambda tx: f"{deploy.deploy(tx, deps, actor, release_id)}\n{warning}"
+    findings = prepare_deploy(deps, actor, release_id)
+    return lambda tx: judge_deploy(tx, deps, actor, findings)
 
 
 def _past_the_gate(interaction: Interaction[str]) -> Effect:
-    deps, actor, release_id = interaction.deps, interaction.actor, _current(interaction)
-    warning = _prepare(interaction, release_id, Action.BREAK_GLASS)
-    return lambda tx: f"{break_glass.deploy_anyway(tx, deps, actor, release_id, interaction.content)}\n{warning}"
+    deps, actor, reason = interaction.deps, interaction.actor, interaction.content
+    findings = prepare_deploy(deps, actor, _current(interaction), Action.BREAK_GLASS)
+    return lambda tx: judge_break_glass(tx, deps, actor, findings, reason)
 
 
 def _current(interaction: Interaction[Any]) -> ReleaseId:
     with interaction.deps.store.transaction() as tx:
         return status.release_of(tx, interaction.deps).id
-
-
-def _prepare(interaction: Interaction[Any], release_id: ReleaseId, action: Action) -> str:
-    """Ask what only the outside knows, for somebody who may deploy. Returns a warning about who else reads the channel."""
-    deps, actor = interaction.deps, interaction.actor
-    bind.before_deploy(deps, actor, release_id, action)
-    shown.before_deploy(deps, actor, release_id, action)
-    with deps.store.transaction() as tx:
-        channel = status.view(tx, deps, release_id).release.channel
-    return checkup.may_begin_in(interaction.client, channel, deps.shared_channel, "nothing is deployed from there")
 
 
 BUTTONS = (

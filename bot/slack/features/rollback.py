@@ -5,7 +5,8 @@ from __future__ import annotations
 from bot.domain.plan import lasting
 from bot.domain.policy import Action
 from bot.domain.view import ReleaseView
-from bot.flows import rollback, status
+from bot.flows import status
+from bot.flows.deploying.rollback import judge_rollback
 from bot.slack import grammar, text
 from bot.slack.blocks.limits import Block
 from bot.slack.blocks.modals import Form
@@ -29,7 +30,7 @@ def _stays(view: ReleaseView) -> list[Block]:
 
 
 def _roll_back(tx: Tx, interaction: Interaction[ReleasePayload]) -> str:
-    return rollback.rollback(tx, interaction.deps, interaction.actor, interaction.content.release_id, interaction.note)
+    return judge_rollback(tx, interaction.deps, interaction.actor, interaction.content.release_id, interaction.note)
 
 
 FORM = Form(
@@ -63,6 +64,6 @@ COMMANDS = (
             "is only OPEN is aborted."
         ),
         permission=Action.ROLLBACK, parse=grammar.rollback_reason,
-        run=lambda tx, it: rollback.rollback(tx, it.deps, it.actor, status.to_roll_back(tx, it.deps).id, it.content),
+        run=lambda tx, it: judge_rollback(tx, it.deps, it.actor, status.to_roll_back(tx, it.deps).id, it.content),
     ),
 )  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bot.domain.ids import Version
 from bot.domain.plan import lasting
 from bot.domain.policy import Action
-from bot.flows import plan, shown, start, status
-from bot.flows.deps import require
-from bot.slack import checkup, grammar
+from bot.flows import start, status
+from bot.flows.deploying.plan_snapshot import store_snapshot
+from bot.flows.step_inspection import plan_of_release
+from bot.slack import grammar
 from bot.slack.blocks import status as answers
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.plan import planned
@@ -20,14 +21,12 @@ from bot.store.pool import Tx
 
 def _start(interaction: Interaction[StartRequest]) -> Effect:
     """Resolve the version, for somebody who may start a release, where the channel allows one."""
-    deps, request = interaction.deps, interaction.content
-    require(deps.policy, interaction.actor, Action.START)  # before anybody is asked what the version means
-    warning = checkup.may_begin_in(interaction.client, deps.channel, deps.shared_channel)
-    resolved = start.resolve(deps, request.version)
+    deps, actor, request = interaction.deps, interaction.actor, interaction.content
+    resolved, warning = start.prepare_start(deps, actor, request.version)
 
     def open_release(tx: Tx) -> str:
         answer = start.open_release(
-            tx, deps, interaction.actor, request.version, request.notes_url, resolved, because=request.because
+            tx, deps, actor, request.version, request.notes_url, resolved, because=request.because
         )
         return f"{answer}\n{warning}"
 
@@ -48,14 +47,14 @@ def _plan(interaction: Interaction[None]) -> Effect:
         view = None if release is None else status.view(tx, deps, release.id)
     if release is None or view is None:
         return lambda _tx: answers.plan(deps.checklist)
-    steps = plan.of_release(deps, release)
+    steps = plan_of_release(deps, release)
 
-    def keep(tx: Tx) -> Rendered:
-        shown.keep(tx, deps, interaction.actor, release, steps)
+    def store(tx: Tx) -> Rendered:
+        store_snapshot(tx, deps, interaction.actor, release, steps)
         title = f"{deps.checklist.title} {release.version}"
         return planned(title, steps, lasting(view.steps, view.checklist.deploy))
 
-    return keep
+    return store
 
 
 BUTTONS = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.policy import Action
-from bot.flows import deploy
+from bot.flows.deploying import step_clicks
 from bot.slack.blocks.modals import Form
 from bot.slack.entries import Button, Effect, Interaction
 from bot.slack.payloads import StepPayload
@@ -12,20 +12,20 @@ from bot.slack.payloads import StepPayload
 def _attest(interaction: Interaction[StepPayload]) -> Effect:
     """Look at what the bot can see of the step, before a person's word is recorded."""
     deps, actor, step, note = interaction.deps, interaction.actor, interaction.content.step, interaction.note
-    observation = deploy.before_attest(deps, actor, step)
-    return lambda tx: deploy.attest(tx, deps, actor, step, note, observation)
+    observation = step_clicks.inspect_attested_step(deps, actor, step)
+    return lambda tx: step_clicks.attest(tx, deps, actor, step, note, observation)
 
 
 BUTTONS = (
     Button(
         id="step.retry", payload=StepPayload, permission=Action.RETRY,
         place="steps, at a failed one", does="carries out the step again",
-        run=lambda tx, it: deploy.retry(tx, it.deps, it.actor, it.content.step),
+        run=lambda tx, it: step_clicks.retry(tx, it.deps, it.actor, it.content.step),
     ),
     Button(
         id="step.cancel", payload=StepPayload, permission=Action.RETRY,
         place="steps, at one that runs", does="stops the step, after a question; it counts as failed then",
-        run=lambda tx, it: deploy.cancel(tx, it.deps, it.actor, it.content.step),
+        run=lambda tx, it: step_clicks.cancel(tx, it.deps, it.actor, it.content.step),
     ),
     Button(
         id="step.attest",

@@ -11,7 +11,10 @@ from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
 from bot.errors import GateClosed, IdentityUnknown, NotAllowed, VendorError
-from bot.flows import bind, check, deploy, freeze, rollback, start, tend
+from bot.flows import check, freeze, start, tend
+from bot.flows.deploying.judge import judge_deploy
+from bot.flows.deploying.prepare import prepare_deploy
+from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.deps import Deps
 from bot.store import releases
 from bot.store.pool import Tx
@@ -64,7 +67,7 @@ class TestBound:
         """Nothing changes but when it was last looked up."""
         release_id = bound.ready()
         bound.clock.advance(minutes=30)
-        bind.confirm(bound.deps, release_id)
+        bound.resolve_source(release_id)
         view = bound.view(release_id)
         assert view.release.confirmed_at == bound.clock.now()
         assert len(view.signoffs) == 1
@@ -76,7 +79,7 @@ class TestBound:
         release_id = bound.ready()
         bound.act(check.attest, QA, release_id, CheckId("prep.person"), "seen")
         setattr(tags, attribute, value)
-        bind.before_deploy(bound.deps, QA, release_id)
+        prepare_deploy(bound.deps, QA, release_id)
         view = bound.view(release_id)
         moved = {"tag": (MOVED, DIGEST), "digest": (COMMIT, REBUILT)}[attribute]
         assert (view.release.commit, view.release.digest) == moved
@@ -85,15 +88,15 @@ class TestBound:
         assert sorted(notices(bound)) == ["moved", "voided"]
         assert [event for _, event in bound.told()[-2:]] == ["signoff.voided", "release.rebound"]
         with pytest.raises(GateClosed, match="waits to run"):
-            bound.act(deploy.deploy, QA, release_id)
+            bound.deploy(QA, release_id)
         bound.run("check")
         bound.approve(release_id)
-        bound.act(deploy.deploy, QA, release_id)
+        bound.deploy(QA, release_id)
         assert bound.last().body["commit"] == moved[0]
 
     def test_a_reason_to_release_it_again_is_for_that_image_only(self, bound: World, tags: Tags) -> None:
         """Another one that was rolled back too needs a reason of its own."""
-        bound.act(rollback.rollback, QA, bound.deployed(), "errors")
+        bound.act(judge_rollback, QA, bound.deployed(), "errors")
         bound.run("advance")
         version = Version.parse("v4.9.0")
         assert version is not None
@@ -104,7 +107,7 @@ class TestBound:
         assert again.again_because == "it was the database"
         for tag, digest, kept in ((MOVED, DIGEST, "it was the database"), (MOVED, REBUILT, "")):
             tags.tag, tags.digest = tag, digest
-            bind.confirm(bound.deps, again.id)
+            bound.resolve_source(again.id)
             assert bound.view(again.id).release.again_because == kept
 
     def test_a_waiver_stays_and_is_signed_anew(self, bound: World, tags: Tags) -> None:
@@ -113,7 +116,7 @@ class TestBound:
         bound.act(check.waive, MANAGER, release_id, CheckId("go.one"), "known")
         tags.tag = MOVED
         bound.clock.advance(minutes=1)
-        bind.confirm(bound.deps, release_id)
+        bound.resolve_source(release_id)
         assert bound.view(release_id).checks[CheckId("go.one")].waiver is not None
 
     @pytest.mark.parametrize(("attribute", "said"), [("tag", "no tag v4.8.0"), ("digest", "no image")])
@@ -124,12 +127,11 @@ class TestBound:
         release_id = bound.ready()
         before = getattr(tags, attribute)
         setattr(tags, attribute, None)
-        bind.before_deploy(bound.deps, QA, release_id)
+        prepare_deploy(bound.deps, QA, release_id)
         with pytest.raises(GateClosed, match=said):
-            bound.act(deploy.deploy, QA, release_id)
+            bound.deploy(QA, release_id)
         setattr(tags, attribute, before)
-        bind.before_deploy(bound.deps, QA, release_id)
-        bound.act(deploy.deploy, QA, release_id)
+        bound.act(judge_deploy, QA, prepare_deploy(bound.deps, QA, release_id))
         assert [event for _, event in bound.told()[-3:]] == ["release.unbound", "release.bound", "deploy.started"]
 
     def test_a_branch_that_goes_on_moves_nothing(self, bound: World, tags: Tags) -> None:
@@ -140,10 +142,10 @@ class TestBound:
         bound.change(sources=tags.sources())
         release_id = bound.start(resolved=version)
         tags.branch = MOVED
-        bind.confirm(bound.deps, release_id)
+        bound.resolve_source(release_id)
         assert bound.view(release_id).release.commit == COMMIT
         tags.tag = MOVED
-        bind.confirm(bound.deps, release_id)
+        bound.resolve_source(release_id)
         assert (bound.view(release_id).release.commit, bound.view(release_id).release.tagged) == (MOVED, True)
 
     def test_nobody_deploys_what_could_not_be_confirmed(self, bound: World, tags: Tags) -> None:
@@ -152,9 +154,9 @@ class TestBound:
         bound.clock.advance(minutes=2, seconds=1)
         tags.away = True
         with pytest.raises(VendorError, match="GitHub answered 503"):
-            bind.before_deploy(bound.deps, QA, release_id)
+            prepare_deploy(bound.deps, QA, release_id)
         with pytest.raises(GateClosed, match="not looked up just now"):
-            bound.act(deploy.deploy, QA, release_id)
+            bound.deploy(QA, release_id)
 
     def test_an_approval_ends_with_the_role_of_who_gave_it(self, bound: World) -> None:
         """Slack is asked who approved at the deploy; where it does not say, nothing is deployed. A rollback asks nothing new."""
@@ -166,10 +168,10 @@ class TestBound:
 
         bound.change(roles_of=away)
         with pytest.raises(IdentityUnknown, match=f"{QUINN}', '{RITA}"):
-            bind.before_deploy(bound.deps, QA, release_id)
+            prepare_deploy(bound.deps, QA, release_id)
         assert len(bound.view(release_id).signoffs) == 2
         bound.change(roles_of=lambda users: dict.fromkeys(users, frozenset({Role.QA})))  # RITA has lost hers
-        bind.before_deploy(bound.deps, QA, release_id)
+        prepare_deploy(bound.deps, QA, release_id)
         assert [signed.by for signed in bound.view(release_id).signoffs] == [QUINN]
         why = "who gave it does not hold the role any more"
         assert (bound.last().event, bound.last_fields()) == (
@@ -177,7 +179,7 @@ class TestBound:
             {"role": "release_manager", "signed_by": RITA, "why": why},
         )
         with pytest.raises(GateClosed, match="Release Manager has not signed off"):
-            bound.act(deploy.deploy, QA, release_id)
+            bound.deploy(QA, release_id)
         (subject,) = [row["subject"] for row in bound.rows("SELECT subject FROM posts WHERE subject LIKE 'voided%%'")]
         assert render_stored("notice", subject, bound.view(release_id)).text == (
             f"The Release Manager sign-off of <@{RITA}> for Small v4.8.0 is void: they do not hold that role any more. "
@@ -185,29 +187,28 @@ class TestBound:
         )
         bound.change(roles_of=lambda users: dict.fromkeys(users, frozenset(Role)))
         bound.approve(release_id)
-        bind.before_deploy(bound.deps, QA, release_id)
-        bound.act(deploy.deploy, QA, release_id)
+        bound.act(judge_deploy, QA, prepare_deploy(bound.deps, QA, release_id))
         bound.change(roles_of=away)
-        assert "Rolling" in bound.act(rollback.rollback, QA, release_id, "errors")
+        assert "Rolling" in bound.act(judge_rollback, QA, release_id, "errors")
 
     def test_only_for_somebody_who_may_deploy(self, bound: World, tags: Tags) -> None:
         """No vendor is asked on behalf of others."""
         release_id = bound.ready()
         with pytest.raises(NotAllowed):
-            bind.before_deploy(bound.deps, GUEST, release_id)
+            prepare_deploy(bound.deps, GUEST, release_id)
         assert tags.requests == []
 
     def test_not_while_something_else_speaks_against_it(self, bound: World, tags: Tags) -> None:
         """Whoever presses too early reads why, also when GitHub is away."""
         release_id = bound.start()
-        bind.before_deploy(bound.deps, QA, release_id)
+        prepare_deploy(bound.deps, QA, release_id)
         assert tags.requests == []
 
     def test_once_it_is_deployed_it_stays_what_it_was(self, bound: World, tags: Tags) -> None:
         """A tag that moves afterwards changes nothing of what runs."""
         release_id = bound.deployed()
         tags.tag = MOVED
-        bind.confirm(bound.deps, release_id)
+        bound.resolve_source(release_id)
         assert bound.view(release_id).release.commit == COMMIT
         assert tended(bound) is None
 
@@ -309,9 +310,9 @@ class TestWaiting:
         assert tended(bound) == 0.02
         bound.clock.advance(seconds=1)
         bound.run("check")
-        bind.confirm(bound.deps, release_id)
+        bound.resolve_source(release_id)
         with pytest.raises(GateClosed, match="Release Manager has not signed off"):
-            bound.act(deploy.deploy, QA, release_id)
+            bound.deploy(QA, release_id)
         tended(bound)
         assert "voided" in notices(bound)
         assert bound.view(release_id).signoffs == []
@@ -348,7 +349,7 @@ class TestFreezeNotice:
         assert first.startswith(f"{instead} <!date^")
         assert (first.endswith(": another"), second.startswith(f"<@{RITA}> froze deploys until")) == (True, True)
         bound.clock.advance(seconds=5)
-        bound.act(rollback.rollback, QA, release_id, "errors")
+        bound.act(judge_rollback, QA, release_id, "errors")
         bound.run("advance")
         held = f"{instead} somebody lifts it: v4.8.0 was rolled back: errors"
         assert frozen(bound, release_id) == [held, held]
@@ -367,9 +368,9 @@ class TestFreezeNotice:
         bound.change(policy=Policy.model_validate({"freeze_windows": [window]}))
         release_id = bound.ready()
         bound.clock.advance(hours=2)
-        bind.confirm(bound.deps, release_id)
+        bound.resolve_source(release_id)
         with pytest.raises(GateClosed, match="deploys are frozen: end of the year"):
-            bound.act(deploy.deploy, QA, release_id)
+            bound.deploy(QA, release_id)
         until = f"{window['ends']} UTC: end of the year"
         said = f"Deploys to production are frozen by the calendar until {until}. Nobody can lift that."
         assert bound.act(freeze.unfreeze, MANAGER) == said
@@ -382,13 +383,13 @@ class TestFreezeNotice:
             "That freeze is over, but the calendar keeps deploys frozen until"
         )
         bound.clock.advance(hours=1)
-        bind.confirm(bound.deps, release_id)
-        bound.act(deploy.deploy, QA, release_id)
+        bound.resolve_source(release_id)
+        bound.deploy(QA, release_id)
 
     def test_beside_a_deploy(self, bound: World) -> None:
         """What has begun goes on, and both the answer and the message say so and how it is stopped."""
         release_id = bound.ready()
-        bound.act(deploy.deploy, QA, release_id)
+        bound.deploy(QA, release_id)
         goes_on = (
             "v4.8.0 is being deployed and goes on. To stop it: press Cancel at its step in the thread, "
             "or type `/release rollback REASON`."

@@ -1,0 +1,61 @@
+"""PlanProgress: a release with the steps of its plans; all that is needed to carry a plan out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bot.domain.plan import PlanKind, StepState, next_step
+from bot.domain.release import ReleaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from bot.domain.checklist import Checklist
+    from bot.domain.plan import Step
+    from bot.domain.release import Release
+
+# Which plan is under way in which state; in the others none is.
+_PLANS = {ReleaseState.DEPLOYING: PlanKind.DEPLOY, ReleaseState.ROLLING_BACK: PlanKind.ROLLBACK}
+
+
+@dataclass(frozen=True)
+class PlanProgress:
+    """How far the plans of one Release are, read in one transaction."""
+
+    release: Release
+    checklist: Checklist
+    steps: Sequence[Step]  # of the latest deploy and the latest rollback
+    now: datetime
+
+    @property
+    def plan(self) -> PlanKind | None:
+        """Which plan is under way, or None."""
+        return _PLANS.get(self.release.state)
+
+    def next_step(self, plan: PlanKind) -> Step | None:
+        """The step of ``plan`` to do now, by the bot or by a person; None when it is complete or stands at a failed one."""
+        return next_step(self.steps, plan, (*self.checklist.deploy, *self.checklist.rollback))
+
+    @property
+    def awaited(self) -> Step | None:
+        """The step that the plan under way has reached and waits for somebody to do, or None."""
+        step = None if self.plan is None else self.next_step(self.plan)
+        return step if step and step.state is StepState.TO_ATTEST and step.started_at is not None else None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the deploy has changed nothing: no step of it was about to, as its journal says, and nobody did one by hand."""
+        return not any(
+            step.begun or step.unended or step.state is StepState.ATTESTED
+            for step in self.steps
+            if step.plan is PlanKind.DEPLOY
+        )
+
+    @property
+    def may_abort(self) -> bool:
+        """Whether it can end without a rollback: nothing is changed, and no step is being carried out that might."""
+        stands = self.release.state is ReleaseState.DEPLOY_FAILED or self.awaited is not None
+        of_deploy = self.release.state in {ReleaseState.DEPLOYING, ReleaseState.DEPLOY_FAILED}
+        return self.release.state is ReleaseState.OPEN or (of_deploy and stands and self.untouched)

@@ -1,0 +1,69 @@
+"""PlanSnapshot: the plan of a deploy as people saw it, its digest, and how another look at the world differs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bot.domain.ids import StepId
+from bot.domain.model import digest_of
+from bot.domain.plan import Mutation
+
+PlanSnapshot = Mapping[StepId, Sequence[Mutation] | None]  # by step: what it changes; None: that could not be seen
+MAX_LINES = 8  # differences that a message names
+
+
+def to_body(plan: PlanSnapshot) -> dict[str, Any]:
+    """Return the snapshot as JSON, with the steps that change something; ``from_body`` reads it back."""
+    bodies = {step: None if changes is None else [change.body for change in changes] for step, changes in plan.items()}
+    return {step: changes for step, changes in bodies.items() if changes != []}
+
+
+def from_body(stored: Mapping[str, Any]) -> PlanSnapshot:
+    """Read what ``to_body`` returned."""
+    return {
+        StepId(step): None if changes is None else tuple(Mutation.of(change) for change in changes)
+        for step, changes in stored.items()
+    }
+
+
+def plan_digest(plan: PlanSnapshot) -> str:
+    """Return a digest that is the same for the same changes of the same steps."""
+    return digest_of(to_body(plan))
+
+
+def differences(snapshot: PlanSnapshot, current: PlanSnapshot) -> list[str]:
+    """Return how the steps of ``current`` differ from the snapshot, one line a change; empty when they do not.
+
+    A step that is missing in ``current``, or whose changes could not be seen now, does not count as a difference.
+    """
+    return [
+        line
+        for step, changes in current.items()
+        if changes is not None
+        for line in _step_differences(snapshot.get(step) or (), changes)
+    ]
+
+
+def limit_lines(lines: Sequence[str]) -> Sequence[str]:
+    """Return the first ``MAX_LINES`` of ``lines``, with a line that counts the others."""
+    more = len(lines) - MAX_LINES
+    return [*lines[:MAX_LINES], f"and {more} more"] if more > 0 else lines
+
+
+def _step_differences(before: Sequence[Mutation], current: Sequence[Mutation]) -> Iterator[str]:
+    unmatched = {change.what: change for change in before}
+    for change in current:
+        old = unmatched.pop(change.what, None)
+        if old is None:
+            yield f"{change.what}: {_values(change)} (not shown)"
+        elif _values(old) != _values(change):
+            yield f"{change.what}: {_values(change)} (shown: {_values(old)})"
+        elif old != change:
+            yield f"{change.what}: {change.back} (shown: {old.back})"
+    for old in unmatched.values():
+        yield f"{old.what}: no change any more (shown: {_values(old)})"
+
+
+def _values(change: Mutation) -> str:
+    return f"{change.now or 'nothing'} → {change.after}"

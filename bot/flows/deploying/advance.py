@@ -1,0 +1,283 @@
+"""Advance: carry out the next steps of a deploy or a rollback until the plan is complete, fails or is taken away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from bot.domain.actions import NOT_THE_BOTS, RunCheck, StepSpec
+from bot.domain.events import DeployComplete, Event, RollbackComplete, StepDone, StepFailed, StepWaits
+from bot.domain.ids import SYSTEM, ReleaseId
+from bot.domain.plan import FAILED_IN, PlanKind, Step, StepState
+from bot.domain.plan_progress import PlanProgress
+from bot.domain.posts import AttestNotice, CloseoutPost, FailedNotice, RolledBackNotice, SectionPost, WatchPost
+from bot.domain.release import ReleaseState
+from bot.domain.view import ReleaseView
+from bot.errors import BotError, StepError, Superseded
+from bot.flows import check, freeze, mitigation, picture
+from bot.flows.allowance import spend, used_up
+from bot.flows.commit import commit_change
+from bot.flows.deploying.planning import plan_ahead
+from bot.flows.deps import Deps, Job, locked_progress, locked_view
+from bot.flows.journal import StepJournal
+from bot.flows.step_inspection import inspect_step, recorded_for, release_shipment
+from bot.flows.undo import StoredUndoLedger
+from bot.steps.contract import Look, Shipment, StepContext
+from bot.steps.registry import doer
+from bot.store import posts, releases, steps, watches, work
+from bot.store.pool import Tx
+from bot.store.undos import UndoOrigin
+from checks.registry import RegistryError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT = 120.0  # seconds for a step whose action names no other
+
+
+def execute(deps: Deps, job: Job) -> datetime | None:
+    """Carry out what is left of the plan of a release (key: its id). Taken up by any process after a crash.
+
+    Each step looks at the world before it acts, so a step that was interrupted is simply carried out again (promise P5).
+    """
+    release_id = ReleaseId(int(job.claim.key))
+    while True:
+        with deps.store.transaction() as tx:
+            progress = locked_progress(tx, deps, release_id)
+            work.ensure_claim(tx, job.claim)
+            plan = progress.plan
+            if plan is None:
+                return None
+            step = progress.next_step(plan)
+            if step is None:
+                _complete(tx, deps, release_id, plan)
+                return None
+            unplanned = _unplanned_step(progress) if step.state is StepState.TO_ATTEST else None
+            if step.state is not StepState.TO_ATTEST:
+                steps.start(tx, step.row, progress.now)
+                posts.mark_stale(tx, release_id)
+            elif unplanned is None:
+                _wait_for_person(tx, progress, step)
+                return None
+            run = _Run(deps, job, progress, release_shipment(tx, progress.release))
+        goes_on = run.carry_out(step) if unplanned is None else run.plan_for(unplanned)
+        if not goes_on:
+            return None
+
+
+def _unplanned_step(progress: PlanProgress) -> Step | None:
+    """The first step of a deploy that the bot is to carry out, while it is not planned yet."""
+    if progress.plan is not PlanKind.DEPLOY:
+        return None
+    pending = [
+        step
+        for step in progress.steps
+        if step.plan is PlanKind.DEPLOY and step.state in {StepState.PENDING, StepState.RUNNING}
+    ]
+    return next((step for step in sorted(pending, key=lambda step: step.ordinal) if step.planned is None), None)
+
+
+def _wait_for_person(tx: Tx, progress: PlanProgress, step: Step) -> None:
+    """The plan has come to a person's step: say so once. It goes on when somebody attests it."""
+    if step.started_at is not None:
+        return
+    now = progress.now
+    steps.reach(tx, step.row, now)
+    event, notice = StepWaits(step=step.id, started_at=now), AttestNotice(step=step.row)
+    commit_change(tx, progress.release.id, event, at=now, by=SYSTEM, new_posts=[notice])
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One turn of the loop: the plan as it is now, and who carries it out."""
+
+    deps: Deps
+    job: Job
+    progress: PlanProgress
+    shipment: Shipment
+
+    def plan_for(self, step: Step) -> bool:
+        """Plan what the bot is to change before a person changes anything (promise P6); False: the deploy ends at ``step``."""
+        summary, state = _outcome(step, lambda: self._plan_ahead(step))
+        if state is StepState.DONE:
+            return True
+        with self.deps.store.transaction() as tx:
+            now = locked_progress(tx, self.deps, self.progress.release.id).now
+            work.ensure_claim(tx, self.job.claim)
+            steps.start(tx, step.row, now)
+        self._finish(step, summary, state)
+        return False
+
+    def carry_out(self, step: Step) -> bool:
+        """Carry out one step and store how it ended; False when the plan stops here."""
+        spec = self.progress.checklist.step(step.id)
+        if spec is None:
+            raise StepError(f"{step.id} is not in the checklist of {self.progress.release.version}")
+        summary, state = _outcome(step, lambda: self._perform(step, spec))
+        self._finish(step, summary, state)
+        return state is StepState.DONE
+
+    def _plan_ahead(self, step: Step) -> str:
+        plan_ahead(self.deps, self.job, self.progress, self.shipment, step)
+        return ""
+
+    def _perform(self, step: Step, spec: StepSpec) -> str:
+        """Do what a step does, and return in a line what that was. Raises StepError."""
+        if step.plan is PlanKind.DEPLOY:
+            self._plan_ahead(step)
+        else:
+            self._await_completion(step)
+        release_id = self.progress.release.id
+        with self.deps.store.transaction() as tx:
+            targets = steps.rollback_targets(tx, release_id)
+            planned = next(stored.planned for stored in steps.plan(tx, release_id) if stored.row == step.row)
+        if isinstance(spec.action, RunCheck):
+            self._spend_allowance(spec.action)
+        with self._inspection(spec, recorded_for(spec, targets)) as look:
+            journal = StepJournal(self.deps, self.job, release_id, step.row, planned)
+            return doer(spec).perform(spec.action, self._context(step, spec, look, journal))
+
+    def _inspection(self, spec: StepSpec, recorded: Mapping[str, Any] | None) -> AbstractContextManager[Look]:
+        seconds = _step_timeout(self.deps, spec)
+        return inspect_step(self.deps, spec, self.shipment, recorded, seconds=seconds, cancelled=self.job.lost)
+
+    def _context(self, step: Step, spec: StepSpec, look: Look, journal: StepJournal) -> StepContext:
+        deps = self.deps
+        origin = UndoOrigin(self.progress.release.id, step.id, spec.action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
+        return StepContext(
+            **vars(look),
+            registry=deps.registry,
+            redact=deps.clean,
+            undo=StoredUndoLedger(deps, origin),
+            journal=journal,
+            attempt=step.attempt,
+        )
+
+    def _await_completion(self, step: Step) -> None:
+        """Before a rollback changes anything, what the deploy has left running comes to its end.
+
+        A rollback is not held up for ever: what cannot be seen, or takes longer than its step may, is noted and left, and
+        `lasting` names it. Nor is it at a retry: who cancels the wait and presses Retry wants to go on without.
+        """
+        others = {spec.id for spec in self.progress.checklist.rollback if isinstance(spec.action, NOT_THE_BOTS)}
+        mine = [entry.ordinal for entry in self.progress.steps if entry.plan is step.plan and entry.id not in others]
+        if step.ordinal != min(mine) or step.attempt > 1:
+            return
+        tell = self._journal(step).progress
+        for running in self.progress.steps:
+            spec = self.progress.checklist.step(running.id)
+            if running.plan is PlanKind.DEPLOY and running.unended and spec is not None:
+                self._await_step(running, spec, tell)
+
+    def _await_step(self, running: Step, spec: StepSpec, tell: Callable[[str], None]) -> None:
+        """Wait for the end of what one step of the deploy has left running, and note in its journal what came of it."""
+        await_completion, journal = doer(spec).let_end, self._journal(running)
+        try:
+            with self._inspection(spec, None) as look:
+                context = self._context(running, spec, look, journal)
+                if await_completion is not None and await_completion(spec.action, context, tell):
+                    journal.acted(changes=[change.body for change in running.begun])
+        except Superseded:
+            raise
+        except StepError as error:
+            journal.observed(trouble=error.user_message)
+
+    def _journal(self, step: Step) -> StepJournal:
+        return StepJournal(self.deps, self.job, self.progress.release.id, step.row)
+
+    def _spend_allowance(self, action: RunCheck) -> None:
+        """Use up what the kind of a step takes, such as a log-in. Raises StepError when too little is left."""
+        try:
+            kind = self.deps.registry.get(action.kind)
+        except RegistryError:
+            return  # the step says so itself
+        with self.deps.store.transaction() as tx:
+            work.ensure_claim(tx, self.job.claim)
+            until = spend(tx, self.deps, kind, action.target)
+        if until is not None:
+            raise StepError(f"not run: {used_up(kind, action.target, until)}", hint="Press Retry then.")
+
+    def _finish(self, step: Step, summary: str, state: StepState) -> None:
+        """Store how a step ended; where it failed, its plan has too."""
+        release_id, token = self.progress.release.id, self.job.claim.token
+        summary, spec = self.deps.clean(summary, 1000), self.progress.checklist.step(step.id)
+        with self.deps.store.transaction() as tx:
+            current = locked_progress(tx, self.deps, release_id)
+            work.ensure_claim(tx, self.job.claim)
+            steps.write_journal(tx, step.row, token, "result", {"state": state, "summary": summary})
+            steps.finish(tx, step.row, state, summary, current.now)
+            started_at = next(stored.started_at for stored in current.steps if stored.row == step.row)
+            event: Event = StepDone(step=step.id, summary=summary, started_at=started_at)
+            notices = []
+            if state is StepState.FAILED:
+                failed, reason = FAILED_IN[step.plan], f"{spec.title if spec else step.id}: {summary}"
+                releases.move(tx, current.release, failed, current.now, reason=reason)
+                notices = [FailedNotice(step=step.row, attempt=str(token))]
+                event = StepFailed(
+                    step=step.id, summary=summary, started_at=started_at, release_state=failed, reason=reason
+                )
+            commit_change(tx, release_id, event, at=current.now, by=SYSTEM, new_posts=notices)
+
+
+def _outcome(step: Step, do: Callable[[], str]) -> tuple[str, StepState]:
+    """What doing something for a step came to: what it says, and DONE or FAILED."""
+    try:
+        return do(), StepState.DONE
+    except Superseded:
+        raise
+    except StepError as error:
+        hint = f" {error.hint}" if error.hint else ""
+        return f"{error.user_message.rstrip('.')}.{hint}", StepState.FAILED
+    except (BotError, psycopg.Error):
+        raise  # our own trouble: carried out again
+    # The seam to vendors' packages: what nobody foresaw fails the step, in sight and to be retried, and is in the log.
+    except Exception as error:
+        logger.exception("step %s failed unexpectedly", step.id)
+        return f"unexpected {type(error).__name__}: {error}", StepState.FAILED
+
+
+def _step_timeout(deps: Deps, spec: StepSpec) -> float:
+    """Seconds that a step may take; for one that asks, where the checklist sets none, those of its kind if they are more."""
+    if seconds := getattr(spec.action, "timeout", None):
+        return float(seconds)
+    if isinstance(spec.action, RunCheck) and spec.action.kind in deps.registry.names():
+        return max(DEFAULT_TIMEOUT, deps.registry.get(spec.action.kind).timeout)
+    return DEFAULT_TIMEOUT
+
+
+def _complete(tx: Tx, deps: Deps, release_id: ReleaseId, plan: PlanKind) -> None:
+    """All steps are done: begin the watch, or close the rollback."""
+    view = locked_view(tx, deps, release_id)
+    if plan is PlanKind.DEPLOY:
+        _begin_watch(tx, deps, view)
+    else:
+        _close_rollback(tx, view)
+
+
+def _begin_watch(tx: Tx, deps: Deps, view: ReleaseView) -> None:
+    release, now = view.release, view.now
+    releases.move(tx, release, ReleaseState.WATCHING, now, deployed_at=now)
+    ends_at = now + deps.watch.length
+    watches.begin(tx, release.id, now, ends_at, instance=deps.store.instance, steady=deps.clock.steady())
+    sections = [SectionPost(section=section.id) for section in view.checklist.sections if section.phase == "after"]
+    moved = locked_view(tx, deps, release.id)
+    check.ask_for(tx, moved, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
+    work.ask(tx, "watch", release.id)
+    event = DeployComplete(image=release.pinned_image, ends_at=ends_at)
+    commit_change(tx, release.id, event, at=now, by=SYSTEM, new_posts=[WatchPost(), *sections])
+
+
+def _close_rollback(tx: Tx, view: ReleaseView) -> None:
+    release, now = view.release, view.now
+    releases.move(tx, release, ReleaseState.ROLLED_BACK, now, stays_open=bool(view.standing))
+    freeze.hold(tx, view)
+    mitigation.renew(tx, view)
+    picture.ask_for(tx, release.id, picture.TIMELINE, ReleaseState.ROLLED_BACK)
+    # A release does not close over a mitigation (promise P7): `bot.flows.mitigation` closes it once that is back.
+    event = RollbackComplete(reason=release.reason, closed_at=None if view.standing else now)
+    commit_change(tx, release.id, event, at=now, by=SYSTEM, new_posts=[RolledBackNotice(), CloseoutPost()])

@@ -1,0 +1,101 @@
+"""Source resolution: what commit and image the version of a waiting release means now (promise P4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.domain.events import Event, ReleaseBound, ReleaseRebound, ReleaseUnbound
+from bot.domain.ids import SYSTEM, ReleaseId
+from bot.domain.posts import MovedNotice, PostSubject, UnboundNotice
+from bot.domain.release import Release, ReleaseState
+from bot.domain.view import ReleaseView
+from bot.errors import InvalidInput
+from bot.flows import check, sign
+from bot.flows.commit import commit_change
+from bot.flows.deps import Deps, locked_view
+from bot.steps.sources import Resolved
+from bot.store import releases
+from bot.store.pool import Tx
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What the version of a release means at a moment."""
+
+    asked_at: datetime
+    resolved: Resolved | None  # None: there is no such image
+    missing: str = ""  # why the version does not mean anything that could be deployed
+
+    def confirms(self, release: Release) -> bool:
+        """Whether the release means exactly this already, and nothing of it was missing before."""
+        return not (self.missing or release.unbound) and not self.is_move(release)
+
+    def is_move(self, release: Release) -> bool:
+        """Whether the version means another image, or its tag another commit.
+
+        The commit of a branch, where there is no tag yet, stays the one of the start.
+        """
+        found = self.resolved
+        return found is not None and (
+            found.digest != release.digest or (found.tagged and found.commit != release.commit)
+        )
+
+
+def resolve_source(deps: Deps, release: Release) -> Resolution:
+    """Ask GitHub and the registry what the version of ``release`` means now. Raises VendorError when they do not answer."""
+    asked_at = deps.clock.now()
+    try:
+        resolved = deps.sources.resolve(release.version)
+    except InvalidInput as error:
+        return Resolution(asked_at, None, deps.clean(error.user_message))
+    gone = release.tagged and not resolved.tagged
+    return Resolution(asked_at, resolved, f"There is no tag {release.version} any more." if gone else "")
+
+
+def store_resolution(deps: Deps, release_id: ReleaseId, resolution: Resolution) -> None:
+    """Make an OPEN release mean what ``resolution`` says.
+
+    A tag or an image that has moved is taken over: the checks run again and the sign-offs are void. One that is gone closes
+    the gate until it is back.
+    """
+    with deps.store.transaction() as tx:
+        view = locked_view(tx, deps, release_id)
+        release = view.release
+        if release.state is not ReleaseState.OPEN or (
+            release.confirmed_at and release.confirmed_at > resolution.asked_at
+        ):
+            return  # it is over, or somebody else has asked later than we did
+        if resolution.missing or resolution.resolved is None:
+            _store_missing(tx, view, resolution.missing)
+        elif resolution.is_move(release):
+            _store_move(tx, deps, view, resolution.resolved)
+        else:
+            releases.confirm(tx, release_id, resolution.asked_at)
+            if release.unbound:
+                _commit(tx, view, ReleaseBound(was=release.unbound), UnboundNotice())
+
+
+def _store_missing(tx: Tx, view: ReleaseView, why: str) -> None:
+    releases.confirm(tx, view.release.id, view.now, why)
+    if view.release.unbound != why:
+        _commit(tx, view, ReleaseUnbound(why=why), UnboundNotice())
+
+
+def _store_move(tx: Tx, deps: Deps, view: ReleaseView, resolved: Resolved) -> None:
+    """Take what the version means now; what was found out and signed before was about something else."""
+    release_id, release = view.release.id, view.release
+    commit = resolved.commit if resolved.tagged else release.commit
+    releases.rebind(tx, release_id, view.now, commit=commit, digest=resolved.digest, tagged=resolved.tagged)
+    sign.void_outdated(tx, deps, release_id, f"{release.version} means another commit or image now")
+    check.cancel_all(tx, release_id, view.checklist)
+    check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.asked], SYSTEM)
+    event = ReleaseRebound(
+        commit_before=release.commit, commit=commit, digest_before=release.digest, digest=resolved.digest,
+        tagged=resolved.tagged, again_because=release.again_because if resolved.digest == release.digest else "",
+    )  # fmt: skip
+    _commit(tx, view, event, MovedNotice(second=round(view.now.timestamp())))
+
+
+def _commit(tx: Tx, view: ReleaseView, event: Event, notice: PostSubject) -> None:
+    commit_change(tx, view.release.id, event, at=view.now, by=SYSTEM, new_posts=[notice])

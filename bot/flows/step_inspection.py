@@ -1,0 +1,117 @@
+"""Step inspection: what a step may use to look at the world, and what each step of a plan would change now. Changes nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from bot.domain.actions import WITHOUT_DOER, RunCheck, StepSpec
+from bot.domain.checklist import Checklist
+from bot.domain.ids import Version
+from bot.domain.plan import Plane, PlanKind, PlannedStep
+from bot.domain.release import Release
+from bot.errors import StepError
+from bot.flows.deps import Asking, Deps
+from bot.steps.contract import Look, Shipment
+from bot.steps.registry import doer
+from bot.steps.sources import Resolved
+from bot.store import releases, steps
+from bot.store.pool import Tx
+from checks.clients import Clients
+from checks.contract import CheckError
+
+Targets = Mapping[Plane, Mapping[str, Any]]  # where a rollback goes, by plane
+
+INSPECTION_TIME = 30.0  # seconds for what one step looks at
+MAX_INSPECTIONS = 8  # steps that look at the same time
+
+
+def release_shipment(tx: Tx, release: Release) -> Shipment:
+    """The release as its steps see it."""
+    version = Version.parse(release.version)
+    return Shipment(
+        version=release.version,
+        bare_version=version.bare if version else release.version,
+        commit=release.commit,
+        image=release.pinned_image,
+        previous=steps.previous_version(tx, release.id),
+    )
+
+
+def version_shipment(version: Version, resolved: Resolved) -> Shipment:
+    """A version that nobody has started a release of, as its steps would see it."""
+    return Shipment(str(version), version.bare, resolved.commit, f"{resolved.image}@{resolved.digest}")
+
+
+@contextmanager
+def inspect_step(
+    deps: Asking,
+    spec: StepSpec,
+    ship: Shipment,
+    recorded: Mapping[str, Any] | None,
+    *,
+    seconds: float = INSPECTION_TIME,
+    cancelled: threading.Event,
+) -> Iterator[Look]:
+    """What the step ``spec`` may use, for the length of a block. Raises StepError; what the clients raise becomes one."""
+    name = getattr(spec.action, "target", deps.environment)
+    target = deps.targets.get(name)
+    if target is None:
+        raise StepError(f"there is no target {name}", hint=f"Set targets.{name} in release-bot.yml, then retry")
+    with Clients(target) as clients:
+        try:
+            yield Look(
+                id=spec.id,
+                shipment=ship,
+                target=target,
+                clients=clients,
+                github=deps.github,
+                vercel=deps.vercel,
+                recorded=recorded,
+                deadline=time.monotonic() + seconds,
+                cancelled=cancelled,
+            )
+        except CheckError as error:
+            raise StepError(error.summary, hint=error.hint) from error
+
+
+def recorded_for(spec: StepSpec, targets: Targets) -> Mapping[str, Any] | None:
+    """What was recorded of the plane of a step, or None."""
+    plane = None if isinstance(spec.action, WITHOUT_DOER) else doer(spec).plane
+    return None if plane is None else targets.get(plane)
+
+
+def preview_plans(deps: Asking, checklist: Checklist, ship: Shipment, targets: Targets) -> list[PlannedStep]:
+    """What each step of both plans would change now, in words that may be shown. Steps look side by side; what one cannot see
+    is said in its place.
+    """
+    asked = [(PlanKind.DEPLOY, spec) for spec in checklist.deploy]
+    asked += [(PlanKind.ROLLBACK, spec) for spec in checklist.rollback]
+    never = threading.Event()
+
+    def look(entry: tuple[PlanKind, StepSpec]) -> PlannedStep:
+        kind, spec = entry
+        if isinstance(spec.action, (*WITHOUT_DOER, RunCheck)):
+            return PlannedStep(kind, spec, ())
+        try:
+            with inspect_step(deps, spec, ship, recorded_for(spec, targets), cancelled=never) as place:
+                changes = tuple(change.cleaned(deps.clean) for change in doer(spec).preview(spec.action, place))
+            return PlannedStep(kind, spec, changes)
+        except StepError as error:
+            trouble = deps.clean(f"{error.user_message.rstrip('.')}. {error.hint}".strip())
+            return PlannedStep(kind, spec, (), trouble=trouble)
+
+    with ThreadPoolExecutor(MAX_INSPECTIONS, thread_name_prefix="plan") as threads:
+        return list(threads.map(look, asked))
+
+
+def plan_of_release(deps: Deps, release: Release) -> list[PlannedStep]:
+    """The plan of a release that is under way."""
+    with deps.store.transaction() as tx:
+        ship, targets = release_shipment(tx, release), steps.rollback_targets(tx, release.id)
+        checklist = releases.checklist(tx, release)
+    return preview_plans(deps, checklist, ship, targets)
