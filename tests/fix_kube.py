@@ -3,11 +3,13 @@
 A test that takes `kube` runs on both, so the simulator is held to what the real server does.
 """
 
+import base64
 import contextlib
 import fcntl
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,8 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 from kubernetes import client, config
+
+from sandbox.kube.client import current
 
 TESTBED = os.environ.get("RELEASE_BOT_KUBE_TESTBED", "")
 STARTS = 3  # one that reads kube-apiserver's certificate while it is being written ends, and leaves nothing behind
@@ -62,6 +67,19 @@ class Kube:
         name = new_namespace(self.api)
         self.others.append(name)
         return name
+
+    def request(self, method: str, path: str, body: object = None, kind: str = "application/json") -> httpx.Response:
+        """Send what no client would, as the administrator: the answer, whatever it is. ``body`` is JSON, or text as it is."""
+        cluster, user = current(self.kubeconfig)
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        return httpx.request(
+            method,
+            f"{cluster['server']}{path}",
+            content=body if isinstance(body, str) else json.dumps(body),
+            headers={"Authorization": f"Bearer {user['token']}", "Content-Type": kind},
+            verify=ssl.create_default_context(cadata=authority),
+            trust_env=False,
+        )
 
     def kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run kubectl in the namespace of the test; skips the test where there is no kubectl."""

@@ -19,7 +19,7 @@ VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"
 
 @dataclass(frozen=True)
 class Account:
-    """A service account. Its rights are those of the Roles that are bound to it; whoever is none may do everything."""
+    """A service account; its rights are those of the Roles that are bound to it."""
 
     namespace: str
     name: str
@@ -53,70 +53,60 @@ class Access:
         mark = hmac.new(self._secret.encode(), account.user.encode(), hashlib.sha256).hexdigest()
         return f"{account.namespace}.{account.name}.{mark}"
 
-    def who(self, token: str) -> Account | None:
+    def account_of(self, token: str) -> Account | None:
         """The account of a token, or None when it is no account's."""
         namespace, _, rest = token.partition(".")
         account = Account(namespace, rest.rpartition(".")[0])
         return account if hmac.compare_digest(self.token(account).encode(), token.encode()) else None
 
-    def check(self, account: Account | None, wanted: Request, resource: Resource) -> None:
+    def check(self, account: Account | None, request: Request, resource: Resource) -> None:
         """Refuse what is not granted: StatusError 403 in the words of kube-apiserver."""
-        if not self.allows(account, wanted):
+        if not self.allows(account, request):
             assert account is not None
-            raise forbidden(resource, wanted.name, _refusal(account, wanted, resource))
+            raise forbidden(resource, request.name, _refusal(account, request, resource))
 
-    def allows(self, account: Account | None, wanted: Request) -> bool:
+    def allows(self, account: Account | None, request: Request) -> bool:
         """Whether a Role in that namespace, bound to the account there, has a rule for it."""
         if account is None:
             return True
         subject = {"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace}
-        for binding in self._store.objects(res.ROLEBINDINGS, wanted.namespace) if wanted.namespace else []:
+        for binding in self._store.objects(res.ROLEBINDINGS, request.namespace) if request.namespace else []:
             if not any(subject.items() <= one.items() for one in binding.get("subjects") or []):
                 continue
-            role = self._store.find(res.ROLES, wanted.namespace, binding["roleRef"]["name"])
-            if role is not None and any(_covers(rule, wanted) for rule in role.get("rules") or []):
+            role = self._store.find(res.ROLES, request.namespace, binding["roleRef"]["name"])
+            if role is not None and any(_covers(rule, request) for rule in role.get("rules") or []):
                 return True
         return False
 
     def review(self, account: Account | None, body: Json) -> Json:
         """The answer to a SelfSubjectAccessReview."""
-        asked = (body.get("spec") or {}).get("resourceAttributes") or {}
-        resource = "/".join(filter(None, (asked.get("resource", ""), asked.get("subresource", ""))))
-        wanted = Request(
-            asked.get("verb", ""),
-            asked.get("group", ""),
-            resource,
-            asked.get("namespace", ""),
-            asked.get("name", ""),
-        )
-        return body | {"status": {"allowed": self.allows(account, wanted)}}
+        attributes = (body.get("spec") or {}).get("resourceAttributes") or {}
+        resource = "/".join(filter(None, (attributes.get("resource"), attributes.get("subresource"))))
+        verb, group, namespace, name = (attributes.get(key, "") for key in ("verb", "group", "namespace", "name"))
+        request = Request(verb, group, resource, namespace, name)
+        return body | {"status": {"allowed": self.allows(account, request)}}
 
 
-def request_for(method: str, query: Json, resource: Resource, namespace: str, name: str, subresource: str) -> Request:
+def request_for(method: str, resource: Resource, namespace: str, name: str, subresource: str) -> Request:
     """A request by HTTP in the words of a Role."""
     verb = VERBS.get(method, "get" if name else "list")
-    if verb == "list" and query.get("watch") in ("true", "1"):
-        verb = "watch"
     what = f"{resource.plural}/{subresource}" if subresource else resource.plural
     return Request(verb, resource.group, what, namespace, name)
 
 
-def _covers(rule: Json, wanted: Request) -> bool:
-    def has(key: str, value: str) -> bool:
-        return bool({"*", value} & set(rule.get(key) or []))
-
-    named = rule.get("resourceNames") or []
-    known = wanted.name and wanted.name in named
+def _covers(rule: Json, request: Request) -> bool:
+    """Whether a rule grants a request; one with `*` grants nothing here."""
+    names = rule.get("resourceNames") or [request.name]
     return (
-        has("verbs", wanted.verb)
-        and has("apiGroups", wanted.group)
-        and has("resources", wanted.resource)
-        and (not named or bool(known))
+        request.verb in rule["verbs"]
+        and request.group in rule["apiGroups"]
+        and request.resource in rule["resources"]
+        and request.name in names
     )
 
 
-def _refusal(account: Account, wanted: Request, resource: Resource) -> str:
-    where = f' in the namespace "{wanted.namespace}"' if wanted.namespace else " at the cluster scope"
-    named = f' "{wanted.name}"' if wanted.name else ""
-    what = f'cannot {wanted.verb} resource "{wanted.resource}" in API group "{wanted.group}"{where}'
-    return f'{resource.full}{named} is forbidden: User "{account.user}" {what}'
+def _refusal(account: Account, request: Request, resource: Resource) -> str:
+    where = f' in the namespace "{request.namespace}"' if request.namespace else " at the cluster scope"
+    name = f' "{request.name}"' if request.name else ""
+    what = f'cannot {request.verb} resource "{request.resource}" in API group "{request.group}"{where}'
+    return f'{resource.full_name}{name} is forbidden: User "{account.user}" {what}'

@@ -1,8 +1,8 @@
 """How a pod plays: the settings in its `testbed/...` annotations and in the ConfigMap `testbed-images`.
 
-Settings (all optional): ready-after, never-ready, crash, image-pull-error, run-for, exit-code, log, log-every,
-stop-after, unschedulable, exec. An entry of the ConfigMap maps an image (shell patterns work) to settings and wins over
-annotations; it is read at each container start, so a fault needs no change of the Deployment.
+They are those of the testbed with the real API server that the simulator is compared with, as many as are used: ready-after,
+never-ready, crash, image-pull-error, log and exec. An entry of the ConfigMap maps an image (shell patterns work) to settings and
+wins over annotations; it is read at each container start, so a fault needs no change of the Deployment.
 """
 
 from __future__ import annotations
@@ -16,20 +16,8 @@ Json = dict[str, Any]
 
 PREFIX = "testbed/"
 IMAGES = "testbed-images"  # name of the ConfigMap
-SETTINGS = {
-    "ready-after",
-    "never-ready",
-    "crash",
-    "image-pull-error",
-    "run-for",
-    "exit-code",
-    "log",
-    "log-every",
-    "stop-after",
-    "unschedulable",
-    "exec",
-}
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+SETTINGS = {"ready-after", "never-ready", "crash", "image-pull-error", "log", "exec"}
+_UNITS = {"ms": 0.001, "s": 1.0}
 
 
 class BehaviourError(Exception):
@@ -40,7 +28,7 @@ class Behaviour:
     """The settings of one start of one container."""
 
     def __init__(self, annotations: Json, images: dict[str, str], image: str) -> None:
-        """`annotations` of the pod, `images`: the data of the ConfigMap. BehaviourError for what is not known."""
+        """`annotations` of the pod, `images`: the data of the ConfigMap. BehaviourError for a setting that does not exist."""
         self._values: Json = {k.removeprefix(PREFIX): v for k, v in annotations.items() if k.startswith(PREFIX)}
         for text in images.values():
             try:
@@ -54,26 +42,17 @@ class Behaviour:
             raise BehaviourError(f"unknown settings: {', '.join(sorted(unknown))}")
 
     def is_on(self, name: str) -> bool:
-        """A yes-or-no setting."""
+        """Whether a yes-or-no setting says yes."""
         return str(self._values.get(name, "false")).lower() not in ("false", "0", "")
 
     def seconds(self, name: str, default: float) -> float:
         """A duration like 500ms or 2s, in seconds."""
         if name not in self._values:
             return default
-        match = re.fullmatch(r"(\d+\.?\d*)(ms|s|m|h)?", str(self._values[name]))
+        match = re.fullmatch(r"(\d+\.?\d*)(ms|s)", str(self._values[name]))
         if match is None:
             raise BehaviourError(f"{name}: no duration like 500ms or 2s: {self._values[name]}")
-        return float(match[1]) * _UNITS[match[2] or "s"]
-
-    def crashes(self, restarts: int) -> bool:
-        """Whether this start crashes: `true` means each, a number means that many first ones."""
-        value = str(self._values.get("crash", "false"))
-        return restarts < int(value) if value.isdecimal() else self.is_on("crash")
-
-    def exit_code(self, default: int) -> int:
-        """The exit code of a container that ends by itself."""
-        return int(self._values.get("exit-code", default))
+        return float(match[1]) * _UNITS[match[2]]
 
     def lines(self, default: str) -> list[str]:
         """What the container prints, line by line."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
-from sandbox.kube.deployments import DeploymentController, ReplicaSetController
+from sandbox.kube.deployments import DeploymentController
 from sandbox.kube.garbage import GarbageCollector
 from sandbox.kube.jobs import CronJobController, JobController
-from sandbox.kube.resources import EVENTS
-from sandbox.kube.store import Change, Store
+from sandbox.kube.replicasets import ReplicaSetController
+from sandbox.kube.store import Store
 
 REACTION_SECONDS = 0.03  # so that observedGeneration lags behind generation, as on a real cluster
-
-logger = logging.getLogger(__name__)
 
 
 class Controllers:
@@ -21,19 +18,19 @@ class Controllers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._changed = asyncio.Event()
+        self._has_changed = asyncio.Event()
         self._controllers = (
             DeploymentController(store),
             ReplicaSetController(store),
             JobController(store),
             CronJobController(store),
-            GarbageCollector(store),
         )
+        self._garbage_collector = GarbageCollector(store)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to look."""
-        self._unsubscribe = self._store.subscribe(self._observe)
+        self._unsubscribe = self._store.subscribe(lambda _: self._has_changed.set())
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -45,17 +42,14 @@ class Controllers:
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
 
-    def _observe(self, change: Change) -> None:
-        if change.resource is not EVENTS:
-            self._changed.set()
-
     async def _run(self) -> None:
         while True:
-            self._changed.clear()
-            waits = [controller.sync_all() for controller in self._controllers]
-            pause = min((wait for wait in waits if wait is not None), default=None)
+            self._has_changed.clear()
+            pauses = [controller.sync_all() for controller in self._controllers]
+            self._garbage_collector.sync_all()
+            pause = min((seconds for seconds in pauses if seconds is not None), default=None)
             try:
-                await asyncio.wait_for(self._changed.wait(), pause)
+                await asyncio.wait_for(self._has_changed.wait(), pause)
             except TimeoutError:
                 continue
             await asyncio.sleep(REACTION_SECONDS)

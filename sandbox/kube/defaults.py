@@ -1,7 +1,8 @@
 """What the API server adds to an object that a client sent, and what it refuses.
 
 Only the fields that a Deployment, a Job or a CronJob of an ordinary product uses. Values are those that kube-apiserver
-1.20 to 1.32 fills in.
+1.20 to 1.32 fills in. What the controllers here would leave out of account is refused, although a real server takes it: nobody should
+believe that it was tried.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import base64
 import re
 from typing import Any
 
-from sandbox.kube.errors import StatusError, invalid
+from sandbox.kube.errors import invalid
 from sandbox.kube.resources import CONFIGMAPS, CRONJOBS, DEPLOYMENTS, JOBS, PODS, REPLICASETS, SECRETS, Resource
-from sandbox.kube.selectors import spec_selector
 
 Json = dict[str, Any]
 Causes = list[tuple[str, str, str]]
@@ -83,28 +83,16 @@ def check(resource: Resource, new: Json, old: Json | None) -> None:
         raise invalid(resource, name, causes)
 
 
-def immutable_fields(resource: Resource, new: Json, old: Json) -> StatusError | None:
-    """The refusal of a change to a field that may not change, or None."""
-    name = old["metadata"]["name"]
-    for field in ("uid", "name", "namespace"):
-        value = new["metadata"].get(field)
-        if value not in (None, old["metadata"].get(field)):
-            text = f'Invalid value: "{value}": field is immutable'
-            return invalid(resource, name, [(f"metadata.{field}", "FieldValueInvalid", text)])
-    return None
-
-
 def _without_empty(value: Any) -> Any:
     """Drop what Go's `omitempty` never writes: nulls, empty lists, empty maps of labels, and empty `value` of env."""
     if isinstance(value, list):
         return [_without_empty(item) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {key: _without_empty(item) for key, item in value.items()}
     maps = ("labels", "annotations", "matchLabels")
     return {
         key: item
-        for key, item in found.items()
+        for key, item in ((key, _without_empty(item)) for key, item in value.items())
         if not (item is None or item == [] or (item == {} and key in maps) or (item == "" and key == "value"))
     }
 
@@ -171,13 +159,13 @@ _CRONJOB_DEFAULTS = {
 
 def _check_deployment(new: Json, old: Json | None) -> Causes:
     spec = new.get("spec") or {}
-    causes: Causes = []
-    selector = spec.get("selector")
+    template = spec.get("template") or {}
+    selector, labels = spec.get("selector") or {}, (template.get("metadata") or {}).get("labels") or {}
+    causes = _refuse(spec, "spec", "minReadySeconds") + _refuse(selector, "spec.selector", "matchExpressions")
     if not selector:
         causes.append(("spec.selector", "FieldValueRequired", "Required value"))
-    labels = {"metadata": {"labels": (spec.get("template") or {}).get("metadata", {}).get("labels")}}
-    if not selector or not spec_selector(selector)(labels):
-        text = f"Invalid value: {labels['metadata']['labels']}: `selector` does not match template `labels`"
+    elif not (selector.get("matchLabels") or {}).items() <= labels.items():
+        text = f"Invalid value: {labels}: `selector` does not match template `labels`"
         causes.append(("spec.template.metadata.labels", "FieldValueInvalid", text))
     if old and selector != old["spec"].get("selector"):
         causes.append(("spec.selector", "FieldValueInvalid", f"Invalid value: {selector}: field is immutable"))
@@ -185,17 +173,15 @@ def _check_deployment(new: Json, old: Json | None) -> Causes:
     if not isinstance(replicas, int) or replicas < 0:
         text = f"Invalid value: {replicas}: must be greater than or equal to 0"
         causes.append(("spec.replicas", "FieldValueInvalid", text))
-    policy = (spec.get("template") or {}).get("spec", {}).get("restartPolicy")
-    if policy != "Always":
-        text = f'Unsupported value: "{policy}": supported values: "Always"'
-        causes.append(("spec.template.spec.restartPolicy", "FieldValueNotSupported", text))
-    return causes + _check_pod_spec((spec.get("template") or {}).get("spec") or {}, "spec.template.spec")
+    causes += _check_value(spec["strategy"]["type"], "RollingUpdate", "spec.strategy.type")
+    pod = template.get("spec") or {}
+    causes += _check_value(pod.get("restartPolicy"), "Always", "spec.template.spec.restartPolicy")
+    return causes + _check_pod_spec(pod, "spec.template.spec")
 
 
 def _check_job(new: Json, old: Json | None) -> Causes:
     spec = new.get("spec") or {}
-    template = spec.get("template") or {}
-    if old and template.get("spec") != old["spec"]["template"]["spec"]:
+    if old and (spec.get("template") or {}).get("spec") != old["spec"]["template"]["spec"]:
         return [("spec.template", "FieldValueInvalid", "Invalid value: field is immutable")]
     return _check_job_spec(spec, "spec")
 
@@ -210,15 +196,25 @@ def _check_cronjob(new: Json, _old: Json | None) -> Causes:
 
 def _check_job_spec(spec: Json, where: str) -> Causes:
     pod = (spec.get("template") or {}).get("spec") or {}
-    causes: Causes = []
-    if pod.get("restartPolicy") not in ("Never", "OnFailure"):
-        text = 'Unsupported value: "Always": supported values: "OnFailure", "Never"'
-        causes.append((f"{where}.template.spec.restartPolicy", "FieldValueNotSupported", text))
+    causes = _refuse(spec, where, "suspend", "ttlSecondsAfterFinished")
+    for field in ("parallelism", "completions"):
+        causes += _check_value(spec[field], 1, f"{where}.{field}")
+    causes += _check_value(pod.get("restartPolicy"), "Never", f"{where}.template.spec.restartPolicy")
     return causes + _check_pod_spec(pod, f"{where}.template.spec")
 
 
 def _check_pod(new: Json, _old: Json | None) -> Causes:
     return _check_pod_spec(new.get("spec") or {}, "spec")
+
+
+def _check_value(value: Any, only: Any, where: str) -> Causes:
+    text = f'Unsupported value: "{value}": supported values: "{only}"'
+    return [] if value == only else [(where, "FieldValueNotSupported", text)]
+
+
+def _refuse(spec: Json, where: str, *fields: str) -> Causes:
+    text = "Forbidden: the simulated cluster does not know it"
+    return [(f"{where}.{field}", "FieldValueForbidden", text) for field in fields if spec.get(field)]
 
 
 def _check_pod_spec(spec: Json, where: str) -> Causes:

@@ -1,4 +1,4 @@
-"""The environment variables of a container: values, ConfigMaps, Secrets, and fields of its pod."""
+"""The environment variables of a container: values, and what is in ConfigMaps and Secrets."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ class ConfigError(Exception):
     """A container refers to a ConfigMap, a Secret or a key that is not there: it waits until it is."""
 
 
-def container_environment(store: Store, pod: Json, container: Json) -> dict[str, str]:
-    """All variables of `env` and `envFrom`, resolved now; ConfigError where something they need is missing."""
-    namespace = pod["metadata"]["namespace"]
-    found: dict[str, str] = {}
+def container_environment(store: Store, namespace: str, container: Json) -> dict[str, str]:
+    """All variables of `env` and `envFrom`, resolved now; ConfigError where something they need is missing.
+
+    Fields of the pod (`fieldRef`, `resourceFieldRef`) are empty.
+    """
+    variables: dict[str, str] = {}
     for source in container.get("envFrom") or []:
         for field, resource in (("configMapRef", CONFIGMAPS), ("secretRef", SECRETS)):
             if field in source:
                 data = _data(store, resource, namespace, source[field])
-                found |= {source.get("prefix", "") + key: value for key, value in data.items()}
+                variables |= {source.get("prefix", "") + key: value for key, value in data.items()}
     for item in container.get("env") or []:
         source = item.get("valueFrom")
-        value = expand(item.get("value") or "", found) if source is None else _value(store, pod, source)
+        value = expand(item.get("value") or "", variables) if source is None else _value(store, namespace, source)
         if value is not None:
-            found[item["name"]] = value
-    return found
+            variables[item["name"]] = value
+    return variables
 
 
 def expand(text: str, variables: dict[str, str]) -> str:
@@ -38,14 +40,14 @@ def expand(text: str, variables: dict[str, str]) -> str:
     return re.sub(r"\$\$|\$\(([^)]+)\)", lambda m: "$" if m[0] == "$$" else variables.get(m[1], m[0]), text)
 
 
-def _value(store: Store, pod: Json, source: Json) -> str | None:
+def _value(store: Store, namespace: str, source: Json) -> str | None:
     for field, resource in (("configMapKeyRef", CONFIGMAPS), ("secretKeyRef", SECRETS)):
         if ref := source.get(field):
-            data = _data(store, resource, pod["metadata"]["namespace"], ref)
+            data = _data(store, resource, namespace, ref)
             if ref["key"] not in data and not ref.get("optional"):
                 raise ConfigError(f"couldn't find key {ref['key']} in {resource.kind} {ref['name']}")
             return data.get(ref["key"])
-    return _pod_field(pod, (source.get("fieldRef") or {}).get("fieldPath", ""))
+    return ""
 
 
 def _data(store: Store, resource: Resource, namespace: str, ref: Json) -> dict[str, str]:
@@ -57,10 +59,3 @@ def _data(store: Store, resource: Resource, namespace: str, ref: Json) -> dict[s
     if resource is SECRETS:
         return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
     return data
-
-
-def _pod_field(pod: Json, path: str) -> str:
-    if match := re.fullmatch(r"metadata\.(labels|annotations)\['(.+)'\]", path):
-        return str((pod["metadata"].get(match[1]) or {}).get(match[2], ""))
-    part, _, key = path.partition(".")
-    return str((pod.get(part) or {}).get(key, ""))

@@ -46,40 +46,35 @@ def method_not_allowed() -> StatusError:
 
 def not_found(resource: Resource, name: str) -> StatusError:
     """The object is not there."""
-    return StatusError(404, "NotFound", f'{resource.full} "{name}" not found', _details(resource, name))
+    return StatusError(404, "NotFound", f'{resource.full_name} "{name}" not found', _details(resource, name))
 
 
 def already_exists(resource: Resource, name: str) -> StatusError:
     """A create for a name that is taken."""
-    return StatusError(409, "AlreadyExists", f'{resource.full} "{name}" already exists', _details(resource, name))
+    return StatusError(409, "AlreadyExists", f'{resource.full_name} "{name}" already exists', _details(resource, name))
 
 
 def conflict(resource: Resource, name: str) -> StatusError:
     """The writer saw an older version of the object."""
     why = "the object has been modified; please apply your changes to the latest version and try again"
-    text = f'Operation cannot be fulfilled on {resource.full} "{name}": {why}'
+    text = f'Operation cannot be fulfilled on {resource.full_name} "{name}": {why}'
     return StatusError(409, "Conflict", text, _details(resource, name))
 
 
 def terminating(namespace: str, resource: Resource) -> StatusError:
     """A create in a namespace that is going away."""
     why = f"because it is being terminated: unable to create new content in namespace {namespace}"
-    return StatusError(403, "Forbidden", f"{resource.full} is forbidden: {why}", _details(resource, ""))
+    return StatusError(403, "Forbidden", f"{resource.full_name} is forbidden: {why}", _details(resource, ""))
 
 
 def forbidden(resource: Resource, name: str, message: str) -> StatusError:
-    """Something that no Role grants to who asks."""
+    """A request that no Role grants to the account."""
     return StatusError(403, "Forbidden", message, _details(resource, name))
 
 
 def bad_request(message: str) -> StatusError:
-    """A request that cannot be understood, or a log that cannot be shown."""
+    """A request that cannot be understood, a log that cannot be shown, or what the simulator does not know."""
     return StatusError(400, "BadRequest", message)
-
-
-def expired(version: int, newest: str) -> StatusError:
-    """A watch from a resourceVersion that is no longer remembered; clients list again then."""
-    return StatusError(410, "Expired", f"too old resource version: {version} ({newest})")
 
 
 def unsupported_media_type() -> StatusError:
@@ -104,5 +99,5 @@ def invalid(resource: Resource, name: str, causes: list[tuple[str, str, str]]) -
 
 
 def _details(resource: Resource, name: str) -> Json:
-    found = {"name": name, "group": resource.group, "kind": resource.plural}
-    return {key: value for key, value in found.items() if value}
+    details = {"name": name, "group": resource.group, "kind": resource.plural}
+    return {key: value for key, value in details.items() if value}

@@ -67,7 +67,7 @@ class Kubelet:
     def _observe(self, change: Change) -> None:
         if change.resource is not PODS:
             return
-        if change.kind == "DELETED":
+        if change.is_removal:
             self._forget(change.obj["metadata"]["uid"])
         else:
             self._accept(change.obj)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
+import math
 import os
 import secrets
 import signal
@@ -32,10 +34,11 @@ BACKOFF_SECONDS = 0.5  # doubles to BACKOFF_LIMIT_SECONDS (10 s to 5 min on a re
 BACKOFF_LIMIT_SECONDS = 8.0
 PULL_RETRY_SECONDS = 0.5
 TERMINATED_SHOWN_SECONDS = 0.2  # how long a state `terminated` shows before CrashLoopBackOff
-FOREVER_SECONDS = 1e6
 KILLED = 137
 LINE_LIMIT_BYTES = 1 << 22  # of one line of output
 LAST_WORDS_SECONDS = 2.0  # for what is still in the pipe when a command has ended
+
+logger = logging.getLogger(__name__)
 
 
 class PodPlayer:
@@ -70,7 +73,7 @@ class PodPlayer:
             if play.done() and (error := play.exception()):
                 if not isinstance(error, BehaviourError):
                     raise error
-                self._event("TestbedError", str(error), "Warning")
+                logger.error("pod %s stays as it is: %s", self._name, error)
             await stop  # a finished pod stays until somebody deletes it
             await self._stop_containers()
         finally:
@@ -83,9 +86,6 @@ class PodPlayer:
 
     async def _play(self) -> None:
         if not self._spec.get("nodeName"):
-            if Behaviour(self._annotations(), {}, "").is_on("unschedulable"):
-                self._event("FailedScheduling", "0/1 nodes are available", "Warning")
-                return
             self._bind()
         self._publish()
         await asyncio.gather(*(self._play_container(c) for c in self._spec["containers"]))
@@ -108,7 +108,6 @@ class PodPlayer:
             waiting = {"reason": "CrashLoopBackOff", "message": text}
             status |= {"state": {"waiting": waiting}, "lastState": {"terminated": ended}}
             self._publish()
-            self._event("BackOff", "Back-off restarting failed container", "Warning")
             await asyncio.sleep(delay)
             delay = min(delay * 2, BACKOFF_LIMIT_SECONDS)
             status["restartCount"] += 1
@@ -139,8 +138,6 @@ class PodPlayer:
         ended |= {"startedAt": begun, "finishedAt": now()}
         if why:
             ended |= {"reason": "ContainerCannotRun", "message": why}
-        elif code and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-            ended["message"] = "\n".join(text for _, text in log.lines()[-80:])[-2048:]
         status |= {"state": {"terminated": ended}, "ready": False, "started": False}
         return code
 
@@ -153,7 +150,6 @@ class PodPlayer:
         status["containerID"] = f"sandbox://{secrets.token_hex(32)}"
         status |= {"state": {"running": {"startedAt": now()}}, "started": True}
         self._publish()
-        self._event("Started", f"Started container {container['name']}")
 
     async def _prepare(self, container: Json, status: Json, *, resumed: bool) -> tuple[Behaviour, dict[str, str]]:
         """Wait for what a container needs before it can start: its image and its environment."""
@@ -162,7 +158,7 @@ class PodPlayer:
             try:
                 behaviour = self._behaviour(image)
                 if resumed or not behaviour.is_on("image-pull-error"):
-                    return behaviour, container_environment(self._store, self._pod, container)
+                    return behaviour, container_environment(self._store, self._pod["metadata"]["namespace"], container)
                 reason, text = "ImagePullBackOff", f'Back-off pulling image "{image}"'
                 if pulls == 0:
                     reason, text = "ErrImagePull", f'failed to pull "{image}": manifest unknown'
@@ -172,13 +168,11 @@ class PodPlayer:
             if status["state"] != state:
                 status["state"] = state
                 self._publish()
-                self._event("Failed", text, "Warning")
             pulls += 1
             await asyncio.sleep(PULL_RETRY_SECONDS)
 
     async def _become_ready(self, status: Json, behaviour: Behaviour, *, resumed: bool) -> None:
         if behaviour.is_on("never-ready") and not status["ready"]:
-            self._event("Unhealthy", "Readiness probe failed", "Warning")
             return
         if not (resumed and status["ready"]):
             await asyncio.sleep(behaviour.seconds("ready-after", READY_SECONDS))
@@ -186,22 +180,14 @@ class PodPlayer:
         self._publish()
 
     async def _simulate(self, container: Json, behaviour: Behaviour, log: ContainerLog, *, resumed: bool) -> int:
-        crash = behaviour.crashes(self._statuses[container["name"]]["restartCount"])
-        default = (
-            CRASH_SECONDS if crash else FOREVER_SECONDS if self._spec["restartPolicy"] == "Always" else RUN_SECONDS
-        )
-        end = time.monotonic() + behaviour.seconds("run-for", default)
-        lines = behaviour.lines(f"testbed: started {container['image']}")
-        every = behaviour.seconds("log-every", 0)
-        while True:
-            if not resumed:
-                for line in lines:
-                    log.write(line)
-            resumed = False
-            left = end - time.monotonic()
-            await asyncio.sleep(max(0, min(left, every or left)))
-            if not every or left <= every:
-                return behaviour.exit_code(1 if crash else 0)
+        if not resumed:
+            for line in behaviour.lines(f"testbed: started {container['image']}"):
+                log.write(line)
+        if behaviour.is_on("crash"):
+            await asyncio.sleep(CRASH_SECONDS)
+            return 1
+        await asyncio.sleep(RUN_SECONDS if self._spec["restartPolicy"] != "Always" else math.inf)
+        return 0
 
     async def _execute(self, container: Json, env: dict[str, str], log: ContainerLog) -> tuple[int, str]:
         """Run the command of a container as a process: (exit code, why it could not start)."""
@@ -239,11 +225,7 @@ class PodPlayer:
     async def _stop_containers(self) -> None:
         end = time.monotonic() + self._grace
         self._kill(signal.SIGTERM)
-        self._event("Killing", "Stopping containers")
-        pause = STOP_SECONDS
-        with contextlib.suppress(BehaviourError):  # told before, at its start
-            pause = Behaviour(self._annotations(), {}, "").seconds("stop-after", pause)
-        await asyncio.sleep(min(self._grace, pause))
+        await asyncio.sleep(min(self._grace, STOP_SECONDS))
         while time.monotonic() < end:
             if not self._groups:
                 return
@@ -281,10 +263,6 @@ class PodPlayer:
         if pod := self._current():
             pod["spec"]["nodeName"] = NODE
             self._store.update(PODS, pod)
-            self._event("Scheduled", f"Successfully assigned {self._name} to {NODE}")
-
-    def _event(self, reason: str, message: str, kind: str = "Normal") -> None:
-        self._store.event(self._pod, reason, message, kind)
 
     def _publish(self) -> None:
         if pod := self._current():

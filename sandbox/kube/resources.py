@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
-VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
+VERBS = ["create", "delete", "get", "list", "patch", "update"]
+RBAC = "rbac.authorization.k8s.io"
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One row of the API: where it is, what its objects are called."""
+    """One row of the API: where it is, what its objects are called, and what the server keeps of them."""
 
     group: str
     version: str
     plural: str
     kind: str
-    short: tuple[str, ...] = ()
-    namespaced: bool = True
-    subresources: tuple[str, ...] = ()
+    is_namespaced: bool = True
+    has_status: bool = False
     counts_generations: bool = False
+    subresource: str = ""  # the only one that is there beside the objects themselves
 
     @property
     def group_version(self) -> str:
@@ -28,26 +29,20 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
-    def full(self) -> str:
+    def full_name(self) -> str:
         """Its name in error messages: `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace", ("ns",), namespaced=False, subresources=("status",))
-PODS = Resource("", "v1", "pods", "Pod", ("po",), subresources=("status", "log"))
-CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap", ("cm",))
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", is_namespaced=False, has_status=True)
+PODS = Resource("", "v1", "pods", "Pod", has_status=True, subresource="log")
+CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 SECRETS = Resource("", "v1", "secrets", "Secret")
-SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", ("sa",), subresources=("token",))
-EVENTS = Resource("", "v1", "events", "Event", ("ev",))
-DEPLOYMENTS = Resource(
-    "apps", "v1", "deployments", "Deployment", ("deploy",), subresources=("status", "scale"), counts_generations=True
-)
-REPLICASETS = Resource(
-    "apps", "v1", "replicasets", "ReplicaSet", ("rs",), subresources=("status",), counts_generations=True
-)
-JOBS = Resource("batch", "v1", "jobs", "Job", subresources=("status",), counts_generations=True)
-CRONJOBS = Resource("batch", "v1", "cronjobs", "CronJob", ("cj",), subresources=("status",), counts_generations=True)
-RBAC = "rbac.authorization.k8s.io"
+SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", subresource="token")
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", has_status=True, counts_generations=True)
+REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet", has_status=True, counts_generations=True)
+JOBS = Resource("batch", "v1", "jobs", "Job", has_status=True, counts_generations=True)
+CRONJOBS = Resource("batch", "v1", "cronjobs", "CronJob", has_status=True, counts_generations=True)
 ROLES = Resource(RBAC, "v1", "roles", "Role")
 ROLEBINDINGS = Resource(RBAC, "v1", "rolebindings", "RoleBinding")
 
@@ -57,7 +52,6 @@ ALL = (
     CONFIGMAPS,
     SECRETS,
     SERVICEACCOUNTS,
-    EVENTS,
     DEPLOYMENTS,
     REPLICASETS,
     JOBS,
@@ -66,48 +60,49 @@ ALL = (
     ROLEBINDINGS,
 )
 BY_PATH = {(r.group, r.version, r.plural): r for r in ALL}
-VERSION: Json = {"major": "1", "minor": "32", "gitVersion": "v1.32.0-sandbox", "gitCommit": "", "gitTreeState": "clean"}
-VERSION |= {"buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "linux/amd64"}
+VERSION: Json = {"major": "1", "minor": "32", "gitVersion": "v1.32.0-sandbox", "platform": "linux/amd64"}
 
 
-def core_versions() -> Json:
-    """The answer to GET /api."""
-    return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+def describe(parts: list[str]) -> Json | None:
+    """The answer to a path (in parts) that asks what the server is and has, or None for another path."""
+    match parts:
+        case ["version"]:
+            return VERSION
+        case ["api"]:
+            return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+        case ["apis"]:
+            return {
+                "kind": "APIGroupList",
+                "apiVersion": "v1",
+                "groups": [_group(name) for name in ("apps", "batch", RBAC)],
+            }
+        case ["api", version]:
+            return _resource_list("", version)
+        case ["apis", group, version]:
+            return _resource_list(group, version)
+    return None
 
 
-def groups() -> Json:
-    """The answer to GET /apis."""
-    found = []
-    for group in ("apps", "authorization.k8s.io", "batch", RBAC):
-        version = {"groupVersion": f"{group}/v1", "version": "v1"}
-        found.append({"name": group, "versions": [version], "preferredVersion": version})
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
+def _group(name: str) -> Json:
+    version = {"groupVersion": f"{name}/v1", "version": "v1"}
+    return {"name": name, "versions": [version], "preferredVersion": version}
 
 
-def resource_list(group: str, version: str) -> Json | None:
-    """The answer to GET /api/v1 and /apis/GROUP/VERSION, or None for a group that is not here."""
-    row: Json
-    rows: list[Json] = []
-    for resource in ALL:
-        if (resource.group, resource.version) == (group, version):
-            row = {"name": resource.plural, "singularName": resource.kind.lower(), "kind": resource.kind}
-            row |= {"namespaced": resource.namespaced, "verbs": VERBS, "categories": ["all"]}
-            rows.append(row | ({"shortNames": list(resource.short)} if resource.short else {}))
-            rows += [_subresource_row(resource, name) for name in resource.subresources]
-    if (group, version) == ("authorization.k8s.io", "v1"):
-        kind = "SelfSubjectAccessReview"
-        rows = [{"name": f"{kind.lower()}s", "singularName": "", "namespaced": False, "kind": kind}]
-        rows[0]["verbs"] = ["create"]
-    if not rows:
-        return None
-    found = f"{group}/{version}" if group else version
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": found, "resources": rows}
-
-
-def _subresource_row(resource: Resource, name: str) -> Json:
-    row: Json = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced}
-    verbs = {"log": ["get"], "token": ["create"]}.get(name, ["get", "patch", "update"])
-    row |= {"kind": resource.kind, "verbs": verbs}
-    if name == "scale":
-        row |= {"group": "autoscaling", "version": "v1", "kind": "Scale"}
-    return row
+def _resource_list(group: str, version: str) -> Json | None:
+    rows = [
+        {
+            "name": resource.plural,
+            "singularName": resource.kind.lower(),
+            "kind": resource.kind,
+            "namespaced": resource.is_namespaced,
+            "verbs": VERBS,
+        }
+        for resource in ALL
+        if (resource.group, resource.version) == (group, version)
+    ]
+    group_version = f"{group}/{version}" if group else version
+    return (
+        {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": rows}
+        if rows
+        else None
+    )

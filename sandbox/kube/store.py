@@ -1,4 +1,4 @@
-"""The objects of the simulated cluster: read, written under an optimistic lock, watched, and kept over a restart.
+"""The objects of the simulated cluster: read, written under an optimistic lock, and kept over a restart.
 
 All of it runs on one event loop, so a method is atomic. Objects are handed out as copies; a controller changes its copy
 and writes it back.
@@ -9,37 +9,33 @@ from __future__ import annotations
 import marshal
 import random
 import uuid
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sandbox.kube import defaults
-from sandbox.kube.errors import already_exists, conflict, expired, not_found, terminating
-from sandbox.kube.resources import EVENTS, JOBS, NAMESPACES, PODS, SERVICEACCOUNTS, Resource
+from sandbox.kube.errors import already_exists, conflict, not_found, terminating
+from sandbox.kube.resources import JOBS, NAMESPACES, SERVICEACCOUNTS, Resource
 from sandbox.persist import Snapshot
 
 Json = dict[str, Any]
 
 SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # what Kubernetes makes names of: no vowels, no words
-EVENTS_KEPT = 300  # the real server forgets an Event after an hour
-HISTORY_KEPT = 2000  # changes that a watch can still ask for
 OWNED_BY_SERVER = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
 class Change(NamedTuple):
-    """One write, as a watch sees it."""
+    """One write to an object."""
 
-    version: int
-    kind: str  # ADDED, MODIFIED, DELETED
     resource: Resource
     obj: Json
+    is_removal: bool
 
 
-def _copied(obj: Json) -> Json:
+def _copy(obj: Json) -> Json:
     """An object with nothing in common with the one that is kept. Of plain JSON, which marshal copies in a seventh of the time."""
-    found: Json = marshal.loads(marshal.dumps(obj))  # noqa: S302  what we have just written ourselves
-    return found
+    copy: Json = marshal.loads(marshal.dumps(obj))  # noqa: S302  what we have just written ourselves
+    return copy
 
 
 def now() -> str:
@@ -50,6 +46,11 @@ def now() -> str:
 def parse_time(text: str) -> datetime:
     """A time stamp of the API as an aware datetime."""
     return datetime.fromisoformat(text)
+
+
+def seconds_since(moment: str) -> float:
+    """How long ago a time stamp of the API was."""
+    return (datetime.now(UTC) - parse_time(moment)).total_seconds()
 
 
 def random_suffix() -> str:
@@ -63,15 +64,20 @@ def controller_uid(obj: Json) -> str:
     return next((str(owner["uid"]) for owner in owners if owner.get("controller")), "")
 
 
+def controller_reference(owner: Json) -> Json:
+    """The entry of `ownerReferences` that makes `owner` the manager of an object."""
+    reference = {key: owner[key] for key in ("apiVersion", "kind")}
+    reference |= {key: owner["metadata"][key] for key in ("name", "uid")}
+    return reference | {"controller": True, "blockOwnerDeletion": True}
+
+
 class Store:
     """All objects by resource, namespace and name."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        saved = snapshot.load() or {"version": 1, "objects": {}}
-        self._document: Json = saved  # what the snapshot writes: a table of objects for each resource
-        self._tables: dict[str, dict[str, Json]] = saved["objects"]
-        self._history: deque[Change] = deque(maxlen=HISTORY_KEPT)
+        self._document: Json = snapshot.load() or {"version": 1, "objects": {}}
+        self._tables: dict[str, dict[str, Json]] = self._document["objects"]
         self._listeners: set[Callable[[Change], None]] = set()
 
     @property
@@ -83,27 +89,27 @@ class Store:
 
     def find(self, resource: Resource, namespace: str, name: str) -> Json | None:
         """A copy of one object, or None."""
-        found = self._table(resource).get(f"{namespace}/{name}")
-        return None if found is None else _copied(found)
+        obj = self._table(resource).get(f"{namespace}/{name}")
+        return None if obj is None else _copy(obj)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Json:
         """A copy of one object; StatusError 404 if it is not there."""
-        found = self.find(resource, namespace, name)
-        if found is None:
+        obj = self.find(resource, namespace, name)
+        if obj is None:
             raise not_found(resource, name)
-        return found
+        return obj
 
     def objects(self, resource: Resource, namespace: str = "") -> list[Json]:
         """Copies of the objects of one namespace, or of all ("")."""
         table = self._table(resource)
-        inside = f"{namespace}/" if namespace else ""
-        return [_copied(table[key]) for key in sorted(table) if key.startswith(inside)]
+        prefix = f"{namespace}/" if namespace else ""
+        return [_copy(table[key]) for key in sorted(table) if key.startswith(prefix)]
 
     def owned(self, resource: Resource, owner: Json) -> list[Json]:
         """The objects whose controller is `owner`, oldest first."""
         meta = owner["metadata"]
-        found = [o for o in self.objects(resource, meta["namespace"]) if controller_uid(o) == meta["uid"]]
-        return sorted(found, key=lambda o: (o["metadata"]["creationTimestamp"], o["metadata"]["name"]))
+        objects = [o for o in self.objects(resource, meta["namespace"]) if controller_uid(o) == meta["uid"]]
+        return sorted(objects, key=lambda o: (o["metadata"]["creationTimestamp"], o["metadata"]["name"]))
 
     def all_uids(self) -> set[str]:
         """The uid of every object there is."""
@@ -129,12 +135,12 @@ class Store:
             meta["generation"] = 1
         if resource is JOBS:
             defaults.label_job(new)
-        if "status" in resource.subresources:
+        if resource.has_status:
             new.setdefault("status", {})
-        self._write("ADDED", resource, new)
+        self._write(resource, new)
         if resource is NAMESPACES:
             self.create(SERVICEACCOUNTS, {"metadata": {"name": "default", "namespace": meta["name"]}})
-        return _copied(new)
+        return _copy(new)
 
     def update(self, resource: Resource, obj: Json, *, status: bool = False) -> Json:
         """Replace an object (or only its status, with `status`) and return it.
@@ -146,76 +152,43 @@ class Store:
         old = self.get(resource, meta.get("namespace", ""), meta["name"])
         if meta.get("resourceVersion") not in (None, "", old["metadata"]["resourceVersion"]):
             raise conflict(resource, meta["name"])
-        if refusal := defaults.immutable_fields(resource, obj, old):
-            raise refusal
-        fresh = {"status": _copied(obj.get("status") or {})}
-        new = old | fresh if status else _replacement(resource, obj, old)
+        new = old | {"status": _copy(obj.get("status") or {})} if status else _replacement(resource, obj, old)
         if new == old:
             return old
         if not status:
             defaults.check(resource, new, old)
         if resource.counts_generations and new.get("spec") != old.get("spec"):
             new["metadata"]["generation"] += 1
-        self._write("MODIFIED", resource, new)
-        if new["metadata"].get("deletionTimestamp") and self._may_go(resource, new):
-            self.remove(resource, meta.get("namespace", ""), meta["name"])
-        return _copied(new)
+        self._write(resource, new)
+        return _copy(new)
 
-    def mark_deleted(self, resource: Resource, obj: Json, *, grace: int = 0, finalizer: str = "") -> Json:
-        """Note that an object is to go: its kubelet, its finalizer or its namespace takes it away later."""
+    def mark_deleted(self, resource: Resource, obj: Json, *, grace: int = 0) -> Json:
+        """Note that a pod or a namespace is to go: its kubelet or the garbage collector takes it away later."""
         new = self.get(resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-        meta = new["metadata"]
-        meta.setdefault("deletionTimestamp", now())
-        meta["deletionGracePeriodSeconds"] = grace
-        if finalizer and finalizer not in (meta.get("finalizers") or []):
-            meta["finalizers"] = [*(meta.get("finalizers") or []), finalizer]
+        new["metadata"].setdefault("deletionTimestamp", now())
+        new["metadata"]["deletionGracePeriodSeconds"] = grace
         if resource is NAMESPACES:
             new["status"] = {"phase": "Terminating"}
-        self._write("MODIFIED", resource, new)
-        return _copied(new)
+        self._write(resource, new)
+        return _copy(new)
 
-    def remove(self, resource: Resource, namespace: str, name: str) -> Json | None:
-        """Take an object away at once; None if it was gone."""
-        gone = self._table(resource).pop(f"{namespace}/{name}", None)
-        if gone is not None:
-            self._tell("DELETED", resource, gone)
-        return gone
+    def remove(self, resource: Resource, namespace: str, name: str) -> None:
+        """Take an object away at once, if it is there."""
+        obj = self._table(resource).pop(f"{namespace}/{name}", None)
+        if obj is not None:
+            self._publish(resource, obj, is_removal=True)
 
-    def event(self, about: Json, reason: str, message: str, kind: str = "Normal") -> None:
-        """Record an Event of the object `about`, if its namespace still takes one."""
-        meta = about["metadata"]
-        space = self.find(NAMESPACES, "", meta["namespace"])
-        if space is None or space["metadata"].get("deletionTimestamp"):
-            return
-        involved = {"kind": about["kind"], "apiVersion": about["apiVersion"]}
-        involved |= {key: meta[key] for key in ("name", "namespace", "uid")}
-        name = f"{meta['name']}.{uuid.uuid4().hex[:16]}"
-        body: Json = {"metadata": {"name": name, "namespace": meta["namespace"]}, "involvedObject": involved}
-        body |= {"reason": reason, "message": message, "type": kind, "count": 1, "source": {"component": "sandbox"}}
-        self.create(EVENTS, body | {"firstTimestamp": now(), "lastTimestamp": now()})
-        table = self._table(EVENTS)
-        while len(table) > EVENTS_KEPT:
-            oldest = next(iter(table.values()))["metadata"]
-            self.remove(EVENTS, oldest["namespace"], oldest["name"])
-
-    # --- watching
+    # --- listening
 
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Call `listener` with each change from now on; the result ends that."""
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
-    def since(self, version: int) -> list[Change]:
-        """The changes after a resourceVersion; StatusError 410 where they are forgotten."""
-        oldest = self._history[0].version if self._history else int(self.version) + 1
-        if version < oldest - 1:
-            raise expired(version, self.version)
-        return [change for change in self._history if change.version > version]
-
     # --- inside
 
     def _table(self, resource: Resource) -> dict[str, Json]:
-        return self._tables.setdefault(resource.full, {})
+        return self._tables.setdefault(resource.full_name, {})
 
     def _check_namespace(self, resource: Resource, namespace: str) -> None:
         if resource is NAMESPACES:
@@ -226,20 +199,15 @@ class Store:
         if space["metadata"].get("deletionTimestamp"):
             raise terminating(namespace, resource)
 
-    @staticmethod
-    def _may_go(resource: Resource, obj: Json) -> bool:
-        return resource not in (PODS, NAMESPACES) and not obj["metadata"].get("finalizers")
-
-    def _write(self, kind: str, resource: Resource, obj: Json) -> None:
+    def _write(self, resource: Resource, obj: Json) -> None:
         key = f"{obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"
         self._table(resource)[key] = obj
-        self._tell(kind, resource, obj)
+        self._publish(resource, obj, is_removal=False)
 
-    def _tell(self, kind: str, resource: Resource, obj: Json) -> None:
+    def _publish(self, resource: Resource, obj: Json, *, is_removal: bool) -> None:
         self._document["version"] += 1
         obj["metadata"]["resourceVersion"] = self.version
-        change = Change(self._document["version"], kind, resource, _copied(obj))
-        self._history.append(change)
+        change = Change(resource, _copy(obj), is_removal)
         for listener in list(self._listeners):
             listener(change)
         self._snapshot.save(self._document)
@@ -248,7 +216,7 @@ class Store:
 def _replacement(resource: Resource, obj: Json, old: Json) -> Json:
     """What a client's write makes of the old object: its status and what the server sets are not the client's."""
     new = defaults.normalize(resource, obj)
-    if "status" in resource.subresources:
+    if resource.has_status:
         new["status"] = old.get("status", {})
     for key in (*OWNED_BY_SERVER, "resourceVersion"):
         new["metadata"].pop(key, None)

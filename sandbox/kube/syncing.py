@@ -16,17 +16,17 @@ logger = logging.getLogger(__name__)
 
 
 def sync_each(objects: list[Json], sync: Callable[[Json], float | None]) -> float | None:
-    """Call `sync` with each object; the shortest of the waits in seconds that it asks for, if any.
+    """Call `sync` with each object; the shortest of the pauses in seconds that it asks for, if any.
 
     A refusal (an object that went in between, a namespace that is being deleted) is logged, and tried again soon.
     """
-    waits: list[float] = []
+    pauses: list[float] = []
     for obj in objects:
         try:
-            wait = sync(obj)
+            pause = sync(obj)
         except StatusError as error:
             logger.info("%s %s: %s", obj["kind"], obj["metadata"]["name"], error)
-            wait = RETRY_SECONDS
-        if wait is not None:
-            waits.append(wait)
-    return min(waits, default=None)
+            pause = RETRY_SECONDS
+        if pause is not None:
+            pauses.append(pause)
+    return min(pauses, default=None)

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from kubernetes.client.exceptions import ServiceException
+
 from tests.fix_kube import Json, Kube, eventually
 
 QUICK = {"testbed/ready-after": "50ms"}  # instead of 300 ms, for the sake of the run
@@ -23,6 +25,20 @@ def deployed(kube: Kube, image: str = "app:1", **spec: Any) -> None:
     """The same, and wait until it has rolled out."""
     deploy(kube, image, **spec)
     eventually("the first rollout", lambda: is_rolled_out(kube))
+
+
+def create_pod(kube: Kube, body: Json, namespace: str = "") -> Any:
+    """Create a pod as soon as the namespace is ready for one: a real server first makes a token of its account."""
+
+    def attempt() -> Any:
+        try:
+            return kube.core.create_namespaced_pod(namespace or kube.namespace, body)
+        except ServiceException as error:
+            if "No API token found" not in str(error.body):
+                raise
+            return None
+
+    return eventually("the pod", attempt)
 
 
 def set_image(kube: Kube, image: str) -> None:

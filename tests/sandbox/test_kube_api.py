@@ -1,14 +1,14 @@
-"""What the API server answers: locks, refusals, patches, selectors, watches, on the simulator and on a real one."""
+"""What the API server answers: locks, refusals, patches, defaults, selectors, on the simulator and on a real one."""
 
 import json
 from typing import Any
 
 import pytest
-from kubernetes import client, watch
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from tests.fix_kube import Kube, api_client, eventually
-from tests.sandbox.kube_objects import deployed, is_rolled_out, pods, read, set_image
+from tests.sandbox.kube_objects import create_pod, deploy, deployed, is_rolled_out, read, set_image
 
 
 def _refusal(call: Any) -> tuple[int, str]:
@@ -86,13 +86,170 @@ def test_a_merge_patch_replaces_lists(kube: Kube) -> None:
     assert (container.image, container.env) == ("app:3", None)
 
 
-def test_a_strategic_patch_can_delete_and_add_variables(kube: Kube) -> None:
-    """As `kubectl set env` sends it: by name, with $patch: delete."""
+NOTES = {"a": "1", "b/c": "2"}
+OPERATIONS: list[tuple[dict[str, str], dict[str, str] | None]] = [  # an operation, and the annotations that it leaves
+    ({"op": "add", "path": "/f", "value": "4"}, NOTES | {"f": "4"}),
+    ({"op": "add", "path": "/a", "value": "4"}, NOTES | {"a": "4"}),
+    ({"op": "replace", "path": "/b~1c", "value": "4"}, NOTES | {"b/c": "4"}),
+    ({"op": "remove", "path": "/a"}, {"b/c": "2"}),
+    ({"op": "move", "from": "/a", "path": "/f"}, {"b/c": "2", "f": "1"}),
+    ({"op": "copy", "from": "/a", "path": "/f"}, NOTES | {"f": "1"}),
+    ({"op": "test", "path": "/a", "value": "1"}, NOTES),
+    ({"op": "test", "path": "/a", "value": "2"}, None),
+    ({"op": "remove", "path": "/none"}, None),
+    ({"op": "add", "path": "/none/deep", "value": "4"}, None),
+    ({"op": "frob", "path": "/a"}, None),
+]
+
+
+@pytest.mark.parametrize(("operation", "notes"), OPERATIONS, ids=lambda case: case.get("op") if case else "refused")
+def test_an_operation_of_a_json_patch(kube: Kube, operation: dict[str, str], notes: dict[str, str] | None) -> None:
+    """RFC 6902, with escaped pointers; one that does not apply is refused with 422 and changes nothing."""
+    kube.core.create_namespaced_config_map(kube.namespace, {"metadata": {"name": "n", "annotations": NOTES}})
+    pointers = {key: f"/metadata/annotations{operation[key]}" for key in ("from", "path") if key in operation}
+
+    def patch() -> Any:
+        return kube.core.patch_namespaced_config_map("n", kube.namespace, [operation | pointers])
+
+    if notes is None:
+        assert _refusal(patch) == (422, "Invalid")
+    else:
+        patch()
+    assert kube.core.read_namespaced_config_map("n", kube.namespace).metadata.annotations == (notes or NOTES)
+
+
+@pytest.mark.parametrize("kind", ["merge-patch", "strategic-merge-patch"])
+def test_null_in_a_patch_removes_a_key(kube: Kube, kind: str) -> None:
+    """What the patch does not name stays, at every depth."""
+    kube.core.create_namespaced_config_map(
+        kube.namespace, {"metadata": {"name": "n", "annotations": NOTES}, "data": {"x": "1", "y": "2"}}
+    )
+    patch = {"metadata": {"annotations": {"a": None, "new": "3"}}, "data": {"x": None, "z": None}}
+    kube.core.patch_namespaced_config_map("n", kube.namespace, patch, _content_type=f"application/{kind}+json")
+    after = kube.core.read_namespaced_config_map("n", kube.namespace)
+    assert (after.metadata.annotations, after.data) == ({"b/c": "2", "new": "3"}, {"y": "2"})
+
+
+def test_defaults_are_filled_in(kube: Kube) -> None:
+    """A Deployment reads back with what it did not say, in the words of kube-apiserver, and without what is empty."""
+    container = {"name": "main", "image": "app:1", "args": [], "env": [{"name": "A", "value": ""}]}
+    container |= {"ports": [{"containerPort": 80}]}
+    template = {"metadata": {"labels": {"app": "web"}, "annotations": {}}, "spec": {"containers": [container]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    path = f"/apis/apps/v1/namespaces/{kube.namespace}/deployments"
+    answer = kube.request("POST", path, {"metadata": {"name": "web", "labels": None}, "spec": spec})
+    assert answer.status_code == 201
+    created = answer.json()
+    created["spec"]["template"]["metadata"].pop("creationTimestamp", None)  # null at servers before 1.33
+    assert created["metadata"].keys() - {"managedFields"} == {
+        *("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
+    }
+    assert created["spec"] == {
+        "replicas": 0,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": "app:1",
+                        "ports": [{"containerPort": 80, "protocol": "TCP"}],
+                        "env": [{"name": "A"}],
+                        "resources": {},
+                        "terminationMessagePath": "/dev/termination-log",
+                        "terminationMessagePolicy": "File",
+                        "imagePullPolicy": "IfNotPresent",
+                    }
+                ],
+                "restartPolicy": "Always",
+                "terminationGracePeriodSeconds": 30,
+                "dnsPolicy": "ClusterFirst",
+                "securityContext": {},
+                "schedulerName": "default-scheduler",
+            },
+        },
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
+        "revisionHistoryLimit": 10,
+        "progressDeadlineSeconds": 600,
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "policy"),
+    [
+        ("app", "Always"),
+        ("app:latest", "Always"),
+        ("host:5000/app", "Always"),
+        (f"app@sha256:{64 * '0'}", "IfNotPresent"),
+    ],
+)
+def test_an_image_that_may_move_is_always_pulled(kube: Kube, image: str, policy: str) -> None:
+    """The default of imagePullPolicy follows from the tag."""
+    body = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": image}]}}
+    created = create_pod(kube, body)
+    assert created.spec.containers[0].image_pull_policy == policy
+
+
+def test_the_text_of_a_secret_is_kept_encoded(kube: Kube) -> None:
+    """Its stringData is not read back, but is in data; in a patch too."""
+    core, space = kube.core, kube.namespace
+    core.create_namespaced_secret(space, {"metadata": {"name": "s"}, "stringData": {"a": "one"}, "data": {"b": "dHdv"}})
+    core.patch_namespaced_secret("s", space, {"stringData": {"b": "three"}})
+    secret = core.read_namespaced_secret("s", space)
+    assert (secret.type, secret.data, secret.string_data) == ("Opaque", {"a": "b25l", "b": "dGhyZWU="}, None)
+
+
+def test_a_client_cannot_write_what_is_the_servers(kube: Kube) -> None:
+    """Status, uid and times of a PUT are left out of account; metadata alone makes no new generation."""
     deployed(kube)
-    env = [{"name": "MODE", "$patch": "delete"}, {"name": "BILLING", "value": "off"}]
-    _patch(kube, {"spec": {"template": {"spec": {"containers": [{"name": "main", "env": env}]}}}})
-    found = read(kube).spec.template.spec.containers[0]
-    assert [(e.name, e.value) for e in found.env] == [("BILLING", "off")]
+    path = f"/apis/apps/v1/namespaces/{kube.namespace}/deployments/web"
+    before = kube.request("GET", path).json()
+    changed = json.loads(json.dumps(before))
+    del changed["metadata"]["resourceVersion"], changed["metadata"]["uid"]
+    changed["status"] = {"replicas": 7}
+    changed["metadata"] |= {"creationTimestamp": "2020-01-01T00:00:00Z", "generation": 99, "labels": {"new": "yes"}}
+    after = kube.request("PUT", path, changed).json()
+    assert after["status"]["replicas"] == before["status"]["replicas"]
+    assert after["metadata"]["labels"] == {"new": "yes"}
+    kept = ("uid", "creationTimestamp", "generation")
+    assert [after["metadata"][key] for key in kept] == [before["metadata"][key] for key in kept]
+    assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/api/v1/namespaces/SPACE/gadgets", None, 404),
+        ("GET", "/api/v1/namespaces/SPACE/configmaps/none/none", None, 404),
+        ("POST", "/api/v1/namespaces/SPACE/configmaps", "{", 400),
+        ("POST", "/api/v1/namespaces/SPACE/configmaps", {"kind": "Secret", "metadata": {"name": "a"}}, 400),
+        ("POST", "/api/v1/namespaces/SPACE/configmaps", {"metadata": {"name": "a", "namespace": "other"}}, 400),
+        ("POST", "/api/v1/namespaces/SPACE/configmaps", {"metadata": {"name": "Not_a_name"}}, 422),
+        ("PATCH", "/api/v1/namespaces/SPACE/serviceaccounts/default", {}, 415),  # of content type application/json
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(kube: Kube, method: str, path: str, body: Any, status: int) -> None:
+    """As a Status object, with a code that says whose fault it is."""
+    answer = kube.request(method, path.replace("SPACE", kube.namespace), body)
+    assert (answer.status_code, answer.json()["kind"], answer.json()["code"]) == (status, "Status", status)
+
+
+def test_a_namespace_that_is_deleted_takes_nothing_new(kube: Kube) -> None:
+    """It empties itself, refuses what comes meanwhile, and is gone in the end."""
+    space = kube.another_namespace()
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "app:1"}]}}
+    create_pod(kube, pod, space)
+    kube.core.create_namespaced_config_map(space, {"metadata": {"name": "one"}})
+    kube.core.delete_namespace(space)
+    late = {"metadata": {"name": "late"}}
+    assert _refusal(lambda: kube.core.create_namespaced_config_map(space, late)) == (403, "Forbidden")
+
+    def is_gone() -> bool:
+        return kube.request("GET", f"/api/v1/namespaces/{space}").status_code == 404
+
+    eventually("the end of the namespace", is_gone, 60)
+    kube.others.remove(space)
 
 
 def test_what_breaks_a_rule_is_refused_as_a_status(kube: Kube) -> None:
@@ -118,45 +275,29 @@ def test_a_wrong_token_is_unauthorized(kube: Kube) -> None:
         assert _refusal(lambda: stranger.core.list_namespaced_pod(kube.namespace)) == (401, "Unauthorized")
 
 
-def test_lists_can_be_narrowed(kube: Kube) -> None:
-    """By labels, by sets of labels, by name; an unknown field is a bad request."""
-    deployed(kube)
-    name = pods(kube)[0].metadata.name
-
-    def count(**selectors: str) -> int:
-        return len(kube.core.list_namespaced_pod(kube.namespace, **selectors).items)
-
-    assert count(label_selector="app=web") == 2
-    assert count(label_selector="app in (web, other),pod-template-hash") == 2
-    assert count(label_selector="app!=web") == 0
-    assert count(label_selector="!app") == 0
-    assert count(field_selector=f"metadata.name={name}") == 1
-    assert _refusal(lambda: count(field_selector="spec.color=red")) == (400, "BadRequest")
-
-
-def test_a_watch_tells_of_changes_in_order(kube: Kube) -> None:
-    """From a resourceVersion on: added, modified, deleted; then the time is up and the watch ends."""
-    core, space = kube.core, kube.namespace
-    version = core.list_namespaced_config_map(space).metadata.resource_version
-    core.create_namespaced_config_map(space, {"metadata": {"name": "one"}, "data": {"a": "1"}})
-    core.patch_namespaced_config_map("one", space, {"data": {"a": "2"}})
-    core.delete_namespaced_config_map("one", space)
-    options = {"resource_version": version, "timeout_seconds": 1, "field_selector": "metadata.name=one"}
-    stream = watch.Watch().stream(core.list_namespaced_config_map, space, **options)
-    seen = [(event["type"], event["object"].data["a"]) for event in stream]
-    assert seen == [("ADDED", "1"), ("MODIFIED", "2"), ("DELETED", "2")]
+@pytest.mark.parametrize(
+    ("selector", "count"),
+    [
+        ("app=web", 2),
+        ("app==web,pod-template-hash", 2),
+        ("app in (web, other)", 2),
+        ("app notin (web, other)", 0),
+        ("app!=web", 0),
+        ("!app", 0),
+        ("!other,app", 2),
+    ],
+)
+def test_lists_can_be_narrowed(kube: Kube, selector: str, count: int) -> None:
+    """By labels, sets of labels, and whether there is a label at all."""
+    deploy(kube, replicas=2)
+    eventually("the pods", lambda: len(kube.core.list_namespaced_pod(kube.namespace).items) == 2)
+    assert len(kube.core.list_namespaced_pod(kube.namespace, label_selector=selector).items) == count
 
 
-def test_events_tell_the_story_of_a_pod(kube: Kube) -> None:
-    """They can be asked for by the object they are about."""
-    deployed(kube)
-    name = pods(kube)[0].metadata.name
-
-    def reasons() -> set[str]:
-        selector = f"involvedObject.name={name}"
-        return {e.reason for e in kube.core.list_namespaced_event(kube.namespace, field_selector=selector).items}
-
-    eventually("the start", lambda: reasons() >= {"Scheduled", "Started"})
+def test_a_selector_that_does_not_parse_is_refused(kube: Kube) -> None:
+    """It would be wrong to list everything."""
+    pods_of = kube.core.list_namespaced_pod
+    assert _refusal(lambda: pods_of(kube.namespace, label_selector="app in web")) == (400, "BadRequest")
 
 
 def test_permissions_can_be_asked_for(kube: Kube) -> None:

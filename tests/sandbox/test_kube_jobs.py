@@ -1,17 +1,15 @@
 """Jobs and CronJobs, with commands that really run, on the simulator and on a real API server."""
 
 import sys
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from sandbox.kube.jobs import schedule_matches
 from tests.fix_kube import Json, Kube, eventually
 
 
-def _cronjob(kube: Kube, script: str, **job: Any) -> Any:
+def _cronjob(kube: Kube, script: str, *, limits: Json | None = None, **job: Any) -> Any:
     """Create the CronJob `nightly`, which runs Python code with a variable from a Secret."""
     kube.core.create_namespaced_secret(
         kube.namespace, {"metadata": {"name": "creds"}, "stringData": {"token": "s3cret"}}
@@ -26,11 +24,12 @@ def _cronjob(kube: Kube, script: str, **job: Any) -> Any:
     template: Json = {"metadata": {"annotations": {"testbed/exec": "true"}}}
     template["spec"] = {"restartPolicy": "Never", "containers": [container]}
     spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"backoffLimit": 0, "template": template, **job}}}
+    spec |= limits or {}
     body = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"}, "spec": spec}
     return kube.batch.create_namespaced_cron_job(kube.namespace, body)
 
 
-def _run(kube: Kube, name: str = "manual-1") -> Any:
+def _run(kube: Kube, name: str = "manual-1", seconds: float = 20) -> Any:
     """Make a Job of the CronJob, as `kubectl create job --from` does, and wait for its end."""
     raw = kube.batch.read_namespaced_cron_job("nightly", kube.namespace)
     owner = {
@@ -49,7 +48,7 @@ def _run(kube: Kube, name: str = "manual-1") -> Any:
         job = kube.batch.read_namespaced_job(name, kube.namespace)
         return job if job.status.conditions else None
 
-    return eventually(f"the end of the Job {name}", ended)
+    return eventually(f"the end of the Job {name}", ended, seconds)
 
 
 def _log(kube: Kube, job: str = "manual-1") -> str:
@@ -118,20 +117,63 @@ def test_a_cronjob_lists_and_can_be_suspended(kube: Kube) -> None:
     assert [(c.metadata.name, c.spec.suspend, c.spec.schedule) for c in found] == [("nightly", True, "0 0 1 1 *")]
 
 
+@pytest.mark.slow
+def test_a_job_that_fails_is_tried_again(kube: Kube) -> None:
+    """As often as its backoffLimit says, each time in a new pod; a real server waits ten seconds before it does."""
+    _cronjob(kube, "import sys; sys.exit(1)", backoffLimit=1)
+    job = _run(kube, seconds=40)
+    assert [(c.type, c.reason) for c in job.status.conditions] == [("Failed", "BackoffLimitExceeded")]
+    assert (job.status.failed, job.status.active) == (2, None)
+    assert len(kube.core.list_namespaced_pod(kube.namespace, label_selector="job-name=manual-1").items) == 2
+
+
+@pytest.mark.slow
+def test_only_the_last_jobs_of_a_cronjob_are_kept(kube: Kube) -> None:
+    """As many as its limits say, also of those that were made by hand; a real server looks every ten seconds."""
+    _cronjob(kube, "pass", limits={"successfulJobsHistoryLimit": 1})
+    for name in ("manual-1", "manual-2"):
+        _run(kube, name)
+
+    def names() -> list[str]:
+        return [job.metadata.name for job in kube.batch.list_namespaced_job(kube.namespace).items]
+
+    eventually("the end of the first", lambda: names() == ["manual-2"], 40)
+
+
+def test_a_job_has_defaults_and_the_labels_of_its_pods(kube: Kube) -> None:
+    """What selects its pods is made by the server."""
+    _cronjob(kube, "pass")
+    job = _run(kube)
+    labels = {"controller-uid": job.metadata.uid, "job-name": "manual-1"}
+    assert job.spec.selector.match_labels == {"controller-uid": job.metadata.uid}
+    assert job.spec.template.metadata.labels == job.metadata.labels == labels
+    assert (job.spec.parallelism, job.spec.completions, job.spec.backoff_limit) == (1, 1, 0)
+    (pod,) = kube.core.list_namespaced_pod(kube.namespace).items
+    assert pod.metadata.labels == labels
+
+
 @pytest.mark.parametrize(
-    ("schedule", "moment", "fires"),
+    ("changes", "field"),
     [
-        ("0 2 * * *", "2026-01-11T02:00", True),
-        ("0 2 * * *", "2026-01-11T02:01", False),
-        ("*/15 * * * *", "2026-01-11T07:45", True),
-        ("0 4 * * 0", "2026-01-11T04:00", True),  # a Sunday
-        ("0 4 * * 7", "2026-01-11T04:00", True),
-        ("0 4 * * 1-5", "2026-01-11T04:00", False),
-        ("5,10 8-17/3 * 1 *", "2026-01-12T11:10", True),
-        ("0 0 13 * 5", "2026-02-13T00:00", True),
-        ("0 0 13 * 5", "2026-01-13T00:00", True),  # day of month or day of week, where both are given
+        ({"schedule": "at night"}, "spec.schedule"),
+        ({"jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Always"}}}}}, "restartPolicy"),
     ],
 )
-def test_a_schedule_fires_when_cron_would(schedule: str, moment: str, fires: bool) -> None:
-    """Numbers, lists, ranges, steps, and Sunday as 0 or 7."""
-    assert schedule_matches(schedule, datetime.fromisoformat(moment).replace(tzinfo=UTC)) is fires
+def test_a_cronjob_that_breaks_a_rule_is_refused(kube: Kube, changes: Json, field: str) -> None:
+    """422 with the field."""
+    _cronjob(kube, "pass")
+    with pytest.raises(ApiException) as refused:
+        kube.batch.patch_namespaced_cron_job("nightly", kube.namespace, {"spec": changes})
+    assert refused.value.status == 422
+    assert field in str(refused.value.body)
+
+
+def test_what_a_job_runs_cannot_be_changed(kube: Kube) -> None:
+    """422: its pods would not be those that it says."""
+    _cronjob(kube, "pass")
+    _run(kube)
+    containers = [{"name": "main", "image": "tools:2"}]
+    patch = {"spec": {"template": {"spec": {"containers": containers}}}}
+    with pytest.raises(ApiException) as refused:
+        kube.batch.patch_namespaced_job("manual-1", kube.namespace, patch)
+    assert refused.value.status == 422

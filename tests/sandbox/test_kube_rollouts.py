@@ -1,7 +1,4 @@
-"""Rollouts, revisions, undo and pods: what a release sees of a cluster, on the simulator and on a real API server."""
-
-import pytest
-from kubernetes.client.exceptions import ApiException
+"""Rollouts, revisions and the way back: what a release sees of a cluster, on the simulator and on a real API server."""
 
 from tests.fix_kube import Json, Kube, eventually
 from tests.sandbox.kube_objects import (
@@ -103,11 +100,11 @@ def test_a_paused_deployment_does_not_roll_out(kube: Kube) -> None:
 
 
 def test_scaling_changes_pods_but_no_revision(kube: Kube) -> None:
-    """The scale subresource answers with a Scale, and the template stays."""
+    """Up and down again; the template stays."""
     deployed(kube)
-    answer = kube.apps.patch_namespaced_deployment_scale("web", kube.namespace, {"spec": {"replicas": 3}})
-    assert (answer.kind, answer.spec.replicas) == ("Scale", 3)
-    eventually("three pods", lambda: is_rolled_out(kube) and len(pods(kube)) == 3)
+    for replicas in (3, 1):
+        kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": {"replicas": replicas}})
+        eventually("the pods", lambda: is_rolled_out(kube) and len(pods(kube)) == read(kube).spec.replicas)
     assert revisions(kube) == {1: "app:1"}
 
 
@@ -124,6 +121,41 @@ def test_annotations_of_the_deployment_are_copied_to_the_new_replica_set(kube: K
     assert causes["app:2"]["deployment.kubernetes.io/revision"] == "2"
 
 
+def test_a_new_size_in_the_middle_of_a_rollout_is_reached(kube: Kube) -> None:
+    """The rollout ends with as many pods of the new image as were asked for last."""
+    deployed(kube)
+    images(kube, {"app:2": {"ready-after": "1s"}})
+    set_image(kube, "app:2")
+    eventually("both images", lambda: {pod.spec.containers[0].image for pod in pods(kube)} == {"app:1", "app:2"})
+    kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": {"replicas": 3}})
+    eventually("the rollout", lambda: is_rolled_out(kube) and len(pods(kube)) == 3)
+    assert {pod.spec.containers[0].image for pod in pods(kube)} == {"app:2"}
+    assert revisions(kube) == {1: "app:1", 2: "app:2"}
+
+
+def test_pods_that_may_be_missing_go_before_the_new_ones_come(kube: Kube) -> None:
+    """With maxSurge 0 there are never more pods than asked for; half of four may be missing."""
+    rolling = {"maxSurge": 0, "maxUnavailable": "50%"}
+    deployed(kube, replicas=4, strategy={"type": "RollingUpdate", "rollingUpdate": rolling})
+    images(kube, {"app:2": {"never-ready": True}})
+    set_image(kube, "app:2")
+    eventually("the deadline", lambda: progressing(kube) == "ProgressDeadlineExceeded")
+    status = read(kube).status
+    assert (status.replicas, status.available_replicas, status.updated_replicas) == (4, 2, 2)
+
+
+def test_a_deployment_whose_pods_never_get_ready_is_not_available(kube: Kube) -> None:
+    """Both conditions say so, each with its reason."""
+    deploy(kube, annotations={"testbed/never-ready": "true"}, progressDeadlineSeconds=1)
+    eventually("the deadline", lambda: progressing(kube) == "ProgressDeadlineExceeded")
+    status = read(kube).status
+    assert {c.type: (c.status, c.reason) for c in status.conditions} == {
+        "Available": ("False", "MinimumReplicasUnavailable"),
+        "Progressing": ("False", "ProgressDeadlineExceeded"),
+    }
+    assert (status.replicas, status.unavailable_replicas, status.ready_replicas) == (2, 2, None)
+
+
 def test_a_deleted_pod_is_replaced(kube: Kube) -> None:
     """The ReplicaSet makes up for a pod that somebody deletes."""
     deployed(kube)
@@ -138,77 +170,3 @@ def test_what_a_deployment_owns_goes_with_it(kube: Kube) -> None:
     kube.apps.delete_namespaced_deployment("web", kube.namespace)
     eventually("the end of its ReplicaSets", lambda: not kube.apps.list_namespaced_replica_set(kube.namespace).items)
     eventually("the end of its pods", lambda: not kube.core.list_namespaced_pod(kube.namespace).items)
-
-
-def test_a_crashing_image_shows_in_states_and_logs(kube: Kube) -> None:
-    """Back-off, restart count, exit code of the last run, and its log."""
-    images(kube, {"app:*-bad": {"crash": True, "exit-code": 3, "log": ["boot", "Traceback: boom"]}})
-    deploy(kube, "app:1-bad", replicas=1)
-
-    def looping():
-        return next((p for p in pods(kube) if p.status.container_statuses and _waits(p) == "CrashLoopBackOff"), None)
-
-    pod = eventually("the crash loop", looping)
-    eventually("a restart", lambda: pods(kube)[0].status.container_statuses[0].restart_count >= 1)
-    status = pod.status.container_statuses[0]
-    assert status.last_state.terminated.exit_code == 3
-    log = kube.core.read_namespaced_pod_log(pod.metadata.name, kube.namespace, previous=True)
-    assert log == "boot\nTraceback: boom\n"
-
-
-def test_a_container_that_waits_has_no_log(kube: Kube) -> None:
-    """Asking for the log of an image that cannot be pulled is a bad request, not an empty log."""
-    deploy(kube, replicas=1, annotations={"testbed/image-pull-error": "true"})
-    eventually("the pull back-off", lambda: [_waits(pod) for pod in pods(kube)] == ["ImagePullBackOff"])
-    pod = pods(kube)[0]
-    with pytest.raises(ApiException) as refused:
-        kube.core.read_namespaced_pod_log(pod.metadata.name, kube.namespace)
-    assert refused.value.status == 400
-    assert "trying and failing to pull image" in str(refused.value.body)
-
-
-def test_logs_are_cut_as_asked(kube: Kube) -> None:
-    """tailLines, limitBytes, timestamps, and no previous instance."""
-    deployed(kube, annotations={"testbed/log": "one\ntwo\nthree"}, replicas=1)
-    name = pods(kube)[0].metadata.name
-
-    def log(**options):
-        return kube.core.read_namespaced_pod_log(name, kube.namespace, **options)
-
-    assert log() == "one\ntwo\nthree\n"
-    assert log(tail_lines=2, container="main") == "two\nthree\n"
-    assert log(limit_bytes=5) == "one\nt"
-    assert log(tail_lines=1, timestamps=True).endswith("Z three\n")
-    assert log(since_seconds=60).count("\n") == 3
-    with pytest.raises(ApiException) as refused:
-        log(previous=True)
-    assert refused.value.status == 400
-
-
-def test_kubectl_agrees_on_a_rollout_its_failure_and_undo(kube: Kube) -> None:
-    """Status, history and undo of a rollout say what they say on a real cluster."""
-    deployed(kube)
-    images(kube, {"app:2": {"never-ready": True}})
-    assert kube.kubectl("set", "image", "deployment/web", "main=app:2").returncode == 0
-    failed = kube.kubectl("rollout", "status", "deployment/web", "--timeout=20s")
-    assert failed.returncode == 1
-    assert 'error: deployment "web" exceeded its progress deadline' in failed.stderr
-    assert _history(kube) == ["1", "2"]
-    undone = kube.kubectl("rollout", "undo", "deployment/web")
-    assert "deployment.apps/web rolled back" in undone.stdout, undone.stderr
-    done = kube.kubectl("rollout", "status", "deployment/web", "--timeout=20s")
-    assert 'deployment "web" successfully rolled out' in done.stdout, done.stderr
-    assert _history(kube) == ["2", "3"]
-    assert read(kube).spec.template.spec.containers[0].image == "app:1"
-    shown = kube.kubectl("get", "deployment", "web")
-    assert shown.stdout.split()[5:9] == ["web", "2/2", "2", "2"], shown.stderr
-
-
-def _history(kube: Kube) -> list[str]:
-    shown = kube.kubectl("rollout", "history", "deployment/web").stdout
-    return [line.split()[0] for line in shown.splitlines() if line[:1].isdigit()]
-
-
-def _waits(pod) -> str:
-    statuses = pod.status.container_statuses or []
-    return next((s.state.waiting.reason for s in statuses if s.state.waiting), "")
