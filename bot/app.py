@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from slack_sdk import WebClient
 
 from bot import health
+from bot.checklists.read import read_checklist
 from bot.clock import Clock, SharedClock, SystemClock
 from bot.domain.checklist import Checklist
-from bot.domain.checklist_file import read_checklist
 from bot.domain.policy import Policy, Role
 from bot.domain.runbook import document
 from bot.domain.watch import WatchTimes
@@ -45,7 +45,8 @@ from bot.store.pool import Store
 from bot.timers import Period, Timers
 from bot.web import Page, Pages, WebServer
 from bot.workers import Queue, Workers
-from checks.registry import Registry, RegistryError, did_you_mean
+from checks.registry import Registry, RegistryError
+from checks.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

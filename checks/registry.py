@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import ValidationError
 
 from checks.contract import Kind, Params
+from checks.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 ENTRY_POINTS = "release_bot.kinds"
 
@@ -116,12 +116,6 @@ class Complaint:
 
     text: str
     at: tuple[str | int, ...]  # keys from the check on, such as ("params", "rows", 0)
-
-
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """``, did you mean 'x'?`` or nothing."""
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def _complaints(exc: ValidationError, model: type[Params]) -> list[Complaint]:

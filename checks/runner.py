@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from checks.call import Call, DidNotStop
-from checks.contract import Answer, CheckError, CheckResult, Evidence, Outcome
+from checks.contract import Answer, CheckError, Evidence, Outcome
+from checks.outcome import CheckResult
 
 if TYPE_CHECKING:
     import threading

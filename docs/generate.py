@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.app import configured_checklist
-from bot.domain.checklist_schema import json_schema
+from bot.checklists.schema import json_schema
 from checks.contract import Params
 from checks.registry import BUILT_IN, Registry
 

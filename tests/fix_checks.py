@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from checks.clients import Clients
-from checks.contract import CheckContext, CheckResult, Kind, Subject
+from checks.contract import CheckContext, Kind, Subject
+from checks.outcome import CheckResult
 from checks.registry import Registry
 from checks.runner import run_check
 from checks.target import Target

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 from bot.app import load_checklist, load_registry
+from bot.checklists.read import read_checklist
+from bot.checklists.schema import json_schema
 from bot.cli.terminal import Commands, put, say
 from bot.domain.checklist import ATTEST
-from bot.domain.checklist_file import read_checklist
-from bot.domain.checklist_schema import json_schema
 from bot.errors import ChecklistError
 from bot.importer.write import import_template
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from bot.domain.gate import Cause, Reason, deploy_gate, waivable
+from bot.domain.gate import deploy_gate, waivable
+from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from bot.domain.deploy_findings import DeployFindings
     from bot.domain.ids import UserId
     from bot.domain.view import ReleaseView
@@ -27,19 +26,6 @@ _OF_PEOPLE = frozenset({Cause.SIGNOFF_MISSING, Cause.SIGNOFF_VOID, Cause.PEOPLE,
 REVIEWED_IN = frozenset(
     {ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED}
 )  # when there is an end to look at
-
-
-@dataclass(frozen=True)
-class BreakGlass:
-    """That a release was deployed past the gate."""
-
-    by: UserId
-    reason: str
-    passed: tuple[Reason, ...]  # what the gate had against it
-    at: datetime
-    reviewed_by: UserId | None = None
-    reviewed_at: datetime | None = None
-    finding: str = ""  # what the review found
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from bot.domain.actions import Notify, StepSpec
 from bot.domain.ids import CheckId
 from bot.domain.model import Model, digest_of, read_duration
-from checks.registry import did_you_mean
+from checks.spelling import did_you_mean
 
 ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
 ID_LIMIT = 150  # characters; a button carries the id, and its whole value has 2,000

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bot.domain.checklist import ATTEST
 from bot.domain.plan_snapshot import limit_lines
 from bot.domain.policy import Action, some_people
+from bot.domain.reasons import Cause, Reason
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import CheckStatus, check_status
 from bot.domain.signoff import Purpose, Verdict
@@ -24,33 +24,6 @@ if TYPE_CHECKING:
     from bot.domain.release import Release
     from bot.domain.signoff import SignOff
     from bot.domain.view import Freeze, ReleaseView
-
-
-class Cause(StrEnum):
-    """Why the gate is closed; the word that tests and audit rows use."""
-
-    STATE = "state"
-    CHANNEL = "channel"
-    SOURCE = "source"
-    FREEZE = "freeze"
-    MITIGATION = "mitigation"
-    KNOWN_BAD = "known_bad"
-    CHECK = "check"
-    SIGNOFF_MISSING = "signoff_missing"
-    SIGNOFF_DECLINED = "signoff_declined"
-    SIGNOFF_VOID = "signoff_void"
-    PEOPLE = "people"
-    FOUR_EYES = "four_eyes"
-    PLAN = "plan"
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One reason against it, with the check, role or freeze that it is about."""
-
-    cause: Cause
-    about: str
-    text: str
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from checks.contract import Outcome
+from checks.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

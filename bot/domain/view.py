@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from bot.domain.break_glass import BreakGlass
     from bot.domain.checklist import Check, Phase
     from bot.domain.ids import CheckId, UserId
     from bot.domain.mitigation import Mitigation
     from bot.domain.policy import Policy
+    from bot.domain.reasons import Reason
     from bot.domain.results import CheckView
     from bot.domain.signoff import SignOff
     from bot.domain.watch import Watch
@@ -53,6 +53,19 @@ class Freeze:
     def of_calendar(self) -> bool:
         """Whether it is a window of the policy's calendar, which nobody can lift."""
         return self.by == SYSTEM
+
+
+@dataclass(frozen=True)
+class BreakGlass:
+    """That a release was deployed past the gate."""
+
+    by: UserId
+    reason: str
+    passed: tuple[Reason, ...]  # what the gate had against it
+    at: datetime
+    reviewed_by: UserId | None = None
+    reviewed_at: datetime | None = None
+    finding: str = ""  # what the review found
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from bot.domain.ids import SYSTEM
-from checks.contract import Outcome
+from checks.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bot.domain.checklist import Probe
     from bot.domain.ids import UserId
-    from checks.contract import Answer
+    from checks.outcome import Answer
 
 MOST_ALARMS = 5  # new ones of one probe in one poll; more than that become a single alarm that stands for all of them
 MOST_OF_ID = 200  # characters of a vendor's id that count; it becomes part of a key of the database

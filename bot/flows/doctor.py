@@ -28,7 +28,6 @@ from checks.contract import CheckError
 
 if TYPE_CHECKING:
     from bot.domain.checklist import Checklist
-    from bot.flows.deps import Deps
     from bot.settings import ImageRegistry, Settings
     from bot.settings import Vercel as VercelSection
     from bot.store.pool import Tx
@@ -83,9 +82,9 @@ def database_question(url: str, *, embedded: bool = False) -> Question:
     return Question(OWN_DATABASE, partial(own_database, url, embedded=embedded), (EVERY_RELEASE,))
 
 
-def ask(tx: Tx, deps: Deps, asked_by: int) -> str:
+def ask(tx: Tx, examination: Examination, asked_by: int) -> str:
     """Have everything examined for whoever sent the delivery ``asked_by`` (row of the inbox); the findings are a second answer."""
-    names = [question.part for question in deps.examination().questions]
+    names = [question.part for question in examination.questions]
     work.ask(tx, QUEUE, asked_by)
     listed = ", ".join(names)
     return f"Asking {listed}. The findings follow within half a minute." if names else "There is nobody to ask."

@@ -22,7 +22,7 @@ from bot.flows.undo import StoredUndoLedger, run_of, settle_debts, settle_orphan
 from bot.store.pool import Hold
 from bot.store.undos import UndoOrigin
 from checks.contract import Answer, CheckError, Outcome, Subject
-from checks.registry import did_you_mean
+from checks.spelling import did_you_mean
 
 LOOK = 0.2  # seconds between two looks at what may begin now and at whether to stop
 NO_RECORD = "the bot's database is needed to write down what must be put back"

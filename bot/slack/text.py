@@ -21,7 +21,7 @@ from bot.domain.release import ReleaseState
 from bot.domain.results import CheckStatus, check_status
 from bot.domain.runbook import places
 from bot.domain.watch import Seen
-from bot.slack.blocks.limits import cut_mrkdwn, cut_plain
+from bot.slack.cut import cut_mrkdwn, cut_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from bot.domain.break_glass import BreakGlass
-from bot.domain.gate import Cause, Reason
 from bot.domain.ids import ReleaseId, UserId
+from bot.domain.reasons import Cause, Reason
+from bot.domain.view import BreakGlass
 from bot.store.pool import Tx
 from bot.store.queries import queries
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bot.app import load_checklist
-from checks.contract import CheckResult, Outcome
+from checks.contract import Outcome
+from checks.outcome import CheckResult
 from checks.registry import Registry
 from sandbox.faults import Faults
 from tests.fix_checks import production_target, run, staging_target

@@ -4,7 +4,8 @@ import base64
 
 import pytest
 
-from checks.contract import CheckResult, Outcome
+from checks.contract import Outcome
+from checks.outcome import CheckResult
 from checks.registry import Registry, RegistryError
 from checks.target import Backup, Kubernetes, Target
 from tests.checks.replies import Replies, Reply, closed_port_url

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from bot.checklists.read import read_checklist
 from bot.cli import main, parser
 from bot.domain.actions import StepSpec
 from bot.domain.checklist import Check, Checklist
 from bot.domain.checklist import Section as ChecklistSection
-from bot.domain.checklist_file import read_checklist
-from bot.domain.gate import Cause
 from bot.domain.policy import Action, Policy
+from bot.domain.reasons import Cause
 from bot.domain.release import TRANSITIONS
 from bot.settings import Settings
 from bot.slack.features import BUTTONS, COMMANDS

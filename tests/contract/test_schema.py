@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from bot.app import SHIPPED
+from bot.checklists.schema import json_schema
 from bot.cli import main
-from bot.domain.checklist_schema import json_schema
 from checks.registry import Registry
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "reference" / "checklist.schema.json"

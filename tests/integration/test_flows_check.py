@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.checklist import Check, Section
-from bot.domain.gate import Cause, deploy_gate
+from bot.domain.gate import deploy_gate
 from bot.domain.ids import CheckId
 from bot.domain.model import digest_of
+from bot.domain.reasons import Cause
 from bot.domain.results import CheckStatus, Running, check_status
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import abort, check

@@ -21,14 +21,15 @@ from psycopg.types.json import Jsonb
 
 from bot import cli
 from bot.domain.actor import Actor
-from bot.domain.break_glass import REVIEWED_IN, BreakGlass
-from bot.domain.gate import Cause, Reason
+from bot.domain.break_glass import REVIEWED_IN
 from bot.domain.ids import ReleaseId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import StepState
 from bot.domain.policy import BreakGlassRule, Policy, Role
 from bot.domain.posts import CardPost
+from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
+from bot.domain.view import BreakGlass
 from bot.flows import abort, check, freeze, mitigation, sign, watch
 from bot.flows.deploying import step_clicks
 from bot.flows.deploying.rollback import judge_rollback

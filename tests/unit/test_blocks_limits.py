@@ -8,23 +8,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.actions import StepSpec
-from bot.domain.break_glass import BreakGlass
 from bot.domain.checklist import Checklist, Probe, Section, WatchSpec
-from bot.domain.gate import Cause, Reason
 from bot.domain.ids import CheckId, StepId, UserId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role
 from bot.domain.posts import POSTS
+from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckView, Running
 from bot.domain.signoff import Verdict
-from bot.domain.view import ReleaseView
+from bot.domain.view import BreakGlass, ReleaseView
 from bot.domain.watch import Seen, WatchState
 from bot.slack import payloads, text
 from bot.slack.blocks import elements, limits, status
 from bot.slack.blocks.render import RENDERERS
 from bot.slack.commands import read_command
+from bot.slack.cut import cut_mrkdwn, cut_plain
 from bot.slack.features import BUTTONS
 from bot.slack.grammar import Malformed
 from checks.contract import Outcome
@@ -338,13 +338,13 @@ def test_a_summary_cannot_forge_the_line_of_another_check() -> None:
 )
 def test_a_cut_is_visible_and_leaves_no_half_of_an_entity_or_mention(whole: str, limit: int, expected: str) -> None:
     """What is left of `&amp;` or `<@U…>` would mean something else."""
-    assert limits.cut_mrkdwn(whole, limit) == expected
+    assert cut_mrkdwn(whole, limit) == expected
 
 
 @given(st.text(max_size=300), st.integers(1, 100))
 def test_a_cut_text_is_within_its_limit_and_never_blank(whole: str, limit: int) -> None:
     """For plain text and for escaped mrkdwn."""
-    for cut in (limits.cut_plain(whole, limit), limits.cut_mrkdwn(text.escape(whole), limit)):
+    for cut in (cut_plain(whole, limit), cut_mrkdwn(text.escape(whole), limit)):
         assert 1 <= len(cut) <= limit
         assert cut.strip()
 

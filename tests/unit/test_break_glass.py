@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from bot.domain.break_glass import REVIEWED_IN, BreakGlass, holds_back, judge_past_gate, says_why
+from bot.domain.break_glass import REVIEWED_IN, holds_back, judge_past_gate, says_why
 from bot.domain.deploy_findings import ChannelAccess, DeployFindings
-from bot.domain.gate import Cause, Reason, frozen
+from bot.domain.gate import frozen
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.policy import BreakGlassRule, Policy, Role
+from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
-from bot.domain.view import Freeze, ReleaseView
+from bot.domain.view import BreakGlass, Freeze, ReleaseView
 from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,

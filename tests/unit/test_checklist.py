@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import bot
+from bot.checklists.read import read_checklist
 from bot.domain.checklist import Checklist
-from bot.domain.checklist_file import read_checklist
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError
 from checks.registry import Registry

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.checklists.read import read_checklist
 from bot.cli import main
 from bot.domain.checklist import Check, Checklist
-from bot.domain.checklist_file import read_checklist
 from bot.errors import ChecklistError
 from bot.importer.write import import_template
 from checks.registry import Registry

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from bot.domain.checklist import Check, Checklist, Section
 from bot.domain.deploy_findings import ChannelAccess, DeployFindings
-from bot.domain.gate import CONFIRMED_FOR, Beside, Cause, beside, deploy_gate, name_beside, permits, rollback_gate
+from bot.domain.gate import CONFIRMED_FOR, Beside, beside, deploy_gate, name_beside, permits, rollback_gate
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action, Policy, Role
+from bot.domain.reasons import Cause
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckStatus, CheckView, Running
 from bot.domain.signoff import Purpose, Verdict

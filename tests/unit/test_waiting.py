@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.break_glass import REVIEWED_IN, BreakGlass
+from bot.domain.break_glass import REVIEWED_IN
 from bot.domain.release import ReleaseState
+from bot.domain.view import BreakGlass
 from bot.domain.waiting import Waiting, waiting
 from tests.unit.factories import NOW, QUINN, RITA, ago, in_state, make_alarm, make_watch, render_stored
 from tests.unit.slack_rules import assert_slack_takes

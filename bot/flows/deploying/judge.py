@@ -6,17 +6,18 @@ from dataclasses import replace
 
 from bot.domain.actions import NOT_THE_BOTS, StepSpec
 from bot.domain.actor import Actor
-from bot.domain.break_glass import MIN_WORDS, BreakGlass, judge_past_gate, moved_unseen, says_why
+from bot.domain.break_glass import MIN_WORDS, judge_past_gate, moved_unseen, says_why
 from bot.domain.deploy_findings import DeployFindings
 from bot.domain.events import BreakGlassUsed, DeployStarted, NotPassedLine, PassedReason
-from bot.domain.gate import Cause, Reason, beside, deploy_gate, name_beside
+from bot.domain.gate import beside, deploy_gate, name_beside
 from bot.domain.ids import StepId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.plan_snapshot import limit_lines, plan_digest
 from bot.domain.policy import Action
 from bot.domain.posts import BreakGlassPost, StepsPost
+from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
-from bot.domain.view import ReleaseView
+from bot.domain.view import BreakGlass, ReleaseView
 from bot.errors import GateClosed, InvalidInput, RefusedError
 from bot.flows import check
 from bot.flows.commit import commit_change

@@ -7,10 +7,11 @@ from dataclasses import replace
 from bot.domain.actor import Actor
 from bot.domain.break_glass import judge_past_gate
 from bot.domain.deploy_findings import DeployFindings
-from bot.domain.gate import Cause, deploy_gate
+from bot.domain.gate import deploy_gate
 from bot.domain.ids import ReleaseId
 from bot.domain.plan_snapshot import PlanSnapshot
 from bot.domain.policy import Action
+from bot.domain.reasons import Cause
 from bot.domain.view import ReleaseView
 from bot.flows import sign, status
 from bot.flows.deploying.plan_snapshot import compare_with_snapshot

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from bot.domain.actor import Actor
 from bot.domain.events import RollbackStarted
-from bot.domain.gate import Reason, newer_release, rollback_gate
+from bot.domain.gate import newer_release, rollback_gate
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import PlanKind, lasting
 from bot.domain.policy import Action
 from bot.domain.posts import StepsPost
+from bot.domain.reasons import Reason
 from bot.domain.release import MAY_ROLL_BACK, Release, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.domain.watch import WatchState

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from bot.slack.blocks import limits
-from bot.slack.blocks.limits import Block, cut_mrkdwn, cut_plain
+from bot.slack.blocks.limits import Block
+from bot.slack.cut import cut_mrkdwn, cut_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

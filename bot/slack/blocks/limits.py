@@ -1,9 +1,11 @@
-"""Slack's limits and the one place that cuts to them: always visibly, never to an empty text."""
+"""Slack's limits, and how lines and blocks are shared out within them: what is left out is counted or named."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from bot.slack.cut import NOTHING, cut_mrkdwn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,8 +33,6 @@ MAX_ALT_TEXT = 2_000  # and the title of an image
 MAX_MESSAGE_TEXT = 10_000
 MAX_FALLBACK = 3_000  # of the plain `text`; chat.update refuses more than 4,000
 
-NOTHING = "-"  # stands where a text is empty: Slack refuses an empty one
-_ELLIPSIS = "…"
 _TOO_MUCH = "The rest does not fit into one message."
 
 
@@ -42,28 +42,6 @@ class Rendered:
 
     text: str
     blocks: list[Block]
-
-
-def cut_plain(text: str, limit: int) -> str:
-    """``text`` in at most ``limit`` characters, for plain text and raw cells."""
-    text = text.strip() or NOTHING
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + _ELLIPSIS
-
-
-def cut_mrkdwn(text: str, limit: int) -> str:
-    """``text`` in at most ``limit`` characters, for mrkdwn of ours in which every outside string is escaped.
-
-    Never cuts inside an entity (``&amp;``) or a token (``<@U…>``): the remains would mean something else.
-    """
-    text = text.strip() or NOTHING
-    if len(text) <= limit:
-        return text
-    head = text[: limit - 1]
-    if head.rfind("<") > head.rfind(">"):
-        head = head[: head.rfind("<")]
-    if head.rfind("&") > head.rfind(";"):
-        head = head[: head.rfind("&")]
-    return head.rstrip() + _ELLIPSIS
 
 
 def join_lines(lines: Sequence[str], limit: int, more: str = "… and {} more") -> str:

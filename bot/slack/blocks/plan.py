@@ -8,6 +8,7 @@ from bot.domain.actions import Attest, Notify, RunCheck
 from bot.domain.plan import PlanKind, Way
 from bot.slack import text
 from bot.slack.blocks import elements, limits
+from bot.slack.cut import cut_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def planned(name: str, steps: Sequence[PlannedStep], left: Sequence[Mutation] = 
     )
     if changes:
         blocks.append(elements.context("marks", _legend(changes)))
-    return limits.message(text.escape(limits.cut_plain(words, 500)), blocks)
+    return limits.message(text.escape(cut_plain(words, 500)), blocks)
 
 
 def lasting_block(title: str, left: Sequence[Mutation], room: int = _QUIET) -> list[Block]:

@@ -11,6 +11,7 @@ from bot.domain.results import CheckStatus
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
+from bot.slack.cut import cut_mrkdwn, cut_plain
 from bot.slack.payloads import CheckPayload, SectionPayload
 from checks.contract import Outcome
 
@@ -91,7 +92,7 @@ def _fallback(view: ReleaseView, section: Section, through: int, total: int) -> 
         counts_as = text.status_of(view, check)
         if not text.lets_through(view, check, counts_as):
             held.append(f"{text.clean(check.title)} ({text.WORDS[counts_as]})")
-    return text.escape(limits.cut_plain(f"{words}. Open: {', '.join(held)}" if held else f"{words}.", 600))
+    return text.escape(cut_plain(f"{words}. Open: {', '.join(held)}" if held else f"{words}.", 600))
 
 
 def _check(view: ReleaseView, check: Check, room: int) -> str:
@@ -106,7 +107,7 @@ def _check(view: ReleaseView, check: Check, room: int) -> str:
 def _found(view: ReleaseView, check: Check, room: int) -> str:
     counts_as, known = text.status_of(view, check), view.checks[check.id]
     if counts_as is CheckStatus.WAITING and not text.clean(known.progress):
-        return limits.cut_mrkdwn(_waiting_for(view, check), room)
+        return cut_mrkdwn(_waiting_for(view, check), room)
     when = _when(view, check, known.result) if known.result is not None else ""
     if counts_as is CheckStatus.WAIVED and known.waiver is not None:
         when = f" · by {text.mention(known.waiver.by)}, {text.moment(known.waiver.at)}"

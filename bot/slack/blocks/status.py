@@ -9,6 +9,7 @@ from bot.domain.gate import deploy_gate
 from bot.domain.release import ReleaseState
 from bot.slack import grammar, text
 from bot.slack.blocks import card, elements, limits
+from bot.slack.cut import cut_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,7 +66,7 @@ def history(releases: Sequence[Release], standing: Sequence[Mitigation]) -> Rend
     newest = releases[0]
     words = f"{text.count(len(releases), 'release')}, the latest: {newest.version}, {newest.state}"
     if standing:
-        words += f". Still to be put back: {limits.cut_plain(text.clean(', '.join(one.what for one in standing)), 300)}"
+        words += f". Still to be put back: {cut_plain(text.clean(', '.join(one.what for one in standing)), 300)}"
     blocks = [elements.section("history", limits.join_lines(lines, _LIST))]
     return limits.message(text.escape(words), blocks)
 
@@ -89,7 +90,7 @@ def plan(checklist: Checklist) -> Rendered:
     ]
     words = f"Plan of {text.clean(checklist.title)}: {text.count(len(checklist.deploy), 'step')} to deploy, "
     words += f"{text.count(len(checklist.rollback), 'step')} to roll back"
-    return limits.message(text.escape(limits.cut_plain(words, 500)), blocks)
+    return limits.message(text.escape(cut_plain(words, 500)), blocks)
 
 
 def _steps(title: str, specs: Sequence[StepSpec]) -> str:

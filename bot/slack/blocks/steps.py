@@ -10,6 +10,7 @@ from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.plan import lasting_block
+from bot.slack.cut import cut_plain
 from bot.slack.payloads import ReleasePayload, StepPayload
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
         word = text.STEP_WORDS[step.state]
         word = f"waits: {word}" if step is view.awaited else word
         words = f"{text.step_title(view, step)} {word}" + (f": {said}" if said else "")
-        return text.escape(limits.cut_plain(f"{head}: step {steps.index(step) + 1} of {len(steps)}, {words}", 600))
+        return text.escape(cut_plain(f"{head}: step {steps.index(step) + 1} of {len(steps)}, {words}", 600))
     return text.escape(f"{head}: {'all steps are done' if steps else 'no steps yet'}")
 
 
@@ -134,7 +135,7 @@ def _to_come(change: Mutation) -> str:
 def _before(before: Mapping[str, object]) -> str:
     """The single values of what was recorded; whole templates stay in the row."""
     pairs = [
-        f"{key.replace('_', ' ')} {limits.cut_plain(text.short_digest(str(value)), 90)}"
+        f"{key.replace('_', ' ')} {cut_plain(text.short_digest(str(value)), 90)}"
         for key, value in before.items()
         if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip()
     ]

@@ -13,6 +13,7 @@ from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
 from bot.slack.blocks.plan import lasting_block
+from bot.slack.cut import cut_plain
 from bot.slack.payloads import AlarmPayload, ReleasePayload
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
     else:
         blocks.append(elements.section("acknowledged", _acknowledged(alarm)))
     named = text.clean(alarm.short_id or alarm.issue)
-    return limits.message(text.escape(f"{first}: {limits.cut_plain(f'{named} {issue}', 400)}"), blocks)
+    return limits.message(text.escape(f"{first}: {cut_plain(f'{named} {issue}', 400)}"), blocks)
 
 
 _WAYS_ON = {

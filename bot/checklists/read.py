@@ -12,7 +12,7 @@ from bot.document import line_of, read_document
 from bot.domain.actions import ACTIONS, RunCheck
 from bot.domain.checklist import Checklist, Path, Problem
 from bot.errors import ChecklistError
-from checks.registry import did_you_mean
+from checks.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from checks.registry import Registry
