@@ -8,6 +8,7 @@ RUN /opt/release-bot/bin/pip install --require-hashes --only-binary :all: -r req
 COPY pyproject.toml README.md LICENSE ./
 COPY bot ./bot
 COPY checks ./checks
+COPY clients ./clients
 RUN /opt/release-bot/bin/pip install --no-deps .
 
 FROM python:3.12-slim-bookworm

@@ -35,9 +35,7 @@ from bot.slack.listeners import keep, register
 from bot.slack.publisher import Publisher
 from bot.slack.transport import Socket, build_app
 from bot.slack.uploads import Uploader
-from bot.steps.github import GitHub
 from bot.steps.sources import Sources
-from bot.steps.vercel import Vercel
 from bot.store import work
 from bot.store.embedded import EmbeddedPostgres
 from bot.store.migrate import migrate
@@ -125,33 +123,7 @@ def build_sources(settings: Settings) -> Sources:
         raise ConfigError(
             f"There is no {section} section, so no version can be resolved.", hint=f"Add {section}: to release-bot.yml."
         )
-    github, images = settings.github, settings.registry
-    return Sources(
-        github_url=github.url,
-        repository=github.repository,
-        ref=github.ref,
-        token=github.token.get_secret_value() if github.token else "",
-        registry_url=images.url,
-        image=images.image,
-        login=(images.username, images.token.get_secret_value() if images.token else ""),
-        token_host=images.token_host,
-    )
-
-
-def build_github(settings: Settings) -> GitHub | None:
-    """What tags and compares; None when it is not configured."""
-    part = settings.github
-    if part is None:
-        return None
-    return GitHub(part.url, part.repository, part.token.get_secret_value() if part.token else "")
-
-
-def build_vercel(settings: Settings) -> Vercel | None:
-    """What deploys the frontend; None when it is not configured."""
-    part = settings.vercel
-    if part is None:
-        return None
-    return Vercel(part.url, part.token.get_secret_value() if part.token else "", part.project, part.team)
+    return Sources(settings.github, settings.registry)
 
 
 def build_asking(settings: Settings, registry: Registry, redact: Callable[[str], str]) -> Asking:
@@ -162,8 +134,6 @@ def build_asking(settings: Settings, registry: Registry, redact: Callable[[str],
         registry=registry,
         redact=redact,
         environment=settings.environment,
-        github=build_github(settings),
-        vercel=build_vercel(settings),
     )
 
 
@@ -180,8 +150,6 @@ def build_deps(settings: Settings, store: Store, clock: Clock, redact: Callable[
         policy=read_policy(settings, checklist),
         targets=settings.target_values(),
         sources=build_sources(settings),
-        github=build_github(settings),
-        vercel=build_vercel(settings),
         registry=registry,
         watch=WatchTimes(**settings.watch_times),
         redact=redact,

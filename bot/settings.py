@@ -9,25 +9,27 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from bot.document import line_of, read_document
 from bot.errors import ConfigError
-from checks.target import Backup, Grafana, Kubernetes, Login, RestorePod, Sentry, Stripe, Target, Tenant
-from checks.target import GitHub as Repository
+from clients.cluster import Kubernetes
+from clients.github import GitHubSettings
+from clients.grafana import GrafanaSettings
+from clients.registry import RegistrySettings
+from clients.s3 import Backup
+from clients.sentry import SentrySettings
+from clients.settings import Section
+from clients.stripe_account import StripeSettings
+from clients.target import Login, RestorePod, Target, Tenant
+from clients.vercel import VercelSettings
 
 _QUOTED_TEXT = re.compile(r"'[^']{2,}'")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are refused, so that a typo is found at the start."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _none_if_blank(value: object) -> object:
@@ -92,62 +94,7 @@ class TargetSection(Section):
     tenant: Tenant | None = None
     login: Login | None = None
     backup: Backup | None = None
-    stripe: Stripe | None = None  # unset: the shared section
-
-
-class GitHub(Section):
-    """Where the tags are and where a commit is looked up."""
-
-    url: str = "https://api.github.com/"
-    token: SecretStr | None = None
-    repository: str = ""  # owner/name
-    ref: str = "main"  # the commit to release when there is no tag of the version yet
-    web_url: str = ""  # where people look at it; empty: as GitHub has it for `url`
-
-    @property
-    def files(self) -> str:
-        """The address at which people see the files of the repository; empty where that is not known."""
-        web = self.web_url or _web_of(self.url)
-        return f"{web.rstrip('/')}/{self.repository}/blob/{quote(self.ref)}/" if web and self.repository else ""
-
-
-def _web_of(api: str) -> str:
-    """Where the pages of a GitHub are, by its API; empty for another server.
-
-    docs.github.com: api.github.com, api.SUBDOMAIN.ghe.com, and /api/v3 of an Enterprise Server.
-    """
-    parts = urlsplit(api)
-    if parts.path.rstrip("/") == "/api/v3":
-        return f"{parts.scheme}://{parts.netloc}"
-    host = parts.netloc.removeprefix("api.")
-    is_github_web = host != parts.netloc and (host == "github.com" or host.endswith(".ghe.com"))
-    return f"{parts.scheme}://{host}" if is_github_web else ""
-
-
-class ImageRegistry(Section):
-    """Where the image's tag is resolved to a digest."""
-
-    url: str = "https://ghcr.io/"
-    image: str = ""  # as the cluster pulls it, without tag: ghcr.io/solvereign/api
-    username: str = ""
-    token: SecretStr | None = None
-    token_host: str = (
-        ""  # gives the registry's tokens, and is of another domain: the login is sent to no other stranger
-    )
-
-    @property
-    def repository(self) -> str:
-        """The image's path in the registry, without the host."""
-        return self.image.split("/", 1)[1] if "/" in self.image else self.image
-
-
-class Vercel(Section):
-    """Where the frontend is deployed."""
-
-    url: str = "https://api.vercel.com/"
-    token: SecretStr | None = None
-    project: str = ""
-    team: str = ""
+    stripe: StripeSettings | None = None  # unset: the shared section
 
 
 class WatchSection(Section):
@@ -175,12 +122,12 @@ class Settings(Section):
     checklist: str = "solvereign"  # a path, or the name of a checklist that ships with the bot
     environment: str = "production"  # name of the target that is deployed to
     targets: dict[str, TargetSection] = Field(default_factory=dict)
-    sentry: Sentry | None = None
-    stripe: Stripe | None = None
-    grafana: Grafana | None = None
-    vercel: Vercel | None = None
-    github: GitHub | None = None
-    registry: ImageRegistry | None = None
+    sentry: SentrySettings | None = None
+    stripe: StripeSettings | None = None
+    grafana: GrafanaSettings | None = None
+    vercel: VercelSettings | None = None
+    github: GitHubSettings | None = None
+    registry: RegistrySettings | None = None
     watch: WatchSection = WatchSection()
     http: Http = Http()
     database_url: SecretStr | None = None  # unset: an embedded PostgreSQL in data_dir
@@ -217,10 +164,7 @@ class Settings(Section):
 
     def target_values(self) -> dict[str, Target]:
         """The targets with the vendors beside them, as checks and steps get them."""
-        github = self.github and Repository.model_validate(
-            {"url": self.github.url, "token": self.github.token, "repository": self.github.repository}
-        )
-        vendors = {"sentry": self.sentry, "grafana": self.grafana, "github": github}
+        vendors = {"sentry": self.sentry, "grafana": self.grafana, "github": self.github, "vercel": self.vercel}
         return {
             name: Target.model_validate(
                 {"name": name, **dict(section), **vendors, "stripe": section.stripe or self.stripe}

@@ -6,15 +6,16 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from checks.clients import s3_errors
 from checks.contract import CheckError
+from clients.s3 import s3_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mypy_boto3_s3 import S3Client
 
-    from checks.target import Backup, Target
+    from clients.s3 import Backup
+    from clients.target import Target
 
 
 def objects(s3: S3Client, part: Backup) -> dict[str, tuple[str, str]]:

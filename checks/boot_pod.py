@@ -14,15 +14,14 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from pydantic import Field
 
 from checks import ready_probe
-from checks.answers import reading
-from checks.clients import require
 from checks.contract import CheckError, Params
-from checks.target import RestorePod
+from clients.answers import reading
+from clients.target import RestorePod, require
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
-    from checks.target import Kubernetes
-    from checks.workload import Workload
+    from clients.cluster import Kubernetes
+    from clients.workload import Workload
 
 Json = dict[str, Any]
 

@@ -7,13 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from checks.answers import reading
 from checks.boot_pod import LABEL, LAST_WORDS, NAME, PASSWORD_KEY, PROBE, START, Boot, describe, place, settings_of
-from checks.clients import REFUSED, kube_errors
 from checks.contract import CheckError
-from checks.pods import read_log
-from checks.rights import READ_DEPLOYMENT, Of, Right
-from checks.workload import read_workload
+from clients.answers import reading
+from clients.cluster import kube_errors
+from clients.errors import REFUSED, ClientError
+from clients.pods import read_log
+from clients.rights import READ_DEPLOYMENT, Of, Right
+from clients.workload import read_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +73,7 @@ def boot(how: Boot, change: Change, connected: Callable[[], bool], ctx: CheckCon
         with reading("Kubernetes", f"pod {NAME} in {namespace}"):
             change.payload["uid"] = str(made["metadata"]["uid"])
         change.outcome_unknown = False
-    except CheckError as error:
+    except ClientError as error:
         change.outcome_unknown = error.status not in REFUSED
         if error.status != CONFLICT:
             raise
@@ -107,7 +108,7 @@ def _removed(payload: Mapping[str, Any], ctx: CheckContext) -> bool:
             # No grace: its database is about to go, and the name has to be free for the next drill.
             body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
             _json(delete(NAME, namespace, body=body, _preload_content=False, _request_timeout=kube.timeout))
-    except CheckError as error:
+    except ClientError as error:
         if error.status not in {NOT_FOUND, CONFLICT}:  # gone, or another one's by now
             raise
         return False
@@ -253,7 +254,7 @@ def _log(ctx: CheckContext, container: str) -> str:
     """The last lines of a container; nothing of one that has not started yet."""
     try:
         return _read_log(ctx, container)
-    except CheckError as error:
+    except ClientError as error:
         if error.status != NO_LOG_YET:
             raise
         return ""

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from checks.outcome import Answer, Evidence, Outcome
-from checks.rights import Right
-from checks.uses import Use
+from clients.errors import ClientError
+from clients.rights import Right
+from clients.uses import Use
 
 if TYPE_CHECKING:
     import threading
     from datetime import datetime
 
-    from checks.clients import Clients
-    from checks.target import Target
+    from clients.connections import Clients
+    from clients.target import Target
 
 __all__ = [
     "Answer",
@@ -36,22 +37,11 @@ __all__ = [
 ]
 
 
-class CheckError(Exception):
+class CheckError(ClientError):
     """A check could not find out: no rights, no answer, a reply that makes no sense. Becomes ERROR, never FAIL.
 
-    ``summary`` is one line for the channel; ``hint`` says what to do about it; ``retry_after``: the seconds for which
-    a vendor asked not to be asked again; ``status``: of HTTP, with which a vendor refused, 0 where none answered.
+    The clients raise a ClientError, which becomes ERROR as well.
     """
-
-    def __init__(
-        self, summary: str, *, hint: str = "", seen: str = "", retry_after: float | None = None, status: int = 0
-    ) -> None:
-        super().__init__(summary)
-        self.summary = summary
-        self.hint = hint
-        self.seen = seen
-        self.retry_after = retry_after
-        self.status = status
 
 
 class UndoLedger(Protocol):
@@ -184,22 +174,22 @@ class Kind(abc.ABC):
     def undo_after(self, what: str, payload: dict[str, Any], ctx: CheckContext, *, late: str = "") -> Iterator[Change]:
         """Write down what the block is about to change, and undo it at its end, whatever happens in it (P7).
 
-        ``what`` names it for a person; ``payload`` is for ``undo``. Where the undo fails it stays open; a CheckError of the
+        ``what`` names it for a person; ``payload`` is for ``undo``. Where the undo fails it stays open; an error of the
         block is then told first, since it is what went wrong first. ``late``: what to say where the outcome of a request is
         unknown, and it may be carried out when nobody looks any more.
         """
         undo_id = ctx.undo.record(what, payload)
         change = Change(payload)
-        error: CheckError | None = None
+        error: ClientError | None = None
         try:
             yield change
-        except CheckError as exc:
+        except ClientError as exc:
             error = _with_late_hint(exc, late) if late and change.outcome_unknown else exc
             raise error from exc.__cause__
         finally:
             try:
                 self.undo(change.payload, replace(ctx, outcome_unknown=change.outcome_unknown))
-            except CheckError as exc:
+            except ClientError as exc:
                 if error is None:
                     raise
                 raise CheckError(f"{error.summary}; then {exc.summary}", hint=exc.hint, seen=error.seen) from exc
@@ -210,7 +200,7 @@ class Kind(abc.ABC):
         raise NotImplementedError(f"{self.name} recorded an undo but has no way to carry it out")
 
 
-def _with_late_hint(error: CheckError, late: str) -> CheckError:
+def _with_late_hint(error: ClientError, late: str) -> CheckError:
     """The error of a request that got no answer, with a word on what nobody can know."""
     hint = f"{error.hint} The request may still take effect: the bot looked for {(UNDO_ATTEMPTS - 1) * UNDO_PAUSE:.0f} s. {late}"
     return CheckError(

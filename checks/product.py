@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 
-from checks.clients import cookie_header, require
 from checks.contract import CheckError
+from clients.http import cookie_header
+from clients.target import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from checks.contract import CheckContext
-    from checks.target import Target
+    from clients.target import Target
 
 Base = Literal["api", "frontend"]
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from checks.call import Call, DidNotStop
 from checks.contract import Answer, CheckError, Evidence, Outcome
 from checks.outcome import CheckResult
+from clients.errors import ClientError
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
     from checks.contract import CheckContext, Kind, Params, UndoLedger
-    from checks.target import Target
+    from clients.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def run_check(
     except DidNotStop:
         stopped = False
         answer = _error(kind, ctx, f"did not stop within {time.monotonic() - started:.0f} s", _not_stopped(kind), "")
-    except CheckError as exc:
+    except ClientError as exc:
         answer = replace(_error(kind, ctx, exc.summary, exc.hint, exc.seen), retry_after=exc.retry_after)
     # The one seam: whatever else a kind or a vendor's package throws means "could not find out" (promise P2).
     except Exception as exc:

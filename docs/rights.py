@@ -13,14 +13,14 @@ from bot.app import load_checklist
 from bot.settings import load_settings
 from bot.steps.rights import Demand, by_target, of_checklist
 from checks.registry import Registry
-from checks.rights import grants
+from clients.rights import grants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bot.settings import Settings
-    from checks.rights import Grant
-    from checks.uses import Use
+    from clients.rights import Grant
+    from clients.uses import Use
 
 ROOT = Path(__file__).parents[1]
 OVERLAY = ROOT / "deploy" / "kubernetes" / "overlays" / "example"

@@ -6,10 +6,11 @@ from typing import Any
 
 import yaml
 
-from checks.clients import Clients
-from checks.permissions import refused
-from checks.rights import Grant
-from checks.target import Kubernetes, Target
+from clients.cluster import Kubernetes
+from clients.connections import Clients
+from clients.permissions import refused
+from clients.rights import Grant
+from clients.target import Target
 from tests.fix_kube import Kube, eventually
 
 NAME = "release-bot"

@@ -40,7 +40,9 @@ from bot.store.migrate import migrate
 from bot.store.pool import INSTANCE_LOCK, Store, Tx
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.registry import BUILT_IN, Registry
-from checks.target import Target
+from clients.github import GitHubSettings
+from clients.registry import RegistrySettings
+from clients.target import Target
 from tests.fix_kube import eventually
 from tests.unit.factories import PAT, QUINN, RITA, WATCH, make_check
 
@@ -266,7 +268,7 @@ class World:
                 "staging": Target(name="staging", mutable=True),
                 "production": Target(name="production"),
             },
-            sources=Sources(github_url="", repository="", ref="", token="", registry_url="", image="", login=("", "")),
+            sources=Sources(GitHubSettings(), RegistrySettings()),
             registry=kinds(outside),
             watch=WATCH,
             redact=lambda text: text.replace("s3cret", "[redacted]"),
@@ -277,6 +279,11 @@ class World:
     def change(self, **changes: Any) -> None:
         """Other Deps from now on."""
         self.deps = replace(self.deps, **changes)
+
+    def on_production(self, **parts: Any) -> None:
+        """Other parts of the target that is deployed to from now on."""
+        production = self.deps.targets["production"].model_copy(update=parts)
+        self.change(targets={**self.deps.targets, "production": production})
 
     def act(self, flow: Callable[Concatenate[Tx, Deps, P], str], *args: P.args, **kwargs: P.kwargs) -> str:
         """A flow that a person starts, in its one transaction."""

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from checks.clients import Clients
 from checks.contract import CheckContext, Kind, Subject
 from checks.outcome import CheckResult
 from checks.registry import Registry
 from checks.runner import run_check
-from checks.target import Target
+from clients.connections import Clients
+from clients.target import Target
 
 Vendor = Literal["api", "frontend", "sentry", "grafana", "stripe", "github", "s3", "kube", "database"]
 

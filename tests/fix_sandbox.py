@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from checks.clients import certificates
+from clients.http import certificates
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60

@@ -12,12 +12,10 @@ import pytest
 from bot.domain.ids import StepId
 from bot.domain.plan import Mutation
 from bot.errors import Contradicted
-from bot.steps.contract import Look, Shipment, StepContext
-from bot.steps.github import GitHub
-from bot.steps.vercel import Vercel
-from checks.clients import Clients
+from bot.steps.contract import Look, Shipment, StepContext, step_errors
 from checks.registry import Registry
-from checks.target import Target
+from clients.connections import Clients
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request
 from tests.fix_checks import RecordingUndo
 
@@ -118,10 +116,8 @@ class Waits(threading.Event):
 class Surroundings:
     """A step's surroundings."""
 
-    def __init__(
-        self, target: Target, shipment: Shipment, github: GitHub | None = None, vercel: Vercel | None = None
-    ) -> None:
-        self.target, self.shipment, self.github, self.vercel = target, shipment, github, vercel
+    def __init__(self, target: Target, shipment: Shipment) -> None:
+        self.target, self.shipment = target, shipment
         self.recorded: Mapping[str, Any] | None = None
         self.notes = Notes()
         self.cancelled = threading.Event()
@@ -134,8 +130,6 @@ class Surroundings:
             shipment=self.shipment,
             target=self.target,
             clients=clients,
-            github=self.github,
-            vercel=self.vercel,
             recorded=self.recorded,
             deadline=time.monotonic() + seconds,
             cancelled=self.cancelled,
@@ -148,7 +142,7 @@ class Surroundings:
 
     def perform(self, perform: Callable[[Any, StepContext], str], spec: Any, seconds: float = 20) -> str:
         """Carry out a step."""
-        with Clients(self.target) as clients:
+        with Clients(self.target) as clients, step_errors():
             return perform(spec, self.context(clients, seconds))
 
     def contradicted(self, confirm: Callable[[Any, Look], str], spec: Any) -> str:
@@ -159,5 +153,5 @@ class Surroundings:
 
     def look(self, look: Callable[[Any, Look], Any], spec: Any) -> Any:
         """Preview, record or confirm."""
-        with Clients(self.target) as clients:
+        with Clients(self.target) as clients, step_errors():
             return look(spec, self.context(clients))

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from bot.steps.sources import Sources
+from clients.github import GitHubSettings
+from clients.registry import RegistrySettings
 from tests.checks.replies import Replies, Reply, Request
 
 COMMIT, MOVED = "c0ffee" * 6 + "c0ff", "facade" * 6 + "faca"
@@ -41,13 +43,8 @@ class Tags(Replies):
     def sources(self) -> Sources:
         """What resolves versions here."""
         return Sources(
-            github_url=self.url + "/",
-            repository="solvereign/solvereign",
-            ref="main",
-            token="",
-            registry_url=self.url + "/",
-            image=IMAGE,
-            login=("", ""),
+            GitHubSettings.model_validate({"url": self.url + "/", "repository": "solvereign/solvereign"}),
+            RegistrySettings.model_validate({"url": self.url + "/", "image": IMAGE}),
         )
 
 

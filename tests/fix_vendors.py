@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from pydantic import AnyHttpUrl, SecretStr
 
-from bot.steps.github import GitHub
-from bot.steps.vercel import Vercel
+from clients.github import GitHub, GitHubSettings
+from clients.vercel import Vercel, VercelSettings
 from sandbox.faults import Faults
 from sandbox.persist import Snapshot
 from sandbox.staging import github, vercel
@@ -22,6 +23,16 @@ T = TypeVar("T")
 Breaking = Callable[
     [str, str], int | str | None
 ]  # (method, path) -> a status, "lost" for a lost reply, None to let it pass
+
+
+def github_settings(url: str) -> GitHubSettings:
+    """The simulated GitHub at ``url``."""
+    return GitHubSettings(url=AnyHttpUrl(url), repository=GITHUB_REPOSITORY, token=SecretStr(github.TOKEN))
+
+
+def vercel_settings(url: str) -> VercelSettings:
+    """The simulated Vercel at ``url``."""
+    return VercelSettings(url=AnyHttpUrl(url), project=vercel.PROJECT, team=vercel.TEAM, token=SecretStr(vercel.TOKEN))
 
 
 class Vendors:
@@ -42,9 +53,15 @@ class Vendors:
         self.github_url, self.vercel_url = (server.url for server in self._servers)
         self.github = GitHub(self.github_url, GITHUB_REPOSITORY, github.TOKEN)
         self.vercel = Vercel(self.vercel_url, vercel.TOKEN, vercel.PROJECT, vercel.TEAM)
+        self.parts = {
+            "github": github_settings(self.github_url),
+            "vercel": vercel_settings(self.vercel_url),
+        }  # of a Target
 
     def close(self) -> None:
         """Stop both."""
+        self.github.close()
+        self.vercel.close()
         for server in self._servers:
             self._run(server.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)

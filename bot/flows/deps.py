@@ -18,14 +18,12 @@ from bot.domain.view import ReleaseView
 from bot.domain.watch import WatchTimes
 from bot.errors import NotAllowed, UnknownThing
 from bot.flows.doctor import Examination
-from bot.steps.github import GitHub
 from bot.steps.sources import Sources
-from bot.steps.vercel import Vercel
 from bot.store import releases
 from bot.store.pool import Store, Tx
 from bot.store.work import Claim
 from checks.registry import Registry
-from checks.target import Target
+from clients.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +35,6 @@ class Asking:
     registry: Registry
     redact: Callable[[str], str]
     environment: str = "production"  # name of the target that is deployed to
-    github: GitHub | None = None  # where releases are tagged; None: not configured
-    vercel: Vercel | None = None  # where the frontend is deployed; None: not configured
 
     def clean(self, text: str, most: int | None = None) -> str:
         """A text from outside as it may be stored: no secret, and none of what PostgreSQL refuses (NUL, half characters).

@@ -14,25 +14,23 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.rows import dict_row
 
-from bot.errors import NoAnswer, StepError
 from bot.flows.needed import EVERY_RELEASE, Part, Said, needed
-from bot.steps.sources import Images, SourceError
-from bot.steps.vercel import Vercel
 from bot.store import grants as own_grants
 from bot.store import work
 from bot.store.migrate import missing_in
 from checks.checkup import cluster, databases, product, repository, vendors
-from checks.checkup.finding import Finding, Needs, State, answers, trouble
-from checks.clients import CONNECT_TIMEOUT, KUBE_PACKAGES, first_line, load
-from checks.contract import CheckError
+from checks.checkup.finding import Finding, Needs, State, trouble
+from clients.cluster import KUBE_PACKAGES
+from clients.errors import ClientError, first_line
+from clients.http import CONNECT_TIMEOUT
+from clients.packages import load
 
 if TYPE_CHECKING:
     from bot.domain.checklist import Checklist
-    from bot.settings import ImageRegistry, Settings
-    from bot.settings import Vercel as VercelSection
+    from bot.settings import Settings
     from bot.store.pool import Tx
     from checks.registry import Registry
-    from checks.target import Target
+    from clients.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -100,16 +98,14 @@ def questions(parts: Iterable[Part], settings: Settings) -> list[Question]:
 
 def _ask(part: Part, settings: Settings) -> Callable[[], Sequence[Finding]] | None:
     section = part.section
-    if section == "vercel" and settings.vercel is not None:
-        return partial(_vercel, settings.vercel, part.lines)
     if section == "registry" and settings.registry is not None:
-        return partial(_registry, settings.registry, part.lines)
+        return partial(vendors.registry, settings.registry, part.lines)
     target = part.target
     if section == "kubernetes":
         return partial(cluster.cluster, target, part.rights)
     if section in {"api_url", "frontend_url"}:
         return partial(product.address, target, str(getattr(target, section)), part.lines)
-    if not any(use.right for use in part.needs):
+    if section != "vercel" and not any(use.right for use in part.needs):
         return None
     examine = EXAMINERS.get(section)
     return examine and partial(examine, target, part.needs)
@@ -126,33 +122,8 @@ EXAMINERS: Mapping[str, Callable[[Target, Needs], list[Finding]]] = {
     "grafana": vendors.grafana,
     "stripe": vendors.stripe,
     "github": repository.github,
+    "vercel": vendors.vercel,
 }
-
-
-def _vercel(section: VercelSection, lines: tuple[str, ...]) -> list[Finding]:
-    """A token of Vercel has the rights of its owner, and Vercel does not tell which these are."""
-    token = section.token.get_secret_value() if section.token else ""
-    try:
-        name = Vercel(section.url, token, section.project, section.team).project().get("name", section.project)
-    except NoAnswer as error:
-        return [Finding(State.UNREACHABLE, error.user_message, "Is it up, and is vercel.url right?", lines=lines)]
-    except StepError as error:
-        return [Finding(State.MISSING, error.user_message, error.hint, lines=lines)]
-    what = f"takes the token and shows the project {name}"
-    return [Finding(State.OK, what, "Whether its owner may deploy, Vercel does not tell: the first deploy shows it.")]
-
-
-def _registry(section: ImageRegistry, lines: tuple[str, ...]) -> list[Finding]:
-    token = section.token.get_secret_value() if section.token else ""
-    try:
-        Images(section.url, section.image, (section.username, token), section.token_host).look()
-    except SourceError as error:
-        what = error.user_message.rstrip(".")
-        if answers(error.status):
-            hint = "Check registry.image, registry.username and registry.token."
-            return [Finding(State.MISSING, what, hint, lines=lines)]
-        return [Finding(State.UNREACHABLE, what, "Is it up, and is registry.url right?", lines=lines)]
-    return [Finding(State.OK, f"shows {section.image}")]
 
 
 def own_database(url: str, *, embedded: bool = False) -> list[Finding]:
@@ -220,7 +191,7 @@ def examine(questions: Iterable[Question], tell: Callable[[Sequence[str]], None]
 def _answer(number: int, question: Question, answers: queue.SimpleQueue[tuple[int, Sequence[Finding]]]) -> None:
     try:
         findings = question.ask()
-    except CheckError as error:
+    except ClientError as error:
         findings = [trouble(error, question.lines)]
     # The one seam, as for checks: whatever else a vendor's package throws means that it could not be found out.
     except Exception as error:

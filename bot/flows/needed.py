@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 from bot.settings import Settings, TargetSection
 from bot.steps.rights import Demand, of_checklist
 from checks.checkup.finding import Finding, State
-from checks.clients import VENDOR_PARTS
 from checks.contract import CheckError
-from checks.rights import Of, Right
 from checks.runner import refuse_if_forbidden
-from checks.uses import READ_CONTENTS, Use
+from clients.rights import Of, Right
+from clients.target import VENDOR_PARTS
+from clients.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bot.domain.checklist import Checklist
     from checks.registry import Registry
-    from checks.target import Target
+    from clients.target import Target
 
 
 EVERY_RELEASE = "every release"  # uses these, whatever its checklist says
 _ALWAYS = (READ_CONTENTS, Use("registry.url"), Use("registry.image"))
-_OF_STEPS = ("vercel", "registry")  # which no check asks, so that a Target has none
+_OF_STEPS = ("registry",)  # which only a release's source asks, so that a Target has none
 _SHARED = (*VENDOR_PARTS, *_OF_STEPS)  # sections of their own in release-bot.yml
 _OF_ALL = frozenset(_SHARED) - {"stripe"}  # of which a target may have another one
 _ONLY_SET = frozenset({"sentry.dsn", "stripe.webhook_secret"})  # nobody is asked with these: the rest is, without them

@@ -15,10 +15,10 @@ from bot.domain.ids import CheckId, ReleaseId
 from bot.flows.deps import Asking, Recording
 from bot.flows.undo import run_of
 from bot.store.pool import Hold
-from checks.clients import Clients
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Subject, UndoLedger
 from checks.registry import RegistryError
 from checks.runner import run_check
+from clients.connections import Clients
 
 TERMINAL = "release-bot check "  # how a run at a terminal is called, with the id of the check
 

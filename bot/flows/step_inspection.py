@@ -16,13 +16,12 @@ from bot.domain.plan import Plane, PlanKind, PlannedStep
 from bot.domain.release import Release
 from bot.errors import StepError
 from bot.flows.deps import Asking, Deps
-from bot.steps.contract import Look, Shipment
+from bot.steps.contract import Look, Shipment, step_errors
 from bot.steps.registry import doer
 from bot.steps.sources import Resolved
 from bot.store import releases, steps
 from bot.store.pool import Tx
-from checks.clients import Clients
-from checks.contract import CheckError
+from clients.connections import Clients
 
 Targets = Mapping[Plane, Mapping[str, Any]]  # where a rollback goes, by plane
 
@@ -62,21 +61,16 @@ def inspect_step(
     target = deps.targets.get(name)
     if target is None:
         raise StepError(f"there is no target {name}", hint=f"Set targets.{name} in release-bot.yml, then retry")
-    with Clients(target) as clients:
-        try:
-            yield Look(
-                id=spec.id,
-                shipment=ship,
-                target=target,
-                clients=clients,
-                github=deps.github,
-                vercel=deps.vercel,
-                recorded=recorded,
-                deadline=time.monotonic() + seconds,
-                cancelled=cancelled,
-            )
-        except CheckError as error:
-            raise StepError(error.summary, hint=error.hint) from error
+    with Clients(target) as clients, step_errors():
+        yield Look(
+            id=spec.id,
+            shipment=ship,
+            target=target,
+            clients=clients,
+            recorded=recorded,
+            deadline=time.monotonic() + seconds,
+            cancelled=cancelled,
+        )
 
 
 def recorded_for(spec: StepSpec, targets: Targets) -> Mapping[str, Any] | None:

@@ -17,9 +17,10 @@ from bot.store import undos
 from bot.store.pool import Hold
 from bot.store.undos import UndoOrigin, UndoRow
 from checks.call import Call, DidNotStop
-from checks.clients import Clients
 from checks.contract import CheckContext, CheckError, Subject
 from checks.registry import RegistryError
+from clients.connections import Clients
+from clients.errors import ClientError
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def _settle(deps: Recording, debt: UndoRow, within: float, *unless_held: str) ->
             _put_back(deps, row, within, held, hold)
         # The seam to the kinds: whatever one of them throws, its debt stays open and the others are still paid.
         except Exception as error:
-            known = isinstance(error, (CheckError, RegistryError))
+            known = isinstance(error, (ClientError, RegistryError))
             logger.warning("cannot put back %s yet: %s", row.what, error, exc_info=not known)
             with deps.store.transaction() as tx:
                 undos.failed(tx, row.id, deps.clean(f"{type(error).__name__}: {error}"))

@@ -36,10 +36,10 @@ from bot.flows.undo import StoredUndoLedger
 from bot.store import posts, releases, watches, work
 from bot.store.pool import Tx
 from bot.store.undos import UndoOrigin
-from checks.clients import Clients
 from checks.contract import Answer, CheckContext, Evidence, Outcome, Subject
 from checks.registry import RegistryError
 from checks.runner import run_check
+from clients.connections import Clients
 
 logger = logging.getLogger(__name__)
 

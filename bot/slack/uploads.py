@@ -13,7 +13,7 @@ from bot.flows.deps import Deps, Job
 from bot.slack.client import SlackError, again_at, is_loopback, slack_call
 from bot.store import files, posts
 from bot.store.files import FileRow
-from checks.clients import certificates
+from clients.http import certificates
 
 logger = logging.getLogger(__name__)
 

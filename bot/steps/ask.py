@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from bot.domain.actions import RunCheck
 from bot.errors import StepError, Superseded
 from bot.steps.contract import StepContext
-from checks.clients import Clients
 from checks.contract import CheckContext, Outcome, Subject
 from checks.registry import RegistryError
 from checks.runner import run_check
+from clients.connections import Clients
 
 
 def ask(spec: RunCheck, ctx: StepContext) -> str:

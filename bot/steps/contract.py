@@ -5,26 +5,35 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from bot.domain.plan import Mutation
 from bot.errors import NoAnswer, StepError, Superseded
-from checks.clients import Clients
 from checks.contract import UndoLedger
 from checks.registry import Registry
-from checks.target import Target
-
-if TYPE_CHECKING:
-    from bot.steps.github import GitHub
-    from bot.steps.vercel import Vercel
+from clients.connections import Clients
+from clients.errors import ClientError
+from clients.target import Target
 
 T = TypeVar("T")
 LOOKS = 4  # times that a look is repeated while the vendor gives no answer
 NOTHING_RECORDED = "nothing was changed, so there is nothing to put back"  # what a step of the rollback says then
 LONGEST = 60.0  # seconds of pause that a vendor may ask for
 PAUSE = 0.3  # seconds before the first repetition; doubles
+
+
+@contextmanager
+def step_errors() -> Iterator[None]:
+    """The seam to the clients' errors: NoAnswer where the same may be asked again in a moment, else StepError."""
+    try:
+        yield
+    except ClientError as error:
+        if error.is_temporary:
+            raise NoAnswer(error.summary, hint=error.hint, retry_after=error.retry_after) from error
+        raise StepError(error.summary, hint=error.hint) from error
 
 
 class Journal(Protocol):
@@ -80,8 +89,6 @@ class Look:
     shipment: Shipment
     target: Target
     clients: Clients
-    github: GitHub | None
-    vercel: Vercel | None
     recorded: Mapping[str, Any] | None  # of the step's plane, before the deploy; None until then
     deadline: float  # time.monotonic()
     cancelled: threading.Event  # the step is to stop: it is no longer ours, or the process ends
@@ -108,10 +115,12 @@ class Look:
         """The answer of ``look``, which only reads; asked again a few times while the vendor gives none."""
         for attempt in range(LOOKS - 1):
             try:
-                return look()
+                with step_errors():
+                    return look()
             except NoAnswer as error:
                 self.hold_off(error, PAUSE * 2**attempt)
-        return look()
+        with step_errors():
+            return look()
 
     def hold_off(self, error: NoAnswer, seconds: float) -> None:
         """Wait after a call that got no answer: ``seconds``, or as long as the vendor asks for.

@@ -10,19 +10,18 @@ import yaml
 
 from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
-from bot.steps import github
 from bot.steps.by_hand import refuse_left
-from bot.steps.cluster import AGAIN, CONFLICTS, FIELD_MANAGER, status_of, step_errors
-from bot.steps.contract import NOTHING_RECORDED
-from checks.clients import kube_errors
-from checks.rights import Of, Right
-from checks.uses import READ_CONTENTS, Use
+from bot.steps.cluster import AGAIN, CONFLICTS
+from bot.steps.contract import NOTHING_RECORDED, step_errors
+from clients.cluster import FIELD_MANAGER, kube_errors
+from clients.rights import Of, Right
+from clients.target import require
+from clients.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
     from bot.domain.actions import DeployCronJob, RestoreCronJob
     from bot.steps.contract import Look, StepContext
 
-CONFLICT = 409
 TAKEN_BACK = ("schedule", "jobTemplate")  # of the spec
 
 
@@ -30,21 +29,15 @@ class CronJobs:
     """One CronJob in the namespace of a Target, as raw JSON."""
 
     def __init__(self, look: Look, name: str) -> None:
-        if look.target.kubernetes is None:
-            raise StepError(
-                f"{look.target.name} has no kubernetes section", hint=f"Set targets.{look.target.name}.kubernetes."
-            )
-        self.name, self.namespace = name, look.target.kubernetes.namespace
-        self.place = f"cronjob/{name} in {self.namespace}"
         with step_errors():
-            self._clients = look.clients.kube()
-        self._call: dict[str, Any] = {"_preload_content": False, "_request_timeout": self._clients.timeout}
+            self.namespace = require(look.target.kubernetes, look.target, "kubernetes").namespace
+            self._kube = look.clients.kube()
+        self.name, self.place = name, f"cronjob/{name} in {self.namespace}"
 
     def get(self) -> dict[str, Any]:
         """The CronJob as it is now."""
         with step_errors(), kube_errors(f"read {self.place}"):
-            answer = self._clients.batch.read_namespaced_cron_job(self.name, self.namespace, **self._call)
-            return dict(json.loads(answer.data))
+            return self._kube.json(self._kube.batch.read_namespaced_cron_job, self.name, self.namespace)
 
     def replace(self, seen: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
         """Put parts of another spec into it, unless somebody changed it since it was ``seen``. Raises NoAnswer: look again."""
@@ -52,15 +45,9 @@ class CronJobs:
             {"op": "replace", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]}
         ]
         body += [{"op": "replace", "path": f"/spec/{key}", "value": spec[key]} for key in TAKEN_BACK]
-        try:
-            with step_errors(), kube_errors(f"change {self.place}"):
-                self._clients.batch.patch_namespaced_cron_job(
-                    self.name, self.namespace, body, field_manager=FIELD_MANAGER, **self._call
-                )
-        except StepError as error:
-            if status_of(error) == CONFLICT:
-                raise NoAnswer(f"{self.place} was changed meanwhile") from error
-            raise
+        with step_errors(), kube_errors(f"change {self.place}"):
+            patch = self._kube.batch.patch_namespaced_cron_job
+            self._kube.json(patch, self.name, self.namespace, body, field_manager=FIELD_MANAGER)
 
 
 def rights(spec: DeployCronJob) -> tuple[Right, ...]:
@@ -87,7 +74,7 @@ def preview(spec: DeployCronJob, look: Look) -> list[Mutation]:
 
 def _wanted(spec: DeployCronJob, look: Look) -> dict[str, str]:
     """What to show -> its value, as the file at the release's commit has it: the schedule and each container's image."""
-    repository, commit = github.of(look), look.shipment.commit
+    repository, commit = look.clients.github(), look.shipment.commit
     text = look.insist(lambda: repository.file(spec.manifest, commit))
     if text is None:
         raise StepError(

@@ -10,11 +10,10 @@ from typing import Any
 from bot.domain.actions import RestoreFrontend, VercelDeploy
 from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
-from bot.steps import vercel
 from bot.steps.by_hand import refuse_left
-from bot.steps.contract import NOTHING_RECORDED, Look, StepContext
-from bot.steps.vercel import MOVES, UNDER_WAY, commit_of, id_of, mark_of, named, state_of
-from checks.uses import Use
+from bot.steps.contract import NOTHING_RECORDED, Look, StepContext, step_errors
+from clients.uses import Use
+from clients.vercel import MOVES, UNDER_WAY, Vercel, commit_of, id_of, mark_of, named, state_of
 
 POLLS = (0.1, 0.2, 0.5)  # seconds between two looks, the last one stays; Vercel's own command looks four times a second
 UNSURE = 3.0  # seconds until a deployment that was asked for is listed, whether the request got an answer or not
@@ -32,7 +31,7 @@ def where_we_are(_spec: VercelDeploy, look: Look) -> dict[str, Any]:
     Where Vercel has deployed the release's commit by itself already, it is the newest earlier one. Raises StepError when
     there is none.
     """
-    project = vercel.of(look)
+    project = look.clients.vercel()
     live = look.insist(project.live)
     if live is not None and commit_of(live) != look.shipment.commit:
         return {"deployment": id_of(live), "commit": commit_of(live)}
@@ -47,7 +46,7 @@ def where_we_are(_spec: VercelDeploy, look: Look) -> dict[str, Any]:
 
 def preview(_spec: VercelDeploy, look: Look) -> list[Mutation]:
     """What production shows now and after; nothing where it shows the release's commit already."""
-    live = look.insist(vercel.of(look).live)
+    live = look.insist(look.clients.vercel().live)
     if live is not None and commit_of(live) == look.shipment.commit:
         return []
     back = id_of(live) if live is not None else ""
@@ -55,7 +54,7 @@ def preview(_spec: VercelDeploy, look: Look) -> list[Mutation]:
         back = str(look.recorded["deployment"])
     return [
         Mutation(
-            f"production deployment of {vercel.of(look).project_id} on Vercel",
+            f"production deployment of {look.clients.vercel().project_id} on Vercel",
             named(live) if live is not None else "",
             f"a deployment of commit {look.shipment.commit[:12]}",
             Way.BACK,
@@ -67,13 +66,13 @@ def preview(_spec: VercelDeploy, look: Look) -> list[Mutation]:
 def confirm(spec: VercelDeploy, look: Look) -> str:
     """What production shows of a deploy by hand. Raises Contradicted where that is another commit."""
     refuse_left(preview(spec, look))
-    live = look.insist(vercel.of(look).live)
+    live = look.insist(look.clients.vercel().live)
     return f"production shows {named(live or {})}"
 
 
 def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
     """Wait for Vercel's own deployment of the commit, make one if none comes, and wait until production shows it."""
-    project, commit = vercel.of(ctx), ctx.shipment.commit
+    project, commit = ctx.clients.vercel(), ctx.shipment.commit
     changes = preview(spec, ctx)
     if not changes:
         return f"production shows {named(_live(ctx, project))} already"
@@ -93,16 +92,16 @@ def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
     return f"production shows {named(live)}"
 
 
-def _live(ctx: StepContext, project: vercel.Vercel) -> dict[str, Any]:
+def _live(ctx: StepContext, project: Vercel) -> dict[str, Any]:
     return ctx.insist(project.live) or {}
 
 
-def _goes_live_by_itself(ctx: StepContext, project: vercel.Vercel) -> bool:
+def _goes_live_by_itself(ctx: StepContext, project: Vercel) -> bool:
     """Whether a built deployment gets the domains without a promote; a rollback on Vercel has switched that off."""
     return bool(ctx.insist(project.project).get("autoAssignCustomDomains", True))
 
 
-def _built(spec: VercelDeploy, ctx: StepContext, project: vercel.Vercel, changes: Sequence[Mutation]) -> dict[str, Any]:
+def _built(spec: VercelDeploy, ctx: StepContext, project: Vercel, changes: Sequence[Mutation]) -> dict[str, Any]:
     """The deployment of the commit, once it is built; made by us when Vercel has begun none in time.
 
     One that failed ends the step; a retry makes another one, which carries the number of the attempt.
@@ -132,7 +131,8 @@ def _built(spec: VercelDeploy, ctx: StepContext, project: vercel.Vercel, changes
             ctx.journal.observed(asked=mark)
             ctx.journal.intent(changes)
             try:
-                project.create(ctx.shipment.commit, ctx.shipment.version, mark)
+                with step_errors():
+                    project.create(ctx.shipment.commit, ctx.shipment.version, mark)
             except NoAnswer as error:
                 ctx.journal.observed(trouble=error.user_message)
                 ctx.hold_off(error, POLLS[0])
@@ -143,7 +143,7 @@ def preview_restore(_spec: RestoreFrontend, look: Look) -> list[Mutation]:
     """What production shows now, and the recorded deployment; nothing where it is live."""
     if look.recorded is None:
         return []
-    project = vercel.of(look)
+    project = look.clients.vercel()
     live = look.insist(project.live)
     wanted = str(look.recorded["deployment"])
     if live is not None and id_of(live) == wanted:
@@ -172,7 +172,7 @@ def restore(spec: RestoreFrontend, ctx: StepContext) -> str:
     target: Mapping[str, Any] | None = ctx.recorded
     if target is None:
         return NOTHING_RECORDED
-    project, wanted = vercel.of(ctx), str(target["deployment"])
+    project, wanted = ctx.clients.vercel(), str(target["deployment"])
     changes = preview_restore(spec, ctx)
     if not changes:
         return f"production shows {wanted}"
@@ -184,7 +184,7 @@ def restore(spec: RestoreFrontend, ctx: StepContext) -> str:
     return f"production shows {wanted} again"
 
 
-def _move(ctx: StepContext, project: vercel.Vercel, wanted: str, kind: str, changes: Sequence[Mutation]) -> None:
+def _move(ctx: StepContext, project: Vercel, wanted: str, kind: str, changes: Sequence[Mutation]) -> None:
     """Ask for production to be moved to ``wanted`` and wait until it is there. Asked again only when nothing is under way."""
     asked = 0
     pauses = chain(POLLS, repeat(POLLS[-1]))
@@ -207,7 +207,8 @@ def _move(ctx: StepContext, project: vercel.Vercel, wanted: str, kind: str, chan
             asked += 1
             ctx.journal.intent(changes)
             try:
-                (project.promote if kind == "promote" else project.roll_back)(wanted)
+                with step_errors():
+                    (project.promote if kind == "promote" else project.roll_back)(wanted)
             except NoAnswer as error:
                 ctx.journal.observed(trouble=error.user_message)
                 ctx.hold_off(error, POLLS[0])

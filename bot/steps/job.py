@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps.jobs import COMPLETE, DEADLINE, FAILED, GONE, Jobs, Standing, trouble_of
 from bot.steps.migrations import mutations, new_files
-from checks.rights import LIST_PODS, READ_LOGS, Of, Right
+from clients.rights import LIST_PODS, READ_LOGS, Of, Right
 
 if TYPE_CHECKING:
     from bot.domain.actions import Migrate
     from bot.domain.plan import Mutation
     from bot.steps.contract import Look, StepContext
-    from checks.pods import LogEnds
+    from clients.pods import LogEnds
 
 IMAGE = "{image}"  # in the template: the image of the release by its digest
 TRIES = 4  # times that the Job is asked for while the API server gives no answer

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bot.errors import StepError
-from bot.steps.cluster import FIELD_MANAGER, status_of, step_errors
-from checks.clients import kube_errors
-from checks.pods import STARTING, read_log_ends
+from bot.steps.contract import step_errors
+from clients.cluster import FIELD_MANAGER, NOT_FOUND, kube_errors
+from clients.errors import ClientError
+from clients.pods import STARTING, read_log_ends
+from clients.target import require
 
 if TYPE_CHECKING:
     from bot.steps.contract import Look
-    from checks.pods import LogEnds
+    from clients.pods import LogEnds
 
 HEAD, TAIL = 64 * 1024, 192 * 1024  # bytes of a log that are kept: of its beginning and, where errors stand, of its end
 LAST_LINES, LAST_BYTES = 20, 16 * 1024  # of a log that is still written
@@ -39,33 +39,27 @@ class Jobs:
     """The Jobs of the namespace of a Target."""
 
     def __init__(self, look: Look) -> None:
-        if look.target.kubernetes is None:
-            raise StepError(
-                f"{look.target.name} has no kubernetes section", hint=f"Set targets.{look.target.name}.kubernetes."
-            )
-        self.namespace = look.target.kubernetes.namespace
         with step_errors():
-            self._clients = look.clients.kube()
-        self._call: dict[str, Any] = {"_preload_content": False, "_request_timeout": self._clients.timeout}
+            self.namespace = require(look.target.kubernetes, look.target, "kubernetes").namespace
+            self._kube = look.clients.kube()
 
     def get(self, name: str) -> dict[str, Any] | None:
         """A Job; None when there is none of that name."""
-        try:
-            with step_errors(), kube_errors(f"read job/{name} in {self.namespace}"):
-                answer = self._clients.batch.read_namespaced_job(name, self.namespace, **self._call)
-                return dict(json.loads(answer.data))
-        except StepError as error:
-            if status_of(error) == 404:  # noqa: PLR2004  not found
+        with step_errors():
+            try:
+                with kube_errors(f"read job/{name} in {self.namespace}"):
+                    return self._kube.json(self._kube.batch.read_namespaced_job, name, self.namespace)
+            except ClientError as error:
+                if error.status != NOT_FOUND:
+                    raise
                 return None
-            raise
 
     def pods(self, name: str) -> list[Pod]:
         """The pods of a Job, the oldest first."""
         with step_errors(), kube_errors(f"list pods in {self.namespace}"):
-            answer = self._clients.core.list_namespaced_pod(
-                self.namespace, label_selector=f"job-name={name}", **self._call
-            )
-            return sorted(json.loads(answer.data)["items"], key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+            listing = self._kube.core.list_namespaced_pod
+            pods = self._kube.json(listing, self.namespace, label_selector=f"job-name={name}")["items"]
+            return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
     def look(self, name: str) -> Standing:
         """How a Job stands. One that failed or was deleted has ended once its pods have.
@@ -80,9 +74,8 @@ class Jobs:
     def create(self, body: Mapping[str, Any]) -> None:
         """Make a Job; one of that name that is there already stays. Raises NoAnswer: look again."""
         with step_errors(), kube_errors(f"create job/{body['metadata']['name']} in {self.namespace}"):
-            self._clients.batch.create_namespaced_job(
-                self.namespace, dict(body), field_manager=FIELD_MANAGER, **self._call
-            )
+            create = self._kube.batch.create_namespaced_job
+            self._kube.json(create, self.namespace, dict(body), field_manager=FIELD_MANAGER)
 
     def log(self, pods: Sequence[Pod]) -> LogEnds | None:
         """What the newest of ``pods`` has printed; None while it has not begun, and where there is none."""
@@ -99,7 +92,7 @@ class Jobs:
         pod = pods[-1]["metadata"]["name"]
         with step_errors():
             return read_log_ends(
-                self._clients,
+                self._kube,
                 pod,
                 self.namespace,
                 where=f"{pod} in {self.namespace}",

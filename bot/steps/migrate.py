@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import job
 from bot.steps.migrations import mutations, new_files
-from checks.clients import CONNECT_TIMEOUT, first_line
-from checks.contract import CheckError
-from checks.uses import READ_CONTENTS, Use, in_schema, on_table
+from clients.errors import ClientError, first_line
+from clients.http import CONNECT_TIMEOUT
+from clients.uses import READ_CONTENTS, Use, in_schema, on_table
 
 if TYPE_CHECKING:
     import psycopg
@@ -88,7 +88,7 @@ def _recorded(look: Look) -> dict[str, str]:
     try:
         with look.clients.postgres() as connection:
             known = _applied(look, connection)
-    except CheckError as error:
+    except ClientError as error:
         raise StepError(f"no Job of this release is complete, and {error.summary}", hint=error.hint) from error
     if not known:
         raise StepError(f"no Job of this release is complete, and {look.target.name} does not record its files")

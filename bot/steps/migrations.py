@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from bot.domain.plan import Mutation, Way
 from bot.errors import StepError
-from bot.steps import github
 from bot.steps.sqlfile import Migration, migration
 from checks.declarations import HOW_TO_DECLARE, Declared
+from clients.github import previous_release
 
 if TYPE_CHECKING:
     from bot.steps.contract import Look
+    from clients.github import GitHub
 
 WAYS = {
     Declared.ADDITIVE: (Way.STAYS, "stays: declared additive, so the old version works with it"),
@@ -32,9 +33,10 @@ def new_files(look: Look, folder: str) -> list[Migration]:
 
     Where there was no release before, all files are new. Raises StepError when a released file was changed.
     """
-    repository, commit = github.of(look), look.shipment.commit
+    repository, ship = look.clients.github(), look.shipment
+    commit = ship.commit
     here = look.insist(lambda: repository.folder(folder, commit))
-    last = github.last_release(look)
+    last = look.insist(lambda: previous_release(repository, ship.version, ship.previous))
     there = look.insist(lambda: repository.folder(folder, last)) if last else {}
     changed = sorted(name for name, sha in there.items() if name.endswith(".sql") and here.get(name, sha) != sha)
     if changed:
@@ -46,11 +48,8 @@ def new_files(look: Look, folder: str) -> list[Migration]:
     return [_read(look, repository, f"{folder}/{name}", commit) for name in sorted(fresh, key=str.encode)]
 
 
-def _read(look: Look, repository: github.GitHub, path: str, commit: str) -> Migration:
-    content = look.insist(lambda: repository.file(path, commit))
-    if content is None:
-        raise StepError(f"{path} is gone from {repository.repository} at {commit[:12]}")
-    return migration(path.rpartition("/")[2], content)
+def _read(look: Look, repository: GitHub, path: str, commit: str) -> Migration:
+    return migration(path.rpartition("/")[2], look.insist(lambda: repository.content(path, commit)))
 
 
 def mutations(files: Sequence[Migration], place: str) -> list[Mutation]:

@@ -24,8 +24,8 @@ from bot.domain.plan import Mutation, Plane
 from bot.errors import StepError
 from bot.steps import ask, cronjob, frontend, job, kube, migrate, tag, variable
 from bot.steps.contract import Look, StepContext
-from checks.rights import Right
-from checks.uses import Use
+from clients.rights import Right
+from clients.uses import Use
 
 
 def _nothing(_spec: Any, _look: Look) -> Sequence[Mutation]:

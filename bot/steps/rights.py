@@ -10,9 +10,9 @@ from bot.domain.actions import WITHOUT_DOER, RunCheck, StepSpec
 from bot.domain.checklist import Checklist
 from bot.steps.registry import doer
 from checks.registry import Registry, RegistryError
-from checks.rights import Grant, Right, grants
-from checks.target import Target
-from checks.uses import Use
+from clients.rights import Grant, Right, grants
+from clients.target import Target
+from clients.uses import Use
 
 
 @dataclass(frozen=True)

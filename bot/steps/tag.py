@@ -7,9 +7,9 @@ from collections.abc import Callable
 from bot.domain.actions import Tag
 from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError
-from bot.steps import github
-from bot.steps.contract import PAUSE, Look, StepContext
-from checks.uses import READ_CHECKS, READ_CONTENTS, READ_STATUSES, WRITE_CONTENTS, Use
+from bot.steps.contract import PAUSE, Look, StepContext, step_errors
+from clients.github import GitHub, previous_release
+from clients.uses import READ_CHECKS, READ_CONTENTS, READ_STATUSES, WRITE_CONTENTS, Use
 
 TRIES = 4  # times that the tag is asked for while GitHub gives no answer
 
@@ -22,7 +22,7 @@ def uses(spec: Tag) -> tuple[Use, ...]:
 def preview(spec: Tag, look: Look) -> list[Mutation]:
     """The tag, if it is not there. Raises Contradicted when it points elsewhere or the commit is not fit to be released."""
     version, commit = look.shipment.version, look.shipment.commit
-    repository = github.of(look)
+    repository = look.clients.github()
     stands = _stands(look, repository)
     for refuse in _refusals(spec):
         refuse(look, repository)
@@ -45,7 +45,7 @@ def confirm(spec: Tag, look: Look) -> str:
     Each of them is looked at, also after one that could not be seen: what is known to be wrong comes before what is not
     known. Raises Contradicted for the one, StepError for the other.
     """
-    repository = github.of(look)
+    repository = look.clients.github()
     unseen: StepError | None = None
     for refuse in (_refuse_missing, *_refusals(spec)):
         try:
@@ -59,7 +59,7 @@ def confirm(spec: Tag, look: Look) -> str:
     return f"{look.shipment.version} is on {look.shipment.commit[:12]}"
 
 
-def _stands(look: Look, repository: github.GitHub) -> bool:
+def _stands(look: Look, repository: GitHub) -> bool:
     """Whether the tag is there. Raises Contradicted when it points elsewhere."""
     version, commit = look.shipment.version, look.shipment.commit
     found = look.insist(lambda: repository.tag(version))
@@ -71,12 +71,12 @@ def _stands(look: Look, repository: github.GitHub) -> bool:
     return found is not None
 
 
-def _refusals(spec: Tag) -> tuple[Callable[[Look, github.GitHub], None], ...]:
+def _refusals(spec: Tag) -> tuple[Callable[[Look, GitHub], None], ...]:
     """The rules that a commit must meet to be tagged."""
     return (_refuse_older, _refuse_red) if spec.checks else (_refuse_older,)
 
 
-def _refuse_missing(look: Look, repository: github.GitHub) -> None:
+def _refuse_missing(look: Look, repository: GitHub) -> None:
     if not _stands(look, repository):
         raise Contradicted(
             f"there is no tag {look.shipment.version} on GitHub yet",
@@ -84,21 +84,22 @@ def _refuse_missing(look: Look, repository: github.GitHub) -> None:
         )
 
 
-def _refuse_older(look: Look, repository: github.GitHub) -> None:
+def _refuse_older(look: Look, repository: GitHub) -> None:
     """The commit must be ahead of the last release."""
-    commit, last = look.shipment.commit, github.last_release(look)
+    ship = look.shipment
+    commit, last = ship.commit, look.insist(lambda: previous_release(repository, ship.version, ship.previous))
     if not last:
         return
     compared = look.insist(lambda: repository.compare(last, commit))
-    if compared["status"] != "ahead" or compared["behind_by"]:
+    if compared.status != "ahead" or compared.behind_by:
         words = {"identical": "is the very commit of", "behind": "is older than", "diverged": "lacks commits of"}
         raise Contradicted(
-            f"the commit {commit[:12]} {words.get(compared['status'], 'is not ahead of')} {last}",
+            f"the commit {commit[:12]} {words.get(compared.status, 'is not ahead of')} {last}",
             hint=f"Release a commit that contains {last}.",
         )
 
 
-def _refuse_red(look: Look, repository: github.GitHub) -> None:
+def _refuse_red(look: Look, repository: GitHub) -> None:
     """The checks of the commit must be good."""
     commit = look.shipment.commit
     trouble = look.insist(lambda: repository.trouble_of(commit))
@@ -115,7 +116,7 @@ def create(spec: Tag, ctx: StepContext) -> str:
     What the tag sets off may run new checks on the commit, so these are judged before it only.
     """
     version, commit = ctx.shipment.version, ctx.shipment.commit
-    repository = github.of(ctx)
+    repository = ctx.clients.github()
     changes = preview(spec, ctx)
     for attempt in range(TRIES):
         found = ctx.insist(lambda: repository.tag(version))
@@ -123,7 +124,8 @@ def create(spec: Tag, ctx: StepContext) -> str:
             break
         ctx.journal.intent(changes)
         try:
-            repository.create_tag(version, commit, f"Release {version}")
+            with step_errors():
+                repository.create_tag(version, commit, f"Release {version}")
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
             ctx.hold_off(error, PAUSE * 2**attempt)

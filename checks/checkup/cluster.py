@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checks.checkup.finding import PATIENCE, REFUSED, Finding, State, trouble
-from checks.clients import Clients
-from checks.contract import CheckError
-from checks.permissions import refused
-from checks.rights import Grant, Of, Right, grants, rule
-from checks.workload import read_workload, references
+from clients.connections import Clients
+from clients.errors import ClientError
+from clients.permissions import refused
+from clients.rights import Grant, Of, Right, grants, rule
+from clients.workload import read_workload, references
 
 if TYPE_CHECKING:
-    from checks.target import Target
-    from checks.workload import Which
+    from clients.target import Target
+    from clients.workload import Which
 
 _WORKLOADS: Mapping[Of, Which] = {Of.REFERRED: "deployment", Of.BACKUP_REFERRED: "cronjob"}
 
@@ -42,7 +42,7 @@ def cluster(target: Target, rights: Mapping[Right, tuple[str, ...]]) -> list[Fin
     with Clients(target, http_timeout=PATIENCE) as clients:
         try:
             missing = refused(clients.kube(), needs)
-        except CheckError as error:
+        except ClientError as error:
             hint = "Is its token still good? Make a new one for the bot's service account."
             return [trouble(error, everything, hint=hint if error.status == REFUSED else "")]
         for of, which in _WORKLOADS.items():
@@ -53,7 +53,7 @@ def cluster(target: Target, rights: Mapping[Right, tuple[str, ...]]) -> list[Fin
                 more = _referred(_Here(target, clients), which, referring)
                 missing += refused(clients.kube(), more)
                 needs |= more
-            except CheckError as error:
+            except ClientError as error:
                 lines = tuple(sorted({line for lines in referring.values() for line in lines}))
                 findings.append(Finding(State.MISSING, error.summary, error.hint, lines=lines))
     findings += [
@@ -70,7 +70,7 @@ def cluster(target: Target, rights: Mapping[Right, tuple[str, ...]]) -> list[Fin
 
 
 def _referred(here: _Here, which: Which, rights: Mapping[Right, tuple[str, ...]]) -> dict[Grant, tuple[str, ...]]:
-    """The grants for what a workload refers to, by name. Raises CheckError when the workload cannot be read."""
+    """The grants for what a workload refers to, by name. Raises ClientError when the workload cannot be read."""
     workload = read_workload(here, which)
     found: dict[Grant, tuple[str, ...]] = {}
     for right, lines in rights.items():

@@ -8,14 +8,14 @@ from pydantic import SecretStr
 
 from checks import verification
 from checks.checkup.finding import PATIENCE, Finding, Needs, State, lines_of
-from checks.clients import Clients
-from checks.contract import CheckError
-from checks.uses import IN_SCHEMA
+from clients.connections import Clients
+from clients.errors import ClientError
+from clients.uses import IN_SCHEMA
 
 if TYPE_CHECKING:
     import psycopg
 
-    from checks.target import Target
+    from clients.target import Target
 
 # By name in the catalogue: to_regclass() and to_regprocedure() raise where the schema may not be used.
 _FUNCTION = """
@@ -50,7 +50,7 @@ def database(target: Target, needs: Needs, *, setting: str = "database_url") -> 
                         findings += _schema(connection, role, use.right, use.on.removeprefix(IN_SCHEMA), lines)
                     elif use.on:
                         findings += _table(connection, role, use.right, use.on, lines)
-        except CheckError as error:
+        except ClientError as error:
             return [_away(error, f"targets.{target.name}.{setting}", lines_of(needs))]
     granted = Finding(State.OK, f"takes the role {role}, which has the {len(needs)} rights that are needed")
     return findings if any(not finding.good for finding in findings) else [granted, *findings]
@@ -63,7 +63,7 @@ def restore_server(target: Target, needs: Needs) -> list[Finding]:
             with clients.scratch_server(statement_timeout=PATIENCE) as connection:
                 role = connection.info.user
                 row = connection.execute(_MAKES_DATABASES).fetchone()
-        except CheckError as error:
+        except ClientError as error:
             return [_away(error, f"targets.{target.name}.restore_database_url", lines_of(needs))]
     if row is None or not row[0]:
         what, rule = f"the role {role} may not make databases", f"ALTER ROLE {role} CREATEDB;"
@@ -96,7 +96,7 @@ def _called(connection: psycopg.Connection, role: str, name: str, lines: tuple[s
     except errors.QueryCanceled:
         what = f"{name}() took longer than {PATIENCE:.0f} s: whether it can read everything shows in its check"
         return [Finding(State.NOTE, what, lines=lines)]
-    except CheckError as error:
+    except ClientError as error:
         return [Finding(State.MISSING, error.summary, error.hint, lines=lines)]
     return []
 
@@ -139,7 +139,7 @@ def _lacking(
     return findings
 
 
-def _away(error: CheckError, setting: str, lines: tuple[str, ...]) -> Finding:
+def _away(error: ClientError, setting: str, lines: tuple[str, ...]) -> Finding:
     """A server that refuses the role or the name is there; any other one is not reachable."""
     if ANSWERED in error.summary:
         return Finding(State.MISSING, error.summary, f"Correct user, password and database in {setting}.", lines=lines)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from checks.uses import Use
+from clients.uses import Use
 
 if TYPE_CHECKING:
-    from checks.contract import CheckError
+    from clients.errors import ClientError
 
 PATIENCE = 4.0  # seconds for one answer of a system
 REFUSED = 401
@@ -63,7 +63,7 @@ def answers(status: int) -> bool:
     return 0 < status < SERVER_ERRORS and status != TOO_MANY
 
 
-def trouble(error: CheckError, lines: Iterable[str], *, hint: str = "") -> Finding:
+def trouble(error: ClientError, lines: Iterable[str], *, hint: str = "") -> Finding:
     """What an error says: refused, or not reachable. ``hint``: what to do about a refusal, in place of the error's own."""
     refused = answers(error.status)
     state = State.MISSING if refused else State.UNREACHABLE

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from checks.checkup.finding import PATIENCE, Finding, State, answers
-from checks.clients import Clients, http_errors, status_hint
-from checks.contract import CheckError
+from clients.connections import Clients
+from clients.errors import ClientError, status_hint
+from clients.http import http_errors
 
 if TYPE_CHECKING:
-    from checks.target import Target
+    from clients.target import Target
 
 
 def address(target: Target, url: str, lines: tuple[str, ...]) -> list[Finding]:
@@ -18,7 +19,7 @@ def address(target: Target, url: str, lines: tuple[str, ...]) -> list[Finding]:
         try:
             with http_errors(f"get {url}"):
                 status = clients.http().get(url).status_code
-        except CheckError as error:
+        except ClientError as error:
             return [Finding(State.UNREACHABLE, error.summary, error.hint, lines=lines)]
     if not answers(status):
         return [Finding(State.UNREACHABLE, f"{url} answers {status}", status_hint(status), lines=lines)]

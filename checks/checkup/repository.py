@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from checks.answers import reading
 from checks.checkup.finding import (
     FORBIDDEN,
     NOT_FOUND,
@@ -17,14 +16,17 @@ from checks.checkup.finding import (
     rights_in,
     trouble,
 )
-from checks.clients import Clients, http_errors, require
-from checks.contract import CheckError
-from checks.uses import READ_CHECKS, READ_CONTENTS, READ_ISSUES, READ_PULLS, READ_STATUSES, WRITE_CONTENTS
+from clients.answers import reading
+from clients.connections import Clients
+from clients.errors import ClientError
+from clients.target import require
+from clients.uses import READ_CHECKS, READ_CONTENTS, READ_ISSUES, READ_PULLS, READ_STATUSES, WRITE_CONTENTS
 
 if TYPE_CHECKING:
-    import httpx
+    from collections.abc import Mapping
 
-    from checks.target import Target
+    from clients.github import GitHub
+    from clients.target import Target
 
 # GitHub does not tell what a fine-grained token or an App may do, so what reads is tried (docs.github.com: permissions
 # required for fine-grained personal access tokens). A right that is not granted is 403, or 404 as if nothing were there.
@@ -46,18 +48,17 @@ def github(target: Target, needs: Needs) -> list[Finding]:
     with Clients(target, http_timeout=PATIENCE) as clients:
         client = clients.github()
         try:
-            answer = _get(client, "", f"see the repository {part.repository}")
-            repository = answer.json()
+            repository, headers = client.describe()
             with reading("GitHub", "a repository"):
                 branch = str(repository["default_branch"])
-        except CheckError as error:
+        except ClientError as error:
             hint = f"Set github.token to one that may see {part.repository}, and check github.repository."
             if error.status == REFUSED:
                 hint = "Set github.token to a token that GitHub knows and that has not expired."
             return [limited(error, lines_of(needs)) or trouble(error, lines_of(needs), hint=hint)]
         findings = _tried(client, branch, needs)
         if lines := lines_of(needs, WRITE_CONTENTS.right):
-            findings += _writing(answer, repository, lines, part.token.get_secret_value() if part.token else "")
+            findings += _writing(headers, repository, lines, part.token.get_secret_value() if part.token else "")
     if any(finding.state is not State.NOTE for finding in findings):
         return findings
     rights = [right for right in rights_in(needs) if right in _TRIED]
@@ -65,15 +66,15 @@ def github(target: Target, needs: Needs) -> list[Finding]:
     return [Finding(State.OK, what), *findings]
 
 
-def _tried(client: httpx.Client, branch: str, needs: Needs) -> list[Finding]:
+def _tried(client: GitHub, branch: str, needs: Needs) -> list[Finding]:
     findings: list[Finding] = []
     for right in rights_in(needs):
         if right not in _TRIED:
             continue
         lines = lines_of(needs, right)
         try:
-            _get(client, _TRIED[right].format(branch=branch), f"try {right}")
-        except CheckError as error:
+            client.probe(_TRIED[right].format(branch=branch))
+        except ClientError as error:
             if found := limited(error, lines):
                 return [*findings, found]
             if error.status in {FORBIDDEN, NOT_FOUND}:
@@ -84,7 +85,7 @@ def _tried(client: httpx.Client, branch: str, needs: Needs) -> list[Finding]:
     return findings
 
 
-def limited(error: CheckError, lines: tuple[str, ...]) -> Finding | None:
+def limited(error: ClientError, lines: tuple[str, ...]) -> Finding | None:
     """What a refusal says that is none: GitHub answers 403 as well to who asks too often (docs.github.com: rate limits)."""
     if error.status != FORBIDDEN or "rate limit" not in f"{error.summary} {error.seen}".lower():
         return None
@@ -92,7 +93,7 @@ def limited(error: CheckError, lines: tuple[str, ...]) -> Finding | None:
     return Finding(State.UNREACHABLE, "no more calls are allowed for now: 403 rate limit exceeded", hint, lines=lines)
 
 
-def _writing(answer: httpx.Response, repository: Any, lines: tuple[str, ...], token: str) -> list[Finding]:
+def _writing(headers: Mapping[str, str], repository: Any, lines: tuple[str, ...], token: str) -> list[Finding]:
     """Only a classic token tells its scopes; of others GitHub tells what their owner may do, which is not all of it.
 
     The token of an App's installation has no owner: of it GitHub says that it may not push, whatever it may.
@@ -100,9 +101,9 @@ def _writing(answer: httpx.Response, repository: Any, lines: tuple[str, ...], to
     right = WRITE_CONTENTS.right
     if not token:
         return [Finding(State.MISSING, f"without a token {right} is not to be had", "Set github.token.", lines=lines)]
-    scopes = {scope.strip() for scope in answer.headers.get("X-OAuth-Scopes", "").split(",") if scope.strip()}
+    scopes = {scope.strip() for scope in headers.get("X-OAuth-Scopes", "").split(",") if scope.strip()}
     enough = _OF_WHOLE_REPOSITORY if repository.get("private") else _OF_WHOLE_REPOSITORY | _OF_PUBLIC
-    if "X-OAuth-Scopes" in answer.headers and scopes and not scopes & enough:
+    if "X-OAuth-Scopes" in headers and scopes and not scopes & enough:
         hint = f"Give the token the scope {' or '.join(sorted(enough))}."
         return [
             Finding(State.MISSING, f"the token lacks {right}: it has {', '.join(sorted(scopes))}", hint, lines=lines)
@@ -116,13 +117,3 @@ def _writing(answer: httpx.Response, repository: Any, lines: tuple[str, ...], to
     owner = "" if told is None else "its owner may push; "
     what = f"{owner}whether the token has {right}, GitHub does not tell: the first tag shows it"
     return [Finding(State.NOTE, what, lines=lines)]
-
-
-def _get(client: httpx.Client, path: str, what: str) -> httpx.Response:
-    """GET below the repository; the repository itself has no slash at its end."""
-    url = path or str(client.base_url).rstrip("/")
-    with http_errors(what):
-        response = client.get(url, params={"per_page": "1"} if path else {})
-        response.raise_for_status()
-        response.json()  # an answer that is none of GitHub's is not taken for a good one
-    return response

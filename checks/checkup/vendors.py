@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from checks.answers import listed, reading
 from checks.checkup.finding import (
     FORBIDDEN,
     NOT_FOUND,
@@ -17,40 +16,47 @@ from checks.checkup.finding import (
     rights_in,
     trouble,
 )
-from checks.clients import Clients, http_errors, require, s3_errors, stripe_errors
-from checks.contract import CheckError
+from clients.answers import reading
+from clients.connections import Clients
+from clients.errors import ClientError
+from clients.registry import ImageRegistry, RegistrySettings
+from clients.s3 import s3_errors
+from clients.stripe_account import stripe_errors
+from clients.target import require
 
 if TYPE_CHECKING:
-    import httpx
+    from collections.abc import Callable, Mapping
 
-    from checks.target import Target
+    from clients.grafana import Grafana
+    from clients.sentry import Sentry
+    from clients.target import Target
 
 NOT_ACCEPTABLE = 406  # Grafana: a dashboard of the second schema, which it has and shows elsewhere
+
+
+# Each takes just that scope.
+_SENTRY_SCOPES: Mapping[str, Callable[[Sentry], object]] = {
+    "org:read": lambda sentry: sentry.get_organization()["slug"],
+    "project:read": lambda sentry: sentry.get_project()["slug"],
+    "event:read": lambda sentry: next(sentry.issues({"query": ""}, limit=1), None),
+}
 
 
 def sentry(target: Target, needs: Needs) -> list[Finding]:
     """Sentry does not tell a token's scopes, so each is tried by a call that takes just it (docs.sentry.io/api/permissions)."""
     part = require(target.sentry, target, "sentry")
-    organization, project = f"organizations/{part.organization}/", f"projects/{part.organization}/{part.project}/"
-    calls: dict[str, tuple[str, dict[str, str]]] = {
-        "org:read": (organization, {}),
-        "project:read": (project, {}),
-        "event:read": (f"{organization}issues/", {"project": part.project, "limit": "1", "query": ""}),
-    }
     findings = []
     with Clients(target, http_timeout=PATIENCE) as clients:
         client = clients.sentry()
         for scope in rights_in(needs):
             lines = lines_of(needs, scope)
-            if scope not in calls:
+            if scope not in _SENTRY_SCOPES:
                 findings.append(_untold("Sentry", scope, lines))
                 continue
-            path, query = calls[scope]
             try:
-                body = _get(client, path, query, "read Sentry")
-                with reading("Sentry", "issues" if scope == "event:read" else path.partition("s/")[0]):
-                    _ = listed(body) if scope == "event:read" else body["slug"]
-            except CheckError as error:
+                with reading("Sentry", scope.partition(":")[0]):
+                    _SENTRY_SCOPES[scope](client)
+            except ClientError as error:
                 hints = {
                     REFUSED: "Set sentry.token to the token of an internal integration.",
                     FORBIDDEN: f"Give the integration the scope {scope}, or the project {part.project}.",
@@ -71,10 +77,8 @@ def grafana(target: Target, needs: Needs) -> list[Finding]:
     with Clients(target, http_timeout=PATIENCE) as clients:
         client = clients.grafana()
         try:
-            granted = _get(client, "api/access-control/user/permissions", {}, "read Grafana")
-            with reading("Grafana", "the token's permissions"):
-                granted = dict(granted)
-        except CheckError as error:
+            granted = client.permissions()
+        except ClientError as error:
             if error.status != NOT_FOUND:
                 hint = "Set grafana.token to that of a service account with the role Viewer."
                 return [trouble(error, lines_of(needs), hint=hint)]
@@ -92,12 +96,10 @@ def grafana(target: Target, needs: Needs) -> list[Finding]:
     return findings or [Finding(State.OK, f"takes the token, which has {', '.join(rights_in(needs))}")]
 
 
-def _dashboard(client: httpx.Client, uid: str, lines: tuple[str, ...]) -> list[Finding]:
+def _dashboard(client: Grafana, uid: str, lines: tuple[str, ...]) -> list[Finding]:
     try:
-        body = _get(client, f"api/dashboards/uid/{uid}", {}, f"open the dashboard {uid}")
-        with reading("Grafana", f"the dashboard {uid}"):
-            _ = body["dashboard"]
-    except CheckError as error:
+        client.dashboard(uid)
+    except ClientError as error:
         if error.status == NOT_ACCEPTABLE:
             return []
         hint = "Check its uid in the checklist, and that the service account may see its folder."
@@ -120,7 +122,7 @@ def stripe(target: Target, needs: Needs) -> list[Finding]:
         try:
             with stripe_errors("read the webhook endpoints"), reading("Stripe", "a list of webhook endpoints"):
                 _ = [one.id for one in clients.stripe().v1.webhook_endpoints.list({"limit": 1}).data]
-        except CheckError as error:
+        except ClientError as error:
             hint = f"Set {key} to a key that Stripe knows."
             if error.status == FORBIDDEN:
                 hint = "Give the restricted key the right to read webhook endpoints."
@@ -136,7 +138,7 @@ def bucket(target: Target, needs: Needs) -> list[Finding]:
         try:
             with s3_errors(f"list {where}"):
                 found = clients.s3().list_objects_v2(Bucket=part.bucket, Prefix=part.prefix, MaxKeys=1)
-        except CheckError as error:
+        except ClientError as error:
             return [trouble(error, lines_of(needs), hint=_bucket_hint(error, "s3:ListBucket", where))]
         keys = [str(item["Key"]) for item in found.get("Contents", [])]
         if not (lines := lines_of(needs, "s3:GetObject")):
@@ -147,12 +149,12 @@ def bucket(target: Target, needs: Needs) -> list[Finding]:
         try:
             with s3_errors(f"read {keys[0]} in s3://{part.bucket}"):
                 clients.s3().head_object(Bucket=part.bucket, Key=keys[0])
-        except CheckError as error:
+        except ClientError as error:
             return [trouble(error, lines, hint=_bucket_hint(error, "s3:GetObject", where))]
     return [Finding(State.OK, f"lists and reads {where}")]
 
 
-def _bucket_hint(error: CheckError, action: str, where: str) -> str:
+def _bucket_hint(error: ClientError, action: str, where: str) -> str:
     if any(code in error.summary for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")):
         return "Set backup.access_key_id and backup.secret_access_key to a pair that is valid."
     if error.status == FORBIDDEN:
@@ -160,14 +162,28 @@ def _bucket_hint(error: CheckError, action: str, where: str) -> str:
     return "Check backup.bucket, backup.region and backup.endpoint_url."
 
 
-def _get(client: httpx.Client, path: str, query: dict[str, Any], what: str) -> Any:
-    with http_errors(what):
-        response = client.get(path, params=query)
-        response.raise_for_status()
-        return response.json()
-
-
 def _untold(vendor: str, right: str, lines: tuple[str, ...]) -> Finding:
     return Finding(
         State.NOTE, f"{vendor} does not tell whether {right} is granted: the first check shows it", lines=lines
     )
+
+
+def vercel(target: Target, needs: Needs) -> list[Finding]:
+    """A token of Vercel has the rights of its owner, and Vercel does not tell which these are."""
+    part = require(target.vercel, target, "vercel")
+    with Clients(target, http_timeout=PATIENCE) as clients:
+        try:
+            name = clients.vercel().project().get("name", part.project)
+        except ClientError as error:
+            return [trouble(error, lines_of(needs), hint=error.hint)]
+    what = f"takes the token and shows the project {name}"
+    return [Finding(State.OK, what, "Whether its owner may deploy, Vercel does not tell: the first deploy shows it.")]
+
+
+def registry(part: RegistrySettings, lines: tuple[str, ...]) -> list[Finding]:
+    """Whether the image's tags may be listed."""
+    try:
+        ImageRegistry(part, timeout=PATIENCE).probe()
+    except ClientError as error:
+        return [trouble(error, lines, hint="Check registry.image, registry.username and registry.token.")]
+    return [Finding(State.OK, f"shows {part.image}")]

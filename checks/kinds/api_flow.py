@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 from pydantic import Field, JsonValue
 
-from checks.clients import cookie_header, http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, address, differences, json_object, log_in, unreached
-from checks.uses import API, LOGIN, Use
+from clients.http import cookie_header, http_errors
+from clients.uses import API, LOGIN, Use
 
 _LOOK = "Look at the pod's log at the time of the log-in and after it."
 

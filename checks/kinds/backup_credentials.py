@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
-from checks.rights import READ_BACKUP_ACCOUNT, Right, Variables
-from checks.workload import Environment, read_service_account, read_workload, rights_of
+from clients.rights import READ_BACKUP_ACCOUNT, Right, Variables
+from clients.workload import Environment, read_service_account, read_workload, rights_of
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
-    from checks.workload import Workload
+    from clients.workload import Workload
 
 ROLE_OF_ACCOUNT = "eks.amazonaws.com/role-arn"  # annotation: the cluster then gives the pods a web identity
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

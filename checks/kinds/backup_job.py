@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from checks.answers import reading
 from checks.backups import environment_of, handed_on, made_at, objects
-from checks.clients import REFUSED, kube_errors, require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.pods import read_log
-from checks.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
-from checks.uses import LIST_BACKUPS, READ_BACKUPS, Use
+from clients.answers import reading
+from clients.cluster import kube_errors
+from clients.errors import REFUSED, ClientError
+from clients.pods import read_log
+from clients.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
+from clients.s3 import s3_errors
+from clients.target import require
+from clients.uses import LIST_BACKUPS, READ_BACKUPS, Use
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
-    from checks.clients import KubeClients
     from checks.contract import Change, CheckContext
-    from checks.target import Backup
+    from clients.cluster import KubeClients
+    from clients.s3 import Backup
 
 FIELD_MANAGER = "release-bot"
 SLUG_LIMIT = 30  # characters of the version in a Job's name, which has at most 63: it becomes a label of its pods
@@ -192,7 +195,7 @@ def _create(kube: KubeClients, part: Backup, name: str, body: dict[str, Any], ch
             kube.batch.create_namespaced_job(
                 part.namespace, body, field_manager=FIELD_MANAGER, _request_timeout=kube.timeout
             )
-    except CheckError as error:
+    except ClientError as error:
         change.outcome_unknown = error.status not in REFUSED
         raise
     change.outcome_unknown = False
@@ -209,7 +212,7 @@ def _stop(kube: KubeClients, namespace: str, name: str) -> bool:
                 kube.batch.delete_namespaced_job(
                     name, namespace, propagation_policy="Background", _request_timeout=kube.timeout
                 )
-    except CheckError as error:
+    except ClientError as error:
         if error.status != NOT_FOUND:
             raise
         return False

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from checks.clients import http_errors, require
 from checks.contract import Answer, Change, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, address, session, unreached
-from checks.uses import API, LOGIN, TENANT, Use, on_table
+from clients.http import http_errors
+from clients.target import require
+from clients.uses import API, LOGIN, TENANT, Use, on_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import Field
 
-from checks.answers import reading
-from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.grafana import columns, data_sources, query
-from checks.uses import Use, grafana
+from clients.answers import reading
+from clients.errors import ClientError
+from clients.grafana import columns
+from clients.uses import Use, grafana
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from clients.grafana import Grafana
 
 _POINTS = 100  # points a query: enough to see that there are any
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -64,12 +66,15 @@ class GrafanaPanels(Kind):
         """Read the dashboard and ask each panel's queries. Raises CheckError when one cannot be asked."""
         grafana = ctx.clients.grafana()
         evidence = Evidence(
-            asked=f"the queries of dashboard {params.dashboard} at {grafana.base_url}, {params.window} to now",
+            asked=f"the queries of dashboard {params.dashboard} at {grafana.url}, {params.window} to now",
             expected="at least one value in each panel",
             seen="404: no such dashboard",
         )
-        dashboard = _dashboard(grafana, params.dashboard)
-        if dashboard is None:
+        try:
+            dashboard = grafana.dashboard(params.dashboard)
+        except ClientError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
             return Answer(
                 Outcome.FAIL,
                 f"no dashboard {params.dashboard} in Grafana",
@@ -86,37 +91,16 @@ class GrafanaPanels(Kind):
         return _answer(panels, states, params, evidence)
 
 
-def _dashboard(grafana: httpx.Client, uid: str) -> dict[str, Any] | None:
-    with http_errors("read the dashboard"):
-        response = grafana.get(f"api/dashboards/uid/{uid}")
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return None
-        if response.status_code == httpx.codes.NOT_ACCEPTABLE:
-            raise CheckError(
-                f"dashboard {uid} is stored in Grafana's v2 format, which this check cannot read",
-                hint="Save the dashboard as a classic one (JSON model v1).",
-                seen=response.text,
-            )
-        response.raise_for_status()
-        body = response.json()
-    if not isinstance(body, dict) or not isinstance(body.get("dashboard"), dict):
-        raise CheckError(
-            "Grafana's answer holds no dashboard", hint="Does grafana.url point to Grafana?", seen=response.text
-        )
-    dashboard: dict[str, Any] = body["dashboard"]
-    return dashboard
-
-
 class _Reader:
     """Reads a dashboard as the browser would: opens rows, fetches library panels, fills in variables."""
 
-    def __init__(self, grafana: httpx.Client, dashboard: Mapping[str, Any], params: GrafanaPanelsParams) -> None:
+    def __init__(self, grafana: Grafana, dashboard: Mapping[str, Any], params: GrafanaPanelsParams) -> None:
         self._grafana = grafana
         self._dashboard = dashboard
         self._variables = {str(entry.get("name")): entry for entry in dashboard.get("templating", {}).get("list", [])}
         self._chosen = params.variables
         self._window = params.window.removeprefix("now-")
-        self._sources = data_sources(grafana)
+        self._sources = grafana.data_sources()
 
     def panels(self) -> Iterator[_Panel]:
         """Every panel that has queries of its own."""
@@ -141,11 +125,7 @@ class _Reader:
                 yield panel
 
     def _library(self, panel: Mapping[str, Any]) -> dict[str, Any]:
-        with http_errors(f"read library panel {panel['libraryPanel'].get('name')}"):
-            response = self._grafana.get(f"api/library-elements/{panel['libraryPanel'].get('uid')}")
-            response.raise_for_status()
-            model: dict[str, Any] = response.json()["result"]["model"]
-        return model
+        return self._grafana.library_panel(panel["libraryPanel"].get("uid"), panel["libraryPanel"].get("name"))
 
     @staticmethod
     def _borrows(panel: Mapping[str, Any]) -> bool:
@@ -252,9 +232,9 @@ def _current(variable: Mapping[str, Any]) -> str:
     return str(variable.get("allValue") or "|".join(options) or ".*")
 
 
-def _state(grafana: httpx.Client, panel: _Panel, window: str) -> str:
+def _state(grafana: Grafana, panel: _Panel, window: str) -> str:
     """Empty when the panel has data; else why not. Raises CheckError when Grafana would not ask the data source."""
-    results = query(grafana, panel.queries, window, f"panel {panel.title}")
+    results = grafana.query(panel.queries, window, f"panel {panel.title}")
     if any(_has_value(frame) for result in results.values() for frame in result.get("frames") or []):
         return ""
     errors = [str(result["error"]) for result in results.values() if result.get("error")]

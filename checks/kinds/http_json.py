@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from checks.clients import http_errors
-from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
+from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, Base, address, differences, json_object, unreached
-from checks.uses import Use, at
+from clients.errors import ClientError
+from clients.http import http_errors
+from clients.uses import Use, at
 
 _LOOK = "The whole answer is in the evidence. Look at the product's log of that moment."
 
@@ -49,7 +50,7 @@ class HttpJson(Kind):
                 response = ctx.clients.http().get(url)
             if response.status_code in UNREACHED and response.status_code != params.status:
                 raise unreached(f"get {url}", response.status_code)
-        except CheckError as exc:
+        except ClientError as exc:
             if params.unreachable == "error":
                 raise
             seen = Evidence(asked=f"GET {url}", expected=expected, seen=exc.seen or exc.summary)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.product import UNREACHED, Base, address, unreached
-from checks.uses import Use, at
+from clients.http import http_errors
+from clients.uses import Use, at
 
 if TYPE_CHECKING:
     import httpx

@@ -7,11 +7,11 @@ import time
 
 from pydantic import Field
 
-from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.grafana import columns, data_sources, query
 from checks.product import UNREACHED, Base, address, unreached
-from checks.uses import Use, at, grafana
+from clients.grafana import columns
+from clients.http import http_errors
+from clients.uses import Use, at, grafana
 
 _POLL = 1.0  # seconds between two looks, at most
 
@@ -83,7 +83,7 @@ class _Counter:
     def __init__(self, ctx: CheckContext, params: MetricsFlowParams) -> None:
         """Raises CheckError when there is no such data source."""
         self._grafana = ctx.clients.grafana()
-        sources = data_sources(self._grafana)
+        sources = self._grafana.data_sources()
         wanted = params.datasource.casefold()
         found = [
             one
@@ -111,7 +111,7 @@ class _Counter:
 
     def read(self) -> float | None:
         """Its value now, the sum of its series; None when it has none. Raises CheckError for a query that fails."""
-        result = query(self._grafana, [self._query], "now-1m", "the counter").get("A", {})
+        result = self._grafana.query([self._query], "now-1m", "the counter").get("A", {})
         if result.get("error"):
             raise CheckError(
                 f"cannot query the counter: {result['error']}", hint="Is the query in the checklist right?"

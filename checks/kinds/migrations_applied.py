@@ -11,8 +11,7 @@ from pydantic import Field
 
 from checks import verification
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.repository import content, folder
-from checks.uses import READ_CONTENTS, Use, on_table
+from clients.uses import READ_CONTENTS, Use, on_table
 
 if TYPE_CHECKING:
     import psycopg
@@ -106,14 +105,14 @@ def _records(connection: psycopg.Connection) -> dict[str, str]:
 
 def _files(params: MigrationsAppliedParams, commit: str, ctx: CheckContext) -> dict[str, str]:
     """File name to sha256 of the migrations in the repository, in the order in which they are applied."""
-    names = sorted(name for name in folder(ctx, params.path, commit) if name.endswith(params.suffix))
+    names = sorted(name for name in ctx.clients.github().folder(params.path, commit) if name.endswith(params.suffix))
     if not names:
         raise CheckError(f"{params.path} holds no {params.suffix} files", hint="Correct path in the checklist.")
     found = {}
     for number, name in enumerate(names, 1):
         ctx.wait(0)
         ctx.progress(f"reading migration {number} of {len(names)}")
-        found[name] = hashlib.sha256(content(ctx, f"{params.path}/{name}", commit)).hexdigest()
+        found[name] = hashlib.sha256(ctx.clients.github().content(f"{params.path}/{name}", commit)).hexdigest()
     return found
 
 

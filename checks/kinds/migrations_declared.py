@@ -9,8 +9,8 @@ from pydantic import Field
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.declarations import HOW_TO_DECLARE, Declared, declared
-from checks.repository import content, folder, release_before
-from checks.uses import READ_CONTENTS, Use
+from clients.github import previous_release
+from clients.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -69,9 +69,10 @@ class MigrationsDeclared(Kind):
 
 
 def _new(params: MigrationsDeclaredParams, ctx: CheckContext) -> _New:
-    commit, since = ctx.subject.commit, release_before(ctx)
-    here = folder(ctx, params.path, commit)
-    there = folder(ctx, params.path, since) if since else {}
+    github, commit = ctx.clients.github(), ctx.subject.commit
+    since = previous_release(github, ctx.subject.version, ctx.subject.previous)
+    here = github.folder(params.path, commit)
+    there = github.folder(params.path, since) if since else {}
     changed = sorted(
         name for name, blob in there.items() if name.endswith(params.suffix) and here.get(name, blob) != blob
     )
@@ -80,7 +81,7 @@ def _new(params: MigrationsDeclaredParams, ctx: CheckContext) -> _New:
     for number, name in enumerate(names, 1):
         ctx.wait(0)
         ctx.progress(f"reading migration {number} of {len(names)}")
-        files[name] = declared(content(ctx, f"{params.path}/{name}", commit).decode("utf-8-sig", errors="replace"))
+        files[name] = declared(github.content(f"{params.path}/{name}", commit).decode("utf-8-sig", errors="replace"))
     return _New(since, files, changed)
 
 

@@ -10,15 +10,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from checks.clients import require
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.log_lines import error_in
-from checks.pods import READS_PODS, STARTING, end_of_words, newest_pods, not_available, read_log, settled_deployment
-from checks.rights import READ_LOGS, Right
+from clients.pods import (
+    READS_PODS,
+    STARTING,
+    end_of_words,
+    newest_pods,
+    not_available,
+    read_log,
+    settled_deployment,
+)
+from clients.rights import READ_LOGS, Right
+from clients.target import require
 
 if TYPE_CHECKING:
-    from checks.clients import KubeClients
     from checks.contract import CheckContext
+    from clients.cluster import KubeClients
 
 TRACEBACK_LINES = 25  # lines kept after the head of a traceback
 LOG_LIMIT = 20 * 1024 * 1024  # bytes of one container's log
@@ -92,7 +100,7 @@ class PodLogs(Kind):
             expected="every pod runs, no line of level ERROR, CRITICAL or FATAL, no traceback",
             seen="",
         )
-        deployment = settled_deployment(kube, part, ctx)
+        deployment = settled_deployment(kube, part, ctx.wait)
         pods = newest_pods(kube, part, deployment)
         if not pods:
             return _failed(evidence, f"deployment {part.deployment} has no pods", "Is it scaled to zero, or paused?")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from checks.clients import require
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
-from checks.pods import READS_PODS, STARTING, newest_pods, not_available, read_deployment
+from clients.pods import READS_PODS, STARTING, newest_pods, not_available, read_deployment
+from clients.target import require
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
-    from checks.rights import Right
+    from clients.rights import Right
 
 
 class PodRestartsParams(Params):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.repository import file_text
-from checks.uses import READ_CONTENTS, Use
+from clients.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -40,20 +39,20 @@ class RepoFile(Kind):
     def run(self, params: RepoFileParams, ctx: CheckContext) -> Answer:
         """FAIL when the file is not there or says something else. Raises CheckError without a release."""
         version = ctx.subject.version
-        text = file_text(ctx, params.path)
+        content = ctx.clients.github().file(params.path)
         if not version:
             raise CheckError("there is no release to look for", hint="This is asked for a release only.")
         wanted = _fill(params.text, re.escape(version), re.escape(version.removeprefix("v")))
         said = params.text.replace("{version}", version).replace("{bare}", version.removeprefix("v"))
         evidence = Evidence(f"{params.path} on the default branch", f"a line with {said}", "no such file")
-        if text is None:
+        if content is None:
             return Answer(
                 Outcome.FAIL, f"there is no {params.path}", evidence, hint="Add it, or correct the checklist."
             )
         # A longer version must not pass for a shorter one: 4.8.0 is not in 14.8.0, 4.8.01 or 4.8.0-rc1.
         exact = re.compile(rf"(?<![\w.]){wanted}(?![\w]|[.-]\w)", re.IGNORECASE)
         alike = re.compile(_fill(params.text, r"v?\d[\w.-]*", r"\d[\w.-]*"), re.IGNORECASE)
-        lines = text.splitlines()
+        lines = content.decode(errors="replace").splitlines()
         good = next((line.strip() for line in lines if exact.search(line)), None)
         if good is not None:
             return Answer(Outcome.PASS, f"{params.path} says {said}", Evidence(evidence.asked, evidence.expected, good))

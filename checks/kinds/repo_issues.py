@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
-from checks.repository import open_issues, release_range
-from checks.uses import READ_CONTENTS, READ_ISSUES, READ_PULLS, Use
+from checks.release_range import release_range
+from clients.uses import READ_CONTENTS, READ_ISSUES, READ_PULLS, Use
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -36,7 +36,7 @@ class RepoIssues(Kind):
         """FAIL with those that are open. Raises CheckError when the range cannot be told."""
         found = release_range(ctx)
         numbers = sorted({number for pull in found.pulls for number in pull.closes})
-        still_open = open_issues(ctx, numbers)
+        still_open = [number for number in numbers if not ctx.clients.github().is_closed(number)]
         names = ", ".join(f"#{number}" for number in numbers) or "none"
         evidence = Evidence(
             asked=f"issues that {len(found.pulls)} pull requests since {found.since} say to close: {names}",

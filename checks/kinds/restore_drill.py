@@ -21,9 +21,11 @@ from checks import boot_pod, booting, pg_tools, verification
 from checks.backups import environment_of, made_at, taken_up
 from checks.boot_pod import Boot
 from checks.booting import BOOT_RIGHTS
-from checks.clients import require, s3_errors
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.uses import LIST_BACKUPS, MAKE_DATABASES, READ_BACKUPS, Use
+from clients.errors import ClientError
+from clients.s3 import s3_errors
+from clients.target import require
+from clients.uses import LIST_BACKUPS, MAKE_DATABASES, READ_BACKUPS, Use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from checks.contract import Change, CheckContext
-    from checks.rights import Right
+    from clients.rights import Right
 
 SCRATCH = re.compile(r"restore_drill_[0-9]+_[0-9a-f]{8}")  # the only databases that undo() may drop
 LOG_NAME = "product-log.txt"
@@ -211,7 +213,7 @@ def _phase(what: str, ctx: CheckContext) -> Iterator[None]:
     ctx.progress(what)
     try:
         yield
-    except CheckError as exc:
+    except ClientError as exc:
         if ctx.remaining() > 0 or ctx.cancelled.is_set():
             raise
         raise CheckError(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from checks.contract import Answer, Evidence, Kind, Outcome
-from checks.sentry_api import Bucket, Counts, SinceParams, end_of, error_counts, sentry_release
-from checks.uses import Use, sentry
+from checks.since import SinceParams, sentry_release
+from clients.sentry import Bucket, Counts, end_of
+from clients.uses import Use, sentry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,17 +62,18 @@ class SentryRate(Kind):
 
     def run(self, params: SentryRateParams, ctx: CheckContext) -> Answer:
         """Count before and after, and compare. Raises CheckError when Sentry cannot be asked."""
+        sentry = ctx.clients.sentry()
         since = params.begun(ctx)
         now = datetime.now(UTC)
         environment = params.where(ctx)
         release = sentry_release(params.release, ctx)
         begin = since - timedelta(minutes=params.baseline_minutes)
         interval = int(min(MAX_INTERVAL, max(MIN_INTERVAL, (now - since).total_seconds() / BUCKETS)))
-        whole = error_counts(ctx, environment=environment, start=begin, end=now, interval=interval)
+        whole = sentry.error_counts(environment=environment, start=begin, end=now, interval=interval)
         later = whole
         if release:
             query = f'release:"{release}"'
-            later = error_counts(ctx, environment=environment, start=begin, end=now, interval=interval, query=query)
+            later = sentry.error_counts(environment=environment, start=begin, end=now, interval=interval, query=query)
         before = [bucket for bucket in whole.buckets if bucket.start >= begin and end_of(bucket, whole) <= since]
         after = [bucket for bucket in later.buckets if bucket.start >= since]
         start = now - timedelta(minutes=params.window_minutes)

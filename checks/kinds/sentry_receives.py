@@ -8,24 +8,23 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-import httpx
 from pydantic import Field
 
-from checks.clients import http_errors, load, require
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.uses import SENTRY_DSN, Use, sentry
+from clients.errors import ClientError
+from clients.sentry import send_event
+from clients.target import require
+from clients.uses import SENTRY_DSN, Use, sentry
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event
 
-    from checks.target import Sentry
+    from clients.sentry import Sentry, SentrySettings
 
 _FIRST_POLLS = (0.3, 0.3, 0.5, 0.5, 1.0)  # seconds; an event normally shows within two or three
 _POLL = 2.0  # seconds between the later ones: Sentry asks callers to poll no faster
-_FLUSH = 15.0  # seconds to hand the event over
 _MARGIN = 1.0  # seconds before the deadline at which to give up, so that "not seen" is said and not cut off
 _PATIENCE = sum(_FIRST_POLLS)  # seconds before which "not seen" says nothing about Sentry
-_BUSY = 429
 
 
 class SentryReceivesParams(Params):
@@ -57,18 +56,15 @@ class SentryReceives(Kind):
         target = ctx.target
         part = require(target.sentry, target, "sentry")
         dsn = require(part.dsn, target, "sentry.dsn").get_secret_value()
-        organization = require(part.organization, target, "sentry.organization")
-        project = require(part.project, target, "sentry.project")
         sentry = ctx.clients.sentry()
         environment = target.environment or target.name
         event = _event(part, ctx, environment, params.level)
-        event_id = _send(event, dsn)
+        event_id = send_event(event, dsn)
         sent = time.monotonic()
         ctx.progress(f"sent test event {event_id}, waiting for Sentry to show it")
-        path = f"projects/{organization}/{project}/events/{event_id}/"
-        found = _wait_for(path, sentry, ctx)
+        found = _wait_for(event_id, sentry, ctx)
         seconds = time.monotonic() - sent
-        asked = f"one {params.level} event to {project}, environment {environment}; then GET {sentry.base_url}{path}"
+        asked = f"one {params.level} event to {part.project}, environment {environment}; then GET {sentry.event_address(event_id)}"
         if found is None:
             if seconds < _PATIENCE:
                 raise CheckError(
@@ -105,7 +101,7 @@ class SentryReceives(Kind):
         return Answer(Outcome.PASS, f"test event seen after {seconds:.1f} s in {environment}", evidence, data)
 
 
-def _event(part: Sentry, ctx: CheckContext, environment: str, level: Literal["error", "fatal"]) -> Event:
+def _event(part: SentrySettings, ctx: CheckContext, environment: str, level: Literal["error", "fatal"]) -> Event:
     marker = f"relbot-{secrets.token_hex(6)}"  # short: the product blanks 32 and more hex digits as an API key
     event: Event = {
         "level": level,
@@ -120,79 +116,26 @@ def _event(part: Sentry, ctx: CheckContext, environment: str, level: Literal["er
     return event
 
 
-def _send(event: Event, dsn: str) -> str:
-    """Hand the event to Sentry with a client of its own; returns its id. Raises CheckError when it was refused."""
-    load("sentry_sdk.transport", "sentry_sdk.utils")
-    import sentry_sdk  # half a second to load, so only this check pays for it
-    from sentry_sdk.transport import HttpTransport
-    from sentry_sdk.utils import BadDsn
-
-    dropped: list[str] = []
-
-    class Witness(HttpTransport):
-        """The SDK drops what is refused without a word; this notes why."""
-
-        TIMEOUT = 10
-
-        def on_dropped_event(self, _reason: str) -> None:
-            dropped.append(_reason)
-
-    try:
-        client = sentry_sdk.Client(
-            dsn=dsn,
-            transport=Witness,
-            environment=event["environment"],
-            release="",  # else the SDK asks git for one
-            default_integrations=False,
-            auto_enabling_integrations=False,
-            send_client_reports=False,
-        )
-    except BadDsn as exc:
-        raise CheckError(f"the Sentry DSN is malformed: {exc}", hint="Set sentry.dsn to the project's DSN.") from exc
-    try:
-        event_id = client.capture_event(event)
-        client.flush(timeout=_FLUSH)
-    finally:
-        client.close(timeout=0)
-    if event_id is None or dropped:
-        raise CheckError(
-            f"Sentry did not take the test event: {', '.join(dropped) or 'dropped by the SDK'}",
-            hint="Is the DSN right, and is Sentry's ingest up and under its rate limit?",
-        )
-    return event_id
-
-
-def _wait_for(path: str, sentry: httpx.Client, ctx: CheckContext) -> dict[str, Any] | None:
+def _wait_for(event_id: str, sentry: Sentry, ctx: CheckContext) -> dict[str, Any] | None:
     """The event once Sentry has it; None when it did not show in time. Raises CheckError when Sentry cannot be asked.
 
     One bad answer of a poll is no end: event look-ups are flaky under load. The last one decides.
     """
-    trouble: CheckError | None = None
+    trouble: ClientError | None = None
     for pause in itertools.chain(_FIRST_POLLS, itertools.repeat(_POLL)):
         if ctx.remaining() < pause + _MARGIN:
             break
         ctx.wait(pause)
         try:
-            with http_errors("read the test event back"):
-                response = sentry.get(path)
-                if response.status_code == httpx.codes.NOT_FOUND:
-                    trouble = None
-                    continue
-                response.raise_for_status()
-                body = response.json()
-        except CheckError as exc:
-            status = getattr(getattr(exc.__cause__, "response", None), "status_code", _BUSY)
-            if status != _BUSY and status < httpx.codes.INTERNAL_SERVER_ERROR:
+            event = sentry.event(event_id)
+        except ClientError as exc:
+            if not exc.is_temporary:
                 raise  # no rights, for one: asking again changes nothing
             trouble = exc
             continue
-        if not isinstance(body, dict):
-            raise CheckError(
-                "Sentry's answer about the test event is no JSON object",
-                hint="Does sentry.url point to Sentry?",
-                seen=response.text,
-            )
-        return body
+        if event is not None:
+            return event
+        trouble = None
     if trouble is not None:
         raise trouble
     return None

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from checks import verification
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.uses import Use, execute
+from clients.uses import Use, execute
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext

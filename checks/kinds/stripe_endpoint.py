@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from checks.answers import reading
-from checks.clients import load, require, stripe_errors
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import address
-from checks.uses import API, READ_WEBHOOK_ENDPOINTS, Use, stripe_mode
+from clients.answers import reading
+from clients.packages import load
+from clients.stripe_account import stripe_errors
+from clients.target import require
+from clients.uses import API, READ_WEBHOOK_ENDPOINTS, Use, stripe_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from checks.clients import http_errors
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.product import NOT_CONFIGURED, UNREACHED, address, detail_of, unreached
-from checks.uses import API, Use
+from clients.http import http_errors
+from clients.uses import API, Use
 
 _HINTS = {
     404: "Set SOLVEREIGN_STRIPE_API_KEY and SOLVEREIGN_STRIPE_WEBHOOK_SECRET on the deployment, then restart it.",

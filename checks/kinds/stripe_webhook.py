@@ -12,10 +12,13 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import Field
 
-from checks.clients import http_errors, load, require
 from checks.contract import Answer, Change, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.product import NOT_CONFIGURED, UNREACHED, address, unreached
-from checks.uses import API, STRIPE_CUSTOMER, WEBHOOK_SECRET, Use, on_table
+from clients.errors import ClientError
+from clients.http import http_errors
+from clients.packages import load
+from clients.target import require
+from clients.uses import API, STRIPE_CUSTOMER, WEBHOOK_SECRET, Use, on_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,7 +189,7 @@ def _deliver(
                 signature = WebhookSignature.generate_signature_header(payload, secret)  # fresh, as Stripe's are
                 headers = {"Content-Type": "application/json", "Stripe-Signature": signature}
                 answers.append(ctx.clients.http().post(url, content=payload.encode(), headers=headers))
-    except CheckError as error:
+    except ClientError as error:
         sent = not isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout))
         change.outcome_unknown = sent or not all(map(_of_the_product, answers))
         raise

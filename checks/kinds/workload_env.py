@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.rights import Variables
-from checks.workload import Environment, Which, read_workload, rights_of
+from clients.rights import Variables
+from clients.workload import Environment, Which, read_workload, rights_of
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
-    from checks.rights import Right
-    from checks.workload import Variable
+    from clients.rights import Right
+    from clients.workload import Variable
 
 
 class WorkloadEnvParams(Params):

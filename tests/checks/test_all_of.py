@@ -1,7 +1,7 @@
 """all_of: a line that stands for others."""
 
 from checks.contract import Outcome
-from checks.target import Target
+from clients.target import Target
 from tests.fix_checks import run
 
 

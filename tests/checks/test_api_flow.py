@@ -3,7 +3,7 @@
 import pytest
 
 from checks.contract import Outcome
-from checks.target import Login, Target
+from clients.target import Login, Target
 from tests.checks.replies import Answering, Replies, Reply, Request, closed_port_url
 from tests.fix_checks import production_target, run, staging_target
 

@@ -1,7 +1,7 @@
 """attest: never passes by itself."""
 
 from checks.contract import Outcome
-from checks.target import Target
+from clients.target import Target
 from tests.fix_checks import run
 
 

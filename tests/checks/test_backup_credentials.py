@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from checks.contract import Outcome
-from checks.target import Backup
+from clients.s3 import Backup
 from tests.checks.replies import Replies, Reply
-from tests.checks.test_clients import kube_target
+from tests.clients.test_clients import kube_target
 from tests.fix_checks import production_target, run
 
 CRONJOB = "GET /apis/batch/v1/namespaces/backups/cronjobs/nightly"

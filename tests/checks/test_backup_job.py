@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from checks.clients import Clients
 from checks.contract import Outcome, Subject
 from checks.registry import Registry
+from clients.connections import Clients
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import Pauses, RecordingUndo, changed, context, moved, production_target, run, staging_target
 

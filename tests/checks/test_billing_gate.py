@@ -3,10 +3,11 @@
 import psycopg
 import pytest
 
-from checks.clients import Clients, require
-from checks.contract import CheckError, Outcome
+from checks.contract import Outcome
 from checks.registry import Registry
-from checks.target import Target
+from clients.connections import Clients
+from clients.errors import ClientError
+from clients.target import Target, require
 from tests.checks.replies import Answering, Replies, Reply, Request
 from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
 
@@ -251,7 +252,7 @@ def test_undo_that_cannot_reach_the_database_says_so(target):
     """Undo without a database raises, so that the debt stays open."""
     debt = {"tenant": tenant_of(target), "before": "active", "set": "past_due"}
     lost = changed(target, database_url=None)
-    with Clients(lost) as clients, pytest.raises(CheckError, match="has no database_url"):
+    with Clients(lost) as clients, pytest.raises(ClientError, match="has no database_url"):
         Registry.load().get("billing_gate").undo(debt, context(lost, clients))
 
 

@@ -9,9 +9,9 @@ import yaml
 
 from checks.boot_pod import NAME, PROBE, Boot
 from checks.booting import boot, undo_payload
-from checks.clients import Clients
 from checks.contract import Change, CheckError
-from checks.target import Target
+from clients.connections import Clients
+from clients.target import Target
 from tests.checks.replies import Answering, Replies, Reply
 from tests.fix_checks import context
 

@@ -6,7 +6,8 @@ import pytest
 
 from checks.contract import Outcome
 from checks.registry import Registry, RegistryError
-from checks.target import Grafana, Target
+from clients.grafana import GrafanaSettings
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import run, staging_target
 
@@ -57,7 +58,7 @@ class Dashboards:
     def ask(self, **params: object):
         """Run the kind against it."""
         with self.server:
-            grafana = Grafana(url=self.server.url, token="glsa_x")
+            grafana = GrafanaSettings(url=self.server.url, token="glsa_x")
             return run(
                 "grafana_panels", {"dashboard": "overview"} | params, target=Target(name="staging", grafana=grafana)
             )
@@ -303,7 +304,7 @@ def test_no_answer_is_no_verdict(route, status):
 
 def test_nobody_listens():
     """A Grafana that cannot be reached is ERROR."""
-    target = Target(name="staging", grafana=Grafana(url=closed_port_url(), token="glsa_x"))
+    target = Target(name="staging", grafana=GrafanaSettings(url=closed_port_url(), token="glsa_x"))
 
     assert run("grafana_panels", {"dashboard": "overview"}, target=target).outcome is Outcome.ERROR
 

@@ -3,7 +3,7 @@
 import pytest
 
 from checks.contract import Outcome
-from checks.target import Target
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.fix_checks import run, staging_target
 

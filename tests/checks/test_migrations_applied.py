@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from checks.contract import Answer, Outcome, Subject
-from checks.target import Target
+from clients.target import Target
 from tests.checks.replies import Answering, Replies, Reply, Request, closed_port_url
 from tests.fix_checks import changed, run, staging_target
 
@@ -158,10 +158,13 @@ def test_without_a_release_the_default_branch_counts(ask):
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        (repository("another"), "404"),
+        (repository("another"), "GitHub has no contents/backend_py/db/migrations"),
         ({f"GET {FOLDER}": Reply(200, {"type": "file"})}, "is no folder"),
         ({f"GET {FOLDER}": Reply(200, [])}, "holds no .sql files"),
-        ({**repository(), f"GET {FOLDER}/002_two.sql": Reply(200, {"encoding": "none", "size": 2**21})}, "too large"),
+        (
+            {**repository(), f"GET {FOLDER}/002_two.sql": Reply(200, {"encoding": "none", "size": 2**21})},
+            "larger than 1 MB",
+        ),
         ({f"GET {FOLDER}": Reply(403, {"message": "rate limit"})}, "403"),
     ],
     ids=["no commit", "no folder", "empty", "large", "refused"],

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from checks.contract import Answer, Outcome, Subject
-from checks.target import Target
+from clients.target import Target
 from tests.checks.replies import Answering, Replies, Reply, Request
 from tests.fix_checks import run, staging_target
 

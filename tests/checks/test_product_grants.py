@@ -16,7 +16,7 @@ from bot.steps.rights import of_checklist
 from checks.checkup.databases import database
 from checks.contract import Outcome
 from checks.registry import Registry
-from checks.target import Target
+from clients.target import Target
 from sandbox.staging.database import url
 from tests.fix_checks import changed, production_target, run, staging_target
 

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from checks.contract import Outcome, Subject
-from checks.target import Target
+from clients.target import Target
 from tests.checks.replies import Replies, Reply
 from tests.fix_checks import run, staging_target
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from checks.contract import Answer, Outcome, Subject
-from checks.target import Target
+from clients.target import Target
 from tests.checks.replies import Answering, Replies, Reply, Request
 from tests.fix_checks import run, staging_target
 
@@ -115,7 +115,7 @@ def test_no_issue_is_named():
         (github([commit(1)], {}), "v0.9.0", HEAD, "there is no tag of a release before v0.9.0"),
         (github([commit(1)], {}, behind=2), "v1.10.0", HEAD, "v1.9.0 is not part of the release"),
         (github([commit(1)] * 501, {}), "v1.10.0", HEAD, "501 commits since v1.9.0"),
-        ({}, "v1.10.0", HEAD, "404"),
+        ({}, "v1.10.0", HEAD, "GitHub has no git/matching-refs"),
     ],
     ids=["no version", "no commit", "no number", "the first", "beside", "too many", "refused"],
 )

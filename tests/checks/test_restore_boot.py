@@ -11,11 +11,11 @@ import pytest
 
 from checks.boot_pod import LABEL, NAME
 from checks.booting import BOOT_RIGHTS
-from checks.clients import Clients
 from checks.contract import CheckContext, Outcome
 from checks.registry import Registry
-from checks.rights import grants
 from checks.runner import run_check
+from clients.connections import Clients
+from clients.rights import grants
 from sandbox.kube import AppSeed, Seed, seed
 from sandbox.staging.database import RESTORE_PASSWORD
 from sandbox.staging.serving import reserved_port

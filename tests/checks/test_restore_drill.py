@@ -11,11 +11,11 @@ import pytest
 
 from checks import pg_tools
 from checks.backups import handed_on
-from checks.clients import Clients
 from checks.contract import CheckError, Outcome
 from checks.registry import Registry
 from checks.runner import redact_values
-from checks.target import Target
+from clients.connections import Clients
+from clients.target import Target
 from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
 
 STAYS = 20.0  # seconds after which a scratch database counts as left behind

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from checks.clients import Clients
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params, Subject
 from checks.registry import Registry
 from checks.runner import run_check
-from checks.target import Stripe, Target
+from clients.connections import Clients
+from clients.stripe_account import StripeSettings
+from clients.target import Target
 from tests.checks.replies import Replies, Reply
 from tests.fix_checks import RecordingUndo, context, run
 
@@ -123,8 +124,14 @@ def test_interrupt_is_not_swallowed():
             for name in ("production", "prod", "Production-EU", "eu_prod2", "live", "shop.live", "non-prod")
         ),
         (Target(name="staging", environment="Prod", mutable=True), "Prod is production by its name"),
-        (STAGING.model_copy(update={"stripe": Stripe(api_key="sk_live_1")}), "Stripe key of staging is a live one"),
-        (STAGING.model_copy(update={"stripe": Stripe(api_key="rk_live_1")}), "Stripe key of staging is a live one"),
+        (
+            STAGING.model_copy(update={"stripe": StripeSettings(api_key="sk_live_1")}),
+            "Stripe key of staging is a live one",
+        ),
+        (
+            STAGING.model_copy(update={"stripe": StripeSettings(api_key="rk_live_1")}),
+            "Stripe key of staging is a live one",
+        ),
     ],
 )
 def test_change_is_refused(target, reason):
@@ -138,7 +145,7 @@ def test_change_is_refused(target, reason):
 @pytest.mark.parametrize("key", ["sk_test_1", "rk_test_1"])
 def test_change_is_allowed_on_a_test_system(key):
     """On a mutable target with a test key the kind runs."""
-    target = STAGING.model_copy(update={"stripe": Stripe(api_key=key)})
+    target = STAGING.model_copy(update={"stripe": StripeSettings(api_key=key)})
     assert run(Changes(), {}, target).outcome is Outcome.PASS
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from checks.contract import Outcome, Subject
 from checks.registry import Registry, RegistryError
-from checks.target import Sentry, Target
+from clients.sentry import SentrySettings
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import production_target, run
 
@@ -17,7 +18,7 @@ ISSUES = "GET /api/0/organizations/solvereign/issues/"
 
 def production(url: str) -> Target:
     """A target that has nothing but Sentry."""
-    sentry = Sentry(url=url, token="sntryu_x", organization="solvereign", project="api")
+    sentry = SentrySettings(url=url, token="sntryu_x", organization="solvereign", project="api")
     return Target(name="production", sentry=sentry)
 
 
@@ -238,7 +239,7 @@ def test_missing_setting_is_named(lacking):
     """Each setting that is needed is named when it is missing."""
     settings = {"token": "t", "organization": "o", "project": "p"}
     del settings[lacking]
-    result = run("sentry_quiet", {"since": SINCE}, target=Target(name="production", sentry=Sentry(**settings)))
+    result = run("sentry_quiet", {"since": SINCE}, target=Target(name="production", sentry=SentrySettings(**settings)))
 
     assert result.outcome is Outcome.ERROR
     assert result.answer.summary == f"production has no sentry.{lacking}"

@@ -7,8 +7,8 @@ import pytest
 
 from checks.contract import Outcome, Subject
 from checks.kinds.sentry_rate import Comparison, compare
-from checks.sentry_api import Bucket
-from checks.target import Sentry, Target
+from clients.sentry import Bucket, SentrySettings
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import run
 
@@ -18,7 +18,7 @@ MINUTE = timedelta(minutes=1)
 
 def production(url: str) -> Target:
     """A target that has nothing but Sentry."""
-    sentry = Sentry(url=url, token="sntryu_x", organization="solvereign", project="api")
+    sentry = SentrySettings(url=url, token="sntryu_x", organization="solvereign", project="api")
     return Target(name="production", sentry=sentry)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from checks.contract import Outcome, Subject
-from checks.target import Sentry, Target
+from clients.sentry import SentrySettings
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import run, staging_target
 
@@ -39,7 +40,7 @@ class Project:
         """A staging target with this project."""
         url = self.server.url
         dsn = url.replace("http://", "http://publickey@") + "/42"
-        sentry = Sentry(url=url, token="sntryu_x", organization="solvereign", project="api", dsn=dsn)
+        sentry = SentrySettings(url=url, token="sntryu_x", organization="solvereign", project="api", dsn=dsn)
         return Target(name="staging", mutable=True, sentry=sentry, **more)
 
     def _take(self, request: Request) -> Reply:
@@ -189,7 +190,7 @@ def test_nobody_listens():
     """An ingest that cannot be reached is ERROR."""
     url = closed_port_url()
     dsn = url.replace("http://", "http://publickey@") + "/42"
-    sentry = Sentry(url=url, token="t", organization="o", project="p", dsn=dsn)
+    sentry = SentrySettings(url=url, token="t", organization="o", project="p", dsn=dsn)
     result = run("sentry_receives", {}, target=Target(name="staging", mutable=True, sentry=sentry))
 
     assert result.outcome is Outcome.ERROR
@@ -198,7 +199,7 @@ def test_nobody_listens():
 
 def test_malformed_dsn_is_no_verdict():
     """A DSN that is none is ERROR with what to set."""
-    sentry = Sentry(token="t", organization="o", project="p", dsn="not a dsn")
+    sentry = SentrySettings(token="t", organization="o", project="p", dsn="not a dsn")
     result = run("sentry_receives", {}, target=Target(name="staging", mutable=True, sentry=sentry))
 
     assert result.outcome is Outcome.ERROR
@@ -210,7 +211,7 @@ def test_missing_setting_is_named(lacking):
     """Each setting that is needed is named when it is missing, before anything is sent."""
     settings = {"token": "t", "organization": "o", "project": "p", "dsn": "http://k@127.0.0.1:1/42"}
     del settings[lacking]
-    result = run("sentry_receives", {}, target=Target(name="staging", mutable=True, sentry=Sentry(**settings)))
+    result = run("sentry_receives", {}, target=Target(name="staging", mutable=True, sentry=SentrySettings(**settings)))
 
     assert result.outcome is Outcome.ERROR
     assert result.answer.summary == f"staging has no sentry.{lacking}"

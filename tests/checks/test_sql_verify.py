@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from checks.contract import Outcome
-from checks.target import Target
+from clients.target import Target
 from tests.checks.replies import closed_port_url
 from tests.fix_checks import changed, run, staging_target
 

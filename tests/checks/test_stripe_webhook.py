@@ -9,10 +9,10 @@ import pytest
 import stripe
 from pydantic import SecretStr
 
-from checks.clients import Clients, require
 from checks.contract import Outcome
 from checks.registry import Registry
-from checks.target import Target
+from clients.connections import Clients
+from clients.target import Target, require
 from tests.checks.replies import Replies, Reply, Request
 from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
 

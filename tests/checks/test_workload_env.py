@@ -7,9 +7,11 @@ import pytest
 from checks.contract import Outcome
 from checks.outcome import CheckResult
 from checks.registry import Registry, RegistryError
-from checks.target import Backup, Kubernetes, Target
+from clients.cluster import Kubernetes
+from clients.s3 import Backup
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
-from tests.checks.test_clients import kube_target
+from tests.clients.test_clients import kube_target
 from tests.fix_checks import run, staging_target
 from tests.fix_kube import Kube
 

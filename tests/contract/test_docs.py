@@ -21,7 +21,7 @@ from bot.settings import Settings
 from bot.slack.features import BUTTONS, COMMANDS
 from checks.contract import Kind, Outcome
 from checks.registry import Registry
-from checks.target import Target
+from clients.target import Target
 from tests.checks.replies import Replies, Reply
 from tests.contract.test_example_config import _keys
 from tests.fix_checks import run

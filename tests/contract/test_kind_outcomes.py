@@ -23,11 +23,11 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from checks.clients import Clients
 from checks.contract import Answer, Outcome, Subject
 from checks.registry import BUILT_IN, Registry
 from checks.runner import run_check
-from checks.target import Target
+from clients.connections import Clients
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.contract.kind_cases import CASES, OUTCOMES, Case, Word
 from tests.fix_checks import changed, context, moved, run, target_of

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 import checks.kinds
 from checks.contract import ALLOWANCES, Kind, Outcome, Params
 from checks.registry import BUILT_IN, Registry, RegistryError
-from checks.target import Stripe, Target
+from clients.stripe_account import StripeSettings
+from clients.target import Target
 from tests.fix_checks import run
 
 REGISTRY = Registry.load()
@@ -235,8 +236,8 @@ def test_answer_carries_evidence(name):
         (Target(name="qa"), "qa is not mutable"),
         (Target(name="production", mutable=True), "production is production by its name"),
         (Target(name="staging", environment="Live-EU", mutable=True), "Live-EU is production by its name"),
-        (Target(name="qa", mutable=True, stripe=Stripe(api_key="sk_live_x")), "is a live one"),
-        (Target(name="qa", mutable=True, stripe=Stripe(api_key="rk_live_x")), "is a live one"),
+        (Target(name="qa", mutable=True, stripe=StripeSettings(api_key="sk_live_x")), "is a live one"),
+        (Target(name="qa", mutable=True, stripe=StripeSettings(api_key="rk_live_x")), "is a live one"),
     ],
     ids=["not mutable", "named production", "environment production", "live secret key", "live restricted key"],
 )

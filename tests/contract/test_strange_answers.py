@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from checks.clients import Clients
 from checks.contract import Outcome, Subject
 from checks.registry import Registry
 from checks.runner import run_check
+from clients.connections import Clients
 from tests.checks.replies import Replies, Reply, Request
 from tests.contract.kind_cases import CASES, Case
 from tests.fix_checks import Vendor, context, moved, target_of

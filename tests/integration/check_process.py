@@ -19,6 +19,8 @@ from bot.store.pool import Store
 from bot.timers import Period, Timers
 from bot.workers import Queue, Workers
 from checks.registry import Registry
+from clients.github import GitHubSettings
+from clients.registry import RegistrySettings
 from tests.fix_bot import checklist
 from tests.fix_checks import changed, target_of
 
@@ -40,7 +42,7 @@ def main() -> None:
         checklist=checklist(),
         policy=Policy(),
         targets={name: changed(staging, name=name, api_url=url) for name, url in spec["api_urls"].items()},
-        sources=Sources(github_url="", repository="", ref="", token="", registry_url="", image="", login=("", "")),
+        sources=Sources(GitHubSettings(), RegistrySettings()),
         registry=Registry.load(),
         watch=WatchTimes(
             length=timedelta(minutes=15), every=timedelta(seconds=30), late=timedelta(0), patience=timedelta(minutes=5)

@@ -35,6 +35,8 @@ from bot.store.posts import PostRow
 from bot.store.work import Claim
 from bot.workers import Queue, Workers
 from checks.registry import Registry
+from clients.github import GitHubSettings
+from clients.registry import RegistrySettings
 from tests.sandbox.slack_world import RELEASES, RITA, SlackWorld
 from tests.unit.factories import WATCH, make_checklist
 
@@ -263,13 +265,8 @@ class Line:
 def sources_at(url: str) -> Sources:
     """GitHub and the image registry at one address."""
     return Sources(
-        github_url=url,
-        repository="solvereign/solvereign",
-        ref="main",
-        token="",
-        registry_url=url,
-        image=RESOLVED.image,
-        login=("", ""),
+        GitHubSettings.model_validate({"url": url, "repository": "solvereign/solvereign"}),
+        RegistrySettings.model_validate({"url": url, "image": RESOLVED.image}),
     )
 
 

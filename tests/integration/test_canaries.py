@@ -21,9 +21,9 @@ from bot.domain.ids import CheckId, ReleaseId
 from bot.flows import check
 from bot.redact import MARK, Redactor
 from bot.workers import Queue, Workers
-from checks.clients import Clients
 from checks.registry import BUILT_IN, Registry
-from checks.target import Target
+from clients.connections import Clients
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request
 from tests.contract.test_kinds import NEEDED
 from tests.fix_checks import changed, production_target, staging_target

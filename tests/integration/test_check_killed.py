@@ -14,9 +14,9 @@ import pytest
 
 from bot.domain.checklist import Section
 from checks.boot_pod import NAME
-from checks.clients import Clients
 from checks.contract import Outcome
 from checks.registry import BUILT_IN, Registry
+from clients.connections import Clients
 from tests.fix_bot import World, checklist
 from tests.fix_checks import staging_target
 from tests.fix_demo import until

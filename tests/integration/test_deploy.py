@@ -24,10 +24,10 @@ from bot.settings import Settings, load_settings
 from bot.steps.contract import Shipment
 from bot.steps.rights import by_target, of_plan
 from checks.checkup.cluster import cluster
-from checks.clients import Clients
-from checks.permissions import refused
 from checks.registry import Registry
-from checks.rights import Grant
+from clients.connections import Clients
+from clients.permissions import refused
+from clients.rights import Grant
 from sandbox.kube.account import install, shipped_objects
 from sandbox.kube.seed import BackupSeed, BucketSeed, Seed, production_app, seed, staging_app
 from tests.fix_account import rules

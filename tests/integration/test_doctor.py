@@ -22,9 +22,9 @@ from bot.settings import Settings
 from bot.store.pool import Store, only
 from checks.checkup.cluster import cluster
 from checks.checkup.finding import Finding, State
-from checks.clients import Clients
-from checks.rights import READ_DEPLOYMENT, READ_LOGS, Grant, Right, Variables, grants
-from checks.workload import rights_of
+from clients.connections import Clients
+from clients.rights import READ_DEPLOYMENT, READ_LOGS, Grant, Right, Variables, grants
+from clients.workload import rights_of
 from sandbox.staging import github, grafana, s3, sentry, stripe_api
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_account import BotAccount

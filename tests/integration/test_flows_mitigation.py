@@ -16,7 +16,8 @@ from bot.flows import mitigation
 from bot.flows.deploying import step_clicks
 from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.report import gather
-from checks.target import Kubernetes, Target
+from clients.cluster import Kubernetes
+from clients.target import Target
 from tests.fix_bot import GUEST, MANAGER, QA, World, checklist
 from tests.fix_kube import Kube
 from tests.sandbox.kube_objects import deployed, images, is_rolled_out, read

@@ -19,10 +19,10 @@ from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.journal import StepJournal
 from bot.flows.step_inspection import plan_of_release
 from bot.steps.registry import DOERS
-from bot.steps.vercel import commit_of
 from bot.store import work
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.registry import Registry
+from clients.vercel import commit_of
 from sandbox.staging.versions import BRANCH, commit_sha
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, MovableClock, Outside, World, checklist
 from tests.fix_kube import eventually
@@ -207,7 +207,8 @@ class TestTagByHand:
     def tagged(self, world: World, vendors: Vendors) -> ReleaseId:
         """A deploy that stands at the tag, because the checks of its commit are red."""
         tag = {"id": "deploy.tag", "title": "tag", "by_hand": True, "action": {"do": "tag"}}
-        world.change(checklist=checklist(deploy=(tag, STEPS[0])), github=vendors.github)
+        world.change(checklist=checklist(deploy=(tag, STEPS[0])))
+        world.on_production(**vendors.parts)
         vendors.faults.set("commit_checks_fail", True)
         release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
         world.run("check")
@@ -254,7 +255,8 @@ class TestTagByHand:
 def test_another_plan_than_the_one_that_was_shown_waits_until_it_is_seen(world: World, vendors: Vendors) -> None:
     """Changed at the last moment: nothing is done, what differs is named, and a retry goes with that; both are on record."""
     frontend = {"id": "deploy.frontend", "title": "frontend", "action": {"do": "vercel_deploy", "wait_for_auto": 0}}
-    world.change(checklist=checklist(deploy=(frontend,)), vercel=vendors.vercel)
+    world.change(checklist=checklist(deploy=(frontend,)))
+    world.on_production(**vendors.parts)
     vendors.faults.set("vercel_no_auto_deploy", True)
     release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
     world.run("check")

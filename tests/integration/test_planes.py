@@ -16,7 +16,7 @@ from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.step_inspection import plan_of_release, release_shipment
 from bot.steps.sources import Resolved
 from bot.store import steps
-from checks.target import Kubernetes, Target
+from clients.cluster import Kubernetes
 from sandbox.staging.github import MIGRATIONS_PATH
 from sandbox.staging.versions import BACKUP_MANIFEST, BACKUP_SCHEDULE, BRANCH, NEW_BACKUP_SCHEDULE, commit_sha
 from tests.fix_bot import MANAGER, QA, World, checklist
@@ -125,14 +125,11 @@ def production(world: World, kube: Kube, vendors: Vendors, database_url: str) ->
             " applied_at timestamptz NOT NULL DEFAULT now(), checksum varchar(64), file_name varchar(100))"
         )
     where = Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace, deployment="web", container="main")
-    target = Target(name="production", kubernetes=where, migrate_database_url=SecretStr(database_url))
     world.deps = replace(
         world.deps,
         checklist=checklist(deploy=_steps("deploy", DEPLOY), rollback=_steps("rollback", ROLLBACK)),
-        targets={**world.deps.targets, "production": target},
-        github=vendors.github,
-        vercel=vendors.vercel,
     )
+    world.on_production(kubernetes=where, migrate_database_url=SecretStr(database_url), **vendors.parts)
     vendors.faults.set("vercel_no_auto_deploy", True)
     return Production(world, kube, vendors, database_url)
 

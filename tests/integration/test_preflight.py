@@ -16,7 +16,8 @@ from bot.flows.deps import Asking
 from bot.flows.step_inspection import inspect_step
 from bot.steps.contract import Shipment
 from checks.registry import Registry
-from checks.target import GitHub, Target
+from clients.github import GitHubSettings
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.fix_bot import MovableClock, checklist
 from tests.fix_postgres import poor_role
@@ -43,7 +44,7 @@ def github() -> Iterator[Replies]:
 
 def ask(url: str, github_url: str, *, token: str = "github_pat_1", done: tuple[StepId, ...] = ()) -> None:
     """The preflight of PLAN with this database and this GitHub."""
-    repository = GitHub(url=github_url, repository="o/r", token=SecretStr(token))
+    repository = GitHubSettings(url=github_url, repository="o/r", token=SecretStr(token))
     target = Target(name="production", migrate_database_url=SecretStr(url), github=repository)
     asking = Asking(clock=MovableClock(), targets={"production": target}, registry=Registry.load(), redact=str)
     with inspect_step(asking, PLAN.deploy[0], SHIPMENT, None, cancelled=threading.Event()) as look:

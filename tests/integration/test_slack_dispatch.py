@@ -18,7 +18,7 @@ from bot.slack import checkup
 from bot.store import checks, inbox, steps, watches, work
 from bot.store.pool import Store
 from checks.contract import Answer, Evidence, Outcome
-from checks.target import Target
+from clients.target import Target
 from tests.checks.replies import Replies, Reply
 from tests.fix_tags import Tags
 from tests.fix_vendors import Vendors
@@ -421,7 +421,7 @@ def test_done_by_hand_is_looked_at_before_it_is_recorded(live: Bot):
     live.change(lambda tx: inbox.put(tx, "by_hand", "view", body))
     live.handle()
 
-    unseen = "not confirmed: there is no github section, so the repository cannot be asked"
+    unseen = "not confirmed: production has no github section"
     assert live.told(RITA) == [f"Recorded: deploy.tag was done by hand ({unseen})."]
     assert live.rows("SELECT state, summary FROM steps") == [{"state": "attested", "summary": unseen}]
 
@@ -435,7 +435,8 @@ def test_deploy_of_another_plan_than_was_shown_is_asked_again(live: Bot, tags: T
     release_id = ready(live, tags)
     live.command("plan")
     assert "of 1 step nobody can say" in live.told(RITA)[-1]
-    live.change_deps(vercel=vendors.vercel)
+    production = live.deps.targets["production"].model_copy(update=vendors.parts)
+    live.change_deps(targets={**live.deps.targets, "production": production})
     live.click(QUINN, live.ts(release_id), "release.deploy", value=value_of(release_id), forged=True)
     refused = live.told(QUINN)[-1]
     assert refused.startswith("The plan of v4.8.0 is not the one that was shown:\n• production deployment of ")

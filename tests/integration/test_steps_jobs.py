@@ -21,10 +21,11 @@ from bot.slack.features.rollback import FORM
 from bot.slack.payloads import ReleasePayload
 from bot.steps import cronjob, migrate
 from bot.steps.contract import Shipment
-from bot.steps.github import GitHub
 from bot.steps.job import rights
-from checks.rights import grants
-from checks.target import Kubernetes, Target
+from clients.cluster import Kubernetes
+from clients.github import GitHubSettings
+from clients.rights import grants
+from clients.target import Target
 from sandbox.staging.github import MIGRATIONS_PATH
 from sandbox.staging.versions import BRANCH, commit_sha
 from tests.fix_account import BotAccount
@@ -63,9 +64,11 @@ def repository() -> Iterator[Repository]:
 def step(kube: Kube, repository: Repository) -> Surroundings:
     """A step in a namespace with the CronJob of before."""
     kube.batch.create_namespaced_cron_job(kube.namespace, _cron("0 2 * * *", "backup:1"))
-    target = Target(name="production", kubernetes=Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace))
+    where = Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace)
+    github = GitHubSettings.model_validate({"url": repository.url, "repository": "o/r"})
+    target = Target(name="production", kubernetes=where, github=github)
     ship = Shipment("v4.8.0", "4.8.0", COMMIT, IMAGE, previous="v4.7.0")
-    return Surroundings(target, ship, GitHub(repository.url, "o/r", ""))
+    return Surroundings(target, ship)
 
 
 def stands(kube: Kube) -> tuple[str, str, str]:
@@ -266,7 +269,7 @@ class TestMigrationJob:
         """Make it: then none was made, and none runs. Read its log: how it ended is known all the same, and that counts."""
         account, spec = BotAccount(kube, tmp_path), job("print('well')")
         needed = grants(rights(spec), step.target)
-        step.target = account.target
+        step.target = account.target.model_copy(update={"github": step.target.github})
         account.grant([grant for grant in needed if grant.verb != "create"], needed)
         with pytest.raises(StepError, match="Kubernetes refused to create job/"):
             step.perform(migrate.apply, spec)
@@ -307,9 +310,8 @@ class TestRollback:
                     {"id": "rollback.health", "title": "Health", "action": {"do": "check", "kind": "ask"}},
                 ),
             ),
-            targets={**world.deps.targets, "production": Target(name="production", kubernetes=where)},
-            github=vendors.github,
         )
+        world.on_production(kubernetes=where, **vendors.parts)
         yield kube
         kube.core.delete_namespace(kube.namespace)
 

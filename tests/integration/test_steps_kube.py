@@ -17,9 +17,10 @@ from bot.flows.deploying import step_clicks
 from bot.flows.deploying.rollback import judge_rollback
 from bot.steps import kube as steps
 from bot.steps.contract import Shipment
-from checks.target import Kubernetes, Target
+from clients.cluster import Kubernetes
+from clients.target import Target
 from tests.checks.replies import Replies, Reply
-from tests.checks.test_clients import kube_target
+from tests.clients.test_clients import kube_target
 from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
 from tests.fix_kube import Kube, eventually
 from tests.fix_proxy import Proxy

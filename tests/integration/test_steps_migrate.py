@@ -9,17 +9,18 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from pydantic import SecretStr
+from pydantic import AnyHttpUrl, SecretStr
 
 from bot.domain.actions import Migrate
 from bot.domain.plan import Way
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import migrate
 from bot.steps.contract import Shipment
-from bot.steps.github import GitHub
-from checks.target import Target
+from clients.github import GitHubSettings
+from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
-from tests.checks.test_clients import kube_target
+from tests.clients.test_clients import kube_target
+from tests.fix_checks import changed
 from tests.fix_kube import eventually
 from tests.fix_steps import COMMIT, Repository, Surroundings, sha256
 from tests.killing.links import DatabaseLink
@@ -39,6 +40,12 @@ def repository() -> Iterator[Repository]:
         yield running
 
 
+def target_of(database_url: str, repository_url: str) -> Target:
+    """Production, with a database and a repository."""
+    github = GitHubSettings(url=AnyHttpUrl(repository_url), repository="o/r")
+    return Target(name="production", migrate_database_url=SecretStr(database_url), github=github)
+
+
 @pytest.fixture
 def step(repository: Repository, database_url: str) -> Surroundings:
     """The step on a product that has what was released."""
@@ -48,9 +55,9 @@ def step(repository: Repository, database_url: str) -> Surroundings:
             " applied_at timestamptz NOT NULL DEFAULT now(), checksum varchar(64), file_name varchar(100))"
         )
         connection.execute(OLD["001_init.sql"].encode())
-    target = Target(name="production", migrate_database_url=SecretStr(database_url))
+    target = target_of(database_url, repository.url)
     ship = Shipment("v4.8.0", "4.8.0", COMMIT, "image@sha256:1", previous="v4.7.0")
-    return Surroundings(target, ship, GitHub(repository.url, "o/r", ""))
+    return Surroundings(target, ship)
 
 
 def applied(url: str) -> list[tuple[str, str]]:
@@ -168,7 +175,9 @@ def test_by_hand_where_a_job_does_it(
     no_pods = {"GET /api/v1/namespaces/solvereign/pods": Reply(200, {"items": []})}
     with Replies(no_pods) as empty, psycopg.connect(database_url, autocommit=True) as connection:
         cluster = kube_target(tmp_path, empty.url).kubernetes
-        step.target = Target(name="production", kubernetes=cluster, database_url=SecretStr(database_url))
+        step.target = changed(
+            step.target, kubernetes=cluster, database_url=SecretStr(database_url), migrate_database_url=None
+        )
         with pytest.raises(StepError, match="is complete, and production does not record its files") as unseen:
             step.look(migrate.confirm, spec)
         assert not isinstance(unseen.value, Contradicted)
@@ -197,7 +206,7 @@ def test_a_server_that_falls_silent(step: Surroundings, repository: Repository, 
     commit = Point("product: INSERT INTO schema_migrations", 1, Moment.AFTER)
     trace = Trace({commit}, lambda point: Fault.LATE)
     with closing(DatabaseLink(trace, database_url, "product")) as link:
-        step.target = Target(name="production", migrate_database_url=SecretStr(link.url))
+        step.target = changed(step.target, migrate_database_url=SecretStr(link.url))
         assert step.perform(migrate.apply, SPEC, seconds=1) == "applied 002_a.sql"
     assert (trace.missed, trace.endured) == (set(), [])
     assert len(applied(database_url)) == 1
@@ -220,9 +229,9 @@ def test_killed_in_the_middle_of_a_file(step: Surroundings, repository: Reposito
     repository.now["002_a.sql"] = SLEEPY
     code = (
         "import sys; from tests.integration.test_steps_migrate import *\n"
-        "target = Target(name='production', migrate_database_url=SecretStr(sys.argv[1]))\n"
+        "target = target_of(*sys.argv[1:])\n"
         "ship = Shipment('v4.8.0', '4.8.0', COMMIT, 'image@sha256:1', previous='v4.7.0')\n"
-        "Surroundings(target, ship, GitHub(sys.argv[2], 'o/r', '')).perform(migrate.apply, SPEC, seconds=60)\n"
+        "Surroundings(target, ship).perform(migrate.apply, SPEC, seconds=60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, database_url, repository.url]) as process:
         try:
@@ -272,7 +281,7 @@ def test_a_table_of_another_kind(step: Surroundings, repository: Repository, dat
 def test_no_server(step: Surroundings, repository: Repository) -> None:
     """Asked a few times, then said; no password in it."""
     port = closed_port_url().rpartition(":")[2]
-    step.target = Target(name="production", migrate_database_url=SecretStr(f"postgresql://u:hush@127.0.0.1:{port}/x"))
+    step.target = changed(step.target, migrate_database_url=SecretStr(f"postgresql://u:hush@127.0.0.1:{port}/x"))
     with pytest.raises(NoAnswer, match="the database of production does not answer") as failed:
         step.look(migrate.preview, SPEC)
     assert "hush" not in failed.value.user_message
@@ -280,7 +289,7 @@ def test_no_server(step: Surroundings, repository: Repository) -> None:
 
 def test_no_role(step: Surroundings, repository: Repository) -> None:
     """The setting is named."""
-    step.target = Target(name="production")
+    step.target = changed(step.target, migrate_database_url=None)
     with pytest.raises(StepError) as refused:
         step.look(migrate.preview, SPEC)
     assert refused.value.hint == "Set targets.production.migrate_database_url in release-bot.yml."

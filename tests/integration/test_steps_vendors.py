@@ -1,5 +1,7 @@
 """Tag and frontend, against the simulated GitHub and Vercel: once each, whatever is lost, refused or in the way."""
 
+from contextlib import closing
+
 import pytest
 
 from bot.domain.actions import RestoreFrontend, Tag, VercelDeploy
@@ -7,10 +9,10 @@ from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import frontend, tag
 from bot.steps.contract import PAUSE, Shipment
-from bot.steps.github import GitHub
-from bot.steps.vercel import id_of
-from checks.clients import Clients
-from checks.target import Target
+from clients.connections import Clients
+from clients.github import GitHub
+from clients.target import Target
+from clients.vercel import id_of
 from sandbox.staging.versions import BRANCH, commit_sha
 from tests.checks.replies import Replies, Reply
 from tests.fix_steps import Notes, Surroundings, Waits
@@ -28,14 +30,14 @@ STANDS = "dpl_v4.7.0"  # what production shows before the release
 @pytest.fixture
 def step(vendors: Vendors) -> Surroundings:
     """A step of the release v4.8.0."""
-    return Surroundings(Target(name="production"), SHIPMENT, vendors.github, vendors.vercel)
+    return Surroundings(Target(name="production").model_copy(update=vendors.parts), SHIPMENT)
 
 
 def tag_of(step: Surroundings, vendor: Replies, seconds: float = 20) -> tuple[str, bool] | None:
     """What GitHub at ``vendor`` says of the tag, asked as a step asks that has ``seconds`` left."""
     step.cancelled = Waits()
-    with Clients(step.target) as clients:
-        return step.context(clients, seconds).insist(lambda: GitHub(vendor.url, "o/r", "").tag("v4.8.0"))
+    with Clients(step.target) as clients, closing(GitHub(vendor.url, "o/r", "")) as github:
+        return step.context(clients, seconds).insist(lambda: github.tag("v4.8.0"))
 
 
 def live(vendors: Vendors) -> str:
@@ -172,10 +174,10 @@ class TestTag:
 
     def test_not_configured(self, step: Surroundings) -> None:
         """It says what to add."""
-        step.github = None
+        step.target = Target(name="production")
         with pytest.raises(StepError) as refused:
             step.perform(tag.create, TAG)
-        assert refused.value.hint == "Add github: to release-bot.yml."
+        assert refused.value.hint == "Set github in release-bot.yml."
 
 
 class TestTagByHand:

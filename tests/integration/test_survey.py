@@ -14,7 +14,7 @@ from bot.store import undos
 from bot.store.pool import Store
 from bot.store.undos import UndoOrigin
 from checks.contract import Answer, Outcome
-from checks.target import Target
+from clients.target import Target
 from tests.fix_bot import Killed, Outside, World, checklist, die, hanging
 from tests.fix_kube import eventually
 from tests.unit.factories import make_check

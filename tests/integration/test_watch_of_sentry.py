@@ -15,8 +15,8 @@ from bot.domain.ids import ReleaseId
 from bot.domain.release import ReleaseState
 from bot.domain.watch import Reading, Seen, Watch, WatchState
 from bot.flows import watch
-from checks.clients import certificates
 from checks.registry import Registry
+from clients.http import certificates
 from tests.fix_bot import QA, World, checklist
 from tests.fix_checks import changed, production_target
 from tests.fix_kube import eventually

@@ -25,17 +25,18 @@ from bot.domain.watch import WatchTimes
 from bot.flows import mitigation
 from bot.flows.deploying import advance
 from bot.flows.deps import Deps, Job
-from bot.steps.github import GitHub
 from bot.steps.sources import Sources
-from bot.steps.vercel import Vercel
 from bot.store.pool import Store
 from bot.workers import Handler, Queue, Workers
-from checks.clients import KUBE_PACKAGES, certificates, load
-from checks.target import Kubernetes, Target
-from sandbox.staging import github, vercel
-from sandbox.staging.versions import GITHUB_REPOSITORY
+from clients.cluster import KUBE_PACKAGES, Kubernetes
+from clients.github import GitHubSettings
+from clients.http import certificates
+from clients.packages import load
+from clients.registry import RegistrySettings
+from clients.target import Target
 from tests.fix_bot import Outside, checklist, kinds
 from tests.fix_demo import until
+from tests.fix_vendors import github_settings, vercel_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,12 +142,14 @@ def _work(addresses: Addresses) -> None:
         policy=Policy(),
         targets={
             "production": Target(
-                name="production", kubernetes=where, migrate_database_url=SecretStr(addresses.product_url)
+                name="production",
+                kubernetes=where,
+                migrate_database_url=SecretStr(addresses.product_url),
+                github=github_settings(addresses.github_url),
+                vercel=vercel_settings(addresses.vercel_url),
             )
         },
-        sources=Sources(github_url="", repository="", ref="", token="", registry_url="", image="", login=("", "")),
-        github=GitHub(addresses.github_url, GITHUB_REPOSITORY, github.TOKEN),
-        vercel=Vercel(addresses.vercel_url, vercel.TOKEN, vercel.PROJECT, vercel.TEAM),
+        sources=Sources(GitHubSettings(), RegistrySettings()),
         registry=kinds(Outside()),
         watch=WatchTimes(
             length=timedelta(minutes=15), every=timedelta(seconds=30), late=timedelta(0), patience=timedelta(minutes=5)

@@ -22,7 +22,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode.interval_runner import IntervalRunner
 
-from checks.clients import certificates
+from clients.http import certificates
 from sandbox.slack import SlackServer
 
 MANIFEST = Path(__file__).with_name("slack_manifest.yml")

@@ -7,7 +7,7 @@ import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from checks.rights import Grant
+from clients.rights import Grant
 from tests.fix_account import BotAccount
 from tests.fix_kube import Kube, api_client
 from tests.sandbox.kube_objects import deploy

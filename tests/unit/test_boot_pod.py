@@ -8,10 +8,11 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from checks.boot_pod import PASSWORD, Boot, describe
-from checks.clients import Clients
 from checks.contract import CheckContext, CheckError, Subject
-from checks.target import Kubernetes, RestorePod, Target
-from checks.workload import Workload
+from clients.cluster import Kubernetes
+from clients.connections import Clients
+from clients.target import RestorePod, Target
+from clients.workload import Workload
 from tests.fix_checks import RecordingUndo
 
 SECRET = "hunter2-hunter2"

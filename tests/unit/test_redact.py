@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bot.clock import SystemClock
 from bot.flows.deps import Asking
 from bot.redact import MARK, Redactor
-from checks.pods import begin_of_words, end_of_words
 from checks.ready_probe import SHOWN, shown
 from checks.registry import Registry
+from clients.pods import begin_of_words, end_of_words
 
 SECRET = 'p@ss/w+rd "é" 42&'
 

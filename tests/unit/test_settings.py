@@ -47,7 +47,11 @@ def test_values_of_the_environment_are_put_in(file: Path) -> None:
     github = load(file, text, HOST="git.example.com", TOKEN=SECRET).github
     assert github is not None
     assert github.token is not None
-    assert (github.url, github.token.get_secret_value(), github.ref) == ("https://git.example.com/api", SECRET, "main")
+    assert (str(github.url), github.token.get_secret_value(), github.ref) == (
+        "https://git.example.com/api",
+        SECRET,
+        "main",
+    )
 
 
 @pytest.mark.parametrize(

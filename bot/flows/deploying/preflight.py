@@ -11,15 +11,14 @@ from bot.errors import NoAnswer, StepError
 from bot.flows.deps import Asking
 from bot.flows.doctor import EXAMINERS
 from bot.flows.needed import title
-from bot.steps.cluster import step_errors
-from bot.steps.contract import Look
+from bot.steps.contract import Look, step_errors
 from bot.steps.rights import Demand, by_target, of_plan
 from checks.checkup.finding import Finding, State
-from checks.clients import Clients
-from checks.permissions import refused
-from checks.rights import Grant
-from checks.target import Target
-from checks.uses import WRITE_CONTENTS, Use
+from clients.connections import Clients
+from clients.permissions import refused
+from clients.rights import Grant
+from clients.target import Target
+from clients.uses import WRITE_CONTENTS, Use
 
 # Rights that would be missed in the middle of a deploy only. What reads is tried before the first step acts: by the plan.
 _ASKED = ("migrate_database_url", "github")

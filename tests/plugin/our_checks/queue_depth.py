@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from checks.answers import reading
-from checks.clients import http_errors, require
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
-from checks.uses import API, Use
+from clients.answers import reading
+from clients.http import http_errors
+from clients.target import require
+from clients.uses import API, Use
 
 
 class QueueDepthParams(Params):

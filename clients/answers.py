@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from checks.contract import CheckError
+from clients.errors import StrangeAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading(vendor: str, what: str, answer: object = None) -> Iterator[None]:
-    """Take ``what`` out of an answer of ``vendor``; raises CheckError where the answer has another form.
+    """Take ``what`` out of an answer of ``vendor``; raises StrangeAnswer where the answer has another form.
 
     For the lines alone that take it apart, so that a fault of our own is not laid at the vendor's door. ``answer``: its
     text or its JSON, as evidence; left out where it may hold what must not be read out.
@@ -25,7 +25,7 @@ def reading(vendor: str, what: str, answer: object = None) -> Iterator[None]:
         yield
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as exc:
         shown = answer if isinstance(answer, str) else json.dumps(answer)
-        raise CheckError(
+        raise StrangeAnswer(
             f"{vendor} did not answer with {what}" + (f", but with {shown}" if answer is not None else ""),
             hint=f"Does the address in release-bot.yml belong to {vendor}, in a version that the bot knows?",
             seen=shown if answer is not None else _fault(exc),

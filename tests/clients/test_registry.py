@@ -5,14 +5,21 @@ import base64
 import pytest
 from httpx import URL
 
-from bot.errors import BotError
-from bot.steps.challenge import Challenge, challenge_in, may_get_login
-from bot.steps.sources import Images, SourceError
+from clients.challenge import Challenge, challenge_in, may_get_login
+from clients.errors import ClientError
+from clients.registry import ImageRegistry, RegistrySettings
 from tests.checks.replies import Replies, Reply, Request
 
 DIGEST = "sha256:" + "ab" * 32
 BASIC = "Basic " + base64.b64encode(b"robot:pass").decode()
 MANIFEST, TAGS = "/v2/shop/api/manifests/v4.8.0", "/v2/shop/api/tags/list"
+
+
+def registry_at(url: str, login: tuple[str, str], image: str = "x/shop/api", token_host: str = "") -> ImageRegistry:
+    """The client of an image in the registry at ``url``."""
+    name, token = login
+    settings = {"url": url, "image": image, "username": name, "token": token, "token_host": token_host}
+    return ImageRegistry(RegistrySettings.model_validate(settings))
 
 
 def registry(challenge: str, expected: str, body: object = None) -> Replies:
@@ -52,9 +59,9 @@ def test_token_of_the_realm(challenge: str, answer: dict[str, str], query: dict[
     """Where the registry says, for the service and the scope that it says; with the login, or with none."""
     for login, sent in ((("robot", "pass"), BASIC), (("", ""), None)):
         with registry(challenge, "Bearer t0", answer) as served:
-            images = Images(served.url + "/", "registry.example.com/shop/api", login)
+            images = registry_at(served.url, login, "registry.example.com/shop/api")
             assert images.digest("v4.8.0") == DIGEST
-            images.look()
+            images.probe()
         asked = [request for request in served.requests if request.path == "/jwt/auth"]
         assert [(request.query, request.headers.get("Authorization")) for request in asked] == [(query, sent)] * 2
 
@@ -62,9 +69,9 @@ def test_token_of_the_realm(challenge: str, answer: dict[str, str], query: dict[
 def test_by_name_and_password():
     """As Amazon's and a plain `registry:2` want it."""
     with registry('Basic realm="https://x.dkr.ecr.eu-central-1.amazonaws.com/"', BASIC) as served:
-        assert Images(served.url + "/", "x/shop/api", ("robot", "pass")).digest("v4.8.0") == DIGEST
-        with pytest.raises(BotError, match="The image registry answered 401 for v4") as refused:
-            Images(served.url + "/", "x/shop/api", ("", "")).digest("v4.8.0")
+        assert registry_at(served.url, ("robot", "pass")).digest("v4.8.0") == DIGEST
+        with pytest.raises(ClientError, match="The image registry answered 401 for v4") as refused:
+            registry_at(served.url, ("", "")).digest("v4.8.0")
     assert refused.value.hint == "Check registry.url, registry.username and registry.token."
 
 
@@ -75,9 +82,9 @@ def test_a_challenge_that_says_nothing(challenge: str):
     """The registry's own answer is told; no address is made up."""
     with (
         registry(challenge, "never") as served,
-        pytest.raises(BotError, match="The image registry answered 401 for v4"),
+        pytest.raises(ClientError, match="The image registry answered 401 for v4"),
     ):
-        Images(served.url + "/", "x/shop/api", ("robot", "pass")).digest("v4.8.0")
+        registry_at(served.url, ("robot", "pass")).digest("v4.8.0")
     assert {request.path for request in served.requests} == {MANIFEST}
 
 
@@ -86,18 +93,18 @@ def test_the_login_is_not_sent_to_strangers():
     with Replies({"GET /jwt/auth": Reply(200, {"token": "t0"})}) as stranger:
         elsewhere = stranger.url.replace("127.0.0.1", "localhost")
         with registry(f'Bearer realm="{elsewhere}/jwt/auth"', "Bearer t0") as served:
-            with pytest.raises(SourceError) as refused:
-                Images(served.url + "/", "x/shop/api", ("robot", "pass")).digest("v4.8.0")
+            with pytest.raises(ClientError) as refused:
+                registry_at(served.url, ("robot", "pass")).digest("v4.8.0")
             assert stranger.requests == []
-            allowed = Images(served.url + "/", "x/shop/api", ("robot", "pass"), "localhost")
+            allowed = registry_at(served.url, ("robot", "pass"), token_host="localhost")
             assert allowed.digest("v4.8.0") == DIGEST
-        with registry('Bearer realm="file:///etc/passwd"', "") as served, pytest.raises(SourceError) as odd:
-            Images(served.url + "/", "x/shop/api", ("", "")).digest("v4.8.0")
-    assert refused.value.user_message == "The image registry sends for tokens to localhost, which is not of its domain."
+        with registry('Bearer realm="file:///etc/passwd"', "") as served, pytest.raises(ClientError) as odd:
+            registry_at(served.url, ("", "")).digest("v4.8.0")
+    assert refused.value.summary == "The image registry sends for tokens to localhost, which is not of its domain"
     assert refused.value.hint == (
         "The login was not sent there. If that host is the registry's own, set registry.token_host to it."
     )
-    assert odd.value.user_message == "The image registry sends for tokens to an address that is not https."
+    assert odd.value.summary == "The image registry sends for tokens to an address that is not https"
 
 
 @pytest.mark.parametrize(

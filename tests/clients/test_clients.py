@@ -14,18 +14,16 @@ import stripe
 import urllib3.exceptions
 import yaml
 
-from checks.clients import (
-    Clients,
-    cookie_header,
-    http_errors,
-    kube_errors,
-    postgres_errors,
-    require,
-    s3_errors,
-    stripe_errors,
-)
-from checks.contract import CheckError
-from checks.target import Backup, Grafana, Kubernetes, Login, Sentry, Stripe, Target
+from clients.cluster import Kubernetes, kube_errors
+from clients.connections import Clients
+from clients.errors import ClientError
+from clients.grafana import GrafanaSettings
+from clients.http import cookie_header, http_errors
+from clients.postgres import postgres_errors
+from clients.s3 import Backup, s3_errors
+from clients.sentry import SentrySettings
+from clients.stripe_account import StripeSettings, stripe_errors
+from clients.target import Login, Target, require
 from tests.checks.replies import Replies, Reply, closed_port_url
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +75,7 @@ def s3_target(url, **changes):
 )
 def test_missing_part(ask, summary, setting):
     """A part that the Target lacks is an error that names the setting."""
-    with Clients(NOTHING) as clients, pytest.raises(CheckError) as caught:
+    with Clients(NOTHING) as clients, pytest.raises(ClientError) as caught:
         ask(clients)
     assert caught.value.summary == summary
     assert setting in caught.value.hint
@@ -85,22 +83,22 @@ def test_missing_part(ask, summary, setting):
 
 def test_missing_token():
     """A section without its token names the token."""
-    target = NOTHING.model_copy(update={"sentry": Sentry()})
-    with Clients(target) as clients, pytest.raises(CheckError, match=r"staging has no sentry\.token"):
+    target = NOTHING.model_copy(update={"sentry": SentrySettings()})
+    with Clients(target) as clients, pytest.raises(ClientError, match=r"staging has no sentry\.token"):
         clients.sentry()
 
 
 def test_require_empty_text():
     """An empty text counts as missing, 0 does not."""
     assert require(0, NOTHING, "tenant.id") == 0
-    with pytest.raises(CheckError, match="staging has no tenant"):
+    with pytest.raises(ClientError, match="staging has no tenant"):
         require("", NOTHING, "tenant.stripe_customer_id")
 
 
 def test_kubeconfig_that_is_not_there(tmp_path):
     """A kubeconfig path that leads nowhere is an error that names the setting."""
     part = Kubernetes(kubeconfig=str(tmp_path / "none"), namespace="n")
-    with Clients(NOTHING.model_copy(update={"kubernetes": part})) as clients, pytest.raises(CheckError) as caught:
+    with Clients(NOTHING.model_copy(update={"kubernetes": part})) as clients, pytest.raises(ClientError) as caught:
         clients.kube()
     assert "targets.staging.kubernetes.kubeconfig" in caught.value.hint
 
@@ -110,16 +108,18 @@ def test_kubeconfig_that_is_not_there(tmp_path):
 
 def test_vendor_addresses_and_tokens():
     """Sentry's and Grafana's clients send the bearer token to the address that is set, and only there."""
-    with Replies({"GET /api/0/projects/": Reply(200, []), "GET /api/health": Reply(200, {})}) as vendor:
+    with Replies(
+        {"GET /api/0/projects/o/p/": Reply(200, {}), "GET /api/access-control/user/permissions": Reply(200, {})}
+    ) as vendor:
         target = NOTHING.model_copy(
             update={
-                "sentry": Sentry(url=vendor.url, token="s-token"),
-                "grafana": Grafana(url=vendor.url, token="g-token"),
+                "sentry": SentrySettings(url=vendor.url, token="s-token", organization="o", project="p"),
+                "grafana": GrafanaSettings(url=vendor.url, token="g-token"),
             }
         )
         with Clients(target) as clients:
-            clients.sentry().get("projects/").raise_for_status()
-            clients.grafana().get("/api/health").raise_for_status()
+            clients.sentry().get_project()
+            clients.grafana().permissions()
             clients.http().get(f"{vendor.url}/other")
     assert [request.headers.get("Authorization") for request in vendor.requests] == [
         "Bearer s-token",
@@ -143,7 +143,10 @@ def test_no_proxy_for_loopback(monkeypatch, tmp_path):
     with Replies(routes) as server:
         target = kube_target(tmp_path, server.url)
         target = target.model_copy(
-            update={"backup": s3_target(server.url).backup, "stripe": Stripe(url=server.url, api_key="sk_test_1")}
+            update={
+                "backup": s3_target(server.url).backup,
+                "stripe": StripeSettings(url=server.url, api_key="sk_test_1"),
+            }
         )
         with Clients(target) as clients:
             clients.http().get(f"{server.url}/page").raise_for_status()
@@ -226,7 +229,7 @@ def test_refused_login_is_not_kept():
 def test_read_only(database_url):
     """Without being asked for it a connection cannot write."""
     with Clients(NOTHING.model_copy(update={"database_url": secret(database_url)})) as clients:
-        with pytest.raises(CheckError, match="read-only transaction"), clients.postgres() as connection:
+        with pytest.raises(ClientError, match="read-only transaction"), clients.postgres() as connection:
             connection.execute("CREATE TABLE t ()")
         with clients.postgres(read_only=False) as connection:
             connection.execute("CREATE TABLE t ()")
@@ -238,7 +241,7 @@ def test_statement_timeout(database_url):
     """A statement that takes too long is ended by the server."""
     with (
         Clients(NOTHING.model_copy(update={"database_url": secret(database_url)})) as clients,
-        pytest.raises(CheckError, match="statement timeout"),
+        pytest.raises(ClientError, match="statement timeout"),
         clients.postgres(statement_timeout=0.05) as connection,
     ):
         connection.execute("SELECT pg_sleep(10)")
@@ -259,7 +262,7 @@ def test_database_down():
     """Nobody listens: the error says what to look at."""
     port = closed_port_url().rpartition(":")[2]
     target = NOTHING.model_copy(update={"database_url": secret(f"postgresql://u:pw@127.0.0.1:{port}/d")})
-    with Clients(target) as clients, pytest.raises(CheckError) as caught, clients.postgres():
+    with Clients(target) as clients, pytest.raises(ClientError) as caught, clients.postgres():
         pass
     assert "database_url" in caught.value.hint
     assert "pw" not in caught.value.summary
@@ -288,7 +291,7 @@ def test_kube_error(tmp_path, reply, summary, hint):
     with (
         Replies({"GET /api/v1/namespaces/n/pods": reply}) as server,
         Clients(kube_target(tmp_path, server.url)) as clients,
-        pytest.raises(CheckError) as caught,
+        pytest.raises(ClientError) as caught,
         kube_errors("list pods"),
     ):
         clients.kube().core.list_namespaced_pod("n", _request_timeout=clients.kube().timeout)
@@ -301,7 +304,7 @@ def test_kube_down(tmp_path):
     """No API server there: an error of the transport, which is no ApiException."""
     with (
         Clients(kube_target(tmp_path, closed_port_url())) as clients,
-        pytest.raises(CheckError, match="cannot reach Kubernetes to list pods"),
+        pytest.raises(ClientError, match="cannot reach Kubernetes to list pods"),
         kube_errors("list pods"),
     ):
         clients.kube().core.list_namespaced_pod("n", _request_timeout=clients.kube().timeout)
@@ -324,7 +327,7 @@ def test_kube_timeout(tmp_path):
         Replies({"GET /api/v1/namespaces/n/pods": slow(release)}) as server,
         Clients(kube_target(tmp_path, server.url), http_timeout=0.1) as clients,
     ):
-        with pytest.raises(CheckError, match="did not answer in time to list pods"), kube_errors("list pods"):
+        with pytest.raises(ClientError, match="did not answer in time to list pods"), kube_errors("list pods"):
             clients.kube().core.list_namespaced_pod("n", _request_timeout=clients.kube().timeout)
         release.set()
 
@@ -333,7 +336,7 @@ def test_http_timeout():
     """A server that does not answer is given up on; the hint names it."""
     release = threading.Event()
     with Replies({"GET /": slow(release)}) as server, Clients(NOTHING, http_timeout=0.1) as clients:
-        with pytest.raises(CheckError) as caught, http_errors("open the page"):
+        with pytest.raises(ClientError) as caught, http_errors("open the page"):
             clients.http().get(f"{server.url}/")
         release.set()
     assert caught.value.summary == "cannot open the page: no answer in time"
@@ -352,7 +355,7 @@ def test_http_error(reply, summary):
     with (
         Replies({"GET /": reply}) as server,
         Clients(NOTHING) as clients,
-        pytest.raises(CheckError) as caught,
+        pytest.raises(ClientError) as caught,
         http_errors("ask"),
     ):
         clients.http().get(f"{server.url}/").raise_for_status().json()
@@ -373,7 +376,7 @@ def test_s3_error(code, status, hint):
     with (
         Replies({"GET /bucket": Reply(status, body)}) as server,
         Clients(s3_target(server.url)) as clients,
-        pytest.raises(CheckError) as caught,
+        pytest.raises(ClientError) as caught,
         s3_errors("list the bucket"),
     ):
         clients.s3().list_objects_v2(Bucket="bucket")
@@ -385,7 +388,7 @@ def test_s3_down():
     """Nobody listens at the endpoint."""
     with (
         Clients(s3_target(closed_port_url())) as clients,
-        pytest.raises(CheckError, match="Could not connect to the endpoint"),
+        pytest.raises(ClientError, match="Could not connect to the endpoint"),
         s3_errors("list the bucket"),
     ):
         clients.s3().list_objects_v2(Bucket="bucket")
@@ -402,8 +405,8 @@ def test_stripe_error(reply, summary):
     """Stripe's errors keep their status."""
     with (
         Replies({"GET /v1/balance": reply}) as server,
-        Clients(NOTHING.model_copy(update={"stripe": Stripe(url=server.url, api_key="sk_test_1")})) as clients,
-        pytest.raises(CheckError) as caught,
+        Clients(NOTHING.model_copy(update={"stripe": StripeSettings(url=server.url, api_key="sk_test_1")})) as clients,
+        pytest.raises(ClientError) as caught,
         stripe_errors("ask Stripe"),
     ):
         clients.stripe().v1.balance.retrieve()
@@ -418,7 +421,7 @@ def subclasses(*roots):
     return found
 
 
-KUBE = {"status": 500, "reason": "Internal", "body": ""}
+KUBE = {"status": 500, "reason": "Internal", "body": "", "headers": None}
 S3 = {"response": {"Error": {"Code": "Internal"}}}
 STRIPE = {"http_status": 500, "_message": "m"}
 
@@ -444,7 +447,7 @@ def test_every_vendor_error_is_translated(translate, root, attributes):
         error = kind.__new__(kind)  # constructors differ from class to class; this is what they would set
         error.args = ("text",)
         vars(error).update(attributes)
-        with pytest.raises(CheckError, match="do it"), translate("do it"):
+        with pytest.raises(ClientError, match="do it"), translate("do it"):
             raise error
 
 
@@ -452,8 +455,10 @@ def test_checks_that_begin_side_by_side_load_their_vendors_packages_safely():
     """One thread is in the middle of kubernetes, which brings requests, when another one begins with stripe."""
     program = """
 import sys, threading
-from checks.clients import Clients, kube_errors
-from checks.target import Stripe, Target
+from clients.connections import Clients
+from clients.cluster import kube_errors
+from clients.stripe_account import StripeSettings
+from clients.target import Target
 
 sys.setswitchinterval(1e-5)
 
@@ -464,7 +469,7 @@ def kube():
 def stripe():
     while "requests_oauthlib" not in sys.modules and first.is_alive():
         pass
-    Clients(Target(name="staging", stripe=Stripe(api_key="sk_test_1"))).stripe()
+    Clients(Target(name="staging", stripe=StripeSettings(api_key="sk_test_1"))).stripe()
 
 first, second = threading.Thread(target=kube), threading.Thread(target=stripe)
 first.start(), second.start(), first.join(), second.join()

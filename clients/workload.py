@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from checks.answers import reading
-from checks.clients import kube_errors, load, require
-from checks.contract import CheckError
-from checks.rights import READ_CRONJOB, READ_DEPLOYMENT, READ_REFERRED, Right, Variables
+from clients.answers import reading
+from clients.cluster import NOT_FOUND, kube_errors
+from clients.errors import ClientError
+from clients.rights import READ_CRONJOB, READ_DEPLOYMENT, READ_REFERRED, Right, Variables
+from clients.target import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from checks.clients import Clients, KubeClients
-    from checks.contract import CheckContext
-    from checks.target import Target
+    from clients.cluster import KubeClients
+    from clients.connections import Clients
+    from clients.target import Target
 
 Json = dict[str, Any]
 Which = Literal["deployment", "cronjob"]
@@ -85,7 +85,7 @@ def references(workload: Workload, container: str, names: Iterable[str]) -> tupl
     """The objects that say what these variables are, as (secrets, name) or (configmaps, name), without reading them.
 
     Also whether something sets each of them, as far as that can be told. Upper and lower case do not count. Raises
-    CheckError when there is no such container.
+    ClientError when there is no such container.
     """
     found: set[tuple[str, str]] = set()
     part = _container(workload, container)
@@ -122,7 +122,7 @@ def references(workload: Workload, container: str, names: Iterable[str]) -> tupl
 
 
 def read_workload(ctx: Place, which: Which) -> Workload:
-    """The Deployment of the target, or its backup CronJob. Raises CheckError when it cannot be read or is not there."""
+    """The Deployment of the target, or its backup CronJob. Raises ClientError when it cannot be read or is not there."""
     kube = ctx.clients.kube()
     if which == "deployment":
         part = require(ctx.target.kubernetes, ctx.target, "kubernetes")
@@ -132,7 +132,7 @@ def read_workload(ctx: Place, which: Which) -> Workload:
         name, namespace, read = backup.cronjob, backup.namespace, kube.batch.read_namespaced_cron_job
     found = _read(kube, read, name, namespace, which)
     if found is None:
-        raise CheckError(
+        raise ClientError(
             f"there is no {which} {name} in {namespace}",
             hint="Is it installed, and are its names in release-bot.yml right?",
         )
@@ -152,7 +152,7 @@ def read_workload(ctx: Place, which: Which) -> Workload:
         )
 
 
-def read_service_account(ctx: CheckContext, workload: Workload) -> tuple[str, Mapping[str, str] | None]:
+def read_service_account(ctx: Place, workload: Workload) -> tuple[str, Mapping[str, str] | None]:
     """Name and annotations of the service account of its pods; None when there is none of that name."""
     kube = ctx.clients.kube()
     name = workload.pod.get("serviceAccountName") or "default"
@@ -167,8 +167,8 @@ class Environment:
     reference to what is not there sets nothing.
     """
 
-    def __init__(self, ctx: CheckContext, workload: Workload, container: str = "") -> None:
-        """``container``: its name; empty: the only one. Raises CheckError when there is no such container."""
+    def __init__(self, ctx: Place, workload: Workload, container: str = "") -> None:
+        """``container``: its name; empty: the only one. Raises ClientError when there is no such container."""
         self._kube = ctx.clients.kube()
         self._workload = workload
         self._container = _container(workload, container)
@@ -217,7 +217,7 @@ class Environment:
             return Variable(name, f"{source['resourceFieldRef'].get('resource')} of the container")
         path = (source.get("fieldRef") or {}).get("fieldPath", "")
         if not path:
-            raise CheckError(f"{name} comes from {', '.join(source)}, which this check cannot read")
+            raise ClientError(f"{name} comes from {', '.join(source)}, which this check cannot read")
         held = _OF_THE_TEMPLATE.fullmatch(path)
         texts = {"labels": self._workload.labels, "annotations": self._workload.annotations}
         return Variable(name, f"{path} of the pod", empty=held is not None and not texts[held[1]].get(held[2]))
@@ -269,7 +269,7 @@ def _of_secret(encoded: str) -> _Value:
     try:
         return _Value(empty=not base64.b64decode(encoded).strip(), plain=None)
     except binascii.Error as exc:
-        raise CheckError("Kubernetes sent a Secret whose data is not base64") from exc
+        raise ClientError("Kubernetes sent a Secret whose data is not base64") from exc
 
 
 def _of_config_map(value: str) -> _Value:
@@ -287,7 +287,7 @@ def _container(workload: Workload, name: str) -> Json:
     found = next((container for container in containers if container["name"] == name), None)
     if found is None:
         names = ", ".join(container["name"] for container in containers)
-        raise CheckError(
+        raise ClientError(
             f"{workload.what} has no container {name}" if name else f"{workload.what} has several containers",
             hint=f"Name one of them in the checklist or in release-bot.yml: {names}.",
         )
@@ -296,17 +296,10 @@ def _container(workload: Workload, name: str) -> Json:
 
 def _read(kube: KubeClients, read: Callable[..., Any], name: str, namespace: str, what: str) -> Json | None:
     """One object as plain JSON, since the client's models drop fields that they do not know; None when it is not there."""
-    load("kubernetes")
-    from kubernetes.client.exceptions import NotFoundException
-
-    with kube_errors(f"read {what} {name} in {namespace}"):
-        try:
-            response = read(name, namespace, _preload_content=False, _request_timeout=kube.timeout)
-        except NotFoundException:
-            return None
-        try:
-            body = json.loads(response.data)
-        finally:
-            response.release_conn()
-    with reading("Kubernetes", f"{what} {name} in {namespace}"):
-        return {**body}
+    try:
+        with kube_errors(f"read {what} {name} in {namespace}"):
+            return kube.json(read, name, namespace)
+    except ClientError as error:
+        if error.status != NOT_FOUND:
+            raise
+        return None

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from checks.clients import kube_errors
+from clients.cluster import kube_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from checks.clients import KubeClients
-    from checks.rights import Grant
+    from clients.cluster import KubeClients
+    from clients.rights import Grant
 
 
 def refused(kube: KubeClients, wanted: Iterable[Grant]) -> list[Grant]:
-    """Those of ``wanted`` that the cluster does not grant to the bot. Raises CheckError when it does not say.
+    """Those of ``wanted`` that the cluster does not grant to the bot. Raises ClientError when it does not say.
 
     Every account may ask this of itself (kubernetes.io, the default role system:basic-user).
     """

@@ -1,4 +1,4 @@
-"""Pods as kinds read them: those of a Deployment's newest ReplicaSet, whether it is available, and the log of one."""
+"""Pods: those of a Deployment's newest ReplicaSet, whether it is available, and the log of one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from checks.answers import reading
-from checks.clients import kube_errors
-from checks.rights import LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT
+from clients.answers import reading
+from clients.cluster import kube_errors
+from clients.rights import LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from checks.clients import KubeClients
-    from checks.contract import CheckContext
-    from checks.target import Kubernetes
+    from clients.cluster import KubeClients, Kubernetes
 
 REVISION = "deployment.kubernetes.io/revision"
 READS_PODS = (READ_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)  # the rights that the functions of this module need
@@ -30,7 +28,7 @@ SETTLE_LOOKS, SETTLE_PAUSE = 4, 0.5  # seconds between looks: a Deployment's sta
 def read_log(kube: KubeClients, name: str, namespace: str, *, where: str, **limits: Any) -> bytes:
     """The log of a pod, as it was written. ``where`` names it for people, ``limits`` are those of the API's ``log``.
 
-    Raises CheckError when the cluster does not answer or has no such log (yet).
+    Raises ClientError when the cluster does not answer or has no such log (yet).
     """
     with _log(kube, name, namespace, where, limits) as response:
         return bytes(response.data)
@@ -97,7 +95,7 @@ def _log(kube: KubeClients, name: str, namespace: str, where: str, limits: dict[
 
 
 def read_deployment(kube: KubeClients, part: Kubernetes) -> Any:
-    """The Deployment as it is now. Raises CheckError when the cluster does not answer or has none."""
+    """The Deployment as it is now. Raises ClientError when the cluster does not answer or has none."""
     what = f"deployment {part.deployment} in {part.namespace}"
     with kube_errors(f"read {what}"):
         found = kube.apps.read_namespaced_deployment(part.deployment, part.namespace, _request_timeout=kube.timeout)
@@ -106,14 +104,14 @@ def read_deployment(kube: KubeClients, part: Kubernetes) -> Any:
     return found
 
 
-def settled_deployment(kube: KubeClients, part: Kubernetes, ctx: CheckContext) -> Any:
-    """The Deployment, once it is available; at the latest after a moment, as it is then."""
+def settled_deployment(kube: KubeClients, part: Kubernetes, wait: Callable[[float], None]) -> Any:
+    """The Deployment, once it is available; at the latest after a moment, as it is then. ``wait`` waits for seconds."""
     looks = 0
     while True:
         deployment = read_deployment(kube, part)
         if not not_available(deployment) or looks == SETTLE_LOOKS:
             return deployment
-        ctx.wait(SETTLE_PAUSE)
+        wait(SETTLE_PAUSE)
         looks += 1
 
 

@@ -1,14 +1,16 @@
-"""Vercel as the steps use it: which deployment is live, making one, moving production to one (Vercel's REST API)."""
+"""Vercel: which deployment is live, making one, moving production to one (Vercel's REST API)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import httpx
+from pydantic import AnyHttpUrl, Field, SecretStr
 
-from bot.errors import StepError
-from bot.steps.contract import Look
-from bot.steps.http import Api
+from clients.answers import listed, reading
+from clients.errors import ClientError, StrangeAnswer
+from clients.json_api import JsonApi
+from clients.settings import Section
 
 MARK = "releaseBot"  # key in a deployment's meta
 UNDER_WAY = frozenset({"QUEUED", "INITIALIZING", "BUILDING"})  # states of a build
@@ -16,69 +18,81 @@ MOVES = frozenset({"pending", "in-progress"})  # statuses of a move of productio
 CONFLICT = int(httpx.codes.CONFLICT)  # it is live already, or another move is under way: the caller looks
 
 
-class Vercel:
-    """One project."""
+class VercelSettings(Section):
+    """Where the frontend is deployed."""
 
-    def __init__(self, url: str, token: str, project: str, team: str) -> None:
-        """``project`` is its id or name; ``team`` (team_…) may be empty for a personal account."""
+    url: AnyHttpUrl = Field(default=AnyHttpUrl("https://api.vercel.com/"))
+    token: SecretStr | None = None
+    project: str = ""
+    team: str = ""
+
+
+class Vercel:
+    """One project. Every method raises ClientError; after one that changes something, where ``outcome_unknown``: look again."""
+
+    def __init__(self, url: str, token: str, project: str, team: str, *, timeout: float = 10.0) -> None:
+        """``project`` is its id or name; ``team`` (team_…) may be empty for a personal account; ``timeout``: seconds."""
         params = {"teamId": team} if team else {}
         self.project_id = project
-        self._api = Api("Vercel", url, headers={"Authorization": f"Bearer {token}"}, params=params, section="vercel")
+        self._api = JsonApi("Vercel", "vercel", url, timeout=timeout, token=token, params=params)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._api.close()
 
     def project(self) -> dict[str, Any]:
         """The project: what is live (targets.production), what moved production last (lastAliasRequest)."""
-        found = self._api.get(f"v9/projects/{self.project_id}")
-        if found is None:
-            raise StepError(
+        project = self._api.get(f"v9/projects/{self.project_id}")
+        if project is None:
+            raise ClientError(
                 f"Vercel has no project {self.project_id}",
                 hint="Check vercel.project, vercel.team and what the token may see.",
+                status=int(httpx.codes.NOT_FOUND),
             )
-        if not isinstance(found, dict) or "id" not in found:
-            raise StepError("Vercel did not answer with a project", hint="Is vercel.url the address of its API?")
-        return found
+        if not isinstance(project, dict) or "id" not in project:
+            raise StrangeAnswer("Vercel did not answer with a project", hint="Is vercel.url the address of its API?")
+        return project
 
     def live(self) -> dict[str, Any] | None:
         """The deployment that production shows; None when there is none yet."""
-        found = (self.project().get("targets") or {}).get("production")
-        return dict(found) if found else None
+        deployment = (self.project().get("targets") or {}).get("production")
+        return dict(deployment) if deployment else None
 
     def deployment(self, deployment_id: str) -> dict[str, Any] | None:
         """One deployment; None when it is gone."""
-        found = self._api.get(f"v13/deployments/{deployment_id}")
-        return None if found is None else dict(found)
+        deployment = self._api.get(f"v13/deployments/{deployment_id}")
+        return None if deployment is None else dict(deployment)
 
     def of_commit(self, commit: str) -> dict[str, Any] | None:
         """The newest production deployment of a commit; None when there is none."""
-        listed = self._api.get("v6/deployments", projectId=self.project_id, target="production", sha=commit, limit="20")
-        found = [dict(item) for item in (listed or {}).get("deployments", []) if commit_of(item) == commit]
-        return max(found, key=lambda item: item.get("created", 0), default=None)
+        same = [item for item in self._deployments(sha=commit, limit="20") if commit_of(item) == commit]
+        return max(same, key=lambda item: item.get("created", 0), default=None)
 
     def candidates(self) -> list[dict[str, Any]]:
         """The deployments that production can be rolled back to, the newest first."""
-        listed = self._api.get(
-            "v6/deployments", projectId=self.project_id, target="production", state="READY", rollbackCandidate="true"
-        )
-        return [dict(item) for item in (listed or {}).get("deployments", [])]
+        return self._deployments(state="READY", rollbackCandidate="true")
+
+    def _deployments(self, **query: str) -> list[dict[str, Any]]:
+        body = self._api.get("v6/deployments", projectId=self.project_id, target="production", **query) or {}
+        with reading("Vercel", "deployments", body):
+            return [dict(item) for item in listed(body.get("deployments", []))]
 
     def create(self, commit: str, ref: str, mark: str) -> None:
-        """Have the project build and deploy ``commit`` of the branch or tag ``ref``; ``mark`` tells ours from others.
-
-        Raises NoAnswer: look again.
-        """
+        """Have the project build and deploy ``commit`` of the branch or tag ``ref``; ``mark`` tells ours from others."""
         project = self.project()
         link = project.get("link") or {}
         if not link.get("type"):
-            raise StepError("the Vercel project is connected to no repository", hint="Connect it, or deploy by hand.")
+            raise ClientError("the Vercel project is connected to no repository", hint="Connect it, or deploy by hand.")
         source = {"type": link["type"], "repoId": link.get("repoId"), "ref": ref, "sha": commit}
         body = {"name": project["name"], "project": project["id"], "target": "production", "gitSource": source}
         self._api.post("v13/deployments", {**body, "meta": {MARK: mark}}, forceNew="1")
 
     def promote(self, deployment_id: str) -> None:
-        """Move production to a deployment that is built. Raises NoAnswer: look again."""
+        """Move production to a deployment that is built."""
         self._api.post(f"v10/projects/{self.project_id}/promote/{deployment_id}", {}, known=frozenset({CONFLICT}))
 
     def roll_back(self, deployment_id: str) -> None:
-        """Move production back to a deployment, named, never "the previous one". Raises NoAnswer: look again."""
+        """Move production back to a deployment, named, never "the previous one"."""
         self._api.post(f"v9/projects/{self.project_id}/rollback/{deployment_id}", {}, known=frozenset({CONFLICT}))
 
 
@@ -106,12 +120,3 @@ def named(deployment: dict[str, Any]) -> str:
     """A deployment as people read it."""
     commit = commit_of(deployment)
     return f"{id_of(deployment)}, commit {commit[:12]}" if commit else id_of(deployment)
-
-
-def of(look: Look) -> Vercel:
-    """The project of a step. Raises StepError where Vercel is not configured."""
-    if look.vercel is None:
-        raise StepError(
-            "there is no vercel section, so the frontend cannot be deployed", hint="Add vercel: to release-bot.yml."
-        )
-    return look.vercel

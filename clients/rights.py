@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from checks.target import Target
+    from clients.target import Target
 
 
 class Of(StrEnum):

@@ -1,0 +1,148 @@
+"""The API of a cluster: how its client is built, and its errors by status."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clients.errors import SERVER_ERRORS, ClientError, Conflict, StrangeAnswer, first_line, retry_after, status_hint
+from clients.http import CONNECT_TIMEOUT, is_loopback
+from clients.packages import load
+from clients.settings import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# The client of Kubernetes imports these only when they are asked for; they take a second.
+KUBE_PACKAGES = (
+    "kubernetes",
+    *(f"kubernetes.client.api.{name}_v1_api" for name in ("core", "apps", "batch", "authorization")),
+)
+FIELD_MANAGER = "release-bot"
+NOT_FOUND = 404
+CONFLICT = 409
+
+
+class Kubernetes(Section):
+    """Where the product runs."""
+
+    kubeconfig: str = ""  # path; empty: in-cluster service account, else the default kubeconfig
+    context: str = ""  # empty: the current context
+    namespace: str
+    deployment: str = "api"
+    container: str = "api"
+
+
+@dataclass(frozen=True)
+class KubeClients:
+    """The API groups that are used. Give every call ``_request_timeout=kube.timeout``: the client itself has none."""
+
+    core: Any
+    apps: Any
+    batch: Any
+    authorization: Any
+    timeout: tuple[float, float]  # connect, read; seconds
+
+    def json(self, call: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
+        """The answer to ``call`` as plain JSON, since the client's models drop fields that they do not know."""
+        response = call(*args, _preload_content=False, _request_timeout=self.timeout, **options)
+        try:
+            return dict(json.loads(response.data))
+        finally:
+            response.release_conn()  # one from which nothing was read cannot be used again
+
+
+def kube_clients(part: Kubernetes, name: str, timeout: float) -> tuple[KubeClients, Callable[[], None]]:
+    """The cluster's API and what closes it: by the kubeconfig of the settings, else the pod's service account, else the
+    default kubeconfig. ``name``: of the target; ``timeout``: seconds for one answer. Raises ClientError without one.
+    """
+    load(*KUBE_PACKAGES)
+    from kubernetes import client, config
+
+    settings = client.Configuration()
+    try:
+        if part.kubeconfig or part.context:
+            _load_kubeconfig(part, settings)
+        else:
+            try:
+                config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+            except config.ConfigException:
+                _load_kubeconfig(part, settings)
+    except (config.ConfigException, OSError) as exc:
+        raise ClientError(
+            f"no usable kubeconfig for {name}: {first_line(exc)}",
+            hint=f"Set targets.{name}.kubernetes.kubeconfig to a file that the bot can read.",
+        ) from exc
+    settings.retries = False  # one try a call: a poll asks again by itself, and a person sees the real error at once
+    if is_loopback(settings.host):
+        settings.proxy = None
+    api = client.ApiClient(configuration=settings)
+    clients = KubeClients(
+        core=client.CoreV1Api(api),
+        apps=client.AppsV1Api(api),
+        batch=client.BatchV1Api(api),
+        authorization=client.AuthorizationV1Api(api),
+        timeout=(CONNECT_TIMEOUT, timeout),
+    )
+    return clients, api.close
+
+
+def _load_kubeconfig(part: Kubernetes, settings: Any) -> None:
+    from kubernetes import config
+
+    config.load_kube_config(  # type: ignore[no-untyped-call]
+        config_file=part.kubeconfig or None, context=part.context or None, client_configuration=settings
+    )
+
+
+@contextmanager
+def kube_errors(what: str) -> Iterator[None]:
+    """Translate errors of the Kubernetes client; ``what`` completes "refused to …", as "list pods in solvereign"."""
+    load("kubernetes")
+    import urllib3
+    from kubernetes.client.exceptions import ApiException, ForbiddenException, OpenApiException
+
+    try:
+        yield
+    except ApiException as exc:
+        verb = "refused" if exc.status in {401, 403} else "failed"
+        message = _kube_message(exc)
+        hint = status_hint(exc.status or 0)
+        if isinstance(exc, ForbiddenException):
+            hint = f"Grant this to the bot's service account: {message}"
+        failure = Conflict if exc.status == CONFLICT else ClientError
+        raise failure(
+            f"Kubernetes {verb} to {what}: {exc.status} {exc.reason or ''}".rstrip(),
+            hint=hint,
+            seen=message,
+            retry_after=retry_after(exc.status or 0, exc.headers or {}),
+            status=exc.status or 0,
+            outcome_unknown=not exc.status or exc.status >= SERVER_ERRORS,
+        ) from exc
+    except OpenApiException:  # of the client itself: a request that was put wrongly
+        raise
+    except (TypeError, AttributeError, ValueError) as exc:  # the client cannot make its own object of the answer
+        raise StrangeAnswer(
+            f"cannot {what}: Kubernetes did not answer with what its API promises",
+            hint="Does the kubeconfig name a Kubernetes API server?",
+            seen=type(exc).__name__,  # no more: its text holds values, which may be secret
+            outcome_unknown=True,
+        ) from exc
+    except urllib3.exceptions.HTTPError as exc:
+        refused = isinstance(exc, urllib3.exceptions.NewConnectionError)  # which urllib3 counts among the time-outs
+        slow = isinstance(exc, urllib3.exceptions.TimeoutError) and not refused
+        raise ClientError(
+            f"Kubernetes did not answer in time to {what}" if slow else f"cannot reach Kubernetes to {what}",
+            hint="Is the API server up and reachable from here? Does the kubeconfig name it and its certificate?",
+            seen=f"{type(exc).__name__}: {first_line(exc)}",
+            outcome_unknown=True,
+        ) from exc
+
+
+def _kube_message(exc: Any) -> str:
+    try:
+        return str(json.loads(exc.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(exc.body or exc.reason or "")

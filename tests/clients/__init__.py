@@ -1,0 +1,1 @@
+"""The clients of the systems outside, against real servers."""
