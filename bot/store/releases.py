@@ -60,32 +60,37 @@ def _keep_policy(tx: Tx, policy: Policy) -> None:
 
 def get(tx: Tx, release_id: ReleaseId, *, lock: bool = False) -> Release | None:
     """One release; with ``lock`` nobody else changes it until the commit."""
-    row = tx.execute(_SQL["lock" if lock else "get"], {"id": release_id}).fetchone()
+    if not lock:
+        return _find(tx, "id", id=release_id)
+    row = tx.execute(_SQL["lock"], {"id": release_id}).fetchone()
     return None if row is None else _from_row(row)
 
 
 def active(tx: Tx, environment: str) -> Release | None:
     """The release that holds the environment."""
-    row = tx.execute(_SQL["active"], {"environment": environment}).fetchone()
-    return None if row is None else get(tx, ReleaseId(row["id"]))
+    return _find(tx, "active", environment=environment)
 
 
 def latest(tx: Tx, environment: str, version: str | None = None) -> Release | None:
     """The newest release of the environment, or of a version."""
-    row = tx.execute(_SQL["latest"], {"environment": environment, "version": version}).fetchone()
-    return None if row is None else get(tx, ReleaseId(row["id"]))
+    return _find(tx, "latest", environment=environment, version=version)
 
 
 def latest_begun(tx: Tx, environment: str) -> Release | None:
     """The newest release whose deploy was begun, one that was taken back too."""
-    row = tx.execute(_SQL["latest_begun"], {"environment": environment}).fetchone()
-    return None if row is None else get(tx, ReleaseId(row["id"]))
+    return _find(tx, "latest_begun", environment=environment)
 
 
 def latest_deployed(tx: Tx, environment: str) -> Release | None:
     """The newest release that has changed the environment, or has begun to, and was not taken back."""
-    row = tx.execute(_SQL["latest_deployed"], {"environment": environment}).fetchone()
-    return None if row is None else get(tx, ReleaseId(row["id"]))
+    return _find(tx, "latest_deployed", environment=environment)
+
+
+def _find(tx: Tx, which: str, **values: Any) -> Release | None:
+    row = tx.execute(
+        _SQL["find"], {"which": which, "id": None, "environment": None, "version": None} | values
+    ).fetchone()
+    return None if row is None else _from_row(row)
 
 
 def running(tx: Tx, environment: str, image: str, digest: str, *, but: ReleaseId | None = None) -> str:
@@ -211,24 +216,22 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
         return None
     lines, known, rules = checklist(tx, release), checks.views(tx, release_id), policy(tx, release)
     known = _of_this(known, release.bound_after)
-    waits = (
-        release.state is ReleaseState.OPEN
-    )  # it may still be deployed; of what follows a deploy there is nothing yet
+    waits = release.state is ReleaseState.OPEN  # for a deploy: of what follows one there is nothing yet
     return ReleaseView(
         release=release,
         checklist=lines,
         policy=rules,
         checks={line.id: known[line.asked_as] for line in lines.checks},
         signoffs=signoffs.standing(tx, release_id),
-        steps=steps.plan(tx, release_id),
+        steps=() if waits else steps.plan(tx, release_id),
         watch=None if waits else watches.get(tx, release_id),
         freeze=freezes.current(tx, release.environment, now) or _on_the_calendar(rules, now),
         now=now,
         mitigations=() if waits else mitigations.of_release(tx, release_id),
         debts=mitigations.open_in(tx, release.environment) if waits else (),
         known_bad=known_bad(tx, release.environment, release.image, release.digest, but=release.id) if waits else "",
-        break_glass=break_glass.get(tx, release_id),
-        pictures=files.pictures(tx, release_id),
+        break_glass=None if waits else break_glass.get(tx, release_id),
+        pictures={} if waits else files.pictures(tx, release_id),
     )
 
 

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from bot.domain.ids import ReleaseId, StepId, UserId
 from bot.domain.plan import Mutation, Plane, PlanKind, Step, StepState, done
-from bot.store.pool import Tx, only
+from bot.store.pool import Tx
 from bot.store.queries import queries
 
 _SQL = queries("steps")
@@ -43,12 +43,11 @@ def get(tx: Tx, row: int) -> tuple[ReleaseId, Step] | None:
     return None if found is None else (ReleaseId(found["release_id"]), _from_row(found))
 
 
-def add_plan(tx: Tx, release_id: ReleaseId, kind: PlanKind, steps: Iterable[tuple[StepId, StepState]]) -> None:
+def add_plan(tx: Tx, release_id: ReleaseId, kind: PlanKind, steps: Sequence[tuple[StepId, StepState]]) -> None:
     """Write down a new run of a plan."""
-    key = {"release_id": release_id, "plan": kind}
-    run = only(tx.execute(_SQL["next_run"], key).fetchone())["run"]
-    for ordinal, (step_id, state) in enumerate(steps, start=1):
-        tx.execute(_SQL["add"], {**key, "run": run, "ordinal": ordinal, "step_id": step_id, "state": state})
+    step_ids, states = zip(*steps, strict=True) if steps else ((), ())
+    values = {"release_id": release_id, "plan": kind, "step_ids": list(step_ids), "states": list(states)}
+    tx.execute(_SQL["add_plan"], values)
 
 
 def start(tx: Tx, row: int, at: datetime) -> bool:

@@ -34,16 +34,13 @@ def ask(tx: Tx, queue: str, key: str | int, due_at: datetime | None = None) -> N
 
 def ask_all(tx: Tx, queue: str, keys: Collection[str | int], due_at: datetime | None = None) -> None:
     """Ask for several keys of ``queue`` at once, to be done in this order where one worker does them."""
-    if not keys:
-        return
-    tx.execute(_SQL["ask"], {"queue": queue, "keys": [str(key) for key in keys], "due_at": due_at})
-    if due_at is None:
-        wake(tx, queue)
+    if keys:
+        tx.execute(_SQL["ask"], {"queue": queue, "keys": [str(key) for key in keys], "due_at": due_at})
 
 
-def wake(tx: Tx, queue: str = "") -> None:
-    """Let the workers of ``queue`` look for work, in every process; with no queue those of all."""
-    tx.execute(_SQL["wake"], {"queue": queue})
+def wake(tx: Tx) -> None:
+    """Let all workers look for work, in every process."""
+    tx.execute(_SQL["wake"])
 
 
 def claim(tx: Tx, queue: str, owner: int) -> Claim | None:
@@ -83,9 +80,9 @@ def put_back(tx: Tx, held: Claim, due_at: datetime, error: str | None = None) ->
     tx.execute(_SQL["release"], {"id": held.id, "token": held.token, "due_at": due_at, "error": error})
 
 
-def drop(tx: Tx, queue: str, key: str | int) -> None:
+def drop(tx: Tx, queue: str, *keys: str | int) -> None:
     """Forget what is no longer wanted."""
-    tx.execute(_SQL["drop"], {"queue": queue, "key": str(key)})
+    tx.execute(_SQL["drop"], {"queue": queue, "keys": [str(key) for key in keys]})
 
 
 def hasten(tx: Tx, queue: str, within: timedelta) -> None:

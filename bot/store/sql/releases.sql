@@ -14,12 +14,29 @@ INSERT INTO checklists (digest, body) VALUES (%(digest)s, %(body)s) ON CONFLICT 
 -- The policy by its digest.
 INSERT INTO policies (digest, body) VALUES (%(digest)s, %(body)s) ON CONFLICT DO NOTHING;
 
--- name: get
--- One release.
+-- name: find
+-- One release: that of an id, the one that holds an environment, the newest one (of a version where one is given), the newest
+-- whose deploy began, whatever became of it, or the newest that has changed the environment and was not taken back.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
        channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because,
        bound_after
-FROM releases WHERE id = %(id)s;
+FROM releases WHERE id = CASE %(which)s::text
+    WHEN 'id' THEN %(id)s::bigint
+    WHEN 'active' THEN (
+        SELECT r.id FROM releases r WHERE r.environment = %(environment)s
+          AND r.state IN ('OPEN', 'DEPLOYING', 'DEPLOY_FAILED', 'WATCHING', 'ROLLING_BACK', 'ROLLBACK_FAILED'))
+    WHEN 'latest' THEN (
+        SELECT r.id FROM releases r
+        WHERE r.environment = %(environment)s AND (%(version)s::text IS NULL OR r.version = %(version)s)
+        ORDER BY r.id DESC LIMIT 1)
+    WHEN 'latest_begun' THEN (
+        SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state NOT IN ('OPEN', 'ABORTED')
+        ORDER BY r.id DESC LIMIT 1)
+    WHEN 'latest_deployed' THEN (
+        SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state NOT IN ('ROLLED_BACK', 'ABORTED')
+          AND EXISTS (SELECT FROM steps s WHERE s.release_id = r.id AND s.plan = 'deploy' AND s.started_at IS NOT NULL)
+        ORDER BY r.id DESC LIMIT 1)
+END;
 
 -- name: lock
 -- One release, nobody else changes it until the commit. Rows that refer to it may come in: FOR UPDATE would make somebody who
@@ -28,17 +45,6 @@ SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit
        channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because,
        bound_after
 FROM releases WHERE id = %(id)s FOR NO KEY UPDATE;
-
--- name: active
--- The release that holds the environment.
-SELECT id FROM releases
-WHERE environment = %(environment)s
-  AND state IN ('OPEN', 'DEPLOYING', 'DEPLOY_FAILED', 'WATCHING', 'ROLLING_BACK', 'ROLLBACK_FAILED');
-
--- name: latest
--- The newest release, of a version where one is given.
-SELECT id FROM releases WHERE environment = %(environment)s AND (%(version)s::text IS NULL OR version = %(version)s)
-ORDER BY id DESC LIMIT 1;
 
 -- name: history
 -- The newest releases first.
@@ -83,16 +89,6 @@ SELECT body::text AS body FROM checklists WHERE digest = %(digest)s;
 -- name: policy
 -- The policy of a release.
 SELECT body::text AS body FROM policies WHERE digest = %(digest)s;
-
--- name: latest_begun
--- The newest release whose deploy was begun, whatever became of it.
-SELECT id FROM releases WHERE environment = %(environment)s AND state NOT IN ('OPEN', 'ABORTED') ORDER BY id DESC LIMIT 1;
-
--- name: latest_deployed
--- The newest release that has changed the environment and was not taken back.
-SELECT r.id FROM releases r WHERE r.environment = %(environment)s AND r.state NOT IN ('ROLLED_BACK', 'ABORTED')
-  AND EXISTS (SELECT FROM steps s WHERE s.release_id = r.id AND s.plan = 'deploy' AND s.started_at IS NOT NULL)
-ORDER BY r.id DESC LIMIT 1;
 
 -- name: running
 -- The release that an environment runs, if it has this image; another release than the one that asks.

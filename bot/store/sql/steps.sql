@@ -19,14 +19,13 @@ WHERE s.id = %(row)s
        AND run = (SELECT max(run) FROM steps l WHERE l.release_id = s.release_id AND l.plan = s.plan))
 ORDER BY plan, ordinal;
 
--- name: next_run
--- The number of the next run of a plan.
-SELECT coalesce(max(run), 0) + 1 AS run FROM steps WHERE release_id = %(release_id)s AND plan = %(plan)s;
-
--- name: add
--- One step of a plan.
+-- name: add_plan
+-- A new run of a plan, step by step.
 INSERT INTO steps (release_id, plan, run, ordinal, step_id, state)
-VALUES (%(release_id)s, %(plan)s, %(run)s, %(ordinal)s, %(step_id)s, %(state)s);
+SELECT %(release_id)s, %(plan)s,
+       (SELECT coalesce(max(run), 0) + 1 FROM steps WHERE release_id = %(release_id)s AND plan = %(plan)s),
+       new.ordinal, new.step_id, new.state
+FROM unnest(%(step_ids)s::text[], %(states)s::text[]) WITH ORDINALITY AS new (step_id, state, ordinal);
 
 -- name: start
 -- It is being carried out.

@@ -1,14 +1,18 @@
 -- name: ask
 -- Ask for things to be done, in this order; what is asked for twice is done once, and once more if it is under way.
-INSERT INTO work (queue, key, due_at)
-SELECT %(queue)s, asked.key, coalesce(%(due_at)s, now())
-FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS asked (key, place) ORDER BY asked.place
-ON CONFLICT ON CONSTRAINT work_once DO UPDATE
-    SET due_at = least(work.due_at, excluded.due_at), again = work.again OR work.owner IS NOT NULL;
+-- What is due at once wakes the workers of every replica.
+WITH asked AS (
+    INSERT INTO work (queue, key, due_at)
+    SELECT %(queue)s, new.key, coalesce(%(due_at)s::timestamptz, now())
+    FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS new (key, place) ORDER BY new.place
+    ON CONFLICT ON CONSTRAINT work_once DO UPDATE
+        SET due_at = least(work.due_at, excluded.due_at), again = work.again OR work.owner IS NOT NULL
+    RETURNING id)
+SELECT pg_notify('work', %(queue)s) WHERE %(due_at)s::timestamptz IS NULL AND EXISTS (SELECT FROM asked);
 
 -- name: wake
--- Tell the workers of every replica.
-SELECT pg_notify('work', %(queue)s);
+-- Tell all workers of every replica.
+SELECT pg_notify('work', '');
 
 -- name: claim
 -- Take what is due: free, or its lease is over, or its owner is dead.
@@ -60,4 +64,4 @@ FROM work WHERE due_at <= now() GROUP BY queue ORDER BY queue;
 
 -- name: drop
 -- Forget what is no longer wanted.
-DELETE FROM work WHERE queue = %(queue)s AND key = %(key)s;
+DELETE FROM work WHERE queue = %(queue)s AND key = ANY(%(keys)s);
