@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bot.domain.checklist import Check, Phase
+    from bot.domain.events import PassedReason
     from bot.domain.ids import CheckId, UserId
     from bot.domain.mitigation import Mitigation
     from bot.domain.policy import Policy
-    from bot.domain.reasons import Reason
     from bot.domain.results import CheckView
     from bot.domain.signoff import SignOff
     from bot.domain.watch import Watch
@@ -61,7 +61,7 @@ class BreakGlass:
 
     by: UserId
     reason: str
-    passed: tuple[Reason, ...]  # what the gate had against it
+    passed: tuple[PassedReason, ...]  # what the gate had against it
     at: datetime
     reviewed_by: UserId | None = None
     reviewed_at: datetime | None = None

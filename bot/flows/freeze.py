@@ -6,7 +6,6 @@ from datetime import datetime
 
 from bot.domain.actor import Actor
 from bot.domain.events import FreezeBegun, FreezeLifted
-from bot.domain.gate import goes_on
 from bot.domain.ids import SYSTEM
 from bot.domain.policy import Action
 from bot.domain.posts import FrozenNotice
@@ -18,6 +17,7 @@ from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, require
 from bot.store import freezes, posts, releases
 from bot.store.pool import Tx
+from bot.texts.gate import freeze_exemption_text
 
 
 def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str) -> str:
@@ -40,7 +40,7 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     held = deps.policy.frozen(now)
     if held is not None and until is not None and held[1] > until:
         said += f" After that the calendar keeps them frozen until {_written(held[1])}: {held[0]}."
-    under_way = goes_on(current, current.version) if current is not None else ""
+    under_way = freeze_exemption_text(current, current.version) if current is not None else ""
     return f"{said}\n{under_way}".rstrip()
 
 

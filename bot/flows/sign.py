@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.actor import Actor
 from bot.domain.events import SignoffApproved, SignoffDeclined, SignoffRevoked, SignoffRollback, SignoffVoided
-from bot.domain.gate import holding
+from bot.domain.gate import valid_approvals
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.policy import Action, Role
 from bot.domain.posts import VoidedNotice
@@ -41,7 +41,7 @@ def sign(
     if verdict is Verdict.APPROVE:
         _refuse_over_a_decline(role, actor, given)
     own = next((one for one in given if one.by == actor.user), None)
-    if own and own.verdict is verdict and (verdict is Verdict.DECLINE or own in holding(view, role)):
+    if own and own.verdict is verdict and (verdict is Verdict.DECLINE or own in valid_approvals(view, role)):
         return f"You have recorded that for {role.title} already."
     if own:
         signoffs.finish(tx, own.id, by=actor.user, why="superseded", at=view.now)

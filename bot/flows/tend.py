@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from bot.domain.events import PolicyAdopted, ReleaseReminded
-from bot.domain.gate import lacking
+from bot.domain.gate import missing_approvals
 from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.policy import Role
 from bot.domain.posts import CardPost, PolicyNotice, ReminderPost
@@ -97,7 +97,7 @@ def _late(deps: Deps, view: ReleaseView) -> Mapping[Role, Iterable[UserId]]:
     if _round(view) < 1:
         return {}
     try:
-        return {role: deps.people(role) for role, _ in lacking(view)}
+        return {role: deps.people(role) for role, _ in missing_approvals(view)}
     except VendorError as error:
         logger.warning("cannot remind anybody: %s", error)
         return {}
@@ -108,7 +108,7 @@ def _remind(tx: Tx, view: ReleaseView, late: Mapping[Role, Iterable[UserId]]) ->
     number, release = _round(view), view.release
     if number < 1:
         return
-    wanted = {role for role, _ in lacking(view)}
+    wanted = {role for role, _ in missing_approvals(view)}
     asked = [(str(role), user) for role, users in late.items() if role in wanted for user in users]
     if not wanted:
         asked = [("manager", release.manager)]

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
+from bot.domain.events import PassedReason
 from bot.domain.ids import ReleaseId, UserId
-from bot.domain.reasons import Cause, Reason
 from bot.domain.view import BreakGlass
 from bot.store.pool import Tx
 from bot.store.queries import queries
@@ -17,7 +17,7 @@ _SQL = queries("break_glass")
 
 def add(tx: Tx, release_id: ReleaseId, broken: BreakGlass) -> None:
     """Write down that the gate was passed, before anything is deployed."""
-    passed = [vars(one) for one in broken.passed]
+    passed = [one.model_dump() for one in broken.passed]
     values = {"release_id": release_id, "by": broken.by, "reason": broken.reason, "at": broken.at}
     tx.execute(_SQL["add"], {**values, "passed": Jsonb(passed)})
 
@@ -27,7 +27,7 @@ def get(tx: Tx, release_id: ReleaseId) -> BreakGlass | None:
     row = tx.execute(_SQL["get"], {"release_id": release_id}).fetchone()
     if row is None:
         return None
-    passed = tuple(Reason(Cause(one["cause"]), one["about"], one["text"]) for one in row["passed"])
+    passed = tuple(PassedReason(**one) for one in row["passed"])
     return BreakGlass(**{**row, "passed": passed})
 
 

@@ -22,12 +22,12 @@ from psycopg.types.json import Jsonb
 from bot import cli
 from bot.domain.actor import Actor
 from bot.domain.break_glass import REVIEWED_IN
+from bot.domain.events import PassedReason
 from bot.domain.ids import ReleaseId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import StepState
 from bot.domain.policy import BreakGlassRule, Policy, Role
 from bot.domain.posts import CardPost
-from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
 from bot.domain.view import BreakGlass
 from bot.flows import abort, check, freeze, mitigation, sign, watch
@@ -325,7 +325,11 @@ class Trial:
         ):  # or there is nothing to pass over
             sign.revoke(tx, self.deps, SIGNERS["release_manager"], self.release, Role.RELEASE_MANAGER)
         if act.name == "break_glass.review" and self.state in REVIEWED_IN and self.release:
-            passed = (Reason(Cause.SIGNOFF_MISSING, "release_manager", "Release Manager has not signed off"),)
+            passed = (
+                PassedReason(
+                    cause="signoff_missing", about="release_manager", text="Release Manager has not signed off"
+                ),
+            )
             by = SIGNERS["release_manager"].user
             break_glass.add(tx, self.release, BreakGlass(by, GLASS, passed, self.deps.clock.now()))
         if act.name in {"mitigation.resolve", "mitigation.attest"} and self.state in act.done_in and self.release:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from bot.domain.actions import StepSpec
 from bot.domain.checklist import Checklist, Probe, Section, WatchSpec
+from bot.domain.events import PassedReason
 from bot.domain.ids import CheckId, StepId, UserId
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role
 from bot.domain.posts import POSTS
-from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckView, Running
 from bot.domain.signoff import Verdict
@@ -171,7 +171,7 @@ def a_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView
         break_glass=BreakGlass(
             user,
             outside,
-            tuple(Reason(Cause.CHECK, outside, outside) for _ in range(count)),
+            tuple(PassedReason(cause="check", about=outside, text=outside) for _ in range(count)),
             NOW,
             *((user, NOW, outside) if state is ReleaseState.ROLLED_BACK else ()),
         ),

@@ -8,11 +8,12 @@ import pytest
 
 from bot.domain.break_glass import REVIEWED_IN, holds_back, judge_past_gate, says_why
 from bot.domain.deploy_findings import ChannelAccess, DeployFindings
+from bot.domain.events import PassedReason
 from bot.domain.gate import frozen
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.policy import BreakGlassRule, Policy, Role
-from bot.domain.reasons import Cause, Reason
+from bot.domain.reasons import Cause
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
 from bot.domain.view import BreakGlass, Freeze, ReleaseView
@@ -117,17 +118,22 @@ def test_a_reason_is_a_sentence(reason: str, enough: bool) -> None:
     assert says_why(reason) is enough
 
 
+def passed_over(freeze: Freeze) -> PassedReason:
+    """That freeze, as the record keeps it."""
+    return PassedReason(cause=Cause.FREEZE, about=frozen(freeze).about, text="deploys are frozen")
+
+
 def test_a_deploy_goes_on_only_in_the_freeze_that_it_was_let_past() -> None:
     """A later one stops it as any other, also where it says the same: each has an id, or an end on the calendar."""
     held = make_view(freeze=make_freeze())
     assert held.freeze is not None
-    passed = BreakGlass(RITA, "logins fail for everybody", (frozen(held.freeze),), NOW)
+    passed = BreakGlass(RITA, "logins fail for everybody", (passed_over(held.freeze),), NOW)
     assert holds_back(held)
     assert not holds_back(make_view())
     assert not holds_back(replace(held, break_glass=passed))
     assert holds_back(replace(held, break_glass=passed, freeze=make_freeze(id=4)))
     weekend = Freeze(SYSTEM, "weekend", NOW)
-    passed = replace(passed, passed=(frozen(weekend),))
+    passed = replace(passed, passed=(passed_over(weekend),))
     assert not holds_back(replace(held, break_glass=passed, freeze=weekend))
     assert holds_back(replace(held, break_glass=passed, freeze=replace(weekend, until=NOW + timedelta(days=7))))
     assert holds_back(replace(held, break_glass=replace(passed, passed=())))
@@ -135,7 +141,7 @@ def test_a_deploy_goes_on_only_in_the_freeze_that_it_was_let_past() -> None:
 
 def broken(state: ReleaseState, **review: Any) -> ReleaseView:
     """A release that Rita deployed past a missing sign-off."""
-    passed = (Reason(Cause.SIGNOFF_MISSING, "qa", "QA has not signed off"),)
+    passed = (PassedReason(cause="signoff_missing", about="qa", text="QA has not signed off"),)
     return replace(
         in_state(state), break_glass=BreakGlass(RITA, "logins fail <!here> for everybody", passed, NOW, **review)
     )

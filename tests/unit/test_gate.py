@@ -1,6 +1,6 @@
 """The gate: every state of a check, every signature, every reason."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from bot.domain.checklist import Check, Checklist, Section
 from bot.domain.deploy_findings import ChannelAccess, DeployFindings
-from bot.domain.gate import CONFIRMED_FOR, Beside, beside, deploy_gate, name_beside, permits, rollback_gate
+from bot.domain.gate import CONFIRMED_FOR, deploy_gate, non_blocking_failures, permits, rollback_gate
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action, Policy, Role
-from bot.domain.reasons import Cause
+from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckStatus, CheckView, Running
 from bot.domain.signoff import Purpose, Verdict
 from bot.domain.view import ReleaseView
+from bot.texts.gate import name_failures, reason_text
 from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,
@@ -93,7 +94,7 @@ def test_only_an_open_release(state: ReleaseState) -> None:
 def test_anything_but_a_fresh_pass_closes_it(known: object, words: str) -> None:
     """Unknown is not a pass (promise P2); the reason names the check."""
     (reason,) = deploy_gate(with_check(known), QUINN).reasons
-    assert (reason.cause, reason.about, reason.text) == (Cause.CHECK, GO, f"Check of {GO}: {words}")
+    assert (reason.cause, reason.about, reason_text(reason)) == (Cause.CHECK, GO, f"Check of {GO}: {words}")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE])
@@ -112,7 +113,7 @@ def test_a_waiver_that_must_not_be() -> None:
     waived = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
     view = make_view(checklist=make_checklist(sections), checks={GO: waived})
     (reason,) = deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).reasons
-    assert reason.text == f"Check of {GO}: cannot be waived"
+    assert reason_text(reason) == f"Check of {GO}: cannot be waived"
 
 
 def test_other_sections_do_not_decide() -> None:
@@ -142,17 +143,23 @@ def test_what_does_not_decide_is_named(known: CheckView, counts_as: CheckStatus,
     """A red line beside a Go cannot be overlooked; one that passed or was waived is not named."""
     view = make_view(checks={"migrations.billing": known})
     text = f"Migrations: Check of migrations.billing: {words}"
-    assert beside(view) == (Beside(CheckId("migrations.billing"), counts_as, text),)
-    assert name_beside(beside(view), 3) == f"1 other line is not PASS, and does not hold up the deploy: {text}"
-    assert beside(make_view()) == ()
-    assert name_beside((), 3) == ""
-    assert beside(make_view(checks={"migrations.billing": replace(known, waiver=make_waiver())})) == ()
+    (failure,) = non_blocking_failures(view)
+    assert (failure.about, failure.status, reason_text(failure)) == ("migrations.billing", counts_as, text)
+    assert (
+        name_failures(non_blocking_failures(view), 3)
+        == f"1 other line is not PASS, and does not hold up the deploy: {text}"
+    )
+    assert non_blocking_failures(make_view()) == []
+    assert name_failures((), 3) == ""
+    assert non_blocking_failures(make_view(checks={"migrations.billing": replace(known, waiver=make_waiver())})) == []
 
 
 def test_only_the_first_are_named() -> None:
     """The rest is counted."""
-    lines = beside(make_view(checks={one: make_check_view(one) for one in ("migrations.billing", "migrations.rls")}))
-    said = name_beside(lines, 1)
+    lines = non_blocking_failures(
+        make_view(checks={one: make_check_view(one) for one in ("migrations.billing", "migrations.rls")})
+    )
+    said = name_failures(lines, 1)
     assert said.startswith(
         "2 other lines are not PASS, and do not hold up the deploy: Migrations: Check of migrations.b"
     )
@@ -172,8 +179,8 @@ def test_a_section_that_blocks(known: CheckView, counts_as: CheckStatus, words: 
     view = make_view(checklist=blocking(), checks={"migrations.billing": known})
     (reason,) = deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).reasons
     text = f"Migrations: Check of migrations.billing: {words}"
-    assert (reason.cause, reason.about, reason.text) == (Cause.CHECK, "migrations.billing", text)
-    assert beside(view) == ()
+    assert (reason.cause, reason.about, reason_text(reason)) == (Cause.CHECK, "migrations.billing", text)
+    assert non_blocking_failures(view) == []
     assert len(view.checklist.gate_checks) == 10
     waived = make_view(checklist=blocking(), checks={"migrations.billing": replace(known, waiver=make_waiver())})
     assert deploy_gate(signed(waived, Role.RELEASE_MANAGER), QUINN).allowed
@@ -187,7 +194,7 @@ def test_what_only_a_person_knows_names_who_may_say_it_and_where() -> None:
     old = make_check_view(line.id, make_result(line.id, finished_at=ago(241)))
     rules = {"prep": {"attest": ["qa", "product"]}}
     said = [
-        beside(make_view(checklist=checklist, policy=policy, checks={line.id: known}))[0].text
+        reason_text(non_blocking_failures(make_view(checklist=checklist, policy=policy, checks={line.id: known}))[0])
         for policy, known in ((Policy(), make_check_view(line.id)), (Policy.model_validate({"lines": rules}), old))
     ]
     assert said == [
@@ -268,7 +275,7 @@ def two_of_qa(*signers: UserId, **policy: object) -> list[tuple[Cause, str]]:
     approvals = tuple(
         make_signoff(Role.QA, id=number, by=user, fingerprint=view.fingerprint) for number, user in enumerate(signers)
     )
-    return [(one.cause, one.text) for one in deploy_gate(replace(view, signoffs=approvals), MAX).reasons]
+    return [(one.cause, reason_text(one)) for one in deploy_gate(replace(view, signoffs=approvals), MAX).reasons]
 
 
 def test_a_quorum_counts_people() -> None:
@@ -308,7 +315,7 @@ def test_a_version_that_means_nothing_any_more() -> None:
     view = approved()
     gone = replace(view, release=replace(view.release, unbound="the tag v4.8.0 is gone"))
     (reason,) = deploy_gate(gone, QUINN).reasons
-    assert (reason.cause, reason.text) == (Cause.SOURCE, "the tag v4.8.0 is gone")
+    assert (reason.cause, reason_text(reason)) == (Cause.SOURCE, "the tag v4.8.0 is gone")
 
 
 def test_what_the_policy_forbids_to_waive_is_not_let_go() -> None:
@@ -317,13 +324,13 @@ def test_what_the_policy_forbids_to_waive_is_not_let_go() -> None:
     waived = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
     view = make_view(policy=policy, checks={GO: waived})
     (reason,) = deploy_gate(replace(signed(view, Role.RELEASE_MANAGER), policy=policy), QUINN).reasons
-    assert reason.text == f"Check of {GO}: cannot be waived"
+    assert reason_text(reason) == f"Check of {GO}: cannot be waived"
 
 
 def test_a_freeze() -> None:
     """Stops a deploy, by name."""
     (reason,) = deploy_gate(approved(freeze=make_freeze()), QUINN).reasons
-    assert (reason.cause, reason.text) == (Cause.FREEZE, "deploys are frozen: incident under way")
+    assert (reason.cause, reason_text(reason)) == (Cause.FREEZE, "deploys are frozen: incident under way")
 
 
 def test_every_reason_is_listed() -> None:
@@ -348,7 +355,7 @@ def test_what_was_found_outside_is_listed_with_the_rest() -> None:
     """The channel first, where nothing may begin; last a plan that is not the one people saw."""
     view = approved(freeze=make_freeze())
     found = findings(view, channel=ChannelAccess("<#C1> is archived"), plan_changes=("image: a → b (not shown)",))
-    assert [(reason.cause, reason.text) for reason in deploy_gate(view, QUINN, found).reasons] == [
+    assert [(reason.cause, reason_text(reason)) for reason in deploy_gate(view, QUINN, found).reasons] == [
         (Cause.CHANNEL, "<#C1> is archived, so nothing is deployed from there"),
         (Cause.FREEZE, "deploys are frozen: incident under way"),
         (Cause.PLAN, "the plan is not the one that was shown: image: a → b (not shown)"),
@@ -374,7 +381,7 @@ def test_a_rollback_of_the_newest_goes_first() -> None:
     newer = replace(view.release, id=ReleaseId(view.release.id + 1), version="v4.9.0")
     assert rollback_gate(view, view.release).allowed
     (reason,) = rollback_gate(view, newer).reasons
-    assert reason.text == f"v4.9.0 was deployed after {view.release.version}: roll that one back"
+    assert reason_text(reason) == f"v4.9.0 was deployed after {view.release.version}: roll that one back"
 
 
 @pytest.mark.parametrize("state", list(ReleaseState))
@@ -423,3 +430,19 @@ def test_a_waiver_that_two_lines_show_is_one() -> None:
     )
     assert twice.checks["migrations.again"].waiver == once.checks[GO].waiver  # type: ignore[index]
     assert twice.fingerprint == once.fingerprint
+
+
+def subclasses(of: type[Reason]) -> set[type[Reason]]:
+    """All classes below it."""
+    return {below for one in of.__subclasses__() for below in (one, *subclasses(one))}
+
+
+@pytest.mark.parametrize("kind", sorted(subclasses(Reason), key=str))
+def test_each_reason_has_its_words(kind: type[Reason]) -> None:
+    """Whoever adds one cannot forget them."""
+    facts = {
+        field.name: {"about": Role.QA, "status": CheckStatus.FAILED, "needed": 2, "approved": 1}.get(field.name, "fact")
+        for field in fields(kind)
+    }
+    assert reason_text(kind(**facts))  # type: ignore[arg-type]
+    assert kind.cause in Cause

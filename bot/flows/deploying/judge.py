@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bot.domain.actions import NOT_THE_BOTS, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.break_glass import MIN_WORDS, judge_past_gate, moved_unseen, says_why
 from bot.domain.deploy_findings import DeployFindings
 from bot.domain.events import BreakGlassUsed, DeployStarted, NotPassedLine, PassedReason
-from bot.domain.gate import beside, deploy_gate, name_beside
+from bot.domain.gate import deploy_gate, non_blocking_failures
 from bot.domain.ids import StepId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.plan_snapshot import limit_lines, plan_digest
@@ -24,6 +22,7 @@ from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
 from bot.store import break_glass, plan_snapshots, releases, steps, work
 from bot.store.pool import Tx
+from bot.texts.gate import list_reasons, name_failures, reason_text
 
 MAX_NAMED = 5  # lines that do not block the deploy and have not passed, named in the answer
 
@@ -67,10 +66,12 @@ def judge_break_glass(tx: Tx, deps: Deps, actor: Actor, findings: DeployFindings
         headline = f"Break-glass does not pass over this for {release.version}"
         raise _refusal(view, findings, judgement.against, headline)
     _refuse_break_glass(tx, view, is_needed=bool(judgement.passed))
-    passed = tuple(replace(one, text=deps.clean(one.text)) for one in judgement.passed)
-    break_glass.add(tx, release.id, BreakGlass(actor.user, reason, passed, view.now))
+    passed = [
+        PassedReason(cause=one.cause, about=one.about, text=deps.clean(reason_text(one))) for one in judgement.passed
+    ]
+    break_glass.add(tx, release.id, BreakGlass(actor.user, reason, tuple(passed), view.now))
     answer = _begin_deploy(tx, view, actor, findings)
-    event = BreakGlassUsed(reason=reason, passed=[PassedReason(**vars(one)) for one in passed])
+    event = BreakGlassUsed(reason=reason, passed=passed)
     commit_change(tx, release.id, event, at=view.now, by=actor.user, new_posts=[BreakGlassPost()])
     return f"{answer}\nThe channel is told what you passed over. Somebody else reviews it once the release is over."
 
@@ -105,21 +106,20 @@ def _refusal(view: ReleaseView, findings: DeployFindings, reasons: tuple[Reason,
     """What a person is told who may not deploy: the channel first, where it is that; else every reason."""
     channel = next((reason for reason in reasons if reason.cause is Cause.CHANNEL), None)
     if channel is not None:
-        return GateClosed(f"{channel.text}.", hint=findings.channel.hint)
+        return GateClosed(f"{reason_text(channel)}.", hint=findings.channel.hint)
     if all(reason.cause is Cause.PLAN for reason in reasons):
         lines = "\n".join(f"• {line}" for line in limit_lines(findings.plan_changes))
         return GateClosed(
             f"The plan of {view.release.version} is not the one that was shown:\n{lines}",
             hint="Nothing was deployed. Deploy again to go with this; `/release plan` shows all of it.",
         )
-    lines = "\n".join(f"• {reason.text}" for reason in reasons)
-    return GateClosed(f"{headline}:\n{lines}", hint="Nothing was deployed.")
+    return GateClosed(f"{headline}:\n{list_reasons(reasons)}", hint="Nothing was deployed.")
 
 
 def _begin_deploy(tx: Tx, view: ReleaseView, actor: Actor, findings: DeployFindings) -> str:
     """Begin the deploy of a view that is locked and was judged."""
     release = view.release
-    missed, snapshot = beside(view), plan_snapshots.get(tx, release.id)
+    missed, snapshot = non_blocking_failures(view), plan_snapshots.get(tx, release.id)
     if findings.confirmed_at is not None and findings.fingerprint == view.fingerprint:
         releases.confirm(tx, release.id, findings.confirmed_at)
     releases.move(tx, release, ReleaseState.DEPLOYING, view.now, deployer=actor.user)
@@ -129,12 +129,12 @@ def _begin_deploy(tx: Tx, view: ReleaseView, actor: Actor, findings: DeployFindi
         plan_shown=None if snapshot is None else plan_digest(snapshot),
         results={entry.id: entry.result.id for entry in view.checks.values() if entry.result},
         signoffs=[signed.id for signed in view.signoffs],
-        not_passed=[NotPassedLine(check=line.check, standing=line.standing) for line in missed],
+        not_passed=[NotPassedLine(check=one.about, standing=one.status) for one in missed],
     )  # fmt: skip
     commit_change(tx, release.id, event, at=view.now, by=actor.user, new_posts=[StepsPost(plan=PlanKind.DEPLOY)])
     answer = f"Deploying {release.version}. Follow the steps in the thread."
     if missed:
-        answer += f"\nNote: {name_beside(missed, MAX_NAMED)}."
+        answer += f"\nNote: {name_failures(missed, MAX_NAMED)}."
     return _with_warning(answer, findings)
 
 

@@ -23,6 +23,7 @@ from bot.flows.deploying.judge import begin_plan
 from bot.flows.deps import Deps, locked_view, require
 from bot.store import releases, steps, watches, work
 from bot.store.pool import Tx
+from bot.texts.gate import reason_text
 
 MAX_NAMED = 5  # things that are not taken back, named in the answer; the worst come first
 
@@ -53,13 +54,13 @@ def _refusal(release: Release, newest: Release | None, reason: Reason) -> GateCl
     hint = "`/release status` shows where things stand."
     if newest is not None and release.state is ReleaseState.ROLLED_BACK:
         hint = f"{newest.version} stands in {release.environment} now: the button on its card takes that one back."
-    return GateClosed(f"{release.version}: {reason.text}.", hint=hint)
+    return GateClosed(f"{release.version}: {reason_text(reason)}.", hint=hint)
 
 
 def _newer_refusal(newer: Release, release: Release) -> GateClosed:
     rolls_back = newer.state is ReleaseState.ROLLING_BACK
     hint = "Wait until that is over." if rolls_back else f"{newer.version} is {newer.state}."
-    return GateClosed(f"{newer_release(newer, release).text}.", hint=f"{hint} Nothing was changed.")
+    return GateClosed(f"{reason_text(newer_release(newer, release))}.", hint=f"{hint} Nothing was changed.")
 
 
 def _make_way(tx: Tx, deps: Deps, actor: Actor, release: Release, reason: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from bot.domain.gate import beside, count_beside, deploy_gate, holding, lacking, name_beside
+from bot.domain.gate import deploy_gate, missing_approvals, non_blocking_failures, valid_approvals
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import CheckStatus
 from bot.domain.signoff import Purpose, Verdict
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.payloads import ReleasePayload, RolePayload
+from bot.texts.gate import count_failures, name_failures, reason_text
 
 if TYPE_CHECKING:
     from bot.domain.checklist import Check
@@ -65,10 +66,10 @@ def fallback(view: ReleaseView, decision: Decision) -> str:
     if counted[CheckStatus.WAIVED]:
         words += f", {counted[CheckStatus.WAIVED]} waived"
     words += f". {text.verdict(decision)}"
-    reasons = "; ".join(reason.text for reason in decision.reasons)
+    reasons = "; ".join(map(reason_text, decision.reasons))
     if reasons:
         return f"{words}: {text.outside(reasons, 600)}"
-    missed = name_beside(beside(view), _NAMED)
+    missed = name_failures(non_blocking_failures(view), _NAMED)
     return f"{words}. {text.outside(missed, 600)}." if missed else f"{words}."
 
 
@@ -164,7 +165,7 @@ def _signature(view: ReleaseView, signoff: SignOff) -> str:
         return f":x: Declined by {who}, {at}: {text.outside(signoff.reason, 200)}"
     if view.release.state is ReleaseState.OPEN and signoff.fingerprint != view.fingerprint:
         return f":warning: Void: {who} approved something else, {at}. Sign again."
-    if view.release.state is ReleaseState.OPEN and signoff not in holding(view, signoff.role):
+    if view.release.state is ReleaseState.OPEN and signoff not in valid_approvals(view, signoff.role):
         return f":alarm_clock: Expired: {who} approved too long ago, {at}. Sign again."
     return f":white_check_mark: Approved by {who}, {at}"
 
@@ -176,16 +177,16 @@ def _signoff_buttons(view: ReleaseView, role: Role, given: list[SignOff]) -> lis
     payload = RolePayload(release=view.release.id, role=role)
     buttons = []
     declined = any(one.verdict is Verdict.DECLINE for one in given)
-    if not declined and (len(holding(view, role)) < max(1, view.policy.needed(role)) or _people_short(view)):
+    if not declined and (len(valid_approvals(view, role)) < max(1, view.policy.needed(role)) or _people_short(view)):
         buttons.append(elements.button("signoff.approve", payload, "Approve", style="primary"))
         buttons.append(elements.button("signoff.decline", payload, "Decline"))
-    if declined or holding(view, role):
+    if declined or valid_approvals(view, role):
         buttons.append(elements.button("signoff.revoke", payload, "Revoke"))
     return buttons
 
 
 def _approvers(view: ReleaseView) -> set[UserId]:
-    return {one.by for role in view.policy.roles for one in holding(view, role)}
+    return {one.by for role in view.policy.roles for one in valid_approvals(view, role)}
 
 
 def _people_short(view: ReleaseView) -> bool:
@@ -196,15 +197,15 @@ def _people_short(view: ReleaseView) -> bool:
 def gate_text(view: ReleaseView, decision: Decision) -> str:
     """What the gate says now, with every reason by name."""
     if not decision.allowed:
-        lines = [f"• {text.outside(reason.text, 200)}" for reason in decision.reasons]
+        lines = [f"• {text.outside(reason_text(reason), 200)}" for reason in decision.reasons]
         head = f":no_entry: *No-Go* for {text.count(len(lines), 'reason')}"
-        if waits_for := [_wanted(role, number) for role, number in lacking(view)]:
+        if waits_for := [_wanted(role, number) for role, number in missing_approvals(view)]:
             head += f". Waits for {' and '.join(waits_for)}"
         return f"{head}\n{limits.join_lines(lines, _GATE - 120)}"
     words = ":large_green_circle: *Go*: nothing speaks against a deploy."
-    if missed := beside(view):
-        words = f":large_yellow_circle: *Go*, but {count_beside(missed)}:"
-        lines = [f"• {text.outside(line.text, 200)}" for line in missed]
+    if missed := non_blocking_failures(view):
+        words = f":large_yellow_circle: *Go*, but {count_failures(missed)}:"
+        lines = [f"• {text.outside(reason_text(one), 200)}" for one in missed]
         if len(lines) > _NAMED:
             lines = [*lines[:_NAMED], f"• … and {len(lines) - _NAMED} more, see the thread"]
         words += f"\n{limits.join_lines(lines, _GATE - 400)}"
@@ -222,7 +223,7 @@ def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:
     payload, version = ReleasePayload(release=view.release.id), view.release.version
     buttons = []
     if decision.allowed:
-        missed = text.clean(name_beside(beside(view), _NAMED))
+        missed = text.clean(name_failures(non_blocking_failures(view), _NAMED))
         question = elements.confirm(
             f"Deploy {version}?",
             f"Production gets {text.short_digest(view.release.pinned_image)}. {missed}".strip(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.domain.break_glass import holds_back
-from bot.domain.gate import deploy_gate, goes_on, lacking
+from bot.domain.gate import deploy_gate, missing_approvals
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import FAILED_IN, PlanKind, StepState
 from bot.domain.policy import Role
@@ -14,6 +14,7 @@ from bot.domain.signoff import Void
 from bot.domain.waiting import waiting
 from bot.slack import text
 from bot.slack.blocks import elements, limits
+from bot.texts.gate import freeze_exemption_text
 
 if TYPE_CHECKING:
     from bot.domain.posts import (
@@ -172,7 +173,8 @@ def frozen(about: FrozenNotice, view: ReleaseView) -> Rendered:
     else:
         words = f"{text.mention(stands.by)} froze deploys until {until}"
     return _notice(
-        "snowflake", f"{words}: {why}\n{goes_on(view.release, text.outside(view.release.version, 100))}".rstrip()
+        "snowflake",
+        f"{words}: {why}\n{freeze_exemption_text(view.release, text.outside(view.release.version, 100))}".rstrip(),
     )
 
 
@@ -228,7 +230,7 @@ def reminder(about: ReminderPost, view: ReleaseView) -> Rendered:
     if role == "manager":
         verdict = text.verdict(deploy_gate(view))
         return _notice("hourglass", f"{name} is still open: {verdict}. Deploy it or abort it, see {where}.")
-    if role not in {wanted for wanted, _ in lacking(view)}:
+    if role not in {wanted for wanted, _ in missing_approvals(view)}:
         return _notice("white_check_mark", f"{name} waits for nobody of {Role(role).title} any more.")
     ends = text.moment(release.started_at + view.policy.expire_after)
     return _notice(

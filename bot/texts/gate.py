@@ -1,0 +1,116 @@
+"""What the gate says: every reason against a deploy by name, and what has not passed without holding it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from bot.domain.plan_snapshot import limit_lines
+from bot.domain.policy import some_people
+from bot.domain.reasons import (
+    ChannelClosed,
+    CheckNotPassed,
+    DeploysFrozen,
+    MitigationInForce,
+    NewerDeployed,
+    NewerRollingBack,
+    NothingToRollBack,
+    NotOpen,
+    OnlyDeployerApproved,
+    PlanChanged,
+    Reason,
+    RolledBackBefore,
+    RolledBackUnapproved,
+    SignoffDeclined,
+    SignoffMissing,
+    SignoffVoid,
+    SourceUnconfirmed,
+    SourceUnresolved,
+    TooFewPeople,
+)
+from bot.domain.release import Release, ReleaseState
+from bot.domain.results import CheckStatus
+
+# Each with the facts of its reason; where one is empty, what would introduce it is left out.
+_REASONS: Mapping[type[Reason], str] = {
+    NotOpen: "the release is {about}, not OPEN",
+    NewerRollingBack: "{version} is being rolled back",
+    NewerDeployed: "{version} was deployed after {older}: roll that one back",
+    ChannelClosed: "{refusal}, so nothing is deployed from there",
+    NothingToRollBack: "the release is {about}: there is nothing to roll back",
+    SourceUnresolved: "{problem}",
+    SourceUnconfirmed: "it was not looked up just now whether {about} still means this commit and image",
+    DeploysFrozen: "deploys are frozen: {reason}",
+    MitigationInForce: "{what} is still in force and must be put back first",
+    RolledBackBefore: "{history}. Abort, and start it again with a reason",
+    RolledBackUnapproved: "{history}. Somebody other than who started it again must approve",
+    SignoffDeclined: "{about.title} declined: {reason}",
+    SignoffVoid: "{about.title} signed something else than this: sign again",
+    OnlyDeployerApproved: "only the person who deploys has approved: somebody else must approve or deploy",
+}
+_STATUSES = {
+    CheckStatus.WAIVED: "cannot be waived",
+    CheckStatus.FAILED: "failed",
+    CheckStatus.ERROR: "could not find out",
+    CheckStatus.INCONCLUSIVE: "needs a person to say",
+    CheckStatus.EXPIRED: "passed too long ago, run it again",
+    CheckStatus.RUNNING: "is running",
+    CheckStatus.WAITING: "waits to run",
+    CheckStatus.MISSING: "has not run",
+}
+_STATUSES_OF_PEOPLE = {  # of a check that only people answer
+    CheckStatus.MISSING: "needs a person to say so: {0}, with Attest in the thread",
+    CheckStatus.EXPIRED: "was said too long ago: {0}, with Attest in the thread",
+}
+
+
+def reason_text(reason: Reason) -> str:
+    """One reason, as a clause without a full stop."""
+    match reason:
+        case CheckNotPassed():
+            where = f"{reason.section}: {reason.title}" if reason.section else reason.title
+            words = _STATUSES_OF_PEOPLE.get(reason.status) if reason.attested_by else None
+            return f"{where}: {(words or _STATUSES[reason.status]).format(reason.attested_by)}"
+        case SignoffMissing(about=role, needed=1):
+            return f"{role.title} has not signed off"
+        case SignoffMissing(about=role):
+            return f"{role.title}: {reason.approved} of {reason.needed} people have signed off"
+        case PlanChanged():
+            return f"the plan is not the one that was shown: {'; '.join(limit_lines(reason.changes))}"
+        case TooFewPeople():
+            return f"{some_people(reason.needed)} must approve, so far {reason.approved} have"
+    return _REASONS[type(reason)].format_map(vars(reason)).removesuffix(": ")
+
+
+def list_reasons(reasons: Iterable[Reason]) -> str:
+    """The reasons as a list, one a line."""
+    return "\n".join(f"• {reason_text(reason)}" for reason in reasons)
+
+
+def count_failures(failures: Sequence[CheckNotPassed]) -> str:
+    """How many checks that do not hold up the deploy have not passed; empty for none."""
+    if not failures:
+        return ""
+    if len(failures) == 1:
+        return "1 other line is not PASS, and does not hold up the deploy"
+    return f"{len(failures)} other lines are not PASS, and do not hold up the deploy"
+
+
+def name_failures(failures: Sequence[CheckNotPassed], most: int) -> str:
+    """`count_failures` with the first ``most`` of them by name."""
+    if not failures:
+        return ""
+    more = f"; … and {len(failures) - most} more" if len(failures) > most else ""
+    return f"{count_failures(failures)}: {'; '.join(map(reason_text, failures[:most]))}{more}"
+
+
+def freeze_exemption_text(release: Release, version: str) -> str:
+    """What a freeze does not stop, and how people do: a deploy that has begun; empty when there is none.
+
+    ``version``: as it is to be written.
+    """
+    if release.state is not ReleaseState.DEPLOYING:
+        return ""
+    return (
+        f"{version} is being deployed and goes on. To stop it: press Cancel at its step in the thread, "
+        "or type `/release rollback REASON`."
+    )
