@@ -1,6 +1,8 @@
 """What the documents say is there: links resolve, the command lines parse, the references know every key, kind and command."""
 
 import argparse
+import importlib
+import operator
 import re
 import runpy
 import shlex
@@ -164,6 +166,15 @@ def test_the_table_of_states_is_the_code_s():
     rows = re.findall(r"^\| `([A-Z_]+)` \|([^|]*)\|", _read("explanation/architecture.md"), re.MULTILINE)
     written = {state: set(re.findall(r"`([A-Z_]+)`", after)) for state, after in rows}
     assert written == {str(state): {str(one) for one in after} for state, after in TRANSITIONS.items()}
+
+
+def test_the_walks_through_the_code_name_what_is_there():
+    """Each stop of a walk in the architecture page is a file with a function or method of that name."""
+    stops = re.findall(r"^\d+\. `([\w/]+)\.py`, `([\w.]+)`", _read("explanation/architecture.md"), re.MULTILINE)
+    assert len(stops) >= 12
+    for path, name in stops:
+        module = importlib.import_module(path.replace("/", "."))
+        assert callable(operator.attrgetter(name)(module)), f"{path}: {name}"
 
 
 def test_every_reason_of_the_gate_is_explained():
