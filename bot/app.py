@@ -19,7 +19,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.runbook import document
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
-from bot.flows import check, doctor, expiry, mitigation, picture, remind, tend, watch
+from bot.flows import check, doctor, expiry, mitigation, picture, remind, upkeep, watch
 from bot.flows.deploying import advance
 from bot.flows.deps import Asking, Deps
 from bot.flows.undo import settle_orphans
@@ -205,7 +205,7 @@ class Application:
             examination=lambda: self._examination(deps),
         )
         with store.transaction() as tx:
-            tend.resume(tx, deps)
+            upkeep.resume(tx, deps)
         workers = self._workers(deps, client, identity, clock.sync)
         bolt = build_app(client)
         register(bolt, lambda delivery, kind, body: keep(store, self._redactor.scrub, delivery, kind, body), workspace)
@@ -284,7 +284,7 @@ class Application:
             Queue(doctor.QUEUE, 1, examiner.execute, give_up_after=GIVE_UP_AFTER, on_give_up=examiner.give_up),
             Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job), of_release=True),
             Queue(expiry.QUEUE, 1, lambda job: expiry.execute(deps, job), of_release=True),
-            Queue(tend.QUEUE, 1, lambda job: tend.execute(deps, job), of_release=True),
+            Queue(upkeep.QUEUE, 1, lambda job: upkeep.execute(deps, job), of_release=True),
             Queue("advance", 2, lambda job: advance.execute(deps, job), of_release=True),
             Queue(mitigation.QUEUE, 1, lambda job: mitigation.execute(deps, job)),
             Queue("watch", 1, lambda job: watch.execute(deps, job), of_release=True),

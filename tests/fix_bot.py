@@ -29,7 +29,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import check, expiry, mitigation, picture, sign, start, tend, watch
+from bot.flows import check, expiry, mitigation, picture, sign, start, upkeep, watch
 from bot.flows.deploying import advance
 from bot.flows.deploying.judge import judge_break_glass, judge_deploy
 from bot.flows.deps import Deps, Job
@@ -333,7 +333,7 @@ class World:
         handlers = {
             "check": check.execute,
             "expiry": expiry.execute,
-            "tend": tend.execute,
+            "upkeep": upkeep.execute,
             "advance": advance.execute,
             "watch": watch.execute,
             "picture": picture.execute,

@@ -20,7 +20,7 @@ def look(deps: Deps) -> None:
     """Remind of the release that is under way and of reviews that are owed, where that is due.
 
     Any replica may look at any time: a round is told once. A release that waits for signatures is looked after by
-    `bot.flows.tend`.
+    `bot.flows.upkeep`.
     """
     with deps.store.transaction() as tx:
         asked = break_glass.unreviewed(tx, deps.environment)

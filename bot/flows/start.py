@@ -9,7 +9,7 @@ from bot.domain.ids import Version
 from bot.domain.policy import Action
 from bot.domain.posts import CardPost, SectionPost
 from bot.errors import GateClosed, NotAllowed
-from bot.flows import check, tend
+from bot.flows import check, upkeep
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
 from bot.steps.sources import Resolved
@@ -71,7 +71,7 @@ def open_release(
     for entry in deps.checklist.asked:
         checks.add(tx, release_id, entry.id, actor.user, now)
     check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.asked], actor.user)
-    tend.arm(tx, release_id, now + tend.LOOK_AGAIN)
+    upkeep.schedule(tx, release_id, now + upkeep.INTERVAL)
     started = ReleaseStarted(
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,
         checklist=deps.checklist.digest, policy=deps.policy.digest, environment=deps.environment, channel=deps.channel,

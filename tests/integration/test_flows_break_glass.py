@@ -14,7 +14,7 @@ from bot.domain.policy import Action, BreakGlassRule, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
 from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, VendorError
-from bot.flows import break_glass, check, freeze, remind, sign, tend
+from bot.flows import break_glass, check, freeze, remind, sign, upkeep
 from bot.flows.deploying import step_clicks
 from bot.flows.deploying.judge import judge_break_glass
 from bot.flows.deploying.prepare import prepare_deploy
@@ -140,7 +140,7 @@ def test_checks_that_could_be_waived(glass: World, outside: Outside) -> None:
 def adopt(world: World) -> None:
     """The process starts again with another policy."""
     with world.store.transaction() as tx:
-        tend.adopt_policy(tx, world.deps)
+        upkeep.adopt_policy(tx, world.deps)
 
 
 def test_a_no_stands(glass: World) -> None:

@@ -11,7 +11,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running
 from bot.errors import GateClosed, IdentityUnknown, NotAllowed, VendorError
-from bot.flows import check, freeze, start, tend
+from bot.flows import check, freeze, start, upkeep
 from bot.flows.deploying.judge import judge_deploy
 from bot.flows.deploying.prepare import prepare_deploy
 from bot.flows.deploying.rollback import judge_rollback
@@ -52,9 +52,9 @@ def asked_anew(world: World, flow: Callable[[Tx, Deps, Actor], str]) -> set[tupl
     return {(row["release_id"], row["word"]) for row in rows}
 
 
-def tended(world: World) -> float | None:
+def looked_after(world: World) -> float | None:
     """Look after the release; minutes until the next look."""
-    job = world.claim("tend")
+    job = world.claim("upkeep")
     assert job is not None
     due = world.carry_out(job)
     return None if due is None else round((due - world.clock.now()).total_seconds() / 60, 2)
@@ -210,7 +210,7 @@ class TestBound:
         tags.tag = MOVED
         bound.resolve_source(release_id)
         assert bound.view(release_id).release.commit == COMMIT
-        assert tended(bound) is None
+        assert looked_after(bound) is None
 
 
 class TestPolicy:
@@ -222,13 +222,13 @@ class TestPolicy:
         strict = Policy.model_validate({"required": ["release_manager", "qa"]})
         bound.change(policy=strict)
         with bound.store.transaction() as tx:
-            tend.resume(tx, bound.deps)
+            upkeep.resume(tx, bound.deps)
         view = bound.view(release_id)
         assert (view.release.policy_digest, view.policy.required) == (strict.digest, strict.required)
         assert list(view.signoffs) == []
         assert sorted(notices(bound)) == ["policy", "voided"]
         with bound.store.transaction() as tx:
-            tend.resume(tx, bound.deps)
+            upkeep.resume(tx, bound.deps)
         assert bound.last().event == "policy.adopted"  # once
 
     def test_what_is_deployed_keeps_its_own(self, bound: World) -> None:
@@ -236,7 +236,7 @@ class TestPolicy:
         release_id = bound.deployed()
         bound.change(policy=Policy(four_eyes=False))
         with bound.store.transaction() as tx:
-            tend.resume(tx, bound.deps)
+            upkeep.resume(tx, bound.deps)
         assert bound.view(release_id).policy == Policy()
 
 
@@ -246,33 +246,33 @@ class TestWaiting:
     def test_it_is_looked_at_every_five_minutes(self, bound: World, tags: Tags) -> None:
         """A tag that moves while it waits is found without anybody pressing anything."""
         release_id = bound.ready()
-        assert tended(bound) == 5
+        assert looked_after(bound) == 5
         tags.tag = MOVED
         bound.clock.advance(minutes=5)
-        assert tended(bound) == 5
+        assert looked_after(bound) == 5
         assert bound.view(release_id).release.commit == MOVED
 
     def test_vendors_that_are_away_stop_nothing(self, bound: World, tags: Tags) -> None:
         """It asks again; a deploy asks for itself."""
         bound.ready()
         tags.away = True
-        assert tended(bound) == 5
+        assert looked_after(bound) == 5
 
     def test_it_wakes_when_something_ends(self, bound: World) -> None:
         """A freeze that ends in three minutes is over on the card in three minutes."""
         bound.ready()
         bound.act(freeze.freeze, MANAGER, bound.clock.now() + timedelta(minutes=3), "short")
-        assert tended(bound) == 3
+        assert looked_after(bound) == 3
 
     def test_people_who_are_late_are_reminded_once_a_round(self, bound: World) -> None:
         """Those whose sign-off is missing, by direct message, as Slack says who they are now."""
         bound.change(people=lambda role: {Role.RELEASE_MANAGER: [RITA], Role.QA: [QUINN, PAT]}.get(role, []))
         bound.change(policy=Policy.model_validate({"required": ["release_manager", "qa"]}))
         release_id = bound.ready()
-        tended(bound)
+        looked_after(bound)
         bound.clock.advance(hours=4)
-        tended(bound)
-        tended(bound)
+        looked_after(bound)
+        looked_after(bound)
         asked = "SELECT subject, channel FROM posts WHERE kind = 'reminder' ORDER BY subject"
         assert [tuple(row.values()) for row in bound.rows(asked)] == [
             (f"qa:{PAT}:1", PAT),
@@ -281,14 +281,14 @@ class TestWaiting:
         assert bound.last().event == "release.reminded"
         bound.approve(release_id, QA)
         bound.clock.advance(hours=4)
-        tended(bound)
+        looked_after(bound)
         assert [row["subject"] for row in bound.rows(asked)][-1] == f"qa:{QUINN}:1"
 
     def test_when_nobody_else_is_late_the_manager_is(self, bound: World) -> None:
         """It is Go and nobody deploys."""
         bound.ready()
         bound.clock.advance(hours=4)
-        tended(bound)
+        looked_after(bound)
         assert [row["channel"] for row in bound.rows("SELECT channel FROM posts WHERE kind = 'reminder'")] == [RITA]
 
     def test_slack_that_does_not_say_who_reminds_nobody(self, bound: World) -> None:
@@ -300,20 +300,20 @@ class TestWaiting:
         bound.change(people=away)
         bound.start()
         bound.clock.advance(hours=4)
-        assert tended(bound) == 5
+        assert looked_after(bound) == 5
         assert bound.rows("SELECT FROM posts WHERE kind = 'reminder'") == []
 
     def test_an_approval_grows_old(self, bound: World) -> None:
         """Its person is told; the gate has closed at the very moment."""
         release_id = bound.ready()
         bound.clock.advance(hours=24)
-        assert tended(bound) == 0.02
+        assert looked_after(bound) == 0.02
         bound.clock.advance(seconds=1)
         bound.run("check")
         bound.resolve_source(release_id)
         with pytest.raises(GateClosed, match="Release Manager has not signed off"):
             bound.deploy(QA, release_id)
-        tended(bound)
+        looked_after(bound)
         assert "voided" in notices(bound)
         assert bound.view(release_id).signoffs == []
 
@@ -321,7 +321,7 @@ class TestWaiting:
         """After seven days, said in the channel, and the environment is free."""
         release_id = bound.ready()
         bound.clock.advance(days=7)
-        assert tended(bound) is None
+        assert looked_after(bound) is None
         release = bound.view(release_id).release
         assert (release.state, release.reason) == (ReleaseState.ABORTED, "nobody deployed it within 7 days")
         assert "aborted" in notices(bound)
@@ -330,7 +330,7 @@ class TestWaiting:
     def test_it_is_armed_at_the_start(self, bound: World) -> None:
         """And again when a process starts."""
         release_id = bound.start()
-        assert bound.rows("SELECT key FROM work WHERE queue = 'tend'") == [{"key": str(release_id)}]
+        assert bound.rows("SELECT key FROM work WHERE queue = 'upkeep'") == [{"key": str(release_id)}]
 
 
 class TestFreezeNotice:

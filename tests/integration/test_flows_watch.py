@@ -336,9 +336,9 @@ class TestTime:
         release_id = world.deployed()
         world.poll()
         with world.store.transaction() as tx:
-            tx.execute("UPDATE work SET due_at = now() + interval '1 hour' WHERE queue IN ('watch', 'tend')")
+            tx.execute("UPDATE work SET due_at = now() + interval '1 hour' WHERE queue IN ('watch', 'upkeep')")
         watch.hasten(world.deps)
-        due = world.rows("SELECT queue FROM work WHERE due_at <= now() AND queue IN ('watch', 'tend')")
+        due = world.rows("SELECT queue FROM work WHERE due_at <= now() AND queue IN ('watch', 'upkeep')")
         assert [row["queue"] for row in due] == ["watch"]
         world.poll()
         watch.hasten(world.deps)

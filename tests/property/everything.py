@@ -20,7 +20,7 @@ from bot.domain.policy import Action, Role
 from bot.domain.results import Running
 from bot.domain.signoff import Purpose, Verdict
 from bot.errors import RefusedError, VendorError
-from bot.flows import abort, break_glass, check, freeze, mitigation, sign, start, tend
+from bot.flows import abort, break_glass, check, freeze, mitigation, sign, start, upkeep
 from bot.flows.deploying import step_clicks
 from bot.flows.deploying.judge import judge_break_glass, judge_deploy
 from bot.flows.deploying.prepare import prepare_deploy
@@ -475,10 +475,10 @@ class Everything(RuleBasedStateMachine):
 
     @while_("OPEN")
     @rule()
-    def tend(self) -> None:
+    def upkeep(self) -> None:
         """The bot looks after the release that waits."""
         facts = self.facts
-        for job in self.world.claim_all("tend").values():
+        for job in self.world.claim_all("upkeep").values():
             self.world.carry_out(job)
         self.has_looked()
         if facts.now >= facts.started + WAITS_FOR:
@@ -486,7 +486,7 @@ class Everything(RuleBasedStateMachine):
         lasts = facts.rules.approval_lasts
         facts.answers = [a for a in facts.answers if not a.yes or facts.now - a.at <= lasts]
 
-    @rule(rules=rules_, queue=st.sampled_from(["check", "advance", "tend"]))
+    @rule(rules=rules_, queue=st.sampled_from(["check", "advance", "upkeep"]))
     def restart(self, rules: Rules, queue: str) -> None:
         """The process dies with something in its hands; another one starts, perhaps under another policy."""
         dying = Store(self.world.store.url, size=2)
@@ -497,7 +497,7 @@ class Everything(RuleBasedStateMachine):
         die(dying, self.world.store)
         self.configure(rules)
         with self.world.store.transaction() as tx:
-            tend.resume(tx, self.world.deps)
+            upkeep.resume(tx, self.world.deps)
         if self.facts.state == "OPEN" and self.facts.rules is not rules:
             self.facts.rules = rules
             self.void()
@@ -609,7 +609,7 @@ class Everything(RuleBasedStateMachine):
     def get_to_a_deploy(self) -> None:
         """Or, where only that is left, to an end."""
         self.return_of_the_sources()
-        self.tend()
+        self.upkeep()
         self.unfreeze(RITA)
         while self.facts.frozen:
             self.wait(timedelta(hours=23))  # for the end of the weekend

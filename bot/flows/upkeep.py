@@ -1,4 +1,4 @@
-"""Tend: look after a release that waits for people: what it means, who is late, and when it has waited for too long."""
+"""Upkeep: the periodic look at a release that waits for people: what its version means, who is late, when it expires."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from bot.domain.posts import CardPost, PolicyNotice, ReminderPost
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import VendorError
-from bot.flows import abort, sign
+from bot.flows import abort, sign, status
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.source_resolution import resolve_source, store_resolution
-from bot.flows.status import view as seen
 from bot.store import posts, releases, work
 from bot.store.pool import Tx
 
 logger = logging.getLogger(__name__)
 
-QUEUE = "tend"
-LOOK_AGAIN = timedelta(minutes=5)  # between two looks at the tag and the image
+QUEUE = "upkeep"
+INTERVAL = timedelta(minutes=5)  # between two looks at the tag and the image
 _MOMENT = timedelta(seconds=1)  # an approval still counts at the very end of its age
 
 
-def arm(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
-    """Have the release looked after from ``at`` on."""
+def schedule(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
+    """Have the upkeep of a release begin at ``at``."""
     work.ask(tx, QUEUE, release_id, due_at=at)
 
 
@@ -56,21 +55,21 @@ def resume(tx: Tx, deps: Deps) -> None:
     adopt_policy(tx, deps)
     release = releases.active(tx, deps.environment)
     if release is not None and release.state is ReleaseState.OPEN:
-        arm(tx, release.id, deps.clock.now())
+        schedule(tx, release.id, deps.clock.now())
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
     """Look after one release (key: its id). Returns when to look again; None once it does not wait any more."""
     release_id = ReleaseId(int(job.claim.key))
     with deps.store.transaction() as tx:
-        view = seen(tx, deps, release_id)
+        view = status.view(tx, deps, release_id)
     if view.release.state is not ReleaseState.OPEN:
         return None
     try:
         store_resolution(deps, release_id, resolve_source(deps, view.release))
     except VendorError as error:
         logger.warning("cannot look up %s again: %s", view.release.version, error)  # a deploy asks once more
-    late = _late(deps, view)
+    people = _people_to_remind(deps, view)
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, release_id)
         work.ensure_claim(tx, job.claim)
@@ -80,21 +79,21 @@ def execute(deps: Deps, job: Job) -> datetime | None:
             abort.expire(tx, view)
             return None
         sign.void_expired(tx, view)
-        _remind(tx, view, late)
+        _remind(tx, view, people)
         card = posts.find(tx, release_id, CardPost())
         if card is not None:
             work.ask(tx, "post", card)  # a freeze has begun or ended, an approval has grown old
-    return _next(view)
+    return _next_look(view)
 
 
-def _round(view: ReleaseView) -> int:
+def _reminder_round(view: ReleaseView) -> int:
     """How often the time after which people are reminded has passed."""
     return (view.now - (view.release.bound_at or view.release.started_at)) // view.policy.remind_after
 
 
-def _late(deps: Deps, view: ReleaseView) -> Mapping[Role, Iterable[UserId]]:
+def _people_to_remind(deps: Deps, view: ReleaseView) -> Mapping[Role, Iterable[UserId]]:
     """Who is waited for, as Slack says at this moment; nobody while it is not time to remind, or Slack does not say."""
-    if _round(view) < 1:
+    if _reminder_round(view) < 1:
         return {}
     try:
         return {role: deps.people(role) for role, _ in missing_approvals(view)}
@@ -103,27 +102,28 @@ def _late(deps: Deps, view: ReleaseView) -> Mapping[Role, Iterable[UserId]]:
         return {}
 
 
-def _remind(tx: Tx, view: ReleaseView, late: Mapping[Role, Iterable[UserId]]) -> None:
-    """Owe each of them one direct message a round; the release manager one when nobody else is waited for."""
-    number, release = _round(view), view.release
+def _remind(tx: Tx, view: ReleaseView, people: Mapping[Role, Iterable[UserId]]) -> None:
+    """Enqueue one direct message a round to each of them; to the release manager when nobody else is waited for."""
+    number, release = _reminder_round(view), view.release
     if number < 1:
         return
-    wanted = {role for role, _ in missing_approvals(view)}
-    asked = [(str(role), user) for role, users in late.items() if role in wanted for user in users]
-    if not wanted:
-        asked = [("manager", release.manager)]
-    reminders = [ReminderPost(role=role, user=user, round=number) for role, user in asked]
+    missing_roles = {role for role, _ in missing_approvals(view)}
+    recipients = [(str(role), user) for role, users in people.items() if role in missing_roles for user in users]
+    if not missing_roles:
+        recipients = [("manager", release.manager)]
+    reminders = [ReminderPost(role=role, user=user, round=number) for role, user in recipients]
     if new := [post for post in reminders if posts.find(tx, release.id, post) is None]:
-        reminded = ReleaseReminded(people=tuple(f"{post.role}:{post.user}" for post in new), round=number)
-        commit_change(tx, release.id, reminded, at=view.now, by=SYSTEM, new_posts=new)
+        event = ReleaseReminded(people=tuple(f"{post.role}:{post.user}" for post in new), round=number)
+        commit_change(tx, release.id, event, at=view.now, by=SYSTEM, new_posts=new)
 
 
-def _next(view: ReleaseView) -> datetime:
+def _next_look(view: ReleaseView) -> datetime:
+    """The next moment at which something of the release may have changed by itself."""
     release, policy = view.release, view.policy
     moments = [
-        view.now + LOOK_AGAIN,
+        view.now + INTERVAL,
         release.started_at + policy.expire_after,
-        (release.bound_at or release.started_at) + (_round(view) + 1) * policy.remind_after,
+        (release.bound_at or release.started_at) + (_reminder_round(view) + 1) * policy.remind_after,
         *(signoff.at + policy.signoff_max_age + _MOMENT for signoff in view.signoffs),
     ]
     if view.freeze is not None and view.freeze.until is not None:
