@@ -22,7 +22,7 @@ from tests.fix_bot import GUEST, MANAGER, QA, World, checklist
 from tests.fix_kube import Kube
 from tests.sandbox.kube_objects import deployed, images, is_rolled_out, read
 from tests.unit.factories import render_stored
-from tests.unit.slack_rules import assert_slack_takes
+from tests.unit.slack_rules import assert_slack_accepts
 
 NAME = "MODE"  # which the Deployment of the tests has, with the value test
 OFFER = {"do": "set_variable", "name": NAME, "value": "off", "remind": "4h"}
@@ -130,7 +130,7 @@ def test_off_and_on_again(production: World, kube: Kube) -> None:
     assert "already" in production.act(mitigation.resolve, MANAGER, found.id)
     for kind, subject in (("mitigation", str(found.id)), ("notice", f"mitigation:{found.id}:1")):
         shown = render_stored(kind, subject, production.view(release_id))
-        assert_slack_takes(shown)
+        assert_slack_accepts(shown)
         assert "is put back" in shown.text
     assert [event for _, event in production.told()[-5:]] == [
         "mitigation.set", "mitigation.reminded", "mitigation.resolving", "mitigation.lifted", "release.closed",
@@ -210,7 +210,7 @@ def test_a_rollout_that_fails(production: World, kube: Kube) -> None:
     go_on(production)
     assert only(production, release_id).reminders == 1  # stuck or not
     shown = render_stored("mitigation", str(found.id), production.view(release_id))
-    assert_slack_takes(shown)
+    assert_slack_accepts(shown)
     assert [button["action_id"] for button in shown.blocks[1]["elements"]] == [
         "mitigation.apply", "mitigation.resolve", "mitigation.attest",
     ]  # fmt: skip

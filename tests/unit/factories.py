@@ -96,7 +96,7 @@ def referring_checklist() -> Checklist:
 
 
 def make_release(state: ReleaseState = ReleaseState.OPEN, **changes: Any) -> Release:
-    """A release with the deployer and the times that belong to its state."""
+    """A release in ``state`` with the deployer and the times that belong to that state."""
     release = Release(
         id=ReleaseId(12),
         environment="production",
@@ -124,7 +124,7 @@ def make_release(state: ReleaseState = ReleaseState.OPEN, **changes: Any) -> Rel
 
 
 def make_result(check_id: str = "go.backup", outcome: Outcome = Outcome.PASS, **changes: Any) -> Result:
-    """A stored answer, three minutes old."""
+    """A stored result of a check that finished three minutes ago."""
     result = Result(
         id=1,
         check=CheckId(check_id),
@@ -156,12 +156,12 @@ def make_check_view(
     running: Running = Running.IDLE,
     progress: str = "",
 ) -> CheckView:
-    """A check as it stands; with no argument it has never run."""
+    """A check with its latest result; by default it has never run."""
     return CheckView(CheckId(check_id), running, progress, result, waiver)
 
 
 def make_signoff(role: Role = Role.RELEASE_MANAGER, verdict: Verdict = Verdict.APPROVE, **changes: Any) -> SignOff:
-    """A sign-off; give ``fingerprint`` or use `signed` for one that counts."""
+    """A sign-off; give it a ``fingerprint``, or use `with_signoffs`, to make it valid."""
     signoff = SignOff(
         id=7,
         role=role,
@@ -177,13 +177,13 @@ def make_signoff(role: Role = Role.RELEASE_MANAGER, verdict: Verdict = Verdict.A
 
 
 def make_steps(plan: PlanKind, checklist: Checklist, states: Iterable[StepState]) -> tuple[Step, ...]:
-    """The steps of a plan in these states, one after another; the rest is pending."""
+    """The steps of a plan in these states, in order; the remaining steps are pending."""
     specs = checklist.deploy if plan is PlanKind.DEPLOY else checklist.rollback
-    wanted = [*states, *[StepState.PENDING] * len(specs)]
+    all_states = [*states, *[StepState.PENDING] * len(specs)]
     steps = []
-    for ordinal, (spec, state) in enumerate(zip(specs, wanted, strict=False), start=1):
-        began = state not in {StepState.PENDING, StepState.TO_ATTEST}
-        ended = began and state is not StepState.RUNNING
+    for ordinal, (spec, state) in enumerate(zip(specs, all_states, strict=False), start=1):
+        has_begun = state not in {StepState.PENDING, StepState.TO_ATTEST}
+        is_over = has_begun and state is not StepState.RUNNING
         steps.append(
             Step(
                 row=100 + ordinal if plan is PlanKind.DEPLOY else 200 + ordinal,
@@ -191,11 +191,11 @@ def make_steps(plan: PlanKind, checklist: Checklist, states: Iterable[StepState]
                 ordinal=ordinal,
                 id=spec.id,
                 state=state,
-                summary="did not become ready" if state is StepState.FAILED else "3 of 3 pods ready" if ended else "",
+                summary="did not become ready" if state is StepState.FAILED else "3 of 3 pods ready" if is_over else "",
                 progress="2 of 3 pods ready" if state is StepState.RUNNING else "",
-                before={"image": "ghcr.io/solvereign/api@sha256:" + "cd" * 32, "revision": 41} if began else {},
-                started_at=ago(12) if began else None,
-                finished_at=ago(11) if ended else None,
+                before={"image": "ghcr.io/solvereign/api@sha256:" + "cd" * 32, "revision": 41} if has_begun else {},
+                started_at=ago(12) if has_begun else None,
+                finished_at=ago(11) if is_over else None,
                 by=RITA if state is StepState.ATTESTED else None,
                 note="pushed by hand" if state is StepState.ATTESTED else "",
             )
@@ -220,7 +220,7 @@ def make_alarm(**changes: Any) -> Alarm:
 
 
 def make_reading(probe: str = "watch.issues", seen: Seen = Seen.CLEAN, **changes: Any) -> Reading:
-    """What a probe said half a minute ago: clean."""
+    """The latest reading of a probe, half a minute old and clean by default."""
     reading = Reading(probe, seen, "no new issue in the release", asked_at=ago(0.5), told_at=ago(0.5))
     return replace(reading, **changes)
 
@@ -246,18 +246,18 @@ def make_view(
 ) -> ReleaseView:
     """A release whose checks before the deploy have passed, except those given in ``checks``; nobody has signed."""
     checklist = checklist or make_checklist()
-    passed = {
+    passed_checks = {
         check.id: make_check_view(check.id, make_result(check.id) if section.phase == "before" else None)
         for section in checklist.sections
         for check in section.checks
     }
-    given = {CheckId(check_id): known for check_id, known in (checks or {}).items()}
-    given |= {line.id: given[line.asked_as] for line in checklist.checks if line.same_as and line.asked_as in given}
+    others = {CheckId(check_id): check_view for check_id, check_view in (checks or {}).items()}
+    others |= {line.id: others[line.asked_as] for line in checklist.checks if line.same_as and line.asked_as in others}
     view = ReleaseView(
         release=release or make_release(),
         checklist=checklist,
         policy=Policy(),
-        checks={**passed, **given},
+        checks={**passed_checks, **others},
         signoffs=(),
         steps=(),
         watch=None,
@@ -267,16 +267,16 @@ def make_view(
     return replace(view, **changes)
 
 
-def signed(view: ReleaseView, *roles: Role) -> ReleaseView:
-    """``view`` with a sign-off by each of ``roles`` that counts for exactly what it shows."""
+def with_signoffs(view: ReleaseView, *roles: Role) -> ReleaseView:
+    """A copy of ``view`` with a valid sign-off by each of ``roles``."""
     return replace(
         view, signoffs=tuple(make_signoff(role, id=7 + n, fingerprint=view.fingerprint) for n, role in enumerate(roles))
     )
 
 
 def make_mitigation(**changes: Any) -> Mitigation:
-    """One in force for half an hour, of which nobody has been reminded yet."""
-    found = Mitigation(
+    """A mitigation that has been in force for half an hour without a reminder."""
+    mitigation = Mitigation(
         id=3,
         release_id=ReleaseId(12),
         step=201,
@@ -287,28 +287,28 @@ def make_mitigation(**changes: Any) -> Mitigation:
         begun_at=ago(30),
         due_at=ago(-210),
     )
-    return replace(found, **changes)
+    return replace(mitigation, **changes)
 
 
 def make_freeze(**changes: Any) -> Freeze:
-    """A freeze until somebody lifts it."""
+    """A freeze without an end."""
     return replace(Freeze(by=PAT, reason="incident under way", until=None, id=3), **changes)
 
 
 def in_state(state: ReleaseState) -> ReleaseView:
-    """A release as it typically looks in ``state``: signed, with the steps and the watch that belong to it."""
+    """A typical release in ``state``: with sign-offs, and with the steps and the watch of that state."""
     checklist = make_checklist()
-    attested, done = StepState.ATTESTED, StepState.DONE
+    attested_state, done_state = StepState.ATTESTED, StepState.DONE
     deploy = {
         ReleaseState.OPEN: None,
         ReleaseState.ABORTED: None,
-        ReleaseState.DEPLOYING: [attested, StepState.RUNNING],
-        ReleaseState.DEPLOY_FAILED: [attested, StepState.FAILED],
-    }.get(state, [attested, done, done])
+        ReleaseState.DEPLOYING: [attested_state, StepState.RUNNING],
+        ReleaseState.DEPLOY_FAILED: [attested_state, StepState.FAILED],
+    }.get(state, [attested_state, done_state, done_state])
     rollback = {
         ReleaseState.ROLLING_BACK: [StepState.RUNNING],
         ReleaseState.ROLLBACK_FAILED: [StepState.FAILED],
-        ReleaseState.ROLLED_BACK: [done],
+        ReleaseState.ROLLED_BACK: [done_state],
     }.get(state)
     watch = {
         ReleaseState.WATCHING: make_watch(),
@@ -320,9 +320,9 @@ def in_state(state: ReleaseState) -> ReleaseView:
     steps = make_steps(PlanKind.DEPLOY, checklist, deploy) if deploy is not None else ()
     steps += make_steps(PlanKind.ROLLBACK, checklist, rollback) if rollback is not None else ()
     view = make_view(make_release(state, reason=reasons.get(state, "")), checklist, steps=steps, watch=watch)
-    return signed(view, Role.RELEASE_MANAGER, Role.QA)
+    return with_signoffs(view, Role.RELEASE_MANAGER, Role.QA)
 
 
 def render_stored(kind: str, subject: str, view: ReleaseView) -> Rendered:
-    """The message of the post whose row has ``kind`` and ``subject``."""
+    """Render the message of the post that is stored with ``kind`` and ``subject``."""
     return render(read_subject(kind, subject), view)

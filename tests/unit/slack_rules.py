@@ -11,10 +11,9 @@ MAX_TEXT = 10_000  # of all blocks together
 PAGES = ("<!channel> ", ":rotating_light: <!channel> ")  # how the notification and the first block of a page begin
 
 
-def assert_slack_takes(message: Rendered, *, pages: bool = False) -> None:
-    """Slack would take the message, also as an edit, and a notification of it says something.
-
-    ``pages``: it begins with the one page of the channel that is meant; nothing behind it may page anybody.
+def assert_slack_accepts(message: Rendered, *, pages: bool = False) -> None:
+    """Assert that Slack accepts the message, also as an edit, and that its notification is not blank. With ``pages``
+    the message begins with the one intended mention of the channel, and nothing behind it mentions anyone.
     """
     assert check_message({"text": message.text, "blocks": message.blocks}) == []
     assert message.text.strip()
@@ -28,31 +27,30 @@ def assert_slack_takes(message: Rendered, *, pages: bool = False) -> None:
 
 
 def assert_slack_opens(view: dict[str, Any]) -> None:
-    """Slack would open the modal."""
+    """Assert that Slack opens the modal."""
     assert check_view(view) == []
     assert blank_texts(view["blocks"]) == []
 
 
 def blank_texts(value: Any) -> list[str]:
-    """Texts that Slack refuses as empty although they have characters."""
+    """The texts that Slack rejects as empty although they have characters."""
     return [text for text in texts(value) if not text.strip()]
 
 
-def loose_tokens(message: Rendered, begins: tuple[str, ...] = ()) -> list[str]:
-    """Mrkdwn in which a < does not begin a token of ours, or a token is not whole: an outside string got through.
-
-    ``begins``: what its notification and its first block must begin with, and nothing else may.
+def loose_tokens(message: Rendered, prefixes: tuple[str, ...] = ()) -> list[str]:
+    """The texts with markup that we did not write: a < that begins no known token, or a token without its end. The
+    notification and the first block must begin with ``prefixes``; no other text may.
     """
     loose = []
-    shown = [message.text, *mrkdwn(message.blocks)]
-    for number, begin in enumerate(begins):
-        if not shown[number].startswith(begin):
-            loose.append(shown[number])
-        shown[number] = shown[number].removeprefix(begin)
-    for text in shown:
+    all_texts = [message.text, *mrkdwn(message.blocks)]
+    for number, prefix in enumerate(prefixes):
+        if not all_texts[number].startswith(prefix):
+            loose.append(all_texts[number])
+        all_texts[number] = all_texts[number].removeprefix(prefix)
+    for text in all_texts:
         for part in text.split("<")[1:]:
-            token, closed, _ = part.partition(">")
-            if not closed or not token.startswith(("@U", "@W", "#C", "!date^", "http://", "https://")):
+            token, bracket, _ = part.partition(">")
+            if not bracket or not token.startswith(("@U", "@W", "#C", "!date^", "http://", "https://")):
                 loose.append(text)
     return loose
 
@@ -83,23 +81,23 @@ def mrkdwn(value: Any) -> Iterator[str]:
 
 
 def buttons(message: Rendered) -> list[dict[str, Any]]:
-    """Every button of a message, in order."""
-    found: list[dict[str, Any]] = []
+    """All buttons of a message, in order."""
+    all_buttons: list[dict[str, Any]] = []
     for block in message.blocks:
-        found += block.get("elements", []) if block["type"] == "actions" else []
-        found += [block["accessory"]] if "accessory" in block else []
-    return found
+        all_buttons += block.get("elements", []) if block["type"] == "actions" else []
+        all_buttons += [block["accessory"]] if "accessory" in block else []
+    return all_buttons
 
 
 def labels(message: Rendered) -> list[str]:
-    """The words on the buttons, in order."""
+    """The labels of all buttons, in order."""
     return [button["text"]["text"] for button in buttons(message)]
 
 
 def block(message: Rendered, block_id: str) -> str:
     """The text of one section or context block."""
-    found = next(one for one in message.blocks if one["block_id"] == block_id)
-    return str(found["text"]["text"] if "text" in found else found["elements"][0]["text"])
+    match = next(one for one in message.blocks if one["block_id"] == block_id)
+    return str(match["text"]["text"] if "text" in match else match["elements"][0]["text"])
 
 
 def block_ids(message: Rendered) -> list[str]:

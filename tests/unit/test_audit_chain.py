@@ -15,7 +15,7 @@ from tests.unit.factories import NOW
 
 
 def chain(length: int = 5) -> list[AuditEvent]:
-    """Rows as they are written."""
+    """A valid chain of that many rows."""
     events: list[AuditEvent] = []
     previous = GENESIS
     for seq in range(1, length + 1):
@@ -26,21 +26,21 @@ def chain(length: int = 5) -> list[AuditEvent]:
     return events
 
 
-def found(events: list[AuditEvent], *heads: Head) -> tuple[int, Fault] | None:
-    """Row and nature of the first fault."""
-    broken = examine(events, heads).broken
-    return None if broken is None else (broken.seq, broken.fault)
+def first_fault(events: list[AuditEvent], *heads: Head) -> tuple[int, Fault] | None:
+    """The number and the kind of the first fault in the chain, or None."""
+    fault = examine(events, heads).broken
+    return None if fault is None else (fault.seq, fault.fault)
 
 
-def test_it_holds() -> None:
-    """Also when it is empty, and where it was begun with rows of the first form."""
+def test_a_valid_chain_has_no_fault() -> None:
+    """A chain without a fault is accepted when it is empty, and when its first row has the older form of hash."""
     assert first_break(chain()) is None
     old = replace(chain()[0], hash=first_form(chain()[0]))
     body = {"n": 2}
     new = chain_hash(old.hash, 2, NOW, "U0RITA0001", "test.event", 12, body)
-    begun = [old, AuditEvent(2, NOW, "U0RITA0001", "test.event", 12, body, old.hash, new)]
-    assert first_break(begun) is None
-    assert found([replace(old, actor="U0RITA0002"), *begun[1:]]) == (1, Fault.CHANGED)
+    mixed_chain = [old, AuditEvent(2, NOW, "U0RITA0001", "test.event", 12, body, old.hash, new)]
+    assert first_break(mixed_chain) is None
+    assert first_fault([replace(old, actor="U0RITA0002"), *mixed_chain[1:]]) == (1, Fault.CHANGED)
     assert first_break([]) is None
 
 
@@ -58,54 +58,54 @@ def test_it_holds() -> None:
     ],
 )
 def test_one_changed_byte_is_found(change: dict[str, Any]) -> None:
-    """In any column."""
+    """A change in any column of a row is reported for that row."""
     events = chain()
     events[2] = replace(events[2], **change)
-    assert found(events) == (3, Fault.CHANGED)
+    assert first_fault(events) == (3, Fault.CHANGED)
 
 
-def test_a_changed_row_with_a_hash_made_to_fit_breaks_the_next() -> None:
-    """Who changes one must change all that follow."""
+def test_a_changed_row_with_a_recomputed_hash_breaks_the_next_row() -> None:
+    """Whoever changes one row and its hash would have to change all later rows too."""
     events = chain()
-    forged = replace(events[2], body={})
-    mark = chain_hash(forged.previous, 3, NOW, forged.actor, forged.event, 12, {})
-    events[2] = replace(forged, hash=mark)
-    assert found(events) == (4, Fault.CHANGED)
+    forgery = replace(events[2], body={})
+    mark = chain_hash(forgery.previous, 3, NOW, forgery.actor, forgery.event, 12, {})
+    events[2] = replace(forgery, hash=mark)
+    assert first_fault(events) == (4, Fault.CHANGED)
 
 
 def test_a_missing_row_is_named() -> None:
-    """In the middle and at the beginning."""
+    """A missing row is reported by its number, in the middle and at the beginning."""
     events = chain()
-    assert found(events[:2] + events[3:]) == (3, Fault.MISSING)
-    assert found(events[1:]) == (1, Fault.MISSING)
+    assert first_fault(events[:2] + events[3:]) == (3, Fault.MISSING)
+    assert first_fault(events[1:]) == (1, Fault.MISSING)
 
 
 def test_reordered_rows_are_named() -> None:
-    """By the first that is out of place."""
+    """Reordered rows are reported by the first one that is out of place."""
     events = chain()
     events[1], events[2] = events[2], events[1]
-    assert found(events) == (2, Fault.REORDERED)
+    assert first_fault(events) == (2, Fault.REORDERED)
 
 
-def test_a_row_put_in_is_found() -> None:
-    """Twice the same, or a new one."""
+def test_an_inserted_row_is_found() -> None:
+    """A row that occurs twice is reported."""
     events = chain()
-    assert found([*events[:3], events[2], *events[3:]]) == (4, Fault.REORDERED)
+    assert first_fault([*events[:3], events[2], *events[3:]]) == (4, Fault.REORDERED)
 
 
-def test_rows_cut_off_show_only_against_a_head() -> None:
-    """By themselves the rows that are left hold; a head that was told to somebody else does not let them."""
+def test_rows_cut_off_at_the_end_are_found_with_an_announced_head() -> None:
+    """A shortened chain is valid by itself; a head that was announced elsewhere shows that rows are missing."""
     events = chain()
-    assert found(events[:3]) is None
-    assert found(events[:3], Head(5, events[4].hash)) == (4, Fault.TRUNCATED)
-    assert found(events[:3], Head(None, events[4].hash)) == (4, Fault.TRUNCATED)
-    assert found([], Head(5, events[4].hash)) == (1, Fault.TRUNCATED)
-    assert found(events, Head(5, events[4].hash), Head(3, events[2].hash), Head(None, events[0].hash)) is None
+    assert first_fault(events[:3]) is None
+    assert first_fault(events[:3], Head(5, events[4].hash)) == (4, Fault.TRUNCATED)
+    assert first_fault(events[:3], Head(None, events[4].hash)) == (4, Fault.TRUNCATED)
+    assert first_fault([], Head(5, events[4].hash)) == (1, Fault.TRUNCATED)
+    assert first_fault(events, Head(5, events[4].hash), Head(3, events[2].hash), Head(None, events[0].hash)) is None
 
 
-def test_another_head_of_the_same_row_is_a_change() -> None:
-    """A chain that was written anew fits by itself."""
-    assert found(chain(), Head(3, "0" * 64)) == (3, Fault.CHANGED)
+def test_a_rewritten_chain_is_found_with_an_announced_head() -> None:
+    """A chain that was rewritten completely is valid by itself, but its row differs from the announced head."""
+    assert first_fault(chain(), Head(3, "0" * 64)) == (3, Fault.CHANGED)
 
 
 @given(
@@ -119,13 +119,13 @@ def test_another_head_of_the_same_row_is_a_change() -> None:
         max_leaves=10,
     )
 )
-def test_the_canonical_text_survives_the_way_through_json(value: Any) -> None:
-    """What is read back has the text that was hashed, in whatever order and notation it was kept."""
-    kept = plain(value)
-    assert canonical(plain(json.loads(json.dumps(kept)))) == canonical(kept)
+def test_the_canonical_text_is_the_same_after_a_round_trip_through_json(value: Any) -> None:
+    """A body that is stored as JSON and read back has the same canonical text as the one that was hashed."""
+    body = plain(value)
+    assert canonical(plain(json.loads(json.dumps(body)))) == canonical(body)
 
 
-def test_the_zone_of_a_time_does_not_count() -> None:
-    """A row that is read back in another zone is the same row."""
+def test_the_time_zone_of_a_row_does_not_change_its_hash() -> None:
+    """A row that is read back in another time zone has the same hash."""
     elsewhere = NOW.astimezone(timezone(timedelta(hours=2)))
     assert chain_hash(GENESIS, 1, elsewhere, "a", "b", None, {}) == chain_hash(GENESIS, 1, NOW, "a", "b", None, {})

@@ -32,10 +32,10 @@ from tests.unit.factories import (
     make_watch,
     render_stored,
 )
-from tests.unit.slack_rules import assert_slack_opens, assert_slack_takes, block, mrkdwn
+from tests.unit.slack_rules import assert_slack_accepts, assert_slack_opens, block, mrkdwn
 
 CHECK = payloads.CheckPayload(release=12, check=CheckId("go.check_1"))
-SOUND: dict[type[payloads.Payload], payloads.Payload] = {
+EXAMPLES: dict[type[payloads.Payload], payloads.Payload] = {
     payloads.CheckPayload: CHECK,
     payloads.RolePayload: payloads.RolePayload(release=12, role=Role.QA),
     payloads.StepPayload: payloads.StepPayload(release=12, step=101),
@@ -47,16 +47,16 @@ MODALS = sorted(button.id for button in BUTTONS.values() if button.modal is not 
 FORMS = sorted(button.id for button in BUTTONS.values() if isinstance(button.modal, Form))
 
 
-def opened(button_id: str, payload: payloads.Payload, view: ReleaseView) -> dict[str, Any]:
-    """The modal that a button opens."""
+def open_modal(button_id: str, payload: payloads.Payload, view: ReleaseView) -> dict[str, Any]:
+    """The modal that the button opens."""
     modal = BUTTONS[button_id].modal
     assert modal is not None
     return modal.render(button_id, payload, view)
 
 
 @pytest.mark.parametrize("button_id", MODALS)
-def test_a_modal_carries_its_action_and_ids_and_nothing_else(button_id: str) -> None:
-    """What is submitted reads back as the click that opened it."""
+def test_a_modal_carries_only_its_action_and_ids(button_id: str) -> None:
+    """A submitted modal is read back as the click that opened it."""
     view = make_view(
         in_state(ReleaseState.WATCHING).release,
         steps=in_state(ReleaseState.WATCHING).steps,
@@ -64,28 +64,28 @@ def test_a_modal_carries_its_action_and_ids_and_nothing_else(button_id: str) -> 
         mitigations=[make_mitigation()],
     )
     button = BUTTONS[button_id]
-    modal = opened(button_id, SOUND[button.payload], view)
+    modal = open_modal(button_id, EXAMPLES[button.payload], view)
     assert_slack_opens(modal)
-    assert read_button(modal["callback_id"], modal["private_metadata"]) == (button, SOUND[button.payload])
+    assert read_button(modal["callback_id"], modal["private_metadata"]) == (button, EXAMPLES[button.payload])
 
 
 @pytest.mark.parametrize("button_id", FORMS)
 def test_a_form_asks_for_one_text_under_the_published_name(button_id: str) -> None:
-    """At least three characters where a reason is needed; a rollback and an abort go without."""
+    """A reason needs at least three characters; it is optional for a rollback and an abort."""
     view = in_state(ReleaseState.WATCHING)
-    watched = make_view(
+    watched_view = make_view(
         view.release, steps=view.steps, watch=make_watch(alarms=(make_alarm(),)), mitigations=[make_mitigation()]
     )
-    asked = opened(button_id, SOUND[BUTTONS[button_id].payload], watched)["blocks"][-1]
-    needed = button_id not in {"watch.rollback", "release.rollback", "release.abort"}
-    assert (asked["type"], asked["block_id"], asked["element"]["action_id"]) == ("input", "reason", "reason")
-    assert asked["optional"] is not needed
-    assert asked["element"].get("min_length") == (3 if needed else None)
+    field = open_modal(button_id, EXAMPLES[BUTTONS[button_id].payload], watched_view)["blocks"][-1]
+    is_required = button_id not in {"watch.rollback", "release.rollback", "release.abort"}
+    assert (field["type"], field["block_id"], field["element"]["action_id"]) == ("input", "reason", "reason")
+    assert field["optional"] is not is_required
+    assert field["element"].get("min_length") == (3 if is_required else None)
 
 
-def test_details_show_all_that_is_known_of_a_check() -> None:
-    """Asked, expected, seen, when and by whom, what to do, the attachment, and a waiver."""
-    failed = make_result(
+def test_details_show_everything_about_a_check() -> None:
+    """Details show what was asked, expected and seen, when and by whom, the hint, the attachment and the waiver."""
+    result = make_result(
         "go.check_1",
         Outcome.FAIL,
         hint="Apply 0042.",
@@ -94,8 +94,8 @@ def test_details_show_all_that_is_known_of_a_check() -> None:
         attachment_length=27,
         by=PAT,
     )
-    known = make_check_view("go.check_1", failed, make_waiver("go.check_1"))
-    modal = opened("check.details", CHECK, make_view(checks={"go.check_1": known}))
+    check_view = make_check_view("go.check_1", result, make_waiver("go.check_1"))
+    modal = open_modal("check.details", CHECK, make_view(checks={"go.check_1": check_view}))
     assert list(mrkdwn(modal["blocks"])) == [
         ":fast_forward: *Check of go.check_1*  `go.check_1`\nwaived: the drill of yesterday counts",
         "*Asked*\n```\nSELECT * FROM billing.verify_billing_schema()\n```",
@@ -118,23 +118,23 @@ def test_details_show_all_that_is_known_of_a_check() -> None:
     ids=["just fits", "one more", "longer once escaped"],
 )
 def test_details_say_where_the_whole_attachment_is(attachment: str, length: int, *, whole: bool) -> None:
-    """What is cut is said to be cut, and where all of it is."""
+    """Details say when they show only the beginning of an attachment, and where the whole of it is."""
     result = make_result("go.check_1", attachment=attachment, attachment_length=length)
     view = make_view(checks={"go.check_1": make_check_view("go.check_1", result)})
-    modal = opened("check.details", CHECK, view)
+    modal = open_modal("check.details", CHECK, view)
     assert details.fits(result) is whole
-    said = [line for line in mrkdwn(modal["blocks"]) if "are in a file in the thread" in line]
-    assert said == (
+    notices = [line for line in mrkdwn(modal["blocks"]) if "are in a file in the thread" in line]
+    assert notices == (
         [] if whole else [f"This is only the beginning. All {length:,} characters are in a file in the thread."]
     )
-    shown = next(line for line in mrkdwn(modal["blocks"]) if line.startswith("`attachment`"))
-    assert shown.endswith("…\n```" if length == 2_700 else "x\n```")
+    attachment_text = next(line for line in mrkdwn(modal["blocks"]) if line.startswith("`attachment`"))
+    assert attachment_text.endswith("…\n```" if length == 2_700 else "x\n```")
 
 
 def test_details_of_a_check_that_never_ran_show_what_it_will_ask() -> None:
-    """The checklist's own words."""
+    """Details of a check without a result show its action and expectation from the checklist."""
     view = make_view(checks={"go.check_1": make_check_view("go.check_1")})
-    modal = opened("check.details", CHECK, view)
+    modal = open_modal("check.details", CHECK, view)
     assert list(mrkdwn(modal["blocks"])) == [
         ":white_circle: *Check of go.check_1*  `go.check_1`\nnot run",
         "*Asked*\n```\nSELECT * FROM billing.verify_billing_schema()\n```",
@@ -151,16 +151,16 @@ def test_details_of_a_check_that_never_ran_show_what_it_will_ask() -> None:
         ("watch.acknowledge", payloads.AlarmPayload(release=12, alarm=999)),
     ],
 )
-def test_a_modal_about_something_that_is_gone_is_refused(button_id: str, payload: payloads.Payload) -> None:
-    """An old button may name a row that the release no longer shows."""
+def test_a_modal_about_a_row_that_no_longer_exists_is_refused(button_id: str, payload: payloads.Payload) -> None:
+    """An old button that names a row which the release no longer has opens no modal."""
     with pytest.raises(UnknownThing):
-        opened(button_id, payload, make_view())
+        open_modal(button_id, payload, make_view())
 
 
 def test_status_says_the_state_the_reasons_and_where_the_card_is() -> None:
-    """What somebody wants to know who types it."""
+    """`/release status` shows the state, the reasons of the gate, the progress and a link to the card."""
     answer = status.status(make_view(), "https://team.slack.com/archives/C1/p1")
-    assert_slack_takes(answer)
+    assert_slack_accepts(answer)
     assert block(answer, "status") == ":large_blue_circle: *SOLVEREIGN v4.8.0*: OPEN"
     assert (
         block(answer, "gate")
@@ -173,14 +173,14 @@ def test_status_says_the_state_the_reasons_and_where_the_card_is() -> None:
 
 
 def test_status_without_a_release_says_what_to_type() -> None:
-    """An empty answer helps nobody."""
+    """Without a release, `/release status` says how to start one."""
     assert status.status(None).text == "No release is under way. Type `/release start v4.8.0` to begin one."
 
 
 def test_history_has_a_line_for_each_release() -> None:
-    """State, time, who, and why it ended."""
-    aborted = make_release(ReleaseState.ABORTED, version="v4.7.1", reason="superseded")
-    answer = status.history([make_release(), aborted], [])
+    """The history shows of each release its state, time, person and reason."""
+    aborted_release = make_release(ReleaseState.ABORTED, version="v4.7.1", reason="superseded")
+    answer = status.history([make_release(), aborted_release], [])
     assert answer.text == "2 releases, the latest: v4.8.0, OPEN"
     assert block(answer, "history").splitlines() == [
         (
@@ -195,8 +195,8 @@ def test_history_has_a_line_for_each_release() -> None:
     assert status.history([], []).text == "There has been no release yet."
 
 
-def test_history_says_what_of_a_release_is_still_in_force() -> None:
-    """Beside the release that it belongs to, and beside no other."""
+def test_history_names_mitigations_that_are_still_in_force() -> None:
+    """The history names an open mitigation on the line of its own release only."""
     open_still = make_release(ReleaseState.ROLLED_BACK, closed_at=None)
     other = make_release(ReleaseState.DONE, id=ReleaseId(11), version="v4.7.0")
     answer = status.history([open_still, other], [make_mitigation()])
@@ -206,8 +206,8 @@ def test_history_says_what_of_a_release_is_still_in_force() -> None:
     assert "open" not in lines[1]
 
 
-def test_status_says_what_keeps_the_release_open() -> None:
-    """Whoever asks is told what stands, whose it is and how it ends, as on the card."""
+def test_status_says_why_a_release_is_still_open() -> None:
+    """`/release status` names the open mitigation and its owner in the same words as the card."""
     view = replace(in_state(ReleaseState.ROLLED_BACK), mitigations=[make_mitigation()])
     answer = status.status(view)
     assert (
@@ -216,10 +216,10 @@ def test_status_says_what_keeps_the_release_open() -> None:
     assert block(answer, "standing") == block(render_stored("card", "", view), "standing")
 
 
-def test_the_plan_says_who_does_what() -> None:
-    """Step by step, there and back."""
+def test_the_plan_says_whether_the_bot_or_a_person_does_each_step() -> None:
+    """The answer lists the steps of the deploy and of the rollback, each with who does it."""
     answer = status.plan(make_checklist())
-    assert_slack_takes(answer)
+    assert_slack_accepts(answer)
     assert block(answer, "deploy").splitlines() == [
         "*Deploy*",
         "1. Create release tag (a person, who attests it)",
@@ -229,16 +229,16 @@ def test_the_plan_says_who_does_what() -> None:
     assert block(answer, "rollback").splitlines() == ["*Rollback*", "1. Restore backend (the bot)"]
 
 
-def test_help_names_every_command_that_can_be_read() -> None:
-    """It is made from the table that reads them."""
+def test_help_lists_every_command() -> None:
+    """The help is made from the table of commands."""
     answer = status.usage((one.usage, one.summary) for one in COMMANDS.values())
-    assert_slack_takes(answer)
+    assert_slack_accepts(answer)
     lines = [f"`/release {one.usage}` {one.summary}" for one in COMMANDS.values()]
     assert block(answer, "help").splitlines() == lines
 
 
 @pytest.mark.parametrize(
-    ("typed", "text"),
+    ("command_text", "text"),
     [
         (
             "strat v4.8.0",
@@ -250,18 +250,18 @@ def test_help_names_every_command_that_can_be_read() -> None:
         ("<!channel>", 'There is no command "&lt;!channel&gt;". Type `/release help`.'),
     ],
 )
-def test_a_malformed_command_is_answered_with_what_to_type(typed: str, text: str) -> None:
-    """And what was typed pages nobody."""
-    malformed = read_command(typed)
-    assert isinstance(malformed, Malformed)
-    answer = status.answer(malformed.problem, malformed.hint)
-    assert_slack_takes(answer)
+def test_a_malformed_command_is_answered_with_what_to_type(command_text: str, text: str) -> None:
+    """The answer names the mistake and the command to type, and mentions nobody."""
+    command = read_command(command_text)
+    assert isinstance(command, Malformed)
+    answer = status.answer(command.problem, command.hint)
+    assert_slack_accepts(answer)
     assert answer.text == text
 
 
 def test_an_answer_keeps_mentions_by_id_and_lines_and_escapes_the_rest() -> None:
-    """Flows name people; what they quote of others stays text."""
+    """An answer keeps mentions by id and line breaks, and escapes all other markup."""
     answer = status.answer("No-Go:\n• declined by <@U0PAT00001>: <!here> & now", "Ask <#C0RELEASES1>.")
-    assert_slack_takes(answer)
+    assert_slack_accepts(answer)
     assert block(answer, "answer") == "No-Go:\n• declined by <@U0PAT00001>: &lt;!here&gt; &amp; now"
     assert block(answer, "hint") == "Ask <#C0RELEASES1>."

@@ -26,21 +26,21 @@ from tests.unit.factories import (
     make_view,
     make_waiver,
     render_stored,
-    signed,
+    with_signoffs,
 )
-from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
+from tests.unit.slack_rules import assert_slack_accepts, block, block_ids, buttons, labels
 
 AT_1759 = "<!date^1795543140^{date_short_pretty} {time}|2026-11-24 17:59 UTC>"
 
 
 def table_of(card: Rendered) -> list[list[str]]:
-    """The Go/No-Go table as text, marks as :name:."""
+    """The text of each cell of the Go/No-Go table, with marks as :name:."""
     rows = next(one for one in card.blocks if one["block_id"] == "go_no_go")["rows"]
     return [[cell_text(cell) for cell in row] for row in rows]
 
 
 def cell_text(cell: dict[str, Any]) -> str:
-    """What one sees in a cell."""
+    """The visible text of a cell."""
     if cell["type"] == "raw_text":
         return str(cell["text"])
     parts = cell["elements"][0]["elements"]
@@ -48,7 +48,7 @@ def cell_text(cell: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("state", "text", "offered"),
+    ("state", "text", "button_labels"),
     [
         (
             ReleaseState.OPEN,
@@ -81,16 +81,16 @@ def cell_text(cell: dict[str, Any]) -> str:
         ),
     ],
 )
-def test_each_state_has_its_sentence_and_its_buttons(state: ReleaseState, text: str, offered: list[str]) -> None:
-    """A notification alone tells the state, and nothing is offered that the state does not allow."""
+def test_each_state_has_its_sentence_and_its_buttons(state: ReleaseState, text: str, button_labels: list[str]) -> None:
+    """The notification names the state, and the card shows only buttons that the state allows."""
     card = render_stored("card", "", in_state(state))
-    assert_slack_takes(card)
+    assert_slack_accepts(card)
     assert card.text == text
-    assert labels(card) == offered
+    assert labels(card) == button_labels
 
 
 def test_the_card_says_what_is_released() -> None:
-    """The head of the checklist: version, date, release manager, runbook, notes, commit and image."""
+    """The card shows version, date, release manager, runbook, notes, commit, image and policy."""
     card = render_stored("card", "", make_view())
     assert card.blocks[0]["text"]["text"] == "SOLVEREIGN v4.8.0"
     assert [field["text"] for field in card.blocks[1]["fields"]] == [
@@ -106,19 +106,19 @@ def test_the_card_says_what_is_released() -> None:
 
 
 @pytest.mark.parametrize("notes", ["", "javascript:alert(1)", "https://example.com/a b", "https://e.com/" + "x" * 900])
-def test_an_address_that_is_no_sound_link_is_shown_as_text(notes: str) -> None:
-    """No link leads elsewhere than it says, and none is cut in the middle."""
+def test_an_invalid_address_is_shown_as_text(notes: str) -> None:
+    """An address that is not a valid http link, or is too long, is not made a link."""
     card = render_stored("card", "", make_view(make_release(notes_url=notes)))
     assert "<" not in card.blocks[1]["fields"][4]["text"]
 
 
-def test_the_table_has_a_mark_and_a_finding_for_every_row() -> None:
-    """All the standings that a check can have."""
-    failed = make_result("go.check_2", Outcome.FAIL)
+def test_the_table_has_a_mark_and_a_result_for_every_row() -> None:
+    """The table shows a mark and a text for each status that a check can have."""
+    result = make_result("go.check_2", Outcome.FAIL)
     view = make_view(
         checks={
-            "go.check_2": make_check_view("go.check_2", failed),
-            "go.check_3": make_check_view("go.check_3", failed, make_waiver("go.check_3")),
+            "go.check_2": make_check_view("go.check_2", result),
+            "go.check_3": make_check_view("go.check_3", result, make_waiver("go.check_3")),
             "go.check_4": make_check_view("go.check_4", running=Running.RUNNING, progress="row 3 of 9"),
             "go.check_5": make_check_view("go.check_5", running=Running.WAITING),
             "go.check_6": make_check_view("go.check_6"),
@@ -143,15 +143,15 @@ def test_the_table_has_a_mark_and_a_finding_for_every_row() -> None:
     ]
 
 
-def test_the_other_sections_stand_below_with_how_far_they_are() -> None:
-    """One line each, marked by the gravest of their checks; the gate's own section is the table."""
-    failed = make_check_view("migrations.rls", make_result("migrations.rls", Outcome.FAIL))
-    card = render_stored("card", "", make_view(checks={"migrations.rls": failed}))
+def test_the_other_sections_are_listed_with_their_progress() -> None:
+    """Each section but the gate's has one line, with the mark of its worst check."""
+    check_view = make_check_view("migrations.rls", make_result("migrations.rls", Outcome.FAIL))
+    card = render_stored("card", "", make_view(checks={"migrations.rls": check_view}))
     assert block(card, "progress") == ":x: Migrations 1/2\n:raised_hand: Post-Deployment 0/2"
 
 
 def test_no_go_names_every_reason_and_offers_no_deploy() -> None:
-    """Checks, the freeze and missing sign-offs, each by name."""
+    """A closed gate names each reason, and the card has no Deploy button."""
     view = make_view(
         checks={"go.check_2": make_check_view("go.check_2", make_result("go.check_2", Outcome.FAIL))},
         freeze=make_freeze(),
@@ -170,34 +170,34 @@ def test_no_go_names_every_reason_and_offers_no_deploy() -> None:
     assert "Deploy" not in labels(card)
 
 
-def test_a_go_that_rests_on_a_waiver_says_so() -> None:
-    """Waived is not passed."""
-    waived = make_check_view("go.check_2", make_result("go.check_2", Outcome.FAIL), make_waiver("go.check_2"))
-    card = render_stored("card", "", signed(make_view(checks={"go.check_2": waived}), Role.RELEASE_MANAGER))
+def test_a_go_with_a_waiver_says_so() -> None:
+    """The card counts waived checks apart from those that passed."""
+    check_view = make_check_view("go.check_2", make_result("go.check_2", Outcome.FAIL), make_waiver("go.check_2"))
+    card = render_stored("card", "", with_signoffs(make_view(checks={"go.check_2": check_view}), Role.RELEASE_MANAGER))
     assert card.text == "SOLVEREIGN v4.8.0: OPEN, 9 of 10 checks passed, 1 waived. Go."
 
 
-def test_red_lines_beside_a_go_are_named() -> None:
-    """On the card, in its notification and in the question of the deploy button."""
-    failed = make_check_view("migrations.billing", make_result("migrations.billing", Outcome.FAIL))
+def test_failures_that_do_not_block_are_named_beside_go() -> None:
+    """The card, its notification and the confirmation of Deploy name failed checks that do not block."""
+    check_view = make_check_view("migrations.billing", make_result("migrations.billing", Outcome.FAIL))
     card = render_stored(
-        "card", "", signed(make_view(checks={"migrations.billing": failed}), Role.RELEASE_MANAGER, Role.QA)
+        "card", "", with_signoffs(make_view(checks={"migrations.billing": check_view}), Role.RELEASE_MANAGER, Role.QA)
     )
-    counted = "1 other line is not PASS, and does not hold up the deploy:"
+    summary = "1 other line is not PASS, and does not hold up the deploy:"
     line = "Migrations: Check of migrations.billing: failed"
-    assert block(card, "gate") == f":large_yellow_circle: *Go*, but {counted}\n• {line}"
-    assert card.text == f"SOLVEREIGN v4.8.0: OPEN, 10 of 10 checks passed. Go. {counted} {line}."
+    assert block(card, "gate") == f":large_yellow_circle: *Go*, but {summary}\n• {line}"
+    assert card.text == f"SOLVEREIGN v4.8.0: OPEN, 10 of 10 checks passed. Go. {summary} {line}."
     deploy = next(button for button in buttons(card) if button["action_id"] == "release.deploy")
-    assert deploy["confirm"]["text"]["text"].endswith(f" {counted} {line}")
+    assert deploy["confirm"]["text"]["text"].endswith(f" {summary} {line}")
 
 
-def test_four_eyes_are_announced_before_somebody_presses_in_vain() -> None:
-    """With one approver only, it says who cannot deploy."""
-    one = signed(make_view(), Role.RELEASE_MANAGER)
+def test_the_card_says_who_cannot_deploy_under_the_four_eyes_rule() -> None:
+    """With a single approver the card says that someone else must deploy."""
+    one = with_signoffs(make_view(), Role.RELEASE_MANAGER)
     assert block(render_stored("card", "", one), "gate").endswith(
         "\nFour eyes: only <@U0RITA0001> has approved, so somebody else deploys."
     )
-    two = signed(make_view(), Role.RELEASE_MANAGER, Role.QA)
+    two = with_signoffs(make_view(), Role.RELEASE_MANAGER, Role.QA)
     alone = replace(one, policy=Policy(four_eyes=False))
     for view in (two, alone):
         assert (
@@ -206,9 +206,9 @@ def test_four_eyes_are_announced_before_somebody_presses_in_vain() -> None:
         )
 
 
-def test_the_deploy_asks_once_more_and_names_the_image() -> None:
-    """The one button whose click changes production at once."""
-    card = render_stored("card", "", signed(make_view(), Role.RELEASE_MANAGER, Role.QA))
+def test_deploy_asks_for_confirmation_and_names_the_image() -> None:
+    """The confirmation of the Deploy button names the version and the image."""
+    card = render_stored("card", "", with_signoffs(make_view(), Role.RELEASE_MANAGER, Role.QA))
     deploy = next(button for button in buttons(card) if button["action_id"] == "release.deploy")
     assert deploy["confirm"]["title"]["text"] == "Deploy v4.8.0?"
     assert deploy["confirm"]["text"]["text"] == "Production gets ghcr.io/solvereign/api@sha256:abababababab."
@@ -216,7 +216,7 @@ def test_the_deploy_asks_once_more_and_names_the_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "fingerprint", "line", "offered"),
+    ("verdict", "fingerprint", "line", "button_labels"),
     [
         (None, "", ":white_circle: Not signed", ["Approve", "Decline"]),
         (
@@ -234,28 +234,28 @@ def test_the_deploy_asks_once_more_and_names_the_image() -> None:
     ],
     ids=["missing", "declined", "void"],
 )
-def test_a_signature_says_who_when_and_what(
-    verdict: Verdict | None, fingerprint: str, line: str, offered: list[str]
+def test_a_signoff_is_shown_with_person_time_and_verdict(
+    verdict: Verdict | None, fingerprint: str, line: str, button_labels: list[str]
 ) -> None:
-    """A sign-off that counts no more is not shown as one that does."""
+    """A missing, declined or void sign-off is shown as such, with the buttons that help."""
     signoffs = () if verdict is None else (make_signoff(Role.QA, verdict, fingerprint=fingerprint),)
     card = render_stored("card", "", make_view(signoffs=signoffs))
     assert block(card, "signoff:qa") == f"*QA* (optional)\n{line}"
     row = next(one for one in card.blocks if one["block_id"] == "signoff:qa:buttons")
-    assert [button["text"]["text"] for button in row["elements"]] == offered
+    assert [button["text"]["text"] for button in row["elements"]] == button_labels
     assert {button["value"] for button in row["elements"]} == {'{"release":12,"role":"qa"}'}
 
 
 def test_an_approval_is_shown_with_who_and_when() -> None:
-    """And can be taken back."""
-    card = render_stored("card", "", signed(make_view(), Role.QA))
+    """The card shows who approved and when."""
+    card = render_stored("card", "", with_signoffs(make_view(), Role.QA))
     assert block(card, "signoff:qa") == (f"*QA* (optional)\n:white_check_mark: Approved by <@U0QUINN001>, {AT_1759}")
 
 
-def test_everybody_who_signed_is_shown_and_how_many_are_needed() -> None:
-    """Two of QA are needed and one has approved: the other is asked, and either can take it back."""
+def test_every_approver_and_the_required_number_are_shown() -> None:
+    """With one of two required approvals, the card offers Approve, Decline and Revoke."""
     policy = Policy.model_validate({"required": ["qa"], "quorum": {"qa": 2}})
-    view = replace(signed(make_view(policy=policy), Role.QA), policy=policy)
+    view = replace(with_signoffs(make_view(policy=policy), Role.QA), policy=policy)
     card = render_stored("card", "", view)
     assert block(card, "signoff:qa").startswith(
         "*QA* (2 people required)\n:white_check_mark: Approved by <@U0QUINN001>"
@@ -266,31 +266,31 @@ def test_everybody_who_signed_is_shown_and_how_many_are_needed() -> None:
 
 
 def test_an_expired_approval_is_shown_as_one() -> None:
-    """It does not count any more."""
+    """An approval that was given too long ago is shown as expired."""
     old = make_signoff(Role.QA, Verdict.APPROVE, at=ago(60 * 25), fingerprint=make_view().fingerprint)
     card = render_stored("card", "", make_view(signoffs=(old,)))
     assert ":alarm_clock: Expired: <@U0QUINN001> approved too long ago" in block(card, "signoff:qa")
 
 
-def test_what_was_signed_stays_signed_once_the_deploy_has_begun() -> None:
-    """A check waived afterwards does not make the card say that nobody had signed."""
+def test_a_waiver_after_the_deploy_leaves_the_approvals_in_place() -> None:
+    """A check that is waived after the deploy began does not make the approvals void on the card."""
     view = in_state(ReleaseState.WATCHING)
-    waived = make_check_view("after.health", waiver=make_waiver("after.health"))
-    later = replace(view, checks={**view.checks, waived.id: waived})
+    check_view = make_check_view("after.health", waiver=make_waiver("after.health"))
+    later = replace(view, checks={**view.checks, check_view.id: check_view})
     assert ":white_check_mark: Approved by <@U0RITA0001>" in block(
         render_stored("card", "", later), "signoff:release_manager"
     )
 
 
-def test_results_do_not_grow_old_on_the_card_of_a_past_release() -> None:
-    """A day later the table still shows what the deploy was decided on."""
+def test_results_do_not_expire_on_the_card_of_a_past_release() -> None:
+    """A day later the table still shows the results that the deploy was decided on."""
     view = in_state(ReleaseState.DONE)
     a_day_later = replace(view, now=ago(-24 * 60))
     assert table_of(render_stored("card", "", a_day_later)) == table_of(render_stored("card", "", view))
 
 
 def test_a_freeze_is_on_the_card_with_its_end() -> None:
-    """Whoever wonders why there is no button reads it."""
+    """The card shows the end and the reason of a freeze."""
     card = render_stored("card", "", make_view(freeze=make_freeze(until=NOW)))
     assert block(card, "state") == (
         ":large_blue_circle: *State*\nOPEN\n"
@@ -299,8 +299,8 @@ def test_a_freeze_is_on_the_card_with_its_end() -> None:
     )
 
 
-def test_the_blocks_keep_their_ids_while_the_release_goes_on() -> None:
-    """A click names the block; what is there all the time is always called the same."""
+def test_the_blocks_keep_their_ids_in_every_state() -> None:
+    """A click names its block, so a block has the same id in all states of a release."""
     cards = [render_stored("card", "", in_state(state)) for state in ReleaseState]
     lasting = ["head", "release", "state", "go_no_go", "progress", "signoff:release_manager", "signoff:qa"]
     for card in cards:
@@ -308,14 +308,14 @@ def test_the_blocks_keep_their_ids_while_the_release_goes_on() -> None:
 
 
 def test_the_same_rows_give_the_same_card() -> None:
-    """The publisher sends only what has changed."""
+    """The card depends on the rows only, so the publisher can skip an update that changes nothing."""
     assert render_stored("card", "", in_state(ReleaseState.OPEN)) == render_stored(
         "card", "", in_state(ReleaseState.OPEN)
     )
 
 
 def test_a_failed_deploy_says_what_to_do() -> None:
-    """The step, why it failed, and the two ways on."""
+    """The card of a failed deploy names the step, the reason, and the choice between retry and rollback."""
     view = in_state(ReleaseState.DEPLOY_FAILED)
     steps = make_steps(PlanKind.DEPLOY, view.checklist, [StepState.DONE, StepState.FAILED])
     card = render_stored(
@@ -327,10 +327,10 @@ def test_a_failed_deploy_says_what_to_do() -> None:
     )
 
 
-def test_the_policy_decides_which_roles_are_asked() -> None:
-    """A team with one role has one signature on its card."""
+def test_the_policy_decides_which_roles_sign() -> None:
+    """The card shows only the roles that the policy names."""
     policy = Policy(required=(Role.PRODUCT,), optional=())
-    view = replace(signed(make_view(policy=policy), Role.PRODUCT), policy=policy)
+    view = replace(with_signoffs(make_view(policy=policy), Role.PRODUCT), policy=policy)
     card = render_stored("card", "", view)
     assert [name for name in block_ids(card) if name.startswith("signoff")] == [
         "signoff:product",

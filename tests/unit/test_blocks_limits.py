@@ -47,7 +47,7 @@ from tests.unit.factories import (
     make_watch,
     render_stored,
 )
-from tests.unit.slack_rules import assert_slack_opens, assert_slack_takes, block_ids, buttons, labels, mrkdwn
+from tests.unit.slack_rules import assert_slack_accepts, assert_slack_opens, block_ids, buttons, labels, mrkdwn
 
 NASTY = [
     "",
@@ -65,7 +65,7 @@ NASTY = [
 nasty = st.one_of(st.sampled_from(NASTY), st.text(st.characters(codec="utf-8"), max_size=400))
 
 
-def a_checklist(outside: str, count: int, title: str) -> Checklist:
+def make_hostile_checklist(outside: str, count: int, title: str) -> Checklist:
     """A checklist with ``count`` checks in each section, with hostile words where the model lets them in."""
     sections = [
         Section(
@@ -94,7 +94,7 @@ def a_checklist(outside: str, count: int, title: str) -> Checklist:
 
 
 def check_views(checklist: Checklist, outside: str, user: UserId) -> dict[str, CheckView]:
-    """All standings that there are, in turn, each with hostile words."""
+    """A check view in each status in turn, with hostile texts."""
     views: dict[str, CheckView] = {}
     for number, check in enumerate(checklist.checks):
         outcome = list(Outcome)[number % 4]
@@ -123,9 +123,9 @@ def check_views(checklist: Checklist, outside: str, user: UserId) -> dict[str, C
     return views
 
 
-def a_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView:
+def make_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView:
     """A release with ``outside`` in every text that comes from outside."""
-    checklist = a_checklist(outside, count, outside[:150])
+    checklist = make_hostile_checklist(outside, count, outside[:150])
     user = UserId(outside)
     release = make_release(
         state,
@@ -179,7 +179,7 @@ def a_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseView
 
 
 def subjects(view: ReleaseView) -> list[tuple[str, str]]:
-    """Every post that a release may owe, and some about things that are gone."""
+    """Every post of a release, and some about rows that do not exist."""
     sections = [("section", section.id) for section in view.checklist.sections]
     notices = ["aborted", "done", "rolled_back", "frozen", "failed:101:1", "failed:999:1", "voided:7"]
     notices += ["frozen:1", "moved:1", "unbound", "policy", "mitigation:1:1", "mitigation:4:1"]
@@ -208,22 +208,22 @@ def subjects(view: ReleaseView) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("state", ReleaseState)
 @pytest.mark.parametrize("outside", NASTY, ids=range(len(NASTY)))
-def test_hostile_words_in_every_field_break_no_message(outside: str, state: ReleaseState) -> None:
-    """Empty, endless and forged texts in all fields at once: Slack still takes every message."""
-    view = a_hostile_view(outside, 25 if state is ReleaseState.OPEN else 4, state)
+def test_hostile_texts_in_every_field_break_no_message(outside: str, state: ReleaseState) -> None:
+    """Slack accepts every message of a release in which all fields are empty, endless or forged."""
+    view = make_hostile_view(outside, 25 if state is ReleaseState.OPEN else 4, state)
     for kind, subject in subjects(view):
-        assert_slack_takes(
+        assert_slack_accepts(
             render_stored(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None
         )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(outside=nasty, count=st.integers(1, 4), state=st.sampled_from(ReleaseState))
-def test_no_words_break_a_message(outside: str, count: int, state: ReleaseState) -> None:
-    """The same for texts that nobody thought of."""
-    view = a_hostile_view(outside, count, state)
+def test_no_text_breaks_a_message(outside: str, count: int, state: ReleaseState) -> None:
+    """Slack accepts every message whatever random text is in its fields."""
+    view = make_hostile_view(outside, count, state)
     for kind, subject in subjects(view):
-        assert_slack_takes(
+        assert_slack_accepts(
             render_stored(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None
         )
 
@@ -231,48 +231,48 @@ def test_no_words_break_a_message(outside: str, count: int, state: ReleaseState)
 @pytest.mark.parametrize("count", [1, 10, 24, 25, 26, 60, 61, 150])
 @pytest.mark.parametrize("outside", ["A check of quite an ordinary length", "&" * 150], ids=["ordinary", "escaped"])
 def test_no_number_of_checks_breaks_a_message(outside: str, count: int) -> None:
-    """More rows than blocks, cells and characters allow: cut where one sees it."""
-    view = a_hostile_view(outside, count, ReleaseState.OPEN)
+    """A message with more checks than Slack has room for is shortened visibly."""
+    view = make_hostile_view(outside, count, ReleaseState.OPEN)
     for kind, subject in subjects(view):
         message = render_stored(kind, subject, view)
-        assert_slack_takes(message, pages=kind == "break_glass" and view.break_glass is not None)
+        assert_slack_accepts(message, pages=kind == "break_glass" and view.break_glass is not None)
         assert "too_much" not in block_ids(message)
 
 
 def test_the_buttons_of_a_crowded_card_are_never_cut_off() -> None:
-    """Whatever else is long, one can still sign and abort."""
-    view = a_hostile_view("x" * 20_000, 150, ReleaseState.OPEN)
+    """However long the rest of the card is, people can still sign and abort."""
+    view = make_hostile_view("x" * 20_000, 150, ReleaseState.OPEN)
     assert labels(render_stored("card", "", view)) == ["Revoke", "Revoke", "Revoke", "Abort"]
 
 
-def test_every_button_that_a_feature_declares_has_its_place() -> None:
-    """Some release shows it; that no message has another one is part of `assert_slack_takes`."""
+def test_every_button_of_the_registry_is_in_some_message() -> None:
+    """The buttons of all messages together are exactly those that are registered."""
     deploying = in_state(ReleaseState.DEPLOYING)
     first, *rest = make_steps(PlanKind.DEPLOY, deploying.checklist, [StepState.TO_ATTEST])
     views = [
         make_view(),
         replace(deploying, steps=(replace(first, started_at=NOW), *rest)),
         *(in_state(state) for state in ReleaseState),
-        *(a_hostile_view("x", 30, state) for state in ReleaseState),
+        *(make_hostile_view("x", 30, state) for state in ReleaseState),
     ]
     messages = [render_stored(*subject, view) for view in views for subject in subjects(view)]
     assert {button["action_id"] for message in messages for button in buttons(message)} == set(BUTTONS)
 
 
-def test_a_view_with_nothing_in_it_yet_renders_everywhere() -> None:
-    """No result, step, watch or signature: every post has something to say."""
+def test_a_release_without_any_rows_renders_everywhere() -> None:
+    """Every message can be rendered without results, steps, watch and sign-offs."""
     bare = make_view()
     view = replace(bare, checks={check.id: make_check_view(check.id) for check in bare.checklist.checks})
     for kind, subject in subjects(view):
-        assert_slack_takes(
+        assert_slack_accepts(
             render_stored(kind, subject, view), pages=kind == "break_glass" and view.break_glass is not None
         )
 
 
 @pytest.mark.parametrize("outside", NASTY, ids=range(len(NASTY)))
-def test_hostile_words_break_no_modal(outside: str) -> None:
-    """Every modal opens, whatever it is about."""
-    view = a_hostile_view(outside, 5, ReleaseState.WATCHING)
+def test_hostile_texts_break_no_modal(outside: str) -> None:
+    """Slack opens every modal with hostile texts in all fields."""
+    view = make_hostile_view(outside, 5, ReleaseState.WATCHING)
     examples: dict[type[payloads.Payload], list[payloads.Payload]] = {
         payloads.ReleasePayload: [payloads.ReleasePayload(release=12)],
         payloads.RolePayload: [payloads.RolePayload(release=12, role=Role.QA)],
@@ -288,38 +288,38 @@ def test_hostile_words_break_no_modal(outside: str) -> None:
 
 
 @pytest.mark.parametrize("outside", NASTY, ids=range(len(NASTY)))
-def test_hostile_words_break_no_answer(outside: str) -> None:
-    """Every ephemeral answer is one that Slack takes."""
-    view = a_hostile_view(outside, 5, ReleaseState.OPEN)
-    malformed = read_command(f"zzz{outside}")
-    assert isinstance(malformed, Malformed)
+def test_hostile_texts_break_no_answer(outside: str) -> None:
+    """Slack accepts every ephemeral answer with hostile texts."""
+    view = make_hostile_view(outside, 5, ReleaseState.OPEN)
+    command = read_command(f"zzz{outside}")
+    assert isinstance(command, Malformed)
     for message in (
         status.answer(outside, outside),
-        status.answer(malformed.problem, malformed.hint),
+        status.answer(command.problem, command.hint),
         status.status(view, outside),
         status.history([view.release] * 60, view.standing),
         status.plan(view.checklist),
     ):
-        assert_slack_takes(message)
+        assert_slack_accepts(message)
 
 
-def test_each_kind_of_post_is_in_the_table() -> None:
-    """A message that nobody can write is not to be enqueued."""
+def test_each_kind_of_post_has_a_renderer() -> None:
+    """The table of renderers has exactly the kinds of posts that can be enqueued."""
     assert set(RENDERERS) == set(POSTS.values())
 
 
-def test_a_channel_is_not_paged_by_a_summary() -> None:
-    """Markup of others is text: `<!channel>` in a result stays what it is."""
-    failed = make_result("go.check_1", Outcome.FAIL, summary="<!channel> & <@U0PAT00001>")
-    view = make_view(checks={"go.check_1": make_check_view("go.check_1", failed)})
+def test_a_summary_cannot_mention_the_channel() -> None:
+    """A mention in the summary of a result is escaped."""
+    result = make_result("go.check_1", Outcome.FAIL, summary="<!channel> & <@U0PAT00001>")
+    view = make_view(checks={"go.check_1": make_check_view("go.check_1", result)})
     line = next(one for one in mrkdwn(render_stored("section", "go", view).blocks) if "go.check_1" in one)
     assert "failed: &lt;!channel&gt; &amp; &lt;@U0PAT00001&gt;" in line
 
 
 def test_a_summary_cannot_forge_the_line_of_another_check() -> None:
-    """A line break in a result starts no line of its own."""
-    forged = make_result("go.check_1", Outcome.FAIL, summary="down\n:white_check_mark: *Backup runs*")
-    view = make_view(checks={"go.check_1": make_check_view("go.check_1", forged)})
+    """A line break in a summary is replaced, so that it begins no line of its own."""
+    result = make_result("go.check_1", Outcome.FAIL, summary="down\n:white_check_mark: *Backup runs*")
+    view = make_view(checks={"go.check_1": make_check_view("go.check_1", result)})
     line = next(one for one in mrkdwn(render_stored("section", "go", view).blocks) if "go.check_1" in one)
     assert line.splitlines()[1].startswith("failed: down :white_check_mark: *Backup runs* · ")
 
@@ -336,14 +336,14 @@ def test_a_summary_cannot_forge_the_line_of_another_check() -> None:
         ("a &amp; b c d", 9, "a &amp;…"),
     ],
 )
-def test_a_cut_is_visible_and_leaves_no_half_of_an_entity_or_mention(whole: str, limit: int, expected: str) -> None:
-    """What is left of `&amp;` or `<@U…>` would mean something else."""
+def test_a_cut_is_visible_and_leaves_no_half_entity_or_mention(whole: str, limit: int, expected: str) -> None:
+    """A cut text ends with an ellipsis and before an entity or mention that does not fit."""
     assert cut_mrkdwn(whole, limit) == expected
 
 
 @given(st.text(max_size=300), st.integers(1, 100))
 def test_a_cut_text_is_within_its_limit_and_never_blank(whole: str, limit: int) -> None:
-    """For plain text and for escaped mrkdwn."""
+    """Cut plain text and cut mrkdwn are within the limit and not blank."""
     for cut in (cut_plain(whole, limit), cut_mrkdwn(text.escape(whole), limit)):
         assert 1 <= len(cut) <= limit
         assert cut.strip()
@@ -351,25 +351,25 @@ def test_a_cut_text_is_within_its_limit_and_never_blank(whole: str, limit: int) 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n<>&"), min_size=1, max_size=60)), st.integers(40, 400))
 def test_joined_lines_fit_and_say_how_many_are_missing(lines: list[str], limit: int) -> None:
-    """Whole lines only, and the last one counts the rest."""
-    joined = limits.join_lines(lines, limit)
-    assert len(joined) <= limit
-    shown = joined.split("\n")
-    if len(shown) < len(lines):
-        assert shown[-1] == f"… and {len(lines) - len(shown) + 1} more"
+    """Lines are joined as a whole, and the last line counts those that are missing."""
+    result = limits.join_lines(lines, limit)
+    assert len(result) <= limit
+    result_lines = result.split("\n")
+    if len(result_lines) < len(lines):
+        assert result_lines[-1] == f"… and {len(lines) - len(result_lines) + 1} more"
 
 
-def test_a_message_over_the_limits_says_that_something_is_left_out() -> None:
-    """The last guard: rather a message that is cut than one that Slack refuses."""
+def test_a_message_over_the_limits_says_that_it_was_cut() -> None:
+    """A message with too many or too long blocks is cut rather than rejected by Slack."""
     many = [elements.section(f"s{number}", "word " * 20) for number in range(80)]
     long = [elements.section(f"s{number}", "x" * 3_000) for number in range(8)]
     for blocks in (many, long):
         message = limits.message("a text", blocks)
-        assert_slack_takes(message)
+        assert_slack_accepts(message)
         assert message.blocks[-1]["elements"][0]["text"] == "The rest does not fit into one message."
 
 
 def test_fifty_blocks_are_all_sent() -> None:
-    """The guard leaves out nothing that fits."""
+    """A message with exactly fifty blocks is sent whole."""
     blocks: list[dict[str, Any]] = [elements.section(f"s{number}", "word") for number in range(50)]
     assert limits.message("a text", blocks).blocks == blocks

@@ -5,7 +5,7 @@ from dataclasses import replace
 from bot.domain.plan import Mutation, PlanKind, PlannedStep, Way
 from bot.slack.blocks.plan import planned
 from tests.unit.factories import make_checklist
-from tests.unit.slack_rules import assert_slack_takes, block, block_ids
+from tests.unit.slack_rules import assert_slack_accepts, block, block_ids
 
 CHECKLIST = make_checklist()
 TAG, BACKEND, LOGS = (PlannedStep(PlanKind.DEPLOY, spec, ()) for spec in CHECKLIST.deploy)
@@ -16,28 +16,28 @@ IMAGE = Mutation(
 DROP = Mutation("migration 061.sql on production", "", "applied", Way.FINAL, "cannot be taken back: declared breaking")
 
 
-def test_each_change_with_both_values_and_its_way_back() -> None:
-    """What is there now, what will be, and what takes it back; steps that change nothing are only named."""
-    shown = planned("SOLVEREIGN v4.8.0", [TAG, replace(BACKEND, changes=(IMAGE, DROP)), LOGS, BACK])
-    assert_slack_takes(shown)
-    assert shown.text == "Plan of SOLVEREIGN v4.8.0: 3 steps, 2 changes, 1 of them cannot be taken back"
-    assert block_ids(shown) == ["plan", "step:2", "by_hand", "quiet", "rollback", "marks"]
-    assert block(shown, "step:2").splitlines() == [
+def test_each_change_is_shown_with_both_values_and_its_rollback() -> None:
+    """Each change is shown with the value now, the value after and its rollback; steps without a change are only named."""
+    message = planned("SOLVEREIGN v4.8.0", [TAG, replace(BACKEND, changes=(IMAGE, DROP)), LOGS, BACK])
+    assert_slack_accepts(message)
+    assert message.text == "Plan of SOLVEREIGN v4.8.0: 3 steps, 2 changes, 1 of them cannot be taken back"
+    assert block_ids(message) == ["plan", "step:2", "by_hand", "quiet", "rollback", "marks"]
+    assert block(message, "step:2").splitlines() == [
         "2. *Deploy backend*",
         "image of deployment/api: api@sha256:abababababab → *api@sha256:cdcdcdcdcdcd*",
         ":leftwards_arrow_with_hook: back to revision 7",
         "migration 061.sql on production: nothing → *applied*",
         ":warning: cannot be taken back: declared breaking",
     ]
-    assert block(shown, "quiet").splitlines() == [
+    assert block(message, "quiet").splitlines() == [
         "*Changes nothing*",
         "3. Verify backend logs (asks)",
     ]
-    assert block(shown, "by_hand").splitlines() == [
+    assert block(message, "by_hand").splitlines() == [
         "*By hand: nobody can say what it changes, and a rollback does not take it back*",
         "1. Create release tag (a person, who attests it)",
     ]
-    assert "stays" not in block(shown, "marks")
+    assert "stays" not in block(message, "marks")
     under_way = planned("SOLVEREIGN v4.8.0", [LOGS, BACK], [DROP])
     assert block(under_way, "lasting") == (
         "*A rollback does not take back*\n"
@@ -45,14 +45,14 @@ def test_each_change_with_both_values_and_its_way_back() -> None:
     )
 
 
-def test_what_nobody_can_say_is_said() -> None:
-    """Never shown as no change."""
-    shown = planned("SOLVEREIGN v4.8.0", [replace(BACKEND, trouble="Vercel <answered> 503. Wait."), BACK])
-    assert shown.text.endswith("1 step, 0 changes; of 1 step nobody can say what it would change")
-    assert ":x: cannot say what it would change: Vercel &lt;answered&gt; 503. Wait." in block(shown, "step:1")
+def test_a_step_whose_changes_are_unknown_says_so() -> None:
+    """A step whose changes cannot be read is never shown as one without a change."""
+    message = planned("SOLVEREIGN v4.8.0", [replace(BACKEND, trouble="Vercel <answered> 503. Wait."), BACK])
+    assert message.text.endswith("1 step, 0 changes; of 1 step nobody can say what it would change")
+    assert ":x: cannot say what it would change: Vercel &lt;answered&gt; 503. Wait." in block(message, "step:1")
 
 
-def test_a_plan_of_many_long_steps_is_taken() -> None:
-    """Slack's limits hold whatever a vendor says."""
+def test_slack_accepts_a_plan_of_many_long_steps() -> None:
+    """A plan stays within Slack's limits, however long its texts are."""
     long = Mutation("w" * 900, "n" * 900, "a" * 900, Way.STAYS, "b" * 900)
-    assert_slack_takes(planned("P" * 300, [replace(BACKEND, changes=(long,) * 5)] * 80 + [BACK] * 80))
+    assert_slack_accepts(planned("P" * 300, [replace(BACKEND, changes=(long,) * 5)] * 80 + [BACK] * 80))

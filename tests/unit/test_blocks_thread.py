@@ -28,24 +28,24 @@ from tests.unit.factories import (
     referring_checklist,
     render_stored,
 )
-from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
+from tests.unit.slack_rules import assert_slack_accepts, block, block_ids, buttons, labels
 
 AT_1757 = "<!date^1795543020^{date_short_pretty} {time}|2026-11-24 17:57 UTC>"
 AT_2157 = "<!date^1795557420^{date_short_pretty} {time}|2026-11-24 21:57 UTC>"
 AT_1758 = "<!date^1795543080^{date_short_pretty} {time}|2026-11-24 17:58 UTC>"
 
-FAILED = make_result("go.check_1", Outcome.FAIL, hint="Run the backup job by hand.")
-PASSED = make_result("go.check_1")
+FAIL_RESULT = make_result("go.check_1", Outcome.FAIL, hint="Run the backup job by hand.")
+PASS_RESULT = make_result("go.check_1")
 
 
 # --- sections
 
 
 @pytest.mark.parametrize(
-    ("known", "line", "offered"),
+    ("check_view", "line", "button_labels"),
     [
         (
-            make_check_view("go.check_1", PASSED),
+            make_check_view("go.check_1", PASS_RESULT),
             (
                 f":white_check_mark: *Check of go.check_1*  `go.check_1`\npassed: 5 of 5 PASS · {AT_1757}, "
                 f"counts until {AT_2157}"
@@ -53,7 +53,7 @@ PASSED = make_result("go.check_1")
             ["Run again", "Details"],
         ),
         (
-            make_check_view("go.check_1", FAILED),
+            make_check_view("go.check_1", FAIL_RESULT),
             (
                 f":x: *Check of go.check_1*  `go.check_1`\nfailed: 2 of 5 did not pass · {AT_1757}\n"
                 "→ Run the backup job by hand."
@@ -61,7 +61,7 @@ PASSED = make_result("go.check_1")
             ["Run again", "Details", "Waive"],
         ),
         (
-            make_check_view("go.check_1", FAILED, make_waiver("go.check_1")),
+            make_check_view("go.check_1", FAIL_RESULT, make_waiver("go.check_1")),
             (
                 ":fast_forward: *Check of go.check_1*  `go.check_1`\nwaived: the drill of yesterday counts · "
                 f"by <@U0RITA0001>, {AT_1758}"
@@ -69,7 +69,7 @@ PASSED = make_result("go.check_1")
             ["Run again", "Details"],
         ),
         (
-            make_check_view("go.check_1", PASSED, running=Running.RUNNING, progress="row 3 of 9"),
+            make_check_view("go.check_1", PASS_RESULT, running=Running.RUNNING, progress="row 3 of 9"),
             ":hourglass_flowing_sand: *Check of go.check_1*  `go.check_1`\nrunning: row 3 of 9",
             ["Cancel", "Details"],
         ),
@@ -86,22 +86,24 @@ PASSED = make_result("go.check_1")
     ],
     ids=["passed", "failed", "waived", "running", "waiting", "not run"],
 )
-def test_a_check_has_its_line_and_the_buttons_that_help(known: CheckView, line: str, offered: list[str]) -> None:
-    """Mark, title, id, what was found, when, and what can be done about it."""
-    section = render_stored("section", "go", make_view(checks={"go.check_1": known}))
-    assert_slack_takes(section)
+def test_a_check_has_its_line_and_the_buttons_that_help(
+    check_view: CheckView, line: str, button_labels: list[str]
+) -> None:
+    """A check is shown with mark, title, id, result and time, and with the buttons for its status."""
+    section = render_stored("section", "go", make_view(checks={"go.check_1": check_view}))
+    assert_slack_accepts(section)
     assert block(section, "check:go.check_1") == line
     row = next(one for one in section.blocks if one["block_id"] == "check:go.check_1:buttons")
-    assert [button["text"]["text"] for button in row["elements"]] == offered
+    assert [button["text"]["text"] for button in row["elements"]] == button_labels
     assert {button["value"] for button in row["elements"]} == {'{"release":12,"check":"go.check_1"}'}
 
 
-def test_a_line_that_shows_another_check_acts_on_that_one() -> None:
-    """The result is the same in both places, and so is what the buttons are about."""
-    known = make_check_view("go.check_1", FAILED)
-    view = make_view(checklist=referring_checklist(), checks={"go.check_1": known})
+def test_a_line_that_shows_another_check_acts_on_that_check() -> None:
+    """A line with ``same_as`` shows the result of the other check, and its buttons carry the other check's id."""
+    check_view = make_check_view("go.check_1", FAIL_RESULT)
+    view = make_view(checklist=referring_checklist(), checks={"go.check_1": check_view})
     section = render_stored("section", "migrations", view)
-    assert_slack_takes(section)
+    assert_slack_accepts(section)
     assert block(section, "check:migrations.again") == (
         f":x: *Seen there too*  `migrations.again` = `go.check_1`\nfailed: 2 of 5 did not pass · {AT_1757}\n"
         "→ Run the backup job by hand."
@@ -112,23 +114,23 @@ def test_a_line_that_shows_another_check_acts_on_that_one() -> None:
     assert "2/3" in block(section, "section")
 
 
-def test_a_pass_that_is_too_old_is_run_again_and_not_waived() -> None:
-    """A waiver would not open the gate for it."""
-    old = make_check_view("go.check_1", replace(PASSED, finished_at=ago(300)))
+def test_an_expired_pass_can_be_run_again_but_not_waived() -> None:
+    """An expired pass has no Waive button, since a waiver would not open the gate for it."""
+    old = make_check_view("go.check_1", replace(PASS_RESULT, finished_at=ago(300)))
     section = render_stored("section", "go", make_view(checks={"go.check_1": old}))
     assert labels(section)[:4] == ["Run all", "Run again", "Details", "Run again"]
     assert ", counted until <!date^" in block(section, "check:go.check_1")
 
 
 def test_a_check_that_must_pass_offers_no_waiver() -> None:
-    """The checklist says which."""
+    """A check that the checklist marks as not waivable has no Waive button."""
     section = Section(id="go", title="Go", gate=True, checks=(make_check("go.a", waivable=False),))
     view = make_view(checklist=make_checklist([section]), checks={"go.a": make_check_view("go.a")})
     assert labels(render_stored("section", "go", view)) == ["Run all", "Run", "Details"]
 
 
-def test_a_check_that_waits_names_what_it_waits_for() -> None:
-    """By title, and only what has not passed yet."""
+def test_a_waiting_check_names_what_it_waits_for() -> None:
+    """A waiting check names, by title, only those needed checks that have not passed yet."""
     checks = (make_check("go.a"), make_check("go.b"), make_check("go.c", needs=("go.a", "go.b")))
     view = make_view(
         checklist=make_checklist([Section(id="go", title="Go", gate=True, checks=checks)]),
@@ -140,16 +142,18 @@ def test_a_check_that_waits_names_what_it_waits_for() -> None:
     assert block(render_stored("section", "go", view), "check:go.c").endswith("\nwaiting for Check of go.a")
 
 
-def test_what_only_a_person_answers_is_attested_and_never_run() -> None:
-    """Before the deploy; with it the line is closed."""
+def test_a_check_that_only_a_person_answers_is_attested_and_never_run() -> None:
+    """Such a check has an Attest button while the release is OPEN and none later."""
     section = Section(
         id="hand", title="By hand", checks=(make_check("hand.a", kind="attest"), make_check("hand.b", kind="attest"))
     )
     gate = Section(id="go", title="Go", gate=True, checks=(make_check("go.a"),))
-    attested = make_result("hand.b", summary="looked at it", by=PAT, attested=True)
-    known = {"hand.a": make_check_view("hand.a"), "hand.b": make_check_view("hand.b", attested)}
+    result = make_result("hand.b", summary="looked at it", by=PAT, attested=True)
+    check_views = {"hand.a": make_check_view("hand.a"), "hand.b": make_check_view("hand.b", result)}
     messages = {
-        state: render_stored("section", "hand", make_view(make_release(state), make_checklist([section, gate]), known))
+        state: render_stored(
+            "section", "hand", make_view(make_release(state), make_checklist([section, gate]), check_views)
+        )
         for state in (ReleaseState.OPEN, ReleaseState.WATCHING, ReleaseState.ABORTED)
     }
     assert {state: labels(message) for state, message in messages.items()} == {
@@ -163,21 +167,23 @@ def test_what_only_a_person_answers_is_attested_and_never_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "offered"),
+    ("state", "button_labels"),
     [
         (ReleaseState.OPEN, ["Details", "Details"]),
         (ReleaseState.DONE, ["Run all", "Run", "Details", "Attest", "Details"]),
         (ReleaseState.ROLLED_BACK, ["Details", "Details"]),
     ],
 )
-def test_the_close_out_is_attested_after_the_deploy(state: ReleaseState, offered: list[str]) -> None:
-    """Not before there is anything to look at."""
-    assert labels(render_stored("section", "after", in_state(state))) == offered
+def test_the_section_after_the_deploy_opens_once_the_release_is_done(
+    state: ReleaseState, button_labels: list[str]
+) -> None:
+    """Checks after the deploy have buttons only in the state DONE."""
+    assert labels(render_stored("section", "after", in_state(state))) == button_labels
 
 
-def test_a_section_under_way_can_be_cancelled_as_a_whole() -> None:
-    """One button beside the heading, about the section; it runs all again once nothing of it is under way."""
-    view = make_view(checks={"go.check_1": make_check_view("go.check_1", PASSED, running=Running.WAITING)})
+def test_a_running_section_can_be_cancelled_as_a_whole() -> None:
+    """The heading has Cancel all while a check of the section is under way, and Run all otherwise."""
+    view = make_view(checks={"go.check_1": make_check_view("go.check_1", PASS_RESULT, running=Running.WAITING)})
     (first, *_) = buttons(render_stored("section", "go", view))
     assert (first["text"]["text"], first["action_id"]) == ("Cancel all", "section.cancel")
     (first, *_) = buttons(render_stored("section", "go", make_view()))
@@ -185,22 +191,24 @@ def test_a_section_under_way_can_be_cancelled_as_a_whole() -> None:
     assert json.loads(first["value"]) == {"release": 12, "section": "go"}
 
 
-def test_a_section_says_how_far_it_is_and_what_is_open() -> None:
-    """In the message and in its notification."""
-    section = render_stored("section", "go", make_view(checks={"go.check_1": make_check_view("go.check_1", FAILED)}))
+def test_a_section_shows_its_progress_and_its_open_checks() -> None:
+    """The message and its notification show how many checks passed and which are open."""
+    section = render_stored(
+        "section", "go", make_view(checks={"go.check_1": make_check_view("go.check_1", FAIL_RESULT)})
+    )
     assert block(section, "section") == "*Go/No-Go* 9/10, decides Go or No-Go"
     assert section.text == "SOLVEREIGN v4.8.0: Go/No-Go 9/10. Open: Check of go.check_1 (failed)"
 
 
-def test_in_a_crowded_section_those_that_need_somebody_keep_their_buttons() -> None:
-    """24 checks with buttons fit into 50 blocks; what has passed is listed below them."""
+def test_in_a_crowded_section_failed_checks_keep_their_buttons() -> None:
+    """A section of 30 checks fits into 50 blocks; passed checks that do not fit are listed without buttons."""
     checks = tuple(make_check(f"go.c{number}") for number in range(30))
     view = make_view(
         checklist=make_checklist([Section(id="go", title="Go", gate=True, checks=checks)]),
-        checks={"go.c29": make_check_view("go.c29", replace(FAILED, check=checks[29].id))},
+        checks={"go.c29": make_check_view("go.c29", replace(FAIL_RESULT, check=checks[29].id))},
     )
     section = render_stored("section", "go", view)
-    assert_slack_takes(section)
+    assert_slack_accepts(section)
     assert "check:go.c29:buttons" in block_ids(section)
     assert len(section.blocks) == 50
     assert block(section, "rest").splitlines() == [
@@ -209,8 +217,8 @@ def test_in_a_crowded_section_those_that_need_somebody_keep_their_buttons() -> N
     ]
 
 
-def test_a_title_with_stars_is_not_torn_apart_by_bold() -> None:
-    """`SELECT * FROM` is a title that the checklist has."""
+def test_a_title_with_asterisks_is_not_set_in_bold() -> None:
+    """A title such as `SELECT * FROM` is shown without bold markup."""
     section = Section(
         id="go", title="Go", gate=True, checks=(make_check("go.a", title="SELECT * FROM verify() - All PASS"),)
     )
@@ -221,14 +229,14 @@ def test_a_title_with_stars_is_not_torn_apart_by_bold() -> None:
 # --- steps
 
 
-def test_steps_show_what_was_there_before_and_what_is_now() -> None:
-    """One block a step: mark, title, time, before and after, and its one button; of what has not begun what it is to change."""
+def test_steps_show_the_value_before_and_after() -> None:
+    """Each step has one block with mark, title, time and values; a pending step shows what it will change."""
     view = in_state(ReleaseState.DEPLOYING)
     image = Mutation("image", "", "api@sha256:" + "ab" * 32, Way.BACK, "back to revision 7")
     drop = Mutation("migration <1>.sql", "", "applied", Way.FINAL, "cannot be taken back")
     to_come = replace(view.steps[2], planned=(image, drop))
     steps = render_stored("steps", "deploy", replace(view, steps=(*view.steps[:2], to_come, *view.steps[3:])))
-    assert_slack_takes(steps)
+    assert_slack_accepts(steps)
     assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend running: 2 of 3 pods ready"
     assert [block(steps, name) for name in block_ids(steps)] == [
         "*Deploy of SOLVEREIGN v4.8.0* 1/3",
@@ -248,38 +256,38 @@ def test_steps_show_what_was_there_before_and_what_is_now() -> None:
     assert labels(steps) == ["Cancel"]
     view = in_state(ReleaseState.DEPLOYING)
     running = [replace(step, unended=("migrate-1",)) for step in view.steps]
-    asked = buttons(render_stored("steps", "deploy", replace(view, steps=running)))[0]["confirm"]["text"]["text"]
-    assert asked == "What it has changed so far stays. job/migrate-1 is not stopped. Retry it then, or roll back."
+    question = buttons(render_stored("steps", "deploy", replace(view, steps=running)))[0]["confirm"]["text"]["text"]
+    assert question == "What it has changed so far stays. job/migrate-1 is not stopped. Retry it then, or roll back."
     assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 102}
 
 
-def test_a_failed_step_can_be_tried_again_or_the_release_taken_back() -> None:
-    """Both ways on are in the message that says it failed."""
+def test_a_failed_step_offers_retry_and_rollback() -> None:
+    """The message of a failed step has the buttons Retry and Roll back."""
     steps = render_stored("steps", "deploy", in_state(ReleaseState.DEPLOY_FAILED))
     assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend failed: did not become ready"
     assert [button["action_id"] for button in buttons(steps)] == ["step.retry", "release.rollback"]
 
 
-def test_an_attested_step_names_who_said_so() -> None:
-    """It is never shown as done by the bot; where the bot would have looked and could not, it says so, and is left open."""
+def test_an_attested_step_names_who_attested_it() -> None:
+    """An attested step names the person, says when the bot could not confirm it, and is then listed as open."""
     view = in_state(ReleaseState.DONE)
-    unseen = replace(view.steps[0], summary="not confirmed: GitHub <answered> 401")
-    unsure = replace(view, steps=(unseen, *view.steps[1:]))
-    said = "not confirmed: GitHub &lt;answered&gt; 401"
-    assert block(render_stored("steps", "deploy", unsure), "step:101").startswith(
+    unconfirmed_step = replace(view.steps[0], summary="not confirmed: GitHub <answered> 401")
+    unconfirmed_view = replace(view, steps=(unconfirmed_step, *view.steps[1:]))
+    notice = "not confirmed: GitHub &lt;answered&gt; 401"
+    assert block(render_stored("steps", "deploy", unconfirmed_view), "step:101").startswith(
         ":grey_question: *Create release tag* ·"
     )
-    assert said in block(render_stored("steps", "deploy", unsure), "step:101")
-    left = f":grey_question: Create release tag: done by hand by <@U0RITA0001>, {said}"
-    assert left in block(render_stored("closeout", "", unsure), "open")
-    assert "Create release tag" not in block(render_stored("closeout", "", unsure), "done")
+    assert notice in block(render_stored("steps", "deploy", unconfirmed_view), "step:101")
+    open_line = f":grey_question: Create release tag: done by hand by <@U0RITA0001>, {notice}"
+    assert open_line in block(render_stored("closeout", "", unconfirmed_view), "open")
+    assert "Create release tag" not in block(render_stored("closeout", "", unconfirmed_view), "done")
     steps = render_stored("steps", "deploy", in_state(ReleaseState.DONE))
     assert block(steps, "step:101").endswith("\nattested by <@U0RITA0001>: pushed by hand")
     assert labels(steps) == []
 
 
 def test_a_plan_says_that_it_waits_for_a_person() -> None:
-    """Who may do it, and the button; before its turn there is none."""
+    """A step for a person names who may do it and has an Attest button once it is its turn."""
     view = in_state(ReleaseState.DEPLOYING)
     first, *rest = make_steps(PlanKind.DEPLOY, view.checklist, [StepState.TO_ATTEST])
     steps = render_stored("steps", "deploy", replace(view, steps=(replace(first, started_at=view.now), *rest)))
@@ -293,11 +301,11 @@ def test_a_plan_says_that_it_waits_for_a_person() -> None:
 
 
 @pytest.mark.parametrize("state", [ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK])
-def test_a_deploy_that_failed_asks_for_nothing_once_it_is_taken_back(state: ReleaseState) -> None:
-    """Neither its notice nor its message: a retry would be refused."""
+def test_a_failed_deploy_cannot_be_retried_after_a_rollback(state: ReleaseState) -> None:
+    """Once a rollback has begun, neither the notice nor the message of the failed step offers a retry."""
     view = in_state(state)
-    failed = make_steps(PlanKind.DEPLOY, view.checklist, [StepState.TO_ATTEST, StepState.FAILED])
-    view = replace(view, steps=(*failed, *(step for step in view.steps if step.plan is PlanKind.ROLLBACK)))
+    failed_steps = make_steps(PlanKind.DEPLOY, view.checklist, [StepState.TO_ATTEST, StepState.FAILED])
+    view = replace(view, steps=(*failed_steps, *(step for step in view.steps if step.plan is PlanKind.ROLLBACK)))
     assert render_stored("notice", "failed:102:1", view).text == (
         f"Deploy of SOLVEREIGN v4.8.0: Deploy backend failed: did not become ready\n"
         f"It is not retried any more: the release is {state}."
@@ -306,7 +314,7 @@ def test_a_deploy_that_failed_asks_for_nothing_once_it_is_taken_back(state: Rele
 
 
 def test_the_steps_of_a_rollback_have_their_own_message() -> None:
-    """With its own retry."""
+    """The steps of a rollback are a message of their own with its own Retry button."""
     steps = render_stored("steps", "rollback", in_state(ReleaseState.ROLLBACK_FAILED))
     assert block(steps, "plan") == "*Rollback of SOLVEREIGN v4.8.0* 0/1"
     assert labels(steps) == ["Retry"]
@@ -315,18 +323,18 @@ def test_the_steps_of_a_rollback_have_their_own_message() -> None:
 # --- close-out and notices
 
 
-def test_the_close_out_lists_done_waived_and_still_open() -> None:
-    """What an auditor asks for, and how long it took."""
+def test_the_close_out_lists_what_was_waived_and_is_still_open() -> None:
+    """The close-out lists durations, waived checks, and steps and checks that are still open."""
     view = in_state(ReleaseState.DONE)
-    waived = make_check_view("go.check_1", FAILED, make_waiver("go.check_1"))
+    check_view = make_check_view("go.check_1", FAIL_RESULT, make_waiver("go.check_1"))
     states = [StepState.TO_ATTEST, StepState.DONE, StepState.DONE]
     view = replace(
         view,
-        checks={**view.checks, waived.id: waived},
+        checks={**view.checks, check_view.id: check_view},
         steps=make_steps(PlanKind.DEPLOY, view.checklist, states),
     )
     closeout = render_stored("closeout", "", view)
-    assert_slack_takes(closeout)
+    assert_slack_accepts(closeout)
     assert closeout.text == "Close-out of SOLVEREIGN v4.8.0: DONE, 1 waived, 3 still open"
     assert block(closeout, "closeout") == (
         "*Close-out of SOLVEREIGN v4.8.0*\nTook: from start to deploy 48 min, deploy 2 min, watch 9 min, in all 1 h."
@@ -413,15 +421,15 @@ def test_the_close_out_lists_done_waived_and_still_open() -> None:
     ],
 )
 def test_a_notice_is_one_event_in_a_sentence(state: ReleaseState, subject: str, text: str) -> None:
-    """The notification and the message say the same."""
+    """A notice says one event in one sentence, the same in the message and in its notification."""
     notice = render_stored("notice", subject, in_state(state))
-    assert_slack_takes(notice)
+    assert_slack_accepts(notice)
     assert notice.text == text
     assert block(notice, "notice").endswith(text)
 
 
-def test_a_step_that_failed_is_not_to_be_retried_in_a_freeze() -> None:
-    """It would be refused; the way back is open."""
+def test_the_notice_of_a_failed_step_in_a_freeze_says_that_a_retry_has_to_wait() -> None:
+    """While deploys are frozen, the notice of a failed step names the rollback first, and a retry after the freeze."""
     notice = render_stored(
         "notice", "failed:102:3", replace(in_state(ReleaseState.DEPLOY_FAILED), freeze=make_freeze())
     )
@@ -431,7 +439,9 @@ def test_a_step_that_failed_is_not_to_be_retried_in_a_freeze() -> None:
 
 
 def test_a_freeze_is_announced_with_who_until_when_and_why() -> None:
-    """It concerns everybody in the channel; what is over is not said to be lifted while the calendar holds."""
+    """The notice of a freeze names person, end and reason; it does not say that a freeze is over while the calendar has
+    one.
+    """
     calendar = render_stored(
         "notice", "frozen:1", make_view(freeze=make_freeze(by=SYSTEM, id=None, reason="weekend", until=NOW))
     )

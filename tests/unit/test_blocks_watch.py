@@ -12,34 +12,34 @@ from bot.domain.view import ReleaseView
 from bot.domain.watch import Seen, WatchState
 from bot.slack.blocks.limits import Rendered
 from tests.unit.factories import RITA, ago, in_state, make_alarm, make_reading, make_watch, render_stored
-from tests.unit.slack_rules import assert_slack_takes, block, block_ids, buttons, labels
+from tests.unit.slack_rules import assert_slack_accepts, block, block_ids, buttons, labels
 
 AT_1758 = "<!date^1795543080^{date_short_pretty} {time}|2026-11-24 17:58 UTC>"
-ASKED = "asked <!date^1795543170^{time}|17:59 UTC>"
+TIME_OF_POLL = "asked <!date^1795543170^{time}|17:59 UTC>"
 UNTIL = ":eyes: until <!date^1795543500^{time}|18:05 UTC>, 5 min left"
 TITLE = "New and regressed issues in Sentry"
 BLIND = make_reading(seen=Seen.CANNOT_TELL, summary="no answer from the vendor", told_at=ago(4))
 
 
 def watching(**changes: Any) -> ReleaseView:
-    """A release that is watched."""
+    """A release in the state WATCHING whose watch has ``changes``."""
     return replace(in_state(ReleaseState.WATCHING), watch=make_watch(**changes))
 
 
-def shown(**changes: Any) -> Rendered:
-    """The message of a watch."""
+def render_watch(**changes: Any) -> Rendered:
+    """The rendered message of a watch with ``changes``."""
     message = render_stored("watch", "", watching(**changes))
-    assert_slack_takes(message)
+    assert_slack_accepts(message)
     return message
 
 
-def test_a_watch_says_what_it_sees_until_when_and_how_far() -> None:
-    """The time as a time, because minutes in a message grow wrong between polls."""
-    watch = shown()
+def test_a_watch_shows_its_verdict_end_and_progress() -> None:
+    """The end is shown as a time of day, since a number of minutes would be wrong between polls."""
+    watch = render_watch()
     assert watch.text == "Watch of SOLVEREIGN v4.8.0: clean, until 18:05 UTC, 5 min left, 0 open alarms"
     assert block(watch, "watch").splitlines() == [
         "*Watch of SOLVEREIGN v4.8.0*",
-        f":white_check_mark: *clean*, {ASKED}",
+        f":white_check_mark: *clean*, {TIME_OF_POLL}",
         UNTIL,
         "`▓▓▓▓▓▓▓▓▓▓▓▓▓░░░░░░░ 66 %`",
     ]
@@ -48,7 +48,7 @@ def test_a_watch_says_what_it_sees_until_when_and_how_far() -> None:
 
 
 def test_each_probe_has_its_own_mark() -> None:
-    """What was not asked yet has no answer, and what is acknowledged is not called clean."""
+    """A probe is shown as clean, regressed, unknown, acknowledged or not asked yet, each with its own mark."""
     probes = [Probe(id=CheckId(f"watch.{name}"), title=name, kind="ask") for name in ("a", "b", "c", "d", "e")]
     readings = [
         make_reading("watch.a", summary="fine"),
@@ -67,10 +67,10 @@ def test_each_probe_has_its_own_mark() -> None:
     ]
 
 
-def test_what_could_not_tell_is_not_shown_as_clean() -> None:
-    """And it says since when nothing is known."""
-    watch = shown(readings=(BLIND,))
-    assert block(watch, "watch").splitlines()[1] == f":warning: *cannot tell*, {ASKED}"
+def test_an_unknown_verdict_is_not_shown_as_clean() -> None:
+    """The message says since when the probe has had no answer."""
+    watch = render_watch(readings=(BLIND,))
+    assert block(watch, "watch").splitlines()[1] == f":warning: *cannot tell*, {TIME_OF_POLL}"
     assert block(watch, "probes") == (
         f":warning: *{TITLE}*: no answer from the vendor (could last tell: <!date^1795542960^{{time}}|17:56 UTC>)"
     )
@@ -85,9 +85,9 @@ def test_what_could_not_tell_is_not_shown_as_clean() -> None:
     ],
     ids=["alarm", "blind", "late"],
 )
-def test_a_watch_that_goes_on_after_its_time_says_why(changes: dict[str, Any], why: str) -> None:
-    """It waits for people, for an answer, or for what arrives late."""
-    assert block(shown(ends_at=ago(0.2), **changes), "watch").splitlines()[2].endswith(why)
+def test_a_watch_that_runs_longer_than_planned_says_why(changes: dict[str, Any], why: str) -> None:
+    """The message says whether the watch waits for people, for an answer, or for late events."""
+    assert block(render_watch(ends_at=ago(0.2), **changes), "watch").splitlines()[2].endswith(why)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_a_watch_that_goes_on_after_its_time_says_why(changes: dict[str, Any], w
     ],
 )
 def test_a_watch_that_has_ended_says_how(state: WatchState, text: str) -> None:
-    """Clean, accepted by people, or stopped by a rollback."""
+    """A watch ends as clean, as accepted by people, or as stopped by a rollback."""
     assert render_stored("watch", "", replace(in_state(ReleaseState.DONE), watch=make_watch(state))).text == text
 
 
-def test_an_alarm_names_the_error_the_people_and_the_two_ways_on() -> None:
-    """Loud, with a link, and with buttons on it."""
+def test_an_alarm_names_the_error_the_people_and_both_choices() -> None:
+    """An alarm links to the issue, mentions the people, and has the buttons Roll back and Acknowledge."""
     alarm = render_stored("alarm", "5", watching(alarms=(make_alarm(),)))
-    assert_slack_takes(alarm)
+    assert_slack_accepts(alarm)
     assert alarm.text == "Alarm after the deploy of SOLVEREIGN v4.8.0: API-17 KeyError: 'plan_id'"
     assert block(alarm, "issue") == (
         ":rotating_light: *<https://sentry.example.com/issues/4711/|API-17>* KeyError: 'plan_id'\n"
@@ -123,8 +123,8 @@ def test_an_alarm_names_the_error_the_people_and_the_two_ways_on() -> None:
     ]
 
 
-def test_a_silence_asks_people_to_look_themselves() -> None:
-    """Nobody is told that there are errors."""
+def test_an_alarm_without_an_answer_asks_people_to_check_by_hand() -> None:
+    """The alarm of a probe that cannot answer does not claim that there are errors."""
     silent = make_alarm(kind="silent", short_id="Error rate", title="cannot tell: 503", permalink="")
     alarm = render_stored("alarm", "5", watching(alarms=(silent,)))
     assert block(alarm, "issue") == f":rotating_light: *Error rate* cannot tell: 503\nNo answer, seen {AT_1758}"
@@ -161,7 +161,7 @@ def test_an_alarm_shows_its_plot_once_slack_has_it() -> None:
     assert "rate" not in block_ids(render_stored("alarm", "5", view))
     view = replace(view, pictures={("rate", "5"): "F0PLOT"})
     alarm = render_stored("alarm", "5", view)
-    assert_slack_takes(alarm)
+    assert_slack_accepts(alarm)
     assert [block["slack_file"] for block in alarm.blocks if block["type"] == "image"] == [{"id": "F0PLOT"}]
     assert "rate" not in block_ids(render_stored("alarm", "6", view))
 

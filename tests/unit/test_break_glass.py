@@ -32,9 +32,9 @@ from tests.unit.factories import (
     make_signoff,
     make_view,
     render_stored,
-    signed,
+    with_signoffs,
 )
-from tests.unit.slack_rules import assert_slack_takes, mrkdwn
+from tests.unit.slack_rules import assert_slack_accepts, mrkdwn
 
 GO = "go.check_1"
 LINES = make_checklist()
@@ -56,7 +56,7 @@ def ruled(view: ReleaseView, **rule: bool) -> ReleaseView:
 
 def gone(**release: Any) -> ReleaseView:
     """All signed and passed, but for what the release itself is."""
-    view = signed(make_view(), Role.RELEASE_MANAGER)
+    view = with_signoffs(make_view(), Role.RELEASE_MANAGER)
     return replace(view, release=replace(view.release, **release))
 
 
@@ -64,8 +64,8 @@ NEVER, ALWAYS, FREEZES, CHECKS = "never", "always", "in_freeze", "never_waivable
 CASES = [
     (Cause.SIGNOFF_MISSING, make_view(), ALWAYS),
     (Cause.SIGNOFF_VOID, make_view(signoffs=(YES,)), ALWAYS),
-    (Cause.PEOPLE, signed(make_view(policy=Policy(people=2)), Role.RELEASE_MANAGER), ALWAYS),
-    (Cause.FOUR_EYES, signed(make_view(), Role.RELEASE_MANAGER), ALWAYS),
+    (Cause.PEOPLE, with_signoffs(make_view(policy=Policy(people=2)), Role.RELEASE_MANAGER), ALWAYS),
+    (Cause.FOUR_EYES, with_signoffs(make_view(), Role.RELEASE_MANAGER), ALWAYS),
     (Cause.CHECK, make_view(checks=FAILED), ALWAYS),
     (Cause.CHECK, make_view(checklist=STRICT, checks=FAILED), CHECKS),
     (Cause.FREEZE, make_view(freeze=make_freeze()), FREEZES),
@@ -150,7 +150,7 @@ def broken(state: ReleaseState, **review: Any) -> ReleaseView:
 def test_the_message_pages_the_channel_and_names_all() -> None:
     """Who, why and past what; only our own markup pages."""
     shown = render_stored("break_glass", "", broken(ReleaseState.DEPLOYING))
-    assert_slack_takes(shown, pages=True)
+    assert_slack_accepts(shown, pages=True)
     words = "\n".join(mrkdwn(shown.blocks))
     assert f":rotating_light: <!channel> *Break-glass: <@{RITA}> deploys" in words
     assert "logins fail &lt;!here&gt; for everybody" in words

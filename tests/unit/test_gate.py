@@ -37,7 +37,7 @@ from tests.unit.factories import (
     make_view,
     make_waiver,
     referring_checklist,
-    signed,
+    with_signoffs,
 )
 
 GO = "go.check_1"
@@ -59,7 +59,7 @@ def causes(view: ReleaseView) -> list[tuple[Cause, str]]:
 
 def approved(**changes: object) -> ReleaseView:
     """All has passed, the release manager has approved; then ``changes``."""
-    return replace(signed(make_view(), Role.RELEASE_MANAGER), **changes)  # type: ignore[arg-type]
+    return replace(with_signoffs(make_view(), Role.RELEASE_MANAGER), **changes)  # type: ignore[arg-type]
 
 
 def with_check(known: object, view: ReleaseView | None = None) -> ReleaseView:
@@ -101,7 +101,7 @@ def test_anything_but_a_fresh_pass_closes_it(known: object, words: str) -> None:
 def test_a_waiver_lets_one_go(outcome: Outcome) -> None:
     """Where the checklist allows it, and the signature is for that."""
     view = with_check(make_check_view(GO, make_result(GO, outcome), make_waiver(GO)))
-    assert deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).allowed
+    assert deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).allowed
 
 
 def test_a_waiver_that_must_not_be() -> None:
@@ -112,14 +112,14 @@ def test_a_waiver_that_must_not_be() -> None:
     sections = (checklist.sections[0], go.model_copy(update={"checks": checks}), checklist.sections[2])
     waived = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
     view = make_view(checklist=make_checklist(sections), checks={GO: waived})
-    (reason,) = deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).reasons
+    (reason,) = deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).reasons
     assert reason_text(reason) == f"Check of {GO}: cannot be waived"
 
 
 def test_other_sections_do_not_decide() -> None:
     """They are shown, and do not hold up the deploy."""
     view = make_view(checks={"migrations.billing": make_check_view("migrations.billing")})
-    assert deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).allowed
+    assert deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).allowed
 
 
 NOT_PASSED = [
@@ -177,13 +177,13 @@ def test_a_section_that_blocks(known: CheckView, counts_as: CheckStatus, words: 
     """Its lines are reasons, with their section, and no rows of the ten."""
     del counts_as
     view = make_view(checklist=blocking(), checks={"migrations.billing": known})
-    (reason,) = deploy_gate(signed(view, Role.RELEASE_MANAGER), QUINN).reasons
+    (reason,) = deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).reasons
     text = f"Migrations: Check of migrations.billing: {words}"
     assert (reason.cause, reason.about, reason_text(reason)) == (Cause.CHECK, "migrations.billing", text)
     assert non_blocking_failures(view) == []
     assert len(view.checklist.gate_checks) == 10
     waived = make_view(checklist=blocking(), checks={"migrations.billing": replace(known, waiver=make_waiver())})
-    assert deploy_gate(signed(waived, Role.RELEASE_MANAGER), QUINN).allowed
+    assert deploy_gate(with_signoffs(waived, Role.RELEASE_MANAGER), QUINN).allowed
 
 
 def test_what_only_a_person_knows_names_who_may_say_it_and_where() -> None:
@@ -206,13 +206,13 @@ def test_what_only_a_person_knows_names_who_may_say_it_and_where() -> None:
 def test_a_result_in_two_places_is_one_reason() -> None:
     """A line that shows the result of one of the ten says nothing more; one that blocks in one place blocks."""
     failed = make_check_view(GO, make_result(GO, Outcome.FAIL))
-    view = signed(make_view(checklist=blocking(), checks={GO: failed}), Role.RELEASE_MANAGER)
+    view = with_signoffs(make_view(checklist=blocking(), checks={GO: failed}), Role.RELEASE_MANAGER)
     assert [reason.about for reason in deploy_gate(view, QUINN).reasons] == [GO]
     again = Check(id=CheckId("more.billing"), title="Billing again", same_as=CheckId("migrations.billing"))
     more = Section(id="more", title="More", blocks=True, checks=(again,))
     checklist = make_checklist([*make_checklist().sections, more])
     missing = {"migrations.billing": make_check_view("migrations.billing")}
-    view = signed(make_view(checklist=checklist, checks=missing), Role.RELEASE_MANAGER)
+    view = with_signoffs(make_view(checklist=checklist, checks=missing), Role.RELEASE_MANAGER)
     assert [reason.about for reason in deploy_gate(view, QUINN).reasons] == ["more.billing"]
 
 
@@ -258,13 +258,13 @@ def test_four_eyes() -> None:
     view = approved()
     assert [reason.cause for reason in deploy_gate(view, RITA).reasons] == [Cause.FOUR_EYES]
     assert deploy_gate(view).allowed
-    assert deploy_gate(signed(make_view(), Role.RELEASE_MANAGER, Role.QA), RITA).allowed
+    assert deploy_gate(with_signoffs(make_view(), Role.RELEASE_MANAGER, Role.QA), RITA).allowed
     assert deploy_gate(replace(view, policy=Policy(four_eyes=False)), RITA).allowed
 
 
 def test_four_eyes_counts_people_not_roles() -> None:
     """One person with two roles is one pair of eyes."""
-    view = signed(make_view(), Role.RELEASE_MANAGER, Role.QA)
+    view = with_signoffs(make_view(), Role.RELEASE_MANAGER, Role.QA)
     one = tuple(replace(signoff, by=RITA) for signoff in view.signoffs)
     assert [reason.cause for reason in deploy_gate(replace(view, signoffs=one), RITA).reasons] == [Cause.FOUR_EYES]
 
@@ -323,7 +323,7 @@ def test_what_the_policy_forbids_to_waive_is_not_let_go() -> None:
     policy = Policy.model_validate({"lines": {"go": {"waive": []}}})
     waived = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
     view = make_view(policy=policy, checks={GO: waived})
-    (reason,) = deploy_gate(replace(signed(view, Role.RELEASE_MANAGER), policy=policy), QUINN).reasons
+    (reason,) = deploy_gate(replace(with_signoffs(view, Role.RELEASE_MANAGER), policy=policy), QUINN).reasons
     assert reason_text(reason) == f"Check of {GO}: cannot be waived"
 
 
@@ -418,7 +418,7 @@ def test_it_opens_only_if_all_ten_pass_or_are_waived(
         result = make_result(name, outcome, finished_at=ago(age)) if outcome else None
         checks[name] = make_check_view(name, result, make_waiver(name) if waived else None, running)
         good &= running is Running.IDLE and (waived or (outcome is Outcome.PASS and age <= 240))
-    view = signed(make_view(checks=checks, freeze=make_freeze() if frozen else None), *sorted(roles))
+    view = with_signoffs(make_view(checks=checks, freeze=make_freeze() if frozen else None), *sorted(roles))
     assert deploy_gate(view, PAT).allowed == (good and not frozen and Role.RELEASE_MANAGER in roles)
 
 

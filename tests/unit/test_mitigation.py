@@ -10,7 +10,7 @@ from bot.domain.release import ACTIVE, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.slack.publisher import is_pinned
 from tests.unit.factories import NOW, QUINN, in_state, make_mitigation, make_release, render_stored
-from tests.unit.slack_rules import assert_slack_takes, block, block_ids
+from tests.unit.slack_rules import assert_slack_accepts, block, block_ids
 
 SINCE = "<!date^1795541400^{date_short_pretty} {time}|2026-11-24 17:30 UTC>"
 TILL = "<!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>"
@@ -64,7 +64,7 @@ def test_the_card_is_pinned_until_its_release_is_closed(about: PostSubject, clos
 def test_the_card_says_what_keeps_it_open() -> None:
     """In its first lines: what, whose, since when, and how it ends."""
     card = render_stored("card", "", held_open())
-    assert_slack_takes(card)
+    assert_slack_accepts(card)
     assert card.text == (
         "SOLVEREIGN v4.8.0: ROLLED_BACK, still open until MODE=off is put back: errors after the deploy"
     )

@@ -5,7 +5,7 @@ import pytest
 from bot.domain.runbook import document, places
 from bot.slack import text
 from tests.unit.factories import make_checklist, make_view, render_stored
-from tests.unit.slack_rules import assert_slack_takes, block
+from tests.unit.slack_rules import assert_slack_accepts, block
 
 DOCUMENT = "https://github.com/o/r/blob/main/docs/RUNBOOK.md"
 
@@ -61,6 +61,6 @@ def test_a_section_of_the_thread_links_into_the_runbook() -> None:
     named = (sections[0].model_copy(update={"runbook": "Section A: Migrations"}), *sections[1:])
     checklist = make_checklist(named).model_copy(update={"runbook": DOCUMENT})
     section = render_stored("section", "migrations", make_view(checklist=checklist))
-    assert_slack_takes(section)
+    assert_slack_accepts(section)
     assert f"Runbook: <{DOCUMENT}#section-a-migrations|Section A: Migrations>" in block(section, "section")
     assert {check.runbook for check in checklist.sections[0].checks} == {"Section A: Migrations"}

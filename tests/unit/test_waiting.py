@@ -10,7 +10,7 @@ from bot.domain.release import ReleaseState
 from bot.domain.view import BreakGlass
 from bot.domain.waiting import Waiting, waiting
 from tests.unit.factories import NOW, QUINN, RITA, ago, in_state, make_alarm, make_watch, render_stored
-from tests.unit.slack_rules import assert_slack_takes
+from tests.unit.slack_rules import assert_slack_accepts
 
 ALARMED = make_watch(alarms=(make_alarm(acknowledged_by=QUINN), make_alarm(at=ago(7)), make_alarm(at=ago(3))))
 
@@ -33,7 +33,7 @@ def test_what_waits(state: ReleaseState, since: object, what: str) -> None:
     assert found is not None
     assert (found.since, found.what) == (since, what)
     notice = render_stored("notice", f"waiting:{int(found.since.timestamp())}:1", view)
-    assert_slack_takes(notice)
+    assert_slack_accepts(notice)
     assert "<@U0RITA0001>: SOLVEREIGN v4.8.0 waits since" in notice.text
     assert f"{what}. {found.todo}" in notice.text
     other = render_stored("notice", "waiting:1:1", view)
@@ -50,7 +50,7 @@ def test_a_break_glass_waits_for_its_review(state: ReleaseState) -> None:
     if found is not None:
         assert [found.round_at(glass.at + timedelta(hours=hours)) for hours in (0, 3, 4, 7, 8)] == [0, 0, 1, 1, 2]
         notice = render_stored("notice", f"waiting:{int(glass.at.timestamp())}:1", view)
-        assert_slack_takes(notice)
+        assert_slack_accepts(notice)
         assert f"nobody has reviewed its break-glass. {found.todo}" in notice.text
     assert waiting(replace(view, break_glass=replace(glass, reviewed_by=QUINN, reviewed_at=NOW))) is None
 
