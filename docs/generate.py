@@ -24,9 +24,10 @@ REFERENCE = Path(__file__).parent / "reference"
 
 HEAD = """# Kinds of checks
 
-<!-- Written by docs/generate.py from checks/kinds. Do not edit. -->
+<!-- Written by docs/generate.py from the kinds. Do not edit. -->
 
-A check of the checklist names a `kind` and gives it `params`. One file in `checks/kinds/` answers one kind. An unknown
+A check of the checklist names a `kind` and gives it `params`. One file in `checks/kinds/` answers one kind; those that know the
+product SOLVEREIGN are in `checks/solvereign/`. An unknown
 kind or parameter is refused when the checklist is read. How to write one: [Add a check](../howto/add-a-check.md).
 
 Every kind answers PASS, FAIL, ERROR (could not find out) or INCONCLUSIVE (a person has to say). Only PASS is a pass.
@@ -73,7 +74,7 @@ def _kind(kind: Kind) -> str:
     if kind.spends:
         facts.append(f"Uses up: {', '.join(kind.spends)}")
     facts.append(f"Time: {kind.timeout:g} s")
-    doc = inspect.cleandoc(type(kind).__doc__ or "").replace("``", "`")
+    doc = (inspect.getdoc(type(kind)) or "").replace("``", "`")
     return f"\n## {kind.name}\n\n{kind.summary}.\n\n{doc}\n\n{'. '.join(facts)}.\n\n{_params(kind)}"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bot.domain.plan import Mutation, Way
 from bot.errors import StepError
 from bot.steps.sqlfile import Migration, migration
-from checks.declarations import HOW_TO_DECLARE, Declared
+from checks.kit.declarations import HOW_TO_DECLARE, Declared
 from clients.github import previous_release
 
 if TYPE_CHECKING:

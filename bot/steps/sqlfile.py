@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.errors import StepError
-from checks.declarations import Declared, declared
+from checks.kit.declarations import Declared, declared
 
 # What a statement can be made of that may hide a semicolon, each up to its end; a dollar quote ends with its own tag.
 _TOKEN = re.compile(

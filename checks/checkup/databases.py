@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from checks import verification
 from checks.checkup.finding import PATIENCE, Finding, Needs, State, lines_of
+from checks.kit import verification
 from clients.connections import Clients
 from clients.errors import ClientError
 from clients.uses import IN_SCHEMA

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from checks.backups import environment_of, handed_on, made_at, objects
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.kit.backups import environment_of, handed_on, made_at, objects
 from clients.answers import reading
 from clients.cluster import kube_errors
 from clients.errors import REFUSED, ClientError

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
-from checks.product import UNREACHED, Base, address, differences, json_object, unreached
+from checks.kit.http_answers import UNREACHED, Base, address, differences, json_object, unreached
 from clients.errors import ClientError
 from clients.http import http_errors
 from clients.uses import Use, at

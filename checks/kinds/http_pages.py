@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
-from checks.product import UNREACHED, Base, address, unreached
+from checks.kit.http_answers import UNREACHED, Base, address, unreached
 from clients.http import http_errors
 from clients.uses import Use, at
 

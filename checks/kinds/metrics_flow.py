@@ -8,7 +8,7 @@ import time
 from pydantic import Field
 
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.product import UNREACHED, Base, address, unreached
+from checks.kit.http_answers import UNREACHED, Base, address, unreached
 from clients.grafana import columns
 from clients.http import http_errors
 from clients.uses import Use, at, grafana

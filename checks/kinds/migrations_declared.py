@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.declarations import HOW_TO_DECLARE, Declared, declared
+from checks.kit.declarations import HOW_TO_DECLARE, Declared, declared
 from clients.github import previous_release
 from clients.uses import READ_CONTENTS, Use
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
-from checks.release_range import release_range
+from checks.kit.release_range import release_range
 from clients.uses import READ_CONTENTS, READ_ISSUES, READ_PULLS, Use
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome
-from checks.since import SinceParams, sentry_release
+from checks.kit.since import SinceParams, sentry_release
 from clients.sentry import iso
 from clients.target import require
 from clients.uses import Use, sentry

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from checks.contract import Answer, Evidence, Kind, Outcome
-from checks.since import SinceParams, sentry_release
+from checks.kit.since import SinceParams, sentry_release
 from clients.sentry import Bucket, Counts, end_of
 from clients.uses import Use, sentry
 

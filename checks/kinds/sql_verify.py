@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from psycopg import errors
 from pydantic import Field
 
-from checks import verification
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.kit import verification
 from clients.uses import Use, execute
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from checks.boot_pod import NAME, PROBE, Boot
-from checks.booting import boot, undo_payload
 from checks.contract import Change, CheckError
+from checks.kinds.restore_drill.boot_pod import NAME, PROBE, Boot
+from checks.kinds.restore_drill.booting import boot, undo_payload
 from clients.connections import Clients
 from clients.target import Target
 from tests.checks.replies import Answering, Replies, Reply

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from checks import pg_tools
 from checks.contract import CheckError
+from checks.kinds.restore_drill import pg_tools
 
 
 def test_newest_first():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from checks.boot_pod import LABEL, NAME
-from checks.booting import BOOT_RIGHTS
 from checks.contract import CheckContext, Outcome
+from checks.kinds.restore_drill.boot_pod import LABEL, NAME
+from checks.kinds.restore_drill.booting import BOOT_RIGHTS
 from checks.registry import Registry
 from checks.runner import run_check
 from clients.connections import Clients

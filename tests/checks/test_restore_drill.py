@@ -9,9 +9,9 @@ import uuid
 import psycopg
 import pytest
 
-from checks import pg_tools
-from checks.backups import handed_on
 from checks.contract import CheckError, Outcome
+from checks.kinds.restore_drill import pg_tools
+from checks.kit.backups import handed_on
 from checks.registry import Registry
 from checks.runner import redact_values
 from clients.connections import Clients

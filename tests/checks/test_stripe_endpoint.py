@@ -3,7 +3,7 @@
 import pytest
 
 from checks.contract import CheckError, Outcome
-from checks.kinds.stripe_endpoint import HANDLED, expand
+from checks.solvereign.stripe_endpoint import HANDLED, expand
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.fix_checks import changed, production_target, run, staging_target

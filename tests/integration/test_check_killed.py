@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from bot.domain.checklist import Section
-from checks.boot_pod import NAME
 from checks.contract import Outcome
+from checks.kinds.restore_drill.boot_pod import NAME
 from checks.registry import BUILT_IN, Registry
 from clients.connections import Clients
 from tests.fix_bot import World, checklist

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from checks.boot_pod import PASSWORD, Boot, describe
 from checks.contract import CheckContext, CheckError, Subject
+from checks.kinds.restore_drill.boot_pod import PASSWORD, Boot, describe
 from clients.cluster import Kubernetes
 from clients.connections import Clients
 from clients.target import RestorePod, Target

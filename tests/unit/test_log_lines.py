@@ -2,7 +2,7 @@
 
 import pytest
 
-from checks.log_lines import error_in
+from checks.kinds.pod_logs.log_lines import error_in
 
 
 @pytest.mark.parametrize(

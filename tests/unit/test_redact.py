@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bot.clock import SystemClock
 from bot.flows.deps import Asking
 from bot.redact import MARK, Redactor
-from checks.ready_probe import SHOWN, shown
+from checks.kinds.restore_drill.ready_probe import SHOWN, shown
 from checks.registry import Registry
 from clients.pods import begin_of_words, end_of_words
 

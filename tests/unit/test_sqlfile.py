@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.errors import StepError
 from bot.steps.sqlfile import migration, statements
-from checks.declarations import Declared
+from checks.kit.declarations import Declared
 
 
 def body(text: str) -> str:

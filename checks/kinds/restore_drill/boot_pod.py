@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field
 
-from checks import ready_probe
 from checks.contract import CheckError, Params
+from checks.kinds.restore_drill import ready_probe
 from clients.answers import reading
 from clients.target import RestorePod, require
 

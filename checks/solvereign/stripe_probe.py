@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
-from checks.product import NOT_CONFIGURED, UNREACHED, address, detail_of, unreached
+from checks.kit.http_answers import UNREACHED, address, unreached
+from checks.solvereign.product import NOT_CONFIGURED, detail_of
 from clients.http import http_errors
 from clients.uses import API, Use
 

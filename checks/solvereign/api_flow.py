@@ -6,7 +6,8 @@ import httpx
 from pydantic import Field, JsonValue
 
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.product import UNREACHED, address, differences, json_object, log_in, unreached
+from checks.kit.http_answers import UNREACHED, address, differences, json_object, unreached
+from checks.solvereign.product import log_in
 from clients.http import cookie_header, http_errors
 from clients.uses import API, LOGIN, Use
 

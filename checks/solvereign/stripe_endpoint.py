@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.product import address
+from checks.kit.http_answers import address
 from clients.answers import reading
 from clients.packages import load
 from clients.stripe_account import stripe_errors

@@ -1,4 +1,4 @@
-"""restore_drill: restore a backup into a scratch database and ask the product's verify functions there."""
+"""Restores a backup into a scratch database and asks the product's verify functions there."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field, StringConstraints
 
-from checks import boot_pod, booting, pg_tools, verification
-from checks.backups import environment_of, made_at, taken_up
-from checks.boot_pod import Boot
-from checks.booting import BOOT_RIGHTS
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.kinds.restore_drill import boot_pod, booting, pg_tools
+from checks.kinds.restore_drill.boot_pod import Boot
+from checks.kinds.restore_drill.booting import BOOT_RIGHTS
+from checks.kit import verification
+from checks.kit.backups import environment_of, made_at, taken_up
 from clients.errors import ClientError
 from clients.s3 import s3_errors
 from clients.target import require
@@ -49,6 +50,7 @@ NO_ROLE = re.compile(r'role "([^"]+)" does not exist')
 TOO_NEW = re.compile(r"unsupported version \(1\.\d+\) in file header")  # another major version is no archive at all
 
 Name = Annotated[str, StringConstraints(pattern=verification.FUNCTION.pattern)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class RestoreDrillParams(Params):
@@ -61,17 +63,8 @@ class RestoreDrillParams(Params):
         default="", description="A backup of another environment is not restored; empty: the target's own."
     )
     max_age_hours: float = Field(default=24, gt=0, description="A backup that was made longer ago is not restored.")
-    functions: tuple[Name, ...] = Field(
-        default=(
-            "auth.verify_legal_acceptance_integrity",
-            "billing.verify_billing_schema",
-            "consent.verify_consent_schema",
-        ),
-        description="Verify functions of which every row must be PASS.",
-    )
-    counts: dict[Name, Annotated[int, Field(ge=0)]] = Field(
-        default={"tenants": 1, "auth.users": 0}, description="Table -> rows that it must have at least."
-    )
+    functions: tuple[Name, ...] = Field(description="Verify functions of which every row must be PASS.")
+    counts: dict[Name, Count] = Field(description="Table -> rows that it must have at least.")
     boot: Boot | None = Field(
         default=None, description="Start the product against the restored database too; unset: it is not started."
     )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 from psycopg import errors
 from pydantic import Field
 
-from checks import verification
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
+from checks.kit import verification
+from checks.solvereign.product import VERIFY_FUNCTIONS
 from clients.uses import READ_CONTENTS, Use, on_table
 
 if TYPE_CHECKING:
@@ -34,11 +35,7 @@ class MigrationsAppliedParams(Params):
     suffix: str = Field(default=".sql", description="How the name of a migration ends.")
     may_be_missing: tuple[str, ...] = Field(default=(), description="Files that are known not to be applied.")
     functions: tuple[str, ...] = Field(
-        default=(
-            "auth.verify_legal_acceptance_integrity",
-            "billing.verify_billing_schema",
-            "consent.verify_consent_schema",
-        ),
+        default=VERIFY_FUNCTIONS,
         description="Verify functions that decide where the database has no record by file.",
     )
 

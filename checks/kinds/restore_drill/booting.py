@@ -7,8 +7,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from checks.boot_pod import LABEL, LAST_WORDS, NAME, PASSWORD_KEY, PROBE, START, Boot, describe, place, settings_of
 from checks.contract import CheckError
+from checks.kinds.restore_drill.boot_pod import (
+    LABEL,
+    LAST_WORDS,
+    NAME,
+    PASSWORD_KEY,
+    PROBE,
+    START,
+    Boot,
+    describe,
+    place,
+    settings_of,
+)
 from clients.answers import reading
 from clients.cluster import kube_errors
 from clients.errors import REFUSED, ClientError

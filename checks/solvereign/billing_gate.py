@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from checks.contract import Answer, Change, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.product import UNREACHED, address, session, unreached
+from checks.kit.http_answers import UNREACHED, address, unreached
+from checks.solvereign.product import session
 from clients.http import http_errors
 from clients.target import require
 from clients.uses import API, LOGIN, TENANT, Use, on_table

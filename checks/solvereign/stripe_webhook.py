@@ -13,7 +13,8 @@ import httpx
 from pydantic import Field
 
 from checks.contract import Answer, Change, CheckContext, CheckError, Evidence, Kind, Outcome, Params
-from checks.product import NOT_CONFIGURED, UNREACHED, address, unreached
+from checks.kit.http_answers import UNREACHED, address, unreached
+from checks.solvereign.product import NOT_CONFIGURED
 from clients.errors import ClientError
 from clients.http import http_errors
 from clients.packages import load

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.log_lines import error_in
+from checks.kinds.pod_logs.log_lines import error_in
 from clients.pods import (
     READS_PODS,
     STARTING,
