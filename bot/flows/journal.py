@@ -31,21 +31,21 @@ class StepJournal:
         followed it: what it would ask a vendor for then, nobody could refuse.
         """
         clean = self._deps.clean
-        made = [change.cleaned(clean) for change in changes]
+        intended = [change.cleaned(clean) for change in changes]
         planned = None if self._planned is None else [change.cleaned(clean) for change in self._planned]
-        for change in made:
+        for change in intended:
             if planned is not None and change not in planned:
                 raise StepError(
                     f"{change.what} has changed since the plan was made: it is {change.now or 'not there'} now",
                     hint="Find out who and why. A retry plans this step anew and carries on from what stands there now.",
                 )
         clock, claim = self._deps.clock, self._job.claim
-        begun = clock.steady()
+        started = clock.steady()
         with self._deps.store.transaction() as tx:
             if not work.renew(tx, claim):
                 raise Superseded
-            steps.write_journal(tx, self._row, claim.token, "intent", {"changes": [change.body for change in made]})
-        if clock.steady() - begun > work.ACT_WITHIN:
+            steps.write_journal(tx, self._row, claim.token, "intent", {"changes": [change.body for change in intended]})
+        if clock.steady() - started > work.ACT_WITHIN:
             raise Superseded
 
     def observed(self, **body: object) -> None:

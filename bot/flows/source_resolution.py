@@ -36,10 +36,10 @@ class Resolution:
 
         The commit of a branch, where there is no tag yet, stays the one of the start.
         """
-        found = self.resolved
-        return found is not None and (
-            found.digest != release.digest or (found.tagged and found.commit != release.commit)
-        )
+        if self.resolved is None:
+            return False
+        has_other_commit = self.resolved.tagged and self.resolved.commit != release.commit
+        return has_other_commit or self.resolved.digest != release.digest
 
 
 def resolve_source(deps: Deps, release: Release) -> Resolution:

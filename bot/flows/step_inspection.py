@@ -83,8 +83,8 @@ def preview_plans(deps: Asking, checklist: Checklist, ship: Shipment, targets: T
     """What each step of both plans would change now, in words that may be shown. Steps look side by side; what one cannot see
     is said in its place.
     """
-    asked = [(PlanKind.DEPLOY, spec) for spec in checklist.deploy]
-    asked += [(PlanKind.ROLLBACK, spec) for spec in checklist.rollback]
+    entries = [(PlanKind.DEPLOY, spec) for spec in checklist.deploy]
+    entries += [(PlanKind.ROLLBACK, spec) for spec in checklist.rollback]
     never = threading.Event()
 
     def look(entry: tuple[PlanKind, StepSpec]) -> PlannedStep:
@@ -100,7 +100,7 @@ def preview_plans(deps: Asking, checklist: Checklist, ship: Shipment, targets: T
             return PlannedStep(kind, spec, (), trouble=trouble)
 
     with ThreadPoolExecutor(MAX_INSPECTIONS, thread_name_prefix="plan") as threads:
-        return list(threads.map(look, asked))
+        return list(threads.map(look, entries))
 
 
 def plan_of_release(deps: Deps, release: Release) -> list[PlannedStep]:

@@ -152,14 +152,14 @@ def move(
     }
     try:
         with tx.transaction():
-            moved = tx.execute(_SQL["move"], {**values, "reason": reason}).fetchone()
+            row = tx.execute(_SQL["move"], {**values, "reason": reason}).fetchone()
     except UniqueViolation as error:
         other = active(tx, release.environment)
         name = f"{other.version} ({other.state})" if other else "another release"
         raise ActiveReleaseExists(
             f"{name} holds {release.environment} now.", hint="`/release abort` that one, or roll it back, first."
         ) from error
-    if moved is None:
+    if row is None:
         raise Superseded
 
 
@@ -195,18 +195,18 @@ def adopt(tx: Tx, release_id: ReleaseId, policy: Policy) -> None:
 
 def checklist(tx: Tx, release: Release) -> Checklist:
     """The checklist that the release began with, whatever the file says now."""
-    if (known := _checklists.get(release.checklist_digest)) is None:
+    if (cached := _checklists.get(release.checklist_digest)) is None:
         row = only(tx.execute(_SQL["checklist"], {"digest": release.checklist_digest}).fetchone())
-        known = _checklists[release.checklist_digest] = Checklist.model_validate_json(row["body"])
-    return known
+        cached = _checklists[release.checklist_digest] = Checklist.model_validate_json(row["body"])
+    return cached
 
 
 def policy(tx: Tx, release: Release) -> Policy:
     """The policy that the release is judged by."""
-    if (known := _policies.get(release.policy_digest)) is None:
+    if (cached := _policies.get(release.policy_digest)) is None:
         row = only(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())
-        known = _policies[release.policy_digest] = Policy.model_validate_json(row["body"])
-    return known
+        cached = _policies[release.policy_digest] = Policy.model_validate_json(row["body"])
+    return cached
 
 
 def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) -> ReleaseView | None:
@@ -214,24 +214,24 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
     release = get(tx, release_id, lock=lock)
     if release is None:
         return None
-    lines, known, rules = checklist(tx, release), checks.views(tx, release_id), policy(tx, release)
-    known = _of_this(known, release.bound_after)
-    waits = release.state is ReleaseState.OPEN  # for a deploy: of what follows one there is nothing yet
+    lines, rules = checklist(tx, release), policy(tx, release)
+    check_views = _without_outdated_results(checks.views(tx, release_id), release.bound_after)
+    is_open = release.state is ReleaseState.OPEN  # of what follows a deploy there is nothing yet
     return ReleaseView(
         release=release,
         checklist=lines,
         policy=rules,
-        checks={line.id: known[line.asked_as] for line in lines.checks},
+        checks={line.id: check_views[line.asked_as] for line in lines.checks},
         signoffs=signoffs.standing(tx, release_id),
-        steps=() if waits else steps.plan(tx, release_id),
-        watch=None if waits else watches.get(tx, release_id),
+        steps=() if is_open else steps.plan(tx, release_id),
+        watch=None if is_open else watches.get(tx, release_id),
         freeze=freezes.current(tx, release.environment, now) or _on_the_calendar(rules, now),
         now=now,
-        mitigations=() if waits else mitigations.of_release(tx, release_id),
-        debts=mitigations.open_in(tx, release.environment) if waits else (),
-        known_bad=known_bad(tx, release.environment, release.image, release.digest, but=release.id) if waits else "",
-        break_glass=None if waits else break_glass.get(tx, release_id),
-        pictures={} if waits else files.pictures(tx, release_id),
+        mitigations=() if is_open else mitigations.of_release(tx, release_id),
+        debts=mitigations.open_in(tx, release.environment) if is_open else (),
+        known_bad=known_bad(tx, release.environment, release.image, release.digest, but=release.id) if is_open else "",
+        break_glass=None if is_open else break_glass.get(tx, release_id),
+        pictures={} if is_open else files.pictures(tx, release_id),
     )
 
 
@@ -241,14 +241,14 @@ def locked_progress(tx: Tx, release_id: ReleaseId, now: datetime) -> PlanProgres
     return None if release is None else PlanProgress(release, checklist(tx, release), steps.plan(tx, release_id), now)
 
 
-def _of_this(known: dict[CheckId, CheckView], bound_after: int) -> dict[CheckId, CheckView]:
+def _without_outdated_results(views: dict[CheckId, CheckView], bound_after: int) -> dict[CheckId, CheckView]:
     """The checks without the results that are about what the version meant before."""
     return {
         check: replace(view, result=None) if view.result and view.result.id <= bound_after else view
-        for check, view in known.items()
+        for check, view in views.items()
     }
 
 
 def _on_the_calendar(policy: Policy, now: datetime) -> Freeze | None:
-    held = policy.frozen(now)
-    return None if held is None else Freeze(SYSTEM, *held)
+    window = policy.frozen(now)
+    return None if window is None else Freeze(SYSTEM, *window)

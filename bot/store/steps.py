@@ -18,14 +18,16 @@ _SQL = queries("steps")
 
 
 def _from_row(row: DictRow) -> Step:
-    planned = None if row["planned"] is None else _changes(row["planned"])
-    kept = {
-        "planned": planned,
+    journal = [(entry, _changes(bodies)) for entry, bodies in row["journal"] or ()]
+    values = {
+        **{key: value for key, value in row.items() if key not in {"release_id", "journal"}},
+        **done(journal),
+        "plan": PlanKind(row["plan"]),
+        "state": StepState(row["state"]),
+        "planned": None if row["planned"] is None else _changes(row["planned"]),
         "unended": tuple(row["unended"] or ()),
     }
-    noted = [(entry, _changes(bodies)) for entry, bodies in row["noted"] or ()]
-    row = {key: value for key, value in row.items() if key not in {"release_id", "noted"}}
-    return Step(**{**row, **kept, **done(noted), "plan": PlanKind(row["plan"]), "state": StepState(row["state"])})
+    return Step(**values)
 
 
 def _changes(bodies: Iterable[Mapping[str, str]]) -> tuple[Mutation, ...]:
@@ -39,8 +41,8 @@ def plan(tx: Tx, release_id: ReleaseId) -> list[Step]:
 
 def get(tx: Tx, row: int) -> tuple[ReleaseId, Step] | None:
     """One step with the release that it belongs to."""
-    found = tx.execute(_SQL["some"], {"release_id": None, "row": row}).fetchone()
-    return None if found is None else (ReleaseId(found["release_id"]), _from_row(found))
+    stored = tx.execute(_SQL["some"], {"release_id": None, "row": row}).fetchone()
+    return None if stored is None else (ReleaseId(stored["release_id"]), _from_row(stored))
 
 
 def add_plan(tx: Tx, release_id: ReleaseId, kind: PlanKind, steps: Sequence[tuple[StepId, StepState]]) -> None:

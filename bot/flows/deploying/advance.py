@@ -265,8 +265,8 @@ def _begin_watch(tx: Tx, deps: Deps, view: ReleaseView) -> None:
     ends_at = now + deps.watch.length
     watches.begin(tx, release.id, now, ends_at, instance=deps.store.instance, steady=deps.clock.steady())
     sections = [SectionPost(section=section.id) for section in view.checklist.sections if section.phase == "after"]
-    moved = locked_view(tx, deps, release.id)
-    check.ask_for(tx, moved, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
+    watched = locked_view(tx, deps, release.id)
+    check.ask_for(tx, watched, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
     work.ask(tx, "watch", release.id)
     event = DeployComplete(image=release.pinned_image, ends_at=ends_at)
     commit_change(tx, release.id, event, at=now, by=SYSTEM, new_posts=[WatchPost(), *sections])

@@ -119,7 +119,7 @@ def _refusal(view: ReleaseView, findings: DeployFindings, reasons: tuple[Reason,
 def _begin_deploy(tx: Tx, view: ReleaseView, actor: Actor, findings: DeployFindings) -> str:
     """Begin the deploy of a view that is locked and was judged."""
     release = view.release
-    missed, snapshot = non_blocking_failures(view), plan_snapshots.get(tx, release.id)
+    failures, snapshot = non_blocking_failures(view), plan_snapshots.get(tx, release.id)
     if findings.confirmed_at is not None and findings.fingerprint == view.fingerprint:
         releases.confirm(tx, release.id, findings.confirmed_at)
     releases.move(tx, release, ReleaseState.DEPLOYING, view.now, deployer=actor.user)
@@ -129,12 +129,12 @@ def _begin_deploy(tx: Tx, view: ReleaseView, actor: Actor, findings: DeployFindi
         plan_shown=None if snapshot is None else plan_digest(snapshot),
         results={entry.id: entry.result.id for entry in view.checks.values() if entry.result},
         signoffs=[signed.id for signed in view.signoffs],
-        not_passed=[NotPassedLine(check=one.about, standing=one.status) for one in missed],
+        not_passed=[NotPassedLine(check=one.about, standing=one.status) for one in failures],
     )  # fmt: skip
     commit_change(tx, release.id, event, at=view.now, by=actor.user, new_posts=[StepsPost(plan=PlanKind.DEPLOY)])
     answer = f"Deploying {release.version}. Follow the steps in the thread."
-    if missed:
-        answer += f"\nNote: {name_failures(missed, MAX_NAMED)}."
+    if failures:
+        answer += f"\nNote: {name_failures(failures, MAX_NAMED)}."
     return _with_warning(answer, findings)
 
 

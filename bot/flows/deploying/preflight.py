@@ -20,18 +20,18 @@ from clients.rights import Grant
 from clients.target import Target
 from clients.uses import WRITE_CONTENTS, Use
 
-# Rights that would be missed in the middle of a deploy only. What reads is tried before the first step acts: by the plan.
-_ASKED = ("migrate_database_url", "github")
+# Sections whose rights would be missed in the middle of a deploy only. What reads is tried before the first step: by the plan.
+_SECTIONS = ("migrate_database_url", "github")
 
 
-def preflight(deps: Asking, checklist: Checklist, done: Collection[StepId], look: Look) -> None:
+def preflight(deps: Asking, checklist: Checklist, over: Collection[StepId], look: Look) -> None:
     """Ask each cluster, the database and GitHub for the rights that deploy, watch and rollback need (promise P6: no deploy
-    without a way back). ``done``: steps of the deploy that nobody has to carry out any more, such as one done by hand.
+    without a way back). ``over``: steps of the deploy that nobody has to carry out any more, such as one done by hand.
 
     Raises StepError that names every right which is missing, or says who does not answer.
     """
-    demands = [demand for demand in of_plan(checklist, deps.registry) if demand.line not in done]
-    missing = [*_of_clusters(deps, demands, look), *_of_the_rest(deps, demands, look)]
+    demands = [demand for demand in of_plan(checklist, deps.registry) if demand.line not in over]
+    missing = [*_missing_in_clusters(deps, demands, look), *_missing_elsewhere(deps, demands, look)]
     if missing:
         todo = " ".join(dict.fromkeys(f"{finding.hint} {finding.rule}".strip() for finding in missing))
         raise StepError(
@@ -39,45 +39,45 @@ def preflight(deps: Asking, checklist: Checklist, done: Collection[StepId], look
         )
 
 
-def _of_clusters(deps: Asking, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
-    found = [
+def _missing_in_clusters(deps: Asking, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
+    refusals = [
         grant
-        for name, wanted in by_target(demands, deps.targets).items()
-        for grant in look.insist(partial(_refused, deps.targets[name], wanted))
+        for name, grants in by_target(demands, deps.targets).items()
+        for grant in look.insist(partial(_refused_grants, deps.targets[name], grants))
     ]
-    if found:
-        names = ", ".join(str(grant) for grant in found)
+    if refusals:
+        names = ", ".join(str(grant) for grant in refusals)
         hint = "Grant it to the bot's service account in a Role."
         yield Finding(State.MISSING, f"the bot may not {names}", hint)
 
 
-def _refused(target: Target, wanted: Sequence[Grant]) -> list[Grant]:
+def _refused_grants(target: Target, grants: Sequence[Grant]) -> list[Grant]:
     with Clients(target) as clients, step_errors():
-        return refused(clients.kube(), wanted)
+        return refused(clients.kube(), grants)
 
 
-def _of_the_rest(deps: Asking, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
+def _missing_elsewhere(deps: Asking, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
     """As the doctor asks. What is not configured the step that needs it says itself, when it is planned."""
     needs: dict[tuple[str, str], dict[Use, tuple[str, ...]]] = {}
     for demand in demands:
         name = demand.target or deps.environment
         for use in demand.uses:
             section = use.setting.partition(".")[0]
-            if section not in _ASKED or (section == "github" and use != WRITE_CONTENTS):
+            if section not in _SECTIONS or (section == "github" and use != WRITE_CONTENTS):
                 continue
             if name in deps.targets and getattr(deps.targets[name], section) is not None:
                 lines = needs.setdefault((section, name), {})
                 lines[use] = (*lines.get(use, ()), demand.line)
-    for (section, name), asked in needs.items():
+    for (section, name), uses in needs.items():
         whom = title(section, name)
-        for finding in look.insist(partial(_examined, section, deps.targets[name], asked, whom)):
+        for finding in look.insist(partial(_examine, section, deps.targets[name], uses, whom)):
             yield Finding(State.MISSING, f"{whom}: {finding.what}", finding.hint, finding.rule)
 
 
-def _examined(section: str, target: Target, needs: dict[Use, tuple[str, ...]], whom: str) -> list[Finding]:
+def _examine(section: str, target: Target, uses: dict[Use, tuple[str, ...]], whom: str) -> list[Finding]:
     """What is missing there. Raises NoAnswer when it cannot be told."""
-    bad = [finding for finding in EXAMINERS[section](target, needs) if not finding.good]
-    for finding in bad:
+    missing = [finding for finding in EXAMINERS[section](target, uses) if not finding.good]
+    for finding in missing:
         if finding.state is State.UNREACHABLE:
             raise NoAnswer(f"{whom}: {finding.what}", hint=f"Nothing was changed. {finding.hint} Then press Retry.")
-    return bad
+    return missing

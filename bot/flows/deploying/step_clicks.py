@@ -51,10 +51,9 @@ def inspect_attested_step(deps: Deps, actor: Actor, step_row: int) -> str:
     returned instead, and recorded.
     """
     with deps.store.transaction() as tx:
-        found = steps.get(tx, step_row)
-        if found is None or found[1].state is not StepState.FAILED:
+        release_id, step = steps.get(tx, step_row) or (None, None)
+        if release_id is None or step is None or step.state is not StepState.FAILED:
             return ""  # a person's own step; or none, as `attest` says
-        release_id, step = found
         view = status.view(tx, deps, release_id)
         shipment, targets = release_shipment(tx, view.release), steps.rollback_targets(tx, release_id)
     require(view.policy, actor, Action.ATTEST, step.id)
@@ -132,10 +131,10 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
 
 def _locked_step(tx: Tx, deps: Deps, actor: Actor, action: Action, step_row: int) -> tuple[ReleaseView, Step]:
     """The locked release and the step of a button, for somebody who may do that. Raises StaleButton for an earlier run's."""
-    found = steps.get(tx, step_row)
-    if found is None:
+    stored = steps.get(tx, step_row)
+    if stored is None:
         raise UnknownThing("There is no such step.")
-    view = locked_view(tx, deps, found[0])
+    view = locked_view(tx, deps, stored[0])
     step = next((step for step in view.steps if step.row == step_row), None)
     require(view.policy, actor, action, *([step.id] if step is not None else ()))
     if step is None:

@@ -1,10 +1,10 @@
 -- name: some
 -- The steps of the latest run of each plan of a release, or one step by its row, each with what its journal says.
 SELECT s.id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
-       by_whom AS by, note, release_id, noted, unended
+       by_whom AS by, note, release_id, journal, unended
 FROM steps s
 CROSS JOIN LATERAL (
-    SELECT jsonb_agg(jsonb_build_array(j.entry, j.body -> 'changes') ORDER BY j.id) AS noted
+    SELECT jsonb_agg(jsonb_build_array(j.entry, j.body -> 'changes') ORDER BY j.id) AS journal
     FROM journal j WHERE j.step = s.id AND j.body ? 'changes'
 ) changes
 CROSS JOIN LATERAL (
