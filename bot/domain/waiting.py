@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bot.domain.break_glass import REVIEWED_IN
@@ -28,14 +29,25 @@ _PLANS = {
 }
 
 
+class WaitReason(StrEnum):
+    """What only people can bring to an end. Its words are in `bot/texts/waiting.py`."""
+
+    FAILED_STEP = "failed step"
+    PERSONS_STEP = "a person's step"  # the plan has reached it, and somebody has to do it
+    SLOW_STEP = "slow step"
+    ALARM = "alarm"  # nobody has acknowledged it
+    REVIEW = "review"  # of a break-glass
+
+
 @dataclass(frozen=True)
 class Waiting:
-    """Something that only people can bring to an end."""
+    """That a release waits for people."""
 
+    reason: WaitReason
     since: datetime
-    what: str  # what is the matter, as a sentence without its full stop
-    todo: str  # what they can do
-    first: int = 1  # the first round that is told
+    subject: str = ""  # title of the step, or name of the oldest alarm
+    plan: PlanKind | None = None  # whose step it is
+    others: int = 0  # more alarms
     every: timedelta | None = None  # between two reminders, where nothing is in doubt; None: soon, as above
 
     def round_at(self, now: datetime) -> int:
@@ -46,43 +58,33 @@ class Waiting:
         number = sum(age >= after for after in ROUNDS)
         if age >= ROUNDS[-1]:
             number += (age - ROUNDS[-1]) // LATER
-        return number if number >= self.first else 0
+        # A rollout has fifteen minutes: what runs is left alone for the first round.
+        return 0 if self.reason is WaitReason.SLOW_STEP and number == 1 else number
 
 
 def waiting(view: ReleaseView) -> Waiting | None:
     """What the release waits for: a step (failed, slow, a person's), an alarm without an answer, a break-glass without a review."""
     if view.release.state in _PLANS:
-        return _stands_still(view, _PLANS[view.release.state])
+        return _halted_step(view, _PLANS[view.release.state])
     if view.release.state is ReleaseState.WATCHING and view.watch is not None and view.watch.open_alarms:
-        alarms = view.watch.open_alarms
-        named = alarms[0].short_id or alarms[0].issue
-        more = f" and {len(alarms) - 1} more" if len(alarms) > 1 else ""
-        since = min(alarm.at for alarm in alarms)
-        return Waiting(since, f"nobody has answered the alarm {named}{more}", "Acknowledge it, or roll back.")
+        first, *others = view.watch.open_alarms
+        since = min(alarm.at for alarm in (first, *others))
+        return Waiting(WaitReason.ALARM, since, first.short_id or first.issue, others=len(others))
     broken = view.break_glass
     if view.release.state in REVIEWED_IN and broken is not None and broken.reviewed_by is None:
-        todo = "Somebody other than who broke the glass presses Review on the close-out."
-        return Waiting(broken.at, "nobody has reviewed its break-glass", todo, every=view.policy.remind_after)
+        return Waiting(WaitReason.REVIEW, broken.at, every=view.policy.remind_after)
     return None
 
 
-def _stands_still(view: ReleaseView, plan: PlanKind) -> Waiting | None:
-    """A plan at a step that failed, or that has been running for very long."""
+def _halted_step(view: ReleaseView, plan: PlanKind) -> Waiting | None:
+    """The step at which a plan failed, waits for a person, or has been running since."""
     if (step := failed_step(view.steps, plan)) is not None and step.finished_at is not None:
-        return Waiting(
-            step.finished_at,
-            f"the {plan} stands still at: {_title(view, step)}",
-            "Retry it in the thread, or roll back.",
-        )
+        return Waiting(WaitReason.FAILED_STEP, step.finished_at, _title(view, step), plan)
     step = view.next_step(plan)
     if step is None or step.started_at is None:
         return None
-    if step is view.awaited:
-        todo = "Do it and attest it in the thread" + (", or roll back." if plan is PlanKind.DEPLOY else ".")
-        return Waiting(step.started_at, f"the {plan} waits for a person to do: {_title(view, step)}", todo)
-    what = f"the {plan} is still at: {_title(view, step)}"
-    # A rollout has fifteen minutes: what runs is left alone for the first round.
-    return Waiting(step.started_at, what, "Look at its line in the thread, or roll back.", first=2)
+    reason = WaitReason.PERSONS_STEP if step is view.awaited else WaitReason.SLOW_STEP
+    return Waiting(reason, step.started_at, _title(view, step), plan)
 
 
 def _title(view: ReleaseView, step: Step) -> str:

@@ -12,6 +12,7 @@ from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view
 from bot.store import break_glass, posts, releases
 from bot.store.pool import Tx
+from bot.texts.waiting import waiting_problem
 
 EVERY = 15.0  # seconds between two looks
 
@@ -40,5 +41,5 @@ def _remind(tx: Tx, view: ReleaseView) -> None:
         return
     notice = WaitingNotice(since=int(found.since.timestamp()), round=number)
     if posts.find(tx, release.id, notice) is None:
-        reminded = ReleaseReminded(what=found.what, round=number)
+        reminded = ReleaseReminded(what=waiting_problem(found), round=number)
         commit_change(tx, release.id, reminded, at=view.now, by=SYSTEM, new_posts=[notice])

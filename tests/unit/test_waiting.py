@@ -8,7 +8,8 @@ import pytest
 from bot.domain.break_glass import REVIEWED_IN
 from bot.domain.release import ReleaseState
 from bot.domain.view import BreakGlass
-from bot.domain.waiting import Waiting, waiting
+from bot.domain.waiting import Waiting, WaitReason, waiting
+from bot.texts.waiting import waiting_problem, waiting_way_on
 from tests.unit.factories import NOW, QUINN, RITA, ago, in_state, make_alarm, make_watch, render_stored
 from tests.unit.slack_rules import assert_slack_accepts
 
@@ -31,11 +32,11 @@ def test_what_waits(state: ReleaseState, since: object, what: str) -> None:
     view = replace(view, watch=ALARMED) if state is ReleaseState.WATCHING else view
     found = waiting(view)
     assert found is not None
-    assert (found.since, found.what) == (since, what)
+    assert (found.since, waiting_problem(found)) == (since, what)
     notice = render_stored("notice", f"waiting:{int(found.since.timestamp())}:1", view)
     assert_slack_accepts(notice)
     assert "<@U0RITA0001>: SOLVEREIGN v4.8.0 waits since" in notice.text
-    assert f"{what}. {found.todo}" in notice.text
+    assert f"{what}. {waiting_way_on(found)}" in notice.text
     other = render_stored("notice", "waiting:1:1", view)
     assert other.text == "SOLVEREIGN v4.8.0 had waited for somebody, and does not any more."
 
@@ -51,7 +52,7 @@ def test_a_break_glass_waits_for_its_review(state: ReleaseState) -> None:
         assert [found.round_at(glass.at + timedelta(hours=hours)) for hours in (0, 3, 4, 7, 8)] == [0, 0, 1, 1, 2]
         notice = render_stored("notice", f"waiting:{int(glass.at.timestamp())}:1", view)
         assert_slack_accepts(notice)
-        assert f"nobody has reviewed its break-glass. {found.todo}" in notice.text
+        assert f"nobody has reviewed its break-glass. {waiting_way_on(found)}" in notice.text
     assert waiting(replace(view, break_glass=replace(glass, reviewed_by=QUINN, reviewed_at=NOW))) is None
 
 
@@ -70,5 +71,5 @@ def test_what_does_not_wait(state: ReleaseState) -> None:
 def test_people_are_reminded_soon_and_then_less_often(minutes: int, number: int) -> None:
     """After ten minutes, half an hour, an hour, and every hour after that."""
     now = NOW + timedelta(minutes=minutes)
-    assert Waiting(NOW, "", "").round_at(now) == number
-    assert Waiting(NOW, "", "", first=2).round_at(now) == (number if number > 1 else 0)
+    assert Waiting(WaitReason.FAILED_STEP, NOW).round_at(now) == number
+    assert Waiting(WaitReason.SLOW_STEP, NOW).round_at(now) == (number if number > 1 else 0)

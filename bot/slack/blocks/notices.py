@@ -15,6 +15,7 @@ from bot.domain.waiting import waiting
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.texts.gate import freeze_exemption_text
+from bot.texts.waiting import waiting_problem, waiting_way_on
 
 if TYPE_CHECKING:
     from bot.domain.posts import (
@@ -140,8 +141,8 @@ def waited_for(about: WaitingNotice, view: ReleaseView) -> Rendered:
         return _notice("white_check_mark", f"{name} had waited for somebody, and does not any more.")
     people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
     call = " ".join(text.mention(user) for user in people)
-    words = f"{name} waits since {text.moment(found.since)}: {text.outside(found.what, 400)}."
-    return _notice("bell", f"{call}: {words} {found.todo}")
+    words = f"{name} waits since {text.moment(found.since)}: {text.outside(waiting_problem(found), 400)}."
+    return _notice("bell", f"{call}: {words} {waiting_way_on(found)}")
 
 
 def mitigation(about: MitigationNotice, view: ReleaseView) -> Rendered:

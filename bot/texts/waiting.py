@@ -1,0 +1,34 @@
+"""What a deployed release waits for, and what people can do about it."""
+
+from __future__ import annotations
+
+from bot.domain.plan import PlanKind
+from bot.domain.waiting import Waiting, WaitReason
+
+_PROBLEMS = {
+    WaitReason.FAILED_STEP: "the {plan} stands still at: {subject}",
+    WaitReason.PERSONS_STEP: "the {plan} waits for a person to do: {subject}",
+    WaitReason.SLOW_STEP: "the {plan} is still at: {subject}",
+    WaitReason.ALARM: "nobody has answered the alarm {subject}",
+    WaitReason.REVIEW: "nobody has reviewed its break-glass",
+}
+_WAYS_ON = {
+    WaitReason.FAILED_STEP: "Retry it in the thread, or roll back.",
+    WaitReason.PERSONS_STEP: "Do it and attest it in the thread, or roll back.",
+    WaitReason.SLOW_STEP: "Look at its line in the thread, or roll back.",
+    WaitReason.ALARM: "Acknowledge it, or roll back.",
+    WaitReason.REVIEW: "Somebody other than who broke the glass presses Review on the close-out.",
+}
+
+
+def waiting_problem(waiting: Waiting) -> str:
+    """What is the matter, as a sentence without its full stop."""
+    more = f" and {waiting.others} more" if waiting.others else ""
+    return _PROBLEMS[waiting.reason].format(plan=waiting.plan, subject=waiting.subject) + more
+
+
+def waiting_way_on(waiting: Waiting) -> str:
+    """What people can do, as a sentence."""
+    if waiting.reason is WaitReason.PERSONS_STEP and waiting.plan is PlanKind.ROLLBACK:
+        return "Do it and attest it in the thread."
+    return _WAYS_ON[waiting.reason]
