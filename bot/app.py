@@ -17,6 +17,7 @@ from bot.clock import Clock, SharedClock, SystemClock
 from bot.domain.checklist import Checklist
 from bot.domain.policy import Policy, Role
 from bot.domain.runbook import document
+from bot.domain.staffing import find_review_shortage, find_shortage
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
 from bot.flows import check, doctor, expiry, mitigation, picture, remind, upkeep, watch
@@ -40,6 +41,7 @@ from bot.store import work
 from bot.store.embedded import EmbeddedPostgres
 from bot.store.migrate import migrate
 from bot.store.pool import Store
+from bot.texts.staffing import shortage_text
 from bot.timers import Period, Timers
 from bot.web import Page, Pages, WebServer
 from bot.workers import Queue, Workers
@@ -107,12 +109,15 @@ def read_policy(settings: Settings, checklist: Checklist) -> Policy:
         )
     if strange := [line for line, rule in policy.lines.items() if line in steps and rule.waive is not None]:
         raise ConfigError(f"policy.lines.{strange[0]}.waive: a step cannot be waived.", hint="Set attest, or nothing.")
-    if impossible := policy.unmeetable({Role(name): holders for name, holders in settings.slack.roles}):
-        raise ConfigError(
-            f"policy: nobody could ever deploy: {impossible}.", hint="Change policy, or name people in slack.roles."
-        )
-    if impossible := policy.unreviewable({Role(name): holders for name, holders in settings.slack.roles}):
-        raise ConfigError(f"policy.break_glass: {impossible}.", hint="Change policy, or name people in slack.roles.")
+    holders = {Role(name): ids for name, ids in settings.slack.roles}
+    for key, shortage in (
+        ("policy: nobody could ever deploy", find_shortage(policy, holders)),
+        ("policy.break_glass", find_review_shortage(policy, holders)),
+    ):
+        if shortage is not None:
+            raise ConfigError(
+                f"{key}: {shortage_text(shortage)}.", hint="Change policy, or name people in slack.roles."
+            )
     return policy
 
 
@@ -232,7 +237,7 @@ class Application:
         self._serve(
             {**pages, **health.pages(ready=lambda: _ready(store, workers, socket), backlog=lambda: _backlog(store))}
         )
-        for problem in checkup.examine(client, settings.slack, deps.policy.unmeetable):
+        for problem in checkup.examine(client, settings.slack, deps.policy):
             if not problem.good:
                 logger.warning("%s. %s", problem.what, problem.hint)
         mode = "Socket Mode" if socket is not None else f"HTTP at {http_mode.PATH}"
@@ -245,7 +250,7 @@ class Application:
         settings = self._settings
         database = doctor.database_question(deps.store.url, embedded=settings.database_url is None)
         own, known = (
-            [checkup.question(settings.slack, deps.policy.unmeetable), database],
+            [checkup.question(settings.slack, deps.policy), database],
             [doctor.configured(deps.checklist)],
         )
         return doctor.examination(settings, deps.checklist, deps.registry, own, known)

@@ -34,8 +34,7 @@ def _doctor(options: argparse.Namespace) -> int:
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
     policy, said_of_it = _policy(settings, checklist)
-    unmeetable = policy.unmeetable if policy is not None else lambda _: ""
-    own, questions = [checkup.question(settings.slack, unmeetable)], [said_of_it]
+    own, questions = [checkup.question(settings.slack, policy)], [said_of_it]
     if settings.database_url is not None:
         own.append(doctor.database_question(settings.database_url.get_secret_value()))
     else:

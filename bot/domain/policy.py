@@ -5,15 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from bot.domain.calendar import FreezeWindow, always_frozen
 from bot.domain.model import Model, digest_of, read_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
 
 
 class Role(StrEnum):
@@ -53,7 +50,6 @@ _BY_DEFAULT: dict[Action, tuple[Role, ...]] = {
     Action.FREEZE: (Role.RELEASE_MANAGER,),
     Action.BREAK_GLASS: (Role.RELEASE_MANAGER,),
 }
-_NEEDED = (Action.START, Action.DEPLOY)  # what somebody must be able to do, or no release ever ends
 
 
 class LineRule(Model):
@@ -69,11 +65,6 @@ class BreakGlassRule(Model):
     allowed: bool = False
     in_freeze: bool = False  # past a freeze too
     never_waivable: bool = False  # past checks that can never be waived too
-
-
-def some_people(number: int) -> str:
-    """How many have to do something, each another one, in words."""
-    return "one person" if number == 1 else f"{number} different people"
 
 
 class Policy(Model):
@@ -124,42 +115,6 @@ class Policy(Model):
             raise ValueError("break_glass says past what else one may deploy, but not allowed: true")
         return self
 
-    def unmeetable(self, holders: Mapping[Role, Collection[str]]) -> str:
-        """Why nobody could ever meet this policy when ``holders`` have the roles; empty when they could.
-
-        ``holders``: ids of people and of user groups (S…). How many are in a group is not known here, so it counts as enough.
-        """
-        for role in self.required:
-            if short := self._short_of(holders, (role,), self.quorum.get(role, 1)):
-                return f"{role.title} must sign off with {short}"
-        if short := self._short_of(holders, self.roles, self.people):
-            return f"policy.people needs {short}"
-        for action in _NEEDED:
-            if self._short_of(holders, self.allowed(action), 1):
-                return f"nobody holds a role that may {action}"
-        signers, deployers = (_people(holders, roles) for roles in (self.roles, self.allowed(Action.DEPLOY)))
-        if self.four_eyes and signers is not None and deployers is not None and len(signers | deployers) == 1:
-            return "four_eyes needs two people, one to approve and one to deploy, and there is only one"
-        return ""
-
-    def unreviewable(self, holders: Mapping[Role, Collection[str]]) -> str:
-        """Why nobody could break the glass, or no second person review it, when ``holders`` have the roles; empty: they could."""
-        if not self.break_glass.allowed:
-            return ""
-        if self._short_of(holders, self.allowed(Action.BREAK_GLASS), 1):
-            return "it is allowed, but nobody holds a role that may do it"
-        breakers, reviewers = (_people(holders, self.allowed(act)) for act in (Action.BREAK_GLASS, Action.REVIEW))
-        if reviewers is None or (breakers is not None and reviewers - breakers) or len(reviewers) > 1:
-            return ""
-        return "a second person has to review it, and nobody else may"
-
-    @staticmethod
-    def _short_of(holders: Mapping[Role, Collection[str]], roles: Collection[Role], needed: int) -> str:
-        found = _people(holders, roles)
-        if found is None or len(found) >= needed:
-            return ""
-        return f"{some_people(needed)}, and slack.roles names {len(found)}"
-
     @property
     def roles(self) -> tuple[Role, ...]:
         """The roles that sign, required ones first."""
@@ -199,9 +154,3 @@ class Policy(Model):
     def digest(self) -> str:
         """sha256 over the canonical JSON of the policy."""
         return digest_of(self.model_dump(mode="json"))
-
-
-def _people(holders: Mapping[Role, Collection[str]], roles: Collection[Role]) -> set[str] | None:
-    """The different people who hold one of ``roles``; None where a user group makes them uncountable."""
-    ids = {name for role in roles for name in holders.get(role, ())}
-    return None if any(name.startswith("S") for name in ids) else ids

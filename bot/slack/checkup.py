@@ -10,12 +10,13 @@ from slack_sdk import WebClient
 from slack_sdk.web import SlackResponse
 
 from bot.domain.deploy_findings import ChannelAccess
+from bot.domain.policy import Policy
 from bot.flows.doctor import Question
 from bot.flows.needed import EVERY_RELEASE
 from bot.settings import SharedChannel, Slack
 from bot.slack.client import NO_CHANNEL, OPEN_ENDED, SlackError, slack_call, web_client
 from bot.slack.identity import Workspace
-from bot.slack.role_checkup import Unmeetable, examine_roles
+from bot.slack.role_checkup import examine_roles
 from checks.checkup.finding import Finding, State
 
 # Web API method -> bot scope; the single source for manifest.yml and for the checkup (docs.slack.dev/reference/methods).
@@ -67,20 +68,20 @@ def _workspace_of(answer: SlackResponse) -> Workspace:
     )
 
 
-def question(settings: Slack, unmeetable: Unmeetable) -> Question:
-    """How Slack is, asked with the configured token. ``unmeetable``: why the policy cannot be met by the people it tells of."""
-    return Question("Slack", lambda: _configured(settings, unmeetable), (EVERY_RELEASE,))
+def question(settings: Slack, policy: Policy | None) -> Question:
+    """How Slack is, asked with the configured token. ``policy``: that people are to be enough for."""
+    return Question("Slack", lambda: _configured(settings, policy), (EVERY_RELEASE,))
 
 
-def _configured(settings: Slack, unmeetable: Unmeetable) -> list[Finding]:
+def _configured(settings: Slack, policy: Policy | None) -> list[Finding]:
     if settings.bot_token is None:
         hint = "Take it from the app's page (xoxb-…)."
         return [Finding(State.UNSET, "SLACK_BOT_TOKEN is not set", hint, lines=(EVERY_RELEASE,))]
     client = web_client(settings.bot_token.get_secret_value(), settings.api_url)
-    return examine(client, settings, unmeetable)
+    return examine(client, settings, policy)
 
 
-def examine(client: WebClient, settings: Slack, unmeetable: Unmeetable) -> list[Finding]:
+def examine(client: WebClient, settings: Slack, policy: Policy | None) -> list[Finding]:
     """Look at the token, its scopes, the channel and the roles. Answers, never raises for what Slack says."""
     try:
         answer = _auth_test(client)
@@ -101,7 +102,7 @@ def examine(client: WebClient, settings: Slack, unmeetable: Unmeetable) -> list[
     else:
         findings.append(Finding(State.OK, "the token has every scope that the bot needs"))
     findings += _channel(client, settings.channel, settings.shared_channel)
-    return findings + examine_roles(client, settings.roles, _workspace_of(answer), unmeetable)
+    return findings + examine_roles(client, settings.roles, _workspace_of(answer), policy)
 
 
 def _channel(client: WebClient, channel: str, shared: SharedChannel) -> list[Finding]:

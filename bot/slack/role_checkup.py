@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from slack_sdk import WebClient
 
-from bot.domain.policy import Role
+from bot.domain.policy import Policy, Role
+from bot.domain.staffing import find_shortage
 from bot.settings import Roles
 from bot.slack.client import SlackError, slack_call
 from bot.slack.identity import Workspace, refusal
+from bot.texts.staffing import shortage_text
 from checks.checkup.finding import Finding, State
 
-Unmeetable = Callable[[Mapping[Role, Collection[str]]], str]  # why the policy cannot be met by these people
 _NO_GROUP = "Copy the id (S…) from the user group's page, or take it out of slack.roles."
 _UNKNOWN = "Slack knows nobody of that id"
 _NO_PERSON = "Copy the member id (U…) from the profile, or take it out of slack.roles."
 
 
-def examine_roles(client: WebClient, roles: Roles, workspace: Workspace, unmeetable: Unmeetable) -> list[Finding]:
+def examine_roles(client: WebClient, roles: Roles, workspace: Workspace, policy: Policy | None) -> list[Finding]:
     """Each role with its number of people, and each id of slack.roles that stands for nobody. Answers, never raises for what
     Slack says. People who are named by their id are asked for; those in a group count as Slack lists them.
+
+    ``policy``: what the people are to be enough for; None: it cannot be read.
     """
     named = {Role(name): entries for name, entries in roles}
     try:
@@ -47,9 +50,9 @@ def examine_roles(client: WebClient, roles: Roles, workspace: Workspace, unmeeta
             count = f"{len(held)} {'person' if len(held) == 1 else 'people'}"
             hint = "" if held else "Until somebody holds it nobody can do what it may."
             findings.append(Finding(State.OK if held else State.MISSING, f"slack.roles.{role}: {count}", hint))
-    if why := unmeetable(holders):
+    if policy is not None and (shortage := find_shortage(policy, holders)):
         hint = "Add people to slack.roles or to its user groups, or change the policy."
-        findings.append(Finding(State.MISSING, f"nobody could ever deploy: {why}", hint))
+        findings.append(Finding(State.MISSING, f"nobody could ever deploy: {shortage_text(shortage)}", hint))
     return findings
 
 

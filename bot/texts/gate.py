@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from bot.domain.plan_snapshot import limit_lines
-from bot.domain.policy import some_people
 from bot.domain.reasons import (
     ChannelClosed,
     CheckNotPassed,
@@ -29,6 +28,7 @@ from bot.domain.reasons import (
 )
 from bot.domain.release import Release, ReleaseState
 from bot.domain.results import CheckStatus
+from bot.texts.staffing import count_people
 
 # Each with the facts of its reason; where one is empty, what would introduce it is left out.
 _REASONS: Mapping[type[Reason], str] = {
@@ -77,7 +77,7 @@ def reason_text(reason: Reason) -> str:
         case PlanChanged():
             return f"the plan is not the one that was shown: {'; '.join(limit_lines(reason.changes))}"
         case TooFewPeople():
-            return f"{some_people(reason.needed)} must approve, so far {reason.approved} have"
+            return f"{count_people(reason.needed)} must approve, so far {reason.approved} have"
     return _REASONS[type(reason)].format_map(vars(reason)).removesuffix(": ")
 
 

@@ -38,7 +38,7 @@ APP_TOKEN = (
 
 def examined(api_url: str, settings: Slack, token: str = "xoxb-1") -> list[Finding]:
     """The findings with a token and settings, where every policy can be met."""
-    return examine(web_client(token, api_url), settings, lambda _: "")
+    return examine(web_client(token, api_url), settings, None)
 
 
 def looked(
@@ -208,7 +208,7 @@ def test_roles(slack: SlackWorld):
 
     def said(roles: Roles, policy: Policy) -> list[tuple[State, str]]:
         client = web_client(slack.server.bot_token, slack.url + "api/")
-        found = examine(client, Slack(channel=RELEASES, roles=roles), policy.unmeetable)
+        found = examine(client, Slack(channel=RELEASES, roles=roles), policy)
         return [(one.state, one.what) for one in found if "role" in one.what or "deploy" in one.what]
 
     good = Roles(release_manager=("S0RELMGR01",), qa=(QUINN, "S0QA000001"), product=())
@@ -255,7 +255,7 @@ def test_group_that_is_no_help(groups: dict[str, Any], said: str):
     """At a click it is nobody, so it is nobody here."""
     with Replies({f"{verb} /usergroups.list": Reply(200, groups) for verb in ("GET", "POST")}) as served:
         client = web_client("xoxb-1", served.url + "/")
-        found = examine_roles(client, Roles(qa=("S1A",)), Workspace("T1", "", "U0"), lambda _: "")
+        found = examine_roles(client, Roles(qa=("S1A",)), Workspace("T1", "", "U0"), None)
     assert (found[0].state, found[0].what) == (State.MISSING, said)
     assert found[0].hint
     assert all(not one.good for one in found)

@@ -121,7 +121,7 @@ def test_doctor_answers_at_once_and_again_when_all_is_found(live: Bot):
     refused = Reply(200, {"ok": False, "error": "not_hunter2"})
     with Replies({"POST /auth.test": refused}) as slack:
         settings = Slack(channel=RELEASES, bot_token=SecretStr("xoxb-1"), api_url=f"{slack.url}/")
-        own = (checkup.question(settings, live.deps.policy.unmeetable), doctor.database_question(live.store.url))
+        own = (checkup.question(settings, live.deps.policy), doctor.database_question(live.store.url))
         live.change_deps(examination=lambda: doctor.Examination(own))
         live.command("doctor", user=DEV)
         told = live.told(DEV)
