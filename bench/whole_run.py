@@ -15,12 +15,12 @@ from bench.figure import Figure
 from bot.app import load_checklist
 from bot.clock import SystemClock
 from bot.domain.checklist import Check, Checklist
-from bot.flows import question
+from bot.flows.check_context import build_context
 from bot.flows.deps import Asking
 from bot.settings import load_settings
-from bot.store.pool import Hold
 from checks.contract import Outcome, Subject
 from checks.registry import Registry
+from checks.runner import run_check
 from tests.fix_checks import RecordingUndo
 from tests.fix_demo import Demo, running_demo, until
 
@@ -85,17 +85,14 @@ def _one_after_another(demo: Demo) -> float:
     start = time.monotonic()
     for check in _in_order(load_checklist(settings.checklist, asking.registry)):
         with ExitStack() as stack:
-            answer = question.answer(
-                asking,
-                check,
-                undo=RecordingUndo(),
-                subject=subject,
-                needs={need: data_by_check[need] for need in check.needs},
-                cancelled=threading.Event(),
-                progress=lambda _: None,
-                held=stack,
-                hold=Hold(None, check.id),
-            )
+            kind = asking.registry.get(check.kind)
+            context = build_context(
+                stack, asking.targets[check.target], check.id, RecordingUndo(),
+                seconds=check.timeout or kind.timeout, cancelled=threading.Event(), progress=lambda _: None,
+                subject=subject, needs={need: data_by_check[need] for need in check.needs},
+            )  # fmt: skip
+            params = asking.registry.validate(check.kind, check.params)
+            answer = run_check(kind, params, context, redact=asking.redact, held=stack).answer
         if answer.outcome is not Outcome.PASS:
             print(f"  in turn: {check.id} is {answer.outcome}: {answer.summary}")
         data_by_check[check.id] = answer.data

@@ -20,10 +20,10 @@ from bot.domain.runbook import document
 from bot.domain.staffing import find_review_shortage, find_shortage
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
-from bot.flows import check, doctor, expiry, mitigation, picture, remind, upkeep, watch
+from bot.flows import doctor, expiry, mitigation, picture, release_run, remind, upkeep, watch
 from bot.flows.deploying import advance
 from bot.flows.deps import Asking, Deps
-from bot.flows.undo import settle_orphans
+from bot.flows.undo import undo_orphans
 from bot.redact import Redactor
 from bot.settings import Settings
 from bot.slack import checkup, http_mode
@@ -217,7 +217,7 @@ class Application:
         workers.start()
         self._running.append(workers.stop)
         periods = [
-            Period("put back what was left behind", 5.0, lambda: settle_orphans(deps)),
+            Period("put back what was left behind", 5.0, lambda: undo_orphans(deps)),
             Period("poll in time", 5.0, lambda: watch.hasten(deps)),
             Period("remind people", remind.EVERY, lambda: remind.look(deps)),
         ]
@@ -287,7 +287,7 @@ class Application:
             Queue("post", 1, publisher.execute),
             Queue("file", 1, uploader.execute),
             Queue(doctor.QUEUE, 1, examiner.execute, give_up_after=GIVE_UP_AFTER, on_give_up=examiner.give_up),
-            Queue("check", CHECK_THREADS, lambda job: check.execute(deps, job), of_release=True),
+            Queue("check", CHECK_THREADS, lambda job: release_run.execute(deps, job), of_release=True),
             Queue(expiry.QUEUE, 1, lambda job: expiry.execute(deps, job), of_release=True),
             Queue(upkeep.QUEUE, 1, lambda job: upkeep.execute(deps, job), of_release=True),
             Queue("advance", 2, lambda job: advance.execute(deps, job), of_release=True),

@@ -29,7 +29,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import check, expiry, mitigation, picture, sign, start, upkeep, watch
+from bot.flows import expiry, mitigation, picture, release_run, sign, start, upkeep, watch
 from bot.flows.deploying import advance
 from bot.flows.deploying.judge import judge_break_glass, judge_deploy
 from bot.flows.deps import Deps, Job
@@ -331,7 +331,7 @@ class World:
     def carry_out(self, job: Job) -> datetime | None:
         """What a worker does with a job; returns when it is due again."""
         handlers = {
-            "check": check.execute,
+            "check": release_run.execute,
             "expiry": expiry.execute,
             "upkeep": upkeep.execute,
             "advance": advance.execute,

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from bot.domain.actions import RunCheck
 from bot.domain.ids import StepId
 from bot.domain.plan import Mutation
 from bot.errors import Contradicted
 from bot.steps.contract import Look, Shipment, StepContext, step_errors
-from checks.registry import Registry
+from checks.contract import Answer
 from clients.connections import Clients
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request
-from tests.fix_checks import RecordingUndo
 
 COMMIT = "c0ffee" * 6 + "c0ff"  # what is released
 
@@ -113,6 +113,11 @@ class Waits(threading.Event):
         return False
 
 
+def refuse_check(action: RunCheck) -> Answer:
+    """No step that is tried in these surroundings runs a check."""
+    raise AssertionError(action)
+
+
 class Surroundings:
     """A step's surroundings."""
 
@@ -133,9 +138,8 @@ class Surroundings:
             recorded=self.recorded,
             deadline=time.monotonic() + seconds,
             cancelled=self.cancelled,
-            registry=Registry({}),
+            run_check=refuse_check,
             redact=lambda text: text,
-            undo=RecordingUndo(),
             journal=self.notes,
             attempt=self.attempt,
         )

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from bot.domain.checklist import Check
-from bot.flows.survey import Progress
+from bot.domain.results import Running
+from bot.flows.local_run import CheckProgress
 from checks.contract import Answer, Outcome
 
 STOPPING = "Stopping; what was changed is put back first. Ctrl-C again leaves that to the bot."
@@ -32,9 +33,9 @@ class Board:
         self._wide = max((len(entry.id) for entry in entries), default=0)
         self._lock = threading.Lock()
         self._drawn, self._drawn_at = 0, 0.0  # lines, and time.monotonic()
-        self._states: dict[str, Progress] = {entry.id: Progress() for entry in entries}
+        self._states: dict[str, CheckProgress] = {entry.id: CheckProgress() for entry in entries}
 
-    def tell(self, entry: Check, progress: Progress) -> None:
+    def tell(self, entry: Check, progress: CheckProgress) -> None:
         """Take note of how far a check is."""
         with self._lock:
             self._states[entry.id] = progress
@@ -67,7 +68,7 @@ class Board:
 
     def _runs(self, entry: Check) -> bool:
         state = self._states[entry.id]
-        return state.answer is None and state.begun > 0
+        return state.running is Running.RUNNING
 
     def _draw(self, lines: list[str]) -> None:
         self._out.write((_UP.format(self._drawn) if self._drawn else "") + _CLEAR)
@@ -84,10 +85,10 @@ class Board:
         if state.answer is not None:
             mark, word, said = MARKS[state.answer.outcome], str(state.answer.outcome), state.answer.summary
             seconds = state.seconds
-        elif state.begun:
-            mark, word, said, seconds = "…", "running", state.line, time.monotonic() - state.begun
+        elif state.running is Running.RUNNING:
+            mark, word, said, seconds = "…", "running", state.line, time.monotonic() - state.start
         else:
-            mark, word, said, seconds = "·", "waiting", "", 0.0
+            mark, word, said, seconds = "·", "waiting", state.line, 0.0
         timing = f"{seconds:6.1f} s" if seconds else " " * 8
         line = f"{mark} {word:<12} {entry.id:<{self._wide}} {timing}  {said}".rstrip()
         return line if not width or len(line) <= width else f"{line[: width - 1]}…"
@@ -97,7 +98,7 @@ def _columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def in_full(entry: Check, progress: Progress, *, attachment: bool = True) -> Iterator[str]:
+def in_full(entry: Check, progress: CheckProgress, *, attachment: bool = True) -> Iterator[str]:
     """One check with its evidence, as lines."""
     answer = progress.answer
     if answer is None:
@@ -119,7 +120,7 @@ def _evidence(answer: Answer) -> list[tuple[str, str]]:
     return [(name, text) for name, text in named if text.strip()]
 
 
-def as_json(entry: Check, progress: Progress) -> dict[str, Any]:
+def as_json(entry: Check, progress: CheckProgress) -> dict[str, Any]:
     """One check as JSON values."""
     answer = progress.answer
     if answer is None:

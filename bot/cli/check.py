@@ -19,9 +19,9 @@ from bot.cli.terminal import Commands, database, load_configuration, put, say
 from bot.domain.checklist import IN_A_RELEASE, Check, Checklist
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError, DatabaseError
-from bot.flows import question
+from bot.flows.check_run import requirements_of
 from bot.flows.deps import Asking, Recording
-from bot.flows.survey import Progress, Survey, chosen
+from bot.flows.local_run import CheckProgress, LocalRun, select_checks
 from bot.settings import Settings
 from bot.store.migrate import list_missing, migrate
 from checks.contract import Outcome
@@ -45,7 +45,7 @@ def _check(options: argparse.Namespace) -> int:
     settings, redactor = load_configuration(options)
     registry = load_registry()
     checklist = load_checklist(options.checklist or settings.checklist, registry)
-    entries = _wanted(options, checklist)
+    entries = _select(options, checklist)
     out = sys.stderr if options.json else sys.stdout
     begun = time.monotonic()
     with (
@@ -53,30 +53,30 @@ def _check(options: argparse.Namespace) -> int:
         _recording(settings, build_asking(settings, registry, redactor.scrub), entries) as deps,
     ):
         board = Board(entries, out, live=out.isatty(), cancelled=cancelled)
-        survey = Survey(deps, entries, tell=board.tell, tick=board.tick, cancelled=cancelled)
-        found = survey.run()
-        left = survey.put_back()
+        local_run = LocalRun(deps, entries, tell=board.tell, tick=board.tick, cancelled=cancelled)
+        progress = local_run.run()
+        leftovers = local_run.undo()
     board.finish()
     if options.json:
-        put(json.dumps({"checks": [as_json(entry, found[entry.id]) for entry in entries]}, ensure_ascii=False))
+        put(json.dumps({"checks": [as_json(entry, progress[entry.id]) for entry in entries]}, ensure_ascii=False))
     else:
-        _print(entries, found, time.monotonic() - begun)
+        _print(entries, progress, time.monotonic() - begun)
         if options.all and (others := sum(entry.kind in IN_A_RELEASE for entry in checklist.asked)):
             put(f"Not counted: {others} more that a release has answered, by people or by its announcement.")
-    for debt in left:
-        say(f"release-bot: not put back yet: {debt}. The bot tries again, and so does the next run of this check.")
+    for what in leftovers:
+        say(f"release-bot: not put back yet: {what}. The bot tries again, and so does the next run of this check.")
     if cancelled.is_set():
         return EXIT_INTERRUPTED
-    return EXIT_UNKNOWN if left else _exit_code(found.values())
+    return EXIT_UNKNOWN if leftovers else _exit_code(progress.values())
 
 
-def _wanted(options: argparse.Namespace, checklist: Checklist) -> tuple[Check, ...]:
+def _select(options: argparse.Namespace, checklist: Checklist) -> tuple[Check, ...]:
     """The checks that the command line asks for. Raises ChecklistError when that makes no sense."""
     sections = [section.id for section in checklist.sections]
     if options.all == bool(options.names):
         what = "Either names or --all, not both." if options.all else "Name checks or sections, or say --all."
         raise ChecklistError(what, hint=f"Sections of {checklist.id}: {', '.join(sections)}.")
-    entries = chosen(checklist, sections if options.all else options.names)
+    entries = select_checks(checklist, sections if options.all else options.names)
     if not entries:
         raise ChecklistError(
             "Only a release has that answered.", hint="Start one: people attest there, and the bot announces it."
@@ -87,11 +87,11 @@ def _wanted(options: argparse.Namespace, checklist: Checklist) -> tuple[Check, .
 @contextmanager
 def _recording(settings: Settings, asking: Asking, entries: Sequence[Check]) -> Iterator[Asking]:
     """With the bot's database where a check needs it, or where one could be in the way of a bot; else without."""
-    kinds = [kind for entry in entries if (kind := question.kind_of(asking, entry)) is not None]
-    shares = any(kind.touches or kind.reads or kind.spends for kind in kinds)
-    there = settings.database_url is not None or (Path(settings.data_dir) / "postgres").exists()
+    requirements = [requirements_of(asking, entry) for entry in entries]
+    shares = any(one.resources or one.allowances for one in requirements)
+    is_there = settings.database_url is not None or (Path(settings.data_dir) / "postgres").exists()
     with ExitStack() as stack:
-        if any(kind.mutates for kind in kinds) or (shares and there):
+        if any(one.mutates for one in requirements) or (shares and is_there):
             try:
                 store = stack.enter_context(database(settings))
                 if settings.database_url is None:
@@ -134,20 +134,20 @@ def _stopping(*, silent: bool) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _print(entries: Sequence[Check], found: Mapping[CheckId, Progress], seconds: float) -> None:
+def _print(entries: Sequence[Check], progress: Mapping[CheckId, CheckProgress], seconds: float) -> None:
     """What a person wants to know at the end: the one answer, or those that are no pass, and the count."""
     alone = len(entries) == 1
     for entry in entries:
-        answer = found[entry.id].answer
+        answer = progress[entry.id].answer
         if alone or (answer is not None and answer.outcome is not Outcome.PASS):
-            put("\n".join(["", *in_full(entry, found[entry.id], attachment=alone)][alone:]))
+            put("\n".join(["", *in_full(entry, progress[entry.id], attachment=alone)][alone:]))
     if not alone:
-        counts = Counter(state.answer.outcome for state in found.values() if state.answer is not None)
+        counts = Counter(state.answer.outcome for state in progress.values() if state.answer is not None)
         put(f"\n{', '.join(f'{number} {outcome}' for outcome, number in counts.most_common())} in {seconds:.1f} s.")
 
 
-def _exit_code(found: Iterable[Progress]) -> int:
-    outcomes = {state.answer.outcome for state in found if state.answer is not None}
+def _exit_code(progress: Iterable[CheckProgress]) -> int:
+    outcomes = {state.outcome for state in progress if state.outcome is not None}
     if Outcome.FAIL in outcomes:
         return EXIT_FAIL
     return 0 if outcomes == {Outcome.PASS} else EXIT_UNKNOWN

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
-from bot.domain.actions import Notify, StepSpec
+from bot.domain.actions import Notify, RunCheck, StepSpec
 from bot.domain.ids import CheckId
 from bot.domain.model import Model, digest_of, read_duration
 from checks.spelling import did_you_mean
@@ -102,6 +102,11 @@ class Probe(Model):
     timeout: float | None = Field(default=None, gt=0)  # seconds; unset: the kind's own
     confirm: int = Field(default=1, ge=1, le=10)  # how many polls must find fault before it is an alarm
 
+    @property
+    def as_check(self) -> Check:
+        """The probe as the check that one poll runs."""
+        return Check(**self.model_dump(exclude={"confirm"}))
+
 
 class WatchSpec(Model):
     """What the watch after the deploy asks; how long and how often is configuration."""
@@ -110,6 +115,12 @@ class WatchSpec(Model):
         default=(Probe(id=CheckId("watch.issues"), title="New and regressed issues in Sentry", kind="sentry_quiet"),),
         min_length=1,
     )
+
+
+def check_of_step(step_id: str, title: str, action: RunCheck, *, timeout: float | None = None) -> Check:
+    """The check that a step runs. ``timeout``: seconds, instead of those of the action."""
+    check = Check(id=CheckId(step_id), title=title, **action.model_dump(exclude={"do"}))
+    return check if timeout is None else check.model_copy(update={"timeout": timeout})
 
 
 class Checklist(Model):

@@ -68,6 +68,11 @@ class CheckView:
     result: Result | None
     waiver: Waiver | None
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """Of the latest result; None: there is none."""
+        return None if self.result is None else self.result.outcome
+
 
 class CheckStatus(StrEnum):
     """What a check counts as now. Only PASSED and WAIVED let the gate open."""

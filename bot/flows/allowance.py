@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from bot.flows.deps import Recording
 from bot.store import uses
 from bot.store.pool import Tx
-from checks.contract import ALLOWANCES, Kind
+from checks.contract import ALLOWANCES
 
 
-def spend(tx: Tx, deps: Recording, kind: Kind, target: str) -> datetime | None:
-    """Use once all that ``kind`` spends on ``target``. Returns None, or when there is enough again: then nothing is used."""
-    now = deps.clock.now()
+def spend(tx: Tx, names: Sequence[str], target: str, now: datetime) -> datetime | None:
+    """Use each of ``names`` of ``target`` once. Returns None, or when there is enough again: then nothing is used."""
     waits = []
-    for name in sorted(kind.spends):
+    for name in sorted(names):
         allowance = ALLOWANCES[name]
         period = timedelta(seconds=allowance.period)
         waits.append(uses.free_at(tx, f"{target}/{name}", at_most=allowance.uses, period=period, now=now))
     if missing := [until for until in waits if until is not None]:
         return max(missing)
-    for name in kind.spends:
+    for name in names:
         uses.use(tx, f"{target}/{name}", now)
     return None
 
 
-def used_up(kind: Kind, target: str, until: datetime) -> str:
-    """Why it has to wait, in one line for people."""
-    names = " and ".join(ALLOWANCES[name].title for name in sorted(kind.spends))
-    return f"the {names} of {target} are used up until {until.astimezone(UTC):%H:%M} UTC"
+def exhausted_text(names: Sequence[str], target: str, until: datetime) -> str:
+    """Why a check has to wait for its allowances, in one line for people."""
+    titles = " and ".join(ALLOWANCES[name].title for name in sorted(names))
+    return f"the {titles} of {target} are used up until {until.astimezone(UTC):%H:%M} UTC"

@@ -39,7 +39,7 @@ def gone(tx: Tx, view: ReleaseView, post: PostRow) -> None:
 
 
 def _ask(tx: Tx, view: ReleaseView) -> None:
-    check.ask_for(tx, view, [entry.id for entry in view.checklist.asked if entry.kind == ANNOUNCED], SYSTEM)
+    check.request_runs(tx, view, [entry.id for entry in view.checklist.asked if entry.kind == ANNOUNCED], SYSTEM)
 
 
 def _rollback_told(tx: Tx, view: ReleaseView, permalink: str) -> None:

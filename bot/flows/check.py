@@ -1,56 +1,57 @@
-"""Checks of a release: ask for runs, carry one out, waive one, attest one."""
+"""Checks of a release as people deal with them: run, cancel, waive and attest one."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
-from contextlib import ExitStack
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Collection, Iterable
+from functools import partial
 
 from bot.domain.actor import Actor
 from bot.domain.checklist import ANNOUNCED, ATTEST, Check, Checklist
-from bot.domain.events import CheckAnswered, CheckAttested, CheckCancelled, CheckRequested, CheckWaived
+from bot.domain.events import CheckAttested, CheckCancelled, CheckRequested, CheckWaived
 from bot.domain.gate import lines_of, waivable
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action
 from bot.domain.posts import DoneNotice
 from bot.domain.release import ReleaseState
 from bot.domain.results import Running, Waiver
+from bot.domain.schedule import find_woken
 from bot.domain.view import ReleaseView
-from bot.errors import InvalidInput, RefusedError, StaleButton, Superseded, UnknownThing
-from bot.flows import expiry, question, sign
-from bot.flows.allowance import spend, used_up
+from bot.errors import InvalidInput, RefusedError, StaleButton, UnknownThing
+from bot.flows import expiry, sign
+from bot.flows.check_run import requirements_of
 from bot.flows.commit import commit_change
-from bot.flows.deps import Deps, Job, locked_view, require
-from bot.flows.question import kind_of
-from bot.flows.undo import StoredUndoLedger, settle_debts
-from bot.store import checks, posts, steps, work
-from bot.store.pool import Hold, Tx
-from bot.store.undos import UndoOrigin
-from checks.contract import Answer, Evidence, Outcome, Subject
+from bot.flows.deps import Deps, locked_view, require
+from bot.store import checks, posts, work
+from bot.store.pool import Tx
+from checks.contract import Answer, Evidence, Outcome
 
-logger = logging.getLogger(__name__)
-
-BUSY = timedelta(seconds=0.5)  # how long to wait for another check to leave what this one touches
+QUEUE = "check"
 
 
-def ask_for(tx: Tx, view: ReleaseView, wanted: Iterable[CheckId], by: UserId) -> list[CheckId]:
-    """Ask for runs of ``wanted`` and of what depends on them; returns the checks that were asked for.
+def request_runs(tx: Tx, view: ReleaseView, check_ids: Iterable[CheckId], by: UserId) -> list[CheckId]:
+    """Request runs of ``check_ids`` and of what depends on them; returns the checks of which a run was requested.
 
     Left out are attestations, which only a person answers, and checks of the other phase.
     """
-    chosen = set(wanted)
+    chosen = set(check_ids)
     for check_id in list(chosen):
         chosen |= set(view.checklist.dependents(check_id))
-    asked = [entry.id for entry in _runnable(view) if entry.id in chosen]
-    for check_id in asked:
+    requested = [entry.id for entry in list_runnable(view) if entry.id in chosen]
+    for check_id in requested:
         checks.request(tx, view.release.id, check_id, by, view.now)
-        work.ask(tx, "check", _key(view.release.id, check_id))
-    return asked
+        work.ask(tx, QUEUE, queue_key(view.release.id, check_id))
+    return requested
 
 
-def _runnable(view: ReleaseView) -> list[Check]:
+def wake_waiting(tx: Tx, deps: Deps, view: ReleaseView, ended: Check, *, but: Collection[CheckId] = ()) -> None:
+    """Let the checks look again whether it is their turn that have waited for ``ended``, except ``but``."""
+    requirements = partial(requirements_of, deps)
+    for check_id in find_woken(ended, view.checks, view.checklist.asked, requirements):
+        if check_id not in but:
+            work.ask(tx, QUEUE, queue_key(view.release.id, check_id))
+
+
+def list_runnable(view: ReleaseView) -> list[Check]:
     """The checks that the bot itself can answer in the state of the release."""
     phase = view.phase
     asked = () if phase is None else view.checklist.asked_in(phase)
@@ -61,23 +62,23 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     """Run a check, a section or ``all`` again. Raises NotAllowed, StaleButton or UnknownThing."""
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
-    wanted = _named(view, what)
-    ours = [check_id for check_id in wanted if _entry(view, check_id).kind != ATTEST]
-    if wanted and not ours:
+    selected = _select(view, what)
+    ours = [check_id for check_id in selected if find_check(view, check_id).kind != ATTEST]
+    if selected and not ours:
         raise InvalidInput(f"{what} is for a person to answer.", hint="Press Attest next to it.")
-    if ours and not any(view.due(_entry(view, check_id)) for check_id in ours):
+    if ours and not any(view.due(find_check(view, check_id)) for check_id in ours):
         raise InvalidInput(f"{what} is not due yet.", hint="The bot announces the release by itself at its end.")
-    now = {entry.id for entry in _runnable(view)}
-    if not now & set(ours):
+    runnable = {entry.id for entry in list_runnable(view)}
+    if not runnable & set(ours):
         raise _closed(view)
-    idle = [check_id for check_id in ours if check_id in now and view.checks[check_id].running is Running.IDLE]
+    idle = [check_id for check_id in ours if check_id in runnable and view.checks[check_id].running is Running.IDLE]
     if not idle:
         return "That is running already."
-    asked = ask_for(tx, view, idle, actor.user)
-    if any(_entry(view, check_id).kind == ANNOUNCED for check_id in asked):
+    requested = request_runs(tx, view, idle, actor.user)
+    if any(find_check(view, check_id).kind == ANNOUNCED for check_id in requested):
         posts.doubt(tx, release_id, DoneNotice())
-    commit_change(tx, release_id, CheckRequested(checks=asked), at=view.now, by=actor.user)
-    return f"Running {asked[0] if len(asked) == 1 else f'{len(asked)} checks'} again."
+    commit_change(tx, release_id, CheckRequested(checks=requested), at=view.now, by=actor.user)
+    return f"Running {requested[0] if len(requested) == 1 else f'{len(requested)} checks'} again."
 
 
 def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
@@ -88,23 +89,26 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -
     """
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
-    wanted = set(_named(view, what))
-    under_way = {check_id for check_id in wanted if view.checks[check_id].running is not Running.IDLE}
+    selected = set(_select(view, what))
+    under_way = {check_id for check_id in selected if view.checks[check_id].running is not Running.IDLE}
     for check_id in tuple(under_way):
         under_way |= {
             other for other in view.checklist.dependents(check_id) if view.checks[other].running is Running.WAITING
         }
     if not under_way:
         return "Nothing of that runs or waits."
-    stopped = [entry.id for entry in view.checklist.asked if entry.id in under_way]
-    for check_id in stopped:
-        work.drop(tx, "check", _key(release_id, check_id))
-        checks.ended(tx, release_id, check_id)
-    commit_change(tx, release_id, CheckCancelled(checks=stopped), at=view.now, by=actor.user)
-    return f"Cancelled {stopped[0] if len(stopped) == 1 else f'{len(stopped)} checks'}."
+    cancelled = [entry for entry in view.checklist.asked if entry.id in under_way]
+    for entry in cancelled:
+        work.drop(tx, QUEUE, queue_key(release_id, entry.id))
+        checks.ended(tx, release_id, entry.id)
+    for entry in cancelled:
+        wake_waiting(tx, deps, view, entry, but=under_way)
+    ids = [entry.id for entry in cancelled]
+    commit_change(tx, release_id, CheckCancelled(checks=ids), at=view.now, by=actor.user)
+    return f"Cancelled {ids[0] if len(ids) == 1 else f'{len(ids)} checks'}."
 
 
-def _named(view: ReleaseView, what: str) -> list[CheckId]:
+def _select(view: ReleaseView, what: str) -> list[CheckId]:
     """The checks that a person means by an id, a section or ``all``. Raises UnknownThing."""
     if what == "all":
         return [entry.id for entry in view.checklist.asked]
@@ -119,10 +123,11 @@ def _named(view: ReleaseView, what: str) -> list[CheckId]:
 def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: CheckId, reason: str) -> str:
     """Let one check go for this release. Voids the sign-offs, as they were for something else (promise P4)."""
     view = locked_view(tx, deps, release_id)
-    entry = _entry(view, check_id)
+    entry = find_check(view, check_id)
     lines = lines_of(view, entry.id)
     require(view.policy, actor, Action.WAIVE, *(lines if waivable(view, entry) else ()))
-    _only_open(view)
+    if view.release.state is not ReleaseState.OPEN:
+        raise _closed(view)
     if not waivable(view, entry):
         raise RefusedError(f"{entry.title} can never be waived.", hint="It decides Go or No-Go: make it pass.")
     if not reason.strip():
@@ -141,7 +146,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
     Those of before the deploy are closed with it: what it went past is not made good afterwards.
     """
     view = locked_view(tx, deps, release_id)
-    entry = _entry(view, check_id)
+    entry = find_check(view, check_id)
     require(view.policy, actor, Action.ATTEST, *lines_of(view, entry.id))
     if entry.kind != ATTEST:
         raise RefusedError(f"{entry.title} is asked by the bot, not by people.", hint="Run it again, or waive it.")
@@ -151,156 +156,19 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
         raise _closed(view)
     if not note.strip():
         raise InvalidInput("An attestation needs a note: what did you look at?")
-    found = note.strip()
-    asked = entry.action or entry.title
-    answer = Answer(
-        Outcome.PASS,
-        found,
-        Evidence(asked, entry.expected or "a person says yes", f"attested by {actor.user}: {found}"),
+    note = note.strip()
+    evidence = Evidence(
+        entry.action or entry.title, entry.expected or "a person says yes", f"attested by {actor.user}: {note}"
     )
-    mark = checks.record(
+    answer = Answer(Outcome.PASS, note, evidence)
+    digest = checks.record(
         tx, release_id, entry.id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True
     )
     expiry.arm(tx, release_id, view.now + entry.max_age)
-    ask_for(tx, view, view.checklist.dependents(entry.id), actor.user)
-    attested = CheckAttested(check=entry.id, note=found, evidence=mark)
+    request_runs(tx, view, view.checklist.dependents(entry.id), actor.user)
+    attested = CheckAttested(check=entry.id, note=note, evidence=digest)
     commit_change(tx, release_id, attested, at=view.now, by=actor.user)
     return f"Recorded: {entry.title}."
-
-
-def execute(deps: Deps, job: Job) -> datetime | None:
-    """Carry out one asked-for run (key ``release/check``) and store its result. Returns when to look again, or None.
-
-    A check whose time is over (the release has moved on) is not run. After a crash it is run anew, once what it had left
-    behind is put back.
-    """
-    release_id, check_id = _parse(job.claim.key)
-    with deps.store.transaction() as tx:
-        view = locked_view(tx, deps, release_id)
-        work.ensure_claim(tx, job.claim)
-        entry = _entry(view, check_id)
-        if entry not in _runnable(view) or view.checks[check_id].running is Running.IDLE:
-            checks.ended(tx, release_id, check_id)
-            return None
-    if any(view.checks[needed].running is not Running.IDLE for needed in entry.needs):
-        return None  # asked for again when the needed one is done
-    unmet = [
-        needed for needed in entry.needs if (r := view.checks[needed].result) is None or r.outcome is not Outcome.PASS
-    ]
-    started = deps.clock.now()
-    if unmet:
-        result = view.checks[unmet[0]].result
-        answer = question.not_run(
-            entry, unmet[0], result.outcome if result else None, then="this one runs again by itself when that one does"
-        )
-        _store(deps, job, view, entry, answer, started)
-        return None
-    with ExitStack() as held:
-        hold, holders = held.enter_context(question.holding(deps, entry, release_id, entry.id))
-        if not hold:
-            return _held_up(deps, job, view, entry, holders)
-        debts = settle_debts(deps, release_id, check_id)
-        with deps.store.transaction() as tx:
-            work.ensure_claim(tx, job.claim)
-            if not debts and (until := _waits(tx, deps, view, entry)):
-                return until
-            checks.running(tx, release_id, check_id)
-            posts.mark_stale(tx, release_id)
-        answer = question.still_in_debt(entry, debts) if debts else _answer(deps, job, view, entry, held, hold)
-    if job.lost.is_set():
-        raise Superseded  # told to stop: what it says now is no answer, and whoever takes it up asks anew
-    _store(deps, job, view, entry, answer, started)
-    return None
-
-
-def _held_up(deps: Deps, job: Job, view: ReleaseView, entry: Check, holders: list[str]) -> datetime | None:
-    """Wait for another check to let go of what this one needs; when to look again.
-
-    ``holders``: those that did not stop in time. For them it waits no longer than it may take itself: ERROR, and None.
-    """
-    release_id, now = view.release.id, deps.clock.now()
-    with deps.store.transaction() as tx:
-        work.ensure_claim(tx, job.claim)
-        until = checks.requested_at(tx, release_id, entry.id) + question.patience(deps, entry)
-        if holders and now < until and checks.waits(tx, release_id, entry.id, question.waits_for(holders)):
-            posts.mark_stale(tx, release_id)
-    if not holders or now < until:
-        return now + BUSY
-    _store(deps, job, view, entry, question.held_up(entry, holders), now)
-    return None
-
-
-def _waits(tx: Tx, deps: Deps, view: ReleaseView, entry: Check) -> datetime | None:
-    """Use up what a run takes; until when it waits, and the message says so, where nothing is left of it."""
-    kind = kind_of(deps, entry)
-    until = spend(tx, deps, kind, entry.target) if kind else None
-    if kind and until:
-        line = f"{used_up(kind, entry.target, until)}, then it goes on by itself"
-        if checks.waits(tx, view.release.id, entry.id, line):
-            posts.mark_stale(tx, view.release.id)
-    return until
-
-
-def _answer(deps: Deps, job: Job, view: ReleaseView, entry: Check, held: ExitStack, hold: Hold) -> Answer:
-    release = view.release
-    origin = UndoOrigin(release.id, entry.id, entry.kind, entry.target, deps.store.instance)
-    with deps.store.transaction() as tx:
-        previous = steps.previous_version(tx, release.id)
-        announced = posts.place_of(tx, release.id, DoneNotice())
-    return question.answer(
-        deps,
-        entry,
-        undo=StoredUndoLedger(deps, origin),
-        subject=Subject(release.version, release.commit, release.pinned_image, previous=previous, announced=announced),
-        needs={needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None},
-        cancelled=job.lost,
-        progress=_progress(deps, release.id, entry.id),
-        held=held,
-        hold=hold,
-    )
-
-
-def _progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Any:
-    def say(line: str) -> None:
-        with deps.store.transaction() as tx:
-            if checks.progress(tx, release_id, check_id, deps.clean(line, 200)):
-                posts.mark_stale(tx, release_id)
-
-    return say
-
-
-def _store(deps: Deps, job: Job, view: ReleaseView, entry: Check, answer: Answer, started: datetime) -> None:
-    """Store the result unless the run is no longer wanted, and let the checks that waited for it go on."""
-    release_id = view.release.id
-    with deps.store.transaction() as tx:
-        current = locked_view(tx, deps, release_id)
-        again = work.ensure_claim(tx, job.claim)
-        now = current.now
-        if entry not in _runnable(current):
-            checks.ended(tx, release_id, entry.id)
-            return
-        by = checks.requester(tx, release_id, entry.id)
-        mark = checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=now)
-        if answer.outcome is Outcome.PASS:
-            expiry.arm(tx, release_id, now + entry.max_age)
-        checks.ended(tx, release_id, entry.id, again=again)
-        left = question.in_use(deps, entry)
-        for other in current.checklist.asked:
-            if current.checks[other.id].running is Running.WAITING and (
-                entry.id in other.needs or left.apart_from(question.in_use(deps, other))
-            ):
-                work.ask(tx, "check", _key(release_id, other.id))
-        answered = CheckAnswered(
-            check=entry.id, outcome=answer.outcome, summary=answer.summary, evidence=mark, started_at=started
-        )
-        commit_change(tx, release_id, answered, at=now, by=by)
-
-
-def _only_open(view: ReleaseView) -> None:
-    if view.release.state is not ReleaseState.OPEN:
-        raise StaleButton(
-            f"{view.release.version} is {view.release.state}: its checks are closed.", hint="Nothing was changed."
-        )
 
 
 def _closed(view: ReleaseView) -> StaleButton:
@@ -309,7 +177,7 @@ def _closed(view: ReleaseView) -> StaleButton:
     )
 
 
-def _entry(view: ReleaseView, check_id: str) -> Check:
+def find_check(view: ReleaseView, check_id: str) -> Check:
     """The check that is asked under the id of a line. Raises UnknownThing."""
     line = view.checklist.check(check_id)
     entry = line and view.checklist.check(line.asked_as)
@@ -318,16 +186,12 @@ def _entry(view: ReleaseView, check_id: str) -> Check:
     return entry
 
 
-def _key(release_id: ReleaseId, check_id: CheckId) -> str:
+def queue_key(release_id: ReleaseId, check_id: CheckId) -> str:
+    """The key of the run of a check in the work queue."""
     return f"{release_id}/{check_id}"
 
 
-def _parse(key: str) -> tuple[ReleaseId, CheckId]:
-    release_id, _, check_id = key.partition("/")
-    return ReleaseId(int(release_id)), CheckId(check_id)
-
-
 def cancel_all(tx: Tx, release_id: ReleaseId, checklist: Checklist) -> None:
-    """Take back every asked-for run: what runs is told to stop, what waits does not start."""
-    work.drop(tx, "check", *(_key(release_id, entry.id) for entry in checklist.asked))
+    """Cancel every requested run: what runs is told to stop, what waits does not start."""
+    work.drop(tx, QUEUE, *(queue_key(release_id, entry.id) for entry in checklist.asked))
     checks.idle_all(tx, release_id)

@@ -28,14 +28,12 @@ from bot.errors import InvalidInput, StaleButton, StepError, Superseded, Unknown
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.journal import MitigationJournal
+from bot.flows.step_context import build_step_context
 from bot.flows.step_inspection import inspect_step, release_shipment
-from bot.flows.undo import StoredUndoLedger
 from bot.steps import variable
-from bot.steps.contract import StepContext
 from bot.steps.registry import doer
 from bot.store import mitigations, posts, releases, steps, work
 from bot.store.pool import Tx
-from bot.store.undos import UndoOrigin
 
 logger = logging.getLogger(__name__)
 
@@ -204,15 +202,8 @@ def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation, spec:
             work.ensure_claim(tx, job.claim)
             mitigations.keep(tx, found.id, was)
     with inspect_step(deps, spec, ship, was, seconds=action.timeout, cancelled=job.lost) as look:
-        origin = UndoOrigin(view.release.id, spec.id, action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
-        context = StepContext(
-            **vars(look),
-            registry=deps.registry,
-            redact=deps.clean,
-            undo=StoredUndoLedger(deps, origin),
-            journal=MitigationJournal(deps, job, view.release.id, found.step, found.id),
-            attempt=1,
-        )
+        journal = MitigationJournal(deps, job, view.release.id, found.step, found.id)
+        context = build_step_context(deps, job, view.release.id, spec, look, journal)
         if found.state is MitigationState.LIFTING:
             return variable.put_back(action, context)
         return variable.set_variable(action, context)

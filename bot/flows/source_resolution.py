@@ -89,7 +89,7 @@ def _store_move(tx: Tx, deps: Deps, view: ReleaseView, resolved: Resolved) -> No
     releases.rebind(tx, release_id, view.now, commit=commit, digest=resolved.digest, tagged=resolved.tagged)
     sign.void_outdated(tx, deps, release_id, f"{release.version} means another commit or image now")
     check.cancel_all(tx, release_id, view.checklist)
-    check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.asked], SYSTEM)
+    check.request_runs(tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.asked], SYSTEM)
     event = ReleaseRebound(
         commit_before=release.commit, commit=commit, digest_before=release.digest, digest=resolved.digest,
         tagged=resolved.tagged, again_because=release.again_because if resolved.digest == release.digest else "",

@@ -70,7 +70,7 @@ def open_release(
     release_id = releases.insert(tx, values, deps.checklist, deps.policy)
     for entry in deps.checklist.asked:
         checks.add(tx, release_id, entry.id, actor.user, now)
-    check.ask_for(tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.asked], actor.user)
+    check.request_runs(tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.asked], actor.user)
     upkeep.schedule(tx, release_id, now + upkeep.INTERVAL)
     started = ReleaseStarted(
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,

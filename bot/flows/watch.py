@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 
 from bot.domain import watch as rules
 from bot.domain.actor import Actor
@@ -22,7 +21,6 @@ from bot.domain.events import (
     WatchPolled,
 )
 from bot.domain.ids import SYSTEM, ReleaseId
-from bot.domain.plan import PlanKind
 from bot.domain.policy import Action
 from bot.domain.posts import AlarmPost, CloseoutPost, DoneNotice
 from bot.domain.release import ReleaseState
@@ -30,16 +28,12 @@ from bot.domain.view import ReleaseView
 from bot.domain.watch import Alarm, Finding, Next, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
 from bot.flows import picture
+from bot.flows.check_run import CheckRun, run_to_end, subject_of
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
-from bot.flows.undo import StoredUndoLedger
 from bot.store import posts, releases, watches, work
 from bot.store.pool import Tx
-from bot.store.undos import UndoOrigin
-from checks.contract import Answer, CheckContext, Evidence, Outcome, Subject
-from checks.registry import RegistryError
-from checks.runner import run_check
-from clients.connections import Clients
+from checks.contract import Answer, Subject
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +47,10 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     at, steady = deps.clock.now(), deps.clock.steady()
     with deps.store.transaction() as tx:
         view = releases.view(tx, release_id, at)
-    if view is None or view.release.state is not ReleaseState.WATCHING or view.watch is None:
-        return None
-    answers = _ask_all(deps, job, view, at)
+        if view is None or view.release.state is not ReleaseState.WATCHING or view.watch is None:
+            return None
+        subject = subject_of(tx, view)
+    answers = _run_probes(deps, job, view, subject, at)
     if job.lost.is_set():
         raise Superseded  # told to stop: that is no answer of the vendor's
     with deps.store.transaction() as tx:
@@ -107,11 +102,11 @@ def _count(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: floa
         logger.warning("%s: the end of the watch moved along by %d s", moved.event_name, seconds)
 
 
-# --- asking
+# --- running the probes
 
 
-def _ask_all(deps: Deps, job: Job, view: ReleaseView, at: datetime) -> Answers:
-    """The answers of all probes that may be asked now, side by side."""
+def _run_probes(deps: Deps, job: Job, view: ReleaseView, subject: Subject, at: datetime) -> Answers:
+    """The answers of all probes that may be run now, side by side."""
     watch = view.watch
     due = []
     for probe in view.checklist.watch.probes:
@@ -121,42 +116,16 @@ def _ask_all(deps: Deps, job: Job, view: ReleaseView, at: datetime) -> Answers:
     if not due:
         return []
     with ThreadPoolExecutor(max_workers=len(due), thread_name_prefix="probe") as pool:
-        asked = [pool.submit(contextvars.copy_context().run, _ask, deps, job, view, probe) for probe in due]
-        return [(probe, future.result()) for probe, future in zip(due, asked, strict=True)]
+        run = partial(_run_probe, deps, job, view, subject)
+        futures = [pool.submit(contextvars.copy_context().run, run, probe) for probe in due]
+        return [(probe, future.result()) for probe, future in zip(due, futures, strict=True)]
 
 
-def _ask(deps: Deps, job: Job, view: ReleaseView, probe: Probe) -> Answer:
-    nothing = Evidence(asked=probe.kind, expected="", seen="")
-    target = deps.targets.get(probe.target)
-    if target is None:
-        return Answer(Outcome.ERROR, f"there is no target {probe.target}", nothing)
-    try:
-        kind = deps.registry.get(probe.kind)
-        params = deps.registry.validate(probe.kind, probe.params)
-    except RegistryError as error:
-        return Answer(Outcome.ERROR, str(error), nothing)
-    release = view.release
-    with ExitStack() as held:
-        context = CheckContext(
-            check=probe.id,
-            target=target,
-            clients=held.enter_context(Clients(target)),
-            undo=StoredUndoLedger(
-                deps, UndoOrigin(release.id, probe.id, probe.kind, probe.target, deps.store.instance)
-            ),
-            subject=Subject(release.version, release.commit, release.pinned_image, deploy_began=_deploy_began(view)),
-            needs={},
-            deadline=time.monotonic() + (probe.timeout or kind.timeout),
-            cancelled=job.lost,
-            progress=logger.debug,
-        )
-        return run_check(kind, params, context, redact=deps.clean, held=held).answer
-
-
-def _deploy_began(view: ReleaseView) -> datetime:
-    """When the first step of the deploy began: what happened since may be the release's doing."""
-    started = (step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None)
-    return min(started, default=view.watch.started_at if view.watch else view.release.started_at)
+def _run_probe(deps: Deps, job: Job, view: ReleaseView, subject: Subject, probe: Probe) -> Answer:
+    run = CheckRun(
+        release_id=view.release.id, name=probe.id, cancelled=job.lost, progress=logger.debug, subject=subject
+    )
+    return run_to_end(deps, probe.as_check, run)
 
 
 # --- writing down

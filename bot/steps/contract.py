@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from bot.domain.actions import RunCheck
 from bot.domain.plan import Mutation
 from bot.errors import NoAnswer, StepError, Superseded
-from checks.contract import UndoLedger
-from checks.registry import Registry
+from checks.contract import Answer
 from clients.connections import Clients
 from clients.errors import ClientError
 from clients.target import Target
@@ -139,8 +139,7 @@ class Look:
 class StepContext(Look):
     """What a step may use when it acts."""
 
-    registry: Registry
+    run_check: Callable[[RunCheck], Answer]  # with all that its kind declares
     redact: Callable[[str], str]
-    undo: UndoLedger
     journal: Journal
     attempt: int  # 1, and one more for each retry

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Tx: TypeAlias = psycopg.Connection[DictRow]
 
 INSTANCE_LOCK = 1919051117  # first key of the advisory lock that says "this instance lives"
-_OUTLIVED = "did not stop: "  # how a session is called that is held by something that was given up
+_ABANDONED = "did not stop: "  # how the session is called of something that was given up
 _NAME_LIMIT = 63  # bytes of such a name: the server cuts what is longer
 
 
@@ -125,32 +125,33 @@ class Store:
             yield tx
 
     @contextmanager
-    def exclusive(
+    def lock(
         self, names: Collection[str], *, shared: Collection[str] = (), by: str = "release-bot"
-    ) -> Iterator[Hold]:
-        """Hold ``names`` against every process for as long as the block runs; yields what is false, at once, when one is taken.
+    ) -> Iterator[ResourceLock]:
+        """Lock ``names`` against every process for as long as the block runs, if all are free; the lock says at once whether.
 
-        Those of ``shared`` are held beside others that share them. The locks live on a session of their own, so they end
+        Those of ``shared`` are locked beside others that share them. The locks live on a session of their own, so they end
         with the process however it ends. ``by``: whose they are.
         """
-        wanted = [(name, "share" if name in shared else "take") for name in sorted({*names, *shared})]
-        if not wanted:
-            yield Hold(None, by)
+        modes = [(name, "lock_shared" if name in shared else "lock") for name in sorted({*names, *shared})]
+        if not modes:
+            yield ResourceLock(None, by)
             return
         with _our_errors(), self._session(application_name=by[:_NAME_LIMIT]) as session:
-            hold, sql = Hold(session, by), queries("holds")
+            lock, sql = ResourceLock(session, by), queries("locks")
             try:
-                hold.taken = all(only(session.execute(sql[how], {"name": n}).fetchone())["taken"] for n, how in wanted)
-                yield hold
+                rows = (session.execute(sql[mode], {"name": name}).fetchone() for name, mode in modes)
+                lock.acquired = all(only(row)["acquired"] for row in rows)
+                yield lock
             finally:
                 if not session.broken:
-                    session.execute(sql["let_go"])
+                    session.execute(sql["unlock"])
 
-    def outlived(self, names: Collection[str]) -> list[str]:
-        """Who holds one of ``names`` although it was given up (`Hold.outlives`), in any process."""
+    def find_abandoned(self, names: Collection[str]) -> list[str]:
+        """Who has locked one of ``names`` and was given up (`ResourceLock.mark_abandoned`), in any process."""
         with self.transaction() as tx:
-            rows = tx.execute(queries("holds")["holders"], {"names": list(names)}).fetchall()
-        return [row["name"].removeprefix(_OUTLIVED) for row in rows if row["name"].startswith(_OUTLIVED)]
+            rows = tx.execute(queries("locks")["holders"], {"names": list(names)}).fetchall()
+        return [row["name"].removeprefix(_ABANDONED) for row in rows if row["name"].startswith(_ABANDONED)]
 
     @contextmanager
     def listening(self, channel: str) -> Iterator[Tx]:
@@ -160,24 +161,22 @@ class Store:
             yield session
 
 
-class Hold:
-    """What `Store.exclusive` took; false when it is somebody else's."""
+class ResourceLock:
+    """What `Store.lock` locks; ``acquired`` is false where one of the names is somebody else's."""
 
     def __init__(self, session: Tx | None, by: str) -> None:
-        self._session, self.by = session, by
-        self.taken = True
+        self._session, self._by = session, by
+        self.acquired = True
 
-    def __bool__(self) -> bool:
-        return self.taken
-
-    def outlives(self) -> None:
-        """Tell the others that whoever holds it was given up, so that they need not wait for its end."""
+    def mark_abandoned(self) -> None:
+        """Tell the others that whoever has locked it was given up, so that they need not wait for its end."""
         if self._session is None:
             return
         try:
-            self._session.execute(queries("holds")["call"], {"name": f"{_OUTLIVED}{self.by}"[:_NAME_LIMIT]})
+            name = f"{_ABANDONED}{self._by}"[:_NAME_LIMIT]
+            self._session.execute(queries("locks")["name_session"], {"name": name})
         except psycopg.OperationalError as error:
-            logger.info("%s has let go meanwhile: %s", self.by, error)
+            logger.info("%s has unlocked it meanwhile: %s", self._by, error)
 
 
 @contextmanager

@@ -17,21 +17,6 @@ _SQL = queries("undos")
 
 
 @dataclass(frozen=True)
-class UndoRow:
-    """One entry of the undo ledger. ``payload`` is for the kind that recorded it."""
-
-    id: int
-    release_id: ReleaseId | None
-    check_id: CheckId
-    kind: str
-    target: str
-    what: str
-    payload: Mapping[str, Any]
-    owner: int
-    settled_at: datetime | None
-
-
-@dataclass(frozen=True)
 class UndoOrigin:
     """The run that a change belongs to."""
 
@@ -40,6 +25,16 @@ class UndoOrigin:
     kind: str
     target: str
     owner: int  # instance
+
+
+@dataclass(frozen=True)
+class UndoRow(UndoOrigin):
+    """One entry of the undo ledger. ``payload`` is for the kind that recorded it."""
+
+    id: int
+    what: str
+    payload: Mapping[str, Any]
+    settled_at: datetime | None
 
 
 def record(tx: Tx, origin: UndoOrigin, what: str, payload: Mapping[str, Any]) -> int:
@@ -66,16 +61,15 @@ def failed(tx: Tx, undo_id: int, error: str) -> None:
     tx.execute(_SQL["failed"], {"id": undo_id, "error": error})
 
 
-def orphans(tx: Tx) -> list[int]:
+def list_orphans(tx: Tx) -> list[UndoRow]:
     """What nobody is about to undo (dead process, ended check), newest first."""
-    return [row["id"] for row in tx.execute(_SQL["orphans"], {"class": INSTANCE_LOCK}).fetchall()]
+    return [UndoRow(**row) for row in tx.execute(_SQL["orphans"], {"class": INSTANCE_LOCK}).fetchall()]
 
 
-def unsettled(tx: Tx, release_id: ReleaseId | None, check_id: CheckId) -> list[int]:
+def list_open(tx: Tx, release_id: ReleaseId | None, check_id: CheckId) -> list[UndoRow]:
     """What one check has left to be undone, newest first."""
-    return [
-        row["id"] for row in tx.execute(_SQL["unsettled"], {"release_id": release_id, "check_id": check_id}).fetchall()
-    ]
+    values = {"release_id": release_id, "check_id": check_id}
+    return [UndoRow(**row) for row in tx.execute(_SQL["open"], values).fetchall()]
 
 
 def get(tx: Tx, undo_id: int) -> UndoRow | None:

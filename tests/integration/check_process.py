@@ -11,9 +11,9 @@ from datetime import timedelta
 from bot.clock import SystemClock
 from bot.domain.policy import Policy
 from bot.domain.watch import WatchTimes
-from bot.flows import check
+from bot.flows import release_run
 from bot.flows.deps import Deps
-from bot.flows.undo import settle_orphans
+from bot.flows.undo import undo_orphans
 from bot.steps.sources import Sources
 from bot.store.pool import Store
 from bot.timers import Period, Timers
@@ -49,10 +49,10 @@ def main() -> None:
         ),
         redact=lambda text: text,
     )
-    workers = Workers(store, deps.clock, [Queue("check", 6, lambda job: check.execute(deps, job))])
+    workers = Workers(store, deps.clock, [Queue("check", 6, lambda job: release_run.execute(deps, job))])
     workers.start()
     timers = Timers(
-        [Period("put back what was left behind", SWEEP, lambda: settle_orphans(deps))],
+        [Period("put back what was left behind", SWEEP, lambda: undo_orphans(deps))],
         wake=workers.wake,
         next_due=workers.next_due,
         clock=deps.clock,

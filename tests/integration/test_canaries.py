@@ -18,7 +18,7 @@ from bot import logs
 from bot.app import load_checklist
 from bot.domain.checklist import Checklist
 from bot.domain.ids import CheckId, ReleaseId
-from bot.flows import check
+from bot.flows import release_run
 from bot.redact import MARK, Redactor
 from bot.workers import Queue, Workers
 from checks.registry import BUILT_IN, Registry
@@ -257,7 +257,7 @@ def log(request: pytest.FixtureRequest) -> Iterator[tuple[Redactor, io.StringIO]
 
 def run_all(bot: Bot) -> None:
     """Carry out every check that was asked for, side by side."""
-    workers = Workers(bot.store, bot.clock, [Queue("check", 24, lambda job: check.execute(bot.deps, job))])
+    workers = Workers(bot.store, bot.clock, [Queue("check", 24, lambda job: release_run.execute(bot.deps, job))])
     workers.start()
     try:
         until(lambda: not bot.rows("SELECT FROM check_runs WHERE running <> 'idle'"), "the checks to end", 100)

@@ -110,7 +110,7 @@ def test_processes_share_it(world: World, outside: Outside, another_process: Cal
 
     def one(store: Store) -> bool:
         with store.transaction() as tx:
-            return spend(tx, world.deps, kind, "staging") is None
+            return spend(tx, kind.spends, "staging", world.clock.now()) is None
 
     with ThreadPoolExecutor(12) as threads:
         assert sum(threads.map(one, stores * 4)) == LOGIN.uses

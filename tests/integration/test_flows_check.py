@@ -15,7 +15,7 @@ from bot.domain.reasons import Cause
 from bot.domain.results import CheckStatus, Running, check_status
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import abort, check
-from bot.flows.undo import settle_orphans
+from bot.flows.undo import undo_orphans
 from bot.store import posts, work
 from bot.store.pool import Store
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params, Subject
@@ -473,13 +473,13 @@ def test_two_that_touch_the_same_wait_for_each_other(world: World, outside: Outs
     with_kind(world, "tenant")
     release_id = world.start()
     jobs = world.claim_all("check")
-    with world.store.exclusive(["staging/tenant"]) as free:
-        assert free
+    with world.store.lock(["staging/tenant"]) as lock:
+        assert lock.acquired
         assert world.carry_out(jobs[f"{release_id}/go.one"]) is not None
-    with world.store.exclusive([], shared=["staging/tenant"]) as free:
-        assert free
-        with world.store.exclusive([], shared=["staging/tenant"]) as also:
-            assert also
+    with world.store.lock([], shared=["staging/tenant"]) as lock:
+        assert lock.acquired
+        with world.store.lock([], shared=["staging/tenant"]) as other:
+            assert other.acquired
         assert world.carry_out(world.claim_all("check")[f"{release_id}/go.one"]) is not None
     assert outside.runs == []
     for job in jobs.values():
@@ -506,7 +506,7 @@ def test_one_that_does_not_stop_holds_up_nobody(world: World, outside: Outside) 
     result = world.view(release_id).checks[ONE].result
     assert result is not None
     assert (result.outcome, result.summary) == (Outcome.ERROR, "did not stop within 0 s")
-    assert settle_orphans(world.deps) == 0
+    assert undo_orphans(world.deps) == 0
     assert outside.tenant == "past_due"  # nobody puts back what it may change again
 
     assert world.carry_out(jobs.pop(f"{release_id}/go.two")) is not None
@@ -531,7 +531,7 @@ def test_one_that_does_not_stop_holds_up_nobody(world: World, outside: Outside) 
     assert world.outcome(release_id, "prep.second") is Outcome.PASS
 
     outside.go_on.set()
-    eventually("what it had in use to be free", lambda: world.store.outlived(["staging/tenant"]) == [])
+    eventually("what it had in use to be free", lambda: world.store.find_abandoned(["staging/tenant"]) == [])
     assert outside.tenant == "active"
     assert world.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
     assert world.rows("SELECT FROM check_results WHERE outcome = 'PASS' AND check_id = 'go.one'") == []

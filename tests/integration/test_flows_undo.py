@@ -10,7 +10,8 @@ from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.results import Running
 from bot.errors import Superseded
 from bot.flows import abort
-from bot.flows.undo import StoredUndoLedger, settle_orphans, unsettled
+from bot.flows.check_context import StoredUndoLedger
+from bot.flows.undo import list_leftovers, undo_orphans
 from bot.store import undos
 from bot.store.pool import Store
 from bot.store.undos import UndoOrigin
@@ -70,7 +71,7 @@ def test_a_living_process_pays_its_own(changing: World, outside: Outside) -> Non
 
     def sweep(name: str) -> None:
         if name == "go.one":
-            settle_orphans(changing.deps)
+            undo_orphans(changing.deps)
             left.append(outside.tenant)
 
     outside.during = sweep
@@ -82,12 +83,12 @@ def test_the_dead_are_followed(changing: World, outside: Outside, another_proces
     """Any other process puts it back, and says so on record."""
     kill(changing, another_process)
     assert outside.tenant == "past_due"
-    assert settle_orphans(changing.deps) == 0
+    assert undo_orphans(changing.deps) == 0
     assert outside.tenant == "active"
     last = changing.last()
     assert (last.actor, last.event) == ("system", "undo.settled")
     assert changing.last_fields() == {"what": "the tenant's status", "check": "go.one"}
-    assert settle_orphans(changing.deps) == 0
+    assert undo_orphans(changing.deps) == 0
 
 
 def test_run_anew_after_a_death(changing: World, outside: Outside, another_process: Callable[[], Store]) -> None:
@@ -113,11 +114,11 @@ def test_not_run_over_an_open_debt(changing: World, outside: Outside, another_pr
     assert result is not None
     assert result.outcome is Outcome.ERROR
     assert result.summary == "not run: an earlier run could not put back yet: the tenant's status"
-    assert settle_orphans(changing.deps) == 1
+    assert undo_orphans(changing.deps) == 1
     (row,) = changing.rows("SELECT settled_at, last_error FROM undos")
     assert row == {"settled_at": None, "last_error": "ConnectionError: the product is away"}
     outside.billing_answers = True
-    assert settle_orphans(changing.deps) == 0
+    assert undo_orphans(changing.deps) == 0
     assert outside.tenant == "active"
 
 
@@ -151,7 +152,7 @@ def test_one_that_cannot_be_paid_does_not_hold_up_the_others(
             undos.record(tx, origin, "something", {"status": "active"})
     die(dead, world.store)
     outside.tenant = "past_due"
-    assert settle_orphans(world.deps) == 3
+    assert undo_orphans(world.deps) == 3
     assert outside.tenant == "active"
 
 
@@ -166,14 +167,14 @@ def test_putting_back_that_does_not_stop_is_given_up(
             undos.record(tx, origin, f"status {status}", {"status": status})
     die(dead, world.store)
     outside.during = hanging(outside, "undo")
-    assert settle_orphans(world.deps, within=0.1) == 1
+    assert undo_orphans(world.deps, within=0.1) == 1
     assert outside.tenant == "active"
     (row,) = world.rows("SELECT what, last_error FROM undos WHERE settled_at IS NULL")
     assert row["what"] == "status trialing"
     assert row["last_error"] == "CheckError: putting back status trialing did not stop within 0 s"
     outside.go_on.set()
     eventually("it to end", lambda: outside.tenant == "trialing")
-    eventually("it to be paid", lambda: settle_orphans(world.deps) == 0 and not unsettled(world.deps, None, ONE))
+    eventually("it to be paid", lambda: undo_orphans(world.deps) == 0 and not list_leftovers(world.deps, None, ONE))
 
 
 @pytest.mark.parametrize(("stored", "unknown"), [({"doubt": False}, False), ({"doubt": True}, True), ({}, True)])
@@ -197,7 +198,7 @@ def test_whether_a_request_may_take_effect_late_is_told_to_the_undo(
     with world.store.transaction() as tx:
         undos.record(tx, UndoOrigin(None, ONE, "setting", "staging", dead.instance), "a setting", stored)
     die(dead, world.store)
-    assert settle_orphans(world.deps) == 0
+    assert undo_orphans(world.deps) == 0
     assert told == [unknown]
 
 
@@ -213,11 +214,13 @@ def test_a_debt_is_paid_once(world: World, another_process: Callable[[], Store])
     """Two sweeps at once do not both put it back: one holds it, the other leaves it alone."""
     dead = another_process()
     with world.store.transaction() as tx:
-        debt = undos.record(tx, UndoOrigin(None, ONE, "tenant", "staging", dead.instance), "it", {"status": "active"})
+        undo_id = undos.record(
+            tx, UndoOrigin(None, ONE, "tenant", "staging", dead.instance), "it", {"status": "active"}
+        )
     die(dead, world.store)
-    with world.store.exclusive([f"undo/{debt}"]) as free:
-        assert free
-        settle_orphans(world.deps)
+    with world.store.lock([f"undo/{undo_id}"]) as lock:
+        assert lock.acquired
+        undo_orphans(world.deps)
         assert world.rows("SELECT FROM undos WHERE settled_at IS NULL") != []
-    settle_orphans(world.deps)
+    undo_orphans(world.deps)
     assert world.rows("SELECT FROM undos WHERE settled_at IS NULL") == []

@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from bot.cli.board import Board, in_full
-from bot.flows.survey import Progress
+from bot.domain.results import Running
+from bot.flows.local_run import CheckProgress
 from checks.contract import Answer, Evidence, Outcome
 from tests.unit.factories import make_check
 
@@ -47,11 +48,11 @@ def test_drawn_over_on_a_terminal() -> None:
     ]
     assert shown(out)[-1] == "0 of 5 done. Ctrl-C stops."
     for entry in ENTRIES:
-        board.tell(entry, Progress(begun=1.0, answer=BAD, seconds=1.25))
+        board.tell(entry, CheckProgress(Running.IDLE, start=1.0, answer=BAD, seconds=1.25))
     board.finish()
     assert len(shown(out)) == len(ENTRIES)
     assert shown(out)[0] == "✗ FAIL         go.number_1    1.2 s  two rows are not PASS"
-    board.tell(ENTRIES[0], Progress(begun=1.0, line="x" * 100))
+    board.tell(ENTRIES[0], CheckProgress(Running.RUNNING, start=1.0, line="x" * 100))
     cancelled.set()
     board.finish()
     assert {len(line) <= 60 for line in shown(out)} == {True}
@@ -62,7 +63,7 @@ def test_on_a_small_terminal_only_what_runs(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("LINES", "5")
     out, cancelled = io.StringIO(), threading.Event()
     board = Board(ENTRIES, out, live=True, cancelled=cancelled)
-    board.tell(ENTRIES[3], Progress(begun=1.0, line="looks at pods"))
+    board.tell(ENTRIES[3], CheckProgress(Running.RUNNING, start=1.0, line="looks at pods"))
     cancelled.set()
     board.tick()
     (line, foot) = shown(out)
@@ -75,15 +76,15 @@ def test_plain_lines_elsewhere() -> None:
     out = io.StringIO()
     board = Board(ENTRIES, out, live=False, cancelled=threading.Event())
     board.tick()
-    board.tell(ENTRIES[0], Progress(begun=1.0, line="asks"))
-    board.tell(ENTRIES[0], Progress(begun=1.0, answer=BAD, seconds=1.25))
+    board.tell(ENTRIES[0], CheckProgress(Running.RUNNING, start=1.0, line="asks"))
+    board.tell(ENTRIES[0], CheckProgress(Running.IDLE, start=1.0, answer=BAD, seconds=1.25))
     board.finish()
     assert out.getvalue() == "✗ FAIL         go.number_1    1.2 s  two rows are not PASS\n"
 
 
 def test_in_full() -> None:
     """What was asked, expected and seen, the attachment, and what to do."""
-    assert list(in_full(ENTRIES[0], Progress(begun=1.0, answer=BAD, seconds=1.25))) == [
+    assert list(in_full(ENTRIES[0], CheckProgress(Running.IDLE, start=1.0, answer=BAD, seconds=1.25))) == [
         "✗ FAIL  go.number_1  Check of go.number_1  (1.2 s on staging)",
         "  two rows are not PASS",
         "  asked     SELECT 1",

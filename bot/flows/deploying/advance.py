@@ -21,19 +21,16 @@ from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import BotError, StepError, Superseded
 from bot.flows import check, freeze, mitigation, picture
-from bot.flows.allowance import spend, used_up
 from bot.flows.commit import commit_change
 from bot.flows.deploying.planning import plan_ahead
 from bot.flows.deps import Deps, Job, locked_progress, locked_view
 from bot.flows.journal import StepJournal
+from bot.flows.step_context import build_step_context
 from bot.flows.step_inspection import inspect_step, recorded_for, release_shipment
-from bot.flows.undo import StoredUndoLedger
-from bot.steps.contract import Look, Shipment, StepContext
+from bot.steps.contract import Look, Shipment
 from bot.steps.registry import doer
 from bot.store import posts, releases, steps, watches, work
 from bot.store.pool import Tx
-from bot.store.undos import UndoOrigin
-from checks.registry import RegistryError
 
 logger = logging.getLogger(__name__)
 
@@ -136,27 +133,14 @@ class _Run:
         with self.deps.store.transaction() as tx:
             targets = steps.rollback_targets(tx, release_id)
             planned = next(stored.planned for stored in steps.plan(tx, release_id) if stored.row == step.row)
-        if isinstance(spec.action, RunCheck):
-            self._spend_allowance(spec.action)
         with self._inspection(spec, recorded_for(spec, targets)) as look:
             journal = StepJournal(self.deps, self.job, release_id, step.row, planned)
-            return doer(spec).perform(spec.action, self._context(step, spec, look, journal))
+            context = build_step_context(self.deps, self.job, release_id, spec, look, journal, attempt=step.attempt)
+            return doer(spec).perform(spec.action, context)
 
     def _inspection(self, spec: StepSpec, recorded: Mapping[str, Any] | None) -> AbstractContextManager[Look]:
         seconds = _step_timeout(self.deps, spec)
         return inspect_step(self.deps, spec, self.shipment, recorded, seconds=seconds, cancelled=self.job.lost)
-
-    def _context(self, step: Step, spec: StepSpec, look: Look, journal: StepJournal) -> StepContext:
-        deps = self.deps
-        origin = UndoOrigin(self.progress.release.id, step.id, spec.action.do, look.target.name, deps.store.instance)  # type: ignore[arg-type]
-        return StepContext(
-            **vars(look),
-            registry=deps.registry,
-            redact=deps.clean,
-            undo=StoredUndoLedger(deps, origin),
-            journal=journal,
-            attempt=step.attempt,
-        )
 
     def _await_completion(self, step: Step) -> None:
         """Before a rollback changes anything, what the deploy has left running comes to its end.
@@ -179,7 +163,8 @@ class _Run:
         await_completion, journal = doer(spec).let_end, self._journal(running)
         try:
             with self._inspection(spec, None) as look:
-                context = self._context(running, spec, look, journal)
+                release_id = self.progress.release.id
+                context = build_step_context(self.deps, self.job, release_id, spec, look, journal)
                 if await_completion is not None and await_completion(spec.action, context, tell):
                     journal.acted(changes=[change.body for change in running.begun])
         except Superseded:
@@ -189,18 +174,6 @@ class _Run:
 
     def _journal(self, step: Step) -> StepJournal:
         return StepJournal(self.deps, self.job, self.progress.release.id, step.row)
-
-    def _spend_allowance(self, action: RunCheck) -> None:
-        """Use up what the kind of a step takes, such as a log-in. Raises StepError when too little is left."""
-        try:
-            kind = self.deps.registry.get(action.kind)
-        except RegistryError:
-            return  # the step says so itself
-        with self.deps.store.transaction() as tx:
-            work.ensure_claim(tx, self.job.claim)
-            until = spend(tx, self.deps, kind, action.target)
-        if until is not None:
-            raise StepError(f"not run: {used_up(kind, action.target, until)}", hint="Press Retry then.")
 
     def _finish(self, step: Step, summary: str, state: StepState) -> None:
         """Store how a step ended; where it failed, its plan has too."""
@@ -266,7 +239,7 @@ def _begin_watch(tx: Tx, deps: Deps, view: ReleaseView) -> None:
     watches.begin(tx, release.id, now, ends_at, instance=deps.store.instance, steady=deps.clock.steady())
     sections = [SectionPost(section=section.id) for section in view.checklist.sections if section.phase == "after"]
     watched = locked_view(tx, deps, release.id)
-    check.ask_for(tx, watched, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
+    check.request_runs(tx, watched, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
     work.ask(tx, "watch", release.id)
     event = DeployComplete(image=release.pinned_image, ends_at=ends_at)
     commit_change(tx, release.id, event, at=now, by=SYSTEM, new_posts=[WatchPost(), *sections])

@@ -13,7 +13,8 @@ UPDATE undos SET last_error = %(error)s WHERE id = %(id)s;
 
 -- name: orphans
 -- What nobody is about to undo: the process lives no more, or its check ended and could not put it back.
-SELECT u.id FROM undos u
+SELECT u.id, u.release_id, u.check_id, u.kind, u.target, u.what, u.payload, u.owner, u.settled_at
+FROM undos u
 WHERE u.settled_at IS NULL AND (
     NOT EXISTS (SELECT FROM pg_locks l
                 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %(class)s::oid
@@ -23,9 +24,10 @@ WHERE u.settled_at IS NULL AND (
                WHERE r.release_id = u.release_id AND r.check_id = u.check_id AND r.running <> 'running'))
 ORDER BY u.id DESC;
 
--- name: unsettled
+-- name: open
 -- What one check has left to be undone.
-SELECT id FROM undos WHERE settled_at IS NULL AND release_id IS NOT DISTINCT FROM %(release_id)s AND check_id = %(check_id)s
+SELECT id, release_id, check_id, kind, target, what, payload, owner, settled_at
+FROM undos WHERE settled_at IS NULL AND release_id IS NOT DISTINCT FROM %(release_id)s AND check_id = %(check_id)s
 ORDER BY id DESC;
 
 -- name: get

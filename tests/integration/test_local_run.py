@@ -9,7 +9,7 @@ from bot.domain.checklist import Check, Checklist, Section
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError
 from bot.flows.deps import Asking
-from bot.flows.survey import Progress, Survey, chosen
+from bot.flows.local_run import CheckProgress, LocalRun, select_checks
 from bot.store import undos
 from bot.store.pool import Store
 from bot.store.undos import UndoOrigin
@@ -25,26 +25,26 @@ def of(*checks: Check) -> Checklist:
     return checklist(sections=(Section(id="go", title="Go", gate=True, checks=checks),))
 
 
-def survey(world: World, *checks: Check) -> Mapping[CheckId, Progress]:
+def run_locally(world: World, *checks: Check) -> Mapping[CheckId, CheckProgress]:
     """Ask these and return how each ended."""
-    return Survey(world.deps, checks, tell=lambda *_: None).run()
+    return LocalRun(world.deps, checks, tell=lambda *_: None).run()
 
 
-def answered(found: Mapping[CheckId, Progress], check_id: str = "go.one") -> Answer:
+def answered(found: Mapping[CheckId, CheckProgress], check_id: str = "go.one") -> Answer:
     """The answer of one."""
     answer = found[CheckId(check_id)].answer
     assert answer is not None
     return answer
 
 
-def outcomes(found: Mapping[CheckId, Progress]) -> dict[str, Outcome]:
+def outcomes(found: Mapping[CheckId, CheckProgress]) -> dict[str, Outcome]:
     """The outcome of each."""
     return {check_id: answered(found, check_id).outcome for check_id in found}
 
 
 def test_what_is_needed_comes_first(world: World, outside: Outside) -> None:
     """Also when it was not named; a check whose need did not pass is not run, and says so."""
-    entries = chosen(
+    entries = select_checks(
         of(
             make_check("go.last", kind="ask", needs=("go.mid",)),
             make_check("go.mid", kind="ask", needs=("go.first",)),
@@ -54,11 +54,11 @@ def test_what_is_needed_comes_first(world: World, outside: Outside) -> None:
         ["go.last"],
     )
     assert [entry.id for entry in entries] == ["go.last", "go.mid", "go.first"]
-    assert outcomes(survey(world, *entries)) == dict.fromkeys(("go.last", "go.mid", "go.first"), Outcome.PASS)
+    assert outcomes(run_locally(world, *entries)) == dict.fromkeys(("go.last", "go.mid", "go.first"), Outcome.PASS)
     assert outside.runs == ["go.first", "go.mid", "go.last"]
 
     outside.answers["go.mid"] = Outcome.INCONCLUSIVE
-    found = survey(world, *entries)
+    found = run_locally(world, *entries)
     assert outside.runs[3:] == ["go.first", "go.mid"]
     answer = answered(found, "go.last")
     assert (answer.outcome, answer.summary) == (Outcome.ERROR, "not run: it needs go.mid, which is INCONCLUSIVE")
@@ -68,12 +68,12 @@ def test_what_is_needed_comes_first(world: World, outside: Outside) -> None:
 def test_what_is_chosen() -> None:
     """Checks, sections without their attestations, steps that ask; a slip is named with what was meant."""
     whole = checklist()
-    assert [entry.id for entry in chosen(whole, ["prep"])] == ["prep.first", "prep.second"]
-    assert [entry.id for entry in chosen(whole, ["prep.person"])] == ["prep.person"]
-    (step,) = chosen(whole, ["deploy.smoke"])
+    assert [entry.id for entry in select_checks(whole, ["prep"])] == ["prep.first", "prep.second"]
+    assert [entry.id for entry in select_checks(whole, ["prep.person"])] == ["prep.person"]
+    (step,) = select_checks(whole, ["deploy.smoke"])
     assert (step.kind, step.target) == ("ask", "production")
     with pytest.raises(ChecklistError, match=r"no check or section 'go\.onw', did you mean 'go.one'"):
-        chosen(whole, ["go.onw"])
+        select_checks(whole, ["go.onw"])
 
 
 def test_side_by_side_but_apart_where_they_touch_the_same(world: World, outside: Outside) -> None:
@@ -98,7 +98,7 @@ def test_side_by_side_but_apart_where_they_touch_the_same(world: World, outside:
             inside.pop()
 
     outside.during = during
-    found = survey(
+    found = run_locally(
         world,
         make_check("go.one", kind="tenant"),
         make_check("go.two", kind="tenant"),
@@ -117,15 +117,15 @@ def test_a_running_bot_is_waited_for(world: World, outside: Outside, another_pro
     lines: list[str] = []
     waits = threading.Event()
 
-    def tell(entry: Check, progress: Progress) -> None:
+    def tell(entry: Check, progress: CheckProgress) -> None:
         if progress.line:
             lines.append(progress.line)
             waits.set()
 
-    with another_process().exclusive(["staging/tenant"]) as free:
-        assert free
-        asked = Survey(world.deps, [make_check("go.one", kind="tenant")], tell=tell)
-        thread = threading.Thread(target=asked.run)
+    with another_process().lock(["staging/tenant"]) as lock:
+        assert lock.acquired
+        local_run = LocalRun(world.deps, [make_check("go.one", kind="tenant")], tell=tell)
+        thread = threading.Thread(target=local_run.run)
         thread.start()
         assert waits.wait(10)
         assert outside.runs == []
@@ -138,14 +138,14 @@ def test_stopped(world: World, outside: Outside) -> None:
     """What runs is told to stop and awaited, what waits does not begin."""
     stop = threading.Event()
     slow, waiting = make_check("go.slow", kind="slow"), make_check("go.waits", kind="ask", needs=("go.slow",))
-    asked = Survey(world.deps, [slow, waiting], tell=lambda *_: None, cancelled=stop)
+    local_run = LocalRun(world.deps, [slow, waiting], tell=lambda *_: None, cancelled=stop)
 
     def interrupt() -> None:
         assert outside.going.wait(10)
         stop.set()
 
     threading.Thread(target=interrupt).start()
-    found = asked.run()
+    found = local_run.run()
     assert {check_id: answered(found, check_id).summary for check_id in found} == {
         "go.slow": "cancelled",
         "go.waits": "cancelled before it began",
@@ -157,14 +157,15 @@ def test_what_could_not_be_put_back_is_tried_again_and_named(world: World, outsi
     """At the end of the run; and no check is run over it."""
     entry = make_check("go.one", kind="tenant")
     outside.billing_answers = False
-    asked = Survey(world.deps, [entry], tell=lambda *_: None)
-    assert outcomes(asked.run()) == {"go.one": Outcome.ERROR}
-    assert asked.put_back() == ["the tenant's status"]
+    local_run = LocalRun(world.deps, [entry], tell=lambda *_: None)
+    assert outcomes(local_run.run()) == {"go.one": Outcome.ERROR}
+    assert local_run.undo() == ["the tenant's status"]
     assert (
-        answered(survey(world, entry)).summary == "not run: an earlier run could not put back yet: the tenant's status"
+        answered(run_locally(world, entry)).summary
+        == "not run: an earlier run could not put back yet: the tenant's status"
     )
     outside.billing_answers = True
-    assert asked.put_back() == []
+    assert local_run.undo() == []
     assert outside.tenant == "active"
 
 
@@ -172,8 +173,8 @@ def test_one_that_does_not_stop_is_given_up(world: World, outside: Outside) -> N
     """ERROR, and so is who needs what it has in use. While it lives nobody puts back what it may change again."""
     outside.during = hanging(outside, "go.one")
     first, second = (make_check(f"go.{name}", kind="tenant", timeout=0.1) for name in ("one", "two"))
-    asked = Survey(world.deps, [first, second], tell=lambda *_: None)
-    found = asked.run()
+    local_run = LocalRun(world.deps, [first, second], tell=lambda *_: None)
+    found = local_run.run()
     assert outcomes(found) == {"go.one": Outcome.ERROR, "go.two": Outcome.ERROR}
     assert answered(found).summary == "did not stop within 0 s"
     assert (
@@ -182,10 +183,10 @@ def test_one_that_does_not_stop_is_given_up(world: World, outside: Outside) -> N
     blamed = "not run: release-bot check go.one did not stop, and still has in use what this check needs"
     assert answered(found, "go.two").summary == blamed
     assert answered(found, "go.two").hint.startswith("End `release-bot check go.one` at its terminal: ")
-    assert asked.put_back() == ["the tenant's status"]
+    assert local_run.undo() == ["the tenant's status"]
     assert outside.tenant == "past_due"
     outside.go_on.set()
-    eventually("it to be put back", lambda: asked.put_back() == [])
+    eventually("it to be put back", lambda: local_run.undo() == [])
     assert outside.tenant == "active"
 
 
@@ -199,7 +200,7 @@ def test_the_dead_are_followed_first(world: World, outside: Outside, another_pro
     die(dead, world.store)
     seen: list[str] = []
     outside.during = lambda name: seen.append(outside.tenant) if name == "go.asks" else None
-    survey(world, make_check("go.asks", kind="ask"))
+    run_locally(world, make_check("go.asks", kind="ask"))
     assert seen == ["active"]
 
 
@@ -207,7 +208,7 @@ def test_nothing_is_changed_that_could_not_be_written_down(world: World, outside
     """Without the bot's database what only asks is asked, what changes is not."""
     deps = world.deps
     asking = Asking(clock=deps.clock, targets=deps.targets, registry=deps.registry, redact=deps.redact)
-    found = Survey(
+    found = LocalRun(
         asking, [make_check("go.one", kind="tenant"), make_check("go.two", kind="ask")], tell=lambda *_: None
     ).run()
     assert outcomes(found) == {"go.one": Outcome.ERROR, "go.two": Outcome.PASS}
@@ -218,7 +219,7 @@ def test_nothing_is_changed_that_could_not_be_written_down(world: World, outside
 def test_production_is_refused(world: World, outside: Outside) -> None:
     """As for the bot itself (promise P11)."""
     world.change(targets={"production": Target(name="production")})
-    found = survey(world, make_check("go.one", kind="tenant", target="production"))
+    found = run_locally(world, make_check("go.one", kind="tenant", target="production"))
     assert answered(found).summary == "refused: tenant changes data and production is not mutable"
     assert outside.runs == []
 
@@ -227,5 +228,5 @@ def test_a_fault_of_the_bot_is_raised_once_all_have_ended(world: World, outside:
     """It does not end in a thread that nobody hears, and nobody is left running."""
     outside.dies = True
     with pytest.raises(Killed):
-        survey(world, make_check("go.one", kind="tenant"), make_check("go.two", kind="ask"))
+        run_locally(world, make_check("go.one", kind="tenant"), make_check("go.two", kind="ask"))
     eventually("all threads to end", lambda: not any(thread.name.startswith("go.") for thread in threading.enumerate()))

@@ -1,21 +1,21 @@
--- name: take
--- Hold a name until the session ends or lets go of it.
-SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0)) AS taken;
+-- name: lock
+-- Lock a name until the session ends or unlocks it.
+SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0)) AS acquired;
 
--- name: share
--- The same beside others that share it; nobody takes it alone meanwhile.
-SELECT pg_try_advisory_lock_shared(hashtextextended(%(name)s, 0)) AS taken;
+-- name: lock_shared
+-- The same beside others that share it; nobody locks it alone meanwhile.
+SELECT pg_try_advisory_lock_shared(hashtextextended(%(name)s, 0)) AS acquired;
 
--- name: let_go
--- Of all that the session holds: at once, not when the server notices its end.
+-- name: unlock
+-- All that the session has locked: at once, not when the server notices its end.
 SELECT pg_advisory_unlock_all();
 
--- name: call
+-- name: name_session
 -- Say who the session is, to whoever looks at pg_stat_activity.
 SELECT set_config('application_name', %(name)s, false);
 
 -- name: holders
--- How those sessions are called that hold one of the names; a session of another role may not show its name.
+-- How those sessions are called that have locked one of the names; a session of another role may not show its name.
 SELECT DISTINCT a.application_name AS name
 FROM unnest(%(names)s::text[]) AS wanted(name)
 JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1

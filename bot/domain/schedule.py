@@ -1,0 +1,92 @@
+"""Schedule: what a check that waits for its turn may do now. The same rule for a release and for a run from the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from bot.domain.results import Running
+from checks.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from bot.domain.checklist import Check
+    from bot.domain.ids import CheckId
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What one run of a check takes, as its kind declares it."""
+
+    exclusive: frozenset[str] = frozenset()  # target/name: what nobody else may use or look at meanwhile
+    shared: frozenset[str] = frozenset()  # target/name: what it only looks at, beside others that do
+    allowances: tuple[str, ...] = ()  # what it uses up of its target, by name in checks.contract.ALLOWANCES
+    mutates: bool = False
+    seconds: float = 0.0  # that a run may take
+
+    @property
+    def resources(self) -> frozenset[str]:
+        """All that a run has in use."""
+        return self.exclusive | self.shared
+
+    def conflict_with(self, other: Requirements) -> bool:
+        """Whether the two must not run at the same time."""
+        return bool(self.exclusive & other.resources or self.shared & other.exclusive)
+
+
+class CheckState(Protocol):
+    """How far a check of a run is."""
+
+    @property
+    def running(self) -> Running:
+        """Whether it waits, runs, or does neither."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Of its latest answer; None: it has none."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a check may do now: begin, unless one of these says otherwise."""
+
+    pending_needs: tuple[CheckId, ...] = ()  # checks that it needs, and that wait or run
+    failed_need: CheckId | None = None  # a check that it needs, and that has ended without a PASS: it is skipped
+    conflicts: tuple[CheckId, ...] = ()  # checks that run now and must not run beside it
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether it need not wait and is not skipped."""
+        return not self.pending_needs and self.failed_need is None and not self.conflicts
+
+
+def decide_turn(
+    check: Check,
+    states: Mapping[CheckId, CheckState],
+    checks: Iterable[Check],
+    requirements: Callable[[Check], Requirements],
+) -> Turn:
+    """What ``check`` may do now. ``states``: of all ``checks`` of the run, it among them, and of all that it needs."""
+    pending = tuple(needed for needed in check.needs if states[needed].running is not Running.IDLE)
+    failed = next((needed for needed in check.needs if states[needed].outcome is not Outcome.PASS), None)
+    if pending or failed is not None:
+        return Turn(pending_needs=pending, failed_need=None if pending else failed)
+    own = requirements(check)
+    running = [other for other in checks if other.id != check.id and states[other.id].running is Running.RUNNING]
+    return Turn(conflicts=tuple(other.id for other in running if own.conflict_with(requirements(other))))
+
+
+def find_woken(
+    ended: Check,
+    states: Mapping[CheckId, CheckState],
+    checks: Iterable[Check],
+    requirements: Callable[[Check], Requirements],
+) -> Iterator[CheckId]:
+    """The ``checks`` that wait and whose turn may have come because ``ended`` does not run any more."""
+    freed = requirements(ended)
+    for check in checks:
+        if states[check.id].running is Running.WAITING and (
+            ended.id in check.needs or freed.conflict_with(requirements(check))
+        ):
+            yield check.id

@@ -1,0 +1,185 @@
+"""Runs one check with all that its kind declares, whoever asks: a release, a person at a terminal, the watch or a step."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.domain.checklist import Check
+from bot.domain.ids import ReleaseId
+from bot.domain.plan import PlanKind
+from bot.domain.posts import DoneNotice
+from bot.domain.schedule import Requirements
+from bot.domain.view import ReleaseView
+from bot.flows.allowance import exhausted_text, spend
+from bot.flows.check_context import RefusingLedger, StoredUndoLedger, build_context
+from bot.flows.deps import Asking, Recording
+from bot.flows.not_run import blocked, not_run, not_undone
+from bot.flows.undo import run_lock, undo_leftovers
+from bot.store import posts, steps
+from bot.store.pool import ResourceLock, Tx
+from bot.store.undos import UndoOrigin
+from checks.contract import Answer, Subject, UndoLedger
+from checks.registry import RegistryError
+from checks.runner import run_check
+
+BUSY = timedelta(seconds=0.5)  # until the next attempt, where others have in use what a check needs
+NO_RELEASE = Subject()
+NO_LEDGER = "not run: the bot's database is needed to write down what must be put back"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRun:
+    """One run of a check: for whom it is, what it is told, and how it is stopped."""
+
+    release_id: ReleaseId | None  # None: it is run from a terminal
+    name: str  # how others call it while it has something in use
+    cancelled: threading.Event
+    progress: Callable[[str], None]
+    subject: Subject = NO_RELEASE
+    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # data of the checks that it needs
+    # Called where the run begins, in the transaction that counts what it uses up: what it is to be told then.
+    # Raises NotNow where it must not begin after all.
+    begin: Callable[[Tx, CheckRun], CheckRun] = lambda _, run: run
+
+
+class NotNow(Exception):
+    """Things have changed since the turn of a check was decided: look at it anew."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A check could not begin."""
+
+    until: datetime  # when to attempt it again
+    reason: str = ""  # for people; empty: others that run have in use what it needs
+    is_exhausted: bool = False  # what it uses up of its target is used up
+
+    @property
+    def line(self) -> str:
+        """The reason, where it goes on by itself."""
+        return f"{self.reason}, then it goes on by itself" if self.is_exhausted else self.reason
+
+
+def requirements_of(deps: Asking, entry: Check) -> Requirements:
+    """What a run of ``entry`` takes; nothing where there is no such kind, which is answered as ERROR."""
+    try:
+        kind = deps.registry.get(entry.kind)
+    except RegistryError:
+        return Requirements()
+    return Requirements(
+        exclusive=frozenset(f"{entry.target}/{name}" for name in kind.touches),
+        shared=frozenset(f"{entry.target}/{name}" for name in kind.reads),
+        allowances=kind.spends,
+        mutates=kind.mutates,
+        seconds=entry.timeout or kind.timeout,
+    )
+
+
+def subject_of(tx: Tx, view: ReleaseView) -> Subject:
+    """A release as its checks and the probes of its watch see it."""
+    release = view.release
+    return Subject(
+        release.version,
+        release.commit,
+        release.pinned_image,
+        deploy_began=_deploy_began(view),
+        previous=steps.previous_version(tx, release.id),
+        announced=posts.place_of(tx, release.id, DoneNotice()),
+    )
+
+
+def _deploy_began(view: ReleaseView) -> datetime | None:
+    """When the first step of the deploy began: what happened since may be the release's doing."""
+    started = (step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None)
+    return min(started, default=view.watch.started_at if view.watch else None)
+
+
+def attempt(deps: Asking, entry: Check, run: CheckRun, waited: timedelta = timedelta(0)) -> Answer | Wait:
+    """Run ``entry`` if what it uses is free and not used up, once what an earlier run of it has left is undone.
+
+    With a Recording that is agreed upon with all processes, through the database. Without one, a check that changes data
+    is not run. ``waited``: how long it has waited already; for others that were given up it waits for as long as it may
+    take itself. Raises DatabaseError, and what ``run.begin`` raises but NotNow.
+    """
+    requirements = requirements_of(deps, entry)
+    with ExitStack() as stack:
+        if not isinstance(deps, Recording):
+            ours = not requirements.mutates
+            return _carry_out(deps, entry, run, RefusingLedger(), stack) if ours else not_run(entry, NO_LEDGER)
+        own = {run_lock(run.release_id, entry.id)} if requirements.mutates else set()
+        names = requirements.exclusive | own
+        lock = stack.enter_context(deps.store.lock(names, shared=requirements.shared, by=run.name))
+        if not lock.acquired:
+            holders = deps.store.find_abandoned(names | requirements.shared)
+            if holders and waited.total_seconds() >= requirements.seconds:
+                return blocked(entry, holders)
+            reason = f"waits for {', '.join(holders)}, which did not stop in time" if holders else ""
+            return Wait(deps.clock.now() + BUSY, reason)
+        if leftovers := undo_leftovers(deps, run.release_id, entry.id):
+            return not_undone(entry, leftovers)
+        try:
+            with deps.store.transaction() as tx:
+                until = spend(tx, requirements.allowances, entry.target, deps.clock.now())
+                if until is not None:
+                    reason = exhausted_text(requirements.allowances, entry.target, until)
+                    return Wait(until, reason, is_exhausted=True)
+                run = run.begin(tx, run)
+        except NotNow:
+            return Wait(deps.clock.now())
+        origin = UndoOrigin(run.release_id, entry.id, entry.kind, entry.target, deps.store.instance)
+        return _carry_out(deps, entry, run, StoredUndoLedger(deps, origin), stack, lock)
+
+
+def run_to_end(deps: Asking, entry: Check, run: CheckRun) -> Answer:
+    """Run ``entry`` for somebody who waits: no longer than it may take itself for what it uses to be free. Raises as `attempt`."""
+    patience = timedelta(seconds=requirements_of(deps, entry).seconds)
+    start = time.monotonic()
+    while True:
+        waited = timedelta(seconds=time.monotonic() - start)
+        result = attempt(deps, entry, run, waited)
+        if isinstance(result, Answer):
+            return result
+        pause = result.until - deps.clock.now()
+        if waited + pause > patience:
+            return not_run(entry, f"not run: {result.reason or 'others have in use what it needs'}", "Retry then.")
+        if run.cancelled.wait(pause.total_seconds()):
+            return not_run(entry, "cancelled before it began")
+
+
+def _carry_out(
+    deps: Asking, entry: Check, run: CheckRun, ledger: UndoLedger, stack: ExitStack, lock: ResourceLock | None = None
+) -> Answer:
+    """Run it: what was found out, cut and redacted, and ERROR where it could not be asked. Never raises for that.
+
+    ``stack``: what the run has in use, ``lock`` among it; where the check does not stop in time it is left to the check.
+    """
+    target = deps.targets.get(entry.target)
+    if target is None:
+        hint = f"Set targets.{entry.target} in release-bot.yml."
+        return not_run(entry, f"there is no target {entry.target}", hint)
+    try:
+        kind = deps.registry.get(entry.kind)
+        params = deps.registry.validate(entry.kind, entry.params)
+    except RegistryError as error:
+        return not_run(entry, str(error))
+    context = build_context(
+        stack, target, entry.id, ledger,
+        seconds=entry.timeout or kind.timeout, cancelled=run.cancelled, progress=run.progress, subject=run.subject,
+        needs=run.needs,
+    )  # fmt: skip
+    result = run_check(kind, params, context, redact=deps.clean, held=stack)
+    if result.stopped:
+        return result.answer
+    if lock is not None:
+        lock.mark_abandoned()
+    requirements = requirements_of(deps, entry)
+    if run.release_id is not None or not (requirements.mutates or requirements.resources):
+        return result.answer
+    undone = " What it changed is put back by the bot, or by its next run." if requirements.mutates else ""
+    return replace(result.answer, hint=f"It ends with this command.{undone}")

@@ -1,0 +1,132 @@
+"""Carries out the runs of checks that were requested for a release: one row of the work queue each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from bot.domain.checklist import Check
+from bot.domain.events import CheckAnswered
+from bot.domain.ids import CheckId, ReleaseId
+from bot.domain.results import Running
+from bot.domain.schedule import Turn, decide_turn
+from bot.domain.view import ReleaseView
+from bot.errors import Superseded
+from bot.flows import expiry
+from bot.flows.check import find_check, list_runnable, wake_waiting
+from bot.flows.check_run import CheckRun, NotNow, Wait, attempt, requirements_of, subject_of
+from bot.flows.commit import commit_change
+from bot.flows.deps import Deps, Job, locked_view
+from bot.flows.not_run import skipped
+from bot.store import checks, posts, work
+from bot.store.pool import Tx
+from checks.contract import Answer, Outcome
+
+LOOK_AGAIN = timedelta(seconds=5)  # for a check that waits for others to end; it is woken when they do
+
+
+def execute(deps: Deps, job: Job) -> datetime | None:
+    """Carry out one requested run (key ``release/check``) and store its result. Returns when to look again, or None.
+
+    A check whose time is over (the release has moved on) is not run. After a crash it is run anew, once what it had left
+    behind is undone.
+    """
+    release, _, check_id = job.claim.key.partition("/")
+    release_id, now = ReleaseId(int(release)), deps.clock.now()
+    with deps.store.transaction() as tx:
+        view = locked_view(tx, deps, release_id)
+        work.ensure_claim(tx, job.claim)
+        entry = find_check(view, check_id)
+        if not _is_wanted(view, entry):
+            checks.ended(tx, release_id, entry.id)
+            return None
+        turn = _decide_turn(deps, view, entry)
+        if turn.pending_needs or turn.conflicts:
+            if checks.waits(tx, release_id, entry.id, ""):  # one whose process was killed does not run any more
+                posts.mark_stale(tx, release_id)
+            return None if turn.pending_needs else now + LOOK_AGAIN
+        waited = now - checks.requested_at(tx, release_id, entry.id)
+    result: Answer | Wait
+    if turn.failed_need is not None:
+        outcome = view.checks[turn.failed_need].outcome
+        result = skipped(entry, turn.failed_need, outcome, then="this one runs again by itself when that one does")
+    else:
+        run = CheckRun(
+            release_id=release_id,
+            name=entry.id,
+            cancelled=job.lost,
+            progress=_show_progress(deps, release_id, entry.id),
+            begin=partial(_begin, deps, job, release_id, entry),
+        )
+        result = attempt(deps, entry, run, waited)
+    if isinstance(result, Wait):
+        _show_wait(deps, job, release_id, entry.id, result)
+        return result.until
+    if job.lost.is_set():
+        raise Superseded  # told to stop: what it says now is no answer, and whoever takes it up asks anew
+    _store(deps, job, release_id, entry, result, started=now)
+    return None
+
+
+def _is_wanted(view: ReleaseView, entry: Check) -> bool:
+    """Whether the run was requested and not cancelled, and the release has not moved on."""
+    return entry in list_runnable(view) and view.checks[entry.id].running is not Running.IDLE
+
+
+def _decide_turn(deps: Deps, view: ReleaseView, entry: Check) -> Turn:
+    return decide_turn(entry, view.checks, view.checklist.asked, partial(requirements_of, deps))
+
+
+def _begin(deps: Deps, job: Job, release_id: ReleaseId, entry: Check, tx: Tx, run: CheckRun) -> CheckRun:
+    """Mark the check as running, and tell it what the checks that it needs have found out by now. Raises NotNow."""
+    view = locked_view(tx, deps, release_id)
+    work.ensure_claim(tx, job.claim)
+    if not _is_wanted(view, entry) or not _decide_turn(deps, view, entry).may_begin:
+        raise NotNow
+    checks.running(tx, release_id, entry.id)
+    posts.mark_stale(tx, release_id)
+    needs: dict[str, Mapping[str, Any]] = {
+        needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None
+    }
+    return replace(run, subject=subject_of(tx, view), needs=needs)
+
+
+def _show_wait(deps: Deps, job: Job, release_id: ReleaseId, check_id: CheckId, wait: Wait) -> None:
+    if not wait.line:
+        return
+    with deps.store.transaction() as tx:
+        work.ensure_claim(tx, job.claim)
+        if checks.waits(tx, release_id, check_id, wait.line):
+            posts.mark_stale(tx, release_id)
+
+
+def _show_progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Callable[[str], None]:
+    def show(line: str) -> None:
+        with deps.store.transaction() as tx:
+            if checks.progress(tx, release_id, check_id, deps.clean(line, 200)):
+                posts.mark_stale(tx, release_id)
+
+    return show
+
+
+def _store(deps: Deps, job: Job, release_id: ReleaseId, entry: Check, answer: Answer, *, started: datetime) -> None:
+    """Store the result unless the run is no longer wanted, and let the checks that waited for it go on."""
+    with deps.store.transaction() as tx:
+        view = locked_view(tx, deps, release_id)
+        again = work.ensure_claim(tx, job.claim)
+        if entry not in list_runnable(view):
+            checks.ended(tx, release_id, entry.id)
+            return
+        by = checks.requester(tx, release_id, entry.id)
+        digest = checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=view.now)
+        if answer.outcome is Outcome.PASS:
+            expiry.arm(tx, release_id, view.now + entry.max_age)
+        checks.ended(tx, release_id, entry.id, again=again)
+        wake_waiting(tx, deps, view, entry)
+        answered = CheckAnswered(
+            check=entry.id, outcome=answer.outcome, summary=answer.summary, evidence=digest, started_at=started
+        )
+        commit_change(tx, release_id, answered, at=view.now, by=by)
