@@ -132,22 +132,22 @@ def test_an_alarm_without_an_answer_asks_people_to_check_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("by", "told"),
+    ("by", "text"),
     [
         (RITA, f"Acknowledged by <@U0RITA0001>, {AT_1758}: known, harmless"),
         (SYSTEM, f"Over, {AT_1758}: known, harmless"),
     ],
 )
-def test_an_acknowledged_alarm_keeps_who_and_why_and_loses_its_buttons(by: Any, told: str) -> None:
-    """The rollback stays on the watch and on the card."""
-    known = make_alarm(acknowledged_by=by, acknowledged_at=ago(2), note="known, harmless")
-    alarm = render_stored("alarm", "5", watching(alarms=(known,)))
-    assert block(alarm, "acknowledged") == told
+def test_an_acknowledged_alarm_names_the_person_and_has_no_buttons(by: Any, text: str) -> None:
+    """An acknowledged alarm keeps the person and the note; the rollback is still on the watch and on the card."""
+    acknowledged_alarm = make_alarm(acknowledged_by=by, acknowledged_at=ago(2), note="known, harmless")
+    alarm = render_stored("alarm", "5", watching(alarms=(acknowledged_alarm,)))
+    assert block(alarm, "acknowledged") == text
     assert labels(alarm) == []
 
 
-def test_an_alarm_that_nobody_answered_asks_for_nothing_after_a_rollback() -> None:
-    """Its watch is over: an answer would be refused."""
+def test_an_open_alarm_asks_for_nothing_after_a_rollback() -> None:
+    """After a rollback the alarm has no buttons, since its watch is over and an answer would be refused."""
     view = replace(in_state(ReleaseState.ROLLED_BACK), watch=make_watch(WatchState.STOPPED, alarms=(make_alarm(),)))
     alarm = render_stored("alarm", "5", view)
     assert block(alarm, "call") == "Nobody answered it while the watch ran. The release is ROLLED_BACK."
@@ -156,7 +156,7 @@ def test_an_alarm_that_nobody_answered_asks_for_nothing_after_a_rollback() -> No
 
 
 def test_an_alarm_shows_its_plot_once_slack_has_it() -> None:
-    """Its own, not that of another alarm."""
+    """An alarm shows its own plot of the error rate, and not that of another alarm."""
     view = watching(alarms=(make_alarm(), make_alarm(id=6)))
     assert "rate" not in block_ids(render_stored("alarm", "5", view))
     view = replace(view, pictures={("rate", "5"): "F0PLOT"})
@@ -166,8 +166,8 @@ def test_an_alarm_shows_its_plot_once_slack_has_it() -> None:
     assert "rate" not in block_ids(render_stored("alarm", "6", view))
 
 
-def test_the_card_says_when_the_watch_cannot_tell() -> None:
-    """Nobody has to open the thread for that."""
+def test_the_card_says_when_the_verdict_is_unknown() -> None:
+    """The card names an unknown verdict, so that nobody has to open the thread."""
     card = render_stored("card", "", watching(readings=(BLIND,)))
     assert card.text == "SOLVEREIGN v4.8.0: WATCHING, until 2026-11-24 18:05 UTC, cannot tell"
 
@@ -180,8 +180,8 @@ def test_the_card_says_when_the_watch_cannot_tell() -> None:
         (RITA, "its watch is over; people acknowledged 1 alarm."),
     ],
 )
-def test_the_end_says_whether_people_let_something_pass(by: Any, ending: str) -> None:
-    """A silence that ended by itself is no such thing."""
+def test_the_notice_of_the_end_counts_alarms_that_people_acknowledged(by: Any, ending: str) -> None:
+    """An alarm that ended by itself is not counted as acknowledged by people."""
     alarms = () if by is None else (make_alarm(acknowledged_by=by),)
     view = replace(in_state(ReleaseState.DONE), watch=make_watch(WatchState.CLEAN, alarms=alarms))
     assert render_stored("notice", "done", view).text.endswith(ending)

@@ -26,8 +26,8 @@ def _size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINES", "24")
 
 
-def shown(out: io.StringIO) -> list[str]:
-    """What stands on the terminal after all the drawing."""
+def visible_lines(out: io.StringIO) -> list[str]:
+    """The lines on the terminal after all drawing."""
     lines: list[str] = []
     for part in out.getvalue().split("\x1b[J"):
         text, _, up = part.partition("\x1b[")
@@ -37,42 +37,42 @@ def shown(out: io.StringIO) -> list[str]:
     return lines
 
 
-def test_drawn_over_on_a_terminal() -> None:
-    """Each check has its one line, which changes; none is wider than the terminal; at the end the table stays."""
+def test_the_board_is_redrawn_in_place_on_a_terminal() -> None:
+    """Each check has one line that changes and fits the terminal; the finished table stays."""
     out, cancelled = io.StringIO(), threading.Event()
     board = Board(ENTRIES, out, live=True, cancelled=cancelled)
     board.tick()
-    assert [line.split()[:3] for line in shown(out)][:2] == [
+    assert [line.split()[:3] for line in visible_lines(out)][:2] == [
         ["·", "waiting", "go.number_1"],
         ["·", "waiting", "go.number_2"],
     ]
-    assert shown(out)[-1] == "0 of 5 done. Ctrl-C stops."
+    assert visible_lines(out)[-1] == "0 of 5 done. Ctrl-C stops."
     for entry in ENTRIES:
         board.tell(entry, CheckProgress(Running.IDLE, start=1.0, answer=BAD, seconds=1.25))
     board.finish()
-    assert len(shown(out)) == len(ENTRIES)
-    assert shown(out)[0] == "✗ FAIL         go.number_1    1.2 s  two rows are not PASS"
+    assert len(visible_lines(out)) == len(ENTRIES)
+    assert visible_lines(out)[0] == "✗ FAIL         go.number_1    1.2 s  two rows are not PASS"
     board.tell(ENTRIES[0], CheckProgress(Running.RUNNING, start=1.0, line="x" * 100))
     cancelled.set()
     board.finish()
-    assert {len(line) <= 60 for line in shown(out)} == {True}
+    assert {len(line) <= 60 for line in visible_lines(out)} == {True}
 
 
-def test_on_a_small_terminal_only_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no line scrolls away that must be drawn over."""
+def test_a_small_terminal_shows_only_running_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal with too few lines only running checks are shown, so that no line scrolls away."""
     monkeypatch.setenv("LINES", "5")
     out, cancelled = io.StringIO(), threading.Event()
     board = Board(ENTRIES, out, live=True, cancelled=cancelled)
     board.tell(ENTRIES[3], CheckProgress(Running.RUNNING, start=1.0, line="looks at pods"))
     cancelled.set()
     board.tick()
-    (line, foot) = shown(out)
+    (line, foot) = visible_lines(out)
     assert line.startswith("… running      go.number_4")
     assert foot.startswith("Stopping; what was changed is put back first.")
 
 
-def test_plain_lines_elsewhere() -> None:
-    """One for each answer, whole, and none for what is under way."""
+def test_without_a_terminal_each_answer_is_one_line() -> None:
+    """Without a terminal each answer is printed once and in full, and nothing is printed for running checks."""
     out = io.StringIO()
     board = Board(ENTRIES, out, live=False, cancelled=threading.Event())
     board.tick()
@@ -82,8 +82,8 @@ def test_plain_lines_elsewhere() -> None:
     assert out.getvalue() == "✗ FAIL         go.number_1    1.2 s  two rows are not PASS\n"
 
 
-def test_in_full() -> None:
-    """What was asked, expected and seen, the attachment, and what to do."""
+def test_a_check_in_full_shows_its_evidence() -> None:
+    """A check in full shows what was asked, expected and seen, its attachment and its hint."""
     assert list(in_full(ENTRIES[0], CheckProgress(Running.IDLE, start=1.0, answer=BAD, seconds=1.25))) == [
         "✗ FAIL  go.number_1  Check of go.number_1  (1.2 s on staging)",
         "  two rows are not PASS",

@@ -20,15 +20,15 @@ DRILL = "restore_drill_1_00000000"
 
 
 def env(url: str, settings: dict[str, str], *variables: dict[str, str]) -> dict[str, str]:
-    """The variables of the product in that pod, where a text stands openly."""
-    pod = described(url, settings, *variables)
+    """The variables of the product's container, each with its literal value or "from elsewhere"."""
+    pod = describe_pod(url, settings, *variables)
     assert SECRET not in json.dumps(pod)
-    found: list[dict[str, str]] = pod["spec"]["containers"][0]["env"]
-    return {entry["name"]: entry.get("value", "from elsewhere") for entry in found}
+    entries: list[dict[str, str]] = pod["spec"]["containers"][0]["env"]
+    return {entry["name"]: entry.get("value", "from elsewhere") for entry in entries}
 
 
-def described(url: str, settings: dict[str, str], *variables: dict[str, str], image: str = "") -> dict[str, Any]:
-    """The pod for a restore server at that address; ``settings``: of restore_pod."""
+def describe_pod(url: str, settings: dict[str, str], *variables: dict[str, str], image: str = "") -> dict[str, Any]:
+    """The pod for a restore server at that address, with ``settings`` as its `restore_pod`."""
     container = {"name": "api", "image": "api:1", "env": [*variables], "ports": [{"containerPort": 8000}]}
     side = {"name": "proxy", "image": "proxy:1"}
     spec = {"containers": [side, container], "initContainers": [{"name": "migrate"}], "restartPolicy": "Always"}
@@ -74,24 +74,24 @@ def described(url: str, settings: dict[str, str], *variables: dict[str, str], im
         ),
     ],
 )
-def test_no_password_stands_in_the_pod(url: str, settings: dict[str, str], value: str) -> None:
-    """It is put in by the cluster, from a Secret; all else of the address stays."""
-    found = env(url, settings)
-    assert found["SOLVEREIGN_DATABASE_URL"] == value
-    assert (PASSWORD in found) == bool(settings.get("secret", "release-bot-restore"))
+def test_the_pod_contains_no_password(url: str, settings: dict[str, str], value: str) -> None:
+    """The cluster adds the password from a Secret; the rest of the address is unchanged."""
+    variables = env(url, settings)
+    assert variables["SOLVEREIGN_DATABASE_URL"] == value
+    assert (PASSWORD in variables) == bool(settings.get("secret", "release-bot-restore"))
 
 
-def test_the_database_is_replaced_whatever_set_it() -> None:
-    """Also in other letters, which the product reads as well; the other variables are as the Deployment has them."""
+def test_the_database_variable_is_replaced_in_any_spelling() -> None:
+    """Every spelling of the database variable is replaced; other variables are those of the Deployment."""
     others = [{"name": "solvereign_database_url", "value": "postgresql://staging"}, {"name": "A", "value": "$(B)"}]
-    found = env("postgresql://r@db/", {}, *others)
-    assert list(found) == [PASSWORD, "SOLVEREIGN_DATABASE_URL", "A"]
-    assert found["A"] == "$(B)"
+    variables = env("postgresql://r@db/", {}, *others)
+    assert list(variables) == [PASSWORD, "SOLVEREIGN_DATABASE_URL", "A"]
+    assert variables["A"] == "$(B)"
 
 
-def test_only_the_product_runs_in_it() -> None:
-    """The image of the release, neither sidecars nor init containers, once, and not for ever."""
-    pod = described("postgresql://r@db/", {}, image="api@sha256:1")
+def test_the_pod_runs_only_the_product() -> None:
+    """The pod has the image of the release, neither sidecars nor init containers, no restart and a deadline."""
+    pod = describe_pod("postgresql://r@db/", {}, image="api@sha256:1")
     spec = pod["spec"]
     assert [one["image"] for one in spec["containers"]] == ["api@sha256:1"] * 2
     assert [one["name"] for one in spec["containers"]] == ["api", "release-bot-probe"]
@@ -103,15 +103,15 @@ def test_only_the_product_runs_in_it() -> None:
 
 
 @pytest.mark.parametrize("url", ["host=db user=r", "postgresql://db/", "postgresql://:x@db/"])
-def test_an_address_that_cannot_be_handed_on(url: str) -> None:
-    """ERROR that names the setting; the address is not told."""
+def test_an_unusable_database_address_is_an_error(url: str) -> None:
+    """The error names the setting and does not repeat the address."""
     with pytest.raises(CheckError, match="restore_database_url is no address such as") as error:
-        described(url, {})
+        describe_pod(url, {})
     assert error.value.hint == "Set targets.staging.restore_pod.database_url in release-bot.yml."
 
 
 @pytest.mark.parametrize("url", [f"postgresql://r:{SECRET}@db/", f"postgresql://r@db/?password={SECRET}"])
 def test_a_password_in_the_address_for_the_pod_is_refused(url: str) -> None:
-    """It would stand in the pod."""
+    """A password in this address would be readable in the pod."""
     with pytest.raises(ValidationError, match="the password belongs into the Secret"):
         RestorePod(database_url=url)

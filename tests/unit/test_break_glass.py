@@ -44,18 +44,18 @@ STRICT = make_checklist(
         for section in LINES.sections
     )
 )
-FAILED = {GO: make_check_view(GO, make_result(GO, Outcome.FAIL))}
-OWED = Mitigation(1, make_view().release.id, 1, MitigationState.SET, "MODE=off", RITA, "why", NOW, NOW)
+FAILED_CHECKS = {GO: make_check_view(GO, make_result(GO, Outcome.FAIL))}
+OPEN_MITIGATION = Mitigation(1, make_view().release.id, 1, MitigationState.SET, "MODE=off", RITA, "why", NOW, NOW)
 YES = make_signoff(Role.RELEASE_MANAGER, Verdict.APPROVE, fingerprint="of something else")
 
 
-def ruled(view: ReleaseView, **rule: bool) -> ReleaseView:
-    """The same under a policy that allows break-glass."""
+def allow_break_glass(view: ReleaseView, **rule: bool) -> ReleaseView:
+    """A copy of ``view`` under a policy that allows break-glass, with ``rule`` on top."""
     return replace(view, policy=view.policy.model_copy(update={"break_glass": BreakGlassRule(allowed=True, **rule)}))
 
 
-def gone(**release: Any) -> ReleaseView:
-    """All signed and passed, but for what the release itself is."""
+def view_with_release(**release: Any) -> ReleaseView:
+    """A passed and approved view whose release has other values."""
     view = with_signoffs(make_view(), Role.RELEASE_MANAGER)
     return replace(view, release=replace(view.release, **release))
 
@@ -66,12 +66,12 @@ CASES = [
     (Cause.SIGNOFF_VOID, make_view(signoffs=(YES,)), ALWAYS),
     (Cause.PEOPLE, with_signoffs(make_view(policy=Policy(people=2)), Role.RELEASE_MANAGER), ALWAYS),
     (Cause.FOUR_EYES, with_signoffs(make_view(), Role.RELEASE_MANAGER), ALWAYS),
-    (Cause.CHECK, make_view(checks=FAILED), ALWAYS),
-    (Cause.CHECK, make_view(checklist=STRICT, checks=FAILED), CHECKS),
+    (Cause.CHECK, make_view(checks=FAILED_CHECKS), ALWAYS),
+    (Cause.CHECK, make_view(checklist=STRICT, checks=FAILED_CHECKS), CHECKS),
     (Cause.FREEZE, make_view(freeze=make_freeze()), FREEZES),
     (Cause.SIGNOFF_DECLINED, make_view(signoffs=(make_signoff(Role.QA, Verdict.DECLINE),)), NEVER),
-    (Cause.SOURCE, gone(unbound="There is no tag."), NEVER),
-    (Cause.MITIGATION, make_view(debts=(OWED,)), NEVER),
+    (Cause.SOURCE, view_with_release(unbound="There is no tag."), NEVER),
+    (Cause.MITIGATION, make_view(debts=(OPEN_MITIGATION,)), NEVER),
     (Cause.KNOWN_BAD, make_view(known_bad="v4.7.0 was rolled back"), NEVER),
     (Cause.STATE, in_state(ReleaseState.WATCHING), NEVER),
     (Cause.CHANNEL, make_view(), NEVER),
@@ -84,21 +84,21 @@ FINDINGS = {
 
 
 @pytest.mark.parametrize(("cause", "view", "when"), CASES, ids=[f"{cause}-{when}" for cause, _, when in CASES])
-def test_what_is_passed_over(cause: Cause, view: ReleaseView, when: str) -> None:
-    """Each cause, under each policy: what people have not said, what could be waived, and more only where it is set."""
+def test_each_cause_is_overridden_only_where_the_policy_allows_it(cause: Cause, view: ReleaseView, when: str) -> None:
+    """Break-glass always overrides missing approvals and waivable checks, and freezes or other checks only if allowed."""
     for rule in ({}, {FREEZES: True}, {CHECKS: True}, {FREEZES: True, CHECKS: True}):
-        judged = judge_past_gate(ruled(view, **rule), RITA, FINDINGS.get(cause))
-        assert (cause in {one.cause for one in judged.passed}) is (when == ALWAYS or when in rule)
-        assert (cause in {one.cause for one in judged.against}) is not (when == ALWAYS or when in rule)
+        judgement = judge_past_gate(allow_break_glass(view, **rule), RITA, FINDINGS.get(cause))
+        assert (cause in {one.cause for one in judgement.passed}) is (when == ALWAYS or when in rule)
+        assert (cause in {one.cause for one in judgement.against}) is not (when == ALWAYS or when in rule)
 
 
-def test_every_cause_is_decided_on() -> None:
-    """A new cause of the gate has to be thought about."""
+def test_every_cause_of_the_gate_is_covered() -> None:
+    """A new cause of the gate needs a decision whether break-glass overrides it."""
     assert {cause for cause, _, _ in CASES} == set(Cause)
 
 
-def test_where_it_is_off_nothing_is_passed_over() -> None:
-    """Whatever else the policy says."""
+def test_break_glass_overrides_nothing_unless_the_policy_allows_it() -> None:
+    """Without permission in the policy, break-glass overrides no cause at all."""
     for _, view, _ in CASES:
         assert judge_past_gate(view, RITA).passed == ()
 
@@ -114,7 +114,7 @@ def test_where_it_is_off_nothing_is_passed_over() -> None:
     ],
 )
 def test_a_reason_is_a_sentence(reason: str, enough: bool) -> None:
-    """Four words and twenty characters."""
+    """A reason needs at least four words and twenty characters."""
     assert says_why(reason) is enough
 
 
@@ -123,58 +123,60 @@ def passed_over(freeze: Freeze) -> PassedReason:
     return PassedReason(cause=Cause.FREEZE, about=frozen(freeze).about, text="deploys are frozen")
 
 
-def test_a_deploy_goes_on_only_in_the_freeze_that_it_was_let_past() -> None:
-    """A later one stops it as any other, also where it says the same: each has an id, or an end on the calendar."""
-    held = make_view(freeze=make_freeze())
-    assert held.freeze is not None
-    passed = BreakGlass(RITA, "logins fail for everybody", (passed_over(held.freeze),), NOW)
-    assert holds_back(held)
+def test_break_glass_overrides_only_the_freeze_it_was_given_for() -> None:
+    """A later freeze stops the deploy even with the same reason, because each freeze has its own id or end."""
+    frozen_view = make_view(freeze=make_freeze())
+    assert frozen_view.freeze is not None
+    break_glass = BreakGlass(RITA, "logins fail for everybody", (passed_over(frozen_view.freeze),), NOW)
+    assert holds_back(frozen_view)
     assert not holds_back(make_view())
-    assert not holds_back(replace(held, break_glass=passed))
-    assert holds_back(replace(held, break_glass=passed, freeze=make_freeze(id=4)))
+    assert not holds_back(replace(frozen_view, break_glass=break_glass))
+    assert holds_back(replace(frozen_view, break_glass=break_glass, freeze=make_freeze(id=4)))
     weekend = Freeze(SYSTEM, "weekend", NOW)
-    passed = replace(passed, passed=(passed_over(weekend),))
-    assert not holds_back(replace(held, break_glass=passed, freeze=weekend))
-    assert holds_back(replace(held, break_glass=passed, freeze=replace(weekend, until=NOW + timedelta(days=7))))
-    assert holds_back(replace(held, break_glass=replace(passed, passed=())))
+    break_glass = replace(break_glass, passed=(passed_over(weekend),))
+    assert not holds_back(replace(frozen_view, break_glass=break_glass, freeze=weekend))
+    assert holds_back(
+        replace(frozen_view, break_glass=break_glass, freeze=replace(weekend, until=NOW + timedelta(days=7)))
+    )
+    assert holds_back(replace(frozen_view, break_glass=replace(break_glass, passed=())))
 
 
-def broken(state: ReleaseState, **review: Any) -> ReleaseView:
-    """A release that Rita deployed past a missing sign-off."""
-    passed = (PassedReason(cause="signoff_missing", about="qa", text="QA has not signed off"),)
+def view_with_break_glass(state: ReleaseState, **review: Any) -> ReleaseView:
+    """A release that Rita deployed without the required sign-off of QA."""
+    overridden = (PassedReason(cause="signoff_missing", about="qa", text="QA has not signed off"),)
     return replace(
-        in_state(state), break_glass=BreakGlass(RITA, "logins fail <!here> for everybody", passed, NOW, **review)
+        in_state(state), break_glass=BreakGlass(RITA, "logins fail <!here> for everybody", overridden, NOW, **review)
     )
 
 
-def test_the_message_pages_the_channel_and_names_all() -> None:
-    """Who, why and past what; only our own markup pages."""
-    shown = render_stored("break_glass", "", broken(ReleaseState.DEPLOYING))
-    assert_slack_accepts(shown, pages=True)
-    words = "\n".join(mrkdwn(shown.blocks))
+def test_the_message_mentions_the_channel_and_says_who_and_why() -> None:
+    """The message names the person, the reason and what was overridden; only our own mention notifies the channel."""
+    message = render_stored("break_glass", "", view_with_break_glass(ReleaseState.DEPLOYING))
+    assert_slack_accepts(message, pages=True)
+    words = "\n".join(mrkdwn(message.blocks))
     assert f":rotating_light: <!channel> *Break-glass: <@{RITA}> deploys" in words
     assert "logins fail &lt;!here&gt; for everybody" in words
     assert "• QA has not signed off" in words
-    assert shown.text.startswith("<!channel> Break-glass")
+    assert message.text.startswith("<!channel> Break-glass")
 
 
 @pytest.mark.parametrize("kind", ["break_glass", "closeout"])
 @pytest.mark.parametrize("state", ReleaseState)
-def test_the_review_is_offered_when_it_is_over(kind: str, state: ReleaseState) -> None:
-    """Once it is done nobody is offered it any more."""
-    offered = "break_glass.review" in str(render_stored(kind, "", broken(state)).blocks)
-    assert offered is (state in REVIEWED_IN)
-    reviewed = broken(state, reviewed_by=QUINN, reviewed_at=NOW, finding="it was right")
-    assert "break_glass.review" not in str(render_stored(kind, "", reviewed).blocks)
+def test_the_review_is_offered_once_the_release_is_over(kind: str, state: ReleaseState) -> None:
+    """The review button appears when the release is over, and disappears after the review."""
+    is_offered = "break_glass.review" in str(render_stored(kind, "", view_with_break_glass(state)).blocks)
+    assert is_offered is (state in REVIEWED_IN)
+    reviewed_view = view_with_break_glass(state, reviewed_by=QUINN, reviewed_at=NOW, finding="it was right")
+    assert "break_glass.review" not in str(render_stored(kind, "", reviewed_view).blocks)
 
 
-def test_the_close_out_has_it_as_open_until_it_is_reviewed() -> None:
-    """The card and the word that it is done say so too."""
-    view = broken(ReleaseState.DONE)
+def test_break_glass_is_open_in_the_close_out_until_it_is_reviewed() -> None:
+    """Close-out, card and final notice say that a review is missing, and afterwards who reviewed it."""
+    view = view_with_break_glass(ReleaseState.DONE)
     assert "somebody else still has to review it" in "\n".join(mrkdwn(render_stored("closeout", "", view).blocks))
     assert "its break-glass is still to be reviewed" in render_stored("notice", "done", view).text
     assert "not reviewed yet" in "\n".join(mrkdwn(render_stored("card", "", view).blocks))
-    done = broken(ReleaseState.DONE, reviewed_by=PAT, reviewed_at=NOW, finding="it was right")
-    assert f"Break-glass reviewed by <@{PAT}>" in "\n".join(mrkdwn(render_stored("closeout", "", done).blocks))
-    assert "still" not in render_stored("notice", "done", done).text
-    assert f"reviewed by <@{PAT}>" in "\n".join(mrkdwn(render_stored("card", "", done).blocks))
+    reviewed_view = view_with_break_glass(ReleaseState.DONE, reviewed_by=PAT, reviewed_at=NOW, finding="it was right")
+    assert f"Break-glass reviewed by <@{PAT}>" in "\n".join(mrkdwn(render_stored("closeout", "", reviewed_view).blocks))
+    assert "still" not in render_stored("notice", "done", reviewed_view).text
+    assert f"reviewed by <@{PAT}>" in "\n".join(mrkdwn(render_stored("card", "", reviewed_view).blocks))

@@ -47,20 +47,20 @@ rollback:
 """
 
 
-def read(text: str) -> Checklist:
-    """Read a text as the file list.yml."""
+def parse(text: str) -> Checklist:
+    """Read a text as the checklist file list.yml."""
     return read_checklist(text, "list.yml")
 
 
-def changed(old: str, new: str) -> str:
-    """GOOD with one thing changed."""
+def replace_once(old: str, new: str) -> str:
+    """The text of GOOD with one part replaced."""
     assert GOOD.count(old) == 1
     return GOOD.replace(old, new)
 
 
-def test_a_good_one() -> None:
-    """Defaults are those of the reference."""
-    checklist = read(GOOD)
+def test_a_valid_checklist_has_the_documented_defaults() -> None:
+    """Values that the file leaves out are those of the reference page."""
+    checklist = parse(GOOD)
     one, two = checklist.gate_checks
     assert (one.max_age, two.max_age) == (timedelta(hours=4), timedelta(minutes=90))
     assert (one.target, one.waivable, one.needs) == ("staging", True, ())
@@ -68,8 +68,8 @@ def test_a_good_one() -> None:
     assert [check.id for check in checklist.asked_in("after")] == ["after.notes"]
 
 
-def test_the_shipped_one() -> None:
-    """The ten rows that decide are there, and none of them can be waived."""
+def test_the_shipped_checklist_has_ten_checks_that_cannot_be_waived() -> None:
+    """The shipped checklist has the ten Go/No-Go checks, and none of them can be waived."""
     path = Path(bot.__path__[0]) / "checklists" / "solvereign.yml"
     checklist = read_checklist(path.read_text(encoding="utf-8"), str(path))
     assert len(checklist.gate_checks) == 10
@@ -77,7 +77,7 @@ def test_the_shipped_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("        kind: sql_verify\n        max_age", "        max_age", r"list\.yml:11: sections\.0\.checks\.1: a check needs kind"),
         ("max_age: 90m", "same_as: go.one", r"list\.yml:11: sections\.0\.checks\.1: .*: leave out kind, needs"),
@@ -106,14 +106,14 @@ def test_the_shipped_one() -> None:
         ("title: Small", "title: Sm\x07ll", r"list\.yml:1: not valid YAML"),
     ],
 )  # fmt: skip
-def test_refused_with_file_line_and_key(old: str, new: str, said: str) -> None:
-    """So that the author finds the place."""
-    with pytest.raises(ChecklistError, match=f"^{said}"):
-        read(changed(old, new))
+def test_an_error_names_file_line_and_key(old: str, new: str, message: str) -> None:
+    """An invalid checklist is rejected with file, line and key, so that its author finds the place."""
+    with pytest.raises(ChecklistError, match=f"^{message}"):
+        parse(replace_once(old, new))
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("title: Two", "titel: Two", "list.yml:12: sections.0.checks.1.titel: unknown key, did you mean 'title'?"),
         ("gate: true", "gaet: true", "list.yml:6: sections.0.gaet: unknown key, did you mean 'gate'?"),
@@ -125,29 +125,29 @@ def test_refused_with_file_line_and_key(old: str, new: str, said: str) -> None:
         ("title: Two", "title: Two\n        title: Too", "sections.0.checks.1.title: is there twice"),
     ],
 )  # fmt: skip
-def test_the_likely_slip_is_named(old: str, new: str, said: str) -> None:
-    """A typo, a key that is there twice, an id that no button can carry."""
-    with pytest.raises(ChecklistError) as refused:
-        read(changed(old, new))
-    assert said in refused.value.user_message
+def test_a_likely_mistake_is_named(old: str, new: str, message: str) -> None:
+    """A misspelled key, a repeated key and an unusable id are named in the error."""
+    with pytest.raises(ChecklistError) as error:
+        parse(replace_once(old, new))
+    assert message in error.value.user_message
 
 
-def test_everything_wrong_is_said_at_once() -> None:
-    """In the order of the file, so that one reading is enough; the same for mistakes between the lines."""
-    with pytest.raises(ChecklistError) as refused:
-        read(changed("title: Two", "titel: Two").replace("timeout: 60", "timeout: never").replace("90m", "soon"))
-    assert [line.split(": ")[0] for line in refused.value.user_message.splitlines()] == [
+def test_all_errors_are_reported_at_once() -> None:
+    """All errors are listed in the order of the file, also those between several lines."""
+    with pytest.raises(ChecklistError) as error:
+        parse(replace_once("title: Two", "titel: Two").replace("timeout: 60", "timeout: never").replace("90m", "soon"))
+    assert [line.split(": ")[0] for line in error.value.user_message.splitlines()] == [
         f"list.yml:{line}" for line in (11, 12, 14, 30)
     ]
-    with pytest.raises(ChecklistError) as refused:
-        read(changed("gate: true", "gate: false").replace("[go.one]", "[go.two, go.nine]"))
-    assert [line.split(": ")[0] for line in refused.value.user_message.splitlines()] == [
+    with pytest.raises(ChecklistError) as error:
+        parse(replace_once("gate: true", "gate: false").replace("[go.one]", "[go.two, go.nine]"))
+    assert [line.split(": ")[0] for line in error.value.user_message.splitlines()] == [
         f"list.yml:{line}" for line in (3, 15, 15)
     ]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (
             "kind: sql_verify\n        max",
@@ -176,25 +176,25 @@ def test_everything_wrong_is_said_at_once() -> None:
         ),
     ],
 )  # fmt: skip
-def test_kinds_are_checked_where_they_stand(old: str, new: str, said: str) -> None:
-    """Of checks, of steps and of the watch, with the line of the very parameter."""
-    with pytest.raises(ChecklistError) as refused:
-        read_checklist(changed(old, new), "list.yml", Registry.load())
-    assert said in refused.value.user_message
+def test_kinds_and_their_parameters_are_validated(old: str, new: str, message: str) -> None:
+    """An unknown kind or parameter of a check, a step or a probe is reported with its own line."""
+    with pytest.raises(ChecklistError) as error:
+        read_checklist(replace_once(old, new), "list.yml", Registry.load())
+    assert message in error.value.user_message
 
 
 @pytest.mark.parametrize("needs", ["[go.two]", "[go.one]"])
-def test_a_circle_is_refused(needs: str) -> None:
-    """Direct or through another: such a check could never run."""
+def test_a_circle_of_needs_is_rejected(needs: str) -> None:
+    """A check that needs itself, directly or through another check, could never run."""
     with pytest.raises(ChecklistError, match=r"list\.yml:\d+: sections\.0\.checks\.0\.needs: go\.one needs itself"):
-        read(changed("title: One", f"title: One\n        needs: {needs}"))
+        parse(replace_once("title: One", f"title: One\n        needs: {needs}"))
 
 
 @pytest.mark.parametrize("text", ["", "- a", "just words"])
-def test_something_else_is_refused(text: str) -> None:
-    """A checklist is a mapping."""
+def test_a_file_that_is_no_mapping_is_rejected(text: str) -> None:
+    """A checklist must be a mapping."""
     with pytest.raises(ChecklistError, match=r"^list\.yml:1: a checklist is a mapping"):
-        read(text)
+        parse(text)
 
 
 @pytest.mark.parametrize(
@@ -207,25 +207,25 @@ def test_something_else_is_refused(text: str) -> None:
         ("15 m", timedelta(minutes=15)),
     ],
 )
-def test_durations(text: str, expected: timedelta) -> None:
-    """As people write them."""
-    assert read(changed("90m", text)).gate_checks[1].max_age == expected
+def test_durations_are_read_with_their_unit(text: str, expected: timedelta) -> None:
+    """A duration is a number with a unit, as people write it."""
+    assert parse(replace_once("90m", text)).gate_checks[1].max_age == expected
 
 
-def test_the_digest_is_of_what_it_says() -> None:
-    """Comments, layout, quotes and spelled-out defaults do not count; a word does."""
-    digest = read(GOOD).digest
-    assert read("# a comment\n\n" + GOOD).digest == digest
-    assert read(changed("{do: set_image}", "{do: 'set_image', target: production}")).digest == digest
-    assert read(changed("90m", "5400s")).digest == digest
-    assert read(textwrap.indent(GOOD, "  ")).digest == digest
-    assert read(changed("title: Two", "title: Too")).digest != digest
-    assert read(changed("    gate: true", "    gate: true\n    runbook: Section A")).digest != digest
+def test_the_digest_depends_on_the_content_only() -> None:
+    """Comments, layout, quotes and explicit defaults do not change the digest; any other value does."""
+    digest = parse(GOOD).digest
+    assert parse("# a comment\n\n" + GOOD).digest == digest
+    assert parse(replace_once("{do: set_image}", "{do: 'set_image', target: production}")).digest == digest
+    assert parse(replace_once("90m", "5400s")).digest == digest
+    assert parse(textwrap.indent(GOOD, "  ")).digest == digest
+    assert parse(replace_once("title: Two", "title: Too")).digest != digest
+    assert parse(replace_once("    gate: true", "    gate: true\n    runbook: Section A")).digest != digest
 
 
-def test_it_is_read_back_from_its_body() -> None:
-    """As a release keeps it."""
-    checklist = read(GOOD)
+def test_a_checklist_is_restored_from_its_stored_body() -> None:
+    """A checklist that is read back from its stored body is equal and has the same digest."""
+    checklist = parse(GOOD)
     again = Checklist.model_validate(checklist.body)
     assert (again, again.digest) == (checklist, checklist.digest)
 
@@ -236,33 +236,32 @@ REFERRING = GOOD.replace(
 )
 
 
-def test_a_reference_is_what_its_original_is() -> None:
-    """A line with same_as is read as its original is; it is not asked, and only what it says itself is stored."""
-    checklist = read(REFERRING)
+def test_a_line_with_same_as_takes_the_values_of_its_original() -> None:
+    """A line with same_as has the values of its original, does not run itself, and stores only its own fields."""
+    checklist = parse(REFERRING)
     line, original = checklist.check("prep.two"), checklist.check("go.two")
     assert line is not None
     assert original is not None
-    inherited = ("kind", "target", "params", "waivable", "max_age", "timeout", "needs")
-    assert [getattr(line, name) for name in inherited] == [getattr(original, name) for name in inherited]
+    fields = ("kind", "target", "params", "waivable", "max_age", "timeout", "needs")
+    assert [getattr(line, name) for name in fields] == [getattr(original, name) for name in fields]
     assert (line.title, line.asked_as, original.asked_as) == ("Two again", "go.two", "go.two")
     assert [check.id for check in checklist.asked] == ["go.one", "go.two", "after.notes"]
     assert [check.id for check in checklist.asked_in("before")] == ["go.one", "go.two"]
     assert checklist.dependents(CheckId("go.one")) == ("go.two",)
-    stored = checklist.body["sections"][1]["checks"][0]
-    assert sorted(stored) == ["action", "expected", "id", "runbook", "same_as", "title"]
+    stored_line = checklist.body["sections"][1]["checks"][0]
+    assert sorted(stored_line) == ["action", "expected", "id", "runbook", "same_as", "title"]
     assert Checklist.model_validate(checklist.body) == checklist
 
 
-def test_a_reference_cannot_be_needed() -> None:
-    """What waits for a check names the one that is asked."""
+def test_a_line_with_same_as_cannot_be_needed() -> None:
+    """A check must need the original, not a line that only shows its result."""
     text = REFERRING.replace("kind: attest}", "kind: attest, needs: [prep.two]}")
     with pytest.raises(ChecklistError, match=r"needs: prep\.two only shows the result of go\.two: need that one$"):
-        read(text)
+        parse(text)
 
 
-def test_dependents_go_all_the_way() -> None:
-    """What needs a check, and what needs that, in the order of the file."""
-    text = changed("      - {id: after.notes, title: Notes, kind: attest}",
-                   "      - {id: after.notes, title: Notes, kind: ask, needs: [go.two]}")  # fmt: skip
-    assert read(text).dependents(CheckId("go.one")) == ("go.two", "after.notes")
-    assert read(text).dependents(CheckId("after.notes")) == ()
+def test_dependents_are_transitive() -> None:
+    """Dependents are the checks that need a check directly or through others, in the order of the file."""
+    text = replace_once("title: Notes, kind: attest}", "title: Notes, kind: ask, needs: [go.two]}")
+    assert parse(text).dependents(CheckId("go.one")) == ("go.two", "after.notes")
+    assert parse(text).dependents(CheckId("after.notes")) == ()

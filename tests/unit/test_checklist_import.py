@@ -16,24 +16,24 @@ TEMPLATE = Path(__file__).parents[1] / "contract" / "release-checklist.md"
 REGISTRY = Registry.load()
 
 
-def made(text: str, source: str = "template.md") -> Checklist:
-    """The checklist that comes out; the bot takes it, kinds and params included."""
+def import_checklist(text: str, source: str = "template.md") -> Checklist:
+    """The checklist that is imported from a template; the bot accepts it with all kinds and parameters."""
     return read_checklist(import_template(text, source).yaml, "made.yml", REGISTRY)
 
 
 def by_title(checklist: Checklist) -> dict[str, Check]:
-    """Its checks by what people read."""
+    """The checks of a checklist by title."""
     return {check.title: check for check in checklist.checks}
 
 
 @pytest.fixture(scope="module")
 def ours() -> Checklist:
     """The release template of the product, imported."""
-    return made(TEMPLATE.read_text(encoding="utf-8"))
+    return import_checklist(TEMPLATE.read_text(encoding="utf-8"))
 
 
-def test_every_line_is_there(ours: Checklist) -> None:
-    """Each box, each row of the Go/No-Go table and each line of the rollback plan; signatures are policy."""
+def test_every_line_of_the_template_is_imported(ours: Checklist) -> None:
+    """Each box, each row of the Go/No-Go table and each line of the rollback plan is imported, except signatures."""
     boxes = len(re.findall(r"^\s*(?:-|\d\.) \[ \]", TEMPLATE.read_text(encoding="utf-8"), re.MULTILINE))
     signs, rows = 3, 10
     assert len(ours.checks) + len(ours.deploy) == boxes - signs + rows
@@ -49,8 +49,8 @@ def test_every_line_is_there(ours: Checklist) -> None:
     assert migrations.runbook == "Section A: Database Migrations"
 
 
-def test_what_the_text_shows_is_asked(ours: Checklist) -> None:
-    """A verify function, logs, paths and variables become checks; the columns of the table keep their words."""
+def test_lines_that_the_bot_can_check_become_checks(ours: Checklist) -> None:
+    """A verify function, logs, paths and variables in the text become checks; table columns keep their words."""
     lines = by_title(ours)
     hardening = lines["SELECT * FROM verify_final_hardening() - All 17 checks PASS"]
     assert (hardening.kind, hardening.params) == ("sql_verify", {"function": "verify_final_hardening", "rows": [17]})
@@ -71,8 +71,8 @@ def test_what_the_text_shows_is_asked(ours: Checklist) -> None:
     assert lines["Sentry test error visible in dashboard"].kind == "attest"
 
 
-def test_what_would_change_something_is_only_proposed() -> None:
-    """A person turns it on, knowing what it does."""
+def test_checks_that_change_something_are_only_proposed() -> None:
+    """A kind that changes something is proposed in a comment, for a person to enable."""
     text = import_template(
         "- [ ] Test (`stripe trigger invoice.paid`) 3x\n- [ ] Dump is in `s3://backups/pg`\n", "t.md"
     ).yaml
@@ -85,7 +85,7 @@ def test_what_would_change_something_is_only_proposed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "proposed"),
+    ("line", "is_proposed"),
     [
         ("| 7 | Backup runs | Manual trigger | S3 file created |", True),
         ("| 7 | Backup runs | Manual trigger | An S3 backup is there |", True),
@@ -94,11 +94,11 @@ def test_what_would_change_something_is_only_proposed() -> None:
         ("| 7 | Pictures load from S3 | Open the page | They show |", False),
     ],
 )
-def test_a_backup_in_s3_need_not_be_an_address(line: str, proposed: bool) -> None:
-    """What people write of the object that the backup leaves."""
+def test_a_backup_in_s3_is_recognised_without_an_address(line: str, is_proposed: bool) -> None:
+    """The kind backup_job is proposed for the usual descriptions of a backup in S3."""
     head = "## Go/No-Go Decision\n\n| # | Check | Command/Action | Expected |\n|---|---|---|---|\n"
     text = import_template(f"{head}{line}\n", "t.md").yaml
-    assert ("proposed: kind: backup_job (it runs the backup CronJob" in text) is proposed
+    assert ("proposed: kind: backup_job (it runs the backup CronJob" in text) is is_proposed
     assert {check.kind for check in read_checklist(text, "t.yml", REGISTRY).checks} == {"attest"}
 
 
@@ -115,17 +115,17 @@ def test_a_backup_in_s3_need_not_be_an_address(line: str, proposed: bool) -> Non
         ("Read TODO_LIST and /etc/motd", "attest"),
     ],
 )
-def test_proposals(text: str, kind: str) -> None:
-    """Only what stands there as code, and nothing from words that merely look like it."""
-    (check,) = made(f"- [ ] {text}\n").checks
+def test_only_code_in_the_text_becomes_a_check(text: str, kind: str) -> None:
+    """A kind is chosen by what is set as code, and not by words that merely look like it."""
+    (check,) = import_checklist(f"- [ ] {text}\n").checks
     assert check.kind == kind
 
 
-def test_an_odd_one() -> None:
-    """Windows line ends, a byte order mark, ticked and nested boxes, quotes, colons, a line twice, Japanese."""
+def test_an_unusual_template_is_read() -> None:
+    """Windows line ends, a byte order mark, ticked and nested boxes, quotes, duplicates and Japanese are read."""
     text = '\ufeff# My "list": v2 #\r\n\r\n* [x] Same: thing\r\n  + [ ] Same: thing\r\n    1. [ ] 日本語\r\n'
     text += "- [ ] # 100 % {ok} 'x' \"y\" \\ é\r\n"
-    checklist = made(text + f"- [ ] {'long ' * 60}\r\n- [ ]\r\n> - [ ] quoted\r\n")
+    checklist = import_checklist(text + f"- [ ] {'long ' * 60}\r\n- [ ]\r\n> - [ ] quoted\r\n")
     assert checklist.title == 'My "list": v2'
     assert [check.title for check in checklist.checks][:4] == [
         "Same: thing",
@@ -141,45 +141,45 @@ def test_an_odd_one() -> None:
     assert [step.id for step in (*checklist.deploy, *checklist.rollback)] == ["deploy.by_hand", "rollback.by_hand"]
 
 
-def test_code_and_comments_do_not_count() -> None:
-    """Examples in a fence and what the author has commented out are no lines."""
+def test_boxes_in_code_and_comments_are_ignored() -> None:
+    """Boxes in a fenced example or in a comment are not imported."""
     text = "<!--\n- [ ] hidden\n-->\n```\n- [ ] example\n```\n- [ ] real\n~~~md\n- [ ] open to the end\n"
-    assert [check.title for check in made(text).checks] == ["real"]
+    assert [check.title for check in import_checklist(text).checks] == ["real"]
 
 
-def test_a_table_alone() -> None:
-    """It decides; a table of something else is no checklist."""
+def test_a_table_alone_is_enough() -> None:
+    """A table of checks becomes the gate, and any other table is ignored."""
     text = (
         "| a | b |\n|---|---|\n| x | y |\n\n## Gate\n\n"
         "| # | Item | Expected result |\n|--|:-:|--|\n| 1 | **Load** test \\| soak | p99 < 1 s |\n"
     )
-    (check,) = made(text).gate_checks
+    (check,) = import_checklist(text).gate_checks
     assert (check.title, check.expected) == ("Load test | soak", "p99 < 1 s")
 
 
-def test_steps_alone() -> None:
-    """A template that only deploys: something must decide, and says that it is to be filled in."""
+def test_steps_alone_get_a_placeholder_for_the_gate() -> None:
+    """A template with steps only gets one check for the gate, which the team has to fill in."""
     text = "## Deployment steps\n1. [ ] Push\n2. [ ] Pull\n## Rollback\n- [ ] Pull back\n"
-    checklist = made(text)
+    checklist = import_checklist(text)
     assert [check.id for check in checklist.gate_checks] == ["go.ready"]
     assert [step.title for step in checklist.deploy] == ["Push", "Pull"]
     assert [step.title for step in checklist.rollback] == ["Pull back"]
 
 
-def test_an_issue_form() -> None:
-    """GitHub's forms in YAML have checkboxes too."""
+def test_a_github_issue_form_is_read() -> None:
+    """The checkboxes of a GitHub issue form in YAML are imported."""
     text = (
         "name: Release\nbody:\n  - type: markdown\n    attributes: {value: '## Before'}\n  - type: input\n    attributes: {label: v}\n"
         "  - type: checkboxes\n    attributes:\n      label: Go or No-Go\n      options:\n        - label: Healthy (`/health`)\n"
     )
-    checklist = made(text, "release.yml")
+    checklist = import_checklist(text, "release.yml")
     assert checklist.title == "Release"
     assert [(check.id, check.kind) for check in checklist.gate_checks] == [("go.healthy_health", "http_json")]
 
 
 GATE, BEFORE, AFTER = "decides Go or No-Go", "before the deploy", "after the deploy"
-DEPLOY, ROLLBACK, SIGNED = "steps of the deploy", "steps of the rollback", "sign-offs: policy in release-bot.yml"
-UNDERLINED = """Web shop release
+DEPLOY, ROLLBACK, SIGNATURES = "steps of the deploy", "steps of the rollback", "sign-offs: policy in release-bot.yml"
+UNDERLINE_HEADINGS = """Web shop release
 ================
 Prose over
 two lines
@@ -262,17 +262,17 @@ MORE = "<h2>Before</h2>\n### Deployment plan\n- [ ] Read\n## During the deploy\n
 
 
 @pytest.mark.parametrize(
-    ("source", "text", "where", "left"),
+    ("source", "text", "where", "skip_counts"),
     [
         (
             "t.md",
-            UNDERLINED,
+            UNDERLINE_HEADINGS,
             [
                 ("Pre-deployment steps", 2, GATE),
                 ("Monitoring", 1, AFTER),
                 ("Loan approvals service", 1, GATE),
                 ("Approvals", 1, GATE),
-                ("Approvals", 2, SIGNED),
+                ("Approvals", 2, SIGNATURES),
             ],
             (0, 0),
         ),
@@ -291,7 +291,7 @@ MORE = "<h2>Before</h2>\n### Deployment plan\n- [ ] Read\n## During the deploy\n
             (0, 0),
         ),
         ("t.yml", FORM, [("Monitoring", 1, AFTER), ("Rollback plan", 2, GATE)], (0, 0)),
-        ("t.md", ALL_AFTER, [("Docs", 1, AFTER), ("Who", 2, SIGNED)], (0, 0)),
+        ("t.md", ALL_AFTER, [("Docs", 1, AFTER), ("Who", 2, SIGNATURES)], (0, 0)),
         (
             "t.md",
             MORE,
@@ -301,30 +301,36 @@ MORE = "<h2>Before</h2>\n### Deployment plan\n- [ ] Read\n## During the deploy\n
     ],
     ids=["underlined", "boxes", "tables", "form", "all after", "more"],
 )
-def test_no_box_is_lost(source: str, text: str, where: list[tuple[str, int, str]], left: tuple[int, int]) -> None:
-    """Each is where it can be true, or counted as not taken, whatever it looks like."""
-    imported = import_template(text, source)
-    assert list(imported.places) == where
-    assert (imported.hidden, imported.empty) == left
-    checklist = made(text, source)
-    signed = sum(number for _, number, place in where if place == SIGNED)
+def test_every_box_is_imported_or_counted_as_skipped(
+    source: str, text: str, where: list[tuple[str, int, str]], skip_counts: tuple[int, int]
+) -> None:
+    """Every box is imported into a fitting place or counted as skipped, whatever the template looks like."""
+    result = import_template(text, source)
+    assert list(result.places) == where
+    assert (result.hidden, result.empty) == skip_counts
+    checklist = import_checklist(text, source)
+    signature_count = sum(number for _, number, place in where if place == SIGNATURES)
     steps = [step for step in (*checklist.deploy, *checklist.rollback) if not step.id.endswith(".by_hand")]
     checks = [check for check in checklist.checks if check.id != "go.ready"]
-    assert len(checks) + len(steps) + signed == imported.lines
+    assert len(checks) + len(steps) + signature_count == result.lines
     assert checklist.gate_checks
 
 
-def test_words_of_odd_boxes() -> None:
-    """What stands behind the box, or before it where nothing does."""
-    titles = [check.title for check in made(BOXES).checks]
+def test_the_title_of_a_box_is_the_text_beside_it() -> None:
+    """A line is named by the text behind its box, or by the text before it if there is none."""
+    titles = [check.title for check in import_checklist(BOXES).checks]
     assert titles == [
         "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen?", "fourteen",
     ]  # fmt: skip
-    assert list(by_title(made(TABLES)))[:3] == ["Backup taken", "Config applied: Staging", "Config applied: Production"]
+    assert list(by_title(import_checklist(TABLES)))[:3] == [
+        "Backup taken",
+        "Config applied: Staging",
+        "Config applied: Production",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("source", "text", "said"),
+    ("source", "text", "message"),
     [
         ("t.md", "", "t.md: there is nothing to tick in it."),
         ("t.md", "# Title\n\n- no box\n1. none either\n\n| A | B |\n|---|---|\n| 1 | 2 |\n", "t.md: there is nothing to tick in it."),
@@ -333,15 +339,15 @@ def test_words_of_odd_boxes() -> None:
         ("t.yml", "body: [{type: input}, 5, {type: checkboxes, attributes: {options: [7]}}]\n", "t.yml: there is nothing to tick"),
     ],
 )  # fmt: skip
-def test_nothing_to_tick(source: str, text: str, said: str) -> None:
-    """A clear word, and no empty checklist."""
-    with pytest.raises(ChecklistError) as refused:
+def test_a_template_without_boxes_is_an_error(source: str, text: str, message: str) -> None:
+    """A template without boxes is rejected with a clear message instead of an empty checklist."""
+    with pytest.raises(ChecklistError) as error:
         import_template(text, source)
-    assert refused.value.user_message.startswith(said)
+    assert error.value.user_message.startswith(message)
 
 
-def test_from_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is written passes the lint; a file that is there is not written over; no template is a clear error."""
+def test_import_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The written file passes the lint, an existing file is not overwritten, and a missing template is a clear error."""
     file = tmp_path / "ours.yml"
     assert main(["checklist", "import", str(TEMPLATE), "-o", str(file)]) == 0
     assert (
@@ -367,11 +373,11 @@ def test_from_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         in capsys.readouterr().err
     )
     assert main(["checklist", "lint", str(file)]) == 0
-    written = file.read_text(encoding="utf-8")
+    yaml = file.read_text(encoding="utf-8")
     capsys.readouterr()
     assert main(["checklist", "import", str(TEMPLATE), "-o", str(file)]) == 2
     assert capsys.readouterr().err == f"release-bot: {file} is there already.\n  Name a new file.\n"
     assert main(["checklist", "import", str(TEMPLATE)]) == 0
-    assert capsys.readouterr().out == written
+    assert capsys.readouterr().out == yaml
     assert main(["checklist", "import", str(tmp_path / "none.md")]) == 2
     assert "none.md: cannot be read: No such file or directory." in capsys.readouterr().err

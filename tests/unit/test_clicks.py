@@ -25,7 +25,7 @@ from bot.slack.payloads import (
     StepPayload,
 )
 
-SOUND: dict[type[Payload], Payload] = {
+EXAMPLES: dict[type[Payload], Payload] = {
     ReleasePayload: ReleasePayload(release=12),
     RolePayload: RolePayload(release=12, role=Role.QA),
     CheckPayload: CheckPayload(release=12, check=CheckId("go.backup")),
@@ -37,7 +37,7 @@ SOUND: dict[type[Payload], Payload] = {
 
 
 def test_action_ids_are_the_published_ones() -> None:
-    """Outside tests and old messages rely on these words."""
+    """The ids of all buttons are exactly the published ones."""
     assert set(BUTTONS) == {
         "check.rerun",
         "check.cancel",
@@ -66,13 +66,13 @@ def test_action_ids_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize("button", BUTTONS.values(), ids=BUTTONS)
 def test_every_button_reads_back_what_it_wrote(button: AnyButton) -> None:
-    """What a button carries comes back as the same payload."""
-    payload = SOUND[button.payload]
+    """A payload that is written into a button is read back unchanged."""
+    payload = EXAMPLES[button.payload]
     assert read_button(button.id, payload.dump()) == (button, payload)
 
 
-def test_what_two_features_declare_stops_the_start() -> None:
-    """One id, one button."""
+def test_a_button_that_is_declared_twice_stops_the_start() -> None:
+    """Two features that declare the same id of a button raise an error at the start."""
     button = BUTTONS["check.rerun"]
     twin = replace(button, place="another")
     with pytest.raises(ValueError, match=r"two features declare check\.rerun"):
@@ -80,13 +80,13 @@ def test_what_two_features_declare_stops_the_start() -> None:
 
 
 def test_the_value_of_a_button_is_json_with_ids_only() -> None:
-    """The published form of the values."""
-    assert json.loads(SOUND[RolePayload].dump()) == {"release": 12, "role": "qa"}
-    assert json.loads(SOUND[CheckPayload].dump()) == {"release": 12, "check": "go.backup"}
+    """The value of a button is JSON with ids only."""
+    assert json.loads(EXAMPLES[RolePayload].dump()) == {"release": 12, "role": "qa"}
+    assert json.loads(EXAMPLES[CheckPayload].dump()) == {"release": 12, "check": "go.backup"}
 
 
 def test_buttons_that_change_the_world_at_once_open_no_modal() -> None:
-    """These act at the click; all others ask first."""
+    """Exactly these buttons act at the click; all others open a modal first."""
     assert {button.id for button in BUTTONS.values() if button.modal is None} == {
         "check.rerun",
         "check.cancel",
@@ -123,34 +123,34 @@ def test_buttons_that_change_the_world_at_once_open_no_modal() -> None:
     ],
 )
 def test_a_forged_value_is_refused(value: str | None) -> None:
-    """Nothing but the exact payload of the action gets through."""
+    """A value that is not the exact payload of the action is refused."""
     with pytest.raises(StaleButton):
         read_button("signoff.approve", value)
 
 
 @pytest.mark.parametrize("check", ["", "Go.Backup", "go.backup\n", "go.a.b", "go backup", "<!channel>", "x" * 201])
-def test_a_check_id_that_no_checklist_has_is_refused(check: str) -> None:
-    """Ids are checked for their form before anything is looked up."""
+def test_a_malformed_check_id_is_refused(check: str) -> None:
+    """The form of an id is validated before anything is looked up."""
     with pytest.raises(StaleButton):
         read_button("check.rerun", json.dumps({"release": 12, "check": check}))
 
 
 def test_an_unknown_action_is_refused() -> None:
-    """A forged action id names nothing."""
+    """An action id that no feature declares is refused."""
     with pytest.raises(StaleButton, match="unknown action id"):
         read_button("release.delete", '{"release": 12}')
 
 
 @given(st.sampled_from(sorted(BUTTONS)), st.text(max_size=200))
-def test_no_text_breaks_the_reader(button_id: str, value: str) -> None:
-    """Whatever is not a payload is refused."""
+def test_random_text_as_a_value_is_refused(button_id: str, value: str) -> None:
+    """Random text as the value of a button is refused without any other error."""
     with pytest.raises(StaleButton):
         read_button(button_id, value)
 
 
-def test_a_refusal_does_not_repeat_the_value() -> None:
-    """What was forged goes into no log and no message."""
-    with pytest.raises(StaleButton) as refused:
+def test_the_refusal_of_a_button_does_not_repeat_its_value() -> None:
+    """A forged value gets into no log and no message."""
+    with pytest.raises(StaleButton) as error:
         read_button("check.rerun", '{"release": 12, "check": "<!channel>"}')
     problem = "malformed value of check.rerun: check: string_pattern_mismatch"
-    assert refused.value.user_message == f"The bot never made that button: {problem}."
+    assert error.value.user_message == f"The bot never made that button: {problem}."

@@ -11,7 +11,7 @@ NOISE = timedelta(milliseconds=90)
 
 
 class Server:
-    """A database that tells the time."""
+    """A database whose clock can be set."""
 
     def __init__(self) -> None:
         self.told: datetime | None = NOON
@@ -23,20 +23,20 @@ class Server:
 
 
 def off(clock: SharedClock, moment: datetime) -> timedelta:
-    """How far a clock is from a moment that has just been."""
+    """The difference between a clock and a moment that has just been."""
     return abs(clock.now() - moment)
 
 
-def test_it_tells_the_time_of_the_database() -> None:
-    """Whatever the machine thinks, and with no question in between."""
+def test_the_clock_tells_the_time_of_the_database() -> None:
+    """The clock shows the database's time between two readings, whatever the machine's clock shows."""
     clock = SharedClock(Server().ask)
     assert off(clock, NOON) < NOISE
     assert clock.now().tzinfo is not None
 
 
 @pytest.mark.parametrize("hours", [-3, 3])
-def test_it_follows_when_it_looks_again(hours: int) -> None:
-    """After a failover to a server whose clock is another."""
+def test_the_clock_follows_the_database_at_the_next_reading(hours: int) -> None:
+    """After a failover to a server with another clock, the next reading sets the clock."""
     server = Server()
     clock = SharedClock(server.ask)
     server.told = NOON + timedelta(hours=hours)
@@ -45,8 +45,8 @@ def test_it_follows_when_it_looks_again(hours: int) -> None:
     assert off(clock, server.told) < NOISE
 
 
-def test_it_does_not_jump_for_the_time_that_an_answer_takes() -> None:
-    """A difference of milliseconds is none, so the time never runs backwards from one look to the next."""
+def test_the_clock_ignores_a_difference_of_milliseconds() -> None:
+    """A small difference is ignored, so that the time never runs backwards between two readings."""
     server = Server()
     clock = SharedClock(server.ask)
     server.told = NOON - timedelta(milliseconds=40)
@@ -55,8 +55,8 @@ def test_it_does_not_jump_for_the_time_that_an_answer_takes() -> None:
     assert clock.now() >= before
 
 
-def test_it_goes_on_while_the_database_is_away() -> None:
-    """From the last look."""
+def test_the_clock_continues_while_the_database_is_unreachable() -> None:
+    """Without an answer the clock continues from the last reading."""
     server = Server()
     clock = SharedClock(server.ask)
     server.told = None

@@ -21,22 +21,22 @@ step.waits undo.settled watch.acknowledged watch.clock_set watch.not_watched wat
 """
 
 
-def test_every_name_that_was_ever_stored_is_known():
-    """A record of an older bot has no event that the union does not."""
+def test_every_event_that_was_ever_stored_is_known():
+    """The union has every event that an older bot may have stored."""
     assert set(STORED_NAMES.split()) <= set(EVENTS)
 
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
-def test_an_event_says_what_has_happened(event: type[Event]):
-    """It is named area.happened, is of the closed module, and its docstring is a sentence for the reference page."""
+def test_the_name_and_description_of_an_event_are_well_formed(event: type[Event]):
+    """An event is named area.happened, is defined in the closed module, and has a sentence for the reference page."""
     assert re.fullmatch(r"[a-z_]+\.[a-z_]+", event.event_name)
     assert event.__module__ == "bot.domain.events"
     assert re.fullmatch(r"[A-Z].*\.", event.__doc__ or "", re.DOTALL)
     assert event.__doc__ != Event.__doc__
 
 
-def test_a_body_has_what_was_given_and_the_version():
-    """An optional field that was not given is not stored, as in the rows of older bots."""
+def test_the_body_of_an_event_has_its_fields_and_its_version():
+    """An optional field without a value is not stored, as in the rows of older bots."""
     assert CheckRequested(checks=[CheckId("go.one")]).body == {"checks": ["go.one"], "event_version": 1}
     assert ReleaseReminded(what="nobody deploys", round=2).body == {
         "what": "nobody deploys",
@@ -46,13 +46,13 @@ def test_a_body_has_what_was_given_and_the_version():
     assert RollbackComplete(reason="", closed_at=None).body["closed_at"] is None
 
 
-def test_a_release_with_a_mitigation_is_not_closed_by_its_rollback():
-    """Promise P7: its head is told once the mitigation is put back."""
+def test_a_rollback_does_not_close_a_release_with_an_open_mitigation():
+    """The release is closed once the mitigation is put back (promise P7)."""
     assert not closes_release(RollbackComplete(reason="", closed_at=None))
 
 
-def test_a_name_is_taken_once():
-    """Two classes of one name would make a row ambiguous."""
+def test_a_name_is_used_by_one_class_only():
+    """Two classes with the same stored name are an error, as a row would be ambiguous."""
     with pytest.raises(TypeError, match=r"two events are called check\.waived"):
         type("Again", (Event,), {}, name="check.waived")
     with pytest.raises(TypeError, match="two posts are called notice done"):
@@ -82,14 +82,14 @@ def test_a_name_is_taken_once():
         ("notice", "voided:5:qa:U0QUINN001:role"),
     ],
 )
-def test_a_stored_subject_is_read_and_stored_alike(kind: str, subject: str):
-    """Also what older bots have stored."""
+def test_a_stored_subject_is_read_and_written_alike(kind: str, subject: str):
+    """A subject is read and written without a change, also one that an older bot has stored."""
     about = read_subject(kind, subject)
     assert (about.kind, about.text) == (kind, subject)
 
 
-def test_subjects_are_typed():
-    """What was taken apart at each reader is one class with fields."""
+def test_subjects_are_read_into_typed_fields():
+    """Each subject is read into the class with its fields."""
     user = UserId("U0QUINN001")
     assert read_subject("notice", "failed:12:cancel:3") == FailedNotice(step=12, attempt="cancel:3")
     assert read_subject("notice", "voided:5:qa:U0QUINN001:old") == VoidedNotice(
@@ -115,6 +115,6 @@ NONSENSE = [
     [("notice", "surprise"), ("poem", ""), ("alarm", "seven"), ("steps", "sideways"), ("notice", "failed"), *NONSENSE],
 )
 def test_an_unknown_subject_is_an_error(kind: str, subject: str):
-    """Nothing is rendered for it in silence."""
+    """A subject that no post has is an error, instead of a message that is silently missing."""
     with pytest.raises(UnknownThing, match=f"No message is called {kind} {subject}"):
         read_subject(kind, subject)

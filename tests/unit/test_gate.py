@@ -53,34 +53,34 @@ AFTER_A_CHANGE = {
 
 
 def causes(view: ReleaseView) -> list[tuple[Cause, str]]:
-    """What the gate has against a deploy by Quinn."""
+    """The causes for which the gate is closed to a deploy by Quinn."""
     return [(reason.cause, reason.about) for reason in deploy_gate(view, QUINN).reasons]
 
 
-def approved(**changes: object) -> ReleaseView:
-    """All has passed, the release manager has approved; then ``changes``."""
+def approved_view(**changes: object) -> ReleaseView:
+    """A view in which everything has passed and the release manager has approved, with ``changes``."""
     return replace(with_signoffs(make_view(), Role.RELEASE_MANAGER), **changes)  # type: ignore[arg-type]
 
 
-def with_check(known: object, view: ReleaseView | None = None) -> ReleaseView:
-    """One of the ten checks as given."""
-    view = view or approved()
-    return replace(view, checks={**view.checks, GO: known})  # type: ignore[dict-item]
+def with_check(check_view: object, view: ReleaseView | None = None) -> ReleaseView:
+    """The view with this state of one of the ten checks."""
+    view = view or approved_view()
+    return replace(view, checks={**view.checks, GO: check_view})  # type: ignore[dict-item]
 
 
-def test_open() -> None:
-    """Nothing speaks against it."""
-    assert deploy_gate(approved(), QUINN).allowed
+def test_the_gate_is_open_without_a_reason_against_it() -> None:
+    """The gate is open if all checks have passed and the required role has approved."""
+    assert deploy_gate(approved_view(), QUINN).allowed
 
 
 @pytest.mark.parametrize("state", NOT_OPEN)
-def test_only_an_open_release(state: ReleaseState) -> None:
-    """Whatever its checks say."""
+def test_only_an_open_release_can_be_deployed(state: ReleaseState) -> None:
+    """In every state but OPEN the state itself is a reason."""
     assert (Cause.STATE, state) in causes(in_state(state))
 
 
 @pytest.mark.parametrize(
-    ("known", "words"),
+    ("check_view", "words"),
     [
         (make_check_view(GO), "has not run"),
         (make_check_view(GO, make_result(GO, Outcome.FAIL)), "failed"),
@@ -91,33 +91,33 @@ def test_only_an_open_release(state: ReleaseState) -> None:
         (make_check_view(GO, make_result(GO), running=Running.RUNNING), "is running"),
     ],
 )
-def test_anything_but_a_fresh_pass_closes_it(known: object, words: str) -> None:
-    """Unknown is not a pass (promise P2); the reason names the check."""
-    (reason,) = deploy_gate(with_check(known), QUINN).reasons
+def test_anything_but_a_fresh_pass_closes_the_gate(check_view: object, words: str) -> None:
+    """Unknown is not a pass (promise P2), and the reason names the check."""
+    (reason,) = deploy_gate(with_check(check_view), QUINN).reasons
     assert (reason.cause, reason.about, reason_text(reason)) == (Cause.CHECK, GO, f"Check of {GO}: {words}")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE])
-def test_a_waiver_lets_one_go(outcome: Outcome) -> None:
-    """Where the checklist allows it, and the signature is for that."""
+def test_a_waiver_opens_the_gate(outcome: Outcome) -> None:
+    """A check that did not pass is waived if the checklist allows it and the sign-off includes the waiver."""
     view = with_check(make_check_view(GO, make_result(GO, outcome), make_waiver(GO)))
     assert deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).allowed
 
 
-def test_a_waiver_that_must_not_be() -> None:
-    """A row alone does not open the gate for a check that can never be waived."""
+def test_a_waiver_of_a_check_that_cannot_be_waived_is_ignored() -> None:
+    """A stored waiver does not open the gate for a check that the checklist does not allow to waive."""
     checklist = make_checklist()
     go = checklist.sections[1]
     checks = (make_check(GO, waivable=False), *go.checks[1:])
     sections = (checklist.sections[0], go.model_copy(update={"checks": checks}), checklist.sections[2])
-    waived = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
-    view = make_view(checklist=make_checklist(sections), checks={GO: waived})
+    check_view = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
+    view = make_view(checklist=make_checklist(sections), checks={GO: check_view})
     (reason,) = deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).reasons
     assert reason_text(reason) == f"Check of {GO}: cannot be waived"
 
 
-def test_other_sections_do_not_decide() -> None:
-    """They are shown, and do not hold up the deploy."""
+def test_sections_outside_the_gate_do_not_close_it() -> None:
+    """A check of another section that has not run does not close the gate."""
     view = make_view(checks={"migrations.billing": make_check_view("migrations.billing")})
     assert deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).allowed
 
@@ -138,10 +138,10 @@ NOT_PASSED = [
 ]
 
 
-@pytest.mark.parametrize(("known", "counts_as", "words"), NOT_PASSED)
-def test_what_does_not_decide_is_named(known: CheckView, counts_as: CheckStatus, words: str) -> None:
-    """A red line beside a Go cannot be overlooked; one that passed or was waived is not named."""
-    view = make_view(checks={"migrations.billing": known})
+@pytest.mark.parametrize(("check_view", "counts_as", "words"), NOT_PASSED)
+def test_non_blocking_failures_are_named(check_view: CheckView, counts_as: CheckStatus, words: str) -> None:
+    """A failed check that does not block is named beside Go, and one that passed or was waived is not."""
+    view = make_view(checks={"migrations.billing": check_view})
     text = f"Migrations: Check of migrations.billing: {words}"
     (failure,) = non_blocking_failures(view)
     assert (failure.about, failure.status, reason_text(failure)) == ("migrations.billing", counts_as, text)
@@ -151,111 +151,117 @@ def test_what_does_not_decide_is_named(known: CheckView, counts_as: CheckStatus,
     )
     assert non_blocking_failures(make_view()) == []
     assert name_failures((), 3) == ""
-    assert non_blocking_failures(make_view(checks={"migrations.billing": replace(known, waiver=make_waiver())})) == []
+    assert (
+        non_blocking_failures(make_view(checks={"migrations.billing": replace(check_view, waiver=make_waiver())})) == []
+    )
 
 
-def test_only_the_first_are_named() -> None:
-    """The rest is counted."""
+def test_long_lists_of_failures_are_cut_and_counted() -> None:
+    """Only the first failures are named, and the others are counted."""
     lines = non_blocking_failures(
         make_view(checks={one: make_check_view(one) for one in ("migrations.billing", "migrations.rls")})
     )
-    said = name_failures(lines, 1)
-    assert said.startswith(
+    text = name_failures(lines, 1)
+    assert text.startswith(
         "2 other lines are not PASS, and do not hold up the deploy: Migrations: Check of migrations.b"
     )
-    assert said.endswith("; … and 1 more")
+    assert text.endswith("; … and 1 more")
 
 
 def blocking() -> Checklist:
-    """The first section holds up the deploy; a line of it shows the result of one of the ten."""
+    """A checklist whose first section blocks, and has a line that shows the result of one of the ten checks."""
     first, *others = referring_checklist().sections
     return make_checklist([first.model_copy(update={"blocks": True}), *others])
 
 
-@pytest.mark.parametrize(("known", "counts_as", "words"), NOT_PASSED)
-def test_a_section_that_blocks(known: CheckView, counts_as: CheckStatus, words: str) -> None:
-    """Its lines are reasons, with their section, and no rows of the ten."""
+@pytest.mark.parametrize(("check_view", "counts_as", "words"), NOT_PASSED)
+def test_a_blocking_section_closes_the_gate(check_view: CheckView, counts_as: CheckStatus, words: str) -> None:
+    """A check of a blocking section is a reason that names the section, and is not one of the ten checks."""
     del counts_as
-    view = make_view(checklist=blocking(), checks={"migrations.billing": known})
+    view = make_view(checklist=blocking(), checks={"migrations.billing": check_view})
     (reason,) = deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).reasons
     text = f"Migrations: Check of migrations.billing: {words}"
     assert (reason.cause, reason.about, reason_text(reason)) == (Cause.CHECK, "migrations.billing", text)
     assert non_blocking_failures(view) == []
     assert len(view.checklist.gate_checks) == 10
-    waived = make_view(checklist=blocking(), checks={"migrations.billing": replace(known, waiver=make_waiver())})
-    assert deploy_gate(with_signoffs(waived, Role.RELEASE_MANAGER), QUINN).allowed
+    waived_view = make_view(
+        checklist=blocking(), checks={"migrations.billing": replace(check_view, waiver=make_waiver())}
+    )
+    assert deploy_gate(with_signoffs(waived_view, Role.RELEASE_MANAGER), QUINN).allowed
 
 
-def test_what_only_a_person_knows_names_who_may_say_it_and_where() -> None:
-    """It never runs, so nobody is told that it has not; once too old it is said again, not run again."""
+def test_a_check_for_a_person_names_who_may_attest_it() -> None:
+    """Such a check is never called not run or to be run again, but names the roles and the Attest button."""
     line = make_check("prep.notes", kind="attest")
     prep = Section(id="prep", title="Preparations", checks=(line,))
     checklist = make_checklist([*make_checklist().sections, prep])
     old = make_check_view(line.id, make_result(line.id, finished_at=ago(241)))
     rules = {"prep": {"attest": ["qa", "product"]}}
-    said = [
-        reason_text(non_blocking_failures(make_view(checklist=checklist, policy=policy, checks={line.id: known}))[0])
-        for policy, known in ((Policy(), make_check_view(line.id)), (Policy.model_validate({"lines": rules}), old))
+    texts = [
+        reason_text(
+            non_blocking_failures(make_view(checklist=checklist, policy=policy, checks={line.id: check_view}))[0]
+        )
+        for policy, check_view in ((Policy(), make_check_view(line.id)), (Policy.model_validate({"lines": rules}), old))
     ]
-    assert said == [
+    assert texts == [
         "Preparations: Check of prep.notes: needs a person to say so: Release Manager or QA or Product, with Attest in the thread",
         "Preparations: Check of prep.notes: was said too long ago: QA or Product, with Attest in the thread",
     ]
 
 
-def test_a_result_in_two_places_is_one_reason() -> None:
-    """A line that shows the result of one of the ten says nothing more; one that blocks in one place blocks."""
-    failed = make_check_view(GO, make_result(GO, Outcome.FAIL))
-    view = with_signoffs(make_view(checklist=blocking(), checks={GO: failed}), Role.RELEASE_MANAGER)
+def test_a_result_that_is_shown_twice_is_one_reason() -> None:
+    """A line with same_as adds no second reason, and blocks if either of its places blocks."""
+    check_view = make_check_view(GO, make_result(GO, Outcome.FAIL))
+    view = with_signoffs(make_view(checklist=blocking(), checks={GO: check_view}), Role.RELEASE_MANAGER)
     assert [reason.about for reason in deploy_gate(view, QUINN).reasons] == [GO]
     again = Check(id=CheckId("more.billing"), title="Billing again", same_as=CheckId("migrations.billing"))
     more = Section(id="more", title="More", blocks=True, checks=(again,))
     checklist = make_checklist([*make_checklist().sections, more])
-    missing = {"migrations.billing": make_check_view("migrations.billing")}
-    view = with_signoffs(make_view(checklist=checklist, checks=missing), Role.RELEASE_MANAGER)
+    check_views = {"migrations.billing": make_check_view("migrations.billing")}
+    view = with_signoffs(make_view(checklist=checklist, checks=check_views), Role.RELEASE_MANAGER)
     assert [reason.about for reason in deploy_gate(view, QUINN).reasons] == ["more.billing"]
 
 
-def test_no_signature() -> None:
-    """Only the required role is missed."""
+def test_a_missing_signoff_of_a_required_role_closes_the_gate() -> None:
+    """Without any sign-off only the required role is missing."""
     assert causes(make_view()) == [(Cause.SIGNOFF_MISSING, Role.RELEASE_MANAGER)]
 
 
-def test_a_no_of_an_optional_role_counts() -> None:
-    """Whoever may sign may stop it."""
-    view = approved()
+def test_a_decline_of_an_optional_role_closes_the_gate() -> None:
+    """Whoever may sign off may also stop the deploy."""
+    view = approved_view()
     no = make_signoff(Role.QA, Verdict.DECLINE, id=99)
     assert causes(replace(view, signoffs=(*view.signoffs, no))) == [(Cause.SIGNOFF_DECLINED, Role.QA)]
 
 
-def test_a_signature_for_something_else() -> None:
-    """A waiver afterwards, another digest, another checklist: it is void (promise P4)."""
-    view = approved()
-    for changed in (
+def test_a_signoff_for_something_else_is_void() -> None:
+    """A later waiver, another digest or another checklist makes a sign-off void (promise P4)."""
+    view = approved_view()
+    for changed_view in (
         replace(view, release=replace(view.release, digest="sha256:" + "cd" * 32)),
         replace(view, release=replace(view.release, checklist_digest="3" * 64)),
         with_check(make_check_view(GO, make_result(GO), make_waiver(GO)), view),
     ):
-        assert causes(changed) == [(Cause.SIGNOFF_VOID, Role.RELEASE_MANAGER)]
+        assert causes(changed_view) == [(Cause.SIGNOFF_VOID, Role.RELEASE_MANAGER)]
 
 
-def test_a_signature_for_a_rollback_is_none_for_a_deploy() -> None:
-    """Purposes do not mix."""
-    view = approved()
+def test_a_signoff_for_a_rollback_does_not_count_for_a_deploy() -> None:
+    """A sign-off counts for its own purpose only."""
+    view = approved_view()
     other = replace(view.signoffs[0], purpose=Purpose.ROLLBACK)
     assert causes(replace(view, signoffs=(other,))) == [(Cause.SIGNOFF_MISSING, Role.RELEASE_MANAGER)]
 
 
-def test_a_role_outside_of_the_policy_neither_opens_nor_closes() -> None:
-    """A row of it is not looked at."""
-    view = approved(policy=Policy(optional=()))
+def test_a_role_outside_the_policy_is_ignored() -> None:
+    """A decline by a role that the policy does not name does not close the gate."""
+    view = approved_view(policy=Policy(optional=()))
     no = make_signoff(Role.QA, Verdict.DECLINE, id=99)
     assert causes(replace(view, signoffs=(*view.signoffs, no))) == []
 
 
-def test_four_eyes() -> None:
-    """Somebody other than the deployer must have approved; the card, which knows no deployer, is open."""
-    view = approved()
+def test_four_eyes_requires_another_approver_than_the_deployer() -> None:
+    """Someone other than the deployer must have approved; without a known deployer the gate is open."""
+    view = approved_view()
     assert [reason.cause for reason in deploy_gate(view, RITA).reasons] == [Cause.FOUR_EYES]
     assert deploy_gate(view).allowed
     assert deploy_gate(with_signoffs(make_view(), Role.RELEASE_MANAGER, Role.QA), RITA).allowed
@@ -270,7 +276,7 @@ def test_four_eyes_counts_people_not_roles() -> None:
 
 
 def two_of_qa(*signers: UserId, **policy: object) -> list[tuple[Cause, str]]:
-    """What the gate says when ``signers`` of QA have approved and two are needed."""
+    """The reasons of the gate if ``signers`` of QA have approved and two are required."""
     view = make_view(policy=Policy.model_validate({"required": ["qa"], "quorum": {"qa": 2}, **policy}))
     approvals = tuple(
         make_signoff(Role.QA, id=number, by=user, fingerprint=view.fingerprint) for number, user in enumerate(signers)
@@ -279,19 +285,19 @@ def two_of_qa(*signers: UserId, **policy: object) -> list[tuple[Cause, str]]:
 
 
 def test_a_quorum_counts_people() -> None:
-    """Two of QA, not one twice."""
+    """Two approvals by the same person do not meet a quorum of two."""
     assert two_of_qa(QUINN) == [(Cause.SIGNOFF_MISSING, "QA: 1 of 2 people have signed off")]
     assert two_of_qa(QUINN, PAT) == []
 
 
-def test_people_in_all() -> None:
-    """One person with every role is one person."""
+def test_the_number_of_people_counts_each_person_once() -> None:
+    """One person with several roles counts once."""
     assert two_of_qa(QUINN, PAT, people=3) == [(Cause.PEOPLE, "3 different people must approve, so far 2 have")]
     assert two_of_qa(QUINN, PAT, RITA, people=3) == []
 
 
-def test_an_old_approval_has_expired() -> None:
-    """After the time that the policy gives it; an optional one that is too old holds nothing up."""
+def test_an_expired_approval_does_not_count() -> None:
+    """An approval expires after the time of the policy; an expired one of an optional role closes nothing."""
     view = make_view()
     old = [
         make_signoff(role, at=ago(24 * 60 + 1), fingerprint=view.fingerprint)
@@ -302,39 +308,39 @@ def test_an_old_approval_has_expired() -> None:
     assert causes(replace(view, signoffs=(fresh, old[1]))) == []
 
 
-def test_a_decline_stands_whatever_others_say() -> None:
-    """It blocks until it is withdrawn, whether what it was said about has changed or not."""
-    view = approved()
+def test_a_decline_is_valid_until_it_is_withdrawn() -> None:
+    """A decline closes the gate whatever others approve, and even if what was declined has changed."""
+    view = approved_view()
     no = make_signoff(Role.QA, Verdict.DECLINE, id=98, by=MAX, fingerprint="other")
     yes = make_signoff(Role.QA, id=99, fingerprint=view.fingerprint)
     assert causes(replace(view, signoffs=(*view.signoffs, no, yes))) == [(Cause.SIGNOFF_DECLINED, Role.QA)]
 
 
-def test_a_version_that_means_nothing_any_more() -> None:
-    """Its tag or image is gone: nobody knows what would be deployed."""
-    view = approved()
-    gone = replace(view, release=replace(view.release, unbound="the tag v4.8.0 is gone"))
-    (reason,) = deploy_gate(gone, QUINN).reasons
+def test_a_version_without_a_source_closes_the_gate() -> None:
+    """If its tag or image is gone, nobody knows what would be deployed."""
+    view = approved_view()
+    sourceless_view = replace(view, release=replace(view.release, unbound="the tag v4.8.0 is gone"))
+    (reason,) = deploy_gate(sourceless_view, QUINN).reasons
     assert (reason.cause, reason_text(reason)) == (Cause.SOURCE, "the tag v4.8.0 is gone")
 
 
-def test_what_the_policy_forbids_to_waive_is_not_let_go() -> None:
-    """Even when a waiver was given under an earlier policy."""
+def test_the_policy_overrides_an_earlier_waiver() -> None:
+    """A waiver does not count if the policy no longer allows it."""
     policy = Policy.model_validate({"lines": {"go": {"waive": []}}})
-    waived = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
-    view = make_view(policy=policy, checks={GO: waived})
+    check_view = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
+    view = make_view(policy=policy, checks={GO: check_view})
     (reason,) = deploy_gate(replace(with_signoffs(view, Role.RELEASE_MANAGER), policy=policy), QUINN).reasons
     assert reason_text(reason) == f"Check of {GO}: cannot be waived"
 
 
-def test_a_freeze() -> None:
-    """Stops a deploy, by name."""
-    (reason,) = deploy_gate(approved(freeze=make_freeze()), QUINN).reasons
+def test_a_freeze_closes_the_gate() -> None:
+    """A freeze is a reason with its own text."""
+    (reason,) = deploy_gate(approved_view(freeze=make_freeze()), QUINN).reasons
     assert (reason.cause, reason_text(reason)) == (Cause.FREEZE, "deploys are frozen: incident under way")
 
 
 def test_every_reason_is_listed() -> None:
-    """In one answer: state, freeze, checks, signatures."""
+    """All reasons are listed in one answer: state, freeze, checks and sign-offs."""
     view = make_view(
         release=make_release(ReleaseState.DEPLOYING), checks={GO: make_check_view(GO)}, freeze=make_freeze()
     )
@@ -346,37 +352,37 @@ def test_every_reason_is_listed() -> None:
     ]
 
 
-def findings(view: ReleaseView, **found: Any) -> DeployFindings:
-    """What was found out about a view from outside."""
-    return DeployFindings(view.release.id, **{"fingerprint": view.fingerprint, "channel": ChannelAccess(), **found})
+def findings(view: ReleaseView, **changes: Any) -> DeployFindings:
+    """What was read about a view from outside, with ``changes``."""
+    return DeployFindings(view.release.id, **{"fingerprint": view.fingerprint, "channel": ChannelAccess(), **changes})
 
 
-def test_what_was_found_outside_is_listed_with_the_rest() -> None:
-    """The channel first, where nothing may begin; last a plan that is not the one people saw."""
-    view = approved(freeze=make_freeze())
-    found = findings(view, channel=ChannelAccess("<#C1> is archived"), plan_changes=("image: a → b (not shown)",))
-    assert [(reason.cause, reason_text(reason)) for reason in deploy_gate(view, QUINN, found).reasons] == [
+def test_findings_from_outside_are_listed_with_the_other_reasons() -> None:
+    """The channel comes first, and a plan that differs from the one people saw comes last."""
+    view = approved_view(freeze=make_freeze())
+    outside = findings(view, channel=ChannelAccess("<#C1> is archived"), plan_changes=("image: a → b (not shown)",))
+    assert [(reason.cause, reason_text(reason)) for reason in deploy_gate(view, QUINN, outside).reasons] == [
         (Cause.CHANNEL, "<#C1> is archived, so nothing is deployed from there"),
         (Cause.FREEZE, "deploys are frozen: incident under way"),
         (Cause.PLAN, "the plan is not the one that was shown: image: a → b (not shown)"),
     ]
 
 
-def test_a_confirmation_counts_for_what_was_looked_at() -> None:
-    """And for two minutes, as one that is stored does."""
-    view = approved()
+def test_a_confirmation_of_the_source_is_valid_for_two_minutes() -> None:
+    """A confirmation counts for exactly the source that was looked at, and for two minutes."""
+    view = approved_view()
     stale = replace(view, release=replace(view.release, confirmed_at=None))
     assert deploy_gate(stale, QUINN, findings(stale, confirmed_at=NOW)).allowed
-    for found in (
+    for outside in (
         findings(stale),
         findings(stale, confirmed_at=NOW, fingerprint="of another commit"),
         findings(stale, confirmed_at=NOW - CONFIRMED_FOR - timedelta(seconds=1)),
     ):
-        assert [reason.cause for reason in deploy_gate(stale, QUINN, found).reasons] == [Cause.SOURCE]
+        assert [reason.cause for reason in deploy_gate(stale, QUINN, outside).reasons] == [Cause.SOURCE]
 
 
-def test_a_rollback_of_the_newest_goes_first() -> None:
-    """What was deployed after it stands on it."""
+def test_only_the_newest_deploy_can_be_rolled_back() -> None:
+    """A release cannot be rolled back before one that was deployed after it."""
     view = make_view(release=make_release(ReleaseState.WATCHING))
     newer = replace(view.release, id=ReleaseId(view.release.id + 1), version="v4.9.0")
     assert rollback_gate(view, view.release).allowed
@@ -385,15 +391,15 @@ def test_a_rollback_of_the_newest_goes_first() -> None:
 
 
 @pytest.mark.parametrize("state", list(ReleaseState))
-def test_rollback_needs_a_change_and_nothing_else(state: ReleaseState) -> None:
-    """In a freeze, unsigned, with every check red (promise P6)."""
+def test_a_rollback_needs_only_a_change_to_roll_back(state: ReleaseState) -> None:
+    """A rollback is allowed in a freeze, without sign-offs and with failed checks (promise P6)."""
     view = make_view(release=make_release(state), checks={GO: make_check_view(GO)}, freeze=make_freeze())
     assert rollback_gate(view).allowed == (state in AFTER_A_CHANGE)
 
 
 @pytest.mark.parametrize("action", list(Action))
 def test_without_a_role_nothing_is_permitted(action: Action) -> None:
-    """Deny by default (promise P3)."""
+    """Without a role no action is permitted (promise P3)."""
     assert not permits(Policy(), action, ())
 
 
@@ -408,25 +414,25 @@ def test_without_a_role_nothing_is_permitted(action: Action) -> None:
     st.sets(st.sampled_from(list(Role))),
     st.booleans(),
 )
-def test_it_opens_only_if_all_ten_pass_or_are_waived(
-    known: list[tuple[Outcome | None, Running, bool, int]], roles: set[Role], frozen: bool
+def test_the_gate_opens_only_if_all_ten_checks_pass_or_are_waived(
+    check_facts: list[tuple[Outcome | None, Running, bool, int]], roles: set[Role], is_frozen: bool
 ) -> None:
-    """For any mix of results, ages, waivers, signatures and freezes."""
+    """This is true for any mix of results, ages, waivers, sign-offs and freezes."""
     checks, good = {}, True
-    for number, (outcome, running, waived, age) in enumerate(known, start=1):
+    for number, (outcome, running, is_waived, age) in enumerate(check_facts, start=1):
         name = f"go.check_{number}"
         result = make_result(name, outcome, finished_at=ago(age)) if outcome else None
-        checks[name] = make_check_view(name, result, make_waiver(name) if waived else None, running)
-        good &= running is Running.IDLE and (waived or (outcome is Outcome.PASS and age <= 240))
-    view = with_signoffs(make_view(checks=checks, freeze=make_freeze() if frozen else None), *sorted(roles))
-    assert deploy_gate(view, PAT).allowed == (good and not frozen and Role.RELEASE_MANAGER in roles)
+        checks[name] = make_check_view(name, result, make_waiver(name) if is_waived else None, running)
+        good &= running is Running.IDLE and (is_waived or (outcome is Outcome.PASS and age <= 240))
+    view = with_signoffs(make_view(checks=checks, freeze=make_freeze() if is_frozen else None), *sorted(roles))
+    assert deploy_gate(view, PAT).allowed == (good and not is_frozen and Role.RELEASE_MANAGER in roles)
 
 
-def test_a_waiver_that_two_lines_show_is_one() -> None:
-    """What people sign does not change because a check is shown in a second place."""
-    waived = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
+def test_a_waiver_that_two_lines_show_counts_once() -> None:
+    """A line with same_as does not change what people sign off."""
+    check_view = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
     once, twice = (
-        make_view(checklist=lines, checks={GO: waived}) for lines in (make_checklist(), referring_checklist())
+        make_view(checklist=lines, checks={GO: check_view}) for lines in (make_checklist(), referring_checklist())
     )
     assert twice.checks["migrations.again"].waiver == once.checks[GO].waiver  # type: ignore[index]
     assert twice.fingerprint == once.fingerprint

@@ -69,7 +69,7 @@ V480 = Version(4, 8, 0)
     ],
 )
 def test_a_command_is_read(text: str, word: str, content: object) -> None:
-    """Every form that the help names, and what phones and Slack make of it."""
+    """Every form of a command that the help names is read, also as phones and Slack change it."""
     assert read_command(text) == (COMMANDS[word], content)
 
 
@@ -141,13 +141,13 @@ def test_a_command_is_read(text: str, word: str, content: object) -> None:
         ),
     ],
 )
-def test_a_malformed_command_says_what_was_wrong_and_what_to_type(text: str, problem: str, example: str) -> None:
-    """The answer names the fault and a line that would work."""
+def test_a_malformed_command_is_answered_with_problem_and_example(text: str, problem: str, example: str) -> None:
+    """The answer names the problem and a line that would work."""
     assert read_command(text) == Malformed(problem, example)
 
 
-def test_a_reason_that_is_a_report_is_refused() -> None:
-    """A reason fits into a message; the rest is linked."""
+def test_a_reason_that_is_too_long_is_refused() -> None:
+    """A reason must fit into a message, and the answer asks for a link instead."""
     answer = read_command("abort " + "x" * 1_001)
     assert isinstance(answer, Malformed)
     assert answer.problem == (
@@ -156,8 +156,8 @@ def test_a_reason_that_is_a_report_is_refused() -> None:
 
 
 @pytest.mark.parametrize("word", COMMANDS)
-def test_no_example_of_an_answer_is_malformed_itself(word: str) -> None:
-    """What the bot tells people to type works."""
+def test_every_example_in_an_answer_is_a_valid_command(word: str) -> None:
+    """The example that the bot gives for a malformed command can be read itself."""
     for rest in ("", "4.8.0", "!", "1sec", "v4.8.0 x y"):
         answer = read_command(f"{word} {rest}")
         if isinstance(answer, Malformed):
@@ -165,7 +165,7 @@ def test_no_example_of_an_answer_is_malformed_itself(word: str) -> None:
 
 
 @given(st.text(max_size=300))
-def test_no_text_breaks_the_reader(text: str) -> None:
-    """Whatever is typed is a command or an answer that names a command."""
+def test_any_text_is_a_command_or_a_problem_with_an_example(text: str) -> None:
+    """Random text is read as a command or answered with a problem and an example."""
     answer = read_command(text)
     assert not isinstance(answer, Malformed) or (answer.problem and answer.example.startswith("/release "))

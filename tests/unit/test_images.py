@@ -19,7 +19,7 @@ BEGAN = NOW.timestamp()
 
 
 def size(png: bytes | None) -> tuple[int, int]:
-    """Width and height that a PNG says it has."""
+    """The width and height in the header of a PNG."""
     assert png is not None
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     assert png.endswith(b"IEND\xaeB`\x82")
@@ -28,10 +28,10 @@ def size(png: bytes | None) -> tuple[int, int]:
 
 
 class TestErrorRate:
-    """The plot of an alarm."""
+    """The plot of the error rate in an alarm."""
 
-    def test_buckets_become_minutes_from_the_deploy_on(self) -> None:
-        """None lies across it; one that is counted in part is made up to a minute."""
+    def test_buckets_are_summed_by_minute_from_the_deploy_on(self) -> None:
+        """No minute spans the deploy, and a partial minute is scaled up."""
         points = [
             [BEGAN - 30, 2],
             [BEGAN - 15, 1],
@@ -44,20 +44,20 @@ class TestErrorRate:
         series = {"began": BEGAN, "interval": 15, "points": points}
         assert minutes(series) == {BEGAN - 60: 6, BEGAN: 6, BEGAN + 60: 4}
 
-    def test_only_the_last_half_hour_before_it_is_shown(self) -> None:
-        """However long the time is that it is compared with."""
+    def test_only_the_last_half_hour_before_the_deploy_is_shown(self) -> None:
+        """The plot shows half an hour before the deploy, however long the baseline is."""
         series = {"began": BEGAN, "interval": 60, "points": [[BEGAN - 60 * n, 1] for n in range(1, 61)]}
         assert min(minutes(series)) == BEGAN - 1800
 
     @pytest.mark.parametrize(("step", "expected"), [(0.2, 1), (1, 1), (1.5, 2), (3, 5), (7, 10), (11, 20), (260, 500)])
-    def test_the_grid_counts_by_round_numbers(self, step: float, expected: float) -> None:
-        """One, two, five and their tens."""
+    def test_the_grid_has_round_numbers(self, step: float, expected: float) -> None:
+        """The steps of the grid are one, two, five and their multiples of ten."""
         assert nice(step) == expected
 
     @pytest.mark.parametrize("interval", [5, 60])
     @pytest.mark.parametrize("after", [[], [0], [1, 40, 900_000]])
-    def test_a_plot_comes_out(self, interval: int, after: list[int]) -> None:
-        """In the first seconds, of nothing and of very much."""
+    def test_a_plot_is_drawn_for_any_series(self, interval: int, after: list[int]) -> None:
+        """A plot is drawn in the first seconds, without any errors and with very many."""
         points = [[BEGAN - interval * n, n % 3] for n in range(1, 40)] + [
             [BEGAN + interval * n, v] for n, v in enumerate(after)
         ]
@@ -73,10 +73,10 @@ class TestErrorRate:
 
 
 class TestAxis:
-    """From time to place."""
+    """The horizontal position of a time."""
 
-    def test_a_long_pause_is_drawn_short(self) -> None:
-        """What happens before and after it keeps its proportions."""
+    def test_a_long_pause_is_shortened(self) -> None:
+        """A long pause is drawn short, and times before and after it keep their proportions."""
         axis = Axis([(ago(120), ago(110)), (ago(10), ago(0))], 0, 1000)
         assert [round(length / timedelta(minutes=1)) for _, length in axis.pauses] == [100]
         first, second, third, last = (axis.x(ago(minutes)) for minutes in (120, 110, 10, 0))
@@ -84,15 +84,15 @@ class TestAxis:
         assert second - first == pytest.approx(last - third)
         assert third - second == pytest.approx(34)
 
-    def test_a_short_pause_is_time_like_any_other(self) -> None:
-        """Nothing is drawn short below five minutes."""
+    def test_a_short_pause_is_not_shortened(self) -> None:
+        """A pause of less than five minutes keeps its length."""
         axis = Axis([(ago(8), ago(7)), (ago(3), ago(2))], 0, 600)
         assert axis.pauses == []
         assert axis.x(ago(5)) == pytest.approx(300)
 
     @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 300)), min_size=1, max_size=12))
-    def test_later_is_never_further_left(self, spans: list[tuple[int, int]]) -> None:
-        """And everything is within the picture."""
+    def test_a_later_time_is_never_further_left(self, spans: list[tuple[int, int]]) -> None:
+        """Positions are in the order of time and within the picture."""
         moments = [(ago(begin + length), ago(begin)) for begin, length in spans]
         axis = Axis(moments, 0, 1000)
         every = sorted(moment for pair in moments for moment in pair)
@@ -107,29 +107,29 @@ class TestTimeline:
     @pytest.mark.parametrize(
         "state", [ReleaseState.OPEN, ReleaseState.DEPLOY_FAILED, ReleaseState.DONE, ReleaseState.ROLLED_BACK]
     )
-    def test_a_picture_comes_out(self, state: ReleaseState) -> None:
-        """With whatever has happened until then."""
+    def test_a_timeline_is_drawn_in_each_state(self, state: ReleaseState) -> None:
+        """A picture of the usual width is drawn from whatever has happened so far."""
         assert size(release_timeline(in_state(state)))[0] == 1920
 
-    def test_of_nothing_there_is_none(self) -> None:
-        """No check has run, nobody has signed."""
+    def test_a_release_without_events_has_no_timeline(self) -> None:
+        """Without a result or a sign-off there is no picture."""
         view = make_view()
-        idle = {check: replace(known, result=None) for check, known in view.checks.items()}
+        idle = {check: replace(check_view, result=None) for check, check_view in view.checks.items()}
         assert release_timeline(replace(view, checks=idle)) is None
 
-    def test_alarms_stand_on_the_watch(self) -> None:
-        """So that the picture differs from that of a calm one."""
+    def test_alarms_are_drawn_on_the_watch(self) -> None:
+        """The picture of a watch with an alarm differs from one without."""
         calm = in_state(ReleaseState.WATCHING)
-        alarmed = replace(calm, watch=make_watch(alarms=(make_alarm(),)))
-        assert release_timeline(calm) != release_timeline(alarmed)
+        view_with_alarm = replace(calm, watch=make_watch(alarms=(make_alarm(),)))
+        assert release_timeline(calm) != release_timeline(view_with_alarm)
 
 
-def test_text_is_cut_to_its_room() -> None:
-    """With an ellipsis, and every letter of the languages around us has a shape of its own."""
+def test_text_is_cut_to_its_width() -> None:
+    """A text that is too wide ends with an ellipsis, and the font has every letter of European languages."""
     canvas = Canvas(400, 50)
     assert canvas.fit("kurz", 200) == "kurz"
     assert canvas.fit("ein viel zu langer Titel für diesen Platz", 100).endswith("…")
     assert canvas.length(canvas.fit("Donaudampfschifffahrt " * 9, 120)) <= 120
     assert canvas.length("19:59", size=11) < LABEL
-    missing = canvas.length("\U0001f680")
-    assert all(canvas.length(char) != missing for char in "äöüÄÖÜßéžł→–…")
+    width_of_missing_glyph = canvas.length("\U0001f680")
+    assert all(canvas.length(char) != width_of_missing_glyph for char in "äöüÄÖÜßéžł→–…")

@@ -31,12 +31,12 @@ Read [the runbook](docs/run.md) first.
 
 
 def lines_of(text: str) -> dict[str, Line]:
-    """All lines by their text."""
+    """All lines of a template by their text."""
     return {line.words.text: line for block in read_template(text).blocks for line in block.lines}
 
 
-def test_nothing_is_left_out() -> None:
-    """What belongs to a line or a heading is with it, and each line knows the one that it is under."""
+def test_no_part_of_a_template_is_lost() -> None:
+    """Everything that belongs to a line or heading is kept with it, and each line knows its parent."""
     template = read_template(TEMPLATE)
     lines = lines_of(TEMPLATE)
     assert template.front_matter == {"name": "Release", "labels": ["release"]}
@@ -69,7 +69,7 @@ def test_nothing_is_left_out() -> None:
 
 
 def test_a_row_keeps_all_its_cells() -> None:
-    """Columns that the bot has no use for are there by their names."""
+    """A row keeps the cells of all columns by name, also those that the bot does not use."""
     text = "| # | Check | Expected | Owner |\n|--|--|--|--|\n| 1 | [ ] `a\\|b` | [green](x) | @ann |\n"
     (row,) = lines_of(text).values()
     assert row.words == Words("a|b", "`a|b`")
@@ -82,13 +82,13 @@ def test_a_row_keeps_all_its_cells() -> None:
     assert row.expected.links == (("green", "x"),)
 
 
-def test_columns_without_a_name() -> None:
-    """A table with an empty head is common where the first column holds the boxes."""
+def test_columns_may_have_no_name() -> None:
+    """A table with an empty head is read, as is common where the first column holds the boxes."""
     assert list(lines_of("|  |  |\n|--|--|\n| [ ] | Backup |\n")) == ["Backup"]
 
 
-def test_boxes_that_look_like_something_else() -> None:
-    """Brackets in code, behind a backslash, in a link or a word are no boxes; two on one line of a list are two."""
+def test_brackets_that_are_no_boxes_are_ignored() -> None:
+    """Brackets in code, behind a backslash, in a link or in a word are no boxes; two on one line are two."""
     text = "- [ ] Mark `[ ]` and \\[ ] and [x](y) and a[ ]\n- [ ] one [ ] two\n\n      - [ ] code\n"
     template = read_template(text)
     assert [line.words.text for block in template.blocks for line in block.tasks] == [
@@ -97,10 +97,10 @@ def test_boxes_that_look_like_something_else() -> None:
     assert template.hidden == 1
 
 
-def test_deep_and_long_files_are_read() -> None:
-    """Forty levels, and ten thousand boxes in a few seconds."""
+def test_deep_and_long_templates_are_read() -> None:
+    """Forty levels are read, and ten thousand boxes within seconds."""
     deep = "\n".join(f"{'  ' * level}- [ ] {level}" for level in range(40))
     assert len(lines_of(deep)) == 40
-    begun = time.monotonic()
+    start = time.monotonic()
     assert len(lines_of("\n".join(f"- [ ] line {number}" for number in range(10_000)))) == 10_000
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - start < 20

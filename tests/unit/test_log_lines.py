@@ -43,8 +43,8 @@ from checks.kinds.pod_logs.log_lines import error_in
         "Traceback (most recent call last):",
     ],
 )
-def test_tells_of_an_error(line):
-    """JSON of an error's level, or a level word that comes first, or after time, process and logger only."""
+def test_a_line_that_reports_an_error_is_recognised(line):
+    """An error is JSON of that level, or a level word at the beginning or after time, process and logger only."""
     assert error_in(line)
 
 
@@ -81,6 +81,6 @@ def test_tells_of_an_error(line):
         "[1, 2]",
     ],
 )
-def test_tells_of_no_error(line):
-    """The word somewhere in a line does not make it an error."""
+def test_a_line_that_only_mentions_an_error_is_not_one(line):
+    """The word somewhere in a line does not make the line an error."""
     assert error_in(line) == ""

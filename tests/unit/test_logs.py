@@ -16,7 +16,7 @@ SECRET = 'quote"and-back\\slash'
 
 @pytest.fixture
 def stream() -> io.StringIO:
-    """What the process has logged."""
+    """The stream that the process logs to."""
     return io.StringIO()
 
 
@@ -32,7 +32,7 @@ def _put_back_logging() -> Iterator[None]:
 
 
 def log_to(stream: io.StringIO, *, as_json: bool = True, level: str = "info") -> logging.Logger:
-    """Set up as the process does, with one registered secret."""
+    """Set up logging as the process does, with one registered secret."""
     redactor = Redactor()
     redactor.register(SECRET)
     logs.setup(level, as_json=as_json, redactor=redactor, stream=stream)
@@ -45,7 +45,7 @@ def fail() -> None:
     raise RuntimeError(message)
 
 
-def test_one_json_object_a_line(stream):
+def test_each_line_is_one_json_object(stream):
     """Each line is an object with time in UTC, level, logger, message and the extra fields."""
     log_to(stream).warning("step %s\nfailed", 3, extra={"step": "kube.apply", "seconds": 1.5, "tags": ["a"]})
 
@@ -63,24 +63,24 @@ def test_one_json_object_a_line(stream):
     assert stream.getvalue().count("\n") == 1
 
 
-def test_extra_cannot_hide_the_message(stream):
-    """A field with the name of one of ours does not replace it."""
+def test_extra_fields_cannot_replace_the_message(stream):
+    """An extra field with the name of a standard field does not replace it."""
     log_to(stream).info("true", extra={"level": "false", "time": "false"})
 
     line = json.loads(stream.getvalue())
     assert (line["level"], line["time"] == "false") == ("INFO", False)
 
 
-def test_level_is_respected(stream):
-    """Below the level nothing is written."""
+def test_lines_below_the_level_are_not_written(stream):
+    """A line below the configured level is not written."""
     log_to(stream, level="warning").info("quiet")
 
     assert stream.getvalue() == ""
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_no_secret_in_any_part(stream, as_json):
-    """Message, arguments, fields, nested fields, exception and stack are scrubbed, and JSON stays JSON."""
+def test_secrets_are_removed_from_every_part_of_a_line(stream, as_json):
+    """Message, arguments, fields, nested fields, exception and stack are scrubbed, and JSON stays valid."""
     logger = log_to(stream, as_json=as_json)
     try:
         fail()
@@ -95,16 +95,16 @@ def test_no_secret_in_any_part(stream, as_json):
         json.loads(text)
 
 
-def test_text_for_a_terminal(stream):
-    """A person sees level, logger, message and fields on one line."""
+def test_text_for_a_terminal_is_one_line(stream):
+    """In text form, level, logger, message and fields are on one line."""
     log_to(stream, as_json=False).info("ready", extra={"port": 80})
 
     _, text = stream.getvalue().split(" ", 1)
     assert text == "INFO    bot.test: ready port=80\n"
 
 
-def test_release_is_on_lines_inside_only(stream):
-    """The release is bound for a block, and the outer one comes back after it."""
+def test_a_line_names_its_release(stream):
+    """The release is bound for a block, and after a nested block the outer one is bound again."""
     logger = log_to(stream)
     with logs.about_release(7):
         with logs.about_release(8):
@@ -115,7 +115,7 @@ def test_release_is_on_lines_inside_only(stream):
     assert [json.loads(line).get("release") for line in stream.getvalue().splitlines()] == ["8", "7", None]
 
 
-def test_release_is_bound_per_thread(stream):
+def test_the_release_is_bound_per_thread(stream):
     """Another thread does not inherit the release of this one."""
     logger = log_to(stream)
     with logs.about_release(7):
@@ -126,8 +126,8 @@ def test_release_is_bound_per_thread(stream):
     assert "release" not in json.loads(stream.getvalue())
 
 
-def test_values_that_json_does_not_know(stream):
-    """Anything may be logged; what has no JSON form is written as text."""
+def test_values_without_a_json_form_are_written_as_text(stream):
+    """Any value can be logged, and one without a JSON form is written as text."""
     log_to(stream).info("odd", extra={"when": {1}, "nothing": None, "flag": True})
 
     line = json.loads(stream.getvalue())

@@ -20,63 +20,63 @@ LINE = (
 )
 
 
-def held_open() -> ReleaseView:
-    """A release that is rolled back, with something in force."""
+def open_view() -> ReleaseView:
+    """A rolled back release with a mitigation in force."""
     view = in_state(ReleaseState.ROLLED_BACK)
     return replace(view, release=replace(view.release, closed_at=None), mitigations=[make_mitigation()])
 
 
-def put_back() -> ReleaseView:
-    """The same once it is put back."""
+def closed_view() -> ReleaseView:
+    """A rolled back release whose mitigation was put back."""
     view = in_state(ReleaseState.ROLLED_BACK)
-    lifted = make_mitigation(state=MitigationState.LIFTED, resolved_by=QUINN, resolved_at=NOW)
-    return replace(view, mitigations=[lifted])
+    mitigation = make_mitigation(state=MitigationState.LIFTED, resolved_by=QUINN, resolved_at=NOW)
+    return replace(view, mitigations=[mitigation])
 
 
 @pytest.mark.parametrize("state", ReleaseState)
-@pytest.mark.parametrize("stands", MitigationState)
-def test_a_release_closes_once_it_is_over_and_nothing_of_it_stands(
-    state: ReleaseState, stands: MitigationState
+@pytest.mark.parametrize("mitigation_state", MitigationState)
+def test_a_release_closes_once_it_is_over_and_its_mitigation_is_lifted(
+    state: ReleaseState, mitigation_state: MitigationState
 ) -> None:
-    """One that is being set may be in force already, one that is being put back still is."""
-    view = replace(in_state(state), mitigations=[make_mitigation(state=stands)])
-    assert view.may_close == (state not in ACTIVE and stands is MitigationState.LIFTED)
+    """A mitigation that is being set or lifted keeps its release open too."""
+    view = replace(in_state(state), mitigations=[make_mitigation(state=mitigation_state)])
+    assert view.may_close == (state not in ACTIVE and mitigation_state is MitigationState.LIFTED)
 
 
-def test_all_of_them_have_to_be_put_back() -> None:
-    """One of two is not enough."""
+def test_every_mitigation_has_to_be_put_back() -> None:
+    """With one of two mitigations in force the release stays open."""
     both = [make_mitigation(id=3, state=MitigationState.LIFTED), make_mitigation(id=4, what="MAILS=off")]
-    view = replace(held_open(), mitigations=both)
+    view = replace(open_view(), mitigations=both)
     assert [entry.what for entry in view.standing] == ["MAILS=off"]
     assert not view.may_close
 
 
 @pytest.mark.parametrize(
-    ("about", "closed", "pinned"),
+    ("about", "is_closed", "expected"),
     [(CardPost(), False, True), (CardPost(), True, False), (WatchPost(), False, False)],
 )
-def test_the_card_is_pinned_until_its_release_is_closed(about: PostSubject, closed: bool, pinned: bool) -> None:
-    """Whatever its state is called."""
-    release = make_release(ReleaseState.ROLLED_BACK, closed_at=NOW if closed else None)
-    assert is_pinned(about, release) is pinned
+def test_the_card_is_pinned_until_its_release_is_closed(about: PostSubject, is_closed: bool, expected: bool) -> None:
+    """The card stays pinned until the release is closed, whatever its state is."""
+    release = make_release(ReleaseState.ROLLED_BACK, closed_at=NOW if is_closed else None)
+    assert is_pinned(about, release) is expected
 
 
-def test_the_card_says_what_keeps_it_open() -> None:
-    """In its first lines: what, whose, since when, and how it ends."""
-    card = render_stored("card", "", held_open())
+def test_the_card_says_what_keeps_the_release_open() -> None:
+    """The card names the mitigation, its owner, since when it is in force, and how to end it."""
+    card = render_stored("card", "", open_view())
     assert_slack_accepts(card)
     assert card.text == (
         "SOLVEREIGN v4.8.0: ROLLED_BACK, still open until MODE=off is put back: errors after the deploy"
     )
     assert block_ids(card)[:4] == ["head", "release", "state", "standing"]
     assert block(card, "standing") == LINE
-    assert "standing" not in block_ids(render_stored("card", "", put_back()))
+    assert "standing" not in block_ids(render_stored("card", "", closed_view()))
 
 
-def test_one_that_is_stuck_says_why() -> None:
-    """Its owner has to press again."""
+def test_a_mitigation_that_cannot_be_lifted_says_why() -> None:
+    """Card and reminder name the problem, because its owner has to press again."""
     view = replace(
-        held_open(), mitigations=[make_mitigation(state=MitigationState.LIFTING, trouble="no such Deployment")]
+        open_view(), mitigations=[make_mitigation(state=MitigationState.LIFTING, trouble="no such Deployment")]
     )
     assert " is being put back, and does not go on: no such Deployment. " in block(
         render_stored("card", "", view), "standing"
@@ -86,15 +86,15 @@ def test_one_that_is_stuck_says_why() -> None:
     assert "does not go on: no such Deployment" in reminder.text
 
 
-def test_the_word_of_the_rollback_does_not_hide_it() -> None:
-    """What production ran before, but for this."""
-    assert LINE in render_stored("notice", "rolled_back", held_open()).text
-    assert "MODE" not in render_stored("notice", "rolled_back", put_back()).text
+def test_the_notice_of_a_rollback_names_an_open_mitigation() -> None:
+    """The notice of a rollback names a mitigation that is still in force."""
+    assert LINE in render_stored("notice", "rolled_back", open_view()).text
+    assert "MODE" not in render_stored("notice", "rolled_back", closed_view()).text
 
 
-def test_the_close_out_lists_it_as_open_then_as_put_back() -> None:
-    """With owner and times; how long all of it took is known once it is closed."""
-    before, after = render_stored("closeout", "", held_open()), render_stored("closeout", "", put_back())
+def test_the_close_out_lists_a_mitigation_as_open_and_then_as_done() -> None:
+    """The close-out names owner and times, and the total duration once the release is closed."""
+    before, after = render_stored("closeout", "", open_view()), render_stored("closeout", "", closed_view())
     assert before.text == "Close-out of SOLVEREIGN v4.8.0: ROLLED_BACK, 0 waived, 3 still open"
     assert LINE in block(before, "open")
     assert "in all" not in block(before, "closeout")

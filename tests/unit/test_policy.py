@@ -19,23 +19,23 @@ ALL_WEEK = [
 ]
 
 
-def test_defaults() -> None:
-    """The template's: the release manager must sign, QA and Product may; four eyes."""
+def test_the_default_policy_is_that_of_the_template() -> None:
+    """By default the release manager must sign off, QA and Product may, and four eyes are required."""
     policy = Policy()
     assert (policy.required, policy.optional, policy.four_eyes) == ((RM,), (QA, PRODUCT), True)
     only_manager = {action for action in Action if policy.allowed(action) == (RM,)}
     assert only_manager == {Action.START, Action.WAIVE, Action.FREEZE, Action.BREAK_GLASS}
 
 
-def test_the_rest_may_sign() -> None:
-    """Whoever names the required roles only leaves the others optional; an empty list means nobody else."""
+def test_roles_that_are_not_required_are_optional() -> None:
+    """Roles that are not required may sign off, unless the list of optional roles is given."""
     assert Policy.model_validate({"required": ["release_manager", "qa"]}).optional == (PRODUCT,)
     assert Policy(required=(QA,)).optional == (RM, PRODUCT)
     assert Policy.model_validate({"required": ["qa"], "optional": []}).roles == (QA,)
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"required": []}, "required names no role"),
         ({"required": ["qa"], "optional": ["qa"]}, "qa is both required and optional"),
@@ -58,21 +58,21 @@ def test_the_rest_may_sign() -> None:
         ({"freeze_windows": [{**WEEKEND, "ends": "fri 14:00"}]}, "begins and ends at the same time"),
     ],
 )
-def test_refused(values: dict[str, object], said: str) -> None:
-    """A policy under which nothing could go, or with a typo."""
-    with pytest.raises(ValidationError, match=said):
+def test_an_invalid_policy_is_rejected(values: dict[str, object], message: str) -> None:
+    """A policy under which nothing could be deployed, or with a misspelled key, is rejected."""
+    with pytest.raises(ValidationError, match=message):
         Policy.model_validate(values)
 
 
 def test_a_rollback_is_never_harder_than_a_deploy() -> None:
-    """Whoever may deploy may roll back, whatever the file says (promise P6)."""
+    """Whoever may deploy may also roll back, whatever the file says (promise P6)."""
     policy = Policy(may={Action.DEPLOY: (QA,), Action.ROLLBACK: (RM,)})
     assert policy.allowed(Action.ROLLBACK) == (RM, QA)
     assert not permits(policy, Action.ROLLBACK, {PRODUCT})
 
 
-def test_digest() -> None:
-    """Of all that it says, not of how it was written; read back it is the same."""
+def test_the_digest_depends_on_the_content_of_the_policy() -> None:
+    """The digest is the same for the same rules, however they are written, and different for others."""
     policy = Policy(may={Action.DEPLOY: (QA,)})
     assert Policy.model_validate(policy.model_dump(mode="json")).digest == policy.digest
     assert Policy(four_eyes=False).digest != Policy().digest
@@ -80,7 +80,7 @@ def test_digest() -> None:
 
 
 def at(text: str, **policy: object) -> tuple[str, datetime] | None:
-    """What the calendar says at a moment in UTC."""
+    """The freeze of the calendar at a moment in UTC: its reason and its end, or None."""
     return Policy.model_validate(policy).frozen(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
@@ -97,30 +97,30 @@ def at(text: str, **policy: object) -> tuple[str, datetime] | None:
         ("2026-10-24 12:00", "2026-10-26 06:00"),
     ],
 )
-def test_a_weekly_window(moment: str, until: str | None) -> None:
-    """From Friday 14:00 to Monday 07:00 in Berlin, whatever the season."""
-    held = at(moment, freeze_windows=[WEEKEND])
-    assert held == (until and ("weekend", datetime.fromisoformat(until).replace(tzinfo=UTC)))
+def test_a_weekly_freeze_window(moment: str, until: str | None) -> None:
+    """The window is from Friday 14:00 to Monday 07:00 in Berlin, in summer and in winter."""
+    freeze = at(moment, freeze_windows=[WEEKEND])
+    assert freeze == (until and ("weekend", datetime.fromisoformat(until).replace(tzinfo=UTC)))
 
 
 @pytest.mark.parametrize(
-    ("moment", "frozen"),
+    ("moment", "is_frozen"),
     [("2026-12-19 16:59", False), ("2026-12-19 17:00", True), ("2027-01-04 05:59", True), ("2027-01-04 06:00", False)],
 )
-def test_a_window_that_comes_once(moment: str, frozen: bool) -> None:
-    """Its last minute is free again."""
-    assert (at(moment, freeze_windows=[YEAR_END]) is not None) == frozen
+def test_a_single_freeze_window(moment: str, is_frozen: bool) -> None:
+    """A single window begins and ends at its exact minute."""
+    assert (at(moment, freeze_windows=[YEAR_END]) is not None) == is_frozen
 
 
-def test_of_several_windows_the_one_that_ends_last_is_told() -> None:
-    """Whoever reads it knows when deploys are possible again."""
-    held = at("2026-12-19 18:00", freeze_windows=[WEEKEND, YEAR_END])
-    assert held is not None
-    assert held[0] == "year end"
+def test_of_several_freeze_windows_the_last_to_end_counts() -> None:
+    """The freeze names the end after which deploys are possible again."""
+    freeze = at("2026-12-19 18:00", freeze_windows=[WEEKEND, YEAR_END])
+    assert freeze is not None
+    assert freeze[0] == "year end"
 
 
-def test_a_time_that_yaml_has_read_as_one() -> None:
-    """With seconds YAML makes it a datetime of its own."""
+def test_a_time_that_yaml_has_parsed_is_accepted() -> None:
+    """A time with seconds, which YAML parses itself, is accepted."""
     window = {**YEAR_END, "begins": datetime(2026, 12, 19, 18, 0)}  # noqa: DTZ001  as YAML gives it
     assert Policy.model_validate({"freeze_windows": [window]}).freeze_windows[0].begins == "2026-12-19 18:00"
 
@@ -129,7 +129,7 @@ A, B, GROUP = "U0A", "U0B", "S0GROUP"
 
 
 @pytest.mark.parametrize(
-    ("policy", "holders", "said"),
+    ("policy", "holders", "message"),
     [
         ({}, {}, "Release Manager must sign off with one person, and slack.roles names 0"),
         ({}, {RM: [A]}, "four_eyes needs two people"),
@@ -146,14 +146,16 @@ A, B, GROUP = "U0A", "U0B", "S0GROUP"
         ({"people": 3}, {RM: [A], QA: [A, B], PRODUCT: ["U0C"]}, ""),
     ],
 )
-def test_a_policy_that_nobody_could_meet(policy: dict[str, object], holders: dict[Role, list[str]], said: str) -> None:
-    """It is found before the first release, with the reason; a user group is enough people for anything."""
+def test_a_policy_that_nobody_can_meet_is_reported(
+    policy: dict[str, object], holders: dict[Role, list[str]], message: str
+) -> None:
+    """Too few people for the policy are reported before the first release; a user group is always enough."""
     shortage = find_shortage(Policy.model_validate(policy), holders)
-    assert shortage_text(shortage).startswith(said) if shortage and said else (shortage is None and not said)
+    assert shortage_text(shortage).startswith(message) if shortage and message else (shortage is None and not message)
 
 
-def test_who_may_waive_and_attest_a_line() -> None:
-    """The rule of the check counts before that of its section; without one it is whoever may."""
+def test_the_policy_decides_who_may_waive_and_attest_a_check() -> None:
+    """The rule of a check comes before that of its section, and without either the general rule counts."""
     policy = Policy.model_validate(
         {"lines": {"go": {"waive": []}, "go.backup": {"waive": ["qa"], "attest": ["qa"]}, "prep": {}}}
     )
@@ -166,7 +168,7 @@ def test_who_may_waive_and_attest_a_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("may", "holders", "said"),
+    ("may", "holders", "message"),
     [
         ({}, {RM: [A]}, "a second person has to review it, and nobody else may"),
         ({}, {RM: [A], QA: [A]}, "a second person has to review it, and nobody else may"),
@@ -179,22 +181,22 @@ def test_who_may_waive_and_attest_a_line() -> None:
         ({"break_glass": ["product"]}, {RM: [A], QA: [B]}, "it is allowed, but nobody holds a role that may do it"),
     ],
 )
-def test_a_break_glass_that_nobody_could_review(
-    may: dict[str, list[str]], holders: dict[Role, list[str]], said: str
+def test_a_break_glass_that_nobody_can_review_is_reported(
+    may: dict[str, list[str]], holders: dict[Role, list[str]], message: str
 ) -> None:
-    """It is found at the start, and only where break-glass is allowed at all."""
+    """Too few people for the review are reported at the start, and only if break-glass is allowed."""
     shortage = find_review_shortage(Policy.model_validate({"may": may, "break_glass": {"allowed": True}}), holders)
-    assert (shortage_text(shortage) if shortage else "") == said
+    assert (shortage_text(shortage) if shortage else "") == message
     assert find_review_shortage(Policy.model_validate({"may": may}), holders) is None
 
 
 @pytest.mark.parametrize("key", ["in_freeze", "never_waivable"])
-def test_a_break_glass_that_is_half_allowed(key: str) -> None:
-    """Who sets what else it passes over means it to be allowed, and learns that it is not."""
+def test_options_of_break_glass_need_break_glass_to_be_allowed(key: str) -> None:
+    """An option of break-glass without allowed: true is an error."""
     with pytest.raises(ValidationError, match="not allowed: true"):
         Policy.model_validate({"break_glass": {key: True}})
 
 
 def test_break_glass_is_off_by_default() -> None:
-    """Nobody has it who has not asked for it."""
+    """Without configuration break-glass is not allowed."""
     assert Policy().break_glass.model_dump() == {"allowed": False, "in_freeze": False, "never_waivable": False}

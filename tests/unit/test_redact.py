@@ -20,14 +20,14 @@ SECRET = 'p@ss/w+rd "é" 42&'
 
 @pytest.fixture
 def redactor() -> Redactor:
-    """A redactor that knows one awkward secret."""
+    """A redactor with one awkward secret."""
     redactor = Redactor()
     redactor.register(SECRET)
     return redactor
 
 
 @pytest.mark.parametrize(
-    "written",
+    "form",
     [
         pytest.param(SECRET, id="plain"),
         pytest.param(quote(SECRET), id="path"),
@@ -40,40 +40,40 @@ def redactor() -> Redactor:
         pytest.param(base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("="), id="base64url"),
     ],
 )
-def test_registered_secret_is_replaced_in_each_form(redactor, written):
-    """Whichever way the value is encoded, the mark stands in its place and the rest stays."""
-    if "%2b" in written:  # hexadecimal digits of one text are all of one case
-        written = written.replace("%C3%A9", "%c3%a9")
+def test_a_registered_secret_is_replaced_in_each_encoding(redactor, form):
+    """A secret is replaced in whatever way it is encoded, and the text around it stays."""
+    if "%2b" in form:  # hexadecimal digits of one text are all of one case
+        form = form.replace("%C3%A9", "%c3%a9")
 
-    assert redactor.scrub(f"before <{written}> after") == f"before <{MARK}> after"
+    assert redactor.scrub(f"before <{form}> after") == f"before <{MARK}> after"
 
 
 @pytest.mark.parametrize("user", ["a", "ab", "abc", "admin"])
-def test_secret_inside_basic_credentials(user):
-    """A password is found in the base64 of `user:password`, at whatever offset."""
+def test_a_secret_inside_basic_credentials_is_replaced(user):
+    """A password is found in the base64 of `user:password` at any offset."""
     redactor = Redactor()
     redactor.register("correct-horse")
-    encoded = base64.b64encode(f"{user}:correct-horse".encode()).decode()
+    credentials = base64.b64encode(f"{user}:correct-horse".encode()).decode()
 
-    assert MARK in redactor.scrub(f"sent <{encoded}>")
+    assert MARK in redactor.scrub(f"sent <{credentials}>")
 
 
 @given(st.text(min_size=6, alphabet=st.characters(exclude_categories=["Cs"])), st.text(), st.text())
-def test_any_secret_anywhere(secret, before, after):
-    """No text that holds the secret still holds it after scrubbing, unless the mark itself does."""
+def test_any_secret_is_removed_from_any_text(secret, before, after):
+    """No text still contains a registered secret after scrubbing, unless the mark itself does."""
     redactor = Redactor()
     redactor.register(secret)
 
     assert secret not in redactor.scrub(before + secret + after).replace(MARK, "\0") or secret in MARK
 
 
-def test_a_link_of_slack_stays_one(redactor):
-    """Around a registered value, too, nothing of the link goes."""
+def test_a_slack_link_with_a_secret_stays_a_link(redactor):
+    """Only the secret in a Slack link is replaced."""
     assert redactor.scrub(f"<https://x.io/?token={quote_plus(SECRET)}|page>") == f"<https://x.io/?token={MARK}|page>"
 
 
-def test_longer_secret_goes_as_a_whole():
-    """A secret that begins with another one leaves no tail."""
+def test_a_secret_that_begins_with_another_is_replaced_whole():
+    """The longer of two overlapping secrets is replaced as a whole."""
     redactor = Redactor()
     redactor.register("abcdef")
     redactor.register("abcdefghi")
@@ -81,8 +81,8 @@ def test_longer_secret_goes_as_a_whole():
     assert redactor.scrub("abcdefghi") == MARK
 
 
-def test_short_value_is_not_registered():
-    """Five characters are too few: ordinary words would go."""
+def test_a_short_value_is_not_registered():
+    """A value of up to five characters is ignored, as ordinary words would be replaced."""
     redactor = Redactor()
     redactor.register("admin")
     redactor.register("")
@@ -140,8 +140,8 @@ def test_short_value_is_not_registered():
         ("https://hooks.slack.com/services/T0/B0/abc", f"https://hooks.slack.com/services/{MARK}"),
     ],
 )
-def test_credentials_nobody_registered(text, expected):
-    """Well-known credentials go by their looks; what helps to find the fault stays."""
+def test_well_known_credentials_are_replaced_unregistered(text, expected):
+    """Well-known credentials are replaced by their form, and what helps to find the fault stays."""
     assert Redactor().scrub(text) == expected
 
 
@@ -163,13 +163,13 @@ def test_credentials_nobody_registered(text, expected):
         "the keys AKIA and ASIA, -----BEGIN CERTIFICATE-----",
     ],
 )
-def test_ordinary_text_stays(text):
-    """What only speaks of secrets is not touched."""
+def test_ordinary_text_is_unchanged(text):
+    """A text that only speaks of secrets is unchanged."""
     assert Redactor().scrub(text) == text
 
 
 def test_scrubbing_twice_changes_nothing(redactor):
-    """Text may pass through several doors."""
+    """A text that was scrubbed is unchanged when it is scrubbed again."""
     once = redactor.scrub(f"password={SECRET} postgresql://u:pw@h/d Bearer abc12345678")
 
     assert redactor.scrub(once) == once
@@ -177,8 +177,8 @@ def test_scrubbing_twice_changes_nothing(redactor):
 
 @pytest.mark.parametrize("end", ["", "…", "...", "\n", "… \n"])
 @pytest.mark.parametrize("size", [8, 12, 15])
-def test_half_of_a_secret_at_a_cut_end(size, end):
-    """A vendor cuts its messages too: what is left of a registered value at the end of a text goes as well."""
+def test_the_beginning_of_a_secret_at_the_end_of_a_text_is_replaced(size, end):
+    """A vendor may cut its message within a secret, and the part of the secret is replaced too."""
     redactor = Redactor()
     redactor.register("correct-horse-99")
 
@@ -186,16 +186,16 @@ def test_half_of_a_secret_at_a_cut_end(size, end):
 
 
 @pytest.mark.parametrize("begin", ["", "…", "... "])
-def test_half_of_a_secret_at_a_cut_beginning(begin):
-    """The same for the last lines of a log."""
+def test_the_end_of_a_secret_at_the_beginning_of_a_text_is_replaced(begin):
+    """The last lines of a log may begin within a secret, and the part of the secret is replaced too."""
     redactor = Redactor()
     redactor.register("correct-horse-99")
 
     assert redactor.scrub(f"{begin}rect-horse-99 was wrong") == f"{begin}{MARK} was wrong"
 
 
-def test_the_beginning_of_a_url_is_no_half_of_a_secret():
-    """Of a connection string a word such as `postgresql` remains, at the end of a sentence too."""
+def test_the_scheme_of_a_registered_url_is_not_replaced():
+    """A word such as `postgresql` at the end of a text is not taken for the beginning of a URL."""
     redactor = Redactor()
     redactor.register("postgresql://bot:correct-horse-99@db.example.com/app")
 
@@ -203,8 +203,8 @@ def test_the_beginning_of_a_url_is_no_half_of_a_secret():
     assert redactor.scrub("connecting to postgresql://bot:correct-horse") == f"connecting to {MARK}"
 
 
-def test_the_password_of_a_registered_url_goes_alone_too():
-    """A driver's message may have it without its URL; in the URL it is encoded, elsewhere not."""
+def test_the_password_of_a_registered_url_is_replaced_alone_too():
+    """The password of a URL is replaced also without its URL and without its encoding."""
     redactor = Redactor()
     redactor.register("postgresql://bot:corr%40ct-horse@db/app")
 
@@ -212,8 +212,8 @@ def test_the_password_of_a_registered_url_goes_alone_too():
 
 
 @pytest.mark.parametrize("size", [40, 100, 4_000])
-def test_a_secret_that_is_cut_by_a_limit_of_ours(size):
-    """Redact first, then cut: no part of it is left, wherever the limit falls."""
+def test_a_secret_is_replaced_before_a_text_is_cut(size):
+    """No part of a secret is left, wherever our own limit cuts the text."""
     redactor = Redactor()
     redactor.register("correct-horse-99")
     for at in range(size - 20, size + 4):
@@ -226,20 +226,20 @@ TOKEN = "ghp_" + "k7" * 18
 
 
 @pytest.mark.parametrize("most", range(10, 52, 3))
-def test_what_is_stored_in_part_is_redacted_first(most):
-    """The pattern of a credential that nobody registered needs all of it: half of one would stay."""
+def test_a_text_is_redacted_before_it_is_stored_in_part(most):
+    """The pattern of a credential needs all of it, so that a text is redacted before it is cut."""
     deps = Asking(clock=SystemClock(), targets={}, registry=Registry({}), redact=Redactor().scrub)
 
     assert deps.clean(f"refused: {TOKEN}", most) == f"refused: {MARK}"[:most]
 
 
-def test_what_is_cut_where_nobody_can_redact_ends_with_a_whole_word():
-    """In the product's own pod, and in the log of a Job, of which the middle is left out."""
-    begins = {at: ("x " * SHOWN)[: SHOWN - at - 10] + '"token": "' for at in range(1, 40)}
+def test_a_text_is_cut_between_words_where_it_cannot_be_redacted():
+    """In the product's pod and in the log of a Job, a text is cut so that no part of a credential is left."""
+    beginnings = {at: ("x " * SHOWN)[: SHOWN - at - 10] + '"token": "' for at in range(1, 40)}
     log = b"tried " + TOKEN.encode() + b" and " + TOKEN.encode() + b" again"
 
-    assert {at: shown(f'{begin}{TOKEN}"}}') for at, begin in begins.items()} == {
-        at: f"{begin}…" for at, begin in begins.items()
+    assert {at: shown(f'{begin}{TOKEN}"}}') for at, begin in beginnings.items()} == {
+        at: f"{begin}…" for at, begin in beginnings.items()
     }
     assert {log[: end_of_words(log[:at])] for at in range(7, 46)} == {b"tried "}
     assert {log[at + begin_of_words(log[at:]) :] for at in range(52, 91)} == {b" again"}

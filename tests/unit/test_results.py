@@ -33,13 +33,13 @@ OLD = make_result(finished_at=ago(241))
     ],
 )
 def test_check_status(view: CheckView, expected: CheckStatus) -> None:
-    """A run under way hides all; a fresh pass needs no waiver; a waiver covers everything else."""
+    """A running check has no other status, a fresh pass needs no waiver, and a waiver covers everything else."""
     assert check_status(view, AGE, NOW) is expected
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE])
-def test_a_bad_answer_does_not_expire_into_a_better_one(outcome: Outcome) -> None:
-    """It stays what it was."""
+def test_a_bad_result_does_not_expire(outcome: Outcome) -> None:
+    """A result that is not PASS keeps its status however old it is."""
     fresh = make_check_view(result=make_result(outcome=outcome))
     old = make_check_view(result=make_result(outcome=outcome, finished_at=ago(1000)))
     assert check_status(old, AGE, NOW) is check_status(fresh, AGE, NOW)

@@ -8,7 +8,7 @@ from bot.steps.rollout import HASH_LABEL, advice, differences
 
 
 def template(**container: Any) -> dict[str, Any]:
-    """A pod template whose container has more than its name and image."""
+    """A pod template whose container has ``container`` on top of its name, image and variable."""
     main = {"name": "main", "image": "app:1", "env": [{"name": "MODE", "value": "a"}], **container}
     return {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [main], "volumes": []}}
 
@@ -17,7 +17,7 @@ OTHER = [{"name": "MODE", "value": "a"}, {"name": "VERSION", "value": "1"}, {"na
 
 
 @pytest.mark.parametrize(
-    ("now", "found"),
+    ("now", "expected"),
     [
         (template(), []),
         (template(image="app:2", env=OTHER[:2]), []),
@@ -30,12 +30,12 @@ OTHER = [{"name": "MODE", "value": "a"}, {"name": "VERSION", "value": "1"}, {"na
         ({**template(), "spec": {"containers": template()["spec"]["containers"]}}, ["spec.volumes"]),
     ],
 )
-def test_differences(now: dict[str, Any], found: list[str]) -> None:
-    """By the names of what is unlike; the image and the version are the deploy's own, the hash the controller's."""
-    assert differences(template(), now, "main", "VERSION") == found
+def test_differences_are_named_without_values(now: dict[str, Any], expected: list[str]) -> None:
+    """The paths that differ are named, except image and version, which the deploy sets, and the controller's hash."""
+    assert differences(template(), now, "main", "VERSION") == expected
 
 
-def test_who_serves_after_a_rollout_that_failed() -> None:
-    """Nobody is calmed down by pods that were stopped first."""
+def test_the_advice_after_a_failed_rollout_says_who_serves() -> None:
+    """The advice says whether the old pods still serve or were stopped first."""
     assert advice({"spec": {"strategy": {"type": "RollingUpdate"}}}).startswith("The old pods still serve. Look at")
     assert advice({"spec": {"strategy": {"type": "Recreate"}}}).startswith("The old pods were stopped first. Look at")

@@ -18,13 +18,13 @@ DOCUMENT = "https://github.com/o/r/blob/main/docs/RUNBOOK.md"
         ('Observability "Done" Criteria', "observability-done-criteria"),
     ],
 )
-def test_a_heading_has_the_anchor_that_github_gives_it(heading: str, anchor: str) -> None:
-    """The second one is the link that the template itself holds."""
+def test_a_heading_has_the_anchor_of_github(heading: str, anchor: str) -> None:
+    """The anchor of a heading is the one that GitHub gives it."""
     assert places(DOCUMENT, heading) == [(heading, f"{DOCUMENT}#{anchor}")]
 
 
-def test_several_sections_one_address_and_no_address() -> None:
-    """Each stands for itself; a runbook that is a path in the repository has no address to link to."""
+def test_several_sections_are_separate_links() -> None:
+    """Each section is a link of its own, an address is kept, and a path has no address to link to."""
     assert [heading for heading, _ in places(DOCUMENT, "Section C; Section D")] == ["Section C", "Section D"]
     assert places("docs/RUNBOOK.md", "Section C; https://x.example.com/#d") == [
         ("Section C", ""),
@@ -34,7 +34,7 @@ def test_several_sections_one_address_and_no_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("runbook", "found"),
+    ("runbook", "expected"),
     [
         ("docs/RUNBOOK.md", DOCUMENT),
         ("/docs/RUNBOOK.md", DOCUMENT),
@@ -43,23 +43,23 @@ def test_several_sections_one_address_and_no_address() -> None:
         ("", ""),
     ],
 )
-def test_a_path_is_one_in_the_repository(runbook: str, found: str) -> None:
-    """An address is one already; where the repository is not known the path stays."""
-    assert document(runbook, "https://github.com/o/r/blob/main/") == found
+def test_a_path_is_one_in_the_repository(runbook: str, expected: str) -> None:
+    """A path leads to the file on GitHub, an address is unchanged, and so is a path without a known repository."""
+    assert document(runbook, "https://github.com/o/r/blob/main/") == expected
     assert document(runbook, "") == runbook
 
 
-def test_too_long_for_links_is_words() -> None:
-    """A link is whole or it is none."""
+def test_a_runbook_that_is_too_long_for_links_is_text() -> None:
+    """If the links do not fit, the runbook is shown as text."""
     assert text.runbook(DOCUMENT, "Section C; Section D", 400).count("<https://") == 2
     assert text.runbook(DOCUMENT, "Section C; Section D", 60) == "Section C; Section D"
 
 
-def test_a_section_of_the_thread_links_into_the_runbook() -> None:
-    """One press leads to what the team has written about it."""
+def test_a_section_of_the_thread_links_to_the_runbook() -> None:
+    """The heading of a section links to its part of the runbook."""
     sections = make_checklist().sections
-    named = (sections[0].model_copy(update={"runbook": "Section A: Migrations"}), *sections[1:])
-    checklist = make_checklist(named).model_copy(update={"runbook": DOCUMENT})
+    sections_with_runbook = (sections[0].model_copy(update={"runbook": "Section A: Migrations"}), *sections[1:])
+    checklist = make_checklist(sections_with_runbook).model_copy(update={"runbook": DOCUMENT})
     section = render_stored("section", "migrations", make_view(checklist=checklist))
     assert_slack_accepts(section)
     assert f"Runbook: <{DOCUMENT}#section-a-migrations|Section A: Migrations>" in block(section, "section")

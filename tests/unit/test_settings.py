@@ -15,34 +15,34 @@ SECRET = "hunter2-hunter2"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the configuration of the test is written."""
+    """The path of the test's configuration."""
     return tmp_path / "release-bot.yml"
 
 
 def load(file: Path, text: str, **environ: str) -> Settings:
-    """Write the file and read it."""
+    """Write the configuration file and read it."""
     file.write_text(text, encoding="utf-8")
     return load_settings(file, environ)
 
 
-def refused(file: Path, text: str, **environ: str) -> str:
-    """What is said about a configuration; no secret is."""
+def config_error(file: Path, text: str, **environ: str) -> str:
+    """The message of the error about a configuration, without its folder; asserts that it contains no secret."""
     with pytest.raises(ConfigError) as error:
         load(file, text, **environ)
-    said = error.value.user_message
-    assert SECRET not in said + error.value.hint
-    return said.replace(str(file.parent), "")
+    message = error.value.user_message
+    assert SECRET not in message + error.value.hint
+    return message.replace(str(file.parent), "")
 
 
-def test_an_empty_file_is_all_defaults(file: Path) -> None:
-    """The embedded database, the shipped checklist, fifteen minutes."""
+def test_an_empty_file_has_all_defaults(file: Path) -> None:
+    """The defaults are the embedded database, the shipped checklist and a watch of fifteen minutes."""
     settings = load(file, "")
     assert (settings.database_url, settings.checklist, settings.environment) == (None, "solvereign", "production")
     assert [span.total_seconds() for span in settings.watch_times.values()] == [900, 30, 60, 300]
 
 
-def test_values_of_the_environment_are_put_in(file: Path) -> None:
-    """Anywhere in a text; a default for what is not set."""
+def test_variables_of_the_environment_are_replaced(file: Path) -> None:
+    """A variable is replaced anywhere in a text, and may have a default."""
     text = "github: {url: 'https://${HOST}/api', token: '${TOKEN}', ref: '${REF:-main}'}"
     github = load(file, text, HOST="git.example.com", TOKEN=SECRET).github
     assert github is not None
@@ -67,22 +67,22 @@ def test_values_of_the_environment_are_put_in(file: Path) -> None:
         ("{}", ""),
     ],
 )
-def test_where_people_see_the_files_of_the_repository(file: Path, section: str, files: str) -> None:
-    """As GitHub has it for its API, or as the configuration says."""
+def test_the_address_of_the_repository_s_files(file: Path, section: str, files: str) -> None:
+    """The address is derived from that of GitHub's API, or is the one in the configuration."""
     github = load(file, f"github: {section}").github
     assert github is not None
     assert github.files == files
 
 
-def test_a_value_that_is_put_in_is_not_read_again(file: Path) -> None:
-    """A password may look like a variable."""
+def test_the_value_of_a_variable_is_not_interpolated_again(file: Path) -> None:
+    """A password that looks like a variable is not replaced."""
     settings = load(file, "database_url: ${URL}", URL="postgresql://u:${HOME}@h/d")
     assert settings.database_url is not None
     assert settings.database_url.get_secret_value() == "postgresql://u:${HOME}@h/d"
 
 
-def test_mounted_secrets(file: Path) -> None:
-    """`token_file` is `token` from a file beside the configuration, without the line end."""
+def test_a_secret_is_read_from_a_mounted_file(file: Path) -> None:
+    """`token_file` is the content of a file beside the configuration, without its line end."""
     (file.parent / "token").write_text(f"{SECRET}\n", encoding="utf-8")
     settings = load(file, "stripe:\n  api_key_file: token\ndatabase_url_file: token")
     assert settings.stripe is not None
@@ -98,7 +98,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(  # nine lines that sta
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("slack:\n  chanel: C1", "/release-bot.yml:2: slack.chanel: Extra inputs are not permitted"),
         ("watch:\n  minutes: 0", "/release-bot.yml:2: watch.minutes: Input should be greater than 0"),
@@ -128,9 +128,9 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(  # nine lines that sta
         ("slack: C\x07", "/release-bot.yml:1: not valid YAML: it has characters that YAML does not allow"),
     ],
 )
-def test_refused_with_file_line_and_key(file: Path, text: str, said: str) -> None:
-    """So that whoever installs it finds the place."""
-    assert refused(file, text) == said
+def test_an_error_names_file_line_and_key(file: Path, text: str, message: str) -> None:
+    """An invalid configuration is rejected with file, line and key, so that the reader finds the place."""
+    assert config_error(file, text) == message
 
 
 @pytest.mark.parametrize(
@@ -146,20 +146,20 @@ def test_refused_with_file_line_and_key(file: Path, text: str, said: str) -> Non
         f"http: {{port: {SECRET}}}",
     ],
 )
-def test_no_secret_in_an_error(file: Path, text: str) -> None:
-    """Whatever is wrong around it (promise P10)."""
-    assert refused(file, text).startswith("/release-bot.yml:")
+def test_an_error_contains_no_secret(file: Path, text: str) -> None:
+    """An error beside a secret does not repeat it (promise P10)."""
+    assert config_error(file, text).startswith("/release-bot.yml:")
 
 
-def test_another_encoding_is_said(file: Path) -> None:
-    """Not a traceback."""
+def test_another_encoding_is_a_clear_error(file: Path) -> None:
+    """A file that is not in UTF-8 is a clear error instead of a traceback."""
     file.write_bytes(b"slack: \xff\xfe")
     with pytest.raises(ConfigError, match="is not in UTF-8"):
         load_settings(file, {})
 
 
-def test_the_environment_wins(file: Path) -> None:
-    """Over the file, and without one."""
+def test_the_environment_overrides_the_file(file: Path) -> None:
+    """Variables of the environment override the file, and replace a section that is missing in it."""
     environ = {
         "SLACK_BOT_TOKEN": "xoxb-1",
         "SLACK_CHANNEL_ID": "C2",
@@ -177,14 +177,14 @@ def test_the_environment_wins(file: Path) -> None:
         assert sorted(settings.secrets()) == ["postgresql://h/d", "xoxb-1"]
 
 
-def test_a_broken_section_stays_an_error_with_the_environment_set(file: Path) -> None:
-    """What is not a section is refused by name, not a crash."""
-    said = refused(file, "slack: C1", SLACK_CHANNEL_ID="C2", QA_IDS="U123")
-    assert said.startswith("/release-bot.yml:1: slack: Input should be a valid dictionary")
+def test_an_invalid_section_is_an_error_even_if_the_environment_sets_it(file: Path) -> None:
+    """A section that is no mapping is an error that names it."""
+    message = config_error(file, "slack: C1", SLACK_CHANNEL_ID="C2", QA_IDS="U123")
+    assert message.startswith("/release-bot.yml:1: slack: Input should be a valid dictionary")
 
 
-def test_where_the_file_is(file: Path) -> None:
-    """Named by RELEASE_BOT_CONFIG; a named one must be there."""
+def test_the_path_of_the_file_comes_from_the_environment(file: Path) -> None:
+    """RELEASE_BOT_CONFIG names the file, and a named file must exist."""
     file.write_text("environment: live", encoding="utf-8")
     assert load_settings(None, {"RELEASE_BOT_CONFIG": str(file)}).environment == "live"
     for path, environ in ((file.parent / "gone", {}), (None, {"RELEASE_BOT_CONFIG": "gone"})):
@@ -192,8 +192,8 @@ def test_where_the_file_is(file: Path) -> None:
             load_settings(path, environ)
 
 
-def test_targets_share_the_vendors_beside_them(file: Path) -> None:
-    """One sentry section, for every target."""
+def test_all_targets_share_the_vendor_sections(file: Path) -> None:
+    """One sentry section counts for every target."""
     text = "sentry: {organization: acme}\ntargets: {staging: {mutable: true}, production: {}}"
     targets = load(file, text).target_values()
     assert [(name, target.name, target.mutable) for name, target in targets.items()] == [
@@ -203,7 +203,7 @@ def test_targets_share_the_vendors_beside_them(file: Path) -> None:
     assert {target.sentry.organization for target in targets.values() if target.sentry} == {"acme"}
 
 
-KEPT = """
+PRODUCTION = """
   production:
     database_url: postgresql://reader:two@DB.example.com/app
     migrate_database_url: postgresql://owner:three@db.example.com:6432/app
@@ -225,13 +225,15 @@ KEPT = """
         ("kubernetes: {context: one, namespace: shop, container: other}", "kubernetes kubernetes"),
     ],
 )
-def test_what_may_be_changed_is_apart(file: Path, mine: str, keys: str) -> None:
-    """An address of production pasted into staging ends the start, and both keys are named; never the address."""
+def test_a_mutable_target_must_not_lead_to_production(file: Path, mine: str, keys: str) -> None:
+    """An address of production in a mutable target stops the start; both keys are named, the address is not."""
     one, other = keys.split()
-    said = f"checks change data here, but targets.staging.{one} and targets.production.{other} lead to the same place"
+    message = (
+        f"checks change data here, but targets.staging.{one} and targets.production.{other} lead to the same place"
+    )
     where = f"targets.staging.{one}"
-    text = f"targets:\n  staging:\n    mutable: true\n    {mine}{KEPT}"
-    assert refused(file, text) == f"/release-bot.yml:4: {where}: {said}: point one elsewhere"
+    text = f"targets:\n  staging:\n    mutable: true\n    {mine}{PRODUCTION}"
+    assert config_error(file, text) == f"/release-bot.yml:4: {where}: {message}: point one elsewhere"
     load(file, text.replace("mutable: true", "mutable: false"))
 
 
@@ -248,20 +250,20 @@ def test_what_may_be_changed_is_apart(file: Path, mine: str, keys: str) -> None:
         "kubernetes: {context: two, namespace: shop}",
     ],
 )
-def test_what_only_looks_the_same_is_taken(file: Path, mine: str) -> None:
-    """One server with two databases, one cluster with two namespaces."""
-    load(file, f"targets:\n  staging:\n    mutable: true\n    {mine}{KEPT}")
+def test_similar_targets_are_accepted(file: Path, mine: str) -> None:
+    """One server with two databases and one cluster with two namespaces are accepted."""
+    load(file, f"targets:\n  staging:\n    mutable: true\n    {mine}{PRODUCTION}")
 
 
-def test_a_secret_does_not_show_itself(file: Path) -> None:
-    """Neither in repr nor in a dump, so that no log line can hold it by accident."""
+def test_settings_do_not_print_their_secrets(file: Path) -> None:
+    """Neither repr nor a dump of the settings contains a secret."""
     settings = load(file, "github: {token: '${TOKEN}'}", TOKEN=SECRET)
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "\n"])
 def test_an_empty_token_counts_as_not_set(file: Path, empty: str) -> None:
-    """A variable that a deployment leaves empty is no token, in the environment and in the file."""
+    """An empty value of a token is ignored, in the environment and in the file."""
     settings = load(
         file,
         f"slack: {{app_token: {json.dumps(empty)}}}\ndatabase_url: {json.dumps(empty)}",
@@ -273,22 +275,24 @@ def test_an_empty_token_counts_as_not_set(file: Path, empty: str) -> None:
     assert (slack.bot_token, slack.app_token, slack.signing_secret, settings.database_url) == (None, None, None, None)
 
 
-def test_an_empty_variable_that_the_file_names_is_told(file: Path) -> None:
-    """It is there, and yet it counts as not set; one with a default takes that."""
-    said = refused(file, "github:\n  token: ${TOKEN}", TOKEN="")
-    assert said == "/release-bot.yml:2: github.token: the environment variable TOKEN is empty, which counts as not set"
+def test_an_empty_variable_in_the_file_is_an_error(file: Path) -> None:
+    """A variable that the file names must not be empty, unless it has a default."""
+    message = config_error(file, "github:\n  token: ${TOKEN}", TOKEN="")
+    assert (
+        message == "/release-bot.yml:2: github.token: the environment variable TOKEN is empty, which counts as not set"
+    )
     assert load(file, "data_dir: ${DIR:-here}", DIR="").data_dir == "here"
 
 
-def test_a_line_end_is_no_part_of_a_token(file: Path) -> None:
-    """As it comes from a file that was written by hand."""
+def test_a_line_end_is_removed_from_a_token(file: Path) -> None:
+    """A token with a line end, as from a file written by hand, is read without it."""
     token = load(file, "", SLACK_BOT_TOKEN="xoxb-1-2-abcdefgh\n").slack.bot_token
     assert token is not None
     assert token.get_secret_value() == "xoxb-1-2-abcdefgh"
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "message"),
     [
         (
             "deploy.bakend: {attest: [qa]}",
@@ -300,8 +304,8 @@ def test_a_line_end_is_no_part_of_a_token(file: Path) -> None:
         ("deploy.backend: {waive: [qa]}", "policy.lines.deploy.backend.waive: a step cannot be waived."),
     ],
 )
-def test_a_rule_about_a_step_that_says_nothing_is_refused(file: Path, rule: str, said: str) -> None:
-    """A slip in its id, or what cannot be done with a step: else nobody would notice that the rule is not kept."""
+def test_a_rule_for_an_unknown_step_is_an_error(file: Path, rule: str, message: str) -> None:
+    """A rule with a misspelled step, or for an action that a step does not have, is an error."""
     with pytest.raises(ConfigError) as error:
         read_policy(load(file, f"policy: {{lines: {{{rule}}}}}"), make_checklist())
-    assert error.value.user_message == said
+    assert error.value.user_message == message

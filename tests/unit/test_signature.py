@@ -18,14 +18,14 @@ SIGNATURE = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503
 NOW = float(AT)
 
 
-def test_slack_s_own_example() -> None:
-    """The figures of Slack's documentation."""
+def test_the_example_of_slack_is_verified() -> None:
+    """The signature in Slack's documentation is computed and accepted."""
     assert sign(SECRET, AT, BODY) == SIGNATURE
     assert refusal(SECRET, AT, SIGNATURE, BODY, NOW) == ""
 
 
-def test_five_minutes_either_way() -> None:
-    """A clock may be wrong by five minutes, and no more."""
+def test_a_timestamp_may_differ_by_five_minutes() -> None:
+    """A request is accepted if its timestamp differs by up to five minutes."""
     for away in (-MAX_AGE, MAX_AGE):
         assert refusal(SECRET, AT, SIGNATURE, BODY, NOW + away) == ""
     for away in (-MAX_AGE - 1, MAX_AGE + 1):
@@ -33,14 +33,14 @@ def test_five_minutes_either_way() -> None:
 
 
 @given(st.text(), st.text(), st.binary())
-def test_whatever_the_headers_hold(timestamp: str, signature: str, body: bytes) -> None:
-    """It is refused with a reason; nothing is raised."""
+def test_random_headers_are_refused_with_a_reason(timestamp: str, signature: str, body: bytes) -> None:
+    """Random headers are refused with a reason and raise no error."""
     assert refusal(SECRET, timestamp, signature, body, NOW)
 
 
 @given(st.integers(min_value=0, max_value=len(BODY) * 8 - 1))
-def test_any_bit_of_the_body(bit: int) -> None:
-    """One bit is enough."""
-    changed = bytearray(BODY)
-    changed[bit // 8] ^= 1 << bit % 8
-    assert refusal(SECRET, AT, SIGNATURE, bytes(changed), NOW) == "its signature is wrong"
+def test_one_changed_bit_of_the_body_is_refused(bit: int) -> None:
+    """A body that differs in a single bit is refused."""
+    body = bytearray(BODY)
+    body[bit // 8] ^= 1 << bit % 8
+    assert refusal(SECRET, AT, SIGNATURE, bytes(body), NOW) == "its signature is wrong"

@@ -13,8 +13,8 @@ from tests.unit.factories import NOW, QUINN, make_release, make_waiver
 WAIVERS = [make_waiver("go.backup"), make_waiver("go.restore")]
 
 
-def test_the_same_thing_has_the_same_mark() -> None:
-    """In whatever order the waivers come, and whoever deploys it when."""
+def test_the_same_release_has_the_same_fingerprint() -> None:
+    """The order of the waivers and the later fate of the release do not change the fingerprint."""
     release = make_release()
     mark = fingerprint(release, WAIVERS)
     later = replace(release, state=ReleaseState.WATCHING, deployer=QUINN, deployed_at=NOW, reason="x", notes_url="y")
@@ -33,8 +33,8 @@ def test_the_same_thing_has_the_same_mark() -> None:
         {"policy_digest": "3" * 64},
     ],
 )
-def test_any_change_of_what_is_released_changes_it(change: dict[str, Any]) -> None:
-    """Each of the values that the promise names (P4)."""
+def test_any_change_of_the_release_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    """Each value that promise P4 names is part of the fingerprint."""
     release = make_release()
     assert fingerprint(replace(release, **change), WAIVERS) != fingerprint(release, WAIVERS)
 
@@ -49,13 +49,13 @@ def test_any_change_of_what_is_released_changes_it(change: dict[str, Any]) -> No
         [WAIVERS[0], make_waiver("go.restore", by=UserId("U0OTHER001"))],
     ],
 )
-def test_any_change_of_the_waivers_changes_it(waivers: list[Any]) -> None:
-    """One more, one less, another reason, another person."""
+def test_any_change_of_the_waivers_changes_the_fingerprint(waivers: list[Any]) -> None:
+    """One waiver more, one less, another reason or another person changes the fingerprint."""
     assert fingerprint(make_release(), waivers) != fingerprint(make_release(), WAIVERS)
 
 
-def test_values_cannot_slip_into_each_other() -> None:
-    """Where one ends and the next begins is part of the mark."""
+def test_values_are_separated_in_the_fingerprint() -> None:
+    """The fingerprint depends on where one value ends and the next begins."""
     one = replace(make_release(), version="v4", commit="8")
     other = replace(make_release(), version="v48", commit="")
     assert fingerprint(one, []) != fingerprint(other, [])

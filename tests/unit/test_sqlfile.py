@@ -12,7 +12,7 @@ from checks.kit.declarations import Declared
 
 
 def body(text: str) -> str:
-    """What would be carried out of a file."""
+    """The part of a file that is executed."""
     return migration("061_x.sql", text.encode()).body
 
 
@@ -32,19 +32,19 @@ def body(text: str) -> str:
         ("  ;; -- nothing\n", ["", ""]),
     ],
 )
-def test_statements(text: str, expected: list[str]) -> None:
-    """Quotes, dollar quotes and comments hide semicolons."""
+def test_a_file_is_split_into_statements(text: str, expected: list[str]) -> None:
+    """Semicolons in quotes, dollar quotes and comments do not end a statement."""
     assert [statement.code for statement in statements(text)] == expected
 
 
 @given(st.text(alphabet="ab;'\"$-/*\n \\E", max_size=60))
-def test_every_statement_stands_in_the_file(text: str) -> None:
-    """Whatever stands there: in its order, each as it is written, nothing twice."""
+def test_every_statement_is_part_of_the_file(text: str) -> None:
+    """Statements are in the order of the file, as they are written, and do not overlap."""
     at = 0
     for statement in statements(text):
-        found = text.find(statement.text, at)
-        assert found >= at
-        at = found + len(statement.text)
+        position = text.find(statement.text, at)
+        assert position >= at
+        at = position + len(statement.text)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_every_statement_stands_in_the_file(text: str) -> None:
         "CREATE TABLE a ()",
     ],
 )
-def test_its_own_transaction_is_ours(text: str) -> None:
-    """The row that says that it is applied is written in the same one."""
+def test_a_file_s_own_transaction_is_replaced_by_ours(text: str) -> None:
+    """BEGIN and COMMIT are removed, so that the row of the migration is written in the same transaction."""
     assert body(text).endswith("CREATE TABLE a ();")
     assert "BEGIN" not in body(text).upper().replace("-- HEAD", "")
     assert "COMMIT" not in body(text).upper()
@@ -75,17 +75,15 @@ def test_its_own_transaction_is_ours(text: str) -> None:
         ("\\set x 1\nSELECT 1;", r"it has the psql command \\set"),
     ],
 )
-def test_what_cannot_be_one_transaction_is_refused(text: str, why: str) -> None:
-    """By name, with what to do."""
-    with pytest.raises(StepError, match=f"061_x.sql cannot be applied in one transaction: .*{why}") as refused:
+def test_a_file_that_cannot_run_in_one_transaction_is_refused(text: str, why: str) -> None:
+    """The error names the statement and how to apply the file by hand."""
+    with pytest.raises(StepError, match=f"061_x.sql cannot be applied in one transaction: .*{why}") as error:
         body(text)
-    assert (
-        "by hand with its row in schema_migrations (version file:061_x.sql, file_name 061_x.sql" in refused.value.hint
-    )
+    assert "by hand with its row in schema_migrations (version file:061_x.sql, file_name 061_x.sql" in error.value.hint
 
 
 @pytest.mark.parametrize(
-    ("head", "declared"),
+    ("head", "expected"),
     [
         ("-- migration: additive\n", Declared.ADDITIVE),
         ("-- Reminders\n--Migration:  BREAKING\n", Declared.BREAKING),
@@ -95,14 +93,14 @@ def test_what_cannot_be_one_transaction_is_refused(text: str, why: str) -> None:
         ("", None),
     ],
 )
-def test_declared(head: str, declared: Declared | None) -> None:
-    """In a comment of its own near the top."""
+def test_the_declaration_of_a_file_is_read(head: str, expected: Declared | None) -> None:
+    """The declaration is in a comment of its own near the top of the file."""
     file = migration("061_x.sql", f"{head}SELECT 1;".encode())
-    assert file.declared is declared
+    assert file.declared is expected
     assert file.checksum == hashlib.sha256(file.text.encode()).hexdigest()
 
 
-def test_not_utf8() -> None:
-    """Refused by name."""
+def test_a_file_that_is_not_utf8_is_refused() -> None:
+    """The error names the file."""
     with pytest.raises(StepError, match=r"061_x\.sql is not in UTF-8"):
         migration("061_x.sql", b"\xff")

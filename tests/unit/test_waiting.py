@@ -13,7 +13,7 @@ from bot.texts.waiting import waiting_problem, waiting_way_on
 from tests.unit.factories import NOW, QUINN, RITA, ago, in_state, make_alarm, make_watch, render_stored
 from tests.unit.slack_rules import assert_slack_accepts
 
-ALARMED = make_watch(alarms=(make_alarm(acknowledged_by=QUINN), make_alarm(at=ago(7)), make_alarm(at=ago(3))))
+WATCH_WITH_ALARMS = make_watch(alarms=(make_alarm(acknowledged_by=QUINN), make_alarm(at=ago(7)), make_alarm(at=ago(3))))
 
 
 @pytest.mark.parametrize(
@@ -26,33 +26,33 @@ ALARMED = make_watch(alarms=(make_alarm(acknowledged_by=QUINN), make_alarm(at=ag
         (ReleaseState.WATCHING, ago(7), "nobody has answered the alarm API-17 and 1 more"),
     ],
 )
-def test_what_waits(state: ReleaseState, since: object, what: str) -> None:
-    """What failed, what has begun so long ago, or the oldest alarm; the notice names the people and what they can do."""
+def test_a_release_that_waits_for_people_says_since_when_and_why(state: ReleaseState, since: object, what: str) -> None:
+    """The reason is a failed step, a step that runs too long, or the oldest alarm; the notice names people and choices."""
     view = in_state(state)
-    view = replace(view, watch=ALARMED) if state is ReleaseState.WATCHING else view
-    found = waiting(view)
-    assert found is not None
-    assert (found.since, waiting_problem(found)) == (since, what)
-    notice = render_stored("notice", f"waiting:{int(found.since.timestamp())}:1", view)
+    view = replace(view, watch=WATCH_WITH_ALARMS) if state is ReleaseState.WATCHING else view
+    wait = waiting(view)
+    assert wait is not None
+    assert (wait.since, waiting_problem(wait)) == (since, what)
+    notice = render_stored("notice", f"waiting:{int(wait.since.timestamp())}:1", view)
     assert_slack_accepts(notice)
     assert "<@U0RITA0001>: SOLVEREIGN v4.8.0 waits since" in notice.text
-    assert f"{what}. {waiting_way_on(found)}" in notice.text
+    assert f"{what}. {waiting_way_on(wait)}" in notice.text
     other = render_stored("notice", "waiting:1:1", view)
     assert other.text == "SOLVEREIGN v4.8.0 had waited for somebody, and does not any more."
 
 
 @pytest.mark.parametrize("state", ReleaseState)
-def test_a_break_glass_waits_for_its_review(state: ReleaseState) -> None:
-    """Once the release is over, as often as the policy says; whoever has reviewed it ends that."""
+def test_a_release_waits_for_the_review_of_its_break_glass(state: ReleaseState) -> None:
+    """Once the release is over it waits for the review, with reminders at the interval of the policy."""
     glass = BreakGlass(RITA, "logins fail for all customers", (), ago(600))
     view = replace(in_state(state), break_glass=glass, watch=None, steps=())
-    found = waiting(view)
-    assert (found is not None) == (state in REVIEWED_IN)
-    if found is not None:
-        assert [found.round_at(glass.at + timedelta(hours=hours)) for hours in (0, 3, 4, 7, 8)] == [0, 0, 1, 1, 2]
+    wait = waiting(view)
+    assert (wait is not None) == (state in REVIEWED_IN)
+    if wait is not None:
+        assert [wait.round_at(glass.at + timedelta(hours=hours)) for hours in (0, 3, 4, 7, 8)] == [0, 0, 1, 1, 2]
         notice = render_stored("notice", f"waiting:{int(glass.at.timestamp())}:1", view)
         assert_slack_accepts(notice)
-        assert f"nobody has reviewed its break-glass. {waiting_way_on(found)}" in notice.text
+        assert f"nobody has reviewed its break-glass. {waiting_way_on(wait)}" in notice.text
     assert waiting(replace(view, break_glass=replace(glass, reviewed_by=QUINN, reviewed_at=NOW))) is None
 
 
@@ -60,16 +60,16 @@ def test_a_break_glass_waits_for_its_review(state: ReleaseState) -> None:
     "state",
     [ReleaseState.OPEN, ReleaseState.WATCHING, ReleaseState.DONE, ReleaseState.ROLLED_BACK, ReleaseState.ABORTED],
 )
-def test_what_does_not_wait(state: ReleaseState) -> None:
-    """What goes on by itself, has ended, or waits for signatures, which is looked after elsewhere."""
+def test_a_release_that_needs_nobody_does_not_wait(state: ReleaseState) -> None:
+    """A release that continues by itself, has ended, or waits for sign-offs only is not reported here."""
     assert waiting(in_state(state)) is None
 
 
 @pytest.mark.parametrize(
     ("minutes", "number"), [(0, 0), (9, 0), (10, 1), (29, 1), (30, 2), (59, 2), (60, 3), (119, 3), (120, 4), (600, 12)]
 )
-def test_people_are_reminded_soon_and_then_less_often(minutes: int, number: int) -> None:
-    """After ten minutes, half an hour, an hour, and every hour after that."""
+def test_reminders_become_less_frequent(minutes: int, number: int) -> None:
+    """Reminders come after ten minutes, half an hour, an hour, and then every hour."""
     now = NOW + timedelta(minutes=minutes)
     assert Waiting(WaitReason.FAILED_STEP, NOW).round_at(now) == number
     assert Waiting(WaitReason.SLOW_STEP, NOW).round_at(now) == (number if number > 1 else 0)

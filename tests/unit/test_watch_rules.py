@@ -34,19 +34,19 @@ from tests.unit.factories import NOW, QUINN, WATCH, ago, make_alarm, make_readin
 
 LATE = timedelta(minutes=1)
 OVER: dict[str, Any] = {"ends_at": ago(1), "readings": (make_reading(asked_at=NOW),)}
-LOOKED = make_alarm(id=6, acknowledged_by=QUINN)
+ACKNOWLEDGED_ALARM = make_alarm(id=6, acknowledged_by=QUINN)
 PROBE = Probe(id=CheckId("watch.health"), title="Health check", kind="http_json")
 BLIND = make_reading(seen=Seen.CANNOT_TELL, asked_at=NOW)
 BAD = make_reading(seen=Seen.REGRESSED, blames=("4711",), asked_at=NOW)
 
 
 def answer(outcome: Outcome, retry_after: float | None = None, **data: Any) -> Answer:
-    """What a probe's kind said."""
+    """The answer of a probe's kind."""
     return Answer(outcome, f"it is {outcome}", Evidence("", "", ""), data, retry_after=retry_after)
 
 
 def polls(*outcomes: Outcome, probe: Probe = PROBE) -> list[Reading]:
-    """The readings of a row of polls, a minute apart."""
+    """The readings of successive polls, a minute apart."""
     readings: list[Reading] = []
     for number, outcome in enumerate(outcomes):
         before = readings[-1] if readings else None
@@ -63,20 +63,23 @@ class TestTheEnd:
             (make_watch(), Next.CONTINUE),
             (make_watch(alarms=(make_alarm(),)), Next.CONTINUE),
             (make_watch(**OVER), Next.CLOSE),
-            (make_watch(**OVER, alarms=(LOOKED,)), Next.CLOSE),
-            (make_watch(**OVER, alarms=(LOOKED, make_alarm())), Next.WAIT_FOR_PEOPLE),
+            (make_watch(**OVER, alarms=(ACKNOWLEDGED_ALARM,)), Next.CLOSE),
+            (make_watch(**OVER, alarms=(ACKNOWLEDGED_ALARM, make_alarm())), Next.WAIT_FOR_PEOPLE),
             (make_watch(ends_at=ago(1), readings=(BLIND,)), Next.EXTEND),
             (make_watch(ends_at=ago(1), readings=(make_reading(asked_at=NOW), BLIND)), Next.EXTEND),
             (make_watch(ends_at=ago(1), readings=(BAD,)), Next.EXTEND),
-            (make_watch(ends_at=ago(1), readings=(BAD,), alarms=(replace(LOOKED, covers=("4712",)),)), Next.EXTEND),
-            (make_watch(ends_at=ago(1), readings=(BAD,), alarms=(LOOKED,)), Next.CLOSE),
+            (
+                make_watch(ends_at=ago(1), readings=(BAD,), alarms=(replace(ACKNOWLEDGED_ALARM, covers=("4712",)),)),
+                Next.EXTEND,
+            ),
+            (make_watch(ends_at=ago(1), readings=(BAD,), alarms=(ACKNOWLEDGED_ALARM,)), Next.CLOSE),
             (make_watch(ends_at=ago(1), readings=()), Next.EXTEND),
             (make_watch(ends_at=ago(1), readings=(make_reading(asked_at=ago(0.1)),)), Next.EXTEND),
             (make_watch(ends_at=NOW, readings=(make_reading(asked_at=NOW),)), Next.EXTEND),
         ],
     )
     def test_after_a_poll(self, watch: Watch, expected: Next) -> None:
-        """The table of the watch."""
+        """What happens after a poll: the watch continues, closes, waits for people or is extended."""
         assert after_poll(watch, NOW, LATE) is expected
 
     @given(
@@ -84,55 +87,62 @@ class TestTheEnd:
         st.integers(-5, 5),
         st.booleans(),
     )
-    def test_it_closes_only_clean(self, said: list[tuple[Seen, int, bool]], ends: int, alarm: bool) -> None:
-        """Time over, no alarm open, and each probe acknowledged or clean late after the end (promise P2)."""
+    def test_a_watch_closes_only_if_it_is_clean(
+        self, poll_facts: list[tuple[Seen, int, bool]], overtime: int, alarm: bool
+    ) -> None:
+        """Its time is over, no alarm is open, and each probe is acknowledged or clean late after the end (promise P2)."""
         readings = [
-            make_reading(f"p{number}", seen, asked_at=ago(minutes), blames=() if seen is Seen.CLEAN else (f"{number}",))
-            for number, (seen, minutes, _) in enumerate(said)
+            make_reading(
+                f"p{number}", verdict, asked_at=ago(minutes), blames=() if verdict is Seen.CLEAN else (f"{number}",)
+            )
+            for number, (verdict, minutes, _) in enumerate(poll_facts)
         ]
-        looked = tuple(f"{number}" for number, (_, _, acknowledged) in enumerate(said) if acknowledged)
+        covers = tuple(f"{number}" for number, (_, _, is_acknowledged) in enumerate(poll_facts) if is_acknowledged)
         watch = make_watch(
-            ends_at=ago(ends),
+            ends_at=ago(overtime),
             readings=tuple(readings),
-            alarms=(replace(LOOKED, covers=looked), *((make_alarm(),) if alarm else ())),
+            alarms=(replace(ACKNOWLEDGED_ALARM, covers=covers), *((make_alarm(),) if alarm else ())),
         )
-        fine = [minutes + 1 <= ends if seen is Seen.CLEAN else known for seen, minutes, known in said]
-        wanted = ends >= 0 and not alarm and bool(said) and all(fine)
-        assert (after_poll(watch, NOW, LATE) is Next.CLOSE) == wanted
+        fine = [
+            minutes + 1 <= overtime if verdict is Seen.CLEAN else is_acknowledged
+            for verdict, minutes, is_acknowledged in poll_facts
+        ]
+        may_close = overtime >= 0 and not alarm and bool(poll_facts) and all(fine)
+        assert (after_poll(watch, NOW, LATE) is Next.CLOSE) == may_close
 
     @pytest.mark.parametrize(
-        ("left", "due"),
+        ("seconds_left", "due"),
         [(600, 30), (-50, 10), (-60, 30), (-3600, 30)],
         ids=["early", "settling", "settled", "extended"],
     )
-    def test_when_the_next_poll_is(self, left: int, due: int) -> None:
-        """As often as usual, and at the moment when the last events must have arrived."""
-        watch = make_watch(ends_at=NOW + timedelta(seconds=left))
+    def test_the_time_of_the_next_poll(self, seconds_left: int, due: int) -> None:
+        """A watch polls at its usual interval, and once at the moment when the last events must have arrived."""
+        watch = make_watch(ends_at=NOW + timedelta(seconds=seconds_left))
         assert (next_poll(watch, NOW, WATCH) - NOW).total_seconds() == due
 
     @pytest.mark.parametrize(
         ("alarms", "state"),
         [
             ((), WatchState.CLEAN),
-            ((LOOKED,), WatchState.ACCEPTED),
+            ((ACKNOWLEDGED_ALARM,), WatchState.ACCEPTED),
             ((make_alarm(kind="silent", acknowledged_by=SYSTEM),), WatchState.CLEAN),
         ],
     )
-    def test_what_people_acknowledged_is_not_called_clean(self, alarms: Any, state: WatchState) -> None:
-        """A silence that ended by itself is nothing that anybody accepted."""
+    def test_a_watch_with_acknowledged_alarms_is_not_clean(self, alarms: Any, state: WatchState) -> None:
+        """A watch is accepted if people acknowledged an alarm, and clean if an alarm ended by itself."""
         assert verdict_at_end(make_watch(alarms=alarms)) is state
 
-    def test_remaining(self) -> None:
-        """Never negative."""
+    def test_the_remaining_time_is_never_negative(self) -> None:
+        """The remaining time is zero after the end."""
         assert make_watch().remaining(NOW).total_seconds() == 300
         assert make_watch(ends_at=ago(5)).remaining(NOW).total_seconds() == 0
 
 
 class TestThePoll:
-    """What the answer of one probe means."""
+    """How the answer of one probe is judged."""
 
     @pytest.mark.parametrize(
-        ("outcome", "seen"),
+        ("outcome", "verdict"),
         [
             (Outcome.PASS, Seen.CLEAN),
             (Outcome.FAIL, Seen.REGRESSED),
@@ -140,76 +150,78 @@ class TestThePoll:
             (Outcome.INCONCLUSIVE, Seen.CANNOT_TELL),
         ],
     )
-    def test_three_verdicts(self, outcome: Outcome, seen: Seen) -> None:
-        """Only a PASS is clean."""
-        assert [reading.seen for reading in polls(outcome)] == [seen]
+    def test_only_a_pass_is_clean(self, outcome: Outcome, verdict: Seen) -> None:
+        """PASS is clean, FAIL is a regression, and all others are unknown."""
+        assert [reading.seen for reading in polls(outcome)] == [verdict]
 
     def test_a_fault_is_confirmed_before_it_alarms(self) -> None:
-        """Until then it cannot tell; no answer in between starts nothing over, a clean one does."""
+        """Until a second FAIL the probe is unknown; an ERROR in between does not restart the count, a PASS does."""
         fail, error, good = Outcome.FAIL, Outcome.ERROR, Outcome.PASS
         twice = PROBE.model_copy(update={"confirm": 2})
-        seen = [reading.seen for reading in polls(fail, error, fail, good, fail, probe=twice)]
-        assert seen == [Seen.CANNOT_TELL, Seen.CANNOT_TELL, Seen.REGRESSED, Seen.CLEAN, Seen.CANNOT_TELL]
+        verdicts = [reading.seen for reading in polls(fail, error, fail, good, fail, probe=twice)]
+        assert verdicts == [Seen.CANNOT_TELL, Seen.CANNOT_TELL, Seen.REGRESSED, Seen.CLEAN, Seen.CANNOT_TELL]
 
     def test_each_event_is_a_finding(self) -> None:
-        """By its id, with what a person needs to know."""
+        """A finding has the id of its event and what a person needs to know."""
         events = [{"id": "1", "shortId": "API-1", "title": "boom", "permalink": "https://s/1", "kind": "regressed"}]
-        reading, (found,) = judge(PROBE, None, answer(Outcome.FAIL, findings=events), NOW)
-        assert found == Finding(
+        reading, (finding,) = judge(PROBE, None, answer(Outcome.FAIL, findings=events), NOW)
+        assert finding == Finding(
             "watch.health:1", "API-1", "boom", "https://s/1", Kind.REGRESSED, covers=("watch.health:1",)
         )
         assert reading.blames == ("watch.health:1",)
 
     @pytest.mark.parametrize("odd", [{"id": 1}, "API-1", [{"title": "boom"}], ["API-1"], [None]])
-    def test_what_is_no_list_of_events_is_a_condition(self, odd: Any) -> None:
-        """A plugin's mistake neither stops the watch nor passes."""
-        reading, (found,) = judge(PROBE, None, answer(Outcome.FAIL, findings=odd), NOW)
-        assert (reading.seen, found.kind) == (Seen.REGRESSED, Kind.FAULT)
+    def test_malformed_findings_are_one_condition(self, odd: Any) -> None:
+        """Malformed findings of a plugin count as a fault and do not stop the watch."""
+        reading, (finding,) = judge(PROBE, None, answer(Outcome.FAIL, findings=odd), NOW)
+        assert (reading.seen, finding.kind) == (Seen.REGRESSED, Kind.FAULT)
 
-    def test_a_condition_is_one_finding_as_long_as_it_lasts(self) -> None:
-        """Also when nobody could tell in between; after it was clean it is another one, as is another episode."""
+    def test_a_condition_is_one_finding_while_it_lasts(self) -> None:
+        """A condition stays the same finding over an unknown poll, and is a new one after a clean poll or in another
+        episode.
+        """
         fail, error, good = Outcome.FAIL, Outcome.ERROR, Outcome.PASS
         first, _, again, _, anew = polls(fail, error, fail, good, fail)
         assert first.blames == again.blames != anew.blames
         worse, _ = judge(PROBE, anew, answer(fail, episode="2"), NOW)
         assert worse.blames != anew.blames
 
-    def test_what_it_knew_stays(self) -> None:
-        """When it could last tell, and the error rate that it saw then."""
-        told, _ = judge(PROBE, None, answer(Outcome.PASS, series={"points": []}), NOW)
-        blind, _ = judge(PROBE, told, answer(Outcome.ERROR, retry_after=40.0), NOW + LATE)
+    def test_a_reading_keeps_the_last_known_values(self) -> None:
+        """An unknown reading keeps the time of the last answer and the error rate of that time."""
+        first, _ = judge(PROBE, None, answer(Outcome.PASS, series={"points": []}), NOW)
+        blind, _ = judge(PROBE, first, answer(Outcome.ERROR, retry_after=40.0), NOW + LATE)
         assert (blind.told_at, blind.series) == (NOW, {"points": []})
         assert blind.wait_until == NOW + LATE + timedelta(seconds=40)
 
 
 class TestAlarms:
-    """Who is alarmed of what."""
+    """Which findings raise an alarm."""
 
-    def findings(self, number: int) -> tuple[Finding, ...]:
+    def make_findings(self, number: int) -> tuple[Finding, ...]:
         events = [{"id": f"{n}", "shortId": f"API-{n}"} for n in range(number)]
         return judge(PROBE, None, answer(Outcome.FAIL, findings=events), NOW)[1]
 
-    def test_none_twice(self) -> None:
-        """What an alarm stands for is not raised again."""
-        known = make_alarm(covers=("watch.health:0", "watch.health:2"))
-        assert [found.short_id for found in to_raise(self.findings(4), [known], PROBE)] == ["API-1", "API-3"]
+    def test_a_finding_with_an_alarm_raises_no_second_one(self) -> None:
+        """Findings that an alarm covers are not raised again."""
+        alarm = make_alarm(covers=("watch.health:0", "watch.health:2"))
+        assert [finding.short_id for finding in to_raise(self.make_findings(4), [alarm], PROBE)] == ["API-1", "API-3"]
 
-    def test_no_flood(self) -> None:
-        """More than five at once are one alarm that stands for all of them."""
-        assert len(to_raise(self.findings(5), [], PROBE)) == 5
-        (found,) = to_raise(self.findings(50), [], PROBE)
-        assert found.title == "50 at once, among them API-0, API-1, API-2, API-3, API-4"
-        assert set(found.covers) == {item.key for item in self.findings(50)}
+    def test_many_findings_are_one_alarm(self) -> None:
+        """More than five findings at once are one alarm that covers all of them."""
+        assert len(to_raise(self.make_findings(5), [], PROBE)) == 5
+        (alarm,) = to_raise(self.make_findings(50), [], PROBE)
+        assert alarm.title == "50 at once, among them API-0, API-1, API-2, API-3, API-4"
+        assert set(alarm.covers) == {item.key for item in self.make_findings(50)}
 
-    def test_a_condition_waits_for_its_open_alarm(self) -> None:
-        """The second restart of a pod is no second alarm before somebody has looked at the first."""
-        _, found = judge(PROBE, None, answer(Outcome.FAIL, episode="2"), NOW)
+    def test_a_condition_raises_no_alarm_while_its_first_one_is_open(self) -> None:
+        """A new episode raises an alarm only after people acknowledged the first one."""
+        _, condition = judge(PROBE, None, answer(Outcome.FAIL, episode="2"), NOW)
         first = make_alarm(kind="fault", probe=PROBE.id, covers=("watch.health:spell 1#1",))
-        assert to_raise(found, [first], PROBE) == ()
-        assert to_raise(found, [replace(first, acknowledged_by=QUINN)], PROBE) == found
+        assert to_raise(condition, [first], PROBE) == ()
+        assert to_raise(condition, [replace(first, acknowledged_by=QUINN)], PROBE) == condition
 
-    def test_silence_asks_people_once_their_patience_is_over(self) -> None:
-        """Counted from the last time that it could tell, or from the beginning; acknowledged it holds up nothing."""
+    def test_a_silent_probe_raises_an_alarm_after_some_patience(self) -> None:
+        """Patience counts from the last answer or from the beginning, and an acknowledged alarm holds up nothing."""
         blind = polls(Outcome.PASS, Outcome.ERROR)[-1]
         assert silence(PROBE, blind, make_watch(), NOW + timedelta(minutes=4), WATCH.patience) is None
         question = silence(PROBE, blind, make_watch(), NOW + timedelta(minutes=5), WATCH.patience)
@@ -220,8 +232,8 @@ class TestAlarms:
         never = polls(Outcome.ERROR)[0]
         assert silence(PROBE, never, make_watch(started_at=NOW - WATCH.patience), NOW, WATCH.patience) is not None
 
-    def test_a_silence_that_is_over_asks_nobody(self) -> None:
-        """Its alarm ends by itself; any other waits for people."""
+    def test_the_alarm_of_a_silent_probe_ends_by_itself(self) -> None:
+        """An alarm for silence ends when the probe answers again, and any other waits for people."""
         silent = make_alarm(id=1, kind="silent", probe="watch.issues")
         alarms = (silent, make_alarm(id=2))
         assert spoken_again(make_watch(alarms=alarms)) == (silent,)
@@ -236,11 +248,11 @@ class TestAlarms:
             ((BLIND, BAD), (), Seen.REGRESSED),
             ((make_reading(),), (make_alarm(),), Seen.REGRESSED),
             ((make_reading(),), (make_alarm(kind="silent"),), Seen.CANNOT_TELL),
-            ((BAD,), (LOOKED,), Seen.CLEAN),
+            ((BAD,), (ACKNOWLEDGED_ALARM,), Seen.CLEAN),
         ],
     )
-    def test_verdict(self, readings: Any, alarms: Any, verdict: Seen | None) -> None:
-        """Regressed before cannot tell before clean; what is acknowledged no longer counts."""
+    def test_the_verdict_is_that_of_the_worst_probe(self, readings: Any, alarms: Any, verdict: Seen | None) -> None:
+        """Regressed comes before unknown and unknown before clean, and acknowledged findings do not count."""
         assert make_watch(readings=readings, alarms=alarms).verdict is verdict
 
 
@@ -249,11 +261,11 @@ class TestAlarms:
     [(30, 30.0, 0), (33, 30.0, 0), (3630, 30.0, 3600), (-3570, 30.0, -3600), (300, 300.0, 0)],
 )
 def test_a_clock_that_was_set_is_told_from_time_that_passed(wall: int, steady: float, step: int) -> None:
-    """A pause of the bot is none: both clocks went on."""
+    """A pause of the bot is no change of the clock, as both clocks advance."""
     assert clock_step(timedelta(seconds=wall), steady) == timedelta(seconds=step)
 
 
 @pytest.mark.parametrize(("wall", "step"), [(0, 0), (30, 0), (90, 0), (94, 0), (7200, 7110), (-7200, -7200), (-3, 0)])
-def test_what_only_the_clock_says_counts_for_as_long_as_polls_are_apart(wall: int, step: int) -> None:
-    """More than that is a clock that was set, or a time when nobody watched; neither makes the watch shorter."""
+def test_a_gap_between_polls_extends_the_watch(wall: int, step: int) -> None:
+    """A gap that is longer than two polls are apart is a changed clock or an outage, and does not shorten the watch."""
     assert unwatched(timedelta(seconds=wall), WATCH.apart) == timedelta(seconds=step)
