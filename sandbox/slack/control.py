@@ -14,11 +14,10 @@ from sandbox.slack.delivery import Delivery
 from sandbox.slack.faults import SlackFaults
 from sandbox.slack.http_mode import HttpMode
 from sandbox.slack.journal import Journal
-from sandbox.slack.methods.views import require_valid_view
 from sandbox.slack.people import BOT_USER_ID, EVERYBODY, PEOPLE, TEAM_ID, TEAM_NAME, USER_GROUPS, Person
 from sandbox.slack.shapes import Json, SlackError, invalid_arguments
 from sandbox.slack.socket_mode import DISCONNECT_REASONS, SocketMode
-from sandbox.slack.submission import missing_inputs, read_values
+from sandbox.slack.submission import input_blocks, input_errors, read_values
 from sandbox.slack.workspace import Workspace
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -149,21 +148,15 @@ class Control:
         return {"ok": True}
 
     async def click(self, body: Json) -> Json:
-        """A person uses an element of a message or of an open view.
+        """A person presses a button of a message: `{user, channel, ts, action_id, block_id?, value?}`.
 
-        `{user, channel, ts, action_id, block_id?, value?, option?}`, or `view_id` in place of channel and ts. `value`
-        replaces the button's own value: a forged button. With `"forged": true` the button need not exist (any more).
+        `value` replaces the button's own value: a forged button. With `"forged": true` the button need not exist (any more).
         """
-        person = self._person(body)
-        if body.get("view_id"):
-            view = self._view_of(person, body)
-            payload = payloads.view_action_payload(self._workspace, person, view, self._action(view["blocks"], body))
-        else:
-            channel, ts = self._channel(body), str(body.get("ts"))
-            message = self._workspace.ephemeral(person.id, channel["id"], ts)
-            message = message or self._workspace.message(channel["id"], ts)
-            action = self._action(message.get("blocks", []), body)
-            payload = payloads.message_action_payload(self._workspace, person, channel, message, action)
+        person, channel, ts = self._person(body), self._channel(body), str(body.get("ts"))
+        message = self._workspace.ephemeral(person.id, channel["id"], ts)
+        message = message or self._workspace.message(channel["id"], ts)
+        action = self._action(message.get("blocks", []), body)
+        payload = payloads.message_action_payload(self._workspace, person, channel, message, action)
         return _outcome(await self._ways.deliver("interactive", payload, accepts_response=False))
 
     async def submit(self, body: Json) -> Json:
@@ -175,29 +168,21 @@ class Control:
         person = self._person(body)
         view = self._view_of(person, body)
         values = read_values(view, body.get("values") or {})
-        errors = missing_inputs(view, values)
-        if errors:
+        if errors := input_errors(view, values):
             return {"ok": False, "delivered": False, "ack": None, "error": "invalid_input", "errors": errors}
         view["state"] = {"values": values}
         payload = payloads.submission_payload(self._workspace, person, view)
         delivery = await self._ways.deliver("interactive", payload, accepts_response=True)
         if delivery.error is not None:
             return _outcome(delivery)
-        return self._after_submission(person, view, delivery)
+        return self._after_submission(view, delivery)
 
     async def close(self, body: Json) -> Json:
-        """A person closes a view: `{user, view_id, clear?}`; with `clear` the whole stack."""
-        person = self._person(body)
-        view = self._view_of(person, body)
-        cleared = bool(body.get("clear"))
-        stack = self._workspace.views.of(person.id)
-        for each in reversed(stack) if cleared else (view,):
-            self._workspace.views.close(each["id"])
+        """A person closes a view: `{user, view_id}`. The bot does not ask to be told."""
+        view = self._view_of(self._person(body), body)
+        self._workspace.views.close(view["id"])
         self._workspace.save()
-        if not view["notify_on_close"]:
-            return {"ok": True, "delivered": False, "ack": None, "error": None, "envelope_id": None}
-        payload = payloads.closed_payload(self._workspace, person, view, cleared=cleared)
-        return _outcome(await self._ways.deliver("interactive", payload, accepts_response=False))
+        return {"ok": True}
 
     # What tests order
 
@@ -252,13 +237,13 @@ class Control:
 
     def _action(self, blocks: list[Json], body: Json) -> Json:
         action_id, block_id = str(body.get("action_id")), body.get("block_id")
-        found = payloads.find_element(blocks, action_id, block_id)
-        if found is None and body.get("forged"):
+        pair = payloads.find_button(blocks, action_id, block_id)
+        if pair is None and body.get("forged"):
             button = {"type": "button", "action_id": action_id, "text": {"type": "plain_text", "text": action_id}}
-            found = {"block_id": block_id or "forged"}, button
-        if found is None:
+            pair = {"block_id": block_id or "forged"}, button
+        if pair is None:
             raise SlackError("no_such_element")
-        return payloads.action_of(self._workspace, *found, body)
+        return payloads.action_of(self._workspace, *pair, body.get("value"))
 
     def _tell(self, channel: Json, person: Person, text: str) -> None:
         self._workspace.post_ephemeral(channel["id"], person.id, Content(text=text), author=SLACKBOT)
@@ -267,42 +252,29 @@ class Control:
         """Show what a command was acknowledged with; answers the error when Slack could not show it."""
         try:
             content = read_content(reply)
-            if content.empty:
-                return None
-            if reply.get("response_type") == "in_channel":
-                self._workspace.post(channel["id"], BOT_USER_ID, content)
-            else:
+            if not content.is_empty:
                 self._workspace.post_ephemeral(channel["id"], person.id, content)
         except SlackError as exc:
             self._journal.refusal("slash_commands", exc)
             return exc.code
         return None
 
-    def _after_submission(self, person: Person, view: Json, delivery: Delivery) -> Json:
-        """Do what the acknowledgement of a view_submission says (docs.slack.dev/surfaces/modals)."""
+    def _after_submission(self, view: Json, delivery: Delivery) -> Json:
+        """Show the errors that the acknowledgement of a view_submission names beside the inputs, or close the view."""
         ack = delivery.ack or {}
-        action = ack.get("response_action")
-        views = self._workspace.views
-        error = None
+        action, errors, error = ack.get("response_action"), ack.get("errors"), None
         try:
-            if action == "errors":
-                _require_known_blocks(view, ack.get("errors"))
-            elif action == "update":
-                views.update(view["id"], None, require_valid_view(ack.get("view")), None)
-            elif action == "push":
-                trigger = self._workspace.triggers.redeem(self._workspace.triggers.issue(person.id, view["id"]))
-                views.push(trigger, require_valid_view(ack.get("view")))
-            elif action in (None, "clear"):
-                clear = action == "clear" or view["clear_on_close"]
-                for each in reversed(views.of(person.id)) if clear else (view,):
-                    views.close(each["id"])
-            else:
-                raise invalid_arguments(f"unknown response_action: {action}")
+            if action is None:
+                self._workspace.views.close(view["id"])
+            elif action != "errors":
+                raise invalid_arguments(f"the sandbox does not know the response_action {action}")
+            elif not errors or not errors.keys() <= {block["block_id"] for block in input_blocks(view)}:
+                raise invalid_arguments("errors must name input blocks of the view", "/errors")
         except SlackError as exc:
             self._journal.refusal("view_submission", exc)
             error = exc.code
         self._workspace.save()
-        return _outcome(delivery, error) | {"response_action": action, "errors": ack.get("errors")}
+        return _outcome(delivery, error) | {"response_action": action, "errors": errors}
 
 
 def _posted(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -328,12 +300,6 @@ def _outcome(delivery: Delivery, error: str | None = None) -> Json:
     answer = asdict(delivery)
     answer["error"] = delivery.error or error
     return {"ok": answer["error"] is None, **answer}
-
-
-def _require_known_blocks(view: Json, errors: Any) -> None:
-    known = {block["block_id"] for block in view["blocks"] if block["type"] == "input"}
-    if not isinstance(errors, dict) or not errors or not set(errors) <= known:
-        raise invalid_arguments("errors must name input blocks of the view", "/errors")
 
 
 def _shown_person(person: Person) -> Json:

@@ -86,12 +86,7 @@ class Files:
         self.get(file_id)
         return (self._folder / file_id).read_bytes()
 
-    def can_be_shown(self, reference: Json) -> bool:
-        """Whether an image block may show the file that `slack_file` names by id or url."""
-        for entry in self._document.values():
-            file = entry["file"]
-            if entry["complete"] and (
-                reference.get("id") == file["id"] or reference.get("url") in (file["url_private"], file["permalink"])
-            ):
-                return file["mimetype"] in IMAGE_TYPES
-        return False
+    def can_be_shown(self, file_id: str) -> bool:
+        """Whether an image block may show the file."""
+        entry = self._document.get(file_id)
+        return entry is not None and entry["complete"] and entry["file"]["mimetype"] in IMAGE_TYPES

@@ -17,16 +17,7 @@ Clock = Callable[[], float]
 class _Trigger:
     user: str
     expires_at: float
-    view_id: str | None
-    used: bool = False
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """Who may be shown a view, and the view (if any) that the interaction came from."""
-
-    user: str
-    view_id: str | None
+    is_used: bool = False
 
 
 class Triggers:
@@ -36,27 +27,27 @@ class Triggers:
         self._clock = clock
         self._triggers: dict[str, _Trigger] = {}
 
-    def issue(self, user: str, view_id: str | None = None) -> str:
+    def issue(self, user: str) -> str:
         """A new trigger id for an interaction of `user`."""
         now = self._clock()
         trigger_id = f"{int(now * 1000)}.{secrets.randbelow(10**10)}.{secrets.token_hex(16)}"
-        self._triggers[trigger_id] = _Trigger(user, now + TRIGGER_SECONDS, view_id)
+        self._triggers[trigger_id] = _Trigger(user, now + TRIGGER_SECONDS)
         return trigger_id
 
-    def redeem(self, trigger_id: str) -> Trigger:
-        """Use up a trigger id.
+    def redeem(self, trigger_id: str) -> str:
+        """Use up a trigger id; the user who may be shown a view.
 
         Raises SlackError: invalid_trigger_id, exchanged_trigger_id, expired_trigger_id.
         """
         trigger = self._triggers.get(trigger_id)
         if trigger is None:
             raise SlackError("invalid_trigger_id")
-        if trigger.used:
+        if trigger.is_used:
             raise SlackError("exchanged_trigger_id")
         if self._clock() > trigger.expires_at:
             raise SlackError("expired_trigger_id")
-        trigger.used = True
-        return Trigger(trigger.user, trigger.view_id)
+        trigger.is_used = True
+        return trigger.user
 
 
 class ResponseUrls:
@@ -66,17 +57,11 @@ class ResponseUrls:
         self._document = document
         self._clock = clock
 
-    def issue(self, *, user: str, channel: str, ts: str | None = None, ephemeral: bool = False) -> str:
-        """A token for an interaction of `user` in `channel`; `ts` is the message that was clicked, if any."""
+    def issue(self, *, user: str, channel: str) -> str:
+        """A token for an interaction of `user` in `channel`."""
         token = secrets.token_hex(12)
-        self._document[token] = {
-            "user": user,
-            "channel": channel,
-            "ts": ts,
-            "ephemeral": ephemeral,
-            "expires_at": self._clock() + RESPONSE_URL_SECONDS,
-            "uses": 0,
-        }
+        expires_at = self._clock() + RESPONSE_URL_SECONDS
+        self._document[token] = {"user": user, "channel": channel, "expires_at": expires_at, "uses": 0}
         return token
 
     def look_up(self, token: str) -> Json:

@@ -1,8 +1,7 @@
-"""The payloads that Slack sends for what a person does: commands, clicks, submitted and closed views."""
+"""The payloads that Slack sends for what a person does: commands, clicks and submitted views."""
 
 import html
 import re
-from typing import Any
 
 from sandbox.slack.content import elements_of
 from sandbox.slack.people import APP_ID, BOT, EVERYBODY, PEOPLE, TEAM_ID, TEAM_NAME, USER_GROUPS, Person
@@ -14,19 +13,6 @@ _MENTION = re.compile(r"(?<![\w<])@([\w.-]*\w)")
 _CHANNEL = re.compile(r"(?<![\w<])#([\w-]+)")
 _URL = re.compile(r"(?<![<|\w])https?://[^\s<>]+")
 _ESCAPED = re.compile(r"(<[@#!][^>]*>|<https?://[^>]*>)")
-_SELECTED_KEYS = {
-    "datepicker": "selected_date",
-    "timepicker": "selected_time",
-    "datetimepicker": "selected_date_time",
-    "users_select": "selected_user",
-    "channels_select": "selected_channel",
-    "conversations_select": "selected_conversation",
-    "multi_users_select": "selected_users",
-    "multi_channels_select": "selected_channels",
-    "multi_conversations_select": "selected_conversations",
-}
-_OPTION_TYPES = ("static_select", "external_select", "overflow", "radio_buttons")
-_OPTIONS_TYPES = ("checkboxes", "multi_static_select", "multi_external_select")
 
 
 def escape_command_text(text: str, workspace: Workspace) -> str:
@@ -70,41 +56,23 @@ def message_action_payload(workspace: Workspace, person: Person, channel: Json, 
     }
     if message.get("thread_ts"):
         container["thread_ts"] = message["thread_ts"]
-    grant = workspace.response_urls.issue(user=person.id, channel=channel["id"], ts=message["ts"], ephemeral=ephemeral)
-    workspace.save()
     return _interaction(workspace, "block_actions", person) | {
         "container": container,
         "channel": {"id": channel["id"], "name": channel["name"]},
         "message": {key: value for key, value in message.items() if key != "ephemeral"},
         "state": {"values": {}},
-        "response_url": _response_address(workspace, "actions", grant),
-        "actions": [action],
-    }
-
-
-def view_action_payload(workspace: Workspace, person: Person, view: Json, action: Json) -> Json:
-    """A block_actions payload for an element of a modal."""
-    return _interaction(workspace, "block_actions", person, view["id"]) | {
-        "container": {"type": "view", "view_id": view["id"]},
-        "view": view,
+        "response_url": _response_url(workspace, "actions", person, channel["id"]),
         "actions": [action],
     }
 
 
 def submission_payload(workspace: Workspace, person: Person, view: Json) -> Json:
     """A view_submission payload; the state of the view holds what the person typed."""
-    return _interaction(workspace, "view_submission", person, view["id"]) | {"view": view, "response_urls": []}
+    return _interaction(workspace, "view_submission", person) | {"view": view, "response_urls": []}
 
 
-def closed_payload(workspace: Workspace, person: Person, view: Json, *, cleared: bool) -> Json:
-    """A view_closed payload: it has no trigger id, and nothing that was typed."""
-    payload = _interaction(workspace, "view_closed", person, view["id"])
-    del payload["trigger_id"]
-    return payload | {"view": {**view, "state": {"values": {}}}, "is_cleared": cleared}
-
-
-def find_element(blocks: list[Json], action_id: str, block_id: str | None) -> tuple[Json, Json] | None:
-    """The block and the element with this action_id (and block_id, when given)."""
+def find_button(blocks: list[Json], action_id: str, block_id: str | None) -> tuple[Json, Json] | None:
+    """The block and the button with this action_id (and block_id, when given)."""
     for block in blocks:
         if block_id and block["block_id"] != block_id:
             continue
@@ -114,61 +82,15 @@ def find_element(blocks: list[Json], action_id: str, block_id: str | None) -> tu
     return None
 
 
-def action_of(workspace: Workspace, block: Json, element: Json, used: Json) -> Json:
-    """One entry of `actions`. `used` is what the person did: `value`, or `option` (its value, or a whole option).
-
-    Raises SlackError no_such_option.
-    """
-    action: Json = {
-        "type": element["type"],
-        "action_id": element["action_id"],
-        "block_id": block["block_id"],
-        "action_ts": workspace.next_ts(),
-    }
-    if element["type"] == "button":
-        action["text"] = element["text"]
-        value = used.get("value", element.get("value"))
-        if value is not None:
-            action["value"] = value
-        if element.get("style"):
-            action["style"] = element["style"]
-        return action
-    wanted = used.get("option", used.get("value"))
-    return action | input_state(element, wanted)
+def action_of(workspace: Workspace, block: Json, button: Json, value: str | None) -> Json:
+    """One entry of `actions`; `value` is what a person's client sends in place of the button's own value, if not None."""
+    action: Json = {key: button[key] for key in ("type", "action_id", "text", "style") if key in button}
+    action |= {"block_id": block["block_id"], "action_ts": workspace.next_ts()}
+    value = button.get("value") if value is None else value
+    return action if value is None else action | {"value": value}
 
 
-def input_state(element: Json, wanted: Any) -> Json:
-    """The value of an input as `state.values` and `actions` carry it; None is an input left empty.
-
-    `wanted` is the value itself (of an option: its value), or an object as Slack has it, such as
-    `{"selected_option": {...}}`. Raises SlackError no_such_option.
-    """
-    kind = element["type"]
-    state: Json = {"type": kind}
-    if isinstance(wanted, dict):
-        wanted = next((value for key, value in wanted.items() if key.startswith("selected_")), wanted)
-    if kind in _OPTION_TYPES:
-        return state | {"selected_option": None if wanted in (None, "") else _option(element, wanted)}
-    if kind in _OPTIONS_TYPES:
-        return state | {"selected_options": [_option(element, each) for each in wanted or ()]}
-    return state | {_SELECTED_KEYS.get(kind, "value"): wanted if wanted != "" else None}
-
-
-def _option(element: Json, wanted: Any) -> Json:
-    value = wanted.get("value") if isinstance(wanted, dict) else wanted
-    options = list(element.get("options", ()))
-    for group in element.get("option_groups", ()):
-        options += group["options"]
-    for option in options:
-        if option.get("value") == value:
-            found: Json = option
-            return found
-    if isinstance(wanted, dict):
-        return wanted  # forged, or of an external source
-    raise SlackError("no_such_option")
-
-
-def _interaction(workspace: Workspace, kind: str, person: Person, view_id: str | None = None) -> Json:
+def _interaction(workspace: Workspace, kind: str, person: Person) -> Json:
     return {
         "type": kind,
         "team": {"id": TEAM_ID, "domain": TEAM_NAME},
@@ -182,17 +104,13 @@ def _interaction(workspace: Workspace, kind: str, person: Person, view_id: str |
         "token": VERIFICATION_TOKEN,
         "enterprise": None,
         "is_enterprise_install": False,
-        "trigger_id": workspace.triggers.issue(person.id, view_id),
+        "trigger_id": workspace.triggers.issue(person.id),
     }
 
 
 def _response_url(workspace: Workspace, kind: str, person: Person, channel_id: str) -> str:
     grant = workspace.response_urls.issue(user=person.id, channel=channel_id)
     workspace.save()
-    return _response_address(workspace, kind, grant)
-
-
-def _response_address(workspace: Workspace, kind: str, grant: str) -> str:
     return f"{workspace.base_url}{kind}/{TEAM_ID}/{grant}"
 
 

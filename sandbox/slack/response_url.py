@@ -2,14 +2,14 @@
 
 from aiohttp import web
 
-from sandbox.slack.content import Content, read_content
+from sandbox.slack.content import read_content
 from sandbox.slack.journal import Journal
-from sandbox.slack.people import BOT_USER_ID
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, SlackError, invalid_arguments
 from sandbox.slack.web_api import read_args
 from sandbox.slack.workspace import Workspace
 
 _GONE = ("used_url", "expired_url", "invalid_url")
+_ARGUMENTS = {"text", "blocks", "response_type", "replace_original"}
 
 
 class ResponseUrlRoutes:
@@ -39,25 +39,10 @@ class ResponseUrlRoutes:
         return web.Response(text="ok")
 
     def _respond(self, grant: Json, args: Json) -> None:
-        """Delete or replace the message that was clicked, or say something new. Slack's defaults: new, ephemeral."""
-        if args.get("delete_original") and grant["ts"]:
-            self._replace(grant, None)
-            return
+        """Say something new to the one who clicked or typed, which is Slack's default and all that the bot asks for."""
+        if args.keys() - _ARGUMENTS or args.get("replace_original") or args.get("response_type") == "in_channel":
+            raise invalid_arguments("the sandbox only answers the person: no replacing, nothing for the channel")
         content = read_content(args, limit_blocks_text=False)
-        if content.empty:
+        if content.is_empty:
             raise SlackError("no_text")
-        if args.get("replace_original") and grant["ts"]:
-            self._replace(grant, content)
-        elif args.get("response_type") == "in_channel":
-            self._workspace.post(grant["channel"], BOT_USER_ID, content, thread_ts=args.get("thread_ts"))
-        else:
-            self._workspace.post_ephemeral(grant["channel"], grant["user"], content, args.get("thread_ts"))
-
-    def _replace(self, grant: Json, content: Content | None) -> None:
-        channel, ts = grant["channel"], grant["ts"]
-        if grant["ephemeral"]:
-            self._workspace.replace_ephemeral(grant["user"], channel, ts, content)
-        elif content is None:
-            self._workspace.delete(channel, ts)
-        else:
-            self._workspace.edit(channel, ts, content)
+        self._workspace.post_ephemeral(grant["channel"], grant["user"], content)

@@ -1,9 +1,9 @@
 """The parts from which the rules of Block Kit are put together: strings, lists, records, choices by type.
 
-A rule is a function of a value and its JSON pointer that yields the problems it finds; it never changes anything.
+A rule is a function of a value and its JSON pointer that yields the problems of that value; it never changes anything.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from sandbox.slack.shapes import Problem
@@ -25,18 +25,6 @@ def string(low: int = 0, high: int | None = None) -> Rule:
     return check
 
 
-def url(high: int = 3_000) -> Rule:
-    """An http or https address."""
-    length = string(1, high)
-
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
-        yield from length(value, pointer)
-        if isinstance(value, str) and value and not value.startswith(("http://", "https://", "mailto:", "slack://")):
-            yield Problem(pointer, "invalid_url", "must be a valid URL")
-
-    return check
-
-
 def boolean(value: Any, pointer: str) -> Iterator[Problem]:
     """True or false."""
     if not isinstance(value, bool):
@@ -53,12 +41,6 @@ def integer(low: int, high: int) -> Rule:
             yield Problem(pointer, "out_of_range", f"must be from {low} to {high}")
 
     return check
-
-
-def number(value: Any, pointer: str) -> Iterator[Problem]:
-    """A number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        yield Problem(pointer, "wrong_type", "must provide a number")
 
 
 def one_of(*allowed: str) -> Rule:
@@ -88,19 +70,9 @@ def array(item: Rule, low: int = 0, high: int | None = None) -> Rule:
     return check
 
 
-def nullable(rule: Rule) -> Rule:
-    """Null, or what keeps the rule."""
-
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
-        if value is not None:
-            yield from rule(value, pointer)
-
-    return check
-
-
 def record(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = None, *more: Rule) -> Rule:
     """An object with these fields and no others; `more` are rules about the object as a whole."""
-    known = {**required, **(optional or {})}
+    rules = {**required, **(optional or {})}
 
     def check(value: Any, pointer: str) -> Iterator[Problem]:
         if not isinstance(value, dict):
@@ -110,28 +82,12 @@ def record(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = N
             if value.get(name) is None:
                 yield Problem(pointer, "missing_field", f"missing required field: {name}")
         for name, field in value.items():
-            if name not in known:
+            if name not in rules:
                 yield Problem(pointer, "unknown_field", f"invalid additional property: {name}")
             elif field is not None:
-                yield from known[name](field, f"{pointer}/{name}")
-        for rule in more:
-            yield from rule(value, pointer)
-
-    return check
-
-
-def any_object(value: Any, pointer: str) -> Iterator[Problem]:
-    """An object whose fields are not looked at."""
-    if not isinstance(value, dict):
-        yield Problem(pointer, "wrong_type", "must provide an object")
-
-
-def exactly_one(*names: str) -> Rule:
-    """For `record`: exactly one of these fields is given."""
-
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
-        if sum(value.get(name) is not None for name in names) != 1:
-            yield Problem(pointer, "exactly_one", f"must define exactly one of: {', '.join(names)}")
+                yield from rules[name](field, f"{pointer}/{name}")
+        for rule_of_whole in more:
+            yield from rule_of_whole(value, pointer)
 
     return check
 
@@ -146,8 +102,8 @@ def at_least_one(*names: str) -> Rule:
     return check
 
 
-def typed(rules: Mapping[str, Rule], allowed: Sequence[str] | None = None) -> Rule:
-    """An object whose `type` chooses the rule. `allowed` are the types that fit in this place, if not all do."""
+def typed(rules: Mapping[str, Rule]) -> Rule:
+    """An object whose `type` chooses the rule."""
 
     def check(value: Any, pointer: str) -> Iterator[Problem]:
         if not isinstance(value, dict):
@@ -158,8 +114,6 @@ def typed(rules: Mapping[str, Rule], allowed: Sequence[str] | None = None) -> Ru
             yield Problem(pointer, "missing_field", "missing required field: type")
         elif not isinstance(kind, str) or kind not in rules:
             yield Problem(f"{pointer}/type", "unknown_type", f"unsupported type: {kind}")
-        elif allowed is not None and kind not in allowed:
-            yield Problem(f"{pointer}/type", "not_allowed_here", f"unsupported type: {kind}")
         else:
             yield from rules[kind](value, pointer)
 

@@ -11,7 +11,7 @@ from sandbox.slack.journal import Journal
 from sandbox.slack.limits import RateLimiter
 from sandbox.slack.methods import METHODS
 from sandbox.slack.methods.call import Call, Method
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, SlackError, invalid_arguments
 from sandbox.slack.workspace import Workspace
 
 
@@ -37,8 +37,9 @@ class WebApi:
             args = await read_args(request)
         except SlackError as exc:
             return self._respond(exc.answer(), METHODS.get(name))
-        token = _bearer(request) or str(args.pop("token", ""))
-        args.pop("token", None)
+        token = _bearer(request) or str(args.get("token", ""))
+        for common in ("token", "team_id"):  # Bolt's client names the workspace with each call, and there is one
+            args.pop(common, None)
         method = METHODS.get(name)
         refused = self._refused_before(name, method, args)
         if refused is not None:
@@ -48,6 +49,8 @@ class WebApi:
             if method is None:
                 raise SlackError("unknown_method", req_method=name)
             self._authorize(method, token)
+            if unknown := args.keys() - method.arguments:
+                raise invalid_arguments(f"the sandbox does not know the argument {min(unknown)} of {name}")
             body |= method.run(Call(name, args, self._workspace))
         except SlackError as exc:
             self._journal.refusal(name, exc)
@@ -77,8 +80,6 @@ class WebApi:
         return None
 
     def _authorize(self, method: Method, token: str) -> None:
-        if method.token == "none":
-            return
         kinds = {self._workspace.secret("bot_token"): "bot", self._workspace.secret("app_token"): "app"}
         if not token:
             raise SlackError("not_authed")
@@ -104,13 +105,8 @@ class WebApi:
         return web.json_response(body, headers=headers)
 
     async def _receive_file(self, request: web.Request) -> web.Response:
-        if request.content_type == "multipart/form-data":
-            part = next(iter((await request.post()).values()), None)
-            content = part.file.read() if isinstance(part, web.FileField) else b""
-        else:
-            content = await request.read()
         try:
-            size = self._workspace.files.receive(request.match_info["token"], content)
+            size = self._workspace.files.receive(request.match_info["token"], await request.read())
         except SlackError as exc:
             return web.Response(status=404 if exc.code == "not_found" else 400, text=exc.code)
         self._workspace.save()

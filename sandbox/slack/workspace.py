@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.persist import Snapshot
-from sandbox.slack.content import Content, slack_files_in
+from sandbox.slack.content import Content
 from sandbox.slack.events import Hub
 from sandbox.slack.files import Files
 from sandbox.slack.grants import Clock, ResponseUrls, Tickets, Triggers
@@ -31,13 +31,12 @@ class Workspace:
         self._document: Json = self._snapshot.load() or _new_document()
         self.port: int = self._document["port"]
         self.channels: dict[str, Json] = self._document["channels"]
-        self.bookmarks: dict[str, list[Json]] = self._document["bookmarks"]
         self._messages: dict[str, dict[str, Json]] = self._document["messages"]
         self._ephemerals: list[Json] = []  # Slack does not store them either
         self.triggers = Triggers(clock)
         self.tickets = Tickets(clock)
         self.response_urls = ResponseUrls(self._document["response_urls"], clock)
-        self.views = Views(self._document["views"], self.hub, clock)
+        self.views = Views(self._document["views"], self.hub)
         self.files = Files(self._document["files"], data_dir / "slack-files", clock)
         self.save()
 
@@ -93,14 +92,6 @@ class Workspace:
             self.save()
         return self.channels[channel_id]
 
-    def join(self, channel: Json, user: str) -> bool:
-        """Make `user` a member; False when they were one already."""
-        if user in channel["members"]:
-            return False
-        channel["members"].append(user)
-        self.save()
-        return True
-
     # Messages
 
     def next_ts(self) -> str:
@@ -130,7 +121,7 @@ class Workspace:
     def post(self, channel_id: str, user: str, content: Content, **placing: Any) -> Json:
         """Add a message of `user` to a channel.
 
-        `placing`: thread_ts (ts of the parent), reply_broadcast (bool), files (file objects).
+        `placing`: thread_ts (ts of the parent), files (file objects).
         Raises SlackError thread_not_found, and invalid_blocks for an image that cannot be shown.
         """
         self._require_images(content.blocks)
@@ -145,8 +136,6 @@ class Workspace:
                 raise SlackError("thread_not_found")
             message["thread_ts"] = thread_ts
             message["parent_user_id"] = parent.get("user")
-            if placing.get("reply_broadcast"):
-                message["subtype"] = "thread_broadcast"
         self._messages.setdefault(channel_id, {})[message["ts"]] = message
         self.save()
         self._publish("message", channel_id, message)
@@ -163,11 +152,10 @@ class Workspace:
         self._require_images(content.blocks)
         if content.text is not None:
             message["text"] = content.text
-        for key, given in (("blocks", content.blocks), ("attachments", content.attachments)):
-            if given:
-                message[key] = given
-            elif given is not None or content.text is not None:
-                message.pop(key, None)
+        if content.blocks:
+            message["blocks"] = content.blocks
+        elif content.blocks is not None or content.text is not None:
+            message.pop("blocks", None)
         if content.metadata is not None:
             message.pop("metadata", None)
             if content.metadata:
@@ -181,7 +169,7 @@ class Workspace:
         """Remove a message; a parent with replies leaves an empty place, as in Slack."""
         message = self.message(channel_id, ts)
         if message.get("reply_count"):
-            for key in ("blocks", "attachments", "metadata", "files", "pinned_to", "bot_id"):
+            for key in ("blocks", "metadata", "files", "pinned_to", "bot_id"):
                 message.pop(key, None)
             message |= {"subtype": "tombstone", "text": "This message was deleted.", "user": "USLACKBOT"}
             self.changed(channel_id, message)
@@ -206,14 +194,11 @@ class Workspace:
         channel_id: str,
         user: str,
         content: Content,
-        thread_ts: str | None = None,
         author: str = BOT_USER_ID,
     ) -> Json:
         """Show `user` a message that nobody else sees and that is not stored."""
         self._require_images(content.blocks)
         message = self._new_message(author, content) | {"ephemeral": True}
-        if thread_ts:
-            message["thread_ts"] = thread_ts
         self._ephemerals.append({"channel": channel_id, "user": user, "message": message})
         del self._ephemerals[:-_EPHEMERALS_KEPT]
         self._publish("ephemeral", channel_id, message, user)
@@ -226,19 +211,6 @@ class Workspace:
     def ephemeral(self, user: str, channel_id: str, ts: str) -> Json | None:
         """One ephemeral message of `user`, or None."""
         return next((m for m in self.ephemerals(user, channel_id) if m["ts"] == ts), None)
-
-    def replace_ephemeral(self, user: str, channel_id: str, ts: str, content: Content | None) -> None:
-        """Put `content` in the place of an ephemeral message, or remove it when there is none."""
-        for entry in self._ephemerals:
-            if entry["user"] == user and entry["channel"] == channel_id and entry["message"]["ts"] == ts:
-                if content is None:
-                    self._ephemerals.remove(entry)
-                    self.hub.publish({"type": "message_deleted", "channel": channel_id, "ts": ts}, user=user)
-                else:
-                    new = self._new_message(BOT_USER_ID, content) | {"ephemeral": True, "ts": ts}
-                    entry["message"] = new
-                    self._publish("message_changed", channel_id, new, user)
-                return
 
     # What others see
 
@@ -256,14 +228,14 @@ class Workspace:
         if user == BOT_USER_ID:
             message |= {"bot_id": BOT_ID, "app_id": APP_ID}
         message["team"] = TEAM_ID
-        for key in ("blocks", "attachments", "metadata"):
+        for key in ("blocks", "metadata"):
             if getattr(content, key):
                 message[key] = getattr(content, key)
         return message
 
     def _require_images(self, blocks: list[Json] | None) -> None:
-        for reference in slack_files_in(blocks):
-            if not self.files.can_be_shown(reference):
+        for block in blocks or ():
+            if block["type"] == "image" and not self.files.can_be_shown(block["slack_file"]["id"]):
                 problem = Problem("/blocks", "invalid_slack_file", "invalid slack file")
                 raise SlackError("invalid_blocks", problems=[problem])
 
@@ -289,7 +261,6 @@ def _new_document() -> Json:
         "last_ts": 0,
         "channels": first_channels(),
         "messages": {},
-        "bookmarks": {},
         "views": {},
         "files": {},
         "response_urls": {},

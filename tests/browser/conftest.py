@@ -29,7 +29,7 @@ MODAL = {
     "submit": {"type": "plain_text", "text": "Waive"},
     "close": {"type": "plain_text", "text": "Cancel"},
     "blocks": [
-        {"type": "alert", "level": "warning", "text": {"type": "mrkdwn", "text": "This is *recorded*."}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": "This is *recorded*."}},
         {
             "type": "input",
             "block_id": "reason",
@@ -41,14 +41,7 @@ MODAL = {
             "block_id": "scope",
             "optional": True,
             "label": {"type": "plain_text", "text": "For how long"},
-            "element": {
-                "type": "radio_buttons",
-                "action_id": "scope",
-                "options": [
-                    {"text": {"type": "plain_text", "text": "This release"}, "value": "release"},
-                    {"text": {"type": "plain_text", "text": "A week"}, "value": "week"},
-                ],
-            },
+            "element": {"type": "plain_text_input", "action_id": "scope"},
         },
     ],
 }
@@ -67,7 +60,6 @@ class SmallApp:
         app.action("check.waive")(self._open)
         app.action("signoff.approve")(self._note)
         app.action("release.deploy")(self._note)
-        app.action("check.rerun")(self._note)
         app.view("check.waive")(self._submitted)
 
     def _command(self, ack: Ack, command: dict[str, str]) -> None:
@@ -79,8 +71,7 @@ class SmallApp:
 
     def _note(self, ack: Ack, body: Json) -> None:
         action = body["actions"][0]
-        value = action.get("value") or action.get("selected_option", {}).get("value")
-        self.clicks.append((body["user"]["id"], action["action_id"], value))
+        self.clicks.append((body["user"]["id"], action["action_id"], action.get("value")))
         ack()
 
     def _submitted(self, ack: Ack, view: Json) -> None:

@@ -28,11 +28,6 @@ def button(action_id: str, label: str, value: str = "{}", **more: Any) -> dict[s
     return {"type": "button", "action_id": action_id, "text": text(label, "plain_text"), "value": value, **more}
 
 
-def option(value: str, label: str) -> dict[str, Any]:
-    """An option of a menu."""
-    return {"text": text(label, "plain_text"), "value": value}
-
-
 def post(world: SlackWorld, page: Page, blocks: list[dict[str, Any]], fallback: str = "fallback") -> Locator:
     """Post blocks as the app and find the message on the page."""
     return shown(page, world.client.chat_postMessage(channel=RELEASES, text=fallback, blocks=blocks)["ts"])
@@ -59,13 +54,9 @@ def a_png() -> bytes:
 
 def block_of_every_type(file_id: str) -> dict[str, tuple[dict[str, Any], str, str]]:
     """Type -> a block of it, where to look inside of it, and what must be read there."""
-    rich = [{"type": "rich_text_section", "elements": [{"type": "text", "text": "rich", "style": {"bold": True}}]}]
-    cells = [
-        [text("Check", "raw_text"), text("Took", "raw_text")],
-        [text("Webhook", "raw_text"), text("4", "raw_text")],
-    ]
-    label = text("Your note", "plain_text")
-    field = {"type": "plain_text_input", "action_id": "note"}
+    parts = [{"type": "emoji", "name": "x"}, {"type": "text", "text": " Webhook"}]
+    marked = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": parts}]}
+    cells = [[text("Check", "raw_text"), text("Took", "raw_text")], [marked, text("4", "raw_text")]]
     picture = {"slack_file": {"id": file_id}, "alt_text": "a plot"}
     return {
         "header": ({"text": text("Release v4.8.0", "plain_text")}, "", "Release v4.8.0"),
@@ -76,16 +67,8 @@ def block_of_every_type(file_id: str) -> dict[str, tuple[dict[str, Any], str, st
         ),
         "actions": ({"elements": [button("y", "Yes", style="primary")]}, ".btn.primary", "Yes"),
         "context": ({"elements": [text("_small_")]}, "em", "small"),
-        "divider": ({}, "", ""),
-        "table": (
-            {"rows": cells, "column_settings": [{"align": "left"}, {"align": "right"}]},
-            "td.align-right",
-            "4",
-        ),
+        "table": ({"rows": cells, "column_settings": [{"is_wrapped": True}, {}]}, "td.wrapped", ":x: Webhook"),
         "image": ({**picture, "title": text("Errors", "plain_text")}, "figcaption", "Errors"),
-        "rich_text": ({"elements": rich}, "strong", "rich"),
-        "markdown": ({"text": "## Title\n**bold**"}, "strong", "bold"),
-        "input": ({"label": label, "element": field}, "label", "Your note"),
     }
 
 
@@ -101,17 +84,7 @@ def test_every_block_type_is_drawn(reading: Page, workspace: SlackWorld, tmp_pat
     for kind, (_, inside, words) in blocks.items():
         block = message.locator(f".block-{kind}")
         expect(block.locator(inside) if inside else block).to_have_text(words)
-    expect(message.get_by_test_id("unsupported-block")).to_have_count(0)
     reading.wait_for_function("image => image.naturalWidth === 4", arg=message.locator("figure img").element_handle())
-
-
-def test_block_unknown_to_the_page_says_so(reading: Page, workspace: SlackWorld) -> None:
-    """A block that the page cannot draw is named, not dropped."""
-    task = {"type": "task_card", "task_id": "t1", "title": "A task", "status": "complete"}
-
-    message = post(workspace, reading, [task])
-
-    expect(message.get_by_test_id("unsupported-block")).to_have_text("task_card · unsupported block")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +153,7 @@ def test_message_follows_edits_and_deletion(reading: Page, workspace: SlackWorld
     workspace.client.chat_update(channel=RELEASES, ts=ts, text="second")
     expect(shown(reading, ts)).to_contain_text("second (edited)")
 
-    workspace.client.chat_delete(channel=RELEASES, ts=ts)
+    workspace.post("delete", user=QUINN, channel=RELEASES, ts=ts)
     expect(shown(reading, ts)).to_have_count(0)
 
 
@@ -249,22 +222,6 @@ def test_click_right_after_the_switch_is_the_other_persons(page: Page, workspace
     held[0].continue_()
 
 
-def test_option_of_menus_is_sent(page: Page, workspace: SlackWorld, app: SmallApp) -> None:
-    """A select and an overflow menu send the option that was chosen."""
-    options = [option("all", "All checks"), option("failed", "Failed checks")]
-    placeholder = text("Run again", "plain_text")
-    menu = {"type": "static_select", "action_id": "check.rerun", "options": options, "placeholder": placeholder}
-    more = {"type": "overflow", "action_id": "signoff.approve", "options": options}
-    message = post(workspace, page, [{"type": "actions", "elements": [menu, more]}])
-
-    message.get_by_test_id("select-check.rerun").select_option("failed")
-    eventually(lambda: app.clicks == [(RITA, "check.rerun", "failed")])
-    message.get_by_test_id("button-signoff.approve").click()
-    message.get_by_role("menuitem", name="All checks").click()
-
-    eventually(lambda: app.clicks[1:] == [(RITA, "signoff.approve", "all")])
-
-
 def test_confirmation_is_asked_first(page: Page, workspace: SlackWorld, app: SmallApp) -> None:
     """A button with `confirm` sends nothing until the person has agreed."""
     words = {"confirm": "Deploy", "deny": "Not now", "title": "Deploy v4.8.0?"}
@@ -288,7 +245,7 @@ def test_modal_shows_the_error_under_its_input(page: Page, workspace: SlackWorld
     message = post(workspace, page, [{"type": "actions", "elements": [button("check.waive", "Waive")]}])
     message.get_by_test_id("button-check.waive").click()
     modal = page.get_by_test_id("modal")
-    expect(modal.locator(".block-alert")).to_have_text("This is recorded.")
+    expect(modal.locator(".block-section")).to_have_text("This is recorded.")
 
     modal.get_by_test_id("modal-submit").click()
     expect(modal.get_by_test_id("error-reason")).to_have_text("Please complete this required field.")

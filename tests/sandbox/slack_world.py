@@ -51,12 +51,12 @@ class TestClock:
 class SlackWorld:
     """One workspace in a thread of its own, and the control API as methods."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, manifest: Path = MANIFEST) -> None:
         self.clock = TestClock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="slack-workspace")
         self._thread.start()
-        self.server = SlackServer(data_dir=data_dir, manifest=MANIFEST, clock=self.clock)
+        self.server = SlackServer(data_dir=data_dir, manifest=manifest, clock=self.clock)
         self.url = self._run(self.server.start())
         self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=10, verify=certificates())
         self.client = WebClient(token=self.server.bot_token, base_url=self.url + "api/", retry_handlers=[])

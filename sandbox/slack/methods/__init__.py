@@ -2,7 +2,7 @@
 who may call and how often is the business of `sandbox.slack.web_api`.
 """
 
-from sandbox.slack.methods import chat, conversations, directory, files, marks, session, views
+from sandbox.slack.methods import chat, conversations, directory, files, pins, session, views
 from sandbox.slack.methods.call import Method
 
 METHODS: dict[str, Method] = {
@@ -12,5 +12,5 @@ METHODS: dict[str, Method] = {
     **directory.METHODS,
     **views.METHODS,
     **files.METHODS,
-    **marks.METHODS,
+    **pins.METHODS,
 }

@@ -9,6 +9,8 @@ from sandbox.slack.limits import Rate
 from sandbox.slack.shapes import Json, SlackError, invalid_arguments
 from sandbox.slack.workspace import Workspace
 
+MAX_PAGE = 999
+
 
 @dataclass(frozen=True)
 class Call:
@@ -30,10 +32,9 @@ class Call:
             raise invalid_arguments(f"missing required field: {name}")
         return value
 
-    def flag(self, name: str, *, default: bool = False) -> bool:
-        """A boolean: JSON true, or 1 or true in a form."""
-        value = self.args.get(name)
-        return default if value is None else value in (True, 1, "1", "true", "True")
+    def flag(self, name: str) -> bool:
+        """A boolean: JSON true, or 1 or true in a form; false when it is missing."""
+        return self.args.get(name) in (True, 1, "1", "true", "True")
 
     def number(self, name: str, default: int) -> int:
         """A whole number. Raises SlackError invalid_arguments."""
@@ -54,13 +55,13 @@ class Call:
             raise invalid_arguments(f"must be JSON: {name}") from exc
 
 
-def page_of(call: Call, items: list[Any], *, default: int = 100, most: int = 1000) -> tuple[list[Any], str]:
+def page_of(call: Call, items: list[Any]) -> tuple[list[Any], str]:
     """The part of `items` that `cursor` and `limit` ask for, and the next cursor ("" at the end).
 
     Raises SlackError invalid_cursor, invalid_limit.
     """
-    limit = call.number("limit", default)
-    if not 1 <= limit <= most:
+    limit = call.number("limit", 100)
+    if not 1 <= limit <= MAX_PAGE:
         raise SlackError("invalid_limit")
     cursor = call.text("cursor") or "at:0"
     if not (cursor.startswith("at:") and cursor[3:].isdigit()):
@@ -72,9 +73,13 @@ def page_of(call: Call, items: list[Any], *, default: int = 100, most: int = 100
 
 @dataclass(frozen=True)
 class Method:
-    """A Web API method: what it does, the scope it needs, which kind of token, and how often it may be called."""
+    """A Web API method: what it does, the scope it needs, how often it may be called, and what may be said to it.
+
+    Slack lets arguments pass that a method does not have; here one that is not carried out is refused.
+    """
 
     run: Callable[[Call], Json]
     scope: str | None
     rate: Rate
-    token: str = "bot"  # the kind of token: bot, app, or none
+    arguments: frozenset[str] = frozenset()
+    token: str = "bot"  # the kind of token: bot or app

@@ -1,7 +1,7 @@
-"""The chat methods: post, edit, delete and link messages."""
+"""The chat methods: post, edit and link messages."""
 
 from sandbox.slack.content import MAX_EDIT_TEXT, Content, read_content
-from sandbox.slack.limits import EDITING, GENEROUS, POSTING, TIER_3, TIER_4
+from sandbox.slack.limits import EDITING, GENEROUS, POSTING, TIER_4
 from sandbox.slack.methods.call import Call, Method
 from sandbox.slack.people import BOT_USER_ID, GENERAL_ID, RELEASES_ID, TEAM_NAME
 from sandbox.slack.shapes import Json, SlackError
@@ -28,13 +28,7 @@ def post_message(call: Call) -> Json:
     """docs.slack.dev/reference/methods/chat.postMessage"""
     channel_id = channel_to_post_in(call)
     content = _content(call)
-    message = call.workspace.post(
-        channel_id,
-        BOT_USER_ID,
-        content,
-        thread_ts=call.text("thread_ts"),
-        reply_broadcast=call.flag("reply_broadcast"),
-    )
+    message = call.workspace.post(channel_id, BOT_USER_ID, content, thread_ts=call.text("thread_ts"))
     return {"channel": channel_id, "ts": message["ts"], "message": message}
 
 
@@ -45,27 +39,21 @@ def post_ephemeral(call: Call) -> Json:
     if user not in call.workspace.channel(channel_id)["members"]:
         raise SlackError("user_not_in_channel")
     content = _content(call)
-    message = call.workspace.post_ephemeral(channel_id, user, content, call.text("thread_ts"))
+    message = call.workspace.post_ephemeral(channel_id, user, content)
     return {"message_ts": message["ts"]}
 
 
 def update(call: Call) -> Json:
     """docs.slack.dev/reference/methods/chat.update"""
-    channel_id, ts = _own_message(call, "cant_update_message")
-    if call.flag("reply_broadcast"):
-        raise SlackError("no_dual_broadcast_content_update")
+    channel_id, ts = call.require("channel"), call.require("ts")
+    call.workspace.channel(channel_id)
+    if call.workspace.message(channel_id, ts)["user"] != BOT_USER_ID:
+        raise SlackError("cant_update_message")
     content = read_content(call.args, max_text=MAX_EDIT_TEXT)
-    if content.empty:
+    if content.is_empty:
         raise SlackError("no_text")
     message = call.workspace.edit(channel_id, ts, content)
     return {"channel": channel_id, "ts": ts, "text": message["text"], "message": message}
-
-
-def delete(call: Call) -> Json:
-    """docs.slack.dev/reference/methods/chat.delete"""
-    channel_id, ts = _own_message(call, "cant_delete_message")
-    call.workspace.delete(channel_id, ts)
-    return {"channel": channel_id, "ts": ts}
 
 
 def get_permalink(call: Call) -> Json:
@@ -79,26 +67,20 @@ def get_permalink(call: Call) -> Json:
     return {"channel": channel_id, "permalink": link}
 
 
-def _own_message(call: Call, refusal: str) -> tuple[str, str]:
-    channel_id = call.require("channel")
-    call.workspace.channel(channel_id)
-    message = call.workspace.message(channel_id, call.require("ts"))
-    if message["user"] != BOT_USER_ID:
-        raise SlackError(refusal)
-    return channel_id, message["ts"]
-
-
 def _content(call: Call) -> Content:
     content = read_content(call.args)
-    if content.empty:
+    if content.is_empty:
         raise SlackError("no_text")
     return content
 
 
+_CONTENT = frozenset({"channel", "text", "blocks"})
+_NOT_UNFURLED = {"unfurl_links", "unfurl_media"}  # nothing is unfurled here anyway
 METHODS = {
-    "chat.postMessage": Method(post_message, "chat:write", POSTING),
-    "chat.postEphemeral": Method(post_ephemeral, "chat:write", TIER_4),
-    "chat.update": Method(update, "chat:write", EDITING),
-    "chat.delete": Method(delete, "chat:write", TIER_3),
-    "chat.getPermalink": Method(get_permalink, None, GENEROUS),
+    "chat.postMessage": Method(
+        post_message, "chat:write", POSTING, _CONTENT | {"thread_ts", "metadata"} | _NOT_UNFURLED
+    ),
+    "chat.postEphemeral": Method(post_ephemeral, "chat:write", TIER_4, _CONTENT | {"user"}),
+    "chat.update": Method(update, "chat:write", EDITING, _CONTENT | {"ts", "metadata"}),
+    "chat.getPermalink": Method(get_permalink, None, GENEROUS, frozenset({"channel", "message_ts"})),
 }

@@ -1,6 +1,6 @@
 """The conversations methods: what a channel is, who is in it, what was said in it."""
 
-from sandbox.slack.limits import TIER_2, TIER_3, TIER_4
+from sandbox.slack.limits import TIER_3
 from sandbox.slack.methods.call import Call, Method, page_of
 from sandbox.slack.people import BOT_USER_ID, CREATED, EVERYBODY, PEOPLE, TEAM_ID
 from sandbox.slack.shapes import Json, SlackError
@@ -9,37 +9,7 @@ from sandbox.slack.shapes import Json, SlackError
 def info(call: Call) -> Json:
     """docs.slack.dev/reference/methods/conversations.info"""
     channel = call.workspace.channel(call.require("channel"))
-    answer = _as_slack_channel(channel)
-    if call.flag("include_num_members"):
-        answer["num_members"] = len(channel["members"])
-    return {"channel": answer}
-
-
-def list_channels(call: Call) -> Json:
-    """docs.slack.dev/reference/methods/conversations.list"""
-    types = (call.text("types") or "public_channel").split(",")
-    channels = [
-        _as_slack_channel(channel)
-        for channel in call.workspace.channels.values()
-        if ("im" if channel.get("user") else "public_channel") in types
-    ]
-    page, cursor = page_of(call, channels)
-    return {"channels": page, "response_metadata": {"next_cursor": cursor}}
-
-
-def members(call: Call) -> Json:
-    """docs.slack.dev/reference/methods/conversations.members"""
-    page, cursor = page_of(call, call.workspace.channel(call.require("channel"))["members"])
-    return {"members": page, "response_metadata": {"next_cursor": cursor}}
-
-
-def join(call: Call) -> Json:
-    """docs.slack.dev/reference/methods/conversations.join"""
-    channel = call.workspace.channel(call.require("channel"))
-    answer: Json = {}
-    if not call.workspace.join(channel, BOT_USER_ID):
-        answer = {"warning": "already_in_channel", "response_metadata": {"warnings": ["already_in_channel"]}}
-    return answer | {"channel": _as_slack_channel(channel)}
+    return {"channel": _as_slack_channel(channel)}
 
 
 def open_direct(call: Call) -> Json:
@@ -56,16 +26,16 @@ def history(call: Call) -> Json:
     messages = [
         message
         for message in reversed(call.workspace.messages(channel["id"]))
-        if message.get("thread_ts", message["ts"]) == message["ts"] or message.get("subtype") == "thread_broadcast"
+        if message.get("thread_ts", message["ts"]) == message["ts"]
     ]
-    return _messages(call, _between(call, messages)) | {"pin_count": sum("pinned_to" in m for m in messages)}
+    return _messages(call, _newer(call, messages)) | {"pin_count": sum("pinned_to" in m for m in messages)}
 
 
 def replies(call: Call) -> Json:
     """docs.slack.dev/reference/methods/conversations.replies: the parent, then its replies, oldest first"""
     channel = _readable(call)
     messages = call.workspace.thread(channel["id"], call.require("ts"))
-    return _messages(call, messages[:1] + _between(call, messages[1:]))
+    return _messages(call, messages[:1] + _newer(call, messages[1:]))
 
 
 def _readable(call: Call) -> Json:
@@ -75,20 +45,14 @@ def _readable(call: Call) -> Json:
     return channel
 
 
-def _between(call: Call, messages: list[Json]) -> list[Json]:
-    oldest, latest, inclusive = call.text("oldest"), call.text("latest"), call.flag("inclusive")
+def _newer(call: Call, messages: list[Json]) -> list[Json]:
+    """The messages after `oldest`."""
+    oldest = call.text("oldest")
     try:
-        low = _micros(oldest) if oldest else -1
-        high = _micros(latest) if latest else None
+        limit = _micros(oldest) if oldest else -1
     except ValueError as exc:
-        raise SlackError("invalid_ts_latest" if latest else "invalid_ts_oldest") from exc
-    kept = []
-    for message in messages:
-        at = _micros(message["ts"])
-        on_edge = inclusive and at in (low, high)
-        if on_edge or (at > low and (high is None or at < high)):
-            kept.append(message)
-    return kept
+        raise SlackError("invalid_ts_oldest") from exc
+    return [message for message in messages if _micros(message["ts"]) > limit]
 
 
 def _micros(ts: str) -> int:
@@ -97,7 +61,7 @@ def _micros(ts: str) -> int:
 
 
 def _messages(call: Call, messages: list[Json]) -> Json:
-    page, cursor = page_of(call, messages, most=999)
+    page, cursor = page_of(call, messages)
     everything = call.flag("include_all_metadata")
     answer: Json = {"messages": [_as_slack_message(message, everything) for message in page], "has_more": bool(cursor)}
     if cursor:
@@ -146,12 +110,10 @@ def _as_slack_channel(channel: Json) -> Json:
     }
 
 
+_WINDOW = frozenset({"channel", "oldest", "limit", "cursor", "include_all_metadata"})
 METHODS = {
-    "conversations.info": Method(info, "channels:read", TIER_3),
-    "conversations.list": Method(list_channels, "channels:read", TIER_2),
-    "conversations.members": Method(members, "channels:read", TIER_4),
-    "conversations.join": Method(join, "channels:join", TIER_3),
-    "conversations.open": Method(open_direct, "im:write", TIER_3),
-    "conversations.history": Method(history, "channels:history", TIER_3),
-    "conversations.replies": Method(replies, "channels:history", TIER_3),
+    "conversations.info": Method(info, "channels:read", TIER_3, frozenset({"channel"})),
+    "conversations.open": Method(open_direct, "im:write", TIER_3, frozenset({"users"})),
+    "conversations.history": Method(history, "channels:history", TIER_3, _WINDOW),
+    "conversations.replies": Method(replies, "channels:history", TIER_3, _WINDOW | {"ts"}),
 }

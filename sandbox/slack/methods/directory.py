@@ -1,7 +1,7 @@
 """The users and usergroups methods: who is who, and who may do what."""
 
 from sandbox.slack.limits import TIER_2, TIER_4
-from sandbox.slack.methods.call import Call, Method, page_of
+from sandbox.slack.methods.call import Call, Method
 from sandbox.slack.people import EVERYBODY, USER_GROUPS
 from sandbox.slack.shapes import Json, SlackError
 
@@ -14,16 +14,6 @@ def users_info(call: Call) -> Json:
     return {"user": person.as_slack_user()}
 
 
-def users_list(call: Call) -> Json:
-    """docs.slack.dev/reference/methods/users.list"""
-    page, cursor = page_of(call, [person.as_slack_user() for person in EVERYBODY.values()])
-    return {
-        "members": page,
-        "cache_ts": int(call.workspace.clock()),
-        "response_metadata": {"next_cursor": cursor},
-    }
-
-
 def usergroups_list(call: Call) -> Json:
     """docs.slack.dev/reference/methods/usergroups.list"""
     include_users = call.flag("include_users")
@@ -31,17 +21,9 @@ def usergroups_list(call: Call) -> Json:
     return {"usergroups": groups}
 
 
-def usergroups_users_list(call: Call) -> Json:
-    """docs.slack.dev/reference/methods/usergroups.users.list"""
-    group = USER_GROUPS.get(call.require("usergroup"))
-    if group is None:
-        raise SlackError("no_such_subteam")
-    return {"users": list(group.users)}
-
-
 METHODS = {
-    "users.info": Method(users_info, "users:read", TIER_4),
-    "users.list": Method(users_list, "users:read", TIER_2),
-    "usergroups.list": Method(usergroups_list, "usergroups:read", TIER_2),
-    "usergroups.users.list": Method(usergroups_users_list, "usergroups:read", TIER_2),
+    "users.info": Method(users_info, "users:read", TIER_4, frozenset({"user"})),
+    "usergroups.list": Method(
+        usergroups_list, "usergroups:read", TIER_2, frozenset({"include_users", "include_disabled"})
+    ),
 }

@@ -1,4 +1,4 @@
-"""The files methods: the three steps of an upload, and files.info."""
+"""The files methods: the first and the last step of an upload."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def get_upload_url(call: Call) -> Json:
     name, length = call.require("filename"), call.number("length", 0)
     if length < 1:
         raise invalid_arguments("length must be positive")
-    file_id, token = call.workspace.files.announce(name, length, call.text("alt_txt") or call.text("alt_text"))
+    file_id, token = call.workspace.files.announce(name, length, call.text("alt_txt"))
     call.workspace.save()
     return {"upload_url": f"{call.workspace.base_url}upload/v1/{token}", "file_id": file_id}
 
@@ -32,7 +32,7 @@ def complete_upload(call: Call) -> Json:
     if channel_id is not None:
         for file in files:
             file["channels"].append(channel_id)
-        content = read_content({"text": call.text("initial_comment") or "", "blocks": call.args.get("blocks")})
+        content = read_content({"text": call.text("initial_comment") or ""})
         call.workspace.post(channel_id, BOT_USER_ID, content, thread_ts=call.text("thread_ts"), files=files)
     call.workspace.save()
     for file in files:
@@ -40,13 +40,11 @@ def complete_upload(call: Call) -> Json:
     return {"files": files}
 
 
-def info(call: Call) -> Json:
-    """docs.slack.dev/reference/methods/files.info"""
-    return {"file": call.workspace.files.get(call.require("file"))}
-
-
 METHODS = {
-    "files.getUploadURLExternal": Method(get_upload_url, "files:write", TIER_4),
-    "files.completeUploadExternal": Method(complete_upload, "files:write", TIER_4),
-    "files.info": Method(info, "files:read", TIER_4),
+    "files.getUploadURLExternal": Method(
+        get_upload_url, "files:write", TIER_4, frozenset({"filename", "length", "alt_txt"})
+    ),
+    "files.completeUploadExternal": Method(
+        complete_upload, "files:write", TIER_4, frozenset({"files", "channel_id", "thread_ts", "initial_comment"})
+    ),
 }

@@ -1,10 +1,9 @@
-"""Methods about the app itself: auth.test, apps.connections.open, blocks.validate, team.info."""
+"""Methods about the app itself: auth.test and apps.connections.open."""
 
-from sandbox.slack.blocks import check_blocks, check_message, check_view
-from sandbox.slack.limits import GENEROUS, TIER_1, TIER_3
+from sandbox.slack.limits import GENEROUS, TIER_1
 from sandbox.slack.methods.call import Call, Method
 from sandbox.slack.people import APP_ID, BOT, BOT_ID, BOT_USER_ID, TEAM_ID, TEAM_NAME
-from sandbox.slack.shapes import Json, SlackError, invalid_arguments
+from sandbox.slack.shapes import Json, SlackError
 
 
 def auth_test(_call: Call) -> Json:
@@ -28,26 +27,7 @@ def apps_connections_open(call: Call) -> Json:
     return {"url": f"{socket_url}link/?ticket={call.workspace.tickets.issue()}&app_id={APP_ID}"}
 
 
-def blocks_validate(call: Call) -> Json:
-    """Check blocks, a view or a message without posting it; needs no token."""
-    for name, check in (("blocks", check_blocks), ("view", check_view), ("message", check_message)):
-        if name in call.args:
-            problems = check(call.decoded(name))
-            if problems:
-                errors = [{"pointer": p.pointer, "code": p.code, "message": p.message} for p in problems]
-                return {"ok": False, "error": f"invalid_{name}", "errors": errors}
-            return {}
-    raise invalid_arguments("one of blocks, view and message is required")
-
-
-def team_info(_call: Call) -> Json:
-    """docs.slack.dev/reference/methods/team.info"""
-    return {"team": {"id": TEAM_ID, "name": TEAM_NAME, "domain": TEAM_NAME, "email_domain": "", "icon": {}}}
-
-
 METHODS = {
     "auth.test": Method(auth_test, None, GENEROUS),
     "apps.connections.open": Method(apps_connections_open, None, TIER_1, token="app"),
-    "blocks.validate": Method(blocks_validate, None, GENEROUS, token="none"),
-    "team.info": Method(team_info, "team:read", TIER_3),
 }

@@ -43,7 +43,7 @@ export const message = (user, channel, text, threadTs) =>
   call("POST", "message", { user, channel, text, ...(threadTs ? { thread_ts: threadTs } : {}) });
 export const click = (body) => call("POST", "click", body);
 export const submit = (user, viewId, values) => call("POST", "submit", { user, view_id: viewId, values });
-export const close = (user, viewId, clear) => call("POST", "close", { user, view_id: viewId, clear });
+export const close = (user, viewId) => call("POST", "close", { user, view_id: viewId });
 export const faults = () => call("GET", "faults");
 export const setFault = (name, on) => call("PUT", `faults/${encodeURIComponent(name)}`, { on });
 

@@ -22,22 +22,19 @@ const page = {
   stream: null,
 };
 const faults = new FaultsPanel(get("fault-list"), get("fault-count"));
-const modals = new Modals(world, {
-  act: (view, action) => click({ view_id: view.id }, view.id, action),
-  changed: draw,
-});
+const modals = new Modals(world, { changed: draw });
 
 // What a person does
 
-/** Send a click on an element of a message or view (`where`) and show a refusal there (`key`). */
-async function click(where, key, action) {
-  world.notices.delete(key);
+/** Send a click on a button of a message and show a refusal there. */
+async function click(channel, ts, action) {
+  world.notices.delete(ts);
   try {
-    const answer = await api.click({ user: page.user, ...where, ...action });
-    if (answer.error) world.notices.set(key, api.explain(answer.error));
+    const answer = await api.click({ user: page.user, channel, ts, ...action });
+    if (answer.error) world.notices.set(ts, api.explain(answer.error));
   } catch (error) {
     if (!(error instanceof api.Refused)) throw error;
-    world.notices.set(key, error.message);
+    world.notices.set(ts, error.message);
   }
   draw();
 }
@@ -286,7 +283,7 @@ function drawingOptions(channel) {
     world,
     channel,
     openThread,
-    act: (message, action) => click({ channel, ts: message.ts }, message.ts, action),
+    act: (message, action) => click(channel, message.ts, action),
   };
 }
 

@@ -3,19 +3,19 @@ import { h } from "./dom.js";
 
 const COMMAND = "/release";
 const HINTS = [
-  ["start", "vX.Y.Z [notes URL]", "Open a release and run its checks"],
-  ["status", "[vX.Y.Z]", "Where a release stands"],
-  ["plan", "", "The steps of the deploy and of the rollback"],
+  ["start", "vX.Y.Z [notes URL]", "Open a release and run every check"],
+  ["status", "[vX.Y.Z]", "Show where the release stands and what is missing"],
+  ["plan", "", "Show what a deploy would change, and what takes it back"],
   ["check", "[ID | SECTION | all]", "Run checks again"],
-  ["deploy", "", "Deploy once the gate is open"],
-  ["rollback", "[reason]", "Take the release back"],
-  ["abort", "[reason]", "Give the release up before it is deployed"],
-  ["freeze", "[DURATION] REASON", "Stop deploys for a while"],
+  ["deploy", "", "Deploy once the gate is Go"],
+  ["rollback", "[reason]", "Go back to what ran before the deploy"],
+  ["abort", "[reason]", "Close the release without a deploy"],
+  ["freeze", "[DURATION] REASON", "Stop deploys for 30m, 2h or 1d, or until unfreeze"],
   ["unfreeze", "", "Allow deploys again"],
-  ["history", "", "Releases of the past"],
-  ["report", "[vX.Y.Z]", "The evidence pack of a release"],
-  ["doctor", "", "What the bot can reach and what it cannot"],
-  ["help", "", "What can be typed"],
+  ["history", "", "List the latest releases"],
+  ["report", "[vX.Y.Z]", "Send the evidence of a release as a file"],
+  ["doctor", "", "Check every part the bot needs"],
+  ["help", "", "List what can be typed"],
 ];
 const MAX_HEIGHT = 160;
 

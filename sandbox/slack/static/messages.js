@@ -138,7 +138,6 @@ function row(message, { author, compact, notice, replies }, options) {
   function body() {
     const ctx = {
       world,
-      surface: "message",
       confirm: (dialog) => confirmDialog(dialog, world),
       act: (action) => options.act(message, action),
     };
@@ -147,25 +146,10 @@ function row(message, { author, compact, notice, replies }, options) {
     else if (message.text) nodes.append(append(h("div", { class: "text" }), mrkdwn(message.text, world)));
     append(
       nodes,
-      (message.attachments ?? []).map((one) => attachment(one, ctx)),
-    );
-    append(
-      nodes,
       (message.files ?? []).map((one) => attachedFile(one)),
     );
     return nodes;
   }
-}
-
-function attachment(one, ctx) {
-  const node = h("div", { class: "attachment" });
-  if (/^#?[0-9a-f]{6}$/i.test(one.color ?? "")) node.style.borderLeftColor = `#${one.color.replace("#", "")}`;
-  return append(node, [
-    one.title && h("strong", {}, mrkdwn(one.title, ctx.world)),
-    one.blocks
-      ? blocks(one.blocks, ctx)
-      : h("div", { class: "text" }, mrkdwn(one.text ?? one.fallback ?? "", ctx.world)),
-  ]);
 }
 
 function attachedFile(file) {

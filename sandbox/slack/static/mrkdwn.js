@@ -1,6 +1,6 @@
 // Slack's mrkdwn and plain text as DOM nodes (docs.slack.dev/messaging/formatting-message-text).
 import { append, h, link } from "./dom.js";
-import { emoji, known, withDrawnCharacters } from "./emoji.js";
+import { emoji, isKnown } from "./emoji.js";
 
 const TOKEN =
   /<([^<>\n]+)>|`([^`\n]+)`|:([a-z0-9_+'-]+):(?::skin-tone-[2-6]:)?|(https?:\/\/[^\s<>|]*[^\s<>|.,;:!?)\]'"*_~`])|([*_~])/giu;
@@ -11,7 +11,7 @@ const BULLET = /^(\s*)([•◦▪‣–-]|\d{1,2}[.)])\s+(.*)$/u;
 const QUOTE = /^(?:&gt;|>) ?/;
 
 /** Undo Slack's three escapes; done last, on text that is not parsed again. */
-export function unescape(text) {
+function unescape(text) {
   return text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 }
 
@@ -21,19 +21,17 @@ export function plain(text, { emoji: withEmoji = true } = {}) {
   const nodes = [];
   let from = 0;
   for (const match of text.matchAll(EMOJI)) {
-    if (!known(match[1])) continue;
-    nodes.push(...withDrawnCharacters(text.slice(from, match.index)), emoji(match[1]));
+    if (!isKnown(match[1])) continue;
+    nodes.push(text.slice(from, match.index), emoji(match[1]));
     from = match.index + match[0].length;
   }
-  nodes.push(...withDrawnCharacters(text.slice(from)));
+  nodes.push(text.slice(from));
   return nodes;
 }
 
-/** Nodes of a text object of any type, as Block Kit uses them. */
+/** Nodes of a text object of either type, as Block Kit uses them. */
 export function textObject(text, world) {
-  if (!text) return [];
-  if (typeof text === "string") return plain(text);
-  return text.type === "mrkdwn" ? mrkdwn(text.text ?? "", world) : plain(text.text ?? "", text);
+  return text.type === "mrkdwn" ? mrkdwn(text.text, world) : plain(text.text, text);
 }
 
 /** Nodes of a mrkdwn text; `world` gives the names of people, channels and groups. */
@@ -91,11 +89,11 @@ function lines(all, world) {
 }
 
 /** Nodes of one line of mrkdwn: styles, code, links, mentions, dates and emoji. */
-export function inline(text, world) {
+function inline(text, world) {
   const nodes = [];
   let from = 0;
   const flush = (to) => {
-    if (to > from) nodes.push(...withDrawnCharacters(unescape(text.slice(from, to))));
+    if (to > from) nodes.push(unescape(text.slice(from, to)));
   };
   const take = (start, end, made) => {
     flush(start);
@@ -110,7 +108,7 @@ export function inline(text, world) {
     if (inAngles !== undefined) take(match.index, end, angle(inAngles, world));
     else if (code !== undefined) take(match.index, end, h("code", {}, preformatted(code, world)));
     else if (name !== undefined) {
-      if (known(name)) take(match.index, end, emoji(name));
+      if (isKnown(name)) take(match.index, end, emoji(name));
       else TOKEN_AT.lastIndex = end - 1; // the closing colon may open the next name
     } else if (url !== undefined) take(match.index, end, link(unescape(url), unescape(url)));
     else {
@@ -140,26 +138,21 @@ function closing(text, open, mark) {
 
 const mention = (text, extra = "") => h("span", { class: `mention ${extra}`.trim() }, text);
 
-export function userMention(id, world) {
-  return mention(`@${world.nameOf(id) ?? id}`, id === world.me ? "me" : "");
-}
-
-export function channelMention(id, world, label) {
-  return mention(`#${world.channelName(id) ?? (label || id)}`);
-}
-
 /** What stands between < and >: a mention, a date, a link, or else just those characters. */
 function angle(inner, world) {
   const bar = inner.indexOf("|");
   const target = bar < 0 ? inner : inner.slice(0, bar);
   const label = bar < 0 ? "" : unescape(inner.slice(bar + 1));
-  if (/^@[UWB][A-Z0-9]+$/.test(target)) return userMention(target.slice(1), world);
-  if (/^#[CG][A-Z0-9]+$/.test(target)) return channelMention(target.slice(1), world, label);
+  if (/^@[UW][A-Z0-9]+$/.test(target)) {
+    const id = target.slice(1);
+    return mention(`@${world.nameOf(id) ?? id}`, id === world.me ? "me" : "");
+  }
+  if (/^#C[A-Z0-9]+$/.test(target)) return mention(`#${world.channelName(target.slice(1)) ?? (label || target.slice(1))}`);
   if (/^!(here|channel|everyone)$/.test(target)) return mention(`@${target.slice(1)}`, "broadcast");
   if (/^!subteam\^/.test(target)) return mention(label || `@${world.groupName(target.slice(9)) ?? target.slice(9)}`);
   if (target.startsWith("!date^")) return date(target, label);
   const address = unescape(target);
-  const made = link(address, label ? withDrawnCharacters(label) : address.replace(/^mailto:/i, ""));
+  const made = link(address, label || address.replace(/^mailto:/i, ""));
   return made ?? unescape(`<${inner}>`);
 }
 
@@ -176,7 +169,6 @@ const PARTS = {
 export function moment(seconds, format) {
   const at = new Date(seconds * 1000);
   return format.replace(/\{(\w+)\}/g, (whole, name) => {
-    if (name === "ago") return ago(seconds);
     if (name.endsWith("_pretty")) {
       const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(at).setHours(0, 0, 0, 0)) / 86_400_000);
       const near = { 0: "today", 1: "yesterday", [-1]: "tomorrow" }[days];
@@ -184,19 +176,6 @@ export function moment(seconds, format) {
     }
     return PARTS[name] ? new Intl.DateTimeFormat("en-GB", PARTS[name]).format(at) : whole;
   });
-}
-
-const UNITS = [
-  ["day", 86_400],
-  ["hour", 3600],
-  ["minute", 60],
-  ["second", 1],
-];
-
-function ago(seconds) {
-  const gap = seconds - Date.now() / 1000;
-  const [unit, size] = UNITS.find(([, seconds]) => Math.abs(gap) >= seconds) ?? UNITS.at(-1);
-  return new Intl.RelativeTimeFormat("en-GB", { numeric: "auto" }).format(Math.round(gap / size), unit);
 }
 
 const LAST_SECOND = 8_640_000_000_000; // what a Date can hold

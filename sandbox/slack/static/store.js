@@ -60,9 +60,6 @@ export class World {
       case "view_opened":
         this.views = [...this.views.filter((one) => one.id !== view.id), view];
         return null;
-      case "view_updated":
-        this.views = this.views.map((one) => (one.id === view.id ? view : one));
-        return null;
       case "view_closed":
         this.views = this.views.filter((one) => one.id !== event.view_id);
         return null;
@@ -83,7 +80,7 @@ export class World {
   listed(channel, threadTs = null) {
     const all = [...(this.messages.get(channel)?.values() ?? [])].sort((a, b) => (a.ts < b.ts ? -1 : 1));
     if (threadTs) return all.filter((one) => one.ts === threadTs || one.thread_ts === threadTs);
-    return all.filter((one) => !one.thread_ts || one.thread_ts === one.ts || one.subtype === "thread_broadcast");
+    return all.filter((one) => !one.thread_ts || one.thread_ts === one.ts);
   }
 
   replies(channel, ts) {
@@ -120,7 +117,6 @@ export class World {
 
   /** Where the picture of a `slack_file` object is served. */
   fileUrl(file) {
-    if (!file) return null;
-    return file.url ?? `/files-pri/${this.team.id}-${encodeURIComponent(file.id)}/image`;
+    return `/files-pri/${this.team.id}-${encodeURIComponent(file.id)}/image`;
   }
 }
