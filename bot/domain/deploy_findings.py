@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bot.domain.ids import ReleaseId
+    from bot.domain.plan import PlanDifference
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,4 @@ class DeployFindings:
     fingerprint: str  # of the release that was looked at: ``confirmed_at`` counts for no other
     channel: ChannelAccess
     confirmed_at: datetime | None = None  # when its version still meant its commit and image; None: nobody asked
-    plan_changes: tuple[str, ...] = ()  # how the plan differs from the one that people saw, one line each
+    plan_changes: tuple[PlanDifference, ...] = ()  # how the plan differs from the one that people saw

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,14 @@ class Mutation:
 
 
 @dataclass(frozen=True)
+class PlanDifference:
+    """A change of a plan that is not the one that people saw."""
+
+    before: Mutation | None  # what they saw; None: nothing
+    current: Mutation | None  # what is there now; None: no change any more
+
+
+@dataclass(frozen=True)
 class PlannedStep:
     """A step before it happens: what it would change."""
 
@@ -154,53 +162,57 @@ def next_step(steps: Sequence[Step], plan: PlanKind, specs: Sequence[StepSpec]) 
     return None
 
 
-def lasting(steps: Sequence[Step], specs: Sequence[StepSpec]) -> tuple[Mutation, ...]:
+class Doubt(StrEnum):
+    """Why nobody can say what has become of a change."""
+
+    BY_HAND = "by hand"  # a person did the step
+    UNSEEN = "unseen"  # the step did not end well
+    RUNNING = "running"  # its end was not seen, so it may still go on
+
+
+@dataclass(frozen=True)
+class LastingChange:
+    """A change that a rollback leaves in place."""
+
+    what: str
+    way: Way
+    back: str = ""  # of the Mutation; empty: nobody planned it
+    doubt: Doubt | None = None  # None: it is certain to be there
+
+
+def lasting(steps: Sequence[Step], specs: Sequence[StepSpec]) -> tuple[LastingChange, ...]:
     """What a rollback leaves of what the deploy steps, described by ``specs``, have done or may have done; the worst first.
 
     By the journal, because a retry plans anew and what the attempt before it has changed is no longer planned.
     """
     known = {spec.id: spec for spec in specs}
-    left = [
-        change
-        for step in sorted(steps, key=lambda step: step.ordinal)
-        if step.plan is PlanKind.DEPLOY and step.id in known
-        for change in _left(step, known[step.id])
+    deploy = sorted((step for step in steps if step.plan is PlanKind.DEPLOY), key=lambda step: step.ordinal)
+    running = [
+        LastingChange(f"job/{name}", Way.UNKNOWN, doubt=Doubt.RUNNING) for step in deploy for name in step.unended
     ]
-    return (*_running(steps), *sorted(left, key=lambda change: _WORST_FIRST.index(change.way)))
+    changes = [change for step in deploy if step.id in known for change in _lasting_of(step, known[step.id])]
+    return (*running, *sorted(changes, key=lambda change: _WORST_FIRST.index(change.way)))
 
 
-def _running(steps: Sequence[Step]) -> Iterator[Mutation]:
-    """What may still change something while a rollback begins."""
-    for step in steps:
-        for name in step.unended if step.plan is PlanKind.DEPLOY else ():
-            yield Mutation(f"job/{name}", "", "its end", Way.UNKNOWN, STILL_RUNS)
-
-
-STILL_RUNS = (
-    "may still run, for nobody saw its end. A rollback waits for that first and does not stop it:"
-    " half a migration is worse than a whole one"
-)
 _WORST_FIRST = (Way.FINAL, Way.UNKNOWN, Way.STAYS)
 
 
-def _left(step: Step, spec: StepSpec) -> Iterator[Mutation]:
+def _lasting_of(step: Step, spec: StepSpec) -> Iterator[LastingChange]:
     """What one step of a deploy leaves behind. Nobody saw what a person did, nor what a step did that did not end well."""
+    changes, doubt = dict.fromkeys(step.begun), Doubt.UNSEEN
     if step.state is StepState.ATTESTED:
-        changes = dict.fromkeys((*step.begun, *(step.planned or ())))
+        changes, doubt = dict.fromkeys((*step.begun, *(step.planned or ()))), Doubt.BY_HAND
         if isinstance(spec.action, Attest) or (not changes and step.planned is None):
-            yield Mutation(spec.title, "", "done by hand", Way.UNKNOWN, "unknown, for it was done by hand: look before")
+            yield LastingChange(spec.title, Way.UNKNOWN, doubt=doubt)
             return
-        doubt = "unknown, for it was done by hand: look before. As planned, it"
-    else:
-        changes, doubt = dict.fromkeys(step.begun), "unknown whether it was done: look before. If it was, it"
     for change in changes:
         if change.way is Way.BACK:
             continue
         if step.state is StepState.DONE or change in step.made:
-            yield change
+            yield LastingChange(change.what, change.way, change.back)
         else:
             way = Way.FINAL if change.way is Way.FINAL else Way.UNKNOWN
-            yield replace(change, way=way, back=f"{doubt} {change.back}")
+            yield LastingChange(change.what, way, change.back, doubt)
 
 
 def failed_step(steps: Sequence[Step], plan: PlanKind) -> Step | None:

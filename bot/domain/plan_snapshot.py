@@ -7,10 +7,9 @@ from typing import Any
 
 from bot.domain.ids import StepId
 from bot.domain.model import digest_of
-from bot.domain.plan import Mutation
+from bot.domain.plan import Mutation, PlanDifference
 
 PlanSnapshot = Mapping[StepId, Sequence[Mutation] | None]  # by step: what it changes; None: that could not be seen
-MAX_LINES = 8  # differences that a message names
 
 
 def to_body(plan: PlanSnapshot) -> dict[str, Any]:
@@ -32,38 +31,24 @@ def plan_digest(plan: PlanSnapshot) -> str:
     return digest_of(to_body(plan))
 
 
-def differences(snapshot: PlanSnapshot, current: PlanSnapshot) -> list[str]:
-    """Return how the steps of ``current`` differ from the snapshot, one line a change; empty when they do not.
+def differences(snapshot: PlanSnapshot, current: PlanSnapshot) -> list[PlanDifference]:
+    """Return how the steps of ``current`` differ from the snapshot; empty when they do not.
 
     A step that is missing in ``current``, or whose changes could not be seen now, does not count as a difference.
     """
     return [
-        line
+        difference
         for step, changes in current.items()
         if changes is not None
-        for line in _step_differences(snapshot.get(step) or (), changes)
+        for difference in _step_differences(snapshot.get(step) or (), changes)
     ]
 
 
-def limit_lines(lines: Sequence[str]) -> Sequence[str]:
-    """Return the first ``MAX_LINES`` of ``lines``, with a line that counts the others."""
-    more = len(lines) - MAX_LINES
-    return [*lines[:MAX_LINES], f"and {more} more"] if more > 0 else lines
-
-
-def _step_differences(before: Sequence[Mutation], current: Sequence[Mutation]) -> Iterator[str]:
+def _step_differences(before: Sequence[Mutation], current: Sequence[Mutation]) -> Iterator[PlanDifference]:
     unmatched = {change.what: change for change in before}
     for change in current:
         old = unmatched.pop(change.what, None)
-        if old is None:
-            yield f"{change.what}: {_values(change)} (not shown)"
-        elif _values(old) != _values(change):
-            yield f"{change.what}: {_values(change)} (shown: {_values(old)})"
-        elif old != change:
-            yield f"{change.what}: {change.back} (shown: {old.back})"
+        if old != change:
+            yield PlanDifference(old, change)
     for old in unmatched.values():
-        yield f"{old.what}: no change any more (shown: {_values(old)})"
-
-
-def _values(change: Mutation) -> str:
-    return f"{change.now or 'nothing'} → {change.after}"
+        yield PlanDifference(old, None)

@@ -11,6 +11,7 @@ from bot.domain.results import CheckStatus
 
 if TYPE_CHECKING:
     from bot.domain.ids import CheckId, UserId
+    from bot.domain.plan import PlanDifference
     from bot.domain.policy import Role
 
 
@@ -186,4 +187,4 @@ class PlanChanged(Reason):
     """The plan is not the one that people saw."""
 
     cause = Cause.PLAN
-    changes: tuple[str, ...]
+    changes: tuple[PlanDifference, ...]

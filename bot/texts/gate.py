@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bot.domain.plan_snapshot import limit_lines
 from bot.domain.reasons import (
     ChannelClosed,
     CheckNotPassed,
@@ -28,6 +27,7 @@ from bot.domain.reasons import (
 )
 from bot.domain.release import Release, ReleaseState
 from bot.domain.results import CheckStatus
+from bot.texts.plan import list_differences
 from bot.texts.staffing import count_people
 
 # Each with the facts of its reason; where one is empty, what would introduce it is left out.
@@ -75,7 +75,7 @@ def reason_text(reason: Reason) -> str:
         case SignoffMissing(about=role):
             return f"{role.title}: {reason.approved} of {reason.needed} people have signed off"
         case PlanChanged():
-            return f"the plan is not the one that was shown: {'; '.join(limit_lines(reason.changes))}"
+            return f"the plan is not the one that was shown: {'; '.join(list_differences(reason.changes))}"
         case TooFewPeople():
             return f"{count_people(reason.needed)} must approve, so far {reason.approved} have"
     return _REASONS[type(reason)].format_map(vars(reason)).removesuffix(": ")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.domain.plan import Mutation, PlanKind, PlannedStep, Way
+from bot.domain.plan import LastingChange, Mutation, PlanKind, PlannedStep, Way
 from bot.slack.blocks.plan import planned
 from tests.unit.factories import make_checklist
 from tests.unit.slack_rules import assert_slack_accepts, block, block_ids
@@ -38,7 +38,7 @@ def test_each_change_is_shown_with_both_values_and_its_rollback() -> None:
         "1. Create release tag (a person, who attests it)",
     ]
     assert "stays" not in block(message, "marks")
-    under_way = planned("SOLVEREIGN v4.8.0", [LOGS, BACK], [DROP])
+    under_way = planned("SOLVEREIGN v4.8.0", [LOGS, BACK], [LastingChange(DROP.what, DROP.way, DROP.back)])
     assert block(under_way, "lasting") == (
         "*A rollback does not take back*\n"
         ":warning: migration 061.sql on production: cannot be taken back: declared breaking"

@@ -12,6 +12,7 @@ from bot.domain.events import PassedReason
 from bot.domain.gate import frozen
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import Mitigation, MitigationState
+from bot.domain.plan import PlanDifference
 from bot.domain.policy import BreakGlassRule, Policy, Role
 from bot.domain.reasons import Cause
 from bot.domain.release import ReleaseState
@@ -79,7 +80,7 @@ CASES = [
 ]
 FINDINGS = {
     Cause.CHANNEL: DeployFindings(make_view().release.id, "", ChannelAccess(refusal="It is archived")),
-    Cause.PLAN: DeployFindings(make_view().release.id, "", ChannelAccess(), plan_changes=("image: nothing → b",)),
+    Cause.PLAN: DeployFindings(make_view().release.id, "", ChannelAccess(), plan_changes=(PlanDifference(None, None),)),
 }
 
 

@@ -12,6 +12,7 @@ from bot.domain.checklist import Check, Checklist, Section
 from bot.domain.deploy_findings import ChannelAccess, DeployFindings
 from bot.domain.gate import CONFIRMED_FOR, deploy_gate, non_blocking_failures, permits, rollback_gate
 from bot.domain.ids import CheckId, ReleaseId, UserId
+from bot.domain.plan import Mutation, PlanDifference, Way
 from bot.domain.policy import Action, Policy, Role
 from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
@@ -360,7 +361,8 @@ def findings(view: ReleaseView, **changes: Any) -> DeployFindings:
 def test_findings_from_outside_are_listed_with_the_other_reasons() -> None:
     """The channel comes first, and a plan that differs from the one people saw comes last."""
     view = approved_view(freeze=make_freeze())
-    outside = findings(view, channel=ChannelAccess("<#C1> is archived"), plan_changes=("image: a → b (not shown)",))
+    change = Mutation("image", "a", "b", Way.BACK, "back to a")
+    outside = findings(view, channel=ChannelAccess("<#C1> is archived"), plan_changes=(PlanDifference(None, change),))
     assert [(reason.cause, reason_text(reason)) for reason in deploy_gate(view, QUINN, outside).reasons] == [
         (Cause.CHANNEL, "<#C1> is archived, so nothing is deployed from there"),
         (Cause.FREEZE, "deploys are frozen: incident under way"),
@@ -447,7 +449,9 @@ def subclasses(of: type[Reason]) -> set[type[Reason]]:
 def test_each_reason_has_its_words(kind: type[Reason]) -> None:
     """Whoever adds one cannot forget them."""
     facts = {
-        field.name: {"about": Role.QA, "status": CheckStatus.FAILED, "needed": 2, "approved": 1}.get(field.name, "fact")
+        field.name: {"about": Role.QA, "status": CheckStatus.FAILED, "needed": 2, "approved": 1, "changes": ()}.get(
+            field.name, "fact"
+        )
         for field in fields(kind)
     }
     assert reason_text(kind(**facts))  # type: ignore[arg-type]

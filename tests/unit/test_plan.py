@@ -6,8 +6,20 @@ import pytest
 
 from bot.domain.actions import StepSpec
 from bot.domain.ids import StepId
-from bot.domain.plan import Mutation, PlanKind, Step, StepState, Way, done, failed_step, lasting, next_step
-from bot.domain.plan_snapshot import MAX_LINES, PlanSnapshot, differences, from_body, limit_lines, plan_digest, to_body
+from bot.domain.plan import (
+    Mutation,
+    PlanDifference,
+    PlanKind,
+    Step,
+    StepState,
+    Way,
+    done,
+    failed_step,
+    lasting,
+    next_step,
+)
+from bot.domain.plan_snapshot import PlanSnapshot, differences, from_body, plan_digest, to_body
+from bot.texts.plan import MAX_LINES, lasting_text, list_differences
 from tests.unit.factories import make_checklist, make_steps
 
 PENDING, RUNNING, DONE, FAILED = StepState.PENDING, StepState.RUNNING, StepState.DONE, StepState.FAILED
@@ -65,7 +77,7 @@ def lasting_changes(state: StepState, **changes: object) -> list[str]:
     """The changes that a rollback leaves in place if the second step, which sets an image, is in ``state``."""
     first, second, *_ = make_steps(PlanKind.DEPLOY, CHECKLIST, [TO_ATTEST, state])
     steps: list[Step] = [first, replace(second, **changes)]  # type: ignore[arg-type]
-    return [f"{change.way} {change.what}: {change.back}" for change in lasting(steps, CHECKLIST.deploy)]
+    return [f"{change.way} {change.what}: {lasting_text(change)}" for change in lasting(steps, CHECKLIST.deploy)]
 
 
 @pytest.mark.parametrize("state", [RUNNING, FAILED, CANCELLED, PENDING])
@@ -132,12 +144,12 @@ SNAPSHOT: PlanSnapshot = {TAG: None, FRONTEND: (SET,), JOBS: ()}
 )
 def test_differences_from_the_plan_that_people_saw_are_named(now: PlanSnapshot, expected: list[str]) -> None:
     """A changed value, another rollback, a new and a missing change are named; an unknown one is not."""
-    assert differences(from_body(to_body(SNAPSHOT)), now) == expected
+    assert list_differences(differences(from_body(to_body(SNAPSHOT)), now)) == expected
     assert (plan_digest({**SNAPSHOT, **now}) == plan_digest(SNAPSHOT)) is (now in (SNAPSHOT, {}))
 
 
 def test_a_message_names_some_differences_and_counts_the_others() -> None:
     """A message names a limited number of differences and counts the rest."""
-    lines = [str(number) for number in range(MAX_LINES + 2)]
-    assert limit_lines(lines)[MAX_LINES:] == ["and 2 more"]
-    assert limit_lines(lines[:MAX_LINES]) == lines[:MAX_LINES]
+    several = [PlanDifference(None, replace(SET, what=str(number))) for number in range(MAX_LINES + 2)]
+    assert list_differences(several)[MAX_LINES:] == ["and 2 more"]
+    assert len(list_differences(several[:MAX_LINES])) == MAX_LINES

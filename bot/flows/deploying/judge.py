@@ -10,7 +10,7 @@ from bot.domain.events import BreakGlassUsed, DeployStarted, NotPassedLine, Pass
 from bot.domain.gate import deploy_gate, non_blocking_failures
 from bot.domain.ids import StepId
 from bot.domain.plan import PlanKind, StepState
-from bot.domain.plan_snapshot import limit_lines, plan_digest
+from bot.domain.plan_snapshot import plan_digest
 from bot.domain.policy import Action
 from bot.domain.posts import BreakGlassPost, StepsPost
 from bot.domain.reasons import Cause, Reason
@@ -23,6 +23,7 @@ from bot.flows.deps import Deps, locked_view, require
 from bot.store import break_glass, plan_snapshots, releases, steps, work
 from bot.store.pool import Tx
 from bot.texts.gate import list_reasons, name_failures, reason_text
+from bot.texts.plan import list_differences
 
 MAX_NAMED = 5  # lines that do not block the deploy and have not passed, named in the answer
 
@@ -108,7 +109,7 @@ def _refusal(view: ReleaseView, findings: DeployFindings, reasons: tuple[Reason,
     if channel is not None:
         return GateClosed(f"{reason_text(channel)}.", hint=findings.channel.hint)
     if all(reason.cause is Cause.PLAN for reason in reasons):
-        lines = "\n".join(f"• {line}" for line in limit_lines(findings.plan_changes))
+        lines = "\n".join(f"• {line}" for line in list_differences(findings.plan_changes))
         return GateClosed(
             f"The plan of {view.release.version} is not the one that was shown:\n{lines}",
             hint="Nothing was deployed. Deploy again to go with this; `/release plan` shows all of it.",

@@ -8,7 +8,7 @@ from bot.domain.actions import NOT_THE_BOTS
 from bot.domain.actor import Actor
 from bot.domain.events import PlanShown
 from bot.domain.gate import permits
-from bot.domain.plan import PlanKind, PlannedStep
+from bot.domain.plan import PlanDifference, PlanKind, PlannedStep
 from bot.domain.plan_snapshot import PlanSnapshot, differences, plan_digest
 from bot.domain.policy import Action
 from bot.domain.release import Release, ReleaseState
@@ -31,8 +31,10 @@ def store_snapshot(tx: Tx, deps: Deps, actor: Actor, release: Release, plan: Seq
         _store(tx, deps, actor, release, _deploy_part(plan))
 
 
-def compare_with_snapshot(deps: Deps, actor: Actor, release: Release, snapshot: PlanSnapshot) -> tuple[str, ...]:
-    """Look at what a deploy would change now, and return how that differs from the snapshot, one line a difference.
+def compare_with_snapshot(
+    deps: Deps, actor: Actor, release: Release, snapshot: PlanSnapshot
+) -> tuple[PlanDifference, ...]:
+    """Look at what a deploy would change now, and return how that differs from the snapshot.
 
     What differs becomes the new snapshot, because ``actor`` is shown it: their next Deploy means that. A plan that cannot be
     seen whole does not differ: its first step says so before it changes anything.
@@ -41,11 +43,11 @@ def compare_with_snapshot(deps: Deps, actor: Actor, release: Release, snapshot: 
     if any(step.trouble for step in plan if step.plan is PlanKind.DEPLOY):
         return ()
     current = _deploy_part(plan)
-    lines = differences(snapshot, current)
-    if lines:
+    found = differences(snapshot, current)
+    if found:
         with deps.store.transaction() as tx:
             _store(tx, deps, actor, release, current)
-    return tuple(lines)
+    return tuple(found)
 
 
 def _store(tx: Tx, deps: Deps, actor: Actor, release: Release, snapshot: PlanSnapshot) -> None:

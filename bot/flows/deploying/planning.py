@@ -10,9 +10,9 @@ from typing import Any
 from bot.domain.actions import WITHOUT_DOER, StepSpec
 from bot.domain.events import DeployPlanned
 from bot.domain.ids import SYSTEM
-from bot.domain.plan import Mutation, Plane, PlanKind, Step, StepState
+from bot.domain.plan import Mutation, PlanDifference, Plane, PlanKind, Step, StepState
 from bot.domain.plan_progress import PlanProgress
-from bot.domain.plan_snapshot import PlanSnapshot, differences, limit_lines, plan_digest
+from bot.domain.plan_snapshot import PlanSnapshot, differences, plan_digest
 from bot.errors import StepError, Superseded
 from bot.flows.commit import commit_change
 from bot.flows.deploying.preflight import preflight
@@ -22,6 +22,7 @@ from bot.steps.contract import Look, Shipment
 from bot.steps.registry import doer
 from bot.store import plan_snapshots, posts, steps, work
 from bot.store.pool import Tx
+from bot.texts.plan import list_differences
 
 Planned = Sequence[tuple[Step, Sequence[Mutation]]]  # steps with what they are to change
 
@@ -59,10 +60,10 @@ class _Planner:
             return
         with self.deps.store.transaction() as tx:
             work.ensure_claim(tx, self.job.claim)
-            lines = self._store(tx, planned)
-        if lines:
+            found = self._store(tx, planned)
+        if found:
             raise StepError(
-                f"the plan is not the one that was shown: {'; '.join(limit_lines(lines))}",
+                f"the plan is not the one that was shown: {'; '.join(list_differences(found))}",
                 hint="Nothing was changed. Press Retry to go with this; `/release plan` shows all of it.",
             )
 
@@ -98,7 +99,7 @@ class _Planner:
             planned.append((step, tuple(change.cleaned(self.deps.clean) for change in changes)))
         return planned
 
-    def _store(self, tx: Tx, planned: Planned) -> Sequence[str]:
+    def _store(self, tx: Tx, planned: Planned) -> Sequence[PlanDifference]:
         """Store what steps are to change, unless a deploy begins with it and people saw another plan; returns the differences.
 
         Whoever is told of the differences has seen the plan by that: a retry looks at everything anew, and goes with it. Once
@@ -111,12 +112,12 @@ class _Planner:
             **{step.id: step.planned for step in self._steps() if step.planned is not None},
             **{step.id: changes for step, changes in planned},
         }
-        lines = [] if snapshot is None else differences(snapshot, current)
-        if lines:
+        found = [] if snapshot is None else differences(snapshot, current)
+        if found:
             plan_snapshots.store(tx, release_id, current, now, SYSTEM)
             for plane in Plane:
                 steps.forget_target(tx, release_id, plane, [spec.id for spec in self.progress.checklist.deploy])
-            return lines
+            return found
         for step, changes in planned:
             steps.keep_planned(tx, step.row, changes)
         if begins:

@@ -24,6 +24,7 @@ from bot.flows.deps import Deps, locked_view, require
 from bot.store import releases, steps, watches, work
 from bot.store.pool import Tx
 from bot.texts.gate import reason_text
+from bot.texts.plan import lasting_text
 
 MAX_NAMED = 5  # things that are not taken back, named in the answer; the worst come first
 
@@ -99,7 +100,7 @@ def _answer(view: ReleaseView, aborted: str) -> str:
     """What the person is told: first what stays, then that it goes back, then which release gave way."""
     lines = []
     if changes := lasting(view.steps, view.checklist.deploy):
-        lines += ["Not taken back:", *(f"• {change.what}: {change.back}" for change in changes[:MAX_NAMED])]
+        lines += ["Not taken back:", *(f"• {change.what}: {lasting_text(change)}" for change in changes[:MAX_NAMED])]
     if len(changes) > MAX_NAMED:
         lines.append(f"… and {len(changes) - MAX_NAMED} more, named in the thread")
     lines.append(f"Rolling {view.release.version} back. Follow the steps in the thread.")

@@ -9,11 +9,12 @@ from bot.domain.plan import PlanKind, Way
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.cut import cut_plain
+from bot.texts.plan import lasting_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bot.domain.plan import Mutation, PlannedStep
+    from bot.domain.plan import LastingChange, Mutation, PlannedStep
     from bot.slack.blocks.limits import Block, Rendered
 
 _ROOM = 9_000  # characters for all steps that change something
@@ -28,7 +29,7 @@ MARKS = {
 }
 
 
-def planned(name: str, steps: Sequence[PlannedStep], left: Sequence[Mutation] = ()) -> Rendered:
+def planned(name: str, steps: Sequence[PlannedStep], left: Sequence[LastingChange] = ()) -> Rendered:
     """The plan of ``name``, a release with its product. ``left``: what a rollback would leave of what is done already."""
     deploy = [step for step in steps if step.plan is PlanKind.DEPLOY]
     changes = [change for step in deploy for change in step.changes]
@@ -59,10 +60,10 @@ def planned(name: str, steps: Sequence[PlannedStep], left: Sequence[Mutation] = 
     return limits.message(text.escape(cut_plain(words, 500)), blocks)
 
 
-def lasting_block(title: str, left: Sequence[Mutation], room: int = _QUIET) -> list[Block]:
+def lasting_block(title: str, left: Sequence[LastingChange], room: int = _QUIET) -> list[Block]:
     """What a rollback leaves as it is, as `bot.domain.plan.lasting` gives it, in ``room`` characters; nothing: no block."""
     lines = [
-        f":{MARKS[change.way]}: {text.outside(change.what, _VALUE)}: {text.outside(change.back, 200)}"
+        f":{MARKS[change.way]}: {text.outside(change.what, _VALUE)}: {text.outside(lasting_text(change), 200)}"
         for change in left
     ]
     return _list("lasting", title, lines, room)
