@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bot.clock import Clock
 from bot.domain.actor import Actor
@@ -24,6 +25,8 @@ from bot.store.pool import Store, Tx
 from bot.store.work import Claim
 from checks.registry import Registry
 from clients.target import Target
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +83,18 @@ class Job:
 
 def locked_view(tx: Tx, deps: Deps, release_id: ReleaseId) -> ReleaseView:
     """Everything of a release, locked until the commit. Raises UnknownThing."""
-    view = releases.view(tx, release_id, deps.clock.now(), lock=True)
-    if view is None:
-        raise UnknownThing("There is no such release.", hint="`/release history` lists them.")
-    return view
+    return _existing(releases.view(tx, release_id, deps.clock.now(), lock=True))
 
 
 def locked_progress(tx: Tx, deps: Deps, release_id: ReleaseId) -> PlanProgress:
     """How far the plans of a release are, locked until the commit. Raises UnknownThing."""
-    progress = releases.locked_progress(tx, release_id, deps.clock.now())
-    if progress is None:
+    return _existing(releases.locked_progress(tx, release_id, deps.clock.now()))
+
+
+def _existing(release: T | None) -> T:
+    if release is None:
         raise UnknownThing("There is no such release.", hint="`/release history` lists them.")
-    return progress
+    return release
 
 
 def require(policy: Policy, actor: Actor, action: Action, *lines: str) -> None:

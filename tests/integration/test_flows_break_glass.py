@@ -8,8 +8,8 @@ from io import BytesIO
 import pytest
 from psycopg.errors import CheckViolation
 
-from bot.domain.ids import CheckId, ReleaseId
-from bot.domain.plan import PlanKind, StepState
+from bot.domain.ids import CheckId, ReleaseId, StepId
+from bot.domain.plan import Mutation, PlanKind, StepState, Way
 from bot.domain.policy import Action, BreakGlassRule, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
@@ -20,6 +20,7 @@ from bot.flows.deploying.judge import judge_break_glass
 from bot.flows.deploying.prepare import prepare_deploy
 from bot.flows.deploying.rollback import judge_rollback
 from bot.slack import report
+from bot.store import plan_snapshots
 from checks.contract import Outcome
 from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World
 from tests.fix_tags import REBUILT, Tags
@@ -202,6 +203,22 @@ def test_what_has_moved_is_not_deployed_unseen(glass: World, tags: Tags) -> None
             glass.break_glass(MANAGER, release_id, WHY)
     assert glass.view(release_id).release.digest == REBUILT
     glass.clock.advance(minutes=2)
+    findings = prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
+    assert "Deploying" in glass.act(judge_break_glass, MANAGER, findings, WHY)
+
+
+def test_another_plan_than_the_one_people_saw_is_told_once(glass: World, tags: Tags) -> None:
+    """Also to somebody who may not deploy: what differs is seen by that, and the next time means it."""
+    glass.change(
+        policy=Policy(break_glass=BreakGlassRule(allowed=True), may={Action.DEPLOY: (Role.QA,)}), sources=tags.sources()
+    )
+    release_id = unsigned(glass)
+    change = Mutation("image of deployment/web", "a", "b", Way.BACK, "the rollback")
+    with glass.store.transaction() as tx:
+        plan_snapshots.store(tx, release_id, {StepId("deploy.tag"): [change]}, glass.clock.now(), QUINN)
+    findings = prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
+    with pytest.raises(GateClosed, match="is not the one that was shown"):
+        glass.act(judge_break_glass, MANAGER, findings, WHY)
     findings = prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
     assert "Deploying" in glass.act(judge_break_glass, MANAGER, findings, WHY)
 
