@@ -83,7 +83,7 @@ def _decide_turn(deps: Deps, view: ReleaseView, entry: Check) -> Turn:
 def _begin(deps: Deps, job: Job, release_id: ReleaseId, entry: Check, tx: Tx, run: CheckRun) -> CheckRun:
     """Mark the check as running, and tell it what the checks that it needs have found out by now. Raises NotNow."""
     view = locked_view(tx, deps, release_id)
-    work.ensure_claim(tx, job.claim)
+    work.begin(tx, job.claim)  # what has woken it until now need not make it run twice
     if not _is_wanted(view, entry) or not _decide_turn(deps, view, entry).may_begin:
         raise NotNow
     checks.running(tx, release_id, entry.id)

@@ -66,6 +66,15 @@ def ensure_claim(tx: Tx, held: Claim) -> bool:
     return bool(row["again"])
 
 
+def begin(tx: Tx, held: Claim) -> None:
+    """Make this transaction commit only while the claim is ours, like `ensure_claim`, and forget that it was asked for again.
+
+    For work that has only looked so far whether it may begin: what it does from here on is what was asked for.
+    """
+    if tx.execute(_SQL["begin"], {"id": held.id, "token": held.token}).fetchone() is None:
+        raise Superseded
+
+
 def finish(tx: Tx, held: Claim, now: datetime) -> None:
     """It is done. If it was asked for again meanwhile, it is due at once."""
     if tx.execute(_SQL["finish"], {"id": held.id, "token": held.token}).rowcount == 0:

@@ -16,7 +16,7 @@ from bot.domain.results import CheckStatus, Running, check_status
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import abort, check
 from bot.flows.undo import undo_orphans
-from bot.store import posts, work
+from bot.store import posts, releases, work
 from bot.store.pool import Store
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params, Subject
 from checks.registry import BUILT_IN, Registry
@@ -487,6 +487,39 @@ def test_two_that_touch_the_same_wait_for_each_other(world: World, outside: Outs
             world.carry_out(job)
     world.run("check")
     assert world.outcome(release_id, "go.one") is Outcome.PASS
+
+
+def test_one_that_is_woken_while_a_worker_looks_at_it_runs_once(world: World, outside: Outside) -> None:
+    """A check that ends wakes those that waited for it. Who is about to begin then need not run again."""
+    sections = list(world.deps.checklist.sections)
+    both = tuple(make_check(f"go.{name}", kind="tenant") for name in ("one", "two"))
+    sections[0] = sections[0].model_copy(update={"checks": both})
+    world.change(checklist=checklist(sections=tuple(sections)))
+    release_id = world.start()
+    jobs = world.claim_all("check")
+    for name in ("go.one", "go.two"):
+        world.carry_out(jobs.pop(f"{release_id}/{name}"))
+    for job in jobs.values():
+        world.carry_out(job)
+    world.run("check")
+    assert sorted(outside.runs) == ["go.one", "go.two", "prep.first", "prep.second"]
+
+
+def test_what_is_requested_while_it_runs_runs_again(world: World, outside: Outside) -> None:
+    """Its answer may be about what was before the request."""
+    with_kind(world, "ask")
+    release_id = world.start()
+
+    def request_again(name: str) -> None:
+        if name == "go.one" and outside.runs.count("go.one") == 1:
+            with world.store.transaction() as tx:
+                view = releases.view(tx, release_id, world.clock.now(), lock=True)
+                assert view is not None
+                check.request_runs(tx, view, [ONE], QUINN)
+
+    outside.during = request_again
+    world.run("check")
+    assert outside.runs.count("go.one") == 2
 
 
 def test_one_that_does_not_stop_holds_up_nobody(world: World, outside: Outside) -> None:

@@ -38,6 +38,10 @@ UPDATE work SET lease_until = now() + %(lease)s WHERE id = %(id)s AND token = %(
 -- Lock the claim inside the transaction that writes its effect; no row when it was taken over (fencing).
 SELECT again FROM work WHERE id = %(id)s AND token = %(token)s FOR UPDATE;
 
+-- name: begin
+-- The same, for work that begins only now: it is what was asked for until here.
+UPDATE work SET again = false WHERE id = %(id)s AND token = %(token)s RETURNING id;
+
 -- name: finish
 -- Done: forget it, unless it was asked for again meanwhile.
 DELETE FROM work WHERE id = %(id)s AND token = %(token)s AND NOT again;
