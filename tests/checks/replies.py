@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived."""
+    """A request as it arrived."""
 
     method: str
     path: str  # without the query
@@ -28,13 +28,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent back: a str as text/html, bytes as they are, anything else as JSON."""
+    """A response: a str body is sent as text/html, bytes unchanged, and anything else as JSON."""
 
     status: int = 200
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def encoded(self) -> tuple[bytes, str]:
+    def encode(self) -> tuple[bytes, str]:
         """The body and its content type."""
         if isinstance(self.body, bytes):
             return self.body, "application/octet-stream"
@@ -43,13 +43,13 @@ class Reply:
         return json.dumps(self.body).encode(), "application/json"
 
 
-Answering = Reply | Callable[[Request], Reply]
+Route = Reply | Callable[[Request], Reply]
 
 
 class Replies:
-    """Serves ``{"GET /path": reply}`` on a free port of the loopback while the block runs; everything else is 404."""
+    """A server on a free port that answers from a table such as ``{"GET /path": reply}``, and else with 404."""
 
-    def __init__(self, routes: Mapping[str, Answering]) -> None:
+    def __init__(self, routes: Mapping[str, Route]) -> None:
         self.routes = dict(routes)
         self.requests: list[Request] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
@@ -66,10 +66,10 @@ class Replies:
         self._thread.join()
 
     def answer(self, request: Request) -> Reply:
-        """The reply of the table."""
+        """The reply for a request, by the table."""
         self.requests.append(request)
-        found = self.routes.get(f"{request.method} {request.path}", Reply(404, {"detail": "Not Found"}))
-        return found if isinstance(found, Reply) else found(request)
+        reply = self.routes.get(f"{request.method} {request.path}", Reply(404, {"detail": "Not Found"}))
+        return reply if isinstance(reply, Reply) else reply(request)
 
     def _make_handler(self) -> type[BaseHTTPRequestHandler]:
         replies = self
@@ -86,7 +86,7 @@ class Replies:
                 reply = replies.answer(
                     Request(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), headers, body)
                 )
-                content, kind = reply.encoded()
+                content, kind = reply.encode()
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": kind, **reply.headers, "Content-Length": str(len(content))}.items():
                     self.send_header(name, value)
@@ -103,7 +103,7 @@ class Replies:
 
 
 def closed_port_url() -> str:
-    """An address at which nobody listens."""
+    """An address on which nobody listens."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     server.server_close()
     return f"http://127.0.0.1:{server.server_port}"

@@ -4,11 +4,11 @@ import pytest
 
 from checks.contract import Outcome
 from clients.target import Login, Target
-from tests.checks.replies import Answering, Replies, Reply, Request, closed_port_url
+from tests.checks.replies import Replies, Reply, Request, Route, closed_port_url
 from tests.fix_checks import production_target, run, staging_target
 
 COOKIE = "__Host-sv_platform_session=abc; HttpOnly; Secure; SameSite=strict; Path=/"
-LOGGED_IN = Reply(200, {"success": True, "tenant_id": 90}, {"Set-Cookie": COOKIE})
+LOGIN_REPLY = Reply(200, {"success": True, "tenant_id": 90}, {"Set-Cookie": COOKIE})
 
 
 def api(url: str) -> Target:
@@ -17,7 +17,7 @@ def api(url: str) -> Target:
 
 
 def plans(request: Request) -> Reply:
-    """The product's answer to a request with the session cookie, and to one without."""
+    """The product's answer to a request with its session cookie, and to one without."""
     if "__Host-sv_platform_session=abc" not in (request.headers.get("Cookie") or ""):
         return Reply(401, {"detail": "Authentication required"})
     return Reply(200, {"success": True, "plans": [], "total": 0})
@@ -43,7 +43,7 @@ def test_smoke_request_fails(sandbox):
 
 def test_secure_cookie_is_sent_back():
     """The product's __Host- cookie is used, and neither Origin nor Referer is sent."""
-    with Replies({"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}) as server:
+    with Replies({"POST /api/auth/login": LOGIN_REPLY, "GET /api/v1/roster/plans": plans}) as server:
         result = run("api_flow", {}, target=api(server.url))
 
     assert result.outcome is Outcome.PASS
@@ -52,7 +52,7 @@ def test_secure_cookie_is_sent_back():
 
 def test_200_without_success_fails():
     """A 200 whose body does not say success is FAIL."""
-    routes = {"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": Reply(200, {"success": False})}
+    routes = {"POST /api/auth/login": LOGIN_REPLY, "GET /api/v1/roster/plans": Reply(200, {"success": False})}
     with Replies(routes) as server:
         result = run("api_flow", {}, target=api(server.url))
 
@@ -64,8 +64,8 @@ def test_200_without_success_fails():
     ("status", "hint"),
     [(401, "login"), (403, "unlock it"), (429, "wait a quarter of an hour"), (422, "/api/auth/login")],
 )
-def test_refused_login_is_no_verdict(status, hint):
-    """When the test user cannot log in nothing was found out about the product: ERROR with what to do."""
+def test_a_refused_login_is_an_error(status, hint):
+    """If the test user cannot log in, nothing is known about the product: ERROR with a hint."""
     with Replies({"POST /api/auth/login": Reply(status, {"detail": {"success": False}})}) as server:
         result = run("api_flow", {}, target=api(server.url))
 
@@ -75,10 +75,10 @@ def test_refused_login_is_no_verdict(status, hint):
     assert [request.path for request in server.requests] == ["/api/auth/login"]
 
 
-def test_session_that_is_not_taken_is_no_verdict():
-    """401 after a good log-in is a fault of the session, not of the page that was asked for."""
+def test_a_session_that_is_not_accepted_is_an_error():
+    """A 401 after a good login is a problem of the session and not of the page: ERROR."""
     routes = {
-        "POST /api/auth/login": LOGGED_IN,
+        "POST /api/auth/login": LOGIN_REPLY,
         "GET /api/v1/roster/plans": Reply(401, {"detail": "Authentication required"}),
     }
     with Replies(routes) as server:
@@ -95,26 +95,26 @@ def test_session_that_is_not_taken_is_no_verdict():
         (Reply(500, "Internal Server Error"), "the log-in answers 500"),
     ],
 )
-def test_login_that_does_not_work_fails(reply, summary):
-    """A product that cannot log anybody in is known to be bad."""
+def test_a_login_that_does_not_work_fails(reply, summary):
+    """A product that cannot log anybody in is known to be bad: FAIL."""
     with Replies({"POST /api/auth/login": reply}) as server:
         result = run("api_flow", {}, target=api(server.url))
 
     assert (result.outcome, result.answer.summary) == (Outcome.FAIL, summary)
 
 
-def test_how_the_cookie_is_kept_is_shown():
-    """Its attributes are evidence, and nothing else of it."""
-    with Replies({"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}) as server:
-        seen = run("api_flow", {}, target=api(server.url)).answer.evidence.seen
+def test_the_attributes_of_the_cookie_are_evidence():
+    """The evidence shows the attributes of the cookie and not its value."""
+    with Replies({"POST /api/auth/login": LOGIN_REPLY, "GET /api/v1/roster/plans": plans}) as server:
+        evidence = run("api_flow", {}, target=api(server.url)).answer.evidence.seen
 
-    assert seen.startswith("log-in: 200, cookie (HttpOnly; Secure; SameSite=strict; Path=/)\nthen: 200 ")
+    assert evidence.startswith("log-in: 200, cookie (HttpOnly; Secure; SameSite=strict; Path=/)\nthen: 200 ")
 
 
 @pytest.mark.parametrize("down", ["POST /api/auth/login", "GET /api/v1/roster/plans"])
-def test_gateway_error_is_no_verdict(down):
-    """A 503 at either request is ERROR."""
-    routes: dict[str, Answering] = {"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}
+def test_a_gateway_error_is_an_error(down):
+    """A 503 at either request is an ERROR."""
+    routes: dict[str, Route] = {"POST /api/auth/login": LOGIN_REPLY, "GET /api/v1/roster/plans": plans}
     with Replies(routes | {down: Reply(503, "")}) as server:
         result = run("api_flow", {}, target=api(server.url))
 
@@ -122,22 +122,22 @@ def test_gateway_error_is_no_verdict(down):
     assert "503, the product does not answer" in result.answer.summary
 
 
-def test_nobody_listens():
-    """An API that cannot be reached is ERROR."""
+def test_an_unreachable_api_is_an_error():
+    """An API that cannot be reached is an ERROR."""
     assert run("api_flow", {}, target=api(closed_port_url())).outcome is Outcome.ERROR
 
 
-def test_password_is_no_evidence():
-    """Nothing of the answer holds the password or the cookie."""
-    with Replies({"POST /api/auth/login": LOGGED_IN, "GET /api/v1/roster/plans": plans}) as server:
+def test_the_password_is_not_in_the_evidence():
+    """No part of the answer contains the password or the cookie."""
+    with Replies({"POST /api/auth/login": LOGIN_REPLY, "GET /api/v1/roster/plans": plans}) as server:
         result = run("api_flow", {}, target=api(server.url))
 
     assert "long enough" not in repr(result)
     assert "__Host-sv_platform_session" not in repr(result)
 
 
-def test_target_without_login():
-    """The missing section is named."""
+def test_a_target_without_a_login_is_an_error():
+    """The error names the missing section."""
     result = run("api_flow", {}, target=Target(name="production", api_url="http://127.0.0.1:1/"))
 
     assert result.outcome is Outcome.ERROR

@@ -5,8 +5,8 @@ from clients.target import Target
 from tests.fix_checks import run
 
 
-def test_stays_open():
-    """The question is asked and stays INCONCLUSIVE; the hint says who can answer it."""
+def test_attest_stays_open():
+    """The kind asks its question and stays INCONCLUSIVE; the hint says who can answer."""
     answer = run("attest", {"question": "Is the runbook up to date?"}, Target(name="production")).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.INCONCLUSIVE, "Is the runbook up to date?")
@@ -14,5 +14,5 @@ def test_stays_open():
 
 
 def test_question_may_be_the_title():
-    """Without a question of its own the title of the check is the question; the summary says what is missing."""
+    """Without a question of its own the title of the check is the question, and the summary says so."""
     assert run("attest", {}, Target(name="production")).answer.summary == "waits for a person to say"

@@ -16,18 +16,18 @@ HALF = "AWS_SECRET_ACCESS_KEY is not set"
 
 
 def plain(*names: str) -> list[dict[str, str]]:
-    """Variables with something in them."""
+    """Variables with a plain value."""
     return [{"name": name, "value": "x"} for name in names]
 
 
 def hours_ago(hours: float) -> str:
-    """A time as Kubernetes writes it."""
+    """A time that many hours ago as Kubernetes writes it."""
     return (datetime.now(UTC) - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @pytest.fixture
 def ask(tmp_path):
-    """Ask of a CronJob with these variables, last good run and service account."""
+    """A function that runs the check on a CronJob with these variables, last good run and service account."""
 
     def ask(env=(), last=None, account="default", annotations=None, **pod):
         spec = {"containers": [{"name": "backup", "env": list(env)}], **pod}
@@ -37,8 +37,8 @@ def ask(tmp_path):
             "status": {"lastSuccessfulTime": last} if last else {},
         }
         metadata = {"name": account} | ({"annotations": annotations} if annotations else {})
-        answers = {CRONJOB: Reply(200, cronjob), f"{ACCOUNT}{account}": Reply(200, {"metadata": metadata})}
-        with Replies(answers) as server:
+        routes = {CRONJOB: Reply(200, cronjob), f"{ACCOUNT}{account}": Reply(200, {"metadata": metadata})}
+        with Replies(routes) as server:
             part = Backup(namespace="backups", cronjob="nightly", bucket="b")
             return run(
                 "backup_credentials", {}, kube_target(tmp_path, server.url).model_copy(update={"backup": part})
@@ -52,7 +52,7 @@ WHERE = "cronjob/nightly in backups"
 
 
 @pytest.mark.parametrize(
-    ("given", "outcome", "summary"),
+    ("cronjob_facts", "outcome", "summary"),
     [
         (
             {"env": plain("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
@@ -85,25 +85,25 @@ WHERE = "cronjob/nightly in backups"
     ],
     ids=["keys", "half", "empty", "web identity", "half identity", "account", "nothing", "no account"],
 )
-def test_each_way(ask, given, outcome, summary):
-    """What AWS' libraries would take, what is half there, and what is not there at all."""
-    answer = ask(**given)
+def test_each_source_of_credentials_is_judged(ask, cronjob_facts, outcome, summary):
+    """The check knows every source that AWS' libraries accept, and tells half a source from none."""
+    answer = ask(**cronjob_facts)
 
     assert (answer.outcome, answer.summary) == (outcome, summary)
 
 
-def test_a_role_that_the_cluster_does_not_show(ask):
-    """Only a run that succeeded lately proves it; one of last week leaves it open."""
-    proved, open_still = ask(last=hours_ago(20)), ask(last=hours_ago(200))
+def test_a_role_that_the_cluster_does_not_show_is_proved_by_a_run(ask):
+    """Only a run that succeeded recently proves hidden credentials; an older one is INCONCLUSIVE."""
+    recent_run, old_run = ask(last=hours_ago(20)), ask(last=hours_ago(200))
 
-    assert proved.outcome is Outcome.PASS
-    assert proved.summary.startswith(f"{WHERE} has a role that the cluster does not show: its run of ")
-    assert open_still.outcome is Outcome.INCONCLUSIVE
-    assert open_still.summary.startswith(f"{WHERE} shows no credentials, and its last good run was at ")
+    assert recent_run.outcome is Outcome.PASS
+    assert recent_run.summary.startswith(f"{WHERE} has a role that the cluster does not show: its run of ")
+    assert old_run.outcome is Outcome.INCONCLUSIVE
+    assert old_run.summary.startswith(f"{WHERE} shows no credentials, and its last good run was at ")
 
 
-def test_no_such_cronjob(ask, tmp_path):
-    """Nothing was found out: ERROR."""
+def test_a_missing_cronjob_is_an_error(ask, tmp_path):
+    """Without the CronJob nothing is known: ERROR."""
     with Replies({}) as server:
         part = Backup(namespace="backups", cronjob="nightly", bucket="b")
         target = kube_target(tmp_path, server.url).model_copy(update={"backup": part})
@@ -112,8 +112,8 @@ def test_no_such_cronjob(ask, tmp_path):
     assert (answer.outcome, answer.summary) == (Outcome.ERROR, "there is no cronjob nightly in backups")
 
 
-def test_the_product_in_the_sandbox(sandbox):
-    """The CronJob of production has keys from its Secret, whose values are not in the answer."""
+def test_the_keys_of_the_sandbox_are_recognised(sandbox):
+    """The CronJob of production has keys from a Secret, and their values are not in the answer."""
     result = run("backup_credentials", {}, production_target(sandbox))
 
     assert result.outcome is Outcome.PASS

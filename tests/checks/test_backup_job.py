@@ -16,22 +16,22 @@ DUMP = b"PGDMP" + b"x" * 200
 
 
 def jobs(sandbox):
-    """The Jobs of the backup's namespace, by name."""
+    """The Jobs in the namespace of the backup, by name."""
     with Clients(staging_target(sandbox)) as clients:
         kube = clients.kube()
-        found = kube.batch.list_namespaced_job(sandbox.facts["backup"]["namespace"], _request_timeout=kube.timeout)
-    return {job.metadata.name: job for job in found.items}
+        job_list = kube.batch.list_namespaced_job(sandbox.facts["backup"]["namespace"], _request_timeout=kube.timeout)
+    return {job.metadata.name: job for job in job_list.items}
 
 
 def put(sandbox, key, body, **settings):
-    """Write an object as a backup would, or wrongly."""
+    """Write an object into the bucket, as a backup would or differently."""
     with Clients(staging_target(sandbox)) as clients:
         clients.s3().put_object(Bucket=sandbox.facts["s3"]["bucket"], Key=key, Body=body, **settings)
 
 
 @pytest.fixture
-def emptied(sandbox):
-    """No backups in the bucket yet: two of the same second have the same key, and the second one is not new then."""
+def empty_bucket(sandbox):
+    """Delete all backups in the bucket, since two of the same second would have the same key."""
     part = sandbox.facts["s3"]
     with Clients(staging_target(sandbox)) as clients:
         s3 = clients.s3()
@@ -40,7 +40,7 @@ def emptied(sandbox):
 
 
 def run_while(sandbox, prefix, other, params=None, *, moment="waiting"):
-    """The answer of the check when ``other`` is done while its Job runs, or at another ``moment`` of its progress."""
+    """The answer of the check if ``other`` is called while its Job runs, or at another ``moment`` of its progress."""
 
     def once_started(line):
         if line.startswith(moment):
@@ -50,7 +50,7 @@ def run_while(sandbox, prefix, other, params=None, *, moment="waiting"):
     return run("backup_job", params or {}, target, progress=once_started).answer
 
 
-def test_backup_runs(sandbox, emptied):
+def test_backup_runs(sandbox, empty_bucket):
     """A Job of the CronJob writes a new dump: PASS, and the dump's place is handed on."""
     answer = run("backup_job", {}, staging_target(sandbox), subject=Subject(version="v4.8.0")).answer
 
@@ -62,7 +62,7 @@ def test_backup_runs(sandbox, emptied):
 
 
 def test_job_is_made_as_kubectl_makes_it(sandbox):
-    """The Job carries the CronJob's labels, the annotation of a manual run, and is owned by the CronJob."""
+    """The Job has the CronJob's labels and the annotation of a manual run, and is owned by the CronJob."""
     before = jobs(sandbox)
     run("backup_job", {}, staging_target(sandbox), subject=Subject(version="v4.8.0-rc1"))
     (name,) = jobs(sandbox).keys() - before.keys()
@@ -82,20 +82,20 @@ def test_backup_fails(sandbox):
         answer = run("backup_job", {}, staging_target(sandbox)).answer
 
     assert answer.outcome is Outcome.FAIL
-    said = "Backup failed: pg_dump failed: connection to server was lost"
+    message = "Backup failed: pg_dump failed: connection to server was lost"
     assert answer.summary.startswith("the job failed: ")
-    assert f"{said} (BackoffLimitExceeded, " in answer.summary
+    assert f"{message} (BackoffLimitExceeded, " in answer.summary
     assert "Starting PostgreSQL backup" in answer.evidence.attachment
 
 
-def test_truncated_dump_looks_right(sandbox, emptied):
-    """A dump that is cut short still starts like one: to find that out is the restore's task, not this one's."""
+def test_a_truncated_dump_is_not_recognised_here(sandbox, empty_bucket):
+    """A truncated dump still begins like a dump; the restore drill has to find it."""
     with sandbox.fault("backup_truncated"):
         assert run("backup_job", {}, staging_target(sandbox)).outcome is Outcome.PASS
 
 
-def test_nothing_new(sandbox):
-    """The Job is complete, but wrote elsewhere: FAIL, however many older dumps there are."""
+def test_a_job_without_a_new_dump_fails(sandbox):
+    """The Job is complete but wrote elsewhere: FAIL, however many older dumps there are."""
     put(sandbox, "elsewhere/old.dump", b"PGDMP" + b"x" * 200)
     target = changed(staging_target(sandbox), backup={"prefix": "elsewhere/"})
     answer = run("backup_job", {}, target).answer
@@ -113,8 +113,8 @@ def test_nothing_new(sandbox):
         ({"name": "{environment}.sql"}, "which is not named staging.sql"),
     ],
 )
-def test_object_is_not_as_expected(sandbox, emptied, params, reason):
-    """What the checklist says about the object is looked at."""
+def test_an_unexpected_object_fails(sandbox, empty_bucket, params, reason):
+    """The size, metadata and name of the object are compared with the checklist."""
     answer = run("backup_job", params, staging_target(sandbox)).answer
 
     assert answer.outcome is Outcome.FAIL
@@ -129,8 +129,8 @@ def test_object_is_not_as_expected(sandbox, emptied, params, reason):
         (b"", {"ServerSideEncryption": "AES256"}, "only 0 bytes; does not start like a dump"),
     ],
 )
-def test_bad_object(sandbox, body, settings, reason):
-    """A new object that is no dump, empty, or not encrypted."""
+def test_a_bad_object_fails(sandbox, body, settings, reason):
+    """A new object that is no dump, is empty or is not encrypted is a FAIL."""
     settings = {"Metadata": {"environment": "staging"}, **settings}
     key = f"odd/{uuid.uuid4().hex}.dump"
     answer = run_while(sandbox, "odd/", lambda: put(sandbox, key, body, **settings))
@@ -153,8 +153,8 @@ def test_bad_object(sandbox, body, settings, reason):
         ),
     ],
 )
-def test_only_a_foreign_dump(sandbox, name, metadata, reason):
-    """What somebody else writes while the Job runs does not stand for what the Job wrote: FAIL that names it."""
+def test_a_dump_of_somebody_else_does_not_count(sandbox, name, metadata, reason):
+    """An object that another job wrote meanwhile is not the Job's dump: FAIL that names the object."""
     key = f"{uuid.uuid4().hex}/{name}"
     params = {"name": "solvereign_{environment}_*.dump"}
     folder = key.partition("/")[0] + "/"
@@ -165,8 +165,10 @@ def test_only_a_foreign_dump(sandbox, name, metadata, reason):
     assert answer.summary.endswith(reason)
 
 
-def test_a_foreign_dump_beside_our_own(sandbox, emptied):
-    """Production's backup lands in the same bucket meanwhile: our own is taken, and the evidence says what was not."""
+def test_a_foreign_dump_beside_our_own_is_ignored(sandbox, empty_bucket):
+    """If production's backup arrives in the same bucket meanwhile, our own dump is taken, and the evidence names the
+    other.
+    """
     prefix = sandbox.facts["s3"]["prefix"]
     key = f"{prefix}solvereign_production_{uuid.uuid4().hex}.dump"
 
@@ -180,8 +182,8 @@ def test_a_foreign_dump_beside_our_own(sandbox, emptied):
     assert f"not taken: {key}, of which the metadata environment is production" in answer.evidence.seen
 
 
-def test_no_time(sandbox):
-    """The time is up before the Job is done: ERROR, because it may still succeed; it is stopped, and nothing is owed."""
+def test_a_job_that_takes_too_long_is_an_error(sandbox):
+    """A Job that still runs at the deadline is an ERROR; it is stopped and nothing is left to undo."""
     undo, before = RecordingUndo(), jobs(sandbox)
     answer = run("backup_job", {}, staging_target(sandbox), undo=undo, seconds=0.1).answer
 
@@ -192,21 +194,21 @@ def test_no_time(sandbox):
     assert jobs(sandbox).keys() <= before.keys()
 
 
-def test_job_that_has_ended_is_left_to_its_cronjob(sandbox):
-    """Its log can be read, and the CronJob's history limits remove it; putting back twice or what is gone does no harm."""
+def test_a_finished_job_is_left_to_its_cronjob(sandbox):
+    """The finished Job stays for its log, and undoing twice or what is gone does no harm."""
     undo = RecordingUndo()
     run("backup_job", {}, staging_target(sandbox), undo=undo)
     ((_, payload),) = undo.recorded.values()
     with Clients(staging_target(sandbox)) as clients:
         ctx = context(staging_target(sandbox), clients, cancelled=Pauses())
-        for debt in (payload, {**payload, "job": "backup-manual-gone"}):
-            Registry.load().get("backup_job").undo(debt, ctx)
+        for record in (payload, {**payload, "job": "backup-manual-gone"}):
+            Registry.load().get("backup_job").undo(record, ctx)
 
     assert payload["job"] in jobs(sandbox)
 
 
-def test_bucket_down(sandbox):
-    """The bucket cannot be listed: ERROR, and no Job was started for nothing."""
+def test_an_unreachable_bucket_is_an_error(sandbox):
+    """If the bucket cannot be listed the answer is ERROR, and no Job is started."""
     before = jobs(sandbox)
     target = changed(staging_target(sandbox), backup={"endpoint_url": closed_port_url()})
     answer = run("backup_job", {}, target).answer
@@ -216,8 +218,8 @@ def test_bucket_down(sandbox):
     assert jobs(sandbox).keys() - before.keys() == set()
 
 
-def test_unknown_cronjob(sandbox):
-    """No such CronJob: ERROR that names it."""
+def test_an_unknown_cronjob_is_an_error(sandbox):
+    """The error names the missing CronJob."""
     target = changed(staging_target(sandbox), backup={"cronjob": "nightly"})
     answer = run("backup_job", {}, target).answer
 
@@ -226,7 +228,7 @@ def test_unknown_cronjob(sandbox):
 
 
 class Cluster(Replies):
-    """Shows a CronJob, does not say whether it makes a Job of it, and answers with ``then`` when it is asked for that Job."""
+    """A cluster with a CronJob that answers 503 to the creation of a Job, and with ``then`` when asked for that Job."""
 
     def __init__(self, then: int) -> None:
         super().__init__({})
@@ -241,34 +243,36 @@ class Cluster(Replies):
         return Reply(503 if request.method == "POST" else self.then, {})
 
     def make(self) -> None:
-        """From now on the Job is there, and runs."""
+        """Let the Job exist and run from now on."""
         self.then = 200
 
 
 @pytest.mark.parametrize(
-    ("then", "said", "owed", "late"),
+    ("then", "message", "open_undos", "is_late"),
     [
         (404, "", 0, False),
         (404, "", 0, True),
         (503, r"; then Kubernetes failed to stop job \S+ in \S+: 503 .*", 1, False),
     ],
 )
-def test_job_cannot_be_created(sandbox, tmp_path, then, said, owed, late):
-    """That is said, and said first; where nobody can tell whether there is a Job, the debt stays open. A late one is stopped."""
+def test_a_job_that_cannot_be_created_is_an_error(sandbox, tmp_path, then, message, open_undos, is_late):
+    """The error comes first; if nobody knows whether the Job exists, the undo record stays open; a late Job is stopped."""
     undo = RecordingUndo()
     with Cluster(then) as cluster:
         target = moved(staging_target(sandbox), "kube", cluster.url, tmp_path)
-        pauses = Pauses(cluster.make) if late else Pauses()
+        pauses = Pauses(cluster.make) if is_late else Pauses()
         answer = run("backup_job", {}, target, undo=undo, cancelled=pauses).answer
 
     assert answer.outcome is Outcome.ERROR
-    assert re.fullmatch(rf"Kubernetes failed to create job \S+ in \S+: 503 Service Unavailable{said}", answer.summary)
-    assert len(undo.open) == owed
-    told = re.search(r"looked for 2 s\. Job \S+ may run in \S+ then, to its end\.$", answer.hint)
-    assert bool(told) == (not owed)
-    assert [request.method for request in cluster.requests].count("DELETE") == late
+    assert re.fullmatch(
+        rf"Kubernetes failed to create job \S+ in \S+: 503 Service Unavailable{message}", answer.summary
+    )
+    assert len(undo.open) == open_undos
+    warning = re.search(r"looked for 2 s\. Job \S+ may run in \S+ then, to its end\.$", answer.hint)
+    assert bool(warning) == (not open_undos)
+    assert [request.method for request in cluster.requests].count("DELETE") == is_late
 
 
-def test_not_on_production(sandbox):
+def test_the_check_is_refused_on_production(sandbox):
     """The kind starts a Job, so it is refused on production."""
     assert run("backup_job", {}, production_target(sandbox)).outcome is Outcome.ERROR

@@ -137,7 +137,7 @@ CASES = [*MIGRATIONS, *WEBHOOK, *GATING, *HTTP, *CONFIGURATION, *BACKUP, *MONITO
 
 
 def ask(sandbox: Any, line: str, **params: object) -> CheckResult:
-    """Ask a line as the checklist has it."""
+    """Run a line of the shipped checklist."""
     check = CHECKLIST.check(line)
     assert check is not None
     return run(check.kind, {**check.params, **params}, TARGETS[check.target](sandbox))
@@ -148,8 +148,8 @@ def ask(sandbox: Any, line: str, **params: object) -> CheckResult:
     CASES,
     ids=[f"{switch or 'all well'}-{line}" for switch, line, _, _ in CASES],
 )
-def test_each_behaviour_is_judged(sandbox, switch, line, outcome, words):
-    """As what is known of the product says: 200 is not yet good, 404 is not 402, and no answer is no failure."""
+def test_each_behaviour_of_the_product_is_judged(sandbox, switch, line, outcome, words):
+    """A 200 alone is not good, a 404 is not a 402, and no answer is no failure."""
     if switch:
         sandbox.switch(switch, True)
 
@@ -158,8 +158,8 @@ def test_each_behaviour_is_judged(sandbox, switch, line, outcome, words):
     assert (answer.outcome, words in answer.summary) == (outcome, True), answer.summary
 
 
-def test_not_ready_is_told_by_the_body(sandbox):
-    """/health/ready answers 200 whatever happens."""
+def test_readiness_is_read_from_the_body(sandbox):
+    """`/health/ready` always answers 200, so the body decides."""
     params = {"path": "/health/ready", "expect": {"status": "ready"}}
     assert ask(sandbox, "post.health", **params).outcome is PASS
     with sandbox.fault("not_ready"):
@@ -171,8 +171,8 @@ def test_not_ready_is_told_by_the_body(sandbox):
     )
 
 
-def test_metrics_that_stand_still(sandbox):
-    """Prometheus keeps showing what it once scraped: only the bot's own request tells."""
+def test_metrics_that_do_not_change_fail(sandbox):
+    """Prometheus keeps showing old values, so only the bot's own request proves that metrics arrive."""
     with sandbox.fault("metrics_stale"):
         answer = ask(sandbox, "post.metrics", within=1).answer
 
@@ -181,7 +181,7 @@ def test_metrics_that_stand_still(sandbox):
 
 @pytest.mark.parametrize("line", [check.id for check in CHECKLIST.asked if check.target == "production"])
 def test_lines_about_production_change_nothing(line):
-    """What asks production only reads."""
+    """A check whose target is production never changes anything."""
     check = CHECKLIST.check(line)
     assert check is not None
     assert not REGISTRY.get(check.kind).mutates
@@ -189,7 +189,7 @@ def test_lines_about_production_change_nothing(line):
 
 @pytest.mark.parametrize("line", [check.id for check in CHECKLIST.asked if REGISTRY.get(check.kind).mutates])
 def test_lines_that_change_something_refuse_production(sandbox, line):
-    """Even if somebody points the line there."""
+    """A check that changes something is refused on production, even if somebody points it there."""
     check = CHECKLIST.check(line)
     assert check is not None
     answer = run(check.kind, check.params, production_target(sandbox)).answer
@@ -198,8 +198,8 @@ def test_lines_that_change_something_refuse_production(sandbox, line):
     assert answer.summary.startswith("refused: ")
 
 
-def test_no_switch_of_the_product_is_left_out():
-    """A behaviour that can be switched on is judged, here or where the kind is tested."""
+def test_every_fault_of_the_sandbox_is_judged():
+    """Every fault that the sandbox can switch on is judged here or in the test file of its kind."""
     here = {switch for switch, _, _, _ in CASES if switch} | {"not_ready", "metrics_stale"}
     folder = Path(__file__).parent
     for switch, file in JUDGED_ELSEWHERE.items():

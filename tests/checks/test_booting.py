@@ -12,7 +12,7 @@ from checks.kinds.restore_drill.boot_pod import NAME, PROBE, Boot
 from checks.kinds.restore_drill.booting import boot, undo_payload
 from clients.connections import Clients
 from clients.target import Target
-from tests.checks.replies import Answering, Replies, Reply
+from tests.checks.replies import Replies, Reply, Route
 from tests.fix_checks import context
 
 Json = dict[str, Any]
@@ -22,12 +22,12 @@ RUNNING: Json = {"running": {"startedAt": "2026-01-16T18:00:00Z"}}
 NOT_READY = json.dumps({"ready": False, "said": "starting"})
 PULLING: Json = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
 NO_COMMAND: Json = {"terminated": {"exitCode": 128, "reason": "StartError", "message": "no such file"}}
-KILLED: Json = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
-REFUSED: Json = {"terminated": {"exitCode": 1, "reason": "Error"}}
+OUT_OF_MEMORY: Json = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+EXIT_1: Json = {"terminated": {"exitCode": 1, "reason": "Error"}}
 
 
-def routes(product: Json | None, probe: Json | None, word: str, **status: str) -> dict[str, Answering]:
-    """A cluster with the Deployment and a pod whose containers are in these states; ``word``: log of the probe."""
+def routes(product: Json | None, probe: Json | None, word: str, **status: str) -> dict[str, Route]:
+    """A cluster with a Deployment and a pod whose containers are in these states; ``word`` is the log of the probe."""
     container = {"name": "api", "image": "api:1", "ports": [{"containerPort": 8000}]}
     states = {name: state for name, state in (("api", product), (PROBE, probe)) if state is not None}
     pod: Json = {
@@ -44,12 +44,12 @@ def routes(product: Json | None, probe: Json | None, word: str, **status: str) -
     }
 
 
-def booted(table: dict[str, Answering], folder: Path) -> Any:
-    """What ``boot`` finds there; the product is never connected."""
+def run_boot(table: dict[str, Route], folder: Path) -> Any:
+    """The result of ``boot`` on that cluster; the product never connects to the database."""
     with Replies(table) as server:
         file = folder / "kubeconfig"
-        named = {"name": "c", "context": {"cluster": "c", "user": "c"}}
-        config: Json = {"clusters": [{"name": "c", "cluster": {"server": server.url}}], "contexts": [named]}
+        entry = {"name": "c", "context": {"cluster": "c", "user": "c"}}
+        config: Json = {"clusters": [{"name": "c", "cluster": {"server": server.url}}], "contexts": [entry]}
         config |= {"users": [{"name": "c", "user": {"token": "t"}}], "current-context": "c"}
         file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **config}), encoding="utf-8")
         where = {"kubeconfig": str(file), "namespace": "staging"}
@@ -80,30 +80,30 @@ def booted(table: dict[str, Answering], folder: Path) -> Any:
         ),
         (NO_COMMAND, RUNNING, "", {}, "the command of the product could not be started in pod NAME: no such file"),
         (RUNNING, NO_COMMAND, "", {}, "could not be asked whether it is ready: python3 ended with exit code 128"),
-        (RUNNING, REFUSED, "", {}, "could not be asked whether it is ready: python3 ended with exit code 1"),
+        (RUNNING, EXIT_1, "", {}, "could not be asked whether it is ready: python3 ended with exit code 1"),
         (RUNNING, RUNNING, '{"ready": true, "said": "ready"}', {}, "was never connected to the restored database"),
     ],
     ids=["evicted", "not pulled", "no command", "no python", "probe broken", "not connected"],
 )
-def test_nothing_was_found_out(
+def test_a_pod_that_does_not_start_is_an_error(
     tmp_path: Path, product: Json | None, probe: Json | None, word: str, status: dict[str, str], summary: str
 ) -> None:
-    """ERROR, in the words of Kubernetes."""
+    """The ERROR repeats what Kubernetes says."""
     with pytest.raises(CheckError) as error:
-        booted(routes(product, probe, word, **status), tmp_path)
+        run_boot(routes(product, probe, word, **status), tmp_path)
     assert summary.replace("NAME", NAME) in error.value.summary
 
 
-def test_the_product_is_killed(tmp_path: Path) -> None:
-    """It started and ended: that is known to be bad, with its last line."""
-    found = booted(routes(KILLED, RUNNING, ""), tmp_path)
-    assert found.trouble == "it ended with exit code 137: MemoryError"
+def test_a_product_that_ends_is_known_to_be_bad(tmp_path: Path) -> None:
+    """A product that started and ended is bad, and its last line is named."""
+    result = run_boot(routes(OUT_OF_MEMORY, RUNNING, ""), tmp_path)
+    assert result.trouble == "it ended with exit code 137: MemoryError"
 
 
-def test_half_a_line_is_no_word(tmp_path: Path) -> None:
-    """A log that is read while it is written: it is read again."""
+def test_a_half_written_line_is_read_again(tmp_path: Path) -> None:
+    """A log line of the probe that is not complete yet is read again."""
     table = routes(RUNNING, RUNNING, NOT_READY)
     words = iter([NOT_READY[:-5], NOT_READY, "INFO the product's own log"])
     table[f"GET {PODS}/{NAME}/log"] = lambda _: Reply(200, next(words))
-    found = booted(table, tmp_path)
-    assert (found.trouble, found.log) == ("not ready within 120 s: starting", "INFO the product's own log")
+    result = run_boot(table, tmp_path)
+    assert (result.trouble, result.log) == ("not ready within 120 s: starting", "INFO the product's own log")

@@ -18,7 +18,7 @@ SOLVER = ["Solver Runs (Hourly)", "Solver Duration", "Drivers per Tenant"]
 
 
 def frame(*values: object) -> dict[str, Any]:
-    """A data frame with a time column and one column of values."""
+    """A data frame with a column of times and one of values."""
     fields = [{"name": "Time", "type": "time"}, {"name": "Value", "type": "number"}]
     return {
         "schema": {"fields": fields},
@@ -37,7 +37,7 @@ def panel(title: str, expr: str = "up", **more: object) -> dict[str, Any]:
 
 
 class Dashboards:
-    """A Grafana with one dashboard; a query is answered with the frame that its text names, else with data."""
+    """A Grafana with one dashboard; a query is answered with the frame of that name, or else with data."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Dashboards:
         )
 
     def ask(self, **params: object):
-        """Run the kind against it."""
+        """Run the check on this Grafana."""
         with self.server:
             grafana = GrafanaSettings(url=self.server.url, token="glsa_x")
             return run(
@@ -65,8 +65,10 @@ class Dashboards:
 
     @property
     def queries(self) -> list[dict[str, Any]]:
-        """Every query that was asked, in order."""
-        return [query for sent in self.server.requests if sent.method == "POST" for query in sent.json()["queries"]]
+        """All queries that were asked, in order."""
+        return [
+            query for request in self.server.requests if request.method == "POST" for query in request.json()["queries"]
+        ]
 
     def _query(self, request: Request) -> Reply:
         results, status = {}, 200
@@ -80,7 +82,7 @@ class Dashboards:
 
 
 def overview(sandbox, **more: object) -> dict[str, Any]:
-    """The product's dashboard. Nothing fills its three solver panels, unless a plan is being made."""
+    """Parameters for the product's dashboard, whose three solver panels are usually empty."""
     return {"dashboard": sandbox.facts["grafana"]["dashboard_uid"], "may_be_empty": SOLVER} | more
 
 
@@ -92,8 +94,8 @@ def test_all_panels_have_data(sandbox):
     assert result.answer.summary == "11 of 14 panels have data, 3 are empty and may be"
 
 
-def test_empty_panel_is_named(sandbox):
-    """One more panel without data: FAIL names it, and only it."""
+def test_an_empty_panel_is_named(sandbox):
+    """One more panel without data is a FAIL that names exactly this panel."""
     with sandbox.fault("grafana_empty_panel"):
         result = run("grafana_panels", overview(sandbox), target=staging_target(sandbox))
 
@@ -101,8 +103,8 @@ def test_empty_panel_is_named(sandbox):
     assert result.answer.summary == "10 of 14 panels have data; empty: Request Rate"
 
 
-def test_no_panel_is_excused_without_being_named(sandbox):
-    """Without the list all the empty panels fail, by name."""
+def test_every_empty_panel_fails_unless_it_may_be_empty(sandbox):
+    """Without the list of exceptions all empty panels fail by name."""
     result = run("grafana_panels", overview(sandbox, may_be_empty=[]), target=staging_target(sandbox))
 
     assert result.outcome is Outcome.FAIL
@@ -119,8 +121,8 @@ def test_grafana_down(sandbox):
 
 
 @pytest.mark.parametrize("expr", ["empty", "nan"])
-def test_no_value_is_no_data(expr):
-    """Neither a frame without rows nor one of NaN only counts as data."""
+def test_a_panel_without_values_has_no_data(expr):
+    """A frame without rows and a frame of NaN do not count as data."""
     result = Dashboards(panel("Good"), panel("Bad", expr)).ask()
 
     assert result.outcome is Outcome.FAIL
@@ -129,7 +131,7 @@ def test_no_value_is_no_data(expr):
 
 
 def test_zero_is_data():
-    """A value of 0 is a value."""
+    """The value 0 counts as data."""
     dashboards = Dashboards(panel("Errors", "zero"))
     dashboards.frames["zero"] = frame(0)
 
@@ -137,22 +139,22 @@ def test_zero_is_data():
 
 
 def test_one_query_with_data_is_enough():
-    """A panel with an empty, a broken and a good query shows something: the body of a 400 is read."""
+    """A panel has data if one of its queries has, even if the others are empty or broken."""
     dashboards = Dashboards(panel("Mixed", targets=[{"expr": "empty"}, {"expr": "broken"}, {"expr": "up"}]))
 
     assert dashboards.ask().outcome is Outcome.PASS
 
 
-def test_broken_query_fails_with_its_error():
-    """A panel whose only query the data source refuses is empty for a reason, which is told."""
+def test_a_broken_query_fails_with_its_error():
+    """A panel whose only query fails is empty, and the error is named."""
     result = Dashboards(panel("Broken", "broken"), panel("Good")).ask()
 
     assert result.outcome is Outcome.FAIL
     assert result.answer.summary == "1 of 2 panels have data; empty: Broken (error: parse error)"
 
 
-def test_rows_are_opened():
-    """Panels in a collapsed row are asked; the row, texts and panels without a query of their own are not."""
+def test_panels_in_a_collapsed_row_are_checked():
+    """Panels in a row are checked; rows, texts and panels without a query of their own are not."""
     dashboards = Dashboards(
         {"type": "row", "title": "Row", "collapsed": True, "panels": [panel("Inside", "empty")]},
         {"type": "row", "title": "Open row", "panels": []},
@@ -166,8 +168,8 @@ def test_rows_are_opened():
     assert result.answer.summary == "1 of 2 panels have data; empty: Inside"
 
 
-def test_library_panel_is_fetched():
-    """A library panel is judged by the queries of the library."""
+def test_a_library_panel_is_checked():
+    """A library panel is judged by the queries in the library."""
     dashboards = Dashboards(
         {"id": 3, "title": "Linked", "libraryPanel": {"uid": "lib-1", "name": "Shared"}}, panel("Good")
     )
@@ -191,8 +193,8 @@ def test_library_panel_is_fetched():
         ("-- Grafana --", "grafana"),
     ],
 )
-def test_data_source_is_resolved(source, uid):
-    """By variable, name, uid, type or default: each form that a dashboard may hold."""
+def test_the_data_source_is_resolved(source, uid):
+    """A data source is found by variable, name, uid, type or default."""
     dashboards = Dashboards(panel("A", datasource=source))
     result = dashboards.ask()
 
@@ -200,8 +202,8 @@ def test_data_source_is_resolved(source, uid):
     assert [query["datasource"]["uid"] for query in dashboards.queries] == [uid]
 
 
-def test_query_has_its_own_data_source():
-    """A mixed panel's queries go where each of them says."""
+def test_a_query_may_have_its_own_data_source():
+    """Each query of a mixed panel is sent to its own data source."""
     targets = [{"expr": "up", "datasource": {"type": "loki", "uid": "loki-1"}}]
     dashboards = Dashboards(panel("Mixed", datasource={"uid": "-- Mixed --"}, targets=targets))
     dashboards.ask()
@@ -210,8 +212,8 @@ def test_query_has_its_own_data_source():
 
 
 @pytest.mark.parametrize("source", ["Thanos", {"type": "prometheus", "uid": "gone"}, "${DS_PROM}"])
-def test_unknown_data_source_is_no_verdict(source):
-    """A data source that Grafana does not have means nothing was found out: ERROR, not an empty panel."""
+def test_an_unknown_data_source_is_an_error(source):
+    """A data source that Grafana does not have is an ERROR and not an empty panel."""
     variables = (DATASOURCE, {"name": "DS_PROM", "type": "datasource", "current": {"value": "gone"}})
     result = Dashboards(panel("A", datasource=source), variables=variables).ask()
 
@@ -219,8 +221,8 @@ def test_unknown_data_source_is_no_verdict(source):
     assert result.answer.summary.startswith("panel A: no data source ")
 
 
-def test_variables_are_filled_in():
-    """Grafana's server leaves variables alone, so they are filled in here: saved, all, chosen, and Grafana's own."""
+def test_variables_are_replaced():
+    """Saved values, all values, chosen values and Grafana's own variables are replaced before a query is sent."""
     variables = (
         DATASOURCE,
         {"name": "job", "current": {"value": ["api", "worker"]}},
@@ -240,8 +242,8 @@ def test_variables_are_filled_in():
     ]
 
 
-def test_variable_without_a_value_is_no_verdict():
-    """A query that cannot be filled in would be another query: ERROR."""
+def test_a_variable_without_a_value_is_an_error():
+    """A query with an unknown variable would be another query: ERROR."""
     result = Dashboards(panel("A", "x{job='$job'}"), variables=(DATASOURCE, {"name": "job"})).ask()
 
     assert result.outcome is Outcome.ERROR
@@ -249,33 +251,33 @@ def test_variable_without_a_value_is_no_verdict():
 
 
 def test_queries_without_a_name_get_one():
-    """The product's dashboard names none of its queries; saved names stay, since expressions refer to them."""
+    """A query without a name gets one, and names that expressions refer to are kept."""
     dashboards = Dashboards(panel("A", targets=[{"expr": "up"}, {"expr": "up", "refId": "A"}, {"expr": "up"}]))
     dashboards.ask(window="now-30m")
 
     assert [query["refId"] for query in dashboards.queries] == ["B", "A", "C"]
-    sent = dashboards.server.requests[-1].json()
-    assert (sent["from"], sent["to"]) == ("now-30m", "now")
+    body = dashboards.server.requests[-1].json()
+    assert (body["from"], body["to"]) == ("now-30m", "now")
 
 
-def test_dashboard_without_data_panels_fails():
-    """No panel is not "all panels"."""
+def test_a_dashboard_without_data_panels_fails():
+    """A dashboard without any panel with data is a FAIL."""
     result = Dashboards({"type": "text", "title": "Read me"}).ask()
 
     assert result.outcome is Outcome.FAIL
     assert result.answer.summary == "dashboard overview has no data panels"
 
 
-def test_all_panels_empty_fails_even_if_allowed():
-    """When nothing at all has data the list of panels that may be empty does not help."""
+def test_a_dashboard_with_empty_panels_only_fails():
+    """If no panel at all has data, the list of exceptions does not help."""
     result = Dashboards(panel("A", "empty")).ask(may_be_empty=["A"])
 
     assert result.outcome is Outcome.FAIL
     assert result.answer.summary == "none of the 1 panels has data"
 
 
-def test_missing_dashboard_fails():
-    """Grafana answers that there is no such dashboard: FAIL."""
+def test_a_missing_dashboard_fails():
+    """A dashboard that Grafana does not have is a FAIL."""
     result = Dashboards().ask(dashboard="gone")
 
     assert result.outcome is Outcome.FAIL
@@ -294,23 +296,23 @@ def test_missing_dashboard_fails():
         ("POST /api/ds/query", 500),
     ],
 )
-def test_no_answer_is_no_verdict(route, status):
-    """No rights, an unreadable format, or a query that Grafana would not pass on: ERROR, never an empty panel."""
+def test_a_refused_or_unreadable_answer_is_an_error(route, status):
+    """A missing right, an unreadable format or a rejected query is an ERROR and never an empty panel."""
     dashboards = Dashboards(panel("A"))
     dashboards.server.routes[route] = Reply(status, {"message": "no"})
 
     assert dashboards.ask().outcome is Outcome.ERROR
 
 
-def test_nobody_listens():
-    """A Grafana that cannot be reached is ERROR."""
+def test_an_unreachable_grafana_is_an_error():
+    """A Grafana that cannot be reached is an ERROR."""
     target = Target(name="staging", grafana=GrafanaSettings(url=closed_port_url(), token="glsa_x"))
 
     assert run("grafana_panels", {"dashboard": "overview"}, target=target).outcome is Outcome.ERROR
 
 
 @pytest.mark.parametrize("window", ["15m", "now-0m", "now-15", "now"])
-def test_window_is_checked(window):
-    """A window that Grafana would read in some other way is refused when the checklist is read."""
+def test_an_invalid_window_is_rejected(window):
+    """A window that Grafana would read differently is rejected with the checklist."""
     with pytest.raises(RegistryError, match="window"):
         Registry.load().validate("grafana_panels", {"dashboard": "x", "window": window})

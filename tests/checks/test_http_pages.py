@@ -20,20 +20,20 @@ LEGAL = {
 
 
 def site(url: str) -> Target:
-    """A target that has nothing but a frontend."""
+    """A target with a frontend only."""
     return Target(name="staging", frontend_url=url)
 
 
-def test_all_pages_there(sandbox):
-    """All legal pages of the frontend answer with their headings: PASS that names them."""
+def test_all_pages_pass(sandbox):
+    """All legal pages of the frontend answer with their headings, and the PASS names them."""
     result = run("http_pages", LEGAL, target=staging_target(sandbox))
 
     assert result.outcome is Outcome.PASS
     assert result.answer.summary == "3 pages answer as expected: /legal/terms, /legal/privacy, /legal/imprint"
 
 
-def test_missing_page_is_named(sandbox):
-    """One page is missing: FAIL names it and its status, and only it."""
+def test_a_missing_page_is_named(sandbox):
+    """A missing page is a FAIL that names exactly this page and its status."""
     with sandbox.fault("legal_page_missing"):
         result = run("http_pages", LEGAL, target=staging_target(sandbox))
 
@@ -41,8 +41,8 @@ def test_missing_page_is_named(sandbox):
     assert result.answer.summary == "/legal/imprint answers 404, not 200"
 
 
-def test_redirect_to_the_login_fails():
-    """A page that sends visitors to the log-in is not public, even though the log-in page itself answers 200."""
+def test_a_redirect_to_the_login_fails():
+    """A page that redirects to the login is not public, even though the login page answers 200."""
     routes = {
         "GET /legal/imprint": Reply(307, "", {"Location": "/platform/login?next=/legal/imprint"}),
         "GET /platform/login": Reply(200, PAGE),
@@ -54,8 +54,8 @@ def test_redirect_to_the_login_fails():
     assert result.answer.summary == "/legal/imprint redirects to /platform/login"
 
 
-def test_redirect_to_the_same_page_is_followed():
-    """A trailing slash is no other page."""
+def test_a_redirect_to_the_same_page_is_followed():
+    """A redirect that only adds a slash is followed."""
     routes = {
         "GET /legal/imprint": Reply(308, "", {"Location": "/legal/imprint/"}),
         "GET /legal/imprint/": Reply(200, PAGE),
@@ -66,8 +66,8 @@ def test_redirect_to_the_same_page_is_followed():
     assert result.outcome is Outcome.PASS
 
 
-def test_endless_redirect_fails():
-    """A page that only ever redirects to itself does not answer."""
+def test_an_endless_redirect_fails():
+    """A page that redirects to itself for ever does not answer."""
     with Replies({"GET /legal/imprint": Reply(302, "", {"Location": "/legal/imprint"})}) as server:
         result = run("http_pages", IMPRINT, target=site(server.url))
 
@@ -80,8 +80,8 @@ def test_endless_redirect_fails():
     [f"<script>const title = '{HEADING}'</script><h1>Oops</h1>", f"<!-- {HEADING} -->", f'<meta content="{HEADING}">'],
     ids=["script", "comment", "attribute"],
 )
-def test_text_has_to_be_visible(body):
-    """Words that stand only where no reader sees them do not count."""
+def test_the_text_has_to_be_visible(body):
+    """Text in a script, comment or attribute does not count."""
     with Replies({"GET /legal/imprint": Reply(200, body)}) as server:
         result = run("http_pages", IMPRINT, target=site(server.url))
 
@@ -90,7 +90,7 @@ def test_text_has_to_be_visible(body):
 
 
 def test_text_is_read_as_a_person_reads_it():
-    """Entities, markup inside of the words' line and line breaks do not hide a text."""
+    """Entities, inline markup and line breaks do not hide a text."""
     page = {"pages": [{"path": "/", "text": "Terms & conditions of use"}]}
     with Replies({"GET /": Reply(200, "<h1>Terms &amp;\n conditions <b>of use</b></h1>")}) as server:
         result = run("http_pages", page, target=site(server.url))
@@ -98,8 +98,8 @@ def test_text_is_read_as_a_person_reads_it():
     assert result.outcome is Outcome.PASS
 
 
-def test_text_in_something_else_than_html_fails():
-    """A JSON answer that happens to hold the words is no page."""
+def test_a_page_that_is_no_html_fails():
+    """A JSON answer that contains the text is no page."""
     with Replies({"GET /legal/imprint": Reply(200, {"title": HEADING})}) as server:
         result = run("http_pages", IMPRINT, target=site(server.url))
 
@@ -107,8 +107,8 @@ def test_text_in_something_else_than_html_fails():
     assert result.answer.summary == "/legal/imprint is application/json, not text/html"
 
 
-def test_every_fault_is_told():
-    """Two bad pages are two phrases in the summary."""
+def test_every_bad_page_is_named():
+    """The summary names each page that failed."""
     pages = {"pages": [{"path": "/a"}, {"path": "/b"}]}
     with Replies({"GET /b": Reply(500, "")}) as server:
         result = run("http_pages", pages, target=site(server.url))
@@ -117,15 +117,15 @@ def test_every_fault_is_told():
 
 
 def test_expected_status_may_be_another():
-    """A page that must be closed can be asked for with 404."""
+    """A page that must be closed can be expected to answer 404."""
     with Replies({}) as server:
         result = run("http_pages", {"pages": [{"path": "/docs", "status": 404}]}, target=site(server.url))
 
     assert result.outcome is Outcome.PASS
 
 
-def test_gateway_error_is_no_verdict():
-    """A 503 of whatever stands before the product says nothing about the page: ERROR."""
+def test_a_gateway_error_is_an_error():
+    """A 503 of a gateway says nothing about the page: ERROR."""
     with Replies({"GET /legal/imprint": Reply(503, "")}) as server:
         result = run("http_pages", IMPRINT, target=site(server.url))
 
@@ -133,16 +133,16 @@ def test_gateway_error_is_no_verdict():
     assert "503, the product does not answer" in result.answer.summary
 
 
-def test_nobody_listens():
-    """A frontend that cannot be reached is ERROR, not FAIL."""
+def test_an_unreachable_frontend_is_an_error():
+    """A frontend that cannot be reached is an ERROR and no FAIL."""
     result = run("http_pages", IMPRINT, target=site(closed_port_url()))
 
     assert result.outcome is Outcome.ERROR
     assert result.answer.summary.startswith("cannot get http://127.0.0.1:")
 
 
-def test_target_without_frontend():
-    """The missing setting is named."""
+def test_a_target_without_a_frontend_is_an_error():
+    """The error names the missing setting."""
     result = run("http_pages", IMPRINT, target=Target(name="staging"))
 
     assert result.outcome is Outcome.ERROR

@@ -4,7 +4,7 @@ import pytest
 
 from checks.contract import Outcome
 from clients.target import Target
-from tests.checks.replies import Answering, Replies, Reply, Request, closed_port_url
+from tests.checks.replies import Replies, Reply, Request, Route, closed_port_url
 from tests.fix_checks import production_target, run
 
 SOURCES = [
@@ -14,13 +14,13 @@ SOURCES = [
 
 
 def frame(*values: float | None) -> dict[str, object]:
-    """A series."""
+    """A data frame with one series."""
     fields = [{"name": "Time", "type": "time"}, {"name": "Value", "type": "number"}]
     return {"schema": {"fields": fields}, "data": {"values": [[0] * len(values), list(values)]}}
 
 
 class Prometheus:
-    """Answers one reading after the other; the last one for ever. A reading is a list of series."""
+    """A Grafana that returns one reading after the other, and the last one for ever; a reading is a list of series."""
 
     def __init__(self, *readings: list[dict[str, object]], **product: object) -> None:
         self.readings = list(readings)
@@ -28,19 +28,19 @@ class Prometheus:
         self.product = Reply(**({"status": 200, "body": {"status": "healthy"}} | product))  # type: ignore[arg-type]
 
     def query(self, request: Request) -> Reply:
-        """POST /api/ds/query."""
+        """Answer `POST /api/ds/query`."""
         self.queries += request.json()["queries"]
         reading = self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
         return Reply(200, {"results": {"A": {"status": 200, "frames": reading}}})
 
     def ask(self, **params: object):
-        """Run the check."""
-        answers: dict[str, Answering] = {
+        """Run the check on this Grafana."""
+        routes: dict[str, Route] = {
             "GET /api/datasources": Reply(200, SOURCES),
             "POST /api/ds/query": self.query,
             "GET /health": self.product,
         }
-        with Replies(answers) as server:
+        with Replies(routes) as server:
             part = {"url": server.url, "token": "t"}
             target = Target.model_validate({"name": "production", "api_url": server.url, "grafana": part})
             return run("metrics_flow", {"within": 1, **params}, target).answer
@@ -60,16 +60,16 @@ class Prometheus:
     ],
     ids=["rises", "two pods", "appears", "was reset", "stands", "stands after a reset", "no series", "only NaN"],
 )
-def test_each_course(readings, outcome, summary):
-    """Only a rise after the bot's own request is a pass; a new pod begins at nought again."""
+def test_only_a_rising_counter_passes(readings, outcome, summary):
+    """Only a rise after the bot's own request is a PASS, also from zero in a new pod."""
     answer = Prometheus(*readings).ask()
 
     assert answer.outcome is outcome
     assert answer.summary.startswith(summary)
 
 
-def test_the_query_is_for_the_default_source_unless_one_is_named():
-    """As the checklist says it, for this moment."""
+def test_the_query_goes_to_the_default_source_unless_another_is_named():
+    """The query of the checklist is sent as it is, as an instant query."""
     prometheus = Prometheus([frame(1)], [frame(2)])
     prometheus.ask(query="sum(requests_total)")
     loki = Prometheus([frame(1)], [frame(2)])
@@ -84,9 +84,9 @@ def test_the_query_is_for_the_default_source_unless_one_is_named():
     )
 
 
-def test_what_cannot_be_found_out():
-    """A product behind an empty ingress, a query that fails, a Grafana that is down: ERROR."""
-    gone = Prometheus([frame(1)], status=502).ask()
+def test_a_failing_product_query_or_grafana_is_an_error():
+    """A product that does not answer, a query that fails, and a Grafana that is down are ERRORs."""
+    product_down = Prometheus([frame(1)], status=502).ask()
     with Replies(
         {
             "GET /api/datasources": Reply(200, SOURCES),
@@ -98,16 +98,16 @@ def test_what_cannot_be_found_out():
         wrong = run("metrics_flow", {}, target).answer
     down = target.model_copy(update={"grafana": target.grafana.model_copy(update={"url": closed_port_url()})})  # type: ignore[union-attr]
 
-    assert (gone.outcome, gone.summary) == (
+    assert (product_down.outcome, product_down.summary) == (
         Outcome.ERROR,
-        f"cannot get {gone.summary.split()[2]} 502, the product does not answer",
+        f"cannot get {product_down.summary.split()[2]} 502, the product does not answer",
     )
     assert (wrong.outcome, wrong.summary) == (Outcome.ERROR, "cannot query the counter: parse error")
     assert run("metrics_flow", {}, down).outcome is Outcome.ERROR
 
 
-def test_the_sandbox(sandbox):
-    """The counter is the one that the product itself keeps."""
+def test_the_counter_of_the_sandbox_rises(sandbox):
+    """The product in the sandbox counts the request of the check."""
     result = run("metrics_flow", {"within": 10}, production_target(sandbox))
 
     assert result.outcome is Outcome.PASS

@@ -8,7 +8,7 @@ import pytest
 
 from checks.contract import Answer, Outcome, Subject
 from clients.target import Target
-from tests.checks.replies import Answering, Replies, Reply, Request, closed_port_url
+from tests.checks.replies import Replies, Reply, Request, Route, closed_port_url
 from tests.fix_checks import changed, run, staging_target
 
 FOLDER = "/repos/o/r/contents/backend_py/db/migrations"
@@ -20,12 +20,12 @@ TABLE = (
 
 
 def sha(data: bytes) -> str:
-    """As the product writes it."""
+    """The checksum as the product writes it."""
     return hashlib.sha256(data).hexdigest()
 
 
 def repository(commit: str = "c0ffee", **files: bytes):
-    """GitHub with these files in the folder at one commit."""
+    """A GitHub that has these files in the folder at one commit."""
     files = files or FILES
 
     def listing(request: Request) -> Reply:
@@ -36,22 +36,22 @@ def repository(commit: str = "c0ffee", **files: bytes):
             200, [*more, *({"name": name, "type": "file", "sha": sha(files[name])} for name in reversed(files))]
         )
 
-    answers: dict[str, Answering] = {f"GET {FOLDER}": listing}
+    routes: dict[str, Route] = {f"GET {FOLDER}": listing}
     for name, data in files.items():
         body = {"encoding": "base64", "content": base64.encodebytes(data).decode()}
-        answers[f"GET {FOLDER}/{name}"] = Reply(200, body)
-    return answers
+        routes[f"GET {FOLDER}/{name}"] = Reply(200, body)
+    return routes
 
 
 @pytest.fixture
 def ask(database_url):
-    """Ask with what the database is made of (SQL statements), and a repository; returns the answer."""
+    """A function that runs the check after these SQL statements, with a repository; it returns the answer."""
 
-    def ask(*statements: str, answers=None, commit: str = "c0ffee", **params: object) -> Answer:
+    def ask(*statements: str, routes=None, commit: str = "c0ffee", **params: object) -> Answer:
         with psycopg.connect(database_url) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
-        with Replies(answers or repository()) as server:
+        with Replies(routes or repository()) as server:
             part = {"url": server.url, "repository": "o/r"}
             target = Target.model_validate({"name": "staging", "database_url": database_url, "github": part})
             return run("migrations_applied", params, target, subject=Subject("v1.0.0", commit)).answer
@@ -60,7 +60,7 @@ def ask(database_url):
 
 
 def record(name: str, data: bytes | None) -> str:
-    """A record as the product's proof on a fresh database writes it."""
+    """An SQL statement that records a file as applied, as the product does."""
     checksum = "NULL" if data is None else f"'{sha(data)}'"
     return f"INSERT INTO schema_migrations (version, checksum, file_name) VALUES ('file:{name}', {checksum}, '{name}')"
 
@@ -68,8 +68,8 @@ def record(name: str, data: bytes | None) -> str:
 RECORDS = [record(name, data) for name, data in FILES.items()]
 
 
-def test_all_are_applied(ask):
-    """Each file of the commit is recorded with its checksum: PASS, and the list is attached."""
+def test_a_database_with_all_files_passes(ask):
+    """If each file of the commit is recorded with its checksum the answer is PASS with the list of files."""
     answer = ask(TABLE, *RECORDS)
 
     assert (answer.outcome, answer.summary) == (Outcome.PASS, "3 of 3 files are applied, by name and checksum")
@@ -93,16 +93,16 @@ def test_all_are_applied(ask):
     ],
     ids=["missing", "changed", "no checksum", "all missing"],
 )
-def test_what_is_not_applied_is_named(ask, records, summary):
-    """A version number in the table would hide each of these."""
+def test_a_file_that_is_not_applied_is_named(ask, records, summary):
+    """A file that is missing or has another checksum is named, although its version number is recorded."""
     answer = ask(TABLE, *records)
 
     assert answer.outcome is Outcome.FAIL
     assert answer.summary.startswith(summary)
 
 
-def test_files_that_may_be_missing_and_records_of_others(ask):
-    """Known gaps are counted and shown, and so is what the release does not have."""
+def test_known_gaps_and_additional_records_are_counted(ask):
+    """Files that may be missing, and records of files that the release does not have, are counted and shown."""
     more = record("900_other.sql", b"other")
     answer = ask(TABLE, *RECORDS[:-1], more, may_be_missing=["003_three.sql"])
 
@@ -130,15 +130,15 @@ OLD_TABLE = "CREATE TABLE schema_migrations (version varchar(50) PRIMARY KEY, de
     ],
     ids=["pass", "fail", "no rows", "no function"],
 )
-def test_a_database_that_does_not_record_files(ask, table, function, outcome, summary):
-    """The verify functions decide, and the answer says that it is not by file."""
+def test_a_database_without_file_records_uses_the_verify_functions(ask, table, function, outcome, summary):
+    """If no files are recorded the verify functions decide, and the answer says so."""
     answer = ask(*table, function, functions=["verify"])
 
     assert (answer.outcome, answer.summary) == (outcome, summary)
 
 
-def test_no_table(ask):
-    """Then no migration is applied: an answer."""
+def test_a_missing_table_fails(ask):
+    """Without the table no migration is applied: FAIL."""
     answer = ask()
 
     assert (answer.outcome, answer.summary) == (
@@ -148,15 +148,15 @@ def test_no_table(ask):
 
 
 def test_without_a_release_the_default_branch_counts(ask):
-    """And the evidence says so."""
-    answer = ask(TABLE, *RECORDS, commit="", answers=repository("main"))
+    """Without a release the files of the default branch are compared, and the evidence says so."""
+    answer = ask(TABLE, *RECORDS, commit="", routes=repository("main"))
 
     assert answer.outcome is Outcome.PASS
     assert answer.evidence.asked.endswith("at the default branch")
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("routes", "message"),
     [
         (repository("another"), "GitHub has no contents/backend_py/db/migrations"),
         ({f"GET {FOLDER}": Reply(200, {"type": "file"})}, "is no folder"),
@@ -169,16 +169,16 @@ def test_without_a_release_the_default_branch_counts(ask):
     ],
     ids=["no commit", "no folder", "empty", "large", "refused"],
 )
-def test_a_repository_that_cannot_be_read(ask, answers, said):
-    """Nothing was found out: ERROR."""
-    answer = ask(TABLE, *RECORDS, answers=answers)
+def test_a_repository_that_cannot_be_read_is_an_error(ask, routes, message):
+    """If the files cannot be read nothing is known: ERROR."""
+    answer = ask(TABLE, *RECORDS, routes=routes)
 
     assert answer.outcome is Outcome.ERROR
-    assert said in answer.summary
+    assert message in answer.summary
 
 
-def test_no_right_to_read_the_table(ask, database_url):
-    """Told apart from a table that is not there."""
+def test_a_missing_right_on_the_table_is_an_error(ask, database_url):
+    """A table that the role may not read is told from a table that does not exist."""
     role = (
         "DO $$ BEGIN CREATE ROLE migrations_poor LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$"
     )
@@ -194,8 +194,8 @@ def test_no_right_to_read_the_table(ask, database_url):
     assert "permission denied for table schema_migrations" in answer.summary
 
 
-def test_the_sandbox(sandbox):
-    """Staging has the migrations of the candidate; with GitHub down nothing can be said."""
+def test_the_sandbox_has_all_migrations(sandbox):
+    """Staging has the migrations of the candidate, and without GitHub the answer is ERROR."""
     assert run("migrations_applied", {}, staging_target(sandbox)).outcome is Outcome.PASS
     down = changed(staging_target(sandbox), github={"url": closed_port_url()})
     assert run("migrations_applied", {}, down).outcome is Outcome.ERROR

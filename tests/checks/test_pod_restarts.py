@@ -4,14 +4,14 @@ from checks.contract import Outcome
 from tests.fix_checks import changed, production_target, run, staging_target
 
 
-def test_calm(sandbox):
-    """All pods run and none was restarted: PASS that says how many."""
+def test_pods_without_restarts_pass(sandbox):
+    """If all pods run and none was restarted the answer is PASS with their number."""
     answer = run("pod_restarts", {}, production_target(sandbox)).answer
     assert (answer.outcome, answer.summary) == (Outcome.PASS, "2 pods, 2 containers, 0 restarts")
 
 
-def test_crash_loop_beside_a_healthy_pod(sandbox):
-    """FAIL names the container, how often it was restarted and how it ended; so many restarts are one episode."""
+def test_a_crash_loop_beside_a_healthy_pod_fails(sandbox):
+    """The FAIL names the container, its restarts and how it ended; each number of restarts is one episode."""
     with sandbox.fault("app_crash_loop"):
         answer = run("pod_restarts", {}, staging_target(sandbox)).answer
         forgiven = run("pod_restarts", {"allow": 50}, staging_target(sandbox)).answer
@@ -22,8 +22,8 @@ def test_crash_loop_beside_a_healthy_pod(sandbox):
     assert "was restarted" not in forgiven.summary
 
 
-def test_unknown_deployment(sandbox):
-    """Nothing was found out."""
+def test_an_unknown_deployment_is_an_error(sandbox):
+    """A Deployment that does not exist is an ERROR."""
     answer = run("pod_restarts", {}, changed(production_target(sandbox), kubernetes={"deployment": "web"})).answer
     assert answer.outcome is Outcome.ERROR
     assert answer.summary.startswith("Kubernetes failed to read deployment web in ")

@@ -30,21 +30,21 @@ ON_STAGING = [check.id for check in CHECKLIST.checks if check.kind in SQL_KINDS 
 
 @dataclass
 class Side:
-    """One environment: its Target with the role of the checks, and its owner."""
+    """One environment: its target with the role of the checks, and its owner."""
 
     target: Target
     owner: str
     role: str
 
-    def tries(self, statement: str) -> int:
-        """Rows that the role gets or changes with a statement; what it did is rolled back."""
+    def count_rows(self, statement: str) -> int:
+        """The number of rows that the role reads or changes with a statement, which is rolled back."""
         with psycopg.connect(self.role) as connection:
-            done = connection.execute(statement.encode()).rowcount
+            count = connection.execute(statement.encode()).rowcount
             connection.rollback()
-        return done
+        return count
 
 
-def _granted(facts: Any, target: Target, *files: str) -> Side:
+def _grant(facts: Any, target: Target, *files: str) -> Side:
     owner = facts["database_owner_url"]
     with psycopg.connect(owner, autocommit=True) as connection:
         for file in (*files, *files):  # twice is once
@@ -56,16 +56,16 @@ def _granted(facts: Any, target: Target, *files: str) -> Side:
 
 @pytest.fixture(scope="module")
 def sides(running_sandbox: Any) -> Iterator[dict[str, Side]]:
-    """Staging with both files, production with the first alone."""
+    """Staging with the grants of both files, production with those of the first."""
     facts = running_sandbox.facts
     owners = [facts[name]["database_owner_url"] for name in ("staging", "production")]
     with psycopg.connect(owners[0], autocommit=True) as connection:
         connection.execute(f"CREATE ROLE release_bot_checks LOGIN PASSWORD '{PASSWORD}'")
     yield {
-        "staging": _granted(
+        "staging": _grant(
             facts["staging"], staging_target(running_sandbox), "product-grants.sql", "product-grants-staging.sql"
         ),
-        "production": _granted(facts["production"], production_target(running_sandbox), "product-grants.sql"),
+        "production": _grant(facts["production"], production_target(running_sandbox), "product-grants.sql"),
     }
     for owner in owners:
         with psycopg.connect(owner, autocommit=True) as connection:
@@ -75,8 +75,8 @@ def sides(running_sandbox: Any) -> Iterator[dict[str, Side]]:
 
 
 @pytest.mark.parametrize("check_id", ON_STAGING)
-def test_the_checks_work_with_it(sandbox: Any, sides: dict[str, Side], check_id: str) -> None:
-    """Each check of the shipped checklist that uses the product's database passes, and puts back what it changes."""
+def test_the_checks_work_with_the_granted_role(sandbox: Any, sides: dict[str, Side], check_id: str) -> None:
+    """Each shipped check that uses the product's database passes and restores what it changes."""
     check = next(check for check in CHECKLIST.checks if check.id == check_id)
     answer = run(check.kind, check.params, sides["staging"].target).answer
     assert (answer.outcome, answer.hint) == (Outcome.PASS, "")
@@ -84,7 +84,7 @@ def test_the_checks_work_with_it(sandbox: Any, sides: dict[str, Side], check_id:
 
 @pytest.mark.parametrize("name", ["staging", "production"])
 def test_the_doctor_finds_nothing_missing(sides: dict[str, Side], name: str) -> None:
-    """All that the checklist declares to need of the database is granted."""
+    """Everything that the checklist declares to need of the database is granted."""
     needs = {
         use: (demand.line,)
         for demand in of_checklist(CHECKLIST, REGISTRY)
@@ -112,10 +112,10 @@ def test_the_doctor_finds_nothing_missing(sides: dict[str, Side], name: str) -> 
     ],
 )
 @pytest.mark.parametrize("name", ["staging", "production"])
-def test_it_may_not(sides: dict[str, Side], name: str, statement: str) -> None:
-    """Neither personal data nor anything that a check has not to change."""
+def test_the_role_may_not_do_more(sides: dict[str, Side], name: str, statement: str) -> None:
+    """The role may not read personal data or change anything that no check has to change."""
     with pytest.raises(errors.InsufficientPrivilege):
-        sides[name].tries(statement)
+        sides[name].count_rows(statement)
 
 
 @pytest.mark.parametrize(
@@ -126,14 +126,14 @@ def test_it_may_not(sides: dict[str, Side], name: str, statement: str) -> None:
         "DELETE FROM billing.invoices",
     ],
 )
-def test_on_production_nothing_can_be_changed(sides: dict[str, Side], statement: str) -> None:
-    """What the second file grants is not granted there."""
+def test_the_role_may_change_nothing_on_production(sides: dict[str, Side], statement: str) -> None:
+    """The grants of the second file are missing on production."""
     with pytest.raises(errors.InsufficientPrivilege):
-        sides["production"].tries(statement)
+        sides["production"].count_rows(statement)
 
 
-def test_on_staging_only_what_is_its_own(sides: dict[str, Side]) -> None:
-    """Of the tenants the test tenant alone, of the events and invoices its own; other rows are there and not to be seen."""
+def test_on_staging_the_role_changes_only_its_own_rows(sides: dict[str, Side]) -> None:
+    """The role sees and changes only the test tenant and the test events, although other rows exist."""
     staging = sides["staging"]
     with psycopg.connect(staging.owner, autocommit=True) as connection:
         (tenants,) = connection.execute("SELECT count(*) FROM tenants").fetchone() or (0,)
@@ -143,8 +143,8 @@ def test_on_staging_only_what_is_its_own(sides: dict[str, Side]) -> None:
         )
         try:
             assert tenants > 1
-            assert staging.tries("UPDATE tenants SET billing_status = 'past_due'") == 1
-            assert staging.tries("DELETE FROM billing.webhook_events") == 1
+            assert staging.count_rows("UPDATE tenants SET billing_status = 'past_due'") == 1
+            assert staging.count_rows("DELETE FROM billing.webhook_events") == 1
         finally:
             connection.execute(
                 "DELETE FROM billing.webhook_events WHERE stripe_event_id IN ('evt_customer', 'evt_releasebot_1')"

@@ -22,7 +22,7 @@ class Moon(Kind):
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Install a distribution with one entry point for kinds, as pip lays it out; returns a function."""
+    """A function that installs a distribution with one entry point for kinds, as pip does."""
 
     def install(name, value, module=PLUGIN):
         (tmp_path / "moon_plugin.py").write_text(module)
@@ -37,20 +37,20 @@ def install(tmp_path, monkeypatch):
     sys.modules.pop("moon_plugin", None)
 
 
-def test_same_kind_each_time():
-    """Asking twice gives the same object."""
+def test_a_kind_is_the_same_object_each_time():
+    """Asking twice for a kind returns the same object."""
     registry = Registry.load()
     assert registry.get("attest") is registry.get("attest")
 
 
-def test_unknown_kind():
-    """A misspelt kind is refused with the name that was probably meant."""
+def test_an_unknown_kind_is_rejected_with_a_suggestion():
+    """A misspelled kind is rejected with the name that was probably meant."""
     with pytest.raises(RegistryError, match="unknown kind 'sql_verfy', did you mean 'sql_verify'"):
         Registry.load().get("sql_verfy")
 
 
-def test_valid_params():
-    """Parameters as they stand in a checklist become the kind's own model."""
+def test_valid_parameters_become_a_model():
+    """The parameters of a checklist become the kind's own model."""
     params = Registry.load().validate("sql_verify", {"function": "billing.verify_billing_schema", "rows": [5]})
     assert params.model_dump() == {"function": "billing.verify_billing_schema", "rows": (5,), "allow": ("PASS",)}
 
@@ -64,14 +64,14 @@ def test_valid_params():
         ({"function": "verify", "rows": ["five"]}, "rows.0: Input should be a valid integer"),
     ],
 )
-def test_wrong_params(params, complaint):
-    """Each wrong parameter is named."""
+def test_each_wrong_parameter_is_named(params, complaint):
+    """An invalid, missing or unknown parameter is named in the error."""
     with pytest.raises(RegistryError, match=complaint.replace("(", r"\(")):
         Registry.load().validate("sql_verify", params)
 
 
-def test_plugin(install):
-    """A kind of an installed plugin stands beside the built-in ones."""
+def test_a_plugin_adds_a_kind(install):
+    """A kind of an installed plugin is listed beside the built-in ones."""
     install("moon_phase", "moon_plugin:Moon")
     registry = Registry.load()
 
@@ -89,20 +89,20 @@ def test_plugin(install):
         ("params", "moon_plugin:Params", PLUGIN, "moon_plugin:Params is no subclass of checks.contract.Kind"),
     ],
 )
-def test_bad_plugin(install, name, value, module, complaint):
-    """A plugin that takes a name, does not import or is no kind stops the start; the message names it."""
+def test_a_bad_plugin_stops_the_start(install, name, value, module, complaint):
+    """A plugin that takes an existing name, does not import or is no kind is named in the error."""
     install(name, value, module)
     with pytest.raises(RegistryError, match=complaint):
         Registry.load()
 
 
-def test_bad_plugin_ends_a_command(install, capsys):
-    """Whoever starts the bot reads which package it was and what to do, and no traceback."""
+def test_a_bad_plugin_ends_a_command_without_a_traceback(install, capsys):
+    """The message names the package and what to do, without a traceback."""
     install("moon_phase", "moon_plugin:Moon", "1 / 0")
     assert main(["checklist", "schema"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(
+    message = capsys.readouterr().err
+    assert message.startswith(
         "release-bot: A kind of check cannot be loaded: kind moon_phase of plugin moon-plugin does not"
     )
-    assert said.endswith("Fix or uninstall that plugin.\n")
-    assert "Traceback" not in said
+    assert message.endswith("Fix or uninstall that plugin.\n")
+    assert "Traceback" not in message

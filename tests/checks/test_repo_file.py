@@ -13,7 +13,7 @@ STATUS = {"path": "claude.md", "text": "Status: V{bare}"}
 
 
 def ask(reply: Reply, params=STATUS, version: str = "v4.8.0"):
-    """Ask a repository that answers so for the file."""
+    """Run the check on a repository that answers like this for the file."""
     with Replies({"GET /repos/o/r/contents/claude.md": reply}) as server:
         part = {"url": server.url, "repository": "o/r"}
         target = Target.model_validate({"name": "production", "github": part})
@@ -44,15 +44,15 @@ def file(text: str) -> Reply:
         ("nothing", STATUS, Outcome.FAIL, "claude.md does not say Status: V4.8.0"),
     ],
 )
-def test_each_text(text, params, outcome, summary):
-    """The very version, and what stands there in its place."""
+def test_the_file_has_to_name_the_exact_version(text, params, outcome, summary):
+    """The summary says which text was found, or what is there instead."""
     answer = ask(file(text), params)
 
     assert (answer.outcome, answer.summary) == (outcome, summary)
 
 
-def test_no_such_file():
-    """Upper and lower case count on GitHub: a file under another name is not there."""
+def test_a_missing_file_fails():
+    """GitHub is case-sensitive, so that a file under another name is missing."""
     answer = ask(Reply(404, {"message": "Not Found"}))
 
     assert (answer.outcome, answer.summary) == (Outcome.FAIL, "there is no claude.md")
@@ -63,13 +63,13 @@ def test_no_such_file():
     [(Reply(200, [{"type": "file"}]), "v4.8.0"), (Reply(503, ""), "v4.8.0"), (file("Status: V4.8.0"), "")],
     ids=["a folder", "down", "no release"],
 )
-def test_what_cannot_be_found_out(reply, version):
-    """ERROR."""
+def test_what_cannot_be_read_is_an_error(reply, version):
+    """A folder, a GitHub that is down and a missing release are ERRORs."""
     assert ask(reply, version=version).outcome is Outcome.ERROR
 
 
-def test_the_sandbox(sandbox):
-    """The candidate's documents name it; another version is not named."""
+def test_the_sandbox_names_the_candidate(sandbox):
+    """The documents in the sandbox name the candidate and no other version."""
     for version, outcome in (("v4.8.0", Outcome.PASS), ("v4.9.0", Outcome.FAIL)):
         result = run("repo_file", STATUS, staging_target(sandbox), subject=Subject(version, "c0ffee"))
         assert result.outcome is outcome

@@ -5,7 +5,7 @@ import pytest
 
 from checks.contract import Answer, Outcome, Subject
 from clients.target import Target
-from tests.checks.replies import Answering, Replies, Reply, Request
+from tests.checks.replies import Replies, Reply, Request, Route
 from tests.fix_checks import run, staging_target
 
 HEAD = "e" * 40
@@ -17,42 +17,42 @@ def commit(number: int, message: str = "Change") -> dict[str, object]:
     return {"sha": f"{number:040x}", "commit": {"message": message}}
 
 
-def pull(number: int, body: str | None = "", merged: str | None = "2026-01-15T09:00:00Z") -> dict[str, object]:
+def pull(number: int, body: str | None = "", merged_at: str | None = "2026-01-15T09:00:00Z") -> dict[str, object]:
     """A pull request as GitHub lists it."""
-    return {"number": number, "title": f"Title {number}", "body": body, "merged_at": merged}
+    return {"number": number, "title": f"Title {number}", "body": body, "merged_at": merged_at}
 
 
-def github(commits, pulls, issues=None, *, behind: int = 0) -> dict[str, Answering]:
-    """A repository. ``pulls``: number of a commit to its pull requests; ``issues``: number to state."""
+def github(commits, pulls, issues=None, *, behind: int = 0) -> dict[str, Route]:
+    """A repository; ``pulls`` maps the number of a commit to its pull requests, ``issues`` a number to its state."""
 
     def compare(request: Request) -> Reply:
         page, size = int(request.query["page"][0]), int(request.query["per_page"][0])
-        shown = commits[(page - 1) * size : page * size]
-        return Reply(200, {"behind_by": behind, "total_commits": len(commits), "commits": shown})
+        commits_of_page = commits[(page - 1) * size : page * size]
+        return Reply(200, {"behind_by": behind, "total_commits": len(commits), "commits": commits_of_page})
 
-    answers: dict[str, Answering] = {
+    routes: dict[str, Route] = {
         "GET /repos/o/r/git/matching-refs/tags/v": Reply(200, [{"ref": f"refs/tags/{name}"} for name in TAGS]),
         f"GET /repos/o/r/compare/v1.9.0...{HEAD}": compare,
     }
     for number, one in enumerate(commits, 1):
-        answers[f"GET /repos/o/r/commits/{one['sha']}/pulls"] = Reply(200, pulls.get(number, []))
+        routes[f"GET /repos/o/r/commits/{one['sha']}/pulls"] = Reply(200, pulls.get(number, []))
     for number, state in (issues or {}).items():
-        answers[f"GET /repos/o/r/issues/{number}"] = Reply(200, {"number": number, "state": state})
-    return answers
+        routes[f"GET /repos/o/r/issues/{number}"] = Reply(200, {"number": number, "state": state})
+    return routes
 
 
-def ask(kind: str, answers, version: str = "v1.10.0", head: str = HEAD) -> Answer:
-    """Ask of the release v1.10.0: the one before it is v1.9.0, whatever the alphabet says."""
-    with Replies(answers) as server:
+def ask(kind: str, routes, version: str = "v1.10.0", head: str = HEAD) -> Answer:
+    """Run the check for the release v1.10.0, whose previous release is v1.9.0."""
+    with Replies(routes) as server:
         part = {"url": server.url, "repository": "o/r"}
         target = Target.model_validate({"name": "production", "github": part})
         return run(kind, {}, target, subject=Subject(version, head)).answer
 
 
 def test_pull_requests_are_listed_once():
-    """Each once, in order; one that was not merged is left out, one that only the title names counts."""
+    """Each pull request is listed once and in order; an unmerged one is left out, and one named in a title counts."""
     commits = [commit(1), commit(2), commit(3, "Mend it (#7)\n\nsee (#99)"), commit(4)]
-    pulls = {1: [pull(12)], 2: [pull(12), pull(3)], 4: [pull(5, merged=None)]}
+    pulls = {1: [pull(12)], 2: [pull(12), pull(3)], 4: [pull(5, merged_at=None)]}
     answer = ask("repo_pulls", github(commits, pulls))
 
     assert answer.outcome is Outcome.PASS
@@ -60,8 +60,8 @@ def test_pull_requests_are_listed_once():
     assert answer.evidence.attachment == "#3 Title 3\n#7 Mend it (#7)\n#12 Title 12"
 
 
-def test_more_commits_than_a_page():
-    """All pages are read."""
+def test_all_pages_of_commits_are_read():
+    """A release with more commits than one page is read completely."""
     commits = [commit(number, f"Change (#{number})") for number in range(1, 151)]
     answer = ask("repo_pulls", github(commits, {}))
 
@@ -70,8 +70,8 @@ def test_more_commits_than_a_page():
     assert answer.summary.endswith("#20 and 130 more since v1.9.0")
 
 
-def test_no_pull_requests_at_all():
-    """Then only a person can say what is in it; a release without commits has nothing to say."""
+def test_commits_without_pull_requests_are_inconclusive():
+    """Only a person can say what such commits contain; a release without commits passes."""
     none = ask("repo_pulls", github([commit(1)], {}))
     empty = ask("repo_pulls", github([], {}))
 
@@ -87,16 +87,16 @@ def test_no_pull_requests_at_all():
         ({8: "closed", 9: "open"}, Outcome.FAIL, "1 of 2 are open: #9"),
     ],
 )
-def test_issues_that_are_to_be_closed(issues, outcome, summary):
-    """By GitHub's own words for it, in any case; a number that is only mentioned does not count."""
+def test_the_issues_of_a_release_have_to_be_closed(issues, outcome, summary):
+    """GitHub's own keywords name an issue in any case; a number that is only mentioned does not count."""
     pulls = {1: [pull(12, "Closes #8, see #77."), pull(13, "This FIXED: #9\nresolves #8")], 2: [pull(14, None)]}
     answer = ask("repo_issues", github([commit(1), commit(2)], pulls, issues))
 
     assert (answer.outcome, answer.summary) == (outcome, summary)
 
 
-def test_no_issue_is_named():
-    """Said, and no fault."""
+def test_a_release_without_issues_passes():
+    """Pull requests that name no issue are no problem, and the summary says so."""
     answer = ask("repo_issues", github([commit(1)], {1: [pull(12)]}))
 
     assert (answer.outcome, answer.summary) == (
@@ -107,7 +107,7 @@ def test_no_issue_is_named():
 
 @pytest.mark.parametrize("kind", ["repo_pulls", "repo_issues"])
 @pytest.mark.parametrize(
-    ("answers", "version", "head", "said"),
+    ("routes", "version", "head", "message"),
     [
         (github([commit(1)], {}), "", HEAD, "there is no release to compare"),
         (github([commit(1)], {}), "v1.10.0", "", "there is no release to compare"),
@@ -119,20 +119,20 @@ def test_no_issue_is_named():
     ],
     ids=["no version", "no commit", "no number", "the first", "beside", "too many", "refused"],
 )
-def test_a_range_that_cannot_be_told(kind, answers, version, head, said):
-    """ERROR that says why."""
-    answer = ask(kind, answers, version, head)
+def test_a_range_that_cannot_be_determined_is_an_error(kind, routes, version, head, message):
+    """The error says why the range of commits is unknown."""
+    answer = ask(kind, routes, version, head)
 
     assert answer.outcome is Outcome.ERROR
-    assert said in answer.summary
+    assert message in answer.summary
 
 
 @pytest.mark.parametrize(
     ("kind", "summary"),
     [("repo_pulls", "#1201, #1204, #1207 since v4.7.0"), ("repo_issues", "#1198, #1201, #1204: closed")],
 )
-def test_the_sandbox(sandbox, kind, summary):
-    """The candidate's three pull requests and their issues."""
+def test_the_pull_requests_and_issues_of_the_sandbox_are_listed(sandbox, kind, summary):
+    """The candidate in the sandbox has three pull requests with closed issues."""
     facts = sandbox["github"]
     url = f"{facts['url']}/repos/{facts['repository']}/commits/main"
     sha = httpx.get(url, headers={"Authorization": f"Bearer {facts['token']}"}).json()["sha"]

@@ -30,25 +30,25 @@ NOTHING = "postgresql://nobody@127.0.0.1:1/nothing"
 
 @pytest.fixture(scope="module")
 def backup(running_sandbox):
-    """A dump of the sandbox's staging, as backup_job would hand it on."""
+    """A dump of the sandbox's staging, as backup_job hands it on."""
     return upload(running_sandbox, dump_of(running_sandbox.facts["staging"]["database_owner_url"]))
 
 
 def boot(sandbox, data, target=None, *, undo=None, **how):
-    """The drill on that backup, without a look at what is in it."""
+    """Run the drill on that backup without verifying its content."""
     return drill(sandbox, data, target, undo=undo, functions=[], counts={}, boot=how)
 
 
-def left(target):
-    """The pods of a drill that are in the cluster."""
+def remaining_pods(target):
+    """The pods of a drill that are still in the cluster."""
     with Clients(target) as clients:
         kube = clients.kube()
-        found = kube.core.list_namespaced_pod(target.kubernetes.namespace, _request_timeout=kube.timeout).items
-    return [pod.metadata.name for pod in found if pod.metadata.name == NAME]
+        pods = kube.core.list_namespaced_pod(target.kubernetes.namespace, _request_timeout=kube.timeout).items
+    return [pod.metadata.name for pod in pods if pod.metadata.name == NAME]
 
 
-class Beside:
-    """A Deployment of the product on a cluster of the test's own, and an account of exactly some rights there."""
+class OwnDeployment:
+    """A Deployment of the product in the test's own cluster, and an account with chosen rights there."""
 
     def __init__(self, sandbox: Sandbox, kube: Kube, folder: Path) -> None:
         self._port = reserved_port(0)
@@ -68,54 +68,56 @@ class Beside:
         self.owner = changed(staging_target(sandbox), kubernetes=where)
         self.target = changed(self.owner, kubernetes={"kubeconfig": str(self._account.kubeconfig)})
 
-    def answers(self) -> bool:
-        """Does the product listen?"""
+    def is_listening(self) -> bool:
+        """Whether the product listens on its port."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
-    def allow_all_but(self, *missing: str) -> None:
-        """Grant what the kind declares, but for these, in the words of a Grant."""
-        needed = grants(BOOT_RIGHTS, self.target)
-        granted = [grant for grant in needed if str(grant) not in missing]
-        assert len(needed) - len(granted) == len(missing)
-        self._account.grant(granted, needed)
+    def allow_all_but(self, *exceptions: str) -> None:
+        """Grant what the kind declares except these rights, in the words of a Grant."""
+        all_grants = grants(BOOT_RIGHTS, self.target)
+        chosen_grants = [grant for grant in all_grants if str(grant) not in exceptions]
+        assert len(all_grants) - len(chosen_grants) == len(exceptions)
+        self._account.grant(chosen_grants, all_grants)
 
 
 @pytest.fixture
-def beside(sandbox: Sandbox, kube: Kube, tmp_path: Path) -> Beside:
-    """That, for one test."""
-    return Beside(sandbox, kube, tmp_path)
+def own_deployment(sandbox: Sandbox, kube: Kube, tmp_path: Path) -> OwnDeployment:
+    """A Deployment and an account for one test."""
+    return OwnDeployment(sandbox, kube, tmp_path)
 
 
-def test_starts_with_the_declared_rights(sandbox, backup, beside):
-    """The product runs, is connected to what was restored and says that it is ready; then there is nothing left of it."""
-    beside.allow_all_but()
+def test_the_product_starts_with_the_declared_rights(sandbox, backup, own_deployment):
+    """The product starts, connects to the restored database and reports ready; afterwards nothing is left of it."""
+    own_deployment.allow_all_but()
     undo = RecordingUndo()
-    answer = boot(sandbox, backup, beside.target, undo=undo)
+    answer = boot(sandbox, backup, own_deployment.target, undo=undo)
 
     assert answer.outcome is Outcome.PASS, f"{answer.summary} {answer.hint} {answer.evidence.seen}"
     assert re.match(r"restored in [\d.]+ s, and the product starts", answer.summary)
     assert '"status": "ready"' in answer.evidence.seen
     assert (len(undo.recorded), undo.open) == (2, [])
-    assert (databases(sandbox), left(beside.owner)) == (set(), [])
-    eventually("the end of its process", lambda: not beside.answers())
+    assert (databases(sandbox), remaining_pods(own_deployment.owner)) == (set(), [])
+    eventually("the end of its process", lambda: not own_deployment.is_listening())
 
 
-def test_a_missing_right_is_named(sandbox, backup, beside):
-    """ERROR with the right, and nothing is left."""
-    beside.allow_all_but(f"create pods in {beside.target.kubernetes.namespace}")
+def test_a_missing_right_is_an_error(sandbox, backup, own_deployment):
+    """The ERROR names the right, and nothing is left in the cluster."""
+    own_deployment.allow_all_but(f"create pods in {own_deployment.target.kubernetes.namespace}")
     undo = RecordingUndo()
-    answer = boot(sandbox, backup, beside.target, undo=undo)
+    answer = boot(sandbox, backup, own_deployment.target, undo=undo)
 
     assert answer.outcome is Outcome.ERROR
-    assert answer.summary.startswith(f"Kubernetes refused to create pod {NAME} in {beside.target.kubernetes.namespace}")
+    assert answer.summary.startswith(
+        f"Kubernetes refused to create pod {NAME} in {own_deployment.target.kubernetes.namespace}"
+    )
     assert 'cannot create resource "pods"' in answer.hint
     assert undo.open == []
-    assert (databases(sandbox), left(beside.owner)) == (set(), [])
+    assert (databases(sandbox), remaining_pods(own_deployment.owner)) == (set(), [])
 
 
-def test_does_not_start_with_what_was_restored(sandbox):
-    """FAIL with the last line of the product's log, which is attached."""
+def test_a_product_that_does_not_start_fails(sandbox):
+    """The FAIL names the last line of the product's log, which is attached."""
     with sandbox.fault("boot_table_missing"):
         data = upload(sandbox, dump_of(sandbox.facts["staging"]["database_owner_url"]))
     answer = boot(sandbox, data)
@@ -125,63 +127,63 @@ def test_does_not_start_with_what_was_restored(sandbox):
     assert answer.summary.startswith("the product does not start with the restored database: it ended with exit code 1")
     assert answer.summary.endswith(why)
     assert why in answer.evidence.attachment
-    assert (databases(sandbox), left(staging_target(sandbox))) == (set(), [])
+    assert (databases(sandbox), remaining_pods(staging_target(sandbox))) == (set(), [])
 
 
-def test_status_200_is_not_ready(sandbox, backup):
-    """The product runs and answers 200, but not with the word: FAIL with what it said."""
+def test_a_200_alone_is_not_ready(sandbox, backup):
+    """A product that answers 200 without the word ready is a FAIL with its answer."""
     target = changed(staging_target(sandbox), restore_pod={"database_url": NOTHING})
     answer = boot(sandbox, backup, target, seconds=1)
 
     assert answer.outcome is Outcome.FAIL, answer.summary
     assert "not ready within 1 s: " in answer.summary
     assert '"status": "not_ready"' in answer.evidence.seen
-    assert left(target) == []
+    assert remaining_pods(target) == []
 
 
-def test_ready_with_another_database(sandbox, backup):
-    """The variable is another one, so the product runs on its own database: ready, but nothing was found out."""
+def test_a_product_on_another_database_is_an_error(sandbox, backup):
+    """A product that is ready on its own database proves nothing about the restored one: ERROR."""
     answer = boot(sandbox, backup, database_variable="OTHER_URL")
 
     assert answer.outcome is Outcome.ERROR
     assert answer.summary == "the product says that it is ready, but was never connected to the restored database"
     assert "OTHER_URL" in answer.hint
-    assert left(staging_target(sandbox)) == []
+    assert remaining_pods(staging_target(sandbox)) == []
 
 
-def test_no_python_in_the_image(sandbox, backup):
-    """The readiness cannot be asked: ERROR says what to set."""
+def test_an_image_without_python_is_an_error(sandbox, backup):
+    """If the product cannot be asked whether it is ready, the error says what to set."""
     answer = boot(sandbox, backup, python="no-such-python")
 
     assert answer.outcome is Outcome.ERROR
     assert answer.summary.startswith("the product could not be asked whether it is ready: no-such-python ended")
 
 
-def test_no_secret_with_the_password(sandbox, backup):
-    """The pod cannot start: ERROR says what is missing and where it belongs."""
+def test_a_missing_secret_is_an_error(sandbox, backup):
+    """If the pod cannot start, the error says which Secret is missing and where it belongs."""
     target = changed(staging_target(sandbox), restore_pod={"secret": "not-there"})
     answer = boot(sandbox, backup, target, seconds=1)
 
     assert answer.outcome is Outcome.ERROR
     assert answer.summary.startswith(f"the product cannot be started in pod {NAME}: CreateContainerConfigError: ")
     assert "targets.staging.restore_pod.secret names, 'not-there'" in answer.hint
-    assert left(target) == []
+    assert remaining_pods(target) == []
 
 
 @dataclass(frozen=True, kw_only=True)
 class Late(CheckContext):
-    """A context whose time is up when somebody says so."""
+    """A context whose time is up as soon as the event is set."""
 
     up: threading.Event
 
     def remaining(self) -> float:
-        """None, from then on."""
+        """Zero after the event, and otherwise the usual time."""
         return 0.0 if self.up.is_set() else super().remaining()
 
 
 @pytest.mark.parametrize("phase", ["downloading", "restoring", "starting the product against the restored database"])
-def test_the_time_is_up(sandbox, backup, phase):
-    """ERROR, not FAIL, and it says what was being done; nothing is left."""
+def test_a_drill_that_takes_too_long_is_an_error(sandbox, backup, phase):
+    """The ERROR says what was being done, and nothing is left."""
     kind, target, undo = Registry.load().get("restore_drill"), staging_target(sandbox), RecordingUndo()
     with Clients(target) as clients:
         up = threading.Event()
@@ -190,7 +192,7 @@ def test_the_time_is_up(sandbox, backup, phase):
             clients,
             undo=undo,
             needs={"go.backup": backup},
-            progress=lambda told: up.set() if told.startswith(phase) else None,
+            progress=lambda line: up.set() if line.startswith(phase) else None,
         )
         late = Late(**vars(usual), up=up)
         params = kind.params.model_validate({"functions": [], "counts": {}, "boot": {}})
@@ -199,11 +201,11 @@ def test_the_time_is_up(sandbox, backup, phase):
     assert answer.outcome is Outcome.ERROR
     assert answer.summary.startswith(f"the time for the whole check was up while {phase}")
     assert undo.open == []
-    assert (databases(sandbox), left(target)) == (set(), [])
+    assert (databases(sandbox), remaining_pods(target)) == (set(), [])
 
 
-def test_no_such_container(sandbox, backup):
-    """What cannot be made of the Deployment is said before anything is made."""
+def test_an_unknown_container_is_an_error(sandbox, backup):
+    """The error comes before anything is created."""
     target = changed(staging_target(sandbox), kubernetes={"container": "web"})
     answer = boot(sandbox, backup, target)
 
@@ -211,8 +213,8 @@ def test_no_such_container(sandbox, backup):
     assert "has no container web" in answer.summary
 
 
-def test_cancelled_while_the_product_starts(sandbox, backup):
-    """Nothing is left of it."""
+def test_a_cancelled_drill_leaves_nothing(sandbox, backup):
+    """A drill that is cancelled while the product starts leaves nothing behind."""
     cancelled, undo = threading.Event(), RecordingUndo()
     target = staging_target(sandbox)
     answer = run(
@@ -227,25 +229,24 @@ def test_cancelled_while_the_product_starts(sandbox, backup):
 
     assert (answer.outcome, answer.summary) == (Outcome.ERROR, "cancelled")
     assert (len(undo.recorded), undo.open) == (2, [])
-    assert (databases(sandbox), left(target)) == (set(), [])
+    assert (databases(sandbox), remaining_pods(target)) == (set(), [])
 
 
-def test_leaves_another_drill_alone(sandbox, backup):
-    """Neither a drill that comes second nor a debt of a run that was killed takes away what another one has started.
-
-    What the cluster makes late for a debt is taken away.
+def test_a_drill_leaves_another_drill_alone(sandbox, backup):
+    """Neither a second drill nor the undo of a killed one removes what another drill has started, but a pod that
+    appears late is removed.
     """
     target = staging_target(sandbox)
     assert target.kubernetes is not None
     namespace = target.kubernetes.namespace
     kind, old, new = Registry.load().get("restore_drill"), "restore_drill_1_00000000", "restore_drill_2_00000000"
     with Clients(target) as clients:
-        containers, made = [{"name": "other", "image": "other"}], []
+        containers, pods_seen = [{"name": "other", "image": "other"}], []
         body = {"metadata": {"name": NAME, "labels": {LABEL: new}}, "spec": {"containers": containers}}
 
         def make() -> None:
             clients.kube().core.create_namespaced_pod(namespace, body)
-            made.append(left(target))
+            pods_seen.append(remaining_pods(target))
 
         make()
         answer = boot(sandbox, backup)
@@ -254,5 +255,5 @@ def test_leaves_another_drill_alone(sandbox, backup):
         for drill_of, there, pauses in ((old, [NAME], Pauses()), (new, [], Pauses()), (new, [], Pauses(make))):
             ctx = context(target, clients, cancelled=pauses)
             kind.undo({"database": drill_of, "namespace": namespace}, ctx)
-            assert left(target) == there
-    assert made == [[NAME], [NAME]]
+            assert remaining_pods(target) == there
+    assert pods_seen == [[NAME], [NAME]]

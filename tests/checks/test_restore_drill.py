@@ -18,29 +18,29 @@ from clients.connections import Clients
 from clients.target import Target
 from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
 
-STAYS = 20.0  # seconds after which a scratch database counts as left behind
+PATIENCE = 20.0  # seconds after which a scratch database counts as left behind
 
 
 @pytest.fixture(scope="module")
 def backup(running_sandbox):
-    """What backup_job hands on: a dump of the sandbox's staging, under a name that no other backup of that second takes."""
+    """A dump of the sandbox's staging as backup_job hands it on, under a name of its own."""
     target = staging_target(running_sandbox)
     answer = run("backup_job", {}, target).answer
     assert answer.outcome is Outcome.PASS, answer.summary
     with Clients(target) as clients:
-        found = clients.s3().get_object(Bucket=answer.data["bucket"], Key=answer.data["key"])
-        return upload(running_sandbox, found["Body"].read())
+        item = clients.s3().get_object(Bucket=answer.data["bucket"], Key=answer.data["key"])
+        return upload(running_sandbox, item["Body"].read())
 
 
 def drill(sandbox, data, target=None, *, undo=None, seconds=60, **params):
-    """The drill on that backup."""
+    """Run the drill on that backup."""
     target = target or staging_target(sandbox)
     return run("restore_drill", params, target, undo=undo, seconds=seconds, needs={"go.backup": data}).answer
 
 
 def databases(sandbox):
-    """Scratch databases that stay on the restore server; those of other tests beside this one end within moments."""
-    deadline = time.monotonic() + STAYS
+    """The scratch databases that stay on the restore server; those of other tests disappear within moments."""
+    deadline = time.monotonic() + PATIENCE
     with Clients(staging_target(sandbox)) as clients, clients.scratch_server() as server:
 
         def there():
@@ -55,7 +55,7 @@ def databases(sandbox):
 
 
 def upload(sandbox, body, **metadata):
-    """Put an object beside the backups; returns what backup_job would hand on for it. ``metadata``: other than usual."""
+    """Put an object beside the backups, with ``metadata``, and return what backup_job would hand on for it."""
     key = f"{sandbox.facts['s3']['prefix']}{uuid.uuid4().hex}.dump"
     with Clients(staging_target(sandbox)) as clients:
         about = {"environment": "staging", **metadata}
@@ -64,13 +64,13 @@ def upload(sandbox, body, **metadata):
 
 
 def dump_of(url):
-    """A dump in pg_dump's custom format."""
+    """A dump of a database in pg_dump's custom format."""
     program = pg_tools.find("pg_dump")
     return subprocess.run([program, "--format=custom", "--dbname", url], capture_output=True, check=True).stdout
 
 
-def test_restores(sandbox, backup):
-    """The backup restores and verifies; the scratch database is gone afterwards and its debt is paid."""
+def test_a_backup_is_restored_and_verified(sandbox, backup):
+    """The backup passes, and afterwards the scratch database is gone and its undo record closed."""
     undo = RecordingUndo()
     answer = drill(sandbox, backup, undo=undo)
 
@@ -81,23 +81,26 @@ def test_restores(sandbox, backup):
     assert (len(undo.recorded), undo.open) == (1, [])
 
 
-def test_a_key_that_holds_a_credential_elsewhere(sandbox, database_url):
-    """Its name is redacted before it is stored; it is found by its digest, and nothing but that object is taken."""
+def test_a_backup_whose_key_was_redacted_is_found(sandbox, database_url):
+    """A key with something like a credential is stored redacted, and exactly its object is found by the digest."""
     upload(sandbox, b"another one")
-    named = upload(sandbox, dump_of(database_url))
-    data = handed_on(named["bucket"], named["key"], 1)
-    kept = redact_values(data, lambda text: text.replace(named["key"][-20:], "[redacted]"))
-    answer = drill(sandbox, kept, functions=[], counts={})
-    gone = drill(sandbox, {**kept, "name_sha256": "0" * 64})
+    upload_data = upload(sandbox, dump_of(database_url))
+    data = handed_on(upload_data["bucket"], upload_data["key"], 1)
+    stored_data = redact_values(data, lambda text: text.replace(upload_data["key"][-20:], "[redacted]"))
+    answer = drill(sandbox, stored_data, functions=[], counts={})
+    no_object = drill(sandbox, {**stored_data, "name_sha256": "0" * 64})
 
-    assert kept["key"] != data["key"]
+    assert stored_data["key"] != data["key"]
     assert answer.outcome is Outcome.PASS, answer.summary
-    assert (gone.outcome, gone.summary) == (Outcome.ERROR, f"the backup {kept['key']} is not found any more")
-    assert gone.hint.endswith("Run the check that finds the backup again.")
+    assert (no_object.outcome, no_object.summary) == (
+        Outcome.ERROR,
+        f"the backup {stored_data['key']} is not found any more",
+    )
+    assert no_object.hint.endswith("Run the check that finds the backup again.")
 
 
-def test_truncated(sandbox, backup):
-    """A dump that is cut short does not pass for a backup."""
+def test_a_truncated_dump_fails(sandbox, backup):
+    """A truncated dump is no valid backup."""
     with sandbox.fault("backup_truncated"):
         data = run("backup_job", {}, staging_target(sandbox)).answer.data
     answer = drill(sandbox, data)
@@ -107,8 +110,8 @@ def test_truncated(sandbox, backup):
     assert databases(sandbox) == set()
 
 
-def test_no_dump_at_all(sandbox):
-    """Something else under that name: FAIL before any database is made."""
+def test_a_file_that_is_no_dump_fails(sandbox):
+    """Another file under that name is a FAIL before any database is created."""
     undo = RecordingUndo()
     answer = drill(sandbox, upload(sandbox, b"PGDMP, but not really a dump" * 20), undo=undo)
 
@@ -125,8 +128,8 @@ def test_no_dump_at_all(sandbox):
         ({"created-at": "2026-01-11T02:00:00"}, r" is \d+ hours old, at most 24 are allowed"),
     ],
 )
-def test_a_backup_that_is_not_to_be_restored(sandbox, metadata, reason):
-    """One of another environment, or an old one that was copied there: FAIL, and no database is made for it."""
+def test_a_backup_of_another_environment_or_age_fails(sandbox, metadata, reason):
+    """A backup of another environment, or an old one, is a FAIL without a database."""
     undo = RecordingUndo()
     data = upload(sandbox, b"PGDMP" + b"x" * 200, **metadata)
     answer = drill(sandbox, data, undo=undo)
@@ -136,8 +139,8 @@ def test_a_backup_that_is_not_to_be_restored(sandbox, metadata, reason):
     assert undo.recorded == {}
 
 
-def test_missing_role(sandbox, database_url):
-    """A policy in the dump names a role that the server lacks: FAIL names the role."""
+def test_a_missing_role_is_named(sandbox, database_url):
+    """A policy in the dump that names an unknown role is a FAIL that names the role."""
     role = f"drill_{uuid.uuid4().hex}"
     with psycopg.connect(database_url) as connection:
         connection.execute(f"CREATE ROLE {role}")
@@ -156,8 +159,8 @@ def test_missing_role(sandbox, database_url):
     assert databases(sandbox) == set()
 
 
-def test_backup_of_something_else(sandbox, database_url):
-    """A dump without the product's functions restores, but is not what is wanted."""
+def test_a_backup_of_another_product_fails(sandbox, database_url):
+    """A dump without the product's functions can be restored, but is a FAIL."""
     with psycopg.connect(database_url) as connection:
         connection.execute("CREATE TABLE t (i int)")
     answer = drill(sandbox, upload(sandbox, dump_of(database_url)))
@@ -173,16 +176,16 @@ def test_backup_of_something_else(sandbox, database_url):
         ({"no_such_table": 0}, "table no_such_table is not in the backup"),
     ],
 )
-def test_too_few_rows(sandbox, backup, counts, summary):
-    """A table with fewer rows than expected, or none of that name."""
+def test_too_few_rows_fail(sandbox, backup, counts, summary):
+    """A table with fewer rows than expected, or one that does not exist, is a FAIL."""
     answer = drill(sandbox, backup, functions=[], counts=counts)
 
     assert answer.outcome is Outcome.FAIL
     assert answer.summary.endswith(summary)
 
 
-def test_failing_verification(sandbox):
-    """A backup of a database that does not verify fails as that database would."""
+def test_a_failing_verification_fails(sandbox):
+    """A backup fails like the database that it was made of."""
     with sandbox.fault("verify_fails"):
         data = run("backup_job", {}, staging_target(sandbox)).answer.data
     answer = drill(sandbox, data)
@@ -191,23 +194,23 @@ def test_failing_verification(sandbox):
     assert answer.summary == "after the restore billing.verify_billing_schema() says helper_functions FAIL"
 
 
-def test_no_backup_to_restore(sandbox):
-    """Nothing handed on by the backup check: ERROR says what to add."""
+def test_a_missing_backup_is_an_error(sandbox):
+    """If the backup check hands nothing on, the error says what to add."""
     answer = run("restore_drill", {}, staging_target(sandbox)).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.ERROR, "no backup from go.backup to restore")
 
 
-def test_object_is_gone(sandbox, backup):
-    """The object was deleted meanwhile: nothing was found out."""
+def test_a_deleted_object_is_an_error(sandbox, backup):
+    """If the object was deleted meanwhile nothing is known."""
     answer = drill(sandbox, handed_on(backup["bucket"], "postgresql/gone.dump", 1))
 
     assert answer.outcome is Outcome.ERROR
     assert "NoSuchKey" in answer.summary
 
 
-def test_role_may_not_create_databases(sandbox, backup):
-    """The restore role lacks CREATEDB: ERROR says how to grant it, and no debt stays open."""
+def test_a_role_that_may_not_create_databases_is_an_error(sandbox, backup):
+    """The error says how to grant CREATEDB, and no undo record stays open."""
     poor = sandbox.facts["staging"]["database_url"]
     undo = RecordingUndo()
     answer = drill(sandbox, backup, changed(staging_target(sandbox), restore_database_url=secret(poor)), undo=undo)
@@ -219,37 +222,37 @@ def test_role_may_not_create_databases(sandbox, backup):
 
 
 def secret(url):
-    """The URL as the Target holds it."""
+    """The URL as a target stores it."""
     return Target(name="x", database_url=url).database_url
 
 
-def test_undo_after_a_kill(sandbox):
-    """A scratch database left behind by a run that was killed is dropped by undo(), also one that was not made yet."""
+def test_undo_drops_the_database_of_a_killed_run(sandbox):
+    """Undo drops the scratch database of a killed run, also one that is created late."""
     name = f"restore_drill_1700000000_{uuid.uuid4().hex[:8]}"
     target = staging_target(sandbox)
-    made: list[int] = []
+    row_counts: list[int] = []
     with Clients(target) as clients:
 
         def make() -> None:
             with clients.scratch_server() as server:
                 server.execute(f"CREATE DATABASE {name}")
-                made.append(server.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount)
+                row_counts.append(server.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount)
 
         for pauses in (Pauses(make), Pauses()):
             Registry.load().get("restore_drill").undo({"database": name}, context(target, clients, cancelled=pauses))
-    assert made == [1]
+    assert row_counts == [1]
     assert databases(sandbox) == set()
 
 
 def test_undo_drops_no_other_database(sandbox):
-    """Whatever stands in a row of the Undo table: only scratch databases are dropped."""
+    """Undo drops only scratch databases, whatever its record names."""
     target = staging_target(sandbox)
     with Clients(target) as clients, pytest.raises(CheckError, match="is no scratch database"):
         Registry.load().get("restore_drill").undo({"database": "postgres"}, context(target, clients))
 
 
-def test_cancelled_while_restoring(sandbox, database_url):
-    """A drill that is cancelled stops pg_restore at once, drops its database and pays its debt."""
+def test_a_cancelled_drill_stops_at_once(sandbox, database_url):
+    """A cancelled drill stops pg_restore, drops its database and closes its undo record."""
     with psycopg.connect(database_url) as connection:
         function = "CREATE OR REPLACE FUNCTION slow() RETURNS boolean LANGUAGE sql AS $$ SELECT {} $$"
         connection.execute(function.format("true"))
@@ -272,6 +275,6 @@ def test_cancelled_while_restoring(sandbox, database_url):
     assert databases(sandbox) == set()
 
 
-def test_not_on_production(sandbox, backup):
-    """The kind makes a database, so it is refused on production."""
+def test_the_check_is_refused_on_production(sandbox, backup):
+    """The kind creates a database, so it is refused on production."""
     assert drill(sandbox, backup, production_target(sandbox)).outcome is Outcome.ERROR

@@ -21,7 +21,7 @@ STAGING = Target(name="staging", mutable=True)
 
 
 class EchoParams(Params):
-    """What the kind below answers or raises."""
+    """What the kind below answers."""
 
     summary: str = "fine"
     seen: str = ""
@@ -30,7 +30,7 @@ class EchoParams(Params):
 
 
 class Echo(Kind):
-    """Answers what it is told to."""
+    """A kind that answers with the texts of its parameters."""
 
     name = "echo"
     summary = "Answers what it is told to."
@@ -43,14 +43,14 @@ class Echo(Kind):
 
 
 class Changes(Echo):
-    """The same, but says that it changes data."""
+    """The same kind, but it declares that it changes data."""
 
     name = "changes"
     mutates = True
 
 
 class Raises(Echo):
-    """Raises instead of answering."""
+    """A kind that raises instead of answering."""
 
     name = "raises"
 
@@ -63,7 +63,7 @@ class Raises(Echo):
 
 
 class Nothing(Echo):
-    """A plugin that forgot its return."""
+    """A kind that returns no answer."""
 
     name = "nothing"
 
@@ -71,8 +71,8 @@ class Nothing(Echo):
         """Returns None."""
 
 
-def test_answer_comes_back():
-    """The answer of the kind, with the check's id, the kind's name and the time it took."""
+def test_a_result_has_the_answer_and_its_circumstances():
+    """The result has the kind's answer, the check's id, the kind's name and the duration."""
     result = run(Echo(), {"summary": "5 rows, all PASS"}, STAGING, check="go.migrations")
 
     assert (
@@ -84,8 +84,8 @@ def test_answer_comes_back():
     assert 0 <= result.seconds < 5
 
 
-def test_check_error_becomes_error():
-    """A CheckError is ERROR with its own summary, hint and what was seen; never FAIL."""
+def test_a_check_error_becomes_an_error():
+    """A CheckError becomes ERROR with its summary, hint and evidence, and never FAIL."""
     error = CheckError("Sentry refused: 403", hint="Grant event:read.", seen="Forbidden")
     answer = run(Raises(error), {}, STAGING).answer
 
@@ -93,8 +93,8 @@ def test_check_error_becomes_error():
     assert answer.evidence.seen == "Forbidden"
 
 
-def test_unexpected_exception_becomes_error(caplog):
-    """Anything else is ERROR too; the traceback goes to the log and not into the evidence."""
+def test_an_unexpected_exception_becomes_an_error(caplog):
+    """Any other exception becomes ERROR too; its traceback is logged and not part of the evidence."""
     with caplog.at_level(logging.ERROR, logger="checks.runner"):
         answer = run(Raises(KeyError("groupID")), {}, STAGING).answer
 
@@ -104,13 +104,13 @@ def test_unexpected_exception_becomes_error(caplog):
     assert "Traceback" in caplog.text
 
 
-def test_no_answer_becomes_error(caplog):
-    """A kind that returns something else than an Answer is ERROR, not PASS."""
+def test_a_missing_answer_becomes_an_error(caplog):
+    """A kind that returns no Answer is an ERROR and no PASS."""
     assert run(Nothing(), {}, STAGING).outcome is Outcome.ERROR
 
 
-def test_interrupt_is_not_swallowed():
-    """Ctrl-C ends the program; only exceptions of the work become ERROR."""
+def test_an_interrupt_ends_the_program():
+    """Ctrl-C ends the program; only exceptions of the kind become ERROR."""
     with pytest.raises(KeyboardInterrupt):
         run(Raises(KeyboardInterrupt()), {}, STAGING)
 
@@ -134,8 +134,8 @@ def test_interrupt_is_not_swallowed():
         ),
     ],
 )
-def test_change_is_refused(target, reason):
-    """A kind that changes data does not run where that is not allowed, on production, or with a live Stripe key."""
+def test_a_change_is_refused_on_production(target, reason):
+    """A kind that changes data does not run on a target that is not mutable, on production, or with a live Stripe key."""
     answer = run(Changes(), {}, target).answer
 
     assert answer.outcome is Outcome.ERROR
@@ -150,8 +150,8 @@ def test_change_is_allowed_on_a_test_system(key):
 
 
 @pytest.mark.parametrize("name", ["staging", "product-test", "reproduction", "olive", "delivery"])
-def test_change_is_allowed_where_a_name_only_sounds_like_it(name):
-    """Whole words count."""
+def test_a_change_is_allowed_where_the_name_only_sounds_like_production(name):
+    """Only a whole word in the name makes a target production."""
     assert run(Changes(), {}, STAGING.model_copy(update={"name": name})).outcome is Outcome.PASS
 
 
@@ -161,7 +161,7 @@ def test_reading_is_allowed_on_production():
 
 
 class Hangs(Echo):
-    """Goes on after its deadline and when it is cancelled, until it is let go; then it puts back and changes once more."""
+    """A kind that ignores its deadline and a cancellation until it is released, and then undoes and changes once more."""
 
     name, mutates, grace = "hangs", True, 0.1
 
@@ -169,7 +169,7 @@ class Hangs(Echo):
         self.let_go, self.put_back, self.refused = threading.Event(), [], None
 
     def run(self, params, ctx):
-        """PASS once it is let go."""
+        """PASS once the kind is released."""
         with self.undo_after("one thing", {"thing": 1}, ctx):
             assert self.let_go.wait(20)
             ctx.progress("it goes on")
@@ -181,28 +181,27 @@ class Hangs(Echo):
         return super().run(params, ctx)
 
     def undo(self, payload, ctx):
-        """Keep what was put back."""
+        """Remember the record that was undone."""
         self.put_back.append(payload)
 
 
 def cancelled_event():
-    """An event that is set."""
+    """An event that is already set."""
     event = threading.Event()
     event.set()
     return event
 
 
 @pytest.mark.parametrize("changes", [{"seconds": 0.1}, {"cancelled": cancelled_event()}], ids=["deadline", "cancelled"])
-def test_who_does_not_stop_is_given_up(changes, caplog):
-    """A grace after the deadline, or after it is cancelled: ERROR. What it has in use stays so until it ends.
-
-    It puts back what it changed and changes nothing more, and its answer is dropped.
+def test_a_kind_that_does_not_stop_is_abandoned(changes, caplog):
+    """Some time after the deadline or a cancellation the result is ERROR, and resources stay locked until the kind
+    ends. It undoes its change, changes nothing more, and its answer is dropped.
     """
-    kind, undo, free, held = Hangs(), RecordingUndo(), threading.Event(), ExitStack()
-    heard: list[str] = []
-    held.callback(free.set)
+    kind, undo, free, resources = Hangs(), RecordingUndo(), threading.Event(), ExitStack()
+    lines: list[str] = []
+    resources.callback(free.set)
     with caplog.at_level(logging.WARNING, logger="checks.call"):
-        result = run(kind, {}, STAGING, undo=undo, held=held, progress=heard.append, **changes)
+        result = run(kind, {}, STAGING, undo=undo, held=resources, progress=lines.append, **changes)
 
     assert (result.outcome, result.stopped) == (Outcome.ERROR, False)
     assert result.answer.summary == "did not stop within 0 s"
@@ -213,12 +212,12 @@ def test_who_does_not_stop_is_given_up(changes, caplog):
     assert free.wait(10)
     assert (kind.put_back, undo.open, len(undo.recorded)) == ([{"thing": 1}], [], 1)
     assert kind.refused == "another thing is not changed: the check was given up"
-    assert heard == []
+    assert lines == []
     assert "check test.check (hangs) has stopped after it was given up; its answer is dropped" in caplog.text
 
 
-def redacted(params, *, limit=20_000):
-    """The answer of Echo, with the secret hunter2 taken out."""
+def redacted_answer(params, *, limit=20_000):
+    """The answer of Echo after redaction of the secret hunter2."""
     with Clients(STAGING) as clients:
         ctx = context(STAGING, clients)
         return run_check(
@@ -227,9 +226,9 @@ def redacted(params, *, limit=20_000):
 
 
 def test_secrets_are_redacted_everywhere():
-    """No text of an answer keeps a secret: summary, evidence, attachment, and the data for other checks."""
+    """No text of an answer contains a secret: summary, evidence, attachment and data for other checks."""
     secret = {"summary": "a hunter2", "seen": "b hunter2", "attachment": "c hunter2"}
-    answer = redacted({**secret, "data": {"rows": [{"url": "d hunter2", "count": 3}]}})
+    answer = redacted_answer({**secret, "data": {"rows": [{"url": "d hunter2", "count": 3}]}})
 
     assert "hunter2" not in repr(answer)
     assert answer.data == {"rows": [{"url": "d •••", "count": 3}]}
@@ -237,40 +236,40 @@ def test_secrets_are_redacted_everywhere():
 
 @pytest.mark.parametrize(("kind", "status"), [("repo_file", 500), ("stripe_probe", 418)])
 @pytest.mark.parametrize("before", [97, 1997])
-def test_what_a_vendor_said_is_not_cut_before_it_is_redacted(kind, status, before):
-    """Half of a secret would not be known any more, so kinds hand on the whole answer."""
+def test_a_vendor_s_answer_is_redacted_before_it_is_cut(kind, status, before):
+    """Half of a secret would not be recognised, so kinds hand on the whole answer."""
     body = Reply(status, "x" * before + "hunter2" + "y" * 3000)
     with Replies({"GET /repos/o/r/contents/f": body, "POST /api/billing/webhook": body}) as server:
         target = Target.model_validate(
             {"name": "t", "api_url": server.url, "github": {"url": server.url, "repository": "o/r"}}
         )
         with Clients(target) as clients:
-            registered = Registry.load().get(kind)
-            params = registered.params.model_validate({"path": "f", "text": "t"} if kind == "repo_file" else {})
+            builtin = Registry.load().get(kind)
+            params = builtin.params.model_validate({"path": "f", "text": "t"} if kind == "repo_file" else {})
             ctx = context(target, clients, subject=Subject(version="v1.0.0"))
-            answer = run_check(registered, params, ctx, redact=lambda text: text.replace("hunter2", "•••")).answer
+            answer = run_check(builtin, params, ctx, redact=lambda text: text.replace("hunter2", "•••")).answer
 
     assert "hun" not in f"{answer.summary} {answer.evidence.seen}"
     assert "x" * 90 in answer.evidence.seen
 
 
-def test_secret_is_redacted_before_cutting():
-    """A secret that lies across the cut does not leave its first half behind."""
-    answer = redacted({"attachment": "x" * 49 + "hunter2" + "y" * 100}, limit=80)
+def test_a_secret_is_redacted_before_a_text_is_cut():
+    """A secret across the cut does not leave its first half."""
+    answer = redacted_answer({"attachment": "x" * 49 + "hunter2" + "y" * 100}, limit=80)
 
     assert "hunt" not in answer.evidence.attachment
 
 
 def test_long_texts_are_cut_visibly():
-    """Too long a text says how much of it is missing, and stays within the limit."""
-    answer = redacted({"summary": "s" * 1000, "seen": "e" * 5000, "attachment": "a" * 900}, limit=500)
+    """A text that is too long says how much is missing and stays within the limit."""
+    answer = redacted_answer({"summary": "s" * 1000, "seen": "e" * 5000, "attachment": "a" * 900}, limit=500)
 
     lengths = (len(answer.summary), len(answer.evidence.seen), len(answer.evidence.attachment))
-    assert all(got <= most for got, most in zip(lengths, (300, 2000, 500), strict=True))
-    kept = answer.evidence.attachment.count("a", 0, answer.evidence.attachment.index("…"))
-    assert answer.evidence.attachment.endswith(f"… cut, {900 - kept} more characters")
+    assert all(length <= most for length, most in zip(lengths, (300, 2000, 500), strict=True))
+    kept_length = answer.evidence.attachment.count("a", 0, answer.evidence.attachment.index("…"))
+    assert answer.evidence.attachment.endswith(f"… cut, {900 - kept_length} more characters")
 
 
-def test_summary_is_one_line():
-    """Line breaks of a vendor's message do not get into a line of the channel."""
-    assert redacted({"summary": "no answer\n  from the server"}).summary == "no answer from the server"
+def test_a_summary_is_one_line():
+    """Line breaks in a vendor's message do not reach the summary."""
+    assert redacted_answer({"summary": "no answer\n  from the server"}).summary == "no answer from the server"

@@ -17,13 +17,13 @@ ISSUES = "GET /api/0/organizations/solvereign/issues/"
 
 
 def production(url: str) -> Target:
-    """A target that has nothing but Sentry."""
+    """A target with Sentry only."""
     sentry = SentrySettings(url=url, token="sntryu_x", organization="solvereign", project="api")
     return Target(name="production", sentry=sentry)
 
 
 def issue(number: int, first: timedelta, last: timedelta, substatus: str = "ongoing") -> dict[str, str]:
-    """One issue as Sentry lists it; times are counted from SINCE."""
+    """An issue as Sentry lists it, with times relative to SINCE."""
     return {
         "id": str(number),
         "shortId": f"API-{number}",
@@ -39,27 +39,27 @@ def issue(number: int, first: timedelta, last: timedelta, substatus: str = "ongo
 MINUTE = timedelta(minutes=1)
 OLD = issue(1, -1000 * MINUTE, MINUTE)
 NEW = issue(2, MINUTE, MINUTE, "new")
-REGRESSED = issue(3, -1000 * MINUTE, MINUTE, "regressed")
-REGRESSED_BEFORE = issue(4, -1000 * MINUTE, -MINUTE, "regressed")
+REGRESSION = issue(3, -1000 * MINUTE, MINUTE, "regressed")
+OLD_REGRESSION = issue(4, -1000 * MINUTE, -MINUTE, "regressed")
 
 
 def ask(reply: Reply, **params: object):
-    """Run the kind against one reply; returns the result and the requests that were made."""
+    """Run the check against one reply; returns the result and the requests."""
     with Replies({ISSUES: reply}) as server:
         result = run("sentry_quiet", {"since": SINCE} | params, target=production(server.url))
         return result, server.requests
 
 
 def moment() -> datetime:
-    """Now, in a second that has only just begun: an issue of an earlier test belongs to an earlier second."""
-    begun = int(time.time())
-    while int(time.time()) == begun:
+    """The current time at the beginning of a second, so that issues of earlier tests belong to an earlier second."""
+    start = int(time.time())
+    while int(time.time()) == start:
         time.sleep(0.01)
     return datetime.now(UTC)
 
 
-def test_quiet(sandbox):
-    """Nothing new since now: PASS."""
+def test_a_quiet_project_passes(sandbox):
+    """Without a new issue since now the answer is PASS."""
     result = run("sentry_quiet", {"since": moment()}, target=production_target(sandbox))
 
     assert result.outcome is Outcome.PASS
@@ -67,33 +67,33 @@ def test_quiet(sandbox):
     assert result.answer.data == {"findings": []}
 
 
-def test_new_issue(sandbox):
-    """A new issue in production: FAIL that names it and hands it on."""
+def test_a_new_issue_fails(sandbox):
+    """A new issue in production is a FAIL that names it and hands it on."""
     since = moment()
     with sandbox.fault("sentry_new_issue"):
         result = run("sentry_quiet", {"since": since}, target=production_target(sandbox))
 
     assert result.outcome is Outcome.FAIL
-    (found,) = result.answer.data["findings"]
-    assert found["kind"] == "new"
-    assert found["shortId"] in result.answer.summary
-    assert found["permalink"] in result.answer.evidence.attachment
+    (finding,) = result.answer.data["findings"]
+    assert finding["kind"] == "new"
+    assert finding["shortId"] in result.answer.summary
+    assert finding["permalink"] in result.answer.evidence.attachment
 
 
-def test_issue_that_somebody_has_looked_at(sandbox):
-    """An acknowledged issue does not alarm a second time."""
+def test_an_acknowledged_issue_is_ignored(sandbox):
+    """An acknowledged issue does not fail a second time."""
     target = production_target(sandbox)
     since = moment()
     with sandbox.fault("sentry_new_issue"):
-        (found,) = run("sentry_quiet", {"since": since}, target=target).answer.data["findings"]
-        result = run("sentry_quiet", {"since": since, "ignore": [found["id"]]}, target=target)
+        (finding,) = run("sentry_quiet", {"since": since}, target=target).answer.data["findings"]
+        result = run("sentry_quiet", {"since": since, "ignore": [finding["id"]]}, target=target)
 
     assert result.outcome is Outcome.PASS
     assert "1 left out on request" in result.answer.evidence.seen
 
 
-def test_other_environment(sandbox):
-    """What happens in production is no news of staging."""
+def test_another_environment_is_ignored(sandbox):
+    """An issue of production does not fail the check of staging."""
     since = moment()
     with sandbox.fault("sentry_new_issue"):
         result = run("sentry_quiet", {"since": since, "environment": "staging"}, target=production_target(sandbox))
@@ -101,33 +101,33 @@ def test_other_environment(sandbox):
     assert result.outcome is Outcome.PASS
 
 
-@pytest.mark.parametrize("found", [OLD, REGRESSED_BEFORE], ids=["ongoing", "regressed before"])
-def test_known_issue_is_no_news(found):
-    """An issue that was there before, or came back before the moment, is not new."""
-    result, _ = ask(Reply(200, [found]))
+@pytest.mark.parametrize("old_issue", [OLD, OLD_REGRESSION], ids=["ongoing", "regressed before"])
+def test_an_old_issue_is_ignored(old_issue):
+    """An issue that existed or came back before the moment is not new."""
+    result, _ = ask(Reply(200, [old_issue]))
 
     assert result.outcome is Outcome.PASS
     assert "1 known before" in result.answer.evidence.seen
 
 
-def test_whole_second_counts():
-    """An issue whose time Sentry cut to the second of the moment is new, too."""
+def test_an_issue_of_the_same_second_is_new():
+    """An issue whose time Sentry rounded down to the second counts as new."""
     result, _ = ask(Reply(200, [issue(9, timedelta(0), timedelta(0))]), since=SINCE + timedelta(milliseconds=400))
 
     assert result.outcome is Outcome.FAIL
 
 
-@pytest.mark.parametrize(("found", "kind"), [(NEW, "new"), (REGRESSED, "regressed")])
-def test_new_and_regressed_issues_fail(found, kind):
-    """First seen since the moment, or resolved and back: FAIL."""
-    result, _ = ask(Reply(200, [OLD, found]))
+@pytest.mark.parametrize(("new_issue", "kind"), [(NEW, "new"), (REGRESSION, "regressed")])
+def test_new_and_regressed_issues_fail(new_issue, kind):
+    """An issue that was first seen since the moment, or was resolved and came back, is a FAIL."""
+    result, _ = ask(Reply(200, [OLD, new_issue]))
 
     assert result.outcome is Outcome.FAIL
-    assert [(entry["id"], entry["kind"]) for entry in result.answer.data["findings"]] == [(found["id"], kind)]
+    assert [(entry["id"], entry["kind"]) for entry in result.answer.data["findings"]] == [(new_issue["id"], kind)]
 
 
-def test_long_list_is_cut_in_the_summary():
-    """Five new issues: the summary names three, the attachment all."""
+def test_a_long_list_of_issues_is_cut_in_the_summary():
+    """The summary names three of five new issues, and the attachment all."""
     result, _ = ask(Reply(200, [issue(number, MINUTE, MINUTE) for number in range(1, 6)]))
 
     assert result.answer.summary.startswith("5 new issues since 18:00:00 UTC in production: API-1 ")
@@ -135,8 +135,8 @@ def test_long_list_is_cut_in_the_summary():
     assert "API-5 (new, 7 events)" in result.answer.evidence.attachment
 
 
-def test_whole_window_is_asked_for():
-    """All states are asked for (an empty query), in the environment, from the moment until now."""
+def test_the_whole_window_is_requested():
+    """The request asks for issues of every state in the environment from the moment until now."""
     _, (request,) = ask(Reply(200, []))
 
     assert request.query["query"] == [""]
@@ -147,15 +147,15 @@ def test_whole_window_is_asked_for():
     assert request.headers["Authorization"] == "Bearer sntryu_x"
 
 
-def test_release_narrows_the_question():
+def test_the_release_narrows_the_request():
     """With a release only its events count."""
     _, (request,) = ask(Reply(200, []), release="solvereign@4.8.0")
 
     assert request.query["query"] == ['release:"solvereign@4.8.0"']
 
 
-def test_the_release_that_is_deployed_and_the_moment_of_its_deploy():
-    """In the watch the kind is told both; asked without either, it says what is missing."""
+def test_release_and_time_come_from_the_deploy():
+    """In the watch both are those of the deploy, and without a time the check is an ERROR."""
     with Replies({ISSUES: Reply(200, [])}) as server:
         target = production(server.url)
         subject = Subject(version="v4.8.0", deploy_began=SINCE)
@@ -169,7 +169,7 @@ def test_the_release_that_is_deployed_and_the_moment_of_its_deploy():
 
 
 def test_all_pages_are_read():
-    """The new issue stands on the second page; the last page has a next link too, and ends it."""
+    """A new issue on the second page is found, and the last page ends the reading."""
 
     def page(request: Request) -> Reply:
         last = request.query.get("cursor") == ["0:100:0"]
@@ -184,8 +184,8 @@ def test_all_pages_are_read():
     assert len(server.requests) == 2
 
 
-def test_endless_pages_are_no_verdict():
-    """A list without an end is ERROR, not an endless loop and not a pass."""
+def test_endless_pages_are_an_error():
+    """A list without an end is an ERROR and neither an endless loop nor a PASS."""
     link = '<http://127.0.0.1/x>; rel="next"; results="true"; cursor="0:100:0"'
     result, requests = ask(Reply(200, [OLD], {"Link": link}))
 
@@ -194,7 +194,7 @@ def test_endless_pages_are_no_verdict():
 
 
 @pytest.mark.parametrize(
-    ("reply", "told"),
+    ("reply", "message"),
     [
         (Reply(401, {"detail": "Invalid token"}), "401"),
         (Reply(403, {"detail": "You do not have permission"}), "403"),
@@ -206,16 +206,16 @@ def test_endless_pages_are_no_verdict():
         (Reply(200, [{"id": "1", "firstSeen": "yesterday"}]), "no readable firstSeen"),
     ],
 )
-def test_no_answer_is_no_pass(reply, told):
-    """Refused, limited, broken or odd: ERROR that says which."""
+def test_an_unusable_answer_is_an_error(reply, message):
+    """A refused, limited, broken or strange answer is an ERROR that names the problem."""
     result, _ = ask(reply)
 
     assert result.outcome is Outcome.ERROR
-    assert told in result.answer.summary
+    assert message in result.answer.summary
 
 
-def test_sentry_down(sandbox):
-    """Sentry itself is down: ERROR."""
+def test_a_sentry_that_is_down_is_an_error(sandbox):
+    """A Sentry that answers 503 is an ERROR."""
     with sandbox.fault("sentry_down"):
         result = run("sentry_quiet", {"since": SINCE}, target=production_target(sandbox))
 
@@ -223,23 +223,23 @@ def test_sentry_down(sandbox):
     assert result.answer.summary.startswith("cannot list Sentry issues: 503")
 
 
-def test_nobody_listens():
-    """A Sentry that cannot be reached is ERROR."""
+def test_an_unreachable_sentry_is_an_error():
+    """A Sentry that cannot be reached is an ERROR."""
     assert run("sentry_quiet", {"since": SINCE}, target=production(closed_port_url())).outcome is Outcome.ERROR
 
 
-def test_moment_needs_a_time_zone():
-    """A moment without a time zone could be hours off, so it is refused when the checklist is read."""
+def test_the_moment_needs_a_time_zone():
+    """A moment without a time zone could be hours off, so it is rejected with the checklist."""
     with pytest.raises(RegistryError, match="since"):
         Registry.load().validate("sentry_quiet", {"since": "2026-01-16T18:00:00"})
 
 
-@pytest.mark.parametrize("lacking", ["organization", "project", "token"])
-def test_missing_setting_is_named(lacking):
-    """Each setting that is needed is named when it is missing."""
+@pytest.mark.parametrize("setting", ["organization", "project", "token"])
+def test_a_missing_setting_is_named(setting):
+    """The error names each required setting that is missing."""
     settings = {"token": "t", "organization": "o", "project": "p"}
-    del settings[lacking]
+    del settings[setting]
     result = run("sentry_quiet", {"since": SINCE}, target=Target(name="production", sentry=SentrySettings(**settings)))
 
     assert result.outcome is Outcome.ERROR
-    assert result.answer.summary == f"production has no sentry.{lacking}"
+    assert result.answer.summary == f"production has no sentry.{setting}"

@@ -17,19 +17,19 @@ MINUTE = timedelta(minutes=1)
 
 
 def production(url: str) -> Target:
-    """A target that has nothing but Sentry."""
+    """A target with Sentry only."""
     sentry = SentrySettings(url=url, token="sntryu_x", organization="solvereign", project="api")
     return Target(name="production", sentry=sentry)
 
 
 def now() -> datetime:
-    """The beginning of this minute."""
+    """The beginning of the current minute."""
     return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
-def series(began: datetime, before: list[int], after: list[int], *, incomplete: int = 1, unit: int = 1000) -> Reply:
-    """Counts a minute before and after the deploy; the last ones may still grow."""
-    first = began - len(before) * MINUTE
+def series(start: datetime, before: list[int], after: list[int], *, incomplete: int = 1, unit: int = 1000) -> Reply:
+    """The counts per minute before and after the deploy; the last ``incomplete`` ones may still grow."""
+    first = start - len(before) * MINUTE
     counts = [*before, *after]
     values = [
         {
@@ -44,20 +44,20 @@ def series(began: datetime, before: list[int], after: list[int], *, incomplete: 
 
 
 def ask(before: list[int], after: list[int], *, params: dict[str, Any] | None = None, **changes: Any):
-    """The answer about a deploy that began as many minutes ago as there are counts after it."""
-    began = now() - (len(after) - 1) * MINUTE
-    with Replies({RATES: series(began, before, after, **changes)}) as server:
-        result = run("sentry_rate", {"since": began, **(params or {})}, target=production(server.url))
+    """The result for a deploy that began as many minutes ago as there are counts after it."""
+    start = now() - (len(after) - 1) * MINUTE
+    with Replies({RATES: series(start, before, after, **changes)}) as server:
+        result = run("sentry_rate", {"since": start, **(params or {})}, target=production(server.url))
         return result, server.requests
 
 
 def comparison(before: float, after: float, minutes: float = 10, dispersion: float = 1.0) -> Comparison:
-    """So many errors in the hour before, and in the minutes after."""
+    """A comparison of so many errors in the hour before with those in the minutes after."""
     return Comparison(before, 60, after, minutes, dispersion)
 
 
 class TestTheRule:
-    """The comparison itself."""
+    """The statistical rule."""
 
     @pytest.mark.parametrize(
         ("before", "after", "minutes", "chance"),
@@ -69,19 +69,19 @@ class TestTheRule:
             (0, 5, 10, (1 / 7) ** 5),
         ],
     )
-    def test_chance(self, before: int, after: int, minutes: int, chance: float) -> None:
-        """By hand: binomial, with the share of the time after the deploy."""
+    def test_the_chance_is_a_binomial_probability(self, before: int, after: int, minutes: int, chance: float) -> None:
+        """The values were calculated by hand, with the share of the time after the deploy."""
         assert comparison(before, after, minutes).chance == pytest.approx(chance)
 
     def test_chance_falls_as_errors_rise(self) -> None:
-        """More errors after are less and less likely, up to what cannot be chance."""
+        """The chance falls as errors rise, down to what cannot be chance."""
         chances = [comparison(12, after).chance for after in (0, 2, 5, 10, 20, 200, 5000, 500_000)]
         assert chances == sorted(chances, reverse=True)
         assert chances[0] == pytest.approx(1.0)
         assert chances[-1] == 0.0
 
-    def test_bursts_before_take_weight_from_a_burst_after(self) -> None:
-        """Ten errors that came together say less than ten that came apart."""
+    def test_bursts_before_the_deploy_weaken_a_burst_after_it(self) -> None:
+        """Errors that come together say less than errors that come apart."""
         moments = [datetime(2026, 1, 1, tzinfo=UTC) + n * MINUTE for n in range(60)]
         even = compare([Bucket(at, 1) for at in moments], [], 60, 60)
         burst = compare([Bucket(at, 60 if n == 7 else 0) for n, at in enumerate(moments)], [], 60, 60)
@@ -106,70 +106,75 @@ class TestTheRule:
     ],
     ids=["silent", "one", "four", "five", "noise", "rise", "a third more", "doubled", "burst", "incomplete"],
 )
-def test_verdict(before: list[int], after: list[int], outcome: Outcome) -> None:
-    """A rise fails, noise does not; the last, incomplete minute does not count."""
+def test_only_a_rise_fails(before: list[int], after: list[int], outcome: Outcome) -> None:
+    """A rise fails, noise does not, and the last, incomplete minute does not count."""
     result, _ = ask(before, after)
     assert result.outcome is outcome, result.answer.summary
 
 
-def test_it_says_both_rates_and_hands_on_the_series() -> None:
-    """What a person reads, and what the plot is drawn from."""
+def test_the_answer_has_both_rates_and_the_series() -> None:
+    """The summary has both rates, and the data has the series for the plot."""
     result, (request,) = ask([1] * 60, [6, 7, 5, 6, 8, 0])
     assert result.answer.summary == (
         "the error rate rose: 32 errors in 5 min (6.4 a minute); before the deploy 60 in 60 min (1 a minute)"
     )
-    found = result.answer.data["series"]
-    assert (found["interval"], found["baseline"], found["limit"], len(found["points"])) == (60, 1, 2, 65)
-    assert found["points"][60] == [found["began"], 6]
-    assert found["rose"] is True
+    series_data = result.answer.data["series"]
+    assert (series_data["interval"], series_data["baseline"], series_data["limit"], len(series_data["points"])) == (
+        60,
+        1,
+        2,
+        65,
+    )
+    assert series_data["points"][60] == [series_data["began"], 6]
+    assert series_data["rose"] is True
     assert request.query["environment"] == ["production"]
     assert request.query["dataset"] == ["errors"]
 
 
 def test_only_the_last_minutes_are_judged() -> None:
-    """A burst at the beginning of a long deploy is over one day; the rate that counts is that of now."""
+    """A burst at the beginning of a long deploy does not count any more in the current window."""
     after = [50] * 5 + [0] * 16
     assert ask([0] * 60, after)[0].outcome is Outcome.PASS
     assert ask([0] * 60, after, params={"window_minutes": 30})[0].outcome is Outcome.FAIL
 
 
 def test_seconds_are_told_from_milliseconds() -> None:
-    """The schema does not say which."""
+    """Timestamps in seconds and in milliseconds are both understood."""
     assert ask([0] * 60, [0, 2, 2, 1, 0, 0], unit=1)[0].outcome is Outcome.FAIL
 
 
-def test_the_release_narrows_what_is_counted_after_the_deploy() -> None:
-    """Before it there were only others; without one there is nothing to name."""
-    began = now() - 5 * MINUTE
+def test_the_release_narrows_the_count_after_the_deploy() -> None:
+    """With a release only its errors count after the deploy, and an unknown release is an ERROR."""
+    start = now() - 5 * MINUTE
 
     def reply(request: Request) -> Reply:
-        return series(began, [0] * 60, [0 if request.query["query"][0] else 9] * 6)
+        return series(start, [0] * 60, [0 if request.query["query"][0] else 9] * 6)
 
     with Replies({RATES: reply}) as server:
         target = production(server.url)
-        params = {"since": began, "release": "this"}
+        params = {"since": start, "release": "this"}
         result = run("sentry_rate", params, target=target, subject=Subject(version="v4.8.0"))
-        assert (result.outcome, run("sentry_rate", {"since": began}, target=target).outcome) == ("PASS", "FAIL")
+        assert (result.outcome, run("sentry_rate", {"since": start}, target=target).outcome) == ("PASS", "FAIL")
         nameless = run("sentry_rate", params, target=target)
     assert [request.query["query"] for request in server.requests[:2]] == [[""], ['release:"solvereign@4.8.0"']]
     assert nameless.answer.summary == "there is no release that `release: this` could mean"
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "summary"),
     [
         ([], [1, 1], "no complete count before the deploy yet"),
         ([1] * 60, [5], "no complete count since the deploy yet"),
     ],
 )
-def test_nothing_to_compare_is_no_verdict(before: list[int], after: list[int], told: str) -> None:
-    """In the first minute, and for a product that Sentry has not known before."""
+def test_a_missing_count_is_inconclusive(before: list[int], after: list[int], summary: str) -> None:
+    """In the first minute, and for a new product, there is nothing to compare."""
     result, _ = ask(before, after)
-    assert (result.outcome, result.answer.summary) == (Outcome.INCONCLUSIVE, told)
+    assert (result.outcome, result.answer.summary) == (Outcome.INCONCLUSIVE, summary)
 
 
 @pytest.mark.parametrize(
-    ("reply", "told", "wait"),
+    ("reply", "message", "wait"),
     [
         (Reply(403, {"detail": "no"}), "403", None),
         (Reply(500, {"detail": "Internal Error"}), "500", None),
@@ -187,16 +192,16 @@ def test_nothing_to_compare_is_no_verdict(before: list[int], after: list[int], t
         ),
     ],
 )
-def test_no_answer_is_no_pass(reply: Reply, told: str, wait: float | None) -> None:
-    """Refused, limited, broken or odd: ERROR that says which, and for how long to leave it alone."""
+def test_an_unusable_answer_is_an_error(reply: Reply, message: str, wait: float | None) -> None:
+    """The ERROR names the problem, and how long Sentry asks to wait."""
     with Replies({RATES: reply}) as server:
         answer = run("sentry_rate", {"since": now()}, target=production(server.url)).answer
     assert (answer.outcome, answer.retry_after) == (Outcome.ERROR, wait)
-    assert told in answer.summary
+    assert message in answer.summary
 
 
-def test_a_rate_limit_that_names_its_end() -> None:
-    """As a date, or as Sentry's own header does: the seconds until then."""
+def test_a_rate_limit_may_name_its_end() -> None:
+    """The end may be a date or Sentry's own header, and becomes a number of seconds."""
     later = datetime.now(UTC) + timedelta(seconds=90)
     for name, value in (
         ("Retry-After", later.strftime("%a, %d %b %Y %H:%M:%S GMT")),
@@ -208,8 +213,8 @@ def test_a_rate_limit_that_names_its_end() -> None:
         assert 80 < answer.retry_after <= 90
 
 
-def test_nobody_listens_and_no_moment() -> None:
-    """A Sentry that cannot be reached is ERROR; so is a question without the moment of the deploy."""
+def test_an_unreachable_sentry_and_a_missing_moment_are_errors() -> None:
+    """Sentry must be reachable, and the time of the deploy must be known."""
     target = production(closed_port_url())
     assert run("sentry_rate", {"since": now()}, target=target).outcome is Outcome.ERROR
     assert run("sentry_rate", {}, target=target).answer.summary == "nothing says since when"

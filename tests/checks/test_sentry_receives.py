@@ -17,21 +17,21 @@ ENVELOPE = "POST /api/42/envelope/"
 
 
 class Project:
-    """A Sentry project with canned behaviour: what the ingest takes can be read back after some 404s."""
+    """A Sentry project whose accepted event can be read after some 404s."""
 
     def __init__(
         self,
         *,
         not_yet: int = 0,
         ingest: Reply | None = None,
-        read: Reply | None = None,
+        event_reply: Reply | None = None,
         filed_under: str = "",
         slow: float = 0,
     ) -> None:
         self.event: dict[str, Any] = {}
         self._not_yet = not_yet
         self._ingest = ingest or Reply(200, {})
-        self._read = read
+        self._event_reply = event_reply
         self._filed_under = filed_under
         self._slow = slow  # seconds until the ingest has taken an event
         self.server = Replies({ENVELOPE: self._take})
@@ -45,8 +45,8 @@ class Project:
 
     def _take(self, request: Request) -> Reply:
         time.sleep(self._slow)
-        packed = request.headers.get("Content-Encoding") == "gzip"
-        lines = (gzip.decompress(request.body) if packed else request.body).splitlines()
+        is_compressed = request.headers.get("Content-Encoding") == "gzip"
+        lines = (gzip.decompress(request.body) if is_compressed else request.body).splitlines()
         self.event = json.loads(lines[2])
         path = f"/api/0/projects/solvereign/api/events/{self.event['event_id']}/"
         self.server.routes[f"GET {path}"] = self._show
@@ -56,13 +56,13 @@ class Project:
         if self._not_yet:
             self._not_yet -= 1
             return Reply(404, {"detail": "Event not found"})
-        if self._read:
-            return self._read
+        if self._event_reply:
+            return self._event_reply
         tags = [{"key": "environment", "value": self._filed_under or self.event["environment"]}]
         return Reply(200, {"eventID": self.event["event_id"], "groupID": "77", "tags": tags})
 
 
-def test_event_is_seen(sandbox):
+def test_an_event_that_arrives_passes(sandbox):
     """The sandbox's Sentry shows the event: PASS."""
     result = run("sentry_receives", {}, target=staging_target(sandbox))
 
@@ -71,8 +71,8 @@ def test_event_is_seen(sandbox):
     assert len(result.answer.data["event_id"]) == 32
 
 
-def test_dropped_event_fails(sandbox):
-    """The ingest says 200 and the event never shows: FAIL, in words that say how long was waited."""
+def test_a_dropped_event_fails(sandbox):
+    """If the ingest answers 200 but the event never appears, the FAIL says how long was waited."""
     with sandbox.fault("sentry_drops_events"):
         result = run("sentry_receives", {}, target=staging_target(sandbox), seconds=4.5)
 
@@ -81,8 +81,8 @@ def test_dropped_event_fails(sandbox):
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0])
-def test_too_short_a_time_is_no_verdict(seconds):
-    """The deadline comes before an event could show: ERROR, since nothing was found out."""
+def test_too_little_time_is_an_error(seconds):
+    """If the deadline comes before an event could appear, nothing is known: ERROR."""
     project = Project(not_yet=99)
     with project.server:
         result = run("sentry_receives", {}, target=project.target(), seconds=seconds)
@@ -91,8 +91,8 @@ def test_too_short_a_time_is_no_verdict(seconds):
     assert result.answer.summary.startswith("the time for this check was up ")
 
 
-def test_time_spent_on_sending_is_no_time_to_show():
-    """An ingest that is slow to take the event leaves no time to look for it: ERROR, since nobody looked."""
+def test_time_spent_on_sending_does_not_count():
+    """If sending took all the time nobody looked for the event: ERROR."""
     project = Project(slow=3.2)
     with project.server:
         result = run("sentry_receives", {}, target=project.target(), seconds=3)
@@ -101,8 +101,8 @@ def test_time_spent_on_sending_is_no_time_to_show():
     assert result.answer.summary.startswith("the time for this check was up 0.")
 
 
-def test_sentry_down(sandbox):
-    """Ingest and API are down: ERROR at once."""
+def test_a_sentry_that_is_down_is_an_error(sandbox):
+    """If ingest and API are down the answer is ERROR at once."""
     with sandbox.fault("sentry_down"):
         result = run("sentry_receives", {}, target=staging_target(sandbox))
 
@@ -111,8 +111,8 @@ def test_sentry_down(sandbox):
     assert result.seconds < 10
 
 
-def test_event_shows_late():
-    """Not there at first is no verdict: it is asked again."""
+def test_an_event_that_appears_late_passes():
+    """An event that is missing at first is asked for again."""
     project = Project(not_yet=2)
     with project.server:
         result = run("sentry_receives", {}, target=project.target())
@@ -120,8 +120,10 @@ def test_event_shows_late():
     assert result.outcome is Outcome.PASS
 
 
-def test_event_carries_what_the_product_sends():
-    """Environment and release are those of the product; the marker is no run of hex that the product would blank."""
+def test_the_event_looks_like_one_of_the_product():
+    """Environment and release are those of the product, and the marker is no hexadecimal text, which the product would
+    blank.
+    """
     project = Project()
     with project.server:
         run("sentry_receives", {}, target=project.target(environment="stage"), subject=Subject(version="v4.8.0"))
@@ -133,8 +135,8 @@ def test_event_carries_what_the_product_sends():
     assert project.event["tags"]["release_bot"] in project.event["message"]
 
 
-def test_no_release_is_made_up():
-    """Without a version the event has no release, least of all the bot's own git commit."""
+def test_an_unknown_release_is_left_out():
+    """Without a version the event has no release, and not the bot's own commit."""
     project = Project()
     with project.server:
         run("sentry_receives", {}, target=project.target())
@@ -142,8 +144,8 @@ def test_no_release_is_made_up():
     assert not project.event.get("release")
 
 
-def test_wrong_environment_fails():
-    """An event that Sentry files under another environment would be missed by every filter: FAIL."""
+def test_a_wrong_environment_fails():
+    """An event in another environment would be missed by every filter: FAIL."""
     project = Project(filed_under="production")
     with project.server:
         result = run("sentry_receives", {}, target=project.target())
@@ -153,8 +155,8 @@ def test_wrong_environment_fails():
 
 
 @pytest.mark.parametrize("status", [403, 413, 429])
-def test_refused_by_the_ingest_is_no_verdict(status):
-    """The SDK keeps quiet about a refusal; the check does not: ERROR."""
+def test_an_event_that_the_ingest_refuses_is_an_error(status):
+    """The SDK ignores a refusal, but the check does not."""
     project = Project(ingest=Reply(status, {"detail": "no"}))
     with project.server:
         result = run("sentry_receives", {}, target=project.target())
@@ -164,9 +166,9 @@ def test_refused_by_the_ingest_is_no_verdict(status):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_token_without_rights_is_no_verdict(status):
-    """A token that may not read events is ERROR at once, not a wait until the deadline."""
-    project = Project(read=Reply(status, {"detail": "You do not have permission"}))
+def test_a_token_without_rights_is_an_error(status):
+    """A token that may not read events is an ERROR at once."""
+    project = Project(event_reply=Reply(status, {"detail": "You do not have permission"}))
     with project.server:
         result = run("sentry_receives", {}, target=project.target())
 
@@ -176,9 +178,9 @@ def test_token_without_rights_is_no_verdict(status):
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_last_answer_decides(status):
-    """Sentry fails to the end: ERROR, since whether the event is there was not found out."""
-    project = Project(read=Reply(status, {"detail": "no"}))
+def test_an_answer_that_stays_bad_is_an_error(status):
+    """If Sentry fails until the end, nobody knows whether the event arrived."""
+    project = Project(event_reply=Reply(status, {"detail": "no"}))
     with project.server:
         result = run("sentry_receives", {}, target=project.target(), seconds=2.0)
 
@@ -186,8 +188,8 @@ def test_last_answer_decides(status):
     assert result.answer.summary.startswith(f"cannot read the test event back: {status}")
 
 
-def test_nobody_listens():
-    """An ingest that cannot be reached is ERROR."""
+def test_an_unreachable_ingest_is_an_error():
+    """An ingest that cannot be reached is an ERROR."""
     url = closed_port_url()
     dsn = url.replace("http://", "http://publickey@") + "/42"
     sentry = SentrySettings(url=url, token="t", organization="o", project="p", dsn=dsn)
@@ -197,8 +199,8 @@ def test_nobody_listens():
     assert result.answer.summary.startswith("Sentry did not take the test event")
 
 
-def test_malformed_dsn_is_no_verdict():
-    """A DSN that is none is ERROR with what to set."""
+def test_a_malformed_dsn_is_an_error():
+    """The error says which setting to correct."""
     sentry = SentrySettings(token="t", organization="o", project="p", dsn="not a dsn")
     result = run("sentry_receives", {}, target=Target(name="staging", mutable=True, sentry=sentry))
 
@@ -206,12 +208,12 @@ def test_malformed_dsn_is_no_verdict():
     assert result.answer.hint == "Set sentry.dsn to the project's DSN."
 
 
-@pytest.mark.parametrize("lacking", ["dsn", "organization", "project", "token"])
-def test_missing_setting_is_named(lacking):
-    """Each setting that is needed is named when it is missing, before anything is sent."""
+@pytest.mark.parametrize("setting", ["dsn", "organization", "project", "token"])
+def test_a_missing_setting_is_named(setting):
+    """The error names each required setting that is missing, before anything is sent."""
     settings = {"token": "t", "organization": "o", "project": "p", "dsn": "http://k@127.0.0.1:1/42"}
-    del settings[lacking]
+    del settings[setting]
     result = run("sentry_receives", {}, target=Target(name="staging", mutable=True, sentry=SentrySettings(**settings)))
 
     assert result.outcome is Outcome.ERROR
-    assert result.answer.summary == f"staging has no sentry.{lacking}"
+    assert result.answer.summary == f"staging has no sentry.{setting}"

@@ -16,8 +16,8 @@ HARDENING = {"function": "verify_final_hardening", "rows": [12, 17], "allow": ["
     "function",
     ["auth.verify_legal_acceptance_integrity", "billing.verify_billing_schema", "consent.verify_consent_schema"],
 )
-def test_all_pass(sandbox, function):
-    """The three schema functions of the checklist are green with the bot's own poor role."""
+def test_all_verify_functions_pass(sandbox, function):
+    """The three schema functions of the checklist pass with the bot's restricted role."""
     answer = run("sql_verify", {"function": function, "rows": [5]}, staging_target(sandbox)).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.PASS, "5 rows, all PASS")
@@ -27,29 +27,29 @@ def test_all_pass(sandbox, function):
 
 
 def test_other_words_may_be_allowed(sandbox):
-    """The hardening function never gives PASS alone: WARN and INFO pass where the checklist says so."""
+    """WARN and INFO pass if the checklist allows them."""
     answer = run("sql_verify", HARDENING, staging_target(sandbox)).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.PASS, "12 rows, 10 PASS, 1 INFO, 1 WARN")
 
 
 def test_other_words_fail_by_default(sandbox):
-    """Without that, a WARN is no pass."""
+    """Without permission in the checklist a WARN is a FAIL."""
     answer = run("sql_verify", {"function": "verify_final_hardening"}, staging_target(sandbox)).answer
 
     assert answer.outcome is Outcome.FAIL
     assert answer.summary.startswith("2 of 12 rows do not pass: ")
 
 
-def test_boolean_column(sandbox):
-    """verify_pass_gate tells true and false instead of words."""
+def test_a_boolean_column_is_understood(sandbox):
+    """A function may return true and false instead of words."""
     answer = run("sql_verify", {"function": "verify_pass_gate", "rows": [5]}, staging_target(sandbox)).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.PASS, "5 rows, all PASS")
 
 
-def test_failing_row(sandbox):
-    """A row that says FAIL is named."""
+def test_a_failing_row_is_named(sandbox):
+    """A row that says FAIL is named in the summary."""
     with sandbox.fault("verify_fails"):
         answer = run("sql_verify", BILLING, staging_target(sandbox)).answer
 
@@ -57,16 +57,16 @@ def test_failing_row(sandbox):
     assert "helper_functions | FAIL" in answer.evidence.attachment
 
 
-def test_wrong_number_of_rows(sandbox):
-    """More or fewer rows than the checklist says is a FAIL, even if each of them passes."""
+def test_a_wrong_number_of_rows_fails(sandbox):
+    """More or fewer rows than expected are a FAIL, even if each row passes."""
     answer = run("sql_verify", {**BILLING, "rows": [4, 6]}, staging_target(sandbox)).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.FAIL, "5 rows instead of 4 or 6, all PASS")
 
 
 @pytest.mark.parametrize("function", ["billing.verify_nothing", "nowhere.verify_billing_schema"])
-def test_missing_function(sandbox, function):
-    """No such function, or no such schema: a migration is missing, which is an answer."""
+def test_a_missing_function_fails(sandbox, function):
+    """A missing function or schema means that a migration was not applied."""
     answer = run("sql_verify", {"function": function}, staging_target(sandbox)).answer
 
     assert (Outcome.FAIL, f"function {function}() is missing: migration not applied") == (
@@ -75,16 +75,16 @@ def test_missing_function(sandbox, function):
     )
 
 
-def test_database_down():
-    """No database, no answer: ERROR."""
+def test_an_unreachable_database_is_an_error():
+    """Without a database the answer is ERROR."""
     port = closed_port_url().rpartition(":")[2]
     target = Target(name="staging", database_url=f"postgresql://release_bot@127.0.0.1:{port}/solvereign")
 
     assert run("sql_verify", BILLING, target).outcome is Outcome.ERROR
 
 
-def test_no_database_set(sandbox):
-    """A Target without a database: ERROR that names the setting."""
+def test_a_target_without_a_database_is_an_error(sandbox):
+    """The error names the missing setting."""
     answer = run("sql_verify", BILLING, changed(staging_target(sandbox), database_url=None)).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.ERROR, "staging has no database_url")
@@ -96,7 +96,7 @@ FUNCTION = "CREATE FUNCTION verify() RETURNS TABLE ({}) LANGUAGE sql AS $$ {} $$
 
 @pytest.fixture
 def verify(database_url):
-    """A verify function with the given columns and body is made and asked; returns the answer."""
+    """A function that creates a verify function with the given columns and rows, runs the check and returns the answer."""
 
     def verify(columns, rows, **params):
         with psycopg.connect(database_url) as connection:
@@ -107,39 +107,39 @@ def verify(database_url):
     return verify
 
 
-def test_no_rows(verify):
-    """A function that looked at nothing has verified nothing."""
+def test_a_function_without_rows_fails(verify):
+    """A function that returns no rows has verified nothing."""
     answer = verify("check_name text, status text", "SELECT 'x', 'PASS' WHERE false")
 
     assert (answer.outcome, answer.summary) == (Outcome.FAIL, "0 rows: nothing was verified")
 
 
 @pytest.mark.parametrize("word", ["'OK'", "'pass'", "NULL"])
-def test_unknown_word(verify, word):
-    """A status word that is not known is no pass, and NULL is none either."""
+def test_an_unknown_word_fails(verify, word):
+    """An unknown status word and NULL are no PASS."""
     answer = verify("check_name text, status text", f"SELECT 'a', 'PASS' UNION ALL SELECT 'b', {word}")
 
     assert answer.outcome is Outcome.FAIL
     assert answer.summary == f"1 of 2 rows do not pass: b {word.strip(chr(39))}"
 
 
-def test_columns_by_name(verify):
-    """The status is found by its column's name, wherever it stands; a first column that says PASS does not count."""
+def test_the_status_column_is_found_by_name(verify):
+    """The status is read from the column of that name, and another column that says PASS does not count."""
     answer = verify("expected text, check_status text, gate_name text", "SELECT 'PASS', 'FAIL', 'rls'")
 
     assert (answer.outcome, answer.summary) == (Outcome.FAIL, "1 of 1 rows do not pass: rls FAIL")
 
 
-def test_no_status_column(verify):
-    """A function without a status column is no verify function: nothing was found out."""
+def test_a_function_without_a_status_column_is_an_error(verify):
+    """A function without a status column is no verify function."""
     answer = verify("check_name text, result text", "SELECT 'rls', 'PASS'")
 
     assert answer.outcome is Outcome.ERROR
     assert answer.summary == "verify() has no column status, check_status or passed"
 
 
-def test_no_right(database_url):
-    """A role that may not call the function: ERROR, and the hint says to whom to grant it."""
+def test_a_missing_right_is_an_error(database_url):
+    """The hint says to which role the right has to be granted."""
     with psycopg.connect(database_url) as connection:
         connection.execute(FUNCTION.format("check_name text, status text", "SELECT 'a', 'PASS'"))
         connection.execute("REVOKE EXECUTE ON FUNCTION verify() FROM PUBLIC")
@@ -154,8 +154,8 @@ def test_no_right(database_url):
     assert "Grant that right to verify_poor" in answer.hint
 
 
-def test_writing_function(database_url):
-    """The connection reads only: a function that writes is ERROR and changes nothing."""
+def test_a_function_that_writes_is_an_error(database_url):
+    """The connection is read-only, so that a function that writes fails and changes nothing."""
     with psycopg.connect(database_url) as connection:
         connection.execute("CREATE TABLE t (i int)")
         body = "INSERT INTO t VALUES (1); SELECT 'a', 'PASS'"
@@ -167,8 +167,8 @@ def test_writing_function(database_url):
 
 
 @pytest.fixture
-def seen_by_a_poor_role(database_url):
-    """Ask, as a role without any right on the table t, a function whose body and security are given."""
+def ask_as_restricted_role(database_url):
+    """A function that runs a verify function as a role without rights on the table t."""
 
     def ask(body: str, security: str = "INVOKER"):
         function = FUNCTION.format("check_name text, status text, details text", body)
@@ -189,9 +189,9 @@ COLUMN_MISSING = "SELECT 'columns', 'FAIL', 'Missing columns: paid_until'"
 
 
 @pytest.mark.parametrize("body", [TABLE_MISSING, COLUMN_MISSING], ids=["table", "column"])
-def test_a_table_that_the_role_may_not_see_is_not_missing(seen_by_a_poor_role, body):
-    """information_schema hides it, and the function says FAIL: for the bot that is no verdict, and says what to grant."""
-    answer = seen_by_a_poor_role(body)
+def test_a_table_that_the_role_may_not_see_is_not_missing(ask_as_restricted_role, body):
+    """If a missing right explains the FAIL, the answer is ERROR and says what to grant."""
+    answer = ask_as_restricted_role(body)
 
     assert answer.outcome is Outcome.ERROR
     assert answer.summary == "role verify_poor has no right on public.t, which verify() takes for missing"
@@ -207,6 +207,6 @@ def test_a_table_that_the_role_may_not_see_is_not_missing(seen_by_a_poor_role, b
     ],
     ids=["another row too", "as its owner", "another table"],
 )
-def test_what_is_really_missing_still_fails(seen_by_a_poor_role, body, security):
-    """Missing rights explain only rows about that very table, and none of a function that runs as its owner."""
-    assert seen_by_a_poor_role(body, security).outcome is Outcome.FAIL
+def test_a_table_that_is_really_missing_fails(ask_as_restricted_role, body, security):
+    """A missing right explains only rows about that table, and none of a function that runs as its owner."""
+    assert ask_as_restricted_role(body, security).outcome is Outcome.FAIL

@@ -12,13 +12,13 @@ URL = "https://api.example.com/api/billing/webhook"
 
 
 def endpoint(number: int = 1, **changes: object) -> dict[str, object]:
-    """A good one."""
+    """A valid endpoint."""
     values = {"url": URL, "status": "enabled", "livemode": True, "enabled_events": ["*"]}
     return {"id": f"we_{number}", "object": "webhook_endpoint", **values, **changes}
 
 
 def ask(*endpoints: dict[str, object], key: str = "rk_live_x", url: str = "", **params: object):
-    """Ask of an account that holds these, two a page."""
+    """Run the check on an account with these endpoints, two on each page."""
 
     def listing(request):
         after = request.query.get("starting_after", [""])[0]
@@ -60,16 +60,16 @@ def ask(*endpoints: dict[str, object], key: str = "rk_live_x", url: str = "", **
         ),
     ],
 )
-def test_each_account(endpoints, outcome, summary):
-    """By URL, enabled, in live mode, with all events; of several with the URL one good one is enough."""
+def test_each_state_of_the_endpoints_is_judged(endpoints, outcome, summary):
+    """An endpoint needs the URL, the mode, all events and to be enabled; one good endpoint of several is enough."""
     answer = ask(*endpoints)
 
     assert answer.outcome is outcome
     assert answer.summary.startswith(summary)
 
 
-def test_stars_are_expanded():
-    """Stripe has no event with a star in it: a group means each of its events, and each must be sent."""
+def test_groups_of_events_are_expanded():
+    """A group with a star stands for each of its events, and all of them must be sent."""
     subscription = expand(["customer.subscription.*"])
     answer = ask(endpoint(enabled_events=subscription[:-1]), events=["customer.subscription.*"])
 
@@ -80,39 +80,39 @@ def test_stars_are_expanded():
     assert answer.summary == f"we_1 is not sent {subscription[-1]}"
 
 
-def test_an_event_that_stripe_does_not_have():
-    """A typing error in the checklist is ERROR and not an event that is never sent."""
+def test_an_event_that_stripe_does_not_have_is_an_error():
+    """A misspelled event in the checklist is an ERROR."""
     with pytest.raises(CheckError, match=r"Stripe has no event invoice\.payed"):
         expand(["invoice.payed"])
 
 
 @pytest.mark.parametrize(("key", "live"), [("sk_test_x", True), ("sk_live_x", False), ("rk_live_x", False)])
-def test_a_key_of_the_other_mode(key, live):
-    """It cannot see the endpoints, so that none is seen proves nothing: ERROR."""
+def test_a_key_of_the_other_mode_is_an_error(key, live):
+    """Such a key cannot see the endpoints, so that a missing one proves nothing."""
     answer = ask(endpoint(), key=key, live=live)
 
     assert answer.outcome is Outcome.ERROR
     assert "it cannot see" in answer.summary
 
 
-@pytest.mark.parametrize(("status", "said"), [(401, "401"), (403, "403"), (429, "429"), (500, "500")])
-def test_stripe_refuses(status, said):
-    """ERROR with the status."""
+@pytest.mark.parametrize(("status", "message"), [(401, "401"), (403, "403"), (429, "429"), (500, "500")])
+def test_a_refusal_by_stripe_is_an_error(status, message):
+    """The ERROR has the status."""
     error = {"error": {"type": "invalid_request_error", "message": "no"}}
     with Replies({"GET /v1/webhook_endpoints": Reply(status, error)}) as server:
         answer = ask(url=server.url)
 
     assert answer.outcome is Outcome.ERROR
-    assert said in answer.summary
+    assert message in answer.summary
 
 
-def test_stripe_is_down():
-    """ERROR."""
+def test_an_unreachable_stripe_is_an_error():
+    """A Stripe that cannot be reached is an ERROR."""
     assert ask(url=closed_port_url()).outcome is Outcome.ERROR
 
 
-def test_the_sandbox(sandbox):
-    """Production with its live key, staging with its test key; staging's own key does not do for live endpoints."""
+def test_the_endpoints_of_the_sandbox_pass(sandbox):
+    """Production passes with its live key and staging with its test key, and another address fails."""
     assert run("stripe_endpoint", {}, production_target(sandbox)).outcome is Outcome.PASS
     assert run("stripe_endpoint", {"live": False}, staging_target(sandbox)).outcome is Outcome.PASS
     other = changed(production_target(sandbox), api_url="https://elsewhere.example.com/")

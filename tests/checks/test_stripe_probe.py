@@ -11,7 +11,9 @@ WEBHOOK = "POST /api/billing/webhook"
 
 
 def ask(reply: Reply):
-    """Ask of an API that answers so; it is given a signature that cannot be right, and an event of no known type."""
+    """Run the check on an API that answers like this; asserts that the signature is invalid and the event of no known
+    type.
+    """
     with Replies({WEBHOOK: reply}) as server:
         result = run("stripe_probe", {}, Target.model_validate({"name": "production", "api_url": server.url}))
         (request,) = server.requests
@@ -35,22 +37,22 @@ def ask(reply: Reply):
     ],
     ids=str,
 )
-def test_each_answer(reply, outcome, summary):
-    """400 for the signature is the only pass; nobody behind the ingress is no answer of the product's."""
+def test_only_a_refused_signature_passes(reply, outcome, summary):
+    """A 400 for the signature is the only PASS, and an answer of a gateway is no answer of the product."""
     answer = ask(reply)
 
     assert answer.outcome is outcome
     assert answer.summary.startswith(summary)
 
 
-def test_product_that_is_down():
-    """ERROR."""
+def test_a_product_that_is_down_is_an_error():
+    """A product that cannot be reached is an ERROR."""
     target = Target.model_validate({"name": "production", "api_url": closed_port_url()})
     assert run("stripe_probe", {}, target).outcome is Outcome.ERROR
 
 
-def test_it_leaves_nothing_behind(sandbox):
-    """On production of all places: PASS, and no row of its event."""
+def test_the_probe_leaves_nothing_behind(sandbox):
+    """On production the check passes and leaves no row."""
     result = run("stripe_probe", {}, production_target(sandbox))
 
     assert result.outcome is Outcome.PASS

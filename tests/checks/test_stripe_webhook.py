@@ -20,7 +20,7 @@ WEBHOOK = "POST /api/billing/webhook"
 
 
 def own_rows(target: Target) -> int:
-    """How many rows of test events the product's database holds."""
+    """The number of rows of test events in the product's database."""
     url = require(target.database_url, target, "database_url").get_secret_value()
     with psycopg.connect(url) as connection:
         query = (
@@ -33,27 +33,27 @@ def own_rows(target: Target) -> int:
 
 @pytest.fixture
 def target(sandbox) -> Target:
-    """The staging environment, which holds no rows of ours after the test either."""
+    """The staging environment, which has no rows of test events before the test."""
     target = staging_target(sandbox)
     assert own_rows(target) == 0
     return target
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(target):
-    """Whatever the verdict: the test rows are gone."""
+def no_row_stays(target):
+    """Assert after each test that no test row is left."""
     yield
     assert own_rows(target) == 0
 
 
-def answering(target: Target, reply: Reply, **context: Any):
-    """Run against an API that answers each delivery with the same reply, over the real database."""
+def run_against(target: Target, reply: Reply, **context: Any):
+    """Run against an API that answers each delivery with the same reply, on the real database."""
     with Replies({WEBHOOK: reply}) as server:
         return run("stripe_webhook", {}, target=changed(target, api_url=server.url), **context)
 
 
-def test_event_is_processed(target):
-    """One delivery: 200 processed, one row, which is named: PASS."""
+def test_a_processed_event_passes(target):
+    """One delivery that is processed and writes one row is a PASS that names the row."""
     result = run("stripe_webhook", {}, target=target)
 
     assert result.outcome is Outcome.PASS
@@ -61,7 +61,7 @@ def test_event_is_processed(target):
     assert result.answer.summary.endswith(" written")
 
 
-def test_repeats_are_skipped(target):
+def test_repeated_deliveries_are_skipped(target):
     """Three deliveries of one event make one row: PASS."""
     result = run("stripe_webhook", {"deliveries": 3}, target=target)
 
@@ -69,26 +69,26 @@ def test_repeats_are_skipped(target):
     assert result.answer.summary.startswith("3 deliveries: processed, skipped, skipped; one row, row ")
 
 
-def test_debt_is_written_down_and_paid(target):
-    """The test rows are an Undo debt before the first delivery, and paid at the end."""
+def test_the_undo_record_is_written_first_and_closed(target):
+    """The test rows are in an undo record before the first delivery, and it is closed at the end."""
     undo = RecordingUndo()
-    owed_at_delivery = []
+    open_at_delivery = []
 
     def deliver(request: Request) -> Reply:
-        owed_at_delivery.extend(undo.open)
+        open_at_delivery.extend(undo.open)
         return Reply(200, {"status": "processed", "result": {}})
 
     with Replies({WEBHOOK: deliver}) as server:
         run("stripe_webhook", {}, target=changed(target, api_url=server.url), undo=undo)
 
-    assert [payload["event"] for payload in owed_at_delivery] == [
+    assert [payload["event"] for payload in open_at_delivery] == [
         payload["event"] for _, payload in undo.recorded.values()
     ]
     assert undo.open == []
 
 
-def test_undo_removes_what_a_killed_run_left(target):
-    """The rows of an event that a killed run delivered are removed by undo, also where the product was not done with it."""
+def test_undo_removes_the_rows_of_a_killed_run(target):
+    """Undo removes the rows of an event that a killed run delivered, also if the product had not finished with it."""
     kind = Registry.load().get("stripe_webhook")
     payload = {"event": "evt_releasebot_killed", "invoice": "in_releasebot_killed"}
     body = (
@@ -113,20 +113,20 @@ def test_undo_removes_what_a_killed_run_left(target):
 
 
 @pytest.mark.parametrize("late", ["answer", "gateway"])
-def test_a_product_that_is_not_done_with_it(target, late):
-    """The time is up, or a gateway gives up, and the rows come after the first look: removed, and the words say the rest."""
-    undo, sent, over = RecordingUndo(), [], threading.Event()
+def test_rows_that_the_product_writes_late_are_removed(target, late):
+    """If the product or a gateway gives up and rows come later, they are removed, and the hint names them."""
+    undo, queue, over = RecordingUndo(), [], threading.Event()
     there = f"{str(target.api_url).rstrip('/')}/api/billing/webhook"
 
     def take(request: Request) -> Reply:
-        sent.append(request)
+        queue.append(request)
         if late == "answer":
             over.wait(20)
         return Reply(504, "<h1>Gateway Timeout</h1>")
 
     def finish() -> None:
-        while sent:
-            request = sent.pop()
+        while queue:
+            request = queue.pop()
             httpx.post(there, content=request.body, headers=request.headers, trust_env=False).raise_for_status()
             assert own_rows(target) == 2
 
@@ -136,13 +136,13 @@ def test_a_product_that_is_not_done_with_it(target, late):
         over.set()
 
     ((_, payload),) = undo.recorded.values()
-    assert (answer.outcome, sent, undo.open) == (Outcome.ERROR, [], [])
+    assert (answer.outcome, queue, undo.open) == (Outcome.ERROR, [], [])
     assert "looked for 2 s. Rows that come later stay: " in answer.hint
     assert f"{payload['event']} in billing.webhook_events" in answer.hint
 
 
-def test_handler_error_fails_although_it_is_200(sandbox, target):
-    """The product answers 200 to its own failures: FAIL tells what it said."""
+def test_a_handler_error_fails_although_it_is_200(sandbox, target):
+    """The product answers 200 to its own failures: FAIL with its message."""
     with sandbox.fault("webhook_error"):
         result = run("stripe_webhook", {}, target=target)
 
@@ -150,8 +150,8 @@ def test_handler_error_fails_although_it_is_200(sandbox, target):
     assert result.answer.summary.startswith("200, but status error: ")
 
 
-def test_second_processing_fails(sandbox, target):
-    """A webhook that forgets what it has seen processes the repeats: FAIL."""
+def test_a_second_processing_fails(sandbox, target):
+    """A webhook that processes an event again is a FAIL."""
     with sandbox.fault("webhook_duplicates"):
         result = run("stripe_webhook", {"deliveries": 3}, target=target)
 
@@ -160,8 +160,8 @@ def test_second_processing_fails(sandbox, target):
     assert "3 rows in billing.webhook_events, not 1" in result.answer.summary
 
 
-def test_wrong_secret_fails(target):
-    """Bot and deployment hold different secrets: FAIL says so and names both settings."""
+def test_a_wrong_secret_fails(target):
+    """If bot and deployment have different secrets, the FAIL names both settings."""
     other = changed(target, stripe={"webhook_secret": SecretStr("whsec_other")})
     result = run("stripe_webhook", {}, target=other)
 
@@ -170,8 +170,8 @@ def test_wrong_secret_fails(target):
     assert "stripe.webhook_secret" in result.answer.hint
 
 
-def test_unknown_customer_fails(target):
-    """A customer that belongs to no tenant is processed into nothing: FAIL."""
+def test_an_unknown_customer_fails(target):
+    """An event for a customer without a tenant has no effect: FAIL."""
     stranger = changed(target, tenant={"stripe_customer_id": "cus_nobody"})
     result = run("stripe_webhook", {}, target=stranger)
 
@@ -179,8 +179,8 @@ def test_unknown_customer_fails(target):
     assert result.answer.summary == "200 processed, but the result is the error customer_not_found"
 
 
-def test_invoice_of_another_tenant_fails(target):
-    """The customer belongs to another tenant than the test tenant: FAIL, so that no customer's data is mixed up."""
+def test_an_invoice_of_another_tenant_fails(target):
+    """A customer of another tenant than the test tenant is a FAIL."""
     result = run("stripe_webhook", {}, target=changed(target, tenant={"id": 1}))
 
     assert result.outcome is Outcome.FAIL
@@ -188,7 +188,7 @@ def test_invoice_of_another_tenant_fails(target):
 
 
 @pytest.mark.parametrize(
-    ("reply", "told"),
+    ("reply", "message"),
     [
         (Reply(404, {"detail": "Not Found"}), "404: the billing router is not mounted"),
         (
@@ -210,28 +210,28 @@ def test_invoice_of_another_tenant_fails(target):
         ),
     ],
 )
-def test_each_refusal_is_told_apart(target, reply, told):
-    """What the product answers when it is set up wrongly, and a 200 that leaves no row: FAIL that says which."""
-    result = answering(target, reply)
+def test_each_wrong_setup_is_recognised(target, reply, message):
+    """Each answer of a product that is set up wrongly, and a 200 without a row, is a FAIL that names the cause."""
+    result = run_against(target, reply)
 
     assert result.outcome is Outcome.FAIL
-    assert told in result.answer.summary
+    assert message in result.answer.summary
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_gateway_error_is_no_verdict(target, status):
-    """A 503 that is not the product's own says nothing about it: ERROR, at whichever delivery it comes."""
+def test_a_gateway_error_is_an_error(target, status):
+    """A 503 of a gateway is an ERROR at any delivery."""
     bad, good = Reply(status, "<h1>Bad gateway</h1>"), Reply(200, {"status": "processed", "result": {}})
     for replies in ([bad, good], [good, bad]):
-        left = iter(replies)
-        with Replies({WEBHOOK: lambda _, left=left: next(left)}) as server:  # type: ignore[misc]
+        reply_queue = iter(replies)
+        with Replies({WEBHOOK: lambda _, reply_queue=reply_queue: next(reply_queue)}) as server:  # type: ignore[misc]
             here = changed(target, api_url=server.url)
             result = run("stripe_webhook", {"deliveries": 2}, here, cancelled=Pauses())
         assert result.outcome is Outcome.ERROR, result.answer.summary
 
 
-def test_product_down(sandbox, target):
-    """The API answers 503 to everything: ERROR."""
+def test_a_product_that_is_down_is_an_error(sandbox, target):
+    """If the API answers 503 the answer is ERROR."""
     with sandbox.fault("product_down"):
         result = run("stripe_webhook", {}, target=target, cancelled=Pauses())
 
@@ -239,8 +239,8 @@ def test_product_down(sandbox, target):
     assert "503, the product does not answer" in result.answer.summary
 
 
-def test_signature_is_stripe_s(target):
-    """Each delivery is signed over the raw body, as Stripe's own package verifies it."""
+def test_each_delivery_is_signed(target):
+    """Each delivery is signed over its raw body, and Stripe's own package accepts the signature."""
     with Replies({WEBHOOK: Reply(200, {"status": "processed"})}) as server:
         run("stripe_webhook", {"deliveries": 2}, target=changed(target, api_url=server.url))
 
@@ -251,8 +251,8 @@ def test_signature_is_stripe_s(target):
     assert len({request.body for request in server.requests}) == 1
 
 
-def test_nothing_is_sent_when_it_could_not_be_removed(sandbox, target):
-    """A database role that may not delete the test rows: ERROR that names the right, before any delivery."""
+def test_nothing_is_sent_if_it_cannot_be_removed(sandbox, target):
+    """If the role may not delete the test rows, the ERROR names the right before any delivery."""
     undo = RecordingUndo()
     reader = production_target(sandbox).database_url
     with Replies({}) as server:
@@ -267,7 +267,7 @@ def test_nothing_is_sent_when_it_could_not_be_removed(sandbox, target):
 
 
 def test_missing_tables_fail(target, database_url):
-    """A database without the billing tables: FAIL names the migration as missing, and nothing is sent."""
+    """Without the billing tables the FAIL names the migration, and nothing is sent."""
     with Replies({}) as server:
         result = run(
             "stripe_webhook", {}, target=changed(target, api_url=server.url, database_url=SecretStr(database_url))
@@ -278,10 +278,10 @@ def test_missing_tables_fail(target, database_url):
     assert server.requests == []
 
 
-@pytest.mark.parametrize("lacking", ["api_url", "database_url", "stripe", "tenant"])
-def test_missing_setting_is_named(target, lacking):
-    """Each part that is needed is named when it is missing."""
-    result = run("stripe_webhook", {}, target=changed(target, **{lacking: None}))
+@pytest.mark.parametrize("setting", ["api_url", "database_url", "stripe", "tenant"])
+def test_a_missing_setting_is_named(target, setting):
+    """The error names each required setting that is missing."""
+    result = run("stripe_webhook", {}, target=changed(target, **{setting: None}))
 
     assert result.outcome is Outcome.ERROR
-    assert lacking in result.answer.summary
+    assert setting in result.answer.summary

@@ -76,7 +76,7 @@ NOT_SET = {
 
 
 def fill(kube: Kube) -> Target:
-    """A Deployment without pods and a CronJob, with variables from everywhere."""
+    """Create a Deployment without pods and a CronJob, with variables from every source."""
     values = {"full": CANARY, "blank": " ", "IN_BOTH": "", "ONLY_LOW": CANARY, "OWN": CANARY}
     kube.core.create_namespaced_secret(kube.namespace, {"metadata": {"name": "low"}, "stringData": values})
     kube.core.create_namespaced_secret(
@@ -103,15 +103,15 @@ def fill(kube: Kube) -> Target:
 
 
 def ask(target: Target, **params: object) -> CheckResult:
-    """Run it; whatever it says, no value of a Secret is in it."""
+    """Run the check and assert that its result contains no value of a Secret."""
     result = run("workload_env", params, target)
     assert CANARY not in repr(result)
     assert base64.b64encode(CANARY.encode()).decode() not in repr(result)
     return result
 
 
-def test_every_way_to_set_a_variable(kube: Kube) -> None:
-    """Each is found where Kubernetes would find it, and what is missing or empty is told apart, by name."""
+def test_every_source_of_a_variable_is_found(kube: Kube) -> None:
+    """Each variable is found where Kubernetes finds it, and a missing one is told from an empty one."""
     target = fill(kube)
 
     good = ask(target, variables=list(SET)).answer
@@ -126,37 +126,43 @@ def test_every_way_to_set_a_variable(kube: Kube) -> None:
     assert ask(target, workload="cronjob", variables=["BUCKET"]).outcome is Outcome.PASS
 
 
-def test_plain_words(kube: Kube) -> None:
-    """Right, another known word, an unknown one that is not repeated, not set, and one that stands in a Secret."""
+def test_plain_values_are_compared(kube: Kube) -> None:
+    """The value is right, another known word, an unknown one that is not repeated, missing, or in a Secret."""
     target = fill(kube)
 
-    def said(name: str, *words: str) -> tuple[Outcome, str]:
+    def ask_plain(name: str, *words: str) -> tuple[Outcome, str]:
         answer = ask(target, plain={name: words}).answer
         return answer.outcome, answer.summary
 
     where = f"deployment/api in {kube.namespace}"
-    assert said("P_ENFORCEMENT", "ON", "off") == (Outcome.PASS, "P_ENFORCEMENT is ON (ConfigMap plain)")
-    assert said("P_ENFORCEMENT", "off", "on") == (
+    assert ask_plain("P_ENFORCEMENT", "ON", "off") == (Outcome.PASS, "P_ENFORCEMENT is ON (ConfigMap plain)")
+    assert ask_plain("P_ENFORCEMENT", "off", "on") == (
         Outcome.FAIL,
         f"{where}: P_ENFORCEMENT is on, not off (ConfigMap plain)",
     )
-    assert said("LITERAL", "on", "off") == (Outcome.FAIL, f"{where}: LITERAL is neither on nor off (a plain value)")
-    assert said("NEVER", "on", "off") == (Outcome.FAIL, f"{where}: NEVER is not set and not on")
-    assert said("FROM_SECRET", "on") == (
+    assert ask_plain("LITERAL", "on", "off") == (
+        Outcome.FAIL,
+        f"{where}: LITERAL is neither on nor off (a plain value)",
+    )
+    assert ask_plain("NEVER", "on", "off") == (Outcome.FAIL, f"{where}: NEVER is not set and not on")
+    assert ask_plain("FROM_SECRET", "on") == (
         Outcome.ERROR,
         "FROM_SECRET comes from Secret low, whose values are not read out",
     )
 
 
-def test_names_that_lead_nowhere(kube: Kube) -> None:
-    """No such Deployment or container: nothing was found out."""
+def test_an_unknown_deployment_or_container_is_an_error(kube: Kube) -> None:
+    """If the Deployment or container does not exist nothing is known."""
     target = fill(kube)
     none = target.model_copy(update={"kubernetes": target.kubernetes.model_copy(update={"deployment": "web"})})  # type: ignore[union-attr]
 
-    missing = ask(none, variables=["A"]).answer
+    no_deployment = ask(none, variables=["A"]).answer
     container = ask(target, variables=["A"], container="web").answer
 
-    assert (missing.outcome, missing.summary) == (Outcome.ERROR, f"there is no deployment web in {kube.namespace}")
+    assert (no_deployment.outcome, no_deployment.summary) == (
+        Outcome.ERROR,
+        f"there is no deployment web in {kube.namespace}",
+    )
     assert (container.outcome, container.hint) == (
         Outcome.ERROR,
         "Name one of them in the checklist or in release-bot.yml: api.",
@@ -170,16 +176,16 @@ def test_names_that_lead_nowhere(kube: Kube) -> None:
         (500, "etcd is slow", "Kubernetes failed to read Secret low in solvereign: 500 "),
     ],
 )
-def test_a_secret_that_cannot_be_read(tmp_path, status, message, summary):
-    """Without the right, or on trouble, it is ERROR and never a missing variable."""
+def test_a_secret_that_cannot_be_read_is_an_error(tmp_path, status, message, summary):
+    """A missing right, or a failure of the API server, is never a missing variable."""
     container = {"name": "api", "env": [ENV[7]]}
-    answers = {
+    routes = {
         "GET /apis/apps/v1/namespaces/solvereign/deployments/api": Reply(
             200, {"metadata": {}, "spec": {"template": {"spec": {"containers": [container]}}}}
         ),
         "GET /api/v1/namespaces/solvereign/secrets/low": Reply(status, {"kind": "Status", "message": message}),
     }
-    with Replies(answers) as server:
+    with Replies(routes) as server:
         answer = ask(kube_target(tmp_path, server.url), variables=["FROM_SECRET"]).answer
 
     assert answer.outcome is Outcome.ERROR
@@ -187,8 +193,8 @@ def test_a_secret_that_cannot_be_read(tmp_path, status, message, summary):
     assert message in answer.evidence.seen
 
 
-def test_cluster_that_is_down(tmp_path):
-    """Nobody answers: ERROR."""
+def test_an_unreachable_cluster_is_an_error(tmp_path):
+    """A cluster that cannot be reached is an ERROR."""
     answer = ask(kube_target(tmp_path, closed_port_url()), variables=["A"]).answer
 
     assert answer.outcome is Outcome.ERROR
@@ -196,21 +202,21 @@ def test_cluster_that_is_down(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({}, "name at least one variable"),
         ({"plain": {"A": []}}, "A needs the word that is right"),
         ({"plain": {"A": [True, False]}}, 'write the words of A in quotes, as "on"'),
     ],
 )
-def test_parameters_that_say_nothing_are_refused(params, said):
-    """When the checklist is read; an unquoted on is a truth value to YAML."""
-    with pytest.raises(RegistryError, match=said):
+def test_parameters_without_meaning_are_rejected(params, message):
+    """Empty parameters are rejected with the checklist, and so is an unquoted on, which YAML reads as true."""
+    with pytest.raises(RegistryError, match=message):
         Registry.load().validate("workload_env", params)
 
 
-def test_the_product_in_the_sandbox(sandbox):
-    """The variables that the checklist names, of staging as of production."""
+def test_the_variables_of_the_sandbox_are_set(sandbox):
+    """The variables that the checklist names are set on staging."""
     names = ["SOLVEREIGN_SENTRY_DSN", "SOLVEREIGN_STRIPE_API_KEY", "SOLVEREIGN_STRIPE_WEBHOOK_SECRET"]
     answer = ask(staging_target(sandbox), variables=names).answer
 

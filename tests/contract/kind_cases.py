@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from checks.contract import Outcome
 from tests.checks import test_migrations_declared, test_pod_logs, test_repo_pulls, test_sentry_rate
-from tests.checks.replies import Answering, Reply
+from tests.checks.replies import Reply, Route
 from tests.fix_checks import Vendor
 
 Word = Literal["green", "red", "down", "slow", "rights", "unclear"]
@@ -37,9 +37,7 @@ class Case:
     slow: Vendor | None = None
     refused: Vendor | None = None
     change: Mapping[str, Any] = field(default_factory=dict)  # of the target, as for tests.fix_checks.changed
-    serves: Mapping[str, Answering] = field(
-        default_factory=dict
-    )  # a vendor of the test's own in place of the sandbox's
+    serves: Mapping[str, Route] = field(default_factory=dict)  # a vendor of the test's own in place of the sandbox's
     served: Vendor = "api"  # which one
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     version: str = ""  # of the release it is asked for
