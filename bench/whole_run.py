@@ -16,7 +16,7 @@ from bot.app import load_checklist
 from bot.clock import SystemClock
 from bot.domain.checklist import Check, Checklist
 from bot.flows.check_context import build_context
-from bot.flows.deps import Asking
+from bot.flows.deps import TargetDeps
 from bot.settings import load_settings
 from checks.contract import Outcome, Subject
 from checks.registry import Registry
@@ -75,7 +75,7 @@ def _chain(checklist: Checklist, name: str, took: Mapping[str, float]) -> float:
 def _one_after_another(demo: Demo) -> float:
     """Seconds for the same checks, each begun when the one before it has ended."""
     settings = load_settings(Path(demo.facts["config"]))
-    asking = Asking(
+    deps = TargetDeps(
         clock=SystemClock(), targets=settings.target_values(), registry=Registry.load(), redact=lambda text: text
     )
     (release,) = demo.rows("SELECT version, commit_sha, image, digest FROM releases ORDER BY id DESC LIMIT 1")
@@ -83,16 +83,16 @@ def _one_after_another(demo: Demo) -> float:
     data_by_check: dict[str, Mapping[str, Any]] = {}
     logging.disable(logging.WARNING)
     start = time.monotonic()
-    for check in _in_order(load_checklist(settings.checklist, asking.registry)):
+    for check in _in_order(load_checklist(settings.checklist, deps.registry)):
         with ExitStack() as stack:
-            kind = asking.registry.get(check.kind)
+            kind = deps.registry.get(check.kind)
             context = build_context(
-                stack, asking.targets[check.target], check.id, RecordingUndo(),
+                stack, deps.targets[check.target], check.id, RecordingUndo(),
                 seconds=check.timeout or kind.timeout, cancelled=threading.Event(), progress=lambda _: None,
                 subject=subject, needs={need: data_by_check[need] for need in check.needs},
             )  # fmt: skip
-            params = asking.registry.validate(check.kind, check.params)
-            answer = run_check(kind, params, context, redact=asking.redact, held=stack).answer
+            params = deps.registry.validate(check.kind, check.params)
+            answer = run_check(kind, params, context, redact=deps.redact, held=stack).answer
         if answer.outcome is not Outcome.PASS:
             print(f"  in turn: {check.id} is {answer.outcome}: {answer.summary}")
         data_by_check[check.id] = answer.data

@@ -22,7 +22,7 @@ from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
 from bot.flows import doctor, expiry, mitigation, picture, release_run, remind, upkeep, watch
 from bot.flows.deploying import advance
-from bot.flows.deps import Asking, Deps
+from bot.flows.deps import Deps, TargetDeps
 from bot.flows.undo import undo_orphans
 from bot.redact import Redactor
 from bot.settings import Settings
@@ -131,9 +131,9 @@ def build_sources(settings: Settings) -> Sources:
     return Sources(settings.github, settings.registry)
 
 
-def build_asking(settings: Settings, registry: Registry, redact: Callable[[str], str]) -> Asking:
+def build_target_deps(settings: Settings, registry: Registry, redact: Callable[[str], str]) -> TargetDeps:
     """What it takes to ask checks, with no Slack and no database."""
-    return Asking(
+    return TargetDeps(
         clock=SystemClock(),
         targets=settings.target_values(),
         registry=registry,

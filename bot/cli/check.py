@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bot.app import build_asking, load_checklist, load_registry
+from bot.app import build_target_deps, load_checklist, load_registry
 from bot.cli.board import STOPPING, Board, as_json, in_full
 from bot.cli.terminal import Commands, database, load_configuration, put, say
 from bot.domain.checklist import IN_A_RELEASE, Check, Checklist
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError, DatabaseError
 from bot.flows.check_run import requirements_of
-from bot.flows.deps import Asking, Recording
+from bot.flows.deps import StoreDeps, TargetDeps
 from bot.flows.local_run import CheckProgress, LocalRun, select_checks
 from bot.settings import Settings
 from bot.store.migrate import list_missing, migrate
@@ -47,10 +47,10 @@ def _check(options: argparse.Namespace) -> int:
     checklist = load_checklist(options.checklist or settings.checklist, registry)
     entries = _select(options, checklist)
     out = sys.stderr if options.json else sys.stdout
-    begun = time.monotonic()
+    start = time.monotonic()
     with (
-        _stopping(silent=out.isatty()) as cancelled,
-        _recording(settings, build_asking(settings, registry, redactor.scrub), entries) as deps,
+        _stop_event(silent=out.isatty()) as cancelled,
+        _with_store(settings, build_target_deps(settings, registry, redactor.scrub), entries) as deps,
     ):
         board = Board(entries, out, live=out.isatty(), cancelled=cancelled)
         local_run = LocalRun(deps, entries, tell=board.tell, tick=board.tick, cancelled=cancelled)
@@ -60,7 +60,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         put(json.dumps({"checks": [as_json(entry, progress[entry.id]) for entry in entries]}, ensure_ascii=False))
     else:
-        _print(entries, progress, time.monotonic() - begun)
+        _print(entries, progress, time.monotonic() - start)
         if options.all and (others := sum(entry.kind in IN_A_RELEASE for entry in checklist.asked)):
             put(f"Not counted: {others} more that a release has answered, by people or by its announcement.")
     for what in leftovers:
@@ -85,9 +85,9 @@ def _select(options: argparse.Namespace, checklist: Checklist) -> tuple[Check, .
 
 
 @contextmanager
-def _recording(settings: Settings, asking: Asking, entries: Sequence[Check]) -> Iterator[Asking]:
+def _with_store(settings: Settings, deps: TargetDeps, entries: Sequence[Check]) -> Iterator[TargetDeps]:
     """With the bot's database where a check needs it, or where one could be in the way of a bot; else without."""
-    requirements = [requirements_of(asking, entry) for entry in entries]
+    requirements = [requirements_of(deps, entry) for entry in entries]
     shares = any(one.resources or one.allowances for one in requirements)
     is_there = settings.database_url is not None or (Path(settings.data_dir) / "postgres").exists()
     with ExitStack() as stack:
@@ -103,19 +103,13 @@ def _recording(settings: Settings, asking: Asking, entries: Sequence[Check]) -> 
                 say(f"release-bot: {error.user_message} {error.hint}".rstrip())
                 say("  Checks that change data are not run: what they change could not be written down.")
             else:
-                yield Recording(
-                    clock=asking.clock,
-                    targets=asking.targets,
-                    registry=asking.registry,
-                    redact=asking.redact,
-                    store=store,
-                )
+                yield StoreDeps(**vars(deps), store=store)
                 return
-        yield asking
+        yield deps
 
 
 @contextmanager
-def _stopping(*, silent: bool) -> Iterator[threading.Event]:
+def _stop_event(*, silent: bool) -> Iterator[threading.Event]:
     """An event that the first Ctrl-C (or SIGTERM) sets; the second one ends at once. ``silent``: the table says it."""
     cancelled = threading.Event()
 

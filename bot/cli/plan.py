@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from bot.app import build_asking, build_sources, configured_checklist, load_registry
+from bot.app import build_sources, build_target_deps, configured_checklist, load_registry
 from bot.cli.terminal import EXIT_BAD, Commands, load_configuration, put
 from bot.domain.actions import Attest, Notify, RunCheck
 from bot.domain.ids import Version
@@ -33,8 +33,8 @@ def _plan(options: argparse.Namespace) -> int:
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
     source = build_sources(settings).resolve(str(version))
-    asking = build_asking(settings, registry, redactor.scrub)
-    steps = preview_plans(asking, checklist, version_shipment(version, source), {})
+    deps = build_target_deps(settings, registry, redactor.scrub)
+    steps = preview_plans(deps, checklist, version_shipment(version, source), {})
     if options.json:
         put(redactor.scrub(json.dumps([_as_json(step) for step in steps], ensure_ascii=False)))
     else:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from bot.flows.deps import Recording
+from bot.flows.deps import StoreDeps
 from bot.store import undos
 from bot.store.undos import UndoOrigin
 from checks.contract import CheckContext, CheckError, Subject, UndoLedger
@@ -50,7 +50,7 @@ def build_context(
 class StoredUndoLedger:
     """The UndoLedger of one run of a check, in the table `undos`."""
 
-    def __init__(self, deps: Recording, origin: UndoOrigin) -> None:
+    def __init__(self, deps: StoreDeps, origin: UndoOrigin) -> None:
         self._deps, self._origin = deps, origin
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:

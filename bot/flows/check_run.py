@@ -18,7 +18,7 @@ from bot.domain.schedule import Requirements
 from bot.domain.view import ReleaseView
 from bot.flows.allowance import exhausted_text, spend
 from bot.flows.check_context import RefusingLedger, StoredUndoLedger, build_context
-from bot.flows.deps import Asking, Recording
+from bot.flows.deps import StoreDeps, TargetDeps
 from bot.flows.not_run import blocked, not_run, not_undone
 from bot.flows.undo import run_lock, undo_leftovers
 from bot.store import posts, steps
@@ -66,7 +66,7 @@ class Wait:
         return f"{self.reason}, then it goes on by itself" if self.is_exhausted else self.reason
 
 
-def requirements_of(deps: Asking, entry: Check) -> Requirements:
+def requirements_of(deps: TargetDeps, entry: Check) -> Requirements:
     """What a run of ``entry`` takes; nothing where there is no such kind, which is answered as ERROR."""
     try:
         kind = deps.registry.get(entry.kind)
@@ -100,16 +100,16 @@ def _deploy_began(view: ReleaseView) -> datetime | None:
     return min(started, default=view.watch.started_at if view.watch else None)
 
 
-def attempt(deps: Asking, entry: Check, run: CheckRun, waited: timedelta = timedelta(0)) -> Answer | Wait:
+def attempt(deps: TargetDeps, entry: Check, run: CheckRun, waited: timedelta = timedelta(0)) -> Answer | Wait:
     """Run ``entry`` if what it uses is free and not used up, once what an earlier run of it has left is undone.
 
-    With a Recording that is agreed upon with all processes, through the database. Without one, a check that changes data
+    With a StoreDeps that is agreed upon with all processes, through the database. Without one, a check that changes data
     is not run. ``waited``: how long it has waited already; for others that were given up it waits for as long as it may
     take itself. Raises DatabaseError, and what ``run.begin`` raises but NotNow.
     """
     requirements = requirements_of(deps, entry)
     with ExitStack() as stack:
-        if not isinstance(deps, Recording):
+        if not isinstance(deps, StoreDeps):
             ours = not requirements.mutates
             return _carry_out(deps, entry, run, RefusingLedger(), stack) if ours else not_run(entry, NO_LEDGER)
         own = {run_lock(run.release_id, entry.id)} if requirements.mutates else set()
@@ -136,7 +136,7 @@ def attempt(deps: Asking, entry: Check, run: CheckRun, waited: timedelta = timed
         return _carry_out(deps, entry, run, StoredUndoLedger(deps, origin), stack, lock)
 
 
-def run_to_end(deps: Asking, entry: Check, run: CheckRun) -> Answer:
+def run_to_end(deps: TargetDeps, entry: Check, run: CheckRun) -> Answer:
     """Run ``entry`` for somebody who waits: no longer than it may take itself for what it uses to be free. Raises as `attempt`."""
     patience = timedelta(seconds=requirements_of(deps, entry).seconds)
     start = time.monotonic()
@@ -153,7 +153,12 @@ def run_to_end(deps: Asking, entry: Check, run: CheckRun) -> Answer:
 
 
 def _carry_out(
-    deps: Asking, entry: Check, run: CheckRun, ledger: UndoLedger, stack: ExitStack, lock: ResourceLock | None = None
+    deps: TargetDeps,
+    entry: Check,
+    run: CheckRun,
+    ledger: UndoLedger,
+    stack: ExitStack,
+    lock: ResourceLock | None = None,
 ) -> Answer:
     """Run it: what was found out, cut and redacted, and ERROR where it could not be asked. Never raises for that.
 

@@ -30,8 +30,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
-    """What it takes to ask a question of a target."""
+class TargetDeps:
+    """What it takes to run checks against targets and to inspect them."""
 
     clock: Clock
     targets: Mapping[str, Target]
@@ -48,14 +48,14 @@ class Asking:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording(Asking):
-    """And the database in which it stands what must be put back, what is in use and what is used up."""
+class StoreDeps(TargetDeps):
+    """The same with the bot's database, which has the undo ledger, the locks and the allowances that are used up."""
 
     store: Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deps(Recording):
+class Deps(StoreDeps):
     """All that flows need from outside."""
 
     channel: str  # id of #releases

@@ -18,7 +18,7 @@ from bot.domain.results import Running
 from bot.domain.schedule import decide_turn
 from bot.errors import ChecklistError, DatabaseError
 from bot.flows.check_run import CheckRun, Wait, attempt, requirements_of
-from bot.flows.deps import Asking, Recording
+from bot.flows.deps import StoreDeps, TargetDeps
 from bot.flows.not_run import TERMINAL, not_run, skipped
 from bot.flows.undo import list_leftovers, run_lock, undo_leftovers, undo_orphans
 from bot.store.pool import Tx
@@ -47,15 +47,15 @@ class CheckProgress:
 class LocalRun:
     """One run of some checks.
 
-    ``deps``: a Recording keeps the undo ledger, locks and allowances in the bot's database, so that a bot which runs at the
-    same time keeps out of the way. With plain Asking a check that changes data is not run: ERROR.
+    ``deps``: a StoreDeps keeps the undo ledger, locks and allowances in the bot's database, so that a bot which runs at the
+    same time keeps out of the way. With plain TargetDeps a check that changes data is not run: ERROR.
     ``entries``: with all that they need, as `select_checks` gives them. ``tell`` hears of every change, in any thread;
     ``tick`` is called some times a second. ``cancelled``: set it, and what runs is told to stop, the rest does not begin.
     """
 
     def __init__(
         self,
-        deps: Asking,
+        deps: TargetDeps,
         entries: Iterable[Check],
         *,
         tell: Callable[[Check, CheckProgress], None],
@@ -74,7 +74,7 @@ class LocalRun:
 
     def run(self) -> dict[CheckId, CheckProgress]:
         """Run them all; every one has an answer then. Raises what is a fault of the bot itself, once all have ended."""
-        if isinstance(self._deps, Recording):
+        if isinstance(self._deps, StoreDeps):
             undo_orphans(self._deps)  # of an earlier run that was killed
         while True:
             for entry in self._entries:
@@ -90,7 +90,7 @@ class LocalRun:
 
     def undo(self) -> list[str]:
         """Try again to undo what these checks could not; returns what is still as they left it."""
-        if not isinstance(self._deps, Recording):
+        if not isinstance(self._deps, StoreDeps):
             return []
         leftovers = []
         for entry in self._entries:

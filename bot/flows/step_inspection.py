@@ -15,7 +15,7 @@ from bot.domain.ids import Version
 from bot.domain.plan import Plane, PlanKind, PlannedStep
 from bot.domain.release import Release
 from bot.errors import StepError
-from bot.flows.deps import Asking, Deps
+from bot.flows.deps import Deps, TargetDeps
 from bot.steps.contract import Look, Shipment, step_errors
 from bot.steps.registry import doer
 from bot.steps.sources import Resolved
@@ -48,7 +48,7 @@ def version_shipment(version: Version, resolved: Resolved) -> Shipment:
 
 @contextmanager
 def inspect_step(
-    deps: Asking,
+    deps: TargetDeps,
     spec: StepSpec,
     ship: Shipment,
     recorded: Mapping[str, Any] | None,
@@ -79,7 +79,7 @@ def recorded_for(spec: StepSpec, targets: Targets) -> Mapping[str, Any] | None:
     return None if plane is None else targets.get(plane)
 
 
-def preview_plans(deps: Asking, checklist: Checklist, ship: Shipment, targets: Targets) -> list[PlannedStep]:
+def preview_plans(deps: TargetDeps, checklist: Checklist, ship: Shipment, targets: Targets) -> list[PlannedStep]:
     """What each step of both plans would change now, in words that may be shown. Steps look side by side; what one cannot see
     is said in its place.
     """

@@ -10,7 +10,7 @@ from bot.domain.events import UndoSettled
 from bot.domain.ids import SYSTEM, CheckId, ReleaseId
 from bot.flows.check_context import StoredUndoLedger, build_context
 from bot.flows.commit import commit_change
-from bot.flows.deps import Recording
+from bot.flows.deps import StoreDeps
 from bot.store import undos
 from bot.store.pool import ResourceLock
 from bot.store.undos import UndoOrigin, UndoRow
@@ -29,7 +29,7 @@ def run_lock(release_id: ReleaseId | None, check_id: CheckId) -> str:
     return f"run/{release_id or 'terminal'}/{check_id}"
 
 
-def undo_orphans(deps: Recording, *, within: float = UNDO_SECONDS) -> int:
+def undo_orphans(deps: StoreDeps, *, within: float = UNDO_SECONDS) -> int:
     """Undo what processes that live no more have left behind. Returns how much is still left.
 
     ``within``: seconds for each; what does not stop then is given up.
@@ -39,7 +39,7 @@ def undo_orphans(deps: Recording, *, within: float = UNDO_SECONDS) -> int:
     return sum(not _undo(deps, row, within, run_lock(row.release_id, row.check_id)) for row in rows)
 
 
-def undo_leftovers(deps: Recording, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
+def undo_leftovers(deps: StoreDeps, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
     """Undo what an earlier run of this check has left behind, before it runs again. Returns what could not be, for people.
 
     The caller has locked the `run_lock` of that check.
@@ -51,13 +51,13 @@ def undo_leftovers(deps: Recording, release_id: ReleaseId | None, check_id: Chec
     return list_leftovers(deps, release_id, check_id) if rows else []
 
 
-def list_leftovers(deps: Recording, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
+def list_leftovers(deps: StoreDeps, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
     """What a check has left behind, for people."""
     with deps.store.transaction() as tx:
         return [row.what for row in undos.list_open(tx, release_id, check_id)]
 
 
-def _undo(deps: Recording, entry: UndoRow, within: float, *unless_locked: str) -> bool:
+def _undo(deps: StoreDeps, entry: UndoRow, within: float, *unless_locked: str) -> bool:
     """Undo one thing; False (and the reason in the row) when that is not possible now. A sweep tries again.
 
     ``within``: seconds; ``unless_locked``: names in the store; who has locked one of them undoes it by itself.
@@ -87,7 +87,7 @@ def _undo(deps: Recording, entry: UndoRow, within: float, *unless_locked: str) -
         return True
 
 
-def _let_kind_undo(deps: Recording, row: UndoRow, within: float, stack: ExitStack, lock: ResourceLock) -> None:
+def _let_kind_undo(deps: StoreDeps, row: UndoRow, within: float, stack: ExitStack, lock: ResourceLock) -> None:
     """Let the kind undo it. Raises what that raises, and CheckError when it cannot be asked or does not stop in time."""
     target = deps.targets.get(row.target)
     if target is None:

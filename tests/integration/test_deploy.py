@@ -15,7 +15,7 @@ import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from bot.app import build_asking, load_checklist
+from bot.app import build_target_deps, load_checklist
 from bot.errors import StepError
 from bot.flows.deploying.preflight import preflight
 from bot.flows.needed import needed
@@ -139,7 +139,7 @@ def test_each_right_of_the_roles_is_missed_before_the_deploy(kube: Kube, tmp_pat
     installed, registry = Installed(kube, tmp_path), Registry.load()
     checklist = load_checklist("solvereign", registry)
     settings = installed.settings
-    asking = build_asking(settings, registry, lambda text: text)
+    asking = build_target_deps(settings, registry, lambda text: text)
     only = {"migrate_database_url": None, "github": None}  # they are not there: here the cluster is asked alone
     asking = dataclasses.replace(
         asking, targets={name: target.model_copy(update=only) for name, target in asking.targets.items()}

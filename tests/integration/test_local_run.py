@@ -8,7 +8,7 @@ import pytest
 from bot.domain.checklist import Check, Checklist, Section
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError
-from bot.flows.deps import Asking
+from bot.flows.deps import TargetDeps
 from bot.flows.local_run import CheckProgress, LocalRun, select_checks
 from bot.store import undos
 from bot.store.pool import Store
@@ -207,9 +207,9 @@ def test_the_dead_are_followed_first(world: World, outside: Outside, another_pro
 def test_nothing_is_changed_that_could_not_be_written_down(world: World, outside: Outside) -> None:
     """Without the bot's database what only asks is asked, what changes is not."""
     deps = world.deps
-    asking = Asking(clock=deps.clock, targets=deps.targets, registry=deps.registry, redact=deps.redact)
+    without_store = TargetDeps(clock=deps.clock, targets=deps.targets, registry=deps.registry, redact=deps.redact)
     found = LocalRun(
-        asking, [make_check("go.one", kind="tenant"), make_check("go.two", kind="ask")], tell=lambda *_: None
+        without_store, [make_check("go.one", kind="tenant"), make_check("go.two", kind="ask")], tell=lambda *_: None
     ).run()
     assert outcomes(found) == {"go.one": Outcome.ERROR, "go.two": Outcome.PASS}
     assert answered(found).summary == "not run: the bot's database is needed to write down what must be put back"

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from bot.domain.ids import StepId
 from bot.errors import NoAnswer, StepError
 from bot.flows.deploying.preflight import preflight
-from bot.flows.deps import Asking
+from bot.flows.deps import TargetDeps
 from bot.flows.step_inspection import inspect_step
 from bot.steps.contract import Shipment
 from checks.registry import Registry
@@ -46,7 +46,7 @@ def ask(url: str, github_url: str, *, token: str = "github_pat_1", done: tuple[S
     """The preflight of PLAN with this database and this GitHub."""
     repository = GitHubSettings(url=github_url, repository="o/r", token=SecretStr(token))
     target = Target(name="production", migrate_database_url=SecretStr(url), github=repository)
-    asking = Asking(clock=MovableClock(), targets={"production": target}, registry=Registry.load(), redact=str)
+    asking = TargetDeps(clock=MovableClock(), targets={"production": target}, registry=Registry.load(), redact=str)
     with inspect_step(asking, PLAN.deploy[0], SHIPMENT, None, cancelled=threading.Event()) as look:
         preflight(asking, PLAN, done, look)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.clock import SystemClock
-from bot.flows.deps import Asking
+from bot.flows.deps import TargetDeps
 from bot.redact import MARK, Redactor
 from checks.kinds.restore_drill.ready_probe import SHOWN, shown
 from checks.registry import Registry
@@ -228,7 +228,7 @@ TOKEN = "ghp_" + "k7" * 18
 @pytest.mark.parametrize("most", range(10, 52, 3))
 def test_a_text_is_redacted_before_it_is_stored_in_part(most):
     """The pattern of a credential needs all of it, so that a text is redacted before it is cut."""
-    deps = Asking(clock=SystemClock(), targets={}, registry=Registry({}), redact=Redactor().scrub)
+    deps = TargetDeps(clock=SystemClock(), targets={}, registry=Registry({}), redact=Redactor().scrub)
 
     assert deps.clean(f"refused: {TOKEN}", most) == f"refused: {MARK}"[:most]
 

@@ -8,7 +8,7 @@ from functools import partial
 from bot.domain.checklist import Checklist
 from bot.domain.ids import StepId
 from bot.errors import NoAnswer, StepError
-from bot.flows.deps import Asking
+from bot.flows.deps import TargetDeps
 from bot.flows.doctor import EXAMINERS
 from bot.flows.needed import title
 from bot.steps.contract import Look, step_errors
@@ -24,7 +24,7 @@ from clients.uses import WRITE_CONTENTS, Use
 _SECTIONS = ("migrate_database_url", "github")
 
 
-def preflight(deps: Asking, checklist: Checklist, over: Collection[StepId], look: Look) -> None:
+def preflight(deps: TargetDeps, checklist: Checklist, over: Collection[StepId], look: Look) -> None:
     """Ask each cluster, the database and GitHub for the rights that deploy, watch and rollback need (promise P6: no deploy
     without a way back). ``over``: steps of the deploy that nobody has to carry out any more, such as one done by hand.
 
@@ -39,7 +39,7 @@ def preflight(deps: Asking, checklist: Checklist, over: Collection[StepId], look
         )
 
 
-def _missing_in_clusters(deps: Asking, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
+def _missing_in_clusters(deps: TargetDeps, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
     refusals = [
         grant
         for name, grants in by_target(demands, deps.targets).items()
@@ -56,7 +56,7 @@ def _refused_grants(target: Target, grants: Sequence[Grant]) -> list[Grant]:
         return refused(clients.kube(), grants)
 
 
-def _missing_elsewhere(deps: Asking, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
+def _missing_elsewhere(deps: TargetDeps, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
     """As the doctor asks. What is not configured the step that needs it says itself, when it is planned."""
     needs: dict[tuple[str, str], dict[Use, tuple[str, ...]]] = {}
     for demand in demands:
