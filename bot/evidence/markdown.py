@@ -140,7 +140,7 @@ def _record(record: Sequence[Row]) -> Iterable[str]:
     yield _table(
         ("Row", "When", "Who", "What", "Details"),
         (
-            (str(row["seq"]), reading.moment(row["at"]), row["actor"], row["event"], _body(row["body"]))
+            (str(row["seq"]), reading.moment(row["at"]), row["actor"], row["event"], _body(reading.event_fields(row)))
             for row in record
         ),
     )

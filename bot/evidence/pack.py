@@ -15,14 +15,17 @@ from bot.evidence import markdown, page
 SHIPPED = ("FORMAT.md", "verify.py")  # go into every pack as they are
 
 
-def build(facts: Mapping[str, Any], record: Sequence[Mapping[str, Any]]) -> bytes:
-    """The ZIP file. The same facts and record give the same bytes."""
+def build(facts: Mapping[str, Any], record: Sequence[Mapping[str, Any]], digests: Mapping[str, Any]) -> bytes:
+    """The ZIP file. The same facts, record and digests give the same bytes."""
+    is_format_2 = facts["format"] == 2  # noqa: PLR2004  its script takes what the rows must say from the events
+    shipped = resources.files("bot.evidence.format_2" if is_format_2 else "bot.evidence")
     files = {
         "report.html": page.render(facts, record).encode(),
         "report.md": markdown.render(facts, record).encode(),
         "release.json": _json(facts),
         "record.json": _json(record),
-        **{name: resources.files("bot.evidence").joinpath(name).read_bytes() for name in SHIPPED},
+        **({} if is_format_2 else {"digests.json": _json(digests)}),
+        **{name: shipped.joinpath(name).read_bytes() for name in SHIPPED},
     }
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     manifest = {"format": facts["format"], "version": facts["release"]["version"], "files": sums}

@@ -253,7 +253,8 @@ def _messages(facts: Row) -> Part:
 def _record(record: Sequence[Row]) -> Part:
     lines = "".join(
         f'<tr><td class="when">{row["seq"]}</td><td class="when">{escape(reading.moment(row["at"]))}</td>'
-        f'<td class="who">{escape(row["actor"])}</td><td><b>{escape(row["event"])}</b>{_details(row["body"])}'
+        f'<td class="who">{escape(row["actor"])}</td><td><b>{escape(row["event"])}</b> {escape(reading.event_sentence(row))}'
+        f"{_details(reading.event_fields(row))}"
         f"<br><code class='soft'>{escape(row['hash'])}</code></td></tr>"
         for row in record
     )

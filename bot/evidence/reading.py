@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.domain.events import EVENTS
+
 Row = Mapping[str, Any]
 
 PLANS = {"deploy": "Deploy", "rollback": "Rollback"}
@@ -93,6 +95,16 @@ def rows(facts: Row, table: str) -> Sequence[Row]:
     """The rows of a table; none where the pack has no such table."""
     found: Sequence[Row] = facts["rows"].get(table, ())
     return found
+
+
+def event_fields(event: Row) -> Row:
+    """What an event tells, without what binds rows to it."""
+    return {key: value for key, value in event["body"].items() if key not in {"rows", "event_version"}}
+
+
+def event_sentence(event: Row) -> str:
+    """What an event means in a sentence."""
+    return (EVENTS[event["event"]].__doc__ or "").partition("\n")[0]
 
 
 def review_of(broken: Row) -> str:

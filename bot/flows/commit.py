@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from bot.domain.bound_rows import row_digest, row_name
 from bot.domain.events import Event, closes_release
 from bot.domain.ids import ReleaseId
 from bot.domain.posts import PostSubject, RecordPost
-from bot.store import audit, posts
+from bot.store import audit, evidence, posts
 from bot.store.pool import Tx
 
 
@@ -21,7 +22,7 @@ def commit_change(
     by: str,
     new_posts: Sequence[PostSubject] = (),
 ) -> None:
-    """Record ``event`` in the transaction that changed the rows, enqueue ``new_posts``, and mark every message of the release stale.
+    """Record ``event`` with the rows that this transaction has changed, enqueue ``new_posts``, mark the other messages stale.
 
     ``release_id``: None for what is about no release; ``by``: a user id, or system. Call it after the rows are changed; it
     serialises all writers of the record until the commit.
@@ -31,6 +32,8 @@ def commit_change(
     """
     if release_id is not None and (new_posts or event.changes_messages):
         posts.enqueue_posts(tx, release_id, new_posts)
-    head = audit.append(tx, release_id, event, at, by)  # takes its lock behind all others, as every writer does
+    changed = evidence.changed_rows(tx, release_id) if release_id is not None else ()
+    rows = {row_name(table, row): row_digest(table, row) for table, row in changed}
+    head = audit.append(tx, release_id, event, at, by, rows)  # takes its lock behind all others, as every writer does
     if release_id is not None and closes_release(event):
         posts.enqueue_posts(tx, release_id, [RecordPost(row=head.seq, head=head.hash)])

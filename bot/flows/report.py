@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from bot.domain.audit import AuditEvent, first_form
+from bot.domain.bound_rows import BOUND_COLUMNS, column_digests, row_name
 from bot.domain.model import digest_of
 from bot.domain.view import ReleaseView
 from bot.redact import MARK
@@ -14,32 +15,44 @@ from bot.store import audit, checks, evidence
 from bot.store.pool import Tx
 from checks.runner import redact_values
 
-FORMAT = 2  # of bot/evidence/FORMAT.md
 Redact = Callable[[str], str]
 
 
-def gather(tx: Tx, view: ReleaseView, redact: Redact) -> dict[str, Any]:
-    """The facts of the release of ``view``, as `release.json` has them but for the messages; every text passes ``redact``.
+def format_of(record: Sequence[Mapping[str, Any]]) -> int:
+    """The format of the pack of a release with this `record`: 2 where an older bot has started it, whose events bind no rows."""
+    return 3 if "rows" in record[0]["body"] else 2
 
-    A secret may have become known only after a result was stored. The record binds that result as it is stored, so one
-    that is shown otherwise carries the digest of what is stored.
+
+def gather(
+    tx: Tx, view: ReleaseView, redact: Redact, pack_format: int
+) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """The facts of the release of ``view``, as `release.json` has them but for the messages, and `digests.json`.
+
+    Every text of the facts passes ``redact``; the digests are of what is stored, also where a secret became known only later.
     """
     release_id = view.release.id
-    rows = evidence.rows(tx, release_id)
-    told: dict[str, Any] = redact_values(rows, redact)
-    told["rollback_targets"] = [_without_values(row) for row in told["rollback_targets"]]
-    told["check_results"] = [
-        shown if _bound(shown) == _bound(stored) else {**shown, "redacted": digest_of(_bound(stored))}
-        for shown, stored in zip(told["check_results"], rows["check_results"], strict=True)
-    ]
+    release, rows = evidence.release(tx, release_id), evidence.rows(tx, release_id)
+    digests = {
+        row_name(table, row): column_digests(table, row)
+        for table, stored in {"release": [release], **rows}.items()
+        if table in BOUND_COLUMNS
+        for row in stored
+    }
+    shown: dict[str, Any] = redact_values(rows, redact)
+    shown["rollback_targets"] = [_without_values(row) for row in shown["rollback_targets"]]
+    if pack_format == 2:  # noqa: PLR2004  see bot/evidence/format_2/FORMAT.md
+        shown["check_results"] = [
+            result if _bound(result) == _bound(stored) else {**result, "redacted": digest_of(_bound(stored))}
+            for result, stored in zip(shown["check_results"], rows["check_results"], strict=True)
+        ]
     facts = {
-        "format": FORMAT,
+        "format": pack_format,
         "made_at": _text(view.now),
-        "release": evidence.release(tx, release_id),
+        "release": release,
         **evidence.rules(tx, release_id),
         "journal": evidence.journal(tx, release_id),
     }
-    return {**redact_values(facts, redact), "rows": told}
+    return {**redact_values(facts, redact), "rows": shown}, digests
 
 
 def _without_values(value: Any) -> Any:

@@ -27,8 +27,9 @@ KIND = "pack"
 
 def make(tx: Tx, view: ReleaseView, redact: Callable[[str], str]) -> bytes:
     """The pack as a ZIP file. Every text in it passes ``redact`` once more: a secret may have become known meanwhile."""
-    facts = {**report.gather(tx, view, redact), "messages": redact_values(_messages(tx, view), redact)}
-    return pack.build(facts, report.record(tx, view, redact))
+    record = report.record(tx, view, redact)
+    facts, digests = report.gather(tx, view, redact, report.format_of(record))
+    return pack.build({**facts, "messages": redact_values(_messages(tx, view), redact)}, record, digests)
 
 
 def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str], asked: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from psycopg.rows import dict_row
@@ -18,15 +18,17 @@ _SQL = queries("audit")
 _AT_ONCE = 1_000  # rows that are fetched together: the record may be larger than memory
 
 
-def append(tx: Tx, release_id: ReleaseId | None, event: Event, at: datetime, actor: str) -> Head:
+def append(
+    tx: Tx, release_id: ReleaseId | None, event: Event, at: datetime, actor: str, rows: Mapping[str, str] | None = None
+) -> Head:
     """Append one line, in the transaction of what it tells, and return the new head of the chain.
 
-    It serialises the writers until the commit.
+    ``rows``: name and digest of each row that it binds. It serialises the writers until the commit.
     """
     tx.execute(_SQL["lock"])
     head = tx.execute(_SQL["head"]).fetchone()
     seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
-    body = plain(event.body)
+    body = plain({**event.body, **({"rows": rows} if rows else {})})
     new = Head(seq, chain_hash(previous, seq, at, actor, event.event_name, release_id, body))
     values = {
         "seq": seq,

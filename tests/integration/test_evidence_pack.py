@@ -11,9 +11,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
-from bot.domain.audit import GENESIS, AuditEvent, chain_hash, first_form
+from bot.domain.audit import GENESIS, AuditEvent, chain_hash, examine, first_form
+from bot.domain.bound_rows import BOUND_COLUMNS
 from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.mitigation import MitigationState
 from bot.domain.model import digest_of
@@ -26,13 +30,14 @@ from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.deps import locked_view
 from bot.redact import MARK, Redactor
 from bot.slack import report
-from bot.store import mitigations, posts, steps
+from bot.store import audit, mitigations, posts, steps
 from tests.fix_bot import MANAGER, QA, World, checklist
 from tests.integration.slack_bot import Bot
 from tests.sandbox.slack_world import RITA
 from tests.unit.factories import NOW
 
-VERIFY = Path(__file__).parents[2] / "bot" / "evidence" / "verify.py"
+EVIDENCE = Path(__file__).parents[2] / "bot" / "evidence"
+VERIFY, VERIFY_2 = EVIDENCE / "verify.py", EVIDENCE / "format_2" / "verify.py"
 LATE = "Zirkel-9/known-too-late"
 Files = dict[str, bytes]
 
@@ -79,7 +84,7 @@ def test_the_pack_holds_by_itself_and_with_the_head(files: Files, world: World, 
     code, words = verified(tmp_path, files, "--head", head)
 
     assert (code, words.splitlines()[-1]) == (0, f"The pack holds. Its head is {head}.")
-    assert "check_results: data, id\n" in words
+    assert "check_results: nothing\n" in words
     assert "messages, " in words
     assert verified(tmp_path, files, "--head", "0" * 64)[0] == 1
 
@@ -110,13 +115,18 @@ def _changed(name: str, change: Callable[[Any], Any], *, manifest: bool = True) 
         (_changed("record.json", lambda r: [*r[:3], *r[4:]]), "is missing or out of order"),
         (_changed("record.json", lambda r: [*r[:2], r[3], r[2], *r[4:]]), "is missing or out of order"),
         (_changed("record.json", lambda r: r[:-1]), "does not end with the head"),
-        (_changed("release.json", lambda f: f["rows"]["check_results"][0].update(outcome="PASS", summary="fine")), "check_results "),
-        (_changed("release.json", lambda f: f["rows"]["check_results"][0].update(seen="nothing")), ": evidence is "),
-        (_changed("release.json", lambda f: f["rows"]["check_results"].__delitem__(-1)), "check_results: a row of the record"),
-        (_changed("release.json", lambda f: f["rows"]["signoffs"][0].update(by_whom="U0PAT00001")), "signoffs "),
-        (_changed("release.json", lambda f: f["rows"]["waivers"][0].update(reason="none")), "waivers prep.second: reason is"),
-        (_changed("release.json", lambda f: f["rows"]["waivers"].clear()), "waivers: a row of the record is not in"),
+        (_changed("release.json", lambda f: f["rows"]["check_results"][0].update(outcome="PASS", summary="fine")), "check_results/"),
+        (_changed("release.json", lambda f: f["rows"]["check_results"][0].update(seen="nothing")), ": seen is "),
+        (_changed("release.json", lambda f: f["rows"]["check_results"].__delitem__(-1)), ": a row of the record is not in"),
+        (_changed("release.json", lambda f: f["rows"]["signoffs"][0].update(by_whom="U0PAT00001")), "signoffs/"),
+        (_changed("release.json", lambda f: f["rows"]["waivers"][0].update(reason="none")), "waivers/prep.second: reason is"),
+        (_changed("release.json", lambda f: f["rows"]["waivers"].clear()), "waivers/prep.second: a row of the record is not in"),
         (_changed("release.json", lambda f: f["release"].update(version="v9.9.9"), manifest=False), "release.json is not the file"),
+        (_changed("release.json", lambda f: f["rows"]["waivers"].append(f["rows"]["waivers"][0])), "is not in the record"),
+        (_changed("release.json", lambda f: f["rows"]["waivers"].append({"check_id": "go.one"})), "waivers/go.one: this row"),
+        (_changed("digests.json", lambda d: d["waivers/prep.second"].update(reason=digest_of("none"))), "does not have the digests"),
+        (_changed("digests.json", lambda d: d["waivers/prep.second"].pop("reason") and None), "does not have the digests"),
+        (_changed("digests.json", lambda d: d.clear()), "does not have the digests"),
         (lambda f: {**f, "release.json": b"[]"}, "is no evidence pack"),
         (lambda f: {**f, "manifest.json": b"{"}, "is no evidence pack"),
     ],
@@ -238,18 +248,78 @@ def test_a_pack_of_plans_that_waited_for_people_holds(world: World):
     world.run("advance")
     pack["ROLLED_BACK"] = packed(world, release_id)
     for state, files in pack.items():
-        manifest, record, facts = (json.loads(files[f"{name}.json"]) for name in ("manifest", "record", "release"))
+        record, facts, digests = (json.loads(files[f"{name}.json"]) for name in ("record", "release", "digests"))
         assert facts["release"]["state"] == state
-        assert list(runpy.run_path(str(VERIFY))["check_facts"](facts, record, manifest, {})) == []
+        assert list(runpy.run_path(str(VERIFY))["check_rows"](facts, digests, record, {}, [])) == []
 
 
 def test_every_fact_that_people_act_on_is_bound(in_need: Files):
     """One field changed, by somebody who makes the manifest fit, is found; the words name the table and the field."""
     script = runpy.run_path(str(VERIFY))
-    manifest, record = (json.loads(in_need[f"{name}.json"]) for name in ("manifest", "record"))
+    record, digests = (json.loads(in_need[f"{name}.json"]) for name in ("record", "digests"))
     passed = []
     for table, column, value in FORGED:
         facts = json.loads(in_need["release.json"])
+        rows = [facts["release"]] if table == "release" else facts["rows"][table]
+        row = next((row for row in rows if row["started_at"]), rows[0]) if table == "steps" else rows[0]
+        row[column] = value
+        wrong = list(script["check_rows"](facts, digests, record, {}, []))
+        if not any(line.startswith(f"{table}/") and f": {column} is " in line for line in wrong):
+            passed.append((table, column, wrong[:2]))
+
+    assert passed == []
+
+
+def test_the_format_has_the_tables_of_the_script(in_need: Files):
+    """Somebody who trusts no script of ours can write one."""
+    tables = runpy.run_path(str(VERIFY))["BOUND"]
+    assert tables == set(BOUND_COLUMNS)
+    assert [table for table in tables if f"`{table}`" not in in_need["FORMAT.md"].decode()] == []
+
+
+def test_every_bound_column_is_there(world: World):
+    """Each column that the record binds is one of its table."""
+    columns = world.rows(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+    )
+    known = {(row["table_name"], row["column_name"]) for row in columns}
+    tables = {**BOUND_COLUMNS, "releases": BOUND_COLUMNS["release"]}
+    del tables["release"]
+    assert {(table, column) for table, bound in tables.items() for column in bound} <= known
+
+
+@pytest.fixture
+def of_an_older_bot(in_need: Files, world: World) -> Files:
+    """The pack of the same release, as if its record had been written before events bound rows."""
+    (release,) = world.rows("SELECT id FROM releases")
+    with psycopg.connect(world.store.url, row_factory=dict_row) as owner:
+        owner.execute("SET session_replication_role = replica")
+        previous = GENESIS
+        for event in audit.events(owner):
+            body = {key: value for key, value in event.body.items() if key not in {"rows", "event_version"}}
+            mark = chain_hash(previous, event.seq, event.at, event.actor, event.event, event.release, body)
+            row = [Jsonb(body), previous, mark, event.seq]
+            owner.execute("UPDATE audit SET body = %s, previous = %s, hash = %s WHERE seq = %s", row)
+            previous = mark
+    return packed(world, release["id"])
+
+
+def test_a_pack_of_a_release_of_an_older_bot_holds(of_an_older_bot: Files, world: World, tmp_path: Path):
+    """It has the script of its own format, which takes what the rows must say from the events."""
+    code, words = verified(tmp_path, of_an_older_bot)
+
+    assert (code, words.splitlines()[-1][:14]) == (0, "The pack holds")
+    assert of_an_older_bot["verify.py"] == VERIFY_2.read_bytes()
+    assert examine(world.events()).broken is None
+
+
+def test_every_fact_of_an_older_pack_is_bound(of_an_older_bot: Files):
+    """One field changed, by somebody who makes the manifest fit, is found; the words name the table and the field."""
+    script = runpy.run_path(str(VERIFY_2))
+    manifest, record = (json.loads(of_an_older_bot[f"{name}.json"]) for name in ("manifest", "record"))
+    passed = []
+    for table, column, value in FORGED:
+        facts = json.loads(of_an_older_bot["release.json"])
         rows = [facts["release"]] if table == "release" else facts["rows"][table]
         row = next((row for row in rows if row["started_at"]), rows[0]) if table == "steps" else rows[0]
         row[column] = value
@@ -262,11 +332,6 @@ def test_every_fact_that_people_act_on_is_bound(in_need: Files):
             passed.append((table, column, wrong[:2]))
 
     assert passed == []
-
-
-def test_the_format_has_the_table_of_the_script(in_need: Files):
-    """Somebody who trusts no script of ours can write one."""
-    assert runpy.run_path(str(VERIFY))["BOUND"] in in_need["FORMAT.md"].decode()
 
 
 @pytest.fixture
@@ -295,7 +360,7 @@ def test_a_secret_that_became_known_later_is_in_no_pack_and_breaks_none(late: Fi
     assert LATE in str(world.rows("SELECT summary FROM check_results"))
     assert code == 0
     assert f"NOTE: row {answered.seq} is redacted, not proved: summary." in notes
-    assert sum(note.startswith("NOTE: result ") for note in notes) == 1
+    assert sum(note.startswith("NOTE: check_results/") for note in notes) == 1
     assert holds.startswith("The pack holds. Its head is ")
 
 
@@ -307,8 +372,9 @@ def _without_the_outcome(rows: list[Any]) -> None:
 
 NOT_REDACTED = (
     (": outcome is ", _changed("release.json", lambda f: _redacted(f["rows"]["check_results"]).update(outcome="PASS"))),
-    (": evidence is ", _changed("release.json", lambda f: _redacted(f["rows"]["check_results"]).update(redacted="0" * 64))),
-    (": evidence is ", _changed("release.json", lambda f: _redacted(f["rows"]["check_results"]).__delitem__("redacted"))),
+    (": summary is ", _changed("release.json", lambda f: _redacted(f["rows"]["check_results"]).update(summary="fine"))),
+    ("does not have the digests", _changed("digests.json", lambda d: _of_a_result(d).update(summary="0" * 64))),
+    ("does not have the digests", _changed("digests.json", lambda d: _of_a_result(d).__delitem__("summary"))),
     ("is not chained", _changed("record.json", lambda r: _redacted(r).update(hash="0" * 64))),
     *(
         ("of the record was changed", _changed("record.json", change))
@@ -334,7 +400,7 @@ def test_what_is_called_redacted_is_no_way_to_forge(late: Files, tmp_path: Path)
 
 def test_rows_of_the_first_form_hold_and_are_no_way_around_the_present_one() -> None:
     """A record that an older bot has begun still verifies; a later row cannot be called redacted as those could."""
-    check_chain = runpy.run_path(str(VERIFY))["check_chain"]
+    check_chain, of_today = (runpy.run_path(str(path))["check_chain"] for path in (VERIFY_2, VERIFY))
 
     def row(seq: int, previous: str, *, first: bool) -> dict[str, Any]:
         made = AuditEvent(seq, NOW, RITA, "check.answered", 1, {"summary": f"{MARK} failed"}, previous, "")
@@ -351,10 +417,16 @@ def test_rows_of_the_first_form_hold_and_are_no_way_around_the_present_one() -> 
     changed = ["row 3 of the record was changed"]
     assert list(check_chain([old, new, last], last["hash"])) == changed
     assert list(check_chain([old, new, {**last, "redacted": True}], last["hash"])) == changed
+    assert list(of_today([old, new], new["hash"])) == ["row 1 of the record was changed"]
+    assert list(of_today([{**old, "redacted": True}, new], new["hash"])) == ["row 1 of the record was changed"]
 
 
 def _redacted(rows: list[Any]) -> Any:
-    return next(row for row in rows if "redacted" in row)
+    return next(row for row in rows if MARK in str(row))
+
+
+def _of_a_result(digests: dict[str, Any]) -> Any:
+    return next(columns for name, columns in digests.items() if name.startswith("check_results/"))
 
 
 def test_it_has_everything(files: Files, world: World):
@@ -389,7 +461,7 @@ def test_the_script_is_short_and_stands_alone():
     text = VERIFY.read_text(encoding="utf-8")
     imported = {line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))}
 
-    assert len(text.splitlines()) < 350
+    assert len(text.splitlines()) < 200
     assert imported <= set(sys.stdlib_module_names)
 
 

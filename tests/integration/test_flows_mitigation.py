@@ -83,7 +83,7 @@ def announced(world: World) -> list[Head]:
 def report(world: World, release_id: ReleaseId) -> str:
     """What the evidence pack says of it in words."""
     with world.store.transaction() as tx:
-        facts = gather(tx, world.view(release_id), world.deps.redact)
+        facts, _ = gather(tx, world.view(release_id), world.deps.redact, 3)
     words = markdown.render({**facts, "messages": []}, [])
     assert ("MODE=off" in words) == ("MODE=off" in page.render({**facts, "messages": []}, []))
     return words[words.index("## Mitigations") :]
