@@ -252,6 +252,11 @@ def _step(step_id: str, action: dict[str, Any]) -> StepSpec:
     return StepSpec(id=StepId(step_id), title=f"Step {step_id}", action=action)
 
 
+def fields_of(event: AuditEvent) -> dict[str, Any]:
+    """What an event tells, without what binds rows to it."""
+    return {key: value for key, value in event.body.items() if key not in {"event_version", "rows"}}
+
+
 class World:
     """The flows on a database of their own. Queues are carried out when a test says so, in its own thread."""
 
@@ -412,8 +417,8 @@ class World:
         return found
 
     def last_fields(self) -> dict[str, Any]:
-        """What the newest audit row tells, without what each row has."""
-        return {key: value for key, value in self.last().body.items() if key != "event_version"}
+        """What the newest event tells."""
+        return fields_of(self.last())
 
     def told(self) -> list[tuple[str, str]]:
         """Who and what of each audit row."""

@@ -24,7 +24,7 @@ from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Param
 from checks.registry import Registry
 from clients.vercel import commit_of
 from sandbox.staging.versions import BRANCH, commit_sha
-from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, MovableClock, Outside, World, checklist
+from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, MovableClock, Outside, World, checklist, fields_of
 from tests.fix_kube import eventually
 from tests.fix_vendors import Vendors
 from tests.unit.factories import render_stored
@@ -284,9 +284,9 @@ def test_another_plan_than_the_one_that_was_shown_waits_until_it_is_seen(world: 
     assert done == replace(
         seen, now=done.now, back=f"the rollback moves production back to {hotfix['id']}"
     )  # not to what was live at the first look
-    told = {event.event: event.body for event in world.events()}
+    told = {event.event: fields_of(event) for event in world.events()}
     assert told["plan.shown"]["plan"] == told["deploy.started"]["plan_shown"] == plan_digest({found.id: [seen]})
-    assert told["deploy.planned"] == {"plan": plan_digest({found.id: [done]}), "shown": True, "event_version": 1}
+    assert told["deploy.planned"] == {"plan": plan_digest({found.id: [done]}), "shown": True}
 
 
 def live_commit(vendors: Vendors) -> str:
