@@ -166,7 +166,7 @@ def lines_page() -> str:
 
 
 def page_of(script: str) -> str:
-    """The page that a script beside this file makes: permissions.py, commands.py."""
+    """The page that a script beside this file makes: permissions.py, commands.py, events.py."""
     return str(runpy.run_path(str(Path(__file__).with_name(script)))["page"]())
 
 
@@ -180,7 +180,7 @@ if __name__ == "__main__":
     (REFERENCE / "kinds.md").write_text(kinds_page(kinds), encoding="utf-8")
     (REFERENCE / "checklist.schema.json").write_text(schema_file(kinds), encoding="utf-8")
     (REFERENCE / "checklist-lines.md").write_text(lines_page(), encoding="utf-8")
-    for script in ("permissions.py", "commands.py"):
+    for script in ("permissions.py", "commands.py", "events.py"):
         (REFERENCE / script).with_suffix(".md").write_text(page_of(script), encoding="utf-8")
     text = rights()
     text["ROLES"].write_text(text["roles"](), encoding="utf-8")

@@ -4,12 +4,14 @@ The kinds here are what a plugin author would write: they ask and change an `Out
 """
 
 import hashlib
+import runpy
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
@@ -29,7 +31,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.signoff import Verdict
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import expiry, mitigation, picture, release_run, sign, start, upkeep, watch
+from bot.flows import expiry, mitigation, picture, release_run, report, sign, start, upkeep, watch
 from bot.flows.deploying import advance
 from bot.flows.deploying.judge import judge_break_glass, judge_deploy
 from bot.flows.deps import Deps, Job
@@ -252,6 +254,9 @@ def _step(step_id: str, action: dict[str, Any]) -> StepSpec:
     return StepSpec(id=StepId(step_id), title=f"Step {step_id}", action=action)
 
 
+_CHECK_ROWS = runpy.run_path(str(Path(__file__).parents[1] / "bot" / "evidence" / "verify.py"))["check_rows"]
+
+
 def fields_of(event: AuditEvent) -> dict[str, Any]:
     """What an event tells, without what binds rows to it."""
     return {key: value for key, value in event.body.items() if key not in {"event_version", "rows"}}
@@ -415,6 +420,13 @@ class World:
         assert first_break(found) is None
         assert {event.event for event in found} <= set(EVENTS)
         return found
+
+    def unbound(self, release_id: ReleaseId) -> list[str]:
+        """What the verifier of an evidence pack finds wrong with the rows of a release."""
+        with self.store.transaction() as tx:
+            view = self.view(release_id)
+            facts, digests = report.gather(tx, view, self.deps.redact, 3)
+            return list(_CHECK_ROWS(facts, digests, report.record(tx, view, self.deps.redact), {}, []))
 
     def last_fields(self) -> dict[str, Any]:
         """What the newest event tells."""

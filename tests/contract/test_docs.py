@@ -100,9 +100,9 @@ def test_the_page_of_lines_is_up_to_date():
     assert page == _read("reference/checklist-lines.md")
 
 
-@pytest.mark.parametrize("name", ["permissions", "commands"])
+@pytest.mark.parametrize("name", ["permissions", "commands", "events"])
 def test_the_pages_of_the_entries_are_up_to_date(name):
-    """docs/generate.py has been run after the last change of an entry in bot/slack/features."""
+    """docs/generate.py has been run after the last change of an entry in bot/slack/features, or of an event."""
     page = runpy.run_path(str(DOCS / "generate.py"))["page_of"](f"{name}.py")
     assert page == _read(f"reference/{name}.md")
 

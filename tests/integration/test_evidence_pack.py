@@ -288,6 +288,18 @@ def test_every_bound_column_is_there(world: World):
     assert {(table, column) for table, bound in tables.items() for column in bound} <= known
 
 
+def test_a_row_that_is_changed_in_the_database_breaks_the_pack(world: World, tmp_path: Path):
+    """Whoever owns the database can change a row, and not what the record binds of it."""
+    release_id = world.ready()
+    world.act(abort.abort, MANAGER, release_id, "enough")
+    with psycopg.connect(world.store.url) as owner:
+        (changed,) = owner.execute("UPDATE signoffs SET by_whom = 'U0NOBODY01' RETURNING id").fetchone() or ()
+    code, words = verified(tmp_path, packed(world, release_id))
+
+    assert code == 1
+    assert f"BROKEN: signoffs/{changed}: digests.json does not have the digests that row " in words
+
+
 @pytest.fixture
 def of_an_older_bot(in_need: Files, world: World) -> Files:
     """The pack of the same release, as if its record had been written before events bound rows."""

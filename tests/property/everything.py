@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bot.domain.actor import Actor
+from bot.domain.events import MitigationSet
 from bot.domain.gate import deploy_gate
-from bot.domain.ids import CheckId, ReleaseId, UserId, Version
+from bot.domain.ids import SYSTEM, CheckId, ReleaseId, UserId, Version
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Action, Role
@@ -21,6 +22,7 @@ from bot.domain.results import Running
 from bot.domain.signoff import Purpose, Verdict
 from bot.errors import RefusedError, VendorError
 from bot.flows import abort, break_glass, check, freeze, mitigation, sign, start, upkeep
+from bot.flows.commit import commit_change
 from bot.flows.deploying import step_clicks
 from bot.flows.deploying.judge import judge_break_glass, judge_deploy
 from bot.flows.deploying.prepare import prepare_deploy
@@ -526,7 +528,10 @@ class Everything(RuleBasedStateMachine):
             found = [m for m in mitigations.of_release(tx, self.release) if m.state is MitigationState.SETTING]
             for entry in found:
                 mitigations.move(tx, entry, MitigationState.SET, self.facts.now)
-                steps.done_for(tx, entry.step, by=entry.owner, summary="MODE is off", at=self.facts.now)
+                told: dict[str, Any] = {"by": entry.owner, "summary": "MODE is off"}
+                step, run = steps.done_for(tx, entry.step, **told, at=self.facts.now) or ("", 0)
+                event = MitigationSet(mitigation=entry.id, step=step, run=run, **told)
+                commit_change(tx, self.release, event, at=self.facts.now, by=SYSTEM)
         return [entry.id for entry in found]
 
     @precondition(lambda self: self.facts.debts)
@@ -572,6 +577,7 @@ class Everything(RuleBasedStateMachine):
         """From wherever it stands, the people of the release get to a deploy or to an end."""
         if sys.exc_info()[0] is not None:
             return  # it has failed already
+        assert self.world.unbound(self.release) == []  # no row was changed without an event that has its digest
         self.facts.roles.update(ROLES)
         while self.facts.debts:
             self.resolve(PAT)
@@ -590,6 +596,7 @@ class Everything(RuleBasedStateMachine):
         self.the_rows_say_what_has_happened()
         assert self.facts.state in ENDED | {"WATCHING"}
         assert self.broken is None or self.facts.state == "WATCHING"
+        assert self.world.unbound(self.release) == []
 
     def mitigate_and_resolve(self) -> None:
         """A release that is over is opened again, and closed again."""
