@@ -16,6 +16,7 @@ from bot.settings import Settings
 from bot.slack import anchors, checkup, report
 from bot.slack.client import web_client
 from bot.store import audit, releases
+from bot.texts.audit import break_text
 
 
 def add_to(commands: Commands) -> None:
@@ -76,7 +77,7 @@ def _verify(options: argparse.Namespace) -> int:
     with database(settings) as store, store.transaction() as tx:
         verdict = examine(audit.stream(tx), [*typed_heads, *announced_heads])
     if verdict.broken is not None:
-        put(f"The record is broken at row {verdict.broken.seq}: {verdict.broken.fault}: {verdict.broken.text}.")
+        put(f"The record is broken at row {verdict.broken.seq}: {break_text(verdict.broken)}.")
         return EXIT_BAD
     put(f"The record holds: {verdict.rows} rows, head {verdict.head if verdict.rows else 'none'}.")
     if typed_heads:

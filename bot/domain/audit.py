@@ -46,13 +46,45 @@ class Fault(StrEnum):
     TRUNCATED = "truncated"
 
 
+class Clue(StrEnum):
+    """By what a fault shows. The words are in `bot/texts/audit.py`."""
+
+    OTHER_HASH = "other hash"  # than was announced
+    WRONG_HASH = "wrong hash"  # for what the row says
+    NOT_CHAINED = "not chained"
+    OTHER_ROW = "other row"  # is in its place
+    LATER_ROW = "later row"  # is chained to the row before it
+    GAP = "gap"
+    RENUMBERED = "renumbered"
+    END_MISSING = "end missing"
+    HEAD_MISSING = "head missing"
+
+
+_FAULTS = {
+    Clue.OTHER_HASH: Fault.CHANGED,
+    Clue.WRONG_HASH: Fault.CHANGED,
+    Clue.NOT_CHAINED: Fault.CHANGED,
+    Clue.OTHER_ROW: Fault.REORDERED,
+    Clue.LATER_ROW: Fault.REORDERED,
+    Clue.GAP: Fault.MISSING,
+    Clue.RENUMBERED: Fault.MISSING,
+    Clue.END_MISSING: Fault.TRUNCATED,
+    Clue.HEAD_MISSING: Fault.TRUNCATED,
+}
+
+
 @dataclass(frozen=True)
 class Break:
-    """The first thing that does not fit: at which row, of which nature, in a sentence."""
+    """The first thing that does not fit: at which row, and by what it shows."""
 
     seq: int
-    fault: Fault
-    text: str
+    clue: Clue
+    found: int | str = ""  # the row that is there, the last one that was announced, or the head that is not there
+
+    @property
+    def fault(self) -> Fault:
+        """What is wrong."""
+        return _FAULTS[self.clue]
 
 
 @dataclass(frozen=True)
@@ -126,7 +158,7 @@ def examine(events: Iterable[AuditEvent], heads: Iterable[Head] = ()) -> Verdict
         unseen.discard(event.hash)
         told = by_seq.get(event.seq)
         if told is not None and told.hash != event.hash and wrong is None:
-            wrong = Break(event.seq, Fault.CHANGED, "another hash was announced for it: it was written anew")
+            wrong = Break(event.seq, Clue.OTHER_HASH)
     return Verdict(rows, previous, wrong or _cut_off(wanted, unseen, rows))
 
 
@@ -139,16 +171,16 @@ def _fault_of(event: AuditEvent, previous: str, expected: int, rest: Iterator[Au
     """What is wrong with one row; ``rest`` are those behind it, which are used up in the search for the reason."""
     if event.seq != expected:
         if event.seq < expected or any(later.seq == expected for later in rest):
-            return Break(expected, Fault.REORDERED, f"row {event.seq} stands in its place")
-        return Break(expected, Fault.MISSING, f"the next row that is there is {event.seq}")
+            return Break(expected, Clue.OTHER_ROW, event.seq)
+        return Break(expected, Clue.GAP, event.seq)
     if event.previous != previous:
         if any(later.previous == previous for later in rest):
-            return Break(expected, Fault.REORDERED, "a later row belongs in its place")
+            return Break(expected, Clue.LATER_ROW)
         if any(_fits(event, seq) for seq in range(expected + 1, expected + 1 + _RENUMBERED)):
-            return Break(expected, Fault.MISSING, "it was taken out, and the rows behind it were renumbered")
-        return Break(expected, Fault.CHANGED, "it is not chained to the row before it: one of the two was changed")
+            return Break(expected, Clue.RENUMBERED)
+        return Break(expected, Clue.NOT_CHAINED)
     if not _fits(event, event.seq):
-        return Break(event.seq, Fault.CHANGED, "its hash does not fit what it says")
+        return Break(event.seq, Clue.WRONG_HASH)
     return None
 
 
@@ -161,8 +193,8 @@ def _cut_off(heads: list[Head], unseen: set[str], rows: int) -> Break | None:
     """A head that was announced and is not there: the rows up to it are missing."""
     beyond = [head.seq for head in heads if head.seq is not None and head.seq > rows]
     if beyond:
-        return Break(rows + 1, Fault.TRUNCATED, f"rows up to {max(beyond)} were announced, the record ends at {rows}")
+        return Break(rows + 1, Clue.END_MISSING, max(beyond))
     lost = next((head.hash for head in heads if head.seq is None and head.hash in unseen), None)
     if lost is not None:
-        return Break(rows + 1, Fault.TRUNCATED, f"no row has the head {lost}: rows were cut off, or all written anew")
+        return Break(rows + 1, Clue.HEAD_MISSING, lost)
     return None

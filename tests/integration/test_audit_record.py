@@ -25,6 +25,7 @@ from bot.slack import anchors
 from bot.store import audit
 from bot.store.migrate import migrate
 from bot.store.pool import Store, Tx
+from bot.texts.audit import break_text
 from tests.fix_bot import Outside, World, url_of
 from tests.integration.slack_bot import Bot
 from tests.sandbox.slack_world import RELEASES
@@ -143,7 +144,7 @@ def test_a_cut_shows_with_the_hash_alone(recorded: str):
 
     assert broken is not None
     assert broken.fault is Fault.TRUNCATED
-    assert told.hash in broken.text
+    assert told.hash in break_text(broken)
 
 
 def test_a_record_written_anew_contradicts_the_channel(recorded: str):
