@@ -28,21 +28,21 @@ OUTCOMES: Mapping[Word, Outcome] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One situation of a kind. By default all is well, on staging of the sandbox."""
+    """One situation of a kind; by default everything works, on the staging of the sandbox."""
 
     params: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
     on: Literal["staging", "production"] = "staging"
     fault: str = ""  # switch of the sandbox that is on
     down: Vendor | None = None
     slow: Vendor | None = None
-    refused: Vendor | None = None
+    forbidding: Vendor | None = None
     change: Mapping[str, Any] = field(default_factory=dict)  # of the target, as for tests.fix_checks.changed
-    serves: Mapping[str, Route] = field(default_factory=dict)  # a vendor of the test's own in place of the sandbox's
-    served: Vendor = "api"  # which one
+    routes: Mapping[str, Route] = field(default_factory=dict)  # a vendor of the test's own in place of the sandbox's
+    server_for: Vendor = "api"  # whom that vendor replaces
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     version: str = ""  # of the release it is asked for
     commit: str = ""  # of that release; empty: the newest of the sandbox's repository
-    announced: str = ""  # where its announcement stands
+    announcement: str = ""  # address of its announcement
     after_backup: bool = False  # it gets what the green backup_job hands on as go.backup
     seconds: float = 25.0  # until the deadline
 
@@ -51,15 +51,15 @@ Cases = Mapping[Word, Case | str]  # a text: why there is no such case
 
 
 def usual(vendor: Vendor, green: Case, red: Case | str, **others: Case | str) -> Cases:
-    """The green case, the red one, and the same with the vendor down, slow and refusing."""
-    made: dict[Any, Case | str] = {
+    """The cases of a kind: green, red, and the green one with the vendor down, slow and without rights."""
+    cases: dict[Any, Case | str] = {
         "green": green,
         "red": red,
         "down": replace(green, down=vendor),
         "slow": replace(green, slow=vendor),
-        "rights": replace(green, refused=vendor),
+        "rights": replace(green, forbidding=vendor),
     }
-    return {**made, **others}
+    return {**cases, **others}
 
 
 def _ago(**since: float) -> Callable[[], Mapping[str, Any]]:
@@ -67,10 +67,10 @@ def _ago(**since: float) -> Callable[[], Mapping[str, Any]]:
 
 
 def _repository(pulls: Mapping[int, list[dict[str, object]]], issues: Mapping[int, str]) -> Case:
-    """A release of one commit; ``pulls`` and ``issues`` as for test_repo_pulls.github."""
-    answers = test_repo_pulls.github([test_repo_pulls.commit(1)], pulls, issues)
+    """A release of one commit, with ``pulls`` and ``issues`` as for test_repo_pulls.github."""
+    routes = test_repo_pulls.github([test_repo_pulls.commit(1)], pulls, issues)
     change = {"github": {"repository": "o/r"}}
-    return Case(serves=answers, served="github", change=change, version="v1.10.0", commit=test_repo_pulls.HEAD)
+    return Case(routes=routes, server_for="github", change=change, version="v1.10.0", commit=test_repo_pulls.HEAD)
 
 
 def _rise_began() -> datetime:
@@ -95,7 +95,7 @@ CASES: Mapping[str, Cases] = {
         "rights": "it asks nobody",
     },
     "announced": {
-        "green": Case(version="v4.8.0", announced="https://solvereign.slack.com/archives/C1/p1"),
+        "green": Case(version="v4.8.0", announcement="https://solvereign.slack.com/archives/C1/p1"),
         "red": Case(version="v4.8.0"),
         "down": Case(),  # no release
         "slow": "it asks nobody",
@@ -110,16 +110,16 @@ CASES: Mapping[str, Cases] = {
         Case(on="production"),
         Case(on="production", fault="backup_keys_missing"),
         unclear=Case(
-            serves={
+            routes={
                 "GET /apis/batch/v1/namespaces/n/cronjobs/nightly": Reply(200, NO_KEYS),
                 "GET /api/v1/namespaces/n/serviceaccounts/default": Reply(200, {"metadata": {"name": "default"}}),
             },
-            served="kube",
+            server_for="kube",
             change={"backup": {"namespace": "n", "cronjob": "nightly"}},
         ),
     ),
     "backup_job": usual("kube", Case(), Case({"min_size": 10**9})),
-    "billing_gate": usual("api", Case(), Case(fault="gating_open"), rights=Case(refused="database")),
+    "billing_gate": usual("api", Case(), Case(fault="gating_open"), rights=Case(forbidding="database")),
     "grafana_panels": usual(
         "grafana",
         Case({"dashboard": "solvereign-overview", "may_be_empty": EMPTY}),
@@ -142,8 +142,8 @@ CASES: Mapping[str, Cases] = {
         "github",
         Case(version="v4.8.0"),
         Case(
-            serves=test_migrations_declared.repository(v1_0_0={}, head={"001_one.sql": "SELECT 1;"}),
-            served="github",
+            routes=test_migrations_declared.repository(v1_0_0={}, head={"001_one.sql": "SELECT 1;"}),
+            server_for="github",
             change={"github": {"repository": "o/r"}},
             version="v1.1.0",
             commit=test_migrations_declared.COMMIT,
@@ -154,8 +154,8 @@ CASES: Mapping[str, Cases] = {
         Case(),
         Case({"from_start": True, "start_lines": ["never said"]}),
         unclear=Case(
-            serves=test_pod_logs.routes(test_pod_logs.pod()),
-            served="kube",
+            routes=test_pod_logs.routes(test_pod_logs.pod()),
+            server_for="kube",
             change={"kubernetes": {"namespace": "n", "deployment": "api"}},
         ),
     ),
@@ -185,10 +185,10 @@ CASES: Mapping[str, Cases] = {
         Case(_ago(minutes=5), on="production"),
         Case(
             lambda: {"since": _rise_began().isoformat()},
-            serves={
+            routes={
                 test_sentry_rate.RATES: lambda _: test_sentry_rate.series(_rise_began(), [0] * 30, [0, 40, 40, 40, 40])
             },
-            served="sentry",
+            server_for="sentry",
         ),
         unclear=Case(_ago(seconds=0), on="production"),
     ),
@@ -202,7 +202,7 @@ CASES: Mapping[str, Cases] = {
         "stripe", Case(on="production"), Case({"url": "https://elsewhere.example/hook"}, on="production")
     ),
     "stripe_probe": usual("api", Case(on="production"), Case({"path": "/nowhere"}, on="production"), rights=OPEN),
-    "stripe_webhook": usual("api", Case(), Case(fault="webhook_secret_differs"), rights=Case(refused="database")),
+    "stripe_webhook": usual("api", Case(), Case(fault="webhook_secret_differs"), rights=Case(forbidding="database")),
     "workload_env": usual(
         "kube",
         Case({"variables": ["SOLVEREIGN_SENTRY_DSN"]}, on="production"),
@@ -211,15 +211,15 @@ CASES: Mapping[str, Cases] = {
     # Of the sample plugin in tests/plugin.
     "queue_depth": usual(
         "api",
-        Case(serves={"GET /api/queue": Reply(200, {"waiting": 3})}),
-        Case({"at_most": 2}, serves={"GET /api/queue": Reply(200, {"waiting": 3})}),
+        Case(routes={"GET /api/queue": Reply(200, {"waiting": 3})}),
+        Case({"at_most": 2}, routes={"GET /api/queue": Reply(200, {"waiting": 3})}),
     ),
     "queue_drain": usual(
-        "api", Case(serves={"GET /api/queue": Reply(200, {"waiting": 0})}), "it has no FAIL: it waits until it can pass"
+        "api", Case(routes={"GET /api/queue": Reply(200, {"waiting": 0})}), "it has no FAIL: it waits until it can pass"
     ),
     "queue_pause": usual(
         "api",
-        Case(serves={"PUT /api/queue": Reply(200, {}), "GET /api/queue": Reply(200, {"paused": True})}),
-        Case(serves={"PUT /api/queue": Reply(200, {}), "GET /api/queue": Reply(200, {"paused": False})}),
+        Case(routes={"PUT /api/queue": Reply(200, {}), "GET /api/queue": Reply(200, {"paused": True})}),
+        Case(routes={"PUT /api/queue": Reply(200, {}), "GET /api/queue": Reply(200, {"paused": False})}),
     ),
 }

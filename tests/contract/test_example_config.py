@@ -25,7 +25,7 @@ VARIABLE = re.compile(r"\$\{([A-Z_]+)(:-[^}]*)?\}")
 
 
 def _environment(text: str) -> dict[str, str]:
-    """A value for each variable that has to be set; comments name others."""
+    """A value for each variable that has to be set, except those in comments."""
     text = COMMENT.sub("", text)
     return {name: f"value-of-{name}" for name, default in VARIABLE.findall(text) if not default}
 
@@ -49,17 +49,17 @@ def _keys(model: type[BaseModel], at: str = "") -> Iterator[str]:
             yield from _keys(child, below)
 
 
-def _shown(body: Mapping[str, Any], model_keys: set[str], at: str = "") -> Iterator[str]:
+def _keys_in_file(body: Mapping[str, Any], model_keys: set[str], at: str = "") -> Iterator[str]:
     """The keys in the file, with ``*`` where the model has it."""
     for name, value in body.items():
         key = at + (name if f"{at}{name}" in model_keys else "*")
         yield key
         if isinstance(value, Mapping):
-            yield from _shown(value, model_keys, f"{key}.")
+            yield from _keys_in_file(value, model_keys, f"{key}.")
 
 
-def test_the_example_loads_with_the_variables_that_it_names():
-    """Settings, policy and checklist are accepted as they stand; the runbook is the one in the repository that is named."""
+def test_the_example_loads_with_its_variables():
+    """Settings, policy and checklist are valid, and the runbook is in the repository that is named."""
     settings = load_settings(EXAMPLE, _environment(EXAMPLE.read_text(encoding="utf-8")))
     deps = build_deps(settings, Store("postgresql://nobody@nowhere/nothing"), SystemClock(), str)
     assert deps.policy == Policy.model_validate(settings.policy)
@@ -68,8 +68,8 @@ def test_the_example_loads_with_the_variables_that_it_names():
 
 
 @pytest.mark.parametrize("name", sorted(_environment(EXAMPLE.read_text(encoding="utf-8"))))
-def test_a_variable_that_is_not_set_is_named_with_its_line(name):
-    """Whoever forgets one of the variables is told which and where."""
+def test_a_missing_variable_is_named_with_its_line(name):
+    """The error names the variable and the line of the file."""
     environment = _environment(EXAMPLE.read_text(encoding="utf-8"))
     del environment[name]
     with pytest.raises(ConfigError, match=rf"release-bot\.example\.yml:\d+: .*{name} is not set"):
@@ -77,24 +77,24 @@ def test_a_variable_that_is_not_set_is_named_with_its_line(name):
 
 
 def test_every_key_of_the_settings_is_in_the_example(tmp_path):
-    """A key that is added to the settings is shown here, if need be in a comment."""
+    """Every key of the settings is in the example, at least as a comment."""
     text = COMMENTED_KEY.sub(r"\1\2", EXAMPLE.read_text(encoding="utf-8"))
     file = tmp_path / "release-bot.yml"
     file.write_text(text, encoding="utf-8")
     load_settings(file, _environment(text))
-    known = set(_keys(Settings))
-    assert known - set(_shown(yaml.safe_load(text), known)) == set()
+    all_keys = set(_keys(Settings))
+    assert all_keys - set(_keys_in_file(yaml.safe_load(text), all_keys)) == set()
 
 
 def test_every_key_of_the_policy_is_in_the_example():
-    """The policy is a section of its own model; each action that may be given to roles is named."""
+    """Every key of the policy is in the example, and every action that can be given to roles is named."""
     text = EXAMPLE.read_text(encoding="utf-8")
     assert set(yaml.safe_load(text)["policy"]) == set(Policy.model_fields)
     assert [action for action in Action if not re.search(rf"\b{action}\b", text)] == []
 
 
 def test_the_policy_of_the_example_is_the_default():
-    """Who copies the example gets the rules of somebody who leaves the section out."""
+    """The policy of the example has the same rules as a configuration without that section."""
     settings = load_settings(EXAMPLE, _environment(EXAMPLE.read_text(encoding="utf-8")))
     policy = read_policy(settings, load_checklist(settings.checklist, Registry.load()))
     default = Policy()

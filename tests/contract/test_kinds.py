@@ -20,13 +20,13 @@ from clients.target import Target
 from tests.fix_checks import run
 
 REGISTRY = Registry.load()
-BUILT = tuple(sorted(BUILT_IN))
+BUILT_IN_NAMES = tuple(sorted(BUILT_IN))
 NAMES = REGISTRY.names()  # those of the sample plugin in tests/plugin too
 MUTATING = tuple(name for name in NAMES if REGISTRY.get(name).mutates)
 VENDOR_PACKAGES = ("boto3", "kubernetes", "sentry_sdk", "stripe")  # each takes half a second or more to load
 
 # The smallest parameters of the kinds that need some.
-NEEDED: dict[str, dict[str, Any]] = {
+REQUIRED_PARAMS: dict[str, dict[str, Any]] = {
     "attest": {"question": "Is it done?"},
     "grafana_panels": {"dashboard": "overview"},
     "http_json": {"path": "/health"},
@@ -43,40 +43,40 @@ NEEDS = {"go.backup": {"bucket": "backups", "key": "postgresql/one.dump", "size"
 
 
 def params_of(name: str) -> dict[str, Any]:
-    """Parameters with which the kind may be run."""
-    return dict(NEEDED.get(name, {}))
+    """Parameters with which the kind can run."""
+    return dict(REQUIRED_PARAMS.get(name, {}))
 
 
 def test_every_file_is_in_the_registry():
-    """A file or folder beside the kinds that nobody registered would be dead."""
+    """A file or folder beside the kinds that is not registered would be dead code."""
     files = {module.name for package in (checks.kinds, checks.solvereign) for module in iter_modules(package.__path__)}
 
-    assert set(BUILT) == files - {"product"}
+    assert set(BUILT_IN_NAMES) == files - {"product"}
 
 
-@pytest.mark.parametrize("name", BUILT)
-def test_file_is_named_like_the_kind(name):
-    """Whoever reads ``kind: x`` in a checklist finds the file or folder x, with that one kind in it."""
+@pytest.mark.parametrize("name", BUILT_IN_NAMES)
+def test_a_file_is_named_like_its_kind(name):
+    """The file or folder x contains the kind x of a checklist, and no other kind."""
     module = sys.modules[type(REGISTRY.get(name)).__module__]
-    found = [
+    classes = [
         value
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, Kind) and value.__module__ == module.__name__
     ]
 
     assert module.__name__ in {f"checks.kinds.{name}", f"checks.kinds.{name}.kind", f"checks.solvereign.{name}"}
-    assert [kind.name for kind in found] == [name]
+    assert [kind.name for kind in classes] == [name]
 
 
 def source_of(kind: Kind) -> str:
-    """The modules in which a kind is written."""
+    """The source of the modules in which a kind is written."""
     modules = {one.__module__: sys.modules[one.__module__] for one in type(kind).__mro__ if issubclass(one, Kind)}
     return "\n".join(inspect.getsource(module) for name, module in modules.items() if name != Kind.__module__)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_kind_explains_itself(name):
-    """The reference is made of these words: one line each, no full stop at the end."""
+def test_a_kind_describes_itself_in_one_line(name):
+    """The reference is made of these texts, which are one line each without a full stop."""
     kind = REGISTRY.get(name)
 
     assert kind.summary
@@ -88,8 +88,8 @@ def test_kind_explains_itself(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_limits_are_declared(name):
-    """Time limits in seconds, and names of what must not be touched by two checks at once."""
+def test_limits_and_resources_are_declared(name):
+    """Time limits are in seconds, and resources are names that two checks cannot touch at once."""
     kind = REGISTRY.get(name)
 
     assert 0 < kind.timeout <= 3600
@@ -101,7 +101,7 @@ def test_limits_are_declared(name):
 
 
 def test_the_log_is_not_read_while_the_product_is_provoked():
-    """Whoever sends what the product has to refuse touches its log, and whoever judges the log reads it."""
+    """Kinds that provoke errors touch the product's log, and the kind that judges the log reads it."""
     assert {name for name in NAMES if "log" in REGISTRY.get(name).reads} == {"pod_logs"}
     assert {name for name in NAMES if "log" in REGISTRY.get(name).touches} == {
         "billing_gate", "stripe_probe", "stripe_webhook",
@@ -109,8 +109,8 @@ def test_the_log_is_not_read_while_the_product_is_provoked():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_who_logs_in_says_so(name):
-    """The product counts log-ins and refuses the sixth: whoever makes one must let the bot count it."""
+def test_a_kind_that_logs_in_declares_it(name):
+    """The product refuses the sixth login, so the bot has to count the logins of a kind."""
     kind = REGISTRY.get(name)
     calls = {
         node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -123,8 +123,8 @@ def test_who_logs_in_says_so(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_who_asks_the_cluster_declares_its_rights(name):
-    """The doctor, the preflight of a deploy and the Roles of deploy/ know only what is declared."""
+def test_a_kind_that_asks_the_cluster_declares_its_rights(name):
+    """Doctor, preflight and the Roles of deploy/ know only the rights that are declared."""
     kind = REGISTRY.get(name)
     calls = {
         node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -136,7 +136,7 @@ def test_who_asks_the_cluster_declares_its_rights(name):
 
 
 # What a call asks for -> the setting without which it cannot be made; helpers of other modules too.
-ASKS = {
+SETTINGS_OF_CALL = {
     "postgres": {"database_url"},
     "scratch_server": {"restore_database_url"},
     "s3": {"backup"},
@@ -155,50 +155,54 @@ ASKS = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_who_asks_a_system_declares_what_it_uses(name):
-    """`release-bot doctor` looks after what is declared, and after nothing else."""
+def test_a_kind_declares_the_settings_that_it_uses(name):
+    """`release-bot doctor` examines only what a kind declares."""
     kind = REGISTRY.get(name)
     code = source_of(kind)
     run_on = "".join(
         part for part in re.split(r"(?m)^    (?=def )", code) if not part.startswith(("def uses", "def rights"))
     )
-    asked = [names for call, names in ASKS.items() if re.search(rf"\b{call}\(", run_on)]
-    required = set(re.findall(r"require\([^)]*\"([a-z_.]+)\"\)", run_on))
-    declared = {use.setting for use in kind.uses(REGISTRY.validate(name, params_of(name)))}
+    used_settings = [names for call, names in SETTINGS_OF_CALL.items() if re.search(rf"\b{call}\(", run_on)]
+    required_settings = set(re.findall(r"require\([^)]*\"([a-z_.]+)\"\)", run_on))
+    declared_settings = {use.setting for use in kind.uses(REGISTRY.validate(name, params_of(name)))}
 
-    assert [names for names in asked if not names & declared] == []
-    assert [setting for setting in required - {"kubernetes", "backup"} if not _named(setting, declared)] == []
-    assert declared <= SETTINGS
+    assert [names for names in used_settings if not names & declared_settings] == []
+    assert [
+        setting
+        for setting in required_settings - {"kubernetes", "backup"}
+        if not _is_declared(setting, declared_settings)
+    ] == []
+    assert declared_settings <= SETTINGS
 
 
-def _named(setting: str, declared: set[str]) -> bool:
-    """Whether it is declared, or, of a section, something in it."""
-    return any(use == setting or use.startswith(f"{setting}.") for use in declared)
+def _is_declared(setting: str, declared_settings: set[str]) -> bool:
+    """Whether the setting is declared, or, for a section, something in it."""
+    return any(use == setting or use.startswith(f"{setting}.") for use in declared_settings)
 
 
 def _settings(model: type[BaseModel], before: str = "") -> set[str]:
-    """The dotted names of the parts of a Target and of what is in them."""
-    found = set()
+    """The dotted names of the parts of a target and of their fields."""
+    names = set()
     for key, field in model.model_fields.items():
-        found.add(before + key)
+        names.add(before + key)
         for part in (field.annotation, *get_args(field.annotation)):
             if inspect.isclass(part) and issubclass(part, BaseModel):
-                found |= _settings(part, f"{before}{key}.")
-    return found
+                names |= _settings(part, f"{before}{key}.")
+    return names
 
 
 SETTINGS = _settings(Target)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unknown_parameter_is_refused(name):
-    """A typo in a checklist is found when it is read, and named."""
+def test_an_unknown_parameter_is_rejected(name):
+    """A misspelled parameter is rejected with the checklist, and is named."""
     with pytest.raises(RegistryError, match="surprise"):
         REGISTRY.validate(name, params_of(name) | {"surprise": 1})
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_are_values(name):
+def test_parameters_are_immutable(name):
     """Parameters are read once and never change."""
     params = REGISTRY.validate(name, params_of(name))
 
@@ -209,8 +213,8 @@ def test_parameters_are_values(name):
 @pytest.mark.parametrize(
     "name", [name for name in NAMES if name not in {"all_of", "announced", "attest"}]
 )  # these ask no target
-def test_empty_target_is_never_a_pass(name):
-    """With nothing configured nothing can be found out: ERROR that names what is missing and what to set."""
+def test_an_empty_target_is_never_a_pass(name):
+    """Without configuration the answer is an ERROR that names what is missing and what to set."""
     result = run(name, params_of(name), Target(name="empty", mutable=True), needs=NEEDS)
 
     assert result.outcome is Outcome.ERROR
@@ -219,15 +223,15 @@ def test_empty_target_is_never_a_pass(name):
 
 
 def test_attest_is_never_a_pass_by_itself():
-    """What only a person can say stays open until a person said it."""
+    """A question for a person is INCONCLUSIVE until a person answers it."""
     result = run("attest", params_of("attest"), Target(name="empty"))
 
     assert result.outcome is Outcome.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answer_carries_evidence(name):
-    """Also an answer that is no pass says what was asked, what was expected and what was seen."""
+def test_every_answer_has_evidence(name):
+    """An answer that is no PASS has evidence of what was asked, expected and seen, too."""
     evidence = run(name, params_of(name), Target(name="empty", mutable=True), needs=NEEDS).answer.evidence
 
     assert evidence.asked
@@ -237,7 +241,7 @@ def test_answer_carries_evidence(name):
 
 @pytest.mark.parametrize("name", MUTATING)
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "reason"),
     [
         (Target(name="qa"), "qa is not mutable"),
         (Target(name="production", mutable=True), "production is production by its name"),
@@ -247,18 +251,18 @@ def test_answer_carries_evidence(name):
     ],
     ids=["not mutable", "named production", "environment production", "live secret key", "live restricted key"],
 )
-def test_mutating_kind_stays_off_production(name, target, told):
+def test_a_mutating_kind_is_refused_on_production(name, target, reason):
     """A kind that changes something runs on test systems only, whatever else is configured."""
     result = run(name, params_of(name), target)
 
     assert result.outcome is Outcome.ERROR
     assert result.answer.summary.startswith("refused: ")
-    assert told in result.answer.summary
+    assert reason in result.answer.summary
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_who_records_an_undo_can_carry_it_out(name):
-    """A kind that writes down a debt has the way to pay it, and has said that it mutates; no other kind has one."""
+def test_a_kind_with_an_undo_record_has_an_undo(name):
+    """A kind that writes an undo record can undo it and declares that it mutates; no other kind has an undo."""
     kind = type(REGISTRY.get(name))
     records = any(
         isinstance(node, ast.Attribute) and node.attr in {"record", "undo_after"}
@@ -270,13 +274,13 @@ def test_who_records_an_undo_can_carry_it_out(name):
 
 
 def test_kinds_are_imported_without_vendor_packages():
-    """Reading a checklist needs all kinds and must not load what only some of them use."""
+    """Reading a checklist loads all kinds and must not load packages that only some of them use."""
     code = (
         "import sys\n"
         "from checks.registry import Registry\n"
-        f"for name in {BUILT!r}: Registry.load().get(name)\n"
+        f"for name in {BUILT_IN_NAMES!r}: Registry.load().get(name)\n"
         f"print(*[name for name in {VENDOR_PACKAGES!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout.split() == []
+    assert process.stdout.split() == []

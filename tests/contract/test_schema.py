@@ -13,13 +13,13 @@ from bot.checklists.schema import json_schema
 from bot.cli import main
 from checks.registry import Registry
 
-PUBLISHED = Path(__file__).parents[2] / "docs" / "reference" / "checklist.schema.json"
+SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "reference" / "checklist.schema.json"
 CHECKLISTS = sorted(SHIPPED.glob("*.yml"))
 
 
 def complaints(body: Any) -> list[str]:
-    """What the published schema says against a checklist."""
-    schema = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    """The errors of a checklist under the published schema."""
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     return [
         f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
@@ -46,17 +46,17 @@ def small() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("file", CHECKLISTS, ids=lambda file: file.stem)
-def test_shipped_checklists_are_good(file):
-    """And they point editors at the schema."""
+def test_shipped_checklists_are_valid(file):
+    """Each shipped checklist is valid under the schema and refers editors to it."""
     text = file.read_text(encoding="utf-8")
     assert complaints(yaml.safe_load(text)) == []
     first = text.splitlines()[0]
     assert first.startswith("# yaml-language-server: $schema=")
-    assert (file.parent / first.partition("=")[2]).resolve() == PUBLISHED
+    assert (file.parent / first.partition("=")[2]).resolve() == SCHEMA_FILE
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"kind": "http_jsn"}, "kind: 'http_jsn' is not one of"),
         ({"params": {"path": "/health", "stauts": 200}}, "params: Additional properties are not allowed ('stauts'"),
@@ -68,18 +68,18 @@ def test_shipped_checklists_are_good(file):
         ({"titel": "x"}, "Additional properties are not allowed ('titel'"),
     ],
 )  # fmt: skip
-def test_slips_are_marked(changes, said):
-    """As the bot would refuse them, at the very place."""
+def test_mistakes_are_marked(changes, message):
+    """The schema marks the mistakes that the bot would reject, at their place."""
     body = small()
     assert complaints(body) == []
     body["sections"][0]["checks"][0] |= changes
-    assert [line for line in complaints(body) if said in line], complaints(body)
+    assert [line for line in complaints(body) if message in line], complaints(body)
 
 
-def test_kinds_of_plugins_are_in_what_is_printed(capsys):
-    """`release-bot checklist schema` knows what is installed."""
+def test_the_printed_schema_has_the_kinds_of_plugins(capsys):
+    """`release-bot checklist schema` prints a schema with the kinds of installed plugins."""
     assert main(["checklist", "schema"]) == 0
-    printed = json.loads(capsys.readouterr().out)
+    schema = json.loads(capsys.readouterr().out)
     registry = Registry.load()
-    assert printed == json_schema(registry.get(name) for name in registry.names())
-    assert "queue_depth" in printed["$defs"]["Check"]["properties"]["kind"]["enum"]
+    assert schema == json_schema(registry.get(name) for name in registry.names())
+    assert "queue_depth" in schema["$defs"]["Check"]["properties"]["kind"]["enum"]

@@ -44,34 +44,36 @@ FORMS: dict[str, Any] = {
 }
 
 
-class Strange(Replies):
-    """Answers everything with one and the same JSON."""
+class StrangeVendor(Replies):
+    """A vendor that answers everything with the same JSON."""
 
     def __init__(self, body: Any) -> None:
         super().__init__({})
         self._body = json.dumps(body).encode()
 
     def answer(self, request: Request) -> Reply:
-        """The same to every request."""
+        """Answer every request alike."""
         return Reply(200, self._body, {"Content-Type": "application/json"})
 
 
 @pytest.fixture(scope="module", params=FORMS)
-def strange(request: pytest.FixtureRequest) -> Iterator[str]:
+def strange_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of such a vendor."""
-    with Strange(FORMS[request.param]) as server:
+    with StrangeVendor(FORMS[request.param]) as server:
         yield server.url
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_vendor_is_named(name: str, strange: str, running_sandbox: Sandbox, tmp_path: Path) -> None:
-    """It is no verdict, the summary says who answered so, and nobody is sent to look for a fault in the check."""
+def test_a_strange_answer_is_an_error_that_names_the_vendor(
+    name: str, strange_url: str, running_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A strange answer is no verdict and no fault of the check, and the summary names the vendor."""
     green, down = CASES[name]["green"], CASES[name]["down"]
     assert isinstance(green, Case)
     assert isinstance(down, Case)
     assert down.down
     kind, vendor = REGISTRY.get(name), down.down
-    target = moved(target_of(running_sandbox.facts, green.on), vendor, strange, tmp_path)
+    target = moved(target_of(running_sandbox.facts, green.on), vendor, strange_url, tmp_path)
     params = kind.params.model_validate(green.params() if callable(green.params) else green.params)
     subject = Subject(green.version, "0123456789abcdef") if green.version else Subject()
     with Clients(target, http_timeout=5) as clients:

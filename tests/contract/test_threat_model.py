@@ -35,27 +35,27 @@ THREATS = threats()
 
 
 def test_there_are_threats_of_each_kind() -> None:
-    """The tables are read at all: five of them, each with several rows."""
+    """The page has five tables with several rows each."""
     assert len(THREATS) >= 40
     assert len({threat for threat, *_ in THREATS}) == len(THREATS)
 
 
 @pytest.mark.parametrize("row", THREATS, ids=lambda row: row[0][:40])
-def test_a_threat_names_its_test(row: list[str]) -> None:
-    """What is tried, how it is stopped, and a test that is there."""
-    threat, stopped, named = row
-    found = TEST.fullmatch(named)
+def test_each_threat_names_a_test_that_exists(row: list[str]) -> None:
+    """Each row says what is tried, how it is stopped, and which test proves it."""
+    threat, defence, test_cell = row
+    match = TEST.fullmatch(test_cell)
     assert threat
-    assert stopped
-    assert found is not None, named
-    tree = ast.parse((ROOT / found[1]).read_text(encoding="utf-8"))
-    assert found[2] in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert defence
+    assert match is not None, test_cell
+    tree = ast.parse((ROOT / match[1]).read_text(encoding="utf-8"))
+    assert match[2] in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def test_the_policy_that_hardens_is_one() -> None:
-    """What the hardening guide tells to copy is accepted, can be met, and is stricter than the default."""
-    (shown,) = re.findall(r"```yaml\n(.*?)```", HARDEN.read_text(encoding="utf-8"), re.DOTALL)
-    policy = Policy.model_validate(yaml.safe_load(shown)["policy"])
+def test_the_policy_of_the_hardening_guide_is_valid() -> None:
+    """The policy in the hardening guide can be met and is stricter than the default."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", HARDEN.read_text(encoding="utf-8"), re.DOTALL)
+    policy = Policy.model_validate(yaml.safe_load(block)["policy"])
     assert find_shortage(policy, {role: (f"U{role}",) for role in Role}) is None
     assert set(policy.required) > set(Policy().required)
     assert all(set(policy.allowed(action)) <= set(Policy().allowed(action)) for action in Action)
