@@ -219,7 +219,7 @@ class Application:
         periods = [
             Period("put back what was left behind", 5.0, lambda: undo_orphans(deps)),
             Period("poll in time", 5.0, lambda: watch.hasten(deps)),
-            Period("remind people", remind.EVERY, lambda: remind.look(deps)),
+            Period("remind people", remind.INTERVAL, lambda: remind.remind_if_due(deps)),
         ]
         pages: dict[str, Callable[[WSGIEnvironment], Page]] = {}
         socket = None

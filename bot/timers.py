@@ -63,7 +63,7 @@ class Timers:
         self._wake, self._next_due, self._clock, self._machine = wake, next_due, clock, wall
         self._periods = [*periods, Period("look ahead", look_every, self._arm)]
         for period in self._periods:
-            self._scheduler.add_job(period.call, _every(period), id=period.name, name=period.name)
+            self._scheduler.add_job(period.call, _interval(period), id=period.name, name=period.name)
         self._stopping = threading.Event()
         self._guard = threading.Thread(target=self._watch_the_machine, name="clock-guard", daemon=True)
 
@@ -92,14 +92,14 @@ class Timers:
         """Begin all periods anew whenever somebody has set the machine's clock back."""
         wall, steady = self._machine(), time.monotonic()
         while not self._stopping.wait(GLANCE):
-            before, begun = wall, steady
+            last_wall, last_steady = wall, steady
             wall, steady = self._machine(), time.monotonic()
-            behind = before + timedelta(seconds=steady - begun) - wall
+            behind = last_wall + timedelta(seconds=steady - last_steady) - wall
             if behind > SET_BACK:
                 logger.warning("the machine's clock was set back by %d s", behind.total_seconds())
                 for period in self._periods:
-                    self._scheduler.reschedule_job(period.name, trigger=_every(period))
+                    self._scheduler.reschedule_job(period.name, trigger=_interval(period))
 
 
-def _every(period: Period) -> IntervalTrigger:
+def _interval(period: Period) -> IntervalTrigger:
     return IntervalTrigger(seconds=period.seconds)

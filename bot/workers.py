@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 RENEW = 2.0  # seconds between two renewals; also how fast a dropped job notices
 IDLE = 5.0  # seconds after which a worker looks by itself: NOTIFY makes it fast, the sweep makes it sure
-HEAR_WITHIN = 2.0  # seconds for the listener to be there; without it the workers look by themselves
+LISTEN_WITHIN = 2.0  # seconds for the listener to be there; without it the workers look by themselves
 DEAF = timedelta(seconds=15)  # without a sign of life, after which a listener is taken for lost
 RETRY = (1.0, 2.0, 5.0, 15.0, 60.0)  # seconds before the next attempt; the last one stays
 
@@ -59,12 +59,12 @@ class Workers:
         self._store, self._clock, self._queues, self._beat = store, clock, queues, beat
         self._stopping = threading.Event()
         self._wake = {queue.name: threading.Condition() for queue in queues}
-        self._rung = dict.fromkeys(self._wake, 0)
-        self._held: dict[Claim, Job] = {}
-        self._held_guard = threading.Lock()
+        self._wake_counts = dict.fromkeys(self._wake, 0)
+        self._jobs: dict[Claim, Job] = {}
+        self._jobs_lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._heard = threading.Event()
-        self._heard_at: datetime | None = None  # last sign of life of the listener
+        self._listener_ready = threading.Event()
+        self._last_heartbeat: datetime | None = None  # last sign of life of the listener
 
     def start(self) -> None:
         """Start listening, renewing and working; returns once new work is heard of, or after a moment without."""
@@ -75,13 +75,13 @@ class Workers:
             thread = threading.Thread(target=target, name=name, args=args, daemon=True)
             thread.start()
             self._threads.append(thread)
-        self._heard.wait(HEAR_WITHIN)
+        self._listener_ready.wait(LISTEN_WITHIN)
 
     def stop(self, timeout: float = 5.0) -> None:
         """Take nothing new, tell what runs to stop, and wait up to ``timeout`` seconds for all threads together."""
         self._stopping.set()
-        with self._held_guard:
-            for job in self._held.values():
+        with self._jobs_lock:
+            for job in self._jobs.values():
                 job.lost.set()
         self.wake()
         self._end_listening()
@@ -102,13 +102,13 @@ class Workers:
         for name in [queue] if queue in self._wake else self._wake:
             condition = self._wake[name]
             with condition:
-                self._rung[name] += 1
+                self._wake_counts[name] += 1
                 condition.notify_all()
 
     @property
     def listening(self) -> bool:
         """Whether the listener has shown life lately: new work is then taken at once, from every replica."""
-        return self._heard_at is not None and self._clock.now() - self._heard_at < DEAF
+        return self._last_heartbeat is not None and self._clock.now() - self._last_heartbeat < DEAF
 
     def next_due(self) -> datetime | None:
         """When the next unclaimed work is due."""
@@ -118,7 +118,7 @@ class Workers:
     def _work(self, queue: Queue) -> None:
         condition = self._wake[queue.name]
         while not self._stopping.is_set():
-            rung = self._rung[queue.name]
+            wake_count = self._wake_counts[queue.name]
             try:
                 with self._store.transaction() as tx:
                     claim = work.claim(tx, queue.name, self._store.instance)
@@ -131,12 +131,12 @@ class Workers:
                     self._carry_out(queue, Job(claim, threading.Event()))
                 continue
             with condition:
-                if self._rung[queue.name] == rung and not self._stopping.is_set():
+                if self._wake_counts[queue.name] == wake_count and not self._stopping.is_set():
                     condition.wait(IDLE * random.uniform(0.8, 1.2))  # noqa: S311  spreads the sweeps, no secret
 
     def _carry_out(self, queue: Queue, job: Job) -> None:
-        with self._held_guard:
-            self._held[job.claim] = job
+        with self._jobs_lock:
+            self._jobs[job.claim] = job
         try:
             due = queue.handler(job)
             with self._store.transaction() as tx:
@@ -148,22 +148,22 @@ class Workers:
             logger.info("%s %s is no longer ours", queue.name, job.claim.key)
         # The seam of the workers: one job that fails must not end the thread; it is tried again, visibly, never dropped.
         except Exception as error:  # noqa: BLE001  see above
-            self._failed(queue, job, error)
+            self._handle_failure(queue, job, error)
         finally:
-            with self._held_guard:
-                self._held.pop(job.claim, None)
+            with self._jobs_lock:
+                self._jobs.pop(job.claim, None)
 
-    def _failed(self, queue: Queue, job: Job, error: Exception) -> None:
+    def _handle_failure(self, queue: Queue, job: Job, error: Exception) -> None:
         claim = job.claim
-        known = isinstance(error, BotError)
+        is_expected = isinstance(error, BotError)
         logger.log(
-            logging.WARNING if known else logging.ERROR,
+            logging.WARNING if is_expected else logging.ERROR,
             "%s %s failed at attempt %d: %s",
             queue.name,
             claim.key,
             claim.attempts,
             error,
-            exc_info=not known,
+            exc_info=not is_expected,
         )
         try:
             if queue.give_up_after and claim.attempts >= queue.give_up_after:
@@ -188,12 +188,12 @@ class Workers:
 
     def _renew(self) -> None:
         while not self._stopping.wait(RENEW):
-            with self._held_guard:
-                held = list(self._held.values())
+            with self._jobs_lock:
+                jobs = list(self._jobs.values())
             try:
                 self._store.keep_alive()
                 self._beat()
-                for job in held:
+                for job in jobs:
                     with self._store.transaction() as tx:
                         if not work.renew(tx, job.claim):
                             job.lost.set()
@@ -206,8 +206,8 @@ class Workers:
                 with self._store.listening("work") as connection:
                     self.wake()  # what was asked for while nobody listened
                     while not self._stopping.is_set():
-                        self._heard_at = self._clock.now()
-                        self._heard.set()
+                        self._last_heartbeat = self._clock.now()
+                        self._listener_ready.set()
                         for notice in connection.notifies(timeout=1.0, stop_after=1):
                             self.wake(notice.payload)
             except DatabaseError as error:

@@ -68,10 +68,10 @@ def decide_turn(
     requirements: Callable[[Check], Requirements],
 ) -> Turn:
     """What ``check`` may do now. ``states``: of all ``checks`` of the run, it among them, and of all that it needs."""
-    pending = tuple(needed for needed in check.needs if states[needed].running is not Running.IDLE)
-    failed = next((needed for needed in check.needs if states[needed].outcome is not Outcome.PASS), None)
-    if pending or failed is not None:
-        return Turn(pending_needs=pending, failed_need=None if pending else failed)
+    pending = tuple(need for need in check.needs if states[need].running is not Running.IDLE)
+    failure = next((need for need in check.needs if states[need].outcome is not Outcome.PASS), None)
+    if pending or failure is not None:
+        return Turn(pending_needs=pending, failed_need=None if pending else failure)
     own = requirements(check)
     running = [other for other in checks if other.id != check.id and states[other.id].running is Running.RUNNING]
     return Turn(conflicts=tuple(other.id for other in running if own.conflict_with(requirements(other))))
@@ -84,9 +84,9 @@ def find_woken(
     requirements: Callable[[Check], Requirements],
 ) -> Iterator[CheckId]:
     """The ``checks`` that wait and whose turn may have come because ``ended`` does not run any more."""
-    freed = requirements(ended)
+    released = requirements(ended)
     for check in checks:
         if states[check.id].running is Running.WAITING and (
-            ended.id in check.needs or freed.conflict_with(requirements(check))
+            ended.id in check.needs or released.conflict_with(requirements(check))
         ):
             yield check.id

@@ -33,14 +33,14 @@ def request_runs(tx: Tx, view: ReleaseView, check_ids: Iterable[CheckId], by: Us
 
     Left out are attestations, which only a person answers, and checks of the other phase.
     """
-    chosen = set(check_ids)
-    for check_id in list(chosen):
-        chosen |= set(view.checklist.dependents(check_id))
-    requested = [entry.id for entry in list_runnable(view) if entry.id in chosen]
-    for check_id in requested:
+    ids = set(check_ids)
+    for check_id in list(ids):
+        ids |= set(view.checklist.dependents(check_id))
+    runs = [entry.id for entry in list_runnable(view) if entry.id in ids]
+    for check_id in runs:
         checks.request(tx, view.release.id, check_id, by, view.now)
         work.ask(tx, QUEUE, queue_key(view.release.id, check_id))
-    return requested
+    return runs
 
 
 def wake_waiting(tx: Tx, deps: Deps, view: ReleaseView, ended: Check, *, but: Collection[CheckId] = ()) -> None:
@@ -54,31 +54,31 @@ def wake_waiting(tx: Tx, deps: Deps, view: ReleaseView, ended: Check, *, but: Co
 def list_runnable(view: ReleaseView) -> list[Check]:
     """The checks that the bot itself can answer in the state of the release."""
     phase = view.phase
-    asked = () if phase is None else view.checklist.asked_in(phase)
-    return [entry for entry in asked if entry.kind != ATTEST and view.due(entry)]
+    entries = () if phase is None else view.checklist.asked_in(phase)
+    return [entry for entry in entries if entry.kind != ATTEST and view.due(entry)]
 
 
 def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
     """Run a check, a section or ``all`` again. Raises NotAllowed, StaleButton or UnknownThing."""
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
-    selected = _select(view, what)
-    ours = [check_id for check_id in selected if find_check(view, check_id).kind != ATTEST]
-    if selected and not ours:
+    ids = _select(view, what)
+    ours = [check_id for check_id in ids if find_check(view, check_id).kind != ATTEST]
+    if ids and not ours:
         raise InvalidInput(f"{what} is for a person to answer.", hint="Press Attest next to it.")
     if ours and not any(view.due(find_check(view, check_id)) for check_id in ours):
         raise InvalidInput(f"{what} is not due yet.", hint="The bot announces the release by itself at its end.")
     runnable = {entry.id for entry in list_runnable(view)}
     if not runnable & set(ours):
-        raise _closed(view)
+        raise _closed_error(view)
     idle = [check_id for check_id in ours if check_id in runnable and view.checks[check_id].running is Running.IDLE]
     if not idle:
         return "That is running already."
-    requested = request_runs(tx, view, idle, actor.user)
-    if any(find_check(view, check_id).kind == ANNOUNCED for check_id in requested):
+    runs = request_runs(tx, view, idle, actor.user)
+    if any(find_check(view, check_id).kind == ANNOUNCED for check_id in runs):
         posts.doubt(tx, release_id, DoneNotice())
-    commit_change(tx, release_id, CheckRequested(checks=requested), at=view.now, by=actor.user)
-    return f"Running {requested[0] if len(requested) == 1 else f'{len(requested)} checks'} again."
+    commit_change(tx, release_id, CheckRequested(checks=runs), at=view.now, by=actor.user)
+    return f"Running {runs[0] if len(runs) == 1 else f'{len(runs)} checks'} again."
 
 
 def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
@@ -89,21 +89,20 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -
     """
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
-    selected = set(_select(view, what))
-    under_way = {check_id for check_id in selected if view.checks[check_id].running is not Running.IDLE}
+    under_way = {check_id for check_id in _select(view, what) if view.checks[check_id].running is not Running.IDLE}
     for check_id in tuple(under_way):
         under_way |= {
             other for other in view.checklist.dependents(check_id) if view.checks[other].running is Running.WAITING
         }
     if not under_way:
         return "Nothing of that runs or waits."
-    cancelled = [entry for entry in view.checklist.asked if entry.id in under_way]
-    for entry in cancelled:
+    entries = [entry for entry in view.checklist.asked if entry.id in under_way]
+    for entry in entries:
         work.drop(tx, QUEUE, queue_key(release_id, entry.id))
-        checks.ended(tx, release_id, entry.id)
-    for entry in cancelled:
+        checks.mark_ended(tx, release_id, entry.id)
+    for entry in entries:
         wake_waiting(tx, deps, view, entry, but=under_way)
-    ids = [entry.id for entry in cancelled]
+    ids = [entry.id for entry in entries]
     commit_change(tx, release_id, CheckCancelled(checks=ids), at=view.now, by=actor.user)
     return f"Cancelled {ids[0] if len(ids) == 1 else f'{len(ids)} checks'}."
 
@@ -127,7 +126,7 @@ def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Che
     lines = lines_of(view, entry.id)
     require(view.policy, actor, Action.WAIVE, *(lines if waivable(view, entry) else ()))
     if view.release.state is not ReleaseState.OPEN:
-        raise _closed(view)
+        raise _closed_error(view)
     if not waivable(view, entry):
         raise RefusedError(f"{entry.title} can never be waived.", hint="It decides Go or No-Go: make it pass.")
     if not reason.strip():
@@ -135,8 +134,8 @@ def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Che
     if not checks.waive(tx, release_id, Waiver(entry.id, actor.user, reason.strip(), view.now)):
         return f"{entry.title} was waived already."
     sign.void_outdated(tx, deps, release_id, f"{entry.title} was waived")
-    waived = CheckWaived(check=entry.id, reason=reason.strip())
-    commit_change(tx, release_id, waived, at=view.now, by=actor.user)
+    event = CheckWaived(check=entry.id, reason=reason.strip())
+    commit_change(tx, release_id, event, at=view.now, by=actor.user)
     return f"{entry.title} is waived for {view.release.version}."
 
 
@@ -153,7 +152,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
     if view.release.state in {ReleaseState.ABORTED, ReleaseState.ROLLED_BACK}:
         raise StaleButton
     if entry in view.checklist.asked_in("before") and view.release.state is not ReleaseState.OPEN:
-        raise _closed(view)
+        raise _closed_error(view)
     if not note.strip():
         raise InvalidInput("An attestation needs a note: what did you look at?")
     note = note.strip()
@@ -164,14 +163,14 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
     digest = checks.record(
         tx, release_id, entry.id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True
     )
-    expiry.arm(tx, release_id, view.now + entry.max_age)
+    expiry.schedule(tx, release_id, view.now + entry.max_age)
     request_runs(tx, view, view.checklist.dependents(entry.id), actor.user)
-    attested = CheckAttested(check=entry.id, note=note, evidence=digest)
-    commit_change(tx, release_id, attested, at=view.now, by=actor.user)
+    event = CheckAttested(check=entry.id, note=note, evidence=digest)
+    commit_change(tx, release_id, event, at=view.now, by=actor.user)
     return f"Recorded: {entry.title}."
 
 
-def _closed(view: ReleaseView) -> StaleButton:
+def _closed_error(view: ReleaseView) -> StaleButton:
     return StaleButton(
         f"{view.release.version} is {view.release.state}: these checks are closed.", hint="Nothing was changed."
     )
@@ -194,4 +193,4 @@ def queue_key(release_id: ReleaseId, check_id: CheckId) -> str:
 def cancel_all(tx: Tx, release_id: ReleaseId, checklist: Checklist) -> None:
     """Cancel every requested run: what runs is told to stop, what waits does not start."""
     work.drop(tx, QUEUE, *(queue_key(release_id, entry.id) for entry in checklist.asked))
-    checks.idle_all(tx, release_id)
+    checks.mark_all_idle(tx, release_id)

@@ -19,7 +19,7 @@ from bot.domain.view import ReleaseView
 from bot.flows.allowance import exhausted_text, spend
 from bot.flows.check_context import RefusingLedger, StoredUndoLedger, build_context
 from bot.flows.deps import StoreDeps, TargetDeps
-from bot.flows.not_run import blocked, not_run, not_undone
+from bot.flows.not_run import blocked_answer, leftovers_answer, not_run_answer
 from bot.flows.undo import run_lock, undo_leftovers
 from bot.store import posts, steps
 from bot.store.pool import ResourceLock, Tx
@@ -111,18 +111,18 @@ def attempt(deps: TargetDeps, entry: Check, run: CheckRun, waited: timedelta = t
     with ExitStack() as stack:
         if not isinstance(deps, StoreDeps):
             ours = not requirements.mutates
-            return _carry_out(deps, entry, run, RefusingLedger(), stack) if ours else not_run(entry, NO_LEDGER)
+            return _carry_out(deps, entry, run, RefusingLedger(), stack) if ours else not_run_answer(entry, NO_LEDGER)
         own = {run_lock(run.release_id, entry.id)} if requirements.mutates else set()
         names = requirements.exclusive | own
         lock = stack.enter_context(deps.store.lock(names, shared=requirements.shared, by=run.name))
         if not lock.acquired:
             holders = deps.store.find_abandoned(names | requirements.shared)
             if holders and waited.total_seconds() >= requirements.seconds:
-                return blocked(entry, holders)
+                return blocked_answer(entry, holders)
             reason = f"waits for {', '.join(holders)}, which did not stop in time" if holders else ""
             return Wait(deps.clock.now() + BUSY, reason)
         if leftovers := undo_leftovers(deps, run.release_id, entry.id):
-            return not_undone(entry, leftovers)
+            return leftovers_answer(entry, leftovers)
         try:
             with deps.store.transaction() as tx:
                 until = spend(tx, requirements.allowances, entry.target, deps.clock.now())
@@ -147,9 +147,11 @@ def run_to_end(deps: TargetDeps, entry: Check, run: CheckRun) -> Answer:
             return result
         pause = result.until - deps.clock.now()
         if waited + pause > patience:
-            return not_run(entry, f"not run: {result.reason or 'others have in use what it needs'}", "Retry then.")
+            return not_run_answer(
+                entry, f"not run: {result.reason or 'others have in use what it needs'}", "Retry then."
+            )
         if run.cancelled.wait(pause.total_seconds()):
-            return not_run(entry, "cancelled before it began")
+            return not_run_answer(entry, "cancelled before it began")
 
 
 def _carry_out(
@@ -167,12 +169,12 @@ def _carry_out(
     target = deps.targets.get(entry.target)
     if target is None:
         hint = f"Set targets.{entry.target} in release-bot.yml."
-        return not_run(entry, f"there is no target {entry.target}", hint)
+        return not_run_answer(entry, f"there is no target {entry.target}", hint)
     try:
         kind = deps.registry.get(entry.kind)
         params = deps.registry.validate(entry.kind, entry.params)
     except RegistryError as error:
-        return not_run(entry, str(error))
+        return not_run_answer(entry, str(error))
     context = build_context(
         stack, target, entry.id, ledger,
         seconds=entry.timeout or kind.timeout, cancelled=run.cancelled, progress=run.progress, subject=run.subject,

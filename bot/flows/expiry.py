@@ -15,7 +15,7 @@ QUEUE = "expiry"
 _MOMENT = timedelta(seconds=1)  # a PASS still counts at the very end of its age
 
 
-def arm(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
+def schedule(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
     """Have the messages of a release rendered anew once a PASS that counts until ``at`` has expired."""
     work.ask(tx, QUEUE, release_id, due_at=at + _MOMENT)
 
@@ -29,9 +29,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         if view is None or view.release.state is not ReleaseState.OPEN:
             return None  # the gate has done its work
         posts.mark_stale(tx, release_id)
-    ends = [
-        known.result.finished_at + entry.max_age
-        for entry in view.checklist.asked
-        if (known := view.checks[entry.id]).result is not None and known.result.outcome is Outcome.PASS
-    ]
-    return min((end + _MOMENT for end in ends if end >= now), default=None)
+    results = ((entry, view.checks[entry.id].result) for entry in view.checklist.asked)
+    passes = [(entry, result) for entry, result in results if result is not None and result.outcome is Outcome.PASS]
+    expiries = (result.finished_at + entry.max_age for entry, result in passes)
+    return min((expiry + _MOMENT for expiry in expiries if expiry >= now), default=None)

@@ -19,7 +19,7 @@ from bot.domain.schedule import decide_turn
 from bot.errors import ChecklistError, DatabaseError
 from bot.flows.check_run import CheckRun, Wait, attempt, requirements_of
 from bot.flows.deps import StoreDeps, TargetDeps
-from bot.flows.not_run import TERMINAL, not_run, skipped
+from bot.flows.not_run import TERMINAL, not_run_answer, skipped_answer
 from bot.flows.undo import list_leftovers, run_lock, undo_leftovers, undo_orphans
 from bot.store.pool import Tx
 from checks.contract import Answer, Outcome
@@ -102,12 +102,12 @@ class LocalRun:
     def _take_turn(self, entry: Check) -> None:
         """Let a check that waits begin, be skipped, or wait on."""
         if self._cancelled.is_set():
-            self._answer(entry, not_run(entry, "cancelled before it began"))
+            self._answer(entry, not_run_answer(entry, "cancelled before it began"))
             return
         turn = decide_turn(entry, self._progress, self._entries, lambda check: self._requirements[check.id])
         if turn.failed_need is not None:
             outcome = self._progress[turn.failed_need].outcome
-            self._answer(entry, skipped(entry, turn.failed_need, outcome, then="then run this one again"))
+            self._answer(entry, skipped_answer(entry, turn.failed_need, outcome, then="then run this one again"))
         elif turn.may_begin and time.monotonic() >= self._next_attempts.get(entry.id, 0.0):
             self._first_attempts.setdefault(entry.id, time.monotonic())
             self._set(entry, replace(self._progress[entry.id], running=Running.RUNNING, start=time.monotonic()))
@@ -134,7 +134,7 @@ class LocalRun:
 
     def _attempt(self, entry: Check) -> None:
         needs: dict[str, Mapping[str, Any]] = {
-            needed: answer.data for needed in entry.needs if (answer := self._progress[needed].answer) is not None
+            need: answer.data for need in entry.needs if (answer := self._progress[need].answer) is not None
         }
         run = CheckRun(
             release_id=None,
@@ -150,7 +150,7 @@ class LocalRun:
         try:
             self._ended.put((entry, attempt(self._deps, entry, run, waited)))
         except DatabaseError as error:
-            self._ended.put((entry, not_run(entry, error.user_message, error.hint)))
+            self._ended.put((entry, not_run_answer(entry, error.user_message, error.hint)))
         # The seam of the threads: a fault of the bot must reach the person, not end in a thread that nobody hears.
         except BaseException as fault:  # noqa: BLE001  raised again in run()
             self._ended.put((entry, fault))
@@ -180,23 +180,23 @@ def select_checks(checklist: Checklist, names: Iterable[str]) -> tuple[Check, ..
         for step in (*checklist.deploy, *checklist.rollback)
         if isinstance(step.action, RunCheck)
     }
-    asked = {entry.id: entry for entry in (*checklist.asked, *steps.values())}
+    entries = {entry.id: entry for entry in (*checklist.asked, *steps.values())}
     selected: set[CheckId] = set()
     for name in names:
         if section := checklist.section(name):
-            lines = [asked[line.asked_as] for line in section.checks]
+            lines = [entries[line.asked_as] for line in section.checks]
             selected |= {entry.id for entry in lines if entry.kind not in IN_A_RELEASE}
         elif line := checklist.check(name):
             selected.add(line.asked_as)
         elif name in steps:
             selected.add(CheckId(name))
         else:
-            names_of_all = [*asked, *(section.id for section in checklist.sections)]
+            names_of_all = [*entries, *(section.id for section in checklist.sections)]
             sections = ", ".join(section.id for section in checklist.sections)
             raise ChecklistError(
                 f"{checklist.id} has no check or section {name!r}{did_you_mean(name, names_of_all)}",
                 hint=f"Sections: {sections}.",
             )
-    while more := {needed for check_id in selected for needed in asked[check_id].needs} - selected:
+    while more := {need for check_id in selected for need in entries[check_id].needs} - selected:
         selected |= more
-    return tuple(entry for check_id, entry in asked.items() if check_id in selected)
+    return tuple(entry for check_id, entry in entries.items() if check_id in selected)

@@ -11,19 +11,19 @@ from checks.contract import Answer, Evidence, Outcome
 TERMINAL = "release-bot check "  # how a run from a terminal is called, with the id of the check
 
 
-def not_run(entry: Check, why: str, hint: str = "") -> Answer:
+def not_run_answer(entry: Check, why: str, hint: str = "") -> Answer:
     """ERROR with no evidence: nobody was asked."""
     evidence = Evidence(entry.action or entry.title, entry.expected, "nothing: it was not run")
     return Answer(Outcome.ERROR, why, evidence, hint=hint)
 
 
-def skipped(entry: Check, needed: CheckId, outcome: Outcome | None, *, then: str) -> Answer:
-    """The answer where a check that it needs has not passed; ``then``: what happens once that one does."""
-    why = f"not run: it needs {needed}, which is {outcome or 'not run'}"
-    return not_run(entry, why, f"Make {needed} pass first; {then}.")
+def skipped_answer(entry: Check, need: CheckId, outcome: Outcome | None, *, then: str) -> Answer:
+    """The answer where ``need`` has not passed; ``then``: what happens once that one does."""
+    why = f"not run: it needs {need}, which is {outcome or 'not run'}"
+    return not_run_answer(entry, why, f"Make {need} pass first; {then}.")
 
 
-def blocked(entry: Check, holders: Sequence[str]) -> Answer:
+def blocked_answer(entry: Check, holders: Sequence[str]) -> Answer:
     """The answer where ``holders`` were given up and still have in use what this check needs."""
     names = ", ".join(holders)
     if set(holders) == {entry.id}:
@@ -32,10 +32,12 @@ def blocked(entry: Check, holders: Sequence[str]) -> Answer:
         why = f"not run: {names} did not stop, and still has in use what this check needs"
     commands = [name for name in holders if name.startswith(TERMINAL)]
     what = f"End `{commands[0]}` at its terminal" if commands else "Restart the bot"
-    return not_run(entry, why, f"{what}: that ends {names}, and what it changed is put back. Then run this again.")
+    return not_run_answer(
+        entry, why, f"{what}: that ends {names}, and what it changed is put back. Then run this again."
+    )
 
 
-def not_undone(entry: Check, leftovers: Sequence[str]) -> Answer:
+def leftovers_answer(entry: Check, leftovers: Sequence[str]) -> Answer:
     """The answer where an earlier run has left something changed that cannot be put back yet."""
     hint = "The bot tries again every few seconds. Make that system answer, then run the check again."
-    return not_run(entry, f"not run: an earlier run could not put back yet: {', '.join(leftovers)}", hint)
+    return not_run_answer(entry, f"not run: an earlier run could not put back yet: {', '.join(leftovers)}", hint)

@@ -20,7 +20,7 @@ from bot.flows.check import find_check, list_runnable, wake_waiting
 from bot.flows.check_run import CheckRun, NotNow, Wait, attempt, requirements_of, subject_of
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view
-from bot.flows.not_run import skipped
+from bot.flows.not_run import skipped_answer
 from bot.store import checks, posts, work
 from bot.store.pool import Tx
 from checks.contract import Answer, Outcome
@@ -41,18 +41,20 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         work.ensure_claim(tx, job.claim)
         entry = find_check(view, check_id)
         if not _is_wanted(view, entry):
-            checks.ended(tx, release_id, entry.id)
+            checks.mark_ended(tx, release_id, entry.id)
             return None
         turn = _decide_turn(deps, view, entry)
         if turn.pending_needs or turn.conflicts:
-            if checks.waits(tx, release_id, entry.id, ""):  # one whose process was killed does not run any more
+            if checks.mark_waiting(tx, release_id, entry.id, ""):  # one whose process was killed does not run any more
                 posts.mark_stale(tx, release_id)
             return None if turn.pending_needs else now + LOOK_AGAIN
-        waited = now - checks.requested_at(tx, release_id, entry.id)
+        _, requested_at = checks.request_of(tx, release_id, entry.id)
     result: Answer | Wait
     if turn.failed_need is not None:
         outcome = view.checks[turn.failed_need].outcome
-        result = skipped(entry, turn.failed_need, outcome, then="this one runs again by itself when that one does")
+        result = skipped_answer(
+            entry, turn.failed_need, outcome, then="this one runs again by itself when that one does"
+        )
     else:
         run = CheckRun(
             release_id=release_id,
@@ -61,13 +63,13 @@ def execute(deps: Deps, job: Job) -> datetime | None:
             progress=_show_progress(deps, release_id, entry.id),
             begin=partial(_begin, deps, job, release_id, entry),
         )
-        result = attempt(deps, entry, run, waited)
+        result = attempt(deps, entry, run, waited=now - requested_at)
     if isinstance(result, Wait):
         _show_wait(deps, job, release_id, entry.id, result)
         return result.until
     if job.lost.is_set():
         raise Superseded  # told to stop: what it says now is no answer, and whoever takes it up asks anew
-    _store(deps, job, release_id, entry, result, started=now)
+    _store(deps, job, release_id, entry, result, start=now)
     return None
 
 
@@ -86,10 +88,10 @@ def _begin(deps: Deps, job: Job, release_id: ReleaseId, entry: Check, tx: Tx, ru
     work.begin(tx, job.claim)  # what has woken it until now need not make it run twice
     if not _is_wanted(view, entry) or not _decide_turn(deps, view, entry).may_begin:
         raise NotNow
-    checks.running(tx, release_id, entry.id)
+    checks.mark_running(tx, release_id, entry.id)
     posts.mark_stale(tx, release_id)
     needs: dict[str, Mapping[str, Any]] = {
-        needed: result.data for needed in entry.needs if (result := view.checks[needed].result) is not None
+        need: result.data for need in entry.needs if (result := view.checks[need].result) is not None
     }
     return replace(run, subject=subject_of(tx, view), needs=needs)
 
@@ -99,34 +101,34 @@ def _show_wait(deps: Deps, job: Job, release_id: ReleaseId, check_id: CheckId, w
         return
     with deps.store.transaction() as tx:
         work.ensure_claim(tx, job.claim)
-        if checks.waits(tx, release_id, check_id, wait.line):
+        if checks.mark_waiting(tx, release_id, check_id, wait.line):
             posts.mark_stale(tx, release_id)
 
 
 def _show_progress(deps: Deps, release_id: ReleaseId, check_id: CheckId) -> Callable[[str], None]:
     def show(line: str) -> None:
         with deps.store.transaction() as tx:
-            if checks.progress(tx, release_id, check_id, deps.clean(line, 200)):
+            if checks.set_progress(tx, release_id, check_id, deps.clean(line, 200)):
                 posts.mark_stale(tx, release_id)
 
     return show
 
 
-def _store(deps: Deps, job: Job, release_id: ReleaseId, entry: Check, answer: Answer, *, started: datetime) -> None:
+def _store(deps: Deps, job: Job, release_id: ReleaseId, entry: Check, answer: Answer, *, start: datetime) -> None:
     """Store the result unless the run is no longer wanted, and let the checks that waited for it go on."""
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, release_id)
         again = work.ensure_claim(tx, job.claim)
         if entry not in list_runnable(view):
-            checks.ended(tx, release_id, entry.id)
+            checks.mark_ended(tx, release_id, entry.id)
             return
-        by = checks.requester(tx, release_id, entry.id)
-        digest = checks.record(tx, release_id, entry.id, answer, by=by, started_at=started, finished_at=view.now)
+        by, _ = checks.request_of(tx, release_id, entry.id)
+        digest = checks.record(tx, release_id, entry.id, answer, by=by, started_at=start, finished_at=view.now)
         if answer.outcome is Outcome.PASS:
-            expiry.arm(tx, release_id, view.now + entry.max_age)
-        checks.ended(tx, release_id, entry.id, again=again)
+            expiry.schedule(tx, release_id, view.now + entry.max_age)
+        checks.mark_ended(tx, release_id, entry.id, again=again)
         wake_waiting(tx, deps, view, entry)
-        answered = CheckAnswered(
-            check=entry.id, outcome=answer.outcome, summary=answer.summary, evidence=digest, started_at=started
+        event = CheckAnswered(
+            check=entry.id, outcome=answer.outcome, summary=answer.summary, evidence=digest, started_at=start
         )
-        commit_change(tx, release_id, answered, at=view.now, by=by)
+        commit_change(tx, release_id, event, at=view.now, by=by)

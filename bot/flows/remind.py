@@ -14,32 +14,32 @@ from bot.store import break_glass, posts, releases
 from bot.store.pool import Tx
 from bot.texts.waiting import waiting_problem
 
-EVERY = 15.0  # seconds between two looks
+INTERVAL = 15.0  # seconds between two looks at what is due
 
 
-def look(deps: Deps) -> None:
+def remind_if_due(deps: Deps) -> None:
     """Remind of the release that is under way and of reviews that are owed, where that is due.
 
     Any replica may look at any time: a round is told once. A release that waits for signatures is looked after by
     `bot.flows.upkeep`.
     """
     with deps.store.transaction() as tx:
-        asked = break_glass.unreviewed(tx, deps.environment)
+        release_ids = break_glass.unreviewed(tx, deps.environment)
         release = releases.active(tx, deps.environment)
-    if release is not None and release.state is not ReleaseState.OPEN and release.id not in asked:
-        asked.append(release.id)
-    for release_id in asked:
+    if release is not None and release.state is not ReleaseState.OPEN and release.id not in release_ids:
+        release_ids.append(release.id)
+    for release_id in release_ids:
         with deps.store.transaction() as tx:
             _remind(tx, locked_view(tx, deps, release_id))
 
 
 def _remind(tx: Tx, view: ReleaseView) -> None:
-    """Tell the round that is due, if it was not told."""
-    found, release = waiting(view), view.release
-    number = found.round_at(view.now) if found else 0
-    if found is None or not number:
+    """Send the reminder of the round that is due, if it was not sent."""
+    reason, release = waiting(view), view.release
+    number = reason.round_at(view.now) if reason else 0
+    if reason is None or not number:
         return
-    notice = WaitingNotice(since=int(found.since.timestamp()), round=number)
+    notice = WaitingNotice(since=int(reason.since.timestamp()), round=number)
     if posts.find(tx, release.id, notice) is None:
-        reminded = ReleaseReminded(what=waiting_problem(found), round=number)
-        commit_change(tx, release.id, reminded, at=view.now, by=SYSTEM, new_posts=[notice])
+        event = ReleaseReminded(what=waiting_problem(reason), round=number)
+        commit_change(tx, release.id, event, at=view.now, by=SYSTEM, new_posts=[notice])

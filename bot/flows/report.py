@@ -64,7 +64,7 @@ def _without_values(value: Any) -> Any:
 
 
 def _bound(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: result[key] for key in checks.BOUND}
+    return {key: result[key] for key in checks.BOUND_COLUMNS}
 
 
 def record(tx: Tx, view: ReleaseView, redact: Redact) -> list[dict[str, Any]]:

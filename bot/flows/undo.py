@@ -74,16 +74,16 @@ def _undo(deps: StoreDeps, entry: UndoRow, within: float, *unless_locked: str) -
             _let_kind_undo(deps, row, within, stack, lock)
         # The seam to the kinds: whatever one of them throws, its undo stays open and the others are still done.
         except Exception as error:
-            known = isinstance(error, (ClientError, RegistryError))
-            logger.warning("cannot put back %s yet: %s", row.what, error, exc_info=not known)
+            is_expected = isinstance(error, (ClientError, RegistryError))
+            logger.warning("cannot put back %s yet: %s", row.what, error, exc_info=not is_expected)
             with deps.store.transaction() as tx:
-                undos.failed(tx, row.id, deps.clean(f"{type(error).__name__}: {error}"))
+                undos.keep_error(tx, row.id, deps.clean(f"{type(error).__name__}: {error}"))
             return False
         now = deps.clock.now()
         with deps.store.transaction() as tx:
             undos.settle(tx, row.id, now)
-            settled = UndoSettled(what=row.what, check=row.check_id)
-            commit_change(tx, row.release_id, settled, at=now, by=SYSTEM)
+            event = UndoSettled(what=row.what, check=row.check_id)
+            commit_change(tx, row.release_id, event, at=now, by=SYSTEM)
         return True
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
+from typing import TypeAlias
 
 from bot.domain import watch as rules
 from bot.domain.actor import Actor
@@ -37,8 +38,8 @@ from checks.contract import Answer, Subject
 
 logger = logging.getLogger(__name__)
 
-Answers = Sequence[tuple[Probe, Answer]]
-_SPOKEN = "It can tell again."  # the note of an alarm about a silence that is over
+ProbeAnswers: TypeAlias = Sequence[tuple[Probe, Answer]]
+_RECOVERED = "It can tell again."  # the note of an alarm about a silence that is over
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
@@ -58,32 +59,31 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         work.ensure_claim(tx, job.claim)
         if view.release.state is not ReleaseState.WATCHING or view.watch is None:
             return None
-        _count(tx, deps, release_id, at, steady)
-        raised, spoken = _write_down(tx, deps, view, answers, at)
-        after = _stored(tx, release_id)
-        if after.verdict is not view.watch.verdict or raised:
-            said = {reading.probe: f"{reading.seen}: {reading.summary}" for reading in after.readings}
-            polled = WatchPolled(seen=after.verdict, probes=said, raised=raised)
-            alarms = [AlarmPost(alarm=alarm.id) for alarm in raised]
-            commit_change(tx, release_id, polled, at=at, by=SYSTEM, new_posts=alarms)
-        for alarm in spoken:
-            acknowledged = WatchAcknowledged(alarm=alarm.id, note=_SPOKEN)
-            commit_change(tx, release_id, acknowledged, at=at, by=SYSTEM)
-        due = _decide(tx, deps, release_id)
+        _record_poll(tx, deps, release_id, at, steady)
+        new_alarms, recovered = _store_answers(tx, deps, view, answers, at)
+        watch = _read_watch(tx, release_id)
+        if watch.verdict is not view.watch.verdict or new_alarms:
+            probes = {reading.probe: f"{reading.seen}: {reading.summary}" for reading in watch.readings}
+            event = WatchPolled(seen=watch.verdict, probes=probes, raised=new_alarms)
+            new_posts = [AlarmPost(alarm=alarm.id) for alarm in new_alarms]
+            commit_change(tx, release_id, event, at=at, by=SYSTEM, new_posts=new_posts)
+        for alarm in recovered:
+            commit_change(tx, release_id, WatchAcknowledged(alarm=alarm.id, note=_RECOVERED), at=at, by=SYSTEM)
+        due = _close_or_go_on(tx, deps, release_id)
         posts.mark_stale(tx, release_id)
         return due
 
 
-def _stored(tx: Tx, release_id: ReleaseId) -> Watch:
-    """The watch as it stands in this transaction, which has seen that there is one."""
-    found = watches.get(tx, release_id)
-    if found is None:
+def _read_watch(tx: Tx, release_id: ReleaseId) -> Watch:
+    """The watch of a release. Raises UnknownThing when it has none."""
+    watch = watches.get(tx, release_id)
+    if watch is None:
         raise UnknownThing("There is no watch of this release.")
-    return found
+    return watch
 
 
-def _count(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: float) -> None:
-    """Write down a poll. Time that was not proved to pass since the last one does not count: the end moves along.
+def _record_poll(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: float) -> None:
+    """Record a poll. Time that was not proved to pass since the last one does not count: the end moves along.
 
     A process that has polled before can tell by its steady clock, whoever polled in between. A new one cannot.
     """
@@ -93,19 +93,19 @@ def _count(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: floa
         kind, step = WatchClockSet, rules.clock_step(at - before.own[0], steady - before.own[1])
     else:
         kind, step = WatchNotWatched, rules.unwatched(at - before.anybody, deps.watch.apart)
-    watches.polled(tx, release_id, at, instance=deps.store.instance, steady=steady, step=step)
+    watches.record_poll(tx, release_id, at, instance=deps.store.instance, steady=steady, step=step)
     if step:
         seconds = round(step.total_seconds())
-        now = _stored(tx, release_id)
-        moved = kind(seconds=seconds, started_at=now.started_at, ends_at=now.ends_at)
-        commit_change(tx, release_id, moved, at=at, by=SYSTEM)
-        logger.warning("%s: the end of the watch moved along by %d s", moved.event_name, seconds)
+        watch = _read_watch(tx, release_id)
+        event = kind(seconds=seconds, started_at=watch.started_at, ends_at=watch.ends_at)
+        commit_change(tx, release_id, event, at=at, by=SYSTEM)
+        logger.warning("%s: the end of the watch moved along by %d s", event.event_name, seconds)
 
 
 # --- running the probes
 
 
-def _run_probes(deps: Deps, job: Job, view: ReleaseView, subject: Subject, at: datetime) -> Answers:
+def _run_probes(deps: Deps, job: Job, view: ReleaseView, subject: Subject, at: datetime) -> ProbeAnswers:
     """The answers of all probes that may be run now, side by side."""
     watch = view.watch
     due = []
@@ -128,42 +128,42 @@ def _run_probe(deps: Deps, job: Job, view: ReleaseView, subject: Subject, probe:
     return run_to_end(deps, probe.as_check, run)
 
 
-# --- writing down
+# --- storing what they found
 
 
-def _write_down(
-    tx: Tx, deps: Deps, view: ReleaseView, answers: Answers, at: datetime
+def _store_answers(
+    tx: Tx, deps: Deps, view: ReleaseView, answers: ProbeAnswers, at: datetime
 ) -> tuple[list[RaisedAlarm], tuple[Alarm, ...]]:
-    """Store what each probe said and alarm people about what is new.
+    """Store what each probe found, and raise alarms about what is new.
 
-    Returns the alarms that were raised, as the record has them, and those about a silence that is over.
+    Returns the new alarms, as the record has them, and those about a silence that is over.
     """
     release_id = view.release.id
-    before = _stored(tx, release_id)
-    found: dict[str, tuple[Finding, ...]] = {}
+    earlier = _read_watch(tx, release_id)
+    findings: dict[str, tuple[Finding, ...]] = {}
     for probe, answer in answers:
-        reading, found[probe.id] = rules.judge(probe, before.reading(probe.id), answer, at)
-        watches.read(tx, release_id, reading)
-    watch = _stored(tx, release_id)
+        reading, findings[probe.id] = rules.judge(probe, earlier.reading(probe.id), answer, at)
+        watches.store_reading(tx, release_id, reading)
+    watch = _read_watch(tx, release_id)
     series = next((reading.series for reading in watch.readings if reading.series), None)
-    raised = []
+    new_alarms = []
     for probe in view.checklist.watch.probes:
-        wanted = list(rules.to_raise(found.get(probe.id, ()), watch.alarms, probe))
+        to_raise = list(rules.to_raise(findings.get(probe.id, ()), watch.alarms, probe))
         current = watch.reading(probe.id)  # one that may not be asked yet is silent too
         if current and (question := rules.silence(probe, current, watch, at, deps.watch.patience)):
-            wanted += rules.to_raise([question], watch.alarms, probe)
-        for finding in wanted:
-            alarm_id = watches.alarm(tx, release_id, probe.id, finding, at, series)
+            to_raise += rules.to_raise([question], watch.alarms, probe)
+        for finding in to_raise:
+            alarm_id = watches.raise_alarm(tx, release_id, probe.id, finding, at, series)
             if alarm_id is not None:
                 picture.ask_for(tx, release_id, picture.RATE, str(alarm_id))
-                raised.append(_alarmed(alarm_id, probe, finding))
-    spoken = rules.spoken_again(watch)
-    for alarm in spoken:
-        watches.acknowledge(tx, alarm.id, by=SYSTEM, note=_SPOKEN, at=at)
-    return raised, spoken
+                new_alarms.append(_record_of_alarm(alarm_id, probe, finding))
+    recovered = rules.spoken_again(watch)
+    for alarm in recovered:
+        watches.acknowledge(tx, alarm.id, by=SYSTEM, note=_RECOVERED, at=at)
+    return new_alarms, recovered
 
 
-def _alarmed(alarm_id: int, probe: Probe, finding: Finding) -> RaisedAlarm:
+def _record_of_alarm(alarm_id: int, probe: Probe, finding: Finding) -> RaisedAlarm:
     """What the record says of an alarm."""
     return RaisedAlarm(
         id=alarm_id, probe=probe.id, issue=finding.key, short_id=finding.short_id, title=finding.title,
@@ -171,7 +171,7 @@ def _alarmed(alarm_id: int, probe: Probe, finding: Finding) -> RaisedAlarm:
     )  # fmt: skip
 
 
-def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
+def _close_or_go_on(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
     """After a poll: go on, wait for people, watch for longer, or close the release."""
     view = locked_view(tx, deps, release_id)
     watch, now = view.watch, view.now
@@ -183,8 +183,8 @@ def _decide(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
     watches.close(tx, release_id, state)
     releases.move(tx, view.release, ReleaseState.DONE, now)
     picture.ask_for(tx, release_id, picture.TIMELINE, ReleaseState.DONE)
-    done = ReleaseDone(polls=watch.polls, watch=state)
-    commit_change(tx, release_id, done, at=now, by=SYSTEM, new_posts=[CloseoutPost(), DoneNotice()])
+    event = ReleaseDone(polls=watch.polls, watch=state)
+    commit_change(tx, release_id, event, at=now, by=SYSTEM, new_posts=[CloseoutPost(), DoneNotice()])
     return None
 
 
@@ -206,6 +206,6 @@ def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> s
     if not watches.acknowledge(tx, alarm_id, by=actor.user, note=deps.clean(note.strip()), at=view.now):
         return "That alarm was acknowledged already."
     work.ask(tx, "watch", release_id)
-    acknowledged = WatchAcknowledged(alarm=alarm_id, note=deps.clean(note.strip()))
-    commit_change(tx, release_id, acknowledged, at=view.now, by=actor.user)
+    event = WatchAcknowledged(alarm=alarm_id, note=deps.clean(note.strip()))
+    commit_change(tx, release_id, event, at=view.now, by=actor.user)
     return "Acknowledged. The watch goes on."

@@ -17,7 +17,7 @@ from checks.contract import Answer, Outcome
 _SQL = queries("checks")
 
 # What the record binds of a result, by its digest (bot/evidence/FORMAT.md).
-BOUND = ("outcome", "summary", "asked", "expected", "seen", "attachment", "attachment_name", "hint")
+BOUND_COLUMNS = ("outcome", "summary", "asked", "expected", "seen", "attachment", "attachment_name", "hint")
 
 
 def _from_row(row: DictRow) -> CheckView:
@@ -68,48 +68,40 @@ def request(tx: Tx, release_id: ReleaseId, check: CheckId, by: UserId, at: datet
     tx.execute(_SQL["request"], {"release_id": release_id, "check_id": check, "by": by, "at": at})
 
 
-def running(tx: Tx, release_id: ReleaseId, check: CheckId) -> None:
+def mark_running(tx: Tx, release_id: ReleaseId, check: CheckId) -> None:
     """Mark a check as running."""
-    tx.execute(_SQL["running"], {"release_id": release_id, "check_id": check})
+    tx.execute(_SQL["mark_running"], {"release_id": release_id, "check_id": check})
 
 
-def requester(tx: Tx, release_id: ReleaseId, check: CheckId) -> UserId:
-    """Who asked for the run."""
-    return UserId(
-        only(tx.execute(_SQL["requester"], {"release_id": release_id, "check_id": check}).fetchone())["requested_by"]
-    )
+def request_of(tx: Tx, release_id: ReleaseId, check: CheckId) -> tuple[UserId, datetime]:
+    """Who requested the run of a check, and when."""
+    row = only(tx.execute(_SQL["request_of"], {"release_id": release_id, "check_id": check}).fetchone())
+    return UserId(row["requested_by"]), row["requested_at"]
 
 
-def requested_at(tx: Tx, release_id: ReleaseId, check: CheckId) -> datetime:
-    """When the run was asked for."""
-    row = only(tx.execute(_SQL["requester"], {"release_id": release_id, "check_id": check}).fetchone())
-    moment: datetime = row["requested_at"]
-    return moment
-
-
-def progress(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
-    """Say what a running check does; False when nothing changed."""
+def set_progress(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
+    """Show ``line`` for a running check; False when nothing changed."""
     return (
-        tx.execute(_SQL["progress"], {"release_id": release_id, "check_id": check, "progress": line}).fetchone()
+        tx.execute(_SQL["set_progress"], {"release_id": release_id, "check_id": check, "progress": line}).fetchone()
         is not None
     )
 
 
-def waits(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
-    """Say what a check that does not run yet waits for; False when that was said already."""
+def mark_waiting(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bool:
+    """Mark a check as waiting, and show ``line`` for it; False when nothing changed."""
     values = {"release_id": release_id, "check_id": check, "progress": line}
-    return tx.execute(_SQL["waits"], values).fetchone() is not None
+    return tx.execute(_SQL["mark_waiting"], values).fetchone() is not None
 
 
-def ended(tx: Tx, release_id: ReleaseId, check: CheckId, *, again: bool = False) -> None:
+def mark_ended(tx: Tx, release_id: ReleaseId, check: CheckId, *, again: bool = False) -> None:
     """Mark a check as neither waiting nor running, or, with ``again``, as waiting for one more run."""
     running = Running.WAITING if again else Running.IDLE
-    tx.execute(_SQL["ended"], {"release_id": release_id, "check_id": check, "running": running})
+    tx.execute(_SQL["mark_ended"], {"release_id": release_id, "check_id": check, "running": running})
 
 
-def idle_all(tx: Tx, release_id: ReleaseId) -> None:
+def mark_all_idle(tx: Tx, release_id: ReleaseId) -> None:
     """Mark all checks of a release as neither waiting nor running."""
-    tx.execute(_SQL["idle_all"], {"release_id": release_id})
+    tx.execute(_SQL["mark_all_idle"], {"release_id": release_id})
 
 
 def record(
@@ -125,7 +117,7 @@ def record(
 ) -> str:
     """Store one result, and return the digest by which the record binds it (bot/evidence/FORMAT.md)."""
     evidence = answer.evidence
-    said = {
+    answer_values = {
         "outcome": answer.outcome,
         "summary": answer.summary,
         "asked": evidence.asked,
@@ -136,7 +128,7 @@ def record(
         "hint": answer.hint,
     }
     values = {
-        **said,
+        **answer_values,
         "release_id": release_id,
         "check_id": check,
         "data": Jsonb(dict(answer.data)),
@@ -146,7 +138,7 @@ def record(
         "attested": attested,
     }
     tx.execute(_SQL["record"], values)
-    return digest_of({key: said[key] for key in BOUND})
+    return digest_of({key: answer_values[key] for key in BOUND_COLUMNS})
 
 
 def waive(tx: Tx, release_id: ReleaseId, waiver: Waiver) -> bool:

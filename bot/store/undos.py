@@ -56,9 +56,9 @@ def settle(tx: Tx, undo_id: int, at: datetime) -> None:
     tx.execute(_SQL["settle"], {"id": undo_id, "at": at})
 
 
-def failed(tx: Tx, undo_id: int, error: str) -> None:
+def keep_error(tx: Tx, undo_id: int, error: str) -> None:
     """Store why it could not be undone yet."""
-    tx.execute(_SQL["failed"], {"id": undo_id, "error": error})
+    tx.execute(_SQL["keep_error"], {"id": undo_id, "error": error})
 
 
 def list_orphans(tx: Tx) -> list[UndoRow]:

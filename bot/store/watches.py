@@ -20,24 +20,23 @@ _SQL = queries("watches")
 def get(tx: Tx, release_id: ReleaseId) -> Watch | None:
     """The watch of a release with its readings and alarms."""
     key = {"release_id": release_id}
-    row = tx.execute(_SQL["get"], key).fetchone()
-    if row is None:
+    values = tx.execute(_SQL["get"], key).fetchone()
+    if values is None:
         return None
     readings = tuple(
-        Reading(**{**found, "seen": Seen(found["seen"]), "blames": tuple(found["blames"])})
-        for found in tx.execute(_SQL["readings"], key).fetchall()
+        Reading(**{**row, "seen": Seen(row["seen"]), "blames": tuple(row["blames"])})
+        for row in tx.execute(_SQL["readings"], key).fetchall()
     )
     alarms = tuple(
-        Alarm(**{**found, "covers": tuple(found["covers"])}) for found in tx.execute(_SQL["alarms"], key).fetchall()
+        Alarm(**{**row, "covers": tuple(row["covers"])}) for row in tx.execute(_SQL["alarms"], key).fetchall()
     )
-    return Watch(**{**row, "state": WatchState(row["state"]), "readings": readings, "alarms": alarms})
+    return Watch(**{**values, "state": WatchState(values["state"]), "readings": readings, "alarms": alarms})
 
 
 def begin(tx: Tx, release_id: ReleaseId, at: datetime, ends_at: datetime, *, instance: int, steady: float) -> None:
     """Start the watch; it starts once. ``steady``: what the steady clock of the process ``instance`` says ``at``."""
-    begun = tx.execute(_SQL["begin"], {"release_id": release_id, "at": at, "ends_at": ends_at})
-    if begun.rowcount:
-        _saw(tx, release_id, at, instance, steady)
+    if tx.execute(_SQL["begin"], {"release_id": release_id, "at": at, "ends_at": ends_at}).rowcount:
+        _record_instance(tx, release_id, at, instance, steady)
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,20 @@ def last_seen(tx: Tx, release_id: ReleaseId, instance: int) -> LastSeen:
     return LastSeen(row["anybody"], None if row["at"] is None else (row["at"], row["steady"]))
 
 
-def polled(tx: Tx, release_id: ReleaseId, at: datetime, *, instance: int, steady: float, step: timedelta) -> None:
+def record_poll(tx: Tx, release_id: ReleaseId, at: datetime, *, instance: int, steady: float, step: timedelta) -> None:
     """Write down a poll that was made ``at``, and that ``step`` of the time since the one before did not pass for it."""
     if step:
         for name in ("move", "move_readings", "move_clocks"):
             tx.execute(_SQL[name], {"release_id": release_id, "step": step})
     tx.execute(_SQL["polled"], {"release_id": release_id, "at": at})
-    _saw(tx, release_id, at, instance, steady)
+    _record_instance(tx, release_id, at, instance, steady)
 
 
-def _saw(tx: Tx, release_id: ReleaseId, at: datetime, instance: int, steady: float) -> None:
+def _record_instance(tx: Tx, release_id: ReleaseId, at: datetime, instance: int, steady: float) -> None:
     tx.execute(_SQL["saw"], {"release_id": release_id, "at": at, "instance": instance, "steady": steady})
 
 
-def read(tx: Tx, release_id: ReleaseId, reading: Reading) -> None:
+def store_reading(tx: Tx, release_id: ReleaseId, reading: Reading) -> None:
     """Write down what a probe says."""
     values = {**asdict(reading), "blames": list(reading.blames), "series": _json(reading.series)}
     tx.execute(_SQL["read"], {**values, "release_id": release_id})
@@ -78,11 +77,11 @@ def close(tx: Tx, release_id: ReleaseId, state: WatchState) -> bool:
     return tx.execute(_SQL["close"], {"release_id": release_id, "state": state}).fetchone() is not None
 
 
-def alarm(
-    tx: Tx, release_id: ReleaseId, probe: str, found: Finding, at: datetime, series: Mapping[str, Any] | None
+def raise_alarm(
+    tx: Tx, release_id: ReleaseId, probe: str, finding: Finding, at: datetime, series: Mapping[str, Any] | None
 ) -> int | None:
     """Raise an alarm and return its id; None when it was raised before. ``series``: the error rate as it is known."""
-    values = {**asdict(found), "covers": list(found.covers), "probe": probe, "at": at, "series": _json(series)}
+    values = {**asdict(finding), "covers": list(finding.covers), "probe": probe, "at": at, "series": _json(series)}
     row = tx.execute(_SQL["alarm"], {**values, "release_id": release_id}).fetchone()
     return None if row is None else int(row["id"])
 

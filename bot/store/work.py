@@ -49,44 +49,44 @@ def claim(tx: Tx, queue: str, owner: int) -> Claim | None:
     return None if row is None else Claim(**row)
 
 
-def renew(tx: Tx, held: Claim) -> bool:
+def renew(tx: Tx, claim: Claim) -> bool:
     """Prolong the lease; False when somebody else has taken over."""
-    return tx.execute(_SQL["renew"], {"id": held.id, "token": held.token, "lease": LEASE}).fetchone() is not None
+    return tx.execute(_SQL["renew"], {"id": claim.id, "token": claim.token, "lease": LEASE}).fetchone() is not None
 
 
-def ensure_claim(tx: Tx, held: Claim) -> bool:
+def ensure_claim(tx: Tx, claim: Claim) -> bool:
     """Make this transaction commit only while the claim is ours. Raises Superseded when it is not.
 
     Returns whether it was asked for again meanwhile. Lock the release first where both are needed, as every flow does:
     one order of locks, no deadlock.
     """
-    row = tx.execute(_SQL["ensure_claim"], {"id": held.id, "token": held.token}).fetchone()
+    row = tx.execute(_SQL["ensure_claim"], {"id": claim.id, "token": claim.token}).fetchone()
     if row is None:
         raise Superseded
     return bool(row["again"])
 
 
-def begin(tx: Tx, held: Claim) -> None:
+def begin(tx: Tx, claim: Claim) -> None:
     """Make this transaction commit only while the claim is ours, like `ensure_claim`, and forget that it was asked for again.
 
     For work that has only looked so far whether it may begin: what it does from here on is what was asked for.
     """
-    if tx.execute(_SQL["begin"], {"id": held.id, "token": held.token}).fetchone() is None:
+    if tx.execute(_SQL["begin"], {"id": claim.id, "token": claim.token}).fetchone() is None:
         raise Superseded
 
 
-def finish(tx: Tx, held: Claim, now: datetime) -> None:
+def finish(tx: Tx, claim: Claim, now: datetime) -> None:
     """It is done. If it was asked for again meanwhile, it is due at once."""
-    if tx.execute(_SQL["finish"], {"id": held.id, "token": held.token}).rowcount == 0:
-        put_back(tx, held, now)
+    if tx.execute(_SQL["finish"], {"id": claim.id, "token": claim.token}).rowcount == 0:
+        put_back(tx, claim, now)
 
 
-def put_back(tx: Tx, held: Claim, due_at: datetime, error: str | None = None) -> None:
+def put_back(tx: Tx, claim: Claim, due_at: datetime, error: str | None = None) -> None:
     """Give it back to be taken at ``due_at``; with ``error`` the attempts go on counting.
 
     What was asked for again meanwhile is due at once, unless it has just failed.
     """
-    tx.execute(_SQL["release"], {"id": held.id, "token": held.token, "due_at": due_at, "error": error})
+    tx.execute(_SQL["release"], {"id": claim.id, "token": claim.token, "due_at": due_at, "error": error})
 
 
 def drop(tx: Tx, queue: str, *keys: str | int) -> None:

@@ -33,7 +33,7 @@ def ready(live: Bot, tags: Tags) -> ReleaseId:
     with live.store.transaction() as tx:
         for entry in live.deps.checklist.asked:
             checks.record(tx, release_id, entry.id, passed, by=MANAGER.user, started_at=now, finished_at=now)
-            checks.ended(tx, release_id, entry.id)
+            checks.mark_ended(tx, release_id, entry.id)
         words: dict[str, Any] = {"verdict": Verdict.APPROVE, "reason": "", "permalink": ""}
         sign.sign(tx, live.deps, MANAGER, release_id, role=Role.RELEASE_MANAGER, **words)
     return release_id

@@ -264,7 +264,7 @@ def test_people_are_reminded_of_a_review_that_is_owed(glass: World) -> None:
 
     def reminded() -> int:
         for _ in range(2):
-            remind.look(glass.deps)
+            remind.remind_if_due(glass.deps)
         return len(glass.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'"))
 
     found = [reminded()]

@@ -207,8 +207,8 @@ def test_people_are_reminded_of_an_alarm(world: World, outside: Outside) -> None
     world.poll()
 
     def reminded() -> int:
-        remind.look(world.deps)
-        remind.look(world.deps)
+        remind.remind_if_due(world.deps)
+        remind.remind_if_due(world.deps)
         return len(world.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'"))
 
     found = [reminded()]
@@ -225,10 +225,10 @@ def test_people_are_reminded_of_an_alarm(world: World, outside: Outside) -> None
 
 def test_nobody_is_reminded_of_what_goes_on_by_itself(world: World) -> None:
     """No release, one that waits for signatures (others look after it), one that is watched in peace."""
-    remind.look(world.deps)
+    remind.remind_if_due(world.deps)
     world.ready()
     world.clock.advance(hours=3)
-    remind.look(world.deps)
+    remind.remind_if_due(world.deps)
     assert world.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'") == []
 
 

@@ -383,7 +383,7 @@ def test_alarm_of_another_release_is_refused(live: Bot):
     live.abort_release(old)
     new = live.open_release("v4.8.1")
     found = Finding("1", "API-1", "boom", "", Kind.NEW, ("1",))
-    live.change(lambda tx: watches.alarm(tx, new, "watch.issues", found, live.clock.now(), None))
+    live.change(lambda tx: watches.raise_alarm(tx, new, "watch.issues", found, live.clock.now(), None))
     (alarm,) = live.rows("SELECT id FROM alarms")
     before = live.rows(STATE)
     body = {

@@ -289,7 +289,7 @@ def test_the_announcement_is_asked_for_whenever_it_comes_or_goes(bot: Bot, slack
     stood, asked = [], []
 
     def look() -> None:
-        bot.change(lambda tx: checks.idle_all(tx, release_id))
+        bot.change(lambda tx: checks.mark_all_idle(tx, release_id))
         bot.clock.advance(2)
         bot.publish(release_id, *ANNOUNCEMENT)
         with bot.store.transaction() as tx:

@@ -25,30 +25,30 @@ UPDATE check_runs SET running = CASE running WHEN 'running' THEN 'running' ELSE 
                       requested_by = %(by)s, requested_at = %(at)s
 WHERE release_id = %(release_id)s AND check_id = %(check_id)s RETURNING check_id;
 
--- name: running
+-- name: mark_running
 -- It runs now.
 UPDATE check_runs SET running = 'running', progress = '' WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
 
--- name: requester
+-- name: request_of
 -- Who asked for the run, and when.
 SELECT requested_by, requested_at FROM check_runs WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
 
--- name: progress
+-- name: set_progress
 -- What the person who waits is told.
 UPDATE check_runs SET progress = %(progress)s WHERE release_id = %(release_id)s AND check_id = %(check_id)s
 AND running = 'running' AND progress <> %(progress)s RETURNING check_id;
 
--- name: waits
+-- name: mark_waiting
 -- What a check waits for that does not run yet.
 UPDATE check_runs SET running = 'waiting', progress = %(progress)s
 WHERE release_id = %(release_id)s AND check_id = %(check_id)s AND (running <> 'waiting' OR progress <> %(progress)s)
 RETURNING check_id;
 
--- name: ended
+-- name: mark_ended
 -- It does not run any more, or waits to run once more.
 UPDATE check_runs SET running = %(running)s, progress = '' WHERE release_id = %(release_id)s AND check_id = %(check_id)s;
 
--- name: idle_all
+-- name: mark_all_idle
 -- The release is over: nothing waits any more.
 UPDATE check_runs SET running = 'idle', progress = '' WHERE release_id = %(release_id)s;
 

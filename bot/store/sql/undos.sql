@@ -7,7 +7,7 @@ VALUES (%(release_id)s, %(check_id)s, %(kind)s, %(target)s, %(what)s, %(payload)
 -- It is undone.
 UPDATE undos SET settled_at = %(at)s, last_error = NULL WHERE id = %(id)s AND settled_at IS NULL;
 
--- name: failed
+-- name: keep_error
 -- It could not be undone yet.
 UPDATE undos SET last_error = %(error)s WHERE id = %(id)s;
 
