@@ -74,6 +74,7 @@ class Finding:
     permalink: str
     kind: Kind
     covers: tuple[str, ...]  # the keys that it stands for, its own among them
+    events: tuple[Finding, ...] = ()  # that it stands for, where they are too many for an alarm each
 
 
 @dataclass(frozen=True)
@@ -224,10 +225,8 @@ def to_raise(found: Sequence[Finding], alarms: Collection[Alarm], probe: Probe) 
     new = [item for item in found if item.key not in known and not (item.kind is Kind.FAULT and probe.id in waiting)]
     if len(new) <= MOST_ALARMS:
         return tuple(new)
-    named = ", ".join(item.short_id for item in new[:MOST_ALARMS])
-    title = f"{len(new)} at once, among them {named}"
-    covers = tuple(item.key for item in new)
-    return (replace(new[0], key=f"{new[0].key}+{len(new) - 1}", short_id=probe.title, title=title, covers=covers),)
+    key, covers, events = f"{new[0].key}+{len(new) - 1}", tuple(item.key for item in new), tuple(new)
+    return (replace(new[0], key=key, short_id=probe.title, covers=covers, events=events),)
 
 
 def silence(probe: Probe, reading: Reading, watch: Watch, now: datetime, patience: timedelta) -> Finding | None:
@@ -235,7 +234,7 @@ def silence(probe: Probe, reading: Reading, watch: Watch, now: datetime, patienc
     if reading.seen is not Seen.CANNOT_TELL or now - (reading.told_at or watch.started_at) < patience:
         return None
     key = _silent_key(reading)
-    return Finding(key, probe.title, f"cannot tell: {reading.summary}", "", Kind.SILENT, (key,))
+    return Finding(key, probe.title, reading.summary, "", Kind.SILENT, (key,))
 
 
 def _silent_key(reading: Reading) -> str:

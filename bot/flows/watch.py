@@ -6,6 +6,7 @@ import contextvars
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TypeAlias
@@ -34,6 +35,7 @@ from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.store import posts, releases, watches, work
 from bot.store.pool import Tx
+from bot.texts.watch import alarm_title
 from checks.contract import Answer, Subject
 
 logger = logging.getLogger(__name__)
@@ -152,7 +154,7 @@ def _store_answers(
         current = watch.reading(probe.id)  # one that may not be asked yet is silent too
         if current and (question := rules.silence(probe, current, watch, at, deps.watch.patience)):
             to_raise += rules.to_raise([question], watch.alarms, probe)
-        for finding in to_raise:
+        for finding in (replace(one, title=alarm_title(one)) for one in to_raise):
             alarm_id = watches.raise_alarm(tx, release_id, probe.id, finding, at, series)
             if alarm_id is not None:
                 picture.ask_for(tx, release_id, picture.RATE, str(alarm_id))

@@ -29,6 +29,7 @@ from bot.domain.watch import (
     unwatched,
     verdict_at_end,
 )
+from bot.texts.watch import alarm_title
 from checks.contract import Answer, Evidence, Outcome
 from tests.unit.factories import NOW, QUINN, WATCH, ago, make_alarm, make_reading, make_watch
 
@@ -210,7 +211,7 @@ class TestAlarms:
         """More than five findings at once are one alarm that covers all of them."""
         assert len(to_raise(self.make_findings(5), [], PROBE)) == 5
         (alarm,) = to_raise(self.make_findings(50), [], PROBE)
-        assert alarm.title == "50 at once, among them API-0, API-1, API-2, API-3, API-4"
+        assert alarm_title(alarm) == "50 at once, among them API-0, API-1, API-2, API-3, API-4"
         assert set(alarm.covers) == {item.key for item in self.make_findings(50)}
 
     def test_a_condition_raises_no_alarm_while_its_first_one_is_open(self) -> None:
@@ -226,7 +227,7 @@ class TestAlarms:
         assert silence(PROBE, blind, make_watch(), NOW + timedelta(minutes=4), WATCH.patience) is None
         question = silence(PROBE, blind, make_watch(), NOW + timedelta(minutes=5), WATCH.patience)
         assert question is not None
-        assert (question.kind, question.title) == (Kind.SILENT, "cannot tell: it is ERROR")
+        assert (question.kind, alarm_title(question)) == (Kind.SILENT, "cannot tell: it is ERROR")
         assert not covered(blind, [])
         assert covered(blind, [make_alarm(acknowledged_by=QUINN, covers=question.covers)])
         never = polls(Outcome.ERROR)[0]

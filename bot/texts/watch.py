@@ -1,0 +1,13 @@
+"""What an alarm of the watch is called."""
+
+from __future__ import annotations
+
+from bot.domain.watch import MOST_ALARMS, Finding, Kind
+
+
+def alarm_title(finding: Finding) -> str:
+    """The title that an alarm about ``finding`` is stored with."""
+    if finding.events:
+        named = ", ".join(event.short_id for event in finding.events[:MOST_ALARMS])
+        return f"{len(finding.events)} at once, among them {named}"
+    return f"cannot tell: {finding.title}" if finding.kind is Kind.SILENT else finding.title
