@@ -24,7 +24,7 @@ COMMITS, IMAGES = (COMMIT, MOVED), (DIGEST, REBUILT)
 MONDAY = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 
 GATE = {"go.one": True, "go.two": False, "go.person": True}  # check -> whether the checklist lets it be waived
-ASKED = ("go.one", "go.two")  # the bot asks; the third a person answers
+BOT_CHECKS = ("go.one", "go.two")  # the bot asks; the third a person answers
 
 RULES = (
     Rules({"release_manager": 1}, ("qa", "product")),
@@ -39,7 +39,7 @@ RULES = (
 
 @cache
 def policy_of(rules: Rules) -> Policy:
-    """The same rules as a release-bot.yml says them."""
+    """The rules as the policy of a release-bot.yml."""
     weekend = {"reason": "not at a weekend", "begins": "fri 14:00", "ends": "mon 07:00"}
     return Policy.model_validate(
         {
@@ -63,19 +63,21 @@ def policy_of(rules: Rules) -> Policy:
 
 @cache
 def lines() -> Checklist:
-    """Two checks that the bot asks and one for a person, in a section that blocks; all three decide. Plans that touch nothing."""
-    checks = [make_check(check, kind="ask", waivable=GATE[check]) for check in ASKED]
+    """Two checks of the bot and one for a person in a section that blocks; all three decide, and the plans change
+    nothing.
+    """
+    checks = [make_check(check, kind="ask", waivable=GATE[check]) for check in BOT_CHECKS]
     gate = Section(id="go", title="Go/No-Go", gate=True, checks=tuple(checks))
-    beside = Section(id="prep", title="By hand", blocks=True, checks=(make_check("go.person", kind="attest"),))
+    by_hand = Section(id="prep", title="By hand", blocks=True, checks=(make_check("go.person", kind="attest"),))
     step = {"title": "Look", "action": {"do": "check", "kind": "ask"}}
     mode = {"title": "If bills are wrong", "action": {"do": "set_variable", "name": "MODE", "value": "off"}}
     return checklist(
-        sections=(gate, beside),
+        sections=(gate, by_hand),
         deploy=({"id": "deploy.look", **step},),
         rollback=({"id": "rollback.look", **step}, {"id": "rollback.mode", **mode}),
     )
 
 
 def roles_of(facts: Facts, who: str) -> frozenset[Role]:
-    """The roles of somebody at this moment."""
+    """The roles that a person has at this moment."""
     return frozenset(Role(name) for name in facts.roles[who])

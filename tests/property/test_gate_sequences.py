@@ -25,8 +25,8 @@ from tests.property.setting import COMMITS, GATE, IMAGES, MONDAY, PEOPLE, ROLES,
 from tests.property.specification import (
     FOREVER,
     Answer,
+    CheckRun,
     Facts,
-    Found,
     Rules,
     Subject,
     against_break_glass,
@@ -37,7 +37,7 @@ from tests.unit.factories import RITA, make_release, make_result, make_signoff
 SEQUENCES, STEPS = 2000, 12
 SAID_TOGETHER = frozenset({"signoff_missing", "people"})  # the gate says the first that holds of a role, not all
 people, checks, roles = st.sampled_from(PEOPLE), st.sampled_from(list(GATE)), st.sampled_from(list(Role))
-waits = st.sampled_from(
+pauses = st.sampled_from(
     [timedelta(seconds=1), timedelta(hours=1), timedelta(hours=2), timedelta(hours=4), timedelta(days=1)]
 )
 RELEASE = make_release()
@@ -45,9 +45,9 @@ RELEASE = make_release()
 
 @cache
 def mark_of(subject: Subject) -> str:
-    """The fingerprint of what was signed, with the waivers as they are stored."""
+    """The fingerprint of what was signed off, with the waivers as they are stored."""
     release = make_release(commit=subject.commit, digest=subject.image, policy_digest=policy_of(subject.rules).digest)
-    return fingerprint(release, [waiver_of(check, by) for check, by in subject.waived])
+    return fingerprint(release, [waiver_of(check, by) for check, by in subject.waivers])
 
 
 def waiver_of(check: str, by: str) -> Waiver:
@@ -56,10 +56,10 @@ def waiver_of(check: str, by: str) -> Waiver:
 
 
 @cache
-def result_of(check: str, found: Found) -> Result:
+def result_of(check: str, run: CheckRun) -> Result:
     """A result as it is stored."""
-    outcome = Outcome.PASS if found.passed else Outcome.ERROR
-    return make_result(check, outcome, started_at=found.began, finished_at=found.ended)
+    outcome = Outcome.PASS if run.has_passed else Outcome.ERROR
+    return make_result(check, outcome, started_at=run.start, finished_at=run.end)
 
 
 @cache
@@ -70,15 +70,15 @@ def signoff_of(answer: Answer) -> SignOff:
 
 
 def view_of(facts: Facts) -> ReleaseView:
-    """The rows that such facts leave behind."""
-    known = {}
+    """The rows that these facts leave behind."""
+    check_views = {}
     for check in GATE:
-        found, by = facts.found.get(check), facts.waived.get(check)
-        known[CheckId(check)] = CheckView(
+        run, by = facts.runs.get(check), facts.waived_by.get(check)
+        check_views[CheckId(check)] = CheckView(
             CheckId(check),
             Running.WAITING if check in facts.under_way else Running.IDLE,
             "",
-            None if found is None or found.began < facts.since else result_of(check, found),
+            None if run is None or run.start < facts.since else result_of(check, run),
             None if by is None else waiver_of(check, by),
         )
     rules = policy_of(facts.rules)
@@ -88,21 +88,21 @@ def view_of(facts: Facts) -> ReleaseView:
         digest=facts.image,
         policy_digest=rules.digest,
         manager=UserId(facts.manager),
-        unbound="It is gone." if facts.gone else "",
+        unbound="It is gone." if facts.is_gone else "",
         confirmed_at=facts.now - timedelta(minutes=3) if facts.away else facts.now,
         again_because="It was the database." if facts.again == facts.image else "",
     )
     calendar = rules.frozen(facts.now)
-    stopped = facts.frozen_until is not None and facts.now < facts.frozen_until
+    is_frozen = facts.frozen_until is not None and facts.now < facts.frozen_until
     return ReleaseView(
         release=release,
         checklist=lines(),
         policy=rules,
-        checks=known,
+        checks=check_views,
         signoffs=[signoff_of(answer) for answer in facts.answers],
         steps=(),
         watch=None,
-        freeze=Freeze(RITA, "stop", None) if stopped else Freeze(RITA, *calendar) if calendar else None,
+        freeze=Freeze(RITA, "stop", None) if is_frozen else Freeze(RITA, *calendar) if calendar else None,
         now=facts.now,
         debts=[debt(number) for number in facts.debts],
         known_bad="v4.7.0 was rolled back" if facts.taken_back.get(facts.image) else "",
@@ -116,81 +116,81 @@ def debt(number: int) -> Mitigation:
 
 
 class OneRelease(RuleBasedStateMachine):
-    """One release. Flows would refuse some of this and make other of it void: here the gate alone has to see what counts."""
+    """One release. Flows would refuse some of these changes; here the gate alone has to recognise what counts."""
 
-    judged: ClassVar[Counter[bool]] = Counter()  # by whether the specification allowed it
-    broken: ClassVar[Counter[bool]] = Counter()  # the same of break-glass
+    deploy_counts: ClassVar[Counter[bool]] = Counter()  # by whether the specification allowed it
+    break_glass_counts: ClassVar[Counter[bool]] = Counter()  # the same of break-glass
 
-    @initialize(rules=st.sampled_from(RULES), agreed=st.sets(people), bad=st.booleans(), again=st.booleans())
-    def start(self, rules: Rules, agreed: set[UserId], bad: bool, again: bool) -> None:
-        """A new release that some have agreed to already."""
+    @initialize(rules=st.sampled_from(RULES), approvers=st.sets(people), bad=st.booleans(), again=st.booleans())
+    def start(self, rules: Rules, approvers: set[UserId], bad: bool, again: bool) -> None:
+        """Start a release that some people have approved already."""
         self.turn = cycle(PEOPLE)
         self.facts = Facts(
             now=MONDAY, rules=rules, roles=dict(ROLES), gate=GATE, manager=RITA, state="OPEN",
             commit=COMMITS[0], image=IMAGES[0], true_commit=COMMITS[0], true_image=IMAGES[0],
             since=MONDAY, taken_back={IMAGES[0]: bad}, again=IMAGES[0] if again else "",
         )  # fmt: skip
-        self.agree(agreed)
+        self.agree(approvers)
 
     @invariant()
     def the_gate_says_what_the_specification_says(self) -> None:
-        """To one person after another, and every reason by its name."""
+        """For one person after another the gate has exactly the reasons of the specification."""
         view, who = view_of(self.facts), next(self.turn)
         expected = against_deploy(self.facts, who)
         decision = deploy_gate(view, who)
         may = permits(view.policy, Action.DEPLOY, roles_of(self.facts, who))
-        self.judged[not expected] += 1
+        self.deploy_counts[not expected] += 1
         assert (may and decision.allowed) == (not expected), (who, expected, decision.reasons)
-        said = {str(reason.cause) for reason in decision.reasons} | (set() if may else {"role"})
-        assert said - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, decision.reasons)
+        causes = {str(reason.cause) for reason in decision.reasons} | (set() if may else {"role"})
+        assert causes - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, decision.reasons)
 
     @invariant()
-    def break_glass_passes_over_what_the_specification_says(self) -> None:
-        """And over nothing else, for one person after another."""
+    def break_glass_overrides_what_the_specification_says(self) -> None:
+        """For one person after another break-glass overrides exactly what the specification says."""
         view, who = view_of(self.facts), next(self.turn)
         expected = against_break_glass(self.facts, who)
-        judged = judge_past_gate(view, who)
+        judgement = judge_past_gate(view, who)
         may = permits(view.policy, Action.BREAK_GLASS, roles_of(self.facts, who))
-        self.broken[not expected] += 1
-        said = {str(reason.cause) for reason in judged.against} | (set() if may else {"role"})
-        assert said - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, judged)
-        assert (may and not judged.against) == (not expected), (who, expected, judged)
+        self.break_glass_counts[not expected] += 1
+        causes = {str(reason.cause) for reason in judgement.against} | (set() if may else {"role"})
+        assert causes - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, judgement)
+        assert (may and not judgement.against) == (not expected), (who, expected, judgement)
 
-    @rule(time=waits)
+    @rule(time=pauses)
     def wait(self, time: timedelta) -> None:
         """Time passes."""
         self.facts.now += time
 
-    @rule(agreed=st.sets(people))
-    def agree(self, agreed: set[UserId]) -> None:
-        """All checks pass, some people sign in all their roles."""
+    @rule(approvers=st.sets(people))
+    def agree(self, approvers: set[UserId]) -> None:
+        """All checks pass, and some people approve in all their roles."""
         for check in GATE:
             self.run_check(check, passes=True, took=timedelta(0))
-        for who in sorted(agreed):
+        for who in sorted(approvers):
             for role in sorted(self.facts.roles[who]):
                 self.answer(who, Role(role), yes=True)
 
     @rule(check=checks)
     def rerun(self, check: str) -> None:
-        """Somebody asks for a run."""
+        """Somebody requests a run of a check."""
         self.facts.under_way.add(check)
 
-    @rule(check=checks, passes=st.booleans(), took=waits)
+    @rule(check=checks, passes=st.booleans(), took=pauses)
     def run_check(self, check: str, passes: bool, took: timedelta) -> None:
-        """A run ends, which may have begun long ago."""
+        """A run of a check ends, which may have begun long ago."""
         self.facts.under_way.discard(check)
-        self.facts.found[check] = Found(passes, self.facts.now - took, self.facts.now)
+        self.facts.runs[check] = CheckRun(passes, self.facts.now - took, self.facts.now)
 
     @rule(who=people, role=roles, yes=st.booleans())
     def answer(self, who: UserId, role: Role, yes: bool) -> None:
-        """A sign-off; one stands of each person in each role."""
+        """Somebody signs off, which replaces their earlier answer in that role."""
         facts = self.facts
         facts.answers = [a for a in facts.answers if (a.role, a.by) != (role, who)]
         facts.answers.append(Answer(role, who, yes, facts.subject, facts.now))
 
     @rule(role=roles)
     def revoke(self, role: Role) -> None:
-        """The newest answer of a role is taken back."""
+        """The newest answer of a role is withdrawn."""
         newest = [answer for answer in self.facts.answers if answer.role == role][-1:]
         self.facts.answers = [answer for answer in self.facts.answers if answer not in newest]
 
@@ -198,7 +198,7 @@ class OneRelease(RuleBasedStateMachine):
     def waive(self, who: UserId, check: str) -> None:
         """A check that does not pass is waived, perhaps under a policy that allowed it."""
         self.run_check(check, passes=False, took=timedelta(0))
-        self.facts.waived.setdefault(check, who)
+        self.facts.waived_by.setdefault(check, who)
 
     @rule(who=people, role=roles)
     def change_role(self, who: UserId, role: Role) -> None:
@@ -207,26 +207,26 @@ class OneRelease(RuleBasedStateMachine):
 
     @rule(commit=st.sampled_from(COMMITS), image=st.sampled_from(IMAGES))
     def move(self, commit: str, image: str) -> None:
-        """The version means something else, and the bot has seen it."""
+        """The version gets another commit and image, and the bot has seen it."""
         facts = self.facts
         facts.commit = facts.true_commit = commit
         facts.image = facts.true_image = image
         facts.since = facts.now
 
-    @rule(gone=st.booleans(), away=st.booleans())
-    def lose(self, gone: bool, away: bool) -> None:
-        """The tag is gone or back, GitHub is away or back."""
-        self.facts.gone, self.facts.away = gone, away
+    @rule(is_gone=st.booleans(), away=st.booleans())
+    def lose(self, is_gone: bool, away: bool) -> None:
+        """The tag disappears or returns, and so does GitHub."""
+        self.facts.is_gone, self.facts.away = is_gone, away
 
     @rule(until=st.sampled_from([None, timedelta(hours=1), FOREVER]))
     def freeze(self, until: datetime | timedelta | None) -> None:
-        """The line is stopped, or free again."""
+        """Deploys are frozen, or allowed again."""
         end = self.facts.now + until if isinstance(until, timedelta) else until
         self.facts.frozen_until = end
 
     @rule(debts=st.sampled_from([(), (1,), (1, 2)]))
     def mitigate(self, debts: tuple[int, ...]) -> None:
-        """Something is set for a while, or put back."""
+        """Mitigations are set or lifted."""
         self.facts.debts = list(debts)
 
     @rule(image=st.sampled_from(IMAGES), bad=st.booleans())
@@ -246,9 +246,9 @@ class OneRelease(RuleBasedStateMachine):
 
 
 def test_the_gate_is_the_specification() -> None:
-    """Seen from both sides: it never opens where it must not, and never stays closed where it must open."""
-    OneRelease.judged.clear()
-    OneRelease.broken.clear()
+    """The gate is never open where it must be closed, and never closed where it must be open."""
+    OneRelease.deploy_counts.clear()
+    OneRelease.break_glass_counts.clear()
     run_state_machine_as_test(seed(chosen_seed())(OneRelease), settings=sequences(SEQUENCES, STEPS))
-    assert OneRelease.judged[True] > OneRelease.judged[False] / 100  # enough of them do reach a deploy
-    assert OneRelease.broken[True] > OneRelease.broken[False] / 100
+    assert OneRelease.deploy_counts[True] > OneRelease.deploy_counts[False] / 100  # enough of them do reach a deploy
+    assert OneRelease.break_glass_counts[True] > OneRelease.break_glass_counts[False] / 100
