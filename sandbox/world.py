@@ -68,7 +68,7 @@ class World:
         self._servers: dict[str, Server] = {}
         self._kubeconfig = settings.kubeconfig or Path()  # the administrator's
         self._bot_kubeconfig = self._folder / "bot-kubeconfig"
-        self._sentry = sentry.Sentry(self._faults, self._snapshot("sentry"), self._snapshot("sentry-releases"))
+        self._sentry = sentry.Sentry(self._faults, self._snapshot("sentry"))
         self._slack = SlackServer(
             data_dir=self._folder / "slack", manifest=settings.manifest, extra_routes=self._add_routes
         )
@@ -153,7 +153,6 @@ class World:
             webhooks={
                 f"{self._servers[f'{name}-api'].url}/api/billing/webhook": name == "production" for name in ENVIRONMENTS
             },
-            customers=[database.stripe_customer_id for database in self._databases.values()],
         )
         await self._serve("sentry", self._sentry.app)
         metrics = f"{self._servers['production-api'].url}/metrics"

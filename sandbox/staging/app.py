@@ -3,7 +3,6 @@
 import json
 import logging
 import time
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,7 +47,6 @@ class ProductSettings:
     stripe_api_key: str | None
     webhook_secret: str | None
     login_attempts: int = LOGIN_ATTEMPTS
-    app_version: str = APP_VERSION
 
 
 SETTINGS = web.AppKey("settings", ProductSettings)
@@ -95,18 +93,11 @@ def make_app(settings: ProductSettings, faults: Faults) -> web.Application:
     app.cleanup_ctx.append(_pool)
     app.add_routes(
         [
-            web.get("/", _root),
             web.get("/health", _health),
-            web.get("/health/", _health),
             web.get("/health/ready", _ready),
-            web.get("/health/live", _live),
             web.get("/metrics", _metrics),
             web.post("/api/auth/login", accounts.login),
-            web.post("/api/auth/logout", accounts.logout),
-            web.get("/api/auth/me", accounts.me),
-            web.get("/api/auth/health", accounts.auth_health),
             web.get("/api/v1/roster/plans", _list_plans),
-            web.post("/api/v1/roster/plans", _create_plan),
         ]
     )
     if settings.stripe_api_key and settings.webhook_secret:
@@ -132,13 +123,10 @@ async def _pool(app: web.Application) -> AsyncIterator[None]:
 
 @web.middleware
 async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count the request, and answer with its X-Request-ID and the time it took."""
+    """Count the request."""
     started = time.monotonic()
     response = await handler(request)
     seconds = time.monotonic() - started
-    response.headers["X-Request-ID"] = request.headers.get("X-Request-ID") or str(uuid.uuid4())
-    response.headers["X-Response-Time-Ms"] = f"{seconds * 1000:.2f}"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     if request.path != "/metrics":
         metrics = request.app[_METRICS]
         metrics.requests.labels(request.method, request.path, str(response.status)).inc()
@@ -194,24 +182,13 @@ async def _billing_status(request: web.Request, tenant: int) -> str:
     return str(row[0]) if row is not None else "none"
 
 
-async def _root(request: web.Request) -> web.Response:
-    return web.json_response(
-        {
-            "name": "SOLVEREIGN API",
-            "version": request.app[SETTINGS].app_version,
-            "docs": "/docs",
-            "health": "/health",
-        }
-    )
-
-
 async def _health(request: web.Request) -> web.Response:
     settings = request.app[SETTINGS]
     status = "error" if request.app[SWITCHES].on("health_error") else "healthy"
     return web.json_response(
         {
             "status": status,
-            "version": settings.app_version,
+            "version": APP_VERSION,
             "timestamp": datetime.now(UTC).isoformat(),
             "environment": settings.environment,
         }
@@ -229,10 +206,6 @@ async def _ready(request: web.Request) -> web.Response:
     if request.app[SWITCHES].on("not_ready"):
         database = "unhealthy: connection refused"
     return web.json_response(readiness(database))
-
-
-async def _live(_request: web.Request) -> web.Response:
-    return web.json_response({"status": "alive"})
 
 
 async def _metrics(request: web.Request) -> web.Response:
@@ -255,17 +228,3 @@ async def _list_plans(request: web.Request) -> web.Response:
         )
         plans = [{**row, "created_at": row["created_at"].isoformat()} for row in await cursor.fetchall()]
     return web.json_response({"success": True, "plans": plans, "total": len(plans)})
-
-
-async def _create_plan(request: web.Request) -> web.Response:
-    user = request.get(USER)
-    if user is None:
-        return accounts.unauthenticated()
-    body = await request.json()
-    async with request.app[POOL].connection() as connection:
-        cursor = await connection.execute(
-            "INSERT INTO core.roster_plans (tenant_id, name) VALUES (%s, %s) RETURNING id",
-            (user["tenant_id"], body["name"]),
-        )
-        row = await cursor.fetchone()
-    return web.json_response({"success": True, "id": row[0] if row else None}, status=201)

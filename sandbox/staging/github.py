@@ -1,4 +1,4 @@
-"""The simulated GitHub: one repository with commits, tags, checks and releases; what a release tags and compares."""
+"""The simulated GitHub: one repository with commits, tags and checks; what a release tags and compares."""
 
 import base64
 import hashlib
@@ -48,15 +48,13 @@ class GitHub:
         """``on_tag(tag, commit)`` is called for each new tag, as whoever listens to the repository is."""
         self._faults, self._snapshot, self._on_tag = faults, snapshot, on_tag
         self._history = _history()
-        saved = snapshot.load() or {"refs": _first_refs(), "tags": _first_tags(), "releases": []}
+        saved = snapshot.load() or {"refs": _first_refs(), "tags": _first_tags()}
         self._refs: dict[str, Json] = saved["refs"]
         self._tags: dict[str, Json] = saved["tags"]
-        self._releases: list[Json] = saved["releases"]
         self.app = web.Application(
             middlewares=[
                 refuse_while(lambda: faults.on("github_down")),
                 json_errors(lambda status, _reason: {"message": "Not Found", "status": str(status)}),
-                _common_headers,
                 require_token(bearer(*PERMISSIONS), lambda _request: _error(401, "Bad credentials")),
                 require_right(PERMISSIONS, _permission_of, lambda _request: _error(403, _NOT_ACCESSIBLE)),
             ]
@@ -64,7 +62,6 @@ class GitHub:
         repository = f"/repos/{GITHUB_REPOSITORY}"
         self.app.add_routes(
             [
-                web.get("/rate_limit", self._rate_limit),
                 web.get(repository, self._repository),
                 web.get(f"{repository}/commits/{{ref}}", self._commit),
                 web.get(f"{repository}/commits/{{ref}}/check-runs", self._check_runs),
@@ -79,10 +76,6 @@ class GitHub:
                 web.get(f"{repository}/git/tags/{{sha}}", self._get_tag),
                 web.post(f"{repository}/git/tags", self._create_tag),
                 web.get(f"{repository}/contents/{{path:.+}}", self._contents),
-                web.get(f"{repository}/releases", self._list_releases),
-                web.post(f"{repository}/releases", self._create_release),
-                web.post(f"{repository}/releases/generate-notes", self._generate_notes),
-                web.get(f"{repository}/releases/tags/{{tag}}", self._get_release),
             ]
         )
         self.app.on_cleanup.append(self._stop)
@@ -91,7 +84,7 @@ class GitHub:
         self._snapshot.flush()
 
     def _save(self) -> None:
-        self._snapshot.save(lambda: {"refs": self._refs, "tags": self._tags, "releases": self._releases})
+        self._snapshot.save(lambda: {"refs": self._refs, "tags": self._tags})
 
     def _resolve(self, ref: str) -> str | None:
         """The commit behind a branch, a tag or a (full) commit id; None when there is none."""
@@ -103,9 +96,6 @@ class GitHub:
         return None
 
     # Repository, commits, checks
-
-    async def _rate_limit(self, _request: web.Request) -> web.Response:
-        return web.json_response({"resources": {"core": {"limit": 5000, "remaining": 4990, "reset": 0}}})
 
     async def _repository(self, request: web.Request) -> web.Response:
         owner, name = GITHUB_REPOSITORY.split("/")
@@ -273,43 +263,6 @@ class GitHub:
         self._save()
         return web.json_response(tag, status=201)
 
-    # Releases
-
-    async def _list_releases(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._releases[::-1])
-
-    async def _get_release(self, request: web.Request) -> web.Response:
-        found = [release for release in self._releases if release["tag_name"] == request.match_info["tag"]]
-        return web.json_response(found[0]) if found else _error(404, "Not Found")
-
-    async def _create_release(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        tag = body.get("tag_name")
-        if not tag or any(release["tag_name"] == tag for release in self._releases):
-            return _error(422, "Validation Failed")
-        if f"refs/tags/{tag}" not in self._refs:  # as on GitHub: a lightweight tag is made on the way
-            sha = self._resolve(body.get("target_commitish") or BRANCH)
-            if sha is None:
-                return _error(422, "Validation Failed")
-            self._refs[f"refs/tags/{tag}"] = {"sha": sha, "type": "commit"}
-        release = {
-            "id": len(self._releases) + 1,
-            "tag_name": tag,
-            "name": body.get("name") or tag,
-            "body": body.get("body") or "",
-            "draft": bool(body.get("draft")),
-            "prerelease": bool(body.get("prerelease")),
-            "html_url": f"https://github.com/{GITHUB_REPOSITORY}/releases/tag/{tag}",
-        }
-        self._releases.append(release)
-        self._save()
-        return web.json_response(release, status=201)
-
-    async def _generate_notes(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        lines = [f"* {title} in #{number}" for title, number in _COMMITS]
-        return web.json_response({"name": body.get("tag_name"), "body": "\n".join(["## What's Changed", *lines])})
-
 
 def _history() -> list[str]:
     """Commits of main, oldest first: one per released version, then those of the candidate."""
@@ -348,15 +301,6 @@ def _tag_object(name: str, message: str, commit: str, tagger: Json | None) -> Js
 def _file_json(path: str, data: bytes) -> Json:
     blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     return {"type": "file", "name": path.rpartition("/")[2], "path": path, "sha": blob, "size": len(data)}
-
-
-@web.middleware
-async def _common_headers(request: web.Request, handler: Any) -> web.StreamResponse:
-    response: web.StreamResponse = await handler(request)
-    response.headers["X-RateLimit-Limit"] = "5000"
-    response.headers["X-RateLimit-Remaining"] = "4990"
-    response.headers["X-GitHub-Api-Version-Selected"] = request.headers.get("X-GitHub-Api-Version", "2022-11-28")
-    return response
 
 
 def _permission_of(request: web.Request) -> str:

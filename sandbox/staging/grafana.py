@@ -125,49 +125,21 @@ class Grafana:
                 require_token(
                     bearer(*PERMISSIONS),
                     lambda _request: web.json_response({"message": "Unauthorized"}, status=401),
-                    open_paths=("/api/health",),
                 ),
                 require_right(PERMISSIONS, _action_of, _denied),
             ]
         )
         self.app.add_routes(
             [
-                web.get("/api/health", self._health),
-                web.get("/api/org", self._org),
                 web.get("/api/access-control/user/permissions", self._permissions),
-                web.get("/api/search", self._search),
                 web.get("/api/dashboards/uid/{uid}", self._dashboard),
                 web.get("/api/datasources", self._datasources),
-                web.get("/api/datasources/uid/{uid}", self._one_datasource),
-                web.get("/api/datasources/name/{name}", self._one_datasource),
                 web.post("/api/ds/query", self._query),
             ]
         )
 
-    async def _health(self, _request: web.Request) -> web.Response:
-        return web.json_response({"commit": "sandbox", "database": "ok", "version": "12.3.0"})
-
-    async def _org(self, _request: web.Request) -> web.Response:
-        return web.json_response({"id": 1, "name": "SOLVEREIGN"})
-
     async def _permissions(self, request: web.Request) -> web.Response:
         return web.json_response(PERMISSIONS[token_of(request)])
-
-    async def _search(self, request: web.Request) -> web.Response:
-        uids = request.query.getall("dashboardUIDs", [DASHBOARD_UID])
-        tags = set(request.query.getall("tag", []))
-        text = request.query.get("query", "").lower()
-        if DASHBOARD_UID not in uids or not tags <= {"solvereign", "overview"} or text not in _TITLE.lower():
-            return web.json_response([])
-        url = f"/d/{DASHBOARD_UID}/{DASHBOARD_UID}"
-        found = {
-            "uid": DASHBOARD_UID,
-            "title": _TITLE,
-            "url": url,
-            "type": "dash-db",
-            "tags": ["solvereign", "overview"],
-        }
-        return web.json_response([found])
 
     async def _dashboard(self, request: web.Request) -> web.Response:
         if request.match_info["uid"] != DASHBOARD_UID:
@@ -177,11 +149,6 @@ class Grafana:
 
     async def _datasources(self, _request: web.Request) -> web.Response:
         return web.json_response([_DATASOURCE_JSON])
-
-    async def _one_datasource(self, request: web.Request) -> web.Response:
-        if {"uid": DATASOURCE_UID, "name": "Prometheus"}.items() & request.match_info.items():
-            return web.json_response(_DATASOURCE_JSON)
-        return web.json_response({"message": "Data source not found"}, status=404)
 
     async def _query(self, request: web.Request) -> web.Response:
         """Each query is answered by itself; one with an error makes the whole answer a 400, the others still in it."""
@@ -250,7 +217,7 @@ class Grafana:
 
 def _action_of(request: web.Request) -> str:
     """The action that a call takes (grafana.com/docs: RBAC permissions and actions)."""
-    if request.path.startswith(("/api/search", "/api/dashboards")):
+    if request.path.startswith("/api/dashboards"):
         return "dashboards:read"
     if request.path.startswith("/api/ds/"):
         return "datasources:query"

@@ -25,11 +25,8 @@ class Registry:
         self.app.add_routes(
             [
                 web.get("/token", self._token),
-                web.get("/v2/", self._version),
                 web.get(f"/v2/{IMAGE_REPOSITORY}/manifests/{{reference}}", self._manifest),
                 web.get(f"/v2/{IMAGE_REPOSITORY}/tags/list", self._tags),
-                web.get("/v2/{repository:.+}/manifests/{reference}", self._unknown_repository),
-                web.get("/v2/{repository:.+}/tags/list", self._unknown_repository),
             ]
         )
 
@@ -56,9 +53,6 @@ class Registry:
         self._tokens.add(token)
         return web.json_response({"token": token})
 
-    async def _version(self, _request: web.Request) -> web.Response:
-        return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
-
     async def _manifest(self, request: web.Request) -> web.Response:
         reference = request.match_info["reference"]
         moved = self._faults.on("tag_moved")
@@ -77,9 +71,6 @@ class Registry:
     async def _tags(self, request: web.Request) -> web.Response:
         tags = sorted(image_tags())[: int(request.query.get("n", "100"))]
         return web.json_response({"name": IMAGE_REPOSITORY, "tags": tags})
-
-    async def _unknown_repository(self, _request: web.Request) -> web.Response:
-        return _error(404, "NAME_UNKNOWN", "repository name not known to registry")
 
 
 def _error(status: int, code: str, message: str) -> web.Response:

@@ -38,24 +38,13 @@ CREATE TABLE auth.users (
     password_hash text NOT NULL,
     tenant_id integer REFERENCES tenants,
     role_name text NOT NULL CHECK (role_name IN ('platform_admin', 'operator_admin', 'dispatcher', 'ops_readonly')),
-    is_active boolean NOT NULL DEFAULT true,
-    failed_login_count integer NOT NULL DEFAULT 0,
-    locked_until timestamptz,
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE auth.sessions (
     token_hash text PRIMARY KEY,
     user_id uuid NOT NULL REFERENCES auth.users ON DELETE CASCADE,
-    expires_at timestamptz NOT NULL,
-    revoked_at timestamptz
-);
-
-CREATE TABLE auth.audit_log (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id uuid,
-    event text NOT NULL,
-    at timestamptz NOT NULL DEFAULT now()
+    expires_at timestamptz NOT NULL
 );
 
 CREATE TABLE auth.legal_documents (
@@ -220,16 +209,6 @@ $$;
 CREATE FUNCTION consent.has_consent(p_user uuid, p_purpose text) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT COALESCE((SELECT granted FROM consent.user_consents WHERE user_id = p_user AND purpose_id = p_purpose), false)
 $$;
-
--- The product's own defect: a user id cast to integer goes into a uuid column, so every change of the override fails.
-CREATE FUNCTION billing.audit_billing_override() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO auth.audit_log (user_id, event) VALUES (current_setting('app.current_user_id', true)::integer, 'billing_override');
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER trg_audit_billing_override BEFORE UPDATE ON tenants FOR EACH ROW
-    WHEN (OLD.billing_override_until IS DISTINCT FROM NEW.billing_override_until) EXECUTE FUNCTION billing.audit_billing_override();
 
 -- Verify functions that run as the caller: a poor role sees another verdict --------------------------------------
 
@@ -412,24 +391,12 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     ORDER BY number
 $$;
 
-CREATE FUNCTION assert_verify_pass_gate() RETURNS void LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    failed text;
-BEGIN
-    SELECT string_agg(gate_name, ', ') INTO failed FROM verify_pass_gate() WHERE NOT passed;
-    IF failed IS NOT NULL THEN
-        RAISE EXCEPTION 'verify pass gate failed: %', failed USING ERRCODE = 'check_violation';
-    END IF;
-    RAISE NOTICE 'verify pass gate: all gates passed';
-END
-$$;
-
 -- Rights ---------------------------------------------------------------------------------------------------------
 
 ALTER FUNCTION verify_final_hardening() OWNER TO solvereign_definer;
 ALTER FUNCTION verify_pass_gate() OWNER TO solvereign_definer;
-REVOKE EXECUTE ON FUNCTION verify_final_hardening(), verify_pass_gate(), assert_verify_pass_gate() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION verify_final_hardening(), verify_pass_gate(), assert_verify_pass_gate()
+REVOKE EXECUTE ON FUNCTION verify_final_hardening(), verify_pass_gate() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION verify_final_hardening(), verify_pass_gate()
     TO solvereign_platform, solvereign_admin;
 GRANT USAGE ON SCHEMA auth, masterdata, portal, dispatch TO solvereign_definer;
 

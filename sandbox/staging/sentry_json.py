@@ -1,7 +1,5 @@
-"""The JSON shapes of the simulated Sentry: project, issue, event, release, and the header of a page; no state."""
+"""The JSON shapes of the simulated Sentry: project, issue, event, and the header of a page; no state."""
 
-import hashlib
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,8 +23,8 @@ PROJECT_JSON: Json = {
 }
 
 
-def issue_json(base: str, issue: Issue, environments: list[str]) -> Json:
-    """An issue as the list shows it; counts and times are those of ``environments``. ``base``: address of the server."""
+def issue_json(base: str, issue: Issue, environment: str) -> Json:
+    """An issue as the list shows it; counts and times are those of ``environment``. ``base``: address of the server."""
     kind, _, value = issue.title.partition(": ")
     project = {key: PROJECT_JSON[key] for key in ("id", "name", "slug", "platform")}
     return {
@@ -61,10 +59,10 @@ def issue_json(base: str, issue: Issue, environments: list[str]) -> Json:
         "seerAutofixLastTriggered": None,
         "seerExplorerAutofixLastTriggered": None,
         "seerFixabilityScore": None,
-        "count": str(issue.count(environments)),
+        "count": str(issue.count(environment)),
         "userCount": 0,
-        "firstSeen": iso(issue.first_seen(environments)),
-        "lastSeen": iso(issue.last_seen(environments)),
+        "firstSeen": iso(issue.first_seen(environment)),
+        "lastSeen": iso(issue.last_seen(environment)),
         "lifetime": {
             "count": str(issue.count()),
             "userCount": 0,
@@ -102,63 +100,12 @@ def event_json(event: Event) -> Json:
         "projectID": PROJECT_ID,
         "message": payload.get("message") or (payload.get("logentry") or {}).get("message") or "",
         "title": title,
-        "location": None,
-        "culprit": payload.get("transaction"),
-        "user": None,
         "tags": [{"key": key, "value": str(value)} for key, value in tags.items() if value],
         "platform": payload.get("platform", "other"),
         "dateCreated": iso(event.received),
         "dateReceived": iso(event.received),
-        "contexts": payload.get("contexts") or {},
-        "context": payload.get("extra") or {},
-        "size": len(json.dumps(payload)),
-        "entries": [{"type": "exception", "data": {"values": values}}] if values else [],
-        "dist": None,
-        "sdk": {key: (payload.get("sdk") or {}).get(key) for key in ("name", "version")},
-        "packages": {},
         "type": "error" if values else "default",
-        "metadata": {"type": last.get("type", ""), "value": last.get("value", "")},
-        "errors": [],
-        "occurrence": None,
-        "_meta": {},
         "release": {"version": event.release} if event.release else None,
-        "userReport": None,
-        "sdkUpdates": [],
-        "resolvedWith": [],
-        "nextEventID": None,
-        "previousEventID": None,
-    }
-
-
-def release_json(release: Json) -> Json:
-    """A release of the project."""
-    deploys = release["deploys"]
-    version = release["version"]
-    return {
-        "id": int(hashlib.sha256(version.encode()).hexdigest()[:7], 16),
-        "version": version,
-        "shortVersion": version,
-        "status": "open",
-        "ref": release.get("ref"),
-        "url": release.get("url"),
-        "dateCreated": iso(release["created"]),
-        "dateReleased": release.get("dateReleased"),
-        "newGroups": 0,
-        "commitCount": len(release.get("commits") or []),
-        "deployCount": len(deploys),
-        "lastDeploy": deploys[-1] if deploys else None,
-        "versionInfo": None,
-        "data": {},
-        "authors": [],
-        "projects": [
-            {
-                **{key: PROJECT_JSON[key] for key in ("slug", "name", "platform")},
-                "id": int(PROJECT_ID),
-                "platforms": ["python"],
-                "hasHealthData": False,
-                "newGroups": 0,
-            }
-        ],
     }
 
 

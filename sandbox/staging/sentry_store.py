@@ -1,9 +1,7 @@
-"""Events and issues of the simulated Sentry, and the search language of its issue list; no HTTP."""
+"""Events and issues of the simulated Sentry; no HTTP."""
 
-import re
 import time
 import uuid
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -44,21 +42,20 @@ class Issue:
     releases: list[str] = field(default_factory=list)
     seen: dict[str, list[float]] = field(default_factory=dict)
 
-    def first_seen(self, environments: Iterable[str] = ()) -> float:
-        """When the first event came, in these environments or in any."""
-        return min(times[0] for times in self._times(environments))
+    def first_seen(self, environment: str = "") -> float:
+        """When the first event came, in this environment or in any."""
+        return min(times[0] for times in self._times(environment))
 
-    def last_seen(self, environments: Iterable[str] = ()) -> float:
+    def last_seen(self, environment: str = "") -> float:
         """When the latest event came."""
-        return max(times[1] for times in self._times(environments))
+        return max(times[1] for times in self._times(environment))
 
-    def count(self, environments: Iterable[str] = ()) -> int:
+    def count(self, environment: str = "") -> int:
         """How many events came."""
-        return int(sum(times[2] for times in self._times(environments)))
+        return int(sum(times[2] for times in self._times(environment)))
 
-    def _times(self, environments: Iterable[str]) -> list[list[float]]:
-        wanted = set(environments)
-        return [times for name, times in self.seen.items() if not wanted or name in wanted]
+    def _times(self, environment: str) -> list[list[float]]:
+        return [times for name, times in self.seen.items() if environment in ("", name)]
 
 
 class Store:
@@ -66,14 +63,14 @@ class Store:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        saved = snapshot.load()
+        document = snapshot.load()
         self.issues: dict[str, Issue] = {}
         self.events: dict[str, Event] = {}
-        if saved is None:
+        if document is None:
             self._add_old_issues(time.time())
         else:
-            self.issues = {item["id"]: Issue(**item) for item in saved["issues"]}
-            self.events = {item["event_id"]: Event(**item) for item in saved["events"]}
+            self.issues = {item["id"]: Issue(**item) for item in document["issues"]}
+            self.events = {item["event_id"]: Event(**item) for item in document["events"]}
 
     def add(self, payload: dict[str, Any], now: float) -> Event:
         """Store one event as the SDK sent it, and put it into its issue, a new one if nothing like it came before.
@@ -106,34 +103,25 @@ class Store:
         self.save()
         return event
 
-    def search(self, query: str, environments: list[str], start: float, end: float) -> list[Issue]:
-        """The issues with an event in [start, end], in one of `environments` (any when empty), that match `query`."""
-        terms = [_Term.parse(match) for match in _TERM.finditer(query)]
-        now = time.time()
+    def search(self, release: str, environment: str, start: float, end: float) -> list[Issue]:
+        """The issues with an event in [start, end]; in the environment and of the release, where these are not empty."""
         return [
             issue
             for issue in self.issues.values()
-            if (not environments or any(name in issue.seen for name in environments))
-            and issue.last_seen(environments) >= start
-            and issue.first_seen(environments) <= end
-            and all(term.matches(issue, environments, now) for term in terms)
+            if (not environment or environment in issue.seen)
+            and issue.last_seen(environment) >= start
+            and issue.first_seen(environment) <= end
+            and (not release or release in issue.releases)
         ]
 
-    def happened(self, query: str, environments: list[str], start: float, end: float) -> list[Event]:
-        """The events in [start, end], in one of `environments` (any when empty), whose issue matches `query`.
-
-        A release in the query is the event's own here, not any that the issue was ever seen in.
-        """
-        matching = {issue.id for issue in self.search(query, environments, start, end)}
-        terms = [_Term.parse(match) for match in _TERM.finditer(query)]
-        releases = [term for term in terms if term.key == "release"]
+    def search_events(self, release: str, environment: str, start: float, end: float) -> list[Event]:
+        """The events in [start, end]; in the environment and of the release, where these are not empty."""
         return [
             event
             for event in self.events.values()
             if start <= event.received <= end
-            and event.issue_id in matching
-            and (not environments or event.environment in environments)
-            and all(any(_like(event.release, value) for value in term.values) is not term.negated for term in releases)
+            and environment in ("", event.environment)
+            and release in ("", event.release)
         ]
 
     def save(self) -> None:
@@ -189,64 +177,6 @@ def noise() -> dict[str, Any]:
         "transaction": "api.packs.roster.service",
         "exception": {"values": [{"type": kind, "value": value}]},
     }
-
-
-_TERM = re.compile(r'(?P<not>!?)(?P<key>[\w.]+):(?P<value>"[^"]*"|\[[^\]]*\]|\S+)|"(?P<quoted>[^"]*)"|(?P<word>\S+)')
-
-
-@dataclass(frozen=True)
-class _Term:
-    key: str
-    values: tuple[str, ...]
-    negated: bool
-
-    @classmethod
-    def parse(cls, match: re.Match[str]) -> "_Term":
-        if match["key"] is None:
-            return cls("", (match["quoted"] or match["word"] or "",), False)
-        value = match["value"]
-        inner = value[1:-1].split(",") if value.startswith("[") else [value.strip('"')]
-        return cls(match["key"], tuple(part.strip().strip('"') for part in inner), bool(match["not"]))
-
-    def matches(self, issue: Issue, environments: list[str], now: float) -> bool:
-        return any(self._one(value, issue, environments, now) for value in self.values) is not self.negated
-
-    def _one(self, value: str, issue: Issue, environments: list[str], now: float) -> bool:
-        match self.key:
-            case "":
-                return value.lower() in issue.title.lower()
-            case "is":
-                return value in {issue.status, issue.substatus}
-            case "firstSeen" | "age":
-                return _compares(issue.first_seen(environments), value, now)
-            case "lastSeen":
-                return _compares(issue.last_seen(environments), value, now)
-            case "environment":
-                return value in issue.seen
-            case "release":
-                return any(_like(release, value) for release in issue.releases)
-            case "firstRelease":
-                return bool(issue.releases) and _like(issue.releases[0], value)
-            case "level":
-                return issue.level == value
-            case "message" | "title":
-                return _like(issue.title, value)
-            case _:
-                return True  # a key that this project's issues do not carry
-
-
-def _like(text: str, pattern: str) -> bool:
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
-
-
-def _compares(moment: float, value: str, now: float) -> bool:
-    """`-15m` is newer than 15 minutes, `+15m` older; `>`, `>=`, `<`, `<=` compare with a date."""
-    if relative := re.fullmatch(r"([+-])(\d+)([smhdw])", value):
-        edge = now - int(relative[2]) * {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}[relative[3]]
-        return moment >= edge if relative[1] == "-" else moment <= edge
-    operator, date = re.fullmatch(r"([<>]=?|)(.*)", value, re.DOTALL).groups()  # type: ignore[union-attr]
-    edge = parse_time(date)
-    return moment >= edge if operator.startswith(">") else moment <= edge
 
 
 def parse_time(text: str) -> float:

@@ -44,12 +44,12 @@ class Sentry:
     def _shown(self) -> int:
         facts = self._sandbox["sentry"]
         answer = httpx.get(
-            f"{facts['url']}api/0/organizations/solvereign/events/",
-            params={"field": "count()", "environment": self.environment, "dataset": "errors"},
+            f"{facts['url']}api/0/organizations/solvereign/issues/",
+            params={"query": "", "environment": self.environment},
             headers={"Authorization": f"Bearer {facts['token']}"},
             verify=certificates(),
         )
-        return int(answer.json()["data"][0]["count()"])
+        return sum(int(issue["count"]) for issue in answer.json())
 
 
 @pytest.fixture

@@ -90,10 +90,3 @@ def test_the_bot_may_not(sandbox: Sandbox, environment: str, statement: str) -> 
     url = sandbox[environment]["database_url"]
     with psycopg.connect(url) as connection, pytest.raises(errors.InsufficientPrivilege):
         connection.execute(statement)
-
-
-def test_the_override_of_gating_fails_as_in_the_product(sandbox: Sandbox, postgres_url: str) -> None:
-    """Its audit trigger writes an integer into a uuid column."""
-    name = psycopg.conninfo.conninfo_to_dict(sandbox["staging"]["database_url"])["dbname"]
-    with psycopg.connect(postgres_url, dbname=name) as connection, pytest.raises(errors.DatatypeMismatch):
-        connection.execute("UPDATE tenants SET billing_override_until = now()")

@@ -103,7 +103,7 @@ def test_a_switch_that_cannot_be_moved_is_named(sandbox: Sandbox, path: str, bod
     ("switch", "url"),
     [
         ("sentry_down", lambda facts: facts["sentry"]["url"]),
-        ("grafana_down", lambda facts: facts["grafana"]["url"] + "/api/health"),
+        ("grafana_down", lambda facts: facts["grafana"]["url"]),
         ("stripe_down", lambda facts: facts["stripe"]["url"]),
         ("github_down", lambda facts: facts["github"]["url"]),
         ("registry_down", lambda facts: facts["registry"]["url"] + "/v2/"),
