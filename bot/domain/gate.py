@@ -20,9 +20,9 @@ from bot.domain.reasons import (
     OnlyDeployerApproved,
     PlanChanged,
     Reason,
+    RoleDeclined,
     RolledBackBefore,
     RolledBackUnapproved,
-    SignoffDeclined,
     SignoffMissing,
     SignoffVoid,
     SourceUnconfirmed,
@@ -181,7 +181,7 @@ def _signoff_reasons(view: ReleaseView) -> list[Reason]:
     missing = dict(missing_approvals(view))
     for role in view.policy.roles:
         given = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
-        reasons += [SignoffDeclined(role, one.reason) for one in given if one.verdict is Verdict.DECLINE]
+        reasons += [RoleDeclined(role, one.reason) for one in given if one.verdict is Verdict.DECLINE]
         if any(one.verdict is Verdict.APPROVE and one.fingerprint != view.fingerprint for one in given):
             reasons.append(SignoffVoid(role))
         elif role in missing and not any(one.verdict is Verdict.DECLINE for one in given):

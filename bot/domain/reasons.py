@@ -149,7 +149,7 @@ class SignoffMissing(Reason):
 
 
 @dataclass(frozen=True)
-class SignoffDeclined(Reason):
+class RoleDeclined(Reason):
     """Somebody declined for a role."""
 
     cause = Cause.SIGNOFF_DECLINED

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from bot.importer.template import Block
+from bot.importer.template import TemplateBlock
 
 
-class Place(StrEnum):
+class Placement(StrEnum):
     """When a line is answered; the words are those of the summary."""
 
     GATE = "decides Go or No-Go"
@@ -52,7 +52,7 @@ _SIGNS = re.compile(
 )
 
 
-def place_of(block: Block, about: str) -> Place:
+def place_of(block: TemplateBlock, about: str) -> Placement:
     """When what is under a heading is answered: the nearest heading that says so decides.
 
     ``about``: the heading of the whole file, whose deploy and rollback are those of everything. Where no heading says anything,
@@ -60,19 +60,19 @@ def place_of(block: Block, about: str) -> Place:
     """
     places = _places_of_headings(block)
     if not places:
-        return Place.AFTER if _place_of_heading(about) is Place.AFTER else Place.BEFORE
-    nearest, around = places[0], next((place for place in places if place in {Place.BEFORE, Place.AFTER}), None)
-    if nearest is Place.DEPLOY and around:
+        return Placement.AFTER if _place_of_heading(about) is Placement.AFTER else Placement.BEFORE
+    nearest, around = places[0], next((place for place in places if place in {Placement.BEFORE, Placement.AFTER}), None)
+    if nearest is Placement.DEPLOY and around:
         return around  # "Deployment plan" under "Before the release": its lines are not the steps
-    if nearest is Place.ROLLBACK and around is Place.BEFORE and block.tasks:
+    if nearest is Placement.ROLLBACK and around is Placement.BEFORE and block.tasks:
         return around  # "Rollback plan" there: that it has been written
     return nearest
 
 
-def place_of_rest(block: Block) -> Place:
+def place_of_rest(block: TemplateBlock) -> Placement:
     """When the lines under a heading of sign-offs are answered that are no sign-offs."""
-    rest = [place for place in _places_of_headings(block) if place is not Place.SIGN_OFF]
-    return Place.AFTER if rest[:1] == [Place.AFTER] else Place.BEFORE
+    rest = [place for place in _places_of_headings(block) if place is not Placement.SIGN_OFF]
+    return Placement.AFTER if rest[:1] == [Placement.AFTER] else Placement.BEFORE
 
 
 def is_gate(heading: str) -> bool:
@@ -85,26 +85,26 @@ def is_signature(text: str) -> bool:
     return _SIGNS.search(text) is not None
 
 
-def _places_of_headings(block: Block) -> list[Place]:
+def _places_of_headings(block: TemplateBlock) -> list[Placement]:
     """The places that its heading and those above it name, the nearest first."""
     headings = (block.heading.text, *reversed(block.parents))
     return [place for heading in headings if (place := _place_of_heading(heading)) is not None]
 
 
-def _place_of_heading(heading: str) -> Place | None:
+def _place_of_heading(heading: str) -> Placement | None:
     words = _NUMBERING.sub("", heading, count=1).strip(" :!.")
     if _SIGN_OFF.search(words):
-        return Place.SIGN_OFF
+        return Placement.SIGN_OFF
     if _GATE.search(words):
-        return Place.GATE
+        return Placement.GATE
     if _BEFORE.match(words):
-        return Place.BEFORE
+        return Placement.BEFORE
     if _ROLLBACK.search(words):
-        return Place.ROLLBACK
+        return Placement.ROLLBACK
     if _AFTER.search(words):
-        return Place.AFTER
+        return Placement.AFTER
     if _BEFORE.search(words):
-        return Place.BEFORE
+        return Placement.BEFORE
     if _DEPLOY.search(words):
-        return Place.BEFORE if _ELSEWHERE.search(words) else Place.DEPLOY
+        return Placement.BEFORE if _ELSEWHERE.search(words) else Placement.DEPLOY
     return None

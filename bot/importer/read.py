@@ -12,8 +12,8 @@ from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
 from bot.document import read_document
-from bot.importer.table import Row, read_rows, read_runbooks
-from bot.importer.template import Block, Line, Note, Template
+from bot.importer.table import TemplateRow, read_rows, read_runbooks
+from bot.importer.template import Note, Template, TemplateBlock, TemplateLine
 from bot.importer.words import BOX, Words, read_words, split_at_boxes, split_lines
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
@@ -30,7 +30,7 @@ def read_template(text: str) -> Template:
     front = _FRONT_MATTER.match(text)
     front_matter = _read_front_matter(front[1]) if front else {}
     body = "\n" * front[0].count("\n") + text[front.end() :] if front else text
-    reader = _Reader(body)
+    reader = _TemplateReader(body)
     first_level, first_heading = reader.headings[0] if reader.headings else (0, "")
     has_title = first_level == 1 and [level for level, _ in reader.headings].count(1) == 1
     about = first_heading if has_title else ""
@@ -60,11 +60,11 @@ _PARSER.disable("text_join")  # keeps a bracket behind a backslash apart from on
 _PARSER.block.ruler.at("html_block", _begin_comment, {"alt": ["paragraph", "reference", "blockquote"]})
 
 
-class _Reader:
+class _TemplateReader:
     """Goes through the file and remembers under which headings it is."""
 
     def __init__(self, text: str) -> None:
-        self.blocks = [Block(Words())]
+        self.blocks = [TemplateBlock(Words())]
         self.headings: list[tuple[int, str]] = []  # level and text, without labels
         self.runbooks: dict[str, str] = {}
         self.hidden = self.empty = 0  # boxes
@@ -72,7 +72,7 @@ class _Reader:
         self._path: list[tuple[int, str]] = []  # level and text of the headings we are under
         self._read(SyntaxTreeNode(_PARSER.parse(text)))
 
-    def _read(self, node: SyntaxTreeNode, parent: Line | None = None) -> None:
+    def _read(self, node: SyntaxTreeNode, parent: TemplateLine | None = None) -> None:
         """Read a node of the tree and all that is in it. ``parent``: the line in whose list it is."""
         match node.type:
             case "heading":
@@ -96,23 +96,25 @@ class _Reader:
         if level < _LABEL_LEVEL:
             self.headings.append((level, heading.text))
         self._path = [(above, text) for above, text in self._path if above < level]
-        self.blocks.append(Block(heading, tuple(text for _, text in self._path)))
+        self.blocks.append(TemplateBlock(heading, tuple(text for _, text in self._path)))
         self._path.append((level, heading.text))
 
-    def _read_item(self, node: SyntaxTreeNode, parent: Line | None) -> None:
+    def _read_item(self, node: SyntaxTreeNode, parent: TemplateLine | None) -> None:
         """An item of a list: the first line of its text is a line of the block, and the rest is under it."""
         text, *others = node.children
         first, *rest = split_lines(_tokens(text))
         number = _number(text)
         line = self._read_boxes(first, number, parent)
         if line is None:
-            line = self._add(Line(read_words(first), number, parent=parent, is_numbered=bool(node.info)))
+            line = self._add(TemplateLine(read_words(first), number, parent=parent, is_numbered=bool(node.info)))
         self._add_comments(first, line)
         self._read_lines(rest, number + 1, parent, line)
         for child in others:
             self._read(child, line)
 
-    def _read_lines(self, lines: list[list[Token]], number: int, parent: Line | None, owner: Line | None) -> None:
+    def _read_lines(
+        self, lines: list[list[Token]], number: int, parent: TemplateLine | None, owner: TemplateLine | None
+    ) -> None:
         """Lines of a paragraph: one with boxes is added, one that is used like a heading begins a block, others are notes."""
         for at, tokens in enumerate(lines, start=number):
             is_inside = self._file[at - 1][:1] in {" ", "\t", ">"}  # a paragraph of a list may go on left of it
@@ -126,7 +128,7 @@ class _Reader:
                 self._notes_of(owner).append(Note("text", words))
             self._add_comments(tokens, owner)
 
-    def _read_boxes(self, tokens: list[Token], number: int, parent: Line | None) -> Line | None:
+    def _read_boxes(self, tokens: list[Token], number: int, parent: TemplateLine | None) -> TemplateLine | None:
         """Add a line for each box, with the words behind it. Gives the line that a list below is under; None: no box."""
         before, *behind = split_at_boxes(tokens)
         if not behind:
@@ -134,12 +136,12 @@ class _Reader:
         words = read_words(before).stripped(" -*+•:.)>|")
         labels = [read_words(part).stripped(" ,;|") for part in behind]
         if len(labels) == 1 and not labels[0].text:  # the box is behind its words
-            return self._add(Line(words, number, has_box=True, parent=parent))
-        group = self._add(Line(words, number, parent=parent)) if len(words.text) >= _SHORTEST_GROUP else None
-        lines = [self._add(Line(label, number, has_box=True, parent=group or parent)) for label in labels]
+            return self._add(TemplateLine(words, number, has_box=True, parent=parent))
+        group = self._add(TemplateLine(words, number, parent=parent)) if len(words.text) >= _SHORTEST_GROUP else None
+        lines = [self._add(TemplateLine(label, number, has_box=True, parent=group or parent)) for label in labels]
         return group or lines[0]
 
-    def _add(self, line: Line) -> Line:
+    def _add(self, line: TemplateLine) -> TemplateLine:
         """Add a line to the block; a box without words is only counted."""
         if line.words.text or not line.has_box:
             self.blocks[-1].lines.append(line)
@@ -147,20 +149,20 @@ class _Reader:
             self.empty += 1
         return line
 
-    def _notes_of(self, line: Line | None) -> list[Note]:
+    def _notes_of(self, line: TemplateLine | None) -> list[Note]:
         return (line or self.blocks[-1]).notes
 
-    def _add_hidden(self, kind: Literal["code", "comment"], text: str, owner: Line | None) -> None:
+    def _add_hidden(self, kind: Literal["code", "comment"], text: str, owner: TemplateLine | None) -> None:
         """Keep code or a comment, and count the boxes in it."""
         self.hidden += len(BOX.findall(text))
         self._notes_of(owner).append(Note(kind, Words(text, text)))
 
-    def _add_comments(self, tokens: list[Token], owner: Line | None) -> None:
+    def _add_comments(self, tokens: list[Token], owner: TemplateLine | None) -> None:
         for token in tokens:
             if token.type == "html_inline" and token.content.startswith("<!--"):
                 self._add_hidden("comment", token.content, owner)
 
-    def _read_comment(self, node: SyntaxTreeNode, parent: Line | None) -> None:
+    def _read_comment(self, node: SyntaxTreeNode, parent: TemplateLine | None) -> None:
         """A block that begins with a comment; what is behind its end, on the same line, is read as well."""
         for comment in _COMMENT.findall(node.content):
             self._add_hidden("comment", comment, parent)
@@ -178,7 +180,7 @@ class _Reader:
             parts = [split_at_boxes(_tokens(cell)) for cell in row.children]
             boxes = [name for name, pieces in zip(names, parts, strict=True) for _ in pieces[1:]]
             words = [read_words(token for piece in pieces for token in piece) for pieces in parts]
-            rows.append(Row(_number(row), dict(zip(names, words, strict=True)), boxes))
+            rows.append(TemplateRow(_number(row), dict(zip(names, words, strict=True)), boxes))
         self.runbooks |= read_runbooks(rows)
         for line in read_rows(rows):
             self._add(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bot.importer.template import Line
+from bot.importer.template import TemplateLine
 from bot.importer.words import Words
 
 # Names of columns, in lower case, by what they hold.
@@ -30,7 +30,7 @@ _NO_TITLES = {
 }
 
 
-class Row(NamedTuple):
+class TemplateRow(NamedTuple):
     """The cells of a row by their columns, and the columns of its boxes, one for each box."""
 
     number: int  # of its line in the file, from 1
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     boxes: list[str]
 
 
-def read_runbooks(rows: list[Row]) -> dict[str, str]:
+def read_runbooks(rows: list[TemplateRow]) -> dict[str, str]:
     """Heading, in lower case -> section of the runbook; nothing where the table is about something else."""
     names = list(rows[0].cells) if rows else []
     if len(names) != 2 or "section" not in names[0].lower() or "runbook" not in names[1].lower():  # noqa: PLR2004  a pair
@@ -46,13 +46,13 @@ def read_runbooks(rows: list[Row]) -> dict[str, str]:
     return {heading.text.lower(): section.text for heading, section in (row.cells.values() for row in rows)}
 
 
-def read_rows(rows: list[Row]) -> Iterator[Line]:
+def read_rows(rows: list[TemplateRow]) -> Iterator[TemplateLine]:
     """The lines that somebody ticks."""
     for number, cells, boxes in rows:
         title, action, expected = (_find(cells, names) for names in (_TITLES, _ACTIONS, _EXPECTATIONS))
         if title and (action or expected):
             if title.text or boxes:
-                yield Line(
+                yield TemplateLine(
                     title, number, has_box=True, cells=cells, action=action or Words(), expected=expected or Words()
                 )
             continue
@@ -61,7 +61,9 @@ def read_rows(rows: list[Row]) -> Iterator[Line]:
         about = _find(rest, _TITLES) or other
         for name in boxes:
             is_column_needed = len(boxes) > 1 and not cells[name].text
-            yield Line(about.joined(Words(name, name) if is_column_needed else cells[name]), number, has_box=True)
+            yield TemplateLine(
+                about.joined(Words(name, name) if is_column_needed else cells[name]), number, has_box=True
+            )
 
 
 def _find(cells: dict[str, Words], names: tuple[str, ...]) -> Words | None:

