@@ -37,7 +37,7 @@ from bot.slack.publisher import Publisher
 from bot.slack.transport import Socket, build_app
 from bot.slack.uploads import Uploader
 from bot.steps.sources import Sources
-from bot.store import work
+from bot.store import posts, work
 from bot.store.embedded import EmbeddedPostgres
 from bot.store.migrate import migrate
 from bot.store.pool import Store
@@ -284,7 +284,7 @@ class Application:
         queues = [
             Queue("inbox", 4, dispatch.execute, give_up_after=GIVE_UP_AFTER, on_give_up=dispatch.give_up),
             Queue("reply", 2, publisher.answer, give_up_after=GIVE_UP_AFTER),
-            Queue("post", 1, publisher.execute),
+            Queue(posts.QUEUE, 1, publisher.execute, of_release=True),
             Queue("file", 1, uploader.execute),
             Queue(doctor.QUEUE, 1, examiner.execute, give_up_after=GIVE_UP_AFTER, on_give_up=examiner.give_up),
             Queue("check", CHECK_THREADS, lambda job: release_run.execute(deps, job), of_release=True),

@@ -76,7 +76,7 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
         return "That is running already."
     runs = request_runs(tx, view, idle, actor.user)
     if any(find_check(view, check_id).kind == ANNOUNCED for check_id in runs):
-        posts.doubt(tx, release_id, DoneNotice())
+        posts.recheck(tx, release_id, DoneNotice())
     commit_change(tx, release_id, CheckRequested(checks=runs), at=view.now, by=actor.user)
     return f"Running {runs[0] if len(runs) == 1 else f'{len(runs)} checks'} again."
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bot.domain.bound_rows import row_digest, row_name
 from bot.domain.events import Event, closes_release
 from bot.domain.ids import ReleaseId
 from bot.domain.posts import PostSubject, RecordPost
-from bot.store import audit, evidence, posts
+from bot.store import audit, posts
 from bot.store.pool import Tx
 
 
@@ -32,8 +31,6 @@ def commit_change(
     """
     if release_id is not None and (new_posts or event.changes_messages):
         posts.enqueue_posts(tx, release_id, new_posts)
-    changed = evidence.changed_rows(tx, release_id) if release_id is not None else ()
-    rows = {row_name(table, row): row_digest(table, row) for table, row in changed}
-    head = audit.append(tx, release_id, event, at, by, rows)  # takes its lock behind all others, as every writer does
+    head = audit.append(tx, release_id, event, at, by)  # takes its lock behind all others, as every writer does
     if release_id is not None and closes_release(event):
         posts.enqueue_posts(tx, release_id, [RecordPost(row=head.seq, head=head.hash)])

@@ -93,7 +93,14 @@ class StepJournal:
         with self._deps.store.transaction() as tx:
             work.ensure_claim(tx, self._job.claim)
             card = posts.find(tx, self._release_id, CardPost())
-            files.owe(tx, self._release_id, "step", f"{self._row}/{name}", File(name, title, content), parent=card)
+            files.owe(
+                tx,
+                self._release_id,
+                "step",
+                f"{self._row}/{name}",
+                File(name, title, content),
+                parent=card.id if card else None,
+            )
 
     def _write(self, entry: str, body: dict[str, object]) -> None:
         with self._deps.store.transaction() as tx:

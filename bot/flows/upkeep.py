@@ -10,7 +10,7 @@ from bot.domain.events import PolicyAdopted, ReleaseReminded
 from bot.domain.gate import missing_approvals
 from bot.domain.ids import SYSTEM, ReleaseId, UserId
 from bot.domain.policy import Role
-from bot.domain.posts import CardPost, PolicyNotice, ReminderPost
+from bot.domain.posts import PolicyNotice, ReminderPost
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import VendorError
@@ -80,9 +80,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
             return None
         sign.void_expired(tx, view)
         _remind(tx, view, people)
-        card = posts.find(tx, release_id, CardPost())
-        if card is not None:
-            work.ask(tx, "post", card)  # a freeze has begun or ended, an approval has grown old
+        posts.mark_stale(tx, release_id)  # a freeze has begun or ended, an approval has grown old
     return _next_look(view)
 
 

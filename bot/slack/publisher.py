@@ -13,15 +13,18 @@ from typing import Any
 
 from slack_sdk import WebClient
 
+from bot.domain.ids import ReleaseId
 from bot.domain.posts import CardPost, PostSubject, RecordPost, ReminderPost
 from bot.domain.release import Release
+from bot.domain.view import ReleaseView
+from bot.errors import Superseded, UnknownThing
 from bot.flows import announce
 from bot.flows.deps import Deps, Job
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.render import render
 from bot.slack.client import NO_CHANNEL, SPACING, SlackError, again_at, slack_call, webhook_client
 from bot.slack.pace import Pace
-from bot.store import posts, releases, replies, work
+from bot.store import posts, releases, replies
 from bot.store.posts import PostRow
 from bot.store.replies import ReplyRow
 from checks.runner import redact_values
@@ -35,7 +38,7 @@ EDITS, EDITS_AT_ONCE = 48, 25  # of all messages together: Slack takes "50 or mo
 
 
 class Publisher:
-    """Carries out the queues ``post`` and ``reply``."""
+    """Carries out the queues ``messages`` and ``reply``."""
 
     def __init__(self, deps: Deps, client: WebClient) -> None:
         self._deps, self._client = deps, client
@@ -43,30 +46,49 @@ class Publisher:
         self._edits = Pace(burst=EDITS_AT_ONCE, per_minute=EDITS)
 
     def execute(self, job: Job) -> datetime | None:
-        """Bring one message (key: id of its post) up to date. Returns when to look again, or None."""
-        now = self._deps.clock.now()
+        """Bring the messages of one release (key: its id) up to date. Returns when to look again, or None.
+
+        The card comes first, then what belongs to its thread. One that fails for an unknown reason keeps no other waiting.
+        """
+        release_id, due = ReleaseId(int(job.claim.key)), []
         with self._deps.store.transaction() as tx:
-            post = posts.get(tx, int(job.claim.key))
-            if post is None:
-                return None
-            if post.parent is not None and post.parent_ts is None:
-                return None  # asked for again, in order, once the message is there whose thread it belongs to
-            if post.sent_at is not None and now - post.sent_at < SPACING:
-                return post.sent_at + SPACING
-            method = "chat.postMessage" if post.ts is None else "chat.update"
-            if (pause := self._pause_until.get(method)) is not None and pause > now:
-                return pause
-            view = releases.view(tx, post.release_id, now)
+            view = releases.view(tx, release_id, self._deps.clock.now())
         if view is None:
             return None
+        for threaded in (False, True):
+            with self._deps.store.transaction() as tx:
+                rows = [post for post in posts.of_release(tx, release_id) if (post.parent is not None) is threaded]
+            for post in rows:
+                if job.lost.is_set():
+                    raise Superseded
+                try:
+                    due.append(self.bring_up_to_date(post, view))
+                except (SlackError, UnknownThing) as error:
+                    logger.error("post %d failed and is tried again in a minute: %s", post.id, error)
+                    due.append(self._deps.clock.now() + timedelta(minutes=1))
+        return min((moment for moment in due if moment is not None), default=None)
+
+    def bring_up_to_date(self, post: PostRow, view: ReleaseView) -> datetime | None:
+        """Post one message, or update it where ``view`` shows something else. Returns when to look again, or None.
+
+        Raises SlackError when Slack refuses it for an unknown reason, and UnknownThing when nobody knows what it is about.
+        """
+        now = self._deps.clock.now()
+        if post.parent is not None and post.parent_ts is None:
+            return None  # its thread is not there: that has a due of its own
+        if post.sent_at is not None and now - post.sent_at < SPACING:
+            return post.sent_at + SPACING
+        method = "chat.postMessage" if post.ts is None else "chat.update"
+        if (pause := self._pause_until.get(method)) is not None and pause > now:
+            return pause
         shown = render(post.about, view)
         shown = Rendered(self._deps.redact(shown.text), redact_values(shown.blocks, self._deps.redact))
         content = hashlib.sha256(json.dumps([shown.text, shown.blocks], sort_keys=True).encode()).hexdigest()
         try:
             pinned = is_pinned(post.about, view.release)
             if post.ts is None:
-                self._post(post, shown, content, pinned=pinned)
-            elif content != post.sent_hash or pinned != post.pinned:
+                return self._post(post, shown, content, pinned=pinned)
+            if content != post.sent_hash or pinned != post.pinned:
                 if wait := self._edits.take(now):
                     return now + wait  # what changes meanwhile is shown by one edit
                 self._update(post, shown, content, pinned=pinned)
@@ -74,14 +96,12 @@ class Publisher:
             return self._later(post, error)
         return None
 
-    def _post(self, post: PostRow, shown: Rendered, content: str, *, pinned: bool) -> None:
+    def _post(self, post: PostRow, shown: Rendered, content: str, *, pinned: bool) -> datetime | None:
         # Of a direct message it is not looked: that would take the right to read all of them, for a reminder told twice.
         found = self._find(post) if post.attempted_at is not None and not isinstance(post.about, ReminderPost) else None
         if found is not None:
-            self._posted(post, found, "", pinned=pinned)  # it may show an older state: the next look updates it
-            with self._deps.store.transaction() as tx:
-                work.ask(tx, "post", post.id)
-            return
+            self._posted(post, found, "", pinned=pinned)
+            return self._deps.clock.now()  # it may show an older state: the next look updates it
         post = self._addressed(post)
         with self._deps.store.transaction() as tx:
             posts.attempting(tx, post.id, self._deps.clock.now())
@@ -96,6 +116,7 @@ class Publisher:
                 metadata={"event_type": EVENT_TYPE, "event_payload": _mark(post)},
             )
         self._posted(post, str(answer["ts"]), content, pinned=pinned)
+        return None
 
     def _addressed(self, post: PostRow) -> PostRow:
         """The message with the channel that Slack knows: to a person that is the direct channel, opened by the first one."""
@@ -117,8 +138,6 @@ class Publisher:
         with self._deps.store.transaction() as tx:
             view = announce.answered_by(tx, self._deps, post)
             posts.posted(tx, post.id, ts=ts, permalink=permalink, content=content, pinned=pinned, at=now)
-            if post.parent is None:
-                posts.mark_stale(tx, post.release_id)
             if view is not None:
                 announce.stands(tx, view, post, permalink)
 
@@ -176,7 +195,6 @@ class Publisher:
             logger.info("the thread of post %d is gone from Slack: beginning it anew", post.id)
             with self._deps.store.transaction() as tx:
                 posts.lost(tx, post.parent)
-                work.ask(tx, "post", post.parent)
             return now + SPACING
         due = again_at(error, now)
         if isinstance(post.about, ReminderPost) and (due is None or error.code in NO_CHANNEL):

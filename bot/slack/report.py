@@ -46,7 +46,7 @@ def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str],
         content=content,
         comment=f"Evidence of {text.outside(text.name(view), 150)}, for {text.mention(actor.user)}. sha256 `{mark}`",
     )
-    files.owe(tx, view.release.id, KIND, str(asked), file, parent=card)
+    files.owe(tx, view.release.id, KIND, str(asked), file, parent=card.id)
     exported = EvidenceExported(sha256=mark, bytes=len(content))
     commit_change(tx, view.release.id, exported, at=view.now, by=actor.user)
     return f"The evidence of {version} comes as a file in the thread of its card."
@@ -55,7 +55,7 @@ def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str],
 def _messages(tx: Tx, view: ReleaseView) -> list[dict[str, Any]]:
     """Each message of the release as it is to stand now."""
     shown = []
-    for post in posts.every(tx, view.release.id):
+    for post in posts.of_release(tx, view.release.id):
         rendered = render(post.about, view)
         shown.append(
             {

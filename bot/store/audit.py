@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from bot.domain.audit import GENESIS, AuditEvent, Head, chain_hash, plain
+from bot.domain.bound_rows import row_digest, row_name
 from bot.domain.events import Event
 from bot.domain.ids import ReleaseId
 from bot.store.pool import Tx
@@ -18,17 +19,18 @@ _SQL = queries("audit")
 _AT_ONCE = 1_000  # rows that are fetched together: the record may be larger than memory
 
 
-def append(
-    tx: Tx, release_id: ReleaseId | None, event: Event, at: datetime, actor: str, rows: Mapping[str, str] | None = None
-) -> Head:
+def append(tx: Tx, release_id: ReleaseId | None, event: Event, at: datetime, actor: str) -> Head:
     """Append one line, in the transaction of what it tells, and return the new head of the chain.
 
-    ``rows``: name and digest of each row that it binds. It serialises the writers until the commit.
+    It binds the rows about the release that this transaction has written, and serialises the writers until the commit.
     """
     tx.execute(_SQL["lock"])
-    head = tx.execute(_SQL["head"]).fetchone()
+    rows = tx.execute(_SQL["head_and_changed"], {"release_id": release_id}).fetchall()
+    head = next((row["body"] for row in rows if row["name"] == "audit"), None)
     seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
-    body = plain({**event.body, **({"rows": rows} if rows else {})})
+    changed = [(row["name"], row["body"]) for row in rows if row["name"] != "audit"]
+    bound = {"rows": {row_name(*row): row_digest(*row) for row in changed}} if changed else {}
+    body = plain({**event.body, **bound})
     new = Head(seq, chain_hash(previous, seq, at, actor, event.event_name, release_id, body))
     values = {
         "seq": seq,

@@ -35,8 +35,3 @@ def rows(tx: Tx, release_id: ReleaseId) -> dict[str, list[dict[str, Any]]]:
 def journal(tx: Tx, release_id: ReleaseId) -> list[dict[str, Any]]:
     """What the steps of the release did, in order."""
     return [row["body"] for row in tx.execute(_SQL["journal"], {"release_id": release_id}).fetchall()]
-
-
-def changed_rows(tx: Tx, release_id: ReleaseId) -> list[tuple[str, dict[str, Any]]]:
-    """The table and the JSON of each row about a release that this transaction has written so far, where the record binds it."""
-    return [(row["name"], row["body"]) for row in tx.execute(_SQL["changed"], {"release_id": release_id}).fetchall()]

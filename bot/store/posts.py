@@ -15,6 +15,8 @@ from bot.store.queries import queries
 
 _SQL = queries("posts")
 
+QUEUE = "messages"  # its keys are ids of releases
+
 
 @dataclass(frozen=True)
 class PostRow:
@@ -58,16 +60,16 @@ def enqueue_posts(tx: Tx, release_id: ReleaseId, subjects: Sequence[PostSubject]
     mark_stale(tx, release_id)
 
 
-def find(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> int | None:
-    """The id of the message about ``subject``."""
+def find(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> PostRow | None:
+    """The message about ``subject``."""
     key = {"release_id": release_id, "kind": subject.kind, "subject": subject.text}
     row = tx.execute(_SQL["find"], key).fetchone()
-    return None if row is None else int(row["id"])
+    return None if row is None else PostRow(**row)
 
 
 def mark_stale(tx: Tx, release_id: ReleaseId) -> None:
     """Have every message of a release rendered again; those that would not change are not sent."""
-    tx.execute(_SQL["mark_stale"], {"release_id": release_id})
+    work.ask(tx, QUEUE, release_id)
 
 
 def mark_freezes_stale(tx: Tx, environment: str) -> None:
@@ -76,16 +78,9 @@ def mark_freezes_stale(tx: Tx, environment: str) -> None:
         mark_stale(tx, row["release_id"])
 
 
-def get(tx: Tx, post_id: int) -> PostRow | None:
-    """The message of that id."""
-    row = tx.execute(_SQL["get"], {"id": post_id}).fetchone()
-    return None if row is None else PostRow(**row)
-
-
-def every(tx: Tx, release_id: ReleaseId) -> list[PostRow]:
+def of_release(tx: Tx, release_id: ReleaseId) -> list[PostRow]:
     """All messages of a release, the card first."""
-    ids = [row["id"] for row in tx.execute(_SQL["of_release"], {"release_id": release_id}).fetchall()]
-    return [found for post_id in ids if (found := get(tx, post_id)) is not None]
+    return [PostRow(**row) for row in tx.execute(_SQL["of_release"], {"release_id": release_id}).fetchall()]
 
 
 def by_message(tx: Tx, channel: str, ts: str) -> PostRow | None:
@@ -117,19 +112,18 @@ def updated(tx: Tx, post_id: int, *, content: str, pinned: bool, at: datetime) -
 
 def place_of(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> str:
     """Where the message about ``subject`` stands: its permalink, else channel and ts; empty: it is not in Slack."""
-    post_id = find(tx, release_id, subject)
-    post = None if post_id is None else get(tx, post_id)
+    post = find(tx, release_id, subject)
     if post is None or post.ts is None:
         return ""
     return post.permalink or f"{post.channel} at {post.ts}"
 
 
-def doubt(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> None:
+def recheck(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> None:
     """Have Slack asked whether a message still stands, though what it shows has not changed: one that is gone is posted anew."""
-    post_id = find(tx, release_id, subject)
-    if post_id is not None:
-        tx.execute(_SQL["doubt"], {"id": post_id})
-        work.ask(tx, "post", post_id)
+    post = find(tx, release_id, subject)
+    if post is not None:
+        tx.execute(_SQL["recheck"], {"id": post.id})
+        mark_stale(tx, release_id)
 
 
 def lost(tx: Tx, post_id: int) -> None:

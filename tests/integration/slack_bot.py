@@ -29,7 +29,7 @@ from bot.slack.publisher import Publisher
 from bot.slack.transport import Socket, build_app
 from bot.slack.uploads import Uploader
 from bot.steps.sources import Resolved, Sources
-from bot.store import posts
+from bot.store import posts, releases
 from bot.store.pool import Store, Tx
 from bot.store.posts import PostRow
 from bot.store.work import Claim
@@ -134,7 +134,7 @@ class Bot:
         queues = [
             Queue("inbox", 4, self.dispatch.execute, give_up_after=GIVE_UP_AFTER, on_give_up=self.dispatch.give_up),
             Queue("reply", 2, self.publisher.answer, give_up_after=GIVE_UP_AFTER),
-            Queue("post", 1, self.publisher.execute),
+            Queue(posts.QUEUE, 1, self.publisher.execute),
             Queue("file", 1, self.uploader.execute),
             Queue("doctor", 1, Doctor(self.deps).execute),
         ]
@@ -220,23 +220,21 @@ class Bot:
     def post(self, release_id: ReleaseId, kind: str, subject: str = "") -> PostRow:
         """One message of a release."""
         with self.store.transaction() as tx:
-            post_id = posts.find(tx, release_id, read_subject(kind, subject))
-            assert post_id is not None
-            post = posts.get(tx, post_id)
+            post = posts.find(tx, release_id, read_subject(kind, subject))
         assert post is not None
         return post
 
     def publish(self, release_id: ReleaseId, kind: str = "card", subject: str = "") -> datetime | None:
         """Bring one message up to date, as a worker would; returns when to look again."""
-        return self.publisher.execute(a_job("post", self.post(release_id, kind, subject).id))
+        with self.store.transaction() as tx:
+            view = releases.view(tx, release_id, self.clock.now())
+        assert view is not None
+        return self.publisher.bring_up_to_date(self.post(release_id, kind, subject), view)
 
     def published(self, release_id: ReleaseId) -> None:
         """Bring all messages of a release to Slack, each at most once a second of the bot's clock."""
-        with self.store.transaction() as tx:
-            every = tx.execute(b"SELECT id FROM posts WHERE release_id = %s ORDER BY id", [release_id]).fetchall()
         self.clock.advance(1)
-        for row in every:
-            assert self.publisher.execute(a_job("post", row["id"])) is None
+        assert self.publisher.execute(a_job(posts.QUEUE, release_id)) is None
 
     def ts(self, release_id: ReleaseId, kind: str = "card", subject: str = "") -> str:
         """Where a message stands in Slack."""

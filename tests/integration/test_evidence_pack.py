@@ -182,7 +182,7 @@ def in_need(world: World) -> Files:
     world.act(judge_rollback, QA, release_id, "bills are wrong")
     world.run("advance")
     with world.store.transaction() as tx:
-        told = posts.get(tx, posts.find(tx, release_id, RolledBackNotice()) or 0)
+        told = posts.find(tx, release_id, RolledBackNotice())
         assert told is not None
         announce.stands(tx, locked_view(tx, world.deps, release_id), told, "https://example.com/p1")
     world.act(break_glass.review, QA, release_id, "it was wrong")

@@ -433,11 +433,11 @@ def test_a_pass_that_has_expired_is_shown_so_at_that_moment(world: World) -> Non
 
     world.clock.advance(minutes=30, seconds=1)
     with world.store.transaction() as tx:
-        tx.execute("DELETE FROM work WHERE queue = 'post'")
+        tx.execute("DELETE FROM work WHERE queue = 'messages'")
     job = world.claim("expiry")
     assert job is not None
     due = world.carry_out(job)
-    assert world.rows("SELECT FROM work WHERE queue = 'post'") != []
+    assert world.rows("SELECT FROM work WHERE queue = 'messages'") != []
     assert due is not None
     assert timedelta(hours=3) < due - world.clock.now() < timedelta(hours=4)  # the other checks
     view = world.view(release_id)

@@ -45,10 +45,10 @@ def frozen(world: World, release_id: ReleaseId) -> list[str]:
 def asked_anew(world: World, flow: Callable[[Tx, Deps, Actor], str]) -> set[tuple[int, str]]:
     """Release and kind of the notices that are rendered again after ``flow``, by the release manager."""
     with world.store.transaction() as tx:
-        tx.execute("DELETE FROM work WHERE queue = 'post'")
+        tx.execute("DELETE FROM work WHERE queue = 'messages'")
     world.act(flow, MANAGER)
-    asked = "SELECT release_id, split_part(subject, ':', 1) AS word FROM posts WHERE kind = 'notice' AND id::text IN "
-    rows = world.rows(asked + "(SELECT key FROM work WHERE queue = 'post')")
+    asked = "SELECT release_id, split_part(subject, ':', 1) AS word FROM posts WHERE kind = 'notice' AND release_id::text IN "
+    rows = world.rows(asked + "(SELECT key FROM work WHERE queue = 'messages')")
     return {(row["release_id"], row["word"]) for row in rows}
 
 

@@ -24,7 +24,9 @@ def owe(bot: Bot, release_id: ReleaseId, file: File = ROWS, *, shared: bool = Tr
     """Owe a file, in the thread of the card or for messages to show."""
     with bot.store.transaction() as tx:
         card = posts.find(tx, release_id, CardPost()) if shared else None
-        return files.owe(tx, release_id, "evidence" if shared else "plot", subject, file, parent=card)
+        return files.owe(
+            tx, release_id, "evidence" if shared else "plot", subject, file, parent=card.id if card else None
+        )
 
 
 def upload(bot: Bot) -> datetime | None:
@@ -71,12 +73,13 @@ def test_picture_is_shown_by_a_message(bot: Bot, slack: SlackWorld):
     release_id = bot.open_release()
     bot.publish(release_id)
     owe(bot, release_id, PLOT, shared=False, subject="7")
-    bot.change(lambda tx: tx.execute(b"DELETE FROM work WHERE queue = 'post'"))
+    bot.change(lambda tx: tx.execute(b"DELETE FROM work WHERE queue = 'messages'"))
     assert upload(bot) is None
 
     assert shared(slack) == []
-    assert bot.rows("SELECT key FROM work WHERE queue = 'post'") != []
+    assert bot.rows("SELECT key FROM work WHERE queue = 'messages'") != []
     with bot.store.transaction() as tx:
+        tx.execute("UPDATE releases SET state = 'DONE'")  # one that is open has no pictures
         view = releases.view(tx, release_id, bot.clock.now())
     assert view is not None
     block = elements.picture("plot", view.pictures["plot", "7"], PLOT.alt_text, "Error rate")

@@ -16,8 +16,7 @@ from bot.store.pool import Tx
 def permalink_of_card(tx: Tx, release_id: ReleaseId) -> str:
     """The permalink of the card, which is the message that is signed; empty while it isn't in Slack."""
     card = posts.find(tx, release_id, CardPost())
-    post = posts.get(tx, card) if card is not None else None
-    return post.permalink if post else ""
+    return card.permalink if card else ""
 
 
 def _sign(tx: Tx, interaction: Interaction[RolePayload], verdict: Verdict) -> str:

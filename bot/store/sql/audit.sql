@@ -2,9 +2,18 @@
 -- One writer at a time: the chain has no forks.
 SELECT pg_advisory_xact_lock(1919051118);
 
--- name: head
--- The newest line.
-SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1;
+-- name: head_and_changed
+-- The newest event, and the rows about a release that this transaction has written so far: no row of another one is as young.
+(SELECT 'audit' AS name, jsonb_build_object('seq', seq, 'hash', hash) AS body FROM audit ORDER BY seq DESC LIMIT 1)
+UNION ALL SELECT 'release' AS name, to_jsonb(t) AS body FROM releases t WHERE t.id = %(release_id)s AND age(t.xmin) <= 0
+UNION ALL SELECT 'check_results', to_jsonb(t) FROM check_results t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
+UNION ALL SELECT 'waivers', to_jsonb(t) FROM waivers t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
+UNION ALL SELECT 'signoffs', to_jsonb(t) FROM signoffs t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
+UNION ALL SELECT 'break_glass', to_jsonb(t) FROM break_glass t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
+UNION ALL SELECT 'steps', to_jsonb(t) FROM steps t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
+UNION ALL SELECT 'mitigations', to_jsonb(t) FROM mitigations t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
+UNION ALL SELECT 'watches', to_jsonb(t) FROM watches t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
+UNION ALL SELECT 'alarms', to_jsonb(t) FROM alarms t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0;
 
 -- name: append
 -- One more line.

@@ -23,15 +23,3 @@ ORDER BY (to_jsonb(t) ->> 'id')::bigint NULLS FIRST, to_jsonb(t)::text;
 -- What each step intended, saw, did and concluded.
 SELECT to_jsonb(j) || jsonb_build_object('step_id', s.step_id, 'plan', s.plan, 'run', s.run) AS body
 FROM journal j JOIN steps s ON s.id = j.step WHERE s.release_id = %(release_id)s ORDER BY j.id;
-
--- name: changed
--- The rows about a release that this transaction has written so far: no other transaction is as young as their xmin.
-SELECT 'release' AS name, to_jsonb(t) AS body FROM releases t WHERE t.id = %(release_id)s AND age(t.xmin) <= 0
-UNION ALL SELECT 'check_results', to_jsonb(t) FROM check_results t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
-UNION ALL SELECT 'waivers', to_jsonb(t) FROM waivers t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
-UNION ALL SELECT 'signoffs', to_jsonb(t) FROM signoffs t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
-UNION ALL SELECT 'break_glass', to_jsonb(t) FROM break_glass t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
-UNION ALL SELECT 'steps', to_jsonb(t) FROM steps t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
-UNION ALL SELECT 'mitigations', to_jsonb(t) FROM mitigations t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
-UNION ALL SELECT 'watches', to_jsonb(t) FROM watches t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
-UNION ALL SELECT 'alarms', to_jsonb(t) FROM alarms t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0;

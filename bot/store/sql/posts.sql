@@ -9,25 +9,11 @@ LEFT JOIN posts card ON new.threaded AND card.release_id = r.id AND card.kind = 
 WHERE r.id = %(release_id)s ORDER BY new.place
 ON CONFLICT ON CONSTRAINT post_once DO NOTHING;
 
--- name: mark_stale
--- Have every message of a release rendered again, the card first.
-WITH asked AS (
-    INSERT INTO work (queue, key, due_at)
-    SELECT 'post', id::text, now() FROM posts WHERE release_id = %(release_id)s ORDER BY parent NULLS FIRST, id
-    ON CONFLICT ON CONSTRAINT work_once DO UPDATE
-        SET due_at = least(work.due_at, excluded.due_at), again = work.again OR work.owner IS NOT NULL
-    RETURNING id)
-SELECT pg_notify('work', 'post') WHERE EXISTS (SELECT FROM asked);
-
 -- name: find
 -- The message of that kind and subject.
-SELECT id FROM posts WHERE release_id = %(release_id)s AND kind = %(kind)s AND subject = %(subject)s;
-
--- name: get
--- One message with the ts of its thread.
 SELECT p.id, p.release_id, p.kind, p.subject, p.channel, p.parent, t.ts AS parent_ts, p.ts, p.permalink, p.sent_hash,
        p.attempted_at, p.sent_at, p.pinned
-FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.id = %(id)s;
+FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.release_id = %(release_id)s AND p.kind = %(kind)s AND p.subject = %(subject)s;
 
 -- name: by_message
 -- The message that Slack knows by channel and ts.
@@ -37,7 +23,9 @@ FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.channel = %(channel)s 
 
 -- name: of_release
 -- All messages of a release, the card first.
-SELECT id FROM posts WHERE release_id = %(release_id)s ORDER BY parent NULLS FIRST, id;
+SELECT p.id, p.release_id, p.kind, p.subject, p.channel, p.parent, t.ts AS parent_ts, p.ts, p.permalink, p.sent_hash,
+       p.attempted_at, p.sent_at, p.pinned
+FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.release_id = %(release_id)s ORDER BY p.parent NULLS FIRST, p.id;
 
 -- name: of_freezes
 -- The releases whose messages say that deploys are frozen or held; of older ones nobody reads that any more.
@@ -65,7 +53,7 @@ WHERE id = %(id)s;
 -- It shows the newest state.
 UPDATE posts SET sent_hash = %(hash)s, pinned = %(pinned)s, sent_at = %(at)s WHERE id = %(id)s;
 
--- name: doubt
+-- name: recheck
 -- Nobody knows any more what it shows, so the next look sends it once more.
 UPDATE posts SET sent_hash = '' WHERE id = %(id)s;
 
