@@ -15,7 +15,7 @@ from bot.domain.results import Running
 from bot.domain.schedule import Turn, decide_turn
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
-from bot.flows import expiry
+from bot.flows import expiry, status
 from bot.flows.check import find_check, list_runnable, wake_waiting
 from bot.flows.check_run import CheckRun, NotNow, Wait, attempt, requirements_of, subject_of
 from bot.flows.commit import commit_change
@@ -37,8 +37,8 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     release, _, check_id = job.claim.key.partition("/")
     release_id, now = ReleaseId(int(release)), deps.clock.now()
     with deps.store.transaction() as tx:
-        view = locked_view(tx, deps, release_id)
         work.ensure_claim(tx, job.claim)
+        view = status.view(tx, deps, release_id)  # not locked: so many look at once, and `_begin` looks anew
         entry = find_check(view, check_id)
         if not _is_wanted(view, entry):
             checks.mark_ended(tx, release_id, entry.id)

@@ -505,6 +505,28 @@ def test_one_that_is_woken_while_a_worker_looks_at_it_runs_once(world: World, ou
     assert sorted(outside.runs) == ["go.one", "go.two", "prep.first", "prep.second"]
 
 
+def test_who_waits_for_one_that_is_cancelled_is_woken(world: World, outside: Outside) -> None:
+    """It waits for its end without asking again and again, and looks at once."""
+    sections = list(world.deps.checklist.sections)
+    both = tuple(make_check(f"go.{name}", kind="tenant") for name in ("one", "two"))
+    sections[0] = sections[0].model_copy(update={"checks": both})
+    world.change(checklist=checklist(sections=tuple(sections)))
+    outside.during = hanging(outside, "go.one")
+    release_id = world.start()
+    jobs = world.claim_all("check")
+    with ThreadPoolExecutor(1) as runner:
+        running = runner.submit(world.carry_out, jobs[f"{release_id}/go.one"])
+        eventually("it to run", lambda: "go.one" in outside.runs)
+        due = world.carry_out(jobs[f"{release_id}/go.two"])
+        assert due is not None
+        assert due - world.clock.now() > timedelta(seconds=1)
+        world.act(check.cancel, QA, release_id, "go.one")
+        key = f"{release_id}/go.two"
+        assert world.rows("SELECT due_at <= now() AS is_due FROM work WHERE key = %s", key) == [{"is_due": True}]
+        outside.go_on.set()
+        assert isinstance(running.exception(timeout=10), Superseded)
+
+
 def test_what_is_requested_while_it_runs_runs_again(world: World, outside: Outside) -> None:
     """Its answer may be about what was before the request."""
     with_kind(world, "ask")
