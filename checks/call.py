@@ -1,4 +1,4 @@
-"""Call: runs a function in a thread of its own, so that it can be given up. What it has in use is let go when it ends."""
+"""Call: runs a function in a thread of its own, so that it can be given up. What it has in use is released when it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_LOOK = 0.1  # seconds between two looks at whether it was cancelled; its end is heard of at once
+_CANCEL_POLL = 0.1  # seconds between two looks at whether it was cancelled; its end is heard of at once
 
 
 class DidNotStop(Exception):
@@ -26,13 +26,13 @@ class DidNotStop(Exception):
 class Call(Generic[T]):
     """One call. ``name``: of its thread, and what the log says of it.
 
-    ``held``: what it has in use, such as clients and locks. Whoever makes the call lets that go as ever; once it is given
+    ``resources``: what it has in use, such as clients and locks. Whoever makes the call releases them; once it is given
     up, its thread does, when it ends. The thread never keeps the process from ending.
     """
 
-    def __init__(self, name: str, held: ExitStack) -> None:
+    def __init__(self, name: str, resources: ExitStack) -> None:
         self.given_up = threading.Event()
-        self._name, self._held = name, held
+        self._name, self._resources = name, resources
         self._hand_over = threading.Lock()
         self._answer: Future[T] = Future()
 
@@ -47,7 +47,7 @@ class Call(Generic[T]):
         threading.Thread(target=run, args=[self._carry_out, function], name=self._name, daemon=True).start()
         while True:
             try:
-                self._answer.exception(_LOOK)
+                self._answer.exception(_CANCEL_POLL)
             except TimeoutError:
                 if cancelled is not None and cancelled.is_set():
                     deadline = min(deadline, time.monotonic())
@@ -57,37 +57,37 @@ class Call(Generic[T]):
                 return self._answer.result()
 
     def _give_up(self) -> bool:
-        """Leave all to the thread; False when it has just ended."""
+        """Leave its resources to the thread; False when it has just ended."""
         with self._hand_over:
             if self._answer.done():
                 return False
-            self._held = self._held.pop_all()
+            self._resources = self._resources.pop_all()
             self.given_up.set()
         logger.warning("%s did not stop in time; what it has in use stays so until it does", self._name)
         return True
 
     def _carry_out(self, function: Callable[[], T]) -> None:
-        ended: Future[T] = Future()
+        outcome: Future[T] = Future()
         try:
-            ended.set_result(function())
+            outcome.set_result(function())
         # Whatever it is, it is raised where the answer is waited for.
         except BaseException as raised:  # noqa: BLE001
-            ended.set_exception(raised)
-        error = ended.exception()
+            outcome.set_exception(raised)
+        error = outcome.exception()
         with self._hand_over:
             if not self.given_up.is_set():
                 if error is not None:
                     self._answer.set_exception(error)
                 else:
-                    self._answer.set_result(ended.result())
+                    self._answer.set_result(outcome.result())
                 return
         self._end_late(error)
 
     def _end_late(self, error: BaseException | None) -> None:
-        said = f"it raised {type(error).__name__}: {error}" if error is not None else "its answer is dropped"
-        logger.warning("%s has stopped after it was given up; %s", self._name, said)
+        ending = f"it raised {type(error).__name__}: {error}" if error is not None else "its answer is dropped"
+        logger.warning("%s has stopped after it was given up; %s", self._name, ending)
         try:
-            self._held.close()
+            self._resources.close()
         # The end of a thread that nobody waits for: what fails here can only be told.
         except Exception:
-            logger.exception("%s: cannot let go of what it had in use", self._name)
+            logger.exception("%s: cannot release what it had in use", self._name)
