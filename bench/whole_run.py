@@ -15,7 +15,7 @@ from bench.figure import Figure
 from bot.app import load_checklist
 from bot.clock import SystemClock
 from bot.domain.checklist import Check, Checklist
-from bot.flows.check_context import build_context
+from bot.flows.check_context import CheckRun, build_context
 from bot.flows.deps import TargetDeps
 from bot.settings import load_settings
 from checks.contract import Outcome, Subject
@@ -86,11 +86,12 @@ def _one_after_another(demo: Demo) -> float:
     for check in _in_order(load_checklist(settings.checklist, deps.registry)):
         with ExitStack() as stack:
             kind = deps.registry.get(check.kind)
-            context = build_context(
-                stack, deps.targets[check.target], check.id, RecordingUndo(),
-                seconds=check.timeout or kind.timeout, cancelled=threading.Event(), progress=lambda _: None,
-                subject=subject, needs={need: data_by_check[need] for need in check.needs},
+            run = CheckRun(
+                release_id=None, name=check.id, cancelled=threading.Event(), progress=lambda _: None, subject=subject,
+                needs={need: data_by_check[need] for need in check.needs},
             )  # fmt: skip
+            target, seconds = deps.targets[check.target], check.timeout or kind.timeout
+            context = build_context(stack, target, check.id, RecordingUndo(), run, seconds=seconds)
             params = deps.registry.validate(check.kind, check.params)
             answer = run_check(kind, params, context, redact=deps.redact, held=stack).answer
         if answer.outcome is not Outcome.PASS:

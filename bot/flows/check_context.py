@@ -6,14 +6,34 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
+from bot.domain.ids import CheckId, ReleaseId
 from bot.flows.deps import StoreDeps
 from bot.store import undos
+from bot.store.pool import Tx
 from bot.store.undos import UndoOrigin
 from checks.contract import CheckContext, CheckError, Subject, UndoLedger
 from clients.connections import Clients
 from clients.target import Target
+
+NO_RELEASE = Subject()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRun:
+    """One run of a check: for whom it is, what it is told, and how it is stopped."""
+
+    release_id: ReleaseId | None  # None: it is run from a terminal
+    name: str  # how others call it while it has something in use
+    cancelled: threading.Event
+    progress: Callable[[str], None]
+    subject: Subject = NO_RELEASE
+    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # data of the checks that it needs
+    # Called where the run begins, in the transaction that counts what it uses up: what it is to be told then.
+    # Raises NotNow where it must not begin after all.
+    begin: Callable[[Tx, CheckRun], CheckRun] = lambda _, run: run
 
 
 def build_context(
@@ -21,12 +41,9 @@ def build_context(
     target: Target,
     check: str,
     ledger: UndoLedger,
+    run: CheckRun,
     *,
     seconds: float,
-    cancelled: threading.Event,
-    progress: Callable[[str], None],
-    subject: Subject,
-    needs: Mapping[str, Mapping[str, Any]],
     outcome_unknown: bool = True,
 ) -> CheckContext:
     """The context of a run, or of an undo, of ``check`` (its id) that may take ``seconds`` from now.
@@ -38,11 +55,11 @@ def build_context(
         target=target,
         clients=stack.enter_context(Clients(target)),
         undo=ledger,
-        subject=subject,
-        needs=needs,
+        subject=run.subject,
+        needs=run.needs,
         deadline=time.monotonic() + seconds,
-        cancelled=cancelled,
-        progress=progress,
+        cancelled=run.cancelled,
+        progress=run.progress,
         outcome_unknown=outcome_unknown,
     )
 
@@ -50,8 +67,8 @@ def build_context(
 class StoredUndoLedger:
     """The UndoLedger of one run of a check, in the table `undos`."""
 
-    def __init__(self, deps: StoreDeps, origin: UndoOrigin) -> None:
-        self._deps, self._origin = deps, origin
+    def __init__(self, deps: StoreDeps, release_id: ReleaseId | None, check: CheckId, kind: str, target: str) -> None:
+        self._deps, self._origin = deps, UndoOrigin(release_id, check, kind, target, deps.store.instance)
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
         """Store the undo and return its id; committed before the caller changes anything."""

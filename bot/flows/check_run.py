@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from bot.domain.checklist import Check
-from bot.domain.ids import ReleaseId
 from bot.domain.plan import PlanKind
 from bot.domain.posts import DoneNotice
 from bot.domain.schedule import Requirements
 from bot.domain.view import ReleaseView
 from bot.flows.allowance import exhausted_text, spend
-from bot.flows.check_context import RefusingLedger, StoredUndoLedger, build_context
+from bot.flows.check_context import CheckRun, RefusingLedger, StoredUndoLedger, build_context
 from bot.flows.deps import StoreDeps, TargetDeps
 from bot.flows.not_run import blocked_answer, leftovers_answer, not_run_answer
 from bot.flows.undo import run_lock, undo_leftovers
 from bot.store import posts, steps
 from bot.store.pool import ResourceLock, Tx
-from bot.store.undos import UndoOrigin
 from checks.contract import Answer, Subject, UndoLedger
 from checks.registry import RegistryError
 from checks.runner import run_check
 
 BUSY = timedelta(seconds=0.5)  # until the next attempt, where others have in use what a check needs
-NO_RELEASE = Subject()
 NO_LEDGER = "not run: the bot's database is needed to write down what must be put back"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckRun:
-    """One run of a check: for whom it is, what it is told, and how it is stopped."""
-
-    release_id: ReleaseId | None  # None: it is run from a terminal
-    name: str  # how others call it while it has something in use
-    cancelled: threading.Event
-    progress: Callable[[str], None]
-    subject: Subject = NO_RELEASE
-    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # data of the checks that it needs
-    # Called where the run begins, in the transaction that counts what it uses up: what it is to be told then.
-    # Raises NotNow where it must not begin after all.
-    begin: Callable[[Tx, CheckRun], CheckRun] = lambda _, run: run
 
 
 class NotNow(Exception):
@@ -132,8 +111,8 @@ def attempt(deps: TargetDeps, entry: Check, run: CheckRun, waited: timedelta = t
                 run = run.begin(tx, run)
         except NotNow:
             return Wait(deps.clock.now())
-        origin = UndoOrigin(run.release_id, entry.id, entry.kind, entry.target, deps.store.instance)
-        return _carry_out(deps, entry, run, StoredUndoLedger(deps, origin), stack, lock)
+        ledger = StoredUndoLedger(deps, run.release_id, entry.id, entry.kind, entry.target)
+        return _carry_out(deps, entry, run, ledger, stack, lock)
 
 
 def run_to_end(deps: TargetDeps, entry: Check, run: CheckRun) -> Answer:
@@ -175,11 +154,7 @@ def _carry_out(
         params = deps.registry.validate(entry.kind, entry.params)
     except RegistryError as error:
         return not_run_answer(entry, str(error))
-    context = build_context(
-        stack, target, entry.id, ledger,
-        seconds=entry.timeout or kind.timeout, cancelled=run.cancelled, progress=run.progress, subject=run.subject,
-        needs=run.needs,
-    )  # fmt: skip
+    context = build_context(stack, target, entry.id, ledger, run, seconds=entry.timeout or kind.timeout)
     result = run_check(kind, params, context, redact=deps.clean, held=stack)
     if result.stopped:
         return result.answer

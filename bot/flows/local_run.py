@@ -17,7 +17,8 @@ from bot.domain.ids import CheckId
 from bot.domain.results import Running
 from bot.domain.schedule import decide_turn
 from bot.errors import ChecklistError, DatabaseError
-from bot.flows.check_run import CheckRun, Wait, attempt, requirements_of
+from bot.flows.check_context import CheckRun
+from bot.flows.check_run import Wait, attempt, requirements_of
 from bot.flows.deps import StoreDeps, TargetDeps
 from bot.flows.not_run import TERMINAL, not_run_answer, skipped_answer
 from bot.flows.undo import list_leftovers, run_lock, undo_leftovers, undo_orphans

@@ -17,7 +17,8 @@ from bot.domain.view import ReleaseView
 from bot.errors import Superseded
 from bot.flows import expiry, status
 from bot.flows.check import find_check, list_runnable, wake_waiting
-from bot.flows.check_run import CheckRun, NotNow, Wait, attempt, requirements_of, subject_of
+from bot.flows.check_context import CheckRun
+from bot.flows.check_run import NotNow, Wait, attempt, requirements_of, subject_of
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view
 from bot.flows.not_run import skipped_answer

@@ -7,7 +7,8 @@ import time
 from bot.domain.actions import RunCheck, StepSpec
 from bot.domain.checklist import check_of_step
 from bot.domain.ids import ReleaseId
-from bot.flows.check_run import CheckRun, run_to_end
+from bot.flows.check_context import CheckRun
+from bot.flows.check_run import run_to_end
 from bot.flows.deps import Deps, Job
 from bot.steps.contract import Journal, Look, StepContext
 from bot.store import work

@@ -8,14 +8,14 @@ from contextlib import ExitStack
 
 from bot.domain.events import UndoSettled
 from bot.domain.ids import SYSTEM, CheckId, ReleaseId
-from bot.flows.check_context import StoredUndoLedger, build_context
+from bot.flows.check_context import CheckRun, StoredUndoLedger, build_context
 from bot.flows.commit import commit_change
 from bot.flows.deps import StoreDeps
 from bot.store import undos
 from bot.store.pool import ResourceLock
-from bot.store.undos import UndoOrigin, UndoRow
+from bot.store.undos import UndoRow
 from checks.call import Call, DidNotStop
-from checks.contract import CheckError, Subject
+from checks.contract import CheckError
 from checks.registry import RegistryError
 from clients.errors import ClientError
 
@@ -93,12 +93,10 @@ def _let_kind_undo(deps: StoreDeps, row: UndoRow, within: float, stack: ExitStac
     if target is None:
         raise CheckError(f"there is no target {row.target} any more", hint="Put it back into release-bot.yml.")
     kind = deps.registry.get(row.kind)
-    origin = UndoOrigin(row.release_id, row.check_id, row.kind, row.target, deps.store.instance)
-    context = build_context(
-        stack, target, row.check_id, StoredUndoLedger(deps, origin),
-        seconds=within, cancelled=threading.Event(), progress=logger.info, subject=Subject(), needs={},
-        outcome_unknown=row.payload.get("doubt", True),  # kinds kept it there before `Change`
-    )  # fmt: skip
+    ledger = StoredUndoLedger(deps, row.release_id, row.check_id, row.kind, row.target)
+    run = CheckRun(release_id=row.release_id, name=row.check_id, cancelled=threading.Event(), progress=logger.info)
+    unknown = row.payload.get("doubt", True)  # kinds kept it there before `Change`
+    context = build_context(stack, target, row.check_id, ledger, run, seconds=within, outcome_unknown=unknown)
     call: Call[None] = Call(f"undo of check {row.check_id}", stack)
     try:
         call.result(lambda: kind.undo(row.payload, context), deadline=context.deadline, grace=kind.grace)

@@ -30,7 +30,8 @@ from bot.domain.view import ReleaseView
 from bot.domain.watch import Alarm, Finding, Next, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
 from bot.flows import picture
-from bot.flows.check_run import CheckRun, run_to_end, subject_of
+from bot.flows.check_context import CheckRun
+from bot.flows.check_run import run_to_end, subject_of
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.store import posts, releases, watches, work

@@ -204,9 +204,7 @@ def test_whether_a_request_may_take_effect_late_is_told_to_the_undo(
 
 def test_secrets_stay_out_of_the_ledger(world: World) -> None:
     """What a person reads is redacted (promise P10)."""
-    StoredUndoLedger(world.deps, UndoOrigin(None, ONE, "tenant", "staging", world.store.instance)).record(
-        "key s3cret", {}
-    )
+    StoredUndoLedger(world.deps, None, ONE, "tenant", "staging").record("key s3cret", {})
     assert world.rows("SELECT what FROM undos") == [{"what": "key [redacted]"}]
 
 
