@@ -432,7 +432,7 @@ class World:
         """What the newest event tells."""
         return fields_of(self.last())
 
-    def told(self) -> list[tuple[str, str]]:
+    def recorded_events(self) -> list[tuple[str, str]]:
         """Who and what of each audit row."""
         return [(event.actor, event.event) for event in self.events()]
 

@@ -28,7 +28,7 @@ SWEEP = 5.0  # seconds, as in bot.app
 
 
 def main() -> None:
-    """Work until stdin ends."""
+    """Run checks until stdin ends."""
     spec = json.loads(sys.stdin.readline())
     store = Store(spec["database_url"], size=8)
     store.open()

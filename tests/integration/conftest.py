@@ -17,18 +17,18 @@ def bot(store: Store, slack: SlackWorld) -> Bot:
 
 @pytest.fixture(scope="session")
 def line(direct: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    """One workspace with an open socket for all tests that order nothing from it which others would feel."""
+    """One workspace with an open socket, shared by the tests that change nothing others would notice."""
     world = SlackWorld(tmp_path_factory.mktemp("line"))
-    made = Line(world)
-    yield made
-    made.socket.close()
+    shared_line = Line(world)
+    yield shared_line
+    shared_line.socket.close()
     world.stop()
 
 
 @pytest.fixture
 def live(store: Store, line: Line) -> Iterator[Bot]:
-    """The bot's Slack half with its deliveries coming in, on a workspace that has forgotten its rate limits."""
+    """The bot's Slack half with an open socket, on a workspace whose rate limits are reset."""
     line.slack.clock.advance(120)
-    line.bot = made = Bot(store, line.slack)
-    yield made
+    line.bot = new_bot = Bot(store, line.slack)
+    yield new_bot
     line.bot = None

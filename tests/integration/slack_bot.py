@@ -42,14 +42,14 @@ from tests.unit.factories import WATCH, make_checklist
 
 MAX, PAT = "U0MAX00001", "U0PAT00001"
 GROUPS = Roles(release_manager=("S0RELMGR01",), qa=("S0QA000001",), product=("S0PRODUCT1",))
-RESOLVED = Resolved("c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=True)
+SOURCE = Resolved("c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=True)
 MANAGER = Actor(UserId(RITA), frozenset({Role.RELEASE_MANAGER}))
 Json = dict[str, Any]
 Row = Mapping[str, Any]
 
 
 class BotClock:
-    """The time of the bot: real time, and what a test adds to it."""
+    """The time of the bot: real time plus what a test adds."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
@@ -99,15 +99,15 @@ class Bot:
         self.allow_shared_channel(SharedChannel.WARN)  # a guest of another company is in it
 
     def allow_shared_channel(self, rule: SharedChannel) -> None:
-        """Have a channel that another organisation reads warned of, or refused."""
+        """Set what happens when another organisation reads the channel."""
         self.change_deps(channel_access=lambda channel: checkup.channel_access(self.client, channel, rule))
 
     def ask_vendors_at(self, url: str) -> None:
-        """Have versions resolved by a server of the test."""
+        """Resolve versions at a server of the test."""
         self.change_deps(sources=sources_at(url))
 
     def change_deps(self, **changes: Any) -> None:
-        """Other Deps from now on."""
+        """Replace parts of the dependencies from now on."""
         self.deps = replace(self.deps, **changes)
         self.dispatch = Dispatch(self.deps, self.client, self.identity)
         self.publisher = Publisher(self.deps, self.client)
@@ -115,7 +115,7 @@ class Bot:
 
     @contextlib.contextmanager
     def online(self, *, ping: float = 5) -> Iterator[Socket]:
-        """Connected to the workspace: deliveries are stored and acknowledged."""
+        """Connect to the workspace, so that deliveries are stored and acknowledged."""
         bolt = build_app(self.client)
         register(
             bolt, lambda delivery, kind, body: keep(self.store, self.deps.redact, delivery, kind, body), self.workspace
@@ -130,7 +130,7 @@ class Bot:
 
     @contextlib.contextmanager
     def working(self, *names: str) -> Iterator[None]:
-        """With the workers of the named queues (default: all of Slack's)."""
+        """Run the workers of these queues, by default all of Slack's."""
         queues = [
             Queue("inbox", 4, self.dispatch.execute, give_up_after=GIVE_UP_AFTER, on_give_up=self.dispatch.give_up),
             Queue("reply", 2, self.publisher.answer, give_up_after=GIVE_UP_AFTER),
@@ -148,31 +148,33 @@ class Bot:
     # What people do, and what becomes of it
 
     def command(self, text: str, user: str = RITA) -> Json:
-        """Type a command and have it handled; returns its row of the inbox."""
-        return self._handled(self.slack.command(f"/release {text}", user=user))
+        """Type a command and handle it; returns its row of the inbox."""
+        return self._handle_delivery(self.slack.command(f"/release {text}", user=user))
 
     def click(self, user: str, ts: str, action_id: str, **more: Any) -> Json:
-        """Press a button and have that handled; returns its row of the inbox."""
-        return self._handled(self.slack.post("click", user=user, channel=RELEASES, ts=ts, action_id=action_id, **more))
+        """Press a button and handle the click; returns its row of the inbox."""
+        return self._handle_delivery(
+            self.slack.post("click", user=user, channel=RELEASES, ts=ts, action_id=action_id, **more)
+        )
 
     def submit(self, user: str, reason: str) -> Json:
-        """Submit the form that is open for ``user`` and have that handled."""
+        """Submit the open form of ``user`` and handle it; returns its row of the inbox."""
         (view,) = self.slack.state(user)["views"]
         values = {"reason": {"reason": reason}}
-        return self._handled(self.slack.post("submit", user=user, view_id=view["id"], values=values))
+        return self._handle_delivery(self.slack.post("submit", user=user, view_id=view["id"], values=values))
 
-    def _handled(self, delivered: Json) -> Json:
-        assert delivered["ok"], delivered
+    def _handle_delivery(self, delivery: Json) -> Json:
+        assert delivery["ok"], delivery
         self.handle()
         return self.rows("SELECT kind, outcome, handled_at FROM inbox ORDER BY id DESC LIMIT 1")[0]
 
     def handle(self) -> None:
-        """Handle what was delivered, as a worker would."""
+        """Handle all deliveries, as a worker would."""
         for row in self.rows("SELECT id FROM inbox WHERE handled_at IS NULL ORDER BY id"):
             assert self.dispatch.execute(a_job("inbox", row["id"])) is None
 
     def answer(self) -> None:
-        """Give the answers that are owed, as a worker would."""
+        """Send all stored answers, as a worker would."""
         for row in self.rows("SELECT id FROM replies WHERE sent_at IS NULL ORDER BY id"):
             assert self.publisher.answer(a_job("reply", row["id"])) is None
 
@@ -183,68 +185,68 @@ class Bot:
         with self.store.transaction() as tx:
             return tx.execute(query.encode(), values).fetchall()
 
-    def audited(self) -> list[tuple[str, str]]:
+    def recorded_events(self) -> list[tuple[str, str]]:
         """Actor and event of the whole record, in order."""
         return [(row["actor"], row["event"]) for row in self.rows("SELECT actor, event FROM audit ORDER BY seq")]
 
-    def told(self, user: str) -> list[str]:
-        """The answers that a person is owed or was given, in order."""
-        found = self.rows("SELECT body FROM replies WHERE user_id = %s ORDER BY id", user)
-        return [row["body"]["text"] for row in found]
+    def reply_texts(self, user: str) -> list[str]:
+        """The stored answers to a person, in order."""
+        replies = self.rows("SELECT body FROM replies WHERE user_id = %s ORDER BY id", user)
+        return [row["body"]["text"] for row in replies]
 
-    def heard(self, user: str) -> list[str]:
-        """The answers that a person reads in Slack, in order."""
-        seen = self.slack.messages(user)
-        return [m["text"] for m in seen if m.get("ephemeral") and float(m["ts"]) >= self._since]
+    def ephemeral_texts(self, user: str) -> list[str]:
+        """The answers that a person sees in Slack, in order."""
+        messages = self.slack.messages(user)
+        return [m["text"] for m in messages if m.get("ephemeral") and float(m["ts"]) >= self._since]
 
     def change(self, make: Callable[[Tx], object]) -> None:
-        """Change something in a transaction."""
+        """Run a function in a transaction."""
         with self.store.transaction() as tx:
             make(tx)
 
     # A release and its messages
 
     def open_release(self, version: str = "v4.8.0") -> ReleaseId:
-        """Open a release as Rita. No check runs, because their queue has no workers here."""
-        meant = Version.parse(version)
-        assert meant is not None
+        """Open a release as Rita; no check runs, because their queue has no workers here."""
+        parsed_version = Version.parse(version)
+        assert parsed_version is not None
         with self.store.transaction() as tx:
-            start.open_release(tx, self.deps, MANAGER, meant, "", RESOLVED)
+            start.open_release(tx, self.deps, MANAGER, parsed_version, "", SOURCE)
             return ReleaseId(only_id(tx))
 
     def abort_release(self, release_id: ReleaseId) -> None:
-        """End it, so that another one may begin."""
+        """Abort a release, so that another one can be opened."""
         with self.store.transaction() as tx:
             abort.abort(tx, self.deps, MANAGER, release_id, "enough")
 
     def post(self, release_id: ReleaseId, kind: str, subject: str = "") -> PostRow:
-        """One message of a release."""
+        """The row of one message of a release."""
         with self.store.transaction() as tx:
             post = posts.find(tx, release_id, read_subject(kind, subject))
         assert post is not None
         return post
 
     def publish(self, release_id: ReleaseId, kind: str = "card", subject: str = "") -> datetime | None:
-        """Bring one message up to date, as a worker would; returns when to look again."""
+        """Publish one message, as a worker would; returns when to look again."""
         with self.store.transaction() as tx:
             view = releases.view(tx, release_id, self.clock.now())
         assert view is not None
         return self.publisher.bring_up_to_date(self.post(release_id, kind, subject), view)
 
-    def published(self, release_id: ReleaseId) -> None:
-        """Bring all messages of a release to Slack, each at most once a second of the bot's clock."""
+    def publish_all(self, release_id: ReleaseId) -> None:
+        """Publish all messages of a release, each at most once a second of the bot's clock."""
         self.clock.advance(1)
         assert self.publisher.execute(a_job(posts.QUEUE, release_id)) is None
 
     def ts(self, release_id: ReleaseId, kind: str = "card", subject: str = "") -> str:
-        """Where a message stands in Slack."""
+        """The timestamp of a message in Slack."""
         ts = self.post(release_id, kind, subject).ts
         assert ts is not None
         return ts
 
 
 class Line:
-    """A workspace and one open socket for many tests: a delivery goes to the bot of the test that is under way."""
+    """A workspace and one open socket for many tests; deliveries go to the bot of the current test."""
 
     def __init__(self, slack: SlackWorld) -> None:
         self.slack = slack
@@ -264,7 +266,7 @@ def sources_at(url: str) -> Sources:
     """GitHub and the image registry at one address."""
     return Sources(
         GitHubSettings.model_validate({"url": url, "repository": "solvereign/solvereign"}),
-        RegistrySettings.model_validate({"url": url, "image": RESOLVED.image}),
+        RegistrySettings.model_validate({"url": url, "image": SOURCE.image}),
     )
 
 
@@ -276,5 +278,5 @@ def only_id(tx: Tx) -> int:
 
 
 def a_job(queue: str, key: object) -> Job:
-    """Something that a worker does now."""
+    """A job for a worker."""
     return Job(Claim(id=0, queue=queue, key=str(key), token=0, attempts=1), threading.Event())

@@ -35,13 +35,13 @@ GRANTS = Path(__file__).parents[2] / "deploy" / "postgres-grants.sql"
 
 
 class OddEvent(Event, name="test.event"):
-    """It says something of every kind that JSON has."""
+    """An event whose body has every kind of JSON value."""
 
     n: int
 
     @property
     def body(self) -> dict[str, Any]:
-        """What the row tells."""
+        """The body of the row."""
         odd = {"reason": "sp\u00e4t \U0001f680", "share": 0.1, "whole": 2.0, "large": 1e20, "list": [{"a": None}]}
         return {**super().body, **odd, "7": {1: True}}
 
@@ -50,20 +50,20 @@ del EVENTS[OddEvent.event_name]  # it is none of the bot's
 
 
 @contextlib.contextmanager
-def copied(postgres_url: str, template: str) -> Iterator[str]:
-    """URL of a migrated database, for a superuser."""
+def copy_database(postgres_url: str, template: str) -> Iterator[str]:
+    """The URL of a copy of a migrated database, for a superuser."""
     name = "record_" + os.urandom(8).hex()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        connection.execute(made)
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        connection.execute(statement)
         yield url_of(postgres_url, name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="module")
-def recorded(postgres_url: str, migrated_template: str) -> Iterator[str]:
-    """URL of a database with a record of nine rows."""
-    with copied(postgres_url, migrated_template) as url:
+def record_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """The URL of a database with a record of nine rows."""
+    with copy_database(postgres_url, migrated_template) as url:
         with psycopg.connect(url, row_factory=dict_row) as tx:
             for number in range(ROWS):
                 audit.append(tx, None, OddEvent(n=number), datetime.now(UTC), "U0RITA0001")
@@ -72,29 +72,29 @@ def recorded(postgres_url: str, migrated_template: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def tampering(url: str) -> Iterator[Tx]:
-    """A superuser for whom no trigger fires; what is done is taken back afterwards."""
+    """A superuser for whom no trigger fires, and whose changes are rolled back."""
     with psycopg.connect(url, row_factory=dict_row) as tx:
         tx.execute("SET session_replication_role = replica")
         yield tx
         tx.rollback()
 
 
-def looked_at(tx: Tx, *heads: Head) -> Verdict:
-    """What `audit verify` says of the table as it is in this transaction."""
+def examine_table(tx: Tx, *heads: Head) -> Verdict:
+    """The verdict of `audit verify` on the table in this transaction."""
     return examine(audit.stream(tx), heads)
 
 
 def head_of(url: str) -> Head:
-    """The newest row, as the channel was told it."""
+    """The newest row, as it was announced in the channel."""
     with psycopg.connect(url, row_factory=dict_row) as tx:
-        return Head(ROWS, looked_at(tx).head)
+        return Head(ROWS, examine_table(tx).head)
 
 
-def test_what_nobody_touched_holds(recorded: str):
-    """With every kind of value that JSON has, as they come back from the database."""
-    told = head_of(recorded)
-    with tampering(recorded) as tx:
-        assert looked_at(tx, told, replace(told, seq=None)) == Verdict(ROWS, told.hash, None)
+def test_an_untouched_record_is_valid(record_url: str):
+    """Every kind of JSON value has the same hash when it is read back from the database."""
+    head = head_of(record_url)
+    with tampering(record_url) as tx:
+        assert examine_table(tx, head, replace(head, seq=None)) == Verdict(ROWS, head.hash, None)
 
 
 @pytest.mark.parametrize(
@@ -124,33 +124,33 @@ def test_what_nobody_touched_holds(recorded: str):
         pytest.param("DELETE FROM audit", 1, Fault.TRUNCATED, id="everything cut off"),
     ],
 )  # fmt: skip
-def test_tampering_is_found_and_named(recorded: str, statement: str, row: int, fault: Fault):
-    """Which row, and what was done to it."""
-    told = head_of(recorded)
-    with tampering(recorded) as tx:
+def test_tampering_is_found_and_named(record_url: str, statement: str, row: int, fault: Fault):
+    """The verdict names the row and what was done to it."""
+    head = head_of(record_url)
+    with tampering(record_url) as tx:
         tx.execute(statement.encode())
-        broken = looked_at(tx, told).broken
+        fault_of_record = examine_table(tx, head).broken
 
-    assert broken is not None
-    assert (broken.seq, broken.fault) == (row, fault)
+    assert fault_of_record is not None
+    assert (fault_of_record.seq, fault_of_record.fault) == (row, fault)
 
 
-def test_a_cut_shows_with_the_hash_alone(recorded: str):
-    """As a person copies it from the channel, without the number of the row."""
-    told = head_of(recorded)
-    with tampering(recorded) as tx:
+def test_missing_rows_are_found_with_the_hash_alone(record_url: str):
+    """A person may copy the announced hash without the number of its row."""
+    head = head_of(record_url)
+    with tampering(record_url) as tx:
         tx.execute("DELETE FROM audit WHERE seq > 7")
-        broken = looked_at(tx, Head(None, told.hash)).broken
+        fault = examine_table(tx, Head(None, head.hash)).broken
 
-    assert broken is not None
-    assert broken.fault is Fault.TRUNCATED
-    assert told.hash in break_text(broken)
+    assert fault is not None
+    assert fault.fault is Fault.TRUNCATED
+    assert head.hash in break_text(fault)
 
 
-def test_a_record_written_anew_contradicts_the_channel(recorded: str):
-    """Every hash fits, yet the head is another one: what an owner of the database can do, the anchor shows."""
-    told = head_of(recorded)
-    with tampering(recorded) as tx:
+def test_a_rewritten_record_contradicts_the_channel(record_url: str):
+    """A rewritten chain is valid by itself, but its head differs from the announced one."""
+    head = head_of(record_url)
+    with tampering(record_url) as tx:
         previous = GENESIS
         for event in audit.events(tx):
             body = {**event.body, "reason": "nothing happened"}
@@ -160,32 +160,32 @@ def test_a_record_written_anew_contradicts_the_channel(recorded: str):
                 [previous, mark, event.seq],
             )
             previous = mark
-        by_itself, broken = looked_at(tx).broken, looked_at(tx, told).broken
+        by_itself, fault = examine_table(tx).broken, examine_table(tx, head).broken
 
     assert by_itself is None
-    assert broken is not None
-    assert (broken.seq, broken.fault) == (ROWS, Fault.CHANGED)
+    assert fault is not None
+    assert (fault.seq, fault.fault) == (ROWS, Fault.CHANGED)
 
 
-def test_a_release_that_ends_tells_the_channel_its_head(bot: Bot):
-    """The message can be read by people, and its metadata by the bot; the head is that of the row that closed the release."""
+def test_a_closed_release_announces_the_head_of_the_record(bot: Bot):
+    """The head is that of the row that closed the release, in the text and in the metadata of the message."""
     release_id = bot.open_release()
     bot.abort_release(release_id)
-    bot.published(release_id)
+    bot.publish_all(release_id)
     (closing,) = bot.rows("SELECT seq, hash FROM audit WHERE event = 'release.aborted'")
-    shown = next(message["text"] for message in bot.slack.messages() if message["text"].startswith("The record of"))
-    found = anchors.announced(bot.client, RELEASES, bot.workspace.bot_user)
+    text = next(message["text"] for message in bot.slack.messages() if message["text"].startswith("The record of"))
+    heads = anchors.announced(bot.client, RELEASES, bot.workspace.bot_user)
     block = next(b for m in bot.slack.messages() for b in m.get("blocks", []) if b["block_id"] == "record")
 
-    assert found == [Head(closing["seq"], closing["hash"])]
-    assert f"closed at row {closing['seq']}" in shown
+    assert heads == [Head(closing["seq"], closing["hash"])]
+    assert f"closed at row {closing['seq']}" in text
     assert f"`{closing['hash']}`" in block["elements"][0]["text"]
     with bot.store.transaction() as tx:
-        assert examine(audit.stream(tx), found).broken is None
+        assert examine(audit.stream(tx), heads).broken is None
 
 
 def test_only_the_bot_s_own_announcements_count(bot: Bot):
-    """Another app may write the same metadata into the channel: that is nobody's head."""
+    """Metadata that another app writes into the channel is no announcement."""
     metadata = {"event_type": "release_bot_post", "event_payload": {"record": f"1:{GENESIS}"}}
     bot.client.chat_postMessage(channel=RELEASES, text="forged", metadata=metadata)
 
@@ -197,22 +197,22 @@ def test_only_the_bot_s_own_announcements_count(bot: Bot):
 
 
 def verify(bot: Bot, tmp_path: Path, *options: str, **env: str) -> tuple[int, str]:
-    """`release-bot audit verify` as a process: its exit code and what it says."""
+    """Run `release-bot audit verify`; returns its exit code and its output."""
     config = tmp_path / "release-bot.yml"
     config.write_text(f"slack: {{channel: {RELEASES}, api_url: '{bot.slack.url}api/'}}", encoding="utf-8")
     environ = {**os.environ, "DATABASE_URL": bot.store.url, "SLACK_BOT_TOKEN": bot.slack.server.bot_token, **env}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "bot", "--config", str(config), "audit", "verify", *options],
         env=environ, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
+    return process.returncode, process.stdout + process.stderr
 
 
-def test_the_command_holds_the_record_against_the_channel(bot: Bot, tmp_path: Path):
-    """It says that both agree; after a cut by the database's owner it says which row is missing."""
+def test_the_command_compares_the_record_with_the_channel(bot: Bot, tmp_path: Path):
+    """The command says that both agree, and which row is missing after the database's owner deleted it."""
     release_id = bot.open_release()
     bot.abort_release(release_id)
-    bot.published(release_id)
+    bot.publish_all(release_id)
     (closing,) = bot.rows("SELECT seq, hash FROM audit WHERE event = 'release.aborted'")
     good = verify(bot, tmp_path)
     with psycopg.connect(bot.store.url) as owner:
@@ -221,9 +221,9 @@ def test_the_command_holds_the_record_against_the_channel(bot: Bot, tmp_path: Pa
     cut = verify(bot, tmp_path)
     by_head = verify(bot, tmp_path, "--head", closing["hash"], SLACK_BOT_TOKEN="")
 
-    holds = f"The record holds: {closing['seq']} rows, head {closing['hash']}.\n"
-    holds += "It agrees with the channel, which was told 1 of its heads.\n"
-    assert good == (0, holds)
+    success_text = f"The record holds: {closing['seq']} rows, head {closing['hash']}.\n"
+    success_text += "It agrees with the channel, which was told 1 of its heads.\n"
+    assert good == (0, success_text)
     assert (cut[0], by_head[0]) == (1, 1)
     assert f"broken at row {closing['seq']}: truncated" in cut[1]
     assert "The channel is not asked, as SLACK_BOT_TOKEN is not set" in by_head[1]
@@ -231,21 +231,21 @@ def test_the_command_holds_the_record_against_the_channel(bot: Bot, tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def owned(postgres_url: str, migrated_template: str) -> Iterator[str]:
-    """URL of a database for the owner of its tables."""
-    with copied(postgres_url, migrated_template) as url:
+def owner_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """The URL of a database for the owner of its tables."""
+    with copy_database(postgres_url, migrated_template) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def lesser(owned: str) -> Iterator[World]:
-    """The flows as a role that got what deploy/postgres-grants.sql gives."""
+def granted_world(owner_url: str) -> Iterator[World]:
+    """The flows with a role that has only the grants of deploy/postgres-grants.sql."""
     name = "bot_" + os.urandom(4).hex()
     text = re.sub(r"\brelease_bot\b", name, GRANTS.read_text(encoding="utf-8"))
-    with psycopg.connect(owned, autocommit=True) as owner:
+    with psycopg.connect(owner_url, autocommit=True) as owner:
         owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'lesser'".encode())
         owner.execute(text.encode())
-        store = Store(make_conninfo(owned, user=name, password="lesser"))
+        store = Store(make_conninfo(owner_url, user=name, password="lesser"))
         store.open()
         store.join()
         yield World(store, Outside())
@@ -254,11 +254,11 @@ def lesser(owned: str) -> Iterator[World]:
         owner.execute(f"DROP ROLE {name}".encode())
 
 
-def test_the_bot_s_role_can_do_all_of_its_work(lesser: World):
-    """A whole release to its end, and the start-up with nothing to migrate."""
-    assert migrate(lesser.store) == []
-    lesser.done()
-    assert lesser.last().event == "release.done"
+def test_the_granted_role_can_do_all_of_the_bot_s_work(granted_world: World):
+    """The role can run a release to its end and start with nothing to migrate."""
+    assert migrate(granted_world.store) == []
+    granted_world.done()
+    assert granted_world.last().event == "release.done"
 
 
 @pytest.mark.parametrize(
@@ -277,24 +277,24 @@ def test_the_bot_s_role_can_do_all_of_its_work(lesser: World):
         "CREATE TABLE mine ()",
     ],
 )
-def test_the_bot_s_role_can_do_nothing_to_the_record(lesser: World, statement: str):
-    """Neither change it nor switch off what guards it."""
-    with pytest.raises(InsufficientPrivilege), lesser.store.transaction() as tx:
+def test_the_granted_role_cannot_change_the_record(granted_world: World, statement: str):
+    """The role can neither change the record nor disable its triggers."""
+    with pytest.raises(InsufficientPrivilege), granted_world.store.transaction() as tx:
         tx.execute(statement.encode())
 
 
-def test_the_owner_is_stopped_by_the_trigger(world: World):
-    """A mistake in a console changes nothing, also where the bot owns its tables."""
+def test_the_trigger_stops_the_owner_of_the_tables(world: World):
+    """A mistake in a console changes nothing, even if the bot owns its tables."""
     world.start()
     for statement in ("UPDATE audit SET actor = 'nobody'", "DELETE FROM audit", "TRUNCATE audit CASCADE"):
         with pytest.raises(InsufficientPrivilege, match="append-only"), world.store.transaction() as tx:
             tx.execute(statement.encode())
 
 
-def test_a_role_that_may_not_migrate_is_told_what_to_do(owned: str, lesser: World):
-    """After an update the owner has to run the migrations first; the bot does not start half."""
-    with psycopg.connect(owned) as owner:
+def test_a_role_that_may_not_migrate_is_told_to_run_the_migrations(owner_url: str, granted_world: World):
+    """After an update the bot does not start before the owner ran the migrations."""
+    with psycopg.connect(owner_url) as owner:
         owner.execute("DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations)")
     with pytest.raises(DatabaseError, match="may not do that") as error:
-        migrate(lesser.store)
+        migrate(granted_world.store)
     assert "release-bot migrate" in error.value.hint

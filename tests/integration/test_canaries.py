@@ -34,9 +34,9 @@ from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, QUINN
 
 pytestmark = CLIENT_LEAKS_SOCKETS
 
-REGISTERED = "Zirkel-7/registered+value"  # as one that stands in the configuration
+REGISTERED_SECRET = "Zirkel-7/registered+value"  # as one that stands in the configuration
 CANARIES = (
-    REGISTERED,
+    REGISTERED_SECRET,
     "sk_live_4canary0canary0",
     "rk_live_4canary0canary0",
     "whsec_4canary0canary0canary0",
@@ -50,7 +50,12 @@ CANARIES = (
     "hunter-canary-2",  # of password=…
 )
 TEXT = " ".join(
-    [*CANARIES[:-2], "postgresql://solvereign:pwcanary99@db.internal/prod", "password=hunter-canary-2", REGISTERED]
+    [
+        *CANARIES[:-2],
+        "postgresql://solvereign:pwcanary99@db.internal/prod",
+        "password=hunter-canary-2",
+        REGISTERED_SECRET,
+    ]
 )
 OPENLY = "kastanie-im-klartext-77"  # like no credential: it stays inside only because nothing reads it out
 SLOWLY = {"sentry_receives": 2.0, "backup_job": 4.0, "restore_drill": 4.0, "metrics_flow": 2.0}  # seconds to give up
@@ -60,14 +65,14 @@ BUCKET = "canary-backups"
 
 
 class Leak(Replies):
-    """A vendor that puts secrets into whatever it answers: body, headers, cookie."""
+    """A vendor whose every answer contains secrets, in body, headers and cookie."""
 
     def __init__(self, status: int) -> None:
         super().__init__({})
         self._status = status
 
     def answer(self, request: Request) -> Reply:
-        """The same to every request."""
+        """The same reply to every request."""
         headers = {"X-Debug": TEXT, "Set-Cookie": f"sv_platform_session={CANARIES[1]}; Path=/"}
         if request.path.startswith(f"/{BUCKET}"):
             failure = f"<Error><Code>AccessDenied</Code><Message>{TEXT}</Message></Error>"
@@ -76,7 +81,7 @@ class Leak(Replies):
         return Reply(self._status, body, headers)
 
 
-def leaking(staging: Target, name: str, url: str, folder: Path) -> Target:
+def with_leaking_vendors(staging: Target, name: str, url: str, folder: Path) -> Target:
     """Staging with every vendor at ``url``."""
     kubeconfig = folder / f"{name}.kubeconfig"
     cluster: Json = {"name": "c", "cluster": {"server": url}}
@@ -88,30 +93,30 @@ def leaking(staging: Target, name: str, url: str, folder: Path) -> Target:
         "clusters": [cluster],
         "contexts": [context],
     }
-    kubeconfig.write_text(yaml.safe_dump({**body, "users": [{"name": "c", "user": {"token": REGISTERED}}]}))
+    kubeconfig.write_text(yaml.safe_dump({**body, "users": [{"name": "c", "user": {"token": REGISTERED_SECRET}}]}))
     dsn = f"http://{'c0ffee00' * 4}@127.0.0.1:{urlsplit(url).port}/7"
     values: Json = json.loads(staging.model_dump_json())
     for part in ("sentry", "grafana", "stripe"):
         values[part]["url"] = url
     values |= {"name": name, "api_url": url, "frontend_url": url}
-    values["sentry"] |= {"dsn": dsn, "token": REGISTERED}
-    values["login"]["password"] = values["grafana"]["token"] = REGISTERED
-    values["stripe"] |= {"api_key": "sk_test_canarycanary", "webhook_secret": REGISTERED}
+    values["sentry"] |= {"dsn": dsn, "token": REGISTERED_SECRET}
+    values["login"]["password"] = values["grafana"]["token"] = REGISTERED_SECRET
+    values["stripe"] |= {"api_key": "sk_test_canarycanary", "webhook_secret": REGISTERED_SECRET}
     values["kubernetes"]["kubeconfig"] = str(kubeconfig)
     values["backup"] |= {
         "bucket": BUCKET,
         "endpoint_url": url,
         "access_key_id": "testing",
-        "secret_access_key": REGISTERED,
+        "secret_access_key": REGISTERED_SECRET,
     }
     for secret in ("database_url", "restore_database_url"):
-        found = getattr(staging, secret)
-        values[secret] = found.get_secret_value() if found else None
+        value = getattr(staging, secret)
+        values[secret] = value.get_secret_value() if value else None
     return Target.model_validate(values)
 
 
 def with_leaks() -> Checklist:
-    """The shipped checklist, and each kind once more against vendors that leak, in an answer and in an error."""
+    """The shipped checklist, and each kind twice more, against vendors that leak in an answer and in an error."""
     body = copy.deepcopy(load_checklist("solvereign", Registry.load()).body)
     kinds = [kind for kind in BUILT_IN if kind not in {"attest", "announced", "all_of"}]
     leaks: list[Json] = [
@@ -128,7 +133,7 @@ def with_leaks() -> Checklist:
     }
     titles: Json = {"id": "titles.leak", "title": "Titles that leak", "kind": "sentry_quiet"}
     titles |= {"params": {"since": "2026-01-16T18:00:00Z", "environment": "canary"}}
-    logged: Json = {"id": "logs.leak", "title": "Logs that leak", "kind": "pod_logs"}
+    log_check: Json = {"id": "logs.leak", "title": "Logs that leak", "kind": "pod_logs"}
     openly: list[Json] = [
         {"id": f"{target}.{kind}", "title": f"{kind} of what holds secrets openly", "kind": kind, "target": target}
         for target, kind in (
@@ -141,13 +146,13 @@ def with_leaks() -> Checklist:
     ]
     openly[0]["params"] = {"variables": ["OPENLY_SET"], "plain": {"OPENLY_WORD": ["on", "off"]}}
     openly[-1] |= {"params": {"needs_key_from": "named.backup_job"}, "needs": ["named.backup_job"]}
-    body["sections"].append({"id": "leaks", "title": "Leaks", "checks": [rows, titles, logged, *openly, *leaks]})
+    body["sections"].append({"id": "leaks", "title": "Leaks", "checks": [rows, titles, log_check, *openly, *leaks]})
     return Checklist.model_validate(body)
 
 
 @pytest.fixture
 def rows_that_leak(sandbox: Sandbox, postgres_url: str) -> Iterator[None]:
-    """A verify function of staging whose rows hold secrets."""
+    """A verify function of staging whose rows contain secrets."""
     url = urlsplit(postgres_url)._replace(path=urlsplit(sandbox["staging"]["database_url"]).path).geturl()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
@@ -160,7 +165,7 @@ def rows_that_leak(sandbox: Sandbox, postgres_url: str) -> Iterator[None]:
 
 @pytest.fixture
 def logs_that_leak(sandbox: Sandbox) -> Iterator[None]:
-    """One more pod of staging, which looks like the others and logs secrets."""
+    """A pod of staging that looks like the others and logs secrets."""
     target = staging_target(sandbox)
     assert target.kubernetes is not None
     space, name = target.kubernetes.namespace, "api-canary"
@@ -189,8 +194,8 @@ def logs_that_leak(sandbox: Sandbox) -> Iterator[None]:
 
 
 @pytest.fixture
-def set_openly(sandbox: Sandbox) -> Iterator[dict[str, Target]]:
-    """Staging with a Deployment and a CronJob whose variables hold secrets openly, and with one whose backups are named by one."""
+def openly_set(sandbox: Sandbox) -> Iterator[dict[str, Target]]:
+    """Staging with a workload whose variables contain secrets, and with one whose backups are named by one."""
     target = staging_target(sandbox)
     assert target.kubernetes is not None
     assert target.backup is not None
@@ -209,7 +214,7 @@ def set_openly(sandbox: Sandbox) -> Iterator[dict[str, Target]]:
         )
         changes = {
             name: {"AWS_ACCESS_KEY_ID": CANARIES[5], "AWS_SECRET_ACCESS_KEY": OPENLY},
-            "named": {"BACKUP_S3_PREFIX": f"named/{CANARIES[1]}/{REGISTERED}/"},
+            "named": {"BACKUP_S3_PREFIX": f"named/{CANARIES[1]}/{REGISTERED_SECRET}/"},
         }
         for job, variables in changes.items():
             spec = copy.deepcopy(cron["spec"])
@@ -235,17 +240,17 @@ def _log(kube: Any, name: str, space: str) -> str:
 
 
 def secrets_of(sandbox: Sandbox) -> set[str]:
-    """What the Secrets of the sandbox's cluster hold: the bot is never given these."""
+    """The values of the Secrets in the sandbox's cluster, which the bot never gets."""
     target = production_target(sandbox)
     with Clients(target) as clients:
-        found = clients.kube().core.list_namespaced_secret(sandbox["production"]["namespace"]).items
-    values = {base64.b64decode(value).decode() for secret in found for value in (secret.data or {}).values()}
+        secrets = clients.kube().core.list_namespaced_secret(sandbox["production"]["namespace"]).items
+    values = {base64.b64decode(value).decode() for secret in secrets for value in (secret.data or {}).values()}
     return {value for value in values if len(value) >= 8}  # shorter ones are words
 
 
 @pytest.fixture
 def log(request: pytest.FixtureRequest) -> Iterator[tuple[Redactor, io.StringIO]]:
-    """The bot's own log at its most talkative, and its redactor."""
+    """The bot's log with its redactor, at the most verbose level."""
     root, stream, redactor = logging.getLogger(), io.StringIO(), Redactor()
     before = (root.handlers[:], root.level, {name: logging.getLogger(name).level for name in logs.CHATTY})
     logs.setup("DEBUG", as_json=True, redactor=redactor, stream=stream)
@@ -256,7 +261,7 @@ def log(request: pytest.FixtureRequest) -> Iterator[tuple[Redactor, io.StringIO]
 
 
 def run_all(bot: Bot) -> None:
-    """Carry out every check that was asked for, side by side."""
+    """Run all requested checks in parallel."""
     workers = Workers(bot.store, bot.clock, [Queue("check", 24, lambda job: release_run.execute(bot.deps, job))])
     workers.start()
     try:
@@ -266,8 +271,8 @@ def run_all(bot: Bot) -> None:
 
 
 def look_at_everything(bot: Bot, release_id: ReleaseId) -> list[str]:
-    """Post every message, open the details of every check, upload what is too long; returns all that Slack was sent."""
-    bot.published(release_id)
+    """Publish every message, open all details and upload long texts; returns everything that Slack received."""
+    bot.publish_all(release_id)
     for section in bot.deps.checklist.sections:
         for line in section.checks if section.phase == "before" else ():
             value = json.dumps({"release": release_id, "check": line.asked_as})
@@ -289,41 +294,41 @@ def tables(bot: Bot) -> str:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("rows_that_leak", "logs_that_leak")
-def test_no_secret_of_any_source_leaves_it(
-    live: Bot, sandbox: Sandbox, log: tuple[Redactor, io.StringIO], tmp_path: Path, set_openly: dict[str, Target]
+def test_no_secret_leaves_any_source(
+    live: Bot, sandbox: Sandbox, log: tuple[Redactor, io.StringIO], tmp_path: Path, openly_set: dict[str, Target]
 ) -> None:
-    """The whole checklist and each kind against vendors that leak: messages, forms, files, evidence, record, log."""
+    """No message, form, file, evidence, record or log line contains a secret that a check could read."""
     redactor, stream = log
     send_event(sandbox, {"level": "error", "message": f"failed: {TEXT}", "environment": "canary"})
     staging = staging_target(sandbox)
-    with Leak(200) as leaky, Leak(500) as broken:
+    with Leak(200) as leaky_vendor, Leak(500) as error_vendor:
         targets = {
             "staging": staging,
             "production": production_target(sandbox),
-            **set_openly,
-            "leaky": leaking(staging, "leaky", leaky.url, tmp_path),
-            "broken": leaking(staging, "broken", broken.url, tmp_path),
+            **openly_set,
+            "leaky": with_leaking_vendors(staging, "leaky", leaky_vendor.url, tmp_path),
+            "broken": with_leaking_vendors(staging, "broken", error_vendor.url, tmp_path),
         }
-        redactor.register(REGISTERED)
+        redactor.register(REGISTERED_SECRET)
         live.change_deps(targets=targets, registry=Registry.load(), checklist=with_leaks(), redact=redactor.scrub)
         release_id = live.open_release()
         run_all(live)
     places = {"log": stream.getvalue(), "tables": tables(live)}
     places |= {f"Slack {number}": text for number, text in enumerate(look_at_everything(live, release_id))}
-    found = {
+    leaks = {
         (place, secret)
         for place, text in places.items()
         for secret in {*CANARIES, OPENLY, *secrets_of(sandbox)}
         if secret in text
     }
-    assert found == set()
-    read = {
+    assert leaks == set()
+    sources = {
         CheckId(row["check_id"])
         for row in live.rows("SELECT check_id, r::text AS text FROM check_results r")
         if MARK in row["text"]
     }
-    assert {"named.backup_job", "named.restore_drill"} <= read
+    assert {"named.backup_job", "named.restore_drill"} <= sources
     outcomes = {row["check_id"]: row["outcome"] for row in live.rows("SELECT check_id, outcome FROM check_results")}
     assert [outcomes[f"openly.{kind}"] for kind in ("workload_env", "backup_credentials")] == ["FAIL", "PASS"]
-    assert {"rows.leak", "titles.leak", "logs.leak", "leaky.http_json", "broken.http_json"} <= read
-    assert {"broken.grafana_panels", "broken.sentry_quiet", "broken.backup_job", "broken.pod_logs"} <= read
+    assert {"rows.leak", "titles.leak", "logs.leak", "leaky.http_json", "broken.http_json"} <= sources
+    assert {"broken.grafana_panels", "broken.sentry_quiet", "broken.backup_job", "broken.pod_logs"} <= sources

@@ -16,7 +16,7 @@ from checks.contract import CheckError, Outcome
 from tests.fix_bot import Outside, World, checklist
 from tests.fix_tags import Tags
 from tests.integration.slack_bot import PAT, Bot, a_job
-from tests.integration.test_canaries import CANARIES, REGISTERED, TEXT, Leak, log, tables
+from tests.integration.test_canaries import CANARIES, REGISTERED_SECRET, TEXT, Leak, log, tables
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, DEV, QUINN, RITA
 
 __all__ = ["log"]  # a fixture
@@ -27,7 +27,7 @@ NOTES = "https://notes:pwcanary99@example.com/"
 
 
 class Everybody:
-    """The people of a release, who type secrets wherever they can, and the workers that carry it out."""
+    """The people of a release, who type secrets wherever they can, and the workers."""
 
     def __init__(self, bot: Bot, outside: Outside) -> None:
         self.bot, self.outside = bot, outside
@@ -39,107 +39,107 @@ class Everybody:
         )  # its own redactor stays
         self.release = ReleaseId(0)
 
-    def types(self, *commands: str, user: str = RITA) -> None:
-        """Commands, as they are after /release."""
+    def type_commands(self, *commands: str, user: str = RITA) -> None:
+        """Type commands, as they are after /release."""
         for command in commands:
             self._breathe()
             self.bot.command(command, user=user)
 
-    def fills_in(self, user: str, action: str, at: tuple[str, str] = ("card", ""), **ids: object) -> None:
-        """Press a button that opens a form, and submit it."""
-        self.presses(user, action, at, **ids)
+    def fill_in(self, user: str, action: str, at: tuple[str, str] = ("card", ""), **ids: object) -> None:
+        """Press a button that opens a form, and submit the form."""
+        self.press(user, action, at, **ids)
         self._breathe()
         self.bot.submit(user, TEXT)
 
-    def presses(self, user: str, action: str, at: tuple[str, str] = ("card", ""), **ids: object) -> None:
+    def press(self, user: str, action: str, at: tuple[str, str] = ("card", ""), **ids: object) -> None:
         """Press a button, whether it is shown or not."""
         self._breathe()
         value = json.dumps({"release": self.release, **ids})
         self.bot.click(user, self.bot.ts(self.release, *at), action, value=value, forged=True)
 
     def _breathe(self) -> None:
-        """A minute passes for Slack, which says only so often who is in a user group."""
+        """Let a minute pass, as Slack limits how often it lists a user group."""
         self.bot.slack.clock.advance(60)
 
     def carry_out(self, *queues: str) -> None:
-        """What the workers do; then every message shows it."""
+        """Run the workers of these queues and publish every message."""
         self.world.deps = self.bot.deps
         for queue in queues:
             self.world.run(queue)
-        self.bot.published(self.release)
+        self.bot.publish_all(self.release)
 
     def step(self, state: StepState) -> int:
         """The row of the first step in a state."""
         return next(step.row for step in self.world.view(self.release).steps if step.state is state)
 
 
-def refused_and_started(everybody: Everybody, tags: Tags) -> None:
-    """Words that make no sense, vendors that leak in their errors, and a start with a password in its link."""
-    with Leak(500) as broken, Leak(200) as odd:
-        for vendor in (broken, odd):
+def start_with_secrets(everybody: Everybody, tags: Tags) -> None:
+    """Type malformed commands, meet vendors that leak in their errors, and start a release with a password in its link."""
+    with Leak(500) as error_vendor, Leak(200) as odd:
+        for vendor in (error_vendor, odd):
             everybody.bot.ask_vendors_at(vendor.url + "/")
-            everybody.types("start v4.8.0")
-    everybody.types(TEXT, f"start {TEXT}", f"freeze 2h {TEXT}", "unfreeze")
-    everybody.types(f"freeze {TEXT}", user=DEV)
+            everybody.type_commands("start v4.8.0")
+    everybody.type_commands(TEXT, f"start {TEXT}", f"freeze 2h {TEXT}", "unfreeze")
+    everybody.type_commands(f"freeze {TEXT}", user=DEV)
     everybody.bot.change_deps(sources=tags.sources())
-    everybody.types(f"start v4.8.0 {NOTES}?token=hunter-canary-2", f"start v4.8.0 {NOTES}")
+    everybody.type_commands(f"start v4.8.0 {NOTES}?token=hunter-canary-2", f"start v4.8.0 {NOTES}")
     (row,) = everybody.bot.rows("SELECT id FROM releases")
     everybody.release = ReleaseId(row["id"])
-    everybody.types(f"check {TEXT}", f"status {TEXT}")
+    everybody.type_commands(f"check {TEXT}", f"status {TEXT}")
 
 
-def checked(everybody: Everybody) -> None:
-    """Checks that find secrets, in each way in which one can end; waived, attested, declined with secrets."""
-    answers = everybody.outside.answers
-    answers |= {"go.one": TEXT, "go.two": CheckError(TEXT, hint=TEXT, seen=TEXT), "prep.first": RuntimeError(TEXT)}
+def check_with_secrets(everybody: Everybody) -> None:
+    """Run checks that find secrets and end in every way; waive, attest and decline with secrets."""
+    results = everybody.outside.answers
+    results |= {"go.one": TEXT, "go.two": CheckError(TEXT, hint=TEXT, seen=TEXT), "prep.first": RuntimeError(TEXT)}
     everybody.carry_out("check")
-    everybody.presses(QUINN, "check.details", ("section", "go"), check="go.one")
+    everybody.press(QUINN, "check.details", ("section", "go"), check="go.one")
     for view in everybody.bot.slack.state(QUINN)["views"]:
         everybody.bot.slack.post("close", user=QUINN, view_id=view["id"])
-    everybody.fills_in(RITA, "check.waive", ("section", "prep"), check="prep.first")
-    everybody.fills_in(QUINN, "check.attest", ("section", "prep"), check="prep.person")
-    everybody.fills_in(QUINN, "signoff.decline", role="qa")
-    everybody.fills_in(DEV, "check.waive", ("section", "prep"), check="prep.first")
+    everybody.fill_in(RITA, "check.waive", ("section", "prep"), check="prep.first")
+    everybody.fill_in(QUINN, "check.attest", ("section", "prep"), check="prep.person")
+    everybody.fill_in(QUINN, "signoff.decline", role="qa")
+    everybody.fill_in(DEV, "check.waive", ("section", "prep"), check="prep.first")
     everybody.carry_out()
-    everybody.presses(QUINN, "signoff.revoke", role="qa")
-    answers.clear()
-    everybody.types("check all")
+    everybody.press(QUINN, "signoff.revoke", role="qa")
+    results.clear()
+    everybody.type_commands("check all")
     everybody.carry_out("check")
 
 
-def deployed_and_taken_back(everybody: Everybody) -> None:
-    """A step that fails with a secret, an alarm that is titled with one, and a rollback because of one."""
+def deploy_and_roll_back_with_secrets(everybody: Everybody) -> None:
+    """A step fails with a secret, an alarm has one in its title, and a rollback has one in its reason."""
     for user, role in ((RITA, "release_manager"), (QUINN, "qa")):
-        everybody.presses(user, "signoff.approve", role=role)
-    everybody.presses(PAT, "release.deploy")
+        everybody.press(user, "signoff.approve", role=role)
+    everybody.press(PAT, "release.deploy")
     everybody.carry_out("advance")
     everybody.outside.answers["deploy.health"] = RuntimeError(TEXT)
-    everybody.fills_in(RITA, "step.attest", ("steps", "deploy"), step=everybody.step(StepState.TO_ATTEST))
+    everybody.fill_in(RITA, "step.attest", ("steps", "deploy"), step=everybody.step(StepState.TO_ATTEST))
     everybody.carry_out("advance")
     everybody.outside.answers["deploy.health"] = TEXT
-    everybody.presses(RITA, "step.retry", ("steps", "deploy"), step=everybody.step(StepState.FAILED))
+    everybody.press(RITA, "step.retry", ("steps", "deploy"), step=everybody.step(StepState.FAILED))
     everybody.carry_out("advance")
     everybody.outside.answers.clear()
-    everybody.presses(RITA, "step.retry", ("steps", "deploy"), step=everybody.step(StepState.FAILED))
+    everybody.press(RITA, "step.retry", ("steps", "deploy"), step=everybody.step(StepState.FAILED))
     everybody.carry_out("advance", "check")
-    for seen in ([f"API {TEXT}"], []):
-        everybody.outside.issues[:] = seen
-        everybody.outside.sentry = None if seen else RuntimeError(TEXT)
+    for issues in ([f"API {TEXT}"], []):
+        everybody.outside.issues[:] = issues
+        everybody.outside.sentry = None if issues else RuntimeError(TEXT)
         everybody.world.poll()
     everybody.carry_out()
     (alarm,) = everybody.bot.rows("SELECT min(id) AS id FROM alarms")
-    everybody.fills_in(RITA, "watch.acknowledge", ("alarm", str(alarm["id"])), alarm=alarm["id"])
-    everybody.fills_in(RITA, "watch.rollback")
+    everybody.fill_in(RITA, "watch.acknowledge", ("alarm", str(alarm["id"])), alarm=alarm["id"])
+    everybody.fill_in(RITA, "watch.rollback")
     everybody.outside.answers["rollback.health"] = Outcome.ERROR
     everybody.carry_out("advance")
-    everybody.types(f"rollback {TEXT}")
+    everybody.type_commands(f"rollback {TEXT}")
     everybody.outside.answers.clear()
     everybody.carry_out("advance")
 
 
 def evidence(everybody: Everybody) -> dict[str, str]:
-    """The files of the pack as it comes into the thread."""
-    everybody.types("report")
+    """The files of the evidence pack in the thread."""
+    everybody.type_commands("report")
     (row,) = everybody.bot.rows("SELECT id, content FROM files WHERE kind = 'pack'")
     everybody.bot.uploader.execute(a_job("file", row["id"]))
     everybody.bot.answer()
@@ -148,24 +148,26 @@ def evidence(everybody: Everybody) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_no_secret_that_is_typed_or_met_leaves(
+def test_no_secret_that_is_typed_leaves(
     live: Bot, outside: Outside, tags: Tags, log: tuple[Redactor, io.StringIO], tmp_path: Path
 ) -> None:
-    """Commands, forms, notes, reasons, vendors' errors, steps and alarms; in no message, row, log line or file."""
+    """No message, row, log line or file contains a secret of a command, form, vendor's error, step or alarm."""
     redactor, stream = log
-    redactor.register(REGISTERED)
+    redactor.register(REGISTERED_SECRET)
     live.change_deps(redact=redactor.scrub)
     everybody = Everybody(live, outside)
-    refused_and_started(everybody, tags)
-    checked(everybody)
-    deployed_and_taken_back(everybody)
+    start_with_secrets(everybody, tags)
+    check_with_secrets(everybody)
+    deploy_and_roll_back_with_secrets(everybody)
     pack = evidence(everybody)
     places = {"log": stream.getvalue(), "tables": tables(live), "Slack": json.dumps(live.slack.get("calls")), **pack}
     places |= {f"what {user} sees": json.dumps(live.slack.state(user)) for user in (RITA, QUINN, PAT, DEV)}
 
     assert {(place, secret) for place, text in places.items() for secret in CANARIES if secret in text} == set()
-    told = {row["event"] for row in live.rows("SELECT event, body::text AS body FROM audit") if MARK in row["body"]}
-    assert told >= {
+    events_with_mark = {
+        row["event"] for row in live.rows("SELECT event, body::text AS body FROM audit") if MARK in row["body"]
+    }
+    assert events_with_mark >= {
         "command.refused", "freeze.begun", "check.answered", "check.waived", "check.attested", "signoff.declined",
         "step.failed", "step.attested", "watch.acknowledged", "rollback.started",
     }  # fmt: skip
@@ -173,9 +175,9 @@ def test_no_secret_that_is_typed_or_met_leaves(
 
 
 def verify(pack: dict[str, str], folder: Path) -> None:
-    """What is scrubbed before it is stored leaves nothing to be redacted later: the pack proves every word."""
+    """Verify the pack, which needs no later redaction because texts are scrubbed before they are stored."""
     for name, text in pack.items():
         (folder / name.removeprefix("pack ")).write_text(text, encoding="utf-8")
-    asked = [sys.executable, "-I", "-S", str(VERIFY), str(folder)]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1].startswith("The pack holds."), done.stdout
+    command = [sys.executable, "-I", "-S", str(VERIFY), str(folder)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.stdout.splitlines()[-1].startswith("The pack holds."), process.stdout

@@ -34,7 +34,7 @@ CHECKS = (
 
 
 class Process:
-    """A process that carries out checks."""
+    """A process that runs checks."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         command = [sys.executable, "-m", "tests.integration.check_process"]
@@ -46,12 +46,12 @@ class Process:
         assert self._process.stdout.readline() == "ready\n"
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Kill the process with SIGKILL."""
         self._process.kill()
         self.end()
 
     def end(self) -> None:
-        """Let it end, and wait for that."""
+        """Let the process end, and wait for it."""
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):
@@ -71,7 +71,7 @@ class Staging:
 
     @contextlib.contextmanager
     def held_table(self) -> Iterator[None]:
-        """A backup that begins now does not end before the block does."""
+        """Hold up backups that begin now until the block ends."""
         with self._connection.transaction():
             self._connection.execute("LOCK TABLE public.held IN ACCESS EXCLUSIVE MODE")
             yield
@@ -90,22 +90,22 @@ class Staging:
     def job_is_there(self, debt: dict[str, Any]) -> bool:
         with Clients(staging_target(self._sandbox)) as clients:
             kube = clients.kube()
-            found = kube.batch.list_namespaced_job(debt["namespace"], _request_timeout=kube.timeout).items
-        return debt["job"] in {job.metadata.name for job in found}
+            jobs = kube.batch.list_namespaced_job(debt["namespace"], _request_timeout=kube.timeout).items
+        return debt["job"] in {job.metadata.name for job in jobs}
 
     def booting(self) -> bool:
-        """Is the pod of a restore drill there?"""
+        """Whether the pod of a restore drill exists."""
         target = staging_target(self._sandbox)
         assert target.kubernetes is not None
         with Clients(target) as clients:
             kube = clients.kube()
-            found = kube.core.list_namespaced_pod(target.kubernetes.namespace, _request_timeout=kube.timeout).items
-        return NAME in {pod.metadata.name for pod in found}
+            pods = kube.core.list_namespaced_pod(target.kubernetes.namespace, _request_timeout=kube.timeout).items
+        return NAME in {pod.metadata.name for pod in pods}
 
 
 @pytest.fixture
 def staging(sandbox: Sandbox, postgres_url: str) -> Iterator[Staging]:
-    """Staging with a table that a backup waits for when it is locked, and a view that takes a restore half a second."""
+    """Staging with a table whose lock holds up a backup, and a view that makes a restore last half a second."""
     database = urlsplit(sandbox["staging"]["database_url"]).path
     url = urlsplit(postgres_url)._replace(path=database).geturl()
     with psycopg.connect(url, autocommit=True) as connection:
@@ -119,7 +119,7 @@ def staging(sandbox: Sandbox, postgres_url: str) -> Iterator[Staging]:
 
 
 class Story:
-    """A release whose checks are killed in the middle, and the processes that carry them out."""
+    """A release whose checks are killed midway, and the processes that run them."""
 
     def __init__(self, world: World, sandbox: Sandbox, staging: Staging) -> None:
         self.world, self.staging = world, staging
@@ -131,30 +131,30 @@ class Story:
         self._started: list[Process] = []
 
     def close(self) -> None:
-        """End what still runs."""
+        """End the processes that still run."""
         for process in self._started:
             process.end()
 
     def process(self, **api_urls: str) -> Process:
-        """A process to which the targets' API is at these addresses, by default the sandbox's own."""
+        """Start a process whose targets have their API at these addresses, by default the sandbox's own."""
         self._started.append(Process({**self._spec, "api_urls": {"staging": self.api, "twin": self.api, **api_urls}}))
         return self._started[-1]
 
-    def owed(self, check: str) -> dict[str, Any]:
-        """The payload of the newest debt of a check, once there is one."""
+    def wait_for_undo(self, check: str) -> dict[str, Any]:
+        """The payload of the newest undo record of a check, once there is one."""
         query = "SELECT payload FROM undos WHERE check_id = %s ORDER BY id DESC LIMIT 1"
         payload: dict[str, Any] = until(lambda: self.world.rows(query, check), f"a debt of {check}")[0]["payload"]
         return payload
 
     def open_debts(self) -> set[int]:
-        """What is not put back."""
+        """The ids of the undo records that are not settled."""
         return {row["id"] for row in self.world.rows("SELECT id FROM undos WHERE settled_at IS NULL")}
 
-    def paid_soon(self, debts: set[int], since: datetime) -> None:
-        """All of these are paid within the promised time."""
+    def assert_settled_soon(self, debts: set[int], since: datetime) -> None:
+        """Assert that these undo records are settled within the promised time."""
         query = "SELECT max(settled_at) AS last FROM undos WHERE id = ANY(%s) HAVING bool_and(settled_at IS NOT NULL)"
-        found = until(lambda: self.world.rows(query, list(debts)), "the debts of the dead to be paid", 30)
-        assert found[0]["last"] - since < WITHIN
+        rows = until(lambda: self.world.rows(query, list(debts)), "the debts of the dead to be paid", 30)
+        assert rows[0]["last"] - since < WITHIN
 
     def now(self) -> datetime:
         """The time of the database."""
@@ -162,24 +162,26 @@ class Story:
         return moment
 
 
-def killed_while_three_are_changing_staging(story: Story) -> tuple[set[int], str, dict[str, Any]]:
-    """Kill it while the tenant is past_due, the event's rows are there and the Job runs; its debts, event and job."""
+def kill_while_three_checks_change_staging(story: Story) -> tuple[set[int], str, dict[str, Any]]:
+    """Kill the process while the tenant is past_due, the event has rows and the Job runs; returns undo records, event
+    and job.
+    """
     staging, port = story.staging, int(story.api.rstrip("/").rpartition(":")[2])
     with Proxy(port) as billing, Proxy(port) as webhook:
         for link in (billing, webhook):
             link.hold()
         first = story.process(staging=f"http://127.0.0.1:{billing.port}", twin=f"http://127.0.0.1:{webhook.port}")
 
-        def stands_still(link: Proxy, *, changed: bool) -> bool:
-            """Lets requests go on, one after the other, until staging is changed and the next one waits."""
-            if link.held.is_set() and not changed:
+        def is_waiting(link: Proxy, *, is_changed: bool) -> bool:
+            """Let requests through one by one until staging is changed and the next one waits."""
+            if link.held.is_set() and not is_changed:
                 link.let_one_pass()
-            return changed and link.held.is_set()
+            return is_changed and link.held.is_set()
 
-        until(lambda: stands_still(billing, changed=staging.tenant() == "past_due"), "the tenant to be past_due")
-        event = story.owed("go.webhook")["event"]
-        until(lambda: stands_still(webhook, changed=staging.events(event) > 0), "the rows of the event")
-        job = story.owed("go.backup")
+        until(lambda: is_waiting(billing, is_changed=staging.tenant() == "past_due"), "the tenant to be past_due")
+        event = story.wait_for_undo("go.webhook")["event"]
+        until(lambda: is_waiting(webhook, is_changed=staging.events(event) > 0), "the rows of the event")
+        job = story.wait_for_undo("go.backup")
         until(lambda: staging.job_is_there(job), "the job")
         first.kill()
         assert (staging.tenant(), staging.events(event), staging.job_is_there(job)) == ("past_due", 1, True)
@@ -190,37 +192,37 @@ def killed_while_three_are_changing_staging(story: Story) -> tuple[set[int], str
 
 @pytest.fixture
 def story(world: World, sandbox: Sandbox, staging: Staging) -> Iterator[Story]:
-    """A release whose checks wait to run."""
-    told = Story(world, sandbox, staging)
-    yield told
-    told.close()
+    """A release whose checks are waiting to run."""
+    new_story = Story(world, sandbox, staging)
+    yield new_story
+    new_story.close()
 
 
 @pytest.mark.slow
-def test_staging_is_as_before_within_ten_seconds_of_the_restart(story: Story) -> None:
-    """Killed in the middle of four checks, by three kills: each time the next process puts back, then asks anew."""
+def test_staging_is_restored_within_ten_seconds_of_a_restart(story: Story) -> None:
+    """After each of three kills during four checks, the next process restores staging and runs the checks again."""
     staging, before = story.staging, story.staging.tenant()
     with staging.held_table():
-        left, event, job = killed_while_three_are_changing_staging(story)
-        assert len(left) == 3
+        open_undos, event, job = kill_while_three_checks_change_staging(story)
+        assert len(open_undos) == 3
         second = story.process()
-        story.paid_soon(left, story.now())
+        story.assert_settled_soon(open_undos, story.now())
         assert (staging.events(event), staging.job_is_there(job)) == (0, False)
 
     until(lambda: staging.scratch() > 0, "the scratch database")
     second.kill()
     assert staging.scratch() == 1
-    left = story.open_debts()
+    open_undos = story.open_debts()
     third = story.process()
-    story.paid_soon(left, story.now())
+    story.assert_settled_soon(open_undos, story.now())
 
     until(staging.booting, "the product that is started")
     third.kill()
     assert staging.booting()
-    left = story.open_debts()
-    assert len(left) == 2
+    open_undos = story.open_debts()
+    assert len(open_undos) == 2
     story.process()
-    story.paid_soon(left, story.now())
+    story.assert_settled_soon(open_undos, story.now())
 
     def outcomes() -> set[Outcome | None]:
         return {story.world.outcome(story.release_id, check.id) for check in CHECKS}
@@ -232,7 +234,7 @@ def test_staging_is_as_before_within_ten_seconds_of_the_restart(story: Story) ->
 
 
 def test_each_mutating_kind_that_changes_staging_is_covered() -> None:
-    """A new one must be killed here too. The test event of sentry_receives cannot be taken back: Sentry keeps one issue."""
+    """Every mutating kind is killed here, except sentry_receives, whose test event cannot be undone."""
     registry = Registry.load()
     mutating = {name for name in BUILT_IN if registry.get(name).mutates}
     assert mutating - {check.kind for check in CHECKS} == {"sentry_receives"}

@@ -18,15 +18,15 @@ from tests.unit.factories import make_check
 
 
 def with_step(**action: Any) -> Checklist:
-    """A checklist whose only step of the deploy asks staging so."""
+    """A checklist whose only step of the deploy is a check of staging."""
     step = {"id": "deploy.ask", "title": "Ask", "action": {"do": "check", "target": "staging", **action}}
     return checklist(deploy=(step,))
 
 
-def test_what_a_step_has_changed_is_undone_after_a_crash(
+def test_the_change_of_a_step_is_undone_after_a_crash(
     world: World, outside: Outside, another_process: Callable[[], Store]
 ) -> None:
-    """As with any check: the ledger knows its kind (promise P7)."""
+    """The undo record of a check in a step is settled like that of any check (promise P7)."""
     world.change(checklist=with_step(kind="tenant"))
     world.deploy(QA, world.ready())
     survivor, dying = world.store, another_process()
@@ -43,10 +43,10 @@ def test_what_a_step_has_changed_is_undone_after_a_crash(
     assert outside.tenant == "active"
 
 
-def test_a_step_waits_for_what_others_have_in_use(
+def test_a_step_waits_for_a_resource_in_use(
     world: World, outside: Outside, another_process: Callable[[], Store]
 ) -> None:
-    """No longer than it may take itself: then it fails, and can be retried."""
+    """A step waits no longer than it may run itself, then it fails and can be retried."""
     world.change(checklist=with_step(kind="look", timeout=0.2))
     with another_process().lock(["staging/tenant"]) as lock:
         assert lock.acquired
@@ -60,10 +60,10 @@ def test_a_step_waits_for_what_others_have_in_use(
     assert world.view(release_id).release.state is ReleaseState.WATCHING
 
 
-def test_a_probe_of_the_watch_waits_for_what_others_have_in_use(
+def test_a_probe_waits_for_a_resource_in_use(
     world: World, outside: Outside, another_process: Callable[[], Store]
 ) -> None:
-    """What could not be asked is no PASS (promise P2)."""
+    """A probe that could not run is no PASS (promise P2)."""
     probe = {"id": "watch.tenant", "title": "Tenant", "kind": "look", "target": "staging", "timeout": 0.2}
     world.change(checklist=checklist(watch={"probes": (probe,)}))
     release_id = world.deployed()
@@ -77,8 +77,8 @@ def test_a_probe_of_the_watch_waits_for_what_others_have_in_use(
     assert outside.runs[-1] == "watch.tenant"
 
 
-def test_a_terminal_says_what_a_release_says(world: World, outside: Outside) -> None:
-    """The same checks run, are skipped and refused, for the same reasons."""
+def test_a_local_run_and_a_release_agree(world: World, outside: Outside) -> None:
+    """The same checks run, are skipped and are refused for the same reasons."""
     entries = (
         make_check("go.last", kind="ask", needs=("go.bad", "go.one")),
         make_check("go.after_last", kind="ask", needs=("go.last",)),

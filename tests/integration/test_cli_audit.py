@@ -24,7 +24,7 @@ Cli = Callable[..., int]
 
 @pytest.fixture
 def release_bot(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
-    """The command line with a configuration of its own, on the database of the world, in an empty folder."""
+    """The command line with its own configuration, on the database of the world, in an empty folder."""
     config = {"sentry": {"token": SECRET}, "database_url": world.store.url}
     (tmp_path / "release-bot.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -36,13 +36,13 @@ def release_bot(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         logger.setLevel(level)
 
 
-def ended(world: World) -> str:
-    """Let a release end, in whose record a secret stands; returns the head that the channel is told."""
+def end_release(world: World) -> str:
+    """Abort a release that has a secret in its record; returns the announced head."""
     release_id = world.start()
     world.act(check.waive, MANAGER, release_id, CheckId("prep.first"), f"it said {SECRET}")
     world.act(abort.abort, MANAGER, release_id, "enough")
-    (told,) = world.rows("SELECT subject FROM posts WHERE kind = 'record'")
-    return str(told["subject"]).partition(":")[2]
+    (post,) = world.rows("SELECT subject FROM posts WHERE kind = 'record'")
+    return str(post["subject"]).partition(":")[2]
 
 
 def everything(world: World) -> list[str]:
@@ -51,26 +51,26 @@ def everything(world: World) -> list[str]:
     return sorted(row["row"] for row in rows)
 
 
-def test_export_writes_a_pack_that_holds(world: World, release_bot: Cli, capsys: pytest.CaptureFixture[str]) -> None:
-    """Named by version in the folder where one is; its sum is printed; the secrets of the configuration are not in it."""
-    head, before = ended(world), everything(world)
+def test_export_writes_a_valid_pack(world: World, release_bot: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pack is named by its version, its checksum is printed, and it contains no secret of the configuration."""
+    head, before = end_release(world), everything(world)
     code = release_bot("audit", "export", "v4.8.0")
-    said, content = capsys.readouterr().out, Path("evidence-v4.8.0.zip").read_bytes()
-    verified = [sys.executable, "-I", "-S", str(VERIFY), "evidence-v4.8.0.zip", "--head", head]
-    done = subprocess.run(verified, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+    output, content = capsys.readouterr().out, Path("evidence-v4.8.0.zip").read_bytes()
+    command = [sys.executable, "-I", "-S", str(VERIFY), "evidence-v4.8.0.zip", "--head", head]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
 
     assert code == 0
-    assert said == f"evidence-v4.8.0.zip: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}\n"
-    assert done.stdout.endswith(f"The pack holds. Its head is {head}.\n")
-    assert done.returncode == 0
+    assert output == f"evidence-v4.8.0.zip: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}\n"
+    assert process.stdout.endswith(f"The pack holds. Its head is {head}.\n")
+    assert process.returncode == 0
     subprocess.run([sys.executable, "-m", "zipfile", "-e", "evidence-v4.8.0.zip", "out"], check=True)
     assert [file.name for file in Path("out").iterdir() if SECRET.encode() in file.read_bytes()] == []
     assert everything(world) == before
 
 
 def test_export_into_a_named_file(world: World, release_bot: Cli, capsys: pytest.CaptureFixture[str]) -> None:
-    """-o says where."""
-    ended(world)
+    """With -o the pack is written into the named file."""
+    end_release(world)
 
     assert release_bot("audit", "export", "v4.8.0", "-o", "there.zip") == 0
     assert capsys.readouterr().out.startswith("there.zip: ")
@@ -78,27 +78,29 @@ def test_export_into_a_named_file(world: World, release_bot: Cli, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["v9.9.9"], 1, "There is no release v9.9.9 of production."),
         (["latest"], 1, "latest is no version."),
         (["v4.8.0", "-o", "no/such/folder.zip"], 1, "no/such/folder.zip cannot be written: No such file or directory."),
     ],
 )
-def test_export_that_cannot_be_done(
-    world: World, release_bot: Cli, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+def test_a_failed_export_writes_no_file(
+    world: World, release_bot: Cli, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
 ) -> None:
-    """What was wrong, in one line, and no file."""
-    ended(world)
+    """The error is one line."""
+    end_release(world)
 
     assert release_bot("audit", "export", *words) == code
-    assert capsys.readouterr().err.splitlines()[0] == f"release-bot: {said}"
+    assert capsys.readouterr().err.splitlines()[0] == f"release-bot: {message}"
     assert list(Path.cwd().glob("*.zip")) == []
 
 
-def test_verify_offline(world: World, release_bot: Cli, capsys: pytest.CaptureFixture[str]) -> None:
-    """A secret in a row changes nothing: the record is verified as it is stored."""
-    head = ended(world)
+def test_verify_offline_accepts_a_record_with_a_secret(
+    world: World, release_bot: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record is verified as it is stored, whatever its rows contain."""
+    head = end_release(world)
 
     assert release_bot("audit", "verify", "--offline", "--head", head) == 0
     assert capsys.readouterr().out.endswith("It has the head that you gave.\n")

@@ -34,7 +34,7 @@ rollback: [{id: rollback.it, title: Back, action: {do: attest}}]
 
 
 class Service:
-    """A web service with a health page, a closed API and a queue that can be paused; and a configuration that names it."""
+    """A web service with a health page, a closed API and a queue that can be paused, and its configuration."""
 
     def __init__(self, folder: Path, server: Replies) -> None:
         self.folder, self.server = folder, server
@@ -52,7 +52,7 @@ class Service:
         return Reply(200, {"paused": self.paused})
 
     def command(self, *arguments: str, checklist: str = "web-service", database: str = "") -> subprocess.Popen[str]:
-        """Begin `release-bot check` with these arguments."""
+        """Start `release-bot check` with these arguments."""
         target = {"mutable": True, "api_url": self.server.url, "frontend_url": self.server.url}
         apart = self.server.url.replace("127.0.0.1", "localhost")  # one address for both is refused
         config: dict[str, Any] = {
@@ -72,13 +72,13 @@ class Service:
         )
 
     def run(self, *arguments: str, **options: str) -> tuple[int, str, str]:
-        """Carry it out; exit code, standard output and standard error."""
+        """Run the command; returns exit code, standard output and standard error."""
         process = self.command(*arguments, **options)
         out, err = process.communicate(timeout=60)
         return process.returncode, out, err
 
     def pausing(self, store: Store, seconds: float, *others: str) -> subprocess.Popen[str]:
-        """A check that has just paused the queue and holds it so long; ``others`` beside it."""
+        """Start a check that pauses the queue for some seconds, with ``others`` beside it, and wait for the pause."""
         file = self.folder / "ours.yml"
         file.write_text(PAUSE.replace("SECONDS", str(seconds)))
         process = self.command("go.pause", *others, checklist=str(file), database=store.url)
@@ -88,19 +88,19 @@ class Service:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """The service, running."""
+    """The running service."""
     with Replies({}) as server:
         yield Service(tmp_path, server)
 
 
-def unpaid(store: Store) -> list[str]:
-    """What stands in the bot's database as not put back."""
+def open_undos(store: Store) -> list[str]:
+    """The open undo records in the bot's database."""
     with psycopg.connect(store.url) as connection:
         return [row[0] for row in connection.execute("SELECT what FROM undos WHERE settled_at IS NULL")]
 
 
-def test_a_plain_web_service(service: Service) -> None:
-    """The whole shipped checklist, with no Slack and no database: green, and 0; then one line bad, and 1."""
+def test_a_plain_web_service_is_checked_without_slack_and_database(service: Service) -> None:
+    """The whole shipped checklist ends with 0, and with 1 once a line fails."""
     code, out, err = service.run("--all")
     assert (code, err) == (0, "")
     assert sorted(line.split()[2] for line in out.splitlines() if line.startswith("✓ PASS")) == [
@@ -119,8 +119,8 @@ def test_a_plain_web_service(service: Service) -> None:
     assert "1 FAIL" in out
 
 
-def test_what_could_not_be_found_out(service: Service) -> None:
-    """2, also for one that only a person can answer; as JSON for programs."""
+def test_an_unknown_outcome_ends_with_2(service: Service) -> None:
+    """An ERROR and a check for a person end with 2; programs get JSON."""
     service.server.routes["GET /health"] = Reply(200, "<html>")
     code, out, err = service.run("go.health", "go.boots", "--json")
     assert code == 2
@@ -131,23 +131,22 @@ def test_what_could_not_be_found_out(service: Service) -> None:
     assert sorted(line.split()[1] for line in err.splitlines()) == ["ERROR", "INCONCLUSIVE"]
 
 
-def test_interrupted(service: Service, store: Store) -> None:
-    """Ctrl-C while something is changed: it is put back, nothing is owed, and the exit code says what happened."""
+def test_an_interrupted_check_is_undone(service: Service, store: Store) -> None:
+    """After Ctrl-C the change is undone, no undo record stays open, and the exit code is 130."""
     process = service.pausing(store, seconds=50)
-    assert unpaid(store) == ["the pause of the work queue"]
+    assert open_undos(store) == ["the pause of the work queue"]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert not service.paused
-    assert unpaid(store) == []
+    assert open_undos(store) == []
     assert process.returncode == 130
     assert "ERROR  go.pause" in out
     assert err == "Stopping; what was changed is put back first. Ctrl-C again leaves that to the bot.\n"
 
 
-def test_killed(service: Service, store: Store) -> None:
-    """Kill -9 while something is changed: it stands in the bot's database, and the next run puts it back first.
-
-    That one has a check beside it that never ends: it is given up, the process ends all the same, and 2 says so.
+def test_a_killed_check_is_undone_by_the_next_run(service: Service, store: Store) -> None:
+    """After SIGKILL the next run settles the undo record first. A check that never ends is abandoned, and the process
+    ends with 2.
     """
     process = service.pausing(store, seconds=50)
     process.kill()
@@ -161,4 +160,4 @@ def test_killed(service: Service, store: Store) -> None:
     assert "did not stop within 0 s" in out
     puts = [request.json()["paused"] for request in service.server.requests if request.method == "PUT"]
     assert puts == [False, True, False]
-    assert unpaid(store) == []
+    assert open_undos(store) == []

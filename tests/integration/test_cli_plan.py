@@ -24,8 +24,8 @@ rollback:
 """
 
 
-def test_plan(vendors: Vendors, tmp_path: Path) -> None:
-    """Every change with its values; 1 where it could not say one; nothing is changed, and no database is needed."""
+def test_the_plan_is_printed_as_text_and_as_json(vendors: Vendors, tmp_path: Path) -> None:
+    """The plan shows every change with its values, ends with 1 if one is unknown, and changes nothing."""
     digest = {"Docker-Content-Digest": "sha256:" + "ab" * 32}
     (tmp_path / "ours.yml").write_text(CHECKLIST, encoding="utf-8")
 
@@ -52,9 +52,9 @@ def test_plan(vendors: Vendors, tmp_path: Path) -> None:
             "registry": {"url": registry.url, "image": "ghcr.io/solvereign/api"},
         }
         (tmp_path / "release-bot.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-        shown = run("v4.8.0")
-        assert (shown.returncode, shown.stderr) == (0, "")
-        lines = [line.strip() for line in shown.stdout.splitlines()]
+        process = run("v4.8.0")
+        assert (process.returncode, process.stderr) == (0, "")
+        lines = [line.strip() for line in process.stdout.splitlines()]
         assert f"nothing  ->  commit {commit_sha(BRANCH)}" in lines
         assert (
             f"dpl_v4.7.0, commit {commit_sha('v4.7.0')[:12]}  ->  a deployment of commit {commit_sha(BRANCH)[:12]}"
@@ -62,9 +62,9 @@ def test_plan(vendors: Vendors, tmp_path: Path) -> None:
         )
         assert "back   the rollback moves production back to dpl_v4.7.0" in lines
         vendors.faults.set("vercel_down", True)
-        broken = run("v4.8.0", "--json")
-        steps = json.loads(broken.stdout)
-    assert broken.returncode == 1
+        failure = run("v4.8.0", "--json")
+        steps = json.loads(failure.stdout)
+    assert failure.returncode == 1
     assert [step["step"] for step in steps] == ["deploy.tag", "deploy.frontend", "rollback.frontend"]
     assert steps[0]["changes"][0]["after"] == f"commit {commit_sha(BRANCH)}"
     assert "Vercel answered 503" in steps[1]["trouble"]

@@ -24,15 +24,15 @@ CLICKS, DELIVERIES = 50, 11
 OF_QA = 15  # Slack says who is in a user group twenty times a minute; whoever it does not tell of is refused
 
 
-def ready(live: Bot, tags: Tags) -> ReleaseId:
-    """A release that is Go: every check has passed, the release manager has approved."""
+def open_gate(live: Bot, tags: Tags) -> ReleaseId:
+    """Open a release whose checks have passed and that the release manager has approved."""
     live.change_deps(sources=tags.sources())
     release_id = live.open_release()
-    live.published(release_id)
-    now, passed = live.clock.now(), Answer(Outcome.PASS, "all well", Evidence("asked", "expected", "seen"))
+    live.publish_all(release_id)
+    now, pass_answer = live.clock.now(), Answer(Outcome.PASS, "all well", Evidence("asked", "expected", "seen"))
     with live.store.transaction() as tx:
         for entry in live.deps.checklist.asked:
-            checks.record(tx, release_id, entry.id, passed, by=MANAGER.user, started_at=now, finished_at=now)
+            checks.record(tx, release_id, entry.id, pass_answer, by=MANAGER.user, started_at=now, finished_at=now)
             checks.mark_ended(tx, release_id, entry.id)
         words: dict[str, Any] = {"verdict": Verdict.APPROVE, "reason": "", "permalink": ""}
         sign.sign(tx, live.deps, MANAGER, release_id, role=Role.RELEASE_MANAGER, **words)
@@ -40,7 +40,7 @@ def ready(live: Bot, tags: Tags) -> ReleaseId:
 
 
 def click(live: Bot, number: int, ts: str, action: str, value: str) -> list[int | None]:
-    """One click by QA or by a guest, which Slack delivers again and again."""
+    """One click by QA or by a guest, which Slack delivers several times."""
     user = QUINN if number % 10 < 3 else GUS
     body = {
         "type": "block_actions",
@@ -60,21 +60,23 @@ def click(live: Bot, number: int, ts: str, action: str, value: str) -> list[int 
         ("release.deploy", {}, "deploy.started", f"v4.8.0 is being deployed already, by <@{QUINN}>."),
     ],
 )
-def test_one_effect_and_fifty_answers(
+def test_fifty_clicks_have_one_effect(
     live: Bot, tags: Tags, action: str, ids: dict[str, str], event: str, again: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One of them does it; the others of QA hear so, the guest is refused; all of that is on record, each once."""
-    release_id = ready(live, tags)
-    before, ts = len(live.audited()), live.ts(release_id)
+    """One click has the effect, other clicks of QA are told so, the guest is refused, and each is recorded once."""
+    release_id = open_gate(live, tags)
+    before, ts = len(live.recorded_events()), live.ts(release_id)
     value = json.dumps({"release": release_id, **ids})
     with live.working("inbox"), ThreadPoolExecutor(10) as threads:
-        taken = list(threads.map(lambda number: click(live, number, ts, action, value), range(CLICKS)))
+        inbox_ids = list(threads.map(lambda number: click(live, number, ts, action, value), range(CLICKS)))
         eventually(lambda: not live.rows("SELECT FROM inbox WHERE handled_at IS NULL"))
-    assert all(len([row for row in rows if row is not None]) == 1 for rows in taken)
-    recorded = Counter(live.audited()[before:])
-    assert recorded == {(QUINN, event): 1, (GUS, "click.refused"): CLICKS - OF_QA}
+    assert all(len([row for row in rows if row is not None]) == 1 for rows in inbox_ids)
+    event_counts = Counter(live.recorded_events()[before:])
+    assert event_counts == {(QUINN, event): 1, (GUS, "click.refused"): CLICKS - OF_QA}
     assert len(live.rows("SELECT FROM steps")) == (3 if event == "deploy.started" else 0)
-    told = Counter(text.splitlines()[0] for text in live.told(QUINN))  # who else reads the channel comes after it
-    assert (told.total(), told[again]) == (OF_QA, OF_QA - 1)
-    assert len(live.told(GUS)) == CLICKS - OF_QA
-    assert [found.getMessage() for found in caplog.records if found.levelno >= logging.WARNING] == []  # no deadlock
+    reply_counts = Counter(
+        text.splitlines()[0] for text in live.reply_texts(QUINN)
+    )  # who else reads the channel comes after it
+    assert (reply_counts.total(), reply_counts[again]) == (OF_QA, OF_QA - 1)
+    assert len(live.reply_texts(GUS)) == CLICKS - OF_QA
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []  # no deadlock

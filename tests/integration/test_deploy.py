@@ -35,7 +35,7 @@ from tests.fix_kube import Kube, eventually
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-MADE = runpy.run_path(str(ROOT / "docs" / "rights.py"))
+RIGHTS = runpy.run_path(str(ROOT / "docs" / "rights.py"))
 BOT, STAGING, PRODUCTION = "release-bot", "solvereign-staging", "solvereign"
 SECRETS = {f"SOLVEREIGN_{name}": "x" for name in ("SENTRY_DSN", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET")}
 SHIPMENT = Shipment("v4.8.0", "4.8.0", "c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
@@ -50,18 +50,18 @@ RESOURCES = (
 )
 
 
-def _renamed(found: Any, names: dict[str, str]) -> Any:
-    """The same with other namespaces: those of the test."""
-    if isinstance(found, list):
-        return [_renamed(one, names) for one in found]
-    if not isinstance(found, dict):
-        return found
-    changed = {key: _renamed(value, names) for key, value in found.items()}
-    if isinstance(changed.get("namespace"), str):
-        changed["namespace"] = names[changed["namespace"]]
-    if changed.get("kind") == "Namespace":
-        changed["metadata"]["name"] = names[changed["metadata"]["name"]]
-    return changed
+def _rename_namespaces(node: Any, names: dict[str, str]) -> Any:
+    """A copy of an object with the namespaces of the test."""
+    if isinstance(node, list):
+        return [_rename_namespaces(one, names) for one in node]
+    if not isinstance(node, dict):
+        return node
+    copy = {key: _rename_namespaces(value, names) for key, value in node.items()}
+    if isinstance(copy.get("namespace"), str):
+        copy["namespace"] = names[copy["namespace"]]
+    if copy.get("kind") == "Namespace":
+        copy["metadata"]["name"] = names[copy["metadata"]["name"]]
+    return copy
 
 
 def _grants(roles: Iterable[Any]) -> set[Grant]:
@@ -75,7 +75,7 @@ def _grants(roles: Iterable[Any]) -> set[Grant]:
     }
 
 
-class Installed:
+class Installation:
     """The Roles of deploy/, bound to an account, on a cluster with the product in two namespaces."""
 
     def __init__(self, kube: Kube, folder: Path) -> None:
@@ -95,97 +95,99 @@ class Installed:
 
     def _settings(self, folder: Path) -> Settings:
         text = (KUBERNETES / "overlays/example/release-bot.yml").read_text(encoding="utf-8")
-        body = _renamed(yaml.safe_load(text), self.names)
+        body = _rename_namespaces(yaml.safe_load(text), self.names)
         for target in body["targets"].values():
             target["kubernetes"]["kubeconfig"] = str(self.kubeconfig)
         path = folder / "release-bot.yml"
         path.write_text(yaml.safe_dump(body), encoding="utf-8")
-        for name in MADE["SECRET_FILE"].findall(text):
+        for name in RIGHTS["SECRET_FILE"].findall(text):
             path.with_name(name).write_text("x", encoding="utf-8")
         return load_settings(path, {})
 
-    def granted(self) -> set[Grant]:
-        """What the files grant."""
-        return _grants(found for found in shipped_objects(KUBERNETES, self.names) if found["kind"] == "Role")
+    def all_grants(self) -> set[Grant]:
+        """Everything that the files grant."""
+        return _grants(role for role in shipped_objects(KUBERNETES, self.names) if role["kind"] == "Role")
 
 
-def test_the_roles_are_enough_and_no_more(kube: Kube, tmp_path: Path) -> None:
-    """The doctor finds no right missing in either namespace; each right beside the granted ones is refused."""
-    installed = Installed(kube, tmp_path)
+def test_the_roles_grant_exactly_what_is_needed(kube: Kube, tmp_path: Path) -> None:
+    """The doctor finds no missing right in either namespace, and every other right is refused."""
+    installation = Installation(kube, tmp_path)
     registry = Registry.load()
-    parts, _ = needed(installed.settings, load_checklist("solvereign", registry), registry)
-    asked = [part for part in parts if part.section == "kubernetes"]
-    assert len(asked) == 2
-    for part in asked:
+    parts, _ = needed(installation.settings, load_checklist("solvereign", registry), registry)
+    clusters = [part for part in parts if part.section == "kubernetes"]
+    assert len(clusters) == 2
+    for part in clusters:
         assert part.target is not None
-        assert [(found.state, found.what) for found in cluster(part.target, part.rights) if not found.good] == []
-    granted = installed.granted()
-    named = {(grant.group, grant.resource): grant.name for grant in granted if grant.name}
+        assert [
+            (finding.state, finding.what) for finding in cluster(part.target, part.rights) if not finding.good
+        ] == []
+    all_grants = installation.all_grants()
+    names = {(grant.group, grant.resource): grant.name for grant in all_grants if grant.name}
     universe = {
         Grant(namespace, group, resource, verb, name)
-        for namespace, (group, resource), verb in itertools.product(installed.names.values(), RESOURCES, VERBS)
-        for name in {"", named.get((group, resource), "")}
+        for namespace, (group, resource), verb in itertools.product(installation.names.values(), RESOURCES, VERBS)
+        for name in {"", names.get((group, resource), "")}
     }
     # A right to any object is one to each of them.
-    allowed = {grant for grant in universe if {grant, dataclasses.replace(grant, name="")} & granted}
-    with Clients(installed.settings.target_values()["production"]) as clients:
-        assert set(refused(clients.kube(), universe | granted)) == universe - allowed
+    expected_grants = {grant for grant in universe if {grant, dataclasses.replace(grant, name="")} & all_grants}
+    with Clients(installation.settings.target_values()["production"]) as clients:
+        assert set(refused(clients.kube(), universe | all_grants)) == universe - expected_grants
 
 
-def test_each_right_of_the_roles_is_missed_before_the_deploy(kube: Kube, tmp_path: Path) -> None:
-    """With one right less: what plan, watch and rollback need is named and refused before the first step; of the rest, which
-    only checks need, the doctor says the same and the deploy is not held up.
+def test_each_missing_right_is_reported_before_the_deploy(kube: Kube, tmp_path: Path) -> None:
+    """A right of plan, watch or rollback is reported before the first step; one of checks only does not stop the
+    deploy.
     """
-    installed, registry = Installed(kube, tmp_path), Registry.load()
+    installation, registry = Installation(kube, tmp_path), Registry.load()
     checklist = load_checklist("solvereign", registry)
-    settings = installed.settings
-    asking = build_target_deps(settings, registry, lambda text: text)
+    settings = installation.settings
+    target_deps = build_target_deps(settings, registry, lambda text: text)
     only = {"migrate_database_url": None, "github": None}  # they are not there: here the cluster is asked alone
-    asking = dataclasses.replace(
-        asking, targets={name: target.model_copy(update=only) for name, target in asking.targets.items()}
+    target_deps = dataclasses.replace(
+        target_deps, targets={name: target.model_copy(update=only) for name, target in target_deps.targets.items()}
     )
-    planned = set(by_target(of_plan(checklist, registry), asking.targets)["production"])
+    needed_rights = set(by_target(of_plan(checklist, registry), target_deps.targets)["production"])
     parts: list[Any] = [part for part in needed(settings, checklist, registry)[0] if part.section == "kubernetes"]
-    roles = [found for found in shipped_objects(KUBERNETES, installed.names) if found["kind"] == "Role"]
+    roles = [one for one in shipped_objects(KUBERNETES, installation.names) if one["kind"] == "Role"]
     refusals = dict[Grant, str]()
     with (
-        Clients(asking.targets["production"]) as clients,
-        inspect_step(asking, checklist.deploy[0], SHIPMENT, None, cancelled=threading.Event()) as look,
+        Clients(target_deps.targets["production"]) as clients,
+        inspect_step(target_deps, checklist.deploy[0], SHIPMENT, None, cancelled=threading.Event()) as look,
     ):
         bot = clients.kube()
 
-        def grant(role: Any, granted: set[Grant]) -> None:
+        def grant(role: Any, grants: set[Grant]) -> None:
             """Change a Role; returns once the server says so."""
             name, everything = role["metadata"]["name"], _grants([role])
-            body = {"metadata": {"name": name}, "rules": rules(granted)}
+            body = {"metadata": {"name": name}, "rules": rules(grants)}
             kube.rbac.replace_namespaced_role(name, role["metadata"]["namespace"], body)
-            eventually("the rights", lambda: set(refused(bot, everything)) == everything - granted)
+            eventually("the rights", lambda: set(refused(bot, everything)) == everything - grants)
 
         for role in roles:
-            for missing in sorted(_grants([role])):
-                grant(role, _grants([role]) - {missing})
-                if missing in planned:
-                    with pytest.raises(StepError) as said:
-                        preflight(asking, checklist, (), look)
-                    refusals[missing] = said.value.user_message
+            for lost_grant in sorted(_grants([role])):
+                grant(role, _grants([role]) - {lost_grant})
+                if lost_grant in needed_rights:
+                    with pytest.raises(StepError) as error:
+                        preflight(target_deps, checklist, (), look)
+                    refusals[lost_grant] = error.value.user_message
                     continue
-                of = next(part for part in parts if part.target.kubernetes.namespace == missing.namespace)
-                refusals[missing], *more = [one.what for one in cluster(of.target, of.rights) if not one.good]
+                of = next(part for part in parts if part.target.kubernetes.namespace == lost_grant.namespace)
+                refusals[lost_grant], *more = [one.what for one in cluster(of.target, of.rights) if not one.good]
                 # A right to any object is one to each, and the logs of one pod are asked for by its name too.
-                named = dataclasses.replace(missing, name="release-bot-restore-drill")
-                assert set(more) <= {f"the bot may not {named}"}
-            grant(role, _grants([role]) & planned)
-        preflight(asking, checklist, (), look)
-    assert refusals == {right: f"the bot may not {right}" for right in installed.granted()}
-    assert planned <= refusals.keys()
+                named_grant = dataclasses.replace(lost_grant, name="release-bot-restore-drill")
+                assert set(more) <= {f"the bot may not {named_grant}"}
+            grant(role, _grants([role]) & needed_rights)
+        preflight(target_deps, checklist, (), look)
+    assert refusals == {right: f"the bot may not {right}" for right in installation.all_grants()}
+    assert needed_rights <= refusals.keys()
 
 
-def test_what_it_must_not_do_is_refused(kube: Kube, tmp_path: Path) -> None:
-    """Not only by what the server says: a Deployment deleted, a Secret read that is not named, another Deployment changed."""
-    installed = Installed(kube, tmp_path)
-    production = installed.names[PRODUCTION]
+def test_the_account_cannot_do_harm(kube: Kube, tmp_path: Path) -> None:
+    """The server refuses to delete a Deployment, to read another Secret and to change another Deployment."""
+    installation = Installation(kube, tmp_path)
+    production = installation.names[PRODUCTION]
     kube.core.create_namespaced_secret(production, {"metadata": {"name": "customers"}, "stringData": {"a": "b"}})
-    with Clients(installed.settings.target_values()["production"]) as clients:
+    with Clients(installation.settings.target_values()["production"]) as clients:
         bot = clients.kube()
         assert bot.core.read_namespaced_secret("api-env", production).metadata.name == "api-env"
         calls = [
@@ -196,35 +198,39 @@ def test_what_it_must_not_do_is_refused(kube: Kube, tmp_path: Path) -> None:
             lambda: bot.batch.create_namespaced_job(production, {"metadata": {"name": "any"}}),
         ]
         for call in calls:
-            with pytest.raises(ApiException) as said:
+            with pytest.raises(ApiException) as error:
                 call()
-            assert said.value.status == 403
+            assert error.value.status == 403
     assert kube.apps.read_namespaced_deployment("api", production).metadata.name == "api"
 
 
 @pytest.mark.kube
-def test_a_real_api_server_takes_every_object(kube_testbed: tuple[Path, Any], tmp_path: Path) -> None:
-    """Applied on the server's side, nothing of it is dropped, and with its Secret the pods come up."""
+def test_a_real_api_server_accepts_every_object(kube_testbed: tuple[Path, Any], tmp_path: Path) -> None:
+    """Server-side apply drops nothing, and with the Secret the pods start."""
     kubeconfig, api = kube_testbed
     kube = Kube("testbed", kubeconfig, "default", api)
     names = {name: kube.another_namespace() for name in (BOT, STAGING, PRODUCTION)}
-    made = kube.kubectl("kustomize", str(KUBERNETES / "overlays" / "example"))
-    objects = [_renamed(found, names) for found in yaml.safe_load_all(made.stdout)]
-    kinds = [found["kind"] for found in objects]
+    process = kube.kubectl("kustomize", str(KUBERNETES / "overlays" / "example"))
+    objects = [_rename_namespaces(document, names) for document in yaml.safe_load_all(process.stdout)]
+    kinds = [document["kind"] for document in objects]
     assert {"Namespace", "ServiceAccount", "Deployment", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget"} < set(
         kinds
     )
-    for found in objects:
-        if found["kind"] == "PodDisruptionBudget":
-            found["apiVersion"] = "policy/v1beta1"  # this server is older than policy/v1, and the fields are the same
+    for document in objects:
+        if document["kind"] == "PodDisruptionBudget":
+            document["apiVersion"] = (
+                "policy/v1beta1"  # this server is older than policy/v1, and the fields are the same
+            )
     file = tmp_path / "all.yaml"
     file.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
-    applied = kube.kubectl("--namespace=", "apply", "--server-side", "--filename", str(file))
-    assert applied.returncode == 0, applied.stderr
-    stored = json.loads(kube.kubectl("--namespace=", "get", "--filename", str(file), "--output", "json").stdout)[
-        "items"
+    application = kube.kubectl("--namespace=", "apply", "--server-side", "--filename", str(file))
+    assert application.returncode == 0, application.stderr
+    stored_objects = json.loads(
+        kube.kubectl("--namespace=", "get", "--filename", str(file), "--output", "json").stdout
+    )["items"]
+    assert [_differences(source, stored) for source, stored in zip(objects, stored_objects, strict=True)] == [
+        [] for _ in objects
     ]
-    assert [_dropped(wanted, got) for wanted, got in zip(objects, stored, strict=True)] == [[] for _ in objects]
     secret = {"metadata": {"name": BOT}, "stringData": {"SLACK_BOT_TOKEN": "xoxb-example"}}
     kube.core.create_namespaced_secret(names[BOT], secret)
     apps: Any = client.AppsV1Api(api)
@@ -233,11 +239,15 @@ def test_a_real_api_server_takes_every_object(kube_testbed: tuple[Path, Any], tm
         kube.core.delete_namespace(name)
 
 
-def _dropped(wanted: Any, got: Any, at: str = "") -> list[str]:
-    """Where the server has something else than was applied; what it fills in by itself does not count."""
-    if isinstance(wanted, dict):
-        return [line for key, value in wanted.items() for line in _dropped(value, (got or {}).get(key), f"{at}.{key}")]
-    if isinstance(wanted, list):
-        pairs = zip(wanted, got, strict=True) if got and len(got) == len(wanted) else [(wanted, None)]
-        return [line for one, other in pairs for line in _dropped(one, other, f"{at}[]")] if got else [at]
-    return [] if wanted == got else [at]
+def _differences(source: Any, stored: Any, at: str = "") -> list[str]:
+    """The paths at which the server has another value than was applied; values that it adds do not count."""
+    if isinstance(source, dict):
+        return [
+            line
+            for key, value in source.items()
+            for line in _differences(value, (stored or {}).get(key), f"{at}.{key}")
+        ]
+    if isinstance(source, list):
+        pairs = zip(source, stored, strict=True) if stored and len(stored) == len(source) else [(source, None)]
+        return [line for one, other in pairs for line in _differences(one, other, f"{at}[]")] if stored else [at]
+    return [] if source == stored else [at]

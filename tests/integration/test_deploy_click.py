@@ -22,7 +22,7 @@ from bot.store.pool import Store, Tx
 from bot.store.queries import queries
 from tests.fix_tags import Tags
 from tests.integration.slack_bot import Bot
-from tests.integration.test_clicks_at_once import ready
+from tests.integration.test_clicks_at_once import open_gate
 from tests.sandbox.slack_world import QUINN
 
 MAX_STATEMENTS, MAX_READINGS = 40, 2
@@ -39,7 +39,7 @@ class Cost:
     step_has_begun: bool = False
 
     def count_statement(self, sql: str) -> None:
-        """Count one statement; the one with which a step begins is the last. The pool's look at a connection is none."""
+        """Count one statement until a step begins; the pool's test of a connection is none."""
         if sql and not self.step_has_begun:
             self.statements.append(sql)
         self.step_has_begun |= sql == STEP_BEGINS
@@ -70,15 +70,15 @@ class CountingStore(Store):
 
     @contextmanager
     def transaction(self, *, wait: float | None = None) -> Iterator[Tx]:
-        """As the store's."""
+        """A transaction of the store."""
         with super().transaction(wait=wait) as tx:
             tx.cursor_factory = self._cursor
             yield tx
 
 
 @contextmanager
-def counted(bot: Bot) -> Iterator[Cost]:
-    """What the bot does in the block, in this thread, is counted."""
+def count_costs(bot: Bot) -> Iterator[Cost]:
+    """Count what the bot does in this thread during the block."""
     cost = Cost()
     store = CountingStore(bot.store, cost)
     store.open()
@@ -93,7 +93,7 @@ def counted(bot: Bot) -> Iterator[Cost]:
 
 
 def begin_first_step(bot: Bot) -> None:
-    """Carry the plan out as a worker does. There is no cluster, so its first step fails after it has begun."""
+    """Run the plan as a worker does; without a cluster its first step fails after it has begun."""
     with bot.deps.store.transaction() as tx:
         claim = work.claim(tx, "advance", bot.store.instance)
     assert claim is not None
@@ -101,25 +101,25 @@ def begin_first_step(bot: Bot) -> None:
 
 
 @pytest.fixture
-def shipped(live: Bot) -> Bot:
-    """The bot with the checklist that ships."""
+def shipped_bot(live: Bot) -> Bot:
+    """The bot with the shipped checklist."""
     live.change_deps(checklist=load_checklist("solvereign", live.deps.registry))
     return live
 
 
-def test_a_deploy_and_its_rollback_cost_few_statements(shipped: Bot, tags: Tags) -> None:
-    """At most forty, with a plan to be compared; the release is read twice at most, and judged once under its lock."""
-    release_id = ready(shipped, tags)
-    shipped.command("plan", QUINN)
+def test_a_deploy_and_its_rollback_need_few_statements(shipped_bot: Bot, tags: Tags) -> None:
+    """At most forty statements run, the release is read at most twice, and the gate is judged once under lock."""
+    release_id = open_gate(shipped_bot, tags)
+    shipped_bot.command("plan", QUINN)
     value = json.dumps({"release": release_id})
-    ts = shipped.ts(release_id)
-    with counted(shipped) as deploy:
-        shipped.click(QUINN, ts, "release.deploy", value=value, forged=True)
-        begin_first_step(shipped)
-    assert shipped.rows("SELECT state FROM releases") == [{"state": "DEPLOY_FAILED"}]
-    with counted(shipped) as rollback:
-        shipped.command("rollback errors", QUINN)
-        begin_first_step(shipped)
+    ts = shipped_bot.ts(release_id)
+    with count_costs(shipped_bot) as deploy:
+        shipped_bot.click(QUINN, ts, "release.deploy", value=value, forged=True)
+        begin_first_step(shipped_bot)
+    assert shipped_bot.rows("SELECT state FROM releases") == [{"state": "DEPLOY_FAILED"}]
+    with count_costs(shipped_bot) as rollback:
+        shipped_bot.command("rollback errors", QUINN)
+        begin_first_step(shipped_bot)
     for cost in (deploy, rollback):
         assert cost.step_has_begun
         assert len(cost.statements) <= MAX_STATEMENTS, "\n".join(cost.statements)

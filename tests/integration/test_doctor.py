@@ -45,55 +45,55 @@ Rights = dict[Right, tuple[str, ...]]
 
 @pytest.fixture
 def body(running_sandbox: Sandbox) -> Body:
-    """A configuration in which all is well."""
+    """A configuration in which everything works."""
     return copy.deepcopy(configuration(running_sandbox.facts))
 
 
-def told(body: Mapping[str, Any], only: str = "") -> list[Said]:
-    """What the doctor says of targets and vendors; ``only``: of this one section of the configuration."""
+def run_doctor(body: Mapping[str, Any], only: str = "") -> list[Said]:
+    """The findings of the doctor about targets and vendors, or about one section of the configuration."""
     settings = Settings.model_validate(body)
-    parts, said = needed(settings, CHECKLIST, REGISTRY)
-    asked = [part for part in parts if only in {"", part.section}]
-    return [*said, *doctor.examine(doctor.questions(asked, settings), lambda _: None)]
+    parts, findings = needed(settings, CHECKLIST, REGISTRY)
+    parts_to_ask = [part for part in parts if only in {"", part.section}]
+    return [*findings, *doctor.examine(doctor.questions(parts_to_ask, settings), lambda _: None)]
 
 
-def bad(said: list[Said]) -> dict[str, list[Finding]]:
-    """The findings that are not good, by part."""
-    found: dict[str, list[Finding]] = {}
-    for one in said:
+def problems(findings: list[Said]) -> dict[str, list[Finding]]:
+    """The findings that are problems, by part."""
+    by_part: dict[str, list[Finding]] = {}
+    for one in findings:
         if not one.finding.good:
-            found.setdefault(one.part, []).append(one.finding)
-    return found
+            by_part.setdefault(one.part, []).append(one.finding)
+    return by_part
 
 
-def test_all_is_well(body: Body) -> None:
-    """Every part that the checklist uses is asked, and says what it grants; what a vendor does not tell is a note."""
-    said = told(body)
+def test_a_complete_configuration_has_no_problem(body: Body) -> None:
+    """Every part that the checklist uses is examined, and what a vendor does not tell is a note."""
+    findings = run_doctor(body)
 
-    assert bad(said) == {}
-    asked = {one.part for one in said}
-    assert asked >= {"Sentry", "Grafana", "Stripe of production", "GitHub", "Vercel", "Image registry"}
-    assert asked >= {f"{part} of {name}" for part in ("Kubernetes", "API", "Frontend") for name in TARGETS}
-    assert asked >= {"Database of staging", "Restore server of staging", "Backup bucket of staging"}
-    whats = [f"{one.part}: {one.finding.what}" for one in said]
+    assert problems(findings) == {}
+    parts = {one.part for one in findings}
+    assert parts >= {"Sentry", "Grafana", "Stripe of production", "GitHub", "Vercel", "Image registry"}
+    assert parts >= {f"{part} of {name}" for part in ("Kubernetes", "API", "Frontend") for name in TARGETS}
+    assert parts >= {"Database of staging", "Restore server of staging", "Backup bucket of staging"}
+    whats = [f"{one.part}: {one.finding.what}" for one in findings]
     assert "Sentry: takes the token, which has event:read, org:read, project:read" in whats
     assert any(what.startswith("GitHub: its owner may push; whether the token has contents: write") for what in whats)
 
 
-def test_every_vendor_is_down(body: Body, sandbox: Sandbox) -> None:
-    """Each is named as not reachable, with the lines that need it; nobody's token is called wrong."""
+def test_every_vendor_that_is_down_is_named(body: Body, sandbox: Sandbox) -> None:
+    """Each is unreachable, with the lines that need it, and no token is called wrong."""
     for name in DOWN:
         sandbox.switch(name, True)
-    found = bad(told(body))
+    by_part = problems(run_doctor(body))
 
-    assert {part.partition(" of ")[0] for part in found} == set(VENDORS)
-    assert {finding.state for findings in found.values() for finding in findings} == {State.UNREACHABLE}
-    assert [part for part, findings in found.items() if not (findings[0].hint and findings[0].lines)] == []
-    assert found["Grafana"][0].lines == ("go.grafana", "post.metrics")
+    assert {part.partition(" of ")[0] for part in by_part} == set(VENDORS)
+    assert {finding.state for findings in by_part.values() for finding in findings} == {State.UNREACHABLE}
+    assert [part for part, findings in by_part.items() if not (findings[0].hint and findings[0].lines)] == []
+    assert by_part["Grafana"][0].lines == ("go.grafana", "post.metrics")
 
 
-def test_nobody_listens(body: Body, tmp_path: Path) -> None:
-    """Cluster, databases and addresses: each says that it cannot be reached, and from which setting it has the address."""
+def test_unreachable_addresses_are_named(body: Body, tmp_path: Path) -> None:
+    """Cluster, databases and addresses are unreachable, and the setting with the address is named."""
     nowhere = closed_port_url()
     port = urlsplit(nowhere).port
     kubeconfig = yaml.safe_load(Path(body["targets"]["staging"]["kubernetes"]["kubeconfig"]).read_text())
@@ -106,58 +106,58 @@ def test_nobody_listens(body: Body, tmp_path: Path) -> None:
         target["kubernetes"]["kubeconfig"] = str(file)
     for key in ("database_url", "restore_database_url"):
         body["targets"]["staging"][key] = f"postgresql://somebody:secret-word@127.0.0.1:{port}/nothing"
-    found = bad(told(body))
+    by_part = problems(run_doctor(body))
 
-    assert {finding.state for findings in found.values() for finding in findings} == {State.UNREACHABLE}
-    assert {part for part in found if part.endswith("of staging")} == {
+    assert {finding.state for findings in by_part.values() for finding in findings} == {State.UNREACHABLE}
+    assert {part for part in by_part if part.endswith("of staging")} == {
         "API of staging", "Kubernetes of staging", "Frontend of staging", "Database of staging", "Restore server of staging",
     }  # fmt: skip
-    assert "targets.staging.database_url" in found["Database of staging"][0].hint
+    assert "targets.staging.database_url" in by_part["Database of staging"][0].hint
 
 
 @pytest.mark.parametrize("answer", ["<h1>Welcome</h1>", 7, {}], ids=["a page", "a number", "nothing"])
-def test_somebody_else_answers(answer: object, body: Body) -> None:
-    """A 200 of whoever stands at the address, such as a proxy's page, is good for nobody."""
+def test_an_answer_of_another_server_is_a_problem(answer: object, body: Body) -> None:
+    """A 200 of another server, such as the page of a proxy, does not pass for the vendor's."""
     with Strange(answer) as server:
         for section in ("sentry", "grafana", "vercel", "github", "registry"):
             body[section]["url"] = server.url
         body["targets"]["production"]["stripe"]["url"] = server.url
-        said = told(body)
+        findings = run_doctor(body)
 
-    asked = {"Sentry", "Grafana", "Vercel", "GitHub", "Image registry", "Stripe of production"}
-    assert set(bad(said)) == asked
-    assert [one for one in said if one.part in asked and one.finding.state is State.OK] == []
-    assert [one.finding.what for one in said if "unexpected" in one.finding.what] == []
+    parts = {"Sentry", "Grafana", "Vercel", "GitHub", "Image registry", "Stripe of production"}
+    assert set(problems(findings)) == parts
+    assert [one for one in findings if one.part in parts and one.finding.state is State.OK] == []
+    assert [one.finding.what for one in findings if "unexpected" in one.finding.what] == []
 
 
 class Strange(Replies):
-    """Answers everything with one and the same."""
+    """A server that answers everything alike."""
 
     def __init__(self, body: object) -> None:
         super().__init__({})
         self._body = body
 
     def answer(self, request: Request) -> Reply:
-        """The same to every request."""
+        """The same reply to every request."""
         return Reply(200, self._body)
 
 
-def test_too_many_calls(body: Body) -> None:
-    """GitHub says 403 to that too: nobody's token is wrong."""
+def test_a_rate_limit_is_no_wrong_token(body: Body) -> None:
+    """GitHub also answers 403 to too many calls."""
     limit = Reply(403, {"message": "API rate limit exceeded for 192.0.2.1."})
     repository = body["github"]["repository"]
     with Replies({f"GET /repos/{repository}": limit}) as server:
         body["github"]["url"] = server.url
-        [finding] = bad(told(body, "github"))["GitHub"]
+        [finding] = problems(run_doctor(body, "github"))["GitHub"]
 
     assert finding.state is State.UNREACHABLE
     assert "rate limit" in finding.what
 
 
-def test_a_classic_token(body: Body) -> None:
-    """It tells its scopes, so the one that is missing is named; of a public repository it may read everything."""
+def test_a_classic_token_has_its_missing_scope_named(body: Body) -> None:
+    """A classic token shows its scopes, and may read everything of a public repository."""
     repository = body["github"]["repository"]
-    shown = {"default_branch": "main", "private": False, "permissions": {"push": True}}
+    repository_body = {"default_branch": "main", "private": False, "permissions": {"push": True}}
     base = f"GET /repos/{repository}"
     paths = (
         "git/matching-refs/tags",
@@ -165,22 +165,22 @@ def test_a_classic_token(body: Body) -> None:
         *(f"commits/main/{what}" for what in ("pulls", "check-runs", "status")),
     )
     routes = {
-        base: Reply(200, shown, {"X-OAuth-Scopes": "read:org"}),
+        base: Reply(200, repository_body, {"X-OAuth-Scopes": "read:org"}),
         **{f"{base}/{path}": Reply(200, []) for path in paths},
     }
     with Replies(routes) as server:
         body["github"]["url"] = server.url
-        [finding] = bad(told(body, "github"))["GitHub"]
-        server.routes[base] = Reply(200, shown, {"X-OAuth-Scopes": "public_repo"})
-        good = [one.finding.state for one in told(body, "github") if one.part == "GitHub"]
+        [finding] = problems(run_doctor(body, "github"))["GitHub"]
+        server.routes[base] = Reply(200, repository_body, {"X-OAuth-Scopes": "public_repo"})
+        good = [one.finding.state for one in run_doctor(body, "github") if one.part == "GitHub"]
 
     assert finding.what == "the token lacks contents: write: it has read:org"
     assert finding.lines == ("deploy.tag",)
     assert good == [State.OK]
 
 
-def test_every_token_is_wrong(body: Body) -> None:
-    """Each is called refused, and the hint names the setting; what was set is in none of the words."""
+def test_every_wrong_token_is_named(body: Body) -> None:
+    """Each token is called refused, with its setting in the hint and without its value."""
     wrong = "sk_test_wrong_" + uuid.uuid4().hex
     for section in ("sentry", "grafana", "vercel", "github"):
         body[section]["token"] = wrong
@@ -192,12 +192,12 @@ def test_every_token_is_wrong(body: Body) -> None:
     body["targets"]["staging"]["database_url"] = database._replace(
         netloc=database.netloc.replace("release_bot", "nobody_here")
     ).geturl()
-    said = told(body)
-    found = bad(said)
+    answers = run_doctor(body)
+    by_part = problems(answers)
 
-    assert {part.partition(" of ")[0] for part in found} == {*VENDORS, "Database"}
-    assert {finding.state for findings in found.values() for finding in findings} == {State.MISSING}
-    hints = {part.partition(" of ")[0]: findings[0].hint for part, findings in found.items()}
+    assert {part.partition(" of ")[0] for part in by_part} == {*VENDORS, "Database"}
+    assert {finding.state for findings in by_part.values() for finding in findings} == {State.MISSING}
+    hints = {part.partition(" of ")[0]: findings[0].hint for part, findings in by_part.items()}
     assert "sentry.token" in hints["Sentry"]
     assert "grafana.token" in hints["Grafana"]
     assert "stripe.api_key" in hints["Stripe"]
@@ -206,18 +206,18 @@ def test_every_token_is_wrong(body: Body) -> None:
     assert "registry.token" in hints["Image registry"]
     assert "backup.access_key_id" in hints["Backup bucket"]
     assert "targets.staging.database_url" in hints["Database"]
-    assert wrong not in repr(said)
+    assert wrong not in repr(answers)
 
 
-def test_every_token_lacks_a_right(body: Body) -> None:
-    """Each right that is missing is named in the vendor's words, with the lines that need it, and only those."""
+def test_every_missing_right_of_a_token_is_named(body: Body) -> None:
+    """Each missing right is named in the vendor's words, with exactly the lines that need it."""
     body["sentry"]["token"] = sentry.CI_TOKEN
     body["grafana"]["token"] = grafana.POOR_TOKEN
     body["github"]["token"] = github.POOR_TOKEN
     body["targets"]["production"]["stripe"]["api_key"] = stripe_api.POOR_LIVE_KEY
     prefix = f"doctor-{uuid.uuid4().hex}/"
     body["targets"]["staging"]["backup"]["prefix"] = prefix
-    assert bad(told(body)).keys() == {
+    assert problems(run_doctor(body)).keys() == {
         "Sentry",
         "Grafana",
         "GitHub",
@@ -226,39 +226,39 @@ def test_every_token_lacks_a_right(body: Body) -> None:
     with Clients(Settings.model_validate(body).target_values()["staging"]) as clients:
         clients.s3().put_object(Bucket=s3.BUCKET, Key=f"{prefix}one.dump", Body=b"PGDMP")
     body["targets"]["staging"]["backup"]["access_key_id"] = s3.POOR_ACCESS_KEY_ID
-    found = bad(told(body))
+    by_part = problems(run_doctor(body))
 
-    assert {(finding.what, finding.lines) for finding in found.pop("Sentry")} == {
+    assert {(finding.what, finding.lines) for finding in by_part.pop("Sentry")} == {
         ("the token lacks event:read for solvereign/api", ("watch.issues",)),
         ("the token lacks org:read for solvereign/api", ("watch.rate",)),
         ("the token lacks project:read for solvereign/api", ("go.sentry",)),
     }
-    assert [finding.what for finding in found.pop("Grafana")] == [
+    assert [finding.what for finding in by_part.pop("Grafana")] == [
         "the token lacks datasources:query", "the token lacks datasources:read",
     ]  # fmt: skip
-    assert {finding.what for finding in found.pop("GitHub")} == {
+    assert {finding.what for finding in by_part.pop("GitHub")} == {
         *(f"the token lacks {what}: read" for what in ("checks", "commit statuses", "issues", "pull requests")),
         "whose token it is may not push: no contents: write",
     }
-    assert "rak_webhook_read" in found["Stripe of production"][0].what
-    assert found.pop("Stripe of production")[0].hint == "Give the restricted key the right to read webhook endpoints."
-    assert "s3:GetObject" in found["Backup bucket of staging"][0].hint
-    assert found.pop("Backup bucket of staging")[0].lines == ("go.backup", "go.restore")
-    assert found == {}
+    assert "rak_webhook_read" in by_part["Stripe of production"][0].what
+    assert by_part.pop("Stripe of production")[0].hint == "Give the restricted key the right to read webhook endpoints."
+    assert "s3:GetObject" in by_part["Backup bucket of staging"][0].hint
+    assert by_part.pop("Backup bucket of staging")[0].lines == ("go.backup", "go.restore")
+    assert by_part == {}
 
 
-def test_what_is_not_configured(body: Body) -> None:
-    """A fault where a line of the checklist needs it, and else a note."""
+def test_a_missing_setting_is_a_problem_if_a_line_needs_it(body: Body) -> None:
+    """A missing setting is a problem if a line of the checklist needs it, and otherwise a note."""
     del body["grafana"], body["targets"]["production"]["stripe"]["api_key"], body["targets"]["staging"]["tenant"]
     del body["sentry"]["dsn"]
-    found = bad(told(body))
+    by_part = problems(run_doctor(body))
 
-    assert {finding.state for findings in found.values() for finding in findings} == {State.UNSET}
-    assert found["Grafana"][0].lines == ("go.grafana", "post.metrics")
-    assert found["Grafana"][0].what == "grafana.token, grafana.url are not set"
-    assert found["Sentry"][0].what == "sentry.dsn is not set"
-    assert found["Test tenant of staging"][0].what == "targets.staging.tenant is not set"
-    assert found["Test tenant of staging"][0].lines == (
+    assert {finding.state for findings in by_part.values() for finding in findings} == {State.UNSET}
+    assert by_part["Grafana"][0].lines == ("go.grafana", "post.metrics")
+    assert by_part["Grafana"][0].what == "grafana.token, grafana.url are not set"
+    assert by_part["Sentry"][0].what == "sentry.dsn is not set"
+    assert by_part["Test tenant of staging"][0].what == "targets.staging.tenant is not set"
+    assert by_part["Test tenant of staging"][0].lines == (
         "go.billing_gating",
         "go.stripe_webhook",
         "go.webhook_idempotent",
@@ -266,47 +266,47 @@ def test_what_is_not_configured(body: Body) -> None:
 
     service = load_checklist("web-service", REGISTRY)
     settings = Settings.model_validate({**body, "targets": {"production": body["targets"]["production"]}})
-    parts, said = needed(settings, service, REGISTRY)
-    notes = {one.part: one.finding for one in said}
+    parts, results = needed(settings, service, REGISTRY)
+    notes = {one.part: one.finding for one in results}
     assert notes["Grafana"] == Finding(State.NOTE, "not configured; no line of the checklist needs it")
     assert notes["Stripe"].what == "configured, but no line of the checklist needs it: not asked"
     assert notes["Target staging"].state is State.UNSET
     assert "database_url" not in {part.section for part in parts}
 
-    parts, said = needed(Settings.model_validate({"github": body["github"]}), service, REGISTRY)
+    parts, results = needed(Settings.model_validate({"github": body["github"]}), service, REGISTRY)
     assert {part.section for part in parts} == {"github"}, "what every release needs is asked without any target"
-    assert "GitHub" not in {one.part for one in said}
-    assert "every release" in next(one.finding.lines for one in said if one.part == "Image registry")
+    assert "GitHub" not in {one.part for one in results}
+    assert "every release" in next(one.finding.lines for one in results if one.part == "Image registry")
 
 
-def test_checks_that_change_data_and_would_refuse(body: Body) -> None:
-    """A target that is not mutable, and a live key: said before somebody wonders about an ERROR."""
+def test_a_check_that_would_be_refused_is_reported(body: Body) -> None:
+    """A target that is not mutable, and a live key, are reported before a check ends in ERROR."""
     staging = body["targets"]["staging"]
     staging["mutable"] = False
-    found = bad(told(body, "nothing"))["Target staging"]
-    assert {finding.what.partition(": ")[2] for finding in found} == {
+    target_findings = problems(run_doctor(body, "nothing"))["Target staging"]
+    assert {finding.what.partition(": ")[2] for finding in target_findings} == {
         f"{kind} changes data and staging is not mutable"
         for kind in ("backup_job", "billing_gate", "restore_drill", "sentry_receives", "stripe_webhook")
     }
-    assert found[0].hint == "Point the check at a test system, or set targets.staging.mutable there."
+    assert target_findings[0].hint == "Point the check at a test system, or set targets.staging.mutable there."
     staging |= {"mutable": True, "stripe": {"api_key": stripe_api.LIVE_KEY, "webhook_secret": "whsec_of_staging"}}
-    assert "is a live one" in bad(told(body, "nothing"))["Target staging"][0].what
+    assert "is a live one" in problems(run_doctor(body, "nothing"))["Target staging"][0].what
 
 
-def test_an_incomplete_grant(body: Body, running_sandbox: Sandbox) -> None:
-    """Each grant that is missing, with its statement; also what a function reads, and what it cannot see and takes for missing."""
+def test_each_missing_grant_is_named_with_its_statement(body: Body, running_sandbox: Sandbox) -> None:
+    """Grants that a function needs are included, also for tables that the role cannot see."""
     staging = body["targets"]["staging"]
-    given = (
+    statements = (
         "GRANT USAGE ON SCHEMA billing, auth TO {}",
         "GRANT SELECT ON tenants, schema_migrations, billing.webhook_events TO {}",
         "GRANT DELETE ON billing.webhook_events TO {}",
     )
-    with poor_role(running_sandbox["staging"]["database_owner_url"], *given) as url:
+    with poor_role(running_sandbox["staging"]["database_owner_url"], *statements) as url:
         staging |= {"database_url": url, "restore_database_url": url}
-        found = bad(told(body))
+        by_part = problems(run_doctor(body))
         role = urlsplit(url).username
 
-    rules = [finding.rule for finding in found["Database of staging"] if finding.rule]
+    rules = [finding.rule for finding in by_part["Database of staging"] if finding.rule]
     assert rules == [
         f"GRANT USAGE ON SCHEMA consent TO {role};",
         f"GRANT EXECUTE ON FUNCTION verify_final_hardening() TO {role};",
@@ -314,21 +314,21 @@ def test_an_incomplete_grant(body: Body, running_sandbox: Sandbox) -> None:
         f"GRANT DELETE ON billing.invoices TO {role};",
         f"GRANT UPDATE ON tenants TO {role};",
     ]
-    hidden = ("billing.invoices", "billing.stripe_customers", "billing.subscriptions")
-    whats = [finding.what for finding in found["Database of staging"] if not finding.rule]
+    invisible_tables = ("billing.invoices", "billing.stripe_customers", "billing.subscriptions")
+    whats = [finding.what for finding in by_part["Database of staging"] if not finding.rule]
     assert whats == [
         f"the role {role} may not run auth.verify_legal_acceptance_integrity(): permission denied for table legal_documents",
-        f"role {role} has no right on {', '.join(hidden)}, which billing.verify_billing_schema() takes for missing",
+        f"role {role} has no right on {', '.join(invisible_tables)}, which billing.verify_billing_schema() takes for missing",
     ]
-    assert found["Restore server of staging"][0].rule == f"ALTER ROLE {role} CREATEDB;"
+    assert by_part["Restore server of staging"][0].rule == f"ALTER ROLE {role} CREATEDB;"
 
 
-def test_a_cluster_that_grants_less(kube: Kube, tmp_path: Path) -> None:
-    """The right that is missing as verb, resource and namespace, with the rule that grants it, which does."""
+def test_a_missing_right_in_the_cluster_is_named(kube: Kube, tmp_path: Path) -> None:
+    """The right is named as verb, resource and namespace, with the rule that grants it."""
     account = BotAccount(kube, tmp_path)
-    wanted = grants([READ_DEPLOYMENT, READ_LOGS], account.target)
+    all_grants = grants([READ_DEPLOYMENT, READ_LOGS], account.target)
     needs: Rights = {READ_DEPLOYMENT: ("go.app_boots",), READ_LOGS: ("go.app_boots",)}
-    account.grant([grant for grant in wanted if grant.resource != "deployments"], wanted)
+    account.grant([grant for grant in all_grants if grant.resource != "deployments"], all_grants)
     [finding] = cluster(account.target, needs)
 
     assert finding.what == f"the bot may not get deployments.apps web in {kube.namespace}"
@@ -337,7 +337,7 @@ def test_a_cluster_that_grants_less(kube: Kube, tmp_path: Path) -> None:
     logs = '- {apiGroups: [""], resources: [pods/log], verbs: [get]}'
     body = {"metadata": {"name": "release-bot"}, "rules": yaml.safe_load(f"{finding.rule}\n{logs}")}
     kube.rbac.replace_namespaced_role("release-bot", kube.namespace, body)
-    account.grant(wanted, wanted)
+    account.grant(all_grants, all_grants)
     assert cluster(account.target, needs)[0].state is State.OK
 
     config = yaml.safe_load(account.kubeconfig.read_text())
@@ -348,8 +348,8 @@ def test_a_cluster_that_grants_less(kube: Kube, tmp_path: Path) -> None:
     assert finding.hint.startswith("Is its token still good?")
 
 
-def test_what_a_deployment_refers_to(kube: Kube, tmp_path: Path) -> None:
-    """The very Secrets and ConfigMaps that the variables come from, by name, and no others; and a Deployment that is not there."""
+def test_the_secrets_of_a_deployment_are_named(kube: Kube, tmp_path: Path) -> None:
+    """Exactly the Secrets and ConfigMaps of the variables are named, and a missing Deployment is reported."""
     account = BotAccount(kube, tmp_path)
     rights: Rights = dict.fromkeys(
         rights_of("deployment", Variables(("SENTRY_DSN", "MODE"))), ("environment.sentry_dsn",)
@@ -366,8 +366,8 @@ def test_what_a_deployment_refers_to(kube: Kube, tmp_path: Path) -> None:
     container = {"name": "main", "image": "app:1", "env": env, "envFrom": [{"configMapRef": {"name": "api"}}]}
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
     deploy(kube, replicas=0, template=template)
-    found = {finding.rule: finding.lines for finding in cluster(account.target, rights)}
-    assert found == {
+    lines_by_rule = {finding.rule: finding.lines for finding in cluster(account.target, rights)}
+    assert lines_by_rule == {
         '- {apiGroups: [""], resources: [configmaps], resourceNames: [api], verbs: [get]}': ("environment.sentry_dsn",),
         '- {apiGroups: [""], resources: [secrets], resourceNames: [sentry], verbs: [get]}': ("environment.sentry_dsn",),
     }
@@ -379,8 +379,8 @@ def test_what_a_deployment_refers_to(kube: Kube, tmp_path: Path) -> None:
     assert cluster(account.target, rights)[0].state is State.OK
 
 
-def test_the_bots_own_database(store: Store) -> None:
-    """Up to date; then a role with less than deploy/postgres-grants.sql gives; then a migration that is not applied."""
+def test_the_bot_s_own_database_is_examined(store: Store) -> None:
+    """The database is up to date, its role lacks a grant, a migration is missing, or it cannot be reached."""
     owner = doctor.own_database(store.url)
     assert [finding.state for finding in owner] == [State.OK, State.NOTE]
     assert "could change the record" in owner[1].what
@@ -391,10 +391,10 @@ def test_the_bots_own_database(store: Store) -> None:
     assert "deploy/postgres-grants.sql" in finding.rule
     with store.transaction() as tx:
         last = "DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations) RETURNING name, checksum"
-        applied = only(tx.execute(last).fetchone())
+        migration = only(tx.execute(last).fetchone())
     [finding] = doctor.own_database(store.url)
     with store.transaction() as tx:
-        tx.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%(name)s, %(checksum)s)", applied)
+        tx.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%(name)s, %(checksum)s)", migration)
     assert finding.state is State.MISSING
     assert finding.rule == "release-bot migrate"
     [finding] = doctor.own_database(store.url.replace("postgres@", "nobody_here@"))
@@ -404,8 +404,10 @@ def test_the_bots_own_database(store: Store) -> None:
     assert "secret-word" not in repr(finding)
 
 
-def test_the_command(body: Body, running_sandbox: Sandbox, store: Store, tmp_path: Path) -> None:
-    """As a process: 0 and JSON when all is well; 1, words and no secret when something is not."""
+def test_the_command_prints_json_and_text_without_secrets(
+    body: Body, running_sandbox: Sandbox, store: Store, tmp_path: Path
+) -> None:
+    """The command ends with 0 and JSON if everything works, and otherwise with 1 and a text."""
     env = {
         **os.environ,
         "SLACK_BOT_TOKEN": running_sandbox["bot_token"],

@@ -27,7 +27,7 @@ NOBODY = binaries.Account(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").
 
 @pytest.fixture
 def new_dir() -> Iterator[Path]:
-    """A data directory yet to be made, which the unprivileged account can reach (pytest's own folders it cannot)."""
+    """The path of a new data directory that the unprivileged account can reach, unlike pytest's folders."""
     top = Path(tempfile.mkdtemp(prefix="release-bot-test-"))
     top.chmod(0o755)
     yield top / "data"
@@ -36,8 +36,8 @@ def new_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def made_once() -> Iterator[Path]:
-    """A data directory with a cluster; initdb takes ten times longer than all else."""
+def shared_dir() -> Iterator[Path]:
+    """A data directory with a cluster, made once because initdb takes so long."""
     top = Path(tempfile.mkdtemp(prefix="release-bot-test-"))
     top.chmod(0o755)
     with EmbeddedPostgres(top / "data", durable=False):
@@ -47,23 +47,23 @@ def made_once() -> Iterator[Path]:
 
 
 @pytest.fixture
-def data_dir(made_once: Path) -> Iterator[Path]:
-    """A data directory whose cluster exists; nothing runs before and after the test."""
-    yield made_once
-    EmbeddedPostgres(made_once).stop()
+def data_dir(shared_dir: Path) -> Iterator[Path]:
+    """A data directory with a cluster that does not run before and after the test."""
+    yield shared_dir
+    EmbeddedPostgres(shared_dir).stop()
 
 
 @pytest.fixture
-def own_dir(new_dir: Path, made_once: Path) -> Path:
-    """A copy of it, for a test that damages it."""
-    subprocess.run(["cp", "-a", made_once, new_dir], check=True)
+def own_dir(new_dir: Path, shared_dir: Path) -> Path:
+    """A copy of the data directory, for a test that damages it."""
+    subprocess.run(["cp", "-a", shared_dir, new_dir], check=True)
     return new_dir
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start `python -m bot.store.embedded` in a process of its own, which is killed after the test."""
-    started: list[subprocess.Popen[str]] = []
+    """Start `python -m bot.store.embedded` in a process that is killed after the test."""
+    processes: list[subprocess.Popen[str]] = []
 
     def start(data_dir: Path, *options: str, user: int | None = None) -> subprocess.Popen[str]:
         python = sys.executable if user is None else python_for_everybody()
@@ -79,17 +79,17 @@ def serve() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             group=user,
             extra_groups=None if user is None else [],
         )
-        started.append(process)
+        processes.append(process)
         return process
 
     yield start
-    for process in started:
+    for process in processes:
         process.kill()
         process.communicate()
 
 
 def python_for_everybody() -> str:
-    """Find a Python that the account nobody can run with our packages, or skip: root's own may lie in a closed home."""
+    """Find a Python that the account nobody can run with our packages, or skip the test."""
     for python in (sys.executable, "/usr/bin/python3"):
         command = ("env", f"PYTHONPATH={os.pathsep.join(sys.path)}", python, "-c", "import psycopg")
         if binaries.can(NOBODY, *command):
@@ -98,7 +98,7 @@ def python_for_everybody() -> str:
 
 
 def url_of(process: subprocess.Popen[str]) -> str:
-    """Wait for the line that the program prints when the server is ready."""
+    """Wait for the line that the program prints when the server is ready, and return the URL in it."""
     assert process.stdout is not None
     url: str = json.loads(process.stdout.readline())["url"]
     return url

@@ -489,5 +489,5 @@ def test_report_sends_the_pack_into_the_thread(bot: Bot):
     assert owed["name"] == "evidence-v4.8.0.zip"
     assert (row["actor"], row["body"]["sha256"]) == (RITA, mark)
     assert mark in owed["comment"]
-    assert bot.told(RITA) == ["The evidence of v4.8.0 comes as a file in the thread of its card."]
+    assert bot.reply_texts(RITA) == ["The evidence of v4.8.0 comes as a file in the thread of its card."]
     assert zipfile.ZipFile(BytesIO(bytes(owed["content"]))).testzip() is None

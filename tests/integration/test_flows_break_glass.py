@@ -80,7 +80,7 @@ def test_it_is_loud_and_written_down(glass: World) -> None:
     assert [one.text for one in found.passed] == ["Release Manager has not signed off"]
     posted = glass.rows("SELECT channel, parent FROM posts WHERE kind = 'break_glass'")
     assert posted == [{"channel": "C0RELEASES1", "parent": None}]
-    assert glass.told()[-2:] == [(RITA, "deploy.started"), (RITA, "break_glass.used")]
+    assert glass.recorded_events()[-2:] == [(RITA, "deploy.started"), (RITA, "break_glass.used")]
     assert glass.last_fields() == {
         "reason": found.reason,
         "passed": [
@@ -229,7 +229,7 @@ def test_at_once_it_is_one(glass: World) -> None:
     with ThreadPoolExecutor(6) as threads:
         said = list(threads.map(lambda _: glass.break_glass(MANAGER, release_id, WHY), range(6)))
     assert sum("being deployed already" in one for one in said) == 5
-    assert [event for _, event in glass.told()].count("break_glass.used") == 1
+    assert [event for _, event in glass.recorded_events()].count("break_glass.used") == 1
     assert len(glass.rows("SELECT FROM posts WHERE kind = 'break_glass'")) == 1
 
 
@@ -255,7 +255,7 @@ def test_a_second_person_reviews_it(glass: World) -> None:
     found = glass.view(release_id).break_glass
     assert found is not None
     assert (found.reviewed_by, found.finding) == (QUINN, "right, but [redacted] alarms are missing")
-    assert glass.told()[-1] == (QUINN, "break_glass.reviewed")
+    assert glass.recorded_events()[-1] == (QUINN, "break_glass.reviewed")
 
 
 def test_people_are_reminded_of_a_review_that_is_owed(glass: World) -> None:

@@ -44,7 +44,9 @@ def test_a_whole_run(world: World, outside: Outside) -> None:
     found = world.view(release_id).checks[CheckId("go.two")].result
     assert found is not None
     assert (found.outcome, found.summary, found.by) == (Outcome.FAIL, "two of five are missing", RITA)
-    assert [event for event in world.told() if event[1] == "check.answered"] == [(RITA, "check.answered")] * 4
+    assert [event for event in world.recorded_events() if event[1] == "check.answered"] == [
+        (RITA, "check.answered")
+    ] * 4
 
 
 @pytest.mark.parametrize(
@@ -271,7 +273,7 @@ def test_a_waiver_needs_a_role_a_reason_and_a_check_that_may_be_waived(world: Wo
         world.act(check.waive, MANAGER, release_id, CheckId("go.two"), "because")
     with pytest.raises(UnknownThing):
         world.act(check.waive, MANAGER, release_id, CheckId("go.nine"), "because")
-    assert world.told() == [(RITA, "release.started")]
+    assert world.recorded_events() == [(RITA, "release.started")]
 
 
 def test_a_waiver_voids_the_signatures(world: World) -> None:
@@ -286,7 +288,7 @@ def test_a_waiver_voids_the_signatures(world: World) -> None:
     ended = world.rows("SELECT ended_by, ended_why FROM signoffs")
     assert ended == [{"ended_by": "system", "ended_why": "Check of go.one was waived"}]
     assert len(world.rows("SELECT FROM posts WHERE kind = 'notice' AND subject LIKE 'voided:%%'")) == 1
-    assert [event for _, event in world.told()[-2:]] == ["signoff.voided", "check.waived"]
+    assert [event for _, event in world.recorded_events()[-2:]] == ["signoff.voided", "check.waived"]
 
 
 def test_waived_twice_is_once(world: World) -> None:
@@ -386,7 +388,7 @@ def test_a_cancelled_run_is_told_to_stop_and_answers_nothing(world: World, outsi
         assert isinstance(running.exception(timeout=10), Superseded)
     known = world.view(release_id).checks[ONE]
     assert (known.running, known.result) == (Running.IDLE, None)
-    assert world.told()[-1] == (QUINN, "check.cancelled")
+    assert world.recorded_events()[-1] == (QUINN, "check.cancelled")
     outside.go_on.set()
     world.act(check.rerun, QA, release_id, "go.one")
     world.run("check")

@@ -132,7 +132,7 @@ def test_off_and_on_again(production: World, kube: Kube) -> None:
         shown = render_stored(kind, subject, production.view(release_id))
         assert_slack_accepts(shown)
         assert "is put back" in shown.text
-    assert [event for _, event in production.told()[-5:]] == [
+    assert [event for _, event in production.recorded_events()[-5:]] == [
         "mitigation.set", "mitigation.reminded", "mitigation.resolving", "mitigation.lifted", "release.closed",
     ]  # fmt: skip
 
@@ -182,7 +182,7 @@ def test_a_closed_release_is_opened_again_and_closed_again(production: World) ->
     assert production.view(release_id).release.closed_at == closed_at + timedelta(minutes=2)
     heads = announced(production)
     assert (heads[0], heads[-1].seq, len(heads)) == (first, production.last().seq, 2)
-    assert production.told()[-2:] == [("system", "mitigation.lifted"), ("system", "release.closed")]
+    assert production.recorded_events()[-2:] == [("system", "mitigation.lifted"), ("system", "release.closed")]
     assert examine(production.events(), heads).broken is None
     assert f"put back by {MANAGER.user}, " in report(production, release_id)
 
@@ -241,7 +241,7 @@ def test_put_back_by_hand_where_the_bot_cannot(production: World, kube: Kube) ->
     assert not production.view(release_id).release.closed
     production.act(mitigation.attest, MANAGER, found.id, "moved to another cluster, s3cret is on there")
     assert production.view(release_id).release.closed
-    assert production.told()[-2:] == [(MANAGER.user, "mitigation.attested"), ("system", "release.closed")]
+    assert production.recorded_events()[-2:] == [(MANAGER.user, "mitigation.attested"), ("system", "release.closed")]
     assert "already" in production.act(mitigation.attest, QA, found.id, "me too")
     words = "by hand: moved to another cluster, [redacted] is on there"
     for kind, subject in (("mitigation", str(found.id)), ("closeout", "")):

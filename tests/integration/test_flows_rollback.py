@@ -64,7 +64,7 @@ def test_from_each_state(world: World, reach: Callable[[World], ReleaseId]) -> N
     (watched,) = world.rows("SELECT coalesce(max(polls), 0) AS polls FROM watches")
     told = {"reason": "errors after the deploy", "was": was, "polls": watched["polls"]}
     assert (began.actor, fields_of(began)) == (QA.user, told)
-    assert world.told()[-1] == ("system", "rollback.complete")
+    assert world.recorded_events()[-1] == ("system", "rollback.complete")
     world.start("v4.9.0")
 
 
@@ -216,7 +216,7 @@ def test_one_that_is_only_open_gives_way(world: World) -> None:
         (f"gave_way:v4.8.0:{PRODUCT.user}", True),
         (f"gave_way:v4.8.0:{PRODUCT.user}:channel", False),
     ]
-    assert (PRODUCT.user, "release.aborted") in world.told()
+    assert (PRODUCT.user, "release.aborted") in world.recorded_events()
     assert world.last().body["aborted"] == "v4.9.0"
     world.run("advance")
     assert world.view(first).release.state is ReleaseState.ROLLED_BACK

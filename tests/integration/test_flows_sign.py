@@ -58,7 +58,7 @@ class TestSigning:
         (signed,) = view.signoffs
         assert (signed.role, signed.by, signed.verdict) == (Role.RELEASE_MANAGER, RITA, Verdict.APPROVE)
         assert signed.fingerprint == view.fingerprint
-        assert world.told()[-1] == (RITA, "signoff.approved")
+        assert world.recorded_events()[-1] == (RITA, "signoff.approved")
 
     def test_a_double_click_is_one(self, world: World) -> None:
         """The second says so."""
@@ -96,7 +96,7 @@ class TestSigning:
             "superseded",
             None,
         ]
-        assert world.told()[-1] == (RITA, "signoff.declined")
+        assert world.recorded_events()[-1] == (RITA, "signoff.declined")
 
     def test_revoked_is_gone(self, world: World) -> None:
         """The gate closes again."""
@@ -309,7 +309,7 @@ class TestFreeze:
             world.deploy(QA, release_id)
         world.act(freeze.unfreeze, MANAGER)
         world.deploy(QA, release_id)
-        told = [event for _, event in world.told()]
+        told = [event for _, event in world.recorded_events()]
         assert told[-3:] == ["freeze.begun", "freeze.lifted", "deploy.started"]
 
     def test_until_a_moment(self, world: World, tags: Tags) -> None:
@@ -355,7 +355,7 @@ class TestSteps:
         assert view.release.state is ReleaseState.WATCHING
         assert view.watch is not None
         assert view.watch.ends_at - view.watch.started_at == timedelta(minutes=15)
-        told = [event for _, event in world.told()]
+        told = [event for _, event in world.recorded_events()]
         assert told[-6:] == ["deploy.started", "deploy.planned", *["step.done"] * 3, "deploy.complete"]
 
     @pytest.mark.parametrize(

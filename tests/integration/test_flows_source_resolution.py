@@ -86,7 +86,7 @@ class TestBound:
         assert (list(view.signoffs), {known.result for known in view.checks.values()}) == ([], {None})
         assert view.checks[CheckId("go.one")].running is Running.WAITING
         assert sorted(notices(bound)) == ["moved", "voided"]
-        assert [event for _, event in bound.told()[-2:]] == ["signoff.voided", "release.rebound"]
+        assert [event for _, event in bound.recorded_events()[-2:]] == ["signoff.voided", "release.rebound"]
         with pytest.raises(GateClosed, match="waits to run"):
             bound.deploy(QA, release_id)
         bound.run("check")
@@ -132,7 +132,11 @@ class TestBound:
             bound.deploy(QA, release_id)
         setattr(tags, attribute, before)
         bound.act(judge_deploy, QA, prepare_deploy(bound.deps, QA, release_id))
-        assert [event for _, event in bound.told()[-3:]] == ["release.unbound", "release.bound", "deploy.started"]
+        assert [event for _, event in bound.recorded_events()[-3:]] == [
+            "release.unbound",
+            "release.bound",
+            "deploy.started",
+        ]
 
     def test_a_branch_that_goes_on_moves_nothing(self, bound: World, tags: Tags) -> None:
         """With no tag yet the commit is that of the start; a tag elsewhere then is a move."""

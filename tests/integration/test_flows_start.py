@@ -33,7 +33,7 @@ def test_everything_of_a_release_is_there(world: World) -> None:
     assert sorted(waiting) == ["go.one", "go.two", "prep.first", "prep.second"]
     posts = world.rows("SELECT kind, subject FROM posts ORDER BY id")
     assert [(post["kind"], post["subject"]) for post in posts] == [("card", ""), ("section", "go"), ("section", "prep")]
-    assert world.told() == [(RITA, "release.started")]
+    assert world.recorded_events() == [(RITA, "release.started")]
 
 
 def test_only_the_release_manager_starts(world: World) -> None:
@@ -89,7 +89,7 @@ def test_abort_ends_it_and_frees_the_environment(world: World) -> None:
     assert {known.running for known in view.checks.values()} == {Running.IDLE}
     world.run("check")
     assert world.outside.runs == []
-    assert world.told()[-1] == (QA.user, "release.aborted")
+    assert world.recorded_events()[-1] == (QA.user, "release.aborted")
     world.start("v4.9.0")
 
 
@@ -98,7 +98,7 @@ def test_abort_twice_is_one(world: World) -> None:
     release_id = world.start()
     world.act(abort.abort, QA, release_id, "")
     assert "already" in world.act(abort.abort, MANAGER, release_id, "")
-    assert world.told()[-1] == (QA.user, "release.aborted")
+    assert world.recorded_events()[-1] == (QA.user, "release.aborted")
 
 
 def test_abort_stops_a_check_that_runs(world: World, outside: Outside) -> None:

@@ -66,7 +66,7 @@ def test_done_by_hand(plan: World) -> None:
     assert plan.view(release_id).release.state is ReleaseState.WATCHING
     assert plan.outside.runs.count("deploy.two") == 1
     assert "deploy.three" in plan.outside.runs
-    assert (QA.user, "step.attested") in plan.told()
+    assert (QA.user, "step.attested") in plan.recorded_events()
 
 
 def test_not_by_hand_where_the_checklist_does_not_allow_it(plan: World) -> None:

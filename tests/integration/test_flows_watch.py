@@ -55,7 +55,7 @@ def test_only_what_changes_is_on_record(world: World) -> None:
     world.deployed()
     for _ in range(3):
         world.poll()
-    assert [event for _, event in world.told()].count("watch.polled") == 1
+    assert [event for _, event in world.recorded_events()].count("watch.polled") == 1
 
 
 def test_an_alarm_holds_it_open(world: World, outside: Outside) -> None:
@@ -220,7 +220,7 @@ def test_people_are_reminded_of_an_alarm(world: World, outside: Outside) -> None
     world.act(watch.acknowledge, QA, alarm.id, "")
     world.clock.advance(hours=3)
     assert reminded() == 2
-    assert [event for _, event in world.told()].count("release.reminded") == 2
+    assert [event for _, event in world.recorded_events()].count("release.reminded") == 2
 
 
 def test_nobody_is_reminded_of_what_goes_on_by_itself(world: World) -> None:
@@ -288,7 +288,7 @@ class TestTime:
         assert state(world, release_id) is ReleaseState.WATCHING
         assert abs(watched.remaining(world.clock.now()) - timedelta(minutes=7.5)) < timedelta(seconds=1)
         assert watched.ends_at - watched.started_at == timedelta(minutes=15)
-        assert ("system", "watch.clock_set") in world.told()
+        assert ("system", "watch.clock_set") in world.recorded_events()
         for _ in range(8):
             world.clock.advance(minutes=1)
             world.poll()
@@ -311,7 +311,7 @@ class TestTime:
             replicas.advance(minutes=1)
         replicas.poll(0)
         assert replicas.state() is ReleaseState.DONE
-        assert replicas.told().count("watch.clock_set") == 1
+        assert replicas.recorded_events().count("watch.clock_set") == 1
 
     @pytest.mark.parametrize(
         ("away", "hours", "left"),
@@ -329,7 +329,7 @@ class TestTime:
             replicas.poll(1)
             assert replicas.remaining() == timedelta(minutes=left - later)
             replicas.advance(minutes=1)
-        assert replicas.told().count("watch.not_watched") == (left != 13)
+        assert replicas.recorded_events().count("watch.not_watched") == (left != 13)
 
     def test_a_poll_that_a_set_clock_has_postponed_is_made_now(self, world: World) -> None:
         """The database's clock was set back by an hour: what was due in half a minute is not due in an hour and a half."""
@@ -399,9 +399,9 @@ class Replicas:
         """Where the release stands."""
         return state(self.both[0], self.release_id)
 
-    def told(self) -> list[str]:
+    def recorded_events(self) -> list[str]:
         """What is on record."""
-        return [event for _, event in self.both[0].told()]
+        return [event for _, event in self.both[0].recorded_events()]
 
 
 @pytest.fixture

@@ -87,19 +87,19 @@ def test_a_command_and_a_click_are_stored_before_the_answer(live: Bot, http_line
     live.handle()
     live.answer()
     release_id = live.open_release()
-    live.published(release_id)
+    live.publish_all(release_id)
     clicked = live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons")
 
     assert (command["ok"], command["ack"]) == (True, {})
     assert clicked["outcome"] == "done"
-    assert [event for _, event in live.audited()] == ["freeze.begun", "release.started", "signoff.approved"]
-    assert live.heard(RITA)[0].startswith("Deploys to production are frozen")
+    assert [event for _, event in live.recorded_events()] == ["freeze.begun", "release.started", "signoff.approved"]
+    assert live.ephemeral_texts(RITA)[0].startswith("Deploys to production are frozen")
 
 
 def test_a_form_that_is_refused_says_so_in_the_answer(live: Bot, http_line: HttpLine):
     """What a view_submission is answered with comes back in the body of the response."""
     release_id = live.open_release()
-    live.published(release_id)
+    live.publish_all(release_id)
     live.click(QUINN, live.ts(release_id), "signoff.decline", block_id="signoff:qa:buttons")
     (view,) = http_line.slack.state(QUINN)["views"]
     answer = http_line.slack.post("submit", user=QUINN, view_id=view["id"], values={"reason": {"reason": " " * 20}})
@@ -192,8 +192,8 @@ def test_a_replay_is_ignored(live: Bot, http_line: HttpLine):
 
     assert replayed["ok"]
     assert stored(live) == 1
-    assert live.audited() == [(RITA, "freeze.begun")]
-    assert len(live.heard(RITA)) == 1
+    assert live.recorded_events() == [(RITA, "freeze.begun")]
+    assert len(live.ephemeral_texts(RITA)) == 1
 
 
 def test_a_retry_of_slack_is_one_row(live: Bot, http_line: HttpLine):
@@ -208,7 +208,7 @@ def test_a_retry_of_slack_is_one_row(live: Bot, http_line: HttpLine):
 def test_what_cannot_be_stored_is_not_acknowledged(live: Bot, http_line: HttpLine, postgres_url: str):
     """It gets no 200, which Slack shows the person as a failure; nothing of it comes up later."""
     release_id = live.open_release()
-    live.published(release_id)
+    live.publish_all(release_id)
     ts = live.ts(release_id)
     with database_down(postgres_url, live.store.url):
         click: Json = http_line.slack.post(

@@ -273,7 +273,7 @@ def starts(live: Bot, shared: SharedChannel) -> list[str]:
     with Replies(routes) as vendors:
         live.ask_vendors_at(vendors.url + "/")
         live.command("start v4.8.0")
-    return live.told(RITA)
+    return live.reply_texts(RITA)
 
 
 def test_no_release_begins_where_another_organisation_reads(live: Bot):
@@ -282,7 +282,7 @@ def test_no_release_begins_where_another_organisation_reads(live: Bot):
 
     assert starts(live, SharedChannel.REFUSE) == [f"{where} {TAKE_OUT}"]
     assert live.rows("SELECT FROM releases") == []
-    assert live.audited() == [(RITA, "command.refused")]
+    assert live.recorded_events() == [(RITA, "command.refused")]
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_nothing_is_deployed_where_another_organisation_has_come_to_read(live: B
     So is whether the bot is in it still.
     """
     release_id = live.open_release()
-    live.published(release_id)
+    live.publish_all(release_id)
 
     def deploys() -> str:
         if pressed:
@@ -339,7 +339,7 @@ def test_nothing_is_deployed_where_another_organisation_has_come_to_read(live: B
             live.click(RITA, live.ts(release_id), "release.deploy", value=value, forged=True)
         else:
             live.command("deploy")
-        return live.told(RITA)[-1]
+        return live.reply_texts(RITA)[-1]
 
     live.allow_shared_channel(SharedChannel.REFUSE)
     refused = f"<#{RELEASES}> is shared with another organisation, so nothing is deployed from there. {TAKE_OUT}"

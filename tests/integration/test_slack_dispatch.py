@@ -22,8 +22,8 @@ from clients.target import Target
 from tests.checks.replies import Replies, Reply
 from tests.fix_tags import Tags
 from tests.fix_vendors import Vendors
-from tests.integration.slack_bot import RESOLVED, Bot, a_job
-from tests.integration.test_clicks_at_once import ready
+from tests.integration.slack_bot import SOURCE, Bot, a_job
+from tests.integration.test_clicks_at_once import open_gate
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, DEV, GUS, QUINN, RELEASES, RITA, eventually
 from tests.unit.factories import make_checklist
 
@@ -47,7 +47,7 @@ STATE = """
 def release_with_messages(live: Bot, version: str = "v4.8.0") -> ReleaseId:
     """An open release whose card and sections stand in Slack."""
     release_id = live.open_release(version)
-    live.published(release_id)
+    live.publish_all(release_id)
     return release_id
 
 
@@ -68,17 +68,17 @@ def test_approval_is_recorded_and_answered(live: Bot):
     (signed,) = live.rows("SELECT role, by_whom, verdict, permalink FROM signoffs")
     card = live.post(release_id, "card")
     assert signed == {"role": "qa", "by_whom": QUINN, "verdict": "approve", "permalink": card.permalink}
-    assert live.heard(QUINN) == ["Recorded: QA approved v4.8.0."]
-    assert live.audited()[-1] == (QUINN, "signoff.approved")
+    assert live.ephemeral_texts(QUINN) == ["Recorded: QA approved v4.8.0."]
+    assert live.recorded_events()[-1] == (QUINN, "signoff.approved")
 
 
 def test_start_opens_a_release_for_the_commit_and_image_of_the_version(live: Bot):
     """`/release start` asks GitHub and the registry and answers where to look."""
     routes = {
         "GET /repos/solvereign/solvereign/git/ref/tags/v4.8.0": Reply(
-            200, {"object": {"type": "commit", "sha": RESOLVED.commit}}
+            200, {"object": {"type": "commit", "sha": SOURCE.commit}}
         ),
-        "HEAD /v2/solvereign/api/manifests/v4.8.0": Reply(200, "", {"Docker-Content-Digest": RESOLVED.digest}),
+        "HEAD /v2/solvereign/api/manifests/v4.8.0": Reply(200, "", {"Docker-Content-Digest": SOURCE.digest}),
     }
     with Replies(routes) as vendors:
         live.ask_vendors_at(vendors.url + "/")
@@ -86,9 +86,9 @@ def test_start_opens_a_release_for_the_commit_and_image_of_the_version(live: Bot
 
     (opened,) = live.rows("SELECT version, state, manager, commit_sha, digest FROM releases")
     assert opened == {
-        "version": "v4.8.0", "state": "OPEN", "manager": RITA, "commit_sha": RESOLVED.commit, "digest": RESOLVED.digest,
+        "version": "v4.8.0", "state": "OPEN", "manager": RITA, "commit_sha": SOURCE.commit, "digest": SOURCE.digest,
     }  # fmt: skip
-    (told,) = live.told(RITA)  # and that somebody of another company reads along
+    (told,) = live.reply_texts(RITA)  # and that somebody of another company reads along
     assert told.splitlines()[0] == f"v4.8.0 is open. The checks run now; follow them in <#{RELEASES}>."
 
 
@@ -110,7 +110,7 @@ def test_commands_that_only_read_are_answered(live: Bot, text: str, begins: str)
     before = live.rows(STATE)
     handled = live.command(text, user=DEV)
 
-    (told,) = live.told(DEV)
+    (told,) = live.reply_texts(DEV)
     assert begins in told
     assert handled["outcome"] == "done"
     assert live.rows(STATE) == before
@@ -124,17 +124,17 @@ def test_doctor_answers_at_once_and_again_when_all_is_found(live: Bot):
         own = (checkup.question(settings, live.deps.policy), doctor.database_question(live.store.url))
         live.change_deps(examination=lambda: doctor.Examination(own))
         live.command("doctor", user=DEV)
-        told = live.told(DEV)
+        told = live.reply_texts(DEV)
         for _ in range(2):
             with live.working("doctor"):
                 eventually(
-                    lambda: len(live.told(DEV)) == 2 and not live.rows("SELECT FROM work WHERE queue = 'doctor'")
+                    lambda: len(live.reply_texts(DEV)) == 2 and not live.rows("SELECT FROM work WHERE queue = 'doctor'")
                 )
             with live.store.transaction() as tx:
                 work.ask(tx, "doctor", live.rows("SELECT id FROM inbox")[0]["id"])
 
     assert told == ["Asking Slack, The bot's database. The findings follow within half a minute."]
-    assert live.told(DEV) == [*told, "1 of 3 to be put right. Slack"]
+    assert live.reply_texts(DEV) == [*told, "1 of 3 to be put right. Slack"]
     (found,) = live.rows("SELECT body FROM replies WHERE part = 'findings'")
     assert "Slack does not accept the bot token: not_[redacted]" in str(found)
     assert "hunter2" not in str(found)
@@ -146,8 +146,8 @@ def test_answer_has_no_secret(live: Bot):
     live.command("start hunter2")
     live.answer()
 
-    assert "hunter2" not in " ".join(live.heard(RITA))
-    assert "[redacted]" in live.heard(RITA)[1]
+    assert "hunter2" not in " ".join(live.ephemeral_texts(RITA))
+    assert "[redacted]" in live.ephemeral_texts(RITA)[1]
     assert live.rows("SELECT body->>'what' AS what FROM audit WHERE event = 'command.refused'") == [
         {"what": "start [redacted]"}
     ]
@@ -209,7 +209,7 @@ def test_forged_value_is_refused(live: Bot, value: str):
     live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons", value=value)
 
     why = refused(live, before, QUINN)
-    (told,) = live.told(QUINN)
+    (told,) = live.reply_texts(QUINN)
     assert why["reason"] == "StaleButton"
     assert json.loads(why["what"]) == {"action": "signoff.approve", "value": value}
     assert told.startswith("The bot never made that button: malformed value of signoff.approve")
@@ -226,7 +226,7 @@ def test_value_of_another_release_is_refused(live: Bot):
     )  # fmt: skip
 
     assert refused(live, before, QUINN)["reason"] == "StaleButton"
-    assert live.told(QUINN) == [f"That button doesn't belong to this message. {STALE}"]
+    assert live.reply_texts(QUINN) == [f"That button doesn't belong to this message. {STALE}"]
 
 
 def test_button_on_a_message_that_is_not_ours_is_refused(live: Bot):
@@ -237,7 +237,7 @@ def test_button_on_a_message_that_is_not_ours_is_refused(live: Bot):
     live.click(QUINN, ts, "signoff.approve", value=value_of(release_id, role="qa"), forged=True)
 
     assert refused(live, before, QUINN)["reason"] == "StaleButton"
-    assert live.told(QUINN) == [f"That button doesn't belong to this message. {STALE}"]
+    assert live.reply_texts(QUINN) == [f"That button doesn't belong to this message. {STALE}"]
 
 
 def test_form_is_not_opened_from_a_message_that_is_not_ours(live: Bot):
@@ -260,7 +260,7 @@ def test_unknown_action_is_refused(live: Bot, action_id: str):
     live.click(RITA, live.ts(release_id), action_id, value=value, forged=True)
 
     assert refused(live, before, RITA)["reason"] == "StaleButton"
-    assert len(live.told(RITA)) == 1
+    assert len(live.reply_texts(RITA)) == 1
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_malformed_command_is_refused(live: Bot, text: str, told: str):
     live.command(text)
 
     why = refused(live, before, RITA, "command.refused")
-    (said,) = live.told(RITA)
+    (said,) = live.reply_texts(RITA)
     assert told in said
     assert "Type" in said
     assert (why["reason"], why["what"]) == ("InvalidInput", text)
@@ -303,7 +303,7 @@ def test_click_of_a_guest_is_refused(live: Bot, action_id: str, block_id: str | 
     live.click(GUS, live.ts(release_id), action_id, block_id=block_id, value=value_of(release_id, **ids), forged=True)
 
     assert refused(live, before, GUS)["reason"] == "NotAllowed"
-    assert live.told(GUS) == [GUEST_TOLD]
+    assert live.reply_texts(GUS) == [GUEST_TOLD]
     assert live.slack.state(GUS)["views"] == []
 
 
@@ -315,7 +315,7 @@ def test_command_of_a_guest_is_refused(live: Bot, text: str):
     live.command(text, user=GUS)
 
     assert refused(live, before, GUS, "command.refused")["reason"] == "NotAllowed"
-    assert live.told(GUS) == [GUEST_TOLD]
+    assert live.reply_texts(GUS) == [GUEST_TOLD]
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_click_of_somebody_without_a_role_is_refused(live: Bot, action_id: str, 
     live.click(DEV, live.ts(release_id), action_id, block_id=block_id, value=value_of(release_id, **ids), forged=True)
 
     assert refused(live, before, DEV)["reason"] == "NotAllowed"
-    (told,) = live.told(DEV)
+    (told,) = live.reply_texts(DEV)
     assert "yours: none." in told
 
 
@@ -342,7 +342,7 @@ def test_form_of_somebody_without_a_role_is_refused(live: Bot):
     live.submit(DEV, "I would rather not")
 
     assert refused(live, before, DEV)["reason"] == "NotAllowed"
-    assert len(live.told(DEV)) == 1
+    assert len(live.reply_texts(DEV)) == 1
 
 
 def test_start_of_somebody_without_a_role_asks_nobody(live: Bot):
@@ -352,8 +352,8 @@ def test_start_of_somebody_without_a_role_asks_nobody(live: Bot):
         live.command("start v4.8.0", user=DEV)
 
     assert vendors.requests == []
-    assert live.audited() == [(DEV, "command.refused")]
-    assert live.told(DEV) == [
+    assert live.recorded_events() == [(DEV, "command.refused")]
+    assert live.reply_texts(DEV) == [
         "That takes the role Release Manager; yours: none. Ask one of them, or have the roles changed."
     ]
 
@@ -374,7 +374,7 @@ def test_step_of_another_release_is_refused(live: Bot):
     live.click(RITA, live.ts(old), "step.retry", value=value_of(old, step=step["id"]), forged=True)
 
     assert refused(live, before, RITA)["reason"] == "StaleButton"
-    assert live.told(RITA) == [f"That belongs to another release. {STALE}"]
+    assert live.reply_texts(RITA) == [f"That belongs to another release. {STALE}"]
 
 
 def test_alarm_of_another_release_is_refused(live: Bot):
@@ -422,7 +422,7 @@ def test_done_by_hand_is_looked_at_before_it_is_recorded(live: Bot):
     live.handle()
 
     unseen = "not confirmed: production has no github section"
-    assert live.told(RITA) == [f"Recorded: deploy.tag was done by hand ({unseen})."]
+    assert live.reply_texts(RITA) == [f"Recorded: deploy.tag was done by hand ({unseen})."]
     assert live.rows("SELECT state, summary FROM steps") == [{"state": "attested", "summary": unseen}]
 
 
@@ -432,19 +432,19 @@ def test_deploy_of_another_plan_than_was_shown_is_asked_again(live: Bot, tags: T
         {"id": "deploy.frontend", "title": "Frontend", "action": {"do": "vercel_deploy"}}
     )
     live.change_deps(checklist=make_checklist(deploy=[frontend]), targets={"production": Target(name="production")})
-    release_id = ready(live, tags)
+    release_id = open_gate(live, tags)
     live.command("plan")
-    assert "of 1 step nobody can say" in live.told(RITA)[-1]
+    assert "of 1 step nobody can say" in live.reply_texts(RITA)[-1]
     production = live.deps.targets["production"].model_copy(update=vendors.parts)
     live.change_deps(targets={**live.deps.targets, "production": production})
     live.click(QUINN, live.ts(release_id), "release.deploy", value=value_of(release_id), forged=True)
-    refused = live.told(QUINN)[-1]
+    refused = live.reply_texts(QUINN)[-1]
     assert refused.startswith("The plan of v4.8.0 is not the one that was shown:\n• production deployment of ")
     assert "dpl_v4.7.0" in refused
     assert "Deploy again to go with this" in refused
     assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]
     live.command("deploy", QUINN)
-    assert live.told(QUINN)[-1].startswith("Deploying v4.8.0.")
+    assert live.reply_texts(QUINN)[-1].startswith("Deploying v4.8.0.")
 
 
 def test_deploy_before_the_gate_is_open_is_refused_with_every_reason(live: Bot):
@@ -454,7 +454,7 @@ def test_deploy_before_the_gate_is_open_is_refused_with_every_reason(live: Bot):
     live.click(RITA, live.ts(release_id), "release.deploy", value=value_of(release_id), forged=True)
 
     assert refused(live, before, RITA)["reason"] == "GateClosed"
-    (told,) = live.told(RITA)
+    (told,) = live.reply_texts(RITA)
     assert told.startswith("No-Go for v4.8.0:")
     assert "Check of go.check_10" in told
 
@@ -468,7 +468,7 @@ def test_click_is_refused_while_slack_does_not_say_who_it_was(live: Bot, method:
     live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons")
 
     assert refused(live, before, QUINN)["reason"] == "IdentityUnknown"
-    (told,) = live.told(QUINN)
+    (told,) = live.reply_texts(QUINN)
     assert told.endswith("so nothing was done. Try again in a minute.")
 
 
@@ -486,7 +486,7 @@ def test_form_opens_and_its_submission_has_its_effect(live: Bot):
     assert live.rows("SELECT check_id, by_whom, reason FROM waivers") == [
         {"check_id": "migrations.rls", "by_whom": RITA, "reason": "the drill of yesterday counts"}
     ]
-    assert live.told(RITA) == ["Check of migrations.rls is waived for v4.8.0."]
+    assert live.reply_texts(RITA) == ["Check of migrations.rls is waived for v4.8.0."]
     assert live.slack.state(RITA)["views"] == []
 
 
@@ -520,7 +520,7 @@ def test_expired_trigger_is_answered(live: Bot):
     live.slack.clock.advance(4)
     live.handle()
 
-    assert live.told(RITA) == ["That took too long, so Slack didn't open the form. Press the button again."]
+    assert live.reply_texts(RITA) == ["That took too long, so Slack didn't open the form. Press the button again."]
 
 
 def test_form_that_an_earlier_attempt_has_opened_is_not_an_error(live: Bot):
@@ -533,7 +533,7 @@ def test_form_that_an_earlier_attempt_has_opened_is_not_an_error(live: Bot):
     live.dispatch.execute(a_job("inbox", row["id"]))
 
     assert live.rows("SELECT outcome FROM inbox") == [{"outcome": "form opened"}]
-    assert live.told(RITA) == []
+    assert live.reply_texts(RITA) == []
 
 
 def test_details_of_a_check_that_is_not_in_the_checklist_are_answered(live: Bot):
@@ -541,8 +541,8 @@ def test_details_of_a_check_that_is_not_in_the_checklist_are_answered(live: Bot)
     release_id = release_with_messages(live)
     live.click(QUINN, live.ts(release_id), "check.details", value=value_of(release_id, check="no.such"), forged=True)
 
-    assert live.told(QUINN) == ["This check isn't in the checklist of the release."]
-    assert live.audited()[-1] == (QUINN, "click.refused")
+    assert live.reply_texts(QUINN) == ["This check isn't in the checklist of the release."]
+    assert live.recorded_events()[-1] == (QUINN, "click.refused")
 
 
 def test_details_with_a_long_attachment_put_all_of_it_into_the_thread_once(live: Bot):
@@ -594,7 +594,7 @@ def test_two_attempts_at_once_have_one_effect(live: Bot):
 
     assert "done" in ended
     assert len(live.rows("SELECT id FROM signoffs")) == 1
-    assert live.told(QUINN) == ["Recorded: QA approved v4.8.0."]
+    assert live.reply_texts(QUINN) == ["Recorded: QA approved v4.8.0."]
 
 
 def test_delivery_claimed_by_a_process_that_died_is_handled(live: Bot):
@@ -607,10 +607,10 @@ def test_delivery_claimed_by_a_process_that_died_is_handled(live: Bot):
         claimed = work.claim(tx, "inbox", other.instance)
     other.close()
     with live.working("inbox"):
-        eventually(lambda: live.told(RITA), 4)
+        eventually(lambda: live.reply_texts(RITA), 4)
 
     assert claimed is not None
-    assert live.audited() == [(RITA, "freeze.begun")]
+    assert live.recorded_events() == [(RITA, "freeze.begun")]
 
 
 @pytest.mark.parametrize(
@@ -632,7 +632,7 @@ def test_delivery_that_cannot_be_handled_is_answered_with_a_reference(
         live.dispatch.execute(job)
     live.dispatch.give_up(job, caught.value)
 
-    (told,) = live.told(QUINN)
+    (told,) = live.reply_texts(QUINN)
     (outcome,) = live.rows("SELECT outcome FROM inbox")
     reference = outcome["outcome"].removeprefix("failed ")
     assert told == (

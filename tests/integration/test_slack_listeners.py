@@ -60,7 +60,7 @@ def test_command_is_stored_before_it_is_acknowledged(live: Bot):
 def test_click_is_stored_before_it_is_acknowledged(live: Bot):
     """The same for a button."""
     release_id = live.open_release()
-    live.published(release_id)
+    live.publish_all(release_id)
     answer = approve(live, live.ts(release_id))
     stored = live.rows("SELECT kind, body->'actions'->0->>'action_id' AS action FROM inbox")
 
@@ -86,14 +86,14 @@ def test_ten_deliveries_of_one_command_are_one_row_and_one_effect(live: Bot):
 
     assert replayed["ok"]
     assert len(live.rows("SELECT id FROM inbox")) == 1
-    assert live.audited() == [(RITA, "freeze.begun")]
-    assert len(live.heard(RITA)) == 1
+    assert live.recorded_events() == [(RITA, "freeze.begun")]
+    assert len(live.ephemeral_texts(RITA)) == 1
 
 
 def test_ten_deliveries_of_one_click_are_one_row_and_one_effect(live: Bot):
     """The same for an approval; and the person reads one answer."""
     release_id = live.open_release()
-    live.published(release_id)
+    live.publish_all(release_id)
     envelope_id = approve(live, live.ts(release_id))["envelope_id"]
     replayed = live.slack.post("replay", envelope_id=envelope_id, times=10)
     live.handle()
@@ -102,18 +102,18 @@ def test_ten_deliveries_of_one_click_are_one_row_and_one_effect(live: Bot):
     assert replayed["ok"]
     assert len(live.rows("SELECT id FROM inbox")) == 1
     assert len(live.rows("SELECT id FROM signoffs")) == 1
-    assert live.heard(QUINN) == ["Recorded: QA approved v4.8.0."]
+    assert live.ephemeral_texts(QUINN) == ["Recorded: QA approved v4.8.0."]
 
 
 def test_same_click_twice_by_hand_is_answered_twice(live: Bot):
     """A second press is a delivery of its own: no second effect, but an answer."""
     release_id = live.open_release()
-    live.published(release_id)
+    live.publish_all(release_id)
     for _ in range(2):
         approve(live, live.ts(release_id))
         live.handle()
 
-    assert live.told(QUINN) == ["Recorded: QA approved v4.8.0.", "You have recorded that for QA already."]
+    assert live.reply_texts(QUINN) == ["Recorded: QA approved v4.8.0.", "You have recorded that for QA already."]
     assert len(live.rows("SELECT id FROM signoffs")) == 1
 
 
@@ -133,7 +133,7 @@ def test_command_is_answered_not_taken_while_the_database_is_down(live: Bot, pos
 def test_click_gets_no_ack_while_the_database_is_down(live: Bot, postgres_url: str):
     """Slack then shows the person a warning mark, which is the truth."""
     release_id = live.open_release()
-    live.published(release_id)
+    live.publish_all(release_id)
     ts = live.ts(release_id)
     with database_down(postgres_url, live.store.url):
         answer = approve(live, ts)
@@ -146,7 +146,7 @@ def test_click_gets_no_ack_while_the_database_is_down(live: Bot, postgres_url: s
 def test_every_click_is_stored_known_or_not(live: Bot, action_id: str):
     """A button that we never made is no reason for silence: it is stored, to be answered and recorded."""
     release_id = live.open_release()
-    live.published(release_id)
+    live.publish_all(release_id)
     answer = live.slack.post(
         "click", user=QUINN, channel=RELEASES, ts=live.ts(release_id), action_id=action_id, value="x", forged=True
     )

@@ -19,7 +19,7 @@ from bot.store import checks, inbox, posts, releases, replies, steps
 from bot.store.pool import Store, Tx
 from tests.checks.replies import Replies, Reply
 from tests.integration.slack_bot import MANAGER, Bot, Json, a_job
-from tests.integration.test_deploy_click import counted
+from tests.integration.test_deploy_click import count_costs
 from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, RELEASES, RITA, SlackWorld, eventually
 from tests.unit.factories import make_check, make_checklist
 
@@ -282,7 +282,7 @@ def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack:
     assert after == f":white_check_mark: *Notify team*\nposted: {posted}"
     assert line() == f":white_check_mark: *Notify team*\nposted: {anew}"
     assert posted != anew
-    assert [event for event in bot.audited() if event[1] == "step.done"] == [("system", "step.done")] * 2
+    assert [event for event in bot.recorded_events() if event[1] == "step.done"] == [("system", "step.done")] * 2
 
 
 def test_the_announcement_is_asked_for_whenever_it_comes_or_goes(bot: Bot, slack: SlackWorld):
@@ -335,7 +335,7 @@ def test_the_messages_of_a_release_cost_few_statements(bot: Bot):
 
     def bring_up_to_date() -> None:
         bot.clock.advance(2)
-        with counted(bot) as cost:
+        with count_costs(bot) as cost:
             Publisher(bot.deps, bot.client).execute(a_job("messages", release_id))
         costs.append(len(cost.statements))
 
