@@ -103,4 +103,4 @@ def _read_announced_heads(settings: Settings, since: datetime | None) -> list[He
         say(f"The channel is not asked, as {setting} is not set: rows cut off at the end show only with --head.")
         return []
     client = web_client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
-    return anchors.announced(client, settings.slack.channel, checkup.workspace(client).bot_user, since)
+    return anchors.read_heads(client, settings.slack.channel, checkup.workspace(client).bot_user, since)

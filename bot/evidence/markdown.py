@@ -81,13 +81,13 @@ def _break_glass(facts: Row) -> Iterable[str]:
 
 
 def _mitigations(facts: Row) -> Iterable[str]:
-    if found := reading.rows(facts, "mitigations"):
+    if mitigations := reading.rows(facts, "mitigations"):
         yield "## Mitigations"
         yield _table(
             ("What", "Why", "Owner", "Since", "End"),
             (
                 (row["what"], row["reason"], row["owner"], reading.moment(row["begun_at"]), reading.end_of(row))
-                for row in found
+                for row in mitigations
             ),
         )
 
@@ -152,10 +152,10 @@ def _body(body: Row) -> str:
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    shown = ["| " + " | ".join(_text(cell, LONGEST) for cell in line) + " |" for line in lines]
-    if not shown:
+    rows = ["| " + " | ".join(_text(cell, LONGEST) for cell in line) + " |" for line in lines]
+    if not rows:
         return "None."
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *shown])
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows])
 
 
 def _text(text: object, limit: int = 200) -> str:

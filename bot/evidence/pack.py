@@ -18,23 +18,23 @@ SHIPPED = ("FORMAT.md", "verify.py")  # go into every pack as they are
 def build(facts: Mapping[str, Any], record: Sequence[Mapping[str, Any]], digests: Mapping[str, Any]) -> bytes:
     """The ZIP file. The same facts, record and digests give the same bytes."""
     is_format_2 = facts["format"] == 2  # noqa: PLR2004  its script takes what the rows must say from the events
-    shipped = resources.files("bot.evidence.format_2" if is_format_2 else "bot.evidence")
+    folder = resources.files("bot.evidence.format_2" if is_format_2 else "bot.evidence")
     files = {
         "report.html": page.render(facts, record).encode(),
         "report.md": markdown.render(facts, record).encode(),
         "release.json": _json(facts),
         "record.json": _json(record),
         **({} if is_format_2 else {"digests.json": _json(digests)}),
-        **{name: shipped.joinpath(name).read_bytes() for name in SHIPPED},
+        **{name: folder.joinpath(name).read_bytes() for name in SHIPPED},
     }
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     manifest = {"format": facts["format"], "version": facts["release"]["version"], "files": sums}
     head = {"head": record[-1]["hash"], "row": record[-1]["seq"]} if record else {"head": "", "row": 0}
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in {**files, "manifest.json": _json({**manifest, **head})}.items():
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
 def _json(value: Any) -> bytes:

@@ -66,12 +66,16 @@ def _header(facts: Row, name: str) -> str:
     figures = "".join(
         f"<div><b>{escape(value)}</b><span>{escape(word)}</span></div>" for word, value in reading.numbers(facts)
     )
-    known = "".join(
+    facts_list = "".join(
         f"<dt>{escape(word)}</dt><dd>{_value(word, value)}</dd>" for word, value in reading.facts_of_release(facts)
     )
-    made = f"Evidence pack, made {escape(reading.moment(facts['made_at']))}. People are Slack user ids, times are UTC."
+    notice = (
+        f"Evidence pack, made {escape(reading.moment(facts['made_at']))}. People are Slack user ids, times are UTC."
+    )
     title = f"<h1>{escape(name)} {_badge(facts['release']['state'])}</h1>"
-    return f'<header>{title}<p class="soft">{made}</p><dl>{known}</dl><div class="figures">{figures}</div></header>'
+    return (
+        f'<header>{title}<p class="soft">{notice}</p><dl>{facts_list}</dl><div class="figures">{figures}</div></header>'
+    )
 
 
 def _value(word: str, value: str) -> str:
@@ -109,22 +113,22 @@ def _run(line: reading.Line, run: Row, number: int) -> str:
     summary = f"What was asked and seen, in {took}" if number == 0 else f"Before: {earlier}"
     parts = [("Asked", run["asked"]), ("Expected", run["expected"]), ("Seen", run["seen"])]
     parts += [(run["attachment_name"] or "Attachment", run["attachment"]), ("Hint", run["hint"])]
-    shown = "".join(f"<h3>{escape(name)}</h3><pre>{escape(text)}</pre>" for name, text in parts if text)
-    return f'<details><summary>{summary}</summary><p class="soft"><code>{escape(line.id)}</code></p>{shown}</details>'
+    texts = "".join(f"<h3>{escape(name)}</h3><pre>{escape(text)}</pre>" for name, text in parts if text)
+    return f'<details><summary>{summary}</summary><p class="soft"><code>{escape(line.id)}</code></p>{texts}</details>'
 
 
 def _people(facts: Row) -> Part:
-    signed = "".join(
+    signoffs = "".join(
         _entry(
             "ended" if row["ended_at"] else row["verdict"],
             f"<b>{escape(row['role'].replace('_', ' '))}</b> for the {escape(row['purpose'])}{_because(row['reason'])}"
-            f"{_ended(row)}<br><span class='soft'>fingerprint <code>{escape(row['fingerprint'])}</code></span>",
+            f"{_end_of_signoff(row)}<br><span class='soft'>fingerprint <code>{escape(row['fingerprint'])}</code></span>",
             reading.moment(row["at"]),
             row["by_whom"],
         )
         for row in reading.rows(facts, "signoffs")
     )
-    waived = "".join(
+    waivers = "".join(
         _entry(
             "WAIVED",
             f"<b>{escape(row['check_id'])}</b>{_because(row['reason'])}",
@@ -134,24 +138,24 @@ def _people(facts: Row) -> Part:
         for row in reading.rows(facts, "waivers")
     )
     head = ("", "", "When", "By")
-    return "people", "Sign-offs", f"<h2>Sign-offs</h2>{_table(head, signed)}<h2>Waivers</h2>{_table(head, waived)}"
+    return "people", "Sign-offs", f"<h2>Sign-offs</h2>{_table(head, signoffs)}<h2>Waivers</h2>{_table(head, waivers)}"
 
 
 def _break_glass(facts: Row) -> Iterable[Part]:
     for row in reading.rows(facts, "break_glass"):
         when, mark = reading.moment(row["at"]), "done" if row["reviewed_by"] else "NOT REVIEWED"
-        said = f"<p>Deployed past the gate by {escape(row['by_whom'])}, {escape(when)}{_because(row['reason'])}</p>"
+        intro = f"<p>Deployed past the gate by {escape(row['by_whom'])}, {escape(when)}{_because(row['reason'])}</p>"
         lines = "".join(_entry(one["cause"], escape(one["text"]), when) for one in row["passed"])
-        reviewed = f"<p>{_badge(mark)} Review: {escape(reading.review_of(row))}</p>"
+        review = f"<p>{_badge(mark)} Review: {escape(reading.review_of(row))}</p>"
         table = _table(("Reason", "What was passed over", "When"), lines)
-        yield "break-glass", "Break-glass", f"<h2>Break-glass</h2>{said}{table}{reviewed}"
+        yield "break-glass", "Break-glass", f"<h2>Break-glass</h2>{intro}{table}{review}"
 
 
 def _because(reason: str) -> str:
     return f": {escape(reason)}" if reason else ""
 
 
-def _ended(row: Row) -> str:
+def _end_of_signoff(row: Row) -> str:
     if not row["ended_at"]:
         return ""
     return f"<br><i>Ended {escape(reading.moment(row['ended_at']))} by {escape(row['ended_by'])}: {escape(row['ended_why'])}</i>"
@@ -164,12 +168,12 @@ def _steps(facts: Row) -> Iterable[Part]:
         yield f"plan-{number}", title, f"<h2>{title}</h2>{_table(('State', 'Step', 'Began', 'Took'), lines)}"
     targets = reading.rows(facts, "rollback_targets")
     if targets:
-        shown = "".join(f"<h3>{escape(str(row.get('plane', '')))}</h3>{_json(row['body'])}" for row in targets)
-        said = "<p>Written down before the deploy: where a rollback goes.</p>"
+        bodies = "".join(f"<h3>{escape(str(row.get('plane', '')))}</h3>{_json(row['body'])}" for row in targets)
+        intro = "<p>Written down before the deploy: where a rollback goes.</p>"
         yield (
             "targets",
             "Rollback targets",
-            f"<h2>Rollback targets</h2>{said}<details><summary>Show</summary>{shown}</details>",
+            f"<h2>Rollback targets</h2>{intro}<details><summary>Show</summary>{bodies}</details>",
         )
 
 
@@ -184,9 +188,9 @@ def _mitigations(facts: Row) -> Iterable[Part]:
         for row in reading.rows(facts, "mitigations")
     )
     if lines:
-        said = "<p>Set for a while only. The release is open until all of it is put back.</p>"
+        intro = "<p>Set for a while only. The release is open until all of it is put back.</p>"
         table = _table(("State", "What and why", "Since", "Owner"), lines)
-        yield "mitigations", "Mitigations", f"<h2>Mitigations</h2>{said}{table}"
+        yield "mitigations", "Mitigations", f"<h2>Mitigations</h2>{intro}{table}"
 
 
 def _step(facts: Row, title: str, row: Row) -> str:
@@ -197,11 +201,11 @@ def _step(facts: Row, title: str, row: Row) -> str:
         words += f"<br><i>Done by hand, says {escape(row['by_whom'])}: {escape(row['note'])}</i>"
     entries = reading.journal_of(facts, row)
     if entries:
-        shown = "".join(
+        journal = "".join(
             f"<h3>{escape(entry['entry'])}, {escape(reading.moment(entry['at']))}</h3>{_json(entry['body'])}"
             for entry in entries
         )
-        words += f"<details><summary>What it intended, saw and did</summary>{shown}</details>"
+        words += f"<details><summary>What it intended, saw and did</summary>{journal}</details>"
     return (
         f'<tr><td class="mark">{_badge(row["state"])}</td><td>{words}</td>'
         f'<td class="when">{escape(reading.moment(row["started_at"]))}</td>'
@@ -212,7 +216,7 @@ def _step(facts: Row, title: str, row: Row) -> str:
 def _watch(facts: Row) -> Iterable[Part]:
     for watch in reading.rows(facts, "watches"):
         time = f"{reading.moment(watch['started_at'])} to {reading.moment(watch['ends_at'])}"
-        said = f"<p>{_badge(watch['state'])} {watch['polls']} polls, {escape(time)}.</p>"
+        intro = f"<p>{_badge(watch['state'])} {watch['polls']} polls, {escape(time)}.</p>"
         readings = "".join(
             _entry(
                 row["seen"],
@@ -222,32 +226,32 @@ def _watch(facts: Row) -> Iterable[Part]:
             for row in reading.rows(facts, "watch_readings")
         )
         alarms = "".join(
-            f"<tr><td><b>{escape(alarm['short_id'])}</b> {escape(alarm['title'])}{_answered(alarm)}</td>"
+            f"<tr><td><b>{escape(alarm['short_id'])}</b> {escape(alarm['title'])}{_acknowledgement(alarm)}</td>"
             f'<td class="when">{escape(reading.moment(alarm["at"]))}</td></tr>'
             for alarm in reading.rows(facts, "alarms")
         )
-        content = f"<h2>Watch</h2>{said}{_table(('Last', 'Probe', 'When'), readings)}"
+        content = f"<h2>Watch</h2>{intro}{_table(('Last', 'Probe', 'When'), readings)}"
         yield "watch", "Watch", f"{content}<h2>Alarms</h2>{_table(('Alarm', 'When'), alarms)}"
 
 
-def _answered(alarm: Row) -> str:
+def _acknowledgement(alarm: Row) -> str:
     if not alarm["acknowledged_by"]:
         return "<br><i>Nobody has acknowledged it.</i>"
     return f"<br><i>Acknowledged by {escape(alarm['acknowledged_by'])}{_because(alarm['note'])}</i>"
 
 
 def _messages(facts: Row) -> Part:
-    shown = []
+    messages = []
     for message in facts["messages"]:
         link = escape(message["permalink"])
         where = f'<a href="{link}" rel="noreferrer">in Slack</a>' if link.startswith("https://") else ""
         head = f"{escape(message['kind'])} {escape(reading.moment(message['sent_at']))} {where}"
         reply = " reply" if message["in_thread"] else ""
         lines = escape("\n".join(message["lines"]) or message["text"])
-        shown.append(f'<div class="message{reply}"><header>{head}</header>{lines}</div>')
-    content = "".join(shown) or '<p class="empty">None.</p>'
-    opened = f"<details><summary>Show {len(shown)} messages as Slack shows them now</summary>{content}</details>"
-    return "messages", "Messages", f"<h2>Messages</h2>{opened}"
+        messages.append(f'<div class="message{reply}"><header>{head}</header>{lines}</div>')
+    content = "".join(messages) or '<p class="empty">None.</p>'
+    details = f"<details><summary>Show {len(messages)} messages as Slack shows them now</summary>{content}</details>"
+    return "messages", "Messages", f"<h2>Messages</h2>{details}"
 
 
 def _record(record: Sequence[Row]) -> Part:
@@ -259,14 +263,14 @@ def _record(record: Sequence[Row]) -> Part:
         for row in record
     )
     head = escape(record[-1]["hash"]) if record else "none"
-    said = (
+    intro = (
         "<p>Each row holds the hash of the row before it. The last hash stands for all of them, and the bot announces it in the "
         f"channel when a release ends. Here it is</p><pre>{head}</pre>"
         "<p>Verify this pack with <code>python3 verify.py --head HASH</code>, where HASH is what the channel shows. "
         "FORMAT.md says what that does.</p>"
     )
     table = _table(("Row", "When", "Who", "What"), lines)
-    content = f"{said}<details><summary>Show {len(record)} rows</summary>{table}</details>"
+    content = f"{intro}<details><summary>Show {len(record)} rows</summary>{table}</details>"
     return "record", "Record", f"<h2>Record</h2>{content}"
 
 

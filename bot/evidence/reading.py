@@ -77,12 +77,14 @@ def plan_runs(facts: Row) -> list[PlanRun]:
     """Each run of the deploy and of the rollback, in order."""
     titles = {step["id"]: step.get("title", step["id"]) for plan in PLANS for step in facts["checklist"].get(plan, ())}
     steps = sorted(rows(facts, "steps"), key=lambda row: (row["plan"], row["run"], row["ordinal"]))
-    found: dict[tuple[str, int], list[tuple[str, Row]]] = {}
+    steps_by_run: dict[tuple[str, int], list[tuple[str, Row]]] = {}
     for row in steps:
-        found.setdefault((row["plan"], row["run"]), []).append((str(titles.get(row["step_id"], row["step_id"])), row))
+        steps_by_run.setdefault((row["plan"], row["run"]), []).append(
+            (str(titles.get(row["step_id"], row["step_id"])), row)
+        )
     return [
         PlanRun(PLANS.get(plan, plan) + (f", run {run}" if run > 1 else ""), each)
-        for (plan, run), each in found.items()
+        for (plan, run), each in steps_by_run.items()
     ]
 
 
@@ -93,8 +95,8 @@ def journal_of(facts: Row, step: Row) -> list[Row]:
 
 def rows(facts: Row, table: str) -> Sequence[Row]:
     """The rows of a table; none where the pack has no such table."""
-    found: Sequence[Row] = facts["rows"].get(table, ())
-    return found
+    named_rows: Sequence[Row] = facts["rows"].get(table, ())
+    return named_rows
 
 
 def event_fields(event: Row) -> Row:
@@ -107,11 +109,11 @@ def event_sentence(event: Row) -> str:
     return (EVENTS[event["event"]].__doc__ or "").partition("\n")[0]
 
 
-def review_of(broken: Row) -> str:
+def review_of(break_glass: Row) -> str:
     """What became of the review of a break-glass, in words."""
-    if not broken["reviewed_by"]:
+    if not break_glass["reviewed_by"]:
         return "nobody has reviewed it yet"
-    return f"by {broken['reviewed_by']}, {moment(broken['reviewed_at'])}: {broken['finding']}"
+    return f"by {break_glass['reviewed_by']}, {moment(break_glass['reviewed_at'])}: {break_glass['finding']}"
 
 
 def end_of(mitigation: Row) -> str:
@@ -150,13 +152,13 @@ def numbers(facts: Row) -> list[tuple[str, str]]:
     lines = [line for section in sections(facts) for line in section.lines]
     deciding = [line for section in sections(facts) if section.gate for line in section.lines]
     release = facts["release"]
-    standing = [row for row in rows(facts, "signoffs") if not row["ended_at"] and row["purpose"] == "deploy"]
-    approved = sum(row["verdict"] == "approve" for row in standing)
+    active_signoffs = [row for row in rows(facts, "signoffs") if not row["ended_at"] and row["purpose"] == "deploy"]
+    approvals = sum(row["verdict"] == "approve" for row in active_signoffs)
     figures = [
         ("Go/No-Go", f"{sum(line.good for line in deciding)} of {len(deciding)}"),
         ("All lines", f"{sum(line.good for line in lines)} of {len(lines)}"),
         ("Waived", str(sum(line.standing == "WAIVED" for line in lines))),
-        ("Approvals", str(approved)),
+        ("Approvals", str(approvals)),
         ("Alarms", str(len(rows(facts, "alarms")))),
     ]
     if release["closed_at"]:

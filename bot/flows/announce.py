@@ -17,32 +17,32 @@ from bot.store.pool import Tx
 from bot.store.posts import PostRow
 
 
-def answered_by(tx: Tx, deps: Deps, post: PostRow) -> ReleaseView | None:
+def lock_if_awaited(tx: Tx, deps: Deps, post: PostRow) -> ReleaseView | None:
     """The release of which ``post`` answers something, locked: before anything of the message is written. None: it answers nothing."""
     if not isinstance(post.about, (DoneNotice, RolledBackNotice)):
         return None
     return locked_view(tx, deps, post.release_id)
 
 
-def stands(tx: Tx, view: ReleaseView, post: PostRow, permalink: str) -> None:
+def complete_awaited(tx: Tx, view: ReleaseView, post: PostRow, permalink: str) -> None:
     """The message is in the channel now: what waits for it is done, or asked again. Call it last."""
     if isinstance(post.about, DoneNotice):
-        _ask(tx, view)
+        _request_checks(tx, view)
     else:
-        _rollback_told(tx, view, permalink)
+        _complete_notify_step(tx, view, permalink)
 
 
-def gone(tx: Tx, view: ReleaseView, post: PostRow) -> None:
+def ask_again(tx: Tx, view: ReleaseView, post: PostRow) -> None:
     """The message was found to be no longer in the channel. That the team was told of a rollback stays true."""
     if isinstance(post.about, DoneNotice):
-        _ask(tx, view)
+        _request_checks(tx, view)
 
 
-def _ask(tx: Tx, view: ReleaseView) -> None:
+def _request_checks(tx: Tx, view: ReleaseView) -> None:
     check.request_runs(tx, view, [entry.id for entry in view.checklist.asked if entry.kind == ANNOUNCED], SYSTEM)
 
 
-def _rollback_told(tx: Tx, view: ReleaseView, permalink: str) -> None:
+def _complete_notify_step(tx: Tx, view: ReleaseView, permalink: str) -> None:
     for step in view.steps:
         spec = view.checklist.step(step.id)
         if step.plan is PlanKind.ROLLBACK and spec is not None and isinstance(spec.action, Notify):

@@ -93,7 +93,7 @@ class StepJournal:
         with self._deps.store.transaction() as tx:
             work.ensure_claim(tx, self._job.claim)
             card = posts.find(tx, self._release_id, CardPost())
-            files.owe(
+            files.enqueue_file(
                 tx,
                 self._release_id,
                 "step",

@@ -34,7 +34,7 @@ def execute(deps: Deps, job: Job) -> None:
         return
     with deps.store.transaction() as tx:
         work.ensure_claim(tx, job.claim)
-        files.owe(tx, release_id, kind, subject, file, parent=None)
+        files.enqueue_file(tx, release_id, kind, subject, file, parent=None)
 
 
 def _rate(view: ReleaseView, alarm_id: str) -> File | None:

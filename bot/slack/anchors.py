@@ -16,12 +16,12 @@ from bot.slack.publisher import EVENT_TYPE
 PAGE = 200  # messages a call, as Slack advises
 
 
-def announced(client: WebClient, channel: str, bot_user: str, since: datetime | None = None) -> list[Head]:
+def read_heads(client: WebClient, channel: str, bot_user: str, since: datetime | None = None) -> list[Head]:
     """The heads that ``bot_user``, the bot itself, announced in ``channel``, the newest first; ``since``: not those before.
 
     They are read from the metadata of its messages, which nobody but the bot can have written under its name. Raises SlackError.
     """
-    found: list[Head] = []
+    heads: list[Head] = []
     window: dict[str, Any] = {"channel": channel, "include_all_metadata": True, "limit": PAGE}
     if since is not None:
         window["oldest"] = f"{since.timestamp():.6f}"
@@ -34,7 +34,7 @@ def announced(client: WebClient, channel: str, bot_user: str, since: datetime | 
             if message.get("user") == bot_user and metadata.get("event_type") == EVENT_TYPE:
                 with suppress(ValueError):  # another message of the bot
                     post = RecordPost.read(str(metadata.get("event_payload", {}).get("record", "")))
-                    found.append(Head(post.row, post.head))
+                    heads.append(Head(post.row, post.head))
         cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
         if not cursor:
-            return found
+            return heads

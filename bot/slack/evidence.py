@@ -27,4 +27,4 @@ def share(tx: Tx, view: ReleaseView, check: Check, result: Result) -> None:
         comment=f"All that {text.bold(check.title, 150)} saw, {text.moment(result.finished_at)}.",
     )
     card = posts.find(tx, view.release.id, CardPost())
-    files.owe(tx, view.release.id, KIND, str(result.id), whole, parent=card.id if card else None)
+    files.enqueue_file(tx, view.release.id, KIND, str(result.id), whole, parent=card.id if card else None)

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 EVENT_TYPE = "release_bot_post"  # of the metadata by which we find our own message after a lost reply
 REPLY_LIFE = timedelta(minutes=30)  # how long Slack takes answers at a response_url
-AS_IT_SHOULD_BE = frozenset({"already_pinned", "no_pin", "not_pinned"})
+IS_DONE_ALREADY = frozenset({"already_pinned", "no_pin", "not_pinned"})
 EDITS, EDITS_AT_ONCE = 48, 25  # of all messages together: Slack takes "50 or more" a minute (Tier 3), and a burst
 
 
@@ -81,54 +81,58 @@ class Publisher:
         method = "chat.postMessage" if post.ts is None else "chat.update"
         if (pause := self._pause_until.get(method)) is not None and pause > now:
             return pause
-        shown = render(post.about, view)
-        shown = Rendered(self._deps.redact(shown.text), redact_values(shown.blocks, self._deps.redact))
-        content = hashlib.sha256(json.dumps([shown.text, shown.blocks], sort_keys=True).encode()).hexdigest()
+        message = render(post.about, view)
+        message = Rendered(self._deps.redact(message.text), redact_values(message.blocks, self._deps.redact))
+        content = hashlib.sha256(json.dumps([message.text, message.blocks], sort_keys=True).encode()).hexdigest()
         try:
             pinned = is_pinned(post.about, view.release)
             if post.ts is None:
-                return self._post(post, shown, content, pinned=pinned)
+                return self._post(post, message, content, pinned=pinned)
             if content != post.sent_hash or pinned != post.pinned:
                 if wait := self._edits.take(now):
                     return now + wait  # what changes meanwhile is shown by one edit
-                self._update(post, shown, content, pinned=pinned)
+                self._update(post, message, content, pinned=pinned)
         except SlackError as error:
-            return self._later(post, error)
+            return self._retry_at(post, error)
         return None
 
-    def _post(self, post: PostRow, shown: Rendered, content: str, *, pinned: bool) -> datetime | None:
+    def _post(self, post: PostRow, message: Rendered, content: str, *, pinned: bool) -> datetime | None:
         # Of a direct message it is not looked: that would take the right to read all of them, for a reminder told twice.
-        found = self._find(post) if post.attempted_at is not None and not isinstance(post.about, ReminderPost) else None
-        if found is not None:
-            self._posted(post, found, "", pinned=pinned)
+        posted_ts = (
+            self._find_posted(post)
+            if post.attempted_at is not None and not isinstance(post.about, ReminderPost)
+            else None
+        )
+        if posted_ts is not None:
+            self._complete_post(post, posted_ts, "", pinned=pinned)
             return self._deps.clock.now()  # it may show an older state: the next look updates it
-        post = self._addressed(post)
+        post = self._open_direct_channel(post)
         with self._deps.store.transaction() as tx:
-            posts.attempting(tx, post.id, self._deps.clock.now())
+            posts.record_attempt(tx, post.id, self._deps.clock.now())
         with slack_call("chat.postMessage"):
             answer = self._client.chat_postMessage(
                 channel=post.channel,
                 thread_ts=post.parent_ts,
-                text=shown.text,
-                blocks=shown.blocks,
+                text=message.text,
+                blocks=message.blocks,
                 unfurl_links=False,
                 unfurl_media=False,
                 metadata={"event_type": EVENT_TYPE, "event_payload": _mark(post)},
             )
-        self._posted(post, str(answer["ts"]), content, pinned=pinned)
+        self._complete_post(post, str(answer["ts"]), content, pinned=pinned)
         return None
 
-    def _addressed(self, post: PostRow) -> PostRow:
+    def _open_direct_channel(self, post: PostRow) -> PostRow:
         """The message with the channel that Slack knows: to a person that is the direct channel, opened by the first one."""
         if not isinstance(post.about, ReminderPost) or not post.channel.startswith(("U", "W")):
             return post
         with slack_call("conversations.open"):
             channel = str(self._client.conversations_open(users=post.channel)["channel"]["id"])
         with self._deps.store.transaction() as tx:
-            posts.addressed(tx, post.id, channel)
+            posts.set_channel(tx, post.id, channel)
         return replace(post, channel=channel)
 
-    def _posted(self, post: PostRow, ts: str, content: str, *, pinned: bool) -> None:
+    def _complete_post(self, post: PostRow, ts: str, content: str, *, pinned: bool) -> None:
         """What belongs to a message that stands, then its row: a crash in between finds the message and does it again."""
         permalink = ""
         with _optional("chat.getPermalink", post):
@@ -136,10 +140,10 @@ class Publisher:
         self._pin(post, ts, pinned=pinned)
         now = self._deps.clock.now()
         with self._deps.store.transaction() as tx:
-            view = announce.answered_by(tx, self._deps, post)
-            posts.posted(tx, post.id, ts=ts, permalink=permalink, content=content, pinned=pinned, at=now)
+            view = announce.lock_if_awaited(tx, self._deps, post)
+            posts.record_posting(tx, post.id, ts=ts, permalink=permalink, content=content, pinned=pinned, at=now)
             if view is not None:
-                announce.stands(tx, view, post, permalink)
+                announce.complete_awaited(tx, view, post, permalink)
 
     def _pin(self, post: PostRow, ts: str, *, pinned: bool) -> None:
         if pinned and not post.pinned:
@@ -149,7 +153,7 @@ class Publisher:
             with _optional("pins.remove", post):
                 self._client.pins_remove(channel=post.channel, timestamp=ts)
 
-    def _find(self, post: PostRow) -> str | None:
+    def _find_posted(self, post: PostRow) -> str | None:
         """The ts of a post whose reply was lost, by our own mark in its metadata; None when it was not carried out."""
         since = (post.attempted_at or self._deps.clock.now()) - timedelta(minutes=5)
         window: dict[str, Any] = {
@@ -174,27 +178,27 @@ class Publisher:
             if not cursor:
                 return None
 
-    def _update(self, post: PostRow, shown: Rendered, content: str, *, pinned: bool) -> None:
+    def _update(self, post: PostRow, message: Rendered, content: str, *, pinned: bool) -> None:
         with slack_call("chat.update"):
-            self._client.chat_update(channel=post.channel, ts=str(post.ts), text=shown.text, blocks=shown.blocks)
+            self._client.chat_update(channel=post.channel, ts=str(post.ts), text=message.text, blocks=message.blocks)
         self._pin(post, str(post.ts), pinned=pinned)
         with self._deps.store.transaction() as tx:
-            posts.updated(tx, post.id, content=content, pinned=pinned, at=self._deps.clock.now())
+            posts.record_update(tx, post.id, content=content, pinned=pinned, at=self._deps.clock.now())
 
-    def _later(self, post: PostRow, error: SlackError) -> datetime | None:
+    def _retry_at(self, post: PostRow, error: SlackError) -> datetime | None:
         now = self._deps.clock.now()
         if error.code == "message_not_found" and error.method == "chat.update":
             logger.info("post %d is gone from Slack: posting it anew", post.id)
             with self._deps.store.transaction() as tx:
-                view = announce.answered_by(tx, self._deps, post)
-                posts.lost(tx, post.id)
+                view = announce.lock_if_awaited(tx, self._deps, post)
+                posts.forget_message(tx, post.id)
                 if view is not None:
-                    announce.gone(tx, view, post)
+                    announce.ask_again(tx, view, post)
             return now
         if error.code == "thread_not_found" and post.parent is not None:
             logger.info("the thread of post %d is gone from Slack: beginning it anew", post.id)
             with self._deps.store.transaction() as tx:
-                posts.lost(tx, post.parent)
+                posts.forget_message(tx, post.parent)
             return now + SPACING
         due = again_at(error, now)
         if isinstance(post.about, ReminderPost) and (due is None or error.code in NO_CHANNEL):
@@ -219,7 +223,7 @@ class Publisher:
             logger.warning("the answer to %s came too late to be given: %s", reply.user, reply.body.get("text", ""))
             return None
         try:
-            self._give(reply)
+            self._deliver(reply)
         except SlackError as error:
             if (due := again_at(error, now)) is not None:
                 return due
@@ -228,7 +232,7 @@ class Publisher:
             replies.sent(tx, reply.id, self._deps.clock.now())
         return None
 
-    def _give(self, reply: ReplyRow) -> None:
+    def _deliver(self, reply: ReplyRow) -> None:
         body = redact_values(reply.body, self._deps.redact)
         if reply.response_url:
             with slack_call("response_url"):
@@ -266,5 +270,5 @@ def _optional(method: str, post: PostRow) -> Iterator[None]:
     except SlackError as error:
         if error.retry_after is not None:
             raise
-        if error.code not in AS_IT_SHOULD_BE:
+        if error.code not in IS_DONE_ALREADY:
             logger.warning("post %d goes without %s: %s", post.id, method, error)

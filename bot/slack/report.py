@@ -32,7 +32,7 @@ def make(tx: Tx, view: ReleaseView, redact: Callable[[str], str]) -> bytes:
     return pack.build({**facts, "messages": redact_values(_messages(tx, view), redact)}, record, digests)
 
 
-def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str], asked: int) -> str:
+def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str], delivery: int) -> str:
     """Owe the thread of the card the pack of the release. ``asked``: the delivery that asked for it, for which it is made once."""
     card = posts.find(tx, view.release.id, CardPost())
     if card is None:
@@ -46,18 +46,18 @@ def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str],
         content=content,
         comment=f"Evidence of {text.outside(text.name(view), 150)}, for {text.mention(actor.user)}. sha256 `{mark}`",
     )
-    files.owe(tx, view.release.id, KIND, str(asked), file, parent=card.id)
-    exported = EvidenceExported(sha256=mark, bytes=len(content))
-    commit_change(tx, view.release.id, exported, at=view.now, by=actor.user)
+    files.enqueue_file(tx, view.release.id, KIND, str(delivery), file, parent=card.id)
+    event = EvidenceExported(sha256=mark, bytes=len(content))
+    commit_change(tx, view.release.id, event, at=view.now, by=actor.user)
     return f"The evidence of {version} comes as a file in the thread of its card."
 
 
 def _messages(tx: Tx, view: ReleaseView) -> list[dict[str, Any]]:
     """Each message of the release as it is to stand now."""
-    shown = []
+    messages = []
     for post in posts.of_release(tx, view.release.id):
-        rendered = render(post.about, view)
-        shown.append(
+        message = render(post.about, view)
+        messages.append(
             {
                 "kind": post.kind,
                 "subject": post.subject,
@@ -66,23 +66,23 @@ def _messages(tx: Tx, view: ReleaseView) -> list[dict[str, Any]]:
                 "permalink": post.permalink,
                 "sent_at": post.sent_at.isoformat() if post.sent_at else None,
                 "in_thread": post.parent is not None,
-                "text": rendered.text,
-                "lines": _lines(rendered),
-                "blocks": rendered.blocks,
+                "text": message.text,
+                "lines": _lines(message),
+                "blocks": message.blocks,
             }
         )
-    return shown
+    return messages
 
 
-def _lines(rendered: Rendered) -> list[str]:
+def _lines(message: Rendered) -> list[str]:
     """What people read in a message, from top to bottom, without its buttons."""
-    return [found for block in rendered.blocks if block["type"] != "actions" for found in _texts(block)]
+    return [line for block in message.blocks if block["type"] != "actions" for line in _texts(block)]
 
 
 def _texts(part: Any) -> list[str]:
     if isinstance(part, list):
-        return [found for item in part for found in _texts(item)]
+        return [words for item in part for words in _texts(item)]
     if not isinstance(part, dict) or part.get("type") == "button":
         return []
     own = [part["text"]] if isinstance(part.get("text"), str) else []
-    return own + [found for value in part.values() for found in _texts(value)]
+    return own + [words for value in part.values() for words in _texts(value)]

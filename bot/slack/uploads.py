@@ -39,16 +39,16 @@ class Uploader:
             return now + WAIT  # the message whose thread it belongs to is not there yet
         try:
             if file.attempted_at is not None and file.parent is not None:
-                if self._stands(file):
-                    self._sent(file)
+                if self._is_in_thread(file):
+                    self._complete(file)
                     return None
                 if now - file.attempted_at < SETTLE:
                     return now + WAIT
             slack_id = file.slack_id or self._upload(file)
             self._share(file, slack_id)
         except SlackError as error:
-            return self._later(file, error)
-        self._sent(file)
+            return self._retry_at(file, error)
+        self._complete(file)
         return None
 
     def _upload(self, file: FileRow) -> str:
@@ -67,12 +67,12 @@ class Uploader:
             raise SlackError("the upload of a file", f"HTTP {answer.status_code}")
         slack_id = str(place["file_id"])
         with self._deps.store.transaction() as tx:
-            files.uploaded(tx, file.id, slack_id)
+            files.set_slack_id(tx, file.id, slack_id)
         return slack_id
 
     def _share(self, file: FileRow, slack_id: str) -> None:
         with self._deps.store.transaction() as tx:
-            files.attempting(tx, file.id, self._deps.clock.now())
+            files.record_attempt(tx, file.id, self._deps.clock.now())
         with slack_call("files.completeUploadExternal"):
             self._client.files_completeUploadExternal(
                 files=[{"id": slack_id, "title": file.title}],
@@ -81,7 +81,7 @@ class Uploader:
                 initial_comment=file.comment or None,
             )
 
-    def _stands(self, file: FileRow) -> bool:
+    def _is_in_thread(self, file: FileRow) -> bool:
         """Whether the file stands in its thread: it was shared, and only the reply was lost."""
         cursor = ""
         while True:
@@ -90,25 +90,25 @@ class Uploader:
                     channel=str(file.channel), ts=str(file.thread_ts), limit=200, cursor=cursor or None
                 )
             for message in answer["messages"]:
-                if any(shared["id"] == file.slack_id for shared in message.get("files", [])):
+                if any(listed["id"] == file.slack_id for listed in message.get("files", [])):
                     return True
             cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
             if not cursor:
                 return False
 
-    def _sent(self, file: FileRow) -> None:
+    def _complete(self, file: FileRow) -> None:
         with self._deps.store.transaction() as tx:
-            files.sent(tx, file.id, self._deps.clock.now())
+            files.record_sharing(tx, file.id, self._deps.clock.now())
             if file.parent is None:
                 posts.mark_stale(tx, file.release_id)  # its messages may show it now
 
-    def _later(self, file: FileRow, error: SlackError) -> datetime:
+    def _retry_at(self, file: FileRow, error: SlackError) -> datetime:
         now = self._deps.clock.now()
         if error.code == "file_not_found":
             # Not in its thread after the time that takes, and unknown to Slack: its bytes are gone.
             logger.info("Slack does not know file %d any more: uploading it anew", file.id)
             with self._deps.store.transaction() as tx:
-                files.uploaded(tx, file.id, None)
+                files.set_slack_id(tx, file.id, None)
             return now + WAIT
         due = again_at(error, now)
         if due is None:

@@ -25,11 +25,11 @@ def rules(tx: Tx, release_id: ReleaseId) -> dict[str, Any]:
 
 def rows(tx: Tx, release_id: ReleaseId) -> dict[str, list[dict[str, Any]]]:
     """The rows of each table that names a release: complete by itself, whatever tables there will be."""
-    found = {}
+    rows_by_table = {}
     for table in tx.execute(_SQL["tables"]).fetchall():
         query = sql.SQL(_SQL["rows"]).format(sql.Identifier(table["name"]))
-        found[table["name"]] = [row["body"] for row in tx.execute(query, {"release_id": release_id}).fetchall()]
-    return found
+        rows_by_table[table["name"]] = [row["body"] for row in tx.execute(query, {"release_id": release_id}).fetchall()]
+    return rows_by_table
 
 
 def journal(tx: Tx, release_id: ReleaseId) -> list[dict[str, Any]]:

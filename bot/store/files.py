@@ -45,7 +45,7 @@ class FileRow:
     sent_at: datetime | None
 
 
-def owe(tx: Tx, release_id: ReleaseId, kind: str, subject: str, file: File, *, parent: int | None) -> bool:
+def enqueue_file(tx: Tx, release_id: ReleaseId, kind: str, subject: str, file: File, *, parent: int | None) -> bool:
     """Owe Slack a file; False when it was owed before. The same kind and subject of a release is the same file.
 
     ``parent``: the post in whose thread it is shared. None: it is not shared, but the messages of the release may show
@@ -62,7 +62,7 @@ def owe(tx: Tx, release_id: ReleaseId, kind: str, subject: str, file: File, *, p
         "content": file.content,
         "parent": parent,
     }
-    row = tx.execute(_SQL["owe"], values).fetchone()
+    row = tx.execute(_SQL["enqueue"], values).fetchone()
     if row is None:
         return False
     work.ask(tx, "file", row["id"])
@@ -81,16 +81,16 @@ def pictures(tx: Tx, release_id: ReleaseId) -> dict[tuple[str, str], str]:
     return {(row["kind"], row["subject"]): row["slack_id"] for row in rows}
 
 
-def uploaded(tx: Tx, file_id: int, slack_id: str | None) -> None:
+def set_slack_id(tx: Tx, file_id: int, slack_id: str | None) -> None:
     """Write down that Slack has the bytes under ``slack_id``; None: it has lost them, upload them anew."""
-    tx.execute(_SQL["uploaded"], {"id": file_id, "slack_id": slack_id})
+    tx.execute(_SQL["set_slack_id"], {"id": file_id, "slack_id": slack_id})
 
 
-def attempting(tx: Tx, file_id: int, at: datetime) -> None:
+def record_attempt(tx: Tx, file_id: int, at: datetime) -> None:
     """Write down that it is about to be shared: if the reply is lost, look for it before sharing it again."""
-    tx.execute(_SQL["attempting"], {"id": file_id, "at": at})
+    tx.execute(_SQL["record_attempt"], {"id": file_id, "at": at})
 
 
-def sent(tx: Tx, file_id: int, at: datetime) -> None:
+def record_sharing(tx: Tx, file_id: int, at: datetime) -> None:
     """Write down that it is there, and let go of the bytes."""
-    tx.execute(_SQL["sent"], {"id": file_id, "at": at})
+    tx.execute(_SQL["record_sharing"], {"id": file_id, "at": at})

@@ -48,13 +48,13 @@ def enqueue_posts(tx: Tx, release_id: ReleaseId, subjects: Sequence[PostSubject]
     It is for the channel of the release; a reminder is for its person.
     """
     for is_card in (True, False):  # the others may belong to its thread
-        if chosen := [subject for subject in subjects if isinstance(subject, CardPost) is is_card]:
+        if batch := [subject for subject in subjects if isinstance(subject, CardPost) is is_card]:
             values = {
                 "release_id": release_id,
-                "kinds": [subject.kind for subject in chosen],
-                "subjects": [subject.text for subject in chosen],
-                "people": [subject.user if isinstance(subject, ReminderPost) else None for subject in chosen],
-                "threaded": [subject.belongs_in_thread for subject in chosen],
+                "kinds": [subject.kind for subject in batch],
+                "subjects": [subject.text for subject in batch],
+                "people": [subject.user if isinstance(subject, ReminderPost) else None for subject in batch],
+                "threaded": [subject.belongs_in_thread for subject in batch],
             }
             tx.execute(_SQL["enqueue"], values)
     mark_stale(tx, release_id)
@@ -89,25 +89,25 @@ def by_message(tx: Tx, channel: str, ts: str) -> PostRow | None:
     return None if row is None else PostRow(**row)
 
 
-def attempting(tx: Tx, post_id: int, at: datetime) -> None:
+def record_attempt(tx: Tx, post_id: int, at: datetime) -> None:
     """Write down that a first post is about to be sent: if its reply is lost, look for it before sending again."""
-    tx.execute(_SQL["attempting"], {"id": post_id, "at": at})
+    tx.execute(_SQL["record_attempt"], {"id": post_id, "at": at})
 
 
-def addressed(tx: Tx, post_id: int, channel: str) -> None:
+def set_channel(tx: Tx, post_id: int, channel: str) -> None:
     """Write down the direct channel of the person that a message is for."""
-    tx.execute(_SQL["addressed"], {"id": post_id, "channel": channel})
+    tx.execute(_SQL["set_channel"], {"id": post_id, "channel": channel})
 
 
-def posted(tx: Tx, post_id: int, *, ts: str, permalink: str, content: str, pinned: bool, at: datetime) -> None:
+def record_posting(tx: Tx, post_id: int, *, ts: str, permalink: str, content: str, pinned: bool, at: datetime) -> None:
     """Write down where it stands; ``content`` is the hash of what it shows."""
     values = {"ts": ts, "permalink": permalink, "hash": content, "pinned": pinned, "at": at}
-    tx.execute(_SQL["posted"], {"id": post_id, **values})
+    tx.execute(_SQL["record_posting"], {"id": post_id, **values})
 
 
-def updated(tx: Tx, post_id: int, *, content: str, pinned: bool, at: datetime) -> None:
+def record_update(tx: Tx, post_id: int, *, content: str, pinned: bool, at: datetime) -> None:
     """Write down what it shows now, by hash, and whether it is pinned."""
-    tx.execute(_SQL["updated"], {"id": post_id, "hash": content, "pinned": pinned, "at": at})
+    tx.execute(_SQL["record_update"], {"id": post_id, "hash": content, "pinned": pinned, "at": at})
 
 
 def place_of(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> str:
@@ -126,6 +126,6 @@ def recheck(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> None:
         mark_stale(tx, release_id)
 
 
-def lost(tx: Tx, post_id: int) -> None:
+def forget_message(tx: Tx, post_id: int) -> None:
     """Forget a message that is no longer in Slack, so that it is posted anew."""
-    tx.execute(_SQL["lost"], {"id": post_id})
+    tx.execute(_SQL["forget_message"], {"id": post_id})

@@ -174,7 +174,7 @@ def test_a_closed_release_announces_the_head_of_the_record(bot: Bot):
     bot.publish_all(release_id)
     (closing,) = bot.rows("SELECT seq, hash FROM audit WHERE event = 'release.aborted'")
     text = next(message["text"] for message in bot.slack.messages() if message["text"].startswith("The record of"))
-    heads = anchors.announced(bot.client, RELEASES, bot.workspace.bot_user)
+    heads = anchors.read_heads(bot.client, RELEASES, bot.workspace.bot_user)
     block = next(b for m in bot.slack.messages() for b in m.get("blocks", []) if b["block_id"] == "record")
 
     assert heads == [Head(closing["seq"], closing["hash"])]
@@ -189,10 +189,10 @@ def test_only_the_bot_s_own_announcements_count(bot: Bot):
     metadata = {"event_type": "release_bot_post", "event_payload": {"record": f"1:{GENESIS}"}}
     bot.client.chat_postMessage(channel=RELEASES, text="forged", metadata=metadata)
 
-    assert anchors.announced(bot.client, RELEASES, "U0SOMEBODY") == []
-    assert anchors.announced(bot.client, RELEASES, bot.workspace.bot_user) == [Head(1, GENESIS)]
+    assert anchors.read_heads(bot.client, RELEASES, "U0SOMEBODY") == []
+    assert anchors.read_heads(bot.client, RELEASES, bot.workspace.bot_user) == [Head(1, GENESIS)]
     assert (
-        anchors.announced(bot.client, RELEASES, bot.workspace.bot_user, datetime.now(UTC) + timedelta(minutes=1)) == []
+        anchors.read_heads(bot.client, RELEASES, bot.workspace.bot_user, datetime.now(UTC) + timedelta(minutes=1)) == []
     )
 
 

@@ -184,7 +184,7 @@ def in_need(world: World) -> Files:
     with world.store.transaction() as tx:
         told = posts.find(tx, release_id, RolledBackNotice())
         assert told is not None
-        announce.stands(tx, locked_view(tx, world.deps, release_id), told, "https://example.com/p1")
+        announce.complete_awaited(tx, locked_view(tx, world.deps, release_id), told, "https://example.com/p1")
     world.act(break_glass.review, QA, release_id, "it was wrong")
     for step in (step for step in world.view(release_id).steps if step.id.startswith("rollback.")):
         world.act(mitigation.apply, QA, step.row, "bills")

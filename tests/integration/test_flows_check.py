@@ -251,7 +251,7 @@ def test_the_announcement_is_asked_for_at_the_end_and_by_where_it_stands(world: 
     for permalink, outcome in (("", Outcome.FAIL), ("https://example.com/p1", Outcome.PASS)):
         if permalink:
             with world.store.transaction() as tx:
-                posts.posted(
+                posts.record_posting(
                     tx, post["id"], ts="1.2", permalink=permalink, content="c", pinned=False, at=world.clock.now()
                 )
         world.act(check.rerun, QA, release_id, "after.told")

@@ -489,7 +489,7 @@ def in_slack(world: World, release: ReleaseId, ts: str) -> None:
     with world.store.transaction() as tx:
         card = posts.find(tx, release, CardPost())
         assert card is not None
-        posts.posted(
+        posts.record_posting(
             tx, card.id, ts=ts, permalink="https://example.com/p", content="", pinned=True, at=world.clock.now()
         )
 

@@ -175,7 +175,7 @@ def test_message_of_another_bot_is_not_taken_for_ours(bot: Bot, slack: SlackWorl
     post = bot.post(release_id, "card")
     other = {"event_type": "release_bot_post", "event_payload": {"post": post.id, "release": release_id + 1}}
     slack.client.chat_postMessage(channel=RELEASES, text="another database", metadata=other)
-    bot.change(lambda tx: posts.attempting(tx, post.id, bot.clock.now()))
+    bot.change(lambda tx: posts.record_attempt(tx, post.id, bot.clock.now()))
     bot.publish(release_id)
 
     assert bot.ts(release_id) == in_channel(slack)[1]["ts"]

@@ -24,7 +24,7 @@ def owe(bot: Bot, release_id: ReleaseId, file: File = ROWS, *, shared: bool = Tr
     """Owe a file, in the thread of the card or for messages to show."""
     with bot.store.transaction() as tx:
         card = posts.find(tx, release_id, CardPost()) if shared else None
-        return files.owe(
+        return files.enqueue_file(
             tx, release_id, "evidence" if shared else "plot", subject, file, parent=card.id if card else None
         )
 
@@ -106,7 +106,7 @@ def test_bytes_that_slack_has_lost_are_uploaded_anew(bot: Bot, slack: SlackWorld
     release_id = bot.open_release()
     bot.publish(release_id)
     owe(bot, release_id)
-    bot.change(lambda tx: files.uploaded(tx, 1, "F0GONE"))
+    bot.change(lambda tx: files.set_slack_id(tx, 1, "F0GONE"))
     assert upload(bot) is not None
     assert upload(bot) is None
 

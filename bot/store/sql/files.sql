@@ -1,4 +1,4 @@
--- name: owe
+-- name: enqueue
 -- Owe Slack a file.
 INSERT INTO files (release_id, kind, subject, name, title, alt_text, comment, content, parent)
 VALUES (%(release_id)s, %(kind)s, %(subject)s, %(name)s, %(title)s, %(alt_text)s, %(comment)s, %(content)s, %(parent)s)
@@ -15,14 +15,14 @@ FROM files f LEFT JOIN posts p ON p.id = f.parent WHERE f.id = %(id)s;
 SELECT kind, subject, slack_id FROM files
 WHERE release_id = %(release_id)s AND parent IS NULL AND sent_at IS NOT NULL;
 
--- name: uploaded
+-- name: set_slack_id
 -- Slack has the bytes (or, with no id, does not have them any more).
 UPDATE files SET slack_id = %(slack_id)s, attempted_at = NULL WHERE id = %(id)s;
 
--- name: attempting
+-- name: record_attempt
 -- It is about to be shared.
 UPDATE files SET attempted_at = %(at)s WHERE id = %(id)s;
 
--- name: sent
+-- name: record_sharing
 -- It is there; Slack keeps the bytes from now on.
 UPDATE files SET sent_at = %(at)s, content = '' WHERE id = %(id)s;

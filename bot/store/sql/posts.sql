@@ -36,20 +36,20 @@ SELECT DISTINCT release_id FROM (
     ORDER BY p.id DESC LIMIT 10) newest
 ORDER BY release_id;
 
--- name: attempting
+-- name: record_attempt
 -- A first post is about to be sent.
 UPDATE posts SET attempted_at = %(at)s WHERE id = %(id)s;
 
--- name: addressed
+-- name: set_channel
 -- The direct channel of a person is known.
 UPDATE posts SET channel = %(channel)s WHERE id = %(id)s;
 
--- name: posted
+-- name: record_posting
 -- It is there.
 UPDATE posts SET ts = %(ts)s, permalink = %(permalink)s, sent_hash = %(hash)s, pinned = %(pinned)s, sent_at = %(at)s
 WHERE id = %(id)s;
 
--- name: updated
+-- name: record_update
 -- It shows the newest state.
 UPDATE posts SET sent_hash = %(hash)s, pinned = %(pinned)s, sent_at = %(at)s WHERE id = %(id)s;
 
@@ -57,6 +57,6 @@ UPDATE posts SET sent_hash = %(hash)s, pinned = %(pinned)s, sent_at = %(at)s WHE
 -- Nobody knows any more what it shows, so the next look sends it once more.
 UPDATE posts SET sent_hash = '' WHERE id = %(id)s;
 
--- name: lost
+-- name: forget_message
 -- Somebody deleted it: post it anew.
 UPDATE posts SET ts = NULL, permalink = '', sent_hash = '', pinned = false, attempted_at = NULL WHERE id = %(id)s;
