@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from checks.outcome import Answer, Evidence, Outcome
+from clients.declared import Declared
 from clients.errors import ClientError
-from clients.rights import Right
-from clients.uses import Use
+from clients.needs import Changes, Effect, Need, Reads, Spends
 
 if TYPE_CHECKING:
     import threading
@@ -77,21 +78,8 @@ class Subject:
     announced: str = ""  # where the message stands that announced it in the channel; empty: it does not
 
 
-@dataclass(frozen=True)
-class Allowance:
-    """Something of a target that may be used only so often, by everybody together."""
-
-    title: str  # plural, for people
-    uses: int  # within the period; some are left to people
-    period: float  # seconds
-
-
 UNDO_ATTEMPTS = 3  # times that the undo of a request without an answer looks for what that may have made
 UNDO_PAUSE = 1.0  # seconds between two of them
-
-# What kinds may name in ``spends``. The product counts every log-in, good ones too, and refuses the sixth of an address
-# in fifteen minutes; the fifth stays free for a person.
-ALLOWANCES: Mapping[str, Allowance] = {"login": Allowance("log-ins", uses=4, period=15 * 60.0)}
 
 
 @dataclass(frozen=True)
@@ -149,12 +137,7 @@ class Kind(abc.ABC):
     name: ClassVar[str]
     summary: ClassVar[str]  # one line for the reference
     params: ClassVar[type[Params]]
-    mutates: ClassVar[bool] = False  # changes data or sends test events: refused unless the target allows it (P11)
-    touches: ClassVar[tuple[str, ...]] = ()  # what nobody else may use or look at meanwhile, such as "tenant"
-    reads: ClassVar[
-        tuple[str, ...]
-    ] = ()  # what it only looks at: beside others that do, never beside one that touches it
-    spends: ClassVar[tuple[str, ...]] = ()  # what one run uses up of a target, by name in ALLOWANCES, such as "login"
+    example: ClassVar[Mapping[str, Any]] = {}  # the smallest parameters with which it may be asked
     timeout: ClassVar[float] = 60.0  # seconds; a checklist may set another
     grace: ClassVar[float] = 15.0  # seconds after that to put back what it changed; then the bot waits no longer
 
@@ -162,13 +145,43 @@ class Kind(abc.ABC):
     def run(self, params: Any, ctx: CheckContext) -> Answer:
         """Ask, and say what was seen. Raises CheckError when it could not find out."""
 
-    def rights(self, params: Any) -> tuple[Right, ...]:  # noqa: ARG002  for those that override it
-        """What it must be allowed in the target's cluster with these parameters: asked for before a deploy begins."""
+    def needs(self, params: Any) -> tuple[Need, ...]:  # noqa: ARG002  for those that override it
+        """All that it needs with these parameters: what it changes, reads and uses up, settings, and rights at whom they name.
+
+        The clients refuse what is not among it, `release-bot doctor` asks for it. What it changes, reads and uses up is taken
+        of ``example``, so that it holds for every check of the kind.
+        """
         return ()
 
-    def uses(self, params: Any) -> tuple[Use, ...]:  # noqa: ARG002  for those that override it
-        """The settings and the vendors' rights that it needs with these parameters; `release-bot doctor` asks for them."""
-        return ()
+    def declared(self, params: Any) -> Declared:
+        """The same for the clients."""
+        others = (need for need in self.needs(params) if not isinstance(need, Effect))
+        return Declared(f"kind {self.name}", (*self.effects, *others))
+
+    @cached_property
+    def effects(self) -> tuple[Effect, ...]:
+        """What it changes, reads and uses up."""
+        return tuple(need for need in self.needs(self.params.model_validate(self.example)) if isinstance(need, Effect))
+
+    @property
+    def mutates(self) -> bool:
+        """Whether it changes data or sends test events: refused unless the target allows it (P11)."""
+        return any(isinstance(effect, Changes) and effect.data for effect in self.effects)
+
+    @property
+    def touches(self) -> tuple[str, ...]:
+        """What nobody else may use or look at meanwhile, such as ``tenant``."""
+        return tuple(effect.what for effect in self.effects if isinstance(effect, Changes))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What it only looks at."""
+        return tuple(effect.what for effect in self.effects if isinstance(effect, Reads))
+
+    @property
+    def spends(self) -> tuple[Spends, ...]:
+        """What one run uses up of a target, in order of the names, so that two that use up the same lock it in one order."""
+        return tuple(sorted((need for need in self.effects if isinstance(need, Spends)), key=lambda need: need.name))
 
     @contextmanager
     def undo_after(self, what: str, payload: dict[str, Any], ctx: CheckContext, *, late: str = "") -> Iterator[Change]:

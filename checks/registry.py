@@ -85,7 +85,7 @@ class Registry:
             if name not in self._kinds:
                 raise RegistryError(f"unknown kind {name!r}{did_you_mean(name, self._kinds)}")
             found = self._kinds[name]
-            self._made[name] = (_import(name, found, "release-bot") if isinstance(found, str) else found)()
+            self._made[name] = _made(name, _import(name, found, "release-bot") if isinstance(found, str) else found)
         return self._made[name]
 
     def validate(self, kind: str, params: Mapping[str, Any]) -> Params:
@@ -128,6 +128,17 @@ def _complaints(exc: ValidationError, model: type[Params]) -> list[Complaint]:
             text = f"{where or 'params'}: {error['msg'].removeprefix('Value error, ')}"
         found.append(Complaint(text, ("params", *error["loc"])))
     return found
+
+
+def _made(name: str, kind: type[Kind]) -> Kind:
+    """The kind, once its example is seen to be good: what it changes, reads and uses up is taken from that."""
+    made = kind()
+    try:
+        _ = made.effects
+    except ValidationError as exc:
+        problems = "; ".join(complaint.text for complaint in _complaints(exc, kind.params))
+        raise RegistryError(f"kind {name}: its `example` are no parameters of it: {problems}") from exc
+    return made
 
 
 def _origin(entry: importlib.metadata.EntryPoint) -> str:

@@ -47,7 +47,8 @@ def run_check(
     started = time.monotonic()
     stopped = True
     call: Call[Answer] = Call(f"check {ctx.check} ({kind.name})", held if held is not None else ExitStack())
-    heard = replace(ctx, undo=_RevocableLedger(ctx.undo, call.given_up), progress=_unless(call.given_up, ctx.progress))
+    ledger = _RevocableLedger(kind, ctx.undo, call.given_up)
+    heard = replace(ctx, undo=ledger, progress=_unless(call.given_up, ctx.progress))
     try:
         refuse_if_forbidden(kind, ctx.target)
         answer = call.result(
@@ -69,7 +70,7 @@ def run_check(
 
 
 def _ask(kind: Kind, params: Params, ctx: CheckContext) -> Answer:
-    answer = kind.run(params, ctx)
+    answer = kind.run(params, replace(ctx, clients=ctx.clients.bound_to(kind.declared(params))))
     if not isinstance(answer, Answer):  # a plugin need not be type-checked
         raise TypeError(f"run() returned {type(answer).__name__}, not an Answer")
     return answer
@@ -93,11 +94,16 @@ def _unless(given_up: threading.Event, progress: Callable[[str], None]) -> Calla
 class _RevocableLedger:
     """The UndoLedger of a run that may be given up: from then on it changes nothing more, and only undoes."""
 
-    def __init__(self, ledger: UndoLedger, given_up: threading.Event) -> None:
-        self._ledger, self._given_up = ledger, given_up
+    def __init__(self, kind: Kind, ledger: UndoLedger, given_up: threading.Event) -> None:
+        self._kind, self._ledger, self._given_up = kind, ledger, given_up
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
-        """Raises CheckError once nobody waits for the run any more."""
+        """Raises CheckError for a kind that has not declared that it changes data, and once nobody waits for the run any more."""
+        if not self._kind.mutates:
+            hint = "Its needs() have to return Changes(…) too."
+            raise CheckError(
+                f"{what} is not changed: kind {self._kind.name} does not declare that it changes data", hint=hint
+            )
         if self._given_up.is_set():
             raise CheckError(f"{what} is not changed: the check was given up")
         return self._ledger.record(what, payload)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from clients.declared import NotDeclared
 from clients.errors import SERVER_ERRORS, ClientError, Conflict, StrangeAnswer, first_line, retry_after, status_hint
 from clients.http import CONNECT_TIMEOUT, is_loopback
+from clients.needs import ClusterRight, Of
 from clients.packages import load
 from clients.settings import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from clients.declared import Declared
 
 # The client of Kubernetes imports these only when they are asked for; they take a second.
 KUBE_PACKAGES = (
@@ -22,6 +27,8 @@ KUBE_PACKAGES = (
 )
 FIELD_MANAGER = "release-bot"
 NOT_FOUND = 404
+_VERBS = {"read": "get", "list": "list", "create": "create", "patch": "patch", "replace": "update", "delete": "delete"}
+_CALL = re.compile(rf"(?P<verb>{'|'.join(_VERBS)})_namespaced_(?P<object>\w+)")
 CONFLICT = 409
 
 
@@ -45,6 +52,17 @@ class KubeClients:
     authorization: Any
     timeout: tuple[float, float]  # connect, read; seconds
 
+    def bound_to(self, declared: Declared) -> KubeClients:
+        """The same for a user that has declared its needs: each call insists on its right."""
+        if declared.needs is None:
+            return self
+        core, apps, batch = (
+            _GuardedApi(api, group, declared)
+            for group, api in (("", self.core), ("apps", self.apps), ("batch", self.batch))
+        )
+        authorization = _GuardedApi(self.authorization, "authorization.k8s.io", declared)
+        return KubeClients(core, apps, batch, authorization, self.timeout)
+
     def json(self, call: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
         """The answer to ``call`` as plain JSON, since the client's models drop fields that they do not know."""
         response = call(*args, _preload_content=False, _request_timeout=self.timeout, **options)
@@ -52,6 +70,21 @@ class KubeClients:
             return dict(json.loads(response.data))
         finally:
             response.release_conn()  # one from which nothing was read cannot be used again
+
+
+class _GuardedApi:
+    """One API group for a user that has declared its needs; a call is known by its name, as the client generates them."""
+
+    def __init__(self, api: Any, group: str, declared: Declared) -> None:
+        self._api, self._group, self._declared = api, group, declared
+
+    def __getattr__(self, name: str) -> Any:
+        call = _CALL.fullmatch(name)
+        if call is None:
+            raise NotDeclared(f"{self._declared.user} may not call {name}: no right to that can be declared")
+        resource = "pods/log" if call["object"] == "pod_log" else f"{call['object'].replace('_', '')}s"
+        self._declared.insist(ClusterRight(_VERBS[call["verb"]], self._group, resource, Of.NAMESPACE))
+        return getattr(self._api, name)
 
 
 def kube_clients(part: Kubernetes, name: str, timeout: float) -> tuple[KubeClients, Callable[[], None]]:

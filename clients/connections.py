@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 import httpx
 
 from clients.cluster import KubeClients, kube_clients
+from clients.declared import Guarded
 from clients.github import GitHub
 from clients.grafana import Grafana
-from clients.http import http_client, http_errors
+from clients.http import CONNECT_TIMEOUT, Http, http_errors
+from clients.needs import API, FRONTEND, LOG_IN, Setting
 from clients.postgres import connect, postgres_errors
-from clients.s3 import s3_client
+from clients.s3 import GuardedS3, s3_client
 from clients.sentry import Sentry
-from clients.stripe_account import stripe_client
+from clients.stripe_account import StripeAccount
 from clients.target import require
 from clients.vercel import Vercel
 
@@ -26,23 +28,30 @@ if TYPE_CHECKING:
     import psycopg
     from mypy_boto3_s3 import S3Client
     from pydantic import SecretStr
-    from stripe import StripeClient
 
     from clients.target import Target
 
 T = TypeVar("T")
-C = TypeVar("C", GitHub, Grafana, Sentry, Vercel)
+C = TypeVar("C", GitHub, Grafana, Sentry, StripeAccount, Vercel)
+B = TypeVar("B", bound="_Closable")
 
 LOGIN_REUSE = (
     30 * 60.0
 )  # seconds for which one login of the test user is used again; the product's session lives 8 hours
 
 
-class Clients:
+class _Closable(Protocol):
+    """What has connections to close."""
+
+    def close(self) -> None:
+        """Close them."""
+
+
+class Clients(Guarded):
     """The clients of one Target: built when first asked for, closed together. May be shared by checks side by side.
 
     ``http_timeout``: seconds for one answer of a server. A part that the Target lacks is a ClientError which names the
-    setting.
+    setting. What `bound_to` returns shares all of it, and refuses what its user has not declared.
     """
 
     def __init__(self, target: Target, *, http_timeout: float = 10.0) -> None:
@@ -51,10 +60,8 @@ class Clients:
         self._lock = threading.RLock()
         self._built: dict[str, Any] = {}
         self._close: list[Callable[[], None]] = []
+        self._logins: dict[str, tuple[float, httpx.Response]] = {}  # path: time.monotonic() and answer of a good one
         self._login_lock = threading.Lock()
-        self._login: tuple[str, float, httpx.Response] | None = (
-            None  # path, time.monotonic() and answer of the last good one
-        )
 
     def __enter__(self) -> Self:
         return self
@@ -78,16 +85,22 @@ class Clients:
             built: T = self._built[name]
             return built
 
+    def _client(self, name: str, build: Callable[[], C]) -> C:
+        return self._once(name, lambda: _with_close(build())).bound_to(self._declared)
+
     # --- the product -------------------------------------------------------------------------------------------------
 
-    def http(self) -> httpx.Client:
-        """Plain HTTP for the product and its pages: verifies TLS, follows no redirect, keeps no cookie."""
+    def http(self) -> Http:
+        """Plain HTTP for the product and its pages."""
+        return self._http().bound_to(self._declared)
 
-        def build() -> tuple[httpx.Client, Callable[[], None]]:
-            client = http_client(timeout=self._timeout)
-            return client, client.close
-
-        return self._once("http", build)
+    def _http(self) -> Http:
+        target = self._target
+        addresses = [
+            (str(url), setting) for url, setting in ((target.api_url, API), (target.frontend_url, FRONTEND)) if url
+        ]
+        password = target.login.password.get_secret_value() if target.login else ""
+        return self._once("http", lambda: _with_close(Http(addresses, password, timeout=self._timeout)))
 
     def login(self, path: str = "/api/auth/login") -> httpx.Response:
         """The answer of the product to the test user's login; a good one (200) is used again for half an hour.
@@ -97,16 +110,18 @@ class Clients:
         """
         base = require(self._target.api_url, self._target, "api_url")
         login = require(self._target.login, self._target, "login")
+        self._declared.insist(LOG_IN)
         with self._login_lock:
-            if self._login and self._login[0] == path and time.monotonic() - self._login[1] < LOGIN_REUSE:
-                return self._login[2]
+            moment, response = self._logins.get(path, (0.0, None))
+            if response is not None and time.monotonic() - moment < LOGIN_REUSE:
+                return response
             with http_errors(f"log in at {self._target.name}"):
-                response = self.http().post(
+                response = self._http().post(
                     f"{str(base).rstrip('/')}{path}",
                     json={"email": login.email, "password": login.password.get_secret_value()},
                 )
             if response.status_code == httpx.codes.OK:
-                self._login = (path, time.monotonic(), response)
+                self._logins[path] = time.monotonic(), response
             return response
 
     @contextmanager
@@ -117,6 +132,7 @@ class Clients:
         Any psycopg.Error that leaves the block becomes a ClientError.
         """
         url = require(self._target.database_url, self._target, "database_url")
+        self._insist_on_database("database_url", read_only=read_only)
         with (
             postgres_errors(f"query the database of {self._target.name}"),
             connect(url.get_secret_value(), read_only=read_only, statement_timeout=statement_timeout) as connection,
@@ -130,6 +146,7 @@ class Clients:
         ``database``: another one than that of ``restore_database_url``. Errors as for ``postgres``.
         """
         url = require(self._target.restore_database_url, self._target, "restore_database_url").get_secret_value()
+        self._insist_on_database("restore_database_url", read_only=False)
         with (
             postgres_errors(f"use the restore server of {self._target.name}"),
             connect(url, database=database, read_only=False, statement_timeout=statement_timeout) as connection,
@@ -137,30 +154,49 @@ class Clients:
             connection.autocommit = True
             yield connection
 
+    def migrate_server(self, *, options: str) -> psycopg.Connection:
+        """A connection to the product's database as the role that may change its schema; the caller closes it.
+
+        ``options``: of libpq, such as limits of time. Of a user that has declared no change nothing can be written. Raises
+        psycopg.Error, and ClientError where no such role is configured.
+        """
+        import psycopg
+
+        url = require(self._target.migrate_database_url, self._target, "migrate_database_url").get_secret_value()
+        self._declared.insist(Setting("migrate_database_url"))
+        if not self._declared.may_change:
+            options = f"{options} -c default_transaction_read_only=on"
+        return psycopg.connect(
+            url, application_name="release-bot", connect_timeout=int(CONNECT_TIMEOUT), options=options
+        )
+
+    def _insist_on_database(self, setting: str, *, read_only: bool) -> None:
+        self._declared.insist(Setting(setting))
+        if not read_only:
+            self._declared.insist_on_change(f"write to the database of {setting}")
+
     # --- where it runs -----------------------------------------------------------------------------------------------
 
     def kube(self) -> KubeClients:
         """The cluster's API: kubeconfig of the Target, else the pod's service account, else the default kubeconfig."""
         part = require(self._target.kubernetes, self._target, "kubernetes")
-        return self._once("kube", lambda: kube_clients(part, self._target.name, self._timeout))
+        kube = self._once("kube", lambda: kube_clients(part, self._target.name, self._timeout))
+        return kube.bound_to(self._declared)
 
     def s3(self) -> S3Client:
         """The bucket's server. Credentials of the Target, else boto3's own chain."""
         part = require(self._target.backup, self._target, "backup")
 
-        def build() -> tuple[S3Client, Callable[[], None]]:
-            client = s3_client(part, self._timeout)
-            return client, client.close
-
-        return self._once("s3", build)
+        client = self._once("s3", lambda: _with_close(s3_client(part, self._timeout)))
+        return client if self._declared.needs is None else cast("S3Client", GuardedS3(client, self._declared))
 
     # --- vendors -----------------------------------------------------------------------------------------------------
 
-    def stripe(self) -> StripeClient:
-        """Stripe's API. Use ``client.v1``."""
+    def stripe(self) -> StripeAccount:
+        """The product's account of Stripe."""
         part = require(self._target.stripe, self._target, "stripe")
         key = require(part.api_key, self._target, "stripe.api_key").get_secret_value()
-        return self._once("stripe", lambda: stripe_client(str(part.url), key, self._timeout))
+        return self._client("stripe", lambda: StripeAccount(str(part.url), key, timeout=self._timeout))
 
     def sentry(self) -> Sentry:
         """The product's project of Sentry."""
@@ -195,12 +231,10 @@ class Clients:
             lambda: Vercel(str(part.url), _text(part.token), part.project, part.team, timeout=self._timeout),
         )
 
-    def _client(self, name: str, build: Callable[[], C]) -> C:
-        def once() -> tuple[C, Callable[[], None]]:
-            client = build()
-            return client, client.close
 
-        return self._once(name, once)
+def _with_close(client: B) -> tuple[B, Callable[[], None]]:
+    """A client, and its own method that closes it."""
+    return client, client.close
 
 
 def _text(secret: SecretStr | None) -> str:

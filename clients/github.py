@@ -12,8 +12,10 @@ import httpx
 from pydantic import AnyHttpUrl, Field, SecretStr
 
 from clients.answers import listed, reading
+from clients.declared import Guarded
 from clients.errors import ClientError
 from clients.json_api import JsonApi
+from clients.needs import READ_CHECKS, READ_CONTENTS, READ_ISSUES, READ_PULLS, READ_STATUSES, WRITE_CONTENTS, Setting
 from clients.settings import Section
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class PullRequest:
     closes: tuple[int, ...] = ()
 
 
-class GitHub:
+class GitHub(Guarded):
     """One repository. Every method raises ClientError, also where the repository has not what is asked for."""
 
     def __init__(self, url: str, repository: str, token: str, *, timeout: float = 10.0) -> None:
@@ -98,6 +100,7 @@ class GitHub:
 
     def describe(self) -> tuple[Any, Mapping[str, str]]:
         """What GitHub says of the repository, and the headers of its answer, which tell a classic token's scopes."""
+        self._declared.insist(Setting("github.repository"))
         body, headers = self._api.read(self._base)
         if body is None:
             raise self._missing("")
@@ -105,10 +108,12 @@ class GitHub:
 
     def probe(self, path: str) -> None:
         """See whether the token may read ``path`` of the repository."""
+        self._declared.insist(Setting("github.repository"))
         self._must(path, per_page="1")
 
     def tag(self, name: str) -> tuple[str, bool] | None:
         """The commit that a tag points to and whether the tag is annotated; None when there is no such tag."""
+        self._declared.insist(READ_CONTENTS)
         ref = self._api.get(f"{self._base}/git/ref/tags/{quote(name)}")
         if ref is None:
             return None
@@ -125,6 +130,8 @@ class GitHub:
 
         Where ``outcome_unknown`` it may or may not be there now: look again.
         """
+        self._declared.insist(WRITE_CONTENTS)
+        self._declared.insist_on_change(f"create the tag {name}")
         body = {"tag": name, "message": message, "object": commit, "type": "commit"}
         tag = self._api.post(f"{self._base}/git/tags", body).json()
         with reading("GitHub", f"the tag {name}", tag):
@@ -137,18 +144,21 @@ class GitHub:
 
     def tags(self) -> list[str]:
         """Names of all tags that begin with v."""
+        self._declared.insist(READ_CONTENTS)
         refs = self._must("git/matching-refs/tags/v")
         with reading("GitHub", "the tags of releases", refs):
             return [str(ref["ref"]).removeprefix("refs/tags/") for ref in listed(refs)]
 
     def commit_of(self, ref: str) -> str:
         """The commit that a branch or tag points to now."""
+        self._declared.insist(READ_CONTENTS)
         commit = self._must(f"commits/{quote(ref, safe='')}")
         with reading("GitHub", f"the commit of {ref}", commit):
             return str(commit["sha"])
 
     def compare(self, base: str, head: str, *, page: int = 1, size: int = 1) -> Comparison:
         """How ``head`` stands to ``base``, with ``size`` of its commits."""
+        self._declared.insist(READ_CONTENTS)
         path = f"compare/{quote(base)}...{quote(head)}"
         body = self._must(path, per_page=str(size), page=str(page))
         with reading("GitHub", f"the commits since {base}", body):
@@ -161,6 +171,7 @@ class GitHub:
 
     def pull_requests(self, commit: Commit) -> list[PullRequest]:
         """The merged pull requests that a commit belongs to; by its title where GitHub knows of none."""
+        self._declared.insist(READ_PULLS)
         body = self._must(f"commits/{commit.sha}/pulls")
         with reading("GitHub", f"the pull requests of {commit.sha[:12]}", body):
             merged = [
@@ -175,12 +186,15 @@ class GitHub:
 
     def is_closed(self, issue: int) -> bool:
         """Whether an issue is closed."""
+        self._declared.insist(READ_ISSUES)
         body = self._must(f"issues/{issue}")
         with reading("GitHub", f"issue {issue}", body):
             return bool(body["state"] == "closed")
 
     def trouble_of(self, commit: str) -> str:
         """What the checks of a commit say against it; empty when all are good. No check at all is no good sign either."""
+        self._declared.insist(READ_CHECKS)
+        self._declared.insist(READ_STATUSES)
         runs = self._must(f"commits/{commit}/check-runs", filter="latest", per_page=str(PAGE))
         status = self._must(f"commits/{commit}/status")
         with reading("GitHub", f"the checks of {commit[:12]}"):
@@ -197,6 +211,7 @@ class GitHub:
 
     def folder(self, path: str, ref: str = "") -> dict[str, str]:
         """Name to blob sha of the files in a folder at ``ref``, else on the default branch."""
+        self._declared.insist(READ_CONTENTS)
         body = self._must(f"contents/{quote(path)}", **_at(ref))
         if isinstance(body, dict) and body.get("type") == "file":
             where = f" at {ref}" if ref else ""
@@ -206,6 +221,7 @@ class GitHub:
 
     def file(self, path: str, ref: str = "") -> bytes | None:
         """The content of a file at ``ref``, else on the default branch; None when it is not there."""
+        self._declared.insist(READ_CONTENTS)
         body = self._api.get(f"{self._base}/contents/{quote(path)}", **_at(ref))
         if body is None:
             return None

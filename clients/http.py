@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from contextlib import contextmanager
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from clients.declared import Guarded
 from clients.errors import SERVER_ERRORS, ClientError, StrangeAnswer, first_line, retry_after, status_hint
+from clients.needs import LOG_IN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from clients.needs import Setting
 
 CONNECT_TIMEOUT = 5.0  # seconds until a server must have accepted the connection
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing (RFC 9110, 9.2.1)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -87,3 +93,52 @@ def http_errors(what: str) -> Iterator[None]:
 def _host(exc: Exception) -> str:
     request = getattr(exc, "_request", None)  # the property raises when the error came before there was a request
     return str(request.url.netloc.decode()) if request is not None else "the server"
+
+
+class Http(Guarded):
+    """Plain HTTP for the product and its pages: verifies TLS, follows no redirect, keeps no cookie.
+
+    It insists on a declared change for each request that is none of ``SAFE``, on the setting of an address of the target, and on
+    a log-in for what holds the test user's password.
+    """
+
+    def __init__(self, addresses: Iterable[tuple[str, Setting]], password: str, *, timeout: float) -> None:
+        """``addresses``: those of the target, which may be one and the same; ``password``: of its test user, or empty.
+
+        ``timeout``: seconds for an answer.
+        """
+        self._client = http_client(timeout=timeout)
+        self._addresses = [(url.rstrip("/"), setting) for url, setting in addresses]
+        self._password = json.dumps(password, ensure_ascii=False)[1:-1].encode()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def get(self, url: str, **options: Any) -> httpx.Response:
+        """As `request`."""
+        return self.request("GET", url, **options)
+
+    def post(self, url: str, **options: Any) -> httpx.Response:
+        """As `request`."""
+        return self.request("POST", url, **options)
+
+    def put(self, url: str, **options: Any) -> httpx.Response:
+        """As `request`."""
+        return self.request("PUT", url, **options)
+
+    def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """The answer to a request, with ``options`` of httpx, such as ``headers``, ``json`` and ``content``.
+
+        Raises NotDeclared before anything is sent, and httpx's errors: see `http_errors`.
+        """
+        request = self._client.build_request(method, url, **options)
+        asked = [setting for address, setting in self._addresses if f"{request.url}/".startswith(f"{address}/")]
+        if asked and not any(self._declared.covers(setting) for setting in asked):
+            self._declared.insist(asked[0])
+        if request.method not in SAFE:
+            if self._password and self._password in request.content:
+                self._declared.insist(LOG_IN)
+            else:
+                self._declared.insist_on_change(f"{request.method} {url}")
+        return self._client.send(request)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clients.answers import reading
 from clients.cluster import kube_errors
-from clients.rights import LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT
+from clients.needs import LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

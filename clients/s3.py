@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from clients.errors import SERVER_ERRORS, ClientError, first_line, status_hint
 from clients.http import CONNECT_TIMEOUT, is_loopback
+from clients.needs import VendorRight
 from clients.packages import LOADING, load
 from clients.settings import Section
 
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
     import boto3
     from mypy_boto3_s3 import S3Client
+
+    from clients.declared import Declared
+
+
+ACTIONS = {
+    "list_objects_v2": "ListBucket",
+    "head_object": "GetObject",
+    "get_object": "GetObject",
+}  # those that only read
 
 
 class Backup(Section):
@@ -55,6 +65,28 @@ def s3_client(part: Backup, timeout: float) -> S3Client:
             aws_secret_access_key=secret.get_secret_value() if secret else None,
             config=settings,
         )
+
+
+class GuardedS3:
+    """The bucket's server for a user that has declared its needs: each operation insists on its action."""
+
+    def __init__(self, client: S3Client, declared: Declared) -> None:
+        self._client, self._declared = client, declared
+
+    def get_paginator(self, operation: str) -> Any:
+        """As of boto3."""
+        self._insist(operation)
+        return self._client.get_paginator(operation)  # type: ignore[call-overload]
+
+    def __getattr__(self, operation: str) -> Any:
+        self._insist(operation)
+        return getattr(self._client, operation)
+
+    def _insist(self, operation: str) -> None:
+        action = ACTIONS.get(operation, operation.title().replace("_", ""))
+        self._declared.insist(VendorRight("backup", f"s3:{action}"))
+        if operation not in ACTIONS:
+            self._declared.insist_on_change(f"{operation} in the bucket")
 
 
 @cache

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import AnyHttpUrl, Field, SecretStr
 
+from clients.declared import Guarded
 from clients.errors import ClientError, StrangeAnswer
 from clients.http import http_client, http_errors
+from clients.needs import SENTRY_DSN, VendorRight
 from clients.packages import load
 from clients.settings import Section
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 PAGE = 100  # issues a page, the most that Sentry gives
 MAX_PAGES = 20  # far more issues than a quarter of an hour can hold; beyond it the answer would be a guess
+READ_ORGANIZATION, READ_PROJECT, READ_EVENTS = (
+    VendorRight("sentry.token", scope) for scope in ("org:read", "project:read", "event:read")
+)
 FLUSH = 15.0  # seconds to hand an event over
 WRONG_ADDRESS = "Does sentry.url point to Sentry?"
 
@@ -53,7 +58,7 @@ class Counts:
     buckets: tuple[Bucket, ...]
 
 
-class Sentry:
+class Sentry(Guarded):
     """One project of Sentry."""
 
     def __init__(self, url: str, token: str, organization: str, project: str, *, timeout: float) -> None:
@@ -68,14 +73,17 @@ class Sentry:
 
     def get_organization(self) -> Any:
         """The organization; takes the scope org:read. Raises ClientError."""
+        self._declared.insist(READ_ORGANIZATION)
         return self._get(self._organization, {}, "read Sentry").json()
 
     def get_project(self) -> Any:
         """The project; takes the scope project:read. Raises ClientError."""
+        self._declared.insist(READ_PROJECT)
         return self._get(self._project, {}, "read Sentry").json()
 
     def issues(self, query: Mapping[str, str], *, limit: int = PAGE) -> Iterator[dict[str, Any]]:
         """All issues of all pages that match ``query`` (docs.sentry.io/api/pagination). Raises ClientError."""
+        self._declared.insist(READ_EVENTS)
         asked = {"project": self.project, "limit": str(limit), **query}
         cursor: dict[str, str] = {}
         for _ in range(MAX_PAGES):
@@ -98,6 +106,7 @@ class Sentry:
 
     def event(self, event_id: str) -> dict[str, Any] | None:
         """An event; None as long as Sentry does not show it. Raises ClientError."""
+        self._declared.insist(READ_PROJECT)
         with http_errors("read the test event back"):
             response = self._client.get(f"{self._project}events/{event_id}/")
             if response.status_code == httpx.codes.NOT_FOUND:
@@ -118,6 +127,7 @@ class Sentry:
         Buckets that Sentry calls incomplete are left out. It may choose another interval than was asked for, so the one
         that it used is read from the answer. Raises ClientError when it does not answer, or not with counts.
         """
+        self._declared.insist(READ_ORGANIZATION)
         asked = {
             "dataset": "errors",
             "yAxis": "count()",
@@ -141,6 +151,12 @@ class Sentry:
         length = min((gap for gap in gaps if gap > 0), default=float(interval))
         return Counts(length, tuple(Bucket(moment, count) for moment, count, incomplete in every if not incomplete))
 
+    def send(self, event: Event, dsn: str) -> str:
+        """Hand an event to Sentry, by the project's DSN; returns its id. Raises ClientError when it was refused."""
+        self._declared.insist(SENTRY_DSN)
+        self._declared.insist_on_change("send an event to Sentry")
+        return _send(event, dsn)
+
     def _get(self, path: str, query: Mapping[str, str], what: str) -> httpx.Response:
         """An answer that is JSON."""
         with http_errors(what):
@@ -150,8 +166,8 @@ class Sentry:
             return response
 
 
-def send_event(event: Event, dsn: str) -> str:
-    """Hand an event to Sentry with a client of its own; returns its id. Raises ClientError when it was refused."""
+def _send(event: Event, dsn: str) -> str:
+    """With a client of its own."""
     load("sentry_sdk.transport", "sentry_sdk.utils")
     import sentry_sdk  # half a second to load, so only who sends one pays for it
     from sentry_sdk.transport import HttpTransport

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from pydantic import AnyHttpUrl, Field, SecretStr
 
+from clients.answers import reading
+from clients.declared import Guarded
 from clients.errors import SERVER_ERRORS, ClientError, status_hint
 from clients.http import is_loopback
+from clients.needs import READ_WEBHOOK_ENDPOINTS
 from clients.packages import load
 from clients.settings import Section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from stripe import StripeClient
+    from stripe import WebhookEndpoint
 
 LIVE_KEYS = ("sk_live_", "rk_live_")  # how Stripe keys of live mode begin
 
@@ -33,21 +36,33 @@ class StripeSettings(Section):
         return self.api_key is not None and self.api_key.get_secret_value().startswith(LIVE_KEYS)
 
 
-def stripe_client(url: str, key: str, timeout: float) -> tuple[StripeClient, Callable[[], None]]:
-    """Stripe's API, and what closes it. ``timeout``: seconds for one answer. Use ``client.v1``."""
-    load("requests", "stripe")
-    import requests
-    import stripe
+class StripeAccount(Guarded):
+    """The account that a key belongs to; the client can only read."""
 
-    session = requests.Session()
-    session.trust_env = not is_loopback(url)
-    client = stripe.StripeClient(
-        key,
-        base_addresses={"api": url.rstrip("/")},
-        max_network_retries=1,
-        http_client=stripe.RequestsClient(timeout=timeout, session=session),
-    )
-    return client, session.close
+    def __init__(self, url: str, key: str, *, timeout: float) -> None:
+        """``timeout``: seconds for one answer."""
+        load("requests", "stripe")
+        import requests
+        import stripe
+
+        self._session = requests.Session()
+        self._session.trust_env = not is_loopback(url)
+        self._client = stripe.StripeClient(
+            key,
+            base_addresses={"api": url.rstrip("/")},
+            max_network_retries=1,
+            http_client=stripe.RequestsClient(timeout=timeout, session=self._session),
+        )
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._session.close()
+
+    def webhook_endpoints(self) -> list[WebhookEndpoint]:
+        """All that the key's mode shows. Raises ClientError."""
+        self._declared.insist(READ_WEBHOOK_ENDPOINTS)
+        with stripe_errors("list the webhook endpoints"), reading("Stripe", "a list of webhook endpoints"):
+            return list(self._client.v1.webhook_endpoints.list({"limit": 100}).auto_paging_iter())
 
 
 @contextmanager

@@ -8,10 +8,13 @@ import httpx
 from pydantic import AnyHttpUrl, Field, SecretStr
 
 from clients.answers import listed, reading
+from clients.declared import Guarded
 from clients.errors import ClientError, StrangeAnswer
 from clients.json_api import JsonApi
+from clients.needs import Setting
 from clients.settings import Section
 
+TOKEN = Setting("vercel.token")
 MARK = "releaseBot"  # key in a deployment's meta
 UNDER_WAY = frozenset({"QUEUED", "INITIALIZING", "BUILDING"})  # states of a build
 MOVES = frozenset({"pending", "in-progress"})  # statuses of a move of production that is not over
@@ -27,7 +30,7 @@ class VercelSettings(Section):
     team: str = ""
 
 
-class Vercel:
+class Vercel(Guarded):
     """One project. Every method raises ClientError; after one that changes something, where ``outcome_unknown``: look again."""
 
     def __init__(self, url: str, token: str, project: str, team: str, *, timeout: float = 10.0) -> None:
@@ -42,6 +45,7 @@ class Vercel:
 
     def project(self) -> dict[str, Any]:
         """The project: what is live (targets.production), what moved production last (lastAliasRequest)."""
+        self._declared.insist(TOKEN)
         project = self._api.get(f"v9/projects/{self.project_id}")
         if project is None:
             raise ClientError(
@@ -60,6 +64,7 @@ class Vercel:
 
     def deployment(self, deployment_id: str) -> dict[str, Any] | None:
         """One deployment; None when it is gone."""
+        self._declared.insist(TOKEN)
         deployment = self._api.get(f"v13/deployments/{deployment_id}")
         return None if deployment is None else dict(deployment)
 
@@ -73,12 +78,14 @@ class Vercel:
         return self._deployments(state="READY", rollbackCandidate="true")
 
     def _deployments(self, **query: str) -> list[dict[str, Any]]:
+        self._declared.insist(TOKEN)
         body = self._api.get("v6/deployments", projectId=self.project_id, target="production", **query) or {}
         with reading("Vercel", "deployments", body):
             return [dict(item) for item in listed(body.get("deployments", []))]
 
     def create(self, commit: str, ref: str, mark: str) -> None:
         """Have the project build and deploy ``commit`` of the branch or tag ``ref``; ``mark`` tells ours from others."""
+        self._declared.insist_on_change(f"deploy {commit[:12]}")
         project = self.project()
         link = project.get("link") or {}
         if not link.get("type"):
@@ -89,10 +96,12 @@ class Vercel:
 
     def promote(self, deployment_id: str) -> None:
         """Move production to a deployment that is built."""
+        self._declared.insist_on_change(f"promote {deployment_id}")
         self._api.post(f"v10/projects/{self.project_id}/promote/{deployment_id}", {}, known=frozenset({CONFLICT}))
 
     def roll_back(self, deployment_id: str) -> None:
         """Move production back to a deployment, named, never "the previous one"."""
+        self._declared.insist_on_change(f"roll back to {deployment_id}")
         self._api.post(f"v9/projects/{self.project_id}/rollback/{deployment_id}", {}, known=frozenset({CONFLICT}))
 
 

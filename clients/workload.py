@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from clients.answers import reading
 from clients.cluster import NOT_FOUND, kube_errors
 from clients.errors import ClientError
-from clients.rights import READ_CRONJOB, READ_DEPLOYMENT, READ_REFERRED, Right, Variables
+from clients.needs import READ_CRONJOB, READ_DEPLOYMENT, READ_REFERRED, ClusterRight, Variables
 from clients.target import require
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Place(Protocol):
         """Its own."""
 
 
-def rights_of(which: Which, variables: Variables) -> tuple[Right, ...]:
+def rights_of(which: Which, variables: Variables) -> tuple[ClusterRight, ...]:
     """What it takes to read a workload and what these variables of it refer to."""
     referred = (replace(right, variables=variables) for right in READ_REFERRED[which])
     return (READ_DEPLOYMENT if which == "deployment" else READ_CRONJOB, *referred)

@@ -72,7 +72,7 @@ def _kind(kind: Kind) -> str:
     if kind.reads:
         facts.append(f"Reads: {', '.join(kind.reads)}")
     if kind.spends:
-        facts.append(f"Uses up: {', '.join(kind.spends)}")
+        facts.append(f"Uses up: {', '.join(allowance.name for allowance in kind.spends)}")
     facts.append(f"Time: {kind.timeout:g} s")
     doc = (inspect.getdoc(type(kind)) or "").replace("``", "`")
     return f"\n## {kind.name}\n\n{kind.summary}.\n\n{doc}\n\n{'. '.join(facts)}.\n\n{_params(kind)}"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bot.settings import Settings
+    from clients.needs import Setting
     from clients.rights import Grant
-    from clients.uses import Use
 
 ROOT = Path(__file__).parents[1]
 OVERLAY = ROOT / "deploy" / "kubernetes" / "overlays" / "example"
@@ -200,7 +200,7 @@ def _kubernetes() -> str:
 def _granted_by(setting: str) -> str:
     title, how = GRANTED_BY[setting]
     environment_name = configuration().environment
-    lines_by_use: dict[tuple[str, Use], set[str]] = defaultdict(set)
+    lines_by_use: dict[tuple[str, Setting], set[str]] = defaultdict(set)
     for demand in _demands():
         for use in demand.uses:
             if use.setting == setting:

@@ -43,6 +43,7 @@ from bot.store.pool import INSTANCE_LOCK, Store, Tx
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.registry import BUILT_IN, Registry
 from clients.github import GitHubSettings
+from clients.needs import LOG_IN, Changes, Need, Reads
 from clients.registry import RegistrySettings
 from clients.target import Target
 from tests.fix_kube import eventually
@@ -122,7 +123,7 @@ def kinds(outside: Outside) -> Registry:
 
     ``quiet`` is for the watch.
     """
-    asking = (_ask(outside), _ask(outside, "log_in", ("login",)), _ask(outside, "look", looks_at=("tenant",)))
+    asking = (_ask(outside), _ask(outside, "log_in", LOG_IN), _ask(outside, "look", Reads("tenant")))
     made = (*asking, _slow(outside), _tenant(outside), _quiet(outside))
     return Registry({**BUILT_IN, **{kind.name: kind for kind in made}})
 
@@ -131,11 +132,12 @@ def _evidence(ctx: CheckContext) -> Evidence:
     return Evidence(asked=ctx.check, expected="all is well", seen="see summary")
 
 
-def _ask(
-    outside: Outside, called: str = "ask", uses: tuple[str, ...] = (), looks_at: tuple[str, ...] = ()
-) -> type[Kind]:
+def _ask(outside: Outside, called: str = "ask", *needs_of_it: Need) -> type[Kind]:
     class Ask(Kind):
-        name, summary, params, spends, reads = called, "asks", Params, uses, looks_at
+        name, summary, params = called, "asks", Params
+
+        def needs(self, params: Any) -> tuple[Need, ...]:
+            return needs_of_it
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             outside.runs.append(ctx.check)
@@ -166,8 +168,11 @@ def _slow(outside: Outside) -> type[Kind]:
 
 def _tenant(outside: Outside) -> type[Kind]:
     class Tenant(Kind):
-        name, summary, params, mutates, touches = "tenant", "changes", Params, True, ("tenant",)
+        name, summary, params = "tenant", "changes", Params
         grace = 0.1  # it ends at once, but for a test that lets it hang
+
+        def needs(self, params: Any) -> tuple[Need, ...]:
+            return (Changes("tenant"),)
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             outside.runs.append(ctx.check)

@@ -4,16 +4,18 @@ import base64
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from bot.domain.actions import RunCheck
+from bot.domain.actions import RunCheck, StepSpec
 from bot.domain.ids import StepId
 from bot.domain.plan import Mutation
 from bot.errors import Contradicted
 from bot.steps.contract import Look, Shipment, StepContext, step_errors
+from bot.steps.registry import bound_clients
 from checks.contract import Answer
 from clients.connections import Clients
 from clients.target import Target
@@ -146,7 +148,7 @@ class Surroundings:
 
     def perform(self, perform: Callable[[Any, StepContext], str], spec: Any, seconds: float = 20) -> str:
         """Carry out a step."""
-        with Clients(self.target) as clients, step_errors():
+        with self._clients(spec, acts=True) as clients, step_errors():
             return perform(spec, self.context(clients, seconds))
 
     def contradicted(self, confirm: Callable[[Any, Look], str], spec: Any) -> str:
@@ -157,5 +159,10 @@ class Surroundings:
 
     def look(self, look: Callable[[Any, Look], Any], spec: Any) -> Any:
         """Preview, record or confirm."""
-        with Clients(self.target) as clients, step_errors():
+        with self._clients(spec, acts=False) as clients, step_errors():
             return look(spec, self.context(clients))
+
+    @contextmanager
+    def _clients(self, spec: Any, *, acts: bool) -> Iterator[Clients]:
+        with Clients(self.target) as clients:
+            yield bound_clients(clients, StepSpec(id=StepId("deploy.one"), title="One", action=spec), acts=acts)

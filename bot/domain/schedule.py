@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from bot.domain.checklist import Check
     from bot.domain.ids import CheckId
+    from clients.needs import Spends
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Requirements:
 
     exclusive: frozenset[str] = frozenset()  # target/name: what nobody else may use or look at meanwhile
     shared: frozenset[str] = frozenset()  # target/name: what it only looks at, beside others that do
-    allowances: tuple[str, ...] = ()  # what it uses up of its target, by name in checks.contract.ALLOWANCES
+    allowances: tuple[Spends, ...] = ()  # what it uses up of its target
     mutates: bool = False
     seconds: float = 0.0  # that a run may take
 

@@ -7,24 +7,23 @@ from datetime import UTC, datetime, timedelta
 
 from bot.store import uses
 from bot.store.pool import Tx
-from checks.contract import ALLOWANCES
+from clients.needs import Spends
 
 
-def spend(tx: Tx, names: Sequence[str], target: str, now: datetime) -> datetime | None:
-    """Use each of ``names`` of ``target`` once. Returns None, or when there is enough again: then nothing is used."""
+def spend(tx: Tx, allowances: Sequence[Spends], target: str, now: datetime) -> datetime | None:
+    """Use each of ``allowances`` of ``target`` once. Returns None, or when there is enough again: then nothing is used."""
     waits = []
-    for name in sorted(names):
-        allowance = ALLOWANCES[name]
-        period = timedelta(seconds=allowance.period)
-        waits.append(uses.free_at(tx, f"{target}/{name}", at_most=allowance.uses, period=period, now=now))
+    for allowance in allowances:
+        what, period = f"{target}/{allowance.name}", timedelta(seconds=allowance.period)
+        waits.append(uses.free_at(tx, what, at_most=allowance.uses, period=period, now=now))
     if missing := [until for until in waits if until is not None]:
         return max(missing)
-    for name in names:
-        uses.use(tx, f"{target}/{name}", now)
+    for allowance in allowances:
+        uses.use(tx, f"{target}/{allowance.name}", now)
     return None
 
 
-def exhausted_text(names: Sequence[str], target: str, until: datetime) -> str:
+def exhausted_text(allowances: Sequence[Spends], target: str, until: datetime) -> str:
     """Why a check has to wait for its allowances, in one line for people."""
-    titles = " and ".join(ALLOWANCES[name].title for name in sorted(names))
+    titles = " and ".join(allowance.title for allowance in allowances)
     return f"the {titles} of {target} are used up until {until.astimezone(UTC):%H:%M} UTC"

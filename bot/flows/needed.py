@@ -10,9 +10,8 @@ from bot.steps.rights import Demand, of_checklist
 from checks.checkup.finding import Finding, State
 from checks.contract import CheckError
 from checks.runner import refuse_if_forbidden
-from clients.rights import Of, Right
+from clients.needs import READ_CONTENTS, ClusterRight, Of, Setting
 from clients.target import VENDOR_PARTS
-from clients.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 EVERY_RELEASE = "every release"  # uses these, whatever its checklist says
-_ALWAYS = (READ_CONTENTS, Use("registry.url"), Use("registry.image"))
+_ALWAYS = (READ_CONTENTS, Setting("registry.url"), Setting("registry.image"))
 _OF_STEPS = ("registry",)  # which only a release's source asks, so that a Target has none
 _SHARED = (*VENDOR_PARTS, *_OF_STEPS)  # sections of their own in release-bot.yml
 _OF_ALL = frozenset(_SHARED) - {"stripe"}  # of which a target may have another one
@@ -69,8 +68,8 @@ class Part:
     section: str  # of the configuration, or key of a target
     title: str
     target: Target
-    needs: dict[Use, tuple[str, ...]] = field(default_factory=dict)
-    rights: dict[Right, tuple[str, ...]] = field(default_factory=dict)
+    needs: dict[Setting, tuple[str, ...]] = field(default_factory=dict)
+    rights: dict[ClusterRight, tuple[str, ...]] = field(default_factory=dict)
     unset: dict[str, tuple[str, ...]] = field(default_factory=dict)  # setting -> lines that need it
 
     @property
@@ -92,7 +91,7 @@ def needed(settings: Settings, checklist: Checklist, registry: Registry) -> tupl
     # What has only what all targets share: for lines whose own target is not configured.
     bare = settings.model_copy(update={"targets": {"": TargetSection()}}).target_values()[""]
     strangers: dict[str, tuple[str, ...]] = {}  # targets that are not configured -> lines that need them
-    for demand in [*of_checklist(checklist, registry), Demand(EVERY_RELEASE, settings.environment, (), _ALWAYS)]:
+    for demand in [*of_checklist(checklist, registry), Demand(EVERY_RELEASE, settings.environment, _ALWAYS)]:
         name = demand.target or settings.environment
         if name in targets:
             _add(parts, demand, settings, targets[name])
@@ -100,7 +99,7 @@ def needed(settings: Settings, checklist: Checklist, registry: Registry) -> tupl
         apart = [use for use in demand.uses if use.setting.partition(".")[0] in _OF_ALL]
         if demand.rights or len(apart) < len(demand.uses):
             strangers[name] = (*strangers.get(name, ()), demand.line)
-        _add(parts, Demand(demand.line, name, (), apart), settings, bare)
+        _add(parts, Demand(demand.line, name, apart), settings, bare)
     said = [
         Said(
             f"Target {name}",

@@ -11,6 +11,7 @@ from bot.flows.check_context import CheckRun
 from bot.flows.check_run import run_to_end
 from bot.flows.deps import Deps, Job
 from bot.steps.contract import Journal, Look, StepContext
+from bot.steps.registry import acting
 from bot.store import work
 from bot.store.pool import Tx
 from checks.contract import Answer, Subject
@@ -38,4 +39,4 @@ def build_step_context(
         seconds = look.deadline - time.monotonic()
         return run_to_end(deps, check_of_step(spec.id, spec.title, action, timeout=seconds), run)
 
-    return StepContext(**vars(look), run_check=run_check, redact=deps.clean, journal=journal, attempt=attempt)
+    return StepContext(**acting(look, spec), run_check=run_check, redact=deps.clean, journal=journal, attempt=attempt)

@@ -17,7 +17,7 @@ from bot.domain.release import Release
 from bot.errors import StepError
 from bot.flows.deps import Deps, TargetDeps
 from bot.steps.contract import Look, Shipment, step_errors
-from bot.steps.registry import doer
+from bot.steps.registry import bound_clients, doer
 from bot.steps.sources import Resolved
 from bot.store import releases, steps
 from bot.store.pool import Tx
@@ -66,7 +66,7 @@ def inspect_step(
             id=spec.id,
             shipment=ship,
             target=target,
-            clients=clients,
+            clients=bound_clients(clients, spec, acts=False),
             recorded=recorded,
             deadline=time.monotonic() + seconds,
             cancelled=cancelled,

@@ -14,9 +14,8 @@ from bot.steps.by_hand import refuse_left
 from bot.steps.cluster import AGAIN, CONFLICTS
 from bot.steps.contract import NOTHING_RECORDED, step_errors
 from clients.cluster import FIELD_MANAGER, kube_errors
-from clients.rights import Of, Right
+from clients.needs import READ_CONTENTS, Changes, ClusterRight, Need, Of
 from clients.target import require
-from clients.uses import READ_CONTENTS, Use
 
 if TYPE_CHECKING:
     from bot.domain.actions import DeployCronJob, RestoreCronJob
@@ -50,14 +49,15 @@ class CronJobs:
             self._kube.json(patch, self.name, self.namespace, body, field_manager=FIELD_MANAGER)
 
 
-def rights(spec: DeployCronJob) -> tuple[Right, ...]:
-    """What the step needs in the cluster; the one that puts it back needs the same of the same CronJob."""
-    return tuple(Right(verb, "batch", "cronjobs", Of.NAMESPACE, spec.name) for verb in ("get", "patch"))
+def needs(spec: DeployCronJob) -> tuple[Need, ...]:
+    """What the step needs in the cluster and at GitHub."""
+    rights = (ClusterRight(verb, "batch", "cronjobs", Of.NAMESPACE, spec.name) for verb in ("get", "patch"))
+    return (Changes("cronjob"), READ_CONTENTS, *rights)
 
 
-def uses(_spec: DeployCronJob) -> tuple[Use, ...]:
-    """What the step needs at GitHub."""
-    return (READ_CONTENTS,)
+def needs_to_restore(_spec: RestoreCronJob) -> tuple[Need, ...]:
+    """The same rights on the same CronJob, of which only the record knows the name."""
+    return (Changes("cronjob"), *(ClusterRight(verb, "batch", "cronjobs", Of.RECORDED) for verb in ("get", "patch")))
 
 
 def where_we_are(spec: DeployCronJob, look: Look) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
 from bot.steps.by_hand import refuse_left
 from bot.steps.contract import NOTHING_RECORDED, Look, StepContext, step_errors
-from clients.uses import Use
+from clients.needs import Changes, Need, Setting
 from clients.vercel import MOVES, UNDER_WAY, Vercel, commit_of, id_of, mark_of, named, state_of
 
 POLLS = (0.1, 0.2, 0.5)  # seconds between two looks, the last one stays; Vercel's own command looks four times a second
@@ -20,9 +20,9 @@ UNSURE = 3.0  # seconds until a deployment that was asked for is listed, whether
 TRIES = 4  # times that a move is asked for while Vercel gives no answer
 
 
-def uses(_spec: VercelDeploy | RestoreFrontend) -> tuple[Use, ...]:
+def needs(_spec: VercelDeploy | RestoreFrontend) -> tuple[Need, ...]:
     """What both steps need; Vercel knows no rights of a token, only of its owner."""
-    return (Use("vercel.token"), Use("vercel.project"))
+    return (Changes("frontend"), Setting("vercel.token"), Setting("vercel.project"))
 
 
 def where_we_are(_spec: VercelDeploy, look: Look) -> dict[str, Any]:

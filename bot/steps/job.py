@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps.jobs import COMPLETE, DEADLINE, FAILED, GONE, Jobs, Standing, trouble_of
 from bot.steps.migrations import mutations, new_files
-from clients.rights import LIST_PODS, READ_LOGS, Of, Right
+from clients.needs import LIST_PODS, READ_LOGS, ClusterRight, Of
 
 if TYPE_CHECKING:
     from bot.domain.actions import Migrate
@@ -25,11 +25,9 @@ SILENT = "it has printed nothing yet"
 QUOTED = 5  # last lines that an error quotes
 
 
-def rights(spec: Migrate) -> tuple[Right, ...]:
-    """What the step needs in the cluster; nothing where it applies the files itself."""
-    if spec.job is None:
-        return ()
-    jobs = (Right(verb, "batch", "jobs", Of.NAMESPACE) for verb in ("create", "get"))
+def rights() -> tuple[ClusterRight, ...]:
+    """What a Job of it takes in the cluster."""
+    jobs = (ClusterRight(verb, "batch", "jobs", Of.NAMESPACE) for verb in ("create", "get"))
     return (*jobs, LIST_PODS, READ_LOGS)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
 
-from bot.domain.actions import RestoreBackend, SetImage
+from bot.domain.actions import RestoreBackend, SetImage, SetVariable
 from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError
 from bot.steps.by_hand import refuse_left
@@ -16,7 +16,7 @@ from bot.steps.cluster import AGAIN, CONFLICTS, Cluster
 from bot.steps.contract import NOTHING_RECORDED, Look, StepContext
 from bot.steps.rollout import REVISION, advice, differences, image_of, judge, same_template, variable_of, without_hash
 from clients.cluster import Kubernetes
-from clients.rights import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Right
+from clients.needs import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Changes, Need
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"  # what `kubectl rollout history` shows: the human version beside the digest
 RESTORE = "release-bot/restore"  # which attempt at a rollback wrote last
@@ -24,9 +24,9 @@ NAMED = 5  # differences that a message names
 POLLS = (0.2, 0.3, 0.5, 1.0)  # seconds between two looks at a rollout: quick at first, the last one stays
 
 
-def rights(_spec: SetImage | RestoreBackend) -> tuple[Right, ...]:
-    """What both steps need in the cluster."""
-    return (READ_DEPLOYMENT, CHANGE_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)
+def needs(_spec: SetImage | RestoreBackend | SetVariable) -> tuple[Need, ...]:
+    """What these steps need in the cluster."""
+    return (Changes("deployment"), READ_DEPLOYMENT, CHANGE_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)
 
 
 def where_we_are(_spec: SetImage, look: Look) -> dict[str, Any]:

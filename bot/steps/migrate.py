@@ -15,8 +15,7 @@ from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import job
 from bot.steps.migrations import mutations, new_files
 from clients.errors import ClientError, first_line
-from clients.http import CONNECT_TIMEOUT
-from clients.uses import READ_CONTENTS, Use, in_schema, on_table
+from clients.needs import READ_CONTENTS, Changes, Need, OptionalSetting, in_schema, on_table
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,10 +31,12 @@ CHECKS_CLIENTS = 140_000  # version of the server that has client_connection_che
 LEAST = 1.0  # seconds for what is looked at when the time is over
 
 
-def uses(spec: Migrate) -> tuple[Use, ...]:
-    """What the step needs: the files, and the product's database as the role that may change it."""
+def needs(spec: Migrate) -> tuple[Need, ...]:
+    """What the step needs: the files, and a Job in the cluster or the product's database as the role that may change it."""
+    if spec.job is not None:
+        return (Changes("database"), READ_CONTENTS, *job.rights(), OptionalSetting("database_url"))
     rows = (*in_schema("public", "CREATE"), *on_table("schema_migrations", "SELECT", "INSERT"))
-    return (READ_CONTENTS, *(() if spec.job else (replace(use, setting="migrate_database_url") for use in rows)))
+    return (Changes("database"), READ_CONTENTS, *(replace(right, setting="migrate_database_url") for right in rows))
 
 
 def preview(spec: Migrate, look: Look) -> list[Mutation]:
@@ -195,18 +196,10 @@ def _connected(look: Look, *, lock_timeout: float = 10) -> Iterator[psycopg.Conn
     import psycopg
     from psycopg import errors
 
-    url = look.target.migrate_database_url
-    if url is None:
-        raise StepError(
-            f"{look.target.name} has no role that may change the schema",
-            hint=f"Set targets.{look.target.name}.migrate_database_url in release-bot.yml.",
-        )
     left = int(max(LEAST, look.deadline - time.monotonic()) * 1000)
     limits = f"-c lock_timeout={int(lock_timeout * 1000)} -c statement_timeout={left}"
     try:
-        connection = psycopg.connect(
-            url.get_secret_value(), application_name="release-bot", connect_timeout=int(CONNECT_TIMEOUT), options=limits
-        )
+        connection = look.clients.migrate_server(options=limits)
     except psycopg.OperationalError as error:
         raise NoAnswer(f"the database of {look.target.name} does not answer: {first_line(error)}") from error
     try:
@@ -217,7 +210,7 @@ def _connected(look: Look, *, lock_timeout: float = 10) -> Iterator[psycopg.Conn
     except errors.InsufficientPrivilege as error:
         raise StepError(
             f"the role of migrate_database_url may not do that: {error.diag.message_primary}",
-            hint="Use the role that owns the product's schema.",
+            hint="Setting the role that owns the product's schema.",
         ) from error
 
 

@@ -24,19 +24,16 @@ from bot.domain.plan import Mutation, Plane
 from bot.errors import StepError
 from bot.steps import ask, cronjob, frontend, job, kube, migrate, tag, variable
 from bot.steps.contract import Look, StepContext
-from clients.rights import Right
-from clients.uses import Use
+from clients.connections import Clients
+from clients.declared import Declared
+from clients.needs import Changes, Need
 
 
 def _nothing(_spec: Any, _look: Look) -> Sequence[Mutation]:
     return ()
 
 
-def _no_rights(_spec: Any) -> Sequence[Right]:
-    return ()
-
-
-def _no_uses(_spec: Any) -> Sequence[Use]:
+def _no_needs(_spec: Any) -> Sequence[Need]:
     return ()
 
 
@@ -50,10 +47,9 @@ class Doer:
     record: Callable[[Any, Look], Mapping[str, Any]] | None = (
         None  # what a rollback of that plane goes back to; reads only
     )
-    rights: Callable[[Any], Sequence[Right]] = (
-        _no_rights  # needed in its target's cluster; asked before the deploy begins
+    needs: Callable[[Any], Sequence[Need]] = (
+        _no_needs  # the clients refuse the rest; asked for before the deploy begins
     )
-    uses: Callable[[Any], Sequence[Use]] = _no_uses  # settings and vendors' rights that it needs; the doctor asks
     let_end: Callable[[Any, StepContext, Callable[[str], None]], bool] | None = (
         None  # waits for what it has left running, before a rollback; tells how far; whether all it was about to do is done
     )
@@ -63,47 +59,40 @@ class Doer:
 
 
 DOERS: dict[type[Model], Doer] = {
-    Tag: Doer(tag.create, tag.preview, confirm=tag.confirm, uses=tag.uses),
-    Migrate: Doer(
-        migrate.apply,
-        migrate.preview,
-        confirm=migrate.confirm,
-        rights=job.rights,
-        uses=migrate.uses,
-        let_end=job.let_end,
-    ),
+    Tag: Doer(tag.create, tag.preview, confirm=tag.confirm, needs=tag.needs),
+    Migrate: Doer(migrate.apply, migrate.preview, confirm=migrate.confirm, needs=migrate.needs, let_end=job.let_end),
     SetImage: Doer(
-        kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are, kube.rights, confirm=kube.confirm_image
+        kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are, kube.needs, confirm=kube.confirm_image
     ),
     VercelDeploy: Doer(
         frontend.deploy,
         frontend.preview,
         Plane.FRONTEND,
         frontend.where_we_are,
-        uses=frontend.uses,
+        frontend.needs,
         confirm=frontend.confirm,
     ),
     DeployCronJob: Doer(
-        cronjob.deploy,
-        cronjob.preview,
-        Plane.JOBS,
-        cronjob.where_we_are,
-        cronjob.rights,
-        cronjob.uses,
-        confirm=cronjob.confirm,
+        cronjob.deploy, cronjob.preview, Plane.JOBS, cronjob.where_we_are, cronjob.needs, confirm=cronjob.confirm
     ),
     RestoreBackend: Doer(
-        kube.restore_backend, kube.preview_restore, Plane.BACKEND, rights=kube.rights, confirm=kube.confirm_restore
+        kube.restore_backend, kube.preview_restore, Plane.BACKEND, needs=kube.needs, confirm=kube.confirm_restore
     ),
     RestoreFrontend: Doer(
         frontend.restore,
         frontend.preview_restore,
         Plane.FRONTEND,
-        uses=frontend.uses,
+        needs=frontend.needs,
         confirm=frontend.confirm_restore,
     ),
-    SetVariable: Doer(variable.set_variable, variable.preview, rights=kube.rights),
-    RestoreCronJob: Doer(cronjob.restore, cronjob.preview_restore, Plane.JOBS, confirm=cronjob.confirm_restore),
+    SetVariable: Doer(variable.set_variable, variable.preview, needs=kube.needs),
+    RestoreCronJob: Doer(
+        cronjob.restore,
+        cronjob.preview_restore,
+        Plane.JOBS,
+        needs=cronjob.needs_to_restore,
+        confirm=cronjob.confirm_restore,
+    ),
     RunCheck: Doer(ask.ask),
 }
 
@@ -114,3 +103,16 @@ def doer(spec: StepSpec) -> Doer:
     if found is None:
         raise StepError(f"{spec.id} is for a person to do and attest", hint="Press Attest once it is done.")
     return found
+
+
+def bound_clients(clients: Clients, spec: StepSpec, *, acts: bool) -> Clients:
+    """Clients that refuse what the step ``spec`` has not declared, and every change unless it ``acts``."""
+    found = DOERS.get(type(spec.action))
+    needs = found.needs(spec.action) if found is not None else ()
+    kept = tuple(need for need in needs if acts or not isinstance(need, Changes))
+    return clients.bound_to(Declared(f"step {spec.id}", kept))
+
+
+def acting(look: Look, spec: StepSpec) -> dict[str, Any]:
+    """All of ``look`` for the step ``spec`` when it acts: its clients make the changes that it has declared."""
+    return {**vars(look), "clients": bound_clients(look.clients, spec, acts=True)}

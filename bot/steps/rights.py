@@ -1,4 +1,4 @@
-"""What the checks, the steps and the watch of a checklist need of their targets: rights in the cluster, and uses of the rest."""
+"""What the checks, the steps and the watch of a checklist need of their targets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bot.domain.actions import WITHOUT_DOER, RunCheck, StepSpec
 from bot.domain.checklist import Checklist
 from bot.steps.registry import doer
 from checks.registry import Registry, RegistryError
-from clients.rights import Grant, Right, grants
+from clients.needs import ClusterRight, Need, OptionalSetting, Setting
+from clients.rights import Grant, grants
 from clients.target import Target
-from clients.uses import Use
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,17 @@ class Demand:
 
     line: str  # id of a check, a step or a probe
     target: str  # its name; empty: the target that is deployed to
-    rights: Sequence[Right] = ()
-    uses: Sequence[Use] = ()
+    needs: Sequence[Need] = ()
+
+    @property
+    def rights(self) -> list[ClusterRight]:
+        """The rights in the target's cluster."""
+        return [need for need in self.needs if isinstance(need, ClusterRight)]
+
+    @property
+    def uses(self) -> list[Setting]:
+        """The settings, and the rights at whom they name."""
+        return [need for need in self.needs if isinstance(need, Setting) and not isinstance(need, OptionalSetting)]
 
 
 def of_checklist(checklist: Checklist, registry: Registry) -> list[Demand]:
@@ -49,13 +58,12 @@ def of_step(spec: StepSpec, registry: Registry) -> Demand:
     target = str(getattr(spec.action, "target", ""))
     if isinstance(spec.action, RunCheck):
         return _of_kind(spec.id, target, spec.action.kind, spec.action.params, registry)
-    found = doer(spec)
-    return Demand(spec.id, target, found.rights(spec.action), found.uses(spec.action))
+    return Demand(spec.id, target, doer(spec).needs(spec.action))
 
 
 def by_target(demands: Iterable[Demand], targets: Mapping[str, Target]) -> dict[str, list[Grant]]:
     """Name of each target -> what must be granted in its cluster. A target that is not configured is left out."""
-    wanted: dict[str, list[Right]] = {}
+    wanted: dict[str, list[ClusterRight]] = {}
     for demand in demands:
         wanted.setdefault(demand.target, []).extend(demand.rights)
     return {
@@ -68,4 +76,4 @@ def _of_kind(line: str, target: str, name: str, params: Mapping[str, Any], regis
         kind, read = registry.get(name), registry.validate(name, params)
     except RegistryError:
         return Demand(line, target)  # the check says so itself
-    return Demand(line, target, kind.rights(read), kind.uses(read))
+    return Demand(line, target, kind.needs(read))

@@ -9,14 +9,14 @@ from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError
 from bot.steps.contract import PAUSE, Look, StepContext, step_errors
 from clients.github import GitHub, previous_release
-from clients.uses import READ_CHECKS, READ_CONTENTS, READ_STATUSES, WRITE_CONTENTS, Use
+from clients.needs import READ_CHECKS, READ_CONTENTS, READ_STATUSES, WRITE_CONTENTS, Changes, Need
 
 TRIES = 4  # times that the tag is asked for while GitHub gives no answer
 
 
-def uses(spec: Tag) -> tuple[Use, ...]:
+def needs(spec: Tag) -> tuple[Need, ...]:
     """What the step needs at GitHub."""
-    return (READ_CONTENTS, WRITE_CONTENTS, *((READ_CHECKS, READ_STATUSES) if spec.checks else ()))
+    return (Changes("tags"), READ_CONTENTS, WRITE_CONTENTS, *((READ_CHECKS, READ_STATUSES) if spec.checks else ()))
 
 
 def preview(spec: Tag, look: Look) -> list[Mutation]:

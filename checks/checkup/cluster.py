@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from checks.checkup.finding import PATIENCE, REFUSED, Finding, State, trouble
 from clients.connections import Clients
 from clients.errors import ClientError
+from clients.needs import ClusterRight, Of
 from clients.permissions import refused
-from clients.rights import Grant, Of, Right, grants, rule
+from clients.rights import Grant, grants, rule
 from clients.workload import read_workload, references
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class _Here:
     clients: Clients
 
 
-def cluster(target: Target, rights: Mapping[Right, tuple[str, ...]]) -> list[Finding]:
+def cluster(target: Target, rights: Mapping[ClusterRight, tuple[str, ...]]) -> list[Finding]:
     """Ask for each right that is granted. ``rights``: right -> ids of the lines that need it.
 
     Reads only, and of the product no more than the names to which its Deployment and its backup CronJob refer.
@@ -69,7 +70,9 @@ def cluster(target: Target, rights: Mapping[Right, tuple[str, ...]]) -> list[Fin
     return findings or [Finding(State.OK, f"answers and grants the {len(needs)} rights that are needed")]
 
 
-def _referred(here: _Here, which: Which, rights: Mapping[Right, tuple[str, ...]]) -> dict[Grant, tuple[str, ...]]:
+def _referred(
+    here: _Here, which: Which, rights: Mapping[ClusterRight, tuple[str, ...]]
+) -> dict[Grant, tuple[str, ...]]:
     """The grants for what a workload refers to, by name. Raises ClientError when the workload cannot be read."""
     workload = read_workload(here, which)
     found: dict[Grant, tuple[str, ...]] = {}

@@ -10,7 +10,7 @@ from checks.checkup.finding import PATIENCE, Finding, Needs, State, lines_of
 from checks.kit import verification
 from clients.connections import Clients
 from clients.errors import ClientError
-from clients.uses import IN_SCHEMA
+from clients.needs import IN_SCHEMA
 
 if TYPE_CHECKING:
     import psycopg

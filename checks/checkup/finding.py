@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from clients.uses import Use
+from clients.needs import Setting
 
 if TYPE_CHECKING:
     from clients.errors import ClientError
@@ -18,7 +18,7 @@ FORBIDDEN = 403
 NOT_FOUND = 404
 TOO_MANY = 429
 SERVER_ERRORS = 500
-Needs = Mapping[Use, tuple[str, ...]]  # what is used of a system -> ids of the lines of the checklist that use it
+Needs = Mapping[Setting, tuple[str, ...]]  # what is used of a system -> ids of the lines of the checklist that use it
 
 
 class State(StrEnum):

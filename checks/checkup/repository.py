@@ -19,8 +19,8 @@ from checks.checkup.finding import (
 from clients.answers import reading
 from clients.connections import Clients
 from clients.errors import ClientError
+from clients.needs import READ_CHECKS, READ_CONTENTS, READ_ISSUES, READ_PULLS, READ_STATUSES, WRITE_CONTENTS
 from clients.target import require
-from clients.uses import READ_CHECKS, READ_CONTENTS, READ_ISSUES, READ_PULLS, READ_STATUSES, WRITE_CONTENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

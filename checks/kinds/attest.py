@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from checks.contract import CheckContext
 
 
@@ -26,6 +28,7 @@ class Attest(Kind):
     name: ClassVar[str] = "attest"
     summary: ClassVar[str] = "Waits for a person to confirm something by name"
     params: ClassVar[type[Params]] = AttestParams
+    example: ClassVar[Mapping[str, Any]] = {"question": "Is it done?"}
     timeout: ClassVar[float] = 5.0
 
     def run(self, params: AttestParams, ctx: CheckContext) -> Answer:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
-from clients.rights import READ_BACKUP_ACCOUNT, Right, Variables
+from clients.needs import READ_BACKUP_ACCOUNT, Need, Variables
 from clients.workload import Environment, read_service_account, read_workload, rights_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class BackupCredentials(Kind):
     params: ClassVar[type[Params]] = BackupCredentialsParams
     timeout: ClassVar[float] = 30.0
 
-    def rights(self, params: BackupCredentialsParams) -> tuple[Right, ...]:
+    def needs(self, params: BackupCredentialsParams) -> tuple[Need, ...]:
         """Those of the CronJob and, where it has no keys, of its service account."""
         variables = Variables(KEYS, params.container)
         return (*rights_of("cronjob", variables), replace(READ_BACKUP_ACCOUNT, variables=variables))

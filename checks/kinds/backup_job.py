@@ -19,11 +19,21 @@ from checks.kit.backups import environment_of, handed_on, made_at, objects
 from clients.answers import reading
 from clients.cluster import kube_errors
 from clients.errors import REFUSED, ClientError
+from clients.needs import (
+    CREATE_BACKUP_JOB,
+    LIST_BACKUP_PODS,
+    LIST_BACKUPS,
+    READ_BACKUP_JOB,
+    READ_BACKUP_LOGS,
+    READ_BACKUPS,
+    READ_CRONJOB,
+    STOP_BACKUP_JOB,
+    Changes,
+    Need,
+)
 from clients.pods import read_log
-from clients.rights import CREATE_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_JOB, READ_BACKUP_LOGS, READ_CRONJOB, Right
 from clients.s3 import s3_errors
 from clients.target import require
-from clients.uses import LIST_BACKUPS, READ_BACKUPS, Use
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,17 +85,12 @@ class BackupJob(Kind):
     name: ClassVar[str] = "backup_job"
     summary: ClassVar[str] = "Runs the backup CronJob once and looks at the object that it wrote"
     params: ClassVar[type[Params]] = BackupJobParams
-    mutates: ClassVar[bool] = True
-    touches: ClassVar[tuple[str, ...]] = ("backup",)
     timeout: ClassVar[float] = 900.0
 
-    def rights(self, params: BackupJobParams) -> tuple[Right, ...]:
-        """Those of its requests."""
-        return (READ_CRONJOB, CREATE_BACKUP_JOB, READ_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_LOGS)
-
-    def uses(self, params: BackupJobParams) -> tuple[Use, ...]:
-        """To see and read what the Job writes."""
-        return (LIST_BACKUPS, READ_BACKUPS)
+    def needs(self, params: BackupJobParams) -> tuple[Need, ...]:
+        """To start the Job, to watch it, to stop it where it runs too long, and to see and read what it writes."""
+        job = (READ_CRONJOB, CREATE_BACKUP_JOB, READ_BACKUP_JOB, STOP_BACKUP_JOB, LIST_BACKUP_PODS, READ_BACKUP_LOGS)
+        return (Changes("backup"), *job, LIST_BACKUPS, READ_BACKUPS)
 
     def run(self, params: BackupJobParams, ctx: CheckContext) -> Answer:
         """FAIL when the Job fails, writes nothing, or writes something that is no encrypted dump.

@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 from pydantic import Field
@@ -15,7 +15,7 @@ from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Ou
 from clients.answers import reading
 from clients.errors import ClientError
 from clients.grafana import columns
-from clients.uses import Use, grafana
+from clients.needs import Need, grafana
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,9 +56,10 @@ class GrafanaPanels(Kind):
     name = "grafana_panels"
     summary = "Every data panel of a Grafana dashboard has data in the window"
     params = GrafanaPanelsParams
+    example: ClassVar[Mapping[str, Any]] = {"dashboard": "overview"}
     timeout = 120.0
 
-    def uses(self, params: GrafanaPanelsParams) -> tuple[Use, ...]:
+    def needs(self, params: GrafanaPanelsParams) -> tuple[Need, ...]:
         """To open the dashboard and ask what its panels ask."""
         return grafana("datasources:read", "datasources:query", dashboard=params.dashboard)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
@@ -10,7 +11,7 @@ from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Param
 from checks.kit.http_answers import UNREACHED, Base, address, differences, json_object, unreached
 from clients.errors import ClientError
 from clients.http import http_errors
-from clients.uses import Use, at
+from clients.needs import Need, at
 
 _LOOK = "The whole answer is in the evidence. Look at the product's log of that moment."
 
@@ -31,9 +32,10 @@ class HttpJson(Kind):
     name = "http_json"
     summary = "One GET answers with the expected status and JSON values, such as /health with status healthy"
     params = HttpJsonParams
+    example: ClassVar[Mapping[str, Any]] = {"path": "/health"}
     timeout = 30.0
 
-    def uses(self, params: HttpJsonParams) -> tuple[Use, ...]:
+    def needs(self, params: HttpJsonParams) -> tuple[Need, ...]:
         """The address that is asked."""
         return (at(params.base),)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import html
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.kit.http_answers import UNREACHED, Base, address, unreached
 from clients.http import http_errors
-from clients.uses import Use, at
+from clients.needs import Need, at
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import httpx
 
 _MAX_REDIRECTS = 5  # enough for http to https and a trailing slash
@@ -42,9 +44,10 @@ class HttpPages(Kind):
     name = "http_pages"
     summary = "Pages are reachable without a log-in and carry the expected text"
     params = HttpPagesParams
+    example: ClassVar[Mapping[str, Any]] = {"pages": [{"path": "/"}]}
     timeout = 60.0
 
-    def uses(self, params: HttpPagesParams) -> tuple[Use, ...]:
+    def needs(self, params: HttpPagesParams) -> tuple[Need, ...]:
         """The address that is asked."""
         return (at(params.base),)
 

@@ -11,7 +11,7 @@ from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Ou
 from checks.kit.http_answers import UNREACHED, Base, address, unreached
 from clients.grafana import columns
 from clients.http import http_errors
-from clients.uses import Use, at, grafana
+from clients.needs import Need, at, grafana
 
 _POLL = 1.0  # seconds between two looks, at most
 
@@ -43,7 +43,7 @@ class MetricsFlow(Kind):
     params = MetricsFlowParams
     timeout = 120.0
 
-    def uses(self, params: MetricsFlowParams) -> tuple[Use, ...]:
+    def needs(self, params: MetricsFlowParams) -> tuple[Need, ...]:
         """The address that is asked, and to ask for the counter."""
         return (at(params.base), *grafana("datasources:read", "datasources:query"))
 

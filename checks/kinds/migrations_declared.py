@@ -10,7 +10,7 @@ from pydantic import Field
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.kit.declarations import HOW_TO_DECLARE, Declared, declared
 from clients.github import previous_release
-from clients.uses import READ_CONTENTS, Use
+from clients.needs import READ_CONTENTS, Need
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -54,7 +54,7 @@ class MigrationsDeclared(Kind):
     params: ClassVar[type[Params]] = MigrationsDeclaredParams
     timeout: ClassVar[float] = 90.0
 
-    def uses(self, params: MigrationsDeclaredParams) -> tuple[Use, ...]:
+    def needs(self, params: MigrationsDeclaredParams) -> tuple[Need, ...]:
         """To read the files."""
         return (READ_CONTENTS,)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
+from clients.needs import Need
 from clients.pods import READS_PODS, STARTING, newest_pods, not_available, read_deployment
 from clients.target import require
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
-    from clients.rights import Right
 
 
 class PodRestartsParams(Params):
@@ -32,7 +32,7 @@ class PodRestarts(Kind):
     params = PodRestartsParams
     timeout = 30.0
 
-    def rights(self, params: PodRestartsParams) -> tuple[Right, ...]:
+    def needs(self, params: PodRestartsParams) -> tuple[Need, ...]:
         """Those of its requests."""
         return READS_PODS
 

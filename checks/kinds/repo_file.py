@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from clients.uses import READ_CONTENTS, Use
+from clients.needs import READ_CONTENTS, Need
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from checks.contract import CheckContext
 
 
@@ -30,9 +32,10 @@ class RepoFile(Kind):
     name: ClassVar[str] = "repo_file"
     summary: ClassVar[str] = "A file on the default branch names the version that is released"
     params: ClassVar[type[Params]] = RepoFileParams
+    example: ClassVar[Mapping[str, Any]] = {"path": "claude.md", "text": "Status: V{bare}"}
     timeout: ClassVar[float] = 30.0
 
-    def uses(self, params: RepoFileParams) -> tuple[Use, ...]:
+    def needs(self, params: RepoFileParams) -> tuple[Need, ...]:
         """To read the file."""
         return (READ_CONTENTS,)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
 from checks.kit.release_range import release_range
-from clients.uses import READ_CONTENTS, READ_ISSUES, READ_PULLS, Use
+from clients.needs import READ_CONTENTS, READ_ISSUES, READ_PULLS, Need
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -28,7 +28,7 @@ class RepoIssues(Kind):
     params: ClassVar[type[Params]] = RepoIssuesParams
     timeout: ClassVar[float] = 120.0
 
-    def uses(self, params: RepoIssuesParams) -> tuple[Use, ...]:
+    def needs(self, params: RepoIssuesParams) -> tuple[Need, ...]:
         """To read the commits, their pull requests and the issues that these close."""
         return (READ_CONTENTS, READ_PULLS, READ_ISSUES)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from checks.contract import Answer, Evidence, Kind, Outcome, Params
 from checks.kit.release_range import release_range
-from clients.uses import READ_CONTENTS, READ_PULLS, Use
+from clients.needs import READ_CONTENTS, READ_PULLS, Need
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
@@ -29,7 +29,7 @@ class RepoPulls(Kind):
     params: ClassVar[type[Params]] = RepoPullsParams
     timeout: ClassVar[float] = 120.0
 
-    def uses(self, params: RepoPullsParams) -> tuple[Use, ...]:
+    def needs(self, params: RepoPullsParams) -> tuple[Need, ...]:
         """To read the commits and their pull requests."""
         return (READ_CONTENTS, READ_PULLS)
 

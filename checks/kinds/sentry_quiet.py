@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome
 from checks.kit.since import SinceParams, sentry_release
+from clients.needs import Need, sentry
 from clients.sentry import iso
 from clients.target import require
-from clients.uses import Use, sentry
 
 _FIELDS = ("id", "shortId", "title", "permalink", "firstSeen", "lastSeen", "count")
 _NAMED = 3  # issues named in the summary; the evidence has all
@@ -32,9 +33,10 @@ class SentryQuiet(Kind):
     name = "sentry_quiet"
     summary = "No new or regressed issue in Sentry since a moment"
     params = SentryQuietParams
+    example: ClassVar[Mapping[str, Any]] = {"since": "2026-01-16T18:00:00Z"}
     timeout = 60.0
 
-    def uses(self, params: SentryQuietParams) -> tuple[Use, ...]:
+    def needs(self, params: SentryQuietParams) -> tuple[Need, ...]:
         """To read issues."""
         return sentry("event:read")
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import exp, fsum, lgamma, log, log1p
 from statistics import fmean, pvariance
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from checks.contract import Answer, Evidence, Kind, Outcome
 from checks.kit.since import SinceParams, sentry_release
+from clients.needs import Need, sentry
 from clients.sentry import Bucket, Counts, end_of
-from clients.uses import Use, sentry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from checks.contract import CheckContext
 
@@ -54,9 +54,10 @@ class SentryRate(Kind):
     name = "sentry_rate"
     summary = "No more errors in Sentry since the deploy than before it"
     params = SentryRateParams
+    example: ClassVar[Mapping[str, Any]] = {"since": "2026-01-16T18:00:00Z"}
     timeout = 30.0
 
-    def uses(self, params: SentryRateParams) -> tuple[Use, ...]:
+    def needs(self, params: SentryRateParams) -> tuple[Need, ...]:
         """To count events."""
         return sentry("org:read")
 

@@ -12,9 +12,8 @@ from pydantic import Field
 
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from clients.errors import ClientError
-from clients.sentry import send_event
+from clients.needs import SENTRY_DSN, Changes, Need, sentry
 from clients.target import require
-from clients.uses import SENTRY_DSN, Use, sentry
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event
@@ -42,12 +41,11 @@ class SentryReceives(Kind):
     name = "sentry_receives"
     summary = "A test event sent with the product's DSN shows up in Sentry"
     params = SentryReceivesParams
-    mutates = True
     timeout = 120.0  # seconds; normally it takes a few, but minutes have been seen
 
-    def uses(self, params: SentryReceivesParams) -> tuple[Use, ...]:
+    def needs(self, params: SentryReceivesParams) -> tuple[Need, ...]:
         """To send an event, and to read it."""
-        return (SENTRY_DSN, *sentry("project:read"))
+        return (Changes("sentry"), SENTRY_DSN, *sentry("project:read"))
 
     def run(self, params: SentryReceivesParams, ctx: CheckContext) -> Answer:
         """Send one event, then ask for it until it shows or the time is over. Raises CheckError when Sentry refuses,
@@ -59,7 +57,7 @@ class SentryReceives(Kind):
         sentry = ctx.clients.sentry()
         environment = target.environment or target.name
         event = _event(part, ctx, environment, params.level)
-        event_id = send_event(event, dsn)
+        event_id = sentry.send(event, dsn)
         sent = time.monotonic()
         ctx.progress(f"sent test event {event_id}, waiting for Sentry to show it")
         found = _wait_for(event_id, sentry, ctx)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from psycopg import errors
 from pydantic import Field
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.kit import verification
-from clients.uses import Use, execute
+from clients.needs import Need, execute
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from checks.contract import CheckContext
 
 
@@ -31,9 +33,10 @@ class SqlVerify(Kind):
     name: ClassVar[str] = "sql_verify"
     summary: ClassVar[str] = "Calls a verify function of the database; every row must pass"
     params: ClassVar[type[Params]] = SqlVerifyParams
+    example: ClassVar[Mapping[str, Any]] = {"function": "billing.verify_billing_schema"}
     timeout: ClassVar[float] = 45.0
 
-    def uses(self, params: SqlVerifyParams) -> tuple[Use, ...]:
+    def needs(self, params: SqlVerifyParams) -> tuple[Need, ...]:
         """To call the function."""
         return (execute(params.function),)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from clients.rights import Variables
+from clients.needs import Need, Variables
 from clients.workload import Environment, Which, read_workload, rights_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from checks.contract import CheckContext
-    from clients.rights import Right
     from clients.workload import Variable
 
 
@@ -58,9 +59,10 @@ class WorkloadEnv(Kind):
     name: ClassVar[str] = "workload_env"
     summary: ClassVar[str] = "Variables are set on the live Deployment or CronJob and are not empty"
     params: ClassVar[type[Params]] = WorkloadEnvParams
+    example: ClassVar[Mapping[str, Any]] = {"variables": ["SOLVEREIGN_SENTRY_DSN"]}
     timeout: ClassVar[float] = 30.0
 
-    def rights(self, params: WorkloadEnvParams) -> tuple[Right, ...]:
+    def needs(self, params: WorkloadEnvParams) -> tuple[Need, ...]:
         """Those of the workload that it reads."""
         return rights_of(params.workload, Variables((*params.variables, *params.plain), params.container))
 

@@ -9,7 +9,7 @@ from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Ou
 from checks.kit.http_answers import UNREACHED, address, differences, json_object, unreached
 from checks.solvereign.product import log_in
 from clients.http import cookie_header, http_errors
-from clients.uses import API, LOGIN, Use
+from clients.needs import API, LOG_IN, LOGIN, Need, Reads
 
 _LOOK = "Look at the pod's log at the time of the log-in and after it."
 
@@ -33,13 +33,11 @@ class ApiFlow(Kind):
     name = "api_flow"
     summary = "The test user logs in and one authenticated GET answers as expected"
     params = ApiFlowParams
-    spends = ("login",)
-    reads = ("tenant",)  # the test user's requests depend on the tenant's billing status
     timeout = 30.0
 
-    def uses(self, params: ApiFlowParams) -> tuple[Use, ...]:
+    def needs(self, params: ApiFlowParams) -> tuple[Need, ...]:
         """The address of the product, and the test user."""
-        return (API, LOGIN)
+        return (LOG_IN, Reads("tenant"), API, LOGIN)
 
     def run(self, params: ApiFlowParams, ctx: CheckContext) -> Answer:
         """Log in, ask once. Raises CheckError when the user is refused or the product cannot be reached."""

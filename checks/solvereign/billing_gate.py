@@ -8,10 +8,10 @@ from pydantic import Field
 
 from checks.contract import Answer, Change, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.kit.http_answers import UNREACHED, address, unreached
-from checks.solvereign.product import session
+from checks.solvereign.product import TENANT, session
 from clients.http import http_errors
+from clients.needs import API, LOG_IN, LOGIN, Changes, Need, on_table
 from clients.target import require
-from clients.uses import API, LOGIN, TENANT, Use, on_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,14 +43,19 @@ class BillingGate(Kind):
     name = "billing_gate"
     summary = "A tenant that is past_due gets 402 for a write; its status is put back afterwards"
     params = BillingGateParams
-    mutates = True
-    spends = ("login",)
-    touches = ("tenant", "log")  # the product logs the refusal, and a traceback where the gate is not wired
     timeout = 60.0
 
-    def uses(self, params: BillingGateParams) -> tuple[Use, ...]:
+    def needs(self, params: BillingGateParams) -> tuple[Need, ...]:
         """The product, the test user and tenant, and the tenant's row in the database."""
-        return (API, LOGIN, TENANT, *on_table("tenants", "SELECT", "UPDATE"))
+        return (
+            Changes("tenant"),
+            Changes("log", data=False),
+            LOG_IN,
+            API,
+            LOGIN,
+            TENANT,
+            *on_table("tenants", "SELECT", "UPDATE"),
+        )
 
     def run(self, params: BillingGateParams, ctx: CheckContext) -> Answer:
         """Log in, set the status, ask, put the status back and look. Raises CheckError when one of these fails."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.kit import verification
 from checks.solvereign.product import VERIFY_FUNCTIONS
-from clients.uses import READ_CONTENTS, Use, on_table
+from clients.needs import READ_CONTENTS, Need, on_table
 
 if TYPE_CHECKING:
     import psycopg
@@ -62,7 +62,7 @@ class MigrationsApplied(Kind):
     params: ClassVar[type[Params]] = MigrationsAppliedParams
     timeout: ClassVar[float] = 90.0
 
-    def uses(self, params: MigrationsAppliedParams) -> tuple[Use, ...]:
+    def needs(self, params: MigrationsAppliedParams) -> tuple[Need, ...]:
         """To read what is applied, and the files."""
         return (*on_table("schema_migrations", "SELECT"), READ_CONTENTS)
 

@@ -9,10 +9,14 @@ import httpx
 from checks.contract import CheckError
 from checks.kit.http_answers import UNREACHED, json_object, unreached
 from clients.http import cookie_header
+from clients.needs import Setting
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
 
+TENANT = Setting("tenant")
+STRIPE_CUSTOMER = Setting("tenant.stripe_customer_id")
+WEBHOOK_SECRET = Setting("stripe.webhook_secret")
 VERIFY_FUNCTIONS = (
     "auth.verify_legal_acceptance_integrity",
     "billing.verify_billing_schema",

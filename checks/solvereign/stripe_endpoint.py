@@ -13,10 +13,9 @@ from pydantic import Field
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.kit.http_answers import address
 from clients.answers import reading
+from clients.needs import API, READ_WEBHOOK_ENDPOINTS, Need, stripe_mode
 from clients.packages import load
-from clients.stripe_account import stripe_errors
 from clients.target import require
-from clients.uses import API, READ_WEBHOOK_ENDPOINTS, Use, stripe_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +77,7 @@ class StripeEndpoint(Kind):
     params = StripeEndpointParams
     timeout = 45.0
 
-    def uses(self, params: StripeEndpointParams) -> tuple[Use, ...]:
+    def needs(self, params: StripeEndpointParams) -> tuple[Need, ...]:
         """To read the endpoints of its mode."""
         known = (READ_WEBHOOK_ENDPOINTS, stripe_mode(live=params.live))
         return known if params.url else (API, *known)
@@ -138,11 +137,10 @@ def expand(patterns: Iterable[str]) -> list[str]:
 
 
 def _endpoints(ctx: CheckContext) -> list[_Endpoint]:
-    with stripe_errors("list the webhook endpoints"), reading("Stripe", "a list of webhook endpoints"):
-        pages = ctx.clients.stripe().v1.webhook_endpoints.list({"limit": 100})
+    with reading("Stripe", "a list of webhook endpoints"):
         return [
             _Endpoint(one.id, one.url, one.status == "enabled", one.livemode, tuple(one.enabled_events))
-            for one in pages.auto_paging_iter()
+            for one in ctx.clients.stripe().webhook_endpoints()
         ]
 
 

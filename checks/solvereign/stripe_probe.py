@@ -13,7 +13,7 @@ from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Param
 from checks.kit.http_answers import UNREACHED, address, unreached
 from checks.solvereign.product import NOT_CONFIGURED, detail_of
 from clients.http import http_errors
-from clients.uses import API, Use
+from clients.needs import API, Changes, Need
 
 _HINTS = {
     404: "Set SOLVEREIGN_STRIPE_API_KEY and SOLVEREIGN_STRIPE_WEBHOOK_SECRET on the deployment, then restart it.",
@@ -38,12 +38,11 @@ class StripeProbe(Kind):
     name = "stripe_probe"
     summary = "The product refuses a wrong Stripe signature, which it can only do with the stripe package"
     params = StripeProbeParams
-    touches = ("log",)  # the product logs the refusal, and a traceback where it cannot refuse
     timeout = 30.0
 
-    def uses(self, params: StripeProbeParams) -> tuple[Use, ...]:
+    def needs(self, params: StripeProbeParams) -> tuple[Need, ...]:
         """The address of the product."""
-        return (API,)
+        return (Changes("log", data=False), API)
 
     def run(self, params: StripeProbeParams, ctx: CheckContext) -> Answer:
         """Send one event of no known type. Raises CheckError when nobody answers for the product."""

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from checks.contract import Answer, Change, CheckContext, CheckError, Evidence, Kind, Outcome, Params
 from checks.kit.http_answers import UNREACHED, address, unreached
-from checks.solvereign.product import NOT_CONFIGURED
+from checks.solvereign.product import NOT_CONFIGURED, STRIPE_CUSTOMER, WEBHOOK_SECRET
 from clients.errors import ClientError
 from clients.http import http_errors
+from clients.needs import API, Changes, Need, on_table
 from clients.packages import load
 from clients.target import require
-from clients.uses import API, STRIPE_CUSTOMER, WEBHOOK_SECRET, Use, on_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,14 +77,12 @@ class StripeWebhook(Kind):
     name = "stripe_webhook"
     summary = "A signed Stripe event is processed and stored exactly once, however often it is delivered"
     params = StripeWebhookParams
-    mutates = True
-    touches = ("tenant", "log")  # the events are about the tenant's customer; the product logs what fails of them
     timeout = 60.0
 
-    def uses(self, params: StripeWebhookParams) -> tuple[Use, ...]:
+    def needs(self, params: StripeWebhookParams) -> tuple[Need, ...]:
         """To sign an event of the tenant's customer, to look at its rows and to remove them."""
         rows = (use for table in _TABLES for use in on_table(table, "SELECT", "DELETE"))
-        return (API, WEBHOOK_SECRET, STRIPE_CUSTOMER, *rows)
+        return (Changes("tenant"), Changes("log", data=False), API, WEBHOOK_SECRET, STRIPE_CUSTOMER, *rows)
 
     def run(self, params: StripeWebhookParams, ctx: CheckContext) -> Answer:
         """Send, look at the database, remove the own rows. Raises CheckError when it could not find out or clean up."""

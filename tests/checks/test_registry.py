@@ -106,3 +106,14 @@ def test_a_bad_plugin_ends_a_command_without_a_traceback(install, capsys):
     )
     assert message.endswith("Fix or uninstall that plugin.\n")
     assert "Traceback" not in message
+
+
+def test_kind_with_required_parameters_and_no_example(install):
+    """What it changes would not be known: it says so when the kind is first asked for."""
+    demanding = PLUGIN.replace("class Moon", "class MoonParams(Params):\n    phase: str\n\nclass Moon").replace(
+        "params = Params", "params = MoonParams"
+    )
+    install("moon_phase", "moon_plugin:Moon", demanding)
+
+    with pytest.raises(RegistryError, match=r"kind moon_phase: its `example` are no parameters of it: phase"):
+        Registry.load().get("moon_phase")

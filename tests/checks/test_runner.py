@@ -11,6 +11,7 @@ from pydantic import Field
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params, Subject
 from checks.registry import Registry
 from checks.runner import run_check
+from clients import needs
 from clients.connections import Clients
 from clients.stripe_account import StripeSettings
 from clients.target import Target
@@ -46,7 +47,10 @@ class Changes(Echo):
     """The same kind, but it declares that it changes data."""
 
     name = "changes"
-    mutates = True
+
+    def needs(self, params):
+        """It changes something."""
+        return (needs.Changes("something"),)
 
 
 class Raises(Echo):

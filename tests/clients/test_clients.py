@@ -138,7 +138,7 @@ def test_no_proxy_for_loopback(monkeypatch, tmp_path):
         "GET /page": Reply(200, {}),
         "GET /api/v1/namespaces/n/pods": Reply(200, {"items": []}),
         "GET /bucket": Reply(200, b"<ListBucketResult/>"),
-        "GET /v1/balance": Reply(200, {"object": "balance"}),
+        "GET /v1/webhook_endpoints": Reply(200, {"object": "list", "data": [], "has_more": False, "url": "/v1/x"}),
     }
     with Replies(routes) as server:
         target = kube_target(tmp_path, server.url)
@@ -152,7 +152,7 @@ def test_no_proxy_for_loopback(monkeypatch, tmp_path):
             clients.http().get(f"{server.url}/page").raise_for_status()
             clients.kube().core.list_namespaced_pod("n", _request_timeout=clients.kube().timeout)
             clients.s3().list_objects_v2(Bucket="bucket")
-            clients.stripe().v1.balance.retrieve()
+            clients.stripe().webhook_endpoints()
     assert {request.path for request in server.requests} == {route.split()[1] for route in routes}
 
 
@@ -187,8 +187,9 @@ def test_closed():
     clients = Clients(NOTHING)
     client = clients.http()
     clients.close()
-    assert client.is_closed
-    assert not clients.http().is_closed
+    with pytest.raises(RuntimeError, match="closed"):
+        client.get("http://127.0.0.1:9/")
+    assert clients.http() is not client
     clients.close()
 
 
@@ -397,19 +398,21 @@ def test_s3_down():
 @pytest.mark.parametrize(
     ("reply", "summary"),
     [
-        (Reply(401, {"error": {"message": "Invalid API Key"}}), "cannot ask Stripe: 401 Invalid API Key"),
-        (Reply(403, {"error": {"message": "No permission"}}), "cannot ask Stripe: 403 No permission"),
+        (
+            Reply(401, {"error": {"message": "Invalid API Key"}}),
+            "cannot list the webhook endpoints: 401 Invalid API Key",
+        ),
+        (Reply(403, {"error": {"message": "No permission"}}), "cannot list the webhook endpoints: 403 No permission"),
     ],
 )
 def test_stripe_error(reply, summary):
     """Stripe's errors keep their status."""
     with (
-        Replies({"GET /v1/balance": reply}) as server,
+        Replies({"GET /v1/webhook_endpoints": reply}) as server,
         Clients(NOTHING.model_copy(update={"stripe": StripeSettings(url=server.url, api_key="sk_test_1")})) as clients,
         pytest.raises(ClientError) as caught,
-        stripe_errors("ask Stripe"),
     ):
-        clients.stripe().v1.balance.retrieve()
+        clients.stripe().webhook_endpoints()
     assert caught.value.summary == summary
 
 

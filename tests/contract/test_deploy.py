@@ -14,7 +14,7 @@ from bot.health import pages
 from bot.steps.rights import of_checklist, of_step
 from checks.checkup.finding import State
 from checks.registry import Registry
-from clients.rights import CHANGE_DEPLOYMENT, READ_DEPLOYMENT
+from clients.needs import CHANGE_DEPLOYMENT, READ_DEPLOYMENT
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"

@@ -25,7 +25,6 @@ from checks.registry import BUILT_IN, Registry
 from clients.connections import Clients
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request
-from tests.contract.test_kinds import REQUIRED_PARAMS
 from tests.fix_checks import changed, production_target, staging_target
 from tests.fix_demo import until
 from tests.fix_sandbox import Sandbox, send_event
@@ -121,7 +120,7 @@ def with_leaks() -> Checklist:
     kinds = [kind for kind in BUILT_IN if kind not in {"attest", "announced", "all_of"}]
     leaks: list[Json] = [
         {"id": f"{target}.{kind}", "title": f"{kind} of a vendor that leaks", "kind": kind, "target": target}
-        | {"params": REQUIRED_PARAMS.get(kind, {}), "timeout": SLOWLY.get(kind, 15.0)}
+        | {"params": dict(Registry.load().get(kind).example), "timeout": SLOWLY.get(kind, 15.0)}
         for target in ("leaky", "broken")
         for kind in kinds
     ]

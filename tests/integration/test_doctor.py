@@ -23,7 +23,8 @@ from bot.store.pool import Store, only
 from checks.checkup.cluster import cluster
 from checks.checkup.finding import Finding, State
 from clients.connections import Clients
-from clients.rights import READ_DEPLOYMENT, READ_LOGS, Grant, Right, Variables, grants
+from clients.needs import READ_DEPLOYMENT, READ_LOGS, ClusterRight, Variables
+from clients.rights import Grant, grants
 from clients.workload import rights_of
 from sandbox.staging import github, grafana, s3, sentry, stripe_api
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
@@ -40,7 +41,7 @@ VENDORS = ("Sentry", "Grafana", "Stripe", "GitHub", "Vercel", "Image registry", 
 TARGETS = ("staging", "production")
 GRANTS = Path(__file__).parents[2] / "deploy" / "postgres-grants.sql"
 Body = dict[str, Any]
-Rights = dict[Right, tuple[str, ...]]
+Rights = dict[ClusterRight, tuple[str, ...]]
 
 
 @pytest.fixture

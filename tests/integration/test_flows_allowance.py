@@ -15,13 +15,13 @@ from bot.flows.allowance import spend
 from bot.flows.deploying import step_clicks
 from bot.store import uses
 from bot.store.pool import Store
-from checks.contract import ALLOWANCES, Outcome
+from checks.contract import Outcome
+from clients.needs import LOG_IN
 from tests.fix_bot import QA, Outside, World, checklist, kinds
 from tests.unit.factories import make_check
 
 ONE = CheckId("go.one")
-LOGIN = ALLOWANCES["login"]
-PERIOD = timedelta(seconds=LOGIN.period)
+PERIOD = timedelta(seconds=LOG_IN.period)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def counted(world: World) -> World:
     return world
 
 
-def use_up(world: World, target: str, at_most: int = LOGIN.uses) -> None:
+def use_up(world: World, target: str, at_most: int = LOG_IN.uses) -> None:
     """So many log-ins were made just now."""
     with world.store.transaction() as tx:
         for _ in range(at_most):
@@ -58,7 +58,7 @@ def test_a_check_waits_for_the_next_log_in_and_says_until_when(counted: World, o
     words = f"the log-ins of staging are used up until {free:%H:%M} UTC, then it goes on by itself"
     assert standing(counted, release_id) == (Running.WAITING, words)
 
-    counted.clock.advance(seconds=LOGIN.period)
+    counted.clock.advance(seconds=LOG_IN.period)
     counted.run("check")
     assert counted.outcome(release_id, "go.one") is Outcome.PASS
 
@@ -75,11 +75,11 @@ def test_the_last_one_is_left_to_people(counted: World, outside: Outside) -> Non
     """The product takes five; whatever is run again and again, the bot makes four, then waits."""
     release_id = counted.start()
     counted.run("check")
-    for _ in range(LOGIN.uses):
+    for _ in range(LOG_IN.uses):
         counted.act(check.rerun, QA, release_id, "go.one")
         job = counted.claim_all("check")[f"{release_id}/go.one"]
         counted.carry_out(job)
-    assert outside.runs.count("go.one") == LOGIN.uses == 5 - 1
+    assert outside.runs.count("go.one") == LOG_IN.uses == 5 - 1
     assert standing(counted, release_id)[0] is Running.WAITING
 
 
@@ -97,7 +97,7 @@ def test_a_step_says_so_and_can_be_retried(counted: World) -> None:
     (failed,) = [step for step in counted.view(release_id).steps if step.state is StepState.FAILED]
     assert (failed.id, counted.view(release_id).release.state) == ("deploy.smoke", ReleaseState.DEPLOY_FAILED)
     assert "the log-ins of production are used up until" in failed.summary
-    counted.clock.advance(seconds=LOGIN.period)
+    counted.clock.advance(seconds=LOG_IN.period)
     counted.act(step_clicks.retry, QA, failed.row)
     counted.run("advance")
     assert counted.view(release_id).release.state is ReleaseState.WATCHING
@@ -113,4 +113,4 @@ def test_processes_share_it(world: World, outside: Outside, another_process: Cal
             return spend(tx, kind.spends, "staging", world.clock.now()) is None
 
     with ThreadPoolExecutor(12) as threads:
-        assert sum(threads.map(one, stores * 4)) == LOGIN.uses
+        assert sum(threads.map(one, stores * 4)) == LOG_IN.uses

@@ -17,6 +17,7 @@ from bot.store.pool import Store
 from bot.store.undos import UndoOrigin
 from checks.contract import Answer, CheckContext, Kind, Outcome, Params
 from checks.registry import Registry
+from clients.needs import Changes, Need
 from tests.fix_bot import MANAGER, Killed, Outside, World, checklist, die, hanging
 from tests.fix_kube import eventually
 from tests.unit.factories import make_check
@@ -185,7 +186,10 @@ def test_whether_a_request_may_take_effect_late_is_told_to_the_undo(
     told: list[bool] = []
 
     class Setting(Kind):
-        name, summary, params, mutates = "setting", "changes", Params, True
+        name, summary, params = "setting", "changes", Params
+
+        def needs(self, params: Any) -> tuple[Need, ...]:
+            return (Changes("setting"),)
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             raise AssertionError

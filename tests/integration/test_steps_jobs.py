@@ -268,7 +268,7 @@ class TestMigrationJob:
     def test_what_the_bot_may_not(self, kube: Kube, step: Surroundings, tmp_path: Path) -> None:
         """Make it: then none was made, and none runs. Read its log: how it ended is known all the same, and that counts."""
         account, spec = BotAccount(kube, tmp_path), job("print('well')")
-        needed = grants(rights(spec), step.target)
+        needed = grants(rights(), step.target)
         step.target = account.target.model_copy(update={"github": step.target.github})
         account.grant([grant for grant in needed if grant.verb != "create"], needed)
         with pytest.raises(StepError, match="Kubernetes refused to create job/"):

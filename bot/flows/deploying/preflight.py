@@ -15,10 +15,10 @@ from bot.steps.contract import Look, step_errors
 from bot.steps.rights import Demand, by_target, of_plan
 from checks.checkup.finding import Finding, State
 from clients.connections import Clients
+from clients.needs import WRITE_CONTENTS, Setting
 from clients.permissions import refused
 from clients.rights import Grant
 from clients.target import Target
-from clients.uses import WRITE_CONTENTS, Use
 
 # Sections whose rights would be missed in the middle of a deploy only. What reads is tried before the first step: by the plan.
 _SECTIONS = ("migrate_database_url", "github")
@@ -58,7 +58,7 @@ def _refused_grants(target: Target, grants: Sequence[Grant]) -> list[Grant]:
 
 def _missing_elsewhere(deps: TargetDeps, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
     """As the doctor asks. What is not configured the step that needs it says itself, when it is planned."""
-    needs: dict[tuple[str, str], dict[Use, tuple[str, ...]]] = {}
+    needs: dict[tuple[str, str], dict[Setting, tuple[str, ...]]] = {}
     for demand in demands:
         name = demand.target or deps.environment
         for use in demand.uses:
@@ -74,7 +74,7 @@ def _missing_elsewhere(deps: TargetDeps, demands: Iterable[Demand], look: Look) 
             yield Finding(State.MISSING, f"{whom}: {finding.what}", finding.hint, finding.rule)
 
 
-def _examine(section: str, target: Target, uses: dict[Use, tuple[str, ...]], whom: str) -> list[Finding]:
+def _examine(section: str, target: Target, uses: dict[Setting, tuple[str, ...]], whom: str) -> list[Finding]:
     """What is missing there. Raises NoAnswer when it cannot be told."""
     missing = [finding for finding in EXAMINERS[section](target, uses) if not finding.good]
     for finding in missing:

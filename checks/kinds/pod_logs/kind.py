@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.kinds.pod_logs.log_lines import error_in
+from clients.needs import READ_LOGS, Need, Reads
 from clients.pods import (
     READS_PODS,
     STARTING,
@@ -21,7 +22,6 @@ from clients.pods import (
     read_log,
     settled_deployment,
 )
-from clients.rights import READ_LOGS, Right
 from clients.target import require
 
 if TYPE_CHECKING:
@@ -83,12 +83,11 @@ class PodLogs(Kind):
     name: ClassVar[str] = "pod_logs"
     summary: ClassVar[str] = "Looks for errors in the logs of all pods of the Deployment, and for pods that do not run"
     params: ClassVar[type[Params]] = PodLogsParams
-    reads: ClassVar[tuple[str, ...]] = ("log",)
     timeout: ClassVar[float] = 90.0
 
-    def rights(self, params: PodLogsParams) -> tuple[Right, ...]:
+    def needs(self, params: PodLogsParams) -> tuple[Need, ...]:
         """Those of its requests."""
-        return (*READS_PODS, READ_LOGS)
+        return (Reads("log"), *READS_PODS, READ_LOGS)
 
     def run(self, params: PodLogsParams, ctx: CheckContext) -> Answer:
         """FAIL for an error line, a pod that does not run, an unavailable Deployment; INCONCLUSIVE without any line."""

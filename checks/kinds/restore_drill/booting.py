@@ -23,8 +23,8 @@ from checks.kinds.restore_drill.boot_pod import (
 from clients.answers import reading
 from clients.cluster import kube_errors
 from clients.errors import REFUSED, ClientError
+from clients.needs import READ_DEPLOYMENT, ClusterRight, Of
 from clients.pods import read_log
-from clients.rights import READ_DEPLOYMENT, Of, Right
 from clients.workload import read_workload
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})  # the command could
 
 BOOT_RIGHTS = (
     READ_DEPLOYMENT,
-    Right("create", "", "pods", Of.NAMESPACE),
-    Right("get", "", "pods", Of.NAMESPACE, NAME),
-    Right("delete", "", "pods", Of.NAMESPACE, NAME),
-    Right("get", "", "pods/log", Of.NAMESPACE, NAME),
+    ClusterRight("create", "", "pods", Of.NAMESPACE),
+    ClusterRight("get", "", "pods", Of.NAMESPACE, NAME),
+    ClusterRight("delete", "", "pods", Of.NAMESPACE, NAME),
+    ClusterRight("get", "", "pods/log", Of.NAMESPACE, NAME),
 )
 
 

@@ -24,9 +24,9 @@ from checks.kinds.restore_drill.booting import BOOT_RIGHTS
 from checks.kit import verification
 from checks.kit.backups import environment_of, made_at, taken_up
 from clients.errors import ClientError
+from clients.needs import LIST_BACKUPS, MAKE_DATABASES, READ_BACKUPS, Changes, Need
 from clients.s3 import s3_errors
 from clients.target import require
-from clients.uses import LIST_BACKUPS, MAKE_DATABASES, READ_BACKUPS, Use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import psycopg
 
     from checks.contract import Change, CheckContext
-    from clients.rights import Right
 
 SCRATCH = re.compile(r"restore_drill_[0-9]+_[0-9a-f]{8}")  # the only databases that undo() may drop
 LOG_NAME = "product-log.txt"
@@ -91,17 +90,12 @@ class RestoreDrill(Kind):
     name: ClassVar[str] = "restore_drill"
     summary: ClassVar[str] = "Restores the backup into a scratch database and verifies it there"
     params: ClassVar[type[Params]] = RestoreDrillParams
-    mutates: ClassVar[bool] = True
-    touches: ClassVar[tuple[str, ...]] = ("restore",)
     timeout: ClassVar[float] = 600.0
 
-    def rights(self, params: RestoreDrillParams) -> tuple[Right, ...]:
-        """To start the product beside its Deployment, where that is asked for."""
-        return BOOT_RIGHTS if params.boot else ()
-
-    def uses(self, params: RestoreDrillParams) -> tuple[Use, ...]:
-        """To find and read the backup, and to make a database for it."""
-        return (LIST_BACKUPS, READ_BACKUPS, MAKE_DATABASES)
+    def needs(self, params: RestoreDrillParams) -> tuple[Need, ...]:
+        """To find and read the backup, to make a database for it, and to start the product with it where that is asked for."""
+        boot = BOOT_RIGHTS if params.boot else ()
+        return (Changes("restore"), LIST_BACKUPS, READ_BACKUPS, MAKE_DATABASES, *boot)
 
     def run(self, params: RestoreDrillParams, ctx: CheckContext) -> Answer:
         """FAIL when the dump is damaged, does not restore, or what it holds does not verify."""

@@ -7,8 +7,8 @@ from pydantic import Field
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from clients.answers import reading
 from clients.http import http_errors
+from clients.needs import API, Need
 from clients.target import require
-from clients.uses import API, Use
 
 
 class QueueDepthParams(Params):
@@ -25,7 +25,7 @@ class QueueDepth(Kind):
     params = QueueDepthParams
     timeout = 15.0
 
-    def uses(self, params: QueueDepthParams) -> tuple[Use, ...]:
+    def needs(self, params: QueueDepthParams) -> tuple[Need, ...]:
         """The address of the product."""
         return (API,)
 

@@ -7,8 +7,8 @@ import time
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from clients.answers import reading
 from clients.http import http_errors
+from clients.needs import API, Need
 from clients.target import require
-from clients.uses import API, Use
 
 
 class QueueDrainParams(Params):
@@ -24,7 +24,7 @@ class QueueDrain(Kind):
     timeout = 30.0
     grace = 0.2
 
-    def uses(self, params: QueueDrainParams) -> tuple[Use, ...]:
+    def needs(self, params: QueueDrainParams) -> tuple[Need, ...]:
         """The address of the product."""
         return (API,)
 

@@ -10,8 +10,8 @@ from pydantic import Field
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from clients.answers import reading
 from clients.http import http_errors
+from clients.needs import API, Changes, Need
 from clients.target import require
-from clients.uses import API, Use
 
 
 class QueuePauseParams(Params):
@@ -26,13 +26,11 @@ class QueuePause(Kind):
     name = "queue_pause"
     summary = "The product's work queue can be paused"
     params = QueuePauseParams
-    mutates = True
-    touches = ("queue",)
     timeout = 60.0
 
-    def uses(self, params: QueuePauseParams) -> tuple[Use, ...]:
-        """The address of the product."""
-        return (API,)
+    def needs(self, params: QueuePauseParams) -> tuple[Need, ...]:
+        """The queue, which nobody else may use meanwhile, and the address of the product."""
+        return (Changes("queue"), API)
 
     def run(self, params: QueuePauseParams, ctx: CheckContext) -> Answer:
         """Pause it, look, let it go on. Raises CheckError when the product does not answer."""
