@@ -22,7 +22,7 @@ from psycopg.rows import DictRow
 
 from bot.domain.actions import StepSpec
 from bot.domain.actor import Actor
-from bot.domain.audit import AuditEvent, first_break
+from bot.domain.audit import AuditEvent, find_break
 from bot.domain.checklist import Checklist, Section
 from bot.domain.deploy_findings import ChannelAccess, DeployFindings
 from bot.domain.events import EVENTS
@@ -422,7 +422,7 @@ class World:
         """The audit record; its chain must hold."""
         with self.store.transaction() as tx:
             found = audit.events(tx)
-        assert first_break(found) is None
+        assert find_break(found) is None
         assert {event.event for event in found} <= set(EVENTS)
         return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bot.cli.terminal import EXIT_BAD, Commands, database, load_configuration, put, say
 from bot.clock import SystemClock
-from bot.domain.audit import Head, examine
+from bot.domain.audit import Head, examine_record
 from bot.domain.ids import Version
 from bot.errors import InvalidInput, UnknownThing
 from bot.settings import Settings
@@ -75,11 +75,11 @@ def _verify(options: argparse.Namespace) -> int:
     typed_heads = [Head(None, _hash(text)) for text in options.head]
     announced_heads = [] if options.offline else _read_announced_heads(settings, options.since)
     with database(settings) as store, store.transaction() as tx:
-        verdict = examine(audit.stream(tx), [*typed_heads, *announced_heads])
-    if verdict.broken is not None:
-        put(f"The record is broken at row {verdict.broken.seq}: {break_text(verdict.broken)}.")
+        examination = examine_record(audit.stream(tx), [*typed_heads, *announced_heads])
+    if examination.first_break is not None:
+        put(f"The record is broken at row {examination.first_break.seq}: {break_text(examination.first_break)}.")
         return EXIT_BAD
-    put(f"The record holds: {verdict.rows} rows, head {verdict.head if verdict.rows else 'none'}.")
+    put(f"The record holds: {examination.rows} rows, head {examination.head if examination.rows else 'none'}.")
     if typed_heads:
         put(f"It has the {'head' if len(typed_heads) == 1 else f'{len(typed_heads)} heads'} that you gave.")
     if announced_heads:

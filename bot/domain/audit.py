@@ -37,7 +37,7 @@ class Head:
     hash: str
 
 
-class Fault(StrEnum):
+class RecordFault(StrEnum):
     """What can be wrong with a record."""
 
     CHANGED = "changed"
@@ -61,42 +61,42 @@ class Clue(StrEnum):
 
 
 _FAULTS = {
-    Clue.OTHER_HASH: Fault.CHANGED,
-    Clue.WRONG_HASH: Fault.CHANGED,
-    Clue.NOT_CHAINED: Fault.CHANGED,
-    Clue.OTHER_ROW: Fault.REORDERED,
-    Clue.LATER_ROW: Fault.REORDERED,
-    Clue.GAP: Fault.MISSING,
-    Clue.RENUMBERED: Fault.MISSING,
-    Clue.END_MISSING: Fault.TRUNCATED,
-    Clue.HEAD_MISSING: Fault.TRUNCATED,
+    Clue.OTHER_HASH: RecordFault.CHANGED,
+    Clue.WRONG_HASH: RecordFault.CHANGED,
+    Clue.NOT_CHAINED: RecordFault.CHANGED,
+    Clue.OTHER_ROW: RecordFault.REORDERED,
+    Clue.LATER_ROW: RecordFault.REORDERED,
+    Clue.GAP: RecordFault.MISSING,
+    Clue.RENUMBERED: RecordFault.MISSING,
+    Clue.END_MISSING: RecordFault.TRUNCATED,
+    Clue.HEAD_MISSING: RecordFault.TRUNCATED,
 }
 
 
 @dataclass(frozen=True)
-class Break:
+class RecordBreak:
     """The first thing that does not fit: at which row, and by what it shows."""
 
     seq: int
     clue: Clue
-    found: int | str = ""  # the row that is there, the last one that was announced, or the head that is not there
+    detail: int | str = ""  # the row that is there, the last one that was announced, or the head that is not there
 
     @property
-    def fault(self) -> Fault:
+    def fault(self) -> RecordFault:
         """What is wrong."""
         return _FAULTS[self.clue]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RecordExamination:
     """What a look at the whole record found."""
 
     rows: int
     head: str  # of the last row that was seen; GENESIS when there is none
-    broken: Break | None
+    first_break: RecordBreak | None
 
 
-def plain(value: Any) -> Any:
+def as_stored(value: Any) -> Any:
     """A value as it comes back from the database: JSON's types only, and a whole float as the integer that it is there."""
     match value:
         case datetime():
@@ -106,9 +106,9 @@ def plain(value: Any) -> Any:
         case float() if value.is_integer():
             return int(value)
         case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}
+            return {str(key): as_stored(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [plain(item) for item in value]
+            return [as_stored(item) for item in value]
         case _:
             return value
 
@@ -121,13 +121,13 @@ def chain_hash(
     So a row still proves who, when, what and all other values where one must not be shown (bot/evidence/FORMAT.md).
     """
     head = _head(seq, at, actor, event, release)
-    return _chained(previous, {**head, "digests": {key: digest_of(value) for key, value in body.items()}})
+    return _chain(previous, {**head, "digests": {key: digest_of(value) for key, value in body.items()}})
 
 
-def first_form(event: AuditEvent, seq: int | None = None) -> str:
+def first_form_hash(event: AuditEvent, seq: int | None = None) -> str:
     """The hash of a row as it was made at first, over its body as a whole; of such rows the record may hold the oldest."""
     head = _head(event.seq if seq is None else seq, event.at, event.actor, event.event, event.release)
-    return _chained(event.previous, {**head, "body": event.body})
+    return _chain(event.previous, {**head, "body": event.body})
 
 
 def _head(seq: int, at: datetime, actor: str, event: str, release: int | None) -> dict[str, Any]:
@@ -135,66 +135,66 @@ def _head(seq: int, at: datetime, actor: str, event: str, release: int | None) -
     return {"seq": seq, "at": moment, "actor": actor, "event": event, "release": release}
 
 
-def _chained(previous: str, row: Mapping[str, Any]) -> str:
+def _chain(previous: str, row: Mapping[str, Any]) -> str:
     return hashlib.sha256(f"{previous}\n{canonical(row)}".encode()).hexdigest()
 
 
-def examine(events: Iterable[AuditEvent], heads: Iterable[Head] = ()) -> Verdict:
+def examine_record(events: Iterable[AuditEvent], heads: Iterable[Head] = ()) -> RecordExamination:
     """Look at the whole record, in the order of ``seq``, and at the ``heads`` that were told to somebody else before.
 
     The rows by themselves show a change, a gap and a wrong order. That rows are missing at the end, or that all were written
     anew, only a head from elsewhere can show.
     """
-    wanted = list(heads)
-    by_seq = {head.seq: head for head in wanted if head.seq is not None}
-    unseen = {head.hash for head in wanted}
+    heads_elsewhere = list(heads)
+    by_seq = {head.seq: head for head in heads_elsewhere if head.seq is not None}
+    missing_hashes = {head.hash for head in heads_elsewhere}
     rest = iter(events)
-    previous, rows, wrong = GENESIS, 0, None
+    previous, rows, contradiction = GENESIS, 0, None
     for event in rest:
-        broken = _fault_of(event, previous, rows + 1, rest)
-        if broken is not None:
-            return Verdict(rows, previous, broken)
+        row_break = _fault_of(event, previous, rows + 1, rest)
+        if row_break is not None:
+            return RecordExamination(rows, previous, row_break)
         previous, rows = event.hash, event.seq
-        unseen.discard(event.hash)
-        told = by_seq.get(event.seq)
-        if told is not None and told.hash != event.hash and wrong is None:
-            wrong = Break(event.seq, Clue.OTHER_HASH)
-    return Verdict(rows, previous, wrong or _cut_off(wanted, unseen, rows))
+        missing_hashes.discard(event.hash)
+        head = by_seq.get(event.seq)
+        if head is not None and head.hash != event.hash and contradiction is None:
+            contradiction = RecordBreak(event.seq, Clue.OTHER_HASH)
+    return RecordExamination(rows, previous, contradiction or _cut_off(heads_elsewhere, missing_hashes, rows))
 
 
-def first_break(events: Iterable[AuditEvent]) -> Break | None:
+def find_break(events: Iterable[AuditEvent]) -> RecordBreak | None:
     """What is wrong with the rows by themselves, or None when the chain holds."""
-    return examine(events).broken
+    return examine_record(events).first_break
 
 
-def _fault_of(event: AuditEvent, previous: str, expected: int, rest: Iterator[AuditEvent]) -> Break | None:
+def _fault_of(event: AuditEvent, previous: str, expected: int, rest: Iterator[AuditEvent]) -> RecordBreak | None:
     """What is wrong with one row; ``rest`` are those behind it, which are used up in the search for the reason."""
     if event.seq != expected:
         if event.seq < expected or any(later.seq == expected for later in rest):
-            return Break(expected, Clue.OTHER_ROW, event.seq)
-        return Break(expected, Clue.GAP, event.seq)
+            return RecordBreak(expected, Clue.OTHER_ROW, event.seq)
+        return RecordBreak(expected, Clue.GAP, event.seq)
     if event.previous != previous:
         if any(later.previous == previous for later in rest):
-            return Break(expected, Clue.LATER_ROW)
+            return RecordBreak(expected, Clue.LATER_ROW)
         if any(_fits(event, seq) for seq in range(expected + 1, expected + 1 + _RENUMBERED)):
-            return Break(expected, Clue.RENUMBERED)
-        return Break(expected, Clue.NOT_CHAINED)
+            return RecordBreak(expected, Clue.RENUMBERED)
+        return RecordBreak(expected, Clue.NOT_CHAINED)
     if not _fits(event, event.seq):
-        return Break(event.seq, Clue.WRONG_HASH)
+        return RecordBreak(event.seq, Clue.WRONG_HASH)
     return None
 
 
 def _fits(event: AuditEvent, seq: int) -> bool:
     now = chain_hash(event.previous, seq, event.at, event.actor, event.event, event.release, event.body)
-    return event.hash == now or event.hash == first_form(event, seq)
+    return event.hash == now or event.hash == first_form_hash(event, seq)
 
 
-def _cut_off(heads: list[Head], unseen: set[str], rows: int) -> Break | None:
+def _cut_off(heads: list[Head], unseen: set[str], rows: int) -> RecordBreak | None:
     """A head that was announced and is not there: the rows up to it are missing."""
     beyond = [head.seq for head in heads if head.seq is not None and head.seq > rows]
     if beyond:
-        return Break(rows + 1, Clue.END_MISSING, max(beyond))
-    lost = next((head.hash for head in heads if head.seq is None and head.hash in unseen), None)
-    if lost is not None:
-        return Break(rows + 1, Clue.HEAD_MISSING, lost)
+        return RecordBreak(rows + 1, Clue.END_MISSING, max(beyond))
+    missing = next((head.hash for head in heads if head.seq is None and head.hash in unseen), None)
+    if missing is not None:
+        return RecordBreak(rows + 1, Clue.HEAD_MISSING, missing)
     return None

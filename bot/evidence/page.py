@@ -94,7 +94,7 @@ def _checks(facts: Row) -> Iterable[Part]:
         yield f"checks-{number}", title, f"<h2>{title} <small>{note}</small></h2>{table}"
 
 
-def _line(line: reading.Line) -> str:
+def _line(line: reading.LineEvidence) -> str:
     newest = line.runs[0] if line.runs else None
     words = f"<b>{escape(line.title)}</b>"
     if newest is not None:
@@ -107,7 +107,7 @@ def _line(line: reading.Line) -> str:
     return _entry(line.standing, words, when, by)
 
 
-def _run(line: reading.Line, run: Row, number: int) -> str:
+def _run(line: reading.LineEvidence, run: Row, number: int) -> str:
     took = reading.between(run["started_at"], run["finished_at"])
     earlier = f"{_badge(run['outcome'])} {escape(reading.moment(run['finished_at']))}: {escape(run['summary'])}"
     summary = f"What was asked and seen, in {took}" if number == 0 else f"Before: {earlier}"

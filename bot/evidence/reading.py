@@ -15,7 +15,7 @@ PLANS = {"deploy": "Deploy", "rollback": "Rollback"}
 
 
 @dataclass(frozen=True)
-class Line:
+class LineEvidence:
     """One line of the checklist with what is known of it."""
 
     id: str
@@ -36,12 +36,12 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Section:
+class SectionEvidence:
     """One section of the checklist."""
 
     title: str
     gate: bool
-    lines: Sequence[Line]
+    lines: Sequence[LineEvidence]
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class PlanRun:
     steps: Sequence[tuple[str, Row]]
 
 
-def sections(facts: Row) -> list[Section]:
+def sections(facts: Row) -> list[SectionEvidence]:
     """The sections of the checklist in order; a line that shows another's result has that."""
     runs: dict[str, list[Row]] = {}
     for row in rows(facts, "check_results"):
         runs.setdefault(row["check_id"], []).insert(0, row)
     waivers = {row["check_id"]: row for row in rows(facts, "waivers")}
     return [
-        Section(
+        SectionEvidence(
             str(section["title"]),
             bool(section.get("gate")),
             [_line(check, runs, waivers) for check in section.get("checks", ())],
@@ -68,9 +68,11 @@ def sections(facts: Row) -> list[Section]:
     ]
 
 
-def _line(check: Row, runs: Mapping[str, list[Row]], waivers: Mapping[str, Row]) -> Line:
+def _line(check: Row, runs: Mapping[str, list[Row]], waivers: Mapping[str, Row]) -> LineEvidence:
     asked = str(check.get("same_as") or check["id"])
-    return Line(str(check["id"]), str(check.get("title") or check["id"]), runs.get(asked, ()), waivers.get(asked))
+    return LineEvidence(
+        str(check["id"]), str(check.get("title") or check["id"]), runs.get(asked, ()), waivers.get(asked)
+    )
 
 
 def plan_runs(facts: Row) -> list[PlanRun]:
@@ -106,7 +108,8 @@ def event_fields(event: Row) -> Row:
 
 def event_sentence(event: Row) -> str:
     """What an event means in a sentence."""
-    return (EVENTS[event["event"]].__doc__ or "").partition("\n")[0]
+    kind = EVENTS.get(event["event"])  # none where a newer bot has written it
+    return (kind.__doc__ or "").partition("\n")[0] if kind else ""
 
 
 def review_of(break_glass: Row) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.domain.audit import AuditEvent, first_form
+from bot.domain.audit import AuditEvent, first_form_hash
 from bot.domain.bound_rows import BOUND_COLUMNS, column_digests, row_name
 from bot.domain.model import digest_of
 from bot.domain.view import ReleaseView
@@ -78,7 +78,7 @@ def record(tx: Tx, view: ReleaseView, redact: Redact) -> list[dict[str, Any]]:
 def _row(event: AuditEvent, redact: Redact) -> dict[str, Any]:
     body = redact_values(dict(event.body), redact)
     hidden: Any = {key: digest_of(value) for key, value in event.body.items() if body[key] != value}
-    if event.hash == first_form(event):
+    if event.hash == first_form_hash(event):
         hidden = bool(hidden)
     return {
         "seq": event.seq,

@@ -8,7 +8,7 @@ from datetime import datetime
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from bot.domain.audit import GENESIS, AuditEvent, Head, chain_hash, plain
+from bot.domain.audit import GENESIS, AuditEvent, Head, as_stored, chain_hash
 from bot.domain.bound_rows import row_digest, row_name
 from bot.domain.events import Event
 from bot.domain.ids import ReleaseId
@@ -30,7 +30,7 @@ def append(tx: Tx, release_id: ReleaseId | None, event: Event, at: datetime, act
     seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
     changed = [(row["name"], row["body"]) for row in rows if row["name"] != "audit"]
     bound = {"rows": {row_name(*row): row_digest(*row) for row in changed}} if changed else {}
-    body = plain({**event.body, **bound})
+    body = as_stored({**event.body, **bound})
     new = Head(seq, chain_hash(previous, seq, at, actor, event.event_name, release_id, body))
     values = {
         "seq": seq,

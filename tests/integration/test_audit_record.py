@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
-from bot.domain.audit import GENESIS, Fault, Head, Verdict, chain_hash, examine
+from bot.domain.audit import GENESIS, Head, RecordExamination, RecordFault, chain_hash, examine_record
 from bot.domain.events import EVENTS, Event
 from bot.errors import DatabaseError
 from bot.slack import anchors
@@ -79,9 +79,9 @@ def tampering(url: str) -> Iterator[Tx]:
         tx.rollback()
 
 
-def examine_table(tx: Tx, *heads: Head) -> Verdict:
+def examine_table(tx: Tx, *heads: Head) -> RecordExamination:
     """The verdict of `audit verify` on the table in this transaction."""
-    return examine(audit.stream(tx), heads)
+    return examine_record(audit.stream(tx), heads)
 
 
 def head_of(url: str) -> Head:
@@ -94,42 +94,42 @@ def test_an_untouched_record_is_valid(record_url: str):
     """Every kind of JSON value has the same hash when it is read back from the database."""
     head = head_of(record_url)
     with tampering(record_url) as tx:
-        assert examine_table(tx, head, replace(head, seq=None)) == Verdict(ROWS, head.hash, None)
+        assert examine_table(tx, head, replace(head, seq=None)) == RecordExamination(ROWS, head.hash, None)
 
 
 @pytest.mark.parametrize(
     ("statement", "row", "fault"),
     [
-        pytest.param("UPDATE audit SET body = jsonb_set(body, '{n}', '7') WHERE seq = 4", 4, Fault.CHANGED, id="a byte of the body"),
-        pytest.param("UPDATE audit SET actor = 'U0RITA0002' WHERE seq = 4", 4, Fault.CHANGED, id="the actor"),
-        pytest.param("UPDATE audit SET at = at + '1 microsecond' WHERE seq = 9", 9, Fault.CHANGED, id="the time of the last"),
-        pytest.param("UPDATE audit SET event = 'test.evenT' WHERE seq = 1", 1, Fault.CHANGED, id="the first row"),
-        pytest.param("UPDATE audit SET hash = repeat('0', 64) WHERE seq = 5", 5, Fault.CHANGED, id="the hash"),
-        pytest.param("DELETE FROM audit WHERE seq = 5", 5, Fault.MISSING, id="a row taken out"),
-        pytest.param("DELETE FROM audit WHERE seq = 1", 1, Fault.MISSING, id="the first row taken out"),
+        pytest.param("UPDATE audit SET body = jsonb_set(body, '{n}', '7') WHERE seq = 4", 4, RecordFault.CHANGED, id="the body"),
+        pytest.param("UPDATE audit SET actor = 'U0RITA0002' WHERE seq = 4", 4, RecordFault.CHANGED, id="the actor"),
+        pytest.param("UPDATE audit SET at = at + '1 microsecond' WHERE seq = 9", 9, RecordFault.CHANGED, id="the time of the last"),
+        pytest.param("UPDATE audit SET event = 'test.evenT' WHERE seq = 1", 1, RecordFault.CHANGED, id="the first row"),
+        pytest.param("UPDATE audit SET hash = repeat('0', 64) WHERE seq = 5", 5, RecordFault.CHANGED, id="the hash"),
+        pytest.param("DELETE FROM audit WHERE seq = 5", 5, RecordFault.MISSING, id="a row taken out"),
+        pytest.param("DELETE FROM audit WHERE seq = 1", 1, RecordFault.MISSING, id="the first row taken out"),
         pytest.param(
             "DELETE FROM audit WHERE seq = 5; UPDATE audit SET seq = 1 - seq WHERE seq > 5; UPDATE audit SET seq = -seq WHERE seq < 0",
-            5, Fault.MISSING, id="a row taken out and the rest renumbered",
+            5, RecordFault.MISSING, id="a row taken out and the rest renumbered",
         ),
         pytest.param(
             "UPDATE audit SET seq = -3 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 6; UPDATE audit SET seq = 6 WHERE seq = -3",
-            3, Fault.REORDERED, id="two rows exchanged",
+            3, RecordFault.REORDERED, id="two rows exchanged",
         ),
         pytest.param(
             "UPDATE audit SET seq = -3 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 4; UPDATE audit SET seq = 4 WHERE seq = -3",
-            3, Fault.REORDERED, id="two neighbours exchanged",
+            3, RecordFault.REORDERED, id="two neighbours exchanged",
         ),
-        pytest.param("DELETE FROM audit WHERE seq = 9", 9, Fault.TRUNCATED, id="the last row cut off"),
-        pytest.param("DELETE FROM audit WHERE seq > 3", 4, Fault.TRUNCATED, id="the last rows cut off"),
-        pytest.param("DELETE FROM audit", 1, Fault.TRUNCATED, id="everything cut off"),
+        pytest.param("DELETE FROM audit WHERE seq = 9", 9, RecordFault.TRUNCATED, id="the last row cut off"),
+        pytest.param("DELETE FROM audit WHERE seq > 3", 4, RecordFault.TRUNCATED, id="the last rows cut off"),
+        pytest.param("DELETE FROM audit", 1, RecordFault.TRUNCATED, id="everything cut off"),
     ],
 )  # fmt: skip
-def test_tampering_is_found_and_named(record_url: str, statement: str, row: int, fault: Fault):
+def test_tampering_is_found_and_named(record_url: str, statement: str, row: int, fault: RecordFault):
     """The verdict names the row and what was done to it."""
     head = head_of(record_url)
     with tampering(record_url) as tx:
         tx.execute(statement.encode())
-        fault_of_record = examine_table(tx, head).broken
+        fault_of_record = examine_table(tx, head).first_break
 
     assert fault_of_record is not None
     assert (fault_of_record.seq, fault_of_record.fault) == (row, fault)
@@ -140,10 +140,10 @@ def test_missing_rows_are_found_with_the_hash_alone(record_url: str):
     head = head_of(record_url)
     with tampering(record_url) as tx:
         tx.execute("DELETE FROM audit WHERE seq > 7")
-        fault = examine_table(tx, Head(None, head.hash)).broken
+        fault = examine_table(tx, Head(None, head.hash)).first_break
 
     assert fault is not None
-    assert fault.fault is Fault.TRUNCATED
+    assert fault.fault is RecordFault.TRUNCATED
     assert head.hash in break_text(fault)
 
 
@@ -160,11 +160,11 @@ def test_a_rewritten_record_contradicts_the_channel(record_url: str):
                 [previous, mark, event.seq],
             )
             previous = mark
-        by_itself, fault = examine_table(tx).broken, examine_table(tx, head).broken
+        by_itself, fault = examine_table(tx).first_break, examine_table(tx, head).first_break
 
     assert by_itself is None
     assert fault is not None
-    assert (fault.seq, fault.fault) == (ROWS, Fault.CHANGED)
+    assert (fault.seq, fault.fault) == (ROWS, RecordFault.CHANGED)
 
 
 def test_a_closed_release_announces_the_head_of_the_record(bot: Bot):
@@ -181,7 +181,7 @@ def test_a_closed_release_announces_the_head_of_the_record(bot: Bot):
     assert f"closed at row {closing['seq']}" in text
     assert f"`{closing['hash']}`" in block["elements"][0]["text"]
     with bot.store.transaction() as tx:
-        assert examine(audit.stream(tx), heads).broken is None
+        assert examine_record(audit.stream(tx), heads).first_break is None
 
 
 def test_only_the_bot_s_own_announcements_count(bot: Bot):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.audit import Head, examine
+from bot.domain.audit import Head, examine_record
 from bot.domain.ids import ReleaseId
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.plan import PlanKind, StepState
@@ -183,7 +183,7 @@ def test_a_closed_release_is_opened_again_and_closed_again(production: World) ->
     heads = announced(production)
     assert (heads[0], heads[-1].seq, len(heads)) == (first, production.last().seq, 2)
     assert production.recorded_events()[-2:] == [("system", "mitigation.lifted"), ("system", "release.closed")]
-    assert examine(production.events(), heads).broken is None
+    assert examine_record(production.events(), heads).first_break is None
     assert f"put back by {MANAGER.user}, " in report(production, release_id)
 
 

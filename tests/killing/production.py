@@ -19,7 +19,7 @@ import urllib3
 import yaml
 from psycopg.rows import DictRow, dict_row
 
-from bot.domain.audit import first_break
+from bot.domain.audit import find_break
 from bot.domain.ids import ReleaseId
 from bot.domain.plan import PlanKind, StepState
 from bot.flows import mitigation
@@ -285,7 +285,7 @@ class Production:
             events = audit.events(tx)
         store.close()
         assert view is not None
-        assert first_break(events) is None
+        assert find_break(events) is None
         return {
             "release": view.release.state,
             "closed": view.release.closed,
