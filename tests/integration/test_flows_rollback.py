@@ -22,21 +22,21 @@ from checks.contract import Outcome
 from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, RESOLVED, Outside, World, fields_of
 
 
-def deploying(world: World) -> ReleaseId:
-    """A deploy that has begun and done nothing yet."""
+def start_deploy(world: World) -> ReleaseId:
+    """Begin a deploy that has done nothing yet."""
     release_id = world.ready()
     world.deploy(QA, release_id)
     return release_id
 
 
 def deploy_failed(world: World) -> ReleaseId:
-    """A deploy that stands at a failed step."""
+    """Deploy up to a failed step."""
     world.outside.answers = {"deploy.health": Outcome.FAIL}
     return world.deployed()
 
 
 def rollback_failed(world: World) -> ReleaseId:
-    """A rollback that stands at a failed step."""
+    """Roll back up to a failed step."""
     release_id = world.deployed()
     world.outside.answers = {"rollback.health": Outcome.FAIL}
     world.act(judge_rollback, MANAGER, release_id, "errors")
@@ -45,9 +45,9 @@ def rollback_failed(world: World) -> ReleaseId:
     return release_id
 
 
-@pytest.mark.parametrize("reach", [deploying, deploy_failed, World.deployed, World.done, rollback_failed])
-def test_from_each_state(world: World, reach: Callable[[World], ReleaseId]) -> None:
-    """One authorised person, one signature, and the environment is free at its end."""
+@pytest.mark.parametrize("reach", [start_deploy, deploy_failed, World.deployed, World.done, rollback_failed])
+def test_every_state_can_be_rolled_back(world: World, reach: Callable[[World], ReleaseId]) -> None:
+    """One authorised person with one signature rolls back, and then the environment is free."""
     release_id = reach(world)
     was = world.view(release_id).release.state
     world.act(judge_rollback, QA, release_id, "errors after the deploy")
@@ -61,16 +61,16 @@ def test_from_each_state(world: World, reach: Callable[[World], ReleaseId]) -> N
         "rollback.frontend": StepState.DONE,
     }
     began = next(event for event in reversed(world.events()) if event.event == "rollback.started")
-    (watched,) = world.rows("SELECT coalesce(max(polls), 0) AS polls FROM watches")
-    told = {"reason": "errors after the deploy", "was": was, "polls": watched["polls"]}
-    assert (began.actor, fields_of(began)) == (QA.user, told)
+    (watch_row,) = world.rows("SELECT coalesce(max(polls), 0) AS polls FROM watches")
+    fields = {"reason": "errors after the deploy", "was": was, "polls": watch_row["polls"]}
+    assert (began.actor, fields_of(began)) == (QA.user, fields)
     assert world.recorded_events()[-1] == ("system", "rollback.complete")
     world.start("v4.9.0")
 
 
 @pytest.mark.parametrize("end", [World.start, World.ready])
-def test_nothing_to_roll_back(world: World, end: Callable[[World], ReleaseId]) -> None:
-    """Before the first change the way out is abort."""
+def test_nothing_can_be_rolled_back_before_the_deploy(world: World, end: Callable[[World], ReleaseId]) -> None:
+    """Before the first change a release is aborted instead."""
     release_id = end(world)
     with pytest.raises(GateClosed, match="the release is OPEN: there is nothing to roll back"):
         world.act(judge_rollback, MANAGER, release_id, "")
@@ -79,7 +79,7 @@ def test_nothing_to_roll_back(world: World, end: Callable[[World], ReleaseId]) -
         world.act(judge_rollback, MANAGER, release_id, "")
 
 
-def test_in_a_freeze(world: World) -> None:
+def test_a_rollback_is_possible_in_a_freeze(world: World) -> None:
     """A freeze stops deploys only (promise P6)."""
     release_id = world.deployed()
     world.act(freeze.freeze, MANAGER, None, "incident")
@@ -88,34 +88,34 @@ def test_in_a_freeze(world: World) -> None:
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
 
 
-def test_twice_is_once(world: World) -> None:
-    """The second hears that it is under way; there is one plan."""
+def test_a_second_rollback_is_refused(world: World) -> None:
+    """The answer says that the rollback is under way, and there is one plan."""
     release_id = world.deployed()
     world.act(judge_rollback, QA, release_id, "")
     assert "already" in world.act(judge_rollback, MANAGER, release_id, "")
     assert len(world.rows("SELECT FROM steps WHERE plan = 'rollback'")) == 2
 
 
-def test_without_a_role_it_is_refused(world: World) -> None:
-    """Guests least of all."""
+def test_a_guest_may_not_roll_back(world: World) -> None:
+    """A rollback without a role is refused."""
     release_id = world.deployed()
     with pytest.raises(NotAllowed):
         world.act(judge_rollback, GUEST, release_id, "")
 
 
-def test_who_may_deploy_may_roll_back(world: World) -> None:
-    """Also in a role that does not sign (promise P6)."""
+def test_whoever_may_deploy_may_roll_back(world: World) -> None:
+    """This includes a role that does not sign off (promise P6)."""
     policy = Policy(optional=(), four_eyes=False, may={Action.DEPLOY: (Role.QA,), Action.ROLLBACK: (Role.PRODUCT,)})
     world.change(policy=policy)
     release_id = world.deployed()
     world.act(judge_rollback, QA, release_id, "")
-    signed = world.rows("SELECT role, by_whom FROM signoffs WHERE purpose = 'rollback'")
-    assert signed == [{"role": "qa", "by_whom": QA.user}]
+    signoffs = world.rows("SELECT role, by_whom FROM signoffs WHERE purpose = 'rollback'")
+    assert signoffs == [{"role": "qa", "by_whom": QA.user}]
 
 
-def test_it_stops_a_deploy_under_way(world: World, outside: Outside) -> None:
-    """The step that runs cannot write its result any more, and no later one begins."""
-    release_id = deploying(world)
+def test_a_rollback_stops_a_running_deploy(world: World, outside: Outside) -> None:
+    """The running step cannot store its result any more, and no later step begins."""
+    release_id = start_deploy(world)
 
     def take_it_back(name: str) -> None:
         if name == "deploy.health":
@@ -135,8 +135,8 @@ def test_it_stops_a_deploy_under_way(world: World, outside: Outside) -> None:
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
 
 
-def test_it_ends_the_watch_and_what_runs_beside_it(world: World) -> None:
-    """Nothing of the release goes on."""
+def test_a_rollback_ends_the_watch_and_the_checks(world: World) -> None:
+    """After a rollback no work of the deploy continues."""
     release_id = world.deployed()
     world.act(judge_rollback, MANAGER, release_id, "")
     view = world.view(release_id)
@@ -147,20 +147,20 @@ def test_it_ends_the_watch_and_what_runs_beside_it(world: World) -> None:
         world.act(check.rerun, QA, release_id, "after.health")
 
 
-def test_a_failed_step_is_retried(world: World) -> None:
-    """In the same plan."""
+def test_a_failed_step_of_a_rollback_can_be_retried(world: World) -> None:
+    """The retry continues the same plan."""
     release_id = rollback_failed(world)
     view = world.view(release_id)
     assert view.release.state is ReleaseState.ROLLBACK_FAILED
-    failed = next(step for step in view.steps if step.state is StepState.FAILED)
+    failed_step = next(step for step in view.steps if step.state is StepState.FAILED)
     world.act(freeze.freeze, MANAGER, None, "a freeze does not stop a rollback")
-    world.act(step_clicks.retry, QA, failed.row)
+    world.act(step_clicks.retry, QA, failed_step.row)
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
 
 
-def test_a_step_of_an_earlier_run_cannot_be_attested(world: World) -> None:
-    """The button of the first attempt is old once there is a second."""
+def test_a_step_of_an_earlier_rollback_cannot_be_attested(world: World) -> None:
+    """The button of the first attempt is outdated after a second one."""
     release_id = rollback_failed(world)
     old = next(step.row for step in world.view(release_id).steps if step.id == "rollback.frontend")
     world.act(judge_rollback, MANAGER, release_id, "again")
@@ -168,16 +168,16 @@ def test_a_step_of_an_earlier_run_cannot_be_attested(world: World) -> None:
         world.act(step_clicks.attest, QA, old, "done")
 
 
-def test_not_under_a_newer_deploy(world: World) -> None:
-    """What stands there is not this release's to take back."""
+def test_a_release_below_a_newer_deploy_cannot_be_rolled_back(world: World) -> None:
+    """What runs in production is not this release's."""
     first = world.done("v4.8.0")
     world.done("v4.9.0")
     with pytest.raises(GateClosed, match=r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"):
         world.act(judge_rollback, MANAGER, first, "")
 
 
-def test_below_a_newer_one_that_was_taken_back(world: World) -> None:
-    """Then this release stands there again, and can go too."""
+def test_a_release_below_a_rolled_back_one_can_be_rolled_back(world: World) -> None:
+    """Then this release runs in production again."""
     first = world.done("v4.8.0")
     second = world.done("v4.9.0")
     world.act(judge_rollback, MANAGER, second, "")
@@ -187,8 +187,8 @@ def test_below_a_newer_one_that_was_taken_back(world: World) -> None:
     assert world.view(first).release.state is ReleaseState.ROLLED_BACK
 
 
-def test_one_that_is_only_open_gives_way(world: World) -> None:
-    """It has changed nothing: it is aborted with the rollback, in the form and in its thread and in the channel it is said."""
+def test_an_open_release_gives_way_to_a_rollback(world: World) -> None:
+    """It has changed nothing and is aborted, which the form, its thread and the channel say."""
     first = world.done("v4.8.0")
     second = world.ready("v4.9.0")
     with world.store.transaction() as tx:
@@ -201,18 +201,18 @@ def test_one_that_is_only_open_gives_way(world: World) -> None:
         warning = FORM.prepare(tx, payload, world.view(first))
     form = FORM.render("release.rollback", payload, world.view(first), warning)
     assert "v4.9.0 is open and will be aborted" in str(form)
-    said = world.act(judge_rollback, PRODUCT, first, "errors s3cret")
-    assert "v4.9.0 was OPEN and is aborted" in said
-    gone = world.view(second)
-    assert (gone.release.state, gone.release.reason) == (
+    answer = world.act(judge_rollback, PRODUCT, first, "errors s3cret")
+    assert "v4.9.0 was OPEN and is aborted" in answer
+    aborted_view = world.view(second)
+    assert (aborted_view.release.state, aborted_view.release.reason) == (
         ReleaseState.ABORTED,
         "v4.8.0 is rolled back: errors [redacted]",
     )
-    told = world.rows(
+    notices = world.rows(
         "SELECT subject, parent IS NOT NULL AS thread FROM posts WHERE release_id = %s AND kind = 'notice' ORDER BY id",
         second,
     )
-    assert [(row["subject"], row["thread"]) for row in told] == [
+    assert [(row["subject"], row["thread"]) for row in notices] == [
         (f"gave_way:v4.8.0:{PRODUCT.user}", True),
         (f"gave_way:v4.8.0:{PRODUCT.user}:channel", False),
     ]
@@ -223,7 +223,7 @@ def test_one_that_is_only_open_gives_way(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "why"),
+    ("results", "why"),
     [
         (None, r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"),
         ({"deploy.health": Outcome.FAIL}, r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"),
@@ -231,15 +231,15 @@ def test_one_that_is_only_open_gives_way(world: World) -> None:
     ],
     ids=["begun", "failed", "on its way back"],
 )
-def test_one_that_was_begun_does_not(world: World, answers: dict[str, Outcome] | None, why: str) -> None:
-    """It is named with what to do, and the command means it: what it has changed has to go first."""
+def test_a_release_with_changes_does_not_give_way(world: World, results: dict[str, Outcome] | None, why: str) -> None:
+    """It has to be rolled back first, and the error says so."""
     first = world.done("v4.8.0")
     second = world.ready("v4.9.0")
     world.deploy(QA, second)
-    if answers is not None:
-        world.outside.answers = dict(answers)
+    if results is not None:
+        world.outside.answers = dict(results)
         world.run("advance")
-    if answers is not None and "rollback.health" in answers:
+    if results is not None and "rollback.health" in results:
         world.act(judge_rollback, MANAGER, second, "")
     was = world.view(second).release.state
     with pytest.raises(GateClosed, match=why):
@@ -249,47 +249,51 @@ def test_one_that_was_begun_does_not(world: World, answers: dict[str, Outcome] |
         assert status.to_roll_back(tx, world.deps).id == second
 
 
-def test_a_command_that_is_typed_twice_takes_back_one(world: World) -> None:
-    """What stands below has its own button, which the answer names; an aborted one in between is not meant either."""
+def test_a_rollback_that_is_typed_twice_rolls_back_one_release(world: World) -> None:
+    """The answer names the button of the release below, and an aborted release is skipped."""
     world.done("v4.8.0")
     second = world.done("v4.9.0")
     world.act(judge_rollback, MANAGER, second, "")
     world.run("advance")
     world.act(abort.abort, MANAGER, world.start("v4.9.1"), "")
     with world.store.transaction() as tx:
-        meant = status.to_roll_back(tx, world.deps).id
-    assert meant == second
-    with pytest.raises(GateClosed, match="ROLLED_BACK: there is nothing to roll back") as refused:
-        world.act(judge_rollback, MANAGER, meant, "")
-    assert refused.value.hint == "v4.8.0 stands in production now: the button on its card takes that one back."
+        release_id = status.to_roll_back(tx, world.deps).id
+    assert release_id == second
+    with pytest.raises(GateClosed, match="ROLLED_BACK: there is nothing to roll back") as error:
+        world.act(judge_rollback, MANAGER, release_id, "")
+    assert error.value.hint == "v4.8.0 stands in production now: the button on its card takes that one back."
 
 
-def test_a_second_signature_of_a_role_supersedes(world: World) -> None:
+def test_a_second_signature_replaces_the_first(world: World) -> None:
     """A rollback that is begun again is signed again."""
     release_id = rollback_failed(world)
     other = Actor(UserId("U0OTHER001"), frozenset({Role.RELEASE_MANAGER}))
     world.act(judge_rollback, other, release_id, "again")
-    standing = world.rows("SELECT by_whom FROM signoffs WHERE purpose = 'rollback' AND ended_at IS NULL")
-    assert standing == [{"by_whom": "U0OTHER001"}]
+    valid_signoffs = world.rows("SELECT by_whom FROM signoffs WHERE purpose = 'rollback' AND ended_at IS NULL")
+    assert valid_signoffs == [{"by_whom": "U0OTHER001"}]
 
 
-def test_afterwards_deploys_are_held(world: World) -> None:
-    """Until somebody says that they may go on; who rolled back is named."""
+def test_deploys_are_frozen_after_a_rollback(world: World) -> None:
+    """The freeze names who rolled back, and lasts until somebody lifts it."""
     release_id = world.deployed()
     world.act(judge_rollback, QA, release_id, "errors after the deploy")
     world.run("advance")
     other = world.ready("v4.8.1")
-    held = world.view(other).freeze
-    assert held is not None
-    assert (held.by, held.reason, held.until) == (QA.user, "v4.8.0 was rolled back: errors after the deploy", None)
+    freeze_of_view = world.view(other).freeze
+    assert freeze_of_view is not None
+    assert (freeze_of_view.by, freeze_of_view.reason, freeze_of_view.until) == (
+        QA.user,
+        "v4.8.0 was rolled back: errors after the deploy",
+        None,
+    )
     with pytest.raises(GateClosed, match="deploys are frozen"):
         world.deploy(QA, other)
     world.act(freeze.unfreeze, MANAGER)
     world.deploy(QA, other)
 
 
-def test_a_freeze_that_stands_is_left_alone(world: World) -> None:
-    """Its reason is somebody else's."""
+def test_an_existing_freeze_stays_after_a_rollback(world: World) -> None:
+    """A freeze of somebody else keeps its reason."""
     release_id = world.deployed()
     world.act(freeze.freeze, MANAGER, None, "incident")
     world.act(judge_rollback, QA, release_id, "")
@@ -297,20 +301,20 @@ def test_a_freeze_that_stands_is_left_alone(world: World) -> None:
     assert [row["reason"] for row in world.rows("SELECT reason FROM freezes WHERE ended_at IS NULL")] == ["incident"]
 
 
-def test_a_freeze_that_would_end_by_itself_does_not_after_a_rollback(world: World) -> None:
-    """Somebody has to say that deploys may go on."""
+def test_a_freeze_with_an_end_has_none_after_a_rollback(world: World) -> None:
+    """Somebody has to allow deploys again."""
     release_id = world.deployed()
     world.act(freeze.freeze, MANAGER, world.clock.now() + timedelta(hours=1), "maintenance")
     world.act(judge_rollback, QA, release_id, "errors")
     world.run("advance")
     world.clock.advance(hours=2)
-    held = world.view(release_id).freeze
-    assert held is not None
-    assert (held.reason, held.until) == ("v4.8.0 was rolled back: errors", None)
+    freeze_of_view = world.view(release_id).freeze
+    assert freeze_of_view is not None
+    assert (freeze_of_view.reason, freeze_of_view.until) == ("v4.8.0 was rolled back: errors", None)
 
 
-def test_what_was_rolled_back_needs_a_reason_and_a_second_person(world: World) -> None:
-    """The image is remembered, under whatever version it comes again."""
+def test_a_rolled_back_image_needs_a_reason_and_a_second_person(world: World) -> None:
+    """The image is remembered under any version."""
     world.change(policy=Policy(four_eyes=False))
     release_id = world.deployed()
     world.act(judge_rollback, QA, release_id, "invoices are wrong")
@@ -320,9 +324,9 @@ def test_what_was_rolled_back_needs_a_reason_and_a_second_person(world: World) -
     assert version is not None
     with pytest.raises(
         GateClosed, match=r"v4\.8\.0 was rolled back on .* with this very image: invoices are wrong"
-    ) as refused:
+    ) as error:
         world.act(start.open_release, MANAGER, version, "", RESOLVED)
-    assert "`/release start v4.8.1 because REASON`" in refused.value.hint
+    assert "`/release start v4.8.1 because REASON`" in error.value.hint
     world.act(start.open_release, MANAGER, version, "", RESOLVED, because="it was the database s3cret")
     with world.store.transaction() as tx:
         again = releases.active(tx, "production")
@@ -342,13 +346,13 @@ def test_what_was_rolled_back_needs_a_reason_and_a_second_person(world: World) -
         assert releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest) == ""
 
 
-def test_what_runs_already_is_started_again_for_a_reason_only(world: World) -> None:
-    """It can be wanted; the way back from it is to itself, so nothing bad is said of it afterwards."""
+def test_a_running_image_is_started_again_for_a_reason_only(world: World) -> None:
+    """Such a release rolls back to itself, so its image is not called bad afterwards."""
     first, version = world.done(), Version.parse("v4.8.0")
     assert version is not None
-    with pytest.raises(GateClosed, match=r"v4\.8\.0 runs in production already, with this very image") as refused:
+    with pytest.raises(GateClosed, match=r"v4\.8\.0 runs in production already, with this very image") as error:
         world.act(start.open_release, MANAGER, version, "", RESOLVED)
-    assert "`/release start v4.8.0 because REASON`" in refused.value.hint
+    assert "`/release start v4.8.0 because REASON`" in error.value.hint
     world.act(start.open_release, MANAGER, version, "", RESOLVED, because="a variable was changed by hand")
     assert world.last().body["again_because"] == "a variable was changed by hand"
     with world.store.transaction() as tx:
@@ -368,8 +372,8 @@ def test_what_runs_already_is_started_again_for_a_reason_only(world: World) -> N
         assert "was rolled back" in releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest)
 
 
-def test_what_is_not_taken_back_is_said_before(world: World) -> None:
-    """In the form of the button, and first in the answer to the command: what the steps have done, not what was planned last."""
+def test_changes_that_stay_are_named_before_a_rollback(world: World) -> None:
+    """The form and the answer name what the steps have done, not what was planned."""
     release_id = world.deployed()
     step = next(step for step in world.view(release_id).steps if step.id == "deploy.health")
     keep, drop = (
@@ -384,5 +388,5 @@ def test_what_is_not_taken_back_is_said_before(world: World) -> None:
         "*The rollback leaves in place*\\n:warning: migration 9.sql on production: cannot be taken back: breaking\\n"
         ":pushpin: migration 8.sql on production: stays: additive"
     ) in str(form)
-    said = world.act(judge_rollback, QA, release_id, "").splitlines()
-    assert said[:3] == ["Not taken back:", *(f"• {change.what}: {change.back}" for change in (drop, keep))]
+    lines = world.act(judge_rollback, QA, release_id, "").splitlines()
+    assert lines[:3] == ["Not taken back:", *(f"• {change.what}: {change.back}" for change in (drop, keep))]

@@ -31,7 +31,7 @@ ONE = CheckId("go.one")
 
 
 def decline(world: World, actor: Actor, release_id: ReleaseId, role: Role, reason: str) -> str:
-    """Say no."""
+    """Decline for a role."""
     return world.act(
         sign.sign,
         actor,
@@ -44,62 +44,62 @@ def decline(world: World, actor: Actor, release_id: ReleaseId, role: Role, reaso
 
 
 def steps(world: World, release_id: ReleaseId) -> dict[str, StepState]:
-    """The steps of the deploy as they stand."""
+    """The states of the steps of the deploy."""
     return {step.id: step.state for step in world.view(release_id).steps if step.plan is PlanKind.DEPLOY}
 
 
 class TestSigning:
     """Approve, decline, revoke."""
 
-    def test_an_approval_is_recorded_with_what_it_is_for(self, world: World) -> None:
-        """Who, as what, and the fingerprint of exactly this."""
+    def test_an_approval_is_recorded_with_its_fingerprint(self, world: World) -> None:
+        """The row has the person, the role and the fingerprint of exactly this release."""
         release_id = world.ready()
         view = world.view(release_id)
-        (signed,) = view.signoffs
-        assert (signed.role, signed.by, signed.verdict) == (Role.RELEASE_MANAGER, RITA, Verdict.APPROVE)
-        assert signed.fingerprint == view.fingerprint
+        (signoff,) = view.signoffs
+        assert (signoff.role, signoff.by, signoff.verdict) == (Role.RELEASE_MANAGER, RITA, Verdict.APPROVE)
+        assert signoff.fingerprint == view.fingerprint
         assert world.recorded_events()[-1] == (RITA, "signoff.approved")
 
-    def test_a_double_click_is_one(self, world: World) -> None:
-        """The second says so."""
+    def test_a_double_click_is_one_approval(self, world: World) -> None:
+        """The answer to the second click says so."""
         release_id = world.ready()
         assert world.approve(release_id) == "You have recorded that for Release Manager already."
         assert len(world.rows("SELECT FROM signoffs")) == 1
 
-    def test_only_in_a_role_that_one_has(self, world: World) -> None:
-        """Read at the click, whatever the button says."""
+    def test_people_sign_only_in_their_own_roles(self, world: World) -> None:
+        """The roles are read at the click, whatever the button says."""
         release_id = world.start()
         for actor in (QA, GUEST):
             with pytest.raises(NotAllowed, match="Only somebody with the role Release Manager"):
                 decline(world, actor, release_id, Role.RELEASE_MANAGER, "no")
 
-    def test_a_role_that_does_not_sign_is_refused(self, world: World) -> None:
-        """The policy says who signs."""
+    def test_a_role_outside_the_policy_cannot_sign(self, world: World) -> None:
+        """The policy decides which roles sign off."""
         world.change(policy=Policy(optional=()))
         release_id = world.start()
         with pytest.raises(RefusedError, match="QA does not sign"):
             decline(world, QA, release_id, Role.QA, "no")
 
     def test_a_decline_needs_a_reason(self, world: World) -> None:
-        """It is shown on the card."""
+        """The reason is shown on the card."""
         release_id = world.start()
         with pytest.raises(InvalidInput):
             decline(world, QA, release_id, Role.QA, " ")
 
-    def test_another_answer_supersedes_the_first(self, world: World) -> None:
-        """One stands, the other is kept with why it ended."""
+    def test_another_answer_replaces_the_first(self, world: World) -> None:
+        """The newest answer is valid, and the other one is kept with why it ended."""
         release_id = world.ready()
         decline(world, MANAGER, release_id, Role.RELEASE_MANAGER, "found something")
-        (stands,) = world.view(release_id).signoffs
-        assert (stands.verdict, stands.reason) == (Verdict.DECLINE, "found something")
+        (current,) = world.view(release_id).signoffs
+        assert (current.verdict, current.reason) == (Verdict.DECLINE, "found something")
         assert [row["ended_why"] for row in world.rows("SELECT ended_why FROM signoffs ORDER BY id")] == [
             "superseded",
             None,
         ]
         assert world.recorded_events()[-1] == (RITA, "signoff.declined")
 
-    def test_revoked_is_gone(self, world: World) -> None:
-        """The gate closes again."""
+    def test_a_revoked_approval_closes_the_gate(self, world: World) -> None:
+        """Without the approval the gate is closed again."""
         release_id = world.ready()
         world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
         assert list(world.view(release_id).signoffs) == []
@@ -107,18 +107,18 @@ class TestSigning:
             world.deploy(QA, release_id)
         assert "Nothing stands" in world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
 
-    def test_people_of_one_role_at_once(self, world: World) -> None:
-        """Each has an answer of their own, and one however often they press."""
+    def test_people_of_one_role_sign_at_once(self, world: World) -> None:
+        """Each person has one answer, however often they press."""
         release_id = world.start()
         people = [Actor(user, frozenset({Role.QA})) for user in (QUINN, PAT, RITA)] * 3
         with ThreadPoolExecutor(9) as threads:
-            said = list(threads.map(lambda actor: world.approve(release_id, actor), people))
-        assert sum(answer == "You have recorded that for QA already." for answer in said) == 6
+            answers = list(threads.map(lambda actor: world.approve(release_id, actor), people))
+        assert sum(answer == "You have recorded that for QA already." for answer in answers) == 6
         assert {row["by_whom"] for row in world.rows("SELECT by_whom FROM signoffs")} == {QUINN, PAT, RITA}
         assert len(world.rows("SELECT FROM signoffs")) == 3
 
-    def test_a_decline_stands_until_it_is_withdrawn(self, world: World) -> None:
-        """Nobody's approval pushes it aside; somebody of the same role can take it back, and is named for it."""
+    def test_a_decline_is_valid_until_it_is_withdrawn(self, world: World) -> None:
+        """Nobody's approval replaces it, and somebody of the same role can withdraw it by name."""
         release_id = world.ready()
         other = Actor(PAT, frozenset({Role.QA}))
         decline(world, QA, release_id, Role.QA, "the export s3cret is broken")
@@ -131,14 +131,14 @@ class TestSigning:
         world.deploy(QA, release_id)
 
     def test_a_decline_survives_a_change(self, world: World) -> None:
-        """It was a no to this release; what changed may not be what it was about."""
+        """A decline is for the release, and a later change may not be what it was about."""
         release_id = world.start()
         decline(world, QA, release_id, Role.QA, "broken")
         world.act(check.waive, MANAGER, release_id, ONE, "known")
         assert [one.verdict for one in world.view(release_id).signoffs] == [Verdict.DECLINE]
 
-    def test_one_takes_back_ones_own_first(self, world: World) -> None:
-        """And the newest of the others only where one has said nothing."""
+    def test_people_withdraw_their_own_answer_first(self, world: World) -> None:
+        """Without an own answer the newest of the role is withdrawn."""
         release_id = world.start()
         other = Actor(PAT, frozenset({Role.QA}))
         world.approve(release_id, QA)
@@ -146,8 +146,8 @@ class TestSigning:
         world.act(sign.revoke, QA, release_id, Role.QA)
         assert [one.by for one in world.view(release_id).signoffs] == [PAT]
 
-    def test_a_quorum(self, world: World) -> None:
-        """Two people of QA, and not one twice."""
+    def test_a_quorum_needs_two_people(self, world: World) -> None:
+        """Two people of QA have to approve, and one person does not count twice."""
         world.change(policy=Policy.model_validate({"required": ["qa"], "quorum": {"qa": 2}}))
         release_id = world.start()
         world.run("check")
@@ -157,7 +157,7 @@ class TestSigning:
         world.approve(release_id, Actor(PAT, frozenset({Role.QA})))
         world.deploy(MANAGER, release_id)
 
-    def test_closed_with_the_deploy(self, world: World) -> None:
+    def test_signing_ends_with_the_deploy(self, world: World) -> None:
         """An old button cannot sign what is deployed."""
         release_id = world.deployed()
         with pytest.raises(StaleButton):
@@ -169,15 +169,15 @@ class TestSigning:
 class TestLines:
     """Who may waive and attest what."""
 
-    def test_never(self, world: World) -> None:
-        """The policy can forbid what the checklist would allow."""
+    def test_the_policy_can_forbid_waivers(self, world: World) -> None:
+        """A waiver is refused even if the checklist allows it."""
         world.change(policy=Policy.model_validate({"lines": {"go": {"waive": []}}}))
         release_id = world.start()
         with pytest.raises(RefusedError, match="can never be waived"):
             world.act(check.waive, MANAGER, release_id, ONE, "known")
 
-    def test_by_another_role(self, world: World) -> None:
-        """QA waives this one, and attests that one."""
+    def test_the_policy_can_name_another_role(self, world: World) -> None:
+        """Waivers and attestations of a line are then reserved to that role."""
         rules = {"go.one": {"waive": ["qa"]}, "prep": {"attest": ["qa"]}}
         world.change(policy=Policy.model_validate({"lines": rules}))
         release_id = world.start()
@@ -192,8 +192,8 @@ class TestLines:
 class TestGate:
     """Nobody deploys past it, and every reason is named."""
 
-    def test_open(self, world: World) -> None:
-        """Checks passed, signed, somebody else deploys: the plan begins."""
+    def test_a_deploy_begins_with_an_open_gate(self, world: World) -> None:
+        """Checks have passed, the role has approved, and somebody else deploys: the plan begins."""
         release_id = world.ready()
         world.deploy(QA, release_id)
         release = world.view(release_id).release
@@ -208,26 +208,26 @@ class TestGate:
         assert last.body["image"] == release.pinned_image
         assert set(last.body["results"]) == {"go.one", "go.two", "prep.first", "prep.second"}
 
-    def test_red_lines_beside_a_go(self, world: World, outside: Outside) -> None:
-        """They hold nothing up; who deploys is told, and the record has them."""
+    def test_non_blocking_failures_are_recorded_with_the_deploy(self, world: World, outside: Outside) -> None:
+        """They close nothing, but the answer and the record name them."""
         outside.answers = {"prep.first": Outcome.FAIL}
-        said = world.deploy(QA, world.ready())
-        assert "not PASS, and do" in said
-        assert "Check of prep.first: failed" in said
-        told = {line["check"]: line["standing"] for line in world.last().body["not_passed"]}
-        assert told["prep.first"] == "failed"
-        assert not {"go.one", "go.two"} & told.keys()
+        answer = world.deploy(QA, world.ready())
+        assert "not PASS, and do" in answer
+        assert "Check of prep.first: failed" in answer
+        statuses = {line["check"]: line["standing"] for line in world.last().body["not_passed"]}
+        assert statuses["prep.first"] == "failed"
+        assert not {"go.one", "go.two"} & statuses.keys()
 
-    def test_all_reasons_at_once(self, world: World, outside: Outside) -> None:
-        """Nobody finds out one after another."""
+    def test_all_reasons_are_named_at_once(self, world: World, outside: Outside) -> None:
+        """Nobody has to find out one reason after another."""
         outside.answers = {"go.one": Outcome.FAIL, "go.two": CheckError("no rights")}
         release_id = world.start()
         world.run("check")
         decline(world, QA, release_id, Role.QA, "not on a Friday")
         world.act(freeze.freeze, MANAGER, None, "incident")
-        with pytest.raises(GateClosed) as closed:
+        with pytest.raises(GateClosed) as error:
             world.deploy(QA, release_id)
-        assert closed.value.user_message.splitlines() == [
+        assert error.value.user_message.splitlines() == [
             "No-Go for v4.8.0:",
             "• deploys are frozen: incident",
             "• Check of go.one: failed",
@@ -237,60 +237,60 @@ class TestGate:
         ]
         assert world.view(release_id).release.state is ReleaseState.OPEN
 
-    def test_a_pass_expires(self, world: World) -> None:
-        """An old answer says nothing of now."""
+    def test_an_expired_pass_closes_the_gate(self, world: World) -> None:
+        """An old result says nothing about now."""
         release_id = world.ready()
         world.clock.advance(hours=4, seconds=1)
         with pytest.raises(GateClosed, match="passed too long ago, run it again"):
             world.deploy(QA, release_id)
 
-    def test_a_run_under_way_closes_it(self, world: World) -> None:
-        """The old answer is about to be replaced."""
+    def test_a_running_check_closes_the_gate(self, world: World) -> None:
+        """The old result is about to be replaced."""
         release_id = world.ready()
         world.act(check.rerun, QA, release_id, "go.one")
         with pytest.raises(GateClosed, match=r"Check of go\.one: waits to run"):
             world.deploy(QA, release_id)
 
-    def test_four_eyes(self, world: World) -> None:
-        """Who alone has approved cannot deploy; a second approval opens it."""
+    def test_four_eyes_need_a_second_approver(self, world: World) -> None:
+        """The only approver cannot deploy before a second person approves."""
         release_id = world.ready()
         with pytest.raises(GateClosed, match="only the person who deploys has approved"):
             world.deploy(MANAGER, release_id)
         world.approve(release_id, PRODUCT)
         assert "Deploying" in world.deploy(MANAGER, release_id)
 
-    def test_a_role_is_needed(self, world: World) -> None:
-        """By default any of the three."""
+    def test_a_deploy_needs_a_role(self, world: World) -> None:
+        """By default each of the three roles may deploy."""
         release_id = world.ready()
         with pytest.raises(NotAllowed):
             world.deploy(GUEST, release_id)
 
-    def test_the_policy_says_who(self, world: World) -> None:
-        """Here only the release manager."""
+    def test_the_policy_decides_who_deploys(self, world: World) -> None:
+        """Here only the release manager may deploy."""
         world.change(policy=Policy(may={Action.DEPLOY: (Role.RELEASE_MANAGER,)}, four_eyes=False))
         release_id = world.ready()
         with pytest.raises(NotAllowed, match="takes the role Release Manager; yours: QA"):
             world.deploy(QA, release_id)
         world.deploy(MANAGER, release_id)
 
-    def test_signed_for_something_else(self, world: World) -> None:
-        """A signature counts for its fingerprint only, whoever has written the row."""
+    def test_an_approval_of_something_else_does_not_count(self, world: World) -> None:
+        """An approval counts for its fingerprint only, whoever wrote the row."""
         release_id = world.ready()
         with world.store.transaction() as tx:
             tx.execute("UPDATE signoffs SET fingerprint = 'another'")
         with pytest.raises(GateClosed, match="signed something else than this: sign again"):
             world.deploy(QA, release_id)
 
-    def test_two_that_deploy_at_once(self, world: World) -> None:
-        """One begins it, the other hears so; there is one plan."""
+    def test_two_simultaneous_deploys_are_one(self, world: World) -> None:
+        """One begins, the other one is told so, and there is one plan."""
         release_id = world.ready()
         with ThreadPoolExecutor(2) as threads:
-            said = list(threads.map(lambda actor: world.deploy(actor, release_id), [QA, PRODUCT]))
-        assert sum("already" in answer for answer in said) == 1
+            answers = list(threads.map(lambda actor: world.deploy(actor, release_id), [QA, PRODUCT]))
+        assert sum("already" in answer for answer in answers) == 1
         assert len(world.rows("SELECT FROM steps")) == 3
 
-    def test_deploy_ends_checks_that_wait(self, world: World) -> None:
-        """Those outside of the gate do not run beside the deploy."""
+    def test_a_deploy_ends_waiting_checks(self, world: World) -> None:
+        """Checks outside the gate do not run during the deploy."""
         release_id = world.ready()
         world.act(check.rerun, QA, release_id, "prep")
         world.deploy(QA, release_id)
