@@ -63,6 +63,10 @@ class KubeClients:
         authorization = _GuardedApi(self.authorization, "authorization.k8s.io", declared)
         return KubeClients(core, apps, batch, authorization, self.timeout)
 
+    def close(self) -> None:
+        """Close its connections."""
+        self.core.api_client.close()
+
     def json(self, call: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
         """The answer to ``call`` as plain JSON, since the client's models drop fields that they do not know."""
         response = call(*args, _preload_content=False, _request_timeout=self.timeout, **options)
@@ -87,8 +91,8 @@ class _GuardedApi:
         return getattr(self._api, name)
 
 
-def kube_clients(part: Kubernetes, name: str, timeout: float) -> tuple[KubeClients, Callable[[], None]]:
-    """The cluster's API and what closes it: by the kubeconfig of the settings, else the pod's service account, else the
+def kube_clients(part: Kubernetes, name: str, timeout: float) -> KubeClients:
+    """The cluster's API: by the kubeconfig of the settings, else the pod's service account, else the
     default kubeconfig. ``name``: of the target; ``timeout``: seconds for one answer. Raises ClientError without one.
     """
     load(*KUBE_PACKAGES)
@@ -112,14 +116,13 @@ def kube_clients(part: Kubernetes, name: str, timeout: float) -> tuple[KubeClien
     if is_loopback(settings.host):
         settings.proxy = None
     api = client.ApiClient(configuration=settings)
-    clients = KubeClients(
+    return KubeClients(
         core=client.CoreV1Api(api),
         apps=client.AppsV1Api(api),
         batch=client.BatchV1Api(api),
         authorization=client.AuthorizationV1Api(api),
         timeout=(CONNECT_TIMEOUT, timeout),
     )
-    return clients, api.close
 
 
 def _load_kubeconfig(part: Kubernetes, settings: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
 import httpx
 
@@ -31,13 +31,12 @@ if TYPE_CHECKING:
 
     from clients.target import Target
 
-T = TypeVar("T")
-C = TypeVar("C", GitHub, Grafana, Sentry, StripeAccount, Vercel)
-B = TypeVar("B", bound="_Closable")
+C = TypeVar("C", bound="_Closable")
+G = TypeVar("G", GitHub, Grafana, Sentry, StripeAccount, Vercel)
 
 LOGIN_REUSE = (
     30 * 60.0
-)  # seconds for which one login of the test user is used again; the product's session lives 8 hours
+)  # seconds for which one login of the test user is used again; a session of the product lives 8 hours
 
 
 class _Closable(Protocol):
@@ -58,8 +57,7 @@ class Clients(Guarded):
         self._target = target
         self._timeout = http_timeout
         self._lock = threading.RLock()
-        self._built: dict[str, Any] = {}
-        self._close: list[Callable[[], None]] = []
+        self._built: dict[str, _Closable] = {}
         self._logins: dict[str, tuple[float, httpx.Response]] = {}  # path: time.monotonic() and answer of a good one
         self._login_lock = threading.Lock()
 
@@ -72,21 +70,17 @@ class Clients(Guarded):
     def close(self) -> None:
         """Close whatever was built. The Clients can be used again afterwards."""
         with self._lock:
-            while self._close:
-                self._close.pop()()
-            self._built.clear()
+            while self._built:
+                self._built.popitem()[1].close()
 
-    def _once(self, name: str, build: Callable[[], tuple[T, Callable[[], None]]]) -> T:
+    def _once(self, name: str, build: Callable[[], C]) -> C:
         with self._lock:
             if name not in self._built:
-                client, close = build()
-                self._built[name] = client
-                self._close.append(close)
-            built: T = self._built[name]
-            return built
+                self._built[name] = build()
+            return cast("C", self._built[name])
 
-    def _client(self, name: str, build: Callable[[], C]) -> C:
-        return self._once(name, lambda: _with_close(build())).bound_to(self._declared)
+    def _bound(self, name: str, build: Callable[[], G]) -> G:
+        return self._once(name, build).bound_to(self._declared)
 
     # --- the product -------------------------------------------------------------------------------------------------
 
@@ -100,7 +94,7 @@ class Clients(Guarded):
             (str(url), setting) for url, setting in ((target.api_url, API), (target.frontend_url, FRONTEND)) if url
         ]
         password = target.login.password.get_secret_value() if target.login else ""
-        return self._once("http", lambda: _with_close(Http(addresses, password, timeout=self._timeout)))
+        return self._once("http", lambda: Http(addresses, password, timeout=self._timeout))
 
     def login(self, path: str = "/api/auth/login") -> httpx.Response:
         """The answer of the product to the test user's login; a good one (200) is used again for half an hour.
@@ -186,8 +180,7 @@ class Clients(Guarded):
     def s3(self) -> S3Client:
         """The bucket's server. Credentials of the Target, else boto3's own chain."""
         part = require(self._target.backup, self._target, "backup")
-
-        client = self._once("s3", lambda: _with_close(s3_client(part, self._timeout)))
+        client = self._once("s3", lambda: s3_client(part, self._timeout))
         return client if self._declared.needs is None else cast("S3Client", GuardedS3(client, self._declared))
 
     # --- vendors -----------------------------------------------------------------------------------------------------
@@ -196,7 +189,7 @@ class Clients(Guarded):
         """The product's account of Stripe."""
         part = require(self._target.stripe, self._target, "stripe")
         key = require(part.api_key, self._target, "stripe.api_key").get_secret_value()
-        return self._client("stripe", lambda: StripeAccount(str(part.url), key, timeout=self._timeout))
+        return self._bound("stripe", lambda: StripeAccount(str(part.url), key, timeout=self._timeout))
 
     def sentry(self) -> Sentry:
         """The product's project of Sentry."""
@@ -204,37 +197,30 @@ class Clients(Guarded):
         token = require(part.token, self._target, "sentry.token").get_secret_value()
         organization = require(part.organization, self._target, "sentry.organization")
         project = require(part.project, self._target, "sentry.project")
-        return self._client(
-            "sentry", lambda: Sentry(str(part.url), token, organization, project, timeout=self._timeout)
-        )
+        return self._bound("sentry", lambda: Sentry(str(part.url), token, organization, project, timeout=self._timeout))
 
     def grafana(self) -> Grafana:
         """The team's Grafana."""
         part = require(self._target.grafana, self._target, "grafana")
         url = require(part.url, self._target, "grafana.url")
         token = require(part.token, self._target, "grafana.token").get_secret_value()
-        return self._client("grafana", lambda: Grafana(str(url), token, timeout=self._timeout))
+        return self._bound("grafana", lambda: Grafana(str(url), token, timeout=self._timeout))
 
     def github(self) -> GitHub:
         """The product's repository; anonymous without a token."""
         part = require(self._target.github, self._target, "github")
         repository = require(part.repository, self._target, "github.repository")
-        return self._client(
+        return self._bound(
             "github", lambda: GitHub(str(part.url), repository, _text(part.token), timeout=self._timeout)
         )
 
     def vercel(self) -> Vercel:
         """The project of the frontend."""
         part = require(self._target.vercel, self._target, "vercel")
-        return self._client(
+        return self._bound(
             "vercel",
             lambda: Vercel(str(part.url), _text(part.token), part.project, part.team, timeout=self._timeout),
         )
-
-
-def _with_close(client: B) -> tuple[B, Callable[[], None]]:
-    """A client, and its own method that closes it."""
-    return client, client.close
 
 
 def _text(secret: SecretStr | None) -> str:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST_PAUSE = 86_400.0  # seconds for which a vendor is left alone at most, whatever it asks for
-REFUSED = range(400, 500)  # statuses of HTTP with which a server says that it has done nothing and will not
 TOO_MANY_REQUESTS = 429
 SERVER_ERRORS = 500
 MAY_ASK_FOR_A_PAUSE = frozenset({403, 429, 503})  # GitHub's secondary limits answer 403

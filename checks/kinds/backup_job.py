@@ -18,7 +18,7 @@ from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
 from checks.kit.backups import environment_of, handed_on, made_at, objects
 from clients.answers import reading
 from clients.cluster import kube_errors
-from clients.errors import REFUSED, ClientError
+from clients.errors import ClientError
 from clients.needs import (
     CREATE_BACKUP_JOB,
     LIST_BACKUP_PODS,
@@ -162,11 +162,7 @@ def _job_of_cronjob(kube: KubeClients, part: Backup, name: str) -> dict[str, Any
     Plain JSON both ways: the client's typed models would drop fields that are newer than the client.
     """
     with kube_errors(f"read cronjob {part.cronjob} in {part.namespace}"):
-        cron = _json(
-            kube.batch.read_namespaced_cron_job(
-                part.cronjob, part.namespace, _preload_content=False, _request_timeout=kube.timeout
-            )
-        )
+        cron = kube.json(kube.batch.read_namespaced_cron_job, part.cronjob, part.namespace)
     with reading("Kubernetes", f"cronjob {part.cronjob} in {part.namespace}"):
         template = cron["spec"]["jobTemplate"]
         metadata = template.get("metadata", {})
@@ -201,7 +197,7 @@ def _create(kube: KubeClients, part: Backup, name: str, body: dict[str, Any], ch
                 part.namespace, body, field_manager=FIELD_MANAGER, _request_timeout=kube.timeout
             )
     except ClientError as error:
-        change.outcome_unknown = error.status not in REFUSED
+        change.outcome_unknown = error.outcome_unknown
         raise
     change.outcome_unknown = False
 
@@ -210,9 +206,7 @@ def _stop(kube: KubeClients, namespace: str, name: str) -> bool:
     """Take the Job away unless it has ended; False when there is none."""
     try:
         with kube_errors(f"stop job {name} in {namespace}"):
-            job = _json(
-                kube.batch.read_namespaced_job(name, namespace, _preload_content=False, _request_timeout=kube.timeout)
-            )
+            job = kube.json(kube.batch.read_namespaced_job, name, namespace)
             if not _ended(job):
                 kube.batch.delete_namespaced_job(
                     name, namespace, propagation_policy="Background", _request_timeout=kube.timeout
@@ -229,11 +223,7 @@ def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict
     look = 0
     while True:
         with kube_errors(f"read job {name} in {part.namespace}"):
-            job = _json(
-                kube.batch.read_namespaced_job(
-                    name, part.namespace, _preload_content=False, _request_timeout=kube.timeout
-                )
-            )
+            job = kube.json(kube.batch.read_namespaced_job, name, part.namespace)
         with reading("Kubernetes", f"job {name} in {part.namespace}"):
             if _ended(job):
                 return job
@@ -272,14 +262,6 @@ def _log_tail(kube: KubeClients, part: Backup, job: Mapping[str, Any]) -> str:
     newest = max(pods, key=lambda pod: pod.metadata.creation_timestamp)
     name = newest.metadata.name
     return read_log(kube, name, part.namespace, where=name, tail_lines=TAIL).decode(errors="replace").strip()
-
-
-def _json(response: Any) -> dict[str, Any]:
-    try:
-        body: dict[str, Any] = json.loads(response.data)
-    finally:
-        response.release_conn()
-    return body
 
 
 def _own(s3: S3Client, bucket: str, new: list[str], pattern: str, whose: str, job_began: datetime) -> _Found:

@@ -22,7 +22,7 @@ from checks.kinds.restore_drill.boot_pod import (
 )
 from clients.answers import reading
 from clients.cluster import kube_errors
-from clients.errors import REFUSED, ClientError
+from clients.errors import ClientError
 from clients.needs import READ_DEPLOYMENT, ClusterRight, Of
 from clients.pods import read_log
 from clients.workload import read_workload
@@ -78,14 +78,12 @@ def boot(how: Boot, change: Change, connected: Callable[[], bool], ctx: CheckCon
     change.outcome_unknown = True
     try:
         with kube_errors(f"create pod {NAME} in {namespace}"):
-            made = _json(
-                kube.core.create_namespaced_pod(namespace, pod, _preload_content=False, _request_timeout=kube.timeout)
-            )
+            made = kube.json(kube.core.create_namespaced_pod, namespace, pod)
         with reading("Kubernetes", f"pod {NAME} in {namespace}"):
             change.payload["uid"] = str(made["metadata"]["uid"])
         change.outcome_unknown = False
     except ClientError as error:
-        change.outcome_unknown = error.status not in REFUSED
+        change.outcome_unknown = error.outcome_unknown
         if error.status != CONFLICT:
             raise
         raise CheckError(
@@ -105,12 +103,11 @@ def remove(payload: Mapping[str, Any], ctx: CheckContext) -> None:
 def _removed(payload: Mapping[str, Any], ctx: CheckContext) -> bool:
     """Whether it was there, and ours."""
     kube, namespace = ctx.clients.kube(), payload["namespace"]
-    read, delete = kube.core.read_namespaced_pod, kube.core.delete_namespaced_pod
     try:
         with kube_errors(f"remove pod {NAME} in {namespace}"):
             uid = payload.get("uid")
             if uid is None:  # its maker was killed, or has not got an answer
-                found = _json(read(NAME, namespace, _preload_content=False, _request_timeout=kube.timeout))
+                found = kube.json(kube.core.read_namespaced_pod, NAME, namespace)
                 with reading("Kubernetes", f"pod {NAME} in {namespace}"):
                     ours = (found["metadata"].get("labels") or {}).get(LABEL) == payload["database"]
                     uid = str(found["metadata"]["uid"])
@@ -118,7 +115,7 @@ def _removed(payload: Mapping[str, Any], ctx: CheckContext) -> bool:
                     return False
             # No grace: its database is about to go, and the name has to be free for the next drill.
             body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
-            _json(delete(NAME, namespace, body=body, _preload_content=False, _request_timeout=kube.timeout))
+            kube.json(kube.core.delete_namespaced_pod, NAME, namespace, body=body)
     except ClientError as error:
         if error.status not in {NOT_FOUND, CONFLICT}:  # gone, or another one's by now
             raise
@@ -181,9 +178,7 @@ def _watch(how: Boot, connected: Callable[[], bool], ctx: CheckContext) -> Boote
 def _look(ctx: CheckContext) -> _Seen:
     kube, namespace = ctx.clients.kube(), place(ctx).namespace
     with kube_errors(f"read pod {NAME} in {namespace}"):
-        pod = _json(
-            kube.core.read_namespaced_pod(NAME, namespace, _preload_content=False, _request_timeout=kube.timeout)
-        )
+        pod = kube.json(kube.core.read_namespaced_pod, NAME, namespace)
     with reading("Kubernetes", f"pod {NAME} in {namespace}"):
         status = pod.get("status") or {}
         states = {one["name"]: one["state"] for one in status.get("containerStatuses") or ()}
@@ -276,12 +271,3 @@ def _read_log(ctx: CheckContext, container: str) -> str:
     where = f"{NAME} in {namespace}"
     data = read_log(kube, NAME, namespace, where=where, container=container, tail_lines=TAIL)
     return data.decode(errors="replace").strip()
-
-
-def _json(response: Any) -> Json:
-    """The whole answer: a connection from which nothing was read cannot be used again."""
-    try:
-        body: Json = json.loads(response.data)
-    finally:
-        response.release_conn()
-    return body
