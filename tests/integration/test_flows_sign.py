@@ -294,26 +294,26 @@ class TestGate:
         release_id = world.ready()
         world.act(check.rerun, QA, release_id, "prep")
         world.deploy(QA, release_id)
-        assert {known.running for known in world.view(release_id).checks.values()} == {Running.IDLE}
+        assert {check_view.running for check_view in world.view(release_id).checks.values()} == {Running.IDLE}
         assert world.claim("check") is None
 
 
 class TestFreeze:
-    """The line is stopped for everybody."""
+    """A freeze stops the deploys of everybody."""
 
-    def test_until_lifted(self, world: World) -> None:
-        """And then it goes on."""
+    def test_a_freeze_lasts_until_it_is_lifted(self, world: World) -> None:
+        """After the freeze is lifted a deploy is possible again."""
         release_id = world.ready()
         world.act(freeze.freeze, MANAGER, None, "incident")
         with pytest.raises(GateClosed, match="frozen: incident"):
             world.deploy(QA, release_id)
         world.act(freeze.unfreeze, MANAGER)
         world.deploy(QA, release_id)
-        told = [event for _, event in world.recorded_events()]
-        assert told[-3:] == ["freeze.begun", "freeze.lifted", "deploy.started"]
+        events = [event for _, event in world.recorded_events()]
+        assert events[-3:] == ["freeze.begun", "freeze.lifted", "deploy.started"]
 
-    def test_until_a_moment(self, world: World, tags: Tags) -> None:
-        """It ends by itself."""
+    def test_a_freeze_ends_at_its_time(self, world: World, tags: Tags) -> None:
+        """A freeze with an end needs nobody to lift it."""
         world.change(sources=tags.sources())
         release_id = world.ready()
         world.act(freeze.freeze, MANAGER, world.clock.now() + timedelta(hours=1), "maintenance")
@@ -324,14 +324,14 @@ class TestFreeze:
         world.resolve_source(release_id)
         world.deploy(QA, release_id)
 
-    def test_a_new_one_replaces_the_old(self, world: World) -> None:
-        """One stands."""
+    def test_a_new_freeze_replaces_the_old_one(self, world: World) -> None:
+        """One freeze is in force at a time."""
         world.act(freeze.freeze, MANAGER, None, "first")
         world.act(freeze.freeze, MANAGER, None, "second")
         assert world.rows("SELECT reason FROM freezes WHERE ended_at IS NULL") == [{"reason": "second"}]
 
-    def test_refused(self, world: World) -> None:
-        """Without the role, or a reason; nothing to lift is said."""
+    def test_a_freeze_needs_a_role_and_a_reason(self, world: World) -> None:
+        """Without a freeze there is nothing to lift, and the answer says so."""
         with pytest.raises(NotAllowed):
             world.act(freeze.freeze, QA, None, "incident")
         with pytest.raises(InvalidInput):
@@ -342,8 +342,8 @@ class TestFreeze:
 class TestSteps:
     """The plan of a deploy."""
 
-    def test_to_the_watch(self, world: World, outside: Outside) -> None:
-        """In order."""
+    def test_the_steps_run_in_order_up_to_the_watch(self, world: World, outside: Outside) -> None:
+        """The watch begins after the last step."""
         release_id = world.deployed()
         view = world.view(release_id)
         assert outside.runs[-3:] == ["deploy.tag", "deploy.health", "deploy.smoke"]
@@ -355,63 +355,66 @@ class TestSteps:
         assert view.release.state is ReleaseState.WATCHING
         assert view.watch is not None
         assert view.watch.ends_at - view.watch.started_at == timedelta(minutes=15)
-        told = [event for _, event in world.recorded_events()]
-        assert told[-6:] == ["deploy.started", "deploy.planned", *["step.done"] * 3, "deploy.complete"]
+        events = [event for _, event in world.recorded_events()]
+        assert events[-6:] == ["deploy.started", "deploy.planned", *["step.done"] * 3, "deploy.complete"]
 
     @pytest.mark.parametrize(
-        ("answer", "said"),
+        ("answer", "summary"),
         [
             (Outcome.FAIL, "FAIL: it is FAIL"),
             (Outcome.INCONCLUSIVE, "INCONCLUSIVE: it is INCONCLUSIVE"),
             (CheckError("no rights"), "ERROR: no rights"),
         ],
     )
-    def test_anything_but_a_pass_stops_it(
-        self, world: World, outside: Outside, answer: Outcome | Exception, said: str
+    def test_a_step_that_does_not_pass_stops_the_deploy(
+        self, world: World, outside: Outside, answer: Outcome | Exception, summary: str
     ) -> None:
-        """The channel is told, nothing later is carried out."""
+        """The channel is told, and no later step runs."""
         outside.answers = {"deploy.health": answer}
         release_id = world.deployed()
         view = world.view(release_id)
         assert view.release.state is ReleaseState.DEPLOY_FAILED
-        failed = next(step for step in view.steps if step.state is StepState.FAILED)
-        assert failed.summary.startswith(said)
+        failed_step = next(step for step in view.steps if step.state is StepState.FAILED)
+        assert failed_step.summary.startswith(summary)
         assert "deploy.smoke" not in outside.runs
         assert len(world.rows("SELECT FROM posts WHERE subject LIKE 'failed:%%'")) == 1
 
-    def test_retry_goes_on_where_it_stopped(self, world: World, outside: Outside) -> None:
-        """What is done is not done again."""
+    def test_a_retry_continues_at_the_failed_step(self, world: World, outside: Outside) -> None:
+        """Steps that are done do not run again."""
         outside.answers = {"deploy.smoke": Outcome.FAIL}
         release_id = world.deployed()
-        failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
+        failed_step = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
         outside.answers = {}
-        world.act(step_clicks.retry, QA, failed.row)
+        world.act(step_clicks.retry, QA, failed_step.row)
         with pytest.raises(StaleButton):
-            world.act(step_clicks.retry, QA, failed.row)
+            world.act(step_clicks.retry, QA, failed_step.row)
         world.run("advance")
         assert outside.runs[-3:] == ["deploy.health", "deploy.smoke", "deploy.smoke"]
         assert world.view(release_id).release.state is ReleaseState.WATCHING
 
-    def test_no_retry_in_a_freeze(self, world: World, outside: Outside) -> None:
-        """It would be a deploy."""
+    def test_a_retry_is_refused_in_a_freeze(self, world: World, outside: Outside) -> None:
+        """A retry would continue the deploy."""
         outside.answers = {"deploy.smoke": Outcome.FAIL}
         release_id = world.deployed()
-        failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
+        failed_step = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
         world.act(freeze.freeze, MANAGER, None, "incident")
         with pytest.raises(GateClosed, match="frozen"):
-            world.act(step_clicks.retry, QA, failed.row)
+            world.act(step_clicks.retry, QA, failed_step.row)
 
-    def test_a_step_without_its_target_fails_in_sight(self, world: World) -> None:
-        """Not in the log only."""
+    def test_a_step_without_its_target_fails_visibly(self, world: World) -> None:
+        """The missing target is named in the thread and not only in the log."""
         release_id = world.ready()
         world.change(targets={})
         world.deploy(QA, release_id)
         world.run("advance")
-        failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
-        assert failed.summary == "there is no target production. Set targets.production in release-bot.yml, then retry"
+        failed_step = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
+        assert (
+            failed_step.summary
+            == "there is no target production. Set targets.production in release-bot.yml, then retry"
+        )
 
-    def test_our_own_trouble_is_no_failed_step(self, world: World, outside: Outside) -> None:
-        """An attempt that dies leaves the step as running; the next one carries it out."""
+    def test_an_attempt_that_dies_is_no_failed_step(self, world: World, outside: Outside) -> None:
+        """The step stays running, and the next attempt continues it."""
         release_id = world.ready()
         world.deploy(QA, release_id)
         job = world.claim("advance")
@@ -429,7 +432,7 @@ class TestSteps:
         assert outside.runs[-4:] == ["deploy.tag", "deploy.tag", "deploy.health", "deploy.smoke"]
         assert world.view(release_id).release.state is ReleaseState.WATCHING
 
-    def test_unknown_step(self, world: World) -> None:
-        """A forged number is refused."""
+    def test_an_unknown_step_is_refused(self, world: World) -> None:
+        """A forged number of a step is refused."""
         with pytest.raises(UnknownThing):
             world.act(step_clicks.retry, QA, 4711)

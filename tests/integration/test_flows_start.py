@@ -22,22 +22,22 @@ from tests.integration.slack_bot import sources_at
 from tests.unit.factories import RITA, render_stored
 
 
-def test_everything_of_a_release_is_there(world: World) -> None:
-    """One transaction writes the release, its checks, its messages and the audit row."""
+def test_a_release_is_stored_with_everything(world: World) -> None:
+    """One transaction writes the release, its checks, its messages and the record."""
     release_id = world.start()
     view = world.view(release_id)
     assert (view.release.version, view.release.state, view.release.manager) == ("v4.8.0", ReleaseState.OPEN, RITA)
     assert view.release.pinned_image == f"{RESOLVED.image}@{RESOLVED.digest}"
     assert set(view.checks) == {entry.id for entry in world.deps.checklist.checks}
-    waiting = [name for name, known in view.checks.items() if known.running is Running.WAITING]
-    assert sorted(waiting) == ["go.one", "go.two", "prep.first", "prep.second"]
+    waiting_checks = [name for name, check_view in view.checks.items() if check_view.running is Running.WAITING]
+    assert sorted(waiting_checks) == ["go.one", "go.two", "prep.first", "prep.second"]
     posts = world.rows("SELECT kind, subject FROM posts ORDER BY id")
     assert [(post["kind"], post["subject"]) for post in posts] == [("card", ""), ("section", "go"), ("section", "prep")]
     assert world.recorded_events() == [(RITA, "release.started")]
 
 
-def test_only_the_release_manager_starts(world: World) -> None:
-    """A person without the role is refused, and told which one it takes."""
+def test_only_the_release_manager_starts_a_release(world: World) -> None:
+    """Anybody else is refused with the name of the required role."""
     with pytest.raises(NotAllowed, match="takes the role Release Manager; yours: QA"):
         world.start(actor=QA)
     with pytest.raises(NotAllowed, match="yours: none"):
@@ -46,14 +46,14 @@ def test_only_the_release_manager_starts(world: World) -> None:
 
 
 def test_a_second_release_is_refused(world: World) -> None:
-    """One holds the environment; the refusal names it."""
+    """The error names the release that holds the environment."""
     world.start()
     with pytest.raises(ActiveReleaseExists, match=r"v4\.8\.0 \(OPEN\) holds production"):
         world.start("v4.9.0")
 
 
-def test_two_that_start_at_once_cannot_both_win(world: World) -> None:
-    """The constraint decides, not a look before."""
+def test_of_simultaneous_starts_one_succeeds(world: World) -> None:
+    """The constraint of the database decides, and not a query before."""
     versions = [Version(4, 8, patch) for patch in range(4)]
 
     def begin(version: Version) -> str:
@@ -63,8 +63,8 @@ def test_two_that_start_at_once_cannot_both_win(world: World) -> None:
             return type(error).__name__
 
     with ThreadPoolExecutor(4) as threads:
-        said = sorted(threads.map(begin, versions))
-    assert said[:3] == ["ActiveReleaseExists"] * 3
+        outcomes = sorted(threads.map(begin, versions))
+    assert outcomes[:3] == ["ActiveReleaseExists"] * 3
     assert len(world.rows("SELECT FROM releases")) == 1
     assert len(world.events()) == 1
 
@@ -80,29 +80,29 @@ def test_a_running_release_keeps_its_checklist_and_policy(world: World) -> None:
     assert after.policy.digest == after.release.policy_digest
 
 
-def test_abort_ends_it_and_frees_the_environment(world: World) -> None:
-    """What waits does not run any more, and the next release can begin."""
+def test_abort_ends_a_release_and_frees_the_environment(world: World) -> None:
+    """Waiting checks do not run any more, and the next release can start."""
     release_id = world.start()
     world.act(abort.abort, QA, release_id, "not today")
     view = world.view(release_id)
     assert (view.release.state, view.release.reason) == (ReleaseState.ABORTED, "not today")
-    assert {known.running for known in view.checks.values()} == {Running.IDLE}
+    assert {check_view.running for check_view in view.checks.values()} == {Running.IDLE}
     world.run("check")
     assert world.outside.runs == []
     assert world.recorded_events()[-1] == (QA.user, "release.aborted")
     world.start("v4.9.0")
 
 
-def test_abort_twice_is_one(world: World) -> None:
-    """The second says so and changes nothing."""
+def test_a_second_abort_changes_nothing(world: World) -> None:
+    """The answer says that the release is aborted already."""
     release_id = world.start()
     world.act(abort.abort, QA, release_id, "")
     assert "already" in world.act(abort.abort, MANAGER, release_id, "")
     assert world.recorded_events()[-1] == (QA.user, "release.aborted")
 
 
-def test_abort_stops_a_check_that_runs(world: World, outside: Outside) -> None:
-    """Its answer is not stored, and it is not left as running."""
+def test_abort_stops_a_running_check(world: World, outside: Outside) -> None:
+    """Its result is not stored, and the check is not left running."""
     release_id = world.start()
 
     def end_it(name: str) -> None:
@@ -111,52 +111,52 @@ def test_abort_stops_a_check_that_runs(world: World, outside: Outside) -> None:
     outside.during = end_it
     world.run("check")
     view = world.view(release_id)
-    assert [known.result for known in view.checks.values() if known.result] == []
-    assert {known.running for known in view.checks.values()} == {Running.IDLE}
+    assert [check_view.result for check_view in view.checks.values() if check_view.result] == []
+    assert {check_view.running for check_view in view.checks.values()} == {Running.IDLE}
 
 
-def test_abort_is_refused_once_something_was_changed(world: World, outside: Outside) -> None:
-    """Then the way out is a rollback; nor while a step runs, which may be about to."""
+def test_abort_is_refused_once_something_has_changed(world: World, outside: Outside) -> None:
+    """After the first change, and while a step runs, a release is rolled back instead."""
     release_id = world.ready()
     outside.answers["deploy.health"] = Outcome.FAIL
     world.deploy(QA, release_id)
     with pytest.raises(RefusedError, match="a step runs, and nothing was changed so far"):
         world.act(abort.abort, MANAGER, release_id, "")
     world.run("advance")
-    failed = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
+    failed_step = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
     change = Mutation("image of deployment/api", "api:1", "api:2", Way.BACK, "back to revision 7")
     with world.store.transaction() as tx:
-        steps.write_journal(tx, failed.row, 1, "intent", {"changes": [change.body]})
+        steps.write_journal(tx, failed_step.row, 1, "intent", {"changes": [change.body]})
     with pytest.raises(RefusedError, match="something was changed already"):
         world.act(abort.abort, MANAGER, release_id, "")
-    assert "roll back" in render_stored("notice", f"failed:{failed.row}:1", world.view(release_id)).text
+    assert "roll back" in render_stored("notice", f"failed:{failed_step.row}:1", world.view(release_id)).text
 
 
-def test_a_deploy_that_changed_nothing_is_aborted(world: World, outside: Outside) -> None:
-    """No freeze holds the next one, nothing is said of its image, no button of it works, and what ran before is what runs."""
+def test_a_deploy_without_changes_can_be_aborted(world: World, outside: Outside) -> None:
+    """No freeze follows, the image is not called bad, and its buttons do nothing."""
     before = world.done("v4.7.0")
     release_id = world.ready()
     outside.answers["deploy.tag"] = Outcome.FAIL
     world.deploy(QA, release_id)
     world.run("advance")
     view = world.view(release_id)
-    (failed,) = (step for step in view.steps if step.state is StepState.FAILED)
-    assert "abort, for nothing was changed yet" in render_stored("notice", f"failed:{failed.row}:1", view).text
+    (failed_step,) = (step for step in view.steps if step.state is StepState.FAILED)
+    assert "abort, for nothing was changed yet" in render_stored("notice", f"failed:{failed_step.row}:1", view).text
     assert "nothing was deployed" in world.act(abort.abort, MANAGER, release_id, "red CI").lower()
     view = world.view(release_id)
     assert (view.release.state, view.freeze) == (ReleaseState.ABORTED, None)
     assert {step.state for step in view.steps} == {StepState.FAILED, StepState.CANCELLED}
     with pytest.raises(StaleButton):
-        world.act(step_clicks.retry, QA, failed.row)
+        world.act(step_clicks.retry, QA, failed_step.row)
     with world.store.transaction() as tx:
-        found = releases.latest_deployed(tx, "production")
-    assert found is not None
-    assert found.id == before
+        latest = releases.latest_deployed(tx, "production")
+    assert latest is not None
+    assert latest.id == before
     world.start()
 
 
-def test_a_rollback_of_what_changed_nothing_says_nothing_of_the_image(world: World, outside: Outside) -> None:
-    """It may be started again without a reason."""
+def test_a_rollback_without_changes_does_not_make_the_image_bad(world: World, outside: Outside) -> None:
+    """The same image can be started again without a reason."""
     release_id = world.ready()
     outside.answers["deploy.tag"] = Outcome.FAIL
     world.deploy(QA, release_id)
@@ -167,15 +167,15 @@ def test_a_rollback_of_what_changed_nothing_says_nothing_of_the_image(world: Wor
     world.start()
 
 
-def test_abort_of_what_is_done_is_stale(world: World) -> None:
-    """An old button cannot end what has ended well."""
+def test_a_finished_release_cannot_be_aborted(world: World) -> None:
+    """An old button cannot end a release that is DONE."""
     release_id = world.done()
     with pytest.raises(StaleButton):
         world.act(abort.abort, MANAGER, release_id, "")
 
 
-def test_aborted_takes_its_signatures_with_it(world: World) -> None:
-    """A new release of the same version begins with none."""
+def test_approvals_end_with_an_aborted_release(world: World) -> None:
+    """A new release of the same version starts without approvals."""
     first = world.ready()
     world.act(abort.abort, MANAGER, first, "")
     second = world.start()
@@ -194,10 +194,10 @@ STRANGE: tuple[Any, ...] = (
 
 
 @pytest.mark.parametrize("body", STRANGE)
-def test_an_answer_that_makes_no_sense_is_told(body: Any) -> None:
-    """A proxy or another server in the place of GitHub: somebody else's trouble, in words, with nothing of the answer."""
+def test_a_strange_answer_of_github_is_a_vendor_error(body: Any) -> None:
+    """The error names GitHub and repeats nothing of the answer."""
     route = "GET /repos/solvereign/solvereign/git/ref/tags/v4.8.0"
-    with Replies({route: Reply(200, body)}) as github, pytest.raises(VendorError) as caught:
+    with Replies({route: Reply(200, body)}) as github, pytest.raises(VendorError) as error:
         sources_at(github.url + "/").resolve("v4.8.0")
 
-    assert caught.value.user_message == "GitHub answered something that the bot does not understand."
+    assert error.value.user_message == "GitHub answered something that the bot does not understand."

@@ -26,8 +26,8 @@ ONE, TWO = CheckId("go.one"), CheckId("go.two")
 
 
 @pytest.fixture
-def changing(world: World) -> World:
-    """go.one changes the tenant."""
+def tenant_world(world: World) -> World:
+    """The flows with a check go.one that changes the tenant."""
     sections = list(world.deps.checklist.sections)
     sections[0] = sections[0].model_copy(
         update={"checks": (make_check("go.one", kind="tenant"), sections[0].checks[1])}
@@ -37,7 +37,7 @@ def changing(world: World) -> World:
 
 
 def kill(world: World, another_process: Callable[[], Store]) -> ReleaseId:
-    """Start a release whose go.one dies with its process while the tenant is changed."""
+    """Start a release whose go.one dies with its process after it changed the tenant."""
     release_id = world.start()
     survivor, dying = world.deps, another_process()
     world.change(store=dying)
@@ -53,99 +53,105 @@ def kill(world: World, another_process: Callable[[], Store]) -> ReleaseId:
     return release_id
 
 
-def test_paid_in_the_run(changing: World, outside: Outside) -> None:
-    """The usual end: written down before, settled after, nothing left to do."""
-    release_id = changing.start()
+def test_a_change_is_undone_in_its_run(tenant_world: World, outside: Outside) -> None:
+    """The undo record is written before the change and settled after it."""
+    release_id = tenant_world.start()
     during: list[int] = []
-    outside.during = lambda name: during.append(len(changing.rows("SELECT FROM undos WHERE settled_at IS NULL")))
-    changing.run("check")
+    outside.during = lambda name: during.append(len(tenant_world.rows("SELECT FROM undos WHERE settled_at IS NULL")))
+    tenant_world.run("check")
     assert during[0] == 1
     assert outside.tenant == "active"
-    assert changing.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
-    assert changing.outcome(release_id, "go.one") is Outcome.PASS
+    assert tenant_world.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
+    assert tenant_world.outcome(release_id, "go.one") is Outcome.PASS
 
 
-def test_a_living_process_pays_its_own(changing: World, outside: Outside) -> None:
-    """Nobody puts back what a run is still using."""
-    changing.start()
-    left: list[str] = []
+def test_a_change_is_not_undone_while_its_process_lives(tenant_world: World, outside: Outside) -> None:
+    """Nobody undoes what a run still uses."""
+    tenant_world.start()
+    tenant_states: list[str] = []
 
     def sweep(name: str) -> None:
         if name == "go.one":
-            undo_orphans(changing.deps)
-            left.append(outside.tenant)
+            undo_orphans(tenant_world.deps)
+            tenant_states.append(outside.tenant)
 
     outside.during = sweep
-    changing.run("check")
-    assert left == ["past_due"]
+    tenant_world.run("check")
+    assert tenant_states == ["past_due"]
 
 
-def test_the_dead_are_followed(changing: World, outside: Outside, another_process: Callable[[], Store]) -> None:
-    """Any other process puts it back, and says so on record."""
-    kill(changing, another_process)
+def test_the_change_of_a_dead_process_is_undone(
+    tenant_world: World, outside: Outside, another_process: Callable[[], Store]
+) -> None:
+    """Any other process undoes the change and records it."""
+    kill(tenant_world, another_process)
     assert outside.tenant == "past_due"
-    assert undo_orphans(changing.deps) == 0
+    assert undo_orphans(tenant_world.deps) == 0
     assert outside.tenant == "active"
-    last = changing.last()
+    last = tenant_world.last()
     assert (last.actor, last.event) == ("system", "undo.settled")
-    assert changing.last_fields() == {"what": "the tenant's status", "check": "go.one"}
-    assert undo_orphans(changing.deps) == 0
+    assert tenant_world.last_fields() == {"what": "the tenant's status", "check": "go.one"}
+    assert undo_orphans(tenant_world.deps) == 0
 
 
-def test_run_anew_after_a_death(changing: World, outside: Outside, another_process: Callable[[], Store]) -> None:
-    """First it is put back, then the check is asked again."""
-    release_id = kill(changing, another_process)
-    found: list[str] = []
-    outside.during = lambda name: found.append(outside.tenant) if name == "go.one" else None
-    changing.run("check")
-    assert changing.outcome(release_id, "go.one") is Outcome.PASS
-    assert changing.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
-    assert [row["payload"] for row in changing.rows("SELECT payload FROM undos ORDER BY id")] == [
+def test_a_check_runs_again_after_the_undo(
+    tenant_world: World, outside: Outside, another_process: Callable[[], Store]
+) -> None:
+    """After the death of its process the change is undone first."""
+    release_id = kill(tenant_world, another_process)
+    tenant_states: list[str] = []
+    outside.during = lambda name: tenant_states.append(outside.tenant) if name == "go.one" else None
+    tenant_world.run("check")
+    assert tenant_world.outcome(release_id, "go.one") is Outcome.PASS
+    assert tenant_world.rows("SELECT FROM undos WHERE settled_at IS NULL") == []
+    assert [row["payload"] for row in tenant_world.rows("SELECT payload FROM undos ORDER BY id")] == [
         {"status": "active"},
         {"status": "active"},
     ]
 
 
-def test_not_run_over_an_open_debt(changing: World, outside: Outside, another_process: Callable[[], Store]) -> None:
-    """Else it would take the changed state for the right one. ERROR, which names what is open."""
-    release_id = kill(changing, another_process)
+def test_a_check_does_not_run_over_an_open_undo_record(
+    tenant_world: World, outside: Outside, another_process: Callable[[], Store]
+) -> None:
+    """It would take the changed state for the right one, so it is an ERROR that names what is open."""
+    release_id = kill(tenant_world, another_process)
     outside.billing_answers = False
-    changing.run("check")
-    result = changing.view(release_id).checks[ONE].result
+    tenant_world.run("check")
+    result = tenant_world.view(release_id).checks[ONE].result
     assert result is not None
     assert result.outcome is Outcome.ERROR
     assert result.summary == "not run: an earlier run could not put back yet: the tenant's status"
-    assert undo_orphans(changing.deps) == 1
-    (row,) = changing.rows("SELECT settled_at, last_error FROM undos")
+    assert undo_orphans(tenant_world.deps) == 1
+    (row,) = tenant_world.rows("SELECT settled_at, last_error FROM undos")
     assert row == {"settled_at": None, "last_error": "ConnectionError: the product is away"}
     outside.billing_answers = True
-    assert undo_orphans(changing.deps) == 0
+    assert undo_orphans(tenant_world.deps) == 0
     assert outside.tenant == "active"
 
 
-def test_aborted_while_it_is_put_back(changing: World, outside: Outside) -> None:
-    """The run does not begin any more, and the check is not left as running for ever."""
-    release_id = changing.start()
-    job = changing.claim_all("check")[f"{release_id}/go.one"]
-    with changing.store.transaction() as tx:
-        origin = UndoOrigin(release_id, ONE, "tenant", "staging", changing.store.instance)
+def test_a_release_may_be_aborted_during_the_undo(tenant_world: World, outside: Outside) -> None:
+    """The run does not begin any more, and the check is not left running."""
+    release_id = tenant_world.start()
+    job = tenant_world.claim_all("check")[f"{release_id}/go.one"]
+    with tenant_world.store.transaction() as tx:
+        origin = UndoOrigin(release_id, ONE, "tenant", "staging", tenant_world.store.instance)
         undos.record(tx, origin, "the tenant's status", {"status": "active"})
 
     def end_it(name: str) -> None:
         if name == "undo":
-            changing.act(abort.abort, MANAGER, release_id, "")
+            tenant_world.act(abort.abort, MANAGER, release_id, "")
 
     outside.during = end_it
     with pytest.raises(Superseded):
-        changing.carry_out(job)
+        tenant_world.carry_out(job)
     assert "go.one" not in outside.runs
-    assert changing.view(release_id).checks[ONE].running is Running.IDLE
+    assert tenant_world.view(release_id).checks[ONE].running is Running.IDLE
 
 
-def test_one_that_cannot_be_paid_does_not_hold_up_the_others(
+def test_an_undo_that_is_impossible_does_not_hold_up_others(
     world: World, outside: Outside, another_process: Callable[[], Store]
 ) -> None:
-    """A target that is gone from the configuration, a kind that is unknown: they stay, the rest is paid."""
+    """A missing target and an unknown kind stay open, and the rest is undone."""
     dead = another_process()
     good = UndoOrigin(None, ONE, "tenant", "staging", dead.instance)
     with world.store.transaction() as tx:
@@ -157,10 +163,10 @@ def test_one_that_cannot_be_paid_does_not_hold_up_the_others(
     assert outside.tenant == "active"
 
 
-def test_putting_back_that_does_not_stop_is_given_up(
+def test_an_undo_that_does_not_stop_is_abandoned(
     world: World, outside: Outside, another_process: Callable[[], Store]
 ) -> None:
-    """It holds up neither the others nor the sweep; nobody does it beside it, and once it has ended it is tried again."""
+    """It holds up nobody, nobody repeats it meanwhile, and it is tried again after its end."""
     dead = another_process()
     with world.store.transaction() as tx:
         for name, status in ((TWO, "active"), (ONE, "trialing")):  # the newest is paid first
@@ -178,12 +184,12 @@ def test_putting_back_that_does_not_stop_is_given_up(
     eventually("it to be paid", lambda: undo_orphans(world.deps) == 0 and not list_leftovers(world.deps, None, ONE))
 
 
-@pytest.mark.parametrize(("stored", "unknown"), [({"doubt": False}, False), ({"doubt": True}, True), ({}, True)])
-def test_whether_a_request_may_take_effect_late_is_told_to_the_undo(
-    world: World, another_process: Callable[[], Store], stored: dict[str, bool], unknown: bool
+@pytest.mark.parametrize(("old_fields", "is_unknown"), [({"doubt": False}, False), ({"doubt": True}, True), ({}, True)])
+def test_the_undo_knows_whether_a_request_may_take_effect_late(
+    world: World, another_process: Callable[[], Store], old_fields: dict[str, bool], is_unknown: bool
 ) -> None:
-    """Of a killed run nobody knows; kinds of an earlier version of the bot may have stored it in the payload."""
-    told: list[bool] = []
+    """Nobody knows it of a killed run; an older version of the bot may have stored it in the payload."""
+    answers: list[bool] = []
 
     class Setting(Kind):
         name, summary, params = "setting", "changes", Params
@@ -195,25 +201,25 @@ def test_whether_a_request_may_take_effect_late_is_told_to_the_undo(
             raise AssertionError
 
         def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
-            told.append(ctx.outcome_unknown)
+            answers.append(ctx.outcome_unknown)
 
     world.change(registry=Registry({"setting": Setting}))
     dead = another_process()
     with world.store.transaction() as tx:
-        undos.record(tx, UndoOrigin(None, ONE, "setting", "staging", dead.instance), "a setting", stored)
+        undos.record(tx, UndoOrigin(None, ONE, "setting", "staging", dead.instance), "a setting", old_fields)
     die(dead, world.store)
     assert undo_orphans(world.deps) == 0
-    assert told == [unknown]
+    assert answers == [is_unknown]
 
 
-def test_secrets_stay_out_of_the_ledger(world: World) -> None:
-    """What a person reads is redacted (promise P10)."""
+def test_an_undo_record_contains_no_secret(world: World) -> None:
+    """The text for people is redacted (promise P10)."""
     StoredUndoLedger(world.deps, None, ONE, "tenant", "staging").record("key s3cret", {})
     assert world.rows("SELECT what FROM undos") == [{"what": "key [redacted]"}]
 
 
-def test_a_debt_is_paid_once(world: World, another_process: Callable[[], Store]) -> None:
-    """Two sweeps at once do not both put it back: one holds it, the other leaves it alone."""
+def test_a_change_is_undone_once(world: World, another_process: Callable[[], Store]) -> None:
+    """Of two sweeps at once one takes the lock, and the other leaves the record alone."""
     dead = another_process()
     with world.store.transaction() as tx:
         undo_id = undos.record(

@@ -29,7 +29,7 @@ COMMAND = urlencode({"command": "/release", "text": "help", "user_id": RITA, "tr
 
 
 class HttpLine(Line):
-    """A workspace that delivers by requests to one server, which puts them into the inbox of the test under way."""
+    """A workspace that delivers requests to one server, which stores them for the bot of the current test."""
 
     def __init__(self, slack: SlackWorld) -> None:
         self.slack = slack
@@ -48,23 +48,23 @@ class HttpLine(Line):
 def http_line(direct: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpLine]:
     """One workspace and one server for all tests of this module."""
     world = SlackWorld(tmp_path_factory.mktemp("http"))
-    made = HttpLine(world)
-    yield made
-    made.web.stop()
+    line = HttpLine(world)
+    yield line
+    line.web.stop()
     world.stop()
 
 
 @pytest.fixture
 def live(store: Store, http_line: HttpLine) -> Iterator[Bot]:
-    """The bot's Slack half, with deliveries over HTTP."""
+    """The bot's Slack half with deliveries over HTTP."""
     http_line.slack.clock.advance(0)
-    http_line.bot = made = Bot(store, http_line.slack)
-    yield made
+    http_line.bot = new_bot = Bot(store, http_line.slack)
+    yield new_bot
     http_line.bot = None
 
 
 def send(line: HttpLine, body: bytes = COMMAND, **changes: Any) -> httpx.Response:
-    """A request as Slack makes it, but for ``changes``: secret, age (s), timestamp, signature (None: left out), sent."""
+    """Send a request like Slack's, with other secret, age, timestamp, signature, body or headers as ``changes`` say."""
     secret = changes.get("secret", line.slack.server.signing_secret)
     timestamp = changes.get("timestamp", str(int(time.time() - changes.get("age", 0))))
     signature = changes.get("signature", sign(secret, timestamp if isinstance(timestamp, str) else "0", body))
@@ -76,28 +76,28 @@ def send(line: HttpLine, body: bytes = COMMAND, **changes: Any) -> httpx.Respons
     return httpx.post(line.url, content=changes.get("sent", body), headers=headers, trust_env=False)
 
 
-def stored(bot: Bot) -> int:
-    """How many deliveries are in the inbox."""
+def count_deliveries(bot: Bot) -> int:
+    """The number of deliveries in the inbox."""
     return len(bot.rows("SELECT id FROM inbox"))
 
 
-def test_a_command_and_a_click_are_stored_before_the_answer(live: Bot, http_line: HttpLine):
-    """The same listeners as over the socket: command, button and form, each handled and answered."""
+def test_commands_clicks_and_forms_work_over_http(live: Bot, http_line: HttpLine):
+    """Each is stored before the answer, handled and answered, as over the socket."""
     command = http_line.slack.command("/release freeze 2h maintenance")
     live.handle()
     live.answer()
     release_id = live.open_release()
     live.publish_all(release_id)
-    clicked = live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons")
+    click = live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons")
 
     assert (command["ok"], command["ack"]) == (True, {})
-    assert clicked["outcome"] == "done"
+    assert click["outcome"] == "done"
     assert [event for _, event in live.recorded_events()] == ["freeze.begun", "release.started", "signoff.approved"]
     assert live.ephemeral_texts(RITA)[0].startswith("Deploys to production are frozen")
 
 
-def test_a_form_that_is_refused_says_so_in_the_answer(live: Bot, http_line: HttpLine):
-    """What a view_submission is answered with comes back in the body of the response."""
+def test_a_refused_form_is_answered_in_the_response(live: Bot, http_line: HttpLine):
+    """The errors of a form are in the body of the response."""
     release_id = live.open_release()
     live.publish_all(release_id)
     live.click(QUINN, live.ts(release_id), "signoff.decline", block_id="signoff:qa:buttons")
@@ -108,10 +108,10 @@ def test_a_form_that_is_refused_says_so_in_the_answer(live: Bot, http_line: Http
     assert "Please write a few words" in answer["errors"]["reason"]
 
 
-def test_a_request_of_slack_is_taken(live: Bot, http_line: HttpLine):
-    """The requests below fail for what is changed in them, and for nothing else."""
+def test_an_unchanged_request_is_accepted(live: Bot, http_line: HttpLine):
+    """The requests of the other tests fail because of their change and for nothing else."""
     assert send(http_line).status_code == 200
-    assert stored(live) == 1
+    assert count_deliveries(live) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,21 +138,21 @@ def test_a_request_of_slack_is_taken(live: Bot, http_line: HttpLine):
         pytest.param({"signature": "v1=" + "0" * 64}, id="signature of another version"),
     ],
 )
-def test_what_slack_has_not_signed_is_refused(live: Bot, http_line: HttpLine, changes: dict[str, Any]):
-    """With 401, and nothing is stored."""
+def test_a_request_without_a_valid_signature_is_refused(live: Bot, http_line: HttpLine, changes: dict[str, Any]):
+    """The answer is 401, and nothing is stored."""
     answer = send(http_line, **changes)
 
     assert (answer.status_code, answer.text) == (401, "not signed by Slack\n")
-    assert stored(live) == 0
+    assert count_deliveries(live) == 0
 
 
-def test_a_timestamp_changed_afterwards_is_refused(live: Bot, http_line: HttpLine):
-    """An old request does not become young by another header: the signature is over both."""
+def test_a_changed_timestamp_is_refused(live: Bot, http_line: HttpLine):
+    """The signature is over body and timestamp, so that an old request cannot get a new time."""
     old = str(int(time.time()) - 4_000)
     signature = sign(http_line.slack.server.signing_secret, old, COMMAND)
 
     assert send(http_line, signature=signature).status_code == 401
-    assert stored(live) == 0
+    assert count_deliveries(live) == 0
 
 
 @pytest.mark.parametrize(
@@ -166,10 +166,10 @@ def test_a_timestamp_changed_afterwards_is_refused(live: Bot, http_line: HttpLin
         pytest.param("POST", b"x" * (LARGEST + 1), 413, id="larger than any form"),
     ],
 )
-def test_what_makes_no_sense_is_no_error_of_ours(
+def test_a_malformed_request_is_refused_without_an_error(
     live: Bot, http_line: HttpLine, method: str, body: bytes, expected: int
 ):
-    """Each gets its own answer, never a 500."""
+    """Each malformed request has its own status, and none is a 500."""
     at = str(int(time.time()))
     headers = {
         "X-Slack-Request-Timestamp": at,
@@ -179,34 +179,34 @@ def test_what_makes_no_sense_is_no_error_of_ours(
     answer = httpx.request(method, http_line.url, content=body, headers=headers, trust_env=False)
 
     assert answer.status_code == expected
-    assert stored(live) == 0
+    assert count_deliveries(live) == 0
 
 
-def test_a_replay_is_ignored(live: Bot, http_line: HttpLine):
-    """Somebody who has caught a good request sends it ten times: the inbox knows it, so it has one effect and one answer."""
-    sent = http_line.slack.command("/release freeze 2h maintenance")
+def test_a_replayed_request_is_ignored(live: Bot, http_line: HttpLine):
+    """A valid request that is sent again has one effect and one answer."""
+    delivery = http_line.slack.command("/release freeze 2h maintenance")
     live.handle()
-    replayed = http_line.slack.post("replay", envelope_id=sent["envelope_id"], times=10)
+    replay = http_line.slack.post("replay", envelope_id=delivery["envelope_id"], times=10)
     live.handle()
     live.answer()
 
-    assert replayed["ok"]
-    assert stored(live) == 1
+    assert replay["ok"]
+    assert count_deliveries(live) == 1
     assert live.recorded_events() == [(RITA, "freeze.begun")]
     assert len(live.ephemeral_texts(RITA)) == 1
 
 
-def test_a_retry_of_slack_is_one_row(live: Bot, http_line: HttpLine):
+def test_a_retry_of_slack_is_stored_once(live: Bot, http_line: HttpLine):
     """Slack signs a retry anew and counts it in a header."""
     for number in (0, 1, 2):
         more = [(b"X-Slack-Retry-Num", str(number).encode()), (b"X-Slack-Retry-Reason", b"http_timeout")]
         assert send(http_line, more=more if number else []).status_code == 200
 
-    assert stored(live) == 1
+    assert count_deliveries(live) == 1
 
 
-def test_what_cannot_be_stored_is_not_acknowledged(live: Bot, http_line: HttpLine, postgres_url: str):
-    """It gets no 200, which Slack shows the person as a failure; nothing of it comes up later."""
+def test_a_request_that_cannot_be_stored_is_not_acknowledged(live: Bot, http_line: HttpLine, postgres_url: str):
+    """Slack then shows the person a failure, and nothing happens later."""
     release_id = live.open_release()
     live.publish_all(release_id)
     ts = live.ts(release_id)
@@ -220,8 +220,8 @@ def test_what_cannot_be_stored_is_not_acknowledged(live: Bot, http_line: HttpLin
     assert live.rows("SELECT kind FROM inbox") == [{"kind": "command"}]
 
 
-def test_serve_speaks_http_where_a_signing_secret_is_set(live: Bot, http_line: HttpLine, tmp_path: Path):
-    """One command, no app token: the process answers probes and Slack on one port, and carries out what it is told."""
+def test_serve_uses_http_if_a_signing_secret_is_set(live: Bot, http_line: HttpLine, tmp_path: Path):
+    """The process answers probes and Slack on one port and needs no app token."""
     slack, config = http_line.slack, tmp_path / "release-bot.yml"
     body = {
         "slack": {
@@ -257,7 +257,7 @@ def test_serve_speaks_http_where_a_signing_secret_is_set(live: Bot, http_line: H
         try:
             ready = httpx.get(url + "readyz", trust_env=False)
             card = eventually(lambda: live.post(release_id, "card").ts)
-            pressed = slack.post(
+            click = slack.post(
                 "click",
                 user=QUINN,
                 channel=RELEASES,
@@ -265,14 +265,14 @@ def test_serve_speaks_http_where_a_signing_secret_is_set(live: Bot, http_line: H
                 action_id="signoff.approve",
                 block_id="signoff:qa:buttons",
             )
-            signed = eventually(lambda: live.rows("SELECT by_whom FROM signoffs"))
-            forged = httpx.post(url + PATH.removeprefix("/"), content=COMMAND, trust_env=False)
+            signoffs = eventually(lambda: live.rows("SELECT by_whom FROM signoffs"))
+            forgery = httpx.post(url + PATH.removeprefix("/"), content=COMMAND, trust_env=False)
         finally:
             slack.post("request-url", url=http_line.url)
             process.communicate("", timeout=20)
 
     assert (ready.status_code, ready.json()) == (200, {"ok": True, "database": "", "work": ""})
-    assert pressed["ok"]
-    assert signed == [{"by_whom": QUINN}]
-    assert forged.status_code == 401
+    assert click["ok"]
+    assert signoffs == [{"by_whom": QUINN}]
+    assert forgery.status_code == 401
     assert process.returncode == 0

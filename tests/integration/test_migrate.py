@@ -14,7 +14,7 @@ from bot.store.pool import Store
 
 
 @pytest.fixture
-def empty(database_url: str) -> Iterator[Store]:
+def empty_store(database_url: str) -> Iterator[Store]:
     """A Store on an empty database."""
     store = Store(database_url)
     store.open()
@@ -22,58 +22,58 @@ def empty(database_url: str) -> Iterator[Store]:
     store.close()
 
 
-def test_no_two_files_have_the_same_number() -> None:
-    """The name tells the order, so no two branches can take the same number unseen; a gap is one that was not needed."""
+def test_each_migration_has_its_own_number() -> None:
+    """The names give the order, so two branches cannot use the same number unnoticed."""
     names = [name for name, _ in migrations()]
     assert len({name[:4] for name in names}) == len(names)
     assert all(re.fullmatch(r"\d{4}_[a-z0-9_]+\.sql", name) for name in names)
 
 
-def test_an_empty_database_gets_everything(empty: Store) -> None:
-    """All files are applied, in order, and each is recorded."""
+def test_an_empty_database_gets_all_migrations(empty_store: Store) -> None:
+    """All files are applied in order, and each is recorded."""
     names = [name for name, _ in migrations()]
-    assert migrate(empty) == names
-    with empty.transaction() as tx:
+    assert migrate(empty_store) == names
+    with empty_store.transaction() as tx:
         assert [row["name"] for row in tx.execute("SELECT name FROM schema_migrations ORDER BY name")] == names
 
 
-def test_a_second_time_changes_nothing(empty: Store) -> None:
-    """Every start of the bot migrates, so the second has nothing to do."""
-    migrate(empty)
-    assert migrate(empty) == []
+def test_a_second_migration_changes_nothing(empty_store: Store) -> None:
+    """Every start of the bot migrates, so the second one has nothing to do."""
+    migrate(empty_store)
+    assert migrate(empty_store) == []
 
 
-def test_two_processes_at_once(empty: Store) -> None:
-    """One applies the files, the other waits and finds nothing to do."""
+def test_two_processes_migrate_once(empty_store: Store) -> None:
+    """One process applies the files, and the other one waits and has nothing to do."""
     with ThreadPoolExecutor(2) as threads:
-        applied = [future.result() for future in [threads.submit(migrate, empty) for _ in range(2)]]
-    assert sorted(map(len, applied)) == [0, len(migrations())]
+        file_lists = [future.result() for future in [threads.submit(migrate, empty_store) for _ in range(2)]]
+    assert sorted(map(len, file_lists)) == [0, len(migrations())]
 
 
-def test_a_changed_file_is_refused(empty: Store) -> None:
-    """What was applied never changes afterwards."""
-    migrate(empty)
+def test_a_changed_migration_is_refused(empty_store: Store) -> None:
+    """A file that was applied must not change."""
+    migrate(empty_store)
     other = hashlib.sha256(b"other").hexdigest()
-    with empty.transaction() as tx:
+    with empty_store.transaction() as tx:
         tx.execute("UPDATE schema_migrations SET checksum = %s WHERE name LIKE '0001%%'", [other])
     with pytest.raises(DatabaseError, match=r"0001_initial\.sql was changed after it had been applied"):
-        migrate(empty)
+        migrate(empty_store)
 
 
-def test_a_newer_database_is_refused(empty: Store) -> None:
-    """An older bot must not run on a schema that it does not know."""
-    migrate(empty)
-    with empty.transaction() as tx:
+def test_a_newer_database_is_refused(empty_store: Store) -> None:
+    """An older bot does not run on a schema that it does not know."""
+    migrate(empty_store)
+    with empty_store.transaction() as tx:
         tx.execute("INSERT INTO schema_migrations (name, checksum) VALUES ('9999_later.sql', '')")
     with pytest.raises(DatabaseError, match=r"9999_later\.sql, which this version of the bot does not know"):
-        migrate(empty)
+        migrate(empty_store)
 
 
-def test_a_release_that_was_closed_over_a_mitigation_is_open_again(empty: Store) -> None:
-    """What an older bot has closed, or has left waiting for it, goes on as this one would have it."""
+def test_a_release_with_a_mitigation_is_open_after_the_migration(empty_store: Store) -> None:
+    """Releases that an older bot closed over a mitigation, or left waiting, are as this one would have them."""
     old = [name for name, _ in migrations() if name < "0014"]
     states = {1: "ROLLED_BACK", 2: "ROLLED_BACK", 3: "ROLLING_BACK"}
-    with empty.transaction() as tx:
+    with empty_store.transaction() as tx:
         for name, text in migrations():
             if name in old:
                 tx.execute(text)
@@ -103,26 +103,26 @@ def test_a_release_that_was_closed_over_a_mitigation_is_open_again(empty: Store)
                 " SELECT release_id, id, %s, 'MODE=off', 'U1', '', now(), now() FROM steps WHERE release_id = %s",
                 ["lifted" if number == 2 else "set", number],
             )
-    assert migrate(empty)[0].startswith("0014")
-    with empty.transaction() as tx:
-        closed = tx.execute("SELECT id FROM releases WHERE closed_at IS NOT NULL").fetchall()
-        pinned = tx.execute("SELECT release_id FROM posts WHERE pinned").fetchall()
-        asked = tx.execute("SELECT queue, key FROM work").fetchall()
-    assert [row["id"] for row in closed] == [2]
-    assert [row["release_id"] for row in pinned] == [3]  # the card of release 1 is still to be pinned again
-    assert asked == [{"queue": "advance", "key": "3"}]
+    assert migrate(empty_store)[0].startswith("0014")
+    with empty_store.transaction() as tx:
+        closed_rows = tx.execute("SELECT id FROM releases WHERE closed_at IS NOT NULL").fetchall()
+        pinned_rows = tx.execute("SELECT release_id FROM posts WHERE pinned").fetchall()
+        work_rows = tx.execute("SELECT queue, key FROM work").fetchall()
+    assert [row["id"] for row in closed_rows] == [2]
+    assert [row["release_id"] for row in pinned_rows] == [3]  # the card of release 1 is still to be pinned again
+    assert work_rows == [{"queue": "advance", "key": "3"}]
 
 
-def test_history_cannot_be_rewritten(store: Store) -> None:
-    """The database itself refuses to change or delete what is evidence."""
+def test_the_database_protects_the_evidence(store: Store) -> None:
+    """Rows of evidence cannot be changed or deleted."""
     for table in ("audit", "check_results", "journal"):
         for statement in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
             with pytest.raises(Exception, match=f"{table} is append-only"), store.transaction() as tx:
                 tx.execute(statement)
 
 
-def test_the_schema_knows_the_same_states_as_the_code(store: Store) -> None:
-    """All of them may stand in the column, and those that hold an environment are in the constraint."""
+def test_the_states_in_the_schema_are_those_of_the_code(store: Store) -> None:
+    """The column allows all states, and the constraint has those that hold an environment."""
     with store.transaction() as tx:
         column = tx.execute(
             "SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE conname = 'releases_state_check'"
