@@ -43,7 +43,7 @@ from bot.store.migrate import migrate
 from bot.store.pool import Store
 from bot.texts.staffing import shortage_text
 from bot.timers import Period, Timers
-from bot.web import Page, Pages, WebServer
+from bot.web import Pages, WebPage, WebServer
 from bot.workers import Queue, Workers
 from checks.registry import Registry, RegistryError
 from checks.spelling import did_you_mean
@@ -221,7 +221,7 @@ class Application:
             Period("poll in time", 5.0, lambda: watch.hasten(deps)),
             Period("remind people", remind.INTERVAL, lambda: remind.remind_if_due(deps)),
         ]
-        pages: dict[str, Callable[[WSGIEnvironment], Page]] = {}
+        pages: dict[str, Callable[[WSGIEnvironment], WebPage]] = {}
         socket = None
         if settings.slack.signing_secret is not None:
             pages[http_mode.PATH] = Endpoint(bolt, settings.slack.signing_secret.get_secret_value(), deps.clock)

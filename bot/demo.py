@@ -51,7 +51,7 @@ class DemoOptions:
     watch_minutes: float | None = None
 
 
-class Part:
+class DemoPart:
     """A child process that prints one line of JSON when it is ready, and ends when we do."""
 
     def __init__(self, name: str, arguments: list[str], log: Path, env: Mapping[str, str] | None = None) -> None:
@@ -140,13 +140,13 @@ def run(options: DemoOptions) -> int:
             sandbox.stop()
 
 
-def _start_sandbox(options: DemoOptions, folder: Path, postgres_url: str) -> Part:
+def _start_sandbox(options: DemoOptions, folder: Path, postgres_url: str) -> DemoPart:
     arguments = ["sandbox", "--data-dir", str(folder / "sandbox"), "--postgres-url", postgres_url]
     arguments += ["--manifest", str(MANIFEST), "--shipped", str(SHIPPED)]
     arguments += ["--port", str(options.port), "--exit-with-stdin"]
     if options.kubeconfig is not None:
         arguments += ["--kubeconfig", str(options.kubeconfig)]
-    return Part("sandbox", arguments, folder / "sandbox.log")
+    return DemoPart("sandbox", arguments, folder / "sandbox.log")
 
 
 def _with_bot(
@@ -182,7 +182,7 @@ def _with_bot(
         bot.stop()
 
 
-def _start_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str, Any]) -> Part:
+def _start_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str, Any]) -> DemoPart:
     no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
     # What a production bot's environment may have at hand: the demo speaks Socket Mode and keeps its own database.
     unset = dict.fromkeys(("SLACK_SIGNING_SECRET", "DATABASE_URL"), "")
@@ -194,7 +194,7 @@ def _start_bot(options: DemoOptions, folder: Path, config: Path, facts: dict[str
             "SLACK_API_URL": facts["slack_api_url"],
         }
         env |= {"SLACK_CHANNEL_ID": "", "RELEASE_MANAGER_IDS": "", "QA_IDS": "", "PRODUCT_IDS": ""}
-    return Part("bot", ["bot", "serve", "--json", "--exit-with-stdin"], folder / "bot.log", env)
+    return DemoPart("bot", ["bot", "serve", "--json", "--exit-with-stdin"], folder / "bot.log", env)
 
 
 def _play(name: str, facts: dict[str, Any]) -> int:

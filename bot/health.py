@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from bot.web import Page, Pages
+from bot.web import Pages, WebPage
 
 Ready = Callable[[], dict[str, str]]  # part -> "" when it works, else what is wrong
 Backlog = Callable[[], dict[str, tuple[int, float]]]  # queue -> (waiting, seconds of the oldest)
@@ -45,11 +45,11 @@ def pages(*, ready: Ready, backlog: Backlog) -> Pages:
     return {
         "/healthz": lambda _: _state({}),
         "/readyz": lambda _: _state(ready()),
-        "/metrics": lambda _: Page(HTTPStatus.OK, generate_latest(registry), CONTENT_TYPE_LATEST),
+        "/metrics": lambda _: WebPage(HTTPStatus.OK, generate_latest(registry), CONTENT_TYPE_LATEST),
     }
 
 
-def _state(parts: dict[str, str]) -> Page:
+def _state(parts: dict[str, str]) -> WebPage:
     status = HTTPStatus.SERVICE_UNAVAILABLE if any(parts.values()) else HTTPStatus.OK
     body = json.dumps({"ok": status is HTTPStatus.OK, **parts}).encode()
-    return Page(status, body, "application/json")
+    return WebPage(status, body, "application/json")

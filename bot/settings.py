@@ -23,7 +23,7 @@ from clients.grafana import GrafanaSettings
 from clients.registry import RegistrySettings
 from clients.s3 import Backup
 from clients.sentry import SentrySettings
-from clients.settings import Section
+from clients.settings import SettingsSection
 from clients.stripe_account import StripeSettings
 from clients.target import Login, RestorePod, Target, Tenant
 from clients.vercel import VercelSettings
@@ -37,7 +37,7 @@ def _none_if_blank(value: object) -> object:
     return (value.strip() or None) if isinstance(value, str) else value
 
 
-class Roles(Section):
+class Roles(SettingsSection):
     """Who has which role: Slack user ids (U…, W…) or user group ids (S…). Names can be copied, ids cannot."""
 
     release_manager: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class SharedChannel(StrEnum):
     WARN = "warn"
 
 
-class Slack(Section):
+class Slack(SettingsSection):
     """The workspace. The tokens come from the environment: SLACK_BOT_TOKEN, and SLACK_APP_TOKEN or SLACK_SIGNING_SECRET."""
 
     channel: str = ""  # id of #releases (C…), not its name: names can change
@@ -76,7 +76,7 @@ class Slack(Section):
     _empty_is_unset = field_validator("bot_token", "app_token", "signing_secret", mode="before")(_none_if_blank)
 
 
-class TargetSection(Section):
+class TargetSection(SettingsSection):
     """One environment of the product. The vendors beside it are sections of their own and shared by all targets.
 
     Stripe may differ: a live key shows live endpoints only, and checks that change data refuse one.
@@ -97,7 +97,7 @@ class TargetSection(Section):
     stripe: StripeSettings | None = None  # unset: the shared section
 
 
-class WatchSection(Section):
+class WatchSection(SettingsSection):
     """The watch after a deploy."""
 
     minutes: float = Field(default=15, gt=0)  # the checklist's fifteen minutes
@@ -107,14 +107,14 @@ class WatchSection(Section):
     patience_minutes: float = Field(default=5, gt=0)  # a vendor's short outage need not trouble anybody
 
 
-class Http(Section):
+class HttpPort(SettingsSection):
     """The port with /healthz, /readyz and /metrics."""
 
     host: str = "127.0.0.1"  # 0.0.0.0 in a container
     port: int = Field(default=8080, ge=0, le=65535)  # 0: any free one
 
 
-class Settings(Section):
+class Settings(SettingsSection):
     """All of release-bot.yml."""
 
     slack: Slack = Slack()
@@ -129,7 +129,7 @@ class Settings(Section):
     github: GitHubSettings | None = None
     registry: RegistrySettings | None = None
     watch: WatchSection = WatchSection()
-    http: Http = Http()
+    http: HttpPort = HttpPort()
     database_url: SecretStr | None = None  # unset: an embedded PostgreSQL in data_dir
     data_dir: str = "data"  # where the embedded PostgreSQL lives
     log_format: Literal["json", "text"] = "json"
@@ -302,11 +302,11 @@ def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -
         raise ConfigError(f"{config_path}:1: not valid YAML: it has characters that YAML does not allow") from None
     if not isinstance(body, dict):
         raise ConfigError(f"{config_path}:1: the configuration is a mapping of sections such as slack: and targets:")
-    reader = _Reader(config_path, root, env)
+    reader = _SettingsReader(config_path, root, env)
     return _validate(reader.resolve(body, ()), root, env, str(config_path))
 
 
-class _Reader:
+class _SettingsReader:
     """Puts in the environment's values for ${NAME} and the contents of files for *_file keys."""
 
     def __init__(self, path: Path, root: yaml.Node | None, env: Mapping[str, str]) -> None:

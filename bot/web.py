@@ -26,7 +26,7 @@ IDLE = 30  # seconds after which a connection on which nothing happens is closed
 
 
 @dataclass(frozen=True)
-class Page:
+class WebPage:
     """What is answered."""
 
     status: HTTPStatus
@@ -34,7 +34,7 @@ class Page:
     kind: str = "text/plain; charset=utf-8"
 
 
-Pages = Mapping[str, "Callable[[WSGIEnvironment], Page]"]  # path -> what answers there
+Pages = Mapping[str, "Callable[[WSGIEnvironment], WebPage]"]  # path -> what answers there
 
 
 class WebServer:
@@ -90,7 +90,7 @@ class WebServer:
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         handler = self._pages.get(environ.get("PATH_INFO", "/"))
-        page = Page(HTTPStatus.NOT_FOUND, b"not found\n") if handler is None else handler(environ)
+        page = WebPage(HTTPStatus.NOT_FOUND, b"not found\n") if handler is None else handler(environ)
         headers = [("Content-Type", page.kind), ("Content-Length", str(len(page.body)))]
         start_response(f"{page.status.value} {page.status.phrase}", headers)
         return [page.body]

@@ -23,7 +23,7 @@ class DidNotStop(Exception):
     """A call did not end in time. It goes on in its thread, and nobody hears its answer."""
 
 
-class Call(Generic[T]):
+class ThreadCall(Generic[T]):
     """One call. ``name``: of its thread, and what the log says of it.
 
     ``resources``: what it has in use, such as clients and locks. Whoever makes the call releases them; once it is given

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from checks.outcome import Answer, Evidence, Outcome
-from clients.declared import Declared
+from clients.declared import NeedGuard
 from clients.errors import ClientError
 from clients.needs import Changes, Effect, Need, Reads, Spends
 
@@ -153,10 +153,10 @@ class Kind(abc.ABC):
         """
         return ()
 
-    def declared(self, params: Any) -> Declared:
+    def declared(self, params: Any) -> NeedGuard:
         """The same for the clients."""
         others = (need for need in self.needs(params) if not isinstance(need, Effect))
-        return Declared(f"kind {self.name}", (*self.effects, *others))
+        return NeedGuard(f"kind {self.name}", (*self.effects, *others))
 
     @cached_property
     def effects(self) -> tuple[Effect, ...]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from checks.call import Call, DidNotStop
+from checks.call import DidNotStop, ThreadCall
 from checks.contract import Answer, CheckError, Evidence, Outcome
 from checks.outcome import CheckResult
 from clients.errors import ClientError
@@ -46,7 +46,7 @@ def run_check(
     """
     started = time.monotonic()
     stopped = True
-    call: Call[Answer] = Call(f"check {ctx.check} ({kind.name})", held if held is not None else ExitStack())
+    call: ThreadCall[Answer] = ThreadCall(f"check {ctx.check} ({kind.name})", held if held is not None else ExitStack())
     ledger = _RevocableLedger(kind, ctx.undo, call.given_up)
     heard = replace(ctx, undo=ledger, progress=_unless(call.given_up, ctx.progress))
     try:

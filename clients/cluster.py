@@ -13,12 +13,12 @@ from clients.errors import SERVER_ERRORS, ClientError, Conflict, StrangeAnswer, 
 from clients.http import CONNECT_TIMEOUT, is_loopback
 from clients.needs import ClusterRight, Of
 from clients.packages import load
-from clients.settings import Section
+from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clients.declared import Declared
+    from clients.declared import NeedGuard
 
 # The client of Kubernetes imports these only when they are asked for; they take a second.
 KUBE_PACKAGES = (
@@ -32,7 +32,7 @@ _CALL = re.compile(rf"(?P<verb>{'|'.join(_VERBS)})_namespaced_(?P<object>\w+)")
 CONFLICT = 409
 
 
-class Kubernetes(Section):
+class Kubernetes(SettingsSection):
     """Where the product runs."""
 
     kubeconfig: str = ""  # path; empty: in-cluster service account, else the default kubeconfig
@@ -52,7 +52,7 @@ class KubeClients:
     authorization: Any
     timeout: tuple[float, float]  # connect, read; seconds
 
-    def bound_to(self, declared: Declared) -> KubeClients:
+    def bound_to(self, declared: NeedGuard) -> KubeClients:
         """The same for a user that has declared its needs: each call insists on its right."""
         if declared.needs is None:
             return self
@@ -79,7 +79,7 @@ class KubeClients:
 class _GuardedApi:
     """One API group for a user that has declared its needs; a call is known by its name, as the client generates them."""
 
-    def __init__(self, api: Any, group: str, declared: Declared) -> None:
+    def __init__(self, api: Any, group: str, declared: NeedGuard) -> None:
         self._api, self._group, self._declared = api, group, declared
 
     def __getattr__(self, name: str) -> Any:

@@ -20,7 +20,7 @@ class NotDeclared(ClientError):
 
 
 @dataclass(frozen=True)
-class Declared:
+class NeedGuard:
     """The needs of one user, such as ``kind sql_verify``; None: of the bot itself, which may ask for everything."""
 
     user: str = ""
@@ -56,9 +56,9 @@ class Declared:
 class Guarded:
     """Base of the clients: each method insists on what it takes before anything is sent."""
 
-    _declared = Declared()
+    _declared = NeedGuard()
 
-    def bound_to(self, declared: Declared) -> Self:
+    def bound_to(self, declared: NeedGuard) -> Self:
         """The same client, with the same connections, for a user that has declared its needs."""
         if declared.needs is None:
             return self

@@ -16,7 +16,7 @@ from clients.declared import Guarded
 from clients.errors import ClientError
 from clients.json_api import JsonApi
 from clients.needs import READ_CHECKS, READ_CONTENTS, READ_ISSUES, READ_PULLS, READ_STATUSES, WRITE_CONTENTS, Setting
-from clients.settings import Section
+from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ _IN_TITLE = re.compile(r"\(#(\d+)\)")  # as GitHub writes it into the commit of 
 _CLOSES = re.compile(r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+#(\d+)", re.IGNORECASE)  # GitHub's own keywords
 
 
-class GitHubSettings(Section):
+class GitHubSettings(SettingsSection):
     """Where the tags are, where a commit is looked up, and where the product's files are read."""
 
     url: AnyHttpUrl = Field(default=AnyHttpUrl("https://api.github.com/"))
@@ -66,7 +66,7 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CommitComparison:
     """One page of what a commit has and another has not."""
 
     status: str  # ahead, behind, identical or diverged
@@ -156,7 +156,7 @@ class GitHub(Guarded):
         with reading("GitHub", f"the commit of {ref}", commit):
             return str(commit["sha"])
 
-    def compare(self, base: str, head: str, *, page: int = 1, size: int = 1) -> Comparison:
+    def compare(self, base: str, head: str, *, page: int = 1, size: int = 1) -> CommitComparison:
         """How ``head`` stands to ``base``, with ``size`` of its commits."""
         self._declared.insist(READ_CONTENTS)
         path = f"compare/{quote(base)}...{quote(head)}"
@@ -167,7 +167,7 @@ class GitHub(Guarded):
                 for one in body.get("commits", [])
             ]
             status = str(body.get("status", ""))
-            return Comparison(status, int(body["behind_by"]), int(body.get("total_commits", 0)), tuple(commits))
+            return CommitComparison(status, int(body["behind_by"]), int(body.get("total_commits", 0)), tuple(commits))
 
     def pull_requests(self, commit: Commit) -> list[PullRequest]:
         """The merged pull requests that a commit belongs to; by its title where GitHub knows of none."""

@@ -12,7 +12,7 @@ from clients.declared import Guarded
 from clients.errors import ClientError, StrangeAnswer
 from clients.http import http_client, http_errors
 from clients.needs import Setting, VendorRight
-from clients.settings import Section
+from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ READ_DASHBOARDS, READ_SOURCES, QUERY_SOURCES = (
 )
 
 
-class GrafanaSettings(Section):
+class GrafanaSettings(SettingsSection):
     """The dashboards."""
 
     url: AnyHttpUrl | None = None

@@ -12,7 +12,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr
 from clients.challenge import challenge_in, is_safe, may_get_login
 from clients.errors import SERVER_ERRORS, ClientError, StrangeAnswer, retry_after
 from clients.http import http_client
-from clients.settings import Section
+from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ MANIFESTS = (
 )  # all four, or ghcr.io answers 404 for an image index
 
 
-class RegistrySettings(Section):
+class RegistrySettings(SettingsSection):
     """Where the image's tag is resolved to a digest."""
 
     url: AnyHttpUrl = Field(default=AnyHttpUrl("https://ghcr.io/"))

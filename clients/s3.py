@@ -12,7 +12,7 @@ from clients.errors import SERVER_ERRORS, ClientError, first_line, status_hint
 from clients.http import CONNECT_TIMEOUT, is_loopback
 from clients.needs import VendorRight
 from clients.packages import LOADING, load
-from clients.settings import Section
+from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_s3 import S3Client
 
-    from clients.declared import Declared
+    from clients.declared import NeedGuard
 
 
 ACTIONS = {
@@ -30,7 +30,7 @@ ACTIONS = {
 }  # those that only read
 
 
-class Backup(Section):
+class Backup(SettingsSection):
     """The backup CronJob and the bucket that it writes to."""
 
     namespace: str
@@ -70,7 +70,7 @@ def s3_client(part: Backup, timeout: float) -> S3Client:
 class GuardedS3:
     """The bucket's server for a user that has declared its needs: each operation insists on its action."""
 
-    def __init__(self, client: S3Client, declared: Declared) -> None:
+    def __init__(self, client: S3Client, declared: NeedGuard) -> None:
         self._client, self._declared = client, declared
 
     def get_paginator(self, operation: str) -> Any:

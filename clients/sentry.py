@@ -15,7 +15,7 @@ from clients.errors import ClientError, StrangeAnswer
 from clients.http import http_client, http_errors
 from clients.needs import SENTRY_DSN, VendorRight
 from clients.packages import load
-from clients.settings import Section
+from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ FLUSH = 15.0  # seconds to hand an event over
 WRONG_ADDRESS = "Does sentry.url point to Sentry?"
 
 
-class SentrySettings(Section):
+class SentrySettings(SettingsSection):
     """The error tracker."""
 
     url: AnyHttpUrl = Field(default=AnyHttpUrl("https://sentry.io/"))

@@ -13,7 +13,7 @@ from clients.errors import SERVER_ERRORS, ClientError, status_hint
 from clients.http import is_loopback
 from clients.needs import READ_WEBHOOK_ENDPOINTS
 from clients.packages import load
-from clients.settings import Section
+from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LIVE_KEYS = ("sk_live_", "rk_live_")  # how Stripe keys of live mode begin
 
 
-class StripeSettings(Section):
+class StripeSettings(SettingsSection):
     """The payment provider."""
 
     url: AnyHttpUrl = Field(default=AnyHttpUrl("https://api.stripe.com/"))

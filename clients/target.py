@@ -14,7 +14,7 @@ from clients.github import GitHubSettings
 from clients.grafana import GrafanaSettings
 from clients.s3 import Backup
 from clients.sentry import SentrySettings
-from clients.settings import Section
+from clients.settings import SettingsSection
 from clients.stripe_account import StripeSettings
 from clients.vercel import VercelSettings
 
@@ -22,21 +22,21 @@ T = TypeVar("T")
 VENDOR_PARTS = ("sentry", "grafana", "stripe", "github", "vercel")  # sections of their own in release-bot.yml
 
 
-class Tenant(Section):
+class Tenant(SettingsSection):
     """The test tenant that mutating checks may use. Never a customer's."""
 
     id: int
     stripe_customer_id: str = ""
 
 
-class Login(Section):
+class Login(SettingsSection):
     """The test user of the product. A login counts against the product's budget (five in fifteen minutes), so one is shared."""
 
     email: str
     password: SecretStr
 
 
-class RestorePod(Section):
+class RestorePod(SettingsSection):
     """How the product is started against a restored database, in a pod beside those of its Deployment."""
 
     database_url: str = ""  # the restore server as that pod reaches it, without password; empty: restore_database_url's
@@ -53,7 +53,7 @@ class RestorePod(Section):
         return value
 
 
-class Target(Section):
+class Target(SettingsSection):
     """One environment. Each part is optional: a check whose part is missing is an ERROR that names it, never a PASS."""
 
     name: str

@@ -12,7 +12,7 @@ from clients.declared import Guarded
 from clients.errors import ClientError, StrangeAnswer
 from clients.json_api import JsonApi
 from clients.needs import Setting
-from clients.settings import Section
+from clients.settings import SettingsSection
 
 TOKEN = Setting("vercel.token")
 MARK = "releaseBot"  # key in a deployment's meta
@@ -21,7 +21,7 @@ MOVES = frozenset({"pending", "in-progress"})  # statuses of a move of productio
 CONFLICT = int(httpx.codes.CONFLICT)  # it is live already, or another move is under way: the caller looks
 
 
-class VercelSettings(Section):
+class VercelSettings(SettingsSection):
     """Where the frontend is deployed."""
 
     url: AnyHttpUrl = Field(default=AnyHttpUrl("https://api.vercel.com/"))

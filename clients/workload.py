@@ -63,7 +63,7 @@ class Workload:
     status: Json
 
 
-class Place(Protocol):
+class TargetAccess(Protocol):
     """A target and its clients, as a CheckContext has them."""
 
     @property
@@ -121,7 +121,7 @@ def references(workload: Workload, container: str, names: Iterable[str]) -> tupl
     return found, all_set
 
 
-def read_workload(ctx: Place, which: Which) -> Workload:
+def read_workload(ctx: TargetAccess, which: Which) -> Workload:
     """The Deployment of the target, or its backup CronJob. Raises ClientError when it cannot be read or is not there."""
     kube = ctx.clients.kube()
     if which == "deployment":
@@ -152,7 +152,7 @@ def read_workload(ctx: Place, which: Which) -> Workload:
         )
 
 
-def read_service_account(ctx: Place, workload: Workload) -> tuple[str, Mapping[str, str] | None]:
+def read_service_account(ctx: TargetAccess, workload: Workload) -> tuple[str, Mapping[str, str] | None]:
     """Name and annotations of the service account of its pods; None when there is none of that name."""
     kube = ctx.clients.kube()
     name = workload.pod.get("serviceAccountName") or "default"
@@ -167,7 +167,7 @@ class Environment:
     reference to what is not there sets nothing.
     """
 
-    def __init__(self, ctx: Place, workload: Workload, container: str = "") -> None:
+    def __init__(self, ctx: TargetAccess, workload: Workload, container: str = "") -> None:
         """``container``: its name; empty: the only one. Raises ClientError when there is no such container."""
         self._kube = ctx.clients.kube()
         self._workload = workload

@@ -15,14 +15,14 @@ from aiohttp import web
 from psycopg.conninfo import conninfo_to_dict
 
 from sandbox import kube
-from sandbox.faults import Fault, Faults, Scope, UnknownFault
+from sandbox.faults import Faults, FaultSwitch, Scope, UnknownFault
 from sandbox.kube.account import BOT
 from sandbox.kube.seed import BACKUP_CRONJOB, CONTAINER, DEPLOYMENT, PRODUCTION, STAGING
 from sandbox.persist import Snapshot
 from sandbox.slack import SlackServer
 from sandbox.staging import app, database_faults, frontend, github, grafana, sentry, sentry_json, stripe_api, vercel
 from sandbox.staging.database import RESTORE_PASSWORD, ProductDatabase, prepare
-from sandbox.staging.registry import Registry
+from sandbox.staging.registry import RegistrySimulator
 from sandbox.staging.serving import Server, listen, reserved_port
 from sandbox.staging.versions import GITHUB_REPOSITORY, IMAGE, IMAGE_REPOSITORY
 
@@ -68,7 +68,7 @@ class World:
         self._servers: dict[str, Server] = {}
         self._kubeconfig = settings.kubeconfig or Path()  # the administrator's
         self._bot_kubeconfig = self._folder / "bot-kubeconfig"
-        self._sentry = sentry.Sentry(self._faults, self._snapshot("sentry"))
+        self._sentry = sentry.SentrySimulator(self._faults, self._snapshot("sentry"))
         self._slack = SlackServer(
             data_dir=self._folder / "slack", manifest=settings.manifest, extra_routes=self._add_routes
         )
@@ -156,12 +156,12 @@ class World:
         )
         await self._serve("sentry", self._sentry.app)
         metrics = f"{self._servers['production-api'].url}/metrics"
-        await self._serve("grafana", grafana.Grafana(self._faults, scraped=metrics).app)
+        await self._serve("grafana", grafana.GrafanaSimulator(self._faults, scraped=metrics).app)
         await self._serve("stripe", stripe.app)
-        frontends = vercel.Vercel(self._faults, self._snapshot("vercel"))
-        repository = github.GitHub(self._faults, self._snapshot("github"), on_tag=frontends.build_of_tag)
+        frontends = vercel.VercelSimulator(self._faults, self._snapshot("vercel"))
+        repository = github.GitHubSimulator(self._faults, self._snapshot("github"), on_tag=frontends.build_of_tag)
         await self._serve("github", repository.app)
-        await self._serve("registry", Registry(self._faults).app)
+        await self._serve("registry", RegistrySimulator(self._faults).app)
         await self._serve("vercel", frontends.app)
 
     async def _start_slack(self) -> str:
@@ -269,7 +269,7 @@ class World:
             if self._faults.on(fault.name):
                 await self._act(fault.name, True)
 
-    def _fault_json(self, fault: Fault) -> Json:
+    def _fault_json(self, fault: FaultSwitch) -> Json:
         return {
             "name": fault.name,
             "title": fault.title,
@@ -369,7 +369,7 @@ class _Ports:
         self._snapshot.flush()
 
 
-def _fault(name: str) -> Fault:
+def _fault(name: str) -> FaultSwitch:
     for fault in Faults.catalogue():
         if fault.name == name:
             return fault

@@ -45,8 +45,8 @@ class Vendors:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.sim_vercel = vercel.Vercel(self.faults, Snapshot(folder / "vercel.json"), pace=0.1)
-        self.sim_github = github.GitHub(
+        self.sim_vercel = vercel.VercelSimulator(self.faults, Snapshot(folder / "vercel.json"), pace=0.1)
+        self.sim_github = github.GitHubSimulator(
             self.faults, Snapshot(folder / "github.json"), on_tag=self.sim_vercel.build_of_tag
         )
         self._servers = [self._serve(self.sim_github.app), self._serve(self.sim_vercel.app)]

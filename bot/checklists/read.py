@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from bot.document import line_of, read_document
 from bot.domain.actions import ACTIONS, RunCheck
-from bot.domain.checklist import Checklist, Path, Problem
+from bot.domain.checklist import Checklist, ChecklistProblem, Path
 from bot.errors import ChecklistError
 from checks.spelling import did_you_mean
 
@@ -60,7 +60,7 @@ def _parse(text: str, source: str) -> tuple[yaml.Node | None, dict[Any, Any]]:
     return root, body
 
 
-def _double_keys(node: yaml.Node | None, at: Path = ()) -> Iterator[Problem]:
+def _double_keys(node: yaml.Node | None, at: Path = ()) -> Iterator[ChecklistProblem]:
     """Keys that stand twice in one mapping: YAML would take the last one and say nothing."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
@@ -82,7 +82,7 @@ def _worth_saying(error: ValidationError) -> list[Any]:
     return [one for one in found if one["type"] != "too_short" or one["loc"] not in inner]
 
 
-def _problems(found: Any) -> Iterator[Problem]:
+def _problems(found: Any) -> Iterator[ChecklistProblem]:
     """What one error of pydantic means for the author of the file."""
     context = found.get("ctx", {})
     if found["type"] == "checklist":
@@ -134,7 +134,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in _models(part)]
 
 
-def _wrong_kinds(checklist: Checklist, registry: Registry) -> Iterator[Problem]:
+def _wrong_kinds(checklist: Checklist, registry: Registry) -> Iterator[ChecklistProblem]:
     """Kinds that there are not, and params that a kind does not take."""
     asked: list[tuple[Path, str, dict[str, Any]]] = [
         (("sections", number, "checks", index), check.kind, check.params)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bot.app import build_sources, build_target_deps, configured_checklist, load_registry
 from bot.cli.terminal import EXIT_BAD, Commands, load_configuration, put
-from bot.domain.actions import Attest, Notify, RunCheck
+from bot.domain.actions import AttestAction, Notify, RunCheck
 from bot.domain.ids import Version
 from bot.domain.plan import PlanKind, PlannedStep, Way
 from bot.errors import InvalidInput
@@ -59,7 +59,7 @@ def _lines(version: str, steps: Sequence[PlannedStep]) -> list[str]:
 
 
 def _who(step: PlannedStep) -> str:
-    if isinstance(step.spec.action, Attest):
+    if isinstance(step.spec.action, AttestAction):
         return " (a person, who attests it)"
     if isinstance(step.spec.action, Notify):
         return " (the bot's message at the end)"

@@ -107,7 +107,7 @@ class SetVariable(Model):
     _read_remind = field_validator("remind", mode="before")(read_duration)
 
 
-class Attest(Model):
+class AttestAction(Model):
     """Step: a person does it and says so. The plan waits for that; it is never shown as done by the bot."""
 
     do: Literal["attest"]
@@ -130,11 +130,14 @@ _Actions = (
     | RestoreFrontend
     | RestoreCronJob
     | SetVariable
-    | Attest
+    | AttestAction
     | Notify
 )
 Action = Annotated[_Actions, Field(discriminator="do")]
-WITHOUT_DOER = (Attest, Notify)  # the bot carries out neither: a person does the one, its own message is the other
+WITHOUT_DOER = (
+    AttestAction,
+    Notify,
+)  # the bot carries out neither: a person does the one, its own message is the other
 NOT_THE_BOTS = (*WITHOUT_DOER, SetVariable)  # what a plan does not carry out by itself
 BESIDE_THE_PLAN = (Notify, SetVariable)  # no plan waits for these: a message at its end, and what somebody may decide
 ACTIONS: frozenset[str] = frozenset(get_args(model.model_fields["do"].annotation)[0] for model in get_args(_Actions))

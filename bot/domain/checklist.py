@@ -25,7 +25,7 @@ IN_A_RELEASE = frozenset({ATTEST, ANNOUNCED})  # nobody can be asked these witho
 
 Phase: TypeAlias = Literal["before", "after"]
 Path: TypeAlias = tuple[str | int, ...]  # keys and indexes, from the top of the file
-Problem: TypeAlias = tuple[str, Path]  # what is wrong, and where
+ChecklistProblem: TypeAlias = tuple[str, Path]  # what is wrong, and where
 _OF_A_REFERENCE = frozenset({"id", "title", "same_as", "action", "expected", "runbook"})  # all else its original says
 
 
@@ -167,7 +167,7 @@ class Checklist(Model):
             raise PydanticCustomError("checklist", "{first}", {"first": problems[0][0], "problems": problems})
         return self
 
-    def _bad_gates(self) -> Iterator[Problem]:
+    def _bad_gates(self) -> Iterator[ChecklistProblem]:
         """No section that decides, one that decides or holds up too late or says so twice, one that waits for what comes later."""
         if not any(section.gate for section in self.sections):
             yield "no section has gate: true, so nothing would decide Go or No-Go", ("sections",)
@@ -182,7 +182,7 @@ class Checklist(Model):
             if section.blocks and section.gate:
                 yield "gate: true holds up a deploy already: leave out blocks", ("sections", number, "blocks")
 
-    def _bad_references(self) -> Iterator[Problem]:
+    def _bad_references(self) -> Iterator[ChecklistProblem]:
         """A ``same_as`` that leads nowhere, on to another reference, or across the deploy."""
         known = {check.id: (section.phase, check) for section in self.sections for check in section.checks}
         for number, section in enumerate(self.sections):
@@ -200,7 +200,7 @@ class Checklist(Model):
                 elif asked_in != section.phase:
                     yield f"{original.id} is asked {asked_in} the deploy, and this line {section.phase} it", at
 
-    def _bad_needs(self) -> Iterator[Problem]:
+    def _bad_needs(self) -> Iterator[ChecklistProblem]:
         """Needs that lead nowhere or in a circle."""
         known = {check.id: check for check in self.checks}
         for number, section in enumerate(self.sections):
@@ -216,7 +216,7 @@ class Checklist(Model):
                 if self._reaches(known, check.needs, check.id):
                     yield f"{check.id} needs itself in a circle", at
 
-    def _bad_steps(self) -> Iterator[Problem]:
+    def _bad_steps(self) -> Iterator[ChecklistProblem]:
         """A step of the deploy that only a rollback can have."""
         for index, step in enumerate(self.deploy):
             if isinstance(step.action, Notify):
@@ -225,7 +225,7 @@ class Checklist(Model):
                     ("deploy", index, "action"),
                 )
 
-    def _bad_ids(self) -> Iterator[Problem]:
+    def _bad_ids(self) -> Iterator[ChecklistProblem]:
         """Malformed, too long or double ids. Sections have ids of their own; checks, steps and probes share theirs."""
         sections: list[tuple[str, Path]] = [
             (section.id, ("sections", number, "id")) for number, section in enumerate(self.sections)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from bot.domain.actions import BESIDE_THE_PLAN, Attest
+from bot.domain.actions import BESIDE_THE_PLAN, AttestAction
 from bot.domain.release import ReleaseState
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _lasting_of(step: Step, spec: StepSpec) -> Iterator[LastingChange]:
     changes, doubt = dict.fromkeys(step.begun), Doubt.UNSEEN
     if step.state is StepState.ATTESTED:
         changes, doubt = dict.fromkeys((*step.begun, *(step.planned or ()))), Doubt.BY_HAND
-        if isinstance(spec.action, Attest) or (not changes and step.planned is None):
+        if isinstance(spec.action, AttestAction) or (not changes and step.planned is None):
             yield LastingChange(spec.title, Way.UNKNOWN, doubt=doubt)
             return
     for change in changes:

@@ -40,7 +40,7 @@ class Seen(StrEnum):
     CANNOT_TELL = "cannot tell"
 
 
-class Kind(StrEnum):
+class AlarmKind(StrEnum):
     """What an alarm is about."""
 
     NEW = "new"  # an issue that was not there before
@@ -65,16 +65,16 @@ class WatchTimes:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ProbeFinding:
     """What a probe blames on the release: it becomes an alarm, once."""
 
     key: str
     short_id: str
     title: str
     permalink: str
-    kind: Kind
+    kind: AlarmKind
     covers: tuple[str, ...]  # the keys that it stands for, its own among them
-    events: tuple[Finding, ...] = ()  # that it stands for, where they are too many for an alarm each
+    events: tuple[ProbeFinding, ...] = ()  # that it stands for, where they are too many for an alarm each
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Watch:
         if not self.readings:
             return None
         loose = {reading.seen for reading in self.readings if not covered(reading, self.alarms)}
-        if Seen.REGRESSED in loose or any(alarm.kind != Kind.SILENT for alarm in self.open_alarms):
+        if Seen.REGRESSED in loose or any(alarm.kind != AlarmKind.SILENT for alarm in self.open_alarms):
             return Seen.REGRESSED
         return Seen.CANNOT_TELL if loose or self.open_alarms else Seen.CLEAN
 
@@ -157,7 +157,9 @@ def covered(reading: Reading, alarms: Collection[Alarm]) -> bool:
     return reading.seen is Seen.CLEAN or (bool(reading.blames) and seen_by_people.issuperset(reading.blames))
 
 
-def judge(probe: Probe, before: Reading | None, answer: Answer, at: datetime) -> tuple[Reading, tuple[Finding, ...]]:
+def judge(
+    probe: Probe, before: Reading | None, answer: Answer, at: datetime
+) -> tuple[Reading, tuple[ProbeFinding, ...]]:
     """Turn the answer of one poll, asked ``at``, into a reading and what it blames on the release.
 
     PASS is clean, FAIL is regressed once the probe has said so ``probe.confirm`` times since it was last clean, and
@@ -186,7 +188,7 @@ def judge(probe: Probe, before: Reading | None, answer: Answer, at: datetime) ->
     return replace(reading, blames=blames or ((_silent_key(reading),) if seen is Seen.CANNOT_TELL else ())), found
 
 
-def _findings(probe: Probe, reading: Reading, answer: Answer) -> tuple[Finding, ...]:
+def _findings(probe: Probe, reading: Reading, answer: Answer) -> tuple[ProbeFinding, ...]:
     """Each event that the answer lists, such as a new issue; else the condition itself, as long as it lasts."""
     listed = answer.data.get("findings")
     # A plugin need not be type-checked: what is no list of events is a condition like any other.
@@ -200,41 +202,43 @@ def _findings(probe: Probe, reading: Reading, answer: Answer) -> tuple[Finding, 
     if episode := answer.data.get("episode"):
         key += f"#{episode}"
     link = str(answer.data.get("permalink") or "")
-    return (Finding(key, probe.title, answer.summary, link, Kind.FAULT, (key,)),)
+    return (ProbeFinding(key, probe.title, answer.summary, link, AlarmKind.FAULT, (key,)),)
 
 
-def _event(probe: Probe, item: Mapping[str, Any]) -> Finding:
+def _event(probe: Probe, item: Mapping[str, Any]) -> ProbeFinding:
     key = f"{probe.id}:{str(item['id'])[:MOST_OF_ID]}"
-    return Finding(
+    return ProbeFinding(
         key=key,
         short_id=str(item.get("shortId") or item["id"]),
         title=str(item.get("title") or "untitled"),
         permalink=str(item.get("permalink") or ""),
-        kind=Kind.REGRESSED if item.get("kind") == Kind.REGRESSED else Kind.NEW,
+        kind=AlarmKind.REGRESSED if item.get("kind") == AlarmKind.REGRESSED else AlarmKind.NEW,
         covers=(key,),
     )
 
 
-def to_raise(found: Sequence[Finding], alarms: Collection[Alarm], probe: Probe) -> tuple[Finding, ...]:
+def to_raise(found: Sequence[ProbeFinding], alarms: Collection[Alarm], probe: Probe) -> tuple[ProbeFinding, ...]:
     """The findings that people are to be alarmed about now: none twice, and no flood.
 
     A condition is not reported again while an alarm about it is open; more than MOST_ALARMS events become one alarm.
     """
     known = {key for alarm in alarms for key in alarm.covers}
-    waiting = {alarm.probe for alarm in alarms if alarm.acknowledged_by is None and alarm.kind == Kind.FAULT}
-    new = [item for item in found if item.key not in known and not (item.kind is Kind.FAULT and probe.id in waiting)]
+    waiting = {alarm.probe for alarm in alarms if alarm.acknowledged_by is None and alarm.kind == AlarmKind.FAULT}
+    new = [
+        item for item in found if item.key not in known and not (item.kind is AlarmKind.FAULT and probe.id in waiting)
+    ]
     if len(new) <= MOST_ALARMS:
         return tuple(new)
     key, covers, events = f"{new[0].key}+{len(new) - 1}", tuple(item.key for item in new), tuple(new)
     return (replace(new[0], key=key, short_id=probe.title, covers=covers, events=events),)
 
 
-def silence(probe: Probe, reading: Reading, watch: Watch, now: datetime, patience: timedelta) -> Finding | None:
+def silence(probe: Probe, reading: Reading, watch: Watch, now: datetime, patience: timedelta) -> ProbeFinding | None:
     """The question to people when a probe has been unable to tell for longer than ``patience``."""
     if reading.seen is not Seen.CANNOT_TELL or now - (reading.told_at or watch.started_at) < patience:
         return None
     key = _silent_key(reading)
-    return Finding(key, probe.title, reading.summary, "", Kind.SILENT, (key,))
+    return ProbeFinding(key, probe.title, reading.summary, "", AlarmKind.SILENT, (key,))
 
 
 def _silent_key(reading: Reading) -> str:
@@ -244,7 +248,7 @@ def _silent_key(reading: Reading) -> str:
 def spoken_again(watch: Watch) -> tuple[Alarm, ...]:
     """Open alarms about a silence that is over: nobody needs to acknowledge them any more."""
     silent = {reading.probe for reading in watch.readings if reading.seen is Seen.CANNOT_TELL}
-    return tuple(alarm for alarm in watch.open_alarms if alarm.kind == Kind.SILENT and alarm.probe not in silent)
+    return tuple(alarm for alarm in watch.open_alarms if alarm.kind == AlarmKind.SILENT and alarm.probe not in silent)
 
 
 class Next(StrEnum):

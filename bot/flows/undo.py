@@ -14,7 +14,7 @@ from bot.flows.deps import StoreDeps
 from bot.store import undos
 from bot.store.pool import ResourceLock
 from bot.store.undos import UndoRow
-from checks.call import Call, DidNotStop
+from checks.call import DidNotStop, ThreadCall
 from checks.contract import CheckError
 from checks.registry import RegistryError
 from clients.errors import ClientError
@@ -97,7 +97,7 @@ def _let_kind_undo(deps: StoreDeps, row: UndoRow, within: float, stack: ExitStac
     run = CheckRun(release_id=row.release_id, name=row.check_id, cancelled=threading.Event(), progress=logger.info)
     unknown = row.payload.get("doubt", True)  # kinds kept it there before `Change`
     context = build_context(stack, target, row.check_id, ledger, run, seconds=within, outcome_unknown=unknown)
-    call: Call[None] = Call(f"undo of check {row.check_id}", stack)
+    call: ThreadCall[None] = ThreadCall(f"undo of check {row.check_id}", stack)
     try:
         call.result(lambda: kind.undo(row.payload, context), deadline=context.deadline, grace=kind.grace)
     except DidNotStop as error:

@@ -27,7 +27,7 @@ from bot.domain.policy import Action
 from bot.domain.posts import AlarmPost, CloseoutPost, DoneNotice
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
-from bot.domain.watch import Alarm, Finding, Next, Watch
+from bot.domain.watch import Alarm, Next, ProbeFinding, Watch
 from bot.errors import StaleButton, Superseded, UnknownThing
 from bot.flows import picture
 from bot.flows.check_context import CheckRun
@@ -143,7 +143,7 @@ def _store_answers(
     """
     release_id = view.release.id
     earlier = _read_watch(tx, release_id)
-    findings: dict[str, tuple[Finding, ...]] = {}
+    findings: dict[str, tuple[ProbeFinding, ...]] = {}
     for probe, answer in answers:
         reading, findings[probe.id] = rules.judge(probe, earlier.reading(probe.id), answer, at)
         watches.store_reading(tx, release_id, reading)
@@ -166,7 +166,7 @@ def _store_answers(
     return new_alarms, recovered
 
 
-def _record_of_alarm(alarm_id: int, probe: Probe, finding: Finding) -> RaisedAlarm:
+def _record_of_alarm(alarm_id: int, probe: Probe, finding: ProbeFinding) -> RaisedAlarm:
     """What the record says of an alarm."""
     return RaisedAlarm(
         id=alarm_id, probe=probe.id, issue=finding.key, short_id=finding.short_id, title=finding.title,

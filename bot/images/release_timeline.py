@@ -9,7 +9,7 @@ from bot.domain.actions import Notify
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.signoff import Purpose, Verdict
 from bot.images.canvas import AMBER, BLUE, GREEN, GREY, PURPLE, RED
-from bot.images.timeline import Group, Mark, Row, Sign, Span, timeline
+from bot.images.timeline import Group, Mark, Sign, Span, TimelineRow, timeline
 from checks.contract import Outcome
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def _groups(view: ReleaseView) -> list[Group]:
     ]
 
 
-def _sections(view: ReleaseView, phase: Phase) -> tuple[Row, ...]:
+def _sections(view: ReleaseView, phase: Phase) -> tuple[TimelineRow, ...]:
     rows = (_section(view, section) for section in view.checklist.sections if section.phase == phase)
     return tuple(row for row in rows if row.moments)
 
 
-def _section(view: ReleaseView, section: Section) -> Row:
+def _section(view: ReleaseView, section: Section) -> TimelineRow:
     """One row a section: a bar for each check that the bot ran, a mark for each that a person attested or waived."""
     spans, marks = [], []
     for check in section.checks:
@@ -78,20 +78,20 @@ def _section(view: ReleaseView, section: Section) -> Row:
     spans.sort(key=lambda span: span.end - span.begin, reverse=True)  # the short ones on top of the long ones
     results = [view.checks[check.same_as or check.id].result for check in section.checks]
     good = sum(result is not None and result.outcome is Outcome.PASS for result in results)
-    return Row(section.title, tuple(spans), tuple(marks), f"{good} of {len(section.checks)} passed")
+    return TimelineRow(section.title, tuple(spans), tuple(marks), f"{good} of {len(section.checks)} passed")
 
 
-def _signoffs(view: ReleaseView) -> tuple[Row, ...]:
+def _signoffs(view: ReleaseView) -> tuple[TimelineRow, ...]:
     rows = []
     for signoff in sorted(view.signoffs, key=lambda signoff: signoff.at):
         yes = signoff.verdict is Verdict.APPROVE
         what = "rollback" if signoff.purpose is Purpose.ROLLBACK else "deploy"
         words = f"{'approved' if yes else 'declined'} the {what}"
-        rows.append(Row(signoff.role.title, marks=(Mark(signoff.at, GREEN if yes else RED),), words=words))
+        rows.append(TimelineRow(signoff.role.title, marks=(Mark(signoff.at, GREEN if yes else RED),), words=words))
     return tuple(rows)
 
 
-def _steps(view: ReleaseView, plan: PlanKind) -> tuple[Row, ...]:
+def _steps(view: ReleaseView, plan: PlanKind) -> tuple[TimelineRow, ...]:
     steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
     return tuple(_step(view, step) for step in steps if not _is_notice(view, step))
 
@@ -102,23 +102,23 @@ def _is_notice(view: ReleaseView, step: Step) -> bool:
     return spec is not None and isinstance(spec.action, Notify)
 
 
-def _step(view: ReleaseView, step: Step) -> Row:
+def _step(view: ReleaseView, step: Step) -> TimelineRow:
     spec = view.checklist.step(step.id)
     name = spec.title if spec else step.id
     end = step.finished_at or (view.now if step.state is StepState.RUNNING else None)
     if step.state is StepState.ATTESTED and end is not None:
-        return Row(name, marks=(Mark(end, GREEN),), words="attested")
+        return TimelineRow(name, marks=(Mark(end, GREEN),), words="attested")
     words = {StepState.TO_ATTEST: "not attested", StepState.PENDING: "not begun"}.get(step.state, "")
     if step.started_at is None or end is None:
-        return Row(name, words=words or str(step.state))
+        return TimelineRow(name, words=words or str(step.state))
     took = "" if step.state is StepState.RUNNING else f" in {_took(end - step.started_at)}"
-    return Row(name, (Span(step.started_at, end, _STEPS.get(step.state, GREY)),), words=f"{step.state}{took}")
+    return TimelineRow(name, (Span(step.started_at, end, _STEPS.get(step.state, GREY)),), words=f"{step.state}{took}")
 
 
-def _watch(view: ReleaseView) -> Row:
+def _watch(view: ReleaseView) -> TimelineRow:
     watch = view.watch
     if watch is None:
-        return Row("Watch")
+        return TimelineRow("Watch")
     end = min(view.release.closed_at or view.now, view.now)
     rollback_starts = [step.started_at for step in view.steps if step.plan is PlanKind.ROLLBACK and step.started_at]
     end = min([end, *rollback_starts])
@@ -127,7 +127,7 @@ def _watch(view: ReleaseView) -> Row:
     alarms = f", {len(watch.alarms)} {'alarm' if len(watch.alarms) == 1 else 'alarms'}" if watch.alarms else ""
     color = AMBER if watch.alarms else GREEN
     span = Span(watch.started_at, max(end, watch.started_at), color)
-    return Row(f"{watch.polls} polls", (span,), tuple(marks), f"{watch.state}{alarms}")
+    return TimelineRow(f"{watch.polls} polls", (span,), tuple(marks), f"{watch.state}{alarms}")
 
 
 def _took(length: timedelta) -> str:

@@ -43,7 +43,7 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class Row:
+class TimelineRow:
     """One line: a name, what happened, and a few words about it."""
 
     name: str
@@ -62,7 +62,7 @@ class Group:
     """Rows under a heading."""
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[TimelineRow, ...]
 
 
 class Axis:
@@ -143,7 +143,7 @@ def timeline(title: str, subtitle: str, groups: Sequence[Group], legend: Sequenc
     return canvas.png()
 
 
-def _row(canvas: Canvas, axis: Axis, row: Row, y: float) -> None:
+def _row(canvas: Canvas, axis: Axis, row: TimelineRow, y: float) -> None:
     canvas.text(SIDE + 10, y, canvas.fit(row.name, NAMES - 24, size=12), size=12)
     for span in row.spans:
         begin = axis.x(span.begin)

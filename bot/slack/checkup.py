@@ -15,7 +15,7 @@ from bot.flows.doctor import Question
 from bot.flows.needed import EVERY_RELEASE
 from bot.settings import SharedChannel, Slack
 from bot.slack.client import NO_CHANNEL, OPEN_ENDED, SlackError, slack_call, web_client
-from bot.slack.identity import Workspace
+from bot.slack.identity import Installation
 from bot.slack.role_checkup import examine_roles
 from checks.checkup.finding import Finding, State
 
@@ -46,7 +46,7 @@ def needed_scopes() -> set[str]:
     return {scope for scopes in NEEDED_SCOPES.values() for scope in scopes}
 
 
-def workspace(client: WebClient) -> Workspace:
+def workspace(client: WebClient) -> Installation:
     """Where the app is installed. Raises SlackError when the token is not accepted, or is none of a bot."""
     return _workspace_of(_auth_test(client))
 
@@ -59,8 +59,8 @@ def _auth_test(client: WebClient) -> SlackResponse:
     return answer
 
 
-def _workspace_of(answer: SlackResponse) -> Workspace:
-    return Workspace(
+def _workspace_of(answer: SlackResponse) -> Installation:
+    return Installation(
         team=str(answer["team_id"]),
         enterprise=str(answer.get("enterprise_id") or ""),
         bot_user=str(answer["user_id"]),

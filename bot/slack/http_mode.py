@@ -11,7 +11,7 @@ from slack_bolt.request import BoltRequest
 
 from bot.clock import Clock
 from bot.slack.signature import refusal
-from bot.web import Page
+from bot.web import WebPage
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -27,10 +27,10 @@ class Endpoint:
     def __init__(self, app: App, signing_secret: str, clock: Clock) -> None:
         self._app, self._secret, self._clock = app, signing_secret, clock
 
-    def __call__(self, environ: WSGIEnvironment) -> Page:
+    def __call__(self, environ: WSGIEnvironment) -> WebPage:
         """The answer to one request: 401 unless it is Slack's, 503 when it cannot be stored now."""
         if environ["REQUEST_METHOD"] != "POST":
-            return Page(HTTPStatus.METHOD_NOT_ALLOWED, b"Slack sends POST\n")
+            return WebPage(HTTPStatus.METHOD_NOT_ALLOWED, b"Slack sends POST\n")
         body: bytes = environ["wsgi.input"].read()  # the server holds it, and no more than it allows
         why = refusal(
             self._secret,
@@ -41,14 +41,14 @@ class Endpoint:
         )
         if why:
             logger.warning("refused a request to %s: %s", PATH, why)
-            return Page(HTTPStatus.UNAUTHORIZED, b"not signed by Slack\n")
+            return WebPage(HTTPStatus.UNAUTHORIZED, b"not signed by Slack\n")
         if retry := environ.get("HTTP_X_SLACK_RETRY_NUM"):
             logger.info("Slack sends a delivery again (%s): %s", retry, environ.get("HTTP_X_SLACK_RETRY_REASON", ""))
         try:
             headers = {"content-type": environ.get("CONTENT_TYPE", "")}
             request = BoltRequest(body=body.decode(), headers=headers)
         except ValueError:  # neither UTF-8 nor JSON where Slack's payload has it
-            return Page(HTTPStatus.BAD_REQUEST, b"cannot be read\n")
+            return WebPage(HTTPStatus.BAD_REQUEST, b"cannot be read\n")
         answer = self._app.dispatch(request)
         kind = answer.first_headers().get("content-type", "text/plain; charset=utf-8")
-        return Page(HTTPStatus(answer.status), (answer.body or "").encode(), kind)
+        return WebPage(HTTPStatus(answer.status), (answer.body or "").encode(), kind)

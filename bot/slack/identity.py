@@ -21,7 +21,7 @@ Groups: TypeAlias = Mapping[str, set[str]]  # the members of each user group
 
 
 @dataclass(frozen=True)
-class Workspace:
+class Installation:
     """Where the app is installed, from auth.test."""
 
     team: str
@@ -33,7 +33,7 @@ class Workspace:
 class Identity:
     """Reads people. Nothing is kept: what counts is what Slack says at the click or after it."""
 
-    def __init__(self, client: WebClient, roles: Roles, workspace: Workspace) -> None:
+    def __init__(self, client: WebClient, roles: Roles, workspace: Installation) -> None:
         self._client, self._roles, self._workspace = client, roles, workspace
         self._asking = threading.Lock()
         self._asked_at = 0.0  # when usergroups.list was asked last, on the monotonic clock
@@ -127,7 +127,7 @@ class Identity:
         return {str(group["id"]): set(group.get("users") or ()) for group in answer["usergroups"]}
 
 
-def refusal(user: Mapping[str, Any], workspace: Workspace) -> str:
+def refusal(user: Mapping[str, Any], workspace: Installation) -> str:
     """Why somebody may change nothing here, from what users.info says; empty for a full member of the workspace.
 
     The flags are those of docs.slack.dev/reference/objects/user-object.

@@ -13,7 +13,7 @@ from bot.errors import DatabaseError
 from bot.slack.blocks.modals import Form
 from bot.slack.features import BUTTONS
 from bot.slack.grammar import COMMAND
-from bot.slack.identity import Workspace
+from bot.slack.identity import Installation
 from bot.slack.payloads import REASON
 from bot.store import inbox
 from bot.store.pool import Store
@@ -54,7 +54,7 @@ def _storable(text: str) -> str:
     return _NOT_TEXT.sub("\ufffd", text)
 
 
-def register(app: App, put: Put, workspace: Workspace) -> None:
+def register(app: App, put: Put, workspace: Installation) -> None:
     """Register all commands, actions and views."""
 
     @app.middleware

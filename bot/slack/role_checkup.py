@@ -11,7 +11,7 @@ from bot.domain.policy import Policy, Role
 from bot.domain.staffing import find_shortage
 from bot.settings import Roles
 from bot.slack.client import SlackError, slack_call
-from bot.slack.identity import Workspace, refusal
+from bot.slack.identity import Installation, refusal
 from bot.texts.staffing import shortage_text
 from checks.checkup.finding import Finding, State
 
@@ -20,7 +20,7 @@ _UNKNOWN = "Slack knows nobody of that id"
 _NO_PERSON = "Copy the member id (U…) from the profile, or take it out of slack.roles."
 
 
-def examine_roles(client: WebClient, roles: Roles, workspace: Workspace, policy: Policy | None) -> list[Finding]:
+def examine_roles(client: WebClient, roles: Roles, workspace: Installation, policy: Policy | None) -> list[Finding]:
     """Each role with its number of people, and each id of slack.roles that stands for nobody. Answers, never raises for what
     Slack says. People who are named by their id are asked for; those in a group count as Slack lists them.
 
@@ -67,7 +67,7 @@ def _members(group: Mapping[str, Any]) -> set[str]:
     return set() if group.get("date_delete") else {str(user) for user in group.get("users") or ()}
 
 
-def _person(client: WebClient, user: str, workspace: Workspace) -> str:
+def _person(client: WebClient, user: str, workspace: Installation) -> str:
     """Why ``user`` holds no role; empty for somebody who does. Raises SlackError when Slack does not say."""
     try:
         with slack_call("users.info"):

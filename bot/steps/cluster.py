@@ -14,7 +14,7 @@ AGAIN = 0.2  # seconds after a lost lock
 CONFLICTS = 20  # the controller writes the status all the time, so a lost optimistic lock is normal; forever is not
 
 
-class Cluster:
+class DeploymentClient:
     """The Deployment of a Target, read and patched as raw JSON."""
 
     def __init__(self, ctx: Look) -> None:

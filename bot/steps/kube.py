@@ -12,7 +12,7 @@ from bot.domain.actions import RestoreBackend, SetImage, SetVariable
 from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError
 from bot.steps.by_hand import refuse_left
-from bot.steps.cluster import AGAIN, CONFLICTS, Cluster
+from bot.steps.cluster import AGAIN, CONFLICTS, DeploymentClient
 from bot.steps.contract import NOTHING_RECORDED, Look, StepContext
 from bot.steps.rollout import REVISION, advice, differences, image_of, judge, same_template, variable_of, without_hash
 from clients.cluster import Kubernetes
@@ -34,7 +34,7 @@ def where_we_are(_spec: SetImage, look: Look) -> dict[str, Any]:
 
     Raises StepError when the Deployment could not take a new image, or is in the middle of another change.
     """
-    cluster = Cluster(look)
+    cluster = DeploymentClient(look)
     deployment = look.insist(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     template = without_hash(deployment["spec"]["template"])
@@ -56,7 +56,7 @@ def where_we_are(_spec: SetImage, look: Look) -> dict[str, Any]:
 
 def preview_image(spec: SetImage, look: Look) -> list[Mutation]:
     """The image, and the variable with the version, as far as they are to change."""
-    cluster = Cluster(look)
+    cluster = DeploymentClient(look)
     deployment = look.insist(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     return _changes(spec, look, cluster.where, deployment)
@@ -81,7 +81,7 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
     Looks before it acts, so a second call after a crash changes nothing that the first has done. Raises StepError when
     the Deployment cannot take it (paused, no replicas, no such container, changed by somebody else) or the rollout fails.
     """
-    cluster = Cluster(ctx)
+    cluster = DeploymentClient(ctx)
     deployment = ctx.insist(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     was = image_of(deployment["spec"]["template"], cluster.where.container)
@@ -97,7 +97,7 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
 
 def confirm_image(spec: SetImage, look: Look) -> str:
     """What runs after a change by hand. Raises Contradicted where that is another image, or not all pods run it."""
-    cluster = Cluster(look)
+    cluster = DeploymentClient(look)
     deployment = look.insist(cluster.deployment)
     _refuse_not_out(deployment, cluster.where, _changes(spec, look, cluster.where, deployment))
     return f"{look.shipment.version} runs as {look.shipment.image}"
@@ -138,7 +138,7 @@ def preview_restore(_spec: RestoreBackend, look: Look) -> list[Mutation]:
     """The whole pod template, named by revision and image."""
     if look.recorded is None:
         return []
-    cluster = Cluster(look)
+    cluster = DeploymentClient(look)
     return [_restored(look.insist(cluster.deployment), cluster.where, look.recorded)]
 
 
@@ -157,7 +157,7 @@ def confirm_restore(_spec: RestoreBackend, look: Look) -> str:
     """What runs after a way back by hand. Raises Contradicted where it is not the pod template that was recorded."""
     if look.recorded is None:
         return NOTHING_RECORDED
-    cluster = Cluster(look)
+    cluster = DeploymentClient(look)
     deployment = look.insist(cluster.deployment)
     stands = same_template(deployment["spec"]["template"], look.recorded["template"])
     _refuse_not_out(deployment, cluster.where, [] if stands else [_restored(deployment, cluster.where, look.recorded)])
@@ -173,7 +173,7 @@ def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG
     target = ctx.recorded
     if target is None:
         return NOTHING_RECORDED
-    cluster = Cluster(ctx)
+    cluster = DeploymentClient(ctx)
     deployment = ctx.insist(cluster.deployment)
     image = image_of(target["template"], cluster.where.container) or ""
     ctx.journal.before(
@@ -213,7 +213,7 @@ def _revision(deployment: Mapping[str, Any]) -> str:
     return str(deployment["metadata"].get("annotations", {}).get(REVISION, ""))
 
 
-def _patch_image(spec: SetImage, ctx: StepContext, cluster: Cluster, seen: Mapping[str, Any]) -> None:
+def _patch_image(spec: SetImage, ctx: StepContext, cluster: DeploymentClient, seen: Mapping[str, Any]) -> None:
     """Patch under an optimistic lock; give way only to the controller's own writes, never to another template."""
     template = seen["spec"]["template"]
     container: dict[str, Any] = {"name": cluster.where.container, "image": ctx.shipment.image}
@@ -246,7 +246,7 @@ def _patch_image(spec: SetImage, ctx: StepContext, cluster: Cluster, seen: Mappi
     raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
 
 
-def _patch_template(ctx: StepContext, cluster: Cluster, target: Mapping[str, Any]) -> None:
+def _patch_template(ctx: StepContext, cluster: DeploymentClient, target: Mapping[str, Any]) -> None:
     marks = {
         CHANGE_CAUSE: f"release-bot: back from {ctx.shipment.version}",
         RESTORE: uuid.uuid4().hex,  # never the same twice, so this is always a write
@@ -271,7 +271,7 @@ def _patch_template(ctx: StepContext, cluster: Cluster, target: Mapping[str, Any
     raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
 
 
-def wait_for_rollout(ctx: StepContext, cluster: Cluster, image: str) -> None:
+def wait_for_rollout(ctx: StepContext, cluster: DeploymentClient, image: str) -> None:
     """Wait until every pod runs what the Deployment says. Raises StepError when it fails or another image is set."""
     for pause in chain(POLLS, repeat(POLLS[-1])):
         deployment = ctx.insist(cluster.deployment)

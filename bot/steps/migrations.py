@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bot.domain.plan import Mutation, Way
 from bot.errors import StepError
 from bot.steps.sqlfile import Migration, migration
-from checks.kit.declarations import HOW_TO_DECLARE, Declared
+from checks.kit.declarations import HOW_TO_DECLARE, MigrationKind
 from clients.github import previous_release
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from clients.github import GitHub
 
 WAYS = {
-    Declared.ADDITIVE: (Way.STAYS, "stays: declared additive, so the old version works with it"),
-    Declared.REVERSIBLE: (
+    MigrationKind.ADDITIVE: (Way.STAYS, "stays: declared additive, so the old version works with it"),
+    MigrationKind.REVERSIBLE: (
         Way.STAYS,
         "stays: declared reversible, so the old version works with it, and it can be taken back by hand",
     ),
-    Declared.BREAKING: (
+    MigrationKind.BREAKING: (
         Way.FINAL,
         "cannot be taken back: declared breaking, so the old version may not run on it",
     ),

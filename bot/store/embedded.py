@@ -55,7 +55,7 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         """Prepare, start nothing. `durable=False` trades safety for speed: for tests, never for the bot's own data."""
         self._data_dir = data_dir.absolute()
-        self._cluster = cluster.Cluster(self._data_dir)
+        self._cluster = cluster.DatabaseCluster(self._data_dir)
         self._durable = durable
         self._users: int | None = None
 
@@ -143,7 +143,7 @@ class EmbeddedPostgres:
             folder = self._cluster.create(bin_dir, account, server_lock, durable=self._durable)
         if account is not None:
             owner = folder.stat()  # perhaps a normal user made it
-            account = binaries.Account(owner.st_uid, owner.st_gid)
+            account = binaries.ServerAccount(owner.st_uid, owner.st_gid)
         cluster.check_version(folder, bin_dir)
         self._refuse_foreign_server(folder)
         (folder / "postmaster.pid").unlink(missing_ok=True)  # stale, and PostgreSQL would believe a recycled pid

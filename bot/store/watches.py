@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from bot.domain.ids import ReleaseId, UserId
-from bot.domain.watch import Alarm, Finding, Reading, Seen, Watch, WatchState
+from bot.domain.watch import Alarm, ProbeFinding, Reading, Seen, Watch, WatchState
 from bot.store.pool import Tx, only
 from bot.store.queries import queries
 
@@ -78,7 +78,7 @@ def close(tx: Tx, release_id: ReleaseId, state: WatchState) -> bool:
 
 
 def raise_alarm(
-    tx: Tx, release_id: ReleaseId, probe: str, finding: Finding, at: datetime, series: Mapping[str, Any] | None
+    tx: Tx, release_id: ReleaseId, probe: str, finding: ProbeFinding, at: datetime, series: Mapping[str, Any] | None
 ) -> int | None:
     """Raise an alarm and return its id; None when it was raised before. ``series``: the error rate as it is known."""
     values = {**asdict(finding), "covers": list(finding.covers), "probe": probe, "at": at, "series": _json(series)}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bot.domain.watch import MOST_ALARMS, Finding, Kind
+from bot.domain.watch import MOST_ALARMS, AlarmKind, ProbeFinding
 
 
-def alarm_title(finding: Finding) -> str:
+def alarm_title(finding: ProbeFinding) -> str:
     """The title that an alarm about ``finding`` is stored with."""
     if finding.events:
         named = ", ".join(event.short_id for event in finding.events[:MOST_ALARMS])
         return f"{len(finding.events)} at once, among them {named}"
-    return f"cannot tell: {finding.title}" if finding.kind is Kind.SILENT else finding.title
+    return f"cannot tell: {finding.title}" if finding.kind is AlarmKind.SILENT else finding.title

@@ -83,7 +83,7 @@ class GrafanaPanels(Kind):
                 hint="Is it provisioned, and is the uid right?",
             )
         with reading("Grafana", f"a dashboard {params.dashboard} in the classic form", dashboard):
-            panels = list(_Reader(grafana, dashboard, params).panels())
+            panels = list(_DashboardReader(grafana, dashboard, params).panels())
         states: dict[str, str] = {}
         for number, panel in enumerate(panels, 1):
             if ctx.cancelled.is_set() or ctx.remaining() <= 0:
@@ -92,7 +92,7 @@ class GrafanaPanels(Kind):
         return _answer(panels, states, params, evidence)
 
 
-class _Reader:
+class _DashboardReader:
     """Reads a dashboard as the browser would: opens rows, fetches library panels, fills in variables."""
 
     def __init__(self, grafana: Grafana, dashboard: Mapping[str, Any], params: GrafanaPanelsParams) -> None:

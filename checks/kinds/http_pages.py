@@ -23,7 +23,7 @@ _NOT_SHOWN = re.compile(r"<(script|style|template|noscript)\b.*?</\1\s*>|<!--.*?
 _TAG = re.compile(r"<[^>]*>")
 
 
-class Page(Params):
+class ExpectedPage(Params):
     """One page and what makes it right."""
 
     path: str = Field(pattern="^/")
@@ -35,7 +35,7 @@ class HttpPagesParams(Params):
     """Which pages of which side of the product."""
 
     base: Base = "frontend"
-    pages: tuple[Page, ...] = Field(min_length=1)
+    pages: tuple[ExpectedPage, ...] = Field(min_length=1)
 
 
 class HttpPages(Kind):
@@ -71,7 +71,7 @@ class HttpPages(Kind):
         words = "page answers" if len(params.pages) == 1 else "pages answer"
         return Answer(Outcome.PASS, f"{len(params.pages)} {words} as expected: {paths}", evidence)
 
-    def _look(self, page: Page, base: Base, ctx: CheckContext) -> tuple[str, str]:
+    def _look(self, page: ExpectedPage, base: Base, ctx: CheckContext) -> tuple[str, str]:
         """What is wrong with a page (empty: nothing), and a line that says what came back."""
         url = address(ctx.target, base, page.path)
         response = _get(url, ctx)
@@ -106,5 +106,5 @@ def _visible(page: str) -> str:
     return " ".join(html.unescape(_TAG.sub(" ", _NOT_SHOWN.sub(" ", page))).split())
 
 
-def _wanted(page: Page) -> str:
+def _wanted(page: ExpectedPage) -> str:
     return f"{page.path}: {page.status}" + (f' with "{page.text}"' if page.text else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from checks.contract import Answer, CheckError, Evidence, Kind, Outcome, Params
-from checks.kit.declarations import HOW_TO_DECLARE, Declared, declared
+from checks.kit.declarations import HOW_TO_DECLARE, MigrationKind, declared
 from clients.github import previous_release
 from clients.needs import READ_CONTENTS, Need
 
@@ -32,7 +32,7 @@ class _New:
     """The migrations that a release brings, in the order in which they are applied, and what is wrong with them."""
 
     since: str  # the release before; empty: there is none
-    files: dict[str, Declared | None]
+    files: dict[str, MigrationKind | None]
     changed: list[str]  # released before, and another file now
 
     @property
@@ -103,7 +103,7 @@ def _judge(found: _New, params: MigrationsDeclaredParams, ctx: CheckContext) -> 
         return Answer(Outcome.FAIL, f"{'; '.join(bad[:_NAMED])}{rest}", evidence, hint=hint)
     if not found.files:
         return Answer(Outcome.PASS, f"no new migration {since}", evidence)
-    worst = [f"{name} is {word}" for name, word in found.files.items() if word is not Declared.ADDITIVE]
+    worst = [f"{name} is {word}" for name, word in found.files.items() if word is not MigrationKind.ADDITIVE]
     shown = worst or [f"{name} is {word}" for name, word in found.files.items()]
     rest = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
     others = ", the others additive" if worst and len(worst) < len(found.files) else ""

@@ -103,7 +103,7 @@ class SentryRate(Kind):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RateComparison:
     """Two counts over two stretches of time (minutes), and how likely chance is to explain the later one."""
 
     before: float
@@ -150,11 +150,13 @@ def _log_binomial(n: int, k: int, share: float) -> float:
     return ways + k * log(share) + (n - k) * log1p(-share)
 
 
-def compare(before: Sequence[Bucket], after: Sequence[Bucket], interval: float, later_interval: float) -> Comparison:
+def compare(
+    before: Sequence[Bucket], after: Sequence[Bucket], interval: float, later_interval: float
+) -> RateComparison:
     """The comparison of two stretches of complete buckets; ``interval``: seconds of a bucket before and after."""
     counts = [bucket.count for bucket in before]
     mean = fmean(counts) if counts else 0.0
-    return Comparison(
+    return RateComparison(
         before=sum(counts),
         before_minutes=len(before) * interval / 60,
         after=sum(bucket.count for bucket in after),
@@ -163,7 +165,7 @@ def compare(before: Sequence[Bucket], after: Sequence[Bucket], interval: float, 
     )
 
 
-def _series(since: datetime, counts: Counts, buckets: Sequence[Bucket], comparison: Comparison) -> dict[str, Any]:
+def _series(since: datetime, counts: Counts, buckets: Sequence[Bucket], comparison: RateComparison) -> dict[str, Any]:
     """What a plot of it needs: times as Unix seconds, counts a bucket, rates a minute."""
     return {
         "began": since.timestamp(),

@@ -10,7 +10,7 @@ _HEAD = 2_000  # characters at the top of a file in which the declaration stands
 HOW_TO_DECLARE = "Put `-- migration: additive`, `reversible` or `breaking` into its first lines."
 
 
-class Declared(StrEnum):
+class MigrationKind(StrEnum):
     """What a migration does to what runs now."""
 
     ADDITIVE = "additive"  # what runs now works with it
@@ -18,8 +18,8 @@ class Declared(StrEnum):
     BREAKING = "breaking"  # what runs now may not work with it
 
 
-def declared(text: str) -> Declared | None:
+def declared(text: str) -> MigrationKind | None:
     """What the ``text`` of a file declares; None when it says nothing or something unknown."""
     found = _DECLARED.search(text[:_HEAD])
     word = found[1].lower() if found else ""
-    return Declared(word) if word in set(Declared) else None
+    return MigrationKind(word) if word in set(MigrationKind) else None

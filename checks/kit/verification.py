@@ -34,7 +34,7 @@ STATUS_COLUMNS = ("status", "check_status", "passed")
 
 
 @dataclass(frozen=True)
-class Row:
+class VerificationRow:
     """One row of a verify function: what it looked at and the word it gave."""
 
     name: str
@@ -46,10 +46,10 @@ class Row:
 class Verification:
     """All rows of one call."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[VerificationRow, ...]
     table: str  # the rows as text, every column
 
-    def refused(self, allow: Sequence[str]) -> list[Row]:
+    def refused(self, allow: Sequence[str]) -> list[VerificationRow]:
         """Rows whose status word is not among the allowed ones; an unknown word or none never is."""
         return [row for row in self.rows if row.status not in allow]
 
@@ -83,7 +83,7 @@ def call(connection: psycopg.Connection, function: str) -> Verification:
     name = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
     return Verification(
         rows=tuple(
-            Row(
+            VerificationRow(
                 name=f"row {number}" if name is None else str(row[name]),
                 status=_word(row[status]),
                 text=" ".join(_word(value) for value in row),
@@ -94,7 +94,7 @@ def call(connection: psycopg.Connection, function: str) -> Verification:
     )
 
 
-def refuse_blind_verdict(connection: psycopg.Connection, function: str, refused: Sequence[Row]) -> None:
+def refuse_blind_verdict(connection: psycopg.Connection, function: str, refused: Sequence[VerificationRow]) -> None:
     """Raise CheckError when each refused row speaks of a table on which the caller has no right at all.
 
     A function that runs as its caller and looks into information_schema takes such a table for missing
@@ -102,7 +102,7 @@ def refuse_blind_verdict(connection: psycopg.Connection, function: str, refused:
     """
     hidden = connection.execute(_HIDDEN, (f"{function}()",)).fetchall() if refused else []
 
-    def spoken_of(row: Row) -> list[str]:
+    def spoken_of(row: VerificationRow) -> list[str]:
         words = set(_WORD.findall(row.text))
         return [full for full, name, columns in hidden if words & {name, *(one for one in columns if "_" in one)}]
 

@@ -10,7 +10,7 @@ from typing import Any
 from sandbox.kube import resources as res
 from sandbox.kube.errors import forbidden
 from sandbox.kube.resources import Resource
-from sandbox.kube.store import Store
+from sandbox.kube.store import ObjectStore
 
 Json = dict[str, Any]
 
@@ -18,7 +18,7 @@ VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"
 
 
 @dataclass(frozen=True)
-class Account:
+class ServiceAccount:
     """A service account; its rights are those of the Roles that are bound to it."""
 
     namespace: str
@@ -44,28 +44,28 @@ class Request:
 class Access:
     """Knows the accounts by their tokens, and looks up what they may do at each request."""
 
-    def __init__(self, store: Store, secret: str) -> None:
+    def __init__(self, store: ObjectStore, secret: str) -> None:
         """``secret``: the administrator's token, of which those of the accounts are made."""
         self._store, self._secret = store, secret
 
-    def token(self, account: Account) -> str:
+    def token(self, account: ServiceAccount) -> str:
         """The token of an account; always the same, so it survives a restart."""
         mark = hmac.new(self._secret.encode(), account.user.encode(), hashlib.sha256).hexdigest()
         return f"{account.namespace}.{account.name}.{mark}"
 
-    def account_of(self, token: str) -> Account | None:
+    def account_of(self, token: str) -> ServiceAccount | None:
         """The account of a token, or None when it is no account's."""
         namespace, _, rest = token.partition(".")
-        account = Account(namespace, rest.rpartition(".")[0])
+        account = ServiceAccount(namespace, rest.rpartition(".")[0])
         return account if hmac.compare_digest(self.token(account).encode(), token.encode()) else None
 
-    def check(self, account: Account | None, request: Request, resource: Resource) -> None:
+    def check(self, account: ServiceAccount | None, request: Request, resource: Resource) -> None:
         """Refuse what is not granted: StatusError 403 in the words of kube-apiserver."""
         if not self.allows(account, request):
             assert account is not None
             raise forbidden(resource, request.name, _refusal(account, request, resource))
 
-    def allows(self, account: Account | None, request: Request) -> bool:
+    def allows(self, account: ServiceAccount | None, request: Request) -> bool:
         """Whether a Role in that namespace, bound to the account there, has a rule for it."""
         if account is None:
             return True
@@ -78,7 +78,7 @@ class Access:
                 return True
         return False
 
-    def review(self, account: Account | None, body: Json) -> Json:
+    def review(self, account: ServiceAccount | None, body: Json) -> Json:
         """The answer to a SelfSubjectAccessReview."""
         attributes = (body.get("spec") or {}).get("resourceAttributes") or {}
         resource = "/".join(filter(None, (attributes.get("resource"), attributes.get("subresource"))))
@@ -105,7 +105,7 @@ def _covers(rule: Json, request: Request) -> bool:
     )
 
 
-def _refusal(account: Account, request: Request, resource: Resource) -> str:
+def _refusal(account: ServiceAccount, request: Request, resource: Resource) -> str:
     where = f' in the namespace "{request.namespace}"' if request.namespace else " at the cluster scope"
     name = f' "{request.name}"' if request.name else ""
     what = f'cannot {request.verb} resource "{request.resource}" in API group "{request.group}"{where}'

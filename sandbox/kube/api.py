@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from sandbox.kube import resources as res
-from sandbox.kube.access import Access, Account, request_for
+from sandbox.kube.access import Access, ServiceAccount, request_for
 from sandbox.kube.errors import (
     StatusError,
     bad_request,
@@ -26,7 +26,7 @@ from sandbox.kube.kubelet import Kubelet
 from sandbox.kube.patches import json_patch, merge_patch, strategic_merge_patch
 from sandbox.kube.resources import Resource
 from sandbox.kube.selectors import label_selector
-from sandbox.kube.store import Store
+from sandbox.kube.store import ObjectStore
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ PATCHES = {
 UNKNOWN_PARAMETERS = ("watch", "fieldSelector", "follow", "timestamps")
 
 
-class Target(NamedTuple):
+class ApiPath(NamedTuple):
     """What a path names: a kind, and maybe a namespace, an object and a subresource."""
 
     resource: Resource
@@ -50,7 +50,7 @@ class Target(NamedTuple):
 class Api:
     """Answers each request from the store; `token` is the administrator's."""
 
-    def __init__(self, store: Store, kubelet: Kubelet, token: str) -> None:
+    def __init__(self, store: ObjectStore, kubelet: Kubelet, token: str) -> None:
         self._store, self._kubelet, self._token = store, kubelet, token
         self._access = Access(store, token)
 
@@ -80,7 +80,7 @@ class Api:
             return await self._answer_collection(request, target)
         return await self._answer_object(request, target)
 
-    def _account(self, request: web.Request) -> Account | None:
+    def _account(self, request: web.Request) -> ServiceAccount | None:
         """The service account that asks; None for the administrator. StatusError 401 for anybody else."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme == "Bearer" and hmac.compare_digest(token.encode(), self._token.encode()):
@@ -90,7 +90,7 @@ class Api:
             raise unauthorized()
         return account
 
-    async def _answer_collection(self, request: web.Request, target: Target) -> web.Response:
+    async def _answer_collection(self, request: web.Request, target: ApiPath) -> web.Response:
         if request.method == "POST":
             obj = await _body(request)
             _check_body(target, obj)
@@ -113,7 +113,7 @@ class Api:
             }
         )
 
-    async def _answer_object(self, request: web.Request, target: Target) -> web.Response:
+    async def _answer_object(self, request: web.Request, target: ApiPath) -> web.Response:
         current = self._store.get(target.resource, target.namespace, target.name)
         match request.method:
             case "GET":
@@ -132,10 +132,10 @@ class Api:
                 raise method_not_allowed()
         return web.json_response(self._store.update(target.resource, new))
 
-    async def _answer_subresource(self, request: web.Request, target: Target) -> web.Response:
+    async def _answer_subresource(self, request: web.Request, target: ApiPath) -> web.Response:
         current = self._store.get(target.resource, target.namespace, target.name)
         if target.subresource == "token":
-            token = self._access.token(Account(target.namespace, target.name))
+            token = self._access.token(ServiceAccount(target.namespace, target.name))
             return web.json_response(await _body(request) | {"status": {"token": token}}, status=201)
         query = request.query
         is_previous = query.get("previous") in ("true", "True")
@@ -147,7 +147,7 @@ class Api:
         )
         return web.Response(body=content, content_type="text/plain")
 
-    async def _delete(self, request: web.Request, target: Target, current: Json) -> Json:
+    async def _delete(self, request: web.Request, target: ApiPath, current: Json) -> Json:
         options = await _body(request) if request.body_exists else {}
         uid = (options.get("preconditions") or {}).get("uid", current["metadata"]["uid"])
         if uid != current["metadata"]["uid"]:
@@ -168,7 +168,7 @@ class Api:
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
 
-def _target(parts: list[str]) -> Target:
+def _target(parts: list[str]) -> ApiPath:
     """What the path of a resource names; StatusError 404 where it names none."""
     match parts:
         case ["api", version, *rest]:
@@ -186,7 +186,7 @@ def _target(parts: list[str]) -> Target:
     name, subresource = (*rest[1:], "", "")[:2]
     if subresource not in ("", resource.subresource):
         raise no_such_path()
-    return Target(resource, namespace, name, subresource)
+    return ApiPath(resource, namespace, name, subresource)
 
 
 async def _json(request: web.Request) -> Any:
@@ -204,7 +204,7 @@ async def _body(request: web.Request) -> Json:
     return body
 
 
-def _check_body(target: Target, obj: Json) -> None:
+def _check_body(target: ApiPath, obj: Json) -> None:
     """Refuse an object that does not belong to the path it was sent to."""
     meta = obj.setdefault("metadata", {})
     for field, expected in (("kind", target.resource.kind), ("apiVersion", target.resource.group_version)):

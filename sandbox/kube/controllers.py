@@ -8,7 +8,7 @@ from sandbox.kube.deployments import DeploymentController
 from sandbox.kube.garbage import GarbageCollector
 from sandbox.kube.jobs import CronJobController, JobController
 from sandbox.kube.replicasets import ReplicaSetController
-from sandbox.kube.store import Store
+from sandbox.kube.store import ObjectStore
 
 REACTION_SECONDS = 0.03  # so that observedGeneration lags behind generation, as on a real cluster
 
@@ -16,7 +16,7 @@ REACTION_SECONDS = 0.03  # so that observedGeneration lags behind generation, as
 class Controllers:
     """All controllers of the simulated cluster, in one task."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._has_changed = asyncio.Event()
         self._controllers = (

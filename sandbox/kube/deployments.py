@@ -12,8 +12,8 @@ import json
 from typing import Any
 
 from sandbox.kube.resources import DEPLOYMENTS, REPLICASETS
-from sandbox.kube.rollouts import Rollout, condition, count, pod_limits, put_condition, seconds_to_deadline
-from sandbox.kube.store import SAFE_LETTERS, Store, controller_reference
+from sandbox.kube.rollouts import SimulatedRollout, condition, count, pod_limits, put_condition, seconds_to_deadline
+from sandbox.kube.store import SAFE_LETTERS, ObjectStore, controller_reference
 from sandbox.kube.syncing import sync_each
 
 Json = dict[str, Any]
@@ -31,7 +31,7 @@ NOT_COPIED = {REVISION, REVISION_HISTORY, DESIRED, MAXIMUM, LAST_APPLIED}
 class DeploymentController:
     """Moves each Deployment towards its spec, through ReplicaSets."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     def sync_all(self) -> float | None:
@@ -65,12 +65,12 @@ class DeploymentController:
 
     # --- the new ReplicaSet
 
-    def _find_rollout(self, deployment: Json, sets: list[Json]) -> Rollout:
+    def _find_rollout(self, deployment: Json, sets: list[Json]) -> SimulatedRollout:
         template = _plain_template(deployment)
         new = next((replica_set for replica_set in sets if _plain_template(replica_set) == template), None)
-        return Rollout(deployment, new, [replica_set for replica_set in sets if replica_set is not new])
+        return SimulatedRollout(deployment, new, [replica_set for replica_set in sets if replica_set is not new])
 
-    def _start_rollout(self, rollout: Rollout) -> Rollout:
+    def _start_rollout(self, rollout: SimulatedRollout) -> SimulatedRollout:
         """Make the new ReplicaSet, or give the one that is used again the next revision."""
         deployment, new, old = rollout
         revision = max((_revision(replica_set) for replica_set in old), default=0) + 1
@@ -84,7 +84,7 @@ class DeploymentController:
         if _annotation(deployment, REVISION) != number:
             deployment["metadata"].setdefault("annotations", {})[REVISION] = number
             deployment = self._store.update(DEPLOYMENTS, deployment)
-        return Rollout(deployment, new, old)
+        return SimulatedRollout(deployment, new, old)
 
     def _create_set(self, deployment: Json, old: list[Json], revision: int) -> Json:
         template, meta = _plain_template(deployment), deployment["metadata"]
@@ -115,7 +115,7 @@ class DeploymentController:
 
     # --- rolling
 
-    def _roll(self, rollout: Rollout) -> bool:
+    def _roll(self, rollout: SimulatedRollout) -> bool:
         """One step of a rolling update: up with the new one, else down with the old ones. True if something moved."""
         deployment, new = rollout.deployment, rollout.new
         assert new is not None
@@ -123,7 +123,7 @@ class DeploymentController:
         target = replicas if current >= replicas else current + _room(deployment, rollout.sets, current)
         return self._resize(deployment, new, target) or self._shrink_old(rollout, new)
 
-    def _shrink_old(self, rollout: Rollout, new: Json) -> bool:
+    def _shrink_old(self, rollout: SimulatedRollout, new: Json) -> bool:
         """Scale the old ReplicaSets down as far as maxUnavailable allows, unhealthy pods first. True if one moved."""
         deployment, old = rollout.deployment, rollout.old
         _, max_unavailable = pod_limits(deployment)
@@ -145,7 +145,7 @@ class DeploymentController:
         resized = [self._resize(deployment, *pair) for pair in zip(old, sizes, strict=True)]
         return any(resized)
 
-    def _scale(self, rollout: Rollout) -> None:
+    def _scale(self, rollout: SimulatedRollout) -> None:
         """Follow a change of `spec.replicas`; in the middle of a rollout it is only noted, and the rollout goes on to it."""
         deployment, new, old = rollout
         active = [replica_set for replica_set in rollout.sets if replica_set["spec"]["replicas"] > 0]
@@ -163,7 +163,7 @@ class DeploymentController:
         replica_set.update(self._store.update(REPLICASETS, replica_set))
         return bool(before != replicas)
 
-    def _delete_history(self, rollout: Rollout) -> None:
+    def _delete_history(self, rollout: SimulatedRollout) -> None:
         """Delete the oldest ReplicaSets beyond revisionHistoryLimit."""
         surplus = len(rollout.old) - rollout.deployment["spec"]["revisionHistoryLimit"]
         for replica_set in sorted(rollout.old, key=_revision)[: max(0, surplus)]:
@@ -173,11 +173,13 @@ class DeploymentController:
 
     # --- status
 
-    def _refresh(self, rollout: Rollout) -> Rollout:
+    def _refresh(self, rollout: SimulatedRollout) -> SimulatedRollout:
         uid = rollout.new["metadata"]["uid"] if rollout.new else ""
         sets = self._store.owned(REPLICASETS, rollout.deployment)
         new = next((replica_set for replica_set in sets if replica_set["metadata"]["uid"] == uid), None)
-        return Rollout(rollout.deployment, new, [replica_set for replica_set in sets if replica_set is not new])
+        return SimulatedRollout(
+            rollout.deployment, new, [replica_set for replica_set in sets if replica_set is not new]
+        )
 
     def _write_status(self, deployment: Json, status: Json) -> Json:
         return self._store.update(DEPLOYMENTS, deployment | {"status": status}, status=True)

@@ -7,16 +7,16 @@ import re
 from typing import Any
 
 from sandbox.kube.resources import CONFIGMAPS, SECRETS, Resource
-from sandbox.kube.store import Store
+from sandbox.kube.store import ObjectStore
 
 Json = dict[str, Any]
 
 
-class ConfigError(Exception):
+class SimulatorConfigError(Exception):
     """A container refers to a ConfigMap, a Secret or a key that is not there: it waits until it is."""
 
 
-def container_environment(store: Store, namespace: str, container: Json) -> dict[str, str]:
+def container_environment(store: ObjectStore, namespace: str, container: Json) -> dict[str, str]:
     """All variables of `env` and `envFrom`, resolved now; ConfigError where something they need is missing.
 
     Fields of the pod (`fieldRef`, `resourceFieldRef`) are empty.
@@ -40,21 +40,21 @@ def expand(text: str, variables: dict[str, str]) -> str:
     return re.sub(r"\$\$|\$\(([^)]+)\)", lambda m: "$" if m[0] == "$$" else variables.get(m[1], m[0]), text)
 
 
-def _value(store: Store, namespace: str, source: Json) -> str | None:
+def _value(store: ObjectStore, namespace: str, source: Json) -> str | None:
     for field, resource in (("configMapKeyRef", CONFIGMAPS), ("secretKeyRef", SECRETS)):
         if ref := source.get(field):
             data = _data(store, resource, namespace, ref)
             if ref["key"] not in data and not ref.get("optional"):
-                raise ConfigError(f"couldn't find key {ref['key']} in {resource.kind} {ref['name']}")
+                raise SimulatorConfigError(f"couldn't find key {ref['key']} in {resource.kind} {ref['name']}")
             return data.get(ref["key"])
     return ""
 
 
-def _data(store: Store, resource: Resource, namespace: str, ref: Json) -> dict[str, str]:
+def _data(store: ObjectStore, resource: Resource, namespace: str, ref: Json) -> dict[str, str]:
     name = ref.get("name", "")
     obj = store.find(resource, namespace, name)
     if obj is None and not ref.get("optional"):
-        raise ConfigError(f'{resource.kind.lower()} "{name}" not found')
+        raise SimulatorConfigError(f'{resource.kind.lower()} "{name}" not found')
     data: dict[str, str] = (obj or {}).get("data") or {}
     if resource is SECRETS:
         return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}

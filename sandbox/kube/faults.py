@@ -37,7 +37,7 @@ KeyError: 'driver_id'"""
 
 
 @dataclass(frozen=True)
-class Place:
+class ProductPlace:
     """Where the product runs: its two namespaces, at one API server."""
 
     client: KubeClient
@@ -60,10 +60,10 @@ async def apply_fault(
     """
     switch = FAULTS[name]
     async with KubeClient(kubeconfig) as client:
-        await switch(Place(client, staging_namespace, production_namespace), on)
+        await switch(ProductPlace(client, staging_namespace, production_namespace), on)
 
 
-async def _app_log_errors(place: Place, on: bool) -> None:
+async def _app_log_errors(place: ProductPlace, on: bool) -> None:
     """The pods of staging log errors: they have to start again, because a log is printed at the start."""
     deployment = await _deployment(place, place.staging)
     errors = [json_log("ERROR", "api.roster", "plan_publish_failed", {"plan_id": 17}), *ERROR_LOG.splitlines()]
@@ -72,7 +72,7 @@ async def _app_log_errors(place: Place, on: bool) -> None:
         await _restart(place, place.staging, deployment)
 
 
-async def _app_crash_loop(place: Place, on: bool) -> None:
+async def _app_crash_loop(place: ProductPlace, on: bool) -> None:
     """One more pod that looks like those of the current ReplicaSet, and crashes.
 
     It is owned by the Deployment, not by the ReplicaSet, so that the ReplicaSet does not count it and delete one pod
@@ -106,18 +106,18 @@ async def _app_crash_loop(place: Place, on: bool) -> None:
     await until(restarted, "the pod restarts")
 
 
-async def _image_never_ready(place: Place, on: bool) -> None:
+async def _image_never_ready(place: ProductPlace, on: bool) -> None:
     """What is never ready does not look again whether it may be, so its pods are made anew when the switch goes off."""
     moved = await _break_new_images(place, "image_never_ready", "never-ready", on, {})
     if moved and not on:
         await _renew_unready(place, place.production)
 
 
-async def _image_crash_loop(place: Place, on: bool) -> None:
+async def _image_crash_loop(place: ProductPlace, on: bool) -> None:
     await _break_new_images(place, "image_crash_loop", "crash", on, {"log": CRASH_LOG.splitlines()})
 
 
-async def _break_new_images(place: Place, fault: str, setting: str, on: bool, more: Json) -> bool:
+async def _break_new_images(place: ProductPlace, fault: str, setting: str, on: bool, more: Json) -> bool:
     """All images of the product but what is ready now: the later pattern wins, so that goes on well. True if it moved."""
     settings: Json | None = None
     if on:
@@ -131,7 +131,7 @@ async def _break_new_images(place: Place, fault: str, setting: str, on: bool, mo
     return await _set_images(place, place.production, fault, settings)
 
 
-async def _renew_unready(place: Place, namespace: str) -> None:
+async def _renew_unready(place: ProductPlace, namespace: str) -> None:
     """Delete the pods of the Deployment that run and are not ready, and wait until they are gone: others take their place."""
     deployment = await _deployment(place, namespace)
     owners = {rs["metadata"]["uid"] for rs in await _replica_sets(place, namespace, deployment)}
@@ -154,36 +154,36 @@ async def _renew_unready(place: Place, namespace: str) -> None:
     await until(gone, "the pods that were not ready are gone")
 
 
-async def _backup_fails(place: Place, on: bool) -> None:
+async def _backup_fails(place: ProductPlace, on: bool) -> None:
     await _set_backup(place, "BACKUP_FAIL", on)
 
 
-async def _backup_truncated(place: Place, on: bool) -> None:
+async def _backup_truncated(place: ProductPlace, on: bool) -> None:
     await _set_backup(place, "BACKUP_TRUNCATE", on)
 
 
-async def _backup_tiny(place: Place, on: bool) -> None:
+async def _backup_tiny(place: ProductPlace, on: bool) -> None:
     await _set_backup(place, "BACKUP_TINY", on)
 
 
-async def _backup_unencrypted(place: Place, on: bool) -> None:
+async def _backup_unencrypted(place: ProductPlace, on: bool) -> None:
     await _set_backup(place, "BACKUP_UNENCRYPTED", on)
 
 
-async def _backup_unwritten(place: Place, on: bool) -> None:
+async def _backup_unwritten(place: ProductPlace, on: bool) -> None:
     await _set_backup(place, "BACKUP_UNWRITTEN", on)
 
 
-async def _secret_empty(place: Place, on: bool) -> None:
+async def _secret_empty(place: ProductPlace, on: bool) -> None:
     """Empty one value of the API's Secret, and keep it beside for later."""
     await _move_key(place, API_SECRET, "SOLVEREIGN_SENTRY_DSN", on, left="")
 
 
-async def _backup_keys_missing(place: Place, on: bool) -> None:
+async def _backup_keys_missing(place: ProductPlace, on: bool) -> None:
     await _move_key(place, BACKUP_SECRET, "AWS_SECRET_ACCESS_KEY", on, left=None)
 
 
-async def _move_key(place: Place, secret: str, key: str, on: bool, *, left: str | None) -> None:
+async def _move_key(place: ProductPlace, secret: str, key: str, on: bool, *, left: str | None) -> None:
     """Move a value of a Secret in production to another key, leaving ``left`` in its place (None: nothing), or back."""
     path, away = f"/api/v1/namespaces/{place.production}/secrets/{secret}", f"{key}.away"
     data: dict[str, str] = (await place.client.get(path)).get("data") or {}
@@ -193,15 +193,15 @@ async def _move_key(place: Place, secret: str, key: str, on: bool, *, left: str 
         await place.client.merge(path, {"data": {key: data[away], away: None}})
 
 
-async def _enforcement_off(place: Place, on: bool) -> None:
+async def _enforcement_off(place: ProductPlace, on: bool) -> None:
     await _set_enforcement(place, "off" if on else "on")
 
 
-async def _enforcement_unset(place: Place, on: bool) -> None:
+async def _enforcement_unset(place: ProductPlace, on: bool) -> None:
     await _set_enforcement(place, None if on else "on")
 
 
-async def _set_enforcement(place: Place, value: str | None) -> None:
+async def _set_enforcement(place: ProductPlace, value: str | None) -> None:
     """Set or remove the variable on the Deployment in production, as `kubectl set env` does: a rollout."""
     name = "SOLVEREIGN_BILLING_ENFORCEMENT"
     deployment = await _deployment(place, place.production)
@@ -213,7 +213,7 @@ async def _set_enforcement(place: Place, value: str | None) -> None:
     await place.client.merge(path, {"spec": {"template": {"spec": {"containers": containers}}}})
 
 
-FAULTS: dict[str, Callable[[Place, bool], Awaitable[None]]] = {
+FAULTS: dict[str, Callable[[ProductPlace, bool], Awaitable[None]]] = {
     "app_log_errors": _app_log_errors,
     "app_crash_loop": _app_crash_loop,
     "image_never_ready": _image_never_ready,
@@ -230,18 +230,18 @@ FAULTS: dict[str, Callable[[Place, bool], Awaitable[None]]] = {
 }
 
 
-async def _set_backup(place: Place, variable: str, on: bool) -> None:
+async def _set_backup(place: ProductPlace, variable: str, on: bool) -> None:
     for namespace in (place.staging, place.production):
         await _set_data(place, namespace, BACKUP_FAULTS, {variable: "on" if on else None})
 
 
-async def _set_images(place: Place, namespace: str, key: str, settings: Json | None) -> bool:
+async def _set_images(place: ProductPlace, namespace: str, key: str, settings: Json | None) -> bool:
     """Write, or remove with None, one entry of what images do. True if that moves the switch."""
     text = None if settings is None else json.dumps(settings)
     return await _set_data(place, namespace, IMAGES, {key: text})
 
 
-async def _set_data(place: Place, namespace: str, name: str, data: dict[str, str | None]) -> bool:
+async def _set_data(place: ProductPlace, namespace: str, name: str, data: dict[str, str | None]) -> bool:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     await place.client.create(path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
     before: dict[str, str] = (await place.client.get(f"{path}/{name}")).get("data") or {}
@@ -249,7 +249,7 @@ async def _set_data(place: Place, namespace: str, name: str, data: dict[str, str
     return any((key in before) != (value is not None) for key, value in data.items())
 
 
-async def _restart(place: Place, namespace: str, deployment: Json) -> None:
+async def _restart(place: ProductPlace, namespace: str, deployment: Json) -> None:
     """Delete the pods of a Deployment and wait until as many new ones are ready; its template stays as it is."""
     current = await _current_replica_set(place, namespace, deployment)
     path, uid = f"/api/v1/namespaces/{namespace}/pods", current["metadata"]["uid"]
@@ -273,17 +273,17 @@ async def _restart(place: Place, namespace: str, deployment: Json) -> None:
     await until(ready, "the new pods are ready")
 
 
-async def _deployment(place: Place, namespace: str) -> Json:
+async def _deployment(place: ProductPlace, namespace: str) -> Json:
     return await place.client.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{DEPLOYMENT}")
 
 
-async def _replica_sets(place: Place, namespace: str, deployment: Json) -> list[Json]:
+async def _replica_sets(place: ProductPlace, namespace: str, deployment: Json) -> list[Json]:
     found = (await place.client.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))["items"]
     uid = deployment["metadata"]["uid"]
     return [rs for rs in found if any(o["uid"] == uid for o in rs["metadata"].get("ownerReferences") or [])]
 
 
-async def _current_replica_set(place: Place, namespace: str, deployment: Json) -> Json:
+async def _current_replica_set(place: ProductPlace, namespace: str, deployment: Json) -> Json:
     revision = "deployment.kubernetes.io/revision"
     for rs in await _replica_sets(place, namespace, deployment):
         if rs["metadata"]["annotations"][revision] == deployment["metadata"]["annotations"][revision]:

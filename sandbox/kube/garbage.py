@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.kube.resources import ALL, NAMESPACES, PODS, Resource
-from sandbox.kube.store import Store
+from sandbox.kube.store import ObjectStore
 
 Json = dict[str, Any]
 
@@ -15,7 +15,7 @@ NAMESPACED = tuple(resource for resource in ALL if resource.is_namespaced)
 class GarbageCollector:
     """Deletes objects whose owners are gone, and empties namespaces that are being deleted."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     def sync_all(self) -> None:

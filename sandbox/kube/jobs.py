@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox.kube.replicasets import create_pod, is_active
 from sandbox.kube.resources import CRONJOBS, JOBS, PODS
-from sandbox.kube.store import Store, now, seconds_since
+from sandbox.kube.store import ObjectStore, now, seconds_since
 from sandbox.kube.syncing import sync_each
 
 Json = dict[str, Any]
@@ -22,7 +22,7 @@ Verdict = tuple[str, str, str]  # condition, reason, message
 class JobController:
     """Creates the pods of each Job and tells when it is Complete or Failed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     def sync_all(self) -> float | None:
@@ -66,7 +66,7 @@ class JobController:
 class CronJobController:
     """Notes when a Job of each CronJob has succeeded last, and deletes its old Jobs."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     def sync_all(self) -> float | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.kube.errors import bad_request
-from sandbox.kube.podlogs import ContainerLog, PodLogs
+from sandbox.kube.podlogs import ContainerLog, PodLogFolder
 from sandbox.kube.podplayer import PodPlayer
 from sandbox.kube.resources import PODS
-from sandbox.kube.store import Change, Store
+from sandbox.kube.store import ObjectChange, ObjectStore
 
 Json = dict[str, Any]
 
@@ -19,10 +19,10 @@ Json = dict[str, Any]
 class Kubelet:
     """Starts, stops and forgets pods as they come and go in the store."""
 
-    def __init__(self, store: Store, folder: Path) -> None:
+    def __init__(self, store: ObjectStore, folder: Path) -> None:
         self._store = store
         self._homes = folder / "homes"
-        self.logs = PodLogs(folder / "logs")
+        self.logs = PodLogFolder(folder / "logs")
         self._players: dict[str, PodPlayer] = {}
         self._farewells: set[asyncio.Task[None]] = set()
         self._addresses = 0
@@ -64,7 +64,7 @@ class Kubelet:
             raise bad_request(f"previous terminated {where} not found")
         return self.logs.container(pod["metadata"]["uid"], container, start)
 
-    def _observe(self, change: Change) -> None:
+    def _observe(self, change: ObjectChange) -> None:
         if change.resource is not PODS:
             return
         if change.is_removal:

@@ -33,7 +33,7 @@ class ContainerLog:
         return "".join(f"{line}\n" for _, _, line in lines).encode()[:limit_bytes]
 
 
-class PodLogs:
+class PodLogFolder:
     """The folder with the logs of all pods."""
 
     def __init__(self, folder: Path) -> None:

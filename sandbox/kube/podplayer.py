@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.kube.behaviour import IMAGES, Behaviour, BehaviourError
-from sandbox.kube.environment import ConfigError, container_environment, expand
-from sandbox.kube.podlogs import ContainerLog, PodLogs
+from sandbox.kube.environment import SimulatorConfigError, container_environment, expand
+from sandbox.kube.podlogs import ContainerLog, PodLogFolder
 from sandbox.kube.resources import CONFIGMAPS, PODS
-from sandbox.kube.store import Store, now
+from sandbox.kube.store import ObjectStore, now
 
 Json = dict[str, Any]
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 class PodPlayer:
     """One pod from its first start to its deletion; `resume` takes up a pod that ran before the simulator stopped."""
 
-    def __init__(self, store: Store, logs: PodLogs, pod: Json, home: Path, ip: str) -> None:
+    def __init__(self, store: ObjectStore, logs: PodLogFolder, pod: Json, home: Path, ip: str) -> None:
         self._store, self._logs, self._pod, self._home, self._ip = store, logs, pod, home, ip
         self._spec: Json = pod["spec"]
         saved = {status["name"]: status for status in (pod.get("status") or {}).get("containerStatuses") or []}
@@ -162,7 +162,7 @@ class PodPlayer:
                 reason, text = "ImagePullBackOff", f'Back-off pulling image "{image}"'
                 if pulls == 0:
                     reason, text = "ErrImagePull", f'failed to pull "{image}": manifest unknown'
-            except ConfigError as error:
+            except SimulatorConfigError as error:
                 reason, text = "CreateContainerConfigError", str(error)
             state = {"waiting": {"reason": reason, "message": text}}
             if status["state"] != state:

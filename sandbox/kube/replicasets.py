@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from sandbox.kube.resources import PODS, REPLICASETS
-from sandbox.kube.store import Store, controller_reference, parse_time
+from sandbox.kube.store import ObjectStore, controller_reference, parse_time
 from sandbox.kube.syncing import sync_each
 
 Json = dict[str, Any]
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 class ReplicaSetController:
     """Creates and deletes the pods of each ReplicaSet, and writes its status."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     def sync_all(self) -> float | None:
@@ -40,7 +40,7 @@ class ReplicaSetController:
         return [pod for pod in self._store.owned(PODS, replica_set) if is_active(pod)]
 
 
-def create_pod(store: Store, owner: Json) -> None:
+def create_pod(store: ObjectStore, owner: Json) -> None:
     """Create one pod of the template of a ReplicaSet or a Job. StatusError where its namespace takes none."""
     template, meta = copy.deepcopy(owner["spec"]["template"]), owner["metadata"]
     metadata = template["metadata"] | {"generateName": f"{meta['name']}-", "namespace": meta["namespace"]}

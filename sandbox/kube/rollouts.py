@@ -11,7 +11,7 @@ from sandbox.kube.store import now, seconds_since
 Json = dict[str, Any]
 
 
-class Rollout(NamedTuple):
+class SimulatedRollout(NamedTuple):
     """A Deployment with the ReplicaSets it owns: the one of its template now, and those of earlier templates."""
 
     deployment: Json

@@ -14,7 +14,7 @@ from sandbox.kube.api import Api
 from sandbox.kube.certificate import ensure_certificate, server_tls, write_private
 from sandbox.kube.controllers import Controllers
 from sandbox.kube.kubelet import Kubelet
-from sandbox.kube.store import Store
+from sandbox.kube.store import ObjectStore
 from sandbox.persist import Snapshot
 
 MAX_BODY_BYTES = 4 << 20
@@ -40,7 +40,7 @@ class KubeServer:
         settings = self._settings.load() or {}
         token = settings.get("token") or secrets.token_urlsafe(24)
         self._snapshot = Snapshot(self._folder / "objects.json")
-        self._store = Store(self._snapshot)
+        self._store = ObjectStore(self._snapshot)
         self._kubelet = Kubelet(self._store, self._folder)
         self._controllers = Controllers(self._store)
         app = web.Application(client_max_size=MAX_BODY_BYTES)

@@ -24,7 +24,7 @@ SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # what Kubernetes makes names of: 
 OWNED_BY_SERVER = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
-class Change(NamedTuple):
+class ObjectChange(NamedTuple):
     """One write to an object."""
 
     resource: Resource
@@ -71,14 +71,14 @@ def controller_reference(owner: Json) -> Json:
     return reference | {"controller": True, "blockOwnerDeletion": True}
 
 
-class Store:
+class ObjectStore:
     """All objects by resource, namespace and name."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._document: Json = snapshot.load() or {"version": 1, "objects": {}}
         self._tables: dict[str, dict[str, Json]] = self._document["objects"]
-        self._listeners: set[Callable[[Change], None]] = set()
+        self._listeners: set[Callable[[ObjectChange], None]] = set()
 
     @property
     def version(self) -> str:
@@ -180,7 +180,7 @@ class Store:
 
     # --- listening
 
-    def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Callable[[ObjectChange], None]) -> Callable[[], None]:
         """Call `listener` with each change from now on; the result ends that."""
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
@@ -207,7 +207,7 @@ class Store:
     def _publish(self, resource: Resource, obj: Json, *, is_removal: bool) -> None:
         self._document["version"] += 1
         obj["metadata"]["resourceVersion"] = self.version
-        change = Change(resource, _copy(obj), is_removal)
+        change = ObjectChange(resource, _copy(obj), is_removal)
         for listener in list(self._listeners):
             listener(change)
         self._snapshot.save(self._document)

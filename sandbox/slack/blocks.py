@@ -19,7 +19,7 @@ from sandbox.slack.rules import (
     string,
     typed,
 )
-from sandbox.slack.shapes import Json, Problem
+from sandbox.slack.shapes import BlockProblem, Json
 
 MAX_MESSAGE_BLOCKS = 50
 MAX_VIEW_BLOCKS = 100
@@ -46,17 +46,17 @@ def _block(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = N
     return record({"type": KIND, **required}, {"block_id": ID, **(optional or {})}, *more)
 
 
-def _needs_submit(value: Any, pointer: str) -> Iterator[Problem]:
+def _needs_submit(value: Any, pointer: str) -> Iterator[BlockProblem]:
     blocks = value.get("blocks")
     has_input = isinstance(blocks, list) and any(isinstance(b, dict) and b.get("type") == "input" for b in blocks)
     if has_input and value.get("submit") is None:
-        yield Problem(pointer, "missing_field", "missing required field: submit")
+        yield BlockProblem(pointer, "missing_field", "missing required field: submit")
 
 
-def _lengths_in_order(value: Any, pointer: str) -> Iterator[Problem]:
+def _lengths_in_order(value: Any, pointer: str) -> Iterator[BlockProblem]:
     low, high = value.get("min_length"), value.get("max_length")
     if isinstance(low, int) and isinstance(high, int) and low > high:
-        yield Problem(f"{pointer}/min_length", "out_of_range", "must not be more than max_length")
+        yield BlockProblem(f"{pointer}/min_length", "out_of_range", "must not be more than max_length")
 
 
 _CONFIRM = record({"title": _plain(100), "text": _text(300), "confirm": _plain(30), "deny": _plain(30)})
@@ -122,16 +122,16 @@ _VIEW = typed(
 )
 
 
-def check_blocks(blocks: Any) -> list[Problem]:
+def check_blocks(blocks: Any) -> list[BlockProblem]:
     """Every rule that the blocks of a message break, with pointers from the message; an empty list when Slack takes them."""
     problems = [*_MESSAGE_BLOCKS(blocks, "/blocks"), *_repeated_ids(blocks)]
     kinds = [block.get("type") for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
     if kinds.count("table") > 1:
-        problems.append(Problem("/blocks", "only_one_table_allowed", "only_one_table_allowed"))
+        problems.append(BlockProblem("/blocks", "only_one_table_allowed", "only_one_table_allowed"))
     return problems
 
 
-def check_view(view: Any) -> list[Problem]:
+def check_view(view: Any) -> list[BlockProblem]:
     """Every rule that a modal breaks."""
     problems = list(_VIEW(view, ""))
     if isinstance(view, dict):
@@ -144,7 +144,7 @@ def text_length(blocks: list[Json]) -> int:
     return sum(map(len, _shown_texts(blocks)))
 
 
-def _repeated_ids(blocks: Any) -> Iterator[Problem]:
+def _repeated_ids(blocks: Any) -> Iterator[BlockProblem]:
     """A block_id may occur once in a message or view, an action_id once in a block."""
     objects = [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
     yield from _repeated(objects, "block_id", "/blocks")
@@ -153,11 +153,11 @@ def _repeated_ids(blocks: Any) -> Iterator[Problem]:
         yield from _repeated(elements if isinstance(elements, list) else [], "action_id", f"/blocks/{index}/elements")
 
 
-def _repeated(objects: list[Any], name: str, pointer: str) -> Iterator[Problem]:
+def _repeated(objects: list[Any], name: str, pointer: str) -> Iterator[BlockProblem]:
     ids = [each.get(name) if isinstance(each, dict) else None for each in objects]
     for index, each in enumerate(ids):
         if each is not None and each in ids[:index]:
-            yield Problem(f"{pointer}/{index}/{name}", f"duplicate_{name}", f"{name} already exists: {each}")
+            yield BlockProblem(f"{pointer}/{index}/{name}", f"duplicate_{name}", f"{name} already exists: {each}")
 
 
 def _shown_texts(value: Any) -> Iterator[str]:

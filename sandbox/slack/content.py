@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.slack.blocks import check_blocks, text_length
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 
 MAX_POST_TEXT = 40_000
 MAX_EDIT_TEXT = 4_000
@@ -38,21 +38,21 @@ def read_content(args: Json, *, max_text: int = MAX_POST_TEXT, limit_blocks_text
     """
     text = None if args.get("text") is None else str(args["text"])
     if text is not None and len(text) > max_text:
-        raise SlackError("msg_too_long")
+        raise MethodError("msg_too_long")
     blocks = _decode(args.get("blocks"), list, "invalid_blocks_format")
     metadata = _decode(args.get("metadata"), dict, "invalid_metadata_format")
     if blocks:
         if problems := check_blocks(blocks):
             has_two_tables = any(problem.code == "only_one_table_allowed" for problem in problems)
             # Slack turns a table into an attachment before it counts them.
-            raise SlackError("invalid_attachments" if has_two_tables else "invalid_blocks", problems=problems)
+            raise MethodError("invalid_attachments" if has_two_tables else "invalid_blocks", problems=problems)
         if limit_blocks_text and text_length(blocks) > MAX_BLOCKS_TEXT:
-            raise SlackError("msg_blocks_too_long")
+            raise MethodError("msg_blocks_too_long")
         blocks = with_ids(blocks)
     if metadata and not (
         isinstance(metadata.get("event_type"), str) and isinstance(metadata.get("event_payload"), dict)
     ):
-        raise SlackError("invalid_metadata_format")
+        raise MethodError("invalid_metadata_format")
     return Content(text, blocks, metadata)
 
 
@@ -82,7 +82,7 @@ def _decode(value: Any, kind: type, error: str) -> Any:
         try:
             value = json.loads(value)
         except json.JSONDecodeError as exc:
-            raise SlackError(error) from exc
+            raise MethodError(error) from exc
     if not isinstance(value, kind):
-        raise SlackError(error)
+        raise MethodError(error)
     return value

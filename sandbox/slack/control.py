@@ -13,9 +13,9 @@ from sandbox.slack.content import Content, read_content
 from sandbox.slack.delivery import Delivery
 from sandbox.slack.faults import SlackFaults
 from sandbox.slack.http_mode import HttpMode
-from sandbox.slack.journal import Journal
+from sandbox.slack.journal import CallLog
 from sandbox.slack.people import BOT_USER_ID, EVERYBODY, PEOPLE, TEAM_ID, TEAM_NAME, USER_GROUPS, Person
-from sandbox.slack.shapes import Json, SlackError, invalid_arguments
+from sandbox.slack.shapes import Json, MethodError, invalid_arguments
 from sandbox.slack.socket_mode import DISCONNECT_REASONS, SocketMode
 from sandbox.slack.submission import input_blocks, input_errors, read_values
 from sandbox.slack.workspace import Workspace
@@ -30,7 +30,7 @@ class Control:
     """The routes under /sandbox/ that belong to Slack."""
 
     def __init__(
-        self, workspace: Workspace, journal: Journal, socket: SocketMode, http: HttpMode, faults: SlackFaults
+        self, workspace: Workspace, journal: CallLog, socket: SocketMode, http: HttpMode, faults: SlackFaults
     ) -> None:
         self._workspace = workspace
         self._journal = journal
@@ -64,7 +64,7 @@ class Control:
         user = request.query.get("user", "")
         try:
             me = payloads.person_of(user)
-        except SlackError as exc:
+        except MethodError as exc:
             return web.json_response(exc.answer(), status=404)
         channels = [channel for channel in self._workspace.channels.values() if user in channel["members"]]
         messages = {}
@@ -135,7 +135,7 @@ class Control:
         person, channel = self._person(body), self._channel(body)
         text = payloads.escape_command_text(str(body.get("text", "")), self._workspace)
         if not text.strip():
-            raise SlackError("no_text")
+            raise MethodError("no_text")
         message = self._workspace.post(
             channel["id"], person.id, Content(text=text), thread_ts=body.get("thread_ts") or None
         )
@@ -191,7 +191,7 @@ class Control:
         try:
             deliveries = await self._ways.replay(str(body.get("envelope_id")), int(body.get("times", 1)))
         except KeyError as exc:
-            raise SlackError("unknown_envelope") from exc
+            raise MethodError("unknown_envelope") from exc
         return {
             "ok": all(delivery.error is None for delivery in deliveries),
             "deliveries": [_outcome(delivery) for delivery in deliveries],
@@ -232,7 +232,7 @@ class Control:
     def _view_of(self, person: Person, body: Json) -> Json:
         user, view = self._workspace.views.get(str(body.get("view_id")))
         if user != person.id:
-            raise SlackError("not_found")
+            raise MethodError("not_found")
         return view
 
     def _action(self, blocks: list[Json], body: Json) -> Json:
@@ -242,7 +242,7 @@ class Control:
             button = {"type": "button", "action_id": action_id, "text": {"type": "plain_text", "text": action_id}}
             pair = {"block_id": block_id or "forged"}, button
         if pair is None:
-            raise SlackError("no_such_element")
+            raise MethodError("no_such_element")
         return payloads.action_of(self._workspace, *pair, body.get("value"))
 
     def _tell(self, channel: Json, person: Person, text: str) -> None:
@@ -254,7 +254,7 @@ class Control:
             content = read_content(reply)
             if not content.is_empty:
                 self._workspace.post_ephemeral(channel["id"], person.id, content)
-        except SlackError as exc:
+        except MethodError as exc:
             self._journal.refusal("slash_commands", exc)
             return exc.code
         return None
@@ -270,7 +270,7 @@ class Control:
                 raise invalid_arguments(f"the sandbox does not know the response_action {action}")
             elif not errors or not errors.keys() <= {block["block_id"] for block in input_blocks(view)}:
                 raise invalid_arguments("errors must name input blocks of the view", "/errors")
-        except SlackError as exc:
+        except MethodError as exc:
             self._journal.refusal("view_submission", exc)
             error = exc.code
         self._workspace.save()
@@ -286,11 +286,11 @@ def _posted(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
         try:
             body: Any = json.loads(await request.text())
             if not isinstance(body, dict):
-                raise SlackError("json_not_object")
+                raise MethodError("json_not_object")
             return web.json_response(await action(body))
         except json.JSONDecodeError:
             return web.json_response({"ok": False, "error": "invalid_json"}, status=400)
-        except SlackError as exc:
+        except MethodError as exc:
             return web.json_response(exc.answer(), status=404 if exc.code in _NOT_FOUND else 400)
 
     return handle

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from sandbox.slack.grants import Clock
 from sandbox.slack.people import BOT_USER_ID, TEAM_ID
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif"})  # what an image block may show
 
@@ -53,9 +53,9 @@ class Files:
         """
         entry = next((entry for entry in self._document.values() if entry["token"] == token), None)
         if entry is None or entry["uploaded"]:
-            raise SlackError("not_found")
+            raise MethodError("not_found")
         if len(content) != entry["file"]["size"]:
-            raise SlackError("length_mismatch")
+            raise MethodError("length_mismatch")
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / entry["file"]["id"]).write_bytes(content)
         entry["uploaded"] = True
@@ -65,7 +65,7 @@ class Files:
         """Make an uploaded file visible. Raises SlackError file_not_found."""
         entry = self._document.get(file_id)
         if entry is None or not entry["uploaded"] or entry["complete"]:
-            raise SlackError("file_not_found")
+            raise MethodError("file_not_found")
         file: Json = entry["file"]
         file["title"] = title or file["name"]
         url = f"{base_url}files-pri/{TEAM_ID}-{file_id}/{quote(file['name'])}"
@@ -77,7 +77,7 @@ class Files:
         """The file object. Raises SlackError file_not_found."""
         entry = self._document.get(file_id)
         if entry is None or not entry["complete"]:
-            raise SlackError("file_not_found")
+            raise MethodError("file_not_found")
         file: Json = entry["file"]
         return file
 

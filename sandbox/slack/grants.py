@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 
 TRIGGER_SECONDS = 3.0
 RESPONSE_URL_SECONDS = 30 * 60
@@ -41,11 +41,11 @@ class Triggers:
         """
         trigger = self._triggers.get(trigger_id)
         if trigger is None:
-            raise SlackError("invalid_trigger_id")
+            raise MethodError("invalid_trigger_id")
         if trigger.is_used:
-            raise SlackError("exchanged_trigger_id")
+            raise MethodError("exchanged_trigger_id")
         if self._clock() > trigger.expires_at:
-            raise SlackError("expired_trigger_id")
+            raise MethodError("expired_trigger_id")
         trigger.is_used = True
         return trigger.user
 
@@ -68,11 +68,11 @@ class ResponseUrls:
         """What the token stands for. Raises SlackError: used_url, expired_url, invalid_url."""
         grant = self._document.get(token)
         if grant is None:
-            raise SlackError("invalid_url")
+            raise MethodError("invalid_url")
         if grant["uses"] >= RESPONSE_URL_USES:
-            raise SlackError("used_url")
+            raise MethodError("used_url")
         if self._clock() > grant["expires_at"]:
-            raise SlackError("expired_url")
+            raise MethodError("expired_url")
         return grant
 
     def spend(self, grant: Json) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from sandbox.slack.delivery import ACK_SECONDS, KEPT, Delivery
-from sandbox.slack.journal import Journal
+from sandbox.slack.journal import CallLog
 from sandbox.slack.shapes import Json
 from sandbox.slack.workspace import Workspace
 
@@ -29,7 +29,7 @@ class _Request:
 class HttpMode:
     """Sends each delivery to `url`, signed with the app's signing secret. Nothing is queued or sent again by itself."""
 
-    def __init__(self, workspace: Workspace, journal: Journal) -> None:
+    def __init__(self, workspace: Workspace, journal: CallLog) -> None:
         self._workspace = workspace
         self._journal = journal
         self._sent: OrderedDict[str, _Request] = OrderedDict()

@@ -4,7 +4,7 @@ import time
 from collections import Counter, deque
 from typing import Any
 
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 
 KEPT_CALLS = 5_000
 # Refusals that show a mistake of the bot, by kind. Others (message_not_found, say) are ordinary life.
@@ -29,7 +29,7 @@ _KIND_OF_ERROR = {
 }
 
 
-class Journal:
+class CallLog:
     """The log that tests read. It lives as long as the process."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Journal:
         self.counts[method] += 1
         self.calls.append({"method": method, "at": time.time(), "ok": error is None, "error": error, "args": args})
 
-    def refusal(self, method: str, error: SlackError) -> None:
+    def refusal(self, method: str, error: MethodError) -> None:
         """Note a refusal as a violation when it shows a mistake of the bot."""
         kind = _KIND_OF_ERROR.get(error.code)
         if kind is None:

@@ -5,7 +5,7 @@ import re
 
 from sandbox.slack.content import elements_of
 from sandbox.slack.people import APP_ID, BOT, EVERYBODY, PEOPLE, TEAM_ID, TEAM_NAME, USER_GROUPS, Person
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 from sandbox.slack.workspace import Workspace
 
 VERIFICATION_TOKEN = "sandbox-verification-token"  # deprecated by Slack, and never to be trusted
@@ -144,5 +144,5 @@ def person_of(user: str) -> Person:
     """A person by id. Raises SlackError user_not_found."""
     person = EVERYBODY.get(user)
     if person is None or person.bot:
-        raise SlackError("user_not_found")
+        raise MethodError("user_not_found")
     return person

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from sandbox.slack.content import read_content
-from sandbox.slack.journal import Journal
-from sandbox.slack.shapes import Json, SlackError, invalid_arguments
+from sandbox.slack.journal import CallLog
+from sandbox.slack.shapes import Json, MethodError, invalid_arguments
 from sandbox.slack.web_api import read_args
 from sandbox.slack.workspace import Workspace
 
@@ -15,7 +15,7 @@ _ARGUMENTS = {"text", "blocks", "response_type", "replace_original"}
 class ResponseUrlRoutes:
     """The addresses under /commands/ and /actions/."""
 
-    def __init__(self, workspace: Workspace, journal: Journal) -> None:
+    def __init__(self, workspace: Workspace, journal: CallLog) -> None:
         self._workspace = workspace
         self._journal = journal
 
@@ -30,7 +30,7 @@ class ResponseUrlRoutes:
             grant = self._workspace.response_urls.look_up(request.match_info["grant"])
             self._respond(grant, args)
             self._workspace.response_urls.spend(grant)
-        except SlackError as exc:
+        except MethodError as exc:
             self._journal.refusal("response_url", exc)
             self._journal.call("response_url", args, exc.code)
             return web.json_response(exc.answer(), status=404 if exc.code in _GONE else 400)
@@ -44,5 +44,5 @@ class ResponseUrlRoutes:
             raise invalid_arguments("the sandbox only answers the person: no replacing, nothing for the channel")
         content = read_content(args, limit_blocks_text=False)
         if content.is_empty:
-            raise SlackError("no_text")
+            raise MethodError("no_text")
         self._workspace.post_ephemeral(grant["channel"], grant["user"], content)

@@ -6,39 +6,39 @@ A rule is a function of a value and its JSON pointer that yields the problems of
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from sandbox.slack.shapes import Problem
+from sandbox.slack.shapes import BlockProblem
 
-Rule: TypeAlias = Callable[[Any, str], Iterator[Problem]]
+Rule: TypeAlias = Callable[[Any, str], Iterator[BlockProblem]]
 
 
 def string(low: int = 0, high: int | None = None) -> Rule:
     """A string of `low` to `high` characters."""
 
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
+    def check(value: Any, pointer: str) -> Iterator[BlockProblem]:
         if not isinstance(value, str):
-            yield Problem(pointer, "wrong_type", "must provide a string")
+            yield BlockProblem(pointer, "wrong_type", "must provide a string")
         elif len(value) < low:
-            yield Problem(pointer, "too_short", f"must be more than {low - 1} characters")
+            yield BlockProblem(pointer, "too_short", f"must be more than {low - 1} characters")
         elif high is not None and len(value) > high:
-            yield Problem(pointer, "too_long", f"must be less than {high + 1} characters")
+            yield BlockProblem(pointer, "too_long", f"must be less than {high + 1} characters")
 
     return check
 
 
-def boolean(value: Any, pointer: str) -> Iterator[Problem]:
+def boolean(value: Any, pointer: str) -> Iterator[BlockProblem]:
     """True or false."""
     if not isinstance(value, bool):
-        yield Problem(pointer, "wrong_type", "must provide a boolean")
+        yield BlockProblem(pointer, "wrong_type", "must provide a boolean")
 
 
 def integer(low: int, high: int) -> Rule:
     """A whole number from `low` to `high`."""
 
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
+    def check(value: Any, pointer: str) -> Iterator[BlockProblem]:
         if not isinstance(value, int) or isinstance(value, bool):
-            yield Problem(pointer, "wrong_type", "must provide an integer")
+            yield BlockProblem(pointer, "wrong_type", "must provide an integer")
         elif not low <= value <= high:
-            yield Problem(pointer, "out_of_range", f"must be from {low} to {high}")
+            yield BlockProblem(pointer, "out_of_range", f"must be from {low} to {high}")
 
     return check
 
@@ -46,9 +46,9 @@ def integer(low: int, high: int) -> Rule:
 def one_of(*allowed: str) -> Rule:
     """One of a few words."""
 
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
+    def check(value: Any, pointer: str) -> Iterator[BlockProblem]:
         if value not in allowed:
-            yield Problem(pointer, "not_one_of", f"must be one of: {', '.join(allowed)}")
+            yield BlockProblem(pointer, "not_one_of", f"must be one of: {', '.join(allowed)}")
 
     return check
 
@@ -56,14 +56,14 @@ def one_of(*allowed: str) -> Rule:
 def array(item: Rule, low: int = 0, high: int | None = None) -> Rule:
     """A list of `low` to `high` items that each keep the rule `item`."""
 
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
+    def check(value: Any, pointer: str) -> Iterator[BlockProblem]:
         if not isinstance(value, list):
-            yield Problem(pointer, "wrong_type", "must provide an array")
+            yield BlockProblem(pointer, "wrong_type", "must provide an array")
             return
         if len(value) < low:
-            yield Problem(pointer, "too_few", f"no fewer than {low} items allowed")
+            yield BlockProblem(pointer, "too_few", f"no fewer than {low} items allowed")
         if high is not None and len(value) > high:
-            yield Problem(pointer, "too_many", f"no more than {high} items allowed")
+            yield BlockProblem(pointer, "too_many", f"no more than {high} items allowed")
         for index, each in enumerate(value):
             yield from item(each, f"{pointer}/{index}")
 
@@ -74,16 +74,16 @@ def record(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = N
     """An object with these fields and no others; `more` are rules about the object as a whole."""
     rules = {**required, **(optional or {})}
 
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
+    def check(value: Any, pointer: str) -> Iterator[BlockProblem]:
         if not isinstance(value, dict):
-            yield Problem(pointer, "wrong_type", "must provide an object")
+            yield BlockProblem(pointer, "wrong_type", "must provide an object")
             return
         for name in required:
             if value.get(name) is None:
-                yield Problem(pointer, "missing_field", f"missing required field: {name}")
+                yield BlockProblem(pointer, "missing_field", f"missing required field: {name}")
         for name, field in value.items():
             if name not in rules:
-                yield Problem(pointer, "unknown_field", f"invalid additional property: {name}")
+                yield BlockProblem(pointer, "unknown_field", f"invalid additional property: {name}")
             elif field is not None:
                 yield from rules[name](field, f"{pointer}/{name}")
         for rule_of_whole in more:
@@ -95,9 +95,9 @@ def record(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = N
 def at_least_one(*names: str) -> Rule:
     """For `record`: at least one of these fields is given."""
 
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
+    def check(value: Any, pointer: str) -> Iterator[BlockProblem]:
         if all(value.get(name) is None for name in names):
-            yield Problem(pointer, "at_least_one", f"must define at least one of: {', '.join(names)}")
+            yield BlockProblem(pointer, "at_least_one", f"must define at least one of: {', '.join(names)}")
 
     return check
 
@@ -105,15 +105,15 @@ def at_least_one(*names: str) -> Rule:
 def typed(rules: Mapping[str, Rule]) -> Rule:
     """An object whose `type` chooses the rule."""
 
-    def check(value: Any, pointer: str) -> Iterator[Problem]:
+    def check(value: Any, pointer: str) -> Iterator[BlockProblem]:
         if not isinstance(value, dict):
-            yield Problem(pointer, "wrong_type", "must provide an object")
+            yield BlockProblem(pointer, "wrong_type", "must provide an object")
             return
         kind = value.get("type")
         if kind is None:
-            yield Problem(pointer, "missing_field", "missing required field: type")
+            yield BlockProblem(pointer, "missing_field", "missing required field: type")
         elif not isinstance(kind, str) or kind not in rules:
-            yield Problem(f"{pointer}/type", "unknown_type", f"unsupported type: {kind}")
+            yield BlockProblem(f"{pointer}/type", "unknown_type", f"unsupported type: {kind}")
         else:
             yield from rules[kind](value, pointer)
 

@@ -11,7 +11,7 @@ from sandbox.slack.control import Control
 from sandbox.slack.faults import SlackFaults
 from sandbox.slack.grants import Clock
 from sandbox.slack.http_mode import HttpMode
-from sandbox.slack.journal import Journal
+from sandbox.slack.journal import CallLog
 from sandbox.slack.manifest import read_manifest
 from sandbox.slack.people import PEOPLE, RELEASES_ID
 from sandbox.slack.response_url import ResponseUrlRoutes
@@ -44,7 +44,7 @@ class SlackServer:
         cannot be read.
         """
         self._workspace = Workspace(data_dir, read_manifest(manifest), clock)
-        self._journal = Journal()
+        self._journal = CallLog()
         self._faults = SlackFaults()
         self._socket = SocketMode(self._workspace, self._journal, self._tell_bot_online)
         self._http = HttpMode(self._workspace, self._journal)

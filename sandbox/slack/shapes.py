@@ -8,7 +8,7 @@ Json: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Problem:
+class BlockProblem:
     """One rule that a block, view or message breaks."""
 
     pointer: str  # JSON pointer from the thing checked, e.g. /blocks/0/text/text
@@ -20,10 +20,10 @@ class Problem:
         return f"{self.message} [json-pointer:{self.pointer}]"
 
 
-class SlackError(Exception):
+class MethodError(Exception):
     """A request that Slack refuses: `code` is the `error` of the answer, `extra` what goes beside it."""
 
-    def __init__(self, code: str, *, problems: Sequence[Problem] = (), **extra: Any) -> None:
+    def __init__(self, code: str, *, problems: Sequence[BlockProblem] = (), **extra: Any) -> None:
         super().__init__(code)
         self.code = code
         self.problems = tuple(problems)
@@ -39,6 +39,6 @@ class SlackError(Exception):
         return body
 
 
-def invalid_arguments(message: str, pointer: str = "") -> SlackError:
+def invalid_arguments(message: str, pointer: str = "") -> MethodError:
     """The refusal of a call whose arguments do not fit the method."""
-    return SlackError("invalid_arguments", problems=[Problem(pointer, "invalid_argument", message)])
+    return MethodError("invalid_arguments", problems=[BlockProblem(pointer, "invalid_argument", message)])

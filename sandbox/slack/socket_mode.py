@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from sandbox.slack.delivery import ACK_SECONDS, KEPT, Delivery
-from sandbox.slack.journal import Journal
+from sandbox.slack.journal import CallLog
 from sandbox.slack.people import APP_ID
 from sandbox.slack.shapes import Json
 from sandbox.slack.workspace import Workspace
@@ -31,7 +31,7 @@ GRACE_SECONDS = 10.0  # from the word that a connection will end to its end
 class SocketMode:
     """The open sockets of the app. Each envelope goes to one of them, in turn; nothing is queued or sent again."""
 
-    def __init__(self, workspace: Workspace, journal: Journal, on_change: Callable[[], None]) -> None:
+    def __init__(self, workspace: Workspace, journal: CallLog, on_change: Callable[[], None]) -> None:
         self._workspace = workspace
         self._journal = journal
         self._on_change = on_change

@@ -5,7 +5,7 @@ import secrets
 from sandbox.slack.content import with_ids
 from sandbox.slack.events import Hub
 from sandbox.slack.people import APP_ID, BOT_ID, TEAM_ID
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 
 _FROM_THE_BOT = ("type", "title", "submit", "close", "private_metadata", "callback_id")
 
@@ -25,7 +25,7 @@ class Views:
         """The person who sees the view, and the view. Raises SlackError not_found."""
         entry = self._document.get(view_id)
         if entry is None:
-            raise SlackError("not_found")
+            raise MethodError("not_found")
         return entry["user"], entry["view"]
 
     def open(self, user: str, content: Json) -> Json:

@@ -7,18 +7,18 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.slack.faults import SlackFaults
-from sandbox.slack.journal import Journal
+from sandbox.slack.journal import CallLog
 from sandbox.slack.limits import RateLimiter
 from sandbox.slack.methods import METHODS
-from sandbox.slack.methods.call import Call, Method
-from sandbox.slack.shapes import Json, SlackError, invalid_arguments
+from sandbox.slack.methods.call import Method, MethodCall
+from sandbox.slack.shapes import Json, MethodError, invalid_arguments
 from sandbox.slack.workspace import Workspace
 
 
 class WebApi:
     """The routes under /api/, and the two addresses of files."""
 
-    def __init__(self, workspace: Workspace, journal: Journal, faults: SlackFaults) -> None:
+    def __init__(self, workspace: Workspace, journal: CallLog, faults: SlackFaults) -> None:
         self._workspace = workspace
         self._journal = journal
         self._faults = faults
@@ -35,7 +35,7 @@ class WebApi:
         name = request.match_info["method"]
         try:
             args = await read_args(request)
-        except SlackError as exc:
+        except MethodError as exc:
             return self._respond(exc.answer(), METHODS.get(name))
         token = _bearer(request) or str(args.get("token", ""))
         for common in ("token", "team_id"):  # Bolt's client names the workspace with each call, and there is one
@@ -47,12 +47,12 @@ class WebApi:
         body: Json = {"ok": True}
         try:
             if method is None:
-                raise SlackError("unknown_method", req_method=name)
+                raise MethodError("unknown_method", req_method=name)
             self._authorize(method, token)
             if unknown := args.keys() - method.arguments:
                 raise invalid_arguments(f"the sandbox does not know the argument {min(unknown)} of {name}")
-            body |= method.run(Call(name, args, self._workspace))
-        except SlackError as exc:
+            body |= method.run(MethodCall(name, args, self._workspace))
+        except MethodError as exc:
             self._journal.refusal(name, exc)
             body = exc.answer()
         self._journal.call(name, args, None if body["ok"] else body["error"])
@@ -82,14 +82,14 @@ class WebApi:
     def _authorize(self, method: Method, token: str) -> None:
         kinds = {self._workspace.secret("bot_token"): "bot", self._workspace.secret("app_token"): "app"}
         if not token:
-            raise SlackError("not_authed")
+            raise MethodError("not_authed")
         if token not in kinds:
-            raise SlackError("invalid_auth")
+            raise MethodError("invalid_auth")
         if kinds[token] != method.token:
-            raise SlackError("not_allowed_token_type")
+            raise MethodError("not_allowed_token_type")
         granted = self._workspace.manifest.scopes
         if method.scope is not None and method.scope not in granted:
-            raise SlackError("missing_scope", needed=method.scope, provided=",".join(granted))
+            raise MethodError("missing_scope", needed=method.scope, provided=",".join(granted))
 
     def _note_missing_text(self, name: str, args: Json, body: Json) -> None:
         """Slack only warns of blocks without text, but then notifications and screen readers have nothing to say."""
@@ -107,7 +107,7 @@ class WebApi:
     async def _receive_file(self, request: web.Request) -> web.Response:
         try:
             size = self._workspace.files.receive(request.match_info["token"], await request.read())
-        except SlackError as exc:
+        except MethodError as exc:
             return web.Response(status=404 if exc.code == "not_found" else 400, text=exc.code)
         self._workspace.save()
         return web.Response(text=f"OK - {size}")
@@ -117,7 +117,7 @@ class WebApi:
         file_id = request.match_info["file"].rpartition("-")[2]
         try:
             file = self._workspace.files.get(file_id)
-        except SlackError as exc:
+        except MethodError as exc:
             return web.Response(status=404, text=exc.code)
         headers = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
         return web.Response(body=self._workspace.files.content(file_id), content_type=file["mimetype"], headers=headers)
@@ -130,9 +130,9 @@ async def read_args(request: web.Request) -> Json:
         try:
             body: Any = json.loads(await request.text() or "{}")
         except json.JSONDecodeError as exc:
-            raise SlackError("invalid_json") from exc
+            raise MethodError("invalid_json") from exc
         if not isinstance(body, dict):
-            raise SlackError("json_not_object")
+            raise MethodError("json_not_object")
         args |= body
     else:
         args |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}

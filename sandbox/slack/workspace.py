@@ -12,7 +12,7 @@ from sandbox.slack.files import Files
 from sandbox.slack.grants import Clock, ResponseUrls, Tickets, Triggers
 from sandbox.slack.manifest import Manifest
 from sandbox.slack.people import APP_ID, BOT_ID, BOT_USER_ID, EVERYBODY, TEAM_ID, first_channels
-from sandbox.slack.shapes import Json, Problem, SlackError
+from sandbox.slack.shapes import BlockProblem, Json, MethodError
 from sandbox.slack.views import Views
 
 MAX_PINS = 100
@@ -74,13 +74,13 @@ class Workspace:
         """A channel by its id. Raises SlackError channel_not_found."""
         channel = self.channels.get(channel_id)
         if channel is None:
-            raise SlackError("channel_not_found")
+            raise MethodError("channel_not_found")
         return channel
 
     def direct_channel(self, user: str) -> Json:
         """The direct channel between the bot and `user`, made when it is missing. Raises SlackError user_not_found."""
         if user not in EVERYBODY or user == BOT_USER_ID:
-            raise SlackError("user_not_found")
+            raise MethodError("user_not_found")
         channel_id = "D" + user[1:]
         if channel_id not in self.channels:
             self.channels[channel_id] = {
@@ -108,14 +108,14 @@ class Workspace:
         """One message. Raises SlackError message_not_found."""
         message = self._messages.get(channel_id, {}).get(ts)
         if message is None or message.get("subtype") == "tombstone":
-            raise SlackError("message_not_found")
+            raise MethodError("message_not_found")
         return message
 
     def thread(self, channel_id: str, ts: str) -> list[Json]:
         """A parent and its replies, oldest first. Raises SlackError thread_not_found."""
         messages = self._messages.get(channel_id, {})
         if ts not in messages:
-            raise SlackError("thread_not_found")
+            raise MethodError("thread_not_found")
         return [message for message in messages.values() if message["ts"] == ts or message.get("thread_ts") == ts]
 
     def post(self, channel_id: str, user: str, content: Content, **placing: Any) -> Json:
@@ -133,7 +133,7 @@ class Workspace:
         if thread_ts:
             parent = self._messages.get(channel_id, {}).get(thread_ts)
             if parent is None:
-                raise SlackError("thread_not_found")
+                raise MethodError("thread_not_found")
             message["thread_ts"] = thread_ts
             message["parent_user_id"] = parent.get("user")
         self._messages.setdefault(channel_id, {})[message["ts"]] = message
@@ -236,8 +236,8 @@ class Workspace:
     def _require_images(self, blocks: list[Json] | None) -> None:
         for block in blocks or ():
             if block["type"] == "image" and not self.files.can_be_shown(block["slack_file"]["id"]):
-                problem = Problem("/blocks", "invalid_slack_file", "invalid slack file")
-                raise SlackError("invalid_blocks", problems=[problem])
+                problem = BlockProblem("/blocks", "invalid_slack_file", "invalid slack file")
+                raise MethodError("invalid_blocks", problems=[problem])
 
 
 def _count_replies(parent: Json, replies: list[Json]) -> None:

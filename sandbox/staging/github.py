@@ -41,7 +41,7 @@ _SUITES = ("backend tests", "frontend tests", "schema gate", "security gate")
 Json = dict[str, Any]
 
 
-class GitHub:
+class GitHubSimulator:
     """The server's state and its handlers; `app` is what listens."""
 
     def __init__(self, faults: Faults, snapshot: Snapshot, on_tag: Callable[[str, str], None]) -> None:

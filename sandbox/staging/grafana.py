@@ -111,7 +111,7 @@ _SCRAPE_SECONDS = 0.5
 _STEADY = ("pg_up", "up{", "pg_settings_max_connections")
 
 
-class Grafana:
+class GrafanaSimulator:
     """The server's handlers; `app` is what listens. `scraped` is where its Prometheus gets the product's metrics."""
 
     def __init__(self, faults: Faults, *, scraped: str) -> None:

@@ -15,7 +15,7 @@ USERNAME, PASSWORD = "release-bot", "sandbox-registry-token"
 _SERVICE = "ghcr.io"
 
 
-class Registry:
+class RegistrySimulator:
     """The server's state and its handlers; `app` is what listens."""
 
     def __init__(self, faults: Faults) -> None:

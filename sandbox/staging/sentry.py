@@ -23,7 +23,7 @@ from sandbox.staging.sentry_json import (
     issue_json,
     links,
 )
-from sandbox.staging.sentry_store import DAY, NOISE_EVERY, Store, noise, parse_time
+from sandbox.staging.sentry_store import DAY, NOISE_EVERY, IssueStore, noise, parse_time
 from sandbox.staging.serving import bearer, json_errors, refuse_while, require_right, require_token
 
 PUBLIC_KEY = "5a4db0c05a4db0c05a4db0c05a4db0c0"
@@ -36,12 +36,12 @@ RETRY_SECONDS = 3  # that a client is asked to wait while the rate is limited
 _PAGE = 100
 
 
-class Sentry:
+class SentrySimulator:
     """The server's state and its handlers; `app` is what listens."""
 
     def __init__(self, faults: Faults, snapshot: Snapshot) -> None:
         self._faults = faults
-        self._store = Store(snapshot)
+        self._store = IssueStore(snapshot)
         self._arriving: set[asyncio.TimerHandle] = set()
         self._late: list[tuple[Json, float]] = []  # events held back, with the time at which they happened
         self._life: asyncio.Task[None] | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.staging.sentry_store import Event, Issue
+from sandbox.staging.sentry_store import Issue, SentryEvent
 
 ORGANIZATION = "solvereign"
 PROJECT = "api"
@@ -84,7 +84,7 @@ def links(request: web.Request, offset: int, limit: int, total: int) -> str:
     return f"{link('previous', before, offset > 0)}, {link('next', after, after < total)}"
 
 
-def event_json(event: Event) -> Json:
+def event_json(event: SentryEvent) -> Json:
     """An event with its tags and its exception."""
     payload = event.payload
     sent_tags = payload.get("tags") or {}

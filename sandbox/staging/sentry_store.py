@@ -16,7 +16,7 @@ NOISE_BEFORE = 3 * 3600.0  # seconds of it that a new project has behind it
 
 
 @dataclass
-class Event:
+class SentryEvent:
     """One stored event; `received` is Unix time."""
 
     event_id: str
@@ -58,21 +58,21 @@ class Issue:
         return [times for name, times in self.seen.items() if environment in ("", name)]
 
 
-class Store:
+class IssueStore:
     """All events and issues of the one project, kept over a restart."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         document = snapshot.load()
         self.issues: dict[str, Issue] = {}
-        self.events: dict[str, Event] = {}
+        self.events: dict[str, SentryEvent] = {}
         if document is None:
             self._add_old_issues(time.time())
         else:
             self.issues = {item["id"]: Issue(**item) for item in document["issues"]}
-            self.events = {item["event_id"]: Event(**item) for item in document["events"]}
+            self.events = {item["event_id"]: SentryEvent(**item) for item in document["events"]}
 
-    def add(self, payload: dict[str, Any], now: float) -> Event:
+    def add(self, payload: dict[str, Any], now: float) -> SentryEvent:
         """Store one event as the SDK sent it, and put it into its issue, a new one if nothing like it came before.
 
         ``now``: when it happened; it may have happened before others that are known.
@@ -96,7 +96,7 @@ class Store:
         if release and release not in issue.releases:
             issue.releases.append(release)
         event_id = str(payload.get("event_id") or uuid.uuid4().hex)
-        event = Event(event_id, issue.id, now, environment, release, payload)
+        event = SentryEvent(event_id, issue.id, now, environment, release, payload)
         self.events[event_id] = event
         for old in list(self.events)[: max(0, len(self.events) - KEEP_EVENTS)]:
             del self.events[old]
@@ -114,7 +114,7 @@ class Store:
             and (not release or release in issue.releases)
         ]
 
-    def search_events(self, release: str, environment: str, start: float, end: float) -> list[Event]:
+    def search_events(self, release: str, environment: str, start: float, end: float) -> list[SentryEvent]:
         """The events in [start, end]; in the environment and of the release, where these are not empty."""
         return [
             event

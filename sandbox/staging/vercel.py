@@ -18,7 +18,7 @@ TEAM = "team_solvereign"
 Json = dict[str, Any]
 
 
-class Vercel:
+class VercelSimulator:
     """The server's state and its handlers; `app` is what listens."""
 
     def __init__(self, faults: Faults, snapshot: Snapshot, *, pace: float = 1.0) -> None:

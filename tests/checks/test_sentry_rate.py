@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from checks.contract import Outcome, Subject
-from checks.kinds.sentry_rate import Comparison, compare
+from checks.kinds.sentry_rate import RateComparison, compare
 from clients.sentry import Bucket, SentrySettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
@@ -51,9 +51,9 @@ def ask(before: list[int], after: list[int], *, params: dict[str, Any] | None = 
         return result, server.requests
 
 
-def comparison(before: float, after: float, minutes: float = 10, dispersion: float = 1.0) -> Comparison:
+def comparison(before: float, after: float, minutes: float = 10, dispersion: float = 1.0) -> RateComparison:
     """A comparison of so many errors in the hour before with those in the minutes after."""
-    return Comparison(before, 60, after, minutes, dispersion)
+    return RateComparison(before, 60, after, minutes, dispersion)
 
 
 class TestTheRule:

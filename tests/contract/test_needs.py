@@ -12,7 +12,7 @@ from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Param
 from checks.registry import Registry
 from clients.cluster import KubeClients
 from clients.connections import Clients
-from clients.declared import Declared, NotDeclared
+from clients.declared import NeedGuard, NotDeclared
 from clients.github import Commit
 from clients.needs import (
     API,
@@ -104,7 +104,7 @@ def url_of(clients: Clients) -> str:
 def test_what_is_not_declared_is_refused(use: Use, declares: tuple[Need, ...], missing: str) -> None:
     """The error names who asked and what is missing, and nothing was sent."""
     with Replies({}) as server, Clients(target_of(server.url)) as clients:
-        bound = clients.bound_to(Declared("kind mine", declares))
+        bound = clients.bound_to(NeedGuard("kind mine", declares))
         with pytest.raises(NotDeclared) as refused:
             use(bound)
 
@@ -140,7 +140,7 @@ class Cluster:
 def test_calls_of_a_cluster(group: str, call: str, declares: tuple[Need, ...], allowed: bool) -> None:
     """A call takes the right of its verb and object, and one that changes something the declaration of that too."""
     real = Cluster()
-    kube = KubeClients(real, real, real, real, (1, 1)).bound_to(Declared("kind mine", declares))
+    kube = KubeClients(real, real, real, real, (1, 1)).bound_to(NeedGuard("kind mine", declares))
     if allowed:
         getattr(getattr(kube, group), call)("one", "namespace")
     else:

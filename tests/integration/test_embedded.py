@@ -22,7 +22,7 @@ from bot.store.embedded import EmbeddedPostgres
 
 REPOSITORY = Path(__file__).parents[2]
 AS_ROOT = os.geteuid() == 0
-NOBODY = binaries.Account(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
+NOBODY = binaries.ServerAccount(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.ids import ReleaseId
 from bot.domain.release import ReleaseState
-from bot.domain.watch import Kind, Seen, Watch, WatchState
+from bot.domain.watch import AlarmKind, Seen, Watch, WatchState
 from bot.errors import NotAllowed, StaleButton, Superseded, UnknownThing
 from bot.flows import remind, watch
 from bot.store import work
@@ -369,7 +369,7 @@ class TestTime:
         world.clock.advance(minutes=4)
         world.poll()
         (alarm,) = watch_of(world, release_id).alarms  # people hear of it while it is left alone, and can end the watch
-        assert (alarm.kind, outside.runs.count("watch.issues")) == (Kind.SILENT, 3)
+        assert (alarm.kind, outside.runs.count("watch.issues")) == (AlarmKind.SILENT, 3)
 
 
 class Replicas:

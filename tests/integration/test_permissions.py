@@ -38,7 +38,7 @@ from bot.settings import Roles
 from bot.slack.client import web_client
 from bot.slack.dispatch import Dispatch
 from bot.slack.features import BUTTONS, COMMANDS
-from bot.slack.identity import Identity, Workspace
+from bot.slack.identity import Identity, Installation
 from bot.store import break_glass, mitigations, posts, steps
 from bot.store.pool import Store, Tx, only
 from checks.contract import Outcome
@@ -49,7 +49,7 @@ from tests.integration.slack_bot import a_job
 
 PAGE = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "permissions.py"))
 ACTS, PEOPLE, STATES, cell = PAGE["ACTS"], PAGE["PEOPLE"], PAGE["STATES"], PAGE["cell"]
-HERE = Workspace(team="T0SOLVE001", enterprise="E0OURS0001", bot_user="U0BOT00001")
+HERE = Installation(team="T0SOLVE001", enterprise="E0OURS0001", bot_user="U0BOT00001")
 CHANNEL, CARD, NOBODY = "C0RELEASES1", "1764000000.000001", 999_999_999
 RITA_U, RITA_W = "U0RITA0001", "W0RITA0001"
 # The ids under which the people of the tables click; what Slack says of each. All but the developer are named for a role.

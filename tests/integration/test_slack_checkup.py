@@ -15,7 +15,7 @@ from bot.redact import Redactor
 from bot.settings import Roles, Settings, SharedChannel, Slack
 from bot.slack.checkup import channel_access, examine, needed_scopes, workspace
 from bot.slack.client import SlackError, web_client
-from bot.slack.identity import Workspace
+from bot.slack.identity import Installation
 from bot.slack.role_checkup import examine_roles
 from checks.checkup.finding import Finding, State
 from sandbox.slack.manifest import read_manifest
@@ -57,7 +57,7 @@ def test_workspace_of_the_token(slack: SlackWorld):
     """auth.test says where the app is installed."""
     client = web_client(slack.server.bot_token, slack.url + "api/")
 
-    assert workspace(client) == Workspace(team="T0SOLVE001", enterprise="", bot_user="U0BOT00001")
+    assert workspace(client) == Installation(team="T0SOLVE001", enterprise="", bot_user="U0BOT00001")
 
 
 def test_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
@@ -255,7 +255,7 @@ def test_group_that_is_no_help(groups: dict[str, Any], said: str):
     """At a click it is nobody, so it is nobody here."""
     with Replies({f"{verb} /usergroups.list": Reply(200, groups) for verb in ("GET", "POST")}) as served:
         client = web_client("xoxb-1", served.url + "/")
-        found = examine_roles(client, Roles(qa=("S1A",)), Workspace("T1", "", "U0"), None)
+        found = examine_roles(client, Roles(qa=("S1A",)), Installation("T1", "", "U0"), None)
     assert (found[0].state, found[0].what) == (State.MISSING, said)
     assert found[0].hint
     assert all(not one.good for one in found)

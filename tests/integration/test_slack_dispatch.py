@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from bot.domain.actions import StepSpec
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.plan import PlanKind, StepState
-from bot.domain.watch import Finding, Kind
+from bot.domain.watch import AlarmKind, ProbeFinding
 from bot.errors import Superseded
 from bot.flows import doctor
 from bot.settings import Slack
@@ -382,7 +382,7 @@ def test_alarm_of_another_release_is_refused(live: Bot):
     old = release_with_messages(live)
     live.abort_release(old)
     new = live.open_release("v4.8.1")
-    found = Finding("1", "API-1", "boom", "", Kind.NEW, ("1",))
+    found = ProbeFinding("1", "API-1", "boom", "", AlarmKind.NEW, ("1",))
     live.change(lambda tx: watches.raise_alarm(tx, new, "watch.issues", found, live.clock.now(), None))
     (alarm,) = live.rows("SELECT id FROM alarms")
     before = live.rows(STATE)

@@ -13,12 +13,12 @@ from bot.errors import IdentityUnknown, NotAllowed
 from bot.settings import Roles
 from bot.slack import checkup
 from bot.slack.client import web_client
-from bot.slack.identity import Identity, Workspace
+from bot.slack.identity import Identity, Installation
 from tests.checks.replies import Replies, Reply
 from tests.integration.slack_bot import GROUPS
 from tests.sandbox.slack_world import DEV, GUS, QUINN, RITA, SlackWorld
 
-HERE = Workspace(team="T0SOLVE001", enterprise="E0OURS0001", bot_user="U0BOT00001")
+HERE = Installation(team="T0SOLVE001", enterprise="E0OURS0001", bot_user="U0BOT00001")
 MEMBER = {"id": RITA, "team_id": "T0SOLVE001"}
 
 

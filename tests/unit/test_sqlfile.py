@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.errors import StepError
 from bot.steps.sqlfile import migration, statements
-from checks.kit.declarations import Declared
+from checks.kit.declarations import MigrationKind
 
 
 def body(text: str) -> str:
@@ -85,15 +85,15 @@ def test_a_file_that_cannot_run_in_one_transaction_is_refused(text: str, why: st
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
-        ("-- migration: additive\n", Declared.ADDITIVE),
-        ("-- Reminders\n--Migration:  BREAKING\n", Declared.BREAKING),
-        ("-- migration: reversible, see below\n", Declared.REVERSIBLE),
+        ("-- migration: additive\n", MigrationKind.ADDITIVE),
+        ("-- Reminders\n--Migration:  BREAKING\n", MigrationKind.BREAKING),
+        ("-- migration: reversible, see below\n", MigrationKind.REVERSIBLE),
         ("-- migration: harmless\n", None),
         ("-- the migration: additive\n", None),
         ("", None),
     ],
 )
-def test_the_declaration_of_a_file_is_read(head: str, expected: Declared | None) -> None:
+def test_the_declaration_of_a_file_is_read(head: str, expected: MigrationKind | None) -> None:
     """The declaration is in a comment of its own near the top of the file."""
     file = migration("061_x.sql", f"{head}SELECT 1;".encode())
     assert file.declared is expected

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bot.domain.checklist import Probe
 from bot.domain.ids import SYSTEM, CheckId
 from bot.domain.watch import (
-    Finding,
-    Kind,
+    AlarmKind,
     Next,
+    ProbeFinding,
     Reading,
     Seen,
     Watch,
@@ -166,8 +166,8 @@ class TestThePoll:
         """A finding has the id of its event and what a person needs to know."""
         events = [{"id": "1", "shortId": "API-1", "title": "boom", "permalink": "https://s/1", "kind": "regressed"}]
         reading, (finding,) = judge(PROBE, None, answer(Outcome.FAIL, findings=events), NOW)
-        assert finding == Finding(
-            "watch.health:1", "API-1", "boom", "https://s/1", Kind.REGRESSED, covers=("watch.health:1",)
+        assert finding == ProbeFinding(
+            "watch.health:1", "API-1", "boom", "https://s/1", AlarmKind.REGRESSED, covers=("watch.health:1",)
         )
         assert reading.blames == ("watch.health:1",)
 
@@ -175,7 +175,7 @@ class TestThePoll:
     def test_malformed_findings_are_one_condition(self, odd: Any) -> None:
         """Malformed findings of a plugin count as a fault and do not stop the watch."""
         reading, (finding,) = judge(PROBE, None, answer(Outcome.FAIL, findings=odd), NOW)
-        assert (reading.seen, finding.kind) == (Seen.REGRESSED, Kind.FAULT)
+        assert (reading.seen, finding.kind) == (Seen.REGRESSED, AlarmKind.FAULT)
 
     def test_a_condition_is_one_finding_while_it_lasts(self) -> None:
         """A condition stays the same finding over an unknown poll, and is a new one after a clean poll or in another
@@ -198,7 +198,7 @@ class TestThePoll:
 class TestAlarms:
     """Which findings raise an alarm."""
 
-    def make_findings(self, number: int) -> tuple[Finding, ...]:
+    def make_findings(self, number: int) -> tuple[ProbeFinding, ...]:
         events = [{"id": f"{n}", "shortId": f"API-{n}"} for n in range(number)]
         return judge(PROBE, None, answer(Outcome.FAIL, findings=events), NOW)[1]
 
@@ -227,7 +227,7 @@ class TestAlarms:
         assert silence(PROBE, blind, make_watch(), NOW + timedelta(minutes=4), WATCH.patience) is None
         question = silence(PROBE, blind, make_watch(), NOW + timedelta(minutes=5), WATCH.patience)
         assert question is not None
-        assert (question.kind, alarm_title(question)) == (Kind.SILENT, "cannot tell: it is ERROR")
+        assert (question.kind, alarm_title(question)) == (AlarmKind.SILENT, "cannot tell: it is ERROR")
         assert not covered(blind, [])
         assert covered(blind, [make_alarm(acknowledged_by=QUINN, covers=question.covers)])
         never = polls(Outcome.ERROR)[0]

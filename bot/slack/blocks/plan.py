@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.domain.actions import Attest, Notify, RunCheck
+from bot.domain.actions import AttestAction, Notify, RunCheck
 from bot.domain.plan import PlanKind, Way
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -78,7 +78,7 @@ def _title(step: PlannedStep) -> str:
 
 
 def _is_by_hand(step: PlannedStep) -> bool:
-    return isinstance(step.spec.action, Attest)
+    return isinstance(step.spec.action, AttestAction)
 
 
 def _who(step: PlannedStep) -> str:

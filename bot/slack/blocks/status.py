@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.domain.actions import Attest, Notify
+from bot.domain.actions import AttestAction, Notify
 from bot.domain.gate import deploy_gate
 from bot.domain.release import ReleaseState
 from bot.slack import grammar, text
@@ -96,7 +96,7 @@ def plan(checklist: Checklist) -> Rendered:
 def _steps(title: str, specs: Sequence[StepSpec]) -> str:
     lines = []
     for number, spec in enumerate(specs, start=1):
-        who = "a person, who attests it" if isinstance(spec.action, Attest) else "the bot"
+        who = "a person, who attests it" if isinstance(spec.action, AttestAction) else "the bot"
         who = "the bot's message at the end" if isinstance(spec.action, Notify) else who
         lines.append(f"{number}. {text.outside(spec.title, 150)} ({who})")
     return f"*{title}*\n{limits.join_lines(lines, _LIST)}"

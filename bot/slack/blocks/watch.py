@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import lasting
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
-from bot.domain.watch import Kind, Next, Seen, WatchState, after_poll, covered
+from bot.domain.watch import AlarmKind, Next, Seen, WatchState, after_poll, covered
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
@@ -31,7 +31,12 @@ _ENDINGS = {
     WatchState.ACCEPTED: (":ballot_box_with_check:", "every alarm was acknowledged"),
     WatchState.STOPPED: (":leftwards_arrow_with_hook:", "stopped, the release is rolled back"),
 }
-_KINDS = {Kind.NEW: "New error", Kind.REGRESSED: "Error that came back", Kind.FAULT: "Fault", Kind.SILENT: "No answer"}
+_KINDS = {
+    AlarmKind.NEW: "New error",
+    AlarmKind.REGRESSED: "Error that came back",
+    AlarmKind.FAULT: "Fault",
+    AlarmKind.SILENT: "No answer",
+}
 _BAR = 20  # characters
 _ALARMS = 2_500
 _PROBES = 4_000
@@ -135,7 +140,7 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
         return unknown(view, "This alarm is no longer known.")
     issue = text.clean(alarm.title)
     open_ = alarm.acknowledged_by is None
-    kind = _KINDS.get(Kind(alarm.kind), "Fault") if alarm.kind in set(Kind) else text.outside(alarm.kind, 40)
+    kind = _KINDS.get(AlarmKind(alarm.kind), "Fault") if alarm.kind in set(AlarmKind) else text.outside(alarm.kind, 40)
     mark = "rotating_light" if open_ else "ballot_box_with_check"
     first = f"{'Alarm' if open_ else 'Acknowledged alarm'} after the deploy of {text.name(view)}"
     lines = [
@@ -153,7 +158,7 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
     elif open_:
         people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
         call = " ".join(text.mention(user) for user in people)
-        blocks.append(elements.section("call", f"{call}: {_WAYS_ON[alarm.kind == Kind.SILENT]}"))
+        blocks.append(elements.section("call", f"{call}: {_WAYS_ON[alarm.kind == AlarmKind.SILENT]}"))
         acknowledge = AlarmPayload(release=view.release.id, alarm=alarm.id)
         if view.release.state in MAY_ROLL_BACK:
             left = lasting(view.steps, view.checklist.deploy)

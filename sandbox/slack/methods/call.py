@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.slack.limits import Rate
-from sandbox.slack.shapes import Json, SlackError, invalid_arguments
+from sandbox.slack.shapes import Json, MethodError, invalid_arguments
 from sandbox.slack.workspace import Workspace
 
 MAX_PAGE = 999
 
 
 @dataclass(frozen=True)
-class Call:
+class MethodCall:
     """What a method gets to see."""
 
     name: str
@@ -55,17 +55,17 @@ class Call:
             raise invalid_arguments(f"must be JSON: {name}") from exc
 
 
-def page_of(call: Call, items: list[Any]) -> tuple[list[Any], str]:
+def page_of(call: MethodCall, items: list[Any]) -> tuple[list[Any], str]:
     """The part of `items` that `cursor` and `limit` ask for, and the next cursor ("" at the end).
 
     Raises SlackError invalid_cursor, invalid_limit.
     """
     limit = call.number("limit", 100)
     if not 1 <= limit <= MAX_PAGE:
-        raise SlackError("invalid_limit")
+        raise MethodError("invalid_limit")
     cursor = call.text("cursor") or "at:0"
     if not (cursor.startswith("at:") and cursor[3:].isdigit()):
-        raise SlackError("invalid_cursor")
+        raise MethodError("invalid_cursor")
     start = int(cursor[3:])
     end = start + limit
     return items[start:end], f"at:{end}" if end < len(items) else ""
@@ -78,7 +78,7 @@ class Method:
     Slack lets arguments pass that a method does not have; here one that is not carried out is refused.
     """
 
-    run: Callable[[Call], Json]
+    run: Callable[[MethodCall], Json]
     scope: str | None
     rate: Rate
     arguments: frozenset[str] = frozenset()

@@ -2,12 +2,12 @@
 
 from sandbox.slack.content import MAX_EDIT_TEXT, Content, read_content
 from sandbox.slack.limits import EDITING, GENEROUS, POSTING, TIER_4
-from sandbox.slack.methods.call import Call, Method
+from sandbox.slack.methods.call import Method, MethodCall
 from sandbox.slack.people import BOT_USER_ID, GENERAL_ID, RELEASES_ID, TEAM_NAME
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 
 
-def channel_to_post_in(call: Call) -> str:
+def channel_to_post_in(call: MethodCall) -> str:
     """The id of the channel the bot may post in; a user id means the direct channel.
 
     Raises SlackError: channel_not_found, not_in_channel.
@@ -20,11 +20,11 @@ def channel_to_post_in(call: Call) -> str:
     if BOT_USER_ID not in channel["members"] and not (
         public and "chat:write.public" in call.workspace.manifest.scopes and call.name == "chat.postMessage"
     ):
-        raise SlackError("not_in_channel")
+        raise MethodError("not_in_channel")
     return channel_id
 
 
-def post_message(call: Call) -> Json:
+def post_message(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/chat.postMessage"""
     channel_id = channel_to_post_in(call)
     content = _content(call)
@@ -32,31 +32,31 @@ def post_message(call: Call) -> Json:
     return {"channel": channel_id, "ts": message["ts"], "message": message}
 
 
-def post_ephemeral(call: Call) -> Json:
+def post_ephemeral(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/chat.postEphemeral"""
     channel_id = channel_to_post_in(call)
     user = call.require("user")
     if user not in call.workspace.channel(channel_id)["members"]:
-        raise SlackError("user_not_in_channel")
+        raise MethodError("user_not_in_channel")
     content = _content(call)
     message = call.workspace.post_ephemeral(channel_id, user, content)
     return {"message_ts": message["ts"]}
 
 
-def update(call: Call) -> Json:
+def update(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/chat.update"""
     channel_id, ts = call.require("channel"), call.require("ts")
     call.workspace.channel(channel_id)
     if call.workspace.message(channel_id, ts)["user"] != BOT_USER_ID:
-        raise SlackError("cant_update_message")
+        raise MethodError("cant_update_message")
     content = read_content(call.args, max_text=MAX_EDIT_TEXT)
     if content.is_empty:
-        raise SlackError("no_text")
+        raise MethodError("no_text")
     message = call.workspace.edit(channel_id, ts, content)
     return {"channel": channel_id, "ts": ts, "text": message["text"], "message": message}
 
 
-def get_permalink(call: Call) -> Json:
+def get_permalink(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/chat.getPermalink"""
     channel_id = call.require("channel")
     call.workspace.channel(channel_id)
@@ -67,10 +67,10 @@ def get_permalink(call: Call) -> Json:
     return {"channel": channel_id, "permalink": link}
 
 
-def _content(call: Call) -> Content:
+def _content(call: MethodCall) -> Content:
     content = read_content(call.args)
     if content.is_empty:
-        raise SlackError("no_text")
+        raise MethodError("no_text")
     return content
 
 

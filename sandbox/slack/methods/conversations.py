@@ -1,26 +1,26 @@
 """The conversations methods: what a channel is, who is in it, what was said in it."""
 
 from sandbox.slack.limits import TIER_3
-from sandbox.slack.methods.call import Call, Method, page_of
+from sandbox.slack.methods.call import Method, MethodCall, page_of
 from sandbox.slack.people import BOT_USER_ID, CREATED, EVERYBODY, PEOPLE, TEAM_ID
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 
 
-def info(call: Call) -> Json:
+def info(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/conversations.info"""
     channel = call.workspace.channel(call.require("channel"))
     return {"channel": _as_slack_channel(channel)}
 
 
-def open_direct(call: Call) -> Json:
+def open_direct(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/conversations.open, for one person"""
     users = call.require("users").split(",")
     if len(users) != 1:
-        raise SlackError("method_not_supported_for_channel_type")
+        raise MethodError("method_not_supported_for_channel_type")
     return {"channel": {"id": call.workspace.direct_channel(users[0])["id"]}}
 
 
-def history(call: Call) -> Json:
+def history(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/conversations.history: newest first, without the replies in threads"""
     channel = _readable(call)
     messages = [
@@ -31,27 +31,27 @@ def history(call: Call) -> Json:
     return _messages(call, _newer(call, messages)) | {"pin_count": sum("pinned_to" in m for m in messages)}
 
 
-def replies(call: Call) -> Json:
+def replies(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/conversations.replies: the parent, then its replies, oldest first"""
     channel = _readable(call)
     messages = call.workspace.thread(channel["id"], call.require("ts"))
     return _messages(call, messages[:1] + _newer(call, messages[1:]))
 
 
-def _readable(call: Call) -> Json:
+def _readable(call: MethodCall) -> Json:
     channel = call.workspace.channel(call.require("channel"))
     if BOT_USER_ID not in channel["members"]:
-        raise SlackError("not_in_channel")
+        raise MethodError("not_in_channel")
     return channel
 
 
-def _newer(call: Call, messages: list[Json]) -> list[Json]:
+def _newer(call: MethodCall, messages: list[Json]) -> list[Json]:
     """The messages after `oldest`."""
     oldest = call.text("oldest")
     try:
         limit = _micros(oldest) if oldest else -1
     except ValueError as exc:
-        raise SlackError("invalid_ts_oldest") from exc
+        raise MethodError("invalid_ts_oldest") from exc
     return [message for message in messages if _micros(message["ts"]) > limit]
 
 
@@ -60,7 +60,7 @@ def _micros(ts: str) -> int:
     return int(seconds) * 1_000_000 + int((fraction + "000000")[:6])
 
 
-def _messages(call: Call, messages: list[Json]) -> Json:
+def _messages(call: MethodCall, messages: list[Json]) -> Json:
     page, cursor = page_of(call, messages)
     everything = call.flag("include_all_metadata")
     answer: Json = {"messages": [_as_slack_message(message, everything) for message in page], "has_more": bool(cursor)}

@@ -1,20 +1,20 @@
 """The users and usergroups methods: who is who, and who may do what."""
 
 from sandbox.slack.limits import TIER_2, TIER_4
-from sandbox.slack.methods.call import Call, Method
+from sandbox.slack.methods.call import Method, MethodCall
 from sandbox.slack.people import EVERYBODY, USER_GROUPS
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 
 
-def users_info(call: Call) -> Json:
+def users_info(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/users.info"""
     person = EVERYBODY.get(call.require("user"))
     if person is None:
-        raise SlackError("user_not_found")
+        raise MethodError("user_not_found")
     return {"user": person.as_slack_user()}
 
 
-def usergroups_list(call: Call) -> Json:
+def usergroups_list(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/usergroups.list"""
     include_users = call.flag("include_users")
     groups = [group.as_slack_usergroup(include_users=include_users) for group in USER_GROUPS.values()]

@@ -4,13 +4,13 @@ from typing import Any
 
 from sandbox.slack.content import read_content
 from sandbox.slack.limits import TIER_4
-from sandbox.slack.methods.call import Call, Method
+from sandbox.slack.methods.call import Method, MethodCall
 from sandbox.slack.methods.chat import channel_to_post_in
 from sandbox.slack.people import BOT_USER_ID
 from sandbox.slack.shapes import Json, invalid_arguments
 
 
-def get_upload_url(call: Call) -> Json:
+def get_upload_url(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/files.getUploadURLExternal"""
     name, length = call.require("filename"), call.number("length", 0)
     if length < 1:
@@ -20,14 +20,14 @@ def get_upload_url(call: Call) -> Json:
     return {"upload_url": f"{call.workspace.base_url}upload/v1/{token}", "file_id": file_id}
 
 
-def complete_upload(call: Call) -> Json:
+def complete_upload(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/files.completeUploadExternal"""
     wanted: Any = call.decoded("files")
     if not isinstance(wanted, list) or not wanted or not all(isinstance(f, dict) and f.get("id") for f in wanted):
         raise invalid_arguments("files must be a list of objects with an id")
     channel_id = None
     if call.text("channel_id"):
-        channel_id = channel_to_post_in(Call(call.name, {"channel": call.text("channel_id")}, call.workspace))
+        channel_id = channel_to_post_in(MethodCall(call.name, {"channel": call.text("channel_id")}, call.workspace))
     files = [call.workspace.files.complete(file["id"], file.get("title"), call.workspace.base_url) for file in wanted]
     if channel_id is not None:
         for file in files:

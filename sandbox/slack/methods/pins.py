@@ -1,39 +1,39 @@
 """The pins methods."""
 
 from sandbox.slack.limits import TIER_2
-from sandbox.slack.methods.call import Call, Method
+from sandbox.slack.methods.call import Method, MethodCall
 from sandbox.slack.people import BOT_USER_ID
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 from sandbox.slack.workspace import MAX_PINS
 
 
-def add(call: Call) -> Json:
+def add(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/pins.add"""
     channel_id, message = _message(call)
     if message.get("pinned_to"):
-        raise SlackError("already_pinned")
+        raise MethodError("already_pinned")
     if sum("pinned_to" in each for each in call.workspace.messages(channel_id)) >= MAX_PINS:
-        raise SlackError("too_many_pins")
+        raise MethodError("too_many_pins")
     message["pinned_to"] = [channel_id]
     message["pinned_info"] = {"channel": channel_id, "pinned_by": BOT_USER_ID, "pinned_ts": int(call.workspace.clock())}
     call.workspace.changed(channel_id, message)
     return {}
 
 
-def remove(call: Call) -> Json:
+def remove(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/pins.remove"""
     channel_id, message = _message(call)
     if not message.get("pinned_to"):
-        raise SlackError("no_pin")
+        raise MethodError("no_pin")
     del message["pinned_to"], message["pinned_info"]
     call.workspace.changed(channel_id, message)
     return {}
 
 
-def _message(call: Call) -> tuple[str, Json]:
+def _message(call: MethodCall) -> tuple[str, Json]:
     channel = call.workspace.channel(call.require("channel"))
     if BOT_USER_ID not in channel["members"]:
-        raise SlackError("not_in_channel")
+        raise MethodError("not_in_channel")
     return channel["id"], call.workspace.message(channel["id"], call.require("timestamp"))
 
 

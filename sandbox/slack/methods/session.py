@@ -1,12 +1,12 @@
 """Methods about the app itself: auth.test and apps.connections.open."""
 
 from sandbox.slack.limits import GENEROUS, TIER_1
-from sandbox.slack.methods.call import Call, Method
+from sandbox.slack.methods.call import Method, MethodCall
 from sandbox.slack.people import APP_ID, BOT, BOT_ID, BOT_USER_ID, TEAM_ID, TEAM_NAME
-from sandbox.slack.shapes import Json, SlackError
+from sandbox.slack.shapes import Json, MethodError
 
 
-def auth_test(_call: Call) -> Json:
+def auth_test(_call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/auth.test"""
     return {
         "url": f"https://{TEAM_NAME}.slack.com/",
@@ -19,10 +19,10 @@ def auth_test(_call: Call) -> Json:
     }
 
 
-def apps_connections_open(call: Call) -> Json:
+def apps_connections_open(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/apps.connections.open"""
     if not call.workspace.manifest.socket_mode:
-        raise SlackError("socket_mode_not_enabled")
+        raise MethodError("socket_mode_not_enabled")
     socket_url = call.workspace.base_url.replace("http", "ws", 1)
     return {"url": f"{socket_url}link/?ticket={call.workspace.tickets.issue()}&app_id={APP_ID}"}
 
