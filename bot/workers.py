@@ -143,7 +143,7 @@ class Workers:
                 if due is None:
                     work.finish(tx, job.claim, self._clock.now())
                 else:
-                    work.put_back(tx, job.claim, due)
+                    work.reschedule(tx, job.claim, due)
         except Superseded:
             logger.info("%s %s is no longer ours", queue.name, job.claim.key)
         # The seam of the workers: one job that fails must not end the thread; it is tried again, visibly, never dropped.
@@ -174,7 +174,7 @@ class Workers:
                 return
             delay = RETRY[min(claim.attempts, len(RETRY)) - 1]
             with self._store.transaction() as tx:
-                work.put_back(tx, claim, self._clock.now() + timedelta(seconds=delay), error=type(error).__name__)
+                work.reschedule(tx, claim, self._clock.now() + timedelta(seconds=delay), error=type(error).__name__)
         # The same seam: an on_give_up that fails must not end the thread either; the lease ends and it is taken again.
         except Exception as second:
             logger.log(

@@ -87,7 +87,7 @@ class _GuardedApi:
         if call is None:
             raise NotDeclared(f"{self._declared.user} may not call {name}: no right to that can be declared")
         resource = "pods/log" if call["object"] == "pod_log" else f"{call['object'].replace('_', '')}s"
-        self._declared.insist(ClusterRight(_VERBS[call["verb"]], self._group, resource, Of.NAMESPACE))
+        self._declared.retry_read(ClusterRight(_VERBS[call["verb"]], self._group, resource, Of.NAMESPACE))
         return getattr(self._api, name)
 
 

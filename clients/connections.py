@@ -104,7 +104,7 @@ class Clients(Guarded):
         """
         base = require(self._target.api_url, self._target, "api_url")
         login = require(self._target.login, self._target, "login")
-        self._declared.insist(LOG_IN)
+        self._declared.retry_read(LOG_IN)
         with self._login_lock:
             moment, response = self._logins.get(path, (0.0, None))
             if response is not None and time.monotonic() - moment < LOGIN_REUSE:
@@ -157,7 +157,7 @@ class Clients(Guarded):
         import psycopg
 
         url = require(self._target.migrate_database_url, self._target, "migrate_database_url").get_secret_value()
-        self._declared.insist(Setting("migrate_database_url"))
+        self._declared.retry_read(Setting("migrate_database_url"))
         if not self._declared.may_change:
             options = f"{options} -c default_transaction_read_only=on"
         return psycopg.connect(
@@ -165,7 +165,7 @@ class Clients(Guarded):
         )
 
     def _insist_on_database(self, setting: str, *, read_only: bool) -> None:
-        self._declared.insist(Setting(setting))
+        self._declared.retry_read(Setting(setting))
         if not read_only:
             self._declared.insist_on_change(f"write to the database of {setting}")
 

@@ -26,7 +26,7 @@ class NeedGuard:
     user: str = ""
     needs: tuple[Need, ...] | None = None
 
-    def insist(self, need: Setting | ClusterRight | Spends) -> None:
+    def retry_read(self, need: Setting | ClusterRight | Spends) -> None:
         """Raise NotDeclared unless the user has declared ``need``, in a cluster also that it changes something."""
         if not self.covers(need):
             raise self._refusal(_words(need), repr(need))

@@ -100,7 +100,7 @@ class GitHub(Guarded):
 
     def describe(self) -> tuple[Any, Mapping[str, str]]:
         """What GitHub says of the repository, and the headers of its answer, which tell a classic token's scopes."""
-        self._declared.insist(Setting("github.repository"))
+        self._declared.retry_read(Setting("github.repository"))
         body, headers = self._api.read(self._base)
         if body is None:
             raise self._missing("")
@@ -108,12 +108,12 @@ class GitHub(Guarded):
 
     def probe(self, path: str) -> None:
         """See whether the token may read ``path`` of the repository."""
-        self._declared.insist(Setting("github.repository"))
+        self._declared.retry_read(Setting("github.repository"))
         self._must(path, per_page="1")
 
     def tag(self, name: str) -> tuple[str, bool] | None:
         """The commit that a tag points to and whether the tag is annotated; None when there is no such tag."""
-        self._declared.insist(READ_CONTENTS)
+        self._declared.retry_read(READ_CONTENTS)
         ref = self._api.get(f"{self._base}/git/ref/tags/{quote(name)}")
         if ref is None:
             return None
@@ -130,7 +130,7 @@ class GitHub(Guarded):
 
         Where ``outcome_unknown`` it may or may not be there now: look again.
         """
-        self._declared.insist(WRITE_CONTENTS)
+        self._declared.retry_read(WRITE_CONTENTS)
         self._declared.insist_on_change(f"create the tag {name}")
         body = {"tag": name, "message": message, "object": commit, "type": "commit"}
         tag = self._api.post(f"{self._base}/git/tags", body).json()
@@ -144,21 +144,21 @@ class GitHub(Guarded):
 
     def tags(self) -> list[str]:
         """Names of all tags that begin with v."""
-        self._declared.insist(READ_CONTENTS)
+        self._declared.retry_read(READ_CONTENTS)
         refs = self._must("git/matching-refs/tags/v")
         with reading("GitHub", "the tags of releases", refs):
             return [str(ref["ref"]).removeprefix("refs/tags/") for ref in listed(refs)]
 
     def commit_of(self, ref: str) -> str:
         """The commit that a branch or tag points to now."""
-        self._declared.insist(READ_CONTENTS)
+        self._declared.retry_read(READ_CONTENTS)
         commit = self._must(f"commits/{quote(ref, safe='')}")
         with reading("GitHub", f"the commit of {ref}", commit):
             return str(commit["sha"])
 
     def compare(self, base: str, head: str, *, page: int = 1, size: int = 1) -> CommitComparison:
         """How ``head`` stands to ``base``, with ``size`` of its commits."""
-        self._declared.insist(READ_CONTENTS)
+        self._declared.retry_read(READ_CONTENTS)
         path = f"compare/{quote(base)}...{quote(head)}"
         body = self._must(path, per_page=str(size), page=str(page))
         with reading("GitHub", f"the commits since {base}", body):
@@ -171,7 +171,7 @@ class GitHub(Guarded):
 
     def pull_requests(self, commit: Commit) -> list[PullRequest]:
         """The merged pull requests that a commit belongs to; by its title where GitHub knows of none."""
-        self._declared.insist(READ_PULLS)
+        self._declared.retry_read(READ_PULLS)
         body = self._must(f"commits/{commit.sha}/pulls")
         with reading("GitHub", f"the pull requests of {commit.sha[:12]}", body):
             merged = [
@@ -186,15 +186,15 @@ class GitHub(Guarded):
 
     def is_closed(self, issue: int) -> bool:
         """Whether an issue is closed."""
-        self._declared.insist(READ_ISSUES)
+        self._declared.retry_read(READ_ISSUES)
         body = self._must(f"issues/{issue}")
         with reading("GitHub", f"issue {issue}", body):
             return bool(body["state"] == "closed")
 
     def trouble_of(self, commit: str) -> str:
         """What the checks of a commit say against it; empty when all are good. No check at all is no good sign either."""
-        self._declared.insist(READ_CHECKS)
-        self._declared.insist(READ_STATUSES)
+        self._declared.retry_read(READ_CHECKS)
+        self._declared.retry_read(READ_STATUSES)
         runs = self._must(f"commits/{commit}/check-runs", filter="latest", per_page=str(PAGE))
         status = self._must(f"commits/{commit}/status")
         with reading("GitHub", f"the checks of {commit[:12]}"):
@@ -211,7 +211,7 @@ class GitHub(Guarded):
 
     def folder(self, path: str, ref: str = "") -> dict[str, str]:
         """Name to blob sha of the files in a folder at ``ref``, else on the default branch."""
-        self._declared.insist(READ_CONTENTS)
+        self._declared.retry_read(READ_CONTENTS)
         body = self._must(f"contents/{quote(path)}", **_at(ref))
         if isinstance(body, dict) and body.get("type") == "file":
             where = f" at {ref}" if ref else ""
@@ -221,7 +221,7 @@ class GitHub(Guarded):
 
     def file(self, path: str, ref: str = "") -> bytes | None:
         """The content of a file at ``ref``, else on the default branch; None when it is not there."""
-        self._declared.insist(READ_CONTENTS)
+        self._declared.retry_read(READ_CONTENTS)
         body = self._api.get(f"{self._base}/contents/{quote(path)}", **_at(ref))
         if body is None:
             return None

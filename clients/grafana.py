@@ -44,14 +44,14 @@ class Grafana(Guarded):
 
     def permissions(self) -> Json:
         """What the token may do, by action (grafana.com/docs, service accounts). Raises ClientError; 404 before 8.5."""
-        self._declared.insist(Setting("grafana.token"))
+        self._declared.retry_read(Setting("grafana.token"))
         body = self._get("api/access-control/user/permissions", "read Grafana")
         with reading("Grafana", "the token's permissions"):
             return dict(body)
 
     def dashboard(self, uid: str) -> Json:
         """A dashboard in the classic form. Raises ClientError: 404 where there is none, 406 for one in Grafana's v2 format."""
-        self._declared.insist(READ_DASHBOARDS)
+        self._declared.retry_read(READ_DASHBOARDS)
         try:
             body = self._get(f"api/dashboards/uid/{uid}", "read the dashboard")
         except ClientError as error:
@@ -72,14 +72,14 @@ class Grafana(Guarded):
 
     def library_panel(self, uid: str, name: str) -> Json:
         """A panel that dashboards share; ``name`` as people know it. Raises ClientError."""
-        self._declared.insist(READ_DASHBOARDS)
+        self._declared.retry_read(READ_DASHBOARDS)
         body = self._get(f"api/library-elements/{uid}", f"read library panel {name}")
         with reading("Grafana", f"library panel {name}", body):
             return dict(body["result"]["model"])
 
     def data_sources(self) -> list[Json]:
         """All data sources that the token may see. Raises ClientError."""
-        self._declared.insist(READ_SOURCES)
+        self._declared.retry_read(READ_SOURCES)
         body = self._get("api/datasources", "list Grafana's data sources")
         with reading("Grafana", "its data sources", body):
             return [dict(one) | {"uid": str(one["uid"]), "type": str(one["type"])} for one in listed(body)]
@@ -90,7 +90,7 @@ class Grafana(Guarded):
         A call with one failed query is answered 400 with the results of the good ones: the body is read before the status.
         Raises ClientError when Grafana would not ask the data source.
         """
-        self._declared.insist(QUERY_SOURCES)
+        self._declared.retry_read(QUERY_SOURCES)
         with http_errors(f"query {what}"):
             response = self._client.post("api/ds/query", json={"from": start, "to": "now", "queries": list(queries)})
             if response.status_code not in {httpx.codes.OK, httpx.codes.MULTI_STATUS, httpx.codes.BAD_REQUEST}:

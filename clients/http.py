@@ -135,10 +135,10 @@ class Http(Guarded):
         request = self._client.build_request(method, url, **options)
         asked = [setting for address, setting in self._addresses if f"{request.url}/".startswith(f"{address}/")]
         if asked and not any(self._declared.covers(setting) for setting in asked):
-            self._declared.insist(asked[0])
+            self._declared.retry_read(asked[0])
         if request.method not in SAFE:
             if self._password and self._password in request.content:
-                self._declared.insist(LOG_IN)
+                self._declared.retry_read(LOG_IN)
             else:
                 self._declared.insist_on_change(f"{request.method} {url}")
         return self._client.send(request)

@@ -84,7 +84,7 @@ class GuardedS3:
 
     def _insist(self, operation: str) -> None:
         action = ACTIONS.get(operation, operation.title().replace("_", ""))
-        self._declared.insist(VendorRight("backup", f"s3:{action}"))
+        self._declared.retry_read(VendorRight("backup", f"s3:{action}"))
         if operation not in ACTIONS:
             self._declared.insist_on_change(f"{operation} in the bucket")
 

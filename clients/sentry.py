@@ -73,17 +73,17 @@ class Sentry(Guarded):
 
     def get_organization(self) -> Any:
         """The organization; takes the scope org:read. Raises ClientError."""
-        self._declared.insist(READ_ORGANIZATION)
+        self._declared.retry_read(READ_ORGANIZATION)
         return self._get(self._organization, {}, "read Sentry").json()
 
     def get_project(self) -> Any:
         """The project; takes the scope project:read. Raises ClientError."""
-        self._declared.insist(READ_PROJECT)
+        self._declared.retry_read(READ_PROJECT)
         return self._get(self._project, {}, "read Sentry").json()
 
     def issues(self, query: Mapping[str, str], *, limit: int = PAGE) -> Iterator[dict[str, Any]]:
         """All issues of all pages that match ``query`` (docs.sentry.io/api/pagination). Raises ClientError."""
-        self._declared.insist(READ_EVENTS)
+        self._declared.retry_read(READ_EVENTS)
         asked = {"project": self.project, "limit": str(limit), **query}
         cursor: dict[str, str] = {}
         for _ in range(MAX_PAGES):
@@ -106,7 +106,7 @@ class Sentry(Guarded):
 
     def event(self, event_id: str) -> dict[str, Any] | None:
         """An event; None as long as Sentry does not show it. Raises ClientError."""
-        self._declared.insist(READ_PROJECT)
+        self._declared.retry_read(READ_PROJECT)
         with http_errors("read the test event back"):
             response = self._client.get(f"{self._project}events/{event_id}/")
             if response.status_code == httpx.codes.NOT_FOUND:
@@ -127,7 +127,7 @@ class Sentry(Guarded):
         Buckets that Sentry calls incomplete are left out. It may choose another interval than was asked for, so the one
         that it used is read from the answer. Raises ClientError when it does not answer, or not with counts.
         """
-        self._declared.insist(READ_ORGANIZATION)
+        self._declared.retry_read(READ_ORGANIZATION)
         asked = {
             "dataset": "errors",
             "yAxis": "count()",
@@ -153,7 +153,7 @@ class Sentry(Guarded):
 
     def send(self, event: Event, dsn: str) -> str:
         """Hand an event to Sentry, by the project's DSN; returns its id. Raises ClientError when it was refused."""
-        self._declared.insist(SENTRY_DSN)
+        self._declared.retry_read(SENTRY_DSN)
         self._declared.insist_on_change("send an event to Sentry")
         return _send(event, dsn)
 

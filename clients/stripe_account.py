@@ -60,7 +60,7 @@ class StripeAccount(Guarded):
 
     def webhook_endpoints(self) -> list[WebhookEndpoint]:
         """All that the key's mode shows. Raises ClientError."""
-        self._declared.insist(READ_WEBHOOK_ENDPOINTS)
+        self._declared.retry_read(READ_WEBHOOK_ENDPOINTS)
         with stripe_errors("list the webhook endpoints"), reading("Stripe", "a list of webhook endpoints"):
             return list(self._client.v1.webhook_endpoints.list({"limit": 100}).auto_paging_iter())
 

@@ -45,7 +45,7 @@ class Vercel(Guarded):
 
     def project(self) -> dict[str, Any]:
         """The project: what is live (targets.production), what moved production last (lastAliasRequest)."""
-        self._declared.insist(TOKEN)
+        self._declared.retry_read(TOKEN)
         project = self._api.get(f"v9/projects/{self.project_id}")
         if project is None:
             raise ClientError(
@@ -64,7 +64,7 @@ class Vercel(Guarded):
 
     def deployment(self, deployment_id: str) -> dict[str, Any] | None:
         """One deployment; None when it is gone."""
-        self._declared.insist(TOKEN)
+        self._declared.retry_read(TOKEN)
         deployment = self._api.get(f"v13/deployments/{deployment_id}")
         return None if deployment is None else dict(deployment)
 
@@ -78,7 +78,7 @@ class Vercel(Guarded):
         return self._deployments(state="READY", rollbackCandidate="true")
 
     def _deployments(self, **query: str) -> list[dict[str, Any]]:
-        self._declared.insist(TOKEN)
+        self._declared.retry_read(TOKEN)
         body = self._api.get("v6/deployments", projectId=self.project_id, target="production", **query) or {}
         with reading("Vercel", "deployments", body):
             return [dict(item) for item in listed(body.get("deployments", []))]

@@ -359,7 +359,7 @@ class World:
             if due is None:
                 work.finish(tx, job.claim, datetime.now(UTC))
             else:
-                work.put_back(tx, job.claim, due)
+                work.reschedule(tx, job.claim, due)
         return due
 
     def run(self, queue: str) -> None:

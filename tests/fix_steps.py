@@ -14,7 +14,7 @@ from bot.domain.actions import RunCheck, StepSpec
 from bot.domain.ids import StepId
 from bot.domain.plan import Mutation
 from bot.errors import Contradicted
-from bot.steps.contract import Look, Shipment, StepContext, step_errors
+from bot.steps.contract import ReleaseReference, StepContext, StepInspection, step_errors
 from bot.steps.registry import bound_clients
 from checks.contract import Answer
 from clients.connections import Clients
@@ -123,8 +123,8 @@ def refuse_check(action: RunCheck) -> Answer:
 class Surroundings:
     """A step's surroundings."""
 
-    def __init__(self, target: Target, shipment: Shipment) -> None:
-        self.target, self.shipment = target, shipment
+    def __init__(self, target: Target, reference: ReleaseReference) -> None:
+        self.target, self.reference = target, reference
         self.recorded: Mapping[str, Any] | None = None
         self.notes = Notes()
         self.cancelled = threading.Event()
@@ -134,7 +134,7 @@ class Surroundings:
         """What the step gets."""
         return StepContext(
             id=StepId("deploy.one"),
-            shipment=self.shipment,
+            reference=self.reference,
             target=self.target,
             clients=clients,
             recorded=self.recorded,
@@ -151,13 +151,13 @@ class Surroundings:
         with self._clients(spec, acts=True) as clients, step_errors():
             return perform(spec, self.context(clients, seconds))
 
-    def contradicted(self, confirm: Callable[[Any, Look], str], spec: Any) -> str:
+    def contradicted(self, confirm: Callable[[Any, StepInspection], str], spec: Any) -> str:
         """What is said to a person who says to have done what does not stand there."""
         with pytest.raises(Contradicted) as refused:
             self.look(confirm, spec)
         return refused.value.user_message
 
-    def look(self, look: Callable[[Any, Look], Any], spec: Any) -> Any:
+    def look(self, look: Callable[[Any, StepInspection], Any], spec: Any) -> Any:
         """Preview, record or confirm."""
         with self._clients(spec, acts=False) as clients, step_errors():
             return look(spec, self.context(clients))

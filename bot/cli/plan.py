@@ -12,7 +12,7 @@ from bot.domain.actions import AttestAction, Notify, RunCheck
 from bot.domain.ids import Version
 from bot.domain.plan import PlanKind, PlannedStep, Way
 from bot.errors import InvalidInput
-from bot.flows.step_inspection import preview_plans, version_shipment
+from bot.flows.step_inspection import preview_plans, version_reference
 
 MARKS = {Way.BACK: "back", Way.STAYS: "stays", Way.UNKNOWN: "?", Way.FINAL: "FINAL"}
 
@@ -34,7 +34,7 @@ def _plan(options: argparse.Namespace) -> int:
     checklist = configured_checklist(settings, registry)
     source = build_sources(settings).resolve(str(version))
     deps = build_target_deps(settings, registry, redactor.scrub)
-    steps = preview_plans(deps, checklist, version_shipment(version, source), {})
+    steps = preview_plans(deps, checklist, version_reference(version, source), {})
     if options.json:
         put(redactor.scrub(json.dumps([_as_json(step) for step in steps], ensure_ascii=False)))
     else:

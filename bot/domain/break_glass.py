@@ -60,7 +60,7 @@ def _may_be_passed(view: ReleaseView, reason: Reason) -> bool:
     return reason.cause in _OF_PEOPLE
 
 
-def moved_unseen(view: ReleaseView) -> bool:
+def has_moved_unseen(view: ReleaseView) -> bool:
     """Whether the release means something else since so short a time that nobody has looked at it.
 
     The move makes checks and sign-offs void, and break-glass passes over those: the look is all that is left.
@@ -74,7 +74,7 @@ def says_why(reason: str) -> bool:
     return len(reason.split()) >= MIN_WORDS and len(reason) >= MIN_CHARACTERS
 
 
-def holds_back(view: ReleaseView) -> bool:
+def is_stopped_by_freeze(view: ReleaseView) -> bool:
     """Whether a freeze stops a deploy that has begun: not the very freeze that it was let past, but any later one."""
     if view.freeze is None:
         return False

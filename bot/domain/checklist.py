@@ -288,7 +288,7 @@ class Checklist(Model):
         return tuple(check for section in self.sections if section.gate for check in section.checks)
 
     @property
-    def beside_gate(self) -> tuple[tuple[Section, Check], ...]:
+    def non_gate_checks(self) -> tuple[tuple[Section, Check], ...]:
         """The lines before the deploy that are no rows of the Go/No-Go table and show no result of one, each result once."""
         seen = {check.asked_as for check in self.gate_checks}
         found = []

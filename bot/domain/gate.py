@@ -115,7 +115,7 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None, findings: Dep
         reasons.append(SourceUnconfirmed(release.version))
     if view.freeze is not None:
         reasons.append(frozen(view.freeze))
-    reasons += [MitigationInForce(str(mitigation.id), mitigation.what) for mitigation in view.debts]
+    reasons += [MitigationInForce(str(mitigation.id), mitigation.what) for mitigation in view.environment_mitigations]
     reasons += _known_bad_reasons(view)
     reasons += _check_reasons(view)
     reasons += _signoff_reasons(view)
@@ -151,14 +151,14 @@ def _is_confirmed(view: ReleaseView, findings: DeployFindings | None) -> bool:
 
 def _check_reasons(view: ReleaseView) -> list[CheckNotPassed]:
     lines = [("", check) for check in view.checklist.gate_checks]
-    lines += [(section.title, check) for section, check in view.checklist.beside_gate if section.blocks]
+    lines += [(section.title, check) for section, check in view.checklist.non_gate_checks if section.blocks]
     return _not_passed(view, lines)
 
 
 def non_blocking_failures(view: ReleaseView) -> list[CheckNotPassed]:
     """The checks before the deploy that have not passed, were not waived and are no reason of the gate."""
     return _not_passed(
-        view, [(section.title, check) for section, check in view.checklist.beside_gate if not section.blocks]
+        view, [(section.title, check) for section, check in view.checklist.non_gate_checks if not section.blocks]
     )
 
 

@@ -78,7 +78,9 @@ class ReleaseView(PlanProgress):
     watch: Watch | None
     freeze: Freeze | None
     mitigations: Sequence[Mitigation] = ()  # of this release, the newest last
-    debts: Sequence[Mitigation] = ()  # while OPEN: open ones of the environment, whichever release they belong to
+    environment_mitigations: Sequence[
+        Mitigation
+    ] = ()  # while OPEN: open ones of the environment, whichever release they belong to
     known_bad: str = ""  # while OPEN: that this image was rolled back when it was last deployed; empty: it was not
     break_glass: BreakGlass | None = None  # that it was deployed past the gate
     pictures: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (kind, subject) -> Slack's id of the file
@@ -92,14 +94,14 @@ class ReleaseView(PlanProgress):
         return fingerprint(self.release, list(waivers.values()))
 
     @property
-    def standing(self) -> Sequence[Mitigation]:
+    def open_mitigations(self) -> Sequence[Mitigation]:
         """The mitigations that are not put back yet, the newest last. While there are any the release is not closed."""
         return [entry for entry in self.mitigations if entry.open]
 
     @property
     def may_close(self) -> bool:
         """Whether nothing is under way and nothing stands that is to be put back."""
-        return not self.release.active and not self.standing
+        return not self.release.active and not self.open_mitigations
 
     @property
     def phase(self) -> Phase | None:

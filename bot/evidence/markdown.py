@@ -40,11 +40,11 @@ def _checks(facts: Row) -> Iterable[str]:
             (
                 (
                     line.title,
-                    line.standing,
+                    line.status,
                     *((run["summary"], run["asked"], run["by_whom"], reading.moment(run["finished_at"]))),
                 )
                 if (run := line.runs[0] if line.runs else None) is not None
-                else (line.title, line.standing, "", "", "", "")
+                else (line.title, line.status, "", "", "", "")
                 for line in section.lines
             ),
         )

@@ -104,7 +104,7 @@ def _line(line: reading.LineEvidence) -> str:
     words += "".join(_run(line, run, number) for number, run in enumerate(line.runs))
     when = reading.moment(newest["finished_at"]) if newest else ""
     by = newest["by_whom"] if newest else ""
-    return _entry(line.standing, words, when, by)
+    return _entry(line.status, words, when, by)
 
 
 def _run(line: reading.LineEvidence, run: Row, number: int) -> str:

@@ -24,7 +24,7 @@ class LineEvidence:
     waiver: Row | None
 
     @property
-    def standing(self) -> str:
+    def status(self) -> str:
         """What became of it: the newest outcome, WAIVED where a person let it go, NOT RUN."""
         newest = self.runs[0]["outcome"] if self.runs else "NOT RUN"
         return "WAIVED" if newest != "PASS" and self.waiver is not None else str(newest)
@@ -32,7 +32,7 @@ class LineEvidence:
     @property
     def good(self) -> bool:
         """Whether it lets the release go."""
-        return self.standing in {"PASS", "WAIVED"}
+        return self.status in {"PASS", "WAIVED"}
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def numbers(facts: Row) -> list[tuple[str, str]]:
     figures = [
         ("Go/No-Go", f"{sum(line.good for line in deciding)} of {len(deciding)}"),
         ("All lines", f"{sum(line.good for line in lines)} of {len(lines)}"),
-        ("Waived", str(sum(line.standing == "WAIVED" for line in lines))),
+        ("Waived", str(sum(line.status == "WAIVED" for line in lines))),
         ("Approvals", str(approvals)),
         ("Alarms", str(len(rows(facts, "alarms")))),
     ]

@@ -15,11 +15,11 @@ def spend(tx: Tx, allowances: Sequence[Spends], target: str, now: datetime) -> d
     waits = []
     for allowance in allowances:
         what, period = f"{target}/{allowance.name}", timedelta(seconds=allowance.period)
-        waits.append(uses.free_at(tx, what, at_most=allowance.uses, period=period, now=now))
+        waits.append(uses.next_free_at(tx, what, at_most=allowance.uses, period=period, now=now))
     if missing := [until for until in waits if until is not None]:
         return max(missing)
     for allowance in allowances:
-        uses.use(tx, f"{target}/{allowance.name}", now)
+        uses.spend(tx, f"{target}/{allowance.name}", now)
     return None
 
 

@@ -47,6 +47,6 @@ def _complete_notify_step(tx: Tx, view: ReleaseView, permalink: str) -> None:
         spec = view.checklist.step(step.id)
         if step.plan is PlanKind.ROLLBACK and spec is not None and isinstance(spec.action, Notify):
             summary = f"posted: {permalink}" if permalink else "posted"
-            if steps.told(tx, step.row, summary, view.now):
+            if steps.mark_announced(tx, step.row, summary, view.now):
                 done = StepDone(step=step.id, summary=summary, started_at=None)
                 commit_change(tx, view.release.id, done, at=view.now, by=SYSTEM)

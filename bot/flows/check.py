@@ -39,7 +39,7 @@ def request_runs(tx: Tx, view: ReleaseView, check_ids: Iterable[CheckId], by: Us
     runs = [entry.id for entry in list_runnable(view) if entry.id in ids]
     for check_id in runs:
         checks.request(tx, view.release.id, check_id, by, view.now)
-        work.ask(tx, QUEUE, queue_key(view.release.id, check_id))
+        work.enqueue(tx, QUEUE, queue_key(view.release.id, check_id))
     return runs
 
 
@@ -48,7 +48,7 @@ def wake_waiting(tx: Tx, deps: Deps, view: ReleaseView, ended: Check, *, but: Co
     requirements = partial(requirements_of, deps)
     for check_id in find_woken(ended, view.checks, view.checklist.asked, requirements):
         if check_id not in but:
-            work.ask(tx, QUEUE, queue_key(view.release.id, check_id))
+            work.enqueue(tx, QUEUE, queue_key(view.release.id, check_id))
 
 
 def list_runnable(view: ReleaseView) -> list[Check]:

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from bot.flows.needed import EVERY_RELEASE, Part, Said, needed
 from bot.store import grants as own_grants
 from bot.store import work
-from bot.store.migrate import missing_in
+from bot.store.migrate import list_missing_in
 from checks.checkup import cluster, databases, product, repository, vendors
 from checks.checkup.finding import Finding, Needs, State, trouble
 from clients.cluster import KUBE_PACKAGES
@@ -83,7 +83,7 @@ def database_question(url: str, *, embedded: bool = False) -> Question:
 def ask(tx: Tx, examination: Examination, asked_by: int) -> str:
     """Have everything examined for whoever sent the delivery ``asked_by`` (row of the inbox); the findings are a second answer."""
     names = [question.part for question in examination.questions]
-    work.ask(tx, QUEUE, asked_by)
+    work.enqueue(tx, QUEUE, asked_by)
     listed = ", ".join(names)
     return f"Asking {listed}. The findings follow within half a minute." if names else "There is nobody to ask."
 
@@ -134,12 +134,12 @@ def own_database(url: str, *, embedded: bool = False) -> list[Finding]:
     lines = (EVERY_RELEASE,)
     try:
         with psycopg.connect(url, row_factory=dict_row, connect_timeout=int(CONNECT_TIMEOUT)) as tx:
-            if (names := missing_in(tx)) and embedded:
+            if (names := list_missing_in(tx)) and embedded:
                 return [Finding(State.NOTE, f"lacks {len(names)} migrations, which the next start applies")]
             if names:
                 what = f"lacks {len(names)} migrations, from {names[0]} on"
                 return [Finding(State.MISSING, what, "Run as its owner:", "release-bot migrate", lines)]
-            lacking = own_grants.lacking(tx)
+            lacking = own_grants.list_missing_rights(tx)
             role, rules = tx.info.user, own_grants.rules_over_the_record(tx)
     except psycopg.OperationalError as error:
         refused = databases.ANSWERED in str(error)

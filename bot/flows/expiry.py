@@ -17,7 +17,7 @@ _MOMENT = timedelta(seconds=1)  # a PASS still counts at the very end of its age
 
 def schedule(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
     """Have the messages of a release rendered anew once a PASS that counts until ``at`` has expired."""
-    work.ask(tx, QUEUE, release_id, due_at=at + _MOMENT)
+    work.enqueue(tx, QUEUE, release_id, due_at=at + _MOMENT)
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:

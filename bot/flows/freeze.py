@@ -76,11 +76,11 @@ def _written(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def hold(tx: Tx, view: ReleaseView) -> None:
+def freeze_after_rollback(tx: Tx, view: ReleaseView) -> None:
     """Nothing is deployed after a rollback until somebody says so: a freeze that would end by itself becomes one that does not."""
     release = view.release
-    standing = freezes.current(tx, release.environment, view.now)
-    if standing is not None and standing.until is None:
+    active_freeze = freezes.current(tx, release.environment, view.now)
+    if active_freeze is not None and active_freeze.until is None:
         return
     by = next((signed.by for signed in view.signoffs if signed.purpose is Purpose.ROLLBACK), release.manager)
     reason = f"{release.version} was rolled back" + (f": {release.reason}" if release.reason else "")

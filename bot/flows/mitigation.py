@@ -29,9 +29,9 @@ from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view, require
 from bot.flows.journal import MitigationJournal
 from bot.flows.step_context import build_step_context
-from bot.flows.step_inspection import inspect_step, release_shipment
+from bot.flows.step_inspection import inspect_step, release_reference
 from bot.steps import variable
-from bot.steps.registry import doer
+from bot.steps.registry import handler_of
 from bot.store import mitigations, posts, releases, steps, work
 from bot.store.pool import Tx
 
@@ -55,10 +55,10 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
     if not reason.strip():
         raise InvalidInput("That needs a reason: what is wrong?")
     what = f"{spec.action.name}={spec.action.value}"
-    standing = next((entry for entry in view.standing if entry.what == what), None)
-    if standing is not None and not standing.stuck:
-        return f"{what} is {standing.state} already, by <@{standing.owner}>."
-    if standing is None:
+    existing = next((entry for entry in view.open_mitigations if entry.what == what), None)
+    if existing is not None and not existing.stuck:
+        return f"{what} is {existing.state} already, by <@{existing.owner}>."
+    if existing is None:
         step = next((step for step in view.steps if step.row == step_row), None)
         if step is None or step.state is not StepState.TO_ATTEST:
             raise StaleButton
@@ -73,19 +73,19 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
         post = MitigationPost(mitigation=mitigation_id)
         commit_change(tx, view.release.id, begun, at=view.now, by=actor.user, new_posts=[post])
     else:
-        mitigation_id = standing.id
+        mitigation_id = existing.id
         mitigations.say(tx, mitigation_id)
-    work.ask(tx, QUEUE, mitigation_id)
+    work.enqueue(tx, QUEUE, mitigation_id)
     posts.mark_stale(tx, view.release.id)
     return f"Setting {what}. You own it: the release has it as an open item until it is put back."
 
 
 def renew(tx: Tx, view: ReleaseView) -> None:
     """Have set again what is in force: a rollback that is through has taken the Deployment back to before it was."""
-    for entry in view.standing:
+    for entry in view.open_mitigations:
         if entry.state is MitigationState.SET:
             mitigations.move(tx, entry, MitigationState.SETTING, view.now)
-            work.ask(tx, QUEUE, entry.id)
+            work.enqueue(tx, QUEUE, entry.id)
 
 
 def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
@@ -99,7 +99,7 @@ def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
         mitigations.move(tx, found, MitigationState.LIFTING, view.now, by=actor.user)
     else:
         mitigations.say(tx, mitigation_id)
-    work.ask(tx, QUEUE, mitigation_id)
+    work.enqueue(tx, QUEUE, mitigation_id)
     resolving = MitigationResolving(mitigation=mitigation_id)
     commit_change(tx, view.release.id, resolving, at=view.now, by=actor.user)
     return f"Putting back what stood there before {found.what}."
@@ -165,7 +165,7 @@ def _rolls_back(view: ReleaseView) -> bool:
         step.plan is PlanKind.ROLLBACK
         and step.state in {StepState.PENDING, StepState.RUNNING}
         and (spec := view.checklist.step(step.id)) is not None
-        and doer(spec).plane is Plane.BACKEND
+        and handler_of(spec).plane is Plane.BACKEND
         for step in view.steps
     )
 
@@ -184,7 +184,7 @@ def _remind(tx: Tx, view: ReleaseView, found: Mitigation, action: SetVariable) -
     if view.now < found.due_at:
         return found.due_at
     due_at = view.now + action.remind
-    mitigations.reminded(tx, found.id, due_at)
+    mitigations.record_reminder(tx, found.id, due_at)
     number = found.reminders + 1
     reminded = MitigationReminded(mitigation=found.id, round=number)
     notice = MitigationNotice(mitigation=found.id, round=number)
@@ -194,7 +194,7 @@ def _remind(tx: Tx, view: ReleaseView, found: Mitigation, action: SetVariable) -
 
 def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation, spec: StepSpec, action: SetVariable) -> str:
     with deps.store.transaction() as tx:
-        ship, was = release_shipment(tx, view.release), mitigations.was(tx, found.id)
+        ship, was = release_reference(tx, view.release), mitigations.was(tx, found.id)
     if was is None and found.state is MitigationState.SETTING:
         with inspect_step(deps, spec, ship, None, cancelled=job.lost) as look:
             was = variable.where_we_are(action, look)
@@ -229,7 +229,7 @@ def _through(deps: Deps, job: Job, found: Mitigation, said: str) -> datetime | N
             return None
         mitigations.move(tx, found, MitigationState.SET, view.now)
         said = deps.clean(said)
-        done = steps.done_for(tx, found.step, by=found.owner, summary=said, at=view.now)
+        done = steps.complete_for(tx, found.step, by=found.owner, summary=said, at=view.now)
         step, run = done or ("", 0)  # set once more, after a rollback: the step was done before
         put = MitigationSet(mitigation=found.id, step=step, run=run, by=found.owner, summary=said)
         commit_change(tx, found.release_id, put, at=view.now, by=SYSTEM)

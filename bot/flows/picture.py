@@ -18,7 +18,7 @@ RATE, TIMELINE = "rate", "timeline"  # kinds; their subjects are the id of an al
 
 def ask_for(tx: Tx, release_id: ReleaseId, kind: str, subject: str) -> None:
     """Ask for a picture. Drawn by a worker, as it takes half a second that no lock should be held for."""
-    work.ask(tx, "picture", f"{release_id}:{kind}:{subject}")
+    work.enqueue(tx, "picture", f"{release_id}:{kind}:{subject}")
 
 
 def execute(deps: Deps, job: Job) -> None:

@@ -24,7 +24,7 @@ def remind_if_due(deps: Deps) -> None:
     `bot.flows.upkeep`.
     """
     with deps.store.transaction() as tx:
-        release_ids = break_glass.unreviewed(tx, deps.environment)
+        release_ids = break_glass.list_unreviewed(tx, deps.environment)
         release = releases.active(tx, deps.environment)
     if release is not None and release.state is not ReleaseState.OPEN and release.id not in release_ids:
         release_ids.append(release.id)

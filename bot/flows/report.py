@@ -31,7 +31,7 @@ def gather(
     Every text of the facts passes ``redact``; the digests are of what is stored, also where a secret became known only later.
     """
     release_id = view.release.id
-    release, rows = evidence.release(tx, release_id), evidence.rows(tx, release_id)
+    release, rows = evidence.read_release(tx, release_id), evidence.read_rows(tx, release_id)
     digests = {
         row_name(table, row): column_digests(table, row)
         for table, stored in {"release": [release], **rows}.items()
@@ -49,8 +49,8 @@ def gather(
         "format": pack_format,
         "made_at": _text(view.now),
         "release": release,
-        **evidence.rules(tx, release_id),
-        "journal": evidence.journal(tx, release_id),
+        **evidence.read_rules(tx, release_id),
+        "journal": evidence.read_journal(tx, release_id),
     }
     return {**redact_values(facts, redact), "rows": shown}, digests
 

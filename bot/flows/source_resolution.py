@@ -86,7 +86,7 @@ def _store_move(tx: Tx, deps: Deps, view: ReleaseView, resolved: Resolved) -> No
     """Take what the version means now; what was found out and signed before was about something else."""
     release_id, release = view.release.id, view.release
     commit = resolved.commit if resolved.tagged else release.commit
-    releases.rebind(tx, release_id, view.now, commit=commit, digest=resolved.digest, tagged=resolved.tagged)
+    releases.repin(tx, release_id, view.now, commit=commit, digest=resolved.digest, tagged=resolved.tagged)
     sign.void_outdated(tx, deps, release_id, f"{release.version} means another commit or image now")
     check.cancel_all(tx, release_id, view.checklist)
     check.request_runs(tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.asked], SYSTEM)

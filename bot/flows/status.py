@@ -54,6 +54,6 @@ def history(tx: Tx, deps: Deps) -> list[Release]:
     return releases.history(tx, deps.environment)
 
 
-def standing(tx: Tx, deps: Deps) -> list[Mitigation]:
+def list_open_mitigations(tx: Tx, deps: Deps) -> list[Mitigation]:
     """What is still to be put back, whichever release it belongs to."""
-    return mitigations.open_in(tx, deps.environment)
+    return mitigations.list_open(tx, deps.environment)

@@ -10,7 +10,7 @@ from bot.domain.ids import ReleaseId
 from bot.flows.check_context import CheckRun
 from bot.flows.check_run import run_to_end
 from bot.flows.deps import Deps, Job
-from bot.steps.contract import Journal, Look, StepContext
+from bot.steps.contract import Journal, StepContext, StepInspection
 from bot.steps.registry import acting
 from bot.store import work
 from bot.store.pool import Tx
@@ -18,7 +18,14 @@ from checks.contract import Answer, Subject
 
 
 def build_step_context(
-    deps: Deps, job: Job, release_id: ReleaseId, spec: StepSpec, look: Look, journal: Journal, *, attempt: int = 1
+    deps: Deps,
+    job: Job,
+    release_id: ReleaseId,
+    spec: StepSpec,
+    look: StepInspection,
+    journal: Journal,
+    *,
+    attempt: int = 1,
 ) -> StepContext:
     """The context of the step ``spec``. ``look``: what it may use to see the world; ``attempt``: how often it was begun."""
 
@@ -27,7 +34,7 @@ def build_step_context(
         return run
 
     def run_check(action: RunCheck) -> Answer:
-        ship = look.shipment
+        ship = look.reference
         run = CheckRun(
             release_id=release_id,
             name=spec.id,

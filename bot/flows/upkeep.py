@@ -30,7 +30,7 @@ _MOMENT = timedelta(seconds=1)  # an approval still counts at the very end of it
 
 def schedule(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
     """Have the upkeep of a release begin at ``at``."""
-    work.ask(tx, QUEUE, release_id, due_at=at)
+    work.enqueue(tx, QUEUE, release_id, due_at=at)
 
 
 def adopt_policy(tx: Tx, deps: Deps) -> None:

@@ -194,7 +194,7 @@ def _close_or_go_on(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | Non
 def hasten(deps: Deps) -> None:
     """Make a poll due that is further away than any can be: the clock by which it is due was set back meanwhile."""
     with deps.store.transaction() as tx:
-        work.hasten(tx, "watch", deps.watch.apart)
+        work.bring_forward(tx, "watch", deps.watch.apart)
 
 
 def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> str:
@@ -208,7 +208,7 @@ def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> s
         raise StaleButton(f"{view.release.version} is {view.release.state}: its watch is over.")
     if not watches.acknowledge(tx, alarm_id, by=actor.user, note=deps.clean(note.strip()), at=view.now):
         return "That alarm was acknowledged already."
-    work.ask(tx, "watch", release_id)
+    work.enqueue(tx, "watch", release_id)
     event = WatchAcknowledged(alarm=alarm_id, note=deps.clean(note.strip()))
     commit_change(tx, release_id, event, at=view.now, by=actor.user)
     return "Acknowledged. The watch goes on."

@@ -123,7 +123,7 @@ class Dispatch:
             if error.code != "exchanged_trigger_id":  # opened by an attempt that died before it was written down
                 raise
         with self._deps.store.transaction() as tx:
-            inbox.handled(tx, row.id, "form opened", self._deps.clock.now())  # the form is the answer
+            inbox.mark_handled(tx, row.id, "form opened", self._deps.clock.now())  # the form is the answer
 
     # --- answers
 
@@ -160,6 +160,6 @@ class Dispatch:
     def _close(self, tx: Tx, row: InboxRow, sender: Sender, answer: Rendered, outcome: str) -> None:
         """Mark the delivery as handled and enqueue the answer to its sender, in the transaction of the effect."""
         now = self._deps.clock.now()
-        inbox.handled(tx, row.id, outcome, now)
+        inbox.mark_handled(tx, row.id, outcome, now)
         body = redact_values({"text": answer.text, "blocks": answer.blocks}, self._deps.clean)
-        replies.put(tx, row.id, sender.user, sender.channel, sender.response_url, body, now)
+        replies.store_reply(tx, row.id, sender.user, sender.channel, sender.response_url, body, now)

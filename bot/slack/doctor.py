@@ -43,4 +43,6 @@ class Doctor:
                 return
             to = sender_of(row, self._deps.channel)
             body = redact_values({"text": shown.text, "blocks": shown.blocks}, self._deps.clean)
-            replies.put(tx, row.id, to.user, to.channel, to.response_url, body, self._deps.clock.now(), part=PART)
+            replies.store_reply(
+                tx, row.id, to.user, to.channel, to.response_url, body, self._deps.clock.now(), part=PART
+            )

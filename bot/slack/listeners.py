@@ -46,7 +46,7 @@ def keep(store: Store, redact: Callable[[str], str], delivery: str, kind: str, b
         for key, value in kept.items()
     }
     with store.transaction(wait=PATIENCE) as tx:
-        return inbox.put(tx, delivery, kind, clean)
+        return inbox.store_delivery(tx, delivery, kind, clean)
 
 
 def _storable(text: str) -> str:

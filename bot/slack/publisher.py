@@ -229,7 +229,7 @@ class Publisher:
                 return due
             raise
         with self._deps.store.transaction() as tx:
-            replies.sent(tx, reply.id, self._deps.clock.now())
+            replies.mark_sent(tx, reply.id, self._deps.clock.now())
         return None
 
     def _deliver(self, reply: ReplyRow) -> None:

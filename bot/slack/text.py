@@ -337,8 +337,8 @@ def _state_detail(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
         return f"{until}, {count(alarms, 'open alarm')}" if alarms else until
     if state is ReleaseState.ABORTED:
         return "nothing was deployed"
-    if view.standing:
-        return f"still open until {' and '.join(outside(entry.what, 100) for entry in view.standing[:3])} is put back"
+    if view.open_mitigations:
+        return f"still open until {' and '.join(outside(entry.what, 100) for entry in view.open_mitigations[:3])} is put back"
     return shown(release.closed_at) if release.closed_at is not None else ""
 
 
@@ -351,7 +351,7 @@ IN_FORCE = {
 }
 
 
-def standing_line(entry: Mitigation) -> str:
+def mitigation_line(entry: Mitigation) -> str:
     """A mitigation that keeps its release open: what stands, whose it is, since when, and how it ends."""
     words = f":warning: *{outside(entry.what, 100)}* {IN_FORCE[entry.state]}"
     if entry.stuck:

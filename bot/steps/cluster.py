@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bot.steps.contract import Look, step_errors
+from bot.steps.contract import StepInspection, step_errors
 from bot.steps.rollout import pod_trouble, same_template
 from clients.cluster import FIELD_MANAGER, KubeClients, Kubernetes, kube_errors
 from clients.target import require
@@ -17,7 +17,7 @@ CONFLICTS = 20  # the controller writes the status all the time, so a lost optim
 class DeploymentClient:
     """The Deployment of a Target, read and patched as raw JSON."""
 
-    def __init__(self, ctx: Look) -> None:
+    def __init__(self, ctx: StepInspection) -> None:
         with step_errors():
             self.where: Kubernetes = require(ctx.target.kubernetes, ctx.target, "kubernetes")
             self._kube: KubeClients = ctx.clients.kube()

@@ -71,7 +71,7 @@ class Journal(Protocol):
 
 
 @dataclass(frozen=True)
-class Shipment:
+class ReleaseReference:
     """The release as a step sees it."""
 
     version: str  # v4.8.0
@@ -82,11 +82,11 @@ class Shipment:
 
 
 @dataclass(frozen=True)
-class Look:
+class StepInspection:
     """What a step may use to see what stands there and what it would change. Nothing here changes or stores anything."""
 
     id: str  # step id
-    shipment: Shipment
+    reference: ReleaseReference
     target: Target
     clients: Clients
     recorded: Mapping[str, Any] | None  # of the step's plane, before the deploy; None until then
@@ -111,18 +111,18 @@ class Look:
         """Whether the time of the step is over."""
         return time.monotonic() > self.deadline
 
-    def insist(self, look: Callable[[], T]) -> T:
+    def retry_read(self, look: Callable[[], T]) -> T:
         """The answer of ``look``, which only reads; asked again a few times while the vendor gives none."""
         for attempt in range(LOOKS - 1):
             try:
                 with step_errors():
                     return look()
             except NoAnswer as error:
-                self.hold_off(error, PAUSE * 2**attempt)
+                self.wait_after_failure(error, PAUSE * 2**attempt)
         with step_errors():
             return look()
 
-    def hold_off(self, error: NoAnswer, seconds: float) -> None:
+    def wait_after_failure(self, error: NoAnswer, seconds: float) -> None:
         """Wait after a call that got no answer: ``seconds``, or as long as the vendor asks for.
 
         Raises NoAnswer at once where that is longer than a step waits, or has time for; else as `pause` does.
@@ -136,7 +136,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class StepContext(Look):
+class StepContext(StepInspection):
     """What a step may use when it acts."""
 
     run_check: Callable[[RunCheck], Answer]  # with all that its kind declares

@@ -19,7 +19,7 @@ from clients.target import require
 
 if TYPE_CHECKING:
     from bot.domain.actions import DeployCronJob, RestoreCronJob
-    from bot.steps.contract import Look, StepContext
+    from bot.steps.contract import StepContext, StepInspection
 
 TAKEN_BACK = ("schedule", "jobTemplate")  # of the spec
 
@@ -27,7 +27,7 @@ TAKEN_BACK = ("schedule", "jobTemplate")  # of the spec
 class CronJobs:
     """One CronJob in the namespace of a Target, as raw JSON."""
 
-    def __init__(self, look: Look, name: str) -> None:
+    def __init__(self, look: StepInspection, name: str) -> None:
         with step_errors():
             self.namespace = require(look.target.kubernetes, look.target, "kubernetes").namespace
             self._kube = look.clients.kube()
@@ -60,22 +60,22 @@ def needs_to_restore(_spec: RestoreCronJob) -> tuple[Need, ...]:
     return (Changes("cronjob"), *(ClusterRight(verb, "batch", "cronjobs", Of.RECORDED) for verb in ("get", "patch")))
 
 
-def where_we_are(spec: DeployCronJob, look: Look) -> dict[str, Any]:
+def where_we_are(spec: DeployCronJob, look: StepInspection) -> dict[str, Any]:
     """What a rollback puts back: schedule and job template of this moment."""
-    found = look.insist(CronJobs(look, spec.name).get)["spec"]
+    found = look.retry_read(CronJobs(look, spec.name).get)["spec"]
     return {"name": spec.name, **{key: found[key] for key in TAKEN_BACK}}
 
 
-def preview(spec: DeployCronJob, look: Look) -> list[Mutation]:
+def preview(spec: DeployCronJob, look: StepInspection) -> list[Mutation]:
     """Schedule and images that differ between the cluster and the file at the release's commit."""
     jobs = CronJobs(look, spec.name)
-    return _changes(jobs, look.insist(jobs.get)["spec"], _wanted(spec, look))
+    return _changes(jobs, look.retry_read(jobs.get)["spec"], _wanted(spec, look))
 
 
-def _wanted(spec: DeployCronJob, look: Look) -> dict[str, str]:
+def _wanted(spec: DeployCronJob, look: StepInspection) -> dict[str, str]:
     """What to show -> its value, as the file at the release's commit has it: the schedule and each container's image."""
-    repository, commit = look.clients.github(), look.shipment.commit
-    text = look.insist(lambda: repository.file(spec.manifest, commit))
+    repository, commit = look.clients.github(), look.reference.commit
+    text = look.retry_read(lambda: repository.file(spec.manifest, commit))
     if text is None:
         raise StepError(
             f"{repository.repository} has no {spec.manifest} at {commit[:12]}",
@@ -112,7 +112,7 @@ def _changes(jobs: CronJobs, spec: Mapping[str, Any], wanted: Mapping[str, str])
     ]
 
 
-def confirm(spec: DeployCronJob, look: Look) -> str:
+def confirm(spec: DeployCronJob, look: StepInspection) -> str:
     """What stands there of a change by hand. Raises Contradicted where the file at the release's commit says otherwise."""
     refuse_left(preview(spec, look))
     return f"{CronJobs(look, spec.name).place} is as {spec.manifest} has it"
@@ -138,7 +138,7 @@ def _settle(
     """
     made: list[Mutation] = []
     for _ in range(CONFLICTS):
-        seen = ctx.insist(jobs.get)
+        seen = ctx.retry_read(jobs.get)
         changes = differs(seen["spec"])
         if not changes:
             return made
@@ -148,7 +148,7 @@ def _settle(
             jobs.replace(seen, wanted(seen["spec"]))
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
-            ctx.hold_off(error, AGAIN)
+            ctx.wait_after_failure(error, AGAIN)
         else:
             ctx.journal.acted(changed=[change.what for change in changes])
         made = changes
@@ -164,12 +164,12 @@ def _with(spec: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, Any]:
     return changed
 
 
-def preview_restore(_spec: RestoreCronJob, look: Look) -> list[Mutation]:
+def preview_restore(_spec: RestoreCronJob, look: StepInspection) -> list[Mutation]:
     """What differs between the cluster and what was recorded before the deploy."""
     if look.recorded is None:
         return []
     jobs = CronJobs(look, str(look.recorded["name"]))
-    return _restored(jobs, look.insist(jobs.get)["spec"], look.recorded)
+    return _restored(jobs, look.retry_read(jobs.get)["spec"], look.recorded)
 
 
 def _restored(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[str, Any]) -> list[Mutation]:
@@ -183,7 +183,7 @@ def _restored(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[str, Any]
     ]
 
 
-def confirm_restore(spec: RestoreCronJob, look: Look) -> str:
+def confirm_restore(spec: RestoreCronJob, look: StepInspection) -> str:
     """What stands there after a way back by hand. Raises Contradicted where it is not what was recorded."""
     if look.recorded is None:
         return NOTHING_RECORDED

@@ -11,7 +11,7 @@ from bot.domain.actions import RestoreFrontend, VercelDeploy
 from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
 from bot.steps.by_hand import refuse_left
-from bot.steps.contract import NOTHING_RECORDED, Look, StepContext, step_errors
+from bot.steps.contract import NOTHING_RECORDED, StepContext, StepInspection, step_errors
 from clients.needs import Changes, Need, Setting
 from clients.vercel import MOVES, UNDER_WAY, Vercel, commit_of, id_of, mark_of, named, state_of
 
@@ -25,17 +25,17 @@ def needs(_spec: VercelDeploy | RestoreFrontend) -> tuple[Need, ...]:
     return (Changes("frontend"), Setting("vercel.token"), Setting("vercel.project"))
 
 
-def where_we_are(_spec: VercelDeploy, look: Look) -> dict[str, Any]:
+def where_we_are(_spec: VercelDeploy, look: StepInspection) -> dict[str, Any]:
     """The deployment that a rollback goes back to: what is live now.
 
     Where Vercel has deployed the release's commit by itself already, it is the newest earlier one. Raises StepError when
     there is none.
     """
     project = look.clients.vercel()
-    live = look.insist(project.live)
-    if live is not None and commit_of(live) != look.shipment.commit:
+    live = look.retry_read(project.live)
+    if live is not None and commit_of(live) != look.reference.commit:
         return {"deployment": id_of(live), "commit": commit_of(live)}
-    earlier = [item for item in look.insist(project.candidates) if commit_of(item) != look.shipment.commit]
+    earlier = [item for item in look.retry_read(project.candidates) if commit_of(item) != look.reference.commit]
     if not earlier:
         raise StepError(
             "Vercel has no earlier production deployment, so the frontend could not be taken back",
@@ -44,10 +44,10 @@ def where_we_are(_spec: VercelDeploy, look: Look) -> dict[str, Any]:
     return {"deployment": id_of(earlier[0]), "commit": commit_of(earlier[0])}
 
 
-def preview(_spec: VercelDeploy, look: Look) -> list[Mutation]:
+def preview(_spec: VercelDeploy, look: StepInspection) -> list[Mutation]:
     """What production shows now and after; nothing where it shows the release's commit already."""
-    live = look.insist(look.clients.vercel().live)
-    if live is not None and commit_of(live) == look.shipment.commit:
+    live = look.retry_read(look.clients.vercel().live)
+    if live is not None and commit_of(live) == look.reference.commit:
         return []
     back = id_of(live) if live is not None else ""
     if look.recorded is not None:
@@ -56,23 +56,23 @@ def preview(_spec: VercelDeploy, look: Look) -> list[Mutation]:
         Mutation(
             f"production deployment of {look.clients.vercel().project_id} on Vercel",
             named(live) if live is not None else "",
-            f"a deployment of commit {look.shipment.commit[:12]}",
+            f"a deployment of commit {look.reference.commit[:12]}",
             Way.BACK,
             f"the rollback moves production back to {back}",
         )
     ]
 
 
-def confirm(spec: VercelDeploy, look: Look) -> str:
+def confirm(spec: VercelDeploy, look: StepInspection) -> str:
     """What production shows of a deploy by hand. Raises Contradicted where that is another commit."""
     refuse_left(preview(spec, look))
-    live = look.insist(look.clients.vercel().live)
+    live = look.retry_read(look.clients.vercel().live)
     return f"production shows {named(live or {})}"
 
 
 def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
     """Wait for Vercel's own deployment of the commit, make one if none comes, and wait until production shows it."""
-    project, commit = ctx.clients.vercel(), ctx.shipment.commit
+    project, commit = ctx.clients.vercel(), ctx.reference.commit
     changes = preview(spec, ctx)
     if not changes:
         return f"production shows {named(_live(ctx, project))} already"
@@ -93,12 +93,12 @@ def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
 
 
 def _live(ctx: StepContext, project: Vercel) -> dict[str, Any]:
-    return ctx.insist(project.live) or {}
+    return ctx.retry_read(project.live) or {}
 
 
 def _goes_live_by_itself(ctx: StepContext, project: Vercel) -> bool:
     """Whether a built deployment gets the domains without a promote; a rollback on Vercel has switched that off."""
-    return bool(ctx.insist(project.project).get("autoAssignCustomDomains", True))
+    return bool(ctx.retry_read(project.project).get("autoAssignCustomDomains", True))
 
 
 def _built(spec: VercelDeploy, ctx: StepContext, project: Vercel, changes: Sequence[Mutation]) -> dict[str, Any]:
@@ -106,12 +106,12 @@ def _built(spec: VercelDeploy, ctx: StepContext, project: Vercel, changes: Seque
 
     One that failed ends the step; a retry makes another one, which carries the number of the attempt.
     """
-    mark = f"{ctx.shipment.version}, attempt {ctx.attempt}"
+    mark = f"{ctx.reference.version}, attempt {ctx.attempt}"
     asked = any(note.get("asked") == mark for note in ctx.journal.seen())  # perhaps by a process that was killed
     patience = time.monotonic() + (UNSURE if asked else spec.wait_for_auto)
     pauses = chain(POLLS, repeat(POLLS[-1]))
     while True:
-        found = ctx.insist(lambda: project.of_commit(ctx.shipment.commit))
+        found = ctx.retry_read(lambda: project.of_commit(ctx.reference.commit))
         state = state_of(found) if found is not None else ""
         if found is not None and state == "READY":
             return found
@@ -132,19 +132,19 @@ def _built(spec: VercelDeploy, ctx: StepContext, project: Vercel, changes: Seque
             ctx.journal.intent(changes)
             try:
                 with step_errors():
-                    project.create(ctx.shipment.commit, ctx.shipment.version, mark)
+                    project.create(ctx.reference.commit, ctx.reference.version, mark)
             except NoAnswer as error:
                 ctx.journal.observed(trouble=error.user_message)
-                ctx.hold_off(error, POLLS[0])
+                ctx.wait_after_failure(error, POLLS[0])
         ctx.pause(next(pauses), "Vercel to build the frontend")
 
 
-def preview_restore(_spec: RestoreFrontend, look: Look) -> list[Mutation]:
+def preview_restore(_spec: RestoreFrontend, look: StepInspection) -> list[Mutation]:
     """What production shows now, and the recorded deployment; nothing where it is live."""
     if look.recorded is None:
         return []
     project = look.clients.vercel()
-    live = look.insist(project.live)
+    live = look.retry_read(project.live)
     wanted = str(look.recorded["deployment"])
     if live is not None and id_of(live) == wanted:
         return []
@@ -159,7 +159,7 @@ def preview_restore(_spec: RestoreFrontend, look: Look) -> list[Mutation]:
     ]
 
 
-def confirm_restore(spec: RestoreFrontend, look: Look) -> str:
+def confirm_restore(spec: RestoreFrontend, look: StepInspection) -> str:
     """What production shows after a way back by hand. Raises Contradicted where it is not what was recorded."""
     if look.recorded is None:
         return NOTHING_RECORDED
@@ -177,7 +177,7 @@ def restore(spec: RestoreFrontend, ctx: StepContext) -> str:
     if not changes:
         return f"production shows {wanted}"
     ctx.journal.before(deployment=changes[0].now)
-    if ctx.insist(lambda: project.deployment(wanted)) is None:
+    if ctx.retry_read(lambda: project.deployment(wanted)) is None:
         raise StepError(f"the deployment {wanted} is gone from Vercel", hint="Promote another one there by hand.")
     _move(ctx, project, wanted, "rollback", changes)
     ctx.journal.acted(deployment=wanted)
@@ -189,7 +189,7 @@ def _move(ctx: StepContext, project: Vercel, wanted: str, kind: str, changes: Se
     asked = 0
     pauses = chain(POLLS, repeat(POLLS[-1]))
     while True:
-        seen = ctx.insist(project.project)
+        seen = ctx.retry_read(project.project)
         live = (seen.get("targets") or {}).get("production") or {}
         if id_of(live) == wanted:
             return
@@ -211,6 +211,6 @@ def _move(ctx: StepContext, project: Vercel, wanted: str, kind: str, changes: Se
                     (project.promote if kind == "promote" else project.roll_back)(wanted)
             except NoAnswer as error:
                 ctx.journal.observed(trouble=error.user_message)
-                ctx.hold_off(error, POLLS[0])
+                ctx.wait_after_failure(error, POLLS[0])
         ctx.journal.progress(f"Vercel moves production to {wanted}")
         ctx.pause(next(pauses), f"production to show {wanted}")

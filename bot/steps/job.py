@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
-from bot.steps.jobs import COMPLETE, DEADLINE, FAILED, GONE, Jobs, Standing, trouble_of
+from bot.steps.jobs import COMPLETE, DEADLINE, FAILED, GONE, Jobs, JobState, trouble_of
 from bot.steps.migrations import mutations, new_files
 from clients.needs import LIST_PODS, READ_LOGS, ClusterRight, Of
 
 if TYPE_CHECKING:
     from bot.domain.actions import Migrate
     from bot.domain.plan import Mutation
-    from bot.steps.contract import Look, StepContext
+    from bot.steps.contract import StepContext, StepInspection
     from clients.pods import LogEnds
 
 IMAGE = "{image}"  # in the template: the image of the release by its digest
@@ -31,7 +31,7 @@ def rights() -> tuple[ClusterRight, ...]:
     return (*jobs, LIST_PODS, READ_LOGS)
 
 
-def preview(spec: Migrate, look: Look) -> list[Mutation]:
+def preview(spec: Migrate, look: StepInspection) -> list[Mutation]:
     """The files that are new; the Job itself finds out which of them are applied already."""
     return mutations(new_files(look, spec.files), look.target.name)
 
@@ -54,14 +54,14 @@ def run(spec: Migrate, ctx: StepContext) -> str:
         name = _choose(ctx, jobs, seen)
         ctx.journal.observed(job=name, attempt=ctx.attempt)
     for tried in range(TRIES):
-        if ctx.insist(lambda: jobs.get(name)) is not None:
+        if ctx.retry_read(lambda: jobs.get(name)) is not None:
             break
         ctx.journal.intent(changes)
         try:
             jobs.create(_body(spec, ctx, name))
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
-            ctx.hold_off(error, POLL)
+            ctx.wait_after_failure(error, POLL)
         except StepError:
             if not tried:  # else an earlier request, of which nothing was heard, may still be carried out
                 ctx.journal.unmade(changes)
@@ -72,13 +72,13 @@ def run(spec: Migrate, ctx: StepContext) -> str:
     return _wait(spec, ctx, jobs, name)
 
 
-def ended_well(look: Look) -> str:
+def ended_well(look: StepInspection) -> str:
     """The name of a Job of this release that is complete; empty for none. Raises Contradicted while one of them runs."""
     jobs, number = Jobs(look), 0
     while True:
         number += 1
         name = _name(look, number)
-        ended = look.insist(partial(jobs.look, name)).ended
+        ended = look.retry_read(partial(jobs.look, name)).ended
         if ended in {COMPLETE, GONE}:
             return name if ended == COMPLETE else ""
         if ended is None:
@@ -98,12 +98,12 @@ def _choose(ctx: StepContext, jobs: Jobs, seen: Sequence[Mapping[str, Any]]) -> 
         name = _name(ctx, number)
         if name in over:
             continue
-        found = ctx.insist(lambda name=name: jobs.look(name))  # type: ignore[misc]
+        found = ctx.retry_read(lambda name=name: jobs.look(name))  # type: ignore[misc]
         if found.ended == GONE or (name in ours and found.ended != FAILED):
             return name
         if name not in ours and found.ended is None:
             raise StepError(
-                f"job/{name} still runs in {jobs.namespace}, from an earlier start of {ctx.shipment.version}",
+                f"job/{name} still runs in {jobs.namespace}, from an earlier start of {ctx.reference.version}",
                 hint="Wait for its end or delete it, then retry.",
             )
 
@@ -117,7 +117,7 @@ def _wait(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
     said: list[str] = []
     while True:
         try:
-            standing = jobs.look(name)
+            state = jobs.look(name)
         except StepError as error:
             if ctx.overdue or not isinstance(error, NoAnswer):
                 raise StepError(
@@ -126,10 +126,10 @@ def _wait(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
                 ) from error
             line = f"job/{name} cannot be seen: {error.user_message}"
         else:
-            newest, trouble = _last_lines(jobs, standing)
+            newest, trouble = _last_lines(jobs, state)
             said = newest or said
-            if standing.ended is not None:
-                return _end(spec, ctx, jobs, name, standing, said)
+            if state.ended is not None:
+                return _end(spec, ctx, jobs, name, state, said)
             line = trouble or (said[-1] if said else SILENT)
             if ctx.overdue:
                 line = f"job/{name} still runs past the {spec.timeout:g} s of this step: {line}"
@@ -137,18 +137,18 @@ def _wait(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
         ctx.rest(POLL)
 
 
-def _end(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str, standing: Standing, said: list[str]) -> str:
+def _end(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str, state: JobState, said: list[str]) -> str:
     """What came of it. Raises StepError unless it is complete."""
-    ctx.journal.observed(job=name, ended=standing.ended)  # before anything else can go wrong
-    if standing.ended == COMPLETE:
+    ctx.journal.observed(job=name, ended=state.ended)  # before anything else can go wrong
+    if state.ended == COMPLETE:
         return _completed(ctx, jobs, name, said)
-    if standing.ended == GONE:
+    if state.ended == GONE:
         raise StepError(
             f"job/{name} is gone from {jobs.namespace}{_at(said)}",
             hint="Who deleted it, and how far was it? A retry starts another one.",
         )
     tail = " | ".join(_kept_log(ctx, jobs, name, said)[-QUOTED:])
-    if standing.reason == DEADLINE:
+    if state.reason == DEADLINE:
         raise StepError(
             f"job/{name} was stopped, half done, after the {spec.timeout:g} s of this step: {tail}",
             hint="Look what it has done before you retry or roll back. A longer `timeout` of the step gives it more time.",
@@ -160,7 +160,7 @@ def _at(said: list[str]) -> str:
     return f"; its last line was: {said[-1]}" if said else ""
 
 
-def let_end(_spec: Migrate, ctx: StepContext, tell: Callable[[str], None]) -> bool:
+def await_completion(_spec: Migrate, ctx: StepContext, tell: Callable[[str], None]) -> bool:
     """Wait for the end of what the step has started and nobody saw the end of, before a rollback changes anything.
 
     It is not stopped: half a migration is worse than a whole one, and its own deadline bounds it. ``tell`` hears how far it
@@ -179,13 +179,13 @@ def _ended_by_itself(ctx: StepContext, jobs: Jobs, name: str, tell: Callable[[st
     """How a Job has ended."""
     said: list[str] = []
     while True:
-        standing = ctx.insist(lambda: jobs.look(name))
-        newest, trouble = _last_lines(jobs, standing)
+        state = ctx.retry_read(lambda: jobs.look(name))
+        newest, trouble = _last_lines(jobs, state)
         said = newest or said
-        if standing.ended is not None:
-            ctx.journal.observed(job=name, ended=standing.ended)
+        if state.ended is not None:
+            ctx.journal.observed(job=name, ended=state.ended)
             _kept_log(ctx, jobs, name, said)
-            return standing.ended
+            return state.ended
         line = trouble or (said[-1] if said else SILENT)
         tell(f"waits for job/{name}, which still migrates. Cancel, then Retry, goes on without. {line}")
         ctx.pause(POLL, f"job/{name}")
@@ -202,7 +202,7 @@ def _kept_log(ctx: StepContext, jobs: Jobs, name: str, said: list[str]) -> list[
     stops, and its log with it: what was seen of it before (``said``) is kept then.
     """
     try:
-        log = ctx.insist(lambda: jobs.log(jobs.pods(name)))
+        log = ctx.retry_read(lambda: jobs.log(jobs.pods(name)))
     except Superseded:
         raise
     except StepError as error:
@@ -226,30 +226,30 @@ def _text(log: LogEnds | None, redact: Callable[[str], str]) -> str:
     return f"{head}\n… {log.cut:,} bytes of the log are left out here …\n{tail}"
 
 
-def _last_lines(jobs: Jobs, standing: Standing) -> tuple[list[str], str]:
+def _last_lines(jobs: Jobs, state: JobState) -> tuple[list[str], str]:
     """What it has printed last, or why there is nothing. A log that cannot be read does not stop the Job, nor the step."""
     try:
-        lines = jobs.last_lines(standing.pods)
+        lines = jobs.last_lines(state.pods)
     except StepError as error:
         return [], f"it runs, but its log cannot be read ({error.user_message})"
-    return lines, "" if lines else trouble_of(standing.pods)
+    return lines, "" if lines else trouble_of(state.pods)
 
 
-def _name(look: Look, number: int) -> str:
+def _name(look: StepInspection, number: int) -> str:
     """The same for the same number, so that a second creation is refused as a double."""
-    return f"migrate-{look.shipment.version.replace('.', '-')}-{look.shipment.commit[:8]}-{number}"
+    return f"migrate-{look.reference.version.replace('.', '-')}-{look.reference.commit[:8]}-{number}"
 
 
 def _body(spec: Migrate, ctx: StepContext, name: str) -> dict[str, Any]:
     """The Job: the template of the checklist with the image put in; it runs once and is never restarted by itself."""
-    template = _with_image(dict(spec.job or {}), ctx.shipment.image)
+    template = _with_image(dict(spec.job or {}), ctx.reference.image)
     pod = {"restartPolicy": "Never", **template["spec"]}
     labels = {"app.kubernetes.io/managed-by": "release-bot", **(template.get("metadata") or {}).get("labels", {})}
     annotations = dict((template.get("metadata") or {}).get("annotations", {}))
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "labels": labels, "annotations": {"release-bot/version": ctx.shipment.version}},
+        "metadata": {"name": name, "labels": labels, "annotations": {"release-bot/version": ctx.reference.version}},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": math.ceil(spec.timeout),

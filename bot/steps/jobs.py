@@ -13,7 +13,7 @@ from clients.pods import STARTING, read_log_ends
 from clients.target import require
 
 if TYPE_CHECKING:
-    from bot.steps.contract import Look
+    from bot.steps.contract import StepInspection
     from clients.pods import LogEnds
 
 HEAD, TAIL = 64 * 1024, 192 * 1024  # bytes of a log that are kept: of its beginning and, where errors stand, of its end
@@ -27,7 +27,7 @@ Pod = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobState:
     """A Job at one moment."""
 
     ended: str | None  # COMPLETE, FAILED or GONE, and nothing of it runs; None: it is not known to be over
@@ -38,7 +38,7 @@ class Standing:
 class Jobs:
     """The Jobs of the namespace of a Target."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: StepInspection) -> None:
         with step_errors():
             self.namespace = require(look.target.kubernetes, look.target, "kubernetes").namespace
             self._kube = look.clients.kube()
@@ -61,7 +61,7 @@ class Jobs:
             pods = self._kube.json(listing, self.namespace, label_selector=f"job-name={name}")["items"]
             return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
-    def look(self, name: str) -> Standing:
+    def look(self, name: str) -> JobState:
         """How a Job stands. One that failed or was deleted has ended once its pods have.
 
         Before 1.31 Kubernetes calls a Job failed while the pods that it stops still run.
@@ -69,7 +69,7 @@ class Jobs:
         job, pods = self.get(name), self.pods(name)
         ended, reason = (GONE, "") if job is None else _condition(job)
         runs = any(pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"} for pod in pods)
-        return Standing(None if runs and ended != COMPLETE else ended, reason, pods)
+        return JobState(None if runs and ended != COMPLETE else ended, reason, pods)
 
     def create(self, body: Mapping[str, Any]) -> None:
         """Make a Job; one of that name that is there already stays. Raises NoAnswer: look again."""

@@ -13,7 +13,7 @@ from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError
 from bot.steps.by_hand import refuse_left
 from bot.steps.cluster import AGAIN, CONFLICTS, DeploymentClient
-from bot.steps.contract import NOTHING_RECORDED, Look, StepContext
+from bot.steps.contract import NOTHING_RECORDED, StepContext, StepInspection
 from bot.steps.rollout import REVISION, advice, differences, image_of, judge, same_template, variable_of, without_hash
 from clients.cluster import Kubernetes
 from clients.needs import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Changes, Need
@@ -29,16 +29,16 @@ def needs(_spec: SetImage | RestoreBackend | SetVariable) -> tuple[Need, ...]:
     return (Changes("deployment"), READ_DEPLOYMENT, CHANGE_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)
 
 
-def where_we_are(_spec: SetImage, look: Look) -> dict[str, Any]:
+def where_we_are(_spec: SetImage, look: StepInspection) -> dict[str, Any]:
     """What a rollback has to put back: revision, ReplicaSet, template and image of this moment.
 
     Raises StepError when the Deployment could not take a new image, or is in the middle of another change.
     """
     cluster = DeploymentClient(look)
-    deployment = look.insist(cluster.deployment)
+    deployment = look.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     template = without_hash(deployment["spec"]["template"])
-    owned = look.insist(lambda: cluster.owned(deployment))
+    owned = look.retry_read(lambda: cluster.owned(deployment))
     owner = next((item for item in owned if same_template(item["spec"]["template"], template)), None)
     if owner is None:
         raise StepError(
@@ -54,24 +54,24 @@ def where_we_are(_spec: SetImage, look: Look) -> dict[str, Any]:
     }
 
 
-def preview_image(spec: SetImage, look: Look) -> list[Mutation]:
+def preview_image(spec: SetImage, look: StepInspection) -> list[Mutation]:
     """The image, and the variable with the version, as far as they are to change."""
     cluster = DeploymentClient(look)
-    deployment = look.insist(cluster.deployment)
+    deployment = look.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     return _changes(spec, look, cluster.where, deployment)
 
 
-def _changes(spec: SetImage, look: Look, where: Kubernetes, deployment: Mapping[str, Any]) -> list[Mutation]:
+def _changes(spec: SetImage, look: StepInspection, where: Kubernetes, deployment: Mapping[str, Any]) -> list[Mutation]:
     template = deployment["spec"]["template"]
     was = image_of(template, where.container) or ""
     known = look.recorded or {"revision": _revision(deployment), "image": was}
     back = f"the rollback puts back revision {known['revision']}, {known['image']}"
     place = f"deployment/{where.deployment} in {where.namespace}"
-    wanted = [(f"image of {place}", was, look.shipment.image)]
+    wanted = [(f"image of {place}", was, look.reference.image)]
     if spec.version_env:
         now = variable_of(template, where.container, spec.version_env)
-        wanted.append((f"{spec.version_env} of {place}", now, look.shipment.bare_version))
+        wanted.append((f"{spec.version_env} of {place}", now, look.reference.bare_version))
     return [Mutation(what, now, after, Way.BACK, back) for what, now, after in wanted if now != after]
 
 
@@ -82,7 +82,7 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
     the Deployment cannot take it (paused, no replicas, no such container, changed by somebody else) or the rollout fails.
     """
     cluster = DeploymentClient(ctx)
-    deployment = ctx.insist(cluster.deployment)
+    deployment = ctx.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     was = image_of(deployment["spec"]["template"], cluster.where.container)
     ctx.journal.before(image=was, revision=_revision(deployment))
@@ -90,17 +90,17 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
         if not ctx.journal.begun():
             _refuse_changed(spec, ctx, cluster.where, deployment)
         _patch_image(spec, ctx, cluster, deployment)
-        ctx.journal.acted(image=ctx.shipment.image)
-    wait_for_rollout(ctx, cluster, ctx.shipment.image)
-    return f"{ctx.shipment.version} runs as {ctx.shipment.image}"
+        ctx.journal.acted(image=ctx.reference.image)
+    wait_for_rollout(ctx, cluster, ctx.reference.image)
+    return f"{ctx.reference.version} runs as {ctx.reference.image}"
 
 
-def confirm_image(spec: SetImage, look: Look) -> str:
+def confirm_image(spec: SetImage, look: StepInspection) -> str:
     """What runs after a change by hand. Raises Contradicted where that is another image, or not all pods run it."""
     cluster = DeploymentClient(look)
-    deployment = look.insist(cluster.deployment)
+    deployment = look.retry_read(cluster.deployment)
     _refuse_not_out(deployment, cluster.where, _changes(spec, look, cluster.where, deployment))
-    return f"{look.shipment.version} runs as {look.shipment.image}"
+    return f"{look.reference.version} runs as {look.reference.image}"
 
 
 def _refuse_not_out(deployment: Mapping[str, Any], where: Kubernetes, left: Sequence[Mutation]) -> None:
@@ -117,7 +117,7 @@ def _refuse_not_out(deployment: Mapping[str, Any], where: Kubernetes, left: Sequ
         )
 
 
-def _refuse_changed(spec: SetImage, look: Look, where: Kubernetes, deployment: Mapping[str, Any]) -> None:
+def _refuse_changed(spec: SetImage, look: StepInspection, where: Kubernetes, deployment: Mapping[str, Any]) -> None:
     """Raise StepError where the template is not the one that was recorded: a rollback would take somebody's change back.
 
     For the first patch only: what stands there after it is the release's own, or was changed after it.
@@ -134,12 +134,12 @@ def _refuse_changed(spec: SetImage, look: Look, where: Kubernetes, deployment: M
         )
 
 
-def preview_restore(_spec: RestoreBackend, look: Look) -> list[Mutation]:
+def preview_restore(_spec: RestoreBackend, look: StepInspection) -> list[Mutation]:
     """The whole pod template, named by revision and image."""
     if look.recorded is None:
         return []
     cluster = DeploymentClient(look)
-    return [_restored(look.insist(cluster.deployment), cluster.where, look.recorded)]
+    return [_restored(look.retry_read(cluster.deployment), cluster.where, look.recorded)]
 
 
 def _restored(deployment: Mapping[str, Any], where: Kubernetes, target: Mapping[str, Any]) -> Mutation:
@@ -153,12 +153,12 @@ def _restored(deployment: Mapping[str, Any], where: Kubernetes, target: Mapping[
     )
 
 
-def confirm_restore(_spec: RestoreBackend, look: Look) -> str:
+def confirm_restore(_spec: RestoreBackend, look: StepInspection) -> str:
     """What runs after a way back by hand. Raises Contradicted where it is not the pod template that was recorded."""
     if look.recorded is None:
         return NOTHING_RECORDED
     cluster = DeploymentClient(look)
-    deployment = look.insist(cluster.deployment)
+    deployment = look.retry_read(cluster.deployment)
     stands = same_template(deployment["spec"]["template"], look.recorded["template"])
     _refuse_not_out(deployment, cluster.where, [] if stands else [_restored(deployment, cluster.where, look.recorded)])
     return f"back at revision {look.recorded['revision']}: {look.recorded['image']}"
@@ -174,7 +174,7 @@ def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG
     if target is None:
         return NOTHING_RECORDED
     cluster = DeploymentClient(ctx)
-    deployment = ctx.insist(cluster.deployment)
+    deployment = ctx.retry_read(cluster.deployment)
     image = image_of(target["template"], cluster.where.container) or ""
     ctx.journal.before(
         image=image_of(deployment["spec"]["template"], cluster.where.container), revision=_revision(deployment)
@@ -216,14 +216,14 @@ def _revision(deployment: Mapping[str, Any]) -> str:
 def _patch_image(spec: SetImage, ctx: StepContext, cluster: DeploymentClient, seen: Mapping[str, Any]) -> None:
     """Patch under an optimistic lock; give way only to the controller's own writes, never to another template."""
     template = seen["spec"]["template"]
-    container: dict[str, Any] = {"name": cluster.where.container, "image": ctx.shipment.image}
+    container: dict[str, Any] = {"name": cluster.where.container, "image": ctx.reference.image}
     if spec.version_env:
-        container["env"] = [{"name": spec.version_env, "value": ctx.shipment.bare_version}]
+        container["env"] = [{"name": spec.version_env, "value": ctx.reference.bare_version}]
     for _ in range(CONFLICTS):
         body = {
             "metadata": {
                 "resourceVersion": seen["metadata"]["resourceVersion"],
-                "annotations": {CHANGE_CAUSE: f"release-bot: {ctx.shipment.version}"},
+                "annotations": {CHANGE_CAUSE: f"release-bot: {ctx.reference.version}"},
             },
             "spec": {"template": {"spec": {"containers": [container]}}},
         }
@@ -232,10 +232,10 @@ def _patch_image(spec: SetImage, ctx: StepContext, cluster: DeploymentClient, se
         try:
             cluster.patch(body)
         except NoAnswer as error:
-            ctx.hold_off(error, AGAIN)
+            ctx.wait_after_failure(error, AGAIN)
         else:
             return
-        seen = ctx.insist(cluster.deployment)
+        seen = ctx.retry_read(cluster.deployment)
         if not _changes(spec, ctx, cluster.where, seen):
             return
         if not same_template(seen["spec"]["template"], template):
@@ -248,11 +248,11 @@ def _patch_image(spec: SetImage, ctx: StepContext, cluster: DeploymentClient, se
 
 def _patch_template(ctx: StepContext, cluster: DeploymentClient, target: Mapping[str, Any]) -> None:
     marks = {
-        CHANGE_CAUSE: f"release-bot: back from {ctx.shipment.version}",
+        CHANGE_CAUSE: f"release-bot: back from {ctx.reference.version}",
         RESTORE: uuid.uuid4().hex,  # never the same twice, so this is always a write
     }
     for _ in range(CONFLICTS):
-        seen = ctx.insist(cluster.deployment)
+        seen = ctx.retry_read(cluster.deployment)
         found = seen["metadata"].get("annotations", {})
         if found.get(RESTORE) == marks[RESTORE] and same_template(seen["spec"]["template"], target["template"]):
             return  # it was carried out and only its reply was lost
@@ -265,7 +265,7 @@ def _patch_template(ctx: StepContext, cluster: DeploymentClient, target: Mapping
         try:
             cluster.patch(body)
         except NoAnswer as error:
-            ctx.hold_off(error, AGAIN)
+            ctx.wait_after_failure(error, AGAIN)
         else:
             return
     raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
@@ -274,7 +274,7 @@ def _patch_template(ctx: StepContext, cluster: DeploymentClient, target: Mapping
 def wait_for_rollout(ctx: StepContext, cluster: DeploymentClient, image: str) -> None:
     """Wait until every pod runs what the Deployment says. Raises StepError when it fails or another image is set."""
     for pause in chain(POLLS, repeat(POLLS[-1])):
-        deployment = ctx.insist(cluster.deployment)
+        deployment = ctx.retry_read(cluster.deployment)
         found = image_of(deployment["spec"]["template"], cluster.where.container)
         if found != image:
             raise StepError(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bot.domain.actions import Migrate
     from bot.domain.plan import Mutation
-    from bot.steps.contract import Look, StepContext
+    from bot.steps.contract import StepContext, StepInspection
     from bot.steps.sqlfile import Migration
 
 ALONE = 1919051118  # advisory lock: one migrates at a time
@@ -39,22 +39,22 @@ def needs(spec: Migrate) -> tuple[Need, ...]:
     return (Changes("database"), READ_CONTENTS, *(replace(right, setting="migrate_database_url") for right in rows))
 
 
-def preview(spec: Migrate, look: Look) -> list[Mutation]:
+def preview(spec: Migrate, look: StepInspection) -> list[Mutation]:
     """The files that are to be applied. Raises StepError when one cannot be, or does not declare what it does."""
     if spec.job is not None:
         return job.preview(spec, look)
     return mutations(_pending(spec, look), look.target.name)
 
 
-def _pending(spec: Migrate, look: Look) -> list[Migration]:
+def _pending(spec: Migrate, look: StepInspection) -> list[Migration]:
     """New files that the target has not, by name and checksum."""
-    pending = _missing(look, new_files(look, spec.files), look.insist(lambda: _known(look)))
+    pending = _missing(look, new_files(look, spec.files), look.retry_read(lambda: _known(look)))
     for file in pending:
         file.body  # noqa: B018  refuses what cannot be carried out in one transaction before anything happens
     return pending
 
 
-def _missing(look: Look, files: Sequence[Migration], known: Mapping[str, str]) -> list[Migration]:
+def _missing(look: StepInspection, files: Sequence[Migration], known: Mapping[str, str]) -> list[Migration]:
     """Those of the ``files`` that are not ``known`` to be applied. Raises Contradicted for one of another content."""
     changed = [file.name for file in files if known.get(file.name, file.checksum) != file.checksum]
     if changed:
@@ -65,7 +65,7 @@ def _missing(look: Look, files: Sequence[Migration], known: Mapping[str, str]) -
     return [file for file in files if file.name not in known]
 
 
-def confirm(spec: Migrate, look: Look) -> str:
+def confirm(spec: Migrate, look: StepInspection) -> str:
     """What says that somebody has applied all that is new: a Job that is complete, or the product's own table.
 
     Raises Contradicted with what is missing there, or while a Job of the release runs.
@@ -75,7 +75,7 @@ def confirm(spec: Migrate, look: Look) -> str:
         return "nothing to apply"
     if spec.job is not None and (name := job.ended_well(look)):
         return f"job/{name} is complete"
-    known = look.insist(lambda: _known(look)) if spec.job is None else _recorded(look)
+    known = look.retry_read(lambda: _known(look)) if spec.job is None else _recorded(look)
     if missing := ", ".join(file.name for file in _missing(look, files, known)):
         raise Contradicted(
             f"schema_migrations of {look.target.name} does not have {missing}",
@@ -84,7 +84,7 @@ def confirm(spec: Migrate, look: Look) -> str:
     return f"{look.target.name} has {', '.join(file.name for file in files)}"
 
 
-def _recorded(look: Look) -> dict[str, str]:
+def _recorded(look: StepInspection) -> dict[str, str]:
     """What the target has, asked by the role that only reads: where a Job applies the files there need be no other one."""
     try:
         with look.clients.postgres() as connection:
@@ -96,7 +96,7 @@ def _recorded(look: Look) -> dict[str, str]:
     return known
 
 
-def _known(look: Look) -> dict[str, str]:
+def _known(look: StepInspection) -> dict[str, str]:
     """What the target has. Raises NoAnswer where its server breaks off, StepError where it refuses: it is not our database."""
     import psycopg
 
@@ -112,7 +112,7 @@ def _known(look: Look) -> dict[str, str]:
         ) from error
 
 
-def _applied(look: Look, connection: psycopg.Connection) -> dict[str, str]:
+def _applied(look: StepInspection, connection: psycopg.Connection) -> dict[str, str]:
     """File name to checksum of what the target has, as the product's own table says."""
     from psycopg import errors
 
@@ -180,7 +180,7 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
         ) from error
     except psycopg.OperationalError as error:
         ctx.journal.observed(trouble=first_line(error))
-        if file.name not in ctx.insist(lambda: _known(ctx)):
+        if file.name not in ctx.retry_read(lambda: _known(ctx)):
             raise NoAnswer(f"{file.name} is not applied: {first_line(error)}", hint="Retry the step.") from error
     except psycopg.Error as error:
         where = f" at: {error.diag.context}" if error.diag.context else ""
@@ -191,7 +191,7 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
 
 
 @contextmanager
-def _connected(look: Look, *, lock_timeout: float = 10) -> Iterator[psycopg.Connection]:
+def _connected(look: StepInspection, *, lock_timeout: float = 10) -> Iterator[psycopg.Connection]:
     """A connection as the role that may change the schema; one transaction. Raises StepError, NoAnswer without a server."""
     import psycopg
     from psycopg import errors
@@ -227,7 +227,7 @@ def _end_with_us(connection: psycopg.Connection) -> None:
 
 
 @contextmanager
-def _watched(look: Look, connection: psycopg.Connection) -> Iterator[None]:
+def _watched(look: StepInspection, connection: psycopg.Connection) -> Iterator[None]:
     """Stop what the server does for us when the step is to stop; hang up when the server says nothing to that.
 
     Its own limit ends a statement at the deadline, so silence after that is a broken link.

@@ -12,7 +12,7 @@ from checks.kit.declarations import HOW_TO_DECLARE, MigrationKind
 from clients.github import previous_release
 
 if TYPE_CHECKING:
-    from bot.steps.contract import Look
+    from bot.steps.contract import StepInspection
     from clients.github import GitHub
 
 WAYS = {
@@ -28,16 +28,16 @@ WAYS = {
 }
 
 
-def new_files(look: Look, folder: str) -> list[Migration]:
+def new_files(look: StepInspection, folder: str) -> list[Migration]:
     """The files that are new since the last release, in the order of their names' bytes, which is the product's.
 
     Where there was no release before, all files are new. Raises StepError when a released file was changed.
     """
-    repository, ship = look.clients.github(), look.shipment
+    repository, ship = look.clients.github(), look.reference
     commit = ship.commit
-    here = look.insist(lambda: repository.folder(folder, commit))
-    last = look.insist(lambda: previous_release(repository, ship.version, ship.previous))
-    there = look.insist(lambda: repository.folder(folder, last)) if last else {}
+    here = look.retry_read(lambda: repository.folder(folder, commit))
+    last = look.retry_read(lambda: previous_release(repository, ship.version, ship.previous))
+    there = look.retry_read(lambda: repository.folder(folder, last)) if last else {}
     changed = sorted(name for name, sha in there.items() if name.endswith(".sql") and here.get(name, sha) != sha)
     if changed:
         raise StepError(
@@ -48,8 +48,8 @@ def new_files(look: Look, folder: str) -> list[Migration]:
     return [_read(look, repository, f"{folder}/{name}", commit) for name in sorted(fresh, key=str.encode)]
 
 
-def _read(look: Look, repository: GitHub, path: str, commit: str) -> Migration:
-    return migration(path.rpartition("/")[2], look.insist(lambda: repository.content(path, commit)))
+def _read(look: StepInspection, repository: GitHub, path: str, commit: str) -> Migration:
+    return migration(path.rpartition("/")[2], look.retry_read(lambda: repository.content(path, commit)))
 
 
 def mutations(files: Sequence[Migration], place: str) -> list[Mutation]:

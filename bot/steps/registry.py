@@ -23,13 +23,13 @@ from bot.domain.model import Model
 from bot.domain.plan import Mutation, Plane
 from bot.errors import StepError
 from bot.steps import ask, cronjob, frontend, job, kube, migrate, tag, variable
-from bot.steps.contract import Look, StepContext
+from bot.steps.contract import StepContext, StepInspection
 from clients.connections import Clients
 from clients.declared import NeedGuard
 from clients.needs import Changes, Need
 
 
-def _nothing(_spec: Any, _look: Look) -> Sequence[Mutation]:
+def _nothing(_spec: Any, _look: StepInspection) -> Sequence[Mutation]:
     return ()
 
 
@@ -38,33 +38,41 @@ def _no_needs(_spec: Any) -> Sequence[Need]:
 
 
 @dataclass(frozen=True)
-class Doer:
+class ActionHandler:
     """What carries out one kind of action. All of its functions take the action's model first."""
 
     perform: Callable[[Any, StepContext], str]  # does it and says what it did, in a line
-    preview: Callable[[Any, Look], Sequence[Mutation]] = _nothing  # what it would change, seen now; reads only
+    preview: Callable[[Any, StepInspection], Sequence[Mutation]] = (
+        _nothing  # what it would change, seen now; reads only
+    )
     plane: Plane | None = None  # what it changes or puts back
-    record: Callable[[Any, Look], Mapping[str, Any]] | None = (
+    record: Callable[[Any, StepInspection], Mapping[str, Any]] | None = (
         None  # what a rollback of that plane goes back to; reads only
     )
     needs: Callable[[Any], Sequence[Need]] = (
         _no_needs  # the clients refuse the rest; asked for before the deploy begins
     )
-    let_end: Callable[[Any, StepContext, Callable[[str], None]], bool] | None = (
+    await_completion: Callable[[Any, StepContext, Callable[[str], None]], bool] | None = (
         None  # waits for what it has left running, before a rollback; tells how far; whether all it was about to do is done
     )
-    confirm: Callable[[Any, Look], str] | None = (
+    confirm: Callable[[Any, StepInspection], str] | None = (
         None  # what it sees of what a person says to have done instead, in a line; reads only; Contradicted: not so
     )
 
 
-DOERS: dict[type[Model], Doer] = {
-    Tag: Doer(tag.create, tag.preview, confirm=tag.confirm, needs=tag.needs),
-    Migrate: Doer(migrate.apply, migrate.preview, confirm=migrate.confirm, needs=migrate.needs, let_end=job.let_end),
-    SetImage: Doer(
+HANDLERS: dict[type[Model], ActionHandler] = {
+    Tag: ActionHandler(tag.create, tag.preview, confirm=tag.confirm, needs=tag.needs),
+    Migrate: ActionHandler(
+        migrate.apply,
+        migrate.preview,
+        confirm=migrate.confirm,
+        needs=migrate.needs,
+        await_completion=job.await_completion,
+    ),
+    SetImage: ActionHandler(
         kube.set_image, kube.preview_image, Plane.BACKEND, kube.where_we_are, kube.needs, confirm=kube.confirm_image
     ),
-    VercelDeploy: Doer(
+    VercelDeploy: ActionHandler(
         frontend.deploy,
         frontend.preview,
         Plane.FRONTEND,
@@ -72,34 +80,34 @@ DOERS: dict[type[Model], Doer] = {
         frontend.needs,
         confirm=frontend.confirm,
     ),
-    DeployCronJob: Doer(
+    DeployCronJob: ActionHandler(
         cronjob.deploy, cronjob.preview, Plane.JOBS, cronjob.where_we_are, cronjob.needs, confirm=cronjob.confirm
     ),
-    RestoreBackend: Doer(
+    RestoreBackend: ActionHandler(
         kube.restore_backend, kube.preview_restore, Plane.BACKEND, needs=kube.needs, confirm=kube.confirm_restore
     ),
-    RestoreFrontend: Doer(
+    RestoreFrontend: ActionHandler(
         frontend.restore,
         frontend.preview_restore,
         Plane.FRONTEND,
         needs=frontend.needs,
         confirm=frontend.confirm_restore,
     ),
-    SetVariable: Doer(variable.set_variable, variable.preview, needs=kube.needs),
-    RestoreCronJob: Doer(
+    SetVariable: ActionHandler(variable.set_variable, variable.preview, needs=kube.needs),
+    RestoreCronJob: ActionHandler(
         cronjob.restore,
         cronjob.preview_restore,
         Plane.JOBS,
         needs=cronjob.needs_to_restore,
         confirm=cronjob.confirm_restore,
     ),
-    RunCheck: Doer(ask.ask),
+    RunCheck: ActionHandler(ask.ask),
 }
 
 
-def doer(spec: StepSpec) -> Doer:
+def handler_of(spec: StepSpec) -> ActionHandler:
     """Who carries out a step. Raises StepError for one that is a person's."""
-    found = DOERS.get(type(spec.action))
+    found = HANDLERS.get(type(spec.action))
     if found is None:
         raise StepError(f"{spec.id} is for a person to do and attest", hint="Press Attest once it is done.")
     return found
@@ -107,12 +115,12 @@ def doer(spec: StepSpec) -> Doer:
 
 def bound_clients(clients: Clients, spec: StepSpec, *, acts: bool) -> Clients:
     """Clients that refuse what the step ``spec`` has not declared, and every change unless it ``acts``."""
-    found = DOERS.get(type(spec.action))
+    found = HANDLERS.get(type(spec.action))
     needs = found.needs(spec.action) if found is not None else ()
     kept = tuple(need for need in needs if acts or not isinstance(need, Changes))
     return clients.bound_to(NeedGuard(f"step {spec.id}", kept))
 
 
-def acting(look: Look, spec: StepSpec) -> dict[str, Any]:
+def acting(look: StepInspection, spec: StepSpec) -> dict[str, Any]:
     """All of ``look`` for the step ``spec`` when it acts: its clients make the changes that it has declared."""
     return {**vars(look), "clients": bound_clients(look.clients, spec, acts=True)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.domain.actions import WITHOUT_DOER, RunCheck, StepSpec
 from bot.domain.checklist import Checklist
-from bot.steps.registry import doer
+from bot.steps.registry import handler_of
 from checks.registry import Registry, RegistryError
 from clients.needs import ClusterRight, Need, OptionalSetting, Setting
 from clients.rights import Grant, grants
@@ -58,7 +58,7 @@ def of_step(spec: StepSpec, registry: Registry) -> Demand:
     target = str(getattr(spec.action, "target", ""))
     if isinstance(spec.action, RunCheck):
         return _of_kind(spec.id, target, spec.action.kind, spec.action.params, registry)
-    return Demand(spec.id, target, doer(spec).needs(spec.action))
+    return Demand(spec.id, target, handler_of(spec).needs(spec.action))
 
 
 def by_target(demands: Iterable[Demand], targets: Mapping[str, Target]) -> dict[str, list[Grant]]:

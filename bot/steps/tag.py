@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bot.domain.actions import Tag
 from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError
-from bot.steps.contract import PAUSE, Look, StepContext, step_errors
+from bot.steps.contract import PAUSE, StepContext, StepInspection, step_errors
 from clients.github import GitHub, previous_release
 from clients.needs import READ_CHECKS, READ_CONTENTS, READ_STATUSES, WRITE_CONTENTS, Changes, Need
 
@@ -19,9 +19,9 @@ def needs(spec: Tag) -> tuple[Need, ...]:
     return (Changes("tags"), READ_CONTENTS, WRITE_CONTENTS, *((READ_CHECKS, READ_STATUSES) if spec.checks else ()))
 
 
-def preview(spec: Tag, look: Look) -> list[Mutation]:
+def preview(spec: Tag, look: StepInspection) -> list[Mutation]:
     """The tag, if it is not there. Raises Contradicted when it points elsewhere or the commit is not fit to be released."""
-    version, commit = look.shipment.version, look.shipment.commit
+    version, commit = look.reference.version, look.reference.commit
     repository = look.clients.github()
     stands = _stands(look, repository)
     for refuse in _refusals(spec):
@@ -39,7 +39,7 @@ def preview(spec: Tag, look: Look) -> list[Mutation]:
     ]
 
 
-def confirm(spec: Tag, look: Look) -> str:
+def confirm(spec: Tag, look: StepInspection) -> str:
     """What stands there of a tag that somebody says to have made by hand, and of the rules that a tag is made under.
 
     Each of them is looked at, also after one that could not be seen: what is known to be wrong comes before what is not
@@ -56,13 +56,13 @@ def confirm(spec: Tag, look: Look) -> str:
             unseen = unseen or error
     if unseen is not None:
         raise unseen
-    return f"{look.shipment.version} is on {look.shipment.commit[:12]}"
+    return f"{look.reference.version} is on {look.reference.commit[:12]}"
 
 
-def _stands(look: Look, repository: GitHub) -> bool:
+def _stands(look: StepInspection, repository: GitHub) -> bool:
     """Whether the tag is there. Raises Contradicted when it points elsewhere."""
-    version, commit = look.shipment.version, look.shipment.commit
-    found = look.insist(lambda: repository.tag(version))
+    version, commit = look.reference.version, look.reference.commit
+    found = look.retry_read(lambda: repository.tag(version))
     if found is not None and found[0] != commit:
         raise Contradicted(
             f"the tag {version} is there and points to {found[0][:12]}, not to {commit[:12]}",
@@ -71,26 +71,26 @@ def _stands(look: Look, repository: GitHub) -> bool:
     return found is not None
 
 
-def _refusals(spec: Tag) -> tuple[Callable[[Look, GitHub], None], ...]:
+def _refusals(spec: Tag) -> tuple[Callable[[StepInspection, GitHub], None], ...]:
     """The rules that a commit must meet to be tagged."""
     return (_refuse_older, _refuse_red) if spec.checks else (_refuse_older,)
 
 
-def _refuse_missing(look: Look, repository: GitHub) -> None:
+def _refuse_missing(look: StepInspection, repository: GitHub) -> None:
     if not _stands(look, repository):
         raise Contradicted(
-            f"there is no tag {look.shipment.version} on GitHub yet",
-            hint=f"Push it, on commit {look.shipment.commit[:12]}.",
+            f"there is no tag {look.reference.version} on GitHub yet",
+            hint=f"Push it, on commit {look.reference.commit[:12]}.",
         )
 
 
-def _refuse_older(look: Look, repository: GitHub) -> None:
+def _refuse_older(look: StepInspection, repository: GitHub) -> None:
     """The commit must be ahead of the last release."""
-    ship = look.shipment
-    commit, last = ship.commit, look.insist(lambda: previous_release(repository, ship.version, ship.previous))
+    ship = look.reference
+    commit, last = ship.commit, look.retry_read(lambda: previous_release(repository, ship.version, ship.previous))
     if not last:
         return
-    compared = look.insist(lambda: repository.compare(last, commit))
+    compared = look.retry_read(lambda: repository.compare(last, commit))
     if compared.status != "ahead" or compared.behind_by:
         words = {"identical": "is the very commit of", "behind": "is older than", "diverged": "lacks commits of"}
         raise Contradicted(
@@ -99,10 +99,10 @@ def _refuse_older(look: Look, repository: GitHub) -> None:
         )
 
 
-def _refuse_red(look: Look, repository: GitHub) -> None:
+def _refuse_red(look: StepInspection, repository: GitHub) -> None:
     """The checks of the commit must be good."""
-    commit = look.shipment.commit
-    trouble = look.insist(lambda: repository.trouble_of(commit))
+    commit = look.reference.commit
+    trouble = look.retry_read(lambda: repository.trouble_of(commit))
     if trouble:
         raise Contradicted(
             f"the checks of commit {commit[:12]} on GitHub: {trouble}",
@@ -115,11 +115,11 @@ def create(spec: Tag, ctx: StepContext) -> str:
 
     What the tag sets off may run new checks on the commit, so these are judged before it only.
     """
-    version, commit = ctx.shipment.version, ctx.shipment.commit
+    version, commit = ctx.reference.version, ctx.reference.commit
     repository = ctx.clients.github()
     changes = preview(spec, ctx)
     for attempt in range(TRIES):
-        found = ctx.insist(lambda: repository.tag(version))
+        found = ctx.retry_read(lambda: repository.tag(version))
         if found is not None:
             break
         ctx.journal.intent(changes)
@@ -128,14 +128,14 @@ def create(spec: Tag, ctx: StepContext) -> str:
                 repository.create_tag(version, commit, f"Release {version}")
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
-            ctx.hold_off(error, PAUSE * 2**attempt)
+            ctx.wait_after_failure(error, PAUSE * 2**attempt)
         except StepError:
             if not attempt:  # else an earlier request, of which nothing was heard, may still be carried out
                 ctx.journal.unmade(changes)
             raise
         else:
             ctx.journal.acted(tag=version, commit=commit)
-    found = ctx.insist(lambda: repository.tag(version))
+    found = ctx.retry_read(lambda: repository.tag(version))
     if found is None:
         raise StepError(f"GitHub does not create the tag {version}", hint="Look at githubstatus.com, then retry.")
     stands, annotated = found

@@ -13,23 +13,23 @@ from bot.steps.rollout import image_of
 
 if TYPE_CHECKING:
     from bot.domain.actions import SetVariable
-    from bot.steps.contract import Look, StepContext
+    from bot.steps.contract import StepContext, StepInspection
 
 Entry = dict[str, Any]  # one of a container's env: name and value, or valueFrom
 
 
-def where_we_are(spec: SetVariable, look: Look) -> dict[str, Any]:
+def where_we_are(spec: SetVariable, look: StepInspection) -> dict[str, Any]:
     """The entry of the variable as it stands; None: there is none, so the product's default holds."""
     cluster = DeploymentClient(look)
-    deployment = look.insist(cluster.deployment)
+    deployment = look.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     return {"entry": _entry(deployment, cluster, spec.name)}
 
 
-def preview(spec: SetVariable, look: Look) -> list[Mutation]:
+def preview(spec: SetVariable, look: StepInspection) -> list[Mutation]:
     """What it would change if it were pressed."""
     cluster = DeploymentClient(look)
-    deployment = look.insist(cluster.deployment)
+    deployment = look.retry_read(cluster.deployment)
     wanted: Entry = {"name": spec.name, "value": spec.value}
     if _entry(deployment, cluster, spec.name) == wanted:
         return []
@@ -54,7 +54,7 @@ def put_back(spec: SetVariable, ctx: StepContext) -> str:
 def _put(name: str, wanted: Entry | None, ctx: StepContext, cause: str) -> None:
     cluster = DeploymentClient(ctx)
     for _ in range(CONFLICTS):
-        seen = ctx.insist(cluster.deployment)
+        seen = ctx.retry_read(cluster.deployment)
         refuse_unfit(seen, cluster.where)
         if _entry(seen, cluster, name) == wanted:
             break
@@ -76,13 +76,13 @@ def _put(name: str, wanted: Entry | None, ctx: StepContext, cause: str) -> None:
         try:
             cluster.patch(body)
         except NoAnswer as error:
-            ctx.hold_off(error, AGAIN)
+            ctx.wait_after_failure(error, AGAIN)
         else:
             ctx.journal.acted(variable=name, value=_shown(wanted))
             break
     else:
         raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
-    seen = ctx.insist(cluster.deployment)
+    seen = ctx.retry_read(cluster.deployment)
     wait_for_rollout(ctx, cluster, image_of(seen["spec"]["template"], cluster.where.container) or "")
 
 

@@ -31,7 +31,7 @@ def get(tx: Tx, release_id: ReleaseId) -> BreakGlass | None:
     return BreakGlass(**{**row, "passed": passed})
 
 
-def unreviewed(tx: Tx, environment: str) -> list[ReleaseId]:
+def list_unreviewed(tx: Tx, environment: str) -> list[ReleaseId]:
     """The releases whose break-glass nobody has reviewed yet, the oldest first."""
     return [ReleaseId(row["id"]) for row in tx.execute(_SQL["unreviewed"], {"environment": environment}).fetchall()]
 

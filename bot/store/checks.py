@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.model import digest_of
 from bot.domain.results import EXCERPT, CheckView, Result, Running, Waiver
-from bot.store.pool import Tx, only
+from bot.store.pool import Tx, require_row
 from bot.store.queries import queries
 from checks.contract import Answer, Outcome
 
@@ -55,7 +55,7 @@ def views(tx: Tx, release_id: ReleaseId) -> dict[CheckId, CheckView]:
 
 def attachment(tx: Tx, result_id: int) -> str:
     """The whole attachment of a result."""
-    return str(only(tx.execute(_SQL["attachment"], {"id": result_id}).fetchone())["attachment"])
+    return str(require_row(tx.execute(_SQL["attachment"], {"id": result_id}).fetchone())["attachment"])
 
 
 def add(tx: Tx, release_id: ReleaseId, check: CheckId, by: UserId, at: datetime) -> None:
@@ -75,7 +75,7 @@ def mark_running(tx: Tx, release_id: ReleaseId, check: CheckId) -> None:
 
 def request_of(tx: Tx, release_id: ReleaseId, check: CheckId) -> tuple[UserId, datetime]:
     """Who requested the run of a check, and when."""
-    row = only(tx.execute(_SQL["request_of"], {"release_id": release_id, "check_id": check}).fetchone())
+    row = require_row(tx.execute(_SQL["request_of"], {"release_id": release_id, "check_id": check}).fetchone())
     return UserId(row["requested_by"]), row["requested_at"]
 
 

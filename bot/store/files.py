@@ -65,7 +65,7 @@ def enqueue_file(tx: Tx, release_id: ReleaseId, kind: str, subject: str, file: F
     row = tx.execute(_SQL["enqueue"], values).fetchone()
     if row is None:
         return False
-    work.ask(tx, "file", row["id"])
+    work.enqueue(tx, "file", row["id"])
     return True
 
 

@@ -28,12 +28,12 @@ class InboxRow:
     handled_at: datetime | None
 
 
-def put(tx: Tx, delivery: str, kind: str, body: dict[str, Any]) -> int | None:
+def store_delivery(tx: Tx, delivery: str, kind: str, body: dict[str, Any]) -> int | None:
     """Store a delivery and ask for it to be handled. Returns its id, or None when it is stored already."""
     row = tx.execute(_SQL["put"], {"delivery": delivery, "kind": kind, "body": Jsonb(body)}).fetchone()
     if row is None:
         return None
-    work.ask(tx, "inbox", row["id"])
+    work.enqueue(tx, "inbox", row["id"])
     return int(row["id"])
 
 
@@ -43,7 +43,7 @@ def get(tx: Tx, inbox_id: int) -> InboxRow | None:
     return None if row is None else InboxRow(**row)
 
 
-def handled(tx: Tx, inbox_id: int, outcome: str, at: datetime) -> None:
+def mark_handled(tx: Tx, inbox_id: int, outcome: str, at: datetime) -> None:
     """Say that it has had its effect, in the transaction of that effect. Raises Superseded when it had it before."""
     if tx.execute(_SQL["handled"], {"id": inbox_id, "outcome": outcome, "at": at}).fetchone() is None:
         raise Superseded

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg.errors import InsufficientPrivilege
 
 from bot.errors import DatabaseError
-from bot.store.pool import only
+from bot.store.pool import require_row
 
 if TYPE_CHECKING:
     from bot.store.pool import Store, Tx
@@ -30,12 +30,12 @@ def migrations() -> list[tuple[str, str]]:
 def list_missing(store: Store) -> list[str]:
     """The names of the files that are not applied yet; changes nothing."""
     with store.transaction() as tx:
-        return missing_in(tx)
+        return list_missing_in(tx)
 
 
-def missing_in(tx: Tx) -> list[str]:
+def list_missing_in(tx: Tx) -> list[str]:
     """The same of the database of a transaction."""
-    there = only(tx.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS there").fetchone())["there"]
+    there = require_row(tx.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS there").fetchone())["there"]
     applied_names = {row["name"] for row in tx.execute("SELECT name FROM schema_migrations")} if there else set()
     return [name for name, _ in migrations() if name not in applied_names]
 
@@ -60,7 +60,7 @@ def _migrate(store: Store) -> list[str]:
     applied_names = []
     with store.transaction() as tx:
         tx.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        if only(tx.execute("SELECT to_regclass('schema_migrations') IS NULL AS new").fetchone())["new"]:
+        if require_row(tx.execute("SELECT to_regclass('schema_migrations') IS NULL AS new").fetchone())["new"]:
             tx.execute(
                 "CREATE TABLE schema_migrations"
                 " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"

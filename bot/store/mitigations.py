@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from bot.domain.ids import ReleaseId, UserId
 from bot.domain.mitigation import Mitigation, MitigationState
-from bot.store.pool import Tx, only
+from bot.store.pool import Tx, require_row
 from bot.store.queries import queries
 
 _SQL = queries("mitigations")
@@ -26,7 +26,7 @@ def add(
 ) -> int:
     """Write a new one down, before anything is changed. Returns its id."""
     values = {"release_id": release_id, "step": step, "what": what, "owner": owner, "reason": reason}
-    return int(only(tx.execute(_SQL["add"], {**values, "at": at, "due_at": due_at}).fetchone())["id"])
+    return int(require_row(tx.execute(_SQL["add"], {**values, "at": at, "due_at": due_at}).fetchone())["id"])
 
 
 def get(tx: Tx, mitigation_id: int) -> Mitigation | None:
@@ -40,7 +40,7 @@ def of_release(tx: Tx, release_id: ReleaseId) -> list[Mitigation]:
     return [_from_row(row) for row in tx.execute(_SQL["of_release"], {"release_id": release_id}).fetchall()]
 
 
-def open_in(tx: Tx, environment: str) -> list[Mitigation]:
+def list_open(tx: Tx, environment: str) -> list[Mitigation]:
     """What is still to be put back in an environment, whichever release it belongs to."""
     return [_from_row(row) for row in tx.execute(_SQL["open"], {"environment": environment}).fetchall()]
 
@@ -70,6 +70,6 @@ def say(tx: Tx, mitigation_id: int, *, progress: str = "", trouble: str = "") ->
     return tx.execute(_SQL["say"], values).fetchone() is not None
 
 
-def reminded(tx: Tx, mitigation_id: int, due_at: datetime) -> None:
+def record_reminder(tx: Tx, mitigation_id: int, due_at: datetime) -> None:
     """Its owner was reminded; the next time is ``due_at``."""
     tx.execute(_SQL["reminded"], {"id": mitigation_id, "due_at": due_at})

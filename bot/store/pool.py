@@ -69,7 +69,7 @@ class Store:
             try:
                 if not self.instance:
                     host = {"host": socket.gethostname(), "pid": os.getpid()}
-                    self.instance = int(only(life.execute(sql["enter"], host).fetchone())["id"])
+                    self.instance = int(require_row(life.execute(sql["enter"], host).fetchone())["id"])
                 # A session of ours that the server has not given up yet may still hold it: do not wait for that forever.
                 life.execute("SET lock_timeout = '5s'")
                 life.execute(sql["live"], {"class": INSTANCE_LOCK, "id": self.instance})
@@ -88,7 +88,7 @@ class Store:
     def now(self) -> datetime:
         """The time of the server. Raises DatabaseError when it is away."""
         with self.transaction() as tx:
-            moment: datetime = only(tx.execute("SELECT clock_timestamp() AS now").fetchone())["now"]
+            moment: datetime = require_row(tx.execute("SELECT clock_timestamp() AS now").fetchone())["now"]
             return moment
 
     def keep_alive(self) -> None:
@@ -141,7 +141,7 @@ class Store:
             lock, sql = ResourceLock(session, by), queries("locks")
             try:
                 rows = (session.execute(sql[mode], {"name": name}).fetchone() for name, mode in modes)
-                lock.acquired = all(only(row)["acquired"] for row in rows)
+                lock.acquired = all(require_row(row)["acquired"] for row in rows)
                 yield lock
             finally:
                 if not session.broken:
@@ -189,7 +189,7 @@ def _our_errors() -> Iterator[None]:
         ) from error
 
 
-def only(row: DictRow | None) -> DictRow:
+def require_row(row: DictRow | None) -> DictRow:
     """The row of a query that always returns one."""
     if row is None:
         raise DatabaseError("A row that must exist is missing.", hint="Was the database changed by hand?")

@@ -69,7 +69,7 @@ def find(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> PostRow | None:
 
 def mark_stale(tx: Tx, release_id: ReleaseId) -> None:
     """Have every message of a release rendered again; those that would not change are not sent."""
-    work.ask(tx, QUEUE, release_id)
+    work.enqueue(tx, QUEUE, release_id)
 
 
 def mark_freezes_stale(tx: Tx, environment: str) -> None:

@@ -19,7 +19,7 @@ from bot.domain.results import CheckView
 from bot.domain.view import Freeze, ReleaseView
 from bot.errors import ActiveReleaseExists, Superseded
 from bot.store import break_glass, checks, files, freezes, mitigations, signoffs, steps, watches
-from bot.store.pool import Tx, only
+from bot.store.pool import Tx, require_row
 from bot.store.queries import queries
 
 _SQL = queries("releases")
@@ -43,7 +43,7 @@ def insert(tx: Tx, values: dict[str, Any], checklist: Checklist, policy: Policy)
     digests = {"checklist_digest": checklist.digest, "policy_digest": policy.digest}
     try:
         with tx.transaction():
-            return ReleaseId(only(tx.execute(_SQL["insert"], {**values, **digests}).fetchone())["id"])
+            return ReleaseId(require_row(tx.execute(_SQL["insert"], {**values, **digests}).fetchone())["id"])
     except UniqueViolation as error:
         if error.diag.constraint_name != "one_active_release":
             raise
@@ -178,7 +178,7 @@ def confirm(tx: Tx, release_id: ReleaseId, at: datetime, unbound: str = "") -> N
     tx.execute(_SQL["confirm"], {"id": release_id, "at": at, "unbound": unbound})
 
 
-def rebind(tx: Tx, release_id: ReleaseId, at: datetime, *, commit: str, digest: str, tagged: bool) -> None:
+def repin(tx: Tx, release_id: ReleaseId, at: datetime, *, commit: str, digest: str, tagged: bool) -> None:
     """The version means another commit or image since ``at``; results from before do not count any more.
 
     Needs the lock of the release, as whoever stores a result does: what is stored later has a higher id.
@@ -196,7 +196,7 @@ def adopt(tx: Tx, release_id: ReleaseId, policy: Policy) -> None:
 def checklist(tx: Tx, release: Release) -> Checklist:
     """The checklist that the release began with, whatever the file says now."""
     if (cached := _checklists.get(release.checklist_digest)) is None:
-        row = only(tx.execute(_SQL["checklist"], {"digest": release.checklist_digest}).fetchone())
+        row = require_row(tx.execute(_SQL["checklist"], {"digest": release.checklist_digest}).fetchone())
         cached = _checklists[release.checklist_digest] = Checklist.model_validate_json(row["body"])
     return cached
 
@@ -204,7 +204,7 @@ def checklist(tx: Tx, release: Release) -> Checklist:
 def policy(tx: Tx, release: Release) -> Policy:
     """The policy that the release is judged by."""
     if (cached := _policies.get(release.policy_digest)) is None:
-        row = only(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())
+        row = require_row(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())
         cached = _policies[release.policy_digest] = Policy.model_validate_json(row["body"])
     return cached
 
@@ -222,13 +222,13 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
         checklist=lines,
         policy=rules,
         checks={line.id: check_views[line.asked_as] for line in lines.checks},
-        signoffs=signoffs.standing(tx, release_id),
+        signoffs=signoffs.list_active(tx, release_id),
         steps=() if is_open else steps.plan(tx, release_id),
         watch=None if is_open else watches.get(tx, release_id),
         freeze=freezes.current(tx, release.environment, now) or _on_the_calendar(rules, now),
         now=now,
         mitigations=() if is_open else mitigations.of_release(tx, release_id),
-        debts=mitigations.open_in(tx, release.environment) if is_open else (),
+        environment_mitigations=mitigations.list_open(tx, release.environment) if is_open else (),
         known_bad=known_bad(tx, release.environment, release.image, release.digest, but=release.id) if is_open else "",
         break_glass=None if is_open else break_glass.get(tx, release_id),
         pictures={} if is_open else files.pictures(tx, release_id),

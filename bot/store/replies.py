@@ -29,7 +29,7 @@ class ReplyRow:
     sent_at: datetime | None
 
 
-def put(
+def store_reply(
     tx: Tx,
     inbox_id: int,
     user: str,
@@ -52,7 +52,7 @@ def put(
     }
     row = tx.execute(_SQL["put"], values).fetchone()
     if row is not None:
-        work.ask(tx, "reply", row["id"])
+        work.enqueue(tx, "reply", row["id"])
 
 
 def get(tx: Tx, reply_id: int) -> ReplyRow | None:
@@ -61,6 +61,6 @@ def get(tx: Tx, reply_id: int) -> ReplyRow | None:
     return None if row is None else ReplyRow(**row)
 
 
-def sent(tx: Tx, reply_id: int, at: datetime) -> None:
+def mark_sent(tx: Tx, reply_id: int, at: datetime) -> None:
     """Say that it was given."""
     tx.execute(_SQL["sent"], {"id": reply_id, "at": at})

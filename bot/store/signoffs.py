@@ -9,7 +9,7 @@ from psycopg.rows import DictRow
 from bot.domain.ids import ReleaseId, UserId
 from bot.domain.policy import Role
 from bot.domain.signoff import Purpose, SignOff, Verdict
-from bot.store.pool import Tx, only
+from bot.store.pool import Tx, require_row
 from bot.store.queries import queries
 
 _SQL = queries("signoffs")
@@ -20,7 +20,7 @@ def _from_row(row: DictRow) -> SignOff:
     return SignOff(**{**row, **kinds})
 
 
-def standing(tx: Tx, release_id: ReleaseId) -> list[SignOff]:
+def list_active(tx: Tx, release_id: ReleaseId) -> list[SignOff]:
     """The signatures of a release that have not been revoked, superseded or voided."""
     return [_from_row(row) for row in tx.execute(_SQL["standing"], {"release_id": release_id}).fetchall()]
 
@@ -56,7 +56,7 @@ def sign(
         "permalink": permalink,
         "at": at,
     }
-    return int(only(tx.execute(_SQL["sign"], values).fetchone())["id"])
+    return int(require_row(tx.execute(_SQL["sign"], values).fetchone())["id"])
 
 
 def finish(tx: Tx, signoff_id: int, *, by: UserId, why: str, at: datetime) -> None:

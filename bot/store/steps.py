@@ -57,7 +57,7 @@ def start(tx: Tx, row: int, at: datetime) -> bool:
     return tx.execute(_SQL["start"], {"row": row, "at": at}).fetchone() is not None
 
 
-def reach(tx: Tx, row: int, at: datetime) -> None:
+def mark_reached(tx: Tx, row: int, at: datetime) -> None:
     """Note since when the plan waits for a person's step."""
     tx.execute(_SQL["reach"], {"row": row, "at": at})
 
@@ -87,7 +87,7 @@ def attest(tx: Tx, row: int, *, by: UserId, note: str, saw: str, at: datetime) -
     return tx.execute(_SQL["attest"], {"row": row, "by": by, "note": note, "saw": saw, "at": at}).fetchone() is not None
 
 
-def done_for(tx: Tx, row: int, *, by: UserId, summary: str, at: datetime) -> tuple[StepId, int] | None:
+def complete_for(tx: Tx, row: int, *, by: UserId, summary: str, at: datetime) -> tuple[StepId, int] | None:
     """Write down that the bot has done a step which was offered to a person, because that person wanted it.
 
     Returns the id and the run of the step; None when it did not wait for a person any more.
@@ -96,7 +96,7 @@ def done_for(tx: Tx, row: int, *, by: UserId, summary: str, at: datetime) -> tup
     return None if done is None else (StepId(done["step_id"]), int(done["run"]))
 
 
-def told(tx: Tx, row: int, summary: str, at: datetime) -> bool:
+def mark_announced(tx: Tx, row: int, summary: str, at: datetime) -> bool:
     """Write down that the message which a step waits for stands in the channel, or stands there anew; False: as it was."""
     return tx.execute(_SQL["told"], {"row": row, "summary": summary, "at": at}).fetchone() is not None
 

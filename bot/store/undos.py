@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from bot.domain.ids import CheckId, ReleaseId
-from bot.store.pool import INSTANCE_LOCK, Tx, only
+from bot.store.pool import INSTANCE_LOCK, Tx, require_row
 from bot.store.queries import queries
 
 _SQL = queries("undos")
@@ -48,7 +48,7 @@ def record(tx: Tx, origin: UndoOrigin, what: str, payload: Mapping[str, Any]) ->
         "what": what,
         "payload": Jsonb(dict(payload)),
     }
-    return int(only(tx.execute(_SQL["record"], values).fetchone())["id"])
+    return int(require_row(tx.execute(_SQL["record"], values).fetchone())["id"])
 
 
 def settle(tx: Tx, undo_id: int, at: datetime) -> None:

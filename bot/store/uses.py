@@ -10,7 +10,7 @@ from bot.store.queries import queries
 _SQL = queries("uses")
 
 
-def free_at(tx: Tx, what: str, *, at_most: int, period: timedelta, now: datetime) -> datetime | None:
+def next_free_at(tx: Tx, what: str, *, at_most: int, period: timedelta, now: datetime) -> datetime | None:
     """None when ``what`` may be used once more; else, after ``at_most`` uses within ``period``, when that is so again.
 
     Until the commit nobody else counts or uses it.
@@ -25,6 +25,6 @@ def free_at(tx: Tx, what: str, *, at_most: int, period: timedelta, now: datetime
     return oldest + period
 
 
-def use(tx: Tx, what: str, at: datetime) -> None:
+def spend(tx: Tx, what: str, at: datetime) -> None:
     """Count one use."""
     tx.execute(_SQL["use"], {"what": what, "at": at})

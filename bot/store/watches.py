@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from bot.domain.ids import ReleaseId, UserId
 from bot.domain.watch import Alarm, ProbeFinding, Reading, Seen, Watch, WatchState
-from bot.store.pool import Tx, only
+from bot.store.pool import Tx, require_row
 from bot.store.queries import queries
 
 _SQL = queries("watches")
@@ -49,7 +49,7 @@ class LastSeen:
 
 def last_seen(tx: Tx, release_id: ReleaseId, instance: int) -> LastSeen:
     """When the watch of ``release_id`` was polled before, as the process ``instance`` sees it."""
-    row = only(tx.execute(_SQL["last_seen"], {"release_id": release_id, "instance": instance}).fetchone())
+    row = require_row(tx.execute(_SQL["last_seen"], {"release_id": release_id, "instance": instance}).fetchone())
     return LastSeen(row["anybody"], None if row["at"] is None else (row["at"], row["steady"]))
 
 

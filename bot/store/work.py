@@ -27,12 +27,12 @@ class Claim:
     attempts: int  # this one included
 
 
-def ask(tx: Tx, queue: str, key: str | int, due_at: datetime | None = None) -> None:
+def enqueue(tx: Tx, queue: str, key: str | int, due_at: datetime | None = None) -> None:
     """Ask for ``key`` of ``queue`` to be done at ``due_at`` (default: now). Asking again before it starts changes nothing."""
-    ask_all(tx, queue, [key], due_at)
+    enqueue_all(tx, queue, [key], due_at)
 
 
-def ask_all(tx: Tx, queue: str, keys: Collection[str | int], due_at: datetime | None = None) -> None:
+def enqueue_all(tx: Tx, queue: str, keys: Collection[str | int], due_at: datetime | None = None) -> None:
     """Ask for several keys of ``queue`` at once, to be done in this order where one worker does them."""
     if keys:
         tx.execute(_SQL["ask"], {"queue": queue, "keys": [str(key) for key in keys], "due_at": due_at})
@@ -78,10 +78,10 @@ def begin(tx: Tx, claim: Claim) -> None:
 def finish(tx: Tx, claim: Claim, now: datetime) -> None:
     """It is done. If it was asked for again meanwhile, it is due at once."""
     if tx.execute(_SQL["finish"], {"id": claim.id, "token": claim.token}).rowcount == 0:
-        put_back(tx, claim, now)
+        reschedule(tx, claim, now)
 
 
-def put_back(tx: Tx, claim: Claim, due_at: datetime, error: str | None = None) -> None:
+def reschedule(tx: Tx, claim: Claim, due_at: datetime, error: str | None = None) -> None:
     """Give it back to be taken at ``due_at``; with ``error`` the attempts go on counting.
 
     What was asked for again meanwhile is due at once, unless it has just failed.
@@ -94,7 +94,7 @@ def drop(tx: Tx, queue: str, *keys: str | int) -> None:
     tx.execute(_SQL["drop"], {"queue": queue, "keys": [str(key) for key in keys]})
 
 
-def hasten(tx: Tx, queue: str, within: timedelta) -> None:
+def bring_forward(tx: Tx, queue: str, within: timedelta) -> None:
     """Make due now what of a queue is due later than ``within`` from now."""
     tx.execute(_SQL["hasten"], {"queue": queue, "within": within})
 

@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.actions import DeployCronJob, Migrate, RestoreCronJob, SetImage, StepSpec, Tag, VercelDeploy
 from bot.domain.ids import StepId
-from bot.steps.registry import DOERS, bound_clients
+from bot.steps.registry import HANDLERS, bound_clients
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.registry import Registry
 from clients.cluster import KubeClients
@@ -247,10 +247,10 @@ def test_a_step_that_only_looks_can_change_nothing(action: Any) -> None:
     assert acts.user == "step deploy.one"
 
 
-@pytest.mark.parametrize("doer", [doer for action, doer in DOERS.items() if action.__name__ != "RunCheck"])
+@pytest.mark.parametrize("doer", [doer for action, doer in HANDLERS.items() if action.__name__ != "RunCheck"])
 def test_every_step_that_the_bot_does_declares_a_change(doer: Any) -> None:
     """Else its clients would refuse all that it does."""
-    action = next(action for action, one in DOERS.items() if one is doer)
+    action = next(action for action, one in HANDLERS.items() if one is doer)
     spec = {"DeployCronJob": STEPS[4], "Migrate": STEPS[1]}.get(action.__name__)
 
     assert any(isinstance(need, Changes) for need in doer.needs(spec or STEPS[0]))

@@ -21,7 +21,7 @@ from bot.flows.deploying.preflight import preflight
 from bot.flows.needed import needed
 from bot.flows.step_inspection import inspect_step
 from bot.settings import Settings, load_settings
-from bot.steps.contract import Shipment
+from bot.steps.contract import ReleaseReference
 from bot.steps.rights import by_target, of_plan
 from checks.checkup.cluster import cluster
 from checks.registry import Registry
@@ -38,7 +38,7 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 RIGHTS = runpy.run_path(str(ROOT / "docs" / "rights.py"))
 BOT, STAGING, PRODUCTION = "release-bot", "solvereign-staging", "solvereign"
 SECRETS = {f"SOLVEREIGN_{name}": "x" for name in ("SENTRY_DSN", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET")}
-SHIPMENT = Shipment("v4.8.0", "4.8.0", "c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
+SHIPMENT = ReleaseReference("v4.8.0", "4.8.0", "c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 RESOURCES = (
     *itertools.product(

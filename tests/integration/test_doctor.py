@@ -19,7 +19,7 @@ from bot.demo import configuration
 from bot.flows import doctor
 from bot.flows.needed import Said, needed
 from bot.settings import Settings
-from bot.store.pool import Store, only
+from bot.store.pool import Store, require_row
 from checks.checkup.cluster import cluster
 from checks.checkup.finding import Finding, State
 from clients.connections import Clients
@@ -50,11 +50,11 @@ def body(running_sandbox: Sandbox) -> Body:
     return copy.deepcopy(configuration(running_sandbox.facts))
 
 
-def run_doctor(body: Mapping[str, Any], only: str = "") -> list[Said]:
+def run_doctor(body: Mapping[str, Any], require_row: str = "") -> list[Said]:
     """The findings of the doctor about targets and vendors, or about one section of the configuration."""
     settings = Settings.model_validate(body)
     parts, findings = needed(settings, CHECKLIST, REGISTRY)
-    parts_to_ask = [part for part in parts if only in {"", part.section}]
+    parts_to_ask = [part for part in parts if require_row in {"", part.section}]
     return [*findings, *doctor.examine(doctor.questions(parts_to_ask, settings), lambda _: None)]
 
 
@@ -392,7 +392,7 @@ def test_the_bot_s_own_database_is_examined(store: Store) -> None:
     assert "deploy/postgres-grants.sql" in finding.rule
     with store.transaction() as tx:
         last = "DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations) RETURNING name, checksum"
-        migration = only(tx.execute(last).fetchone())
+        migration = require_row(tx.execute(last).fetchone())
     [finding] = doctor.own_database(store.url)
     with store.transaction() as tx:
         tx.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%(name)s, %(checksum)s)", migration)

@@ -195,7 +195,7 @@ def emergency_pack(world: World) -> Files:
     world.act(mitigation.resolve, MANAGER, mode.id)
     with world.store.transaction() as tx:
         view = locked_view(tx, world.deps, release_id)
-        mitigation.lifted(tx, world.deps, view, view.standing[0])
+        mitigation.lifted(tx, world.deps, view, view.open_mitigations[0])
         mitigations.say(tx, mails.id, trouble="the Deployment is gone")
     world.act(mitigation.attest, MANAGER, mails.id, "switched it on again")
     return make_pack(world, release_id)

@@ -38,7 +38,7 @@ def use_up(world: World, target: str, at_most: int = LOG_IN.uses) -> None:
     """Use up that many logins of a target."""
     with world.store.transaction() as tx:
         for _ in range(at_most):
-            uses.use(tx, f"{target}/login", world.clock.now())
+            uses.spend(tx, f"{target}/login", world.clock.now())
 
 
 def progress_of(world: World, release_id: ReleaseId) -> tuple[Running, str]:

@@ -18,7 +18,7 @@ from bot.flows.deploying.plan_snapshot import store_snapshot
 from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.journal import StepJournal
 from bot.flows.step_inspection import plan_of_release
-from bot.steps.registry import DOERS
+from bot.steps.registry import HANDLERS
 from bot.store import work
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.registry import Registry
@@ -109,7 +109,7 @@ def test_a_step_is_not_attested_in_a_freeze(plan: World) -> None:
 
 def test_every_step_that_changes_something_can_be_confirmed() -> None:
     """Only a question and a choice of a person have nothing to look at."""
-    assert {action for action, handler in DOERS.items() if handler.confirm is None} == {SetVariable, RunCheck}
+    assert {action for action, handler in HANDLERS.items() if handler.confirm is None} == {SetVariable, RunCheck}
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ class TestStepForAPerson:
         drain, ship = step(manual_world, release_id, "drain"), step(manual_world, release_id, "ship")
         manual_world.deploy(QA, release_id)
         with manual_world.store.transaction() as tx:
-            work.ask(tx, "advance", release_id)
+            work.enqueue(tx, "advance", release_id)
         manual_world.run("advance")  # a second look finds nothing to do
         view = manual_world.view(release_id)
         assert (view.release.state, view.awaited) == (ReleaseState.DEPLOYING, drain)

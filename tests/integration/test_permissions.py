@@ -40,7 +40,7 @@ from bot.slack.dispatch import Dispatch
 from bot.slack.features import BUTTONS, COMMANDS
 from bot.slack.identity import Identity, Installation
 from bot.store import break_glass, mitigations, posts, steps
-from bot.store.pool import Store, Tx, only
+from bot.store.pool import Store, Tx, require_row
 from checks.contract import Outcome
 from tests.checks.replies import Reply, Request
 from tests.fix_bot import Outside, World, checklist
@@ -221,7 +221,7 @@ class Trial:
         ids = []
         for one in tries:
             put = "INSERT INTO inbox (delivery, kind, body) VALUES (gen_random_uuid()::text, %s, %s) RETURNING id"
-            ids.append(only(tx.execute(put.encode(), [one.kind, Jsonb(one.body)]).fetchone())["id"])
+            ids.append(require_row(tx.execute(put.encode(), [one.kind, Jsonb(one.body)]).fetchone())["id"])
         for row in ids:
             self.dispatch.execute(a_job("inbox", row))
         rows = tx.execute(b"SELECT outcome FROM inbox WHERE id = ANY(%s) ORDER BY id", [ids]).fetchall()
@@ -307,7 +307,7 @@ class Trial:
         return self._id(tx, f"SELECT {found} AS id FROM steps WHERE release_id = %s AND {wanted.get(act.name, 'true')}")
 
     def _id(self, tx: Tx, query: str) -> int:
-        return int(only(tx.execute(query.encode(), [self.release or 0]).fetchone())["id"] or NOBODY)
+        return int(require_row(tx.execute(query.encode(), [self.release or 0]).fetchone())["id"] or NOBODY)
 
     def _prepare(self, tx: Tx, act: Any) -> None:
         """What has to be there for the act to have something to do, in the states in which it can be."""
@@ -381,7 +381,7 @@ def told_since(tx: Tx, seen: int) -> list[tuple[str, str]]:
 
 def head(tx: Tx) -> int:
     """The number of the newest row of the record."""
-    return int(only(tx.execute(b"SELECT coalesce(max(seq), 0) AS seq FROM audit").fetchone())["seq"])
+    return int(require_row(tx.execute(b"SELECT coalesce(max(seq), 0) AS seq FROM audit").fetchone())["seq"])
 
 
 def everything_else(tx: Tx) -> str:
@@ -391,7 +391,7 @@ def everything_else(tx: Tx) -> str:
     ]
     parts = [f"SELECT '{t}' AS t, to_jsonb({t})::text AS row FROM {t}" for t in tables if t not in BOOKKEEPING]
     query = f"SELECT md5(string_agg(t || row, ',' ORDER BY t, row)) AS sum FROM ({' UNION ALL '.join(parts)}) every"
-    return str(only(tx.execute(query.encode()).fetchone())["sum"])
+    return str(require_row(tx.execute(query.encode()).fetchone())["sum"])
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from bot.domain.release import ReleaseState
 from bot.flows.deploying import step_clicks
 from bot.flows.deploying.planning import plan_ahead
 from bot.flows.deploying.rollback import judge_rollback
-from bot.flows.step_inspection import plan_of_release, release_shipment
+from bot.flows.step_inspection import plan_of_release, release_reference
 from bot.steps.sources import Resolved
 from bot.store import steps
 from clients.cluster import Kubernetes
@@ -188,7 +188,7 @@ def test_changed_by_somebody_after_it_was_planned(production: Production) -> Non
     job = production.world.claim("advance")
     assert job is not None
     with production.world.store.transaction() as tx:
-        ship = release_shipment(tx, view.release)
+        ship = release_reference(tx, view.release)
     current = next(step for step in production.world.view(release_id).steps if step.id == "deploy.tag")
     plan_ahead(production.world.deps, job, production.world.view(release_id), ship, current)
     set_image(production.kube, "app:hotfix")

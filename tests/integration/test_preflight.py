@@ -14,7 +14,7 @@ from bot.errors import NoAnswer, StepError
 from bot.flows.deploying.preflight import preflight
 from bot.flows.deps import TargetDeps
 from bot.flows.step_inspection import inspect_step
-from bot.steps.contract import Shipment
+from bot.steps.contract import ReleaseReference
 from checks.registry import Registry
 from clients.github import GitHubSettings
 from clients.target import Target
@@ -29,7 +29,7 @@ PLAN = checklist(
         {"id": MIGRATIONS, "title": "Migrate", "by_hand": True, "action": {"do": "migrate", "files": "db"}},
     ),
 )
-SHIPMENT = Shipment("v4.8.0", "4.8.0", "c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
+SHIPMENT = ReleaseReference("v4.8.0", "4.8.0", "c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
 REPOSITORY = "GET /repos/o/r"
 SHOWN = {"default_branch": "main", "private": True}
 TABLE = "CREATE TABLE schema_migrations (version text)"

@@ -131,7 +131,7 @@ def test_doctor_answers_at_once_and_again_when_all_is_found(live: Bot):
                     lambda: len(live.reply_texts(DEV)) == 2 and not live.rows("SELECT FROM work WHERE queue = 'doctor'")
                 )
             with live.store.transaction() as tx:
-                work.ask(tx, "doctor", live.rows("SELECT id FROM inbox")[0]["id"])
+                work.enqueue(tx, "doctor", live.rows("SELECT id FROM inbox")[0]["id"])
 
     assert told == ["Asking Slack, The bot's database. The findings follow within half a minute."]
     assert live.reply_texts(DEV) == [*told, "1 of 3 to be put right. Slack"]
@@ -394,7 +394,7 @@ def test_alarm_of_another_release_is_refused(live: Bot):
             "state": {"values": {"reason": {"reason": {"value": "seen"}}}},
         },
     }
-    live.change(lambda tx: inbox.put(tx, "forged", "view", body))
+    live.change(lambda tx: inbox.store_delivery(tx, "forged", "view", body))
     live.handle()
 
     assert refused(live, before, RITA)["reason"] == "StaleButton"
@@ -418,7 +418,7 @@ def test_done_by_hand_is_looked_at_before_it_is_recorded(live: Bot):
             "state": {"values": {"reason": {"reason": {"value": "pushed it"}}}},
         },
     }
-    live.change(lambda tx: inbox.put(tx, "by_hand", "view", body))
+    live.change(lambda tx: inbox.store_delivery(tx, "by_hand", "view", body))
     live.handle()
 
     unseen = "not confirmed: production has no github section"
@@ -625,7 +625,7 @@ def test_delivery_that_cannot_be_handled_is_answered_with_a_reference(
     live: Bot, kind: str, body: dict[str, Any], caplog: pytest.LogCaptureFixture
 ):
     """After the last attempt the person gets a reference that stands in the log as well."""
-    live.change(lambda tx: inbox.put(tx, "broken", kind, body))
+    live.change(lambda tx: inbox.store_delivery(tx, "broken", kind, body))
     (row,) = live.rows("SELECT id FROM inbox")
     job = a_job("inbox", row["id"])
     with pytest.raises((IndexError, AttributeError, TypeError)) as caught:

@@ -464,9 +464,9 @@ def test_html_of_a_broken_gateway_is_no_answer_of_slack(bot: Bot, slack: SlackWo
 def owe_answer(bot: Bot, *, channel: str = RELEASES, url: str = "", text: str = "Recorded.") -> int:
     """Owe Rita an answer; returns its id."""
     with bot.store.transaction() as tx:
-        row = inbox.put(tx, f"d{bot.clock.now().timestamp()}", "command", {})
+        row = inbox.store_delivery(tx, f"d{bot.clock.now().timestamp()}", "command", {})
         assert row is not None
-        replies.put(tx, row, RITA, channel, url, {"text": text, "blocks": []}, bot.clock.now())
+        replies.store_reply(tx, row, RITA, channel, url, {"text": text, "blocks": []}, bot.clock.now())
     (found,) = bot.rows("SELECT id FROM replies WHERE inbox_id = %s", row)
     return int(found["id"])
 

@@ -20,7 +20,7 @@ from bot.flows.deploying.rollback import judge_rollback
 from bot.slack.features.rollback import FORM
 from bot.slack.payloads import ReleasePayload
 from bot.steps import cronjob, migrate
-from bot.steps.contract import Shipment
+from bot.steps.contract import ReleaseReference
 from bot.steps.job import rights
 from clients.cluster import Kubernetes
 from clients.github import GitHubSettings
@@ -67,7 +67,7 @@ def step(kube: Kube, repository: Repository) -> Surroundings:
     where = Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace)
     github = GitHubSettings.model_validate({"url": repository.url, "repository": "o/r"})
     target = Target(name="production", kubernetes=where, github=github)
-    ship = Shipment("v4.8.0", "4.8.0", COMMIT, IMAGE, previous="v4.7.0")
+    ship = ReleaseReference("v4.8.0", "4.8.0", COMMIT, IMAGE, previous="v4.7.0")
     return Surroundings(target, ship)
 
 

@@ -16,7 +16,7 @@ from bot.errors import StepError, Superseded
 from bot.flows.deploying import step_clicks
 from bot.flows.deploying.rollback import judge_rollback
 from bot.steps import kube as steps
-from bot.steps.contract import Shipment
+from bot.steps.contract import ReleaseReference
 from clients.cluster import Kubernetes
 from clients.target import Target
 from tests.checks.replies import Replies, Reply
@@ -38,7 +38,7 @@ class Ship(Surroundings):
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
         where = Kubernetes(kubeconfig=str(kubeconfig), namespace=namespace, deployment="web", container="main")
         target = Target(name="production", kubernetes=where)
-        super().__init__(target, Shipment("v4.8.0", "4.8.0", RESOLVED.commit, NEW))
+        super().__init__(target, ReleaseReference("v4.8.0", "4.8.0", RESOLVED.commit, NEW))
 
     def deploy(self, seconds: float = 20) -> str:
         """Set the image; what a rollback goes back to is recorded before."""

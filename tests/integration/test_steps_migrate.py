@@ -15,7 +15,7 @@ from bot.domain.actions import Migrate
 from bot.domain.plan import Way
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import migrate
-from bot.steps.contract import Shipment
+from bot.steps.contract import ReleaseReference
 from clients.github import GitHubSettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
@@ -56,7 +56,7 @@ def step(repository: Repository, database_url: str) -> Surroundings:
         )
         connection.execute(OLD["001_init.sql"].encode())
     target = target_of(database_url, repository.url)
-    ship = Shipment("v4.8.0", "4.8.0", COMMIT, "image@sha256:1", previous="v4.7.0")
+    ship = ReleaseReference("v4.8.0", "4.8.0", COMMIT, "image@sha256:1", previous="v4.7.0")
     return Surroundings(target, ship)
 
 

@@ -8,7 +8,7 @@ from bot.domain.actions import RestoreFrontend, Tag, VercelDeploy
 from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import frontend, tag
-from bot.steps.contract import PAUSE, Shipment
+from bot.steps.contract import PAUSE, ReleaseReference
 from clients.connections import Clients
 from clients.github import GitHub
 from clients.target import Target
@@ -19,7 +19,7 @@ from tests.fix_steps import Notes, Surroundings, Waits
 from tests.fix_vendors import Vendors
 
 COMMIT = commit_sha(BRANCH)
-SHIPMENT = Shipment("v4.8.0", "4.8.0", COMMIT, "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
+SHIPMENT = ReleaseReference("v4.8.0", "4.8.0", COMMIT, "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
 TAG = Tag(do="tag")
 FRONTEND = VercelDeploy(do="vercel_deploy", wait_for_auto=0)
 RESTORE = RestoreFrontend(do="restore_frontend")
@@ -37,7 +37,7 @@ def tag_of(step: Surroundings, vendor: Replies, seconds: float = 20) -> tuple[st
     """What GitHub at ``vendor`` says of the tag, asked as a step asks that has ``seconds`` left."""
     step.cancelled = Waits()
     with Clients(step.target) as clients, closing(GitHub(vendor.url, "o/r", "")) as github:
-        return step.context(clients, seconds).insist(lambda: github.tag("v4.8.0"))
+        return step.context(clients, seconds).retry_read(lambda: github.tag("v4.8.0"))
 
 
 def live(vendors: Vendors) -> str:
@@ -163,13 +163,13 @@ class TestTag:
     )
     def test_not_ahead(self, step: Surroundings, version: str, commit: str, said: str) -> None:
         """Of the last release, which is the highest one that is tagged below this version where the bot has seen none."""
-        step.shipment = Shipment(version, version[1:], commit_sha(commit), "")
+        step.reference = ReleaseReference(version, version[1:], commit_sha(commit), "")
         with pytest.raises(StepError, match=said):
             step.perform(tag.create, TAG)
 
     def test_ahead_of_what_was_deployed(self, step: Surroundings) -> None:
         """What the bot has deployed counts, not the highest tag."""
-        step.shipment = Shipment("v4.8.0", "4.8.0", commit_sha("v4.7.0"), "", previous="v4.6.0")
+        step.reference = ReleaseReference("v4.8.0", "4.8.0", commit_sha("v4.7.0"), "", previous="v4.6.0")
         step.perform(tag.create, TAG)
 
     def test_not_configured(self, step: Surroundings) -> None:
@@ -212,7 +212,7 @@ class TestTagByHand:
 
     def test_not_ahead(self, step: Surroundings, vendors: Vendors) -> None:
         """Nor does it make an old commit a new one."""
-        step.shipment = Shipment("v4.8.0", "4.8.0", commit_sha("v4.6.0"), "")
+        step.reference = ReleaseReference("v4.8.0", "4.8.0", commit_sha("v4.6.0"), "")
         vendors.github.create_tag("v4.8.0", commit_sha("v4.6.0"), "by somebody")
         with pytest.raises(Contradicted, match=r"is older than v4\.7\.0"):
             step.look(tag.confirm, TAG)

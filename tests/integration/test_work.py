@@ -19,7 +19,7 @@ from tests.fix_bot import die
 def ask(store: Store, key: str, due_at: datetime | None = None) -> None:
     """Ask for a key of the queue."""
     with store.transaction() as tx:
-        work.ask(tx, "q", key, due_at)
+        work.enqueue(tx, "q", key, due_at)
 
 
 def claim(store: Store) -> Claim | None:
@@ -75,7 +75,7 @@ def test_asked_again_while_under_way_is_due_at_once_even_if_put_back_for_later(s
     held = claimed(store)
     ask(store, "a")
     with store.transaction() as tx:
-        work.put_back(tx, held, datetime.now(UTC) + timedelta(hours=1))
+        work.reschedule(tx, held, datetime.now(UTC) + timedelta(hours=1))
     assert keys(store) == ["a"]
 
 
@@ -84,7 +84,7 @@ def test_put_back_is_due_later(store: Store) -> None:
     ask(store, "a")
     later = datetime.now(UTC) + timedelta(hours=1)
     with store.transaction() as tx:
-        work.put_back(tx, claimed(store), later)
+        work.reschedule(tx, claimed(store), later)
     assert claim(store) is None
     with store.transaction() as tx:
         assert work.next_due(tx) == later
@@ -106,7 +106,7 @@ def test_attempts_count_failures_only(store: Store) -> None:
         held = claimed(store)
         attempts.append(held.attempts)
         with store.transaction() as tx:
-            work.put_back(tx, held, datetime.now(UTC) - timedelta(seconds=1), error=error)
+            work.reschedule(tx, held, datetime.now(UTC) - timedelta(seconds=1), error=error)
     assert attempts == [1, 2, 3, 1]
 
 
@@ -152,7 +152,7 @@ def test_a_stale_claim_cannot_commit(store: Store, another_process: Callable[[],
 
     def take_effect() -> None:
         with store.transaction() as tx:
-            work.ask(tx, "q", "effect")
+            work.enqueue(tx, "q", "effect")
             work.ensure_claim(tx, stale)
 
     with pytest.raises(Superseded):
@@ -169,7 +169,7 @@ def test_a_stale_claim_neither_finishes_nor_puts_back(store: Store) -> None:
     held = claimed(store)
     finish(store, stale)
     with store.transaction() as tx:
-        work.put_back(tx, stale, datetime.now(UTC))
+        work.reschedule(tx, stale, datetime.now(UTC))
         work.ensure_claim(tx, held)
     assert claim(store) is None
 
@@ -223,7 +223,7 @@ def test_eight_claimers_never_get_the_same_row(store: Store) -> None:
     """200 rows, eight threads: each row exactly once."""
     with store.transaction() as tx:
         for number in range(200):
-            work.ask(tx, "q", number)
+            work.enqueue(tx, "q", number)
     taken: Counter[str] = Counter()
     guard = threading.Lock()
 

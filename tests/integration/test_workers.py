@@ -51,7 +51,7 @@ def begin(store: Store) -> Iterator[Callable[[Queue], Workers]]:
 def ask(store: Store, key: str = "a") -> None:
     """Ask for a key of the queue."""
     with store.transaction() as tx:
-        work.ask(tx, "q", key)
+        work.enqueue(tx, "q", key)
 
 
 def left(store: Store) -> int:
@@ -100,7 +100,7 @@ def test_a_failure_is_tried_again(store: Store, begin: Callable[[Queue], Workers
 def test_the_pauses_grow(store: Store, begin: Callable[[Queue], Workers]) -> None:
     """A vendor that stays away is asked less and less often."""
     with store.transaction() as tx:
-        work.ask(tx, "q", "a")
+        work.enqueue(tx, "q", "a")
         tx.execute("UPDATE work SET attempts = 4")
 
     def handle(job: Job) -> None:

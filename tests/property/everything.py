@@ -110,7 +110,7 @@ class Everything(RuleBasedStateMachine):
         self.release = ReleaseId(0)
         self.configured = RULES[0]  # of the configuration: for what begins now
         self.facts = Facts(now=MONDAY, rules=self.configured, roles=dict(ROLES), gate=GATE)
-        self.debt_of: dict[int, ReleaseId] = {}
+        self.release_of_mitigation: dict[int, ReleaseId] = {}
         self.broken: tuple[ReleaseId, str] | None = None  # whose break-glass nobody has reviewed, and who broke it
         tags.reset()
         world.outside.answers = {}
@@ -134,7 +134,7 @@ class Everything(RuleBasedStateMachine):
             return
         facts, view = self.facts, self.world.view(self.release)
         assert view.release.state == facts.state
-        assert view.release.closed == is_closed(facts, list(self.debt_of.values()).count(self.release))
+        assert view.release.closed == is_closed(facts, list(self.release_of_mitigation.values()).count(self.release))
         if facts.state != "OPEN":
             return
         assert (view.release.commit, view.release.digest) == (facts.commit, facts.image)
@@ -198,7 +198,7 @@ class Everything(RuleBasedStateMachine):
         self.facts = Facts(
             now=facts.now, rules=self.configured, roles=facts.roles, gate=GATE, manager=who, state="OPEN", start=facts.now,
             commit=commit, image=image, true_commit=commit, true_image=image, since=facts.now,
-            under_way=set(BOT_CHECKS), frozen_until=facts.frozen_until, freezes=facts.freezes, debts=facts.debts,
+            under_way=set(BOT_CHECKS), frozen_until=facts.frozen_until, freezes=facts.freezes, mitigations=facts.mitigations,
             taken_back=facts.taken_back,
             below=below,
             again=image if before.is_bad(image) or image == before.running else "",
@@ -509,7 +509,9 @@ class Everything(RuleBasedStateMachine):
         self.configured = rules
         self.world.change(policy=policy_of(rules))
 
-    @precondition(lambda self: self.facts.state in TAKEN_BACK and self.release not in self.debt_of.values())
+    @precondition(
+        lambda self: self.facts.state in TAKEN_BACK and self.release not in self.release_of_mitigation.values()
+    )
     @rule(who=people)
     def mitigate(self, who: str) -> None:
         """Set a mitigation with its button, to the state in which a worker leaves it."""
@@ -519,8 +521,8 @@ class Everything(RuleBasedStateMachine):
         if not self.attempt(may_mitigate(self.facts, who), mitigation.apply, who, row, "bills"):
             return
         (new,) = self.set()
-        self.facts.debts.append(new)
-        self.debt_of[new] = self.release
+        self.facts.mitigations.append(new)
+        self.release_of_mitigation[new] = self.release
 
     def set(self) -> list[int]:
         """Set the mitigations as a worker does, and return their ids."""
@@ -529,23 +531,25 @@ class Everything(RuleBasedStateMachine):
             for entry in settings:
                 mitigations.move(tx, entry, MitigationState.SET, self.facts.now)
                 details: dict[str, Any] = {"by": entry.owner, "summary": "MODE is off"}
-                step, run = steps.done_for(tx, entry.step, **details, at=self.facts.now) or ("", 0)
+                step, run = steps.complete_for(tx, entry.step, **details, at=self.facts.now) or ("", 0)
                 event = MitigationSet(mitigation=entry.id, step=step, run=run, **details)
                 commit_change(tx, self.release, event, at=self.facts.now, by=SYSTEM)
         return [entry.id for entry in settings]
 
-    @precondition(lambda self: self.facts.debts)
+    @precondition(lambda self: self.facts.mitigations)
     @rule(who=people)
     def resolve(self, who: str) -> None:
         """Lift a mitigation with its button, to the state in which a worker leaves it."""
-        debt = self.facts.debts[0]
+        debt = self.facts.mitigations[0]
         if not self.attempt(may_resolve(self.facts, who), mitigation.resolve, who, debt):
             return
         with self.world.store.transaction() as tx:
-            view = locked_view(tx, self.world.deps, self.debt_of[debt])
-            mitigation.lifted(tx, self.world.deps, view, next(entry for entry in view.standing if entry.id == debt))
-        self.facts.debts.remove(debt)
-        of = self.debt_of.pop(debt)
+            view = locked_view(tx, self.world.deps, self.release_of_mitigation[debt])
+            mitigation.lifted(
+                tx, self.world.deps, view, next(entry for entry in view.open_mitigations if entry.id == debt)
+            )
+        self.facts.mitigations.remove(debt)
+        of = self.release_of_mitigation.pop(debt)
         if of != self.release:
             assert self.world.view(of).release.closed
 
@@ -579,7 +583,7 @@ class Everything(RuleBasedStateMachine):
             return  # it has failed already
         assert self.world.unbound(self.release) == []  # no row was changed without an event that has its digest
         self.facts.roles.update(ROLES)
-        while self.facts.debts:
+        while self.facts.mitigations:
             self.resolve(PAT)
         if self.facts.state == "OPEN":
             self.get_to_a_deploy()
@@ -602,7 +606,7 @@ class Everything(RuleBasedStateMachine):
         """A mitigation opens a finished release again, and lifting it closes the release."""
         self.mitigate(PAT)
         self.the_rows_say_what_has_happened()
-        while self.facts.debts:
+        while self.facts.mitigations:
             self.resolve(PAT)
 
     def get_to_a_review(self) -> None:

@@ -92,7 +92,7 @@ class Facts:
     frozen_until: datetime | None = None
     freezes: int = 0  # how often somebody has stopped the line
     let_past: str = ""  # the stop of the line that its deploy went past, in need
-    debts: list[int] = field(default_factory=list)  # temporary changes that are still in force
+    mitigations: list[int] = field(default_factory=list)  # temporary changes that are still in force
     taken_back: dict[str, bool] = field(default_factory=dict)  # image -> whether its last deploy was rolled back
     was_taken_back: bool = False  # of this image before this deploy: one that changed nothing says nothing of it
     below: list[str] = field(default_factory=list)  # images of earlier releases that stand, the newest last
@@ -194,7 +194,7 @@ def _against_the_release(facts: Facts) -> Iterator[str]:
         yield "source"
     if facts.is_frozen:
         yield "freeze"
-    if facts.debts:
+    if facts.mitigations:
         yield "mitigation"
     for check in facts.gate:
         if not good_enough(facts, check):
@@ -230,9 +230,9 @@ def waivers(facts: Facts, check: str) -> tuple[str, ...]:
     return facts.rules.waivers.get(check, ("release_manager",)) if facts.gate[check] else ()
 
 
-def is_closed(facts: Facts, debts_of_it: int) -> bool:
+def is_closed(facts: Facts, open_mitigations: int) -> bool:
     """A release is closed once nothing is under way and none of its mitigations is in force."""
-    return facts.state in {"DONE", "ROLLED_BACK", "ABORTED"} and debts_of_it == 0
+    return facts.state in {"DONE", "ROLLED_BACK", "ABORTED"} and open_mitigations == 0
 
 
 def may_sign(facts: Facts, who: str, role: str, *, yes: bool) -> bool:

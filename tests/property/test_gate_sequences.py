@@ -104,13 +104,13 @@ def view_of(facts: Facts) -> ReleaseView:
         watch=None,
         freeze=Freeze(RITA, "stop", None) if is_frozen else Freeze(RITA, *calendar) if calendar else None,
         now=facts.now,
-        debts=[debt(number) for number in facts.debts],
+        environment_mitigations=[make_mitigation(number) for number in facts.mitigations],
         known_bad="v4.7.0 was rolled back" if facts.taken_back.get(facts.image) else "",
     )
 
 
 @cache
-def debt(number: int) -> Mitigation:
+def make_mitigation(number: int) -> Mitigation:
     """A mitigation that is in force."""
     return Mitigation(number, RELEASE.id, 1, MitigationState.SET, "MODE=off", RITA, "why", MONDAY, MONDAY)
 
@@ -224,10 +224,10 @@ class OneRelease(RuleBasedStateMachine):
         end = self.facts.now + until if isinstance(until, timedelta) else until
         self.facts.frozen_until = end
 
-    @rule(debts=st.sampled_from([(), (1,), (1, 2)]))
-    def mitigate(self, debts: tuple[int, ...]) -> None:
+    @rule(mitigations=st.sampled_from([(), (1,), (1, 2)]))
+    def mitigate(self, mitigations: tuple[int, ...]) -> None:
         """Mitigations are set or lifted."""
-        self.facts.debts = list(debts)
+        self.facts.mitigations = list(mitigations)
 
     @rule(image=st.sampled_from(IMAGES), bad=st.booleans())
     def take_back(self, image: str, bad: bool) -> None:

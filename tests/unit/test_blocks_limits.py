@@ -297,7 +297,7 @@ def test_hostile_texts_break_no_answer(outside: str) -> None:
         status.answer(outside, outside),
         status.answer(command.problem, command.hint),
         status.status(view, outside),
-        status.history([view.release] * 60, view.standing),
+        status.history([view.release] * 60, view.open_mitigations),
         status.plan(view.checklist),
     ):
         assert_slack_accepts(message)

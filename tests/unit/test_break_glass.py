@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.break_glass import REVIEWED_IN, holds_back, judge_past_gate, says_why
+from bot.domain.break_glass import REVIEWED_IN, is_stopped_by_freeze, judge_past_gate, says_why
 from bot.domain.deploy_findings import ChannelAccess, DeployFindings
 from bot.domain.events import PassedReason
 from bot.domain.gate import frozen
@@ -72,7 +72,7 @@ CASES = [
     (Cause.FREEZE, make_view(freeze=make_freeze()), FREEZES),
     (Cause.SIGNOFF_DECLINED, make_view(signoffs=(make_signoff(Role.QA, Verdict.DECLINE),)), NEVER),
     (Cause.SOURCE, view_with_release(unbound="There is no tag."), NEVER),
-    (Cause.MITIGATION, make_view(debts=(OPEN_MITIGATION,)), NEVER),
+    (Cause.MITIGATION, make_view(environment_mitigations=(OPEN_MITIGATION,)), NEVER),
     (Cause.KNOWN_BAD, make_view(known_bad="v4.7.0 was rolled back"), NEVER),
     (Cause.STATE, in_state(ReleaseState.WATCHING), NEVER),
     (Cause.CHANNEL, make_view(), NEVER),
@@ -129,17 +129,17 @@ def test_break_glass_overrides_only_the_freeze_it_was_given_for() -> None:
     frozen_view = make_view(freeze=make_freeze())
     assert frozen_view.freeze is not None
     break_glass = BreakGlass(RITA, "logins fail for everybody", (passed_over(frozen_view.freeze),), NOW)
-    assert holds_back(frozen_view)
-    assert not holds_back(make_view())
-    assert not holds_back(replace(frozen_view, break_glass=break_glass))
-    assert holds_back(replace(frozen_view, break_glass=break_glass, freeze=make_freeze(id=4)))
+    assert is_stopped_by_freeze(frozen_view)
+    assert not is_stopped_by_freeze(make_view())
+    assert not is_stopped_by_freeze(replace(frozen_view, break_glass=break_glass))
+    assert is_stopped_by_freeze(replace(frozen_view, break_glass=break_glass, freeze=make_freeze(id=4)))
     weekend = Freeze(SYSTEM, "weekend", NOW)
     break_glass = replace(break_glass, passed=(passed_over(weekend),))
-    assert not holds_back(replace(frozen_view, break_glass=break_glass, freeze=weekend))
-    assert holds_back(
+    assert not is_stopped_by_freeze(replace(frozen_view, break_glass=break_glass, freeze=weekend))
+    assert is_stopped_by_freeze(
         replace(frozen_view, break_glass=break_glass, freeze=replace(weekend, until=NOW + timedelta(days=7)))
     )
-    assert holds_back(replace(frozen_view, break_glass=replace(break_glass, passed=())))
+    assert is_stopped_by_freeze(replace(frozen_view, break_glass=replace(break_glass, passed=())))
 
 
 def view_with_break_glass(state: ReleaseState, **review: Any) -> ReleaseView:

@@ -47,7 +47,7 @@ def test_every_mitigation_has_to_be_put_back() -> None:
     """With one of two mitigations in force the release stays open."""
     both = [make_mitigation(id=3, state=MitigationState.LIFTED), make_mitigation(id=4, what="MAILS=off")]
     view = replace(open_view(), mitigations=both)
-    assert [entry.what for entry in view.standing] == ["MAILS=off"]
+    assert [entry.what for entry in view.open_mitigations] == ["MAILS=off"]
     assert not view.may_close
 
 

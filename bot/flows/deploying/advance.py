@@ -26,9 +26,9 @@ from bot.flows.deploying.planning import plan_ahead
 from bot.flows.deps import Deps, Job, locked_progress, locked_view
 from bot.flows.journal import StepJournal
 from bot.flows.step_context import build_step_context
-from bot.flows.step_inspection import inspect_step, recorded_for, release_shipment
-from bot.steps.contract import Look, Shipment
-from bot.steps.registry import doer
+from bot.flows.step_inspection import inspect_step, recorded_for, release_reference
+from bot.steps.contract import ReleaseReference, StepInspection
+from bot.steps.registry import handler_of
 from bot.store import posts, releases, steps, watches, work
 from bot.store.pool import Tx
 
@@ -61,7 +61,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
             elif unplanned is None:
                 _wait_for_person(tx, progress, step)
                 return None
-            run = _Run(deps, job, progress, release_shipment(tx, progress.release))
+            run = _Run(deps, job, progress, release_reference(tx, progress.release))
         goes_on = run.carry_out(step) if unplanned is None else run.plan_for(unplanned)
         if not goes_on:
             return None
@@ -84,7 +84,7 @@ def _wait_for_person(tx: Tx, progress: PlanProgress, step: Step) -> None:
     if step.started_at is not None:
         return
     now = progress.now
-    steps.reach(tx, step.row, now)
+    steps.mark_reached(tx, step.row, now)
     event, notice = StepWaits(step=step.id, started_at=now), AttestNotice(step=step.row)
     commit_change(tx, progress.release.id, event, at=now, by=SYSTEM, new_posts=[notice])
 
@@ -96,7 +96,7 @@ class _Run:
     deps: Deps
     job: Job
     progress: PlanProgress
-    shipment: Shipment
+    reference: ReleaseReference
 
     def plan_for(self, step: Step) -> bool:
         """Plan what the bot is to change before a person changes anything (promise P6); False: the deploy ends at ``step``."""
@@ -120,7 +120,7 @@ class _Run:
         return state is StepState.DONE
 
     def _plan_ahead(self, step: Step) -> str:
-        plan_ahead(self.deps, self.job, self.progress, self.shipment, step)
+        plan_ahead(self.deps, self.job, self.progress, self.reference, step)
         return ""
 
     def _perform(self, step: Step, spec: StepSpec) -> str:
@@ -136,11 +136,11 @@ class _Run:
         with self._inspection(spec, recorded_for(spec, targets)) as look:
             journal = StepJournal(self.deps, self.job, release_id, step.row, planned)
             context = build_step_context(self.deps, self.job, release_id, spec, look, journal, attempt=step.attempt)
-            return doer(spec).perform(spec.action, context)
+            return handler_of(spec).perform(spec.action, context)
 
-    def _inspection(self, spec: StepSpec, recorded: Mapping[str, Any] | None) -> AbstractContextManager[Look]:
+    def _inspection(self, spec: StepSpec, recorded: Mapping[str, Any] | None) -> AbstractContextManager[StepInspection]:
         seconds = _step_timeout(self.deps, spec)
-        return inspect_step(self.deps, spec, self.shipment, recorded, seconds=seconds, cancelled=self.job.lost)
+        return inspect_step(self.deps, spec, self.reference, recorded, seconds=seconds, cancelled=self.job.lost)
 
     def _await_completion(self, step: Step) -> None:
         """Before a rollback changes anything, what the deploy has left running comes to its end.
@@ -160,7 +160,7 @@ class _Run:
 
     def _await_step(self, running: Step, spec: StepSpec, tell: Callable[[str], None]) -> None:
         """Wait for the end of what one step of the deploy has left running, and note in its journal what came of it."""
-        await_completion, journal = doer(spec).let_end, self._journal(running)
+        await_completion, journal = handler_of(spec).await_completion, self._journal(running)
         try:
             with self._inspection(spec, None) as look:
                 release_id = self.progress.release.id
@@ -240,17 +240,17 @@ def _begin_watch(tx: Tx, deps: Deps, view: ReleaseView) -> None:
     sections = [SectionPost(section=section.id) for section in view.checklist.sections if section.phase == "after"]
     watched = locked_view(tx, deps, release.id)
     check.request_runs(tx, watched, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
-    work.ask(tx, "watch", release.id)
+    work.enqueue(tx, "watch", release.id)
     event = DeployComplete(image=release.pinned_image, ends_at=ends_at)
     commit_change(tx, release.id, event, at=now, by=SYSTEM, new_posts=[WatchPost(), *sections])
 
 
 def _close_rollback(tx: Tx, view: ReleaseView) -> None:
     release, now = view.release, view.now
-    releases.move(tx, release, ReleaseState.ROLLED_BACK, now, stays_open=bool(view.standing))
-    freeze.hold(tx, view)
+    releases.move(tx, release, ReleaseState.ROLLED_BACK, now, stays_open=bool(view.open_mitigations))
+    freeze.freeze_after_rollback(tx, view)
     mitigation.renew(tx, view)
     picture.ask_for(tx, release.id, picture.TIMELINE, ReleaseState.ROLLED_BACK)
     # A release does not close over a mitigation (promise P7): `bot.flows.mitigation` closes it once that is back.
-    event = RollbackComplete(reason=release.reason, closed_at=None if view.standing else now)
+    event = RollbackComplete(reason=release.reason, closed_at=None if view.open_mitigations else now)
     commit_change(tx, release.id, event, at=now, by=SYSTEM, new_posts=[RolledBackNotice(), CloseoutPost()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.actions import NOT_THE_BOTS, StepSpec
 from bot.domain.actor import Actor
-from bot.domain.break_glass import MIN_WORDS, judge_past_gate, moved_unseen, says_why
+from bot.domain.break_glass import MIN_WORDS, has_moved_unseen, judge_past_gate, says_why
 from bot.domain.deploy_findings import DeployFindings
 from bot.domain.events import BreakGlassUsed, DeployStarted, NotPassedLine, PassedReason
 from bot.domain.gate import deploy_gate, non_blocking_failures
@@ -80,14 +80,14 @@ def judge_break_glass(tx: Tx, deps: Deps, actor: Actor, findings: DeployFindings
 def _refuse_break_glass(tx: Tx, view: ReleaseView, *, is_needed: bool) -> None:
     """Refuse what the gate does not know of: a version that moved unseen, no need, or an earlier one without its review."""
     release = view.release
-    if moved_unseen(view):
+    if has_moved_unseen(view):
         raise GateClosed(
             f"{release.version} means another commit or image than it did two minutes ago.",
             hint="Nothing was deployed. Look at the card, then decide again.",
         )
     if not is_needed:
         raise RefusedError("Nothing speaks against a deploy: no glass is to be broken.", hint="`/release deploy`")
-    if unreviewed := break_glass.unreviewed(tx, release.environment):
+    if unreviewed := break_glass.list_unreviewed(tx, release.environment):
         earlier = releases.get(tx, unreviewed[0])
         raise RefusedError(
             f"The break-glass of {earlier.version if earlier else 'an earlier release'} was never reviewed.",
@@ -147,7 +147,7 @@ def begin_plan(tx: Tx, view: ReleaseView, plan: PlanKind, specs: tuple[StepSpec,
     release = view.release
     check.cancel_all(tx, release.id, view.checklist)
     steps.add_plan(tx, release.id, plan, initial_states(specs))
-    work.ask(tx, "advance", release.id)
+    work.enqueue(tx, "advance", release.id)
 
 
 def initial_states(specs: tuple[StepSpec, ...]) -> list[tuple[StepId, StepState]]:

@@ -18,8 +18,8 @@ from bot.flows.commit import commit_change
 from bot.flows.deploying.preflight import preflight
 from bot.flows.deps import Deps, Job
 from bot.flows.step_inspection import Targets, inspect_step, recorded_for
-from bot.steps.contract import Look, Shipment
-from bot.steps.registry import doer
+from bot.steps.contract import ReleaseReference, StepInspection
+from bot.steps.registry import handler_of
 from bot.store import plan_snapshots, posts, steps, work
 from bot.store.pool import Tx
 from bot.texts.plan import list_differences
@@ -27,14 +27,14 @@ from bot.texts.plan import list_differences
 Planned = Sequence[tuple[Step, Sequence[Mutation]]]  # steps with what they are to change
 
 
-def plan_ahead(deps: Deps, job: Job, progress: PlanProgress, shipment: Shipment, current: Step) -> None:
+def plan_ahead(deps: Deps, job: Job, progress: PlanProgress, reference: ReleaseReference, current: Step) -> None:
     """Record where a rollback of each plane goes and what each step is to change, as far as that is not recorded yet.
 
     What is not allowed, cannot be seen or cannot be taken back is not deployed at all; and what differs from the plan that
     people saw is not deployed before they have seen it. Raises StepError, which names the step that it is about where that is
     not the ``current`` one.
     """
-    _Planner(deps, job, progress, shipment, current).plan()
+    _Planner(deps, job, progress, reference, current).plan()
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class _Planner:
     deps: Deps
     job: Job
     progress: PlanProgress
-    shipment: Shipment
+    reference: ReleaseReference
     current: Step
 
     def plan(self) -> None:
@@ -76,7 +76,7 @@ class _Planner:
         with self.deps.store.transaction() as tx:
             targets = steps.rollback_targets(tx, release_id)
         for spec in self.progress.checklist.deploy:
-            handler = None if isinstance(spec.action, WITHOUT_DOER) else doer(spec)
+            handler = None if isinstance(spec.action, WITHOUT_DOER) else handler_of(spec)
             if handler is None or handler.record is None or handler.plane is None or handler.plane in targets:
                 continue
             with self._inspection(spec, None) as look:
@@ -95,7 +95,7 @@ class _Planner:
             if spec is None or step.planned is not None or step.state not in {StepState.PENDING, StepState.RUNNING}:
                 continue
             with self._inspection(spec, recorded_for(spec, targets)) as look:
-                changes = doer(spec).preview(spec.action, look)
+                changes = handler_of(spec).preview(spec.action, look)
             planned.append((step, tuple(change.cleaned(self.deps.clean) for change in changes)))
         return planned
 
@@ -128,10 +128,10 @@ class _Planner:
         return []
 
     @contextmanager
-    def _inspection(self, spec: StepSpec, recorded: Mapping[str, Any] | None) -> Iterator[Look]:
+    def _inspection(self, spec: StepSpec, recorded: Mapping[str, Any] | None) -> Iterator[StepInspection]:
         """What the step ``spec`` may use to look at the world; an error says which step it was, where it is another one."""
         try:
-            with inspect_step(self.deps, spec, self.shipment, recorded, cancelled=self.job.lost) as look:
+            with inspect_step(self.deps, spec, self.reference, recorded, cancelled=self.job.lost) as look:
                 yield look
         except Superseded:
             raise

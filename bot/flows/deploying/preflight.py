@@ -11,7 +11,7 @@ from bot.errors import NoAnswer, StepError
 from bot.flows.deps import TargetDeps
 from bot.flows.doctor import EXAMINERS
 from bot.flows.needed import title
-from bot.steps.contract import Look, step_errors
+from bot.steps.contract import StepInspection, step_errors
 from bot.steps.rights import Demand, by_target, of_plan
 from checks.checkup.finding import Finding, State
 from clients.connections import Clients
@@ -24,7 +24,7 @@ from clients.target import Target
 _SECTIONS = ("migrate_database_url", "github")
 
 
-def preflight(deps: TargetDeps, checklist: Checklist, over: Collection[StepId], look: Look) -> None:
+def preflight(deps: TargetDeps, checklist: Checklist, over: Collection[StepId], look: StepInspection) -> None:
     """Ask each cluster, the database and GitHub for the rights that deploy, watch and rollback need (promise P6: no deploy
     without a way back). ``over``: steps of the deploy that nobody has to carry out any more, such as one done by hand.
 
@@ -39,11 +39,11 @@ def preflight(deps: TargetDeps, checklist: Checklist, over: Collection[StepId], 
         )
 
 
-def _missing_in_clusters(deps: TargetDeps, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
+def _missing_in_clusters(deps: TargetDeps, demands: Iterable[Demand], look: StepInspection) -> Iterator[Finding]:
     refusals = [
         grant
         for name, grants in by_target(demands, deps.targets).items()
-        for grant in look.insist(partial(_refused_grants, deps.targets[name], grants))
+        for grant in look.retry_read(partial(_refused_grants, deps.targets[name], grants))
     ]
     if refusals:
         names = ", ".join(str(grant) for grant in refusals)
@@ -56,7 +56,7 @@ def _refused_grants(target: Target, grants: Sequence[Grant]) -> list[Grant]:
         return refused(clients.kube(), grants)
 
 
-def _missing_elsewhere(deps: TargetDeps, demands: Iterable[Demand], look: Look) -> Iterator[Finding]:
+def _missing_elsewhere(deps: TargetDeps, demands: Iterable[Demand], look: StepInspection) -> Iterator[Finding]:
     """As the doctor asks. What is not configured the step that needs it says itself, when it is planned."""
     needs: dict[tuple[str, str], dict[Setting, tuple[str, ...]]] = {}
     for demand in demands:
@@ -70,7 +70,7 @@ def _missing_elsewhere(deps: TargetDeps, demands: Iterable[Demand], look: Look) 
                 lines[use] = (*lines.get(use, ()), demand.line)
     for (section, name), uses in needs.items():
         whom = title(section, name)
-        for finding in look.insist(partial(_examine, section, deps.targets[name], uses, whom)):
+        for finding in look.retry_read(partial(_examine, section, deps.targets[name], uses, whom)):
             yield Finding(State.MISSING, f"{whom}: {finding.what}", finding.hint, finding.rule)
 
 

@@ -6,7 +6,7 @@ import threading
 
 from bot.domain.actions import BESIDE_THE_PLAN, WITHOUT_DOER, Notify, StepSpec
 from bot.domain.actor import Actor
-from bot.domain.break_glass import holds_back
+from bot.domain.break_glass import is_stopped_by_freeze
 from bot.domain.events import StepAttested, StepCancelled, StepRetried
 from bot.domain.plan import FAILED_IN, UNCONFIRMED, PlanKind, Step, StepState
 from bot.domain.policy import Action
@@ -17,8 +17,8 @@ from bot.errors import Contradicted, GateClosed, InvalidInput, RefusedError, Sta
 from bot.flows import status
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
-from bot.flows.step_inspection import inspect_step, recorded_for, release_shipment
-from bot.steps.registry import doer
+from bot.flows.step_inspection import inspect_step, recorded_for, release_reference
+from bot.steps.registry import handler_of
 from bot.store import releases, steps, work
 from bot.store.pool import Tx
 
@@ -55,15 +55,15 @@ def inspect_attested_step(deps: Deps, actor: Actor, step_row: int) -> str:
         if release_id is None or step is None or step.state is not StepState.FAILED:
             return ""  # a person's own step; or none, as `attest` says
         view = status.view(tx, deps, release_id)
-        shipment, targets = release_shipment(tx, view.release), steps.rollback_targets(tx, release_id)
+        reference, targets = release_reference(tx, view.release), steps.rollback_targets(tx, release_id)
     require(view.policy, actor, Action.ATTEST, step.id)
     spec = view.checklist.step(step.id)
-    confirm = None if spec is None else doer(spec).confirm
+    confirm = None if spec is None else handler_of(spec).confirm
     if spec is None or confirm is None or not spec.by_hand:
         return ""
     recorded, never = recorded_for(spec, targets), threading.Event()
     try:
-        with inspect_step(deps, spec, shipment, recorded, seconds=INSPECTION_TIME, cancelled=never) as look:
+        with inspect_step(deps, spec, reference, recorded, seconds=INSPECTION_TIME, cancelled=never) as look:
             return f"seen: {confirm(spec.action, look)}"
     except Contradicted as error:
         raise RefusedError(f"Not recorded: {error.user_message}.", hint=error.hint) from error
@@ -97,7 +97,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, observati
     if has_failed:
         _resume(tx, view, step)
     if is_awaited:
-        work.ask(tx, "advance", view.release.id)
+        work.enqueue(tx, "advance", view.release.id)
     state = _RUNNING_IN[step.plan] if has_failed else view.release.state
     event = StepAttested(step=step.id, note=note, saw=observation, release_state=state)
     commit_change(tx, view.release.id, event, at=view.now, by=actor.user)
@@ -146,7 +146,7 @@ def _refuse_to_resume(view: ReleaseView, step: Step) -> None:
     """A failed plan goes on only while it stands at its failed step; a deploy not in a freeze that it was not let past."""
     if view.release.state is not FAILED_IN[step.plan]:
         raise StaleButton
-    if step.plan is PlanKind.DEPLOY and view.freeze is not None and holds_back(view):
+    if step.plan is PlanKind.DEPLOY and view.freeze is not None and is_stopped_by_freeze(view):
         raise GateClosed(f"Deploys are frozen: {view.freeze.reason}", hint="A rollback works in a freeze.")
 
 
@@ -155,7 +155,7 @@ def _refuse_by_hand(view: ReleaseView, step: Step, spec: StepSpec | None, observ
     if spec is None or not spec.by_hand:
         raise RefusedError("That step cannot be done by hand.", hint="Retry it, or roll back.")
     _refuse_to_resume(view, step)
-    if not observation and doer(spec).confirm is not None:
+    if not observation and handler_of(spec).confirm is not None:
         raise StaleButton  # it has failed since the bot looked
 
 
@@ -171,7 +171,9 @@ def _forget_target(tx: Tx, view: ReleaseView, step: Step) -> None:
     """Where a rollback goes is what stands there before the first change: a retry before that looks again (promise P6)."""
     if step.plan is not PlanKind.DEPLOY:
         return
-    planes = {spec.id: doer(spec).plane for spec in view.checklist.deploy if not isinstance(spec.action, WITHOUT_DOER)}
+    planes = {
+        spec.id: handler_of(spec).plane for spec in view.checklist.deploy if not isinstance(spec.action, WITHOUT_DOER)
+    }
     plane = planes.get(step.id)
     if plane is not None:
         steps.forget_target(tx, view.release.id, plane, [other for other in planes if planes[other] is plane])
@@ -179,4 +181,4 @@ def _forget_target(tx: Tx, view: ReleaseView, step: Step) -> None:
 
 def _resume(tx: Tx, view: ReleaseView, step: Step) -> None:
     releases.move(tx, view.release, _RUNNING_IN[step.plan], view.now)
-    work.ask(tx, "advance", view.release.id)
+    work.enqueue(tx, "advance", view.release.id)

@@ -45,7 +45,7 @@ def render(_about: CardPost, view: ReleaseView) -> Rendered:
         elements.header("head", text.name(view)),
         elements.fields("release", _facts(view), limit=_FIELD),
         elements.section("state", _state(view), limit=_STATE),
-        *standing(view),
+        *open_mitigation_blocks(view),
         _go_no_go(view),
         *_progress(view),
         *(block for role in view.policy.roles for block in _signoff(view, role)),
@@ -105,9 +105,9 @@ def _state(view: ReleaseView) -> str:
     return line
 
 
-def standing(view: ReleaseView) -> list[Block]:
+def open_mitigation_blocks(view: ReleaseView) -> list[Block]:
     """What keeps an ended release open, if anything does."""
-    lines = [text.standing_line(entry) for entry in view.standing]
+    lines = [text.mitigation_line(entry) for entry in view.open_mitigations]
     return [elements.section("standing", limits.join_lines(lines, _STANDING), limit=_STANDING)] if lines else []
 
 

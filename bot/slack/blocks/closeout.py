@@ -81,7 +81,7 @@ def _waived(view: ReleaseView) -> list[str]:
 
 def _still_open(view: ReleaseView) -> list[str]:
     """Mitigations not put back, a break-glass without a review, steps not attested or not confirmed, later checks not passed."""
-    debts = [text.standing_line(entry) for entry in view.standing]
+    open_lines = [text.mitigation_line(entry) for entry in view.open_mitigations]
     open_steps = [
         step
         for step in view.steps
@@ -89,8 +89,8 @@ def _still_open(view: ReleaseView) -> list[str]:
     ]
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
         who = text.mention(view.break_glass.by)
-        debts.append(f":rotating_light: Break-glass by {who}: somebody else still has to review it")
-    lines = debts + [_open_step(view, step) for step in open_steps]
+        open_lines.append(f":rotating_light: Break-glass by {who}: somebody else still has to review it")
+    lines = open_lines + [_open_step(view, step) for step in open_steps]
     for section in view.checklist.sections:
         for check in section.checks if section.phase == "after" else ():
             if check.same_as is not None:

@@ -122,7 +122,7 @@ def _about_mitigation(payload: MitigationPayload, view: ReleaseView) -> str:
     mitigation = next((entry for entry in view.mitigations if entry.id == payload.mitigation), None)
     if mitigation is None:
         raise UnknownThing("This mitigation is no longer part of the release.")
-    return f"{text.bold(text.name(view), 150)}\n{text.standing_line(mitigation)}"
+    return f"{text.bold(text.name(view), 150)}\n{text.mitigation_line(mitigation)}"
 
 
 @about.register(AlarmPayload)

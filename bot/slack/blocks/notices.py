@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.domain.break_glass import holds_back
+from bot.domain.break_glass import is_stopped_by_freeze
 from bot.domain.gate import deploy_gate, missing_approvals
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import FAILED_IN, PlanKind, StepState
@@ -91,8 +91,8 @@ def rolled_back(_about: RolledBackNotice, view: ReleaseView) -> Rendered:
     whose = " and ".join(dict.fromkeys(text.mention(step.by) for step in back if step.by is not None))
     runs = f"production runs what it ran before{f', by the word of {whose}' if whose else ''}"
     words = f"{text.outside(text.name(view), 150)} is rolled back, {runs}{_because(view)}"
-    for entry in view.standing:
-        words += f"\n{text.standing_line(entry)}"
+    for entry in view.open_mitigations:
+        words += f"\n{text.mitigation_line(entry)}"
     if view.freeze is not None and not view.freeze.of_calendar:
         words += "\nDeploys are held. Once you know why it went wrong: `/release unfreeze`"
     return _notice("leftwards_arrow_with_hook", words)
@@ -112,7 +112,7 @@ def failed(about: FailedNotice, view: ReleaseView) -> Rendered:
         return _notice("x", f"{words}\nIt is not retried any more: the release is {view.release.state}.")
     who = text.mention(view.release.deployer or view.release.manager)
     todo = f"retry it in the thread, or {'abort, for nothing was changed yet' if view.may_abort else 'roll back'}"
-    if step.plan is PlanKind.DEPLOY and holds_back(view):
+    if step.plan is PlanKind.DEPLOY and is_stopped_by_freeze(view):
         todo = "roll back, or retry it in the thread once deploys are not frozen any more"
     return _notice("x", f"{words}\n{who}: {todo}.")
 

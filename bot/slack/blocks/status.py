@@ -44,7 +44,7 @@ def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
     blocks = [
         elements.section("status", f":{mark}: {text.bold(text.name(view), 150)}: {text.state_words(view, text.moment)}")
     ]
-    blocks += card.standing(view)
+    blocks += card.open_mitigation_blocks(view)
     if view.release.state is ReleaseState.OPEN:
         blocks.append(elements.section("gate", card.gate_text(view, decision)))
     lines = []
@@ -57,27 +57,29 @@ def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
     return limits.message(card.fallback(view, decision), blocks)
 
 
-def history(releases: Sequence[Release], standing: Sequence[Mitigation]) -> Rendered:
+def history(releases: Sequence[Release], open_mitigations: Sequence[Mitigation]) -> Rendered:
     """The latest releases, the newest first, one line each; ``standing``: what of any of them is still to be put back."""
     if not releases:
         words = "There has been no release yet."
         return limits.message(words, [elements.section("history", words)])
-    lines = [_past(one, [entry for entry in standing if entry.release_id == one.id]) for one in releases]
+    lines = [_past(one, [entry for entry in open_mitigations if entry.release_id == one.id]) for one in releases]
     newest = releases[0]
     words = f"{text.count(len(releases), 'release')}, the latest: {newest.version}, {newest.state}"
-    if standing:
-        words += f". Still to be put back: {cut_plain(text.clean(', '.join(one.what for one in standing)), 300)}"
+    if open_mitigations:
+        words += (
+            f". Still to be put back: {cut_plain(text.clean(', '.join(one.what for one in open_mitigations)), 300)}"
+        )
     blocks = [elements.section("history", limits.join_lines(lines, _LIST))]
     return limits.message(text.escape(words), blocks)
 
 
-def _past(release: Release, standing: Sequence[Mitigation]) -> str:
+def _past(release: Release, open_mitigations: Sequence[Mitigation]) -> str:
     mark = text.STATE_MARKS[release.state]
     when = text.moment(release.closed_at or release.started_at)
     line = f":{mark}: {text.bold(release.version, 40)} {release.state}, {when}, by {text.mention(release.manager)}"
     if text.clean(release.reason):
         line += f": {text.outside(release.reason, 120)}"
-    for entry in standing:
+    for entry in open_mitigations:
         line += f". Still open until {text.outside(entry.what, 100)} of {text.mention(entry.owner)} is put back"
     return line
 

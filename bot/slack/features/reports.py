@@ -22,7 +22,7 @@ COMMANDS = (
     Command(
         word="history", summary="List the latest releases.",
         permission=Audience.MEMBER, parse=grammar.nothing("history"),
-        run=lambda tx, it: answers.history(status.history(tx, it.deps), status.standing(tx, it.deps)),
+        run=lambda tx, it: answers.history(status.history(tx, it.deps), status.list_open_mitigations(tx, it.deps)),
     ),
     Command(
         word="report", parameters="[vX.Y.Z]", summary="Send the evidence of a release as a file.",

@@ -133,7 +133,7 @@ class _Seen:
     ran: frozenset[str]  # which have started
 
     @property
-    def standing(self) -> str:
+    def state_text(self) -> str:
         """Why it does not go on, in the words of Kubernetes."""
         for state in self.states.values():
             if "waiting" in state:
@@ -238,7 +238,7 @@ def _insist_on_start(how: Boot, seen: _Seen, since: float, word: tuple[bool, str
     """Raise CheckError where the product does not get as far as to start. ``since``: seconds that the pod is there."""
     if seen.unconfigured and since > min(SETTLE, how.seconds):
         raise CheckError(
-            f"the product cannot be started in pod {NAME}: {seen.standing}",
+            f"the product cannot be started in pod {NAME}: {seen.state_text}",
             hint=f"Make it in {place(ctx).namespace}. The password of the restore server is the key {PASSWORD_KEY} of the "
             f"Secret that targets.{ctx.target.name}.restore_pod.secret names, {settings_of(ctx).secret!r}.",
             seen=json.dumps(seen.status),
@@ -250,7 +250,7 @@ def _insist_on_start(how: Boot, seen: _Seen, since: float, word: tuple[bool, str
 
 def _stuck(what: str, seen: _Seen, ctx: CheckContext) -> CheckError:
     return CheckError(
-        f"{what}: {seen.standing}",
+        f"{what}: {seen.state_text}",
         hint=f"Can {ctx.target.name} run one pod more of this image? See `kubectl -n {place(ctx).namespace} get events`.",
         seen=json.dumps(seen.status),
     )
