@@ -75,15 +75,15 @@ BOOKKEEPING = {"inbox", "replies", "work", "audit"}  # the delivery itself, its 
 Json = dict[str, Any]
 
 
-class Outer(Tags):
-    """Slack, GitHub and the registry on one socket. Slack says of each person what the table says of them."""
+class SlackAndVendors(Tags):
+    """Slack, GitHub and the registry on one socket; Slack describes each person as the table does."""
 
     def answer(self, request: Request) -> Reply:
-        """users.info by the id that is asked for; the rest as simple as it is good."""
+        """Answer users.info for the given id, and everything else in the simplest valid way."""
         method = request.path.rpartition("/")[2]
         if method == "users.info":
-            asked = parse_qs(request.body.decode()) | request.query
-            return Reply(200, {"ok": True, "user": _user(asked["user"][0])})
+            form = parse_qs(request.body.decode()) | request.query
+            return Reply(200, {"ok": True, "user": _user(form["user"][0])})
         if method in {"auth.test", "views.open", "conversations.info"}:
             return Reply(
                 200, {"ok": True, "team_id": HERE.team, "user_id": HERE.bot_user, "channel": {"is_member": True}}
@@ -93,23 +93,23 @@ class Outer(Tags):
 
 def _user(user: str) -> Json:
     key = next((key for key, of in IDS.items() if of == user), "")
-    said: Json = {"id": user, "team_id": HERE.team, **FLAGS.get(key, {})}
+    user_body: Json = {"id": user, "team_id": HERE.team, **FLAGS.get(key, {})}
     if user in {RITA_U, RITA_W}:
         grid = {"id": RITA_W, "enterprise_id": HERE.enterprise, "teams": [HERE.team]}
-        said |= {"id": RITA_U, "enterprise_user": grid}
-    return said
+        user_body |= {"id": RITA_U, "enterprise_user": grid}
+    return user_body
 
 
-class Taken(Store):
-    """A store whose transactions are parts of one that is taken back, so that each try begins where the last one did."""
+class RevertingStore(Store):
+    """A store whose transactions can be parts of one that is rolled back, so that each try begins alike."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, size=2)
         self._whole: Tx | None = None
 
     @contextmanager
-    def taken_back(self) -> Iterator[Tx]:
-        """Everything of the block happens, and has not happened after it."""
+    def rolled_back(self) -> Iterator[Tx]:
+        """A transaction in which everything of the block happens, and which is rolled back."""
         with super().transaction() as tx:
             self._whole = tx
             with tx.transaction(force_rollback=True):
@@ -118,7 +118,7 @@ class Taken(Store):
 
     @contextmanager
     def transaction(self, *, wait: float | None = None) -> Iterator[Tx]:
-        """As the store's; inside of `taken_back` a part of that."""
+        """A transaction of the store, or a part of the one in `rolled_back`."""
         if self._whole is None:
             with super().transaction(wait=wait) as tx:
                 yield tx
@@ -128,8 +128,8 @@ class Taken(Store):
 
 
 @dataclass(frozen=True)
-class Try:
-    """One cell, and the delivery that tries it."""
+class Attempt:
+    """One cell of the table, and the delivery that tries it."""
 
     act: Any
     person: Any
@@ -140,86 +140,95 @@ class Try:
 
     @property
     def user(self) -> str:
-        """Who clicks."""
+        """The id of the person who acts."""
         return IDS[self.person.key]
 
     @property
-    def quiet(self) -> bool:
-        """Whether it must leave everything as it is."""
+    def changes_nothing(self) -> bool:
+        """Whether the attempt must leave everything unchanged."""
         return (
-            self.expected.expected != "done" or self.act.kind == "form" or (self.act.name in LOOKS and not self.shown)
+            self.expected.expected != "done"
+            or self.act.kind == "form"
+            or (self.act.name in LOOKS and not self.stores_snapshot)
         )
 
     @property
-    def shown(self) -> bool:
-        """Whether somebody who may deploy is shown the plan of a deploy that is still to come: it is kept."""
+    def stores_snapshot(self) -> bool:
+        """Whether the plan is shown to somebody who may deploy, which stores a snapshot of it."""
         deployer = self.person.column in PAGE["ROLES"]
         return self.act.name == "plan" and deployer and self.state in {"OPEN", "DEPLOY_FAILED"}
 
     @property
     def refusal(self) -> tuple[str, str]:
-        """The row of the record that tells of its refusal."""
+        """The row of the record about the refusal."""
         return self.user, "command.refused" if self.kind == "command" else "click.refused"
 
 
 @dataclass
 class Trial:
-    """Tries the acts on the release as it stands, and says what became of each."""
+    """Tries the acts on the current release and collects the results."""
 
-    store: Taken
+    store: RevertingStore
     deps: Deps
     dispatch: Dispatch
     release: ReleaseId | None = None
     state: str = "none"
-    tried: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
-    def everything(self, state: str) -> None:
-        """All cells of one state."""
+    def try_all_cells(self, state: str) -> None:
+        """Try all cells of one state."""
         self.state = state
-        with self.store.taken_back() as tx:
+        with self.store.rolled_back() as tx:
             quiet = [
-                found for act in ACTS for found in self._tries(tx, act) if found.quiet and act.name not in PREPARED
+                attempt
+                for act in ACTS
+                for attempt in self._attempts(tx, act)
+                if attempt.changes_nothing and act.name not in ACTS_WITH_PREPARATION
             ]
             self._all_quiet(tx, quiet)
         for act in ACTS:
-            if act.name not in PREPARED and not any(cell(act, one, state).expected == "done" for one in PEOPLE):
+            if act.name not in ACTS_WITH_PREPARATION and not any(
+                cell(act, one, state).expected == "done" for one in PEOPLE
+            ):
                 continue
-            with self.store.taken_back() as tx:
+            with self.store.rolled_back() as tx:
                 self._prepare(tx, act)
-                tries = self._tries(tx, act)
-                if act.name in PREPARED:
-                    self._all_quiet(tx, [one for one in tries if one.quiet])
-                for one in tries:
-                    if not one.quiet:
+                attempts = self._attempts(tx, act)
+                if act.name in ACTS_WITH_PREPARATION:
+                    self._all_quiet(tx, [one for one in attempts if one.changes_nothing])
+                for one in attempts:
+                    if not one.changes_nothing:
                         with tx.transaction(force_rollback=True):
                             self._one_effect(tx, one)
 
-    def _all_quiet(self, tx: Tx, tries: list[Try]) -> None:
-        """Tries after which everything is as before, but for the record of the refusals and the answers."""
-        before, seen = everything_else(tx), head(tx)
-        found = self._outcomes(tx, tries)
-        for one, outcome in zip(tries, found, strict=True):
+    def _all_quiet(self, tx: Tx, attempts: list[Attempt]) -> None:
+        """Attempts after which only the record of refusals and the answers have changed."""
+        before, newest = everything_else(tx), head(tx)
+        outcomes = self._outcomes(tx, attempts)
+        for one, outcome in zip(attempts, outcomes, strict=True):
             self._compare(one, outcome)
-        refused = [one.refusal for one, outcome in zip(tries, found, strict=True) if outcome.startswith("refused")]
-        if told_since(tx, seen) != refused:
-            self.wrong.append(f"the record of {self.state} has other rows than refusals: {told_since(tx, seen)}")
+        refusals = [
+            one.refusal for one, outcome in zip(attempts, outcomes, strict=True) if outcome.startswith("refused")
+        ]
+        if recorded_since(tx, newest) != refusals:
+            self.wrong.append(f"the record of {self.state} has other rows than refusals: {recorded_since(tx, newest)}")
         if everything_else(tx) != before:
             self.wrong.append(f"one that was to change nothing in {self.state} has changed something")
 
-    def _one_effect(self, tx: Tx, one: Try) -> None:
-        """A try that has an effect, of which the record tells."""
-        seen = head(tx)
+    def _one_effect(self, tx: Tx, one: Attempt) -> None:
+        """An attempt that has an effect, which is on record."""
+        newest = head(tx)
         (outcome,) = self._outcomes(tx, [one])
         self._compare(one, outcome)
         ours = {RITA_W} if one.user in {RITA_U, RITA_W} else {one.user}
-        if not any(actor in ours and not event.endswith(".refused") for actor, event in told_since(tx, seen)):
+        if not any(actor in ours and not event.endswith(".refused") for actor, event in recorded_since(tx, newest)):
             self.wrong.append(f"{one.act.title} by {one.person.key} in {self.state} has left no trace")
 
-    def _outcomes(self, tx: Tx, tries: list[Try]) -> list[str]:
-        """Have each delivery handled; what was noted about it."""
+    def _outcomes(self, tx: Tx, attempts: list[Attempt]) -> list[str]:
+        """Handle each delivery; returns the outcomes that were stored."""
         ids = []
-        for one in tries:
+        for one in attempts:
             put = "INSERT INTO inbox (delivery, kind, body) VALUES (gen_random_uuid()::text, %s, %s) RETURNING id"
             ids.append(require_row(tx.execute(put.encode(), [one.kind, Jsonb(one.body)]).fetchone())["id"])
         for row in ids:
@@ -227,26 +236,28 @@ class Trial:
         rows = tx.execute(b"SELECT outcome FROM inbox WHERE id = ANY(%s) ORDER BY id", [ids]).fetchall()
         return [row["outcome"] for row in rows]
 
-    def _compare(self, one: Try, outcome: str) -> None:
-        """Hold the outcome against the table: refused for who they are, or for what the release is."""
-        wanted = one.expected
-        self.tried[wanted.expected] += 1
-        if wanted.expected != "refused":
+    def _compare(self, one: Attempt, outcome: str) -> None:
+        """Compare the outcome with the table: refused because of the person, or of the state."""
+        expected_cell = one.expected
+        self.counts[expected_cell.expected] += 1
+        if expected_cell.expected != "refused":
             right = outcome == ("form opened" if one.act.kind == "form" else "done")
-        elif not wanted.person and wanted.state == "refused":
+        elif not expected_cell.person and expected_cell.state == "refused":
             right = outcome.startswith("refused: ")  # either may be said
         else:
-            right = outcome.startswith("refused: ") and (outcome == "refused: NotAllowed") is not wanted.person
+            right = outcome.startswith("refused: ") and (outcome == "refused: NotAllowed") is not expected_cell.person
         if not right:
-            self.wrong.append(f"{one.act.title} by {one.person.key} in {self.state}: {wanted}, but it was {outcome}")
+            self.wrong.append(
+                f"{one.act.title} by {one.person.key} in {self.state}: {expected_cell}, but it was {outcome}"
+            )
 
-    def _tries(self, tx: Tx, act: Any) -> list[Try]:
+    def _attempts(self, tx: Tx, act: Any) -> list[Attempt]:
         """The cells of an act in this state."""
-        found = []
-        for person in chosen(act, self.state):
+        attempts = []
+        for person in people_for(act, self.state):
             kind, body = self._delivery(tx, act, IDS[person.key])
-            found.append(Try(act, person, cell(act, person, self.state), self.state, kind, body))
-        return found
+            attempts.append(Attempt(act, person, cell(act, person, self.state), self.state, kind, body))
+        return attempts
 
     # --- how each act is tried
 
@@ -262,15 +273,15 @@ class Trial:
             return "command", {"user_id": user, "channel_id": CHANNEL, "text": words.get(act.name, act.name), **more}
         value = json.dumps(self._payload(tx, act))
         if act.kind == "submit":
-            noted = {"values": {"reason": {"reason": {"value": "because of that"}}}}
+            form_state = {"values": {"reason": {"reason": {"value": "because of that"}}}}
             return "view", {
                 "user": {"id": user},
-                "view": {"callback_id": act.name, "private_metadata": value, "state": noted},
+                "view": {"callback_id": act.name, "private_metadata": value, "state": form_state},
                 **more,
             }
-        pressed = [{"action_id": act.name, "value": value}]
+        actions = [{"action_id": act.name, "value": value}]
         where = {"channel_id": CHANNEL, "message_ts": CARD}
-        return "action", {"user": {"id": user}, "actions": pressed, "container": where, **more}
+        return "action", {"user": {"id": user}, "actions": actions, "container": where, **more}
 
     def _payload(self, tx: Tx, act: Any) -> Json:
         release = self.release or 1
@@ -283,8 +294,8 @@ class Trial:
             "alarm": self._id(tx, "SELECT max(id) AS id FROM alarms WHERE release_id = %s"),
             "mitigation": self._id(tx, "SELECT max(id) AS id FROM mitigations WHERE release_id = %s"),
         }
-        wanted = BUTTONS[act.name].payload.model_fields
-        return {"release": release, **{name: value for name, value in ids.items() if name in wanted}}
+        fields = BUTTONS[act.name].payload.model_fields
+        return {"release": release, **{name: value for name, value in ids.items() if name in fields}}
 
     def _check(self, act: Any, after: bool) -> str:
         if act.name == "check.attest":
@@ -294,23 +305,25 @@ class Trial:
         return "after.health" if after else "go.one"
 
     def _step(self, tx: Tx, act: Any) -> int:
-        """The step that the button would be at: the one that failed, runs, waits for a person, or is offered."""
-        wanted = {
+        """The step of the button: the one that failed, runs, waits for a person, or is offered."""
+        conditions = {
             "step.retry": "state = 'failed'",
             "step.cancel": "state = 'running'",
             "mitigation.apply": "step_id = 'rollback.billing'",
         }
         open_one = "min(id) FILTER (WHERE state IN ('to_attest', 'failed'))"
-        found = (
-            f"coalesce({open_one}, max(id))" if act.name not in wanted else "max(id)"
+        expression = (
+            f"coalesce({open_one}, max(id))" if act.name not in conditions else "max(id)"
         )  # an old button, where none is
-        return self._id(tx, f"SELECT {found} AS id FROM steps WHERE release_id = %s AND {wanted.get(act.name, 'true')}")
+        return self._id(
+            tx, f"SELECT {expression} AS id FROM steps WHERE release_id = %s AND {conditions.get(act.name, 'true')}"
+        )
 
     def _id(self, tx: Tx, query: str) -> int:
         return int(require_row(tx.execute(query.encode(), [self.release or 0]).fetchone())["id"] or NOBODY)
 
     def _prepare(self, tx: Tx, act: Any) -> None:
-        """What has to be there for the act to have something to do, in the states in which it can be."""
+        """Create what the act needs, in the states in which it is possible."""
         again = "cancel" in act.name and act.name != "step.cancel"
         if again and self.state in PAGE["CHECKS_RUN"] and self.release:
             check.rerun(tx, self.deps, SIGNERS["qa"], self.release, "all")
@@ -325,25 +338,25 @@ class Trial:
         ):  # or there is nothing to pass over
             sign.revoke(tx, self.deps, SIGNERS["release_manager"], self.release, Role.RELEASE_MANAGER)
         if act.name == "break_glass.review" and self.state in REVIEWED_IN and self.release:
-            passed = (
+            overridden = (
                 PassedReason(
                     cause="signoff_missing", about="release_manager", text="Release Manager has not signed off"
                 ),
             )
             by = SIGNERS["release_manager"].user
-            break_glass.add(tx, self.release, BreakGlass(by, GLASS, passed, self.deps.clock.now()))
+            break_glass.add(tx, self.release, BreakGlass(by, GLASS, overridden, self.deps.clock.now()))
         if act.name in {"mitigation.resolve", "mitigation.attest"} and self.state in act.done_in and self.release:
             step = self._step(tx, next(one for one in ACTS if one.name == "mitigation.apply"))
             mitigation.apply(tx, self.deps, SIGNERS["qa"], step, "billing is wrong")
-            (owed,) = mitigations.of_release(tx, self.release)
-            assert mitigations.move(tx, owed, MitigationState.SET, self.deps.clock.now())
+            (entry,) = mitigations.of_release(tx, self.release)
+            assert mitigations.move(tx, entry, MitigationState.SET, self.deps.clock.now())
             if act.name == "mitigation.attest":
-                mitigations.say(tx, owed.id, trouble="the Deployment is gone")
+                mitigations.say(tx, entry.id, trouble="the Deployment is gone")
 
 
 SIGNERS = {key: Actor(_user(user)["id"], frozenset({Role(key)})) for key, user in SECOND.items()}
 LOOKS = ("status", "plan", "history", "doctor", "help")
-PREPARED = (
+ACTS_WITH_PREPARATION = (
     "check cancel",
     "check.cancel",
     "section.cancel",
@@ -356,11 +369,10 @@ PREPARED = (
 )
 
 
-def chosen(act: Any, state: str) -> list[Any]:
-    """Who tries an act in a state: in OPEN everybody.
-
-    Elsewhere those of whom the tables say the same take turns, by column: each of them tries every act, and is there in
-    every state. With RELEASE_BOT_EVERY_CELL everybody tries everything, in three times the time.
+def people_for(act: Any, state: str) -> list[Any]:
+    """The people who try an act in a state: everybody in OPEN. In other states those with the same cell take turns, so
+    that each tries every act and is in every state. With RELEASE_BOT_EVERY_CELL everybody tries everything, in three
+    times the time.
     """
     if state == "OPEN" or "RELEASE_BOT_EVERY_CELL" in os.environ:
         return list(PEOPLE)
@@ -369,13 +381,13 @@ def chosen(act: Any, state: str) -> list[Any]:
         alike.setdefault((person.column in PAGE["ROLES"], person.column in act.who), []).append(person)
     turn = STATES.index(state) + ACTS.index(act)
     members = [one for one in PEOPLE if one.column == "member"]
-    found = [group[turn % len(group)] for group in alike.values()]
-    return found + [one for one in members if one not in found]
+    people = [group[turn % len(group)] for group in alike.values()]
+    return people + [one for one in members if one not in people]
 
 
-def told_since(tx: Tx, seen: int) -> list[tuple[str, str]]:
-    """Who and what of the rows of the record that were written after one."""
-    rows = tx.execute(b"SELECT actor, event FROM audit WHERE seq > %s ORDER BY seq", [seen]).fetchall()
+def recorded_since(tx: Tx, newest: int) -> list[tuple[str, str]]:
+    """Actor and event of the rows of the record after the given one."""
+    rows = tx.execute(b"SELECT actor, event FROM audit WHERE seq > %s ORDER BY seq", [newest]).fetchall()
     return [(row["actor"], row["event"]) for row in rows]
 
 
@@ -385,7 +397,7 @@ def head(tx: Tx) -> int:
 
 
 def everything_else(tx: Tx) -> str:
-    """All rows of all tables but the record and what belongs to a delivery itself, as one sum."""
+    """A checksum of all tables but the record and what belongs to a delivery itself."""
     tables = [
         row["t"] for row in tx.execute(b"SELECT quote_ident(tablename) AS t FROM pg_tables WHERE schemaname = 'public'")
     ]
@@ -395,15 +407,15 @@ def everything_else(tx: Tx) -> str:
 
 
 @pytest.fixture
-def outer() -> Iterator[Outer]:
+def slack_and_vendors() -> Iterator[SlackAndVendors]:
     """Slack and the vendors."""
-    with Outer() as running:
+    with SlackAndVendors() as running:
         yield running
 
 
 @pytest.fixture
-def trial(world: World, outer: Outer) -> Iterator[Trial]:
-    """Everybody, on the database of the world."""
+def trial(world: World, slack_and_vendors: SlackAndVendors) -> Iterator[Trial]:
+    """All people on the database of the world."""
     person, ask = {"do": "attest"}, {"do": "check", "kind": "ask"}
     deploys = (
         {"id": "deploy.health", "title": "Health", "by_hand": True, "action": ask},
@@ -416,25 +428,27 @@ def trial(world: World, outer: Outer) -> Iterator[Trial]:
         {"id": "rollback.billing", "title": "Off", "action": OFFER},
     )
     policy = Policy(break_glass=BreakGlassRule(allowed=True))
-    world.change(checklist=checklist(deploy=deploys, rollback=rollbacks), sources=outer.sources(), policy=policy)
-    store = Taken(world.store.url)
+    world.change(
+        checklist=checklist(deploy=deploys, rollback=rollbacks), sources=slack_and_vendors.sources(), policy=policy
+    )
+    store = RevertingStore(world.store.url)
     store.open()
     store.instance = world.store.instance
-    client = web_client("xoxb-1", outer.url + "/")
+    client = web_client("xoxb-1", slack_and_vendors.url + "/")
     deps = replace(world.deps, store=store)
     yield Trial(store, deps, Dispatch(deps, client, Identity(client, ROLES, HERE)))
     store.close()
 
 
-def lives(world: World, outside: Outside, at: Callable[[ReleaseId | None, str], None]) -> None:
-    """One release through every state, and a second one that is aborted; ``at`` is called in each."""
+def run_lifecycle(world: World, outside: Outside, at: Callable[[ReleaseId | None, str], None]) -> None:
+    """Bring one release through every state, and abort a second one; ``at`` is called in each state."""
     manager, qa, product = (SIGNERS[key] for key in ("release_manager", "qa", "product"))
     at(None, "none")
     release = world.start(actor=manager)
     world.run("check")
     for actor in (manager, qa, product):
         world.approve(release, actor)
-    in_slack(world, release, CARD)
+    mark_as_posted(world, release, CARD)
     at(release, "OPEN")
     outside.answers["deploy.health"] = Outcome.FAIL
     world.deploy(qa, release)
@@ -442,7 +456,7 @@ def lives(world: World, outside: Outside, at: Callable[[ReleaseId | None, str], 
     at(release, "DEPLOY_FAILED")
     retry(world, outside, release)
     at(release, "DEPLOYING")
-    by_hand(world, release)
+    attest_next_step(world, release)
     world.run("check")
     outside.issues.append("API-1")
     world.poll()
@@ -457,35 +471,35 @@ def lives(world: World, outside: Outside, at: Callable[[ReleaseId | None, str], 
     world.run("advance")
     at(release, "ROLLING_BACK")
     outside.answers["rollback.health"] = Outcome.FAIL
-    by_hand(world, release)
+    attest_next_step(world, release)
     at(release, "ROLLBACK_FAILED")
     retry(world, outside, release)
     at(release, "ROLLED_BACK")
     world.rows("UPDATE posts SET ts = NULL WHERE ts = %s RETURNING id", CARD)
     second = world.start("v4.8.1", actor=manager)
-    in_slack(world, second, CARD)
+    mark_as_posted(world, second, CARD)
     world.act(abort.abort, manager, second, "enough")
     at(second, "ABORTED")
 
 
-def by_hand(world: World, release: ReleaseId) -> None:
-    """A person does the step that the plan waits for, and it goes on."""
-    awaited = world.view(release).awaited
-    assert awaited is not None
-    world.act(step_clicks.attest, SIGNERS["qa"], awaited.row, "done")
+def attest_next_step(world: World, release: ReleaseId) -> None:
+    """A person attests the step that the plan waits for, and the plan continues."""
+    step = world.view(release).awaited
+    assert step is not None
+    world.act(step_clicks.attest, SIGNERS["qa"], step.row, "done")
     world.run("advance")
 
 
 def retry(world: World, outside: Outside, release: ReleaseId) -> None:
-    """What failed works now, and somebody has it done again."""
+    """Retry the failed step, which works now."""
     outside.answers.clear()
-    (failed,) = [step for step in world.view(release).steps if step.state is StepState.FAILED]
-    world.act(step_clicks.retry, SIGNERS["qa"], failed.row)
+    (failed_step,) = [step for step in world.view(release).steps if step.state is StepState.FAILED]
+    world.act(step_clicks.retry, SIGNERS["qa"], failed_step.row)
     world.run("advance")
 
 
-def in_slack(world: World, release: ReleaseId, ts: str) -> None:
-    """The card stands in Slack."""
+def mark_as_posted(world: World, release: ReleaseId, ts: str) -> None:
+    """Store that the card is in Slack."""
     with world.store.transaction() as tx:
         card = posts.find(tx, release, CardPost())
         assert card is not None
@@ -495,36 +509,38 @@ def in_slack(world: World, release: ReleaseId, ts: str) -> None:
 
 
 @pytest.mark.slow
-def test_every_cell(world: World, outside: Outside, outer: Outer, trial: Trial) -> None:
-    """What the page says is what happens; refused leaves everything as it was, but for the record and the answer."""
+def test_every_cell_of_the_table_is_true(
+    world: World, outside: Outside, slack_and_vendors: SlackAndVendors, trial: Trial
+) -> None:
+    """An attempt ends as the page says, and a refused one changes nothing but the record and the answer."""
 
     def at(release: ReleaseId | None, state: str) -> None:
         if release is not None:
             assert world.view(release).release.state == state
         trial.release = release
         over = state in {"DONE", "ROLLED_BACK", "ABORTED"}
-        outer.digest = REBUILT if over else DIGEST  # v4.9.0 is no image that runs already, or is known bad
-        trial.everything(state)
+        slack_and_vendors.digest = REBUILT if over else DIGEST  # v4.9.0 is no image that runs already, or is known bad
+        trial.try_all_cells(state)
 
-    lives(world, outside, at)
+    run_lifecycle(world, outside, at)
     assert trial.wrong == []
-    assert trial.tried.total() == sum(len(chosen(act, state)) for act in ACTS for state in STATES)
+    assert trial.counts.total() == sum(len(people_for(act, state)) for act in ACTS for state in STATES)
 
 
-def test_the_page_has_every_entry() -> None:
-    """Each command, each button and each state of a release; what only shows something is never done."""
+def test_the_table_has_every_command_button_and_state() -> None:
+    """The page has every entry, and what only shows something is never marked as done."""
     assert set(PAGE["STATES_OF"]) == {*BUTTONS, *COMMANDS}
-    shows = {button.id for button in BUTTONS.values() if button.run is None and button.prepare is None}
-    assert {name for name, states in PAGE["STATES_OF"].items() if not states.done} == shows
+    read_only = {button.id for button in BUTTONS.values() if button.run is None and button.prepare is None}
+    assert {name for name, states in PAGE["STATES_OF"].items() if not states.done} == read_only
     assert STATES[1:] == tuple(ReleaseState)
 
 
 def test_the_command_line_acts_for_nobody() -> None:
-    """The page has each of its commands, and none of them can reach a flow that acts for a person."""
+    """No command of the command line reaches a flow that acts for a person."""
     assert set(PAGE["COMMAND_LINE_COMMANDS"]) == set(cli.COMMANDS)
     modules = [importlib.import_module(f"bot.cli.{command}") for command in cli.COMMANDS]
-    named = [value for module in modules for value in vars(module).values()]
-    reached = [*named, *(value for module in named if inspect.ismodule(module) for value in vars(module).values())]
-    flows = [one for one in reached if inspect.isfunction(one) and one.__module__.startswith("bot.flows")]
+    values = [value for module in modules for value in vars(module).values()]
+    all_values = [*values, *(value for module in values if inspect.ismodule(module) for value in vars(module).values())]
+    flows = [one for one in all_values if inspect.isfunction(one) and one.__module__.startswith("bot.flows")]
     assert flows
     assert [flow.__qualname__ for flow in flows if "actor" in inspect.signature(flow).parameters] == []

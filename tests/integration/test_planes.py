@@ -26,8 +26,8 @@ from tests.integration.test_steps_jobs import _cron
 from tests.sandbox.kube_objects import deployed, read, set_image
 
 COMMIT = commit_sha(BRANCH)
-RESOLVED = Resolved(COMMIT, "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=False)
-NEW = f"{RESOLVED.image}@{RESOLVED.digest}"
+SOURCE = Resolved(COMMIT, "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=False)
+NEW = f"{SOURCE.image}@{SOURCE.digest}"
 OLD_FRONTEND = "dpl_v4.7.0"
 DEPLOY: dict[str, dict[str, Any]] = {
     "tag": {"do": "tag"},
@@ -60,60 +60,60 @@ class Production:
     vendors: Vendors
     database: str
 
-    def stands(self) -> dict[str, Any]:
-        """What stands on each plane."""
+    def planes(self) -> dict[str, Any]:
+        """What is deployed on each plane."""
         live = self.vendors.vercel.live()
         assert live is not None
         cron = self.kube.batch.read_namespaced_cron_job("solvereign-backup", self.kube.namespace)
         template = self.kube.api.sanitize_for_serialization(read(self.kube).spec.template)
         return {"template": template, "frontend": live["id"], "schedule": cron.spec.schedule}
 
-    def ready(self) -> ReleaseId:
-        """A release that may be deployed."""
-        release_id = self.world.start("v4.8.0", resolved=RESOLVED)
+    def open_release(self) -> ReleaseId:
+        """Open a release that may be deployed."""
+        release_id = self.world.start("v4.8.0", resolved=SOURCE)
         self.world.run("check")
         self.world.approve(release_id)
         return release_id
 
     def deploy(self, release_id: ReleaseId) -> ReleaseState:
-        """Deploy it as far as it goes."""
+        """Deploy the release as far as possible."""
         self.world.deploy(QA, release_id)
         return self.go_on(release_id)
 
     def go_on(self, release_id: ReleaseId) -> ReleaseState:
-        """Carry out what is asked for."""
+        """Run the due steps."""
         self.world.run("advance")
         return self.world.view(release_id).release.state
 
-    def shown(self, release_id: ReleaseId, kind: PlanKind) -> dict[str, tuple[Mutation, ...]]:
-        """What `/release plan` shows, by step."""
-        found = plan_of_release(self.world.deps, self.world.view(release_id).release)
-        assert [step.trouble for step in found if step.trouble] == []
-        return {step.spec.id: step.changes for step in found if step.plan is kind and step.changes}
+    def shown_changes(self, release_id: ReleaseId, kind: PlanKind) -> dict[str, tuple[Mutation, ...]]:
+        """The changes that `/release plan` shows, by step."""
+        plan_steps = plan_of_release(self.world.deps, self.world.view(release_id).release)
+        assert [step.trouble for step in plan_steps if step.trouble] == []
+        return {step.spec.id: step.changes for step in plan_steps if step.plan is kind and step.changes}
 
-    def done(self, release_id: ReleaseId, kind: PlanKind) -> dict[str, tuple[Mutation, ...]]:
-        """What the journal says that was about to be changed, by step, each once."""
-        found: dict[str, tuple[Mutation, ...]] = {}
+    def journal_changes(self, release_id: ReleaseId, kind: PlanKind) -> dict[str, tuple[Mutation, ...]]:
+        """The changes in the journal, by step and each once."""
+        by_step: dict[str, tuple[Mutation, ...]] = {}
         for step in self.world.view(release_id).steps:
             with self.world.store.transaction() as tx:
                 lines = [line["body"]["changes"] for line in steps.journal(tx, step.row) if line["entry"] == "intent"]
             changes = dict.fromkeys(Mutation.of(change) for line in lines for change in line)
             if step.plan is kind and changes:
-                found[step.id] = tuple(changes)
-        return found
+                by_step[step.id] = tuple(changes)
+        return by_step
 
     def summary(self, release_id: ReleaseId) -> str:
-        """What the step that failed says."""
+        """The summary of the failed step."""
         return next(step.summary for step in self.world.view(release_id).steps if step.state is StepState.FAILED)
 
-    def failed(self, release_id: ReleaseId) -> int:
-        """The row of the step that failed."""
+    def failed_row(self, release_id: ReleaseId) -> int:
+        """The row of the failed step."""
         return next(step.row for step in self.world.view(release_id).steps if step.state is StepState.FAILED)
 
 
 @pytest.fixture
 def production(world: World, kube: Kube, vendors: Vendors, database_url: str) -> Production:
-    """Production as the release before has left it."""
+    """Production as the previous release left it."""
     deployed(kube, "app:1")
     cron = _cron(BACKUP_SCHEDULE, "ghcr.io/solvereign/backup:latest")
     cron["metadata"]["name"] = "solvereign-backup"
@@ -134,55 +134,55 @@ def production(world: World, kube: Kube, vendors: Vendors, database_url: str) ->
     return Production(world, kube, vendors, database_url)
 
 
-def test_what_was_shown_is_what_is_done_and_back(production: Production) -> None:
-    """Forward: every change in the same words, before and as it happens. Back: each plane to the very thing of before."""
-    before, release_id = production.stands(), production.ready()
-    shown = production.shown(release_id, PlanKind.DEPLOY)
-    assert list(shown) == [f"deploy.{name}" for name in ("tag", "migrations", "backend", "frontend", "jobs")]
-    assert production.stands() == before
+def test_a_deploy_does_what_the_plan_showed_and_is_rolled_back_exactly(production: Production) -> None:
+    """Every change is as it was shown, and each plane returns to exactly what it had before."""
+    before, release_id = production.planes(), production.open_release()
+    shown_plan = production.shown_changes(release_id, PlanKind.DEPLOY)
+    assert list(shown_plan) == [f"deploy.{name}" for name in ("tag", "migrations", "backend", "frontend", "jobs")]
+    assert production.planes() == before
     assert production.vendors.posts() == []
     assert production.deploy(release_id) is ReleaseState.WATCHING
-    assert production.done(release_id, PlanKind.DEPLOY) == shown
+    assert production.journal_changes(release_id, PlanKind.DEPLOY) == shown_plan
     view = production.world.view(release_id)
-    assert {step.id: step.planned for step in view.steps if step.planned} == shown
-    assert production.shown(release_id, PlanKind.DEPLOY) == {}  # all of it stands there now
-    stands = production.stands()
-    container = stands["template"]["spec"]["containers"][0]
-    assert (container["image"], stands["schedule"]) == (NEW, NEW_BACKUP_SCHEDULE)
+    assert {step.id: step.planned for step in view.steps if step.planned} == shown_plan
+    assert production.shown_changes(release_id, PlanKind.DEPLOY) == {}  # all of it stands there now
+    new_planes = production.planes()
+    container = new_planes["template"]["spec"]["containers"][0]
+    assert (container["image"], new_planes["schedule"]) == (NEW, NEW_BACKUP_SCHEDULE)
     assert {"name": "VERSION", "value": "4.8.0"} in container["env"]
     live = production.vendors.vercel.live()
     assert live is not None
     assert live["meta"]["githubCommitSha"] == COMMIT
     assert production.vendors.github.tag("v4.8.0") == (COMMIT, True)
-    back = production.shown(release_id, PlanKind.ROLLBACK)
+    back = production.shown_changes(release_id, PlanKind.ROLLBACK)
     production.world.act(judge_rollback, MANAGER, release_id, "errors")
     assert production.go_on(release_id) is ReleaseState.ROLLED_BACK
-    assert production.stands() == before
-    assert production.done(release_id, PlanKind.ROLLBACK) == back
+    assert production.planes() == before
+    assert production.journal_changes(release_id, PlanKind.ROLLBACK) == back
     with production.world.store.transaction() as tx:
         assert set(steps.rollback_targets(tx, release_id)) == set(Plane)
     production.world.events()
 
 
 @pytest.mark.parametrize("fault", ["vercel_down", "commit_checks_fail"])
-def test_what_cannot_be_seen_or_is_not_fit_changes_nothing(production: Production, fault: str) -> None:
-    """Not even the steps before it; once it is well again, the same deploy goes on."""
-    before, release_id = production.stands(), production.ready()
+def test_a_deploy_that_cannot_begin_changes_nothing(production: Production, fault: str) -> None:
+    """Not even earlier steps run, and the same deploy continues once the problem is solved."""
+    before, release_id = production.planes(), production.open_release()
     production.vendors.faults.set(fault, True)
     assert production.deploy(release_id) is ReleaseState.DEPLOY_FAILED
     production.vendors.faults.set(fault, False)
-    assert production.stands() == before
+    assert production.planes() == before
     assert production.vendors.posts() == []
-    assert production.done(release_id, PlanKind.DEPLOY) == {}
-    said = production.summary(release_id)
-    assert ("deploy frontend: Vercel answered 503" in said) or ("not green" in said)
-    production.world.act(step_clicks.retry, QA, production.failed(release_id))
+    assert production.journal_changes(release_id, PlanKind.DEPLOY) == {}
+    summary = production.summary(release_id)
+    assert ("deploy frontend: Vercel answered 503" in summary) or ("not green" in summary)
+    production.world.act(step_clicks.retry, QA, production.failed_row(release_id))
     assert production.go_on(release_id) is ReleaseState.WATCHING
 
 
-def test_changed_by_somebody_after_it_was_planned(production: Production) -> None:
-    """The step does not change what was not shown; a retry plans it anew, and the way back with it: nothing was ours yet."""
-    release_id = production.ready()
+def test_a_step_does_not_change_what_somebody_else_changed(production: Production) -> None:
+    """A retry plans the step again together with its rollback."""
+    release_id = production.open_release()
     view = production.world.view(release_id)
     production.world.deploy(QA, release_id)
     job = production.world.claim("advance")
@@ -196,7 +196,7 @@ def test_changed_by_somebody_after_it_was_planned(production: Production) -> Non
     assert production.world.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
     assert "has changed since the plan was made: it is app:hotfix now" in production.summary(release_id)
     assert read(production.kube).spec.template.spec.containers[0].image == "app:hotfix"
-    production.world.act(step_clicks.retry, QA, production.failed(release_id))
+    production.world.act(step_clicks.retry, QA, production.failed_row(release_id))
     assert production.go_on(release_id) is ReleaseState.WATCHING
     production.world.act(judge_rollback, MANAGER, release_id, "")
     assert production.go_on(release_id) is ReleaseState.ROLLED_BACK

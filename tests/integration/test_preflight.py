@@ -31,28 +31,28 @@ PLAN = checklist(
 )
 SHIPMENT = ReleaseReference("v4.8.0", "4.8.0", "c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api@sha256:" + "ab" * 32)
 REPOSITORY = "GET /repos/o/r"
-SHOWN = {"default_branch": "main", "private": True}
+REPOSITORY_BODY = {"default_branch": "main", "private": True}
 TABLE = "CREATE TABLE schema_migrations (version text)"
 
 
 @pytest.fixture
 def github() -> Iterator[Replies]:
-    """A repository of which GitHub says that the owner of the token may push."""
-    with Replies({REPOSITORY: Reply(200, {**SHOWN, "permissions": {"push": True}})}) as server:
+    """A repository to which the owner of the token may push, according to GitHub."""
+    with Replies({REPOSITORY: Reply(200, {**REPOSITORY_BODY, "permissions": {"push": True}})}) as server:
         yield server
 
 
-def ask(url: str, github_url: str, *, token: str = "github_pat_1", done: tuple[StepId, ...] = ()) -> None:
-    """The preflight of PLAN with this database and this GitHub."""
+def ask(url: str, github_url: str, *, token: str = "github_pat_1", finished_steps: tuple[StepId, ...] = ()) -> None:
+    """Run the preflight of PLAN with this database and this GitHub."""
     repository = GitHubSettings(url=github_url, repository="o/r", token=SecretStr(token))
     target = Target(name="production", migrate_database_url=SecretStr(url), github=repository)
-    asking = TargetDeps(clock=MovableClock(), targets={"production": target}, registry=Registry.load(), redact=str)
-    with inspect_step(asking, PLAN.deploy[0], SHIPMENT, None, cancelled=threading.Event()) as look:
-        preflight(asking, PLAN, done, look)
+    target_deps = TargetDeps(clock=MovableClock(), targets={"production": target}, registry=Registry.load(), redact=str)
+    with inspect_step(target_deps, PLAN.deploy[0], SHIPMENT, None, cancelled=threading.Event()) as look:
+        preflight(target_deps, PLAN, finished_steps, look)
 
 
-def test_each_grant_of_the_role_that_migrates_is_missed_beforehand(database_url: str, github: Replies) -> None:
-    """By table, schema and right, with the statement that grants it; with all of them it goes on."""
+def test_each_missing_grant_of_the_migrating_role_is_named(database_url: str, github: Replies) -> None:
+    """The error has table, schema and right with the statement that grants it."""
     with psycopg.connect(database_url, autocommit=True) as owner, poor_role(database_url) as url:
         role = urlsplit(url).username
         owner.execute(TABLE)
@@ -68,17 +68,17 @@ def test_each_grant_of_the_role_that_migrates_is_missed_beforehand(database_url:
         ask(url, github.url)
         for grant, words in grants.items():
             owner.execute(f"REVOKE {grant} FROM {role}".encode())
-            with pytest.raises(StepError) as said:
+            with pytest.raises(StepError) as error:
                 ask(url, github.url)
             whom = f"Database for migrations of production: the role {role} may not {words}"
-            assert set(said.value.user_message.split("; ")) == {whom}
+            assert set(error.value.user_message.split("; ")) == {whom}
             todo = f"Run this there as the owner: GRANT {grant} TO {role};"
-            assert said.value.hint == f"Nothing was changed. {todo} Then press Retry."
+            assert error.value.hint == f"Nothing was changed. {todo} Then press Retry."
             owner.execute(f"GRANT {grant} TO {role}".encode())
 
 
 @pytest.mark.parametrize(
-    ("permissions", "token", "refused"),
+    ("permissions", "token", "is_refused"),
     [
         ({"permissions": {"push": True}}, "github_pat_1", False),
         ({"permissions": {"push": False}}, "github_pat_1", True),
@@ -88,23 +88,23 @@ def test_each_grant_of_the_role_that_migrates_is_missed_beforehand(database_url:
     ],
     ids=["may", "may not", "not told", "an App, of which GitHub always says no", "no token"],
 )
-def test_whether_the_repository_may_be_written(
-    permissions: dict[str, Any], token: str, refused: bool, github: Replies
+def test_a_token_that_may_not_push_is_refused(
+    permissions: dict[str, Any], token: str, is_refused: bool, github: Replies
 ) -> None:
-    """Only what GitHub surely says is held against the token; a tag that a person has made needs no right."""
-    github.routes[REPOSITORY] = Reply(200, {**SHOWN, **permissions})
+    """Only what GitHub clearly says counts against the token, and a tag by hand needs no right."""
+    github.routes[REPOSITORY] = Reply(200, {**REPOSITORY_BODY, **permissions})
     nowhere = f"postgresql://u:p@{urlsplit(closed_port_url()).netloc}/x"
-    if refused:
-        with pytest.raises(StepError, match=r"^GitHub: .*contents: write") as said:
-            ask(nowhere, github.url, token=token, done=(MIGRATIONS,))
-        assert said.value.hint.startswith("Nothing was changed. ")
-        ask(nowhere, github.url, token=token, done=(TAG, MIGRATIONS))
+    if is_refused:
+        with pytest.raises(StepError, match=r"^GitHub: .*contents: write") as error:
+            ask(nowhere, github.url, token=token, finished_steps=(MIGRATIONS,))
+        assert error.value.hint.startswith("Nothing was changed. ")
+        ask(nowhere, github.url, token=token, finished_steps=(TAG, MIGRATIONS))
     else:
-        ask(nowhere, github.url, token=token, done=(MIGRATIONS,))
+        ask(nowhere, github.url, token=token, finished_steps=(MIGRATIONS,))
 
 
-def test_a_database_that_does_not_answer_is_no_missing_right(github: Replies) -> None:
-    """It is asked again, then it is said who does not answer; nothing is granted or refused."""
+def test_an_unreachable_database_is_no_missing_right(github: Replies) -> None:
+    """The error says that the database does not answer."""
     nowhere = f"postgresql://u:p@{urlsplit(closed_port_url()).netloc}/x"
     with pytest.raises(NoAnswer, match=r"^Database for migrations of production: "):
         ask(nowhere, github.url)

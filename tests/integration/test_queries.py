@@ -19,24 +19,24 @@ _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_postgresql_plans_each_query(store: Store, topic: str) -> None:
-    """PREPARE parses and analyses the statement: names of tables and columns, and types that do not fit."""
+def test_postgresql_accepts_each_query(store: Store, topic: str) -> None:
+    """PREPARE finds unknown tables and columns, and types that do not fit."""
     for name, text in queries(topic).items():
-        numbered = text.replace(" FROM {} ", " FROM signoffs ")  # the one query whose table is looked up first
+        statement = text.replace(" FROM {} ", " FROM signoffs ")  # the one query whose table is looked up first
         for number, parameter in enumerate(dict.fromkeys(_PARAMETER.findall(text)), 1):
-            numbered = numbered.replace(f"%({parameter})s", f"${number}")
+            statement = statement.replace(f"%({parameter})s", f"${number}")
         with store.transaction() as tx:
-            tx.execute(f"PREPARE {topic}_{name} AS {numbered}")
+            tx.execute(f"PREPARE {topic}_{name} AS {statement}")
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_each_query_says_what_it_is_for(topic: str) -> None:
-    """A line of purpose stands above each statement."""
+def test_each_query_has_a_purpose(topic: str) -> None:
+    """A comment with the purpose is above each statement."""
     assert {name for name, text in queries(topic).items() if not text.startswith("-- ")} == set()
 
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_each_query_is_used(topic: str) -> None:
-    """A query that nothing asks for is left over."""
+    """A query that no module uses would be dead code."""
     code = "".join(path.read_text(encoding="utf-8") for path in Path(bot.store.__path__[0]).glob("*.py"))
     assert {name for name in queries(topic) if f'"{name}"' not in code} == set()

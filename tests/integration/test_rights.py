@@ -24,8 +24,8 @@ PLAN = checklist(
 NEW = f"{RESOLVED.image}@{RESOLVED.digest}"
 
 
-def test_a_release_with_each_right_missing_and_then_with_all(kube: Kube, world: World, tmp_path: Path) -> None:
-    """What is missing is named before anything is changed; with what the code declares, deploy and rollback go through."""
+def test_a_release_needs_exactly_the_declared_rights(kube: Kube, world: World, tmp_path: Path) -> None:
+    """Each missing right is named before any change, and with all of them deploy and rollback succeed."""
     deployed(kube, "app:1")
     account = BotAccount(kube, tmp_path)
     registry = Registry(
@@ -33,11 +33,11 @@ def test_a_release_with_each_right_missing_and_then_with_all(kube: Kube, world: 
         | {"pod_logs": BUILT_IN["pod_logs"]}
     )
     world.change(checklist=PLAN, registry=registry, targets={**world.deps.targets, "production": account.target})
-    needed = by_target(of_plan(PLAN, registry), world.deps.targets)["production"]
-    assert len(needed) == 5
+    needed_rights = by_target(of_plan(PLAN, registry), world.deps.targets)["production"]
+    assert len(needed_rights) == 5
     release_id = world.ready()
-    for number, missing in enumerate(needed):
-        account.grant([grant for grant in needed if grant != missing], needed)
+    for number, lost_right in enumerate(needed_rights):
+        account.grant([grant for grant in needed_rights if grant != lost_right], needed_rights)
         if number == 0:
             world.deploy(QA, release_id)
         else:
@@ -45,10 +45,10 @@ def test_a_release_with_each_right_missing_and_then_with_all(kube: Kube, world: 
         world.run("advance")
         step = world.view(release_id).steps[0]
         assert world.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
-        assert step.summary.startswith(f"the bot may not {missing}. Nothing was changed.")
+        assert step.summary.startswith(f"the bot may not {lost_right}. Nothing was changed.")
         assert {row["entry"] for row in world.rows("SELECT entry FROM journal")} == {"result"}
     assert revisions(kube) == {1: "app:1"}
-    account.grant(needed, needed)
+    account.grant(needed_rights, needed_rights)
     world.act(step_clicks.retry, QA, world.view(release_id).steps[0].row)
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.WATCHING
@@ -59,19 +59,19 @@ def test_a_release_with_each_right_missing_and_then_with_all(kube: Kube, world: 
     assert revisions(kube) == {2: NEW, 3: "app:1"}
 
 
-def test_a_rollback_is_not_held_up_by_a_right_that_it_does_not_need(kube: Kube, world: World, tmp_path: Path) -> None:
-    """Nothing is asked for beforehand on the way back: each step says itself what it lacks (promise P6)."""
+def test_a_rollback_needs_only_its_own_rights(kube: Kube, world: World, tmp_path: Path) -> None:
+    """Nothing is asked before a rollback, and each step names what it lacks (promise P6)."""
     deployed(kube, "app:1")
     account = BotAccount(kube, tmp_path)
     world.change(
         checklist=PLAN.model_copy(update={"deploy": PLAN.deploy[:1]}),
         targets={**world.deps.targets, "production": account.target},
     )
-    needed = by_target(of_plan(PLAN, world.deps.registry), world.deps.targets)["production"]
-    account.grant(needed, needed)
+    needed_rights = by_target(of_plan(PLAN, world.deps.registry), world.deps.targets)["production"]
+    account.grant(needed_rights, needed_rights)
     release_id = world.deployed()
-    only = [grant for grant in needed if grant.resource == "deployments"]
-    account.grant(only, needed)
+    only = [grant for grant in needed_rights if grant.resource == "deployments"]
+    account.grant(only, needed_rights)
     world.act(judge_rollback, MANAGER, release_id, "errors")
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK

@@ -36,40 +36,40 @@ APP_TOKEN = (
 )
 
 
-def examined(api_url: str, settings: Slack, token: str = "xoxb-1") -> list[Finding]:
-    """The findings with a token and settings, where every policy can be met."""
+def examine_slack(api_url: str, settings: Slack, token: str = "xoxb-1") -> list[Finding]:
+    """The findings with a token and settings, under a policy that can be met."""
     return examine(web_client(token, api_url), settings, None)
 
 
-def looked(
+def examine_channel(
     channel: dict[str, Any] | str, *, lacks: str = "", shared: SharedChannel = SharedChannel.REFUSE
 ) -> list[Finding]:
-    """The findings in a workspace whose #releases is ``channel``, or an error; ``lacks``: a scope."""
-    granted = ",".join(sorted(needed_scopes() - {lacks}))
-    named = {"ok": False, "error": channel} if isinstance(channel, str) else {"ok": True, "channel": channel}
-    auth = Reply(200, {"ok": True, "team": "solvereign", "team_id": "T1", "user_id": "U1"}, {"x-oauth-scopes": granted})
-    info = Reply(200, named)
+    """The findings if #releases is ``channel`` or an error, and the token lacks the scope ``lacks``."""
+    scopes = ",".join(sorted(needed_scopes() - {lacks}))
+    channel_body = {"ok": False, "error": channel} if isinstance(channel, str) else {"ok": True, "channel": channel}
+    auth = Reply(200, {"ok": True, "team": "solvereign", "team_id": "T1", "user_id": "U1"}, {"x-oauth-scopes": scopes})
+    info = Reply(200, channel_body)
     with Replies({"POST /auth.test": auth, "GET /conversations.info": info, "POST /conversations.info": info}) as slack:
-        return examined(slack.url + "/", Slack(channel=RELEASES, shared_channel=shared))
+        return examine_slack(slack.url + "/", Slack(channel=RELEASES, shared_channel=shared))
 
 
-def test_workspace_of_the_token(slack: SlackWorld):
+def test_the_workspace_of_the_token_is_read(slack: SlackWorld):
     """auth.test says where the app is installed."""
     client = web_client(slack.server.bot_token, slack.url + "api/")
 
     assert workspace(client) == Installation(team="T0SOLVE001", enterprise="", bot_user="U0BOT00001")
 
 
-def test_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
-    """Without a workspace there is nobody to be a member of."""
-    with pytest.raises(SlackError, match=r"Slack answered invalid_auth to auth\.test\.") as refused:
+def test_a_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
+    """Without a workspace the bot cannot know its members."""
+    with pytest.raises(SlackError, match=r"Slack answered invalid_auth to auth\.test\.") as error:
         workspace(web_client("xoxb-wrong", slack.url + "api/"))
-    assert refused.value.hint == BOT_TOKEN
+    assert error.value.hint == BOT_TOKEN
     with Replies({"POST /auth.test": Reply(200, {"ok": True, "app_id": "A1"})}) as of_the_app:
         with pytest.raises(SlackError) as app:
             workspace(web_client("xapp-1", of_the_app.url + "/"))
-        (found,) = examined(of_the_app.url + "/", Slack(channel=RELEASES), "xapp-1")
-    assert found == Finding(State.MISSING, "Slack does not accept the bot token: not_allowed_token_type", BOT_TOKEN)
+        (finding,) = examine_slack(of_the_app.url + "/", Slack(channel=RELEASES), "xapp-1")
+    assert finding == Finding(State.MISSING, "Slack does not accept the bot token: not_allowed_token_type", BOT_TOKEN)
     assert (app.value.code, app.value.hint) == ("not_allowed_token_type", BOT_TOKEN)
 
 
@@ -85,23 +85,23 @@ def test_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
         ("pins.add", "too_many_pins", ""),
     ],
 )
-def test_what_to_do_about_an_error(method: str, code: str, hint: str):
-    """Which token, and where it stands; nothing where nobody can do anything."""
+def test_an_error_of_slack_has_a_hint(method: str, code: str, hint: str):
+    """The hint names the token and where it comes from, or is empty if nobody can do anything."""
     error = SlackError(method, code)
     assert error.hint.startswith(hint)
     assert bool(error.hint) is bool(hint)
 
 
-def test_all_is_well():
-    """Token, scopes and channel, each with a sentence."""
-    assert looked({"name": "releases", "is_member": True}) == [
+def test_a_complete_setup_has_good_findings():
+    """Token, scopes and channel have one sentence each."""
+    assert examine_channel({"name": "releases", "is_member": True}) == [
         GOOD_TOKEN, ALL_SCOPES, Finding(State.OK, "the bot is in #releases"),
     ]  # fmt: skip
 
 
-def test_wrong_token(slack: SlackWorld):
-    """Nothing else can be looked at."""
-    assert examined(slack.url + "api/", Slack(channel=RELEASES), "xoxb-wrong") == [
+def test_a_wrong_token_is_the_only_finding(slack: SlackWorld):
+    """Nothing else can be examined with a wrong token."""
+    assert examine_slack(slack.url + "api/", Slack(channel=RELEASES), "xoxb-wrong") == [
         Finding(
             State.MISSING,
             "Slack does not accept the bot token: invalid_auth",
@@ -110,9 +110,9 @@ def test_wrong_token(slack: SlackWorld):
     ]
 
 
-def test_slack_that_does_not_answer():
-    """Nothing is said of the token then."""
-    assert examined(closed_port_url() + "/", Slack(channel=RELEASES)) == [
+def test_an_unreachable_slack_is_the_only_finding():
+    """The token is not called wrong."""
+    assert examine_slack(closed_port_url() + "/", Slack(channel=RELEASES)) == [
         Finding(
             State.UNREACHABLE,
             "Slack does not answer",
@@ -121,15 +121,15 @@ def test_slack_that_does_not_answer():
     ]
 
 
-def test_missing_scope():
-    """By name, with what to do."""
-    assert looked({"name": "releases", "is_member": True}, lacks="pins:write")[1] == Finding(
+def test_a_missing_scope_is_named():
+    """The finding names the scope and what to do."""
+    assert examine_channel({"name": "releases", "is_member": True}, lacks="pins:write")[1] == Finding(
         State.MISSING, "the token lacks pins:write", "Install the app anew with manifest.yml."
     )
 
 
 @pytest.mark.parametrize(
-    ("channel", "found"),
+    ("channel", "findings"),
     [
         (
             {"name": "releases", "is_member": False},
@@ -154,9 +154,9 @@ def test_missing_scope():
         ),
     ],
 )
-def test_channel(channel: dict[str, Any] | str, found: list[Finding]):
-    """What can be wrong with the channel, and what to do about it."""
-    assert looked(channel) == [GOOD_TOKEN, ALL_SCOPES, *found]
+def test_a_problem_with_the_channel_is_named(channel: dict[str, Any] | str, findings: list[Finding]):
+    """Each problem with the channel has a hint."""
+    assert examine_channel(channel) == [GOOD_TOKEN, ALL_SCOPES, *findings]
 
 
 READ_BY_OTHERS = "People of the other organisation see every message. The bot refuses their clicks."
@@ -164,7 +164,7 @@ TAKE_OUT = "Take the other organisation out of the channel, or set another slack
 
 
 @pytest.mark.parametrize(
-    ("flag", "shared", "found"),
+    ("flag", "shared", "finding"),
     [
         ("is_ext_shared", SharedChannel.REFUSE, (State.MISSING, "shared with another organisation", TAKE_OUT)),
         ("is_ext_shared", SharedChannel.WARN, (State.NOTE, "shared with another organisation", READ_BY_OTHERS)),
@@ -180,44 +180,46 @@ TAKE_OUT = "Take the other organisation out of the channel, or set another slack
         ),
     ],
 )
-def test_shared_channel(flag: str, shared: SharedChannel, found: tuple[State, str, str]):
-    """Somebody must act only where another organisation reads already, and where that is not to be."""
-    said = looked({"name": "releases", "is_member": True, flag: ["T2"]}, shared=shared)[-1]
+def test_a_shared_channel_is_a_problem_only_if_it_is_not_allowed(
+    flag: str, shared: SharedChannel, finding: tuple[State, str, str]
+):
+    """Somebody has to act only if another organisation reads already and that is not allowed."""
+    last_finding = examine_channel({"name": "releases", "is_member": True, flag: ["T2"]}, shared=shared)[-1]
 
-    assert said.state is found[0]
-    assert said.what.startswith(f"#releases is {found[1]}")
-    assert said.hint.startswith(found[2])
+    assert last_finding.state is finding[0]
+    assert last_finding.what.startswith(f"#releases is {finding[1]}")
+    assert last_finding.hint.startswith(finding[2])
 
 
-def test_no_channel(slack: SlackWorld):
-    """A bot without a channel says how to give it one."""
-    assert examined(slack.url + "api/", Slack(), slack.server.bot_token)[-1] == Finding(
+def test_a_missing_channel_is_named(slack: SlackWorld):
+    """The finding says how to set the channel."""
+    assert examine_slack(slack.url + "api/", Slack(), slack.server.bot_token)[-1] == Finding(
         State.MISSING, "no channel is set", "Set slack.channel to the id of #releases (C…)."
     )
 
 
-def test_channel_without_the_bot(slack: SlackWorld):
-    """Asked of the sandbox, where the bot is not in #general."""
-    assert examined(slack.url + "api/", Slack(channel=GENERAL), slack.server.bot_token)[-1] == Finding(
+def test_a_channel_without_the_bot_is_named(slack: SlackWorld):
+    """The bot is not in #general of the sandbox."""
+    assert examine_slack(slack.url + "api/", Slack(channel=GENERAL), slack.server.bot_token)[-1] == Finding(
         State.MISSING, "the bot is not in #general", "Type /invite @Release Bot in #general."
     )
 
 
-def test_roles(slack: SlackWorld):
-    """How many people hold each; ids that stand for nobody, by name; and whether so few could ever meet the policy."""
+def test_the_roles_are_examined(slack: SlackWorld):
+    """The findings have the number of people of each role, unknown ids, and whether the policy can be met."""
 
-    def said(roles: Roles, policy: Policy) -> list[tuple[State, str]]:
+    def role_findings(roles: Roles, policy: Policy) -> list[tuple[State, str]]:
         client = web_client(slack.server.bot_token, slack.url + "api/")
-        found = examine(client, Slack(channel=RELEASES, roles=roles), policy)
-        return [(one.state, one.what) for one in found if "role" in one.what or "deploy" in one.what]
+        findings = examine(client, Slack(channel=RELEASES, roles=roles), policy)
+        return [(one.state, one.what) for one in findings if "role" in one.what or "deploy" in one.what]
 
     good = Roles(release_manager=("S0RELMGR01",), qa=(QUINN, "S0QA000001"), product=())
-    assert said(good, Policy()) == [
+    assert role_findings(good, Policy()) == [
         (State.OK, "slack.roles.release_manager: 2 people"),
         (State.OK, "slack.roles.qa: 1 person"),
     ]
     bad = Roles(release_manager=("S0TYPO0001", "U0NOBODY01"), qa=(GUS, QUINN))
-    assert said(bad, Policy()) == [
+    assert role_findings(bad, Policy()) == [
         (State.MISSING, "slack.roles.release_manager names S0TYPO0001, and there is no such user group"),
         (State.MISSING, "slack.roles.release_manager names U0NOBODY01, and Slack knows nobody of that id"),
         (State.MISSING, "slack.roles.release_manager: 0 people"),
@@ -234,7 +236,7 @@ def test_roles(slack: SlackWorld):
 
 
 @pytest.mark.parametrize(
-    ("groups", "said"),
+    ("groups", "message"),
     [
         (
             {"ok": True, "usergroups": [{"id": "S1A", "handle": "qa", "users": ["U1"], "date_delete": 1700000000}]},
@@ -251,18 +253,18 @@ def test_roles(slack: SlackWorld):
     ],
     ids=["disabled", "empty", "scope"],
 )
-def test_group_that_is_no_help(groups: dict[str, Any], said: str):
-    """At a click it is nobody, so it is nobody here."""
-    with Replies({f"{verb} /usergroups.list": Reply(200, groups) for verb in ("GET", "POST")}) as served:
-        client = web_client("xoxb-1", served.url + "/")
-        found = examine_roles(client, Roles(qa=("S1A",)), Installation("T1", "", "U0"), None)
-    assert (found[0].state, found[0].what) == (State.MISSING, said)
-    assert found[0].hint
-    assert all(not one.good for one in found)
+def test_an_unusable_user_group_has_nobody(groups: dict[str, Any], message: str):
+    """A group that counts for nobody at a click counts for nobody here."""
+    with Replies({f"{verb} /usergroups.list": Reply(200, groups) for verb in ("GET", "POST")}) as server:
+        client = web_client("xoxb-1", server.url + "/")
+        findings = examine_roles(client, Roles(qa=("S1A",)), Installation("T1", "", "U0"), None)
+    assert (findings[0].state, findings[0].what) == (State.MISSING, message)
+    assert findings[0].hint
+    assert all(not one.good for one in findings)
 
 
-def starts(live: Bot, shared: SharedChannel) -> list[str]:
-    """What is answered to `/release start` where a guest of another company is in #releases."""
+def start_in_shared_channel(live: Bot, shared: SharedChannel) -> list[str]:
+    """The answers to `/release start` if a guest of another company is in #releases."""
     live.allow_shared_channel(shared)
     routes = {
         "GET /repos/solvereign/solvereign/git/ref/tags/v4.8.0": Reply(
@@ -276,17 +278,17 @@ def starts(live: Bot, shared: SharedChannel) -> list[str]:
     return live.reply_texts(RITA)
 
 
-def test_no_release_begins_where_another_organisation_reads(live: Bot):
-    """By default: told, recorded, and nothing is opened or shown in the channel."""
+def test_no_release_starts_in_a_shared_channel(live: Bot):
+    """By default the start is refused and recorded, and nothing is shown in the channel."""
     where = f"<#{RELEASES}> is shared with another organisation, so no release begins there."
 
-    assert starts(live, SharedChannel.REFUSE) == [f"{where} {TAKE_OUT}"]
+    assert start_in_shared_channel(live, SharedChannel.REFUSE) == [f"{where} {TAKE_OUT}"]
     assert live.rows("SELECT FROM releases") == []
     assert live.recorded_events() == [(RITA, "command.refused")]
 
 
 @pytest.mark.parametrize(
-    ("channel", "said", "hint"),
+    ("channel", "message", "hint"),
     [
         (
             {"is_member": False},
@@ -306,35 +308,33 @@ def test_no_release_begins_where_another_organisation_reads(live: Bot):
     ],
     ids=["left", "archived", "private"],
 )
-def test_no_release_begins_where_the_bot_cannot_post(channel: dict[str, Any] | str, said: str, hint: str):
-    """The card and its buttons would show nowhere."""
+def test_no_release_starts_where_the_bot_cannot_post(channel: dict[str, Any] | str, message: str, hint: str):
+    """The card and its buttons would not be visible."""
     info = Reply(200, {"ok": False, "error": channel} if isinstance(channel, str) else {"ok": True, "channel": channel})
     with (
         Replies({"GET /conversations.info": info, "POST /conversations.info": info}) as slack,
-        pytest.raises(NotAllowed) as refused,
+        pytest.raises(NotAllowed) as error,
     ):
         refuse_channel(channel_access(web_client("xoxb-1", slack.url + "/"), RELEASES, SharedChannel.WARN))
-    assert (refused.value.user_message, refused.value.hint) == (said, hint)
+    assert (error.value.user_message, error.value.hint) == (message, hint)
 
 
-def test_a_release_may_begin_there_with_a_warning(live: Bot):
-    """Where the team has set it so."""
-    (told,) = starts(live, SharedChannel.WARN)
+def test_a_release_may_start_in_a_shared_channel_with_a_warning(live: Bot):
+    """The setting of the team allows it."""
+    (answer,) = start_in_shared_channel(live, SharedChannel.WARN)
 
-    assert told.endswith(f"<#{RELEASES}> is shared with another organisation. {READ_BY_OTHERS}")
+    assert answer.endswith(f"<#{RELEASES}> is shared with another organisation. {READ_BY_OTHERS}")
     assert len(live.rows("SELECT FROM releases")) == 1
 
 
-@pytest.mark.parametrize("pressed", [True, False], ids=["button", "command"])
-def test_nothing_is_deployed_where_another_organisation_has_come_to_read(live: Bot, pressed: bool):
-    """The channel was its own at the start: asked again before the deploy, and told with it where the team allows it.
-    So is whether the bot is in it still.
-    """
+@pytest.mark.parametrize("is_button", [True, False], ids=["button", "command"])
+def test_nothing_is_deployed_in_a_channel_that_is_shared_by_now(live: Bot, is_button: bool):
+    """The channel is examined again before the deploy, including whether the bot is still in it."""
     release_id = live.open_release()
     live.publish_all(release_id)
 
-    def deploys() -> str:
-        if pressed:
+    def deploy() -> str:
+        if is_button:
             value = json.dumps({"release": release_id})
             live.click(RITA, live.ts(release_id), "release.deploy", value=value, forged=True)
         else:
@@ -342,32 +342,34 @@ def test_nothing_is_deployed_where_another_organisation_has_come_to_read(live: B
         return live.reply_texts(RITA)[-1]
 
     live.allow_shared_channel(SharedChannel.REFUSE)
-    refused = f"<#{RELEASES}> is shared with another organisation, so nothing is deployed from there. {TAKE_OUT}"
-    assert deploys() == refused
+    message = f"<#{RELEASES}> is shared with another organisation, so nothing is deployed from there. {TAKE_OUT}"
+    assert deploy() == message
     assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]
     live.allow_shared_channel(SharedChannel.WARN)
     live.change(lambda tx: tx.execute("UPDATE releases SET channel = %s", [GENERAL]))  # the bot is not in it
-    assert deploys() == (
+    assert deploy() == (
         f"The bot is not in <#{GENERAL}>, so nothing is deployed from there. Type /invite @Release Bot in <#{GENERAL}>."
     )
     live.change(
         lambda tx: tx.execute("UPDATE releases SET state = 'DEPLOYING', deployer = manager, channel = %s", [RELEASES])
     )
-    said = deploys()
-    assert said.startswith("v4.8.0 is being deployed already")
-    assert said.endswith(f"<#{RELEASES}> is shared with another organisation. {READ_BY_OTHERS}")
+    answer = deploy()
+    assert answer.startswith("v4.8.0 is being deployed already")
+    assert answer.endswith(f"<#{RELEASES}> is shared with another organisation. {READ_BY_OTHERS}")
 
 
-def test_no_release_begins_while_slack_does_not_say(live: Bot):
-    """Who reads along is then not known, and unknown is no pass."""
+def test_no_release_starts_while_slack_does_not_answer(live: Bot):
+    """Then nobody knows who reads the channel, and unknown is no pass."""
     live.slack.post("slack-faults", error={"conversations.info": {"n": 1, "error": "internal_error"}})
 
-    assert starts(live, SharedChannel.WARN)[0].startswith("Slack answered internal_error to conversations.info.")
+    assert start_in_shared_channel(live, SharedChannel.WARN)[0].startswith(
+        "Slack answered internal_error to conversations.info."
+    )
     assert live.rows("SELECT FROM releases") == []
 
 
 def settings_for(slack: SlackWorld, database_url: str, **changes: Any) -> Settings:
-    """A configuration of a whole bot at the workspace, with targets that nobody asks."""
+    """The configuration of a whole bot at the workspace, with targets that nobody asks."""
     return Settings.model_validate(
         {
             "slack": {
@@ -388,8 +390,8 @@ def settings_for(slack: SlackWorld, database_url: str, **changes: Any) -> Settin
     )
 
 
-def test_good_start_logs_no_warning(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
-    """The whole bot starts, answers a command and stops: nothing that an operator would have to look at, and no token."""
+def test_a_good_start_logs_no_warning(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+    """The whole bot starts, answers a command and stops, and logs no warning and no token."""
     slack.server._workspace.manifest = read_manifest(MANIFEST)  # the app as a team installs it
     with caplog.at_level(logging.INFO):
         application = Application(settings_for(slack, emptied), Redactor())
@@ -404,25 +406,25 @@ def test_good_start_logs_no_warning(slack: SlackWorld, emptied: str, caplog: pyt
     assert slack.server.app_token not in caplog.text
 
 
-def test_start_in_a_shared_channel_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
-    """The bot starts, as what is under way must be able to go back; log and doctor say that no release begins."""
+def test_a_start_in_a_shared_channel_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+    """The bot starts for releases under way, and log and doctor say that no release begins."""
     application = Application(settings_for(slack, emptied, shared_channel="refuse"), Redactor())
     application.start()
     slack.command("/release doctor")
     eventually(lambda: len(slack.messages(RITA)) > 1)
     application.stop()
-    asked, found = slack.messages(RITA)
-    shown = str(found["blocks"])
+    first_answer, report = slack.messages(RITA)
+    blocks = str(report["blocks"])
 
-    warned = f"{TAKE_OUT} Until then no release begins."
-    assert f"#releases is shared with another organisation. {warned}" in caplog.messages
-    assert asked["text"].startswith("Asking Slack, The bot's database, ")
-    assert f":x: *Slack*: #releases is shared with another organisation. {warned}" in shown
-    assert ":x: *Database of staging*: targets.staging.database_url is not set." in shown
-    assert ":white_check_mark: *The bot's database*: answers and is up to date." in shown
+    warning = f"{TAKE_OUT} Until then no release begins."
+    assert f"#releases is shared with another organisation. {warning}" in caplog.messages
+    assert first_answer["text"].startswith("Asking Slack, The bot's database, ")
+    assert f":x: *Slack*: #releases is shared with another organisation. {warning}" in blocks
+    assert ":x: *Database of staging*: targets.staging.database_url is not set." in blocks
+    assert ":white_check_mark: *The bot's database*: answers and is up to date." in blocks
 
 
-def test_start_in_a_channel_without_the_bot_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+def test_a_start_in_a_channel_without_the_bot_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
     """The bot starts, and the log says what to do."""
     application = Application(settings_for(slack, emptied, channel=GENERAL), Redactor())
     application.start()

@@ -29,7 +29,7 @@ from tests.unit.factories import make_checklist
 
 pytestmark = CLIENT_LEAKS_SOCKETS
 STALE = "Nothing was done. Use the newest message."
-GUEST_TOLD = (
+GUEST_ANSWER = (
     "You belong to another workspace. Only members of this one may do that. Ask a full member of this workspace."
 )
 # Everything that a click could change; the queues, posts and answers follow from these.
@@ -45,7 +45,7 @@ STATE = """
 
 
 def release_with_messages(live: Bot, version: str = "v4.8.0") -> ReleaseId:
-    """An open release whose card and sections stand in Slack."""
+    """An open release whose card and sections are in Slack."""
     release_id = live.open_release(version)
     live.publish_all(release_id)
     return release_id
@@ -59,21 +59,21 @@ def value_of(release_id: int, **ids: Any) -> str:
 # What works
 
 
-def test_approval_is_recorded_and_answered(live: Bot):
-    """A click of QA in its own role is a sign-off with the card's permalink, and one private answer."""
+def test_an_approval_is_recorded_and_answered(live: Bot):
+    """A click of QA in its own role is a sign-off with the card's permalink and one private answer."""
     release_id = release_with_messages(live)
     live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons")
     live.answer()
 
-    (signed,) = live.rows("SELECT role, by_whom, verdict, permalink FROM signoffs")
+    (signoff,) = live.rows("SELECT role, by_whom, verdict, permalink FROM signoffs")
     card = live.post(release_id, "card")
-    assert signed == {"role": "qa", "by_whom": QUINN, "verdict": "approve", "permalink": card.permalink}
+    assert signoff == {"role": "qa", "by_whom": QUINN, "verdict": "approve", "permalink": card.permalink}
     assert live.ephemeral_texts(QUINN) == ["Recorded: QA approved v4.8.0."]
     assert live.recorded_events()[-1] == (QUINN, "signoff.approved")
 
 
-def test_start_opens_a_release_for_the_commit_and_image_of_the_version(live: Bot):
-    """`/release start` asks GitHub and the registry and answers where to look."""
+def test_start_opens_a_release_for_the_source_of_the_version(live: Bot):
+    """`/release start` asks GitHub and the registry, and the answer says where to look."""
     routes = {
         "GET /repos/solvereign/solvereign/git/ref/tags/v4.8.0": Reply(
             200, {"object": {"type": "commit", "sha": SOURCE.commit}}
@@ -84,16 +84,16 @@ def test_start_opens_a_release_for_the_commit_and_image_of_the_version(live: Bot
         live.ask_vendors_at(vendors.url + "/")
         live.command("start v4.8.0")
 
-    (opened,) = live.rows("SELECT version, state, manager, commit_sha, digest FROM releases")
-    assert opened == {
+    (release,) = live.rows("SELECT version, state, manager, commit_sha, digest FROM releases")
+    assert release == {
         "version": "v4.8.0", "state": "OPEN", "manager": RITA, "commit_sha": SOURCE.commit, "digest": SOURCE.digest,
     }  # fmt: skip
-    (told,) = live.reply_texts(RITA)  # and that somebody of another company reads along
-    assert told.splitlines()[0] == f"v4.8.0 is open. The checks run now; follow them in <#{RELEASES}>."
+    (answer,) = live.reply_texts(RITA)  # and that somebody of another company reads along
+    assert answer.splitlines()[0] == f"v4.8.0 is open. The checks run now; follow them in <#{RELEASES}>."
 
 
 @pytest.mark.parametrize(
-    ("text", "begins"),
+    ("text", "prefix"),
     [
         ("", "Commands: start"),
         ("help", "Commands: start"),
@@ -104,27 +104,27 @@ def test_start_opens_a_release_for_the_commit_and_image_of_the_version(live: Bot
         ("doctor", "There is nobody to ask"),
     ],
 )
-def test_commands_that_only_read_are_answered(live: Bot, text: str, begins: str):
-    """Whoever is a member may look, and nothing is changed by it."""
+def test_commands_that_only_read_are_answered(live: Bot, text: str, prefix: str):
+    """Any member may use them, and they change nothing."""
     live.open_release()
     before = live.rows(STATE)
-    handled = live.command(text, user=DEV)
+    delivery = live.command(text, user=DEV)
 
-    (told,) = live.reply_texts(DEV)
-    assert begins in told
-    assert handled["outcome"] == "done"
+    (answer,) = live.reply_texts(DEV)
+    assert prefix in answer
+    assert delivery["outcome"] == "done"
     assert live.rows(STATE) == before
 
 
-def test_doctor_answers_at_once_and_again_when_all_is_found(live: Bot):
-    """Each answer once, also when a process dies in between; what a vendor says is redacted before it is stored."""
-    refused = Reply(200, {"ok": False, "error": "not_hunter2"})
-    with Replies({"POST /auth.test": refused}) as slack:
+def test_doctor_answers_at_once_and_again_with_its_findings(live: Bot):
+    """Each answer is sent once, also after a crash, and vendors' texts are redacted."""
+    refusal = Reply(200, {"ok": False, "error": "not_hunter2"})
+    with Replies({"POST /auth.test": refusal}) as slack:
         settings = Slack(channel=RELEASES, bot_token=SecretStr("xoxb-1"), api_url=f"{slack.url}/")
         own = (checkup.question(settings, live.deps.policy), doctor.database_question(live.store.url))
         live.change_deps(examination=lambda: doctor.Examination(own))
         live.command("doctor", user=DEV)
-        told = live.reply_texts(DEV)
+        answers = live.reply_texts(DEV)
         for _ in range(2):
             with live.working("doctor"):
                 eventually(
@@ -133,15 +133,15 @@ def test_doctor_answers_at_once_and_again_when_all_is_found(live: Bot):
             with live.store.transaction() as tx:
                 work.enqueue(tx, "doctor", live.rows("SELECT id FROM inbox")[0]["id"])
 
-    assert told == ["Asking Slack, The bot's database. The findings follow within half a minute."]
-    assert live.reply_texts(DEV) == [*told, "1 of 3 to be put right. Slack"]
-    (found,) = live.rows("SELECT body FROM replies WHERE part = 'findings'")
-    assert "Slack does not accept the bot token: not_[redacted]" in str(found)
-    assert "hunter2" not in str(found)
+    assert answers == ["Asking Slack, The bot's database. The findings follow within half a minute."]
+    assert live.reply_texts(DEV) == [*answers, "1 of 3 to be put right. Slack"]
+    (stored_reply,) = live.rows("SELECT body FROM replies WHERE part = 'findings'")
+    assert "Slack does not accept the bot token: not_[redacted]" in str(stored_reply)
+    assert "hunter2" not in str(stored_reply)
 
 
-def test_answer_has_no_secret(live: Bot):
-    """What a person typed comes back to them redacted, and so it is on record."""
+def test_an_answer_contains_no_secret(live: Bot):
+    """What a person typed is redacted in the answer and in the record."""
     live.command("freeze 2h the password is hunter2")
     live.command("start hunter2")
     live.answer()
@@ -156,8 +156,8 @@ def test_answer_has_no_secret(live: Bot):
 # What is refused
 
 
-def refused(live: Bot, before: list[dict[str, Any]], user: str, event: str = "click.refused") -> dict[str, Any]:
-    """Assert that the last delivery changed nothing and is on record; returns that record."""
+def assert_refused(live: Bot, before: list[dict[str, Any]], user: str, event: str = "click.refused") -> dict[str, Any]:
+    """Assert that the last delivery changed nothing and was recorded; returns the recorded body."""
     (last,) = live.rows("SELECT actor, event, body FROM audit ORDER BY seq DESC LIMIT 1")
     assert (last["actor"], last["event"]) == (user, event)
     assert live.rows(STATE) == before
@@ -165,14 +165,14 @@ def refused(live: Bot, before: list[dict[str, Any]], user: str, event: str = "cl
     return body
 
 
-def test_a_refusal_stands_in_the_record_of_its_release(live: Bot):
-    """That of the button, of the release under way for a command; of none where nothing says which."""
+def test_a_refusal_is_recorded_with_its_release(live: Bot):
+    """The release is that of the button, or the current one for a command, or none."""
 
     def release_of_last() -> int | None:
         (row,) = live.rows("SELECT release_id, event FROM audit ORDER BY seq DESC LIMIT 1")
         assert row["event"] in {"command.refused", "click.refused"}
-        found: int | None = row["release_id"]
-        return found
+        release_id: int | None = row["release_id"]
+        return release_id
 
     live.command("nonsense")
     assert release_of_last() is None
@@ -202,21 +202,21 @@ def test_a_refusal_stands_in_the_record_of_its_release(live: Bot):
         '{"release": 1, "role": "qa", "verdict": "approve"}',
     ],
 )
-def test_forged_value_is_refused(live: Bot, value: str):
-    """Only the exact payload of the action is read; everything else is a button that we never made."""
+def test_a_forged_value_is_refused(live: Bot, value: str):
+    """Only the exact payload of the action is read."""
     release_id = release_with_messages(live)
     before = live.rows(STATE)
     live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons", value=value)
 
-    why = refused(live, before, QUINN)
-    (told,) = live.reply_texts(QUINN)
+    why = assert_refused(live, before, QUINN)
+    (answer,) = live.reply_texts(QUINN)
     assert why["reason"] == "StaleButton"
     assert json.loads(why["what"]) == {"action": "signoff.approve", "value": value}
-    assert told.startswith("The bot never made that button: malformed value of signoff.approve")
+    assert answer.startswith("The bot never made that button: malformed value of signoff.approve")
 
 
-def test_value_of_another_release_is_refused(live: Bot):
-    """A button acts on the release whose message it stands in, not on the one that its value claims."""
+def test_a_value_of_another_release_is_refused(live: Bot):
+    """A button acts on the release of its message, not on the one in its value."""
     old = release_with_messages(live)
     live.abort_release(old)
     new = release_with_messages(live, "v4.8.1")
@@ -225,46 +225,46 @@ def test_value_of_another_release_is_refused(live: Bot):
         QUINN, live.ts(old), "signoff.approve", block_id="x", value=value_of(new, role="qa"), forged=True
     )  # fmt: skip
 
-    assert refused(live, before, QUINN)["reason"] == "StaleButton"
+    assert assert_refused(live, before, QUINN)["reason"] == "StaleButton"
     assert live.reply_texts(QUINN) == [f"That button doesn't belong to this message. {STALE}"]
 
 
-def test_button_on_a_message_that_is_not_ours_is_refused(live: Bot):
-    """Another app or person cannot put our buttons under a message of theirs."""
+def test_a_button_on_a_foreign_message_is_refused(live: Bot):
+    """Nobody can put our buttons under a message of theirs."""
     release_id = release_with_messages(live)
     ts = live.slack.post("message", user=DEV, channel=RELEASES, text="press here")["ts"]
     before = live.rows(STATE)
     live.click(QUINN, ts, "signoff.approve", value=value_of(release_id, role="qa"), forged=True)
 
-    assert refused(live, before, QUINN)["reason"] == "StaleButton"
+    assert assert_refused(live, before, QUINN)["reason"] == "StaleButton"
     assert live.reply_texts(QUINN) == [f"That button doesn't belong to this message. {STALE}"]
 
 
-def test_form_is_not_opened_from_a_message_that_is_not_ours(live: Bot):
-    """The same for a button that would open a form."""
+def test_a_form_is_not_opened_from_a_foreign_message(live: Bot):
+    """The same applies to a button that opens a form."""
     release_id = release_with_messages(live)
     ts = live.slack.post("message", user=DEV, channel=RELEASES, text="press here")["ts"]
     before = live.rows(STATE)
     live.click(RITA, ts, "check.waive", value=value_of(release_id, check="migrations.rls"), forged=True)
 
-    assert refused(live, before, RITA)["reason"] == "StaleButton"
+    assert assert_refused(live, before, RITA)["reason"] == "StaleButton"
     assert live.slack.state(RITA)["views"] == []
 
 
 @pytest.mark.parametrize("action_id", ["release.explode", "signoff.approve ", "mitigation.resolve"])
-def test_unknown_action_is_refused(live: Bot, action_id: str):
-    """An action that nobody answers to gets an answer all the same."""
+def test_an_unknown_action_is_refused(live: Bot, action_id: str):
+    """An action that nobody handles gets an answer all the same."""
     release_id = release_with_messages(live)
     before = live.rows(STATE)
     value = value_of(release_id, mitigation=1)
     live.click(RITA, live.ts(release_id), action_id, value=value, forged=True)
 
-    assert refused(live, before, RITA)["reason"] == "StaleButton"
+    assert assert_refused(live, before, RITA)["reason"] == "StaleButton"
     assert len(live.reply_texts(RITA)) == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("start 4.8", '"4.8" isn\'t a version'),
         ("deplo", "Did you mean deploy?"),
@@ -273,16 +273,16 @@ def test_unknown_action_is_refused(live: Bot, action_id: str):
         ("; DROP TABLE releases", 'There is no command ";"'),
     ],
 )
-def test_malformed_command_is_refused(live: Bot, text: str, told: str):
-    """What was wrong and what to type; and that somebody tried is on record."""
+def test_a_malformed_command_is_refused(live: Bot, text: str, message: str):
+    """The answer says what was wrong and what to type, and the attempt is recorded."""
     live.open_release()
     before = live.rows(STATE)
     live.command(text)
 
-    why = refused(live, before, RITA, "command.refused")
-    (said,) = live.reply_texts(RITA)
-    assert told in said
-    assert "Type" in said
+    why = assert_refused(live, before, RITA, "command.refused")
+    (answer,) = live.reply_texts(RITA)
+    assert message in answer
+    assert "Type" in answer
     assert (why["reason"], why["what"]) == ("InvalidInput", text)
 
 
@@ -296,57 +296,57 @@ def test_malformed_command_is_refused(live: Bot, text: str, told: str):
         ("release.abort", None, {}),
     ],
 )
-def test_click_of_a_guest_is_refused(live: Bot, action_id: str, block_id: str | None, ids: dict[str, str]):
-    """Somebody of another company can press every button of a shared channel: nothing happens, no form opens."""
+def test_a_click_of_a_guest_is_refused(live: Bot, action_id: str, block_id: str | None, ids: dict[str, str]):
+    """Somebody of another company can press every button, but nothing happens and no form opens."""
     release_id = release_with_messages(live)
     before = live.rows(STATE)
     live.click(GUS, live.ts(release_id), action_id, block_id=block_id, value=value_of(release_id, **ids), forged=True)
 
-    assert refused(live, before, GUS)["reason"] == "NotAllowed"
-    assert live.reply_texts(GUS) == [GUEST_TOLD]
+    assert assert_refused(live, before, GUS)["reason"] == "NotAllowed"
+    assert live.reply_texts(GUS) == [GUEST_ANSWER]
     assert live.slack.state(GUS)["views"] == []
 
 
 @pytest.mark.parametrize("text", ["status", "start v4.8.1", "abort", "doctor"])
-def test_command_of_a_guest_is_refused(live: Bot, text: str):
-    """Commands too, also those that only read."""
+def test_a_command_of_a_guest_is_refused(live: Bot, text: str):
+    """Commands that only read are refused as well."""
     live.open_release()
     before = live.rows(STATE)
     live.command(text, user=GUS)
 
-    assert refused(live, before, GUS, "command.refused")["reason"] == "NotAllowed"
-    assert live.reply_texts(GUS) == [GUEST_TOLD]
+    assert assert_refused(live, before, GUS, "command.refused")["reason"] == "NotAllowed"
+    assert live.reply_texts(GUS) == [GUEST_ANSWER]
 
 
 @pytest.mark.parametrize(
     ("action_id", "block_id"),
     [("signoff.approve", "signoff:qa:buttons"), ("check.rerun", "x"), ("release.deploy", "x")],
 )
-def test_click_of_somebody_without_a_role_is_refused(live: Bot, action_id: str, block_id: str):
-    """A member with no role may look on; the answer names the roles that may."""
+def test_a_click_without_a_role_is_refused(live: Bot, action_id: str, block_id: str):
+    """The answer names the roles that may do it."""
     release_id = release_with_messages(live)
     ids = {"signoff.approve": {"role": "qa"}, "check.rerun": {"check": "go.check_1"}}.get(action_id, {})
     before = live.rows(STATE)
     live.click(DEV, live.ts(release_id), action_id, block_id=block_id, value=value_of(release_id, **ids), forged=True)
 
-    assert refused(live, before, DEV)["reason"] == "NotAllowed"
-    (told,) = live.reply_texts(DEV)
-    assert "yours: none." in told
+    assert assert_refused(live, before, DEV)["reason"] == "NotAllowed"
+    (answer,) = live.reply_texts(DEV)
+    assert "yours: none." in answer
 
 
-def test_form_of_somebody_without_a_role_is_refused(live: Bot):
-    """The form may be seen, but what is submitted is refused."""
+def test_a_form_without_a_role_is_refused(live: Bot):
+    """Everybody can see the form, but submitting it is refused."""
     release_id = release_with_messages(live)
     before = live.rows(STATE)
     live.click(DEV, live.ts(release_id), "release.abort")
     live.submit(DEV, "I would rather not")
 
-    assert refused(live, before, DEV)["reason"] == "NotAllowed"
+    assert assert_refused(live, before, DEV)["reason"] == "NotAllowed"
     assert len(live.reply_texts(DEV)) == 1
 
 
-def test_start_of_somebody_without_a_role_asks_nobody(live: Bot):
-    """Who may not start a release cannot have the bot ask GitHub and the registry either."""
+def test_a_start_without_a_role_asks_no_vendor(live: Bot):
+    """GitHub and the registry are not asked for somebody who may not start a release."""
     with Replies({}) as vendors:
         live.ask_vendors_at(vendors.url + "/")
         live.command("start v4.8.0", user=DEV)
@@ -358,8 +358,8 @@ def test_start_of_somebody_without_a_role_asks_nobody(live: Bot):
     ]
 
 
-def test_step_of_another_release_is_refused(live: Bot):
-    """A button of an old release cannot be made to act on a step of the one that is under way."""
+def test_a_step_of_another_release_is_refused(live: Bot):
+    """A button of an old release cannot act on a step of the current one."""
     old = release_with_messages(live)
     live.abort_release(old)
     new = live.open_release("v4.8.1")
@@ -373,17 +373,17 @@ def test_step_of_another_release_is_refused(live: Bot):
     before = live.rows(STATE)
     live.click(RITA, live.ts(old), "step.retry", value=value_of(old, step=step["id"]), forged=True)
 
-    assert refused(live, before, RITA)["reason"] == "StaleButton"
+    assert assert_refused(live, before, RITA)["reason"] == "StaleButton"
     assert live.reply_texts(RITA) == [f"That belongs to another release. {STALE}"]
 
 
-def test_alarm_of_another_release_is_refused(live: Bot):
-    """The same for an alarm, at the submission of its form."""
+def test_an_alarm_of_another_release_is_refused(live: Bot):
+    """The alarm is refused when its form is submitted."""
     old = release_with_messages(live)
     live.abort_release(old)
     new = live.open_release("v4.8.1")
-    found = ProbeFinding("1", "API-1", "boom", "", AlarmKind.NEW, ("1",))
-    live.change(lambda tx: watches.raise_alarm(tx, new, "watch.issues", found, live.clock.now(), None))
+    alarm_finding = ProbeFinding("1", "API-1", "boom", "", AlarmKind.NEW, ("1",))
+    live.change(lambda tx: watches.raise_alarm(tx, new, "watch.issues", alarm_finding, live.clock.now(), None))
     (alarm,) = live.rows("SELECT id FROM alarms")
     before = live.rows(STATE)
     body = {
@@ -397,11 +397,11 @@ def test_alarm_of_another_release_is_refused(live: Bot):
     live.change(lambda tx: inbox.store_delivery(tx, "forged", "view", body))
     live.handle()
 
-    assert refused(live, before, RITA)["reason"] == "StaleButton"
+    assert assert_refused(live, before, RITA)["reason"] == "StaleButton"
 
 
-def test_done_by_hand_is_looked_at_before_it_is_recorded(live: Bot):
-    """What the bot sees of it stands in the answer and on the step; here it has nobody to ask, and says that."""
+def test_a_step_by_hand_is_confirmed_before_it_is_recorded(live: Bot):
+    """The answer and the step say what the bot saw, or that it could not look."""
     tag = StepSpec.model_validate(
         {"id": "deploy.tag", "title": "Create release tag", "by_hand": True, "action": {"do": "tag"}}
     )
@@ -426,8 +426,8 @@ def test_done_by_hand_is_looked_at_before_it_is_recorded(live: Bot):
     assert live.rows("SELECT state, summary FROM steps") == [{"state": "attested", "summary": unseen}]
 
 
-def test_deploy_of_another_plan_than_was_shown_is_asked_again(live: Bot, tags: Tags, vendors: Vendors):
-    """The button and the command: what differs is answered, and so it is shown; the next press means that."""
+def test_a_deploy_of_another_plan_than_the_shown_one_is_refused_once(live: Bot, tags: Tags, vendors: Vendors):
+    """The answer shows the difference, and the next press accepts it."""
     frontend = StepSpec.model_validate(
         {"id": "deploy.frontend", "title": "Frontend", "action": {"do": "vercel_deploy"}}
     )
@@ -438,51 +438,51 @@ def test_deploy_of_another_plan_than_was_shown_is_asked_again(live: Bot, tags: T
     production = live.deps.targets["production"].model_copy(update=vendors.parts)
     live.change_deps(targets={**live.deps.targets, "production": production})
     live.click(QUINN, live.ts(release_id), "release.deploy", value=value_of(release_id), forged=True)
-    refused = live.reply_texts(QUINN)[-1]
-    assert refused.startswith("The plan of v4.8.0 is not the one that was shown:\n• production deployment of ")
-    assert "dpl_v4.7.0" in refused
-    assert "Deploy again to go with this" in refused
+    answer = live.reply_texts(QUINN)[-1]
+    assert answer.startswith("The plan of v4.8.0 is not the one that was shown:\n• production deployment of ")
+    assert "dpl_v4.7.0" in answer
+    assert "Deploy again to go with this" in answer
     assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]
     live.command("deploy", QUINN)
     assert live.reply_texts(QUINN)[-1].startswith("Deploying v4.8.0.")
 
 
-def test_deploy_before_the_gate_is_open_is_refused_with_every_reason(live: Bot):
-    """A forged deploy button on the card of an open release meets the gate."""
+def test_a_deploy_with_a_closed_gate_is_refused_with_every_reason(live: Bot):
+    """A forged Deploy button is judged by the gate."""
     release_id = release_with_messages(live)
     before = live.rows(STATE)
     live.click(RITA, live.ts(release_id), "release.deploy", value=value_of(release_id), forged=True)
 
-    assert refused(live, before, RITA)["reason"] == "GateClosed"
-    (told,) = live.reply_texts(RITA)
-    assert told.startswith("No-Go for v4.8.0:")
-    assert "Check of go.check_10" in told
+    assert assert_refused(live, before, RITA)["reason"] == "GateClosed"
+    (answer,) = live.reply_texts(RITA)
+    assert answer.startswith("No-Go for v4.8.0:")
+    assert "Check of go.check_10" in answer
 
 
 @pytest.mark.parametrize("method", ["users.info", "usergroups.list"])
-def test_click_is_refused_while_slack_does_not_say_who_it_was(live: Bot, method: str):
-    """Fail closed: no identity or no group, no effect; and the person is told to try again."""
+def test_a_click_is_refused_while_slack_does_not_say_who_it_was(live: Bot, method: str):
+    """Without identity or groups nothing happens, and the person is asked to try again."""
     release_id = release_with_messages(live)
     before = live.rows(STATE)
     live.slack.post("slack-faults", error={method: {"n": 1, "error": "internal_error"}})
     live.click(QUINN, live.ts(release_id), "signoff.approve", block_id="signoff:qa:buttons")
 
-    assert refused(live, before, QUINN)["reason"] == "IdentityUnknown"
-    (told,) = live.reply_texts(QUINN)
-    assert told.endswith("so nothing was done. Try again in a minute.")
+    assert assert_refused(live, before, QUINN)["reason"] == "IdentityUnknown"
+    (answer,) = live.reply_texts(QUINN)
+    assert answer.endswith("so nothing was done. Try again in a minute.")
 
 
 # Forms
 
 
-def test_form_opens_and_its_submission_has_its_effect(live: Bot):
-    """Waive: the button opens the form, the submitted reason is recorded with the waiver."""
+def test_a_submitted_form_has_its_effect(live: Bot):
+    """The button opens the form, and the submitted reason is stored with the waiver."""
     release_id = release_with_messages(live)
     section = live.ts(release_id, "section", "migrations")
-    opened = live.click(RITA, section, "check.waive", value=value_of(release_id, check="migrations.rls"), forged=True)
-    submitted = live.submit(RITA, "the drill of yesterday counts")
+    click = live.click(RITA, section, "check.waive", value=value_of(release_id, check="migrations.rls"), forged=True)
+    submission = live.submit(RITA, "the drill of yesterday counts")
 
-    assert (opened["outcome"], submitted["outcome"]) == ("form opened", "done")
+    assert (click["outcome"], submission["outcome"]) == ("form opened", "done")
     assert live.rows("SELECT check_id, by_whom, reason FROM waivers") == [
         {"check_id": "migrations.rls", "by_whom": RITA, "reason": "the drill of yesterday counts"}
     ]
@@ -490,8 +490,8 @@ def test_form_opens_and_its_submission_has_its_effect(live: Bot):
     assert live.slack.state(RITA)["views"] == []
 
 
-def test_blank_reason_is_shown_under_the_input(live: Bot):
-    """Nothing is stored; the form stays open with what is wrong."""
+def test_a_blank_reason_is_an_error_in_the_form(live: Bot):
+    """Nothing is stored, and the form stays open with the error."""
     release_id = release_with_messages(live)
     live.click(QUINN, live.ts(release_id), "signoff.decline", block_id="signoff:qa:buttons")
     (view,) = live.slack.state(QUINN)["views"]
@@ -504,8 +504,8 @@ def test_blank_reason_is_shown_under_the_input(live: Bot):
     assert live.rows("SELECT id FROM signoffs") == []
 
 
-def test_optional_reason_may_be_left_out(live: Bot):
-    """Abort asks why, but takes no answer for one."""
+def test_an_optional_reason_may_be_empty(live: Bot):
+    """Abort asks for a reason and works without one."""
     release_id = release_with_messages(live)
     live.click(RITA, live.ts(release_id), "release.abort")
     live.submit(RITA, "")
@@ -513,8 +513,8 @@ def test_optional_reason_may_be_left_out(live: Bot):
     assert live.rows("SELECT state, reason FROM releases") == [{"state": "ABORTED", "reason": ""}]
 
 
-def test_expired_trigger_is_answered(live: Bot):
-    """When the bot was too late for a form, the person is asked to press again."""
+def test_an_expired_trigger_is_answered(live: Bot):
+    """If the bot was too late for a form, the person is asked to press again."""
     release_id = release_with_messages(live)
     live.slack.post("click", user=RITA, channel=RELEASES, ts=live.ts(release_id), action_id="release.abort")
     live.slack.clock.advance(4)
@@ -523,8 +523,8 @@ def test_expired_trigger_is_answered(live: Bot):
     assert live.reply_texts(RITA) == ["That took too long, so Slack didn't open the form. Press the button again."]
 
 
-def test_form_that_an_earlier_attempt_has_opened_is_not_an_error(live: Bot):
-    """Killed between opening the form and writing it down, the bot finds its trigger used, and leaves it at that."""
+def test_a_form_that_an_earlier_attempt_opened_is_no_error(live: Bot):
+    """After a crash between opening the form and storing that, the used trigger is accepted."""
     release_id = release_with_messages(live)
     live.slack.post("click", user=RITA, channel=RELEASES, ts=live.ts(release_id), action_id="release.abort")
     (row,) = live.rows("SELECT id, body->>'trigger_id' AS trigger FROM inbox")
@@ -536,8 +536,8 @@ def test_form_that_an_earlier_attempt_has_opened_is_not_an_error(live: Bot):
     assert live.reply_texts(RITA) == []
 
 
-def test_details_of_a_check_that_is_not_in_the_checklist_are_answered(live: Bot):
-    """A form about nothing does not open; the person reads why."""
+def test_details_of_an_unknown_check_are_answered(live: Bot):
+    """No form opens, and the person reads why."""
     release_id = release_with_messages(live)
     live.click(QUINN, live.ts(release_id), "check.details", value=value_of(release_id, check="no.such"), forged=True)
 
@@ -545,8 +545,8 @@ def test_details_of_a_check_that_is_not_in_the_checklist_are_answered(live: Bot)
     assert live.recorded_events()[-1] == (QUINN, "click.refused")
 
 
-def test_details_with_a_long_attachment_put_all_of_it_into_the_thread_once(live: Bot):
-    """The form has room for its beginning; the file has all, and looking twice makes no second one."""
+def test_details_with_a_long_attachment_upload_it_once(live: Bot):
+    """The form has the beginning, and the file in the thread has everything."""
     release_id = release_with_messages(live)
     rows = "\n".join(f"{number} PASS naïve" for number in range(900))
     answer = Answer(Outcome.PASS, "900 rows", Evidence("asked", "all PASS", "900 PASS", rows, "rows.txt"))
@@ -569,22 +569,22 @@ def test_details_with_a_long_attachment_put_all_of_it_into_the_thread_once(live:
 # Crashes
 
 
-def test_two_attempts_at_once_have_one_effect(live: Bot):
-    """Two workers with the same row, as after a lease that ended too soon: one commits, the other finds it done."""
+def test_simultaneous_attempts_have_one_effect(live: Bot):
+    """Of several workers with the same row one commits, and the others find it done."""
     release_id = release_with_messages(live)
     live.slack.post(
         "click", user=QUINN, channel=RELEASES, ts=live.ts(release_id), action_id="signoff.approve",
         block_id="signoff:qa:buttons",
     )  # fmt: skip
     (row,) = live.rows("SELECT id FROM inbox")
-    ended: list[str] = []
+    results: list[str] = []
 
     def attempt() -> None:
         try:
             live.dispatch.execute(a_job("inbox", row["id"]))
-            ended.append("done")
+            results.append("done")
         except Superseded:
-            ended.append("superseded")
+            results.append("superseded")
 
     threads = [threading.Thread(target=attempt) for _ in range(4)]
     for thread in threads:
@@ -592,24 +592,24 @@ def test_two_attempts_at_once_have_one_effect(live: Bot):
     for thread in threads:
         thread.join()
 
-    assert "done" in ended
+    assert "done" in results
     assert len(live.rows("SELECT id FROM signoffs")) == 1
     assert live.reply_texts(QUINN) == ["Recorded: QA approved v4.8.0."]
 
 
-def test_delivery_claimed_by_a_process_that_died_is_handled(live: Bot):
-    """What another process had taken when it was killed is taken over at once, not at the end of its lease."""
+def test_a_delivery_of_a_dead_process_is_handled(live: Bot):
+    """Another process takes it over at once and not at the end of the lease."""
     live.slack.command("/release freeze 2h maintenance")
     other = Store(live.store.url, size=2)
     other.open()
     other.join()
     with other.transaction() as tx:
-        claimed = work.claim(tx, "inbox", other.instance)
+        stale_claim = work.claim(tx, "inbox", other.instance)
     other.close()
     with live.working("inbox"):
         eventually(lambda: live.reply_texts(RITA), 4)
 
-    assert claimed is not None
+    assert stale_claim is not None
     assert live.recorded_events() == [(RITA, "freeze.begun")]
 
 
@@ -621,21 +621,21 @@ def test_delivery_claimed_by_a_process_that_died_is_handled(live: Bot):
         ("command", {"user_id": QUINN, "text": 42}),
     ],
 )
-def test_delivery_that_cannot_be_handled_is_answered_with_a_reference(
+def test_a_delivery_that_fails_is_answered_with_a_reference(
     live: Bot, kind: str, body: dict[str, Any], caplog: pytest.LogCaptureFixture
 ):
-    """After the last attempt the person gets a reference that stands in the log as well."""
+    """After the last attempt the person gets a reference that is in the log too."""
     live.change(lambda tx: inbox.store_delivery(tx, "broken", kind, body))
     (row,) = live.rows("SELECT id FROM inbox")
     job = a_job("inbox", row["id"])
-    with pytest.raises((IndexError, AttributeError, TypeError)) as caught:
+    with pytest.raises((IndexError, AttributeError, TypeError)) as error:
         live.dispatch.execute(job)
-    live.dispatch.give_up(job, caught.value)
+    live.dispatch.give_up(job, error.value)
 
-    (told,) = live.reply_texts(QUINN)
+    (answer,) = live.reply_texts(QUINN)
     (outcome,) = live.rows("SELECT outcome FROM inbox")
     reference = outcome["outcome"].removeprefix("failed ")
-    assert told == (
+    assert answer == (
         f"Something went wrong in the bot. Nothing was changed. Give your platform team the reference {reference}."
     )
     assert reference in caplog.text

@@ -26,28 +26,30 @@ MEMBER = {"id": RITA, "team_id": "T0SOLVE001"}
 def directory(
     user: dict[str, Any] | Reply, groups: Reply | dict[str, dict[str, Any]] | None = None
 ) -> Iterator[tuple[str, Replies]]:
-    """A Slack that gives one answer to users.info, and one about all user groups."""
+    """A Slack with one answer to users.info and one about all user groups."""
     who = user if isinstance(user, Reply) else Reply(200, {"ok": True, "user": user})
     if not isinstance(groups, Reply):
-        listed = [{"id": name, **more} for name, more in (groups or {}).items()]
-        groups = Reply(200, {"ok": True, "usergroups": listed})
-    answers = {"users.info": who, "usergroups.list": groups}
-    with Replies({f"{verb} /{name}": answers[name] for name in answers for verb in ("GET", "POST")}) as replies:
+        group_list = [{"id": name, **more} for name, more in (groups or {}).items()]
+        groups = Reply(200, {"ok": True, "usergroups": group_list})
+    replies_by_method = {"users.info": who, "usergroups.list": groups}
+    with Replies(
+        {f"{verb} /{name}": replies_by_method[name] for name in replies_by_method for verb in ("GET", "POST")}
+    ) as replies:
         yield replies.url + "/", replies
 
 
 def group(*users: str) -> dict[str, Any]:
-    """What is said of a user group with these members."""
+    """A user group with these members, as Slack describes it."""
     return {"users": list(users)}
 
 
-def refused(code: str) -> Reply:
-    """An answer with which Slack refuses a call."""
+def error_reply(code: str) -> Reply:
+    """The reply with which Slack refuses a call."""
     return Reply(200, {"ok": False, "error": code})
 
 
-def asked(url: str, user: str, roles: Roles = GROUPS) -> Actor:
-    """Who ``user`` is, by the Slack at ``url``."""
+def actor_of(url: str, user: str, roles: Roles = GROUPS) -> Actor:
+    """The actor of ``user``, according to the Slack at ``url``."""
     return Identity(web_client("xoxb-1", url), roles, HERE).actor(user)
 
 
@@ -58,8 +60,8 @@ def asked(url: str, user: str, roles: Roles = GROUPS) -> Actor:
     ("user", "roles"),
     [(RITA, {Role.RELEASE_MANAGER}), (QUINN, {Role.QA}), ("U0PAT00001", {Role.PRODUCT}), (DEV, set())],
 )
-def test_member_holds_the_roles_of_their_user_groups(slack: SlackWorld, user: str, roles: set[Role]):
-    """Members of a group hold its role; a member of none holds none, and is an Actor all the same."""
+def test_a_member_has_the_roles_of_their_user_groups(slack: SlackWorld, user: str, roles: set[Role]):
+    """Members of a group have its role, and a member of none is an Actor without roles."""
     client = web_client(slack.server.bot_token, slack.url + "api/")
 
     assert Identity(client, GROUPS, checkup.workspace(client)).actor(user) == Actor(UserId(user), frozenset(roles))
@@ -73,18 +75,18 @@ def test_member_holds_the_roles_of_their_user_groups(slack: SlackWorld, user: st
         ("U0NOBODY01", "Slack does not know you in this workspace."),
     ],
 )
-def test_outsider_of_the_workspace_is_refused(slack: SlackWorld, user: str, why: str):
-    """Guests of another company, bots and strangers."""
+def test_an_outsider_is_refused(slack: SlackWorld, user: str, why: str):
+    """Guests of another company, bots and strangers are refused."""
     client = web_client(slack.server.bot_token, slack.url + "api/")
     identity = Identity(client, GROUPS, checkup.workspace(client))
-    with pytest.raises(NotAllowed) as caught:
+    with pytest.raises(NotAllowed) as error:
         identity.actor(user)
 
-    assert caught.value.user_message == why
+    assert error.value.user_message == why
 
 
-def test_role_that_was_taken_away_is_gone_at_once(slack: SlackWorld):
-    """Nothing is kept: each question asks Slack again."""
+def test_a_lost_role_is_gone_at_once(slack: SlackWorld):
+    """Roles are never cached: each question asks Slack again."""
     client = web_client(slack.server.bot_token, slack.url + "api/")
     identity = Identity(client, GROUPS, checkup.workspace(client))
     for _ in range(3):
@@ -94,8 +96,8 @@ def test_role_that_was_taken_away_is_gone_at_once(slack: SlackWorld):
     assert slack.get("calls")["counts"]["usergroups.list"] == 3
 
 
-def test_roles_of_those_who_approved_are_asked_anew(slack: SlackWorld):
-    """With one question for all groups; who is no full member holds none, and who is not known is not nobody."""
+def test_the_roles_of_approvers_are_read_again(slack: SlackWorld):
+    """All groups are read with one call, a guest has no role, and an unknown user is an error."""
     client = web_client(slack.server.bot_token, slack.url + "api/")
     roles = Roles(release_manager=(RITA, GUS, "U0NOBODY01"), qa=("S0QA000001",))
     identity = Identity(client, roles, checkup.workspace(client))
@@ -103,10 +105,10 @@ def test_roles_of_those_who_approved_are_asked_anew(slack: SlackWorld):
         RITA: {Role.RELEASE_MANAGER}, QUINN: {Role.QA}, GUS: set(), DEV: set(), "U0NOBODY01": set(),
     }  # fmt: skip
     assert slack.get("calls")["counts"]["usergroups.list"] == 1
-    with directory(refused("internal_error"), {}) as (url, _), pytest.raises(IdentityUnknown) as caught:
+    with directory(error_reply("internal_error"), {}) as (url, _), pytest.raises(IdentityUnknown) as error:
         Identity(web_client("xoxb-1", url), GROUPS, HERE).roles_of([UserId(RITA)])
-    said = f"Slack did not say who <@{RITA}> is (internal_error), so nothing was done."
-    assert caught.value.user_message == said
+    message = f"Slack did not say who <@{RITA}> is (internal_error), so nothing was done."
+    assert error.value.user_message == message
 
 
 # With answers that the sandbox does not give
@@ -133,11 +135,11 @@ def test_roles_of_those_who_approved_are_asked_anew(slack: SlackWorld):
     ],
 )
 def test_everybody_but_a_full_member_is_refused(flags: dict[str, Any], why: str):
-    """Even in a group with a role, each of these flags of users.info is enough."""
-    with directory({**MEMBER, **flags}, {"S0RELMGR01": group(RITA)}) as (url, _), pytest.raises(NotAllowed) as caught:
-        asked(url, RITA)
+    """Each of these flags is enough, even in a group with a role."""
+    with directory({**MEMBER, **flags}, {"S0RELMGR01": group(RITA)}) as (url, _), pytest.raises(NotAllowed) as error:
+        actor_of(url, RITA)
 
-    assert caught.value.user_message == why
+    assert error.value.user_message == why
 
 
 @pytest.mark.parametrize(
@@ -147,31 +149,31 @@ def test_everybody_but_a_full_member_is_refused(flags: dict[str, Any], why: str)
         {"id": "W0RITA0001", "enterprise_id": "E0OURS0001", "teams": ["T0ELSE0001"]},
     ],
 )
-@pytest.mark.parametrize("held_by", ["U0RITA0001", "W0RITA0001"])
-@pytest.mark.parametrize("clicks_as", ["U0RITA0001", "W0RITA0001"])
-def test_person_on_grid_is_one_under_both_ids(grid: dict[str, Any], held_by: str, clicks_as: str):
-    """Roles are held by either id, and the Actor is the same person whichever id Slack sends."""
+@pytest.mark.parametrize("configured_id", ["U0RITA0001", "W0RITA0001"])
+@pytest.mark.parametrize("click_id", ["U0RITA0001", "W0RITA0001"])
+def test_a_person_on_grid_is_one_under_both_ids(grid: dict[str, Any], configured_id: str, click_id: str):
+    """A role may be configured with either id, and the Actor is the same for both."""
     user = {"id": "U0RITA0001", "team_id": "T0ELSE0001", "enterprise_user": grid}
     with directory(user, {"S0QA000001": group("W0RITA0001")}) as (url, _):
-        actor = asked(url, clicks_as, Roles(release_manager=(held_by,), qa=("S0QA000001",)))
+        actor = actor_of(url, click_id, Roles(release_manager=(configured_id,), qa=("S0QA000001",)))
 
     assert actor == Actor(UserId("W0RITA0001"), frozenset({Role.RELEASE_MANAGER, Role.QA}))
 
 
-def test_user_id_in_the_configuration_holds_the_role():
-    """Teams without user groups name people; then no group is asked for."""
+def test_a_configured_user_id_has_the_role():
+    """Teams without user groups name people, and then no group is read."""
     with directory(MEMBER) as (url, replies):
-        actor = asked(url, RITA, Roles(release_manager=(RITA,), product=("U0ELSE0001", RITA)))
+        actor = actor_of(url, RITA, Roles(release_manager=(RITA,), product=("U0ELSE0001", RITA)))
 
     assert actor.roles == {Role.RELEASE_MANAGER, Role.PRODUCT}
     assert len(replies.requests) == 1
 
 
 @pytest.mark.parametrize("managers", [{"S0RELMGR01": group()}, {"S0RELMGR01": {}}, {}])
-def test_group_that_is_empty_unknown_or_disabled_holds_nobody(managers: dict[str, dict[str, Any]]):
-    """The other groups still count. Slack leaves out a disabled group."""
+def test_an_unusable_group_has_nobody(managers: dict[str, dict[str, Any]]):
+    """Other groups still count, and Slack leaves out a disabled group."""
     with directory(MEMBER, {**managers, "S0QA000001": group(RITA)}) as (url, _):
-        actor = asked(url, RITA)
+        actor = actor_of(url, RITA)
 
     assert actor.roles == {Role.QA}
 
@@ -179,36 +181,36 @@ def test_group_that_is_empty_unknown_or_disabled_holds_nobody(managers: dict[str
 @pytest.mark.parametrize(
     "answer",
     [
-        refused("internal_error"),
-        refused("missing_scope"),
+        error_reply("internal_error"),
+        error_reply("missing_scope"),
         Reply(429, {"ok": False, "error": "ratelimited"}, {"Retry-After": "30"}),
         Reply(503, "<html>no</html>"),
         Reply(200, "<html>a proxy</html>"),
     ],
 )
-def test_user_that_slack_does_not_tell_is_unknown(answer: Reply):
-    """Fail closed, with another error than for somebody who may not."""
-    with directory(answer) as (url, _), pytest.raises(IdentityUnknown) as caught:
-        asked(url, RITA)
+def test_a_user_that_slack_does_not_tell_is_unknown(answer: Reply):
+    """An unknown user is refused with another error than one without a role."""
+    with directory(answer) as (url, _), pytest.raises(IdentityUnknown) as error:
+        actor_of(url, RITA)
 
-    assert caught.value.user_message.startswith("Slack did not say who you are (")
-    assert "html" not in caught.value.user_message
-
-
-def test_group_that_slack_does_not_tell_makes_the_person_unknown():
-    """Not knowing the groups is not the same as nobody in them."""
-    with directory(MEMBER, refused("internal_error")) as (url, _), pytest.raises(IdentityUnknown):
-        asked(url, RITA)
+    assert error.value.user_message.startswith("Slack did not say who you are (")
+    assert "html" not in error.value.user_message
 
 
-def test_slack_that_does_not_answer_makes_the_person_unknown():
-    """A closed port is a Slack that does not say."""
+def test_a_group_that_slack_does_not_tell_makes_the_person_unknown():
+    """An unknown group is not an empty one."""
+    with directory(MEMBER, error_reply("internal_error")) as (url, _), pytest.raises(IdentityUnknown):
+        actor_of(url, RITA)
+
+
+def test_an_unreachable_slack_makes_the_person_unknown():
+    """A Slack on a closed port does not answer."""
     with pytest.raises(IdentityUnknown, match=r"\(no_answer\)"):
-        asked("http://127.0.0.1:1/", RITA)
+        actor_of("http://127.0.0.1:1/", RITA)
 
 
-def test_who_is_waited_for_is_asked_of_slack(slack: SlackWorld):
-    """Named people and the members of user groups, each once."""
+def test_the_holders_of_a_role_are_read_from_slack(slack: SlackWorld):
+    """They are the named people and the members of the groups, each once."""
     client = web_client(slack.server.bot_token, slack.url + "api/")
     roles = Roles(release_manager=("S0RELMGR01", RITA, DEV), qa=("S0GONE0001",))
     identity = Identity(client, roles, checkup.workspace(client))

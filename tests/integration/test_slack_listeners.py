@@ -20,18 +20,18 @@ pytestmark = CLIENT_LEAKS_SOCKETS
 
 @pytest.fixture
 def store(postgres_url: str, migrated_template: str) -> Iterator[Store]:
-    """On a database of its own: that of the other tests must not go down, for their pool would wait before it tries again."""
+    """A Store on a database of its own, since that of other tests must not go down."""
     with database(postgres_url, migrated_template) as name:
-        opened = Store(url_of(postgres_url, name), size=12)
-        opened.open()
-        opened.join()
-        yield opened
-        opened.close()
+        own_store = Store(url_of(postgres_url, name), size=12)
+        own_store.open()
+        own_store.join()
+        yield own_store
+        own_store.close()
 
 
 @contextlib.contextmanager
 def database_down(postgres_url: str, database_url: str) -> Iterator[None]:
-    """Refuse every connection to the database of the bot, and end those that there are."""
+    """Refuse every connection to the bot's database, and end the existing ones."""
     name = urlsplit(database_url).path.removeprefix("/")
     allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -42,71 +42,71 @@ def database_down(postgres_url: str, database_url: str) -> Iterator[None]:
 
 
 def approve(live: Bot, ts: str) -> Json:
-    """Press the button with which QA approves, without waiting for what becomes of it."""
+    """Press QA's Approve button without waiting for the effect."""
     return live.slack.post(
         "click", user=QUINN, channel=RELEASES, ts=ts, action_id="signoff.approve", block_id="signoff:qa:buttons"
     )
 
 
-def test_command_is_stored_before_it_is_acknowledged(live: Bot):
-    """With no worker to carry anything out, the row is there when the ack arrives."""
+def test_a_command_is_stored_before_it_is_acknowledged(live: Bot):
+    """Without any worker the row is there when the ack arrives."""
     answer = live.slack.command("/release start v4.8.0")
-    stored = live.rows("SELECT kind, body->>'text' AS text, handled_at FROM inbox")
+    rows = live.rows("SELECT kind, body->>'text' AS text, handled_at FROM inbox")
 
     assert (answer["ok"], answer["ack"]) == (True, {})
-    assert stored == [{"kind": "command", "text": "start v4.8.0", "handled_at": None}]
+    assert rows == [{"kind": "command", "text": "start v4.8.0", "handled_at": None}]
 
 
-def test_click_is_stored_before_it_is_acknowledged(live: Bot):
-    """The same for a button."""
+def test_a_click_is_stored_before_it_is_acknowledged(live: Bot):
+    """Without any worker the row of the click is there when the ack arrives."""
     release_id = live.open_release()
     live.publish_all(release_id)
     answer = approve(live, live.ts(release_id))
-    stored = live.rows("SELECT kind, body->'actions'->0->>'action_id' AS action FROM inbox")
+    rows = live.rows("SELECT kind, body->'actions'->0->>'action_id' AS action FROM inbox")
 
     assert answer["ok"]
-    assert stored == [{"kind": "action", "action": "signoff.approve"}]
+    assert rows == [{"kind": "action", "action": "signoff.approve"}]
 
 
-def test_work_is_asked_for_with_the_row(live: Bot):
-    """What is stored is what the workers will find: both are in one transaction."""
+def test_work_is_requested_in_the_same_transaction(live: Bot):
+    """The row and the work for it are stored together."""
     live.slack.command("/release help")
 
-    (stored,) = live.rows("SELECT id FROM inbox")
-    assert live.rows("SELECT queue, key FROM work") == [{"queue": "inbox", "key": str(stored["id"])}]
+    (inbox_row,) = live.rows("SELECT id FROM inbox")
+    assert live.rows("SELECT queue, key FROM work") == [{"queue": "inbox", "key": str(inbox_row["id"])}]
 
 
-def test_ten_deliveries_of_one_command_are_one_row_and_one_effect(live: Bot):
-    """Slack may send an envelope again: each copy is acknowledged, and the freeze is begun and answered once."""
+def test_ten_deliveries_of_one_command_have_one_effect(live: Bot):
+    """Slack may send an envelope again: each copy is acknowledged, and the freeze begins once."""
     envelope_id = live.slack.command("/release freeze 2h maintenance")["envelope_id"]
     live.handle()
-    replayed = live.slack.post("replay", envelope_id=envelope_id, times=10)
+    replay = live.slack.post("replay", envelope_id=envelope_id, times=10)
     live.handle()
     live.answer()
 
-    assert replayed["ok"]
+    assert replay["ok"]
     assert len(live.rows("SELECT id FROM inbox")) == 1
     assert live.recorded_events() == [(RITA, "freeze.begun")]
     assert len(live.ephemeral_texts(RITA)) == 1
 
 
-def test_ten_deliveries_of_one_click_are_one_row_and_one_effect(live: Bot):
-    """The same for an approval; and the person reads one answer."""
+def test_ten_deliveries_of_one_click_have_one_effect(live: Bot):
+    """The approval is stored once, and the person gets one answer."""
     release_id = live.open_release()
     live.publish_all(release_id)
     envelope_id = approve(live, live.ts(release_id))["envelope_id"]
-    replayed = live.slack.post("replay", envelope_id=envelope_id, times=10)
+    replay = live.slack.post("replay", envelope_id=envelope_id, times=10)
     live.handle()
     live.answer()
 
-    assert replayed["ok"]
+    assert replay["ok"]
     assert len(live.rows("SELECT id FROM inbox")) == 1
     assert len(live.rows("SELECT id FROM signoffs")) == 1
     assert live.ephemeral_texts(QUINN) == ["Recorded: QA approved v4.8.0."]
 
 
-def test_same_click_twice_by_hand_is_answered_twice(live: Bot):
-    """A second press is a delivery of its own: no second effect, but an answer."""
+def test_a_second_press_is_answered(live: Bot):
+    """A second press is a delivery of its own, with an answer but without an effect."""
     release_id = live.open_release()
     live.publish_all(release_id)
     for _ in range(2):
@@ -117,12 +117,12 @@ def test_same_click_twice_by_hand_is_answered_twice(live: Bot):
     assert len(live.rows("SELECT id FROM signoffs")) == 1
 
 
-def test_command_is_answered_not_taken_while_the_database_is_down(live: Bot, postgres_url: str):
-    """The person reads in time that nothing was stored; nothing of it comes up later."""
+def test_a_command_is_declined_while_the_database_is_down(live: Bot, postgres_url: str):
+    """The person reads in time that nothing was stored, and nothing happens later."""
     with database_down(postgres_url, live.store.url):
-        begun = time.monotonic()
+        start = time.monotonic()
         answer = live.slack.command("/release start v4.8.0")
-        took = time.monotonic() - begun
+        took = time.monotonic() - start
     eventually(lambda: live.slack.command("/release help")["ack"] == {})
 
     assert answer["ack"] == {"text": NOT_TAKEN}
@@ -130,8 +130,8 @@ def test_command_is_answered_not_taken_while_the_database_is_down(live: Bot, pos
     assert live.rows("SELECT body->>'text' AS text FROM inbox") == [{"text": "help"}]
 
 
-def test_click_gets_no_ack_while_the_database_is_down(live: Bot, postgres_url: str):
-    """Slack then shows the person a warning mark, which is the truth."""
+def test_a_click_gets_no_ack_while_the_database_is_down(live: Bot, postgres_url: str):
+    """Slack then shows the person a warning."""
     release_id = live.open_release()
     live.publish_all(release_id)
     ts = live.ts(release_id)
@@ -143,8 +143,8 @@ def test_click_gets_no_ack_while_the_database_is_down(live: Bot, postgres_url: s
 
 
 @pytest.mark.parametrize("action_id", ["no.such.action", "check.rerun"])
-def test_every_click_is_stored_known_or_not(live: Bot, action_id: str):
-    """A button that we never made is no reason for silence: it is stored, to be answered and recorded."""
+def test_an_unknown_click_is_stored_too(live: Bot, action_id: str):
+    """A button that we never made is stored, answered and recorded."""
     release_id = live.open_release()
     live.publish_all(release_id)
     answer = live.slack.post(
@@ -155,8 +155,8 @@ def test_every_click_is_stored_known_or_not(live: Bot, action_id: str):
     assert len(live.rows("SELECT id FROM inbox")) == 1
 
 
-def test_text_that_the_database_cannot_hold_is_stored_without_it(live: Bot):
-    """JSON knows a NUL character, PostgreSQL does not; a click with one still gets its answer."""
+def test_a_text_that_the_database_cannot_store_is_cleaned(live: Bot):
+    """JSON has a NUL character and PostgreSQL has not; such a click still gets its answer."""
     answer = live.slack.command("/release freeze 2h a\x00b")
 
     assert answer["ok"]

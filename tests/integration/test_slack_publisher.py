@@ -29,8 +29,8 @@ pytestmark = CLIENT_LEAKS_SOCKETS
 ANNOUNCEMENT, END_OF_ROLLBACK = ("notice", "done"), ("notice", "rolled_back")
 
 
-def called(slack: SlackWorld, method: str) -> int:
-    """How often a method was called, refused calls included."""
+def count_calls(slack: SlackWorld, method: str) -> int:
+    """The number of calls of a method, including refused ones."""
     counts: dict[str, int] = slack.get("calls")["counts"]
     return counts.get(method, 0)
 
@@ -45,8 +45,8 @@ def declare(bot: Bot, release_id: ReleaseId, manager: str) -> None:
     bot.change(lambda tx: tx.execute(b"UPDATE releases SET manager = %s WHERE id = %s", [manager, release_id]))
 
 
-def test_thread_comes_after_the_card_in_the_order_of_the_checklist(bot: Bot, slack: SlackWorld):
-    """The card stands in the channel; one message a section follows in its thread."""
+def test_the_thread_follows_the_card_in_the_order_of_the_checklist(bot: Bot, slack: SlackWorld):
+    """The card is in the channel, and one message for each section follows in its thread."""
     release_id = bot.open_release()
     with bot.working("messages"):
         eventually(lambda: len(in_channel(slack)) == 3)
@@ -60,8 +60,8 @@ def test_thread_comes_after_the_card_in_the_order_of_the_checklist(bot: Bot, sla
     assert slack.violations() == []
 
 
-def test_section_waits_for_its_card(bot: Bot, slack: SlackWorld):
-    """What belongs into a thread is not posted while there is none; it is asked for again with the card."""
+def test_a_section_waits_for_its_card(bot: Bot, slack: SlackWorld):
+    """A message of a thread is not posted without a thread, and is requested again with the card."""
     release_id = bot.open_release()
 
     assert bot.publish(release_id, "section", "go") is None
@@ -72,8 +72,8 @@ def test_section_waits_for_its_card(bot: Bot, slack: SlackWorld):
     assert len(in_channel(slack)) == 2
 
 
-def test_unchanged_message_is_not_sent_again(bot: Bot, slack: SlackWorld):
-    """Asked to render what Slack shows already, the publisher calls nothing."""
+def test_an_unchanged_message_is_not_sent_again(bot: Bot, slack: SlackWorld):
+    """The publisher makes no call for what Slack shows already."""
     release_id = bot.open_release()
     bot.publish(release_id)
     before = len(slack.get("calls")["calls"])
@@ -84,20 +84,20 @@ def test_unchanged_message_is_not_sent_again(bot: Bot, slack: SlackWorld):
     assert len(slack.get("calls")["calls"]) == before
 
 
-def test_changed_message_is_updated(bot: Bot, slack: SlackWorld):
-    """What the rows say is what the card shows, after one update."""
+def test_a_changed_message_is_updated(bot: Bot, slack: SlackWorld):
+    """After one update the card shows what the rows contain."""
     release_id = bot.open_release()
     bot.publish(release_id)
     declare(bot, release_id, "U0MAX00001")
     bot.clock.advance(2)
     bot.publish(release_id)
 
-    assert called(slack, "chat.update") == 1
+    assert count_calls(slack, "chat.update") == 1
     assert "U0MAX00001" in str(in_channel(slack)[0]["blocks"])
 
 
 def test_changes_within_a_second_are_one_update(bot: Bot, slack: SlackWorld):
-    """Slack allows about one update a second for a message: what comes sooner waits and goes together."""
+    """Slack allows about one update a second of a message, so later changes are sent together."""
     release_id = bot.open_release()
     bot.publish(release_id)
     due = []
@@ -110,12 +110,12 @@ def test_changes_within_a_second_are_one_update(bot: Bot, slack: SlackWorld):
 
     assert sent_at is not None
     assert due == [sent_at + SPACING] * 3
-    assert called(slack, "chat.update") == 1
+    assert count_calls(slack, "chat.update") == 1
     assert "U0PAT00001" in str(in_channel(slack)[0]["blocks"])
 
 
-def test_lost_reply_is_found_again_and_not_posted_twice(bot: Bot, slack: SlackWorld):
-    """Slack carried it out, but its answer never came: the message is known by its metadata."""
+def test_a_message_with_a_lost_reply_is_not_posted_twice(bot: Bot, slack: SlackWorld):
+    """A message whose reply was lost is recognised by its metadata."""
     release_id = bot.open_release()
     slack.post("slack-faults", lose_reply={"chat.postMessage": 1})
     due = bot.publish(release_id)
@@ -130,8 +130,8 @@ def test_lost_reply_is_found_again_and_not_posted_twice(bot: Bot, slack: SlackWo
     assert bot.post(release_id, "card").permalink
 
 
-def test_lost_reply_in_a_thread_is_found_again(bot: Bot, slack: SlackWorld):
-    """The same below the card."""
+def test_a_lost_reply_in_a_thread_is_recovered(bot: Bot, slack: SlackWorld):
+    """A message in a thread is recognised as well."""
     release_id = bot.open_release()
     bot.publish(release_id)
     slack.post("slack-faults", lose_reply={"chat.postMessage": 1})
@@ -144,8 +144,8 @@ def test_lost_reply_in_a_thread_is_found_again(bot: Bot, slack: SlackWorld):
     assert bot.ts(release_id, "section", "go") == in_channel(slack)[1]["ts"]
 
 
-def test_post_that_was_never_carried_out_is_sent_again(bot: Bot, slack: SlackWorld):
-    """Slack failed before it did anything: a look shows that nothing stands there, so it is posted."""
+def test_a_failed_post_is_sent_again(bot: Bot, slack: SlackWorld):
+    """Slack failed before it did anything, so nothing is found and the message is posted."""
     release_id = bot.open_release()
     slack.post("slack-faults", error={"chat.postMessage": {"n": 1, "error": "internal_error", "status": 500}})
     due = bot.publish(release_id)
@@ -155,10 +155,8 @@ def test_post_that_was_never_carried_out_is_sent_again(bot: Bot, slack: SlackWor
     assert len(in_channel(slack)) == 1
 
 
-def test_killed_between_posting_and_writing_it_down_it_is_not_posted_twice(
-    bot: Bot, slack: SlackWorld, another_process: Callable[[], Store]
-):
-    """A new process finds the attempt, looks, and adopts the message; the card is pinned all the same."""
+def test_a_crash_after_posting_does_not_post_twice(bot: Bot, slack: SlackWorld, another_process: Callable[[], Store]):
+    """A new process finds the attempt, adopts the message, and pins the card."""
     release_id = bot.open_release()
     bot.publish(release_id)
     bot.change(lambda tx: tx.execute(b"UPDATE posts SET ts = NULL, permalink = '', sent_hash = '', sent_at = NULL"))
@@ -169,8 +167,8 @@ def test_killed_between_posting_and_writing_it_down_it_is_not_posted_twice(
     assert bot.ts(release_id) == in_channel(slack)[0]["ts"]
 
 
-def test_message_of_another_bot_is_not_taken_for_ours(bot: Bot, slack: SlackWorld):
-    """The mark must be that of this very post and release."""
+def test_a_message_of_another_database_is_not_ours(bot: Bot, slack: SlackWorld):
+    """The metadata must name this very post and release."""
     release_id = bot.open_release()
     post = bot.post(release_id, "card")
     other = {"event_type": "release_bot_post", "event_payload": {"post": post.id, "release": release_id + 1}}
@@ -182,14 +180,14 @@ def test_message_of_another_bot_is_not_taken_for_ours(bot: Bot, slack: SlackWorl
 
 
 @pytest.mark.parametrize("method", ["chat.postMessage", "chat.getPermalink", "pins.add"])
-def test_rate_limit_of_a_first_post_is_honoured(bot: Bot, slack: SlackWorld, method: str):
-    """The publisher comes back when Slack said so, and in the end there is one message, pinned, with its permalink."""
+def test_a_rate_limit_of_a_first_post_is_respected(bot: Bot, slack: SlackWorld, method: str):
+    """In the end there is one pinned message with its permalink."""
     release_id = bot.open_release()
     slack.post("slack-faults", rate_limit={method: 1, "retry_after": 7})
-    begun = bot.clock.now()
+    start = bot.clock.now()
     due = bot.publish(release_id)
     assert due is not None
-    assert timedelta(seconds=7) <= due - begun < timedelta(seconds=9)
+    assert timedelta(seconds=7) <= due - start < timedelta(seconds=9)
 
     bot.clock.advance(8)
     bot.publish(release_id)
@@ -200,8 +198,8 @@ def test_rate_limit_of_a_first_post_is_honoured(bot: Bot, slack: SlackWorld, met
     assert bot.post(release_id, "card").permalink
 
 
-def test_rate_limit_holds_back_all_calls_of_the_method(bot: Bot, slack: SlackWorld):
-    """While Slack asks for a pause, no other message is tried either, and the order stays."""
+def test_a_rate_limit_holds_back_all_calls_of_the_method(bot: Bot, slack: SlackWorld):
+    """During the pause no other message is tried, and their order stays."""
     release_id = bot.open_release()
     bot.publish(release_id)
     slack.post("slack-faults", rate_limit={"chat.postMessage": 1, "retry_after": 7})
@@ -209,11 +207,11 @@ def test_rate_limit_holds_back_all_calls_of_the_method(bot: Bot, slack: SlackWor
     second = bot.publish(release_id, "section", "go")
 
     assert first == second
-    assert called(slack, "chat.postMessage") == 2
+    assert count_calls(slack, "chat.postMessage") == 2
 
 
-def test_rate_limited_update_comes_later(bot: Bot, slack: SlackWorld):
-    """A 429 of chat.update delays the update, nothing else."""
+def test_a_rate_limited_update_is_sent_later(bot: Bot, slack: SlackWorld):
+    """A 429 of chat.update delays only the update."""
     release_id = bot.open_release()
     bot.publish(release_id)
     declare(bot, release_id, "U0MAX00001")
@@ -227,8 +225,8 @@ def test_rate_limited_update_comes_later(bot: Bot, slack: SlackWorld):
     assert "U0MAX00001" in str(in_channel(slack)[0]["blocks"])
 
 
-def test_message_that_a_person_deleted_is_posted_anew(bot: Bot, slack: SlackWorld):
-    """The next change finds it gone; the new one is pinned, and old buttons no longer act."""
+def test_a_deleted_message_is_posted_again(bot: Bot, slack: SlackWorld):
+    """The next change finds it missing; the new one is pinned, and old buttons do nothing."""
     release_id = bot.open_release()
     bot.publish(release_id)
     old = bot.ts(release_id)
@@ -245,13 +243,13 @@ def test_message_that_a_person_deleted_is_posted_anew(bot: Bot, slack: SlackWorl
     assert card["ts"] != old
 
 
-def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack: SlackWorld):
-    """The line of the rollback is done with a link to what was posted, and not before; posted anew it has the new link."""
+def test_a_notify_step_is_done_once_its_message_is_posted(bot: Bot, slack: SlackWorld):
+    """The step links to the message, and has the new link if the message is posted again."""
     notify = StepSpec(id=StepId("rollback.notify"), title="Notify team", action={"do": "notify"})
     bot.change_deps(checklist=make_checklist(rollback=(notify,)))
     release_id = bot.open_release()
 
-    def rolled_back(tx: Tx) -> None:
+    def roll_back(tx: Tx) -> None:
         tx.execute(b"UPDATE releases SET state = 'ROLLED_BACK' WHERE id = %s", [release_id])
         steps.add_plan(tx, release_id, PlanKind.ROLLBACK, judge.initial_states((notify,)))
         posts.enqueue_posts(tx, release_id, [StepsPost(plan=PlanKind.ROLLBACK), RolledBackNotice()])
@@ -262,14 +260,14 @@ def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack:
         return str(in_channel(slack)[1]["blocks"][1]["text"]["text"])
 
     bot.publish(release_id)
-    bot.change(rolled_back)
+    bot.change(roll_back)
     before = line()
     with bot.store.transaction() as tx:
         (row,) = (step.row for step in steps.plan(tx, release_id))
         with pytest.raises(RefusedError, match="The bot says that itself"):
             step_clicks.attest(tx, bot.deps, MANAGER, row, "I told them")
     bot.publish(release_id, *END_OF_ROLLBACK)
-    posted = bot.post(release_id, *END_OF_ROLLBACK).permalink
+    permalink = bot.post(release_id, *END_OF_ROLLBACK).permalink
     after = line()
     slack.post("delete", user=RITA, channel=RELEASES, ts=bot.ts(release_id, *END_OF_ROLLBACK))
     bot.change(lambda tx: tx.execute(b"UPDATE releases SET reason = 'errors' WHERE id = %s", [release_id]))
@@ -279,29 +277,29 @@ def test_the_team_is_told_of_a_rollback_once_the_message_stands(bot: Bot, slack:
     anew = bot.post(release_id, *END_OF_ROLLBACK).permalink
 
     assert before == ":white_circle: *Notify team*\nthe bot's message in the channel once this is over"
-    assert after == f":white_check_mark: *Notify team*\nposted: {posted}"
+    assert after == f":white_check_mark: *Notify team*\nposted: {permalink}"
     assert line() == f":white_check_mark: *Notify team*\nposted: {anew}"
-    assert posted != anew
+    assert permalink != anew
     assert [event for event in bot.recorded_events() if event[1] == "step.done"] == [("system", "step.done")] * 2
 
 
-def test_the_announcement_is_asked_for_whenever_it_comes_or_goes(bot: Bot, slack: SlackWorld):
-    """In doubt Slack is asked; one that a person deleted is posted anew, and its line of the checklist is asked each time."""
+def test_the_check_of_the_announcement_runs_when_it_is_posted_or_deleted(bot: Bot, slack: SlackWorld):
+    """In doubt Slack is asked, and each time the check runs again."""
     line = make_check("after.told", kind="announced", target="production")
     after = Section(id="after", title="Afterwards", phase="after", checks=(line,))
     bot.change_deps(checklist=make_checklist(sections=(*make_checklist().sections[:2], after)))
     release_id = bot.open_release()
     bot.change(lambda tx: tx.execute(b"UPDATE releases SET state = 'DONE' WHERE id = %s", [release_id]))
     bot.change(lambda tx: posts.enqueue_posts(tx, release_id, [DoneNotice()]))
-    stood, asked = [], []
+    is_posted, is_requested = [], []
 
     def look() -> None:
         bot.change(lambda tx: checks.mark_all_idle(tx, release_id))
         bot.clock.advance(2)
         bot.publish(release_id, *ANNOUNCEMENT)
         with bot.store.transaction() as tx:
-            stood.append(bool(posts.place_of(tx, release_id, DoneNotice())))
-            asked.append(checks.views(tx, release_id)[line.id].running is Running.WAITING)
+            is_posted.append(bool(posts.place_of(tx, release_id, DoneNotice())))
+            is_requested.append(checks.views(tx, release_id)[line.id].running is Running.WAITING)
 
     look()
     bot.change(lambda tx: posts.recheck(tx, release_id, DoneNotice()))
@@ -312,7 +310,7 @@ def test_the_announcement_is_asked_for_whenever_it_comes_or_goes(bot: Bot, slack
     look()
     look()
 
-    assert (stood, asked) == ([True, True, True, False, True], [True, False, False, True, True])
+    assert (is_posted, is_requested) == ([True, True, True, False, True], [True, False, False, True, True])
 
 
 def test_a_message_that_fails_keeps_no_other_waiting(bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture):
@@ -349,27 +347,25 @@ def test_the_messages_of_a_release_cost_few_statements(bot: Bot):
     assert edited == unchanged + 1  # the card
 
 
-def test_thread_whose_card_was_deleted_is_begun_anew(bot: Bot, slack: SlackWorld):
-    """A message that finds its thread gone has the card posted again, and follows it."""
+def test_a_thread_without_its_card_begins_again(bot: Bot, slack: SlackWorld):
+    """A message whose thread is gone has the card posted again and follows it."""
     release_id = bot.open_release()
     bot.publish(release_id)
     slack.post("delete", user=RITA, channel=RELEASES, ts=bot.ts(release_id))
     due = bot.publish(release_id, "section", "migrations")
-    waits = bot.publish(release_id, "section", "migrations")
+    second_due = bot.publish(release_id, "section", "migrations")
     bot.clock.advance(2)
     for kind, subject in (("card", ""), ("section", "migrations")):
         bot.publish(release_id, kind, subject)
 
     card, section = in_channel(slack)
     assert due is not None
-    assert waits is None
+    assert second_due is None
     assert section["thread_ts"] == card["ts"]
 
 
-def test_what_was_owed_when_the_bot_stopped_is_posted_at_the_next_start(
-    bot: Bot, slack: SlackWorld, another_process: Callable[[], Store]
-):
-    """A restart loses no message and doubles none."""
+def test_open_posts_are_sent_after_a_restart(bot: Bot, slack: SlackWorld, another_process: Callable[[], Store]):
+    """A restart loses no message and posts none twice."""
     release_id = bot.open_release()
     bot.publish(release_id)
     bot.store.leave()
@@ -377,14 +373,14 @@ def test_what_was_owed_when_the_bot_stopped_is_posted_at_the_next_start(
     with again.working("messages"):
         eventually(lambda: len(in_channel(slack)) == 3)
 
-    assert called(slack, "chat.postMessage") == 3
+    assert count_calls(slack, "chat.postMessage") == 3
 
 
-def test_card_is_unpinned_when_the_release_ends(bot: Bot, slack: SlackWorld):
-    """Pins are few: only the release under way has one, and a crash after the update does not leave one behind."""
+def test_the_card_is_unpinned_when_the_release_ends(bot: Bot, slack: SlackWorld):
+    """Only the current release has a pin, and a crash after the update leaves none behind."""
     release_id = bot.open_release()
     bot.publish(release_id)
-    pinned = in_channel(slack)[0].get("pinned_to")
+    pins = in_channel(slack)[0].get("pinned_to")
     bot.abort_release(release_id)
     slack.post("slack-faults", rate_limit={"pins.remove": 1, "retry_after": 3})
     bot.clock.advance(2)
@@ -392,16 +388,16 @@ def test_card_is_unpinned_when_the_release_ends(bot: Bot, slack: SlackWorld):
     bot.clock.advance(4)
     bot.publish(release_id)
 
-    assert pinned == [RELEASES]
+    assert pins == [RELEASES]
     assert "pinned_to" not in in_channel(slack)[0]
 
 
-def test_card_of_a_release_that_is_opened_again_is_pinned_again(bot: Bot, slack: SlackWorld):
-    """As long as it is open, whatever its state; asked of Slack once, not with each update."""
+def test_the_card_of_a_reopened_release_is_pinned_again(bot: Bot, slack: SlackWorld):
+    """The card is pinned while the release is open, and Slack is called once for it."""
     release_id = bot.open_release()
     bot.publish(release_id)
     bot.abort_release(release_id)
-    seen = []
+    pin_states = []
     for number, is_open in enumerate((False, True, True, False)):
         with bot.store.transaction() as tx:
             if is_open:
@@ -411,16 +407,14 @@ def test_card_of_a_release_that_is_opened_again_is_pinned_again(bot: Bot, slack:
         declare(bot, release_id, f"U0MAX0000{number}")
         bot.clock.advance(2)
         bot.publish(release_id)
-        seen.append("pinned_to" in in_channel(slack)[0])
+        pin_states.append("pinned_to" in in_channel(slack)[0])
 
-    assert seen == [False, True, True, False]
-    assert (called(slack, "pins.add"), called(slack, "pins.remove")) == (2, 2)
+    assert pin_states == [False, True, True, False]
+    assert (count_calls(slack, "pins.add"), count_calls(slack, "pins.remove")) == (2, 2)
 
 
-def test_pin_that_slack_refuses_does_not_hold_up_the_card(
-    bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture
-):
-    """A card without a pin is a card; the log says what is missing."""
+def test_a_refused_pin_does_not_hold_up_the_card(bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture):
+    """The card is posted, and the log says what is missing."""
     release_id = bot.open_release()
     slack.post("slack-faults", error={"pins.add": {"n": 1, "error": "too_many_pins"}})
 
@@ -430,29 +424,29 @@ def test_pin_that_slack_refuses_does_not_hold_up_the_card(
     assert caplog.messages == [f"post {post_id} goes without pins.add: Slack answered too_many_pins to pins.add."]
 
 
-def test_gone_channel_is_tried_again_slowly(bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture):
-    """When the bot was removed from the channel, the log says what to do, and it goes on once that is done."""
+def test_a_channel_without_the_bot_is_tried_again_slowly(bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture):
+    """The log says what to do, and posting continues once the bot is back."""
     release_id = bot.open_release()
     slack.post("slack-faults", error={"chat.postMessage": {"n": 1, "error": "not_in_channel"}})
-    begun = bot.clock.now()
+    start = bot.clock.now()
     due = bot.publish(release_id)
     bot.publish(release_id)
 
     assert due is not None
-    assert due - begun >= timedelta(seconds=15)
+    assert due - start >= timedelta(seconds=15)
     assert "Invite the bot: /invite @Release Bot" in caplog.text
     assert len(in_channel(slack)) == 1
 
 
-def test_html_of_a_broken_gateway_is_no_answer_of_slack(bot: Bot, slack: SlackWorld):
-    """A 503 that is none of Slack's JSON is tried again soon, and its page is not repeated to anybody."""
+def test_the_page_of_a_gateway_is_no_answer_of_slack(bot: Bot, slack: SlackWorld):
+    """A 503 without Slack's JSON is tried again soon, and its text is not repeated."""
     release_id = bot.open_release()
     bot.publish(release_id)
     declare(bot, release_id, "U0MAX00001")
     bot.clock.advance(2)
     with Replies({"POST /api/chat.update": Reply(503, "<html>hunter2</html>")}) as gateway:
-        broken = web_client("xoxb-1", gateway.url + "/api/")
-        due = Publisher(bot.deps, broken).execute(a_job("messages", release_id))
+        broken_client = web_client("xoxb-1", gateway.url + "/api/")
+        due = Publisher(bot.deps, broken_client).execute(a_job("messages", release_id))
 
     assert due is not None
     assert due - bot.clock.now() <= SPACING
@@ -461,63 +455,63 @@ def test_html_of_a_broken_gateway_is_no_answer_of_slack(bot: Bot, slack: SlackWo
 # Answers
 
 
-def owe_answer(bot: Bot, *, channel: str = RELEASES, url: str = "", text: str = "Recorded.") -> int:
-    """Owe Rita an answer; returns its id."""
+def store_answer(bot: Bot, *, channel: str = RELEASES, url: str = "", text: str = "Recorded.") -> int:
+    """Store an answer to Rita; returns its id."""
     with bot.store.transaction() as tx:
         row = inbox.store_delivery(tx, f"d{bot.clock.now().timestamp()}", "command", {})
         assert row is not None
         replies.store_reply(tx, row, RITA, channel, url, {"text": text, "blocks": []}, bot.clock.now())
-    (found,) = bot.rows("SELECT id FROM replies WHERE inbox_id = %s", row)
-    return int(found["id"])
+    (reply,) = bot.rows("SELECT id FROM replies WHERE inbox_id = %s", row)
+    return int(reply["id"])
 
 
-def test_answer_without_a_response_url_is_ephemeral(bot: Bot, slack: SlackWorld):
-    """After a form there is no response_url: the answer goes into the channel, for that person only."""
-    reply = owe_answer(bot)
+def test_an_answer_without_a_response_url_is_ephemeral(bot: Bot, slack: SlackWorld):
+    """After a form the answer goes into the channel, visible to that person only."""
+    reply = store_answer(bot)
     bot.publisher.answer(a_job("reply", reply))
     bot.publisher.answer(a_job("reply", reply))
 
     assert [(m["text"], m["ephemeral"]) for m in slack.messages(RITA)] == [("Recorded.", True)]
 
 
-def test_answer_whose_response_url_is_used_up_is_given_otherwise(bot: Bot, slack: SlackWorld):
-    """A dead response_url is no reason for silence."""
-    reply = owe_answer(bot, url=f"{slack.url}commands/T0SOLVE001/none")
+def test_an_answer_with_a_used_response_url_is_ephemeral(bot: Bot, slack: SlackWorld):
+    """A dead response_url is replaced by an ephemeral message."""
+    reply = store_answer(bot, url=f"{slack.url}commands/T0SOLVE001/none")
 
     assert bot.publisher.answer(a_job("reply", reply)) is None
     assert [m["text"] for m in slack.messages(RITA)] == ["Recorded."]
 
 
-def test_rate_limited_answer_comes_later(bot: Bot, slack: SlackWorld):
+def test_a_rate_limited_answer_is_sent_later(bot: Bot, slack: SlackWorld):
     """A 429 delays the answer."""
     slack.post("slack-faults", rate_limit={"chat.postEphemeral": 1, "retry_after": 4})
-    reply = owe_answer(bot)
-    begun = bot.clock.now()
+    reply = store_answer(bot)
+    start = bot.clock.now()
     due = bot.publisher.answer(a_job("reply", reply))
     bot.publisher.answer(a_job("reply", reply))
 
     assert due is not None
-    assert due - begun >= timedelta(seconds=4)
+    assert due - start >= timedelta(seconds=4)
     assert [m["text"] for m in slack.messages(RITA)] == ["Recorded."]
 
 
-def test_answer_that_comes_too_late_is_not_given(bot: Bot, slack: SlackWorld):
-    """After half an hour nobody knows any more what it was about; the log keeps it."""
-    reply = owe_answer(bot)
+def test_an_old_answer_is_dropped(bot: Bot, slack: SlackWorld):
+    """After half an hour nobody knows what the answer was about; the log keeps it."""
+    reply = store_answer(bot)
     bot.clock.advance(31 * 60)
 
     assert bot.publisher.answer(a_job("reply", reply)) is None
     assert slack.messages(RITA) == []
 
 
-def test_answer_has_no_secret(bot: Bot, slack: SlackWorld):
-    """Answers are redacted on their way out, too."""
-    bot.publisher.answer(a_job("reply", owe_answer(bot, text="the password is hunter2")))
+def test_a_sent_answer_contains_no_secret(bot: Bot, slack: SlackWorld):
+    """Answers are redacted when they are sent, too."""
+    bot.publisher.answer(a_job("reply", store_answer(bot, text="the password is hunter2")))
 
     assert [m["text"] for m in slack.messages(RITA)] == ["the password is [redacted]"]
 
 
-def test_answer_into_a_channel_without_the_bot_uses_the_response_url(live: Bot):
+def test_an_answer_in_a_channel_without_the_bot_uses_the_response_url(live: Bot):
     """A command works in any channel, and so does its answer."""
     live.slack.command("/release help", channel=GENERAL)
     live.handle()
@@ -527,7 +521,7 @@ def test_answer_into_a_channel_without_the_bot_uses_the_response_url(live: Bot):
 
 
 def test_a_reminder_is_a_direct_message_that_follows_its_rows(bot: Bot, slack: SlackWorld):
-    """It goes to one person, is posted once, and says when they are waited for no more."""
+    """It is posted once to one person, and says later that they need not act any more."""
     release_id = bot.open_release()
     subject = f"release_manager:{RITA}:1"
     bot.change(lambda tx: posts.enqueue_posts(tx, release_id, [read_subject("reminder", subject)]))
@@ -547,8 +541,8 @@ def test_a_reminder_is_a_direct_message_that_follows_its_rows(bot: Bot, slack: S
     assert slack.violations() == []
 
 
-def test_somebody_who_cannot_be_reminded_holds_nothing_up(bot: Bot, caplog: pytest.LogCaptureFixture):
-    """It is in the log, and not tried for ever."""
+def test_a_person_who_cannot_be_reminded_holds_nothing_up(bot: Bot, caplog: pytest.LogCaptureFixture):
+    """The failure is logged and not repeated for ever."""
     release_id = bot.open_release()
     bot.change(lambda tx: posts.enqueue_posts(tx, release_id, [read_subject("reminder", "qa:U0NOBODY01:1")]))
 

@@ -15,23 +15,23 @@ pytestmark = CLIENT_LEAKS_SOCKETS
 
 
 def connections_opened(slack: SlackWorld) -> int:
-    """How often the bot asked for a connection."""
+    """The number of connections that the bot has requested."""
     counts: dict[str, int] = slack.get("calls")["counts"]
     return counts.get("apps.connections.open", 0)
 
 
 def test_one_connection_is_opened_at_the_start(bot: Bot, slack: SlackWorld):
-    """Connecting returns when deliveries can come, and does not open a second connection over the first."""
+    """Connecting returns once deliveries can arrive, and opens no second connection."""
     with bot.online() as socket:
         answer = slack.command("/release help")
-        connected = socket.connected
+        is_connected = socket.connected
 
-    assert (answer["ok"], connected, connections_opened(slack)) == (True, True, 1)
+    assert (answer["ok"], is_connected, connections_opened(slack)) == (True, True, 1)
 
 
 @pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
-def test_connection_is_renewed_without_a_gap(bot: Bot, slack: SlackWorld, reason: str):
-    """When Slack says that it will close a connection, a new one is open before the old one goes: no command is lost."""
+def test_a_connection_is_renewed_without_a_gap(bot: Bot, slack: SlackWorld, reason: str):
+    """The new connection is open before Slack closes the old one, so that no command is lost."""
     with bot.online():
         slack.post("slack-faults", disconnect=reason)
         answers: list[str | None] = []
@@ -42,8 +42,8 @@ def test_connection_is_renewed_without_a_gap(bot: Bot, slack: SlackWorld, reason
     assert connections_opened(slack) == 2
 
 
-def test_refused_renewal_leaves_the_old_connection_open(bot: Bot, slack: SlackWorld):
-    """While Slack gives no new connection, the old one works for as long as it lasts."""
+def test_a_refused_renewal_keeps_the_old_connection(bot: Bot, slack: SlackWorld):
+    """While Slack gives no new connection the old one works."""
     with bot.online() as socket:
         slack.post("slack-faults", error={"apps.connections.open": {"n": 1, "error": "internal_error"}})
         slack.post("slack-faults", disconnect="warning")
@@ -55,8 +55,8 @@ def test_refused_renewal_leaves_the_old_connection_open(bot: Bot, slack: SlackWo
 
 
 @pytest.mark.parametrize("how", ["close", "drop"])
-def test_socket_comes_back_after_a_disconnect(bot: Bot, slack: SlackWorld, how: object):
-    """However Slack ends a connection, the next commands arrive again."""
+def test_the_socket_reconnects_after_a_disconnect(bot: Bot, slack: SlackWorld, how: object):
+    """However Slack ends a connection, later commands arrive again."""
     with bot.online(ping=0.5):
         slack.post("slack-faults", disconnect=how)
         eventually(lambda: connections_opened(slack) > 1)
@@ -65,8 +65,8 @@ def test_socket_comes_back_after_a_disconnect(bot: Bot, slack: SlackWorld, how: 
     assert answer["ack"] == {}
 
 
-def test_ensure_leaves_a_good_connection_alone(bot: Bot, slack: SlackWorld):
-    """Looking after a connection that works costs nothing."""
+def test_a_good_connection_is_left_alone(bot: Bot, slack: SlackWorld):
+    """Looking after a connection that works makes no call."""
     with bot.online() as socket:
         for _ in range(10):
             socket.ensure()
