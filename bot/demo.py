@@ -142,7 +142,7 @@ def run(options: DemoOptions) -> int:
 
 def _start_sandbox(options: DemoOptions, folder: Path, postgres_url: str) -> DemoPart:
     arguments = ["sandbox", "--data-dir", str(folder / "sandbox"), "--postgres-url", postgres_url]
-    arguments += ["--manifest", str(MANIFEST), "--shipped", str(SHIPPED)]
+    arguments += ["--manifest", str(MANIFEST), "--kubernetes-manifests", str(SHIPPED)]
     arguments += ["--port", str(options.port), "--exit-with-stdin"]
     if options.kubeconfig is not None:
         arguments += ["--kubeconfig", str(options.kubeconfig)]

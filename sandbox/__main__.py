@@ -27,7 +27,7 @@ def main() -> None:
         data_dir=options.data_dir,
         postgres_url=options.postgres_url,
         manifest=options.manifest,
-        shipped=options.shipped,
+        kubernetes_manifests=options.kubernetes_manifests,
         kubeconfig=options.kubeconfig,
         port=options.port,
         staging_namespace=options.staging_namespace,
@@ -39,18 +39,18 @@ def main() -> None:
 
 
 async def _serve(settings: WorldSettings, *, exit_with_stdin: bool) -> None:
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, stop.set)
     if exit_with_stdin:
-        _watch_stdin(lambda: loop.call_soon_threadsafe(ended.set))
+        _watch_stdin(lambda: loop.call_soon_threadsafe(stop.set))
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     world = World(settings)
     facts = await world.start()
     try:
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
-        await ended.wait()
+        await stop.wait()
     finally:
         await world.stop()
 
@@ -58,12 +58,12 @@ async def _serve(settings: WorldSettings, *, exit_with_stdin: bool) -> None:
 def _watch_stdin(at_end: Callable[[], object]) -> None:
     """Call `at_end` once nobody can write to standard input any more: the parent has ended."""
 
-    def read() -> None:
+    def wait_for_end() -> None:
         while os.read(sys.stdin.fileno(), 4096):
             pass
         at_end()
 
-    threading.Thread(target=read, name="stdin", daemon=True).start()
+    threading.Thread(target=wait_for_end, name="stdin", daemon=True).start()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--kubeconfig", type=Path, metavar="FILE", help="a real cluster instead of the simulated one")
     add("--manifest", type=Path, default=Path("manifest.yml"), metavar="FILE", help="the Slack app's manifest")
     add(
-        "--shipped",
+        "--kubernetes-manifests",
         type=Path,
         default=Path("deploy/kubernetes"),
         metavar="DIR",

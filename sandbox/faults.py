@@ -1,4 +1,4 @@
-"""The switches that break one thing of the simulated world at a time, and who is told when one is moved."""
+"""The switches, each of which breaks one thing in the simulated world, and their state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ CATALOGUE: tuple[FaultSwitch, ...] = (
     ),
     FaultSwitch(
         "verify_no_rights",
-        "The bot lacks a right",
+        "The bot lacks a database right",
         "The bot's database role on staging may not read auth.legal_documents any more, nor the billing tables",
         "staging",
     ),
@@ -117,7 +117,7 @@ CATALOGUE: tuple[FaultSwitch, ...] = (
     ),
     FaultSwitch(
         "webhook_duplicates",
-        "The webhook forgets what it has seen",
+        "The webhook processes events twice",
         "The same Stripe event is processed again and leaves a second row",
         "staging",
     ),
@@ -129,8 +129,8 @@ CATALOGUE: tuple[FaultSwitch, ...] = (
     ),
     FaultSwitch(
         "gating_detail",
-        "Gating answers in its other form",
-        'The 402 of staging is wrapped in {"detail": …}; this is no fault',
+        "Gating wraps its answer",
+        'The 402 of staging is wrapped in {"detail": …}, which is allowed too',
         "staging",
     ),
     FaultSwitch(
@@ -173,11 +173,11 @@ CATALOGUE: tuple[FaultSwitch, ...] = (
     FaultSwitch(
         "login_locked", "The test user is locked", "POST /api/auth/login answers 403 ACCOUNT_LOCKED", EVERYWHERE
     ),
-    FaultSwitch("login_limited", "Log-ins are used up", "POST /api/auth/login answers 429 RATE_LIMITED", EVERYWHERE),
+    FaultSwitch("login_limited", "Too many log-ins", "POST /api/auth/login answers 429 RATE_LIMITED", EVERYWHERE),
     FaultSwitch(
         "login_no_cookie", "Log-in sets no cookie", "POST /api/auth/login answers 200 without a cookie", EVERYWHERE
     ),
-    FaultSwitch("session_lost", "Sessions are not taken", "Every request with a session answers 401", EVERYWHERE),
+    FaultSwitch("session_lost", "Sessions are refused", "Every request with a session answers 401", EVERYWHERE),
     FaultSwitch("backup_fails", "The backup job fails", "The backup Job exits with 1", "backup"),
     FaultSwitch("backup_truncated", "The backup is cut short", "The dump in S3 lacks its end", "backup"),
     FaultSwitch(
@@ -335,7 +335,7 @@ _NAMES = frozenset(fault.name for fault in CATALOGUE)
 
 
 class UnknownFault(KeyError):
-    """There is no switch with this name."""
+    """No switch has this name."""
 
 
 class Faults:
@@ -348,8 +348,8 @@ class Faults:
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self._snapshot = snapshot
         self._listeners: list[Callable[[str, bool], None]] = []
-        saved = snapshot.load() if snapshot is not None else None
-        self._on: set[str] = set(saved or ()) & _NAMES
+        names = snapshot.load() if snapshot is not None else None
+        self._on: set[str] = set(names or ()) & _NAMES
 
     @staticmethod
     def catalogue() -> list[FaultSwitch]:
@@ -378,7 +378,7 @@ class Faults:
         self._listeners.append(callback)
 
     def flush(self) -> None:
-        """Write what is still owed to the snapshot."""
+        """Write the state to the snapshot now."""
         if self._snapshot is not None:
             self._snapshot.flush()
 

@@ -50,7 +50,7 @@ class Snapshot:
         self._timer = loop.call_later(self._interval, self.flush)
 
     def flush(self) -> None:
-        """Write now what is still owed. Call it when the part stops."""
+        """Write the latest document now if it is not on the disk yet. Call it when the part stops."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

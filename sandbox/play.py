@@ -94,8 +94,8 @@ class Stage:
 
     def _click_raw(self, who: str, action: str, value: str, ts: str) -> None:
         self.say(f"{who} presses a forged {action}: {value}")
-        pressed = {"action_id": action, "value": value, "forged": True}
-        self._post("click", user=self._people[who], channel=self._channel, ts=ts, **pressed)
+        body = {"action_id": action, "value": value, "forged": True}
+        self._post("click", user=self._people[who], channel=self._channel, ts=ts, **body)
 
     def _submit(self, who: str, action: str, reason: str) -> str:
         user = self._people[who]
@@ -113,20 +113,20 @@ class Stage:
 
     def messages(self) -> list[Json]:
         """All messages of #releases."""
-        listed: list[Json] = self._get("state", user=self._people[RITA])["messages"][self._channel]
-        return [message for message in listed if not message.get("ephemeral")]
+        messages: list[Json] = self._get("state", user=self._people[RITA])["messages"][self._channel]
+        return [message for message in messages if not message.get("ephemeral")]
 
-    def message(self, begins: str = "", *, contains: str = "") -> Json | None:
-        """The newest message of this play whose text begins and contains so."""
+    def message(self, prefix: str = "", *, contains: str = "") -> Json | None:
+        """The newest message of this play whose text begins with ``prefix`` and contains ``contains``."""
         for message in reversed(self.messages()):
             text = message["text"]
-            if message["ts"] > self._since and text.startswith(begins) and contains in text:
+            if message["ts"] > self._since and text.startswith(prefix) and contains in text:
                 return message
         return None
 
     def card(self) -> Json:
         """The card of the release."""
-        found = next(
+        card = next(
             (
                 m
                 for m in self.messages()
@@ -134,18 +134,18 @@ class Stage:
             ),
             None,
         )
-        if found is None:
+        if card is None:
             raise PlayFailed("there is no release card")
-        return found
+        return card
 
     def wait(self, what: str, look: Callable[[], Any], seconds: float = STEP) -> Any:
         """Wait until ``look`` returns something true, and return that. Raises PlayFailed after ``seconds``."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            found = look()
+            result = look()
             self._print_changes()  # after the look, so that what it found has been printed too
-            if found:
-                return found
+            if result:
+                return result
             time.sleep(POLL)
         raise PlayFailed(f"waited {seconds:.0f} s for {what}")
 
@@ -173,16 +173,16 @@ class Stage:
                 self.say(f"{where}{text[:220]}")
 
     def _private(self, who: str) -> list[Json]:
-        listed: list[Json] = self._get("state", user=self._people[who])["messages"][self._channel]
-        return [message for message in listed if message.get("ephemeral")]
+        messages: list[Json] = self._get("state", user=self._people[who])["messages"][self._channel]
+        return [message for message in messages if message.get("ephemeral")]
 
     def _answer(self, who: str) -> str:
         def look() -> Json | None:
             return next((message for message in self._private(who) if message["ts"] not in self._answered), None)
 
-        found = dict(self.wait(f"an answer to {who}", look))
-        self._answered.add(found["ts"])
-        text = str(found["text"])
+        message = dict(self.wait(f"an answer to {who}", look))
+        self._answered.add(message["ts"])
+        text = str(message["text"])
         self.say(f"  only to {who}: {text[:400]}")
         return text
 
@@ -200,14 +200,14 @@ class Stage:
         return result
 
 
-def expect(said: str, words: str) -> None:
-    """Check what somebody was told."""
-    if words not in said:
-        raise PlayFailed(f"expected {words!r} in: {said}")
+def expect(answer: str, words: str) -> None:
+    """Raise PlayFailed unless the answer contains the words."""
+    if words not in answer:
+        raise PlayFailed(f"expected {words!r} in: {answer}")
 
 
-def _to_go(stage: Stage) -> Json:
-    """From nothing to an open gate: start, checks, sign-offs by three people."""
+def _open_gate(stage: Stage) -> Json:
+    """Start a release, wait for its checks, sign off by three people; return the card once the gate is open."""
     expect(stage.command(RITA, "/release start v4.8.0"), "is open")
     stage.wait("the card", lambda: stage.message(contains="OPEN"))
     stage.until_card("10 of 10", seconds=100)
@@ -218,23 +218,23 @@ def _to_go(stage: Stage) -> Json:
     )
 
 
-def _to_alarm(stage: Stage, card: Json) -> Json:
-    """From an open gate to the alarm of the watch; the switch that caused it stays on."""
+def _reach_alarm(stage: Stage, card: Json) -> Json:
+    """Deploy through an open gate and return the alarm of the watch; the switch that caused it stays on."""
     expect(stage.press(RITA, "release.deploy", card), "Deploying")
     stage.until_card("WATCHING", seconds=90)
     stage.switch("sentry_new_issue", on=True)
-    found = stage.wait(
+    alarm = stage.wait(
         "the alarm",
         lambda: next(
             (m for m in stage.messages() if has_button(m, "watch.acknowledge") and m["ts"] > card["ts"]), None
         ),
     )
-    return dict(found)
+    return dict(alarm)
 
 
 def tour(stage: Stage) -> None:
     """A good release: checks, three sign-offs, deploy, watch, done."""
-    card = _to_go(stage)
+    card = _open_gate(stage)
     expect(stage.press(RITA, "release.deploy", card), "Deploying")
     stage.until_card("WATCHING", seconds=90)
     stage.until_card("DONE", seconds=60)
@@ -243,8 +243,8 @@ def tour(stage: Stage) -> None:
 
 def rollback(stage: Stage) -> None:
     """The watch finds a new issue, and one press takes the release back."""
-    card = _to_go(stage)
-    alarm = _to_alarm(stage, card)
+    card = _open_gate(stage)
+    alarm = _reach_alarm(stage, card)
     try:
         expect(stage.fill(QUINN, "watch.rollback", alarm, "errors after the deploy"), "Rolling")
         stage.until_card("ROLLED_BACK", seconds=90)
@@ -255,19 +255,19 @@ def rollback(stage: Stage) -> None:
 
 def regression(stage: Stage) -> None:
     """All planes are deployed, the watch alarms, all go back; billing is off for a while, and so long the release stays open."""
-    card = _to_go(stage)
+    card = _open_gate(stage)
     expect(stage.command(RITA, "/release plan"), "Plan of")
-    alarm = _to_alarm(stage, card)
+    alarm = _reach_alarm(stage, card)
     try:
         expect(stage.fill(QUINN, "watch.rollback", alarm, "invoices are wrong"), "Rolling")
         stage.until_card("ROLLED_BACK", seconds=90)
-        closed = stage.wait("the record to be closed", lambda: stage.message(contains="was closed at row"))
+        closing_record = stage.wait("the record to be closed", lambda: stage.message(contains="was closed at row"))
         steps = stage.wait(
             "the offer to switch billing off",
             lambda: next((m for m in stage.messages() if has_button(m, "mitigation.apply")), None),
         )
         expect(stage.fill(MAX, "mitigation.apply", steps, "customers are locked out"), "You own it")
-        owed = stage.wait(
+        mitigation = stage.wait(
             "the switch to be off",
             lambda: next((m for m in stage.messages() if has_button(m, "mitigation.resolve")), None),
             seconds=60,
@@ -275,10 +275,12 @@ def regression(stage: Stage) -> None:
         stage.until_card("still open until")
         stage.wait("the card to be pinned again", lambda: stage.card().get("pinned_to"))
         expect(stage.command(RITA, "/release history"), "Still to be put back")
-        expect(str(stage.message(contains="was closed at row")), closed["text"])
-        expect(stage.press(MAX, "mitigation.resolve", owed), "Putting back")
+        expect(str(stage.message(contains="was closed at row")), closing_record["text"])
+        expect(stage.press(MAX, "mitigation.resolve", mitigation), "Putting back")
         stage.wait("the switch to be on again", lambda: stage.message(contains="is put back ("), seconds=60)
-        stage.wait("the record to be closed again", lambda: _other(stage.message(contains="was closed at row"), closed))
+        stage.wait(
+            "the record to be closed again", lambda: _other(stage.message(contains="was closed at row"), closing_record)
+        )
         stage.wait("the card to be unpinned", lambda: not stage.card().get("pinned_to"))
         expect(stage.until_card("ROLLED_BACK, 20")["text"], "invoices are wrong")
     finally:
@@ -291,13 +293,13 @@ def _other(message: Json | None, than: Json) -> bool:
 
 def blocked(stage: Stage) -> None:
     """A release that stays blocked, and everybody who tries is told why."""
-    broken = ("verify_fails", "webhook_duplicates", "gating_open", "grafana_empty_panel")
-    for name in broken:
+    switches = ("verify_fails", "webhook_duplicates", "gating_open", "grafana_empty_panel")
+    for name in switches:
         stage.switch(name, on=True)
     try:
         expect(stage.command(RITA, "/release start v4.8.0"), "is open")
         stage.until_card("5 of 10", seconds=100)
-        refused = stage.command(RITA, "/release deploy")
+        refusal = stage.command(RITA, "/release deploy")
         for words in (
             "Migrations applied",
             "Webhook idempotent",
@@ -306,7 +308,7 @@ def blocked(stage: Stage) -> None:
             "Grafana",
             "Release Manager",
         ):
-            expect(refused, words)
+            expect(refusal, words)
         expect(stage.press(DEV, "signoff.approve", stage.card(), value="release_manager"), "role")
         expect(stage.press(GUS, "signoff.approve", stage.card(), value="release_manager"), "another workspace")
         expect(stage.command(MAX, "/release rollback nothing there"), "nothing to roll back")
@@ -315,7 +317,7 @@ def blocked(stage: Stage) -> None:
         stage.until_card("ABORTED")
         stage.wait("the word of its end", lambda: stage.message(contains="is aborted"))
     finally:
-        for name in broken:
+        for name in switches:
             stage.switch(name, on=False)
 
 
@@ -348,8 +350,8 @@ def main() -> int:
         violations = httpx.get(f"{options.page.rstrip('/')}/sandbox/violations", trust_env=False).json()
         if violations:
             raise PlayFailed(f"Slack would have refused: {violations[0]}")
-    except PlayFailed as failed:
-        stage.say(f"FAILED: {failed}")
+    except PlayFailed as error:
+        stage.say(f"FAILED: {error}")
         return 1
     finally:
         stage.close()

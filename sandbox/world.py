@@ -45,7 +45,7 @@ class WorldSettings:
     data_dir: Path
     postgres_url: str
     manifest: Path
-    shipped: Path  # deploy/kubernetes, whose Roles the bot's account gets
+    kubernetes_manifests: Path  # deploy/kubernetes, whose Roles the bot's account gets
     kubeconfig: Path | None = None
     port: int = 0
     staging_namespace: str = STAGING
@@ -92,17 +92,17 @@ class World:
             self._kubeconfig = cluster.result()
             await self._start_product()
             await self._start_vendors()
-            await _timed("seeding the cluster", kube.seed(self._kubeconfig, self._seed(s3.result())))
-            await _timed("giving the bot its rights", self._install_account())
+            await _with_timing("seeding the cluster", kube.seed(self._kubeconfig, self._seed(s3.result())))
+            await _with_timing("giving the bot its rights", self._install_account())
             page = await self._start_slack()
-            await _timed("moving the switches", self._restore_faults())
+            await _with_timing("moving the switches", self._restore_faults())
             return self._facts(page, s3.result())
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
-        """Stop everything in the reverse order of its start, and write what is still owed to the disk."""
+        """Stop everything in the reverse order of its start, and write the state to the disk."""
         await self._stack.aclose()
 
     # Parts
@@ -111,7 +111,7 @@ class World:
         work = asyncio.to_thread(
             prepare, self._settings.postgres_url, prefix=self._settings.database_prefix, environment=environment
         )
-        return await _timed(f"preparing the {environment} database", work)
+        return await _with_timing(f"preparing the {environment} database", work)
 
     async def _start_s3(self) -> dict[str, str]:
         sock = self._ports.listen("s3")
@@ -123,7 +123,7 @@ class World:
             server.start()
             return server
 
-        server = await _timed("starting S3", asyncio.to_thread(start))
+        server = await _with_timing("starting S3", asyncio.to_thread(start))
         self._stack.push_async_callback(asyncio.to_thread, server.stop)
         return server.facts()
 
@@ -132,7 +132,7 @@ class World:
             return self._settings.kubeconfig
         server = kube.KubeServer(self._folder / "kube")
         self._stack.push_async_callback(server.stop)
-        await _timed("starting the cluster", server.start())
+        await _with_timing("starting the cluster", server.start())
         return server.kubeconfig
 
     async def _start_product(self) -> None:
@@ -156,7 +156,7 @@ class World:
         )
         await self._serve("sentry", self._sentry.app)
         metrics = f"{self._servers['production-api'].url}/metrics"
-        await self._serve("grafana", grafana.GrafanaSimulator(self._faults, scraped=metrics).app)
+        await self._serve("grafana", grafana.GrafanaSimulator(self._faults, metrics_url=metrics).app)
         await self._serve("stripe", stripe.app)
         frontends = vercel.VercelSimulator(self._faults, self._snapshot("vercel"))
         repository = github.GitHubSimulator(self._faults, self._snapshot("github"), on_tag=frontends.build_of_tag)
@@ -204,10 +204,10 @@ class World:
         )
 
     async def _install_account(self) -> None:
-        """The bot has what its users give it, in place of an administrator's rights: a Role that lacks one shows here."""
+        """Make the bot's account with the shipped Roles only, so that a right that they lack shows in the sandbox."""
         settings = self._settings
         names = {PRODUCTION: settings.production_namespace, STAGING: settings.staging_namespace, BOT: BOT}
-        await kube.install(self._kubeconfig, settings.shipped, names, self._bot_kubeconfig)
+        await kube.install(self._kubeconfig, settings.kubernetes_manifests, names, self._bot_kubeconfig)
 
     # Switches
 
@@ -251,7 +251,7 @@ class World:
         return web.json_response(self._fault_json(fault))
 
     async def _act(self, name: str, on: bool) -> None:
-        """What a switch changes outside the servers: in the databases and in the cluster."""
+        """Change the databases and the cluster as a switch demands."""
         if name in database_faults.NAMES:
             await asyncio.to_thread(database_faults.apply_fault, self._databases["staging"].superuser_url, name, on)
         if name in kube.FAULTS:
@@ -264,7 +264,7 @@ class World:
             )
 
     async def _restore_faults(self) -> None:
-        """Act again for the switches that were left on: the databases or the cluster may be new ones."""
+        """Act again for the switches that are on from the last run: the databases or the cluster may be new ones."""
         for fault in self._faults.catalogue():
             if self._faults.on(fault.name):
                 await self._act(fault.name, True)
@@ -345,7 +345,7 @@ class World:
 
 
 class _Ports:
-    """Remembers which part had which port, so that addresses stay the same over a restart."""
+    """Remembers the port of each part, so that addresses stay the same over a restart."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -365,7 +365,7 @@ class _Ports:
         return self._last[name]
 
     def flush(self) -> None:
-        """Write what is still owed to the snapshot."""
+        """Write the ports to the snapshot now."""
         self._snapshot.flush()
 
 
@@ -381,10 +381,10 @@ def _libpq_variables(url: str) -> dict[str, str]:
     return {names[key]: str(value) for key, value in conninfo_to_dict(url).items() if key in names and value}
 
 
-async def _timed(what: str, work: Awaitable[_T]) -> _T:
-    """Do it, and say so when it takes longer than somebody waits without a word."""
-    started = time.monotonic()
+async def _with_timing(what: str, work: Awaitable[_T]) -> _T:
+    """Wait for ``work``, and log how long it took if that is more than SLOW_SECONDS."""
+    start_time = time.monotonic()
     result = await work
-    if (seconds := time.monotonic() - started) > SLOW_SECONDS:
+    if (seconds := time.monotonic() - start_time) > SLOW_SECONDS:
         _log.info("%s took %.1f s", what, seconds)
     return result

@@ -1,4 +1,4 @@
-"""Who asks, and may they: tokens of service accounts, Roles and RoleBindings, and the question what one may do."""
+"""Authentication by tokens of service accounts, authorization by Roles and RoleBindings, reviews of one's own rights."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class ServiceAccount:
 
     @property
     def user(self) -> str:
-        """As whom the server knows it."""
+        """Its user name in refusals."""
         return f"system:serviceaccount:{self.namespace}:{self.name}"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody wants to do, in the words of a Role."""
+    """A request in the words of a Role."""
 
     verb: str
     group: str
@@ -88,7 +88,7 @@ class Access:
 
 
 def request_for(method: str, resource: Resource, namespace: str, name: str, subresource: str) -> Request:
-    """A request by HTTP in the words of a Role."""
+    """What an HTTP request asks for, in the words of a Role."""
     verb = VERBS.get(method, "get" if name else "list")
     what = f"{resource.plural}/{subresource}" if subresource else resource.plural
     return Request(verb, resource.group, what, namespace, name)

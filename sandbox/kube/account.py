@@ -35,7 +35,7 @@ COLLECTIONS = {
 TOKEN_SECONDS = 7 * 86_400  # of a token; each start of the sandbox makes a new one
 
 
-async def install(kubeconfig: Path, shipped: Path, names: Mapping[str, str], to: Path) -> Path:
+async def install(kubeconfig: Path, manifests: Path, names: Mapping[str, str], to: Path) -> Path:
     """Make the account with its rights, and write a kubeconfig with a token of it to the file ``to``, which is returned.
 
     ``kubeconfig`` is an administrator's, ``shipped`` the folder deploy/kubernetes, ``names`` the namespaces by their names in
@@ -46,8 +46,8 @@ async def install(kubeconfig: Path, shipped: Path, names: Mapping[str, str], to:
         await client.create(
             "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
         )
-        for found in shipped_objects(shipped, names):
-            await _put(client, found)
+        for obj in shipped_objects(manifests, names):
+            await _put(client, obj)
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
         answer = await client.post(
             f"/api/v1/namespaces/{namespace}/serviceaccounts/{ACCOUNT}/token",
@@ -57,22 +57,22 @@ async def install(kubeconfig: Path, shipped: Path, names: Mapping[str, str], to:
     return to
 
 
-def shipped_objects(shipped: Path, names: Mapping[str, str]) -> Iterator[Json]:
+def shipped_objects(manifests: Path, names: Mapping[str, str]) -> Iterator[Json]:
     """What the files hold, in the namespaces of ``names``."""
     for file in FILES:
-        for found in yaml.safe_load_all((shipped / file).read_text(encoding="utf-8")):
-            placed = found["metadata"], *found.get("subjects", [])
-            for one in placed:
-                one["namespace"] = names[one.get("namespace", BOT)]
-            yield found
+        for obj in yaml.safe_load_all((manifests / file).read_text(encoding="utf-8")):
+            parts = obj["metadata"], *obj.get("subjects", [])
+            for part in parts:
+                part["namespace"] = names[part.get("namespace", BOT)]
+            yield obj
 
 
-async def _put(client: KubeClient, found: Json) -> None:
-    base, plural = COLLECTIONS[found["kind"]]
-    collection = f"{base}/namespaces/{found['metadata']['namespace']}/{plural}"
-    if not await client.create(collection, found):
-        changed: Json = {key: found[key] for key in ("rules", "subjects") if key in found}
-        await client.merge(f"{collection}/{found['metadata']['name']}", changed)
+async def _put(client: KubeClient, obj: Json) -> None:
+    base, plural = COLLECTIONS[obj["kind"]]
+    collection = f"{base}/namespaces/{obj['metadata']['namespace']}/{plural}"
+    if not await client.create(collection, obj):
+        patch: Json = {key: obj[key] for key in ("rules", "subjects") if key in obj}
+        await client.merge(f"{collection}/{obj['metadata']['name']}", patch)
 
 
 def _config(kubeconfig: Path, token: str) -> Json:

@@ -207,11 +207,11 @@ async def _body(request: web.Request) -> Json:
 def _check_body(target: ApiPath, obj: Json) -> None:
     """Refuse an object that does not belong to the path it was sent to."""
     meta = obj.setdefault("metadata", {})
-    for field, expected in (("kind", target.resource.kind), ("apiVersion", target.resource.group_version)):
-        if obj.get(field, expected) != expected:
-            raise bad_request(f"the {field} in the data ({obj[field]}) does not match the expected one ({expected})")
-    for field, expected in (("name", target.name), ("namespace", target.namespace)):
-        if expected and meta.get(field, expected) != expected:
+    for field, value in (("kind", target.resource.kind), ("apiVersion", target.resource.group_version)):
+        if obj.get(field, value) != value:
+            raise bad_request(f"the {field} in the data ({obj[field]}) does not match the expected one ({value})")
+    for field, value in (("name", target.name), ("namespace", target.namespace)):
+        if value and meta.get(field, value) != value:
             raise bad_request(f"the {field} of the provided object does not match the {field} sent on the request")
 
 

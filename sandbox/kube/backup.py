@@ -29,7 +29,7 @@ logger = logging.getLogger("backup")
 
 
 class BackupError(Exception):
-    """Why there is no backup."""
+    """The backup failed; the message says why."""
 
 
 def find_pg_dump() -> str:
@@ -41,24 +41,24 @@ def find_pg_dump() -> str:
     for folder in filter(None, folders):
         if (program := Path(folder) / "pg_dump").exists():
             return str(program)
-    if found := shutil.which("pg_dump"):
-        return found
+    if on_path := shutil.which("pg_dump"):
+        return on_path
     raise BackupError("pg_dump not found")
 
 
 def dump(target: Path) -> int:
     """Write the database named by libpq's variables to `target` in custom format; its size in bytes."""
     command = [find_pg_dump(), "--format=custom", "--compress=6", "--no-owner", "--no-acl", f"--file={target}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BackupError(f"pg_dump failed: {done.stderr.strip()}")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BackupError(f"pg_dump failed: {result.stderr.strip()}")
     size = target.stat().st_size
     if size < SMALLEST_BYTES:
         raise BackupError(f"Backup file too small: {size} bytes")
     return size
 
 
-def upload(source: Path, key: str, environment: str, started: datetime) -> None:
+def upload(source: Path, key: str, environment: str, start_time: datetime) -> None:
     """Store the file as the product does: encrypted, in the cheaper storage class, with its metadata.
 
     One signed request: the whole client reads the description of every call of S3, several times the work of a backup.
@@ -77,12 +77,12 @@ def upload(source: Path, key: str, environment: str, started: datetime) -> None:
         "x-amz-storage-class": "STANDARD_IA",
         "x-amz-meta-backup-type": "postgresql",
         "x-amz-meta-environment": environment,
-        "x-amz-meta-created-at": started.isoformat(),
+        "x-amz-meta-created-at": start_time.isoformat(),
     }
     if not os.environ.get("BACKUP_UNENCRYPTED"):
         headers["x-amz-server-side-encryption"] = "AES256"
-    if missing := [name for name in KEYS if not os.environ.get(name)]:
-        raise BackupError(f"Upload failed: {missing[0]} is not set")
+    if missing_names := [name for name in KEYS if not os.environ.get(name)]:
+        raise BackupError(f"Upload failed: {missing_names[0]} is not set")
     url = f"{os.environ['AWS_ENDPOINT_URL_S3'].rstrip('/')}/{os.environ['BACKUP_S3_BUCKET']}/{quote(key)}"
     request = AWSRequest("PUT", url, headers=headers, data=data)
     credentials = Credentials(*(os.environ[name] for name in KEYS))
@@ -96,10 +96,10 @@ def upload(source: Path, key: str, environment: str, started: datetime) -> None:
 
 def run() -> None:
     """One backup, from the dump to the object in S3; BackupError says why there is none."""
-    begun, started = time.monotonic(), datetime.now(UTC)
+    start, start_time = time.monotonic(), datetime.now(UTC)
     environment = os.environ.get("SOLVEREIGN_ENVIRONMENT", "development")
     prefix = os.environ.get("BACKUP_S3_PREFIX", "backups/")
-    key = f"{prefix}solvereign_{environment}_{started:%Y%m%d_%H%M%S}.dump"
+    key = f"{prefix}solvereign_{environment}_{start_time:%Y%m%d_%H%M%S}.dump"
     logger.info("Starting PostgreSQL backup for %s", environment)
     if os.environ.get("BACKUP_FAIL"):
         raise BackupError("pg_dump failed: connection to server was lost")
@@ -107,9 +107,9 @@ def run() -> None:
         target = Path(folder) / "database.dump"
         logger.info("Dump created: %d bytes", dump(target))
         if not os.environ.get("BACKUP_UNWRITTEN"):
-            upload(target, key, environment, started)
+            upload(target, key, environment, start_time)
     logger.info("Uploaded to s3://%s/%s", os.environ["BACKUP_S3_BUCKET"], key)
-    logger.info("Backup completed in %.1fs", time.monotonic() - begun)
+    logger.info("Backup completed in %.1fs", time.monotonic() - start)
 
 
 def main() -> int:

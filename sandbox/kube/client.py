@@ -64,7 +64,7 @@ class KubeClient:
         return True
 
     async def post(self, path: str, body: Json) -> Json:
-        """What the server makes of a request that creates no object, such as one for a token."""
+        """The answer to a POST that creates no object, such as a request for a token."""
         return await self._call("POST", path, body)
 
     async def merge(self, path: str, patch: Json) -> None:
@@ -90,12 +90,12 @@ class KubeClient:
             return answer
 
 
-async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait until something holds. Raises TimeoutError that says what did not hold within 20 s."""
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait until a condition is true. Raises TimeoutError, naming `what`, when it is not within 20 s."""
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
             while True:
-                if await holds():
+                if await condition():
                     return
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError as error:
@@ -105,12 +105,12 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
 def current(kubeconfig: Path) -> tuple[Json, Json]:
     """The cluster and the user of a kubeconfig's current context."""
     config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-    context = _named(config["contexts"], config["current-context"])["context"]
-    cluster = _named(config["clusters"], context["cluster"])["cluster"]
-    return cluster, _named(config["users"], context["user"])["user"]
+    context = _find_by_name(config["contexts"], config["current-context"])["context"]
+    cluster = _find_by_name(config["clusters"], context["cluster"])["cluster"]
+    return cluster, _find_by_name(config["users"], context["user"])["user"]
 
 
-def _named(items: list[Json], name: str) -> Json:
+def _find_by_name(items: list[Json], name: str) -> Json:
     return next(item for item in items if item["name"] == name)
 
 

@@ -99,9 +99,9 @@ def _without_empty(value: Any) -> Any:
 
 def _encode_string_data(secret: Json) -> None:
     plain = secret.pop("stringData", None) or {}
-    encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()}
-    if encoded:
-        secret["data"] = (secret.get("data") or {}) | encoded
+    data = {key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()}
+    if data:
+        secret["data"] = (secret.get("data") or {}) | data
     secret.setdefault("type", "Opaque")
 
 

@@ -21,11 +21,11 @@ Json = dict[str, Any]
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
-DESIRED = "deployment.kubernetes.io/desired-replicas"
-MAXIMUM = "deployment.kubernetes.io/max-replicas"
+DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
+MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SOONEST_LOOK_SECONDS = 0.05  # for a progress deadline
-NOT_COPIED = {REVISION, REVISION_HISTORY, DESIRED, MAXIMUM, LAST_APPLIED}
+NOT_COPIED = {REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS, LAST_APPLIED}
 
 
 class DeploymentController:
@@ -40,10 +40,10 @@ class DeploymentController:
 
     def _sync(self, deployment: Json) -> float | None:
         deployment = self._note_pause(deployment)
-        sets = self._store.owned(REPLICASETS, deployment)
+        sets = self._store.owned_by(REPLICASETS, deployment)
         replicas = str(deployment["spec"]["replicas"])
         is_resized = any(
-            replica_set["spec"]["replicas"] > 0 and _annotation(replica_set, DESIRED) not in ("", replicas)
+            replica_set["spec"]["replicas"] > 0 and _annotation(replica_set, DESIRED_REPLICAS) not in ("", replicas)
             for replica_set in sets
         )
         if deployment["spec"].get("paused") or is_resized:
@@ -142,11 +142,11 @@ class DeploymentController:
             cut = max(0, min(spare, size))
             sizes[number] -= cut
             spare -= cut
-        resized = [self._resize(deployment, *pair) for pair in zip(old, sizes, strict=True)]
-        return any(resized)
+        changes = [self._resize(deployment, *pair) for pair in zip(old, sizes, strict=True)]
+        return any(changes)
 
     def _scale(self, rollout: SimulatedRollout) -> None:
-        """Follow a change of `spec.replicas`; in the middle of a rollout it is only noted, and the rollout goes on to it."""
+        """Follow a change of `spec.replicas`: at once with one ReplicaSet in use, else as part of the rollout that is under way."""
         deployment, new, old = rollout
         active = [replica_set for replica_set in rollout.sets if replica_set["spec"]["replicas"] > 0]
         if len(active) > 1:
@@ -156,7 +156,7 @@ class DeploymentController:
             self._resize(deployment, target, deployment["spec"]["replicas"])
 
     def _resize(self, deployment: Json, replica_set: Json, replicas: int) -> bool:
-        """Set the size of a ReplicaSet, and what it says of the Deployment's size. True if that makes or ends pods."""
+        """Set the size of a ReplicaSet and its annotations about the Deployment's size. True if the number of pods changes."""
         before = replica_set["spec"]["replicas"]
         replica_set["spec"]["replicas"] = replicas
         replica_set["metadata"].setdefault("annotations", {}).update(_size_annotations(deployment))
@@ -175,7 +175,7 @@ class DeploymentController:
 
     def _refresh(self, rollout: SimulatedRollout) -> SimulatedRollout:
         uid = rollout.new["metadata"]["uid"] if rollout.new else ""
-        sets = self._store.owned(REPLICASETS, rollout.deployment)
+        sets = self._store.owned_by(REPLICASETS, rollout.deployment)
         new = next((replica_set for replica_set in sets if replica_set["metadata"]["uid"] == uid), None)
         return SimulatedRollout(
             rollout.deployment, new, [replica_set for replica_set in sets if replica_set is not new]
@@ -220,7 +220,7 @@ def _copied_annotations(deployment: Json) -> Json:
 def _size_annotations(deployment: Json) -> Json:
     max_surge, _ = pod_limits(deployment)
     replicas = deployment["spec"]["replicas"]
-    return {DESIRED: str(replicas), MAXIMUM: str(replicas + max_surge)}
+    return {DESIRED_REPLICAS: str(replicas), MAX_REPLICAS: str(replicas + max_surge)}
 
 
 def _plain_template(obj: Json) -> Json:

@@ -17,7 +17,7 @@ class SimulatorConfigError(Exception):
 
 
 def container_environment(store: ObjectStore, namespace: str, container: Json) -> dict[str, str]:
-    """All variables of `env` and `envFrom`, resolved now; ConfigError where something they need is missing.
+    """All variables of `env` and `envFrom`, resolved now; SimulatorConfigError where something they need is missing.
 
     Fields of the pod (`fieldRef`, `resourceFieldRef`) are empty.
     """

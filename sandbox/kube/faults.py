@@ -99,17 +99,17 @@ async def _app_crash_loop(place: ProductPlace, on: bool) -> None:
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
     await place.client.create(path, body)
 
-    async def restarted() -> bool:
+    async def has_restarted() -> bool:
         pod = await place.client.get(f"{path}/{name}")
         return any(status["restartCount"] for status in pod["status"].get("containerStatuses") or [])
 
-    await until(restarted, "the pod restarts")
+    await until(has_restarted, "the pod restarts")
 
 
 async def _image_never_ready(place: ProductPlace, on: bool) -> None:
-    """What is never ready does not look again whether it may be, so its pods are made anew when the switch goes off."""
-    moved = await _break_new_images(place, "image_never_ready", "never-ready", on, {})
-    if moved and not on:
+    """Pods that are never ready do not read their settings again, so they are replaced when the switch goes off."""
+    has_moved = await _break_new_images(place, "image_never_ready", "never-ready", on, {})
+    if has_moved and not on:
         await _renew_unready(place, place.production)
 
 
@@ -118,23 +118,23 @@ async def _image_crash_loop(place: ProductPlace, on: bool) -> None:
 
 
 async def _break_new_images(place: ProductPlace, fault: str, setting: str, on: bool, more: Json) -> bool:
-    """All images of the product but what is ready now: the later pattern wins, so that goes on well. True if it moved."""
+    """Break all images of the product except those that are ready now, whose patterns come later and win. True if it moved."""
     settings: Json | None = None
     if on:
         deployment = await _deployment(place, place.production)
         settings = {f"{_repository(_image(deployment))}*": {setting: True, **more}}
-        for rs in await _replica_sets(place, place.production, deployment):
-            if rs["status"].get("readyReplicas"):
-                settings[_image(rs)] = {setting: False}
+        for replica_set in await _replica_sets(place, place.production, deployment):
+            if replica_set["status"].get("readyReplicas"):
+                settings[_image(replica_set)] = {setting: False}
                 if more:
-                    settings[_image(rs)]["log"] = _healthy_log(rs)
+                    settings[_image(replica_set)]["log"] = _healthy_log(replica_set)
     return await _set_images(place, place.production, fault, settings)
 
 
 async def _renew_unready(place: ProductPlace, namespace: str) -> None:
-    """Delete the pods of the Deployment that run and are not ready, and wait until they are gone: others take their place."""
+    """Delete the pods of the Deployment that are not ready, and wait until they are gone; new ones take their place."""
     deployment = await _deployment(place, namespace)
-    owners = {rs["metadata"]["uid"] for rs in await _replica_sets(place, namespace, deployment)}
+    owners = {replica_set["metadata"]["uid"] for replica_set in await _replica_sets(place, namespace, deployment)}
     path = f"/api/v1/namespaces/{namespace}/pods"
 
     async def unready() -> dict[str, str]:
@@ -148,10 +148,10 @@ async def _renew_unready(place: ProductPlace, namespace: str) -> None:
     for name in old.values():
         await place.client.delete(f"{path}/{name}")
 
-    async def gone() -> bool:
+    async def are_gone() -> bool:
         return not old.keys() & (await unready()).keys()
 
-    await until(gone, "the pods that were not ready are gone")
+    await until(are_gone, "the pods that were not ready are gone")
 
 
 async def _backup_fails(place: ProductPlace, on: bool) -> None:
@@ -175,20 +175,20 @@ async def _backup_unwritten(place: ProductPlace, on: bool) -> None:
 
 
 async def _secret_empty(place: ProductPlace, on: bool) -> None:
-    """Empty one value of the API's Secret, and keep it beside for later."""
-    await _move_key(place, API_SECRET, "SOLVEREIGN_SENTRY_DSN", on, left="")
+    """Empty one value of the API's Secret; the old value is kept under another key."""
+    await _move_key(place, API_SECRET, "SOLVEREIGN_SENTRY_DSN", on, remainder="")
 
 
 async def _backup_keys_missing(place: ProductPlace, on: bool) -> None:
-    await _move_key(place, BACKUP_SECRET, "AWS_SECRET_ACCESS_KEY", on, left=None)
+    await _move_key(place, BACKUP_SECRET, "AWS_SECRET_ACCESS_KEY", on, remainder=None)
 
 
-async def _move_key(place: ProductPlace, secret: str, key: str, on: bool, *, left: str | None) -> None:
-    """Move a value of a Secret in production to another key, leaving ``left`` in its place (None: nothing), or back."""
+async def _move_key(place: ProductPlace, secret: str, key: str, on: bool, *, remainder: str | None) -> None:
+    """Move a value of a Secret in production to another key, leaving ``remainder`` in its place (None: nothing), or back."""
     path, away = f"/api/v1/namespaces/{place.production}/secrets/{secret}", f"{key}.away"
     data: dict[str, str] = (await place.client.get(path)).get("data") or {}
     if on:
-        await place.client.merge(path, {"data": {key: left, away: data.get(key) or data[away]}})
+        await place.client.merge(path, {"data": {key: remainder, away: data.get(key) or data[away]}})
     elif away in data:
         await place.client.merge(path, {"data": {key: data[away], away: None}})
 
@@ -236,7 +236,7 @@ async def _set_backup(place: ProductPlace, variable: str, on: bool) -> None:
 
 
 async def _set_images(place: ProductPlace, namespace: str, key: str, settings: Json | None) -> bool:
-    """Write, or remove with None, one entry of what images do. True if that moves the switch."""
+    """Write one entry of the ConfigMap of image settings, or remove it with None. True if that moves the switch."""
     text = None if settings is None else json.dumps(settings)
     return await _set_data(place, namespace, IMAGES, {key: text})
 
@@ -255,10 +255,10 @@ async def _restart(place: ProductPlace, namespace: str, deployment: Json) -> Non
     path, uid = f"/api/v1/namespaces/{namespace}/pods", current["metadata"]["uid"]
 
     async def pods() -> dict[str, Json]:
-        found = (await place.client.get(path))["items"]
+        pods = (await place.client.get(path))["items"]
         return {
             pod["metadata"]["name"]: pod
-            for pod in found
+            for pod in pods
             if any(o["uid"] == uid and o.get("controller") for o in pod["metadata"].get("ownerReferences") or [])
         }
 
@@ -278,16 +278,20 @@ async def _deployment(place: ProductPlace, namespace: str) -> Json:
 
 
 async def _replica_sets(place: ProductPlace, namespace: str, deployment: Json) -> list[Json]:
-    found = (await place.client.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))["items"]
+    sets = (await place.client.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))["items"]
     uid = deployment["metadata"]["uid"]
-    return [rs for rs in found if any(o["uid"] == uid for o in rs["metadata"].get("ownerReferences") or [])]
+    return [
+        replica_set
+        for replica_set in sets
+        if any(o["uid"] == uid for o in replica_set["metadata"].get("ownerReferences") or [])
+    ]
 
 
 async def _current_replica_set(place: ProductPlace, namespace: str, deployment: Json) -> Json:
     revision = "deployment.kubernetes.io/revision"
-    for rs in await _replica_sets(place, namespace, deployment):
-        if rs["metadata"]["annotations"][revision] == deployment["metadata"]["annotations"][revision]:
-            return rs
+    for replica_set in await _replica_sets(place, namespace, deployment):
+        if replica_set["metadata"]["annotations"][revision] == deployment["metadata"]["annotations"][revision]:
+            return replica_set
     raise KubeError(404, f"no ReplicaSet of the current revision in {namespace}")
 
 

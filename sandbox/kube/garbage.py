@@ -1,4 +1,4 @@
-"""What goes because something else went: the objects of a deleted owner, and all that is in a deleted namespace."""
+"""Garbage collection: the objects of deleted owners, and everything in deleted namespaces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sandbox.kube.store import ObjectStore
 
 Json = dict[str, Any]
 
-NAMESPACED = tuple(resource for resource in ALL if resource.is_namespaced)
+NAMESPACED_RESOURCES = tuple(resource for resource in ALL if resource.is_namespaced)
 
 
 class GarbageCollector:
@@ -21,7 +21,7 @@ class GarbageCollector:
     def sync_all(self) -> None:
         """One look at everything that has an owner or is in a namespace that is being deleted."""
         uids = self._store.all_uids()
-        for resource in NAMESPACED:
+        for resource in NAMESPACED_RESOURCES:
             for obj in self._store.objects(resource):
                 owners = obj["metadata"].get("ownerReferences") or []
                 if owners and not any(owner["uid"] in uids for owner in owners):
@@ -31,7 +31,7 @@ class GarbageCollector:
                 self._empty(space["metadata"]["name"])
 
     def _empty(self, namespace: str) -> None:
-        for resource in NAMESPACED:
+        for resource in NAMESPACED_RESOURCES:
             for obj in self._store.objects(resource, namespace):
                 self._delete(resource, obj)
         if not self._store.objects(PODS, namespace):

@@ -1,4 +1,4 @@
-"""The one node of the simulated cluster: a player for every pod, and the way to their logs."""
+"""The one node of the simulated cluster: plays every pod and finds their logs."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class Kubelet:
         if status is None:
             raise bad_request(f"{where} is waiting to start: ContainerCreating")
         start: int = status["restartCount"]
-        if waiting := status["state"].get("waiting"):
+        if waiting_state := status["state"].get("waiting"):
             if not status["lastState"]:
-                why = waiting["reason"]
+                why = waiting_state["reason"]
                 why = "trying and failing to pull image" if "ImagePull" in why else why
                 raise bad_request(f"{where} is waiting to start: {why}")
         elif previous:

@@ -34,7 +34,7 @@ BACKOFF_SECONDS = 0.5  # doubles to BACKOFF_LIMIT_SECONDS (10 s to 5 min on a re
 BACKOFF_LIMIT_SECONDS = 8.0
 PULL_RETRY_SECONDS = 0.5
 TERMINATED_SHOWN_SECONDS = 0.2  # how long a state `terminated` shows before CrashLoopBackOff
-KILLED = 137
+KILLED_EXIT_CODE = 137
 LINE_LIMIT_BYTES = 1 << 22  # of one line of output
 LAST_WORDS_SECONDS = 2.0  # for what is still in the pipe when a command has ended
 
@@ -42,13 +42,13 @@ logger = logging.getLogger(__name__)
 
 
 class PodPlayer:
-    """One pod from its first start to its deletion; `resume` takes up a pod that ran before the simulator stopped."""
+    """One pod from its first start to its deletion; a pod that ran when the simulator stopped is taken up as it was."""
 
     def __init__(self, store: ObjectStore, logs: PodLogFolder, pod: Json, home: Path, ip: str) -> None:
         self._store, self._logs, self._pod, self._home, self._ip = store, logs, pod, home, ip
         self._spec: Json = pod["spec"]
-        saved = {status["name"]: status for status in (pod.get("status") or {}).get("containerStatuses") or []}
-        self._statuses = {c["name"]: saved.get(c["name"]) or _fresh_status(c) for c in self._spec["containers"]}
+        old_statuses = {status["name"]: status for status in (pod.get("status") or {}).get("containerStatuses") or []}
+        self._statuses = {c["name"]: old_statuses.get(c["name"]) or _fresh_status(c) for c in self._spec["containers"]}
         self._over: dict[str, int] = {}  # exit codes of the containers that will not start again
         self._groups: set[int] = set()  # process groups of running commands
         self._stopping = asyncio.Event()
@@ -97,7 +97,7 @@ class PodPlayer:
         policy = self._spec["restartPolicy"]
         while True:
             code = await self._play_once(container, status)
-            ended = status["state"]["terminated"]
+            termination = status["state"]["terminated"]
             if policy == "Never" or (code == 0 and policy == "OnFailure"):
                 self._over[container["name"]] = code
                 self._publish()
@@ -105,8 +105,8 @@ class PodPlayer:
             self._publish()
             await asyncio.sleep(TERMINATED_SHOWN_SECONDS)
             text = f"back-off {delay}s restarting failed container={container['name']} pod={self._name}"
-            waiting = {"reason": "CrashLoopBackOff", "message": text}
-            status |= {"state": {"waiting": waiting}, "lastState": {"terminated": ended}}
+            state = {"reason": "CrashLoopBackOff", "message": text}
+            status |= {"state": {"waiting": state}, "lastState": {"terminated": termination}}
             self._publish()
             await asyncio.sleep(delay)
             delay = min(delay * 2, BACKOFF_LIMIT_SECONDS)
@@ -114,31 +114,31 @@ class PodPlayer:
 
     async def _play_once(self, container: Json, status: Json) -> int:
         """One start of a container, to its exit code; the state ends as `terminated`."""
-        ended: Json | None = status["state"].get("terminated")
-        if ended is not None:  # it had ended when the simulator stopped
-            return int(ended["exitCode"])
-        resumed = "running" in status["state"]
-        behaviour, env = await self._prepare(container, status, resumed=resumed)
+        termination: Json | None = status["state"].get("terminated")
+        if termination is not None:  # it had ended when the simulator stopped
+            return int(termination["exitCode"])
+        is_resumed = "running" in status["state"]
+        behaviour, env = await self._prepare(container, status, is_resumed=is_resumed)
         log = self._logs.container(self._uid, container["name"], status["restartCount"])
-        if not resumed:
+        if not is_resumed:
             self._start(container, status)
-        begun = status["state"]["running"]["startedAt"]
-        readiness = asyncio.create_task(self._become_ready(status, behaviour, resumed=resumed))
+        started_at = status["state"]["running"]["startedAt"]
+        readiness = asyncio.create_task(self._become_ready(status, behaviour, is_resumed=is_resumed))
         why = ""
         try:
             if not behaviour.is_on("exec"):
-                code = await self._simulate(container, behaviour, log, resumed=resumed)
-            elif resumed:
-                code = KILLED  # its process ended with the simulator
+                code = await self._simulate(container, behaviour, log, is_resumed=is_resumed)
+            elif is_resumed:
+                code = KILLED_EXIT_CODE  # its process ended with the simulator
             else:
                 code, why = await self._execute(container, env, log)
         finally:
             readiness.cancel()
-        ended = {"exitCode": code, "reason": "Error" if code else "Completed"}
-        ended |= {"startedAt": begun, "finishedAt": now()}
+        termination = {"exitCode": code, "reason": "Error" if code else "Completed"}
+        termination |= {"startedAt": started_at, "finishedAt": now()}
         if why:
-            ended |= {"reason": "ContainerCannotRun", "message": why}
-        status |= {"state": {"terminated": ended}, "ready": False, "started": False}
+            termination |= {"reason": "ContainerCannotRun", "message": why}
+        status |= {"state": {"terminated": termination}, "ready": False, "started": False}
         return code
 
     def _start(self, container: Json, status: Json) -> None:
@@ -151,13 +151,13 @@ class PodPlayer:
         status |= {"state": {"running": {"startedAt": now()}}, "started": True}
         self._publish()
 
-    async def _prepare(self, container: Json, status: Json, *, resumed: bool) -> tuple[Behaviour, dict[str, str]]:
+    async def _prepare(self, container: Json, status: Json, *, is_resumed: bool) -> tuple[Behaviour, dict[str, str]]:
         """Wait for what a container needs before it can start: its image and its environment."""
         image, pulls = container["image"], 0
         while True:
             try:
                 behaviour = self._behaviour(image)
-                if resumed or not behaviour.is_on("image-pull-error"):
+                if is_resumed or not behaviour.is_on("image-pull-error"):
                     return behaviour, container_environment(self._store, self._pod["metadata"]["namespace"], container)
                 reason, text = "ImagePullBackOff", f'Back-off pulling image "{image}"'
                 if pulls == 0:
@@ -171,16 +171,16 @@ class PodPlayer:
             pulls += 1
             await asyncio.sleep(PULL_RETRY_SECONDS)
 
-    async def _become_ready(self, status: Json, behaviour: Behaviour, *, resumed: bool) -> None:
+    async def _become_ready(self, status: Json, behaviour: Behaviour, *, is_resumed: bool) -> None:
         if behaviour.is_on("never-ready") and not status["ready"]:
             return
-        if not (resumed and status["ready"]):
+        if not (is_resumed and status["ready"]):
             await asyncio.sleep(behaviour.seconds("ready-after", READY_SECONDS))
         status["ready"] = True
         self._publish()
 
-    async def _simulate(self, container: Json, behaviour: Behaviour, log: ContainerLog, *, resumed: bool) -> int:
-        if not resumed:
+    async def _simulate(self, container: Json, behaviour: Behaviour, log: ContainerLog, *, is_resumed: bool) -> int:
+        if not is_resumed:
             for line in behaviour.lines(f"testbed: started {container['image']}"):
                 log.write(line)
         if behaviour.is_on("crash"):
@@ -252,8 +252,8 @@ class PodPlayer:
 
     def _current(self) -> Json | None:
         meta = self._pod["metadata"]
-        found = self._store.find(PODS, meta["namespace"], meta["name"])
-        return found if found and found["metadata"]["uid"] == meta["uid"] else None
+        pod = self._store.find(PODS, meta["namespace"], meta["name"])
+        return pod if pod and pod["metadata"]["uid"] == meta["uid"] else None
 
     def _behaviour(self, image: str) -> Behaviour:
         images = self._store.find(CONFIGMAPS, self._pod["metadata"]["namespace"], IMAGES)
@@ -283,11 +283,11 @@ class PodPlayer:
         states = {"Initialized": True, "Ready": not unready, "ContainersReady": not unready, "PodScheduled": True}
         before = {c["type"]: c for c in old.get("conditions") or []}
         conditions = []
-        for kind, met in states.items():
-            condition = {"type": kind, "status": "True" if met else "False", "lastTransitionTime": now()}
+        for kind, is_met in states.items():
+            condition = {"type": kind, "status": "True" if is_met else "False", "lastTransitionTime": now()}
             if kind in before and before[kind]["status"] == condition["status"]:
                 condition["lastTransitionTime"] = before[kind]["lastTransitionTime"]
-            conditions.append(condition if met else condition | why)
+            conditions.append(condition if is_met else condition | why)
         status = {"phase": phase, "conditions": conditions, "startTime": old.get("startTime") or now()}
         ip = old.get("podIP") or self._ip
         status |= {"hostIP": "127.0.0.1", "podIP": ip, "podIPs": [{"ip": ip}], "qosClass": "BestEffort"}

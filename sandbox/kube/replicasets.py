@@ -37,7 +37,7 @@ class ReplicaSetController:
         self._store.update(REPLICASETS, replica_set | {"status": status}, status=True)
 
     def _active_pods(self, replica_set: Json) -> list[Json]:
-        return [pod for pod in self._store.owned(PODS, replica_set) if is_active(pod)]
+        return [pod for pod in self._store.owned_by(PODS, replica_set) if is_active(pod)]
 
 
 def create_pod(store: ObjectStore, owner: Json) -> None:

@@ -116,8 +116,8 @@ def seconds_to_deadline(deployment: Json) -> float:
 def _has_progressed(old: Json, new: Json) -> bool:
     """Whether there are fewer old pods, or more new, ready or available ones."""
 
-    def outdated(status: Json) -> int:
+    def count_outdated(status: Json) -> int:
         return int(status.get("replicas", 0)) - int(status.get("updatedReplicas", 0))
 
     fields = ("updatedReplicas", "readyReplicas", "availableReplicas")
-    return outdated(new) < outdated(old) or any(new.get(field, 0) > old.get(field, 0) for field in fields)
+    return count_outdated(new) < count_outdated(old) or any(new.get(field, 0) > old.get(field, 0) for field in fields)

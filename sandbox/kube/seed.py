@@ -109,10 +109,10 @@ async def seed(kubeconfig: Path, plan: Seed) -> None:
     Raises KubeError where the API server refuses, TimeoutError where the pods do not follow within 20 s.
     """
     async with KubeClient(kubeconfig) as client:
-        created = [app for app in plan.apps if await _seed_app(client, app)]
+        new_apps = [app for app in plan.apps if await _seed_app(client, app)]
         for job in plan.backups:
             await _seed_backup(client, job)
-        for app in created:
+        for app in new_apps:
             await until(functools.partial(_available, client, app), f"{app.namespace} is available")
 
 

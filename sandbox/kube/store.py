@@ -105,7 +105,7 @@ class ObjectStore:
         prefix = f"{namespace}/" if namespace else ""
         return [_copy(table[key]) for key in sorted(table) if key.startswith(prefix)]
 
-    def owned(self, resource: Resource, owner: Json) -> list[Json]:
+    def owned_by(self, resource: Resource, owner: Json) -> list[Json]:
         """The objects whose controller is `owner`, oldest first."""
         meta = owner["metadata"]
         objects = [o for o in self.objects(resource, meta["namespace"]) if controller_uid(o) == meta["uid"]]

@@ -14,9 +14,9 @@ from sandbox.slack import SlackServer
 async def _serve(data_dir: Path, manifest: Path, port: int) -> None:
     server = SlackServer(data_dir=data_dir, manifest=manifest)
     base_url = await server.start(port=port)
-    stopped = asyncio.Event()
+    stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     ready = {
         "page": base_url,
         "slack_api_url": base_url + "api/",
@@ -29,7 +29,7 @@ async def _serve(data_dir: Path, manifest: Path, port: int) -> None:
     }
     sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
-    await stopped.wait()
+    await stop.wait()
     await server.stop()
 
 

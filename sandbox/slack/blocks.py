@@ -13,11 +13,11 @@ from sandbox.slack.rules import (
     array,
     at_least_one,
     boolean,
+    by_type,
     integer,
     one_of,
     record,
     string,
-    typed,
 )
 from sandbox.slack.shapes import BlockProblem, Json
 
@@ -35,7 +35,7 @@ def _text(high: int, *kinds: str) -> Rule:
         "plain_text": record({"type": KIND, "text": body}, {"emoji": boolean}),
         "mrkdwn": record({"type": KIND, "text": body}),
     }
-    return typed({kind: rules[kind] for kind in kinds or rules})
+    return by_type({kind: rules[kind] for kind in kinds or rules})
 
 
 def _plain(high: int) -> Rule:
@@ -60,7 +60,7 @@ def _lengths_in_order(value: Any, pointer: str) -> Iterator[BlockProblem]:
 
 
 _CONFIRM = record({"title": _plain(100), "text": _text(300), "confirm": _plain(30), "deny": _plain(30)})
-_BUTTON = typed(
+_BUTTON = by_type(
     {
         "button": record(
             {"type": KIND, "text": _plain(75)},
@@ -77,8 +77,8 @@ _LEAVES = {
     "text": record({"type": KIND, "text": string(1)}),
     "emoji": record({"type": KIND, "name": string(1)}),
 }
-_SECTION_OF_RICH_TEXT = typed({"rich_text_section": record({"type": KIND, "elements": array(typed(_LEAVES))})})
-_CELL = typed(
+_SECTION_OF_RICH_TEXT = by_type({"rich_text_section": record({"type": KIND, "elements": array(by_type(_LEAVES))})})
+_CELL = by_type(
     {
         "raw_text": record({"type": KIND, "text": string(1)}),
         "rich_text": record({"type": KIND, "elements": array(_SECTION_OF_RICH_TEXT, 1)}),
@@ -102,14 +102,14 @@ _IN_VIEWS: Mapping[str, Rule] = {
     "section": _block({}, _SECTION, _HAS_CONTENT),
     "context": _CONTEXT,
     "input": _block(
-        {"label": _plain(2_000), "element": typed({"plain_text_input": _PLAIN_TEXT_INPUT})}, {"optional": boolean}
+        {"label": _plain(2_000), "element": by_type({"plain_text_input": _PLAIN_TEXT_INPUT})}, {"optional": boolean}
     ),
 }
-_MESSAGE_BLOCKS = array(typed(_IN_MESSAGES), 0, MAX_MESSAGE_BLOCKS)
-_VIEW = typed(
+_MESSAGE_BLOCKS = array(by_type(_IN_MESSAGES), 0, MAX_MESSAGE_BLOCKS)
+_VIEW = by_type(
     {
         "modal": record(
-            {"type": KIND, "title": _plain(24), "blocks": array(typed(_IN_VIEWS), 0, MAX_VIEW_BLOCKS)},
+            {"type": KIND, "title": _plain(24), "blocks": array(by_type(_IN_VIEWS), 0, MAX_VIEW_BLOCKS)},
             {
                 "submit": _plain(24),
                 "close": _plain(24),
@@ -124,7 +124,7 @@ _VIEW = typed(
 
 def check_blocks(blocks: Any) -> list[BlockProblem]:
     """Every rule that the blocks of a message break, with pointers from the message; an empty list when Slack takes them."""
-    problems = [*_MESSAGE_BLOCKS(blocks, "/blocks"), *_repeated_ids(blocks)]
+    problems = [*_MESSAGE_BLOCKS(blocks, "/blocks"), *_duplicate_ids(blocks)]
     kinds = [block.get("type") for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
     if kinds.count("table") > 1:
         problems.append(BlockProblem("/blocks", "only_one_table_allowed", "only_one_table_allowed"))
@@ -135,7 +135,7 @@ def check_view(view: Any) -> list[BlockProblem]:
     """Every rule that a modal breaks."""
     problems = list(_VIEW(view, ""))
     if isinstance(view, dict):
-        problems += _repeated_ids(view.get("blocks"))
+        problems += _duplicate_ids(view.get("blocks"))
     return problems
 
 
@@ -144,16 +144,16 @@ def text_length(blocks: list[Json]) -> int:
     return sum(map(len, _shown_texts(blocks)))
 
 
-def _repeated_ids(blocks: Any) -> Iterator[BlockProblem]:
+def _duplicate_ids(blocks: Any) -> Iterator[BlockProblem]:
     """A block_id may occur once in a message or view, an action_id once in a block."""
     objects = [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
-    yield from _repeated(objects, "block_id", "/blocks")
+    yield from _duplicates(objects, "block_id", "/blocks")
     for index, block in enumerate(objects):
         elements = block.get("elements")
-        yield from _repeated(elements if isinstance(elements, list) else [], "action_id", f"/blocks/{index}/elements")
+        yield from _duplicates(elements if isinstance(elements, list) else [], "action_id", f"/blocks/{index}/elements")
 
 
-def _repeated(objects: list[Any], name: str, pointer: str) -> Iterator[BlockProblem]:
+def _duplicates(objects: list[Any], name: str, pointer: str) -> Iterator[BlockProblem]:
     ids = [each.get(name) if isinstance(each, dict) else None for each in objects]
     for index, each in enumerate(ids):
         if each is not None and each in ids[:index]:

@@ -33,7 +33,7 @@ def read_content(args: Json, *, max_text: int = MAX_POST_TEXT, limit_blocks_text
     """The content in the arguments of a posting method.
 
     `blocks` and `metadata` may be JSON or JSON text. The cap on the text of all blocks together is not applied to response URLs,
-    hence `limit_blocks_text`. Raises SlackError: invalid_blocks_format, invalid_blocks, msg_blocks_too_long, msg_too_long,
+    hence `limit_blocks_text`. Raises MethodError: invalid_blocks_format, invalid_blocks, msg_blocks_too_long, msg_too_long,
     invalid_metadata_format.
     """
     text = None if args.get("text") is None else str(args["text"])

@@ -56,7 +56,7 @@ class Control:
             "slack-faults": self.slack_faults,
         }
         for name, action in actions.items():
-            app.router.add_post(f"/sandbox/{name}", _posted(action))
+            app.router.add_post(f"/sandbox/{name}", _json_route(action))
 
     # What can be looked at
 
@@ -69,8 +69,10 @@ class Control:
         channels = [channel for channel in self._workspace.channels.values() if user in channel["members"]]
         messages = {}
         for channel in channels:
-            seen = self._workspace.messages(channel["id"]) + self._workspace.ephemerals(user, channel["id"])
-            messages[channel["id"]] = [self._workspace.shown(m) for m in sorted(seen, key=lambda m: _order(m["ts"]))]
+            visible = self._workspace.messages(channel["id"]) + self._workspace.ephemerals(user, channel["id"])
+            messages[channel["id"]] = [
+                self._workspace.for_page(m) for m in sorted(visible, key=lambda m: _order(m["ts"]))
+            ]
         state: Json = {
             "team": {"id": TEAM_ID, "name": TEAM_NAME},
             "me": _shown_person(me),
@@ -277,7 +279,7 @@ class Control:
         return _outcome(delivery, error) | {"response_action": action, "errors": errors}
 
 
-def _posted(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _json_route(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
     """A route for an action. Only JSON is taken, so that no other page in the browser can act here."""
 
     async def handle(request: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sandbox.slack.shapes import Json
 
 ACK_SECONDS = 3.0
-KEPT = 1_000  # deliveries that can be sent again
+KEPT_DELIVERIES = 1_000  # deliveries that can be sent again
 
 
 @dataclass(frozen=True)

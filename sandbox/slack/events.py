@@ -1,4 +1,4 @@
-"""Live news for the open pages: who hears of what. Nothing is kept; a page that was away loads the state anew."""
+"""Events for the open pages. None is stored: a page that was offline loads the whole state again."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ class Hub:
         self._listeners: list[tuple[str, asyncio.Queue[Json | None]]] = []
 
     def publish(self, event: Json, *, user: str | None = None) -> None:
-        """Tell everybody, or only the pages of `user`."""
+        """Put the event into the queue of every page, or only of the pages of `user`."""
         for listener, queue in self._listeners:
             if user is None or listener == user:
                 queue.put_nowait(event)

@@ -7,7 +7,7 @@ from sandbox.slack.shapes import Json, invalid_arguments
 
 @dataclass
 class _Refusal:
-    left: int
+    remaining: int
     error: str = ""
     status: int = 200
     retry_after: int = 1
@@ -21,21 +21,21 @@ class SlackFaults:
         self._errors: dict[str, _Refusal] = {}
         self._lost_replies: dict[str, int] = {}
 
-    def order(self, wanted: Json) -> None:
+    def order(self, order: Json) -> None:
         """Take an order of the control API:
 
         `{"rate_limit": {method: n, "retry_after": seconds}, "lose_reply": {method: n},
         "error": {method: {"n": n, "error": code, "status": HTTP status}}}`. An order replaces the earlier one for
-        the same method. Raises SlackError invalid_arguments.
+        the same method. Raises MethodError invalid_arguments.
         """
         try:
-            rate_limits = dict(wanted.get("rate_limit") or {})
-            retry_after = int(rate_limits.pop("retry_after", wanted.get("retry_after", 1)))
+            rate_limits = dict(order.get("rate_limit") or {})
+            retry_after = int(rate_limits.pop("retry_after", order.get("retry_after", 1)))
             for method, count in rate_limits.items():
                 self._rate_limits[method] = _Refusal(int(count), retry_after=retry_after)
-            for method, count in (wanted.get("lose_reply") or {}).items():
+            for method, count in (order.get("lose_reply") or {}).items():
                 self._lost_replies[method] = int(count)
-            for method, error in (wanted.get("error") or {}).items():
+            for method, error in (order.get("error") or {}).items():
                 self._errors[method] = _Refusal(
                     int(error.get("n", 1)), str(error["error"]), int(error.get("status", 200))
                 )
@@ -54,14 +54,14 @@ class SlackFaults:
 
     def loses_reply(self, method: str) -> bool:
         """Whether the reply of this call, which was carried out, gets lost on its way."""
-        left = self._lost_replies.get(method, 0)
-        self._lost_replies[method] = max(0, left - 1)
-        return left > 0
+        remaining = self._lost_replies.get(method, 0)
+        self._lost_replies[method] = max(0, remaining - 1)
+        return remaining > 0
 
 
 def _take(refusals: dict[str, _Refusal], method: str) -> _Refusal | None:
     refusal = refusals.get(method)
-    if refusal is None or refusal.left < 1:
+    if refusal is None or refusal.remaining < 1:
         return None
-    refusal.left -= 1
+    refusal.remaining -= 1
     return refusal

@@ -49,7 +49,7 @@ class Files:
     def receive(self, token: str, content: bytes) -> int:
         """Store the bytes sent to an upload address; answers their number.
 
-        Raises SlackError: not_found, and length_mismatch when the announced length was another.
+        Raises MethodError: not_found, and length_mismatch when the announced length was another.
         """
         entry = next((entry for entry in self._document.values() if entry["token"] == token), None)
         if entry is None or entry["uploaded"]:
@@ -62,7 +62,7 @@ class Files:
         return len(content)
 
     def complete(self, file_id: str, title: str | None, base_url: str) -> Json:
-        """Make an uploaded file visible. Raises SlackError file_not_found."""
+        """Make an uploaded file visible. Raises MethodError file_not_found."""
         entry = self._document.get(file_id)
         if entry is None or not entry["uploaded"] or entry["complete"]:
             raise MethodError("file_not_found")
@@ -74,7 +74,7 @@ class Files:
         return file
 
     def get(self, file_id: str) -> Json:
-        """The file object. Raises SlackError file_not_found."""
+        """The file object. Raises MethodError file_not_found."""
         entry = self._document.get(file_id)
         if entry is None or not entry["complete"]:
             raise MethodError("file_not_found")
@@ -82,7 +82,7 @@ class Files:
         return file
 
     def content(self, file_id: str) -> bytes:
-        """The bytes of a file. Raises SlackError file_not_found."""
+        """The bytes of a file. Raises MethodError file_not_found."""
         self.get(file_id)
         return (self._folder / file_id).read_bytes()
 

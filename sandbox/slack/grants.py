@@ -37,7 +37,7 @@ class Triggers:
     def redeem(self, trigger_id: str) -> str:
         """Use up a trigger id; the user who may be shown a view.
 
-        Raises SlackError: invalid_trigger_id, exchanged_trigger_id, expired_trigger_id.
+        Raises MethodError: invalid_trigger_id, exchanged_trigger_id, expired_trigger_id.
         """
         trigger = self._triggers.get(trigger_id)
         if trigger is None:
@@ -65,7 +65,7 @@ class ResponseUrls:
         return token
 
     def look_up(self, token: str) -> Json:
-        """What the token stands for. Raises SlackError: used_url, expired_url, invalid_url."""
+        """What the token stands for. Raises MethodError: used_url, expired_url, invalid_url."""
         grant = self._document.get(token)
         if grant is None:
             raise MethodError("invalid_url")

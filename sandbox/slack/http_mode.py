@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from sandbox.slack.delivery import ACK_SECONDS, KEPT, Delivery
+from sandbox.slack.delivery import ACK_SECONDS, KEPT_DELIVERIES, Delivery
 from sandbox.slack.journal import CallLog
 from sandbox.slack.shapes import Json
 from sandbox.slack.workspace import Workspace
@@ -41,8 +41,8 @@ class HttpMode:
         fields = payload if kind == "slash_commands" else {"payload": json.dumps(payload, ensure_ascii=False)}
         body = urlencode(fields).encode()
         delivery_id = str(uuid.uuid4())
-        self._sent[delivery_id] = _Request(body, self._signed(body))
-        while len(self._sent) > KEPT:
+        self._sent[delivery_id] = _Request(body, self._sign(body))
+        while len(self._sent) > KEPT_DELIVERIES:
             self._sent.popitem(last=False)
         return await self._send(delivery_id)
 
@@ -56,7 +56,7 @@ class HttpMode:
         if self._session is not None:
             await self._session.close()
 
-    def _signed(self, body: bytes) -> dict[str, str]:
+    def _sign(self, body: bytes) -> dict[str, str]:
         at = str(int(self._workspace.clock()))
         secret = self._workspace.secret("signing_secret").encode()
         mark = hmac.new(secret, b"v0:" + at.encode() + b":" + body, hashlib.sha256).hexdigest()
@@ -71,12 +71,12 @@ class HttpMode:
         request = self._sent[delivery_id]
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ACK_SECONDS))
-        started = time.monotonic()
+        start_time = time.monotonic()
         try:
             async with self._session.post(
                 self._workspace.request_url, data=request.body, headers=request.headers, allow_redirects=False
             ) as answer:
-                said = await answer.text()
+                text = await answer.text()
         except TimeoutError:
             self._journal.violation("ack", "http", "operation_timeout", envelope_id=delivery_id)
             return Delivery(delivery_id, delivered=True, error="operation_timeout")
@@ -84,15 +84,15 @@ class HttpMode:
             return Delivery(delivery_id, delivered=False, error="dispatch_failed")
         if answer.status != 200:
             return Delivery(delivery_id, delivered=True, error="dispatch_failed")
-        return Delivery(delivery_id, delivered=True, ack=_ack(said), seconds=time.monotonic() - started)
+        return Delivery(delivery_id, delivered=True, ack=_ack(text), seconds=time.monotonic() - start_time)
 
 
-def _ack(said: str) -> Json:
+def _ack(text: str) -> Json:
     """What the answer says: JSON, or plain text, which Slack shows to the person as it is."""
-    if not said.strip():
+    if not text.strip():
         return {}
     try:
-        read = json.loads(said)
+        reply = json.loads(text)
     except json.JSONDecodeError:
-        return {"text": said}
-    return read if isinstance(read, dict) else {"text": said}
+        return {"text": text}
+    return reply if isinstance(reply, dict) else {"text": text}

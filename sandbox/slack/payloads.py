@@ -12,7 +12,7 @@ VERIFICATION_TOKEN = "sandbox-verification-token"  # deprecated by Slack, and ne
 _MENTION = re.compile(r"(?<![\w<])@([\w.-]*\w)")
 _CHANNEL = re.compile(r"(?<![\w<])#([\w-]+)")
 _URL = re.compile(r"(?<![<|\w])https?://[^\s<>]+")
-_ESCAPED = re.compile(r"(<[@#!][^>]*>|<https?://[^>]*>)")
+_SLACK_NOTATION = re.compile(r"(<[@#!][^>]*>|<https?://[^>]*>)")
 
 
 def escape_command_text(text: str, workspace: Workspace) -> str:
@@ -20,8 +20,8 @@ def escape_command_text(text: str, workspace: Workspace) -> str:
 
     Text that is in Slack's notation already (the page's completion writes `<@U…>`) is left as it is.
     """
-    parts = _ESCAPED.split(text)
-    return "".join(part if _ESCAPED.fullmatch(part) else _escape_plain(part, workspace) for part in parts)
+    parts = _SLACK_NOTATION.split(text)
+    return "".join(part if _SLACK_NOTATION.fullmatch(part) else _escape_plain(part, workspace) for part in parts)
 
 
 def command_payload(workspace: Workspace, person: Person, channel: Json, command: str, text: str) -> Json:
@@ -141,7 +141,7 @@ def _channel_link(name: str, workspace: Workspace) -> str | None:
 
 
 def person_of(user: str) -> Person:
-    """A person by id. Raises SlackError user_not_found."""
+    """A person by id. Raises MethodError user_not_found."""
     person = EVERYBODY.get(user)
     if person is None or person.bot:
         raise MethodError("user_not_found")

@@ -13,7 +13,7 @@ BOT_ID = "B0BOT00001"
 BOT_USER_ID = "U0BOT00001"
 RELEASES_ID = "C0RELEASES1"
 GENERAL_ID = "C0GENERAL01"
-CREATED = 1_735_689_600  # the workspace is as old as 2025
+CREATION_TIME = 1_735_689_600  # the workspace is as old as 2025
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Person:
             "is_bot": self.bot,
             "is_app_user": False,
             "is_email_confirmed": True,
-            "updated": CREATED,
+            "updated": CREATION_TIME,
         }
         if self.guest:
             user["is_stranger"] = True
@@ -103,8 +103,8 @@ class UserGroup:
             "handle": self.handle,
             "description": "",
             "is_external": False,
-            "date_create": CREATED,
-            "date_update": CREATED,
+            "date_create": CREATION_TIME,
+            "date_update": CREATION_TIME,
             "date_delete": 0,
             "user_count": len(self.users),
         }

@@ -8,7 +8,7 @@ from sandbox.slack.shapes import Json, MethodError, invalid_arguments
 from sandbox.slack.web_api import read_args
 from sandbox.slack.workspace import Workspace
 
-_GONE = ("used_url", "expired_url", "invalid_url")
+_GONE_ERRORS = ("used_url", "expired_url", "invalid_url")
 _ARGUMENTS = {"text", "blocks", "response_type", "replace_original"}
 
 
@@ -33,7 +33,7 @@ class ResponseUrlRoutes:
         except MethodError as exc:
             self._journal.refusal("response_url", exc)
             self._journal.call("response_url", args, exc.code)
-            return web.json_response(exc.answer(), status=404 if exc.code in _GONE else 400)
+            return web.json_response(exc.answer(), status=404 if exc.code in _GONE_ERRORS else 400)
         self._workspace.save()
         self._journal.call("response_url", args, None)
         return web.Response(text="ok")

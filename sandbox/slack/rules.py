@@ -43,12 +43,12 @@ def integer(low: int, high: int) -> Rule:
     return check
 
 
-def one_of(*allowed: str) -> Rule:
+def one_of(*words: str) -> Rule:
     """One of a few words."""
 
     def check(value: Any, pointer: str) -> Iterator[BlockProblem]:
-        if value not in allowed:
-            yield BlockProblem(pointer, "not_one_of", f"must be one of: {', '.join(allowed)}")
+        if value not in words:
+            yield BlockProblem(pointer, "not_one_of", f"must be one of: {', '.join(words)}")
 
     return check
 
@@ -102,7 +102,7 @@ def at_least_one(*names: str) -> Rule:
     return check
 
 
-def typed(rules: Mapping[str, Rule]) -> Rule:
+def by_type(rules: Mapping[str, Rule]) -> Rule:
     """An object whose `type` chooses the rule."""
 
     def check(value: Any, pointer: str) -> Iterator[BlockProblem]:

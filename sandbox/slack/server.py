@@ -60,18 +60,18 @@ class SlackServer:
         """Listen, and answer the base URL. With port 0 the port of the last time is tried before any free one."""
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
-        wanted = port or self._workspace.port
+        preferred_port = port or self._workspace.port
         try:
-            await web.TCPSite(self._runner, host, wanted).start()
+            await web.TCPSite(self._runner, host, preferred_port).start()
         except OSError:
             if port:
                 await self._runner.cleanup()
                 raise
-            log.info("port %s of the last time is taken", wanted)
+            log.info("port %s of the last time is taken", preferred_port)
             await web.TCPSite(self._runner, host, 0).start()
-        bound: int = self._runner.addresses[0][1]
-        base_url = f"http://{host}:{bound}/"
-        self._workspace.serve_at(base_url, bound)
+        actual_port: int = self._runner.addresses[0][1]
+        base_url = f"http://{host}:{actual_port}/"
+        self._workspace.serve_at(base_url, actual_port)
         return base_url
 
     async def stop(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from sandbox.slack.delivery import ACK_SECONDS, KEPT, Delivery
+from sandbox.slack.delivery import ACK_SECONDS, KEPT_DELIVERIES, Delivery
 from sandbox.slack.journal import CallLog
 from sandbox.slack.people import APP_ID
 from sandbox.slack.shapes import Json
@@ -82,7 +82,7 @@ class SocketMode:
             "payload": payload,
         }
         self._sent[envelope["envelope_id"]] = envelope
-        while len(self._sent) > KEPT:
+        while len(self._sent) > KEPT_DELIVERIES:
             self._sent.popitem(last=False)
         return await self._send(envelope)
 
@@ -115,23 +115,23 @@ class SocketMode:
 
     async def _send(self, envelope: Json) -> Delivery:
         envelope_id = envelope["envelope_id"]
-        waiting = self._waiting.setdefault(envelope_id, deque())
-        acknowledged: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        waiting.append(acknowledged)
-        started = time.monotonic()
+        futures = self._waiting.setdefault(envelope_id, deque())
+        acknowledgement: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        futures.append(acknowledgement)
+        start_time = time.monotonic()
         try:
             if not await self._send_to_one(envelope):
                 return Delivery(envelope_id, delivered=False, error="dispatch_failed")
-            ack = await asyncio.wait_for(acknowledged, ACK_SECONDS)
+            ack = await asyncio.wait_for(acknowledgement, ACK_SECONDS)
         except TimeoutError:
             self._journal.violation("ack", envelope["type"], "operation_timeout", envelope_id=envelope_id)
             return Delivery(envelope_id, delivered=True, error="operation_timeout")
         finally:
-            if acknowledged in waiting:
-                waiting.remove(acknowledged)
-            if not waiting:
+            if acknowledgement in futures:
+                futures.remove(acknowledgement)
+            if not futures:
                 self._waiting.pop(envelope_id, None)
-        return Delivery(envelope_id, delivered=True, ack=ack, seconds=time.monotonic() - started)
+        return Delivery(envelope_id, delivered=True, ack=ack, seconds=time.monotonic() - start_time)
 
     async def _send_to_one(self, envelope: Json) -> bool:
         text = json.dumps(envelope, ensure_ascii=False)
@@ -152,10 +152,10 @@ class SocketMode:
         if message is None:
             return  # clients also send pings of their own as text
         envelope_id = message.get("envelope_id")
-        waiting = self._waiting.get(str(envelope_id))
-        if waiting:
+        futures = self._waiting.get(str(envelope_id))
+        if futures:
             payload = message.get("payload")
-            waiting.popleft().set_result(payload if isinstance(payload, dict) else {})
+            futures.popleft().set_result(payload if isinstance(payload, dict) else {})
 
     async def _close_later(self, socket: web.WebSocketResponse) -> None:
         await asyncio.sleep(GRACE_SECONDS)

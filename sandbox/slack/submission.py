@@ -8,7 +8,7 @@ from sandbox.slack.shapes import Json, invalid_arguments
 def read_values(view: Json, entries: Any) -> Json:
     """`state.values` of a view for what was typed, `entries` ({block_id: {action_id: text}}); an empty input is None.
 
-    Raises SlackError invalid_arguments for a block or input that the view does not have.
+    Raises MethodError invalid_arguments for a block or input that the view does not have.
     """
     if not isinstance(entries, dict) or not all(isinstance(inputs, dict) for inputs in entries.values()):
         raise invalid_arguments("values must be {block_id: {action_id: text}}")

@@ -22,7 +22,7 @@ class Views:
         return [entry["view"] for entry in self._document.values() if entry["user"] == user]
 
     def get(self, view_id: str) -> tuple[str, Json]:
-        """The person who sees the view, and the view. Raises SlackError not_found."""
+        """The person who sees the view, and the view. Raises MethodError not_found."""
         entry = self._document.get(view_id)
         if entry is None:
             raise MethodError("not_found")

@@ -41,9 +41,9 @@ class WebApi:
         for common in ("token", "team_id"):  # Bolt's client names the workspace with each call, and there is one
             args.pop(common, None)
         method = METHODS.get(name)
-        refused = self._refused_before(name, method, args)
-        if refused is not None:
-            return refused
+        refusal = self._refuse_early(name, method, args)
+        if refusal is not None:
+            return refusal
         body: Json = {"ok": True}
         try:
             if method is None:
@@ -61,8 +61,8 @@ class WebApi:
             request.transport.abort()
         return self._respond(body, method)
 
-    def _refused_before(self, name: str, method: Method | None, args: Json) -> web.Response | None:
-        """The answer to a call that is refused without a look at what it asks for."""
+    def _refuse_early(self, name: str, method: Method | None, args: Json) -> web.Response | None:
+        """The refusal by a rate limit or an ordered error, before the arguments are read; None without one."""
         retry_after = self._faults.rate_limit(name)
         if retry_after is None and method is not None:
             retry_after = self._limiter.retry_after(name, str(args.get("channel", "")), method.rate)
@@ -72,9 +72,9 @@ class WebApi:
             self._journal.call(name, args, "ratelimited")
             body = {"ok": False, "error": "ratelimited"}
             return web.json_response(body, status=429, headers={"Retry-After": str(retry_after)})
-        ordered = self._faults.error(name)
-        if ordered is not None:
-            error, status = ordered
+        ordered_error = self._faults.error(name)
+        if ordered_error is not None:
+            error, status = ordered_error
             self._journal.call(name, args, error)
             return web.json_response({"ok": False, "error": error}, status=status)
         return None
@@ -87,9 +87,9 @@ class WebApi:
             raise MethodError("invalid_auth")
         if kinds[token] != method.token:
             raise MethodError("not_allowed_token_type")
-        granted = self._workspace.manifest.scopes
-        if method.scope is not None and method.scope not in granted:
-            raise MethodError("missing_scope", needed=method.scope, provided=",".join(granted))
+        scopes = self._workspace.manifest.scopes
+        if method.scope is not None and method.scope not in scopes:
+            raise MethodError("missing_scope", needed=method.scope, provided=",".join(scopes))
 
     def _note_missing_text(self, name: str, args: Json, body: Json) -> None:
         """Slack only warns of blocks without text, but then notifications and screen readers have nothing to say."""
@@ -124,7 +124,7 @@ class WebApi:
 
 
 async def read_args(request: web.Request) -> Json:
-    """The arguments of a call, from its query, a JSON body or a form. Raises SlackError invalid_json and the like."""
+    """The arguments of a call, from its query, a JSON body or a form. Raises MethodError invalid_json and the like."""
     args: Json = dict(request.query)
     if request.content_type == "application/json":
         try:

@@ -71,14 +71,14 @@ class Workspace:
     # Channels
 
     def channel(self, channel_id: str) -> Json:
-        """A channel by its id. Raises SlackError channel_not_found."""
+        """A channel by its id. Raises MethodError channel_not_found."""
         channel = self.channels.get(channel_id)
         if channel is None:
             raise MethodError("channel_not_found")
         return channel
 
     def direct_channel(self, user: str) -> Json:
-        """The direct channel between the bot and `user`, made when it is missing. Raises SlackError user_not_found."""
+        """The direct channel between the bot and `user`, made when it is missing. Raises MethodError user_not_found."""
         if user not in EVERYBODY or user == BOT_USER_ID:
             raise MethodError("user_not_found")
         channel_id = "D" + user[1:]
@@ -105,14 +105,14 @@ class Workspace:
         return list(self._messages.get(channel_id, {}).values())
 
     def message(self, channel_id: str, ts: str) -> Json:
-        """One message. Raises SlackError message_not_found."""
+        """One message. Raises MethodError message_not_found."""
         message = self._messages.get(channel_id, {}).get(ts)
         if message is None or message.get("subtype") == "tombstone":
             raise MethodError("message_not_found")
         return message
 
     def thread(self, channel_id: str, ts: str) -> list[Json]:
-        """A parent and its replies, oldest first. Raises SlackError thread_not_found."""
+        """A parent and its replies, oldest first. Raises MethodError thread_not_found."""
         messages = self._messages.get(channel_id, {})
         if ts not in messages:
             raise MethodError("thread_not_found")
@@ -122,7 +122,7 @@ class Workspace:
         """Add a message of `user` to a channel.
 
         `placing`: thread_ts (ts of the parent), files (file objects).
-        Raises SlackError thread_not_found, and invalid_blocks for an image that cannot be shown.
+        Raises MethodError thread_not_found, and invalid_blocks for an image that cannot be shown.
         """
         self._require_images(content.blocks)
         message = self._new_message(user, content)
@@ -162,7 +162,7 @@ class Workspace:
                 message["metadata"] = content.metadata
         if not content.blocks:  # an edit with blocks bears no mark
             message["edited"] = {"user": message.get("user"), "ts": self.next_ts()}
-        self.changed(channel_id, message)
+        self.save_message(channel_id, message)
         return message
 
     def delete(self, channel_id: str, ts: str) -> None:
@@ -172,7 +172,7 @@ class Workspace:
             for key in ("blocks", "metadata", "files", "pinned_to", "bot_id"):
                 message.pop(key, None)
             message |= {"subtype": "tombstone", "text": "This message was deleted.", "user": "USLACKBOT"}
-            self.changed(channel_id, message)
+            self.save_message(channel_id, message)
             return
         del self._messages[channel_id][ts]
         parent = self._messages[channel_id].get(message.get("thread_ts", ""))
@@ -180,9 +180,9 @@ class Workspace:
         self.hub.publish({"type": "message_deleted", "channel": channel_id, "ts": ts})
         if parent is not None:
             _count_replies(parent, self.thread(channel_id, parent["ts"])[1:])
-            self.changed(channel_id, parent)
+            self.save_message(channel_id, parent)
 
-    def changed(self, channel_id: str, message: Json) -> None:
+    def save_message(self, channel_id: str, message: Json) -> None:
         """Keep a message that was changed in place, and tell the pages."""
         self.save()
         self._publish("message_changed", channel_id, message)
@@ -214,14 +214,14 @@ class Workspace:
 
     # What others see
 
-    def shown(self, message: Json) -> Json:
+    def for_page(self, message: Json) -> Json:
         """A message as the page gets it: with the author's name and whether it is pinned."""
         author = EVERYBODY.get(message.get("user", ""))
         name = author.name if author else "Slackbot"
         return {**message, "username": name, "pinned": bool(message.get("pinned_to"))}
 
     def _publish(self, kind: str, channel_id: str, message: Json, user: str | None = None) -> None:
-        self.hub.publish({"type": kind, "channel": channel_id, "message": self.shown(message)}, user=user)
+        self.hub.publish({"type": kind, "channel": channel_id, "message": self.for_page(message)}, user=user)
 
     def _new_message(self, user: str, content: Content) -> Json:
         message: Json = {"type": "message", "user": user, "ts": self.next_ts(), "text": content.text or ""}
@@ -242,11 +242,11 @@ class Workspace:
 
 def _count_replies(parent: Json, replies: list[Json]) -> None:
     users = list(dict.fromkeys(reply["user"] for reply in replies))
-    counted = {"thread_ts": parent["ts"], "reply_count": len(replies), "reply_users": users}
+    counts = {"thread_ts": parent["ts"], "reply_count": len(replies), "reply_users": users}
     for key in ("thread_ts", "reply_count", "reply_users", "reply_users_count", "latest_reply"):
         parent.pop(key, None)
     if replies:
-        parent |= counted | {"reply_users_count": len(users), "latest_reply": replies[-1]["ts"]}
+        parent |= counts | {"reply_users_count": len(users), "latest_reply": replies[-1]["ts"]}
 
 
 def _new_document() -> Json:

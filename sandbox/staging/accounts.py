@@ -27,7 +27,7 @@ USER = web.RequestKey("user", dict[str, Any])  # present with a session that is 
 
 @dataclass
 class RateLimit:
-    """At most `attempts` log-ins per address in fifteen minutes, good ones too; 0 means no limit. Kept in memory."""
+    """At most `attempts` log-ins per address in fifteen minutes, successful ones included; 0 means no limit. In memory only."""
 
     attempts: int
 
@@ -52,7 +52,7 @@ RATE_LIMIT = web.AppKey("rate_limit", RateLimit)
 
 
 async def session_user(request: web.Request) -> DictRow | None:
-    """The user behind the request's cookie, or None without a session that is still good."""
+    """The user of the session in the request's cookie, or None without a valid session."""
     token = request.cookies.get(COOKIE)
     if not token:
         return None

@@ -124,9 +124,9 @@ async def _pool(app: web.Application) -> AsyncIterator[None]:
 @web.middleware
 async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count the request."""
-    started = time.monotonic()
+    start_time = time.monotonic()
     response = await handler(request)
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - start_time
     if request.path != "/metrics":
         metrics = request.app[_METRICS]
         metrics.requests.labels(request.method, request.path, str(response.status)).inc()
@@ -136,7 +136,7 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The product's form of every error: {"detail"} for a known one, plain text for one that nobody handled."""
+    """Give errors the product's form: {"detail"} for an HTTP error, plain text for an unexpected one."""
     try:
         return await handler(request)
     except web.HTTPException as exc:

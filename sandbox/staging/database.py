@@ -94,9 +94,9 @@ def hash_password(password: str, salt: bytes | None = None) -> str:
     return f"{salt.hex()}${digest.hex()}"
 
 
-def password_matches(password: str, stored: str) -> bool:
+def password_matches(password: str, hashed: str) -> bool:
     """Whether `password` is the one behind a stored `salt$hash`."""
-    return secrets.compare_digest(hash_password(password, bytes.fromhex(stored.partition("$")[0])), stored)
+    return secrets.compare_digest(hash_password(password, bytes.fromhex(hashed.partition("$")[0])), hashed)
 
 
 def _fill(connection: psycopg.Connection, database: ProductDatabase) -> None:
@@ -117,19 +117,19 @@ def _fill(connection: psycopg.Connection, database: ProductDatabase) -> None:
         ),
     )
     if database.environment == "production":
-        record_migrations(connection, released=True)
+        record_migrations(connection, is_released=True)
         return
     for text in new_migrations().values():
         connection.execute("\n".join(line for line in text.splitlines() if line not in {"BEGIN;", "COMMIT;"}).encode())
     record_migrations(connection)
 
 
-def record_migrations(connection: psycopg.Connection, *, released: bool = False) -> None:
+def record_migrations(connection: psycopg.Connection, *, is_released: bool = False) -> None:
     """Record every migration by file and checksum, as after a proof on a fresh database.
 
-    ``released``: without those that only the candidate brings.
+    ``is_released``: without those that only the candidate brings.
     """
-    for name in migrations(released=released):
+    for name in migrations(is_released=is_released):
         connection.execute(
             "INSERT INTO schema_migrations (version, description, checksum, file_name) VALUES (%s, %s, %s, %s)"
             " ON CONFLICT (version) DO UPDATE SET checksum = EXCLUDED.checksum",

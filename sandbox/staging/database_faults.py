@@ -1,4 +1,4 @@
-"""What the switches break in the staging database, and how it is mended. Moving a switch to where it is changes nothing."""
+"""What the switches change in the staging database. Moving a switch to where it is changes nothing."""
 
 from collections.abc import Callable
 
@@ -101,8 +101,8 @@ def _away(connection: psycopg.Connection, name: str, on: bool) -> None:
 
 
 def _is_there(connection: psycopg.Connection, name: str) -> bool:
-    found = connection.execute("SELECT to_regprocedure(%s) IS NOT NULL", (f"billing.{name}()",)).fetchone()
-    return found is not None and bool(found[0])
+    row = connection.execute("SELECT to_regprocedure(%s) IS NOT NULL", (f"billing.{name}()",)).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _rename(connection: psycopg.Connection, old: str, new: str) -> None:

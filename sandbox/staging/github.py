@@ -1,4 +1,4 @@
-"""The simulated GitHub: one repository with commits, tags and checks; what a release tags and compares."""
+"""The simulated GitHub: one repository with commits, tags, checks, pull requests and files."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from sandbox.staging.versions import (
     CANDIDATE,
     GITHUB_REPOSITORY,
     LIVE,
-    RELEASED,
+    RELEASED_VERSIONS,
     backup_manifest,
     commit_sha,
     documents,
@@ -45,12 +45,12 @@ class GitHubSimulator:
     """The server's state and its handlers; `app` is what listens."""
 
     def __init__(self, faults: Faults, snapshot: Snapshot, on_tag: Callable[[str, str], None]) -> None:
-        """``on_tag(tag, commit)`` is called for each new tag, as whoever listens to the repository is."""
+        """``on_tag(tag, commit)`` is called for each new tag, as a webhook would be."""
         self._faults, self._snapshot, self._on_tag = faults, snapshot, on_tag
         self._history = _history()
-        saved = snapshot.load() or {"refs": _first_refs(), "tags": _first_tags()}
-        self._refs: dict[str, Json] = saved["refs"]
-        self._tags: dict[str, Json] = saved["tags"]
+        document = snapshot.load() or {"refs": _first_refs(), "tags": _first_tags()}
+        self._refs: dict[str, Json] = document["refs"]
+        self._tags: dict[str, Json] = document["tags"]
         self.app = web.Application(
             middlewares=[
                 refuse_while(lambda: faults.on("github_down")),
@@ -133,7 +133,7 @@ class GitHubSimulator:
         if sha is None:
             return _error(422, f"No commit found for SHA: {request.match_info['ref']}")
         red = self._faults.on("commit_checks_fail")
-        runs = [
+        check_runs = [
             {
                 "id": number,
                 "name": name,
@@ -143,7 +143,7 @@ class GitHubSimulator:
             }
             for number, name in enumerate(_SUITES, start=1)
         ]
-        return web.json_response({"total_count": len(runs), "check_runs": runs})
+        return web.json_response({"total_count": len(check_runs), "check_runs": check_runs})
 
     async def _status(self, request: web.Request) -> web.Response:
         sha = self._resolve(request.match_info["ref"])
@@ -156,7 +156,7 @@ class GitHubSimulator:
         sha = self._resolve(request.match_info["ref"])
         if sha is None:
             return _error(422, f"No commit found for SHA: {request.match_info['ref']}")
-        position = self._history.index(sha) - len(RELEASED)
+        position = self._history.index(sha) - len(RELEASED_VERSIONS)
         if position not in range(len(_COMMITS)):
             return web.json_response([])
         title, number = _COMMITS[position]
@@ -172,16 +172,16 @@ class GitHubSimulator:
         return web.json_response([{**pull, "merge_commit_sha": sha}])
 
     async def _issues(self, _request: web.Request) -> web.Response:
-        """Those that are open: none."""
+        """The open issues: none."""
         return web.json_response([])
 
     async def _issue(self, request: web.Request) -> web.Response:
         """The issues that the pull requests close; everything else is a pull request or is not there."""
-        known = {str(number - 3): title for title, number in _COMMITS}
+        titles = {str(number - 3): title for title, number in _COMMITS}
         number = request.match_info["number"]
-        if number not in known:
+        if number not in titles:
             return _error(404, "Not Found")
-        return web.json_response({"number": int(number), "title": known[number], "state": "closed"})
+        return web.json_response({"number": int(number), "title": titles[number], "state": "closed"})
 
     async def _compare(self, request: web.Request) -> web.Response:
         base, head = (self._resolve(request.match_info[side]) for side in ("base", "head"))
@@ -206,10 +206,12 @@ class GitHubSimulator:
         sha = self._resolve(ref)
         if sha is None:
             return _error(404, f"No commit found for the ref {ref}")
-        released = self._history.index(sha) < len(RELEASED)
-        files = {f"{MIGRATIONS_PATH}/{name}": text.encode() for name, text in migrations(released=released).items()}
-        files[BACKUP_MANIFEST] = backup_manifest(released=released).encode()
-        version = LIVE if released else CANDIDATE
+        is_released = self._history.index(sha) < len(RELEASED_VERSIONS)
+        files = {
+            f"{MIGRATIONS_PATH}/{name}": text.encode() for name, text in migrations(is_released=is_released).items()
+        }
+        files[BACKUP_MANIFEST] = backup_manifest(is_released=is_released).encode()
+        version = LIVE if is_released else CANDIDATE
         files |= {name: text.encode() for name, text in documents(version).items()}
         if path == MIGRATIONS_PATH:
             return web.json_response([_file_json(name, data) for name, data in files.items() if name.startswith(path)])
@@ -253,9 +255,9 @@ class GitHubSimulator:
 
     async def _create_tag(self, request: web.Request) -> web.Response:
         body = await request.json()
-        missing = [key for key in ("tag", "message", "object", "type") if not body.get(key)]
-        if missing:
-            return _error(422, f"Invalid request. {missing[0]!r} wasn't supplied.")
+        is_missing = [key for key in ("tag", "message", "object", "type") if not body.get(key)]
+        if is_missing:
+            return _error(422, f"Invalid request. {is_missing[0]!r} wasn't supplied.")
         if body["object"] not in self._history:
             return _error(422, "Object does not exist")
         tag = _tag_object(body["tag"], body["message"], body["object"], body.get("tagger"))
@@ -266,19 +268,19 @@ class GitHubSimulator:
 
 def _history() -> list[str]:
     """Commits of main, oldest first: one per released version, then those of the candidate."""
-    unreleased = [commit_sha(title) for title, _ in _COMMITS[:-1]]
-    return [*(commit_sha(version) for version in RELEASED), *unreleased, commit_sha(BRANCH)]
+    new_commits = [commit_sha(title) for title, _ in _COMMITS[:-1]]
+    return [*(commit_sha(version) for version in RELEASED_VERSIONS), *new_commits, commit_sha(BRANCH)]
 
 
 def _message(position: int) -> str:
-    if position < len(RELEASED):
-        return f"Release {RELEASED[position]}"
-    title, number = _COMMITS[position - len(RELEASED)]
+    if position < len(RELEASED_VERSIONS):
+        return f"Release {RELEASED_VERSIONS[position]}"
+    title, number = _COMMITS[position - len(RELEASED_VERSIONS)]
     return f"{title} (#{number})"
 
 
 def _first_tags() -> dict[str, Json]:
-    tags = (_tag_object(version, f"Release {version}", commit_sha(version), None) for version in RELEASED)
+    tags = (_tag_object(version, f"Release {version}", commit_sha(version), None) for version in RELEASED_VERSIONS)
     return {tag["sha"]: tag for tag in tags}
 
 

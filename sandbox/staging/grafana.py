@@ -112,11 +112,11 @@ _STEADY = ("pg_up", "up{", "pg_settings_max_connections")
 
 
 class GrafanaSimulator:
-    """The server's handlers; `app` is what listens. `scraped` is where its Prometheus gets the product's metrics."""
+    """The server's handlers; `app` is what listens. `metrics_url` is where its Prometheus gets the product's metrics."""
 
-    def __init__(self, faults: Faults, *, scraped: str) -> None:
+    def __init__(self, faults: Faults, *, metrics_url: str) -> None:
         self._faults = faults
-        self._scraped = scraped
+        self._metrics_url = metrics_url
         self._metrics, self._scraped_at = "", -math.inf  # text of the last scrape, and time.monotonic() of it
         self.app = web.Application(
             middlewares=[
@@ -126,7 +126,7 @@ class GrafanaSimulator:
                     bearer(*PERMISSIONS),
                     lambda _request: web.json_response({"message": "Unauthorized"}, status=401),
                 ),
-                require_right(PERMISSIONS, _action_of, _denied),
+                require_right(PERMISSIONS, _action_of, _refuse),
             ]
         )
         self.app.add_routes(
@@ -167,8 +167,8 @@ class GrafanaSimulator:
             return web.json_response({"message": "Query data error"}, status=400)
         await self._scrape()
         results = {query["refId"]: self._result(query, start, end) for query in queries}
-        failed = any("error" in result for result in results.values())
-        return web.json_response({"results": results}, status=400 if failed else 200)
+        has_error = any("error" in result for result in results.values())
+        return web.json_response({"results": results}, status=400 if has_error else 200)
 
     def _result(self, query: Json, start: float, end: float) -> Json:
         expression = str(query.get("expr", ""))
@@ -178,7 +178,7 @@ class GrafanaSimulator:
         if self._is_empty(expression):
             return {"status": 200, "frames": []}
         if counter := _COUNTER.fullmatch(expression.replace(" ", "")):
-            return {"status": 200, "frames": self._counted(query["refId"], counter)}
+            return {"status": 200, "frames": self._read_counter(query["refId"], counter)}
         step = max(
             float(query.get("intervalMs") or 1000) / 1000, (end - start) / float(query.get("maxDataPoints") or 100)
         )
@@ -194,23 +194,23 @@ class GrafanaSimulator:
         return self._faults.on("grafana_no_exporters") and any(name in compact for name in _FROM_EXPORTERS)
 
     async def _scrape(self) -> None:
-        """What Prometheus does every few seconds, done when somebody asks, and not while it has lost the product."""
+        """Read the product's metrics as Prometheus does, but only on demand, and not while the switch metrics_stale is on."""
         if self._faults.on("metrics_stale") or time.monotonic() - self._scraped_at < _SCRAPE_SECONDS:
             return
         try:
-            async with ClientSession() as session, session.get(self._scraped) as answer:
+            async with ClientSession() as session, session.get(self._metrics_url) as answer:
                 self._metrics, self._scraped_at = await answer.text(), time.monotonic()
         except ClientError:
             self._metrics = ""  # the target is down
 
-    def _counted(self, name: str, counter: re.Match[str]) -> list[Json]:
+    def _read_counter(self, name: str, counter: re.Match[str]) -> list[Json]:
         """The sum of the product's own counter over the series with the labels that the query names."""
-        wanted = {key: value for key, value in _LABEL.findall(counter[2] or "") if key != "job"}
+        labels = {key: value for key, value in _LABEL.findall(counter[2] or "") if key != "job"}
         values = [
             sample.value
             for family in text_string_to_metric_families(self._metrics)
             for sample in family.samples
-            if sample.name == counter[1] and wanted.items() <= sample.labels.items()
+            if sample.name == counter[1] and labels.items() <= sample.labels.items()
         ]
         return [_frame(name, counter[0], [int(time.time() * 1000)], [sum(values)], {})] if values else []
 
@@ -224,9 +224,9 @@ def _action_of(request: web.Request) -> str:
     return "datasources:read" if request.path.startswith("/api/datasources") else ""
 
 
-def _denied(request: web.Request) -> web.Response:
-    needed = _action_of(request)
-    message = f"You'll need additional permissions to perform this action. Permissions needed: {needed}"
+def _refuse(request: web.Request) -> web.Response:
+    action = _action_of(request)
+    message = f"You'll need additional permissions to perform this action. Permissions needed: {action}"
     return web.json_response({"message": message, "title": "Access denied", "accessErrorId": "ACE0"}, status=403)
 
 

@@ -1,4 +1,4 @@
-"""The simulated product as a process of its own, as its image starts it: as much of it as says whether it is ready.
+"""The simulated product as a process of its own, reduced to its readiness page.
 
 SOLVEREIGN_DATABASE_URL and PORT are in the environment. Like the product it starts without its database and says so when it
 is asked, but does not start with a database that lacks a table which it needs. Light, because each restore drill starts one.
@@ -31,7 +31,7 @@ class Product(TCPServer):
         self._url = database_url
         self._connection: psycopg.Connection | None = None
         try:
-            self._connected().execute(b"SELECT FROM " + NEEDED_TABLE + b" LIMIT 0")
+            self._connection_or_new().execute(b"SELECT FROM " + NEEDED_TABLE + b" LIMIT 0")
         except psycopg.OperationalError as exc:
             logger.warning("database_not_reachable: %s", exc)
         super().__init__((HOST, port), Routes)
@@ -40,12 +40,12 @@ class Product(TCPServer):
     def database(self) -> str:
         """HEALTHY, or why it cannot be reached now."""
         try:
-            self._connected().execute(b"SELECT 1")
+            self._connection_or_new().execute(b"SELECT 1")
         except psycopg.OperationalError as exc:
             return f"unhealthy: {exc}"
         return HEALTHY
 
-    def _connected(self) -> psycopg.Connection:
+    def _connection_or_new(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS)
         return self._connection
@@ -58,9 +58,9 @@ class Routes(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer as the product does."""
-        found = self.path == "/health/ready"
-        body = json.dumps(readiness(self.server.database()) if found else {"detail": "Not Found"}).encode()
-        self.send_response(200 if found else 404)
+        is_ready_path = self.path == "/health/ready"
+        body = json.dumps(readiness(self.server.database()) if is_ready_path else {"detail": "Not Found"}).encode()
+        self.send_response(200 if is_ready_path else 404)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

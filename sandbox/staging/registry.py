@@ -43,9 +43,9 @@ class RegistrySimulator:
 
     async def _token(self, request: web.Request) -> web.Response:
         """A token for anonymous pulls, as the public part of ghcr.io gives it; a login that it does not know is refused."""
-        known = BasicAuth(USERNAME, PASSWORD).encode()
+        login = BasicAuth(USERNAME, PASSWORD).encode()
         if (
-            request.headers.get("Authorization", known) != known
+            request.headers.get("Authorization", login) != login
             or request.query.get("scope") != f"repository:{IMAGE_REPOSITORY}:pull"
         ):
             return _error(403, "DENIED", "requested access to the resource is denied")
@@ -55,10 +55,10 @@ class RegistrySimulator:
 
     async def _manifest(self, request: web.Request) -> web.Response:
         reference = request.match_info["reference"]
-        moved = self._faults.on("tag_moved")
+        is_moved = self._faults.on("tag_moved")
         if in_registry(reference):
-            digest = image_digest(reference, moved=moved)
-        elif reference in {image_digest(tag, moved=again) for tag in image_tags() for again in (False, moved)}:
+            digest = image_digest(reference, is_moved=is_moved)
+        elif reference in {image_digest(tag, is_moved=again) for tag in image_tags() for again in (False, is_moved)}:
             digest = reference
         else:
             return _error(404, "MANIFEST_UNKNOWN", "manifest unknown")

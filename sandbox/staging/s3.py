@@ -62,14 +62,18 @@ class S3:
     def start(self) -> None:
         """Serve, with the bucket and what it held when it was stopped the last time."""
         self._backend.create_bucket(BUCKET, REGION)
-        for description in sorted(self._folder.glob("*.json")):
-            kept = json.loads(description.read_text(encoding="utf-8"))
-            data = description.with_suffix(".data").read_bytes()
+        for file in sorted(self._folder.glob("*.json")):
+            attributes = json.loads(file.read_text(encoding="utf-8"))
+            data = file.with_suffix(".data").read_bytes()
             key = self._backend.put_object(
-                BUCKET, kept["key"], data, storage=kept["storage_class"], encryption=kept["encryption"]
+                BUCKET,
+                attributes["key"],
+                data,
+                storage=attributes["storage_class"],
+                encryption=attributes["encryption"],
             )
-            key.set_metadata(kept["metadata"])
-            key.last_modified = datetime.fromisoformat(kept["last_modified"])
+            key.set_metadata(attributes["metadata"])
+            key.last_modified = datetime.fromisoformat(attributes["last_modified"])
         self._thread.start()
 
     def stop(self) -> None:
@@ -83,24 +87,24 @@ class S3:
         for key in self._backend.buckets[BUCKET].keys.values():
             path = self._folder / base64.urlsafe_b64encode(key.name.encode()).decode()
             path.with_suffix(".data").write_bytes(key.value)
-            description = {
+            attributes = {
                 "key": key.name,
                 "storage_class": key.storage_class,
                 "encryption": key.encryption,
                 "metadata": dict(key.metadata),
                 "last_modified": key.last_modified.isoformat(),
             }
-            path.with_suffix(".json").write_text(json.dumps(description), encoding="utf-8")
+            path.with_suffix(".json").write_text(json.dumps(attributes), encoding="utf-8")
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """The answer of moto, behind what moto does not look at: whether S3 is up, and whose key it is."""
+        """Answer by moto, after two questions that moto does not ask: is S3 up, and is the key known?"""
         if self._faults.on("s3_down"):
             return _refuse(start_response, "503 Service Unavailable", "ServiceUnavailable", "Please try again later.")
-        signed = environ.get("HTTP_AUTHORIZATION", "") + environ.get("QUERY_STRING", "")
-        poor = f"Credential={POOR_ACCESS_KEY_ID}/" in signed
+        signature = environ.get("HTTP_AUTHORIZATION", "") + environ.get("QUERY_STRING", "")
+        poor = f"Credential={POOR_ACCESS_KEY_ID}/" in signature
         if poor and "list-type=2" not in environ.get("QUERY_STRING", ""):
             return _refuse(start_response, "403 Forbidden", "AccessDenied", "Access Denied")
-        if not poor and f"Credential={ACCESS_KEY_ID}" not in signed:
+        if not poor and f"Credential={ACCESS_KEY_ID}" not in signature:
             message = "The AWS Access Key Id you provided does not exist in our records."
             return _refuse(start_response, "403 Forbidden", "InvalidAccessKeyId", message)
         answer: Iterable[bytes] = self._moto(environ, start_response)

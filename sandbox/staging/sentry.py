@@ -45,7 +45,7 @@ class SentrySimulator:
         self._arriving: set[asyncio.TimerHandle] = set()
         self._late: list[tuple[Json, float]] = []  # events held back, with the time at which they happened
         self._life: asyncio.Task[None] | None = None
-        faults.subscribe(self._moved)
+        faults.subscribe(self._follow_switch)
         self.app = web.Application(
             middlewares=[
                 refuse_while(lambda: faults.on("sentry_down")),
@@ -104,7 +104,7 @@ class SentrySimulator:
         self._store.flush()
 
     async def _live(self) -> None:
-        """Production as it is: a known error now and then, and often while its switch is on."""
+        """Let a known error happen in production every few minutes, and often while its switch is on."""
         quiet_until = time.monotonic() + NOISE_EVERY
         while True:
             await asyncio.sleep(RATE_SECONDS)
@@ -114,13 +114,13 @@ class SentrySimulator:
                 quiet_until = time.monotonic() + NOISE_EVERY
 
     def _happen(self, payload: Json, at: float) -> None:
-        """An event that can be read at once, or, while events are late, once they are not any more."""
+        """Store an event at once, or, while events arrive late, when the switch for that goes off."""
         if self._faults.on("sentry_late_events"):
             self._late.append((payload, at))
         else:
             self._store.add(payload, at)
 
-    def _moved(self, name: str, on: bool) -> None:
+    def _follow_switch(self, name: str, on: bool) -> None:
         if name == "sentry_late_events" and not on:
             for payload, at in self._late:
                 self._store.add(payload, at)
@@ -140,7 +140,7 @@ class SentrySimulator:
         return web.json_response({"id": event_id} if event_id else {})
 
     def _store_soon(self, payload: Json) -> None:
-        """As in the real service, an accepted event can be read a moment later."""
+        """Store an accepted event a moment later, as the real service does."""
 
         def arrive() -> None:
             self._arriving.discard(handle)

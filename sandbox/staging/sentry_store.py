@@ -139,7 +139,7 @@ class IssueStore:
         }
 
     def _add_old_issues(self, now: float) -> None:
-        """What every real project has: issues that were there before, which a release must not be blamed for."""
+        """Add issues from before the release, such as every real project has."""
         old = (
             (NOISE, "production", 41.0, 0.1, 132, "unresolved", "ongoing"),
             ("ValueError: shift ends before it starts", "production", 9.0, 1.5, 7, "unresolved", "ongoing"),
@@ -196,9 +196,9 @@ def _title(payload: dict[str, Any]) -> str:
     values = (payload.get("exception") or {}).get("values") or []
     if values:
         return f"{values[-1].get('type', 'Error')}: {values[-1].get('value', '')}"
-    logged = payload.get("logentry") or {}
+    log_entry = payload.get("logentry") or {}
     message = payload.get("message")
-    text = message if isinstance(message, str) else logged.get("formatted") or logged.get("message")
+    text = message if isinstance(message, str) else log_entry.get("formatted") or log_entry.get("message")
     return str(text or "<unlabeled event>").splitlines()[0]
 
 

@@ -71,7 +71,7 @@ def refuse_while(down: Callable[[], bool]) -> Middleware:
 
 
 def require_token(
-    accepted: Callable[[web.Request], bool],
+    is_accepted: Callable[[web.Request], bool],
     refusal: Callable[[web.Request], web.Response],
     *,
     open_paths: Iterable[str] = (),
@@ -81,7 +81,7 @@ def require_token(
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith(prefixes) or accepted(request):
+        if request.path.startswith(prefixes) or is_accepted(request):
             return await handler(request)
         return refusal(request)
 
@@ -91,10 +91,10 @@ def require_token(
 def bearer(*tokens: str) -> Callable[[web.Request], bool]:
     """Whether a request carries one of the tokens."""
 
-    def accepted(request: web.Request) -> bool:
+    def is_accepted(request: web.Request) -> bool:
         return token_of(request) in tokens
 
-    return accepted
+    return is_accepted
 
 
 def token_of(request: web.Request) -> str:

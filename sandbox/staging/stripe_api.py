@@ -36,10 +36,11 @@ class StripeApi:
     """
 
     def __init__(self, faults: Faults, *, webhooks: dict[str, bool]) -> None:
-        created = int(time.time()) - 30 * 86400
+        created_at = int(time.time()) - 30 * 86400
         self._faults = faults
         self._endpoints = [
-            _endpoint(number, url, created, live=live) for number, (url, live) in enumerate(webhooks.items(), start=1)
+            _endpoint(number, url, created_at, live=live)
+            for number, (url, live) in enumerate(webhooks.items(), start=1)
         ]
         self.app = web.Application(
             middlewares=[
@@ -68,13 +69,13 @@ class StripeApi:
         return web.json_response({"object": "list", "url": request.path, "has_more": False, "data": endpoints})
 
 
-def _endpoint(number: int, url: str, created: int, *, live: bool) -> Json:
+def _endpoint(number: int, url: str, created_at: int, *, live: bool) -> Json:
     return {
         "id": f"we_sandbox_{number:04}",
         "object": "webhook_endpoint",
         "api_version": API_VERSION,
         "application": None,
-        "created": created,
+        "created": created_at,
         "description": None,
         "livemode": live,
         "metadata": {},

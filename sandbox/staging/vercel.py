@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 from sandbox.faults import Faults
 from sandbox.persist import Snapshot
 from sandbox.staging.serving import bearer, json_errors, refuse_while, require_token
-from sandbox.staging.versions import BRANCH, LIVE, RELEASED, commit_sha
+from sandbox.staging.versions import BRANCH, LIVE, RELEASED_VERSIONS, commit_sha
 
 TOKEN = "sandbox-vercel-token"
 PROJECT = "prj_solvereign"
@@ -24,11 +24,11 @@ class VercelSimulator:
     def __init__(self, faults: Faults, snapshot: Snapshot, *, pace: float = 1.0) -> None:
         """``pace``: seconds for a build; a move of production takes half as long."""
         self._faults, self._snapshot, self._pace = faults, snapshot, pace
-        saved = snapshot.load() or {"deployments": _first_deployments(), "live": f"dpl_{LIVE}", "request": None}
-        self._deployments: dict[str, Json] = saved["deployments"]
-        self._live: str = saved["live"]
-        self._request: Json | None = saved["request"]
-        self._auto_assign: bool = saved.get("auto_assign", True)  # off after a rollback, until something is promoted
+        document = snapshot.load() or {"deployments": _first_deployments(), "live": f"dpl_{LIVE}", "request": None}
+        self._deployments: dict[str, Json] = document["deployments"]
+        self._live: str = document["live"]
+        self._request: Json | None = document["request"]
+        self._auto_assign: bool = document.get("auto_assign", True)  # off after a rollback, until something is promoted
         self.app = web.Application(
             middlewares=[
                 refuse_while(lambda: faults.on("vercel_down")),
@@ -58,20 +58,20 @@ class VercelSimulator:
         self._snapshot.save({**state, "auto_assign": self._auto_assign})
 
     def build_of_tag(self, tag: str, commit: str) -> None:
-        """What the connection to the repository does by itself: a new release tag is built and deployed to production."""
+        """Build a new release tag and deploy it to production, as the connection to the repository does."""
         if not self._faults.on("vercel_no_auto_deploy"):
             self._build(tag, commit, "production", {})
 
     def _build(self, ref: str, commit: str, target: str | None, meta: Json) -> Json:
         identifier = f"dpl_{len(self._deployments) + 1:04}"
-        made = _deployment(identifier, ref, commit, created=time.time(), state="BUILDING", target=target)
-        made["meta"] |= meta
-        self._deployments[identifier] = made
+        deployment = _deployment(identifier, ref, commit, created_at=time.time(), state="BUILDING", target=target)
+        deployment["meta"] |= meta
+        self._deployments[identifier] = deployment
         self._save()
-        return made
+        return deployment
 
     def _settle(self) -> None:
-        """Let happen what was due by now: builds that end and go live, a rollback or promotion that is carried out."""
+        """Carry out what is due by now: builds that end and go live, a requested rollback or promotion."""
         now = time.time()
         for deployment in self._deployments.values():
             if deployment["readyState"] == "BUILDING" and now >= deployment["created"] / 1000 + self._pace:
@@ -104,7 +104,7 @@ class VercelSimulator:
         self._settle()
         query = request.query
         states = query["state"].split(",") if "state" in query else None
-        found = [
+        deployments = [
             deployment
             for deployment in sorted(self._deployments.values(), key=lambda item: item["created"], reverse=True)
             if query.get("target", deployment["target"]) == deployment["target"]
@@ -113,25 +113,27 @@ class VercelSimulator:
             and query.get("rollbackCandidate") in {None, "false", str(self._is_candidate(deployment)).lower()}
             and deployment["created"] >= int(query.get("since", "0"))
         ][: int(query.get("limit", "20"))]
-        items = [{**self._as_json(deployment), "uid": deployment["id"]} for deployment in found]
+        items = [{**self._as_json(deployment), "uid": deployment["id"]} for deployment in deployments]
         return web.json_response({"deployments": items, "pagination": {"count": len(items), "next": None}})
 
     async def _get(self, request: web.Request) -> web.Response:
         self._settle()
-        wanted = request.match_info["id"]
+        key = request.match_info["id"]
         for deployment in self._deployments.values():
-            if wanted in {deployment["id"], deployment["url"]}:
+            if key in {deployment["id"], deployment["url"]}:
                 return web.json_response(self._as_json(deployment))
         return _error(404, "not_found", "The deployment could not be found")
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()
         source = body.get("gitSource") or {}
-        known = self._deployments.get(body.get("deploymentId", ""))
-        ref = source.get("ref") or (known["meta"]["githubCommitRef"] if known else None)
+        source_deployment = self._deployments.get(body.get("deploymentId", ""))
+        ref = source.get("ref") or (source_deployment["meta"]["githubCommitRef"] if source_deployment else None)
         if not body.get("name") or not ref:
             return _error(400, "bad_request", "Invalid request: `name` and `gitSource` or `deploymentId` are needed")
-        sha = source.get("sha") or (known["meta"]["githubCommitSha"] if known else commit_sha(ref))
+        sha = source.get("sha") or (
+            source_deployment["meta"]["githubCommitSha"] if source_deployment else commit_sha(ref)
+        )
         return web.json_response(self._as_json(self._build(ref, sha, body.get("target"), body.get("meta") or {})))
 
     async def _rollback(self, request: web.Request) -> web.Response:
@@ -180,16 +182,16 @@ class VercelSimulator:
 
 def _first_deployments() -> dict[str, Json]:
     now = time.time()
-    found = [
-        _deployment(f"dpl_{version}", version, commit_sha(version), created=now - (40 - 10 * age) * 86400)
-        for age, version in enumerate(RELEASED)
+    deployments = [
+        _deployment(f"dpl_{version}", version, commit_sha(version), created_at=now - (40 - 10 * age) * 86400)
+        for age, version in enumerate(RELEASED_VERSIONS)
     ]
-    preview = _deployment("dpl_main", BRANCH, commit_sha(BRANCH), created=now - 3600, target=None)
-    return {deployment["id"]: deployment for deployment in [*found, preview]}
+    preview = _deployment("dpl_main", BRANCH, commit_sha(BRANCH), created_at=now - 3600, target=None)
+    return {deployment["id"]: deployment for deployment in [*deployments, preview]}
 
 
 def _deployment(
-    identifier: str, ref: str, sha: str, *, created: float, state: str = "READY", target: str | None = "production"
+    identifier: str, ref: str, sha: str, *, created_at: float, state: str = "READY", target: str | None = "production"
 ) -> Json:
     return {
         "id": identifier,
@@ -198,8 +200,8 @@ def _deployment(
         "projectId": PROJECT,
         "target": target,
         "readyState": state,
-        "created": int(created * 1000),
-        "ready": int((created + 60) * 1000) if state == "READY" else None,
+        "created": int(created_at * 1000),
+        "ready": int((created_at + 60) * 1000) if state == "READY" else None,
         "source": "git",
         "meta": {"githubCommitSha": sha, "githubCommitRef": ref},
     }

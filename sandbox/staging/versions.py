@@ -7,7 +7,7 @@ GITHUB_REPOSITORY = "solvereign/solvereign"
 BRANCH = "main"
 IMAGE_REPOSITORY = "solvereign/api"
 IMAGE = f"ghcr.io/{IMAGE_REPOSITORY}"
-RELEASED = ("v4.6.0", "v4.7.0")
+RELEASED_VERSIONS = ("v4.6.0", "v4.7.0")
 LIVE = "v4.7.0"
 CANDIDATE = "v4.8.0"
 
@@ -45,9 +45,9 @@ def commit_sha(name: str) -> str:
     return hashlib.sha1(f"{GITHUB_REPOSITORY}@{name}".encode(), usedforsecurity=False).hexdigest()
 
 
-def image_digest(tag: str, *, moved: bool = False) -> str:
-    """The digest that the registry gives for `tag`; another one when the tag was `moved`."""
-    return "sha256:" + hashlib.sha256(f"{IMAGE_REPOSITORY}:{tag}{'@moved' * moved}".encode()).hexdigest()
+def image_digest(tag: str, *, is_moved: bool = False) -> str:
+    """The digest that the registry gives for `tag`; another one when the tag `is_moved`."""
+    return "sha256:" + hashlib.sha256(f"{IMAGE_REPOSITORY}:{tag}{'@moved' * is_moved}".encode()).hexdigest()
 
 
 def image_tags() -> list[str]:
@@ -60,12 +60,12 @@ def in_registry(tag: str) -> bool:
     return _IN_REGISTRY.fullmatch(tag) is not None
 
 
-def migrations(*, released: bool = False) -> dict[str, str]:
+def migrations(*, is_released: bool = False) -> dict[str, str]:
     """File name to SQL text of the product's migrations, in the order in which they are applied.
 
-    ``released``: without those that only the candidate has.
+    ``is_released``: without those that only the candidate has.
     """
-    return dict(_MIGRATIONS) if released else {**_MIGRATIONS, **_NEW_MIGRATIONS}
+    return dict(_MIGRATIONS) if is_released else {**_MIGRATIONS, **_NEW_MIGRATIONS}
 
 
 def new_migrations() -> dict[str, str]:
@@ -73,9 +73,9 @@ def new_migrations() -> dict[str, str]:
     return dict(_NEW_MIGRATIONS)
 
 
-def backup_manifest(*, released: bool) -> str:
+def backup_manifest(*, is_released: bool) -> str:
     """The manifest of the backup CronJob in the repository; the candidate has another schedule."""
-    schedule = BACKUP_SCHEDULE if released else NEW_BACKUP_SCHEDULE
+    schedule = BACKUP_SCHEDULE if is_released else NEW_BACKUP_SCHEDULE
     return f"""\
 apiVersion: batch/v1
 kind: CronJob

@@ -60,7 +60,7 @@ class SmallApp:
         app.action("check.waive")(self._open)
         app.action("signoff.approve")(self._note)
         app.action("release.deploy")(self._note)
-        app.view("check.waive")(self._submitted)
+        app.view("check.waive")(self._on_submission)
 
     def _command(self, ack: Ack, command: dict[str, str]) -> None:
         ack(f"You typed `{command['text']}`")
@@ -74,7 +74,7 @@ class SmallApp:
         self.clicks.append((body["user"]["id"], action["action_id"], action.get("value")))
         ack()
 
-    def _submitted(self, ack: Ack, view: Json) -> None:
+    def _on_submission(self, ack: Ack, view: Json) -> None:
         reason = view["state"]["values"]["reason"]["reason"]["value"]
         self.reasons.append(reason)
         if reason == "no":
@@ -84,13 +84,13 @@ class SmallApp:
 
 
 def _chromium() -> str:
-    found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if found is None:
+    program = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if program is None:
         reason = "no Chromium on PATH: `make browser` says how to get one"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    return found
+    return program
 
 
 # Playwright's loop runs in the main thread, so the browser is closed before other modules run loops of their own.
@@ -118,7 +118,9 @@ def lonely(_direct: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def _connected(_direct: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SlackWorld, SmallApp]]:
+def _workspace_and_app(
+    _direct: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[SlackWorld, SmallApp]]:
     world = SlackWorld(tmp_path_factory.mktemp("workspace"))
     app = SmallApp()
     with world.bot(app.listen):
@@ -127,15 +129,15 @@ def _connected(_direct: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def workspace(_connected: tuple[SlackWorld, SmallApp]) -> SlackWorld:
+def workspace(_workspace_and_app: tuple[SlackWorld, SmallApp]) -> SlackWorld:
     """The workspace of the module, with SmallApp connected."""
-    return _connected[0]
+    return _workspace_and_app[0]
 
 
 @pytest.fixture
-def app(_connected: tuple[SlackWorld, SmallApp]) -> SmallApp:
+def app(_workspace_and_app: tuple[SlackWorld, SmallApp]) -> SmallApp:
     """The app in the workspace, with nothing noted yet."""
-    app = _connected[1]
+    app = _workspace_and_app[1]
     app.clicks.clear()
     app.reasons.clear()
     return app
@@ -189,8 +191,8 @@ def page(screen: Screen, workspace: SlackWorld) -> Page:
 
 
 @pytest.fixture(scope="module")
-def reading(context: BrowserContext, _connected: tuple[SlackWorld, SmallApp]) -> Iterator[Page]:
+def reading(context: BrowserContext, _workspace_and_app: tuple[SlackWorld, SmallApp]) -> Iterator[Page]:
     """One page for all tests that only read new messages on it."""
     screen = Screen(context)
-    yield screen.open(_connected[0].url)
+    yield screen.open(_workspace_and_app[0].url)
     screen.close()

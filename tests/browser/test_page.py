@@ -55,8 +55,8 @@ def a_png() -> bytes:
 def block_of_every_type(file_id: str) -> dict[str, tuple[dict[str, Any], str, str]]:
     """Type -> a block of it, where to look inside of it, and what must be read there."""
     parts = [{"type": "emoji", "name": "x"}, {"type": "text", "text": " Webhook"}]
-    marked = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": parts}]}
-    cells = [[text("Check", "raw_text"), text("Took", "raw_text")], [marked, text("4", "raw_text")]]
+    marked_cell = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": parts}]}
+    cells = [[text("Check", "raw_text"), text("Took", "raw_text")], [marked_cell, text("4", "raw_text")]]
     picture = {"slack_file": {"id": file_id}, "alt_text": "a plot"}
     return {
         "header": ({"text": text("Release v4.8.0", "plain_text")}, "", "Release v4.8.0"),
@@ -88,7 +88,7 @@ def test_every_block_type_is_drawn(reading: Page, workspace: SlackWorld, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("written", "selector", "read"),
+    ("source", "selector", "drawn"),
     [
         ("*bold*", "strong", "bold"),
         ("_slanted_", "em", "slanted"),
@@ -105,21 +105,21 @@ def test_every_block_type_is_drawn(reading: Page, workspace: SlackWorld, tmp_pat
         (":rocket:", ".emoji[aria-label=rocket]", ":rocket:"),
     ],
 )
-def test_mrkdwn_is_drawn(reading: Page, workspace: SlackWorld, written: str, selector: str, read: Any) -> None:
+def test_mrkdwn_is_drawn(reading: Page, workspace: SlackWorld, source: str, selector: str, drawn: Any) -> None:
     """Slack's marks become what they stand for."""
-    message = post(workspace, reading, [{"type": "section", "text": text(written)}])
+    message = post(workspace, reading, [{"type": "section", "text": text(source)}])
 
-    expect(message.locator(f".text {selector}")).to_have_text(read)
+    expect(message.locator(f".text {selector}")).to_have_text(drawn)
 
 
 @pytest.mark.parametrize(
-    "written", ["snake_case_name", "snake_case_ name", "2*3*4", ":no_such_emoji:", "10:30:45", "a * b * c"]
+    "source", ["snake_case_name", "snake_case_ name", "2*3*4", ":no_such_emoji:", "10:30:45", "a * b * c"]
 )
-def test_what_only_looks_like_a_mark_stays(reading: Page, workspace: SlackWorld, written: str) -> None:
+def test_what_only_looks_like_a_mark_stays(reading: Page, workspace: SlackWorld, source: str) -> None:
     """Marks inside of words and unknown names are ordinary text."""
-    message = post(workspace, reading, [{"type": "section", "text": text(written)}])
+    message = post(workspace, reading, [{"type": "section", "text": text(source)}])
 
-    expect(message.locator(".text")).to_have_text(written)
+    expect(message.locator(".text")).to_have_text(source)
     expect(message.locator(".text *")).to_have_count(0)
 
 
@@ -211,15 +211,15 @@ def test_click_right_after_the_switch_is_the_other_persons(page: Page, workspace
     """Whoever clicks before the page has read what the other person sees does not click as the one before."""
     message = post(workspace, page, [{"type": "actions", "elements": [button("signoff.approve", "Approve")]}])
     expect(message.get_by_test_id("button-signoff.approve")).to_be_visible()
-    held: list[Route] = []
-    page.route("**/state?*", lambda route: held.append(route))  # noqa: PLW0108  it asks a function for its code
+    routes: list[Route] = []
+    page.route("**/state?*", lambda route: routes.append(route))  # noqa: PLW0108  it asks a function for its code
 
     page.get_by_test_id("act-as").select_option(QUINN)
     message.get_by_test_id("button-signoff.approve").click()
 
     eventually(lambda: [user for user, _, _ in app.clicks] == [QUINN])
-    assert len(held) == 1
-    held[0].continue_()
+    assert len(routes) == 1
+    routes[0].continue_()
 
 
 def test_confirmation_is_asked_first(page: Page, workspace: SlackWorld, app: SmallApp) -> None:

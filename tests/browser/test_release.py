@@ -22,8 +22,8 @@ SLOW = 90_000.0  # milliseconds for what the bot has to do first
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """What `make demo` starts, with a watch of six seconds."""
-    with running_demo(tmp_path_factory.mktemp("page") / "data", "--watch-minutes", "0.1") as started:
-        yield started
+    with running_demo(tmp_path_factory.mktemp("page") / "data", "--watch-minutes", "0.1") as demo_now:
+        yield demo_now
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def _state(demo: Demo) -> tuple[list[Any], list[Any]]:
 
 
 @pytest.fixture(scope="module")
-def done(page: Page, demo: Demo) -> Demo:
+def finished_release(page: Page, demo: Demo) -> Demo:
     """A release that the release manager started and deployed and QA approved too, all on the page, without a reload."""
     page.get_by_test_id("composer").fill("/release start v4.8.0")
     page.get_by_test_id("send").click()
@@ -84,13 +84,13 @@ def done(page: Page, demo: Demo) -> Demo:
     return demo
 
 
-def test_from_the_command_to_done(done: Demo) -> None:
+def test_from_the_command_to_done(finished_release: Demo) -> None:
     """The release is DONE, signed by two people, and Slack would have taken every message."""
-    signed = done.rows("SELECT by_whom, role FROM signoffs WHERE purpose = 'deploy' ORDER BY id")
+    approvals = finished_release.rows("SELECT by_whom, role FROM signoffs WHERE purpose = 'deploy' ORDER BY id")
 
-    assert [row["state"] for row in done.rows("SELECT state FROM releases")] == ["DONE"]
-    assert [(row["by_whom"], row["role"]) for row in signed] == [(RITA, "release_manager"), (QUINN, "qa")]
-    assert done.control("violations") == []
+    assert [row["state"] for row in finished_release.rows("SELECT state FROM releases")] == ["DONE"]
+    assert [(row["by_whom"], row["role"]) for row in approvals] == [(RITA, "release_manager"), (QUINN, "qa")]
+    assert finished_release.control("violations") == []
 
 
 @pytest.mark.parametrize(
@@ -104,19 +104,21 @@ def test_from_the_command_to_done(done: Demo) -> None:
         ("check.waive", {"check": "migrations.applied"}),
     ],
 )
-def test_a_button_of_the_finished_release_does_nothing(done: Demo, action: str, more: dict[str, str]) -> None:
+def test_a_button_of_the_finished_release_does_nothing(
+    finished_release: Demo, action: str, more: dict[str, str]
+) -> None:
     """Somebody's screen still shows the card of an hour ago: the click is answered, on record, and changes nothing."""
-    before = _state(done)
-    value = json.dumps({"release": done.rows("SELECT id FROM releases")[0]["id"], **more})
-    ts = done.stage.card()["ts"]
+    before = _state(finished_release)
+    value = json.dumps({"release": finished_release.rows("SELECT id FROM releases")[0]["id"], **more})
+    ts = finished_release.stage.card()["ts"]
 
-    with contextlib.closing(Stage(done.facts["page"])) as stage:
+    with contextlib.closing(Stage(finished_release.facts["page"])) as stage:
         if action in {"release.abort", "check.waive"}:
-            said = stage.fill_raw("Rita", action, value, ts, "an hour late")
+            answer = stage.fill_raw("Rita", action, value, ts, "an hour late")
         else:
-            said = stage.press_raw("Rita", action, value, ts)
+            answer = stage.press_raw("Rita", action, value, ts)
 
-    assert "DONE" in said
-    assert _state(done) == before
-    refused = done.rows("SELECT event, actor FROM audit ORDER BY seq DESC LIMIT 1")[0]
-    assert (refused["event"], refused["actor"]) == ("click.refused", RITA)
+    assert "DONE" in answer
+    assert _state(finished_release) == before
+    refusal = finished_release.rows("SELECT event, actor FROM audit ORDER BY seq DESC LIMIT 1")[0]
+    assert (refusal["event"], refusal["actor"]) == ("click.refused", RITA)

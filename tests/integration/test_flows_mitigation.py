@@ -20,7 +20,7 @@ from clients.cluster import Kubernetes
 from clients.target import Target
 from tests.fix_bot import GUEST, MANAGER, QA, World, checklist
 from tests.fix_kube import Kube
-from tests.sandbox.kube_objects import deployed, images, is_rolled_out, read
+from tests.sandbox.kube_objects import deploy_and_wait, images, is_rolled_out, read
 from tests.unit.factories import render_stored
 from tests.unit.slack_rules import assert_slack_accepts
 
@@ -31,7 +31,7 @@ OFFER = {"do": "set_variable", "name": NAME, "value": "off", "remind": "4h"}
 @pytest.fixture
 def production(world: World, kube: Kube) -> World:
     """The flows with a Deployment whose rollback offers to set a variable."""
-    deployed(kube, "app:1")
+    deploy_and_wait(kube, "app:1")
     where = Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace, deployment="web", container="main")
     world.deps = replace(
         world.deps,

@@ -23,7 +23,7 @@ from tests.fix_bot import MANAGER, QA, World, checklist
 from tests.fix_kube import Kube
 from tests.fix_vendors import Vendors
 from tests.integration.test_steps_jobs import _cron
-from tests.sandbox.kube_objects import deployed, read, set_image
+from tests.sandbox.kube_objects import deploy_and_wait, read, set_image
 
 COMMIT = commit_sha(BRANCH)
 SOURCE = Resolved(COMMIT, "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=False)
@@ -114,7 +114,7 @@ class Production:
 @pytest.fixture
 def production(world: World, kube: Kube, vendors: Vendors, database_url: str) -> Production:
     """Production as the previous release left it."""
-    deployed(kube, "app:1")
+    deploy_and_wait(kube, "app:1")
     cron = _cron(BACKUP_SCHEDULE, "ghcr.io/solvereign/backup:latest")
     cron["metadata"]["name"] = "solvereign-backup"
     kube.batch.create_namespaced_cron_job(kube.namespace, cron)

@@ -11,7 +11,7 @@ from checks.registry import BUILT_IN, Registry
 from tests.fix_account import BotAccount
 from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
 from tests.fix_kube import Kube
-from tests.sandbox.kube_objects import deployed, revisions
+from tests.sandbox.kube_objects import deploy_and_wait, revisions
 
 LOGS = {"do": "check", "kind": "pod_logs", "params": {"since_minutes": 5}}
 PLAN = checklist(
@@ -26,7 +26,7 @@ NEW = f"{RESOLVED.image}@{RESOLVED.digest}"
 
 def test_a_release_needs_exactly_the_declared_rights(kube: Kube, world: World, tmp_path: Path) -> None:
     """Each missing right is named before any change, and with all of them deploy and rollback succeed."""
-    deployed(kube, "app:1")
+    deploy_and_wait(kube, "app:1")
     account = BotAccount(kube, tmp_path)
     registry = Registry(
         {name: type(world.deps.registry.get(name)) for name in world.deps.registry.names()}
@@ -61,7 +61,7 @@ def test_a_release_needs_exactly_the_declared_rights(kube: Kube, world: World, t
 
 def test_a_rollback_needs_only_its_own_rights(kube: Kube, world: World, tmp_path: Path) -> None:
     """Nothing is asked before a rollback, and each step names what it lacks (promise P6)."""
-    deployed(kube, "app:1")
+    deploy_and_wait(kube, "app:1")
     account = BotAccount(kube, tmp_path)
     world.change(
         checklist=PLAN.model_copy(update={"deploy": PLAN.deploy[:1]}),

@@ -25,7 +25,7 @@ from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
 from tests.fix_kube import Kube, eventually
 from tests.fix_proxy import Proxy
 from tests.fix_steps import Notes, Surroundings, Waits
-from tests.sandbox.kube_objects import deployed, images, is_rolled_out, pods, read, revisions, set_image
+from tests.sandbox.kube_objects import deploy_and_wait, images, is_rolled_out, pods, read, revisions, set_image
 
 OLD, NEW = "app:1", f"{RESOLVED.image}@{RESOLVED.digest}"
 SET = SetImage(do="set_image", version_env="VERSION")
@@ -54,7 +54,7 @@ class Ship(Surroundings):
 @pytest.fixture
 def ship(kube: Kube) -> Ship:
     """A Deployment with its first version."""
-    deployed(kube, OLD)
+    deploy_and_wait(kube, OLD)
     return Ship(kube.kubeconfig, kube.namespace)
 
 

@@ -21,7 +21,7 @@ def deploy(kube: Kube, image: str = "app:1", annotations: dict[str, str] | None 
     kube.apps.create_namespaced_deployment(kube.namespace, {"metadata": {"name": "web"}, "spec": body})
 
 
-def deployed(kube: Kube, image: str = "app:1", **spec: Any) -> None:
+def deploy_and_wait(kube: Kube, image: str = "app:1", **spec: Any) -> None:
     """The same, and wait until it has rolled out."""
     deploy(kube, image, **spec)
     eventually("the first rollout", lambda: is_rolled_out(kube))
@@ -54,10 +54,10 @@ def read(kube: Kube) -> Any:
 
 def is_rolled_out(kube: Kube) -> bool:
     """The questions of `kubectl rollout status`."""
-    found = read(kube)
-    status, wanted = found.status, found.spec.replicas
-    current = status.observed_generation == found.metadata.generation
-    return bool(current and status.replicas == status.updated_replicas == status.available_replicas == wanted)
+    deployment = read(kube)
+    status, replicas = deployment.status, deployment.spec.replicas
+    current = status.observed_generation == deployment.metadata.generation
+    return bool(current and status.replicas == status.updated_replicas == status.available_replicas == replicas)
 
 
 def progressing(kube: Kube) -> str:
@@ -74,8 +74,8 @@ def revisions(kube: Kube) -> dict[int, str]:
 
 def pods(kube: Kube) -> list[Any]:
     """The pods of `web` that are not on their way out."""
-    found = kube.core.list_namespaced_pod(kube.namespace, label_selector="app=web").items
-    return [pod for pod in found if pod.metadata.deletion_timestamp is None]
+    pods_of_web = kube.core.list_namespaced_pod(kube.namespace, label_selector="app=web").items
+    return [pod for pod in pods_of_web if pod.metadata.deletion_timestamp is None]
 
 
 def images(kube: Kube, settings: Json) -> None:

@@ -123,22 +123,22 @@ class SlackWorld:
         listen(app)
         socket: BaseSocketModeHandler = HANDLERS[handler](app, self.server.app_token)
         client: Any = socket.client
-        greeted: list[str] = []
+        greetings: list[str] = []
 
-        def note_hello(*said: Any) -> None:
-            if '"hello"' in said[-1]:
-                greeted.append(said[-1])
+        def note_hello(*arguments: Any) -> None:
+            if '"hello"' in arguments[-1]:
+                greetings.append(arguments[-1])
 
         client.on_message_listeners.append(note_hello)
         # The monitor of the websocket-client handler would find its first session not open yet and replace it.
-        monitored = handler == "websocket_client"
-        if monitored:
+        has_monitor = handler == "websocket_client"
+        if has_monitor:
             client.current_app_monitor_started = True
             client.current_session_runner.shutdown()  # it looks for a session to run twice a second only
             client.current_session_runner = IntervalRunner(client._run_current_session, 0.02).start()
         socket.connect()
-        eventually(lambda: greeted)
-        if monitored:
+        eventually(lambda: greetings)
+        if has_monitor:
             client.current_app_monitor.start()
         try:
             yield app
@@ -147,7 +147,7 @@ class SlackWorld:
             client.default_auto_reconnect_enabled = False
             client.auto_reconnect_enabled = False
             client.closed = True
-            if monitored:
+            if has_monitor:
                 client.current_session_runner.event.set()  # else it opens the same session again
             client.message_queue.put(None)  # else its reader looks up once a second only
             eventually(lambda: self._hung_up(client))
@@ -166,22 +166,22 @@ def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:
         time.sleep(0.02)
 
 
-def noted(seen: list[Any], what: Any, ack: Callable[[], Any]) -> None:
+def note_and_ack(events: list[Any], what: Any, ack: Callable[[], Any]) -> None:
     """Listener in one line: remember `what`, then acknowledge."""
-    seen.append(what)
+    events.append(what)
     ack()
 
 
 def refusal(call: Callable[..., Any], **args: Any) -> Any:
     """The answer of a Web API call that Slack refuses."""
-    with pytest.raises(SlackApiError) as caught:
+    with pytest.raises(SlackApiError) as error:
         call(**args)
-    return caught.value.response
+    return error.value.response
 
 
 def no_proxies() -> Iterator[None]:
     """Take proxy settings out of the environment: slack_sdk would use them even for a loopback address."""
     names = [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
-    saved = {name: os.environ.pop(name) for name in names}
+    values = {name: os.environ.pop(name) for name in names}
     yield
-    os.environ.update(saved)
+    os.environ.update(values)

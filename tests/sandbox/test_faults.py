@@ -18,12 +18,12 @@ def test_a_switch_is_off_until_it_is_set() -> None:
 def test_listeners_hear_every_move_also_a_repeated_one() -> None:
     """Some switches act again each time they are switched on."""
     faults = Faults()
-    heard: list[tuple[str, bool]] = []
-    faults.subscribe(lambda name, on: heard.append((name, on)))
+    events: list[tuple[str, bool]] = []
+    faults.subscribe(lambda name, on: events.append((name, on)))
     faults.set("sentry_new_issue", True)
     faults.set("sentry_new_issue", True)
     faults.set("sentry_new_issue", False)
-    assert heard == [("sentry_new_issue", True), ("sentry_new_issue", True), ("sentry_new_issue", False)]
+    assert events == [("sentry_new_issue", True), ("sentry_new_issue", True), ("sentry_new_issue", False)]
 
 
 def test_an_unknown_switch_is_refused() -> None:

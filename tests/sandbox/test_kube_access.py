@@ -25,19 +25,19 @@ def test_an_account_may_do_what_its_role_says(kube: Kube, tmp_path: Path) -> Non
         core: Any = client.CoreV1Api(api)
         assert apps.read_namespaced_deployment("web", kube.namespace).metadata.name == "web"
         core.list_namespaced_pod(kube.namespace)
-        with pytest.raises(ApiException) as refused:
+        with pytest.raises(ApiException) as refusal:
             apps.patch_namespaced_deployment("web", kube.namespace, {"spec": {"replicas": 0}})
-        with pytest.raises(ApiException) as other:
+        with pytest.raises(ApiException) as other_refusal:
             apps.read_namespaced_deployment("other", kube.namespace)
-        with pytest.raises(ApiException) as log:
+        with pytest.raises(ApiException) as log_refusal:
             core.read_namespaced_pod_log("web-1", kube.namespace)
     user = f'User "system:serviceaccount:{kube.namespace}:release-bot"'
     where = f'in the namespace \\"{kube.namespace}\\"'
-    assert refused.value.status == other.value.status == log.value.status == 403
+    assert refusal.value.status == other_refusal.value.status == log_refusal.value.status == 403
     words = f'deployments.apps "web" is forbidden: {user} cannot patch resource "deployments" in API group "apps" '
-    assert words.replace('"', '\\"') + where in str(refused.value.body)
+    assert words.replace('"', '\\"') + where in str(refusal.value.body)
     words = f'pods "web-1" is forbidden: {user} cannot get resource "pods/log" in API group "" '
-    assert words.replace('"', '\\"') + where in str(log.value.body)
+    assert words.replace('"', '\\"') + where in str(log_refusal.value.body)
 
 
 def test_a_token_of_nobody_is_refused(kube: Kube, tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ def test_a_token_of_nobody_is_refused(kube: Kube, tmp_path: Path) -> None:
     account = BotAccount(kube, tmp_path)
     text = account.kubeconfig.read_text(encoding="utf-8")
     kube.core.delete_namespaced_service_account("release-bot", kube.namespace)
-    for changed in (text, text.replace("token: ", "token: x")):
-        account.kubeconfig.write_text(changed, encoding="utf-8")
-        with api_client(account.kubeconfig) as api, pytest.raises(ApiException) as refused:
+    for content in (text, text.replace("token: ", "token: x")):
+        account.kubeconfig.write_text(content, encoding="utf-8")
+        with api_client(account.kubeconfig) as api, pytest.raises(ApiException) as refusal:
             client.CoreV1Api(api).list_namespaced_pod(kube.namespace)
-        assert refused.value.status == 401
+        assert refusal.value.status == 401

@@ -8,13 +8,13 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from tests.fix_kube import Kube, api_client, eventually
-from tests.sandbox.kube_objects import create_pod, deploy, deployed, is_rolled_out, read, set_image
+from tests.sandbox.kube_objects import create_pod, deploy, deploy_and_wait, is_rolled_out, read, set_image
 
 
 def _refusal(call: Any) -> tuple[int, str]:
-    with pytest.raises(ApiException) as refused:
+    with pytest.raises(ApiException) as refusal:
         call()
-    return int(refused.value.status or 0), str(json.loads(str(refused.value.body))["reason"])
+    return int(refusal.value.status or 0), str(json.loads(str(refusal.value.body))["reason"])
 
 
 def _patch(kube: Kube, body: Any, kind: str | None = None) -> Any:
@@ -24,7 +24,7 @@ def _patch(kube: Kube, body: Any, kind: str | None = None) -> Any:
 
 def test_a_stale_writer_gets_a_conflict(kube: Kube) -> None:
     """A PUT, or a patch that names the resourceVersion it saw, loses against a write in between."""
-    deployed(kube)
+    deploy_and_wait(kube)
     stale = read(kube)
     set_image(kube, "app:2")
     version = {"metadata": {"resourceVersion": stale.metadata.resource_version}}
@@ -35,7 +35,7 @@ def test_a_stale_writer_gets_a_conflict(kube: Kube) -> None:
 
 def test_a_json_patch_whose_test_fails_is_invalid(kube: Kube) -> None:
     """The real server answers 422 and changes nothing, not even by the operations before the test."""
-    deployed(kube)
+    deploy_and_wait(kube)
     operations = [
         {"op": "replace", "path": "/spec/replicas", "value": 5},
         {"op": "test", "path": "/metadata/resourceVersion", "value": "1"},
@@ -46,7 +46,7 @@ def test_a_json_patch_whose_test_fails_is_invalid(kube: Kube) -> None:
 
 def test_a_json_patch_with_the_right_version_applies(kube: Kube) -> None:
     """The way back of a release: the whole template and the annotations, under a lock."""
-    deployed(kube)
+    deploy_and_wait(kube)
     kube.apps.patch_namespaced_deployment("web", kube.namespace, {"metadata": {"annotations": {"later": "yes"}}})
 
     def attempt() -> bool:
@@ -70,15 +70,15 @@ def test_a_json_patch_with_the_right_version_applies(kube: Kube) -> None:
 
     eventually("the patch", attempt)
     eventually("the rollout", lambda: is_rolled_out(kube))
-    found = read(kube)
-    assert found.spec.template.spec.containers[0].image == "app:0"
-    assert "later" not in found.metadata.annotations
-    assert found.metadata.annotations["kubernetes.io/change-cause"] == "back"
+    deployment = read(kube)
+    assert deployment.spec.template.spec.containers[0].image == "app:0"
+    assert "later" not in deployment.metadata.annotations
+    assert deployment.metadata.annotations["kubernetes.io/change-cause"] == "back"
 
 
 def test_a_merge_patch_replaces_lists(kube: Kube) -> None:
     """RFC 7386 knows no merge keys: what the list does not name is gone."""
-    deployed(kube)
+    deploy_and_wait(kube)
     containers = [{"name": "main", "image": "app:3"}]
     patch = {"spec": {"template": {"spec": {"containers": containers}}}}
     _patch(kube, patch, "application/merge-patch+json")
@@ -139,12 +139,12 @@ def test_defaults_are_filled_in(kube: Kube) -> None:
     path = f"/apis/apps/v1/namespaces/{kube.namespace}/deployments"
     answer = kube.request("POST", path, {"metadata": {"name": "web", "labels": None}, "spec": spec})
     assert answer.status_code == 201
-    created = answer.json()
-    created["spec"]["template"]["metadata"].pop("creationTimestamp", None)  # null at servers before 1.33
-    assert created["metadata"].keys() - {"managedFields"} == {
+    answer_body = answer.json()
+    answer_body["spec"]["template"]["metadata"].pop("creationTimestamp", None)  # null at servers before 1.33
+    assert answer_body["metadata"].keys() - {"managedFields"} == {
         *("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
     }
-    assert created["spec"] == {
+    assert answer_body["spec"] == {
         "replicas": 0,
         "selector": {"matchLabels": {"app": "web"}},
         "template": {
@@ -187,8 +187,8 @@ def test_defaults_are_filled_in(kube: Kube) -> None:
 def test_an_image_that_may_move_is_always_pulled(kube: Kube, image: str, policy: str) -> None:
     """The default of imagePullPolicy follows from the tag."""
     body = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": image}]}}
-    created = create_pod(kube, body)
-    assert created.spec.containers[0].image_pull_policy == policy
+    answer_body = create_pod(kube, body)
+    assert answer_body.spec.containers[0].image_pull_policy == policy
 
 
 def test_the_text_of_a_secret_is_kept_encoded(kube: Kube) -> None:
@@ -202,18 +202,18 @@ def test_the_text_of_a_secret_is_kept_encoded(kube: Kube) -> None:
 
 def test_a_client_cannot_write_what_is_the_servers(kube: Kube) -> None:
     """Status, uid and times of a PUT are left out of account; metadata alone makes no new generation."""
-    deployed(kube)
+    deploy_and_wait(kube)
     path = f"/apis/apps/v1/namespaces/{kube.namespace}/deployments/web"
     before = kube.request("GET", path).json()
-    changed = json.loads(json.dumps(before))
-    del changed["metadata"]["resourceVersion"], changed["metadata"]["uid"]
-    changed["status"] = {"replicas": 7}
-    changed["metadata"] |= {"creationTimestamp": "2020-01-01T00:00:00Z", "generation": 99, "labels": {"new": "yes"}}
-    after = kube.request("PUT", path, changed).json()
+    body = json.loads(json.dumps(before))
+    del body["metadata"]["resourceVersion"], body["metadata"]["uid"]
+    body["status"] = {"replicas": 7}
+    body["metadata"] |= {"creationTimestamp": "2020-01-01T00:00:00Z", "generation": 99, "labels": {"new": "yes"}}
+    after = kube.request("PUT", path, body).json()
     assert after["status"]["replicas"] == before["status"]["replicas"]
     assert after["metadata"]["labels"] == {"new": "yes"}
-    kept = ("uid", "creationTimestamp", "generation")
-    assert [after["metadata"][key] for key in kept] == [before["metadata"][key] for key in kept]
+    keys = ("uid", "creationTimestamp", "generation")
+    assert [after["metadata"][key] for key in keys] == [before["metadata"][key] for key in keys]
     assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
 
 
@@ -254,13 +254,13 @@ def test_a_namespace_that_is_deleted_takes_nothing_new(kube: Kube) -> None:
 
 def test_what_breaks_a_rule_is_refused_as_a_status(kube: Kube) -> None:
     """404, 409 and 422 with the machine-readable reason."""
-    deployed(kube)
-    found = read(kube)
-    found.metadata.resource_version = found.metadata.namespace = None
+    deploy_and_wait(kube)
+    deployment = read(kube)
+    deployment.metadata.resource_version = deployment.metadata.namespace = None
     apps, space = kube.apps, kube.namespace
     assert _refusal(lambda: apps.read_namespaced_deployment("nope", space)) == (404, "NotFound")
-    assert _refusal(lambda: apps.create_namespaced_deployment(space, found)) == (409, "AlreadyExists")
-    assert _refusal(lambda: apps.create_namespaced_deployment("no-such-space", found)) == (404, "NotFound")
+    assert _refusal(lambda: apps.create_namespaced_deployment(space, deployment)) == (409, "AlreadyExists")
+    assert _refusal(lambda: apps.create_namespaced_deployment("no-such-space", deployment)) == (404, "NotFound")
     assert _refusal(lambda: _patch(kube, {"spec": {"selector": {"matchLabels": {"app": "x"}}}})) == (422, "Invalid")
     assert _refusal(lambda: _patch(kube, {"spec": {"replicas": -1}})) == (422, "Invalid")
     assert _refusal(lambda: set_image(kube, "")) == (422, "Invalid")

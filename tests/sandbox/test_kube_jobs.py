@@ -44,11 +44,11 @@ def _run(kube: Kube, name: str = "manual-1", seconds: float = 20) -> Any:
     metadata = {"name": name, "annotations": annotations, "ownerReferences": [owner]}
     kube.batch.create_namespaced_job(kube.namespace, {"metadata": metadata, "spec": spec})
 
-    def ended():
+    def find_end():
         job = kube.batch.read_namespaced_job(name, kube.namespace)
         return job if job.status.conditions else None
 
-    return eventually(f"the end of the Job {name}", ended, seconds)
+    return eventually(f"the end of the Job {name}", find_end, seconds)
 
 
 def _log(kube: Kube, job: str = "manual-1") -> str:
@@ -85,10 +85,10 @@ def test_a_fixed_name_makes_a_job_once(kube: Kube) -> None:
     """The same name again is refused as AlreadyExists."""
     _cronjob(kube, "pass")
     _run(kube)
-    with pytest.raises(ApiException) as refused:
+    with pytest.raises(ApiException) as refusal:
         _run(kube)
-    assert (refused.value.status, refused.value.reason) == (409, "Conflict")
-    assert '"reason":"AlreadyExists"' in str(refused.value.body).replace(" ", "")
+    assert (refusal.value.status, refusal.value.reason) == (409, "Conflict")
+    assert '"reason":"AlreadyExists"' in str(refusal.value.body).replace(" ", "")
 
 
 def test_a_generated_name_is_a_new_job_each_time(kube: Kube) -> None:
@@ -113,8 +113,8 @@ def test_a_cronjob_lists_and_can_be_suspended(kube: Kube) -> None:
     """It reads back as batch/v1, and a patch of suspend leaves the rest."""
     _cronjob(kube, "pass")
     kube.batch.patch_namespaced_cron_job("nightly", kube.namespace, {"spec": {"suspend": True}})
-    found = kube.batch.list_namespaced_cron_job(kube.namespace).items
-    assert [(c.metadata.name, c.spec.suspend, c.spec.schedule) for c in found] == [("nightly", True, "0 0 1 1 *")]
+    cron_jobs = kube.batch.list_namespaced_cron_job(kube.namespace).items
+    assert [(c.metadata.name, c.spec.suspend, c.spec.schedule) for c in cron_jobs] == [("nightly", True, "0 0 1 1 *")]
 
 
 @pytest.mark.slow
@@ -162,10 +162,10 @@ def test_a_job_has_defaults_and_the_labels_of_its_pods(kube: Kube) -> None:
 def test_a_cronjob_that_breaks_a_rule_is_refused(kube: Kube, changes: Json, field: str) -> None:
     """422 with the field."""
     _cronjob(kube, "pass")
-    with pytest.raises(ApiException) as refused:
+    with pytest.raises(ApiException) as refusal:
         kube.batch.patch_namespaced_cron_job("nightly", kube.namespace, {"spec": changes})
-    assert refused.value.status == 422
-    assert field in str(refused.value.body)
+    assert refusal.value.status == 422
+    assert field in str(refusal.value.body)
 
 
 def test_what_a_job_runs_cannot_be_changed(kube: Kube) -> None:
@@ -174,6 +174,6 @@ def test_what_a_job_runs_cannot_be_changed(kube: Kube) -> None:
     _run(kube)
     containers = [{"name": "main", "image": "tools:2"}]
     patch = {"spec": {"template": {"spec": {"containers": containers}}}}
-    with pytest.raises(ApiException) as refused:
+    with pytest.raises(ApiException) as refusal:
         kube.batch.patch_namespaced_job("manual-1", kube.namespace, patch)
-    assert refused.value.status == 422
+    assert refusal.value.status == 422

@@ -7,7 +7,7 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 
 from tests.fix_kube import Json, Kube, eventually
-from tests.sandbox.kube_objects import create_pod, deploy, deployed, images, pods
+from tests.sandbox.kube_objects import create_pod, deploy, deploy_and_wait, images, pods
 
 
 def run(kube: Kube, *commands: list[str], annotations: Json | None = None, **container: Any) -> None:
@@ -38,10 +38,10 @@ def log_of(kube: Kube, pod: str = "once", **options: Any) -> str:
 
 def refusal_of_log(kube: Kube, pod: str, **options: Any) -> str:
     """Why the log of a pod cannot be read: always a bad request."""
-    with pytest.raises(ApiException) as refused:
+    with pytest.raises(ApiException) as refusal:
         log_of(kube, pod, **options)
-    assert refused.value.status == 400
-    return str(refused.value.body)
+    assert refusal.value.status == 400
+    return str(refusal.value.body)
 
 
 def waiting_reason(pod: Any) -> str:
@@ -59,9 +59,13 @@ def test_a_pod_of_its_own_runs_to_its_end(kube: Kube, code: str, phase: str, rea
     run(kube, python(code))
     eventually("its end", lambda: once(kube).status.phase == phase)
     status = once(kube).status
-    ended = status.container_statuses[0].state.terminated
-    assert (ended.reason, ended.exit_code, status.container_statuses[0].restart_count) == (reason, exit_code, 0)
-    assert ended.finished_at >= ended.started_at
+    termination = status.container_statuses[0].state.terminated
+    assert (termination.reason, termination.exit_code, status.container_statuses[0].restart_count) == (
+        reason,
+        exit_code,
+        0,
+    )
+    assert termination.finished_at >= termination.started_at
     assert {c.type: c.status for c in status.conditions} == {
         "Initialized": "True",
         "Ready": "False",
@@ -137,9 +141,9 @@ def test_a_pod_is_deleted_at_once_if_it_is_the_one_that_is_meant(kube: Kube) -> 
     """Without a grace period, and only with the uid of the precondition."""
     run(kube, python("import time; time.sleep(60)"))
     body = {"gracePeriodSeconds": 0, "preconditions": {"uid": "another"}}
-    with pytest.raises(ApiException) as refused:
+    with pytest.raises(ApiException) as refusal:
         kube.core.delete_namespaced_pod("once", kube.namespace, body=body)
-    assert refused.value.status == 409
+    assert refusal.value.status == 409
     body["preconditions"] = {"uid": once(kube).metadata.uid}
     kube.core.delete_namespaced_pod("once", kube.namespace, body=body)
     assert kube.core.list_namespaced_pod(kube.namespace).items == []
@@ -182,7 +186,7 @@ def test_a_container_that_waits_has_no_log(kube: Kube) -> None:
 
 def test_logs_are_cut_as_asked(kube: Kube) -> None:
     """tailLines, limitBytes, sinceSeconds, and no previous instance."""
-    deployed(kube, annotations={"testbed/log": "one\ntwo\nthree"}, replicas=1)
+    deploy_and_wait(kube, annotations={"testbed/log": "one\ntwo\nthree"}, replicas=1)
     name = pods(kube)[0].metadata.name
 
     assert log_of(kube, name) == "one\ntwo\nthree\n"

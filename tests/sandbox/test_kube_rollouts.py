@@ -3,7 +3,7 @@
 from tests.fix_kube import Json, Kube, eventually
 from tests.sandbox.kube_objects import (
     deploy,
-    deployed,
+    deploy_and_wait,
     images,
     is_rolled_out,
     pods,
@@ -16,7 +16,7 @@ from tests.sandbox.kube_objects import (
 
 def test_a_new_image_rolls_out_as_the_next_revision(kube: Kube) -> None:
     """Both pods run the new image at the end, and the history has both revisions."""
-    deployed(kube)
+    deploy_and_wait(kube)
     set_image(kube, "app:2")
     eventually("the rollout", lambda: is_rolled_out(kube) and len(pods(kube)) == 2)
     assert {pod.spec.containers[0].image for pod in pods(kube)} == {"app:2"}
@@ -26,7 +26,7 @@ def test_a_new_image_rolls_out_as_the_next_revision(kube: Kube) -> None:
 
 def test_a_patch_by_container_name_leaves_the_rest_of_the_template(kube: Kube) -> None:
     """A strategic merge patch joins containers and variables by name."""
-    deployed(kube)
+    deploy_and_wait(kube)
     set_image(kube, "app:2")
     container = read(kube).spec.template.spec.containers[0]
     assert (container.image, container.env[0].value) == ("app:2", "test")
@@ -34,7 +34,7 @@ def test_a_patch_by_container_name_leaves_the_rest_of_the_template(kube: Kube) -
 
 def test_a_patch_that_changes_nothing_is_no_new_generation(kube: Kube) -> None:
     """Setting the image that is set already starts nothing."""
-    deployed(kube)
+    deploy_and_wait(kube)
     before = read(kube).metadata
     set_image(kube, "app:1")
     after = read(kube).metadata
@@ -43,7 +43,7 @@ def test_a_patch_that_changes_nothing_is_no_new_generation(kube: Kube) -> None:
 
 def test_the_controller_observes_a_generation_later(kube: Kube) -> None:
     """The answer to a patch has the new generation, and the status still the old one."""
-    deployed(kube)
+    deploy_and_wait(kube)
     patch = {"spec": {"template": {"metadata": {"annotations": {"touched": "yes"}}}}}
     answer = kube.apps.patch_namespaced_deployment("web", kube.namespace, patch)
     assert (answer.metadata.generation, answer.status.observed_generation) == (2, 1)
@@ -52,18 +52,22 @@ def test_the_controller_observes_a_generation_later(kube: Kube) -> None:
 
 def test_old_pods_stay_while_the_new_ones_are_not_ready(kube: Kube) -> None:
     """A rollout that never gets ready costs no available pod, and exceeds its deadline."""
-    deployed(kube, progressDeadlineSeconds=1)
+    deploy_and_wait(kube, progressDeadlineSeconds=1)
     images(kube, {"app:2": {"never-ready": True}})
     set_image(kube, "app:2")
     eventually("the deadline", lambda: progressing(kube) == "ProgressDeadlineExceeded")
-    found = read(kube)
-    assert (found.status.available_replicas, found.status.updated_replicas, found.status.replicas) == (2, 1, 3)
-    assert {c.type: c.status for c in found.status.conditions} == {"Available": "True", "Progressing": "False"}
+    deployment = read(kube)
+    assert (deployment.status.available_replicas, deployment.status.updated_replicas, deployment.status.replicas) == (
+        2,
+        1,
+        3,
+    )
+    assert {c.type: c.status for c in deployment.status.conditions} == {"Available": "True", "Progressing": "False"}
 
 
 def test_going_back_reuses_the_replica_set_under_a_new_number(kube: Kube) -> None:
     """After 1, 2 and back: revisions 2 and 3, and the old number is in the annotation revision-history."""
-    deployed(kube)
+    deploy_and_wait(kube)
     name = pods(kube)[0].metadata.labels["pod-template-hash"]
     set_image(kube, "app:2")
     eventually("the rollout", lambda: is_rolled_out(kube))
@@ -71,14 +75,14 @@ def test_going_back_reuses_the_replica_set_under_a_new_number(kube: Kube) -> Non
     eventually("the way back", lambda: is_rolled_out(kube) and len(pods(kube)) == 2)
     assert revisions(kube) == {2: "app:2", 3: "app:1"}
     assert {pod.metadata.labels["pod-template-hash"] for pod in pods(kube)} == {name}
-    reused = kube.apps.read_namespaced_replica_set(f"web-{name}", kube.namespace)
-    assert reused.metadata.annotations["deployment.kubernetes.io/revision-history"] == "1"
+    replica_set = kube.apps.read_namespaced_replica_set(f"web-{name}", kube.namespace)
+    assert replica_set.metadata.annotations["deployment.kubernetes.io/revision-history"] == "1"
     assert read(kube).metadata.annotations["deployment.kubernetes.io/revision"] == "3"
 
 
 def test_history_beyond_the_limit_is_deleted(kube: Kube) -> None:
     """The limit counts the old ReplicaSets that are kept; the running one always is."""
-    deployed(kube, revisionHistoryLimit=1)
+    deploy_and_wait(kube, revisionHistoryLimit=1)
     for image in ("app:2", "app:3"):
         set_image(kube, image)
         eventually("the rollout", lambda: is_rolled_out(kube))
@@ -88,7 +92,7 @@ def test_history_beyond_the_limit_is_deleted(kube: Kube) -> None:
 
 def test_a_paused_deployment_does_not_roll_out(kube: Kube) -> None:
     """A paused one observes the change, but makes no ReplicaSet of it until it is resumed."""
-    deployed(kube)
+    deploy_and_wait(kube)
     kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": {"paused": True}})
     eventually("the pause", lambda: progressing(kube) == "DeploymentPaused")
     set_image(kube, "app:2")
@@ -101,7 +105,7 @@ def test_a_paused_deployment_does_not_roll_out(kube: Kube) -> None:
 
 def test_scaling_changes_pods_but_no_revision(kube: Kube) -> None:
     """Up and down again; the template stays."""
-    deployed(kube)
+    deploy_and_wait(kube)
     for replicas in (3, 1):
         kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": {"replicas": replicas}})
         eventually("the pods", lambda: is_rolled_out(kube) and len(pods(kube)) == read(kube).spec.replicas)
@@ -110,7 +114,7 @@ def test_scaling_changes_pods_but_no_revision(kube: Kube) -> None:
 
 def test_annotations_of_the_deployment_are_copied_to_the_new_replica_set(kube: Kube) -> None:
     """So that the cause of a change is in the history; the revision is not copied."""
-    deployed(kube)
+    deploy_and_wait(kube)
     patch: Json = {"metadata": {"annotations": {"kubernetes.io/change-cause": "v2"}}}
     patch |= {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "app:2"}]}}}}
     kube.apps.patch_namespaced_deployment("web", kube.namespace, patch)
@@ -123,7 +127,7 @@ def test_annotations_of_the_deployment_are_copied_to_the_new_replica_set(kube: K
 
 def test_a_new_size_in_the_middle_of_a_rollout_is_reached(kube: Kube) -> None:
     """The rollout ends with as many pods of the new image as were asked for last."""
-    deployed(kube)
+    deploy_and_wait(kube)
     images(kube, {"app:2": {"ready-after": "1s"}})
     set_image(kube, "app:2")
     eventually("both images", lambda: {pod.spec.containers[0].image for pod in pods(kube)} == {"app:1", "app:2"})
@@ -136,7 +140,7 @@ def test_a_new_size_in_the_middle_of_a_rollout_is_reached(kube: Kube) -> None:
 def test_pods_that_may_be_missing_go_before_the_new_ones_come(kube: Kube) -> None:
     """With maxSurge 0 there are never more pods than asked for; half of four may be missing."""
     rolling = {"maxSurge": 0, "maxUnavailable": "50%"}
-    deployed(kube, replicas=4, strategy={"type": "RollingUpdate", "rollingUpdate": rolling})
+    deploy_and_wait(kube, replicas=4, strategy={"type": "RollingUpdate", "rollingUpdate": rolling})
     images(kube, {"app:2": {"never-ready": True}})
     set_image(kube, "app:2")
     eventually("the deadline", lambda: progressing(kube) == "ProgressDeadlineExceeded")
@@ -158,15 +162,15 @@ def test_a_deployment_whose_pods_never_get_ready_is_not_available(kube: Kube) ->
 
 def test_a_deleted_pod_is_replaced(kube: Kube) -> None:
     """The ReplicaSet makes up for a pod that somebody deletes."""
-    deployed(kube)
-    gone = pods(kube)[0].metadata.name
-    kube.core.delete_namespaced_pod(gone, kube.namespace)
-    eventually("a new pod", lambda: len(pods(kube)) == 2 and gone not in [p.metadata.name for p in pods(kube)])
+    deploy_and_wait(kube)
+    name = pods(kube)[0].metadata.name
+    kube.core.delete_namespaced_pod(name, kube.namespace)
+    eventually("a new pod", lambda: len(pods(kube)) == 2 and name not in [p.metadata.name for p in pods(kube)])
 
 
 def test_what_a_deployment_owns_goes_with_it(kube: Kube) -> None:
     """Deleting it in the background takes ReplicaSets and pods away."""
-    deployed(kube)
+    deploy_and_wait(kube)
     kube.apps.delete_namespaced_deployment("web", kube.namespace)
     eventually("the end of its ReplicaSets", lambda: not kube.apps.list_namespaced_replica_set(kube.namespace).items)
     eventually("the end of its pods", lambda: not kube.core.list_namespaced_pod(kube.namespace).items)

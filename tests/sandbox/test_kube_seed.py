@@ -48,12 +48,12 @@ class Product:
         self.kube.apps.patch_namespaced_deployment("api", namespace, patch)
 
     def pods(self, namespace: str) -> list[Any]:
-        found = self.kube.core.list_namespaced_pod(namespace, label_selector="app=solvereign,component=api").items
-        return [pod for pod in found if pod.metadata.deletion_timestamp is None]
+        pods = self.kube.core.list_namespaced_pod(namespace, label_selector="app=solvereign,component=api").items
+        return [pod for pod in pods if pod.metadata.deletion_timestamp is None]
 
     def logs(self, namespace: str) -> list[str]:
-        read = self.kube.core.read_namespaced_pod_log
-        return [str(read(pod.metadata.name, namespace)) for pod in self.pods(namespace)]
+        read_log = self.kube.core.read_namespaced_pod_log
+        return [str(read_log(pod.metadata.name, namespace)) for pod in self.pods(namespace)]
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_the_pods_log_as_the_product_does(product: Product) -> None:
     product.seed(staging_app(SECRETS, product.staging))
     lines = product.logs(product.staging)[0].splitlines()
     messages = [json.loads(line)["message"] for line in lines if line.startswith("{")]
-    wanted = ["billing_router_registered", "sentry_error_tracking_enabled", "stripe_billing_initialized"]
-    assert [message for message in messages if message in wanted] == wanted
+    expected_messages = ["billing_router_registered", "sentry_error_tracking_enabled", "stripe_billing_initialized"]
+    assert [message for message in messages if message in expected_messages] == expected_messages
     assert "INFO:     Application startup complete." in lines
 
 
@@ -136,8 +136,10 @@ def test_a_new_image_in_production_misbehaves_and_the_old_one_does_not(product: 
     product.set_image(product.production, "ghcr.io/solvereign/api:v4.8.0")
 
     def bad() -> list[Any]:
-        found = [p for p in product.pods(product.production) if p.spec.containers[0].image != old]
-        return [p for p in found if _is_restarted(p) or (fault == "image_never_ready" and p.status.phase == "Running")]
+        new_pods = [p for p in product.pods(product.production) if p.spec.containers[0].image != old]
+        return [
+            p for p in new_pods if _is_restarted(p) or (fault == "image_never_ready" and p.status.phase == "Running")
+        ]
 
     assert not eventually("the bad pod", bad)[0].status.container_statuses[0].ready
     product.set_image(product.production, old)
@@ -178,10 +180,10 @@ def bucket() -> Iterator[BucketSeed]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    found = BucketSeed(f"http://{host}:{port}", "key", "secret")
-    where = {"LocationConstraint": found.region}
-    _s3(found).create_bucket(Bucket=found.bucket, CreateBucketConfiguration=where)
-    yield found
+    seed_of_bucket = BucketSeed(f"http://{host}:{port}", "key", "secret")
+    where = {"LocationConstraint": seed_of_bucket.region}
+    _s3(seed_of_bucket).create_bucket(Bucket=seed_of_bucket.bucket, CreateBucketConfiguration=where)
+    yield seed_of_bucket
     server.stop()
 
 
@@ -231,18 +233,18 @@ def test_backups_are_real_and_can_be_broken(product: Product, bucket: BucketSeed
     verdict, log = _back_up(product, "backup-test-1")
     assert verdict == "Complete", log
     assert "Backup completed in " in log.splitlines()[-1]
-    [stored] = objects()
-    assert stored["Key"].endswith(".dump")
-    head = s3.head_object(Bucket=bucket.bucket, Key=stored["Key"])
+    [entry] = objects()
+    assert entry["Key"].endswith(".dump")
+    head = s3.head_object(Bucket=bucket.bucket, Key=entry["Key"])
     assert (head["ServerSideEncryption"], head["StorageClass"]) == ("AES256", "STANDARD_IA")
     assert head["Metadata"]["environment"] == job.environment
     assert set(head["Metadata"]) == {"backup-type", "environment", "created-at"}
-    assert s3.get_object(Bucket=bucket.bucket, Key=stored["Key"])["Body"].read(5) == b"PGDMP"
+    assert s3.get_object(Bucket=bucket.bucket, Key=entry["Key"])["Body"].read(5) == b"PGDMP"
 
     product.fault("backup_truncated", True)
     assert _back_up(product, "backup-test-2")[0] == "Complete"
-    smallest = min(found["Size"] for found in objects())
-    assert smallest == int(stored["Size"] * 0.6)
+    smallest = min(entry["Size"] for entry in objects())
+    assert smallest == int(entry["Size"] * 0.6)
 
     product.fault("backup_fails", True)
     verdict, log = _back_up(product, "backup-test-3")

@@ -19,20 +19,20 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 
 from tests.fix_kube import Kube, api_client, eventually, new_namespace, simulator
-from tests.sandbox.kube_objects import deploy, deployed, is_rolled_out, pods, read, revisions, set_image
+from tests.sandbox.kube_objects import deploy, deploy_and_wait, is_rolled_out, pods, read, revisions, set_image
 
 
 def test_a_second_start_goes_on_with_the_same_pods(tmp_path: Path) -> None:
     """Objects, running containers, their logs, token and port are as before; the next rollout works."""
     with simulator(tmp_path) as (process, kubeconfig), api_client(kubeconfig) as api:
         kube = Kube("simulator", kubeconfig, new_namespace(api), api)
-        deployed(kube)
+        deploy_and_wait(kube)
         before = {p.metadata.uid: p.status.container_statuses[0].container_id for p in pods(kube)}
-        configured = kubeconfig.read_text()
+        configuration = kubeconfig.read_text()
         process.terminate()
         process.wait(timeout=10)
     with simulator(tmp_path) as (_, kubeconfig), api_client(kubeconfig) as api:
-        assert kubeconfig.read_text() == configured
+        assert kubeconfig.read_text() == configuration
         kube = Kube("simulator", kubeconfig, kube.namespace, api)
         assert {p.metadata.uid: p.status.container_statuses[0].container_id for p in pods(kube)} == before
         assert is_rolled_out(kube)
@@ -47,7 +47,7 @@ def test_a_killed_simulator_loses_at_most_a_moment(tmp_path: Path) -> None:
     """Kill -9 after the state was written: the next start has the Deployment, and finishes what was under way."""
     with simulator(tmp_path) as (process, kubeconfig), api_client(kubeconfig) as api:
         kube = Kube("simulator", kubeconfig, new_namespace(api), api)
-        deployed(kube)
+        deploy_and_wait(kube)
         set_image(kube, "app:2")
         snapshot = tmp_path / "objects.json"
         eventually("the snapshot", lambda: snapshot.exists() and '"app:2"' in snapshot.read_text())
@@ -59,7 +59,7 @@ def test_a_killed_simulator_loses_at_most_a_moment(tmp_path: Path) -> None:
         assert read(kube).spec.template.spec.containers[0].image == "app:2"
 
 
-REFUSED: list[tuple[str, str, Any, str]] = [
+REFUSALS: list[tuple[str, str, Any, str]] = [
     ("GET", "/api/v1/namespaces/SPACE/pods?watch=true", None, "the parameter watch"),
     ("GET", "/api/v1/namespaces/SPACE/pods?fieldSelector=metadata.name%3Da", None, "the parameter fieldSelector"),
     (
@@ -99,12 +99,12 @@ REFUSED: list[tuple[str, str, Any, str]] = [
 def kube(kube_simulator: tuple[Path, Any]) -> Iterator[Kube]:
     """The simulator with a fresh namespace, in place of the fixture that goes through both servers."""
     kubeconfig, api = kube_simulator
-    simulated = Kube("simulator", kubeconfig, new_namespace(api), api)
-    yield simulated
-    simulated.core.delete_namespace(simulated.namespace)
+    cluster = Kube("simulator", kubeconfig, new_namespace(api), api)
+    yield cluster
+    cluster.core.delete_namespace(cluster.namespace)
 
 
-@pytest.mark.parametrize(("method", "path", "body", "words"), REFUSED, ids=[words for *_, words in REFUSED])
+@pytest.mark.parametrize(("method", "path", "body", "words"), REFUSALS, ids=[words for *_, words in REFUSALS])
 def test_what_the_simulator_does_not_know_is_refused(kube: Kube, method: str, path: str, body: Any, words: str) -> None:
     """A real server takes it; nobody should believe that it was tried here."""
     deploy(kube)
@@ -118,12 +118,12 @@ def test_the_last_success_of_a_cronjob_is_noted(kube: Kube) -> None:
     """When its newest Job was complete, made by hand or not."""
     pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "tools:1"}]}}
     spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": pod}}}
-    made = kube.batch.create_namespaced_cron_job(kube.namespace, {"metadata": {"name": "nightly"}, "spec": spec})
+    cron_job = kube.batch.create_namespaced_cron_job(kube.namespace, {"metadata": {"name": "nightly"}, "spec": spec})
     owner = {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
         "name": "nightly",
-        "uid": made.metadata.uid,
+        "uid": cron_job.metadata.uid,
         "controller": True,
     }
     job = {"metadata": {"name": "manual", "ownerReferences": [owner]}, "spec": {"template": pod}}
@@ -139,6 +139,6 @@ def test_the_last_success_of_a_cronjob_is_noted(kube: Kube) -> None:
 def test_a_json_patch_replaces_only_what_is_there(kube: Kube) -> None:
     """422, as RFC 6902 says."""
     kube.core.create_namespaced_config_map(kube.namespace, {"metadata": {"name": "n"}, "data": {"a": "1"}})
-    with pytest.raises(ApiException) as refused:
+    with pytest.raises(ApiException) as refusal:
         kube.core.patch_namespaced_config_map("n", kube.namespace, [{"op": "replace", "path": "/data/b", "value": "2"}])
-    assert refused.value.status == 422
+    assert refusal.value.status == 422

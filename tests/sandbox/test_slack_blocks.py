@@ -49,7 +49,7 @@ def table(**more: Any) -> Json:
     return {"type": "table", "rows": [[cell(), cell()]], **more}
 
 
-def marked(*leaves: Json) -> Json:
+def marked_cell(*leaves: Json) -> Json:
     """A cell that begins with an emoji."""
     parts = leaves or ({"type": "emoji", "name": "x"}, {"type": "text", "text": " no"})
     return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": list(parts)}]}
@@ -74,7 +74,7 @@ GOOD_BLOCKS: list[tuple[str, Json]] = [
     ("context", {"type": "context", "elements": [mrkdwn("a"), plain("b")]}),
     ("actions", actions(*[button(f"a{n}", value="x" * 2_000, style="danger", confirm=confirm()) for n in range(25)])),
     ("image", PICTURE | {"title": plain("Errors")}),
-    ("table", table(rows=[[cell(), marked()]], column_settings=[{"is_wrapped": True}, {}])),
+    ("table", table(rows=[[cell(), marked_cell()]], column_settings=[{"is_wrapped": True}, {}])),
 ]
 
 
@@ -143,13 +143,13 @@ BAD_BLOCKS: list[tuple[str, Any, str, str]] = [
     ("empty cell", [{"type": "table", "rows": [[cell("")]]}], "/0/rows/0/0/text", "too_short"),
     (
         "empty leaf",
-        [table(rows=[[marked({"type": "text", "text": ""})]])],
+        [table(rows=[[marked_cell({"type": "text", "text": ""})]])],
         "/0/rows/0/0/elements/0/elements/0/text",
         "too_short",
     ),
     (
         "mention in a cell",
-        [table(rows=[[marked({"type": "user", "user_id": "U1"})]])],
+        [table(rows=[[marked_cell({"type": "user", "user_id": "U1"})]])],
         "/0/rows/0/0/elements/0/elements/0/type",
         "unknown_type",
     ),

@@ -17,7 +17,7 @@ from tests.sandbox.slack_world import (
     RITA,
     SlackWorld,
     eventually,
-    noted,
+    note_and_ack,
     refusal,
 )
 
@@ -53,7 +53,7 @@ def modal(**more: Any) -> Json:
 
 
 def opener(
-    answer: Callable[[Any, Json], None] | None = None, seen: list[Json] | None = None, **more: Any
+    answer: Callable[[Any, Json], None] | None = None, bodies: list[Json] | None = None, **more: Any
 ) -> Callable[[App], None]:
     """A bot that opens a modal on /release and answers its submission."""
 
@@ -64,9 +64,9 @@ def opener(
             ack()
 
         @app.view("waive")
-        def submitted(ack, body):
-            if seen is not None:
-                seen.append(body)
+        def on_submission(ack, body):
+            if bodies is not None:
+                bodies.append(body)
             if answer is None:
                 ack()
             else:
@@ -89,11 +89,11 @@ def submit(slack: SlackWorld, view: Json, reason: str = "because") -> Json:
 
 def test_submission_carries_values_and_metadata_and_closes_the_view(slack: SlackWorld):
     """The bot gets what was typed and its own metadata; no channel; the view closes."""
-    seen: list[Json] = []
-    with slack.bot(opener(seen=seen)):
+    bodies: list[Json] = []
+    with slack.bot(opener(bodies=bodies)):
         answer = submit(slack, open_view(slack))
 
-    (body,) = seen
+    (body,) = bodies
     assert answer["ok"]
     assert body["view"]["state"]["values"] == {"reason": {"reason": {"type": "plain_text_input", "value": "because"}}}
     assert (body["view"]["private_metadata"], body["view"]["callback_id"]) == ("r1", "waive")
@@ -133,36 +133,36 @@ def test_errors_for_an_unknown_block_are_a_mistake_of_the_bot(slack: SlackWorld)
 @pytest.mark.parametrize("reason", ["", "no", "far too long a reason"], ids=["empty", "short", "long"])
 def test_client_refuses_inputs_by_itself(slack: SlackWorld, reason: str):
     """Required and too short or too long inputs never reach the bot."""
-    seen: list[Json] = []
-    with slack.bot(opener(seen=seen)):
+    bodies: list[Json] = []
+    with slack.bot(opener(bodies=bodies)):
         answer = submit(slack, open_view(slack), reason)
 
     assert (answer["error"], list(answer["errors"]), answer["delivered"]) == ("invalid_input", ["reason"], False)
-    assert seen == []
+    assert bodies == []
 
 
 def test_next_view_takes_the_place_of_the_one_that_is_open(slack: SlackWorld):
     """A person has one modal open at most, and may close it."""
     with slack.bot(opener()):
         first, second = open_view(slack), open_view(slack)
-        (shown,) = slack.state(RITA)["views"]
+        (view_now,) = slack.state(RITA)["views"]
         slack.post("close", user=RITA, view_id=second["id"])
 
-    assert shown["id"] == second["id"] != first["id"]
+    assert view_now["id"] == second["id"] != first["id"]
     assert slack.state(RITA)["views"] == []
 
 
 def test_trigger_opens_one_view_within_three_seconds(slack: SlackWorld):
     """A trigger id is good once and for a short time; an invented one never."""
-    used, late = (slack.server._workspace.triggers.issue(RITA) for _ in range(2))
-    view = slack.client.views_open(trigger_id=used, view=modal())["view"]
-    again = refusal(slack.client.views_open, trigger_id=used, view=modal())["error"]
+    first_trigger, late_trigger = (slack.server._workspace.triggers.issue(RITA) for _ in range(2))
+    view = slack.client.views_open(trigger_id=first_trigger, view=modal())["view"]
+    again = refusal(slack.client.views_open, trigger_id=first_trigger, view=modal())["error"]
     slack.clock.advance(3.1)
-    too_late = refusal(slack.client.views_open, trigger_id=late, view=modal())["error"]
-    invented = refusal(slack.client.views_open, trigger_id="1.2.3", view=modal())["error"]
+    too_late = refusal(slack.client.views_open, trigger_id=late_trigger, view=modal())["error"]
+    invented_id = refusal(slack.client.views_open, trigger_id="1.2.3", view=modal())["error"]
 
     assert view["root_view_id"] == view["id"]
-    assert [again, too_late, invented] == ["exchanged_trigger_id", "expired_trigger_id", "invalid_trigger_id"]
+    assert [again, too_late, invented_id] == ["exchanged_trigger_id", "expired_trigger_id", "invalid_trigger_id"]
 
 
 def test_invalid_view_is_refused_with_pointers(slack: SlackWorld):
@@ -178,14 +178,14 @@ def response_urls(slack: SlackWorld, user: str = RITA, **click: Any) -> list[Web
     """Press Go (of an own message unless `click` names one); the response URL that the bot gets."""
     if not click:
         click = {"ts": slack.client.chat_postMessage(channel=RELEASES, text="card", blocks=[MENU])["ts"]}
-    seen: list[str] = []
+    bodies: list[str] = []
 
     def listen(app: App) -> None:
-        app.action("go")(lambda ack, body: noted(seen, body["response_url"], ack))
+        app.action("go")(lambda ack, body: note_and_ack(bodies, body["response_url"], ack))
 
     with slack.bot(listen):
         slack.post("click", user=user, channel=RELEASES, action_id="go", **click)
-    return [WebhookClient(url) for url in eventually(lambda: seen)]
+    return [WebhookClient(url) for url in eventually(lambda: bodies)]
 
 
 def test_response_url_answers_the_clicker(slack: SlackWorld):

@@ -15,7 +15,7 @@ from tests.sandbox.slack_world import (
     RITA,
     SlackWorld,
     eventually,
-    noted,
+    note_and_ack,
 )
 
 pytestmark = CLIENT_LEAKS_SOCKETS
@@ -51,16 +51,16 @@ def test_command_reply_is_shown_to_its_author_only(slack: SlackWorld, handler: s
 def test_command_with_nobody_listening_fails_at_once(slack: SlackWorld):
     """Without a socket Slack says dispatch_failed, and nothing is queued for later."""
     answer = slack.command("/release status")
-    seen: list[str] = []
+    events: list[str] = []
 
     def listen(app: App) -> None:
-        app.command("/release")(lambda ack, command: noted(seen, command["text"], ack))
+        app.command("/release")(lambda ack, command: note_and_ack(events, command["text"], ack))
 
     with slack.bot(listen):
         slack.command("/release help")
 
     assert (answer["ok"], answer["delivered"], answer["error"]) == (False, False, "dispatch_failed")
-    assert seen == ["help"]
+    assert events == ["help"]
 
 
 def test_command_that_is_not_acknowledged_times_out(slack: SlackWorld):
@@ -101,13 +101,13 @@ def test_command_text_is_escaped(slack: SlackWorld):
     )
 
 
-def click_bot(seen: list[Any]):
+def click_bot(events: list[Any]):
     """A bot that notes clicks."""
 
     def listen(app: App) -> None:
         @app.action("go")
         def go(ack, body):
-            seen.append(body)
+            events.append(body)
             ack()
 
     return listen
@@ -116,11 +116,11 @@ def click_bot(seen: list[Any]):
 def test_click_carries_message_value_and_person(slack: SlackWorld):
     """The payload of a click has the stored message, the button's value and who clicked."""
     ts = slack.client.chat_postMessage(channel=RELEASES, text="card", blocks=[BUTTON])["ts"]
-    seen: list[Any] = []
-    with slack.bot(click_bot(seen)):
+    events: list[Any] = []
+    with slack.bot(click_bot(events)):
         answer = slack.post("click", user=QUINN, channel=RELEASES, ts=ts, action_id="go")
 
-    (body,) = seen
+    (body,) = events
     assert answer["ok"]
     assert body["actions"][0]["value"] == '{"id": 1}'
     assert body["user"] == {"id": QUINN, "username": "quinn", "name": "quinn", "team_id": "T0SOLVE001"}
@@ -136,52 +136,52 @@ def test_click_carries_message_value_and_person(slack: SlackWorld):
 def test_click_of_a_guest_names_the_other_team(slack: SlackWorld):
     """Somebody of another company can press buttons; their team differs, and users.info says stranger."""
     ts = slack.client.chat_postMessage(channel=RELEASES, text="card", blocks=[BUTTON])["ts"]
-    seen: list[Any] = []
-    with slack.bot(click_bot(seen)):
+    events: list[Any] = []
+    with slack.bot(click_bot(events)):
         slack.post("click", user=GUS, channel=RELEASES, ts=ts, action_id="go")
     user = slack.client.users_info(user=GUS)["user"]
 
-    assert seen[0]["user"]["team_id"] == "T0OTHER001"
+    assert events[0]["user"]["team_id"] == "T0OTHER001"
     assert (user["is_restricted"], user["is_stranger"], user["team_id"]) == (True, True, "T0OTHER001")
 
 
 def test_forged_value_is_passed_on(slack: SlackWorld):
     """A click may carry another value than the message, as a tampered client would send it."""
     ts = slack.client.chat_postMessage(channel=RELEASES, text="card", blocks=[BUTTON])["ts"]
-    seen: list[Any] = []
-    with slack.bot(click_bot(seen)):
+    events: list[Any] = []
+    with slack.bot(click_bot(events)):
         slack.post("click", user=DEV, channel=RELEASES, ts=ts, action_id="go", value="forged")
 
-    assert seen[0]["actions"][0]["value"] == "forged"
+    assert events[0]["actions"][0]["value"] == "forged"
 
 
 def test_button_that_is_gone_can_be_pressed_from_a_stale_client(slack: SlackWorld):
     """With `forged` the button need not be in the message any more; without it the click is refused."""
     ts = slack.client.chat_postMessage(channel=RELEASES, text="card", blocks=[BUTTON])["ts"]
     slack.client.chat_update(channel=RELEASES, ts=ts, text="done")
-    seen: list[Any] = []
-    with slack.bot(click_bot(seen)):
-        refused = slack.post("click", user=DEV, channel=RELEASES, ts=ts, action_id="go")
+    events: list[Any] = []
+    with slack.bot(click_bot(events)):
+        refusal = slack.post("click", user=DEV, channel=RELEASES, ts=ts, action_id="go")
         slack.post("click", user=DEV, channel=RELEASES, ts=ts, action_id="go", value="old", forged=True)
 
-    assert refused["error"] == "no_such_element"
-    assert [body["actions"][0]["value"] for body in seen] == ["old"]
+    assert refusal["error"] == "no_such_element"
+    assert [body["actions"][0]["value"] for body in events] == ["old"]
 
 
 def test_replay_sends_the_same_envelope_again(slack: SlackWorld):
     """A replayed command has the same trigger id, so that a bot can know it."""
-    seen: list[str] = []
+    events: list[str] = []
 
     def listen(app: App) -> None:
-        app.command("/release")(lambda ack, command: noted(seen, command["trigger_id"], ack))
+        app.command("/release")(lambda ack, command: note_and_ack(events, command["trigger_id"], ack))
 
     with slack.bot(listen):
         envelope_id = slack.command("/release status")["envelope_id"]
         answer = slack.post("replay", envelope_id=envelope_id, times=3)
 
     assert [delivery["envelope_id"] for delivery in answer["deliveries"]] == [envelope_id] * 3
-    assert len(seen) == 4
-    assert len(set(seen)) == 1
+    assert len(events) == 4
+    assert len(set(events)) == 1
 
 
 @pytest.mark.parametrize(
@@ -190,14 +190,14 @@ def test_replay_sends_the_same_envelope_again(slack: SlackWorld):
 def test_client_comes_back_after_a_disconnect(slack: SlackWorld, handler: str, how: object):
     """Told to reconnect, closed or cut off: the client opens a new connection and commands work again."""
 
-    def opened() -> int:
+    def count_connections() -> int:
         counts: dict[str, int] = slack.get("calls")["counts"]
         return counts["apps.connections.open"]
 
     with slack.bot(echo, handler):
-        before = opened()
+        before = count_connections()
         slack.post("slack-faults", disconnect=how)
-        eventually(lambda: opened() > before)
+        eventually(lambda: count_connections() > before)
         answer = eventually(lambda: (a := slack.command("/release status"))["ok"] and a)
 
     assert answer["ack"] == {"text": "you said: status"}
@@ -208,9 +208,9 @@ def test_each_envelope_goes_to_one_of_several_connections(slack: SlackWorld):
     first: list[str] = []
     second: list[str] = []
 
-    def note(seen: list[Any]):
+    def note(events: list[Any]):
         def listen(app: App) -> None:
-            app.command("/release")(lambda ack, command: noted(seen, command["text"], ack))
+            app.command("/release")(lambda ack, command: note_and_ack(events, command["text"], ack))
 
         return listen
 

@@ -68,15 +68,15 @@ def test_posted_message_is_found_again_by_its_metadata(slack: SlackWorld):
     """History has the message newest first; its metadata is complete only when asked for."""
     metadata = {"event_type": "release_post", "event_payload": {"key": "card-1"}}
     slack.client.chat_postMessage(channel=RELEASES, text="first")
-    posted = slack.client.chat_postMessage(channel=RELEASES, text="card", metadata=metadata)
+    message = slack.client.chat_postMessage(channel=RELEASES, text="card", metadata=metadata)
 
     plain = slack.client.conversations_history(channel=RELEASES)["messages"]
     full = slack.client.conversations_history(channel=RELEASES, include_all_metadata=True)["messages"]
 
     assert [message["text"] for message in plain] == ["card", "first"]
-    assert (full[0]["ts"], full[0]["metadata"]) == (posted["ts"], metadata)
+    assert (full[0]["ts"], full[0]["metadata"]) == (message["ts"], metadata)
     assert plain[0]["metadata"] == {"event_type": "release_post"}
-    assert isinstance(posted["ts"], str)
+    assert isinstance(message["ts"], str)
 
 
 def test_history_is_read_page_by_page_and_from_a_time_on(slack: SlackWorld):
@@ -126,10 +126,10 @@ def test_metadata_stays_unless_given_and_goes_with_an_empty_object(slack: SlackW
     metadata = {"event_type": "release_post", "event_payload": {}}
     ts = slack.client.chat_postMessage(channel=RELEASES, text="one", metadata=metadata)["ts"]
     slack.client.chat_update(channel=RELEASES, ts=ts, text="two")
-    kept = slack.messages()[0].get("metadata")
+    metadata_now = slack.messages()[0].get("metadata")
     slack.client.chat_update(channel=RELEASES, ts=ts, text="three", metadata={})
 
-    assert kept == metadata
+    assert metadata_now == metadata
     assert "metadata" not in slack.messages()[0]
 
 
@@ -245,12 +245,12 @@ def test_pins_can_be_set_once(slack: SlackWorld):
     ts = slack.client.chat_postMessage(channel=RELEASES, text="x")["ts"]
     slack.client.pins_add(channel=RELEASES, timestamp=ts)
     again = refusal(slack.client.pins_add, channel=RELEASES, timestamp=ts)["error"]
-    shown = slack.messages()[0]
+    message_now = slack.messages()[0]
     slack.client.pins_remove(channel=RELEASES, timestamp=ts)
     none = refusal(slack.client.pins_remove, channel=RELEASES, timestamp=ts)["error"]
 
     assert (again, none) == ("already_pinned", "no_pin")
-    assert (shown["pinned"], shown["pinned_to"]) == (True, [RELEASES])
+    assert (message_now["pinned"], message_now["pinned_to"]) == (True, [RELEASES])
 
 
 def test_file_is_uploaded_in_three_steps_and_can_be_shown(slack: SlackWorld):

@@ -31,8 +31,8 @@ CHECKS = {
 @pytest.mark.parametrize("function", CHECKS)
 def test_the_bots_role_sees_all_pass(sandbox: Sandbox, environment: str, function: str) -> None:
     """The least-privilege role has just the rights that these functions need of their caller."""
-    expected = [(name, "PASS") for name in CHECKS[function]]
-    assert _status(sandbox[environment]["database_url"], function) == expected
+    checks = [(name, "PASS") for name in CHECKS[function]]
+    assert _status(sandbox[environment]["database_url"], function) == checks
 
 
 def test_final_hardening_has_twelve_rows_of_three_kinds(sandbox: Sandbox) -> None:
@@ -60,8 +60,8 @@ def test_verify_fails_is_a_real_fail(sandbox: Sandbox) -> None:
     """The switch takes away something that the function looks for, and puts it back."""
     url = sandbox["staging"]["database_url"]
     with sandbox.fault("verify_fails"):
-        broken = _status(url, "billing.verify_billing_schema()")
-    assert [name for name, status in broken if status == "FAIL"] == ["helper_functions"]
+        statuses = _status(url, "billing.verify_billing_schema()")
+    assert [name for name, status in statuses if status == "FAIL"] == ["helper_functions"]
     assert {status for _, status in _status(url, "billing.verify_billing_schema()")} == {"PASS"}
 
 

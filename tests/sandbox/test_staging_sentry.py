@@ -16,7 +16,7 @@ import pytest
 from tests.fix_kube import eventually
 from tests.fix_sandbox import Sandbox, send_event
 
-ANSWERS = json.loads((Path(__file__).parent / "sentry-answers.json").read_text(encoding="utf-8"))["answers"]
+SCHEMAS = json.loads((Path(__file__).parent / "sentry-answers.json").read_text(encoding="utf-8"))["answers"]
 RATES, ISSUES = "organizations/solvereign/events-timeseries/", "organizations/solvereign/issues/"
 # The schema calls these required, but they come with `expand` or a search only.
 ON_REQUEST = {
@@ -45,8 +45,8 @@ def counts(api: httpx.Client, minutes: int, **query: str) -> list[dict[str, Any]
     """The errors of each of the last minutes."""
     answer = api.get(RATES, params={**QUERY, "interval": "60", **last_minutes(minutes), **query})
     answer.raise_for_status()
-    found: list[dict[str, Any]] = answer.json()["timeSeries"][0]["values"]
-    return found
+    buckets: list[dict[str, Any]] = answer.json()["timeSeries"][0]["values"]
+    return buckets
 
 
 def total(api: httpx.Client, **query: str) -> int:
@@ -71,7 +71,7 @@ def as_json_schema(schema: Any) -> Any:
 )
 def test_answers_are_as_sentry_says_they_are(api: httpx.Client, path: str, query: dict[str, str]) -> None:
     """Every field that its published schema has, with its type."""
-    schema = ANSWERS[f"/api/0/{path}".replace("solvereign", "{organization}")]
+    schema = SCHEMAS[f"/api/0/{path}".replace("solvereign", "{organization}")]
     jsonschema.validate(api.get(path, params=query).json(), as_json_schema(schema))
 
 
@@ -105,35 +105,35 @@ def test_an_event_has_the_time_at_which_it_happened(sandbox: Sandbox, api: httpx
         ]
 
     eventually("both events", lambda: bool(issue()))
-    (found,) = issue()
-    assert abs((datetime.fromisoformat(found["firstSeen"]) - past).total_seconds()) < 0.01
-    assert abs((datetime.fromisoformat(found["lastSeen"]) - datetime.now(UTC)).total_seconds()) < 10
+    (issue_now,) = issue()
+    assert abs((datetime.fromisoformat(issue_now["firstSeen"]) - past).total_seconds()) < 0.01
+    assert abs((datetime.fromisoformat(issue_now["lastSeen"]) - datetime.now(UTC)).total_seconds()) < 10
 
 
 def test_the_rate_of_errors_rises(sandbox: Sandbox, api: httpx.Client) -> None:
     """Of a known error: there is no new issue."""
-    known, before = {issue["id"] for issue in api.get(ISSUES, params={"query": ""}).json()}, total(api)
+    ids_before, before = {issue["id"] for issue in api.get(ISSUES, params={"query": ""}).json()}, total(api)
     with sandbox.fault("sentry_error_rate"):
         eventually("three more errors", lambda: total(api) >= before + 3)
-    assert {issue["id"] for issue in api.get(ISSUES, params={"query": ""}).json()} == known
+    assert {issue["id"] for issue in api.get(ISSUES, params={"query": ""}).json()} == ids_before
 
 
 def test_events_that_arrive_late_have_the_time_at_which_they_happened(sandbox: Sandbox, api: httpx.Client) -> None:
     """Not there at first; afterwards first seen when it happened."""
-    known = {issue["id"] for issue in api.get(ISSUES, params={"query": ""}).json()}
+    ids_before = {issue["id"] for issue in api.get(ISSUES, params={"query": ""}).json()}
 
     def new() -> list[str]:
         issues = api.get(ISSUES, params={"query": ""}).json()
-        return [issue["firstSeen"] for issue in issues if issue["id"] not in known]
+        return [issue["firstSeen"] for issue in issues if issue["id"] not in ids_before]
 
     with sandbox.fault("sentry_late_events"):
-        begun = time.time()
+        start_time = time.time()
         with sandbox.fault("sentry_new_issue"):
-            happened = time.time()
+            event_time = time.time()
         assert new() == []
-        eventually("a second between event and arrival", lambda: time.time() > happened + 1)
+        eventually("a second between event and arrival", lambda: time.time() > event_time + 1)
     (first_seen,) = new()
-    assert begun - 0.01 <= datetime.fromisoformat(first_seen).timestamp() <= happened
+    assert start_time - 0.01 <= datetime.fromisoformat(first_seen).timestamp() <= event_time
 
 
 def test_a_limited_rate_says_how_long_to_wait(sandbox: Sandbox, api: httpx.Client) -> None:

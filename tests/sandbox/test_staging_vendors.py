@@ -80,16 +80,16 @@ class TestSentry:
     def test_dropped_events_never_appear(self, sandbox: Sandbox, api: httpx.Client) -> None:
         """The ingest says 200 all the same; the event sent after it, which is kept, proves that the time was up."""
         with sandbox.fault("sentry_drops_events"):
-            dropped, _ = self.send(sandbox)
-        kept, _ = self.send(sandbox)
-        eventually(lambda: api.get(f"projects/solvereign/api/events/{kept}/").is_success)
-        assert api.get(f"projects/solvereign/api/events/{dropped}/").status_code == 404
+            dropped_id, _ = self.send(sandbox)
+        stored_id, _ = self.send(sandbox)
+        eventually(lambda: api.get(f"projects/solvereign/api/events/{stored_id}/").is_success)
+        assert api.get(f"projects/solvereign/api/events/{dropped_id}/").status_code == 404
 
     def issues(self, api: httpx.Client, **query: str) -> list[dict[str, Any]]:
         answer = api.get("organizations/solvereign/issues/", params={"query": "", **query})
         answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()
-        return found
+        issues_found: list[dict[str, Any]] = answer.json()
+        return issues_found
 
     def test_a_new_issue_in_production(self, sandbox: Sandbox, api: httpx.Client) -> None:
         """One each time the switch is set on, first seen now, beside old issues that were there before."""
@@ -142,8 +142,10 @@ class TestGrafana:
         return api.post("/api/ds/query", json={"from": "now-15m", "to": "now", "queries": queries})
 
     def panels(self, api: httpx.Client) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = api.get("/api/dashboards/uid/solvereign-overview").json()["dashboard"]["panels"]
-        return found
+        panels_found: list[dict[str, Any]] = api.get("/api/dashboards/uid/solvereign-overview").json()["dashboard"][
+            "panels"
+        ]
+        return panels_found
 
     def empty(self, api: httpx.Client) -> list[str]:
         """Titles of the panels of which no query has a value."""
@@ -226,8 +228,8 @@ class TestGitHub:
 
     def test_checks_of_a_commit(self, api: httpx.Client) -> None:
         """All green; an unknown version is no commit."""
-        runs = api.get("commits/main/check-runs").json()
-        assert {run["conclusion"] for run in runs["check_runs"]} == {"success"}
+        check_runs = api.get("commits/main/check-runs").json()
+        assert {run["conclusion"] for run in check_runs["check_runs"]} == {"success"}
         assert api.get("commits/main/status").json()["state"] == "success"
         assert api.get("commits/v9.9.9").status_code == 422
 
@@ -239,16 +241,16 @@ class TestGitHub:
         before = api.get("git/ref/tags/v4.9.9").status_code
         ref = {"ref": "refs/tags/v4.9.9", "sha": tag}
         statuses = [api.post("git/refs", json=ref).status_code for _ in range(2)]
-        found = api.get("git/ref/tags/v4.9.9").json()["object"]
-        assert (before, statuses, found) == (404, [201, 422], {"sha": tag, "type": "tag"})
+        target = api.get("git/ref/tags/v4.9.9").json()["object"]
+        assert (before, statuses, target) == (404, [201, 422], {"sha": tag, "type": "tag"})
         assert api.get(f"git/tags/{tag}").json()["object"]["sha"] == sha
 
     def test_migration_files_have_the_checksums_of_the_database(self, api: httpx.Client) -> None:
         """So that what was applied can be compared with the release, file by file."""
         files = api.get("contents/backend_py/db/migrations", params={"ref": "main"}).json()
         assert [file["name"][:3] for file in files] == ["044", "045", "046", "047", "048", "060", "061"]
-        released = api.get("contents/backend_py/db/migrations", params={"ref": "v4.7.0"}).json()
-        assert released == files[:-1]  # the candidate brings one
+        released_files = api.get("contents/backend_py/db/migrations", params={"ref": "v4.7.0"}).json()
+        assert released_files == files[:-1]  # the candidate brings one
 
 
 class TestRegistry:
@@ -275,9 +277,9 @@ class TestRegistry:
     def test_tag_moved(self, sandbox: Sandbox) -> None:
         """The tag points at another image, and what it pointed at before is still there."""
         with sandbox.fault("tag_moved"):
-            moved = self.head(sandbox, "v4.8.0").headers["Docker-Content-Digest"]
+            moved_digest = self.head(sandbox, "v4.8.0").headers["Docker-Content-Digest"]
             old = self.head(sandbox, image_digest("v4.8.0")).status_code
-        assert (moved != image_digest("v4.8.0"), old) == (True, 200)
+        assert (moved_digest != image_digest("v4.8.0"), old) == (True, 200)
 
 
 class TestVercel:
@@ -297,21 +299,21 @@ class TestVercel:
         before = self.live(api)
         source = {"type": "github", "ref": "v4.8.0"}
         body = {"name": "solvereign", "target": "production", "gitSource": source}
-        made = api.post("/v13/deployments", json=body).json()
-        eventually(lambda: api.get(f"/v13/deployments/{made['id']}").json()["readyState"] == "READY")
-        deployed = self.live(api)
-        asked = api.post(f"/v1/projects/prj_solvereign/rollback/{before}").status_code
+        deployment = api.post("/v13/deployments", json=body).json()
+        eventually(lambda: api.get(f"/v13/deployments/{deployment['id']}").json()["readyState"] == "READY")
+        live_after = self.live(api)
+        status = api.post(f"/v1/projects/prj_solvereign/rollback/{before}").status_code
         eventually(lambda: self.live(api) == before)
-        assert (made["readyState"], deployed, asked) == ("BUILDING", made["id"], 201)
+        assert (deployment["readyState"], live_after, status) == ("BUILDING", deployment["id"], 201)
         request = api.get("/v9/projects/prj_solvereign").json()["lastAliasRequest"]
         assert (request["jobStatus"], request["toDeploymentId"]) == ("succeeded", before)
 
     def test_candidates_of_a_rollback(self, api: httpx.Client) -> None:
         """Ready production deployments that are not live."""
         query = {"projectId": "prj_solvereign", "rollbackCandidate": "true"}
-        found = [item["uid"] for item in api.get("/v6/deployments", params=query).json()["deployments"]]
-        assert "dpl_v4.6.0" in found
-        assert self.live(api) not in found
+        candidates = [item["uid"] for item in api.get("/v6/deployments", params=query).json()["deployments"]]
+        assert "dpl_v4.6.0" in candidates
+        assert self.live(api) not in candidates
 
 
 @contextlib.contextmanager
@@ -343,8 +345,8 @@ def test_s3_keeps_its_objects_over_a_restart(sandbox: Sandbox, postgres_url: str
         after = s3.head_object(**key)
         body = s3.get_object(**key)["Body"].read()
     second.stop()
-    kept = ("Metadata", "ServerSideEncryption", "LastModified", "ETag")
-    assert (body, [after[name] for name in kept]) == (b"PGDMP", [before[name] for name in kept])
+    fields = ("Metadata", "ServerSideEncryption", "LastModified", "ETag")
+    assert (body, [after[name] for name in fields]) == (b"PGDMP", [before[name] for name in fields])
 
 
 def test_s3_refuses_a_wrong_key(sandbox: Sandbox) -> None:

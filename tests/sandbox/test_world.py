@@ -32,7 +32,7 @@ def prefix(running_sandbox: Sandbox) -> str:
 
 
 @pytest.fixture(scope="module")
-def ended(postgres_url: str, prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+def ended_sandbox(postgres_url: str, prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """A sandbox that was used and then got SIGTERM."""
     sandbox = Sandbox(tmp_path_factory.mktemp("world"), postgres_url, prefix=prefix, env={})
     sandbox.switch("stripe_down", True)
@@ -59,22 +59,24 @@ def test_the_page_the_api_and_the_switches_are_one_server(sandbox: Sandbox, path
     assert answer.status_code == 200
 
 
-def test_it_ends_on_a_signal(ended: Sandbox) -> None:
+def test_it_ends_on_a_signal(ended_sandbox: Sandbox) -> None:
     """SIGTERM is a clean end, and nothing listens any more."""
-    assert ended.process.returncode == 0
+    assert ended_sandbox.process.returncode == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(ended["grafana"]["url"])
+        httpx.get(ended_sandbox["grafana"]["url"])
 
 
-def test_a_second_start_goes_on_at_the_same_addresses(ended: Sandbox, postgres_url: str, prefix: str) -> None:
+def test_a_second_start_goes_on_at_the_same_addresses(ended_sandbox: Sandbox, postgres_url: str, prefix: str) -> None:
     """State, switches and ports outlive the process, so links and configurations stay good."""
-    second = Sandbox(ended.data_dir, postgres_url, prefix=prefix, env={})
+    second = Sandbox(ended_sandbox.data_dir, postgres_url, prefix=prefix, env={})
     with _github(second) as client:
         tag = client.get("git/ref/tags/v4.8.0").status_code
     switch = second.control("GET", "faults/stripe_down")["on"]
     code = second.stop()  # the end of standard input is an end too
-    moved = {name: (fact, second.facts[name]) for name, fact in ended.facts.items() if second.facts[name] != fact}
-    assert (moved, tag, switch, code) == ({}, 200, True, 0)
+    differences = {
+        name: (fact, second.facts[name]) for name, fact in ended_sandbox.facts.items() if second.facts[name] != fact
+    }
+    assert (differences, tag, switch, code) == ({}, 200, True, 0)
 
 
 def test_it_does_not_start_without_its_database(tmp_path: Path, prefix: str) -> None:

@@ -26,7 +26,7 @@ class MethodCall:
         return None if value in (None, "") else str(value)
 
     def require(self, name: str) -> str:
-        """A string that must be there. Raises SlackError invalid_arguments."""
+        """A string that must be there. Raises MethodError invalid_arguments."""
         value = self.text(name)
         if value is None:
             raise invalid_arguments(f"missing required field: {name}")
@@ -37,15 +37,15 @@ class MethodCall:
         return self.args.get(name) in (True, 1, "1", "true", "True")
 
     def number(self, name: str, default: int) -> int:
-        """A whole number. Raises SlackError invalid_arguments."""
+        """A whole number. Raises MethodError invalid_arguments."""
         value = self.args.get(name, default)
         try:
             return int(value)
         except (TypeError, ValueError) as exc:
             raise invalid_arguments(f"must be a number: {name}") from exc
 
-    def decoded(self, name: str) -> Any:
-        """JSON, given as such or as text. Raises SlackError invalid_arguments when it is neither."""
+    def read_json(self, name: str) -> Any:
+        """JSON, given as such or as text. Raises MethodError invalid_arguments when it is neither."""
         value = self.args.get(name)
         if not isinstance(value, str):
             return value
@@ -58,7 +58,7 @@ class MethodCall:
 def page_of(call: MethodCall, items: list[Any]) -> tuple[list[Any], str]:
     """The part of `items` that `cursor` and `limit` ask for, and the next cursor ("" at the end).
 
-    Raises SlackError invalid_cursor, invalid_limit.
+    Raises MethodError invalid_cursor, invalid_limit.
     """
     limit = call.number("limit", 100)
     if not 1 <= limit <= MAX_PAGE:

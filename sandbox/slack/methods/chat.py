@@ -10,7 +10,7 @@ from sandbox.slack.shapes import Json, MethodError
 def channel_to_post_in(call: MethodCall) -> str:
     """The id of the channel the bot may post in; a user id means the direct channel.
 
-    Raises SlackError: channel_not_found, not_in_channel.
+    Raises MethodError: channel_not_found, not_in_channel.
     """
     channel_id = call.require("channel")
     if channel_id.startswith(("U", "W")):

@@ -2,7 +2,7 @@
 
 from sandbox.slack.limits import TIER_3
 from sandbox.slack.methods.call import Method, MethodCall, page_of
-from sandbox.slack.people import BOT_USER_ID, CREATED, EVERYBODY, PEOPLE, TEAM_ID
+from sandbox.slack.people import BOT_USER_ID, CREATION_TIME, EVERYBODY, PEOPLE, TEAM_ID
 from sandbox.slack.shapes import Json, MethodError
 
 
@@ -79,15 +79,15 @@ def _as_slack_message(message: Json, everything: bool) -> Json:
 def _as_slack_channel(channel: Json) -> Json:
     direct = bool(channel.get("user"))
     teams = sorted({EVERYBODY[user].team_id for user in channel["members"]}, key=lambda team: team != TEAM_ID)
-    shared = len(teams) > 1
+    is_shared = len(teams) > 1
     answer: Json = {
         "id": channel["id"],
-        "created": CREATED,
+        "created": CREATION_TIME,
         "is_im": direct,
         "is_archived": False,
         "is_org_shared": False,
-        "is_ext_shared": shared,
-        "is_shared": shared,
+        "is_ext_shared": is_shared,
+        "is_shared": is_shared,
         "is_pending_ext_shared": False,
         "context_team_id": TEAM_ID,
         "shared_team_ids": teams,

@@ -22,13 +22,13 @@ def get_upload_url(call: MethodCall) -> Json:
 
 def complete_upload(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/files.completeUploadExternal"""
-    wanted: Any = call.decoded("files")
-    if not isinstance(wanted, list) or not wanted or not all(isinstance(f, dict) and f.get("id") for f in wanted):
+    uploads: Any = call.read_json("files")
+    if not isinstance(uploads, list) or not uploads or not all(isinstance(f, dict) and f.get("id") for f in uploads):
         raise invalid_arguments("files must be a list of objects with an id")
     channel_id = None
     if call.text("channel_id"):
         channel_id = channel_to_post_in(MethodCall(call.name, {"channel": call.text("channel_id")}, call.workspace))
-    files = [call.workspace.files.complete(file["id"], file.get("title"), call.workspace.base_url) for file in wanted]
+    files = [call.workspace.files.complete(file["id"], file.get("title"), call.workspace.base_url) for file in uploads]
     if channel_id is not None:
         for file in files:
             file["channels"].append(channel_id)

@@ -16,7 +16,7 @@ def add(call: MethodCall) -> Json:
         raise MethodError("too_many_pins")
     message["pinned_to"] = [channel_id]
     message["pinned_info"] = {"channel": channel_id, "pinned_by": BOT_USER_ID, "pinned_ts": int(call.workspace.clock())}
-    call.workspace.changed(channel_id, message)
+    call.workspace.save_message(channel_id, message)
     return {}
 
 
@@ -26,7 +26,7 @@ def remove(call: MethodCall) -> Json:
     if not message.get("pinned_to"):
         raise MethodError("no_pin")
     del message["pinned_to"], message["pinned_info"]
-    call.workspace.changed(channel_id, message)
+    call.workspace.save_message(channel_id, message)
     return {}
 
 

@@ -12,15 +12,15 @@ MAX_VIEW_BYTES = 250_000
 
 def views_open(call: MethodCall) -> Json:
     """docs.slack.dev/reference/methods/views.open"""
-    view = call.decoded("view")
+    view = call.read_json("view")
     if problems := check_view(view):
         at_view = [BlockProblem("/view" + problem.pointer, problem.code, problem.message) for problem in problems]
         raise MethodError("invalid_arguments", problems=at_view)
     if len(json.dumps(view, ensure_ascii=False).encode()) > MAX_VIEW_BYTES:
         raise MethodError("view_too_large")
-    opened = call.workspace.views.open(call.workspace.triggers.redeem(call.require("trigger_id")), view)
+    new_view = call.workspace.views.open(call.workspace.triggers.redeem(call.require("trigger_id")), view)
     call.workspace.save()
-    return {"view": opened}
+    return {"view": new_view}
 
 
 METHODS = {"views.open": Method(views_open, None, TIER_4, frozenset({"trigger_id", "view"}))}
