@@ -75,8 +75,8 @@ def test_a_good_connection_is_left_alone(bot: Bot, slack: SlackWorld):
     assert connections_opened(slack) == 1
 
 
-def test_ensure_replaces_a_dead_connection(bot: Bot, slack: SlackWorld):
-    """When the SDK cannot come back, because Slack refuses it for a while, the connection is built anew."""
+def test_a_dead_connection_is_replaced(bot: Bot, slack: SlackWorld):
+    """If the SDK cannot reconnect because Slack refuses it, a new connection is built."""
     with bot.online(ping=60) as socket:  # the SDK's own monitor looks as seldom as it pings
         slack.post("slack-faults", error={"apps.connections.open": {"n": 1, "error": "internal_error"}})
         slack.post("slack-faults", disconnect="drop")
@@ -88,8 +88,8 @@ def test_ensure_replaces_a_dead_connection(bot: Bot, slack: SlackWorld):
         assert slack.command("/release help")["ok"]
 
 
-def test_ensure_goes_on_while_slack_refuses(bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture):
-    """A replacement that Slack refuses is tried again at a later look, with a warning each time."""
+def test_replacing_is_tried_again_while_slack_refuses(bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture):
+    """A refused replacement is tried again at a later look, with a warning each time."""
     with bot.online(ping=60) as socket:
         slack.post("slack-faults", error={"apps.connections.open": {"n": 2, "error": "internal_error"}})
         slack.post("slack-faults", disconnect="drop")
@@ -101,8 +101,8 @@ def test_ensure_goes_on_while_slack_refuses(bot: Bot, slack: SlackWorld, caplog:
     assert "cannot connect: Slack answered internal_error to apps.connections.open." in caplog.messages
 
 
-def test_deaf_connection_is_replaced(bot: Bot, slack: SlackWorld):
-    """A link that is cut without a word still looks open; that nobody answers the pings gives it away."""
+def test_a_silent_connection_is_replaced(bot: Bot, slack: SlackWorld):
+    """A link that was cut still looks open, but nobody answers its pings."""
     with Proxy(urlsplit(slack.url).port or 0) as link:
         slack.server._workspace.base_url = f"http://127.0.0.1:{link.port}/"  # what apps.connections.open answers
         with bot.online(ping=0.1) as socket:
@@ -114,21 +114,21 @@ def test_deaf_connection_is_replaced(bot: Bot, slack: SlackWorld):
             assert slack.command("/release help")["ok"]
 
 
-def test_close_does_not_wait_for_the_other_side(bot: Bot):
-    """Stopping the bot is a matter of milliseconds, not of the SDK's ten seconds."""
+def test_closing_does_not_wait_for_the_other_side(bot: Bot):
+    """The bot stops within a second, and not after the SDK's ten seconds."""
     with bot.online():
-        begun = time.monotonic()
-    took = time.monotonic() - begun
+        start = time.monotonic()
+    took = time.monotonic() - start
 
     assert took < 1
 
 
-def test_refused_app_token_is_an_error_of_ours(bot: Bot):
-    """A wrong app token ends the start with Slack's own word for it."""
+def test_a_refused_app_token_ends_the_start(bot: Bot):
+    """The error repeats Slack's own word and has a hint."""
     socket = Socket(build_app(bot.client), "xapp-wrong")
-    with pytest.raises(SlackError, match=r"Slack answered invalid_auth to apps\.connections\.open\.") as caught:
+    with pytest.raises(SlackError, match=r"Slack answered invalid_auth to apps\.connections\.open\.") as error:
         socket.connect()
     socket.close()
 
-    assert caught.value.code == "invalid_auth"
-    assert caught.value.hint.startswith("Set SLACK_APP_TOKEN to the app-level token (xapp-…) with connections:write")
+    assert error.value.code == "invalid_auth"
+    assert error.value.hint.startswith("Set SLACK_APP_TOKEN to the app-level token (xapp-…) with connections:write")

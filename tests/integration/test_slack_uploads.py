@@ -20,34 +20,36 @@ ROWS = File("rows.txt", "Rows of the check", "id, naïve\n1, é\n".encode(), com
 PLOT = File("plot.png", "Error rate", b"\x89PNG\r\n\x1a\n", alt_text="The error rate rises after the deploy.")
 
 
-def owe(bot: Bot, release_id: ReleaseId, file: File = ROWS, *, shared: bool = True, subject: str = "") -> bool:
-    """Owe a file, in the thread of the card or for messages to show."""
+def store_file(
+    bot: Bot, release_id: ReleaseId, file: File = ROWS, *, in_thread: bool = True, subject: str = ""
+) -> bool:
+    """Store a file for the thread of the card, or for messages to show."""
     with bot.store.transaction() as tx:
-        card = posts.find(tx, release_id, CardPost()) if shared else None
+        card = posts.find(tx, release_id, CardPost()) if in_thread else None
         return files.enqueue_file(
-            tx, release_id, "evidence" if shared else "plot", subject, file, parent=card.id if card else None
+            tx, release_id, "evidence" if in_thread else "plot", subject, file, parent=card.id if card else None
         )
 
 
 def upload(bot: Bot) -> datetime | None:
-    """Carry out the newest file that is owed, as a worker would; returns when to look again."""
+    """Upload the newest stored file, as a worker would; returns when to look again."""
     (row,) = bot.rows("SELECT id FROM files ORDER BY id DESC LIMIT 1")
     return bot.uploader.execute(a_job("file", row["id"]))
 
 
-def shared(slack: SlackWorld) -> list[Json]:
-    """The messages with files."""
+def messages_with_files(slack: SlackWorld) -> list[Json]:
+    """The messages that have files."""
     return [message for message in slack.messages(RITA) if message.get("files")]
 
 
-def test_file_stands_in_the_thread_with_its_content(bot: Bot, slack: SlackWorld):
-    """Name, title, comment and every byte arrive; asked for twice it is there once, and we keep no second copy."""
+def test_a_file_is_in_the_thread_with_its_content(bot: Bot, slack: SlackWorld):
+    """Name, title, comment and content arrive, the file is uploaded once, and our copy is deleted."""
     release_id = bot.open_release()
     bot.publish(release_id)
-    assert (owe(bot, release_id), owe(bot, release_id)) == (True, False)
+    assert (store_file(bot, release_id), store_file(bot, release_id)) == (True, False)
     assert (upload(bot), upload(bot)) == (None, None)
 
-    (message,) = shared(slack)
+    (message,) = messages_with_files(slack)
     (file,) = message["files"]
     assert (message["text"], message["thread_ts"]) == ("What the check saw.", bot.ts(release_id))
     assert (file["name"], file["title"]) == ("rows.txt", "Rows of the check")
@@ -56,27 +58,27 @@ def test_file_stands_in_the_thread_with_its_content(bot: Bot, slack: SlackWorld)
     assert slack.violations() == []
 
 
-def test_file_waits_for_the_card(bot: Bot, slack: SlackWorld):
+def test_a_file_waits_for_the_card(bot: Bot, slack: SlackWorld):
     """There is no thread before its first message."""
     release_id = bot.open_release()
-    owe(bot, release_id)
+    store_file(bot, release_id)
     assert upload(bot) is not None
-    assert shared(slack) == []
+    assert messages_with_files(slack) == []
 
     bot.publish(release_id)
     assert upload(bot) is None
-    assert len(shared(slack)) == 1
+    assert len(messages_with_files(slack)) == 1
 
 
-def test_picture_is_shown_by_a_message(bot: Bot, slack: SlackWorld):
-    """A file without a thread is in nobody's way; once Slack has it, the messages know its id and are rendered again."""
+def test_a_picture_is_shown_by_a_message(bot: Bot, slack: SlackWorld):
+    """A file without a thread is not posted; once Slack has it, the messages are rendered again with its id."""
     release_id = bot.open_release()
     bot.publish(release_id)
-    owe(bot, release_id, PLOT, shared=False, subject="7")
+    store_file(bot, release_id, PLOT, in_thread=False, subject="7")
     bot.change(lambda tx: tx.execute(b"DELETE FROM work WHERE queue = 'messages'"))
     assert upload(bot) is None
 
-    assert shared(slack) == []
+    assert messages_with_files(slack) == []
     assert bot.rows("SELECT key FROM work WHERE queue = 'messages'") != []
     with bot.store.transaction() as tx:
         tx.execute("UPDATE releases SET state = 'DONE'")  # one that is open has no pictures
@@ -88,55 +90,55 @@ def test_picture_is_shown_by_a_message(bot: Bot, slack: SlackWorld):
 
 
 @pytest.mark.parametrize("shared_file", [True, False])
-def test_lost_reply_of_the_sharing_does_not_double_the_file(bot: Bot, slack: SlackWorld, *, shared_file: bool):
-    """Slack carried it out, but its answer never came: the file is known by its id."""
+def test_a_lost_reply_does_not_duplicate_the_file(bot: Bot, slack: SlackWorld, *, shared_file: bool):
+    """A file whose reply was lost is recognised by its id."""
     release_id = bot.open_release()
     bot.publish(release_id)
-    owe(bot, release_id, ROWS if shared_file else PLOT, shared=shared_file)
+    store_file(bot, release_id, ROWS if shared_file else PLOT, in_thread=shared_file)
     slack.post("slack-faults", lose_reply={"files.completeUploadExternal": 1})
     while upload(bot) is not None:
         bot.clock.advance(2)
 
-    assert len(shared(slack)) == (1 if shared_file else 0)
+    assert len(messages_with_files(slack)) == (1 if shared_file else 0)
     assert bot.rows("SELECT id FROM files WHERE sent_at IS NULL") == []
 
 
-def test_bytes_that_slack_has_lost_are_uploaded_anew(bot: Bot, slack: SlackWorld):
-    """An upload that was never finished is forgotten by Slack; after a long stop the bot begins again."""
+def test_a_file_that_slack_has_lost_is_uploaded_again(bot: Bot, slack: SlackWorld):
+    """Slack forgets an unfinished upload, so after a long stop the bot begins again."""
     release_id = bot.open_release()
     bot.publish(release_id)
-    owe(bot, release_id)
+    store_file(bot, release_id)
     bot.change(lambda tx: files.set_slack_id(tx, 1, "F0GONE"))
     assert upload(bot) is not None
     assert upload(bot) is None
 
-    assert len(shared(slack)) == 1
+    assert len(messages_with_files(slack)) == 1
 
 
 @pytest.mark.parametrize("method", ["files.getUploadURLExternal", "files.completeUploadExternal"])
-def test_rate_limit_and_trouble_delay_the_file(bot: Bot, slack: SlackWorld, method: str):
-    """A 429 is obeyed, a 503 is tried again; in the end the file is there once."""
+def test_a_rate_limit_delays_the_file(bot: Bot, slack: SlackWorld, method: str):
+    """A 429 is respected, and in the end the file is there once."""
     release_id = bot.open_release()
     bot.publish(release_id)
-    owe(bot, release_id)
+    store_file(bot, release_id)
     slack.post("slack-faults", rate_limit={method: 1, "retry_after": 7})
-    begun = bot.clock.now()
+    start = bot.clock.now()
     due = upload(bot)
     assert due is not None
-    assert (due - begun).total_seconds() >= 7
+    assert (due - start).total_seconds() >= 7
 
     slack.post("slack-faults", error={method: {"n": 1, "error": "service_unavailable", "status": 503}})
     bot.clock.advance(8)
     while upload(bot) is not None:
         bot.clock.advance(WAIT.total_seconds())
-    assert len(shared(slack)) == 1
+    assert len(messages_with_files(slack)) == 1
 
 
-def test_slack_that_does_not_answer_is_tried_again(bot: Bot, slack: SlackWorld):
-    """Nobody listens there: the file stays owed."""
+def test_an_unreachable_slack_is_tried_again(bot: Bot, slack: SlackWorld):
+    """The file stays stored while nobody answers."""
     release_id = bot.open_release()
     bot.publish(release_id)
-    owe(bot, release_id)
+    store_file(bot, release_id)
     (row,) = bot.rows("SELECT id FROM files")
     away = Uploader(bot.deps, web_client("xoxb-1", "http://127.0.0.1:1/api/"))
     assert away.execute(a_job("file", row["id"])) is not None

@@ -54,7 +54,7 @@ def _cron(schedule: str, image: str) -> dict[str, Any]:
 
 @pytest.fixture
 def repository() -> Iterator[Repository]:
-    """The repository, served."""
+    """The repository on a server."""
     manifest = f"{OTHER}{json.dumps(_cron('30 1 * * *', 'backup:2'))}"
     with Repository("db", last={}, now={"1.sql": SQL}, others={CRON.manifest: manifest}) as running:
         yield running
@@ -62,7 +62,7 @@ def repository() -> Iterator[Repository]:
 
 @pytest.fixture
 def step(kube: Kube, repository: Repository) -> Surroundings:
-    """A step in a namespace with the CronJob of before."""
+    """A step in a namespace with the previous CronJob."""
     kube.batch.create_namespaced_cron_job(kube.namespace, _cron("0 2 * * *", "backup:1"))
     where = Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace)
     github = GitHubSettings.model_validate({"url": repository.url, "repository": "o/r"})
@@ -71,21 +71,21 @@ def step(kube: Kube, repository: Repository) -> Surroundings:
     return Surroundings(target, ship)
 
 
-def stands(kube: Kube) -> tuple[str, str, str]:
-    """Schedule, image and the variable of the CronJob."""
+def cronjob_facts(kube: Kube) -> tuple[str, str, str]:
+    """The schedule, the image and the variable of the CronJob."""
     spec = kube.batch.read_namespaced_cron_job("backup", kube.namespace).spec
     container = spec.job_template.spec.template.spec.containers[0]
     return spec.schedule, container.image, container.env[0].value
 
 
 class TestCronJob:
-    """Step 7, and its way back."""
+    """The step for the CronJob, and its rollback."""
 
-    def test_there_and_back(self, kube: Kube, step: Surroundings) -> None:
-        """Schedule and image as the file has them, the rest as the cluster has it; back to the very spec, however often."""
-        shown = step.look(cronjob.preview, CRON)
+    def test_a_cronjob_is_deployed_and_rolled_back(self, kube: Kube, step: Surroundings) -> None:
+        """Schedule and image are those of the file and the rest is unchanged; the rollback restores the exact spec."""
+        changes = step.look(cronjob.preview, CRON)
         place = f"cronjob/backup in {kube.namespace}"
-        assert shown == [
+        assert changes == [
             Mutation(f"schedule of {place}", "0 2 * * *", "30 1 * * *", Way.BACK, "the rollback puts back 0 2 * * *"),
             Mutation(
                 f"image of backup of {place}", "backup:1", "backup:2", Way.BACK, "the rollback puts back backup:1"
@@ -96,21 +96,21 @@ class TestCronJob:
             f"schedule of {place} is 0 2 * * *, not 30 1 * * *; image of backup of {place} is backup:1, not backup:2"
         )
         assert "schedule is 30 1 * * *" in step.perform(cronjob.deploy, CRON)
-        assert stands(kube) == ("30 1 * * *", "backup:2", "b")
-        assert step.notes.intents() == shown
+        assert cronjob_facts(kube) == ("30 1 * * *", "backup:2", "b")
+        assert step.notes.intents() == changes
         assert step.look(cronjob.confirm, CRON) == f"{place} is as {CRON.manifest} has it"
         assert "is 30 1 * * *, not 0 2" in step.contradicted(cronjob.confirm_restore, RESTORE)
         step.notes = Notes()
         assert step.perform(cronjob.deploy, CRON).endswith("nothing to change")
         assert step.notes.lines == []
-        for said in ("as it was", "as it was"):
-            assert said in step.perform(cronjob.restore, RESTORE)
-            assert said in step.look(cronjob.confirm_restore, RESTORE)
-            assert stands(kube) == ("0 2 * * *", "backup:1", "b")
+        for summary in ("as it was", "as it was"):
+            assert summary in step.perform(cronjob.restore, RESTORE)
+            assert summary in step.look(cronjob.confirm_restore, RESTORE)
+            assert cronjob_facts(kube) == ("0 2 * * *", "backup:1", "b")
         assert step.notes.kinds() == ["intent", "acted"]
 
-    def test_changed_by_somebody_else_in_between(self, kube: Kube, step: Surroundings) -> None:
-        """The patch is refused by its resource version, and the step looks again."""
+    def test_a_cronjob_changed_meanwhile_is_examined_again(self, kube: Kube, step: Surroundings) -> None:
+        """The patch is refused because of its resource version, and the step looks again."""
 
         def interfere() -> None:
             step.notes.on_intent = lambda: None
@@ -118,12 +118,12 @@ class TestCronJob:
 
         step.notes.on_intent = interfere
         step.perform(cronjob.deploy, CRON)
-        assert stands(kube)[0] == "30 1 * * *"
+        assert cronjob_facts(kube)[0] == "30 1 * * *"
         assert kube.batch.read_namespaced_cron_job("backup", kube.namespace).spec.suspend is True
         assert step.notes.kinds() == ["intent", "observed", "intent", "acted"]
 
     @pytest.mark.parametrize(
-        ("manifest", "said"),
+        ("manifest", "message"),
         [
             ("kind: CronJob\nmetadata: {name: other}", r"k8s/backup\.yaml has no CronJob backup"),
             ("kind: CronJob\nmetadata: {name: backup}", "cannot be read as a CronJob: KeyError"),
@@ -134,22 +134,22 @@ class TestCronJob:
             ),
         ],
     )
-    def test_a_manifest_that_does_not_fit(
-        self, step: Surroundings, repository: Repository, manifest: str, said: str
+    def test_an_unfit_manifest_is_an_error(
+        self, step: Surroundings, repository: Repository, manifest: str, message: str
     ) -> None:
-        """Said by its path, before anything is changed."""
+        """The error names the file before anything is changed."""
         repository.others[CRON.manifest] = f"{OTHER}{manifest}"
-        with pytest.raises(StepError, match=said):
+        with pytest.raises(StepError, match=message):
             step.look(cronjob.preview, CRON)
 
-    def test_there_is_none(self, step: Surroundings) -> None:
-        """Without it there is nothing to go back to either."""
+    def test_a_missing_cronjob_is_an_error(self, step: Surroundings) -> None:
+        """Without it there is nothing to roll back to."""
         with pytest.raises(StepError, match="Kubernetes failed to read cronjob/other"):
             step.look(cronjob.where_we_are, CRON.model_copy(update={"name": "other"}))
 
 
 def job(*command: str, **behaviour: str) -> Migrate:
-    """The step with a Job of one container that really runs ``command``."""
+    """A step whose Job has one container that really runs ``command``."""
     container = {"name": "migrate", "image": "{image}", "command": [sys.executable, "-c", *command]}
     annotations = {"testbed/exec": "true", **behaviour}
     return Migrate(
@@ -160,8 +160,8 @@ def job(*command: str, **behaviour: str) -> Migrate:
 SLOW = "import time; print('begun', flush=True); time.sleep(0.8)"
 
 
-def interrupted(step: Surroundings, spec: Migrate) -> None:
-    """Begin it, and stop as soon as it says how far the Job is: the Job goes on."""
+def interrupt(step: Surroundings, spec: Migrate) -> None:
+    """Begin the step and cancel it as soon as its Job reports progress; the Job continues."""
     step.notes.on_progress = step.cancelled.set
     with pytest.raises(Superseded):
         step.perform(migrate.apply, spec)
@@ -172,30 +172,30 @@ def interrupted(step: Surroundings, spec: Migrate) -> None:
 def jobs_of(kube: Kube) -> list[str]:
     """The Jobs of the namespace by name, each with how it ended."""
     return [
-        f"{found.metadata.name.rpartition('-')[2]} "
-        + "".join(entry.type for entry in found.status.conditions or [] if entry.type in {"Complete", "Failed"})
-        for found in sorted(kube.batch.list_namespaced_job(kube.namespace).items, key=lambda item: item.metadata.name)
+        f"{one.metadata.name.rpartition('-')[2]} "
+        + "".join(entry.type for entry in one.status.conditions or [] if entry.type in {"Complete", "Failed"})
+        for one in sorted(kube.batch.list_namespaced_job(kube.namespace).items, key=lambda item: item.metadata.name)
     ]
 
 
 class TestMigrationJob:
-    """Step 2 where the product migrates itself."""
+    """The step for migrations by a Job of the product."""
 
-    def test_with_the_image_of_the_release(self, kube: Kube, step: Surroundings) -> None:
-        """Its log is kept, its last line said; taken up after a crash it is not started again."""
+    def test_a_job_runs_with_the_image_of_the_release(self, kube: Kube, step: Surroundings) -> None:
+        """Its log is stored and its last line is the summary; after a crash it is not started again."""
         spec = job("print('applying 1.sql'); print('done')")
-        (shown,) = step.look(migrate.preview, spec)
-        assert shown.what == "migration 1.sql on production"
+        (change,) = step.look(migrate.preview, spec)
+        assert change.what == "migration 1.sql on production"
         for _ in range(2):
             assert step.perform(migrate.apply, spec).endswith("is complete: done")
-        (made,) = kube.batch.list_namespaced_job(kube.namespace).items
-        assert made.spec.template.spec.containers[0].image == IMAGE
-        assert step.notes.intents() == [shown]
+        (created_job,) = kube.batch.list_namespaced_job(kube.namespace).items
+        assert created_job.spec.template.spec.containers[0].image == IMAGE
+        assert step.notes.intents() == [change]
         assert step.notes.kinds() == ["observed", "intent", "acted", "observed", "log", "log"]
         assert next(body["text"] for kind, body in step.notes.lines if kind == "log") == "applying 1.sql\ndone\n"
 
-    def test_it_fails(self, kube: Kube, step: Surroundings) -> None:
-        """The last lines are said, and kept however long it is; after a crash it is not started again, a retry starts another."""
+    def test_a_failed_job_is_repeated_only_by_a_retry(self, kube: Kube, step: Surroundings) -> None:
+        """The last lines of its log are the error, and a crash does not start it again."""
         much = "print('applying'); print('\\n'.join(['.' * 99] * 4000)); print('no such table'); raise SystemExit(1)"
         with pytest.raises(StepError, match=r"failed: \.+ .* \| no such table"):
             step.perform(migrate.apply, job(much))
@@ -215,9 +215,9 @@ class TestMigrationJob:
         assert jobs_of(kube) == ["1 Failed", "2 Complete"]
         assert [note["job"].rpartition("-")[2] for note in step.notes.seen() if note.get("attempt") == 2] == ["2"]  # type: ignore[attr-defined]
 
-    def test_one_that_still_runs_is_taken_up(self, kube: Kube, step: Surroundings) -> None:
-        """It was cancelled; a retry does not start a second beside it, and none after it has failed unseen by a person."""
-        interrupted(step, job(f"{SLOW}; raise SystemExit('over')"))
+    def test_a_running_job_is_taken_over(self, kube: Kube, step: Surroundings) -> None:
+        """A retry starts no second Job beside it, and none before a person has seen its failure."""
+        interrupt(step, job(f"{SLOW}; raise SystemExit('over')"))
         step.attempt = 2
         for _ in range(2):  # the second time as if it had been killed before anybody heard of the failure
             with pytest.raises(StepError, match="failed: begun"):
@@ -227,23 +227,23 @@ class TestMigrationJob:
         assert step.perform(migrate.apply, job("print('well')")).endswith("is complete: well")
         assert jobs_of(kube) == ["1 Failed", "2 Complete"]
 
-    def test_it_takes_longer_than_its_time(self, kube: Kube, step: Surroundings) -> None:
-        """It has not failed while it runs. Kubernetes stops it then, and deletes its pod and log: what was seen before is said."""
+    def test_a_job_that_takes_too_long_is_stopped_by_kubernetes(self, kube: Kube, step: Surroundings) -> None:
+        """The error names what was last seen, since Kubernetes deletes the pod and its log."""
         spec = job("import time; print('begun', flush=True); time.sleep(60)").model_copy(update={"timeout": 1})
-        with pytest.raises(StepError, match=r"was stopped, half done, after the 1 s of this step: ") as stopped:
+        with pytest.raises(StepError, match=r"was stopped, half done, after the 1 s of this step: ") as error:
             step.perform(migrate.apply, spec, seconds=0)
-        assert "before you retry or roll back" in stopped.value.hint
-        told = [str(body["line"]) for kind, body in step.notes.lines if kind == "progress"]
-        assert "still runs past the 1 s of this step: " in told[0]
-        assert "begun" in stopped.value.user_message or not any(line.endswith("begun") for line in told)
+        assert "before you retry or roll back" in error.value.hint
+        progress_lines = [str(body["line"]) for kind, body in step.notes.lines if kind == "progress"]
+        assert "still runs past the 1 s of this step: " in progress_lines[0]
+        assert "begun" in error.value.user_message or not any(line.endswith("begun") for line in progress_lines)
         assert jobs_of(kube) == ["1 Failed"]
         pods = kube.core.list_namespaced_pod(kube.namespace, label_selector="job-name").items
         assert {pod.status.phase for pod in pods} <= {"Succeeded", "Failed"}
 
-    def test_complete_is_not_run_again_whatever_fails_afterwards(self, kube: Kube, step: Surroundings) -> None:
-        """Cancelled, complete meanwhile; then our own trouble with its log; then it is deleted: it ran once."""
+    def test_a_complete_job_is_not_run_again(self, kube: Kube, step: Surroundings) -> None:
+        """It ran once, although it was cancelled, its log could not be stored, and it was deleted."""
         spec = job(f"{SLOW}; print('over')")
-        interrupted(step, spec)
+        interrupt(step, spec)
         eventually("its end", lambda: jobs_of(kube) == ["1 Complete"])
 
         def trouble() -> None:
@@ -265,24 +265,24 @@ class TestMigrationJob:
         assert jobs_of(kube) == []
         assert step.notes.kinds().count("intent") == 1
 
-    def test_what_the_bot_may_not(self, kube: Kube, step: Surroundings, tmp_path: Path) -> None:
-        """Make it: then none was made, and none runs. Read its log: how it ended is known all the same, and that counts."""
+    def test_missing_rights_on_jobs_are_errors(self, kube: Kube, step: Surroundings, tmp_path: Path) -> None:
+        """Without the right to create, no Job runs; without the right to read logs, its end still counts."""
         account, spec = BotAccount(kube, tmp_path), job("print('well')")
-        needed = grants(rights(), step.target)
+        needed_rights = grants(rights(), step.target)
         step.target = account.target.model_copy(update={"github": step.target.github})
-        account.grant([grant for grant in needed if grant.verb != "create"], needed)
+        account.grant([grant for grant in needed_rights if grant.verb != "create"], needed_rights)
         with pytest.raises(StepError, match="Kubernetes refused to create job/"):
             step.perform(migrate.apply, spec)
         assert step.notes.kinds() == ["observed", "intent", "unmade", "observed"]
-        account.grant([grant for grant in needed if grant.resource != "pods/log"], needed)
+        account.grant([grant for grant in needed_rights if grant.resource != "pods/log"], needed_rights)
         step.attempt = 2
         assert "is complete: its log cannot be read (" in step.perform(migrate.apply, spec)
         assert jobs_of(kube) == ["2 Complete"]
 
-    def test_one_of_an_earlier_start_of_the_version(self, kube: Kube, step: Surroundings) -> None:
-        """It is not this release's: waited for while it runs, and then no reason to run none."""
+    def test_a_job_of_an_earlier_start_is_waited_for(self, kube: Kube, step: Surroundings) -> None:
+        """A Job of an earlier release of the version does not replace this one's."""
         slow = job(f"{SLOW}; print('over')")
-        interrupted(step, slow)
+        interrupt(step, slow)
         step.notes = Notes()
         assert step.contradicted(migrate.confirm, slow).startswith("job/migrate-v4-8-0-c0ffeec0-1 still runs in ")
         with pytest.raises(StepError, match=r"job/migrate-v4-8-0-c0ffeec0-1 still runs in .*, from an earlier start"):
@@ -293,11 +293,11 @@ class TestMigrationJob:
 
 
 class TestRollback:
-    """A rollback after the step was cancelled, while its Job still migrates."""
+    """A rollback after the step was cancelled while its Job still runs."""
 
     @pytest.fixture
     def cluster(self, world: World, vendors: Vendors, kube_simulator: tuple[Path, Any]) -> Iterator[Kube]:
-        """Where the Job of the world's one deploy step runs."""
+        """The cluster in which the Job of the only deploy step runs."""
         kubeconfig, api = kube_simulator
         kube = Kube("simulator", kubeconfig, new_namespace(api), api)
         where = Kubernetes(kubeconfig=str(kubeconfig), namespace=kube.namespace)
@@ -315,47 +315,47 @@ class TestRollback:
         yield kube
         kube.core.delete_namespace(kube.namespace)
 
-    def cancelled(self, world: World) -> ReleaseId:
-        """A release whose one step was cancelled as soon as its Job had printed something."""
+    def cancel_deploy(self, world: World) -> ReleaseId:
+        """Deploy a release and cancel its only step as soon as its Job has printed something."""
         release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
         world.run("check")
         world.approve(release_id)
         world.deploy(QA, release_id)
-        begun = world.claim("advance")
-        assert begun is not None
+        job_of_worker = world.claim("advance")
+        assert job_of_worker is not None
 
         def carry_out() -> None:
             with pytest.raises(Superseded):
-                world.carry_out(begun)
+                world.carry_out(job_of_worker)
 
         thread = threading.Thread(target=carry_out)
         thread.start()
         eventually("a Job that runs", lambda: "begun" in [step.progress for step in world.view(release_id).steps])
         (running,) = world.view(release_id).steps
         world.act(step_clicks.cancel, QA, running.row)
-        begun.lost.set()
+        job_of_worker.lost.set()
         thread.join()
         return release_id
 
-    def test_it_is_named_waited_for_and_not_stopped(self, world: World, cluster: Kube) -> None:
-        """Said before; nothing is taken back under it; once it is complete, what it applied is known and its log is there."""
-        release_id = self.cancelled(world)
+    def test_a_running_job_is_named_and_waited_for(self, world: World, cluster: Kube) -> None:
+        """The rollback waits for the Job, and then knows what it applied and has its log."""
+        release_id = self.cancel_deploy(world)
         view, name = world.view(release_id), f"job/migrate-v4-8-0-{commit_sha(BRANCH)[:8]}-1"
         assert f"{name} may still run: it is not stopped, and a retry takes it up." in view.steps[0].summary
         form = FORM.render("release.rollback", ReleasePayload(release=release_id), view)
         assert f":grey_question: {name}: may still run, for nobody saw its end" in str(form)
-        said = world.act(judge_rollback, QA, release_id, "").splitlines()
-        assert f"{name}: may still run, for nobody saw its end. A rollback waits for that" in said[1]
-        assert "unknown whether it was done" in said[2]
-        seen: list[list[str]] = []
-        world.outside.during = lambda _: seen.append(jobs_of(cluster))
+        lines = world.act(judge_rollback, QA, release_id, "").splitlines()
+        assert f"{name}: may still run, for nobody saw its end. A rollback waits for that" in lines[1]
+        assert "unknown whether it was done" in lines[2]
+        states: list[list[str]] = []
+        world.outside.during = lambda _: states.append(jobs_of(cluster))
         world.run("advance")
         call = world.view(release_id).awaited
         assert call is not None
         world.act(step_clicks.attest, QA, call.row, "called")
         world.run("advance")
         view = world.view(release_id)
-        assert (view.release.state, seen) == (ReleaseState.ROLLED_BACK, [["1 Complete"]])
+        assert (view.release.state, states) == (ReleaseState.ROLLED_BACK, [["1 Complete"]])
         assert {change.way for change in lasting(view.steps, view.checklist.deploy)} == {Way.STAYS}
         assert [bytes(row["content"]) for row in world.rows("SELECT content FROM files WHERE kind = 'step'")] == [
             b"begun\nover\n"

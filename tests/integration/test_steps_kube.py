@@ -33,7 +33,7 @@ RESTORE = RestoreBackend(do="restore_backend")
 
 
 class Ship(Surroundings):
-    """A step's surroundings on one Deployment."""
+    """The surroundings of a step on one Deployment."""
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
         where = Kubernetes(kubeconfig=str(kubeconfig), namespace=namespace, deployment="web", container="main")
@@ -41,13 +41,13 @@ class Ship(Surroundings):
         super().__init__(target, ReleaseReference("v4.8.0", "4.8.0", RESOLVED.commit, NEW))
 
     def deploy(self, seconds: float = 20) -> str:
-        """Set the image; what a rollback goes back to is recorded before."""
+        """Set the image, after recording what a rollback restores."""
         if self.recorded is None:
             self.recorded = self.look(steps.where_we_are, SET)
         return self.perform(steps.set_image, SET, seconds)
 
     def restore(self, seconds: float = 20) -> str:
-        """Put back what was recorded."""
+        """Restore what was recorded."""
         return self.perform(steps.restore_backend, RESTORE, seconds)
 
 
@@ -60,22 +60,22 @@ def ship(kube: Kube) -> Ship:
 
 @pytest.fixture
 def proxy(kube: Kube, ship: Ship, tmp_path: Path) -> Iterator[Proxy]:
-    """A link between the steps and the API server that can lose what passes."""
+    """A link between the steps and the API server that can lose messages."""
     settings = yaml.safe_load(kube.kubeconfig.read_text(encoding="utf-8"))
     cluster = settings["clusters"][0]["cluster"]
     link = Proxy(int(cluster["server"].rsplit(":", 1)[1]))
     cluster["server"] = f"https://127.0.0.1:{link.port}"
-    changed = tmp_path / "kubeconfig"
-    changed.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(settings), encoding="utf-8")
     assert ship.target.kubernetes is not None
-    where = ship.target.kubernetes.model_copy(update={"kubeconfig": str(changed)})
+    where = ship.target.kubernetes.model_copy(update={"kubeconfig": str(kubeconfig)})
     ship.target = ship.target.model_copy(update={"kubernetes": where})
     yield link
     link.close()
 
 
 def image(kube: Kube) -> str:
-    """What the Deployment runs."""
+    """The image that the Deployment runs."""
     return str(read(kube).spec.template.spec.containers[0].image)
 
 
@@ -84,8 +84,8 @@ def template(kube: Kube) -> Any:
     return kube.api.sanitize_for_serialization(read(kube).spec.template)
 
 
-def test_there_and_back(kube: Kube, ship: Ship) -> None:
-    """By digest, with the version in the same patch; back to the very template, however often."""
+def test_an_image_is_deployed_and_rolled_back(kube: Kube, ship: Ship) -> None:
+    """The image is set by digest with its version, and the rollback restores the exact template."""
     before, place = template(kube), f"deployment/web in {kube.namespace}"
     assert ship.contradicted(steps.confirm_image, SET) == (
         f"image of {place} is {OLD}, not {NEW}; VERSION of {place} is not there, not 4.8.0"
@@ -100,8 +100,8 @@ def test_there_and_back(kube: Kube, ship: Ship) -> None:
     assert ship.notes.first == {"image": OLD, "revision": "1"}
     assert revisions(kube) == {1: OLD, 2: NEW}
     marks = set()
-    wanted = f"pod template of {place} is revision 2, {NEW}, not revision 1, {OLD}"
-    assert ship.contradicted(steps.confirm_restore, RESTORE) == wanted
+    message = f"pod template of {place} is revision 2, {NEW}, not revision 1, {OLD}"
+    assert ship.contradicted(steps.confirm_restore, RESTORE) == message
     for _ in range(2):
         assert ship.restore() == ship.look(steps.confirm_restore, RESTORE) == f"back at revision 1: {OLD}"
         assert template(kube) == before
@@ -111,23 +111,23 @@ def test_there_and_back(kube: Kube, ship: Ship) -> None:
     assert revisions(kube) == {2: NEW, 3: OLD}
 
 
-def test_a_second_time_changes_nothing(kube: Kube, ship: Ship) -> None:
-    """After a crash the step looks first: what stands there already is not patched again."""
+def test_a_second_deploy_changes_nothing(kube: Kube, ship: Ship) -> None:
+    """After a crash the step looks first and does not patch again."""
     ship.deploy()
-    generation, recorded = read(kube).metadata.generation, ship.recorded
+    generation, recorded_before = read(kube).metadata.generation, ship.recorded
     ship.notes = Notes()
     ship.deploy()
     assert read(kube).metadata.generation == generation
-    assert ship.recorded == recorded
+    assert ship.recorded == recorded_before
     assert ship.notes.kinds() == ["observed"]
 
 
-def test_never_ready_then_retried(kube: Kube, ship: Ship) -> None:
-    """It fails with what the pods say; once they come up, the retry succeeds without another change."""
+def test_a_rollout_that_never_gets_ready_can_be_retried(kube: Kube, ship: Ship) -> None:
+    """The error repeats what the pods say, and a retry succeeds without another patch."""
     images(kube, {NEW: {"never-ready": True}})
-    with pytest.raises(StepError, match=r"exceeded its progress deadline: web-.*not ready") as failed:
+    with pytest.raises(StepError, match=r"exceeded its progress deadline: web-.*not ready") as error:
         ship.deploy()
-    assert "The old pods still serve" in failed.value.hint
+    assert "The old pods still serve" in error.value.hint
     assert ship.contradicted(steps.confirm_image, SET).startswith("deployment/web: the rollout exceeded its progress")
     generation = read(kube).metadata.generation
     kube.core.replace_namespaced_config_map(
@@ -141,7 +141,7 @@ def test_never_ready_then_retried(kube: Kube, ship: Ship) -> None:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "said"),
+    ("behaviour", "message"),
     [
         ({"never-ready": True}, r"not ready"),
         ({"crash": True, "ready-after": "5s"}, r"CrashLoopBackOff|restarted [1-9]\d* times"),
@@ -149,11 +149,11 @@ def test_never_ready_then_retried(kube: Kube, ship: Ship) -> None:
     ],
     ids=["never ready", "crash loop", "pull error"],
 )
-def test_back_from_a_failed_rollout(kube: Kube, ship: Ship, behaviour: dict[str, bool], said: str) -> None:
-    """It says what is wrong with the new pods, and goes back to the template of before, not to "the previous revision"."""
+def test_a_failed_rollout_is_rolled_back(kube: Kube, ship: Ship, behaviour: dict[str, bool], message: str) -> None:
+    """The rollback restores the template of before, and not Kubernetes' previous revision."""
     before = template(kube)
     images(kube, {NEW: behaviour})
-    with pytest.raises(StepError, match=rf"exceeded its progress deadline: web-\S+: ({said})"):
+    with pytest.raises(StepError, match=rf"exceeded its progress deadline: web-\S+: ({message})"):
         ship.deploy()
     ship.restore()
     assert template(kube) == before
@@ -161,54 +161,54 @@ def test_back_from_a_failed_rollout(kube: Kube, ship: Ship, behaviour: dict[str,
     assert {pod.spec.containers[0].image for pod in pods(kube)} == {OLD}
 
 
-def test_kubectl_tells_what_was_done(kube: Kube, ship: Ship) -> None:
-    """`kubectl rollout history` reads as what happened: which revision is which release, and which one was taken back."""
+def test_the_rollout_history_names_the_release(kube: Kube, ship: Ship) -> None:
+    """`kubectl rollout history` shows which revision is which release, and which one was rolled back."""
     ship.deploy()
     ship.restore()
-    shown = kube.kubectl("rollout", "history", "deployment/web")
-    lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines() if line[:1].isdigit()]
-    assert lines == [["2", "release-bot: v4.8.0"], ["3", "release-bot: back from v4.8.0"]], shown.stderr
+    process = kube.kubectl("rollout", "history", "deployment/web")
+    lines = [line.split(maxsplit=1) for line in process.stdout.splitlines() if line[:1].isdigit()]
+    assert lines == [["2", "release-bot: v4.8.0"], ["3", "release-bot: back from v4.8.0"]], process.stderr
     assert f"Image:\t{OLD}" in kube.kubectl("rollout", "history", "deployment/web", "--revision=3").stdout
     ship.restore()
-    assert kube.kubectl("rollout", "history", "deployment/web").stdout == shown.stdout
+    assert kube.kubectl("rollout", "history", "deployment/web").stdout == process.stdout
 
 
 @pytest.mark.parametrize(
-    ("patch", "said"),
+    ("patch", "message"),
     [
         ({"paused": True}, "deployment/web is paused"),
         ({"replicas": 0}, "deployment/web has no replicas, so nothing would run"),
     ],
 )
-def test_unfit_is_refused(kube: Kube, ship: Ship, patch: dict[str, Any], said: str) -> None:
+def test_an_unfit_deployment_is_refused(kube: Kube, ship: Ship, patch: dict[str, Any], message: str) -> None:
     """Nothing is recorded or changed."""
     kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": patch})
-    with pytest.raises(StepError, match=said):
+    with pytest.raises(StepError, match=message):
         ship.deploy()
     assert (image(kube), ship.recorded, ship.notes.lines) == (OLD, None, [])
 
 
-def test_a_rollback_does_not_wait_for_a_paused_one(kube: Kube, ship: Ship) -> None:
-    """It says at once what to do instead of waiting for a rollout that cannot come."""
+def test_a_rollback_of_a_paused_deployment_fails_at_once(kube: Kube, ship: Ship) -> None:
+    """The error says what to do, since the rollout could not complete."""
     ship.deploy()
     kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": {"paused": True}})
-    with pytest.raises(StepError) as refused:
+    with pytest.raises(StepError) as error:
         ship.restore()
-    assert refused.value.hint == "kubectl rollout resume deployment/web"
+    assert error.value.hint == "kubectl rollout resume deployment/web"
 
 
-def test_another_container_is_refused(kube: Kube, ship: Ship) -> None:
-    """A strategic merge would add one."""
+def test_an_unknown_container_is_refused(kube: Kube, ship: Ship) -> None:
+    """A strategic merge would add a container."""
     assert ship.target.kubernetes is not None
     where = ship.target.kubernetes.model_copy(update={"container": "api"})
     ship.target = ship.target.model_copy(update={"kubernetes": where})
-    with pytest.raises(StepError, match="has no container api") as refused:
+    with pytest.raises(StepError, match="has no container api") as error:
         ship.deploy()
-    assert "It has: main." in refused.value.hint
+    assert "It has: main." in error.value.hint
 
 
-def test_changed_by_somebody_else_in_between(kube: Kube, ship: Ship) -> None:
-    """Between look and patch: the patch is refused by its resource version, and the step says so."""
+def test_a_change_between_look_and_patch_is_refused(kube: Kube, ship: Ship) -> None:
+    """The patch is refused because of its resource version, and the error says so."""
 
     def interfere() -> None:
         ship.notes.on_intent = lambda: None
@@ -221,24 +221,24 @@ def test_changed_by_somebody_else_in_between(kube: Kube, ship: Ship) -> None:
 
 
 def change_mode(kube: Kube, value: str) -> None:
-    """Somebody changes a variable of the product."""
+    """Change a variable of the product as somebody else."""
     env = [{"name": "MODE", "value": value}]
     body = {"spec": {"template": {"spec": {"containers": [{"name": "main", "env": env}]}}}}
     kube.apps.patch_namespaced_deployment("web", kube.namespace, body)
 
 
-def test_changed_by_somebody_else_since_the_deploy_began(kube: Kube, ship: Ship) -> None:
-    """Named, without the value, and left alone: a rollback would put back what stood there before it."""
+def test_a_change_since_the_deploy_began_is_refused(kube: Kube, ship: Ship) -> None:
+    """The error names the path without its value; a rollback would undo that change."""
     ship.recorded = ship.look(steps.where_we_are, SET)
     change_mode(kube, "s3cret")
-    with pytest.raises(StepError, match="was changed by somebody else since the deploy began") as refused:
+    with pytest.raises(StepError, match="was changed by somebody else since the deploy began") as error:
         ship.deploy()
-    assert refused.value.user_message.endswith(": spec.containers[main].env[MODE].value")
+    assert error.value.user_message.endswith(": spec.containers[main].env[MODE].value")
     assert (image(kube), ship.notes.kinds()) == (OLD, [])
 
 
-def test_changed_after_our_patch_is_no_obstacle(kube: Kube, ship: Ship) -> None:
-    """Somebody takes the image back and mends a variable after it: a retry carries on with that."""
+def test_a_change_after_our_patch_is_accepted(kube: Kube, ship: Ship) -> None:
+    """A retry deploys on top of what somebody changed after the patch."""
     ship.deploy()
     change_mode(kube, "mended")
     set_image(kube, OLD)
@@ -246,8 +246,8 @@ def test_changed_after_our_patch_is_no_obstacle(kube: Kube, ship: Ship) -> None:
     assert image(kube) == NEW
 
 
-def test_the_controllers_own_writes_are_no_conflict(kube: Kube, ship: Ship) -> None:
-    """Another annotation changes the resource version but not what is deployed: the patch is tried again."""
+def test_a_write_of_the_controller_is_no_conflict(kube: Kube, ship: Ship) -> None:
+    """Another annotation changes the resource version only, and the patch is tried again."""
 
     def annotate() -> None:
         ship.notes.on_intent = lambda: None
@@ -259,30 +259,30 @@ def test_the_controllers_own_writes_are_no_conflict(kube: Kube, ship: Ship) -> N
     assert ship.notes.kinds() == ["intent", "intent", "acted", "observed"]
 
 
-def test_somebody_else_during_the_rollout(kube: Kube, ship: Ship) -> None:
-    """The step does not report another image's rollout as its own."""
+def test_another_image_during_the_rollout_is_an_error(kube: Kube, ship: Ship) -> None:
+    """The step does not report another rollout as its own."""
     images(kube, {NEW: {"ready-after": "30s"}})
     ship.notes.on_intent = lambda: None
-    failed: list[StepError] = []
+    errors: list[StepError] = []
 
     def carry_out() -> None:
         try:
             ship.deploy()
         except StepError as error:
-            failed.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=carry_out)
     thread.start()
     eventually("the patch", lambda: image(kube) == NEW)
     set_image(kube, "app:hotfix")
     thread.join(20)
-    assert [error.user_message for error in failed] == [
+    assert [error.user_message for error in errors] == [
         "somebody else changed the image to app:hotfix during the rollout"
     ]
 
 
-def test_a_lost_reply_of_the_patch(kube: Kube, ship: Ship, proxy: Proxy) -> None:
-    """It was carried out: the step looks again and sees so, and changes nothing twice."""
+def test_a_patch_with_a_lost_reply_is_not_repeated(kube: Kube, ship: Ship, proxy: Proxy) -> None:
+    """The step looks again, sees the change and patches nothing twice."""
     ship.notes.on_intent = proxy.lose_next_reply
     ship.deploy()
     assert proxy.lost.is_set()
@@ -291,8 +291,8 @@ def test_a_lost_reply_of_the_patch(kube: Kube, ship: Ship, proxy: Proxy) -> None
     assert ship.notes.kinds() == ["intent", "acted", "observed"]
 
 
-def test_a_lost_reply_of_the_restoring_patch(kube: Kube, ship: Ship, proxy: Proxy) -> None:
-    """The same on the way back."""
+def test_a_restoring_patch_with_a_lost_reply_is_not_repeated(kube: Kube, ship: Ship, proxy: Proxy) -> None:
+    """The rollback looks again as well."""
     before = template(kube)
     ship.deploy()
     ship.notes = Notes()
@@ -303,18 +303,17 @@ def test_a_lost_reply_of_the_restoring_patch(kube: Kube, ship: Ship, proxy: Prox
     assert ship.notes.kinds() == ["intent", "acted", "observed"]
 
 
-def test_a_patch_still_on_its_way_is_overtaken_by_the_rollback(kube: Kube, ship: Ship, proxy: Proxy) -> None:
-    """The worst moment: the deploy has looked, its patch hangs in the network, and the rollback finds nothing changed.
-
-    The rollback writes all the same, so the late patch is a conflict, and its owner is told to stop.
+def test_a_rollback_overtakes_a_delayed_patch(kube: Kube, ship: Ship, proxy: Proxy) -> None:
+    """The deploy's patch is still on its way when the rollback finds nothing changed. The rollback writes all the same,
+    so the late patch is a conflict and its worker stops.
     """
-    ended: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def carry_out() -> None:
         try:
             ship.deploy()
         except Superseded as error:
-            ended.append(error)
+            errors.append(error)
 
     def first_try() -> None:
         proxy.hold()
@@ -332,64 +331,64 @@ def test_a_patch_still_on_its_way_is_overtaken_by_the_rollback(kube: Kube, ship:
     direct.restore()
     proxy.release()
     thread.join(20)
-    assert [type(error) for error in ended] == [Superseded]
+    assert [type(error) for error in errors] == [Superseded]
     assert image(kube) == OLD
 
 
-def test_a_pause_that_the_api_server_asks_for(tmp_path: Path) -> None:
-    """Kept before the Deployment is patched again."""
+def test_a_pause_of_the_api_server_is_respected(tmp_path: Path) -> None:
+    """The step waits before it patches the Deployment again."""
     path = "/apis/apps/v1/namespaces/solvereign/deployments/web"
-    stands: dict[str, Any] = {
+    deployment_body: dict[str, Any] = {
         "metadata": {"generation": 1, "resourceVersion": "1"},
         "spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "main", "image": OLD}]}}},
         "status": {"observedGeneration": 1, "updatedReplicas": 1, "replicas": 1, "availableReplicas": 1},
     }
-    left = [Reply(429, {}, {"Retry-After": "7"})]
+    replies = [Reply(429, {}, {"Retry-After": "7"})]
     routes: dict[str, Any] = {
-        f"GET {path}": Reply(200, stands),
-        f"PATCH {path}": lambda _: left.pop() if left else Reply(200, stands),
+        f"GET {path}": Reply(200, deployment_body),
+        f"PATCH {path}": lambda _: replies.pop() if replies else Reply(200, deployment_body),
     }
     with Replies(routes) as server:
         kube_target(tmp_path, server.url)
         ship = Ship(tmp_path / "kubeconfig", "solvereign")
-        waits = ship.cancelled = Waits()
-        ship.recorded = {"revision": "1", "image": OLD, "template": stands["spec"]["template"]}
+        pauses = ship.cancelled = Waits()
+        ship.recorded = {"revision": "1", "image": OLD, "template": deployment_body["spec"]["template"]}
         assert ship.restore() == f"back at revision 1: {OLD}"
-        assert waits.waited == [7.0]
+        assert pauses.waited == [7.0]
         assert [request.method for request in server.requests].count("PATCH") == 2
 
 
-def test_it_gives_up_at_its_deadline(kube: Kube, ship: Ship) -> None:
-    """A rollout that takes longer than the step may: it says what the pods wait for, as when Kubernetes gives up."""
+def test_a_slow_rollout_ends_at_the_deadline(kube: Kube, ship: Ship) -> None:
+    """The error says what the pods wait for."""
     images(kube, {NEW: {"ready-after": "30s"}})
     with pytest.raises(StepError, match=r"gave up waiting: \d of 2 new pods are \w+: web-\S+: not ready"):
         ship.deploy(seconds=1.5)
     assert ship.notes.kinds() == ["intent", "acted", "observed"]
 
 
-def test_it_stops_when_told(kube: Kube, ship: Ship) -> None:
-    """The release has moved on, or the process ends: no result, no further look."""
+def test_a_cancelled_rollout_stops_at_once(kube: Kube, ship: Ship) -> None:
+    """If the release has moved on or the process ends, the step has no result."""
     images(kube, {NEW: {"ready-after": "30s"}})
     ship.notes.on_intent = ship.cancelled.set
     with pytest.raises(Superseded):
         ship.deploy()
 
 
-def test_nothing_recorded_is_nothing_to_put_back(kube: Kube, ship: Ship) -> None:
-    """A deploy that failed before its first change."""
+def test_nothing_is_restored_without_a_record(kube: Kube, ship: Ship) -> None:
+    """A deploy that failed before its first change needs no rollback."""
     assert ship.restore() == "nothing was changed, so there is nothing to put back"
 
 
-def test_no_cluster_in_the_configuration() -> None:
-    """Named, with the key to set."""
+def test_a_target_without_a_cluster_is_an_error() -> None:
+    """The error names the missing section."""
     ship = Ship(Path("nowhere"), "none")
     ship.target = Target(name="production")
     with pytest.raises(StepError, match="production has no kubernetes section"):
         ship.deploy()
 
 
-def test_through_the_flows(kube: Kube, ship: Ship, world: World) -> None:
-    """Gate, deploy, watch, rollback: the journal has intent, act and result; the target was recorded before the change."""
+def test_a_deploy_through_the_flows_is_journaled(kube: Kube, ship: Ship, world: World) -> None:
+    """The journal has intent, act and result, and the rollback target was recorded before the change."""
     before = template(kube)
     plan = checklist(
         deploy=({"id": "deploy.backend", "title": "Deploy", "action": {"do": "set_image"}},),
@@ -420,8 +419,8 @@ def test_through_the_flows(kube: Kube, ship: Ship, world: World) -> None:
     world.events()
 
 
-def test_a_retry_records_anew_what_was_changed_before_the_first_patch(kube: Kube, ship: Ship, world: World) -> None:
-    """Somebody changes the Deployment while an earlier step runs; a rollback keeps that change."""
+def test_a_retry_records_the_rollback_target_again_before_the_first_patch(kube: Kube, ship: Ship, world: World) -> None:
+    """A change by somebody else during an earlier step survives the rollback."""
     plan = checklist(
         deploy=(
             {"id": "deploy.look", "title": "Look", "action": {"do": "check", "kind": "ask"}},
@@ -439,11 +438,11 @@ def test_a_retry_records_anew_what_was_changed_before_the_first_patch(kube: Kube
     assert view.release.state is ReleaseState.DEPLOY_FAILED
     assert "spec.containers[main].env[MODE]" in view.release.reason
     assert image(kube) == OLD
-    changed = template(kube)
+    changed_template = template(kube)
     step = next(step for step in view.steps if step.id == "deploy.backend")
     world.act(step_clicks.retry, QA, step.row)
     world.run("advance")
     assert (world.view(release_id).release.state, image(kube)) == (ReleaseState.WATCHING, NEW)
     world.act(judge_rollback, MANAGER, release_id, "errors")
     world.run("advance")
-    assert template(kube) == changed
+    assert template(kube) == changed_template

@@ -35,20 +35,20 @@ BREAK = "-- migration: breaking\nALTER TABLE notes DROP COLUMN id;\n"
 
 @pytest.fixture
 def repository() -> Iterator[Repository]:
-    """The repository, served."""
+    """The repository on a server."""
     with Repository(FOLDER, last=OLD, now=OLD, others={}) as running:
         yield running
 
 
 def target_of(database_url: str, repository_url: str) -> Target:
-    """Production, with a database and a repository."""
+    """Production with a database and a repository."""
     github = GitHubSettings(url=AnyHttpUrl(repository_url), repository="o/r")
     return Target(name="production", migrate_database_url=SecretStr(database_url), github=github)
 
 
 @pytest.fixture
 def step(repository: Repository, database_url: str) -> Surroundings:
-    """The step on a product that has what was released."""
+    """The step on a product that has the released migrations."""
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "CREATE TABLE schema_migrations (version varchar(50) PRIMARY KEY, description text,"
@@ -60,8 +60,8 @@ def step(repository: Repository, database_url: str) -> Surroundings:
     return Surroundings(target, ship)
 
 
-def applied(url: str) -> list[tuple[str, str]]:
-    """Name and checksum of what the product's own table says, in the order in which it was applied."""
+def applied_files(url: str) -> list[tuple[str, str]]:
+    """Name and checksum of the applied files in the product's table, in order."""
     with psycopg.connect(url) as connection:
         return connection.execute("SELECT file_name, checksum FROM schema_migrations ORDER BY applied_at").fetchall()
 
@@ -73,22 +73,24 @@ def columns(url: str) -> list[str]:
         return [name for (name,) in connection.execute(query)]
 
 
-def test_in_order_and_once(step: Surroundings, repository: Repository, database_url: str) -> None:
-    """What was shown is what is applied; what was released is not touched; a second time does nothing."""
+def test_migrations_are_applied_in_order_and_once(
+    step: Surroundings, repository: Repository, database_url: str
+) -> None:
+    """Exactly the shown files are applied, and a second run does nothing."""
     repository.now |= {"9_c.sql": BREAK, "002_a.sql": ADD, "010_b.sql": "-- migration: reversible\nSELECT 1;"}
-    shown = step.look(migrate.preview, SPEC)
-    assert [(change.what, change.way) for change in shown] == [
+    changes = step.look(migrate.preview, SPEC)
+    assert [(change.what, change.way) for change in changes] == [
         ("migration 002_a.sql on production", Way.STAYS),
         ("migration 010_b.sql on production", Way.STAYS),
         ("migration 9_c.sql on production", Way.FINAL),
     ]
-    assert applied(database_url) == []
-    missing = "schema_migrations of production does not have 002_a.sql, 010_b.sql, 9_c.sql"
-    assert step.contradicted(migrate.confirm, SPEC) == missing
+    assert applied_files(database_url) == []
+    message = "schema_migrations of production does not have 002_a.sql, 010_b.sql, 9_c.sql"
+    assert step.contradicted(migrate.confirm, SPEC) == message
     assert step.perform(migrate.apply, SPEC) == "applied 002_a.sql, 010_b.sql, 9_c.sql"
     assert step.look(migrate.confirm, SPEC) == "production has 002_a.sql, 010_b.sql, 9_c.sql"
-    assert step.notes.intents() == shown
-    assert applied(database_url) == [
+    assert step.notes.intents() == changes
+    assert applied_files(database_url) == [
         (name, sha256(repository.now[name])) for name in ("002_a.sql", "010_b.sql", "9_c.sql")
     ]
     assert columns(database_url) == ["text"]
@@ -96,24 +98,24 @@ def test_in_order_and_once(step: Surroundings, repository: Repository, database_
     assert step.perform(migrate.apply, SPEC) == "nothing to apply"
 
 
-def test_it_stops_at_the_first_error(step: Surroundings, repository: Repository, database_url: str) -> None:
-    """Nothing of the file that failed stays, what came before does, and a retry carries on there."""
+def test_a_failed_file_stops_the_migrations(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """Nothing of that file stays, earlier files do, and a retry continues there."""
     bad = "-- migration: additive\nALTER TABLE notes ADD COLUMN more text; SELECT 1/0;"
     repository.now |= {"002_a.sql": ADD, "010_b.sql": bad, "9_c.sql": BREAK}
     with pytest.raises(StepError, match=r"010_b\.sql is not applied: division by zero"):
         step.perform(migrate.apply, SPEC)
     assert columns(database_url) == ["id", "text"]
-    assert [name for name, _ in applied(database_url)] == ["002_a.sql"]
+    assert [name for name, _ in applied_files(database_url)] == ["002_a.sql"]
     first, second = step.notes.intents()
-    noted = [(kind, body["changes"]) for kind, body in step.notes.lines if kind in {"acted", "unmade"}]
-    assert noted == [("acted", [first.body]), ("unmade", [second])]
+    journal_lines = [(kind, body["changes"]) for kind, body in step.notes.lines if kind in {"acted", "unmade"}]
+    assert journal_lines == [("acted", [first.body]), ("unmade", [second])]
     repository.now["010_b.sql"] = bad.replace("1/0", "1")
     step.perform(migrate.apply, SPEC)
     assert columns(database_url) == ["more", "text"]
 
 
-def test_killed_between_two_files(step: Surroundings, repository: Repository, database_url: str) -> None:
-    """It goes on with what is left."""
+def test_migrations_continue_after_a_kill(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """A process killed between two files leaves the first one applied, and the next continues."""
     repository.now |= {"002_a.sql": ADD, "9_c.sql": BREAK}
 
     def second() -> None:
@@ -123,13 +125,13 @@ def test_killed_between_two_files(step: Surroundings, repository: Repository, da
     step.notes.on_intent = second
     with pytest.raises(Superseded):
         step.perform(migrate.apply, SPEC)
-    assert [name for name, _ in applied(database_url)] == ["002_a.sql"]
+    assert [name for name, _ in applied_files(database_url)] == ["002_a.sql"]
     step.notes.on_intent = lambda: None
     assert step.perform(migrate.apply, SPEC) == "applied 9_c.sql"
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({"002_a.sql": "SELECT 1;"}, r"002_a\.sql does not declare what it does to what runs now"),
         (
@@ -142,18 +144,18 @@ def test_killed_between_two_files(step: Surroundings, repository: Repository, da
         ),
     ],
 )
-def test_refused_before_anything_is_changed(
-    step: Surroundings, repository: Repository, database_url: str, files: dict[str, str], said: str
+def test_unfit_files_are_refused_before_any_change(
+    step: Surroundings, repository: Repository, database_url: str, files: dict[str, str], message: str
 ) -> None:
-    """Already when it is shown."""
+    """They are refused already when the plan is shown."""
     repository.now |= files
     for act in (lambda: step.look(migrate.preview, SPEC), lambda: step.perform(migrate.apply, SPEC)):
-        with pytest.raises(StepError, match=said):
+        with pytest.raises(StepError, match=message):
             act()
-    assert (applied(database_url), step.notes.lines) == ([], [])
+    assert (applied_files(database_url), step.notes.lines) == ([], [])
 
 
-def test_applied_by_somebody_with_another_content(
+def test_a_file_applied_with_another_content_is_refused(
     step: Surroundings, repository: Repository, database_url: str
 ) -> None:
     """The same name is not enough."""
@@ -166,10 +168,10 @@ def test_applied_by_somebody_with_another_content(
         step.look(migrate.preview, SPEC)
 
 
-def test_by_hand_where_a_job_does_it(
+def test_migrations_by_hand_are_confirmed_in_the_table(
     step: Surroundings, repository: Repository, database_url: str, tmp_path: Path
 ) -> None:
-    """With no Job that is complete the product's table says it, to the role that only reads; where it names no files, nothing does."""
+    """Without a complete Job the product's table confirms them, if it names files."""
     repository.now["002_a.sql"] = ADD
     spec = Migrate(do="migrate", files=FOLDER, job={"spec": {"containers": []}})
     no_pods = {"GET /api/v1/namespaces/solvereign/pods": Reply(200, {"items": []})}
@@ -190,18 +192,18 @@ def test_by_hand_where_a_job_does_it(
     assert step.look(migrate.confirm, spec) == "nothing to apply"
 
 
-def test_a_lock_is_not_waited_for_long(step: Surroundings, repository: Repository, database_url: str) -> None:
-    """The product's requests would queue up behind it."""
+def test_a_lock_is_waited_for_briefly(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """The product's requests would queue behind the migration."""
     repository.now["002_a.sql"] = ADD
     with psycopg.connect(database_url) as other:
         other.execute("LOCK TABLE notes")
         with pytest.raises(StepError, match=r"002_a\.sql waited 0.2 s for a lock and was stopped; it is not applied"):
             step.perform(migrate.apply, Migrate(do="migrate", files=FOLDER, lock_timeout=0.2))
-    assert applied(database_url) == []
+    assert applied_files(database_url) == []
 
 
-def test_a_server_that_falls_silent(step: Surroundings, repository: Repository, database_url: str) -> None:
-    """It is not waited for beyond the time of the step, and whether the file is applied is looked at."""
+def test_a_silent_server_is_left_at_the_deadline(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """Then the step looks whether the file is applied."""
     repository.now["002_a.sql"] = ADD
     commit = Point("product: INSERT INTO schema_migrations", 1, Moment.AFTER)
     trace = Trace({commit}, lambda point: Fault.LATE)
@@ -209,14 +211,14 @@ def test_a_server_that_falls_silent(step: Surroundings, repository: Repository, 
         step.target = changed(step.target, migrate_database_url=SecretStr(link.url))
         assert step.perform(migrate.apply, SPEC, seconds=1) == "applied 002_a.sql"
     assert (trace.missed, trace.endured) == (set(), [])
-    assert len(applied(database_url)) == 1
+    assert len(applied_files(database_url)) == 1
 
 
 SLEEPY = "-- migration: additive\nALTER TABLE notes ADD COLUMN text text; SELECT pg_sleep(30);"
 
 
-def sleeps(url: str) -> bool:
-    """Whether a migration is under way there."""
+def is_sleeping(url: str) -> bool:
+    """Whether a migration is running on the server."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
             "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
@@ -224,72 +226,74 @@ def sleeps(url: str) -> bool:
     return row is not None
 
 
-def test_killed_in_the_middle_of_a_file(step: Surroundings, repository: Repository, database_url: str) -> None:
-    """The server stops too, and lets go of its locks: who follows does not wait for a statement that nobody hears the end of."""
+def test_a_kill_stops_the_statement_on_the_server(
+    step: Surroundings, repository: Repository, database_url: str
+) -> None:
+    """The server releases its locks, so that the next process need not wait."""
     repository.now["002_a.sql"] = SLEEPY
     code = (
         "import sys; from tests.integration.test_steps_migrate import *\n"
         "target = target_of(*sys.argv[1:])\n"
-        "ship = Shipment('v4.8.0', '4.8.0', COMMIT, 'image@sha256:1', previous='v4.7.0')\n"
+        "ship = ReleaseReference('v4.8.0', '4.8.0', COMMIT, 'image@sha256:1', previous='v4.7.0')\n"
         "Surroundings(target, ship).perform(migrate.apply, SPEC, seconds=60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, database_url, repository.url]) as process:
         try:
-            eventually("the migration", lambda: sleeps(database_url))
+            eventually("the migration", lambda: is_sleeping(database_url))
         finally:
             process.kill()
     repository.now["002_a.sql"] = ADD
     assert step.perform(migrate.apply, SPEC) == "applied 002_a.sql"
 
 
-def test_told_to_stop(step: Surroundings, repository: Repository, database_url: str) -> None:
-    """A statement that runs is cancelled, and nothing of its file stays."""
+def test_a_cancelled_migration_is_rolled_back(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """The running statement is cancelled, and nothing of its file stays."""
     repository.now["002_a.sql"] = SLEEPY
-    ended: list[type[BaseException]] = []
+    error_types: list[type[BaseException]] = []
 
     def act() -> None:
         try:
             step.perform(migrate.apply, SPEC)
         except StepError as error:
-            ended.append(type(error))
+            error_types.append(type(error))
 
     thread = threading.Thread(target=act)
     thread.start()
-    eventually("the migration", lambda: sleeps(database_url))
+    eventually("the migration", lambda: is_sleeping(database_url))
     step.cancelled.set()
     thread.join(20)
-    assert ended == [Superseded]
+    assert error_types == [Superseded]
     assert columns(database_url) == ["id"]
 
 
-def test_not_the_products_database(step: Surroundings, repository: Repository, database_url: str) -> None:
-    """Or one from before the table."""
+def test_a_database_without_the_table_is_refused(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """It is another database, or one from before the table."""
     with psycopg.connect(database_url) as connection:
         connection.execute("DROP TABLE schema_migrations")
     with pytest.raises(StepError, match="production has no table schema_migrations"):
         step.look(migrate.preview, SPEC)
 
 
-def test_a_table_of_another_kind(step: Surroundings, repository: Repository, database_url: str) -> None:
-    """The step fails in sight; taken for trouble of our own it would be carried out again for ever, and nobody told."""
+def test_a_table_of_another_form_is_refused(step: Surroundings, repository: Repository, database_url: str) -> None:
+    """The step fails visibly, instead of being repeated for ever."""
     with psycopg.connect(database_url) as connection:
         connection.execute("ALTER TABLE schema_migrations DROP COLUMN checksum")
     with pytest.raises(StepError, match='production does not say what is applied: column "checksum" does not exist'):
         step.perform(migrate.apply, SPEC)
 
 
-def test_no_server(step: Surroundings, repository: Repository) -> None:
-    """Asked a few times, then said; no password in it."""
+def test_an_unreachable_server_is_an_error(step: Surroundings, repository: Repository) -> None:
+    """It is asked a few times, and the error contains no password."""
     port = closed_port_url().rpartition(":")[2]
     step.target = changed(step.target, migrate_database_url=SecretStr(f"postgresql://u:hush@127.0.0.1:{port}/x"))
-    with pytest.raises(NoAnswer, match="the database of production does not answer") as failed:
+    with pytest.raises(NoAnswer, match="the database of production does not answer") as error:
         step.look(migrate.preview, SPEC)
-    assert "hush" not in failed.value.user_message
+    assert "hush" not in error.value.user_message
 
 
-def test_no_role(step: Surroundings, repository: Repository) -> None:
-    """The setting is named."""
+def test_a_missing_role_is_an_error(step: Surroundings, repository: Repository) -> None:
+    """The error names the setting."""
     step.target = changed(step.target, migrate_database_url=None)
-    with pytest.raises(StepError) as refused:
+    with pytest.raises(StepError) as error:
         step.look(migrate.preview, SPEC)
-    assert refused.value.hint == "Set targets.production.migrate_database_url in release-bot.yml."
+    assert error.value.hint == "Set targets.production.migrate_database_url in release-bot.yml."

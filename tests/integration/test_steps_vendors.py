@@ -23,8 +23,8 @@ SHIPMENT = ReleaseReference("v4.8.0", "4.8.0", COMMIT, "ghcr.io/solvereign/api@s
 TAG = Tag(do="tag")
 FRONTEND = VercelDeploy(do="vercel_deploy", wait_for_auto=0)
 RESTORE = RestoreFrontend(do="restore_frontend")
-ASKED = "GET /repos/o/r/git/ref/tags/v4.8.0"
-STANDS = "dpl_v4.7.0"  # what production shows before the release
+TAG_ROUTE = "GET /repos/o/r/git/ref/tags/v4.8.0"
+LIVE_DEPLOYMENT = "dpl_v4.7.0"  # what production shows before the release
 
 
 @pytest.fixture
@@ -34,35 +34,35 @@ def step(vendors: Vendors) -> Surroundings:
 
 
 def tag_of(step: Surroundings, vendor: Replies, seconds: float = 20) -> tuple[str, bool] | None:
-    """What GitHub at ``vendor`` says of the tag, asked as a step asks that has ``seconds`` left."""
+    """Read the tag from GitHub at ``vendor``, as a step with ``seconds`` left does."""
     step.cancelled = Waits()
     with Clients(step.target) as clients, closing(GitHub(vendor.url, "o/r", "")) as github:
         return step.context(clients, seconds).retry_read(lambda: github.tag("v4.8.0"))
 
 
 def live(vendors: Vendors) -> str:
-    """The deployment that production shows."""
-    found = vendors.vercel.live()
-    assert found is not None
-    return str(found["id"])
+    """The deployment that is live in production."""
+    deployment = vendors.vercel.live()
+    assert deployment is not None
+    return str(deployment["id"])
 
 
 class TestTag:
-    """Step 1."""
+    """The step for the tag."""
 
-    def test_once(self, step: Surroundings, vendors: Vendors) -> None:
-        """Annotated, on the commit; the second time changes nothing."""
+    def test_a_tag_is_created_once(self, step: Surroundings, vendors: Vendors) -> None:
+        """The tag is annotated and on the commit, and a second run changes nothing."""
         assert step.perform(tag.create, TAG) == f"v4.8.0 is on {COMMIT[:12]}"
         assert vendors.github.tag("v4.8.0") == (COMMIT, True)
         assert step.notes.kinds() == ["intent", "acted", "observed"]
-        step.notes, asked = Notes(), vendors.posts()
+        step.notes, requests = Notes(), vendors.posts()
         step.perform(tag.create, TAG)
-        assert (step.notes.kinds(), vendors.posts()) == (["observed"], asked)
+        assert (step.notes.kinds(), vendors.posts()) == (["observed"], requests)
 
-    def test_shown_before(self, step: Surroundings, vendors: Vendors) -> None:
-        """What is shown is what is done, and showing asks for nothing."""
-        (shown,) = step.look(tag.preview, TAG)
-        assert shown == Mutation(
+    def test_the_tag_is_shown_before(self, step: Surroundings, vendors: Vendors) -> None:
+        """The plan shows exactly what is done, and showing changes nothing."""
+        (change,) = step.look(tag.preview, TAG)
+        assert change == Mutation(
             "tag v4.8.0 of solvereign/solvereign",
             "",
             f"commit {COMMIT}",
@@ -71,13 +71,15 @@ class TestTag:
         )
         assert vendors.posts() == []
         step.perform(tag.create, TAG)
-        assert step.notes.intents() == [shown]
+        assert step.notes.intents() == [change]
         assert step.look(tag.preview, TAG) == []
 
     @pytest.mark.parametrize("how", ["lost", 500, 429])
     @pytest.mark.parametrize("part", ["/git/tags", "/git/refs"])
-    def test_no_answer(self, step: Surroundings, vendors: Vendors, part: str, how: int | str) -> None:
-        """Whether it was carried out is seen by looking; there is one tag."""
+    def test_a_lost_answer_creates_no_second_tag(
+        self, step: Surroundings, vendors: Vendors, part: str, how: int | str
+    ) -> None:
+        """The step looks whether the request was carried out."""
         vendors.break_once("POST", part, how)
         step.perform(tag.create, TAG)
         assert vendors.github.tag("v4.8.0") == (COMMIT, True)
@@ -85,13 +87,13 @@ class TestTag:
             2 if (part, how) in {("/git/refs", 500), ("/git/refs", 429)} else 1
         )
 
-    def test_a_look_without_answer_is_repeated(self, step: Surroundings, vendors: Vendors) -> None:
-        """Reading may be done again."""
+    def test_a_read_without_an_answer_is_repeated(self, step: Surroundings, vendors: Vendors) -> None:
+        """A read can be repeated safely."""
         vendors.break_once("GET", "/compare/", 502)
         step.perform(tag.create, TAG)
 
     @pytest.mark.parametrize(
-        ("status", "headers", "waited"),
+        ("status", "headers", "pauses"),
         [
             (429, {"Retry-After": "7"}, [7.0]),
             (403, {"Retry-After": "7"}, [7.0]),  # GitHub's secondary limits
@@ -100,26 +102,24 @@ class TestTag:
             (429, {}, [PAUSE]),
         ],
     )
-    def test_a_pause_that_is_asked_for_is_kept(
-        self, step: Surroundings, status: int, headers: dict[str, str], waited: list[float]
+    def test_a_requested_pause_is_respected(
+        self, step: Surroundings, status: int, headers: dict[str, str], pauses: list[float]
     ) -> None:
-        """Before it is asked again."""
-        left = [Reply(status, {}, headers)]
-        with Replies({ASKED: lambda _: left.pop() if left else Reply(404, {})}) as vendor:
+        """The step waits before it asks again."""
+        replies = [Reply(status, {}, headers)]
+        with Replies({TAG_ROUTE: lambda _: replies.pop() if replies else Reply(404, {})}) as vendor:
             assert tag_of(step, vendor) is None
-            assert (step.cancelled.waited, len(vendor.requests)) == (waited, 2)  # type: ignore[attr-defined]
+            assert (step.cancelled.waited, len(vendor.requests)) == (pauses, 2)  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize(("seconds", "time_left"), [("61", 600), ("21", 20)])
-    def test_a_pause_that_is_too_long_is_left_to_a_person(
-        self, step: Surroundings, seconds: str, time_left: float
-    ) -> None:
-        """Longer than a step waits, or than it has time for."""
-        with Replies({ASKED: Reply(429, {}, {"Retry-After": seconds})}) as vendor:
+    def test_a_pause_that_is_too_long_is_an_error(self, step: Surroundings, seconds: str, time_left: float) -> None:
+        """A person retries if the pause is longer than a step waits or has time for."""
+        with Replies({TAG_ROUTE: Reply(429, {}, {"Retry-After": seconds})}) as vendor:
             with pytest.raises(
                 NoAnswer, match=f"GitHub answered 429 to GET .* asks for a pause of {seconds} s"
-            ) as left:
+            ) as error:
                 tag_of(step, vendor, time_left)
-            assert (left.value.hint, len(vendor.requests)) == ("Retry after that.", 1)
+            assert (error.value.hint, len(vendor.requests)) == ("Retry after that.", 1)
 
     @pytest.mark.parametrize(
         ("status", "hint"),
@@ -129,25 +129,27 @@ class TestTag:
             (409, "Something else is at it: press Retry in a moment."),
         ],
     )
-    def test_refused(self, step: Surroundings, vendors: Vendors, status: int, hint: str) -> None:
-        """It is not asked for again, and what to do is said: a conflict is nothing that a setting mends."""
+    def test_a_refused_tag_is_an_error_with_a_hint(
+        self, step: Surroundings, vendors: Vendors, status: int, hint: str
+    ) -> None:
+        """The request is not repeated, and a conflict is no problem of the settings."""
         vendors.break_once("POST", "/git/refs", status)
-        with pytest.raises(StepError, match=f"GitHub refused POST .*/git/refs: {status} broken by the test") as refused:
+        with pytest.raises(StepError, match=f"GitHub refused POST .*/git/refs: {status} broken by the test") as error:
             step.perform(tag.create, TAG)
-        assert refused.value.hint == hint
+        assert error.value.hint == hint
         assert vendors.posts().count("/repos/solvereign/solvereign/git/refs") == 1
 
-    def test_elsewhere(self, step: Surroundings, vendors: Vendors) -> None:
-        """A tag that points to another commit is refused and stays where it is."""
+    def test_a_tag_on_another_commit_is_refused(self, step: Surroundings, vendors: Vendors) -> None:
+        """The tag stays where it is."""
         vendors.github.create_tag("v4.8.0", commit_sha("v4.7.0"), "by somebody")
         before = vendors.posts()
-        with pytest.raises(StepError, match=r"the tag v4\.8\.0 is there and points to .*, not to") as refused:
+        with pytest.raises(StepError, match=r"the tag v4\.8\.0 is there and points to .*, not to") as error:
             step.perform(tag.create, TAG)
-        assert "never moved" in refused.value.hint
+        assert "never moved" in error.value.hint
         assert vendors.posts() == before
 
-    def test_not_green(self, step: Surroundings, vendors: Vendors) -> None:
-        """A commit whose checks failed is not tagged."""
+    def test_a_commit_with_failed_checks_is_not_tagged(self, step: Surroundings, vendors: Vendors) -> None:
+        """The step can be configured not to look at the checks."""
         vendors.faults.set("commit_checks_fail", True)
         with pytest.raises(StepError, match="not green: backend tests"):
             step.perform(tag.create, TAG)
@@ -155,72 +157,72 @@ class TestTag:
         step.perform(tag.create, Tag(do="tag", checks=False))
 
     @pytest.mark.parametrize(
-        ("version", "commit", "said"),
+        ("version", "commit", "message"),
         [
             ("v4.8.0", "v4.7.0", r"is the very commit of v4\.7\.0"),
             ("v4.8.0", "v4.6.0", r"is older than v4\.7\.0"),
         ],
     )
-    def test_not_ahead(self, step: Surroundings, version: str, commit: str, said: str) -> None:
-        """Of the last release, which is the highest one that is tagged below this version where the bot has seen none."""
+    def test_a_commit_behind_the_last_release_is_not_tagged(
+        self, step: Surroundings, version: str, commit: str, message: str
+    ) -> None:
+        """Without a known deploy, the last release is the highest tag below this version."""
         step.reference = ReleaseReference(version, version[1:], commit_sha(commit), "")
-        with pytest.raises(StepError, match=said):
+        with pytest.raises(StepError, match=message):
             step.perform(tag.create, TAG)
 
-    def test_ahead_of_what_was_deployed(self, step: Surroundings) -> None:
-        """What the bot has deployed counts, not the highest tag."""
+    def test_the_last_deploy_counts_as_the_last_release(self, step: Surroundings) -> None:
+        """A higher tag that was never deployed does not count."""
         step.reference = ReleaseReference("v4.8.0", "4.8.0", commit_sha("v4.7.0"), "", previous="v4.6.0")
         step.perform(tag.create, TAG)
 
-    def test_not_configured(self, step: Surroundings) -> None:
-        """It says what to add."""
+    def test_a_missing_configuration_is_an_error(self, step: Surroundings) -> None:
+        """The hint says what to add."""
         step.target = Target(name="production")
-        with pytest.raises(StepError) as refused:
+        with pytest.raises(StepError) as error:
             step.perform(tag.create, TAG)
-        assert refused.value.hint == "Set github in release-bot.yml."
+        assert error.value.hint == "Set github in release-bot.yml."
 
 
 class TestTagByHand:
-    """What the bot sees of a tag that somebody says to have made."""
+    """How the bot confirms a tag that somebody created."""
 
-    def test_made(self, step: Surroundings, vendors: Vendors) -> None:
-        """On the commit of the release, under the rules; looking asks for no change."""
+    def test_a_tag_by_hand_is_confirmed(self, step: Surroundings, vendors: Vendors) -> None:
+        """The tag is on the commit of the release, and confirming changes nothing."""
         vendors.github.create_tag("v4.8.0", COMMIT, "by somebody")
         before = vendors.posts()
         assert step.look(tag.confirm, TAG) == f"v4.8.0 is on {COMMIT[:12]}"
         assert vendors.posts() == before
 
-    def test_not_made(self, step: Surroundings) -> None:
-        """It says what to push, and where."""
-        with pytest.raises(Contradicted, match=r"there is no tag v4\.8\.0 on GitHub yet") as refused:
+    def test_a_missing_tag_is_contradicted(self, step: Surroundings) -> None:
+        """The hint says what to push."""
+        with pytest.raises(Contradicted, match=r"there is no tag v4\.8\.0 on GitHub yet") as error:
             step.look(tag.confirm, TAG)
-        assert refused.value.hint == f"Push it, on commit {COMMIT[:12]}."
+        assert error.value.hint == f"Push it, on commit {COMMIT[:12]}."
 
-    def test_elsewhere(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_tag_by_hand_on_another_commit_is_contradicted(self, step: Surroundings, vendors: Vendors) -> None:
         """A tag on another commit is not this release's."""
         vendors.github.create_tag("v4.8.0", commit_sha("v4.7.0"), "by somebody")
         with pytest.raises(Contradicted, match="points to"):
             step.look(tag.confirm, TAG)
 
-    def test_not_green(self, step: Surroundings, vendors: Vendors) -> None:
-        """A tag that was pushed past red checks does not make them green."""
+    def test_a_tag_by_hand_on_a_failed_commit_is_contradicted(self, step: Surroundings, vendors: Vendors) -> None:
+        """A pushed tag does not make failed checks green."""
         vendors.github.create_tag("v4.8.0", COMMIT, "by somebody")
         vendors.faults.set("commit_checks_fail", True)
         with pytest.raises(Contradicted, match="not green: backend tests"):
             step.look(tag.confirm, TAG)
         step.look(tag.confirm, Tag(do="tag", checks=False))
 
-    def test_not_ahead(self, step: Surroundings, vendors: Vendors) -> None:
-        """Nor does it make an old commit a new one."""
+    def test_a_tag_by_hand_on_an_old_commit_is_contradicted(self, step: Surroundings, vendors: Vendors) -> None:
+        """A pushed tag does not make an old commit newer."""
         step.reference = ReleaseReference("v4.8.0", "4.8.0", commit_sha("v4.6.0"), "")
         vendors.github.create_tag("v4.8.0", commit_sha("v4.6.0"), "by somebody")
         with pytest.raises(Contradicted, match=r"is older than v4\.7\.0"):
             step.look(tag.confirm, TAG)
 
-    def test_what_is_known_to_be_wrong_comes_before_what_cannot_be_seen(
-        self, step: Surroundings, vendors: Vendors
-    ) -> None:
-        """A look that gets no answer hides no red check; alone it is no verdict."""
+    def test_a_known_problem_comes_before_a_missing_answer(self, step: Surroundings, vendors: Vendors) -> None:
+        """A missing answer does not hide failed checks, and alone it is no contradiction."""
         vendors.github.create_tag("v4.8.0", COMMIT, "by somebody")
         vendors.breaking = lambda method, path: 403 if "/compare/" in path else None
         with pytest.raises(StepError, match="GitHub refused") as unseen:
@@ -232,86 +234,86 @@ class TestTagByHand:
 
 
 class TestFrontend:
-    """Step 5, and its way back."""
+    """The step for the frontend, and its rollback."""
 
-    def test_there_and_back(self, step: Surroundings, vendors: Vendors) -> None:
-        """A deployment of the commit is made; back to the very deployment of before, however often."""
-        (shown,) = step.look(frontend.preview, FRONTEND)
+    def test_a_frontend_is_deployed_and_rolled_back(self, step: Surroundings, vendors: Vendors) -> None:
+        """The commit is deployed, and the rollback restores the exact previous deployment."""
+        (change,) = step.look(frontend.preview, FRONTEND)
         step.recorded = step.look(frontend.where_we_are, FRONTEND)
-        assert step.recorded == {"deployment": STANDS, "commit": commit_sha("v4.7.0")}
-        said = step.contradicted(frontend.confirm, FRONTEND)
-        assert said == f"{shown.what} is {shown.now}, not a deployment of commit {COMMIT[:12]}"
-        assert step.look(frontend.confirm_restore, RESTORE) == f"production shows {STANDS}"
+        assert step.recorded == {"deployment": LIVE_DEPLOYMENT, "commit": commit_sha("v4.7.0")}
+        message = step.contradicted(frontend.confirm, FRONTEND)
+        assert message == f"{change.what} is {change.now}, not a deployment of commit {COMMIT[:12]}"
+        assert step.look(frontend.confirm_restore, RESTORE) == f"production shows {LIVE_DEPLOYMENT}"
         step.perform(frontend.deploy, FRONTEND)
-        found = vendors.vercel.live()
-        assert found is not None
-        assert found["meta"]["githubCommitSha"] == COMMIT
-        assert step.notes.intents() == [shown]
-        assert step.look(frontend.confirm, FRONTEND) == f"production shows {id_of(found)}, commit {COMMIT[:12]}"
-        assert f"not {STANDS}, commit" in step.contradicted(frontend.confirm_restore, RESTORE)
-        assert shown.now == f"{STANDS}, commit {commit_sha('v4.7.0')[:12]}"
-        assert step.notes.first == {"deployment": shown.now}
+        deployment = vendors.vercel.live()
+        assert deployment is not None
+        assert deployment["meta"]["githubCommitSha"] == COMMIT
+        assert step.notes.intents() == [change]
+        assert step.look(frontend.confirm, FRONTEND) == f"production shows {id_of(deployment)}, commit {COMMIT[:12]}"
+        assert f"not {LIVE_DEPLOYMENT}, commit" in step.contradicted(frontend.confirm_restore, RESTORE)
+        assert change.now == f"{LIVE_DEPLOYMENT}, commit {commit_sha('v4.7.0')[:12]}"
+        assert step.notes.first == {"deployment": change.now}
         for _ in range(2):
             step.perform(frontend.restore, RESTORE)
-            assert live(vendors) == STANDS
+            assert live(vendors) == LIVE_DEPLOYMENT
         assert len([path for path in vendors.posts() if "/rollback/" in path]) == 1
 
-    def test_a_second_time_changes_nothing(self, step: Surroundings, vendors: Vendors) -> None:
-        """After a crash it looks first."""
+    def test_a_second_deploy_changes_nothing(self, step: Surroundings, vendors: Vendors) -> None:
+        """After a crash the step looks first."""
         step.perform(frontend.deploy, FRONTEND)
-        step.notes, asked = Notes(), vendors.posts()
+        step.notes, requests = Notes(), vendors.posts()
         assert "already" in step.perform(frontend.deploy, FRONTEND)
-        assert (step.notes.kinds(), vendors.posts()) == ([], asked)
+        assert (step.notes.kinds(), vendors.posts()) == ([], requests)
 
-    def test_waits_for_the_automatic_one(self, step: Surroundings, vendors: Vendors) -> None:
-        """Vercel builds the tag by itself, so nothing is asked for."""
+    def test_an_automatic_deployment_is_waited_for(self, step: Surroundings, vendors: Vendors) -> None:
+        """Vercel builds the tag by itself, so the step requests nothing."""
         step.perform(tag.create, TAG)
-        tagged = vendors.posts()
+        requests = vendors.posts()
         step.perform(frontend.deploy, VercelDeploy(do="vercel_deploy", wait_for_auto=15))
-        assert vendors.posts() == tagged
+        assert vendors.posts() == requests
 
-    def test_after_a_rollback_it_has_to_be_promoted(self, step: Surroundings, vendors: Vendors) -> None:
-        """A rollback on Vercel switches off that new builds go live by themselves."""
+    def test_a_deployment_after_a_rollback_is_promoted(self, step: Surroundings, vendors: Vendors) -> None:
+        """After a rollback Vercel no longer promotes new builds by itself."""
         step.recorded = step.look(frontend.where_we_are, FRONTEND)
         step.perform(frontend.deploy, FRONTEND)
         step.perform(frontend.restore, RESTORE)
         step.perform(frontend.deploy, FRONTEND)
-        found = vendors.vercel.live()
-        assert found is not None
-        assert found["meta"]["githubCommitSha"] == COMMIT
+        deployment = vendors.vercel.live()
+        assert deployment is not None
+        assert deployment["meta"]["githubCommitSha"] == COMMIT
         assert sum(path == "/v13/deployments" for path in vendors.posts()) == 1
         assert sum("/promote/" in path for path in vendors.posts()) == 1
 
-    def test_deployed_by_itself_before_the_release(self, step: Surroundings, vendors: Vendors) -> None:
-        """The way back is then the newest earlier deployment, not the release's own."""
+    def test_a_deployment_before_the_release_is_rolled_back_past(self, step: Surroundings, vendors: Vendors) -> None:
+        """The rollback target is then the newest earlier deployment."""
         step.perform(frontend.deploy, FRONTEND)
-        assert step.look(frontend.where_we_are, FRONTEND)["deployment"] == STANDS
+        assert step.look(frontend.where_we_are, FRONTEND)["deployment"] == LIVE_DEPLOYMENT
         assert step.look(frontend.preview, FRONTEND) == []
 
-    def test_a_build_that_fails(self, step: Surroundings, vendors: Vendors) -> None:
-        """It says so and where the log is; a retry builds once more."""
+    def test_a_failed_build_is_an_error(self, step: Surroundings, vendors: Vendors) -> None:
+        """The error links to the log, and a retry builds once more."""
         vendors.faults.set("vercel_build_fails", True)
-        with pytest.raises(StepError, match=r"could not build dpl_.*: ERROR") as failed:
+        with pytest.raises(StepError, match=r"could not build dpl_.*: ERROR") as error:
             step.perform(frontend.deploy, FRONTEND)
-        assert "https://vercel.com/" in failed.value.hint
-        assert live(vendors) == STANDS
+        assert "https://vercel.com/" in error.value.hint
+        assert live(vendors) == LIVE_DEPLOYMENT
         vendors.faults.set("vercel_build_fails", False)
         with pytest.raises(StepError, match="could not build"):  # taken up after a crash, it does not build again
             step.perform(frontend.deploy, FRONTEND)
         step.attempt = 2
         step.perform(frontend.deploy, FRONTEND)
-        assert live(vendors) != STANDS
+        assert live(vendors) != LIVE_DEPLOYMENT
         assert sum(path == "/v13/deployments" for path in vendors.posts()) == 2
 
-    def test_no_answer_to_the_build(self, step: Surroundings, vendors: Vendors) -> None:
-        """A build that was begun without an answer is not begun twice."""
+    def test_a_build_with_a_lost_answer_is_not_repeated(self, step: Surroundings, vendors: Vendors) -> None:
+        """A build that began without an answer is found by looking."""
         vendors.break_once("POST", "/v13/deployments", "lost")
         step.perform(frontend.deploy, FRONTEND)
-        assert live(vendors) != STANDS
+        assert live(vendors) != LIVE_DEPLOYMENT
         assert sum(path == "/v13/deployments" for path in vendors.posts()) == 1
 
-    def test_killed_while_it_asked_for_the_build(self, step: Surroundings, vendors: Vendors) -> None:
-        """What was asked for may not be listed yet, so the next process does not ask again at once."""
+    def test_a_build_is_not_requested_twice_after_a_kill(self, step: Surroundings, vendors: Vendors) -> None:
+        """The requested build may not be listed yet, so the next process waits for it."""
 
         def die() -> None:
             if step.notes.kinds() == ["intent", "observed", "intent"]:
@@ -325,8 +327,8 @@ class TestFrontend:
             step.perform(frontend.deploy, FRONTEND, seconds=1)
         assert vendors.posts() == []
 
-    def test_killed_while_production_moves(self, step: Surroundings, vendors: Vendors) -> None:
-        """The next process sees that it moves, and does not ask again."""
+    def test_a_rollback_is_not_requested_twice_after_a_kill(self, step: Surroundings, vendors: Vendors) -> None:
+        """The next process sees that production is changing."""
         step.recorded = step.look(frontend.where_we_are, FRONTEND)
         step.perform(frontend.deploy, FRONTEND)
         vendors.sim_vercel._pace = 1.0
@@ -335,32 +337,34 @@ class TestFrontend:
             step.perform(frontend.restore, RESTORE)
         step.cancelled.clear()
         step.perform(frontend.restore, RESTORE)
-        assert live(vendors) == STANDS
+        assert live(vendors) == LIVE_DEPLOYMENT
         assert len([path for path in vendors.posts() if "/rollback/" in path]) == 1
 
     @pytest.mark.parametrize("how", ["lost", 500, 409])
-    def test_no_answer_to_the_rollback(self, step: Surroundings, vendors: Vendors, how: int | str) -> None:
-        """It ends at the recorded deployment."""
+    def test_a_rollback_with_a_lost_answer_ends_at_the_recorded_deployment(
+        self, step: Surroundings, vendors: Vendors, how: int | str
+    ) -> None:
+        """The step looks whether the rollback was carried out."""
         step.recorded = step.look(frontend.where_we_are, FRONTEND)
         step.perform(frontend.deploy, FRONTEND)
         vendors.break_once("POST", "/rollback/", how)
         step.perform(frontend.restore, RESTORE)
-        assert live(vendors) == STANDS
+        assert live(vendors) == LIVE_DEPLOYMENT
 
-    def test_the_recorded_one_is_gone(self, step: Surroundings, vendors: Vendors) -> None:
-        """Never another one in its place."""
+    def test_a_missing_deployment_is_an_error(self, step: Surroundings, vendors: Vendors) -> None:
+        """No other deployment is restored in its place."""
         step.perform(frontend.deploy, FRONTEND)
         step.recorded = {"deployment": "dpl_gone", "commit": "c0ffee"}
         with pytest.raises(StepError, match="dpl_gone is gone from Vercel"):
             step.perform(frontend.restore, RESTORE)
 
-    def test_down(self, step: Surroundings, vendors: Vendors) -> None:
-        """Asked a few times, then said."""
+    def test_an_unreachable_vercel_is_an_error(self, step: Surroundings, vendors: Vendors) -> None:
+        """Vercel is asked a few times before."""
         vendors.faults.set("vercel_down", True)
         with pytest.raises(NoAnswer, match="Vercel answered 503 to GET /v9/projects/prj_solvereign"):
             step.perform(frontend.deploy, FRONTEND)
         assert len(vendors.calls) == 4
 
-    def test_nothing_recorded(self, step: Surroundings) -> None:
-        """A deploy that failed before its first change."""
+    def test_nothing_is_restored_without_a_record(self, step: Surroundings) -> None:
+        """A deploy that failed before its first change needs no rollback."""
         assert step.perform(frontend.restore, RESTORE) == "nothing was changed, so there is nothing to put back"

@@ -14,7 +14,7 @@ from tests.fix_kube import eventually
 
 
 class Machine:
-    """The clock of the machine, which a test sets."""
+    """The clock of the machine, which a test can set."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
@@ -25,12 +25,12 @@ class Machine:
 
 @pytest.fixture
 def begin() -> Iterator[Callable[..., Timers]]:
-    """Start timers that are stopped after the test."""
+    """A function that starts timers, which are stopped after the test."""
     running: list[Timers] = []
 
-    def start(*periods: Period, **given: Any) -> Timers:
-        wanted: dict[str, Any] = {"wake": lambda: None, "next_due": lambda: None, "clock": SystemClock(), **given}
-        timers = Timers(list(periods), look_every=0.05, **wanted)
+    def start(*periods: Period, **options: Any) -> Timers:
+        arguments: dict[str, Any] = {"wake": lambda: None, "next_due": lambda: None, "clock": SystemClock(), **options}
+        timers = Timers(list(periods), look_every=0.05, **arguments)
         running.append(timers)
         timers.start()
         return timers
@@ -41,35 +41,35 @@ def begin() -> Iterator[Callable[..., Timers]]:
             timers.stop()
 
 
-def test_it_wakes_when_the_next_row_is_due(begin: Callable[..., Timers]) -> None:
-    """Not before, and not much later."""
-    woken: list[datetime] = []
+def test_timers_wake_when_the_next_row_is_due(begin: Callable[..., Timers]) -> None:
+    """They wake at the moment and not much later."""
+    wake_times: list[datetime] = []
     due = datetime.now(UTC) + timedelta(seconds=0.4)
-    begin(next_due=lambda: None if woken else due, wake=lambda: woken.append(datetime.now(UTC)))
-    eventually("the alarm", lambda: bool(woken))
-    assert timedelta(0) <= woken[0] - due < timedelta(seconds=1)
+    begin(next_due=lambda: None if wake_times else due, wake=lambda: wake_times.append(datetime.now(UTC)))
+    eventually("the alarm", lambda: bool(wake_times))
+    assert timedelta(0) <= wake_times[0] - due < timedelta(seconds=1)
 
 
-def test_what_is_overdue_wakes_at_once(begin: Callable[..., Timers]) -> None:
-    """However late: nothing is dropped because it was missed."""
-    woken: list[bool] = []
-    begin(next_due=lambda: datetime.now(UTC) - timedelta(days=2), wake=lambda: woken.append(True))
-    eventually("the alarm", lambda: len(woken) >= 2)
+def test_an_overdue_row_wakes_at_once(begin: Callable[..., Timers]) -> None:
+    """Nothing is dropped because it was missed."""
+    wakes: list[bool] = []
+    begin(next_due=lambda: datetime.now(UTC) - timedelta(days=2), wake=lambda: wakes.append(True))
+    eventually("the alarm", lambda: len(wakes) >= 2)
 
 
-def test_alarm_that_is_due_while_the_last_one_rings_is_not_dropped(begin: Callable[..., Timers]) -> None:
-    """A busy machine takes long to wake everybody; what is due meanwhile wakes too."""
-    entered: list[bool] = []
+def test_an_alarm_during_a_slow_wake_is_not_dropped(begin: Callable[..., Timers]) -> None:
+    """What gets due while a busy machine wakes everybody wakes as well."""
+    wakes: list[bool] = []
     leave = threading.Event()
 
     def wake() -> None:
-        entered.append(True)
-        if len(entered) == 1:
+        wakes.append(True)
+        if len(wakes) == 1:
             leave.wait(20)
 
     begin(next_due=lambda: datetime.now(UTC), wake=wake)
     try:
-        eventually("the second alarm", lambda: len(entered) >= 2, seconds=5)
+        eventually("the second alarm", lambda: len(wakes) >= 2, seconds=5)
     finally:
         leave.set()
 
@@ -78,15 +78,15 @@ def test_alarm_that_is_due_while_the_last_one_rings_is_not_dropped(begin: Callab
 def test_rows_are_due_by_the_shared_clock(begin: Callable[..., Timers], hours: int) -> None:
     """A machine whose clock is wrong by hours wakes at the right moment."""
     clock = SharedClock(lambda: datetime.now(UTC) + timedelta(hours=hours))
-    woken: list[datetime] = []
+    wake_times: list[datetime] = []
     due = clock.now() + timedelta(seconds=0.3)
-    begin(next_due=lambda: None if woken else due, wake=lambda: woken.append(clock.now()), clock=clock)
-    eventually("the alarm", lambda: bool(woken))
-    assert timedelta(0) <= woken[0] - due < timedelta(seconds=1)
+    begin(next_due=lambda: None if wake_times else due, wake=lambda: wake_times.append(clock.now()), clock=clock)
+    eventually("the alarm", lambda: bool(wake_times))
+    assert timedelta(0) <= wake_times[0] - due < timedelta(seconds=1)
 
 
-def test_a_call_that_fails_is_made_again(begin: Callable[..., Timers]) -> None:
-    """One trouble does not end a period."""
+def test_a_failing_call_is_made_again(begin: Callable[..., Timers]) -> None:
+    """One failure does not end a period."""
     calls: list[float] = []
 
     def fail() -> None:
@@ -97,8 +97,8 @@ def test_a_call_that_fails_is_made_again(begin: Callable[..., Timers]) -> None:
     eventually("three calls", lambda: len(calls) >= 3)
 
 
-def test_a_slow_call_is_not_made_twice_at_once(begin: Callable[..., Timers]) -> None:
-    """It is left alone, and what it missed meanwhile is made up for by one call."""
+def test_a_slow_call_does_not_overlap_itself(begin: Callable[..., Timers]) -> None:
+    """What it missed meanwhile is made up for by one call."""
     at_once: list[int] = []
     inside = [0]
 
@@ -113,8 +113,8 @@ def test_a_slow_call_is_not_made_twice_at_once(begin: Callable[..., Timers]) -> 
     assert set(at_once) == {1}
 
 
-def test_periods_go_on_when_the_machine_is_set_back(begin: Callable[..., Timers]) -> None:
-    """APScheduler would wait for an hour until its clock has caught up."""
+def test_periods_continue_after_the_machine_s_clock_was_set_back(begin: Callable[..., Timers]) -> None:
+    """APScheduler would wait until its clock has caught up."""
     machine, calls = Machine(), list[bool]()
     timers = begin(Period("often", 0.1, lambda: calls.append(True)), wall=machine.now)
     eventually("a call", lambda: bool(calls))
@@ -124,13 +124,13 @@ def test_periods_go_on_when_the_machine_is_set_back(begin: Callable[..., Timers]
     eventually("the next call", lambda: bool(calls))
 
 
-def test_stopped_it_calls_nobody(begin: Callable[..., Timers]) -> None:
-    """The end of the process does not wait, and nothing happens after it."""
+def test_stopped_timers_call_nobody(begin: Callable[..., Timers]) -> None:
+    """Stopping does not wait, and no call follows."""
     calls: list[bool] = []
     timers = begin(Period("often", 0.05, lambda: calls.append(True)))
     eventually("a call", lambda: bool(calls))
     timers.stop()
     eventually("the last call", lambda: not timers._scheduler.running)
-    seen = len(calls)
+    call_count = len(calls)
     assert not timers._guard.is_alive()
-    assert len(calls) <= seen + 1
+    assert len(calls) <= call_count + 1

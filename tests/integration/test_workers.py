@@ -23,7 +23,7 @@ from tests.fix_kube import eventually
 
 
 class SetClock(SystemClock):
-    """The machine's clock, and what a test sets it forward by."""
+    """The machine's clock, set forward by a test."""
 
     ahead = timedelta(0)
 
@@ -33,7 +33,7 @@ class SetClock(SystemClock):
 
 @pytest.fixture
 def begin(store: Store) -> Iterator[Callable[[Queue], Workers]]:
-    """Start workers that are stopped after the test."""
+    """A function that starts workers, which are stopped after the test."""
     running: list[Workers] = []
 
     def start(queue: Queue) -> Workers:
@@ -49,37 +49,37 @@ def begin(store: Store) -> Iterator[Callable[[Queue], Workers]]:
 
 
 def ask(store: Store, key: str = "a") -> None:
-    """Ask for a key of the queue."""
+    """Request work for a key of the queue."""
     with store.transaction() as tx:
         work.enqueue(tx, "q", key)
 
 
-def left(store: Store) -> int:
-    """How many rows there are."""
+def count_rows(store: Store) -> int:
+    """The number of rows in the queue."""
     with store.transaction() as tx:
         return tx.execute("SELECT FROM work").rowcount
 
 
 def test_work_begins_at_once(store: Store, begin: Callable[[Queue], Workers]) -> None:
-    """NOTIFY wakes an idle worker within 0.2 s, long before it would look by itself."""
-    begun: list[float] = []
+    """NOTIFY wakes an idle worker within 0.2 s."""
+    start_times: list[float] = []
 
     def handle(job: Job) -> None:
-        begun.append(time.monotonic())
+        start_times.append(time.monotonic())
 
     begin(Queue("q", 1, handle))
     delays: list[float] = []
     for number in range(5):
-        asked = time.monotonic()
+        request_time = time.monotonic()
         ask(store, str(number))
-        eventually("the work", lambda: len(begun) > len(delays))
-        delays.append(begun[-1] - asked)
+        eventually("the work", lambda: len(start_times) > len(delays))
+        delays.append(start_times[-1] - request_time)
     assert sorted(delays)[2] < 0.2
-    eventually("the end", lambda: left(store) == 0)
+    eventually("the end", lambda: count_rows(store) == 0)
 
 
-def test_a_failure_is_tried_again(store: Store, begin: Callable[[Queue], Workers]) -> None:
-    """The first retry comes a second later; what failed is written down."""
+def test_failed_work_is_tried_again(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """The first retry comes a second later, and the error is stored."""
     attempts: list[tuple[int, float]] = []
 
     def handle(job: Job) -> None:
@@ -97,8 +97,8 @@ def test_a_failure_is_tried_again(store: Store, begin: Callable[[Queue], Workers
     assert 0.9 <= attempts[1][1] - attempts[0][1] < 3
 
 
-def test_the_pauses_grow(store: Store, begin: Callable[[Queue], Workers]) -> None:
-    """A vendor that stays away is asked less and less often."""
+def test_the_pauses_between_attempts_grow(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """A vendor that does not answer is asked less and less often."""
     with store.transaction() as tx:
         work.enqueue(tx, "q", "a")
         tx.execute("UPDATE work SET attempts = 4")
@@ -119,8 +119,8 @@ def test_the_pauses_grow(store: Store, begin: Callable[[Queue], Workers]) -> Non
     assert timedelta(seconds=55) < pause < timedelta(seconds=65)
 
 
-def test_it_is_given_up_after_the_last_attempt(store: Store, begin: Callable[[Queue], Workers]) -> None:
-    """Whoever waits for an answer gets one, and the row goes."""
+def test_work_is_given_up_after_the_last_attempt(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """Whoever waits for an answer gets one, and the row is deleted."""
     given_up: list[tuple[str, str]] = []
 
     def handle(job: Job) -> None:
@@ -131,18 +131,18 @@ def test_it_is_given_up_after_the_last_attempt(store: Store, begin: Callable[[Qu
 
     begin(Queue("q", 1, handle, give_up_after=1, on_give_up=give_up))
     ask(store)
-    eventually("the end", lambda: left(store) == 0)
+    eventually("the end", lambda: count_rows(store) == 0)
     assert given_up == [("a", "a fault of ours")]
 
 
-def test_a_give_up_that_fails_does_not_end_the_thread(store: Store, begin: Callable[[Queue], Workers]) -> None:
-    """The only thread of the queue goes on with what comes next."""
-    done: list[str] = []
+def test_a_failing_give_up_does_not_end_the_thread(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """The only thread of the queue continues with the next work."""
+    finished_keys: list[str] = []
 
     def handle(job: Job) -> None:
         if job.claim.key == "bad":
             raise ZeroDivisionError("a fault of ours")
-        done.append(job.claim.key)
+        finished_keys.append(job.claim.key)
 
     def give_up(job: Job, error: Exception) -> None:
         raise KeyError("another one")
@@ -150,72 +150,72 @@ def test_a_give_up_that_fails_does_not_end_the_thread(store: Store, begin: Calla
     begin(Queue("q", 1, handle, give_up_after=1, on_give_up=give_up))
     ask(store, "bad")
     ask(store, "good")
-    eventually("the other work", lambda: done == ["good"])
+    eventually("the other work", lambda: finished_keys == ["good"])
 
 
-def test_dropped_work_is_told(store: Store, begin: Callable[[Queue], Workers]) -> None:
-    """A check of a release that is aborted hears that nobody wants it any more."""
-    told = threading.Event()
-    going = threading.Event()
+def test_a_worker_learns_that_its_work_was_dropped(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """A check of an aborted release is told that nobody needs it."""
+    was_told = threading.Event()
+    is_running = threading.Event()
 
     def handle(job: Job) -> None:
-        going.set()
+        is_running.set()
         if job.lost.wait(10):
-            told.set()
+            was_told.set()
 
     begin(Queue("q", 1, handle))
     ask(store)
-    assert going.wait(10)
+    assert is_running.wait(10)
     with store.transaction() as tx:
         work.drop(tx, "q", "a")
-    assert told.wait(5)
+    assert was_told.wait(5)
 
 
 def test_a_long_job_keeps_its_lease(store: Store, begin: Callable[[Queue], Workers]) -> None:
-    """It is renewed while the work goes on."""
-    going, end = threading.Event(), threading.Event()
+    """The lease is renewed while the work goes on."""
+    is_running, end = threading.Event(), threading.Event()
 
     def handle(job: Job) -> None:
-        going.set()
+        is_running.set()
         end.wait(10)
 
     begin(Queue("q", 1, handle))
     ask(store)
-    assert going.wait(10)
+    assert is_running.wait(10)
     with store.transaction() as tx:
         tx.execute("UPDATE work SET lease_until = now() + interval '3 seconds'")
 
-    def renewed() -> bool:
+    def is_renewed() -> bool:
         with store.transaction() as tx:
             return tx.execute("SELECT FROM work WHERE lease_until > now() + interval '10 seconds'").rowcount == 1
 
-    eventually("the renewal", renewed)
+    eventually("the renewal", is_renewed)
     end.set()
 
 
-def test_stop_tells_what_runs_and_takes_nothing_new(store: Store, begin: Callable[[Queue], Workers]) -> None:
-    """What was under way is put back when it ends in time; what comes later waits for another process."""
-    going = threading.Event()
-    lost: list[bool] = []
+def test_stop_ends_running_work_and_begins_nothing(store: Store, begin: Callable[[Queue], Workers]) -> None:
+    """Running work is put back when it ends in time, and later work waits for another process."""
+    is_running = threading.Event()
+    lost_flags: list[bool] = []
 
     def handle(job: Job) -> datetime | None:
-        going.set()
-        lost.append(job.lost.wait(10))
+        is_running.set()
+        lost_flags.append(job.lost.wait(10))
         return datetime.now(UTC)
 
     workers = begin(Queue("q", 1, handle))
     ask(store)
-    assert going.wait(10)
+    assert is_running.wait(10)
     workers.stop()
-    assert lost == [True]
+    assert lost_flags == [True]
     ask(store, "b")
     with store.transaction() as tx:
-        waiting = tx.execute("SELECT key FROM work WHERE owner IS NULL ORDER BY key").fetchall()
-    assert [row["key"] for row in waiting] == ["a", "b"]
+        rows = tx.execute("SELECT key FROM work WHERE owner IS NULL ORDER BY key").fetchall()
+    assert [row["key"] for row in rows] == ["a", "b"]
 
 
 def test_log_lines_name_the_release(store: Store, begin: Callable[[Queue], Workers]) -> None:
-    """Those of the work itself and of its failure, in a queue whose keys begin with one."""
+    """The lines of the work and of its failure name the release in the key."""
     stream = io.StringIO()
     root, level = list(logging.getLogger().handlers), logging.getLogger().level
     logs.setup("info", as_json=True, redactor=Redactor(), stream=stream)
@@ -237,8 +237,8 @@ def test_log_lines_name_the_release(store: Store, begin: Callable[[Queue], Worke
     ]
 
 
-def test_a_listener_that_is_lost_is_seen(store: Store) -> None:
-    """It shows life every second; after a while without, new work is no longer heard of."""
+def test_a_lost_listener_is_noticed(store: Store) -> None:
+    """Without a sign of life every second the workers no longer count as listening."""
     clock = SetClock()
     workers = Workers(store, clock, [])
     assert not workers.listening
