@@ -84,8 +84,8 @@ class Registry:
         if name not in self._made:
             if name not in self._kinds:
                 raise RegistryError(f"unknown kind {name!r}{did_you_mean(name, self._kinds)}")
-            found = self._kinds[name]
-            self._made[name] = _made(name, _import(name, found, "release-bot") if isinstance(found, str) else found)
+            kind = self._kinds[name]
+            self._made[name] = _make(name, _import(name, kind, "release-bot") if isinstance(kind, str) else kind)
         return self._made[name]
 
     def validate(self, kind: str, params: Mapping[str, Any]) -> Params:
@@ -94,8 +94,8 @@ class Registry:
         try:
             return model.model_validate(params)
         except ValidationError as exc:
-            said = "; ".join(complaint.text for complaint in _complaints(exc, model))
-            raise RegistryError(f"kind {kind}: {said}") from exc
+            problems = "; ".join(complaint.text for complaint in _complaints(exc, model))
+            raise RegistryError(f"kind {kind}: {problems}") from exc
 
     def complaints(self, kind: str, params: Mapping[str, Any]) -> list[Complaint]:
         """What is wrong with a use of a kind in a checklist, with the place of each; empty when all is good."""
@@ -119,26 +119,26 @@ class Complaint:
 
 
 def _complaints(exc: ValidationError, model: type[Params]) -> list[Complaint]:
-    found = []
+    complaints = []
     for error in exc.errors(include_url=False, include_input=False):
         where = ".".join(str(part) for part in error["loc"])
         if error["type"] == "extra_forbidden":
             text = f"unknown parameter {where}{did_you_mean(str(error['loc'][-1]), model.model_fields)}"
         else:
             text = f"{where or 'params'}: {error['msg'].removeprefix('Value error, ')}"
-        found.append(Complaint(text, ("params", *error["loc"])))
-    return found
+        complaints.append(Complaint(text, ("params", *error["loc"])))
+    return complaints
 
 
-def _made(name: str, kind: type[Kind]) -> Kind:
+def _make(name: str, kind: type[Kind]) -> Kind:
     """The kind, once its example is seen to be good: what it changes, reads and uses up is taken from that."""
-    made = kind()
+    instance = kind()
     try:
-        _ = made.effects
+        _ = instance.effects
     except ValidationError as exc:
         problems = "; ".join(complaint.text for complaint in _complaints(exc, kind.params))
         raise RegistryError(f"kind {name}: its `example` are no parameters of it: {problems}") from exc
-    return made
+    return instance
 
 
 def _origin(entry: importlib.metadata.EntryPoint) -> str:
@@ -148,14 +148,14 @@ def _origin(entry: importlib.metadata.EntryPoint) -> str:
 def _import(name: str, where: str, origin: str) -> type[Kind]:
     module, _, attribute = where.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        value = getattr(importlib.import_module(module), attribute)
     # A plugin's module may raise anything while it is imported; the message says which one it was.
     except Exception as exc:
         raise RegistryError(
             f"kind {name} of {origin} does not import from {where}: {type(exc).__name__}: {exc}"
         ) from exc
-    if not (isinstance(found, type) and issubclass(found, Kind)):
+    if not (isinstance(value, type) and issubclass(value, Kind)):
         raise RegistryError(f"kind {name} of {origin}: {where} is no subclass of checks.contract.Kind")
-    if found.name != name:
-        raise RegistryError(f"kind {name} of {origin}: {where} calls itself {found.name!r}")
-    return found
+    if value.name != name:
+        raise RegistryError(f"kind {name} of {origin}: {where} calls itself {value.name!r}")
+    return value

@@ -24,11 +24,11 @@ def reading(vendor: str, what: str, answer: object = None) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as exc:
-        shown = answer if isinstance(answer, str) else json.dumps(answer)
+        text = answer if isinstance(answer, str) else json.dumps(answer)
         raise StrangeAnswer(
-            f"{vendor} did not answer with {what}" + (f", but with {shown}" if answer is not None else ""),
+            f"{vendor} did not answer with {what}" + (f", but with {text}" if answer is not None else ""),
             hint=f"Does the address in release-bot.yml belong to {vendor}, in a version that the bot knows?",
-            seen=shown if answer is not None else _fault(exc),
+            seen=text if answer is not None else _fault(exc),
         ) from exc
 
 

@@ -26,15 +26,13 @@ class Challenge:
 
 def challenge_in(headers: Iterable[str]) -> Challenge | None:
     """What the values of ``WWW-Authenticate`` ask for: a token where they offer that, as logins then travel less."""
-    found = [_read(scheme, params) for value in headers for scheme, params in _CHALLENGE.findall(value)]
-    usable = [one for one in found if one.realm or not one.bearer]
+    challenges = [_challenge(scheme, params) for value in headers for scheme, params in _CHALLENGE.findall(value)]
+    usable = [one for one in challenges if one.realm or not one.bearer]
     return max(usable, key=lambda one: one.bearer, default=None)
 
 
-def _read(scheme: str, params: str) -> Challenge:
-    values = {
-        name.lower(): re.sub(r"\\(.)", r"\1", quoted) or bare for name, quoted, bare in _NAME_VALUE.findall(params)
-    }
+def _challenge(scheme: str, params: str) -> Challenge:
+    values = {name.lower(): re.sub(r"\\(.)", r"\1", text) or bare for name, text, bare in _NAME_VALUE.findall(params)}
     scopes = tuple(values.get("scope", "").split())
     return Challenge(scheme.lower() == "bearer", values.get("realm", ""), values.get("service", ""), scopes)
 
@@ -55,9 +53,9 @@ def _domain(host: str) -> str:
     """The domain that a registry's host is in: gitlab.com of registry.gitlab.com; empty where strangers may share it."""
     domain = host.partition(".")[2]
     labels = domain.split(".")
-    shared = len(labels) == 1 or (len(labels) == 2 and len(labels[0]) <= 3 and len(labels[1]) == 2)  # noqa: PLR2004  io, co.uk
+    is_shared = len(labels) == 1 or (len(labels) == 2 and len(labels[0]) <= 3 and len(labels[1]) == 2)  # noqa: PLR2004  io, co.uk
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return "" if shared else domain
+        return "" if is_shared else domain
     return ""

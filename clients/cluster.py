@@ -167,8 +167,8 @@ def kube_errors(what: str) -> Iterator[None]:
             outcome_unknown=True,
         ) from exc
     except urllib3.exceptions.HTTPError as exc:
-        refused = isinstance(exc, urllib3.exceptions.NewConnectionError)  # which urllib3 counts among the time-outs
-        slow = isinstance(exc, urllib3.exceptions.TimeoutError) and not refused
+        is_refused = isinstance(exc, urllib3.exceptions.NewConnectionError)  # which urllib3 counts among the time-outs
+        slow = isinstance(exc, urllib3.exceptions.TimeoutError) and not is_refused
         raise ClientError(
             f"Kubernetes did not answer in time to {what}" if slow else f"cannot reach Kubernetes to {what}",
             hint="Is the API server up and reachable from here? Does the kubeconfig name it and its certificate?",

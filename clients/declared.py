@@ -67,16 +67,16 @@ class Guarded:
         return bound
 
 
-def _covers(declared: Need, need: Need) -> bool:
-    match declared, need:
+def _covers(own: Need, need: Need) -> bool:
+    match own, need:
         case ClusterRight(), ClusterRight():
-            return (declared.verb, declared.group, declared.resource) == (need.verb, need.group, need.resource)
+            return (own.verb, own.group, own.resource) == (need.verb, need.group, need.resource)
         case Spends(), Spends():
-            return declared.name == need.name
+            return own.name == need.name
         case VendorRight(), VendorRight():
-            return (declared.setting, declared.right) == (need.setting, need.right)
+            return (own.setting, own.right) == (need.setting, need.right)
         case Setting(), Setting() if not isinstance(need, VendorRight):
-            return declared.setting == need.setting or declared.setting.startswith(f"{need.setting}.")
+            return own.setting == need.setting or own.setting.startswith(f"{need.setting}.")
     return False
 
 

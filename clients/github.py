@@ -53,8 +53,8 @@ def _web_of(api: str) -> str:
     if parts.path.rstrip("/") == "/api/v3":
         return f"{parts.scheme}://{parts.netloc}"
     host = parts.netloc.removeprefix("api.")
-    known = host != parts.netloc and (host == "github.com" or host.endswith(".ghe.com"))
-    return f"{parts.scheme}://{host}" if known else ""
+    is_github_web = host != parts.netloc and (host == "github.com" or host.endswith(".ghe.com"))
+    return f"{parts.scheme}://{host}" if is_github_web else ""
 
 
 @dataclass(frozen=True)
@@ -174,15 +174,15 @@ class GitHub(Guarded):
         self._declared.retry_read(READ_PULLS)
         body = self._must(f"commits/{commit.sha}/pulls")
         with reading("GitHub", f"the pull requests of {commit.sha[:12]}", body):
-            merged = [
+            merged_pulls = [
                 PullRequest(
                     int(one["number"]), str(one["title"]), tuple(map(int, _CLOSES.findall(one.get("body") or "")))
                 )
                 for one in listed(body)
                 if one.get("merged_at")
             ]
-        named = _IN_TITLE.findall(commit.title)
-        return merged or [PullRequest(int(number), commit.title) for number in named[-1:]]
+        numbers = _IN_TITLE.findall(commit.title)
+        return merged_pulls or [PullRequest(int(number), commit.title) for number in numbers[-1:]]
 
     def is_closed(self, issue: int) -> bool:
         """Whether an issue is closed."""
@@ -195,14 +195,14 @@ class GitHub(Guarded):
         """What the checks of a commit say against it; empty when all are good. No check at all is no good sign either."""
         self._declared.retry_read(READ_CHECKS)
         self._declared.retry_read(READ_STATUSES)
-        runs = self._must(f"commits/{commit}/check-runs", filter="latest", per_page=str(PAGE))
+        check_runs = self._must(f"commits/{commit}/check-runs", filter="latest", per_page=str(PAGE))
         status = self._must(f"commits/{commit}/status")
         with reading("GitHub", f"the checks of {commit[:12]}"):
-            if not runs["total_count"] and not status["total_count"]:
+            if not check_runs["total_count"] and not status["total_count"]:
                 return "no check has run on it"
-            if runs["total_count"] > len(runs["check_runs"]):
+            if check_runs["total_count"] > len(check_runs["check_runs"]):
                 return f"it has more than {PAGE} check runs, so not all were seen"
-            bad = [str(run["name"]) for run in runs["check_runs"] if run["conclusion"] not in GOOD]
+            bad = [str(run["name"]) for run in check_runs["check_runs"] if run["conclusion"] not in GOOD]
             if status["total_count"] and status["state"] != "success":
                 bad += [
                     str(entry["context"]) for entry in status.get("statuses", []) if entry.get("state") != "success"

@@ -133,9 +133,9 @@ class Http(Guarded):
         Raises NotDeclared before anything is sent, and httpx's errors: see `http_errors`.
         """
         request = self._client.build_request(method, url, **options)
-        asked = [setting for address, setting in self._addresses if f"{request.url}/".startswith(f"{address}/")]
-        if asked and not any(self._declared.covers(setting) for setting in asked):
-            self._declared.retry_read(asked[0])
+        settings = [setting for address, setting in self._addresses if f"{request.url}/".startswith(f"{address}/")]
+        if settings and not any(self._declared.covers(setting) for setting in settings):
+            self._declared.retry_read(settings[0])
         if request.method not in SAFE:
             if self._password and self._password in request.content:
                 self._declared.retry_read(LOG_IN)

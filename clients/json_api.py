@@ -82,12 +82,12 @@ class JsonApi:
 
     def _refusal(self, method: str, answer: httpx.Response) -> ClientError:
         status, pause = answer.status_code, retry_after(answer.status_code, answer.headers)
-        asked = f"{method} {answer.request.url.path}"
+        request_line = f"{method} {answer.request.url.path}"
         if status == TOO_MANY_REQUESTS or pause is not None or status >= SERVER_ERRORS:
-            summary = f"{self.name} answered {status} to {asked}"
+            summary = f"{self.name} answered {status} to {request_line}"
             hint = f"Is it up, and is {self._section}.url right?" if status >= SERVER_ERRORS else ""
         else:
-            summary = f"{self.name} refused {asked}: {status} {_message_in(answer)}".rstrip()
+            summary = f"{self.name} refused {request_line}: {status} {_message_in(answer)}".rstrip()
             hint = HINTS.get(status, "Check its settings: {}.").format(f"{self._section} in release-bot.yml")
         return ClientError(
             summary,

@@ -181,5 +181,5 @@ def sentry(*scopes: str) -> tuple[Setting, ...]:
 
 def grafana(*actions: str, dashboard: str = "") -> tuple[Setting, ...]:
     """Actions of the service account, in Grafana's words; ``dashboard``: uid of one that it has to be able to open."""
-    opened = (VendorRight("grafana.token", "dashboards:read", dashboard),) if dashboard else ()
-    return (Setting("grafana.url"), *opened, *(VendorRight("grafana.token", action) for action in actions))
+    dashboards = (VendorRight("grafana.token", "dashboards:read", dashboard),) if dashboard else ()
+    return (Setting("grafana.url"), *dashboards, *(VendorRight("grafana.token", action) for action in actions))

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from clients.rights import Grant
 
 
-def refused(kube: KubeClients, wanted: Iterable[Grant]) -> list[Grant]:
-    """Those of ``wanted`` that the cluster does not grant to the bot. Raises ClientError when it does not say.
+def refused(kube: KubeClients, grants: Iterable[Grant]) -> list[Grant]:
+    """Those of ``grants`` that the cluster does not grant to the bot. Raises ClientError when it does not say.
 
     Every account may ask this of itself (kubernetes.io, the default role system:basic-user).
     """
-    return [grant for grant in wanted if not _allowed(kube, grant)]
+    return [grant for grant in grants if not _is_granted(kube, grant)]
 
 
-def _allowed(kube: KubeClients, grant: Grant) -> bool:
+def _is_granted(kube: KubeClients, grant: Grant) -> bool:
     resource, _, subresource = grant.resource.partition("/")
-    asked = {
+    attributes = {
         "namespace": grant.namespace,
         "verb": grant.verb,
         "group": grant.group,
@@ -34,6 +34,6 @@ def _allowed(kube: KubeClients, grant: Grant) -> bool:
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
     with kube_errors("say what the bot may do"):
         answer = kube.authorization.create_self_subject_access_review(
-            {**body, "spec": {"resourceAttributes": asked}}, _request_timeout=kube.timeout
+            {**body, "spec": {"resourceAttributes": attributes}}, _request_timeout=kube.timeout
         )
         return bool(answer.status.allowed)

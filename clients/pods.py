@@ -61,20 +61,20 @@ def read_log_ends(
             del last[: max(0, len(last) - tail)]
     if not cut:
         return LogEnds(first, 0, bytes(last))
-    kept, begin = end_of_words(first), begin_of_words(last)
-    return LogEnds(first[:kept], cut + len(first) - kept + begin, bytes(last[begin:]))
+    end, begin = end_of_words(first), begin_of_words(last)
+    return LogEnds(first[:end], cut + len(first) - end + begin, bytes(last[begin:]))
 
 
 def end_of_words(data: bytes) -> int:
     """Where the last word ends that is not cut."""
     since = max(0, len(data) - LONGEST_WORD)
-    return max((found.end() for found in _BETWEEN_WORDS.finditer(data, since)), default=since)
+    return max((match.end() for match in _BETWEEN_WORDS.finditer(data, since)), default=since)
 
 
 def begin_of_words(data: bytes | bytearray) -> int:
     """Where the first word begins that is not cut."""
-    found = _BETWEEN_WORDS.search(data, 0, LONGEST_WORD)
-    return found.start() if found else min(LONGEST_WORD, len(data))
+    match = _BETWEEN_WORDS.search(data, 0, LONGEST_WORD)
+    return match.start() if match else min(LONGEST_WORD, len(data))
 
 
 @contextmanager
@@ -98,10 +98,10 @@ def read_deployment(kube: KubeClients, part: Kubernetes) -> Any:
     """The Deployment as it is now. Raises ClientError when the cluster does not answer or has none."""
     what = f"deployment {part.deployment} in {part.namespace}"
     with kube_errors(f"read {what}"):
-        found = kube.apps.read_namespaced_deployment(part.deployment, part.namespace, _request_timeout=kube.timeout)
+        result = kube.apps.read_namespaced_deployment(part.deployment, part.namespace, _request_timeout=kube.timeout)
     with reading("Kubernetes", what):
-        _ = found.metadata.uid, found.spec.selector.match_labels, found.status.conditions
-    return found
+        _ = result.metadata.uid, result.spec.selector.match_labels, result.status.conditions
+    return result
 
 
 def settled_deployment(kube: KubeClients, part: Kubernetes, wait: Callable[[float], None]) -> Any:
@@ -123,10 +123,10 @@ def newest_pods(kube: KubeClients, part: Kubernetes, deployment: Any) -> list[An
             part.namespace, label_selector=selector, _request_timeout=kube.timeout
         ).items
     with reading("Kubernetes", "replicasets"):
-        owned = [item for item in sets if deployment.metadata.uid in _owners(item)]
-        if not owned:
+        own_sets = [item for item in sets if deployment.metadata.uid in _owners(item)]
+        if not own_sets:
             return []
-        newest = max(owned, key=lambda item: int((item.metadata.annotations or {}).get(REVISION, "0")))
+        newest = max(own_sets, key=lambda item: int((item.metadata.annotations or {}).get(REVISION, "0")))
     with kube_errors(f"list pods in {part.namespace}"):
         pods = kube.core.list_namespaced_pod(
             part.namespace, label_selector=selector, _request_timeout=kube.timeout

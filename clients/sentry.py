@@ -84,10 +84,10 @@ class Sentry(Guarded):
     def issues(self, query: Mapping[str, str], *, limit: int = PAGE) -> Iterator[dict[str, Any]]:
         """All issues of all pages that match ``query`` (docs.sentry.io/api/pagination). Raises ClientError."""
         self._declared.retry_read(READ_EVENTS)
-        asked = {"project": self.project, "limit": str(limit), **query}
+        params = {"project": self.project, "limit": str(limit), **query}
         cursor: dict[str, str] = {}
         for _ in range(MAX_PAGES):
-            response = self._get(f"{self._organization}issues/", asked | cursor, "list Sentry issues")
+            response = self._get(f"{self._organization}issues/", params | cursor, "list Sentry issues")
             issues = response.json()
             if not isinstance(issues, list) or not all(isinstance(issue, dict) and "id" in issue for issue in issues):
                 raise StrangeAnswer("Sentry's answer is not a list of issues", hint=WRONG_ADDRESS, seen=response.text)
@@ -128,7 +128,7 @@ class Sentry(Guarded):
         that it used is read from the answer. Raises ClientError when it does not answer, or not with counts.
         """
         self._declared.retry_read(READ_ORGANIZATION)
-        asked = {
+        params = {
             "dataset": "errors",
             "yAxis": "count()",
             "interval": str(interval),
@@ -138,7 +138,7 @@ class Sentry(Guarded):
             "end": iso(end),
             "query": query,
         }
-        response = self._get(f"{self._organization}events-timeseries/", asked, "count Sentry's errors")
+        response = self._get(f"{self._organization}events-timeseries/", params, "count Sentry's errors")
         try:
             values = [value for series in response.json()["timeSeries"] for value in series["values"]]
             every = [
@@ -173,7 +173,7 @@ def _send(event: Event, dsn: str) -> str:
     from sentry_sdk.transport import HttpTransport
     from sentry_sdk.utils import BadDsn
 
-    dropped: list[str] = []
+    reasons: list[str] = []
 
     class Witness(HttpTransport):
         """The SDK drops what is refused without a word; this notes why."""
@@ -181,7 +181,7 @@ def _send(event: Event, dsn: str) -> str:
         TIMEOUT = 10
 
         def on_dropped_event(self, _reason: str) -> None:
-            dropped.append(_reason)
+            reasons.append(_reason)
 
     try:
         client = sentry_sdk.Client(
@@ -200,9 +200,9 @@ def _send(event: Event, dsn: str) -> str:
         client.flush(timeout=FLUSH)
     finally:
         client.close(timeout=0)
-    if event_id is None or dropped:
+    if event_id is None or reasons:
         raise ClientError(
-            f"Sentry did not take the test event: {', '.join(dropped) or 'dropped by the SDK'}",
+            f"Sentry did not take the test event: {', '.join(reasons) or 'dropped by the SDK'}",
             hint="Is the DSN right, and is Sentry's ingest up and under its rate limit?",
         )
     return event_id

@@ -125,7 +125,7 @@ def state_of(deployment: dict[str, Any]) -> str:
     return str(deployment.get("readyState") or deployment.get("state") or "")
 
 
-def named(deployment: dict[str, Any]) -> str:
+def describe_deployment(deployment: dict[str, Any]) -> str:
     """A deployment as people read it."""
     commit = commit_of(deployment)
     return f"{id_of(deployment)}, commit {commit[:12]}" if commit else id_of(deployment)

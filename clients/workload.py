@@ -77,8 +77,8 @@ class TargetAccess(Protocol):
 
 def rights_of(which: Which, variables: Variables) -> tuple[ClusterRight, ...]:
     """What it takes to read a workload and what these variables of it refer to."""
-    referred = (replace(right, variables=variables) for right in READ_REFERRED[which])
-    return (READ_DEPLOYMENT if which == "deployment" else READ_CRONJOB, *referred)
+    references = (replace(right, variables=variables) for right in READ_REFERRED[which])
+    return (READ_DEPLOYMENT if which == "deployment" else READ_CRONJOB, *references)
 
 
 def references(workload: Workload, container: str, names: Iterable[str]) -> tuple[set[tuple[str, str]], bool]:
@@ -87,7 +87,7 @@ def references(workload: Workload, container: str, names: Iterable[str]) -> tupl
     Also whether something sets each of them, as far as that can be told. Upper and lower case do not count. Raises
     ClientError when there is no such container.
     """
-    found: set[tuple[str, str]] = set()
+    objects: set[tuple[str, str]] = set()
     part = _container(workload, container)
     whole = {
         (resource, source[field]["name"])
@@ -95,10 +95,10 @@ def references(workload: Workload, container: str, names: Iterable[str]) -> tupl
         for resource, field in (("secrets", "secretRef"), ("configmaps", "configMapRef"))
         if field in source
     }
-    wanted, seen, all_set = list(names), set[str](), True
-    while wanted:
-        name = wanted.pop()
-        seen.add(name.casefold())
+    pending, visited, all_set = list(names), set[str](), True
+    while pending:
+        name = pending.pop()
+        visited.add(name.casefold())
         certain = False
         for entry in reversed(part.get("env") or []):
             if not _same(entry["name"], name, ignore_case=True):
@@ -106,19 +106,19 @@ def references(workload: Workload, container: str, names: Iterable[str]) -> tupl
             source = entry.get("valueFrom") or {}
             for resource, field in (("secrets", "secretKeyRef"), ("configmaps", "configMapKeyRef")):
                 if field in source:
-                    found.add((resource, source[field]["name"]))
+                    objects.add((resource, source[field]["name"]))
                     certain = certain or not source[field].get("optional")
             if not source:
                 other = _WHOLE_REFERENCE.fullmatch(str(entry.get("value") or ""))
-                if other is not None and other[1].casefold() not in seen:
-                    wanted.append(other[1])
+                if other is not None and other[1].casefold() not in visited:
+                    pending.append(other[1])
                 certain = True
             if certain:
                 break
         if not certain:
-            found |= whole
+            objects |= whole
             all_set = all_set and bool(whole)
-    return found, all_set
+    return objects, all_set
 
 
 def read_workload(ctx: TargetAccess, which: Which) -> Workload:
@@ -126,18 +126,18 @@ def read_workload(ctx: TargetAccess, which: Which) -> Workload:
     kube = ctx.clients.kube()
     if which == "deployment":
         part = require(ctx.target.kubernetes, ctx.target, "kubernetes")
-        name, namespace, read = part.deployment, part.namespace, kube.apps.read_namespaced_deployment
+        name, namespace, call = part.deployment, part.namespace, kube.apps.read_namespaced_deployment
     else:
         backup = require(ctx.target.backup, ctx.target, "backup")
-        name, namespace, read = backup.cronjob, backup.namespace, kube.batch.read_namespaced_cron_job
-    found = _read(kube, read, name, namespace, which)
-    if found is None:
+        name, namespace, call = backup.cronjob, backup.namespace, kube.batch.read_namespaced_cron_job
+    body = _read_object(kube, call, name, namespace, which)
+    if body is None:
         raise ClientError(
             f"there is no {which} {name} in {namespace}",
             hint="Is it installed, and are its names in release-bot.yml right?",
         )
     with reading("Kubernetes", f"{which} {name} in {namespace}"):
-        spec = found["spec"] if which == "deployment" else found["spec"]["jobTemplate"]["spec"]
+        spec = body["spec"] if which == "deployment" else body["spec"]["jobTemplate"]["spec"]
         metadata = spec["template"].get("metadata") or {}
         return Workload(
             what=f"{which}/{name} in {namespace}",
@@ -148,7 +148,7 @@ def read_workload(ctx: TargetAccess, which: Which) -> Workload:
             },
             labels=metadata.get("labels") or {},
             annotations=metadata.get("annotations") or {},
-            status=found.get("status") or {},
+            status=body.get("status") or {},
         )
 
 
@@ -156,8 +156,8 @@ def read_service_account(ctx: TargetAccess, workload: Workload) -> tuple[str, Ma
     """Name and annotations of the service account of its pods; None when there is none of that name."""
     kube = ctx.clients.kube()
     name = workload.pod.get("serviceAccountName") or "default"
-    found = _read(kube, kube.core.read_namespaced_service_account, name, workload.namespace, "service account")
-    return name, None if found is None else found["metadata"].get("annotations") or {}
+    account = _read_object(kube, kube.core.read_namespaced_service_account, name, workload.namespace, "service account")
+    return name, None if account is None else account["metadata"].get("annotations") or {}
 
 
 class Environment:
@@ -177,8 +177,8 @@ class Environment:
 
     def get(self, name: str, *, ignore_case: bool = False) -> Variable:
         """The variable. ``ignore_case``: take one that is spelled in other letters too, as some products do."""
-        for found, source in self._candidates(name, ignore_case=ignore_case):
-            variable = self._resolve(found, source)
+        for actual_name, source in self._candidates(name, ignore_case=ignore_case):
+            variable = self._resolve(actual_name, source)
             if variable is not None:
                 return variable
         return Variable(name)
@@ -193,13 +193,13 @@ class Environment:
                 if field not in source:
                     continue
                 prefix, reference = source.get("prefix") or "", source[field]
-                held = self._values(kind, reference["name"])
-                if held is None and not reference.get("optional"):
+                values = self._values(kind, reference["name"])
+                if values is None and not reference.get("optional"):
                     yield (
                         name,
                         {"broken": f"cannot be set: {kind} {reference['name']} is not there, and no pod can start"},
                     )
-                for key in held or {}:
+                for key in values or {}:
                     if _same(prefix + key, name, ignore_case=ignore_case):
                         yield prefix + key, {"valueFrom": {f"{field[:-3]}KeyRef": {**reference, "key": key}}}
 
@@ -218,9 +218,9 @@ class Environment:
         path = (source.get("fieldRef") or {}).get("fieldPath", "")
         if not path:
             raise ClientError(f"{name} comes from {', '.join(source)}, which this check cannot read")
-        held = _OF_THE_TEMPLATE.fullmatch(path)
+        match = _OF_THE_TEMPLATE.fullmatch(path)
         texts = {"labels": self._workload.labels, "annotations": self._workload.annotations}
-        return Variable(name, f"{path} of the pod", empty=held is not None and not texts[held[1]].get(held[2]))
+        return Variable(name, f"{path} of the pod", empty=match is not None and not texts[match[1]].get(match[2]))
 
     def _literal(self, name: str, value: str) -> Variable:
         reference = _WHOLE_REFERENCE.fullmatch(value)
@@ -237,23 +237,23 @@ class Environment:
 
     def _referred(self, name: str, kind: str, reference: Json) -> Variable | None:
         where, key = f"{kind} {reference['name']}", reference["key"]
-        held = self._values(kind, reference["name"])
-        if held is None or key not in held:
+        values = self._values(kind, reference["name"])
+        if values is None or key not in values:
             if reference.get("optional"):
                 return None
-            missing = f"{where} is not there" if held is None else f"{where} has no key {key}"
-            return Variable(name, broken=f"cannot be set: {missing}, and no pod can start")
-        return Variable(name, where, empty=held[key].empty, plain=held[key].plain)
+            problem = f"{where} is not there" if values is None else f"{where} has no key {key}"
+            return Variable(name, broken=f"cannot be set: {problem}, and no pod can start")
+        return Variable(name, where, empty=values[key].empty, plain=values[key].plain)
 
     def _values(self, kind: str, name: str) -> dict[str, _Value] | None:
         """What is in a Secret or ConfigMap; None when it is not there. Values of a Secret are forgotten at once."""
         if (kind, name) not in self._read_before:
             core = self._kube.core
-            read = core.read_namespaced_secret if kind == "Secret" else core.read_namespaced_config_map
-            found = _read(self._kube, read, name, self._workload.namespace, kind)
-            held = None if found is None else found.get("data") or {}
+            call = core.read_namespaced_secret if kind == "Secret" else core.read_namespaced_config_map
+            body = _read_object(self._kube, call, name, self._workload.namespace, kind)
+            data = None if body is None else body.get("data") or {}
             take = _of_secret if kind == "Secret" else _of_config_map
-            self._read_before[kind, name] = None if held is None else {key: take(value) for key, value in held.items()}
+            self._read_before[kind, name] = None if data is None else {key: take(value) for key, value in data.items()}
         return self._read_before[kind, name]
 
 
@@ -265,9 +265,9 @@ class _Value:
     plain: str | None
 
 
-def _of_secret(encoded: str) -> _Value:
+def _of_secret(value: str) -> _Value:
     try:
-        return _Value(empty=not base64.b64decode(encoded).strip(), plain=None)
+        return _Value(empty=not base64.b64decode(value).strip(), plain=None)
     except binascii.Error as exc:
         raise ClientError("Kubernetes sent a Secret whose data is not base64") from exc
 
@@ -284,21 +284,21 @@ def _container(workload: Workload, name: str) -> Json:
     containers: list[Json] = workload.pod["containers"]
     if not name and len(containers) == 1:
         return containers[0]
-    found = next((container for container in containers if container["name"] == name), None)
-    if found is None:
+    match = next((container for container in containers if container["name"] == name), None)
+    if match is None:
         names = ", ".join(container["name"] for container in containers)
         raise ClientError(
             f"{workload.what} has no container {name}" if name else f"{workload.what} has several containers",
             hint=f"Name one of them in the checklist or in release-bot.yml: {names}.",
         )
-    return found
+    return match
 
 
-def _read(kube: KubeClients, read: Callable[..., Any], name: str, namespace: str, what: str) -> Json | None:
+def _read_object(kube: KubeClients, call: Callable[..., Any], name: str, namespace: str, what: str) -> Json | None:
     """One object as plain JSON, since the client's models drop fields that they do not know; None when it is not there."""
     try:
         with kube_errors(f"read {what} {name} in {namespace}"):
-            return kube.json(read, name, namespace)
+            return kube.json(call, name, namespace)
     except ClientError as error:
         if error.status != NOT_FOUND:
             raise

@@ -11,5 +11,7 @@ from bot.errors import Contradicted
 def refuse_left(changes: Sequence[Mutation]) -> None:
     """Raise Contradicted, with what is seen and what is wanted, where a step would still have to make ``changes``."""
     if changes:
-        told = "; ".join(f"{change.what} is {change.now or 'not there'}, not {change.after}" for change in changes)
-        raise Contradicted(told, hint="Do the rest, or retry the step.")
+        differences = "; ".join(
+            f"{change.what} is {change.now or 'not there'}, not {change.after}" for change in changes
+        )
+        raise Contradicted(differences, hint="Do the rest, or retry the step.")

@@ -25,8 +25,8 @@ class DeploymentClient:
     def deployment(self) -> dict[str, Any]:
         """The Deployment as it is now."""
         with step_errors(), kube_errors(f"read deployment/{self.where.deployment} in {self.where.namespace}"):
-            read = self._kube.apps.read_namespaced_deployment
-            return self._kube.json(read, self.where.deployment, self.where.namespace)
+            call = self._kube.apps.read_namespaced_deployment
+            return self._kube.json(call, self.where.deployment, self.where.namespace)
 
     def owned(self, deployment: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The ReplicaSets that the Deployment controls."""

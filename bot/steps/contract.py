@@ -127,12 +127,12 @@ class StepInspection:
 
         Raises NoAnswer at once where that is longer than a step waits, or has time for; else as `pause` does.
         """
-        asked = error.retry_after or 0.0
-        if asked and asked > min(LONGEST, self.deadline - time.monotonic()):
+        asked_pause = error.retry_after or 0.0
+        if asked_pause and asked_pause > min(LONGEST, self.deadline - time.monotonic()):
             raise NoAnswer(
-                f"{error.user_message}, and asks for a pause of {math.ceil(asked)} s", hint="Retry after that."
+                f"{error.user_message}, and asks for a pause of {math.ceil(asked_pause)} s", hint="Retry after that."
             ) from error
-        self.pause(max(seconds, asked), error.user_message)
+        self.pause(max(seconds, asked_pause), error.user_message)
 
 
 @dataclass(frozen=True)

@@ -62,17 +62,17 @@ def needs_to_restore(_spec: RestoreCronJob) -> tuple[Need, ...]:
 
 def where_we_are(spec: DeployCronJob, look: StepInspection) -> dict[str, Any]:
     """What a rollback puts back: schedule and job template of this moment."""
-    found = look.retry_read(CronJobs(look, spec.name).get)["spec"]
-    return {"name": spec.name, **{key: found[key] for key in TAKEN_BACK}}
+    spec_now = look.retry_read(CronJobs(look, spec.name).get)["spec"]
+    return {"name": spec.name, **{key: spec_now[key] for key in TAKEN_BACK}}
 
 
 def preview(spec: DeployCronJob, look: StepInspection) -> list[Mutation]:
     """Schedule and images that differ between the cluster and the file at the release's commit."""
     jobs = CronJobs(look, spec.name)
-    return _changes(jobs, look.retry_read(jobs.get)["spec"], _wanted(spec, look))
+    return _changes(jobs, look.retry_read(jobs.get)["spec"], _desired(spec, look))
 
 
-def _wanted(spec: DeployCronJob, look: StepInspection) -> dict[str, str]:
+def _desired(spec: DeployCronJob, look: StepInspection) -> dict[str, str]:
     """What to show -> its value, as the file at the release's commit has it: the schedule and each container's image."""
     repository, commit = look.clients.github(), look.reference.commit
     text = look.retry_read(lambda: repository.file(spec.manifest, commit))
@@ -82,32 +82,35 @@ def _wanted(spec: DeployCronJob, look: StepInspection) -> dict[str, str]:
             hint="Is the path right in the checklist?",
         )
     try:
-        documents = [found for found in yaml.safe_load_all(text) if isinstance(found, dict)]
-        wanted = next(
-            found for found in documents if found.get("kind") == "CronJob" and found["metadata"]["name"] == spec.name
+        documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
+        cronjob = next(
+            document
+            for document in documents
+            if document.get("kind") == "CronJob" and document["metadata"]["name"] == spec.name
         )
-        return _shown(wanted["spec"])
+        return _schedule_and_images(cronjob["spec"])
     except StopIteration:
         raise StepError(f"{spec.manifest} has no CronJob {spec.name} at {commit[:12]}") from None
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise StepError(f"{spec.manifest} cannot be read as a CronJob: {type(error).__name__}") from error
 
 
-def _shown(spec: Mapping[str, Any]) -> dict[str, str]:
+def _schedule_and_images(spec: Mapping[str, Any]) -> dict[str, str]:
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]
     images = {f"image of {entry['name']}": str(entry["image"]) for entry in pod["containers"]}
     return {"schedule": str(spec["schedule"]), **images}
 
 
-def _changes(jobs: CronJobs, spec: Mapping[str, Any], wanted: Mapping[str, str]) -> list[Mutation]:
-    here = _shown(spec)
-    if missing := [what for what in wanted if what not in here]:
+def _changes(jobs: CronJobs, spec: Mapping[str, Any], desired: Mapping[str, str]) -> list[Mutation]:
+    here = _schedule_and_images(spec)
+    if missing_fields := [what for what in desired if what not in here]:
         raise StepError(
-            f"{jobs.place} has no container {missing[0].removeprefix('image of ')}", hint="Apply the file by hand."
+            f"{jobs.place} has no container {missing_fields[0].removeprefix('image of ')}",
+            hint="Apply the file by hand.",
         )
     return [
         Mutation(f"{what} of {jobs.place}", here[what], value, Way.BACK, f"the rollback puts back {here[what]}")
-        for what, value in wanted.items()
+        for what, value in desired.items()
         if here[what] != value
     ]
 
@@ -120,48 +123,48 @@ def confirm(spec: DeployCronJob, look: StepInspection) -> str:
 
 def deploy(spec: DeployCronJob, ctx: StepContext) -> str:
     """Set what differs; nothing where nothing does."""
-    jobs, wanted = CronJobs(ctx, spec.name), _wanted(spec, ctx)
-    made = _settle(jobs, ctx, lambda seen: _changes(jobs, seen, wanted), lambda seen: _with(seen, wanted))
-    done = [f"{change.what.partition(' of cronjob')[0]} is {change.after}" for change in made]
-    return f"{jobs.place}: {', '.join(done) or 'nothing to change'}"
+    jobs, desired = CronJobs(ctx, spec.name), _desired(spec, ctx)
+    changes = _settle(jobs, ctx, lambda seen: _changes(jobs, seen, desired), lambda seen: _with(seen, desired))
+    phrases = [f"{change.what.partition(' of cronjob')[0]} is {change.after}" for change in changes]
+    return f"{jobs.place}: {', '.join(phrases) or 'nothing to change'}"
 
 
 def _settle(
     jobs: CronJobs,
     ctx: StepContext,
     differs: Callable[[Mapping[str, Any]], list[Mutation]],
-    wanted: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    desired: Callable[[Mapping[str, Any]], Mapping[str, Any]],
 ) -> list[Mutation]:
-    """Replace the spec that is there by the ``wanted`` one until it differs in nothing; returns what was changed.
+    """Replace the spec that is there by the ``desired`` one until it differs in nothing; returns what was changed.
 
     Raises StepError when somebody else writes to it at every try.
     """
-    made: list[Mutation] = []
+    made_changes: list[Mutation] = []
     for _ in range(CONFLICTS):
         seen = ctx.retry_read(jobs.get)
         changes = differs(seen["spec"])
         if not changes:
-            return made
+            return made_changes
         ctx.journal.before(**{change.what.partition(" of ")[0]: change.now for change in changes})
         ctx.journal.intent(changes)
         try:
-            jobs.replace(seen, wanted(seen["spec"]))
+            jobs.replace(seen, desired(seen["spec"]))
         except NoAnswer as error:
             ctx.journal.observed(trouble=error.user_message)
             ctx.wait_after_failure(error, AGAIN)
         else:
             ctx.journal.acted(changed=[change.what for change in changes])
-        made = changes
+        made_changes = changes
     raise StepError(f"{jobs.place} is written to all the time", hint="Is another tool fighting over it?")
 
 
-def _with(spec: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, Any]:
+def _with(spec: Mapping[str, Any], desired: Mapping[str, str]) -> dict[str, Any]:
     """The spec with schedule and images put in; everything else stays as the cluster has it."""
-    changed: dict[str, Any] = json.loads(json.dumps(spec))
-    changed["schedule"] = wanted["schedule"]
-    for entry in changed["jobTemplate"]["spec"]["template"]["spec"]["containers"]:
-        entry["image"] = wanted.get(f"image of {entry['name']}", entry["image"])
-    return changed
+    copy_of_spec: dict[str, Any] = json.loads(json.dumps(spec))
+    copy_of_spec["schedule"] = desired["schedule"]
+    for entry in copy_of_spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]:
+        entry["image"] = desired.get(f"image of {entry['name']}", entry["image"])
+    return copy_of_spec
 
 
 def preview_restore(_spec: RestoreCronJob, look: StepInspection) -> list[Mutation]:
@@ -169,16 +172,16 @@ def preview_restore(_spec: RestoreCronJob, look: StepInspection) -> list[Mutatio
     if look.recorded is None:
         return []
     jobs = CronJobs(look, str(look.recorded["name"]))
-    return _restored(jobs, look.retry_read(jobs.get)["spec"], look.recorded)
+    return _restore_changes(jobs, look.retry_read(jobs.get)["spec"], look.recorded)
 
 
-def _restored(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[str, Any]) -> list[Mutation]:
+def _restore_changes(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[str, Any]) -> list[Mutation]:
     if all(spec[key] == target[key] for key in TAKEN_BACK):
         return []
-    here, there = _shown(spec), _shown(target)
-    shown = [(what, here.get(what, ""), value) for what, value in there.items() if here.get(what) != value]
+    here, there = _schedule_and_images(spec), _schedule_and_images(target)
+    field_changes = [(what, here.get(what, ""), value) for what, value in there.items() if here.get(what) != value]
     back = "a new release brings the new one again"
-    return [Mutation(f"{what} of {jobs.place}", now, after, Way.STAYS, back) for what, now, after in shown] or [
+    return [Mutation(f"{what} of {jobs.place}", now, after, Way.STAYS, back) for what, now, after in field_changes] or [
         Mutation(f"job template of {jobs.place}", "another one", "what was recorded before the deploy", Way.STAYS, back)
     ]
 
@@ -197,5 +200,5 @@ def restore(_spec: RestoreCronJob, ctx: StepContext) -> str:
     if target is None:
         return NOTHING_RECORDED
     jobs = CronJobs(ctx, str(target["name"]))
-    _settle(jobs, ctx, lambda seen: _restored(jobs, seen, target), lambda _: target)
+    _settle(jobs, ctx, lambda seen: _restore_changes(jobs, seen, target), lambda _: target)
     return f"{jobs.place} is as it was before the deploy"

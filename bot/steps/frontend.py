@@ -13,7 +13,7 @@ from bot.errors import NoAnswer, StepError
 from bot.steps.by_hand import refuse_left
 from bot.steps.contract import NOTHING_RECORDED, StepContext, StepInspection, step_errors
 from clients.needs import Changes, Need, Setting
-from clients.vercel import MOVES, UNDER_WAY, Vercel, commit_of, id_of, mark_of, named, state_of
+from clients.vercel import MOVES, UNDER_WAY, Vercel, commit_of, describe_deployment, id_of, mark_of, state_of
 
 POLLS = (0.1, 0.2, 0.5)  # seconds between two looks, the last one stays; Vercel's own command looks four times a second
 UNSURE = 3.0  # seconds until a deployment that was asked for is listed, whether the request got an answer or not
@@ -55,7 +55,7 @@ def preview(_spec: VercelDeploy, look: StepInspection) -> list[Mutation]:
     return [
         Mutation(
             f"production deployment of {look.clients.vercel().project_id} on Vercel",
-            named(live) if live is not None else "",
+            describe_deployment(live) if live is not None else "",
             f"a deployment of commit {look.reference.commit[:12]}",
             Way.BACK,
             f"the rollback moves production back to {back}",
@@ -67,7 +67,7 @@ def confirm(spec: VercelDeploy, look: StepInspection) -> str:
     """What production shows of a deploy by hand. Raises Contradicted where that is another commit."""
     refuse_left(preview(spec, look))
     live = look.retry_read(look.clients.vercel().live)
-    return f"production shows {named(live or {})}"
+    return f"production shows {describe_deployment(live or {})}"
 
 
 def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
@@ -75,10 +75,10 @@ def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
     project, commit = ctx.clients.vercel(), ctx.reference.commit
     changes = preview(spec, ctx)
     if not changes:
-        return f"production shows {named(_live(ctx, project))} already"
+        return f"production shows {describe_deployment(_live(ctx, project))} already"
     ctx.journal.before(deployment=changes[0].now)
     ctx.journal.intent(changes)  # whether Vercel begins by itself or is asked to
-    ready = _built(spec, ctx, project, changes)
+    ready = _wait_for_build(spec, ctx, project, changes)
     if commit_of(_live(ctx, project)) != commit and not _goes_live_by_itself(ctx, project):
         _move(ctx, project, id_of(ready), "promote", changes)
     pauses = chain(POLLS, repeat(POLLS[-1]))
@@ -89,7 +89,7 @@ def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
         ctx.journal.progress("built; waiting for production to show it")
         ctx.pause(next(pauses), "production to show the new deployment")
     ctx.journal.acted(deployment=id_of(live))
-    return f"production shows {named(live)}"
+    return f"production shows {describe_deployment(live)}"
 
 
 def _live(ctx: StepContext, project: Vercel) -> dict[str, Any]:
@@ -101,33 +101,35 @@ def _goes_live_by_itself(ctx: StepContext, project: Vercel) -> bool:
     return bool(ctx.retry_read(project.project).get("autoAssignCustomDomains", True))
 
 
-def _built(spec: VercelDeploy, ctx: StepContext, project: Vercel, changes: Sequence[Mutation]) -> dict[str, Any]:
+def _wait_for_build(
+    spec: VercelDeploy, ctx: StepContext, project: Vercel, changes: Sequence[Mutation]
+) -> dict[str, Any]:
     """The deployment of the commit, once it is built; made by us when Vercel has begun none in time.
 
     One that failed ends the step; a retry makes another one, which carries the number of the attempt.
     """
     mark = f"{ctx.reference.version}, attempt {ctx.attempt}"
-    asked = any(note.get("asked") == mark for note in ctx.journal.seen())  # perhaps by a process that was killed
-    patience = time.monotonic() + (UNSURE if asked else spec.wait_for_auto)
+    is_asked = any(note.get("asked") == mark for note in ctx.journal.seen())  # perhaps by a process that was killed
+    patience = time.monotonic() + (UNSURE if is_asked else spec.wait_for_auto)
     pauses = chain(POLLS, repeat(POLLS[-1]))
     while True:
-        found = ctx.retry_read(lambda: project.of_commit(ctx.reference.commit))
-        state = state_of(found) if found is not None else ""
-        if found is not None and state == "READY":
-            return found
-        if found is not None and state in UNDER_WAY:
-            ctx.journal.progress(f"Vercel: {named(found)} is {state.lower()}")
-        elif found is not None and (ctx.attempt == 1 or mark_of(found) == mark):
+        deployment = ctx.retry_read(lambda: project.of_commit(ctx.reference.commit))
+        state = state_of(deployment) if deployment is not None else ""
+        if deployment is not None and state == "READY":
+            return deployment
+        if deployment is not None and state in UNDER_WAY:
+            ctx.journal.progress(f"Vercel: {describe_deployment(deployment)} is {state.lower()}")
+        elif deployment is not None and (ctx.attempt == 1 or mark_of(deployment) == mark):
             raise StepError(
-                f"Vercel could not build {named(found)}: {state} {found.get('errorMessage') or ''}".rstrip(),
-                hint=f"Its log: {found.get('inspectorUrl', 'on Vercel')}. Once that is mended, a retry builds it again.",
+                f"Vercel could not build {describe_deployment(deployment)}: {state} {deployment.get('errorMessage') or ''}".rstrip(),
+                hint=f"Its log: {deployment.get('inspectorUrl', 'on Vercel')}. Once that is mended, a retry builds it again.",
             )
-        elif (found is None or asked) and time.monotonic() < patience:
+        elif (deployment is None or is_asked) and time.monotonic() < patience:
             ctx.journal.progress(
-                "waiting for Vercel to begin" if asked else "waiting for Vercel to deploy it by itself"
+                "waiting for Vercel to begin" if is_asked else "waiting for Vercel to deploy it by itself"
             )
         else:
-            patience, asked = time.monotonic() + UNSURE, True  # what was asked for may not be listed yet
+            patience, is_asked = time.monotonic() + UNSURE, True  # what was asked for may not be listed yet
             ctx.journal.observed(asked=mark)
             ctx.journal.intent(changes)
             try:
@@ -145,14 +147,14 @@ def preview_restore(_spec: RestoreFrontend, look: StepInspection) -> list[Mutati
         return []
     project = look.clients.vercel()
     live = look.retry_read(project.live)
-    wanted = str(look.recorded["deployment"])
-    if live is not None and id_of(live) == wanted:
+    target_id = str(look.recorded["deployment"])
+    if live is not None and id_of(live) == target_id:
         return []
     return [
         Mutation(
             f"production deployment of {project.project_id} on Vercel",
-            named(live) if live is not None else "",
-            f"{wanted}, commit {str(look.recorded['commit'])[:12]}",
+            describe_deployment(live) if live is not None else "",
+            f"{target_id}, commit {str(look.recorded['commit'])[:12]}",
             Way.STAYS,
             "a new release, or `vercel promote`, brings another one",
         )
@@ -172,45 +174,46 @@ def restore(spec: RestoreFrontend, ctx: StepContext) -> str:
     target: Mapping[str, Any] | None = ctx.recorded
     if target is None:
         return NOTHING_RECORDED
-    project, wanted = ctx.clients.vercel(), str(target["deployment"])
+    project, target_id = ctx.clients.vercel(), str(target["deployment"])
     changes = preview_restore(spec, ctx)
     if not changes:
-        return f"production shows {wanted}"
+        return f"production shows {target_id}"
     ctx.journal.before(deployment=changes[0].now)
-    if ctx.retry_read(lambda: project.deployment(wanted)) is None:
-        raise StepError(f"the deployment {wanted} is gone from Vercel", hint="Promote another one there by hand.")
-    _move(ctx, project, wanted, "rollback", changes)
-    ctx.journal.acted(deployment=wanted)
-    return f"production shows {wanted} again"
+    if ctx.retry_read(lambda: project.deployment(target_id)) is None:
+        raise StepError(f"the deployment {target_id} is gone from Vercel", hint="Promote another one there by hand.")
+    _move(ctx, project, target_id, "rollback", changes)
+    ctx.journal.acted(deployment=target_id)
+    return f"production shows {target_id} again"
 
 
-def _move(ctx: StepContext, project: Vercel, wanted: str, kind: str, changes: Sequence[Mutation]) -> None:
-    """Ask for production to be moved to ``wanted`` and wait until it is there. Asked again only when nothing is under way."""
-    asked = 0
+def _move(ctx: StepContext, project: Vercel, target_id: str, kind: str, changes: Sequence[Mutation]) -> None:
+    """Ask for production to be moved to ``target_id`` and wait until it is there. Asked again only when nothing is under way."""
+    ask_count = 0
     pauses = chain(POLLS, repeat(POLLS[-1]))
     while True:
-        seen = ctx.retry_read(project.project)
-        live = (seen.get("targets") or {}).get("production") or {}
-        if id_of(live) == wanted:
+        project_now = ctx.retry_read(project.project)
+        live = (project_now.get("targets") or {}).get("production") or {}
+        if id_of(live) == target_id:
             return
-        last = seen.get("lastAliasRequest") or {}
-        same, status = (last.get("toDeploymentId"), last.get("type")) == (wanted, kind), last.get("jobStatus")
-        if asked and same and status in {"failed", "skipped"}:
+        last = project_now.get("lastAliasRequest") or {}
+        same, status = (last.get("toDeploymentId"), last.get("type")) == (target_id, kind), last.get("jobStatus")
+        if ask_count and same and status in {"failed", "skipped"}:
             raise StepError(
-                f"Vercel could not move production to {wanted}: {status}", hint="Look at the project there."
+                f"Vercel could not move production to {target_id}: {status}", hint="Look at the project there."
             )
-        if not (same and (asked or status in MOVES)):  # what moves already was asked for before a crash
-            if asked == TRIES:
+        if not (same and (ask_count or status in MOVES)):  # what moves already was asked for before a crash
+            if ask_count == TRIES:
                 raise StepError(
-                    f"Vercel does not move production to {wanted}", hint="Move it there by hand: Vercel, Deployments."
+                    f"Vercel does not move production to {target_id}",
+                    hint="Move it there by hand: Vercel, Deployments.",
                 )
-            asked += 1
+            ask_count += 1
             ctx.journal.intent(changes)
             try:
                 with step_errors():
-                    (project.promote if kind == "promote" else project.roll_back)(wanted)
+                    (project.promote if kind == "promote" else project.roll_back)(target_id)
             except NoAnswer as error:
                 ctx.journal.observed(trouble=error.user_message)
                 ctx.wait_after_failure(error, POLLS[0])
-        ctx.journal.progress(f"Vercel moves production to {wanted}")
-        ctx.pause(next(pauses), f"production to show {wanted}")
+        ctx.journal.progress(f"Vercel moves production to {target_id}")
+        ctx.pause(next(pauses), f"production to show {target_id}")

@@ -45,15 +45,15 @@ def run(spec: Migrate, ctx: StepContext) -> str:
     changes = preview(spec, ctx)
     if not changes:
         return "nothing to apply"
-    jobs, seen = Jobs(ctx), ctx.journal.seen()
-    complete = next((str(note["job"]) for note in seen if note.get("ended") == COMPLETE), None)
+    jobs, notes = Jobs(ctx), ctx.journal.seen()
+    complete = next((str(note["job"]) for note in notes if note.get("ended") == COMPLETE), None)
     if complete is not None:
-        return _completed(ctx, jobs, complete, [])
-    name = next((str(note["job"]) for note in seen if note.get("attempt") == ctx.attempt), None)
+        return _completion(ctx, jobs, complete, [])
+    name = next((str(note["job"]) for note in notes if note.get("attempt") == ctx.attempt), None)
     if name is None:
-        name = _choose(ctx, jobs, seen)
+        name = _choose(ctx, jobs, notes)
         ctx.journal.observed(job=name, attempt=ctx.attempt)
-    for tried in range(TRIES):
+    for attempt_number in range(TRIES):
         if ctx.retry_read(lambda: jobs.get(name)) is not None:
             break
         ctx.journal.intent(changes)
@@ -63,7 +63,7 @@ def run(spec: Migrate, ctx: StepContext) -> str:
             ctx.journal.observed(trouble=error.user_message)
             ctx.wait_after_failure(error, POLL)
         except StepError:
-            if not tried:  # else an earlier request, of which nothing was heard, may still be carried out
+            if not attempt_number:  # else an earlier request, of which nothing was heard, may still be carried out
                 ctx.journal.unmade(changes)
                 ctx.journal.observed(job=name, ended=GONE)
             raise
@@ -78,30 +78,30 @@ def ended_well(look: StepInspection) -> str:
     while True:
         number += 1
         name = _name(look, number)
-        ended = look.retry_read(partial(jobs.look, name)).ended
-        if ended in {COMPLETE, GONE}:
-            return name if ended == COMPLETE else ""
-        if ended is None:
+        end = look.retry_read(partial(jobs.look, name)).ended
+        if end in {COMPLETE, GONE}:
+            return name if end == COMPLETE else ""
+        if end is None:
             raise Contradicted(f"job/{name} still runs in {jobs.namespace}", hint="Wait for its end, or delete it.")
 
 
-def _choose(ctx: StepContext, jobs: Jobs, seen: Sequence[Mapping[str, Any]]) -> str:
+def _choose(ctx: StepContext, jobs: Jobs, notes: Sequence[Mapping[str, Any]]) -> str:
     """The name of the Job of this attempt: that of an earlier attempt unless it is over, else the first that is free.
 
     Raises StepError while a Job of an earlier release of the same commit still runs: two at once must not be.
     """
-    ours = {str(note["job"]) for note in seen if "attempt" in note}
-    over = {str(note["job"]) for note in seen if "ended" in note}
+    ours = {str(note["job"]) for note in notes if "attempt" in note}
+    over = {str(note["job"]) for note in notes if "ended" in note}
     number = 0
     while True:
         number += 1
         name = _name(ctx, number)
         if name in over:
             continue
-        found = ctx.retry_read(lambda name=name: jobs.look(name))  # type: ignore[misc]
-        if found.ended == GONE or (name in ours and found.ended != FAILED):
+        state = ctx.retry_read(lambda name=name: jobs.look(name))  # type: ignore[misc]
+        if state.ended == GONE or (name in ours and state.ended != FAILED):
             return name
-        if name not in ours and found.ended is None:
+        if name not in ours and state.ended is None:
             raise StepError(
                 f"job/{name} still runs in {jobs.namespace}, from an earlier start of {ctx.reference.version}",
                 hint="Wait for its end or delete it, then retry.",
@@ -114,7 +114,7 @@ def _wait(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
     Its own deadline, which is that time, stops it. Raises StepError once it cannot be seen: at once where the bot may not
     look, and when the time is over where nobody answers.
     """
-    said: list[str] = []
+    lines: list[str] = []
     while True:
         try:
             state = jobs.look(name)
@@ -127,27 +127,27 @@ def _wait(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
             line = f"job/{name} cannot be seen: {error.user_message}"
         else:
             newest, trouble = _last_lines(jobs, state)
-            said = newest or said
+            lines = newest or lines
             if state.ended is not None:
-                return _end(spec, ctx, jobs, name, state, said)
-            line = trouble or (said[-1] if said else SILENT)
+                return _end(spec, ctx, jobs, name, state, lines)
+            line = trouble or (lines[-1] if lines else SILENT)
             if ctx.overdue:
                 line = f"job/{name} still runs past the {spec.timeout:g} s of this step: {line}"
         ctx.journal.progress(line)
         ctx.rest(POLL)
 
 
-def _end(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str, state: JobState, said: list[str]) -> str:
+def _end(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str, state: JobState, lines: list[str]) -> str:
     """What came of it. Raises StepError unless it is complete."""
     ctx.journal.observed(job=name, ended=state.ended)  # before anything else can go wrong
     if state.ended == COMPLETE:
-        return _completed(ctx, jobs, name, said)
+        return _completion(ctx, jobs, name, lines)
     if state.ended == GONE:
         raise StepError(
-            f"job/{name} is gone from {jobs.namespace}{_at(said)}",
+            f"job/{name} is gone from {jobs.namespace}{_at(lines)}",
             hint="Who deleted it, and how far was it? A retry starts another one.",
         )
-    tail = " | ".join(_kept_log(ctx, jobs, name, said)[-QUOTED:])
+    tail = " | ".join(_kept_log(ctx, jobs, name, lines)[-QUOTED:])
     if state.reason == DEADLINE:
         raise StepError(
             f"job/{name} was stopped, half done, after the {spec.timeout:g} s of this step: {tail}",
@@ -156,8 +156,8 @@ def _end(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str, state: JobState
     raise StepError(f"job/{name} failed: {tail}", hint="Its log is in the thread. Mend the cause, then retry.")
 
 
-def _at(said: list[str]) -> str:
-    return f"; its last line was: {said[-1]}" if said else ""
+def _at(lines: list[str]) -> str:
+    return f"; its last line was: {lines[-1]}" if lines else ""
 
 
 def await_completion(_spec: Migrate, ctx: StepContext, tell: Callable[[str], None]) -> bool:
@@ -167,39 +167,39 @@ def await_completion(_spec: Migrate, ctx: StepContext, tell: Callable[[str], Non
     is. True: it is complete, so all that the step was about to change is made. Raises StepError when it cannot be seen, and
     once the time of the step is over again.
     """
-    seen = ctx.journal.seen()
-    ended = {str(note["job"]): str(note["ended"]) for note in seen if "ended" in note}
-    begun = dict.fromkeys(str(note["job"]) for note in seen if "attempt" in note)
-    for name in begun.keys() - ended.keys():
-        ended[name] = _ended_by_itself(ctx, Jobs(ctx), name, tell)
-    return COMPLETE in ended.values()
+    notes = ctx.journal.seen()
+    ends = {str(note["job"]): str(note["ended"]) for note in notes if "ended" in note}
+    started_jobs = dict.fromkeys(str(note["job"]) for note in notes if "attempt" in note)
+    for name in started_jobs.keys() - ends.keys():
+        ends[name] = _ended_by_itself(ctx, Jobs(ctx), name, tell)
+    return COMPLETE in ends.values()
 
 
 def _ended_by_itself(ctx: StepContext, jobs: Jobs, name: str, tell: Callable[[str], None]) -> str:
     """How a Job has ended."""
-    said: list[str] = []
+    lines: list[str] = []
     while True:
         state = ctx.retry_read(lambda: jobs.look(name))
         newest, trouble = _last_lines(jobs, state)
-        said = newest or said
+        lines = newest or lines
         if state.ended is not None:
             ctx.journal.observed(job=name, ended=state.ended)
-            _kept_log(ctx, jobs, name, said)
+            _kept_log(ctx, jobs, name, lines)
             return state.ended
-        line = trouble or (said[-1] if said else SILENT)
+        line = trouble or (lines[-1] if lines else SILENT)
         tell(f"waits for job/{name}, which still migrates. Cancel, then Retry, goes on without. {line}")
         ctx.pause(POLL, f"job/{name}")
 
 
-def _completed(ctx: StepContext, jobs: Jobs, name: str, said: list[str]) -> str:
-    return f"job/{name} is complete: {_kept_log(ctx, jobs, name, said)[-1]}"
+def _completion(ctx: StepContext, jobs: Jobs, name: str, lines: list[str]) -> str:
+    return f"job/{name} is complete: {_kept_log(ctx, jobs, name, lines)[-1]}"
 
 
-def _kept_log(ctx: StepContext, jobs: Jobs, name: str, said: list[str]) -> list[str]:
+def _kept_log(ctx: StepContext, jobs: Jobs, name: str, seen_lines: list[str]) -> list[str]:
     """The lines of the log of a Job that has ended, which becomes a file in the thread; or one line why there are none.
 
     How the Job ended is known, so a log that cannot be read changes nothing about that. Kubernetes deletes the pod that it
-    stops, and its log with it: what was seen of it before (``said``) is kept then.
+    stops, and its log with it: what was seen of it before (``seen_lines``) is kept then.
     """
     try:
         log = ctx.retry_read(lambda: jobs.log(jobs.pods(name)))
@@ -207,9 +207,9 @@ def _kept_log(ctx: StepContext, jobs: Jobs, name: str, said: list[str]) -> list[
         raise
     except StepError as error:
         ctx.journal.observed(trouble=error.user_message)
-        return [*said, f"its log cannot be read ({error.user_message})"]
-    if log is None and said:
-        text = "\n".join(["… its pod is gone; these are the last lines that were seen:", *said])
+        return [*seen_lines, f"its log cannot be read ({error.user_message})"]
+    if log is None and seen_lines:
+        text = "\n".join(["… its pod is gone; these are the last lines that were seen:", *seen_lines])
     else:
         text = _text(log, ctx.redact)
     ctx.journal.log(f"{name}.log", f"Log of job/{name}", text)

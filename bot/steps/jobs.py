@@ -67,9 +67,9 @@ class Jobs:
         Before 1.31 Kubernetes calls a Job failed while the pods that it stops still run.
         """
         job, pods = self.get(name), self.pods(name)
-        ended, reason = (GONE, "") if job is None else _condition(job)
-        runs = any(pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"} for pod in pods)
-        return JobState(None if runs and ended != COMPLETE else ended, reason, pods)
+        end, reason = (GONE, "") if job is None else _condition(job)
+        is_running = any(pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"} for pod in pods)
+        return JobState(None if is_running and end != COMPLETE else end, reason, pods)
 
     def create(self, body: Mapping[str, Any]) -> None:
         """Make a Job; one of that name that is there already stays. Raises NoAnswer: look again."""
@@ -108,12 +108,12 @@ def lines_of(log: bytes) -> list[str]:
 
 def trouble_of(pods: Sequence[Pod]) -> str:
     """Why the newest of ``pods`` does not begin, such as ImagePullBackOff; empty: nothing speaks against it."""
-    waiting = [
+    reasons = [
         (status.get("state") or {}).get("waiting", {}).get("reason", "")
         for pod in pods[-1:]
         for status in _statuses(pod)
     ]
-    return next((reason for reason in waiting if reason and reason not in STARTING), "")
+    return next((reason for reason in reasons if reason and reason not in STARTING), "")
 
 
 def _condition(job: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -126,8 +126,8 @@ def _condition(job: Mapping[str, Any]) -> tuple[str | None, str]:
 
 def _container(pod: Pod) -> str:
     """Whose log `kubectl logs` would show."""
-    named = (pod["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
-    return str(named or pod["spec"]["containers"][0]["name"])
+    name = (pod["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
+    return str(name or pod["spec"]["containers"][0]["name"])
 
 
 def _has_begun(pod: Pod) -> bool:

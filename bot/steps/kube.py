@@ -20,7 +20,7 @@ from clients.needs import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_D
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"  # what `kubectl rollout history` shows: the human version beside the digest
 RESTORE = "release-bot/restore"  # which attempt at a rollback wrote last
-NAMED = 5  # differences that a message names
+MAX_NAMES = 5  # differences that a message names
 POLLS = (0.2, 0.3, 0.5, 1.0)  # seconds between two looks at a rollout: quick at first, the last one stays
 
 
@@ -38,8 +38,8 @@ def where_we_are(_spec: SetImage, look: StepInspection) -> dict[str, Any]:
     deployment = look.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     template = without_hash(deployment["spec"]["template"])
-    owned = look.retry_read(lambda: cluster.owned(deployment))
-    owner = next((item for item in owned if same_template(item["spec"]["template"], template)), None)
+    replica_sets = look.retry_read(lambda: cluster.owned(deployment))
+    owner = next((item for item in replica_sets if same_template(item["spec"]["template"], template)), None)
     if owner is None:
         raise StepError(
             "the Deployment is in the middle of a change: its template has no ReplicaSet yet",
@@ -65,14 +65,14 @@ def preview_image(spec: SetImage, look: StepInspection) -> list[Mutation]:
 def _changes(spec: SetImage, look: StepInspection, where: Kubernetes, deployment: Mapping[str, Any]) -> list[Mutation]:
     template = deployment["spec"]["template"]
     was = image_of(template, where.container) or ""
-    known = look.recorded or {"revision": _revision(deployment), "image": was}
-    back = f"the rollback puts back revision {known['revision']}, {known['image']}"
+    target = look.recorded or {"revision": _revision(deployment), "image": was}
+    back = f"the rollback puts back revision {target['revision']}, {target['image']}"
     place = f"deployment/{where.deployment} in {where.namespace}"
-    wanted = [(f"image of {place}", was, look.reference.image)]
+    desired = [(f"image of {place}", was, look.reference.image)]
     if spec.version_env:
         now = variable_of(template, where.container, spec.version_env)
-        wanted.append((f"{spec.version_env} of {place}", now, look.reference.bare_version))
-    return [Mutation(what, now, after, Way.BACK, back) for what, now, after in wanted if now != after]
+        desired.append((f"{spec.version_env} of {place}", now, look.reference.bare_version))
+    return [Mutation(what, now, after, Way.BACK, back) for what, now, after in desired if now != after]
 
 
 def set_image(spec: SetImage, ctx: StepContext) -> str:
@@ -103,13 +103,13 @@ def confirm_image(spec: SetImage, look: StepInspection) -> str:
     return f"{look.reference.version} runs as {look.reference.image}"
 
 
-def _refuse_not_out(deployment: Mapping[str, Any], where: Kubernetes, left: Sequence[Mutation]) -> None:
-    """Raise Contradicted where something is ``left`` to be changed, or what stands there is not what all pods run."""
+def _refuse_not_out(deployment: Mapping[str, Any], where: Kubernetes, changes: Sequence[Mutation]) -> None:
+    """Raise Contradicted where ``changes`` are still to be made, or what stands there is not what all pods run."""
     try:
         refuse_unfit(deployment, where)
     except StepError as error:
         raise Contradicted(error.user_message, hint=error.hint) from error
-    refuse_left(left)
+    refuse_left(changes)
     rollout = judge(deployment)
     if not rollout.done:
         raise Contradicted(
@@ -125,10 +125,12 @@ def _refuse_changed(spec: SetImage, look: StepInspection, where: Kubernetes, dep
     if look.recorded is None:
         return
     recorded, now = look.recorded["template"], deployment["spec"]["template"]
-    if found := differences(recorded, now, where.container, spec.version_env):
-        named = ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
+    if fields := differences(recorded, now, where.container, spec.version_env):
+        names = ", ".join(fields[:MAX_NAMES]) + (
+            f" and {len(fields) - MAX_NAMES} more" if len(fields) > MAX_NAMES else ""
+        )
         raise StepError(
-            f"deployment/{where.deployment} was changed by somebody else since the deploy began: {named}",
+            f"deployment/{where.deployment} was changed by somebody else since the deploy began: {names}",
             hint="Find out who and why. Nothing was changed by this step. A retry plans anew, from what stands there then: a "
             "rollback goes back to that.",
         )
@@ -139,10 +141,10 @@ def preview_restore(_spec: RestoreBackend, look: StepInspection) -> list[Mutatio
     if look.recorded is None:
         return []
     cluster = DeploymentClient(look)
-    return [_restored(look.retry_read(cluster.deployment), cluster.where, look.recorded)]
+    return [_restore_change(look.retry_read(cluster.deployment), cluster.where, look.recorded)]
 
 
-def _restored(deployment: Mapping[str, Any], where: Kubernetes, target: Mapping[str, Any]) -> Mutation:
+def _restore_change(deployment: Mapping[str, Any], where: Kubernetes, target: Mapping[str, Any]) -> Mutation:
     image = image_of(deployment["spec"]["template"], where.container)
     return Mutation(
         f"pod template of deployment/{where.deployment} in {where.namespace}",
@@ -159,8 +161,10 @@ def confirm_restore(_spec: RestoreBackend, look: StepInspection) -> str:
         return NOTHING_RECORDED
     cluster = DeploymentClient(look)
     deployment = look.retry_read(cluster.deployment)
-    stands = same_template(deployment["spec"]["template"], look.recorded["template"])
-    _refuse_not_out(deployment, cluster.where, [] if stands else [_restored(deployment, cluster.where, look.recorded)])
+    is_restored = same_template(deployment["spec"]["template"], look.recorded["template"])
+    _refuse_not_out(
+        deployment, cluster.where, [] if is_restored else [_restore_change(deployment, cluster.where, look.recorded)]
+    )
     return f"back at revision {look.recorded['revision']}: {look.recorded['image']}"
 
 
@@ -253,15 +257,15 @@ def _patch_template(ctx: StepContext, cluster: DeploymentClient, target: Mapping
     }
     for _ in range(CONFLICTS):
         seen = ctx.retry_read(cluster.deployment)
-        found = seen["metadata"].get("annotations", {})
-        if found.get(RESTORE) == marks[RESTORE] and same_template(seen["spec"]["template"], target["template"]):
+        annotations = seen["metadata"].get("annotations", {})
+        if annotations.get(RESTORE) == marks[RESTORE] and same_template(seen["spec"]["template"], target["template"]):
             return  # it was carried out and only its reply was lost
         body = [
             {"op": "replace", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]},
-            {"op": "add", "path": "/metadata/annotations", "value": {**found, **marks}},
+            {"op": "add", "path": "/metadata/annotations", "value": {**annotations, **marks}},
             {"op": "replace", "path": "/spec/template", "value": target["template"]},
         ]
-        ctx.journal.intent([_restored(seen, cluster.where, target)])
+        ctx.journal.intent([_restore_change(seen, cluster.where, target)])
         try:
             cluster.patch(body)
         except NoAnswer as error:
@@ -275,10 +279,10 @@ def wait_for_rollout(ctx: StepContext, cluster: DeploymentClient, image: str) ->
     """Wait until every pod runs what the Deployment says. Raises StepError when it fails or another image is set."""
     for pause in chain(POLLS, repeat(POLLS[-1])):
         deployment = ctx.retry_read(cluster.deployment)
-        found = image_of(deployment["spec"]["template"], cluster.where.container)
-        if found != image:
+        image_now = image_of(deployment["spec"]["template"], cluster.where.container)
+        if image_now != image:
             raise StepError(
-                f"somebody else changed the image to {found} during the rollout",
+                f"somebody else changed the image to {image_now} during the rollout",
                 hint="Find out who. Then retry or roll back.",
             )
         rollout = judge(deployment)

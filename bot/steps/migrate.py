@@ -48,21 +48,21 @@ def preview(spec: Migrate, look: StepInspection) -> list[Mutation]:
 
 def _pending(spec: Migrate, look: StepInspection) -> list[Migration]:
     """New files that the target has not, by name and checksum."""
-    pending = _missing(look, new_files(look, spec.files), look.retry_read(lambda: _known(look)))
+    pending = _missing_files(look, new_files(look, spec.files), look.retry_read(lambda: _read_applied(look)))
     for file in pending:
         file.body  # noqa: B018  refuses what cannot be carried out in one transaction before anything happens
     return pending
 
 
-def _missing(look: StepInspection, files: Sequence[Migration], known: Mapping[str, str]) -> list[Migration]:
-    """Those of the ``files`` that are not ``known`` to be applied. Raises Contradicted for one of another content."""
-    changed = [file.name for file in files if known.get(file.name, file.checksum) != file.checksum]
-    if changed:
+def _missing_files(look: StepInspection, files: Sequence[Migration], checksums: Mapping[str, str]) -> list[Migration]:
+    """Those of the ``files`` that are not applied, by ``checksums`` of what is. Raises Contradicted for one of another content."""
+    changed_files = [file.name for file in files if checksums.get(file.name, file.checksum) != file.checksum]
+    if changed_files:
         raise Contradicted(
-            f"{look.target.name} has {changed[0]} with another content",
+            f"{look.target.name} has {changed_files[0]} with another content",
             hint="Find out who applied it, and what it was.",
         )
-    return [file for file in files if file.name not in known]
+    return [file for file in files if file.name not in checksums]
 
 
 def confirm(spec: Migrate, look: StepInspection) -> str:
@@ -75,34 +75,34 @@ def confirm(spec: Migrate, look: StepInspection) -> str:
         return "nothing to apply"
     if spec.job is not None and (name := job.ended_well(look)):
         return f"job/{name} is complete"
-    known = look.retry_read(lambda: _known(look)) if spec.job is None else _recorded(look)
-    if missing := ", ".join(file.name for file in _missing(look, files, known)):
+    checksums = look.retry_read(lambda: _read_applied(look)) if spec.job is None else _read_recorded(look)
+    if missing_names := ", ".join(file.name for file in _missing_files(look, files, checksums)):
         raise Contradicted(
-            f"schema_migrations of {look.target.name} does not have {missing}",
+            f"schema_migrations of {look.target.name} does not have {missing_names}",
             hint="Apply it as the product does, which writes its row, or retry the step.",
         )
     return f"{look.target.name} has {', '.join(file.name for file in files)}"
 
 
-def _recorded(look: StepInspection) -> dict[str, str]:
+def _read_recorded(look: StepInspection) -> dict[str, str]:
     """What the target has, asked by the role that only reads: where a Job applies the files there need be no other one."""
     try:
         with look.clients.postgres() as connection:
-            known = _applied(look, connection)
+            checksums = _applied_checksums(look, connection)
     except ClientError as error:
         raise StepError(f"no Job of this release is complete, and {error.summary}", hint=error.hint) from error
-    if not known:
+    if not checksums:
         raise StepError(f"no Job of this release is complete, and {look.target.name} does not record its files")
-    return known
+    return checksums
 
 
-def _known(look: StepInspection) -> dict[str, str]:
+def _read_applied(look: StepInspection) -> dict[str, str]:
     """What the target has. Raises NoAnswer where its server breaks off, StepError where it refuses: it is not our database."""
     import psycopg
 
     try:
-        with _connected(look) as connection:
-            return _applied(look, connection)
+        with _connection(look) as connection:
+            return _applied_checksums(look, connection)
     except psycopg.OperationalError as error:
         raise NoAnswer(f"the database of {look.target.name} does not answer: {first_line(error)}") from error
     except psycopg.Error as error:
@@ -112,7 +112,7 @@ def _known(look: StepInspection) -> dict[str, str]:
         ) from error
 
 
-def _applied(look: StepInspection, connection: psycopg.Connection) -> dict[str, str]:
+def _applied_checksums(look: StepInspection, connection: psycopg.Connection) -> dict[str, str]:
     """File name to checksum of what the target has, as the product's own table says."""
     from psycopg import errors
 
@@ -142,8 +142,8 @@ def apply(spec: Migrate, ctx: StepContext) -> str:
             ctx.journal.unmade([change])
             raise
         ctx.journal.acted(changes=[change.body], file=file.name, checksum=file.checksum)
-    if left := _pending(spec, ctx):
-        raise StepError(f"{left[0].name} is not applied, although nothing went wrong", hint="Retry the step.")
+    if pending_still := _pending(spec, ctx):
+        raise StepError(f"{pending_still[0].name} is not applied, although nothing went wrong", hint="Retry the step.")
     names = ", ".join(file.name for file in pending)
     return f"applied {names}" if names else "nothing to apply"
 
@@ -157,10 +157,10 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
     from psycopg import errors
 
     try:
-        with _connected(ctx, lock_timeout=spec.lock_timeout) as connection:
+        with _connection(ctx, lock_timeout=spec.lock_timeout) as connection:
             connection.add_notice_handler(lambda notice: ctx.journal.progress(f"{file.name}: {notice.message_primary}"))
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [ALONE])
-            if file.name in _applied(ctx, connection):
+            if file.name in _applied_checksums(ctx, connection):
                 return  # somebody else, or this step before a crash
             connection.execute(file.body.encode())
             connection.execute(
@@ -180,7 +180,7 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
         ) from error
     except psycopg.OperationalError as error:
         ctx.journal.observed(trouble=first_line(error))
-        if file.name not in ctx.retry_read(lambda: _known(ctx)):
+        if file.name not in ctx.retry_read(lambda: _read_applied(ctx)):
             raise NoAnswer(f"{file.name} is not applied: {first_line(error)}", hint="Retry the step.") from error
     except psycopg.Error as error:
         where = f" at: {error.diag.context}" if error.diag.context else ""
@@ -191,20 +191,20 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
 
 
 @contextmanager
-def _connected(look: StepInspection, *, lock_timeout: float = 10) -> Iterator[psycopg.Connection]:
+def _connection(look: StepInspection, *, lock_timeout: float = 10) -> Iterator[psycopg.Connection]:
     """A connection as the role that may change the schema; one transaction. Raises StepError, NoAnswer without a server."""
     import psycopg
     from psycopg import errors
 
-    left = int(max(LEAST, look.deadline - time.monotonic()) * 1000)
-    limits = f"-c lock_timeout={int(lock_timeout * 1000)} -c statement_timeout={left}"
+    milliseconds = int(max(LEAST, look.deadline - time.monotonic()) * 1000)
+    limits = f"-c lock_timeout={int(lock_timeout * 1000)} -c statement_timeout={milliseconds}"
     try:
         connection = look.clients.migrate_server(options=limits)
     except psycopg.OperationalError as error:
         raise NoAnswer(f"the database of {look.target.name} does not answer: {first_line(error)}") from error
     try:
         # A server that is not heard of any more must not hold the step: neither with a statement nor with the commit.
-        with closing(connection), _watched(look, connection), connection.transaction():
+        with closing(connection), _watchdog(look, connection), connection.transaction():
             _end_with_us(connection)
             yield connection
     except errors.InsufficientPrivilege as error:
@@ -227,7 +227,7 @@ def _end_with_us(connection: psycopg.Connection) -> None:
 
 
 @contextmanager
-def _watched(look: StepInspection, connection: psycopg.Connection) -> Iterator[None]:
+def _watchdog(look: StepInspection, connection: psycopg.Connection) -> Iterator[None]:
     """Stop what the server does for us when the step is to stop; hang up when the server says nothing to that.
 
     Its own limit ends a statement at the deadline, so silence after that is a broken link.
@@ -237,10 +237,10 @@ def _watched(look: StepInspection, connection: psycopg.Connection) -> Iterator[N
     over = threading.Event()
 
     def watch() -> None:
-        hang_up_at, told = max(look.deadline, time.monotonic()) + SILENCE, False
+        hang_up_at, is_cancelled = max(look.deadline, time.monotonic()) + SILENCE, False
         while not over.wait(0.5):
-            if look.cancelled.is_set() and not told:
-                told, hang_up_at = True, min(hang_up_at, time.monotonic() + SILENCE)
+            if look.cancelled.is_set() and not is_cancelled:
+                is_cancelled, hang_up_at = True, min(hang_up_at, time.monotonic() + SILENCE)
                 with suppress(psycopg.OperationalError):  # it does not answer that either
                     connection.cancel_safe(timeout=SILENCE)
             if time.monotonic() > hang_up_at:

@@ -38,17 +38,17 @@ def new_files(look: StepInspection, folder: str) -> list[Migration]:
     here = look.retry_read(lambda: repository.folder(folder, commit))
     last = look.retry_read(lambda: previous_release(repository, ship.version, ship.previous))
     there = look.retry_read(lambda: repository.folder(folder, last)) if last else {}
-    changed = sorted(name for name, sha in there.items() if name.endswith(".sql") and here.get(name, sha) != sha)
-    if changed:
+    changed_names = sorted(name for name, sha in there.items() if name.endswith(".sql") and here.get(name, sha) != sha)
+    if changed_names:
         raise StepError(
-            f"{changed[0]} was changed after it had been released with {last}",
+            f"{changed_names[0]} was changed after it had been released with {last}",
             hint="Put it back and write a new migration.",
         )
     fresh = [name for name in here if name.endswith(".sql") and name not in there]
-    return [_read(look, repository, f"{folder}/{name}", commit) for name in sorted(fresh, key=str.encode)]
+    return [_read_migration(look, repository, f"{folder}/{name}", commit) for name in sorted(fresh, key=str.encode)]
 
 
-def _read(look: StepInspection, repository: GitHub, path: str, commit: str) -> Migration:
+def _read_migration(look: StepInspection, repository: GitHub, path: str, commit: str) -> Migration:
     return migration(path.rpartition("/")[2], look.retry_read(lambda: repository.content(path, commit)))
 
 

@@ -107,18 +107,18 @@ HANDLERS: dict[type[Model], ActionHandler] = {
 
 def handler_of(spec: StepSpec) -> ActionHandler:
     """Who carries out a step. Raises StepError for one that is a person's."""
-    found = HANDLERS.get(type(spec.action))
-    if found is None:
+    handler = HANDLERS.get(type(spec.action))
+    if handler is None:
         raise StepError(f"{spec.id} is for a person to do and attest", hint="Press Attest once it is done.")
-    return found
+    return handler
 
 
 def bound_clients(clients: Clients, spec: StepSpec, *, acts: bool) -> Clients:
     """Clients that refuse what the step ``spec`` has not declared, and every change unless it ``acts``."""
-    found = HANDLERS.get(type(spec.action))
-    needs = found.needs(spec.action) if found is not None else ()
-    kept = tuple(need for need in needs if acts or not isinstance(need, Changes))
-    return clients.bound_to(NeedGuard(f"step {spec.id}", kept))
+    handler = HANDLERS.get(type(spec.action))
+    needs = handler.needs(spec.action) if handler is not None else ()
+    own_needs = tuple(need for need in needs if acts or not isinstance(need, Changes))
+    return clients.bound_to(NeedGuard(f"step {spec.id}", own_needs))
 
 
 def acting(look: StepInspection, spec: StepSpec) -> dict[str, Any]:

@@ -63,17 +63,19 @@ def of_step(spec: StepSpec, registry: Registry) -> Demand:
 
 def by_target(demands: Iterable[Demand], targets: Mapping[str, Target]) -> dict[str, list[Grant]]:
     """Name of each target -> what must be granted in its cluster. A target that is not configured is left out."""
-    wanted: dict[str, list[ClusterRight]] = {}
+    rights_by_target: dict[str, list[ClusterRight]] = {}
     for demand in demands:
-        wanted.setdefault(demand.target, []).extend(demand.rights)
+        rights_by_target.setdefault(demand.target, []).extend(demand.rights)
     return {
-        name: found for name, rights in wanted.items() if name in targets and (found := grants(rights, targets[name]))
+        name: target_grants
+        for name, rights in rights_by_target.items()
+        if name in targets and (target_grants := grants(rights, targets[name]))
     }
 
 
 def _of_kind(line: str, target: str, name: str, params: Mapping[str, Any], registry: Registry) -> Demand:
     try:
-        kind, read = registry.get(name), registry.validate(name, params)
+        kind, values = registry.get(name), registry.validate(name, params)
     except RegistryError:
         return Demand(line, target)  # the check says so itself
-    return Demand(line, target, kind.needs(read))
+    return Demand(line, target, kind.needs(values))

@@ -22,20 +22,22 @@ class Rollout:
 def judge(deployment: Mapping[str, Any]) -> Rollout:
     """Say where the rollout of ``deployment`` (raw JSON) stands, in the order in which kubectl looks."""
     meta, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status", {})
-    wanted = spec.get("replicas", 1)
+    desired = spec.get("replicas", 1)
     if meta.get("generation", 0) > status.get("observedGeneration", 0):
         return Rollout(done=False, failed=False, line="waiting for the controller to see the change")
     for condition in status.get("conditions", []):
         if condition.get("type") == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
             return Rollout(done=False, failed=True, line="the rollout exceeded its progress deadline")
-    updated, total, available = (status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas"))
-    if updated < wanted:
-        return Rollout(done=False, failed=False, line=f"{updated} of {wanted} new pods are started")
-    if total > updated:
-        return Rollout(done=False, failed=False, line=f"{total - updated} old pods are still there")
-    if available < updated:
-        return Rollout(done=False, failed=False, line=f"{available} of {updated} new pods are ready")
-    return Rollout(done=True, failed=False, line=f"{available} of {wanted} pods run the new version")
+    updated_count, total, available = (
+        status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")
+    )
+    if updated_count < desired:
+        return Rollout(done=False, failed=False, line=f"{updated_count} of {desired} new pods are started")
+    if total > updated_count:
+        return Rollout(done=False, failed=False, line=f"{total - updated_count} old pods are still there")
+    if available < updated_count:
+        return Rollout(done=False, failed=False, line=f"{available} of {updated_count} new pods are ready")
+    return Rollout(done=True, failed=False, line=f"{available} of {desired} pods run the new version")
 
 
 def advice(deployment: Mapping[str, Any]) -> str:
@@ -75,11 +77,11 @@ def _unlike(one: object, other: object, path: str) -> list[str]:
     one, other = _by_name(one), _by_name(other)
     if not isinstance(one, Mapping) or not isinstance(other, Mapping):
         return [path]
-    found: list[str] = []
+    paths: list[str] = []
     for key in sorted(one.keys() | other.keys()):
         inner = key if not path else f"{path}{key}" if key.startswith("[") else f"{path}.{key}"
-        found += _unlike(one.get(key), other.get(key), inner) if key in one and key in other else [inner]
-    return found
+        paths += _unlike(one.get(key), other.get(key), inner) if key in one and key in other else [inner]
+    return paths
 
 
 def _by_name(value: object) -> object:
@@ -109,9 +111,9 @@ def pod_trouble(pods: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for pod in pods:
         for state in pod.get("status", {}).get("containerStatuses", []):
-            waiting = state.get("state", {}).get("waiting", {})
-            if waiting.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
-                lines.append(f"{pod['metadata']['name']}: {waiting['reason']}")
+            waiting_state = state.get("state", {}).get("waiting", {})
+            if waiting_state.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
+                lines.append(f"{pod['metadata']['name']}: {waiting_state['reason']}")
             elif not state.get("ready", False) and state.get("restartCount", 0):
                 lines.append(f"{pod['metadata']['name']}: restarted {state['restartCount']} times")
             elif not state.get("ready", False):

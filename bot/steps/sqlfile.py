@@ -14,8 +14,8 @@ from checks.kit.declarations import MigrationKind, declared
 _TOKEN = re.compile(
     r"--[^\n]*|/\*|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(?P<tag>[A-Za-z_]\w*)?\$|;|[^-/'\"$;]+|.", re.DOTALL
 )
-_ESCAPED = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)  # a string that begins with E'
-_BEGINS = re.compile(r"(BEGIN(\s+(WORK|TRANSACTION))?|START\s+TRANSACTION)\s*", re.IGNORECASE)
+_ESCAPE_STRING = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)  # a string that begins with E'
+_BEGIN = re.compile(r"(BEGIN(\s+(WORK|TRANSACTION))?|START\s+TRANSACTION)\s*", re.IGNORECASE)
 _COMMITS = re.compile(r"(COMMIT|END)(\s+(WORK|TRANSACTION))?\s*", re.IGNORECASE)
 _CONTROL = re.compile(
     r"(BEGIN|START\s+TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE\s+TRANSACTION)\b", re.IGNORECASE
@@ -51,10 +51,14 @@ class Migration:
     @property
     def body(self) -> str:
         """The text to carry out in one transaction of ours. Raises StepError when it cannot be carried out so."""
-        found = [statement for statement in statements(self.text) if statement.code]
-        if len(found) > 1 and _BEGINS.fullmatch(found[0].code) and _COMMITS.fullmatch(found[-1].code):
-            found = found[1:-1]
-        for statement in found:
+        found_statements = [statement for statement in statements(self.text) if statement.code]
+        if (
+            len(found_statements) > 1
+            and _BEGIN.fullmatch(found_statements[0].code)
+            and _COMMITS.fullmatch(found_statements[-1].code)
+        ):
+            found_statements = found_statements[1:-1]
+        for statement in found_statements:
             why = _why_not(statement.code)
             if why:
                 raise StepError(
@@ -62,7 +66,7 @@ class Migration:
                     hint=f"Apply it by hand with its row in schema_migrations (version {self.version}, file_name {self.name}, "
                     f"checksum {self.checksum}), then retry. Or let the product's own Job apply the migrations.",
                 )
-        return "\n".join(f"{statement.text};" for statement in found)
+        return "\n".join(f"{statement.text};" for statement in found_statements)
 
 
 def migration(name: str, content: bytes) -> Migration:
@@ -109,16 +113,16 @@ def statements(text: str) -> Iterator[Statement]:
 def _tokens(text: str) -> Iterator[tuple[int, int]]:
     at = 0
     while at < len(text):
-        found = _TOKEN.match(text, at)
-        end = found.end() if found is not None else at + 1
+        token = _TOKEN.match(text, at)
+        end = token.end() if token is not None else at + 1
         part = text[at:end]
         if part == "/*":
             end = _end_of_comment(text, at)
         elif len(part) > 1 and part[0] == part[-1] == "$":
             closing = text.find(part, end)
             end = len(text) if closing < 0 else closing + len(part)
-        elif part[0] == "'" and at and text[at - 1] in "eE" and (escaped := _ESCAPED.match(text, at)):
-            end = escaped.end()
+        elif part[0] == "'" and at and text[at - 1] in "eE" and (escape_string := _ESCAPE_STRING.match(text, at)):
+            end = escape_string.end()
         yield at, end
         at = end
 

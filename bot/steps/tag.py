@@ -23,10 +23,10 @@ def preview(spec: Tag, look: StepInspection) -> list[Mutation]:
     """The tag, if it is not there. Raises Contradicted when it points elsewhere or the commit is not fit to be released."""
     version, commit = look.reference.version, look.reference.commit
     repository = look.clients.github()
-    stands = _stands(look, repository)
+    is_there = _is_there(look, repository)
     for refuse in _refusals(spec):
         refuse(look, repository)
-    if stands:
+    if is_there:
         return []
     return [
         Mutation(
@@ -59,16 +59,16 @@ def confirm(spec: Tag, look: StepInspection) -> str:
     return f"{look.reference.version} is on {look.reference.commit[:12]}"
 
 
-def _stands(look: StepInspection, repository: GitHub) -> bool:
+def _is_there(look: StepInspection, repository: GitHub) -> bool:
     """Whether the tag is there. Raises Contradicted when it points elsewhere."""
     version, commit = look.reference.version, look.reference.commit
-    found = look.retry_read(lambda: repository.tag(version))
-    if found is not None and found[0] != commit:
+    existing_tag = look.retry_read(lambda: repository.tag(version))
+    if existing_tag is not None and existing_tag[0] != commit:
         raise Contradicted(
-            f"the tag {version} is there and points to {found[0][:12]}, not to {commit[:12]}",
+            f"the tag {version} is there and points to {existing_tag[0][:12]}, not to {commit[:12]}",
             hint="A tag is never moved. Abort, and release under another version.",
         )
-    return found is not None
+    return existing_tag is not None
 
 
 def _refusals(spec: Tag) -> tuple[Callable[[StepInspection, GitHub], None], ...]:
@@ -77,7 +77,7 @@ def _refusals(spec: Tag) -> tuple[Callable[[StepInspection, GitHub], None], ...]
 
 
 def _refuse_missing(look: StepInspection, repository: GitHub) -> None:
-    if not _stands(look, repository):
+    if not _is_there(look, repository):
         raise Contradicted(
             f"there is no tag {look.reference.version} on GitHub yet",
             hint=f"Push it, on commit {look.reference.commit[:12]}.",
@@ -90,11 +90,11 @@ def _refuse_older(look: StepInspection, repository: GitHub) -> None:
     commit, last = ship.commit, look.retry_read(lambda: previous_release(repository, ship.version, ship.previous))
     if not last:
         return
-    compared = look.retry_read(lambda: repository.compare(last, commit))
-    if compared.status != "ahead" or compared.behind_by:
+    comparison = look.retry_read(lambda: repository.compare(last, commit))
+    if comparison.status != "ahead" or comparison.behind_by:
         words = {"identical": "is the very commit of", "behind": "is older than", "diverged": "lacks commits of"}
         raise Contradicted(
-            f"the commit {commit[:12]} {words.get(compared.status, 'is not ahead of')} {last}",
+            f"the commit {commit[:12]} {words.get(comparison.status, 'is not ahead of')} {last}",
             hint=f"Release a commit that contains {last}.",
         )
 
@@ -119,8 +119,8 @@ def create(spec: Tag, ctx: StepContext) -> str:
     repository = ctx.clients.github()
     changes = preview(spec, ctx)
     for attempt in range(TRIES):
-        found = ctx.retry_read(lambda: repository.tag(version))
-        if found is not None:
+        existing_tag = ctx.retry_read(lambda: repository.tag(version))
+        if existing_tag is not None:
             break
         ctx.journal.intent(changes)
         try:
@@ -135,11 +135,13 @@ def create(spec: Tag, ctx: StepContext) -> str:
             raise
         else:
             ctx.journal.acted(tag=version, commit=commit)
-    found = ctx.retry_read(lambda: repository.tag(version))
-    if found is None:
+    existing_tag = ctx.retry_read(lambda: repository.tag(version))
+    if existing_tag is None:
         raise StepError(f"GitHub does not create the tag {version}", hint="Look at githubstatus.com, then retry.")
-    stands, annotated = found
-    if stands != commit:
-        raise StepError(f"somebody else put the tag {version} on {stands[:12]} meanwhile", hint="Find out who and why.")
-    ctx.journal.observed(tag=version, commit=stands, annotated=annotated)
-    return f"{version} is on {commit[:12]}{'' if annotated else ', as a lightweight tag'}"
+    tagged_commit, is_annotated = existing_tag
+    if tagged_commit != commit:
+        raise StepError(
+            f"somebody else put the tag {version} on {tagged_commit[:12]} meanwhile", hint="Find out who and why."
+        )
+    ctx.journal.observed(tag=version, commit=tagged_commit, annotated=is_annotated)
+    return f"{version} is on {commit[:12]}{'' if is_annotated else ', as a lightweight tag'}"

@@ -30,10 +30,10 @@ def preview(spec: SetVariable, look: StepInspection) -> list[Mutation]:
     """What it would change if it were pressed."""
     cluster = DeploymentClient(look)
     deployment = look.retry_read(cluster.deployment)
-    wanted: Entry = {"name": spec.name, "value": spec.value}
-    if _entry(deployment, cluster, spec.name) == wanted:
+    desired: Entry = {"name": spec.name, "value": spec.value}
+    if _entry(deployment, cluster, spec.name) == desired:
         return []
-    return [_change(deployment, cluster, spec.name, wanted, "its owner puts it back with a button")]
+    return [_change(deployment, cluster, spec.name, desired, "its owner puts it back with a button")]
 
 
 def set_variable(spec: SetVariable, ctx: StepContext) -> str:
@@ -48,15 +48,15 @@ def put_back(spec: SetVariable, ctx: StepContext) -> str:
         return f"{spec.name} was not changed"
     entry: Entry | None = ctx.recorded["entry"]
     _put(spec.name, entry, ctx, f"{spec.name} is back")
-    return f"{spec.name} is {_shown(entry)} again"
+    return f"{spec.name} is {_entry_text(entry)} again"
 
 
-def _put(name: str, wanted: Entry | None, ctx: StepContext, cause: str) -> None:
+def _put(name: str, desired: Entry | None, ctx: StepContext, cause: str) -> None:
     cluster = DeploymentClient(ctx)
     for _ in range(CONFLICTS):
         seen = ctx.retry_read(cluster.deployment)
         refuse_unfit(seen, cluster.where)
-        if _entry(seen, cluster, name) == wanted:
+        if _entry(seen, cluster, name) == desired:
             break
         index, env = _env(seen, cluster)
         body = [
@@ -69,16 +69,16 @@ def _put(name: str, wanted: Entry | None, ctx: StepContext, cause: str) -> None:
             {
                 "op": "add",
                 "path": f"/spec/template/spec/containers/{index}/env",
-                "value": _with(env, name, wanted),
+                "value": _with(env, name, desired),
             },
         ]
-        ctx.journal.intent([_change(seen, cluster, name, wanted, "its owner puts it back with a button")])
+        ctx.journal.intent([_change(seen, cluster, name, desired, "its owner puts it back with a button")])
         try:
             cluster.patch(body)
         except NoAnswer as error:
             ctx.wait_after_failure(error, AGAIN)
         else:
-            ctx.journal.acted(variable=name, value=_shown(wanted))
+            ctx.journal.acted(variable=name, value=_entry_text(desired))
             break
     else:
         raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
@@ -86,13 +86,13 @@ def _put(name: str, wanted: Entry | None, ctx: StepContext, cause: str) -> None:
     wait_for_rollout(ctx, cluster, image_of(seen["spec"]["template"], cluster.where.container) or "")
 
 
-def _with(env: list[Entry], name: str, wanted: Entry | None) -> list[Entry]:
+def _with(env: list[Entry], name: str, desired: Entry | None) -> list[Entry]:
     """The entries with one put in its place, added at the end, or left out."""
-    if wanted is None:
+    if desired is None:
         return [entry for entry in env if entry["name"] != name]
     if any(entry["name"] == name for entry in env):
-        return [wanted if entry["name"] == name else entry for entry in env]
-    return [*env, wanted]
+        return [desired if entry["name"] == name else entry for entry in env]
+    return [*env, desired]
 
 
 def _env(deployment: Mapping[str, Any], cluster: DeploymentClient) -> tuple[int, list[Entry]]:
@@ -107,13 +107,13 @@ def _entry(deployment: Mapping[str, Any], cluster: DeploymentClient, name: str) 
 
 
 def _change(
-    deployment: Mapping[str, Any], cluster: DeploymentClient, name: str, wanted: Entry | None, back: str
+    deployment: Mapping[str, Any], cluster: DeploymentClient, name: str, desired: Entry | None, back: str
 ) -> Mutation:
     place = f"{name} of deployment/{cluster.where.deployment} in {cluster.where.namespace}"
-    return Mutation(place, _shown(_entry(deployment, cluster, name)), _shown(wanted), Way.BACK, back)
+    return Mutation(place, _entry_text(_entry(deployment, cluster, name)), _entry_text(desired), Way.BACK, back)
 
 
-def _shown(entry: Entry | None) -> str:
+def _entry_text(entry: Entry | None) -> str:
     """An entry as people read it; what comes from a Secret is only named."""
     if entry is None:
         return "not set"

@@ -42,17 +42,17 @@ def cluster(target: Target, rights: Mapping[ClusterRight, tuple[str, ...]]) -> l
     findings = []
     with Clients(target, http_timeout=PATIENCE) as clients:
         try:
-            missing = refused(clients.kube(), needs)
+            missing_grants = refused(clients.kube(), needs)
         except ClientError as error:
             hint = "Is its token still good? Make a new one for the bot's service account."
             return [trouble(error, everything, hint=hint if error.status == REFUSED else "")]
         for of, which in _WORKLOADS.items():
             referring = {right: lines for right, lines in rights.items() if right.of is of}
-            if not referring or any(grant.verb == "get" and grant.resource == f"{which}s" for grant in missing):
+            if not referring or any(grant.verb == "get" and grant.resource == f"{which}s" for grant in missing_grants):
                 continue  # nobody asks, or the right to look at it is missing and was told
             try:
-                more = _referred(_Here(target, clients), which, referring)
-                missing += refused(clients.kube(), more)
+                more = _referred_grants(_Here(target, clients), which, referring)
+                missing_grants += refused(clients.kube(), more)
                 needs |= more
             except ClientError as error:
                 lines = tuple(sorted({line for lines in referring.values() for line in lines}))
@@ -65,17 +65,17 @@ def cluster(target: Target, rights: Mapping[ClusterRight, tuple[str, ...]]) -> l
             rule(grant),
             needs[grant],
         )
-        for grant in missing
+        for grant in missing_grants
     ]
     return findings or [Finding(State.OK, f"answers and grants the {len(needs)} rights that are needed")]
 
 
-def _referred(
+def _referred_grants(
     here: _Here, which: Which, rights: Mapping[ClusterRight, tuple[str, ...]]
 ) -> dict[Grant, tuple[str, ...]]:
     """The grants for what a workload refers to, by name. Raises ClientError when the workload cannot be read."""
     workload = read_workload(here, which)
-    found: dict[Grant, tuple[str, ...]] = {}
+    lines_by_grant: dict[Grant, tuple[str, ...]] = {}
     for right, lines in rights.items():
         if right.variables is None:
             continue
@@ -88,5 +88,5 @@ def _referred(
             names = [workload.pod.get("serviceAccountName") or "default"]
         for name in names:
             grant = Grant(workload.namespace, right.group, right.resource, right.verb, name)
-            found[grant] = tuple(sorted({*found.get(grant, ()), *lines}))
-    return found
+            lines_by_grant[grant] = tuple(sorted({*lines_by_grant.get(grant, ()), *lines}))
+    return lines_by_grant

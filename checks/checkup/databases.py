@@ -37,9 +37,9 @@ ANSWERED = "FATAL"  # how a server's own refusal begins; psycopg has no code of 
 def database(target: Target, needs: Needs, *, setting: str = "database_url") -> list[Finding]:
     """Functions and tables, each right that is needed of them. ``setting``: which of the target's databases."""
     url: SecretStr = getattr(target, setting)
-    asked = target.model_copy(update={"database_url": url})
+    target_of_setting = target.model_copy(update={"database_url": url})
     findings: list[Finding] = []
-    with Clients(asked) as clients:
+    with Clients(target_of_setting) as clients:
         try:
             with clients.postgres(statement_timeout=PATIENCE) as connection:
                 role = connection.info.user
@@ -52,8 +52,8 @@ def database(target: Target, needs: Needs, *, setting: str = "database_url") -> 
                         findings += _table(connection, role, use.right, use.on, lines)
         except ClientError as error:
             return [_away(error, f"targets.{target.name}.{setting}", lines_of(needs))]
-    granted = Finding(State.OK, f"takes the role {role}, which has the {len(needs)} rights that are needed")
-    return findings if any(not finding.good for finding in findings) else [granted, *findings]
+    all_granted = Finding(State.OK, f"takes the role {role}, which has the {len(needs)} rights that are needed")
+    return findings if any(not finding.good for finding in findings) else [all_granted, *findings]
 
 
 def restore_server(target: Target, needs: Needs) -> list[Finding]:
@@ -77,19 +77,19 @@ def _function(connection: psycopg.Connection, role: str, name: str, lines: tuple
     if row is None:
         hint = "Apply the migration that creates it."
         return [Finding(State.MISSING, f"there is no function {name}()", hint, lines=lines)]
-    if found := _lacking(role, row, "EXECUTE", f"FUNCTION {name}()", f"{name}()", lines):
-        return found
-    return _called(connection, role, name, lines)
+    if findings := _missing_rights(role, row, "EXECUTE", f"FUNCTION {name}()", f"{name}()", lines):
+        return findings
+    return _call_findings(connection, role, name, lines)
 
 
-def _called(connection: psycopg.Connection, role: str, name: str, lines: tuple[str, ...]) -> list[Finding]:
+def _call_findings(connection: psycopg.Connection, role: str, name: str, lines: tuple[str, ...]) -> list[Finding]:
     """What a function reads is seen only when it is called; the transaction is read only. What its rows say is no matter here."""
     from psycopg import errors
 
     try:
         with connection.transaction():
-            found = verification.call(connection, name)
-            verification.refuse_blind_verdict(connection, name, found.refused(("PASS",)))
+            result = verification.call(connection, name)
+            verification.refuse_blind_verdict(connection, name, result.refused(("PASS",)))
     except errors.InsufficientPrivilege as error:
         what = f"the role {role} may not run {name}(): {error.diag.message_primary}"
         return [Finding(State.MISSING, what, f"Grant that right to {role}, as the owner of the object.", lines=lines)]
@@ -107,7 +107,7 @@ def _table(connection: psycopg.Connection, role: str, right: str, name: str, lin
     if row is None:
         hint = "Apply the migration that creates it."
         return [Finding(State.MISSING, f"there is no table {name}", hint, lines=lines)]
-    return _lacking(role, row, right, name, name, lines)
+    return _missing_rights(role, row, right, name, name, lines)
 
 
 def _schema(connection: psycopg.Connection, role: str, right: str, name: str, lines: tuple[str, ...]) -> list[Finding]:
@@ -124,16 +124,16 @@ def _schema(connection: psycopg.Connection, role: str, right: str, name: str, li
 _RUN = "Run this there as the owner:"
 
 
-def _lacking(
+def _missing_rights(
     role: str, row: tuple[object, ...], right: str, on: str, name: str, lines: tuple[str, ...]
 ) -> list[Finding]:
     """The schema's right and the object's own, each with its statement. ``row``: schema, may it be used, is it granted."""
-    schema, usable, granted = row
+    schema, is_usable, is_granted = row
     findings = []
-    if not usable:
+    if not is_usable:
         what, rule = f"the role {role} may not use the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {role};"
         findings.append(Finding(State.MISSING, what, _RUN, rule, lines))
-    if not granted:
+    if not is_granted:
         what, rule = f"the role {role} may not {right} {name}", f"GRANT {right} ON {on} TO {role};"
         findings.append(Finding(State.MISSING, what, _RUN, rule, lines))
     return findings

@@ -49,8 +49,8 @@ class Finding:
 
 def lines_of(needs: Needs, *rights: str) -> tuple[str, ...]:
     """The lines that need one of these rights; with none named, all of them."""
-    found = (lines for use, lines in needs.items() if not rights or use.right in rights)
-    return tuple(sorted({line for lines in found for line in lines}))
+    line_groups = (lines for use, lines in needs.items() if not rights or use.right in rights)
+    return tuple(sorted({line for lines in line_groups for line in lines}))
 
 
 def rights_in(needs: Needs) -> list[str]:
@@ -65,6 +65,6 @@ def answers(status: int) -> bool:
 
 def trouble(error: ClientError, lines: Iterable[str], *, hint: str = "") -> Finding:
     """What an error says: refused, or not reachable. ``hint``: what to do about a refusal, in place of the error's own."""
-    refused = answers(error.status)
-    state = State.MISSING if refused else State.UNREACHABLE
-    return Finding(state, error.summary, hint if hint and refused else error.hint, lines=tuple(lines))
+    is_refusal = answers(error.status)
+    state = State.MISSING if is_refusal else State.UNREACHABLE
+    return Finding(state, error.summary, hint if hint and is_refusal else error.hint, lines=tuple(lines))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # GitHub does not tell what a fine-grained token or an App may do, so what reads is tried (docs.github.com: permissions
 # required for fine-grained personal access tokens). A right that is not granted is 403, or 404 as if nothing were there.
-_TRIED = {
+_PROBES = {
     READ_CONTENTS.right: "git/matching-refs/tags",
     READ_PULLS.right: "commits/{branch}/pulls",
     READ_ISSUES.right: "issues",
@@ -56,27 +56,27 @@ def github(target: Target, needs: Needs) -> list[Finding]:
             if error.status == REFUSED:
                 hint = "Set github.token to a token that GitHub knows and that has not expired."
             return [limited(error, lines_of(needs)) or trouble(error, lines_of(needs), hint=hint)]
-        findings = _tried(client, branch, needs)
+        findings = _probe_rights(client, branch, needs)
         if lines := lines_of(needs, WRITE_CONTENTS.right):
             findings += _writing(headers, repository, lines, part.token.get_secret_value() if part.token else "")
     if any(finding.state is not State.NOTE for finding in findings):
         return findings
-    rights = [right for right in rights_in(needs) if right in _TRIED]
+    rights = [right for right in rights_in(needs) if right in _PROBES]
     what = f"shows {part.repository} and grants {', '.join(rights)}" if rights else f"shows {part.repository}"
     return [Finding(State.OK, what), *findings]
 
 
-def _tried(client: GitHub, branch: str, needs: Needs) -> list[Finding]:
+def _probe_rights(client: GitHub, branch: str, needs: Needs) -> list[Finding]:
     findings: list[Finding] = []
     for right in rights_in(needs):
-        if right not in _TRIED:
+        if right not in _PROBES:
             continue
         lines = lines_of(needs, right)
         try:
-            client.probe(_TRIED[right].format(branch=branch))
+            client.probe(_PROBES[right].format(branch=branch))
         except ClientError as error:
-            if found := limited(error, lines):
-                return [*findings, found]
+            if limit := limited(error, lines):
+                return [*findings, limit]
             if error.status in {FORBIDDEN, NOT_FOUND}:
                 hint = f"Give the token the permission {right} for the repository."
                 findings.append(Finding(State.MISSING, f"the token lacks {right}", hint, lines=lines))
@@ -108,12 +108,12 @@ def _writing(headers: Mapping[str, str], repository: Any, lines: tuple[str, ...]
         return [
             Finding(State.MISSING, f"the token lacks {right}: it has {', '.join(sorted(scopes))}", hint, lines=lines)
         ]
-    told = None if token.startswith(_OF_INSTALLATION) else repository.get("permissions")
-    if told is not None and not told.get("push"):
+    permissions = None if token.startswith(_OF_INSTALLATION) else repository.get("permissions")
+    if permissions is not None and not permissions.get("push"):
         hint = "Give its owner, or the App, write access to the repository."
         return [Finding(State.MISSING, f"whose token it is may not push: no {right}", hint, lines=lines)]
     if scopes:
         return []
-    owner = "" if told is None else "its owner may push; "
+    owner = "" if permissions is None else "its owner may push; "
     what = f"{owner}whether the token has {right}, GitHub does not tell: the first tag shows it"
     return [Finding(State.NOTE, what, lines=lines)]

@@ -76,7 +76,7 @@ def grafana(target: Target, needs: Needs) -> list[Finding]:
     with Clients(target, http_timeout=PATIENCE) as clients:
         client = clients.grafana()
         try:
-            granted = client.permissions()
+            granted_actions = client.permissions()
         except ClientError as error:
             if error.status != NOT_FOUND:
                 hint = "Set grafana.token to that of a service account with the role Viewer."
@@ -84,13 +84,13 @@ def grafana(target: Target, needs: Needs) -> list[Finding]:
             what = "is older than 8.5 and does not tell what a token may do: the first check shows it"
             return [Finding(State.NOTE, what, lines=lines_of(needs))]
         for action in rights_in(needs):
-            if action not in granted:
+            if action not in granted_actions:
                 hint = "Give the service account the role Viewer, or this action."
                 findings.append(
                     Finding(State.MISSING, f"the token lacks {action}", hint, lines=lines_of(needs, action))
                 )
         for use, lines in needs.items():
-            if use.on and use.right in granted:
+            if use.on and use.right in granted_actions:
                 findings += _dashboard(client, use.on, lines)
     return findings or [Finding(State.OK, f"takes the token, which has {', '.join(rights_in(needs))}")]
 
@@ -135,10 +135,10 @@ def bucket(target: Target, needs: Needs) -> list[Finding]:
     with Clients(target, http_timeout=PATIENCE) as clients:
         try:
             with s3_errors(f"list {where}"):
-                found = clients.s3().list_objects_v2(Bucket=part.bucket, Prefix=part.prefix, MaxKeys=1)
+                listing = clients.s3().list_objects_v2(Bucket=part.bucket, Prefix=part.prefix, MaxKeys=1)
         except ClientError as error:
             return [trouble(error, lines_of(needs), hint=_bucket_hint(error, "s3:ListBucket", where))]
-        keys = [str(item["Key"]) for item in found.get("Contents", [])]
+        keys = [str(item["Key"]) for item in listing.get("Contents", [])]
         if not (lines := lines_of(needs, "s3:GetObject")):
             return [Finding(State.OK, f"lists {where}")]
         if not keys:

@@ -57,14 +57,14 @@ class BackupCredentials(Kind):
             seen="",
         )
         for pair, words in ((KEYS, "keys"), (WEB_IDENTITY, "a web identity")):
-            found = [environment.get(name) for name in pair]
+            variables = [environment.get(name) for name in pair]
             evidence = Evidence(
-                evidence.asked, evidence.expected, "\n".join([*filter(None, [evidence.seen]), *map(str, found)])
+                evidence.asked, evidence.expected, "\n".join([*filter(None, [evidence.seen]), *map(str, variables)])
             )
-            if all(variable.is_set for variable in found):
-                return Answer(Outcome.PASS, f"{workload.what} has {words}: {found[0].source}", evidence)
-            if any(variable.source or variable.broken for variable in found):
-                bad = "; ".join(str(variable) for variable in found if not variable.is_set)
+            if all(variable.is_set for variable in variables):
+                return Answer(Outcome.PASS, f"{workload.what} has {words}: {variables[0].source}", evidence)
+            if any(variable.source or variable.broken for variable in variables):
+                bad = "; ".join(str(variable) for variable in variables if not variable.is_set)
                 return Answer(
                     Outcome.FAIL, f"{workload.what}: {bad}", evidence, hint="Backups cannot be stored without it."
                 )
@@ -76,8 +76,8 @@ def _role(params: BackupCredentialsParams, ctx: CheckContext, workload: Workload
     account, annotations = read_service_account(ctx, workload)
     role = (annotations or {}).get(ROLE_OF_ACCOUNT, "").strip()
     last = workload.status.get("lastSuccessfulTime")
-    seen = f"{evidence.seen}\nservice account {account}: {role or 'no role'}\nlast good run: {last or 'none'}"
-    evidence = Evidence(evidence.asked, evidence.expected, seen)
+    details = f"{evidence.seen}\nservice account {account}: {role or 'no role'}\nlast good run: {last or 'none'}"
+    evidence = Evidence(evidence.asked, evidence.expected, details)
     if annotations is None:
         return Answer(
             Outcome.FAIL,

@@ -68,7 +68,7 @@ class BackupJobParams(Params):
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Dump:
     """What is new in the bucket: our dump, if there is one, and what was passed over, a phrase each with the reason."""
 
     key: str
@@ -101,10 +101,10 @@ class BackupJob(Kind):
         s3, kube = ctx.clients.s3(), ctx.clients.kube()
         place = f"s3://{part.bucket}/{part.prefix}"
         whose = environment_of(ctx.target, params.environment)
-        asked = f"job from cronjob/{part.cronjob} in {part.namespace}, then the new object of {whose} in {place}"
-        expected = f"job complete; an encrypted dump of {whose} of more than {params.min_size} bytes"
+        question = f"job from cronjob/{part.cronjob} in {part.namespace}, then the new object of {whose} in {place}"
+        expectation = f"job complete; an encrypted dump of {whose} of more than {params.min_size} bytes"
         before = objects(s3, part)
-        started = time.monotonic()
+        start = time.monotonic()
         name = _name(ctx.subject.version)
         payload = {"namespace": part.namespace, "job": name}
         body = _job_of_cronjob(kube, part, name)
@@ -121,25 +121,25 @@ class BackupJob(Kind):
             return Answer(
                 Outcome.FAIL,
                 f"the job failed: {last} ({failure.get('reason', 'Failed')}, {name})",
-                Evidence(asked, expected, json.dumps(failure), log, "job-log.txt"),
+                Evidence(question, expectation, json.dumps(failure), log, "job-log.txt"),
                 hint="The log of the job's pod is attached.",
             )
-        ctx.progress(f"looking for its dump, {time.monotonic() - started:.0f} s after the start of the job")
+        ctx.progress(f"looking for its dump, {time.monotonic() - start:.0f} s after the start of the job")
         after = objects(s3, part)
         new = sorted((key for key in after if before.get(key) != after[key]), key=lambda key: after[key], reverse=True)
         with reading("Kubernetes", f"job {name} in {part.namespace}"):
-            begun = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
-        found = _own(s3, part.bucket, new, params.name.replace("{environment}", whose), whose, begun)
-        if found.head is None:
-            instead = f"only {found.others[0]}" if found.others else f"though job {name} is complete"
+            job_start = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
+        dump = _own(s3, part.bucket, new, params.name.replace("{environment}", whose), whose, job_start)
+        if dump.head is None:
+            instead = f"only {dump.others[0]}" if dump.others else f"though job {name} is complete"
             return Answer(
                 Outcome.FAIL,
-                "; ".join([f"no new dump of {whose} in {place}, {instead}", *found.others[1:]]),
-                Evidence(asked, expected, "\n".join(found.others) or f"{len(after)} objects, none of them new"),
+                "; ".join([f"no new dump of {whose} in {place}, {instead}", *dump.others[1:]]),
+                Evidence(question, expectation, "\n".join(dump.others) or f"{len(after)} objects, none of them new"),
                 hint="Does the CronJob write to the bucket and prefix that are set in release-bot.yml, and does its"
                 " variable for the environment say what `environment` of the target says?",
             )
-        return _inspect(s3, part.bucket, found, found.head, params, Evidence(asked, expected, ""))
+        return _inspect(s3, part.bucket, dump, dump.head, params, Evidence(question, expectation, ""))
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Stop a Job that still runs. One that has ended stays, as any of its CronJob, whose history limits remove it."""
@@ -207,7 +207,7 @@ def _stop(kube: KubeClients, namespace: str, name: str) -> bool:
     try:
         with kube_errors(f"stop job {name} in {namespace}"):
             job = kube.json(kube.batch.read_namespaced_job, name, namespace)
-            if not _ended(job):
+            if not _has_ended(job):
                 kube.batch.delete_namespaced_job(
                     name, namespace, propagation_policy="Background", _request_timeout=kube.timeout
                 )
@@ -225,7 +225,7 @@ def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict
         with kube_errors(f"read job {name} in {part.namespace}"):
             job = kube.json(kube.batch.read_namespaced_job, name, part.namespace)
         with reading("Kubernetes", f"job {name} in {part.namespace}"):
-            if _ended(job):
+            if _has_ended(job):
                 return job
         pause = POLL[min(look, len(POLL) - 1)]
         if ctx.remaining() <= pause:
@@ -238,7 +238,7 @@ def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict
         look += 1
 
 
-def _ended(job: Mapping[str, Any]) -> bool:
+def _has_ended(job: Mapping[str, Any]) -> bool:
     return bool(_condition(job, "Complete") or _condition(job, "Failed"))
 
 
@@ -264,7 +264,7 @@ def _log_tail(kube: KubeClients, part: Backup, job: Mapping[str, Any]) -> str:
     return read_log(kube, name, part.namespace, where=name, tail_lines=TAIL).decode(errors="replace").strip()
 
 
-def _own(s3: S3Client, bucket: str, new: list[str], pattern: str, whose: str, job_began: datetime) -> _Found:
+def _own(s3: S3Client, bucket: str, new: list[str], pattern: str, whose: str, job_began: datetime) -> _Dump:
     """The newest of ``new`` that the job can have written for the environment ``whose``. Newest first."""
     others: list[str] = []
     own: tuple[str, HeadObjectOutputTypeDef | None] = ("", None)
@@ -275,20 +275,20 @@ def _own(s3: S3Client, bucket: str, new: list[str], pattern: str, whose: str, jo
         with s3_errors(f"read {PurePosixPath(key).name}"):
             head = s3.head_object(Bucket=bucket, Key=key)
         environment = head["Metadata"].get("environment", "")
-        made = made_at(head["Metadata"], head["LastModified"])
+        dump_start = made_at(head["Metadata"], head["LastModified"])
         if environment != whose:
             others.append(f"{key}, of which the metadata environment is {environment or 'not set'}, not {whose}")
-        elif made < job_began - CLOCKS:
-            others.append(f"{key}, begun at {made:%Y-%m-%d %H:%M:%S}, before the job")
+        elif dump_start < job_began - CLOCKS:
+            others.append(f"{key}, begun at {dump_start:%Y-%m-%d %H:%M:%S}, before the job")
         elif own[1] is None:
             own = (key, head)
-    return _Found(*own, tuple(others))
+    return _Dump(*own, tuple(others))
 
 
 def _inspect(
-    s3: S3Client, bucket: str, found: _Found, head: HeadObjectOutputTypeDef, params: BackupJobParams, evidence: Evidence
+    s3: S3Client, bucket: str, dump: _Dump, head: HeadObjectOutputTypeDef, params: BackupJobParams, evidence: Evidence
 ) -> Answer:
-    key, size = found.key, head["ContentLength"]
+    key, size = dump.key, head["ContentLength"]
     with s3_errors(f"read {PurePosixPath(key).name}"):
         # An empty object has no first bytes to ask for.
         start = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{len(MAGIC) - 1}")["Body"].read() if size else b""
@@ -302,9 +302,11 @@ def _inspect(
     if not encryption:
         wrong.append("not encrypted at rest")
     environment = head["Metadata"]["environment"]
-    seen = f"{key}: {size} bytes, starts with {start!r}, encryption {encryption or 'none'}, environment {environment!r}"
-    seen = "\n".join([seen, *(f"not taken: {other}" for other in found.others)])
-    evidence = Evidence(evidence.asked, evidence.expected, seen)
+    details = (
+        f"{key}: {size} bytes, starts with {start!r}, encryption {encryption or 'none'}, environment {environment!r}"
+    )
+    details = "\n".join([details, *(f"not taken: {other}" for other in dump.others)])
+    evidence = Evidence(evidence.asked, evidence.expected, details)
     if wrong:
         hint = "Look at the backup program and at the bucket's settings."
         return Answer(Outcome.FAIL, f"{'; '.join(wrong)}: {key}", evidence, hint=hint)

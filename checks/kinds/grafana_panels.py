@@ -137,24 +137,24 @@ class _DashboardReader:
     @staticmethod
     def _ref_ids(targets: list[dict[str, Any]]) -> list[str]:
         """A name for each query, unique in the panel: the saved one, else the next free letter, as in Grafana."""
-        taken = {target["refId"] for target in targets if target.get("refId")}
+        saved_names = {target["refId"] for target in targets if target.get("refId")}
         free = (
             name
             for name in itertools.chain("ABCDEFGHIJKLMNOPQRSTUVWXYZ", map("Q{}".format, itertools.count()))
-            if name not in taken
+            if name not in saved_names
         )
         return [target.get("refId") or next(free) for target in targets]
 
     def _query(self, target: Mapping[str, Any], panel: Mapping[str, Any], ref_id: str) -> dict[str, Any]:
-        filled = {key: self._fill(value) for key, value in target.items() if key != "datasource"}
+        values = {key: self._fill(value) for key, value in target.items() if key != "datasource"}
         source = self._source(target.get("datasource") or panel.get("datasource"), f"panel {panel.get('title')}")
         step = max(_SCRAPE, self._seconds() // _POINTS)
-        return filled | {"refId": ref_id, "datasource": source, "intervalMs": step * 1000, "maxDataPoints": _POINTS}
+        return values | {"refId": ref_id, "datasource": source, "intervalMs": step * 1000, "maxDataPoints": _POINTS}
 
-    def _source(self, wanted: Any, where: str) -> dict[str, str]:
+    def _source(self, reference: Any, where: str) -> dict[str, str]:
         """The data source as uid and type. Raises CheckError when there is none: then nothing was found out."""
-        name = str((wanted.get("uid") or "") if isinstance(wanted, dict) else wanted or "")
-        kind = str(wanted.get("type") or "") if isinstance(wanted, dict) else ""
+        name = str((reference.get("uid") or "") if isinstance(reference, dict) else reference or "")
+        kind = str(reference.get("type") or "") if isinstance(reference, dict) else ""
         variable = _VARIABLE.fullmatch(name)
         if variable:
             name, kind = self._source_variable(next(filter(None, variable.groups())), kind)
@@ -162,13 +162,13 @@ class _DashboardReader:
             return {"uid": name, "type": name}
         if name in {"grafana", "-- Grafana --"}:
             return dict(_BUILT_IN)
-        found = self._find(name, kind)
-        if found is None:
+        source = self._find(name, kind)
+        if source is None:
             raise CheckError(
                 f"{where}: no data source {name or 'by default'}{f' of type {kind}' if kind else ''} in Grafana",
                 hint="Set the dashboard's variable under variables in the checklist, or repair it in Grafana.",
             )
-        return {"uid": str(found["uid"]), "type": str(found["type"])}
+        return {"uid": str(source["uid"]), "type": str(source["type"])}
 
     def _source_variable(self, name: str, kind: str) -> tuple[str, str]:
         entry = self._variables.get(name, {})
@@ -283,5 +283,5 @@ def _answer(panels: list[_Panel], states: Mapping[str, str], params: GrafanaPane
         return Answer(
             Outcome.FAIL, f"none of the {len(panels)} panels has data", evidence, hint="Is anything scraped at all?"
         )
-    allowed = f", {len(without)} {'is' if len(without) == 1 else 'are'} empty and may be" if without else ""
-    return Answer(Outcome.PASS, f"{len(panels) - len(without)} of {len(panels)} panels have data{allowed}", evidence)
+    exceptions = f", {len(without)} {'is' if len(without) == 1 else 'are'} empty and may be" if without else ""
+    return Answer(Outcome.PASS, f"{len(panels) - len(without)} of {len(panels)} panels have data{exceptions}", evidence)

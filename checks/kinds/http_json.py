@@ -46,7 +46,7 @@ class HttpJson(Kind):
         as in the watch after a deploy.
         """
         url = address(ctx.target, params.base, params.path)
-        expected = ", ".join([str(params.status), *(f"{path} = {value!r}" for path, value in params.expect.items())])
+        expectation = ", ".join([str(params.status), *(f"{path} = {value!r}" for path, value in params.expect.items())])
         try:
             with http_errors(f"get {url}"):
                 response = ctx.clients.http().get(url)
@@ -55,9 +55,9 @@ class HttpJson(Kind):
         except ClientError as exc:
             if params.unreachable == "error":
                 raise
-            seen = Evidence(asked=f"GET {url}", expected=expected, seen=exc.seen or exc.summary)
-            return Answer(Outcome.FAIL, exc.summary, seen, hint=exc.hint)
-        evidence = Evidence(asked=f"GET {url}", expected=expected, seen=f"{response.status_code} {response.text}")
+            no_answer = Evidence(asked=f"GET {url}", expected=expectation, seen=exc.seen or exc.summary)
+            return Answer(Outcome.FAIL, exc.summary, no_answer, hint=exc.hint)
+        evidence = Evidence(asked=f"GET {url}", expected=expectation, seen=f"{response.status_code} {response.text}")
         if response.status_code != params.status:
             summary = f"{params.path} answers {response.status_code}, not {params.status}"
             return Answer(Outcome.FAIL, summary, evidence, hint=_LOOK)
@@ -65,4 +65,4 @@ class HttpJson(Kind):
         if wrong:
             summary = f"{params.path} answers {response.status_code}, but {', '.join(wrong)}"
             return Answer(Outcome.FAIL, summary, evidence, hint=_LOOK)
-        return Answer(Outcome.PASS, f"{params.path} answers {expected}", evidence)
+        return Answer(Outcome.PASS, f"{params.path} answers {expectation}", evidence)

@@ -53,18 +53,18 @@ class HttpPages(Kind):
 
     def run(self, params: HttpPagesParams, ctx: CheckContext) -> Answer:
         """Ask for each page once. Raises CheckError when the site cannot be reached."""
-        seen: list[str] = []
+        lines: list[str] = []
         wrong: list[str] = []
         for page in params.pages:
             fault, line = self._look(page, params.base, ctx)
-            seen.append(line)
+            lines.append(line)
             if fault:
                 wrong.append(f"{page.path} {fault}")
         paths = ", ".join(page.path for page in params.pages)
         evidence = Evidence(
             asked=f"GET {paths} on {address(ctx.target, params.base, '')}, not logged in",
-            expected="; ".join(_wanted(page) for page in params.pages),
-            seen="\n".join(seen),
+            expected="; ".join(_expectation(page) for page in params.pages),
+            seen="\n".join(lines),
         )
         if wrong:
             return Answer(Outcome.FAIL, "; ".join(wrong), evidence, hint="Open the address in a private window.")
@@ -106,5 +106,5 @@ def _visible(page: str) -> str:
     return " ".join(html.unescape(_TAG.sub(" ", _NOT_SHOWN.sub(" ", page))).split())
 
 
-def _wanted(page: ExpectedPage) -> str:
+def _expectation(page: ExpectedPage) -> str:
     return f"{page.path}: {page.status}" + (f' with "{page.text}"' if page.text else "")

@@ -56,17 +56,17 @@ class MetricsFlow(Kind):
             response = ctx.clients.http().get(url)
         if response.status_code in UNREACHED:
             raise unreached(f"get {url}", response.status_code)
-        asked = time.monotonic()
+        request_time = time.monotonic()
         ctx.progress(f"waiting for {params.query} to rise")
         while True:
             now = counter.read()
             if now is not None and now > (before or 0.0):
-                took = time.monotonic() - asked
+                took = time.monotonic() - request_time
                 return _answer(
                     Outcome.PASS, f"rose from {_show(before)} to {_show(now)} within {took:.0f} s", params, url
                 )
             before = now if now is not None and before is not None and now < before else before
-            if time.monotonic() - asked >= params.within:
+            if time.monotonic() - request_time >= params.within:
                 break
             ctx.wait(min(_POLL, params.within / 20))
         if now is None:
@@ -84,17 +84,17 @@ class _Counter:
         """Raises CheckError when there is no such data source."""
         self._grafana = ctx.clients.grafana()
         sources = self._grafana.data_sources()
-        wanted = params.datasource.casefold()
-        found = [
+        name = params.datasource.casefold()
+        matches = [
             one
             for one in sources
             if (
                 one.get("isDefault")
-                if not wanted
-                else wanted in {str(one.get("name")).casefold(), str(one.get("uid")).casefold()}
+                if not name
+                else name in {str(one.get("name")).casefold(), str(one.get("uid")).casefold()}
             )
         ]
-        if not found:
+        if not matches:
             names = ", ".join(str(one.get("name")) for one in sources) or "none"
             raise CheckError(
                 f"Grafana has no data source {params.datasource or 'by default'}",
@@ -102,7 +102,7 @@ class _Counter:
             )
         self._query = {
             "refId": "A",
-            "datasource": {"uid": found[0]["uid"], "type": found[0]["type"]},
+            "datasource": {"uid": matches[0]["uid"], "type": matches[0]["type"]},
             "expr": params.query,
             "instant": True,
             "intervalMs": 1000,

@@ -15,7 +15,7 @@ from clients.needs import READ_CONTENTS, Need
 if TYPE_CHECKING:
     from checks.contract import CheckContext
 
-_NAMED = 3  # files named in the summary; the evidence has all
+_MAX_NAMES = 3  # files named in the summary; the evidence has all
 
 
 class MigrationsDeclaredParams(Params):
@@ -73,7 +73,7 @@ def _new(params: MigrationsDeclaredParams, ctx: CheckContext) -> _New:
     since = previous_release(github, ctx.subject.version, ctx.subject.previous)
     here = github.folder(params.path, commit)
     there = github.folder(params.path, since) if since else {}
-    changed = sorted(
+    changed_names = sorted(
         name for name, blob in there.items() if name.endswith(params.suffix) and here.get(name, blob) != blob
     )
     names = sorted((name for name in here if name.endswith(params.suffix) and name not in there), key=str.encode)
@@ -82,14 +82,14 @@ def _new(params: MigrationsDeclaredParams, ctx: CheckContext) -> _New:
         ctx.wait(0)
         ctx.progress(f"reading migration {number} of {len(names)}")
         files[name] = declared(github.content(f"{params.path}/{name}", commit).decode("utf-8-sig", errors="replace"))
-    return _New(since, files, changed)
+    return _New(since, files, changed_names)
 
 
-def _judge(found: _New, params: MigrationsDeclaredParams, ctx: CheckContext) -> Answer:
-    since = f"since {found.since}" if found.since else "as there was no release before"
-    lines = [f"{name}: {word or 'declares nothing'}" for name, word in found.files.items()]
-    lines += [f"{name}: changed after it had been released with {found.since}" for name in found.changed]
-    total = f"{len(found.files)} new migration{'' if len(found.files) == 1 else 's'} {since}"
+def _judge(new: _New, params: MigrationsDeclaredParams, ctx: CheckContext) -> Answer:
+    since = f"since {new.since}" if new.since else "as there was no release before"
+    lines = [f"{name}: {word or 'declares nothing'}" for name, word in new.files.items()]
+    lines += [f"{name}: changed after it had been released with {new.since}" for name in new.changed]
+    total = f"{len(new.files)} new migration{'' if len(new.files) == 1 else 's'} {since}"
     evidence = Evidence(
         f"{params.path} at {ctx.subject.commit[:12]}, {since}",
         "each new file declares additive, reversible or breaking, and no released one was changed",
@@ -97,14 +97,14 @@ def _judge(found: _New, params: MigrationsDeclaredParams, ctx: CheckContext) -> 
         "\n".join(lines),
         "migrations.txt",
     )
-    if bad := found.bad:
-        rest = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        hint = "Put it back and write a new migration." if found.changed else HOW_TO_DECLARE
-        return Answer(Outcome.FAIL, f"{'; '.join(bad[:_NAMED])}{rest}", evidence, hint=hint)
-    if not found.files:
+    if bad := new.bad:
+        rest = f" and {len(bad) - _MAX_NAMES} more" if len(bad) > _MAX_NAMES else ""
+        hint = "Put it back and write a new migration." if new.changed else HOW_TO_DECLARE
+        return Answer(Outcome.FAIL, f"{'; '.join(bad[:_MAX_NAMES])}{rest}", evidence, hint=hint)
+    if not new.files:
         return Answer(Outcome.PASS, f"no new migration {since}", evidence)
-    worst = [f"{name} is {word}" for name, word in found.files.items() if word is not MigrationKind.ADDITIVE]
-    shown = worst or [f"{name} is {word}" for name, word in found.files.items()]
-    rest = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
-    others = ", the others additive" if worst and len(worst) < len(found.files) else ""
-    return Answer(Outcome.PASS, f"{total}: {', '.join(shown[:_NAMED])}{rest}{others}", evidence)
+    worst = [f"{name} is {word}" for name, word in new.files.items() if word is not MigrationKind.ADDITIVE]
+    phrases = worst or [f"{name} is {word}" for name, word in new.files.items()]
+    rest = f" and {len(phrases) - _MAX_NAMES} more" if len(phrases) > _MAX_NAMES else ""
+    others = ", the others additive" if worst and len(worst) < len(new.files) else ""
+    return Answer(Outcome.PASS, f"{total}: {', '.join(phrases[:_MAX_NAMES])}{rest}{others}", evidence)

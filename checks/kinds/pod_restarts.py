@@ -54,24 +54,24 @@ class PodRestarts(Kind):
         if not pods:
             troubles.append(f"deployment {part.deployment} has no pods")
         restarts = sum(int(status.restart_count or 0) for _, status in statuses)
-        counted = f"{len(pods)} pods, {len(statuses)} containers, {restarts} restarts"
+        totals = f"{len(pods)} pods, {len(statuses)} containers, {restarts} restarts"
         evidence = Evidence(
             asked=f"pods of deployment/{part.deployment} in {part.namespace}",
             expected=f"every pod runs, at most {params.allow} restarts of a container",
-            seen="\n".join([counted, *troubles]),
+            seen="\n".join([totals, *troubles]),
         )
         if troubles:
             hint = "kubectl describe pod and kubectl logs --previous tell more."
             return Answer(Outcome.FAIL, "; ".join(troubles), evidence, {"episode": str(restarts)}, hint)
-        return Answer(Outcome.PASS, counted, evidence)
+        return Answer(Outcome.PASS, totals, evidence)
 
 
-def _trouble(where: str, status: Any, allowed: int) -> str:
+def _trouble(where: str, status: Any, limit: int) -> str:
     """What is wrong with a container as the cluster sees it, or nothing."""
-    waiting = status.state.waiting if status.state else None
+    waiting_state = status.state.waiting if status.state else None
     restarts = int(status.restart_count or 0)
-    ended = status.last_state.terminated if status.last_state else None
-    last = f" (ended with {ended.exit_code}, {ended.reason or 'Error'})" if ended else ""
-    if waiting and waiting.reason not in STARTING:
-        return f"{where} {waiting.reason or 'Waiting'}, {restarts} restarts{last}"
-    return f"{where} was restarted {restarts} times{last}" if restarts > allowed else ""
+    last_end = status.last_state.terminated if status.last_state else None
+    last = f" (ended with {last_end.exit_code}, {last_end.reason or 'Error'})" if last_end else ""
+    if waiting_state and waiting_state.reason not in STARTING:
+        return f"{where} {waiting_state.reason or 'Waiting'}, {restarts} restarts{last}"
+    return f"{where} was restarted {restarts} times{last}" if restarts > limit else ""

@@ -45,25 +45,27 @@ class RepoFile(Kind):
         content = ctx.clients.github().file(params.path)
         if not version:
             raise CheckError("there is no release to look for", hint="This is asked for a release only.")
-        wanted = _fill(params.text, re.escape(version), re.escape(version.removeprefix("v")))
-        said = params.text.replace("{version}", version).replace("{bare}", version.removeprefix("v"))
-        evidence = Evidence(f"{params.path} on the default branch", f"a line with {said}", "no such file")
+        pattern = _fill(params.text, re.escape(version), re.escape(version.removeprefix("v")))
+        expected_text = params.text.replace("{version}", version).replace("{bare}", version.removeprefix("v"))
+        evidence = Evidence(f"{params.path} on the default branch", f"a line with {expected_text}", "no such file")
         if content is None:
             return Answer(
                 Outcome.FAIL, f"there is no {params.path}", evidence, hint="Add it, or correct the checklist."
             )
         # A longer version must not pass for a shorter one: 4.8.0 is not in 14.8.0, 4.8.01 or 4.8.0-rc1.
-        exact = re.compile(rf"(?<![\w.]){wanted}(?![\w]|[.-]\w)", re.IGNORECASE)
+        exact = re.compile(rf"(?<![\w.]){pattern}(?![\w]|[.-]\w)", re.IGNORECASE)
         alike = re.compile(_fill(params.text, r"v?\d[\w.-]*", r"\d[\w.-]*"), re.IGNORECASE)
         lines = content.decode(errors="replace").splitlines()
         good = next((line.strip() for line in lines if exact.search(line)), None)
         if good is not None:
-            return Answer(Outcome.PASS, f"{params.path} says {said}", Evidence(evidence.asked, evidence.expected, good))
+            return Answer(
+                Outcome.PASS, f"{params.path} says {expected_text}", Evidence(evidence.asked, evidence.expected, good)
+            )
         other = next((line.strip() for line in lines if alike.search(line)), "")
-        seen = other or f"{len(lines)} lines, none of them alike"
-        summary = f"{params.path} does not say {said}" + (f", but: {other}" if other else "")
+        details = other or f"{len(lines)} lines, none of them alike"
+        summary = f"{params.path} does not say {expected_text}" + (f", but: {other}" if other else "")
         hint = "Correct it on the default branch, then run this again."
-        return Answer(Outcome.FAIL, summary, Evidence(evidence.asked, evidence.expected, seen), hint=hint)
+        return Answer(Outcome.FAIL, summary, Evidence(evidence.asked, evidence.expected, details), hint=hint)
 
 
 def _fill(text: str, version: str, bare: str) -> str:

@@ -34,12 +34,12 @@ class RepoIssues(Kind):
 
     def run(self, params: RepoIssuesParams, ctx: CheckContext) -> Answer:
         """FAIL with those that are open. Raises CheckError when the range cannot be told."""
-        found = release_range(ctx)
-        numbers = sorted({number for pull in found.pulls for number in pull.closes})
+        release = release_range(ctx)
+        numbers = sorted({number for pull in release.pulls for number in pull.closes})
         still_open = [number for number in numbers if not ctx.clients.github().is_closed(number)]
         names = ", ".join(f"#{number}" for number in numbers) or "none"
         evidence = Evidence(
-            asked=f"issues that {len(found.pulls)} pull requests since {found.since} say to close: {names}",
+            asked=f"issues that {len(release.pulls)} pull requests since {release.since} say to close: {names}",
             expected="all closed",
             seen=f"open: {', '.join(f'#{number}' for number in still_open) or 'none'}",
         )
@@ -48,5 +48,5 @@ class RepoIssues(Kind):
                 f"{len(still_open)} of {len(numbers)} are open: {', '.join(f'#{number}' for number in still_open)}"
             )
             return Answer(Outcome.FAIL, summary, evidence, hint="Close them, or say in each why it stays open.")
-        summary = f"{names}: closed" if numbers else f"no pull request since {found.since} names an issue to close"
+        summary = f"{names}: closed" if numbers else f"no pull request since {release.since} names an issue to close"
         return Answer(Outcome.PASS, summary, evidence)

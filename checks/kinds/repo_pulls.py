@@ -11,7 +11,7 @@ from clients.needs import READ_CONTENTS, READ_PULLS, Need
 if TYPE_CHECKING:
     from checks.contract import CheckContext
 
-_NAMED = 20  # pull requests named in the summary; the evidence has all
+_MAX_NAMES = 20  # pull requests named in the summary; the evidence has all
 
 
 class RepoPullsParams(Params):
@@ -35,21 +35,21 @@ class RepoPulls(Kind):
 
     def run(self, params: RepoPullsParams, ctx: CheckContext) -> Answer:
         """PASS with the list. Raises CheckError when the range cannot be told."""
-        found = release_range(ctx)
-        listed = "\n".join(f"#{pull.number} {pull.title}" for pull in found.pulls)
+        release = release_range(ctx)
+        titles = "\n".join(f"#{pull.number} {pull.title}" for pull in release.pulls)
         evidence = Evidence(
-            asked=f"commits from {found.since} to {ctx.subject.commit[:12]}, and the pull requests of each",
+            asked=f"commits from {release.since} to {ctx.subject.commit[:12]}, and the pull requests of each",
             expected="each commit belongs to a pull request",
-            seen=f"{found.commits} commits, {len(found.pulls)} pull requests; without one: {', '.join(found.without) or 'none'}",
-            attachment=listed,
-            attachment_name="pull-requests.txt" if listed else "",
+            seen=f"{release.commits} commits, {len(release.pulls)} pull requests; without one: {', '.join(release.without) or 'none'}",
+            attachment=titles,
+            attachment_name="pull-requests.txt" if titles else "",
         )
-        if found.commits and not found.pulls:
-            summary = f"none of the {found.commits} commits since {found.since} belongs to a pull request"
+        if release.commits and not release.pulls:
+            summary = f"none of the {release.commits} commits since {release.since} belongs to a pull request"
             return Answer(Outcome.INCONCLUSIVE, summary, evidence, hint="Say in the release notes what is in it.")
-        names = ", ".join(f"#{pull.number}" for pull in found.pulls[:_NAMED])
-        more = f" and {len(found.pulls) - _NAMED} more" if len(found.pulls) > _NAMED else ""
-        summary = f"{names}{more} since {found.since}" if found.pulls else f"nothing since {found.since}"
-        if found.without:
-            summary += f"; without one: {', '.join(found.without)}"
+        names = ", ".join(f"#{pull.number}" for pull in release.pulls[:_MAX_NAMES])
+        more = f" and {len(release.pulls) - _MAX_NAMES} more" if len(release.pulls) > _MAX_NAMES else ""
+        summary = f"{names}{more} since {release.since}" if release.pulls else f"nothing since {release.since}"
+        if release.without:
+            summary += f"; without one: {', '.join(release.without)}"
         return Answer(Outcome.PASS, summary, evidence)

@@ -13,7 +13,7 @@ from clients.sentry import iso
 from clients.target import require
 
 _FIELDS = ("id", "shortId", "title", "permalink", "firstSeen", "lastSeen", "count")
-_NAMED = 3  # issues named in the summary; the evidence has all
+_MAX_NAMES = 3  # issues named in the summary; the evidence has all
 
 
 class SentryQuietParams(SinceParams):
@@ -44,7 +44,7 @@ class SentryQuiet(Kind):
         """Ask for all issues seen since then and pick the new ones. Raises CheckError when Sentry cannot be asked."""
         part = require(ctx.target.sentry, ctx.target, "sentry")
         sentry = ctx.clients.sentry()
-        since = params.begun(ctx).replace(microsecond=0)
+        since = params.start(ctx).replace(microsecond=0)
         release = sentry_release(params.release, ctx)
         environment = params.where(ctx)
         query = {
@@ -55,27 +55,27 @@ class SentryQuiet(Kind):
             "sort": "date",
         }
         new: list[dict[str, Any]] = []
-        known = ignored = 0
+        old_count = ignored_count = 0
         for issue in sentry.issues(query):
             kind = _kind(issue, since)
             if not kind:
-                known += 1
+                old_count += 1
             elif {str(issue["id"]), str(issue.get("shortId"))} & set(params.ignore):
-                ignored += 1
+                ignored_count += 1
             else:
                 new.append({field: issue.get(field) for field in _FIELDS} | {"kind": kind})
         where = f"since {since.astimezone(UTC):%H:%M:%S} UTC in {environment}"
         evidence = Evidence(
             asked=f"issues of {part.organization}/{part.project} {where}" + (f", release {release}" if release else ""),
             expected="none that is new or has come back",
-            seen=f"{len(new)} new or regressed, {known} known before, {ignored} left out on request",
+            seen=f"{len(new)} new or regressed, {old_count} known before, {ignored_count} left out on request",
             attachment="\n".join(_line(issue) for issue in new),
             attachment_name="issues.txt" if new else "",
         )
         if new:
-            named = "; ".join(f"{issue['shortId']} {issue['title']}" for issue in new[:_NAMED])
-            more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
-            summary = f"{len(new)} new {'issue' if len(new) == 1 else 'issues'} {where}: {named}{more}"
+            titles = "; ".join(f"{issue['shortId']} {issue['title']}" for issue in new[:_MAX_NAMES])
+            more = f" and {len(new) - _MAX_NAMES} more" if len(new) > _MAX_NAMES else ""
+            summary = f"{len(new)} new {'issue' if len(new) == 1 else 'issues'} {where}: {titles}{more}"
             hint = "Open them in Sentry, then acknowledge or roll back."
             return Answer(Outcome.FAIL, summary, evidence, {"findings": new}, hint)
         return Answer(Outcome.PASS, f"no new issues {where}", evidence, {"findings": []})

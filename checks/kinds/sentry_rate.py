@@ -64,7 +64,7 @@ class SentryRate(Kind):
     def run(self, params: SentryRateParams, ctx: CheckContext) -> Answer:
         """Count before and after, and compare. Raises CheckError when Sentry cannot be asked."""
         sentry = ctx.clients.sentry()
-        since = params.begun(ctx)
+        since = params.start(ctx)
         now = datetime.now(UTC)
         environment = params.where(ctx)
         release = sentry_release(params.release, ctx)

@@ -58,12 +58,12 @@ class SentryReceives(Kind):
         environment = target.environment or target.name
         event = _event(part, ctx, environment, params.level)
         event_id = sentry.send(event, dsn)
-        sent = time.monotonic()
+        send_time = time.monotonic()
         ctx.progress(f"sent test event {event_id}, waiting for Sentry to show it")
-        found = _wait_for(event_id, sentry, ctx)
-        seconds = time.monotonic() - sent
-        asked = f"one {params.level} event to {part.project}, environment {environment}; then GET {sentry.event_address(event_id)}"
-        if found is None:
+        event_body = _wait_for(event_id, sentry, ctx)
+        seconds = time.monotonic() - send_time
+        question = f"one {params.level} event to {part.project}, environment {environment}; then GET {sentry.event_address(event_id)}"
+        if event_body is None:
             if seconds < _PATIENCE:
                 raise CheckError(
                     f"the time for this check was up {seconds:.1f} s after the test event was sent",
@@ -73,23 +73,23 @@ class SentryReceives(Kind):
                 Outcome.FAIL,
                 f"test event not seen within {seconds:.0f} s",
                 Evidence(
-                    asked, "the event can be read back", f"404 for {seconds:.0f} s after the ingest had accepted it"
+                    question, "the event can be read back", f"404 for {seconds:.0f} s after the ingest had accepted it"
                 ),
                 hint="Look in Sentry at the project's inbound filters, rate limits and quota.",
             )
-        if found.get("eventID") != event_id:
+        if event_body.get("eventID") != event_id:
             raise CheckError(
-                f"Sentry was asked for event {event_id} and answered with event {found.get('eventID')}",
+                f"Sentry was asked for event {event_id} and answered with event {event_body.get('eventID')}",
                 hint="Does sentry.url point to Sentry?",
-                seen=json.dumps(found),
+                seen=json.dumps(event_body),
             )
-        seen_in = _tags(found).get("environment")
+        seen_in = _tags(event_body).get("environment")
         evidence = Evidence(
-            asked,
+            question,
             f"the event can be read back with environment {environment}",
-            f"event {found.get('eventID')} of issue {found.get('groupID')}, tags {_tags(found)}",
+            f"event {event_body.get('eventID')} of issue {event_body.get('groupID')}, tags {_tags(event_body)}",
         )
-        data = {"event_id": event_id, "issue": found.get("groupID")}
+        data = {"event_id": event_id, "issue": event_body.get("groupID")}
         if seen_in != environment:
             summary = f"test event seen, but with environment {seen_in}, not {environment}"
             hint = (
@@ -139,8 +139,8 @@ def _wait_for(event_id: str, sentry: Sentry, ctx: CheckContext) -> dict[str, Any
     return None
 
 
-def _tags(found: dict[str, Any]) -> dict[str, str]:
-    tags = found.get("tags")
+def _tags(event: dict[str, Any]) -> dict[str, str]:
+    tags = event.get("tags")
     entries = tags if isinstance(tags, list) else []
     return {
         str(tag["key"]): str(tag["value"])

@@ -42,18 +42,18 @@ class SqlVerify(Kind):
 
     def run(self, params: SqlVerifyParams, ctx: CheckContext) -> Answer:
         """FAIL for a row that does not pass, for a wrong number of rows, and when the function is not there."""
-        asked = f"SELECT * FROM {params.function}() on {ctx.target.name}"  # noqa: S608  for people to read, not run
-        wanted = " or ".join(str(number) for number in params.rows) or "some"
-        expected = f"{wanted} rows, each {' or '.join(params.allow)}"
+        question = f"SELECT * FROM {params.function}() on {ctx.target.name}"  # noqa: S608  for people to read, not run
+        row_counts = " or ".join(str(number) for number in params.rows) or "some"
+        expectation = f"{row_counts} rows, each {' or '.join(params.allow)}"
         with ctx.clients.postgres(statement_timeout=max(1.0, ctx.remaining())) as connection:
             role = connection.info.user
             try:
-                found = verification.call(connection, params.function)
+                result = verification.call(connection, params.function)
             except (errors.UndefinedFunction, errors.InvalidSchemaName) as exc:
                 return Answer(
                     Outcome.FAIL,
                     f"function {params.function}() is missing: migration not applied",
-                    Evidence(asked, expected, f"{exc.sqlstate} {exc.diag.message_primary}"),
+                    Evidence(question, expectation, f"{exc.sqlstate} {exc.diag.message_primary}"),
                     hint=f"Apply the migration that creates it to {ctx.target.name}.",
                 )
             except errors.InsufficientPrivilege as exc:
@@ -61,21 +61,21 @@ class SqlVerify(Kind):
                     f"role {role} may not run {params.function}(): {exc.diag.message_primary}",
                     hint=f"Grant that right to {role}, as the owner of the object.",
                 ) from exc
-            verification.refuse_blind_verdict(connection, params.function, found.refused(params.allow))
-        return _judge(params, found, Evidence(asked, expected, found.counts(), found.table, "rows.txt"))
+            verification.refuse_blind_verdict(connection, params.function, result.refused(params.allow))
+        return _judge(params, result, Evidence(question, expectation, result.counts(), result.table, "rows.txt"))
 
 
-def _judge(params: SqlVerifyParams, found: verification.Verification, evidence: Evidence) -> Answer:
-    number = len(found.rows)
-    refused = found.refused(params.allow)
+def _judge(params: SqlVerifyParams, result: verification.Verification, evidence: Evidence) -> Answer:
+    number = len(result.rows)
+    bad_rows = result.refused(params.allow)
     if number == 0:
         return Answer(Outcome.FAIL, "0 rows: nothing was verified", evidence, hint="Look at the function's body.")
-    if refused:
-        names = ", ".join(f"{row.name} {row.status}" for row in refused)
+    if bad_rows:
+        names = ", ".join(f"{row.name} {row.status}" for row in bad_rows)
         hint = "The rows are attached: they say what each looked at. Apply the migration that is missing."
-        return Answer(Outcome.FAIL, f"{len(refused)} of {number} rows do not pass: {names}", evidence, hint=hint)
+        return Answer(Outcome.FAIL, f"{len(bad_rows)} of {number} rows do not pass: {names}", evidence, hint=hint)
     if params.rows and number not in params.rows:
-        wanted = " or ".join(str(count) for count in params.rows)
+        row_counts = " or ".join(str(count) for count in params.rows)
         hint = "A check was added or left out: look at the rows, then set `rows` in the checklist."
-        return Answer(Outcome.FAIL, f"{number} rows instead of {wanted}, {found.counts()}", evidence, hint=hint)
-    return Answer(Outcome.PASS, f"{number} rows, {found.counts()}", evidence)
+        return Answer(Outcome.FAIL, f"{number} rows instead of {row_counts}, {result.counts()}", evidence, hint=hint)
+    return Answer(Outcome.PASS, f"{number} rows, {result.counts()}", evidence)

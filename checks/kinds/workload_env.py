@@ -81,11 +81,11 @@ class WorkloadEnv(Kind):
         for name, words in params.plain.items():
             right, line = _compare(environment.get(name, ignore_case=params.ignore_case), words)
             (good if right else bad).append(line)
-        expected = [f"{name} set, not empty" for name in params.variables]
-        expected += [f"{name} {words[0]}" for name, words in params.plain.items()]
+        expectations = [f"{name} set, not empty" for name in params.variables]
+        expectations += [f"{name} {words[0]}" for name, words in params.plain.items()]
         evidence = Evidence(
             asked=f"env and envFrom of {workload.what}, and what they refer to",
-            expected="; ".join(expected),
+            expected="; ".join(expectations),
             seen="\n".join([*bad, *good]),
         )
         if bad:
@@ -108,9 +108,9 @@ def _compare(variable: Variable, words: tuple[str, ...]) -> tuple[bool, str]:
         )
     if not variable.is_set:
         return False, f"{variable} and not {words[0]}"
-    said = next((word for word in words if word.casefold() == (variable.plain or "").strip().casefold()), None)
-    if said is None:
+    match = next((word for word in words if word.casefold() == (variable.plain or "").strip().casefold()), None)
+    if match is None:
         return False, f"{variable.name} is neither {' nor '.join(words)} ({variable.source})"
-    if said != words[0]:
-        return False, f"{variable.name} is {said}, not {words[0]} ({variable.source})"
-    return True, f"{variable.name} is {said} ({variable.source})"
+    if match != words[0]:
+        return False, f"{variable.name} is {match}, not {words[0]} ({variable.source})"
+    return True, f"{variable.name} is {match} ({variable.source})"

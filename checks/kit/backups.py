@@ -20,32 +20,32 @@ if TYPE_CHECKING:
 
 def objects(s3: S3Client, part: Backup) -> dict[str, tuple[str, str]]:
     """Key -> (time of change, ETag). A listing is in order of keys, not of time, so all pages are read."""
-    found = {}
+    changes_by_key = {}
     with s3_errors(f"list s3://{part.bucket}/{part.prefix}"):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=part.bucket, Prefix=part.prefix):
             for item in page.get("Contents", []):
-                found[item["Key"]] = (item["LastModified"].isoformat(), item["ETag"])
-    return found
+                changes_by_key[item["Key"]] = (item["LastModified"].isoformat(), item["ETag"])
+    return changes_by_key
 
 
-def environment_of(target: Target, named: str) -> str:
+def environment_of(target: Target, parameter: str) -> str:
     """Whose backups are meant: of the environment that a parameter names, else of the target's own.
 
     Environments may share a bucket, so a backup that does not say whose it is might be production's.
     """
-    return named or target.environment or target.name
+    return parameter or target.environment or target.name
 
 
-def made_at(metadata: Mapping[str, str], changed: datetime) -> datetime:
-    """When a backup was begun, by its metadata ``created-at``; without one that can be read: ``changed``, when it was stored.
+def made_at(metadata: Mapping[str, str], stored_at: datetime) -> datetime:
+    """When a backup was begun, by its metadata ``created-at``; without one that can be read: ``stored_at``, when it was stored.
 
     The two differ for a copy of an old backup, which is new in the bucket only.
     """
     try:
-        begun = datetime.fromisoformat(metadata.get("created-at", ""))
+        created_at = datetime.fromisoformat(metadata.get("created-at", ""))
     except ValueError:
-        return changed
-    return begun if begun.tzinfo else begun.replace(tzinfo=UTC)
+        return stored_at
+    return created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)
 
 
 def handed_on(bucket: str, key: str, size: int) -> dict[str, Any]:
@@ -59,12 +59,12 @@ def handed_on(bucket: str, key: str, size: int) -> dict[str, Any]:
 
 def taken_up(s3: S3Client, part: Backup | None, data: Mapping[str, Any]) -> tuple[str, str]:
     """Bucket and key of what ``handed_on`` gave, by its digest where the name was redacted. Raises CheckError."""
-    bucket, key, wanted = str(data["bucket"]), str(data["key"]), data.get("name_sha256")
-    if wanted in {None, _digest(bucket, key)}:
+    bucket, key, digest = str(data["bucket"]), str(data["key"]), data.get("name_sha256")
+    if digest in {None, _digest(bucket, key)}:
         return bucket, key
-    for found in objects(s3, part) if part is not None else ():
-        if part is not None and _digest(part.bucket, found) == wanted:
-            return part.bucket, found
+    for candidate in objects(s3, part) if part is not None else ():
+        if part is not None and _digest(part.bucket, candidate) == digest:
+            return part.bucket, candidate
     raise CheckError(
         f"the backup {key} is not found any more",
         hint="A part of its name is a credential elsewhere, so it is not kept. Run the check that finds the backup again.",

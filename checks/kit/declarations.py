@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-_DECLARED = re.compile(r"^--\s*migration:\s*([a-z]+)", re.MULTILINE | re.IGNORECASE)
+_DECLARATION = re.compile(r"^--\s*migration:\s*([a-z]+)", re.MULTILINE | re.IGNORECASE)
 _HEAD = 2_000  # characters at the top of a file in which the declaration stands
 HOW_TO_DECLARE = "Put `-- migration: additive`, `reversible` or `breaking` into its first lines."
 
@@ -20,6 +20,6 @@ class MigrationKind(StrEnum):
 
 def declared(text: str) -> MigrationKind | None:
     """What the ``text`` of a file declares; None when it says nothing or something unknown."""
-    found = _DECLARED.search(text[:_HEAD])
-    word = found[1].lower() if found else ""
+    match = _DECLARATION.search(text[:_HEAD])
+    word = match[1].lower() if match else ""
     return MigrationKind(word) if word in set(MigrationKind) else None

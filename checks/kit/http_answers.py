@@ -50,14 +50,14 @@ def json_object(response: httpx.Response, what: str) -> dict[str, Any]:
 
 def differences(body: JsonValue, expect: Mapping[str, JsonValue]) -> list[str]:
     """What is not as expected, one phrase each. ``expect``: dotted path to value; a number is an index into a list."""
-    found = []
-    for path, wanted in expect.items():
+    phrases = []
+    for path, expected_value in expect.items():
         present, value = _at(body, path)
         if not present:
-            found.append(f"no {path}")
-        elif value != wanted or isinstance(value, bool) != isinstance(wanted, bool):
-            found.append(f"{path} is {value!r}, not {wanted!r}")
-    return found
+            phrases.append(f"no {path}")
+        elif value != expected_value or isinstance(value, bool) != isinstance(expected_value, bool):
+            phrases.append(f"{path} is {value!r}, not {expected_value!r}")
+    return phrases
 
 
 def _at(body: JsonValue, path: str) -> tuple[bool, JsonValue]:

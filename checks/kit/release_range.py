@@ -43,9 +43,9 @@ def release_range(ctx: CheckContext) -> ReleaseRange:
     for number, one in enumerate(commits, 1):
         ctx.wait(0)
         ctx.progress(f"reading commit {number} of {len(commits)}")
-        found = github.pull_requests(one)
-        pulls |= {pull.number: pull for pull in found}
-        if not found:
+        pulls_of_commit = github.pull_requests(one)
+        pulls |= {pull.number: pull for pull in pulls_of_commit}
+        if not pulls_of_commit:
             without.append(one.sha[:12])
     return ReleaseRange(since, len(commits), tuple(pulls[number] for number in sorted(pulls)), tuple(without))
 

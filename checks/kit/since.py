@@ -25,12 +25,12 @@ class SinceParams(Params):
         default="", description='Only events of this release, "this": the one that is deployed; empty: all.'
     )
 
-    def begun(self, ctx: CheckContext) -> datetime:
+    def start(self, ctx: CheckContext) -> datetime:
         """The moment. Raises CheckError when nothing says when it was, as before a deploy."""
-        begun = self.since or ctx.subject.deploy_began
-        if begun is None:
+        moment = self.since or ctx.subject.deploy_began
+        if moment is None:
             raise CheckError("nothing says since when", hint="Set since, or ask after a deploy.")
-        return begun
+        return moment
 
     def where(self, ctx: CheckContext) -> str:
         """The environment as Sentry calls it."""

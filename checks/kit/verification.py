@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _WORD = re.compile(r"\w+")
-_HIDDEN = """
+_HIDDEN_TABLES = """
 SELECT n.nspname || '.' || c.relname, c.relname,
        array(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -94,25 +94,27 @@ def call(connection: psycopg.Connection, function: str) -> Verification:
     )
 
 
-def refuse_blind_verdict(connection: psycopg.Connection, function: str, refused: Sequence[VerificationRow]) -> None:
+def refuse_blind_verdict(connection: psycopg.Connection, function: str, rows: Sequence[VerificationRow]) -> None:
     """Raise CheckError when each refused row speaks of a table on which the caller has no right at all.
 
     A function that runs as its caller and looks into information_schema takes such a table for missing
     (postgresql.org, information_schema.tables: only those that the current user has access to).
     """
-    hidden = connection.execute(_HIDDEN, (f"{function}()",)).fetchall() if refused else []
+    hidden_tables = connection.execute(_HIDDEN_TABLES, (f"{function}()",)).fetchall() if rows else []
 
     def spoken_of(row: VerificationRow) -> list[str]:
         words = set(_WORD.findall(row.text))
-        return [full for full, name, columns in hidden if words & {name, *(one for one in columns if "_" in one)}]
+        return [
+            full for full, name, columns in hidden_tables if words & {name, *(one for one in columns if "_" in one)}
+        ]
 
-    found = [spoken_of(row) for row in refused]
-    if found and all(found):  # else at least one row fails for another reason
-        role, tables = connection.info.user, ", ".join(sorted({table for names in found for table in names}))
+    tables_by_row = [spoken_of(row) for row in rows]
+    if tables_by_row and all(tables_by_row):  # else at least one row fails for another reason
+        role, tables = connection.info.user, ", ".join(sorted({table for names in tables_by_row for table in names}))
         raise CheckError(
             f"role {role} has no right on {tables}, which {function}() takes for missing",
             hint=f"GRANT SELECT ON {tables} TO {role}, then run this again.",
-            seen="\n".join(row.text for row in refused),
+            seen="\n".join(row.text for row in rows),
         )
 
 

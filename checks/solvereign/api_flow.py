@@ -42,18 +42,20 @@ class ApiFlow(Kind):
     def run(self, params: ApiFlowParams, ctx: CheckContext) -> Answer:
         """Log in, ask once. Raises CheckError when the user is refused or the product cannot be reached."""
         url = address(ctx.target, "api", params.path)
-        expected = ", ".join([str(params.status), *(f"{path} = {value!r}" for path, value in params.expect.items())])
-        asked = f"POST {params.login_path}, then GET {url} with the session"
+        expectation = ", ".join([str(params.status), *(f"{path} = {value!r}" for path, value in params.expect.items())])
+        question = f"POST {params.login_path}, then GET {url} with the session"
         login = log_in(ctx, params.login_path)
         headers = cookie_header(login)
         if login.status_code != httpx.codes.OK or not headers:
             what = "sets no cookie" if login.is_success else f"answers {login.status_code}"
-            seen = f"{login.status_code}, {_flags(login) or 'no cookie'}"
-            return Answer(Outcome.FAIL, f"the log-in {what}", Evidence(asked, "200 with a cookie", seen), hint=_LOOK)
+            details = f"{login.status_code}, {_flags(login) or 'no cookie'}"
+            return Answer(
+                Outcome.FAIL, f"the log-in {what}", Evidence(question, "200 with a cookie", details), hint=_LOOK
+            )
         with http_errors(f"get {url}"):
             response = ctx.clients.http().get(url, headers=headers)
-        seen = f"log-in: {login.status_code}, {_flags(login)}\nthen: {response.status_code} {response.text}"
-        evidence = Evidence(asked=asked, expected=expected, seen=seen)
+        details = f"log-in: {login.status_code}, {_flags(login)}\nthen: {response.status_code} {response.text}"
+        evidence = Evidence(asked=question, expected=expectation, seen=details)
         if response.status_code != params.status:
             if response.status_code in UNREACHED:
                 raise unreached(f"get {url}", response.status_code)
@@ -77,7 +79,7 @@ class ApiFlow(Kind):
                 evidence,
                 hint=_LOOK,
             )
-        return Answer(Outcome.PASS, f"logged in, GET {params.path} answers {expected}", evidence)
+        return Answer(Outcome.PASS, f"logged in, GET {params.path} answers {expectation}", evidence)
 
 
 def _flags(response: httpx.Response) -> str:

@@ -89,23 +89,23 @@ class BillingGate(Kind):
                 return
 
 
-def _put_back(ctx: CheckContext, tenant: int, changed: str, before: str) -> bool:
+def _put_back(ctx: CheckContext, tenant: int, own_status: str, before: str) -> bool:
     """Whether it was to be put back. Raises CheckError when it is still changed."""
     with ctx.clients.postgres(read_only=False) as connection:
-        found = _read(connection, tenant) == changed
-        if found:
-            _write(connection, tenant, changed, before)
-    if _status(ctx, tenant) == changed:
+        is_changed = _read_status(connection, tenant) == own_status
+        if is_changed:
+            _write(connection, tenant, own_status, before)
+    if _status(ctx, tenant) == own_status:
         raise CheckError(
-            f"tenant {tenant} is still {changed} and not {before}",
+            f"tenant {tenant} is still {own_status} and not {before}",
             hint=f"Set billing_status of tenant {tenant} to {before} by hand.",
         )
-    return found
+    return is_changed
 
 
 def _status(ctx: CheckContext, tenant: int) -> str:
     with ctx.clients.postgres() as connection:
-        status = _read(connection, tenant)
+        status = _read_status(connection, tenant)
     if status is None:
         raise CheckError(
             f"no tenant {tenant} on {ctx.target.name}, or the database role may not see it",
@@ -119,18 +119,18 @@ def _flip(ctx: CheckContext, change: Change) -> None:
     tenant, before, status = (change.payload[key] for key in ("tenant", "before", "set"))
     with ctx.clients.postgres(read_only=False) as connection:
         try:
-            changed = _write(connection, tenant, before, status)
+            row_count = _write(connection, tenant, before, status)
             connection.commit()
         finally:
             change.outcome_unknown = connection.broken
-    if changed != 1:
+    if row_count != 1:
         raise CheckError(
             f"could not set tenant {tenant} to {status}: no row was changed",
             hint="The database role needs UPDATE on tenants, and a row security policy that lets it.",
         )
 
 
-def _read(connection: psycopg.Connection, tenant: int) -> str | None:
+def _read_status(connection: psycopg.Connection, tenant: int) -> str | None:
     row = connection.execute("SELECT billing_status FROM tenants WHERE id = %s", (tenant,)).fetchone()
     return None if row is None else str(row[0])
 
@@ -142,9 +142,9 @@ def _write(connection: psycopg.Connection, tenant: int, old: str, new: str) -> i
     ).rowcount
 
 
-def _answer(params: BillingGateParams, response: httpx.Response, asked: str, before: str) -> Answer:
+def _answer(params: BillingGateParams, response: httpx.Response, question: str, before: str) -> Answer:
     evidence = Evidence(
-        asked=f"{asked}, logged in as a user of that tenant",
+        asked=f"{question}, logged in as a user of that tenant",
         expected=f"402 with error subscription_required and billing_status {params.status}",
         seen=f"{response.status_code} {response.text}\nbilling_status put back to {before}",
     )
@@ -167,14 +167,14 @@ def _answer(params: BillingGateParams, response: httpx.Response, asked: str, bef
                 " The request was taken: the answer in the evidence says what to remove." if response.is_success else ""
             ),
         )
-    said = _refusal(response)
-    if said.get("error") != "subscription_required":
+    refusal = _refusal(response)
+    if refusal.get("error") != "subscription_required":
         summary = "402, but not the gate's answer: no error subscription_required in the body"
         return Answer(
             Outcome.FAIL, summary, evidence, hint="Something else answers 402: its answer is in the evidence."
         )
-    if said.get("billing_status") != params.status:
-        summary = f"402, but for billing_status {said.get('billing_status')}, not {params.status}"
+    if refusal.get("billing_status") != params.status:
+        summary = f"402, but for billing_status {refusal.get('billing_status')}, not {params.status}"
         hint = "Does the gate look at another tenant, or keep an old status for a while?"
         return Answer(Outcome.FAIL, summary, evidence, hint=hint)
     return Answer(

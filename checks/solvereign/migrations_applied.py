@@ -23,7 +23,7 @@ _RECORDS = (
     "SELECT coalesce(file_name, substr(version, 6)), lower(coalesce(checksum, ''))"
     " FROM schema_migrations WHERE version LIKE 'file:%'"
 )
-_NAMED = 3  # files named in the summary; the evidence has all
+_MAX_NAMES = 3  # files named in the summary; the evidence has all
 
 
 class MigrationsAppliedParams(Params):
@@ -71,7 +71,7 @@ class MigrationsApplied(Kind):
         commit = ctx.subject.commit
         ctx.clients.github()  # refuses where there is none, also for a database that records no files
         with ctx.clients.postgres(statement_timeout=max(1.0, ctx.remaining())) as connection:
-            asked = (
+            question = (
                 f"schema_migrations of {ctx.target.name}, and {params.path} at {commit[:12] or 'the default branch'}"
             )
             try:
@@ -80,14 +80,14 @@ class MigrationsApplied(Kind):
                 return Answer(
                     Outcome.FAIL,
                     "there is no table schema_migrations: no migration is applied",
-                    Evidence(asked, "the table", f"{exc.sqlstate} {exc.diag.message_primary}"),
+                    Evidence(question, "the table", f"{exc.sqlstate} {exc.diag.message_primary}"),
                     hint=f"Apply the migrations to {ctx.target.name}.",
                 )
             if not records:
                 return _by_functions(params, connection)
         files = _files(params, commit, ctx)
         return _judge(
-            _compare(files, records, params), records, Evidence(asked, "each file recorded with its sha256", "")
+            _compare(files, records, params), records, Evidence(question, "each file recorded with its sha256", "")
         )
 
 
@@ -105,12 +105,12 @@ def _files(params: MigrationsAppliedParams, commit: str, ctx: CheckContext) -> d
     names = sorted(name for name in ctx.clients.github().folder(params.path, commit) if name.endswith(params.suffix))
     if not names:
         raise CheckError(f"{params.path} holds no {params.suffix} files", hint="Correct path in the checklist.")
-    found = {}
+    checksums = {}
     for number, name in enumerate(names, 1):
         ctx.wait(0)
         ctx.progress(f"reading migration {number} of {len(names)}")
-        found[name] = hashlib.sha256(ctx.clients.github().content(f"{params.path}/{name}", commit)).hexdigest()
-    return found
+        checksums[name] = hashlib.sha256(ctx.clients.github().content(f"{params.path}/{name}", commit)).hexdigest()
+    return checksums
 
 
 def _compare(files: dict[str, str], records: dict[str, str], params: MigrationsAppliedParams) -> _Comparison:
@@ -129,20 +129,22 @@ def _compare(files: dict[str, str], records: dict[str, str], params: MigrationsA
     return _Comparison(good, bad, left_out, [name for name in records if name not in files])
 
 
-def _judge(found: _Comparison, records: dict[str, str], evidence: Evidence) -> Answer:
-    total = len(found.good) + len(found.bad) + len(found.left_out)
-    more = [f"{name} is recorded, but not in the release" for name in found.more]
-    seen = f"{len(found.good)} of {total} files are recorded with their checksum; {len(records)} records"
-    details = "\n".join([*found.bad, *found.left_out, *more, *(f"{name} is applied" for name in found.good)])
-    evidence = Evidence(evidence.asked, evidence.expected, seen, details, "migrations.txt")
-    if found.bad:
-        named = "; ".join(found.bad[:_NAMED])
-        rest = f" and {len(found.bad) - _NAMED} more" if len(found.bad) > _NAMED else ""
+def _judge(comparison: _Comparison, records: dict[str, str], evidence: Evidence) -> Answer:
+    total = len(comparison.good) + len(comparison.bad) + len(comparison.left_out)
+    more = [f"{name} is recorded, but not in the release" for name in comparison.more]
+    details_line = f"{len(comparison.good)} of {total} files are recorded with their checksum; {len(records)} records"
+    details = "\n".join(
+        [*comparison.bad, *comparison.left_out, *more, *(f"{name} is applied" for name in comparison.good)]
+    )
+    evidence = Evidence(evidence.asked, evidence.expected, details_line, details, "migrations.txt")
+    if comparison.bad:
+        phrases = "; ".join(comparison.bad[:_MAX_NAMES])
+        rest = f" and {len(comparison.bad) - _MAX_NAMES} more" if len(comparison.bad) > _MAX_NAMES else ""
         hint = "Apply it, or find out who changed a file that was applied already."
-        return Answer(Outcome.FAIL, f"{len(found.bad)} of {total} files: {named}{rest}", evidence, hint=hint)
-    summary = f"{len(found.good)} of {total} files are applied, by name and checksum"
-    if found.left_out:
-        summary += f"; {len(found.left_out)} known to be missing"
+        return Answer(Outcome.FAIL, f"{len(comparison.bad)} of {total} files: {phrases}{rest}", evidence, hint=hint)
+    summary = f"{len(comparison.good)} of {total} files are applied, by name and checksum"
+    if comparison.left_out:
+        summary += f"; {len(comparison.left_out)} known to be missing"
     if more:
         summary += f"; {len(more)} more than the release has"
     return Answer(Outcome.PASS, summary, evidence)
@@ -150,23 +152,23 @@ def _judge(found: _Comparison, records: dict[str, str], evidence: Evidence) -> A
 
 def _by_functions(params: MigrationsAppliedParams, connection: psycopg.Connection) -> Answer:
     """The answer for a database that does not record files: what the product's own verify functions say."""
-    asked = f"schema_migrations, then {', '.join(f'{name}()' for name in params.functions)}"
-    found, bad = [], []
+    question = f"schema_migrations, then {', '.join(f'{name}()' for name in params.functions)}"
+    lines, bad = [], []
     for function in params.functions:
         try:
             rows = verification.call(connection, function)
         except (errors.UndefinedFunction, errors.InvalidSchemaName) as exc:
             summary = f"no files are recorded, and {function}() is missing: migration not applied"
-            seen = f"{exc.sqlstate} {exc.diag.message_primary}"
-            return Answer(Outcome.FAIL, summary, Evidence(asked, "all PASS", seen), hint="Apply the migrations.")
+            details = f"{exc.sqlstate} {exc.diag.message_primary}"
+            return Answer(Outcome.FAIL, summary, Evidence(question, "all PASS", details), hint="Apply the migrations.")
         verification.refuse_blind_verdict(connection, function, rows.refused(("PASS",)))
-        refused = [f"{row.name} {row.status}" for row in rows.refused(("PASS",))] or ([] if rows.rows else ["0 rows"])
-        bad += [f"{function}(): {line}" for line in refused]
-        found.append(f"{function}(): {rows.counts() if rows.rows else '0 rows'}")
-    evidence = Evidence(asked, "no file records; each function all PASS", "\n".join(found))
-    if bad or not found:
+        bad_rows = [f"{row.name} {row.status}" for row in rows.refused(("PASS",))] or ([] if rows.rows else ["0 rows"])
+        bad += [f"{function}(): {line}" for line in bad_rows]
+        lines.append(f"{function}(): {rows.counts() if rows.rows else '0 rows'}")
+    evidence = Evidence(question, "no file records; each function all PASS", "\n".join(lines))
+    if bad or not lines:
         words = "; ".join(bad) or "there is no function to ask"
         hint = "Apply the migrations, or record them by file."
         return Answer(Outcome.FAIL, f"no files are recorded, and {words}", evidence, hint=hint)
-    summary = f"no files are recorded, so not by file: {len(found)} verify functions say PASS"
+    summary = f"no files are recorded, so not by file: {len(lines)} verify functions say PASS"
     return Answer(Outcome.PASS, summary, evidence)

@@ -54,12 +54,16 @@ class _Endpoint:
     live: bool
     events: tuple[str, ...]
 
-    def faults(self, wanted: Iterable[str]) -> list[str]:
-        found = [] if self.enabled else ["is disabled"]
-        missing = [event for event in wanted if not any(fnmatch.fnmatchcase(event, sent) for sent in self.events)]
-        if missing:
-            found.append(f"is not sent {', '.join(missing)}")
-        return found
+    def faults(self, required_events: Iterable[str]) -> list[str]:
+        phrases = [] if self.enabled else ["is disabled"]
+        missing_events = [
+            event
+            for event in required_events
+            if not any(fnmatch.fnmatchcase(event, pattern) for pattern in self.events)
+        ]
+        if missing_events:
+            phrases.append(f"is not sent {', '.join(missing_events)}")
+        return phrases
 
     def __str__(self) -> str:
         state = f"{'live' if self.live else 'test'} mode, {'enabled' if self.enabled else 'disabled'}"
@@ -79,8 +83,8 @@ class StripeEndpoint(Kind):
 
     def needs(self, params: StripeEndpointParams) -> tuple[Need, ...]:
         """To read the endpoints of its mode."""
-        known = (READ_WEBHOOK_ENDPOINTS, stripe_mode(live=params.live))
-        return known if params.url else (API, *known)
+        rights = (READ_WEBHOOK_ENDPOINTS, stripe_mode(live=params.live))
+        return rights if params.url else (API, *rights)
 
     def run(self, params: StripeEndpointParams, ctx: CheckContext) -> Answer:
         """FAIL when it is missing, disabled, or lacks an event. Raises CheckError for a key of the other mode."""
@@ -94,11 +98,11 @@ class StripeEndpoint(Kind):
                 f"it cannot see {mode} endpoints",
                 hint=f"Set targets.{ctx.target.name}.stripe.api_key to a restricted {mode} key that may read webhook endpoints.",
             )
-        wanted = expand(params.events)
+        required_events = expand(params.events)
         endpoints = _endpoints(ctx)
         evidence = Evidence(
             asked=f"the webhook endpoints of the Stripe account, {mode} mode",
-            expected=f"{url}: enabled, with {', '.join(wanted)}",
+            expected=f"{url}: enabled, with {', '.join(required_events)}",
             seen="\n".join(map(str, endpoints)) or "no endpoints",
         )
         ours = [one for one in endpoints if _normal(one.url) == _normal(url) and one.live is params.live]
@@ -110,12 +114,16 @@ class StripeEndpoint(Kind):
                 evidence,
                 hint="Add it in the Stripe Dashboard under Developers, Webhooks.",
             )
-        faults = [one.faults(wanted) for one in ours]
+        faults = [one.faults(required_events) for one in ours]
         if all(faults):
             summary = "; ".join(f"{one.id} {' and '.join(fault)}" for one, fault in zip(ours, faults, strict=True))
             return Answer(Outcome.FAIL, summary, evidence, hint="Correct the endpoint in the Stripe Dashboard.")
         good = ours[faults.index([])]
-        return Answer(Outcome.PASS, f"{good.id}: {mode} mode, enabled, {len(wanted)} of {len(wanted)} events", evidence)
+        return Answer(
+            Outcome.PASS,
+            f"{good.id}: {mode} mode, enabled, {len(required_events)} of {len(required_events)} events",
+            evidence,
+        )
 
 
 def expand(patterns: Iterable[str]) -> list[str]:
@@ -123,17 +131,17 @@ def expand(patterns: Iterable[str]) -> list[str]:
     load("stripe")
     from stripe.params import WebhookEndpointCreateParams
 
-    known = typing.get_args(typing.get_args(WebhookEndpointCreateParams.__annotations__["enabled_events"])[0])
-    found: list[str] = []
+    all_events = typing.get_args(typing.get_args(WebhookEndpointCreateParams.__annotations__["enabled_events"])[0])
+    expanded_events: list[str] = []
     for pattern in patterns:
-        events = [event for event in known if event != "*" and fnmatch.fnmatchcase(event, pattern)]
+        events = [event for event in all_events if event != "*" and fnmatch.fnmatchcase(event, pattern)]
         if not events:
             raise CheckError(
                 f"Stripe has no event {pattern}",
                 hint="Correct events in the checklist; docs.stripe.com/api/events lists them.",
             )
-        found += [event for event in events if event not in found]
-    return found
+        expanded_events += [event for event in events if event not in expanded_events]
+    return expanded_events
 
 
 def _endpoints(ctx: CheckContext) -> list[_Endpoint]:

@@ -74,8 +74,8 @@ class StripeProbe(Kind):
                 evidence,
                 hint=f"Look at the webhook's signature check, and for a row of {event} in billing.webhook_events.",
             )
-        known = {404: "404: the billing router is not mounted", 422: "422: the signature header did not arrive"}
-        summary = known.get(status) or (
+        summaries = {404: "404: the billing router is not mounted", 422: "422: the signature header did not arrive"}
+        summary = summaries.get(status) or (
             f"503: {NOT_CONFIGURED[detail]}"
             if detail in NOT_CONFIGURED
             else f"{status} instead of 400: {detail or response.text}"

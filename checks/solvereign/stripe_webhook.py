@@ -40,26 +40,26 @@ class StripeWebhookParams(Params):
 
 
 @dataclass(frozen=True)
-class _Stored:
+class _StoredRows:
     """What the database holds of our event."""
 
     events: list[tuple[int, str | None]]  # id, error
     invoices: list[tuple[int, int, str]]  # id, tenant, status
 
     def faults(self, tenant: int) -> list[str]:
-        found = []
+        phrases = []
         if len(self.events) != 1:
-            found.append(f"{len(self.events)} rows in billing.webhook_events, not 1")
-        found.extend(f"row {row} has the error: {error}" for row, error in self.events if error is not None)
+            phrases.append(f"{len(self.events)} rows in billing.webhook_events, not 1")
+        phrases.extend(f"row {row} has the error: {error}" for row, error in self.events if error is not None)
         if len(self.invoices) != 1:
-            found.append(f"{len(self.invoices)} rows in billing.invoices, not 1")
-        found.extend(
+            phrases.append(f"{len(self.invoices)} rows in billing.invoices, not 1")
+        phrases.extend(
             f"invoice {row} belongs to tenant {owner}, not {tenant}"
             for row, owner, _ in self.invoices
             if owner != tenant
         )
-        found.extend(f"invoice {row} is {status}, not paid" for row, _, status in self.invoices if status != "paid")
-        return found
+        phrases.extend(f"invoice {row} is {status}, not paid" for row, _, status in self.invoices if status != "paid")
+        return phrases
 
     def text(self) -> str:
         return (
@@ -92,7 +92,7 @@ class StripeWebhook(Kind):
         secret = require(stripe.webhook_secret, target, "stripe.webhook_secret").get_secret_value()
         tenant = require(target.tenant, target, "tenant")
         customer = require(tenant.stripe_customer_id, target, "tenant.stripe_customer_id")
-        missing = _prepare(ctx)
+        missing_tables = _prepare(ctx)
         mark = f"releasebot_{secrets.token_hex(8)}"
         ids: dict[str, Any] = {"event": f"evt_{mark}", "invoice": f"in_{mark}"}
         evidence = Evidence(
@@ -100,18 +100,20 @@ class StripeWebhook(Kind):
             expected="processed"
             + ", then skipped" * (params.deliveries > 1)
             + "; one row with no error; one paid invoice",
-            seen=f"no table {', '.join(missing)}",
+            seen=f"no table {', '.join(missing_tables)}",
         )
-        if missing:
+        if missing_tables:
             hint = f"Apply the migrations of billing to {target.name}."
-            return Answer(Outcome.FAIL, f"no table {', '.join(missing)}: migration not applied", evidence, hint=hint)
+            return Answer(
+                Outcome.FAIL, f"no table {', '.join(missing_tables)}: migration not applied", evidence, hint=hint
+            )
         payload = _event(params.event, ids, customer)
         late = f"Rows that come later stay: {ids['event']} in {_TABLES[0]} and {ids['invoice']} in {_TABLES[1]}."
         with self.undo_after(
             f"test event {ids['event']} in the database of {target.name}", ids, ctx, late=late
         ) as change:
-            answers = _deliver(params.deliveries, url, payload, secret, change, ctx)
-            return _answer(answers, _stored(ids, ctx), tenant.id, evidence)
+            responses = _deliver(params.deliveries, url, payload, secret, change, ctx)
+            return _answer(responses, _read_rows(ids, ctx), tenant.id, evidence)
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Delete the rows of the test event, and no others."""
@@ -124,9 +126,9 @@ class StripeWebhook(Kind):
 def _prepare(ctx: CheckContext) -> list[str]:
     """The tables that are missing. Raises CheckError when the own rows could not be removed: then nothing is sent."""
     with ctx.clients.postgres() as connection:
-        missing = [table for table in _TABLES if _scalar(connection, "SELECT to_regclass(%s) IS NULL", table)]
-        if missing:
-            return missing
+        missing_tables = [table for table in _TABLES if _scalar(connection, "SELECT to_regclass(%s) IS NULL", table)]
+        if missing_tables:
+            return missing_tables
         for table in _TABLES:
             for right in ("SELECT", "DELETE"):
                 if not _scalar(connection, "SELECT has_table_privilege(%s, %s)", table, right):
@@ -180,20 +182,20 @@ def _deliver(
     load("stripe")
     from stripe import WebhookSignature  # the package takes most of a second to load, so only this check pays for it
 
-    answers: list[httpx.Response] = []
+    responses: list[httpx.Response] = []
     change.outcome_unknown = True
     try:
         with http_errors(f"deliver the event to {urlsplit(url).netloc}"):
             for _ in range(times):
                 signature = WebhookSignature.generate_signature_header(payload, secret)  # fresh, as Stripe's are
                 headers = {"Content-Type": "application/json", "Stripe-Signature": signature}
-                answers.append(ctx.clients.http().post(url, content=payload.encode(), headers=headers))
+                responses.append(ctx.clients.http().post(url, content=payload.encode(), headers=headers))
     except ClientError as error:
-        sent = not isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout))
-        change.outcome_unknown = sent or not all(map(_of_the_product, answers))
+        was_sent = not isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout))
+        change.outcome_unknown = was_sent or not all(map(_of_the_product, responses))
         raise
-    change.outcome_unknown = not all(map(_of_the_product, answers))
-    return answers
+    change.outcome_unknown = not all(map(_of_the_product, responses))
+    return responses
 
 
 def _of_the_product(answer: httpx.Response) -> bool:
@@ -201,7 +203,7 @@ def _of_the_product(answer: httpx.Response) -> bool:
     return answer.status_code not in UNREACHED or str(_body(answer).get("detail", "")) in NOT_CONFIGURED
 
 
-def _stored(ids: Mapping[str, str], ctx: CheckContext) -> _Stored:
+def _read_rows(ids: Mapping[str, str], ctx: CheckContext) -> _StoredRows:
     with ctx.clients.postgres() as connection:
         events = connection.execute(
             "SELECT id, error FROM billing.webhook_events WHERE stripe_event_id = %s ORDER BY id", (ids["event"],)
@@ -210,34 +212,34 @@ def _stored(ids: Mapping[str, str], ctx: CheckContext) -> _Stored:
             "SELECT id, tenant_id, status FROM billing.invoices WHERE stripe_invoice_id = %s ORDER BY id",
             (ids["invoice"],),
         ).fetchall()
-    return _Stored(events, invoices)
+    return _StoredRows(events, invoices)
 
 
-def _answer(answers: list[httpx.Response], stored: _Stored, tenant: int, evidence: Evidence) -> Answer:
-    seen = [f"delivery {number}: {answer.status_code} {answer.text}" for number, answer in enumerate(answers, 1)]
-    evidence = Evidence(evidence.asked, evidence.expected, "\n".join([*seen, stored.text()]))
-    if gone := [answer for answer in answers if not _of_the_product(answer)]:
-        raise unreached("deliver the event", gone[0].status_code)
-    refusal, hint = _refusal(answers[0])
+def _answer(responses: list[httpx.Response], rows: _StoredRows, tenant: int, evidence: Evidence) -> Answer:
+    lines = [f"delivery {number}: {answer.status_code} {answer.text}" for number, answer in enumerate(responses, 1)]
+    evidence = Evidence(evidence.asked, evidence.expected, "\n".join([*lines, rows.text()]))
+    if unreachable := [answer for answer in responses if not _of_the_product(answer)]:
+        raise unreached("deliver the event", unreachable[0].status_code)
+    refusal, hint = _refusal(responses[0])
     if refusal:
         return Answer(Outcome.FAIL, refusal, evidence, hint=hint)
-    said = [_status(answer) for answer in answers]
+    words = [_status(answer) for answer in responses]
     faults = []
-    for number, answer in enumerate(said[1:], 2):
+    for number, answer in enumerate(words[1:], 2):
         if answer == "processed":
             faults.append(f"delivery {number} was processed again")
         elif answer != "skipped":
             faults.append(f"delivery {number}: {answer}, not skipped")
-    faults.extend(stored.faults(tenant))
+    faults.extend(rows.faults(tenant))
     if faults:
         hint = "Look at the pod's log at the time of the deliveries."
-        if not stored.events:
+        if not rows.events:
             hint += " Is the database that of this API?"
-        return Answer(Outcome.FAIL, f"200 {said[0]}, but " + "; ".join(faults), evidence, hint=hint)
-    row = f"row {stored.events[0][0]}"
-    if len(said) == 1:
+        return Answer(Outcome.FAIL, f"200 {words[0]}, but " + "; ".join(faults), evidence, hint=hint)
+    row = f"row {rows.events[0][0]}"
+    if len(words) == 1:
         return Answer(Outcome.PASS, f"200 processed, {row} written", evidence)
-    return Answer(Outcome.PASS, f"{len(said)} deliveries: {', '.join(said)}; one row, {row}", evidence)
+    return Answer(Outcome.PASS, f"{len(words)} deliveries: {', '.join(words)}; one row, {row}", evidence)
 
 
 def _refusal(answer: httpx.Response) -> tuple[str, str]:
@@ -246,7 +248,7 @@ def _refusal(answer: httpx.Response) -> tuple[str, str]:
     detail = str(body.get("detail", ""))
     if status == 200:  # noqa: PLR2004  the plain HTTP status
         return _not_processed(body)
-    known = {
+    refusals = {
         404: (
             "404: the billing router is not mounted",
             "Set SOLVEREIGN_STRIPE_API_KEY and SOLVEREIGN_STRIPE_WEBHOOK_SECRET on the deployment, then restart it.",
@@ -260,7 +262,7 @@ def _refusal(answer: httpx.Response) -> tuple[str, str]:
             "Build the image with it, or look at the start of the pod's log.",
         ),
     }
-    return known.get(status, (f"{status} instead of 200: {detail or answer.text}", "Look at the pod's log."))
+    return refusals.get(status, (f"{status} instead of 200: {detail or answer.text}", "Look at the pod's log."))
 
 
 def _not_processed(body: Mapping[str, Any]) -> tuple[str, str]:

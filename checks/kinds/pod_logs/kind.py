@@ -102,7 +102,7 @@ class PodLogs(Kind):
         deployment = settled_deployment(kube, part, ctx.wait)
         pods = newest_pods(kube, part, deployment)
         if not pods:
-            return _failed(evidence, f"deployment {part.deployment} has no pods", "Is it scaled to zero, or paused?")
+            return _failure(evidence, f"deployment {part.deployment} has no pods", "Is it scaled to zero, or paused?")
         findings = _Findings()
         for pod in pods:
             ctx.progress(f"reading {pod.metadata.name}")
@@ -131,9 +131,9 @@ def _read_pod(
             findings.troubles.append(f"{where} {trouble}")
         if not status.state or not status.state.waiting:  # a waiting container has no log of its own
             lines = _read_log(kube, pod, status.name, params, findings, previous=False)
-            missing = [text for text in params.start_lines if not any(text in line for line in lines)]
-            if missing and status.name == product:
-                findings.troubles.append(f"{where} did not print {', '.join(missing)} at its start")
+            missing_texts = [text for text in params.start_lines if not any(text in line for line in lines)]
+            if missing_texts and status.name == product:
+                findings.troubles.append(f"{where} did not print {', '.join(missing_texts)} at its start")
         if status.restart_count and status.last_state and status.last_state.terminated:
             _read_log(kube, pod, status.name, params, findings, previous=True)
 
@@ -141,12 +141,12 @@ def _read_pod(
 def _trouble(status: Any, window: timedelta) -> str:
     """What is wrong with a container as the cluster sees it: waiting for a bad reason, or crashed within the window."""
     restarts = f", {status.restart_count} restarts" if status.restart_count else ""
-    waiting = status.state.waiting if status.state else None
-    if waiting and waiting.reason not in STARTING:
-        return f"{waiting.reason or 'Waiting'}{restarts}"
-    ended = status.last_state.terminated if status.last_state else None
-    if ended and ended.exit_code and ended.finished_at and datetime.now(UTC) - ended.finished_at < window:
-        return f"ended with {ended.exit_code} ({ended.reason or 'Error'}){restarts}"
+    waiting_state = status.state.waiting if status.state else None
+    if waiting_state and waiting_state.reason not in STARTING:
+        return f"{waiting_state.reason or 'Waiting'}{restarts}"
+    last_end = status.last_state.terminated if status.last_state else None
+    if last_end and last_end.exit_code and last_end.finished_at and datetime.now(UTC) - last_end.finished_at < window:
+        return f"ended with {last_end.exit_code} ({last_end.reason or 'Error'}){restarts}"
     return ""
 
 
@@ -220,11 +220,11 @@ def _opens_traceback(line: str) -> bool:
 
 def _judge(findings: _Findings, pods: int, not_available: str, evidence: Evidence) -> Answer:
     troubles = [*findings.troubles, *([f"deployment {not_available}"] if not_available else [])]
-    read = f"{pods} pods, {findings.containers} containers, {findings.lines} lines"
+    totals = f"{pods} pods, {findings.containers} containers, {findings.lines} lines"
     evidence = Evidence(
         asked=evidence.asked,
         expected=evidence.expected,
-        seen="\n".join([read, *troubles, *findings.errors, *findings.read]),
+        seen="\n".join([totals, *troubles, *findings.errors, *findings.read]),
         attachment="\n".join([*troubles, *findings.excerpt]),
         attachment_name="logs.txt",
     )
@@ -233,11 +233,11 @@ def _judge(findings: _Findings, pods: int, not_available: str, evidence: Evidenc
         troubles.append(f"{number} {'error' if number == 1 else 'errors'} in the logs: {findings.errors[0]}")
     if troubles:
         hint = "The excerpt is attached; kubectl describe pod tells more. A known line can be allowed in the checklist."
-        return _failed(evidence, "; ".join(troubles), hint)
+        return _failure(evidence, "; ".join(troubles), hint)
     if findings.lines == 0:
-        return Answer(Outcome.INCONCLUSIVE, f"{read}: nothing to judge", evidence, hint="Send the product a request.")
-    return Answer(Outcome.PASS, f"{read}, no errors", evidence)
+        return Answer(Outcome.INCONCLUSIVE, f"{totals}: nothing to judge", evidence, hint="Send the product a request.")
+    return Answer(Outcome.PASS, f"{totals}, no errors", evidence)
 
 
-def _failed(evidence: Evidence, summary: str, hint: str) -> Answer:
+def _failure(evidence: Evidence, summary: str, hint: str) -> Answer:
     return Answer(Outcome.FAIL, summary, evidence, hint=hint)

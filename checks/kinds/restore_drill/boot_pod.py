@@ -88,17 +88,17 @@ def _pod(how: Boot, drill: str, workload: Workload, database: list[Json], ctx: C
     product["image"] = ctx.subject.image or product["image"]
     others = [one for one in product.get("env") or () if one["name"].casefold() != how.database_variable.casefold()]
     product["env"] = [*database, *others]  # first: others may refer to it
-    asking = [how.python, "-c", inspect.getsource(ready_probe), str(port), how.path, how.field, how.value]
-    shared = {key: product[key] for key in OF_THE_PRODUCT if key in product}
-    probe = {"name": PROBE, "command": [_literal(word) for word in (*asking, str(how.seconds))], **shared}
+    command = [how.python, "-c", inspect.getsource(ready_probe), str(port), how.path, how.field, how.value]
+    shared_fields = {key: product[key] for key in OF_THE_PRODUCT if key in product}
+    probe = {"name": PROBE, "command": [_literal(word) for word in (*command, str(how.seconds))], **shared_fields}
     # Neither init containers nor sidecars: they may change the database that the Deployment has, as migrations do.
-    kept = {key: value for key, value in workload.pod.items() if key != "initContainers"}
+    pod_spec = {key: value for key, value in workload.pod.items() if key != "initContainers"}
     annotations = {**workload.annotations, **settings_of(ctx).annotations}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": NAME, "labels": {LABEL: drill}, "annotations": annotations},
-        "spec": kept
+        "spec": pod_spec
         | {
             "containers": [product, probe],
             "restartPolicy": "Never",
@@ -128,8 +128,8 @@ def _database(variable: str, drill: str, ctx: CheckContext) -> list[Json]:
     if settings.secret:
         reference = {"secretKeyRef": {"name": settings.secret, "key": PASSWORD_KEY}}
         entries, password = [{"name": PASSWORD, "valueFrom": reference}], f":$({PASSWORD})"
-    kept = [pair for pair in parse_qsl(url.query) if pair[0] != "password"]  # libpq takes one there too
-    rest = _literal(urlunsplit(("", "", f"/{drill}", urlencode(kept, quote_via=quote), "")))
+    options = [pair for pair in parse_qsl(url.query) if pair[0] != "password"]  # libpq takes one there too
+    rest = _literal(urlunsplit(("", "", f"/{drill}", urlencode(options, quote_via=quote), "")))
     return [*entries, {"name": variable, "value": f"{url.scheme}://{_literal(role)}{password}@{server}{rest}"}]
 
 

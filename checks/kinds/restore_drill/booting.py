@@ -64,12 +64,12 @@ def undo_payload(drill: str, ctx: CheckContext) -> dict[str, Any]:
     return {"database": drill, "namespace": place(ctx).namespace}
 
 
-def boot(how: Boot, change: Change, connected: Callable[[], bool], ctx: CheckContext) -> Booted:
+def boot(how: Boot, change: Change, is_connected: Callable[[], bool], ctx: CheckContext) -> Booted:
     """Start the product's container against a database of the restore server, and wait for its word.
 
     ``change``: with the `undo_payload`, which was written down; the id of the pod is added, so that ``remove`` need not ask
     whose it is, and whether the cluster may still be at making it.
-    ``connected``: is the product connected to that database at this moment? Raises CheckError when the cluster refuses,
+    ``is_connected``: is the product connected to that database at this moment? Raises CheckError when the cluster refuses,
     when the pod does not get as far as to start, and when the product was ready without ever having been connected.
     """
     kube, namespace = ctx.clients.kube(), place(ctx).namespace
@@ -78,9 +78,9 @@ def boot(how: Boot, change: Change, connected: Callable[[], bool], ctx: CheckCon
     change.outcome_unknown = True
     try:
         with kube_errors(f"create pod {NAME} in {namespace}"):
-            made = kube.json(kube.core.create_namespaced_pod, namespace, pod)
+            pod_object = kube.json(kube.core.create_namespaced_pod, namespace, pod)
         with reading("Kubernetes", f"pod {NAME} in {namespace}"):
-            change.payload["uid"] = str(made["metadata"]["uid"])
+            change.payload["uid"] = str(pod_object["metadata"]["uid"])
         change.outcome_unknown = False
     except ClientError as error:
         change.outcome_unknown = error.outcome_unknown
@@ -90,27 +90,27 @@ def boot(how: Boot, change: Change, connected: Callable[[], bool], ctx: CheckCon
             f"pod {NAME} is in {namespace} already: another restore drill runs there",
             hint="Wait for it. If there is none, delete that pod and run the check again.",
         ) from error
-    return _watch(how, connected, ctx)
+    return _watch(how, is_connected, ctx)
 
 
 def remove(payload: Mapping[str, Any], ctx: CheckContext) -> None:
     """Take away the pod that ``payload`` is about, at once. That of another drill is left alone; none is as good."""
     for _ in ctx.undo_attempts():
-        if _removed(payload, ctx):
+        if _remove_own_pod(payload, ctx):
             return
 
 
-def _removed(payload: Mapping[str, Any], ctx: CheckContext) -> bool:
+def _remove_own_pod(payload: Mapping[str, Any], ctx: CheckContext) -> bool:
     """Whether it was there, and ours."""
     kube, namespace = ctx.clients.kube(), payload["namespace"]
     try:
         with kube_errors(f"remove pod {NAME} in {namespace}"):
             uid = payload.get("uid")
             if uid is None:  # its maker was killed, or has not got an answer
-                found = kube.json(kube.core.read_namespaced_pod, NAME, namespace)
+                pod = kube.json(kube.core.read_namespaced_pod, NAME, namespace)
                 with reading("Kubernetes", f"pod {NAME} in {namespace}"):
-                    ours = (found["metadata"].get("labels") or {}).get(LABEL) == payload["database"]
-                    uid = str(found["metadata"]["uid"])
+                    ours = (pod["metadata"].get("labels") or {}).get(LABEL) == payload["database"]
+                    uid = str(pod["metadata"]["uid"])
                 if not ours:
                     return False
             # No grace: its database is about to go, and the name has to be free for the next drill.
@@ -124,7 +124,7 @@ def _removed(payload: Mapping[str, Any], ctx: CheckContext) -> bool:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _PodState:
     """The pod at one look."""
 
     status: Json
@@ -149,55 +149,55 @@ class _Seen:
         return any((state.get("waiting") or {}).get("reason") == NOT_CONFIGURED for state in self.states.values())
 
 
-def _watch(how: Boot, connected: Callable[[], bool], ctx: CheckContext) -> Booted:
+def _watch(how: Boot, is_connected: Callable[[], bool], ctx: CheckContext) -> Booted:
     """Look at the pod until its probe has said its word, or its product has ended."""
-    created, container = time.monotonic(), place(ctx).container
-    asked: float | None = None  # since when the probe is at it
+    creation, container = time.monotonic(), place(ctx).container
+    probe_start: float | None = None  # since when the probe is at it
     was_connected = False
     ctx.wait(FIRST_PAUSE)
     while True:
         # The end of a container may be told late, or only once all have ended: what counts is the probe's own line.
         word = _word(_log(ctx, PROBE))
-        was_connected = was_connected or connected()
+        was_connected = was_connected or is_connected()
         if word is None or not word[0]:
-            seen = _look(ctx)
-            if container in seen.ended:
-                return _ended(seen.ended[container], _log(ctx, container))
-            _insist_on_start(how, seen, time.monotonic() - created, word, ctx)
-            if asked is None and PROBE in seen.ran:
-                asked = time.monotonic()
-            if asked is not None and time.monotonic() - asked > how.seconds + LAST_WORDS:
-                raise _stuck(f"nothing was heard of the product in pod {NAME}", seen, ctx)
-            if word is None and PROBE in seen.ended:
-                word = _last_word(how, seen.ended[PROBE], ctx)
+            state = _look(ctx)
+            if container in state.ended:
+                return _end_of_product(state.ended[container], _log(ctx, container))
+            _insist_on_start(how, state, time.monotonic() - creation, word, ctx)
+            if probe_start is None and PROBE in state.ran:
+                probe_start = time.monotonic()
+            if probe_start is not None and time.monotonic() - probe_start > how.seconds + LAST_WORDS:
+                raise _not_started(f"nothing was heard of the product in pod {NAME}", state, ctx)
+            if word is None and PROBE in state.ended:
+                word = _last_word(how, state.ended[PROBE], ctx)
         if word is not None:
-            return _judge(word, was_connected or connected(), how, ctx)
+            return _judge(word, was_connected or is_connected(), how, ctx)
         ctx.wait(PAUSE)
 
 
-def _look(ctx: CheckContext) -> _Seen:
+def _look(ctx: CheckContext) -> _PodState:
     kube, namespace = ctx.clients.kube(), place(ctx).namespace
     with kube_errors(f"read pod {NAME} in {namespace}"):
         pod = kube.json(kube.core.read_namespaced_pod, NAME, namespace)
     with reading("Kubernetes", f"pod {NAME} in {namespace}"):
         status = pod.get("status") or {}
         states = {one["name"]: one["state"] for one in status.get("containerStatuses") or ()}
-        ended = {name: state["terminated"] for name, state in states.items() if "terminated" in state}
+        ends = {name: state["terminated"] for name, state in states.items() if "terminated" in state}
         ran = {name for name, state in states.items() if "running" in state}
-        ran |= {name for name, end in ended.items() if end.get("reason") not in NEVER_RAN}
-        return _Seen(status, states, ended, frozenset(ran))
+        ran |= {name for name, end in ends.items() if end.get("reason") not in NEVER_RAN}
+        return _PodState(status, states, ends, frozenset(ran))
 
 
-def _word(said: str) -> tuple[bool, str] | None:
+def _word(log: str) -> tuple[bool, str] | None:
     """The probe's word in its log: is the product ready, and what did it say; None as long as there is none."""
     try:
-        word = json.loads(said.rpartition("\n")[2])
+        word = json.loads(log.rpartition("\n")[2])
         return bool(word["ready"]), str(word["said"])
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def _ended(end: Json, log: str) -> Booted:
+def _end_of_product(end: Json, log: str) -> Booted:
     """What the end of the product's container says. Raises CheckError where it never ran."""
     with reading("Kubernetes", f"the end of a container of pod {NAME}"):
         code, reason, message = end["exitCode"], end.get("reason") or "", end.get("message") or ""
@@ -221,8 +221,8 @@ def _judge(word: tuple[bool, str], was_connected: bool, how: Boot, ctx: CheckCon
 
 def _last_word(how: Boot, end: Json, ctx: CheckContext) -> tuple[bool, str]:
     """What the probe has said before it ended. Raises CheckError where that was nothing."""
-    said = _log(ctx, PROBE)
-    word = _word(said)
+    log = _log(ctx, PROBE)
+    word = _word(log)
     if word is not None:
         return word
     with reading("Kubernetes", f"the end of the probe of pod {NAME}"):
@@ -230,29 +230,31 @@ def _last_word(how: Boot, end: Json, ctx: CheckContext) -> tuple[bool, str]:
     raise CheckError(
         f"the product could not be asked whether it is ready: {how.python} ended with exit code {code}",
         hint="Is there such a Python in the image? Set `python` of `boot` in the checklist.",
-        seen=message or said,
+        seen=message or log,
     )
 
 
-def _insist_on_start(how: Boot, seen: _Seen, since: float, word: tuple[bool, str] | None, ctx: CheckContext) -> None:
+def _insist_on_start(
+    how: Boot, state: _PodState, since: float, word: tuple[bool, str] | None, ctx: CheckContext
+) -> None:
     """Raise CheckError where the product does not get as far as to start. ``since``: seconds that the pod is there."""
-    if seen.unconfigured and since > min(SETTLE, how.seconds):
+    if state.unconfigured and since > min(SETTLE, how.seconds):
         raise CheckError(
-            f"the product cannot be started in pod {NAME}: {seen.state_text}",
+            f"the product cannot be started in pod {NAME}: {state.state_text}",
             hint=f"Make it in {place(ctx).namespace}. The password of the restore server is the key {PASSWORD_KEY} of the "
             f"Secret that targets.{ctx.target.name}.restore_pod.secret names, {settings_of(ctx).secret!r}.",
-            seen=json.dumps(seen.status),
+            seen=json.dumps(state.status),
         )
     over = word is not None or since > START
-    if seen.status.get("phase") == "Failed" or (over and place(ctx).container not in seen.ran):
-        raise _stuck(f"the product did not start in pod {NAME}", seen, ctx)
+    if state.status.get("phase") == "Failed" or (over and place(ctx).container not in state.ran):
+        raise _not_started(f"the product did not start in pod {NAME}", state, ctx)
 
 
-def _stuck(what: str, seen: _Seen, ctx: CheckContext) -> CheckError:
+def _not_started(what: str, state: _PodState, ctx: CheckContext) -> CheckError:
     return CheckError(
-        f"{what}: {seen.state_text}",
+        f"{what}: {state.state_text}",
         hint=f"Can {ctx.target.name} run one pod more of this image? See `kubectl -n {place(ctx).namespace} get events`.",
-        seen=json.dumps(seen.status),
+        seen=json.dumps(state.status),
     )
 
 

