@@ -1,4 +1,4 @@
-"""GitHub: which release was before, the one answer that checks and steps go by."""
+"""GitHub: which release came before the given one; the checks and the steps use the same answer."""
 
 from contextlib import closing
 
@@ -28,7 +28,9 @@ TAGS = ["v1.0.0", "v1.9.0", "v1.10.0-rc1", "v1.10.0-rc2", "v1.10.0", "v2.0.0-rc1
     ],
 )  # fmt: skip
 def test_previous_release(version: str, deployed_before: str, expected: str) -> None:
-    """What the bot has deployed before, else the highest plain tag below; other candidates of the same version do not count."""
+    """It is the release that the bot deployed before, else the highest plain tag below the version; candidates of the
+    same version do not count.
+    """
     refs = [{"ref": f"refs/tags/{name}"} for name in TAGS]
     with (
         Replies({"GET /repos/o/r/git/matching-refs/tags/v": Reply(200, refs)}) as server,
@@ -37,8 +39,8 @@ def test_previous_release(version: str, deployed_before: str, expected: str) -> 
         assert previous_release(github, version, deployed_before) == expected
 
 
-def test_nothing_comes_before_what_is_no_version() -> None:
-    """It says so, and asks nobody."""
+def test_a_reference_that_is_no_version_has_no_previous_release() -> None:
+    """previous_release() raises for a reference that is no version and sends no request."""
     with (
         closing(GitHub("http://127.0.0.1:9", "o/r", "")) as github,
         pytest.raises(ClientError, match="latest is no version"),

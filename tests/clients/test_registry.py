@@ -1,4 +1,4 @@
-"""How the bot is let in by registries of other makes: each asks in its own words, on a real socket."""
+"""How the bot authenticates with image registries of different vendors, over real sockets."""
 
 import base64
 
@@ -16,22 +16,24 @@ MANIFEST, TAGS = "/v2/shop/api/manifests/v4.8.0", "/v2/shop/api/tags/list"
 
 
 def registry_at(url: str, login: tuple[str, str], image: str = "x/shop/api", token_host: str = "") -> ImageRegistry:
-    """The client of an image in the registry at ``url``."""
+    """The client of ``image`` in the registry at ``url``."""
     name, token = login
     settings = {"url": url, "image": image, "username": name, "token": token, "token_host": token_host}
     return ImageRegistry(RegistrySettings.model_validate(settings))
 
 
 def registry(challenge: str, expected: str, body: object = None) -> Replies:
-    """A registry that lets in who sends ``expected``; others get ``challenge``, in which URL stands for its address."""
+    """A registry that accepts the Authorization header ``expected`` and answers others with ``challenge``, in which URL
+    stands for its address.
+    """
 
-    def asked(request: Request) -> Reply:
+    def answer(request: Request) -> Reply:
         if request.headers.get("Authorization") == expected:
             return Reply(200, {"tags": []}, {"Docker-Content-Digest": DIGEST})
-        return Reply(401, {}, {"WWW-Authenticate": challenge.replace("URL", served.url)} if challenge else {})
+        return Reply(401, {}, {"WWW-Authenticate": challenge.replace("URL", server.url)} if challenge else {})
 
-    served = Replies({f"HEAD {MANIFEST}": asked, f"GET {TAGS}": asked, "GET /jwt/auth": Reply(200, body)})
-    return served
+    server = Replies({f"HEAD {MANIFEST}": answer, f"GET {TAGS}": answer, "GET /jwt/auth": Reply(200, body)})
+    return server
 
 
 @pytest.mark.parametrize(
@@ -55,56 +57,64 @@ def registry(challenge: str, expected: str, body: object = None) -> Replies:
     ],
     ids=["gitlab", "azure", "relative"],
 )
-def test_token_of_the_realm(challenge: str, answer: dict[str, str], query: dict[str, list[str]]):
-    """Where the registry says, for the service and the scope that it says; with the login, or with none."""
-    for login, sent in ((("robot", "pass"), BASIC), (("", ""), None)):
-        with registry(challenge, "Bearer t0", answer) as served:
-            images = registry_at(served.url, login, "registry.example.com/shop/api")
+def test_a_token_is_fetched_from_the_realm_that_the_registry_names(
+    challenge: str, answer: dict[str, str], query: dict[str, list[str]]
+):
+    """The client fetches its token from the realm in the challenge, for the service and scope in it, with the login if
+    there is one.
+    """
+    for login, authorization in ((("robot", "pass"), BASIC), (("", ""), None)):
+        with registry(challenge, "Bearer t0", answer) as server:
+            images = registry_at(server.url, login, "registry.example.com/shop/api")
             assert images.digest("v4.8.0") == DIGEST
             images.probe()
-        asked = [request for request in served.requests if request.path == "/jwt/auth"]
-        assert [(request.query, request.headers.get("Authorization")) for request in asked] == [(query, sent)] * 2
+        token_requests = [request for request in server.requests if request.path == "/jwt/auth"]
+        assert [(request.query, request.headers.get("Authorization")) for request in token_requests] == [
+            (query, authorization)
+        ] * 2
 
 
-def test_by_name_and_password():
-    """As Amazon's and a plain `registry:2` want it."""
-    with registry('Basic realm="https://x.dkr.ecr.eu-central-1.amazonaws.com/"', BASIC) as served:
-        assert registry_at(served.url, ("robot", "pass")).digest("v4.8.0") == DIGEST
-        with pytest.raises(ClientError, match="The image registry answered 401 for v4") as refused:
-            registry_at(served.url, ("", "")).digest("v4.8.0")
-    assert refused.value.hint == "Check registry.url, registry.username and registry.token."
+def test_basic_authentication_sends_name_and_password():
+    """A registry with basic authentication, such as Amazon's or a plain `registry:2`, is given name and password."""
+    with registry('Basic realm="https://x.dkr.ecr.eu-central-1.amazonaws.com/"', BASIC) as server:
+        assert registry_at(server.url, ("robot", "pass")).digest("v4.8.0") == DIGEST
+        with pytest.raises(ClientError, match="The image registry answered 401 for v4") as error:
+            registry_at(server.url, ("", "")).digest("v4.8.0")
+    assert error.value.hint == "Check registry.url, registry.username and registry.token."
 
 
 @pytest.mark.parametrize(
     "challenge", ["", "Bearer", "Negotiate abc", 'Bearer realm=""', "\xff Bearer =,,"], ids=range(5)
 )
-def test_a_challenge_that_says_nothing(challenge: str):
-    """The registry's own answer is told; no address is made up."""
+def test_a_challenge_without_a_usable_realm_is_reported_as_the_status(challenge: str):
+    """Where the challenge names no realm, the error reports the registry's status, and no other address is asked."""
     with (
-        registry(challenge, "never") as served,
+        registry(challenge, "never") as server,
         pytest.raises(ClientError, match="The image registry answered 401 for v4"),
     ):
-        registry_at(served.url, ("robot", "pass")).digest("v4.8.0")
-    assert {request.path for request in served.requests} == {MANIFEST}
+        registry_at(server.url, ("robot", "pass")).digest("v4.8.0")
+    assert {request.path for request in server.requests} == {MANIFEST}
 
 
-def test_the_login_is_not_sent_to_strangers():
-    """A realm of another domain gets none of it, unless it is configured; nothing is asked of one that is no web address."""
-    with Replies({"GET /jwt/auth": Reply(200, {"token": "t0"})}) as stranger:
-        elsewhere = stranger.url.replace("127.0.0.1", "localhost")
-        with registry(f'Bearer realm="{elsewhere}/jwt/auth"', "Bearer t0") as served:
-            with pytest.raises(ClientError) as refused:
-                registry_at(served.url, ("robot", "pass")).digest("v4.8.0")
-            assert stranger.requests == []
-            allowed = registry_at(served.url, ("robot", "pass"), token_host="localhost")
-            assert allowed.digest("v4.8.0") == DIGEST
-        with registry('Bearer realm="file:///etc/passwd"', "") as served, pytest.raises(ClientError) as odd:
-            registry_at(served.url, ("", "")).digest("v4.8.0")
-    assert refused.value.summary == "The image registry sends for tokens to localhost, which is not of its domain"
-    assert refused.value.hint == (
+def test_the_login_is_not_sent_to_a_realm_of_another_domain():
+    """A realm of another domain gets the login only if it is configured as token_host, and a realm that is no https
+    address is not asked.
+    """
+    with Replies({"GET /jwt/auth": Reply(200, {"token": "t0"})}) as foreign_server:
+        elsewhere = foreign_server.url.replace("127.0.0.1", "localhost")
+        with registry(f'Bearer realm="{elsewhere}/jwt/auth"', "Bearer t0") as server:
+            with pytest.raises(ClientError) as error:
+                registry_at(server.url, ("robot", "pass")).digest("v4.8.0")
+            assert foreign_server.requests == []
+            images = registry_at(server.url, ("robot", "pass"), token_host="localhost")
+            assert images.digest("v4.8.0") == DIGEST
+        with registry('Bearer realm="file:///etc/passwd"', "") as server, pytest.raises(ClientError) as file_error:
+            registry_at(server.url, ("", "")).digest("v4.8.0")
+    assert error.value.summary == "The image registry sends for tokens to localhost, which is not of its domain"
+    assert error.value.hint == (
         "The login was not sent there. If that host is the registry's own, set registry.token_host to it."
     )
-    assert odd.value.summary == "The image registry sends for tokens to an address that is not https"
+    assert file_error.value.summary == "The image registry sends for tokens to an address that is not https"
 
 
 @pytest.mark.parametrize(
@@ -121,12 +131,14 @@ def test_the_login_is_not_sent_to_strangers():
         ("registry", "auth", False),
     ],
 )
-def test_who_may_get_the_login(registry_host: str, realm_host: str, may: bool):
-    """The registry's own host and those of its domain."""
+def test_only_hosts_of_the_registrys_domain_may_get_the_login(registry_host: str, realm_host: str, may: bool):
+    """may_get_login() accepts the registry's own host and hosts of the same domain."""
     assert may_get_login(URL(f"https://{realm_host}/t"), URL(f"https://{registry_host}/"), "") is may
 
 
-def test_challenges_are_read_as_they_come():
-    """Several headers, several in one, in any case; a token is preferred."""
+def test_challenges_are_parsed_in_any_case_and_number():
+    """Challenges are found in several headers and in any letter case, and a bearer challenge is preferred to a basic
+    one.
+    """
     assert challenge_in(["Basic", 'BEARER Realm="https://a/"']) == Challenge(True, "https://a/")
     assert challenge_in(['Digest realm="Bearer"']) is None
