@@ -17,16 +17,18 @@ from pydantic_core import PydanticCustomError
 
 from bot.document import line_of, read_document
 from bot.errors import ConfigError
-from clients.cluster import Kubernetes
-from clients.github import GitHubSettings
-from clients.grafana import GrafanaSettings
-from clients.registry import RegistrySettings
-from clients.s3 import Backup
-from clients.sentry import SentrySettings
-from clients.settings import SettingsSection
-from clients.stripe_account import StripeSettings
+from clients.settings import (
+    Backup,
+    GitHubSettings,
+    GrafanaSettings,
+    Kubernetes,
+    RegistrySettings,
+    SentrySettings,
+    SettingsSection,
+    StripeSettings,
+    VercelSettings,
+)
 from clients.target import Login, RestorePod, Target, Tenant
-from clients.vercel import VercelSettings
 
 _QUOTED_TEXT = re.compile(r"'[^']{2,}'")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")

@@ -13,12 +13,12 @@ from clients.errors import SERVER_ERRORS, ClientError, Conflict, StrangeAnswer, 
 from clients.http import CONNECT_TIMEOUT, is_loopback
 from clients.needs import ClusterRight, Of
 from clients.packages import load
-from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from clients.declared import NeedGuard
+    from clients.settings import Kubernetes
 
 # The client of Kubernetes imports these only when they are asked for; they take a second.
 KUBE_PACKAGES = (
@@ -30,16 +30,6 @@ NOT_FOUND = 404
 _VERBS = {"read": "get", "list": "list", "create": "create", "patch": "patch", "replace": "update", "delete": "delete"}
 _CALL = re.compile(rf"(?P<verb>{'|'.join(_VERBS)})_namespaced_(?P<object>\w+)")
 CONFLICT = 409
-
-
-class Kubernetes(SettingsSection):
-    """Where the product runs."""
-
-    kubeconfig: str = ""  # path; empty: in-cluster service account, else the default kubeconfig
-    context: str = ""  # empty: the current context
-    namespace: str
-    deployment: str = "api"
-    container: str = "api"
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,15 @@ import base64
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
-from pydantic import AnyHttpUrl, Field, SecretStr
 
 from clients.answers import listed, reading
 from clients.declared import Guarded
 from clients.errors import ClientError
 from clients.json_api import JsonApi
 from clients.needs import READ_CHECKS, READ_CONTENTS, READ_ISSUES, READ_PULLS, READ_STATUSES, WRITE_CONTENTS, Setting
-from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,35 +24,6 @@ PAGE = 100  # of what GitHub lists, the most that it gives
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(-\S+)?", re.ASCII)
 _IN_TITLE = re.compile(r"\(#(\d+)\)")  # as GitHub writes it into the commit of a squashed pull request
 _CLOSES = re.compile(r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+#(\d+)", re.IGNORECASE)  # GitHub's own keywords
-
-
-class GitHubSettings(SettingsSection):
-    """Where the tags are, where a commit is looked up, and where the product's files are read."""
-
-    url: AnyHttpUrl = Field(default=AnyHttpUrl("https://api.github.com/"))
-    token: SecretStr | None = None
-    repository: str = ""  # owner/name
-    ref: str = "main"  # the commit to release when there is no tag of the version yet
-    web_url: str = ""  # where people look at it; empty: as GitHub has it for `url`
-
-    @property
-    def files(self) -> str:
-        """The address at which people see the files of the repository; empty where that is not known."""
-        web = self.web_url or _web_of(str(self.url))
-        return f"{web.rstrip('/')}/{self.repository}/blob/{quote(self.ref)}/" if web and self.repository else ""
-
-
-def _web_of(api: str) -> str:
-    """Where the pages of a GitHub are, by its API; empty for another server.
-
-    docs.github.com: api.github.com, api.SUBDOMAIN.ghe.com, and /api/v3 of an Enterprise Server.
-    """
-    parts = urlsplit(api)
-    if parts.path.rstrip("/") == "/api/v3":
-        return f"{parts.scheme}://{parts.netloc}"
-    host = parts.netloc.removeprefix("api.")
-    is_github_web = host != parts.netloc and (host == "github.com" or host.endswith(".ghe.com"))
-    return f"{parts.scheme}://{host}" if is_github_web else ""
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from pydantic import AnyHttpUrl, SecretStr
 
 from clients.answers import listed, reading
 from clients.declared import Guarded
 from clients.errors import ClientError, StrangeAnswer
 from clients.http import http_client, http_errors
 from clients.needs import Setting, VendorRight
-from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,13 +19,6 @@ Json = dict[str, Any]
 READ_DASHBOARDS, READ_SOURCES, QUERY_SOURCES = (
     VendorRight("grafana.token", action) for action in ("dashboards:read", "datasources:read", "datasources:query")
 )
-
-
-class GrafanaSettings(SettingsSection):
-    """The dashboards."""
-
-    url: AnyHttpUrl | None = None
-    token: SecretStr | None = None
 
 
 class Grafana(Guarded):

@@ -14,7 +14,8 @@ from clients.needs import LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clients.cluster import KubeClients, Kubernetes
+    from clients.cluster import KubeClients
+    from clients.settings import Kubernetes
 
 REVISION = "deployment.kubernetes.io/revision"
 READS_PODS = (READ_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)  # the rights that the functions of this module need

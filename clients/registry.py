@@ -7,34 +7,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
-from pydantic import AnyHttpUrl, Field, SecretStr
 
 from clients.challenge import challenge_in, is_safe, may_get_login
 from clients.errors import SERVER_ERRORS, ClientError, StrangeAnswer, retry_after
 from clients.http import http_client
-from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clients.challenge import Challenge
+    from clients.settings import RegistrySettings
 
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )  # all four, or ghcr.io answers 404 for an image index
-
-
-class RegistrySettings(SettingsSection):
-    """Where the image's tag is resolved to a digest."""
-
-    url: AnyHttpUrl = Field(default=AnyHttpUrl("https://ghcr.io/"))
-    image: str = ""  # as the cluster pulls it, without tag: ghcr.io/solvereign/api
-    username: str = ""
-    token: SecretStr | None = None
-    token_host: str = (
-        ""  # gives the registry's tokens, and is of another domain: the login is sent to no other stranger
-    )
 
 
 class ImageRegistry:

@@ -6,13 +6,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-
 from clients.errors import SERVER_ERRORS, ClientError, first_line, status_hint
 from clients.http import CONNECT_TIMEOUT, is_loopback
 from clients.needs import VendorRight
 from clients.packages import LOADING, load
-from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from clients.declared import NeedGuard
+    from clients.settings import Backup
 
 
 ACTIONS = {
@@ -28,19 +26,6 @@ ACTIONS = {
     "head_object": "GetObject",
     "get_object": "GetObject",
 }  # those that only read
-
-
-class Backup(SettingsSection):
-    """The backup CronJob and the bucket that it writes to."""
-
-    namespace: str
-    cronjob: str = "solvereign-backup"
-    bucket: str
-    prefix: str = ""
-    endpoint_url: str = ""  # empty: Amazon S3
-    region: str = "eu-central-1"
-    access_key_id: SecretStr | None = None  # unset: boto3's own chain (role, environment, profile)
-    secret_access_key: SecretStr | None = None
 
 
 def s3_client(part: Backup, timeout: float) -> S3Client:

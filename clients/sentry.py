@@ -8,14 +8,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from pydantic import AnyHttpUrl, Field, SecretStr
 
 from clients.declared import Guarded
 from clients.errors import ClientError, StrangeAnswer
 from clients.http import http_client, http_errors
 from clients.needs import SENTRY_DSN, VendorRight
 from clients.packages import load
-from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,17 +27,6 @@ READ_ORGANIZATION, READ_PROJECT, READ_EVENTS = (
 )
 FLUSH = 15.0  # seconds to hand an event over
 WRONG_ADDRESS = "Does sentry.url point to Sentry?"
-
-
-class SentrySettings(SettingsSection):
-    """The error tracker."""
-
-    url: AnyHttpUrl = Field(default=AnyHttpUrl("https://sentry.io/"))
-    token: SecretStr | None = None
-    organization: str = ""
-    project: str = ""
-    dsn: SecretStr | None = None
-    release_prefix: str = "solvereign@"  # release in Sentry = prefix + version without the v
 
 
 @dataclass(frozen=True)

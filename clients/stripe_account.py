@@ -5,35 +5,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pydantic import AnyHttpUrl, Field, SecretStr
-
 from clients.answers import reading
 from clients.declared import Guarded
 from clients.errors import SERVER_ERRORS, ClientError, status_hint
 from clients.http import is_loopback
 from clients.needs import READ_WEBHOOK_ENDPOINTS
 from clients.packages import load
-from clients.settings import SettingsSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stripe import WebhookEndpoint
-
-LIVE_KEYS = ("sk_live_", "rk_live_")  # how Stripe keys of live mode begin
-
-
-class StripeSettings(SettingsSection):
-    """The payment provider."""
-
-    url: AnyHttpUrl = Field(default=AnyHttpUrl("https://api.stripe.com/"))
-    api_key: SecretStr | None = None
-    webhook_secret: SecretStr | None = None
-
-    @property
-    def live(self) -> bool:
-        """Is the key of live mode, where real money moves? Stripe shows each key the objects of its own mode only."""
-        return self.api_key is not None and self.api_key.get_secret_value().startswith(LIVE_KEYS)
 
 
 class StripeAccount(Guarded):

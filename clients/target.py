@@ -8,15 +8,17 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
-from clients.cluster import Kubernetes
 from clients.errors import ClientError
-from clients.github import GitHubSettings
-from clients.grafana import GrafanaSettings
-from clients.s3 import Backup
-from clients.sentry import SentrySettings
-from clients.settings import SettingsSection
-from clients.stripe_account import StripeSettings
-from clients.vercel import VercelSettings
+from clients.settings import (
+    Backup,
+    GitHubSettings,
+    GrafanaSettings,
+    Kubernetes,
+    SentrySettings,
+    SettingsSection,
+    StripeSettings,
+    VercelSettings,
+)
 
 T = TypeVar("T")
 VENDOR_PARTS = ("sentry", "grafana", "stripe", "github", "vercel")  # sections of their own in release-bot.yml

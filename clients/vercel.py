@@ -5,29 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from pydantic import AnyHttpUrl, Field, SecretStr
 
 from clients.answers import listed, reading
 from clients.declared import Guarded
 from clients.errors import ClientError, StrangeAnswer
 from clients.json_api import JsonApi
 from clients.needs import Setting
-from clients.settings import SettingsSection
 
 TOKEN = Setting("vercel.token")
 MARK = "releaseBot"  # key in a deployment's meta
 UNDER_WAY = frozenset({"QUEUED", "INITIALIZING", "BUILDING"})  # states of a build
 MOVES = frozenset({"pending", "in-progress"})  # statuses of a move of production that is not over
 CONFLICT = int(httpx.codes.CONFLICT)  # it is live already, or another move is under way: the caller looks
-
-
-class VercelSettings(SettingsSection):
-    """Where the frontend is deployed."""
-
-    url: AnyHttpUrl = Field(default=AnyHttpUrl("https://api.vercel.com/"))
-    token: SecretStr | None = None
-    project: str = ""
-    team: str = ""
 
 
 class Vercel(Guarded):

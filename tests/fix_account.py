@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
-from clients.cluster import Kubernetes
 from clients.connections import Clients
 from clients.permissions import refused
 from clients.rights import Grant
+from clients.settings import Kubernetes
 from clients.target import Target
 from tests.fix_kube import Kube, eventually
 

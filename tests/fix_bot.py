@@ -42,9 +42,8 @@ from bot.store.migrate import migrate
 from bot.store.pool import INSTANCE_LOCK, Store, Tx
 from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Params
 from checks.registry import BUILT_IN, Registry
-from clients.github import GitHubSettings
 from clients.needs import LOG_IN, Changes, Need, Reads
-from clients.registry import RegistrySettings
+from clients.settings import GitHubSettings, RegistrySettings
 from clients.target import Target
 from tests.fix_kube import eventually
 from tests.unit.factories import PAT, QUINN, RITA, WATCH, make_check

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from bot.steps.sources import Sources
-from clients.github import GitHubSettings
-from clients.registry import RegistrySettings
+from clients.settings import GitHubSettings, RegistrySettings
 from tests.checks.replies import Replies, Reply, Request
 
 COMMIT, MOVED = "c0ffee" * 6 + "c0ff", "facade" * 6 + "faca"

@@ -11,8 +11,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import AnyHttpUrl, SecretStr
 
-from clients.github import GitHub, GitHubSettings
-from clients.vercel import Vercel, VercelSettings
+from clients.github import GitHub
+from clients.settings import GitHubSettings, VercelSettings
+from clients.vercel import Vercel
 from sandbox.faults import Faults
 from sandbox.persist import Snapshot
 from sandbox.staging import github, vercel

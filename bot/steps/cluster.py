@@ -7,7 +7,8 @@ from typing import Any
 
 from bot.steps.contract import StepInspection, step_errors
 from bot.steps.rollout import pod_trouble, same_template
-from clients.cluster import FIELD_MANAGER, KubeClients, Kubernetes, kube_errors
+from clients.cluster import FIELD_MANAGER, KubeClients, kube_errors
+from clients.settings import Kubernetes
 from clients.target import require
 
 AGAIN = 0.2  # seconds after a lost lock

@@ -15,8 +15,8 @@ from bot.steps.by_hand import refuse_left
 from bot.steps.cluster import AGAIN, CONFLICTS, DeploymentClient
 from bot.steps.contract import NOTHING_RECORDED, StepContext, StepInspection
 from bot.steps.rollout import REVISION, advice, differences, image_of, judge, same_template, variable_of, without_hash
-from clients.cluster import Kubernetes
 from clients.needs import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Changes, Need
+from clients.settings import Kubernetes
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"  # what `kubectl rollout history` shows: the human version beside the digest
 RESTORE = "release-bot/restore"  # which attempt at a rollback wrote last

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from bot.errors import InvalidInput, VendorError
 from clients.errors import ClientError, StrangeAnswer
-from clients.github import GitHub, GitHubSettings
-from clients.registry import ImageRegistry, RegistrySettings
+from clients.github import GitHub
+from clients.registry import ImageRegistry
+from clients.settings import GitHubSettings, RegistrySettings
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from checks.checkup.finding import (
 from clients.answers import reading
 from clients.connections import Clients
 from clients.errors import ClientError
-from clients.registry import ImageRegistry, RegistrySettings
+from clients.registry import ImageRegistry
 from clients.s3 import s3_errors
+from clients.settings import RegistrySettings
 from clients.target import require
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from checks.contract import Change, CheckContext
     from clients.cluster import KubeClients
-    from clients.s3 import Backup
+    from clients.settings import Backup
 
 FIELD_MANAGER = "release-bot"
 SLUG_LIMIT = 30  # characters of the version in a Job's name, which has at most 63: it becomes a label of its pods

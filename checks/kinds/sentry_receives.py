@@ -18,7 +18,8 @@ from clients.target import require
 if TYPE_CHECKING:
     from sentry_sdk.types import Event
 
-    from clients.sentry import Sentry, SentrySettings
+    from clients.sentry import Sentry
+    from clients.settings import SentrySettings
 
 _FIRST_POLLS = (0.3, 0.3, 0.5, 0.5, 1.0)  # seconds; an event normally shows within two or three
 _POLL = 2.0  # seconds between the later ones: Sentry asks callers to poll no faster

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from clients.s3 import Backup
+    from clients.settings import Backup
     from clients.target import Target
 
 

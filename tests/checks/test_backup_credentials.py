@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from checks.contract import Outcome
-from clients.s3 import Backup
+from clients.settings import Backup
 from tests.checks.replies import Replies, Reply
 from tests.clients.test_clients import kube_target
 from tests.fix_checks import production_target, run

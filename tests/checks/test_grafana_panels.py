@@ -6,7 +6,7 @@ import pytest
 
 from checks.contract import Outcome
 from checks.registry import Registry, RegistryError
-from clients.grafana import GrafanaSettings
+from clients.settings import GrafanaSettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import run, staging_target

@@ -7,7 +7,7 @@ import yaml
 
 from checks.contract import Outcome
 from checks.registry import Registry, RegistryError
-from clients.cluster import Kubernetes
+from clients.settings import Kubernetes
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.fix_checks import changed, run, staging_target

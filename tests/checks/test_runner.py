@@ -13,7 +13,7 @@ from checks.registry import Registry
 from checks.runner import run_check
 from clients import needs
 from clients.connections import Clients
-from clients.stripe_account import StripeSettings
+from clients.settings import StripeSettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply
 from tests.fix_checks import RecordingUndo, context, run

@@ -7,7 +7,7 @@ import pytest
 
 from checks.contract import Outcome, Subject
 from checks.registry import Registry, RegistryError
-from clients.sentry import SentrySettings
+from clients.settings import SentrySettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import production_target, run

@@ -7,7 +7,8 @@ import pytest
 
 from checks.contract import Outcome, Subject
 from checks.kinds.sentry_rate import RateComparison, compare
-from clients.sentry import Bucket, SentrySettings
+from clients.sentry import Bucket
+from clients.settings import SentrySettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import run

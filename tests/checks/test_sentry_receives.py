@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from checks.contract import Outcome, Subject
-from clients.sentry import SentrySettings
+from clients.settings import SentrySettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.fix_checks import run, staging_target

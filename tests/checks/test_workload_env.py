@@ -7,8 +7,7 @@ import pytest
 from checks.contract import Outcome
 from checks.outcome import CheckResult
 from checks.registry import Registry, RegistryError
-from clients.cluster import Kubernetes
-from clients.s3 import Backup
+from clients.settings import Backup, Kubernetes
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.clients.test_clients import kube_target

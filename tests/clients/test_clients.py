@@ -14,15 +14,14 @@ import stripe
 import urllib3.exceptions
 import yaml
 
-from clients.cluster import Kubernetes, kube_errors
+from clients.cluster import kube_errors
 from clients.connections import Clients
 from clients.errors import ClientError
-from clients.grafana import GrafanaSettings
 from clients.http import cookie_header, http_errors
 from clients.postgres import postgres_errors
-from clients.s3 import Backup, s3_errors
-from clients.sentry import SentrySettings
-from clients.stripe_account import StripeSettings, stripe_errors
+from clients.s3 import s3_errors
+from clients.settings import Backup, GrafanaSettings, Kubernetes, SentrySettings, StripeSettings
+from clients.stripe_account import stripe_errors
 from clients.target import Login, Target, require
 from tests.checks.replies import Replies, Reply, closed_port_url
 
@@ -476,7 +475,7 @@ def test_two_threads_can_load_vendor_packages_at_the_same_time():
 import sys, threading
 from clients.connections import Clients
 from clients.cluster import kube_errors
-from clients.stripe_account import StripeSettings
+from clients.settings import StripeSettings
 from clients.target import Target
 
 sys.setswitchinterval(1e-5)
@@ -497,3 +496,12 @@ first.start(), second.start(), first.join(), second.join()
         [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60, cwd=ROOT
     )
     assert process.stderr == ""
+
+
+def test_the_configuration_is_read_without_any_client():
+    """`release-bot health` runs every half minute in a container: it loads neither httpx nor a vendor's package."""
+    program = (
+        "import sys, bot.settings; print([name for name in ('httpx', 'psycopg', 'kubernetes') if name in sys.modules])"
+    )
+    process = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert process.stdout == "[]\n"

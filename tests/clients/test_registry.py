@@ -7,7 +7,8 @@ from httpx import URL
 
 from clients.challenge import Challenge, challenge_in, may_get_login
 from clients.errors import ClientError
-from clients.registry import ImageRegistry, RegistrySettings
+from clients.registry import ImageRegistry
+from clients.settings import RegistrySettings
 from tests.checks.replies import Replies, Reply, Request
 
 DIGEST = "sha256:" + "ab" * 32

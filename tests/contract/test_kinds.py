@@ -14,7 +14,7 @@ import checks.solvereign
 from checks.contract import Kind, Outcome, Params
 from checks.registry import BUILT_IN, Registry, RegistryError
 from clients.needs import Setting
-from clients.stripe_account import StripeSettings
+from clients.settings import StripeSettings
 from clients.target import Target
 from tests.fix_checks import run
 

@@ -19,8 +19,7 @@ from bot.store.pool import Store
 from bot.timers import Period, Timers
 from bot.workers import Queue, Workers
 from checks.registry import Registry
-from clients.github import GitHubSettings
-from clients.registry import RegistrySettings
+from clients.settings import GitHubSettings, RegistrySettings
 from tests.fix_bot import checklist
 from tests.fix_checks import changed, target_of
 

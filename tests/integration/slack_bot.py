@@ -35,8 +35,7 @@ from bot.store.posts import PostRow
 from bot.store.work import Claim
 from bot.workers import Queue, Workers
 from checks.registry import Registry
-from clients.github import GitHubSettings
-from clients.registry import RegistrySettings
+from clients.settings import GitHubSettings, RegistrySettings
 from tests.sandbox.slack_world import RELEASES, RITA, SlackWorld
 from tests.unit.factories import WATCH, make_checklist
 

@@ -16,7 +16,7 @@ from bot.flows import mitigation
 from bot.flows.deploying import step_clicks
 from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.report import gather
-from clients.cluster import Kubernetes
+from clients.settings import Kubernetes
 from clients.target import Target
 from tests.fix_bot import GUEST, MANAGER, QA, World, checklist
 from tests.fix_kube import Kube

@@ -16,7 +16,7 @@ from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.step_inspection import plan_of_release, release_reference
 from bot.steps.sources import Resolved
 from bot.store import steps
-from clients.cluster import Kubernetes
+from clients.settings import Kubernetes
 from sandbox.staging.github import MIGRATIONS_PATH
 from sandbox.staging.versions import BACKUP_MANIFEST, BACKUP_SCHEDULE, BRANCH, NEW_BACKUP_SCHEDULE, commit_sha
 from tests.fix_bot import MANAGER, QA, World, checklist

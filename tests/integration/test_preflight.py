@@ -16,7 +16,7 @@ from bot.flows.deps import TargetDeps
 from bot.flows.step_inspection import inspect_step
 from bot.steps.contract import ReleaseReference
 from checks.registry import Registry
-from clients.github import GitHubSettings
+from clients.settings import GitHubSettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.fix_bot import MovableClock, checklist

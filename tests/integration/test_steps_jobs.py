@@ -22,9 +22,8 @@ from bot.slack.payloads import ReleasePayload
 from bot.steps import cronjob, migrate
 from bot.steps.contract import ReleaseReference
 from bot.steps.job import rights
-from clients.cluster import Kubernetes
-from clients.github import GitHubSettings
 from clients.rights import grants
+from clients.settings import GitHubSettings, Kubernetes
 from clients.target import Target
 from sandbox.staging.github import MIGRATIONS_PATH
 from sandbox.staging.versions import BRANCH, commit_sha

@@ -17,7 +17,7 @@ from bot.flows.deploying import step_clicks
 from bot.flows.deploying.rollback import judge_rollback
 from bot.steps import kube as steps
 from bot.steps.contract import ReleaseReference
-from clients.cluster import Kubernetes
+from clients.settings import Kubernetes
 from clients.target import Target
 from tests.checks.replies import Replies, Reply
 from tests.clients.test_clients import kube_target

@@ -16,7 +16,7 @@ from bot.domain.plan import Way
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import migrate
 from bot.steps.contract import ReleaseReference
-from clients.github import GitHubSettings
+from clients.settings import GitHubSettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.clients.test_clients import kube_target

@@ -28,11 +28,10 @@ from bot.flows.deps import Deps, Job
 from bot.steps.sources import Sources
 from bot.store.pool import Store
 from bot.workers import Handler, Queue, Workers
-from clients.cluster import KUBE_PACKAGES, Kubernetes
-from clients.github import GitHubSettings
+from clients.cluster import KUBE_PACKAGES
 from clients.http import certificates
 from clients.packages import load
-from clients.registry import RegistrySettings
+from clients.settings import GitHubSettings, Kubernetes, RegistrySettings
 from clients.target import Target
 from tests.fix_bot import Outside, checklist, kinds
 from tests.fix_demo import until

@@ -9,8 +9,8 @@ from pydantic import SecretStr, ValidationError
 
 from checks.contract import CheckContext, CheckError, Subject
 from checks.kinds.restore_drill.boot_pod import PASSWORD, Boot, describe
-from clients.cluster import Kubernetes
 from clients.connections import Clients
+from clients.settings import Kubernetes
 from clients.target import RestorePod, Target
 from clients.workload import Workload
 from tests.fix_checks import RecordingUndo

@@ -20,7 +20,7 @@ from clients.target import RestorePod, require
 
 if TYPE_CHECKING:
     from checks.contract import CheckContext
-    from clients.cluster import Kubernetes
+    from clients.settings import Kubernetes
     from clients.workload import Workload
 
 Json = dict[str, Any]
