@@ -248,7 +248,7 @@ def rollback(stage: Stage) -> None:
     try:
         expect(stage.fill(QUINN, "watch.rollback", alarm, "errors after the deploy"), "Rolling")
         stage.until_card("ROLLED_BACK", seconds=90)
-        stage.wait("the word of its end", lambda: stage.message(contains="is rolled back, production runs"))
+        stage.wait("the word of its end", lambda: stage.message(contains="is rolled back. Production runs"))
     finally:
         stage.switch("sentry_new_issue", on=False)
 
@@ -272,7 +272,7 @@ def regression(stage: Stage) -> None:
             lambda: next((m for m in stage.messages() if has_button(m, "mitigation.resolve")), None),
             seconds=60,
         )
-        stage.until_card("still open until")
+        stage.until_card("open until")
         stage.wait("the card to be pinned again", lambda: stage.card().get("pinned_to"))
         expect(stage.command(RITA, "/release history"), "Still to be put back")
         expect(str(stage.message(contains="was closed at row")), closing_record["text"])

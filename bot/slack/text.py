@@ -48,13 +48,13 @@ MARKS = {
 WORDS = {
     CheckStatus.PASSED: "passed",
     CheckStatus.WAIVED: "waived",
-    CheckStatus.EXPIRED: "passed too long ago",
+    CheckStatus.EXPIRED: "expired",
     CheckStatus.FAILED: "failed",
-    CheckStatus.ERROR: "could not find out",
-    CheckStatus.INCONCLUSIVE: "needs a person to say",
+    CheckStatus.ERROR: "couldn't be checked",
+    CheckStatus.INCONCLUSIVE: "needs a person",
     CheckStatus.RUNNING: "running",
     CheckStatus.WAITING: "waiting",
-    CheckStatus.MISSING: "not run",
+    CheckStatus.MISSING: "not run yet",
 }
 STEP_MARKS = {
     StepState.PENDING: "white_circle",
@@ -66,7 +66,7 @@ STEP_MARKS = {
     StepState.ATTESTED: "white_check_mark",
 }
 STEP_WORDS = {
-    StepState.PENDING: "not begun",
+    StepState.PENDING: "not started",
     StepState.RUNNING: "running",
     StepState.DONE: "done",
     StepState.FAILED: "failed",
@@ -211,7 +211,7 @@ def duration(length: timedelta) -> str:
 def minutes_left(length: timedelta) -> str:
     """How long it still takes, in whole minutes."""
     minutes = -(-int(length.total_seconds()) // 60)
-    return f"{minutes} min left" if minutes > 0 else "time is over"
+    return f"{minutes} min left" if minutes > 0 else "time is up"
 
 
 def short_digest(text: str) -> str:
@@ -311,18 +311,18 @@ def state_line(view: ReleaseView) -> str:
 _CHOSEN = {ReleaseState.ABORTED, ReleaseState.ROLLING_BACK, ReleaseState.ROLLED_BACK}
 
 
-def state_words(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
-    """Where the release stands, in mrkdwn; ``shown`` writes a time."""
+def state_words(view: ReleaseView, write_time: Callable[[datetime], str]) -> str:
+    """Where the release is, as a sentence of mrkdwn without its full stop; ``write_time`` writes a time."""
     release = view.release
     words = str(release.state)
-    if detail := _state_detail(view, shown):
-        words += f", {detail}"
+    if detail := _state_detail(view, write_time):
+        words += f" {detail}" if release.state is ReleaseState.WATCHING else f", {detail}"
     if clean(release.reason) and release.state in _CHOSEN:
         words += f": {outside(release.reason, 300)}"
     return words
 
 
-def _state_detail(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
+def _state_detail(view: ReleaseView, write_time: Callable[[datetime], str]) -> str:
     """The one fact that belongs to the state: which step, until when, since when."""
     release, state = view.release, view.release.state
     if state in {ReleaseState.DEPLOYING, ReleaseState.DEPLOY_FAILED}:
@@ -331,21 +331,22 @@ def _state_detail(view: ReleaseView, shown: Callable[[datetime], str]) -> str:
         return _at_step(view, PlanKind.ROLLBACK)
     if state is ReleaseState.WATCHING and view.watch is not None:
         alarms = len(view.watch.open_alarms)
-        until = f"until {shown(view.watch.ends_at)}"
-        if view.watch.verdict is Seen.CANNOT_TELL:
-            until += ", cannot tell"
-        return f"{until}, {count(alarms, 'open alarm')}" if alarms else until
+        blind = sum(reading.seen is Seen.CANNOT_TELL for reading in view.watch.readings)
+        parts = [f"until {write_time(view.watch.ends_at)}"]
+        parts += [count(alarms, "open alarm")] if alarms else []
+        parts += [f"{count(blind, 'probe')} {'has' if blind == 1 else 'have'} no data"] if blind else []
+        return ". ".join(parts)
     if state is ReleaseState.ABORTED:
         return "nothing was deployed"
     if view.open_mitigations:
-        return f"still open until {' and '.join(outside(entry.what, 100) for entry in view.open_mitigations[:3])} is put back"
-    return shown(release.closed_at) if release.closed_at is not None else ""
+        return f"open until {' and '.join(outside(entry.what, 100) for entry in view.open_mitigations[:3])} is put back"
+    return write_time(release.closed_at) if release.closed_at is not None else ""
 
 
 # Of a mitigation: what becomes of it at this moment.
 IN_FORCE = {
     MitigationState.SETTING: "is being set",
-    MitigationState.SET: "is in force, for a while only",
+    MitigationState.SET: "is set for now",
     MitigationState.LIFTING: "is being put back",
     MitigationState.LIFTED: "is put back",
 }
@@ -355,13 +356,9 @@ def mitigation_line(entry: Mitigation) -> str:
     """A mitigation that keeps its release open: what stands, whose it is, since when, and how it ends."""
     words = f":warning: *{outside(entry.what, 100)}* {IN_FORCE[entry.state]}"
     if entry.stuck:
-        words += f", and does not go on: {outside(entry.trouble, 150)}"
-    ends = (
-        ""
-        if entry.state is MitigationState.LIFTING and not entry.stuck
-        else " It ends by *Put it back* in its message."
-    )
-    return f"{words}. {mention(entry.owner)} owns it since {moment(entry.begun_at)}.{ends}"
+        words += f", but is stuck: {outside(entry.trouble, 150)}"
+    ends = "" if entry.state is MitigationState.LIFTING and not entry.stuck else " Press *Put it back* to end it."
+    return f"{words}. {mention(entry.owner)} has owned it since {moment(entry.begun_at)}.{ends}"
 
 
 def is_offer(view: ReleaseView, step: Step) -> bool:
@@ -387,7 +384,7 @@ def _at_step(view: ReleaseView, plan: PlanKind) -> str:
     for place, step in enumerate(steps, start=1):
         if step.state in {StepState.FAILED, StepState.RUNNING, StepState.PENDING} or step is view.awaited:
             words = f"step {place} of {len(steps)}, {outside(step_title(view, step), 80)}"
-            words += f", which waits for {who_attests(view, step)}" if step is view.awaited else ""
+            words += f", waiting for {who_attests(view, step)}" if step is view.awaited else ""
             failed = step.state is StepState.FAILED and clean(step.summary)
             return f"{words}: {outside(step.summary, 200)}" if failed else words
     return ""

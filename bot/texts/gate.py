@@ -38,28 +38,28 @@ _REASONS: Mapping[type[Reason], str] = {
     ChannelClosed: "{refusal}, so nothing is deployed from there",
     NothingToRollBack: "the release is {about}: there is nothing to roll back",
     SourceUnresolved: "{problem}",
-    SourceUnconfirmed: "it was not looked up just now whether {about} still means this commit and image",
+    SourceUnconfirmed: "nobody has confirmed yet that {about} still means this commit and image",
     DeploysFrozen: "deploys are frozen: {reason}",
-    MitigationInForce: "{what} is still in force and must be put back first",
-    RolledBackBefore: "{history}. Abort, and start it again with a reason",
-    RolledBackUnapproved: "{history}. Somebody other than who started it again must approve",
+    MitigationInForce: "{what} is still set and must be put back first",
+    RolledBackBefore: "{history}. Abort, then start it again with a reason",
+    RolledBackUnapproved: "{history}. Someone other than who started it again must approve",
     RoleDeclined: "{about.title} declined: {reason}",
-    SignoffVoid: "{about.title} signed something else than this: sign again",
-    OnlyDeployerApproved: "only the person who deploys has approved: somebody else must approve or deploy",
+    SignoffVoid: "{about.title} approved something that has changed since: sign again",
+    OnlyDeployerApproved: "only the person who deploys has approved: someone else must approve or deploy",
 }
 _STATUSES = {
-    CheckStatus.WAIVED: "cannot be waived",
+    CheckStatus.WAIVED: "can't be waived",
     CheckStatus.FAILED: "failed",
-    CheckStatus.ERROR: "could not find out",
-    CheckStatus.INCONCLUSIVE: "needs a person to say",
-    CheckStatus.EXPIRED: "passed too long ago, run it again",
+    CheckStatus.ERROR: "couldn't be checked",
+    CheckStatus.INCONCLUSIVE: "needs a person",
+    CheckStatus.EXPIRED: "expired, run it again",
     CheckStatus.RUNNING: "is running",
-    CheckStatus.WAITING: "waits to run",
-    CheckStatus.MISSING: "has not run",
+    CheckStatus.WAITING: "is waiting to run",
+    CheckStatus.MISSING: "hasn't run yet",
 }
 _STATUSES_OF_PEOPLE = {  # of a check that only people answer
-    CheckStatus.MISSING: "needs a person to say so: {0}, with Attest in the thread",
-    CheckStatus.EXPIRED: "was said too long ago: {0}, with Attest in the thread",
+    CheckStatus.MISSING: "needs a person: {0}, with Attest in the thread",
+    CheckStatus.EXPIRED: "has expired: {0}, with Attest in the thread",
 }
 
 
@@ -75,9 +75,9 @@ def reason_text(reason: Reason) -> str:
         case SignoffMissing(about=role):
             return f"{role.title}: {reason.approved} of {reason.needed} people have signed off"
         case PlanChanged():
-            return f"the plan is not the one that was shown: {'; '.join(list_differences(reason.changes))}"
+            return f"the plan has changed since it was last shown: {'; '.join(list_differences(reason.changes))}"
         case TooFewPeople():
-            return f"{count_people(reason.needed)} must approve, so far {reason.approved} have"
+            return f"{count_people(reason.needed)} must approve; {reason.approved} so far"
     return _REASONS[type(reason)].format_map(vars(reason)).removesuffix(": ")
 
 
@@ -87,12 +87,12 @@ def list_reasons(reasons: Iterable[Reason]) -> str:
 
 
 def count_failures(failures: Sequence[CheckNotPassed]) -> str:
-    """How many checks that do not hold up the deploy have not passed; empty for none."""
+    """How many checks that do not block the deploy have not passed; empty for none."""
     if not failures:
         return ""
     if len(failures) == 1:
-        return "1 other line is not PASS, and does not hold up the deploy"
-    return f"{len(failures)} other lines are not PASS, and do not hold up the deploy"
+        return "1 check that doesn't block the deploy hasn't passed"
+    return f"{len(failures)} checks that don't block the deploy haven't passed"
 
 
 def name_failures(failures: Sequence[CheckNotPassed], most: int) -> str:
@@ -111,6 +111,6 @@ def freeze_exemption_text(release: Release, version: str) -> str:
     if release.state is not ReleaseState.DEPLOYING:
         return ""
     return (
-        f"{version} is being deployed and goes on. To stop it: press Cancel at its step in the thread, "
+        f"The deploy of {version} goes on. To stop it, press Cancel at its step in the thread, "
         "or type `/release rollback REASON`."
     )

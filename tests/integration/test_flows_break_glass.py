@@ -186,7 +186,7 @@ def test_the_source_is_resolved_before_break_glass(glass: World, tags: Tags) -> 
     tags.away = True
     with pytest.raises(VendorError):
         prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
-    with pytest.raises(GateClosed, match="not looked up just now"):
+    with pytest.raises(GateClosed, match="nobody has confirmed yet"):
         glass.break_glass(MANAGER, release_id, WHY)
 
 
@@ -217,7 +217,7 @@ def test_another_plan_than_the_shown_one_is_refused_once(glass: World, tags: Tag
     with glass.store.transaction() as tx:
         plan_snapshots.store(tx, release_id, {StepId("deploy.tag"): [change]}, glass.clock.now(), QUINN)
     findings = prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
-    with pytest.raises(GateClosed, match="is not the one that was shown"):
+    with pytest.raises(GateClosed, match="has changed since it was last shown"):
         glass.act(judge_break_glass, MANAGER, findings, WHY)
     findings = prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
     assert "Deploying" in glass.act(judge_break_glass, MANAGER, findings, WHY)

@@ -113,7 +113,7 @@ def test_a_mitigation_is_set_and_lifted(production: World, kube: Kube) -> None:
     assert is_rolled_out(kube)
     step = next(step for step in production.view(release_id).steps if step.id == "rollback.billing")
     assert (step.state, step.summary, step.by) == (StepState.DONE, "MODE is off", QA.user)
-    assert "*MODE=off* is in force" in str(render_stored("closeout", "", production.view(release_id)).blocks)
+    assert "*MODE=off* is set" in str(render_stored("closeout", "", production.view(release_id)).blocks)
     production.clock.advance(hours=4)
     job = production.claim("mitigation")
     assert job is not None
@@ -193,7 +193,7 @@ def test_a_mitigation_closes_the_gate_of_the_next_release(production: World) -> 
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     go_on(production)
     other = production.ready("v4.8.1")
-    with pytest.raises(GateClosed, match="MODE=off is still in force and must be put back first"):
+    with pytest.raises(GateClosed, match="MODE=off is still set and must be put back first"):
         production.deploy(QA, other)
 
 

@@ -334,7 +334,7 @@ def test_a_rolled_back_image_needs_a_reason_and_a_second_person(world: World) ->
     assert again.again_because == "it was the database [redacted]"
     world.run("check")
     world.approve(again.id)
-    with pytest.raises(GateClosed, match="Somebody other than who started it again must approve"):
+    with pytest.raises(GateClosed, match="Someone other than who started it again must approve"):
         world.deploy(MANAGER, again.id)
     world.approve(again.id, QA)
     world.deploy(MANAGER, again.id)

@@ -89,7 +89,7 @@ class TestSourceChanges:
         assert view.checks[CheckId("go.one")].running is Running.WAITING
         assert sorted(notices(tagged_world)) == ["moved", "voided"]
         assert [event for _, event in tagged_world.recorded_events()[-2:]] == ["signoff.voided", "release.rebound"]
-        with pytest.raises(GateClosed, match="waits to run"):
+        with pytest.raises(GateClosed, match="is waiting to run"):
             tagged_world.deploy(QA, release_id)
         tagged_world.run("check")
         tagged_world.approve(release_id)
@@ -164,7 +164,7 @@ class TestSourceChanges:
         tags.away = True
         with pytest.raises(VendorError, match="GitHub answered 503"):
             prepare_deploy(tagged_world.deps, QA, release_id)
-        with pytest.raises(GateClosed, match="not looked up just now"):
+        with pytest.raises(GateClosed, match="nobody has confirmed yet"):
             tagged_world.deploy(QA, release_id)
 
     def test_an_approval_ends_with_the_role_of_who_gave_it(self, tagged_world: World) -> None:
@@ -193,8 +193,8 @@ class TestSourceChanges:
             row["subject"] for row in tagged_world.rows("SELECT subject FROM posts WHERE subject LIKE 'voided%%'")
         ]
         assert render_stored("notice", subject, tagged_world.view(release_id)).text == (
-            f"The Release Manager sign-off of <@{RITA}> for Small v4.8.0 is void: they do not hold that role any more. "
-            "Somebody who does has to sign."
+            f"<@{RITA}> no longer has the role Release Manager, so that sign-off for Small v4.8.0 is void. "
+            "Another Release Manager must sign."
         )
         tagged_world.change(roles_of=lambda users: dict.fromkeys(users, frozenset(Role)))
         tagged_world.approve(release_id)
@@ -358,7 +358,7 @@ class TestFreezeNotice:
         tagged_world.clock.advance(seconds=5)
         tagged_world.act(freeze.freeze, MANAGER, tagged_world.clock.now() + timedelta(hours=4), "another")
         first, second = freeze_notices(tagged_world, release_id)
-        instead = "That freeze is over, but another one stands: deploys are frozen until"
+        instead = "That freeze is over, but another one freezes deploys until"
         assert first.startswith(f"{instead} <!date^")
         assert (first.endswith(": another"), second.startswith(f"<@{RITA}> froze deploys until")) == (True, True)
         tagged_world.clock.advance(seconds=5)
@@ -371,7 +371,7 @@ class TestFreezeNotice:
             (release_id, "rolled_back"),
             (release_id, "frozen"),
         }
-        assert freeze_notices(tagged_world, release_id) == ["Deploys are allowed again: the freeze is lifted."] * 2
+        assert freeze_notices(tagged_world, release_id) == ["The freeze is over. Deploys are allowed again."] * 2
 
     def test_a_window_of_the_calendar_freezes_deploys(self, tagged_world: World) -> None:
         """A freeze window of the policy closes the gate, and a rollback is possible."""
@@ -396,7 +396,7 @@ class TestFreezeNotice:
             f"The freeze is lifted, but deploys to production are still frozen by the calendar until {until}."
         )
         assert freeze_notices(tagged_world, release_id)[0].startswith(
-            "That freeze is over, but the calendar keeps deploys frozen until"
+            "That freeze is over, but the calendar freezes deploys until"
         )
         tagged_world.clock.advance(hours=1)
         tagged_world.resolve_source(release_id)
@@ -407,7 +407,7 @@ class TestFreezeNotice:
         release_id = tagged_world.ready()
         tagged_world.deploy(QA, release_id)
         goes_on = (
-            "v4.8.0 is being deployed and goes on. To stop it: press Cancel at its step in the thread, "
+            "The deploy of v4.8.0 goes on. To stop it, press Cancel at its step in the thread, "
             "or type `/release rollback REASON`."
         )
         assert tagged_world.act(freeze.freeze, MANAGER, None, "incident").endswith(f"\n{goes_on}")

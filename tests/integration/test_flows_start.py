@@ -141,7 +141,7 @@ def test_a_deploy_without_changes_can_be_aborted(world: World, outside: Outside)
     world.run("advance")
     view = world.view(release_id)
     (failed_step,) = (step for step in view.steps if step.state is StepState.FAILED)
-    assert "abort, for nothing was changed yet" in render_stored("notice", f"failed:{failed_step.row}:1", view).text
+    assert "abort, as nothing was changed yet" in render_stored("notice", f"failed:{failed_step.row}:1", view).text
     assert "nothing was deployed" in world.act(abort.abort, MANAGER, release_id, "red CI").lower()
     view = world.view(release_id)
     assert (view.release.state, view.freeze) == (ReleaseState.ABORTED, None)

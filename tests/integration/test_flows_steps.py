@@ -143,7 +143,7 @@ class TestStepForAPerson:
             {"subject": f"attest:{drain.row}"}
         ]
         request = render_stored("notice", f"attest:{drain.row}", view).text
-        assert "waits for a person: Drain\nRelease Manager or QA or Product does it" in request
+        assert "waits for a person: Drain\nRelease Manager or QA or Product: do it" in request
 
         with pytest.raises(InvalidInput):
             manual_world.act(step_clicks.attest, QA, drain.row, "")
@@ -186,7 +186,7 @@ class TestStepForAPerson:
         view = manual_world.view(release_id)
         assert view.release.state is ReleaseState.ROLLED_BACK
         text = render_stored("notice", "rolled_back", view).text
-        assert f"production runs what it ran before, by the word of <@{QA.user}>: wrong version" in text
+        assert f"Production runs what it ran before, as attested by <@{QA.user}>. Reason: wrong version" in text
 
     def test_what_the_bot_cannot_do_is_known_before_a_person_begins(self, manual_world: World) -> None:
         """Nobody is asked to drain for a deploy that fails there; a retry looks again, and then asks."""
@@ -291,7 +291,7 @@ def test_another_plan_than_the_shown_one_waits(world: World, vendors: Vendors) -
     world.run("advance")
     failed_step = step(world, release_id, "frontend")
     assert failed_step.summary.startswith(
-        f"the plan is not the one that was shown: {shown_change.what}: {hotfix['id']}, commit "
+        f"the plan has changed since it was last shown: {shown_change.what}: {hotfix['id']}, commit "
     )
     assert (
         f"(shown: {shown_change.now} → {shown_change.after}). Nothing was changed. Press Retry" in failed_step.summary

@@ -98,7 +98,7 @@ def test_start_opens_a_release_for_the_source_of_the_version(live: Bot):
         ("", "Commands: start"),
         ("help", "Commands: start"),
         ("plan", "Plan"),
-        ("history", "1 release, the latest: v4.8.0, OPEN"),
+        ("history", "1 release. Latest: v4.8.0, OPEN"),
         ("status", "v4.8.0"),
         ("status v4.8.0", "v4.8.0"),
         ("doctor", "There is nobody to ask"),
@@ -134,7 +134,7 @@ def test_doctor_answers_at_once_and_again_with_its_findings(live: Bot):
                 work.enqueue(tx, "doctor", live.rows("SELECT id FROM inbox")[0]["id"])
 
     assert answers == ["Asking Slack, The bot's database. The findings follow within half a minute."]
-    assert live.reply_texts(DEV) == [*answers, "1 of 3 to be put right. Slack"]
+    assert live.reply_texts(DEV) == [*answers, "Needs attention: 1 of 3. Slack"]
     (stored_reply,) = live.rows("SELECT body FROM replies WHERE part = 'findings'")
     assert "Slack does not accept the bot token: not_[redacted]" in str(stored_reply)
     assert "hunter2" not in str(stored_reply)
@@ -434,12 +434,12 @@ def test_a_deploy_of_another_plan_than_the_shown_one_is_refused_once(live: Bot, 
     live.change_deps(checklist=make_checklist(deploy=[frontend]), targets={"production": Target(name="production")})
     release_id = open_gate(live, tags)
     live.command("plan")
-    assert "of 1 step nobody can say" in live.reply_texts(RITA)[-1]
+    assert "Can't tell what 1 step would change" in live.reply_texts(RITA)[-1]
     production = live.deps.targets["production"].model_copy(update=vendors.parts)
     live.change_deps(targets={**live.deps.targets, "production": production})
     live.click(QUINN, live.ts(release_id), "release.deploy", value=value_of(release_id), forged=True)
     answer = live.reply_texts(QUINN)[-1]
-    assert answer.startswith("The plan of v4.8.0 is not the one that was shown:\n• production deployment of ")
+    assert answer.startswith("The plan of v4.8.0 has changed since it was last shown:\n• production deployment of ")
     assert "dpl_v4.7.0" in answer
     assert "Deploy again to go with this" in answer
     assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]

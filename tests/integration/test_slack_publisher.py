@@ -276,7 +276,7 @@ def test_a_notify_step_is_done_once_its_message_is_posted(bot: Bot, slack: Slack
         bot.publish(release_id, *END_OF_ROLLBACK)
     anew = bot.post(release_id, *END_OF_ROLLBACK).permalink
 
-    assert before == ":white_circle: *Notify team*\nthe bot's message in the channel once this is over"
+    assert before == ":white_circle: *Notify team*\ndone by the bot's message in the channel at the end"
     assert after == f":white_check_mark: *Notify team*\nposted: {permalink}"
     assert line() == f":white_check_mark: *Notify team*\nposted: {anew}"
     assert permalink != anew
@@ -531,13 +531,13 @@ def test_a_reminder_is_a_direct_message_that_follows_its_rows(bot: Bot, slack: S
     channel = bot.post(release_id, "reminder", subject).channel
     (message,) = slack.messages(RITA, channel)
     assert channel.startswith("D")
-    assert "waits for a sign-off by Release Manager: see the card in <#C0RELEASES1>" in message["text"]
+    assert "waits for Release Manager to sign: see the card in <#C0RELEASES1>" in message["text"]
 
     bot.abort_release(release_id)
     bot.clock.advance(1)
     bot.publish(release_id, "reminder", subject)
     (message,) = slack.messages(RITA, channel)
-    assert message["text"].endswith("waits no more: it is ABORTED.")
+    assert message["text"].endswith("no longer waits (ABORTED).")
     assert slack.violations() == []
 
 

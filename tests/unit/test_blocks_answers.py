@@ -136,7 +136,7 @@ def test_details_of_a_check_that_never_ran_show_what_it_will_ask() -> None:
     view = make_view(checks={"go.check_1": make_check_view("go.check_1")})
     modal = open_modal("check.details", CHECK, view)
     assert list(mrkdwn(modal["blocks"])) == [
-        ":white_circle: *Check of go.check_1*  `go.check_1`\nnot run",
+        ":white_circle: *Check of go.check_1*  `go.check_1`\nnot run yet",
         "*Asked*\n```\nSELECT * FROM billing.verify_billing_schema()\n```",
         "*Expected*\nAll PASS",
     ]
@@ -164,7 +164,7 @@ def test_status_says_the_state_the_reasons_and_where_the_card_is() -> None:
     assert block(answer, "status") == ":large_blue_circle: *SOLVEREIGN v4.8.0*: OPEN"
     assert (
         block(answer, "gate")
-        == ":no_entry: *No-Go* for 1 reason. Waits for Release Manager\n• Release Manager has not signed off"
+        == ":no_entry: *No-Go*. 10 of 10 checks passed. Waiting for Release Manager.\n• Release Manager has not signed off"
     )
     assert block(answer, "progress") == (
         ":white_check_mark: Migrations 2/2\n:white_check_mark: Go/No-Go 10/10\n:raised_hand: Post-Deployment 0/2"
@@ -174,14 +174,14 @@ def test_status_says_the_state_the_reasons_and_where_the_card_is() -> None:
 
 def test_status_without_a_release_says_what_to_type() -> None:
     """Without a release, `/release status` says how to start one."""
-    assert status.status(None).text == "No release is under way. Type `/release start v4.8.0` to begin one."
+    assert status.status(None).text == "No release is open. Type `/release start v4.8.0` to begin one."
 
 
 def test_history_has_a_line_for_each_release() -> None:
     """The history shows of each release its state, time, person and reason."""
     aborted_release = make_release(ReleaseState.ABORTED, version="v4.7.1", reason="superseded")
     answer = status.history([make_release(), aborted_release], [])
-    assert answer.text == "2 releases, the latest: v4.8.0, OPEN"
+    assert answer.text == "2 releases. Latest: v4.8.0, OPEN"
     assert block(answer, "history").splitlines() == [
         (
             ":large_blue_circle: *v4.8.0* OPEN, <!date^1795539600^{date_short_pretty} {time}|2026-11-24 17:00 UTC>, "
@@ -192,7 +192,7 @@ def test_history_has_a_line_for_each_release() -> None:
             "by <@U0RITA0001>: superseded"
         ),
     ]
-    assert status.history([], []).text == "There has been no release yet."
+    assert status.history([], []).text == "There are no releases yet."
 
 
 def test_history_names_mitigations_that_are_still_in_force() -> None:
@@ -201,8 +201,8 @@ def test_history_names_mitigations_that_are_still_in_force() -> None:
     other = make_release(ReleaseState.DONE, id=ReleaseId(11), version="v4.7.0")
     answer = status.history([open_still, other], [make_mitigation()])
     lines = block(answer, "history").splitlines()
-    assert answer.text == "2 releases, the latest: v4.8.0, ROLLED_BACK. Still to be put back: MODE=off"
-    assert lines[0].endswith(". Still open until MODE=off of <@U0PAT00001> is put back")
+    assert answer.text == "2 releases. Latest: v4.8.0, ROLLED_BACK. Still to be put back: MODE=off"
+    assert lines[0].endswith(". Open until <@U0PAT00001> puts MODE=off back")
     assert "open" not in lines[1]
 
 
@@ -210,9 +210,7 @@ def test_status_says_why_a_release_is_still_open() -> None:
     """`/release status` names the open mitigation and its owner in the same words as the card."""
     view = replace(in_state(ReleaseState.ROLLED_BACK), mitigations=[make_mitigation()])
     answer = status.status(view)
-    assert (
-        answer.text == "SOLVEREIGN v4.8.0: ROLLED_BACK, still open until MODE=off is put back: errors after the deploy"
-    )
+    assert answer.text == "SOLVEREIGN v4.8.0: ROLLED_BACK, open until MODE=off is put back: errors after the deploy"
     assert block(answer, "standing") == block(render_stored("card", "", view), "standing")
 
 
@@ -222,7 +220,7 @@ def test_the_plan_says_whether_the_bot_or_a_person_does_each_step() -> None:
     assert_slack_accepts(answer)
     assert block(answer, "deploy").splitlines() == [
         "*Deploy*",
-        "1. Create release tag (a person, who attests it)",
+        "1. Create release tag (by hand)",
         "2. Deploy backend (the bot)",
         "3. Verify backend logs (the bot)",
     ]

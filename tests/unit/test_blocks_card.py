@@ -52,7 +52,7 @@ def cell_text(cell: dict[str, Any]) -> str:
     [
         (
             ReleaseState.OPEN,
-            "SOLVEREIGN v4.8.0: OPEN, 10 of 10 checks passed. Go.",
+            "SOLVEREIGN v4.8.0: OPEN. 10 of 10 checks passed. Go.",
             ["Revoke", "Revoke", "Approve", "Decline", "Deploy", "Abort"],
         ),
         (ReleaseState.DEPLOYING, "SOLVEREIGN v4.8.0: DEPLOYING, step 2 of 3, Deploy backend", ["Roll back"]),
@@ -61,7 +61,7 @@ def cell_text(cell: dict[str, Any]) -> str:
             "SOLVEREIGN v4.8.0: DEPLOY_FAILED, step 2 of 3, Deploy backend: did not become ready",
             ["Roll back"],
         ),
-        (ReleaseState.WATCHING, "SOLVEREIGN v4.8.0: WATCHING, until 2026-11-24 18:05 UTC", ["Roll back"]),
+        (ReleaseState.WATCHING, "SOLVEREIGN v4.8.0: WATCHING until 2026-11-24 18:05 UTC", ["Roll back"]),
         (ReleaseState.DONE, "SOLVEREIGN v4.8.0: DONE, 2026-11-24 18:00 UTC", ["Roll back"]),
         (ReleaseState.ROLLING_BACK, "SOLVEREIGN v4.8.0: ROLLING_BACK, step 1 of 1, Restore backend", []),
         (
@@ -135,10 +135,10 @@ def test_the_table_has_a_mark_and_a_result_for_every_row() -> None:
         ":fast_forward: waived: the drill of yesterday counts",
         ":hourglass_flowing_sand: running: row 3 of 9",
         ":hourglass_flowing_sand: waiting",
-        ":white_circle: not run",
-        ":warning: could not find out: no access",
-        ":raised_hand: needs a person to say",
-        ":alarm_clock: passed too long ago: 5 of 5 PASS",
+        ":white_circle: not run yet",
+        ":warning: couldn't be checked: no access",
+        ":raised_hand: needs a person",
+        ":alarm_clock: expired: 5 of 5 PASS",
         ":white_check_mark: passed: 5 of 5 PASS",
     ]
 
@@ -158,13 +158,13 @@ def test_no_go_names_every_reason_and_offers_no_deploy() -> None:
     )
     card = render_stored("card", "", view)
     assert block(card, "gate") == (
-        ":no_entry: *No-Go* for 3 reasons. Waits for Release Manager\n"
+        ":no_entry: *No-Go* for 3 reasons. Waiting for Release Manager.\n"
         "• deploys are frozen: incident under way\n"
         "• Check of go.check_2: failed\n"
         "• Release Manager has not signed off"
     )
     assert card.text == (
-        "SOLVEREIGN v4.8.0: OPEN, 9 of 10 checks passed. No-Go, 3 reasons: deploys are frozen: incident under way; "
+        "SOLVEREIGN v4.8.0: OPEN. 9 of 10 checks passed. No-Go, 3 reasons: deploys are frozen: incident under way; "
         "Check of go.check_2: failed; Release Manager has not signed off"
     )
     assert "Deploy" not in labels(card)
@@ -174,7 +174,7 @@ def test_a_go_with_a_waiver_says_so() -> None:
     """The card counts waived checks apart from those that passed."""
     check_view = make_check_view("go.check_2", make_result("go.check_2", Outcome.FAIL), make_waiver("go.check_2"))
     card = render_stored("card", "", with_signoffs(make_view(checks={"go.check_2": check_view}), Role.RELEASE_MANAGER))
-    assert card.text == "SOLVEREIGN v4.8.0: OPEN, 9 of 10 checks passed, 1 waived. Go."
+    assert card.text == "SOLVEREIGN v4.8.0: OPEN. 9 of 10 checks passed, 1 waived. Go."
 
 
 def test_failures_that_do_not_block_are_named_beside_go() -> None:
@@ -183,10 +183,10 @@ def test_failures_that_do_not_block_are_named_beside_go() -> None:
     card = render_stored(
         "card", "", with_signoffs(make_view(checks={"migrations.billing": check_view}), Role.RELEASE_MANAGER, Role.QA)
     )
-    summary = "1 other line is not PASS, and does not hold up the deploy:"
+    summary = "1 check that doesn't block the deploy hasn't passed:"
     line = "Migrations: Check of migrations.billing: failed"
     assert block(card, "gate") == f":large_yellow_circle: *Go*, but {summary}\n• {line}"
-    assert card.text == f"SOLVEREIGN v4.8.0: OPEN, 10 of 10 checks passed. Go. {summary} {line}."
+    assert card.text == f"SOLVEREIGN v4.8.0: OPEN. 10 of 10 checks passed. Go. {summary} {line}."
     deploy = next(button for button in buttons(card) if button["action_id"] == "release.deploy")
     assert deploy["confirm"]["text"]["text"].endswith(f" {summary} {line}")
 
@@ -195,15 +195,12 @@ def test_the_card_says_who_cannot_deploy_under_the_four_eyes_rule() -> None:
     """With a single approver the card says that someone else must deploy."""
     one = with_signoffs(make_view(), Role.RELEASE_MANAGER)
     assert block(render_stored("card", "", one), "gate").endswith(
-        "\nFour eyes: only <@U0RITA0001> has approved, so somebody else deploys."
+        "\n<@U0RITA0001> approved, so someone else must deploy."
     )
     two = with_signoffs(make_view(), Role.RELEASE_MANAGER, Role.QA)
     alone = replace(one, policy=Policy(four_eyes=False))
     for view in (two, alone):
-        assert (
-            block(render_stored("card", "", view), "gate")
-            == ":large_green_circle: *Go*: nothing speaks against a deploy."
-        )
+        assert block(render_stored("card", "", view), "gate") == ":large_green_circle: *Go*: ready to deploy."
 
 
 def test_deploy_asks_for_confirmation_and_names_the_image() -> None:
@@ -211,14 +208,14 @@ def test_deploy_asks_for_confirmation_and_names_the_image() -> None:
     card = render_stored("card", "", with_signoffs(make_view(), Role.RELEASE_MANAGER, Role.QA))
     deploy = next(button for button in buttons(card) if button["action_id"] == "release.deploy")
     assert deploy["confirm"]["title"]["text"] == "Deploy v4.8.0?"
-    assert deploy["confirm"]["text"]["text"] == "Production gets ghcr.io/solvereign/api@sha256:abababababab."
+    assert deploy["confirm"]["text"]["text"] == "Production will run ghcr.io/solvereign/api@sha256:abababababab."
     assert json.loads(deploy["value"]) == {"release": 12}
 
 
 @pytest.mark.parametrize(
     ("verdict", "fingerprint", "line", "button_labels"),
     [
-        (None, "", ":white_circle: Not signed", ["Approve", "Decline"]),
+        (None, "", ":white_circle: Not signed yet", ["Approve", "Decline"]),
         (
             Verdict.DECLINE,
             "0" * 64,
@@ -228,7 +225,7 @@ def test_deploy_asks_for_confirmation_and_names_the_image() -> None:
         (
             Verdict.APPROVE,
             "0" * 64,
-            f":warning: Void: <@U0QUINN001> approved something else, {AT_1759}. Sign again.",
+            f":warning: Void: <@U0QUINN001> approved it {AT_1759}, and it has changed since. Sign again.",
             ["Approve", "Decline"],
         ),
     ],
@@ -262,14 +259,14 @@ def test_every_approver_and_the_required_number_are_shown() -> None:
     )
     row = next(one for one in card.blocks if one["block_id"] == "signoff:qa:buttons")
     assert [button["text"]["text"] for button in row["elements"]] == ["Approve", "Decline", "Revoke"]
-    assert "Waits for QA\n• QA: 1 of 2 people have signed off" in block(card, "gate")
+    assert "Waiting for QA.\n• QA: 1 of 2 people have signed off" in block(card, "gate")
 
 
 def test_an_expired_approval_is_shown_as_one() -> None:
     """An approval that was given too long ago is shown as expired."""
     old = make_signoff(Role.QA, Verdict.APPROVE, at=ago(60 * 25), fingerprint=make_view().fingerprint)
     card = render_stored("card", "", make_view(signoffs=(old,)))
-    assert ":alarm_clock: Expired: <@U0QUINN001> approved too long ago" in block(card, "signoff:qa")
+    assert ":alarm_clock: Expired: <@U0QUINN001> approved it" in block(card, "signoff:qa")
 
 
 def test_a_waiver_after_the_deploy_leaves_the_approvals_in_place() -> None:

@@ -18,7 +18,7 @@ def test_problems_come_first_with_their_solution() -> None:
     """A problem is listed with part, message, hint, the checks that need it, and the text to copy."""
     message = found([GOOD, BAD, NOTE])
     assert_slack_accepts(message)
-    assert message.text == "1 of 3 to be put right. Kubernetes of staging"
+    assert message.text == "Needs attention: 1 of 3. Kubernetes of staging"
     assert block(message, "bad:0") == (
         ":x: *Kubernetes of staging*: may not get &lt;pods&gt;. Add to its Role:\n"
         f"Needed by {', '.join(LINES[:6])} and 3 more.\n```\n{RULE}\n```"
@@ -33,14 +33,14 @@ def test_refused_access_is_listed_before_missing_configuration() -> None:
     """What is refused is named before what is not configured."""
     unset = Said("Grafana", Finding(State.UNSET, "grafana is not set", "Set it in release-bot.yml."))
     message = found([unset, BAD])
-    assert message.text == "2 of 2 to be put right. Kubernetes of staging, Grafana"
+    assert message.text == "Needs attention: 2 of 2. Kubernetes of staging, Grafana"
 
 
 def test_a_report_without_problems_is_one_sentence() -> None:
     """If everything works, the message says so in one sentence."""
     message = found([GOOD])
     assert_slack_accepts(message)
-    assert message.text == "All that this checklist needs works."
+    assert message.text == "Everything this checklist needs works."
 
 
 @pytest.mark.parametrize("number", [1, 10, 11, 80])
@@ -49,4 +49,4 @@ def test_a_report_fits_however_many_problems_it_has(number: int) -> None:
     long = Finding(State.UNREACHABLE, "w" * 900, "h" * 900, "r\n" * 900, LINES * 20)
     message = found([Said(f"Part {n} " + "p" * 90, long) for n in range(number)] + [GOOD] * 60)
     assert_slack_accepts(message)
-    assert ("`release-bot doctor` says all" in str(message.blocks)) is (number > 10)
+    assert ("`release-bot doctor` lists them all" in str(message.blocks)) is (number > 10)

@@ -80,7 +80,7 @@ PASS_RESULT = make_result("go.check_1")
         ),
         (
             make_check_view("go.check_1"),
-            ":white_circle: *Check of go.check_1*  `go.check_1`\nnot run",
+            ":white_circle: *Check of go.check_1*  `go.check_1`\nnot run yet",
             ["Run", "Details", "Waive"],
         ),
     ],
@@ -162,7 +162,7 @@ def test_a_check_that_only_a_person_answers_is_attested_and_never_run() -> None:
         ReleaseState.ABORTED: ["Details", "Details"],
     }
     message = messages[ReleaseState.OPEN]
-    assert block(message, "check:hand.a").endswith("\nneeds a person to say")
+    assert block(message, "check:hand.a").endswith("\nneeds a person")
     assert block(message, "check:hand.b").endswith(f" · {AT_1757}, counts until {AT_2157}, attested by <@U0PAT00001>")
 
 
@@ -212,7 +212,7 @@ def test_in_a_crowded_section_failed_checks_keep_their_buttons() -> None:
     assert "check:go.c29:buttons" in block_ids(section)
     assert len(section.blocks) == 50
     assert block(section, "rest").splitlines() == [
-        "More checks, without buttons for lack of room: `/release check ID` runs one again.",
+        "There is no room for buttons on the rest. `/release check ID` runs one again.",
         *(f":white_check_mark: Check of go.c{number}  `go.c{number}`" for number in range(23, 29)),
     ]
 
@@ -257,7 +257,7 @@ def test_steps_show_the_value_before_and_after() -> None:
     view = in_state(ReleaseState.DEPLOYING)
     running = [replace(step, unended=("migrate-1",)) for step in view.steps]
     question = buttons(render_stored("steps", "deploy", replace(view, steps=running)))[0]["confirm"]["text"]["text"]
-    assert question == "What it has changed so far stays. job/migrate-1 is not stopped. Retry it then, or roll back."
+    assert question == "What it changed so far stays. job/migrate-1 keeps running. You can retry it, or roll back."
     assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 102}
 
 
@@ -295,7 +295,7 @@ def test_a_plan_says_that_it_waits_for_a_person() -> None:
     head = "Deploy of SOLVEREIGN v4.8.0: step 1 of 3, Create release tag"
     assert steps.text == f"{head} waits: a person does this and attests it"
     assert block(steps, "plan") == "*Deploy of SOLVEREIGN v4.8.0* 0/3"
-    assert f"the deploy waits for this: {who} does it and presses Attest" in block(steps, "step:101")
+    assert f"{who}: do this, then press Attest. The deploy waits for it." in block(steps, "step:101")
     assert [button["action_id"] for button in buttons(steps)] == ["step.attest", "release.abort", "release.rollback"]
     assert labels(render_stored("steps", "deploy", replace(view, steps=(first, *rest)))) == []
 
@@ -308,7 +308,7 @@ def test_a_failed_deploy_cannot_be_retried_after_a_rollback(state: ReleaseState)
     view = replace(view, steps=(*failed_steps, *(step for step in view.steps if step.plan is PlanKind.ROLLBACK)))
     assert render_stored("notice", "failed:102:1", view).text == (
         f"Deploy of SOLVEREIGN v4.8.0: Deploy backend failed: did not become ready\n"
-        f"It is not retried any more: the release is {state}."
+        f"Too late to retry: the release has moved on ({state})."
     )
     assert {"Retry", "Done by hand"}.isdisjoint(labels(render_stored("steps", "deploy", view)))
 
@@ -343,8 +343,8 @@ def test_the_close_out_lists_what_was_waived_and_is_still_open() -> None:
         f"*Waived*\n:fast_forward: Check of go.check_1: the drill of yesterday counts (<@U0RITA0001>, {AT_1758})"
     )
     assert block(closeout, "open") == (
-        "*Still open*\n:raised_hand: Create release tag: not attested\n:white_circle: Check of after.health: not run\n"
-        ":raised_hand: Check of after.grafana: needs a person to say"
+        "*Still open*\n:raised_hand: Create release tag: not attested yet\n:white_circle: Check of after.health: not run yet\n"
+        ":raised_hand: Check of after.grafana: needs a person"
     )
 
 
@@ -354,21 +354,21 @@ def test_the_close_out_lists_what_was_waived_and_is_still_open() -> None:
         (
             ReleaseState.ABORTED,
             "aborted",
-            "SOLVEREIGN v4.8.0 is aborted, nothing was deployed: superseded by v4.8.1",
+            "SOLVEREIGN v4.8.0 is aborted. Nothing was deployed. Reason: superseded by v4.8.1",
         ),
         (
             ReleaseState.ABORTED,
             "gave_way:v4.7.0:U0QUINN001:channel",
             (
-                "<@U0RITA0001> <@U0QUINN001>: SOLVEREIGN v4.8.0 is aborted, nothing of it was deployed: "
-                "<@U0QUINN001> rolls v4.7.0 back. Once production is well: `/release start v4.8.0`"
+                "<@U0RITA0001> <@U0QUINN001>: SOLVEREIGN v4.8.0 is aborted because <@U0QUINN001> rolls back v4.7.0. "
+                "Nothing of it was deployed. Once production is healthy: `/release start v4.8.0`"
             ),
         ),
         (ReleaseState.DONE, "done", "SOLVEREIGN v4.8.0 is in production and its watch is over."),
         (
             ReleaseState.ROLLED_BACK,
             "rolled_back",
-            "SOLVEREIGN v4.8.0 is rolled back, production runs what it ran before: errors after the deploy",
+            "SOLVEREIGN v4.8.0 is rolled back. Production runs what it ran before. Reason: errors after the deploy",
         ),
         (
             ReleaseState.DEPLOY_FAILED,
@@ -381,13 +381,13 @@ def test_the_close_out_lists_what_was_waived_and_is_still_open() -> None:
         (
             ReleaseState.WATCHING,
             "failed:102:3",
-            "Deploy of SOLVEREIGN v4.8.0: Deploy backend had failed and was tried again: done.",
+            "Deploy of SOLVEREIGN v4.8.0: Deploy backend failed at first, and was retried: done.",
         ),
         (
             ReleaseState.ROLLED_BACK,
             "done",
             (
-                "SOLVEREIGN v4.8.0 was in production and its watch was over. Now: ROLLED_BACK, "
+                "SOLVEREIGN v4.8.0 was in production, but isn't any more: ROLLED_BACK, "
                 "<!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>: errors after the deploy"
             ),
         ),
@@ -395,29 +395,29 @@ def test_the_close_out_lists_what_was_waived_and_is_still_open() -> None:
             ReleaseState.ABORTED,
             "moved:1",
             (
-                "SOLVEREIGN v4.8.0 means something else now: commit `c0ffeec0ffee`, image "
-                "`ghcr.io/solvereign/api@sha256:abababababab`. What was signed before is void."
+                "SOLVEREIGN v4.8.0 now points to something else: commit `c0ffeec0ffee`, image "
+                "`ghcr.io/solvereign/api@sha256:abababababab`. Earlier sign-offs are void."
             ),
         ),
         (
             ReleaseState.ABORTED,
             "voided:7:qa:U0QUINN001:old",
-            "<@U0QUINN001>: the QA sign-off is void, it was given too long ago for SOLVEREIGN v4.8.0.",
+            "<@U0QUINN001>: your QA sign-off is void: it has expired for SOLVEREIGN v4.8.0.",
         ),
         (
             ReleaseState.OPEN,
             "voided:7",
-            "A sign-off is void: what was signed of SOLVEREIGN v4.8.0 has changed. Look again and sign again.",
+            "A sign-off is void: SOLVEREIGN v4.8.0 has changed since. Look again and sign again.",
         ),
         (
             ReleaseState.OPEN,
             "voided:7:qa:U0QUINN001",
             (
-                "<@U0QUINN001>: the QA sign-off is void, what was signed of SOLVEREIGN v4.8.0 has changed. "
+                "<@U0QUINN001>: your QA sign-off is void: SOLVEREIGN v4.8.0 has changed since. "
                 "Look again and sign again."
             ),
         ),
-        (ReleaseState.OPEN, "frozen", "Deploys are allowed again: the freeze is lifted."),
+        (ReleaseState.OPEN, "frozen", "The freeze is over. Deploys are allowed again."),
     ],
 )
 def test_a_notice_is_one_event_in_a_sentence(state: ReleaseState, subject: str, text: str) -> None:
@@ -433,9 +433,7 @@ def test_the_notice_of_a_failed_step_in_a_freeze_says_that_a_retry_has_to_wait()
     notice = render_stored(
         "notice", "failed:102:3", replace(in_state(ReleaseState.DEPLOY_FAILED), freeze=make_freeze())
     )
-    assert notice.text.endswith(
-        "\n<@U0QUINN001>: roll back, or retry it in the thread once deploys are not frozen any more."
-    )
+    assert notice.text.endswith("\n<@U0QUINN001>: roll back, or retry it in the thread once the freeze is over.")
 
 
 def test_a_freeze_is_announced_with_who_until_when_and_why() -> None:
@@ -445,7 +443,7 @@ def test_a_freeze_is_announced_with_who_until_when_and_why() -> None:
     calendar = render_stored(
         "notice", "frozen:1", make_view(freeze=make_freeze(by=SYSTEM, id=None, reason="weekend", until=NOW))
     )
-    assert calendar.text.startswith("That freeze is over, but the calendar keeps deploys frozen until <!date^")
+    assert calendar.text.startswith("That freeze is over, but the calendar freezes deploys until <!date^")
     notice = render_stored("notice", "frozen", make_view(freeze=make_freeze(until=NOW)))
     assert notice.text == (
         "<@U0PAT00001> froze deploys until <!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>: "

@@ -61,27 +61,27 @@ def test_each_probe_has_its_own_mark() -> None:
     assert block(render_stored("watch", "", view), "probes").splitlines() == [
         ":white_check_mark: *a*: fine",
         ":rotating_light: *b*: bad",
-        ":warning: *c*: 429 (could last tell: never; asks to wait until <!date^1795543260^{time}|18:01 UTC>)",
+        ":warning: *c*: 429 (last data: never; asked to wait until <!date^1795543260^{time}|18:01 UTC>)",
         ":ballot_box_with_check: *d*: acknowledged: known",
-        ":white_circle: *e*: not asked yet",
+        ":white_circle: *e*: no reading yet",
     ]
 
 
 def test_an_unknown_verdict_is_not_shown_as_clean() -> None:
     """The message says since when the probe has had no answer."""
     watch = render_watch(readings=(BLIND,))
-    assert block(watch, "watch").splitlines()[1] == f":warning: *cannot tell*, {TIME_OF_POLL}"
+    assert block(watch, "watch").splitlines()[1] == f":warning: *no data*, {TIME_OF_POLL}"
     assert block(watch, "probes") == (
-        f":warning: *{TITLE}*: no answer from the vendor (could last tell: <!date^1795542960^{{time}}|17:56 UTC>)"
+        f":warning: *{TITLE}*: no answer from the vendor (last data: <!date^1795542960^{{time}}|17:56 UTC>)"
     )
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"alarms": (make_alarm(),)}, "time is over: an alarm is open. Acknowledge it or roll back."),
-        ({"readings": (BLIND,)}, "time is over, and it goes on until every probe can tell."),
-        ({}, "time is over, the last events are awaited."),
+        ({"alarms": (make_alarm(),)}, "time is up: an alarm is open. Acknowledge it, or roll back."),
+        ({"readings": (BLIND,)}, "time is up, extended until every probe has data."),
+        ({}, "time is up, waiting for the last events."),
     ],
     ids=["alarm", "blind", "late"],
 )
@@ -114,7 +114,7 @@ def test_an_alarm_names_the_error_the_people_and_both_choices() -> None:
     )
     assert block(alarm, "call").startswith("<@U0QUINN001> <@U0RITA0001>: ")
     assert block(alarm, "lasting").splitlines() == [
-        "*A rollback does not take back*",
+        "*A rollback leaves in place*",
         ":grey_question: Create release tag: unknown, for it was done by hand: look before",
     ]
     assert [(button["action_id"], button.get("style"), button["value"]) for button in buttons(alarm)] == [
@@ -128,14 +128,14 @@ def test_an_alarm_without_an_answer_asks_people_to_check_by_hand() -> None:
     silent = make_alarm(kind="silent", short_id="Error rate", title="cannot tell: 503", permalink="")
     alarm = render_stored("alarm", "5", watching(alarms=(silent,)))
     assert block(alarm, "issue") == f":rotating_light: *Error rate* cannot tell: 503\nNo answer, seen {AT_1758}"
-    assert "look yourself" in block(alarm, "call")
+    assert "check by hand" in block(alarm, "call")
 
 
 @pytest.mark.parametrize(
     ("by", "text"),
     [
         (RITA, f"Acknowledged by <@U0RITA0001>, {AT_1758}: known, harmless"),
-        (SYSTEM, f"Over, {AT_1758}: known, harmless"),
+        (SYSTEM, f"Resolved, {AT_1758}: known, harmless"),
     ],
 )
 def test_an_acknowledged_alarm_names_the_person_and_has_no_buttons(by: Any, text: str) -> None:
@@ -150,7 +150,7 @@ def test_an_open_alarm_asks_for_nothing_after_a_rollback() -> None:
     """After a rollback the alarm has no buttons, since its watch is over and an answer would be refused."""
     view = replace(in_state(ReleaseState.ROLLED_BACK), watch=make_watch(WatchState.STOPPED, alarms=(make_alarm(),)))
     alarm = render_stored("alarm", "5", view)
-    assert block(alarm, "call") == "Nobody answered it while the watch ran. The release is ROLLED_BACK."
+    assert block(alarm, "call") == "Nobody answered it during the watch (ROLLED_BACK)."
     assert labels(alarm) == []
     assert block(render_stored("watch", "", view), "alarms").endswith("plan_id': not answered")
 
@@ -169,7 +169,7 @@ def test_an_alarm_shows_its_plot_once_slack_has_it() -> None:
 def test_the_card_says_when_the_verdict_is_unknown() -> None:
     """The card names an unknown verdict, so that nobody has to open the thread."""
     card = render_stored("card", "", watching(readings=(BLIND,)))
-    assert card.text == "SOLVEREIGN v4.8.0: WATCHING, until 2026-11-24 18:05 UTC, cannot tell"
+    assert card.text == "SOLVEREIGN v4.8.0: WATCHING until 2026-11-24 18:05 UTC. 1 probe has no data"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_the_card_says_when_the_verdict_is_unknown() -> None:
     [
         (None, "its watch is over."),
         (SYSTEM, "its watch is over."),
-        (RITA, "its watch is over; people acknowledged 1 alarm."),
+        (RITA, "its watch is over. People acknowledged 1 alarm."),
     ],
 )
 def test_the_notice_of_the_end_counts_alarms_that_people_acknowledged(by: Any, ending: str) -> None:

@@ -174,8 +174,8 @@ def test_the_review_is_offered_once_the_release_is_over(kind: str, state: Releas
 def test_break_glass_is_open_in_the_close_out_until_it_is_reviewed() -> None:
     """Close-out, card and final notice say that a review is missing, and afterwards who reviewed it."""
     view = view_with_break_glass(ReleaseState.DONE)
-    assert "somebody else still has to review it" in "\n".join(mrkdwn(render_stored("closeout", "", view).blocks))
-    assert "its break-glass is still to be reviewed" in render_stored("notice", "done", view).text
+    assert "someone else still has to review it" in "\n".join(mrkdwn(render_stored("closeout", "", view).blocks))
+    assert "Someone else still has to review its break-glass" in render_stored("notice", "done", view).text
     assert "not reviewed yet" in "\n".join(mrkdwn(render_stored("card", "", view).blocks))
     reviewed_view = view_with_break_glass(ReleaseState.DONE, reviewed_by=PAT, reviewed_at=NOW, finding="it was right")
     assert f"Break-glass reviewed by <@{PAT}>" in "\n".join(mrkdwn(render_stored("closeout", "", reviewed_view).blocks))

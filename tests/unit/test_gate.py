@@ -83,12 +83,12 @@ def test_only_an_open_release_can_be_deployed(state: ReleaseState) -> None:
 @pytest.mark.parametrize(
     ("check_view", "words"),
     [
-        (make_check_view(GO), "has not run"),
+        (make_check_view(GO), "hasn't run yet"),
         (make_check_view(GO, make_result(GO, Outcome.FAIL)), "failed"),
-        (make_check_view(GO, make_result(GO, Outcome.ERROR)), "could not find out"),
-        (make_check_view(GO, make_result(GO, Outcome.INCONCLUSIVE)), "needs a person to say"),
-        (make_check_view(GO, make_result(GO, finished_at=ago(241))), "passed too long ago, run it again"),
-        (make_check_view(GO, make_result(GO), running=Running.WAITING), "waits to run"),
+        (make_check_view(GO, make_result(GO, Outcome.ERROR)), "couldn't be checked"),
+        (make_check_view(GO, make_result(GO, Outcome.INCONCLUSIVE)), "needs a person"),
+        (make_check_view(GO, make_result(GO, finished_at=ago(241))), "expired, run it again"),
+        (make_check_view(GO, make_result(GO), running=Running.WAITING), "is waiting to run"),
         (make_check_view(GO, make_result(GO), running=Running.RUNNING), "is running"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_waiver_of_a_check_that_cannot_be_waived_is_ignored() -> None:
     check_view = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
     view = make_view(checklist=make_checklist(sections), checks={GO: check_view})
     (reason,) = deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).reasons
-    assert reason_text(reason) == f"Check of {GO}: cannot be waived"
+    assert reason_text(reason) == f"Check of {GO}: can't be waived"
 
 
 def test_sections_outside_the_gate_do_not_close_it() -> None:
@@ -124,17 +124,17 @@ def test_sections_outside_the_gate_do_not_close_it() -> None:
 
 
 NOT_PASSED = [
-    (make_check_view("migrations.billing"), CheckStatus.MISSING, "has not run"),
+    (make_check_view("migrations.billing"), CheckStatus.MISSING, "hasn't run yet"),
     (make_check_view("migrations.billing", make_result(outcome=Outcome.FAIL)), CheckStatus.FAILED, "failed"),
     (
         make_check_view("migrations.billing", make_result(outcome=Outcome.ERROR)),
         CheckStatus.ERROR,
-        "could not find out",
+        "couldn't be checked",
     ),
     (
         make_check_view("migrations.billing", make_result(finished_at=ago(241))),
         CheckStatus.EXPIRED,
-        "passed too long ago, run it again",
+        "expired, run it again",
     ),
 ]
 
@@ -147,8 +147,7 @@ def test_non_blocking_failures_are_named(check_view: CheckView, counts_as: Check
     (failure,) = non_blocking_failures(view)
     assert (failure.about, failure.status, reason_text(failure)) == ("migrations.billing", counts_as, text)
     assert (
-        name_failures(non_blocking_failures(view), 3)
-        == f"1 other line is not PASS, and does not hold up the deploy: {text}"
+        name_failures(non_blocking_failures(view), 3) == f"1 check that doesn't block the deploy hasn't passed: {text}"
     )
     assert non_blocking_failures(make_view()) == []
     assert name_failures((), 3) == ""
@@ -163,9 +162,7 @@ def test_long_lists_of_failures_are_cut_and_counted() -> None:
         make_view(checks={one: make_check_view(one) for one in ("migrations.billing", "migrations.rls")})
     )
     text = name_failures(lines, 1)
-    assert text.startswith(
-        "2 other lines are not PASS, and do not hold up the deploy: Migrations: Check of migrations.b"
-    )
+    assert text.startswith("2 checks that don't block the deploy haven't passed: Migrations: Check of migrations.b")
     assert text.endswith("; … and 1 more")
 
 
@@ -205,8 +202,8 @@ def test_a_check_for_a_person_names_who_may_attest_it() -> None:
         for policy, check_view in ((Policy(), make_check_view(line.id)), (Policy.model_validate({"lines": rules}), old))
     ]
     assert texts == [
-        "Preparations: Check of prep.notes: needs a person to say so: Release Manager or QA or Product, with Attest in the thread",
-        "Preparations: Check of prep.notes: was said too long ago: QA or Product, with Attest in the thread",
+        "Preparations: Check of prep.notes: needs a person: Release Manager or QA or Product, with Attest in the thread",
+        "Preparations: Check of prep.notes: has expired: QA or Product, with Attest in the thread",
     ]
 
 
@@ -293,7 +290,7 @@ def test_a_quorum_counts_people() -> None:
 
 def test_the_number_of_people_counts_each_person_once() -> None:
     """One person with several roles counts once."""
-    assert two_of_qa(QUINN, PAT, people=3) == [(Cause.PEOPLE, "3 different people must approve, so far 2 have")]
+    assert two_of_qa(QUINN, PAT, people=3) == [(Cause.PEOPLE, "3 different people must approve; 2 so far")]
     assert two_of_qa(QUINN, PAT, RITA, people=3) == []
 
 
@@ -331,7 +328,7 @@ def test_the_policy_overrides_an_earlier_waiver() -> None:
     check_view = make_check_view(GO, make_result(GO, Outcome.FAIL), make_waiver(GO))
     view = make_view(policy=policy, checks={GO: check_view})
     (reason,) = deploy_gate(replace(with_signoffs(view, Role.RELEASE_MANAGER), policy=policy), QUINN).reasons
-    assert reason_text(reason) == f"Check of {GO}: cannot be waived"
+    assert reason_text(reason) == f"Check of {GO}: can't be waived"
 
 
 def test_a_freeze_closes_the_gate() -> None:
@@ -366,7 +363,7 @@ def test_findings_from_outside_are_listed_with_the_other_reasons() -> None:
     assert [(reason.cause, reason_text(reason)) for reason in deploy_gate(view, QUINN, outside).reasons] == [
         (Cause.CHANNEL, "<#C1> is archived, so nothing is deployed from there"),
         (Cause.FREEZE, "deploys are frozen: incident under way"),
-        (Cause.PLAN, "the plan is not the one that was shown: image: a → b (not shown)"),
+        (Cause.PLAN, "the plan has changed since it was last shown: image: a → b (not shown)"),
     ]
 
 

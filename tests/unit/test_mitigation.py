@@ -14,10 +14,7 @@ from tests.unit.slack_rules import assert_slack_accepts, block, block_ids
 
 SINCE = "<!date^1795541400^{date_short_pretty} {time}|2026-11-24 17:30 UTC>"
 TILL = "<!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>"
-LINE = (
-    ":warning: *MODE=off* is in force, for a while only. "
-    f"<@U0PAT00001> owns it since {SINCE}. It ends by *Put it back* in its message."
-)
+LINE = f":warning: *MODE=off* is set for now. <@U0PAT00001> has owned it since {SINCE}. Press *Put it back* to end it."
 
 
 def open_view() -> ReleaseView:
@@ -65,9 +62,7 @@ def test_the_card_says_what_keeps_the_release_open() -> None:
     """The card names the mitigation, its owner, since when it is in force, and how to end it."""
     card = render_stored("card", "", open_view())
     assert_slack_accepts(card)
-    assert card.text == (
-        "SOLVEREIGN v4.8.0: ROLLED_BACK, still open until MODE=off is put back: errors after the deploy"
-    )
+    assert card.text == ("SOLVEREIGN v4.8.0: ROLLED_BACK, open until MODE=off is put back: errors after the deploy")
     assert block_ids(card)[:4] == ["head", "release", "state", "standing"]
     assert block(card, "standing") == LINE
     assert "standing" not in block_ids(render_stored("card", "", closed_view()))
@@ -78,12 +73,12 @@ def test_a_mitigation_that_cannot_be_lifted_says_why() -> None:
     view = replace(
         open_view(), mitigations=[make_mitigation(state=MitigationState.LIFTING, trouble="no such Deployment")]
     )
-    assert " is being put back, and does not go on: no such Deployment. " in block(
+    assert " is being put back, but is stuck: no such Deployment. " in block(
         render_stored("card", "", view), "standing"
     )
     reminder = render_stored("notice", "mitigation:3:1", view)
-    assert reminder.text.startswith("<@U0PAT00001>: MODE=off, since ")
-    assert "does not go on: no such Deployment" in reminder.text
+    assert reminder.text.startswith("<@U0PAT00001>: MODE=off is stuck: ")
+    assert "is stuck: no such Deployment" in reminder.text
 
 
 def test_the_notice_of_a_rollback_names_an_open_mitigation() -> None:

@@ -35,10 +35,10 @@ def test_a_release_that_waits_for_people_says_since_when_and_why(state: ReleaseS
     assert (wait.since, waiting_problem(wait)) == (since, what)
     notice = render_stored("notice", f"waiting:{int(wait.since.timestamp())}:1", view)
     assert_slack_accepts(notice)
-    assert "<@U0RITA0001>: SOLVEREIGN v4.8.0 waits since" in notice.text
+    assert "<@U0RITA0001>: SOLVEREIGN v4.8.0 has been waiting since" in notice.text
     assert f"{what}. {waiting_way_on(wait)}" in notice.text
     other = render_stored("notice", "waiting:1:1", view)
-    assert other.text == "SOLVEREIGN v4.8.0 had waited for somebody, and does not any more."
+    assert other.text == "SOLVEREIGN v4.8.0 no longer waits for anybody."
 
 
 @pytest.mark.parametrize("state", ReleaseState)

@@ -111,7 +111,7 @@ def _refusal(view: ReleaseView, findings: DeployFindings, reasons: tuple[Reason,
     if all(reason.cause is Cause.PLAN for reason in reasons):
         lines = "\n".join(f"• {line}" for line in list_differences(findings.plan_changes))
         return GateClosed(
-            f"The plan of {view.release.version} is not the one that was shown:\n{lines}",
+            f"The plan of {view.release.version} has changed since it was last shown:\n{lines}",
             hint="Nothing was deployed. Deploy again to go with this; `/release plan` shows all of it.",
         )
     return GateClosed(f"{headline}:\n{list_reasons(reasons)}", hint="Nothing was deployed.")

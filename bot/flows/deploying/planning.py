@@ -63,7 +63,7 @@ class _Planner:
             found = self._store(tx, planned)
         if found:
             raise StepError(
-                f"the plan is not the one that was shown: {'; '.join(list_differences(found))}",
+                f"the plan has changed since it was last shown: {'; '.join(list_differences(found))}",
                 hint="Nothing was changed. Press Retry to go with this; `/release plan` shows all of it.",
             )
 

@@ -23,7 +23,7 @@ def render(_about: BreakGlassPost, view: ReleaseView) -> Rendered:
     """The break-glass of the release. It pages the channel: everybody has to know at once."""
     broken = view.break_glass
     if broken is None:
-        return unknown(view, "It went through the gate.")
+        return unknown(view, "The deploy went through the gate.")
     words = f"Break-glass: {text.mention(broken.by)} deploys {text.outside(text.name(view), 150)} past the gate"
     why = text.outside(broken.reason, 700)
     passed = limits.join_lines([f"• {text.outside(one.text, 200)}" for one in broken.passed], _PASSED)
@@ -31,10 +31,10 @@ def render(_about: BreakGlassPost, view: ReleaseView) -> Rendered:
         who = f"{text.mention(broken.reviewed_by)}, {text.moment(broken.reviewed_at)}"
         after = f":white_check_mark: Reviewed by {who}: {text.outside(broken.finding, 700)}"
     else:
-        after = ":mag: To be reviewed by somebody else, once the release is over."
+        after = ":mag: Someone else reviews it once the release is over."
     blocks = [
         elements.section("break_glass", f":rotating_light: <!channel> *{words}*\nWhy: {why}"),
-        elements.section("passed", f"*What was passed over*\n{passed}"),
+        elements.section("passed", f"*Overridden*\n{passed}"),
         elements.section("review", after),
         *elements.actions("break_glass:buttons", buttons(view)),
     ]

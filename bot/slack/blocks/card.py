@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bot.domain.gate import deploy_gate, missing_approvals, non_blocking_failures, valid_approvals
+from bot.domain.reasons import SignoffMissing
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import CheckStatus
 from bot.domain.signoff import Purpose, Verdict
@@ -61,16 +62,19 @@ def fallback(view: ReleaseView, decision: Decision) -> str:
     words = text.state_line(view)
     if view.release.state is not ReleaseState.OPEN:
         return words
-    counted = Counter(text.status_of(view, check) for check in view.checklist.gate_checks)
-    words += f", {counted[CheckStatus.PASSED]} of {text.count(counted.total(), 'check')} passed"
-    if counted[CheckStatus.WAIVED]:
-        words += f", {counted[CheckStatus.WAIVED]} waived"
-    words += f". {text.verdict(decision)}"
+    words += f". {_passed(view)}. {text.verdict(decision)}"
     reasons = "; ".join(map(reason_text, decision.reasons))
     if reasons:
         return f"{words}: {text.outside(reasons, 600)}"
     missed = name_failures(non_blocking_failures(view), _NAMED)
     return f"{words}. {text.outside(missed, 600)}." if missed else f"{words}."
+
+
+def _passed(view: ReleaseView) -> str:
+    """How many of the checks that decide have passed, and how many are waived."""
+    counted = Counter(text.status_of(view, check) for check in view.checklist.gate_checks)
+    words = f"{counted[CheckStatus.PASSED]} of {text.count(counted.total(), 'check')} passed"
+    return f"{words}, {counted[CheckStatus.WAIVED]} waived" if counted[CheckStatus.WAIVED] else words
 
 
 def _facts(view: ReleaseView) -> list[tuple[str, str]]:
@@ -152,7 +156,7 @@ def _signoff(view: ReleaseView, role: Role) -> list[Block]:
     need = "optional" if not needed else "required" if needed == 1 else f"{needed} people required"
     title = f"*{role.title}* ({need})"
     name = f"signoff:{role}"
-    lines = [_signature(view, one) for one in given] or [":white_circle: Not signed"]
+    lines = [_signature(view, one) for one in given] or [":white_circle: Not signed yet"]
     return [
         elements.section(name, limits.join_lines([title, *lines], _SIGNOFF), limit=_SIGNOFF),
         *elements.actions(f"{name}:buttons", _signoff_buttons(view, role, given)),
@@ -164,9 +168,9 @@ def _signature(view: ReleaseView, signoff: SignOff) -> str:
     if signoff.verdict is Verdict.DECLINE:
         return f":x: Declined by {who}, {at}: {text.outside(signoff.reason, 200)}"
     if view.release.state is ReleaseState.OPEN and signoff.fingerprint != view.fingerprint:
-        return f":warning: Void: {who} approved something else, {at}. Sign again."
+        return f":warning: Void: {who} approved it {at}, and it has changed since. Sign again."
     if view.release.state is ReleaseState.OPEN and signoff not in valid_approvals(view, signoff.role):
-        return f":alarm_clock: Expired: {who} approved too long ago, {at}. Sign again."
+        return f":alarm_clock: Expired: {who} approved it {at}. Sign again."
     return f":white_check_mark: Approved by {who}, {at}"
 
 
@@ -198,25 +202,26 @@ def gate_text(view: ReleaseView, decision: Decision) -> str:
     """What the gate says now, with every reason by name."""
     if not decision.allowed:
         lines = [f"• {text.outside(reason_text(reason), 200)}" for reason in decision.reasons]
-        head = f":no_entry: *No-Go* for {text.count(len(lines), 'reason')}"
-        if waits_for := [_wanted(role, number) for role, number in missing_approvals(view)]:
-            head += f". Waits for {' and '.join(waits_for)}"
-        return f"{head}\n{limits.join_lines(lines, _GATE - 120)}"
-    words = ":large_green_circle: *Go*: nothing speaks against a deploy."
+        head = f":no_entry: *No-Go* for {text.count(len(lines), 'reason')}."
+        if all(isinstance(reason, SignoffMissing) for reason in decision.reasons):
+            head = f":no_entry: *No-Go*. {_passed(view)}."
+        if roles := [
+            role.title if number == 1 else f"{number} people of {role.title}"
+            for role, number in missing_approvals(view)
+        ]:
+            head += f" Waiting for {' and '.join(roles)}."
+        return f"{head}\n{limits.join_lines(lines, _GATE - 160)}"
+    words = ":large_green_circle: *Go*: ready to deploy."
     if missed := non_blocking_failures(view):
         words = f":large_yellow_circle: *Go*, but {count_failures(missed)}:"
-        lines = [f"• {text.outside(reason_text(one), 200)}" for one in missed]
+        lines = [f"• {text.outside(reason_text(line), 200)}" for line in missed]
         if len(lines) > _NAMED:
             lines = [*lines[:_NAMED], f"• … and {len(lines) - _NAMED} more, see the thread"]
         words += f"\n{limits.join_lines(lines, _GATE - 400)}"
     approvers = _approvers(view)
     if view.policy.four_eyes and len(approvers) == 1:
-        words += f"\nFour eyes: only {text.mention(approvers.pop())} has approved, so somebody else deploys."
+        words += f"\n{text.mention(approvers.pop())} approved, so someone else must deploy."
     return words
-
-
-def _wanted(role: Role, number: int) -> str:
-    return role.title if number == 1 else f"{number} people of {role.title}"
 
 
 def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:
@@ -226,7 +231,7 @@ def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:
         missed = text.clean(name_failures(non_blocking_failures(view), _NAMED))
         question = elements.confirm(
             f"Deploy {version}?",
-            f"Production gets {text.short_digest(view.release.pinned_image)}. {missed}".strip(),
+            f"Production will run {text.short_digest(view.release.pinned_image)}. {missed}".strip(),
             "Deploy",
             "Not now",
         )

@@ -34,7 +34,7 @@ def render(_about: CloseoutPost, view: ReleaseView) -> Rendered:
     if picture := view.pictures.get(("timeline", view.release.state)):
         blocks.append(elements.picture("timeline", picture, f"Timeline of {text.name(view)}"))
     words = f"Close-out of {text.name(view)}: {view.release.state}, {len(waived)} waived, "
-    words += f"{len(still_open)} still open" if still_open else "nothing left open"
+    words += f"{len(still_open)} still open" if still_open else "nothing still open"
     return limits.message(text.escape(words), blocks)
 
 
@@ -89,7 +89,7 @@ def _still_open(view: ReleaseView) -> list[str]:
     ]
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
         who = text.mention(view.break_glass.by)
-        open_lines.append(f":rotating_light: Break-glass by {who}: somebody else still has to review it")
+        open_lines.append(f":rotating_light: Break-glass by {who}: someone else still has to review it")
     lines = open_lines + [_open_step(view, step) for step in open_steps]
     for section in view.checklist.sections:
         for check in section.checks if section.phase == "after" else ():
@@ -109,7 +109,7 @@ def _open_step(view: ReleaseView, step: Step) -> str:
         return f":{text.UNCONFIRMED_MARK}: {title}: done by hand by {by}, {text.outside(step.summary, 300)}"
     if text.is_notice(view, step):
         return f":hourglass_flowing_sand: {title}: {text.NOT_THERE}"
-    return f":raised_hand: {title}: not attested"
+    return f":raised_hand: {title}: not attested yet"
 
 
 def _durations(view: ReleaseView) -> str:

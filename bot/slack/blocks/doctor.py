@@ -23,12 +23,12 @@ _MARKS = {State.OK: "white_check_mark", State.NOTE: "information_source"}
 def found(said: Sequence[Said]) -> Rendered:
     """Every finding; what to add somewhere stands ready to be copied."""
     bad = sorted((one for one in said if not one.finding.good), key=lambda one: one.finding.state is State.UNSET)
-    words = f"{len(bad)} of {len(said)} to be put right." if bad else "All that this checklist needs works."
+    words = f"Needs attention: {len(bad)} of {len(said)}." if bad else "Everything this checklist needs works."
     room = limits.share(7_000, min(len(bad), _SHOWN), at_least=600, at_most=1_200)
     blocks = [elements.section("doctor", words)]
     blocks += [_bad(f"bad:{number}", one, room) for number, one in enumerate(bad[:_SHOWN])]
     if len(bad) > _SHOWN:
-        left = f"… and {text.count(len(bad) - _SHOWN, 'thing')} more: `release-bot doctor` says all."
+        left = f"… and {text.count(len(bad) - _SHOWN, 'thing')} more: `release-bot doctor` lists them all."
         blocks.append(elements.context("more", left))
     good = [f":{_MARKS[one.finding.state]}: {_words(one, 250)}" for one in said if one.finding.good]
     if good:

@@ -29,17 +29,17 @@ def render(about: MitigationPost, view: ReleaseView) -> Rendered:
     """A mitigation, from its beginning to its end."""
     found = next((entry for entry in view.mitigations if entry.id == about.mitigation), None)
     if found is None:
-        return unknown(view, "This mitigation does not exist.")
+        return unknown(view, "This mitigation isn't part of the release.")
     words = f"{text.outside(found.what, 200)} {text.IN_FORCE[found.state]} ({text.outside(text.name(view), 150)})"
     mark = "x" if found.stuck else MARKS[found.state]
     lines = [f":{mark}: {words}", f"Owner: {text.mention(found.owner)}. Why: {text.outside(found.reason, 500)}"]
     if found.stuck:
-        lines.append(f"It does not go on: {text.outside(found.trouble, 500)}")
+        lines.append(f"It is stuck: {text.outside(found.trouble, 500)}")
     elif found.progress:
         lines.append(text.outside(found.progress, 200))
     elif found.state is MitigationState.SET:
         lines.append(
-            f"Reminder at {text.moment(found.due_at)}. Until it is put back nothing is deployed, and the release stays open."
+            f"Next reminder: {text.moment(found.due_at)}. Until it is put back, nothing is deployed and the release stays open."
         )
     elif found.resolved_by is not None and found.resolved_at is not None:
         by_hand = f", by hand: {text.outside(found.note, 500)}" if found.note else "."

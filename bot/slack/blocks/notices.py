@@ -50,12 +50,12 @@ def _notice(mark: str, sentence: str) -> Rendered:
 
 def _because(view: ReleaseView) -> str:
     reason = text.clean(view.release.reason)
-    return f": {text.outside(reason, 500)}" if reason else "."
+    return f" Reason: {text.outside(reason, 500)}" if reason else ""
 
 
 def aborted(_about: AbortedNotice, view: ReleaseView) -> Rendered:
     """That nothing was deployed, and why."""
-    words = f"{text.outside(text.name(view), 150)} is aborted, nothing was deployed{_because(view)}"
+    words = f"{text.outside(text.name(view), 150)} is aborted. Nothing was deployed.{_because(view)}"
     return _notice("no_entry_sign", words)
 
 
@@ -64,9 +64,10 @@ def gave_way(about: GaveWayNotice, view: ReleaseView) -> Rendered:
     release = view.release
     people = dict.fromkeys([release.manager, *(signed.by for signed in view.signoffs)])
     call = " ".join(text.mention(one) for one in people)
-    words = f"{call}: {text.outside(text.name(view), 150)} is aborted, nothing of it was deployed: {text.mention(about.user)}"
-    again = f"Once production is well: `/release start {text.outside(release.version, 100)}`"
-    return _notice("no_entry_sign", f"{words} rolls {text.outside(about.version, 100)} back. {again}")
+    words = f"{call}: {text.outside(text.name(view), 150)} is aborted because {text.mention(about.user)} rolls back"
+    again = f"Once production is healthy: `/release start {text.outside(release.version, 100)}`"
+    nothing = "Nothing of it was deployed."
+    return _notice("no_entry_sign", f"{words} {text.outside(about.version, 100)}. {nothing} {again}")
 
 
 def done(_about: DoneNotice, view: ReleaseView) -> Rendered:
@@ -74,27 +75,27 @@ def done(_about: DoneNotice, view: ReleaseView) -> Rendered:
     name = text.outside(text.name(view), 150)
     if view.release.state is not ReleaseState.DONE:
         now = text.state_words(view, text.moment)
-        return _notice("leftwards_arrow_with_hook", f"{name} was in production and its watch was over. Now: {now}")
-    words = f"{name} is in production and its watch is over"
+        return _notice("leftwards_arrow_with_hook", f"{name} was in production, but isn't any more: {now}")
+    words = f"{name} is in production and its watch is over."
     alarms = view.watch.alarms if view.watch is not None else ()
-    looked = sum(alarm.acknowledged_by not in {None, SYSTEM} for alarm in alarms)
+    acknowledged = sum(alarm.acknowledged_by not in {None, SYSTEM} for alarm in alarms)
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
-        words += "; its break-glass is still to be reviewed by somebody else"
-    if not looked:
-        return _notice("white_check_mark", f"{words}.")
-    return _notice("ballot_box_with_check", f"{words}; people acknowledged {text.count(looked, 'alarm')}.")
+        words += " Someone else still has to review its break-glass."
+    if not acknowledged:
+        return _notice("white_check_mark", words)
+    return _notice("ballot_box_with_check", f"{words} People acknowledged {text.count(acknowledged, 'alarm')}.")
 
 
 def rolled_back(_about: RolledBackNotice, view: ReleaseView) -> Rendered:
     """That it was taken back, and what is still to be done."""
-    back = [step for step in view.steps if step.plan is PlanKind.ROLLBACK and step.state is StepState.ATTESTED]
-    whose = " and ".join(dict.fromkeys(text.mention(step.by) for step in back if step.by is not None))
-    runs = f"production runs what it ran before{f', by the word of {whose}' if whose else ''}"
-    words = f"{text.outside(text.name(view), 150)} is rolled back, {runs}{_because(view)}"
+    by_hand = [step for step in view.steps if step.plan is PlanKind.ROLLBACK and step.state is StepState.ATTESTED]
+    people = " and ".join(dict.fromkeys(text.mention(step.by) for step in by_hand if step.by is not None))
+    words = f"{text.outside(text.name(view), 150)} is rolled back. Production runs what it ran before"
+    words += f", as attested by {people}.{_because(view)}" if people else f".{_because(view)}"
     for entry in view.open_mitigations:
         words += f"\n{text.mitigation_line(entry)}"
     if view.freeze is not None and not view.freeze.of_calendar:
-        words += "\nDeploys are held. Once you know why it went wrong: `/release unfreeze`"
+        words += "\nDeploys are frozen. When the cause is known: `/release unfreeze`"
     return _notice("leftwards_arrow_with_hook", words)
 
 
@@ -106,14 +107,16 @@ def failed(about: FailedNotice, view: ReleaseView) -> Rendered:
     plan, title = text.PLAN_WORDS[step.plan], text.outside(text.step_title(view, step), 150)
     where = f"{plan} of {text.outside(text.name(view), 150)}: {title}"
     if step.state is not StepState.FAILED:
-        return _notice(text.STEP_MARKS[step.state], f"{where} had failed and was tried again: {step.state}.")
+        return _notice(
+            text.STEP_MARKS[step.state], f"{where} failed at first, and was retried: {text.STEP_WORDS[step.state]}."
+        )
     words = f"{where} failed: {text.outside(step.summary, 500)}"
     if view.release.state is not FAILED_IN[step.plan]:
-        return _notice("x", f"{words}\nIt is not retried any more: the release is {view.release.state}.")
+        return _notice("x", f"{words}\nToo late to retry: the release has moved on ({view.release.state}).")
     who = text.mention(view.release.deployer or view.release.manager)
-    todo = f"retry it in the thread, or {'abort, for nothing was changed yet' if view.may_abort else 'roll back'}"
+    todo = f"retry it in the thread, or {'abort, as nothing was changed yet' if view.may_abort else 'roll back'}"
     if step.plan is PlanKind.DEPLOY and is_stopped_by_freeze(view):
-        todo = "roll back, or retry it in the thread once deploys are not frozen any more"
+        todo = "roll back, or retry it in the thread once the freeze is over"
     return _notice("x", f"{words}\n{who}: {todo}.")
 
 
@@ -129,50 +132,48 @@ def attest(about: AttestNotice, view: ReleaseView) -> Rendered:
     if step is not view.awaited:
         return _notice(text.STEP_MARKS[step.state], f"{where}: {title}: {text.STEP_WORDS[step.state]}.")
     who = text.mention(view.release.deployer or view.release.manager)
-    todo = f"{text.who_attests(view, step)} does it, then presses Attest in the thread. Nothing goes on before"
-    back = ", and a rollback works." if step.plan is PlanKind.DEPLOY else "."
-    return _notice("raised_hand", f"{who}: {where} waits for a person: {title}\n{todo}{back}")
+    todo = f"{text.who_attests(view, step)}: do it, then press Attest in the thread."
+    rollback = " Or roll back." if step.plan is PlanKind.DEPLOY else ""
+    return _notice("raised_hand", f"{who}: {where} waits for a person: {title}\n{todo}{rollback}")
 
 
 def waited_for(about: WaitingNotice, view: ReleaseView) -> Rendered:
     """That somebody is waited for; once nobody is any more, that."""
-    found, name = waiting(view), text.outside(text.name(view), 150)
-    if found is None or int(found.since.timestamp()) != about.since:
-        return _notice("white_check_mark", f"{name} had waited for somebody, and does not any more.")
+    cause, name = waiting(view), text.outside(text.name(view), 150)
+    if cause is None or int(cause.since.timestamp()) != about.since:
+        return _notice("white_check_mark", f"{name} no longer waits for anybody.")
     people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
     call = " ".join(text.mention(user) for user in people)
-    words = f"{name} waits since {text.moment(found.since)}: {text.outside(waiting_problem(found), 400)}."
-    return _notice("bell", f"{call}: {words} {waiting_way_on(found)}")
+    words = f"{name} has been waiting since {text.moment(cause.since)}: {text.outside(waiting_problem(cause), 400)}."
+    return _notice("bell", f"{call}: {words} {waiting_way_on(cause)}")
 
 
 def mitigation(about: MitigationNotice, view: ReleaseView) -> Rendered:
     """A reminder of a mitigation; once it is put back, that."""
-    found = next((entry for entry in view.mitigations if entry.id == about.mitigation), None)
-    if found is None:
+    entry = next((entry for entry in view.mitigations if entry.id == about.mitigation), None)
+    if entry is None:
         return _notice("large_blue_circle", text.state_line(view))
-    what = text.outside(found.what, 200)
-    if not found.open:
+    what = text.outside(entry.what, 200)
+    if not entry.open:
         return _notice("white_check_mark", f"{what} is put back.")
-    since = text.moment(found.begun_at)
-    stands = f"does not go on: {text.outside(found.trouble, 300)}" if found.stuck else "is in force"
-    words = f"{text.mention(found.owner)}: {what}, since {since} for {text.outside(text.name(view), 150)}, {stands}"
-    return _notice(
-        "warning", f"{words}. Put it back with its button as soon as you can: {text.outside(found.reason, 300)}"
-    )
+    state = f"is stuck: {text.outside(entry.trouble, 300)}" if entry.stuck else "is still set"
+    where = f"for {text.outside(text.name(view), 150)}, since {text.moment(entry.begun_at)}"
+    words = f"{text.mention(entry.owner)}: {what} {state} ({where}). Put it back with its button as soon as you can."
+    return _notice("warning", f"{words} Reason: {text.outside(entry.reason, 300)}")
 
 
 def frozen(about: FrozenNotice, view: ReleaseView) -> Rendered:
     """A freeze; once it is over, that, and what holds instead."""
-    stands = view.freeze
-    if stands is None:
-        return _notice("white_check_mark", "Deploys are allowed again: the freeze is lifted.")
-    until, why = text.frozen_until(stands), text.outside(stands.reason, 500)
-    if stands.of_calendar:
-        words = f"That freeze is over, but the calendar keeps deploys frozen until {until}"
-    elif about.second is not None and (stands.at is None or about.second != round(stands.at.timestamp())):
-        words = f"That freeze is over, but another one stands: deploys are frozen until {until}"
+    freeze = view.freeze
+    if freeze is None:
+        return _notice("white_check_mark", "The freeze is over. Deploys are allowed again.")
+    until, why = text.frozen_until(freeze), text.outside(freeze.reason, 500)
+    if freeze.of_calendar:
+        words = f"That freeze is over, but the calendar freezes deploys until {until}"
+    elif about.second is not None and (freeze.at is None or about.second != round(freeze.at.timestamp())):
+        words = f"That freeze is over, but another one freezes deploys until {until}"
     else:
-        words = f"{text.mention(stands.by)} froze deploys until {until}"
+        words = f"{text.mention(freeze.by)} froze deploys until {until}"
     return _notice(
         "snowflake",
         f"{words}: {why}\n{freeze_exemption_text(view.release, text.outside(view.release.version, 100))}".rstrip(),
@@ -184,15 +185,13 @@ def voided(about: VoidedNotice, view: ReleaseView) -> Rendered:
     role, user, cause = about.role, about.user, about.cause
     name = text.outside(text.name(view), 150)
     if cause == Void.ROLE and role in set(Role):
-        again = " Somebody who does has to sign." if view.release.state is ReleaseState.OPEN else ""
-        whose = f"The {Role(role).title} sign-off of {text.mention(user)} for {name}"
-        return _notice("warning", f"{whose} is void: they do not hold that role any more.{again}")
-    why = f"what was signed of {name} has changed"
-    if cause == Void.OLD:
-        why = f"it was given too long ago for {name}"
+        again = f" Another {Role(role).title} must sign." if view.release.state is ReleaseState.OPEN else ""
+        words = f"{text.mention(user)} no longer has the role {Role(role).title}, so that sign-off for {name} is void."
+        return _notice("warning", f"{words}{again}")
+    why = f"it has expired for {name}" if cause == Void.OLD else f"{name} has changed since"
     again = " Look again and sign again." if view.release.state is ReleaseState.OPEN else ""
     if role in set(Role):
-        return _notice("warning", f"{text.mention(user)}: the {Role(role).title} sign-off is void, {why}.{again}")
+        return _notice("warning", f"{text.mention(user)}: your {Role(role).title} sign-off is void: {why}.{again}")
     return _notice("warning", f"A sign-off is void: {why}.{again}")
 
 
@@ -200,26 +199,23 @@ def moved(_about: MovedNotice, view: ReleaseView) -> Rendered:
     """Its tag or its image means something else than before."""
     release = view.release
     what = f"commit {text.code(release.commit[:12])}, image {text.code(text.short_digest(release.pinned_image), 200)}"
-    words = f"{text.outside(text.name(view), 150)} means something else now: {what}."
-    if release.state is not ReleaseState.OPEN:
-        return _notice("rotating_light", f"{words} What was signed before is void.")
-    return _notice("rotating_light", f"{words} Its checks run again, and what was signed before is void.")
+    words = f"{text.outside(text.name(view), 150)} now points to something else: {what}. Earlier sign-offs are void."
+    again = " Its checks run again." if release.state is ReleaseState.OPEN else ""
+    return _notice("rotating_light", f"{words}{again}")
 
 
 def unbound(_about: UnboundNotice, view: ReleaseView) -> Rendered:
     """That its tag or its image is gone; once they are back, that."""
     name = text.outside(text.name(view), 150)
     if not view.release.unbound:
-        return _notice("white_check_mark", f"{name}: its tag and its image are there again.")
-    return _notice("rotating_light", f"{name} cannot be deployed: {text.outside(view.release.unbound, 300)}")
+        return _notice("white_check_mark", f"{name}: its tag and image are back.")
+    return _notice("rotating_light", f"{name} can't be deployed: {text.outside(view.release.unbound, 300)}")
 
 
 def policy(_about: PolicyNotice, view: ReleaseView) -> Rendered:
     """That another policy judges it."""
-    words = f"the policy was changed: {text.outside(text.name(view), 150)} is judged by the new one"
-    return _notice(
-        "scales", f"{words}, {text.code(view.release.policy_digest[:12])}. Sign-offs under the old one are void."
-    )
+    name, digest = text.outside(text.name(view), 150), text.code(view.release.policy_digest[:12])
+    return _notice("scales", f"The policy changed to {digest}. Sign-offs for {name} under the old one are void.")
 
 
 def reminder(about: ReminderPost, view: ReleaseView) -> Rendered:
@@ -227,13 +223,13 @@ def reminder(about: ReminderPost, view: ReleaseView) -> Rendered:
     role, release = about.role, view.release
     name, where = text.outside(text.name(view), 150), f"the card in <#{release.channel}>"
     if release.state is not ReleaseState.OPEN:
-        return _notice("white_check_mark", f"{name} waits no more: it is {release.state}.")
+        return _notice("white_check_mark", f"{name} no longer waits ({release.state}).")
     if role == "manager":
         verdict = text.verdict(deploy_gate(view))
-        return _notice("hourglass", f"{name} is still open: {verdict}. Deploy it or abort it, see {where}.")
+        return _notice("hourglass", f"{name} is still open: {verdict}. Deploy or abort it: see {where}.")
     if role not in {wanted for wanted, _ in missing_approvals(view)}:
-        return _notice("white_check_mark", f"{name} waits for nobody of {Role(role).title} any more.")
+        return _notice("white_check_mark", f"{name} no longer waits for {Role(role).title}.")
     ends = text.moment(release.started_at + view.policy.expire_after)
     return _notice(
-        "hourglass", f"{name} waits for a sign-off by {Role(role).title}: see {where}. It is aborted on {ends}."
+        "hourglass", f"{name} waits for {Role(role).title} to sign: see {where}. It will be aborted on {ends}."
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ROOM = 9_000  # characters for all steps that change something
 _QUIET = 1_500  # and for those that do not, and for any other list
 _VALUE = 140
-_BY_HAND = "By hand: nobody can say what it changes, and a rollback does not take it back"
+_BY_HAND = "By hand: the bot can't tell what these change, and a rollback leaves them in place"
 MARKS = {
     Way.BACK: "leftwards_arrow_with_hook",
     Way.STAYS: "pushpin",
@@ -37,10 +37,10 @@ def planned(name: str, steps: Sequence[PlannedStep], left: Sequence[LastingChang
     unknown = sum(bool(step.trouble) for step in deploy)
     words = f"Plan of {name}: {text.count(len(deploy), 'step')}, {text.count(len(changes), 'change')}"
     if final:
-        words += f", {final} of them cannot be taken back"
+        words += f", {final} can't be taken back"
     if unknown:
-        words += f"; of {text.count(unknown, 'step')} nobody can say what it would change"
-    blocks = [elements.section("plan", text.bold(words, 400)), *lasting_block("A rollback does not take back", left)]
+        words += f". Can't tell what {text.count(unknown, 'step')} would change"
+    blocks = [elements.section("plan", text.bold(words, 400)), *lasting_block("A rollback leaves in place", left)]
     loud = [(number, step) for number, step in enumerate(deploy, start=1) if step.changes or step.trouble]
     room = limits.share(_ROOM, min(len(loud), limits.MAX_BLOCKS - 8), at_least=200, at_most=2_000)
     blocks += [
@@ -83,16 +83,16 @@ def _is_by_hand(step: PlannedStep) -> bool:
 
 def _who(step: PlannedStep) -> str:
     if _is_by_hand(step):
-        return " (a person, who attests it)"
+        return " (by hand)"
     if isinstance(step.spec.action, Notify):
         return " (the bot's message at the end)"
-    return " (asks)" if isinstance(step.spec.action, RunCheck) else ""
+    return " (checks)" if isinstance(step.spec.action, RunCheck) else ""
 
 
 def _step(number: int, step: PlannedStep, room: int) -> str:
     lines = [f"{number}. {text.bold(step.spec.title, 160)}"]
     if step.trouble:
-        lines.append(f":x: cannot say what it would change: {text.outside(step.trouble, 400)}")
+        lines.append(f":x: can't tell what it would change: {text.outside(step.trouble, 400)}")
     for change in step.changes:
         now = text.outside(text.short_digest(change.now), _VALUE) if change.now else "nothing"
         after = text.outside(text.short_digest(change.after), _VALUE)
@@ -104,9 +104,9 @@ def _step(number: int, step: PlannedStep, room: int) -> str:
 def _legend(changes: Sequence[Mutation]) -> str:
     words = {
         Way.BACK: "a rollback takes it back",
-        Way.STAYS: "stays as it is: nothing needs it back",
-        Way.UNKNOWN: "nobody can say: look",
-        Way.FINAL: "cannot be taken back",
+        Way.STAYS: "stays, and does no harm",
+        Way.UNKNOWN: "unknown: check by hand",
+        Way.FINAL: "can't be taken back",
     }
     used = [way for way in Way if any(change.way is way for change in changes)]
     return "   ".join(f":{MARKS[way]}: {words[way]}" for way in used)

@@ -17,5 +17,5 @@ def render(about: RecordPost, view: ReleaseView) -> Rendered:
     """The announcement of the head with which a release was closed."""
     # What has been: an announcement stays as it is when the release is opened again, and closed at a later row.
     words = f"The record of {text.outside(text.name(view), 150)} was closed at row {about.row}"
-    line = f":lock: {words}: `{text.outside(about.head, 64)}`. `release-bot audit verify` holds the record against this message."
+    line = f":lock: {words}: `{text.outside(about.head, 64)}`. Verify with `release-bot audit verify`."
     return limits.message(f"{words}.", [elements.context("record", line)])

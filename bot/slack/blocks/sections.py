@@ -77,7 +77,7 @@ def _heading(view: ReleaseView, section: Section, through: int, total: int) -> s
     if section.gate:
         words += ", decides Go or No-Go"
     if section.blocks:
-        words += ", holds up the deploy"
+        words += ", blocks the deploy"
     if section.phase == "after":
         words += ", after the deploy"
     if section.runbook:
@@ -162,5 +162,5 @@ def _rest(view: ReleaseView, checks: list[Check]) -> str:
     for check in checks:
         mark = text.MARKS[text.status_of(view, check)]
         lines.append(f":{mark}: {text.outside(check.title, 100)}  {text.code(check.id, 60)}")
-    head = "More checks, without buttons for lack of room: `/release check ID` runs one again."
+    head = "There is no room for buttons on the rest. `/release check ID` runs one again."
     return f"{head}\n{limits.join_lines(lines, _REST - len(head) - 1)}"

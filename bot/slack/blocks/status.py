@@ -37,7 +37,7 @@ def answer(sentence: str, hint: str = "") -> Rendered:
 def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
     """Where the release stands and what is missing; ``permalink`` is of its card. None: there is no release."""
     if view is None:
-        words = f"No release is under way. Type `{grammar.COMMAND} start v4.8.0` to begin one."
+        words = f"No release is open. Type `{grammar.COMMAND} start v4.8.0` to begin one."
         return limits.message(words, [elements.section("status", words)])
     decision = deploy_gate(view)
     mark = text.STATE_MARKS[view.release.state]
@@ -60,11 +60,11 @@ def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
 def history(releases: Sequence[Release], open_mitigations: Sequence[Mitigation]) -> Rendered:
     """The latest releases, the newest first, one line each; ``standing``: what of any of them is still to be put back."""
     if not releases:
-        words = "There has been no release yet."
+        words = "There are no releases yet."
         return limits.message(words, [elements.section("history", words)])
     lines = [_past(one, [entry for entry in open_mitigations if entry.release_id == one.id]) for one in releases]
     newest = releases[0]
-    words = f"{text.count(len(releases), 'release')}, the latest: {newest.version}, {newest.state}"
+    words = f"{text.count(len(releases), 'release')}. Latest: {newest.version}, {newest.state}"
     if open_mitigations:
         words += (
             f". Still to be put back: {cut_plain(text.clean(', '.join(one.what for one in open_mitigations)), 300)}"
@@ -80,7 +80,7 @@ def _past(release: Release, open_mitigations: Sequence[Mitigation]) -> str:
     if text.clean(release.reason):
         line += f": {text.outside(release.reason, 120)}"
     for entry in open_mitigations:
-        line += f". Still open until {text.outside(entry.what, 100)} of {text.mention(entry.owner)} is put back"
+        line += f". Open until {text.mention(entry.owner)} puts {text.outside(entry.what, 100)} back"
     return line
 
 
@@ -98,7 +98,7 @@ def plan(checklist: Checklist) -> Rendered:
 def _steps(title: str, specs: Sequence[StepSpec]) -> str:
     lines = []
     for number, spec in enumerate(specs, start=1):
-        who = "a person, who attests it" if isinstance(spec.action, AttestAction) else "the bot"
+        who = "by hand" if isinstance(spec.action, AttestAction) else "the bot"
         who = "the bot's message at the end" if isinstance(spec.action, Notify) else who
         lines.append(f"{number}. {text.outside(spec.title, 150)} ({who})")
     return f"*{title}*\n{limits.join_lines(lines, _LIST)}"

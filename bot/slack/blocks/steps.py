@@ -48,7 +48,7 @@ def render(about: StepsPost, view: ReleaseView) -> Rendered:
         lines = [f":{text.STEP_MARKS[step.state]}: {text.outside(text.step_title(view, step), 100)}" for step in rest]
         blocks.append(elements.section("rest", limits.join_lines(lines, _REST)))
     if plan is PlanKind.ROLLBACK:
-        blocks += lasting_block("Not taken back", lasting(view.steps, view.checklist.deploy), _LEFT)
+        blocks += lasting_block("Left in place", lasting(view.steps, view.checklist.deploy), _LEFT)
     stands_at = failed_step(steps, plan) or next((step for step in steps if step is view.awaited), None)
     buttons = _ways_on(view, stands_at) if stands_at is not None else []
     offered = next((step for step in steps if _offered(view, step)), None)
@@ -86,7 +86,7 @@ def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
         word = f"waits: {word}" if step is view.awaited else word
         words = f"{text.step_title(view, step)} {word}" + (f": {said}" if said else "")
         return text.escape(cut_plain(f"{head}: step {steps.index(step) + 1} of {len(steps)}, {words}", 600))
-    return text.escape(f"{head}: {'all steps are done' if steps else 'no steps yet'}")
+    return text.escape(f"{head}: {'all steps done' if steps else 'no steps yet'}")
 
 
 def _step(view: ReleaseView, step: Step, room: int) -> str:
@@ -112,11 +112,11 @@ def _step(view: ReleaseView, step: Step, room: int) -> str:
 def _said(view: ReleaseView, step: Step) -> str:
     """What the step says about itself now; where it says nothing, the word for its state."""
     if step is view.awaited:
-        return f"the {step.plan} waits for this: {text.who_attests(view, step)} does it and presses Attest"
+        return f"{text.who_attests(view, step)}: do this, then press Attest. The {step.plan} waits for it."
     if _offered(view, step):
-        return "only if it is needed: somebody decides, owns it, and puts it back"
+        return "optional: whoever sets it owns it and puts it back"
     if _untold(view, step):
-        return "the bot's message in the channel once this is over"
+        return "done by the bot's message in the channel at the end"
     said = step.progress if step.state is StepState.RUNNING else step.summary
     if text.clean(said):
         return text.clean(said)
@@ -151,7 +151,7 @@ def _how_long(step: Step) -> str:
 
 
 def _goes_on(step: Step) -> str:
-    return f"job/{' and job/'.join(step.unended)} is not stopped. " if step.unended else ""
+    return f"job/{' and job/'.join(step.unended)} keeps running. " if step.unended else ""
 
 
 def _button(view: ReleaseView, step: Step) -> Element | None:
@@ -161,7 +161,7 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
     if step.state is StepState.RUNNING and view.release.state in _GOES_ON:
         question = elements.confirm(
             "Cancel this step?",
-            f"What it has changed so far stays. {_goes_on(step)}Retry it then, or roll back.",
+            f"What it changed so far stays. {_goes_on(step)}You can retry it, or roll back.",
             "Cancel it",
             "Let it run",
         )

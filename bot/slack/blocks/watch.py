@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bot.slack.blocks.limits import Rendered
 
 _SEEN_MARKS = {Seen.CLEAN: "white_check_mark", Seen.REGRESSED: "rotating_light", Seen.CANNOT_TELL: "warning"}
-_SEEN_WORDS = {Seen.CLEAN: "clean", Seen.REGRESSED: "regressed", Seen.CANNOT_TELL: "cannot tell"}
+_SEEN_WORDS = {Seen.CLEAN: "clean", Seen.REGRESSED: "regressed", Seen.CANNOT_TELL: "no data"}
 _ENDINGS = {
     WatchState.CLEAN: (":white_check_mark:", "clean, no alarm"),
     WatchState.ACCEPTED: (":ballot_box_with_check:", "every alarm was acknowledged"),
@@ -46,7 +46,7 @@ def render(_about: WatchPost, view: ReleaseView) -> Rendered:
     """The one message of the watch, edited at each poll."""
     watch = view.watch
     if watch is None:
-        return unknown(view, "The watch has not begun.")
+        return unknown(view, "The watch hasn't started.")
     blocks = [elements.section("watch", f"{text.bold(f'Watch of {text.name(view)}', 200)}\n{_standing(view, watch)}")]
     probes = view.checklist.watch.probes
     room = limits.share(_PROBES, len(probes), at_least=120, at_most=700)
@@ -78,10 +78,10 @@ def _overdue(view: ReleaseView, watch: Watch) -> str:
     """Why a watch whose time is over is still running."""
     following = after_poll(watch, view.now, timedelta(0))
     if following is Next.WAIT_FOR_PEOPLE:
-        return ": an alarm is open. Acknowledge it or roll back."
+        return ": an alarm is open. Acknowledge it, or roll back."
     if following is Next.EXTEND and watch.verdict is not Seen.CLEAN:
-        return ", and it goes on until every probe can tell."
-    return "" if following is Next.CONTINUE else ", the last events are awaited."
+        return ", extended until every probe has data."
+    return "" if following is Next.CONTINUE else ", waiting for the last events."
 
 
 def bar(view: ReleaseView, watch: Watch) -> str:
@@ -97,14 +97,14 @@ def _probe_line(probe: Probe, watch: Watch, limit: int) -> str:
     title = text.outside(probe.title, 150)
     reading = watch.reading(probe.id)
     if reading is None:
-        return f":white_circle: *{title}*: not asked yet"
+        return f":white_circle: *{title}*: no reading yet"
     said = text.outside(reading.summary, limit)
     if reading.seen is not Seen.CLEAN and covered(reading, watch.alarms):
         return f":ballot_box_with_check: *{title}*: acknowledged: {said}"
     line = f":{_SEEN_MARKS[reading.seen]}: *{title}*: {said}"
     if reading.seen is Seen.CANNOT_TELL:
-        line += f" (could last tell: {text.clock_time(reading.told_at) if reading.told_at else 'never'}"
-        line += f"; asks to wait until {text.clock_time(reading.wait_until)})" if reading.wait_until else ")"
+        line += f" (last data: {text.clock_time(reading.told_at) if reading.told_at else 'never'}"
+        line += f"; asked to wait until {text.clock_time(reading.wait_until)})" if reading.wait_until else ")"
     return line
 
 
@@ -113,7 +113,7 @@ def _alarm_line(watch: Watch, alarm: Alarm) -> str:
     if alarm.acknowledged_by is None:
         return f":rotating_light: {issue}: {'not answered' if watch.state in _ENDINGS else 'open'}"
     by = text.mention(alarm.acknowledged_by)
-    ended = "over by itself" if alarm.acknowledged_by == SYSTEM else f"acknowledged by {by}"
+    ended = "recovered" if alarm.acknowledged_by == SYSTEM else f"acknowledged by {by}"
     return f":ballot_box_with_check: {issue}: {ended}"
 
 
@@ -137,7 +137,7 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
     """The message of an alarm, in the channel, where everybody sees it."""
     alarm = next((one for one in view.watch.alarms if one.id == about.alarm), None) if view.watch else None
     if alarm is None:
-        return unknown(view, "This alarm is no longer known.")
+        return unknown(view, "This alarm is no longer part of the release.")
     issue = text.clean(alarm.title)
     open_ = alarm.acknowledged_by is None
     kind = _KINDS.get(AlarmKind(alarm.kind), "Fault") if alarm.kind in set(AlarmKind) else text.outside(alarm.kind, 40)
@@ -153,7 +153,7 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
             elements.picture("rate", plot, f"Errors a minute before and after the deploy of {text.name(view)}")
         )
     if open_ and view.release.state is not ReleaseState.WATCHING:
-        told = f"Nobody answered it while the watch ran. The release is {view.release.state}."
+        told = f"Nobody answered it during the watch ({view.release.state})."
         blocks.append(elements.section("call", told))
     elif open_:
         people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
@@ -162,7 +162,7 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
         acknowledge = AlarmPayload(release=view.release.id, alarm=alarm.id)
         if view.release.state in MAY_ROLL_BACK:
             left = lasting(view.steps, view.checklist.deploy)
-            blocks += lasting_block("A rollback does not take back", left)
+            blocks += lasting_block("A rollback leaves in place", left)
         buttons = [*_rollback(view), elements.button("watch.acknowledge", acknowledge, "Acknowledge")]
         blocks += elements.actions("alarm:buttons", buttons)
     else:
@@ -172,8 +172,8 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
 
 
 _WAYS_ON = {
-    False: "roll back, or acknowledge it and say why the release may stay.",
-    True: "look yourself, then acknowledge it and say what you saw, or roll back. It goes away when it can tell again.",
+    False: "roll back, or acknowledge it with the reason why the release may stay.",
+    True: "check by hand, then acknowledge with a note, or roll back. Clears itself when the probe recovers.",
 }
 
 
@@ -181,6 +181,6 @@ def _acknowledged(alarm: Alarm) -> str:
     at = f", {text.moment(alarm.acknowledged_at)}" if alarm.acknowledged_at else ""
     note = text.outside(alarm.note, 600) if text.clean(alarm.note) else ""
     if alarm.acknowledged_by == SYSTEM:
-        return f"Over{at}: {note}"
+        return f"Resolved{at}: {note}"
     who = f"Acknowledged by {text.mention(alarm.acknowledged_by or SYSTEM)}{at}"
     return f"{who}: {note}" if note else who
