@@ -52,22 +52,22 @@ class Demo:
         return (self.data_dir / "bot.log").read_text(encoding="utf-8")
 
     def bot_pid(self) -> int:
-        """The process of the bot as it is now; it changes when the bot was killed."""
-        found = children(self._process.pid)
-        return next(pid for pid in found if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+        """The process number of the bot as it is now; it changes when the bot is killed."""
+        pids = children(self._process.pid)
+        return next(pid for pid in pids if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
 
     def kill_bot(self) -> None:
-        """Kill -9; the demo starts the bot again by itself."""
-        killed = self.bot_pid()
-        os.kill(killed, signal.SIGKILL)
+        """Kill the bot with SIGKILL; the demo starts it again."""
+        old_pid = self.bot_pid()
+        os.kill(old_pid, signal.SIGKILL)
 
-        def replaced() -> bool:
+        def is_replaced() -> bool:
             try:
-                return self.bot_pid() != killed and bool(self.control("state", user="U0RITA0001")["bot_online"])
+                return self.bot_pid() != old_pid and bool(self.control("state", user="U0RITA0001")["bot_online"])
             except (StopIteration, FileNotFoundError):
                 return False
 
-        until(replaced, "the bot to be back")
+        until(is_replaced, "the bot to be back")
 
     def control(self, path: str, **params: str) -> Any:
         """GET of the sandbox's control API."""
@@ -82,17 +82,19 @@ class Demo:
         return dict(answer.json())
 
     def click_raw(self, user: str, action: str, message: dict[str, Any]) -> dict[str, Any]:
-        """Press a button of a message, also when it is gone by now: the screen of this person still shows it."""
-        pressed = next(
+        """Press a button of a message, even one that has been removed by now, as a person does whose screen still shows
+        it.
+        """
+        button = next(
             element
             for block in message["blocks"]
             for element in block.get("elements", [])
             if element.get("action_id") == action
         )
-        return self.order("click", user=user, ts=message["ts"], action_id=action, value=pressed["value"], forged=True)
+        return self.order("click", user=user, ts=message["ts"], action_id=action, value=button["value"], forged=True)
 
     def rows(self, sql: str, *values: object) -> list[DictRow]:
-        """Look into the bot's tables."""
+        """The rows of a query in the database of the bot."""
         with (
             EmbeddedPostgres(self.data_dir / "bot" / "postgres") as url,
             psycopg.connect(url, row_factory=dict_row) as tx,
@@ -122,8 +124,8 @@ def until(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := look():
-            return found
+        if result := look():
+            return result
         time.sleep(0.05)
     raise AssertionError(f"waited {seconds:.0f} s for {what}")
 
@@ -131,15 +133,15 @@ def until(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
 @contextlib.contextmanager
 def running_demo(data_dir: Path, *options: str) -> Iterator[Demo]:
     """A demo that is stopped at the end, however the test ends."""
-    started = Demo(data_dir, *options)
+    running = Demo(data_dir, *options)
     try:
-        yield started
+        yield running
     finally:
-        started.stop()
+        running.stop()
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """One demo for the tests of a module, with a short watch."""
-    with running_demo(tmp_path_factory.mktemp("demo") / "data", "--watch-minutes", "0.1") as started:
-        yield started
+    with running_demo(tmp_path_factory.mktemp("demo") / "data", "--watch-minutes", "0.1") as running:
+        yield running

@@ -13,8 +13,8 @@ RITA, QUINN = "Rita", "Quinn"
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """A release that was started, deployed and watched by a bot that was killed in each phase."""
+def killed_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A demo in which a release was started, deployed and watched, and whose bot was killed in each of these phases."""
     with running_demo(tmp_path_factory.mktemp("killed") / "data", "--watch-minutes", "0.2") as demo:
         stage = demo.stage
         stage.command(RITA, "/release start v4.8.0")
@@ -46,49 +46,49 @@ def _digest(demo: Demo) -> str:
     return str(demo.rows("SELECT digest FROM releases ORDER BY id DESC LIMIT 1")[0]["digest"])
 
 
-def test_the_release_is_done(killed: Demo) -> None:
-    """It reached its end although the bot died three times."""
-    assert [row["state"] for row in killed.rows("SELECT state FROM releases")] == ["DONE"]
+def test_the_release_reaches_its_end(killed_demo: Demo) -> None:
+    """The release reaches DONE although the bot was killed three times."""
+    assert [row["state"] for row in killed_demo.rows("SELECT state FROM releases")] == ["DONE"]
 
 
-def test_it_was_deployed_once(killed: Demo) -> None:
-    """The Deployment has exactly one new revision: the image by digest."""
-    assert _deployment(killed).metadata.annotations["deployment.kubernetes.io/revision"] == "2"
-    assert _image(killed).endswith(_digest(killed))
+def test_the_release_is_deployed_once(killed_demo: Demo) -> None:
+    """The Deployment has exactly one new revision, whose image is the release's by digest."""
+    assert _deployment(killed_demo).metadata.annotations["deployment.kubernetes.io/revision"] == "2"
+    assert _image(killed_demo).endswith(_digest(killed_demo))
 
 
-def test_nothing_was_posted_twice(killed: Demo) -> None:
-    """Each message that the bot owed stands in the channel once."""
+def test_no_message_is_posted_twice(killed_demo: Demo) -> None:
+    """Every message that the bot had to post is in the channel exactly once."""
     marks = Counter(
         message["metadata"]["event_payload"]["post"]
-        for message in killed.stage.messages()
+        for message in killed_demo.stage.messages()
         if (message.get("metadata") or {}).get("event_type") == "release_bot_post"
     )
 
-    owed = killed.rows("SELECT id FROM posts")
+    posts = killed_demo.rows("SELECT id FROM posts")
 
-    assert {row["id"]: 1 for row in owed} == dict(marks)
+    assert {row["id"]: 1 for row in posts} == dict(marks)
 
 
-def test_nothing_was_left_behind_in_staging(killed: Demo) -> None:
-    """What the checks had changed when the bot died is put back."""
+def test_everything_that_checks_changed_in_staging_is_restored(killed_demo: Demo) -> None:
+    """What the checks had changed in staging when the bot was killed is restored."""
     until(
-        lambda: killed.rows("SELECT count(*) AS n FROM undos WHERE settled_at IS NULL")[0]["n"] == 0,
+        lambda: killed_demo.rows("SELECT count(*) AS n FROM undos WHERE settled_at IS NULL")[0]["n"] == 0,
         "all debts to be paid",
     )
 
 
-def test_the_record_holds(killed: Demo) -> None:
-    """The audit chain has no break, and the deploy is on it once."""
-    events = [row["event"] for row in killed.rows("SELECT event FROM audit ORDER BY seq")]
+def test_the_audit_record_is_unbroken_and_has_one_deploy(killed_demo: Demo) -> None:
+    """The chain of the audit record has no break, and it contains one deploy."""
+    events = [row["event"] for row in killed_demo.rows("SELECT event FROM audit ORDER BY seq")]
 
     assert (events.count("deploy.started"), events.count("deploy.complete"), events.count("release.done")) == (1, 1, 1)
 
 
-def test_buttons_of_old_messages_still_answer(killed: Demo) -> None:
-    """A button that was posted before the kills is answered by the bot that lives now."""
-    before = killed.control("calls")["counts"].get("views.open", 0)
-    section = killed.stage.message(contains="Go/No-Go Decision")
+def test_buttons_of_messages_from_before_the_kills_still_work(killed_demo: Demo) -> None:
+    """A click on a button that was posted before the kills is answered by the bot that was started last."""
+    before = killed_demo.control("calls")["counts"].get("views.open", 0)
+    section = killed_demo.stage.message(contains="Go/No-Go Decision")
     assert section is not None
     details = next(
         element
@@ -97,6 +97,6 @@ def test_buttons_of_old_messages_still_answer(killed: Demo) -> None:
         if element.get("action_id") == "check.details"
     )
 
-    killed.order("click", user="U0QUINN001", ts=section["ts"], action_id="check.details", value=details["value"])
+    killed_demo.order("click", user="U0QUINN001", ts=section["ts"], action_id="check.details", value=details["value"])
 
-    until(lambda: killed.control("calls")["counts"].get("views.open", 0) > before, "the details to open")
+    until(lambda: killed_demo.control("calls")["counts"].get("views.open", 0) > before, "the details to open")

@@ -22,17 +22,17 @@ def _deployments(api: Any) -> list[dict[str, Any]]:
     return list(json.loads(answer.data)["items"])
 
 
-def _refuse_what_no_role_grants(configuration: Path) -> None:
-    """The bot that played has the shipped account: a Secret that is not named is refused, on every target."""
+def _assert_that_secrets_cannot_be_listed(configuration: Path) -> None:
+    """The service account of the bot that played cannot list Secrets on any target, because no shipped role grants it."""
     for target in yaml.safe_load(configuration.read_text(encoding="utf-8"))["targets"].values():
-        with api_client(Path(target["kubernetes"]["kubeconfig"])) as bot, pytest.raises(ApiException) as said:
+        with api_client(Path(target["kubernetes"]["kubeconfig"])) as bot, pytest.raises(ApiException) as error:
             client.CoreV1Api(bot).list_namespaced_secret(target["kubernetes"]["namespace"])
-        assert said.value.status == 403
-        assert "system:serviceaccount:release-bot:release-bot" in str(said.value.body)
+        assert error.value.status == 403
+        assert "system:serviceaccount:release-bot:release-bot" in str(error.value.body)
 
 
 @pytest.mark.parametrize(
-    ("play", "seen"),
+    ("play", "expected_output"),
     [
         ("tour", "is in production and its watch is over"),
         ("rollback", "is rolled back, production runs what it ran before"),
@@ -40,8 +40,8 @@ def _refuse_what_no_role_grants(configuration: Path) -> None:
         ("blocked", "is aborted, nothing was deployed"),
     ],
 )
-def test_a_play_ends_well(play: str, seen: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """It exits 0, prints what happened, breaks no limit of Slack, and the bot logs no warning.
+def test_a_play_ends_well(play: str, expected_output: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The play exits with 0, prints its end, breaks no limit of Slack, and the bot logs no warning.
 
     The tour is played on a real API server where there is one. Every play runs with the service account of
     deploy/kubernetes and the Roles that are shipped, and with no other right.
@@ -52,16 +52,16 @@ def test_a_play_ends_well(play: str, seen: str, tmp_path: Path, request: pytest.
         kubeconfig, api = request.getfixturevalue("kube_testbed")
         arguments += ["--kubeconfig", str(kubeconfig)]
 
-    played = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "bot", *arguments], capture_output=True, text=True, timeout=LIMIT, check=False
     )
 
-    assert "The end." in played.stdout, played.stdout[-3000:] + played.stderr
-    assert seen in played.stdout
-    assert played.returncode == 0
+    assert "The end." in process.stdout, process.stdout[-3000:] + process.stderr
+    assert expected_output in process.stdout
+    assert process.returncode == 0
     if api is not None:
-        causes = [found["metadata"].get("annotations", {}).get(CHANGE_CAUSE) for found in _deployments(api)]
+        causes = [deployment["metadata"].get("annotations", {}).get(CHANGE_CAUSE) for deployment in _deployments(api)]
         assert causes.count("release-bot: v4.8.0") == 1
-        _refuse_what_no_role_grants(tmp_path / "release-bot.yml")
+        _assert_that_secrets_cannot_be_listed(tmp_path / "release-bot.yml")
     log = (tmp_path / "bot.log").read_text(encoding="utf-8")
     assert [line for line in log.splitlines() if " WARNING " in line or " ERROR " in line] == []

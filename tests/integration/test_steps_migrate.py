@@ -210,7 +210,7 @@ def test_a_silent_server_is_left_at_the_deadline(step: Surroundings, repository:
     with closing(DatabaseLink(trace, database_url, "product")) as link:
         step.target = changed(step.target, migrate_database_url=SecretStr(link.url))
         assert step.perform(migrate.apply, SPEC, seconds=1) == "applied 002_a.sql"
-    assert (trace.missed, trace.endured) == (set(), [])
+    assert (trace.missing, trace.endless_waits) == (set(), [])
     assert len(applied_files(database_url)) == 1
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the productions that processes are killed in, and in which they get bad answers."""
+"""Fixtures of the productions in which processes are killed or receive bad answers."""
 
 import itertools
 from collections.abc import Iterator
@@ -9,23 +9,23 @@ import pytest
 
 from tests.fix_bot import database
 from tests.fix_kube import Kube
-from tests.killing.production import Make, Phase, Recorded, go, production
-from tests.killing.worker import Nursery, nursery
+from tests.killing.production import Make, Phase, ReferenceRun, prepare_deploy, production
+from tests.killing.worker import ProcessServer, process_server
 
 
 @pytest.fixture(scope="package")
 def template(postgres_url: str, migrated_template: str) -> Iterator[str]:
     """A database in which a release is about to be deployed."""
     with database(postgres_url, migrated_template) as name:
-        go(postgres_url, name)
+        prepare_deploy(postgres_url, name)
         yield name
 
 
 @pytest.fixture(scope="package")
-def processes() -> Iterator[Nursery]:
-    """What starts the processes."""
-    with nursery() as started:
-        yield started
+def processes() -> Iterator[ProcessServer]:
+    """The server that starts the processes."""
+    with process_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def simulator(kube_simulator: tuple[Path, Any]) -> Kube:
 
 
 @pytest.fixture
-def make(postgres_url: str, template: str, processes: Nursery, tmp_path: Path) -> Make:
-    """Makes a production on a cluster, for the length of a block."""
+def make(postgres_url: str, template: str, processes: ProcessServer, tmp_path: Path) -> Make:
+    """A function that makes a production on a cluster, for the length of a block."""
     numbers = itertools.count()
     return lambda kube: production(kube, postgres_url, template, tmp_path / str(next(numbers)), processes)
 
 
 @pytest.fixture(scope="module")
-def recorded() -> dict[tuple[str, Phase], Recorded]:
-    """By cluster and plan, once it has been recorded."""
+def reference_runs() -> dict[tuple[str, Phase], ReferenceRun]:
+    """The reference run of each cluster and phase, once it has been made."""
     return {}

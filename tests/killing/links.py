@@ -1,4 +1,4 @@
-"""Links: what stands between the process and the systems outside of it, sees each commit and each call, and can give bad answers."""
+"""Links between the process and the systems outside of it: they see each commit and each call, and can give bad answers."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ Forward = Callable[[str, str, bytes, dict[str, str]], tuple[int, dict[str, str],
 
 
 class HttpLink:
-    """An address at which the API of a vendor is reached."""
+    """An address at which a vendor's API is reached through the link."""
 
     def __init__(self, trace: Trace, name: Namer, forward: Forward) -> None:
         link = self
@@ -63,7 +63,7 @@ class HttpLink:
     def _pass_on(self, call: BaseHTTPRequestHandler) -> None:
         body = call.rfile.read(int(call.headers.get("Content-Length") or 0))
         what = self._name(call.command, call.path)
-        nth = self._trace.begins(what)
+        nth = self._trace.count(what)
         fault, answer = self._trace.fault(what, nth, Moment.BEFORE), None
         if fault is None:
             headers = {key: value for key, value in call.headers.items() if key.lower() not in HOP}
@@ -76,14 +76,14 @@ class HttpLink:
                 _hold(call.connection, self._trace, what)
             call.close_connection = True
         elif fault is not None:
-            said = json.dumps({"message": "an answer of the link"}).encode()
-            _answer(call, int(fault), {"Content-Type": "application/json", "Retry-After": "1"}, said)
+            content = json.dumps({"message": "an answer of the link"}).encode()
+            _answer(call, int(fault), {"Content-Type": "application/json", "Retry-After": "1"}, content)
 
 
 def _hold(client: socket.socket, trace: Trace, what: str) -> None:
-    """Say nothing until the client has given up."""
+    """Send nothing until the client gives up."""
     if not select.select([client], [], [], LATE_AFTER)[0]:
-        trace.endured.append(what)
+        trace.endless_waits.append(what)
 
 
 def _answer(call: BaseHTTPRequestHandler, status: int, headers: dict[str, str], content: bytes) -> None:
@@ -111,7 +111,7 @@ def _normal(statement: str) -> str:
 
 
 def _our_queries() -> dict[str, str]:
-    """Text of each query of the bot -> its name, as `steps.journal`."""
+    """The name of each query of the bot, such as `steps.journal`, by its text."""
     folder = Path(bot.store.__file__).parent / "sql"
     return {
         _normal(text): f"{file.stem}.{name}"
@@ -121,7 +121,7 @@ def _our_queries() -> dict[str, str]:
 
 
 class DatabaseLink(Relay):
-    """A port for a PostgreSQL on a Unix socket; a point is the commit of a transaction that has written something.
+    """A port for a PostgreSQL on a Unix socket; its points are the commits of transactions that have written something.
 
     Whatever the fault, the connection ends: at once, or when the client gives up.
     """
@@ -129,7 +129,7 @@ class DatabaseLink(Relay):
     def __init__(self, trace: Trace, url: str, name: str) -> None:
         """``url`` of the database; ``name`` as the points say it."""
         self._trace, self._name = trace, name
-        self._known = _our_queries()
+        self._query_names = _our_queries()
         parts = urlsplit(url)
         where = parse_qs(parts.query)
         super().__init__(partial(_at_socket, f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}"))
@@ -138,29 +138,29 @@ class DatabaseLink(Relay):
         self.url = parts._replace(netloc=netloc, query=query).geturl()
 
     def ways(self, client: socket.socket, server: socket.socket) -> Ways:
-        """Both know what the connection says."""
-        session = _Session(self._known, self._name)
+        """Both directions share what the connection has sent."""
+        session = _Session(self._query_names, self._name)
         return partial(self._requests, session, client, server), partial(self._replies, session, server, client)
 
     def _requests(self, session: "_Session", client: socket.socket, server: socket.socket) -> None:
         for message in _messages(client):
-            what = session.hears(message)
+            what = session.read(message)
             if what is not None:
-                nth = self._trace.begins(what)
-                if self._broken(what, nth, Moment.BEFORE, client):
+                nth = self._trace.count(what)
+                if self._is_broken(what, nth, Moment.BEFORE, client):
                     return
-                session.commits = (what, nth)
+                session.commit = (what, nth)
             server.sendall(message)
 
     def _replies(self, session: "_Session", server: socket.socket, client: socket.socket) -> None:
         while data := server.recv(65_536):
-            if session.commits is not None:
-                (what, nth), session.commits = session.commits, None
-                if self._broken(what, nth, Moment.AFTER, client):
+            if session.commit is not None:
+                (what, nth), session.commit = session.commit, None
+                if self._is_broken(what, nth, Moment.AFTER, client):
                     return
             client.sendall(data)
 
-    def _broken(self, what: str, nth: int, moment: Moment, client: socket.socket) -> bool:
+    def _is_broken(self, what: str, nth: int, moment: Moment, client: socket.socket) -> bool:
         fault = self._trace.fault(what, nth, moment)
         if fault is Fault.LATE:
             _hold(client, self._trace, what)
@@ -168,64 +168,64 @@ class DatabaseLink(Relay):
 
 
 def _at_socket(path: str) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX)
-    made.connect(path)
-    return made
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(path)
+    return connection
 
 
 class _Session:
-    """What one connection says, message by message, in version 3 of PostgreSQL's protocol."""
+    """What one connection sends, message by message, in version 3 of PostgreSQL's protocol."""
 
-    def __init__(self, known: dict[str, str], name: str) -> None:
-        self._known, self._name = known, name
+    def __init__(self, names: dict[str, str], name: str) -> None:
+        self._query_names, self._name = names, name
         self._statements: dict[bytes, str] = {}
         self._writes: list[str] = []
-        self.commits: tuple[str, int] | None = None  # the commit whose reply is awaited
+        self.commit: tuple[str, int] | None = None  # the commit whose reply is awaited
 
-    def hears(self, message: bytes) -> str | None:
-        """Take note of a message; returns what the transaction has written if this is its commit."""
+    def read(self, message: bytes) -> str | None:
+        """Read a message; returns what the transaction has written if the message is its commit."""
         kind, body = message[:1], message[5:]
         if kind == b"P":
-            statement, parsed, _ = body.split(b"\0", 2)
-            self._statements[statement] = parsed.decode()
+            statement, query, _ = body.split(b"\0", 2)
+            self._statements[statement] = query.decode()
         elif kind == b"B":
             _, statement, rest = body.split(b"\0", 2)
             self._note(self._statements[statement], rest)
         elif kind == b"Q":
             text = body.rstrip(b"\0").decode()
             if text in {"BEGIN", "ROLLBACK", "COMMIT"}:
-                written, self._writes = list(dict.fromkeys(self._writes)), []
-                if text == "COMMIT" and written and written != ["work.renew"]:
-                    return f"{self._name}: {' + '.join(written)}"
+                writes, self._writes = list(dict.fromkeys(self._writes)), []
+                if text == "COMMIT" and writes and writes != ["work.renew"]:
+                    return f"{self._name}: {' + '.join(writes)}"
             else:
                 self._note(text, b"")
         return None
 
-    def _note(self, text: str, bound: bytes) -> None:
+    def _note(self, text: str, parameters: bytes) -> None:
         if not WRITES.search(text):
             return
-        name = self._known.get(_normal(text)) or " ".join(text.split()[:3])
+        name = self._query_names.get(_normal(text)) or " ".join(text.split()[:3])
         if name == "steps.journal":
-            name += f"({_values(bound)[2].decode()})"
+            name += f"({_values(parameters)[2].decode()})"
         self._writes.append(name)
 
 
-def _values(bound: bytes) -> list[bytes]:
-    """The values of a message Bind, behind its two names; a NULL is empty."""
-    formats = struct.unpack_from("!H", bound)[0]
+def _values(parameters: bytes) -> list[bytes]:
+    """The values of a Bind message, after its two names; a NULL is empty."""
+    formats = struct.unpack_from("!H", parameters)[0]
     at = 2 + 2 * formats
-    (count,) = struct.unpack_from("!H", bound, at)
-    at, found = at + 2, []
+    (count,) = struct.unpack_from("!H", parameters, at)
+    at, values = at + 2, []
     for _ in range(count):
-        (length,) = struct.unpack_from("!i", bound, at)
+        (length,) = struct.unpack_from("!i", parameters, at)
         at += 4
-        found.append(bound[at : at + max(length, 0)])
+        values.append(parameters[at : at + max(length, 0)])
         at += max(length, 0)
-    return found
+    return values
 
 
 def _messages(client: socket.socket) -> Iterator[bytes]:
-    """Whole messages of a client: the first without a type, all others with one."""
+    """Whole messages of a client: the first one has no type, all others have one."""
     buffer, skip = b"", 0
     while data := client.recv(65_536):
         buffer += data

@@ -1,4 +1,4 @@
-"""Points: the moments at which a release may be interrupted, counted as they pass; no code of the bot takes part in it."""
+"""Points: the moments at which a release may be interrupted, counted as they are passed, without any code of the bot."""
 
 import threading
 from collections import Counter
@@ -8,14 +8,14 @@ from enum import StrEnum
 
 
 class Moment(StrEnum):
-    """Where something stands that is asked of a system outside of the process."""
+    """Whether a point is before or after what a system outside of the process is asked to do."""
 
     BEFORE = "before"  # asked for, and not carried out
     AFTER = "after"  # carried out, and the answer not given yet
 
 
 class Fault(StrEnum):
-    """What is answered at a point instead of the truth."""
+    """What the link answers at a point instead of the true answer."""
 
     LOST = "the connection ends"
     LATE = "no answer in time"
@@ -26,29 +26,31 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True)
 class Point:
-    """A commit or a call, the how-manyth of its kind, before or after it."""
+    """A commit or a call, its number among those of its kind, and whether the point is before or after it."""
 
     what: str
     nth: int
     moment: Moment
 
     def __str__(self) -> str:
-        """As it is printed."""
+        """The point as it is printed."""
         return f"{self.moment} {self.what}, no. {self.nth}"
 
     @property
-    def commits(self) -> bool:
+    def is_commit(self) -> bool:
         """Whether it is the commit of a transaction."""
         return ": " in self.what
 
     @property
-    def reads(self) -> bool:
+    def is_read(self) -> bool:
         """Whether it is a call that changes nothing."""
         return " reads " in self.what
 
 
-def worth(point: Point) -> bool:
-    """Whether a fault there differs from the others: progress comes as often as the cluster likes, and may change nothing."""
+def is_worth_a_fault(point: Point) -> bool:
+    """Whether a fault at the point differs from the others; progress is reported as often as the cluster likes, and
+    changes nothing.
+    """
     if point.what in {"bot: steps.progress", "bot: mitigations.say"}:
         return False
     if point.what.startswith(("bot: work.claim", "bot: steps.progress", "bot: mitigations.say")):
@@ -57,43 +59,44 @@ def worth(point: Point) -> bool:
 
 
 class Trace:
-    """The points that processes have passed; at each wanted one ``act`` is called, once, and says what the link answers.
+    """The points that processes have passed.
 
-    ``reads``: whether calls that change nothing are points too. Thread-safe: the links call from threads of their own.
+    At each of ``targets`` ``act`` is called once and returns what the link answers. ``with_reads`` says whether calls
+    that change nothing are points too. Thread-safe: the links call from threads of their own.
     """
 
     def __init__(
         self,
-        wanted: Collection[Point] = (),
+        targets: Collection[Point] = (),
         act: Callable[[Point], Fault | None] = lambda point: None,
         *,
-        reads: bool = False,
+        with_reads: bool = False,
     ) -> None:
-        self.passed: list[Point] = []
-        self.endured: list[str] = []  # what a process has waited for to the end, where no answer came
-        self._left, self._act, self._reads = set(wanted), act, reads
-        self._begun: Counter[str] = Counter()
+        self.points: list[Point] = []
+        self.endless_waits: list[str] = []  # what a process has waited for to the end, where no answer came
+        self._remaining, self._act, self._with_reads = set(targets), act, with_reads
+        self._counts: Counter[str] = Counter()
         self._guard = threading.Lock()
 
-    def begins(self, what: str) -> int:
-        """Something is about to be carried out; returns the how-manyth of its kind that is."""
+    def count(self, what: str) -> int:
+        """Count what is about to be carried out; returns its number among those of its kind."""
         with self._guard:
-            self._begun[what] += 1
-            return self._begun[what]
+            self._counts[what] += 1
+            return self._counts[what]
 
     def fault(self, what: str, nth: int, moment: Moment) -> Fault | None:
-        """A point is passed; returns what is to be answered there, None: the truth."""
+        """Note that a point is passed; returns the fault to answer with, or None for the true answer."""
         point = Point(what, nth, moment)
-        if point.reads and not self._reads:
+        if point.is_read and not self._with_reads:
             return None
         with self._guard:
-            self.passed.append(point)
-            if point not in self._left:
+            self.points.append(point)
+            if point not in self._remaining:
                 return None
-            self._left.remove(point)
+            self._remaining.remove(point)
         return self._act(point)
 
     @property
-    def missed(self) -> set[Point]:
-        """What was wanted and did not come to pass."""
-        return set(self._left)
+    def missing(self) -> set[Point]:
+        """The points that were asked for and were not passed."""
+        return set(self._remaining)

@@ -1,4 +1,4 @@
-"""A production of its own for each run: all planes, the databases, and a release that is about to be deployed or taken back."""
+"""A production of its own for each run: all planes, the databases, and a release that is about to be deployed or rolled back."""
 
 import contextlib
 import re
@@ -36,7 +36,7 @@ from tests.fix_vendors import Vendors
 from tests.integration.test_steps_jobs import _cron, job
 from tests.killing.links import DatabaseLink, HttpLink, Namer, forward_to
 from tests.killing.points import Fault, Point, Trace
-from tests.killing.worker import Addresses, Nursery, Worker
+from tests.killing.worker import Addresses, ProcessServer, Worker
 from tests.sandbox.kube_objects import deploy as deploy_web
 from tests.sandbox.kube_objects import is_rolled_out, read, revisions
 
@@ -85,7 +85,7 @@ ROLLBACK = _plan(
 
 
 class Phase(StrEnum):
-    """What a person has had done."""
+    """What a person has ordered."""
 
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
@@ -93,8 +93,8 @@ class Phase(StrEnum):
     LIFT = "lift"  # and put back
 
 
-def go(postgres_url: str, name: str) -> None:
-    """Make a release in an empty, migrated database that has just been allowed to be deployed: nothing of it is done yet."""
+def prepare_deploy(postgres_url: str, name: str) -> None:
+    """Bring an empty, migrated database to a release whose deploy has just been ordered and has not begun."""
     store = Store(url_of(postgres_url, name))
     store.open()
     store.join()
@@ -116,27 +116,27 @@ class Production:
     bot_url: str
     product_url: str
     folder: Path
-    nursery: Nursery
+    process_server: ProcessServer
 
     def rows(self, query: str) -> list[DictRow]:
-        """What a query finds in the bot's database."""
+        """The rows of a query in the bot's database."""
         with psycopg.connect(self.bot_url, row_factory=dict_row) as connection:
             return connection.execute(query.encode()).fetchall()
 
     @contextlib.contextmanager
     def links(self, trace: Trace) -> Iterator[Addresses]:
-        """Addresses at which a process reaches all of it, in sight of ``trace``."""
+        """The addresses at which a process reaches everything, each through a link that reports to ``trace``."""
         api = self.kube.api
         account = {entry["key"]: entry["value"] for entry in api.configuration.auth_settings().values()}
         pool = urllib3.PoolManager()
         with contextlib.ExitStack() as stack:
             cluster = HttpLink(
                 trace,
-                self._named_in_cluster,
+                self._name_in_cluster,
                 forward_to(api.rest_client.pool_manager, api.configuration.host, **account),
             )
-            github = HttpLink(trace, _named_by_path("GitHub"), forward_to(pool, self.vendors.github_url.rstrip("/")))
-            vercel = HttpLink(trace, _named_by_path("Vercel"), forward_to(pool, self.vendors.vercel_url.rstrip("/")))
+            github = HttpLink(trace, _name_by_path("GitHub"), forward_to(pool, self.vendors.github_url.rstrip("/")))
+            vercel = HttpLink(trace, _name_by_path("Vercel"), forward_to(pool, self.vendors.vercel_url.rstrip("/")))
             bot, product = (
                 DatabaseLink(trace, url, name) for url, name in ((self.bot_url, "bot"), (self.product_url, "product"))
             )
@@ -151,33 +151,35 @@ class Production:
                 product_url=product.url,
                 github_url=github.url,
                 vercel_url=vercel.url,
-                ended=str(kubeconfig.with_suffix(".ended")),
+                outcome_file=str(kubeconfig.with_suffix(".ended")),
             )
 
-    def _named_in_cluster(self, method: str, path: str) -> str:
+    def _name_in_cluster(self, method: str, path: str) -> str:
         reads = method == "GET" or path.startswith("/apis/authorization.k8s.io/")
         place = POD.sub("pods/…", path.partition("?")[0].rpartition(f"{self.kube.namespace}/")[2])
         return f"Kubernetes {'reads' if reads else method} {place}"
 
-    def over(self) -> bool:
-        """Whether what was asked for has come to its end and nobody has it in hand."""
-        (found,) = self.rows(
+    def is_over(self) -> bool:
+        """Whether what was ordered has come to its end and no process has a claim on it."""
+        (row,) = self.rows(
             "SELECT state, EXISTS (SELECT FROM work WHERE queue IN ('advance', 'mitigation')"
             " AND (owner IS NOT NULL OR due_at <= now()))"
             " OR EXISTS (SELECT FROM mitigations WHERE state IN ('setting', 'lifting') AND trouble = '') AS open"
             " FROM releases"
         )
-        return found["state"] in OVER and not found["open"]
+        return row["state"] in OVER and not row["open"]
 
-    def nobody_lives(self) -> bool:
+    def has_no_process(self) -> bool:
         """Whether the database has noticed the end of every process."""
         return not self.rows(
             f"SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = {INSTANCE_LOCK}"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
 
-    def carry_out(self, *killed_at: Point) -> Trace:
-        """Let a process carry out what is to be done; it is killed at these points, and another one started each time."""
+    def carry_out(self, *kill_points: Point) -> Trace:
+        """Let a process carry out what was ordered; it is killed at each of these points, and each time another process
+        is started.
+        """
         workers: list[Worker] = []
 
         def kill(_point: Point) -> Fault:
@@ -186,58 +188,58 @@ class Production:
             return Fault.LOST
 
         with contextlib.ExitStack() as stack:
-            trace = Trace(killed_at, kill)
+            trace = Trace(kill_points, kill)
             addresses = stack.enter_context(self.links(trace))
-            while not self.over():
-                if not workers or not workers[-1].lives(0.02):
-                    until(self.nobody_lives, "the end of a process to be noticed")
-                    workers.append(self.nursery.start(addresses))
+            while not self.is_over():
+                if not workers or not workers[-1].is_alive(0.02):
+                    until(self.has_no_process, "the end of a process to be noticed")
+                    workers.append(self.process_server.start(addresses))
                     stack.callback(workers[-1].end)
             return trace
 
     def carry_out_despite(self, faults: Mapping[Point, Fault]) -> Trace:
-        """Let one process carry out what is to be done, while it gets bad answers at these points."""
+        """Let one process carry out what was ordered, while it receives bad answers at these points."""
         with contextlib.ExitStack() as stack:
-            trace = Trace(faults, faults.__getitem__, reads=True)
-            worker = self.nursery.start(stack.enter_context(self.links(trace)))
+            trace = Trace(faults, faults.__getitem__, with_reads=True)
+            worker = self.process_server.start(stack.enter_context(self.links(trace)))
             stack.callback(worker.end)
-            until(lambda: self.over() or not worker.lives(), "what was asked for to come to its end", PATIENCE)
-            assert worker.lives()
+            until(lambda: self.is_over() or not worker.is_alive(), "what was asked for to come to its end", PATIENCE)
+            assert worker.is_alive()
             return trace
 
-    def overtaken(self, stopped_at: Point, asleep: float) -> tuple[str, list[Point]]:
-        """Let a process stand still at a point, another one finish, and the first wake after ``asleep`` seconds at least.
+    def overtake(self, stop_point: Point, seconds_stopped: float) -> tuple[str, list[Point]]:
+        """Stop a process at a point, let another one finish, and continue the first after ``seconds_stopped`` or more.
 
-        Returns how its work ended there, and what it still asked for.
+        Returns how the work of the first process ended, and the points that it passed afterwards.
         """
-        stopped_since: list[float] = []
+        stop_times: list[float] = []
         first: list[Worker] = []
 
         def stop(_point: Point) -> None:
             until(lambda: first, "the number of the process")
             first[0].stop()
-            stopped_since.append(time.monotonic())
+            stop_times.append(time.monotonic())
 
         with contextlib.ExitStack() as stack:
-            trace = Trace({stopped_at}, stop)
+            trace = Trace({stop_point}, stop)
             slow = stack.enter_context(self.links(trace))
             fast = stack.enter_context(self.links(Trace()))
-            first.append(self.nursery.start(slow))
+            first.append(self.process_server.start(slow))
             stack.callback(first[0].end)
-            until(lambda: stopped_since, f"the process to stop {stopped_at}")
+            until(lambda: stop_times, f"the process to stop {stop_point}")
             with psycopg.connect(self.bot_url) as connection:
                 connection.execute("UPDATE work SET lease_until = now() WHERE owner IS NOT NULL")
-            stack.callback(self.nursery.start(fast).end)
-            until(self.over, "the other one to finish")
-            until(lambda: time.monotonic() - stopped_since[0] > asleep, "the time to pass")
-            asked = len(trace.passed)
+            stack.callback(self.process_server.start(fast).end)
+            until(self.is_over, "the other one to finish")
+            until(lambda: time.monotonic() - stop_times[0] > seconds_stopped, "the time to pass")
+            count = len(trace.points)
             first[0].send(signal.SIGCONT)
-            ended = Path(slow.ended)
-            until(ended.exists, "its work to end there")
-            return ended.read_text(encoding="utf-8"), trace.passed[asked:]
+            outcome_file = Path(slow.outcome_file)
+            until(outcome_file.exists, "its work to end there")
+            return outcome_file.read_text(encoding="utf-8"), trace.points[count:]
 
     def begin(self, phase: Phase) -> None:
-        """Have somebody begin it; the deploy is begun already."""
+        """Order what the phase is about; the deploy has been ordered already."""
         store = Store(self.bot_url)
         store.open()
         world = World(store, Outside())
@@ -251,21 +253,23 @@ class Production:
         store.close()
 
     def retry(self) -> str:
-        """Have somebody press Retry at a step that has failed; returns what people are told of a failure, empty: there is none."""
+        """Press Retry at each step that has failed; returns what people are told of the failures, or an empty text if
+        there are none.
+        """
         store = Store(self.bot_url)
         store.open()
         world = World(store, Outside())
         view = world.view(RELEASE)
-        failed = [step for step in view.steps if step.state is StepState.FAILED]
-        for step in failed:
+        failed_steps = [step for step in view.steps if step.state is StepState.FAILED]
+        for step in failed_steps:
             world.act(step_clicks.retry, MANAGER, step.row)
         store.close()
         return " ".join(
-            [step.summary for step in failed] + [entry.trouble for entry in view.mitigations if entry.stuck]
+            [step.summary for step in failed_steps] + [entry.trouble for entry in view.mitigations if entry.stuck]
         )
 
     def bring_to(self, phase: Phase) -> Self:
-        """Carry out all that comes before it, and begin it."""
+        """Carry out all phases before this one, and order this one."""
         for earlier, later in pairwise(Phase):
             if earlier is phase:
                 break
@@ -274,7 +278,7 @@ class Production:
         return self
 
     def outcome(self) -> dict[str, Any]:
-        """All that stands in the world and in the tables afterwards, as far as it must be the same after every run."""
+        """Everything in the systems and tables afterwards that must be the same after every run."""
         return {**self._record(), **self._planes()}
 
     def _record(self) -> dict[str, Any]:
@@ -306,28 +310,28 @@ class Production:
         }
 
     def _planes(self) -> dict[str, Any]:
-        kube, asked = self.kube, Counter(self.vendors.posts())
+        kube, posts = self.kube, Counter(self.vendors.posts())
         live = self.vendors.vercel.live()
         assert live is not None
         jobs = kube.batch.list_namespaced_job(kube.namespace).items
         with psycopg.connect(self.product_url) as connection:
-            applied = connection.execute("SELECT version, checksum FROM schema_migrations ORDER BY 1").fetchall()
+            migrations = connection.execute("SELECT version, checksum FROM schema_migrations ORDER BY 1").fetchall()
         return {
             "revisions": revisions(kube),
             "template": kube.api.sanitize_for_serialization(read(kube).spec.template),
             "schedule": kube.batch.read_namespaced_cron_job("solvereign-backup", kube.namespace).spec.schedule,
-            "jobs": [(found.metadata.name, found.status.succeeded, found.status.failed) for found in jobs],
+            "jobs": [(entry.metadata.name, entry.status.succeeded, entry.status.failed) for entry in jobs],
             "pods of jobs": len(kube.core.list_namespaced_pod(kube.namespace, label_selector="job-name").items),
             "tag": self.vendors.github.tag("v4.8.0"),
             "live": live["id"],
-            "builds": asked["/v13/deployments"],
-            "moves": {path: number for path, number in asked.items() if "/rollback/" in path or "/promote/" in path},
-            "migrations": applied,
+            "builds": posts["/v13/deployments"],
+            "moves": {path: number for path, number in posts.items() if "/rollback/" in path or "/promote/" in path},
+            "migrations": migrations,
         }
 
 
-def _named_by_path(vendor: str) -> Namer:
-    """A call is called by its method and the end of its path."""
+def _name_by_path(vendor: str) -> Namer:
+    """A namer that uses the method and the last two parts of the path."""
     return lambda method, path: (
         f"{vendor} {'reads' if method == 'GET' else method} {'/'.join(path.partition('?')[0].split('/')[-2:])}"
     )
@@ -347,8 +351,12 @@ def _kubeconfig(url: str) -> str:
 
 
 @contextlib.contextmanager
-def production(kube: Kube, postgres_url: str, template: str, folder: Path, nursery: Nursery) -> Iterator[Production]:
-    """Production as the release before has left it, in a fresh namespace; ``template``: a database after `go`."""
+def production(
+    kube: Kube, postgres_url: str, template: str, folder: Path, process_server: ProcessServer
+) -> Iterator[Production]:
+    """A production as the previous release has left it, in a fresh namespace; ``template`` is a database after
+    `prepare_deploy`.
+    """
     folder.mkdir()
     kube = replace(kube, namespace=new_namespace(kube.api))
     deploy_web(kube, OLD_IMAGE)
@@ -363,7 +371,7 @@ def production(kube: Kube, postgres_url: str, template: str, folder: Path, nurse
         vendors.faults.set("vercel_no_auto_deploy", True)
         until(lambda: is_rolled_out(kube), "the first rollout")
         try:
-            yield Production(kube, vendors, url_of(postgres_url, bot), product_url, folder, nursery)
+            yield Production(kube, vendors, url_of(postgres_url, bot), product_url, folder, process_server)
         finally:
             vendors.close()
             kube.core.delete_namespace(kube.namespace)
@@ -373,8 +381,8 @@ Make = Callable[[Kube], AbstractContextManager[Production]]  # on that cluster
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A run in which nobody died and every answer was good."""
+class ReferenceRun:
+    """A run in which no process was killed and every answer was good."""
 
     points: list[Point]
     outcome: dict[str, Any]

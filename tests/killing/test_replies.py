@@ -1,4 +1,4 @@
-"""Bad answers anywhere: none, 409, 429, 500, too late; the release ends as if all had been good, each effect once (promise P5)."""
+"""After bad answers at any point (none, too late, 409, 429, 500) a release ends as after good ones, each effect once (promise P5)."""
 
 import itertools
 import time
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.fix_kube import Kube
-from tests.killing.points import Fault, Moment, Point, worth
-from tests.killing.production import Make, Phase, Recorded
+from tests.killing.points import Fault, Moment, Point, is_worth_a_fault
+from tests.killing.production import Make, Phase, ReferenceRun
 
 PIECES = 4  # of the full run
 AT_ONCE = 3  # runs: they mostly wait
@@ -19,56 +19,58 @@ STATUSES = (Fault.CONFLICT, Fault.LIMIT, Fault.ERROR)
 Bad = tuple[Point, Fault]
 
 
-def bad_answers(passed: list[Point]) -> Iterator[Bad]:
-    """What can go wrong at each point: all of it where something is changed, one of it where a thing is read first."""
+def bad_answers(points: list[Point]) -> Iterator[Bad]:
+    """The faults to try at each point: all of them where something is changed, one of them where something is read."""
     for_reads = itertools.cycle((Fault.LIMIT, Fault.ERROR, Fault.LOST))
     late_read = True
-    for point in passed:
-        before = point.moment is Moment.BEFORE
-        if point.commits:
+    for point in points:
+        is_before = point.moment is Moment.BEFORE
+        if point.is_commit:
             if point.what.startswith("product"):
                 yield from ((point, fault) for fault in (Fault.LOST, Fault.LATE))
-            elif worth(point) and not before:
+            elif is_worth_a_fault(point) and not is_before:
                 yield point, Fault.LOST
-        elif point.reads:
-            if before and point.nth == 1:
+        elif point.is_read:
+            if is_before and point.nth == 1:
                 yield point, Fault.LATE if late_read else next(for_reads)
                 late_read = False
-        elif before:
+        elif is_before:
             yield from ((point, fault) for fault in STATUSES)
         else:
             yield from ((point, fault) for fault in (Fault.LOST, Fault.LATE))
 
 
 def may_fail(point: Point, fault: Fault) -> bool:
-    """Whether it may end the step, in sight: a refusal, and a transaction that was cut off. All else may be over at once.
+    """Whether the fault may end the step visibly: a rejection and a broken transaction may, all others may not.
 
-    A conflict in the cluster is no refusal: its controllers write to the same objects, so the step looks and goes on.
+    A conflict in the cluster is no rejection: its controllers write to the same objects, so the step looks and goes on.
     """
-    if point.commits:
+    if point.is_commit:
         return point.moment is Moment.BEFORE
     return fault is Fault.CONFLICT and not point.what.startswith("Kubernetes")
 
 
-def names(told: str, point: Point, fault: Fault) -> bool:
-    """Whether what people were told says who gave which answer."""
-    if point.commits:
-        return "is not applied" in told
-    return point.what.partition(" ")[0] in told and fault in told
+def names_the_vendor(message: str, point: Point, fault: Fault) -> bool:
+    """Whether the message to people says which vendor gave which answer."""
+    if point.is_commit:
+        return "is not applied" in message
+    return point.what.partition(" ")[0] in message and fault in message
 
 
-def as_if_good(found: dict[str, Any]) -> dict[str, Any]:
-    """What stands there after a failure in sight and a second try, without the traces that just these leave."""
-    retried = {step for step, _, attempt, _ in found["steps"] if attempt == 2}
-    audit = [event for event in found["audit"] if event not in {"step.failed", "step.retried"}]
+def without_traces_of_retry(outcome: dict[str, Any]) -> dict[str, Any]:
+    """The outcome after a visible failure and a retry, without the traces that only these leave."""
+    retried_steps = {step for step, _, attempt, _ in outcome["steps"] if attempt == 2}
+    audit = [event for event in outcome["audit"] if event not in {"step.failed", "step.retried"}]
     if audit.count("deploy.planned") == 2:  # nothing was begun yet, so the second try has a plan of its own
         audit.remove("deploy.planned")
     return {
-        **found,
-        "steps": [(step, state, 1 if step in retried else attempt, n) for step, state, attempt, n in found["steps"]],
+        **outcome,
+        "steps": [
+            (step, state, 1 if step in retried_steps else attempt, n) for step, state, attempt, n in outcome["steps"]
+        ],
         "audit": audit,
-        "posts": found["posts"] - Counter({("notice", "failed"): 1}),
-        "results": [{**row, "n": row["n"] - (row["step_id"] in retried)} for row in found["results"]],
+        "posts": outcome["posts"] - Counter({("notice", "failed"): 1}),
+        "results": [{**row, "n": row["n"] - (row["step_id"] in retried_steps)} for row in outcome["results"]],
     }
 
 
@@ -76,50 +78,56 @@ def as_if_good(found: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("piece", range(PIECES))
 @pytest.mark.parametrize("phase", list(Phase))
-def test_bad_answer_at_every_point(
+def test_a_bad_answer_is_harmless_at_every_point(
     kube: Kube,
     phase: Phase,
     piece: int,
     make: Make,
-    recorded: dict[tuple[str, Phase], Recorded],
+    reference_runs: dict[tuple[str, Phase], ReferenceRun],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It goes on, or fails in sight and a second try ends it: all is as after a run in which every answer was good."""
+    """After a bad answer the release goes on, or fails visibly and ends after a retry, with the outcome of the
+    reference run.
+    """
 
     def say(line: str) -> None:
         with capsys.disabled():
             print(line, flush=True)  # noqa: T201  for whoever waits for a quarter of an hour
 
-    known = recorded.get((kube.backend, phase))
-    if known is None:
-        with make(kube) as made:
-            known = Recorded(made.bring_to(phase).carry_out_despite({}).passed, made.outcome())
-        recorded[kube.backend, phase] = known
-    bad = list(bad_answers(known.points))
+    reference = reference_runs.get((kube.backend, phase))
+    if reference is None:
+        with make(kube) as prod:
+            reference = ReferenceRun(prod.bring_to(phase).carry_out_despite({}).points, prod.outcome())
+        reference_runs[kube.backend, phase] = reference
+    bad = list(bad_answers(reference.points))
     points, mine = len({point for point, _ in bad}), bad[piece::PIECES]
     say(f"\n{phase} on the {kube.backend}: {points} points, {len(bad)} runs, {len(mine)} of them in piece {piece}")
 
     def trouble_at(entry: Bad) -> str:
         point, fault = entry
-        begun = time.monotonic()
-        with make(kube) as made:
-            trace = made.bring_to(phase).carry_out_despite({point: fault})
-            told = made.retry()
-            if told:
-                made.carry_out()
-            found = made.outcome()
-        wrong = []
-        if trace.missed:
-            wrong.append("it never came")
-        wrong += [f"waited for ever for {what}" for what in trace.endured]
-        if told and not (may_fail(point, fault) and names(told, point, fault)):
-            wrong.append(f"failed: {told}")
-        if told:
-            found = as_if_good(found)
-        wrong += [f"{key}: {known.outcome[key]} {now}" for key, now in found.items() if now != known.outcome[key]]
-        how = f"WRONG, {'; '.join(wrong)}" if wrong else "tried again" if told else "went on"
-        say(f"  {time.monotonic() - begun:4.1f} s  {fault} {point}: {how}")
-        return f"{fault} {point}: {how}" if wrong else ""
+        start = time.monotonic()
+        with make(kube) as prod:
+            trace = prod.bring_to(phase).carry_out_despite({point: fault})
+            message = prod.retry()
+            if message:
+                prod.carry_out()
+            outcome = prod.outcome()
+        problems = []
+        if trace.missing:
+            problems.append("it never came")
+        problems += [f"waited for ever for {what}" for what in trace.endless_waits]
+        if message and not (may_fail(point, fault) and names_the_vendor(message, point, fault)):
+            problems.append(f"failed: {message}")
+        if message:
+            outcome = without_traces_of_retry(outcome)
+        problems += [
+            f"{key}: {reference.outcome[key]} {actual}"
+            for key, actual in outcome.items()
+            if actual != reference.outcome[key]
+        ]
+        summary = f"WRONG, {'; '.join(problems)}" if problems else "tried again" if message else "went on"
+        say(f"  {time.monotonic() - start:4.1f} s  {fault} {point}: {summary}")
+        return f"{fault} {point}: {summary}" if problems else ""
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        assert [told for told in threads.map(trouble_at, mine) if told] == []
+        assert [trouble for trouble in threads.map(trouble_at, mine) if trouble] == []

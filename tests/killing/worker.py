@@ -50,10 +50,10 @@ class Addresses:
     product_url: str
     github_url: str
     vercel_url: str
-    ended: str  # file in which it notes how each piece of work has ended: "done", or the name of the error
+    outcome_file: str  # file in which it notes how each piece of work has ended: "done", or the name of the error
 
 
-class Nursery:
+class ProcessServer:
     """Starts processes."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -71,11 +71,11 @@ class Nursery:
 
 
 @contextlib.contextmanager
-def nursery() -> Iterator[Nursery]:
+def process_server() -> Iterator[ProcessServer]:
     """A process that starts others, for the length of a block."""
     command = [sys.executable, "-m", "tests.killing.worker"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Nursery(process)
+        yield ProcessServer(process)
 
 
 class Worker:
@@ -85,8 +85,8 @@ class Worker:
         self.pid = pid
         self._handle = os.pidfd_open(pid)
 
-    def lives(self, seconds: float = 0) -> bool:
-        """Whether it still lives; waits up to ``seconds`` for its end."""
+    def is_alive(self, seconds: float = 0) -> bool:
+        """Whether it is still alive; waits up to ``seconds`` for its end."""
         return not select.select([self._handle], [], [], seconds)[0]
 
     def send(self, number: signal.Signals) -> None:
@@ -94,25 +94,25 @@ class Worker:
         signal.pidfd_send_signal(self._handle, number)
 
     def stop(self) -> None:
-        """Let it stand still, and wait until it does."""
+        """Stop the process with SIGSTOP, and wait until it has stopped."""
         self.send(signal.SIGSTOP)
         state = Path(f"/proc/{self.pid}/stat")
         until(lambda: state.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T", "the process to stop")
 
     def kill(self) -> None:
-        """Kill -9, and wait for its end."""
+        """Kill the process with SIGKILL, and wait for its end."""
         self.send(signal.SIGKILL)
         select.select([self._handle], [], [])
 
     def end(self) -> None:
-        """Kill it where it still lives."""
-        if self.lives():
+        """Kill the process if it is still alive."""
+        if self.is_alive():
             self.kill()
         os.close(self._handle)
 
 
 def main() -> None:
-    """Fork for each line."""
+    """Fork a worker for each line of standard input."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
     # Imported and read once, before the processes are forked: a second and more in all.
     load(*KUBE_PACKAGES)
@@ -129,7 +129,7 @@ def _work(addresses: Addresses) -> None:
     store = Store(addresses.database_url, size=4)
     store.open()
     store.join()
-    where = Kubernetes(
+    cluster = Kubernetes(
         kubeconfig=addresses.kubeconfig, namespace=addresses.namespace, deployment="web", container="main"
     )
     deps = Deps(
@@ -142,7 +142,7 @@ def _work(addresses: Addresses) -> None:
         targets={
             "production": Target(
                 name="production",
-                kubernetes=where,
+                kubernetes=cluster,
                 migrate_database_url=SecretStr(addresses.product_url),
                 github=github_settings(addresses.github_url),
                 vercel=vercel_settings(addresses.vercel_url),
@@ -156,21 +156,24 @@ def _work(addresses: Addresses) -> None:
         redact=lambda text: text,
     )
 
-    def noting(carry_out: Callable[[Deps, Job], datetime | None]) -> Handler:
+    def with_outcome_noted(carry_out: Callable[[Deps, Job], datetime | None]) -> Handler:
         def handler(job: Job) -> datetime | None:
-            how = "done"
+            outcome = "done"
             try:
                 return carry_out(deps, job)
             except BaseException as error:
-                how = type(error).__name__
+                outcome = type(error).__name__
                 raise
             finally:
-                with Path(addresses.ended).open("a", encoding="utf-8") as file:
-                    file.write(f"{how}\n")
+                with Path(addresses.outcome_file).open("a", encoding="utf-8") as file:
+                    file.write(f"{outcome}\n")
 
         return handler
 
-    queues = [Queue("advance", 1, noting(advance.execute)), Queue(mitigation.QUEUE, 1, noting(mitigation.execute))]
+    queues = [
+        Queue("advance", 1, with_outcome_noted(advance.execute)),
+        Queue(mitigation.QUEUE, 1, with_outcome_noted(mitigation.execute)),
+    ]
     Workers(store, deps.clock, queues).start()
     threading.Event().wait()
 
