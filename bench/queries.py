@@ -76,7 +76,7 @@ def _fill(url: str, store: Store, releases_total: int, audit_rows: int) -> None:
     checklist = load_checklist("solvereign", Registry.load())
     first = {
         "environment": ENVIRONMENT, "version": "v0.0.1", "manager": "U0RITA0001", "notes_url": "", "commit": "c" * 40,
-        "image": "ghcr.io/x/y", "digest": "sha256:" + "a" * 64, "channel": "C0RELEASES1", "tagged": True, "again_because": "",
+        "image": "ghcr.io/x/y", "digest": "sha256:" + "a" * 64, "channel": "C0RELEASES1", "tagged": True, "repeat_reason": "",
         "at": datetime.now(UTC),
     }  # fmt: skip
     with store.transaction() as tx:
@@ -94,9 +94,9 @@ def _fill(url: str, store: Store, releases_total: int, audit_rows: int) -> None:
             {"last": releases_total, "first": first_id},
         )
         connection.execute(
-            "INSERT INTO check_runs (release_id, check_id, running, requested_by, requested_at)"
+            "INSERT INTO check_runs (release_id, check_id, state, requested_by, requested_at)"
             " SELECT id, unnest(%s::text[]), 'idle', manager, started_at FROM releases",
-            [[check.id for check in checklist.asked]],
+            [[check.id for check in checklist.distinct_checks]],
         )
         connection.execute(
             "INSERT INTO check_results (release_id, check_id, outcome, summary, asked, expected, seen, attachment,"

@@ -21,9 +21,9 @@ def measure(folder: Path) -> list[Figure]:
         took = []
         for _ in range(TIMES):
             demo.stage.command("Rita", "/release check all")
-            until(lambda: demo.rows("SELECT FROM check_runs WHERE running = 'running'"), "a check to run")
+            until(lambda: demo.rows("SELECT FROM check_runs WHERE state = 'running'"), "a check to run")
             took.append(_kill_and_wait(demo))
-        until(lambda: not demo.rows("SELECT FROM check_runs WHERE running <> 'idle'"), "the checks to end", 120)
+        until(lambda: not demo.rows("SELECT FROM check_runs WHERE state <> 'idle'"), "the checks to end", 120)
         until(lambda: not demo.rows("SELECT FROM undos WHERE settled_at IS NULL"), "all to be put back")
         posts = demo.rows("SELECT count(*) AS owed, count(ts) AS there FROM posts")[0]
     print("kill -9 to the next answer: " + ", ".join(f"{seconds:.2f} s" for seconds in took))

@@ -31,7 +31,7 @@ _LAST = "(SELECT max(id) FROM releases)"
 _RESULTS_QUERY = f"""SELECT r.check_id, c.outcome, c.summary, r.requested_at, c.started_at, c.finished_at
 FROM check_runs r JOIN LATERAL (SELECT * FROM check_results x WHERE x.release_id = r.release_id
                                 AND x.check_id = r.check_id ORDER BY id DESC LIMIT 1) c ON true
-WHERE r.release_id = {_LAST} AND r.running = 'idle' AND NOT c.attested AND c.started_at >= r.requested_at"""
+WHERE r.release_id = {_LAST} AND r.state = 'idle' AND NOT c.attested AND c.started_at >= r.requested_at"""
 
 
 def measure(folder: Path) -> list[Figure]:
@@ -54,7 +54,7 @@ def _together(demo: Demo, *, first: bool) -> tuple[float, float, float]:
     """Seconds of the whole run, of its slowest check and of the longest chain of checks that need each other."""
     if not first:
         demo.stage.command(RITA, "/release check all")
-    waiting_query = f"SELECT count(*) AS n FROM check_runs WHERE running <> 'idle' AND release_id = {_LAST}"
+    waiting_query = f"SELECT count(*) AS n FROM check_runs WHERE state <> 'idle' AND release_id = {_LAST}"
     until(lambda: demo.rows(waiting_query)[0]["n"] == 0, "the checks to end", 120)
     rows = {row["check_id"]: row for row in demo.rows(_RESULTS_QUERY)}
     took = {name: (row["finished_at"] - row["started_at"]).total_seconds() for name, row in rows.items()}
@@ -102,7 +102,7 @@ def _one_after_another(demo: Demo) -> float:
 
 def _in_order(checklist: Checklist) -> list[Check]:
     """What runs before the deploy, each after what it needs."""
-    remaining = [check for check in checklist.asked_in("before") if check.kind != "attest"]
+    remaining = [check for check in checklist.distinct_checks_in("before") if check.kind != "attest"]
     ordered_checks: list[Check] = []
     while remaining:
         ready = next(check for check in remaining if not {other.id for other in remaining} & set(check.needs))

@@ -180,12 +180,12 @@ class Settings(SettingsSection):
 
     @property
     def watch_times(self) -> dict[str, timedelta]:
-        """How the watch goes about it: length, every, late and patience (bot.domain.watch.WatchTimes)."""
+        """How the watch goes about it: length, interval, settle time and no-answer limit (bot.domain.watch.WatchTimes)."""
         return {
             "length": timedelta(minutes=self.watch.minutes),
-            "every": timedelta(seconds=self.watch.poll_seconds),
-            "late": timedelta(seconds=self.watch.late_seconds),
-            "patience": timedelta(minutes=self.watch.patience_minutes),
+            "interval": timedelta(seconds=self.watch.poll_seconds),
+            "settle_time": timedelta(seconds=self.watch.late_seconds),
+            "no_answer_limit": timedelta(minutes=self.watch.patience_minutes),
         }
 
 

@@ -68,7 +68,7 @@ def _entries(action: Action) -> str:
 
 
 def _roles(action: Action) -> str:
-    roles = Policy().allowed(action)
+    roles = Policy().roles_for(action)
     return "any of the three roles" if set(roles) == set(ANY_ROLE) else ", ".join(role.title for role in roles)
 
 

@@ -185,7 +185,7 @@ def _who(permission: Permission, role: str = "") -> tuple[str, ...]:
     """The columns of those who may, by what an entry declares."""
     if isinstance(permission, Audience):
         return {Audience.ANYBODY: EVERYBODY, Audience.MEMBER: MEMBERS, Audience.OWN_ROLE: (role,)}[permission]
-    return Policy(break_glass=BreakGlassRule(allowed=True)).allowed(permission)
+    return Policy(break_glass=BreakGlassRule(allowed=True)).roles_for(permission)
 
 
 def _acts_of(button: AnyButton) -> list[Act]:

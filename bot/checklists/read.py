@@ -32,7 +32,7 @@ def read_checklist(text: str, source: str, registry: Registry | None = None) -> 
     try:
         checklist = Checklist.model_validate(body)
     except ValidationError as error:
-        problems += [problem for found in _worth_saying(error) for problem in _problems(found)]
+        problems += [problem for detail in _worth_saying(error) for problem in _problems(detail)]
     hint = KEYS
     if checklist is not None and registry is not None:
         wrong_kinds = list(_wrong_kinds(checklist, registry))
@@ -66,32 +66,32 @@ def _double_keys(node: yaml.Node | None, at: Path = ()) -> Iterator[ChecklistPro
         for index, item in enumerate(node.value):
             yield from _double_keys(item, (*at, index))
     elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+        keys_so_far: set[str] = set()
         for key, value in node.value:
             here = (*at, str(key.value))
-            if key.value in seen:
+            if key.value in keys_so_far:
                 yield "is there twice", here
-            seen.add(key.value)
+            keys_so_far.add(key.value)
             yield from _double_keys(value, here)
 
 
 def _worth_saying(error: ValidationError) -> list[Any]:
     """The errors, without the "too short" that pydantic adds to a list whose items are wrong."""
-    found = error.errors()
-    inner = {one["loc"][:length] for one in found for length in range(len(one["loc"]))}
-    return [one for one in found if one["type"] != "too_short" or one["loc"] not in inner]
+    details = error.errors()
+    inner = {one["loc"][:length] for one in details for length in range(len(one["loc"]))}
+    return [one for one in details if one["type"] != "too_short" or one["loc"] not in inner]
 
 
-def _problems(found: Any) -> Iterator[ChecklistProblem]:
+def _problems(detail: Any) -> Iterator[ChecklistProblem]:
     """What one error of pydantic means for the author of the file."""
-    context = found.get("ctx", {})
-    if found["type"] == "checklist":
+    context = detail.get("ctx", {})
+    if detail["type"] == "checklist":
         yield from context["problems"]
         return
-    loc = found["loc"]
+    loc = detail["loc"]
     # Behind the field of a discriminated union pydantic puts the tag, which is no key of the file.
     at: Path = tuple(part for index, part in enumerate(loc) if not (part in ACTIONS and loc[index - 1] == "action"))
-    match found["type"]:
+    match detail["type"]:
         case "missing":
             what = "is missing"
         case "extra_forbidden":
@@ -107,7 +107,7 @@ def _problems(found: Any) -> Iterator[ChecklistProblem]:
         case "time_delta_parsing" | "time_delta_type":
             what = "is no duration; write 90s, 15m, 4h or 2d"
         case _:
-            what = found["msg"].removeprefix("Value error, ")
+            what = detail["msg"].removeprefix("Value error, ")
     yield what, at
 
 
@@ -117,9 +117,9 @@ def _keys_beside(loc: Path) -> set[str]:
     for part in loc[:-1]:
         if isinstance(part, int):
             continue
-        tagged = [model for model in around if "do" in model.model_fields and part in _words(model)]
+        models_with_tag = [model for model in around if "do" in model.model_fields and part in _words(model)]
         fields = [model.model_fields[part].annotation for model in around if part in model.model_fields]
-        around = tagged or [model for annotation in fields for model in _models(annotation)]
+        around = models_with_tag or [model for annotation in fields for model in _models(annotation)]
     return {name for model in around for name in model.model_fields}
 
 
@@ -136,7 +136,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 def _wrong_kinds(checklist: Checklist, registry: Registry) -> Iterator[ChecklistProblem]:
     """Kinds that there are not, and params that a kind does not take."""
-    asked: list[tuple[Path, str, dict[str, Any]]] = [
+    uses_of_kinds: list[tuple[Path, str, dict[str, Any]]] = [
         (("sections", number, "checks", index), check.kind, check.params)
         for number, section in enumerate(checklist.sections)
         for index, check in enumerate(section.checks)
@@ -145,9 +145,9 @@ def _wrong_kinds(checklist: Checklist, registry: Registry) -> Iterator[Checklist
     for plan, steps in (("deploy", checklist.deploy), ("rollback", checklist.rollback)):
         for index, step in enumerate(steps):
             if isinstance(step.action, RunCheck):
-                asked.append(((plan, index, "action"), step.action.kind, step.action.params))
+                uses_of_kinds.append(((plan, index, "action"), step.action.kind, step.action.params))
     for index, probe in enumerate(checklist.watch.probes):
-        asked.append((("watch", "probes", index), probe.kind, probe.params))
-    for at, kind, params in asked:
+        uses_of_kinds.append((("watch", "probes", index), probe.kind, probe.params))
+    for at, kind, params in uses_of_kinds:
         for complaint in registry.complaints(kind, params):
             yield complaint.text, (*at, *complaint.at)

@@ -23,16 +23,16 @@ def json_schema(kinds: Iterable[Kind]) -> dict[str, Any]:
     schema = Checklist.model_json_schema()
     models: dict[str, Any] = schema.pop("$defs")
     schema["title"] = "Checklist of release-bot"
-    for named in (schema, *(models[name] for name in _WITH_AN_ID)):
-        named["properties"]["id"] |= {"pattern": f"^{ID.pattern}$", "maxLength": ID_LIMIT}
+    for model_with_id in (schema, *(models[name] for name in _WITH_AN_ID)):
+        model_with_id["properties"]["id"] |= {"pattern": f"^{ID.pattern}$", "maxLength": ID_LIMIT}
     check = models["Check"]
     check["properties"]["max_age"] = {"type": "string", "pattern": rf"^{DURATION.pattern}$", "default": "4h"}
     check["anyOf"] = [{"required": ["kind"]}, {"required": ["same_as"]}]
-    found = sorted(kinds, key=lambda kind: kind.name)
+    kinds_by_name = sorted(kinds, key=lambda kind: kind.name)
     for name in _WITH_A_KIND:
-        models[name]["properties"]["kind"] = {"enum": [kind.name for kind in found]}
-        models[name]["allOf"] = [_params_of(kind) for kind in found]
-    for kind in found:
+        models[name]["properties"]["kind"] = {"enum": [kind.name for kind in kinds_by_name]}
+        models[name]["allOf"] = [_params_of(kind) for kind in kinds_by_name]
+    for kind in kinds_by_name:
         models |= _models_of(kind)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -43,10 +43,10 @@ def json_schema(kinds: Iterable[Kind]) -> dict[str, Any]:
 
 def _params_of(kind: Kind) -> dict[str, Any]:
     """Which params a check of this kind takes."""
-    needed = ["params"] if kind.params.model_json_schema().get("required") else []
+    required_keys = ["params"] if kind.params.model_json_schema().get("required") else []
     return {
         "if": {"properties": {"kind": {"const": kind.name}}, "required": ["kind"]},
-        "then": {"properties": {"params": {"$ref": f"#/$defs/{kind.name}"}}, "required": needed},
+        "then": {"properties": {"params": {"$ref": f"#/$defs/{kind.name}"}}, "required": required_keys},
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from bot.domain.checklist import Check
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.flows.local_run import CheckProgress
 from checks.contract import Answer, Outcome
 
@@ -68,7 +68,7 @@ class Board:
 
     def _runs(self, entry: Check) -> bool:
         state = self._states[entry.id]
-        return state.running is Running.RUNNING
+        return state.run_state is RunState.RUNNING
 
     def _draw(self, lines: list[str]) -> None:
         self._out.write((_UP.format(self._drawn) if self._drawn else "") + _CLEAR)
@@ -85,7 +85,7 @@ class Board:
         if state.answer is not None:
             mark, word, said = MARKS[state.answer.outcome], str(state.answer.outcome), state.answer.summary
             seconds = state.seconds
-        elif state.running is Running.RUNNING:
+        elif state.run_state is RunState.RUNNING:
             mark, word, said, seconds = "…", "running", state.line, time.monotonic() - state.start
         else:
             mark, word, said, seconds = "·", "waiting", state.line, 0.0

@@ -61,7 +61,7 @@ def _check(options: argparse.Namespace) -> int:
         put(json.dumps({"checks": [as_json(entry, progress[entry.id]) for entry in entries]}, ensure_ascii=False))
     else:
         _print(entries, progress, time.monotonic() - start)
-        if options.all and (others := sum(entry.kind in IN_A_RELEASE for entry in checklist.asked)):
+        if options.all and (others := sum(entry.kind in IN_A_RELEASE for entry in checklist.distinct_checks)):
             put(f"Not counted: {others} more that a release has answered, by people or by its announcement.")
     for what in leftovers:
         say(f"release-bot: not put back yet: {what}. The bot tries again, and so does the next run of this check.")

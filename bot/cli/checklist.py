@@ -10,7 +10,7 @@ from bot.app import load_checklist, load_registry
 from bot.checklists.read import read_checklist
 from bot.checklists.schema import json_schema
 from bot.cli.terminal import Commands, put, say
-from bot.domain.checklist import ATTEST
+from bot.domain.checklist import ATTEST_KIND
 from bot.errors import ChecklistError
 from bot.importer.write import import_template
 
@@ -52,7 +52,7 @@ def _import(options: argparse.Namespace) -> int:
             raise ChecklistError(f"{options.output} is there already.", hint="Name a new file.") from error
         except OSError as error:
             raise ChecklistError(f"{options.output}: cannot be written: {error.strerror}.") from error
-    by_bot = sum(entry.kind != ATTEST for entry in checklist.asked)
+    by_bot = sum(entry.kind != ATTEST_KIND for entry in checklist.distinct_checks)
     say(f"{draft.lines} lines of {options.template.name}, and where they are now:")
     for heading, number, place in draft.places:
         say(f"  {heading}: {number}, {place}")
@@ -60,7 +60,7 @@ def _import(options: argparse.Namespace) -> int:
         if number:
             say(f"  {number} {'box is' if number == 1 else 'boxes are'} not taken: {what}.")
     say(
-        f"{len(checklist.asked)} checks: {by_bot} are asked by the bot, {len(checklist.asked) - by_bot} of people;"
+        f"{len(checklist.distinct_checks)} checks: {by_bot} are asked by the bot, {len(checklist.distinct_checks) - by_bot} of people;"
         f" {draft.proposals} of these have a proposal in a comment."
     )
     return 0
@@ -74,9 +74,9 @@ def _schema(_: argparse.Namespace) -> int:
 
 def _lint(options: argparse.Namespace) -> int:
     checklist = load_checklist(str(options.file), load_registry())
-    by_bot = sum(entry.kind != ATTEST for entry in checklist.asked)
+    by_bot = sum(entry.kind != ATTEST_KIND for entry in checklist.distinct_checks)
     put(
-        f"{options.file}: good. {len(checklist.checks)} lines, {len(checklist.asked)} checks, {by_bot} of them asked by"
+        f"{options.file}: good. {len(checklist.checks)} lines, {len(checklist.distinct_checks)} checks, {by_bot} of them asked by"
         f" the bot; digest {checklist.digest[:12]}."
     )
     return 0

@@ -12,7 +12,7 @@ from typing import Any
 from bot.domain.model import canonical, digest_of
 
 GENESIS = "0" * 64  # what the first row is chained to
-_RENUMBERED = 1_000  # rows that may have been taken out and closed up for this still to be recognised
+_MAX_RENUMBERING = 1_000  # rows that may have been taken out and closed up for this still to be recognised
 
 
 @dataclass(frozen=True)
@@ -167,18 +167,18 @@ def find_break(events: Iterable[AuditEvent]) -> RecordBreak | None:
     return examine_record(events).first_break
 
 
-def _fault_of(event: AuditEvent, previous: str, expected: int, rest: Iterator[AuditEvent]) -> RecordBreak | None:
+def _fault_of(event: AuditEvent, previous: str, expected_seq: int, rest: Iterator[AuditEvent]) -> RecordBreak | None:
     """What is wrong with one row; ``rest`` are those behind it, which are used up in the search for the reason."""
-    if event.seq != expected:
-        if event.seq < expected or any(later.seq == expected for later in rest):
-            return RecordBreak(expected, Clue.OTHER_ROW, event.seq)
-        return RecordBreak(expected, Clue.GAP, event.seq)
+    if event.seq != expected_seq:
+        if event.seq < expected_seq or any(later.seq == expected_seq for later in rest):
+            return RecordBreak(expected_seq, Clue.OTHER_ROW, event.seq)
+        return RecordBreak(expected_seq, Clue.GAP, event.seq)
     if event.previous != previous:
         if any(later.previous == previous for later in rest):
-            return RecordBreak(expected, Clue.LATER_ROW)
-        if any(_fits(event, seq) for seq in range(expected + 1, expected + 1 + _RENUMBERED)):
-            return RecordBreak(expected, Clue.RENUMBERED)
-        return RecordBreak(expected, Clue.NOT_CHAINED)
+            return RecordBreak(expected_seq, Clue.LATER_ROW)
+        if any(_fits(event, seq) for seq in range(expected_seq + 1, expected_seq + 1 + _MAX_RENUMBERING)):
+            return RecordBreak(expected_seq, Clue.RENUMBERED)
+        return RecordBreak(expected_seq, Clue.NOT_CHAINED)
     if not _fits(event, event.seq):
         return RecordBreak(event.seq, Clue.WRONG_HASH)
     return None
@@ -189,12 +189,12 @@ def _fits(event: AuditEvent, seq: int) -> bool:
     return event.hash == now or event.hash == first_form_hash(event, seq)
 
 
-def _cut_off(heads: list[Head], unseen: set[str], rows: int) -> RecordBreak | None:
+def _cut_off(heads: list[Head], missing_hashes: set[str], rows: int) -> RecordBreak | None:
     """A head that was announced and is not there: the rows up to it are missing."""
     beyond = [head.seq for head in heads if head.seq is not None and head.seq > rows]
     if beyond:
         return RecordBreak(rows + 1, Clue.END_MISSING, max(beyond))
-    missing = next((head.hash for head in heads if head.seq is None and head.hash in unseen), None)
-    if missing is not None:
-        return RecordBreak(rows + 1, Clue.HEAD_MISSING, missing)
+    missing_hash = next((head.hash for head in heads if head.seq is None and head.hash in missing_hashes), None)
+    if missing_hash is not None:
+        return RecordBreak(rows + 1, Clue.HEAD_MISSING, missing_hash)
     return None

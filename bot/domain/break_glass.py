@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from bot.domain.gate import deploy_gate, waivable
+from bot.domain.gate import deploy_gate, is_waivable
 from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
 
@@ -32,8 +32,8 @@ REVIEWED_IN = frozenset(
 class Judgement:
     """The gate's reasons, divided by whether break-glass passes over them."""
 
-    passed: tuple[Reason, ...]  # those that break-glass passes over
-    against: tuple[Reason, ...]  # those that it does not
+    overridden_reasons: tuple[Reason, ...]  # those that break-glass passes over
+    remaining_reasons: tuple[Reason, ...]  # those that it does not
 
 
 def judge_past_gate(
@@ -44,8 +44,8 @@ def judge_past_gate(
     ``deployer`` and ``findings`` as in `deploy_gate`.
     """
     reasons = deploy_gate(view, deployer, findings).reasons
-    passed = tuple(reason for reason in reasons if _may_be_passed(view, reason))
-    return Judgement(passed, tuple(reason for reason in reasons if reason not in passed))
+    overridden_reasons = tuple(reason for reason in reasons if _may_be_passed(view, reason))
+    return Judgement(overridden_reasons, tuple(reason for reason in reasons if reason not in overridden_reasons))
 
 
 def _may_be_passed(view: ReleaseView, reason: Reason) -> bool:
@@ -54,7 +54,7 @@ def _may_be_passed(view: ReleaseView, reason: Reason) -> bool:
         return False
     if reason.cause is Cause.CHECK:
         check = view.checklist.check(reason.about)
-        return rule.never_waivable or (check is not None and waivable(view, check))
+        return rule.never_waivable or (check is not None and is_waivable(view, check))
     if reason.cause is Cause.FREEZE:
         return rule.in_freeze
     return reason.cause in _OF_PEOPLE
@@ -65,8 +65,8 @@ def has_moved_unseen(view: ReleaseView) -> bool:
 
     The move makes checks and sign-offs void, and break-glass passes over those: the look is all that is left.
     """
-    began, bound = view.release.started_at, view.release.bound_at
-    return bound is not None and began < bound and view.now - bound < UNSEEN_FOR
+    began, pinned_at = view.release.started_at, view.release.pinned_at
+    return pinned_at is not None and began < pinned_at and view.now - pinned_at < UNSEEN_FOR
 
 
 def says_why(reason: str) -> bool:
@@ -78,5 +78,5 @@ def is_stopped_by_freeze(view: ReleaseView) -> bool:
     """Whether a freeze stops a deploy that has begun: not the very freeze that it was let past, but any later one."""
     if view.freeze is None:
         return False
-    passed = view.break_glass.passed if view.break_glass is not None else ()
-    return (Cause.FREEZE, view.freeze.key) not in {(reason.cause, reason.about) for reason in passed}
+    overridden_reasons = view.break_glass.overridden_reasons if view.break_glass is not None else ()
+    return (Cause.FREEZE, view.freeze.key) not in {(reason.cause, reason.about) for reason in overridden_reasons}

@@ -61,9 +61,9 @@ class FreezeWindow(Model):
     @property
     def length(self) -> timedelta:
         """How long it lasts, by the clock on the wall."""
-        begins, ends = _minute(self.begins), _minute(self.ends)
-        if begins is not None and ends is not None:
-            return timedelta(minutes=(ends - begins) % _MINUTES)
+        start, end = _minute(self.begins), _minute(self.ends)
+        if start is not None and end is not None:
+            return timedelta(minutes=(end - start) % _MINUTES)
         first, last = _once(self.begins), _once(self.ends)
         return timedelta(0) if first is None or last is None else last - first
 
@@ -71,12 +71,12 @@ class FreezeWindow(Model):
         """When it ends, if it holds at ``now`` (aware); None when it does not hold."""
         zone = ZoneInfo(self.timezone)
         wall = now.astimezone(zone).replace(tzinfo=None)
-        begins, ends = _minute(self.begins), _minute(self.ends)
-        if begins is not None and ends is not None:
+        start_minute, end_minute = _minute(self.begins), _minute(self.ends)
+        if start_minute is not None and end_minute is not None:
             of_week = wall.weekday() * 1440 + wall.hour * 60 + wall.minute
-            if (of_week - begins) % _MINUTES >= (ends - begins) % _MINUTES:
+            if (of_week - start_minute) % _MINUTES >= (end_minute - start_minute) % _MINUTES:
                 return None
-            end = wall.replace(second=0, microsecond=0) + timedelta(minutes=(ends - of_week) % _MINUTES)
+            end = wall.replace(second=0, microsecond=0) + timedelta(minutes=(end_minute - of_week) % _MINUTES)
         else:
             first, last = _once(self.begins), _once(self.ends)
             if first is None or last is None or not first <= wall < last:

@@ -19,9 +19,9 @@ ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
 ID_LIMIT = 150  # characters; a button carries the id, and its whole value has 2,000
 
 
-ATTEST = "attest"  # the kind that only a person answers
-ANNOUNCED = "announced"  # the kind that the bot's own message at the end of a release answers
-IN_A_RELEASE = frozenset({ATTEST, ANNOUNCED})  # nobody can be asked these without a release
+ATTEST_KIND = "attest"  # the kind that only a person answers
+ANNOUNCED_KIND = "announced"  # the kind that the bot's own message at the end of a release answers
+IN_A_RELEASE = frozenset({ATTEST_KIND, ANNOUNCED_KIND})  # nobody can be asked these without a release
 
 Phase: TypeAlias = Literal["before", "after"]
 Path: TypeAlias = tuple[str | int, ...]  # keys and indexes, from the top of the file
@@ -57,9 +57,9 @@ class Check(Model):
         """A check says how it is asked, or whose result it shows; never both."""
         if self.same_as is None and not self.kind:
             raise ValueError("a check needs kind, or same_as with the id of another check")
-        said = sorted(self.model_fields_set - _OF_A_REFERENCE)
-        if self.same_as is not None and said:
-            raise ValueError(f"with same_as the other check says how it is asked: leave out {', '.join(said)}")
+        own_keys = sorted(self.model_fields_set - _OF_A_REFERENCE)
+        if self.same_as is not None and own_keys:
+            raise ValueError(f"with same_as the other check says how it is asked: leave out {', '.join(own_keys)}")
         return self
 
     @model_serializer(mode="wrap")
@@ -71,7 +71,7 @@ class Check(Model):
         return {key: value for key, value in values.items() if key in _OF_A_REFERENCE}
 
     @property
-    def asked_as(self) -> CheckId:
+    def canonical_id(self) -> CheckId:
         """The id under which it is asked, recorded and waived: its own, or that of its original."""
         return self.same_as or self.id
 
@@ -140,17 +140,17 @@ class Checklist(Model):
         """Give each line its section's place in the runbook where it names none, and one with ``same_as`` what its
         original says; a reference that leads nowhere is refused below.
         """
-        known = {check.id: check for section in sections for check in section.checks}
+        checks_by_id = {check.id: check for section in sections for check in section.checks}
 
-        def filled(check: Check, runbook: str) -> Check:
+        def fill_in(check: Check, runbook: str) -> Check:
             more: dict[str, Any] = {"runbook": check.runbook or runbook}
-            if check.same_as in known:
-                original = known[check.same_as]
+            if check.same_as in checks_by_id:
+                original = checks_by_id[check.same_as]
                 more |= {name: getattr(original, name) for name in Check.model_fields if name not in _OF_A_REFERENCE}
             return check.model_copy(update=more)
 
         return tuple(
-            section.model_copy(update={"checks": tuple(filled(check, section.runbook) for check in section.checks)})
+            section.model_copy(update={"checks": tuple(fill_in(check, section.runbook) for check in section.checks)})
             for section in sections
         )
 
@@ -177,24 +177,24 @@ class Checklist(Model):
             if section.blocks and section.phase == "after":
                 yield "what holds up a deploy cannot wait until after it", ("sections", number, "blocks")
             for index, check in enumerate(section.checks if section.phase == "before" else ()):
-                if check.kind == ANNOUNCED:
+                if check.kind == ANNOUNCED_KIND:
                     yield "a release is announced after its deploy", ("sections", number, "checks", index, "kind")
             if section.blocks and section.gate:
                 yield "gate: true holds up a deploy already: leave out blocks", ("sections", number, "blocks")
 
     def _bad_references(self) -> Iterator[ChecklistProblem]:
         """A ``same_as`` that leads nowhere, on to another reference, or across the deploy."""
-        known = {check.id: (section.phase, check) for section in self.sections for check in section.checks}
+        checks_by_id = {check.id: (section.phase, check) for section in self.sections for check in section.checks}
         for number, section in enumerate(self.sections):
             for index, check in enumerate(section.checks):
                 at: Path = ("sections", number, "checks", index, "same_as")
                 if check.same_as is None:
                     continue
-                if check.same_as not in known:
-                    meant = did_you_mean(check.same_as, known.keys() - {check.id})
-                    yield f"{check.id} is the same as {check.same_as!r}, which is not in the checklist{meant}", at
+                if check.same_as not in checks_by_id:
+                    suggestion = did_you_mean(check.same_as, checks_by_id.keys() - {check.id})
+                    yield f"{check.id} is the same as {check.same_as!r}, which is not in the checklist{suggestion}", at
                     continue
-                asked_in, original = known[check.same_as]
+                asked_in, original = checks_by_id[check.same_as]
                 if original.same_as is not None:
                     yield f"{original.id} is a reference itself: name {original.same_as}", at
                 elif asked_in != section.phase:
@@ -202,18 +202,18 @@ class Checklist(Model):
 
     def _bad_needs(self) -> Iterator[ChecklistProblem]:
         """Needs that lead nowhere or in a circle."""
-        known = {check.id: check for check in self.checks}
+        checks_by_id = {check.id: check for check in self.checks}
         for number, section in enumerate(self.sections):
             for index, check in enumerate(section.checks):
                 at: Path = ("sections", number, "checks", index, "needs")
-                others = known.keys() - {check.id}
-                for needed in check.needs:
-                    if needed not in known:
-                        meant = did_you_mean(needed, others)
-                        yield f"{check.id} needs {needed!r}, which is not in the checklist{meant}", at
-                    elif known[needed].same_as is not None:
-                        yield f"{needed} only shows the result of {known[needed].same_as}: need that one", at
-                if self._reaches(known, check.needs, check.id):
+                others = checks_by_id.keys() - {check.id}
+                for need in check.needs:
+                    if need not in checks_by_id:
+                        suggestion = did_you_mean(need, others)
+                        yield f"{check.id} needs {need!r}, which is not in the checklist{suggestion}", at
+                    elif checks_by_id[need].same_as is not None:
+                        yield f"{need} only shows the result of {checks_by_id[need].same_as}: need that one", at
+                if self._reaches(checks_by_id, check.needs, check.id):
                     yield f"{check.id} needs itself in a circle", at
 
     def _bad_steps(self) -> Iterator[ChecklistProblem]:
@@ -239,27 +239,27 @@ class Checklist(Model):
             others += [(step.id, (plan, index, "id")) for index, step in enumerate(steps)]
         others += [(probe.id, ("watch", "probes", index, "id")) for index, probe in enumerate(self.watch.probes)]
         for group in ([(self.id, ("id",))], sections, others):
-            seen: set[str] = set()
+            names_so_far: set[str] = set()
             for name, at in group:
                 if not ID.fullmatch(name):
                     yield f"ids are lower-case words such as go.backup, not {name!r}", at
                 elif len(name) > ID_LIMIT:
                     yield f"an id has at most {ID_LIMIT} characters, not {len(name)}: buttons carry it", at
-                if name in seen:
+                if name in names_so_far:
                     yield f"the id {name!r} is used twice", at
-                seen.add(name)
+                names_so_far.add(name)
 
     @staticmethod
-    def _reaches(known: dict[CheckId, Check], start: tuple[CheckId, ...], wanted: CheckId) -> bool:
-        seen: set[CheckId] = set()
+    def _reaches(checks_by_id: dict[CheckId, Check], start: tuple[CheckId, ...], goal: CheckId) -> bool:
+        ids_so_far: set[CheckId] = set()
         stack = list(start)
         while stack:
             current = stack.pop()
-            if current == wanted:
+            if current == goal:
                 return True
-            if current in known and current not in seen:
-                seen.add(current)
-                stack.extend(known[current].needs)
+            if current in checks_by_id and current not in ids_so_far:
+                ids_so_far.add(current)
+                stack.extend(checks_by_id[current].needs)
         return False
 
     @property
@@ -268,11 +268,11 @@ class Checklist(Model):
         return tuple(check for section in self.sections for check in section.checks)
 
     @property
-    def asked(self) -> tuple[Check, ...]:
+    def distinct_checks(self) -> tuple[Check, ...]:
         """The checks that are asked: every line but the references, in the order of the file."""
         return tuple(check for check in self.checks if check.same_as is None)
 
-    def asked_in(self, phase: Phase) -> tuple[Check, ...]:
+    def distinct_checks_in(self, phase: Phase) -> tuple[Check, ...]:
         """The checks that are asked in one phase, in the order of the file."""
         return tuple(
             check
@@ -290,14 +290,14 @@ class Checklist(Model):
     @property
     def non_gate_checks(self) -> tuple[tuple[Section, Check], ...]:
         """The lines before the deploy that are no rows of the Go/No-Go table and show no result of one, each result once."""
-        seen = {check.asked_as for check in self.gate_checks}
-        found = []
+        ids_so_far = {check.canonical_id for check in self.gate_checks}
+        lines = []
         for section in sorted(self.sections, key=lambda one: not one.blocks):  # what blocks in one place blocks
             for check in section.checks if section.phase == "before" else ():
-                if check.asked_as not in seen:
-                    seen.add(check.asked_as)
-                    found.append((section, check))
-        return tuple(found)
+                if check.canonical_id not in ids_so_far:
+                    ids_so_far.add(check.canonical_id)
+                    lines.append((section, check))
+        return tuple(lines)
 
     def check(self, check_id: str) -> Check | None:
         """The check of that id, or None."""
@@ -313,10 +313,10 @@ class Checklist(Model):
 
     def dependents(self, check_id: CheckId) -> tuple[CheckId, ...]:
         """The checks that need ``check_id``, directly or through another, in the order of the file."""
-        found = {check_id}
-        for _ in self.asked:
-            found |= {check.id for check in self.asked if found & set(check.needs)}
-        return tuple(check.id for check in self.asked if check.id in found and check.id != check_id)
+        dependent_ids = {check_id}
+        for _ in self.distinct_checks:
+            dependent_ids |= {check.id for check in self.distinct_checks if dependent_ids & set(check.needs)}
+        return tuple(check.id for check in self.distinct_checks if check.id in dependent_ids and check.id != check_id)
 
     @property
     def body(self) -> dict[str, Any]:

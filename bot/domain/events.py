@@ -55,7 +55,7 @@ class ReleaseStarted(Event, name="release.started"):
     again_because: str
 
 
-class ReleaseRebound(Event, name="release.rebound"):
+class SourceMoved(Event, name="release.rebound"):
     """The version means another commit or image now."""
 
     commit_before: str
@@ -66,13 +66,13 @@ class ReleaseRebound(Event, name="release.rebound"):
     again_because: str
 
 
-class ReleaseUnbound(Event, name="release.unbound"):
+class SourceMissing(Event, name="release.unbound"):
     """The tag or the image of the version is gone."""
 
     why: str
 
 
-class ReleaseBound(Event, name="release.bound"):
+class SourceFound(Event, name="release.bound"):
     """The tag and the image of the version are there again."""
 
     was: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from bot.domain.checklist import ATTEST
+from bot.domain.checklist import ATTEST_KIND
 from bot.domain.policy import Action
 from bot.domain.reasons import (
     ChannelClosed,
@@ -52,7 +52,7 @@ class Decision:
     reasons: tuple[Reason, ...]
 
     @property
-    def allowed(self) -> bool:
+    def is_open(self) -> bool:
         """Whether nothing speaks against it."""
         return not self.reasons
 
@@ -62,7 +62,7 @@ CONFIRMED_FOR = timedelta(minutes=2)  # for so long a deploy relies on what GitH
 
 def permits(policy: Policy, action: Action, roles: Collection[Role], *lines: str) -> bool:
     """Whether somebody with ``roles`` may do ``action``, where it matters to the check of ``lines``. No role, no action."""
-    return any(role in roles for role in policy.allowed(action, *lines))
+    return any(role in roles for role in policy.roles_for(action, *lines))
 
 
 def lines_of(view: ReleaseView, check_id: CheckId) -> tuple[str, ...]:
@@ -73,9 +73,9 @@ def lines_of(view: ReleaseView, check_id: CheckId) -> tuple[str, ...]:
     )
 
 
-def waivable(view: ReleaseView, check: Check) -> bool:
+def is_waivable(view: ReleaseView, check: Check) -> bool:
     """Whether anybody may waive ``check``: the checklist and the policy must both allow it."""
-    return check.waivable and bool(view.policy.allowed(Action.WAIVE, *lines_of(view, check.id)))
+    return check.waivable and bool(view.policy.roles_for(Action.WAIVE, *lines_of(view, check.id)))
 
 
 def valid_approvals(view: ReleaseView, role: Role) -> list[SignOff]:
@@ -93,8 +93,10 @@ def valid_approvals(view: ReleaseView, role: Role) -> list[SignOff]:
 
 def missing_approvals(view: ReleaseView) -> list[tuple[Role, int]]:
     """The required roles whose people have not all approved, with how many are missing: for whom the release waits."""
-    missing = [(role, view.policy.needed(role) - len(valid_approvals(view, role))) for role in view.policy.required]
-    return [(role, number) for role, number in missing if number > 0]
+    shortfalls = [
+        (role, view.policy.min_approvals(role) - len(valid_approvals(view, role))) for role in view.policy.required
+    ]
+    return [(role, number) for role, number in shortfalls if number > 0]
 
 
 def deploy_gate(view: ReleaseView, deployer: UserId | None = None, findings: DeployFindings | None = None) -> Decision:
@@ -109,12 +111,12 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None, findings: Dep
         reasons.append(NotOpen(release.state))
     if findings is not None and findings.channel.refusal:
         reasons.append(ChannelClosed(release.channel, findings.channel.refusal))
-    if release.unbound:
-        reasons.append(SourceUnresolved("source", release.unbound))
+    if release.source_problem:
+        reasons.append(SourceUnresolved("source", release.source_problem))
     elif deployer is not None and not _is_confirmed(view, findings):
         reasons.append(SourceUnconfirmed(release.version))
     if view.freeze is not None:
-        reasons.append(frozen(view.freeze))
+        reasons.append(freeze_reason(view.freeze))
     reasons += [MitigationInForce(str(mitigation.id), mitigation.what) for mitigation in view.environment_mitigations]
     reasons += _known_bad_reasons(view)
     reasons += _check_reasons(view)
@@ -125,7 +127,7 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None, findings: Dep
     return Decision(tuple(reasons))
 
 
-def frozen(freeze: Freeze) -> DeploysFrozen:
+def freeze_reason(freeze: Freeze) -> DeploysFrozen:
     """The reason that a freeze is against a deploy."""
     return DeploysFrozen(freeze.key, freeze.reason)
 
@@ -135,7 +137,7 @@ def _known_bad_reasons(view: ReleaseView) -> list[RolledBackBefore]:
     if not view.known_bad:
         return []
     release = view.release
-    if not release.again_because:
+    if not release.repeat_reason:
         return [RolledBackBefore(release.digest, view.known_bad)]
     others = {signoff.by for role in view.policy.roles for signoff in valid_approvals(view, role)} - {release.manager}
     return [] if others else [RolledBackUnapproved(release.digest, view.known_bad)]
@@ -167,10 +169,10 @@ def _not_passed(view: ReleaseView, checks: Sequence[tuple[str, Check]]) -> list[
     failures = []
     for section, check in checks:
         status = check_status(view.checks[check.id], check.max_age, view.now)
-        if status is CheckStatus.PASSED or (status is CheckStatus.WAIVED and waivable(view, check)):
+        if status is CheckStatus.PASSED or (status is CheckStatus.WAIVED and is_waivable(view, check)):
             continue
         attested_by = (
-            view.policy.who_may(Action.ATTEST, *lines_of(view, check.asked_as)) if check.kind == ATTEST else ""
+            view.policy.who_may(Action.ATTEST, *lines_of(view, check.canonical_id)) if check.kind == ATTEST_KIND else ""
         )
         failures.append(CheckNotPassed(check.id, check.title, section, status, attested_by))
     return failures
@@ -178,15 +180,15 @@ def _not_passed(view: ReleaseView, checks: Sequence[tuple[str, Check]]) -> list[
 
 def _signoff_reasons(view: ReleaseView) -> list[Reason]:
     reasons: list[Reason] = []
-    missing = dict(missing_approvals(view))
+    shortfalls = dict(missing_approvals(view))
     for role in view.policy.roles:
-        given = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
-        reasons += [RoleDeclined(role, one.reason) for one in given if one.verdict is Verdict.DECLINE]
-        if any(one.verdict is Verdict.APPROVE and one.fingerprint != view.fingerprint for one in given):
+        role_signoffs = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
+        reasons += [RoleDeclined(role, one.reason) for one in role_signoffs if one.verdict is Verdict.DECLINE]
+        if any(one.verdict is Verdict.APPROVE and one.fingerprint != view.fingerprint for one in role_signoffs):
             reasons.append(SignoffVoid(role))
-        elif role in missing and not any(one.verdict is Verdict.DECLINE for one in given):
-            needed = view.policy.needed(role)
-            reasons.append(SignoffMissing(role, needed - missing[role], needed))
+        elif role in shortfalls and not any(one.verdict is Verdict.DECLINE for one in role_signoffs):
+            min_approvals = view.policy.min_approvals(role)
+            reasons.append(SignoffMissing(role, min_approvals - shortfalls[role], min_approvals))
     return reasons
 
 

@@ -42,11 +42,11 @@ class Mitigation:
     note: str = ""  # of who has put it back by hand; empty: the bot did
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether it is still a debt: also while nobody knows whether it has been set."""
         return self.state is not MitigationState.LIFTED
 
     @property
-    def stuck(self) -> bool:
+    def is_stuck(self) -> bool:
         """Whether it waits for somebody to press again."""
-        return self.open and bool(self.trouble)
+        return self.is_open and bool(self.trouble)

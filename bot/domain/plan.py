@@ -39,7 +39,9 @@ class StepState(StrEnum):
     ATTESTED = "attested"
 
 
-UNCONFIRMED = "not confirmed"  # how the summary of a step begins that was done by hand, where the bot could not look
+UNCONFIRMED_PREFIX = (
+    "not confirmed"  # how the summary of a step begins that was done by hand, where the bot could not look
+)
 
 
 class Plane(StrEnum):
@@ -76,7 +78,7 @@ class Mutation:
         """As JSON; ``of`` reads it back."""
         return {"what": self.what, "now": self.now, "after": self.after, "way": self.way.value, "back": self.back}
 
-    def cleaned(self, clean: Callable[[str], str]) -> Mutation:
+    def scrub(self, clean: Callable[[str], str]) -> Mutation:
         """The same in words that may be stored and shown: a value in the cluster may be a credential."""
         return Mutation.of({**{key: clean(value) for key, value in self.body.items()}, "way": self.way.value})
 
@@ -116,12 +118,14 @@ class Step:
     summary: str = ""  # what it did or why it failed, one line
     progress: str = ""
     before: Mapping[str, Any] = field(default_factory=dict)  # what stood there before it acted
-    planned: tuple[Mutation, ...] | None = None  # what it is to change, as seen before the plan began; None: not looked
-    begun: tuple[
+    planned_changes: tuple[Mutation, ...] | None = (
+        None  # what it is to change, as seen before the plan began; None: not looked
+    )
+    intended_changes: tuple[
         Mutation, ...
-    ] = ()  # what it was about to change, in any attempt, as `done` says; not what was refused
-    made: tuple[Mutation, ...] = ()  # of these the ones that its journal says are made
-    unended: tuple[str, ...] = ()  # Jobs that it has started and whose end nobody has seen, by name
+    ] = ()  # what it was about to change, in any attempt, as `changes_of_journal` says; not what was refused
+    applied_changes: tuple[Mutation, ...] = ()  # of these the ones that its journal says are made
+    unfinished_jobs: tuple[str, ...] = ()  # Jobs that it has started and whose end nobody has seen, by name
     attempt: int = 1  # rises with each retry
     started_at: datetime | None = None  # of a person's: since when the plan waits for it
     finished_at: datetime | None = None
@@ -129,21 +133,27 @@ class Step:
     note: str = ""
 
     @property
-    def unconfirmed(self) -> bool:
+    def is_unconfirmed(self) -> bool:
         """Whether a person says to have done it and the bot, which would have looked, could not."""
-        return self.state is StepState.ATTESTED and self.summary.startswith(UNCONFIRMED)
+        return self.state is StepState.ATTESTED and self.summary.startswith(UNCONFIRMED_PREFIX)
 
 
-def done(noted: Iterable[tuple[str, Sequence[Mutation]]]) -> dict[str, tuple[Mutation, ...]]:
-    """The fields ``begun`` and ``made`` of a step by its journal: each entry with the changes that it names, the oldest first."""
-    begun: dict[Mutation, bool] = {}  # whether it is made
-    for entry, changes in noted:
+def changes_of_journal(entries: Iterable[tuple[str, Sequence[Mutation]]]) -> dict[str, tuple[Mutation, ...]]:
+    """The fields ``intended_changes`` and ``applied_changes`` of a step, by its journal.
+
+    ``entries``: the kind of each entry with the changes that it names, the oldest first.
+    """
+    applied_by_change: dict[Mutation, bool] = {}  # whether it is made
+    for entry, changes in entries:
         for change in changes:
             if entry == "observed":
-                begun.pop(change, None)  # it was refused
+                applied_by_change.pop(change, None)  # it was refused
             else:
-                begun[change] = begun.get(change, False) or entry == "acted"
-    return {"begun": tuple(begun), "made": tuple(change for change, made in begun.items() if made)}
+                applied_by_change[change] = applied_by_change.get(change, False) or entry == "acted"
+    return {
+        "intended_changes": tuple(applied_by_change),
+        "applied_changes": tuple(change for change, is_applied in applied_by_change.items() if is_applied),
+    }
 
 
 def next_step(steps: Sequence[Step], plan: PlanKind, specs: Sequence[StepSpec]) -> Step | None:
@@ -151,11 +161,11 @@ def next_step(steps: Sequence[Step], plan: PlanKind, specs: Sequence[StepSpec]) 
 
     ``specs`` say at which steps it waits for nobody: those that somebody may decide on, and messages at its end.
     """
-    beside = {spec.id for spec in specs if isinstance(spec.action, BESIDE_THE_PLAN)}
+    optional_ids = {spec.id for spec in specs if isinstance(spec.action, BESIDE_THE_PLAN)}
     for step in sorted((step for step in steps if step.plan is plan), key=lambda step: step.ordinal):
         if step.state in {StepState.PENDING, StepState.RUNNING}:
             return step
-        if step.state is StepState.TO_ATTEST and step.id not in beside:
+        if step.state is StepState.TO_ATTEST and step.id not in optional_ids:
             return step
         if step.state in {StepState.FAILED, StepState.CANCELLED}:
             return None
@@ -180,17 +190,21 @@ class LastingChange:
     doubt: Doubt | None = None  # None: it is certain to be there
 
 
-def lasting(steps: Sequence[Step], specs: Sequence[StepSpec]) -> tuple[LastingChange, ...]:
+def lasting_changes(steps: Sequence[Step], specs: Sequence[StepSpec]) -> tuple[LastingChange, ...]:
     """What a rollback leaves of what the deploy steps, described by ``specs``, have done or may have done; the worst first.
 
     By the journal, because a retry plans anew and what the attempt before it has changed is no longer planned.
     """
-    known = {spec.id: spec for spec in specs}
+    specs_by_id = {spec.id: spec for spec in specs}
     deploy = sorted((step for step in steps if step.plan is PlanKind.DEPLOY), key=lambda step: step.ordinal)
     running = [
-        LastingChange(f"job/{name}", Way.UNKNOWN, doubt=Doubt.RUNNING) for step in deploy for name in step.unended
+        LastingChange(f"job/{name}", Way.UNKNOWN, doubt=Doubt.RUNNING)
+        for step in deploy
+        for name in step.unfinished_jobs
     ]
-    changes = [change for step in deploy if step.id in known for change in _lasting_of(step, known[step.id])]
+    changes = [
+        change for step in deploy if step.id in specs_by_id for change in _lasting_of(step, specs_by_id[step.id])
+    ]
     return (*running, *sorted(changes, key=lambda change: _WORST_FIRST.index(change.way)))
 
 
@@ -199,16 +213,16 @@ _WORST_FIRST = (Way.FINAL, Way.UNKNOWN, Way.STAYS)
 
 def _lasting_of(step: Step, spec: StepSpec) -> Iterator[LastingChange]:
     """What one step of a deploy leaves behind. Nobody saw what a person did, nor what a step did that did not end well."""
-    changes, doubt = dict.fromkeys(step.begun), Doubt.UNSEEN
+    changes, doubt = dict.fromkeys(step.intended_changes), Doubt.UNSEEN
     if step.state is StepState.ATTESTED:
-        changes, doubt = dict.fromkeys((*step.begun, *(step.planned or ()))), Doubt.BY_HAND
-        if isinstance(spec.action, AttestAction) or (not changes and step.planned is None):
+        changes, doubt = dict.fromkeys((*step.intended_changes, *(step.planned_changes or ()))), Doubt.BY_HAND
+        if isinstance(spec.action, AttestAction) or (not changes and step.planned_changes is None):
             yield LastingChange(spec.title, Way.UNKNOWN, doubt=doubt)
             return
     for change in changes:
         if change.way is Way.BACK:
             continue
-        if step.state is StepState.DONE or change in step.made:
+        if step.state is StepState.DONE or change in step.applied_changes:
             yield LastingChange(change.what, change.way, change.back)
         else:
             way = Way.FINAL if change.way is Way.FINAL else Way.UNKNOWN

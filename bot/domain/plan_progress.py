@@ -39,16 +39,16 @@ class PlanProgress:
         return next_step(self.steps, plan, (*self.checklist.deploy, *self.checklist.rollback))
 
     @property
-    def awaited(self) -> Step | None:
+    def awaited_step(self) -> Step | None:
         """The step that the plan under way has reached and waits for somebody to do, or None."""
         step = None if self.plan is None else self.next_step(self.plan)
         return step if step and step.state is StepState.TO_ATTEST and step.started_at is not None else None
 
     @property
-    def untouched(self) -> bool:
+    def has_changed_nothing(self) -> bool:
         """Whether the deploy has changed nothing: no step of it was about to, as its journal says, and nobody did one by hand."""
         return not any(
-            step.begun or step.unended or step.state is StepState.ATTESTED
+            step.intended_changes or step.unfinished_jobs or step.state is StepState.ATTESTED
             for step in self.steps
             if step.plan is PlanKind.DEPLOY
         )
@@ -56,6 +56,6 @@ class PlanProgress:
     @property
     def may_abort(self) -> bool:
         """Whether it can end without a rollback: nothing is changed, and no step is being carried out that might."""
-        stands = self.release.state is ReleaseState.DEPLOY_FAILED or self.awaited is not None
+        is_halted = self.release.state is ReleaseState.DEPLOY_FAILED or self.awaited_step is not None
         of_deploy = self.release.state in {ReleaseState.DEPLOYING, ReleaseState.DEPLOY_FAILED}
-        return self.release.state is ReleaseState.OPEN or (of_deploy and stands and self.untouched)
+        return self.release.state is ReleaseState.OPEN or (of_deploy and is_halted and self.has_changed_nothing)

@@ -18,11 +18,11 @@ def to_body(plan: PlanSnapshot) -> dict[str, Any]:
     return {step: changes for step, changes in bodies.items() if changes != []}
 
 
-def from_body(stored: Mapping[str, Any]) -> PlanSnapshot:
+def from_body(body: Mapping[str, Any]) -> PlanSnapshot:
     """Read what ``to_body`` returned."""
     return {
         StepId(step): None if changes is None else tuple(Mutation.of(change) for change in changes)
-        for step, changes in stored.items()
+        for step, changes in body.items()
     }
 
 
@@ -45,10 +45,10 @@ def differences(snapshot: PlanSnapshot, current: PlanSnapshot) -> list[PlanDiffe
 
 
 def _step_differences(before: Sequence[Mutation], current: Sequence[Mutation]) -> Iterator[PlanDifference]:
-    unmatched = {change.what: change for change in before}
+    remaining_changes = {change.what: change for change in before}
     for change in current:
-        old = unmatched.pop(change.what, None)
+        old = remaining_changes.pop(change.what, None)
         if old != change:
             yield PlanDifference(old, change)
-    for old in unmatched.values():
+    for old in remaining_changes.values():
         yield PlanDifference(old, None)

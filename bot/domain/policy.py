@@ -90,8 +90,8 @@ class Policy(Model):
     def _others_may_sign(cls, values: Any) -> Any:
         """Where only ``required`` is given, the roles that it does not name are the optional ones."""
         if isinstance(values, dict) and "required" in values and "optional" not in values:
-            required = values["required"] if isinstance(values["required"], (list, tuple)) else ()
-            return {**values, "optional": [role for role in Role if role not in required]}
+            required_roles = values["required"] if isinstance(values["required"], (list, tuple)) else ()
+            return {**values, "optional": [role for role in Role if role not in required_roles]}
         return values
 
     @model_validator(mode="after")
@@ -120,11 +120,11 @@ class Policy(Model):
         """The roles that sign, required ones first."""
         return (*self.required, *self.optional)
 
-    def needed(self, role: Role) -> int:
+    def min_approvals(self, role: Role) -> int:
         """How many people of ``role`` must have approved; none of an optional one."""
         return self.quorum.get(role, 1) if role in self.required else 0
 
-    def allowed(self, action: Action, *lines: str) -> tuple[Role, ...]:
+    def roles_for(self, action: Action, *lines: str) -> tuple[Role, ...]:
         """The roles that may do ``action``. A rollback is never harder than a deploy (promise P6).
 
         ``lines``: of a waiver or an attestation, the id of the check and that of its section, or that of the step; the first with a
@@ -140,15 +140,17 @@ class Policy(Model):
 
     def who_may(self, action: Action, *lines: str) -> str:
         """The roles that `allowed` names, as people read them: ``Release Manager or QA``."""
-        return " or ".join(role.title for role in self.allowed(action, *lines))
+        return " or ".join(role.title for role in self.roles_for(action, *lines))
 
     def _may(self, action: Action) -> tuple[Role, ...]:
         return self.may.get(action, _BY_DEFAULT.get(action, ANY_ROLE))
 
-    def frozen(self, now: datetime) -> tuple[str, datetime] | None:
+    def active_freeze(self, now: datetime) -> tuple[str, datetime] | None:
         """Reason and end of the calendar's freeze at ``now``; of several the one that ends last. None: deploys may go."""
-        held = [(window.reason, end) for window in self.freeze_windows if (end := window.holds_until(now)) is not None]
-        return max(held, key=lambda one: one[1], default=None)
+        active_windows = [
+            (window.reason, end) for window in self.freeze_windows if (end := window.holds_until(now)) is not None
+        ]
+        return max(active_windows, key=lambda one: one[1], default=None)
 
     @cached_property
     def digest(self) -> str:

@@ -40,7 +40,7 @@ class PostSubject(Model):
         return ":".join([self.word, *values] if self.word else values)
 
     @classmethod
-    def read(cls, text: str) -> Self:
+    def parse(cls, text: str) -> Self:
         """The subject of this class whose fields are stored as ``text``. Raises ValueError when they are others."""
         names = list(cls.model_fields)
         parts = text.split(":", max(len(names) - 1, 0)) if text else []
@@ -175,7 +175,7 @@ class MovedNotice(PostSubject, kind="notice", word="moved"):
     second: int  # at which that was seen, since 1970
 
 
-class UnboundNotice(PostSubject, kind="notice", word="unbound"):
+class SourceProblemNotice(PostSubject, kind="notice", word="unbound"):
     """The tag or the image of the version is gone, or there again."""
 
 
@@ -187,6 +187,6 @@ def read_subject(kind: str, subject: str) -> PostSubject:
     """The subject that the columns ``kind`` and ``subject`` of a post mean. Raises UnknownThing when they mean none."""
     word, _, rest = subject.partition(":") if kind == "notice" else ("", "", subject)
     try:
-        return POSTS[kind, word].read(rest)
+        return POSTS[kind, word].parse(rest)
     except (KeyError, ValueError) as error:
         raise UnknownThing(f"No message is called {kind} {subject}.") from error

@@ -144,8 +144,8 @@ class SignoffMissing(Reason):
 
     cause = Cause.SIGNOFF_MISSING
     about: Role
-    approved: int
-    needed: int
+    approvals: int
+    min_approvals: int
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ class TooFewPeople(Reason):
     """Every role has approved, but too few different people."""
 
     cause = Cause.PEOPLE
-    approved: int
-    needed: int
+    approvers: int
+    min_approvers: int
 
 
 @dataclass(frozen=True)

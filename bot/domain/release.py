@@ -76,12 +76,12 @@ class Release:
     deployed_at: datetime | None = None  # when the rollout was complete
     closed_at: datetime | None = None  # when it was over; None: it is not, or a mitigation of it stands
     reason: str = ""  # why it was aborted, failed or rolled back
-    tagged: bool = True  # whether the commit is that of a tag of the version; else of the branch at that moment
-    bound_at: datetime | None = None  # since when it means this commit and digest
-    bound_after: int = 0  # id of the last result that is about what it meant before
+    is_tagged: bool = True  # whether the commit is that of a tag of the version; else of the branch at that moment
+    pinned_at: datetime | None = None  # since when it means this commit and digest
+    results_valid_after: int = 0  # id of the last result that is about what it meant before
     confirmed_at: datetime | None = None  # when GitHub and the registry last said the same
-    again_because: str = ""  # why an image that was rolled back once, or runs already, is released again
-    unbound: str = ""  # why they do not say the same now: the tag or the image is gone
+    repeat_reason: str = ""  # why an image that was rolled back once, or runs already, is released again
+    source_problem: str = ""  # why they do not say the same now: the tag or the image is gone
 
     @property
     def pinned_image(self) -> str:
@@ -89,11 +89,11 @@ class Release:
         return f"{self.image}@{self.digest}"
 
     @property
-    def active(self) -> bool:
+    def is_active(self) -> bool:
         """Whether it holds its environment."""
         return self.state in ACTIVE
 
     @property
-    def closed(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether it is over and nothing of it is left to be put back (promise P7)."""
         return self.closed_at is not None

@@ -36,7 +36,7 @@ class Result:
     started_at: datetime
     finished_at: datetime
     by: UserId  # who asked for the run, or who attested
-    attested: bool = False
+    is_attested: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -50,7 +50,7 @@ class Waiver:
     at: datetime
 
 
-class Running(StrEnum):
+class RunState(StrEnum):
     """What the runner does with a check right now."""
 
     IDLE = "idle"
@@ -63,7 +63,7 @@ class CheckView:
     """A check of the checklist with all that is known of it for one Release."""
 
     id: CheckId
-    running: Running
+    run_state: RunState
     progress: str
     result: Result | None
     waiver: Waiver | None
@@ -97,9 +97,9 @@ _BY_OUTCOME = {
 
 def check_status(view: CheckView, max_age: timedelta, now: datetime) -> CheckStatus:
     """Say what ``view`` counts as at ``now``. A run under way hides an older result: it is about to be replaced."""
-    if view.running is Running.RUNNING:
+    if view.run_state is RunState.RUNNING:
         return CheckStatus.RUNNING
-    if view.running is Running.WAITING:
+    if view.run_state is RunState.WAITING:
         return CheckStatus.WAITING
     passed = view.result is not None and view.result.outcome is Outcome.PASS
     if view.result is not None and passed and now - view.result.finished_at <= max_age:

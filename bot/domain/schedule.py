@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from checks.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class CheckState(Protocol):
     """How far a check of a run is."""
 
     @property
-    def running(self) -> Running:
+    def run_state(self) -> RunState:
         """Whether it waits, runs, or does neither."""
 
     @property
@@ -69,25 +69,25 @@ def decide_turn(
     requirements: Callable[[Check], Requirements],
 ) -> Turn:
     """What ``check`` may do now. ``states``: of all ``checks`` of the run, it among them, and of all that it needs."""
-    pending = tuple(need for need in check.needs if states[need].running is not Running.IDLE)
+    pending = tuple(need for need in check.needs if states[need].run_state is not RunState.IDLE)
     failure = next((need for need in check.needs if states[need].outcome is not Outcome.PASS), None)
     if pending or failure is not None:
         return Turn(pending_needs=pending, failed_need=None if pending else failure)
     own = requirements(check)
-    running = [other for other in checks if other.id != check.id and states[other.id].running is Running.RUNNING]
+    running = [other for other in checks if other.id != check.id and states[other.id].run_state is RunState.RUNNING]
     return Turn(conflicts=tuple(other.id for other in running if own.conflict_with(requirements(other))))
 
 
 def find_woken(
-    ended: Check,
+    finished_check: Check,
     states: Mapping[CheckId, CheckState],
     checks: Iterable[Check],
     requirements: Callable[[Check], Requirements],
 ) -> Iterator[CheckId]:
     """The ``checks`` that wait and whose turn may have come because ``ended`` does not run any more."""
-    released = requirements(ended)
+    finished_requirements = requirements(finished_check)
     for check in checks:
-        if states[check.id].running is Running.WAITING and (
-            ended.id in check.needs or released.conflict_with(requirements(check))
+        if states[check.id].run_state is RunState.WAITING and (
+            finished_check.id in check.needs or finished_requirements.conflict_with(requirements(check))
         ):
             yield check.id

@@ -10,7 +10,7 @@ from math import inf
 from bot.domain.policy import Action, Policy, Role
 
 Holders = Mapping[Role, Collection[str]]  # ids of people and of user groups (S…) by the role that they hold
-_NEEDED = (Action.START, Action.DEPLOY)  # what somebody must be able to do, or no release ever ends
+_ESSENTIAL_ACTIONS = (Action.START, Action.DEPLOY)  # what somebody must be able to do, or no release ever ends
 
 
 class Lack(StrEnum):
@@ -30,7 +30,7 @@ class Shortage:
 
     lack: Lack
     subject: Role | Action | None = None  # the role that has to sign, or what nobody may do
-    needed: int = 0  # people
+    minimum: int = 0  # people
     present: int = 0
 
 
@@ -40,22 +40,22 @@ def find_shortage(policy: Policy, holders: Holders) -> Shortage | None:
     How many people are in a user group is not known here, so it counts as enough.
     """
     for role in policy.required:
-        needed = policy.quorum.get(role, 1)
-        if (present := _count(holders, (role,))) < needed:
-            return Shortage(Lack.SIGN, role, needed, int(present))
+        minimum = policy.quorum.get(role, 1)
+        if (present := _count(holders, (role,))) < minimum:
+            return Shortage(Lack.SIGN, role, minimum, int(present))
     if (present := _count(holders, policy.roles)) < policy.people:
         return Shortage(Lack.APPROVE, None, policy.people, int(present))
-    for action in _NEEDED:
-        if not _count(holders, policy.allowed(action)):
+    for action in _ESSENTIAL_ACTIONS:
+        if not _count(holders, policy.roles_for(action)):
             return Shortage(Lack.ACT, action)
-    if policy.four_eyes and _count(holders, (*policy.roles, *policy.allowed(Action.DEPLOY))) == 1:
+    if policy.four_eyes and _count(holders, (*policy.roles, *policy.roles_for(Action.DEPLOY))) == 1:
         return Shortage(Lack.FOUR_EYES)
     return None
 
 
 def find_review_shortage(policy: Policy, holders: Holders) -> Shortage | None:
     """Why nobody could break the glass, or no second person review it, when ``holders`` have the roles; None: they could."""
-    breakers, reviewers = policy.allowed(Action.BREAK_GLASS), policy.allowed(Action.REVIEW)
+    breakers, reviewers = policy.roles_for(Action.BREAK_GLASS), policy.roles_for(Action.REVIEW)
     if not policy.break_glass.allowed:
         return None
     if not _count(holders, breakers):

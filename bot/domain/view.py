@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bot.domain.checklist import ANNOUNCED
+from bot.domain.checklist import ANNOUNCED_KIND
 from bot.domain.ids import SYSTEM
 from bot.domain.plan_progress import PlanProgress
 from bot.domain.release import ReleaseState
@@ -61,11 +61,11 @@ class BreakGlass:
 
     by: UserId
     reason: str
-    passed: tuple[PassedReason, ...]  # what the gate had against it
+    overridden_reasons: tuple[PassedReason, ...]  # what the gate had against it
     at: datetime
     reviewed_by: UserId | None = None
     reviewed_at: datetime | None = None
-    finding: str = ""  # what the review found
+    review_note: str = ""  # what the review found
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,12 @@ class ReleaseView(PlanProgress):
     @property
     def open_mitigations(self) -> Sequence[Mitigation]:
         """The mitigations that are not put back yet, the newest last. While there are any the release is not closed."""
-        return [entry for entry in self.mitigations if entry.open]
+        return [entry for entry in self.mitigations if entry.is_open]
 
     @property
     def may_close(self) -> bool:
         """Whether nothing is under way and nothing stands that is to be put back."""
-        return not self.release.active and not self.open_mitigations
+        return not self.release.is_active and not self.open_mitigations
 
     @property
     def phase(self) -> Phase | None:
@@ -110,4 +110,4 @@ class ReleaseView(PlanProgress):
 
     def due(self, check: Check) -> bool:
         """Whether ``check``, of the phase that runs now, can have an answer yet: there is no announcement before the end."""
-        return check.kind != ANNOUNCED or self.release.state is ReleaseState.DONE
+        return check.kind != ANNOUNCED_KIND or self.release.state is ReleaseState.DONE

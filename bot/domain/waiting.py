@@ -30,7 +30,7 @@ _PLANS = {
 
 
 class WaitReason(StrEnum):
-    """What only people can bring to an end. Its words are in `bot/texts/waiting.py`."""
+    """What only people can bring to an end. Its words are in `bot/texts/find_wait.py`."""
 
     FAILED_STEP = "failed step"
     PERSONS_STEP = "a person's step"  # the plan has reached it, and somebody has to do it
@@ -40,7 +40,7 @@ class WaitReason(StrEnum):
 
 
 @dataclass(frozen=True)
-class Waiting:
+class ReleaseWait:
     """That a release waits for people."""
 
     reason: WaitReason
@@ -62,29 +62,29 @@ class Waiting:
         return 0 if self.reason is WaitReason.SLOW_STEP and number == 1 else number
 
 
-def waiting(view: ReleaseView) -> Waiting | None:
+def find_wait(view: ReleaseView) -> ReleaseWait | None:
     """What the release waits for: a step (failed, slow, a person's), an alarm without an answer, a break-glass without a review."""
     if view.release.state in _PLANS:
         return _halted_step(view, _PLANS[view.release.state])
     if view.release.state is ReleaseState.WATCHING and view.watch is not None and view.watch.open_alarms:
         first, *others = view.watch.open_alarms
         since = min(alarm.at for alarm in (first, *others))
-        return Waiting(WaitReason.ALARM, since, first.short_id or first.issue, others=len(others))
+        return ReleaseWait(WaitReason.ALARM, since, first.short_id or first.issue, others=len(others))
     broken = view.break_glass
     if view.release.state in REVIEWED_IN and broken is not None and broken.reviewed_by is None:
-        return Waiting(WaitReason.REVIEW, broken.at, every=view.policy.remind_after)
+        return ReleaseWait(WaitReason.REVIEW, broken.at, every=view.policy.remind_after)
     return None
 
 
-def _halted_step(view: ReleaseView, plan: PlanKind) -> Waiting | None:
+def _halted_step(view: ReleaseView, plan: PlanKind) -> ReleaseWait | None:
     """The step at which a plan failed, waits for a person, or has been running since."""
     if (step := failed_step(view.steps, plan)) is not None and step.finished_at is not None:
-        return Waiting(WaitReason.FAILED_STEP, step.finished_at, _title(view, step), plan)
+        return ReleaseWait(WaitReason.FAILED_STEP, step.finished_at, _title(view, step), plan)
     step = view.next_step(plan)
     if step is None or step.started_at is None:
         return None
-    reason = WaitReason.PERSONS_STEP if step is view.awaited else WaitReason.SLOW_STEP
-    return Waiting(reason, step.started_at, _title(view, step), plan)
+    reason = WaitReason.PERSONS_STEP if step is view.awaited_step else WaitReason.SLOW_STEP
+    return ReleaseWait(reason, step.started_at, _title(view, step), plan)
 
 
 def _title(view: ReleaseView, step: Step) -> str:

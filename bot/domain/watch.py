@@ -32,7 +32,7 @@ class WatchState(StrEnum):
     STOPPED = "stopped"  # the release is rolled back
 
 
-class Seen(StrEnum):
+class ProbeStatus(StrEnum):
     """What one poll of one probe found out, and the verdict over all. Cannot tell is never clean (promise P2)."""
 
     CLEAN = "clean"
@@ -54,14 +54,14 @@ class WatchTimes:
     """How the Watch goes about it (configuration)."""
 
     length: timedelta
-    every: timedelta  # between two polls
-    late: timedelta  # after the end: events arrive late, and the last minute must be counted to its end
-    patience: timedelta  # how long a probe may be unable to tell before people are asked
+    interval: timedelta  # between two polls
+    settle_time: timedelta  # after the end: events arrive late, and the last minute must be counted to its end
+    no_answer_limit: timedelta  # how long a probe may be unable to tell before people are asked
 
     @property
-    def apart(self) -> timedelta:
+    def longest_gap(self) -> timedelta:
         """The longest time between two polls that counts as watched although no process can say that it passed."""
-        return self.every + self.late
+        return self.interval + self.settle_time
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ class Reading:
     """What a probe of the Watch said last."""
 
     probe: str
-    seen: Seen
+    status: ProbeStatus
     summary: str
     asked_at: datetime
-    told_at: datetime | None  # when it could last tell
+    last_answer_at: datetime | None  # when it could last tell
     spell: int = 0  # how often it has ceased to be clean: what is acknowledged holds for one spell
     strikes: int = 0  # polls that found fault since it was last clean
     blames: tuple[str, ...] = ()  # keys of what it says now; nothing for a clean one
@@ -130,17 +130,17 @@ class Watch:
         return tuple(alarm for alarm in self.alarms if alarm.acknowledged_by is None)
 
     @property
-    def verdict(self) -> Seen | None:
+    def verdict(self) -> ProbeStatus | None:
         """The verdict now: regressed before cannot tell before clean; None before the first poll.
 
         What people have acknowledged no longer counts; an alarm that is open counts even when its cause is gone.
         """
         if not self.readings:
             return None
-        loose = {reading.seen for reading in self.readings if not covered(reading, self.alarms)}
-        if Seen.REGRESSED in loose or any(alarm.kind != AlarmKind.SILENT for alarm in self.open_alarms):
-            return Seen.REGRESSED
-        return Seen.CANNOT_TELL if loose or self.open_alarms else Seen.CLEAN
+        open_statuses = {reading.status for reading in self.readings if not is_settled(reading, self.alarms)}
+        if ProbeStatus.REGRESSED in open_statuses or any(alarm.kind != AlarmKind.SILENT for alarm in self.open_alarms):
+            return ProbeStatus.REGRESSED
+        return ProbeStatus.CANNOT_TELL if open_statuses or self.open_alarms else ProbeStatus.CLEAN
 
     def reading(self, probe: str) -> Reading | None:
         """What that probe said last."""
@@ -151,10 +151,12 @@ class Watch:
         return max(timedelta(0), self.ends_at - now)
 
 
-def covered(reading: Reading, alarms: Collection[Alarm]) -> bool:
+def is_settled(reading: Reading, alarms: Collection[Alarm]) -> bool:
     """Whether a reading no longer holds up the end: it is clean, or people have acknowledged all that it says."""
-    seen_by_people = {key for alarm in alarms if alarm.acknowledged_by is not None for key in alarm.covers}
-    return reading.seen is Seen.CLEAN or (bool(reading.blames) and seen_by_people.issuperset(reading.blames))
+    acknowledged_keys = {key for alarm in alarms if alarm.acknowledged_by is not None for key in alarm.covers}
+    return reading.status is ProbeStatus.CLEAN or (
+        bool(reading.blames) and acknowledged_keys.issuperset(reading.blames)
+    )
 
 
 def judge(
@@ -165,39 +167,37 @@ def judge(
     PASS is clean, FAIL is regressed once the probe has said so ``probe.confirm`` times since it was last clean, and
     everything else cannot tell, a FAIL that is not yet confirmed among it.
     """
-    failed, told = answer.outcome is Outcome.FAIL, answer.outcome in {Outcome.PASS, Outcome.FAIL}
-    strikes = 0 if answer.outcome is Outcome.PASS else (before.strikes if before else 0) + failed
+    is_failure, is_certain = answer.outcome is Outcome.FAIL, answer.outcome in {Outcome.PASS, Outcome.FAIL}
+    strikes = 0 if answer.outcome is Outcome.PASS else (before.strikes if before else 0) + is_failure
     if answer.outcome is Outcome.PASS:
-        seen = Seen.CLEAN
+        status = ProbeStatus.CLEAN
     else:
-        seen = Seen.REGRESSED if failed and strikes >= probe.confirm else Seen.CANNOT_TELL
-    begins = seen is not Seen.CLEAN and (before is None or before.seen is Seen.CLEAN)
+        status = ProbeStatus.REGRESSED if is_failure and strikes >= probe.confirm else ProbeStatus.CANNOT_TELL
+    is_new_spell = status is not ProbeStatus.CLEAN and (before is None or before.status is ProbeStatus.CLEAN)
     reading = Reading(
         probe=probe.id,
-        seen=seen,
+        status=status,
         summary=answer.summary,
         asked_at=at,
-        told_at=at if told else before.told_at if before else None,
-        spell=(before.spell if before else 0) + begins,
+        last_answer_at=at if is_certain else before.last_answer_at if before else None,
+        spell=(before.spell if before else 0) + is_new_spell,
         strikes=strikes,
         wait_until=None if answer.retry_after is None else at + timedelta(seconds=answer.retry_after),
         series=answer.data.get("series") or (before.series if before else None),
     )
-    found = _findings(probe, reading, answer) if seen is Seen.REGRESSED else ()
-    blames = tuple(finding.key for finding in found)
-    return replace(reading, blames=blames or ((_silent_key(reading),) if seen is Seen.CANNOT_TELL else ())), found
+    findings = _findings(probe, reading, answer) if status is ProbeStatus.REGRESSED else ()
+    finding_keys = tuple(finding.key for finding in findings)
+    return replace(
+        reading, blames=finding_keys or ((_silent_key(reading),) if status is ProbeStatus.CANNOT_TELL else ())
+    ), findings
 
 
 def _findings(probe: Probe, reading: Reading, answer: Answer) -> tuple[ProbeFinding, ...]:
     """Each event that the answer lists, such as a new issue; else the condition itself, as long as it lasts."""
-    listed = answer.data.get("findings")
+    items = answer.data.get("findings")
     # A plugin need not be type-checked: what is no list of events is a condition like any other.
-    if (
-        isinstance(listed, (list, tuple))
-        and listed
-        and all(isinstance(item, dict) and item.get("id") for item in listed)
-    ):
-        return tuple(_event(probe, item) for item in listed)
+    if isinstance(items, (list, tuple)) and items and all(isinstance(item, dict) and item.get("id") for item in items):
+        return tuple(_event(probe, item) for item in items)
     key = f"{probe.id}:spell {reading.spell}"
     if episode := answer.data.get("episode"):
         key += f"#{episode}"
@@ -217,25 +217,37 @@ def _event(probe: Probe, item: Mapping[str, Any]) -> ProbeFinding:
     )
 
 
-def to_raise(found: Sequence[ProbeFinding], alarms: Collection[Alarm], probe: Probe) -> tuple[ProbeFinding, ...]:
+def findings_to_raise(
+    findings: Sequence[ProbeFinding], alarms: Collection[Alarm], probe: Probe
+) -> tuple[ProbeFinding, ...]:
     """The findings that people are to be alarmed about now: none twice, and no flood.
 
     A condition is not reported again while an alarm about it is open; more than MOST_ALARMS events become one alarm.
     """
-    known = {key for alarm in alarms for key in alarm.covers}
-    waiting = {alarm.probe for alarm in alarms if alarm.acknowledged_by is None and alarm.kind == AlarmKind.FAULT}
-    new = [
-        item for item in found if item.key not in known and not (item.kind is AlarmKind.FAULT and probe.id in waiting)
+    alarm_keys = {key for alarm in alarms for key in alarm.covers}
+    probes_with_alarm = {
+        alarm.probe for alarm in alarms if alarm.acknowledged_by is None and alarm.kind == AlarmKind.FAULT
+    }
+    new_findings = [
+        item
+        for item in findings
+        if item.key not in alarm_keys and not (item.kind is AlarmKind.FAULT and probe.id in probes_with_alarm)
     ]
-    if len(new) <= MOST_ALARMS:
-        return tuple(new)
-    key, covers, events = f"{new[0].key}+{len(new) - 1}", tuple(item.key for item in new), tuple(new)
-    return (replace(new[0], key=key, short_id=probe.title, covers=covers, events=events),)
+    if len(new_findings) <= MOST_ALARMS:
+        return tuple(new_findings)
+    key, covers, events = (
+        f"{new_findings[0].key}+{len(new_findings) - 1}",
+        tuple(item.key for item in new_findings),
+        tuple(new_findings),
+    )
+    return (replace(new_findings[0], key=key, short_id=probe.title, covers=covers, events=events),)
 
 
-def silence(probe: Probe, reading: Reading, watch: Watch, now: datetime, patience: timedelta) -> ProbeFinding | None:
+def silence_finding(
+    probe: Probe, reading: Reading, watch: Watch, now: datetime, patience: timedelta
+) -> ProbeFinding | None:
     """The question to people when a probe has been unable to tell for longer than ``patience``."""
-    if reading.seen is not Seen.CANNOT_TELL or now - (reading.told_at or watch.started_at) < patience:
+    if reading.status is not ProbeStatus.CANNOT_TELL or now - (reading.last_answer_at or watch.started_at) < patience:
         return None
     key = _silent_key(reading)
     return ProbeFinding(key, probe.title, reading.summary, "", AlarmKind.SILENT, (key,))
@@ -245,9 +257,9 @@ def _silent_key(reading: Reading) -> str:
     return f"{reading.probe}:spell {reading.spell}, silent"
 
 
-def spoken_again(watch: Watch) -> tuple[Alarm, ...]:
+def recovered_alarms(watch: Watch) -> tuple[Alarm, ...]:
     """Open alarms about a silence that is over: nobody needs to acknowledge them any more."""
-    silent = {reading.probe for reading in watch.readings if reading.seen is Seen.CANNOT_TELL}
+    silent = {reading.probe for reading in watch.readings if reading.status is ProbeStatus.CANNOT_TELL}
     return tuple(alarm for alarm in watch.open_alarms if alarm.kind == AlarmKind.SILENT and alarm.probe not in silent)
 
 
@@ -270,14 +282,16 @@ def after_poll(watch: Watch, now: datetime, late: timedelta) -> Next:
         return Next.CONTINUE
     if watch.open_alarms:
         return Next.WAIT_FOR_PEOPLE
-    early = (reading.asked_at < watch.ends_at + late for reading in watch.readings if reading.seen is Seen.CLEAN)
-    return Next.EXTEND if watch.verdict is not Seen.CLEAN or any(early) else Next.CLOSE
+    early_readings = (
+        reading.asked_at < watch.ends_at + late for reading in watch.readings if reading.status is ProbeStatus.CLEAN
+    )
+    return Next.EXTEND if watch.verdict is not ProbeStatus.CLEAN or any(early_readings) else Next.CLOSE
 
 
 def next_poll(watch: Watch, now: datetime, times: WatchTimes) -> datetime:
     """When to ask next: after the usual time, and in any case when the last events of the watch have arrived."""
-    settled = watch.ends_at + times.late
-    return min(now + times.every, settled) if now < settled else now + times.every
+    last_events_at = watch.ends_at + times.settle_time
+    return min(now + times.interval, last_events_at) if now < last_events_at else now + times.interval
 
 
 def verdict_at_end(watch: Watch) -> WatchState:
@@ -295,7 +309,7 @@ def clock_step(wall: timedelta, steady: float) -> timedelta:
     return step if abs(step) > CLOCK_NOISE else timedelta(0)
 
 
-def unwatched(wall: timedelta, apart: timedelta) -> timedelta:
+def unwatched_time(wall: timedelta, apart: timedelta) -> timedelta:
     """How much of the time between polls of two processes does not count: only the clock says that it passed.
 
     ``wall``: what passed by the clock; ``apart``: for so long a watch goes without a poll. What is more may be the clock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.actions import Notify
-from bot.domain.checklist import ANNOUNCED
+from bot.domain.checklist import ANNOUNCED_KIND
 from bot.domain.events import StepDone
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import PlanKind
@@ -39,7 +39,9 @@ def ask_again(tx: Tx, view: ReleaseView, post: PostRow) -> None:
 
 
 def _request_checks(tx: Tx, view: ReleaseView) -> None:
-    check.request_runs(tx, view, [entry.id for entry in view.checklist.asked if entry.kind == ANNOUNCED], SYSTEM)
+    check.request_runs(
+        tx, view, [entry.id for entry in view.checklist.distinct_checks if entry.kind == ANNOUNCED_KIND], SYSTEM
+    )
 
 
 def _complete_notify_step(tx: Tx, view: ReleaseView, permalink: str) -> None:

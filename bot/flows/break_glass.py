@@ -30,7 +30,7 @@ def review(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, finding: str
     if not finding.strip():
         raise InvalidInput("A review needs a note: was it right, and what changes now?")
     finding = deps.clean(finding.strip())
-    break_glass.review(tx, release_id, by=actor.user, finding=finding, at=view.now)
+    break_glass.review(tx, release_id, by=actor.user, review_note=finding, at=view.now)
     reviewed = BreakGlassReviewed(finding=finding, broken_by=broken.by)
     commit_change(tx, release_id, reviewed, at=view.now, by=actor.user)
     return f"Recorded: your review of the break-glass of {view.release.version}."

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable
 from functools import partial
 
 from bot.domain.actor import Actor
-from bot.domain.checklist import ANNOUNCED, ATTEST, Check, Checklist
+from bot.domain.checklist import ANNOUNCED_KIND, ATTEST_KIND, Check, Checklist
 from bot.domain.events import CheckAttested, CheckCancelled, CheckRequested, CheckWaived
-from bot.domain.gate import lines_of, waivable
+from bot.domain.gate import is_waivable, lines_of
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.policy import Action
 from bot.domain.posts import DoneNotice
 from bot.domain.release import ReleaseState
-from bot.domain.results import Running, Waiver
+from bot.domain.results import RunState, Waiver
 from bot.domain.schedule import find_woken
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, RefusedError, StaleButton, UnknownThing
@@ -46,7 +46,7 @@ def request_runs(tx: Tx, view: ReleaseView, check_ids: Iterable[CheckId], by: Us
 def wake_waiting(tx: Tx, deps: Deps, view: ReleaseView, ended: Check, *, but: Collection[CheckId] = ()) -> None:
     """Let the checks look again whether it is their turn that have waited for ``ended``, except ``but``."""
     requirements = partial(requirements_of, deps)
-    for check_id in find_woken(ended, view.checks, view.checklist.asked, requirements):
+    for check_id in find_woken(ended, view.checks, view.checklist.distinct_checks, requirements):
         if check_id not in but:
             work.enqueue(tx, QUEUE, queue_key(view.release.id, check_id))
 
@@ -54,8 +54,8 @@ def wake_waiting(tx: Tx, deps: Deps, view: ReleaseView, ended: Check, *, but: Co
 def list_runnable(view: ReleaseView) -> list[Check]:
     """The checks that the bot itself can answer in the state of the release."""
     phase = view.phase
-    entries = () if phase is None else view.checklist.asked_in(phase)
-    return [entry for entry in entries if entry.kind != ATTEST and view.due(entry)]
+    entries = () if phase is None else view.checklist.distinct_checks_in(phase)
+    return [entry for entry in entries if entry.kind != ATTEST_KIND and view.due(entry)]
 
 
 def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
@@ -63,7 +63,7 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
     ids = _select(view, what)
-    ours = [check_id for check_id in ids if find_check(view, check_id).kind != ATTEST]
+    ours = [check_id for check_id in ids if find_check(view, check_id).kind != ATTEST_KIND]
     if ids and not ours:
         raise InvalidInput(f"{what} is for a person to answer.", hint="Press Attest next to it.")
     if ours and not any(view.due(find_check(view, check_id)) for check_id in ours):
@@ -71,11 +71,11 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     runnable = {entry.id for entry in list_runnable(view)}
     if not runnable & set(ours):
         raise _closed_error(view)
-    idle = [check_id for check_id in ours if check_id in runnable and view.checks[check_id].running is Running.IDLE]
+    idle = [check_id for check_id in ours if check_id in runnable and view.checks[check_id].run_state is RunState.IDLE]
     if not idle:
         return "That is running already."
     runs = request_runs(tx, view, idle, actor.user)
-    if any(find_check(view, check_id).kind == ANNOUNCED for check_id in runs):
+    if any(find_check(view, check_id).kind == ANNOUNCED_KIND for check_id in runs):
         posts.recheck(tx, release_id, DoneNotice())
     commit_change(tx, release_id, CheckRequested(checks=runs), at=view.now, by=actor.user)
     return f"Running {runs[0] if len(runs) == 1 else f'{len(runs)} checks'} again."
@@ -89,14 +89,14 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -
     """
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
-    under_way = {check_id for check_id in _select(view, what) if view.checks[check_id].running is not Running.IDLE}
+    under_way = {check_id for check_id in _select(view, what) if view.checks[check_id].run_state is not RunState.IDLE}
     for check_id in tuple(under_way):
         under_way |= {
-            other for other in view.checklist.dependents(check_id) if view.checks[other].running is Running.WAITING
+            other for other in view.checklist.dependents(check_id) if view.checks[other].run_state is RunState.WAITING
         }
     if not under_way:
         return "Nothing of that runs or waits."
-    entries = [entry for entry in view.checklist.asked if entry.id in under_way]
+    entries = [entry for entry in view.checklist.distinct_checks if entry.id in under_way]
     for entry in entries:
         work.drop(tx, QUEUE, queue_key(release_id, entry.id))
         checks.mark_ended(tx, release_id, entry.id)
@@ -110,11 +110,11 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -
 def _select(view: ReleaseView, what: str) -> list[CheckId]:
     """The checks that a person means by an id, a section or ``all``. Raises UnknownThing."""
     if what == "all":
-        return [entry.id for entry in view.checklist.asked]
+        return [entry.id for entry in view.checklist.distinct_checks]
     if section := view.checklist.section(what):
-        return [entry.asked_as for entry in section.checks]
+        return [entry.canonical_id for entry in section.checks]
     if entry := view.checklist.check(what):
-        return [entry.asked_as]
+        return [entry.canonical_id]
     names = ", ".join(section.id for section in view.checklist.sections)
     raise UnknownThing(f"There is no check or section {what!r}.", hint=f"Sections: {names}. Or `/release check all`.")
 
@@ -124,10 +124,10 @@ def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Che
     view = locked_view(tx, deps, release_id)
     entry = find_check(view, check_id)
     lines = lines_of(view, entry.id)
-    require(view.policy, actor, Action.WAIVE, *(lines if waivable(view, entry) else ()))
+    require(view.policy, actor, Action.WAIVE, *(lines if is_waivable(view, entry) else ()))
     if view.release.state is not ReleaseState.OPEN:
         raise _closed_error(view)
-    if not waivable(view, entry):
+    if not is_waivable(view, entry):
         raise RefusedError(f"{entry.title} can never be waived.", hint="It decides Go or No-Go: make it pass.")
     if not reason.strip():
         raise InvalidInput("A waiver needs a reason.")
@@ -147,11 +147,11 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
     view = locked_view(tx, deps, release_id)
     entry = find_check(view, check_id)
     require(view.policy, actor, Action.ATTEST, *lines_of(view, entry.id))
-    if entry.kind != ATTEST:
+    if entry.kind != ATTEST_KIND:
         raise RefusedError(f"{entry.title} is asked by the bot, not by people.", hint="Run it again, or waive it.")
     if view.release.state in {ReleaseState.ABORTED, ReleaseState.ROLLED_BACK}:
         raise StaleButton
-    if entry in view.checklist.asked_in("before") and view.release.state is not ReleaseState.OPEN:
+    if entry in view.checklist.distinct_checks_in("before") and view.release.state is not ReleaseState.OPEN:
         raise _closed_error(view)
     if not note.strip():
         raise InvalidInput("An attestation needs a note: what did you look at?")
@@ -161,7 +161,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
     )
     answer = Answer(Outcome.PASS, note, evidence)
     digest = checks.record(
-        tx, release_id, entry.id, answer, by=actor.user, started_at=view.now, finished_at=view.now, attested=True
+        tx, release_id, entry.id, answer, by=actor.user, started_at=view.now, finished_at=view.now, is_attested=True
     )
     expiry.schedule(tx, release_id, view.now + entry.max_age)
     request_runs(tx, view, view.checklist.dependents(entry.id), actor.user)
@@ -179,7 +179,7 @@ def _closed_error(view: ReleaseView) -> StaleButton:
 def find_check(view: ReleaseView, check_id: str) -> Check:
     """The check that is asked under the id of a line. Raises UnknownThing."""
     line = view.checklist.check(check_id)
-    entry = line and view.checklist.check(line.asked_as)
+    entry = line and view.checklist.check(line.canonical_id)
     if entry is None:
         raise UnknownThing(f"There is no check {check_id!r} in this release.")
     return entry
@@ -192,5 +192,5 @@ def queue_key(release_id: ReleaseId, check_id: CheckId) -> str:
 
 def cancel_all(tx: Tx, release_id: ReleaseId, checklist: Checklist) -> None:
     """Cancel every requested run: what runs is told to stop, what waits does not start."""
-    work.drop(tx, QUEUE, *(queue_key(release_id, entry.id) for entry in checklist.asked))
+    work.drop(tx, QUEUE, *(queue_key(release_id, entry.id) for entry in checklist.distinct_checks))
     checks.mark_all_idle(tx, release_id)

@@ -29,7 +29,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         if view is None or view.release.state is not ReleaseState.OPEN:
             return None  # the gate has done its work
         posts.mark_stale(tx, release_id)
-    results = ((entry, view.checks[entry.id].result) for entry in view.checklist.asked)
+    results = ((entry, view.checks[entry.id].result) for entry in view.checklist.distinct_checks)
     passes = [(entry, result) for entry, result in results if result is not None and result.outcome is Outcome.PASS]
     expiries = (result.finished_at + entry.max_age for entry, result in passes)
     return min((expiry + _MOMENT for expiry in expiries if expiry >= now), default=None)

@@ -37,7 +37,7 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     commit_change(tx, current.id if current else None, begun, at=now, by=actor.user)
     end = f"until {_written(until)}" if until else "until somebody types `/release unfreeze`"
     said = f"Deploys to {deps.environment} are frozen {end}. A rollback still works."
-    held = deps.policy.frozen(now)
+    held = deps.policy.active_freeze(now)
     if held is not None and until is not None and held[1] > until:
         said += f" After that the calendar keeps them frozen until {_written(held[1])}: {held[0]}."
     under_way = freeze_exemption_text(current, current.version) if current is not None else ""
@@ -50,7 +50,7 @@ def unfreeze(tx: Tx, deps: Deps, actor: Actor) -> str:
     now = deps.clock.now()
     current = _locked(tx, deps)
     lifted = freezes.finish(tx, deps.environment, actor.user, now)
-    held = deps.policy.frozen(now)
+    held = deps.policy.active_freeze(now)
     calendar = f"frozen by the calendar until {_written(held[1])}: {held[0]}." if held is not None else ""
     if not lifted:
         if calendar:

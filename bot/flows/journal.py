@@ -31,8 +31,8 @@ class StepJournal:
         followed it: what it would ask a vendor for then, nobody could refuse.
         """
         clean = self._deps.clean
-        intended = [change.cleaned(clean) for change in changes]
-        planned = None if self._planned is None else [change.cleaned(clean) for change in self._planned]
+        intended = [change.scrub(clean) for change in changes]
+        planned = None if self._planned is None else [change.scrub(clean) for change in self._planned]
         for change in intended:
             if planned is not None and change not in planned:
                 raise StepError(

@@ -14,7 +14,7 @@ from typing import Any
 from bot.domain.actions import RunCheck
 from bot.domain.checklist import IN_A_RELEASE, Check, Checklist, check_of_step
 from bot.domain.ids import CheckId
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.domain.schedule import decide_turn
 from bot.errors import ChecklistError, DatabaseError
 from bot.flows.check_context import CheckRun
@@ -33,7 +33,7 @@ TICK = 0.2  # seconds between two looks at what may begin now and at whether to 
 class CheckProgress:
     """How far one check of a local run is."""
 
-    running: Running = Running.WAITING
+    run_state: RunState = RunState.WAITING
     start: float = 0.0  # time.monotonic() of its latest attempt; 0: there was none
     line: str = ""  # what it is doing or waiting for
     answer: Answer | None = None
@@ -79,10 +79,10 @@ class LocalRun:
             undo_orphans(self._deps)  # of an earlier run that was killed
         while True:
             for entry in self._entries:
-                if self._progress[entry.id].running is Running.WAITING:
+                if self._progress[entry.id].run_state is RunState.WAITING:
                     self._take_turn(entry)
             self._tick()
-            if all(progress.running is Running.IDLE for progress in self._progress.values()):
+            if all(progress.run_state is RunState.IDLE for progress in self._progress.values()):
                 break
             self._await_end()
         if self._fault is not None:
@@ -111,7 +111,7 @@ class LocalRun:
             self._answer(entry, skipped_answer(entry, turn.failed_need, outcome, then="then run this one again"))
         elif turn.may_begin and time.monotonic() >= self._next_attempts.get(entry.id, 0.0):
             self._first_attempts.setdefault(entry.id, time.monotonic())
-            self._set(entry, replace(self._progress[entry.id], running=Running.RUNNING, start=time.monotonic()))
+            self._set(entry, replace(self._progress[entry.id], run_state=RunState.RUNNING, start=time.monotonic()))
             threading.Thread(target=self._attempt, args=[entry], name=entry.id, daemon=True).start()
 
     def _await_end(self) -> None:
@@ -127,11 +127,11 @@ class LocalRun:
             pause = (result.until - self._deps.clock.now()).total_seconds()
             self._next_attempts[entry.id] = time.monotonic() + pause
             line = result.line or "waits for the running bot"
-            self._set(entry, replace(progress, running=Running.WAITING, line=line))
+            self._set(entry, replace(progress, run_state=RunState.WAITING, line=line))
         else:
             self._fault = self._fault or result
             self._cancelled.set()
-            self._set(entry, replace(progress, running=Running.IDLE))
+            self._set(entry, replace(progress, run_state=RunState.IDLE))
 
     def _attempt(self, entry: Check) -> None:
         needs: dict[str, Mapping[str, Any]] = {
@@ -163,8 +163,8 @@ class LocalRun:
 
     def _answer(self, entry: Check, answer: Answer) -> None:
         progress = self._progress[entry.id]
-        seconds = time.monotonic() - progress.start if progress.running is Running.RUNNING else 0.0
-        self._set(entry, CheckProgress(Running.IDLE, progress.start, answer=answer, seconds=seconds))
+        seconds = time.monotonic() - progress.start if progress.run_state is RunState.RUNNING else 0.0
+        self._set(entry, CheckProgress(RunState.IDLE, progress.start, answer=answer, seconds=seconds))
 
     def _set(self, entry: Check, progress: CheckProgress) -> None:
         self._progress[entry.id] = progress
@@ -181,14 +181,14 @@ def select_checks(checklist: Checklist, names: Iterable[str]) -> tuple[Check, ..
         for step in (*checklist.deploy, *checklist.rollback)
         if isinstance(step.action, RunCheck)
     }
-    entries = {entry.id: entry for entry in (*checklist.asked, *steps.values())}
+    entries = {entry.id: entry for entry in (*checklist.distinct_checks, *steps.values())}
     selected: set[CheckId] = set()
     for name in names:
         if section := checklist.section(name):
-            lines = [entries[line.asked_as] for line in section.checks]
+            lines = [entries[line.canonical_id] for line in section.checks]
             selected |= {entry.id for entry in lines if entry.kind not in IN_A_RELEASE}
         elif line := checklist.check(name):
-            selected.add(line.asked_as)
+            selected.add(line.canonical_id)
         elif name in steps:
             selected.add(CheckId(name))
         else:

@@ -56,13 +56,13 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
         raise InvalidInput("That needs a reason: what is wrong?")
     what = f"{spec.action.name}={spec.action.value}"
     existing = next((entry for entry in view.open_mitigations if entry.what == what), None)
-    if existing is not None and not existing.stuck:
+    if existing is not None and not existing.is_stuck:
         return f"{what} is {existing.state} already, by <@{existing.owner}>."
     if existing is None:
         step = next((step for step in view.steps if step.row == step_row), None)
         if step is None or step.state is not StepState.TO_ATTEST:
             raise StaleButton
-        if view.release.closed:
+        if view.release.is_closed:
             releases.reopen(tx, view.release.id)
         due_at = view.now + spec.action.remind
         reason = deps.clean(reason.strip())
@@ -91,9 +91,9 @@ def renew(tx: Tx, view: ReleaseView) -> None:
 def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
     """Have put back what a mitigation has changed; pressed again, a try that got stuck goes on."""
     view, found = _locked(tx, deps, actor, mitigation_id)
-    if not found.open:
+    if not found.is_open:
         return f"{found.what} was put back already."
-    if found.state is MitigationState.SETTING and not found.stuck:
+    if found.state is MitigationState.SETTING and not found.is_stuck:
         raise StaleButton(f"{found.what} is being set at this moment.", hint="Wait until that is through.")
     if found.state is not MitigationState.LIFTING:
         mitigations.move(tx, found, MitigationState.LIFTING, view.now, by=actor.user)
@@ -108,9 +108,9 @@ def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
 def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> str:
     """Record that ``actor`` has put back by hand what the bot could not: one that is stuck must not hold deploys for ever."""
     view, found = _locked(tx, deps, actor, mitigation_id)
-    if not found.open:
+    if not found.is_open:
         return f"{found.what} was put back already."
-    if not found.stuck:
+    if not found.is_stuck:
         raise StaleButton(f"{found.what} is not stuck.", hint="Press *Put it back*: the bot does it.")
     if not note.strip():
         raise InvalidInput("That needs a note: what was put back, and how do you know?")
@@ -142,10 +142,10 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         view = locked_view(tx, deps, found.release_id)
         work.ensure_claim(tx, job.claim)
         found = next(entry for entry in view.mitigations if entry.id == mitigation_id)  # as it is under the lock
-        if not found.open:
+        if not found.is_open:
             return None
         spec, action = _offer(tx, view, found)
-        if found.state is MitigationState.SET or found.stuck:
+        if found.state is MitigationState.SET or found.is_stuck:
             return _remind(tx, view, found, action)
         if _rolls_back(view):
             return view.now + AFTER

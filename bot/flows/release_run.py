@@ -11,7 +11,7 @@ from typing import Any
 from bot.domain.checklist import Check
 from bot.domain.events import CheckAnswered
 from bot.domain.ids import CheckId, ReleaseId
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.domain.schedule import Turn, decide_turn
 from bot.domain.view import ReleaseView
 from bot.errors import Superseded
@@ -76,11 +76,11 @@ def execute(deps: Deps, job: Job) -> datetime | None:
 
 def _is_wanted(view: ReleaseView, entry: Check) -> bool:
     """Whether the run was requested and not cancelled, and the release has not moved on."""
-    return entry in list_runnable(view) and view.checks[entry.id].running is not Running.IDLE
+    return entry in list_runnable(view) and view.checks[entry.id].run_state is not RunState.IDLE
 
 
 def _decide_turn(deps: Deps, view: ReleaseView, entry: Check) -> Turn:
-    return decide_turn(entry, view.checks, view.checklist.asked, partial(requirements_of, deps))
+    return decide_turn(entry, view.checks, view.checklist.distinct_checks, partial(requirements_of, deps))
 
 
 def _begin(deps: Deps, job: Job, release_id: ReleaseId, entry: Check, tx: Tx, run: CheckRun) -> CheckRun:

@@ -7,12 +7,12 @@ from bot.domain.ids import SYSTEM
 from bot.domain.posts import WaitingNotice
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
-from bot.domain.waiting import waiting
+from bot.domain.waiting import find_wait
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view
 from bot.store import break_glass, posts, releases
 from bot.store.pool import Tx
-from bot.texts.waiting import waiting_problem
+from bot.texts.waiting import wait_problem
 
 INTERVAL = 15.0  # seconds between two looks at what is due
 
@@ -35,11 +35,11 @@ def remind_if_due(deps: Deps) -> None:
 
 def _remind(tx: Tx, view: ReleaseView) -> None:
     """Send the reminder of the round that is due, if it was not sent."""
-    reason, release = waiting(view), view.release
+    reason, release = find_wait(view), view.release
     number = reason.round_at(view.now) if reason else 0
     if reason is None or not number:
         return
     notice = WaitingNotice(since=int(reason.since.timestamp()), round=number)
     if posts.find(tx, release.id, notice) is None:
-        event = ReleaseReminded(what=waiting_problem(reason), round=number)
+        event = ReleaseReminded(what=wait_problem(reason), round=number)
         commit_change(tx, release.id, event, at=view.now, by=SYSTEM, new_posts=[notice])

@@ -140,7 +140,7 @@ def _void(tx: Tx, view: ReleaseView, ended: list[SignOff], cause: Void, why: str
 
 def record_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str) -> None:
     """Record the signature that a rollback is gated by: one authorised person, in the role that allows it."""
-    role = next((role for role in view.policy.allowed(Action.ROLLBACK) if role in actor.roles), None)
+    role = next((role for role in view.policy.roles_for(Action.ROLLBACK) if role in actor.roles), None)
     if role is None:
         raise NotAllowed
     for stands in view.signoffs:

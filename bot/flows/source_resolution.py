@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.domain.events import Event, ReleaseBound, ReleaseRebound, ReleaseUnbound
+from bot.domain.events import Event, SourceFound, SourceMissing, SourceMoved
 from bot.domain.ids import SYSTEM, ReleaseId
-from bot.domain.posts import MovedNotice, PostSubject, UnboundNotice
+from bot.domain.posts import MovedNotice, PostSubject, SourceProblemNotice
 from bot.domain.release import Release, ReleaseState
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput
@@ -29,7 +29,7 @@ class Resolution:
 
     def confirms(self, release: Release) -> bool:
         """Whether the release means exactly this already, and nothing of it was missing before."""
-        return not (self.missing or release.unbound) and not self.is_move(release)
+        return not (self.missing or release.source_problem) and not self.is_move(release)
 
     def is_move(self, release: Release) -> bool:
         """Whether the version means another image, or its tag another commit.
@@ -49,7 +49,7 @@ def resolve_source(deps: Deps, release: Release) -> Resolution:
         resolved = deps.sources.resolve(release.version)
     except InvalidInput as error:
         return Resolution(asked_at, None, deps.clean(error.user_message))
-    gone = release.tagged and not resolved.tagged
+    gone = release.is_tagged and not resolved.tagged
     return Resolution(asked_at, resolved, f"There is no tag {release.version} any more." if gone else "")
 
 
@@ -72,27 +72,29 @@ def store_resolution(deps: Deps, release_id: ReleaseId, resolution: Resolution) 
             _store_move(tx, deps, view, resolution.resolved)
         else:
             releases.confirm(tx, release_id, resolution.asked_at)
-            if release.unbound:
-                _commit(tx, view, ReleaseBound(was=release.unbound), UnboundNotice())
+            if release.source_problem:
+                _commit(tx, view, SourceFound(was=release.source_problem), SourceProblemNotice())
 
 
 def _store_missing(tx: Tx, view: ReleaseView, why: str) -> None:
     releases.confirm(tx, view.release.id, view.now, why)
-    if view.release.unbound != why:
-        _commit(tx, view, ReleaseUnbound(why=why), UnboundNotice())
+    if view.release.source_problem != why:
+        _commit(tx, view, SourceMissing(why=why), SourceProblemNotice())
 
 
 def _store_move(tx: Tx, deps: Deps, view: ReleaseView, resolved: Resolved) -> None:
     """Take what the version means now; what was found out and signed before was about something else."""
     release_id, release = view.release.id, view.release
     commit = resolved.commit if resolved.tagged else release.commit
-    releases.repin(tx, release_id, view.now, commit=commit, digest=resolved.digest, tagged=resolved.tagged)
+    releases.repin(tx, release_id, view.now, commit=commit, digest=resolved.digest, is_tagged=resolved.tagged)
     sign.void_outdated(tx, deps, release_id, f"{release.version} means another commit or image now")
     check.cancel_all(tx, release_id, view.checklist)
-    check.request_runs(tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.asked], SYSTEM)
-    event = ReleaseRebound(
+    check.request_runs(
+        tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.distinct_checks], SYSTEM
+    )
+    event = SourceMoved(
         commit_before=release.commit, commit=commit, digest_before=release.digest, digest=resolved.digest,
-        tagged=resolved.tagged, again_because=release.again_because if resolved.digest == release.digest else "",
+        tagged=resolved.tagged, again_because=release.repeat_reason if resolved.digest == release.digest else "",
     )  # fmt: skip
     _commit(tx, view, event, MovedNotice(second=round(view.now.timestamp())))
 

@@ -65,17 +65,19 @@ def open_release(
         "tagged": resolved.tagged,
         "channel": deps.channel,
         "at": now,
-        "again_because": because if known_bad or runs else "",
+        "repeat_reason": because if known_bad or runs else "",
     }
     release_id = releases.insert(tx, values, deps.checklist, deps.policy)
-    for entry in deps.checklist.asked:
+    for entry in deps.checklist.distinct_checks:
         checks.add(tx, release_id, entry.id, actor.user, now)
-    check.request_runs(tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.asked], actor.user)
+    check.request_runs(
+        tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.distinct_checks], actor.user
+    )
     upkeep.schedule(tx, release_id, now + upkeep.INTERVAL)
     started = ReleaseStarted(
         version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,
         checklist=deps.checklist.digest, policy=deps.policy.digest, environment=deps.environment, channel=deps.channel,
-        notes_url=notes_url, known_bad=known_bad, runs=runs, again_because=values["again_because"],
+        notes_url=notes_url, known_bad=known_bad, runs=runs, again_because=values["repeat_reason"],
     )  # fmt: skip
     sections = [SectionPost(section=section.id) for section in deps.checklist.sections if section.phase == "before"]
     commit_change(tx, release_id, started, at=now, by=actor.user, new_posts=[CardPost(), *sections])

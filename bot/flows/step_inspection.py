@@ -95,7 +95,7 @@ def preview_plans(
             return PlannedStep(kind, spec, ())
         try:
             with inspect_step(deps, spec, ship, recorded_for(spec, targets), cancelled=never) as place:
-                changes = tuple(change.cleaned(deps.clean) for change in handler_of(spec).preview(spec.action, place))
+                changes = tuple(change.scrub(deps.clean) for change in handler_of(spec).preview(spec.action, place))
             return PlannedStep(kind, spec, changes)
         except StepError as error:
             trouble = deps.clean(f"{error.user_message.rstrip('.')}. {error.hint}".strip())

@@ -86,7 +86,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
 
 def _reminder_round(view: ReleaseView) -> int:
     """How often the time after which people are reminded has passed."""
-    return (view.now - (view.release.bound_at or view.release.started_at)) // view.policy.remind_after
+    return (view.now - (view.release.pinned_at or view.release.started_at)) // view.policy.remind_after
 
 
 def _people_to_remind(deps: Deps, view: ReleaseView) -> Mapping[Role, Iterable[UserId]]:
@@ -121,7 +121,7 @@ def _next_look(view: ReleaseView) -> datetime:
     moments = [
         view.now + INTERVAL,
         release.started_at + policy.expire_after,
-        (release.bound_at or release.started_at) + (_reminder_round(view) + 1) * policy.remind_after,
+        (release.pinned_at or release.started_at) + (_reminder_round(view) + 1) * policy.remind_after,
         *(signoff.at + policy.signoff_max_age + _MOMENT for signoff in view.signoffs),
     ]
     if view.freeze is not None and view.freeze.until is not None:

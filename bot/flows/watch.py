@@ -66,7 +66,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         new_alarms, recovered = _store_answers(tx, deps, view, answers, at)
         watch = _read_watch(tx, release_id)
         if watch.verdict is not view.watch.verdict or new_alarms:
-            probes = {reading.probe: f"{reading.seen}: {reading.summary}" for reading in watch.readings}
+            probes = {reading.probe: f"{reading.status}: {reading.summary}" for reading in watch.readings}
             event = WatchPolled(seen=watch.verdict, probes=probes, raised=new_alarms)
             new_posts = [AlarmPost(alarm=alarm.id) for alarm in new_alarms]
             commit_change(tx, release_id, event, at=at, by=SYSTEM, new_posts=new_posts)
@@ -95,7 +95,7 @@ def _record_poll(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady
     if before.own is not None:
         kind, step = WatchClockSet, rules.clock_step(at - before.own[0], steady - before.own[1])
     else:
-        kind, step = WatchNotWatched, rules.unwatched(at - before.anybody, deps.watch.apart)
+        kind, step = WatchNotWatched, rules.unwatched_time(at - before.anybody, deps.watch.longest_gap)
     watches.record_poll(tx, release_id, at, instance=deps.store.instance, steady=steady, step=step)
     if step:
         seconds = round(step.total_seconds())
@@ -151,16 +151,16 @@ def _store_answers(
     series = next((reading.series for reading in watch.readings if reading.series), None)
     new_alarms = []
     for probe in view.checklist.watch.probes:
-        to_raise = list(rules.to_raise(findings.get(probe.id, ()), watch.alarms, probe))
+        to_raise = list(rules.findings_to_raise(findings.get(probe.id, ()), watch.alarms, probe))
         current = watch.reading(probe.id)  # one that may not be asked yet is silent too
-        if current and (question := rules.silence(probe, current, watch, at, deps.watch.patience)):
-            to_raise += rules.to_raise([question], watch.alarms, probe)
+        if current and (question := rules.silence_finding(probe, current, watch, at, deps.watch.no_answer_limit)):
+            to_raise += rules.findings_to_raise([question], watch.alarms, probe)
         for finding in (replace(one, title=alarm_title(one)) for one in to_raise):
             alarm_id = watches.raise_alarm(tx, release_id, probe.id, finding, at, series)
             if alarm_id is not None:
                 picture.ask_for(tx, release_id, picture.RATE, str(alarm_id))
                 new_alarms.append(_record_of_alarm(alarm_id, probe, finding))
-    recovered = rules.spoken_again(watch)
+    recovered = rules.recovered_alarms(watch)
     for alarm in recovered:
         watches.acknowledge(tx, alarm.id, by=SYSTEM, note=_RECOVERED, at=at)
     return new_alarms, recovered
@@ -180,7 +180,7 @@ def _close_or_go_on(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | Non
     watch, now = view.watch, view.now
     if watch is None:
         return None
-    if rules.after_poll(watch, now, deps.watch.late) is not Next.CLOSE:
+    if rules.after_poll(watch, now, deps.watch.settle_time) is not Next.CLOSE:
         return rules.next_poll(watch, now, deps.watch)
     state = rules.verdict_at_end(watch)
     watches.close(tx, release_id, state)
@@ -194,7 +194,7 @@ def _close_or_go_on(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | Non
 def hasten(deps: Deps) -> None:
     """Make a poll due that is further away than any can be: the clock by which it is due was set back meanwhile."""
     with deps.store.transaction() as tx:
-        work.bring_forward(tx, "watch", deps.watch.apart)
+        work.bring_forward(tx, "watch", deps.watch.longest_gap)
 
 
 def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> str:

@@ -71,7 +71,7 @@ def _section(view: ReleaseView, section: Section) -> TimelineRow:
             marks.append(Mark(status.waiver.at, PURPLE))
         if status.result is not None and check.same_as is None:
             color = _OUTCOMES[status.result.outcome]
-            if status.result.attested:
+            if status.result.is_attested:
                 marks.append(Mark(status.result.finished_at, color))
             else:
                 spans.append(Span(status.result.started_at, status.result.finished_at, color))

@@ -33,7 +33,7 @@ def read_heads(client: WebClient, channel: str, bot_user: str, since: datetime |
             metadata = message.get("metadata") or {}
             if message.get("user") == bot_user and metadata.get("event_type") == EVENT_TYPE:
                 with suppress(ValueError):  # another message of the bot
-                    post = RecordPost.read(str(metadata.get("event_payload", {}).get("record", "")))
+                    post = RecordPost.parse(str(metadata.get("event_payload", {}).get("record", "")))
                     heads.append(Head(post.row, post.head))
         cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
         if not cursor:

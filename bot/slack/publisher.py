@@ -88,7 +88,7 @@ class Publisher:
             pinned = is_pinned(post.about, view.release)
             if post.ts is None:
                 return self._post(post, message, content, pinned=pinned)
-            if content != post.sent_hash or pinned != post.pinned:
+            if content != post.sent_hash or pinned != post.is_pinned:
                 if wait := self._edits.take(now):
                     return now + wait  # what changes meanwhile is shown by one edit
                 self._update(post, message, content, pinned=pinned)
@@ -141,15 +141,15 @@ class Publisher:
         now = self._deps.clock.now()
         with self._deps.store.transaction() as tx:
             view = announce.lock_if_awaited(tx, self._deps, post)
-            posts.record_posting(tx, post.id, ts=ts, permalink=permalink, content=content, pinned=pinned, at=now)
+            posts.record_posting(tx, post.id, ts=ts, permalink=permalink, content=content, is_pinned=pinned, at=now)
             if view is not None:
                 announce.complete_awaited(tx, view, post, permalink)
 
     def _pin(self, post: PostRow, ts: str, *, pinned: bool) -> None:
-        if pinned and not post.pinned:
+        if pinned and not post.is_pinned:
             with _optional("pins.add", post):
                 self._client.pins_add(channel=post.channel, timestamp=ts)
-        elif post.pinned and not pinned:
+        elif post.is_pinned and not pinned:
             with _optional("pins.remove", post):
                 self._client.pins_remove(channel=post.channel, timestamp=ts)
 
@@ -183,7 +183,7 @@ class Publisher:
             self._client.chat_update(channel=post.channel, ts=str(post.ts), text=message.text, blocks=message.blocks)
         self._pin(post, str(post.ts), pinned=pinned)
         with self._deps.store.transaction() as tx:
-            posts.record_update(tx, post.id, content=content, pinned=pinned, at=self._deps.clock.now())
+            posts.record_update(tx, post.id, content=content, is_pinned=pinned, at=self._deps.clock.now())
 
     def _retry_at(self, post: PostRow, error: SlackError) -> datetime | None:
         now = self._deps.clock.now()
@@ -252,7 +252,7 @@ class Publisher:
 
 def is_pinned(about: PostSubject, release: Release) -> bool:
     """Whether a message about ``about`` is pinned to the channel now: the card of a release that is not closed."""
-    return isinstance(about, CardPost) and not release.closed
+    return isinstance(about, CardPost) and not release.is_closed
 
 
 def _mark(post: PostRow) -> dict[str, int | str]:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bot.domain.actions import Notify, SetVariable
-from bot.domain.checklist import ATTEST
-from bot.domain.gate import waivable
+from bot.domain.checklist import ATTEST_KIND
+from bot.domain.gate import is_waivable
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
@@ -20,7 +20,7 @@ from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckStatus, check_status
 from bot.domain.runbook import places
-from bot.domain.watch import Seen
+from bot.domain.watch import ProbeStatus
 from bot.slack.cut import cut_mrkdwn, cut_plain
 
 if TYPE_CHECKING:
@@ -240,12 +240,12 @@ def status_of(view: ReleaseView, check: Check) -> CheckStatus:
         begun = [step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None]
         at = min(begun, default=release.closed_at or view.now)
     counts_as = check_status(view.checks[check.id], check.max_age, at)
-    return CheckStatus.INCONCLUSIVE if counts_as is CheckStatus.MISSING and check.kind == ATTEST else counts_as
+    return CheckStatus.INCONCLUSIVE if counts_as is CheckStatus.MISSING and check.kind == ATTEST_KIND else counts_as
 
 
 def lets_through(view: ReleaseView, check: Check, counts_as: CheckStatus) -> bool:
     """Whether a check that counts as this holds nothing up."""
-    return counts_as is CheckStatus.PASSED or (counts_as is CheckStatus.WAIVED and waivable(view, check))
+    return counts_as is CheckStatus.PASSED or (counts_as is CheckStatus.WAIVED and is_waivable(view, check))
 
 
 def progress(view: ReleaseView, section: Section) -> tuple[int, int]:
@@ -294,7 +294,7 @@ def step_title(view: ReleaseView, step: Step) -> str:
 
 def verdict(decision: Decision) -> str:
     """The gate in a few plain words."""
-    return "Go" if decision.allowed else f"No-Go, {count(len(decision.reasons), 'reason')}"
+    return "Go" if decision.is_open else f"No-Go, {count(len(decision.reasons), 'reason')}"
 
 
 def frozen_until(freeze: Freeze) -> str:
@@ -331,7 +331,7 @@ def _state_detail(view: ReleaseView, write_time: Callable[[datetime], str]) -> s
         return _at_step(view, PlanKind.ROLLBACK)
     if state is ReleaseState.WATCHING and view.watch is not None:
         alarms = len(view.watch.open_alarms)
-        blind = sum(reading.seen is Seen.CANNOT_TELL for reading in view.watch.readings)
+        blind = sum(reading.status is ProbeStatus.CANNOT_TELL for reading in view.watch.readings)
         parts = [f"until {write_time(view.watch.ends_at)}"]
         parts += [count(alarms, "open alarm")] if alarms else []
         parts += [f"{count(blind, 'probe')} {'has' if blind == 1 else 'have'} no data"] if blind else []
@@ -355,9 +355,9 @@ IN_FORCE = {
 def mitigation_line(entry: Mitigation) -> str:
     """A mitigation that keeps its release open: what stands, whose it is, since when, and how it ends."""
     words = f":warning: *{outside(entry.what, 100)}* {IN_FORCE[entry.state]}"
-    if entry.stuck:
+    if entry.is_stuck:
         words += f", but is stuck: {outside(entry.trouble, 150)}"
-    ends = "" if entry.state is MitigationState.LIFTING and not entry.stuck else " Press *Put it back* to end it."
+    ends = "" if entry.state is MitigationState.LIFTING and not entry.is_stuck else " Press *Put it back* to end it."
     return f"{words}. {mention(entry.owner)} has owned it since {moment(entry.begun_at)}.{ends}"
 
 
@@ -382,9 +382,9 @@ def _at_step(view: ReleaseView, plan: PlanKind) -> str:
     """The step at which a plan is or stopped, with its place among all, and why it failed."""
     steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
     for place, step in enumerate(steps, start=1):
-        if step.state in {StepState.FAILED, StepState.RUNNING, StepState.PENDING} or step is view.awaited:
+        if step.state in {StepState.FAILED, StepState.RUNNING, StepState.PENDING} or step is view.awaited_step:
             words = f"step {place} of {len(steps)}, {outside(step_title(view, step), 80)}"
-            words += f", waiting for {who_attests(view, step)}" if step is view.awaited else ""
+            words += f", waiting for {who_attests(view, step)}" if step is view.awaited_step else ""
             failed = step.state is StepState.FAILED and clean(step.summary)
             return f"{words}: {outside(step.summary, 200)}" if failed else words
     return ""

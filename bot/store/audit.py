@@ -28,9 +28,9 @@ def append(tx: Tx, release_id: ReleaseId | None, event: Event, at: datetime, act
     rows = tx.execute(_SQL["head_and_changed"], {"release_id": release_id}).fetchall()
     head = next((row["body"] for row in rows if row["name"] == "audit"), None)
     seq, previous = (head["seq"] + 1, head["hash"]) if head else (1, GENESIS)
-    changed = [(row["name"], row["body"]) for row in rows if row["name"] != "audit"]
-    bound = {"rows": {row_name(*row): row_digest(*row) for row in changed}} if changed else {}
-    body = as_stored({**event.body, **bound})
+    changed_rows = [(row["name"], row["body"]) for row in rows if row["name"] != "audit"]
+    bound_rows = {"rows": {row_name(*row): row_digest(*row) for row in changed_rows}} if changed_rows else {}
+    body = as_stored({**event.body, **bound_rows})
     new = Head(seq, chain_hash(previous, seq, at, actor, event.event_name, release_id, body))
     values = {
         "seq": seq,

@@ -15,11 +15,11 @@ from bot.store.queries import queries
 _SQL = queries("break_glass")
 
 
-def add(tx: Tx, release_id: ReleaseId, broken: BreakGlass) -> None:
+def add(tx: Tx, release_id: ReleaseId, break_glass: BreakGlass) -> None:
     """Write down that the gate was passed, before anything is deployed."""
-    passed = [one.model_dump() for one in broken.passed]
-    values = {"release_id": release_id, "by": broken.by, "reason": broken.reason, "at": broken.at}
-    tx.execute(_SQL["add"], {**values, "passed": Jsonb(passed)})
+    reasons = [one.model_dump() for one in break_glass.overridden_reasons]
+    values = {"release_id": release_id, "by": break_glass.by, "reason": break_glass.reason, "at": break_glass.at}
+    tx.execute(_SQL["add"], {**values, "passed": Jsonb(reasons)})
 
 
 def get(tx: Tx, release_id: ReleaseId) -> BreakGlass | None:
@@ -27,8 +27,8 @@ def get(tx: Tx, release_id: ReleaseId) -> BreakGlass | None:
     row = tx.execute(_SQL["get"], {"release_id": release_id}).fetchone()
     if row is None:
         return None
-    passed = tuple(PassedReason(**one) for one in row["passed"])
-    return BreakGlass(**{**row, "passed": passed})
+    reasons = tuple(PassedReason(**one) for one in row["overridden_reasons"])
+    return BreakGlass(**{**row, "overridden_reasons": reasons})
 
 
 def list_unreviewed(tx: Tx, environment: str) -> list[ReleaseId]:
@@ -36,7 +36,7 @@ def list_unreviewed(tx: Tx, environment: str) -> list[ReleaseId]:
     return [ReleaseId(row["id"]) for row in tx.execute(_SQL["unreviewed"], {"environment": environment}).fetchall()]
 
 
-def review(tx: Tx, release_id: ReleaseId, *, by: UserId, finding: str, at: datetime) -> bool:
+def review(tx: Tx, release_id: ReleaseId, *, by: UserId, review_note: str, at: datetime) -> bool:
     """Write down a review; False when there is one already. The database refuses one by whoever broke the glass."""
-    values = {"release_id": release_id, "by": by, "finding": finding, "at": at}
+    values = {"release_id": release_id, "by": by, "review_note": review_note, "at": at}
     return tx.execute(_SQL["review"], values).fetchone() is not None

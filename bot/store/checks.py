@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from bot.domain.ids import CheckId, ReleaseId, UserId
 from bot.domain.model import digest_of
-from bot.domain.results import EXCERPT, CheckView, Result, Running, Waiver
+from bot.domain.results import EXCERPT, CheckView, Result, RunState, Waiver
 from bot.store.pool import Tx, require_row
 from bot.store.queries import queries
 from checks.contract import Answer, Outcome
@@ -39,12 +39,12 @@ def _from_row(row: DictRow) -> CheckView:
             started_at=row["started_at"],
             finished_at=row["finished_at"],
             by=UserId(row["by_whom"]),
-            attested=row["attested"],
+            is_attested=row["attested"],
             data=row["data"],
         )
     if row["waived_by"] is not None:
         waiver = Waiver(check, UserId(row["waived_by"]), row["waiver_reason"], row["waived_at"])
-    return CheckView(check, Running(row["running"]), row["progress"], result, waiver)
+    return CheckView(check, RunState(row["state"]), row["progress"], result, waiver)
 
 
 def views(tx: Tx, release_id: ReleaseId) -> dict[CheckId, CheckView]:
@@ -95,8 +95,8 @@ def mark_waiting(tx: Tx, release_id: ReleaseId, check: CheckId, line: str) -> bo
 
 def mark_ended(tx: Tx, release_id: ReleaseId, check: CheckId, *, again: bool = False) -> None:
     """Mark a check as neither waiting nor running, or, with ``again``, as waiting for one more run."""
-    running = Running.WAITING if again else Running.IDLE
-    tx.execute(_SQL["mark_ended"], {"release_id": release_id, "check_id": check, "running": running})
+    state = RunState.WAITING if again else RunState.IDLE
+    tx.execute(_SQL["mark_ended"], {"release_id": release_id, "check_id": check, "state": state})
 
 
 def mark_all_idle(tx: Tx, release_id: ReleaseId) -> None:
@@ -113,7 +113,7 @@ def record(
     by: UserId,
     started_at: datetime,
     finished_at: datetime,
-    attested: bool = False,
+    is_attested: bool = False,
 ) -> str:
     """Store one result, and return the digest by which the record binds it (bot/evidence/FORMAT.md)."""
     evidence = answer.evidence
@@ -135,7 +135,7 @@ def record(
         "started_at": started_at,
         "finished_at": finished_at,
         "by": by,
-        "attested": attested,
+        "attested": is_attested,
     }
     tx.execute(_SQL["record"], values)
     return digest_of({key: answer_values[key] for key in BOUND_COLUMNS})

@@ -18,10 +18,10 @@ def current(tx: Tx, environment: str, now: datetime) -> Freeze | None:
     return None if row is None else Freeze(**row)
 
 
-def begin(tx: Tx, environment: str, frozen: Freeze, at: datetime) -> None:
+def begin(tx: Tx, environment: str, freeze: Freeze, at: datetime) -> None:
     """Stop the line; a freeze that stands is replaced."""
-    finish(tx, environment, frozen.by, at)
-    values = {"environment": environment, "by": frozen.by, "reason": frozen.reason, "at": at, "until": frozen.until}
+    finish(tx, environment, freeze.by, at)
+    values = {"environment": environment, "by": freeze.by, "reason": freeze.reason, "at": at, "until": freeze.until}
     tx.execute(_SQL["begin"], values)
 
 

@@ -57,10 +57,10 @@ def was(tx: Tx, mitigation_id: int) -> dict[str, Any] | None:
 
 
 def move(
-    tx: Tx, found: Mitigation, to: MitigationState, at: datetime, *, by: UserId | None = None, note: str = ""
+    tx: Tx, mitigation: Mitigation, to: MitigationState, at: datetime, *, by: UserId | None = None, note: str = ""
 ) -> bool:
     """Take it to another state; False when it is no longer in the state that the caller saw."""
-    values = {"id": found.id, "from": found.state, "to": to, "at": at, "by": by, "note": note}
+    values = {"id": mitigation.id, "from": mitigation.state, "to": to, "at": at, "by": by, "note": note}
     return tx.execute(_SQL["move"], values).fetchone() is not None
 
 

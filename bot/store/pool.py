@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Tx: TypeAlias = psycopg.Connection[DictRow]
 
 INSTANCE_LOCK = 1919051117  # first key of the advisory lock that says "this instance lives"
-_ABANDONED = "did not stop: "  # how the session is called of something that was given up
+_ABANDONED_PREFIX = "did not stop: "  # how the session is called of something that was given up
 _NAME_LIMIT = 63  # bytes of such a name: the server cuts what is longer
 
 
@@ -151,7 +151,9 @@ class Store:
         """Who has locked one of ``names`` and was given up (`ResourceLock.mark_abandoned`), in any process."""
         with self.transaction() as tx:
             rows = tx.execute(queries("locks")["holders"], {"names": list(names)}).fetchall()
-        return [row["name"].removeprefix(_ABANDONED) for row in rows if row["name"].startswith(_ABANDONED)]
+        return [
+            row["name"].removeprefix(_ABANDONED_PREFIX) for row in rows if row["name"].startswith(_ABANDONED_PREFIX)
+        ]
 
     @contextmanager
     def listening(self, channel: str) -> Iterator[Tx]:
@@ -173,7 +175,7 @@ class ResourceLock:
         if self._session is None:
             return
         try:
-            name = f"{_ABANDONED}{self._by}"[:_NAME_LIMIT]
+            name = f"{_ABANDONED_PREFIX}{self._by}"[:_NAME_LIMIT]
             self._session.execute(queries("locks")["name_session"], {"name": name})
         except psycopg.OperationalError as error:
             logger.info("%s has unlocked it meanwhile: %s", self._by, error)

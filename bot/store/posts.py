@@ -34,7 +34,7 @@ class PostRow:
     sent_hash: str
     attempted_at: datetime | None
     sent_at: datetime | None
-    pinned: bool  # whether Slack was last asked to pin it
+    is_pinned: bool  # whether Slack was last asked to pin it
 
     @cached_property
     def about(self) -> PostSubject:
@@ -99,15 +99,17 @@ def set_channel(tx: Tx, post_id: int, channel: str) -> None:
     tx.execute(_SQL["set_channel"], {"id": post_id, "channel": channel})
 
 
-def record_posting(tx: Tx, post_id: int, *, ts: str, permalink: str, content: str, pinned: bool, at: datetime) -> None:
+def record_posting(
+    tx: Tx, post_id: int, *, ts: str, permalink: str, content: str, is_pinned: bool, at: datetime
+) -> None:
     """Write down where it stands; ``content`` is the hash of what it shows."""
-    values = {"ts": ts, "permalink": permalink, "hash": content, "pinned": pinned, "at": at}
+    values = {"ts": ts, "permalink": permalink, "hash": content, "is_pinned": is_pinned, "at": at}
     tx.execute(_SQL["record_posting"], {"id": post_id, **values})
 
 
-def record_update(tx: Tx, post_id: int, *, content: str, pinned: bool, at: datetime) -> None:
+def record_update(tx: Tx, post_id: int, *, content: str, is_pinned: bool, at: datetime) -> None:
     """Write down what it shows now, by hash, and whether it is pinned."""
-    tx.execute(_SQL["record_update"], {"id": post_id, "hash": content, "pinned": pinned, "at": at})
+    tx.execute(_SQL["record_update"], {"id": post_id, "hash": content, "is_pinned": is_pinned, "at": at})
 
 
 def place_of(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> str:

@@ -173,18 +173,21 @@ def reopen(tx: Tx, release_id: ReleaseId) -> None:
     tx.execute(_SQL["close"], {"id": release_id, "at": None})
 
 
-def confirm(tx: Tx, release_id: ReleaseId, at: datetime, unbound: str = "") -> None:
-    """GitHub and the registry were asked at ``at``; ``unbound``: why they do not say what the release is bound to."""
-    tx.execute(_SQL["confirm"], {"id": release_id, "at": at, "unbound": unbound})
+def confirm(tx: Tx, release_id: ReleaseId, at: datetime, source_problem: str = "") -> None:
+    """Record that GitHub and the registry were asked at ``at``.
+
+    ``source_problem``: why they do not name the commit and image that the release is pinned to; empty when they do.
+    """
+    tx.execute(_SQL["confirm"], {"id": release_id, "at": at, "source_problem": source_problem})
 
 
-def repin(tx: Tx, release_id: ReleaseId, at: datetime, *, commit: str, digest: str, tagged: bool) -> None:
+def repin(tx: Tx, release_id: ReleaseId, at: datetime, *, commit: str, digest: str, is_tagged: bool) -> None:
     """The version means another commit or image since ``at``; results from before do not count any more.
 
     Needs the lock of the release, as whoever stores a result does: what is stored later has a higher id.
     """
-    values = {"id": release_id, "at": at, "commit": commit, "digest": digest, "tagged": tagged}
-    tx.execute(_SQL["rebind"], values)
+    values = {"id": release_id, "at": at, "commit": commit, "digest": digest, "tagged": is_tagged}
+    tx.execute(_SQL["repin"], values)
 
 
 def adopt(tx: Tx, release_id: ReleaseId, policy: Policy) -> None:
@@ -195,18 +198,18 @@ def adopt(tx: Tx, release_id: ReleaseId, policy: Policy) -> None:
 
 def checklist(tx: Tx, release: Release) -> Checklist:
     """The checklist that the release began with, whatever the file says now."""
-    if (cached := _checklists.get(release.checklist_digest)) is None:
+    if (value := _checklists.get(release.checklist_digest)) is None:
         row = require_row(tx.execute(_SQL["checklist"], {"digest": release.checklist_digest}).fetchone())
-        cached = _checklists[release.checklist_digest] = Checklist.model_validate_json(row["body"])
-    return cached
+        value = _checklists[release.checklist_digest] = Checklist.model_validate_json(row["body"])
+    return value
 
 
 def policy(tx: Tx, release: Release) -> Policy:
     """The policy that the release is judged by."""
-    if (cached := _policies.get(release.policy_digest)) is None:
+    if (value := _policies.get(release.policy_digest)) is None:
         row = require_row(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())
-        cached = _policies[release.policy_digest] = Policy.model_validate_json(row["body"])
-    return cached
+        value = _policies[release.policy_digest] = Policy.model_validate_json(row["body"])
+    return value
 
 
 def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) -> ReleaseView | None:
@@ -215,13 +218,13 @@ def view(tx: Tx, release_id: ReleaseId, now: datetime, *, lock: bool = False) ->
     if release is None:
         return None
     lines, rules = checklist(tx, release), policy(tx, release)
-    check_views = _without_outdated_results(checks.views(tx, release_id), release.bound_after)
+    check_views = _without_outdated_results(checks.views(tx, release_id), release.results_valid_after)
     is_open = release.state is ReleaseState.OPEN  # of what follows a deploy there is nothing yet
     return ReleaseView(
         release=release,
         checklist=lines,
         policy=rules,
-        checks={line.id: check_views[line.asked_as] for line in lines.checks},
+        checks={line.id: check_views[line.canonical_id] for line in lines.checks},
         signoffs=signoffs.list_active(tx, release_id),
         steps=() if is_open else steps.plan(tx, release_id),
         watch=None if is_open else watches.get(tx, release_id),
@@ -241,14 +244,14 @@ def locked_progress(tx: Tx, release_id: ReleaseId, now: datetime) -> PlanProgres
     return None if release is None else PlanProgress(release, checklist(tx, release), steps.plan(tx, release_id), now)
 
 
-def _without_outdated_results(views: dict[CheckId, CheckView], bound_after: int) -> dict[CheckId, CheckView]:
+def _without_outdated_results(views: dict[CheckId, CheckView], results_valid_after: int) -> dict[CheckId, CheckView]:
     """The checks without the results that are about what the version meant before."""
     return {
-        check: replace(view, result=None) if view.result and view.result.id <= bound_after else view
+        check: replace(view, result=None) if view.result and view.result.id <= results_valid_after else view
         for check, view in views.items()
     }
 
 
 def _on_the_calendar(policy: Policy, now: datetime) -> Freeze | None:
-    window = policy.frozen(now)
+    window = policy.active_freeze(now)
     return None if window is None else Freeze(SYSTEM, *window)

@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from bot.domain.ids import ReleaseId, StepId, UserId
-from bot.domain.plan import Mutation, Plane, PlanKind, Step, StepState, done
+from bot.domain.plan import Mutation, Plane, PlanKind, Step, StepState, changes_of_journal
 from bot.store.pool import Tx
 from bot.store.queries import queries
 
@@ -21,11 +21,11 @@ def _from_row(row: DictRow) -> Step:
     journal = [(entry, _changes(bodies)) for entry, bodies in row["journal"] or ()]
     values = {
         **{key: value for key, value in row.items() if key not in {"release_id", "journal"}},
-        **done(journal),
+        **changes_of_journal(journal),
         "plan": PlanKind(row["plan"]),
         "state": StepState(row["state"]),
-        "planned": None if row["planned"] is None else _changes(row["planned"]),
-        "unended": tuple(row["unended"] or ()),
+        "planned_changes": None if row["planned_changes"] is None else _changes(row["planned_changes"]),
+        "unfinished_jobs": tuple(row["unfinished_jobs"] or ()),
     }
     return Step(**values)
 
@@ -41,8 +41,8 @@ def plan(tx: Tx, release_id: ReleaseId) -> list[Step]:
 
 def get(tx: Tx, row: int) -> tuple[ReleaseId, Step] | None:
     """One step with the release that it belongs to."""
-    stored = tx.execute(_SQL["some"], {"release_id": None, "row": row}).fetchone()
-    return None if stored is None else (ReleaseId(stored["release_id"]), _from_row(stored))
+    record = tx.execute(_SQL["some"], {"release_id": None, "row": row}).fetchone()
+    return None if record is None else (ReleaseId(record["release_id"]), _from_row(record))
 
 
 def add_plan(tx: Tx, release_id: ReleaseId, kind: PlanKind, steps: Sequence[tuple[StepId, StepState]]) -> None:
@@ -92,8 +92,8 @@ def complete_for(tx: Tx, row: int, *, by: UserId, summary: str, at: datetime) ->
 
     Returns the id and the run of the step; None when it did not wait for a person any more.
     """
-    done = tx.execute(_SQL["done_for"], {"row": row, "by": by, "summary": summary, "at": at}).fetchone()
-    return None if done is None else (StepId(done["step_id"]), int(done["run"]))
+    record = tx.execute(_SQL["done_for"], {"row": row, "by": by, "summary": summary, "at": at}).fetchone()
+    return None if record is None else (StepId(record["step_id"]), int(record["run"]))
 
 
 def mark_announced(tx: Tx, row: int, summary: str, at: datetime) -> bool:

@@ -18,10 +18,10 @@ def next_free_at(tx: Tx, what: str, *, at_most: int, period: timedelta, now: dat
     values = {"what": what, "since": now - period}
     tx.execute(_SQL["alone"], values)
     tx.execute(_SQL["forget"], values)
-    counted = tx.execute(_SQL["counted"], values).fetchall()
-    if len(counted) < at_most:
+    spendings = tx.execute(_SQL["counted"], values).fetchall()
+    if len(spendings) < at_most:
         return None
-    oldest: datetime = counted[len(counted) - at_most]["at"]
+    oldest: datetime = spendings[len(spendings) - at_most]["at"]
     return oldest + period
 
 

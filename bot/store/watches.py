@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from bot.domain.ids import ReleaseId, UserId
-from bot.domain.watch import Alarm, ProbeFinding, Reading, Seen, Watch, WatchState
+from bot.domain.watch import Alarm, ProbeFinding, ProbeStatus, Reading, Watch, WatchState
 from bot.store.pool import Tx, require_row
 from bot.store.queries import queries
 
@@ -24,7 +24,7 @@ def get(tx: Tx, release_id: ReleaseId) -> Watch | None:
     if values is None:
         return None
     readings = tuple(
-        Reading(**{**row, "seen": Seen(row["seen"]), "blames": tuple(row["blames"])})
+        Reading(**{**row, "status": ProbeStatus(row["status"]), "blames": tuple(row["blames"])})
         for row in tx.execute(_SQL["readings"], key).fetchall()
     )
     alarms = tuple(

@@ -70,14 +70,14 @@ def reason_text(reason: Reason) -> str:
             where = f"{reason.section}: {reason.title}" if reason.section else reason.title
             words = _STATUSES_OF_PEOPLE.get(reason.status) if reason.attested_by else None
             return f"{where}: {(words or _STATUSES[reason.status]).format(reason.attested_by)}"
-        case SignoffMissing(about=role, needed=1):
+        case SignoffMissing(about=role, min_approvals=1):
             return f"{role.title} has not signed off"
         case SignoffMissing(about=role):
-            return f"{role.title}: {reason.approved} of {reason.needed} people have signed off"
+            return f"{role.title}: {reason.approvals} of {reason.min_approvals} people have signed off"
         case PlanChanged():
             return f"the plan has changed since it was last shown: {'; '.join(list_differences(reason.changes))}"
         case TooFewPeople():
-            return f"{count_people(reason.needed)} must approve; {reason.approved} so far"
+            return f"{count_people(reason.min_approvers)} must approve; {reason.approvers} so far"
     return _REASONS[type(reason)].format_map(vars(reason)).removesuffix(": ")
 
 

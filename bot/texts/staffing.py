@@ -16,7 +16,7 @@ _SHORTAGES = {
 
 def shortage_text(shortage: Shortage) -> str:
     """What is missing, as a clause without a full stop."""
-    return _SHORTAGES[shortage.lack].format_map({**vars(shortage), "people": count_people(shortage.needed)})
+    return _SHORTAGES[shortage.lack].format_map({**vars(shortage), "people": count_people(shortage.minimum)})
 
 
 def count_people(number: int) -> str:

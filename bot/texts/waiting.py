@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.plan import PlanKind
-from bot.domain.waiting import Waiting, WaitReason
+from bot.domain.waiting import ReleaseWait, WaitReason
 
 _PROBLEMS = {
     WaitReason.FAILED_STEP: "the {plan} stands still at: {subject}",
@@ -21,14 +21,14 @@ _WAYS_ON = {
 }
 
 
-def waiting_problem(waiting: Waiting) -> str:
+def wait_problem(wait: ReleaseWait) -> str:
     """What is the matter, as a sentence without its full stop."""
-    more = f" and {waiting.others} more" if waiting.others else ""
-    return _PROBLEMS[waiting.reason].format(plan=waiting.plan, subject=waiting.subject) + more
+    more = f" and {wait.others} more" if wait.others else ""
+    return _PROBLEMS[wait.reason].format(plan=wait.plan, subject=wait.subject) + more
 
 
-def waiting_way_on(waiting: Waiting) -> str:
+def wait_way_on(wait: ReleaseWait) -> str:
     """What people can do, as a sentence."""
-    if waiting.reason is WaitReason.PERSONS_STEP and waiting.plan is PlanKind.ROLLBACK:
+    if wait.reason is WaitReason.PERSONS_STEP and wait.plan is PlanKind.ROLLBACK:
         return "Do it and attest it in the thread."
-    return _WAYS_ON[waiting.reason]
+    return _WAYS_ON[wait.reason]

@@ -8,6 +8,6 @@ from bot.domain.watch import MOST_ALARMS, AlarmKind, ProbeFinding
 def alarm_title(finding: ProbeFinding) -> str:
     """The title that an alarm about ``finding`` is stored with."""
     if finding.events:
-        named = ", ".join(event.short_id for event in finding.events[:MOST_ALARMS])
-        return f"{len(finding.events)} at once, among them {named}"
+        names = ", ".join(event.short_id for event in finding.events[:MOST_ALARMS])
+        return f"{len(finding.events)} at once, among them {names}"
     return f"cannot tell: {finding.title}" if finding.kind is AlarmKind.SILENT else finding.title

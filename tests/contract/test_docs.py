@@ -163,7 +163,7 @@ def test_the_table_of_permissions_is_that_of_the_policy(action):
     _, _, table = _page_text("reference/commands.md").partition("## Who may do what")
     row = re.search(rf"^\| `{action}` \|(.*)\|$", table, re.MULTILINE)
     assert row is not None
-    roles = Policy().allowed(action)
+    roles = Policy().roles_for(action)
     everybody = "any of the three roles"
     assert row[1].split("|")[-1].strip() == (everybody if len(roles) == 3 else ", ".join(role.title for role in roles))
 

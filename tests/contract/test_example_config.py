@@ -103,6 +103,6 @@ def test_the_policy_of_the_example_is_the_default():
         default.optional,
         default.four_eyes,
     )
-    assert {action: policy.allowed(action) for action in Action} == {
-        action: default.allowed(action) for action in Action
+    assert {action: policy.roles_for(action) for action in Action} == {
+        action: default.roles_for(action) for action in Action
     }

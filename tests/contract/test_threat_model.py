@@ -58,5 +58,5 @@ def test_the_policy_of_the_hardening_guide_is_valid() -> None:
     policy = Policy.model_validate(yaml.safe_load(block)["policy"])
     assert find_shortage(policy, {role: (f"U{role}",) for role in Role}) is None
     assert set(policy.required) > set(Policy().required)
-    assert all(set(policy.allowed(action)) <= set(Policy().allowed(action)) for action in Action)
-    assert policy.allowed(Action.ROLLBACK) == Policy().allowed(Action.ROLLBACK)
+    assert all(set(policy.roles_for(action)) <= set(Policy().roles_for(action)) for action in Action)
+    assert policy.roles_for(Action.ROLLBACK) == Policy().roles_for(Action.ROLLBACK)

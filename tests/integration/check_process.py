@@ -44,7 +44,10 @@ def main() -> None:
         sources=Sources(GitHubSettings(), RegistrySettings()),
         registry=Registry.load(),
         watch=WatchTimes(
-            length=timedelta(minutes=15), every=timedelta(seconds=30), late=timedelta(0), patience=timedelta(minutes=5)
+            length=timedelta(minutes=15),
+            interval=timedelta(seconds=30),
+            settle_time=timedelta(0),
+            no_answer_limit=timedelta(minutes=5),
         ),
         redact=lambda text: text,
     )

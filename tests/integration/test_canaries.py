@@ -264,7 +264,7 @@ def run_all(bot: Bot) -> None:
     workers = Workers(bot.store, bot.clock, [Queue("check", 24, lambda job: release_run.execute(bot.deps, job))])
     workers.start()
     try:
-        until(lambda: not bot.rows("SELECT FROM check_runs WHERE running <> 'idle'"), "the checks to end", 100)
+        until(lambda: not bot.rows("SELECT FROM check_runs WHERE state <> 'idle'"), "the checks to end", 100)
     finally:
         workers.stop(15.0)
 
@@ -274,7 +274,7 @@ def look_at_everything(bot: Bot, release_id: ReleaseId) -> list[str]:
     bot.publish_all(release_id)
     for section in bot.deps.checklist.sections:
         for line in section.checks if section.phase == "before" else ():
-            value = json.dumps({"release": release_id, "check": line.asked_as})
+            value = json.dumps({"release": release_id, "check": line.canonical_id})
             ts = bot.ts(release_id, "section", section.id)
             bot.click(QUINN, ts, "check.details", value=value, forged=True)
             for view in bot.slack.state(QUINN)["views"]:

@@ -9,7 +9,7 @@ import pytest
 from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.plan import StepState
 from bot.domain.release import ReleaseState
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.flows import check
 from bot.flows.allowance import spend
 from bot.flows.deploying import step_clicks
@@ -41,10 +41,10 @@ def use_up(world: World, target: str, at_most: int = LOG_IN.uses) -> None:
             uses.spend(tx, f"{target}/login", world.clock.now())
 
 
-def progress_of(world: World, release_id: ReleaseId) -> tuple[Running, str]:
+def progress_of(world: World, release_id: ReleaseId) -> tuple[RunState, str]:
     """The state and the progress of go.one."""
     check_view = world.view(release_id).checks[ONE]
-    return check_view.running, check_view.progress
+    return check_view.run_state, check_view.progress
 
 
 def test_a_check_waits_for_the_next_login(login_world: World, outside: Outside) -> None:
@@ -56,7 +56,7 @@ def test_a_check_waits_for_the_next_login(login_world: World, outside: Outside) 
     assert login_world.carry_out(job) == free
     assert "go.one" not in outside.runs
     words = f"the log-ins of staging are used up until {free:%H:%M} UTC, then it goes on by itself"
-    assert progress_of(login_world, release_id) == (Running.WAITING, words)
+    assert progress_of(login_world, release_id) == (RunState.WAITING, words)
 
     login_world.clock.advance(seconds=LOG_IN.period)
     login_world.run("check")
@@ -80,7 +80,7 @@ def test_the_last_login_is_left_to_people(login_world: World, outside: Outside) 
         job = login_world.claim_all("check")[f"{release_id}/go.one"]
         login_world.carry_out(job)
     assert outside.runs.count("go.one") == LOG_IN.uses == 5 - 1
-    assert progress_of(login_world, release_id)[0] is Running.WAITING
+    assert progress_of(login_world, release_id)[0] is RunState.WAITING
 
 
 def test_a_step_without_a_login_fails_and_can_be_retried(login_world: World) -> None:

@@ -77,7 +77,7 @@ def test_a_break_glass_is_announced_and_recorded(glass: World) -> None:
     entry = view.break_glass
     assert entry is not None
     assert (entry.by, entry.reason) == (RITA, "logins fail for all [redacted] customers")
-    assert [one.text for one in entry.passed] == ["Release Manager has not signed off"]
+    assert [one.text for one in entry.overridden_reasons] == ["Release Manager has not signed off"]
     posts = glass.rows("SELECT channel, parent FROM posts WHERE kind = 'break_glass'")
     assert posts == [{"channel": "C0RELEASES1", "parent": None}]
     assert glass.recorded_events()[-2:] == [(RITA, "deploy.started"), (RITA, "break_glass.used")]
@@ -135,7 +135,7 @@ def test_break_glass_overrides_checks_that_could_be_waived(glass: World, outside
     glass.break_glass(MANAGER, release_id, WHY)
     entry = glass.view(release_id).break_glass
     assert entry is not None
-    assert [one.about for one in entry.passed] == ["go.one", "go.two", "release_manager"]
+    assert [one.about for one in entry.overridden_reasons] == ["go.one", "go.two", "release_manager"]
 
 
 def adopt(world: World) -> None:
@@ -254,7 +254,7 @@ def test_a_second_person_reviews_a_break_glass(glass: World) -> None:
     assert "has reviewed that already" in glass.act(break_glass.review, PRODUCT, release_id, "me too")
     entry = glass.view(release_id).break_glass
     assert entry is not None
-    assert (entry.reviewed_by, entry.finding) == (QUINN, "right, but [redacted] alarms are missing")
+    assert (entry.reviewed_by, entry.review_note) == (QUINN, "right, but [redacted] alarms are missing")
     assert glass.recorded_events()[-1] == (QUINN, "break_glass.reviewed")
 
 
@@ -338,4 +338,4 @@ def test_a_waived_check_is_not_overridden(glass: World, outside: Outside) -> Non
     glass.break_glass(MANAGER, release_id, WHY)
     entry = glass.view(release_id).break_glass
     assert entry is not None
-    assert [one.cause for one in entry.passed] == ["signoff_missing"]
+    assert [one.cause for one in entry.overridden_reasons] == ["signoff_missing"]

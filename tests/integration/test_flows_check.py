@@ -12,7 +12,7 @@ from bot.domain.gate import deploy_gate
 from bot.domain.ids import CheckId
 from bot.domain.model import digest_of
 from bot.domain.reasons import Cause
-from bot.domain.results import CheckStatus, Running, check_status
+from bot.domain.results import CheckStatus, RunState, check_status
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton, Superseded, UnknownThing
 from bot.flows import abort, check
 from bot.flows.undo import undo_orphans
@@ -169,22 +169,22 @@ def test_a_rerun_during_a_run_runs_once_more(world: World, outside: Outside) -> 
     world.run("check")
     outside.runs.clear()
     world.act(check.rerun, QA, release_id, "prep.second")
-    states: list[Running] = []
+    states: list[RunState] = []
 
     def ask_first_again(name: str) -> None:
         if name == "prep.second" and not states:
             world.act(check.rerun, QA, release_id, "prep.first")
-            states.append(world.view(release_id).checks[SECOND].running)
+            states.append(world.view(release_id).checks[SECOND].run_state)
 
     outside.during = ask_first_again
     job = world.claim("check")
     assert job is not None
     world.carry_out(job)
-    assert states == [Running.RUNNING]
-    assert world.view(release_id).checks[SECOND].running is Running.WAITING
+    assert states == [RunState.RUNNING]
+    assert world.view(release_id).checks[SECOND].run_state is RunState.WAITING
     world.run("check")
     assert outside.runs == ["prep.second", "prep.first", "prep.second"]
-    assert world.view(release_id).checks[SECOND].running is Running.IDLE
+    assert world.view(release_id).checks[SECOND].run_state is RunState.IDLE
 
 
 def test_a_guest_may_not_run_checks(world: World) -> None:
@@ -254,7 +254,7 @@ def test_the_announcement_is_checked_in_the_channel(world: World) -> None:
         if permalink:
             with world.store.transaction() as tx:
                 posts.record_posting(
-                    tx, post["id"], ts="1.2", permalink=permalink, content="c", pinned=False, at=world.clock.now()
+                    tx, post["id"], ts="1.2", permalink=permalink, content="c", is_pinned=False, at=world.clock.now()
                 )
         world.act(check.rerun, QA, release_id, "after.told")
         world.run("check")
@@ -316,7 +316,7 @@ def test_an_attestation_is_a_pass_with_a_name(world: World) -> None:
     world.act(check.attest, PRODUCT, release_id, CheckId("prep.person"), "looked at it")
     result = world.view(release_id).checks[CheckId("prep.person")].result
     assert result is not None
-    assert (result.outcome, result.by, result.attested) == (Outcome.PASS, PRODUCT.user, True)
+    assert (result.outcome, result.by, result.is_attested) == (Outcome.PASS, PRODUCT.user, True)
     assert result.seen == f"attested by {PRODUCT.user}: looked at it"
     assert world.last_fields() == {"check": "prep.person", "note": "looked at it", "evidence": digest_of_newest(world)}
 
@@ -389,7 +389,7 @@ def test_a_cancelled_run_has_no_result(world: World, outside: Outside) -> None:
         job.lost.set()
         assert isinstance(running.exception(timeout=10), Superseded)
     check_view = world.view(release_id).checks[ONE]
-    assert (check_view.running, check_view.result) == (Running.IDLE, None)
+    assert (check_view.run_state, check_view.result) == (RunState.IDLE, None)
     assert world.recorded_events()[-1] == (QUINN, "check.cancelled")
     outside.go_on.set()
     world.act(check.rerun, QA, release_id, "go.one")
@@ -414,7 +414,7 @@ def test_cancel_includes_the_checks_that_wait_for_it(
     world.act(check.cancel, QA, release_id, what)
     world.run("check")
     assert set(outside.runs) == remaining
-    assert all(check_view.running is Running.IDLE for check_view in world.view(release_id).checks.values())
+    assert all(check_view.run_state is RunState.IDLE for check_view in world.view(release_id).checks.values())
     assert world.act(check.cancel, QA, release_id, "all") == "Nothing of that runs or waits."
 
 
@@ -571,8 +571,8 @@ def test_a_check_that_does_not_stop_holds_up_nobody(world: World, outside: Outsi
 
     assert world.carry_out(jobs.pop(f"{release_id}/go.two")) is not None
     waiting_view = world.view(release_id).checks[CheckId("go.two")]
-    assert (waiting_view.running, waiting_view.progress) == (
-        Running.WAITING,
+    assert (waiting_view.run_state, waiting_view.progress) == (
+        RunState.WAITING,
         "waits for go.one, which did not stop in time",
     )
     world.act(check.rerun, QA, release_id, "go.one")
@@ -581,7 +581,7 @@ def test_a_check_that_does_not_stop_holds_up_nobody(world: World, outside: Outsi
         world.carry_out(job)
     world.run("check")
     check_views = world.view(release_id).checks
-    assert all(view.running is Running.IDLE for view in check_views.values())
+    assert all(view.run_state is RunState.IDLE for view in check_views.values())
     summaries = {
         name: view.result.summary for name, view in check_views.items() if view.result and name.startswith("go.")
     }

@@ -148,14 +148,14 @@ def test_a_release_stays_open_with_a_mitigation(production: World, kube: Kube) -
     assert variables(kube) == {NAME: "test"}
     production.run("advance")
     view = production.view(release_id)
-    assert (view.release.state, view.release.closed) == (ReleaseState.ROLLED_BACK, False)
+    assert (view.release.state, view.release.is_closed) == (ReleaseState.ROLLED_BACK, False)
     assert announced_heads(production) == []
     go_on(production)
     assert variables(kube) == {NAME: "off"}
     production.act(mitigation.resolve, QA, only(production, release_id).id)
-    assert not production.view(release_id).release.closed
+    assert not production.view(release_id).release.is_closed
     go_on(production)
-    assert production.view(release_id).release.closed
+    assert production.view(release_id).release.is_closed
     assert [head.seq for head in announced_heads(production)] == [production.last().seq]
 
 
@@ -167,7 +167,7 @@ def test_a_closed_release_is_opened_and_closed_again(production: World) -> None:
     assert closed_at is not None
     production.clock.advance(minutes=1)
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
-    assert not production.view(release_id).release.closed
+    assert not production.view(release_id).release.is_closed
     go_on(production)
     production.clock.advance(minutes=1)
     entry = only(production, release_id)
@@ -204,7 +204,7 @@ def test_a_failed_rollout_waits_for_a_person(production: World, kube: Kube) -> N
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     go_on(production)
     entry = only(production, release_id)
-    assert (entry.state, entry.open) == (MitigationState.SETTING, True)
+    assert (entry.state, entry.is_open) == (MitigationState.SETTING, True)
     assert "exceeded its progress deadline" in entry.trouble
     production.clock.advance(hours=4)
     go_on(production)
@@ -238,9 +238,9 @@ def test_a_mitigation_that_is_stuck_can_be_attested(production: World, kube: Kub
         production.act(mitigation.attest, QA, entry.id, " ")
     with pytest.raises(NotAllowed):
         production.act(mitigation.attest, GUEST, entry.id, "I did")
-    assert not production.view(release_id).release.closed
+    assert not production.view(release_id).release.is_closed
     production.act(mitigation.attest, MANAGER, entry.id, "moved to another cluster, s3cret is on there")
-    assert production.view(release_id).release.closed
+    assert production.view(release_id).release.is_closed
     assert production.recorded_events()[-2:] == [(MANAGER.user, "mitigation.attested"), ("system", "release.closed")]
     assert "already" in production.act(mitigation.attest, QA, entry.id, "me too")
     words = "by hand: moved to another cluster, [redacted] is on there"
@@ -286,5 +286,5 @@ def test_a_second_rollback_keeps_the_mitigation(production: World, kube: Kube) -
     production.act(mitigation.resolve, QA, only(production, release_id).id)
     go_on(production)
     assert only(production, release_id).state is MitigationState.LIFTED
-    assert production.view(release_id).release.closed
+    assert production.view(release_id).release.is_closed
     assert variables(kube) == {NAME: "test"}

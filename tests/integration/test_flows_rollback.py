@@ -331,7 +331,7 @@ def test_a_rolled_back_image_needs_a_reason_and_a_second_person(world: World) ->
     with world.store.transaction() as tx:
         again = releases.active(tx, "production")
     assert again is not None
-    assert again.again_because == "it was the database [redacted]"
+    assert again.repeat_reason == "it was the database [redacted]"
     world.run("check")
     world.approve(again.id)
     with pytest.raises(GateClosed, match="Someone other than who started it again must approve"):

@@ -10,7 +10,7 @@ from bot.domain.ids import CheckId, ReleaseId
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Action, Policy, Role
 from bot.domain.release import ReleaseState
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.domain.signoff import Verdict
 from bot.errors import (
     GateClosed,
@@ -294,7 +294,7 @@ class TestGate:
         release_id = world.ready()
         world.act(check.rerun, QA, release_id, "prep")
         world.deploy(QA, release_id)
-        assert {check_view.running for check_view in world.view(release_id).checks.values()} == {Running.IDLE}
+        assert {check_view.run_state for check_view in world.view(release_id).checks.values()} == {RunState.IDLE}
         assert world.claim("check") is None
 
 

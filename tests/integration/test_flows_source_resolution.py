@@ -9,7 +9,7 @@ from bot.domain.actor import Actor
 from bot.domain.ids import CheckId, ReleaseId, UserId, Version
 from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.errors import GateClosed, IdentityUnknown, NotAllowed, VendorError
 from bot.flows import check, freeze, start, upkeep
 from bot.flows.deploying.judge import judge_deploy
@@ -86,7 +86,7 @@ class TestSourceChanges:
         new_source = {"tag": (MOVED, DIGEST), "digest": (COMMIT, REBUILT)}[attribute]
         assert (view.release.commit, view.release.digest) == new_source
         assert (list(view.signoffs), {check_view.result for check_view in view.checks.values()}) == ([], {None})
-        assert view.checks[CheckId("go.one")].running is Running.WAITING
+        assert view.checks[CheckId("go.one")].run_state is RunState.WAITING
         assert sorted(notices(tagged_world)) == ["moved", "voided"]
         assert [event for _, event in tagged_world.recorded_events()[-2:]] == ["signoff.voided", "release.rebound"]
         with pytest.raises(GateClosed, match="is waiting to run"):
@@ -106,11 +106,11 @@ class TestSourceChanges:
         with tagged_world.store.transaction() as tx:
             again = releases.active(tx, "production")
         assert again is not None
-        assert again.again_because == "it was the database"
+        assert again.repeat_reason == "it was the database"
         for tag, digest, reason in ((MOVED, DIGEST, "it was the database"), (MOVED, REBUILT, "")):
             tags.tag, tags.digest = tag, digest
             tagged_world.resolve_source(again.id)
-            assert tagged_world.view(again.id).release.again_because == reason
+            assert tagged_world.view(again.id).release.repeat_reason == reason
 
     def test_a_waiver_survives_a_changed_source(self, tagged_world: World, tags: Tags) -> None:
         """A waiver is about a check, and is shown to whoever signs again."""
@@ -152,7 +152,7 @@ class TestSourceChanges:
         assert tagged_world.view(release_id).release.commit == COMMIT
         tags.tag = MOVED
         tagged_world.resolve_source(release_id)
-        assert (tagged_world.view(release_id).release.commit, tagged_world.view(release_id).release.tagged) == (
+        assert (tagged_world.view(release_id).release.commit, tagged_world.view(release_id).release.is_tagged) == (
             MOVED,
             True,
         )

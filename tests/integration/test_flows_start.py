@@ -9,7 +9,7 @@ from bot.domain.ids import CheckId, Version
 from bot.domain.plan import Mutation, StepState, Way
 from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.errors import ActiveReleaseExists, BotError, NotAllowed, RefusedError, StaleButton, VendorError
 from bot.flows import abort, start
 from bot.flows.deploying import step_clicks
@@ -29,7 +29,7 @@ def test_a_release_is_stored_with_everything(world: World) -> None:
     assert (view.release.version, view.release.state, view.release.manager) == ("v4.8.0", ReleaseState.OPEN, RITA)
     assert view.release.pinned_image == f"{RESOLVED.image}@{RESOLVED.digest}"
     assert set(view.checks) == {entry.id for entry in world.deps.checklist.checks}
-    waiting_checks = [name for name, check_view in view.checks.items() if check_view.running is Running.WAITING]
+    waiting_checks = [name for name, check_view in view.checks.items() if check_view.run_state is RunState.WAITING]
     assert sorted(waiting_checks) == ["go.one", "go.two", "prep.first", "prep.second"]
     posts = world.rows("SELECT kind, subject FROM posts ORDER BY id")
     assert [(post["kind"], post["subject"]) for post in posts] == [("card", ""), ("section", "go"), ("section", "prep")]
@@ -86,7 +86,7 @@ def test_abort_ends_a_release_and_frees_the_environment(world: World) -> None:
     world.act(abort.abort, QA, release_id, "not today")
     view = world.view(release_id)
     assert (view.release.state, view.release.reason) == (ReleaseState.ABORTED, "not today")
-    assert {check_view.running for check_view in view.checks.values()} == {Running.IDLE}
+    assert {check_view.run_state for check_view in view.checks.values()} == {RunState.IDLE}
     world.run("check")
     assert world.outside.runs == []
     assert world.recorded_events()[-1] == (QA.user, "release.aborted")
@@ -112,7 +112,7 @@ def test_abort_stops_a_running_check(world: World, outside: Outside) -> None:
     world.run("check")
     view = world.view(release_id)
     assert [check_view.result for check_view in view.checks.values() if check_view.result] == []
-    assert {check_view.running for check_view in view.checks.values()} == {Running.IDLE}
+    assert {check_view.run_state for check_view in view.checks.values()} == {RunState.IDLE}
 
 
 def test_abort_is_refused_once_something_has_changed(world: World, outside: Outside) -> None:

@@ -137,7 +137,7 @@ class TestStepForAPerson:
             work.enqueue(tx, "advance", release_id)
         manual_world.run("advance")  # a second look finds nothing to do
         view = manual_world.view(release_id)
-        assert (view.release.state, view.awaited) == (ReleaseState.DEPLOYING, drain)
+        assert (view.release.state, view.awaited_step) == (ReleaseState.DEPLOYING, drain)
         assert "deploy.ship" not in manual_world.outside.runs
         assert manual_world.rows("SELECT subject FROM posts WHERE kind = 'notice'") == [
             {"subject": f"attest:{drain.row}"}
@@ -159,7 +159,7 @@ class TestStepForAPerson:
         manual_world.act(step_clicks.attest, QA, drain.row, "drained s3cret")
         manual_world.run("advance")
         view, drain = manual_world.view(release_id), step(manual_world, release_id, "drain")
-        assert (view.release.state, view.awaited) == (ReleaseState.WATCHING, None)
+        assert (view.release.state, view.awaited_step) == (ReleaseState.WATCHING, None)
         assert (drain.state, drain.by, drain.note) == (StepState.ATTESTED, QA.user, "drained [redacted]")
         assert manual_world.outside.runs.count("deploy.ship") == 1
         with pytest.raises(RefusedError, match="does not wait for an attestation"):
@@ -172,8 +172,8 @@ class TestStepForAPerson:
         manual_world.run("advance")
         view = manual_world.view(release_id)
         assert step(manual_world, release_id, "drain").state is StepState.CANCELLED
-        assert view.awaited is not None
-        assert (view.release.state, view.awaited.id) == (ReleaseState.ROLLING_BACK, "rollback.fill")
+        assert view.awaited_step is not None
+        assert (view.release.state, view.awaited_step.id) == (ReleaseState.ROLLING_BACK, "rollback.fill")
         assert "rolled_back" not in {
             row["subject"] for row in manual_world.rows("SELECT subject FROM posts WHERE kind = 'notice'")
         }
@@ -181,7 +181,7 @@ class TestStepForAPerson:
             manual_world.act(step_clicks.attest, QA, step(manual_world, release_id, "drain").row, "drained after all")
         manual_world.act(freeze.freeze, MANAGER, None, "incident")
 
-        manual_world.act(step_clicks.attest, QA, view.awaited.row, "filled")
+        manual_world.act(step_clicks.attest, QA, view.awaited_step.row, "filled")
         manual_world.run("advance")
         view = manual_world.view(release_id)
         assert view.release.state is ReleaseState.ROLLED_BACK
@@ -206,7 +206,7 @@ class TestStepForAPerson:
         manual_world.change(targets=targets)
         manual_world.act(step_clicks.retry, QA, ship.row)
         manual_world.run("advance")
-        assert manual_world.view(release_id).awaited == step(manual_world, release_id, "drain")
+        assert manual_world.view(release_id).awaited_step == step(manual_world, release_id, "drain")
 
 
 class TestTagByHand:
@@ -296,11 +296,11 @@ def test_another_plan_than_the_shown_one_waits(world: World, vendors: Vendors) -
     assert (
         f"(shown: {shown_change.now} → {shown_change.after}). Nothing was changed. Press Retry" in failed_step.summary
     )
-    assert (vendors.posts(), failed_step.planned) == (requests, None)
+    assert (vendors.posts(), failed_step.planned_changes) == (requests, None)
     world.act(step_clicks.retry, QA, failed_step.row)
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.WATCHING
-    (change,) = step(world, release_id, "frontend").planned or ()
+    (change,) = step(world, release_id, "frontend").planned_changes or ()
     assert change == replace(
         shown_change, now=change.now, back=f"the rollback moves production back to {hotfix['id']}"
     )  # not to what was live at the first look
@@ -386,7 +386,7 @@ def test_the_journal_of_a_step_contains_no_secret(plan: World) -> None:
         journal.intent([replace(change, now="on")])
     redacted_change = replace(change, now="[redacted]")
     stored_step = step(plan, release_id, "one")
-    assert (stored_step.before, stored_step.begun, stored_step.made) == (
+    assert (stored_step.before, stored_step.intended_changes, stored_step.applied_changes) == (
         {"mode": "was [redacted]␀", "deep": {"list": ["[redacted]"]}}, (redacted_change,), (),
     )  # fmt: skip
     assert [line["body"] for line in plan.rows("SELECT body FROM journal ORDER BY id")] == [
@@ -395,9 +395,9 @@ def test_the_journal_of_a_step_contains_no_secret(plan: World) -> None:
         {"changed": ["[redacted]␀"], "image": "app:1"},
     ]
     journal.acted(changes=[change.body])
-    assert step(plan, release_id, "one").made == (redacted_change,)
+    assert step(plan, release_id, "one").applied_changes == (redacted_change,)
     journal.unmade([change])
-    assert step(plan, release_id, "one").begun == ()
+    assert step(plan, release_id, "one").intended_changes == ()
 
 
 def test_a_step_with_a_check_has_the_time_limit_of_its_kind(world: World) -> None:

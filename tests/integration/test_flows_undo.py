@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.domain.ids import CheckId, ReleaseId
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.errors import Superseded
 from bot.flows import abort
 from bot.flows.check_context import StoredUndoLedger
@@ -145,7 +145,7 @@ def test_a_release_may_be_aborted_during_the_undo(tenant_world: World, outside: 
     with pytest.raises(Superseded):
         tenant_world.carry_out(job)
     assert "go.one" not in outside.runs
-    assert tenant_world.view(release_id).checks[ONE].running is Running.IDLE
+    assert tenant_world.view(release_id).checks[ONE].run_state is RunState.IDLE
 
 
 def test_an_undo_that_is_impossible_does_not_hold_up_others(

@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.ids import ReleaseId
 from bot.domain.release import ReleaseState
-from bot.domain.watch import AlarmKind, Seen, Watch, WatchState
+from bot.domain.watch import AlarmKind, ProbeStatus, Watch, WatchState
 from bot.errors import NotAllowed, StaleButton, Superseded, UnknownThing
 from bot.flows import remind, watch
 from bot.store import work
@@ -142,7 +142,7 @@ def test_an_unknown_reading_never_closes_the_watch(world: World, outside: Outsid
         assert world.poll() == world.clock.now() + timedelta(seconds=30)
         world.clock.advance(seconds=30)
         assert [reading.summary for reading in watch_of(world, release_id).readings] == [summary]
-    assert watch_of(world, release_id).verdict is Seen.CANNOT_TELL
+    assert watch_of(world, release_id).verdict is ProbeStatus.CANNOT_TELL
     assert state(world, release_id) is ReleaseState.WATCHING
     outside.sentry = None
     world.poll()
@@ -165,7 +165,7 @@ def test_a_missing_target_is_an_unknown_reading(world: World) -> None:
     world.change(targets={})
     world.poll()
     (reading,) = watch_of(world, release_id).readings
-    assert (reading.seen, reading.summary) == (Seen.CANNOT_TELL, "there is no target production")
+    assert (reading.status, reading.summary) == (ProbeStatus.CANNOT_TELL, "there is no target production")
 
 
 def test_an_acknowledgement_needs_a_role_an_alarm_and_a_running_watch(world: World, outside: Outside) -> None:
@@ -361,7 +361,7 @@ class TestTime:
             world.poll()
             run_counts.append(outside.runs.count("watch.issues"))
         assert run_counts == [1, 1, 1, 1, 2]
-        assert watch_of(world, release_id).verdict is Seen.CANNOT_TELL
+        assert watch_of(world, release_id).verdict is ProbeStatus.CANNOT_TELL
         outside.sentry = CheckError("too many requests", retry_after=24 * 3600)
         world.clock.advance(seconds=90)
         world.poll()

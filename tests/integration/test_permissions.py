@@ -484,7 +484,7 @@ def run_lifecycle(world: World, outside: Outside, at: Callable[[ReleaseId | None
 
 def attest_next_step(world: World, release: ReleaseId) -> None:
     """A person attests the step that the plan waits for, and the plan continues."""
-    step = world.view(release).awaited
+    step = world.view(release).awaited_step
     assert step is not None
     world.act(step_clicks.attest, SIGNERS["qa"], step.row, "done")
     world.run("advance")
@@ -504,7 +504,7 @@ def mark_as_posted(world: World, release: ReleaseId, ts: str) -> None:
         card = posts.find(tx, release, CardPost())
         assert card is not None
         posts.record_posting(
-            tx, card.id, ts=ts, permalink="https://example.com/p", content="", pinned=True, at=world.clock.now()
+            tx, card.id, ts=ts, permalink="https://example.com/p", content="", is_pinned=True, at=world.clock.now()
         )
 
 

@@ -144,7 +144,7 @@ def test_a_deploy_does_what_the_plan_showed_and_is_rolled_back_exactly(productio
     assert production.deploy(release_id) is ReleaseState.WATCHING
     assert production.journal_changes(release_id, PlanKind.DEPLOY) == shown_plan
     view = production.world.view(release_id)
-    assert {step.id: step.planned for step in view.steps if step.planned} == shown_plan
+    assert {step.id: step.planned_changes for step in view.steps if step.planned_changes} == shown_plan
     assert production.shown_changes(release_id, PlanKind.DEPLOY) == {}  # all of it stands there now
     new_planes = production.planes()
     container = new_planes["template"]["spec"]["containers"][0]

@@ -10,7 +10,7 @@ from bot.domain.checklist import Section
 from bot.domain.ids import ReleaseId, StepId
 from bot.domain.plan import PlanKind
 from bot.domain.posts import CardPost, DoneNotice, RolledBackNotice, StepsPost, read_subject
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.errors import RefusedError
 from bot.flows.deploying import judge, step_clicks
 from bot.slack.client import SPACING, web_client
@@ -299,7 +299,7 @@ def test_the_check_of_the_announcement_runs_when_it_is_posted_or_deleted(bot: Bo
         bot.publish(release_id, *ANNOUNCEMENT)
         with bot.store.transaction() as tx:
             is_posted.append(bool(posts.place_of(tx, release_id, DoneNotice())))
-            is_requested.append(checks.views(tx, release_id)[line.id].running is Running.WAITING)
+            is_requested.append(checks.views(tx, release_id)[line.id].run_state is RunState.WAITING)
 
     look()
     bot.change(lambda tx: posts.recheck(tx, release_id, DoneNotice()))

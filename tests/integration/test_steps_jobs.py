@@ -12,7 +12,7 @@ import pytest
 
 from bot.domain.actions import DeployCronJob, Migrate, RestoreCronJob
 from bot.domain.ids import ReleaseId
-from bot.domain.plan import Mutation, Way, lasting
+from bot.domain.plan import Mutation, Way, lasting_changes
 from bot.domain.release import ReleaseState
 from bot.errors import StepError, Superseded
 from bot.flows.deploying import step_clicks
@@ -349,13 +349,13 @@ class TestRollback:
         states: list[list[str]] = []
         world.outside.during = lambda _: states.append(jobs_of(cluster))
         world.run("advance")
-        call = world.view(release_id).awaited
+        call = world.view(release_id).awaited_step
         assert call is not None
         world.act(step_clicks.attest, QA, call.row, "called")
         world.run("advance")
         view = world.view(release_id)
         assert (view.release.state, states) == (ReleaseState.ROLLED_BACK, [["1 Complete"]])
-        assert {change.way for change in lasting(view.steps, view.checklist.deploy)} == {Way.STAYS}
+        assert {change.way for change in lasting_changes(view.steps, view.checklist.deploy)} == {Way.STAYS}
         assert [bytes(row["content"]) for row in world.rows("SELECT content FROM files WHERE kind = 'step'")] == [
             b"begun\nover\n"
         ]

@@ -13,7 +13,7 @@ import pytest
 from bot.app import load_checklist
 from bot.domain.ids import ReleaseId
 from bot.domain.release import ReleaseState
-from bot.domain.watch import Reading, Seen, Watch, WatchState
+from bot.domain.watch import ProbeStatus, Reading, Watch, WatchState
 from bot.flows import watch
 from checks.registry import Registry
 from clients.http import certificates
@@ -106,8 +106,8 @@ def test_old_errors_are_no_regression(
     """An error that happened before the deploy too is clean, and the watch closes in time."""
     sentry.report(OLD_ERROR, 7, 2)
     watch_now = poll(world, current_watch)
-    assert {reading.probe: reading.seen for reading in watch_now.readings} == dict.fromkeys(
-        ("watch.issues", "watch.rate", "watch.pods", "watch.health"), Seen.CLEAN
+    assert {reading.probe: reading.status for reading in watch_now.readings} == dict.fromkeys(
+        ("watch.issues", "watch.rate", "watch.pods", "watch.health"), ProbeStatus.CLEAN
     )
     assert reading_of(watch_now, "rate").summary.startswith("2 errors in ")
     assert poll(world, current_watch, minutes=5).state is WatchState.RUNNING
@@ -119,11 +119,11 @@ def test_a_new_issue_raises_one_alarm(
     world: World, sentry: Sentry, current_watch: Callable[[], Watch], release: ReleaseId
 ) -> None:
     """The alarm has a link and a plot, and keeps the watch open until a person acknowledges it."""
-    assert poll(world, current_watch).verdict is Seen.CLEAN
+    assert poll(world, current_watch).verdict is ProbeStatus.CLEAN
     sentry.report("KeyError: 'site'", 0)
     watch_now = poll(world, current_watch, seconds=30)
     (alarm,) = watch_now.alarms
-    assert (watch_now.verdict, alarm.kind, alarm.title) == (Seen.REGRESSED, "new", "KeyError: 'site'")
+    assert (watch_now.verdict, alarm.kind, alarm.title) == (ProbeStatus.REGRESSED, "new", "KeyError: 'site'")
     assert alarm.permalink.startswith("http://127.0.0.1:")
     assert alarm.series is not None, "its plot shows the time before and after"
     watch_now = poll(world, current_watch, minutes=10)
@@ -137,7 +137,10 @@ def test_more_old_errors_raise_an_alarm(world: World, sentry: Sentry, current_wa
     """A rate five times as high raises an alarm with a plot, although there is no new issue."""
     sentry.report(OLD_ERROR, *[minutes / 2 for minutes in range(4, 18)])
     watch_now = poll(world, current_watch)
-    assert (reading_of(watch_now, "issues").seen, reading_of(watch_now, "rate").seen) == (Seen.CLEAN, Seen.REGRESSED)
+    assert (reading_of(watch_now, "issues").status, reading_of(watch_now, "rate").status) == (
+        ProbeStatus.CLEAN,
+        ProbeStatus.REGRESSED,
+    )
     (alarm,) = watch_now.alarms
     assert alarm.title.startswith("the error rate rose: ")
     assert alarm.series is not None
@@ -154,7 +157,7 @@ def test_late_events_are_waited_for(
     with sandbox.fault("sentry_late_events"):
         sentry.report("KeyError: 'late'", 0, arrives=False)
         watch_now = poll(world, current_watch, minutes=5)
-        assert (watch_now.verdict, watch_now.state) == (Seen.CLEAN, WatchState.RUNNING)
+        assert (watch_now.verdict, watch_now.state) == (ProbeStatus.CLEAN, WatchState.RUNNING)
     sentry.report(OLD_ERROR, 0)
     watch_now = poll(world, current_watch, minutes=1)
     assert ([alarm.title for alarm in watch_now.alarms], watch_now.state) == (["KeyError: 'late'"], WatchState.RUNNING)
@@ -164,15 +167,15 @@ def test_a_short_outage_of_sentry_is_unknown(
     world: World, sandbox: Sandbox, current_watch: Callable[[], Watch]
 ) -> None:
     """Nobody is alarmed, and what was missed is read afterwards."""
-    assert poll(world, current_watch).verdict is Seen.CLEAN
+    assert poll(world, current_watch).verdict is ProbeStatus.CLEAN
     with sandbox.fault("sentry_down"):
         outage_polls = [poll(world, current_watch, seconds=30) for _ in range(3)]
-    assert {(poll_result.verdict, reading_of(poll_result, "pods").seen) for poll_result in outage_polls} == {
-        (Seen.CANNOT_TELL, Seen.CLEAN)
+    assert {(poll_result.verdict, reading_of(poll_result, "pods").status) for poll_result in outage_polls} == {
+        (ProbeStatus.CANNOT_TELL, ProbeStatus.CLEAN)
     }
     assert all("503" in reading_of(poll_result, "issues").summary for poll_result in outage_polls)
     assert [poll_result.alarms for poll_result in outage_polls] == [()] * 3
-    assert poll(world, current_watch, seconds=30).verdict is Seen.CLEAN
+    assert poll(world, current_watch, seconds=30).verdict is ProbeStatus.CLEAN
 
 
 def test_an_outage_of_sentry_at_the_end_asks_people(
@@ -182,7 +185,7 @@ def test_an_outage_of_sentry_at_the_end_asks_people(
     poll(world, current_watch)
     with sandbox.fault("sentry_down"):
         watch_now = poll(world, current_watch, minutes=6)
-        assert (watch_now.state, watch_now.verdict) == (WatchState.RUNNING, Seen.CANNOT_TELL)
+        assert (watch_now.state, watch_now.verdict) == (WatchState.RUNNING, ProbeStatus.CANNOT_TELL)
         assert {(alarm.kind, alarm.short_id) for alarm in watch_now.alarms} == {
             ("silent", "No new errors in Sentry (first 15 minutes)"),
             ("silent", "Error rate as before the deploy"),
@@ -200,7 +203,7 @@ def test_a_rate_limit_of_sentry_is_respected(
         watch_now = poll(world, current_watch, seconds=30)
     limited_at = world.clock.now()
     assert (watch_now.verdict, reading_of(watch_now, "issues").wait_until) == (
-        Seen.CANNOT_TELL,
+        ProbeStatus.CANNOT_TELL,
         limited_at + timedelta(seconds=3),
     )
     watch_now = poll(world, current_watch, seconds=1)
@@ -208,9 +211,9 @@ def test_a_rate_limit_of_sentry_is_respected(
         limited_at,
         limited_at + timedelta(seconds=1),
     )
-    assert watch_now.verdict is Seen.CANNOT_TELL
+    assert watch_now.verdict is ProbeStatus.CANNOT_TELL
     watch_now = poll(world, current_watch, seconds=2)
-    assert (watch_now.verdict, reading_of(watch_now, "issues").wait_until) == (Seen.CLEAN, None)
+    assert (watch_now.verdict, reading_of(watch_now, "issues").wait_until) == (ProbeStatus.CLEAN, None)
 
 
 def test_an_unhealthy_product_is_confirmed_first(
@@ -219,13 +222,13 @@ def test_an_unhealthy_product_is_confirmed_first(
     """Two bad answers raise an alarm, which stays when the product is healthy again."""
     with sandbox.fault("health_error"):
         watch_now = poll(world, current_watch)
-        assert (reading_of(watch_now, "health").seen, watch_now.alarms) == (Seen.CANNOT_TELL, ())
+        assert (reading_of(watch_now, "health").status, watch_now.alarms) == (ProbeStatus.CANNOT_TELL, ())
         watch_now = poll(world, current_watch, seconds=30)
         (alarm,) = watch_now.alarms
         assert (alarm.kind, alarm.short_id) == ("fault", "Health check")
     watch_now = poll(world, current_watch, seconds=30)
-    assert (reading_of(watch_now, "health").seen, watch_now.verdict, len(watch_now.alarms)) == (
-        Seen.CLEAN,
-        Seen.REGRESSED,
+    assert (reading_of(watch_now, "health").status, watch_now.verdict, len(watch_now.alarms)) == (
+        ProbeStatus.CLEAN,
+        ProbeStatus.REGRESSED,
         1,
     )

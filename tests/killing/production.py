@@ -265,7 +265,7 @@ class Production:
             world.act(step_clicks.retry, MANAGER, step.row)
         store.close()
         return " ".join(
-            [step.summary for step in failed_steps] + [entry.trouble for entry in view.mitigations if entry.stuck]
+            [step.summary for step in failed_steps] + [entry.trouble for entry in view.mitigations if entry.is_stuck]
         )
 
     def bring_to(self, phase: Phase) -> Self:
@@ -292,8 +292,11 @@ class Production:
         assert find_break(events) is None
         return {
             "release": view.release.state,
-            "closed": view.release.closed,
-            "steps": [(step.id, step.state, step.attempt, step.planned and len(step.planned)) for step in view.steps],
+            "closed": view.release.is_closed,
+            "steps": [
+                (step.id, step.state, step.attempt, step.planned_changes and len(step.planned_changes))
+                for step in view.steps
+            ],
             "audit": [event.event for event in events],
             # the subject of a record ends with a hash, in which is the time
             "posts": Counter(

@@ -151,7 +151,10 @@ def _work(addresses: Addresses) -> None:
         sources=Sources(GitHubSettings(), RegistrySettings()),
         registry=kinds(Outside()),
         watch=WatchTimes(
-            length=timedelta(minutes=15), every=timedelta(seconds=30), late=timedelta(0), patience=timedelta(minutes=5)
+            length=timedelta(minutes=15),
+            interval=timedelta(seconds=30),
+            settle_time=timedelta(0),
+            no_answer_limit=timedelta(minutes=5),
         ),
         redact=lambda text: text,
     )

@@ -18,7 +18,7 @@ from bot.domain.ids import SYSTEM, CheckId, ReleaseId, UserId, Version
 from bot.domain.mitigation import MitigationState
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Action, Role
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.domain.signoff import Purpose, Verdict
 from bot.errors import RefusedError, VendorError
 from bot.flows import abort, break_glass, check, freeze, mitigation, sign, start, upkeep
@@ -134,13 +134,15 @@ class Everything(RuleBasedStateMachine):
             return
         facts, view = self.facts, self.world.view(self.release)
         assert view.release.state == facts.state
-        assert view.release.closed == is_closed(facts, list(self.release_of_mitigation.values()).count(self.release))
+        assert view.release.is_closed == is_closed(facts, list(self.release_of_mitigation.values()).count(self.release))
         if facts.state != "OPEN":
             return
         assert (view.release.commit, view.release.digest) == (facts.commit, facts.image)
         signoffs = {(s.role, s.by, s.verdict is Verdict.APPROVE) for s in view.signoffs if s.purpose is Purpose.DEPLOY}
         assert signoffs == {(a.role, a.by, a.yes) for a in facts.answers}
-        assert {c for c, check_view in view.checks.items() if check_view.running is not Running.IDLE} == facts.under_way
+        assert {
+            c for c, check_view in view.checks.items() if check_view.run_state is not RunState.IDLE
+        } == facts.under_way
         for who in PEOPLE:
             causes = {str(reason.cause) for reason in deploy_gate(view, who).reasons} - {"source"}
             expected = against_deploy(facts, who) - {"source", "role"}
@@ -551,7 +553,7 @@ class Everything(RuleBasedStateMachine):
         self.facts.mitigations.remove(debt)
         of = self.release_of_mitigation.pop(debt)
         if of != self.release:
-            assert self.world.view(of).release.closed
+            assert self.world.view(of).release.is_closed
 
     # --- and nobody gets stuck
 

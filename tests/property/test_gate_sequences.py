@@ -16,7 +16,7 @@ from bot.domain.ids import CheckId, UserId
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.policy import Action, Role
 from bot.domain.release import ReleaseState
-from bot.domain.results import CheckView, Result, Running, Waiver
+from bot.domain.results import CheckView, Result, RunState, Waiver
 from bot.domain.signoff import SignOff, Verdict, fingerprint
 from bot.domain.view import Freeze, ReleaseView
 from checks.contract import Outcome
@@ -76,7 +76,7 @@ def view_of(facts: Facts) -> ReleaseView:
         run, by = facts.runs.get(check), facts.waived_by.get(check)
         check_views[CheckId(check)] = CheckView(
             CheckId(check),
-            Running.WAITING if check in facts.under_way else Running.IDLE,
+            RunState.WAITING if check in facts.under_way else RunState.IDLE,
             "",
             None if run is None or run.start < facts.since else result_of(check, run),
             None if by is None else waiver_of(check, by),
@@ -88,11 +88,11 @@ def view_of(facts: Facts) -> ReleaseView:
         digest=facts.image,
         policy_digest=rules.digest,
         manager=UserId(facts.manager),
-        unbound="It is gone." if facts.is_gone else "",
+        source_problem="It is gone." if facts.is_gone else "",
         confirmed_at=facts.now - timedelta(minutes=3) if facts.away else facts.now,
-        again_because="It was the database." if facts.again == facts.image else "",
+        repeat_reason="It was the database." if facts.again == facts.image else "",
     )
-    calendar = rules.frozen(facts.now)
+    calendar = rules.active_freeze(facts.now)
     is_frozen = facts.frozen_until is not None and facts.now < facts.frozen_until
     return ReleaseView(
         release=release,
@@ -140,7 +140,7 @@ class OneRelease(RuleBasedStateMachine):
         decision = deploy_gate(view, who)
         may = permits(view.policy, Action.DEPLOY, roles_of(self.facts, who))
         self.deploy_counts[not expected] += 1
-        assert (may and decision.allowed) == (not expected), (who, expected, decision.reasons)
+        assert (may and decision.is_open) == (not expected), (who, expected, decision.reasons)
         causes = {str(reason.cause) for reason in decision.reasons} | (set() if may else {"role"})
         assert causes - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, decision.reasons)
 
@@ -152,9 +152,9 @@ class OneRelease(RuleBasedStateMachine):
         judgement = judge_past_gate(view, who)
         may = permits(view.policy, Action.BREAK_GLASS, roles_of(self.facts, who))
         self.break_glass_counts[not expected] += 1
-        causes = {str(reason.cause) for reason in judgement.against} | (set() if may else {"role"})
+        causes = {str(reason.cause) for reason in judgement.remaining_reasons} | (set() if may else {"role"})
         assert causes - SAID_TOGETHER == expected - SAID_TOGETHER, (who, expected, judgement)
-        assert (may and not judgement.against) == (not expected), (who, expected, judgement)
+        assert (may and not judgement.remaining_reasons) == (not expected), (who, expected, judgement)
 
     @rule(time=pauses)
     def wait(self, time: timedelta) -> None:

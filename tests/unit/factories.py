@@ -13,10 +13,10 @@ from bot.domain.plan import PlanKind, Step, StepState
 from bot.domain.policy import Policy, Role
 from bot.domain.posts import read_subject
 from bot.domain.release import Release, ReleaseState
-from bot.domain.results import CheckView, Result, Running, Waiver
+from bot.domain.results import CheckView, Result, RunState, Waiver
 from bot.domain.signoff import Purpose, SignOff, Verdict
 from bot.domain.view import Freeze, ReleaseView
-from bot.domain.watch import Alarm, Reading, Seen, Watch, WatchState, WatchTimes
+from bot.domain.watch import Alarm, ProbeStatus, Reading, Watch, WatchState, WatchTimes
 from bot.slack.blocks.limits import Rendered
 from bot.slack.blocks.render import render
 from checks.contract import Outcome
@@ -27,7 +27,10 @@ QUINN = UserId("U0QUINN001")
 PAT = UserId("U0PAT00001")
 SIGNERS = {Role.RELEASE_MANAGER: RITA, Role.QA: QUINN, Role.PRODUCT: PAT}
 WATCH = WatchTimes(
-    length=timedelta(minutes=15), every=timedelta(seconds=30), late=timedelta(minutes=1), patience=timedelta(minutes=5)
+    length=timedelta(minutes=15),
+    interval=timedelta(seconds=30),
+    settle_time=timedelta(minutes=1),
+    no_answer_limit=timedelta(minutes=5),
 )
 
 
@@ -111,7 +114,7 @@ def make_release(state: ReleaseState = ReleaseState.OPEN, **changes: Any) -> Rel
         policy_digest="2" * 64,
         channel="C0RELEASES1",
         started_at=ago(60),
-        bound_at=ago(60),
+        pinned_at=ago(60),
         confirmed_at=NOW,
     )
     if state not in {ReleaseState.OPEN, ReleaseState.ABORTED}:
@@ -153,7 +156,7 @@ def make_check_view(
     check_id: str = "go.backup",
     result: Result | None = None,
     waiver: Waiver | None = None,
-    running: Running = Running.IDLE,
+    running: RunState = RunState.IDLE,
     progress: str = "",
 ) -> CheckView:
     """A check with its latest result; by default it has never run."""
@@ -219,9 +222,9 @@ def make_alarm(**changes: Any) -> Alarm:
     return replace(alarm, **changes)
 
 
-def make_reading(probe: str = "watch.issues", seen: Seen = Seen.CLEAN, **changes: Any) -> Reading:
+def make_reading(probe: str = "watch.issues", status: ProbeStatus = ProbeStatus.CLEAN, **changes: Any) -> Reading:
     """The latest reading of a probe, half a minute old and clean by default."""
-    reading = Reading(probe, seen, "no new issue in the release", asked_at=ago(0.5), told_at=ago(0.5))
+    reading = Reading(probe, status, "no new issue in the release", asked_at=ago(0.5), last_answer_at=ago(0.5))
     return replace(reading, **changes)
 
 
@@ -252,7 +255,9 @@ def make_view(
         for check in section.checks
     }
     others = {CheckId(check_id): check_view for check_id, check_view in (checks or {}).items()}
-    others |= {line.id: others[line.asked_as] for line in checklist.checks if line.same_as and line.asked_as in others}
+    others |= {
+        line.id: others[line.canonical_id] for line in checklist.checks if line.same_as and line.canonical_id in others
+    }
     view = ReleaseView(
         release=release or make_release(),
         checklist=checklist,

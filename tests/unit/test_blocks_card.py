@@ -9,7 +9,7 @@ import pytest
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Policy, Role
 from bot.domain.release import ReleaseState
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.domain.signoff import Verdict
 from bot.slack.blocks.limits import Rendered
 from checks.contract import Outcome
@@ -119,8 +119,8 @@ def test_the_table_has_a_mark_and_a_result_for_every_row() -> None:
         checks={
             "go.check_2": make_check_view("go.check_2", result),
             "go.check_3": make_check_view("go.check_3", result, make_waiver("go.check_3")),
-            "go.check_4": make_check_view("go.check_4", running=Running.RUNNING, progress="row 3 of 9"),
-            "go.check_5": make_check_view("go.check_5", running=Running.WAITING),
+            "go.check_4": make_check_view("go.check_4", running=RunState.RUNNING, progress="row 3 of 9"),
+            "go.check_5": make_check_view("go.check_5", running=RunState.WAITING),
             "go.check_6": make_check_view("go.check_6"),
             "go.check_7": make_check_view("go.check_7", make_result("go.check_7", Outcome.ERROR, summary="no access")),
             "go.check_8": make_check_view("go.check_8", make_result("go.check_8", Outcome.INCONCLUSIVE, summary="")),

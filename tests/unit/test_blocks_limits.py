@@ -16,10 +16,10 @@ from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Role
 from bot.domain.posts import POSTS
 from bot.domain.release import ReleaseState
-from bot.domain.results import CheckView, Running
+from bot.domain.results import CheckView, RunState
 from bot.domain.signoff import Verdict
 from bot.domain.view import BreakGlass, ReleaseView
-from bot.domain.watch import Seen, WatchState
+from bot.domain.watch import ProbeStatus, WatchState
 from bot.slack import payloads, text
 from bot.slack.blocks import elements, limits, status
 from bot.slack.blocks.render import RENDERERS
@@ -110,14 +110,14 @@ def check_views(checklist: Checklist, outside: str, user: UserId) -> dict[str, C
             attachment_name=outside,
             attachment_length=len(outside),
             by=user,
-            attested=number % 2 == 0,
+            is_attested=number % 2 == 0,
             finished_at=ago(600 if number % 5 == 0 else 3),
         )
         views[check.id] = [
             make_check_view(check.id, result),
             make_check_view(check.id, result, make_waiver(check.id, reason=outside, by=user)),
-            make_check_view(check.id, running=Running.RUNNING, progress=outside),
-            make_check_view(check.id, running=Running.WAITING, progress=outside),
+            make_check_view(check.id, running=RunState.RUNNING, progress=outside),
+            make_check_view(check.id, running=RunState.WAITING, progress=outside),
             make_check_view(check.id),
         ][number % 5 if number % 2 else 0]
     return views
@@ -157,7 +157,7 @@ def make_hostile_view(outside: str, count: int, state: ReleaseState) -> ReleaseV
         watch=make_watch(
             WatchState.RUNNING,
             readings=tuple(
-                make_reading(probe.id, Seen.CANNOT_TELL, summary=outside) for probe in checklist.watch.probes
+                make_reading(probe.id, ProbeStatus.CANNOT_TELL, summary=outside) for probe in checklist.watch.probes
             ),
             alarms=tuple(alarms),
         ),

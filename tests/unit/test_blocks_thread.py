@@ -9,7 +9,7 @@ from bot.domain.checklist import Section
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import Mutation, PlanKind, StepState, Way
 from bot.domain.release import ReleaseState
-from bot.domain.results import CheckView, Running
+from bot.domain.results import CheckView, RunState
 from checks.contract import Outcome
 from tests.unit.factories import (
     NOW,
@@ -69,12 +69,12 @@ PASS_RESULT = make_result("go.check_1")
             ["Run again", "Details"],
         ),
         (
-            make_check_view("go.check_1", PASS_RESULT, running=Running.RUNNING, progress="row 3 of 9"),
+            make_check_view("go.check_1", PASS_RESULT, running=RunState.RUNNING, progress="row 3 of 9"),
             ":hourglass_flowing_sand: *Check of go.check_1*  `go.check_1`\nrunning: row 3 of 9",
             ["Cancel", "Details"],
         ),
         (
-            make_check_view("go.check_1", running=Running.WAITING),
+            make_check_view("go.check_1", running=RunState.WAITING),
             ":hourglass_flowing_sand: *Check of go.check_1*  `go.check_1`\nwaiting for its turn",
             ["Cancel", "Details"],
         ),
@@ -135,8 +135,8 @@ def test_a_waiting_check_names_what_it_waits_for() -> None:
     view = make_view(
         checklist=make_checklist([Section(id="go", title="Go", gate=True, checks=checks)]),
         checks={
-            "go.a": make_check_view("go.a", running=Running.RUNNING),
-            "go.c": make_check_view("go.c", running=Running.WAITING),
+            "go.a": make_check_view("go.a", running=RunState.RUNNING),
+            "go.c": make_check_view("go.c", running=RunState.WAITING),
         },
     )
     assert block(render_stored("section", "go", view), "check:go.c").endswith("\nwaiting for Check of go.a")
@@ -148,7 +148,7 @@ def test_a_check_that_only_a_person_answers_is_attested_and_never_run() -> None:
         id="hand", title="By hand", checks=(make_check("hand.a", kind="attest"), make_check("hand.b", kind="attest"))
     )
     gate = Section(id="go", title="Go", gate=True, checks=(make_check("go.a"),))
-    result = make_result("hand.b", summary="looked at it", by=PAT, attested=True)
+    result = make_result("hand.b", summary="looked at it", by=PAT, is_attested=True)
     check_views = {"hand.a": make_check_view("hand.a"), "hand.b": make_check_view("hand.b", result)}
     messages = {
         state: render_stored(
@@ -183,7 +183,7 @@ def test_the_section_after_the_deploy_opens_once_the_release_is_done(
 
 def test_a_running_section_can_be_cancelled_as_a_whole() -> None:
     """The heading has Cancel all while a check of the section is under way, and Run all otherwise."""
-    view = make_view(checks={"go.check_1": make_check_view("go.check_1", PASS_RESULT, running=Running.WAITING)})
+    view = make_view(checks={"go.check_1": make_check_view("go.check_1", PASS_RESULT, running=RunState.WAITING)})
     (first, *_) = buttons(render_stored("section", "go", view))
     assert (first["text"]["text"], first["action_id"]) == ("Cancel all", "section.cancel")
     (first, *_) = buttons(render_stored("section", "go", make_view()))
@@ -234,7 +234,7 @@ def test_steps_show_the_value_before_and_after() -> None:
     view = in_state(ReleaseState.DEPLOYING)
     image = Mutation("image", "", "api@sha256:" + "ab" * 32, Way.BACK, "back to revision 7")
     drop = Mutation("migration <1>.sql", "", "applied", Way.FINAL, "cannot be taken back")
-    to_come = replace(view.steps[2], planned=(image, drop))
+    to_come = replace(view.steps[2], planned_changes=(image, drop))
     steps = render_stored("steps", "deploy", replace(view, steps=(*view.steps[:2], to_come, *view.steps[3:])))
     assert_slack_accepts(steps)
     assert steps.text == "Deploy of SOLVEREIGN v4.8.0: step 2 of 3, Deploy backend running: 2 of 3 pods ready"
@@ -255,7 +255,7 @@ def test_steps_show_the_value_before_and_after() -> None:
     ]
     assert labels(steps) == ["Cancel"]
     view = in_state(ReleaseState.DEPLOYING)
-    running = [replace(step, unended=("migrate-1",)) for step in view.steps]
+    running = [replace(step, unfinished_jobs=("migrate-1",)) for step in view.steps]
     question = buttons(render_stored("steps", "deploy", replace(view, steps=running)))[0]["confirm"]["text"]["text"]
     assert question == "What it changed so far stays. job/migrate-1 keeps running. You can retry it, or roll back."
     assert json.loads(buttons(steps)[0]["value"]) == {"release": 12, "step": 102}

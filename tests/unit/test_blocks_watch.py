@@ -9,7 +9,7 @@ from bot.domain.checklist import Probe, WatchSpec
 from bot.domain.ids import SYSTEM, CheckId
 from bot.domain.release import ReleaseState
 from bot.domain.view import ReleaseView
-from bot.domain.watch import Seen, WatchState
+from bot.domain.watch import ProbeStatus, WatchState
 from bot.slack.blocks.limits import Rendered
 from tests.unit.factories import RITA, ago, in_state, make_alarm, make_reading, make_watch, render_stored
 from tests.unit.slack_rules import assert_slack_accepts, block, block_ids, buttons, labels
@@ -18,7 +18,7 @@ AT_1758 = "<!date^1795543080^{date_short_pretty} {time}|2026-11-24 17:58 UTC>"
 TIME_OF_POLL = "asked <!date^1795543170^{time}|17:59 UTC>"
 UNTIL = ":eyes: until <!date^1795543500^{time}|18:05 UTC>, 5 min left"
 TITLE = "New and regressed issues in Sentry"
-BLIND = make_reading(seen=Seen.CANNOT_TELL, summary="no answer from the vendor", told_at=ago(4))
+BLIND = make_reading(status=ProbeStatus.CANNOT_TELL, summary="no answer from the vendor", last_answer_at=ago(4))
 
 
 def watching(**changes: Any) -> ReleaseView:
@@ -52,9 +52,9 @@ def test_each_probe_has_its_own_mark() -> None:
     probes = [Probe(id=CheckId(f"watch.{name}"), title=name, kind="ask") for name in ("a", "b", "c", "d", "e")]
     readings = [
         make_reading("watch.a", summary="fine"),
-        make_reading("watch.b", Seen.REGRESSED, summary="bad", blames=("1",)),
-        make_reading("watch.c", Seen.CANNOT_TELL, summary="429", told_at=None, wait_until=ago(-1)),
-        make_reading("watch.d", Seen.REGRESSED, summary="known", blames=("2",)),
+        make_reading("watch.b", ProbeStatus.REGRESSED, summary="bad", blames=("1",)),
+        make_reading("watch.c", ProbeStatus.CANNOT_TELL, summary="429", last_answer_at=None, wait_until=ago(-1)),
+        make_reading("watch.d", ProbeStatus.REGRESSED, summary="known", blames=("2",)),
     ]
     view = watching(readings=tuple(readings), alarms=(make_alarm(acknowledged_by=RITA, covers=("2",)),))
     view = replace(view, checklist=view.checklist.model_copy(update={"watch": WatchSpec(probes=tuple(probes))}))

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from bot.cli.board import Board, in_full
-from bot.domain.results import Running
+from bot.domain.results import RunState
 from bot.flows.local_run import CheckProgress
 from checks.contract import Answer, Evidence, Outcome
 from tests.unit.factories import make_check
@@ -48,11 +48,11 @@ def test_the_board_is_redrawn_in_place_on_a_terminal() -> None:
     ]
     assert visible_lines(out)[-1] == "0 of 5 done. Ctrl-C stops."
     for entry in ENTRIES:
-        board.tell(entry, CheckProgress(Running.IDLE, start=1.0, answer=BAD, seconds=1.25))
+        board.tell(entry, CheckProgress(RunState.IDLE, start=1.0, answer=BAD, seconds=1.25))
     board.finish()
     assert len(visible_lines(out)) == len(ENTRIES)
     assert visible_lines(out)[0] == "✗ FAIL         go.number_1    1.2 s  two rows are not PASS"
-    board.tell(ENTRIES[0], CheckProgress(Running.RUNNING, start=1.0, line="x" * 100))
+    board.tell(ENTRIES[0], CheckProgress(RunState.RUNNING, start=1.0, line="x" * 100))
     cancelled.set()
     board.finish()
     assert {len(line) <= 60 for line in visible_lines(out)} == {True}
@@ -63,7 +63,7 @@ def test_a_small_terminal_shows_only_running_checks(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LINES", "5")
     out, cancelled = io.StringIO(), threading.Event()
     board = Board(ENTRIES, out, live=True, cancelled=cancelled)
-    board.tell(ENTRIES[3], CheckProgress(Running.RUNNING, start=1.0, line="looks at pods"))
+    board.tell(ENTRIES[3], CheckProgress(RunState.RUNNING, start=1.0, line="looks at pods"))
     cancelled.set()
     board.tick()
     (line, foot) = visible_lines(out)
@@ -76,15 +76,15 @@ def test_without_a_terminal_each_answer_is_one_line() -> None:
     out = io.StringIO()
     board = Board(ENTRIES, out, live=False, cancelled=threading.Event())
     board.tick()
-    board.tell(ENTRIES[0], CheckProgress(Running.RUNNING, start=1.0, line="asks"))
-    board.tell(ENTRIES[0], CheckProgress(Running.IDLE, start=1.0, answer=BAD, seconds=1.25))
+    board.tell(ENTRIES[0], CheckProgress(RunState.RUNNING, start=1.0, line="asks"))
+    board.tell(ENTRIES[0], CheckProgress(RunState.IDLE, start=1.0, answer=BAD, seconds=1.25))
     board.finish()
     assert out.getvalue() == "✗ FAIL         go.number_1    1.2 s  two rows are not PASS\n"
 
 
 def test_a_check_in_full_shows_its_evidence() -> None:
     """A check in full shows what was asked, expected and seen, its attachment and its hint."""
-    assert list(in_full(ENTRIES[0], CheckProgress(Running.IDLE, start=1.0, answer=BAD, seconds=1.25))) == [
+    assert list(in_full(ENTRIES[0], CheckProgress(RunState.IDLE, start=1.0, answer=BAD, seconds=1.25))) == [
         "✗ FAIL  go.number_1  Check of go.number_1  (1.2 s on staging)",
         "  two rows are not PASS",
         "  asked     SELECT 1",

@@ -9,7 +9,7 @@ import pytest
 from bot.domain.break_glass import REVIEWED_IN, is_stopped_by_freeze, judge_past_gate, says_why
 from bot.domain.deploy_findings import ChannelAccess, DeployFindings
 from bot.domain.events import PassedReason
-from bot.domain.gate import frozen
+from bot.domain.gate import freeze_reason
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import Mitigation, MitigationState
 from bot.domain.plan import PlanDifference
@@ -71,7 +71,7 @@ CASES = [
     (Cause.CHECK, make_view(checklist=STRICT, checks=FAILED_CHECKS), CHECKS),
     (Cause.FREEZE, make_view(freeze=make_freeze()), FREEZES),
     (Cause.SIGNOFF_DECLINED, make_view(signoffs=(make_signoff(Role.QA, Verdict.DECLINE),)), NEVER),
-    (Cause.SOURCE, view_with_release(unbound="There is no tag."), NEVER),
+    (Cause.SOURCE, view_with_release(source_problem="There is no tag."), NEVER),
     (Cause.MITIGATION, make_view(environment_mitigations=(OPEN_MITIGATION,)), NEVER),
     (Cause.KNOWN_BAD, make_view(known_bad="v4.7.0 was rolled back"), NEVER),
     (Cause.STATE, in_state(ReleaseState.WATCHING), NEVER),
@@ -89,8 +89,8 @@ def test_each_cause_is_overridden_only_where_the_policy_allows_it(cause: Cause, 
     """Break-glass always overrides missing approvals and waivable checks, and freezes or other checks only if allowed."""
     for rule in ({}, {FREEZES: True}, {CHECKS: True}, {FREEZES: True, CHECKS: True}):
         judgement = judge_past_gate(allow_break_glass(view, **rule), RITA, FINDINGS.get(cause))
-        assert (cause in {one.cause for one in judgement.passed}) is (when == ALWAYS or when in rule)
-        assert (cause in {one.cause for one in judgement.against}) is not (when == ALWAYS or when in rule)
+        assert (cause in {one.cause for one in judgement.overridden_reasons}) is (when == ALWAYS or when in rule)
+        assert (cause in {one.cause for one in judgement.remaining_reasons}) is not (when == ALWAYS or when in rule)
 
 
 def test_every_cause_of_the_gate_is_covered() -> None:
@@ -101,7 +101,7 @@ def test_every_cause_of_the_gate_is_covered() -> None:
 def test_break_glass_overrides_nothing_unless_the_policy_allows_it() -> None:
     """Without permission in the policy, break-glass overrides no cause at all."""
     for _, view, _ in CASES:
-        assert judge_past_gate(view, RITA).passed == ()
+        assert judge_past_gate(view, RITA).overridden_reasons == ()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_reason_is_a_sentence(reason: str, enough: bool) -> None:
 
 def passed_over(freeze: Freeze) -> PassedReason:
     """That freeze, as the record keeps it."""
-    return PassedReason(cause=Cause.FREEZE, about=frozen(freeze).about, text="deploys are frozen")
+    return PassedReason(cause=Cause.FREEZE, about=freeze_reason(freeze).about, text="deploys are frozen")
 
 
 def test_break_glass_overrides_only_the_freeze_it_was_given_for() -> None:
@@ -134,12 +134,12 @@ def test_break_glass_overrides_only_the_freeze_it_was_given_for() -> None:
     assert not is_stopped_by_freeze(replace(frozen_view, break_glass=break_glass))
     assert is_stopped_by_freeze(replace(frozen_view, break_glass=break_glass, freeze=make_freeze(id=4)))
     weekend = Freeze(SYSTEM, "weekend", NOW)
-    break_glass = replace(break_glass, passed=(passed_over(weekend),))
+    break_glass = replace(break_glass, overridden_reasons=(passed_over(weekend),))
     assert not is_stopped_by_freeze(replace(frozen_view, break_glass=break_glass, freeze=weekend))
     assert is_stopped_by_freeze(
         replace(frozen_view, break_glass=break_glass, freeze=replace(weekend, until=NOW + timedelta(days=7)))
     )
-    assert is_stopped_by_freeze(replace(frozen_view, break_glass=replace(break_glass, passed=())))
+    assert is_stopped_by_freeze(replace(frozen_view, break_glass=replace(break_glass, overridden_reasons=())))
 
 
 def view_with_break_glass(state: ReleaseState, **review: Any) -> ReleaseView:
@@ -167,7 +167,7 @@ def test_the_review_is_offered_once_the_release_is_over(kind: str, state: Releas
     """The review button appears when the release is over, and disappears after the review."""
     is_offered = "break_glass.review" in str(render_stored(kind, "", view_with_break_glass(state)).blocks)
     assert is_offered is (state in REVIEWED_IN)
-    reviewed_view = view_with_break_glass(state, reviewed_by=QUINN, reviewed_at=NOW, finding="it was right")
+    reviewed_view = view_with_break_glass(state, reviewed_by=QUINN, reviewed_at=NOW, review_note="it was right")
     assert "break_glass.review" not in str(render_stored(kind, "", reviewed_view).blocks)
 
 
@@ -177,7 +177,9 @@ def test_break_glass_is_open_in_the_close_out_until_it_is_reviewed() -> None:
     assert "someone else still has to review it" in "\n".join(mrkdwn(render_stored("closeout", "", view).blocks))
     assert "Someone else still has to review its break-glass" in render_stored("notice", "done", view).text
     assert "not reviewed yet" in "\n".join(mrkdwn(render_stored("card", "", view).blocks))
-    reviewed_view = view_with_break_glass(ReleaseState.DONE, reviewed_by=PAT, reviewed_at=NOW, finding="it was right")
+    reviewed_view = view_with_break_glass(
+        ReleaseState.DONE, reviewed_by=PAT, reviewed_at=NOW, review_note="it was right"
+    )
     assert f"Break-glass reviewed by <@{PAT}>" in "\n".join(mrkdwn(render_stored("closeout", "", reviewed_view).blocks))
     assert "still" not in render_stored("notice", "done", reviewed_view).text
     assert f"reviewed by <@{PAT}>" in "\n".join(mrkdwn(render_stored("card", "", reviewed_view).blocks))

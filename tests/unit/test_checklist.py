@@ -65,7 +65,7 @@ def test_a_valid_checklist_has_the_documented_defaults() -> None:
     assert (one.max_age, two.max_age) == (timedelta(hours=4), timedelta(minutes=90))
     assert (one.target, one.waivable, one.needs) == ("staging", True, ())
     assert [probe.kind for probe in checklist.watch.probes] == ["sentry_quiet"]
-    assert [check.id for check in checklist.asked_in("after")] == ["after.notes"]
+    assert [check.id for check in checklist.distinct_checks_in("after")] == ["after.notes"]
 
 
 def test_the_shipped_checklist_has_ten_checks_that_cannot_be_waived() -> None:
@@ -244,9 +244,9 @@ def test_a_line_with_same_as_takes_the_values_of_its_original() -> None:
     assert original is not None
     fields = ("kind", "target", "params", "waivable", "max_age", "timeout", "needs")
     assert [getattr(line, name) for name in fields] == [getattr(original, name) for name in fields]
-    assert (line.title, line.asked_as, original.asked_as) == ("Two again", "go.two", "go.two")
-    assert [check.id for check in checklist.asked] == ["go.one", "go.two", "after.notes"]
-    assert [check.id for check in checklist.asked_in("before")] == ["go.one", "go.two"]
+    assert (line.title, line.canonical_id, original.canonical_id) == ("Two again", "go.two", "go.two")
+    assert [check.id for check in checklist.distinct_checks] == ["go.one", "go.two", "after.notes"]
+    assert [check.id for check in checklist.distinct_checks_in("before")] == ["go.one", "go.two"]
     assert checklist.dependents(CheckId("go.one")) == ("go.two",)
     stored_line = checklist.body["sections"][1]["checks"][0]
     assert sorted(stored_line) == ["action", "expected", "id", "runbook", "same_as", "title"]

@@ -16,7 +16,7 @@ from bot.domain.plan import Mutation, PlanDifference, Way
 from bot.domain.policy import Action, Policy, Role
 from bot.domain.reasons import Cause, Reason
 from bot.domain.release import ReleaseState
-from bot.domain.results import CheckStatus, CheckView, Running
+from bot.domain.results import CheckStatus, CheckView, RunState
 from bot.domain.signoff import Purpose, Verdict
 from bot.domain.view import ReleaseView
 from bot.texts.gate import name_failures, reason_text
@@ -71,7 +71,7 @@ def with_check(check_view: object, view: ReleaseView | None = None) -> ReleaseVi
 
 def test_the_gate_is_open_without_a_reason_against_it() -> None:
     """The gate is open if all checks have passed and the required role has approved."""
-    assert deploy_gate(approved_view(), QUINN).allowed
+    assert deploy_gate(approved_view(), QUINN).is_open
 
 
 @pytest.mark.parametrize("state", NOT_OPEN)
@@ -88,8 +88,8 @@ def test_only_an_open_release_can_be_deployed(state: ReleaseState) -> None:
         (make_check_view(GO, make_result(GO, Outcome.ERROR)), "couldn't be checked"),
         (make_check_view(GO, make_result(GO, Outcome.INCONCLUSIVE)), "needs a person"),
         (make_check_view(GO, make_result(GO, finished_at=ago(241))), "expired, run it again"),
-        (make_check_view(GO, make_result(GO), running=Running.WAITING), "is waiting to run"),
-        (make_check_view(GO, make_result(GO), running=Running.RUNNING), "is running"),
+        (make_check_view(GO, make_result(GO), running=RunState.WAITING), "is waiting to run"),
+        (make_check_view(GO, make_result(GO), running=RunState.RUNNING), "is running"),
     ],
 )
 def test_anything_but_a_fresh_pass_closes_the_gate(check_view: object, words: str) -> None:
@@ -102,7 +102,7 @@ def test_anything_but_a_fresh_pass_closes_the_gate(check_view: object, words: st
 def test_a_waiver_opens_the_gate(outcome: Outcome) -> None:
     """A check that did not pass is waived if the checklist allows it and the sign-off includes the waiver."""
     view = with_check(make_check_view(GO, make_result(GO, outcome), make_waiver(GO)))
-    assert deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).allowed
+    assert deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).is_open
 
 
 def test_a_waiver_of_a_check_that_cannot_be_waived_is_ignored() -> None:
@@ -120,7 +120,7 @@ def test_a_waiver_of_a_check_that_cannot_be_waived_is_ignored() -> None:
 def test_sections_outside_the_gate_do_not_close_it() -> None:
     """A check of another section that has not run does not close the gate."""
     view = make_view(checks={"migrations.billing": make_check_view("migrations.billing")})
-    assert deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).allowed
+    assert deploy_gate(with_signoffs(view, Role.RELEASE_MANAGER), QUINN).is_open
 
 
 NOT_PASSED = [
@@ -185,7 +185,7 @@ def test_a_blocking_section_closes_the_gate(check_view: CheckView, counts_as: Ch
     waived_view = make_view(
         checklist=blocking(), checks={"migrations.billing": replace(check_view, waiver=make_waiver())}
     )
-    assert deploy_gate(with_signoffs(waived_view, Role.RELEASE_MANAGER), QUINN).allowed
+    assert deploy_gate(with_signoffs(waived_view, Role.RELEASE_MANAGER), QUINN).is_open
 
 
 def test_a_check_for_a_person_names_who_may_attest_it() -> None:
@@ -261,9 +261,9 @@ def test_four_eyes_requires_another_approver_than_the_deployer() -> None:
     """Someone other than the deployer must have approved; without a known deployer the gate is open."""
     view = approved_view()
     assert [reason.cause for reason in deploy_gate(view, RITA).reasons] == [Cause.FOUR_EYES]
-    assert deploy_gate(view).allowed
-    assert deploy_gate(with_signoffs(make_view(), Role.RELEASE_MANAGER, Role.QA), RITA).allowed
-    assert deploy_gate(replace(view, policy=Policy(four_eyes=False)), RITA).allowed
+    assert deploy_gate(view).is_open
+    assert deploy_gate(with_signoffs(make_view(), Role.RELEASE_MANAGER, Role.QA), RITA).is_open
+    assert deploy_gate(replace(view, policy=Policy(four_eyes=False)), RITA).is_open
 
 
 def test_four_eyes_counts_people_not_roles() -> None:
@@ -317,7 +317,7 @@ def test_a_decline_is_valid_until_it_is_withdrawn() -> None:
 def test_a_version_without_a_source_closes_the_gate() -> None:
     """If its tag or image is gone, nobody knows what would be deployed."""
     view = approved_view()
-    sourceless_view = replace(view, release=replace(view.release, unbound="the tag v4.8.0 is gone"))
+    sourceless_view = replace(view, release=replace(view.release, source_problem="the tag v4.8.0 is gone"))
     (reason,) = deploy_gate(sourceless_view, QUINN).reasons
     assert (reason.cause, reason_text(reason)) == (Cause.SOURCE, "the tag v4.8.0 is gone")
 
@@ -371,7 +371,7 @@ def test_a_confirmation_of_the_source_is_valid_for_two_minutes() -> None:
     """A confirmation counts for exactly the source that was looked at, and for two minutes."""
     view = approved_view()
     stale = replace(view, release=replace(view.release, confirmed_at=None))
-    assert deploy_gate(stale, QUINN, findings(stale, confirmed_at=NOW)).allowed
+    assert deploy_gate(stale, QUINN, findings(stale, confirmed_at=NOW)).is_open
     for outside in (
         findings(stale),
         findings(stale, confirmed_at=NOW, fingerprint="of another commit"),
@@ -384,7 +384,7 @@ def test_only_the_newest_deploy_can_be_rolled_back() -> None:
     """A release cannot be rolled back before one that was deployed after it."""
     view = make_view(release=make_release(ReleaseState.WATCHING))
     newer = replace(view.release, id=ReleaseId(view.release.id + 1), version="v4.9.0")
-    assert rollback_gate(view, view.release).allowed
+    assert rollback_gate(view, view.release).is_open
     (reason,) = rollback_gate(view, newer).reasons
     assert reason_text(reason) == f"v4.9.0 was deployed after {view.release.version}: roll that one back"
 
@@ -393,7 +393,7 @@ def test_only_the_newest_deploy_can_be_rolled_back() -> None:
 def test_a_rollback_needs_only_a_change_to_roll_back(state: ReleaseState) -> None:
     """A rollback is allowed in a freeze, without sign-offs and with failed checks (promise P6)."""
     view = make_view(release=make_release(state), checks={GO: make_check_view(GO)}, freeze=make_freeze())
-    assert rollback_gate(view).allowed == (state in AFTER_A_CHANGE)
+    assert rollback_gate(view).is_open == (state in AFTER_A_CHANGE)
 
 
 @pytest.mark.parametrize("action", list(Action))
@@ -405,7 +405,7 @@ def test_without_a_role_nothing_is_permitted(action: Action) -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from([*Outcome, None]), st.sampled_from(list(Running)), st.booleans(), st.integers(0, 600)
+            st.sampled_from([*Outcome, None]), st.sampled_from(list(RunState)), st.booleans(), st.integers(0, 600)
         ),
         min_size=10,
         max_size=10,
@@ -414,7 +414,7 @@ def test_without_a_role_nothing_is_permitted(action: Action) -> None:
     st.booleans(),
 )
 def test_the_gate_opens_only_if_all_ten_checks_pass_or_are_waived(
-    check_facts: list[tuple[Outcome | None, Running, bool, int]], roles: set[Role], is_frozen: bool
+    check_facts: list[tuple[Outcome | None, RunState, bool, int]], roles: set[Role], is_frozen: bool
 ) -> None:
     """This is true for any mix of results, ages, waivers, sign-offs and freezes."""
     checks, good = {}, True
@@ -422,9 +422,9 @@ def test_the_gate_opens_only_if_all_ten_checks_pass_or_are_waived(
         name = f"go.check_{number}"
         result = make_result(name, outcome, finished_at=ago(age)) if outcome else None
         checks[name] = make_check_view(name, result, make_waiver(name) if is_waived else None, running)
-        good &= running is Running.IDLE and (is_waived or (outcome is Outcome.PASS and age <= 240))
+        good &= running is RunState.IDLE and (is_waived or (outcome is Outcome.PASS and age <= 240))
     view = with_signoffs(make_view(checks=checks, freeze=make_freeze() if is_frozen else None), *sorted(roles))
-    assert deploy_gate(view, PAT).allowed == (good and not is_frozen and Role.RELEASE_MANAGER in roles)
+    assert deploy_gate(view, PAT).is_open == (good and not is_frozen and Role.RELEASE_MANAGER in roles)
 
 
 def test_a_waiver_that_two_lines_show_counts_once() -> None:

@@ -13,9 +13,9 @@ from bot.domain.plan import (
     Step,
     StepState,
     Way,
-    done,
+    changes_of_journal,
     failed_step,
-    lasting,
+    lasting_changes,
     next_step,
 )
 from bot.domain.plan_snapshot import PlanSnapshot, differences, from_body, plan_digest, to_body
@@ -73,53 +73,58 @@ DROP = Mutation("migration 2.sql", "", "applied", Way.FINAL, "cannot be taken ba
 IMAGE = Mutation("image of deployment/api", "api:1", "api:2", Way.BACK, "back to revision 7")
 
 
-def lasting_changes(state: StepState, **changes: object) -> list[str]:
+def lasting_lines(state: StepState, **changes: object) -> list[str]:
     """The changes that a rollback leaves in place if the second step, which sets an image, is in ``state``."""
     first, second, *_ = make_steps(PlanKind.DEPLOY, CHECKLIST, [TO_ATTEST, state])
     steps: list[Step] = [first, replace(second, **changes)]  # type: ignore[arg-type]
-    return [f"{change.way} {change.what}: {lasting_text(change)}" for change in lasting(steps, CHECKLIST.deploy)]
+    return [
+        f"{change.way} {change.what}: {lasting_text(change)}" for change in lasting_changes(steps, CHECKLIST.deploy)
+    ]
 
 
 @pytest.mark.parametrize("state", [RUNNING, FAILED, CANCELLED, PENDING])
 def test_a_change_is_unknown_until_its_end_is_in_the_journal(state: StepState) -> None:
     """A change that was begun is unknown; one that was made stays made; a planned one changes nothing."""
-    assert lasting_changes(DONE, begun=(ADD, IMAGE, DROP)) == [
+    assert lasting_lines(DONE, intended_changes=(ADD, IMAGE, DROP)) == [
         f"final {DROP.what}: {DROP.back}",
         f"stays {ADD.what}: {ADD.back}",
     ]
-    assert lasting_changes(state, begun=(ADD, DROP, ADD), made=(ADD,), planned=(DROP,)) == [
+    assert lasting_lines(state, intended_changes=(ADD, DROP, ADD), applied_changes=(ADD,), planned_changes=(DROP,)) == [
         "final migration 2.sql: unknown whether it was done: look before. If it was, it cannot be taken back: declared breaking",
         "stays migration 1.sql: stays: declared additive",
     ]
-    assert lasting_changes(state, begun=(ADD,)) == [
+    assert lasting_lines(state, intended_changes=(ADD,)) == [
         "unknown migration 1.sql: unknown whether it was done: look before. If it was, it stays: declared additive"
     ]
-    assert lasting_changes(state, planned=(ADD, DROP)) == []
+    assert lasting_lines(state, planned_changes=(ADD, DROP)) == []
 
 
 def test_a_job_with_an_unknown_end_is_listed_first() -> None:
     """A Job that may still run is listed first, as it may change something during the rollback."""
-    changes = lasting_changes(CANCELLED, begun=(DROP,), unended=("migrate-1",))
+    changes = lasting_lines(CANCELLED, intended_changes=(DROP,), unfinished_jobs=("migrate-1",))
     assert [line.partition(":")[0] for line in changes] == ["unknown job/migrate-1", "final migration 2.sql"]
 
 
 def test_the_journal_says_which_changes_were_made() -> None:
     """A refused change was not made unless it was tried again, and a made one stays made."""
     intent, observation, act = ("intent", [ADD, DROP]), ("observed", [DROP]), ("acted", [ADD])
-    assert done([intent, observation, act]) == {"begun": (ADD,), "made": (ADD,)}
-    assert done([intent, act, observation, intent]) == {"begun": (ADD, DROP), "made": (ADD,)}
+    assert changes_of_journal([intent, observation, act]) == {"intended_changes": (ADD,), "applied_changes": (ADD,)}
+    assert changes_of_journal([intent, act, observation, intent]) == {
+        "intended_changes": (ADD, DROP),
+        "applied_changes": (ADD,),
+    }
 
 
 def test_a_change_made_by_hand_is_unknown() -> None:
     """A step that a person did is unknown, whether the bot had tried it, or had a plan for it, or not."""
     by_hand = "unknown, for it was done by hand: look before"
-    assert lasting_changes(ATTESTED, begun=(ADD,), planned=(ADD, IMAGE)) == [
+    assert lasting_lines(ATTESTED, intended_changes=(ADD,), planned_changes=(ADD, IMAGE)) == [
         f"unknown migration 1.sql: {by_hand}. As planned, it stays: declared additive"
     ]
-    assert lasting_changes(ATTESTED, planned=(IMAGE,)) == lasting_changes(ATTESTED, planned=()) == []
-    assert lasting_changes(ATTESTED) == [f"unknown Deploy backend: {by_hand}"]
+    assert lasting_lines(ATTESTED, planned_changes=(IMAGE,)) == lasting_lines(ATTESTED, planned_changes=()) == []
+    assert lasting_lines(ATTESTED) == [f"unknown Deploy backend: {by_hand}"]
     own = make_steps(PlanKind.DEPLOY, CHECKLIST, [ATTESTED])
-    assert [change.what for change in lasting(own, CHECKLIST.deploy)] == ["Create release tag"]
+    assert [change.what for change in lasting_changes(own, CHECKLIST.deploy)] == ["Create release tag"]
 
 
 TAG, FRONTEND, JOBS = StepId("deploy.tag"), StepId("deploy.frontend"), StepId("deploy.jobs")

@@ -23,7 +23,7 @@ def test_the_default_policy_is_that_of_the_template() -> None:
     """By default the release manager must sign off, QA and Product may, and four eyes are required."""
     policy = Policy()
     assert (policy.required, policy.optional, policy.four_eyes) == ((RM,), (QA, PRODUCT), True)
-    only_manager = {action for action in Action if policy.allowed(action) == (RM,)}
+    only_manager = {action for action in Action if policy.roles_for(action) == (RM,)}
     assert only_manager == {Action.START, Action.WAIVE, Action.FREEZE, Action.BREAK_GLASS}
 
 
@@ -67,7 +67,7 @@ def test_an_invalid_policy_is_rejected(values: dict[str, object], message: str) 
 def test_a_rollback_is_never_harder_than_a_deploy() -> None:
     """Whoever may deploy may also roll back, whatever the file says (promise P6)."""
     policy = Policy(may={Action.DEPLOY: (QA,), Action.ROLLBACK: (RM,)})
-    assert policy.allowed(Action.ROLLBACK) == (RM, QA)
+    assert policy.roles_for(Action.ROLLBACK) == (RM, QA)
     assert not permits(policy, Action.ROLLBACK, {PRODUCT})
 
 
@@ -81,7 +81,7 @@ def test_the_digest_depends_on_the_content_of_the_policy() -> None:
 
 def at(text: str, **policy: object) -> tuple[str, datetime] | None:
     """The freeze of the calendar at a moment in UTC: its reason and its end, or None."""
-    return Policy.model_validate(policy).frozen(datetime.fromisoformat(text).replace(tzinfo=UTC))
+    return Policy.model_validate(policy).active_freeze(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_the_policy_decides_who_may_waive_and_attest_a_check() -> None:
     policy = Policy.model_validate(
         {"lines": {"go": {"waive": []}, "go.backup": {"waive": ["qa"], "attest": ["qa"]}, "prep": {}}}
     )
-    assert policy.allowed(Action.WAIVE, "go.backup", "go") == (QA,)
-    assert policy.allowed(Action.WAIVE, "go.rls", "go") == ()
-    assert policy.allowed(Action.WAIVE, "prep.notes", "prep") == (RM,)
-    assert policy.allowed(Action.ATTEST, "go.backup", "go") == (QA,)
-    assert policy.allowed(Action.ATTEST, "go.rls", "go") == (RM, QA, PRODUCT)
+    assert policy.roles_for(Action.WAIVE, "go.backup", "go") == (QA,)
+    assert policy.roles_for(Action.WAIVE, "go.rls", "go") == ()
+    assert policy.roles_for(Action.WAIVE, "prep.notes", "prep") == (RM,)
+    assert policy.roles_for(Action.ATTEST, "go.backup", "go") == (QA,)
+    assert policy.roles_for(Action.ATTEST, "go.rls", "go") == (RM, QA, PRODUCT)
     assert not permits(policy, Action.WAIVE, {RM, QA, PRODUCT}, "go.rls", "go")
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.results import CheckStatus, CheckView, Running, check_status
+from bot.domain.results import CheckStatus, CheckView, RunState, check_status
 from checks.contract import Outcome
 from tests.unit.factories import NOW, ago, make_check_view, make_result, make_waiver
 
@@ -27,9 +27,9 @@ OLD = make_result(finished_at=ago(241))
         (make_check_view(result=FAIL, waiver=make_waiver()), CheckStatus.WAIVED),
         (make_check_view(result=OLD, waiver=make_waiver()), CheckStatus.WAIVED),
         (make_check_view(result=PASS, waiver=make_waiver()), CheckStatus.PASSED),
-        (make_check_view(result=PASS, running=Running.WAITING), CheckStatus.WAITING),
-        (make_check_view(result=PASS, running=Running.RUNNING), CheckStatus.RUNNING),
-        (make_check_view(waiver=make_waiver(), running=Running.RUNNING), CheckStatus.RUNNING),
+        (make_check_view(result=PASS, running=RunState.WAITING), CheckStatus.WAITING),
+        (make_check_view(result=PASS, running=RunState.RUNNING), CheckStatus.RUNNING),
+        (make_check_view(waiver=make_waiver(), running=RunState.RUNNING), CheckStatus.RUNNING),
     ],
 )
 def test_check_status(view: CheckView, expected: CheckStatus) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bot.domain.checklist import Check
 from bot.domain.ids import CheckId
-from bot.domain.results import CheckView, Running
+from bot.domain.results import CheckView, RunState
 from bot.domain.schedule import Requirements, Turn, decide_turn, find_woken
 from checks.outcome import Outcome
 from tests.unit.factories import NOW, make_check, make_check_view, make_result
@@ -18,7 +18,7 @@ LOOKING = Requirements(shared=frozenset({"staging/tenant"}))
 ELSEWHERE = Requirements(exclusive=frozenset({"production/tenant"}))
 
 
-def state(check_id: CheckId, running: Running = Running.IDLE, outcome: Outcome | None = Outcome.PASS) -> CheckView:
+def state(check_id: CheckId, running: RunState = RunState.IDLE, outcome: Outcome | None = Outcome.PASS) -> CheckView:
     """A check that does this, with a latest result of that outcome."""
     result = None if outcome is None else make_result(check_id, outcome, finished_at=NOW)
     return make_check_view(check_id, result, running=running)
@@ -31,7 +31,7 @@ def nothing(_: Check) -> Requirements:
 
 def turn_of_last(first: CheckView, second: CheckView) -> Turn:
     """What the last check may do, which needs the two others."""
-    states = {FIRST: first, SECOND: second, LAST: state(LAST, Running.WAITING, None)}
+    states = {FIRST: first, SECOND: second, LAST: state(LAST, RunState.WAITING, None)}
     return decide_turn(CHECKS[2], states, CHECKS, nothing)
 
 
@@ -40,8 +40,8 @@ def test_it_begins_once_all_that_it_needs_has_passed() -> None:
     assert turn_of_last(state(FIRST), state(SECOND)).may_begin
 
 
-@pytest.mark.parametrize("running", [Running.WAITING, Running.RUNNING])
-def test_it_waits_for_what_it_needs(running: Running) -> None:
+@pytest.mark.parametrize("running", [RunState.WAITING, RunState.RUNNING])
+def test_it_waits_for_what_it_needs(running: RunState) -> None:
     """Also where an older result of that is a PASS, and where another one has failed already: all are awaited."""
     assert turn_of_last(state(FIRST), state(SECOND, running)) == Turn(pending_needs=(SECOND,))
     assert turn_of_last(state(FIRST, outcome=Outcome.FAIL), state(SECOND, running)) == Turn(pending_needs=(SECOND,))
@@ -68,18 +68,18 @@ def test_it_is_skipped_when_something_that_it_needs_has_not_passed(outcome: Outc
 def test_what_must_not_run_at_the_same_time(own: Requirements, other: Requirements, apart: bool) -> None:
     """It waits for one that runs, not for one that waits, and is woken when that one ends."""
     requirements: Mapping[CheckId, Requirements] = {FIRST: own, SECOND: other, LAST: Requirements()}
-    states = {FIRST: state(FIRST, Running.WAITING), SECOND: state(SECOND, Running.RUNNING), LAST: state(LAST)}
+    states = {FIRST: state(FIRST, RunState.WAITING), SECOND: state(SECOND, RunState.RUNNING), LAST: state(LAST)}
     turn = decide_turn(CHECKS[0], states, CHECKS, lambda check: requirements[check.id])
     assert turn == Turn(conflicts=(SECOND,) if apart else ())
     woken = list(find_woken(CHECKS[1], states, CHECKS, lambda check: requirements[check.id]))
     assert woken == ([FIRST] if apart else [])
-    states[SECOND] = state(SECOND, Running.WAITING)
+    states[SECOND] = state(SECOND, RunState.WAITING)
     assert decide_turn(CHECKS[0], states, CHECKS, lambda check: requirements[check.id]).may_begin
 
 
 def test_who_needs_what_has_ended_is_woken() -> None:
     """As long as it waits."""
-    states = {check.id: state(check.id, Running.WAITING) for check in CHECKS}
+    states = {check.id: state(check.id, RunState.WAITING) for check in CHECKS}
     assert list(find_woken(CHECKS[0], states, CHECKS, nothing)) == [LAST]
-    states[LAST] = state(LAST, Running.RUNNING)
+    states[LAST] = state(LAST, RunState.RUNNING)
     assert list(find_woken(CHECKS[0], states, CHECKS, nothing)) == []

@@ -8,8 +8,8 @@ import pytest
 from bot.domain.break_glass import REVIEWED_IN
 from bot.domain.release import ReleaseState
 from bot.domain.view import BreakGlass
-from bot.domain.waiting import Waiting, WaitReason, waiting
-from bot.texts.waiting import waiting_problem, waiting_way_on
+from bot.domain.waiting import ReleaseWait, WaitReason, find_wait
+from bot.texts.waiting import wait_problem, wait_way_on
 from tests.unit.factories import NOW, QUINN, RITA, ago, in_state, make_alarm, make_watch, render_stored
 from tests.unit.slack_rules import assert_slack_accepts
 
@@ -30,13 +30,13 @@ def test_a_release_that_waits_for_people_says_since_when_and_why(state: ReleaseS
     """The reason is a failed step, a step that runs too long, or the oldest alarm; the notice names people and choices."""
     view = in_state(state)
     view = replace(view, watch=WATCH_WITH_ALARMS) if state is ReleaseState.WATCHING else view
-    wait = waiting(view)
+    wait = find_wait(view)
     assert wait is not None
-    assert (wait.since, waiting_problem(wait)) == (since, what)
+    assert (wait.since, wait_problem(wait)) == (since, what)
     notice = render_stored("notice", f"waiting:{int(wait.since.timestamp())}:1", view)
     assert_slack_accepts(notice)
     assert "<@U0RITA0001>: SOLVEREIGN v4.8.0 has been waiting since" in notice.text
-    assert f"{what}. {waiting_way_on(wait)}" in notice.text
+    assert f"{what}. {wait_way_on(wait)}" in notice.text
     other = render_stored("notice", "waiting:1:1", view)
     assert other.text == "SOLVEREIGN v4.8.0 no longer waits for anybody."
 
@@ -46,14 +46,14 @@ def test_a_release_waits_for_the_review_of_its_break_glass(state: ReleaseState) 
     """Once the release is over it waits for the review, with reminders at the interval of the policy."""
     glass = BreakGlass(RITA, "logins fail for all customers", (), ago(600))
     view = replace(in_state(state), break_glass=glass, watch=None, steps=())
-    wait = waiting(view)
+    wait = find_wait(view)
     assert (wait is not None) == (state in REVIEWED_IN)
     if wait is not None:
         assert [wait.round_at(glass.at + timedelta(hours=hours)) for hours in (0, 3, 4, 7, 8)] == [0, 0, 1, 1, 2]
         notice = render_stored("notice", f"waiting:{int(glass.at.timestamp())}:1", view)
         assert_slack_accepts(notice)
-        assert f"nobody has reviewed its break-glass. {waiting_way_on(wait)}" in notice.text
-    assert waiting(replace(view, break_glass=replace(glass, reviewed_by=QUINN, reviewed_at=NOW))) is None
+        assert f"nobody has reviewed its break-glass. {wait_way_on(wait)}" in notice.text
+    assert find_wait(replace(view, break_glass=replace(glass, reviewed_by=QUINN, reviewed_at=NOW))) is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_release_waits_for_the_review_of_its_break_glass(state: ReleaseState) 
 )
 def test_a_release_that_needs_nobody_does_not_wait(state: ReleaseState) -> None:
     """A release that continues by itself, has ended, or waits for sign-offs only is not reported here."""
-    assert waiting(in_state(state)) is None
+    assert find_wait(in_state(state)) is None
 
 
 @pytest.mark.parametrize(
@@ -71,5 +71,5 @@ def test_a_release_that_needs_nobody_does_not_wait(state: ReleaseState) -> None:
 def test_reminders_become_less_frequent(minutes: int, number: int) -> None:
     """Reminders come after ten minutes, half an hour, an hour, and then every hour."""
     now = NOW + timedelta(minutes=minutes)
-    assert Waiting(WaitReason.FAILED_STEP, NOW).round_at(now) == number
-    assert Waiting(WaitReason.SLOW_STEP, NOW).round_at(now) == (number if number > 1 else 0)
+    assert ReleaseWait(WaitReason.FAILED_STEP, NOW).round_at(now) == number
+    assert ReleaseWait(WaitReason.SLOW_STEP, NOW).round_at(now) == (number if number > 1 else 0)

@@ -14,19 +14,19 @@ from bot.domain.watch import (
     AlarmKind,
     Next,
     ProbeFinding,
+    ProbeStatus,
     Reading,
-    Seen,
     Watch,
     WatchState,
     after_poll,
     clock_step,
-    covered,
+    findings_to_raise,
+    is_settled,
     judge,
     next_poll,
-    silence,
-    spoken_again,
-    to_raise,
-    unwatched,
+    recovered_alarms,
+    silence_finding,
+    unwatched_time,
     verdict_at_end,
 )
 from bot.texts.watch import alarm_title
@@ -37,8 +37,8 @@ LATE = timedelta(minutes=1)
 OVER: dict[str, Any] = {"ends_at": ago(1), "readings": (make_reading(asked_at=NOW),)}
 ACKNOWLEDGED_ALARM = make_alarm(id=6, acknowledged_by=QUINN)
 PROBE = Probe(id=CheckId("watch.health"), title="Health check", kind="http_json")
-BLIND = make_reading(seen=Seen.CANNOT_TELL, asked_at=NOW)
-BAD = make_reading(seen=Seen.REGRESSED, blames=("4711",), asked_at=NOW)
+BLIND = make_reading(status=ProbeStatus.CANNOT_TELL, asked_at=NOW)
+BAD = make_reading(status=ProbeStatus.REGRESSED, blames=("4711",), asked_at=NOW)
 
 
 def answer(outcome: Outcome, retry_after: float | None = None, **data: Any) -> Answer:
@@ -84,17 +84,20 @@ class TestTheEnd:
         assert after_poll(watch, NOW, LATE) is expected
 
     @given(
-        st.lists(st.tuples(st.sampled_from(Seen), st.integers(-5, 5), st.booleans()), max_size=4),
+        st.lists(st.tuples(st.sampled_from(ProbeStatus), st.integers(-5, 5), st.booleans()), max_size=4),
         st.integers(-5, 5),
         st.booleans(),
     )
     def test_a_watch_closes_only_if_it_is_clean(
-        self, poll_facts: list[tuple[Seen, int, bool]], overtime: int, alarm: bool
+        self, poll_facts: list[tuple[ProbeStatus, int, bool]], overtime: int, alarm: bool
     ) -> None:
         """Its time is over, no alarm is open, and each probe is acknowledged or clean late after the end (promise P2)."""
         readings = [
             make_reading(
-                f"p{number}", verdict, asked_at=ago(minutes), blames=() if verdict is Seen.CLEAN else (f"{number}",)
+                f"p{number}",
+                verdict,
+                asked_at=ago(minutes),
+                blames=() if verdict is ProbeStatus.CLEAN else (f"{number}",),
             )
             for number, (verdict, minutes, _) in enumerate(poll_facts)
         ]
@@ -105,7 +108,7 @@ class TestTheEnd:
             alarms=(replace(ACKNOWLEDGED_ALARM, covers=covers), *((make_alarm(),) if alarm else ())),
         )
         fine = [
-            minutes + 1 <= overtime if verdict is Seen.CLEAN else is_acknowledged
+            minutes + 1 <= overtime if verdict is ProbeStatus.CLEAN else is_acknowledged
             for verdict, minutes, is_acknowledged in poll_facts
         ]
         may_close = overtime >= 0 and not alarm and bool(poll_facts) and all(fine)
@@ -145,22 +148,28 @@ class TestThePoll:
     @pytest.mark.parametrize(
         ("outcome", "verdict"),
         [
-            (Outcome.PASS, Seen.CLEAN),
-            (Outcome.FAIL, Seen.REGRESSED),
-            (Outcome.ERROR, Seen.CANNOT_TELL),
-            (Outcome.INCONCLUSIVE, Seen.CANNOT_TELL),
+            (Outcome.PASS, ProbeStatus.CLEAN),
+            (Outcome.FAIL, ProbeStatus.REGRESSED),
+            (Outcome.ERROR, ProbeStatus.CANNOT_TELL),
+            (Outcome.INCONCLUSIVE, ProbeStatus.CANNOT_TELL),
         ],
     )
-    def test_only_a_pass_is_clean(self, outcome: Outcome, verdict: Seen) -> None:
+    def test_only_a_pass_is_clean(self, outcome: Outcome, verdict: ProbeStatus) -> None:
         """PASS is clean, FAIL is a regression, and all others are unknown."""
-        assert [reading.seen for reading in polls(outcome)] == [verdict]
+        assert [reading.status for reading in polls(outcome)] == [verdict]
 
     def test_a_fault_is_confirmed_before_it_alarms(self) -> None:
         """Until a second FAIL the probe is unknown; an ERROR in between does not restart the count, a PASS does."""
         fail, error, good = Outcome.FAIL, Outcome.ERROR, Outcome.PASS
         twice = PROBE.model_copy(update={"confirm": 2})
-        verdicts = [reading.seen for reading in polls(fail, error, fail, good, fail, probe=twice)]
-        assert verdicts == [Seen.CANNOT_TELL, Seen.CANNOT_TELL, Seen.REGRESSED, Seen.CLEAN, Seen.CANNOT_TELL]
+        verdicts = [reading.status for reading in polls(fail, error, fail, good, fail, probe=twice)]
+        assert verdicts == [
+            ProbeStatus.CANNOT_TELL,
+            ProbeStatus.CANNOT_TELL,
+            ProbeStatus.REGRESSED,
+            ProbeStatus.CLEAN,
+            ProbeStatus.CANNOT_TELL,
+        ]
 
     def test_each_event_is_a_finding(self) -> None:
         """A finding has the id of its event and what a person needs to know."""
@@ -175,7 +184,7 @@ class TestThePoll:
     def test_malformed_findings_are_one_condition(self, odd: Any) -> None:
         """Malformed findings of a plugin count as a fault and do not stop the watch."""
         reading, (finding,) = judge(PROBE, None, answer(Outcome.FAIL, findings=odd), NOW)
-        assert (reading.seen, finding.kind) == (Seen.REGRESSED, AlarmKind.FAULT)
+        assert (reading.status, finding.kind) == (ProbeStatus.REGRESSED, AlarmKind.FAULT)
 
     def test_a_condition_is_one_finding_while_it_lasts(self) -> None:
         """A condition stays the same finding over an unknown poll, and is a new one after a clean poll or in another
@@ -191,7 +200,7 @@ class TestThePoll:
         """An unknown reading keeps the time of the last answer and the error rate of that time."""
         first, _ = judge(PROBE, None, answer(Outcome.PASS, series={"points": []}), NOW)
         blind, _ = judge(PROBE, first, answer(Outcome.ERROR, retry_after=40.0), NOW + LATE)
-        assert (blind.told_at, blind.series) == (NOW, {"points": []})
+        assert (blind.last_answer_at, blind.series) == (NOW, {"points": []})
         assert blind.wait_until == NOW + LATE + timedelta(seconds=40)
 
 
@@ -205,12 +214,15 @@ class TestAlarms:
     def test_a_finding_with_an_alarm_raises_no_second_one(self) -> None:
         """Findings that an alarm covers are not raised again."""
         alarm = make_alarm(covers=("watch.health:0", "watch.health:2"))
-        assert [finding.short_id for finding in to_raise(self.make_findings(4), [alarm], PROBE)] == ["API-1", "API-3"]
+        assert [finding.short_id for finding in findings_to_raise(self.make_findings(4), [alarm], PROBE)] == [
+            "API-1",
+            "API-3",
+        ]
 
     def test_many_findings_are_one_alarm(self) -> None:
         """More than five findings at once are one alarm that covers all of them."""
-        assert len(to_raise(self.make_findings(5), [], PROBE)) == 5
-        (alarm,) = to_raise(self.make_findings(50), [], PROBE)
+        assert len(findings_to_raise(self.make_findings(5), [], PROBE)) == 5
+        (alarm,) = findings_to_raise(self.make_findings(50), [], PROBE)
         assert alarm_title(alarm) == "50 at once, among them API-0, API-1, API-2, API-3, API-4"
         assert set(alarm.covers) == {item.key for item in self.make_findings(50)}
 
@@ -218,41 +230,48 @@ class TestAlarms:
         """A new episode raises an alarm only after people acknowledged the first one."""
         _, condition = judge(PROBE, None, answer(Outcome.FAIL, episode="2"), NOW)
         first = make_alarm(kind="fault", probe=PROBE.id, covers=("watch.health:spell 1#1",))
-        assert to_raise(condition, [first], PROBE) == ()
-        assert to_raise(condition, [replace(first, acknowledged_by=QUINN)], PROBE) == condition
+        assert findings_to_raise(condition, [first], PROBE) == ()
+        assert findings_to_raise(condition, [replace(first, acknowledged_by=QUINN)], PROBE) == condition
 
     def test_a_silent_probe_raises_an_alarm_after_some_patience(self) -> None:
         """Patience counts from the last answer or from the beginning, and an acknowledged alarm holds up nothing."""
         blind = polls(Outcome.PASS, Outcome.ERROR)[-1]
-        assert silence(PROBE, blind, make_watch(), NOW + timedelta(minutes=4), WATCH.patience) is None
-        question = silence(PROBE, blind, make_watch(), NOW + timedelta(minutes=5), WATCH.patience)
+        assert silence_finding(PROBE, blind, make_watch(), NOW + timedelta(minutes=4), WATCH.no_answer_limit) is None
+        question = silence_finding(PROBE, blind, make_watch(), NOW + timedelta(minutes=5), WATCH.no_answer_limit)
         assert question is not None
         assert (question.kind, alarm_title(question)) == (AlarmKind.SILENT, "cannot tell: it is ERROR")
-        assert not covered(blind, [])
-        assert covered(blind, [make_alarm(acknowledged_by=QUINN, covers=question.covers)])
+        assert not is_settled(blind, [])
+        assert is_settled(blind, [make_alarm(acknowledged_by=QUINN, covers=question.covers)])
         never = polls(Outcome.ERROR)[0]
-        assert silence(PROBE, never, make_watch(started_at=NOW - WATCH.patience), NOW, WATCH.patience) is not None
+        assert (
+            silence_finding(
+                PROBE, never, make_watch(started_at=NOW - WATCH.no_answer_limit), NOW, WATCH.no_answer_limit
+            )
+            is not None
+        )
 
     def test_the_alarm_of_a_silent_probe_ends_by_itself(self) -> None:
         """An alarm for silence ends when the probe answers again, and any other waits for people."""
         silent = make_alarm(id=1, kind="silent", probe="watch.issues")
         alarms = (silent, make_alarm(id=2))
-        assert spoken_again(make_watch(alarms=alarms)) == (silent,)
-        assert spoken_again(make_watch(alarms=alarms, readings=(BLIND,))) == ()
+        assert recovered_alarms(make_watch(alarms=alarms)) == (silent,)
+        assert recovered_alarms(make_watch(alarms=alarms, readings=(BLIND,))) == ()
 
     @pytest.mark.parametrize(
         ("readings", "alarms", "verdict"),
         [
             ((), (), None),
-            ((make_reading(),), (), Seen.CLEAN),
-            ((make_reading(), BLIND), (), Seen.CANNOT_TELL),
-            ((BLIND, BAD), (), Seen.REGRESSED),
-            ((make_reading(),), (make_alarm(),), Seen.REGRESSED),
-            ((make_reading(),), (make_alarm(kind="silent"),), Seen.CANNOT_TELL),
-            ((BAD,), (ACKNOWLEDGED_ALARM,), Seen.CLEAN),
+            ((make_reading(),), (), ProbeStatus.CLEAN),
+            ((make_reading(), BLIND), (), ProbeStatus.CANNOT_TELL),
+            ((BLIND, BAD), (), ProbeStatus.REGRESSED),
+            ((make_reading(),), (make_alarm(),), ProbeStatus.REGRESSED),
+            ((make_reading(),), (make_alarm(kind="silent"),), ProbeStatus.CANNOT_TELL),
+            ((BAD,), (ACKNOWLEDGED_ALARM,), ProbeStatus.CLEAN),
         ],
     )
-    def test_the_verdict_is_that_of_the_worst_probe(self, readings: Any, alarms: Any, verdict: Seen | None) -> None:
+    def test_the_verdict_is_that_of_the_worst_probe(
+        self, readings: Any, alarms: Any, verdict: ProbeStatus | None
+    ) -> None:
         """Regressed comes before unknown and unknown before clean, and acknowledged findings do not count."""
         assert make_watch(readings=readings, alarms=alarms).verdict is verdict
 
@@ -269,4 +288,4 @@ def test_a_clock_that_was_set_is_told_from_time_that_passed(wall: int, steady: f
 @pytest.mark.parametrize(("wall", "step"), [(0, 0), (30, 0), (90, 0), (94, 0), (7200, 7110), (-7200, -7200), (-3, 0)])
 def test_a_gap_between_polls_extends_the_watch(wall: int, step: int) -> None:
     """A gap that is longer than two polls are apart is a changed clock or an outage, and does not shorten the watch."""
-    assert unwatched(timedelta(seconds=wall), WATCH.apart) == timedelta(seconds=step)
+    assert unwatched_time(timedelta(seconds=wall), WATCH.longest_gap) == timedelta(seconds=step)

@@ -76,7 +76,7 @@ def _unplanned_step(progress: PlanProgress) -> Step | None:
         for step in progress.steps
         if step.plan is PlanKind.DEPLOY and step.state in {StepState.PENDING, StepState.RUNNING}
     ]
-    return next((step for step in sorted(pending, key=lambda step: step.ordinal) if step.planned is None), None)
+    return next((step for step in sorted(pending, key=lambda step: step.ordinal) if step.planned_changes is None), None)
 
 
 def _wait_for_person(tx: Tx, progress: PlanProgress, step: Step) -> None:
@@ -132,7 +132,7 @@ class _Run:
         release_id = self.progress.release.id
         with self.deps.store.transaction() as tx:
             targets = steps.rollback_targets(tx, release_id)
-            planned = next(stored.planned for stored in steps.plan(tx, release_id) if stored.row == step.row)
+            planned = next(stored.planned_changes for stored in steps.plan(tx, release_id) if stored.row == step.row)
         with self._inspection(spec, recorded_for(spec, targets)) as look:
             journal = StepJournal(self.deps, self.job, release_id, step.row, planned)
             context = build_step_context(self.deps, self.job, release_id, spec, look, journal, attempt=step.attempt)
@@ -155,7 +155,7 @@ class _Run:
         tell = self._journal(step).progress
         for running in self.progress.steps:
             spec = self.progress.checklist.step(running.id)
-            if running.plan is PlanKind.DEPLOY and running.unended and spec is not None:
+            if running.plan is PlanKind.DEPLOY and running.unfinished_jobs and spec is not None:
                 self._await_step(running, spec, tell)
 
     def _await_step(self, running: Step, spec: StepSpec, tell: Callable[[str], None]) -> None:
@@ -166,7 +166,7 @@ class _Run:
                 release_id = self.progress.release.id
                 context = build_step_context(self.deps, self.job, release_id, spec, look, journal)
                 if await_completion is not None and await_completion(spec.action, context, tell):
-                    journal.acted(changes=[change.body for change in running.begun])
+                    journal.acted(changes=[change.body for change in running.intended_changes])
         except Superseded:
             raise
         except StepError as error:
@@ -239,7 +239,7 @@ def _begin_watch(tx: Tx, deps: Deps, view: ReleaseView) -> None:
     watches.begin(tx, release.id, now, ends_at, instance=deps.store.instance, steady=deps.clock.steady())
     sections = [SectionPost(section=section.id) for section in view.checklist.sections if section.phase == "after"]
     watched = locked_view(tx, deps, release.id)
-    check.request_runs(tx, watched, [entry.id for entry in view.checklist.asked_in("after")], SYSTEM)
+    check.request_runs(tx, watched, [entry.id for entry in view.checklist.distinct_checks_in("after")], SYSTEM)
     work.enqueue(tx, "watch", release.id)
     event = DeployComplete(image=release.pinned_image, ends_at=ends_at)
     commit_change(tx, release.id, event, at=now, by=SYSTEM, new_posts=[WatchPost(), *sections])

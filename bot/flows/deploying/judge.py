@@ -39,7 +39,7 @@ def judge_deploy(tx: Tx, deps: Deps, actor: Actor, findings: DeployFindings) -> 
     if view.release.state is ReleaseState.DEPLOYING:
         return _with_warning(_already(view), findings)
     decision = deploy_gate(view, actor.user, findings)
-    if not decision.allowed:
+    if not decision.is_open:
         raise _refusal(view, findings, decision.reasons, f"No-Go for {view.release.version}")
     return _begin_deploy(tx, view, actor, findings)
 
@@ -63,12 +63,13 @@ def judge_break_glass(tx: Tx, deps: Deps, actor: Actor, findings: DeployFindings
             hint="`/release deploy --break-glass Logins fail for all customers since 18:00`",
         )
     judgement = judge_past_gate(view, actor.user, findings)
-    if judgement.against:
+    if judgement.remaining_reasons:
         headline = f"Break-glass does not pass over this for {release.version}"
-        raise _refusal(view, findings, judgement.against, headline)
-    _refuse_break_glass(tx, view, is_needed=bool(judgement.passed))
+        raise _refusal(view, findings, judgement.remaining_reasons, headline)
+    _refuse_break_glass(tx, view, is_needed=bool(judgement.overridden_reasons))
     passed = [
-        PassedReason(cause=one.cause, about=one.about, text=deps.clean(reason_text(one))) for one in judgement.passed
+        PassedReason(cause=one.cause, about=one.about, text=deps.clean(reason_text(one)))
+        for one in judgement.overridden_reasons
     ]
     break_glass.add(tx, release.id, BreakGlass(actor.user, reason, tuple(passed), view.now))
     answer = _begin_deploy(tx, view, actor, findings)

@@ -51,7 +51,7 @@ class _Planner:
         """Do what `plan_ahead` says."""
         deploy = self._steps()
         first = self.progress.checklist.step(self.current.id)
-        if first is not None and all(step.planned is None for step in deploy):
+        if first is not None and all(step.planned_changes is None for step in deploy):
             over = {step.id for step in deploy if step.state in {StepState.DONE, StepState.ATTESTED}}
             with self._inspection(first, None) as look:
                 preflight(self.deps, self.progress.checklist, over, look)
@@ -92,11 +92,15 @@ class _Planner:
         planned: list[tuple[Step, Sequence[Mutation]]] = []
         for step in self._steps():
             spec = self.progress.checklist.step(step.id)
-            if spec is None or step.planned is not None or step.state not in {StepState.PENDING, StepState.RUNNING}:
+            if (
+                spec is None
+                or step.planned_changes is not None
+                or step.state not in {StepState.PENDING, StepState.RUNNING}
+            ):
                 continue
             with self._inspection(spec, recorded_for(spec, targets)) as look:
                 changes = handler_of(spec).preview(spec.action, look)
-            planned.append((step, tuple(change.cleaned(self.deps.clean) for change in changes)))
+            planned.append((step, tuple(change.scrub(self.deps.clean) for change in changes)))
         return planned
 
     def _store(self, tx: Tx, planned: Planned) -> Sequence[PlanDifference]:
@@ -106,10 +110,10 @@ class _Planner:
         something was about to be changed, a step that is planned anew goes on from what its failure has left.
         """
         release_id, now = self.progress.release.id, self.deps.clock.now()
-        begins = not any(step.begun for step in self._steps())
+        begins = not any(step.intended_changes for step in self._steps())
         snapshot = plan_snapshots.get(tx, release_id) if begins else None
         current: PlanSnapshot = {
-            **{step.id: step.planned for step in self._steps() if step.planned is not None},
+            **{step.id: step.planned_changes for step in self._steps() if step.planned_changes is not None},
             **{step.id: changes for step, changes in planned},
         }
         found = [] if snapshot is None else differences(snapshot, current)

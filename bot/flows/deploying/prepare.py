@@ -58,7 +58,7 @@ def _read(deps: Deps, release_id: ReleaseId) -> tuple[ReleaseView, PlanSnapshot 
 def _causes(view: ReleaseView, actor: Actor, action: Action, findings: DeployFindings) -> set[Cause]:
     """What is against it as far as it is known without a lock; only `judge` decides."""
     if action is Action.BREAK_GLASS:
-        reasons = judge_past_gate(view, actor.user, findings).against
+        reasons = judge_past_gate(view, actor.user, findings).remaining_reasons
     else:
         reasons = deploy_gate(view, actor.user, findings).reasons
     return {reason.cause for reason in reasons}

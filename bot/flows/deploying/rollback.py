@@ -9,7 +9,7 @@ from bot.domain.actor import Actor
 from bot.domain.events import RollbackStarted
 from bot.domain.gate import newer_release, rollback_gate
 from bot.domain.ids import ReleaseId
-from bot.domain.plan import PlanKind, lasting
+from bot.domain.plan import PlanKind, lasting_changes
 from bot.domain.policy import Action
 from bot.domain.posts import StepsPost
 from bot.domain.reasons import Reason
@@ -42,7 +42,7 @@ def judge_rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reas
         return f"{release.version} is being rolled back already."
     newest = releases.latest_deployed(tx, release.environment)
     decision = rollback_gate(view, newest)
-    if not decision.allowed:
+    if not decision.is_open:
         raise _refusal(release, newest, decision.reasons[0])
     aborted = _make_way(tx, deps, actor, release, reason)
     _begin_rollback(tx, view, actor, reason, aborted)
@@ -75,7 +75,7 @@ def _make_way(tx: Tx, deps: Deps, actor: Actor, release: Release, reason: str) -
     before = abort.give_way(tx, deps, actor, other.id, release, reason)
     if before.state is ReleaseState.OPEN:
         return before.version
-    if before.active:
+    if before.is_active:
         raise _newer_refusal(before, release)
     return ""
 
@@ -99,7 +99,7 @@ def _begin_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str, aborte
 def _answer(view: ReleaseView, aborted: str) -> str:
     """What the person is told: first what stays, then that it goes back, then which release gave way."""
     lines = []
-    if changes := lasting(view.steps, view.checklist.deploy):
+    if changes := lasting_changes(view.steps, view.checklist.deploy):
         lines += ["Not taken back:", *(f"• {change.what}: {lasting_text(change)}" for change in changes[:MAX_NAMED])]
     if len(changes) > MAX_NAMED:
         lines.append(f"… and {len(changes) - MAX_NAMED} more, named in the thread")

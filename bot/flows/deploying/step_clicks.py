@@ -8,7 +8,7 @@ from bot.domain.actions import BESIDE_THE_PLAN, WITHOUT_DOER, Notify, StepSpec
 from bot.domain.actor import Actor
 from bot.domain.break_glass import is_stopped_by_freeze
 from bot.domain.events import StepAttested, StepCancelled, StepRetried
-from bot.domain.plan import FAILED_IN, UNCONFIRMED, PlanKind, Step, StepState
+from bot.domain.plan import FAILED_IN, UNCONFIRMED_PREFIX, PlanKind, Step, StepState
 from bot.domain.policy import Action
 from bot.domain.posts import FailedNotice
 from bot.domain.release import ReleaseState
@@ -68,7 +68,7 @@ def inspect_attested_step(deps: Deps, actor: Actor, step_row: int) -> str:
     except Contradicted as error:
         raise RefusedError(f"Not recorded: {error.user_message}.", hint=error.hint) from error
     except StepError as error:
-        return f"{UNCONFIRMED}: {error.user_message}"
+        return f"{UNCONFIRMED_PREFIX}: {error.user_message}"
 
 
 def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, observation: str = "") -> str:
@@ -111,14 +111,16 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
     """
     view, step = _locked_step(tx, deps, actor, Action.RETRY, step_row)
     release = view.release
-    if view.awaited is not None and view.awaited.row == step_row:
+    if view.awaited_step is not None and view.awaited_step.row == step_row:
         raise StaleButton(f"{step.id} does not run: it waits for a person.", hint="Attest it, or roll back.")
     if step.state is not StepState.RUNNING or release.state is not _RUNNING_IN[step.plan]:
         raise StaleButton
     work.drop(tx, "advance", release.id)  # whoever carries it out is told to stop, and can write nothing more
     summary, reason = "cancelled. What it has changed so far stays until a retry.", f"{step.id} was cancelled"
-    if step.unended:
-        summary += f" job/{' and job/'.join(step.unended)} may still run: it is not stopped, and a retry takes it up."
+    if step.unfinished_jobs:
+        summary += (
+            f" job/{' and job/'.join(step.unfinished_jobs)} may still run: it is not stopped, and a retry takes it up."
+        )
     steps.finish(tx, step_row, StepState.FAILED, summary, view.now)
     releases.move(tx, release, FAILED_IN[step.plan], view.now, reason=reason)
     event = StepCancelled(
@@ -163,7 +165,7 @@ def _refuse_out_of_turn(view: ReleaseView, step: Step) -> None:
     """A person's step is attested while its plan waits for it; in a freeze too, which stops no deploy that has begun."""
     if view.plan is not step.plan:
         raise StaleButton
-    if view.awaited is None or view.awaited.row != step.row:
+    if view.awaited_step is None or view.awaited_step.row != step.row:
         raise RefusedError(f"It is not the turn of {step.id} yet.", hint="The bot says so in the channel once it is.")
 
 

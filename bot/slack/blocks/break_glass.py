@@ -26,10 +26,10 @@ def render(_about: BreakGlassPost, view: ReleaseView) -> Rendered:
         return unknown(view, "The deploy went through the gate.")
     words = f"Break-glass: {text.mention(broken.by)} deploys {text.outside(text.name(view), 150)} past the gate"
     why = text.outside(broken.reason, 700)
-    passed = limits.join_lines([f"• {text.outside(one.text, 200)}" for one in broken.passed], _PASSED)
+    passed = limits.join_lines([f"• {text.outside(one.text, 200)}" for one in broken.overridden_reasons], _PASSED)
     if broken.reviewed_by is not None and broken.reviewed_at is not None:
         who = f"{text.mention(broken.reviewed_by)}, {text.moment(broken.reviewed_at)}"
-        after = f":white_check_mark: Reviewed by {who}: {text.outside(broken.finding, 700)}"
+        after = f":white_check_mark: Reviewed by {who}: {text.outside(broken.review_note, 700)}"
     else:
         after = ":mag: Someone else reviews it once the release is over."
     blocks = [

@@ -152,7 +152,7 @@ def _progress(view: ReleaseView) -> list[Block]:
 
 def _signoff(view: ReleaseView, role: Role) -> list[Block]:
     given = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
-    needed = view.policy.needed(role)
+    needed = view.policy.min_approvals(role)
     need = "optional" if not needed else "required" if needed == 1 else f"{needed} people required"
     title = f"*{role.title}* ({need})"
     name = f"signoff:{role}"
@@ -181,7 +181,9 @@ def _signoff_buttons(view: ReleaseView, role: Role, given: list[SignOff]) -> lis
     payload = RolePayload(release=view.release.id, role=role)
     buttons = []
     declined = any(one.verdict is Verdict.DECLINE for one in given)
-    if not declined and (len(valid_approvals(view, role)) < max(1, view.policy.needed(role)) or _people_short(view)):
+    if not declined and (
+        len(valid_approvals(view, role)) < max(1, view.policy.min_approvals(role)) or _people_short(view)
+    ):
         buttons.append(elements.button("signoff.approve", payload, "Approve", style="primary"))
         buttons.append(elements.button("signoff.decline", payload, "Decline"))
     if declined or valid_approvals(view, role):
@@ -200,7 +202,7 @@ def _people_short(view: ReleaseView) -> bool:
 
 def gate_text(view: ReleaseView, decision: Decision) -> str:
     """What the gate says now, with every reason by name."""
-    if not decision.allowed:
+    if not decision.is_open:
         lines = [f"• {text.outside(reason_text(reason), 200)}" for reason in decision.reasons]
         head = f":no_entry: *No-Go* for {text.count(len(lines), 'reason')}."
         if all(isinstance(reason, SignoffMissing) for reason in decision.reasons):
@@ -227,7 +229,7 @@ def gate_text(view: ReleaseView, decision: Decision) -> str:
 def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:
     payload, version = ReleasePayload(release=view.release.id), view.release.version
     buttons = []
-    if decision.allowed:
+    if decision.is_open:
         missed = text.clean(name_failures(non_blocking_failures(view), _NAMED))
         question = elements.confirm(
             f"Deploy {version}?",

@@ -51,9 +51,9 @@ def _done(view: ReleaseView) -> list[str]:
     broken = view.break_glass
     if broken is not None and broken.reviewed_by is not None:
         lines.append(f":white_check_mark: Break-glass reviewed by {text.mention(broken.reviewed_by)}")
-    lines += [_put_back(entry) for entry in view.mitigations if not entry.open]
+    lines += [_put_back(entry) for entry in view.mitigations if not entry.is_open]
     for step in sorted(view.steps, key=lambda step: (step.plan, step.ordinal)):
-        if step.state in {StepState.DONE, StepState.ATTESTED} and not step.unconfirmed:
+        if step.state in {StepState.DONE, StepState.ATTESTED} and not step.is_unconfirmed:
             by = f", attested by {text.mention(step.by)}" if step.state is StepState.ATTESTED and step.by else ""
             lines.append(f":white_check_mark: {text.outside(text.step_title(view, step), 100)}{by}")
     return lines
@@ -71,7 +71,7 @@ def _put_back(entry: Mitigation) -> str:
 
 def _waived(view: ReleaseView) -> list[str]:
     lines = []
-    for check in view.checklist.asked:
+    for check in view.checklist.distinct_checks:
         waiver = view.checks[check.id].waiver
         if waiver is not None and text.status_of(view, check) is not CheckStatus.PASSED:
             who = f"{text.mention(waiver.by)}, {text.moment(waiver.at)}"
@@ -85,7 +85,7 @@ def _still_open(view: ReleaseView) -> list[str]:
     open_steps = [
         step
         for step in view.steps
-        if step.unconfirmed or (step.state is StepState.TO_ATTEST and not text.is_offer(view, step))
+        if step.is_unconfirmed or (step.state is StepState.TO_ATTEST and not text.is_offer(view, step))
     ]
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
         who = text.mention(view.break_glass.by)
@@ -104,7 +104,7 @@ def _still_open(view: ReleaseView) -> list[str]:
 
 def _open_step(view: ReleaseView, step: Step) -> str:
     title = text.outside(text.step_title(view, step), 150)
-    if step.unconfirmed:
+    if step.is_unconfirmed:
         by = text.mention(step.by) if step.by is not None else "somebody"
         return f":{text.UNCONFIRMED_MARK}: {title}: done by hand by {by}, {text.outside(step.summary, 300)}"
     if text.is_notice(view, step):

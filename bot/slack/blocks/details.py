@@ -45,7 +45,7 @@ def _result(result: Result) -> list[Block]:
     blocks = [elements.section("seen", f"*Seen*\n{text.code_block(result.seen, 2_500)}")]
     if text.clean(result.hint):
         blocks.append(elements.section("hint", f"*What to do*\n{text.outside(result.hint, 1_500)}"))
-    verb = "attested" if result.attested else "asked for"
+    verb = "attested" if result.is_attested else "asked for"
     took = text.duration(result.finished_at - result.started_at)
     when = f"{text.moment(result.finished_at)}, took {took}, {verb} by {text.mention(result.by)}"
     blocks.append(elements.context("when", when))

@@ -31,9 +31,9 @@ def render(about: MitigationPost, view: ReleaseView) -> Rendered:
     if found is None:
         return unknown(view, "This mitigation isn't part of the release.")
     words = f"{text.outside(found.what, 200)} {text.IN_FORCE[found.state]} ({text.outside(text.name(view), 150)})"
-    mark = "x" if found.stuck else MARKS[found.state]
+    mark = "x" if found.is_stuck else MARKS[found.state]
     lines = [f":{mark}: {words}", f"Owner: {text.mention(found.owner)}. Why: {text.outside(found.reason, 500)}"]
-    if found.stuck:
+    if found.is_stuck:
         lines.append(f"It is stuck: {text.outside(found.trouble, 500)}")
     elif found.progress:
         lines.append(text.outside(found.progress, 200))
@@ -53,12 +53,12 @@ def render(about: MitigationPost, view: ReleaseView) -> Rendered:
 
 def _buttons(view: ReleaseView, found: Mitigation) -> list[Element]:
     buttons = []
-    if found.stuck and found.state is MitigationState.SETTING:
+    if found.is_stuck and found.state is MitigationState.SETTING:
         payload = StepPayload(release=view.release.id, step=found.step)
         buttons.append(elements.button("mitigation.apply", payload, "Try again"))
-    if found.open and (found.stuck or found.state is MitigationState.SET):
+    if found.is_open and (found.is_stuck or found.state is MitigationState.SET):
         resolve = MitigationPayload(release=view.release.id, mitigation=found.id)
         buttons.append(elements.button("mitigation.resolve", resolve, "Put it back", style="primary"))
-        if found.stuck:
+        if found.is_stuck:
             buttons.append(elements.button("mitigation.attest", resolve, "Put back by hand"))
     return buttons

@@ -11,11 +11,11 @@ from bot.domain.plan import FAILED_IN, PlanKind, StepState
 from bot.domain.policy import Role
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Void
-from bot.domain.waiting import waiting
+from bot.domain.waiting import find_wait
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.texts.gate import freeze_exemption_text
-from bot.texts.waiting import waiting_problem, waiting_way_on
+from bot.texts.waiting import wait_problem, wait_way_on
 
 if TYPE_CHECKING:
     from bot.domain.posts import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         PolicyNotice,
         ReminderPost,
         RolledBackNotice,
-        UnboundNotice,
+        SourceProblemNotice,
         VoidedNotice,
         WaitingNotice,
     )
@@ -129,7 +129,7 @@ def attest(about: AttestNotice, view: ReleaseView) -> Rendered:
     where = f"{plan} of {text.outside(text.name(view), 150)}"
     if step.state is StepState.ATTESTED and step.by is not None:
         return _notice(text.STEP_MARKS[step.state], f"{where}: {title}: attested by {text.mention(step.by)}.")
-    if step is not view.awaited:
+    if step is not view.awaited_step:
         return _notice(text.STEP_MARKS[step.state], f"{where}: {title}: {text.STEP_WORDS[step.state]}.")
     who = text.mention(view.release.deployer or view.release.manager)
     todo = f"{text.who_attests(view, step)}: do it, then press Attest in the thread."
@@ -139,13 +139,13 @@ def attest(about: AttestNotice, view: ReleaseView) -> Rendered:
 
 def waited_for(about: WaitingNotice, view: ReleaseView) -> Rendered:
     """That somebody is waited for; once nobody is any more, that."""
-    cause, name = waiting(view), text.outside(text.name(view), 150)
+    cause, name = find_wait(view), text.outside(text.name(view), 150)
     if cause is None or int(cause.since.timestamp()) != about.since:
         return _notice("white_check_mark", f"{name} no longer waits for anybody.")
     people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
     call = " ".join(text.mention(user) for user in people)
-    words = f"{name} has been waiting since {text.moment(cause.since)}: {text.outside(waiting_problem(cause), 400)}."
-    return _notice("bell", f"{call}: {words} {waiting_way_on(cause)}")
+    words = f"{name} has been waiting since {text.moment(cause.since)}: {text.outside(wait_problem(cause), 400)}."
+    return _notice("bell", f"{call}: {words} {wait_way_on(cause)}")
 
 
 def mitigation(about: MitigationNotice, view: ReleaseView) -> Rendered:
@@ -154,9 +154,9 @@ def mitigation(about: MitigationNotice, view: ReleaseView) -> Rendered:
     if entry is None:
         return _notice("large_blue_circle", text.state_line(view))
     what = text.outside(entry.what, 200)
-    if not entry.open:
+    if not entry.is_open:
         return _notice("white_check_mark", f"{what} is put back.")
-    state = f"is stuck: {text.outside(entry.trouble, 300)}" if entry.stuck else "is still set"
+    state = f"is stuck: {text.outside(entry.trouble, 300)}" if entry.is_stuck else "is still set"
     where = f"for {text.outside(text.name(view), 150)}, since {text.moment(entry.begun_at)}"
     words = f"{text.mention(entry.owner)}: {what} {state} ({where}). Put it back with its button as soon as you can."
     return _notice("warning", f"{words} Reason: {text.outside(entry.reason, 300)}")
@@ -204,12 +204,12 @@ def moved(_about: MovedNotice, view: ReleaseView) -> Rendered:
     return _notice("rotating_light", f"{words}{again}")
 
 
-def unbound(_about: UnboundNotice, view: ReleaseView) -> Rendered:
+def unbound(_about: SourceProblemNotice, view: ReleaseView) -> Rendered:
     """That its tag or its image is gone; once they are back, that."""
     name = text.outside(text.name(view), 150)
-    if not view.release.unbound:
+    if not view.release.source_problem:
         return _notice("white_check_mark", f"{name}: its tag and image are back.")
-    return _notice("rotating_light", f"{name} can't be deployed: {text.outside(view.release.unbound, 300)}")
+    return _notice("rotating_light", f"{name} can't be deployed: {text.outside(view.release.source_problem, 300)}")
 
 
 def policy(_about: PolicyNotice, view: ReleaseView) -> Rendered:

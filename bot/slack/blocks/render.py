@@ -35,7 +35,7 @@ RENDERERS: dict[type[posts.PostSubject], Callable[[Any, ReleaseView], Rendered]]
     posts.MitigationNotice: notices.mitigation,
     posts.VoidedNotice: notices.voided,
     posts.MovedNotice: notices.moved,
-    posts.UnboundNotice: notices.unbound,
+    posts.SourceProblemNotice: notices.unbound,
     posts.PolicyNotice: notices.policy,
 }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.domain.checklist import ATTEST
-from bot.domain.gate import waivable
+from bot.domain.checklist import ATTEST_KIND
+from bot.domain.gate import is_waivable
 from bot.domain.release import ReleaseState
 from bot.domain.results import CheckStatus
 from bot.slack import text
@@ -63,7 +63,7 @@ def _choose(view: ReleaseView, section: Section) -> list[Check]:
 
 def _button_for_all(view: ReleaseView, section: Section) -> Element | None:
     """Run all checks of the section again, or cancel those under way; none where nothing of it can run now."""
-    ours = [check for check in section.checks if check.kind != ATTEST and view.due(check)]
+    ours = [check for check in section.checks if check.kind != ATTEST_KIND and view.due(check)]
     if not ours or section.phase != view.phase:
         return None
     payload = SectionPayload(release=view.release.id, section=section.id)
@@ -133,16 +133,16 @@ def _when(view: ReleaseView, check: Check, result: Result) -> str:
     if result.outcome is Outcome.PASS:
         counts = "counted" if view.now > result.finished_at + check.max_age else "counts"
         words += f", {counts} until {text.moment(result.finished_at + check.max_age)}"
-    return f"{words}, attested by {text.mention(result.by)}" if result.attested else words
+    return f"{words}, attested by {text.mention(result.by)}" if result.is_attested else words
 
 
 def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]:
     """Details always; the others where pressing them can have an effect."""
-    payload = CheckPayload(release=view.release.id, check=check.asked_as)
+    payload = CheckPayload(release=view.release.id, check=check.canonical_id)
     counts_as, state = text.status_of(view, check), view.release.state
     runs_now = section.phase == view.phase and view.due(check)
     buttons = []
-    if check.kind == ATTEST:
+    if check.kind == ATTEST_KIND:
         if counts_as in _OPEN and (runs_now or (section.phase == "after" and state in _AFTER_OPEN)):
             buttons.append(elements.button("check.attest", payload, "Attest", style="primary"))
     elif runs_now and counts_as in _UNDER_WAY:
@@ -151,7 +151,7 @@ def _buttons(view: ReleaseView, section: Section, check: Check) -> list[Element]
         label = "Run" if counts_as is CheckStatus.MISSING else "Run again"
         buttons.append(elements.button("check.rerun", payload, label))
     buttons.append(elements.button("check.details", payload, "Details"))
-    if state is ReleaseState.OPEN and runs_now and waivable(view, check) and counts_as in _WAIVABLE:
+    if state is ReleaseState.OPEN and runs_now and is_waivable(view, check) and counts_as in _WAIVABLE:
         buttons.append(elements.button("check.waive", payload, "Waive"))
     return buttons
 

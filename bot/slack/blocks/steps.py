@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.domain.actions import SetVariable
-from bot.domain.plan import FAILED_IN, PlanKind, StepState, Way, failed_step, lasting
+from bot.domain.plan import FAILED_IN, PlanKind, StepState, Way, failed_step, lasting_changes
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.slack import text
 from bot.slack.blocks import elements, limits
@@ -48,8 +48,8 @@ def render(about: StepsPost, view: ReleaseView) -> Rendered:
         lines = [f":{text.STEP_MARKS[step.state]}: {text.outside(text.step_title(view, step), 100)}" for step in rest]
         blocks.append(elements.section("rest", limits.join_lines(lines, _REST)))
     if plan is PlanKind.ROLLBACK:
-        blocks += lasting_block("Left in place", lasting(view.steps, view.checklist.deploy), _LEFT)
-    stands_at = failed_step(steps, plan) or next((step for step in steps if step is view.awaited), None)
+        blocks += lasting_block("Left in place", lasting_changes(view.steps, view.checklist.deploy), _LEFT)
+    stands_at = failed_step(steps, plan) or next((step for step in steps if step is view.awaited_step), None)
     buttons = _ways_on(view, stands_at) if stands_at is not None else []
     offered = next((step for step in steps if _offered(view, step)), None)
     if offered is not None and view.release.state in _OFFERED:
@@ -83,7 +83,7 @@ def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
     if step is not None:
         said = text.clean(step.summary if step.state is StepState.FAILED else step.progress)
         word = text.STEP_WORDS[step.state]
-        word = f"waits: {word}" if step is view.awaited else word
+        word = f"waits: {word}" if step is view.awaited_step else word
         words = f"{text.step_title(view, step)} {word}" + (f": {said}" if said else "")
         return text.escape(cut_plain(f"{head}: step {steps.index(step) + 1} of {len(steps)}, {words}", 600))
     return text.escape(f"{head}: {'all steps done' if steps else 'no steps yet'}")
@@ -93,7 +93,7 @@ def _step(view: ReleaseView, step: Step, room: int) -> str:
     """Mark and title, then what stood there before and what stands there now."""
     title = text.bold(text.step_title(view, step), max(room // 3, 60))
     mark = text.STEP_MARKS[StepState.PENDING if _untold(view, step) else step.state]
-    if step.unconfirmed:
+    if step.is_unconfirmed:
         mark = text.UNCONFIRMED_MARK
     lines = [f":{mark}: {title}{_how_long(step)}"]
     left = room - len(lines[0]) - 2
@@ -111,7 +111,7 @@ def _step(view: ReleaseView, step: Step, room: int) -> str:
 
 def _said(view: ReleaseView, step: Step) -> str:
     """What the step says about itself now; where it says nothing, the word for its state."""
-    if step is view.awaited:
+    if step is view.awaited_step:
         return f"{text.who_attests(view, step)}: do this, then press Attest. The {step.plan} waits for it."
     if _offered(view, step):
         return "optional: whoever sets it owns it and puts it back"
@@ -120,8 +120,8 @@ def _said(view: ReleaseView, step: Step) -> str:
     said = step.progress if step.state is StepState.RUNNING else step.summary
     if text.clean(said):
         return text.clean(said)
-    if step.state is StepState.PENDING and step.planned:
-        return "; ".join(_to_come(change) for change in step.planned)
+    if step.state is StepState.PENDING and step.planned_changes:
+        return "; ".join(_to_come(change) for change in step.planned_changes)
     return text.STEP_WORDS[step.state] if step.state not in {StepState.DONE, StepState.ATTESTED} else ""
 
 
@@ -151,7 +151,7 @@ def _how_long(step: Step) -> str:
 
 
 def _goes_on(step: Step) -> str:
-    return f"job/{' and job/'.join(step.unended)} keeps running. " if step.unended else ""
+    return f"job/{' and job/'.join(step.unfinished_jobs)} keeps running. " if step.unfinished_jobs else ""
 
 
 def _button(view: ReleaseView, step: Step) -> Element | None:
@@ -168,7 +168,7 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
         return elements.button("step.cancel", payload, "Cancel", confirm=question)
     if _offered(view, step):
         return elements.button("step.attest", payload, "Not needed")
-    if step is view.awaited:
+    if step is view.awaited_step:
         return elements.button("step.attest", payload, "Attest", style="primary")
     return None
 

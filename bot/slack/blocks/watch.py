@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bot.domain.ids import SYSTEM
-from bot.domain.plan import lasting
+from bot.domain.plan import lasting_changes
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
-from bot.domain.watch import AlarmKind, Next, Seen, WatchState, after_poll, covered
+from bot.domain.watch import AlarmKind, Next, ProbeStatus, WatchState, after_poll, is_settled
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from bot.slack.blocks.elements import Element
     from bot.slack.blocks.limits import Rendered
 
-_SEEN_MARKS = {Seen.CLEAN: "white_check_mark", Seen.REGRESSED: "rotating_light", Seen.CANNOT_TELL: "warning"}
-_SEEN_WORDS = {Seen.CLEAN: "clean", Seen.REGRESSED: "regressed", Seen.CANNOT_TELL: "no data"}
+_SEEN_MARKS = {
+    ProbeStatus.CLEAN: "white_check_mark",
+    ProbeStatus.REGRESSED: "rotating_light",
+    ProbeStatus.CANNOT_TELL: "warning",
+}
+_SEEN_WORDS = {ProbeStatus.CLEAN: "clean", ProbeStatus.REGRESSED: "regressed", ProbeStatus.CANNOT_TELL: "no data"}
 _ENDINGS = {
     WatchState.CLEAN: (":white_check_mark:", "clean, no alarm"),
     WatchState.ACCEPTED: (":ballot_box_with_check:", "every alarm was acknowledged"),
@@ -79,7 +83,7 @@ def _overdue(view: ReleaseView, watch: Watch) -> str:
     following = after_poll(watch, view.now, timedelta(0))
     if following is Next.WAIT_FOR_PEOPLE:
         return ": an alarm is open. Acknowledge it, or roll back."
-    if following is Next.EXTEND and watch.verdict is not Seen.CLEAN:
+    if following is Next.EXTEND and watch.verdict is not ProbeStatus.CLEAN:
         return ", extended until every probe has data."
     return "" if following is Next.CONTINUE else ", waiting for the last events."
 
@@ -99,11 +103,11 @@ def _probe_line(probe: Probe, watch: Watch, limit: int) -> str:
     if reading is None:
         return f":white_circle: *{title}*: no reading yet"
     said = text.outside(reading.summary, limit)
-    if reading.seen is not Seen.CLEAN and covered(reading, watch.alarms):
+    if reading.status is not ProbeStatus.CLEAN and is_settled(reading, watch.alarms):
         return f":ballot_box_with_check: *{title}*: acknowledged: {said}"
-    line = f":{_SEEN_MARKS[reading.seen]}: *{title}*: {said}"
-    if reading.seen is Seen.CANNOT_TELL:
-        line += f" (last data: {text.clock_time(reading.told_at) if reading.told_at else 'never'}"
+    line = f":{_SEEN_MARKS[reading.status]}: *{title}*: {said}"
+    if reading.status is ProbeStatus.CANNOT_TELL:
+        line += f" (last data: {text.clock_time(reading.last_answer_at) if reading.last_answer_at else 'never'}"
         line += f"; asked to wait until {text.clock_time(reading.wait_until)})" if reading.wait_until else ")"
     return line
 
@@ -161,7 +165,7 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
         blocks.append(elements.section("call", f"{call}: {_WAYS_ON[alarm.kind == AlarmKind.SILENT]}"))
         acknowledge = AlarmPayload(release=view.release.id, alarm=alarm.id)
         if view.release.state in MAY_ROLL_BACK:
-            left = lasting(view.steps, view.checklist.deploy)
+            left = lasting_changes(view.steps, view.checklist.deploy)
             blocks += lasting_block("A rollback leaves in place", left)
         buttons = [*_rollback(view), elements.button("watch.acknowledge", acknowledge, "Acknowledge")]
         blocks += elements.actions("alarm:buttons", buttons)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.plan import lasting
+from bot.domain.plan import lasting_changes
 from bot.domain.policy import Action
 from bot.domain.view import ReleaseView
 from bot.flows import status
@@ -26,7 +26,7 @@ def aborts_too(tx: Tx, view: ReleaseView) -> str:
 
 
 def _stays(view: ReleaseView) -> list[Block]:
-    return lasting_block("The rollback leaves in place", lasting(view.steps, view.checklist.deploy))
+    return lasting_block("The rollback leaves in place", lasting_changes(view.steps, view.checklist.deploy))
 
 
 def _roll_back(tx: Tx, interaction: Interaction[ReleasePayload]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.ids import Version
-from bot.domain.plan import lasting
+from bot.domain.plan import lasting_changes
 from bot.domain.policy import Action
 from bot.flows import start, status
 from bot.flows.deploying.plan_snapshot import store_snapshot
@@ -52,7 +52,7 @@ def _plan(interaction: Interaction[None]) -> Effect:
     def store(tx: Tx) -> Rendered:
         store_snapshot(tx, deps, interaction.actor, release, steps)
         title = f"{deps.checklist.title} {release.version}"
-        return planned(title, steps, lasting(view.steps, view.checklist.deploy))
+        return planned(title, steps, lasting_changes(view.steps, view.checklist.deploy))
 
     return store
 

@@ -5,7 +5,7 @@ SELECT pg_advisory_xact_lock(1919051118);
 -- name: head_and_changed
 -- The newest event, and the rows about a release that this transaction has written so far: no row of another one is as young.
 (SELECT 'audit' AS name, jsonb_build_object('seq', seq, 'hash', hash) AS body FROM audit ORDER BY seq DESC LIMIT 1)
-UNION ALL SELECT 'release' AS name, to_jsonb(t) AS body FROM releases t WHERE t.id = %(release_id)s AND age(t.xmin) <= 0
+UNION ALL SELECT 'release' AS name, release_on_record(t) AS body FROM releases t WHERE t.id = %(release_id)s AND age(t.xmin) <= 0
 UNION ALL SELECT 'check_results', to_jsonb(t) FROM check_results t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
 UNION ALL SELECT 'waivers', to_jsonb(t) FROM waivers t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0
 UNION ALL SELECT 'signoffs', to_jsonb(t) FROM signoffs t WHERE t.release_id = %(release_id)s AND age(t.xmin) <= 0

@@ -1,6 +1,6 @@
 -- name: release
--- The release as its row has it.
-SELECT to_jsonb(r) AS body FROM releases r WHERE id = %(release_id)s;
+-- The release as the record has it.
+SELECT release_on_record(r) AS body FROM releases r WHERE id = %(release_id)s;
 
 -- name: rules
 -- Its checklist and its policy, as they were stored with their digests.

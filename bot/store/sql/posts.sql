@@ -12,19 +12,19 @@ ON CONFLICT ON CONSTRAINT post_once DO NOTHING;
 -- name: find
 -- The message of that kind and subject.
 SELECT p.id, p.release_id, p.kind, p.subject, p.channel, p.parent, t.ts AS parent_ts, p.ts, p.permalink, p.sent_hash,
-       p.attempted_at, p.sent_at, p.pinned
+       p.attempted_at, p.sent_at, p.pinned AS is_pinned
 FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.release_id = %(release_id)s AND p.kind = %(kind)s AND p.subject = %(subject)s;
 
 -- name: by_message
 -- The message that Slack knows by channel and ts.
 SELECT p.id, p.release_id, p.kind, p.subject, p.channel, p.parent, t.ts AS parent_ts, p.ts, p.permalink, p.sent_hash,
-       p.attempted_at, p.sent_at, p.pinned
+       p.attempted_at, p.sent_at, p.pinned AS is_pinned
 FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.channel = %(channel)s AND p.ts = %(ts)s;
 
 -- name: of_release
 -- All messages of a release, the card first.
 SELECT p.id, p.release_id, p.kind, p.subject, p.channel, p.parent, t.ts AS parent_ts, p.ts, p.permalink, p.sent_hash,
-       p.attempted_at, p.sent_at, p.pinned
+       p.attempted_at, p.sent_at, p.pinned AS is_pinned
 FROM posts p LEFT JOIN posts t ON t.id = p.parent WHERE p.release_id = %(release_id)s ORDER BY p.parent NULLS FIRST, p.id;
 
 -- name: of_freezes
@@ -46,12 +46,12 @@ UPDATE posts SET channel = %(channel)s WHERE id = %(id)s;
 
 -- name: record_posting
 -- It is there.
-UPDATE posts SET ts = %(ts)s, permalink = %(permalink)s, sent_hash = %(hash)s, pinned = %(pinned)s, sent_at = %(at)s
+UPDATE posts SET ts = %(ts)s, permalink = %(permalink)s, sent_hash = %(hash)s, pinned = %(is_pinned)s, sent_at = %(at)s
 WHERE id = %(id)s;
 
 -- name: record_update
 -- It shows the newest state.
-UPDATE posts SET sent_hash = %(hash)s, pinned = %(pinned)s, sent_at = %(at)s WHERE id = %(id)s;
+UPDATE posts SET sent_hash = %(hash)s, pinned = %(is_pinned)s, sent_at = %(at)s WHERE id = %(id)s;
 
 -- name: recheck
 -- Nobody knows any more what it shows, so the next look sends it once more.

@@ -1,9 +1,9 @@
 -- name: insert
 -- A new release; refused by one_active_release while another holds the environment.
 INSERT INTO releases (environment, version, state, manager, notes_url, commit_sha, image, digest, checklist_digest,
-                      policy_digest, channel, started_at, tagged, bound_at, confirmed_at, again_because)
+                      policy_digest, channel, started_at, tagged, pinned_at, confirmed_at, repeat_reason)
 VALUES (%(environment)s, %(version)s, 'OPEN', %(manager)s, %(notes_url)s, %(commit)s, %(image)s, %(digest)s,
-        %(checklist_digest)s, %(policy_digest)s, %(channel)s, %(at)s, %(tagged)s, %(at)s, %(at)s, %(again_because)s)
+        %(checklist_digest)s, %(policy_digest)s, %(channel)s, %(at)s, %(tagged)s, %(at)s, %(at)s, %(repeat_reason)s)
 RETURNING id;
 
 -- name: keep_checklist
@@ -18,8 +18,8 @@ INSERT INTO policies (digest, body) VALUES (%(digest)s, %(body)s) ON CONFLICT DO
 -- One release: that of an id, the one that holds an environment, the newest one (of a version where one is given), the newest
 -- whose deploy began, whatever became of it, or the newest that has changed the environment and was not taken back.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because,
-       bound_after
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged AS is_tagged, pinned_at, confirmed_at,
+       source_problem, repeat_reason, results_valid_after
 FROM releases WHERE id = CASE %(which)s::text
     WHEN 'id' THEN %(id)s::bigint
     WHEN 'active' THEN (
@@ -42,15 +42,15 @@ END;
 -- One release, nobody else changes it until the commit. Rows that refer to it may come in: FOR UPDATE would make somebody who
 -- writes the record, of a refusal for example, wait for this lock while its holder waits to write the record.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because,
-       bound_after
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged AS is_tagged, pinned_at, confirmed_at,
+       source_problem, repeat_reason, results_valid_after
 FROM releases WHERE id = %(id)s FOR NO KEY UPDATE;
 
 -- name: history
 -- The newest releases first.
 SELECT id, environment, version, state, manager, notes_url, commit_sha AS commit, image, digest, checklist_digest, policy_digest,
-       channel, started_at, deployer, deployed_at, closed_at, reason, tagged, bound_at, confirmed_at, unbound, again_because,
-       bound_after
+       channel, started_at, deployer, deployed_at, closed_at, reason, tagged AS is_tagged, pinned_at, confirmed_at,
+       source_problem, repeat_reason, results_valid_after
 FROM releases WHERE environment = %(environment)s ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: move
@@ -67,15 +67,15 @@ WHERE id = %(id)s AND state = %(from)s RETURNING id;
 UPDATE releases SET closed_at = %(at)s WHERE id = %(id)s;
 
 -- name: confirm
--- GitHub and the registry were asked again; unbound: why they do not say the same.
-UPDATE releases SET confirmed_at = %(at)s, unbound = %(unbound)s WHERE id = %(id)s;
+-- GitHub and the registry were asked again; source_problem: why they do not say the same.
+UPDATE releases SET confirmed_at = %(at)s, source_problem = %(source_problem)s WHERE id = %(id)s;
 
--- name: rebind
+-- name: repin
 -- The version means something else now; what was found before does not count, and a reason was given for that image only.
-UPDATE releases SET again_because = CASE WHEN digest = %(digest)s THEN again_because ELSE '' END,
-                    commit_sha = %(commit)s, digest = %(digest)s, tagged = %(tagged)s, bound_at = %(at)s, confirmed_at = %(at)s,
-                    unbound = '',
-                    bound_after = (SELECT coalesce(max(c.id), 0) FROM check_results c WHERE c.release_id = %(id)s)
+UPDATE releases SET repeat_reason = CASE WHEN digest = %(digest)s THEN repeat_reason ELSE '' END,
+                    commit_sha = %(commit)s, digest = %(digest)s, tagged = %(tagged)s, pinned_at = %(at)s, confirmed_at = %(at)s,
+                    source_problem = '',
+                    results_valid_after = (SELECT coalesce(max(c.id), 0) FROM check_results c WHERE c.release_id = %(id)s)
 WHERE id = %(id)s;
 
 -- name: adopt

@@ -1,14 +1,14 @@
 -- name: some
 -- The steps of the latest run of each plan of a release, or one step by its row, each with what its journal says.
-SELECT s.id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned, attempt, started_at, finished_at,
-       by_whom AS by, note, release_id, journal, unended
+SELECT s.id AS row, plan, ordinal, step_id AS id, state, summary, progress, before, planned AS planned_changes, attempt, started_at, finished_at,
+       by_whom AS by, note, release_id, journal, unfinished_jobs
 FROM steps s
 CROSS JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_array(j.entry, j.body -> 'changes') ORDER BY j.id) AS journal
     FROM journal j WHERE j.step = s.id AND j.body ? 'changes'
 ) changes
 CROSS JOIN LATERAL (
-    SELECT array_agg(DISTINCT j.body ->> 'job') AS unended
+    SELECT array_agg(DISTINCT j.body ->> 'job') AS unfinished_jobs
     FROM journal j
     WHERE j.step = s.id AND j.entry = 'observed' AND j.body ? 'job' AND j.body ? 'attempt'
       AND NOT EXISTS (SELECT FROM journal e WHERE e.step = s.id AND e.entry = 'observed' AND e.body ? 'ended'

@@ -21,7 +21,7 @@ WHERE u.settled_at IS NULL AND (
                   AND l.objid = u.owner::integer::oid AND l.objsubid = 2
                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
     OR EXISTS (SELECT FROM check_runs r
-               WHERE r.release_id = u.release_id AND r.check_id = u.check_id AND r.running <> 'running'))
+               WHERE r.release_id = u.release_id AND r.check_id = u.check_id AND r.state <> 'running'))
 ORDER BY u.id DESC;
 
 -- name: open

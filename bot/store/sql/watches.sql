@@ -4,7 +4,7 @@ SELECT state, started_at, ends_at, polls, last_poll_at FROM watches WHERE releas
 
 -- name: readings
 -- What each probe said last.
-SELECT probe, seen, summary, asked_at, told_at, spell, strikes, blames, wait_until, series
+SELECT probe, seen AS status, summary, asked_at, told_at AS last_answer_at, spell, strikes, blames, wait_until, series
 FROM watch_readings WHERE release_id = %(release_id)s ORDER BY probe;
 
 -- name: alarms
@@ -49,7 +49,7 @@ UPDATE watch_clocks SET at = at + %(step)s WHERE release_id = %(release_id)s;
 -- name: read
 -- What a probe says now.
 INSERT INTO watch_readings (release_id, probe, seen, summary, asked_at, told_at, spell, strikes, blames, wait_until, series)
-VALUES (%(release_id)s, %(probe)s, %(seen)s, %(summary)s, %(asked_at)s, %(told_at)s, %(spell)s, %(strikes)s, %(blames)s,
+VALUES (%(release_id)s, %(probe)s, %(status)s, %(summary)s, %(asked_at)s, %(last_answer_at)s, %(spell)s, %(strikes)s, %(blames)s,
         %(wait_until)s, %(series)s)
 ON CONFLICT (release_id, probe) DO UPDATE
     SET seen = excluded.seen, summary = excluded.summary, asked_at = excluded.asked_at,
