@@ -70,10 +70,10 @@ def _workspace_of(answer: SlackResponse) -> Installation:
 
 def question(settings: Slack, policy: Policy | None) -> Question:
     """How Slack is, asked with the configured token. ``policy``: that people are to be enough for."""
-    return Question("Slack", lambda: _configured(settings, policy), (EVERY_RELEASE,))
+    return Question("Slack", lambda: _examine_settings(settings, policy), (EVERY_RELEASE,))
 
 
-def _configured(settings: Slack, policy: Policy | None) -> list[Finding]:
+def _examine_settings(settings: Slack, policy: Policy | None) -> list[Finding]:
     if settings.bot_token is None:
         hint = "Take it from the app's page (xoxb-…)."
         return [Finding(State.UNSET, "SLACK_BOT_TOKEN is not set", hint, lines=(EVERY_RELEASE,))]
@@ -93,11 +93,13 @@ def examine(client: WebClient, settings: Slack, policy: Policy | None) -> list[F
         return [Finding(State.MISSING, f"Slack does not accept the bot token: {error.code}", error.hint)]
     findings = [Finding(State.OK, f"the bot token is good for the workspace {answer.get('team', answer['team_id'])}")]
     header = {key.lower(): value for key, value in answer.headers.items()}.get("x-oauth-scopes", "")
-    granted = {scope.strip() for scope in header.split(",") if scope.strip()}
-    missing = sorted(needed_scopes() - granted)
-    if missing:
+    granted_scopes = {scope.strip() for scope in header.split(",") if scope.strip()}
+    missing_scopes = sorted(needed_scopes() - granted_scopes)
+    if missing_scopes:
         findings.append(
-            Finding(State.MISSING, f"the token lacks {', '.join(missing)}", "Install the app anew with manifest.yml.")
+            Finding(
+                State.MISSING, f"the token lacks {', '.join(missing_scopes)}", "Install the app anew with manifest.yml."
+            )
         )
     else:
         findings.append(Finding(State.OK, "the token has every scope that the bot needs"))
@@ -105,24 +107,24 @@ def examine(client: WebClient, settings: Slack, policy: Policy | None) -> list[F
     return findings + examine_roles(client, settings.roles, _workspace_of(answer), policy)
 
 
-def _channel(client: WebClient, channel: str, shared: SharedChannel) -> list[Finding]:
+def _channel(client: WebClient, channel: str, sharing: SharedChannel) -> list[Finding]:
     if not channel:
         return [Finding(State.MISSING, "no channel is set", "Set slack.channel to the id of #releases (C…).")]
     try:
         with slack_call("conversations.info"):
-            found = client.conversations_info(channel=channel)["channel"]
+            info = client.conversations_info(channel=channel)["channel"]
     except SlackError as error:
         return [Finding(State.MISSING, f"Slack does not show the channel {channel}: {error.code}", _NOT_SHOWN)]
-    name = f"#{found.get('name', channel)}"
-    findings = [Finding(State.MISSING, what, hint) for what, hint in _closed(found, name)]
-    if exposed := _exposed(found):
-        refused = exposed.outside and shared is SharedChannel.REFUSE
-        hint = f"{_UNSHARE} Until then no release begins." if refused else exposed.hint
-        findings.append(Finding(State.MISSING if refused else State.NOTE, f"{name} {exposed.what}", hint))
-    return [Finding(State.OK, f"the bot is in {name}"), *findings] if found.get("is_member") else findings
+    name = f"#{info.get('name', channel)}"
+    findings = [Finding(State.MISSING, what, hint) for what, hint in _closed_channel_errors(info, name)]
+    if exposure := _find_exposure(info):
+        is_refused = exposure.outside and sharing is SharedChannel.REFUSE
+        hint = f"{_UNSHARE} Until then no release begins." if is_refused else exposure.hint
+        findings.append(Finding(State.MISSING if is_refused else State.NOTE, f"{name} {exposure.what}", hint))
+    return [Finding(State.OK, f"the bot is in {name}"), *findings] if info.get("is_member") else findings
 
 
-def channel_access(client: WebClient, channel: str, shared: SharedChannel) -> ChannelAccess:
+def channel_access(client: WebClient, channel: str, sharing: SharedChannel) -> ChannelAccess:
     """Ask Slack whether a release, or its deploy, may begin in ``channel``, and who else reads it.
 
     Refused where the bot cannot post, and where another organisation reads and ``shared`` refuses that. Raises SlackError
@@ -130,25 +132,25 @@ def channel_access(client: WebClient, channel: str, shared: SharedChannel) -> Ch
     """
     try:
         with slack_call("conversations.info"):
-            found = client.conversations_info(channel=channel)["channel"]
+            info = client.conversations_info(channel=channel)["channel"]
     except SlackError as error:
         if error.code not in NO_CHANNEL:
             raise
         return ChannelAccess(f"Slack does not show the bot <#{channel}>", _NOT_SHOWN)
-    for what, hint in _closed(found, f"<#{channel}>"):
+    for what, hint in _closed_channel_errors(info, f"<#{channel}>"):
         return ChannelAccess(f"{what[0].upper()}{what[1:]}", hint)
-    exposed = _exposed(found)
-    if exposed is None:
+    exposure = _find_exposure(info)
+    if exposure is None:
         return ChannelAccess()
-    if exposed.outside and shared is SharedChannel.REFUSE:
-        return ChannelAccess(f"<#{channel}> {exposed.what}", _UNSHARE)
-    return ChannelAccess(warning=f"<#{channel}> {exposed.what}. {exposed.hint}")
+    if exposure.outside and sharing is SharedChannel.REFUSE:
+        return ChannelAccess(f"<#{channel}> {exposure.what}", _UNSHARE)
+    return ChannelAccess(warning=f"<#{channel}> {exposure.what}. {exposure.hint}")
 
 
 _NOT_SHOWN = "Is it the channel's id (C…)? In a private channel: /invite @Release Bot."
 
 
-def _closed(channel: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
+def _closed_channel_errors(channel: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
     """Why the bot cannot post in the channel, each with what to do."""
     if channel.get("is_archived"):
         yield f"{name} is archived", "Unarchive it, or set another slack.channel."
@@ -168,7 +170,7 @@ class _Exposure:
 _UNSHARE = "Take the other organisation out of the channel, or set another slack.channel."
 
 
-def _exposed(channel: Mapping[str, Any]) -> _Exposure | None:
+def _find_exposure(channel: Mapping[str, Any]) -> _Exposure | None:
     """Who reads along, by the flags of docs.slack.dev/reference/objects/conversation-object; None: nobody else."""
     if channel.get("is_ext_shared"):
         hint = "People of the other organisation see every message. The bot refuses their clicks."

@@ -35,16 +35,16 @@ def read_button(button_id: str, value: str | None) -> tuple[AnyButton, Payload]:
     """
     button = BUTTONS.get(button_id)
     if button is None:
-        raise _forged("unknown action id")
+        raise _forgery("unknown action id")
     try:
         return button, button.payload.model_validate_json(value or "")
     except ValidationError as error:
         detail = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in detail["loc"]) or "value"
-        raise _forged(f"malformed value of {button.id}: {place}: {detail['type']}") from error
+        raise _forgery(f"malformed value of {button.id}: {place}: {detail['type']}") from error
 
 
-def _forged(problem: str) -> StaleButton:
+def _forgery(problem: str) -> StaleButton:
     return StaleButton(f"The bot never made that button: {problem}.", hint=_USE_THE_NEWEST)
 
 

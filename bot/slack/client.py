@@ -34,8 +34,8 @@ class SlackError(VendorError):
 
     def __init__(self, method: str, code: str, *, retry_after: float | None = None) -> None:
         """``code``: Slack's error, or ``no_answer``; ``retry_after``: seconds, when Slack asks for a pause."""
-        said = f"Slack gave no answer to {method}." if code == "no_answer" else f"Slack answered {code} to {method}."
-        super().__init__(said, hint=_what_to_do(method, code))
+        message = f"Slack gave no answer to {method}." if code == "no_answer" else f"Slack answered {code} to {method}."
+        super().__init__(message, hint=_what_to_do(method, code))
         self.method, self.code, self.retry_after = method, code, retry_after
 
 

@@ -17,13 +17,13 @@ _LONG_DASH = re.compile("^[–—]")  # phones make one of two short ones
 def read_command(text: str) -> tuple[AnyCommand, Any] | Malformed:
     """The command and what it is about. Words may be in capitals, as phones write them."""
     words = words_of(text)
-    return _read(words) if words else (HELP_COMMAND, None)
+    return _find_command(words) if words else (HELP_COMMAND, None)
 
 
-def _read(words: list[str]) -> tuple[AnyCommand, Any] | Malformed:
-    lowered = [_LONG_DASH.sub("--", word.lower()) for word in words[:2]]
+def _find_command(words: list[str]) -> tuple[AnyCommand, Any] | Malformed:
+    lower_words = [_LONG_DASH.sub("--", word.lower()) for word in words[:2]]
     for length in (2, 1):
-        command = COMMANDS.get(" ".join(lowered[:length]))
+        command = COMMANDS.get(" ".join(lower_words[:length]))
         if command is not None and len(words) >= length:
             content = command.parse(" ".join(words[length:]))
             return content if isinstance(content, Malformed) else (command, content)
@@ -36,6 +36,6 @@ def _unknown(words: list[str]) -> Malformed:
     if not near:
         return Malformed(f"There is no command {quote(words[0])}.", HELP)
     correction = [near[0], *words[1:]]
-    reading = _read(correction)
+    reading = _find_command(correction)
     example = reading.example if isinstance(reading, Malformed) else f"{COMMAND} {' '.join(correction)}"
     return Malformed(f"There is no command {quote(words[0])}. Did you mean {near[0]}?", example)

@@ -43,5 +43,5 @@ def click_in(row: InboxRow) -> str:
         return json.dumps(
             {"view": row.body["view"].get("callback_id"), "value": row.body["view"].get("private_metadata")}
         )
-    pressed = row.body["actions"][0]
-    return json.dumps({"action": pressed.get("action_id"), "value": pressed.get("value")})
+    button = row.body["actions"][0]
+    return json.dumps({"action": button.get("action_id"), "value": button.get("value")})

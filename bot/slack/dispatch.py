@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 GIVE_UP_AFTER = 5  # attempts at a delivery whose handling fails for an unknown reason
 
-_BROKEN = "Something went wrong in the bot. Nothing was changed."
+_INTERNAL_ERROR = "Something went wrong in the bot. Nothing was changed."
 _TOO_LATE, _PRESS_AGAIN = "That took too long, so Slack didn't open the form.", "Press the button again."
 
 
@@ -66,7 +66,7 @@ class Dispatch:
         with self._deps.store.transaction() as tx:
             row = inbox.get(tx, int(job.claim.key))
         if row is not None and row.handled_at is None:
-            answer = answers.answer(_BROKEN, f"Give your platform team the reference {reference}.")
+            answer = answers.answer(_INTERNAL_ERROR, f"Give your platform team the reference {reference}.")
             self._finish(row, sender_of(row, self._deps.channel), answer, f"failed {reference}")
 
     # --- what was asked

@@ -26,8 +26,8 @@ class Doctor:
 
     def execute(self, job: Job) -> datetime | None:
         """Examine all parts for one delivery (key: id of its inbox row). After a crash it is done again, and answered once."""
-        said = self._deps.examination().carry_out(lambda parts: logger.info("waiting for %s", ", ".join(parts)))
-        self._owe(job, doctor.found([one.cleaned(self._deps.clean) for one in said]))
+        findings = self._deps.examination().carry_out(lambda parts: logger.info("waiting for %s", ", ".join(parts)))
+        self._owe(job, doctor.findings([one.cleaned(self._deps.clean) for one in findings]))
         return None
 
     def give_up(self, job: Job, error: Exception) -> None:
@@ -35,14 +35,14 @@ class Doctor:
         logger.error("gave up examining for inbox %s: %s", job.claim.key, type(error).__name__)
         self._owe(job, answers.answer("The parts could not be examined.", "Type `/release doctor` once more."))
 
-    def _owe(self, job: Job, shown: Rendered) -> None:
+    def _owe(self, job: Job, answer: Rendered) -> None:
         with self._deps.store.transaction() as tx:
             work.ensure_claim(tx, job.claim)
             row = inbox.get(tx, int(job.claim.key))
             if row is None:
                 return
             to = sender_of(row, self._deps.channel)
-            body = redact_values({"text": shown.text, "blocks": shown.blocks}, self._deps.clean)
+            body = redact_values({"text": answer.text, "blocks": answer.blocks}, self._deps.clean)
             replies.store_reply(
                 tx, row.id, to.user, to.channel, to.response_url, body, self._deps.clock.now(), part=PART
             )

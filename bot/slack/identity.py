@@ -48,11 +48,11 @@ class Identity:
         return self._member(user, "you are")
 
     def _member(self, user: str, who: str) -> set[str]:
-        found = self._ask(user, who)
-        if why := refusal(found, self._workspace):
+        profile = self._ask(user, who)
+        if why := refusal(profile, self._workspace):
             raise NotAllowed(why, hint="Ask a full member of this workspace.")
-        grid = found.get("enterprise_user") or {}
-        return {user, str(found.get("id") or user), str(grid.get("id") or user)}
+        grid = profile.get("enterprise_user") or {}
+        return {user, str(profile.get("id") or user), str(grid.get("id") or user)}
 
     def actor(self, user: str) -> Actor:
         """Return who ``user`` is, with their roles (perhaps none). Raises what `member` raises.
@@ -60,15 +60,15 @@ class Identity:
         On Enterprise Grid one person has a U and a W id. The W id stands for both, so that four eyes are four.
         """
         ids = self.member(user)
-        held = frozenset(role for role, holders in self._holders().items() if ids & holders)
-        return Actor(UserId(max(ids)), held)  # W sorts after U
+        roles = frozenset(role for role, holders in self._holders().items() if ids & holders)
+        return Actor(UserId(max(ids)), roles)  # W sorts after U
 
     def roles_of(self, users: Iterable[UserId]) -> dict[UserId, frozenset[Role]]:
         """The roles that each of ``users`` holds now; none for who is no full member any more. Raises IdentityUnknown."""
         holders = self._holders()
-        return {user: self._held(user, holders) for user in users}
+        return {user: self._roles_of_user(user, holders) for user in users}
 
-    def _held(self, user: UserId, holders: Mapping[Role, set[str]]) -> frozenset[Role]:
+    def _roles_of_user(self, user: UserId, holders: Mapping[Role, set[str]]) -> frozenset[Role]:
         try:
             ids = self._member(user, f"<@{user}> is")
         except NotAllowed:
@@ -93,10 +93,10 @@ class Identity:
     def _holders(self) -> dict[Role, set[str]]:
         """Who holds each role, with one question for all groups: Slack answers it twenty times a minute at most."""
         roles = {Role(name): set(entries) for name, entries in self._roles}
-        named = {entry for entries in roles.values() for entry in entries if entry.startswith("S")}
-        groups = self._groups() if named else {}
+        group_ids = {entry for entries in roles.values() for entry in entries if entry.startswith("S")}
+        groups = self._groups() if group_ids else {}
         return {
-            role: (entries - named).union(*(groups.get(entry, set()) for entry in entries & named))
+            role: (entries - group_ids).union(*(groups.get(entry, set()) for entry in entries & group_ids))
             for role, entries in roles.items()
         }
 
@@ -106,17 +106,17 @@ class Identity:
         Ten people who click at once are one question: who waits for the answer to another takes the next one, which was
         asked for after the own click. Slack answers twenty times a minute at most.
         """
-        wanted = time.monotonic()
+        start = time.monotonic()
         with self._asking:
-            if self._asked_at < wanted:
+            if self._asked_at < start:
                 self._asked_at, self._said = time.monotonic(), self._ask_groups()
-            said = self._said
-        if isinstance(said, SlackError):
+            answer = self._said
+        if isinstance(answer, SlackError):
             raise IdentityUnknown(
-                f"Slack did not say who is in the user groups ({said.code}), so nothing was done.",
+                f"Slack did not say who is in the user groups ({answer.code}), so nothing was done.",
                 hint="Try again in a minute.",
-            ) from said
-        return said
+            ) from answer
+        return answer
 
     def _ask_groups(self) -> Groups | SlackError:
         try:

@@ -40,10 +40,10 @@ def keep(store: Store, redact: Callable[[str], str], delivery: str, kind: str, b
 
     Returns None when it is stored already. Raises DatabaseError in time for another answer.
     """
-    kept = {key: value for key, value in body.items() if key not in NOT_KEPT}
+    stored_body = {key: value for key, value in body.items() if key not in NOT_KEPT}
     clean = {
         key: value if key in OURS_TO_USE else redact_values(value, lambda text: _storable(redact(text)))
-        for key, value in kept.items()
+        for key, value in stored_body.items()
     }
     with store.transaction(wait=PATIENCE) as tx:
         return inbox.store_delivery(tx, delivery, kind, clean)
@@ -96,9 +96,9 @@ def register(app: App, put: Put, workspace: Installation) -> None:
 
 def _not_taken(error: Exception) -> BoltResponse:
     """Without an ack Slack shows the person that it was not taken: over HTTP by the status, over the socket by silence."""
-    known = isinstance(error, DatabaseError)
-    logger.error("a delivery was not taken: %s", error, exc_info=None if known else error)
-    return BoltResponse(status=503 if known else 500)
+    is_database_error = isinstance(error, DatabaseError)
+    logger.error("a delivery was not taken: %s", error, exc_info=None if is_database_error else error)
+    return BoltResponse(status=503 if is_database_error else 500)
 
 
 def _delivery(body: dict[str, Any]) -> str:

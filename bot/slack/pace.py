@@ -17,9 +17,9 @@ class Pace:
 
     def take(self, now: datetime) -> timedelta:
         """Count a call and return nothing; or, when it would be too many, the time until it is not."""
-        passed = max(NOTHING, now - self._at) if self._at is not None else NOTHING
-        spent = max(NOTHING, self._spent - passed)
+        elapsed = max(NOTHING, now - self._at) if self._at is not None else NOTHING
+        used_budget = max(NOTHING, self._spent - elapsed)
         self._at = now
-        over = spent + self._each - self._burst * self._each
-        self._spent = spent if over > NOTHING else spent + self._each
+        over = used_budget + self._each - self._burst * self._each
+        self._spent = used_budget if over > NOTHING else used_budget + self._each
         return max(NOTHING, over)

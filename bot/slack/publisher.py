@@ -55,9 +55,9 @@ class Publisher:
             view = releases.view(tx, release_id, self._deps.clock.now())
         if view is None:
             return None
-        for threaded in (False, True):
+        for in_thread in (False, True):
             with self._deps.store.transaction() as tx:
-                rows = [post for post in posts.of_release(tx, release_id) if (post.parent is not None) is threaded]
+                rows = [post for post in posts.of_release(tx, release_id) if (post.parent is not None) is in_thread]
             for post in rows:
                 if job.lost.is_set():
                     raise Superseded

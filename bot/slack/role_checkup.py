@@ -26,14 +26,16 @@ def examine_roles(client: WebClient, roles: Roles, workspace: Installation, poli
 
     ``policy``: what the people are to be enough for; None: it cannot be read.
     """
-    named = {Role(name): entries for name, entries in roles}
+    entries_of_role = {Role(name): entries for name, entries in roles}
     try:
         groups = (
-            _groups(client) if any(entry.startswith("S") for entries in named.values() for entry in entries) else {}
+            _groups(client)
+            if any(entry.startswith("S") for entries in entries_of_role.values() for entry in entries)
+            else {}
         )
         people = {
             entry: _person(client, entry, workspace)
-            for entry in dict.fromkeys(entry for entries in named.values() for entry in entries)
+            for entry in dict.fromkeys(entry for entries in entries_of_role.values() for entry in entries)
             if not entry.startswith("S")
         }
     except SlackError as error:
@@ -41,15 +43,15 @@ def examine_roles(client: WebClient, roles: Roles, workspace: Installation, poli
         return [Finding(State.MISSING, what, error.hint or "Try again in a minute.")]
     findings: list[Finding] = []
     holders: dict[Role, set[str]] = {}
-    for role, entries in named.items():
+    for role, entries in entries_of_role.items():
         findings += _wrong(f"slack.roles.{role}", entries, groups, people)
-        held = holders[role] = {entry for entry in entries if people.get(entry) == ""}.union(
+        role_holders = holders[role] = {entry for entry in entries if people.get(entry) == ""}.union(
             *(_members(groups[entry]) for entry in entries if entry in groups)
         )
         if entries:
-            count = f"{len(held)} {'person' if len(held) == 1 else 'people'}"
-            hint = "" if held else "Until somebody holds it nobody can do what it may."
-            findings.append(Finding(State.OK if held else State.MISSING, f"slack.roles.{role}: {count}", hint))
+            count = f"{len(role_holders)} {'person' if len(role_holders) == 1 else 'people'}"
+            hint = "" if role_holders else "Until somebody holds it nobody can do what it may."
+            findings.append(Finding(State.OK if role_holders else State.MISSING, f"slack.roles.{role}: {count}", hint))
     if policy is not None and (shortage := find_shortage(policy, holders)):
         hint = "Add people to slack.roles or to its user groups, or change the policy."
         findings.append(Finding(State.MISSING, f"nobody could ever deploy: {shortage_text(shortage)}", hint))

@@ -94,16 +94,16 @@ _WEB = re.compile(r"https?://[^\s<>|]+")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
-class _Shown(dict[int, str]):
+class _PrintableTable(dict[int, str]):
     """For ``str.translate``: what can be read as it is, a space for what stands between words, nothing for the others."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        self[code] = shown = char if char.isprintable() else " " * char.isspace()
-        return shown
+        self[code] = text = char if char.isprintable() else " " * char.isspace()
+        return text
 
 
-_SHOWN = _Shown()
+_PRINTABLE = _PrintableTable()
 
 
 def clean(text: str) -> str:
@@ -111,7 +111,7 @@ def clean(text: str) -> str:
 
     A line break in a summary must not start a line of its own, which could read like the result of another check.
     """
-    return " ".join((text if text.isprintable() else text.translate(_SHOWN)).split())
+    return " ".join((text if text.isprintable() else text.translate(_PRINTABLE)).split())
 
 
 def escape(text: str) -> str:
@@ -127,7 +127,7 @@ def outside(text: str, limit: int = 300) -> str:
 _MENTION = re.compile(r"&lt;(@[UW][A-Z0-9]+|#C[A-Z0-9]+)&gt;")
 
 
-def said(text: str, limit: int) -> str:
+def sentence(text: str, limit: int) -> str:
     """Lines that a flow says to one person: escaped like outside strings, but mentions by id stay."""
     lines = "\n".join(escape(clean(line)) for line in text.splitlines())
     return cut_mrkdwn(_MENTION.sub(r"<\1>", lines), limit)
@@ -135,21 +135,21 @@ def said(text: str, limit: int) -> str:
 
 def bold(text: str, limit: int = 300) -> str:
     """An outside string in bold; as it is where a star of its own (``SELECT * FROM``) would end the bold part."""
-    shown = outside(text, limit - 2)
-    return shown if "*" in shown else f"*{shown}*"
+    cut_text = outside(text, limit - 2)
+    return cut_text if "*" in cut_text else f"*{cut_text}*"
 
 
 def code(text: str, limit: int = 300) -> str:
     """An outside string in a fixed-width font, in at most ``limit`` characters."""
-    shown = escape(clean(text).replace("`", "'"))
-    return f"`{cut_mrkdwn(shown, limit - 2)}`"
+    code_text = escape(clean(text).replace("`", "'"))
+    return f"`{cut_mrkdwn(code_text, limit - 2)}`"
 
 
 def code_block(text: str, limit: int) -> str:
     """Outside lines in a fixed-width font, in at most ``limit`` characters."""
-    lines = "\n".join(line.translate(_SHOWN) for line in text.expandtabs(4).splitlines())
-    shown = escape(lines.replace("```", "'''"))
-    return f"```\n{cut_mrkdwn(shown, limit - 8)}\n```"
+    lines = "\n".join(line.translate(_PRINTABLE) for line in text.expandtabs(4).splitlines())
+    code_text = escape(lines.replace("```", "'''"))
+    return f"```\n{cut_mrkdwn(code_text, limit - 8)}\n```"
 
 
 def mention(user: UserId | str) -> str:
@@ -167,12 +167,12 @@ def link(url: str, label: str, limit: int = 400) -> str:
 
 def runbook(document: str, sections: str, limit: int) -> str:
     """The sections of the runbook that a line names, as links into it; as words where it has no address or they are too long."""
-    found = [
+    links = [
         link(address, heading, limit) if address else outside(heading, limit)
         for heading, address in places(document, sections)
     ]
-    joined = ", ".join(found)
-    return joined if len(joined) <= limit else outside(sections, limit)
+    link_list = ", ".join(links)
+    return link_list if len(link_list) <= limit else outside(sections, limit)
 
 
 def clock_time(at: datetime) -> str:
@@ -237,8 +237,10 @@ def status_of(view: ReleaseView, check: Check) -> CheckStatus:
     """
     release, at = view.release, view.now
     if release.state is not ReleaseState.OPEN:
-        begun = [step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None]
-        at = min(begun, default=release.closed_at or view.now)
+        starts = [
+            step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None
+        ]
+        at = min(starts, default=release.closed_at or view.now)
     counts_as = check_status(view.checks[check.id], check.max_age, at)
     return CheckStatus.INCONCLUSIVE if counts_as is CheckStatus.MISSING and check.kind == ATTEST_KIND else counts_as
 
@@ -275,15 +277,15 @@ def worst(view: ReleaseView, section: Section) -> CheckStatus:
 
 def result_line(view: ReleaseView, check: Check) -> str:
     """What is known of a check in one plain line: the word for its standing and what was found."""
-    counts_as, known = status_of(view, check), view.checks[check.id]
+    counts_as, state = status_of(view, check), view.checks[check.id]
     word = WORDS[counts_as]
     if counts_as in {CheckStatus.RUNNING, CheckStatus.WAITING}:
-        return f"{word}: {clean(known.progress)}" if clean(known.progress) else word
-    if counts_as is CheckStatus.WAIVED and known.waiver is not None:
-        return f"{word}: {clean(known.waiver.reason)}"
-    if known.result is None:
+        return f"{word}: {clean(state.progress)}" if clean(state.progress) else word
+    if counts_as is CheckStatus.WAIVED and state.waiver is not None:
+        return f"{word}: {clean(state.waiver.reason)}"
+    if state.result is None:
         return word
-    return f"{word}: {clean(known.result.summary)}" if clean(known.result.summary) else word
+    return f"{word}: {clean(state.result.summary)}" if clean(state.result.summary) else word
 
 
 def step_title(view: ReleaseView, step: Step) -> str:
@@ -308,7 +310,7 @@ def state_line(view: ReleaseView) -> str:
 
 
 # States that somebody chose with a reason; where a step failed, the step says why.
-_CHOSEN = {ReleaseState.ABORTED, ReleaseState.ROLLING_BACK, ReleaseState.ROLLED_BACK}
+_CHOSEN_STATES = {ReleaseState.ABORTED, ReleaseState.ROLLING_BACK, ReleaseState.ROLLED_BACK}
 
 
 def state_words(view: ReleaseView, write_time: Callable[[datetime], str]) -> str:
@@ -317,7 +319,7 @@ def state_words(view: ReleaseView, write_time: Callable[[datetime], str]) -> str
     words = str(release.state)
     if detail := _state_detail(view, write_time):
         words += f" {detail}" if release.state is ReleaseState.WATCHING else f", {detail}"
-    if clean(release.reason) and release.state in _CHOSEN:
+    if clean(release.reason) and release.state in _CHOSEN_STATES:
         words += f": {outside(release.reason, 300)}"
     return words
 
@@ -357,8 +359,8 @@ def mitigation_line(entry: Mitigation) -> str:
     words = f":warning: *{outside(entry.what, 100)}* {IN_FORCE[entry.state]}"
     if entry.is_stuck:
         words += f", but is stuck: {outside(entry.trouble, 150)}"
-    ends = "" if entry.state is MitigationState.LIFTING and not entry.is_stuck else " Press *Put it back* to end it."
-    return f"{words}. {mention(entry.owner)} has owned it since {moment(entry.begun_at)}.{ends}"
+    ending = "" if entry.state is MitigationState.LIFTING and not entry.is_stuck else " Press *Put it back* to end it."
+    return f"{words}. {mention(entry.owner)} has owned it since {moment(entry.begun_at)}.{ending}"
 
 
 def is_offer(view: ReleaseView, step: Step) -> bool:
@@ -385,6 +387,6 @@ def _at_step(view: ReleaseView, plan: PlanKind) -> str:
         if step.state in {StepState.FAILED, StepState.RUNNING, StepState.PENDING} or step is view.awaited_step:
             words = f"step {place} of {len(steps)}, {outside(step_title(view, step), 80)}"
             words += f", waiting for {who_attests(view, step)}" if step is view.awaited_step else ""
-            failed = step.state is StepState.FAILED and clean(step.summary)
-            return f"{words}: {outside(step.summary, 200)}" if failed else words
+            failure = step.state is StepState.FAILED and clean(step.summary)
+            return f"{words}: {outside(step.summary, 200)}" if failure else words
     return ""

@@ -110,8 +110,8 @@ class Socket:
     def _deaf(self, handler: SocketModeHandler) -> bool:
         """Whether pings stay without an answer, as on a link that was cut without a word; the SDK does not look."""
         session = handler.client.current_session
-        heard = max(self._opened_at, session.last_pong_tm if session is not None else 0.0)
-        return time.time() - heard > DEAF * self._ping
+        last_sign = max(self._opened_at, session.last_pong_tm if session is not None else 0.0)
+        return time.time() - last_sign > DEAF * self._ping
 
     def ensure(self) -> None:
         """Replace the connection when it is gone and its own reconnecting has not helped; called again and again."""
@@ -146,8 +146,8 @@ class Socket:
 def _end(handler: SocketModeHandler) -> None:
     """Close a connection for good. It is cut first and its reader let go: closed under it, the reader waits ten seconds."""
     client = handler.client
-    ended = threading.Event()
-    client.on_close_listeners.append(lambda _: ended.set())
+    end = threading.Event()
+    client.on_close_listeners.append(lambda _: end.set())
     client.default_auto_reconnect_enabled = client.auto_reconnect_enabled = False
     client.closed = True
     client.message_queue.put(None)  # its reader looks up only once a second
@@ -157,6 +157,6 @@ def _end(handler: SocketModeHandler) -> None:
         session.keep_running = False  # so that the end of the link is no error to it
         with contextlib.suppress(OSError):  # the other side was faster
             link.shutdown(socket.SHUT_RDWR)
-        ended.wait(1.0)
+        end.wait(1.0)
         link.close()  # which the SDK leaves to the garbage collector
     handler.close()  # type: ignore[no-untyped-call]

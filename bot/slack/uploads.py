@@ -90,7 +90,7 @@ class Uploader:
                     channel=str(file.channel), ts=str(file.thread_ts), limit=200, cursor=cursor or None
                 )
             for message in answer["messages"]:
-                if any(listed["id"] == file.slack_id for listed in message.get("files", [])):
+                if any(entry["id"] == file.slack_id for entry in message.get("files", [])):
                     return True
             cursor = (answer.get("response_metadata") or {}).get("next_cursor", "")
             if not cursor:

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.flows.needed import Said
-from bot.slack.blocks.doctor import found
+from bot.slack.blocks.doctor import findings
 from checks.checkup.finding import Finding, State
 from tests.unit.slack_rules import assert_slack_accepts, block
 
@@ -16,7 +16,7 @@ BAD = Said("Kubernetes of staging", Finding(State.MISSING, "may not get <pods>",
 
 def test_problems_come_first_with_their_solution() -> None:
     """A problem is listed with part, message, hint, the checks that need it, and the text to copy."""
-    message = found([GOOD, BAD, NOTE])
+    message = findings([GOOD, BAD, NOTE])
     assert_slack_accepts(message)
     assert message.text == "Needs attention: 1 of 3. Kubernetes of staging"
     assert block(message, "bad:0") == (
@@ -32,13 +32,13 @@ def test_problems_come_first_with_their_solution() -> None:
 def test_refused_access_is_listed_before_missing_configuration() -> None:
     """What is refused is named before what is not configured."""
     unset = Said("Grafana", Finding(State.UNSET, "grafana is not set", "Set it in release-bot.yml."))
-    message = found([unset, BAD])
+    message = findings([unset, BAD])
     assert message.text == "Needs attention: 2 of 2. Kubernetes of staging, Grafana"
 
 
 def test_a_report_without_problems_is_one_sentence() -> None:
     """If everything works, the message says so in one sentence."""
-    message = found([GOOD])
+    message = findings([GOOD])
     assert_slack_accepts(message)
     assert message.text == "Everything this checklist needs works."
 
@@ -47,6 +47,6 @@ def test_a_report_without_problems_is_one_sentence() -> None:
 def test_a_report_fits_however_many_problems_it_has(number: int) -> None:
     """Problems that do not fit are left out, and the message names the command that lists all."""
     long = Finding(State.UNREACHABLE, "w" * 900, "h" * 900, "r\n" * 900, LINES * 20)
-    message = found([Said(f"Part {n} " + "p" * 90, long) for n in range(number)] + [GOOD] * 60)
+    message = findings([Said(f"Part {n} " + "p" * 90, long) for n in range(number)] + [GOOD] * 60)
     assert_slack_accepts(message)
     assert ("`release-bot doctor` lists them all" in str(message.blocks)) is (number > 10)

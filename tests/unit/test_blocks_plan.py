@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bot.domain.plan import LastingChange, Mutation, PlanKind, PlannedStep, Way
-from bot.slack.blocks.plan import planned
+from bot.slack.blocks.plan import plan_message
 from tests.unit.factories import make_checklist
 from tests.unit.slack_rules import assert_slack_accepts, block, block_ids
 
@@ -18,7 +18,7 @@ DROP = Mutation("migration 061.sql on production", "", "applied", Way.FINAL, "ca
 
 def test_each_change_is_shown_with_both_values_and_its_rollback() -> None:
     """Each change is shown with the value now, the value after and its rollback; steps without a change are only named."""
-    message = planned("SOLVEREIGN v4.8.0", [TAG, replace(BACKEND, changes=(IMAGE, DROP)), LOGS, BACK])
+    message = plan_message("SOLVEREIGN v4.8.0", [TAG, replace(BACKEND, changes=(IMAGE, DROP)), LOGS, BACK])
     assert_slack_accepts(message)
     assert message.text == "Plan of SOLVEREIGN v4.8.0: 3 steps, 2 changes, 1 can't be taken back"
     assert block_ids(message) == ["plan", "step:2", "by_hand", "quiet", "rollback", "marks"]
@@ -38,7 +38,7 @@ def test_each_change_is_shown_with_both_values_and_its_rollback() -> None:
         "1. Create release tag (by hand)",
     ]
     assert "stays" not in block(message, "marks")
-    under_way = planned("SOLVEREIGN v4.8.0", [LOGS, BACK], [LastingChange(DROP.what, DROP.way, DROP.back)])
+    under_way = plan_message("SOLVEREIGN v4.8.0", [LOGS, BACK], [LastingChange(DROP.what, DROP.way, DROP.back)])
     assert block(under_way, "lasting") == (
         "*A rollback leaves in place*\n"
         ":warning: migration 061.sql on production: cannot be taken back: declared breaking"
@@ -47,7 +47,7 @@ def test_each_change_is_shown_with_both_values_and_its_rollback() -> None:
 
 def test_a_step_whose_changes_are_unknown_says_so() -> None:
     """A step whose changes cannot be read is never shown as one without a change."""
-    message = planned("SOLVEREIGN v4.8.0", [replace(BACKEND, trouble="Vercel <answered> 503. Wait."), BACK])
+    message = plan_message("SOLVEREIGN v4.8.0", [replace(BACKEND, trouble="Vercel <answered> 503. Wait."), BACK])
     assert message.text.endswith("1 step, 0 changes. Can't tell what 1 step would change")
     assert ":x: can't tell what it would change: Vercel &lt;answered&gt; 503. Wait." in block(message, "step:1")
 
@@ -55,4 +55,4 @@ def test_a_step_whose_changes_are_unknown_says_so() -> None:
 def test_slack_accepts_a_plan_of_many_long_steps() -> None:
     """A plan stays within Slack's limits, however long its texts are."""
     long = Mutation("w" * 900, "n" * 900, "a" * 900, Way.STAYS, "b" * 900)
-    assert_slack_accepts(planned("P" * 300, [replace(BACKEND, changes=(long,) * 5)] * 80 + [BACK] * 80))
+    assert_slack_accepts(plan_message("P" * 300, [replace(BACKEND, changes=(long,) * 5)] * 80 + [BACK] * 80))

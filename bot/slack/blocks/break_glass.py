@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from bot.slack.blocks.elements import Element
     from bot.slack.blocks.limits import Rendered
 
-_PASSED = 1_500
+_REASONS_LIMIT = 1_500
 
 
 def render(_about: BreakGlassPost, view: ReleaseView) -> Rendered:
     """The break-glass of the release. It pages the channel: everybody has to know at once."""
-    broken = view.break_glass
-    if broken is None:
+    usage = view.break_glass
+    if usage is None:
         return unknown(view, "The deploy went through the gate.")
-    words = f"Break-glass: {text.mention(broken.by)} deploys {text.outside(text.name(view), 150)} past the gate"
-    why = text.outside(broken.reason, 700)
-    passed = limits.join_lines([f"• {text.outside(one.text, 200)}" for one in broken.overridden_reasons], _PASSED)
-    if broken.reviewed_by is not None and broken.reviewed_at is not None:
-        who = f"{text.mention(broken.reviewed_by)}, {text.moment(broken.reviewed_at)}"
-        after = f":white_check_mark: Reviewed by {who}: {text.outside(broken.review_note, 700)}"
+    words = f"Break-glass: {text.mention(usage.by)} deploys {text.outside(text.name(view), 150)} past the gate"
+    why = text.outside(usage.reason, 700)
+    passed = limits.join_lines([f"• {text.outside(one.text, 200)}" for one in usage.overridden_reasons], _REASONS_LIMIT)
+    if usage.reviewed_by is not None and usage.reviewed_at is not None:
+        who = f"{text.mention(usage.reviewed_by)}, {text.moment(usage.reviewed_at)}"
+        after = f":white_check_mark: Reviewed by {who}: {text.outside(usage.review_note, 700)}"
     else:
         after = ":mag: Someone else reviews it once the release is over."
     blocks = [
@@ -43,8 +43,8 @@ def render(_about: BreakGlassPost, view: ReleaseView) -> Rendered:
 
 def buttons(view: ReleaseView) -> list[Element]:
     """The button of the review, while it can be pressed."""
-    broken = view.break_glass
-    if broken is None or broken.reviewed_by is not None or view.release.state not in REVIEWED_IN:
+    usage = view.break_glass
+    if usage is None or usage.reviewed_by is not None or view.release.state not in REVIEWED_IN:
         return []
     payload = ReleasePayload(release=view.release.id)
     return [elements.button("break_glass.review", payload, "Review", style="primary")]

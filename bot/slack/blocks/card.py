@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 # Shares of limits.MAX_MESSAGE_TEXT; with heading, names of fields, labels and the question they stay below it.
 _FIELD = 330  # each of nine; only the two links come near it
 _STATE = 700
-_STANDING = 700
+_MITIGATIONS_LIMIT = 700
 _TABLE = 2_800
 _PROGRESS = 800
 _SIGNOFF = 450  # each of three
 _GATE = 1_400
-_NAMED = 3  # lines that hold nothing up and have not passed, named where a deploy is open
+_MAX_FAILURES = 3  # lines that hold nothing up and have not passed, named where a deploy is open
 _TABLE_ROWS = 60  # of checks; with more a cell would be too short to say anything
 
 
@@ -62,19 +62,19 @@ def fallback(view: ReleaseView, decision: Decision) -> str:
     words = text.state_line(view)
     if view.release.state is not ReleaseState.OPEN:
         return words
-    words += f". {_passed(view)}. {text.verdict(decision)}"
+    words += f". {_count_passes(view)}. {text.verdict(decision)}"
     reasons = "; ".join(map(reason_text, decision.reasons))
     if reasons:
         return f"{words}: {text.outside(reasons, 600)}"
-    missed = name_failures(non_blocking_failures(view), _NAMED)
-    return f"{words}. {text.outside(missed, 600)}." if missed else f"{words}."
+    failures = name_failures(non_blocking_failures(view), _MAX_FAILURES)
+    return f"{words}. {text.outside(failures, 600)}." if failures else f"{words}."
 
 
-def _passed(view: ReleaseView) -> str:
+def _count_passes(view: ReleaseView) -> str:
     """How many of the checks that decide have passed, and how many are waived."""
-    counted = Counter(text.status_of(view, check) for check in view.checklist.gate_checks)
-    words = f"{counted[CheckStatus.PASSED]} of {text.count(counted.total(), 'check')} passed"
-    return f"{words}, {counted[CheckStatus.WAIVED]} waived" if counted[CheckStatus.WAIVED] else words
+    counts = Counter(text.status_of(view, check) for check in view.checklist.gate_checks)
+    words = f"{counts[CheckStatus.PASSED]} of {text.count(counts.total(), 'check')} passed"
+    return f"{words}, {counts[CheckStatus.WAIVED]} waived" if counts[CheckStatus.WAIVED] else words
 
 
 def _facts(view: ReleaseView) -> list[tuple[str, str]]:
@@ -100,9 +100,9 @@ def _state(view: ReleaseView) -> str:
     if view.release.state in {ReleaseState.DEPLOY_FAILED, ReleaseState.ROLLBACK_FAILED}:
         line += "\nRetry the step in the thread, or roll back."
     if view.break_glass is not None:
-        reviewed = view.break_glass.reviewed_by
-        seen = f"reviewed by {text.mention(reviewed)}" if reviewed else "not reviewed yet"
-        line += f"\n:rotating_light: Break-glass by {text.mention(view.break_glass.by)}, {seen}"
+        reviewer = view.break_glass.reviewed_by
+        review = f"reviewed by {text.mention(reviewer)}" if reviewer else "not reviewed yet"
+        line += f"\n:rotating_light: Break-glass by {text.mention(view.break_glass.by)}, {review}"
     if view.freeze is not None:
         until = text.frozen_until(view.freeze)
         line += f"\n:snowflake: Deploys are frozen until {until}: {text.outside(view.freeze.reason, 120)}"
@@ -112,18 +112,22 @@ def _state(view: ReleaseView) -> str:
 def open_mitigation_blocks(view: ReleaseView) -> list[Block]:
     """What keeps an ended release open, if anything does."""
     lines = [text.mitigation_line(entry) for entry in view.open_mitigations]
-    return [elements.section("standing", limits.join_lines(lines, _STANDING), limit=_STANDING)] if lines else []
+    return (
+        [elements.section("standing", limits.join_lines(lines, _MITIGATIONS_LIMIT), limit=_MITIGATIONS_LIMIT)]
+        if lines
+        else []
+    )
 
 
 def _go_no_go(view: ReleaseView) -> Block:
     """The table. The result stands before what was expected, because a phone shows the first columns."""
     checks = view.checklist.gate_checks
-    shown = checks if len(checks) <= _TABLE_ROWS else checks[: _TABLE_ROWS - 1]
-    room = limits.share(_TABLE - 100, len(shown) + 1, at_least=30, at_most=240)
+    visible_checks = checks if len(checks) <= _TABLE_ROWS else checks[: _TABLE_ROWS - 1]
+    room = limits.share(_TABLE - 100, len(visible_checks) + 1, at_least=30, at_most=240)
     rows = [[elements.cell(heading, 20) for heading in ("#", "Check", "Result", "Expected")]]
-    rows += [_row(view, number, check, room) for number, check in enumerate(shown, start=1)]
-    if left := len(checks) - len(shown):
-        rest = f"… and {left} more, see the thread"
+    rows += [_row(view, number, check, room) for number, check in enumerate(visible_checks, start=1)]
+    if hidden_count := len(checks) - len(visible_checks):
+        rest = f"… and {hidden_count} more, see the thread"
         rows.append([elements.cell(words, 40) for words in ("…", rest, "", "")])
     return elements.table("go_no_go", rows, wrapped=(False, True, True, True))
 
@@ -151,15 +155,15 @@ def _progress(view: ReleaseView) -> list[Block]:
 
 
 def _signoff(view: ReleaseView, role: Role) -> list[Block]:
-    given = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
-    needed = view.policy.min_approvals(role)
-    need = "optional" if not needed else "required" if needed == 1 else f"{needed} people required"
+    role_signoffs = [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
+    needed_count = view.policy.min_approvals(role)
+    need = "optional" if not needed_count else "required" if needed_count == 1 else f"{needed_count} people required"
     title = f"*{role.title}* ({need})"
     name = f"signoff:{role}"
-    lines = [_signature(view, one) for one in given] or [":white_circle: Not signed yet"]
+    lines = [_signature(view, one) for one in role_signoffs] or [":white_circle: Not signed yet"]
     return [
         elements.section(name, limits.join_lines([title, *lines], _SIGNOFF), limit=_SIGNOFF),
-        *elements.actions(f"{name}:buttons", _signoff_buttons(view, role, given)),
+        *elements.actions(f"{name}:buttons", _signoff_buttons(view, role, role_signoffs)),
     ]
 
 
@@ -174,19 +178,19 @@ def _signature(view: ReleaseView, signoff: SignOff) -> str:
     return f":white_check_mark: Approved by {who}, {at}"
 
 
-def _signoff_buttons(view: ReleaseView, role: Role, given: list[SignOff]) -> list[Element]:
+def _signoff_buttons(view: ReleaseView, role: Role, signoffs: list[SignOff]) -> list[Element]:
     """Approve and Decline while an answer of this role would change something, Revoke while one stands."""
     if view.release.state is not ReleaseState.OPEN:
         return []
     payload = RolePayload(release=view.release.id, role=role)
     buttons = []
-    declined = any(one.verdict is Verdict.DECLINE for one in given)
-    if not declined and (
+    has_declined = any(one.verdict is Verdict.DECLINE for one in signoffs)
+    if not has_declined and (
         len(valid_approvals(view, role)) < max(1, view.policy.min_approvals(role)) or _people_short(view)
     ):
         buttons.append(elements.button("signoff.approve", payload, "Approve", style="primary"))
         buttons.append(elements.button("signoff.decline", payload, "Decline"))
-    if declined or valid_approvals(view, role):
+    if has_declined or valid_approvals(view, role):
         buttons.append(elements.button("signoff.revoke", payload, "Revoke"))
     return buttons
 
@@ -206,7 +210,7 @@ def gate_text(view: ReleaseView, decision: Decision) -> str:
         lines = [f"• {text.outside(reason_text(reason), 200)}" for reason in decision.reasons]
         head = f":no_entry: *No-Go* for {text.count(len(lines), 'reason')}."
         if all(isinstance(reason, SignoffMissing) for reason in decision.reasons):
-            head = f":no_entry: *No-Go*. {_passed(view)}."
+            head = f":no_entry: *No-Go*. {_count_passes(view)}."
         if roles := [
             role.title if number == 1 else f"{number} people of {role.title}"
             for role, number in missing_approvals(view)
@@ -214,11 +218,11 @@ def gate_text(view: ReleaseView, decision: Decision) -> str:
             head += f" Waiting for {' and '.join(roles)}."
         return f"{head}\n{limits.join_lines(lines, _GATE - 160)}"
     words = ":large_green_circle: *Go*: ready to deploy."
-    if missed := non_blocking_failures(view):
-        words = f":large_yellow_circle: *Go*, but {count_failures(missed)}:"
-        lines = [f"• {text.outside(reason_text(line), 200)}" for line in missed]
-        if len(lines) > _NAMED:
-            lines = [*lines[:_NAMED], f"• … and {len(lines) - _NAMED} more, see the thread"]
+    if failures := non_blocking_failures(view):
+        words = f":large_yellow_circle: *Go*, but {count_failures(failures)}:"
+        lines = [f"• {text.outside(reason_text(line), 200)}" for line in failures]
+        if len(lines) > _MAX_FAILURES:
+            lines = [*lines[:_MAX_FAILURES], f"• … and {len(lines) - _MAX_FAILURES} more, see the thread"]
         words += f"\n{limits.join_lines(lines, _GATE - 400)}"
     approvers = _approvers(view)
     if view.policy.four_eyes and len(approvers) == 1:
@@ -230,10 +234,10 @@ def _buttons(view: ReleaseView, decision: Decision) -> list[Element]:
     payload, version = ReleasePayload(release=view.release.id), view.release.version
     buttons = []
     if decision.is_open:
-        missed = text.clean(name_failures(non_blocking_failures(view), _NAMED))
+        failures = text.clean(name_failures(non_blocking_failures(view), _MAX_FAILURES))
         question = elements.confirm(
             f"Deploy {version}?",
-            f"Production will run {text.short_digest(view.release.pinned_image)}. {missed}".strip(),
+            f"Production will run {text.short_digest(view.release.pinned_image)}. {failures}".strip(),
             "Deploy",
             "Not now",
         )

@@ -23,17 +23,17 @@ _LIST = 1_800  # each of three
 
 def render(_about: CloseoutPost, view: ReleaseView) -> Rendered:
     """The close-out of the release."""
-    done, waived, still_open = _done(view), _waived(view), _still_open(view)
+    done_lines, waived_lines, still_open = _done_lines(view), _waived_lines(view), _still_open(view)
     blocks = [
         elements.section("closeout", f"{text.bold(f'Close-out of {text.name(view)}', 200)}\n{_durations(view)}"),
-        *_list("done", "Done", done),
-        *_list("waived", "Waived", waived),
+        *_list("done", "Done", done_lines),
+        *_list("waived", "Waived", waived_lines),
         *_list("open", "Still open", still_open),
     ]
     blocks += elements.actions("closeout:buttons", break_glass.buttons(view))
     if picture := view.pictures.get(("timeline", view.release.state)):
         blocks.append(elements.picture("timeline", picture, f"Timeline of {text.name(view)}"))
-    words = f"Close-out of {text.name(view)}: {view.release.state}, {len(waived)} waived, "
+    words = f"Close-out of {text.name(view)}: {view.release.state}, {len(waived_lines)} waived, "
     words += f"{len(still_open)} still open" if still_open else "nothing still open"
     return limits.message(text.escape(words), blocks)
 
@@ -42,7 +42,7 @@ def _list(block_id: str, title: str, lines: list[str]) -> list[Block]:
     return [elements.section(block_id, f"*{title}*\n{limits.join_lines(lines, _LIST)}")] if lines else []
 
 
-def _done(view: ReleaseView) -> list[str]:
+def _done_lines(view: ReleaseView) -> list[str]:
     lines = []
     for section in view.checklist.sections:
         through, total = text.progress(view, section)
@@ -69,7 +69,7 @@ def _put_back(entry: Mitigation) -> str:
     return f":white_check_mark: {words}; put back{by}{at}{by_hand}"
 
 
-def _waived(view: ReleaseView) -> list[str]:
+def _waived_lines(view: ReleaseView) -> list[str]:
     lines = []
     for check in view.checklist.distinct_checks:
         waiver = view.checks[check.id].waiver

@@ -49,17 +49,17 @@ def join_lines(lines: Sequence[str], limit: int, more: str = "… and {} more") 
 
     A first line that is too long alone is cut, so that there is always something to read.
     """
-    kept: list[str] = []
+    kept_lines: list[str] = []
     room = limit
     for index, line in enumerate(lines):
-        left = len(lines) - index - 1
-        tail = len(more.format(left + 1)) + 1 if left else 0
-        if kept and len(line) + 1 > room - tail:
-            kept.append(more.format(left + 1))
+        hidden_count = len(lines) - index - 1
+        tail = len(more.format(hidden_count + 1)) + 1 if hidden_count else 0
+        if kept_lines and len(line) + 1 > room - tail:
+            kept_lines.append(more.format(hidden_count + 1))
             break
-        kept.append(cut_mrkdwn(line, max(room - tail - 1, 1)))
-        room -= len(kept[-1]) + 1
-    return "\n".join(kept) or NOTHING
+        kept_lines.append(cut_mrkdwn(line, max(room - tail - 1, 1)))
+        room -= len(kept_lines[-1]) + 1
+    return "\n".join(kept_lines) or NOTHING
 
 
 def share(total: int, parts: int, *, at_least: int, at_most: int) -> int:
@@ -85,16 +85,16 @@ def message(text: str, blocks: Iterable[Block]) -> Rendered:
     The renderers share out the room themselves; should they ever ask for too much, the last blocks are left out and a
     line says so, because a message that is cut is better than one that Slack refuses.
     """
-    wanted = list(blocks)
+    all_blocks = list(blocks)
     room = MAX_MESSAGE_TEXT - len(_TOO_MUCH)
-    kept: list[Block] = []
-    for index, block in enumerate(wanted):
+    kept_blocks: list[Block] = []
+    for index, block in enumerate(all_blocks):
         size = text_length(block)
-        full = len(kept) == MAX_BLOCKS - 1 and index < len(wanted) - 1
+        full = len(kept_blocks) == MAX_BLOCKS - 1 and index < len(all_blocks) - 1
         if size > room or full:
             line = {"type": "mrkdwn", "text": _TOO_MUCH}
-            kept.append({"type": "context", "block_id": "too_much", "elements": [line]})
+            kept_blocks.append({"type": "context", "block_id": "too_much", "elements": [line]})
             break
-        kept.append(block)
+        kept_blocks.append(block)
         room -= size
-    return Rendered(cut_mrkdwn(text, MAX_FALLBACK), kept)
+    return Rendered(cut_mrkdwn(text, MAX_FALLBACK), kept_blocks)

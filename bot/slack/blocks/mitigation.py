@@ -27,38 +27,38 @@ MARKS = {
 
 def render(about: MitigationPost, view: ReleaseView) -> Rendered:
     """A mitigation, from its beginning to its end."""
-    found = next((entry for entry in view.mitigations if entry.id == about.mitigation), None)
-    if found is None:
+    current = next((entry for entry in view.mitigations if entry.id == about.mitigation), None)
+    if current is None:
         return unknown(view, "This mitigation isn't part of the release.")
-    words = f"{text.outside(found.what, 200)} {text.IN_FORCE[found.state]} ({text.outside(text.name(view), 150)})"
-    mark = "x" if found.is_stuck else MARKS[found.state]
-    lines = [f":{mark}: {words}", f"Owner: {text.mention(found.owner)}. Why: {text.outside(found.reason, 500)}"]
-    if found.is_stuck:
-        lines.append(f"It is stuck: {text.outside(found.trouble, 500)}")
-    elif found.progress:
-        lines.append(text.outside(found.progress, 200))
-    elif found.state is MitigationState.SET:
+    words = f"{text.outside(current.what, 200)} {text.IN_FORCE[current.state]} ({text.outside(text.name(view), 150)})"
+    mark = "x" if current.is_stuck else MARKS[current.state]
+    lines = [f":{mark}: {words}", f"Owner: {text.mention(current.owner)}. Why: {text.outside(current.reason, 500)}"]
+    if current.is_stuck:
+        lines.append(f"It is stuck: {text.outside(current.trouble, 500)}")
+    elif current.progress:
+        lines.append(text.outside(current.progress, 200))
+    elif current.state is MitigationState.SET:
         lines.append(
-            f"Next reminder: {text.moment(found.due_at)}. Until it is put back, nothing is deployed and the release stays open."
+            f"Next reminder: {text.moment(current.due_at)}. Until it is put back, nothing is deployed and the release stays open."
         )
-    elif found.resolved_by is not None and found.resolved_at is not None:
-        by_hand = f", by hand: {text.outside(found.note, 500)}" if found.note else "."
-        lines.append(f"By {text.mention(found.resolved_by)}, {text.moment(found.resolved_at)}{by_hand}")
+    elif current.resolved_by is not None and current.resolved_at is not None:
+        by_hand = f", by hand: {text.outside(current.note, 500)}" if current.note else "."
+        lines.append(f"By {text.mention(current.resolved_by)}, {text.moment(current.resolved_at)}{by_hand}")
     blocks = [
         elements.section("mitigation", "\n".join(lines)),
-        *elements.actions("mitigation:buttons", _buttons(view, found)),
+        *elements.actions("mitigation:buttons", _buttons(view, current)),
     ]
-    return limits.message(f"{words}. Owner: {text.mention(found.owner)}", blocks)
+    return limits.message(f"{words}. Owner: {text.mention(current.owner)}", blocks)
 
 
-def _buttons(view: ReleaseView, found: Mitigation) -> list[Element]:
+def _buttons(view: ReleaseView, entry: Mitigation) -> list[Element]:
     buttons = []
-    if found.is_stuck and found.state is MitigationState.SETTING:
-        payload = StepPayload(release=view.release.id, step=found.step)
+    if entry.is_stuck and entry.state is MitigationState.SETTING:
+        payload = StepPayload(release=view.release.id, step=entry.step)
         buttons.append(elements.button("mitigation.apply", payload, "Try again"))
-    if found.is_open and (found.is_stuck or found.state is MitigationState.SET):
-        resolve = MitigationPayload(release=view.release.id, mitigation=found.id)
+    if entry.is_open and (entry.is_stuck or entry.state is MitigationState.SET):
+        resolve = MitigationPayload(release=view.release.id, mitigation=entry.id)
         buttons.append(elements.button("mitigation.resolve", resolve, "Put it back", style="primary"))
-        if found.is_stuck:
+        if entry.is_stuck:
             buttons.append(elements.button("mitigation.attest", resolve, "Put back by hand"))
     return buttons

@@ -62,7 +62,7 @@ def aborted(_about: AbortedNotice, view: ReleaseView) -> Rendered:
 def gave_way(about: GaveWayNotice, view: ReleaseView) -> Rendered:
     """That it was aborted for the rollback of another release."""
     release = view.release
-    people = dict.fromkeys([release.manager, *(signed.by for signed in view.signoffs)])
+    people = dict.fromkeys([release.manager, *(signoff.by for signoff in view.signoffs)])
     call = " ".join(text.mention(one) for one in people)
     words = f"{call}: {text.outside(text.name(view), 150)} is aborted because {text.mention(about.user)} rolls back"
     again = f"Once production is healthy: `/release start {text.outside(release.version, 100)}`"
@@ -78,12 +78,12 @@ def done(_about: DoneNotice, view: ReleaseView) -> Rendered:
         return _notice("leftwards_arrow_with_hook", f"{name} was in production, but isn't any more: {now}")
     words = f"{name} is in production and its watch is over."
     alarms = view.watch.alarms if view.watch is not None else ()
-    acknowledged = sum(alarm.acknowledged_by not in {None, SYSTEM} for alarm in alarms)
+    acknowledged_count = sum(alarm.acknowledged_by not in {None, SYSTEM} for alarm in alarms)
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
         words += " Someone else still has to review its break-glass."
-    if not acknowledged:
+    if not acknowledged_count:
         return _notice("white_check_mark", words)
-    return _notice("ballot_box_with_check", f"{words} People acknowledged {text.count(acknowledged, 'alarm')}.")
+    return _notice("ballot_box_with_check", f"{words} People acknowledged {text.count(acknowledged_count, 'alarm')}.")
 
 
 def rolled_back(_about: RolledBackNotice, view: ReleaseView) -> Rendered:
@@ -227,9 +227,9 @@ def reminder(about: ReminderPost, view: ReleaseView) -> Rendered:
     if role == "manager":
         verdict = text.verdict(deploy_gate(view))
         return _notice("hourglass", f"{name} is still open: {verdict}. Deploy or abort it: see {where}.")
-    if role not in {wanted for wanted, _ in missing_approvals(view)}:
+    if role not in {missing_role for missing_role, _ in missing_approvals(view)}:
         return _notice("white_check_mark", f"{name} no longer waits for {Role(role).title}.")
-    ends = text.moment(release.started_at + view.policy.expire_after)
+    expiry = text.moment(release.started_at + view.policy.expire_after)
     return _notice(
-        "hourglass", f"{name} waits for {Role(role).title} to sign: see {where}. It will be aborted on {ends}."
+        "hourglass", f"{name} waits for {Role(role).title} to sign: see {where}. It will be aborted on {expiry}."
     )

@@ -29,7 +29,7 @@ MARKS = {
 }
 
 
-def planned(name: str, steps: Sequence[PlannedStep], left: Sequence[LastingChange] = ()) -> Rendered:
+def plan_message(name: str, steps: Sequence[PlannedStep], lasting_changes: Sequence[LastingChange] = ()) -> Rendered:
     """The plan of ``name``, a release with its product. ``left``: what a rollback would leave of what is done already."""
     deploy = [step for step in steps if step.plan is PlanKind.DEPLOY]
     changes = [change for step in deploy for change in step.changes]
@@ -40,7 +40,10 @@ def planned(name: str, steps: Sequence[PlannedStep], left: Sequence[LastingChang
         words += f", {final} can't be taken back"
     if unknown:
         words += f". Can't tell what {text.count(unknown, 'step')} would change"
-    blocks = [elements.section("plan", text.bold(words, 400)), *lasting_block("A rollback leaves in place", left)]
+    blocks = [
+        elements.section("plan", text.bold(words, 400)),
+        *lasting_block("A rollback leaves in place", lasting_changes),
+    ]
     loud = [(number, step) for number, step in enumerate(deploy, start=1) if step.changes or step.trouble]
     room = limits.share(_ROOM, min(len(loud), limits.MAX_BLOCKS - 8), at_least=200, at_most=2_000)
     blocks += [
@@ -60,11 +63,11 @@ def planned(name: str, steps: Sequence[PlannedStep], left: Sequence[LastingChang
     return limits.message(text.escape(cut_plain(words, 500)), blocks)
 
 
-def lasting_block(title: str, left: Sequence[LastingChange], room: int = _QUIET) -> list[Block]:
+def lasting_block(title: str, lasting_changes: Sequence[LastingChange], room: int = _QUIET) -> list[Block]:
     """What a rollback leaves as it is, as `bot.domain.plan.lasting` gives it, in ``room`` characters; nothing: no block."""
     lines = [
         f":{MARKS[change.way]}: {text.outside(change.what, _VALUE)}: {text.outside(lasting_text(change), 200)}"
-        for change in left
+        for change in lasting_changes
     ]
     return _list("lasting", title, lines, room)
 
@@ -108,5 +111,5 @@ def _legend(changes: Sequence[Mutation]) -> str:
         Way.UNKNOWN: "unknown: check by hand",
         Way.FINAL: "can't be taken back",
     }
-    used = [way for way in Way if any(change.way is way for change in changes)]
-    return "   ".join(f":{MARKS[way]}: {words[way]}" for way in used)
+    ways = [way for way in Way if any(change.way is way for change in changes)]
+    return "   ".join(f":{MARKS[way]}: {words[way]}" for way in ways)

@@ -57,8 +57,8 @@ def _choose(view: ReleaseView, section: Section) -> list[Check]:
     """The checks that get buttons, in the order of the checklist; where not all fit, those that need somebody first."""
     checks = list(section.checks)
     open_first = sorted(checks, key=lambda check: text.lets_through(view, check, text.status_of(view, check)))
-    chosen = {check.id for check in open_first[:_WITH_BUTTONS]}
-    return [check for check in checks if check.id in chosen]
+    with_buttons = {check.id for check in open_first[:_WITH_BUTTONS]}
+    return [check for check in checks if check.id in with_buttons]
 
 
 def _button_for_all(view: ReleaseView, section: Section) -> Element | None:
@@ -87,12 +87,12 @@ def _heading(view: ReleaseView, section: Section, through: int, total: int) -> s
 
 def _fallback(view: ReleaseView, section: Section, through: int, total: int) -> str:
     words = f"{text.name(view)}: {text.clean(section.title)} {through}/{total}"
-    held = []
+    blocking = []
     for check in section.checks:
         counts_as = text.status_of(view, check)
         if not text.lets_through(view, check, counts_as):
-            held.append(f"{text.clean(check.title)} ({text.WORDS[counts_as]})")
-    return text.escape(cut_plain(f"{words}. Open: {', '.join(held)}" if held else f"{words}.", 600))
+            blocking.append(f"{text.clean(check.title)} ({text.WORDS[counts_as]})")
+    return text.escape(cut_plain(f"{words}. Open: {', '.join(blocking)}" if blocking else f"{words}.", 600))
 
 
 def _check(view: ReleaseView, check: Check, room: int) -> str:
@@ -101,20 +101,20 @@ def _check(view: ReleaseView, check: Check, room: int) -> str:
     head = f":{mark}: {text.bold(check.title, room * 4 // 10)}  {text.code(check.id, 60)}"
     if check.same_as is not None:
         head += f" = {text.code(check.same_as, 60)}"
-    return f"{head}\n{_found(view, check, room - len(head) - 1)}"
+    return f"{head}\n{_answer_words(view, check, room - len(head) - 1)}"
 
 
-def _found(view: ReleaseView, check: Check, room: int) -> str:
-    counts_as, known = text.status_of(view, check), view.checks[check.id]
-    if counts_as is CheckStatus.WAITING and not text.clean(known.progress):
+def _answer_words(view: ReleaseView, check: Check, room: int) -> str:
+    counts_as, state = text.status_of(view, check), view.checks[check.id]
+    if counts_as is CheckStatus.WAITING and not text.clean(state.progress):
         return cut_mrkdwn(_waiting_for(view, check), room)
-    when = _when(view, check, known.result) if known.result is not None else ""
-    if counts_as is CheckStatus.WAIVED and known.waiver is not None:
-        when = f" · by {text.mention(known.waiver.by)}, {text.moment(known.waiver.at)}"
+    when = _when(view, check, state.result) if state.result is not None else ""
+    if counts_as is CheckStatus.WAIVED and state.waiver is not None:
+        when = f" · by {text.mention(state.waiver.by)}, {text.moment(state.waiver.at)}"
     if counts_as in _UNDER_WAY:
         when = ""
     line = f"{text.outside(text.result_line(view, check), max(room - len(when), 60))}{when}"
-    hint = text.clean(known.result.hint) if known.result is not None and counts_as in _OPEN else ""
+    hint = text.clean(state.result.hint) if state.result is not None and counts_as in _OPEN else ""
     if hint and len(line) + 60 < room:
         line += f"\n→ {text.outside(hint, room - len(line) - 3)}"
     return line
@@ -122,8 +122,8 @@ def _found(view: ReleaseView, check: Check, room: int) -> str:
 
 def _waiting_for(view: ReleaseView, check: Check) -> str:
     """Waiting for the checks it needs, by name, or for its turn."""
-    needed = [view.checklist.check(needs) for needs in check.needs]
-    names = [one.title for one in needed if one and text.status_of(view, one) is not CheckStatus.PASSED]
+    needed_checks = [view.checklist.check(needs) for needs in check.needs]
+    names = [one.title for one in needed_checks if one and text.status_of(view, one) is not CheckStatus.PASSED]
     return f"waiting for {text.outside(', '.join(names), 200)}" if names else "waiting for its turn"
 
 

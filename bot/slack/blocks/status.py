@@ -26,10 +26,10 @@ _LIST = 2_800
 
 def answer(sentence: str, hint: str = "") -> Rendered:
     """What a flow or an error says, with what to do about it. Escaped here, but for mentions by id and line breaks."""
-    words = text.said(text.short_digest(sentence), 2_000)
+    words = text.sentence(text.short_digest(sentence), 2_000)
     if not text.clean(hint):
         return limits.message(words, [elements.section("answer", words)])
-    advice = text.said(hint, 800)
+    advice = text.sentence(hint, 800)
     blocks = [elements.section("answer", words), elements.context("hint", advice)]
     return limits.message(f"{words} {advice}", blocks)
 
@@ -107,7 +107,7 @@ def _steps(title: str, specs: Sequence[StepSpec]) -> str:
 def usage(commands: Iterable[tuple[str, str]]) -> Rendered:
     """The answer to `/release help`: how each command is typed and what it does."""
     rows = list(commands)
-    lines = [f"{text.code(f'{grammar.COMMAND} {typed}')} {summary}" for typed, summary in rows]
-    words = "Commands: " + ", ".join(dict.fromkeys(typed.split()[0] for typed, _ in rows))
+    lines = [f"{text.code(f'{grammar.COMMAND} {usage_line}')} {summary}" for usage_line, summary in rows]
+    words = "Commands: " + ", ".join(dict.fromkeys(usage_line.split()[0] for usage_line, _ in rows))
     blocks = [elements.section("help", limits.join_lines(lines, _LIST))]
     return limits.message(words, blocks)

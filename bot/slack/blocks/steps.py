@@ -23,38 +23,38 @@ if TYPE_CHECKING:
     from bot.slack.blocks.limits import Rendered
 
 _STEPS = 7_400  # characters for all steps
-_SHOWN = limits.MAX_BLOCKS - 5
+_MAX_STEPS = limits.MAX_BLOCKS - 5
 _REST = 600
-_LEFT = 800  # for what a rollback does not take back
+_LASTING_LIMIT = 800  # for what a rollback does not take back
 _GOES_ON = {ReleaseState.DEPLOYING, ReleaseState.ROLLING_BACK}
-_OFFERED = {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK}
-_FINISHED = {StepState.DONE, StepState.ATTESTED}
+_OFFER_STATES = {ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK}
+_FINISHED_STATES = {StepState.DONE, StepState.ATTESTED}
 
 
 def render(about: StepsPost, view: ReleaseView) -> Rendered:
     """The steps of a deploy or a rollback."""
     plan = about.plan
     steps = sorted((step for step in view.steps if step.plan is plan), key=lambda step: step.ordinal)
-    finished = sum(step.state in _FINISHED or _offered(view, step) for step in steps)
-    heading = f"{text.bold(f'{text.PLAN_WORDS[plan]} of {text.name(view)}', 200)} {finished}/{len(steps)}"
+    finished_count = sum(step.state in _FINISHED_STATES or _is_offered(view, step) for step in steps)
+    heading = f"{text.bold(f'{text.PLAN_WORDS[plan]} of {text.name(view)}', 200)} {finished_count}/{len(steps)}"
     blocks = [elements.section("plan", heading)]
-    shown = steps[:_SHOWN]
-    room = limits.share(_STEPS, len(shown), at_least=150, at_most=1_500)
+    visible_steps = steps[:_MAX_STEPS]
+    room = limits.share(_STEPS, len(visible_steps), at_least=150, at_most=1_500)
     blocks += [
         elements.section(f"step:{step.row}", _step(view, step, room), limit=room, accessory=_button(view, step))
-        for step in shown
+        for step in visible_steps
     ]
-    if rest := steps[_SHOWN:]:
+    if rest := steps[_MAX_STEPS:]:
         lines = [f":{text.STEP_MARKS[step.state]}: {text.outside(text.step_title(view, step), 100)}" for step in rest]
         blocks.append(elements.section("rest", limits.join_lines(lines, _REST)))
     if plan is PlanKind.ROLLBACK:
-        blocks += lasting_block("Left in place", lasting_changes(view.steps, view.checklist.deploy), _LEFT)
+        blocks += lasting_block("Left in place", lasting_changes(view.steps, view.checklist.deploy), _LASTING_LIMIT)
     stands_at = failed_step(steps, plan) or next((step for step in steps if step is view.awaited_step), None)
     buttons = _ways_on(view, stands_at) if stands_at is not None else []
-    offered = next((step for step in steps if _offered(view, step)), None)
-    if offered is not None and view.release.state in _OFFERED:
-        payload = StepPayload(release=view.release.id, step=offered.row)
-        spec = view.checklist.step(offered.id)
+    offer = next((step for step in steps if _is_offered(view, step)), None)
+    if offer is not None and view.release.state in _OFFER_STATES:
+        payload = StepPayload(release=view.release.id, step=offer.row)
+        spec = view.checklist.step(offer.id)
         if spec is not None and isinstance(spec.action, SetVariable):
             buttons.append(elements.button("mitigation.apply", payload, f"Set {spec.action.name}"))
     blocks += elements.actions("plan:buttons", buttons)
@@ -78,13 +78,13 @@ def _ways_on(view: ReleaseView, step: Step) -> list[Element]:
 
 def _fallback(view: ReleaseView, plan: PlanKind, steps: list[Step]) -> str:
     head = f"{text.PLAN_WORDS[plan]} of {text.name(view)}"
-    ahead = [step for step in steps if step.state not in _FINISHED and not _beside(view, step)]
+    ahead = [step for step in steps if step.state not in _FINISHED_STATES and not _is_beside_the_plan(view, step)]
     step = failed_step(ahead, plan) or next(iter(ahead), None)
     if step is not None:
-        said = text.clean(step.summary if step.state is StepState.FAILED else step.progress)
+        detail = text.clean(step.summary if step.state is StepState.FAILED else step.progress)
         word = text.STEP_WORDS[step.state]
         word = f"waits: {word}" if step is view.awaited_step else word
-        words = f"{text.step_title(view, step)} {word}" + (f": {said}" if said else "")
+        words = f"{text.step_title(view, step)} {word}" + (f": {detail}" if detail else "")
         return text.escape(cut_plain(f"{head}: step {steps.index(step) + 1} of {len(steps)}, {words}", 600))
     return text.escape(f"{head}: {'all steps done' if steps else 'no steps yet'}")
 
@@ -96,30 +96,30 @@ def _step(view: ReleaseView, step: Step, room: int) -> str:
     if step.is_unconfirmed:
         mark = text.UNCONFIRMED_MARK
     lines = [f":{mark}: {title}{_how_long(step)}"]
-    left = room - len(lines[0]) - 2
+    room_left = room - len(lines[0]) - 2
     if before := _before(step.before):
-        lines.append(f"before: {text.outside(before, max(left // 3, 30))}")
-        left -= len(lines[-1]) + 1
-    if said := _said(view, step):
+        lines.append(f"before: {text.outside(before, max(room_left // 3, 30))}")
+        room_left -= len(lines[-1]) + 1
+    if words := _step_words(view, step):
         arrow = "→ " if before else ""
-        lines.append(f"{arrow}{text.outside(said, max(left - 60, 30))}")
+        lines.append(f"{arrow}{text.outside(words, max(room_left - 60, 30))}")
     if step.state is StepState.ATTESTED and step.by is not None:
-        note = f": {text.outside(step.note, max(left // 2, 30))}" if text.clean(step.note) else ""
+        note = f": {text.outside(step.note, max(room_left // 2, 30))}" if text.clean(step.note) else ""
         lines.append(f"attested by {text.mention(step.by)}{note}")
     return "\n".join(lines)
 
 
-def _said(view: ReleaseView, step: Step) -> str:
+def _step_words(view: ReleaseView, step: Step) -> str:
     """What the step says about itself now; where it says nothing, the word for its state."""
     if step is view.awaited_step:
         return f"{text.who_attests(view, step)}: do this, then press Attest. The {step.plan} waits for it."
-    if _offered(view, step):
+    if _is_offered(view, step):
         return "optional: whoever sets it owns it and puts it back"
     if _untold(view, step):
         return "done by the bot's message in the channel at the end"
-    said = step.progress if step.state is StepState.RUNNING else step.summary
-    if text.clean(said):
-        return text.clean(said)
+    words = step.progress if step.state is StepState.RUNNING else step.summary
+    if text.clean(words):
+        return text.clean(words)
     if step.state is StepState.PENDING and step.planned_changes:
         return "; ".join(_to_come(change) for change in step.planned_changes)
     return text.STEP_WORDS[step.state] if step.state not in {StepState.DONE, StepState.ATTESTED} else ""
@@ -166,14 +166,14 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
             "Let it run",
         )
         return elements.button("step.cancel", payload, "Cancel", confirm=question)
-    if _offered(view, step):
+    if _is_offered(view, step):
         return elements.button("step.attest", payload, "Not needed")
     if step is view.awaited_step:
         return elements.button("step.attest", payload, "Attest", style="primary")
     return None
 
 
-def _offered(view: ReleaseView, step: Step) -> bool:
+def _is_offered(view: ReleaseView, step: Step) -> bool:
     """Whether it is done only if somebody decides so, and nobody has: the plan does not wait for it."""
     return step.state is StepState.TO_ATTEST and text.is_offer(view, step)
 
@@ -183,6 +183,6 @@ def _untold(view: ReleaseView, step: Step) -> bool:
     return step.state is StepState.TO_ATTEST and text.is_notice(view, step)
 
 
-def _beside(view: ReleaseView, step: Step) -> bool:
+def _is_beside_the_plan(view: ReleaseView, step: Step) -> bool:
     """Whether it is open and the plan does not wait for it."""
-    return _offered(view, step) or _untold(view, step)
+    return _is_offered(view, step) or _untold(view, step)

@@ -51,7 +51,9 @@ def render(_about: WatchPost, view: ReleaseView) -> Rendered:
     watch = view.watch
     if watch is None:
         return unknown(view, "The watch hasn't started.")
-    blocks = [elements.section("watch", f"{text.bold(f'Watch of {text.name(view)}', 200)}\n{_standing(view, watch)}")]
+    blocks = [
+        elements.section("watch", f"{text.bold(f'Watch of {text.name(view)}', 200)}\n{_state_words(view, watch)}")
+    ]
     probes = view.checklist.watch.probes
     room = limits.share(_PROBES, len(probes), at_least=120, at_most=700)
     lines = [_probe_line(probe, watch, room) for probe in probes]
@@ -64,7 +66,7 @@ def render(_about: WatchPost, view: ReleaseView) -> Rendered:
     return limits.message(_fallback(view, watch), blocks)
 
 
-def _standing(view: ReleaseView, watch: Watch) -> str:
+def _state_words(view: ReleaseView, watch: Watch) -> str:
     if watch.state in _ENDINGS:
         mark, words = _ENDINGS[watch.state]
         length = (
@@ -74,8 +76,8 @@ def _standing(view: ReleaseView, watch: Watch) -> str:
     mark = "hourglass_flowing_sand" if watch.verdict is None else _SEEN_MARKS[watch.verdict]
     verdict = "no answer yet" if watch.verdict is None else _SEEN_WORDS[watch.verdict]
     until = f"until {text.clock_time(watch.ends_at)}, {text.minutes_left(watch.remaining(view.now))}"
-    asked = "" if watch.last_poll_at is None else f", asked {text.clock_time(watch.last_poll_at)}"
-    return f":{mark}: *{verdict}*{asked}\n:eyes: {until}{_overdue(view, watch)}\n`{bar(view, watch)}`"
+    poll_words = "" if watch.last_poll_at is None else f", asked {text.clock_time(watch.last_poll_at)}"
+    return f":{mark}: *{verdict}*{poll_words}\n:eyes: {until}{_overdue(view, watch)}\n`{bar(view, watch)}`"
 
 
 def _overdue(view: ReleaseView, watch: Watch) -> str:
@@ -102,10 +104,10 @@ def _probe_line(probe: Probe, watch: Watch, limit: int) -> str:
     reading = watch.reading(probe.id)
     if reading is None:
         return f":white_circle: *{title}*: no reading yet"
-    said = text.outside(reading.summary, limit)
+    probe_summary = text.outside(reading.summary, limit)
     if reading.status is not ProbeStatus.CLEAN and is_settled(reading, watch.alarms):
-        return f":ballot_box_with_check: *{title}*: acknowledged: {said}"
-    line = f":{_SEEN_MARKS[reading.status]}: *{title}*: {said}"
+        return f":ballot_box_with_check: *{title}*: acknowledged: {probe_summary}"
+    line = f":{_SEEN_MARKS[reading.status]}: *{title}*: {probe_summary}"
     if reading.status is ProbeStatus.CANNOT_TELL:
         line += f" (last data: {text.clock_time(reading.last_answer_at) if reading.last_answer_at else 'never'}"
         line += f"; asked to wait until {text.clock_time(reading.wait_until)})" if reading.wait_until else ")"
@@ -117,8 +119,8 @@ def _alarm_line(watch: Watch, alarm: Alarm) -> str:
     if alarm.acknowledged_by is None:
         return f":rotating_light: {issue}: {'not answered' if watch.state in _ENDINGS else 'open'}"
     by = text.mention(alarm.acknowledged_by)
-    ended = "recovered" if alarm.acknowledged_by == SYSTEM else f"acknowledged by {by}"
-    return f":ballot_box_with_check: {issue}: {ended}"
+    ending = "recovered" if alarm.acknowledged_by == SYSTEM else f"acknowledged by {by}"
+    return f":ballot_box_with_check: {issue}: {ending}"
 
 
 def _rollback(view: ReleaseView) -> list[Element]:
@@ -157,8 +159,8 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
             elements.picture("rate", plot, f"Errors a minute before and after the deploy of {text.name(view)}")
         )
     if open_ and view.release.state is not ReleaseState.WATCHING:
-        told = f"Nobody answered it during the watch ({view.release.state})."
-        blocks.append(elements.section("call", told))
+        ending = f"Nobody answered it during the watch ({view.release.state})."
+        blocks.append(elements.section("call", ending))
     elif open_:
         people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])
         call = " ".join(text.mention(user) for user in people)
@@ -170,9 +172,9 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
         buttons = [*_rollback(view), elements.button("watch.acknowledge", acknowledge, "Acknowledge")]
         blocks += elements.actions("alarm:buttons", buttons)
     else:
-        blocks.append(elements.section("acknowledged", _acknowledged(alarm)))
-    named = text.clean(alarm.short_id or alarm.issue)
-    return limits.message(text.escape(f"{first}: {cut_plain(f'{named} {issue}', 400)}"), blocks)
+        blocks.append(elements.section("acknowledged", _acknowledgement(alarm)))
+    alarm_name = text.clean(alarm.short_id or alarm.issue)
+    return limits.message(text.escape(f"{first}: {cut_plain(f'{alarm_name} {issue}', 400)}"), blocks)
 
 
 _WAYS_ON = {
@@ -181,7 +183,7 @@ _WAYS_ON = {
 }
 
 
-def _acknowledged(alarm: Alarm) -> str:
+def _acknowledgement(alarm: Alarm) -> str:
     at = f", {text.moment(alarm.acknowledged_at)}" if alarm.acknowledged_at else ""
     note = text.outside(alarm.note, 600) if text.clean(alarm.note) else ""
     if alarm.acknowledged_by == SYSTEM:

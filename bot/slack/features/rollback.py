@@ -25,7 +25,7 @@ def aborts_too(tx: Tx, view: ReleaseView) -> str:
     return f":warning: *{version} is open and will be aborted.* Nothing of it was deployed."
 
 
-def _stays(view: ReleaseView) -> list[Block]:
+def _lasting_blocks(view: ReleaseView) -> list[Block]:
     return lasting_block("The rollback leaves in place", lasting_changes(view.steps, view.checklist.deploy))
 
 
@@ -40,7 +40,7 @@ FORM = Form(
     effect="Production goes back to what ran before the deploy.",
     required=False,
     warning=aborts_too,
-    more=_stays,
+    more=_lasting_blocks,
 )
 BUTTONS = (
     Button(

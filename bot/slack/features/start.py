@@ -11,7 +11,7 @@ from bot.flows.step_inspection import plan_of_release
 from bot.slack import grammar
 from bot.slack.blocks import status as answers
 from bot.slack.blocks.limits import Rendered
-from bot.slack.blocks.plan import planned
+from bot.slack.blocks.plan import plan_message
 from bot.slack.entries import Audience, Command, Effect, Interaction
 from bot.slack.features.signoffs import permalink_of_card
 from bot.slack.grammar import StartRequest
@@ -22,11 +22,11 @@ from bot.store.pool import Tx
 def _start(interaction: Interaction[StartRequest]) -> Effect:
     """Resolve the version, for somebody who may start a release, where the channel allows one."""
     deps, actor, request = interaction.deps, interaction.actor, interaction.content
-    resolved, warning = start.prepare_start(deps, actor, request.version)
+    source, warning = start.prepare_start(deps, actor, request.version)
 
     def open_release(tx: Tx) -> str:
         answer = start.open_release(
-            tx, deps, actor, request.version, request.notes_url, resolved, because=request.because
+            tx, deps, actor, request.version, request.notes_url, source, because=request.because
         )
         return f"{answer}\n{warning}"
 
@@ -52,7 +52,7 @@ def _plan(interaction: Interaction[None]) -> Effect:
     def store(tx: Tx) -> Rendered:
         store_snapshot(tx, deps, interaction.actor, release, steps)
         title = f"{deps.checklist.title} {release.version}"
-        return planned(title, steps, lasting_changes(view.steps, view.checklist.deploy))
+        return plan_message(title, steps, lasting_changes(view.steps, view.checklist.deploy))
 
     return store
 
