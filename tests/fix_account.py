@@ -17,8 +17,8 @@ NAME = "release-bot"
 RBAC = "rbac.authorization.k8s.io"
 
 
-def rules(granted: Iterable[Grant]) -> list[dict[str, Any]]:
-    """The rules of a Role that grants just this."""
+def rules(grants: Iterable[Grant]) -> list[dict[str, Any]]:
+    """The rules of a Role with exactly these rights."""
     return [
         {
             "apiGroups": [grant.group],
@@ -26,17 +26,17 @@ def rules(granted: Iterable[Grant]) -> list[dict[str, Any]]:
             "verbs": [grant.verb],
             **({"resourceNames": [grant.name]} if grant.name else {}),
         }
-        for grant in granted
+        for grant in grants
     ]
 
 
 def account_kubeconfig(kube: Kube, namespace: str, folder: Path) -> Path:
     """A kubeconfig in ``folder`` with a token of the service account `release-bot` of ``namespace``."""
-    made = kube.core.create_namespaced_service_account_token(
+    token_body = kube.core.create_namespaced_service_account_token(
         NAME, namespace, {"spec": {"audiences": [], "expirationSeconds": 3600}}
     )
     settings = yaml.safe_load(kube.kubeconfig.read_text(encoding="utf-8"))
-    settings["users"][0]["user"] = {"token": made.status.token}
+    settings["users"][0]["user"] = {"token": token_body.status.token}
     path = folder / "account"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
@@ -54,16 +54,16 @@ class BotAccount:
         binding = {"metadata": {"name": NAME}, "roleRef": role, "subjects": [subject]}
         rbac.create_namespaced_role_binding(kube.namespace, binding)
         self.kubeconfig = account_kubeconfig(kube, kube.namespace, folder)
-        where = Kubernetes(
+        cluster = Kubernetes(
             kubeconfig=str(self.kubeconfig), namespace=kube.namespace, deployment="web", container="main"
         )
-        self.target = Target(name="production", kubernetes=where)
+        self.target = Target(name="production", kubernetes=cluster)
 
-    def grant(self, granted: Iterable[Grant], watched: Iterable[Grant]) -> None:
-        """Grant this and nothing else; returns once the server says so of each of ``watched``."""
-        allowed, asked = set(granted), set(watched)
-        body = {"metadata": {"name": NAME}, "rules": rules(allowed)}
+    def grant(self, grants: Iterable[Grant], watched_grants: Iterable[Grant]) -> None:
+        """Grant exactly these rights; returns once the server says so of each of ``watched_grants``."""
+        granted_rights, watched_rights = set(grants), set(watched_grants)
+        body = {"metadata": {"name": NAME}, "rules": rules(granted_rights)}
         self._kube.rbac.replace_namespaced_role(NAME, self._kube.namespace, body)
         with Clients(self.target) as clients:
             kube = clients.kube()
-            eventually("the rights", lambda: set(refused(kube, asked)) == asked - allowed)
+            eventually("the rights", lambda: set(refused(kube, watched_rights)) == watched_rights - granted_rights)

@@ -25,36 +25,36 @@ Vendor = Literal["api", "frontend", "sentry", "grafana", "stripe", "github", "s3
 
 @dataclass
 class RecordingUndo:
-    """Keeps what was recorded and what was settled, in order."""
+    """An undo log in memory: keeps what is recorded and what is settled, in order."""
 
-    recorded: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    records: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     settled_ids: list[str] = field(default_factory=list)
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
-        """Keep what is to be undone."""
-        undo_id = f"undo-{len(self.recorded) + 1}"
-        self.recorded[undo_id] = (what, dict(payload))  # as it is now: what a kind adds later is not written down
+        """Keep what has to be undone."""
+        undo_id = f"undo-{len(self.records) + 1}"
+        self.records[undo_id] = (what, dict(payload))  # as it is now: what a kind adds later is not written down
         return undo_id
 
     def settle(self, undo_id: str) -> None:
-        """Keep that it was undone."""
+        """Keep that it is undone."""
         self.settled_ids.append(undo_id)
 
     @property
     def open(self) -> list[Mapping[str, Any]]:
-        """Payloads of what was not undone."""
-        return [payload for key, (_, payload) in self.recorded.items() if key not in self.settled_ids]
+        """The payloads of what is not settled."""
+        return [payload for key, (_, payload) in self.records.items() if key not in self.settled_ids]
 
 
 class Pauses(threading.Event):
-    """The ``cancelled`` of a context in which nobody waits: in place of each pause, ``during`` is called."""
+    """The ``cancelled`` event of a context without pauses: ``during`` is called in place of each pause."""
 
     def __init__(self, during: Callable[[], object] = lambda: None) -> None:
         super().__init__()
         self._during = during
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Over at once."""
+        """Return at once."""
         self._during()
         return self.is_set()
 
@@ -104,12 +104,12 @@ def staging_target(sandbox: Any) -> Target:
 
 
 def production_target(sandbox: Any) -> Target:
-    """The Target on which nothing may be changed by a check."""
+    """The Target on which a check may change nothing."""
     return target_of(sandbox.facts, "production")
 
 
-def changed(target: Target, **changes: Any) -> Target:
-    """A copy of the Target with other values; a dict changes those keys of a part."""
+def with_changes(target: Target, **changes: Any) -> Target:
+    """A copy of the Target with other values; a dict changes those keys of a section."""
     values = {
         key: getattr(target, key).model_copy(update=value) if isinstance(value, dict) else value
         for key, value in changes.items()
@@ -117,32 +117,34 @@ def changed(target: Target, **changes: Any) -> Target:
     return target.model_copy(update=values)
 
 
-def moved(target: Target, vendor: Vendor, url: str, folder: Path) -> Target:
-    """The target with one vendor at another address."""
+def with_vendor_at(target: Target, vendor: Vendor, url: str, folder: Path) -> Target:
+    """A copy of the Target in which one vendor is at another address."""
     if vendor == "api":
         return target.model_validate({**dict(target), "api_url": url})
     if vendor == "frontend":
         return target.model_validate({**dict(target), "frontend_url": url})
     if vendor == "s3":
-        return changed(target, backup={"endpoint_url": url})
+        return with_changes(target, backup={"endpoint_url": url})
     if vendor == "kube":
         assert target.kubernetes is not None
         config = yaml.safe_load(Path(target.kubernetes.kubeconfig).read_text(encoding="utf-8"))
         config["clusters"][0]["cluster"] = {"server": url}
         file = folder / f"{uuid.uuid4().hex}.yml"
         file.write_text(yaml.safe_dump(config), encoding="utf-8")
-        return changed(target, kubernetes={"kubeconfig": str(file), "context": ""})
+        return with_changes(target, kubernetes={"kubeconfig": str(file), "context": ""})
     if vendor == "database":
         assert target.database_url is not None
-        there = urlsplit(target.database_url.get_secret_value())
-        where = f"{there.username}:x@{urlsplit(url).netloc}"
-        return target.model_validate({**dict(target), "database_url": f"postgresql://{where}{there.path}"})
-    part = getattr(target, vendor)
-    return target.model_validate({**dict(target), vendor: {**dict(part), "url": url}})
+        address = urlsplit(target.database_url.get_secret_value())
+        server = f"{address.username}:x@{urlsplit(url).netloc}"
+        return target.model_validate({**dict(target), "database_url": f"postgresql://{server}{address.path}"})
+    section = getattr(target, vendor)
+    return target.model_validate({**dict(target), vendor: {**dict(section), "url": url}})
 
 
 def context(target: Target, clients: Clients, *, undo: RecordingUndo | None = None, **changes: Any) -> CheckContext:
-    """What a running check gets: half a minute, no release, nothing from other checks, unless said otherwise."""
+    """What a running check gets: 30 seconds, no release and no results of other checks, unless ``changes`` says
+    otherwise.
+    """
     values: dict[str, Any] = {
         "check": "test.check",
         "subject": Subject(),

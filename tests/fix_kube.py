@@ -29,12 +29,12 @@ from sandbox.kube.client import current
 TESTBED = os.environ.get("RELEASE_BOT_KUBE_TESTBED", "")
 STARTS = 3  # one that reads kube-apiserver's certificate while it is being written ends, and leaves nothing behind
 Json = dict[str, Any]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Kube:
-    """An API server by its kubeconfig, a fresh namespace on it, and typed clients (which hand out plain dicts)."""
+    """An API server by its kubeconfig, a fresh namespace on it, and typed clients, which return plain dicts."""
 
     backend: str
     kubeconfig: Path
@@ -91,52 +91,52 @@ class Kube:
         return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=60)
 
 
-def eventually(what: str, probe: Callable[[], Found], seconds: float = 20) -> Found:
-    """What the probe finds as soon as it finds something; the test fails after `seconds`."""
+def eventually(what: str, probe: Callable[[], Result], seconds: float = 20) -> Result:
+    """Call the probe until its result is true, and return that; the test fails after ``seconds``."""
     end = time.monotonic() + seconds
-    while not (found := probe()):
+    while not (result := probe()):
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.03)
-    return found
+    return result
 
 
 def new_namespace(api: Any) -> str:
-    """A fresh namespace in which pods can be created at once."""
+    """Create a namespace and wait until pods can be created in it."""
     core: Any = client.CoreV1Api(api)
     name = f"test-{uuid.uuid4().hex[:10]}"
     core.create_namespace({"metadata": {"name": name}})
 
-    def account() -> bool:
-        found = core.list_namespaced_service_account(name).items
-        return "default" in [account.metadata.name for account in found]
+    def has_account() -> bool:
+        accounts = core.list_namespaced_service_account(name).items
+        return "default" in [has_account.metadata.name for has_account in accounts]
 
-    eventually("the service account", account)
+    eventually("the service account", has_account)
     return name
 
 
 @dataclass(frozen=True)
 class SharedTestbed:
-    """A real API server in a folder, started by the first process that asks for it."""
+    """A real API server in a folder, started by the first process that needs it."""
 
     folder: Path
     until_exit: int  # the process that it does not outlive
 
     def up(self) -> Path:
-        """Start it unless it runs, and return its kubeconfig."""
+        """Start the server unless it is running, and return its kubeconfig."""
         self.folder.mkdir(exist_ok=True)
         command = [TESTBED, "up", "--dir", str(self.folder), "--json", "--until-exit", str(self.until_exit)]
         with (self.folder / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            said = ""
+            errors = ""
             for _ in range(STARTS):
-                started = subprocess.run(command, check=False, capture_output=True, text=True, timeout=110)
-                if started.returncode == 0:
-                    return Path(json.loads(started.stdout)["KUBECONFIG"])
-                said += started.stderr
-        raise AssertionError(said)
+                process = subprocess.run(command, check=False, capture_output=True, text=True, timeout=110)
+                if process.returncode == 0:
+                    return Path(json.loads(process.stdout)["KUBECONFIG"])
+                errors += process.stderr
+        raise AssertionError(errors)
 
 
-SHARED = pytest.StashKey[SharedTestbed]()
+SHARED_TESTBED = pytest.StashKey[SharedTestbed]()
 
 
 @contextlib.contextmanager
@@ -154,7 +154,7 @@ def simulator(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
 
 @contextlib.contextmanager
 def api_client(kubeconfig: Path) -> Iterator[Any]:
-    """The official client for a kubeconfig; no proxy, no retries."""
+    """The official client for a kubeconfig, without proxy and without retries."""
     settings = client.Configuration()
     config.load_kube_config(str(kubeconfig), client_configuration=settings)
     settings.proxy, settings.retries = None, False
@@ -173,22 +173,22 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the testbed's folder, which all processes of this run share, and whose end is the testbed's end."""
     worker_input: dict[str, Any] = getattr(config, "workerinput", {})
     folder = worker_input.get("testbed") or str(Path(tempfile.gettempdir()) / f"release-bot-testbed-{uuid.uuid4().hex}")
-    config.stash[SHARED] = SharedTestbed(Path(folder), worker_input.get("testbed_until_exit") or os.getpid())
+    config.stash[SHARED_TESTBED] = SharedTestbed(Path(folder), worker_input.get("testbed_until_exit") or os.getpid())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell each process of pytest-xdist which folder that is."""
-    shared = node.config.stash[SHARED]
-    node.workerinput.update(testbed=str(shared.folder), testbed_until_exit=shared.until_exit)
+    testbed = node.config.stash[SHARED_TESTBED]
+    node.workerinput.update(testbed=str(testbed.folder), testbed_until_exit=testbed.until_exit)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the testbed, if a test has started it."""
-    shared = config.stash[SHARED]
-    if not hasattr(config, "workerinput") and shared.folder.exists():
-        subprocess.run([TESTBED, "down", "--dir", str(shared.folder)], check=True, timeout=60)
-        shutil.rmtree(shared.folder)
+    """Stop the testbed if a test has started it."""
+    testbed = config.stash[SHARED_TESTBED]
+    if not hasattr(config, "workerinput") and testbed.folder.exists():
+        subprocess.run([TESTBED, "down", "--dir", str(testbed.folder)], check=True, timeout=60)
+        shutil.rmtree(testbed.folder)
 
 
 @pytest.fixture(scope="session")
@@ -196,7 +196,7 @@ def kube_testbed(pytestconfig: pytest.Config) -> Iterator[tuple[Path, Any]]:
     """(kubeconfig, client) of a real API server, one for the whole run; skips the test where there is none."""
     if not TESTBED:
         pytest.skip("RELEASE_BOT_KUBE_TESTBED is not set")
-    kubeconfig = pytestconfig.stash[SHARED].up()
+    kubeconfig = pytestconfig.stash[SHARED_TESTBED].up()
     with api_client(kubeconfig) as api:
         yield kubeconfig, api
 
@@ -205,7 +205,7 @@ def kube_testbed(pytestconfig: pytest.Config) -> Iterator[tuple[Path, Any]]:
 def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
     """An API server, simulated and real, with a fresh namespace, which is deleted (without waiting) after the test."""
     kubeconfig, api = request.getfixturevalue(f"kube_{request.param}")
-    found = Kube(request.param, kubeconfig, new_namespace(api), api)
-    yield found
-    for name in (found.namespace, *found.others):
-        found.core.delete_namespace(name)
+    server = Kube(request.param, kubeconfig, new_namespace(api), api)
+    yield server
+    for name in (server.namespace, *server.others):
+        server.core.delete_namespace(name)

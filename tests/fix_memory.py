@@ -1,4 +1,4 @@
-"""Keeps the files of a run in memory where there is room: copying a database is five times as fast there."""
+"""Keeps the files of a run in memory if there is room: copying a database is five times as fast there."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ FOLDER = pytest.StashKey[Path]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Have all temporary files of this process, and of the processes that it starts, made there."""
+    """Put all temporary files of this process, and of the processes that it starts, into memory."""
     if hasattr(config, "workerinput") or "TMPDIR" in os.environ:
         return  # a worker inherits the choice, a person has made another
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH:
@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Give the memory back."""
+    """Remove the folder in memory."""
     if (folder := config.stash.get(FOLDER, None)) is not None:
         os.environ.pop("TMPDIR")
         tempfile.tempdir = None

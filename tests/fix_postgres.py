@@ -34,7 +34,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove it, and the server too if a process was killed before it could stop it."""
+    """Remove the data directory, and stop the server if a process was killed before it could."""
     if not hasattr(config, "workerinput"):
         EmbeddedPostgres(config.stash[DATA_DIR]).destroy()
         shutil.rmtree(config.stash[DATA_DIR], ignore_errors=True)  # most runs of a few tests never made it
@@ -60,7 +60,7 @@ def database_url(postgres_url: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def poor_role(url: str, *statements: str) -> Iterator[str]:
-    """A role of its own with just these grants; yields its URL of the database. ``{}`` stands for the role."""
+    """A new role with exactly these grants; yields its URL of the database. ``{}`` in a statement stands for the role."""
     role = f"poor_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'p'").format(sql.Identifier(role)))

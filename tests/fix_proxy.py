@@ -1,4 +1,4 @@
-"""TCP relays: one that hands on what its subclass lets pass, and a proxy that loses replies or holds requests back."""
+"""TCP relays: one that relays what its subclass lets pass, and a proxy that loses replies or holds back requests."""
 
 import contextlib
 import socket
@@ -12,7 +12,7 @@ Ways = tuple[Callable[[], None], Callable[[], None]]  # there and back; each ret
 
 
 class Relay(ABC):
-    """A free port of the loopback; each connection to it is handed on to one of ``connect``, which ends with it."""
+    """A free port of the loopback address; each connection to it is relayed to a new connection of ``connect``."""
 
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         """Set what ``ways`` needs before."""
@@ -28,7 +28,7 @@ class Relay(ABC):
         return int(self._server.getsockname()[1])
 
     def close(self) -> None:
-        """End everything."""
+        """Close the port and all connections."""
         with self._guard:
             for end in (self._server, *self._open):
                 with contextlib.suppress(OSError):  # ended by one of its sides
@@ -37,7 +37,7 @@ class Relay(ABC):
 
     @abstractmethod
     def ways(self, client: socket.socket, server: socket.socket) -> Ways:
-        """What hands on requests and what hands on replies, of one connection."""
+        """The functions that relay the requests and the replies of one connection."""
 
     def _accept(self) -> None:
         while True:
@@ -71,8 +71,8 @@ class Proxy(Relay):
         self._pass.set()
         self._losing = threading.Event()
         self._dropping = threading.Event()
-        self.held = threading.Event()  # a request waits
-        self.lost = threading.Event()  # a reply was swallowed
+        self.holds_request = threading.Event()  # a request waits
+        self.has_lost_reply = threading.Event()  # a reply was swallowed
         super().__init__(partial(socket.create_connection, ("127.0.0.1", port)))
 
     def __enter__(self) -> Self:
@@ -82,41 +82,41 @@ class Proxy(Relay):
         self.close()
 
     def lose_next_reply(self) -> None:
-        """Swallow what the server says next, and break that connection."""
+        """Swallow the next reply of the server, and break its connection."""
         self._losing.set()
 
     def hold(self) -> None:
-        """Keep back whatever the clients send from now on."""
-        self.held.clear()
+        """Hold back all requests from now on."""
+        self.holds_request.clear()
         self._pass.clear()
 
     def release(self) -> None:
-        """Let what was kept back go on."""
+        """Relay the requests that are held back, and all later ones."""
         self._pass.set()
 
     def let_one_pass(self) -> None:
-        """Let what is kept back go on, and keep back what comes next."""
-        self.held.clear()
+        """Relay the requests that are held back, and hold back the next."""
+        self.holds_request.clear()
         self._pass.set()
         self._pass.clear()
 
     def drop(self) -> None:
-        """Never hand on what is kept back; end those connections."""
+        """Close the connections whose requests are held back, without relaying them."""
         self._dropping.set()
         self._pass.set()
 
     def freeze(self) -> None:
-        """Swallow whatever comes on the connections that are open now, without a word; new ones work."""
+        """Swallow everything on the connections that are open now; new ones work."""
         with self._guard:
             self._frozen |= self._open
 
     def close(self) -> None:
-        """End everything."""
+        """Close the port and all connections."""
         self._pass.set()
         super().close()
 
     def ways(self, client: socket.socket, server: socket.socket) -> Ways:
-        """Both as the switches say."""
+        """The functions that relay one connection as the switches say."""
         return partial(self._requests, client, server), partial(self._replies, server, client)
 
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
@@ -124,7 +124,7 @@ class Proxy(Relay):
             if client in self._frozen:
                 continue
             if not self._pass.is_set():
-                self.held.set()
+                self.holds_request.set()
                 self._pass.wait()
             if self._dropping.is_set():
                 return
@@ -136,6 +136,6 @@ class Proxy(Relay):
                 continue
             if self._losing.is_set():
                 self._losing.clear()
-                self.lost.set()
+                self.has_lost_reply.set()
                 return
             client.sendall(data)

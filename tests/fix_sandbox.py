@@ -65,12 +65,12 @@ class Sandbox:
         return answer.json()
 
     def switch(self, name: str, on: bool) -> None:
-        """Move one switch; returns when the world shows it."""
+        """Set one switch; returns when the sandbox shows it."""
         self.control("PUT", f"faults/{name}", {"on": on})
 
     @contextlib.contextmanager
     def fault(self, name: str, on: bool = True) -> Iterator[None]:
-        """Have one switch in a position for the length of a block."""
+        """Set one switch for the length of a block."""
         self.switch(name, on)
         try:
             yield
@@ -78,13 +78,13 @@ class Sandbox:
             self.switch(name, not on)
 
     def reset(self) -> None:
-        """Move every switch that is on back to off."""
+        """Switch everything off that is on."""
         for fault in self.control("GET", "faults")["faults"]:
             if fault["on"]:
                 self.switch(fault["name"], False)
 
     def stop(self) -> int:
-        """End it as a parent that goes away would, and return its exit code."""
+        """Stop the sandbox by closing its standard input, and return its exit code."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
@@ -103,7 +103,7 @@ class Sandbox:
 
 
 def send_event(sandbox: Sandbox, event: dict[str, Any]) -> None:
-    """Send an event to the sandbox's Sentry as an SDK does, which must take it; it can be read a moment later."""
+    """Send an event to the sandbox's Sentry as an SDK does; it can be read a moment later."""
     dsn = httpx.URL(sandbox["sentry"]["dsn"])
     items = [{"event_id": uuid.uuid4().hex}, {"type": "event"}, event]
     answer = httpx.post(
@@ -118,14 +118,14 @@ def send_event(sandbox: Sandbox, event: dict[str, Any]) -> None:
 @pytest.fixture(scope="session")
 def running_sandbox(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """One sandbox per test process, with databases of its own and no limit on log-ins."""
-    running = Sandbox(
+    sandbox = Sandbox(
         tmp_path_factory.mktemp("sandbox"),
         postgres_url,
         prefix=f"sandbox_{uuid.uuid4().hex[:12]}",
         env={"E2E_BYPASS_RATE_LIMIT": "1"},
     )
-    yield running
-    assert running.stop() == 0
+    yield sandbox
+    assert sandbox.stop() == 0
 
 
 @pytest.fixture

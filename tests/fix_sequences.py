@@ -1,4 +1,4 @@
-"""Options of the tests of sequences: how many, and the seed that repeats them, which is said at the end of the run."""
+"""Options of the tests of sequences: their number, and the seed that repeats them, which is printed at the end of the run."""
 
 import os
 import random
@@ -15,9 +15,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say with which seed the sequences ran, if any did."""
-    ran = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "nodeid")]
-    if any(report.nodeid.startswith("tests/property/") for report in ran):
+    """Print the seed of the sequences at the end of the run, if any ran."""
+    all_reports = [
+        report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "nodeid")
+    ]
+    if any(report.nodeid.startswith("tests/property/") for report in all_reports):
         terminalreporter.write_line(f"sequences: {SEED}={os.environ[SEED]} repeats them")
 
 

@@ -1,4 +1,4 @@
-"""What a step gets, for the tests of steps: a journal that is a list, a context around one Target, a repository of files."""
+"""What the tests of steps need: a journal in a list, a harness around one Target, and a repository of files."""
 
 import base64
 import hashlib
@@ -25,12 +25,12 @@ COMMIT = "c0ffee" * 6 + "c0ff"  # what is released
 
 
 def sha256(text: str) -> str:
-    """As the product's own table of migrations has it."""
+    """The checksum as the product's own table of migrations has it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Repository(Replies):
-    """GitHub's contents of o/r: a folder as of the last release and as of COMMIT, and files elsewhere, by path."""
+    """GitHub's contents of o/r: a folder as of the last release and as of COMMIT, and other files by path."""
 
     def __init__(
         self, folder: str, *, last: Mapping[str, str], now: Mapping[str, str], others: Mapping[str, str]
@@ -40,13 +40,13 @@ class Repository(Replies):
         self.last, self.now, self.others = dict(last), dict(now), dict(others)
 
     def answer(self, request: Request) -> Reply:
-        """A listing or a file."""
+        """The listing of the folder, or a file."""
         self.requests.append(request)
         path = request.path.removeprefix("/repos/o/r/contents/")
         files = self.now if request.query["ref"] == [COMMIT] else self.last
         if path == self._folder:
-            listed = [{"type": "file", "name": name, "sha": sha256(text)} for name, text in files.items()]
-            return Reply(200, listed)
+            listing = [{"type": "file", "name": name, "sha": sha256(text)} for name, text in files.items()]
+            return Reply(200, listing)
         text = self.others.get(path) or files.get(path.removeprefix(f"{self._folder}/"))
         if text is None:
             return Reply(404, {})
@@ -54,7 +54,7 @@ class Repository(Replies):
 
 
 class Notes:
-    """The journal of a step, kept in a list."""
+    """The journal of a step in a list."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, dict[str, object]]] = []
@@ -94,34 +94,34 @@ class Notes:
         self.lines.append(("log", {"name": name, "title": title, "text": text}))
 
     def kinds(self) -> list[str]:
-        """What kinds of lines there are, without the progress."""
+        """The kinds of all entries except progress."""
         return [kind for kind, _ in self.lines if kind != "progress"]
 
     def intents(self) -> list[Mutation]:
-        """What it was about to change, each once."""
-        found = [change for kind, body in self.lines if kind == "intent" for change in body["changes"]]  # type: ignore[attr-defined]
-        return list(dict.fromkeys(found))
+        """What the step announced to change, each change once."""
+        changes = [change for kind, body in self.lines if kind == "intent" for change in body["changes"]]  # type: ignore[attr-defined]
+        return list(dict.fromkeys(changes))
 
 
-class Waits(threading.Event):
-    """Nothing is to stop, and nobody waits: only how long somebody would have."""
+class RecordedPauses(threading.Event):
+    """A ``cancelled`` event that is never set: it returns at once and keeps how long each pause would have been."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.waited: list[float | None] = []
+        self.pauses: list[float | None] = []
 
     def wait(self, timeout: float | None = None) -> bool:
-        self.waited.append(timeout)
+        self.pauses.append(timeout)
         return False
 
 
 def refuse_check(action: RunCheck) -> Answer:
-    """No step that is tried in these surroundings runs a check."""
+    """Fail the test: no step that is tested with StepHarness runs a check."""
     raise AssertionError(action)
 
 
-class Surroundings:
-    """A step's surroundings."""
+class StepHarness:
+    """Runs one step with clients, a Target and a journal."""
 
     def __init__(self, target: Target, reference: ReleaseReference) -> None:
         self.target, self.reference = target, reference
@@ -131,7 +131,7 @@ class Surroundings:
         self.attempt = 1
 
     def context(self, clients: Clients, seconds: float = 20) -> StepContext:
-        """What the step gets."""
+        """The context of the step."""
         return StepContext(
             id=StepId("deploy.one"),
             reference=self.reference,
@@ -147,18 +147,18 @@ class Surroundings:
         )
 
     def perform(self, perform: Callable[[Any, StepContext], str], spec: Any, seconds: float = 20) -> str:
-        """Carry out a step."""
+        """Carry out the step."""
         with self._clients(spec, acts=True) as clients, step_errors():
             return perform(spec, self.context(clients, seconds))
 
-    def contradicted(self, confirm: Callable[[Any, StepInspection], str], spec: Any) -> str:
-        """What is said to a person who says to have done what does not stand there."""
-        with pytest.raises(Contradicted) as refused:
-            self.look(confirm, spec)
-        return refused.value.user_message
+    def contradiction_of(self, confirm: Callable[[Any, StepInspection], str], spec: Any) -> str:
+        """The message to a person who confirms a step that is not done."""
+        with pytest.raises(Contradicted) as error:
+            self.inspect(confirm, spec)
+        return error.value.user_message
 
-    def look(self, look: Callable[[Any, StepInspection], Any], spec: Any) -> Any:
-        """Preview, record or confirm."""
+    def inspect(self, look: Callable[[Any, StepInspection], Any], spec: Any) -> Any:
+        """Run the preview, the record or the confirm function of the step."""
         with self._clients(spec, acts=False) as clients, step_errors():
             return look(spec, self.context(clients))
 

@@ -8,20 +8,22 @@ from bot.steps.sources import Sources
 from clients.settings import GitHubSettings, RegistrySettings
 from tests.checks.replies import Replies, Reply, Request
 
-COMMIT, MOVED = "c0ffee" * 6 + "c0ff", "facade" * 6 + "faca"
-DIGEST, REBUILT = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
+COMMIT, OTHER_COMMIT = "c0ffee" * 6 + "c0ff", "facade" * 6 + "faca"
+DIGEST, OTHER_DIGEST = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
 IMAGE = "ghcr.io/solvereign/api"
 
 
 class Tags(Replies):
-    """What every version means: the commit of its tag (None: no tag, the branch counts), and the digest of its image."""
+    """What every version means: the commit of its tag (None: there is no tag, the branch counts) and the digest of its
+    image.
+    """
 
     def __init__(self) -> None:
         super().__init__({})
         self.reset()
 
     def reset(self) -> None:
-        """As at the start: a tag and an image, and all is well."""
+        """Reset to one tag and one image, with both servers answering."""
         self.tag: str | None = COMMIT
         self.branch = COMMIT
         self.digest: str | None = DIGEST
@@ -29,7 +31,7 @@ class Tags(Replies):
         self.requests.clear()
 
     def answer(self, request: Request) -> Reply:
-        """Git refs and commits of GitHub, manifests of the registry; no more is asked."""
+        """Answer for the Git refs and commits of GitHub and the manifests of the registry."""
         self.requests.append(request)
         if self.away:
             return Reply(503, {})
@@ -40,7 +42,7 @@ class Tags(Replies):
         return Reply(200, {"sha": self.branch})
 
     def sources(self) -> Sources:
-        """What resolves versions here."""
+        """The Sources that resolve versions with these servers."""
         return Sources(
             GitHubSettings.model_validate({"url": self.url + "/", "repository": "solvereign/solvereign"}),
             RegistrySettings.model_validate({"url": self.url + "/", "image": IMAGE}),
@@ -49,12 +51,12 @@ class Tags(Replies):
 
 @pytest.fixture(scope="session")
 def _tags() -> Iterator[Tags]:
-    with Tags() as running:
-        yield running
+    with Tags() as tags:
+        yield tags
 
 
 @pytest.fixture
 def tags(_tags: Tags) -> Tags:
-    """GitHub and the registry, as at the start."""
+    """GitHub and the registry, reset."""
     _tags.reset()
     return _tags

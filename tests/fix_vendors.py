@@ -21,7 +21,7 @@ from sandbox.staging.serving import Server, listen
 from sandbox.staging.versions import GITHUB_REPOSITORY
 
 T = TypeVar("T")
-Breaking = Callable[
+FaultChooser = Callable[
     [str, str], int | str | None
 ]  # (method, path) -> a status, "lost" for a lost reply, None to let it pass
 
@@ -42,7 +42,7 @@ class Vendors:
     def __init__(self, folder: Path) -> None:
         self.faults = Faults()
         self.calls: list[tuple[str, str]] = []  # method and path of what was asked for, broken ones too
-        self.breaking: Breaking = lambda method, path: None
+        self.fault_for: FaultChooser = lambda method, path: None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -60,7 +60,7 @@ class Vendors:
         }  # of a Target
 
     def close(self) -> None:
-        """Stop both."""
+        """Stop both servers."""
         self.github.close()
         self.vercel.close()
         for server in self._servers:
@@ -70,17 +70,19 @@ class Vendors:
         self._loop.close()
 
     def posts(self) -> list[str]:
-        """The paths of everything that was asked to be changed."""
+        """The paths of all requests that change something."""
         return [path for method, path in self.calls if method == "POST"]
 
     def break_once(self, method: str, part: str, how: int | str) -> None:
-        """Break the next call of ``method`` whose path contains ``part``: answer a status, or carry it out and lose the reply."""
-        left = [how]
+        """Break the next ``method`` request whose path contains ``part``: answer with a status, or carry it out and
+        lose the reply.
+        """
+        faults = [how]
 
-        def once(called: str, path: str) -> int | str | None:
-            return left.pop() if left and called == method and part in path else None
+        def once(request_method: str, path: str) -> int | str | None:
+            return faults.pop() if faults and request_method == method and part in path else None
 
-        self.breaking = once
+        self.fault_for = once
 
     def _serve(self, app: web.Application) -> Server:
         app.middlewares.insert(0, self._middleware())
@@ -92,7 +94,7 @@ class Vendors:
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
             self.calls.append((request.method, request.path))
-            how = self.breaking(request.method, request.path)
+            how = self.fault_for(request.method, request.path)
             if isinstance(how, int):
                 return web.json_response({"message": "broken by the test"}, status=how)
             response = await handler(request)
@@ -109,6 +111,6 @@ class Vendors:
 @pytest.fixture
 def vendors(tmp_path: Path) -> Iterator[Vendors]:
     """GitHub and Vercel as they are before a release."""
-    started = Vendors(tmp_path)
-    yield started
-    started.close()
+    servers = Vendors(tmp_path)
+    yield servers
+    servers.close()

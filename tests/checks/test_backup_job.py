@@ -10,7 +10,16 @@ from checks.contract import Outcome, Subject
 from checks.registry import Registry
 from clients.connections import Clients
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
-from tests.fix_checks import Pauses, RecordingUndo, changed, context, moved, production_target, run, staging_target
+from tests.fix_checks import (
+    Pauses,
+    RecordingUndo,
+    context,
+    production_target,
+    run,
+    staging_target,
+    with_changes,
+    with_vendor_at,
+)
 
 DUMP = b"PGDMP" + b"x" * 200
 
@@ -46,7 +55,7 @@ def run_while(sandbox, prefix, other, params=None, *, moment="waiting"):
         if line.startswith(moment):
             other()
 
-    target = changed(staging_target(sandbox), backup={"prefix": prefix})  # only the CronJob knows where it writes
+    target = with_changes(staging_target(sandbox), backup={"prefix": prefix})  # only the CronJob knows where it writes
     return run("backup_job", params or {}, target, progress=once_started).answer
 
 
@@ -97,7 +106,7 @@ def test_a_truncated_dump_is_not_recognised_here(sandbox, empty_bucket):
 def test_a_job_without_a_new_dump_fails(sandbox):
     """The Job is complete but wrote elsewhere: FAIL, however many older dumps there are."""
     put(sandbox, "elsewhere/old.dump", b"PGDMP" + b"x" * 200)
-    target = changed(staging_target(sandbox), backup={"prefix": "elsewhere/"})
+    target = with_changes(staging_target(sandbox), backup={"prefix": "elsewhere/"})
     answer = run("backup_job", {}, target).answer
 
     assert answer.outcome is Outcome.FAIL
@@ -189,7 +198,7 @@ def test_a_job_that_takes_too_long_is_an_error(sandbox):
 
     assert answer.outcome is Outcome.ERROR
     assert "is still running" in answer.summary
-    assert len(undo.recorded) == 1
+    assert len(undo.records) == 1
     assert undo.open == []
     assert jobs(sandbox).keys() <= before.keys()
 
@@ -198,7 +207,7 @@ def test_a_finished_job_is_left_to_its_cronjob(sandbox):
     """The finished Job stays for its log, and undoing twice or what is gone does no harm."""
     undo = RecordingUndo()
     run("backup_job", {}, staging_target(sandbox), undo=undo)
-    ((_, payload),) = undo.recorded.values()
+    ((_, payload),) = undo.records.values()
     with Clients(staging_target(sandbox)) as clients:
         ctx = context(staging_target(sandbox), clients, cancelled=Pauses())
         for record in (payload, {**payload, "job": "backup-manual-gone"}):
@@ -210,7 +219,7 @@ def test_a_finished_job_is_left_to_its_cronjob(sandbox):
 def test_an_unreachable_bucket_is_an_error(sandbox):
     """If the bucket cannot be listed the answer is ERROR, and no Job is started."""
     before = jobs(sandbox)
-    target = changed(staging_target(sandbox), backup={"endpoint_url": closed_port_url()})
+    target = with_changes(staging_target(sandbox), backup={"endpoint_url": closed_port_url()})
     answer = run("backup_job", {}, target).answer
 
     assert answer.outcome is Outcome.ERROR
@@ -220,7 +229,7 @@ def test_an_unreachable_bucket_is_an_error(sandbox):
 
 def test_an_unknown_cronjob_is_an_error(sandbox):
     """The error names the missing CronJob."""
-    target = changed(staging_target(sandbox), backup={"cronjob": "nightly"})
+    target = with_changes(staging_target(sandbox), backup={"cronjob": "nightly"})
     answer = run("backup_job", {}, target).answer
 
     assert answer.outcome is Outcome.ERROR
@@ -259,7 +268,7 @@ def test_a_job_that_cannot_be_created_is_an_error(sandbox, tmp_path, then, messa
     """The error comes first; if nobody knows whether the Job exists, the undo record stays open; a late Job is stopped."""
     undo = RecordingUndo()
     with Cluster(then) as cluster:
-        target = moved(staging_target(sandbox), "kube", cluster.url, tmp_path)
+        target = with_vendor_at(staging_target(sandbox), "kube", cluster.url, tmp_path)
         pauses = Pauses(cluster.make) if is_late else Pauses()
         answer = run("backup_job", {}, target, undo=undo, cancelled=pauses).answer
 

@@ -9,7 +9,7 @@ from clients.connections import Clients
 from clients.errors import ClientError
 from clients.target import Target, require
 from tests.checks.replies import Replies, Reply, Request, Route
-from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
+from tests.fix_checks import Pauses, RecordingUndo, context, production_target, run, staging_target, with_changes
 
 LOGIN, PLANS = "POST /api/auth/login", "POST /api/v1/roster/plans"
 PAST_DUE = {"error": "subscription_required", "message": "Payment overdue.", "billing_status": "past_due"}
@@ -52,7 +52,7 @@ def run_against(target: Target, reply: Route, *, undo: RecordingUndo | None = No
     user = {"success": True, "tenant_id": tenant or tenant_of(target)}
     login = Reply(200, user, {"Set-Cookie": "sv_platform_session=abc; Path=/"})
     with Replies({LOGIN: login, PLANS: reply}) as server:
-        return run("billing_gate", {}, target=changed(target, api_url=server.url), undo=undo)
+        return run("billing_gate", {}, target=with_changes(target, api_url=server.url), undo=undo)
 
 
 @pytest.mark.parametrize("status", ["past_due", "canceled", "suspended", "none"])
@@ -173,7 +173,7 @@ def test_a_product_that_is_down_is_an_error(sandbox, target):
         result = run("billing_gate", {}, target=target, undo=undo)
 
     assert result.outcome is Outcome.ERROR
-    assert undo.recorded == {}
+    assert undo.records == {}
 
 
 def test_a_user_of_another_tenant_is_an_error(target):
@@ -183,7 +183,7 @@ def test_a_user_of_another_tenant_is_an_error(target):
 
     assert result.outcome is Outcome.ERROR
     assert result.answer.summary == f"the test user belongs to tenant 1, the test tenant is {tenant_of(target)}"
-    assert undo.recorded == {}
+    assert undo.records == {}
 
 
 def test_a_tenant_that_is_past_due_already_is_an_error(target):
@@ -197,7 +197,7 @@ def test_a_tenant_that_is_past_due_already_is_an_error(target):
 
 def test_an_unknown_tenant_is_an_error(target):
     """A tenant that does not exist, or that the role may not see, is an ERROR."""
-    stranger = changed(target, tenant={"id": 4711})
+    stranger = with_changes(target, tenant={"id": 4711})
     result = run_against(stranger, Reply(402, PAST_DUE))
 
     assert result.outcome is Outcome.ERROR
@@ -208,7 +208,7 @@ def test_a_role_that_may_not_update_is_an_error(sandbox, target):
     """A database role without UPDATE on tenants is an ERROR, and no undo record stays open."""
     undo = RecordingUndo()
     reader = production_target(sandbox).database_url
-    result = run_against(changed(target, database_url=reader), Reply(402, PAST_DUE), undo=undo)
+    result = run_against(with_changes(target, database_url=reader), Reply(402, PAST_DUE), undo=undo)
 
     assert result.outcome is Outcome.ERROR
     assert "permission denied" in result.answer.summary
@@ -251,7 +251,7 @@ def test_undo_keeps_a_status_that_somebody_else_set(target):
 def test_undo_without_a_database_raises(target):
     """Undo raises if it cannot reach the database, so that the record stays open."""
     record = {"tenant": tenant_of(target), "before": "active", "set": "past_due"}
-    unset = changed(target, database_url=None)
+    unset = with_changes(target, database_url=None)
     with Clients(unset) as clients, pytest.raises(ClientError, match="has no database_url"):
         Registry.load().get("billing_gate").undo(record, context(unset, clients))
 
@@ -259,7 +259,7 @@ def test_undo_without_a_database_raises(target):
 @pytest.mark.parametrize("setting", ["api_url", "database_url", "login", "tenant"])
 def test_a_missing_setting_is_named(target, setting):
     """The error names each required setting that is missing."""
-    result = run("billing_gate", {}, target=changed(target, **{setting: None}))
+    result = run("billing_gate", {}, target=with_changes(target, **{setting: None}))
 
     assert result.outcome is Outcome.ERROR
     assert setting in result.answer.summary

@@ -9,7 +9,7 @@ import pytest
 from checks.contract import Answer, Outcome, Subject
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, Route, closed_port_url
-from tests.fix_checks import changed, run, staging_target
+from tests.fix_checks import run, staging_target, with_changes
 
 FOLDER = "/repos/o/r/contents/backend_py/db/migrations"
 FILES = {"001_one.sql": b"one", "002_two.sql": b"two", "003_three.sql": b"three"}
@@ -197,5 +197,5 @@ def test_a_missing_right_on_the_table_is_an_error(ask, database_url):
 def test_the_sandbox_has_all_migrations(sandbox):
     """Staging has the migrations of the candidate, and without GitHub the answer is ERROR."""
     assert run("migrations_applied", {}, staging_target(sandbox)).outcome is Outcome.PASS
-    down = changed(staging_target(sandbox), github={"url": closed_port_url()})
+    down = with_changes(staging_target(sandbox), github={"url": closed_port_url()})
     assert run("migrations_applied", {}, down).outcome is Outcome.ERROR

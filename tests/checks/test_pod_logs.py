@@ -10,7 +10,7 @@ from checks.registry import Registry, RegistryError
 from clients.settings import Kubernetes
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
-from tests.fix_checks import changed, run, staging_target
+from tests.fix_checks import run, staging_target, with_changes
 
 START_PARAMS = {"from_start": True, "start_lines": ["billing_router_registered", "stripe_billing_initialized"]}
 
@@ -59,7 +59,7 @@ def test_a_crash_loop_beside_a_healthy_pod_fails(sandbox):
 
 def test_an_unknown_deployment_is_an_error(sandbox):
     """A Deployment that does not exist is an ERROR with a hint about the names."""
-    target = changed(staging_target(sandbox), kubernetes={"deployment": "web"})
+    target = with_changes(staging_target(sandbox), kubernetes={"deployment": "web"})
     answer = run("pod_logs", {}, target).answer
 
     assert answer.outcome is Outcome.ERROR
@@ -77,7 +77,7 @@ def test_invalid_parameters_are_rejected():
 
 def test_a_target_without_a_cluster_is_an_error(sandbox):
     """The error names the missing setting."""
-    answer = run("pod_logs", {}, changed(staging_target(sandbox), kubernetes=None)).answer
+    answer = run("pod_logs", {}, with_changes(staging_target(sandbox), kubernetes=None)).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.ERROR, "staging has no kubernetes section")
 

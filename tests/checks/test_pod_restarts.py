@@ -1,7 +1,7 @@
 """pod_restarts: the Deployment of the sandbox's production, calm and with a container that crashed."""
 
 from checks.contract import Outcome
-from tests.fix_checks import changed, production_target, run, staging_target
+from tests.fix_checks import production_target, run, staging_target, with_changes
 
 
 def test_pods_without_restarts_pass(sandbox):
@@ -24,6 +24,6 @@ def test_a_crash_loop_beside_a_healthy_pod_fails(sandbox):
 
 def test_an_unknown_deployment_is_an_error(sandbox):
     """A Deployment that does not exist is an ERROR."""
-    answer = run("pod_restarts", {}, changed(production_target(sandbox), kubernetes={"deployment": "web"})).answer
+    answer = run("pod_restarts", {}, with_changes(production_target(sandbox), kubernetes={"deployment": "web"})).answer
     assert answer.outcome is Outcome.ERROR
     assert answer.summary.startswith("Kubernetes failed to read deployment web in ")

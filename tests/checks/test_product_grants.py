@@ -18,7 +18,7 @@ from checks.contract import Outcome
 from checks.registry import Registry
 from clients.target import Target
 from sandbox.staging.database import url
-from tests.fix_checks import changed, production_target, run, staging_target
+from tests.fix_checks import production_target, run, staging_target, with_changes
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 REGISTRY = Registry.load()
@@ -51,7 +51,7 @@ def _grant(facts: Any, target: Target, *files: str) -> Side:
             text = (DEPLOY / file).read_text(encoding="utf-8")
             connection.execute(re.sub(r":tenant\b", str(facts["tenant_id"]), text).encode())
     role = url(owner, user="release_bot_checks", password=PASSWORD)
-    return Side(changed(target, database_url=SecretStr(role)), owner, role)
+    return Side(with_changes(target, database_url=SecretStr(role)), owner, role)
 
 
 @pytest.fixture(scope="module")

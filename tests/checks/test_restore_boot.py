@@ -21,7 +21,7 @@ from sandbox.staging.database import RESTORE_PASSWORD
 from sandbox.staging.serving import reserved_port
 from tests.checks.test_restore_drill import databases, drill, dump_of, upload
 from tests.fix_account import BotAccount
-from tests.fix_checks import Pauses, RecordingUndo, changed, context, run, staging_target
+from tests.fix_checks import Pauses, RecordingUndo, context, run, staging_target, with_changes
 from tests.fix_kube import Kube, eventually
 from tests.fix_sandbox import Sandbox
 
@@ -65,8 +65,8 @@ class OwnDeployment:
         asyncio.run(seed(kube.kubeconfig, Seed((product,))))
         self._account = BotAccount(kube, folder)
         where = {"kubeconfig": str(kube.kubeconfig), "namespace": kube.namespace}
-        self.owner = changed(staging_target(sandbox), kubernetes=where)
-        self.target = changed(self.owner, kubernetes={"kubeconfig": str(self._account.kubeconfig)})
+        self.owner = with_changes(staging_target(sandbox), kubernetes=where)
+        self.target = with_changes(self.owner, kubernetes={"kubeconfig": str(self._account.kubeconfig)})
 
     def is_listening(self) -> bool:
         """Whether the product listens on its port."""
@@ -96,7 +96,7 @@ def test_the_product_starts_with_the_declared_rights(sandbox, backup, own_deploy
     assert answer.outcome is Outcome.PASS, f"{answer.summary} {answer.hint} {answer.evidence.seen}"
     assert re.match(r"restored in [\d.]+ s, and the product starts", answer.summary)
     assert '"status": "ready"' in answer.evidence.seen
-    assert (len(undo.recorded), undo.open) == (2, [])
+    assert (len(undo.records), undo.open) == (2, [])
     assert (databases(sandbox), remaining_pods(own_deployment.owner)) == (set(), [])
     eventually("the end of its process", lambda: not own_deployment.is_listening())
 
@@ -132,7 +132,7 @@ def test_a_product_that_does_not_start_fails(sandbox):
 
 def test_a_200_alone_is_not_ready(sandbox, backup):
     """A product that answers 200 without the word ready is a FAIL with its answer."""
-    target = changed(staging_target(sandbox), restore_pod={"database_url": NOTHING})
+    target = with_changes(staging_target(sandbox), restore_pod={"database_url": NOTHING})
     answer = boot(sandbox, backup, target, seconds=1)
 
     assert answer.outcome is Outcome.FAIL, answer.summary
@@ -161,7 +161,7 @@ def test_an_image_without_python_is_an_error(sandbox, backup):
 
 def test_a_missing_secret_is_an_error(sandbox, backup):
     """If the pod cannot start, the error says which Secret is missing and where it belongs."""
-    target = changed(staging_target(sandbox), restore_pod={"secret": "not-there"})
+    target = with_changes(staging_target(sandbox), restore_pod={"secret": "not-there"})
     answer = boot(sandbox, backup, target, seconds=1)
 
     assert answer.outcome is Outcome.ERROR
@@ -206,7 +206,7 @@ def test_a_drill_that_takes_too_long_is_an_error(sandbox, backup, phase):
 
 def test_an_unknown_container_is_an_error(sandbox, backup):
     """The error comes before anything is created."""
-    target = changed(staging_target(sandbox), kubernetes={"container": "web"})
+    target = with_changes(staging_target(sandbox), kubernetes={"container": "web"})
     answer = boot(sandbox, backup, target)
 
     assert answer.outcome is Outcome.ERROR
@@ -228,7 +228,7 @@ def test_a_cancelled_drill_leaves_nothing(sandbox, backup):
     ).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.ERROR, "cancelled")
-    assert (len(undo.recorded), undo.open) == (2, [])
+    assert (len(undo.records), undo.open) == (2, [])
     assert (databases(sandbox), remaining_pods(target)) == (set(), [])
 
 

@@ -16,7 +16,7 @@ from checks.registry import Registry
 from checks.runner import redact_values
 from clients.connections import Clients
 from clients.target import Target
-from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
+from tests.fix_checks import Pauses, RecordingUndo, context, production_target, run, staging_target, with_changes
 
 PATIENCE = 20.0  # seconds after which a scratch database counts as left behind
 
@@ -78,7 +78,7 @@ def test_a_backup_is_restored_and_verified(sandbox, backup):
     assert "billing.verify_billing_schema() 5 rows, all PASS" in answer.summary
     assert "tenants " in answer.summary
     assert databases(sandbox) == set()
-    assert (len(undo.recorded), undo.open) == (1, [])
+    assert (len(undo.records), undo.open) == (1, [])
 
 
 def test_a_backup_whose_key_was_redacted_is_found(sandbox, database_url):
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_dump_fails(sandbox):
 
     assert answer.outcome is Outcome.FAIL
     assert answer.summary.startswith("cannot read the dump's table of contents: pg_restore: error:")
-    assert undo.recorded == {}
+    assert undo.records == {}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_backup_of_another_environment_or_age_fails(sandbox, metadata, reason)
 
     assert answer.outcome is Outcome.FAIL
     assert re.fullmatch(re.escape(data["key"]) + reason, answer.summary)
-    assert undo.recorded == {}
+    assert undo.records == {}
 
 
 def test_a_missing_role_is_named(sandbox, database_url):
@@ -213,7 +213,7 @@ def test_a_role_that_may_not_create_databases_is_an_error(sandbox, backup):
     """The error says how to grant CREATEDB, and no undo record stays open."""
     poor = sandbox.facts["staging"]["database_url"]
     undo = RecordingUndo()
-    answer = drill(sandbox, backup, changed(staging_target(sandbox), restore_database_url=secret(poor)), undo=undo)
+    answer = drill(sandbox, backup, with_changes(staging_target(sandbox), restore_database_url=secret(poor)), undo=undo)
 
     assert answer.outcome is Outcome.ERROR
     assert "may not create a scratch database" in answer.summary
@@ -271,7 +271,7 @@ def test_a_cancelled_drill_stops_at_once(sandbox, database_url):
     ).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.ERROR, "cancelled")
-    assert (len(undo.recorded), undo.open) == (1, [])
+    assert (len(undo.records), undo.open) == (1, [])
     assert databases(sandbox) == set()
 
 

@@ -214,7 +214,7 @@ def test_a_kind_that_does_not_stop_is_abandoned(changes, caplog):
     assert undo.open == [{"thing": 1}]
     kind.let_go.set()
     assert free.wait(10)
-    assert (kind.put_back, undo.open, len(undo.recorded)) == ([{"thing": 1}], [], 1)
+    assert (kind.put_back, undo.open, len(undo.records)) == ([{"thing": 1}], [], 1)
     assert kind.refused == "another thing is not changed: the check was given up"
     assert lines == []
     assert "check test.check (hangs) has stopped after it was given up; its answer is dropped" in caplog.text

@@ -6,7 +6,7 @@ import pytest
 from checks.contract import Outcome
 from clients.target import Target
 from tests.checks.replies import closed_port_url
-from tests.fix_checks import changed, run, staging_target
+from tests.fix_checks import run, staging_target, with_changes
 
 BILLING = {"function": "billing.verify_billing_schema", "rows": [5]}
 HARDENING = {"function": "verify_final_hardening", "rows": [12, 17], "allow": ["PASS", "WARN", "INFO"]}
@@ -85,7 +85,7 @@ def test_an_unreachable_database_is_an_error():
 
 def test_a_target_without_a_database_is_an_error(sandbox):
     """The error names the missing setting."""
-    answer = run("sql_verify", BILLING, changed(staging_target(sandbox), database_url=None)).answer
+    answer = run("sql_verify", BILLING, with_changes(staging_target(sandbox), database_url=None)).answer
 
     assert (answer.outcome, answer.summary) == (Outcome.ERROR, "staging has no database_url")
     assert "targets.staging.database_url" in answer.hint

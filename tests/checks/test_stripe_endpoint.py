@@ -6,7 +6,7 @@ from checks.contract import CheckError, Outcome
 from checks.solvereign.stripe_endpoint import HANDLED, expand
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
-from tests.fix_checks import changed, production_target, run, staging_target
+from tests.fix_checks import production_target, run, staging_target, with_changes
 
 URL = "https://api.example.com/api/billing/webhook"
 
@@ -115,5 +115,5 @@ def test_the_endpoints_of_the_sandbox_pass(sandbox):
     """Production passes with its live key and staging with its test key, and another address fails."""
     assert run("stripe_endpoint", {}, production_target(sandbox)).outcome is Outcome.PASS
     assert run("stripe_endpoint", {"live": False}, staging_target(sandbox)).outcome is Outcome.PASS
-    other = changed(production_target(sandbox), api_url="https://elsewhere.example.com/")
+    other = with_changes(production_target(sandbox), api_url="https://elsewhere.example.com/")
     assert run("stripe_endpoint", {}, other).outcome is Outcome.FAIL

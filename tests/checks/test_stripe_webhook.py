@@ -14,7 +14,7 @@ from checks.registry import Registry
 from clients.connections import Clients
 from clients.target import Target, require
 from tests.checks.replies import Replies, Reply, Request
-from tests.fix_checks import Pauses, RecordingUndo, changed, context, production_target, run, staging_target
+from tests.fix_checks import Pauses, RecordingUndo, context, production_target, run, staging_target, with_changes
 
 WEBHOOK = "POST /api/billing/webhook"
 
@@ -49,7 +49,7 @@ def no_row_stays(target):
 def run_against(target: Target, reply: Reply, **context: Any):
     """Run against an API that answers each delivery with the same reply, on the real database."""
     with Replies({WEBHOOK: reply}) as server:
-        return run("stripe_webhook", {}, target=changed(target, api_url=server.url), **context)
+        return run("stripe_webhook", {}, target=with_changes(target, api_url=server.url), **context)
 
 
 def test_a_processed_event_passes(target):
@@ -79,10 +79,10 @@ def test_the_undo_record_is_written_first_and_closed(target):
         return Reply(200, {"status": "processed", "result": {}})
 
     with Replies({WEBHOOK: deliver}) as server:
-        run("stripe_webhook", {}, target=changed(target, api_url=server.url), undo=undo)
+        run("stripe_webhook", {}, target=with_changes(target, api_url=server.url), undo=undo)
 
     assert [payload["event"] for payload in open_at_delivery] == [
-        payload["event"] for _, payload in undo.recorded.values()
+        payload["event"] for _, payload in undo.records.values()
     ]
     assert undo.open == []
 
@@ -131,11 +131,11 @@ def test_rows_that_the_product_writes_late_are_removed(target, late):
             assert own_rows(target) == 2
 
     with Replies({WEBHOOK: take}) as server:
-        here = changed(target, api_url=server.url)
+        here = with_changes(target, api_url=server.url)
         answer = run("stripe_webhook", {}, here, undo=undo, patience=0.3, cancelled=Pauses(finish)).answer
         over.set()
 
-    ((_, payload),) = undo.recorded.values()
+    ((_, payload),) = undo.records.values()
     assert (answer.outcome, queue, undo.open) == (Outcome.ERROR, [], [])
     assert "looked for 2 s. Rows that come later stay: " in answer.hint
     assert f"{payload['event']} in billing.webhook_events" in answer.hint
@@ -162,7 +162,7 @@ def test_a_second_processing_fails(sandbox, target):
 
 def test_a_wrong_secret_fails(target):
     """If bot and deployment have different secrets, the FAIL names both settings."""
-    other = changed(target, stripe={"webhook_secret": SecretStr("whsec_other")})
+    other = with_changes(target, stripe={"webhook_secret": SecretStr("whsec_other")})
     result = run("stripe_webhook", {}, target=other)
 
     assert result.outcome is Outcome.FAIL
@@ -172,7 +172,7 @@ def test_a_wrong_secret_fails(target):
 
 def test_an_unknown_customer_fails(target):
     """An event for a customer without a tenant has no effect: FAIL."""
-    stranger = changed(target, tenant={"stripe_customer_id": "cus_nobody"})
+    stranger = with_changes(target, tenant={"stripe_customer_id": "cus_nobody"})
     result = run("stripe_webhook", {}, target=stranger)
 
     assert result.outcome is Outcome.FAIL
@@ -181,7 +181,7 @@ def test_an_unknown_customer_fails(target):
 
 def test_an_invoice_of_another_tenant_fails(target):
     """A customer of another tenant than the test tenant is a FAIL."""
-    result = run("stripe_webhook", {}, target=changed(target, tenant={"id": 1}))
+    result = run("stripe_webhook", {}, target=with_changes(target, tenant={"id": 1}))
 
     assert result.outcome is Outcome.FAIL
     assert f"belongs to tenant {target.tenant.id}, not 1" in result.answer.summary
@@ -225,7 +225,7 @@ def test_a_gateway_error_is_an_error(target, status):
     for replies in ([bad, good], [good, bad]):
         reply_queue = iter(replies)
         with Replies({WEBHOOK: lambda _, reply_queue=reply_queue: next(reply_queue)}) as server:  # type: ignore[misc]
-            here = changed(target, api_url=server.url)
+            here = with_changes(target, api_url=server.url)
             result = run("stripe_webhook", {"deliveries": 2}, here, cancelled=Pauses())
         assert result.outcome is Outcome.ERROR, result.answer.summary
 
@@ -242,7 +242,7 @@ def test_a_product_that_is_down_is_an_error(sandbox, target):
 def test_each_delivery_is_signed(target):
     """Each delivery is signed over its raw body, and Stripe's own package accepts the signature."""
     with Replies({WEBHOOK: Reply(200, {"status": "processed"})}) as server:
-        run("stripe_webhook", {"deliveries": 2}, target=changed(target, api_url=server.url))
+        run("stripe_webhook", {"deliveries": 2}, target=with_changes(target, api_url=server.url))
 
     secret = target.stripe.webhook_secret.get_secret_value()
     for request in server.requests:
@@ -256,21 +256,21 @@ def test_nothing_is_sent_if_it_cannot_be_removed(sandbox, target):
     undo = RecordingUndo()
     reader = production_target(sandbox).database_url
     with Replies({}) as server:
-        poor = changed(target, api_url=server.url, database_url=reader)
+        poor = with_changes(target, api_url=server.url, database_url=reader)
         result = run("stripe_webhook", {}, target=poor, undo=undo)
 
     assert result.outcome is Outcome.ERROR
     assert "may not DELETE on billing.webhook_events" in result.answer.summary
     assert "GRANT SELECT, DELETE" in result.answer.hint
     assert server.requests == []
-    assert undo.recorded == {}
+    assert undo.records == {}
 
 
 def test_missing_tables_fail(target, database_url):
     """Without the billing tables the FAIL names the migration, and nothing is sent."""
     with Replies({}) as server:
         result = run(
-            "stripe_webhook", {}, target=changed(target, api_url=server.url, database_url=SecretStr(database_url))
+            "stripe_webhook", {}, target=with_changes(target, api_url=server.url, database_url=SecretStr(database_url))
         )
 
     assert result.outcome is Outcome.FAIL
@@ -281,7 +281,7 @@ def test_missing_tables_fail(target, database_url):
 @pytest.mark.parametrize("setting", ["api_url", "database_url", "stripe", "tenant"])
 def test_a_missing_setting_is_named(target, setting):
     """The error names each required setting that is missing."""
-    result = run("stripe_webhook", {}, target=changed(target, **{setting: None}))
+    result = run("stripe_webhook", {}, target=with_changes(target, **{setting: None}))
 
     assert result.outcome is Outcome.ERROR
     assert setting in result.answer.summary

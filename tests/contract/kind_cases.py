@@ -36,7 +36,7 @@ class Case:
     down: Vendor | None = None
     slow: Vendor | None = None
     forbidding: Vendor | None = None
-    change: Mapping[str, Any] = field(default_factory=dict)  # of the target, as for tests.fix_checks.changed
+    change: Mapping[str, Any] = field(default_factory=dict)  # of the target, as for tests.fix_checks.with_changes
     routes: Mapping[str, Route] = field(default_factory=dict)  # a vendor of the test's own in place of the sandbox's
     server_for: Vendor = "api"  # whom that vendor replaces
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

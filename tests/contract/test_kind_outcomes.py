@@ -30,7 +30,7 @@ from clients.connections import Clients
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request, closed_port_url
 from tests.contract.kind_cases import CASES, OUTCOMES, Case, Word
-from tests.fix_checks import changed, context, moved, run, target_of
+from tests.fix_checks import context, run, target_of, with_changes, with_vendor_at
 from tests.fix_kube import eventually
 from tests.fix_sandbox import Sandbox
 
@@ -112,18 +112,18 @@ class Asker:
         target = target_of(self._sandbox.facts, case.on)
         if case.routes:
             own_url = locks.enter_context(Replies(case.routes)).url
-            target = moved(target, case.server_for, own_url, self._folder)
+            target = with_vendor_at(target, case.server_for, own_url, self._folder)
         if case.down:
-            target = moved(target, case.down, self._closed, self._folder)
+            target = with_vendor_at(target, case.down, self._closed, self._folder)
         if case.slow:
-            target = moved(target, case.slow, self._silent, self._folder)
+            target = with_vendor_at(target, case.slow, self._silent, self._folder)
         if case.forbidding == "database":
             assert target.database_url is not None
             url = make_conninfo(target.database_url.get_secret_value(), user=self._stranger)
             target = target.model_validate({**dict(target), "database_url": url})
         elif case.forbidding:
-            target = moved(target, case.forbidding, self._forbidding, self._folder)
-        return changed(target, **case.change) if case.change else target
+            target = with_vendor_at(target, case.forbidding, self._forbidding, self._folder)
+        return with_changes(target, **case.change) if case.change else target
 
 
 @pytest.fixture(scope="module")

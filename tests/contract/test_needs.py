@@ -196,7 +196,7 @@ class TestPlugin:
         assert result.outcome is Outcome.ERROR
         assert result.answer.summary.startswith(summary)
         assert "needs() have to return" in result.answer.hint
-        assert (server.requests, undo.recorded) == ([], {})
+        assert (server.requests, undo.records) == ([], {})
 
     def test_that_declares_all_of_it_goes_through(self) -> None:
         """The same kind, with its needs."""

@@ -14,7 +14,7 @@ from checks.runner import run_check
 from clients.connections import Clients
 from tests.checks.replies import Replies, Reply, Request
 from tests.contract.kind_cases import CASES, Case
-from tests.fix_checks import Vendor, context, moved, target_of
+from tests.fix_checks import Vendor, context, target_of, with_vendor_at
 from tests.fix_sandbox import Sandbox
 
 REGISTRY = Registry.load()
@@ -73,7 +73,7 @@ def test_a_strange_answer_is_an_error_that_names_the_vendor(
     assert isinstance(down, Case)
     assert down.down
     kind, vendor = REGISTRY.get(name), down.down
-    target = moved(target_of(running_sandbox.facts, green.on), vendor, strange_url, tmp_path)
+    target = with_vendor_at(target_of(running_sandbox.facts, green.on), vendor, strange_url, tmp_path)
     params = kind.params.model_validate(green.params() if callable(green.params) else green.params)
     subject = Subject(green.version, "0123456789abcdef") if green.version else Subject()
     with Clients(target, http_timeout=5) as clients:

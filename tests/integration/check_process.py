@@ -21,7 +21,7 @@ from bot.workers import Queue, Workers
 from checks.registry import Registry
 from clients.settings import GitHubSettings, RegistrySettings
 from tests.fix_bot import checklist
-from tests.fix_checks import changed, target_of
+from tests.fix_checks import target_of, with_changes
 
 SWEEP = 5.0  # seconds, as in bot.app
 
@@ -40,7 +40,7 @@ def main() -> None:
         channel="C0RELEASES1",
         checklist=checklist(),
         policy=Policy(),
-        targets={name: changed(staging, name=name, api_url=url) for name, url in spec["api_urls"].items()},
+        targets={name: with_changes(staging, name=name, api_url=url) for name, url in spec["api_urls"].items()},
         sources=Sources(GitHubSettings(), RegistrySettings()),
         registry=Registry.load(),
         watch=WatchTimes(

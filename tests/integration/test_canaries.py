@@ -25,7 +25,7 @@ from checks.registry import BUILT_IN, Registry
 from clients.connections import Clients
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, Request
-from tests.fix_checks import changed, production_target, staging_target
+from tests.fix_checks import production_target, staging_target, with_changes
 from tests.fix_demo import until
 from tests.fix_sandbox import Sandbox, send_event
 from tests.integration.slack_bot import Bot, Json
@@ -223,8 +223,8 @@ def openly_set(sandbox: Sandbox) -> Iterator[dict[str, Target]]:
             body = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": job}, "spec": spec}
             kube.batch.create_namespaced_cron_job(target.backup.namespace, body)
         yield {
-            name: changed(target, name=name, kubernetes={"deployment": name}, backup={"cronjob": name}),
-            "named": changed(
+            name: with_changes(target, name=name, kubernetes={"deployment": name}, backup={"cronjob": name}),
+            "named": with_changes(
                 target, name="named", environment="staging", backup={"cronjob": "named", "prefix": "named/"}
             ),
         }

@@ -174,9 +174,9 @@ def kill_while_three_checks_change_staging(story: Story) -> tuple[set[int], str,
 
         def is_waiting(link: Proxy, *, is_changed: bool) -> bool:
             """Let requests through one by one until staging is changed and the next one waits."""
-            if link.held.is_set() and not is_changed:
+            if link.holds_request.is_set() and not is_changed:
                 link.let_one_pass()
-            return is_changed and link.held.is_set()
+            return is_changed and link.holds_request.is_set()
 
         until(lambda: is_waiting(billing, is_changed=staging.tenant() == "past_due"), "the tenant to be past_due")
         event = story.wait_for_undo("go.webhook")["event"]

@@ -23,7 +23,7 @@ from bot.slack import report
 from bot.store import plan_snapshots
 from checks.contract import Outcome
 from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World
-from tests.fix_tags import REBUILT, Tags
+from tests.fix_tags import OTHER_DIGEST, Tags
 from tests.unit.factories import QUINN, RITA
 
 WHY = "logins fail for all s3cret customers"
@@ -196,12 +196,12 @@ def test_a_source_that_has_changed_is_shown_first(glass: World, tags: Tags) -> N
     glass.change(sources=tags.sources())
     release_id = start_unsigned(glass)
     glass.clock.advance(seconds=1)
-    tags.digest = REBUILT
+    tags.digest = OTHER_DIGEST
     for _ in range(2):  # by a delivery that is handled once more too
         prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
         with pytest.raises(GateClosed, match="means another commit or image"):
             glass.break_glass(MANAGER, release_id, WHY)
-    assert glass.view(release_id).release.digest == REBUILT
+    assert glass.view(release_id).release.digest == OTHER_DIGEST
     glass.clock.advance(minutes=2)
     findings = prepare_deploy(glass.deps, MANAGER, release_id, Action.BREAK_GLASS)
     assert "Deploying" in glass.act(judge_break_glass, MANAGER, findings, WHY)

@@ -19,7 +19,7 @@ from bot.flows.deps import Deps
 from bot.store import releases
 from bot.store.pool import Tx
 from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, World
-from tests.fix_tags import COMMIT, DIGEST, MOVED, REBUILT, Tags
+from tests.fix_tags import COMMIT, DIGEST, OTHER_COMMIT, OTHER_DIGEST, Tags
 from tests.unit.factories import PAT, QUINN, RITA, render_stored
 
 
@@ -73,7 +73,7 @@ class TestSourceChanges:
         assert len(view.signoffs) == 1
         assert notices(tagged_world) == []
 
-    @pytest.mark.parametrize(("attribute", "value"), [("tag", MOVED), ("digest", REBUILT)])
+    @pytest.mark.parametrize(("attribute", "value"), [("tag", OTHER_COMMIT), ("digest", OTHER_DIGEST)])
     def test_a_changed_source_makes_approvals_and_results_void(
         self, tagged_world: World, tags: Tags, attribute: str, value: str
     ) -> None:
@@ -83,7 +83,7 @@ class TestSourceChanges:
         setattr(tags, attribute, value)
         prepare_deploy(tagged_world.deps, QA, release_id)
         view = tagged_world.view(release_id)
-        new_source = {"tag": (MOVED, DIGEST), "digest": (COMMIT, REBUILT)}[attribute]
+        new_source = {"tag": (OTHER_COMMIT, DIGEST), "digest": (COMMIT, OTHER_DIGEST)}[attribute]
         assert (view.release.commit, view.release.digest) == new_source
         assert (list(view.signoffs), {check_view.result for check_view in view.checks.values()}) == ([], {None})
         assert view.checks[CheckId("go.one")].run_state is RunState.WAITING
@@ -107,7 +107,7 @@ class TestSourceChanges:
             again = releases.active(tx, "production")
         assert again is not None
         assert again.repeat_reason == "it was the database"
-        for tag, digest, reason in ((MOVED, DIGEST, "it was the database"), (MOVED, REBUILT, "")):
+        for tag, digest, reason in ((OTHER_COMMIT, DIGEST, "it was the database"), (OTHER_COMMIT, OTHER_DIGEST, "")):
             tags.tag, tags.digest = tag, digest
             tagged_world.resolve_source(again.id)
             assert tagged_world.view(again.id).release.repeat_reason == reason
@@ -116,7 +116,7 @@ class TestSourceChanges:
         """A waiver is about a check, and is shown to whoever signs again."""
         release_id = tagged_world.ready()
         tagged_world.act(check.waive, MANAGER, release_id, CheckId("go.one"), "known")
-        tags.tag = MOVED
+        tags.tag = OTHER_COMMIT
         tagged_world.clock.advance(minutes=1)
         tagged_world.resolve_source(release_id)
         assert tagged_world.view(release_id).checks[CheckId("go.one")].waiver is not None
@@ -147,13 +147,13 @@ class TestSourceChanges:
         assert not version.tagged
         tagged_world.change(sources=tags.sources())
         release_id = tagged_world.start(resolved=version)
-        tags.branch = MOVED
+        tags.branch = OTHER_COMMIT
         tagged_world.resolve_source(release_id)
         assert tagged_world.view(release_id).release.commit == COMMIT
-        tags.tag = MOVED
+        tags.tag = OTHER_COMMIT
         tagged_world.resolve_source(release_id)
         assert (tagged_world.view(release_id).release.commit, tagged_world.view(release_id).release.is_tagged) == (
-            MOVED,
+            OTHER_COMMIT,
             True,
         )
 
@@ -218,7 +218,7 @@ class TestSourceChanges:
     def test_the_source_of_a_deployed_release_stays(self, tagged_world: World, tags: Tags) -> None:
         """A tag that changes later does not change what runs."""
         release_id = tagged_world.deployed()
-        tags.tag = MOVED
+        tags.tag = OTHER_COMMIT
         tagged_world.resolve_source(release_id)
         assert tagged_world.view(release_id).release.commit == COMMIT
         assert run_upkeep(tagged_world) is None
@@ -258,10 +258,10 @@ class TestWaiting:
         """A changed tag is found without a click."""
         release_id = tagged_world.ready()
         assert run_upkeep(tagged_world) == 5
-        tags.tag = MOVED
+        tags.tag = OTHER_COMMIT
         tagged_world.clock.advance(minutes=5)
         assert run_upkeep(tagged_world) == 5
-        assert tagged_world.view(release_id).release.commit == MOVED
+        assert tagged_world.view(release_id).release.commit == OTHER_COMMIT
 
     def test_vendors_that_do_not_answer_stop_nothing(self, tagged_world: World, tags: Tags) -> None:
         """The upkeep asks them again, and a deploy asks for itself."""

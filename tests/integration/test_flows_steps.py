@@ -257,12 +257,12 @@ class TestTagByHand:
         self, world: World, vendors: Vendors, failed_tag: ReleaseId
     ) -> None:
         """The person continues, and the step says so; for somebody without a role GitHub is not asked."""
-        vendors.breaking = lambda *_: 404
+        vendors.fault_for = lambda *_: 404
         call_count = len(vendors.calls)
         with pytest.raises(NotAllowed):
             step_clicks.inspect_attested_step(world.deps, GUEST, step(world, failed_tag, "tag").row)
         assert len(vendors.calls) == call_count
-        vendors.breaking = lambda *_: 401
+        vendors.fault_for = lambda *_: 401
         row = step(world, failed_tag, "tag").row
         world.act(step_clicks.attest, QA, row, "did it", step_clicks.inspect_attested_step(world.deps, QA, row))
         assert step(world, failed_tag, "tag").summary.startswith("not confirmed: GitHub refused GET")

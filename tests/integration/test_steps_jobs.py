@@ -30,7 +30,7 @@ from sandbox.staging.versions import BRANCH, commit_sha
 from tests.fix_account import BotAccount
 from tests.fix_bot import QA, RESOLVED, World, checklist
 from tests.fix_kube import Kube, eventually, new_namespace
-from tests.fix_steps import COMMIT, Notes, Repository, Surroundings
+from tests.fix_steps import COMMIT, Notes, Repository, StepHarness
 from tests.fix_vendors import Vendors
 
 IMAGE = "ghcr.io/solvereign/api@sha256:" + "ab" * 32
@@ -60,14 +60,14 @@ def repository() -> Iterator[Repository]:
 
 
 @pytest.fixture
-def step(kube: Kube, repository: Repository) -> Surroundings:
+def step(kube: Kube, repository: Repository) -> StepHarness:
     """A step in a namespace with the previous CronJob."""
     kube.batch.create_namespaced_cron_job(kube.namespace, _cron("0 2 * * *", "backup:1"))
     where = Kubernetes(kubeconfig=str(kube.kubeconfig), namespace=kube.namespace)
     github = GitHubSettings.model_validate({"url": repository.url, "repository": "o/r"})
     target = Target(name="production", kubernetes=where, github=github)
     ship = ReleaseReference("v4.8.0", "4.8.0", COMMIT, IMAGE, previous="v4.7.0")
-    return Surroundings(target, ship)
+    return StepHarness(target, ship)
 
 
 def cronjob_facts(kube: Kube) -> tuple[str, str, str]:
@@ -80,9 +80,9 @@ def cronjob_facts(kube: Kube) -> tuple[str, str, str]:
 class TestCronJob:
     """The step for the CronJob, and its rollback."""
 
-    def test_a_cronjob_is_deployed_and_rolled_back(self, kube: Kube, step: Surroundings) -> None:
+    def test_a_cronjob_is_deployed_and_rolled_back(self, kube: Kube, step: StepHarness) -> None:
         """Schedule and image are those of the file and the rest is unchanged; the rollback restores the exact spec."""
-        changes = step.look(cronjob.preview, CRON)
+        changes = step.inspect(cronjob.preview, CRON)
         place = f"cronjob/backup in {kube.namespace}"
         assert changes == [
             Mutation(f"schedule of {place}", "0 2 * * *", "30 1 * * *", Way.BACK, "the rollback puts back 0 2 * * *"),
@@ -90,25 +90,25 @@ class TestCronJob:
                 f"image of backup of {place}", "backup:1", "backup:2", Way.BACK, "the rollback puts back backup:1"
             ),
         ]
-        step.recorded = step.look(cronjob.where_we_are, CRON)
-        assert step.contradicted(cronjob.confirm, CRON) == (
+        step.recorded = step.inspect(cronjob.where_we_are, CRON)
+        assert step.contradiction_of(cronjob.confirm, CRON) == (
             f"schedule of {place} is 0 2 * * *, not 30 1 * * *; image of backup of {place} is backup:1, not backup:2"
         )
         assert "schedule is 30 1 * * *" in step.perform(cronjob.deploy, CRON)
         assert cronjob_facts(kube) == ("30 1 * * *", "backup:2", "b")
         assert step.notes.intents() == changes
-        assert step.look(cronjob.confirm, CRON) == f"{place} is as {CRON.manifest} has it"
-        assert "is 30 1 * * *, not 0 2" in step.contradicted(cronjob.confirm_restore, RESTORE)
+        assert step.inspect(cronjob.confirm, CRON) == f"{place} is as {CRON.manifest} has it"
+        assert "is 30 1 * * *, not 0 2" in step.contradiction_of(cronjob.confirm_restore, RESTORE)
         step.notes = Notes()
         assert step.perform(cronjob.deploy, CRON).endswith("nothing to change")
         assert step.notes.lines == []
         for summary in ("as it was", "as it was"):
             assert summary in step.perform(cronjob.restore, RESTORE)
-            assert summary in step.look(cronjob.confirm_restore, RESTORE)
+            assert summary in step.inspect(cronjob.confirm_restore, RESTORE)
             assert cronjob_facts(kube) == ("0 2 * * *", "backup:1", "b")
         assert step.notes.kinds() == ["intent", "acted"]
 
-    def test_a_cronjob_changed_meanwhile_is_examined_again(self, kube: Kube, step: Surroundings) -> None:
+    def test_a_cronjob_changed_meanwhile_is_examined_again(self, kube: Kube, step: StepHarness) -> None:
         """The patch is refused because of its resource version, and the step looks again."""
 
         def interfere() -> None:
@@ -134,17 +134,17 @@ class TestCronJob:
         ],
     )
     def test_an_unfit_manifest_is_an_error(
-        self, step: Surroundings, repository: Repository, manifest: str, message: str
+        self, step: StepHarness, repository: Repository, manifest: str, message: str
     ) -> None:
         """The error names the file before anything is changed."""
         repository.others[CRON.manifest] = f"{OTHER}{manifest}"
         with pytest.raises(StepError, match=message):
-            step.look(cronjob.preview, CRON)
+            step.inspect(cronjob.preview, CRON)
 
-    def test_a_missing_cronjob_is_an_error(self, step: Surroundings) -> None:
+    def test_a_missing_cronjob_is_an_error(self, step: StepHarness) -> None:
         """Without it there is nothing to roll back to."""
         with pytest.raises(StepError, match="Kubernetes failed to read cronjob/other"):
-            step.look(cronjob.where_we_are, CRON.model_copy(update={"name": "other"}))
+            step.inspect(cronjob.where_we_are, CRON.model_copy(update={"name": "other"}))
 
 
 def job(*command: str, **behaviour: str) -> Migrate:
@@ -159,7 +159,7 @@ def job(*command: str, **behaviour: str) -> Migrate:
 SLOW = "import time; print('begun', flush=True); time.sleep(0.8)"
 
 
-def interrupt(step: Surroundings, spec: Migrate) -> None:
+def interrupt(step: StepHarness, spec: Migrate) -> None:
     """Begin the step and cancel it as soon as its Job reports progress; the Job continues."""
     step.notes.on_progress = step.cancelled.set
     with pytest.raises(Superseded):
@@ -180,10 +180,10 @@ def jobs_of(kube: Kube) -> list[str]:
 class TestMigrationJob:
     """The step for migrations by a Job of the product."""
 
-    def test_a_job_runs_with_the_image_of_the_release(self, kube: Kube, step: Surroundings) -> None:
+    def test_a_job_runs_with_the_image_of_the_release(self, kube: Kube, step: StepHarness) -> None:
         """Its log is stored and its last line is the summary; after a crash it is not started again."""
         spec = job("print('applying 1.sql'); print('done')")
-        (change,) = step.look(migrate.preview, spec)
+        (change,) = step.inspect(migrate.preview, spec)
         assert change.what == "migration 1.sql on production"
         for _ in range(2):
             assert step.perform(migrate.apply, spec).endswith("is complete: done")
@@ -193,7 +193,7 @@ class TestMigrationJob:
         assert step.notes.kinds() == ["observed", "intent", "acted", "observed", "log", "log"]
         assert next(body["text"] for kind, body in step.notes.lines if kind == "log") == "applying 1.sql\ndone\n"
 
-    def test_a_failed_job_is_repeated_only_by_a_retry(self, kube: Kube, step: Surroundings) -> None:
+    def test_a_failed_job_is_repeated_only_by_a_retry(self, kube: Kube, step: StepHarness) -> None:
         """The last lines of its log are the error, and a crash does not start it again."""
         much = "print('applying'); print('\\n'.join(['.' * 99] * 4000)); print('no such table'); raise SystemExit(1)"
         with pytest.raises(StepError, match=r"failed: \.+ .* \| no such table"):
@@ -206,15 +206,15 @@ class TestMigrationJob:
         with pytest.raises(StepError, match="no such table"):
             step.perform(migrate.apply, good)
         with pytest.raises(StepError, match=r"no Job of this release is complete, and .*database_url"):
-            step.look(migrate.confirm, good)
+            step.inspect(migrate.confirm, good)
         assert jobs_of(kube) == ["1 Failed"]
         step.attempt = 2
         assert step.perform(migrate.apply, good).endswith("is complete: well")
-        assert step.look(migrate.confirm, good) == "job/migrate-v4-8-0-c0ffeec0-2 is complete"
+        assert step.inspect(migrate.confirm, good) == "job/migrate-v4-8-0-c0ffeec0-2 is complete"
         assert jobs_of(kube) == ["1 Failed", "2 Complete"]
         assert [note["job"].rpartition("-")[2] for note in step.notes.seen() if note.get("attempt") == 2] == ["2"]  # type: ignore[attr-defined]
 
-    def test_a_running_job_is_taken_over(self, kube: Kube, step: Surroundings) -> None:
+    def test_a_running_job_is_taken_over(self, kube: Kube, step: StepHarness) -> None:
         """A retry starts no second Job beside it, and none before a person has seen its failure."""
         interrupt(step, job(f"{SLOW}; raise SystemExit('over')"))
         step.attempt = 2
@@ -226,7 +226,7 @@ class TestMigrationJob:
         assert step.perform(migrate.apply, job("print('well')")).endswith("is complete: well")
         assert jobs_of(kube) == ["1 Failed", "2 Complete"]
 
-    def test_a_job_that_takes_too_long_is_stopped_by_kubernetes(self, kube: Kube, step: Surroundings) -> None:
+    def test_a_job_that_takes_too_long_is_stopped_by_kubernetes(self, kube: Kube, step: StepHarness) -> None:
         """The error names what was last seen, since Kubernetes deletes the pod and its log."""
         spec = job("import time; print('begun', flush=True); time.sleep(60)").model_copy(update={"timeout": 1})
         with pytest.raises(StepError, match=r"was stopped, half done, after the 1 s of this step: ") as error:
@@ -239,7 +239,7 @@ class TestMigrationJob:
         pods = kube.core.list_namespaced_pod(kube.namespace, label_selector="job-name").items
         assert {pod.status.phase for pod in pods} <= {"Succeeded", "Failed"}
 
-    def test_a_complete_job_is_not_run_again(self, kube: Kube, step: Surroundings) -> None:
+    def test_a_complete_job_is_not_run_again(self, kube: Kube, step: StepHarness) -> None:
         """It ran once, although it was cancelled, its log could not be stored, and it was deleted."""
         spec = job(f"{SLOW}; print('over')")
         interrupt(step, spec)
@@ -264,7 +264,7 @@ class TestMigrationJob:
         assert jobs_of(kube) == []
         assert step.notes.kinds().count("intent") == 1
 
-    def test_missing_rights_on_jobs_are_errors(self, kube: Kube, step: Surroundings, tmp_path: Path) -> None:
+    def test_missing_rights_on_jobs_are_errors(self, kube: Kube, step: StepHarness, tmp_path: Path) -> None:
         """Without the right to create, no Job runs; without the right to read logs, its end still counts."""
         account, spec = BotAccount(kube, tmp_path), job("print('well')")
         needed_rights = grants(rights(), step.target)
@@ -278,12 +278,12 @@ class TestMigrationJob:
         assert "is complete: its log cannot be read (" in step.perform(migrate.apply, spec)
         assert jobs_of(kube) == ["2 Complete"]
 
-    def test_a_job_of_an_earlier_start_is_waited_for(self, kube: Kube, step: Surroundings) -> None:
+    def test_a_job_of_an_earlier_start_is_waited_for(self, kube: Kube, step: StepHarness) -> None:
         """A Job of an earlier release of the version does not replace this one's."""
         slow = job(f"{SLOW}; print('over')")
         interrupt(step, slow)
         step.notes = Notes()
-        assert step.contradicted(migrate.confirm, slow).startswith("job/migrate-v4-8-0-c0ffeec0-1 still runs in ")
+        assert step.contradiction_of(migrate.confirm, slow).startswith("job/migrate-v4-8-0-c0ffeec0-1 still runs in ")
         with pytest.raises(StepError, match=r"job/migrate-v4-8-0-c0ffeec0-1 still runs in .*, from an earlier start"):
             step.perform(migrate.apply, slow)
         eventually("its end", lambda: jobs_of(kube) == ["1 Complete"])

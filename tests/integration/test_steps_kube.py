@@ -24,7 +24,7 @@ from tests.clients.test_clients import kube_target
 from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
 from tests.fix_kube import Kube, eventually
 from tests.fix_proxy import Proxy
-from tests.fix_steps import Notes, Surroundings, Waits
+from tests.fix_steps import Notes, RecordedPauses, StepHarness
 from tests.sandbox.kube_objects import deploy_and_wait, images, is_rolled_out, pods, read, revisions, set_image
 
 OLD, NEW = "app:1", f"{RESOLVED.image}@{RESOLVED.digest}"
@@ -32,7 +32,7 @@ SET = SetImage(do="set_image", version_env="VERSION")
 RESTORE = RestoreBackend(do="restore_backend")
 
 
-class Ship(Surroundings):
+class Ship(StepHarness):
     """The surroundings of a step on one Deployment."""
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
@@ -43,7 +43,7 @@ class Ship(Surroundings):
     def deploy(self, seconds: float = 20) -> str:
         """Set the image, after recording what a rollback restores."""
         if self.recorded is None:
-            self.recorded = self.look(steps.where_we_are, SET)
+            self.recorded = self.inspect(steps.where_we_are, SET)
         return self.perform(steps.set_image, SET, seconds)
 
     def restore(self, seconds: float = 20) -> str:
@@ -87,10 +87,10 @@ def template(kube: Kube) -> Any:
 def test_an_image_is_deployed_and_rolled_back(kube: Kube, ship: Ship) -> None:
     """The image is set by digest with its version, and the rollback restores the exact template."""
     before, place = template(kube), f"deployment/web in {kube.namespace}"
-    assert ship.contradicted(steps.confirm_image, SET) == (
+    assert ship.contradiction_of(steps.confirm_image, SET) == (
         f"image of {place} is {OLD}, not {NEW}; VERSION of {place} is not there, not 4.8.0"
     )
-    assert ship.deploy() == ship.look(steps.confirm_image, SET) == f"v4.8.0 runs as {NEW}"
+    assert ship.deploy() == ship.inspect(steps.confirm_image, SET) == f"v4.8.0 runs as {NEW}"
     container = read(kube).spec.template.spec.containers[0]
     assert container.image == NEW
     assert {entry.name: entry.value for entry in container.env} == {"MODE": "test", "VERSION": "4.8.0"}
@@ -101,9 +101,9 @@ def test_an_image_is_deployed_and_rolled_back(kube: Kube, ship: Ship) -> None:
     assert revisions(kube) == {1: OLD, 2: NEW}
     marks = set()
     message = f"pod template of {place} is revision 2, {NEW}, not revision 1, {OLD}"
-    assert ship.contradicted(steps.confirm_restore, RESTORE) == message
+    assert ship.contradiction_of(steps.confirm_restore, RESTORE) == message
     for _ in range(2):
-        assert ship.restore() == ship.look(steps.confirm_restore, RESTORE) == f"back at revision 1: {OLD}"
+        assert ship.restore() == ship.inspect(steps.confirm_restore, RESTORE) == f"back at revision 1: {OLD}"
         assert template(kube) == before
         assert is_rolled_out(kube)
         marks.add(read(kube).metadata.annotations[steps.RESTORE])
@@ -128,7 +128,9 @@ def test_a_rollout_that_never_gets_ready_can_be_retried(kube: Kube, ship: Ship) 
     with pytest.raises(StepError, match=r"exceeded its progress deadline: web-.*not ready") as error:
         ship.deploy()
     assert "The old pods still serve" in error.value.hint
-    assert ship.contradicted(steps.confirm_image, SET).startswith("deployment/web: the rollout exceeded its progress")
+    assert ship.contradiction_of(steps.confirm_image, SET).startswith(
+        "deployment/web: the rollout exceeded its progress"
+    )
     generation = read(kube).metadata.generation
     kube.core.replace_namespaced_config_map(
         "testbed-images", kube.namespace, {"metadata": {"name": "testbed-images"}, "data": {}}
@@ -229,7 +231,7 @@ def change_mode(kube: Kube, value: str) -> None:
 
 def test_a_change_since_the_deploy_began_is_refused(kube: Kube, ship: Ship) -> None:
     """The error names the path without its value; a rollback would undo that change."""
-    ship.recorded = ship.look(steps.where_we_are, SET)
+    ship.recorded = ship.inspect(steps.where_we_are, SET)
     change_mode(kube, "s3cret")
     with pytest.raises(StepError, match="was changed by somebody else since the deploy began") as error:
         ship.deploy()
@@ -285,7 +287,7 @@ def test_a_patch_with_a_lost_reply_is_not_repeated(kube: Kube, ship: Ship, proxy
     """The step looks again, sees the change and patches nothing twice."""
     ship.notes.on_intent = proxy.lose_next_reply
     ship.deploy()
-    assert proxy.lost.is_set()
+    assert proxy.has_lost_reply.is_set()
     assert image(kube) == NEW
     assert revisions(kube) == {1: OLD, 2: NEW}
     assert ship.notes.kinds() == ["intent", "acted", "observed"]
@@ -298,7 +300,7 @@ def test_a_restoring_patch_with_a_lost_reply_is_not_repeated(kube: Kube, ship: S
     ship.notes = Notes()
     ship.notes.on_intent = proxy.lose_next_reply
     ship.restore()
-    assert proxy.lost.is_set()
+    assert proxy.has_lost_reply.is_set()
     assert template(kube) == before
     assert ship.notes.kinds() == ["intent", "acted", "observed"]
 
@@ -325,7 +327,7 @@ def test_a_rollback_overtakes_a_delayed_patch(kube: Kube, ship: Ship, proxy: Pro
     ship.notes.on_intent = first_try
     thread = threading.Thread(target=carry_out)
     thread.start()
-    assert proxy.held.wait(10)
+    assert proxy.holds_request.wait(10)
     direct = Ship(kube.kubeconfig, kube.namespace)
     direct.recorded = ship.recorded
     direct.restore()
@@ -351,10 +353,10 @@ def test_a_pause_of_the_api_server_is_respected(tmp_path: Path) -> None:
     with Replies(routes) as server:
         kube_target(tmp_path, server.url)
         ship = Ship(tmp_path / "kubeconfig", "solvereign")
-        pauses = ship.cancelled = Waits()
+        pauses = ship.cancelled = RecordedPauses()
         ship.recorded = {"revision": "1", "image": OLD, "template": deployment_body["spec"]["template"]}
         assert ship.restore() == f"back at revision 1: {OLD}"
-        assert pauses.waited == [7.0]
+        assert pauses.pauses == [7.0]
         assert [request.method for request in server.requests].count("PATCH") == 2
 
 

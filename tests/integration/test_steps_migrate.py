@@ -20,9 +20,9 @@ from clients.settings import GitHubSettings
 from clients.target import Target
 from tests.checks.replies import Replies, Reply, closed_port_url
 from tests.clients.test_clients import kube_target
-from tests.fix_checks import changed
+from tests.fix_checks import with_changes
 from tests.fix_kube import eventually
-from tests.fix_steps import COMMIT, Repository, Surroundings, sha256
+from tests.fix_steps import COMMIT, Repository, StepHarness, sha256
 from tests.killing.links import DatabaseLink
 from tests.killing.points import Fault, Moment, Point, Trace
 
@@ -47,7 +47,7 @@ def target_of(database_url: str, repository_url: str) -> Target:
 
 
 @pytest.fixture
-def step(repository: Repository, database_url: str) -> Surroundings:
+def step(repository: Repository, database_url: str) -> StepHarness:
     """The step on a product that has the released migrations."""
     with psycopg.connect(database_url) as connection:
         connection.execute(
@@ -57,7 +57,7 @@ def step(repository: Repository, database_url: str) -> Surroundings:
         connection.execute(OLD["001_init.sql"].encode())
     target = target_of(database_url, repository.url)
     ship = ReleaseReference("v4.8.0", "4.8.0", COMMIT, "image@sha256:1", previous="v4.7.0")
-    return Surroundings(target, ship)
+    return StepHarness(target, ship)
 
 
 def applied_files(url: str) -> list[tuple[str, str]]:
@@ -73,12 +73,10 @@ def columns(url: str) -> list[str]:
         return [name for (name,) in connection.execute(query)]
 
 
-def test_migrations_are_applied_in_order_and_once(
-    step: Surroundings, repository: Repository, database_url: str
-) -> None:
+def test_migrations_are_applied_in_order_and_once(step: StepHarness, repository: Repository, database_url: str) -> None:
     """Exactly the shown files are applied, and a second run does nothing."""
     repository.now |= {"9_c.sql": BREAK, "002_a.sql": ADD, "010_b.sql": "-- migration: reversible\nSELECT 1;"}
-    changes = step.look(migrate.preview, SPEC)
+    changes = step.inspect(migrate.preview, SPEC)
     assert [(change.what, change.way) for change in changes] == [
         ("migration 002_a.sql on production", Way.STAYS),
         ("migration 010_b.sql on production", Way.STAYS),
@@ -86,19 +84,19 @@ def test_migrations_are_applied_in_order_and_once(
     ]
     assert applied_files(database_url) == []
     message = "schema_migrations of production does not have 002_a.sql, 010_b.sql, 9_c.sql"
-    assert step.contradicted(migrate.confirm, SPEC) == message
+    assert step.contradiction_of(migrate.confirm, SPEC) == message
     assert step.perform(migrate.apply, SPEC) == "applied 002_a.sql, 010_b.sql, 9_c.sql"
-    assert step.look(migrate.confirm, SPEC) == "production has 002_a.sql, 010_b.sql, 9_c.sql"
+    assert step.inspect(migrate.confirm, SPEC) == "production has 002_a.sql, 010_b.sql, 9_c.sql"
     assert step.notes.intents() == changes
     assert applied_files(database_url) == [
         (name, sha256(repository.now[name])) for name in ("002_a.sql", "010_b.sql", "9_c.sql")
     ]
     assert columns(database_url) == ["text"]
-    assert step.look(migrate.preview, SPEC) == []
+    assert step.inspect(migrate.preview, SPEC) == []
     assert step.perform(migrate.apply, SPEC) == "nothing to apply"
 
 
-def test_a_failed_file_stops_the_migrations(step: Surroundings, repository: Repository, database_url: str) -> None:
+def test_a_failed_file_stops_the_migrations(step: StepHarness, repository: Repository, database_url: str) -> None:
     """Nothing of that file stays, earlier files do, and a retry continues there."""
     bad = "-- migration: additive\nALTER TABLE notes ADD COLUMN more text; SELECT 1/0;"
     repository.now |= {"002_a.sql": ADD, "010_b.sql": bad, "9_c.sql": BREAK}
@@ -114,7 +112,7 @@ def test_a_failed_file_stops_the_migrations(step: Surroundings, repository: Repo
     assert columns(database_url) == ["more", "text"]
 
 
-def test_migrations_continue_after_a_kill(step: Surroundings, repository: Repository, database_url: str) -> None:
+def test_migrations_continue_after_a_kill(step: StepHarness, repository: Repository, database_url: str) -> None:
     """A process killed between two files leaves the first one applied, and the next continues."""
     repository.now |= {"002_a.sql": ADD, "9_c.sql": BREAK}
 
@@ -145,18 +143,18 @@ def test_migrations_continue_after_a_kill(step: Surroundings, repository: Reposi
     ],
 )
 def test_unfit_files_are_refused_before_any_change(
-    step: Surroundings, repository: Repository, database_url: str, files: dict[str, str], message: str
+    step: StepHarness, repository: Repository, database_url: str, files: dict[str, str], message: str
 ) -> None:
     """They are refused already when the plan is shown."""
     repository.now |= files
-    for act in (lambda: step.look(migrate.preview, SPEC), lambda: step.perform(migrate.apply, SPEC)):
+    for act in (lambda: step.inspect(migrate.preview, SPEC), lambda: step.perform(migrate.apply, SPEC)):
         with pytest.raises(StepError, match=message):
             act()
     assert (applied_files(database_url), step.notes.lines) == ([], [])
 
 
 def test_a_file_applied_with_another_content_is_refused(
-    step: Surroundings, repository: Repository, database_url: str
+    step: StepHarness, repository: Repository, database_url: str
 ) -> None:
     """The same name is not enough."""
     repository.now["002_a.sql"] = ADD
@@ -165,11 +163,11 @@ def test_a_file_applied_with_another_content_is_refused(
             "INSERT INTO schema_migrations (version, checksum, file_name) VALUES ('file:002_a.sql', 'x', '002_a.sql')"
         )
     with pytest.raises(StepError, match=r"production has 002_a\.sql with another content"):
-        step.look(migrate.preview, SPEC)
+        step.inspect(migrate.preview, SPEC)
 
 
 def test_migrations_by_hand_are_confirmed_in_the_table(
-    step: Surroundings, repository: Repository, database_url: str, tmp_path: Path
+    step: StepHarness, repository: Repository, database_url: str, tmp_path: Path
 ) -> None:
     """Without a complete Job the product's table confirms them, if it names files."""
     repository.now["002_a.sql"] = ADD
@@ -177,22 +175,22 @@ def test_migrations_by_hand_are_confirmed_in_the_table(
     no_pods = {"GET /api/v1/namespaces/solvereign/pods": Reply(200, {"items": []})}
     with Replies(no_pods) as empty, psycopg.connect(database_url, autocommit=True) as connection:
         cluster = kube_target(tmp_path, empty.url).kubernetes
-        step.target = changed(
+        step.target = with_changes(
             step.target, kubernetes=cluster, database_url=SecretStr(database_url), migrate_database_url=None
         )
         with pytest.raises(StepError, match="is complete, and production does not record its files") as unseen:
-            step.look(migrate.confirm, spec)
+            step.inspect(migrate.confirm, spec)
         assert not isinstance(unseen.value, Contradicted)
         row = "INSERT INTO schema_migrations (version, checksum, file_name) VALUES (%s, %s, %s)"
         connection.execute(row, ["file:001_init.sql", sha256(OLD["001_init.sql"]), "001_init.sql"])
-        assert step.contradicted(migrate.confirm, spec).endswith("of production does not have 002_a.sql")
+        assert step.contradiction_of(migrate.confirm, spec).endswith("of production does not have 002_a.sql")
         connection.execute(row, ["file:002_a.sql", sha256(ADD), "002_a.sql"])
-        assert step.look(migrate.confirm, spec) == "production has 002_a.sql"
+        assert step.inspect(migrate.confirm, spec) == "production has 002_a.sql"
     repository.now.pop("002_a.sql")
-    assert step.look(migrate.confirm, spec) == "nothing to apply"
+    assert step.inspect(migrate.confirm, spec) == "nothing to apply"
 
 
-def test_a_lock_is_waited_for_briefly(step: Surroundings, repository: Repository, database_url: str) -> None:
+def test_a_lock_is_waited_for_briefly(step: StepHarness, repository: Repository, database_url: str) -> None:
     """The product's requests would queue behind the migration."""
     repository.now["002_a.sql"] = ADD
     with psycopg.connect(database_url) as other:
@@ -202,13 +200,13 @@ def test_a_lock_is_waited_for_briefly(step: Surroundings, repository: Repository
     assert applied_files(database_url) == []
 
 
-def test_a_silent_server_is_left_at_the_deadline(step: Surroundings, repository: Repository, database_url: str) -> None:
+def test_a_silent_server_is_left_at_the_deadline(step: StepHarness, repository: Repository, database_url: str) -> None:
     """Then the step looks whether the file is applied."""
     repository.now["002_a.sql"] = ADD
     commit = Point("product: INSERT INTO schema_migrations", 1, Moment.AFTER)
     trace = Trace({commit}, lambda point: Fault.LATE)
     with closing(DatabaseLink(trace, database_url, "product")) as link:
-        step.target = changed(step.target, migrate_database_url=SecretStr(link.url))
+        step.target = with_changes(step.target, migrate_database_url=SecretStr(link.url))
         assert step.perform(migrate.apply, SPEC, seconds=1) == "applied 002_a.sql"
     assert (trace.missing, trace.endless_waits) == (set(), [])
     assert len(applied_files(database_url)) == 1
@@ -226,9 +224,7 @@ def is_sleeping(url: str) -> bool:
     return row is not None
 
 
-def test_a_kill_stops_the_statement_on_the_server(
-    step: Surroundings, repository: Repository, database_url: str
-) -> None:
+def test_a_kill_stops_the_statement_on_the_server(step: StepHarness, repository: Repository, database_url: str) -> None:
     """The server releases its locks, so that the next process need not wait."""
     repository.now["002_a.sql"] = SLEEPY
     code = (
@@ -246,7 +242,7 @@ def test_a_kill_stops_the_statement_on_the_server(
     assert step.perform(migrate.apply, SPEC) == "applied 002_a.sql"
 
 
-def test_a_cancelled_migration_is_rolled_back(step: Surroundings, repository: Repository, database_url: str) -> None:
+def test_a_cancelled_migration_is_rolled_back(step: StepHarness, repository: Repository, database_url: str) -> None:
     """The running statement is cancelled, and nothing of its file stays."""
     repository.now["002_a.sql"] = SLEEPY
     error_types: list[type[BaseException]] = []
@@ -266,15 +262,15 @@ def test_a_cancelled_migration_is_rolled_back(step: Surroundings, repository: Re
     assert columns(database_url) == ["id"]
 
 
-def test_a_database_without_the_table_is_refused(step: Surroundings, repository: Repository, database_url: str) -> None:
+def test_a_database_without_the_table_is_refused(step: StepHarness, repository: Repository, database_url: str) -> None:
     """It is another database, or one from before the table."""
     with psycopg.connect(database_url) as connection:
         connection.execute("DROP TABLE schema_migrations")
     with pytest.raises(StepError, match="production has no table schema_migrations"):
-        step.look(migrate.preview, SPEC)
+        step.inspect(migrate.preview, SPEC)
 
 
-def test_a_table_of_another_form_is_refused(step: Surroundings, repository: Repository, database_url: str) -> None:
+def test_a_table_of_another_form_is_refused(step: StepHarness, repository: Repository, database_url: str) -> None:
     """The step fails visibly, instead of being repeated for ever."""
     with psycopg.connect(database_url) as connection:
         connection.execute("ALTER TABLE schema_migrations DROP COLUMN checksum")
@@ -282,18 +278,18 @@ def test_a_table_of_another_form_is_refused(step: Surroundings, repository: Repo
         step.perform(migrate.apply, SPEC)
 
 
-def test_an_unreachable_server_is_an_error(step: Surroundings, repository: Repository) -> None:
+def test_an_unreachable_server_is_an_error(step: StepHarness, repository: Repository) -> None:
     """It is asked a few times, and the error contains no password."""
     port = closed_port_url().rpartition(":")[2]
-    step.target = changed(step.target, migrate_database_url=SecretStr(f"postgresql://u:hush@127.0.0.1:{port}/x"))
+    step.target = with_changes(step.target, migrate_database_url=SecretStr(f"postgresql://u:hush@127.0.0.1:{port}/x"))
     with pytest.raises(NoAnswer, match="the database of production does not answer") as error:
-        step.look(migrate.preview, SPEC)
+        step.inspect(migrate.preview, SPEC)
     assert "hush" not in error.value.user_message
 
 
-def test_a_missing_role_is_an_error(step: Surroundings, repository: Repository) -> None:
+def test_a_missing_role_is_an_error(step: StepHarness, repository: Repository) -> None:
     """The error names the setting."""
-    step.target = changed(step.target, migrate_database_url=None)
+    step.target = with_changes(step.target, migrate_database_url=None)
     with pytest.raises(StepError) as error:
-        step.look(migrate.preview, SPEC)
+        step.inspect(migrate.preview, SPEC)
     assert error.value.hint == "Set targets.production.migrate_database_url in release-bot.yml."

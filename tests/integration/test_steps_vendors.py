@@ -15,7 +15,7 @@ from clients.target import Target
 from clients.vercel import id_of
 from sandbox.staging.versions import BRANCH, commit_sha
 from tests.checks.replies import Replies, Reply
-from tests.fix_steps import Notes, Surroundings, Waits
+from tests.fix_steps import Notes, RecordedPauses, StepHarness
 from tests.fix_vendors import Vendors
 
 COMMIT = commit_sha(BRANCH)
@@ -28,14 +28,14 @@ LIVE_DEPLOYMENT = "dpl_v4.7.0"  # what production shows before the release
 
 
 @pytest.fixture
-def step(vendors: Vendors) -> Surroundings:
+def step(vendors: Vendors) -> StepHarness:
     """A step of the release v4.8.0."""
-    return Surroundings(Target(name="production").model_copy(update=vendors.parts), SHIPMENT)
+    return StepHarness(Target(name="production").model_copy(update=vendors.parts), SHIPMENT)
 
 
-def tag_of(step: Surroundings, vendor: Replies, seconds: float = 20) -> tuple[str, bool] | None:
+def tag_of(step: StepHarness, vendor: Replies, seconds: float = 20) -> tuple[str, bool] | None:
     """Read the tag from GitHub at ``vendor``, as a step with ``seconds`` left does."""
-    step.cancelled = Waits()
+    step.cancelled = RecordedPauses()
     with Clients(step.target) as clients, closing(GitHub(vendor.url, "o/r", "")) as github:
         return step.context(clients, seconds).retry_read(lambda: github.tag("v4.8.0"))
 
@@ -50,7 +50,7 @@ def live(vendors: Vendors) -> str:
 class TestTag:
     """The step for the tag."""
 
-    def test_a_tag_is_created_once(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_tag_is_created_once(self, step: StepHarness, vendors: Vendors) -> None:
         """The tag is annotated and on the commit, and a second run changes nothing."""
         assert step.perform(tag.create, TAG) == f"v4.8.0 is on {COMMIT[:12]}"
         assert vendors.github.tag("v4.8.0") == (COMMIT, True)
@@ -59,9 +59,9 @@ class TestTag:
         step.perform(tag.create, TAG)
         assert (step.notes.kinds(), vendors.posts()) == (["observed"], requests)
 
-    def test_the_tag_is_shown_before(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_the_tag_is_shown_before(self, step: StepHarness, vendors: Vendors) -> None:
         """The plan shows exactly what is done, and showing changes nothing."""
-        (change,) = step.look(tag.preview, TAG)
+        (change,) = step.inspect(tag.preview, TAG)
         assert change == Mutation(
             "tag v4.8.0 of solvereign/solvereign",
             "",
@@ -72,12 +72,12 @@ class TestTag:
         assert vendors.posts() == []
         step.perform(tag.create, TAG)
         assert step.notes.intents() == [change]
-        assert step.look(tag.preview, TAG) == []
+        assert step.inspect(tag.preview, TAG) == []
 
     @pytest.mark.parametrize("how", ["lost", 500, 429])
     @pytest.mark.parametrize("part", ["/git/tags", "/git/refs"])
     def test_a_lost_answer_creates_no_second_tag(
-        self, step: Surroundings, vendors: Vendors, part: str, how: int | str
+        self, step: StepHarness, vendors: Vendors, part: str, how: int | str
     ) -> None:
         """The step looks whether the request was carried out."""
         vendors.break_once("POST", part, how)
@@ -87,7 +87,7 @@ class TestTag:
             2 if (part, how) in {("/git/refs", 500), ("/git/refs", 429)} else 1
         )
 
-    def test_a_read_without_an_answer_is_repeated(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_read_without_an_answer_is_repeated(self, step: StepHarness, vendors: Vendors) -> None:
         """A read can be repeated safely."""
         vendors.break_once("GET", "/compare/", 502)
         step.perform(tag.create, TAG)
@@ -103,16 +103,16 @@ class TestTag:
         ],
     )
     def test_a_requested_pause_is_respected(
-        self, step: Surroundings, status: int, headers: dict[str, str], pauses: list[float]
+        self, step: StepHarness, status: int, headers: dict[str, str], pauses: list[float]
     ) -> None:
         """The step waits before it asks again."""
         replies = [Reply(status, {}, headers)]
         with Replies({TAG_ROUTE: lambda _: replies.pop() if replies else Reply(404, {})}) as vendor:
             assert tag_of(step, vendor) is None
-            assert (step.cancelled.waited, len(vendor.requests)) == (pauses, 2)  # type: ignore[attr-defined]
+            assert (step.cancelled.pauses, len(vendor.requests)) == (pauses, 2)  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize(("seconds", "time_left"), [("61", 600), ("21", 20)])
-    def test_a_pause_that_is_too_long_is_an_error(self, step: Surroundings, seconds: str, time_left: float) -> None:
+    def test_a_pause_that_is_too_long_is_an_error(self, step: StepHarness, seconds: str, time_left: float) -> None:
         """A person retries if the pause is longer than a step waits or has time for."""
         with Replies({TAG_ROUTE: Reply(429, {}, {"Retry-After": seconds})}) as vendor:
             with pytest.raises(
@@ -130,7 +130,7 @@ class TestTag:
         ],
     )
     def test_a_refused_tag_is_an_error_with_a_hint(
-        self, step: Surroundings, vendors: Vendors, status: int, hint: str
+        self, step: StepHarness, vendors: Vendors, status: int, hint: str
     ) -> None:
         """The request is not repeated, and a conflict is no problem of the settings."""
         vendors.break_once("POST", "/git/refs", status)
@@ -139,7 +139,7 @@ class TestTag:
         assert error.value.hint == hint
         assert vendors.posts().count("/repos/solvereign/solvereign/git/refs") == 1
 
-    def test_a_tag_on_another_commit_is_refused(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_tag_on_another_commit_is_refused(self, step: StepHarness, vendors: Vendors) -> None:
         """The tag stays where it is."""
         vendors.github.create_tag("v4.8.0", commit_sha("v4.7.0"), "by somebody")
         before = vendors.posts()
@@ -148,7 +148,7 @@ class TestTag:
         assert "never moved" in error.value.hint
         assert vendors.posts() == before
 
-    def test_a_commit_with_failed_checks_is_not_tagged(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_commit_with_failed_checks_is_not_tagged(self, step: StepHarness, vendors: Vendors) -> None:
         """The step can be configured not to look at the checks."""
         vendors.faults.set("commit_checks_fail", True)
         with pytest.raises(StepError, match="not green: backend tests"):
@@ -164,19 +164,19 @@ class TestTag:
         ],
     )
     def test_a_commit_behind_the_last_release_is_not_tagged(
-        self, step: Surroundings, version: str, commit: str, message: str
+        self, step: StepHarness, version: str, commit: str, message: str
     ) -> None:
         """Without a known deploy, the last release is the highest tag below this version."""
         step.reference = ReleaseReference(version, version[1:], commit_sha(commit), "")
         with pytest.raises(StepError, match=message):
             step.perform(tag.create, TAG)
 
-    def test_the_last_deploy_counts_as_the_last_release(self, step: Surroundings) -> None:
+    def test_the_last_deploy_counts_as_the_last_release(self, step: StepHarness) -> None:
         """A higher tag that was never deployed does not count."""
         step.reference = ReleaseReference("v4.8.0", "4.8.0", commit_sha("v4.7.0"), "", previous="v4.6.0")
         step.perform(tag.create, TAG)
 
-    def test_a_missing_configuration_is_an_error(self, step: Surroundings) -> None:
+    def test_a_missing_configuration_is_an_error(self, step: StepHarness) -> None:
         """The hint says what to add."""
         step.target = Target(name="production")
         with pytest.raises(StepError) as error:
@@ -187,70 +187,70 @@ class TestTag:
 class TestTagByHand:
     """How the bot confirms a tag that somebody created."""
 
-    def test_a_tag_by_hand_is_confirmed(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_tag_by_hand_is_confirmed(self, step: StepHarness, vendors: Vendors) -> None:
         """The tag is on the commit of the release, and confirming changes nothing."""
         vendors.github.create_tag("v4.8.0", COMMIT, "by somebody")
         before = vendors.posts()
-        assert step.look(tag.confirm, TAG) == f"v4.8.0 is on {COMMIT[:12]}"
+        assert step.inspect(tag.confirm, TAG) == f"v4.8.0 is on {COMMIT[:12]}"
         assert vendors.posts() == before
 
-    def test_a_missing_tag_is_contradicted(self, step: Surroundings) -> None:
+    def test_a_missing_tag_is_contradicted(self, step: StepHarness) -> None:
         """The hint says what to push."""
         with pytest.raises(Contradicted, match=r"there is no tag v4\.8\.0 on GitHub yet") as error:
-            step.look(tag.confirm, TAG)
+            step.inspect(tag.confirm, TAG)
         assert error.value.hint == f"Push it, on commit {COMMIT[:12]}."
 
-    def test_a_tag_by_hand_on_another_commit_is_contradicted(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_tag_by_hand_on_another_commit_is_contradicted(self, step: StepHarness, vendors: Vendors) -> None:
         """A tag on another commit is not this release's."""
         vendors.github.create_tag("v4.8.0", commit_sha("v4.7.0"), "by somebody")
         with pytest.raises(Contradicted, match="points to"):
-            step.look(tag.confirm, TAG)
+            step.inspect(tag.confirm, TAG)
 
-    def test_a_tag_by_hand_on_a_failed_commit_is_contradicted(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_tag_by_hand_on_a_failed_commit_is_contradicted(self, step: StepHarness, vendors: Vendors) -> None:
         """A pushed tag does not make failed checks green."""
         vendors.github.create_tag("v4.8.0", COMMIT, "by somebody")
         vendors.faults.set("commit_checks_fail", True)
         with pytest.raises(Contradicted, match="not green: backend tests"):
-            step.look(tag.confirm, TAG)
-        step.look(tag.confirm, Tag(do="tag", checks=False))
+            step.inspect(tag.confirm, TAG)
+        step.inspect(tag.confirm, Tag(do="tag", checks=False))
 
-    def test_a_tag_by_hand_on_an_old_commit_is_contradicted(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_tag_by_hand_on_an_old_commit_is_contradicted(self, step: StepHarness, vendors: Vendors) -> None:
         """A pushed tag does not make an old commit newer."""
         step.reference = ReleaseReference("v4.8.0", "4.8.0", commit_sha("v4.6.0"), "")
         vendors.github.create_tag("v4.8.0", commit_sha("v4.6.0"), "by somebody")
         with pytest.raises(Contradicted, match=r"is older than v4\.7\.0"):
-            step.look(tag.confirm, TAG)
+            step.inspect(tag.confirm, TAG)
 
-    def test_a_known_problem_comes_before_a_missing_answer(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_known_problem_comes_before_a_missing_answer(self, step: StepHarness, vendors: Vendors) -> None:
         """A missing answer does not hide failed checks, and alone it is no contradiction."""
         vendors.github.create_tag("v4.8.0", COMMIT, "by somebody")
-        vendors.breaking = lambda method, path: 403 if "/compare/" in path else None
+        vendors.fault_for = lambda method, path: 403 if "/compare/" in path else None
         with pytest.raises(StepError, match="GitHub refused") as unseen:
-            step.look(tag.confirm, TAG)
+            step.inspect(tag.confirm, TAG)
         assert not isinstance(unseen.value, Contradicted)
         vendors.faults.set("commit_checks_fail", True)
         with pytest.raises(Contradicted, match="not green"):
-            step.look(tag.confirm, TAG)
+            step.inspect(tag.confirm, TAG)
 
 
 class TestFrontend:
     """The step for the frontend, and its rollback."""
 
-    def test_a_frontend_is_deployed_and_rolled_back(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_frontend_is_deployed_and_rolled_back(self, step: StepHarness, vendors: Vendors) -> None:
         """The commit is deployed, and the rollback restores the exact previous deployment."""
-        (change,) = step.look(frontend.preview, FRONTEND)
-        step.recorded = step.look(frontend.where_we_are, FRONTEND)
+        (change,) = step.inspect(frontend.preview, FRONTEND)
+        step.recorded = step.inspect(frontend.where_we_are, FRONTEND)
         assert step.recorded == {"deployment": LIVE_DEPLOYMENT, "commit": commit_sha("v4.7.0")}
-        message = step.contradicted(frontend.confirm, FRONTEND)
+        message = step.contradiction_of(frontend.confirm, FRONTEND)
         assert message == f"{change.what} is {change.now}, not a deployment of commit {COMMIT[:12]}"
-        assert step.look(frontend.confirm_restore, RESTORE) == f"production shows {LIVE_DEPLOYMENT}"
+        assert step.inspect(frontend.confirm_restore, RESTORE) == f"production shows {LIVE_DEPLOYMENT}"
         step.perform(frontend.deploy, FRONTEND)
         deployment = vendors.vercel.live()
         assert deployment is not None
         assert deployment["meta"]["githubCommitSha"] == COMMIT
         assert step.notes.intents() == [change]
-        assert step.look(frontend.confirm, FRONTEND) == f"production shows {id_of(deployment)}, commit {COMMIT[:12]}"
-        assert f"not {LIVE_DEPLOYMENT}, commit" in step.contradicted(frontend.confirm_restore, RESTORE)
+        assert step.inspect(frontend.confirm, FRONTEND) == f"production shows {id_of(deployment)}, commit {COMMIT[:12]}"
+        assert f"not {LIVE_DEPLOYMENT}, commit" in step.contradiction_of(frontend.confirm_restore, RESTORE)
         assert change.now == f"{LIVE_DEPLOYMENT}, commit {commit_sha('v4.7.0')[:12]}"
         assert step.notes.first == {"deployment": change.now}
         for _ in range(2):
@@ -258,23 +258,23 @@ class TestFrontend:
             assert live(vendors) == LIVE_DEPLOYMENT
         assert len([path for path in vendors.posts() if "/rollback/" in path]) == 1
 
-    def test_a_second_deploy_changes_nothing(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_second_deploy_changes_nothing(self, step: StepHarness, vendors: Vendors) -> None:
         """After a crash the step looks first."""
         step.perform(frontend.deploy, FRONTEND)
         step.notes, requests = Notes(), vendors.posts()
         assert "already" in step.perform(frontend.deploy, FRONTEND)
         assert (step.notes.kinds(), vendors.posts()) == ([], requests)
 
-    def test_an_automatic_deployment_is_waited_for(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_an_automatic_deployment_is_waited_for(self, step: StepHarness, vendors: Vendors) -> None:
         """Vercel builds the tag by itself, so the step requests nothing."""
         step.perform(tag.create, TAG)
         requests = vendors.posts()
         step.perform(frontend.deploy, VercelDeploy(do="vercel_deploy", wait_for_auto=15))
         assert vendors.posts() == requests
 
-    def test_a_deployment_after_a_rollback_is_promoted(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_deployment_after_a_rollback_is_promoted(self, step: StepHarness, vendors: Vendors) -> None:
         """After a rollback Vercel no longer promotes new builds by itself."""
-        step.recorded = step.look(frontend.where_we_are, FRONTEND)
+        step.recorded = step.inspect(frontend.where_we_are, FRONTEND)
         step.perform(frontend.deploy, FRONTEND)
         step.perform(frontend.restore, RESTORE)
         step.perform(frontend.deploy, FRONTEND)
@@ -284,13 +284,13 @@ class TestFrontend:
         assert sum(path == "/v13/deployments" for path in vendors.posts()) == 1
         assert sum("/promote/" in path for path in vendors.posts()) == 1
 
-    def test_a_deployment_before_the_release_is_rolled_back_past(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_deployment_before_the_release_is_rolled_back_past(self, step: StepHarness, vendors: Vendors) -> None:
         """The rollback target is then the newest earlier deployment."""
         step.perform(frontend.deploy, FRONTEND)
-        assert step.look(frontend.where_we_are, FRONTEND)["deployment"] == LIVE_DEPLOYMENT
-        assert step.look(frontend.preview, FRONTEND) == []
+        assert step.inspect(frontend.where_we_are, FRONTEND)["deployment"] == LIVE_DEPLOYMENT
+        assert step.inspect(frontend.preview, FRONTEND) == []
 
-    def test_a_failed_build_is_an_error(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_failed_build_is_an_error(self, step: StepHarness, vendors: Vendors) -> None:
         """The error links to the log, and a retry builds once more."""
         vendors.faults.set("vercel_build_fails", True)
         with pytest.raises(StepError, match=r"could not build dpl_.*: ERROR") as error:
@@ -305,14 +305,14 @@ class TestFrontend:
         assert live(vendors) != LIVE_DEPLOYMENT
         assert sum(path == "/v13/deployments" for path in vendors.posts()) == 2
 
-    def test_a_build_with_a_lost_answer_is_not_repeated(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_build_with_a_lost_answer_is_not_repeated(self, step: StepHarness, vendors: Vendors) -> None:
         """A build that began without an answer is found by looking."""
         vendors.break_once("POST", "/v13/deployments", "lost")
         step.perform(frontend.deploy, FRONTEND)
         assert live(vendors) != LIVE_DEPLOYMENT
         assert sum(path == "/v13/deployments" for path in vendors.posts()) == 1
 
-    def test_a_build_is_not_requested_twice_after_a_kill(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_build_is_not_requested_twice_after_a_kill(self, step: StepHarness, vendors: Vendors) -> None:
         """The requested build may not be listed yet, so the next process waits for it."""
 
         def die() -> None:
@@ -327,9 +327,9 @@ class TestFrontend:
             step.perform(frontend.deploy, FRONTEND, seconds=1)
         assert vendors.posts() == []
 
-    def test_a_rollback_is_not_requested_twice_after_a_kill(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_rollback_is_not_requested_twice_after_a_kill(self, step: StepHarness, vendors: Vendors) -> None:
         """The next process sees that production is changing."""
-        step.recorded = step.look(frontend.where_we_are, FRONTEND)
+        step.recorded = step.inspect(frontend.where_we_are, FRONTEND)
         step.perform(frontend.deploy, FRONTEND)
         vendors.sim_vercel._pace = 1.0
         step.cancelled.set()
@@ -342,29 +342,29 @@ class TestFrontend:
 
     @pytest.mark.parametrize("how", ["lost", 500, 409])
     def test_a_rollback_with_a_lost_answer_ends_at_the_recorded_deployment(
-        self, step: Surroundings, vendors: Vendors, how: int | str
+        self, step: StepHarness, vendors: Vendors, how: int | str
     ) -> None:
         """The step looks whether the rollback was carried out."""
-        step.recorded = step.look(frontend.where_we_are, FRONTEND)
+        step.recorded = step.inspect(frontend.where_we_are, FRONTEND)
         step.perform(frontend.deploy, FRONTEND)
         vendors.break_once("POST", "/rollback/", how)
         step.perform(frontend.restore, RESTORE)
         assert live(vendors) == LIVE_DEPLOYMENT
 
-    def test_a_missing_deployment_is_an_error(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_a_missing_deployment_is_an_error(self, step: StepHarness, vendors: Vendors) -> None:
         """No other deployment is restored in its place."""
         step.perform(frontend.deploy, FRONTEND)
         step.recorded = {"deployment": "dpl_gone", "commit": "c0ffee"}
         with pytest.raises(StepError, match="dpl_gone is gone from Vercel"):
             step.perform(frontend.restore, RESTORE)
 
-    def test_an_unreachable_vercel_is_an_error(self, step: Surroundings, vendors: Vendors) -> None:
+    def test_an_unreachable_vercel_is_an_error(self, step: StepHarness, vendors: Vendors) -> None:
         """Vercel is asked a few times before."""
         vendors.faults.set("vercel_down", True)
         with pytest.raises(NoAnswer, match="Vercel answered 503 to GET /v9/projects/prj_solvereign"):
             step.perform(frontend.deploy, FRONTEND)
         assert len(vendors.calls) == 4
 
-    def test_nothing_is_restored_without_a_record(self, step: Surroundings) -> None:
+    def test_nothing_is_restored_without_a_record(self, step: StepHarness) -> None:
         """A deploy that failed before its first change needs no rollback."""
         assert step.perform(frontend.restore, RESTORE) == "nothing was changed, so there is nothing to put back"

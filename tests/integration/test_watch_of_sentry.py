@@ -18,7 +18,7 @@ from bot.flows import watch
 from checks.registry import Registry
 from clients.http import certificates
 from tests.fix_bot import QA, World, checklist
-from tests.fix_checks import changed, production_target
+from tests.fix_checks import production_target, with_changes
 from tests.fix_kube import eventually
 from tests.fix_sandbox import Sandbox, send_event
 
@@ -63,7 +63,7 @@ def sentry(sandbox: Sandbox) -> Sentry:
 @pytest.fixture
 def release(world: World, sandbox: Sandbox, sentry: Sentry) -> ReleaseId:
     """A release that was deployed ten minutes ago and is watched for five more minutes."""
-    target = changed(production_target(sandbox), environment=sentry.environment)
+    target = with_changes(production_target(sandbox), environment=sentry.environment)
     shipped_checklist = load_checklist("solvereign", Registry.load())
     world.change(
         checklist=checklist(watch=shipped_checklist.watch), targets={**world.deps.targets, "production": target}

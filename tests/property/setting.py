@@ -7,7 +7,7 @@ from bot.domain.checklist import Checklist, Section
 from bot.domain.ids import UserId
 from bot.domain.policy import Policy, Role
 from tests.fix_bot import checklist
-from tests.fix_tags import COMMIT, DIGEST, MOVED, REBUILT
+from tests.fix_tags import COMMIT, DIGEST, OTHER_COMMIT, OTHER_DIGEST
 from tests.property.specification import Facts, Rules
 from tests.unit.factories import PAT, QUINN, RITA, make_check
 
@@ -20,7 +20,7 @@ ROLES: dict[str, frozenset[str]] = {
     EVE: frozenset(),
 }
 PEOPLE = (RITA, QUINN, PAT, MAX, EVE)
-COMMITS, IMAGES = (COMMIT, MOVED), (DIGEST, REBUILT)
+COMMITS, IMAGES = (COMMIT, OTHER_COMMIT), (DIGEST, OTHER_DIGEST)
 MONDAY = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 
 GATE = {"go.one": True, "go.two": False, "go.person": True}  # check -> whether the checklist lets it be waived
