@@ -231,7 +231,7 @@ def test_a_kill_stops_the_statement_on_the_server(step: StepHarness, repository:
         "import sys; from tests.integration.test_steps_migrate import *\n"
         "target = target_of(*sys.argv[1:])\n"
         "ship = ReleaseReference('v4.8.0', '4.8.0', COMMIT, 'image@sha256:1', previous='v4.7.0')\n"
-        "Surroundings(target, ship).perform(migrate.apply, SPEC, seconds=60)\n"
+        "StepHarness(target, ship).perform(migrate.apply, SPEC, seconds=60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, database_url, repository.url]) as process:
         try:
