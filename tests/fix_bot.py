@@ -52,12 +52,12 @@ MANAGER = Actor(RITA, frozenset({Role.RELEASE_MANAGER}))
 QA = Actor(QUINN, frozenset({Role.QA}))
 PRODUCT = Actor(PAT, frozenset({Role.PRODUCT}))
 GUEST = Actor(UserId("U0GUEST001"))
-RESOLVED = Resolved("c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=True)
+SOURCE = Resolved("c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=True)
 P = ParamSpec("P")
 
 
 class MovableClock:
-    """The time, which moves when a test says so."""
+    """The time, which moves only when a test moves it."""
 
     def __init__(self) -> None:
         self._now = datetime.now(UTC)
@@ -69,52 +69,52 @@ class MovableClock:
     def steady(self) -> float:
         return self._steady
 
-    def elsewhere(self) -> "MovableClock":
+    def on_another_machine(self) -> "MovableClock":
         """The clocks of a process on another machine: the same time, and steady seconds of its own."""
         other = MovableClock()
         other._now, other._steady = self._now, self._steady + 1e6
         return other
 
     def advance(self, **duration: float) -> None:
-        """Let time pass: ``minutes=5``."""
+        """Let time pass, such as ``minutes=5``."""
         self._now += timedelta(**duration)
         self._steady += timedelta(**duration).total_seconds()
 
     def set(self, **by: float) -> None:
-        """Somebody sets the clock, forward or (negative) back; no time passes."""
+        """Set the clock forward or, with a negative duration, back; no time passes."""
         self._now += timedelta(**by)
 
 
 @dataclass
 class Outside:
-    """The systems that the test's kinds ask and change."""
+    """The systems that the test's kinds query and change."""
 
     answers: dict[str, Outcome | Exception | str] = field(default_factory=dict)  # by check or step id; a str: summary
     runs: list[str] = field(default_factory=list)
     tenant: str = "active"
-    billing_answers: bool = True  # whether the tenant can be put back
-    dies: bool = False  # the process is killed while the tenant is changed
+    billing_is_up: bool = True  # whether the tenant can be put back
+    kills_process: bool = False  # the process is killed while the tenant is changed
     issues: list[str] = field(default_factory=list)
     series: dict[str, Any] | None = None  # of the error rate
     sentry: Outcome | Exception | None = None  # instead of what the issues say
-    going: threading.Event = field(default_factory=threading.Event)
+    is_running: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     during: Callable[[str], None] = lambda name: None  # called in the middle of a run
 
 
-def hanging(outside: Outside, where: str) -> Callable[[str], None]:
-    """For ``during``: it goes no further at its first ``where`` until ``go_on`` is set, whatever the deadline says."""
-    firsts = iter([where])
+def hang_at(outside: Outside, place: str) -> Callable[[str], None]:
+    """A function for ``during`` that stops at its first ``place`` until ``go_on`` is set, whatever the deadline is."""
+    pending = iter([place])
 
     def during(name: str) -> None:
-        if name == where and next(firsts, None):
+        if name == place and next(pending, None):
             assert outside.go_on.wait(20)
 
     return during
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: nobody catches it."""
+class ProcessEnd(BaseException):
+    """Stands for the end of the process: nothing catches it."""
 
 
 def kinds(outside: Outside) -> Registry:
@@ -122,21 +122,21 @@ def kinds(outside: Outside) -> Registry:
 
     ``quiet`` is for the watch.
     """
-    asking = (_ask(outside), _ask(outside, "log_in", LOG_IN), _ask(outside, "look", Reads("tenant")))
-    made = (*asking, _slow(outside), _tenant(outside), _quiet(outside))
-    return Registry({**BUILT_IN, **{kind.name: kind for kind in made}})
+    asking_kinds = (_ask(outside), _ask(outside, "log_in", LOG_IN), _ask(outside, "look", Reads("tenant")))
+    new_kinds = (*asking_kinds, _slow(outside), _tenant(outside), _quiet(outside))
+    return Registry({**BUILT_IN, **{kind.name: kind for kind in new_kinds}})
 
 
 def _evidence(ctx: CheckContext) -> Evidence:
     return Evidence(asked=ctx.check, expected="all is well", seen="see summary")
 
 
-def _ask(outside: Outside, called: str = "ask", *needs_of_it: Need) -> type[Kind]:
+def _ask(outside: Outside, kind_name: str = "ask", *kind_needs: Need) -> type[Kind]:
     class Ask(Kind):
-        name, summary, params = called, "asks", Params
+        name, summary, params = kind_name, "asks", Params
 
         def needs(self, params: Any) -> tuple[Need, ...]:
-            return needs_of_it
+            return kind_needs
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             outside.runs.append(ctx.check)
@@ -157,7 +157,7 @@ def _slow(outside: Outside) -> type[Kind]:
 
         def run(self, params: Any, ctx: CheckContext) -> Answer:
             outside.runs.append(ctx.check)
-            outside.going.set()
+            outside.is_running.set()
             while not outside.go_on.is_set():
                 ctx.wait(0.02)
             return Answer(Outcome.PASS, "it was slow", _evidence(ctx))
@@ -178,15 +178,15 @@ def _tenant(outside: Outside) -> type[Kind]:
             undo_id = ctx.undo.record("the tenant's status", {"status": outside.tenant})
             outside.tenant = "past_due"
             outside.during(ctx.check)
-            if outside.dies:
-                raise Killed
+            if outside.kills_process:
+                raise ProcessEnd
             self.undo({"status": "active"}, ctx)
             ctx.undo.settle(undo_id)
             return Answer(Outcome.PASS, "402 as it should be", _evidence(ctx))
 
         def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
             outside.during("undo")
-            if not outside.billing_answers:
+            if not outside.billing_is_up:
                 raise ConnectionError("the product is away")
             outside.tenant = payload["status"]
 
@@ -212,7 +212,9 @@ def _quiet(outside: Outside) -> type[Kind]:
 
 
 def checklist(**changes: Any) -> Checklist:
-    """Two checks that decide and one that only a person can answer, two before them, two after; plans without a cluster."""
+    """Two checks that decide, one that only a person can answer, two before them and two after; the plans need no
+    cluster.
+    """
     values: dict[str, Any] = {
         "id": "small",
         "title": "Small",
@@ -262,12 +264,12 @@ _CHECK_ROWS = runpy.run_path(str(Path(__file__).parents[1] / "bot" / "evidence" 
 
 
 def fields_of(event: AuditEvent) -> dict[str, Any]:
-    """What an event tells, without what binds rows to it."""
+    """What an event says, without what binds rows to it."""
     return {key: value for key, value in event.body.items() if key not in {"event_version", "rows"}}
 
 
 class World:
-    """The flows on a database of their own. Queues are carried out when a test says so, in its own thread."""
+    """The flows on a database of their own. A queue is carried out when a test says so, in the thread of the test."""
 
     def __init__(self, store: Store, outside: Outside) -> None:
         self.store, self.outside, self.clock = store, outside, MovableClock()
@@ -291,59 +293,59 @@ class World:
         )
 
     def change(self, **changes: Any) -> None:
-        """Other Deps from now on."""
+        """Replace fields of Deps."""
         self.deps = replace(self.deps, **changes)
 
     def on_production(self, **parts: Any) -> None:
-        """Other parts of the target that is deployed to from now on."""
+        """Replace sections of the target that releases are deployed to."""
         production = self.deps.targets["production"].model_copy(update=parts)
         self.change(targets={**self.deps.targets, "production": production})
 
     def act(self, flow: Callable[Concatenate[Tx, Deps, P], str], *args: P.args, **kwargs: P.kwargs) -> str:
-        """A flow that a person starts, in its one transaction."""
+        """Call a flow that a person starts, in its one transaction."""
         with self.store.transaction() as tx:
             return flow(tx, self.deps, *args, **kwargs)
 
     def view(self, release_id: ReleaseId) -> ReleaseView:
-        """Everything of a release."""
+        """Everything about a release."""
         with self.store.transaction() as tx:
-            found = releases.view(tx, release_id, self.clock.now())
-        assert found is not None
-        return found
+            view = releases.view(tx, release_id, self.clock.now())
+        assert view is not None
+        return view
 
     def rows(self, query: str, *params: Any) -> list[DictRow]:
-        """What a query of the test finds."""
+        """The rows of a query of the test."""
         with self.store.transaction() as tx:
             return tx.execute(query, params).fetchall()
 
-    def start(self, version: str = "v4.8.0", actor: Actor = MANAGER, resolved: Resolved | None = None) -> ReleaseId:
-        """Open a release; its checks wait to run. Each version has an image of its own, v4.8.0 that of RESOLVED."""
-        other = replace(RESOLVED, digest=f"sha256:{hashlib.sha256(version.encode()).hexdigest()}")
-        resolved = resolved or (RESOLVED if version == "v4.8.0" else other)
-        parsed = Version.parse(version)
-        assert parsed is not None
-        self.act(start.open_release, actor, parsed, "", resolved)
+    def start(self, version: str = "v4.8.0", actor: Actor = MANAGER, source: Resolved | None = None) -> ReleaseId:
+        """Open a release whose checks wait to run. Each version has its own image; that of v4.8.0 is SOURCE's."""
+        own_source = replace(SOURCE, digest=f"sha256:{hashlib.sha256(version.encode()).hexdigest()}")
+        source = source or (SOURCE if version == "v4.8.0" else own_source)
+        parsed_version = Version.parse(version)
+        assert parsed_version is not None
+        self.act(start.open_release, actor, parsed_version, "", source)
         with self.store.transaction() as tx:
-            found = releases.active(tx, "production")
-        assert found is not None
-        return found.id
+            release = releases.active(tx, "production")
+        assert release is not None
+        return release.id
 
     def claim(self, queue: str) -> Job | None:
-        """Take the next thing of a queue, whenever it is due."""
+        """Claim the next job of a queue, whenever it is due."""
         with self.store.transaction() as tx:
             tx.execute("UPDATE work SET due_at = now() WHERE queue = %s AND owner IS NULL", [queue])
-            found = work.claim(tx, queue, self.store.instance)
-        return None if found is None else Job(found, threading.Event())
+            work_claim = work.claim(tx, queue, self.store.instance)
+        return None if work_claim is None else Job(work_claim, threading.Event())
 
     def claim_all(self, queue: str) -> dict[str, Job]:
-        """Take all of a queue, by key."""
-        found = {}
+        """Claim all jobs of a queue, by key."""
+        jobs = {}
         while (job := self.claim(queue)) is not None:
-            found[job.claim.key] = job
-        return found
+            jobs[job.claim.key] = job
+        return jobs
 
     def carry_out(self, job: Job) -> datetime | None:
-        """What a worker does with a job; returns when it is due again."""
+        """Carry out a job as a worker does; returns when it is due again."""
         handlers = {
             "check": release_run.execute,
             "expiry": expiry.execute,
@@ -362,7 +364,9 @@ class World:
         return due
 
     def run(self, queue: str) -> None:
-        """Carry out all of a queue; what was taken from us is left alone, as the workers do."""
+        """Carry out all jobs of a queue; a job whose claim another process has taken over is left alone, as the workers
+        do.
+        """
         while (job := self.claim(queue)) is not None:
             try:
                 self.carry_out(job)
@@ -370,78 +374,78 @@ class World:
                 continue
 
     def poll(self) -> datetime | None:
-        """One poll of the watch."""
+        """Poll the watch once."""
         job = self.claim("watch")
         assert job is not None
         return self.carry_out(job)
 
-    def ready(self, version: str = "v4.8.0") -> ReleaseId:
-        """A release whose checks have passed and which the release manager has approved."""
+    def run_to_approval(self, version: str = "v4.8.0") -> ReleaseId:
+        """Start a release, run its checks, and approve it as the release manager."""
         release_id = self.start(version)
         self.run("check")
         self.approve(release_id)
         return release_id
 
     def approve(self, release_id: ReleaseId, actor: Actor = MANAGER) -> str:
-        """Sign with the actor's first role."""
+        """Approve with the actor's first role."""
         role = min(actor.roles)
         return self.act(sign.sign, actor, release_id, role=role, verdict=Verdict.APPROVE, reason="", permalink="")
 
     def deploy(self, actor: Actor, release_id: ReleaseId) -> str:
-        """Judge a deploy with nothing found out against it from outside, and begin it."""
+        """Judge a deploy with no findings from outside, and begin it."""
         return self.act(judge_deploy, actor, self.findings(release_id))
 
     def break_glass(self, actor: Actor, release_id: ReleaseId, reason: str) -> str:
-        """The same past the gate."""
+        """Deploy past the gate, with no findings from outside."""
         return self.act(judge_break_glass, actor, self.findings(release_id), reason)
 
     def findings(self, release_id: ReleaseId) -> DeployFindings:
-        """What is found out about a release where nobody asks GitHub and the registry."""
+        """The findings about a release for which neither GitHub nor the registry is asked."""
         return DeployFindings(release_id, self.view(release_id).fingerprint, ChannelAccess())
 
     def resolve_source(self, release_id: ReleaseId) -> None:
-        """Look up what the version of a release means now, and store that."""
+        """Resolve the version of a release again, and store the result."""
         store_resolution(self.deps, release_id, resolve_source(self.deps, self.view(release_id).release))
 
-    def deployed(self, version: str = "v4.8.0") -> ReleaseId:
-        """A release that is deployed and watched."""
-        release_id = self.ready(version)
+    def run_to_watch(self, version: str = "v4.8.0") -> ReleaseId:
+        """Deploy a release, up to its watch."""
+        release_id = self.run_to_approval(version)
         self.deploy(QA, release_id)
         self.run("advance")
         return release_id
 
-    def done(self, version: str = "v4.8.0") -> ReleaseId:
-        """A release that is DONE."""
-        release_id = self.deployed(version)
+    def run_to_done(self, version: str = "v4.8.0") -> ReleaseId:
+        """Deploy a release and finish its watch."""
+        release_id = self.run_to_watch(version)
         self.clock.advance(minutes=16)
         self.poll()
         return release_id
 
     def events(self) -> list[AuditEvent]:
-        """The audit record; its chain must hold."""
+        """The audit record, whose chain must be unbroken."""
         with self.store.transaction() as tx:
-            found = audit.events(tx)
-        assert find_break(found) is None
-        assert {event.event for event in found} <= set(EVENTS)
-        return found
+            events = audit.events(tx)
+        assert find_break(events) is None
+        assert {event.event for event in events} <= set(EVENTS)
+        return events
 
-    def unbound(self, release_id: ReleaseId) -> list[str]:
-        """What the verifier of an evidence pack finds wrong with the rows of a release."""
+    def find_unbound_rows(self, release_id: ReleaseId) -> list[str]:
+        """The problems that the verifier of an evidence pack finds with the rows of a release."""
         with self.store.transaction() as tx:
             view = self.view(release_id)
             facts, digests = report.gather(tx, view, self.deps.redact, 3)
             return list(_CHECK_ROWS(facts, digests, report.record(tx, view, self.deps.redact), {}, []))
 
     def last_fields(self) -> dict[str, Any]:
-        """What the newest event tells."""
-        return fields_of(self.last())
+        """What the newest event says."""
+        return fields_of(self.last_event())
 
     def recorded_events(self) -> list[tuple[str, str]]:
-        """Who and what of each audit row."""
+        """The actor and the name of each event in the audit record."""
         return [(event.actor, event.event) for event in self.events()]
 
-    def last(self) -> AuditEvent:
-        """The newest audit row."""
+    def last_event(self) -> AuditEvent:
+        """The newest event of the audit record."""
         return self.events()[-1]
 
     def outcome(self, release_id: ReleaseId, check_id: str) -> Outcome | None:
@@ -452,7 +456,7 @@ class World:
 
 @contextmanager
 def database(postgres_url: str, template: str | None = None) -> Iterator[str]:
-    """A new database, empty or a copy of another one, for the length of a block: its name."""
+    """A new database, empty or a copy of another one, for the length of a block; yields its name."""
     name = f"bot_{uuid.uuid4().hex}"
     create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
     if template is not None:
@@ -481,22 +485,24 @@ def migrated_template(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def shared_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
-    """URL of one migrated database for all tests of a process: emptying it costs a tenth of making another."""
+    """URL of one migrated database for all tests of a process: emptying it takes a tenth of the time of making another."""
     with database(postgres_url, migrated_template) as name:
         yield url_of(postgres_url, name)
 
 
-STILL_AT_WORK = """
+END_SESSIONS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity AS a
 WHERE datname = current_database() AND pid <> pg_backend_pid()
   AND (state <> 'idle' OR EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = a.pid AND l.locktype = 'advisory'))"""
 
 
 @pytest.fixture
-def emptied(shared_database: str) -> str:
-    """URL of that database with no row, also in what is append-only for the bot, all ids from 1, and nobody at work in it."""
+def empty_database(shared_database: str) -> str:
+    """URL of the shared database without rows (also in append-only tables), with ids that start at 1 and no other
+    session.
+    """
     with psycopg.connect(shared_database, autocommit=True) as connection:
-        connection.execute(STILL_AT_WORK)
+        connection.execute(END_SESSIONS)
         connection.execute("SET session_replication_role = replica")  # no triggers
         tables = connection.execute(
             "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migrations'"
@@ -510,56 +516,56 @@ def emptied(shared_database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def kept_store(shared_database: str) -> Iterator[Store]:
-    """The connections to that database: another pool for each test would cost more than most tests."""
-    opened = Store(shared_database, size=12)
-    opened.open()
-    yield opened
-    opened.close()
+def shared_store(shared_database: str) -> Iterator[Store]:
+    """The connections to the shared database: a new pool for each test would take longer than most tests."""
+    store = Store(shared_database, size=12)
+    store.open()
+    yield store
+    store.close()
 
 
 @pytest.fixture
-def store(emptied: str, kept_store: Store) -> Iterator[Store]:
-    """A migrated database with nothing in it, joined as a living process. A test that closes it takes `another_process`."""
-    assert kept_store.url == emptied
-    kept_store.join()
-    yield kept_store
-    kept_store.leave()
+def store(empty_database: str, shared_store: Store) -> Iterator[Store]:
+    """A migrated, empty database, joined like a live process. A test that closes it uses `another_process`."""
+    assert shared_store.url == empty_database
+    shared_store.join()
+    yield shared_store
+    shared_store.leave()
 
 
 @pytest.fixture
 def another_process(store: Store) -> Iterator[Callable[[], Store]]:
-    """Makes more Stores on the same database, as other processes have them."""
-    made: list[Store] = []
+    """A function that makes more Stores on the same database, as other processes have them."""
+    stores: list[Store] = []
 
     def make() -> Store:
         other = Store(store.url)
         other.open()
         other.join()
-        made.append(other)
+        stores.append(other)
         return other
 
     yield make
-    for other in made:
+    for other in stores:
         other.close()
 
 
 def die(process: Store, witness: Store) -> None:
-    """End a process, and wait until the server has noticed; ``witness`` is another one on the same database."""
+    """End a process, and wait until the server has noticed; ``witness`` is another process on the same database."""
     process.close()
     query = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s::oid AND objid = %s::oid"
     query += " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 
-    def gone() -> bool:
+    def is_gone() -> bool:
         with witness.transaction() as tx:
             return tx.execute(query, [INSTANCE_LOCK, process.instance]).rowcount == 0
 
-    eventually("the end of its session", gone)
+    eventually("the end of its session", is_gone)
 
 
 @pytest.fixture
 def outside() -> Iterator[Outside]:
-    """What the kinds of the test ask."""
+    """What the test's kinds query and change."""
     world = Outside()
     yield world
     world.go_on.set()
@@ -567,11 +573,11 @@ def outside() -> Iterator[Outside]:
 
 @pytest.fixture
 def world(store: Store, outside: Outside) -> World:
-    """The flows, with no release yet."""
+    """The flows on an empty database."""
     return World(store, outside)
 
 
 @pytest.fixture
 def deps(world: World) -> Deps:
-    """What the flows need, on a database of its own."""
+    """What the flows need, on an empty database."""
     return world.deps

@@ -13,7 +13,7 @@ from bot.flows.local_run import LocalRun
 from bot.flows.undo import undo_orphans
 from bot.store.pool import Store
 from checks.contract import Outcome
-from tests.fix_bot import QA, Killed, Outside, World, checklist, die
+from tests.fix_bot import QA, Outside, ProcessEnd, World, checklist, die
 from tests.unit.factories import make_check
 
 
@@ -28,12 +28,12 @@ def test_the_change_of_a_step_is_undone_after_a_crash(
 ) -> None:
     """The undo record of a check in a step is settled like that of any check (promise P7)."""
     world.change(checklist=with_step(kind="tenant"))
-    world.deploy(QA, world.ready())
+    world.deploy(QA, world.run_to_approval())
     survivor, dying = world.store, another_process()
     world.store = dying
     world.change(store=dying)
-    outside.dies = True
-    with pytest.raises(Killed):
+    outside.kills_process = True
+    with pytest.raises(ProcessEnd):
         world.run("advance")
     die(dying, survivor)
     assert outside.tenant == "past_due"
@@ -50,7 +50,7 @@ def test_a_step_waits_for_a_resource_in_use(
     world.change(checklist=with_step(kind="look", timeout=0.2))
     with another_process().lock(["staging/tenant"]) as lock:
         assert lock.acquired
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
     (step,) = [step for step in world.view(release_id).steps if step.state is StepState.FAILED]
     assert step.summary == "ERROR: not run: others have in use what it needs. Retry then."
     assert "deploy.ask" not in outside.runs
@@ -66,7 +66,7 @@ def test_a_probe_waits_for_a_resource_in_use(
     """A probe that could not run is no PASS (promise P2)."""
     probe = {"id": "watch.tenant", "title": "Tenant", "kind": "look", "target": "staging", "timeout": 0.2}
     world.change(checklist=checklist(watch={"probes": (probe,)}))
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     with another_process().lock(["staging/tenant"]) as lock:
         assert lock.acquired
         world.poll()

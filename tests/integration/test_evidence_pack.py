@@ -235,10 +235,10 @@ def test_a_pack_of_plans_that_waited_for_people_is_valid(world: World):
     """Aborted and rolled back plans with steps for people have valid packs."""
     person = {"title": "By hand", "action": {"do": "attest"}}
     world.change(checklist=checklist(deploy=({"id": "deploy.it", **person},), rollback=({"id": "back", **person},)))
-    first, pack = world.deployed("v4.7.0"), {}
+    first, pack = world.run_to_watch("v4.7.0"), {}
     world.act(abort.abort, QA, first, "not today")
     pack["ABORTED"] = make_pack(world, first)
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(judge_rollback, QA, release_id, "wrong version")
     world.run("advance")
     pack["ROLLING_BACK"] = make_pack(world, release_id)
@@ -310,7 +310,7 @@ def test_every_table_about_a_release_is_bound_or_says_why_not(world: World):
 
 def test_a_row_that_was_changed_in_the_database_breaks_the_pack(world: World, tmp_path: Path):
     """The owner of the database can change a row, but not what the record binds of it."""
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     world.act(abort.abort, MANAGER, release_id, "enough")
     with psycopg.connect(world.store.url) as owner:
         (signoff_id,) = owner.execute("UPDATE signoffs SET by_whom = 'U0NOBODY01' RETURNING id").fetchone() or ()

@@ -93,7 +93,7 @@ def test_a_step_without_a_login_fails_and_can_be_retried(login_world: World) -> 
     ]
     login_world.change(checklist=checklist(deploy=tuple(specs)))
     use_up(login_world, "production")
-    release_id = login_world.deployed()
+    release_id = login_world.run_to_watch()
     (failed_step,) = [step for step in login_world.view(release_id).steps if step.state is StepState.FAILED]
     assert (failed_step.id, login_world.view(release_id).release.state) == ("deploy.smoke", ReleaseState.DEPLOY_FAILED)
     assert "the log-ins of production are used up until" in failed_step.summary

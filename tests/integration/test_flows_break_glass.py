@@ -115,7 +115,7 @@ def test_break_glass_needs_a_reason(glass: World) -> None:
 
 def test_break_glass_is_refused_if_the_gate_is_open(glass: World) -> None:
     """With an open gate there is nothing to override; that the only approval is one's own is a reason."""
-    release_id = glass.ready()
+    release_id = glass.run_to_approval()
     glass.approve(release_id, PRODUCT)
     with pytest.raises(RefusedError, match="no glass is to be broken"):
         glass.break_glass(MANAGER, release_id, WHY)
@@ -270,7 +270,7 @@ def test_people_are_reminded_of_an_open_review(glass: World) -> None:
     counts = [count_reminders()]
     glass.clock.advance(hours=4)
     counts.append(count_reminders())
-    glass.deployed("v4.8.1")
+    glass.run_to_watch("v4.8.1")
     glass.clock.advance(hours=4)
     counts.append(count_reminders())
     assert counts == [0, 1, 2]
@@ -282,7 +282,7 @@ def test_people_are_reminded_of_an_open_review(glass: World) -> None:
 
 def test_a_normal_deploy_has_no_review(glass: World) -> None:
     """A release that went through the gate cannot be reviewed."""
-    release_id = glass.done()
+    release_id = glass.run_to_done()
     with pytest.raises(StaleButton, match="went through the gate"):
         glass.act(break_glass.review, QA, release_id, "it was right")
 
@@ -300,7 +300,7 @@ def test_a_second_break_glass_waits_for_the_review(glass: World) -> None:
 def test_a_normal_release_does_not_wait_for_the_review(glass: World) -> None:
     """A release through the gate is possible while a review is open."""
     finish_with_break_glass(glass)
-    assert glass.view(glass.deployed("v4.8.1")).release.state is ReleaseState.WATCHING
+    assert glass.view(glass.run_to_watch("v4.8.1")).release.state is ReleaseState.WATCHING
 
 
 def test_a_break_glass_can_be_rolled_back(glass: World) -> None:

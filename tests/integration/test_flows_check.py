@@ -20,7 +20,7 @@ from bot.store import posts, releases, work
 from bot.store.pool import Store
 from checks.contract import Answer, CheckContext, CheckError, Evidence, Kind, Outcome, Params, Subject
 from checks.registry import BUILT_IN, Registry
-from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World, checklist, die, hanging
+from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, Outside, World, checklist, die, hang_at
 from tests.fix_kube import eventually
 from tests.unit.factories import QUINN, RITA, make_check
 
@@ -88,7 +88,7 @@ def test_a_check_knows_the_previous_deploy(world: World) -> None:
             subjects.append(ctx.subject)
             return Answer(Outcome.PASS, "seen", Evidence("the release", "one", "one"))
 
-    world.done("v4.7.0")
+    world.run_to_done("v4.7.0")
     world.change(
         registry=Registry(
             {
@@ -211,7 +211,7 @@ def test_a_check_for_a_person_cannot_run(world: World) -> None:
 
 def test_checks_before_the_deploy_end_with_it(world: World, outside: Outside) -> None:
     """Checks before the deploy cannot run after it, and later ones not before it."""
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     with pytest.raises(StaleButton):
         world.act(check.rerun, QA, release_id, "after.health")
     assert "after.health" not in outside.runs
@@ -222,7 +222,7 @@ def test_checks_before_the_deploy_end_with_it(world: World, outside: Outside) ->
 
 def test_checks_after_the_deploy_run_once_it_is_complete(world: World, outside: Outside) -> None:
     """They start with the end of the deploy, and their section gets a message for attestations."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.run("check")
     assert outside.runs[-1] == "after.health"
     assert world.outcome(release_id, "after.health") is Outcome.PASS
@@ -241,7 +241,7 @@ def test_the_announcement_is_checked_in_the_channel(world: World) -> None:
         Section(id="after", title="Afterwards", phase="after", checks=(announcement,)),
     )
     world.change(checklist=checklist(sections=sections))
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.run("check")
     with pytest.raises(InvalidInput, match=r"after\.told is not due yet"):
         world.act(check.rerun, QA, release_id, "after.told")
@@ -280,7 +280,7 @@ def test_a_waiver_needs_a_role_a_reason_and_a_check_that_may_be_waived(world: Wo
 
 def test_a_waiver_makes_the_approvals_void(world: World) -> None:
     """The approvals were for a release without the waiver, and their people are told (promise P4)."""
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     world.act(check.waive, MANAGER, release_id, ONE, " known and harmless ")
     view = world.view(release_id)
     assert list(view.signoffs) == []
@@ -323,7 +323,7 @@ def test_an_attestation_is_a_pass_with_a_name(world: World) -> None:
 
 def test_checks_before_the_deploy_cannot_be_attested_after_it(world: World) -> None:
     """Nobody can complete afterwards what the deploy has passed by."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     with pytest.raises(StaleButton, match=r"v4\.8\.0 is WATCHING: these checks are closed"):
         world.act(check.attest, QA, release_id, CheckId("prep.person"), "a backup was there")
     assert world.outcome(release_id, "prep.person") is None
@@ -368,7 +368,7 @@ def test_a_check_that_is_stopped_has_no_result(world: World, outside: Outside) -
 
     thread = threading.Thread(target=carry_out)
     thread.start()
-    assert outside.going.wait(10)
+    assert outside.is_running.wait(10)
     job.lost.set()
     thread.join(10)
     assert len(errors) == 1
@@ -382,7 +382,7 @@ def test_a_cancelled_run_has_no_result(world: World, outside: Outside) -> None:
     job = world.claim_all("check")[f"{release_id}/go.one"]
     with ThreadPoolExecutor(1) as runner:
         running = runner.submit(world.carry_out, job)
-        assert outside.going.wait(10)
+        assert outside.is_running.wait(10)
         assert world.act(check.cancel, QA, release_id, "go.one") == "Cancelled go.one."
         with world.store.transaction() as tx:
             assert not work.renew(tx, job.claim)  # by which the process that runs it notices
@@ -433,7 +433,7 @@ def test_an_expired_pass_is_shown_at_that_moment(world: World) -> None:
     short = sections[0].checks[0].model_copy(update={"max_age": timedelta(minutes=30)})
     sections[0] = sections[0].model_copy(update={"checks": (short, sections[0].checks[1])})
     world.change(checklist=checklist(sections=tuple(sections)))
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     (row,) = world.rows("SELECT due_at - now() AS left FROM work WHERE queue = 'expiry'")
     assert timedelta(minutes=29) < row["left"] <= timedelta(minutes=30, seconds=1)
 
@@ -453,7 +453,7 @@ def test_an_expired_pass_is_shown_at_that_moment(world: World) -> None:
 
 def test_expiry_ends_with_the_deploy(world: World) -> None:
     """After the deploy the age of results does not matter."""
-    world.deployed()
+    world.run_to_watch()
     job = world.claim("expiry")
     assert job is not None
     assert world.carry_out(job) is None
@@ -517,7 +517,7 @@ def test_who_waits_for_one_that_is_cancelled_is_woken(world: World, outside: Out
     both = tuple(make_check(f"go.{name}", kind="tenant") for name in ("one", "two"))
     sections[0] = sections[0].model_copy(update={"checks": both})
     world.change(checklist=checklist(sections=tuple(sections)))
-    outside.during = hanging(outside, "go.one")
+    outside.during = hang_at(outside, "go.one")
     release_id = world.start()
     jobs = world.claim_all("check")
     with ThreadPoolExecutor(1) as runner:
@@ -558,7 +558,7 @@ def test_a_check_that_does_not_stop_holds_up_nobody(world: World, outside: Outsi
     first, other = (make_check(f"go.{name}", kind="tenant", timeout=0.1) for name in ("one", "two"))
     sections[0] = sections[0].model_copy(update={"checks": (first, other)})
     world.change(checklist=checklist(sections=tuple(sections)))
-    outside.during = hanging(outside, "go.one")
+    outside.during = hang_at(outside, "go.one")
     release_id = world.start()
     jobs = world.claim_all("check")
 

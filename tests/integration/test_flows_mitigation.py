@@ -49,7 +49,7 @@ def production(world: World, kube: Kube) -> World:
 
 def roll_back(world: World) -> ReleaseId:
     """Deploy a release and roll it back."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(judge_rollback, QA, release_id, "billing is broken")
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.ROLLED_BACK
@@ -139,7 +139,7 @@ def test_a_mitigation_is_set_and_lifted(production: World, kube: Kube) -> None:
 
 def test_a_release_stays_open_with_a_mitigation(production: World, kube: Kube) -> None:
     """A mitigation that is requested during the rollback is set after it, and keeps the release open."""
-    release_id = production.deployed()
+    release_id = production.run_to_watch()
     production.act(judge_rollback, QA, release_id, "billing is broken")
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     job = production.claim("mitigation")
@@ -156,7 +156,7 @@ def test_a_release_stays_open_with_a_mitigation(production: World, kube: Kube) -
     assert not production.view(release_id).release.is_closed
     go_on(production)
     assert production.view(release_id).release.is_closed
-    assert [head.seq for head in announced_heads(production)] == [production.last().seq]
+    assert [head.seq for head in announced_heads(production)] == [production.last_event().seq]
 
 
 def test_a_closed_release_is_opened_and_closed_again(production: World) -> None:
@@ -181,7 +181,7 @@ def test_a_closed_release_is_opened_and_closed_again(production: World) -> None:
         production.carry_out(job)
     assert production.view(release_id).release.closed_at == closed_at + timedelta(minutes=2)
     heads = announced_heads(production)
-    assert (heads[0], heads[-1].seq, len(heads)) == (first, production.last().seq, 2)
+    assert (heads[0], heads[-1].seq, len(heads)) == (first, production.last_event().seq, 2)
     assert production.recorded_events()[-2:] == [("system", "mitigation.lifted"), ("system", "release.closed")]
     assert examine_record(production.events(), heads).first_break is None
     assert f"put back by {MANAGER.user}, " in report(production, release_id)
@@ -192,7 +192,7 @@ def test_a_mitigation_closes_the_gate_of_the_next_release(production: World) -> 
     release_id = roll_back(production)
     production.act(mitigation.apply, QA, offer(production, release_id), "invoices are wrong")
     go_on(production)
-    other = production.ready("v4.8.1")
+    other = production.run_to_approval("v4.8.1")
     with pytest.raises(GateClosed, match="MODE=off is still set and must be put back first"):
         production.deploy(QA, other)
 
@@ -251,7 +251,7 @@ def test_a_mitigation_that_is_stuck_can_be_attested(production: World, kube: Kub
 
 def test_a_mitigation_needs_a_role_a_reason_and_a_rollback(production: World) -> None:
     """Without one of them it is refused."""
-    release_id = production.deployed()
+    release_id = production.run_to_watch()
     backend = next(step.row for step in production.view(release_id).steps if step.plan is PlanKind.DEPLOY)
     with pytest.raises(StaleButton):
         production.act(mitigation.apply, QA, backend, "no such offer")
@@ -269,7 +269,7 @@ def test_a_mitigation_needs_a_role_a_reason_and_a_rollback(production: World) ->
 
 def test_a_second_rollback_keeps_the_mitigation(production: World, kube: Kube) -> None:
     """A mitigation between two rollbacks is set again after the second one, and can be lifted."""
-    release_id = production.deployed()
+    release_id = production.run_to_watch()
     pause(kube, True)
     production.act(judge_rollback, QA, release_id, "billing is broken")
     production.run("advance")

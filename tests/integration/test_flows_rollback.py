@@ -19,12 +19,12 @@ from bot.slack.features.rollback import FORM
 from bot.slack.payloads import ReleasePayload
 from bot.store import releases, steps
 from checks.contract import Outcome
-from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, RESOLVED, Outside, World, fields_of
+from tests.fix_bot import GUEST, MANAGER, PRODUCT, QA, SOURCE, Outside, World, fields_of
 
 
 def start_deploy(world: World) -> ReleaseId:
     """Begin a deploy that has done nothing yet."""
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     world.deploy(QA, release_id)
     return release_id
 
@@ -32,12 +32,12 @@ def start_deploy(world: World) -> ReleaseId:
 def deploy_failed(world: World) -> ReleaseId:
     """Deploy up to a failed step."""
     world.outside.answers = {"deploy.health": Outcome.FAIL}
-    return world.deployed()
+    return world.run_to_watch()
 
 
 def rollback_failed(world: World) -> ReleaseId:
     """Roll back up to a failed step."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.outside.answers = {"rollback.health": Outcome.FAIL}
     world.act(judge_rollback, MANAGER, release_id, "errors")
     world.run("advance")
@@ -45,7 +45,7 @@ def rollback_failed(world: World) -> ReleaseId:
     return release_id
 
 
-@pytest.mark.parametrize("reach", [start_deploy, deploy_failed, World.deployed, World.done, rollback_failed])
+@pytest.mark.parametrize("reach", [start_deploy, deploy_failed, World.run_to_watch, World.run_to_done, rollback_failed])
 def test_every_state_can_be_rolled_back(world: World, reach: Callable[[World], ReleaseId]) -> None:
     """One authorised person with one signature rolls back, and then the environment is free."""
     release_id = reach(world)
@@ -68,7 +68,7 @@ def test_every_state_can_be_rolled_back(world: World, reach: Callable[[World], R
     world.start("v4.9.0")
 
 
-@pytest.mark.parametrize("end", [World.start, World.ready])
+@pytest.mark.parametrize("end", [World.start, World.run_to_approval])
 def test_nothing_can_be_rolled_back_before_the_deploy(world: World, end: Callable[[World], ReleaseId]) -> None:
     """Before the first change a release is aborted instead."""
     release_id = end(world)
@@ -81,7 +81,7 @@ def test_nothing_can_be_rolled_back_before_the_deploy(world: World, end: Callabl
 
 def test_a_rollback_is_possible_in_a_freeze(world: World) -> None:
     """A freeze stops deploys only (promise P6)."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(freeze.freeze, MANAGER, None, "incident")
     world.act(judge_rollback, QA, release_id, "")
     world.run("advance")
@@ -90,7 +90,7 @@ def test_a_rollback_is_possible_in_a_freeze(world: World) -> None:
 
 def test_a_second_rollback_is_refused(world: World) -> None:
     """The answer says that the rollback is under way, and there is one plan."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(judge_rollback, QA, release_id, "")
     assert "already" in world.act(judge_rollback, MANAGER, release_id, "")
     assert len(world.rows("SELECT FROM steps WHERE plan = 'rollback'")) == 2
@@ -98,7 +98,7 @@ def test_a_second_rollback_is_refused(world: World) -> None:
 
 def test_a_guest_may_not_roll_back(world: World) -> None:
     """A rollback without a role is refused."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     with pytest.raises(NotAllowed):
         world.act(judge_rollback, GUEST, release_id, "")
 
@@ -107,7 +107,7 @@ def test_whoever_may_deploy_may_roll_back(world: World) -> None:
     """This includes a role that does not sign off (promise P6)."""
     policy = Policy(optional=(), four_eyes=False, may={Action.DEPLOY: (Role.QA,), Action.ROLLBACK: (Role.PRODUCT,)})
     world.change(policy=policy)
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(judge_rollback, QA, release_id, "")
     signoffs = world.rows("SELECT role, by_whom FROM signoffs WHERE purpose = 'rollback'")
     assert signoffs == [{"role": "qa", "by_whom": QA.user}]
@@ -137,7 +137,7 @@ def test_a_rollback_stops_a_running_deploy(world: World, outside: Outside) -> No
 
 def test_a_rollback_ends_the_watch_and_the_checks(world: World) -> None:
     """After a rollback no work of the deploy continues."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(judge_rollback, MANAGER, release_id, "")
     view = world.view(release_id)
     assert view.watch is not None
@@ -170,16 +170,16 @@ def test_a_step_of_an_earlier_rollback_cannot_be_attested(world: World) -> None:
 
 def test_a_release_below_a_newer_deploy_cannot_be_rolled_back(world: World) -> None:
     """What runs in production is not this release's."""
-    first = world.done("v4.8.0")
-    world.done("v4.9.0")
+    first = world.run_to_done("v4.8.0")
+    world.run_to_done("v4.9.0")
     with pytest.raises(GateClosed, match=r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"):
         world.act(judge_rollback, MANAGER, first, "")
 
 
 def test_a_release_below_a_rolled_back_one_can_be_rolled_back(world: World) -> None:
     """Then this release runs in production again."""
-    first = world.done("v4.8.0")
-    second = world.done("v4.9.0")
+    first = world.run_to_done("v4.8.0")
+    second = world.run_to_done("v4.9.0")
     world.act(judge_rollback, MANAGER, second, "")
     world.run("advance")
     world.act(judge_rollback, MANAGER, first, "")
@@ -189,8 +189,8 @@ def test_a_release_below_a_rolled_back_one_can_be_rolled_back(world: World) -> N
 
 def test_an_open_release_gives_way_to_a_rollback(world: World) -> None:
     """It has changed nothing and is aborted, which the form, its thread and the channel say."""
-    first = world.done("v4.8.0")
-    second = world.ready("v4.9.0")
+    first = world.run_to_done("v4.8.0")
+    second = world.run_to_approval("v4.9.0")
     with world.store.transaction() as tx:
         assert status.to_roll_back(tx, world.deps).id == first
         other = status.gives_way(tx, world.view(first).release)
@@ -217,7 +217,7 @@ def test_an_open_release_gives_way_to_a_rollback(world: World) -> None:
         (f"gave_way:v4.8.0:{PRODUCT.user}:channel", False),
     ]
     assert (PRODUCT.user, "release.aborted") in world.recorded_events()
-    assert world.last().body["aborted"] == "v4.9.0"
+    assert world.last_event().body["aborted"] == "v4.9.0"
     world.run("advance")
     assert world.view(first).release.state is ReleaseState.ROLLED_BACK
 
@@ -233,8 +233,8 @@ def test_an_open_release_gives_way_to_a_rollback(world: World) -> None:
 )
 def test_a_release_with_changes_does_not_give_way(world: World, results: dict[str, Outcome] | None, why: str) -> None:
     """It has to be rolled back first, and the error says so."""
-    first = world.done("v4.8.0")
-    second = world.ready("v4.9.0")
+    first = world.run_to_done("v4.8.0")
+    second = world.run_to_approval("v4.9.0")
     world.deploy(QA, second)
     if results is not None:
         world.outside.answers = dict(results)
@@ -251,8 +251,8 @@ def test_a_release_with_changes_does_not_give_way(world: World, results: dict[st
 
 def test_a_rollback_that_is_typed_twice_rolls_back_one_release(world: World) -> None:
     """The answer names the button of the release below, and an aborted release is skipped."""
-    world.done("v4.8.0")
-    second = world.done("v4.9.0")
+    world.run_to_done("v4.8.0")
+    second = world.run_to_done("v4.9.0")
     world.act(judge_rollback, MANAGER, second, "")
     world.run("advance")
     world.act(abort.abort, MANAGER, world.start("v4.9.1"), "")
@@ -275,10 +275,10 @@ def test_a_second_signature_replaces_the_first(world: World) -> None:
 
 def test_deploys_are_frozen_after_a_rollback(world: World) -> None:
     """The freeze names who rolled back, and lasts until somebody lifts it."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(judge_rollback, QA, release_id, "errors after the deploy")
     world.run("advance")
-    other = world.ready("v4.8.1")
+    other = world.run_to_approval("v4.8.1")
     freeze_of_view = world.view(other).freeze
     assert freeze_of_view is not None
     assert (freeze_of_view.by, freeze_of_view.reason, freeze_of_view.until) == (
@@ -294,7 +294,7 @@ def test_deploys_are_frozen_after_a_rollback(world: World) -> None:
 
 def test_an_existing_freeze_stays_after_a_rollback(world: World) -> None:
     """A freeze of somebody else keeps its reason."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(freeze.freeze, MANAGER, None, "incident")
     world.act(judge_rollback, QA, release_id, "")
     world.run("advance")
@@ -303,7 +303,7 @@ def test_an_existing_freeze_stays_after_a_rollback(world: World) -> None:
 
 def test_a_freeze_with_an_end_has_none_after_a_rollback(world: World) -> None:
     """Somebody has to allow deploys again."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(freeze.freeze, MANAGER, world.clock.now() + timedelta(hours=1), "maintenance")
     world.act(judge_rollback, QA, release_id, "errors")
     world.run("advance")
@@ -316,7 +316,7 @@ def test_a_freeze_with_an_end_has_none_after_a_rollback(world: World) -> None:
 def test_a_rolled_back_image_needs_a_reason_and_a_second_person(world: World) -> None:
     """The image is remembered under any version."""
     world.change(policy=Policy(four_eyes=False))
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.act(judge_rollback, QA, release_id, "invoices are wrong")
     world.run("advance")
     world.act(freeze.unfreeze, MANAGER)
@@ -325,9 +325,9 @@ def test_a_rolled_back_image_needs_a_reason_and_a_second_person(world: World) ->
     with pytest.raises(
         GateClosed, match=r"v4\.8\.0 was rolled back on .* with this very image: invoices are wrong"
     ) as error:
-        world.act(start.open_release, MANAGER, version, "", RESOLVED)
+        world.act(start.open_release, MANAGER, version, "", SOURCE)
     assert "`/release start v4.8.1 because REASON`" in error.value.hint
-    world.act(start.open_release, MANAGER, version, "", RESOLVED, because="it was the database s3cret")
+    world.act(start.open_release, MANAGER, version, "", SOURCE, because="it was the database s3cret")
     with world.store.transaction() as tx:
         again = releases.active(tx, "production")
     assert again is not None
@@ -343,18 +343,18 @@ def test_a_rolled_back_image_needs_a_reason_and_a_second_person(world: World) ->
     world.clock.advance(minutes=16)
     world.poll()
     with world.store.transaction() as tx:  # it has done well since, so it is bad no more
-        assert releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest) == ""
+        assert releases.known_bad(tx, "production", SOURCE.image, SOURCE.digest) == ""
 
 
 def test_a_running_image_is_started_again_for_a_reason_only(world: World) -> None:
     """Such a release rolls back to itself, so its image is not called bad afterwards."""
-    first, version = world.done(), Version.parse("v4.8.0")
+    first, version = world.run_to_done(), Version.parse("v4.8.0")
     assert version is not None
     with pytest.raises(GateClosed, match=r"v4\.8\.0 runs in production already, with this very image") as error:
-        world.act(start.open_release, MANAGER, version, "", RESOLVED)
+        world.act(start.open_release, MANAGER, version, "", SOURCE)
     assert "`/release start v4.8.0 because REASON`" in error.value.hint
-    world.act(start.open_release, MANAGER, version, "", RESOLVED, because="a variable was changed by hand")
-    assert world.last().body["again_because"] == "a variable was changed by hand"
+    world.act(start.open_release, MANAGER, version, "", SOURCE, because="a variable was changed by hand")
+    assert world.last_event().body["again_because"] == "a variable was changed by hand"
     with world.store.transaction() as tx:
         again = releases.active(tx, "production")
     assert again is not None
@@ -365,16 +365,16 @@ def test_a_running_image_is_started_again_for_a_reason_only(world: World) -> Non
     world.act(judge_rollback, QA, again.id, "no better")
     world.run("advance")
     with world.store.transaction() as tx:
-        assert releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest) == ""
+        assert releases.known_bad(tx, "production", SOURCE.image, SOURCE.digest) == ""
     world.act(judge_rollback, QA, first, "nor was it before")
     world.run("advance")
     with world.store.transaction() as tx:
-        assert "was rolled back" in releases.known_bad(tx, "production", RESOLVED.image, RESOLVED.digest)
+        assert "was rolled back" in releases.known_bad(tx, "production", SOURCE.image, SOURCE.digest)
 
 
 def test_changes_that_stay_are_named_before_a_rollback(world: World) -> None:
     """The form and the answer name what the steps have done, not what was planned."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     step = next(step for step in world.view(release_id).steps if step.id == "deploy.health")
     keep, drop = (
         Mutation(f"migration {name}.sql on production", "", "applied", way, back)

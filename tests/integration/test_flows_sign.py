@@ -53,7 +53,7 @@ class TestSigning:
 
     def test_an_approval_is_recorded_with_its_fingerprint(self, world: World) -> None:
         """The row has the person, the role and the fingerprint of exactly this release."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         view = world.view(release_id)
         (signoff,) = view.signoffs
         assert (signoff.role, signoff.by, signoff.verdict) == (Role.RELEASE_MANAGER, RITA, Verdict.APPROVE)
@@ -62,7 +62,7 @@ class TestSigning:
 
     def test_a_double_click_is_one_approval(self, world: World) -> None:
         """The answer to the second click says so."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         assert world.approve(release_id) == "You have recorded that for Release Manager already."
         assert len(world.rows("SELECT FROM signoffs")) == 1
 
@@ -88,7 +88,7 @@ class TestSigning:
 
     def test_another_answer_replaces_the_first(self, world: World) -> None:
         """The newest answer is valid, and the other one is kept with why it ended."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         decline(world, MANAGER, release_id, Role.RELEASE_MANAGER, "found something")
         (current,) = world.view(release_id).signoffs
         assert (current.verdict, current.reason) == (Verdict.DECLINE, "found something")
@@ -100,7 +100,7 @@ class TestSigning:
 
     def test_a_revoked_approval_closes_the_gate(self, world: World) -> None:
         """Without the approval the gate is closed again."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         world.act(sign.revoke, MANAGER, release_id, Role.RELEASE_MANAGER)
         assert list(world.view(release_id).signoffs) == []
         with pytest.raises(GateClosed, match="Release Manager has not signed off"):
@@ -119,7 +119,7 @@ class TestSigning:
 
     def test_a_decline_is_valid_until_it_is_withdrawn(self, world: World) -> None:
         """Nobody's approval replaces it, and somebody of the same role can withdraw it by name."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         other = Actor(PAT, frozenset({Role.QA}))
         decline(world, QA, release_id, Role.QA, "the export s3cret is broken")
         with pytest.raises(RefusedError, match=f"<@{QUINN}> declined for QA: the export .redacted. is broken"):
@@ -127,7 +127,7 @@ class TestSigning:
         with pytest.raises(GateClosed, match="QA declined"):
             world.deploy(QA, release_id)
         assert f"of <@{QUINN}>" in world.act(sign.revoke, other, release_id, Role.QA)
-        assert (world.last().actor, world.last().body["signed_by"]) == (PAT, QUINN)
+        assert (world.last_event().actor, world.last_event().body["signed_by"]) == (PAT, QUINN)
         world.deploy(QA, release_id)
 
     def test_a_decline_survives_a_change(self, world: World) -> None:
@@ -159,7 +159,7 @@ class TestSigning:
 
     def test_signing_ends_with_the_deploy(self, world: World) -> None:
         """An old button cannot sign what is deployed."""
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         with pytest.raises(StaleButton):
             world.approve(release_id, QA)
         with pytest.raises(StaleButton):
@@ -194,7 +194,7 @@ class TestGate:
 
     def test_a_deploy_begins_with_an_open_gate(self, world: World) -> None:
         """Checks have passed, the role has approved, and somebody else deploys: the plan begins."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         world.deploy(QA, release_id)
         release = world.view(release_id).release
         assert (release.state, release.deployer) == (ReleaseState.DEPLOYING, QUINN)
@@ -203,7 +203,7 @@ class TestGate:
             "deploy.health": StepState.PENDING,
             "deploy.smoke": StepState.PENDING,
         }
-        last = world.last()
+        last = world.last_event()
         assert last.event == "deploy.started"
         assert last.body["image"] == release.pinned_image
         assert set(last.body["results"]) == {"go.one", "go.two", "prep.first", "prep.second"}
@@ -211,10 +211,10 @@ class TestGate:
     def test_non_blocking_failures_are_recorded_with_the_deploy(self, world: World, outside: Outside) -> None:
         """They close nothing, but the answer and the record name them."""
         outside.answers = {"prep.first": Outcome.FAIL}
-        answer = world.deploy(QA, world.ready())
+        answer = world.deploy(QA, world.run_to_approval())
         assert "that don't block the deploy haven't passed" in answer
         assert "Check of prep.first: failed" in answer
-        statuses = {line["check"]: line["standing"] for line in world.last().body["not_passed"]}
+        statuses = {line["check"]: line["standing"] for line in world.last_event().body["not_passed"]}
         assert statuses["prep.first"] == "failed"
         assert not {"go.one", "go.two"} & statuses.keys()
 
@@ -239,21 +239,21 @@ class TestGate:
 
     def test_an_expired_pass_closes_the_gate(self, world: World) -> None:
         """An old result says nothing about now."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         world.clock.advance(hours=4, seconds=1)
         with pytest.raises(GateClosed, match="expired, run it again"):
             world.deploy(QA, release_id)
 
     def test_a_running_check_closes_the_gate(self, world: World) -> None:
         """The old result is about to be replaced."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         world.act(check.rerun, QA, release_id, "go.one")
         with pytest.raises(GateClosed, match=r"Check of go\.one: is waiting to run"):
             world.deploy(QA, release_id)
 
     def test_four_eyes_need_a_second_approver(self, world: World) -> None:
         """The only approver cannot deploy before a second person approves."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         with pytest.raises(GateClosed, match="only the person who deploys has approved"):
             world.deploy(MANAGER, release_id)
         world.approve(release_id, PRODUCT)
@@ -261,21 +261,21 @@ class TestGate:
 
     def test_a_deploy_needs_a_role(self, world: World) -> None:
         """By default each of the three roles may deploy."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         with pytest.raises(NotAllowed):
             world.deploy(GUEST, release_id)
 
     def test_the_policy_decides_who_deploys(self, world: World) -> None:
         """Here only the release manager may deploy."""
         world.change(policy=Policy(may={Action.DEPLOY: (Role.RELEASE_MANAGER,)}, four_eyes=False))
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         with pytest.raises(NotAllowed, match="takes the role Release Manager; yours: QA"):
             world.deploy(QA, release_id)
         world.deploy(MANAGER, release_id)
 
     def test_an_approval_of_something_else_does_not_count(self, world: World) -> None:
         """An approval counts for its fingerprint only, whoever wrote the row."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         with world.store.transaction() as tx:
             tx.execute("UPDATE signoffs SET fingerprint = 'another'")
         with pytest.raises(GateClosed, match="approved something that has changed since: sign again"):
@@ -283,7 +283,7 @@ class TestGate:
 
     def test_two_simultaneous_deploys_are_one(self, world: World) -> None:
         """One begins, the other one is told so, and there is one plan."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         with ThreadPoolExecutor(2) as threads:
             answers = list(threads.map(lambda actor: world.deploy(actor, release_id), [QA, PRODUCT]))
         assert sum("already" in answer for answer in answers) == 1
@@ -291,7 +291,7 @@ class TestGate:
 
     def test_a_deploy_ends_waiting_checks(self, world: World) -> None:
         """Checks outside the gate do not run during the deploy."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         world.act(check.rerun, QA, release_id, "prep")
         world.deploy(QA, release_id)
         assert {check_view.run_state for check_view in world.view(release_id).checks.values()} == {RunState.IDLE}
@@ -303,7 +303,7 @@ class TestFreeze:
 
     def test_a_freeze_lasts_until_it_is_lifted(self, world: World) -> None:
         """After the freeze is lifted a deploy is possible again."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         world.act(freeze.freeze, MANAGER, None, "incident")
         with pytest.raises(GateClosed, match="frozen: incident"):
             world.deploy(QA, release_id)
@@ -315,7 +315,7 @@ class TestFreeze:
     def test_a_freeze_ends_at_its_time(self, world: World, tags: Tags) -> None:
         """A freeze with an end needs nobody to lift it."""
         world.change(sources=tags.sources())
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         world.act(freeze.freeze, MANAGER, world.clock.now() + timedelta(hours=1), "maintenance")
         world.clock.advance(minutes=59)
         with pytest.raises(GateClosed):
@@ -344,7 +344,7 @@ class TestSteps:
 
     def test_the_steps_run_in_order_up_to_the_watch(self, world: World, outside: Outside) -> None:
         """The watch begins after the last step."""
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         view = world.view(release_id)
         assert outside.runs[-3:] == ["deploy.tag", "deploy.health", "deploy.smoke"]
         assert steps(world, release_id) == {
@@ -371,7 +371,7 @@ class TestSteps:
     ) -> None:
         """The channel is told, and no later step runs."""
         outside.answers = {"deploy.health": answer}
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         view = world.view(release_id)
         assert view.release.state is ReleaseState.DEPLOY_FAILED
         failed_step = next(step for step in view.steps if step.state is StepState.FAILED)
@@ -382,7 +382,7 @@ class TestSteps:
     def test_a_retry_continues_at_the_failed_step(self, world: World, outside: Outside) -> None:
         """Steps that are done do not run again."""
         outside.answers = {"deploy.smoke": Outcome.FAIL}
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         failed_step = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
         outside.answers = {}
         world.act(step_clicks.retry, QA, failed_step.row)
@@ -395,7 +395,7 @@ class TestSteps:
     def test_a_retry_is_refused_in_a_freeze(self, world: World, outside: Outside) -> None:
         """A retry would continue the deploy."""
         outside.answers = {"deploy.smoke": Outcome.FAIL}
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         failed_step = next(step for step in world.view(release_id).steps if step.state is StepState.FAILED)
         world.act(freeze.freeze, MANAGER, None, "incident")
         with pytest.raises(GateClosed, match="frozen"):
@@ -403,7 +403,7 @@ class TestSteps:
 
     def test_a_step_without_its_target_fails_visibly(self, world: World) -> None:
         """The missing target is named in the thread and not only in the log."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         world.change(targets={})
         world.deploy(QA, release_id)
         world.run("advance")
@@ -415,7 +415,7 @@ class TestSteps:
 
     def test_an_attempt_that_dies_is_no_failed_step(self, world: World, outside: Outside) -> None:
         """The step stays running, and the next attempt continues it."""
-        release_id = world.ready()
+        release_id = world.run_to_approval()
         world.deploy(QA, release_id)
         job = world.claim("advance")
         assert job is not None

@@ -18,7 +18,7 @@ from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.deps import Deps
 from bot.store import releases
 from bot.store.pool import Tx
-from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, World
+from tests.fix_bot import GUEST, MANAGER, QA, SOURCE, World
 from tests.fix_tags import COMMIT, DIGEST, OTHER_COMMIT, OTHER_DIGEST, Tags
 from tests.unit.factories import PAT, QUINN, RITA, render_stored
 
@@ -65,7 +65,7 @@ class TestSourceChanges:
 
     def test_an_unchanged_source_is_confirmed(self, tagged_world: World) -> None:
         """Only the time of the last resolution changes."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         tagged_world.clock.advance(minutes=30)
         tagged_world.resolve_source(release_id)
         view = tagged_world.view(release_id)
@@ -78,7 +78,7 @@ class TestSourceChanges:
         self, tagged_world: World, tags: Tags, attribute: str, value: str
     ) -> None:
         """The results were about something else, so the checks run again and people are told."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         tagged_world.act(check.attest, QA, release_id, CheckId("prep.person"), "seen")
         setattr(tags, attribute, value)
         prepare_deploy(tagged_world.deps, QA, release_id)
@@ -94,15 +94,15 @@ class TestSourceChanges:
         tagged_world.run("check")
         tagged_world.approve(release_id)
         tagged_world.deploy(QA, release_id)
-        assert tagged_world.last().body["commit"] == new_source[0]
+        assert tagged_world.last_event().body["commit"] == new_source[0]
 
     def test_a_reason_to_release_again_is_for_one_image(self, tagged_world: World, tags: Tags) -> None:
         """Another image that was rolled back needs its own reason."""
-        tagged_world.act(judge_rollback, QA, tagged_world.deployed(), "errors")
+        tagged_world.act(judge_rollback, QA, tagged_world.run_to_watch(), "errors")
         tagged_world.run("advance")
         version = Version.parse("v4.9.0")
         assert version is not None
-        tagged_world.act(start.open_release, MANAGER, version, "", RESOLVED, because="it was the database")
+        tagged_world.act(start.open_release, MANAGER, version, "", SOURCE, because="it was the database")
         with tagged_world.store.transaction() as tx:
             again = releases.active(tx, "production")
         assert again is not None
@@ -114,7 +114,7 @@ class TestSourceChanges:
 
     def test_a_waiver_survives_a_changed_source(self, tagged_world: World, tags: Tags) -> None:
         """A waiver is about a check, and is shown to whoever signs again."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         tagged_world.act(check.waive, MANAGER, release_id, CheckId("go.one"), "known")
         tags.tag = OTHER_COMMIT
         tagged_world.clock.advance(minutes=1)
@@ -126,7 +126,7 @@ class TestSourceChanges:
         self, tagged_world: World, tags: Tags, attribute: str, message: str
     ) -> None:
         """The approvals stay valid, because the source is the same when it is back."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         before = getattr(tags, attribute)
         setattr(tags, attribute, None)
         prepare_deploy(tagged_world.deps, QA, release_id)
@@ -146,7 +146,7 @@ class TestSourceChanges:
         version = tagged_world.deps.sources.resolve("v4.8.0")
         assert not version.tagged
         tagged_world.change(sources=tags.sources())
-        release_id = tagged_world.start(resolved=version)
+        release_id = tagged_world.start(source=version)
         tags.branch = OTHER_COMMIT
         tagged_world.resolve_source(release_id)
         assert tagged_world.view(release_id).release.commit == COMMIT
@@ -159,7 +159,7 @@ class TestSourceChanges:
 
     def test_an_unconfirmed_source_cannot_be_deployed(self, tagged_world: World, tags: Tags) -> None:
         """The gate is closed if the sources do not answer or were not asked."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         tagged_world.clock.advance(minutes=2, seconds=1)
         tags.away = True
         with pytest.raises(VendorError, match="GitHub answered 503"):
@@ -169,7 +169,7 @@ class TestSourceChanges:
 
     def test_an_approval_ends_with_the_role_of_who_gave_it(self, tagged_world: World) -> None:
         """Slack is asked about the approvers before a deploy, and not before a rollback."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         tagged_world.approve(release_id, QA)
 
         def away(users: Iterable[UserId]) -> dict[UserId, frozenset[Role]]:
@@ -183,7 +183,7 @@ class TestSourceChanges:
         prepare_deploy(tagged_world.deps, QA, release_id)
         assert [signoff.by for signoff in tagged_world.view(release_id).signoffs] == [QUINN]
         why = "who gave it does not hold the role any more"
-        assert (tagged_world.last().event, tagged_world.last_fields()) == (
+        assert (tagged_world.last_event().event, tagged_world.last_fields()) == (
             "signoff.voided",
             {"role": "release_manager", "signed_by": RITA, "why": why},
         )
@@ -204,7 +204,7 @@ class TestSourceChanges:
 
     def test_the_source_is_resolved_only_for_those_who_may_deploy(self, tagged_world: World, tags: Tags) -> None:
         """No vendor is asked on behalf of others."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         with pytest.raises(NotAllowed):
             prepare_deploy(tagged_world.deps, GUEST, release_id)
         assert tags.requests == []
@@ -217,7 +217,7 @@ class TestSourceChanges:
 
     def test_the_source_of_a_deployed_release_stays(self, tagged_world: World, tags: Tags) -> None:
         """A tag that changes later does not change what runs."""
-        release_id = tagged_world.deployed()
+        release_id = tagged_world.run_to_watch()
         tags.tag = OTHER_COMMIT
         tagged_world.resolve_source(release_id)
         assert tagged_world.view(release_id).release.commit == COMMIT
@@ -229,7 +229,7 @@ class TestPolicy:
 
     def test_an_open_release_gets_the_new_policy(self, tagged_world: World) -> None:
         """Approvals under the old policy are void, and a notice says which policy is in force."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         strict = Policy.model_validate({"required": ["release_manager", "qa"]})
         tagged_world.change(policy=strict)
         with tagged_world.store.transaction() as tx:
@@ -240,11 +240,11 @@ class TestPolicy:
         assert sorted(notices(tagged_world)) == ["policy", "voided"]
         with tagged_world.store.transaction() as tx:
             upkeep.resume(tx, tagged_world.deps)
-        assert tagged_world.last().event == "policy.adopted"  # once
+        assert tagged_world.last_event().event == "policy.adopted"  # once
 
     def test_a_deployed_release_keeps_its_policy(self, tagged_world: World) -> None:
         """Who may roll it back is decided by the policy of the deploy."""
-        release_id = tagged_world.deployed()
+        release_id = tagged_world.run_to_watch()
         tagged_world.change(policy=Policy(four_eyes=False))
         with tagged_world.store.transaction() as tx:
             upkeep.resume(tx, tagged_world.deps)
@@ -256,7 +256,7 @@ class TestWaiting:
 
     def test_a_waiting_release_is_examined_every_five_minutes(self, tagged_world: World, tags: Tags) -> None:
         """A changed tag is found without a click."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         assert run_upkeep(tagged_world) == 5
         tags.tag = OTHER_COMMIT
         tagged_world.clock.advance(minutes=5)
@@ -265,13 +265,13 @@ class TestWaiting:
 
     def test_vendors_that_do_not_answer_stop_nothing(self, tagged_world: World, tags: Tags) -> None:
         """The upkeep asks them again, and a deploy asks for itself."""
-        tagged_world.ready()
+        tagged_world.run_to_approval()
         tags.away = True
         assert run_upkeep(tagged_world) == 5
 
     def test_the_upkeep_runs_when_a_freeze_ends(self, tagged_world: World) -> None:
         """A freeze that ends in three minutes disappears from the card in three minutes."""
-        tagged_world.ready()
+        tagged_world.run_to_approval()
         tagged_world.act(freeze.freeze, MANAGER, tagged_world.clock.now() + timedelta(minutes=3), "short")
         assert run_upkeep(tagged_world) == 3
 
@@ -279,7 +279,7 @@ class TestWaiting:
         """Whoever has the missing role at that moment gets a direct message."""
         tagged_world.change(people=lambda role: {Role.RELEASE_MANAGER: [RITA], Role.QA: [QUINN, PAT]}.get(role, []))
         tagged_world.change(policy=Policy.model_validate({"required": ["release_manager", "qa"]}))
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         run_upkeep(tagged_world)
         tagged_world.clock.advance(hours=4)
         run_upkeep(tagged_world)
@@ -289,7 +289,7 @@ class TestWaiting:
             (f"qa:{PAT}:1", PAT),
             (f"qa:{QUINN}:1", QUINN),
         ]
-        assert tagged_world.last().event == "release.reminded"
+        assert tagged_world.last_event().event == "release.reminded"
         tagged_world.approve(release_id, QA)
         tagged_world.clock.advance(hours=4)
         run_upkeep(tagged_world)
@@ -297,7 +297,7 @@ class TestWaiting:
 
     def test_the_manager_is_reminded_of_an_open_gate(self, tagged_world: World) -> None:
         """If nobody else is late the release manager is reminded to deploy."""
-        tagged_world.ready()
+        tagged_world.run_to_approval()
         tagged_world.clock.advance(hours=4)
         run_upkeep(tagged_world)
         assert [row["channel"] for row in tagged_world.rows("SELECT channel FROM posts WHERE kind = 'reminder'")] == [
@@ -318,7 +318,7 @@ class TestWaiting:
 
     def test_an_approval_expires(self, tagged_world: World) -> None:
         """Its person is told, and the gate closes at that moment."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         tagged_world.clock.advance(hours=24)
         assert run_upkeep(tagged_world) == 0.02
         tagged_world.clock.advance(seconds=1)
@@ -332,7 +332,7 @@ class TestWaiting:
 
     def test_a_release_that_nobody_deploys_expires(self, tagged_world: World) -> None:
         """After seven days it is aborted with a notice, and the environment is free."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         tagged_world.clock.advance(days=7)
         assert run_upkeep(tagged_world) is None
         release = tagged_world.view(release_id).release
@@ -353,7 +353,7 @@ class TestFreezeNotice:
         """A notice says that deploys are allowed again only if no other freeze is in force."""
         tagged_world.act(freeze.freeze, MANAGER, None, "before the first release there is nobody to tell")
         tagged_world.act(freeze.unfreeze, MANAGER)
-        release_id = tagged_world.deployed()
+        release_id = tagged_world.run_to_watch()
         tagged_world.act(freeze.freeze, MANAGER, tagged_world.clock.now() + timedelta(hours=1), "incident")
         tagged_world.clock.advance(seconds=5)
         tagged_world.act(freeze.freeze, MANAGER, tagged_world.clock.now() + timedelta(hours=4), "another")
@@ -382,7 +382,7 @@ class TestFreezeNotice:
             "ends": f"{now + timedelta(hours=3):%Y-%m-%d %H:%M}",
         }
         tagged_world.change(policy=Policy.model_validate({"freeze_windows": [window]}))
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         tagged_world.clock.advance(hours=2)
         tagged_world.resolve_source(release_id)
         with pytest.raises(GateClosed, match="deploys are frozen: end of the year"):
@@ -404,7 +404,7 @@ class TestFreezeNotice:
 
     def test_a_freeze_during_a_deploy_says_how_to_stop_it(self, tagged_world: World) -> None:
         """The running deploy continues, and answer and notice say how to stop it."""
-        release_id = tagged_world.ready()
+        release_id = tagged_world.run_to_approval()
         tagged_world.deploy(QA, release_id)
         goes_on = (
             "The deploy of v4.8.0 goes on. To stop it, press Cancel at its step in the thread, "

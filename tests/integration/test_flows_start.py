@@ -17,7 +17,7 @@ from bot.flows.deploying.rollback import judge_rollback
 from bot.store import releases, steps
 from checks.contract import Outcome
 from tests.checks.replies import Replies, Reply
-from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, Outside, World, checklist
+from tests.fix_bot import GUEST, MANAGER, QA, SOURCE, Outside, World, checklist
 from tests.integration.slack_bot import sources_at
 from tests.unit.factories import RITA, render_stored
 
@@ -27,7 +27,7 @@ def test_a_release_is_stored_with_everything(world: World) -> None:
     release_id = world.start()
     view = world.view(release_id)
     assert (view.release.version, view.release.state, view.release.manager) == ("v4.8.0", ReleaseState.OPEN, RITA)
-    assert view.release.pinned_image == f"{RESOLVED.image}@{RESOLVED.digest}"
+    assert view.release.pinned_image == f"{SOURCE.image}@{SOURCE.digest}"
     assert set(view.checks) == {entry.id for entry in world.deps.checklist.checks}
     waiting_checks = [name for name, check_view in view.checks.items() if check_view.run_state is RunState.WAITING]
     assert sorted(waiting_checks) == ["go.one", "go.two", "prep.first", "prep.second"]
@@ -58,7 +58,7 @@ def test_of_simultaneous_starts_one_succeeds(world: World) -> None:
 
     def begin(version: Version) -> str:
         try:
-            return world.act(start.open_release, MANAGER, version, "", RESOLVED)
+            return world.act(start.open_release, MANAGER, version, "", SOURCE)
         except BotError as error:
             return type(error).__name__
 
@@ -117,7 +117,7 @@ def test_abort_stops_a_running_check(world: World, outside: Outside) -> None:
 
 def test_abort_is_refused_once_something_has_changed(world: World, outside: Outside) -> None:
     """After the first change, and while a step runs, a release is rolled back instead."""
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     outside.answers["deploy.health"] = Outcome.FAIL
     world.deploy(QA, release_id)
     with pytest.raises(RefusedError, match="a step runs, and nothing was changed so far"):
@@ -134,8 +134,8 @@ def test_abort_is_refused_once_something_has_changed(world: World, outside: Outs
 
 def test_a_deploy_without_changes_can_be_aborted(world: World, outside: Outside) -> None:
     """No freeze follows, the image is not called bad, and its buttons do nothing."""
-    before = world.done("v4.7.0")
-    release_id = world.ready()
+    before = world.run_to_done("v4.7.0")
+    release_id = world.run_to_approval()
     outside.answers["deploy.tag"] = Outcome.FAIL
     world.deploy(QA, release_id)
     world.run("advance")
@@ -157,7 +157,7 @@ def test_a_deploy_without_changes_can_be_aborted(world: World, outside: Outside)
 
 def test_a_rollback_without_changes_does_not_make_the_image_bad(world: World, outside: Outside) -> None:
     """The same image can be started again without a reason."""
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     outside.answers["deploy.tag"] = Outcome.FAIL
     world.deploy(QA, release_id)
     world.run("advance")
@@ -169,14 +169,14 @@ def test_a_rollback_without_changes_does_not_make_the_image_bad(world: World, ou
 
 def test_a_finished_release_cannot_be_aborted(world: World) -> None:
     """An old button cannot end a release that is DONE."""
-    release_id = world.done()
+    release_id = world.run_to_done()
     with pytest.raises(StaleButton):
         world.act(abort.abort, MANAGER, release_id, "")
 
 
 def test_approvals_end_with_an_aborted_release(world: World) -> None:
     """A new release of the same version starts without approvals."""
-    first = world.ready()
+    first = world.run_to_approval()
     world.act(abort.abort, MANAGER, first, "")
     second = world.start()
     assert list(world.view(second).signoffs) == []

@@ -24,7 +24,7 @@ from checks.contract import Answer, CheckContext, Evidence, Kind, Outcome, Param
 from checks.registry import Registry
 from clients.vercel import commit_of
 from sandbox.staging.versions import BRANCH, commit_sha
-from tests.fix_bot import GUEST, MANAGER, QA, RESOLVED, MovableClock, Outside, World, checklist, fields_of
+from tests.fix_bot import GUEST, MANAGER, QA, SOURCE, MovableClock, Outside, World, checklist, fields_of
 from tests.fix_kube import eventually
 from tests.fix_vendors import Vendors
 from tests.unit.factories import render_stored
@@ -50,7 +50,7 @@ def step(world: World, release_id: ReleaseId, name: str) -> Step:
 def deploy_to_failure(world: World, name: str) -> ReleaseId:
     """Deploy up to a failed step."""
     world.outside.answers = {f"deploy.{name}": Outcome.FAIL}
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     assert world.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
     return release_id
 
@@ -130,7 +130,7 @@ class TestStepForAPerson:
 
     def test_the_deploy_waits_for_the_person(self, manual_world: World) -> None:
         """Later steps are not done before, and those who may attest are asked once."""
-        release_id = manual_world.deployed()
+        release_id = manual_world.run_to_watch()
         drain, ship = step(manual_world, release_id, "drain"), step(manual_world, release_id, "ship")
         manual_world.deploy(QA, release_id)
         with manual_world.store.transaction() as tx:
@@ -167,7 +167,7 @@ class TestStepForAPerson:
 
     def test_the_rollback_waits_for_the_person(self, manual_world: World) -> None:
         """It can begin while the deploy waits, and is complete only after its own attestation."""
-        release_id = manual_world.deployed()
+        release_id = manual_world.run_to_watch()
         manual_world.act(judge_rollback, QA, release_id, "wrong version")
         manual_world.run("advance")
         view = manual_world.view(release_id)
@@ -190,7 +190,7 @@ class TestStepForAPerson:
 
     def test_what_the_bot_cannot_do_is_known_before_a_person_begins(self, manual_world: World) -> None:
         """Nobody is asked to drain for a deploy that fails there; a retry looks again, and then asks."""
-        release_id, targets = manual_world.ready(), manual_world.deps.targets
+        release_id, targets = manual_world.run_to_approval(), manual_world.deps.targets
         manual_world.change(targets={})
         manual_world.deploy(QA, release_id)
         manual_world.run("advance")
@@ -219,7 +219,7 @@ class TestTagByHand:
         world.change(checklist=checklist(deploy=(tag, STEPS[0])))
         world.on_production(**vendors.parts)
         vendors.faults.set("commit_checks_fail", True)
-        release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
+        release_id = world.start(source=replace(SOURCE, commit=commit_sha(BRANCH)))
         world.run("check")
         world.approve(release_id)
         world.deploy(QA, release_id)
@@ -249,7 +249,7 @@ class TestTagByHand:
             StepState.ATTESTED,
             f"seen: v4.8.0 is on {commit_sha(BRANCH)[:12]}",
         )
-        assert world.last().body["saw"] == saw
+        assert world.last_event().body["saw"] == saw
         world.run("advance")
         assert world.view(failed_tag).release.state is ReleaseState.WATCHING
 
@@ -274,7 +274,7 @@ def test_another_plan_than_the_shown_one_waits(world: World, vendors: Vendors) -
     world.change(checklist=checklist(deploy=(frontend,)))
     world.on_production(**vendors.parts)
     vendors.faults.set("vercel_no_auto_deploy", True)
-    release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
+    release_id = world.start(source=replace(SOURCE, commit=commit_sha(BRANCH)))
     world.run("check")
     world.approve(release_id)
     release = world.view(release_id).release
@@ -320,7 +320,7 @@ def live_commit(vendors: Vendors) -> str:
 
 def test_a_cancelled_step_fails_and_can_be_retried(plan: World, outside: Outside) -> None:
     """The worker of the step can write nothing more, and a retry runs it again."""
-    release_id = plan.ready()
+    release_id = plan.run_to_approval()
     plan.deploy(QA, release_id)
 
     def stop(name: str) -> None:
@@ -359,7 +359,7 @@ def test_a_process_that_paused_after_its_intent_does_not_act(plan: World) -> Non
             self.advance(seconds=work.ACT_WITHIN + 1)
             return super().steady()
 
-    release_id = plan.ready()
+    release_id = plan.run_to_approval()
     plan.deploy(QA, release_id)
     job = plan.claim("advance")
     assert job is not None
@@ -371,7 +371,7 @@ def test_a_process_that_paused_after_its_intent_does_not_act(plan: World) -> Non
 
 def test_the_journal_of_a_step_contains_no_secret(plan: World) -> None:
     """Texts at any depth are redacted and cleaned, and the planned change is still recognised."""
-    release_id = plan.ready()
+    release_id = plan.run_to_approval()
     plan.deploy(QA, release_id)
     job = plan.claim("advance")
     assert job is not None
@@ -417,7 +417,7 @@ def test_a_step_with_a_check_has_the_time_limit_of_its_kind(world: World) -> Non
         registry=Registry({**ours, "patient": Patient}),
         checklist=checklist(deploy=({"id": "deploy.one", "title": "one", "action": action},)),
     )
-    world.deployed()
+    world.run_to_watch()
     assert [round(seconds, -2) for seconds in times_left] == [900]
 
 

@@ -18,7 +18,7 @@ from bot.store.undos import UndoOrigin
 from checks.contract import Answer, CheckContext, Kind, Outcome, Params
 from checks.registry import Registry
 from clients.needs import Changes, Need
-from tests.fix_bot import MANAGER, Killed, Outside, World, checklist, die, hanging
+from tests.fix_bot import MANAGER, Outside, ProcessEnd, World, checklist, die, hang_at
 from tests.fix_kube import eventually
 from tests.unit.factories import make_check
 
@@ -43,11 +43,11 @@ def kill(world: World, another_process: Callable[[], Store]) -> ReleaseId:
     world.change(store=dying)
     world.store = dying
     job = world.claim_all("check")[f"{release_id}/go.one"]
-    world.outside.dies = True
-    with pytest.raises(Killed):
+    world.outside.kills_process = True
+    with pytest.raises(ProcessEnd):
         world.carry_out(job)
     die(dying, survivor.store)
-    world.outside.dies = False
+    world.outside.kills_process = False
     world.store = survivor.store
     world.change(store=survivor.store)
     return release_id
@@ -88,7 +88,7 @@ def test_the_change_of_a_dead_process_is_undone(
     assert outside.tenant == "past_due"
     assert undo_orphans(tenant_world.deps) == 0
     assert outside.tenant == "active"
-    last = tenant_world.last()
+    last = tenant_world.last_event()
     assert (last.actor, last.event) == ("system", "undo.settled")
     assert tenant_world.last_fields() == {"what": "the tenant's status", "check": "go.one"}
     assert undo_orphans(tenant_world.deps) == 0
@@ -115,7 +115,7 @@ def test_a_check_does_not_run_over_an_open_undo_record(
 ) -> None:
     """It would take the changed state for the right one, so it is an ERROR that names what is open."""
     release_id = kill(tenant_world, another_process)
-    outside.billing_answers = False
+    outside.billing_is_up = False
     tenant_world.run("check")
     result = tenant_world.view(release_id).checks[ONE].result
     assert result is not None
@@ -124,7 +124,7 @@ def test_a_check_does_not_run_over_an_open_undo_record(
     assert undo_orphans(tenant_world.deps) == 1
     (row,) = tenant_world.rows("SELECT settled_at, last_error FROM undos")
     assert row == {"settled_at": None, "last_error": "ConnectionError: the product is away"}
-    outside.billing_answers = True
+    outside.billing_is_up = True
     assert undo_orphans(tenant_world.deps) == 0
     assert outside.tenant == "active"
 
@@ -173,7 +173,7 @@ def test_an_undo_that_does_not_stop_is_abandoned(
             origin = UndoOrigin(None, name, "tenant", "staging", dead.instance)
             undos.record(tx, origin, f"status {status}", {"status": status})
     die(dead, world.store)
-    outside.during = hanging(outside, "undo")
+    outside.during = hang_at(outside, "undo")
     assert undo_orphans(world.deps, within=0.1) == 1
     assert outside.tenant == "active"
     (row,) = world.rows("SELECT what, last_error FROM undos WHERE settled_at IS NULL")

@@ -13,7 +13,7 @@ from bot.flows import remind, watch
 from bot.store import work
 from bot.store.pool import Store
 from checks.contract import CheckError, Outcome
-from tests.fix_bot import GUEST, QA, Outside, World, checklist, die, hanging
+from tests.fix_bot import GUEST, QA, Outside, World, checklist, die, hang_at
 from tests.unit.factories import QUINN
 
 
@@ -31,7 +31,7 @@ def state(world: World, release_id: ReleaseId) -> ReleaseState:
 
 def test_a_clean_watch_closes_the_release(world: World) -> None:
     """The release is closed at the end of the watch and not before."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     start_time = world.clock.now()
     for _ in range(3):
         due = world.poll()
@@ -46,13 +46,13 @@ def test_a_clean_watch_closes_the_release(world: World) -> None:
     assert world.poll() is None
     assert state(world, release_id) is ReleaseState.DONE
     assert (watch_of(world, release_id).state, watch_of(world, release_id).polls) == (WatchState.CLEAN, 6)
-    assert world.last().event == "release.done"
+    assert world.last_event().event == "release.done"
     assert {row["kind"] for row in world.rows("SELECT kind FROM posts")} >= {"watch", "closeout", "notice"}
 
 
 def test_only_changes_of_a_watch_are_recorded(world: World) -> None:
     """Many clean polls are one row of the record."""
-    world.deployed()
+    world.run_to_watch()
     for _ in range(3):
         world.poll()
     assert [event for _, event in world.recorded_events()].count("watch.polled") == 1
@@ -60,7 +60,7 @@ def test_only_changes_of_a_watch_are_recorded(world: World) -> None:
 
 def test_an_open_alarm_keeps_the_watch_running(world: World, outside: Outside) -> None:
     """The watch continues until somebody acknowledges it, and each issue has one alarm."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     outside.issues = ["API-1"]
     world.poll()
     outside.issues = ["API-1", "API-2"]
@@ -75,7 +75,7 @@ def test_an_open_alarm_keeps_the_watch_running(world: World, outside: Outside) -
 
 def test_an_alarm_and_the_end_have_pictures(world: World, outside: Outside) -> None:
     """Each picture is drawn once, and none without data."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     outside.issues = ["API-1"]
     world.poll()
     world.run("picture")
@@ -102,7 +102,7 @@ def test_an_alarm_and_the_end_have_pictures(world: World, outside: Outside) -> N
 
 def test_a_watch_with_acknowledged_alarms_closes(world: World, outside: Outside) -> None:
     """Once all alarms are acknowledged by name, the next clean poll closes the watch."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     outside.issues = ["API-1"]
     world.poll()
     world.clock.advance(minutes=16)
@@ -119,7 +119,7 @@ def test_a_watch_with_acknowledged_alarms_closes(world: World, outside: Outside)
 
 def test_an_acknowledgement_polls_at_once(world: World, outside: Outside) -> None:
     """Nobody has to wait for the next poll."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     outside.issues = ["API-1"]
     world.poll()
     (alarm,) = watch_of(world, release_id).alarms
@@ -133,12 +133,12 @@ def test_an_unknown_reading_never_closes_the_watch(world: World, outside: Outsid
     """The watch continues after its end until every probe answers (promise P2)."""
     probe = {"id": "watch.issues", "title": "Issues", "kind": "quiet", "timeout": 0.5}
     world.change(checklist=checklist(watch={"probes": (probe,)}))
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.poll()
     outside.sentry = Outcome.ERROR
     world.clock.advance(minutes=16)
     for summary in ("0 new", "0 new", "did not stop within 1 s"):
-        outside.during = hanging(outside, "watch") if summary.startswith("did") else outside.during
+        outside.during = hang_at(outside, "watch") if summary.startswith("did") else outside.during
         assert world.poll() == world.clock.now() + timedelta(seconds=30)
         world.clock.advance(seconds=30)
         assert [reading.summary for reading in watch_of(world, release_id).readings] == [summary]
@@ -152,7 +152,7 @@ def test_an_unknown_reading_never_closes_the_watch(world: World, outside: Outsid
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.INCONCLUSIVE])
 def test_only_a_clean_reading_closes_the_watch(world: World, outside: Outside, outcome: Outcome) -> None:
     """A reading that is not PASS does not close it, even if it names no issue."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     outside.sentry = outcome
     world.clock.advance(minutes=16)
     assert world.poll() is not None
@@ -161,7 +161,7 @@ def test_only_a_clean_reading_closes_the_watch(world: World, outside: Outside, o
 
 def test_a_missing_target_is_an_unknown_reading(world: World) -> None:
     """A gap in the configuration is no clean watch."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.change(targets={})
     world.poll()
     (reading,) = watch_of(world, release_id).readings
@@ -170,7 +170,7 @@ def test_a_missing_target_is_an_unknown_reading(world: World) -> None:
 
 def test_an_acknowledgement_needs_a_role_an_alarm_and_a_running_watch(world: World, outside: Outside) -> None:
     """Without one of them it is refused."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     outside.issues = ["API-1"]
     world.poll()
     (alarm,) = watch_of(world, release_id).alarms
@@ -187,7 +187,7 @@ def test_an_acknowledgement_needs_a_role_an_alarm_and_a_running_watch(world: Wor
 
 def test_a_poll_that_is_stopped_has_no_reading(world: World, outside: Outside) -> None:
     """The end of the process does not make the watch unknown."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     job = world.claim("watch")
     assert job is not None
 
@@ -202,7 +202,7 @@ def test_a_poll_that_is_stopped_has_no_reading(world: World, outside: Outside) -
 
 def test_people_are_reminded_of_an_open_alarm(world: World, outside: Outside) -> None:
     """One reminder a round is sent until somebody acknowledges the alarm."""
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     outside.issues = ["API-1"]
     world.poll()
 
@@ -226,7 +226,7 @@ def test_people_are_reminded_of_an_open_alarm(world: World, outside: Outside) ->
 def test_nobody_is_reminded_of_what_needs_nobody(world: World) -> None:
     """No reminder is sent without a release, before the deploy, or during a clean watch."""
     remind.remind_if_due(world.deps)
-    world.ready()
+    world.run_to_approval()
     world.clock.advance(hours=3)
     remind.remind_if_due(world.deps)
     assert world.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'") == []
@@ -239,7 +239,7 @@ class TestTime:
         self, world: World, another_process: Callable[[], Store], outside: Outside
     ) -> None:
         """Killed in minute seven, the watch is polled by another process at once, and ends on time."""
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         ends_at = watch_of(world, release_id).ends_at
         for _ in range(7):
             world.poll()
@@ -262,7 +262,7 @@ class TestTime:
 
     def test_two_replicas_share_the_polls(self, world: World, another_process: Callable[[], Store]) -> None:
         """Each poll belongs to one process, and each alarm is raised once."""
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         other = World(another_process(), world.outside)
         other.clock = world.clock
         other.change(clock=world.clock, checklist=world.deps.checklist)
@@ -279,7 +279,7 @@ class TestTime:
     @pytest.mark.parametrize("hours", [-2, 2], ids=["back", "forward"])
     def test_a_changed_clock_does_not_shorten_the_watch(self, world: World, hours: int) -> None:
         """The watch lasts as long as before, and does not end early as clean."""
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         world.poll()
         world.clock.advance(minutes=7)
         world.poll()
@@ -339,7 +339,7 @@ class TestTime:
 
     def test_a_poll_that_a_changed_clock_postponed_is_made_now(self, world: World) -> None:
         """After the database's clock was set back, the next poll is not an hour late."""
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         world.poll()
         with world.store.transaction() as tx:
             tx.execute("UPDATE work SET due_at = now() + interval '1 hour' WHERE queue IN ('watch', 'upkeep')")
@@ -353,7 +353,7 @@ class TestTime:
 
     def test_a_vendor_that_asks_to_wait_is_not_polled(self, world: World, outside: Outside) -> None:
         """A probe without an answer stays unknown meanwhile."""
-        release_id = world.deployed()
+        release_id = world.run_to_watch()
         outside.sentry = CheckError("too many requests", retry_after=90)
         run_counts = [world.poll() and outside.runs.count("watch.issues")]
         for seconds in (30, 30, 29, 1):
@@ -376,8 +376,8 @@ class Replicas:
     """Two processes that watch one release, each with its own steady clock and the same time of day."""
 
     def __init__(self, world: World, other: World) -> None:
-        self.release_id = world.deployed()
-        other.clock = world.clock.elsewhere()
+        self.release_id = world.run_to_watch()
+        other.clock = world.clock.on_another_machine()
         other.change(clock=other.clock, checklist=world.deps.checklist)
         self.both = (world, other)
 

@@ -15,7 +15,7 @@ from bot.store.pool import Store
 from bot.store.undos import UndoOrigin
 from checks.contract import Answer, Outcome
 from clients.target import Target
-from tests.fix_bot import Killed, Outside, World, checklist, die, hanging
+from tests.fix_bot import Outside, ProcessEnd, World, checklist, die, hang_at
 from tests.fix_kube import eventually
 from tests.unit.factories import make_check
 
@@ -140,7 +140,7 @@ def test_an_interrupted_run_stops_its_checks(world: World, outside: Outside) -> 
     local_run = LocalRun(world.deps, [slow, waiting_check], tell=lambda *_: None, cancelled=stop)
 
     def interrupt() -> None:
-        assert outside.going.wait(10)
+        assert outside.is_running.wait(10)
         stop.set()
 
     threading.Thread(target=interrupt).start()
@@ -155,7 +155,7 @@ def test_an_interrupted_run_stops_its_checks(world: World, outside: Outside) -> 
 def test_a_failed_undo_is_tried_again_and_named(world: World, outside: Outside) -> None:
     """It is tried again at the end of the run, and no check runs over it."""
     entry = make_check("go.one", kind="tenant")
-    outside.billing_answers = False
+    outside.billing_is_up = False
     local_run = LocalRun(world.deps, [entry], tell=lambda *_: None)
     assert outcomes(local_run.run()) == {"go.one": Outcome.ERROR}
     assert local_run.undo() == ["the tenant's status"]
@@ -163,14 +163,14 @@ def test_a_failed_undo_is_tried_again_and_named(world: World, outside: Outside) 
         answer_of(run_locally(world, entry)).summary
         == "not run: an earlier run could not put back yet: the tenant's status"
     )
-    outside.billing_answers = True
+    outside.billing_is_up = True
     assert local_run.undo() == []
     assert outside.tenant == "active"
 
 
 def test_a_check_that_does_not_stop_is_abandoned(world: World, outside: Outside) -> None:
     """It is an ERROR, like any check of the same resource, and nobody undoes its change while it lives."""
-    outside.during = hanging(outside, "go.one")
+    outside.during = hang_at(outside, "go.one")
     first, second = (make_check(f"go.{name}", kind="tenant", timeout=0.1) for name in ("one", "two"))
     local_run = LocalRun(world.deps, [first, second], tell=lambda *_: None)
     results = local_run.run()
@@ -228,7 +228,7 @@ def test_a_mutating_check_is_refused_on_production(world: World, outside: Outsid
 
 def test_a_fault_of_the_bot_is_raised_at_the_end(world: World, outside: Outside) -> None:
     """A fault in one thread is raised once all checks have ended."""
-    outside.dies = True
-    with pytest.raises(Killed):
+    outside.kills_process = True
+    with pytest.raises(ProcessEnd):
         run_locally(world, make_check("go.one", kind="tenant"), make_check("go.two", kind="ask"))
     eventually("all threads to end", lambda: not any(thread.name.startswith("go.") for thread in threading.enumerate()))

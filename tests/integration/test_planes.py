@@ -70,7 +70,7 @@ class Production:
 
     def open_release(self) -> ReleaseId:
         """Open a release that may be deployed."""
-        release_id = self.world.start("v4.8.0", resolved=SOURCE)
+        release_id = self.world.start("v4.8.0", source=SOURCE)
         self.world.run("check")
         self.world.approve(release_id)
         return release_id

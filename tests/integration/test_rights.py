@@ -9,7 +9,7 @@ from bot.flows.deploying.rollback import judge_rollback
 from bot.steps.rights import by_target, of_plan
 from checks.registry import BUILT_IN, Registry
 from tests.fix_account import BotAccount
-from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
+from tests.fix_bot import MANAGER, QA, SOURCE, World, checklist
 from tests.fix_kube import Kube
 from tests.sandbox.kube_objects import deploy_and_wait, revisions
 
@@ -21,7 +21,7 @@ PLAN = checklist(
     ),
     rollback=({"id": "rollback.backend", "title": "Restore", "action": {"do": "restore_backend"}},),
 )
-NEW = f"{RESOLVED.image}@{RESOLVED.digest}"
+NEW = f"{SOURCE.image}@{SOURCE.digest}"
 
 
 def test_a_release_needs_exactly_the_declared_rights(kube: Kube, world: World, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_release_needs_exactly_the_declared_rights(kube: Kube, world: World, t
     world.change(checklist=PLAN, registry=registry, targets={**world.deps.targets, "production": account.target})
     needed_rights = by_target(of_plan(PLAN, registry), world.deps.targets)["production"]
     assert len(needed_rights) == 5
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     for number, lost_right in enumerate(needed_rights):
         account.grant([grant for grant in needed_rights if grant != lost_right], needed_rights)
         if number == 0:
@@ -69,7 +69,7 @@ def test_a_rollback_needs_only_its_own_rights(kube: Kube, world: World, tmp_path
     )
     needed_rights = by_target(of_plan(PLAN, world.deps.registry), world.deps.targets)["production"]
     account.grant(needed_rights, needed_rights)
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     only = [grant for grant in needed_rights if grant.resource == "deployments"]
     account.grant(only, needed_rights)
     world.act(judge_rollback, MANAGER, release_id, "errors")

@@ -390,11 +390,11 @@ def settings_for(slack: SlackWorld, database_url: str, **changes: Any) -> Settin
     )
 
 
-def test_a_good_start_logs_no_warning(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+def test_a_good_start_logs_no_warning(slack: SlackWorld, empty_database: str, caplog: pytest.LogCaptureFixture):
     """The whole bot starts, answers a command and stops, and logs no warning and no token."""
     slack.server._workspace.manifest = read_manifest(MANIFEST)  # the app as a team installs it
     with caplog.at_level(logging.INFO):
-        application = Application(settings_for(slack, emptied), Redactor())
+        application = Application(settings_for(slack, empty_database), Redactor())
         application.start()
         slack.command("/release help")
         eventually(lambda: slack.messages(RITA))
@@ -406,9 +406,9 @@ def test_a_good_start_logs_no_warning(slack: SlackWorld, emptied: str, caplog: p
     assert slack.server.app_token not in caplog.text
 
 
-def test_a_start_in_a_shared_channel_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+def test_a_start_in_a_shared_channel_warns(slack: SlackWorld, empty_database: str, caplog: pytest.LogCaptureFixture):
     """The bot starts for releases under way, and log and doctor say that no release begins."""
-    application = Application(settings_for(slack, emptied, shared_channel="refuse"), Redactor())
+    application = Application(settings_for(slack, empty_database, shared_channel="refuse"), Redactor())
     application.start()
     slack.command("/release doctor")
     eventually(lambda: len(slack.messages(RITA)) > 1)
@@ -424,9 +424,11 @@ def test_a_start_in_a_shared_channel_warns(slack: SlackWorld, emptied: str, capl
     assert ":white_check_mark: *The bot's database*: answers and is up to date." in blocks
 
 
-def test_a_start_in_a_channel_without_the_bot_warns(slack: SlackWorld, emptied: str, caplog: pytest.LogCaptureFixture):
+def test_a_start_in_a_channel_without_the_bot_warns(
+    slack: SlackWorld, empty_database: str, caplog: pytest.LogCaptureFixture
+):
     """The bot starts, and the log says what to do."""
-    application = Application(settings_for(slack, emptied, channel=GENERAL), Redactor())
+    application = Application(settings_for(slack, empty_database, channel=GENERAL), Redactor())
     application.start()
     application.stop()
 

@@ -28,7 +28,7 @@ from clients.target import Target
 from sandbox.staging.github import MIGRATIONS_PATH
 from sandbox.staging.versions import BRANCH, commit_sha
 from tests.fix_account import BotAccount
-from tests.fix_bot import QA, RESOLVED, World, checklist
+from tests.fix_bot import QA, SOURCE, World, checklist
 from tests.fix_kube import Kube, eventually, new_namespace
 from tests.fix_steps import COMMIT, Notes, Repository, StepHarness
 from tests.fix_vendors import Vendors
@@ -316,7 +316,7 @@ class TestRollback:
 
     def cancel_deploy(self, world: World) -> ReleaseId:
         """Deploy a release and cancel its only step as soon as its Job has printed something."""
-        release_id = world.start(resolved=replace(RESOLVED, commit=commit_sha(BRANCH)))
+        release_id = world.start(source=replace(SOURCE, commit=commit_sha(BRANCH)))
         world.run("check")
         world.approve(release_id)
         world.deploy(QA, release_id)

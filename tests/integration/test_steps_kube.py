@@ -21,13 +21,13 @@ from clients.settings import Kubernetes
 from clients.target import Target
 from tests.checks.replies import Replies, Reply
 from tests.clients.test_clients import kube_target
-from tests.fix_bot import MANAGER, QA, RESOLVED, World, checklist
+from tests.fix_bot import MANAGER, QA, SOURCE, World, checklist
 from tests.fix_kube import Kube, eventually
 from tests.fix_proxy import Proxy
 from tests.fix_steps import Notes, RecordedPauses, StepHarness
 from tests.sandbox.kube_objects import deploy_and_wait, images, is_rolled_out, pods, read, revisions, set_image
 
-OLD, NEW = "app:1", f"{RESOLVED.image}@{RESOLVED.digest}"
+OLD, NEW = "app:1", f"{SOURCE.image}@{SOURCE.digest}"
 SET = SetImage(do="set_image", version_env="VERSION")
 RESTORE = RestoreBackend(do="restore_backend")
 
@@ -38,7 +38,7 @@ class Ship(StepHarness):
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
         where = Kubernetes(kubeconfig=str(kubeconfig), namespace=namespace, deployment="web", container="main")
         target = Target(name="production", kubernetes=where)
-        super().__init__(target, ReleaseReference("v4.8.0", "4.8.0", RESOLVED.commit, NEW))
+        super().__init__(target, ReleaseReference("v4.8.0", "4.8.0", SOURCE.commit, NEW))
 
     def deploy(self, seconds: float = 20) -> str:
         """Set the image, after recording what a rollback restores."""
@@ -398,7 +398,7 @@ def test_a_deploy_through_the_flows_is_journaled(kube: Kube, ship: Ship, world: 
     )
     targets = {**world.deps.targets, "production": ship.target}
     world.deps = replace(world.deps, checklist=plan, targets=targets)
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     world.deploy(QA, release_id)
     world.run("advance")
     assert world.view(release_id).release.state is ReleaseState.WATCHING
@@ -432,7 +432,7 @@ def test_a_retry_records_the_rollback_target_again_before_the_first_patch(kube: 
     )
     targets = {**world.deps.targets, "production": ship.target}
     world.deps = replace(world.deps, checklist=plan, targets=targets)
-    release_id = world.ready()
+    release_id = world.run_to_approval()
     world.deploy(QA, release_id)
     world.outside.during = lambda name: change_mode(kube, "other") if name == "deploy.look" else None
     world.run("advance")

@@ -69,7 +69,7 @@ def release(world: World, sandbox: Sandbox, sentry: Sentry) -> ReleaseId:
         checklist=checklist(watch=shipped_checklist.watch), targets={**world.deps.targets, "production": target}
     )
     world.clock.set(minutes=-10)
-    release_id = world.deployed()
+    release_id = world.run_to_watch()
     world.clock.advance(minutes=10)
     return release_id
 

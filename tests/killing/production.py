@@ -29,7 +29,7 @@ from bot.store import audit, releases
 from bot.store.pool import INSTANCE_LOCK, Store
 from sandbox.staging.github import MIGRATIONS_PATH
 from sandbox.staging.versions import BACKUP_MANIFEST, BACKUP_SCHEDULE, BRANCH, commit_sha
-from tests.fix_bot import MANAGER, QA, RESOLVED, Outside, World, checklist, database, url_of
+from tests.fix_bot import MANAGER, QA, SOURCE, Outside, World, checklist, database, url_of
 from tests.fix_demo import until
 from tests.fix_kube import Kube, new_namespace
 from tests.fix_vendors import Vendors
@@ -100,7 +100,7 @@ def prepare_deploy(postgres_url: str, name: str) -> None:
     store.join()
     world = World(store, Outside())
     world.change(checklist=checklist(deploy=DEPLOY, rollback=ROLLBACK))
-    assert world.start("v4.8.0", resolved=replace(RESOLVED, commit=COMMIT, tagged=False)) == RELEASE
+    assert world.start("v4.8.0", source=replace(SOURCE, commit=COMMIT, tagged=False)) == RELEASE
     world.run("check")
     world.approve(RELEASE)
     world.deploy(QA, RELEASE)

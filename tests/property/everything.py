@@ -583,7 +583,9 @@ class Everything(RuleBasedStateMachine):
         """In any state, the people of the release can still deploy or end it."""
         if sys.exc_info()[0] is not None:
             return  # it has failed already
-        assert self.world.unbound(self.release) == []  # no row was changed without an event that has its digest
+        assert (
+            self.world.find_unbound_rows(self.release) == []
+        )  # no row was changed without an event that has its digest
         self.facts.roles.update(ROLES)
         while self.facts.mitigations:
             self.resolve(PAT)
@@ -602,7 +604,7 @@ class Everything(RuleBasedStateMachine):
         self.the_rows_say_what_has_happened()
         assert self.facts.state in END_STATES | {"WATCHING"}
         assert self.broken is None or self.facts.state == "WATCHING"
-        assert self.world.unbound(self.release) == []
+        assert self.world.find_unbound_rows(self.release) == []
 
     def mitigate_and_resolve(self) -> None:
         """A mitigation opens a finished release again, and lifting it closes the release."""
