@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bot.domain.actions import Notify, SetVariable
 from bot.domain.plan import PlanKind, StepState, next_step
 from bot.domain.release import ReleaseState
 
@@ -59,3 +60,13 @@ class PlanProgress:
         is_halted = self.release.state is ReleaseState.DEPLOY_FAILED or self.awaited_step is not None
         of_deploy = self.release.state in {ReleaseState.DEPLOYING, ReleaseState.DEPLOY_FAILED}
         return self.release.state is ReleaseState.OPEN or (of_deploy and is_halted and self.has_changed_nothing)
+
+    def is_optional(self, step: Step) -> bool:
+        """Whether ``step`` is done only if somebody decides so: it is not open while nobody has."""
+        spec = self.checklist.step(step.id)
+        return spec is not None and isinstance(spec.action, SetVariable)
+
+    def is_announcement(self, step: Step) -> bool:
+        """Whether a message of the bot's own does ``step``: then it is for nobody to attest."""
+        spec = self.checklist.step(step.id)
+        return spec is not None and isinstance(spec.action, Notify)

@@ -10,15 +10,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bot.domain.actions import Notify, SetVariable
-from bot.domain.checklist import ATTEST_KIND
-from bot.domain.gate import is_waivable
 from bot.domain.ids import SYSTEM
 from bot.domain.mitigation import MitigationState
+from bot.domain.options import UNDER_WAY, count_settled, status_of
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.policy import Action
 from bot.domain.release import ReleaseState
-from bot.domain.results import CheckStatus, check_status
+from bot.domain.results import CheckStatus
 from bot.domain.runbook import places
 from bot.domain.watch import ProbeStatus
 from bot.slack.cut import cut_mrkdwn, cut_plain
@@ -229,59 +227,18 @@ def name(view: ReleaseView) -> str:
     return f"{cut_plain(clean(view.checklist.title), 100)} {view.release.version}"
 
 
-def status_of(view: ReleaseView, check: Check) -> CheckStatus:
-    """What ``check`` counts as: now while the release is open, later as it counted when the deploy began or it closed.
-
-    A pass grows old only for a deploy that has not begun; a card of last week must not show that all has expired. What
-    only a person answers is never run, so until then it needs a person.
-    """
-    release, at = view.release, view.now
-    if release.state is not ReleaseState.OPEN:
-        starts = [
-            step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None
-        ]
-        at = min(starts, default=release.closed_at or view.now)
-    counts_as = check_status(view.checks[check.id], check.max_age, at)
-    return CheckStatus.INCONCLUSIVE if counts_as is CheckStatus.MISSING and check.kind == ATTEST_KIND else counts_as
-
-
-def lets_through(view: ReleaseView, check: Check, counts_as: CheckStatus) -> bool:
-    """Whether a check that counts as this holds nothing up."""
-    return counts_as is CheckStatus.PASSED or (counts_as is CheckStatus.WAIVED and is_waivable(view, check))
-
-
-def progress(view: ReleaseView, section: Section) -> tuple[int, int]:
-    """How many checks of the section are passed or waived, and how many there are."""
-    through = sum(lets_through(view, check, status_of(view, check)) for check in section.checks)
-    return through, len(section.checks)
-
-
-# What a reader must see first; of a section the first of these that any check counts as.
-_GRAVEST_FIRST = (
-    CheckStatus.FAILED,
-    CheckStatus.ERROR,
-    CheckStatus.INCONCLUSIVE,
-    CheckStatus.EXPIRED,
-    CheckStatus.RUNNING,
-    CheckStatus.WAITING,
-    CheckStatus.MISSING,
-    CheckStatus.WAIVED,
-    CheckStatus.PASSED,
-)
-
-
-def worst(view: ReleaseView, section: Section) -> CheckStatus:
-    """The gravest standing in the section, for its one mark."""
-    return min((status_of(view, check) for check in section.checks), key=_GRAVEST_FIRST.index)
+def progress(view: ReleaseView, section: Section) -> str:
+    """How many checks of the section are passed or waived, and how many there are: ``3/5``."""
+    return f"{count_settled(view, section)}/{len(section.checks)}"
 
 
 def result_line(view: ReleaseView, check: Check) -> str:
-    """What is known of a check in one plain line: the word for its standing and what was found."""
-    counts_as, state = status_of(view, check), view.checks[check.id]
-    word = WORDS[counts_as]
-    if counts_as in {CheckStatus.RUNNING, CheckStatus.WAITING}:
+    """A check in one plain line: the word for its status, and its summary, progress or waiver."""
+    status, state = status_of(view, check), view.checks[check.id]
+    word = WORDS[status]
+    if status in UNDER_WAY:
         return f"{word}: {clean(state.progress)}" if clean(state.progress) else word
-    if counts_as is CheckStatus.WAIVED and state.waiver is not None:
+    if status is CheckStatus.WAIVED and state.waiver is not None:
         return f"{word}: {clean(state.waiver.reason)}"
     if state.result is None:
         return word
@@ -361,18 +318,6 @@ def mitigation_line(entry: Mitigation) -> str:
         words += f", but is stuck: {outside(entry.trouble, 150)}"
     ending = "" if entry.state is MitigationState.LIFTING and not entry.is_stuck else " Press *Put it back* to end it."
     return f"{words}. {mention(entry.owner)} has owned it since {moment(entry.begun_at)}.{ending}"
-
-
-def is_offer(view: ReleaseView, step: Step) -> bool:
-    """Whether it is done only if somebody decides so: then it is not open while nobody has."""
-    spec = view.checklist.step(step.id)
-    return spec is not None and isinstance(spec.action, SetVariable)
-
-
-def is_notice(view: ReleaseView, step: Step) -> bool:
-    """Whether a message of the bot's own does it: then it is for nobody to attest."""
-    spec = view.checklist.step(step.id)
-    return spec is not None and isinstance(spec.action, Notify)
 
 
 def who_attests(view: ReleaseView, step: Step) -> str:

@@ -48,7 +48,7 @@ PASS_RESULT = make_result("go.check_1")
             make_check_view("go.check_1", PASS_RESULT),
             (
                 f":white_check_mark: *Check of go.check_1*  `go.check_1`\npassed: 5 of 5 PASS · {AT_1757}, "
-                f"counts until {AT_2157}"
+                f"valid until {AT_2157}"
             ),
             ["Run again", "Details"],
         ),
@@ -119,7 +119,7 @@ def test_an_expired_pass_can_be_run_again_but_not_waived() -> None:
     old = make_check_view("go.check_1", replace(PASS_RESULT, finished_at=ago(300)))
     section = render_stored("section", "go", make_view(checks={"go.check_1": old}))
     assert labels(section)[:4] == ["Run all", "Run again", "Details", "Run again"]
-    assert ", counted until <!date^" in block(section, "check:go.check_1")
+    assert ", expired <!date^" in block(section, "check:go.check_1")
 
 
 def test_a_check_that_must_pass_offers_no_waiver() -> None:
@@ -163,7 +163,7 @@ def test_a_check_that_only_a_person_answers_is_attested_and_never_run() -> None:
     }
     message = messages[ReleaseState.OPEN]
     assert block(message, "check:hand.a").endswith("\nneeds a person")
-    assert block(message, "check:hand.b").endswith(f" · {AT_1757}, counts until {AT_2157}, attested by <@U0PAT00001>")
+    assert block(message, "check:hand.b").endswith(f" · {AT_1757}, valid until {AT_2157}, attested by <@U0PAT00001>")
 
 
 @pytest.mark.parametrize(

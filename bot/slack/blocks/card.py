@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bot.domain.gate import deploy_gate, missing_approvals, non_blocking_failures, valid_approvals
+from bot.domain.options import approvers, can_revoke, can_sign, gravest_status, status_of
 from bot.domain.reasons import SignoffMissing
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import CheckStatus
@@ -18,7 +19,6 @@ from bot.texts.gate import count_failures, name_failures, reason_text
 if TYPE_CHECKING:
     from bot.domain.checklist import Check
     from bot.domain.gate import Decision
-    from bot.domain.ids import UserId
     from bot.domain.policy import Role
     from bot.domain.posts import CardPost
     from bot.domain.signoff import SignOff
@@ -72,9 +72,9 @@ def fallback(view: ReleaseView, decision: Decision) -> str:
 
 def _count_passes(view: ReleaseView) -> str:
     """How many of the checks that decide have passed, and how many are waived."""
-    counts = Counter(text.status_of(view, check) for check in view.checklist.gate_checks)
-    words = f"{counts[CheckStatus.PASSED]} of {text.count(counts.total(), 'check')} passed"
-    return f"{words}, {counts[CheckStatus.WAIVED]} waived" if counts[CheckStatus.WAIVED] else words
+    counted = Counter(status_of(view, check) for check in view.checklist.gate_checks)
+    words = f"{counted[CheckStatus.PASSED]} of {text.count(counted.total(), 'check')} passed"
+    return f"{words}, {counted[CheckStatus.WAIVED]} waived" if counted[CheckStatus.WAIVED] else words
 
 
 def _facts(view: ReleaseView) -> list[tuple[str, str]]:
@@ -137,7 +137,7 @@ def _row(view: ReleaseView, number: int, check: Check, room: int) -> list[Elemen
     return [
         elements.cell(str(number), 4),
         elements.cell(text.clean(check.title), room * 3 // 10),
-        elements.marked_cell(text.MARKS[text.status_of(view, check)], result, room * 4 // 10),
+        elements.marked_cell(text.MARKS[status_of(view, check)], result, room * 4 // 10),
         elements.cell(text.clean(check.expected), room * 2 // 10),
     ]
 
@@ -148,9 +148,8 @@ def _progress(view: ReleaseView) -> list[Block]:
     for section in view.checklist.sections:
         if section.gate:
             continue
-        through, total = text.progress(view, section)
-        mark = text.MARKS[text.worst(view, section)]
-        lines.append(f":{mark}: {text.outside(section.title, 80)} {through}/{total}")
+        mark = text.MARKS[gravest_status(view, section)]
+        lines.append(f":{mark}: {text.outside(section.title, 80)} {text.progress(view, section)}")
     return [elements.context("progress", limits.join_lines(lines, _PROGRESS))] if lines else []
 
 
@@ -163,7 +162,7 @@ def _signoff(view: ReleaseView, role: Role) -> list[Block]:
     lines = [_signature(view, one) for one in role_signoffs] or [":white_circle: Not signed yet"]
     return [
         elements.section(name, limits.join_lines([title, *lines], _SIGNOFF), limit=_SIGNOFF),
-        *elements.actions(f"{name}:buttons", _signoff_buttons(view, role, role_signoffs)),
+        *elements.actions(f"{name}:buttons", _signoff_buttons(view, role)),
     ]
 
 
@@ -178,30 +177,15 @@ def _signature(view: ReleaseView, signoff: SignOff) -> str:
     return f":white_check_mark: Approved by {who}, {at}"
 
 
-def _signoff_buttons(view: ReleaseView, role: Role, signoffs: list[SignOff]) -> list[Element]:
-    """Approve and Decline while an answer of this role would change something, Revoke while one stands."""
-    if view.release.state is not ReleaseState.OPEN:
-        return []
+def _signoff_buttons(view: ReleaseView, role: Role) -> list[Element]:
     payload = RolePayload(release=view.release.id, role=role)
     buttons = []
-    has_declined = any(one.verdict is Verdict.DECLINE for one in signoffs)
-    if not has_declined and (
-        len(valid_approvals(view, role)) < max(1, view.policy.min_approvals(role)) or _people_short(view)
-    ):
+    if can_sign(view, role):
         buttons.append(elements.button("signoff.approve", payload, "Approve", style="primary"))
         buttons.append(elements.button("signoff.decline", payload, "Decline"))
-    if has_declined or valid_approvals(view, role):
+    if can_revoke(view, role):
         buttons.append(elements.button("signoff.revoke", payload, "Revoke"))
     return buttons
-
-
-def _approvers(view: ReleaseView) -> set[UserId]:
-    return {one.by for role in view.policy.roles for one in valid_approvals(view, role)}
-
-
-def _people_short(view: ReleaseView) -> bool:
-    """Whether one more person who approves, in whatever role, would help."""
-    return len(_approvers(view)) < max(view.policy.people, 2 if view.policy.four_eyes else 1)
 
 
 def gate_text(view: ReleaseView, decision: Decision) -> str:
@@ -224,9 +208,9 @@ def gate_text(view: ReleaseView, decision: Decision) -> str:
         if len(lines) > _MAX_FAILURES:
             lines = [*lines[:_MAX_FAILURES], f"• … and {len(lines) - _MAX_FAILURES} more, see the thread"]
         words += f"\n{limits.join_lines(lines, _GATE - 400)}"
-    approvers = _approvers(view)
-    if view.policy.four_eyes and len(approvers) == 1:
-        words += f"\n{text.mention(approvers.pop())} approved, so someone else must deploy."
+    people = approvers(view)
+    if view.policy.four_eyes and len(people) == 1:
+        words += f"\n{text.mention(people.pop())} approved, so someone else must deploy."
     return words
 
 

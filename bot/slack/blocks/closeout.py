@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.domain.options import gravest_status, is_settled, status_of
 from bot.domain.plan import PlanKind, StepState
 from bot.domain.results import CheckStatus
 from bot.slack import text
@@ -45,9 +46,8 @@ def _list(block_id: str, title: str, lines: list[str]) -> list[Block]:
 def _done_lines(view: ReleaseView) -> list[str]:
     lines = []
     for section in view.checklist.sections:
-        through, total = text.progress(view, section)
-        mark = text.MARKS[text.worst(view, section)]
-        lines.append(f":{mark}: {text.outside(section.title, 100)} {through}/{total}")
+        mark = text.MARKS[gravest_status(view, section)]
+        lines.append(f":{mark}: {text.outside(section.title, 100)} {text.progress(view, section)}")
     broken = view.break_glass
     if broken is not None and broken.reviewed_by is not None:
         lines.append(f":white_check_mark: Break-glass reviewed by {text.mention(broken.reviewed_by)}")
@@ -73,7 +73,7 @@ def _waived_lines(view: ReleaseView) -> list[str]:
     lines = []
     for check in view.checklist.distinct_checks:
         waiver = view.checks[check.id].waiver
-        if waiver is not None and text.status_of(view, check) is not CheckStatus.PASSED:
+        if waiver is not None and status_of(view, check) is not CheckStatus.PASSED:
             who = f"{text.mention(waiver.by)}, {text.moment(waiver.at)}"
             lines.append(f":fast_forward: {text.outside(check.title, 100)}: {text.outside(waiver.reason, 300)} ({who})")
     return lines
@@ -85,7 +85,7 @@ def _still_open(view: ReleaseView) -> list[str]:
     open_steps = [
         step
         for step in view.steps
-        if step.is_unconfirmed or (step.state is StepState.TO_ATTEST and not text.is_offer(view, step))
+        if step.is_unconfirmed or (step.state is StepState.TO_ATTEST and not view.is_optional(step))
     ]
     if view.break_glass is not None and view.break_glass.reviewed_by is None:
         who = text.mention(view.break_glass.by)
@@ -95,10 +95,9 @@ def _still_open(view: ReleaseView) -> list[str]:
         for check in section.checks if section.phase == "after" else ():
             if check.same_as is not None:
                 continue  # its original is on the list
-            counts_as = text.status_of(view, check)
-            if not text.lets_through(view, check, counts_as):
-                words = f"{text.outside(check.title, 150)}: {text.WORDS[counts_as]}"
-                lines.append(f":{text.MARKS[counts_as]}: {words}")
+            if not is_settled(view, check):
+                status = status_of(view, check)
+                lines.append(f":{text.MARKS[status]}: {text.outside(check.title, 150)}: {text.WORDS[status]}")
     return lines
 
 
@@ -107,7 +106,7 @@ def _open_step(view: ReleaseView, step: Step) -> str:
     if step.is_unconfirmed:
         by = text.mention(step.by) if step.by is not None else "somebody"
         return f":{text.UNCONFIRMED_MARK}: {title}: done by hand by {by}, {text.outside(step.summary, 300)}"
-    if text.is_notice(view, step):
+    if view.is_announcement(step):
         return f":hourglass_flowing_sand: {title}: {text.NOT_THERE}"
     return f":raised_hand: {title}: not attested yet"
 

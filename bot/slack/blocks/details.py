@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.domain.options import status_of
 from bot.domain.results import EXCERPT
 from bot.slack import text
 from bot.slack.blocks import elements
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def details(check: Check, view: ReleaseView) -> list[Block]:
     """All that is known of a check, as the blocks of a modal."""
-    state, mark = view.checks[check.id], text.MARKS[text.status_of(view, check)]
+    state, mark = view.checks[check.id], text.MARKS[status_of(view, check)]
     line = text.outside(text.result_line(view, check), 1_000)
     head = f":{mark}: {text.bold(check.title, 300)}  {text.code(check.id)}\n{line}"
     blocks = [elements.section("check", head)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bot.domain.actions import AttestAction, Notify
 from bot.domain.gate import deploy_gate
+from bot.domain.options import gravest_status
 from bot.domain.release import ReleaseState
 from bot.slack import grammar, text
 from bot.slack.blocks import card, elements, limits
@@ -49,8 +50,8 @@ def status(view: ReleaseView | None, permalink: str = "") -> Rendered:
         blocks.append(elements.section("gate", card.gate_text(view, decision)))
     lines = []
     for section in view.checklist.sections:
-        through, total = text.progress(view, section)
-        lines.append(f":{text.MARKS[text.worst(view, section)]}: {text.outside(section.title, 100)} {through}/{total}")
+        mark = text.MARKS[gravest_status(view, section)]
+        lines.append(f":{mark}: {text.outside(section.title, 100)} {text.progress(view, section)}")
     blocks.append(elements.context("progress", limits.join_lines(lines, limits.MAX_CONTEXT)))
     if permalink:
         blocks.append(elements.context("card", text.link(permalink, "Release card")))

@@ -175,12 +175,12 @@ def _button(view: ReleaseView, step: Step) -> Element | None:
 
 def _is_offered(view: ReleaseView, step: Step) -> bool:
     """Whether it is done only if somebody decides so, and nobody has: the plan does not wait for it."""
-    return step.state is StepState.TO_ATTEST and text.is_offer(view, step)
+    return step.state is StepState.TO_ATTEST and view.is_optional(step)
 
 
 def _untold(view: ReleaseView, step: Step) -> bool:
     """Whether it is done by a message that is not in the channel yet."""
-    return step.state is StepState.TO_ATTEST and text.is_notice(view, step)
+    return step.state is StepState.TO_ATTEST and view.is_announcement(step)
 
 
 def _is_beside_the_plan(view: ReleaseView, step: Step) -> bool:
