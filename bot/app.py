@@ -20,7 +20,7 @@ from bot.domain.runbook import document
 from bot.domain.staffing import find_review_shortage, find_shortage
 from bot.domain.watch import WatchTimes
 from bot.errors import BotError, ChecklistError, ConfigError
-from bot.flows import doctor, expiry, mitigation, picture, release_run, remind, upkeep, watch
+from bot.flows import doctor, expiry, mitigation, picture, release_run, reminders, upkeep, watch
 from bot.flows.deploying import advance
 from bot.flows.deps import Deps, TargetDeps
 from bot.flows.undo import undo_orphans
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parent / "checklists"
+CHECKLISTS_FOLDER = Path(__file__).parent / "checklists"
 CHECK_THREADS = 24  # about as many as a checklist asks of systems: they mostly wait, so all run side by side
 POOL = 16
 PATIENCE = 2.0  # seconds that a page of the HTTP port waits for the database
@@ -63,11 +63,11 @@ def load_checklist(name: str, registry: Registry) -> Checklist:
     """Read a checklist by path, or by the name of one that ships with the bot. Raises ChecklistError."""
     path = Path(name)
     if not path.suffix:
-        path = SHIPPED / f"{name}.yml"
+        path = CHECKLISTS_FOLDER / f"{name}.yml"
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yml")))
+        names = ", ".join(sorted(file.stem for file in CHECKLISTS_FOLDER.glob("*.yml")))
         raise ChecklistError(
             f"{path}: cannot be read: {error.strerror}.", hint=f"Shipped: {names}. Or give a path."
         ) from error
@@ -219,7 +219,7 @@ class Application:
         periods = [
             Period("put back what was left behind", 5.0, lambda: undo_orphans(deps)),
             Period("poll in time", 5.0, lambda: watch.hasten(deps)),
-            Period("remind people", remind.INTERVAL, lambda: remind.remind_if_due(deps)),
+            Period("remind people", reminders.INTERVAL, lambda: reminders.remind_if_due(deps)),
         ]
         pages: dict[str, Callable[[WSGIEnvironment], WebPage]] = {}
         socket = None
@@ -248,12 +248,12 @@ class Application:
 
     def _examination(self, deps: Deps) -> doctor.Examination:
         settings = self._settings
-        database = doctor.database_question(deps.store.url, embedded=settings.database_url is None)
-        own, known = (
+        database = doctor.database_question(deps.store.url, is_embedded=settings.database_url is None)
+        questions, findings = (
             [checkup.question(settings.slack, deps.policy), database],
-            [doctor.configured(deps.checklist)],
+            [doctor.configuration_finding(deps.checklist)],
         )
-        return doctor.examination(settings, deps.checklist, deps.registry, own, known)
+        return doctor.examination(settings, deps.checklist, deps.registry, questions, findings)
 
     def _serve(self, pages: Pages) -> None:
         server = WebServer(self._settings.http.host, self._settings.http.port, pages)
@@ -274,8 +274,8 @@ class Application:
         store = Store(url, size=POOL)
         store.open()
         self._running.append(store.close)
-        if applied := migrate(store):
-            logger.info("migrated the database: %s", ", ".join(applied))
+        if migration_names := migrate(store):
+            logger.info("migrated the database: %s", ", ".join(migration_names))
         return store
 
     def _workers(self, deps: Deps, client: WebClient, identity: Identity, beat: Callable[[], None]) -> Workers:

@@ -30,11 +30,11 @@ STOP = 15.0  # seconds for a part to end
 REALLY_RUNS = {"testbed/exec": "true"}  # annotation with which the sandbox's cluster starts a real process
 REPOSITORY = Path(__file__).parent.parent
 MANIFEST = REPOSITORY / "manifest.yml"
-SHIPPED = REPOSITORY / "deploy" / "kubernetes"
+MANIFESTS_FOLDER = REPOSITORY / "deploy" / "kubernetes"
 FROM_ENVIRONMENT = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_CHANNEL_ID", "RELEASE_MANAGER_IDS")
 
 
-class PartFailed(BotError):
+class DemoPartError(BotError):
     """A part of the demo did not start."""
 
 
@@ -75,7 +75,7 @@ class DemoPart:
         reader.join(START)
         if not lines or not lines[0]:
             tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-            raise PartFailed(f"The {self.name} did not start. The end of {self.log}:\n{tail}")
+            raise DemoPartError(f"The {self.name} did not start. The end of {self.log}:\n{tail}")
         return dict(json.loads(lines[0]))
 
     def wait(self) -> int:
@@ -109,7 +109,7 @@ class DemoPart:
 
 def _stdout(process: subprocess.Popen[str]) -> TextIO:
     if process.stdout is None:
-        raise PartFailed("a part was started without an output to read")
+        raise DemoPartError("a part was started without an output to read")
     return process.stdout  # type: ignore[return-value]
 
 
@@ -142,7 +142,7 @@ def run(options: DemoOptions) -> int:
 
 def _start_sandbox(options: DemoOptions, folder: Path, postgres_url: str) -> DemoPart:
     arguments = ["sandbox", "--data-dir", str(folder / "sandbox"), "--postgres-url", postgres_url]
-    arguments += ["--manifest", str(MANIFEST), "--kubernetes-manifests", str(SHIPPED)]
+    arguments += ["--manifest", str(MANIFEST), "--kubernetes-manifests", str(MANIFESTS_FOLDER)]
     arguments += ["--port", str(options.port), "--exit-with-stdin"]
     if options.kubeconfig is not None:
         arguments += ["--kubeconfig", str(options.kubeconfig)]

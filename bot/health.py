@@ -29,12 +29,12 @@ class _Queues(Collector):
         for part, problem in self._ready().items():
             parts.add_metric([part], 0.0 if problem else 1.0)
         yield parts
-        waiting = GaugeMetricFamily("release_bot_queue_waiting", "Work that is due and not done", labels=["queue"])
+        backlog_size = GaugeMetricFamily("release_bot_queue_waiting", "Work that is due and not done", labels=["queue"])
         oldest = GaugeMetricFamily("release_bot_queue_oldest_seconds", "Age of the oldest due work", labels=["queue"])
         for queue, (count, seconds) in self._backlog().items():
-            waiting.add_metric([queue], count)
+            backlog_size.add_metric([queue], count)
             oldest.add_metric([queue], seconds)
-        yield waiting
+        yield backlog_size
         yield oldest
 
 

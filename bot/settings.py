@@ -152,8 +152,8 @@ class Settings(SettingsSection):
     def _mutable_is_apart(self) -> Settings:
         """P11: a target that may be changed shares no database, API or Deployment with one that may not."""
         for name, target in self.targets.items():
-            for other, protected in self.targets.items() if target.mutable else ():
-                overlap = None if protected.mutable else _find_overlap(target, protected)
+            for other, protected_target in self.targets.items() if target.mutable else ():
+                overlap = None if protected_target.mutable else _find_overlap(target, protected_target)
                 if overlap is not None:
                     mine, theirs = (
                         ".".join(("targets", one, *key)) for one, key in ((name, overlap[0]), (other, overlap[1]))
@@ -193,18 +193,20 @@ _PORTS = {"http": 80, "https": 443}
 _DATABASES = ("database_url", "restore_database_url", "migrate_database_url")
 
 
-def _find_overlap(target: TargetSection, protected: TargetSection) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+def _find_overlap(
+    target: TargetSection, protected_target: TargetSection
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """The keys of two targets that lead to the same database, API or Deployment; None: they are apart."""
     for mine in _DATABASES[:2]:  # what checks write to
         for theirs in _DATABASES:
-            if _same_database(getattr(target, mine), getattr(protected, theirs)):
+            if _same_database(getattr(target, mine), getattr(protected_target, theirs)):
                 return (mine,), (theirs,)
-    if target.api_url and protected.api_url and _address(target.api_url) == _address(protected.api_url):
+    if target.api_url and protected_target.api_url and _address(target.api_url) == _address(protected_target.api_url):
         return ("api_url",), ("api_url",)
     if (
         target.kubernetes
-        and protected.kubernetes
-        and _deployment(target.kubernetes) == _deployment(protected.kubernetes)
+        and protected_target.kubernetes
+        and _deployment(target.kubernetes) == _deployment(protected_target.kubernetes)
     ):
         return ("kubernetes",), ("kubernetes",)
     return None

@@ -82,7 +82,7 @@ class Workers:
         self._stopping.set()
         with self._jobs_lock:
             for job in self._jobs.values():
-                job.lost.set()
+                job.cancelled.set()
         self.wake()
         self._end_listening()
         deadline = time.monotonic() + timeout
@@ -196,7 +196,7 @@ class Workers:
                 for job in jobs:
                     with self._store.transaction() as tx:
                         if not work.renew(tx, job.claim):
-                            job.lost.set()
+                            job.cancelled.set()
             except DatabaseError as error:
                 logger.warning("cannot renew leases: %s", error)
 

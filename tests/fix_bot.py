@@ -36,7 +36,7 @@ from bot.flows.deploying import advance
 from bot.flows.deploying.judge import judge_break_glass, judge_deploy
 from bot.flows.deps import Deps, Job
 from bot.flows.source_resolution import resolve_source, store_resolution
-from bot.steps.sources import Resolved, Sources
+from bot.steps.sources import ResolvedSource, Sources
 from bot.store import audit, releases, work
 from bot.store.migrate import migrate
 from bot.store.pool import INSTANCE_LOCK, Store, Tx
@@ -52,7 +52,7 @@ MANAGER = Actor(RITA, frozenset({Role.RELEASE_MANAGER}))
 QA = Actor(QUINN, frozenset({Role.QA}))
 PRODUCT = Actor(PAT, frozenset({Role.PRODUCT}))
 GUEST = Actor(UserId("U0GUEST001"))
-SOURCE = Resolved("c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=True)
+SOURCE = ResolvedSource("c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, is_tagged=True)
 P = ParamSpec("P")
 
 
@@ -318,7 +318,7 @@ class World:
         with self.store.transaction() as tx:
             return tx.execute(query, params).fetchall()
 
-    def start(self, version: str = "v4.8.0", actor: Actor = MANAGER, source: Resolved | None = None) -> ReleaseId:
+    def start(self, version: str = "v4.8.0", actor: Actor = MANAGER, source: ResolvedSource | None = None) -> ReleaseId:
         """Open a release whose checks wait to run. Each version has its own image; that of v4.8.0 is SOURCE's."""
         own_source = replace(SOURCE, digest=f"sha256:{hashlib.sha256(version.encode()).hexdigest()}")
         source = source or (SOURCE if version == "v4.8.0" else own_source)

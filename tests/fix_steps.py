@@ -63,33 +63,33 @@ class Notes:
         self.on_log: Callable[[], None] = lambda: None
         self.on_progress: Callable[[], None] = lambda: None
 
-    def intent(self, changes: Sequence[Mutation]) -> None:
+    def record_intent(self, changes: Sequence[Mutation]) -> None:
         self.lines.append(("intent", {"changes": list(changes)}))
         self.on_intent()
 
-    def observed(self, **body: object) -> None:
+    def record_observation(self, **body: object) -> None:
         self.lines.append(("observed", body))
 
-    def unmade(self, changes: Sequence[Mutation]) -> None:
+    def record_refusal(self, changes: Sequence[Mutation]) -> None:
         self.lines.append(("unmade", {"changes": list(changes)}))
 
-    def seen(self) -> list[dict[str, object]]:
+    def observations(self) -> list[dict[str, object]]:
         return [body for kind, body in self.lines if kind == "observed"]
 
-    def begun(self) -> bool:
+    def has_intent(self) -> bool:
         return any(kind == "intent" for kind, _ in self.lines)
 
-    def acted(self, **body: object) -> None:
+    def record_action(self, **body: object) -> None:
         self.lines.append(("acted", body))
 
-    def before(self, **body: object) -> None:
+    def record_state_before(self, **body: object) -> None:
         self.first = self.first or body
 
-    def progress(self, line: str) -> None:
+    def show_progress(self, line: str) -> None:
         self.lines.append(("progress", {"line": line}))
         self.on_progress()
 
-    def log(self, name: str, title: str, text: str) -> None:
+    def attach_log(self, name: str, title: str, text: str) -> None:
         self.on_log()
         self.lines.append(("log", {"name": name, "title": title, "text": text}))
 
@@ -125,7 +125,7 @@ class StepHarness:
 
     def __init__(self, target: Target, reference: ReleaseReference) -> None:
         self.target, self.reference = target, reference
-        self.recorded: Mapping[str, Any] | None = None
+        self.rollback_target: Mapping[str, Any] | None = None
         self.notes = Notes()
         self.cancelled = threading.Event()
         self.attempt = 1
@@ -137,7 +137,7 @@ class StepHarness:
             reference=self.reference,
             target=self.target,
             clients=clients,
-            recorded=self.recorded,
+            rollback_target=self.rollback_target,
             deadline=time.monotonic() + seconds,
             cancelled=self.cancelled,
             run_check=refuse_check,

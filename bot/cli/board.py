@@ -61,12 +61,12 @@ class Board:
         rows = [self._row(entry, width=_columns()) for entry in self._entries]
         room = shutil.get_terminal_size().lines - 2
         if len(rows) > room:
-            rows = [self._row(entry, width=_columns()) for entry in self._entries if self._runs(entry)][:room]
-        done = sum(state.answer is not None for state in self._states.values())
-        foot = STOPPING if self._cancelled.is_set() else f"{done} of {len(self._entries)} done. Ctrl-C stops."
+            rows = [self._row(entry, width=_columns()) for entry in self._entries if self._is_running(entry)][:room]
+        answer_count = sum(state.answer is not None for state in self._states.values())
+        foot = STOPPING if self._cancelled.is_set() else f"{answer_count} of {len(self._entries)} done. Ctrl-C stops."
         return [*rows, foot[: _columns()]]
 
-    def _runs(self, entry: Check) -> bool:
+    def _is_running(self, entry: Check) -> bool:
         state = self._states[entry.id]
         return state.run_state is RunState.RUNNING
 
@@ -83,14 +83,14 @@ class Board:
         """One check in one line; ``width``: characters at most, 0: as many as it takes."""
         state = self._states[entry.id]
         if state.answer is not None:
-            mark, word, said = MARKS[state.answer.outcome], str(state.answer.outcome), state.answer.summary
+            mark, word, text = MARKS[state.answer.outcome], str(state.answer.outcome), state.answer.summary
             seconds = state.seconds
         elif state.run_state is RunState.RUNNING:
-            mark, word, said, seconds = "…", "running", state.line, time.monotonic() - state.start
+            mark, word, text, seconds = "…", "running", state.line, time.monotonic() - state.start
         else:
-            mark, word, said, seconds = "·", "waiting", state.line, 0.0
+            mark, word, text, seconds = "·", "waiting", state.line, 0.0
         timing = f"{seconds:6.1f} s" if seconds else " " * 8
-        line = f"{mark} {word:<12} {entry.id:<{self._wide}} {timing}  {said}".rstrip()
+        line = f"{mark} {word:<12} {entry.id:<{self._wide}} {timing}  {text}".rstrip()
         return line if not width or len(line) <= width else f"{line[: width - 1]}…"
 
 
@@ -116,8 +116,8 @@ def in_full(entry: Check, progress: CheckProgress, *, attachment: bool = True) -
 
 def _evidence(answer: Answer) -> list[tuple[str, str]]:
     evidence = answer.evidence
-    named = [("asked", evidence.asked), ("expected", evidence.expected), ("seen", evidence.seen)]
-    return [(name, text) for name, text in named if text.strip()]
+    labelled_texts = [("asked", evidence.asked), ("expected", evidence.expected), ("seen", evidence.seen)]
+    return [(name, text) for name, text in labelled_texts if text.strip()]
 
 
 def as_json(entry: Check, progress: CheckProgress) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _import(options: argparse.Namespace) -> int:
     say(f"{draft.lines} lines of {options.template.name}, and where they are now:")
     for heading, number, place in draft.places:
         say(f"  {heading}: {number}, {place}")
-    for number, what in ((draft.hidden, "in comments or code"), (draft.empty, "with no words")):
+    for number, what in ((draft.hidden_boxes, "in comments or code"), (draft.empty_boxes, "with no words")):
         if number:
             say(f"  {number} {'box is' if number == 1 else 'boxes are'} not taken: {what}.")
     say(

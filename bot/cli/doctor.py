@@ -13,7 +13,7 @@ from bot.domain.checklist import Checklist
 from bot.domain.policy import Policy
 from bot.errors import ConfigError, DatabaseError
 from bot.flows import doctor
-from bot.flows.needed import EVERY_RELEASE, Said
+from bot.flows.configuration_needs import EVERY_RELEASE, PartFinding
 from bot.settings import Settings
 from bot.slack import checkup
 from checks.checkup.finding import Finding, State
@@ -33,49 +33,49 @@ def _doctor(options: argparse.Namespace) -> int:
     settings, redactor = load_configuration(options)
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
-    policy, said_of_it = _policy(settings, checklist)
-    own, questions = [checkup.question(settings.slack, policy)], [said_of_it]
+    policy, policy_finding = _policy(settings, checklist)
+    own_questions, own_findings = [checkup.question(settings.slack, policy)], [policy_finding]
     if settings.database_url is not None:
-        own.append(doctor.database_question(settings.database_url.get_secret_value()))
+        own_questions.append(doctor.database_question(settings.database_url.get_secret_value()))
     else:
-        questions += _examine_embedded(settings)
-    answers = doctor.examination(settings, checklist, registry, own, questions).carry_out(_wait)
-    good = all(one.finding.good for one in answers)
+        own_findings += _examine_embedded(settings)
+    findings = doctor.examination(settings, checklist, registry, own_questions, own_findings).carry_out(_wait)
+    good = all(one.finding.good for one in findings)
     if options.json:
-        body = {"good": good, "findings": [_as_json(one) for one in answers]}
+        body = {"good": good, "findings": [_as_json(one) for one in findings]}
         put(redactor.scrub(json.dumps(body, ensure_ascii=False)))
     else:
-        put(redactor.scrub("\n".join(line for one in sorted(answers, key=_is_bad) for line in _in_words(one))))
-        bad = sum(map(_is_bad, answers))
-        put(f"\n{bad} of {len(answers)} to be put right." if bad else "\nAll that this checklist needs works.")
+        put(redactor.scrub("\n".join(line for one in sorted(findings, key=_is_bad) for line in _in_words(one))))
+        bad = sum(map(_is_bad, findings))
+        put(f"\n{bad} of {len(findings)} to be put right." if bad else "\nAll that this checklist needs works.")
     return 0 if good else EXIT_BAD
 
 
-def _policy(settings: Settings, checklist: Checklist) -> tuple[Policy | None, Said]:
+def _policy(settings: Settings, checklist: Checklist) -> tuple[Policy | None, PartFinding]:
     """The policy, and what is to be said of it; None where it cannot be used."""
-    good = doctor.configured(checklist)
+    good = doctor.configuration_finding(checklist)
     try:
         return read_policy(settings, checklist), good
     except ConfigError as error:
         bad = Finding(State.MISSING, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))
-        return None, Said(good.part, bad)
+        return None, PartFinding(good.part, bad)
 
 
-def _examine_embedded(settings: Settings) -> list[Said]:
+def _examine_embedded(settings: Settings) -> list[PartFinding]:
     """The embedded database, which runs as long as it is looked at; one that is not there is not made."""
     part = doctor.OWN_DATABASE
     if not (Path(settings.data_dir) / "postgres").exists():
         what = f"an embedded one, which the first start makes in {settings.data_dir}"
-        return [Said(part, Finding(State.NOTE, what))]
+        return [PartFinding(part, Finding(State.NOTE, what))]
     try:
         with database(settings) as store:
-            findings = doctor.own_database(store.url, embedded=True)
+            findings = doctor.examine_own_database(store.url, is_embedded=True)
     except DatabaseError as error:
         findings = [Finding(State.UNREACHABLE, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))]
-    return [Said(part, finding) for finding in findings]
+    return [PartFinding(part, finding) for finding in findings]
 
 
-def _is_bad(one: Said) -> bool:
+def _is_bad(one: PartFinding) -> bool:
     return not one.finding.good
 
 
@@ -83,7 +83,7 @@ def _wait(parts: Sequence[str]) -> None:
     say(f"waiting for {', '.join(parts)}")
 
 
-def _in_words(one: Said) -> list[str]:
+def _in_words(one: PartFinding) -> list[str]:
     finding, indent = one.finding, " " * WIDTH
     lines = [f"{finding.state:{WIDTH}}{one.part}: {finding.what}"]
     lines += [indent + text for text in (finding.hint, finding.rule) if text]
@@ -94,7 +94,7 @@ def _in_words(one: Said) -> list[str]:
     return lines
 
 
-def _as_json(one: Said) -> dict[str, object]:
+def _as_json(one: PartFinding) -> dict[str, object]:
     finding = one.finding
     return {
         "part": one.part,

@@ -43,7 +43,7 @@ def _checks(facts: Row) -> Iterable[str]:
                     line.status,
                     *((run["summary"], run["asked"], run["by_whom"], reading.moment(run["finished_at"]))),
                 )
-                if (run := line.runs[0] if line.runs else None) is not None
+                if (run := line.results[0] if line.results else None) is not None
                 else (line.title, line.status, "", "", "", "")
                 for line in section.lines
             ),

@@ -12,7 +12,7 @@ from typing import Any
 
 from bot.evidence import markdown, page
 
-SHIPPED = ("FORMAT.md", "verify.py")  # go into every pack as they are
+SHIPPED_FILES = ("FORMAT.md", "verify.py")  # go into every pack as they are
 
 
 def build(facts: Mapping[str, Any], record: Sequence[Mapping[str, Any]], digests: Mapping[str, Any]) -> bytes:
@@ -25,7 +25,7 @@ def build(facts: Mapping[str, Any], record: Sequence[Mapping[str, Any]], digests
         "release.json": _json(facts),
         "record.json": _json(record),
         **({} if is_format_2 else {"digests.json": _json(digests)}),
-        **{name: folder.joinpath(name).read_bytes() for name in SHIPPED},
+        **{name: folder.joinpath(name).read_bytes() for name in SHIPPED_FILES},
     }
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     manifest = {"format": facts["format"], "version": facts["release"]["version"], "files": sums}

@@ -95,13 +95,13 @@ def _checks(facts: Row) -> Iterable[Part]:
 
 
 def _line(line: reading.LineEvidence) -> str:
-    newest = line.runs[0] if line.runs else None
+    newest = line.results[0] if line.results else None
     words = f"<b>{escape(line.title)}</b>"
     if newest is not None:
         words += f"<br>{escape(newest['summary'])}"
     if line.waiver is not None:
         words += f"<br><i>Waived by {escape(line.waiver['by_whom'])}: {escape(line.waiver['reason'])}</i>"
-    words += "".join(_run(line, run, number) for number, run in enumerate(line.runs))
+    words += "".join(_run(line, run, number) for number, run in enumerate(line.results))
     when = reading.moment(newest["finished_at"]) if newest else ""
     by = newest["by_whom"] if newest else ""
     return _entry(line.status, words, when, by)

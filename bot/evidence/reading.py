@@ -20,13 +20,13 @@ class LineEvidence:
 
     id: str
     title: str
-    runs: Sequence[Row]  # the results, the newest first
+    results: Sequence[Row]  # the results, the newest first
     waiver: Row | None
 
     @property
     def status(self) -> str:
         """What became of it: the newest outcome, WAIVED where a person let it go, NOT RUN."""
-        newest = self.runs[0]["outcome"] if self.runs else "NOT RUN"
+        newest = self.results[0]["outcome"] if self.results else "NOT RUN"
         return "WAIVED" if newest != "PASS" and self.waiver is not None else str(newest)
 
     @property
@@ -54,24 +54,27 @@ class PlanRun:
 
 def sections(facts: Row) -> list[SectionEvidence]:
     """The sections of the checklist in order; a line that shows another's result has that."""
-    runs: dict[str, list[Row]] = {}
+    results_by_check: dict[str, list[Row]] = {}
     for row in rows(facts, "check_results"):
-        runs.setdefault(row["check_id"], []).insert(0, row)
+        results_by_check.setdefault(row["check_id"], []).insert(0, row)
     waivers = {row["check_id"]: row for row in rows(facts, "waivers")}
     return [
         SectionEvidence(
             str(section["title"]),
             bool(section.get("gate")),
-            [_line(check, runs, waivers) for check in section.get("checks", ())],
+            [_line(check, results_by_check, waivers) for check in section.get("checks", ())],
         )
         for section in facts["checklist"].get("sections", ())
     ]
 
 
-def _line(check: Row, runs: Mapping[str, list[Row]], waivers: Mapping[str, Row]) -> LineEvidence:
-    asked = str(check.get("same_as") or check["id"])
+def _line(check: Row, results_by_check: Mapping[str, list[Row]], waivers: Mapping[str, Row]) -> LineEvidence:
+    check_id = str(check.get("same_as") or check["id"])
     return LineEvidence(
-        str(check["id"]), str(check.get("title") or check["id"]), runs.get(asked, ()), waivers.get(asked)
+        str(check["id"]),
+        str(check.get("title") or check["id"]),
+        results_by_check.get(check_id, ()),
+        waivers.get(check_id),
     )
 
 

@@ -22,7 +22,7 @@ import zipfile
 from collections import Counter
 
 EVENT = ("seq", "at", "actor", "event", "release")  # what the hash of an event is made of, and the digests of its body
-BOUND = {"release", "check_results", "waivers", "signoffs", "break_glass", "steps", "mitigations", "watches", "alarms"}
+TABLES = {"release", "check_results", "waivers", "signoffs", "break_glass", "steps", "mitigations", "watches", "alarms"}
 
 
 def digest(value, before=""):
@@ -68,10 +68,10 @@ def check_chain(record, head):
 
 def has_its_hash(event):
     """A value of the body that is shown redacted has its digest in ``redacted``; each other one is digested here."""
-    body, redacted = event["body"], event.get("redacted", {})
-    if not isinstance(redacted, dict) or not all(is_redacted(body.get(key, "")) for key in redacted):
+    body, redacted_digests = event["body"], event.get("redacted", {})
+    if not isinstance(redacted_digests, dict) or not all(is_redacted(body.get(key, "")) for key in redacted_digests):
         return False
-    digests = {**{key: digest(value) for key, value in body.items()}, **redacted}
+    digests = {**{key: digest(value) for key, value in body.items()}, **redacted_digests}
     row = {**{key: event[key] for key in EVENT}, "digests": digests}
     return event["hash"] == digest(row, event["previous"] + "\n")
 
@@ -86,64 +86,65 @@ def rows_of(facts):
             yield table, f"{table}/{row.get('id') or row.get('check_id') or row.get('release_id')}", row
 
 
-def check_rows(facts, digests, record, unproved, redacted):
+def check_rows(facts, digests, record, unproved_columns, redaction_notes):
     """What is wrong with a row; into ``unproved``, by table, of how many rows a column is not proved (None: the whole table)."""
-    bound = {}
+    bindings = {}
     for event in record:
         if event["release"] == facts["release"]["id"]:
-            bound.update({name: (mark, event["seq"]) for name, mark in event["body"].get("rows", {}).items()})
+            bindings.update({name: (mark, event["seq"]) for name, mark in event["body"].get("rows", {}).items()})
     for table, name, row in rows_of(facts):
-        if table not in BOUND:
-            unproved.setdefault(table, None)
+        if table not in TABLES:
+            unproved_columns.setdefault(table, None)
             continue
-        mark, seq = bound.pop(name, (None, None))
+        mark, seq = bindings.pop(name, (None, None))
         columns = digests.get(name, {})
         if mark is None:
             yield f"{name}: this row of release.json is not in the record"
         elif digest(columns) != mark:
             yield f"{name}: digests.json does not have the digests that row {seq} of the record binds"
         else:
-            unproved.setdefault(table, Counter()).update(set(row) - set(columns))
-            yield from check_columns(name, row, columns, seq, redacted)
-    for name, (_, seq) in bound.items():
+            unproved_columns.setdefault(table, Counter()).update(set(row) - set(columns))
+            yield from check_columns(name, row, columns, seq, redaction_notes)
+    for name, (_, seq) in bindings.items():
         yield f"{name}: a row of the record is not in release.json: see row {seq}"
 
 
-def check_columns(name, row, columns, seq, redacted):
-    lost = []
+def check_columns(name, row, columns, seq, redaction_notes):
+    redacted_columns = []
     for column, mark in columns.items():
         value = row.get(column)
         if name.startswith("steps/") and column == "state" and value == "running":
             value = "pending"  # that a step began is on record only once it has ended
         if digest(value) != mark and is_redacted(value):
-            lost.append(column)
+            redacted_columns.append(column)
         elif digest(value) != mark:
             text = json.dumps(value, ensure_ascii=False)
             yield f"{name}: {column} is {text[:99]}, row {seq} of the record says something else"
-    if lost:
-        redacted.append(f"{name} is redacted, not proved: {', '.join(lost)}")
+    if redacted_columns:
+        redaction_notes.append(f"{name} is redacted, not proved: {', '.join(redacted_columns)}")
 
 
-def check_rules(facts, manifest, unproved):
+def check_rules(facts, manifest, unproved_columns):
     for name in ("checklist", "policy"):
         if digest(facts[name]) != facts["release"][name + "_digest"]:
             if is_redacted(facts[name]):
-                unproved[name] = None
+                unproved_columns[name] = None
             else:
                 yield f"{name}: it is not the one with the digest that the release has"
     if manifest["version"] != facts["release"]["version"]:
         yield "manifest.json names another version than release.json"
 
 
-def list_not_proved(facts, files, unproved):
+def list_not_proved(facts, files, unproved_columns):
     """Each fact of the pack that nothing binds, in a line for a table."""
-    for table in sorted(BOUND & set(unproved)):
+    for table in sorted(TABLES & set(unproved_columns)):
         total = len(facts["rows"].get(table, [facts["release"]]))
         columns = (
-            name if n == total else f"{name} ({n} of {total} rows)" for name, n in sorted(unproved[table].items())
+            name if n == total else f"{name} ({n} of {total} rows)"
+            for name, n in sorted(unproved_columns[table].items())
         )
         yield f"{table}: {', '.join(columns) or 'nothing'}"
-    whole = {name for name, columns in unproved.items() if columns is None}
+    whole = {name for name, columns in unproved_columns.items() if columns is None}
     whole |= (set(facts) - {"release", "rows", "checklist", "policy"}) | (set(files) & {"report.html", "report.md"})
     yield ", ".join(sorted(whole)) + ": not bound to the record at all"
 
@@ -154,31 +155,34 @@ def main():
     parser.add_argument("--head", help="the head that the channel was told")
     parser.add_argument("--sum", help="the sha256 of the ZIP that the channel was told")
     options = parser.parse_args()
-    unproved, redacted = {}, []
+    unproved_columns, redaction_notes = {}, []
     try:
         files = read_files(options.pack)
         manifest, facts, digests, record = (
             json.loads(files[name + ".json"]) for name in ("manifest", "release", "digests", "record")
         )
-        wrong = [*check_files(files, manifest), *check_chain(record, manifest["head"])]
-        wrong += [*check_rows(facts, digests, record, unproved, redacted), *check_rules(facts, manifest, unproved)]
-        notes = list(list_not_proved(facts, files, unproved))
+        problems = [*check_files(files, manifest), *check_chain(record, manifest["head"])]
+        problems += [
+            *check_rows(facts, digests, record, unproved_columns, redaction_notes),
+            *check_rules(facts, manifest, unproved_columns),
+        ]
+        notes = list(list_not_proved(facts, files, unproved_columns))
         has_sum = options.sum and hashlib.sha256(options.pack.read_bytes()).hexdigest() == options.sum.lower()
     except (AttributeError, LookupError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         sys.exit(f"BROKEN: this is no evidence pack: {type(error).__name__} {error}")
     if options.head and options.head.lower() not in {event["hash"] for event in record}:
-        wrong.append(f"no row of the record has the head {options.head}")
+        problems.append(f"no row of the record has the head {options.head}")
     if options.sum and not has_sum:
-        wrong.append(f"the file does not have the sum {options.sum}")
-    redacted += [
+        problems.append(f"the file does not have the sum {options.sum}")
+    redaction_notes += [
         f"row {event['seq']} is redacted, not proved: {', '.join(event['redacted'])}"
         for event in record
         if isinstance(event.get("redacted"), dict)
     ]
-    lines = [f"NOTE: {line}." for line in redacted] + [f"NOT PROVED: {line}" for line in notes if not has_sum]
-    lines += [f"BROKEN: {line}" for line in wrong] or [f"The pack holds. Its head is {manifest['head']}."]
+    lines = [f"NOTE: {line}." for line in redaction_notes] + [f"NOT PROVED: {line}" for line in notes if not has_sum]
+    lines += [f"BROKEN: {line}" for line in problems] or [f"The pack holds. Its head is {manifest['head']}."]
     print("\n".join(lines))
-    return 1 if wrong else 0
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ from bot.store.pool import Tx
 
 
 def abort(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: str) -> str:
-    """End a release that has changed nothing: its checks stop, its sign-offs are void with it, the environment is free.
+    """End a release that has changed nothing (OPEN, or its deploy waits before the first change); return the answer for ``actor``.
 
-    That is one that is OPEN, and one whose deploy stands before its first change.
+    Its checks stop, and the environment is free for another release. Raises NotAllowed, RefusedError while a step runs or
+    once something was changed, and StaleButton for a release that is over.
     """
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.ABORT)
@@ -47,10 +48,10 @@ def abort(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: str) 
 
 
 def give_way(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, to: Release, reason: str) -> Release:
-    """End an OPEN release because ``actor`` rolls ``to`` back, tell its people, and return it as it was.
+    """Abort a release if it is OPEN, because ``actor`` rolls back ``to``; return the release as it was before.
 
-    It takes no right of its own: a rollback is never harder than a deploy (promise P6). One that is not OPEN any more is
-    left as it is: what the caller does about it is seen in its state.
+    The people of the release are told. The right to roll back is enough: a rollback is never harder than a deploy (P6). A
+    release in another state is left alone; the caller decides by the state of what is returned.
     """
     view = locked_view(tx, deps, release_id)
     release = view.release
@@ -64,7 +65,7 @@ def give_way(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, to: Releas
 
 
 def expire(tx: Tx, view: ReleaseView) -> None:
-    """End an OPEN release that has waited for too long. The view is locked."""
+    """Abort an OPEN release that nobody deployed in the time of its policy. ``view`` must be locked."""
     _end(tx, view, SYSTEM, f"nobody deployed it within {_days(view.policy.expire_after)}")
 
 

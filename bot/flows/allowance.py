@@ -1,4 +1,4 @@
-"""Allowances: what a kind may use only so often on a target, such as log-ins; the last of it is left to people."""
+"""Allowances: what a kind of check may use on a target only so often in a period, such as log-ins."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from clients.needs import Spends
 
 
 def spend(tx: Tx, allowances: Sequence[Spends], target: str, now: datetime) -> datetime | None:
-    """Use each of ``allowances`` of ``target`` once. Returns None, or when there is enough again: then nothing is used."""
-    waits = []
+    """Count one use of each of ``allowances`` on ``target``, and return None.
+
+    If one of them is exhausted, nothing is counted, and the moment when all are free again is returned.
+    """
+    free_times = []
     for allowance in allowances:
         what, period = f"{target}/{allowance.name}", timedelta(seconds=allowance.period)
-        waits.append(uses.next_free_at(tx, what, at_most=allowance.uses, period=period, now=now))
-    if missing := [until for until in waits if until is not None]:
-        return max(missing)
+        free_times.append(uses.next_free_at(tx, what, at_most=allowance.uses, period=period, now=now))
+    if later_times := [until for until in free_times if until is not None]:
+        return max(later_times)
     for allowance in allowances:
         uses.spend(tx, f"{target}/{allowance.name}", now)
     return None
 
 
 def exhausted_text(allowances: Sequence[Spends], target: str, until: datetime) -> str:
-    """Why a check has to wait for its allowances, in one line for people."""
+    """Return one line for people that says why a check waits for its allowances, and until when."""
     titles = " and ".join(allowance.title for allowance in allowances)
     return f"the {titles} of {target} are used up until {until.astimezone(UTC):%H:%M} UTC"

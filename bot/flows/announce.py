@@ -1,4 +1,4 @@
-"""Announce: what the bot's own messages in the channel answer, once they stand there."""
+"""Announcements: the checks and steps that the bot's own messages answer, once they are posted in the channel."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from bot.store.posts import PostRow
 
 
 def lock_if_awaited(tx: Tx, deps: Deps, post: PostRow) -> ReleaseView | None:
-    """The release of which ``post`` answers something, locked: before anything of the message is written. None: it answers nothing."""
+    """Lock and return the release of ``post`` if a check or a step waits for that message; None if nothing does.
+
+    Call it before anything about the message is written.
+    """
     if not isinstance(post.about, (DoneNotice, RolledBackNotice)):
         return None
     return locked_view(tx, deps, post.release_id)
 
 
 def complete_awaited(tx: Tx, view: ReleaseView, post: PostRow, permalink: str) -> None:
-    """The message is in the channel now: what waits for it is done, or asked again. Call it last."""
+    """Complete what waits for ``post``, which is in the channel now: run its checks, or finish the step. Call it last."""
     if isinstance(post.about, DoneNotice):
         _request_checks(tx, view)
     else:
@@ -33,7 +36,10 @@ def complete_awaited(tx: Tx, view: ReleaseView, post: PostRow, permalink: str) -
 
 
 def ask_again(tx: Tx, view: ReleaseView, post: PostRow) -> None:
-    """The message was found to be no longer in the channel. That the team was told of a rollback stays true."""
+    """Run the checks of ``post`` again, because the message is gone from the channel.
+
+    The step that told the team of a rollback stays done: they were told.
+    """
     if isinstance(post.about, DoneNotice):
         _request_checks(tx, view)
 
@@ -50,5 +56,5 @@ def _complete_notify_step(tx: Tx, view: ReleaseView, permalink: str) -> None:
         if step.plan is PlanKind.ROLLBACK and spec is not None and isinstance(spec.action, Notify):
             summary = f"posted: {permalink}" if permalink else "posted"
             if steps.mark_announced(tx, step.row, summary, view.now):
-                done = StepDone(step=step.id, summary=summary, started_at=None)
-                commit_change(tx, view.release.id, done, at=view.now, by=SYSTEM)
+                event = StepDone(step=step.id, summary=summary, started_at=None)
+                commit_change(tx, view.release.id, event, at=view.now, by=SYSTEM)

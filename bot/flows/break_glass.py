@@ -14,23 +14,27 @@ from bot.store import break_glass
 from bot.store.pool import Tx
 
 
-def review(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, finding: str) -> str:
-    """Record what a second person found who looked at a break-glass, once the release is over."""
+def review(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, review_note: str) -> str:
+    """Record the review of a break-glass by a second person, and return the answer for them.
+
+    Raises NotAllowed, RefusedError for who broke the glass, InvalidInput without a note, and StaleButton while the release
+    is not over.
+    """
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.REVIEW)
-    broken = view.break_glass
-    if broken is None:
+    record = view.break_glass
+    if record is None:
         raise StaleButton(f"{view.release.version} went through the gate: there is nothing to review.")
-    if broken.reviewed_by is not None:
-        return f"<@{broken.reviewed_by}> has reviewed that already."
+    if record.reviewed_by is not None:
+        return f"<@{record.reviewed_by}> has reviewed that already."
     if view.release.state not in REVIEWED_IN:
         raise StaleButton(f"{view.release.version} is {view.release.state}.", hint="Review it once it is over.")
-    if actor.user == broken.by:
+    if actor.user == record.by:
         raise RefusedError("You broke the glass yourself.", hint="Somebody else has to review it.")
-    if not finding.strip():
+    if not review_note.strip():
         raise InvalidInput("A review needs a note: was it right, and what changes now?")
-    finding = deps.clean(finding.strip())
-    break_glass.review(tx, release_id, by=actor.user, review_note=finding, at=view.now)
-    reviewed = BreakGlassReviewed(finding=finding, broken_by=broken.by)
-    commit_change(tx, release_id, reviewed, at=view.now, by=actor.user)
+    review_note = deps.clean(review_note.strip())
+    break_glass.review(tx, release_id, by=actor.user, review_note=review_note, at=view.now)
+    event = BreakGlassReviewed(finding=review_note, broken_by=record.by)
+    commit_change(tx, release_id, event, at=view.now, by=actor.user)
     return f"Recorded: your review of the break-glass of {view.release.version}."

@@ -36,30 +36,33 @@ def request_runs(tx: Tx, view: ReleaseView, check_ids: Iterable[CheckId], by: Us
     ids = set(check_ids)
     for check_id in list(ids):
         ids |= set(view.checklist.dependents(check_id))
-    runs = [entry.id for entry in list_runnable(view) if entry.id in ids]
-    for check_id in runs:
+    run_ids = [entry.id for entry in list_runnable(view) if entry.id in ids]
+    for check_id in run_ids:
         checks.request(tx, view.release.id, check_id, by, view.now)
         work.enqueue(tx, QUEUE, queue_key(view.release.id, check_id))
-    return runs
+    return run_ids
 
 
-def wake_waiting(tx: Tx, deps: Deps, view: ReleaseView, ended: Check, *, but: Collection[CheckId] = ()) -> None:
-    """Let the checks look again whether it is their turn that have waited for ``ended``, except ``but``."""
+def wake_waiting(tx: Tx, deps: Deps, view: ReleaseView, finished: Check, *, but: Collection[CheckId] = ()) -> None:
+    """Have each check that waited for ``finished`` look again whether it may begin, except those of ``but``."""
     requirements = partial(requirements_of, deps)
-    for check_id in find_woken(ended, view.checks, view.checklist.distinct_checks, requirements):
+    for check_id in find_woken(finished, view.checks, view.checklist.distinct_checks, requirements):
         if check_id not in but:
             work.enqueue(tx, QUEUE, queue_key(view.release.id, check_id))
 
 
 def list_runnable(view: ReleaseView) -> list[Check]:
-    """The checks that the bot itself can answer in the state of the release."""
+    """Return the checks that the bot itself can answer in the state that the release is in."""
     phase = view.phase
     entries = () if phase is None else view.checklist.distinct_checks_in(phase)
     return [entry for entry in entries if entry.kind != ATTEST_KIND and view.due(entry)]
 
 
 def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
-    """Run a check, a section or ``all`` again. Raises NotAllowed, StaleButton or UnknownThing."""
+    """Run a check, a section or ``all`` again, and return the answer for ``actor``.
+
+    Raises NotAllowed, UnknownThing, StaleButton when their phase is over, and InvalidInput for what the bot cannot run now.
+    """
     view = locked_view(tx, deps, release_id)
     require(view.policy, actor, Action.CHECK)
     ids = _select(view, what)
@@ -74,11 +77,11 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     idle = [check_id for check_id in ours if check_id in runnable and view.checks[check_id].run_state is RunState.IDLE]
     if not idle:
         return "That is running already."
-    runs = request_runs(tx, view, idle, actor.user)
-    if any(find_check(view, check_id).kind == ANNOUNCED_KIND for check_id in runs):
+    run_ids = request_runs(tx, view, idle, actor.user)
+    if any(find_check(view, check_id).kind == ANNOUNCED_KIND for check_id in run_ids):
         posts.recheck(tx, release_id, DoneNotice())
-    commit_change(tx, release_id, CheckRequested(checks=runs), at=view.now, by=actor.user)
-    return f"Running {runs[0] if len(runs) == 1 else f'{len(runs)} checks'} again."
+    commit_change(tx, release_id, CheckRequested(checks=run_ids), at=view.now, by=actor.user)
+    return f"Running {run_ids[0] if len(run_ids) == 1 else f'{len(run_ids)} checks'} again."
 
 
 def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -> str:
@@ -120,7 +123,11 @@ def _select(view: ReleaseView, what: str) -> list[CheckId]:
 
 
 def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: CheckId, reason: str) -> str:
-    """Let one check go for this release. Voids the sign-offs, as they were for something else (promise P4)."""
+    """Waive one check for this release, and return the answer for ``actor``.
+
+    The sign-offs are void then, because they were given for other waivers (promise P4). Raises NotAllowed, RefusedError for a
+    check that may not be waived, InvalidInput without a reason, StaleButton.
+    """
     view = locked_view(tx, deps, release_id)
     entry = find_check(view, check_id)
     lines = lines_of(view, entry.id)
@@ -140,9 +147,10 @@ def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Che
 
 
 def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: CheckId, note: str) -> str:
-    """Record that a person has checked it: a PASS with a name and a note, for checks that only a person can answer.
+    """Record a PASS by ``actor`` with their note for a check that only a person can answer; return the answer for them.
 
-    Those of before the deploy are closed with it: what it went past is not made good afterwards.
+    Checks of the phase before the deploy can be attested only until the deploy begins. Raises NotAllowed, RefusedError for a
+    check that the bot asks, InvalidInput without a note, StaleButton.
     """
     view = locked_view(tx, deps, release_id)
     entry = find_check(view, check_id)
@@ -177,7 +185,7 @@ def _closed_error(view: ReleaseView) -> StaleButton:
 
 
 def find_check(view: ReleaseView, check_id: str) -> Check:
-    """The check that is asked under the id of a line. Raises UnknownThing."""
+    """Return the check behind a line of the checklist: the line's own, or the one that it repeats. Raises UnknownThing."""
     line = view.checklist.check(check_id)
     entry = line and view.checklist.check(line.canonical_id)
     if entry is None:
@@ -186,11 +194,11 @@ def find_check(view: ReleaseView, check_id: str) -> Check:
 
 
 def queue_key(release_id: ReleaseId, check_id: CheckId) -> str:
-    """The key of the run of a check in the work queue."""
+    """Return the key under which the run of a check is in the work queue."""
     return f"{release_id}/{check_id}"
 
 
 def cancel_all(tx: Tx, release_id: ReleaseId, checklist: Checklist) -> None:
-    """Cancel every requested run: what runs is told to stop, what waits does not start."""
+    """Cancel every requested run of a release: what runs is told to stop, what waits does not start."""
     work.drop(tx, QUEUE, *(queue_key(release_id, entry.id) for entry in checklist.distinct_checks))
     checks.mark_all_idle(tx, release_id)

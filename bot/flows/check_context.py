@@ -26,13 +26,13 @@ class CheckRun:
     """One run of a check: for whom it is, what it is told, and how it is stopped."""
 
     release_id: ReleaseId | None  # None: it is run from a terminal
-    name: str  # how others call it while it has something in use
+    name: str  # what a check that waits for its resources calls it
     cancelled: threading.Event
     progress: Callable[[str], None]
     subject: Subject = NO_RELEASE
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # data of the checks that it needs
-    # Called where the run begins, in the transaction that counts what it uses up: what it is to be told then.
-    # Raises NotNow where it must not begin after all.
+    # Called once when the run begins, in the transaction that counts its allowances; returns the run with the newest values.
+    # Raises NotNow when the run must not begin after all.
     begin: Callable[[Tx, CheckRun], CheckRun] = lambda _, run: run
 
 
@@ -46,9 +46,9 @@ def build_context(
     seconds: float,
     outcome_unknown: bool = True,
 ) -> CheckContext:
-    """The context of a run, or of an undo, of ``check`` (its id) that may take ``seconds`` from now.
+    """Build the context in which a check (by id) runs or undoes something, with a deadline in ``seconds`` from now.
 
-    The clients are closed with ``stack``.
+    Its clients are closed when ``stack`` is.
     """
     return CheckContext(
         check=check,
@@ -82,10 +82,10 @@ class StoredUndoLedger:
 
 
 class RefusingLedger:
-    """The UndoLedger where nothing can be written down: a check that says it changes nothing must not."""
+    """The UndoLedger of a check that has not declared to change data: it refuses every record."""
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:  # noqa: ARG002  part of the protocol
-        """Raise CheckError: a kind that has something to undo says mutates."""
+        """Raise CheckError, because only a kind with ``mutates`` may change something."""
         raise CheckError(f"{what} is not changed: the kind has not said that it changes data")
 
     def settle(self, undo_id: str) -> None:

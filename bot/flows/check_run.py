@@ -15,7 +15,7 @@ from bot.domain.view import ReleaseView
 from bot.flows.allowance import exhausted_text, spend
 from bot.flows.check_context import CheckRun, RefusingLedger, StoredUndoLedger, build_context
 from bot.flows.deps import StoreDeps, TargetDeps
-from bot.flows.not_run import blocked_answer, leftovers_answer, not_run_answer
+from bot.flows.not_run_answers import blocked_answer, leftovers_answer, not_run_answer
 from bot.flows.undo import run_lock, undo_leftovers
 from bot.store import posts, steps
 from bot.store.pool import ResourceLock, Tx
@@ -23,30 +23,30 @@ from checks.contract import Answer, Subject, UndoLedger
 from checks.registry import RegistryError
 from checks.runner import run_check
 
-BUSY = timedelta(seconds=0.5)  # until the next attempt, where others have in use what a check needs
+BUSY = timedelta(seconds=0.5)  # until the next attempt, while other checks use the same resource
 NO_LEDGER = "not run: the bot's database is needed to write down what must be put back"
 
 
 class NotNow(Exception):
-    """Things have changed since the turn of a check was decided: look at it anew."""
+    """Raised when something changed after it was decided that a check may begin: decide again."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """A check could not begin."""
+    """The result of an attempt at a check that could not begin yet."""
 
     until: datetime  # when to attempt it again
-    reason: str = ""  # for people; empty: others that run have in use what it needs
-    is_exhausted: bool = False  # what it uses up of its target is used up
+    reason: str = ""  # for people; empty: a running check uses the same resource
+    is_exhausted: bool = False  # whether an allowance of the check is exhausted
 
     @property
     def line(self) -> str:
-        """The reason, where it goes on by itself."""
+        """Return the reason, with the remark that the check goes on by itself where it does."""
         return f"{self.reason}, then it goes on by itself" if self.is_exhausted else self.reason
 
 
 def requirements_of(deps: TargetDeps, entry: Check) -> Requirements:
-    """What a run of ``entry`` takes; nothing where there is no such kind, which is answered as ERROR."""
+    """Return the resources, allowances and seconds that a run of ``entry`` needs; none for an unknown kind (its answer is ERROR)."""
     try:
         kind = deps.registry.get(entry.kind)
     except RegistryError:
@@ -61,7 +61,7 @@ def requirements_of(deps: TargetDeps, entry: Check) -> Requirements:
 
 
 def subject_of(tx: Tx, view: ReleaseView) -> Subject:
-    """A release as its checks and the probes of its watch see it."""
+    """Return the release as its checks and the probes of its watch see it."""
     release = view.release
     return Subject(
         release.version,
@@ -74,17 +74,20 @@ def subject_of(tx: Tx, view: ReleaseView) -> Subject:
 
 
 def _deploy_began(view: ReleaseView) -> datetime | None:
-    """When the first step of the deploy began: what happened since may be the release's doing."""
-    started = (step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None)
-    return min(started, default=view.watch.started_at if view.watch else None)
+    """Return when the first step of the deploy began; events after that may be caused by the release."""
+    start_times = (
+        step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None
+    )
+    return min(start_times, default=view.watch.started_at if view.watch else None)
 
 
-def attempt(deps: TargetDeps, entry: Check, run: CheckRun, waited: timedelta = timedelta(0)) -> Answer | Wait:
-    """Run ``entry`` if what it uses is free and not used up, once what an earlier run of it has left is undone.
+def attempt(deps: TargetDeps, entry: Check, run: CheckRun, waiting_time: timedelta = timedelta(0)) -> Answer | Wait:
+    """Run a check if its resources are free and its allowances suffice; else return when to try again.
 
-    With a StoreDeps that is agreed upon with all processes, through the database. Without one, a check that changes data
-    is not run. ``waited``: how long it has waited already; for others that were given up it waits for as long as it may
-    take itself. Raises DatabaseError, and what ``run.begin`` raises but NotNow.
+    Before it runs, the changes that an earlier run left behind are undone. With StoreDeps, locks in the database keep all
+    processes apart; with plain TargetDeps a check that changes data is answered with ERROR. ``waiting_time``: how long the
+    check has waited already; once that exceeds its own time limit and the holder of a resource was given up, the answer is
+    ERROR. Raises DatabaseError, and what ``run.begin`` raises except NotNow.
     """
     requirements = requirements_of(deps, entry)
     with ExitStack() as stack:
@@ -96,7 +99,7 @@ def attempt(deps: TargetDeps, entry: Check, run: CheckRun, waited: timedelta = t
         lock = stack.enter_context(deps.store.lock(names, shared=requirements.shared, by=run.name))
         if not lock.acquired:
             holders = deps.store.find_abandoned(names | requirements.shared)
-            if holders and waited.total_seconds() >= requirements.seconds:
+            if holders and waiting_time.total_seconds() >= requirements.seconds:
                 return blocked_answer(entry, holders)
             reason = f"waits for {', '.join(holders)}, which did not stop in time" if holders else ""
             return Wait(deps.clock.now() + BUSY, reason)
@@ -116,16 +119,16 @@ def attempt(deps: TargetDeps, entry: Check, run: CheckRun, waited: timedelta = t
 
 
 def run_to_end(deps: TargetDeps, entry: Check, run: CheckRun) -> Answer:
-    """Run ``entry`` for somebody who waits: no longer than it may take itself for what it uses to be free. Raises as `attempt`."""
+    """Run ``entry`` and wait for its resources, at most its own time limit; after that the answer is ERROR. Raises as `attempt`."""
     patience = timedelta(seconds=requirements_of(deps, entry).seconds)
     start = time.monotonic()
     while True:
-        waited = timedelta(seconds=time.monotonic() - start)
-        result = attempt(deps, entry, run, waited)
+        waiting_time = timedelta(seconds=time.monotonic() - start)
+        result = attempt(deps, entry, run, waiting_time)
         if isinstance(result, Answer):
             return result
         pause = result.until - deps.clock.now()
-        if waited + pause > patience:
+        if waiting_time + pause > patience:
             return not_run_answer(
                 entry, f"not run: {result.reason or 'others have in use what it needs'}", "Retry then."
             )
@@ -141,9 +144,9 @@ def _carry_out(
     stack: ExitStack,
     lock: ResourceLock | None = None,
 ) -> Answer:
-    """Run it: what was found out, cut and redacted, and ERROR where it could not be asked. Never raises for that.
+    """Run the check and return its answer, cut and redacted; ERROR where it could not run.
 
-    ``stack``: what the run has in use, ``lock`` among it; where the check does not stop in time it is left to the check.
+    ``stack`` has the resources of the run, ``lock`` among them. A check that does not stop in time keeps them.
     """
     target = deps.targets.get(entry.target)
     if target is None:

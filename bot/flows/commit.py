@@ -1,4 +1,4 @@
-"""Commit: the one way in which a change goes on record and its messages to Slack (promises P8 and P9)."""
+"""Commit: the one function that records a change and enqueues its messages (promises P8 and P9)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def commit_change(
 ) -> None:
     """Record ``event`` with the rows that this transaction has changed, enqueue ``new_posts``, mark the other messages stale.
 
-    ``release_id``: None for what is about no release; ``by``: a user id, or system. Call it after the rows are changed; it
+    ``release_id``: None for an event of no release; ``by``: a user id, or system. Call it after the rows are changed; it
     serialises all writers of the record until the commit.
 
-    A release that is closed by it has the head of the record told to the channel: once that stands in Slack, nobody can cut
-    off or rewrite the record up to there without contradicting the channel.
+    An event that closes the release also posts the head of the record to the channel: from then on nobody can cut off or
+    rewrite the record up to there without contradicting the channel.
     """
     if release_id is not None and (new_posts or event.changes_messages):
         posts.enqueue_posts(tx, release_id, new_posts)

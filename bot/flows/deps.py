@@ -40,16 +40,16 @@ class TargetDeps:
     environment: str = "production"  # name of the target that is deployed to
 
     def clean(self, text: str, most: int | None = None) -> str:
-        """A text from outside as it may be stored: no secret, and none of what PostgreSQL refuses (NUL, half characters).
+        """Return a text from outside without secrets and without what PostgreSQL refuses (NUL, half characters).
 
-        ``most``: the characters that are kept. Cut here and nowhere before: half of a secret is not known any more.
+        ``most``: number of characters to keep. Do not cut before: half of a secret is not recognised any more.
         """
         return self.redact(text).replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()[:most]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreDeps(TargetDeps):
-    """The same with the bot's database, which has the undo ledger, the locks and the allowances that are used up."""
+    """TargetDeps with the bot's database, which has the undo ledger, the locks and the counts of allowances."""
 
     store: Store
 
@@ -64,30 +64,27 @@ class Deps(StoreDeps):
     sources: Sources
     watch: WatchTimes
     examination: Callable[[], Examination] = Examination  # what the doctor asks; nobody by default
-    roles_of: Callable[[Iterable[UserId]], Mapping[UserId, frozenset[Role]]] = (
-        lambda _: {}
-    )  # their roles now, as Slack says
-    channel_access: Callable[[str], ChannelAccess] = lambda _: ChannelAccess(
-        "Slack was not asked about the channel"
-    )  # whether a release may begin there, as Slack says now; raises VendorError
-    people: Callable[[Role], Iterable[UserId]] = lambda _: ()  # who holds a role now, as Slack says; raises VendorError
+    # The next three ask Slack, and raise VendorError: roles of people, whether a release may begin in a channel, who has a role.
+    roles_of: Callable[[Iterable[UserId]], Mapping[UserId, frozenset[Role]]] = lambda _: {}
+    channel_access: Callable[[str], ChannelAccess] = lambda _: ChannelAccess("Slack was not asked about the channel")
+    people: Callable[[Role], Iterable[UserId]] = lambda _: ()
 
 
 @dataclass(frozen=True)
 class Job:
-    """A claim with the flag that is raised when it is no longer ours: taken over, or dropped because it is not wanted."""
+    """A claim, and the event that is set when its worker is to stop: another one took it over, or it was dropped."""
 
     claim: Claim
-    lost: threading.Event
+    cancelled: threading.Event
 
 
 def locked_view(tx: Tx, deps: Deps, release_id: ReleaseId) -> ReleaseView:
-    """Everything of a release, locked until the commit. Raises UnknownThing."""
+    """Read a whole release and lock it until the commit. Raises UnknownThing."""
     return _existing(releases.view(tx, release_id, deps.clock.now(), lock=True))
 
 
 def locked_progress(tx: Tx, deps: Deps, release_id: ReleaseId) -> PlanProgress:
-    """How far the plans of a release are, locked until the commit. Raises UnknownThing."""
+    """Read how far the plans of a release are, and lock it until the commit. Raises UnknownThing."""
     return _existing(releases.locked_progress(tx, release_id, deps.clock.now()))
 
 
@@ -98,7 +95,7 @@ def _existing(release: T | None) -> T:
 
 
 def require(policy: Policy, actor: Actor, action: Action, *lines: str) -> None:
-    """Refuse somebody whose roles do not cover ``action`` (on the check of ``lines``). Raises NotAllowed that names who may."""
+    """Raise NotAllowed, with the roles that may, if the roles of ``actor`` do not cover ``action`` (on the check of ``lines``)."""
     if permits(policy, action, actor.roles, *lines):
         return
     names = policy.who_may(action, *lines)

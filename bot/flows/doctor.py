@@ -1,4 +1,4 @@
-"""Doctor: of everything that the checklist uses, what works, what is missing and what to do. Reads only, all side by side."""
+"""Doctor: asks every system that the checklist uses, all at once, what works, what is missing and what to do. Reads only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.rows import dict_row
 
-from bot.flows.needed import EVERY_RELEASE, Part, Said, needed
+from bot.flows.configuration_needs import EVERY_RELEASE, Part, PartFinding, list_needed_parts
 from bot.store import grants as own_grants
 from bot.store import work
 from bot.store.migrate import list_missing_in
@@ -42,7 +42,7 @@ OWN_DATABASE = "The bot's database"
 
 @dataclass(frozen=True)
 class Question:
-    """One part to be asked; ``lines`` of the checklist need it."""
+    """One part that is asked, with the ids of the lines of the checklist that need it."""
 
     part: str
     ask: Callable[[], Sequence[Finding]]
@@ -52,51 +52,60 @@ class Question:
 
 @dataclass(frozen=True)
 class Examination:
-    """All that is asked at once, and what is known without asking."""
+    """The questions that are asked at once, and the findings that need no question."""
 
     questions: tuple[Question, ...] = ()
-    known: tuple[Said, ...] = ()
+    findings: tuple[PartFinding, ...] = ()
 
-    def carry_out(self, tell: Callable[[Sequence[str]], None]) -> list[Said]:
-        """Ask, and say everything; ``tell`` hears who is waited for."""
-        return [*self.known, *examine(self.questions, tell)]
+    def carry_out(self, tell: Callable[[Sequence[str]], None]) -> list[PartFinding]:
+        """Ask all questions and return all findings; ``tell`` gets the names of the parts that have not answered yet."""
+        return [*self.findings, *examine(self.questions, tell)]
 
 
 def examination(
-    settings: Settings, checklist: Checklist, registry: Registry, own: Iterable[Question], known: Iterable[Said]
+    settings: Settings,
+    checklist: Checklist,
+    registry: Registry,
+    own: Iterable[Question],
+    findings: Iterable[PartFinding],
 ) -> Examination:
-    """What a checklist needs, after the bot's ``own`` parts. ``known``: of those, what needs no question."""
-    parts, found = needed(settings, checklist, registry)
-    return Examination((*own, *questions(parts, settings)), (*known, *found))
+    """Build the examination of the bot's ``own`` parts, with their ``findings``, and then of all that the checklist needs."""
+    parts, unasked_findings = list_needed_parts(settings, checklist, registry)
+    return Examination((*own, *list_questions(parts, settings)), (*findings, *unasked_findings))
 
 
-def configured(checklist: Checklist) -> Said:
-    """Of a configuration with which the bot starts."""
-    return Said("Configuration", Finding(State.OK, f"file, policy and the checklist {checklist.id} are good"))
+def configuration_finding(checklist: Checklist) -> PartFinding:
+    """Return the finding for a configuration with which the bot starts."""
+    return PartFinding("Configuration", Finding(State.OK, f"file, policy and the checklist {checklist.id} are good"))
 
 
-def database_question(url: str, *, embedded: bool = False) -> Question:
-    """How the bot's own database is."""
-    return Question(OWN_DATABASE, partial(own_database, url, embedded=embedded), (EVERY_RELEASE,))
+def database_question(url: str, *, is_embedded: bool = False) -> Question:
+    """Return the question about the state of the bot's own database."""
+    return Question(OWN_DATABASE, partial(examine_own_database, url, is_embedded=is_embedded), (EVERY_RELEASE,))
 
 
-def ask(tx: Tx, examination: Examination, asked_by: int) -> str:
-    """Have everything examined for whoever sent the delivery ``asked_by`` (row of the inbox); the findings are a second answer."""
+def request_examination(tx: Tx, examination: Examination, asked_by: int) -> str:
+    """Enqueue the examination, and return the first answer; a worker sends the findings as a second one.
+
+    ``asked_by``: the row of the inbox with the delivery of the person who asked.
+    """
     names = [question.part for question in examination.questions]
     work.enqueue(tx, QUEUE, asked_by)
-    listed = ", ".join(names)
-    return f"Asking {listed}. The findings follow within half a minute." if names else "There is nobody to ask."
+    part_names = ", ".join(names)
+    return f"Asking {part_names}. The findings follow within half a minute." if names else "There is nobody to ask."
 
 
-def questions(parts: Iterable[Part], settings: Settings) -> list[Question]:
-    """Whom to ask about them; of some, such as the id of a tenant, it only matters that they are set."""
-    found = [(part, _ask(part, settings)) for part in parts]
+def list_questions(parts: Iterable[Part], settings: Settings) -> list[Question]:
+    """Return a question for each part that can be asked; others, such as the id of a tenant, need only be set."""
+    examiners = [(part, _examiner_of(part, settings)) for part in parts]
     return [
-        Question(part.title, ask, part.lines, _PACKAGES.get(part.section, ())) for part, ask in found if ask is not None
+        Question(part.title, examiner, part.lines, _PACKAGES.get(part.section, ()))
+        for part, examiner in examiners
+        if examiner is not None
     ]
 
 
-def _ask(part: Part, settings: Settings) -> Callable[[], Sequence[Finding]] | None:
+def _examiner_of(part: Part, settings: Settings) -> Callable[[], Sequence[Finding]] | None:
     section = part.section
     if section == "registry" and settings.registry is not None:
         return partial(vendors.registry, settings.registry, part.lines)
@@ -126,69 +135,72 @@ EXAMINERS: Mapping[str, Callable[[Target, Needs], list[Finding]]] = {
 }
 
 
-def own_database(url: str, *, embedded: bool = False) -> list[Finding]:
-    """The bot's own: reachable, up to date, and its role with what deploy/postgres-grants.sql gives.
+def examine_own_database(url: str, *, is_embedded: bool = False) -> list[Finding]:
+    """Check that the bot's own database answers, is migrated, and gives its role the rights of deploy/postgres-grants.sql.
 
-    An ``embedded`` one is brought up to date by the next start, and its role is the owner on purpose.
+    An embedded one is migrated by the next start, and its role is the owner on purpose.
     """
     lines = (EVERY_RELEASE,)
     try:
         with psycopg.connect(url, row_factory=dict_row, connect_timeout=int(CONNECT_TIMEOUT)) as tx:
-            if (names := list_missing_in(tx)) and embedded:
+            if (names := list_missing_in(tx)) and is_embedded:
                 return [Finding(State.NOTE, f"lacks {len(names)} migrations, which the next start applies")]
             if names:
                 what = f"lacks {len(names)} migrations, from {names[0]} on"
                 return [Finding(State.MISSING, what, "Run as its owner:", "release-bot migrate", lines)]
-            lacking = own_grants.list_missing_rights(tx)
+            missing_rights = own_grants.list_missing_rights(tx)
             role, rules = tx.info.user, own_grants.rules_over_the_record(tx)
     except psycopg.OperationalError as error:
-        refused = databases.ANSWERED in str(error)
+        is_refused = databases.ANSWERED in str(error)
         hint = (
             "Correct user, password and database in DATABASE_URL."
-            if refused
+            if is_refused
             else "Is the server up, and its host right?"
         )
-        return [Finding(State.MISSING if refused else State.UNREACHABLE, first_line(error), hint, lines=lines)]
+        return [Finding(State.MISSING if is_refused else State.UNREACHABLE, first_line(error), hint, lines=lines)]
     except psycopg.Error as error:
         return [Finding(State.MISSING, first_line(error), "Is this the bot's own database?", lines=lines)]
-    if lacking:
-        names = [f"{right} on {table}" for table, right in lacking]
+    if missing_rights:
+        names = [f"{right} on {table}" for table, right in missing_rights]
         what = f"the role {role} may not {', '.join(names[:5])}{' and so on' if names[5:] else ''}"
         rule = 'psql "$OWNER_DATABASE_URL" --file deploy/postgres-grants.sql'
         return [Finding(State.MISSING, what, "Run as the owner of the tables:", rule, lines)]
-    found = [Finding(State.OK, "answers and is up to date")]
-    if rules and not embedded:
+    findings = [Finding(State.OK, "answers and is up to date")]
+    if rules and not is_embedded:
         hint = "Better give the bot a role of its own: docs/howto/run-in-production.md."
-        found.append(Finding(State.NOTE, f"the role {role} could change the record", hint))
-    return found
+        findings.append(Finding(State.NOTE, f"the role {role} could change the record", hint))
+    return findings
 
 
-def examine(questions: Iterable[Question], tell: Callable[[Sequence[str]], None]) -> list[Said]:
-    """Ask all side by side, and say what each said, in their order. ``tell`` hears every two seconds who is waited for."""
-    asked = list(questions)
-    answers: queue.SimpleQueue[tuple[int, Sequence[Finding]]] = queue.SimpleQueue()
-    for number, question in enumerate(asked):
+def examine(questions: Iterable[Question], tell: Callable[[Sequence[str]], None]) -> list[PartFinding]:
+    """Ask all questions at once, and return the findings in the order of the questions.
+
+    ``tell`` gets every two seconds the parts that have not answered yet. Who does not answer in time is UNREACHABLE.
+    """
+    pending = list(questions)
+    results: queue.SimpleQueue[tuple[int, Sequence[Finding]]] = queue.SimpleQueue()
+    for number, question in enumerate(pending):
         # Daemons, so that a system which says nothing at all does not keep the program from ending.
-        threading.Thread(target=_answer, args=(number, question, answers), daemon=True).start()
+        threading.Thread(target=_put_findings, args=(number, question, results), daemon=True).start()
     # On a busy machine these take as long as all the answers together: that is no vendor's fault, so it does not count.
-    load(*sorted({package for question in asked for package in question.packages}))
-    found: dict[int, Sequence[Finding]] = {}
+    load(*sorted({package for question in pending for package in question.packages}))
+    findings_by_number: dict[int, Sequence[Finding]] = {}
     end = time.monotonic() + DEADLINE
-    while len(found) < len(asked) and (left := end - time.monotonic()) > 0:
+    while len(findings_by_number) < len(pending) and (seconds_left := end - time.monotonic()) > 0:
         try:
-            number, findings = answers.get(timeout=min(left, TELL_EVERY))
+            number, findings = results.get(timeout=min(seconds_left, TELL_EVERY))
         except queue.Empty:
-            tell([question.part for number, question in enumerate(asked) if number not in found])
+            tell([question.part for number, question in enumerate(pending) if number not in findings_by_number])
         else:
-            found[number] = findings
+            findings_by_number[number] = findings
     return [
-        Said(question.part, finding)
-        for number, question in enumerate(asked)
-        for finding in found.get(number, [_silent(question)])
+        PartFinding(question.part, finding)
+        for number, question in enumerate(pending)
+        for finding in findings_by_number.get(number, [_silence_finding(question)])
     ]
 
 
-def _answer(number: int, question: Question, answers: queue.SimpleQueue[tuple[int, Sequence[Finding]]]) -> None:
+def _put_findings(number: int, question: Question, results: queue.SimpleQueue[tuple[int, Sequence[Finding]]]) -> None:
     try:
         findings = question.ask()
     except ClientError as error:
@@ -198,9 +210,9 @@ def _answer(number: int, question: Question, answers: queue.SimpleQueue[tuple[in
         logger.exception("asking %s failed unexpectedly", question.part)
         what = f"unexpected {type(error).__name__}"
         findings = [Finding(State.UNREACHABLE, what, "This is a fault of the bot: see its log.", lines=question.lines)]
-    answers.put((number, findings))
+    results.put((number, findings))
 
 
-def _silent(question: Question) -> Finding:
+def _silence_finding(question: Question) -> Finding:
     what = f"no answer within {DEADLINE:.0f} s"
     return Finding(State.UNREACHABLE, what, "Is it up and reachable from here?", lines=question.lines)

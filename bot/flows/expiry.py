@@ -16,12 +16,12 @@ _MOMENT = timedelta(seconds=1)  # a PASS still counts at the very end of its age
 
 
 def schedule(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
-    """Have the messages of a release rendered anew once a PASS that counts until ``at`` has expired."""
+    """Have the messages of a release rendered again once a PASS that is valid until ``at`` has expired."""
     work.enqueue(tx, QUEUE, release_id, due_at=at + _MOMENT)
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
-    """Render the messages of a release (key: its id) anew. Returns when the next PASS expires, or None."""
+    """Mark the messages of a release (key: its id) as stale. Returns when the next PASS expires, or None."""
     release_id = ReleaseId(int(job.claim.key))
     now = deps.clock.now()
     with deps.store.transaction() as tx:

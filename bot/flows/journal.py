@@ -1,8 +1,9 @@
-"""Journal: what a step writes down in our tables while it acts: fenced by the claim of who carries it out, and redacted."""
+"""Journal: what a step records in our tables while it acts, redacted. Only the worker that has the claim may write."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from bot.domain.ids import ReleaseId
@@ -12,86 +13,84 @@ from bot.errors import StepError, Superseded
 from bot.flows.deps import Deps, Job
 from bot.store import files, mitigations, posts, steps, work
 from bot.store.files import File
+from bot.store.pool import Tx
 from checks.runner import redact_values
 
 
 class StepJournal:
-    """The journal of one step."""
+    """The journal of one step. Each method raises Superseded when the claim of the job is lost."""
 
     def __init__(
-        self, deps: Deps, job: Job, release_id: ReleaseId, row: int, planned: Sequence[Mutation] | None = None
+        self, deps: Deps, job: Job, release_id: ReleaseId, row: int, allowed_changes: Sequence[Mutation] | None = None
     ) -> None:
-        """``planned``: the only changes that it may make; None: whatever it finds to be done."""
-        self._deps, self._job, self._release_id, self._row, self._planned = deps, job, release_id, row, planned
+        """``row``: of the step. ``allowed_changes``: the only changes that it may make; None: all."""
+        self._deps, self._job, self._release_id, self._row, self._planned = deps, job, release_id, row, allowed_changes
 
-    def intent(self, changes: Sequence[Mutation]) -> None:
-        """Store what is about to be changed, directly before it is. Raises StepError when that is not what was planned.
+    def record_intent(self, changes: Sequence[Mutation]) -> None:
+        """Store the changes that the step makes next, and renew the lease. Raises StepError for a change that is not allowed.
 
-        Prolongs the lease. Raises Superseded in a process that stood still meanwhile for so long that another one may have
-        followed it: what it would ask a vendor for then, nobody could refuse.
+        Raises Superseded too when storing took so long that another process may have taken over meanwhile: a vendor could
+        not refuse the second request.
         """
         clean = self._deps.clean
-        intended = [change.scrub(clean) for change in changes]
-        planned = None if self._planned is None else [change.scrub(clean) for change in self._planned]
-        for change in intended:
-            if planned is not None and change not in planned:
+        clean_changes = [change.scrub(clean) for change in changes]
+        allowed_changes = None if self._planned is None else [change.scrub(clean) for change in self._planned]
+        for change in clean_changes:
+            if allowed_changes is not None and change not in allowed_changes:
                 raise StepError(
                     f"{change.what} has changed since the plan was made: it is {change.now or 'not there'} now",
                     hint="Find out who and why. A retry plans this step anew and carries on from what stands there now.",
                 )
         clock, claim = self._deps.clock, self._job.claim
-        started = clock.steady()
+        start = clock.steady()
         with self._deps.store.transaction() as tx:
             if not work.renew(tx, claim):
                 raise Superseded
-            steps.write_journal(tx, self._row, claim.token, "intent", {"changes": [change.body for change in intended]})
-        if clock.steady() - started > work.ACT_WITHIN:
+            steps.write_journal(
+                tx, self._row, claim.token, "intent", {"changes": [change.body for change in clean_changes]}
+            )
+        if clock.steady() - start > work.ACT_WITHIN:
             raise Superseded
 
-    def observed(self, **body: object) -> None:
-        """Store what was seen; a vendor's words may be among it."""
+    def record_observation(self, **body: object) -> None:
+        """Store what the step saw."""
         self._write("observed", body)
 
-    def unmade(self, changes: Sequence[Mutation]) -> None:
-        """Store that a change was refused."""
+    def record_refusal(self, changes: Sequence[Mutation]) -> None:
+        """Store that the changes of the last intent were refused, so that nothing of them was made."""
         self._write("observed", {"changes": [change.body for change in changes]})
 
-    def seen(self) -> list[Mapping[str, Any]]:
-        """What was seen so far."""
-        with self._deps.store.transaction() as tx:
-            work.ensure_claim(tx, self._job.claim)
+    def observations(self) -> list[Mapping[str, Any]]:
+        """Return what was stored with `record_observation`, in every attempt and by every process; the oldest first."""
+        with self._claimed_transaction() as tx:
             return [line["body"] for line in steps.journal(tx, self._row) if line["entry"] == "observed"]
 
-    def begun(self) -> bool:
-        """Whether the step ever was about to change something, in any attempt and by any process."""
-        with self._deps.store.transaction() as tx:
-            work.ensure_claim(tx, self._job.claim)
+    def has_intent(self) -> bool:
+        """Whether an intent of the step was ever stored, in any attempt and by any process."""
+        with self._claimed_transaction() as tx:
             return any(line["entry"] == "intent" for line in steps.journal(tx, self._row))
 
-    def acted(self, **body: object) -> None:
-        """Store what was changed."""
+    def record_action(self, **body: object) -> None:
+        """Store what the step has changed."""
         self._write("acted", body)
 
-    def before(self, **body: object) -> None:
-        """Keep what stood there before the first change, for people: a rollback goes by what was recorded exactly."""
-        with self._deps.store.transaction() as tx:
-            work.ensure_claim(tx, self._job.claim)
+    def record_state_before(self, **body: object) -> None:
+        """Store what was there before the first change, for people; a rollback goes by its own exact record."""
+        with self._claimed_transaction() as tx:
             steps.before(tx, self._row, redact_values(body, self._deps.clean))
 
-    def progress(self, line: str) -> None:
-        """Show how far it is."""
-        with self._deps.store.transaction() as tx:
-            work.ensure_claim(tx, self._job.claim)
+    def show_progress(self, line: str) -> None:
+        """Show people how far the step is, in one line."""
+        with self._claimed_transaction() as tx:
             if steps.progress(tx, self._row, self._deps.clean(line, 200)):
                 posts.mark_stale(tx, self._release_id)
 
-    def log(self, name: str, title: str, text: str) -> None:
-        """Owe the thread a file with what something printed."""
+    def attach_log(self, name: str, title: str, text: str) -> None:
+        """Enqueue ``text`` as a file in the thread of the release; nothing for an empty text. Once for each ``name``."""
         content = self._deps.clean(text).encode()
         if not content:
             return
-        with self._deps.store.transaction() as tx:
-            work.ensure_claim(tx, self._job.claim)
+        with self._claimed_transaction() as tx:
             card = posts.find(tx, self._release_id, CardPost())
             files.enqueue_file(
                 tx,
@@ -102,23 +101,27 @@ class StepJournal:
                 parent=card.id if card else None,
             )
 
-    def _write(self, entry: str, body: dict[str, object]) -> None:
+    @contextmanager
+    def _claimed_transaction(self) -> Iterator[Tx]:
         with self._deps.store.transaction() as tx:
             work.ensure_claim(tx, self._job.claim)
+            yield tx
+
+    def _write(self, entry: str, body: dict[str, object]) -> None:
+        with self._claimed_transaction() as tx:
             steps.write_journal(tx, self._row, self._job.claim.token, entry, redact_values(body, self._deps.clean))
 
 
 class MitigationJournal(StepJournal):
-    """The journal of a mitigation: that of the step which offers it; what people see of it stands in its own row."""
+    """The journal of a mitigation: the one of the step that offers it, but its progress is shown in its own message."""
 
     def __init__(self, deps: Deps, job: Job, release_id: ReleaseId, row: int, mitigation: int) -> None:
-        """``row``: of the step, ``mitigation``: its own id."""
+        """``row``: of the step; ``mitigation``: the id of the mitigation."""
         super().__init__(deps, job, release_id, row)
         self._mitigation = mitigation
 
-    def progress(self, line: str) -> None:
-        """Show how far it is."""
-        with self._deps.store.transaction() as tx:
-            work.ensure_claim(tx, self._job.claim)
+    def show_progress(self, line: str) -> None:
+        """Show people how far the mitigation is, in one line."""
+        with self._claimed_transaction() as tx:
             if mitigations.say(tx, self._mitigation, progress=self._deps.clean(line, 200)):
                 posts.mark_stale(tx, self._release_id)

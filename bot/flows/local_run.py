@@ -20,7 +20,7 @@ from bot.errors import ChecklistError, DatabaseError
 from bot.flows.check_context import CheckRun
 from bot.flows.check_run import Wait, attempt, requirements_of
 from bot.flows.deps import StoreDeps, TargetDeps
-from bot.flows.not_run import TERMINAL, not_run_answer, skipped_answer
+from bot.flows.not_run_answers import TERMINAL, not_run_answer, skipped_answer
 from bot.flows.undo import list_leftovers, run_lock, undo_leftovers, undo_orphans
 from bot.store.pool import Tx
 from checks.contract import Answer, Outcome
@@ -41,17 +41,17 @@ class CheckProgress:
 
     @property
     def outcome(self) -> Outcome | None:
-        """Of its answer; None: it has none yet."""
+        """The outcome of the answer; None while there is none."""
         return None if self.answer is None else self.answer.outcome
 
 
 class LocalRun:
     """One run of some checks.
 
-    ``deps``: a StoreDeps keeps the undo ledger, locks and allowances in the bot's database, so that a bot which runs at the
-    same time keeps out of the way. With plain TargetDeps a check that changes data is not run: ERROR.
-    ``entries``: with all that they need, as `select_checks` gives them. ``tell`` hears of every change, in any thread;
-    ``tick`` is called some times a second. ``cancelled``: set it, and what runs is told to stop, the rest does not begin.
+    ``deps``: with StoreDeps the undo ledger, locks and allowances are in the bot's database, so that this run and a running
+    bot do not disturb each other. With plain TargetDeps a check that changes data is answered with ERROR.
+    ``entries``: the checks with all that they need, as `select_checks` returns them. ``tell`` is called on every change of
+    progress, in any thread; ``tick`` some times a second. Set ``cancelled`` to stop the running checks and begin no other.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LocalRun:
         self._fault: BaseException | None = None
 
     def run(self) -> dict[CheckId, CheckProgress]:
-        """Run them all; every one has an answer then. Raises what is a fault of the bot itself, once all have ended."""
+        """Run all checks and return the answer of each. A fault of the bot itself is raised once all have ended."""
         if isinstance(self._deps, StoreDeps):
             undo_orphans(self._deps)  # of an earlier run that was killed
         while True:
@@ -90,7 +90,7 @@ class LocalRun:
         return self._progress
 
     def undo(self) -> list[str]:
-        """Try again to undo what these checks could not; returns what is still as they left it."""
+        """Try again to undo what these checks left changed; return what is still changed, for people."""
         if not isinstance(self._deps, StoreDeps):
             return []
         leftovers = []
@@ -147,9 +147,9 @@ class LocalRun:
             needs=needs,
             begin=partial(self._begin, entry),
         )
-        waited = timedelta(seconds=time.monotonic() - self._first_attempts[entry.id])
+        waiting_time = timedelta(seconds=time.monotonic() - self._first_attempts[entry.id])
         try:
-            self._ended.put((entry, attempt(self._deps, entry, run, waited)))
+            self._ended.put((entry, attempt(self._deps, entry, run, waiting_time)))
         except DatabaseError as error:
             self._ended.put((entry, not_run_answer(entry, error.user_message, error.hint)))
         # The seam of the threads: a fault of the bot must reach the person, not end in a thread that nobody hears.
@@ -172,9 +172,9 @@ class LocalRun:
 
 
 def select_checks(checklist: Checklist, names: Iterable[str]) -> tuple[Check, ...]:
-    """The checks of these ids, sections and asking steps, and all that they need, in the order of the file.
+    """Return the checks of these ids, sections and `run_check` steps, and all that they need, in the order of the file.
 
-    Lines that only a release has answered are left out of sections. Raises ChecklistError for a name that is not there.
+    Of sections, checks that only a release can answer are left out. Raises ChecklistError for an unknown name.
     """
     steps = {
         CheckId(step.id): check_of_step(step.id, step.title, step.action)
@@ -182,15 +182,15 @@ def select_checks(checklist: Checklist, names: Iterable[str]) -> tuple[Check, ..
         if isinstance(step.action, RunCheck)
     }
     entries = {entry.id: entry for entry in (*checklist.distinct_checks, *steps.values())}
-    selected: set[CheckId] = set()
+    check_ids: set[CheckId] = set()
     for name in names:
         if section := checklist.section(name):
             lines = [entries[line.canonical_id] for line in section.checks]
-            selected |= {entry.id for entry in lines if entry.kind not in IN_A_RELEASE}
+            check_ids |= {entry.id for entry in lines if entry.kind not in IN_A_RELEASE}
         elif line := checklist.check(name):
-            selected.add(line.canonical_id)
+            check_ids.add(line.canonical_id)
         elif name in steps:
-            selected.add(CheckId(name))
+            check_ids.add(CheckId(name))
         else:
             names_of_all = [*entries, *(section.id for section in checklist.sections)]
             sections = ", ".join(section.id for section in checklist.sections)
@@ -198,6 +198,6 @@ def select_checks(checklist: Checklist, names: Iterable[str]) -> tuple[Check, ..
                 f"{checklist.id} has no check or section {name!r}{did_you_mean(name, names_of_all)}",
                 hint=f"Sections: {sections}.",
             )
-    while more := {need for check_id in selected for need in entries[check_id].needs} - selected:
-        selected |= more
-    return tuple(entry for check_id, entry in entries.items() if check_id in selected)
+    while new_ids := {need for check_id in check_ids for need in entries[check_id].needs} - check_ids:
+        check_ids |= new_ids
+    return tuple(entry for check_id, entry in entries.items() if check_id in check_ids)

@@ -1,4 +1,4 @@
-"""Mitigation: a person has a variable set for a while, owns that, is reminded of it, and has it put back (promise P7)."""
+"""Mitigation: a variable that a person has set for a while. They own it and are reminded until it is put back (promise P7)."""
 
 from __future__ import annotations
 
@@ -38,18 +38,22 @@ from bot.store.pool import Tx
 logger = logging.getLogger(__name__)
 
 QUEUE = "mitigation"
-AFTER = timedelta(seconds=1)  # between two looks whether the rollback of the backend is through
+AFTER = timedelta(seconds=1)  # between two looks whether the rollback of the backend is done
 OFFERED_IN = frozenset({ReleaseState.ROLLING_BACK, ReleaseState.ROLLBACK_FAILED, ReleaseState.ROLLED_BACK})
 
 
 def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
-    """Have the variable of a step set, with ``actor`` as its owner; pressed again, a try that got stuck goes on."""
-    found = steps.get(tx, step_row)
-    if found is None:
+    """Have the variable of a step set, with ``actor`` as its owner, and return the answer for them.
+
+    Pressed again, it retries a mitigation that got stuck. Raises NotAllowed, UnknownThing, InvalidInput without a reason, and
+    StaleButton when the step is not offered any more.
+    """
+    stored = steps.get(tx, step_row)
+    if stored is None:
         raise UnknownThing("There is no such step.")
-    view = locked_view(tx, deps, found[0])
+    view = locked_view(tx, deps, stored[0])
     require(view.policy, actor, Action.ROLLBACK)
-    spec = view.checklist.step(found[1].id)
+    spec = view.checklist.step(stored[1].id)
     if spec is None or not isinstance(spec.action, SetVariable) or view.release.state not in OFFERED_IN:
         raise StaleButton
     if not reason.strip():
@@ -69,9 +73,9 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
         mitigation_id = mitigations.add(
             tx, view.release.id, step_row, what, owner=actor.user, reason=reason, at=view.now, due_at=due_at
         )
-        begun = MitigationBegun(what=what, reason=reason, mitigation=mitigation_id)
+        event = MitigationBegun(what=what, reason=reason, mitigation=mitigation_id)
         post = MitigationPost(mitigation=mitigation_id)
-        commit_change(tx, view.release.id, begun, at=view.now, by=actor.user, new_posts=[post])
+        commit_change(tx, view.release.id, event, at=view.now, by=actor.user, new_posts=[post])
     else:
         mitigation_id = existing.id
         mitigations.say(tx, mitigation_id)
@@ -81,7 +85,7 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
 
 
 def renew(tx: Tx, view: ReleaseView) -> None:
-    """Have set again what is in force: a rollback that is through has taken the Deployment back to before it was."""
+    """Have every mitigation that is in force set again, because the rollback has restored the Deployment from before it."""
     for entry in view.open_mitigations:
         if entry.state is MitigationState.SET:
             mitigations.move(tx, entry, MitigationState.SETTING, view.now)
@@ -89,78 +93,81 @@ def renew(tx: Tx, view: ReleaseView) -> None:
 
 
 def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
-    """Have put back what a mitigation has changed; pressed again, a try that got stuck goes on."""
-    view, found = _locked(tx, deps, actor, mitigation_id)
-    if not found.is_open:
-        return f"{found.what} was put back already."
-    if found.state is MitigationState.SETTING and not found.is_stuck:
-        raise StaleButton(f"{found.what} is being set at this moment.", hint="Wait until that is through.")
-    if found.state is not MitigationState.LIFTING:
-        mitigations.move(tx, found, MitigationState.LIFTING, view.now, by=actor.user)
+    """Have a mitigation put back, and return the answer for ``actor``; pressed again, it retries one that got stuck."""
+    view, entry = _lock_for_owner(tx, deps, actor, mitigation_id)
+    if not entry.is_open:
+        return f"{entry.what} was put back already."
+    if entry.state is MitigationState.SETTING and not entry.is_stuck:
+        raise StaleButton(f"{entry.what} is being set at this moment.", hint="Wait until that is through.")
+    if entry.state is not MitigationState.LIFTING:
+        mitigations.move(tx, entry, MitigationState.LIFTING, view.now, by=actor.user)
     else:
         mitigations.say(tx, mitigation_id)
     work.enqueue(tx, QUEUE, mitigation_id)
-    resolving = MitigationResolving(mitigation=mitigation_id)
-    commit_change(tx, view.release.id, resolving, at=view.now, by=actor.user)
-    return f"Putting back what stood there before {found.what}."
+    event = MitigationResolving(mitigation=mitigation_id)
+    commit_change(tx, view.release.id, event, at=view.now, by=actor.user)
+    return f"Putting back what stood there before {entry.what}."
 
 
 def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> str:
-    """Record that ``actor`` has put back by hand what the bot could not: one that is stuck must not hold deploys for ever."""
-    view, found = _locked(tx, deps, actor, mitigation_id)
-    if not found.is_open:
-        return f"{found.what} was put back already."
-    if not found.is_stuck:
-        raise StaleButton(f"{found.what} is not stuck.", hint="Press *Put it back*: the bot does it.")
+    """Record that ``actor`` put a stuck mitigation back by hand, so that it does not block deploys for ever; return the answer.
+
+    Raises NotAllowed, UnknownThing, InvalidInput without a note, and StaleButton for one that is not stuck.
+    """
+    view, entry = _lock_for_owner(tx, deps, actor, mitigation_id)
+    if not entry.is_open:
+        return f"{entry.what} was put back already."
+    if not entry.is_stuck:
+        raise StaleButton(f"{entry.what} is not stuck.", hint="Press *Put it back*: the bot does it.")
     if not note.strip():
         raise InvalidInput("That needs a note: what was put back, and how do you know?")
     note = deps.clean(note.strip())
-    mitigations.move(tx, found, MitigationState.LIFTED, view.now, by=actor.user, note=note)
-    attested = MitigationAttested(mitigation=found.id, by=actor.user, note=note)
-    commit_change(tx, found.release_id, attested, at=view.now, by=actor.user)
-    _close(tx, deps, found)
-    return f"Recorded: {found.what} was put back by you."
+    mitigations.move(tx, entry, MitigationState.LIFTED, view.now, by=actor.user, note=note)
+    event = MitigationAttested(mitigation=entry.id, by=actor.user, note=note)
+    commit_change(tx, entry.release_id, event, at=view.now, by=actor.user)
+    _close_if_last(tx, deps, entry)
+    return f"Recorded: {entry.what} was put back by you."
 
 
-def _locked(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> tuple[ReleaseView, Mitigation]:
-    """A mitigation as it stands under the lock of its release, for somebody who may put it back."""
-    known = mitigations.get(tx, mitigation_id)
-    if known is None:
+def _lock_for_owner(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> tuple[ReleaseView, Mitigation]:
+    """Lock the release of a mitigation and return both. Raises NotAllowed for who may not roll back, and UnknownThing."""
+    unlocked = mitigations.get(tx, mitigation_id)
+    if unlocked is None:
         raise UnknownThing("There is no such mitigation.")
-    view = locked_view(tx, deps, known.release_id)
+    view = locked_view(tx, deps, unlocked.release_id)
     require(view.policy, actor, Action.ROLLBACK)
     return view, next(entry for entry in view.mitigations if entry.id == mitigation_id)
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
-    """Go on with a mitigation (key: its id): set it, remind its owner, put it back. Returns when to look again."""
+    """Do what is next for a mitigation (key: its id): set it, remind its owner or put it back. Returns when to look again."""
     mitigation_id = int(job.claim.key)
     with deps.store.transaction() as tx:
-        found = mitigations.get(tx, mitigation_id)
-        if found is None:
+        mitigation = mitigations.get(tx, mitigation_id)
+        if mitigation is None:
             return None
-        view = locked_view(tx, deps, found.release_id)
+        view = locked_view(tx, deps, mitigation.release_id)
         work.ensure_claim(tx, job.claim)
-        found = next(entry for entry in view.mitigations if entry.id == mitigation_id)  # as it is under the lock
-        if not found.is_open:
+        mitigation = next(entry for entry in view.mitigations if entry.id == mitigation_id)  # as it is under the lock
+        if not mitigation.is_open:
             return None
-        spec, action = _offer(tx, view, found)
-        if found.state is MitigationState.SET or found.is_stuck:
-            return _remind(tx, view, found, action)
-        if _rolls_back(view):
+        spec, action = _find_step(tx, view, mitigation)
+        if mitigation.state is MitigationState.SET or mitigation.is_stuck:
+            return _remind(tx, view, mitigation, action)
+        if _is_backend_rolling_back(view):
             return view.now + AFTER
     try:
-        said = _carry_out(deps, job, view, found, spec, action)
+        summary = _carry_out(deps, job, view, mitigation, spec, action)
     except Superseded:
         raise
     except StepError as error:
-        _stuck(deps, job, found, f"{error.user_message.rstrip('.')}. {error.hint}".strip())
-        return found.due_at
-    return _through(deps, job, found, said)
+        _record_trouble(deps, job, mitigation, f"{error.user_message.rstrip('.')}. {error.hint}".strip())
+        return mitigation.due_at
+    return _record_success(deps, job, mitigation, summary)
 
 
-def _rolls_back(view: ReleaseView) -> bool:
-    """Whether the rollback has the Deployment in its hands: it would undo what is set now."""
+def _is_backend_rolling_back(view: ReleaseView) -> bool:
+    """Whether a rollback is still to change the Deployment; it would undo a variable that is set now."""
     return view.release.state is ReleaseState.ROLLING_BACK and any(
         step.plan is PlanKind.ROLLBACK
         and step.state in {StepState.PENDING, StepState.RUNNING}
@@ -170,82 +177,84 @@ def _rolls_back(view: ReleaseView) -> bool:
     )
 
 
-def _offer(tx: Tx, view: ReleaseView, found: Mitigation) -> tuple[StepSpec, SetVariable]:
-    """The step that offers it, of whichever run of the rollback, and what that sets. A release keeps its checklist."""
-    step = steps.get(tx, found.step)
+def _find_step(tx: Tx, view: ReleaseView, entry: Mitigation) -> tuple[StepSpec, SetVariable]:
+    """Return the step that offers the mitigation, of whichever run of the rollback, and its action. Raises UnknownThing."""
+    step = steps.get(tx, entry.step)
     spec = view.checklist.step(step[1].id) if step is not None else None
     if spec is None or not isinstance(spec.action, SetVariable):
-        raise UnknownThing(f"No step of {view.release.version} offers {found.what}.")
+        raise UnknownThing(f"No step of {view.release.version} offers {entry.what}.")
     return spec, spec.action
 
 
-def _remind(tx: Tx, view: ReleaseView, found: Mitigation, action: SetVariable) -> datetime:
-    """Tell the owner again and again, until it is put back."""
-    if view.now < found.due_at:
-        return found.due_at
+def _remind(tx: Tx, view: ReleaseView, entry: Mitigation, action: SetVariable) -> datetime:
+    """Send the owner the reminder that is due, if one is; return when the next one is."""
+    if view.now < entry.due_at:
+        return entry.due_at
     due_at = view.now + action.remind
-    mitigations.record_reminder(tx, found.id, due_at)
-    number = found.reminders + 1
-    reminded = MitigationReminded(mitigation=found.id, round=number)
-    notice = MitigationNotice(mitigation=found.id, round=number)
-    commit_change(tx, view.release.id, reminded, at=view.now, by=SYSTEM, new_posts=[notice])
+    mitigations.record_reminder(tx, entry.id, due_at)
+    number = entry.reminders + 1
+    event = MitigationReminded(mitigation=entry.id, round=number)
+    notice = MitigationNotice(mitigation=entry.id, round=number)
+    commit_change(tx, view.release.id, event, at=view.now, by=SYSTEM, new_posts=[notice])
     return due_at
 
 
-def _carry_out(deps: Deps, job: Job, view: ReleaseView, found: Mitigation, spec: StepSpec, action: SetVariable) -> str:
+def _carry_out(deps: Deps, job: Job, view: ReleaseView, entry: Mitigation, spec: StepSpec, action: SetVariable) -> str:
     with deps.store.transaction() as tx:
-        ship, was = release_reference(tx, view.release), mitigations.was(tx, found.id)
-    if was is None and found.state is MitigationState.SETTING:
-        with inspect_step(deps, spec, ship, None, cancelled=job.lost) as look:
-            was = variable.where_we_are(action, look)
+        reference, earlier_entry = release_reference(tx, view.release), mitigations.was(tx, entry.id)
+    if earlier_entry is None and entry.state is MitigationState.SETTING:
+        with inspect_step(deps, spec, reference, None, cancelled=job.cancelled) as inspection:
+            earlier_entry = variable.where_we_are(action, inspection)
         with deps.store.transaction() as tx:
             work.ensure_claim(tx, job.claim)
-            mitigations.keep(tx, found.id, was)
-    with inspect_step(deps, spec, ship, was, seconds=action.timeout, cancelled=job.lost) as look:
-        journal = MitigationJournal(deps, job, view.release.id, found.step, found.id)
-        context = build_step_context(deps, job, view.release.id, spec, look, journal)
-        if found.state is MitigationState.LIFTING:
+            mitigations.keep(tx, entry.id, earlier_entry)
+    with inspect_step(
+        deps, spec, reference, earlier_entry, seconds=action.timeout, cancelled=job.cancelled
+    ) as inspection:
+        journal = MitigationJournal(deps, job, view.release.id, entry.step, entry.id)
+        context = build_step_context(deps, job, view.release.id, spec, inspection, journal)
+        if entry.state is MitigationState.LIFTING:
             return variable.put_back(action, context)
         return variable.set_variable(action, context)
 
 
-def _stuck(deps: Deps, job: Job, found: Mitigation, trouble: str) -> None:
+def _record_trouble(deps: Deps, job: Job, entry: Mitigation, trouble: str) -> None:
     with deps.store.transaction() as tx:
-        view = locked_view(tx, deps, found.release_id)
+        view = locked_view(tx, deps, entry.release_id)
         work.ensure_claim(tx, job.claim)
-        said = deps.clean(trouble, 500)
-        mitigations.say(tx, found.id, trouble=said)
-        stuck = MitigationStuck(mitigation=found.id, why=said)
-        commit_change(tx, found.release_id, stuck, at=view.now, by=SYSTEM)
+        reason = deps.clean(trouble, 500)
+        mitigations.say(tx, entry.id, trouble=reason)
+        event = MitigationStuck(mitigation=entry.id, why=reason)
+        commit_change(tx, entry.release_id, event, at=view.now, by=SYSTEM)
 
 
-def _through(deps: Deps, job: Job, found: Mitigation, said: str) -> datetime | None:
-    """Write down that it is set, or back."""
+def _record_success(deps: Deps, job: Job, entry: Mitigation, done_text: str) -> datetime | None:
+    """Record that the mitigation is set, or put back. Returns when to remind its owner; None once it is put back."""
     with deps.store.transaction() as tx:
-        view = locked_view(tx, deps, found.release_id)
+        view = locked_view(tx, deps, entry.release_id)
         work.ensure_claim(tx, job.claim)
-        if found.state is MitigationState.LIFTING:
-            lifted(tx, deps, view, found)
+        if entry.state is MitigationState.LIFTING:
+            record_lifted(tx, deps, view, entry)
             return None
-        mitigations.move(tx, found, MitigationState.SET, view.now)
-        said = deps.clean(said)
-        done = steps.complete_for(tx, found.step, by=found.owner, summary=said, at=view.now)
-        step, run = done or ("", 0)  # set once more, after a rollback: the step was done before
-        put = MitigationSet(mitigation=found.id, step=step, run=run, by=found.owner, summary=said)
-        commit_change(tx, found.release_id, put, at=view.now, by=SYSTEM)
-    return found.due_at
+        mitigations.move(tx, entry, MitigationState.SET, view.now)
+        done_text = deps.clean(done_text)
+        stored_step = steps.complete_for(tx, entry.step, by=entry.owner, summary=done_text, at=view.now)
+        step, run = stored_step or ("", 0)  # set once more, after a rollback: the step was done before
+        event = MitigationSet(mitigation=entry.id, step=step, run=run, by=entry.owner, summary=done_text)
+        commit_change(tx, entry.release_id, event, at=view.now, by=SYSTEM)
+    return entry.due_at
 
 
-def lifted(tx: Tx, deps: Deps, view: ReleaseView, found: Mitigation) -> None:
-    """Write down that one of the locked ``view`` is back, and close the release if it was that which it waited for."""
-    mitigations.move(tx, found, MitigationState.LIFTED, view.now)
-    back = MitigationLifted(mitigation=found.id, by=found.resolved_by, note="")
-    commit_change(tx, found.release_id, back, at=view.now, by=SYSTEM)
-    _close(tx, deps, found)
+def record_lifted(tx: Tx, deps: Deps, view: ReleaseView, entry: Mitigation) -> None:
+    """Record that a mitigation of the locked ``view`` is put back, and close the release if nothing else keeps it open."""
+    mitigations.move(tx, entry, MitigationState.LIFTED, view.now)
+    event = MitigationLifted(mitigation=entry.id, by=entry.resolved_by, note="")
+    commit_change(tx, entry.release_id, event, at=view.now, by=SYSTEM)
+    _close_if_last(tx, deps, entry)
 
 
-def _close(tx: Tx, deps: Deps, found: Mitigation) -> None:
-    view = locked_view(tx, deps, found.release_id)
+def _close_if_last(tx: Tx, deps: Deps, entry: Mitigation) -> None:
+    view = locked_view(tx, deps, entry.release_id)
     if view.may_close:
-        releases.close(tx, found.release_id, view.now)
-        commit_change(tx, found.release_id, ReleaseClosed(after=found.what), at=view.now, by=SYSTEM)
+        releases.close(tx, entry.release_id, view.now)
+        commit_change(tx, entry.release_id, ReleaseClosed(after=entry.what), at=view.now, by=SYSTEM)

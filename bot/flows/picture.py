@@ -1,4 +1,4 @@
-"""Pictures: draws what the messages of a release show, from rows, and owes it to Slack; each once."""
+"""Pictures: draws the images of a release's messages from its rows, and enqueues each once as a file for Slack."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ RATE, TIMELINE = "rate", "timeline"  # kinds; their subjects are the id of an al
 
 
 def ask_for(tx: Tx, release_id: ReleaseId, kind: str, subject: str) -> None:
-    """Ask for a picture. Drawn by a worker, as it takes half a second that no lock should be held for."""
+    """Enqueue a picture; a worker draws it, because that takes half a second in which no lock should be held."""
     work.enqueue(tx, "picture", f"{release_id}:{kind}:{subject}")
 
 
 def execute(deps: Deps, job: Job) -> None:
-    """Draw one picture (key: release, kind and subject) and owe it to Slack. Nothing to draw is nothing owed."""
+    """Draw one picture (key: release, kind and subject) and enqueue it as a file; without data nothing is enqueued."""
     release, kind, subject = job.claim.key.split(":", 2)
     release_id = ReleaseId(int(release))
     with deps.store.transaction() as tx:
@@ -38,15 +38,15 @@ def execute(deps: Deps, job: Job) -> None:
 
 
 def _rate(view: ReleaseView, alarm_id: str) -> File | None:
-    """The plot of an alarm; None when the error rate was not known then."""
+    """Return the plot of the error rate of an alarm; None if the rate was not known then."""
     alarm = next((alarm for alarm in view.watch.alarms if str(alarm.id) == alarm_id), None) if view.watch else None
     if alarm is None or not alarm.series or not alarm.series["points"]:
         return None
     name = f"{view.checklist.title} {view.release.version}"
     title = f"Errors after the deploy of {name}"
     subtitle = f"Errors a minute in {view.release.environment}, from Sentry, as of {_moment(alarm.at)}"
-    counted = sum(count for at, count in alarm.series["points"] if at >= alarm.series["began"])
-    words = f"{title}: {counted:g} since then; before it {alarm.series['baseline']:.2g} a minute."
+    error_count = sum(count for at, count in alarm.series["points"] if at >= alarm.series["began"])
+    words = f"{title}: {error_count:g} since then; before it {alarm.series['baseline']:.2g} a minute."
     png = error_rate(title, subtitle, alarm.series)
     return File(name=f"errors-{view.release.version}.png", title=title, content=png, alt_text=words)
 

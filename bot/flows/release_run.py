@@ -21,19 +21,19 @@ from bot.flows.check_context import CheckRun
 from bot.flows.check_run import NotNow, Wait, attempt, requirements_of, subject_of
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, Job, locked_view
-from bot.flows.not_run import skipped_answer
+from bot.flows.not_run_answers import skipped_answer
 from bot.store import checks, posts, work
 from bot.store.pool import Tx
 from checks.contract import Answer, Outcome
 
-LOOK_AGAIN = timedelta(seconds=5)  # for a check that waits for others to end; it is woken when they do
+LOOK_AGAIN = timedelta(seconds=5)  # for a check that waits for a resource; it is woken earlier when that is free
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
     """Carry out one requested run (key ``release/check``) and store its result. Returns when to look again, or None.
 
-    A check whose time is over (the release has moved on) is not run. After a crash it is run anew, once what it had left
-    behind is undone.
+    A check that the state of the release does not ask for any more is not run. After a crash it is run again, once what the
+    earlier run changed is undone.
     """
     release, _, check_id = job.claim.key.partition("/")
     release_id, now = ReleaseId(int(release)), deps.clock.now()
@@ -60,22 +60,22 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         run = CheckRun(
             release_id=release_id,
             name=entry.id,
-            cancelled=job.lost,
+            cancelled=job.cancelled,
             progress=_show_progress(deps, release_id, entry.id),
             begin=partial(_begin, deps, job, release_id, entry),
         )
-        result = attempt(deps, entry, run, waited=now - requested_at)
+        result = attempt(deps, entry, run, waiting_time=now - requested_at)
     if isinstance(result, Wait):
         _show_wait(deps, job, release_id, entry.id, result)
         return result.until
-    if job.lost.is_set():
+    if job.cancelled.is_set():
         raise Superseded  # told to stop: what it says now is no answer, and whoever takes it up asks anew
     _store(deps, job, release_id, entry, result, start=now)
     return None
 
 
 def _is_wanted(view: ReleaseView, entry: Check) -> bool:
-    """Whether the run was requested and not cancelled, and the release has not moved on."""
+    """Whether the run is still requested, and the release is in a state in which the check is run."""
     return entry in list_runnable(view) and view.checks[entry.id].run_state is not RunState.IDLE
 
 
@@ -84,7 +84,7 @@ def _decide_turn(deps: Deps, view: ReleaseView, entry: Check) -> Turn:
 
 
 def _begin(deps: Deps, job: Job, release_id: ReleaseId, entry: Check, tx: Tx, run: CheckRun) -> CheckRun:
-    """Mark the check as running, and tell it what the checks that it needs have found out by now. Raises NotNow."""
+    """Mark the check as running, and return the run with the data of the checks that it needs. Raises NotNow."""
     view = locked_view(tx, deps, release_id)
     work.begin(tx, job.claim)  # what has woken it until now need not make it run twice
     if not _is_wanted(view, entry) or not _decide_turn(deps, view, entry).may_begin:

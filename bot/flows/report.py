@@ -19,31 +19,33 @@ Redact = Callable[[str], str]
 
 
 def format_of(record: Sequence[Mapping[str, Any]]) -> int:
-    """The format of the pack of a release with this `record`: 2 where an older bot has started it, whose events bind no rows."""
+    """Return the format of the pack of a release by its `record`: 3, or 2 if an older bot started it, whose events bind no rows."""
     return 3 if "rows" in record[0]["body"] else 2
 
 
 def gather(
     tx: Tx, view: ReleaseView, redact: Redact, pack_format: int
 ) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """The facts of the release of ``view``, as `release.json` has them but for the messages, and `digests.json`.
+    """Return the content of `release.json`, without the messages, and of `digests.json`.
 
-    Every text of the facts passes ``redact``; the digests are of what is stored, also where a secret became known only later.
+    Every text of the facts passes ``redact``; the digests are of the stored values, before redaction.
     """
     release_id = view.release.id
     release, rows = evidence.read_release(tx, release_id), evidence.read_rows(tx, release_id)
     digests = {
         row_name(table, row): column_digests(table, row)
-        for table, stored in {"release": [release], **rows}.items()
+        for table, table_rows in {"release": [release], **rows}.items()
         if table in BOUND_COLUMNS
-        for row in stored
+        for row in table_rows
     }
-    shown: dict[str, Any] = redact_values(rows, redact)
-    shown["rollback_targets"] = [_without_values(row) for row in shown["rollback_targets"]]
+    clean_rows: dict[str, Any] = redact_values(rows, redact)
+    clean_rows["rollback_targets"] = [_without_values(row) for row in clean_rows["rollback_targets"]]
     if pack_format == 2:  # noqa: PLR2004  see bot/evidence/format_2/FORMAT.md
-        shown["check_results"] = [
-            result if _bound(result) == _bound(stored) else {**result, "redacted": digest_of(_bound(stored))}
-            for result, stored in zip(shown["check_results"], rows["check_results"], strict=True)
+        clean_rows["check_results"] = [
+            result
+            if _bound_values(result) == _bound_values(table_rows)
+            else {**result, "redacted": digest_of(_bound_values(table_rows))}
+            for result, table_rows in zip(clean_rows["check_results"], rows["check_results"], strict=True)
         ]
     facts = {
         "format": pack_format,
@@ -52,34 +54,34 @@ def gather(
         **evidence.read_rules(tx, release_id),
         "journal": evidence.read_journal(tx, release_id),
     }
-    return {**redact_values(facts, redact), "rows": shown}, digests
+    return {**redact_values(facts, redact), "rows": clean_rows}, digests
 
 
 def _without_values(value: Any) -> Any:
-    """A recorded pod template without the values of its variables, which may be credentials that look like none (P10)."""
+    """Return a recorded pod template without the values of its variables, which may be unrecognised credentials (P10)."""
     if isinstance(value, dict):
-        hidden = {**value, "value": MARK} if {"name", "value"} <= value.keys() else value
-        return {key: _without_values(item) for key, item in hidden.items()}
+        without_value = {**value, "value": MARK} if {"name", "value"} <= value.keys() else value
+        return {key: _without_values(item) for key, item in without_value.items()}
     return [_without_values(item) for item in value] if isinstance(value, list) else value
 
 
-def _bound(result: Mapping[str, Any]) -> dict[str, Any]:
+def _bound_values(result: Mapping[str, Any]) -> dict[str, Any]:
     return {key: result[key] for key in checks.BOUND_COLUMNS}
 
 
 def record(tx: Tx, view: ReleaseView, redact: Redact) -> list[dict[str, Any]]:
-    """The rows of the record from the first to the newest of the release, as `record.json` has them.
+    """Return the rows of the record from the first to the newest of the release, as `record.json` has them.
 
-    A row keeps the hash of what is stored; one of which ``redact`` has taken something away has the digest of each such value.
+    A row keeps the hash of what is stored; where ``redact`` removed something it also has the digest of each such value.
     """
     return [_row(event, redact) for event in audit.span(tx, view.release.id)]
 
 
 def _row(event: AuditEvent, redact: Redact) -> dict[str, Any]:
     body = redact_values(dict(event.body), redact)
-    hidden: Any = {key: digest_of(value) for key, value in event.body.items() if body[key] != value}
+    redacted_digests: Any = {key: digest_of(value) for key, value in event.body.items() if body[key] != value}
     if event.hash == first_form_hash(event):
-        hidden = bool(hidden)
+        redacted_digests = bool(redacted_digests)
     return {
         "seq": event.seq,
         "at": _text(event.at),
@@ -89,10 +91,10 @@ def _row(event: AuditEvent, redact: Redact) -> dict[str, Any]:
         "body": body,
         "previous": event.previous,
         "hash": event.hash,
-        **({"redacted": hidden} if hidden else {}),
+        **({"redacted": redacted_digests} if redacted_digests else {}),
     }
 
 
 def _text(at: datetime) -> str:
-    """A time as the hash of a row has it."""
+    """Return a time in the form that the hash of a row is made of."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")

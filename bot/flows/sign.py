@@ -1,4 +1,4 @@
-"""Sign-offs: approve, decline, revoke; and void those that no longer stand for what they were given for."""
+"""Sign-offs: approve, decline, revoke; and void those that no longer apply to what the release is now."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ def sign(
     reason: str,
     permalink: str,
 ) -> str:
-    """Record a yes or no of ``actor`` in ``role``. The same answer twice is one; another answer supersedes one's own.
+    """Record an approval or a decline of ``actor`` in ``role``, and return the answer for them.
 
-    A decline of somebody else in the role stands until it is withdrawn; an approval does not push it aside.
+    The same verdict twice is recorded once; another verdict supersedes one's own. A decline of somebody else stays until it is
+    revoked. Raises NotAllowed, RefusedError over such a decline, InvalidInput for a decline without a reason, StaleButton.
     """
     view = locked_view(tx, deps, release_id)
-    _only_own_role(view, actor, role)
+    _require_own_role(view, actor, role)
     if verdict is Verdict.DECLINE and not reason.strip():
         raise InvalidInput("A decline needs a reason.")
-    given = _of_role(view, role)
+    signoffs_of_role = _signoffs_of_role(view, role)
     if verdict is Verdict.APPROVE:
-        _refuse_over_a_decline(role, actor, given)
-    own = next((one for one in given if one.by == actor.user), None)
+        _refuse_against_decline(role, actor, signoffs_of_role)
+    own = next((one for one in signoffs_of_role if one.by == actor.user), None)
     if own and own.verdict is verdict and (verdict is Verdict.DECLINE or own in valid_approvals(view, role)):
         return f"You have recorded that for {role.title} already."
     if own:
@@ -51,77 +52,77 @@ def sign(
         fingerprint=mark, permalink=permalink, at=view.now,
     )  # fmt: skip
     kind = SignoffApproved if verdict is Verdict.APPROVE else SignoffDeclined
-    signed = kind(role=role, reason=reason, fingerprint=mark, permalink=permalink)
-    commit_change(tx, release_id, signed, at=view.now, by=actor.user)
+    event = kind(role=role, reason=reason, fingerprint=mark, permalink=permalink)
+    commit_change(tx, release_id, event, at=view.now, by=actor.user)
     word = "approved" if verdict is Verdict.APPROVE else "declined"
     return f"Recorded: {role.title} {word} {view.release.version}."
 
 
-def _refuse_over_a_decline(role: Role, actor: Actor, given: list[SignOff]) -> None:
-    declined = next((one for one in given if one.verdict is Verdict.DECLINE and one.by != actor.user), None)
-    if declined is not None:
+def _refuse_against_decline(role: Role, actor: Actor, signoffs_of_role: list[SignOff]) -> None:
+    decline = next((one for one in signoffs_of_role if one.verdict is Verdict.DECLINE and one.by != actor.user), None)
+    if decline is not None:
         raise RefusedError(
-            f"<@{declined.by}> declined for {role.title}: {declined.reason}",
+            f"<@{decline.by}> declined for {role.title}: {decline.reason}",
             hint=f"While that stands an approval changes nothing. Anybody in the role {role.title} can press Revoke.",
         )
 
 
-def _of_role(view: ReleaseView, role: Role) -> list[SignOff]:
+def _signoffs_of_role(view: ReleaseView, role: Role) -> list[SignOff]:
     return [one for one in view.signoffs if one.role is role and one.purpose is Purpose.DEPLOY]
 
 
 def revoke(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, role: Role) -> str:
-    """Take back one's own answer for ``role``, or else the newest of the others in the same role."""
+    """Revoke one's own sign-off in ``role``, or else the newest one of others in it; return the answer for ``actor``."""
     view = locked_view(tx, deps, release_id)
-    _only_own_role(view, actor, role)
-    given = _of_role(view, role)
-    if not given:
+    _require_own_role(view, actor, role)
+    signoffs_of_role = _signoffs_of_role(view, role)
+    if not signoffs_of_role:
         return f"Nothing stands for {role.title}."
-    stands = next((one for one in given if one.by == actor.user), given[-1])
-    signoffs.finish(tx, stands.id, by=actor.user, why="revoked", at=view.now)
-    revoked = SignoffRevoked(role=role, signed_by=stands.by, verdict=stands.verdict)
-    commit_change(tx, release_id, revoked, at=view.now, by=actor.user)
-    whose = "" if stands.by == actor.user else f" of <@{stands.by}>"
+    signoff = next((one for one in signoffs_of_role if one.by == actor.user), signoffs_of_role[-1])
+    signoffs.finish(tx, signoff.id, by=actor.user, why="revoked", at=view.now)
+    event = SignoffRevoked(role=role, signed_by=signoff.by, verdict=signoff.verdict)
+    commit_change(tx, release_id, event, at=view.now, by=actor.user)
+    whose = "" if signoff.by == actor.user else f" of <@{signoff.by}>"
     return f"Taken back: the answer{whose} for {role.title} to {view.release.version}."
 
 
 def void_outdated(tx: Tx, deps: Deps, release_id: ReleaseId, why: str) -> list[SignOff]:
-    """End the sign-offs whose fingerprint no longer fits, and owe their people word of it (promise P4).
+    """Void the approvals whose fingerprint is not that of the release any more, tell their people, and return them (promise P4).
 
-    A decline stays: it says no to this release, and only people take it back.
+    Declines stay: only people revoke them.
     """
     view = locked_view(tx, deps, release_id)
     mark = view.fingerprint
-    outdated = [one for one in _approvals(view) if one.fingerprint != mark]
-    _void(tx, view, outdated, Void.CHANGED, why)
-    return outdated
+    outdated_approvals = [one for one in _approvals(view) if one.fingerprint != mark]
+    _void(tx, view, outdated_approvals, Void.CHANGED, why)
+    return outdated_approvals
 
 
 def void_expired(tx: Tx, view: ReleaseView) -> list[SignOff]:
-    """End the approvals that are older than the policy allows, and owe their people word of it. The view is locked."""
-    expired = [one for one in _approvals(view) if view.now - one.at > view.policy.signoff_max_age]
-    _void(tx, view, expired, Void.OLD, "it is too old")
-    return expired
+    """Void the approvals that are older than the policy allows, tell their people, and return them. ``view`` must be locked."""
+    expired_approvals = [one for one in _approvals(view) if view.now - one.at > view.policy.signoff_max_age]
+    _void(tx, view, expired_approvals, Void.OLD, "it is too old")
+    return expired_approvals
 
 
 def void_without_role(deps: Deps, view: ReleaseView) -> bool:
-    """Ask Slack whether those who approved still hold the role in which they did, and end what was signed by others.
+    """Ask Slack who still has the role in which they approved, void the approvals of the others, and return whether there were any.
 
-    Outside of any transaction. Returns whether anything was ended. Raises IdentityUnknown when Slack does not say.
+    Call it outside of a transaction. Raises IdentityUnknown when Slack does not answer.
     """
-    given = _approvals(view) if view.release.state is ReleaseState.OPEN else []
-    if not given:
+    approvals = _approvals(view) if view.release.state is ReleaseState.OPEN else []
+    if not approvals:
         return False
-    held = deps.roles_of({one.by for one in given})
-    lost = {one.id for one in given if one.role not in held.get(one.by, ())}
-    if not lost:
+    roles = deps.roles_of({one.by for one in approvals})
+    void_ids = {one.id for one in approvals if one.role not in roles.get(one.by, ())}
+    if not void_ids:
         return False
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, view.release.id)
         if view.release.state is not ReleaseState.OPEN:
             return False
-        ended = [one for one in _approvals(view) if one.id in lost]
-        _void(tx, view, ended, Void.ROLE, "who gave it does not hold the role any more")
+        void_approvals = [one for one in _approvals(view) if one.id in void_ids]
+        _void(tx, view, void_approvals, Void.ROLE, "who gave it does not hold the role any more")
     return True
 
 
@@ -129,33 +130,33 @@ def _approvals(view: ReleaseView) -> list[SignOff]:
     return [one for one in view.signoffs if one.purpose is Purpose.DEPLOY and one.verdict is Verdict.APPROVE]
 
 
-def _void(tx: Tx, view: ReleaseView, ended: list[SignOff], cause: Void, why: str) -> None:
+def _void(tx: Tx, view: ReleaseView, approvals: list[SignOff], cause: Void, why: str) -> None:
     release_id = view.release.id
-    for signed in ended:
-        signoffs.finish(tx, signed.id, by=SYSTEM, why=why, at=view.now)
-        voided = SignoffVoided(role=signed.role, signed_by=signed.by, why=why)
-        notice = VoidedNotice(signoff=signed.id, role=signed.role, user=signed.by, cause=cause)
-        commit_change(tx, release_id, voided, at=view.now, by=SYSTEM, new_posts=[notice])
+    for approval in approvals:
+        signoffs.finish(tx, approval.id, by=SYSTEM, why=why, at=view.now)
+        event = SignoffVoided(role=approval.role, signed_by=approval.by, why=why)
+        notice = VoidedNotice(signoff=approval.id, role=approval.role, user=approval.by, cause=cause)
+        commit_change(tx, release_id, event, at=view.now, by=SYSTEM, new_posts=[notice])
 
 
 def record_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str) -> None:
-    """Record the signature that a rollback is gated by: one authorised person, in the role that allows it."""
+    """Record the sign-off for a rollback, in the role that allows it to ``actor``; it supersedes an earlier one. Raises NotAllowed."""
     role = next((role for role in view.policy.roles_for(Action.ROLLBACK) if role in actor.roles), None)
     if role is None:
         raise NotAllowed
-    for stands in view.signoffs:
-        if stands.purpose is Purpose.ROLLBACK and stands.role is role:
-            signoffs.finish(tx, stands.id, by=actor.user, why="superseded", at=view.now)
+    for signoff in view.signoffs:
+        if signoff.purpose is Purpose.ROLLBACK and signoff.role is role:
+            signoffs.finish(tx, signoff.id, by=actor.user, why="superseded", at=view.now)
     mark = view.fingerprint
     signoffs.sign(
         tx, view.release.id, actor.user, role=role, verdict=Verdict.APPROVE, purpose=Purpose.ROLLBACK, reason=reason,
         fingerprint=mark, permalink="", at=view.now,
     )  # fmt: skip
-    signed = SignoffRollback(role=role, reason=reason, fingerprint=mark)
-    commit_change(tx, view.release.id, signed, at=view.now, by=actor.user)
+    event = SignoffRollback(role=role, reason=reason, fingerprint=mark)
+    commit_change(tx, view.release.id, event, at=view.now, by=actor.user)
 
 
-def _only_own_role(view: ReleaseView, actor: Actor, role: Role) -> None:
+def _require_own_role(view: ReleaseView, actor: Actor, role: Role) -> None:
     if view.release.state is not ReleaseState.OPEN:
         raise StaleButton(
             f"{view.release.version} is {view.release.state}: sign-offs are closed.", hint="Nothing was changed."

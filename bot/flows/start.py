@@ -1,4 +1,4 @@
-"""Start a release: resolve what the version means, open it, owe its messages, ask for its checks."""
+"""Start a release: resolve the version, open the release, enqueue its messages, request its checks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bot.errors import GateClosed, NotAllowed
 from bot.flows import check, upkeep
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
-from bot.steps.sources import Resolved
+from bot.steps.sources import ResolvedSource
 from bot.store import checks, releases
 from bot.store.pool import Tx
 
 
-def prepare_start(deps: Deps, actor: Actor, version: Version) -> tuple[Resolved, str]:
+def prepare_start(deps: Deps, actor: Actor, version: Version) -> tuple[ResolvedSource, str]:
     """Ask Slack about the channel, and GitHub and the registry what ``version`` means, before the transaction of the start.
 
     Returns what it means and what people should know of who reads the channel. Raises NotAllowed for somebody who may not
@@ -36,22 +36,23 @@ def refuse_channel(access: ChannelAccess) -> None:
 
 
 def open_release(
-    tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: str, resolved: Resolved, *, because: str = ""
+    tx: Tx, deps: Deps, actor: Actor, version: Version, notes_url: str, source: ResolvedSource, *, because: str = ""
 ) -> str:
-    """Open the release with ``actor`` as its release manager. Raises NotAllowed or ActiveReleaseExists.
+    """Open a release with ``actor`` as its release manager, and return the answer for them.
 
-    ``because``: why an image that was rolled back, or that runs already, is released again; without it that is refused, GateClosed.
+    ``because``: why an image that was rolled back, or that runs already, is released again. Raises NotAllowed,
+    ActiveReleaseExists, and GateClosed for such an image without ``because``.
     """
     require(deps.policy, actor, Action.START)
     now, because = deps.clock.now(), deps.clean(because.strip())
-    known_bad = releases.known_bad(tx, deps.environment, resolved.image, resolved.digest)
-    runs = releases.running(tx, deps.environment, resolved.image, resolved.digest)
+    known_bad = releases.known_bad(tx, deps.environment, source.image, source.digest)
+    running_release = releases.running(tx, deps.environment, source.image, source.digest)
     say_why = f"say why: `/release start {version} because REASON`."
     if known_bad and not because:
         raise GateClosed(f"{known_bad}.", hint=f"To release it again, {say_why} Somebody else must approve it then.")
-    if runs and not because:
+    if running_release and not because:
         raise GateClosed(
-            f"{runs} runs in {deps.environment} already, with this very image.",
+            f"{running_release} runs in {deps.environment} already, with this very image.",
             hint=f"For another version name that one. To deploy this one again, {say_why}",
         )
     values = {
@@ -59,13 +60,13 @@ def open_release(
         "version": str(version),
         "manager": actor.user,
         "notes_url": notes_url,
-        "commit": resolved.commit,
-        "image": resolved.image,
-        "digest": resolved.digest,
-        "tagged": resolved.tagged,
+        "commit": source.commit,
+        "image": source.image,
+        "digest": source.digest,
+        "tagged": source.is_tagged,
         "channel": deps.channel,
         "at": now,
-        "repeat_reason": because if known_bad or runs else "",
+        "repeat_reason": because if known_bad or running_release else "",
     }
     release_id = releases.insert(tx, values, deps.checklist, deps.policy)
     for entry in deps.checklist.distinct_checks:
@@ -74,11 +75,11 @@ def open_release(
         tx, locked_view(tx, deps, release_id), [entry.id for entry in deps.checklist.distinct_checks], actor.user
     )
     upkeep.schedule(tx, release_id, now + upkeep.INTERVAL)
-    started = ReleaseStarted(
-        version=str(version), commit=resolved.commit, image=f"{resolved.image}@{resolved.digest}", tagged=resolved.tagged,
+    event = ReleaseStarted(
+        version=str(version), commit=source.commit, image=f"{source.image}@{source.digest}", tagged=source.is_tagged,
         checklist=deps.checklist.digest, policy=deps.policy.digest, environment=deps.environment, channel=deps.channel,
-        notes_url=notes_url, known_bad=known_bad, runs=runs, again_because=values["repeat_reason"],
+        notes_url=notes_url, known_bad=known_bad, runs=running_release, again_because=values["repeat_reason"],
     )  # fmt: skip
     sections = [SectionPost(section=section.id) for section in deps.checklist.sections if section.phase == "before"]
-    commit_change(tx, release_id, started, at=now, by=actor.user, new_posts=[CardPost(), *sections])
+    commit_change(tx, release_id, event, at=now, by=actor.user, new_posts=[CardPost(), *sections])
     return f"{version} is open. The checks run now; follow them in <#{deps.channel}>."

@@ -1,4 +1,4 @@
-"""Status: what is known, for whoever asks. Reads only."""
+"""Status: reads releases and mitigations for whoever asks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from bot.store.pool import Tx
 
 
 def release_of(tx: Tx, deps: Deps, version: str | None = None) -> Release:
-    """The release that is meant: of that version, or the active one, or the newest. Raises UnknownThing."""
-    found = releases.latest(tx, deps.environment, version) if version else None
+    """Return the newest release of a version; without one the active release, or else the newest. Raises UnknownThing."""
+    release = releases.latest(tx, deps.environment, version) if version else None
     if version is None:
-        found = releases.active(tx, deps.environment) or releases.latest(tx, deps.environment)
-    if found is None:
+        release = releases.active(tx, deps.environment) or releases.latest(tx, deps.environment)
+    if release is None:
         name = f"no release {version}" if version else "no release yet"
         raise UnknownThing(f"There is {name}.", hint="`/release start vX.Y.Z` begins one.")
-    return found
+    return release
 
 
 def to_roll_back(tx: Tx, deps: Deps) -> Release:
-    """The release that `/release rollback` means: the newest one whose deploy was begun, whatever is OPEN beside it.
+    """Return the release that `/release rollback` means: the newest one whose deploy has begun, even if another one is OPEN.
 
-    Not the one before it once it was taken back: a command that is typed twice must not take back two. Where nothing was
-    deployed yet it is that of `release_of`, which says so. Raises UnknownThing.
+    It stays the same after its rollback, so that the command typed twice does not roll back two. Where nothing was deployed
+    yet, it is the release of `release_of`, whose gate says so. Raises UnknownThing.
     """
     active = releases.active(tx, deps.environment)
     if active is not None and active.state is not ReleaseState.OPEN:
@@ -36,24 +36,24 @@ def to_roll_back(tx: Tx, deps: Deps) -> Release:
 
 
 def gives_way(tx: Tx, release: Release) -> Release | None:
-    """The OPEN release that a rollback of ``release`` aborts, if there is one."""
+    """Return the OPEN release that a rollback of ``release`` aborts, if there is one."""
     active = releases.active(tx, release.environment)
     return active if active is not None and active.id != release.id and active.state is ReleaseState.OPEN else None
 
 
 def view(tx: Tx, deps: Deps, release_id: ReleaseId) -> ReleaseView:
-    """Everything of a release at this moment. Raises UnknownThing."""
-    found = releases.view(tx, release_id, deps.clock.now())
-    if found is None:
+    """Read everything of a release, without a lock. Raises UnknownThing."""
+    release_view = releases.view(tx, release_id, deps.clock.now())
+    if release_view is None:
         raise UnknownThing("There is no such release.")
-    return found
+    return release_view
 
 
 def history(tx: Tx, deps: Deps) -> list[Release]:
-    """The newest releases first."""
+    """Return the releases of the environment, the newest first."""
     return releases.history(tx, deps.environment)
 
 
 def list_open_mitigations(tx: Tx, deps: Deps) -> list[Mitigation]:
-    """What is still to be put back, whichever release it belongs to."""
+    """Return the mitigations that are still to be put back, of any release."""
     return mitigations.list_open(tx, deps.environment)

@@ -1,4 +1,4 @@
-"""Builds what a step is given when it acts, on the way of a plan or for a mitigation."""
+"""Builds the context in which a step of a plan, or a mitigation, acts."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ def build_step_context(
     job: Job,
     release_id: ReleaseId,
     spec: StepSpec,
-    look: StepInspection,
+    inspection: StepInspection,
     journal: Journal,
     *,
     attempt: int = 1,
 ) -> StepContext:
-    """The context of the step ``spec``. ``look``: what it may use to see the world; ``attempt``: how often it was begun."""
+    """Build the context in which the step ``spec`` acts, from its inspection. ``attempt``: 1, and one more for each retry."""
 
     def begin(tx: Tx, run: CheckRun) -> CheckRun:
         work.ensure_claim(tx, job.claim)
         return run
 
     def run_check(action: RunCheck) -> Answer:
-        ship = look.reference
+        ship = inspection.reference
         run = CheckRun(
             release_id=release_id,
             name=spec.id,
-            cancelled=look.cancelled,
-            progress=journal.progress,
+            cancelled=inspection.cancelled,
+            progress=journal.show_progress,
             subject=Subject(ship.version, ship.commit, ship.image, previous=ship.previous),
             begin=begin,
         )
-        seconds = look.deadline - time.monotonic()
+        seconds = inspection.deadline - time.monotonic()
         return run_to_end(deps, check_of_step(spec.id, spec.title, action, timeout=seconds), run)
 
-    return StepContext(**acting(look, spec), run_check=run_check, redact=deps.clean, journal=journal, attempt=attempt)
+    return StepContext(
+        **acting(inspection, spec), run_check=run_check, redact=deps.clean, journal=journal, attempt=attempt
+    )

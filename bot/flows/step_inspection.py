@@ -1,4 +1,4 @@
-"""Step inspection: what a step may use to look at the world, and what each step of a plan would change now. Changes nothing."""
+"""Step inspection: builds what a step reads the world with, and previews what each step of a plan would change. Changes nothing."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from bot.errors import StepError
 from bot.flows.deps import Deps, TargetDeps
 from bot.steps.contract import ReleaseReference, StepInspection, step_errors
 from bot.steps.registry import bound_clients, handler_of
-from bot.steps.sources import Resolved
+from bot.steps.sources import ResolvedSource
 from bot.store import releases, steps
 from bot.store.pool import Tx
 from clients.connections import Clients
 
-Targets = Mapping[Plane, Mapping[str, Any]]  # where a rollback goes, by plane
+Targets = Mapping[Plane, Mapping[str, Any]]  # what a rollback restores, by plane
 
-INSPECTION_TIME = 30.0  # seconds for what one step looks at
+INSPECTION_TIME = 30.0  # seconds for the inspection of one step
 MAX_INSPECTIONS = 8  # steps that look at the same time
 
 
 def release_reference(tx: Tx, release: Release) -> ReleaseReference:
-    """The release as its steps see it."""
+    """Return the release as its steps see it."""
     version = Version.parse(release.version)
     return ReleaseReference(
         version=release.version,
@@ -41,9 +41,9 @@ def release_reference(tx: Tx, release: Release) -> ReleaseReference:
     )
 
 
-def version_reference(version: Version, resolved: Resolved) -> ReleaseReference:
-    """A version that nobody has started a release of, as its steps would see it."""
-    return ReleaseReference(str(version), version.bare, resolved.commit, f"{resolved.image}@{resolved.digest}")
+def version_reference(version: Version, source: ResolvedSource) -> ReleaseReference:
+    """Return a version without a release as steps would see it."""
+    return ReleaseReference(str(version), version.bare, source.commit, f"{source.image}@{source.digest}")
 
 
 @contextmanager
@@ -51,12 +51,15 @@ def inspect_step(
     deps: TargetDeps,
     spec: StepSpec,
     ship: ReleaseReference,
-    recorded: Mapping[str, Any] | None,
+    rollback_target: Mapping[str, Any] | None,
     *,
     seconds: float = INSPECTION_TIME,
     cancelled: threading.Event,
 ) -> Iterator[StepInspection]:
-    """What the step ``spec`` may use, for the length of a block. Raises StepError; what the clients raise becomes one."""
+    """Provide the inspection of the step ``spec`` for a block; its deadline is in ``seconds``.
+
+    ``rollback_target``: what was recorded of its plane, if anything. Raises StepError, also for errors of clients in the block.
+    """
     name = getattr(spec.action, "target", deps.environment)
     target = deps.targets.get(name)
     if target is None:
@@ -67,47 +70,52 @@ def inspect_step(
             reference=ship,
             target=target,
             clients=bound_clients(clients, spec, acts=False),
-            recorded=recorded,
+            rollback_target=rollback_target,
             deadline=time.monotonic() + seconds,
             cancelled=cancelled,
         )
 
 
-def recorded_for(spec: StepSpec, targets: Targets) -> Mapping[str, Any] | None:
-    """What was recorded of the plane of a step, or None."""
+def rollback_target_of(spec: StepSpec, targets: Targets) -> Mapping[str, Any] | None:
+    """Return what was recorded of the plane of a step before the deploy; None if nothing was."""
     plane = None if isinstance(spec.action, WITHOUT_DOER) else handler_of(spec).plane
     return None if plane is None else targets.get(plane)
 
 
 def preview_plans(
-    deps: TargetDeps, checklist: Checklist, ship: ReleaseReference, targets: Targets
+    deps: TargetDeps, checklist: Checklist, reference: ReleaseReference, targets: Targets
 ) -> list[PlannedStep]:
-    """What each step of both plans would change now, in words that may be shown. Steps look side by side; what one cannot see
-    is said in its place.
+    """Return what each step of both plans would change now, redacted; all steps are inspected at once.
+
+    A step that could not be inspected has the reason as its ``trouble``.
     """
     entries = [(PlanKind.DEPLOY, spec) for spec in checklist.deploy]
     entries += [(PlanKind.ROLLBACK, spec) for spec in checklist.rollback]
-    never = threading.Event()
+    never_cancelled = threading.Event()
 
-    def look(entry: tuple[PlanKind, StepSpec]) -> PlannedStep:
+    def preview_step(entry: tuple[PlanKind, StepSpec]) -> PlannedStep:
         kind, spec = entry
         if isinstance(spec.action, (*WITHOUT_DOER, RunCheck)):
             return PlannedStep(kind, spec, ())
         try:
-            with inspect_step(deps, spec, ship, recorded_for(spec, targets), cancelled=never) as place:
-                changes = tuple(change.scrub(deps.clean) for change in handler_of(spec).preview(spec.action, place))
+            with inspect_step(
+                deps, spec, reference, rollback_target_of(spec, targets), cancelled=never_cancelled
+            ) as inspection:
+                changes = tuple(
+                    change.scrub(deps.clean) for change in handler_of(spec).preview(spec.action, inspection)
+                )
             return PlannedStep(kind, spec, changes)
         except StepError as error:
             trouble = deps.clean(f"{error.user_message.rstrip('.')}. {error.hint}".strip())
             return PlannedStep(kind, spec, (), trouble=trouble)
 
     with ThreadPoolExecutor(MAX_INSPECTIONS, thread_name_prefix="plan") as threads:
-        return list(threads.map(look, entries))
+        return list(threads.map(preview_step, entries))
 
 
 def plan_of_release(deps: Deps, release: Release) -> list[PlannedStep]:
-    """The plan of a release that is under way."""
+    """Return what each step of both plans of a release would change now."""
     with deps.store.transaction() as tx:
-        ship, targets = release_reference(tx, release), steps.rollback_targets(tx, release.id)
+        reference, targets = release_reference(tx, release), steps.rollback_targets(tx, release.id)
         checklist = releases.checklist(tx, release)
-    return preview_plans(deps, checklist, ship, targets)
+    return preview_plans(deps, checklist, reference, targets)

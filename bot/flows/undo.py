@@ -1,4 +1,4 @@
-"""Undoes what checks have changed and could not put back themselves, even if their process died (promise P7)."""
+"""Undoes changes that checks recorded and could not undo themselves, even if their process died (promise P7)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ UNDO_SECONDS = 60.0  # for undoing one thing
 
 
 def run_lock(release_id: ReleaseId | None, check_id: CheckId) -> str:
-    """The name that a run has locked as long as it may still change something, also once it was given up."""
+    """Return the name of the lock that a run has while it may still change something, even after it was given up."""
     return f"run/{release_id or 'terminal'}/{check_id}"
 
 
 def undo_orphans(deps: StoreDeps, *, within: float = UNDO_SECONDS) -> int:
-    """Undo what processes that live no more have left behind. Returns how much is still left.
+    """Undo the changes that dead processes left behind, and return how many are still to be undone.
 
-    ``within``: seconds for each; what does not stop then is given up.
+    ``within``: seconds for each; an undo that does not stop in time is given up.
     """
     with deps.store.transaction() as tx:
         rows = undos.list_orphans(tx)
@@ -40,9 +40,9 @@ def undo_orphans(deps: StoreDeps, *, within: float = UNDO_SECONDS) -> int:
 
 
 def undo_leftovers(deps: StoreDeps, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
-    """Undo what an earlier run of this check has left behind, before it runs again. Returns what could not be, for people.
+    """Undo the changes that an earlier run of a check left behind; return what could not be undone, for people.
 
-    The caller has locked the `run_lock` of that check.
+    The caller must have the `run_lock` of the check.
     """
     with deps.store.transaction() as tx:
         rows = undos.list_open(tx, release_id, check_id)
@@ -52,15 +52,15 @@ def undo_leftovers(deps: StoreDeps, release_id: ReleaseId | None, check_id: Chec
 
 
 def list_leftovers(deps: StoreDeps, release_id: ReleaseId | None, check_id: CheckId) -> list[str]:
-    """What a check has left behind, for people."""
+    """Return what a check has left changed, for people."""
     with deps.store.transaction() as tx:
         return [row.what for row in undos.list_open(tx, release_id, check_id)]
 
 
 def _undo(deps: StoreDeps, entry: UndoRow, within: float, *unless_locked: str) -> bool:
-    """Undo one thing; False (and the reason in the row) when that is not possible now. A sweep tries again.
+    """Undo one change. Returns False, and stores the reason, if that is not possible now: a sweep tries again.
 
-    ``within``: seconds; ``unless_locked``: names in the store; who has locked one of them undoes it by itself.
+    ``within``: seconds. ``unless_locked``: names of locks; whoever has one of them undoes the change itself.
     """
     with ExitStack() as stack:
         lock = stack.enter_context(deps.store.lock([f"undo/{entry.id}", *unless_locked], by=entry.check_id))
@@ -88,7 +88,7 @@ def _undo(deps: StoreDeps, entry: UndoRow, within: float, *unless_locked: str) -
 
 
 def _let_kind_undo(deps: StoreDeps, row: UndoRow, within: float, stack: ExitStack, lock: ResourceLock) -> None:
-    """Let the kind undo it. Raises what that raises, and CheckError when it cannot be asked or does not stop in time."""
+    """Have the kind of the check undo it. Raises what the kind raises, RegistryError, and CheckError if it cannot be done in time."""
     target = deps.targets.get(row.target)
     if target is None:
         raise CheckError(f"there is no target {row.target} any more", hint="Put it back into release-bot.yml.")

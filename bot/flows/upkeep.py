@@ -34,9 +34,9 @@ def schedule(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
 
 
 def adopt_policy(tx: Tx, deps: Deps) -> None:
-    """Have the release that is OPEN judged by the policy of this configuration; sign-offs under another one are void.
+    """Put the OPEN release under the policy of this configuration; sign-offs given under another one are void.
 
-    Once at the start of a process. What is being deployed or watched keeps the policy that it was decided under.
+    Called once at the start of a process. A release that is being deployed or watched keeps its policy.
     """
     release = releases.active(tx, deps.environment)
     if release is None:
@@ -51,7 +51,7 @@ def adopt_policy(tx: Tx, deps: Deps) -> None:
 
 
 def resume(tx: Tx, deps: Deps) -> None:
-    """Take up the release that is OPEN at the start of a process, under the policy of this configuration."""
+    """Have the OPEN release looked after from the start of a process on, under the policy of this configuration."""
     adopt_policy(tx, deps)
     release = releases.active(tx, deps.environment)
     if release is not None and release.state is ReleaseState.OPEN:
@@ -85,12 +85,12 @@ def execute(deps: Deps, job: Job) -> datetime | None:
 
 
 def _reminder_round(view: ReleaseView) -> int:
-    """How often the time after which people are reminded has passed."""
+    """Return how many reminder intervals have passed; 0: it is not time to remind yet."""
     return (view.now - (view.release.pinned_at or view.release.started_at)) // view.policy.remind_after
 
 
 def _people_to_remind(deps: Deps, view: ReleaseView) -> Mapping[Role, Iterable[UserId]]:
-    """Who is waited for, as Slack says at this moment; nobody while it is not time to remind, or Slack does not say."""
+    """Return the people of each role whose approval is missing, as Slack says; none before it is time, or if Slack fails."""
     if _reminder_round(view) < 1:
         return {}
     try:
@@ -101,7 +101,7 @@ def _people_to_remind(deps: Deps, view: ReleaseView) -> Mapping[Role, Iterable[U
 
 
 def _remind(tx: Tx, view: ReleaseView, people: Mapping[Role, Iterable[UserId]]) -> None:
-    """Enqueue one direct message a round to each of them; to the release manager when nobody else is waited for."""
+    """Enqueue one direct message per round to each of ``people``; to the release manager if no approval is missing."""
     number, release = _reminder_round(view), view.release
     if number < 1:
         return

@@ -42,7 +42,7 @@ from checks.contract import Answer, Subject
 logger = logging.getLogger(__name__)
 
 ProbeAnswers: TypeAlias = Sequence[tuple[Probe, Answer]]
-_RECOVERED = "It can tell again."  # the note of an alarm about a silence that is over
+_RECOVERY_NOTE = "It can tell again."  # the note of an alarm about a silence that is over
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
@@ -54,8 +54,8 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         if view is None or view.release.state is not ReleaseState.WATCHING or view.watch is None:
             return None
         subject = subject_of(tx, view)
-    answers = _run_probes(deps, job, view, subject, at)
-    if job.lost.is_set():
+    probe_answers = _run_probes(deps, job, view, subject, at)
+    if job.cancelled.is_set():
         raise Superseded  # told to stop: that is no answer of the vendor's
     with deps.store.transaction() as tx:
         view = locked_view(tx, deps, release_id)
@@ -63,15 +63,15 @@ def execute(deps: Deps, job: Job) -> datetime | None:
         if view.release.state is not ReleaseState.WATCHING or view.watch is None:
             return None
         _record_poll(tx, deps, release_id, at, steady)
-        new_alarms, recovered = _store_answers(tx, deps, view, answers, at)
+        new_alarms, recovered_alarms = _store_answers(tx, deps, view, probe_answers, at)
         watch = _read_watch(tx, release_id)
         if watch.verdict is not view.watch.verdict or new_alarms:
             probes = {reading.probe: f"{reading.status}: {reading.summary}" for reading in watch.readings}
             event = WatchPolled(seen=watch.verdict, probes=probes, raised=new_alarms)
             new_posts = [AlarmPost(alarm=alarm.id) for alarm in new_alarms]
             commit_change(tx, release_id, event, at=at, by=SYSTEM, new_posts=new_posts)
-        for alarm in recovered:
-            commit_change(tx, release_id, WatchAcknowledged(alarm=alarm.id, note=_RECOVERED), at=at, by=SYSTEM)
+        for alarm in recovered_alarms:
+            commit_change(tx, release_id, WatchAcknowledged(alarm=alarm.id, note=_RECOVERY_NOTE), at=at, by=SYSTEM)
         due = _close_or_go_on(tx, deps, release_id)
         posts.mark_stale(tx, release_id)
         return due
@@ -86,9 +86,9 @@ def _read_watch(tx: Tx, release_id: ReleaseId) -> Watch:
 
 
 def _record_poll(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady: float) -> None:
-    """Record a poll. Time that was not proved to pass since the last one does not count: the end moves along.
+    """Record a poll, and move the end of the watch by the time since the last poll that was not proved to be watched.
 
-    A process that has polled before can tell by its steady clock, whoever polled in between. A new one cannot.
+    A process that polled before measures that time by its steady clock; a new one can only compare the times of day.
     """
     before = watches.last_seen(tx, release_id, deps.store.instance)
     kind: type[WatchClockSet | WatchNotWatched]
@@ -109,7 +109,7 @@ def _record_poll(tx: Tx, deps: Deps, release_id: ReleaseId, at: datetime, steady
 
 
 def _run_probes(deps: Deps, job: Job, view: ReleaseView, subject: Subject, at: datetime) -> ProbeAnswers:
-    """The answers of all probes that may be run now, side by side."""
+    """Run all probes that are due, at once, and return their answers."""
     watch = view.watch
     due = []
     for probe in view.checklist.watch.probes:
@@ -126,7 +126,7 @@ def _run_probes(deps: Deps, job: Job, view: ReleaseView, subject: Subject, at: d
 
 def _run_probe(deps: Deps, job: Job, view: ReleaseView, subject: Subject, probe: Probe) -> Answer:
     run = CheckRun(
-        release_id=view.release.id, name=probe.id, cancelled=job.lost, progress=logger.debug, subject=subject
+        release_id=view.release.id, name=probe.id, cancelled=job.cancelled, progress=logger.debug, subject=subject
     )
     return run_to_end(deps, probe.as_check, run)
 
@@ -135,16 +135,16 @@ def _run_probe(deps: Deps, job: Job, view: ReleaseView, subject: Subject, probe:
 
 
 def _store_answers(
-    tx: Tx, deps: Deps, view: ReleaseView, answers: ProbeAnswers, at: datetime
+    tx: Tx, deps: Deps, view: ReleaseView, probe_answers: ProbeAnswers, at: datetime
 ) -> tuple[list[RaisedAlarm], tuple[Alarm, ...]]:
-    """Store what each probe found, and raise alarms about what is new.
+    """Store the reading of each probe, and raise an alarm for each new finding.
 
-    Returns the new alarms, as the record has them, and those about a silence that is over.
+    Returns the new alarms, as the record has them, and the alarms about a silence that has ended.
     """
     release_id = view.release.id
     earlier = _read_watch(tx, release_id)
     findings: dict[str, tuple[ProbeFinding, ...]] = {}
-    for probe, answer in answers:
+    for probe, answer in probe_answers:
         reading, findings[probe.id] = rules.judge(probe, earlier.reading(probe.id), answer, at)
         watches.store_reading(tx, release_id, reading)
     watch = _read_watch(tx, release_id)
@@ -160,14 +160,14 @@ def _store_answers(
             if alarm_id is not None:
                 picture.ask_for(tx, release_id, picture.RATE, str(alarm_id))
                 new_alarms.append(_record_of_alarm(alarm_id, probe, finding))
-    recovered = rules.recovered_alarms(watch)
-    for alarm in recovered:
-        watches.acknowledge(tx, alarm.id, by=SYSTEM, note=_RECOVERED, at=at)
-    return new_alarms, recovered
+    recovered_alarms = rules.recovered_alarms(watch)
+    for alarm in recovered_alarms:
+        watches.acknowledge(tx, alarm.id, by=SYSTEM, note=_RECOVERY_NOTE, at=at)
+    return new_alarms, recovered_alarms
 
 
 def _record_of_alarm(alarm_id: int, probe: Probe, finding: ProbeFinding) -> RaisedAlarm:
-    """What the record says of an alarm."""
+    """Return an alarm as the record has it."""
     return RaisedAlarm(
         id=alarm_id, probe=probe.id, issue=finding.key, short_id=finding.short_id, title=finding.title,
         permalink=finding.permalink, kind=finding.kind,
@@ -175,7 +175,7 @@ def _record_of_alarm(alarm_id: int, probe: Probe, finding: ProbeFinding) -> Rais
 
 
 def _close_or_go_on(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | None:
-    """After a poll: go on, wait for people, watch for longer, or close the release."""
+    """Decide after a poll: return when to poll again, or close the watch and the release and return None."""
     view = locked_view(tx, deps, release_id)
     watch, now = view.watch, view.now
     if watch is None:
@@ -192,13 +192,13 @@ def _close_or_go_on(tx: Tx, deps: Deps, release_id: ReleaseId) -> datetime | Non
 
 
 def hasten(deps: Deps) -> None:
-    """Make a poll due that is further away than any can be: the clock by which it is due was set back meanwhile."""
+    """Make a poll due now if it is further away than polls ever are: the database's clock was set back."""
     with deps.store.transaction() as tx:
         work.bring_forward(tx, "watch", deps.watch.longest_gap)
 
 
 def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> str:
-    """Record that a person has looked at an alarm; the watch can close once all are."""
+    """Record that ``actor`` has looked at an alarm, and return the answer for them; a watch closes once all are acknowledged."""
     release_id = watches.release_of(tx, alarm_id)
     if release_id is None:
         raise UnknownThing("There is no such alarm.")

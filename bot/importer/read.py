@@ -37,7 +37,7 @@ def read_template(text: str) -> Template:
     for block in reader.blocks:
         block.parents = tuple(parent for parent in block.parents if parent != about)
     title = str(front_matter.get("name") or first_heading)
-    return Template(title, reader.blocks, reader.runbooks, front_matter, about, reader.hidden, reader.empty)
+    return Template(title, reader.blocks, reader.runbooks, front_matter, about, reader.hidden_boxes, reader.empty_boxes)
 
 
 def _read_front_matter(text: str) -> dict[str, object]:
@@ -67,7 +67,7 @@ class _TemplateReader:
         self.blocks = [TemplateBlock(Words())]
         self.headings: list[tuple[int, str]] = []  # level and text, without labels
         self.runbooks: dict[str, str] = {}
-        self.hidden = self.empty = 0  # boxes
+        self.hidden_boxes = self.empty_boxes = 0  # boxes
         self._file = text.split("\n")
         self._path: list[tuple[int, str]] = []  # level and text of the headings we are under
         self._read(SyntaxTreeNode(_PARSER.parse(text)))
@@ -122,7 +122,7 @@ class _TemplateReader:
                 owner = line
             elif level := _level_of_label(tokens):
                 words = read_words(tokens)
-                self._begin_block(level, words.stripped(":"))
+                self._begin_block(level, words.strip(":"))
                 owner = parent
             elif (words := read_words(tokens)).text:
                 self._notes_of(owner).append(Note("text", words))
@@ -133,8 +133,8 @@ class _TemplateReader:
         before, *behind = split_at_boxes(tokens)
         if not behind:
             return None
-        words = read_words(before).stripped(" -*+•:.)>|")
-        labels = [read_words(part).stripped(" ,;|") for part in behind]
+        words = read_words(before).strip(" -*+•:.)>|")
+        labels = [read_words(part).strip(" ,;|") for part in behind]
         if len(labels) == 1 and not labels[0].text:  # the box is behind its words
             return self._add(TemplateLine(words, number, has_box=True, parent=parent))
         group = self._add(TemplateLine(words, number, parent=parent)) if len(words.text) >= _SHORTEST_GROUP else None
@@ -146,7 +146,7 @@ class _TemplateReader:
         if line.words.text or not line.has_box:
             self.blocks[-1].lines.append(line)
         else:
-            self.empty += 1
+            self.empty_boxes += 1
         return line
 
     def _notes_of(self, line: TemplateLine | None) -> list[Note]:
@@ -154,7 +154,7 @@ class _TemplateReader:
 
     def _add_hidden(self, kind: Literal["code", "comment"], text: str, owner: TemplateLine | None) -> None:
         """Keep code or a comment, and count the boxes in it."""
-        self.hidden += len(BOX.findall(text))
+        self.hidden_boxes += len(BOX.findall(text))
         self._notes_of(owner).append(Note(kind, Words(text, text)))
 
     def _add_comments(self, tokens: list[Token], owner: TemplateLine | None) -> None:

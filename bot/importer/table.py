@@ -62,7 +62,7 @@ def read_rows(rows: list[TemplateRow]) -> Iterator[TemplateLine]:
         for name in boxes:
             is_column_needed = len(boxes) > 1 and not cells[name].text
             yield TemplateLine(
-                about.joined(Words(name, name) if is_column_needed else cells[name]), number, has_box=True
+                about.join_with(Words(name, name) if is_column_needed else cells[name]), number, has_box=True
             )
 
 

@@ -60,5 +60,5 @@ class Template:
     runbooks: dict[str, str]
     front_matter: dict[str, object]
     about: str = ""  # the one heading of the first level that all others are under
-    hidden: int = 0  # boxes in comments and code
-    empty: int = 0  # boxes with no words
+    hidden_boxes: int = 0  # boxes in comments and code
+    empty_boxes: int = 0  # boxes with no words

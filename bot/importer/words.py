@@ -22,17 +22,15 @@ class Words:
     with_code: str = ""
     links: tuple[tuple[str, str], ...] = ()  # text and address
 
-    def stripped(self, characters: str) -> Words:
+    def strip(self, characters: str) -> Words:
         """The same without these characters at the ends of its text."""
         return replace(self, text=self.text.strip(characters))
 
-    def joined(self, behind: Words) -> Words:
+    def join_with(self, other: Words) -> Words:
         """Both with a colon between, or the one that says something."""
-        if not self.text or not behind.text:
-            return self if self.text else behind
-        return Words(
-            f"{self.text}: {behind.text}", f"{self.with_code}: {behind.with_code}", (*self.links, *behind.links)
-        )
+        if not self.text or not other.text:
+            return self if self.text else other
+        return Words(f"{self.text}: {other.text}", f"{self.with_code}: {other.with_code}", (*self.links, *other.links))
 
 
 def read_words(tokens: Iterable[Token]) -> Words:

@@ -33,14 +33,14 @@ _NOTHING_DECIDES = """\
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedChecklist:
     """A checklist made of a template, and what became of each line."""
 
     yaml: str
     places: tuple[tuple[str, int, Placement], ...]  # heading, number of lines under it, what they are now
     proposals: int  # kinds that are proposed in comments
-    hidden: int  # boxes in comments and code, which are not taken
-    empty: int  # boxes with no words
+    hidden_boxes: int  # boxes in comments and code, which are not taken
+    empty_boxes: int  # boxes with no words
 
     @property
     def lines(self) -> int:
@@ -48,7 +48,7 @@ class Imported:
         return sum(number for _, number, _ in self.places)
 
 
-def import_template(text: str, source: str) -> Imported:
+def import_template(text: str, source: str) -> ImportedChecklist:
     """A checklist made from a template. ``source``: its file name; `.yml` and `.yaml` are GitHub's issue forms.
 
     Raises ChecklistError when there is nothing to tick in it, or a form is not valid YAML.
@@ -61,7 +61,9 @@ def import_template(text: str, source: str) -> Imported:
         )
     writer = _Writer(template, source)
     yaml = "\n".join(writer.write()) + "\n"
-    return Imported(yaml, tuple(writer.places()), writer.proposals, template.hidden, template.empty)
+    return ImportedChecklist(
+        yaml, tuple(writer.places()), writer.proposals, template.hidden_boxes, template.empty_boxes
+    )
 
 
 class _Writer:
@@ -117,7 +119,7 @@ class _Writer:
         for _, line in self._signatures:
             yield f"# - Sign-off in the template: {line.words.text}. Who signs is in release-bot.yml, under policy."
         yield f"id: {_fresh_id(title, set())}"
-        yield f"title: {_quoted(title)}\n\nsections:"
+        yield f"title: {_quote(title)}\n\nsections:"
         if not any(place is Placement.GATE for _, place in self._sections):
             self._section_ids.add("go")
             yield _NOTHING_DECIDES
@@ -131,9 +133,9 @@ class _Writer:
         title = _title_of(block)
         section = _fresh_id("go" if is_gate(title) else title, self._section_ids)
         yield f"  - id: {section}"
-        yield f"    title: {_quoted(title)}"
+        yield f"    title: {_quote(title)}"
         if runbook := self._template.runbooks.get(title.lower()):
-            yield f"    runbook: {_quoted(runbook)}"
+            yield f"    runbook: {_quote(runbook)}"
         if place is Placement.GATE:
             yield "    gate: true"
         elif place is Placement.AFTER:
@@ -146,7 +148,7 @@ class _Writer:
     def _write_check(self, section: str, about: str, line: TemplateLine) -> Iterator[str]:
         proposal = propose(f"{line.words.with_code} {line.action.with_code} {line.expected.with_code}", about)
         yield f"      - id: {_fresh_id(line.words.text, self._ids, f'{section}.')}"
-        yield f"        title: {_quoted(_shortened(line.words.text))}"
+        yield f"        title: {_quote(_shorten(line.words.text))}"
         if proposal is None or not proposal.certain:
             yield "        kind: attest"
         else:
@@ -154,13 +156,13 @@ class _Writer:
             if proposal.target != "staging":
                 yield f"        target: {proposal.target}"
             if proposal.params:
-                yield f"        params: {_quoted(proposal.params)}"
+                yield f"        params: {_quote(proposal.params)}"
         if proposal is not None and not proposal.certain:
             self.proposals += 1
             yield f"        # {_as_comment(proposal)}"
         for key, words in (("action", line.action), ("expected", line.expected)):
             if words.text:
-                yield f"        {key}: {_quoted(words.text)}"
+                yield f"        {key}: {_quote(words.text)}"
         if line.parent and line.parent.words.text:
             yield f"        # under: {line.parent.words.text.rstrip(':')}"
 
@@ -170,7 +172,7 @@ class _Writer:
             yield f"  - {{id: {plan}.by_hand, title: {plan.capitalize()} by hand, action: {{do: attest}}}}"
         for line in lines:
             yield f"  - id: {_fresh_id(line.words.text, self._ids, f'{plan}.')}"
-            yield f"    title: {_quoted(_shortened(line.words.text))}"
+            yield f"    title: {_quote(_shorten(line.words.text))}"
             yield "    action: {do: attest}"
 
 
@@ -178,29 +180,29 @@ def _title_of(block: TemplateBlock) -> str:
     return block.heading.text or "Checks"
 
 
-def _fresh_id(title: str, taken: set[str], prefix: str = "") -> str:
+def _fresh_id(title: str, used_ids: set[str], prefix: str = "") -> str:
     """An id made of the first words of a title, and of a number where that is taken; it is taken then."""
     words = re.findall(r"[a-z0-9]+", title.lower())[:_WORDS_OF_ID]
     while words and not words[0][0].isalpha():
         words = words[1:]
     name = prefix + ("_".join(words) or "line")[: ID_LIMIT - len(prefix) - 5]
     number, fresh = 1, name
-    while fresh in taken:
+    while fresh in used_ids:
         number += 1
         fresh = f"{name}_{number}"
-    taken.add(fresh)
+    used_ids.add(fresh)
     return fresh
 
 
 def _as_comment(proposal: Proposal) -> str:
-    params = f", params: {_quoted(proposal.params)}" if proposal.params else ""
+    params = f", params: {_quote(proposal.params)}" if proposal.params else ""
     return f"proposed: kind: {proposal.kind}{params} ({proposal.why})"
 
 
-def _shortened(title: str) -> str:
+def _shorten(title: str) -> str:
     return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
 
 
-def _quoted(value: object) -> str:
+def _quote(value: object) -> str:
     """YAML that is this value whatever is in it: JSON is YAML too."""
     return json.dumps(value, ensure_ascii=False)

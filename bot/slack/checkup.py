@@ -11,8 +11,8 @@ from slack_sdk.web import SlackResponse
 
 from bot.domain.deploy_findings import ChannelAccess
 from bot.domain.policy import Policy
+from bot.flows.configuration_needs import EVERY_RELEASE
 from bot.flows.doctor import Question
-from bot.flows.needed import EVERY_RELEASE
 from bot.settings import SharedChannel, Slack
 from bot.slack.client import NO_CHANNEL, OPEN_ENDED, SlackError, slack_call, web_client
 from bot.slack.identity import Installation

@@ -27,7 +27,7 @@ class Doctor:
     def execute(self, job: Job) -> datetime | None:
         """Examine all parts for one delivery (key: id of its inbox row). After a crash it is done again, and answered once."""
         findings = self._deps.examination().carry_out(lambda parts: logger.info("waiting for %s", ", ".join(parts)))
-        self._owe(job, doctor.findings([one.cleaned(self._deps.clean) for one in findings]))
+        self._owe(job, doctor.findings([one.with_clean_words(self._deps.clean) for one in findings]))
         return None
 
     def give_up(self, job: Job, error: Exception) -> None:

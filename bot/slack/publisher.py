@@ -59,7 +59,7 @@ class Publisher:
             with self._deps.store.transaction() as tx:
                 rows = [post for post in posts.of_release(tx, release_id) if (post.parent is not None) is in_thread]
             for post in rows:
-                if job.lost.is_set():
+                if job.cancelled.is_set():
                     raise Superseded
                 try:
                     due.append(self.bring_up_to_date(post, view))

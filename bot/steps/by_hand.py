@@ -8,7 +8,7 @@ from bot.domain.plan import Mutation
 from bot.errors import Contradicted
 
 
-def refuse_left(changes: Sequence[Mutation]) -> None:
+def refuse_remaining_changes(changes: Sequence[Mutation]) -> None:
     """Raise Contradicted, with what is seen and what is wanted, where a step would still have to make ``changes``."""
     if changes:
         differences = "; ".join(

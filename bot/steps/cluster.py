@@ -29,7 +29,7 @@ class DeploymentClient:
             call = self._kube.apps.read_namespaced_deployment
             return self._kube.json(call, self.where.deployment, self.where.namespace)
 
-    def owned(self, deployment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def replica_sets(self, deployment: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The ReplicaSets that the Deployment controls."""
         labels = ",".join(
             f"{key}={value}" for key, value in deployment["spec"]["selector"].get("matchLabels", {}).items()
@@ -46,7 +46,7 @@ class DeploymentClient:
         """What is wrong with the pods of the newest ReplicaSet, one line each."""
         current = [
             item
-            for item in self.owned(deployment)
+            for item in self.replica_sets(deployment)
             if same_template(item["spec"]["template"], deployment["spec"]["template"])
         ]
         if not current:

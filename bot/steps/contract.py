@@ -19,10 +19,10 @@ from clients.errors import ClientError
 from clients.target import Target
 
 T = TypeVar("T")
-LOOKS = 4  # times that a look is repeated while the vendor gives no answer
-NOTHING_RECORDED = "nothing was changed, so there is nothing to put back"  # what a step of the rollback says then
-LONGEST = 60.0  # seconds of pause that a vendor may ask for
-PAUSE = 0.3  # seconds before the first repetition; doubles
+MAX_READS = 4  # times that a look is repeated while the vendor gives no answer
+NOTHING_TO_RESTORE = "nothing was changed, so there is nothing to put back"  # what a step of the rollback says then
+LONGEST_PAUSE = 60.0  # seconds of pause that a vendor may ask for
+FIRST_PAUSE = 0.3  # seconds before the first repetition; doubles
 
 
 @contextmanager
@@ -42,31 +42,31 @@ class Journal(Protocol):
     Every call raises Superseded when the step is no longer this process's to carry out, so nothing is done after that.
     """
 
-    def intent(self, changes: Sequence[Mutation]) -> None:
+    def record_intent(self, changes: Sequence[Mutation]) -> None:
         """What it is about to change; stored before it acts. Raises StepError for what was not planned."""
 
-    def observed(self, **body: object) -> None:
+    def record_observation(self, **body: object) -> None:
         """What it saw in the world."""
 
-    def unmade(self, changes: Sequence[Mutation]) -> None:
+    def record_refusal(self, changes: Sequence[Mutation]) -> None:
         """What it was about to change was refused: nothing of that has come to pass."""
 
-    def seen(self) -> Sequence[Mapping[str, Any]]:
+    def observations(self) -> Sequence[Mapping[str, Any]]:
         """What was noted with `observed` so far, in every attempt and by every process; the oldest first."""
 
-    def begun(self) -> bool:
+    def has_intent(self) -> bool:
         """Whether an intent of this step was ever stored: from then on what stands there may be its own doing."""
 
-    def acted(self, **body: object) -> None:
+    def record_action(self, **body: object) -> None:
         """What it has changed. ``changes``: the bodies of the Mutations that are made now, whatever becomes of the step."""
 
-    def before(self, **body: object) -> None:
+    def record_state_before(self, **body: object) -> None:
         """What stood there before the first change; later calls change nothing."""
 
-    def progress(self, line: str) -> None:
+    def show_progress(self, line: str) -> None:
         """How far it is, for the person who waits."""
 
-    def log(self, name: str, title: str, text: str) -> None:
+    def attach_log(self, name: str, title: str, text: str) -> None:
         """What something printed while it worked, whole: a file in the thread. Once for each ``name``."""
 
 
@@ -89,7 +89,7 @@ class StepInspection:
     reference: ReleaseReference
     target: Target
     clients: Clients
-    recorded: Mapping[str, Any] | None  # of the step's plane, before the deploy; None until then
+    rollback_target: Mapping[str, Any] | None  # of the step's plane, before the deploy; None until then
     deadline: float  # time.monotonic()
     cancelled: threading.Event  # the step is to stop: it is no longer ours, or the process ends
 
@@ -111,16 +111,16 @@ class StepInspection:
         """Whether the time of the step is over."""
         return time.monotonic() > self.deadline
 
-    def retry_read(self, look: Callable[[], T]) -> T:
+    def retry_read(self, read: Callable[[], T]) -> T:
         """The answer of ``look``, which only reads; asked again a few times while the vendor gives none."""
-        for attempt in range(LOOKS - 1):
+        for attempt in range(MAX_READS - 1):
             try:
                 with step_errors():
-                    return look()
+                    return read()
             except NoAnswer as error:
-                self.wait_after_failure(error, PAUSE * 2**attempt)
+                self.wait_after_failure(error, FIRST_PAUSE * 2**attempt)
         with step_errors():
-            return look()
+            return read()
 
     def wait_after_failure(self, error: NoAnswer, seconds: float) -> None:
         """Wait after a call that got no answer: ``seconds``, or as long as the vendor asks for.
@@ -128,7 +128,7 @@ class StepInspection:
         Raises NoAnswer at once where that is longer than a step waits, or has time for; else as `pause` does.
         """
         asked_pause = error.retry_after or 0.0
-        if asked_pause and asked_pause > min(LONGEST, self.deadline - time.monotonic()):
+        if asked_pause and asked_pause > min(LONGEST_PAUSE, self.deadline - time.monotonic()):
             raise NoAnswer(
                 f"{error.user_message}, and asks for a pause of {math.ceil(asked_pause)} s", hint="Retry after that."
             ) from error

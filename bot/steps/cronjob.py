@@ -10,9 +10,9 @@ import yaml
 
 from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
-from bot.steps.by_hand import refuse_left
+from bot.steps.by_hand import refuse_remaining_changes
 from bot.steps.cluster import AGAIN, CONFLICTS
-from bot.steps.contract import NOTHING_RECORDED, step_errors
+from bot.steps.contract import NOTHING_TO_RESTORE, step_errors
 from clients.cluster import FIELD_MANAGER, kube_errors
 from clients.needs import READ_CONTENTS, Changes, ClusterRight, Need, Of
 from clients.target import require
@@ -27,10 +27,10 @@ TAKEN_BACK = ("schedule", "jobTemplate")  # of the spec
 class CronJobs:
     """One CronJob in the namespace of a Target, as raw JSON."""
 
-    def __init__(self, look: StepInspection, name: str) -> None:
+    def __init__(self, inspection: StepInspection, name: str) -> None:
         with step_errors():
-            self.namespace = require(look.target.kubernetes, look.target, "kubernetes").namespace
-            self._kube = look.clients.kube()
+            self.namespace = require(inspection.target.kubernetes, inspection.target, "kubernetes").namespace
+            self._kube = inspection.clients.kube()
         self.name, self.place = name, f"cronjob/{name} in {self.namespace}"
 
     def get(self) -> dict[str, Any]:
@@ -38,10 +38,10 @@ class CronJobs:
         with step_errors(), kube_errors(f"read {self.place}"):
             return self._kube.json(self._kube.batch.read_namespaced_cron_job, self.name, self.namespace)
 
-    def replace(self, seen: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    def replace(self, current: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
         """Put parts of another spec into it, unless somebody changed it since it was ``seen``. Raises NoAnswer: look again."""
         body: list[dict[str, Any]] = [
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]}
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": current["metadata"]["resourceVersion"]}
         ]
         body += [{"op": "replace", "path": f"/spec/{key}", "value": spec[key]} for key in TAKEN_BACK]
         with step_errors(), kube_errors(f"change {self.place}"):
@@ -60,22 +60,22 @@ def needs_to_restore(_spec: RestoreCronJob) -> tuple[Need, ...]:
     return (Changes("cronjob"), *(ClusterRight(verb, "batch", "cronjobs", Of.RECORDED) for verb in ("get", "patch")))
 
 
-def where_we_are(spec: DeployCronJob, look: StepInspection) -> dict[str, Any]:
+def where_we_are(spec: DeployCronJob, inspection: StepInspection) -> dict[str, Any]:
     """What a rollback puts back: schedule and job template of this moment."""
-    spec_now = look.retry_read(CronJobs(look, spec.name).get)["spec"]
+    spec_now = inspection.retry_read(CronJobs(inspection, spec.name).get)["spec"]
     return {"name": spec.name, **{key: spec_now[key] for key in TAKEN_BACK}}
 
 
-def preview(spec: DeployCronJob, look: StepInspection) -> list[Mutation]:
+def preview(spec: DeployCronJob, inspection: StepInspection) -> list[Mutation]:
     """Schedule and images that differ between the cluster and the file at the release's commit."""
-    jobs = CronJobs(look, spec.name)
-    return _changes(jobs, look.retry_read(jobs.get)["spec"], _desired(spec, look))
+    jobs = CronJobs(inspection, spec.name)
+    return _changes(jobs, inspection.retry_read(jobs.get)["spec"], _read_manifest(spec, inspection))
 
 
-def _desired(spec: DeployCronJob, look: StepInspection) -> dict[str, str]:
+def _read_manifest(spec: DeployCronJob, inspection: StepInspection) -> dict[str, str]:
     """What to show -> its value, as the file at the release's commit has it: the schedule and each container's image."""
-    repository, commit = look.clients.github(), look.reference.commit
-    text = look.retry_read(lambda: repository.file(spec.manifest, commit))
+    repository, commit = inspection.clients.github(), inspection.reference.commit
+    text = inspection.retry_read(lambda: repository.file(spec.manifest, commit))
     if text is None:
         raise StepError(
             f"{repository.repository} has no {spec.manifest} at {commit[:12]}",
@@ -101,30 +101,35 @@ def _schedule_and_images(spec: Mapping[str, Any]) -> dict[str, str]:
     return {"schedule": str(spec["schedule"]), **images}
 
 
-def _changes(jobs: CronJobs, spec: Mapping[str, Any], desired: Mapping[str, str]) -> list[Mutation]:
+def _changes(jobs: CronJobs, spec: Mapping[str, Any], new_values: Mapping[str, str]) -> list[Mutation]:
     here = _schedule_and_images(spec)
-    if missing_fields := [what for what in desired if what not in here]:
+    if missing_fields := [what for what in new_values if what not in here]:
         raise StepError(
             f"{jobs.place} has no container {missing_fields[0].removeprefix('image of ')}",
             hint="Apply the file by hand.",
         )
     return [
         Mutation(f"{what} of {jobs.place}", here[what], value, Way.BACK, f"the rollback puts back {here[what]}")
-        for what, value in desired.items()
+        for what, value in new_values.items()
         if here[what] != value
     ]
 
 
-def confirm(spec: DeployCronJob, look: StepInspection) -> str:
+def confirm(spec: DeployCronJob, inspection: StepInspection) -> str:
     """What stands there of a change by hand. Raises Contradicted where the file at the release's commit says otherwise."""
-    refuse_left(preview(spec, look))
-    return f"{CronJobs(look, spec.name).place} is as {spec.manifest} has it"
+    refuse_remaining_changes(preview(spec, inspection))
+    return f"{CronJobs(inspection, spec.name).place} is as {spec.manifest} has it"
 
 
 def deploy(spec: DeployCronJob, ctx: StepContext) -> str:
     """Set what differs; nothing where nothing does."""
-    jobs, desired = CronJobs(ctx, spec.name), _desired(spec, ctx)
-    changes = _settle(jobs, ctx, lambda seen: _changes(jobs, seen, desired), lambda seen: _with(seen, desired))
+    jobs, new_values = CronJobs(ctx, spec.name), _read_manifest(spec, ctx)
+    changes = _settle(
+        jobs,
+        ctx,
+        lambda current: _changes(jobs, current, new_values),
+        lambda current: _merge_values(current, new_values),
+    )
     phrases = [f"{change.what.partition(' of cronjob')[0]} is {change.after}" for change in changes]
     return f"{jobs.place}: {', '.join(phrases) or 'nothing to change'}"
 
@@ -133,7 +138,7 @@ def _settle(
     jobs: CronJobs,
     ctx: StepContext,
     differs: Callable[[Mapping[str, Any]], list[Mutation]],
-    desired: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    new_spec: Callable[[Mapping[str, Any]], Mapping[str, Any]],
 ) -> list[Mutation]:
     """Replace the spec that is there by the ``desired`` one until it differs in nothing; returns what was changed.
 
@@ -141,38 +146,38 @@ def _settle(
     """
     made_changes: list[Mutation] = []
     for _ in range(CONFLICTS):
-        seen = ctx.retry_read(jobs.get)
-        changes = differs(seen["spec"])
+        current = ctx.retry_read(jobs.get)
+        changes = differs(current["spec"])
         if not changes:
             return made_changes
-        ctx.journal.before(**{change.what.partition(" of ")[0]: change.now for change in changes})
-        ctx.journal.intent(changes)
+        ctx.journal.record_state_before(**{change.what.partition(" of ")[0]: change.now for change in changes})
+        ctx.journal.record_intent(changes)
         try:
-            jobs.replace(seen, desired(seen["spec"]))
+            jobs.replace(current, new_spec(current["spec"]))
         except NoAnswer as error:
-            ctx.journal.observed(trouble=error.user_message)
+            ctx.journal.record_observation(trouble=error.user_message)
             ctx.wait_after_failure(error, AGAIN)
         else:
-            ctx.journal.acted(changed=[change.what for change in changes])
+            ctx.journal.record_action(changed=[change.what for change in changes])
         made_changes = changes
     raise StepError(f"{jobs.place} is written to all the time", hint="Is another tool fighting over it?")
 
 
-def _with(spec: Mapping[str, Any], desired: Mapping[str, str]) -> dict[str, Any]:
+def _merge_values(spec: Mapping[str, Any], new_values: Mapping[str, str]) -> dict[str, Any]:
     """The spec with schedule and images put in; everything else stays as the cluster has it."""
     copy_of_spec: dict[str, Any] = json.loads(json.dumps(spec))
-    copy_of_spec["schedule"] = desired["schedule"]
+    copy_of_spec["schedule"] = new_values["schedule"]
     for entry in copy_of_spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]:
-        entry["image"] = desired.get(f"image of {entry['name']}", entry["image"])
+        entry["image"] = new_values.get(f"image of {entry['name']}", entry["image"])
     return copy_of_spec
 
 
-def preview_restore(_spec: RestoreCronJob, look: StepInspection) -> list[Mutation]:
+def preview_restore(_spec: RestoreCronJob, inspection: StepInspection) -> list[Mutation]:
     """What differs between the cluster and what was recorded before the deploy."""
-    if look.recorded is None:
+    if inspection.rollback_target is None:
         return []
-    jobs = CronJobs(look, str(look.recorded["name"]))
-    return _restore_changes(jobs, look.retry_read(jobs.get)["spec"], look.recorded)
+    jobs = CronJobs(inspection, str(inspection.rollback_target["name"]))
+    return _restore_changes(jobs, inspection.retry_read(jobs.get)["spec"], inspection.rollback_target)
 
 
 def _restore_changes(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[str, Any]) -> list[Mutation]:
@@ -186,19 +191,19 @@ def _restore_changes(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[st
     ]
 
 
-def confirm_restore(spec: RestoreCronJob, look: StepInspection) -> str:
+def confirm_restore(spec: RestoreCronJob, inspection: StepInspection) -> str:
     """What stands there after a way back by hand. Raises Contradicted where it is not what was recorded."""
-    if look.recorded is None:
-        return NOTHING_RECORDED
-    refuse_left(preview_restore(spec, look))
-    return f"{CronJobs(look, str(look.recorded['name'])).place} is as it was before the deploy"
+    if inspection.rollback_target is None:
+        return NOTHING_TO_RESTORE
+    refuse_remaining_changes(preview_restore(spec, inspection))
+    return f"{CronJobs(inspection, str(inspection.rollback_target['name'])).place} is as it was before the deploy"
 
 
 def restore(_spec: RestoreCronJob, ctx: StepContext) -> str:
     """Put back schedule and job template that were recorded before the deploy, however often."""
-    target = ctx.recorded
+    target = ctx.rollback_target
     if target is None:
-        return NOTHING_RECORDED
+        return NOTHING_TO_RESTORE
     jobs = CronJobs(ctx, str(target["name"]))
-    _settle(jobs, ctx, lambda seen: _restore_changes(jobs, seen, target), lambda _: target)
+    _settle(jobs, ctx, lambda current: _restore_changes(jobs, current, target), lambda _: target)
     return f"{jobs.place} is as it was before the deploy"

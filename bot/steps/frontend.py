@@ -10,14 +10,14 @@ from typing import Any
 from bot.domain.actions import RestoreFrontend, VercelDeploy
 from bot.domain.plan import Mutation, Way
 from bot.errors import NoAnswer, StepError
-from bot.steps.by_hand import refuse_left
-from bot.steps.contract import NOTHING_RECORDED, StepContext, StepInspection, step_errors
+from bot.steps.by_hand import refuse_remaining_changes
+from bot.steps.contract import NOTHING_TO_RESTORE, StepContext, StepInspection, step_errors
 from clients.needs import Changes, Need, Setting
 from clients.vercel import MOVES, UNDER_WAY, Vercel, commit_of, describe_deployment, id_of, mark_of, state_of
 
 POLLS = (0.1, 0.2, 0.5)  # seconds between two looks, the last one stays; Vercel's own command looks four times a second
 UNSURE = 3.0  # seconds until a deployment that was asked for is listed, whether the request got an answer or not
-TRIES = 4  # times that a move is asked for while Vercel gives no answer
+MAX_ATTEMPTS = 4  # times that a move is asked for while Vercel gives no answer
 
 
 def needs(_spec: VercelDeploy | RestoreFrontend) -> tuple[Need, ...]:
@@ -25,17 +25,19 @@ def needs(_spec: VercelDeploy | RestoreFrontend) -> tuple[Need, ...]:
     return (Changes("frontend"), Setting("vercel.token"), Setting("vercel.project"))
 
 
-def where_we_are(_spec: VercelDeploy, look: StepInspection) -> dict[str, Any]:
+def where_we_are(_spec: VercelDeploy, inspection: StepInspection) -> dict[str, Any]:
     """The deployment that a rollback goes back to: what is live now.
 
     Where Vercel has deployed the release's commit by itself already, it is the newest earlier one. Raises StepError when
     there is none.
     """
-    project = look.clients.vercel()
-    live = look.retry_read(project.live)
-    if live is not None and commit_of(live) != look.reference.commit:
+    project = inspection.clients.vercel()
+    live = inspection.retry_read(project.live)
+    if live is not None and commit_of(live) != inspection.reference.commit:
         return {"deployment": id_of(live), "commit": commit_of(live)}
-    earlier = [item for item in look.retry_read(project.candidates) if commit_of(item) != look.reference.commit]
+    earlier = [
+        item for item in inspection.retry_read(project.candidates) if commit_of(item) != inspection.reference.commit
+    ]
     if not earlier:
         raise StepError(
             "Vercel has no earlier production deployment, so the frontend could not be taken back",
@@ -44,29 +46,29 @@ def where_we_are(_spec: VercelDeploy, look: StepInspection) -> dict[str, Any]:
     return {"deployment": id_of(earlier[0]), "commit": commit_of(earlier[0])}
 
 
-def preview(_spec: VercelDeploy, look: StepInspection) -> list[Mutation]:
+def preview(_spec: VercelDeploy, inspection: StepInspection) -> list[Mutation]:
     """What production shows now and after; nothing where it shows the release's commit already."""
-    live = look.retry_read(look.clients.vercel().live)
-    if live is not None and commit_of(live) == look.reference.commit:
+    live = inspection.retry_read(inspection.clients.vercel().live)
+    if live is not None and commit_of(live) == inspection.reference.commit:
         return []
     back = id_of(live) if live is not None else ""
-    if look.recorded is not None:
-        back = str(look.recorded["deployment"])
+    if inspection.rollback_target is not None:
+        back = str(inspection.rollback_target["deployment"])
     return [
         Mutation(
-            f"production deployment of {look.clients.vercel().project_id} on Vercel",
+            f"production deployment of {inspection.clients.vercel().project_id} on Vercel",
             describe_deployment(live) if live is not None else "",
-            f"a deployment of commit {look.reference.commit[:12]}",
+            f"a deployment of commit {inspection.reference.commit[:12]}",
             Way.BACK,
             f"the rollback moves production back to {back}",
         )
     ]
 
 
-def confirm(spec: VercelDeploy, look: StepInspection) -> str:
+def confirm(spec: VercelDeploy, inspection: StepInspection) -> str:
     """What production shows of a deploy by hand. Raises Contradicted where that is another commit."""
-    refuse_left(preview(spec, look))
-    live = look.retry_read(look.clients.vercel().live)
+    refuse_remaining_changes(preview(spec, inspection))
+    live = inspection.retry_read(inspection.clients.vercel().live)
     return f"production shows {describe_deployment(live or {})}"
 
 
@@ -76,8 +78,8 @@ def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
     changes = preview(spec, ctx)
     if not changes:
         return f"production shows {describe_deployment(_live(ctx, project))} already"
-    ctx.journal.before(deployment=changes[0].now)
-    ctx.journal.intent(changes)  # whether Vercel begins by itself or is asked to
+    ctx.journal.record_state_before(deployment=changes[0].now)
+    ctx.journal.record_intent(changes)  # whether Vercel begins by itself or is asked to
     ready = _wait_for_build(spec, ctx, project, changes)
     if commit_of(_live(ctx, project)) != commit and not _goes_live_by_itself(ctx, project):
         _move(ctx, project, id_of(ready), "promote", changes)
@@ -86,9 +88,9 @@ def deploy(spec: VercelDeploy, ctx: StepContext) -> str:
         live = _live(ctx, project)
         if commit_of(live) == commit:
             break
-        ctx.journal.progress("built; waiting for production to show it")
+        ctx.journal.show_progress("built; waiting for production to show it")
         ctx.pause(next(pauses), "production to show the new deployment")
-    ctx.journal.acted(deployment=id_of(live))
+    ctx.journal.record_action(deployment=id_of(live))
     return f"production shows {describe_deployment(live)}"
 
 
@@ -109,7 +111,9 @@ def _wait_for_build(
     One that failed ends the step; a retry makes another one, which carries the number of the attempt.
     """
     mark = f"{ctx.reference.version}, attempt {ctx.attempt}"
-    is_asked = any(note.get("asked") == mark for note in ctx.journal.seen())  # perhaps by a process that was killed
+    is_asked = any(
+        note.get("asked") == mark for note in ctx.journal.observations()
+    )  # perhaps by a process that was killed
     patience = time.monotonic() + (UNSURE if is_asked else spec.wait_for_auto)
     pauses = chain(POLLS, repeat(POLLS[-1]))
     while True:
@@ -118,71 +122,71 @@ def _wait_for_build(
         if deployment is not None and state == "READY":
             return deployment
         if deployment is not None and state in UNDER_WAY:
-            ctx.journal.progress(f"Vercel: {describe_deployment(deployment)} is {state.lower()}")
+            ctx.journal.show_progress(f"Vercel: {describe_deployment(deployment)} is {state.lower()}")
         elif deployment is not None and (ctx.attempt == 1 or mark_of(deployment) == mark):
             raise StepError(
                 f"Vercel could not build {describe_deployment(deployment)}: {state} {deployment.get('errorMessage') or ''}".rstrip(),
                 hint=f"Its log: {deployment.get('inspectorUrl', 'on Vercel')}. Once that is mended, a retry builds it again.",
             )
         elif (deployment is None or is_asked) and time.monotonic() < patience:
-            ctx.journal.progress(
+            ctx.journal.show_progress(
                 "waiting for Vercel to begin" if is_asked else "waiting for Vercel to deploy it by itself"
             )
         else:
             patience, is_asked = time.monotonic() + UNSURE, True  # what was asked for may not be listed yet
-            ctx.journal.observed(asked=mark)
-            ctx.journal.intent(changes)
+            ctx.journal.record_observation(asked=mark)
+            ctx.journal.record_intent(changes)
             try:
                 with step_errors():
                     project.create(ctx.reference.commit, ctx.reference.version, mark)
             except NoAnswer as error:
-                ctx.journal.observed(trouble=error.user_message)
+                ctx.journal.record_observation(trouble=error.user_message)
                 ctx.wait_after_failure(error, POLLS[0])
         ctx.pause(next(pauses), "Vercel to build the frontend")
 
 
-def preview_restore(_spec: RestoreFrontend, look: StepInspection) -> list[Mutation]:
+def preview_restore(_spec: RestoreFrontend, inspection: StepInspection) -> list[Mutation]:
     """What production shows now, and the recorded deployment; nothing where it is live."""
-    if look.recorded is None:
+    if inspection.rollback_target is None:
         return []
-    project = look.clients.vercel()
-    live = look.retry_read(project.live)
-    target_id = str(look.recorded["deployment"])
+    project = inspection.clients.vercel()
+    live = inspection.retry_read(project.live)
+    target_id = str(inspection.rollback_target["deployment"])
     if live is not None and id_of(live) == target_id:
         return []
     return [
         Mutation(
             f"production deployment of {project.project_id} on Vercel",
             describe_deployment(live) if live is not None else "",
-            f"{target_id}, commit {str(look.recorded['commit'])[:12]}",
+            f"{target_id}, commit {str(inspection.rollback_target['commit'])[:12]}",
             Way.STAYS,
             "a new release, or `vercel promote`, brings another one",
         )
     ]
 
 
-def confirm_restore(spec: RestoreFrontend, look: StepInspection) -> str:
+def confirm_restore(spec: RestoreFrontend, inspection: StepInspection) -> str:
     """What production shows after a way back by hand. Raises Contradicted where it is not what was recorded."""
-    if look.recorded is None:
-        return NOTHING_RECORDED
-    refuse_left(preview_restore(spec, look))
-    return f"production shows {look.recorded['deployment']}"
+    if inspection.rollback_target is None:
+        return NOTHING_TO_RESTORE
+    refuse_remaining_changes(preview_restore(spec, inspection))
+    return f"production shows {inspection.rollback_target['deployment']}"
 
 
 def restore(spec: RestoreFrontend, ctx: StepContext) -> str:
     """Move production back to the deployment that was recorded before the deploy, and wait until it is live."""
-    target: Mapping[str, Any] | None = ctx.recorded
+    target: Mapping[str, Any] | None = ctx.rollback_target
     if target is None:
-        return NOTHING_RECORDED
+        return NOTHING_TO_RESTORE
     project, target_id = ctx.clients.vercel(), str(target["deployment"])
     changes = preview_restore(spec, ctx)
     if not changes:
         return f"production shows {target_id}"
-    ctx.journal.before(deployment=changes[0].now)
+    ctx.journal.record_state_before(deployment=changes[0].now)
     if ctx.retry_read(lambda: project.deployment(target_id)) is None:
         raise StepError(f"the deployment {target_id} is gone from Vercel", hint="Promote another one there by hand.")
     _move(ctx, project, target_id, "rollback", changes)
-    ctx.journal.acted(deployment=target_id)
+    ctx.journal.record_action(deployment=target_id)
     return f"production shows {target_id} again"
 
 
@@ -202,18 +206,18 @@ def _move(ctx: StepContext, project: Vercel, target_id: str, kind: str, changes:
                 f"Vercel could not move production to {target_id}: {status}", hint="Look at the project there."
             )
         if not (same and (ask_count or status in MOVES)):  # what moves already was asked for before a crash
-            if ask_count == TRIES:
+            if ask_count == MAX_ATTEMPTS:
                 raise StepError(
                     f"Vercel does not move production to {target_id}",
                     hint="Move it there by hand: Vercel, Deployments.",
                 )
             ask_count += 1
-            ctx.journal.intent(changes)
+            ctx.journal.record_intent(changes)
             try:
                 with step_errors():
                     (project.promote if kind == "promote" else project.roll_back)(target_id)
             except NoAnswer as error:
-                ctx.journal.observed(trouble=error.user_message)
+                ctx.journal.record_observation(trouble=error.user_message)
                 ctx.wait_after_failure(error, POLLS[0])
-        ctx.journal.progress(f"Vercel moves production to {target_id}")
+        ctx.journal.show_progress(f"Vercel moves production to {target_id}")
         ctx.pause(next(pauses), f"production to show {target_id}")

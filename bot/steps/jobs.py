@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 HEAD, TAIL = 64 * 1024, 192 * 1024  # bytes of a log that are kept: of its beginning and, where errors stand, of its end
 LAST_LINES, LAST_BYTES = 20, 16 * 1024  # of a log that is still written
-COMPLETE, FAILED = "Complete", "Failed"  # how a Job has ended, by its conditions
-GONE = "Gone"  # somebody has deleted it
+JOB_COMPLETE, JOB_FAILED = "Complete", "Failed"  # how a Job has ended, by its conditions
+JOB_GONE = "Gone"  # somebody has deleted it
 DEADLINE = "DeadlineExceeded"  # Kubernetes has stopped it: its activeDeadlineSeconds were over
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"  # the annotation that kubectl logs goes by
 
@@ -30,7 +30,7 @@ Pod = Mapping[str, Any]
 class JobState:
     """A Job at one moment."""
 
-    ended: str | None  # COMPLETE, FAILED or GONE, and nothing of it runs; None: it is not known to be over
+    end: str | None  # COMPLETE, FAILED or GONE, and nothing of it runs; None: it is not known to be over
     reason: str  # why it failed, in Kubernetes' words
     pods: Sequence[Pod]  # the oldest first
 
@@ -38,10 +38,10 @@ class JobState:
 class Jobs:
     """The Jobs of the namespace of a Target."""
 
-    def __init__(self, look: StepInspection) -> None:
+    def __init__(self, inspection: StepInspection) -> None:
         with step_errors():
-            self.namespace = require(look.target.kubernetes, look.target, "kubernetes").namespace
-            self._kube = look.clients.kube()
+            self.namespace = require(inspection.target.kubernetes, inspection.target, "kubernetes").namespace
+            self._kube = inspection.clients.kube()
 
     def get(self, name: str) -> dict[str, Any] | None:
         """A Job; None when there is none of that name."""
@@ -61,15 +61,15 @@ class Jobs:
             pods = self._kube.json(listing, self.namespace, label_selector=f"job-name={name}")["items"]
             return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
-    def look(self, name: str) -> JobState:
+    def read_state(self, name: str) -> JobState:
         """How a Job stands. One that failed or was deleted has ended once its pods have.
 
         Before 1.31 Kubernetes calls a Job failed while the pods that it stops still run.
         """
         job, pods = self.get(name), self.pods(name)
-        end, reason = (GONE, "") if job is None else _condition(job)
+        end, reason = (JOB_GONE, "") if job is None else _condition(job)
         is_running = any(pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"} for pod in pods)
-        return JobState(None if is_running and end != COMPLETE else end, reason, pods)
+        return JobState(None if is_running and end != JOB_COMPLETE else end, reason, pods)
 
     def create(self, body: Mapping[str, Any]) -> None:
         """Make a Job; one of that name that is there already stays. Raises NoAnswer: look again."""
@@ -119,7 +119,7 @@ def trouble_of(pods: Sequence[Pod]) -> str:
 def _condition(job: Mapping[str, Any]) -> tuple[str | None, str]:
     """COMPLETE or FAILED with the reason; None while it runs."""
     for condition in job.get("status", {}).get("conditions") or []:
-        if condition.get("type") in {COMPLETE, FAILED} and condition.get("status") == "True":
+        if condition.get("type") in {JOB_COMPLETE, JOB_FAILED} and condition.get("status") == "True":
             return str(condition["type"]), str(condition.get("reason") or "")
     return None, ""
 

@@ -11,9 +11,9 @@ from typing import Any
 from bot.domain.actions import RestoreBackend, SetImage, SetVariable
 from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError
-from bot.steps.by_hand import refuse_left
+from bot.steps.by_hand import refuse_remaining_changes
 from bot.steps.cluster import AGAIN, CONFLICTS, DeploymentClient
-from bot.steps.contract import NOTHING_RECORDED, StepContext, StepInspection
+from bot.steps.contract import NOTHING_TO_RESTORE, StepContext, StepInspection
 from bot.steps.rollout import REVISION, advice, differences, image_of, judge, same_template, variable_of, without_hash
 from clients.needs import CHANGE_DEPLOYMENT, LIST_PODS, LIST_REPLICASETS, READ_DEPLOYMENT, Changes, Need
 from clients.settings import Kubernetes
@@ -29,16 +29,16 @@ def needs(_spec: SetImage | RestoreBackend | SetVariable) -> tuple[Need, ...]:
     return (Changes("deployment"), READ_DEPLOYMENT, CHANGE_DEPLOYMENT, LIST_REPLICASETS, LIST_PODS)
 
 
-def where_we_are(_spec: SetImage, look: StepInspection) -> dict[str, Any]:
+def where_we_are(_spec: SetImage, inspection: StepInspection) -> dict[str, Any]:
     """What a rollback has to put back: revision, ReplicaSet, template and image of this moment.
 
     Raises StepError when the Deployment could not take a new image, or is in the middle of another change.
     """
-    cluster = DeploymentClient(look)
-    deployment = look.retry_read(cluster.deployment)
+    cluster = DeploymentClient(inspection)
+    deployment = inspection.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     template = without_hash(deployment["spec"]["template"])
-    replica_sets = look.retry_read(lambda: cluster.owned(deployment))
+    replica_sets = inspection.retry_read(lambda: cluster.replica_sets(deployment))
     owner = next((item for item in replica_sets if same_template(item["spec"]["template"], template)), None)
     if owner is None:
         raise StepError(
@@ -54,25 +54,27 @@ def where_we_are(_spec: SetImage, look: StepInspection) -> dict[str, Any]:
     }
 
 
-def preview_image(spec: SetImage, look: StepInspection) -> list[Mutation]:
+def preview_image(spec: SetImage, inspection: StepInspection) -> list[Mutation]:
     """The image, and the variable with the version, as far as they are to change."""
-    cluster = DeploymentClient(look)
-    deployment = look.retry_read(cluster.deployment)
+    cluster = DeploymentClient(inspection)
+    deployment = inspection.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
-    return _changes(spec, look, cluster.where, deployment)
+    return _changes(spec, inspection, cluster.where, deployment)
 
 
-def _changes(spec: SetImage, look: StepInspection, where: Kubernetes, deployment: Mapping[str, Any]) -> list[Mutation]:
+def _changes(
+    spec: SetImage, inspection: StepInspection, where: Kubernetes, deployment: Mapping[str, Any]
+) -> list[Mutation]:
     template = deployment["spec"]["template"]
     was = image_of(template, where.container) or ""
-    target = look.recorded or {"revision": _revision(deployment), "image": was}
+    target = inspection.rollback_target or {"revision": _revision(deployment), "image": was}
     back = f"the rollback puts back revision {target['revision']}, {target['image']}"
     place = f"deployment/{where.deployment} in {where.namespace}"
-    desired = [(f"image of {place}", was, look.reference.image)]
+    new_values = [(f"image of {place}", was, inspection.reference.image)]
     if spec.version_env:
         now = variable_of(template, where.container, spec.version_env)
-        desired.append((f"{spec.version_env} of {place}", now, look.reference.bare_version))
-    return [Mutation(what, now, after, Way.BACK, back) for what, now, after in desired if now != after]
+        new_values.append((f"{spec.version_env} of {place}", now, inspection.reference.bare_version))
+    return [Mutation(what, now, after, Way.BACK, back) for what, now, after in new_values if now != after]
 
 
 def set_image(spec: SetImage, ctx: StepContext) -> str:
@@ -85,47 +87,49 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
     deployment = ctx.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     was = image_of(deployment["spec"]["template"], cluster.where.container)
-    ctx.journal.before(image=was, revision=_revision(deployment))
+    ctx.journal.record_state_before(image=was, revision=_revision(deployment))
     if _changes(spec, ctx, cluster.where, deployment):
-        if not ctx.journal.begun():
+        if not ctx.journal.has_intent():
             _refuse_changed(spec, ctx, cluster.where, deployment)
         _patch_image(spec, ctx, cluster, deployment)
-        ctx.journal.acted(image=ctx.reference.image)
+        ctx.journal.record_action(image=ctx.reference.image)
     wait_for_rollout(ctx, cluster, ctx.reference.image)
     return f"{ctx.reference.version} runs as {ctx.reference.image}"
 
 
-def confirm_image(spec: SetImage, look: StepInspection) -> str:
+def confirm_image(spec: SetImage, inspection: StepInspection) -> str:
     """What runs after a change by hand. Raises Contradicted where that is another image, or not all pods run it."""
-    cluster = DeploymentClient(look)
-    deployment = look.retry_read(cluster.deployment)
-    _refuse_not_out(deployment, cluster.where, _changes(spec, look, cluster.where, deployment))
-    return f"{look.reference.version} runs as {look.reference.image}"
+    cluster = DeploymentClient(inspection)
+    deployment = inspection.retry_read(cluster.deployment)
+    _refuse_unfinished(deployment, cluster.where, _changes(spec, inspection, cluster.where, deployment))
+    return f"{inspection.reference.version} runs as {inspection.reference.image}"
 
 
-def _refuse_not_out(deployment: Mapping[str, Any], where: Kubernetes, changes: Sequence[Mutation]) -> None:
+def _refuse_unfinished(deployment: Mapping[str, Any], where: Kubernetes, changes: Sequence[Mutation]) -> None:
     """Raise Contradicted where ``changes`` are still to be made, or what stands there is not what all pods run."""
     try:
         refuse_unfit(deployment, where)
     except StepError as error:
         raise Contradicted(error.user_message, hint=error.hint) from error
-    refuse_left(changes)
+    refuse_remaining_changes(changes)
     rollout = judge(deployment)
-    if not rollout.done:
+    if not rollout.is_done:
         raise Contradicted(
             f"deployment/{where.deployment}: {rollout.line}", hint="Wait for the rollout, or retry the step."
         )
 
 
-def _refuse_changed(spec: SetImage, look: StepInspection, where: Kubernetes, deployment: Mapping[str, Any]) -> None:
+def _refuse_changed(
+    spec: SetImage, inspection: StepInspection, where: Kubernetes, deployment: Mapping[str, Any]
+) -> None:
     """Raise StepError where the template is not the one that was recorded: a rollback would take somebody's change back.
 
     For the first patch only: what stands there after it is the release's own, or was changed after it.
     """
-    if look.recorded is None:
+    if inspection.rollback_target is None:
         return
-    recorded, now = look.recorded["template"], deployment["spec"]["template"]
-    if fields := differences(recorded, now, where.container, spec.version_env):
+    recorded_template, current_template = inspection.rollback_target["template"], deployment["spec"]["template"]
+    if fields := differences(recorded_template, current_template, where.container, spec.version_env):
         names = ", ".join(fields[:MAX_NAMES]) + (
             f" and {len(fields) - MAX_NAMES} more" if len(fields) > MAX_NAMES else ""
         )
@@ -136,12 +140,12 @@ def _refuse_changed(spec: SetImage, look: StepInspection, where: Kubernetes, dep
         )
 
 
-def preview_restore(_spec: RestoreBackend, look: StepInspection) -> list[Mutation]:
+def preview_restore(_spec: RestoreBackend, inspection: StepInspection) -> list[Mutation]:
     """The whole pod template, named by revision and image."""
-    if look.recorded is None:
+    if inspection.rollback_target is None:
         return []
-    cluster = DeploymentClient(look)
-    return [_restore_change(look.retry_read(cluster.deployment), cluster.where, look.recorded)]
+    cluster = DeploymentClient(inspection)
+    return [_restore_change(inspection.retry_read(cluster.deployment), cluster.where, inspection.rollback_target)]
 
 
 def _restore_change(deployment: Mapping[str, Any], where: Kubernetes, target: Mapping[str, Any]) -> Mutation:
@@ -155,17 +159,19 @@ def _restore_change(deployment: Mapping[str, Any], where: Kubernetes, target: Ma
     )
 
 
-def confirm_restore(_spec: RestoreBackend, look: StepInspection) -> str:
+def confirm_restore(_spec: RestoreBackend, inspection: StepInspection) -> str:
     """What runs after a way back by hand. Raises Contradicted where it is not the pod template that was recorded."""
-    if look.recorded is None:
-        return NOTHING_RECORDED
-    cluster = DeploymentClient(look)
-    deployment = look.retry_read(cluster.deployment)
-    is_restored = same_template(deployment["spec"]["template"], look.recorded["template"])
-    _refuse_not_out(
-        deployment, cluster.where, [] if is_restored else [_restore_change(deployment, cluster.where, look.recorded)]
+    if inspection.rollback_target is None:
+        return NOTHING_TO_RESTORE
+    cluster = DeploymentClient(inspection)
+    deployment = inspection.retry_read(cluster.deployment)
+    is_restored = same_template(deployment["spec"]["template"], inspection.rollback_target["template"])
+    _refuse_unfinished(
+        deployment,
+        cluster.where,
+        [] if is_restored else [_restore_change(deployment, cluster.where, inspection.rollback_target)],
     )
-    return f"back at revision {look.recorded['revision']}: {look.recorded['image']}"
+    return f"back at revision {inspection.rollback_target['revision']}: {inspection.rollback_target['image']}"
 
 
 def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG001  the same shape as every action
@@ -174,18 +180,18 @@ def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG
     Never relative: doing it twice ends at the same template (promise P6). Writes to the Deployment even when the template
     stands there: a patch of the deploy that may still be on its way then finds another resourceVersion and is refused.
     """
-    target = ctx.recorded
+    target = ctx.rollback_target
     if target is None:
-        return NOTHING_RECORDED
+        return NOTHING_TO_RESTORE
     cluster = DeploymentClient(ctx)
     deployment = ctx.retry_read(cluster.deployment)
     image = image_of(target["template"], cluster.where.container) or ""
-    ctx.journal.before(
+    ctx.journal.record_state_before(
         image=image_of(deployment["spec"]["template"], cluster.where.container), revision=_revision(deployment)
     )
     _refuse_paused(deployment, cluster.where)
     _patch_template(ctx, cluster, target)
-    ctx.journal.acted(image=image)
+    ctx.journal.record_action(image=image)
     wait_for_rollout(ctx, cluster, image)
     return f"back at revision {target['revision']}: {image}"
 
@@ -217,32 +223,32 @@ def _revision(deployment: Mapping[str, Any]) -> str:
     return str(deployment["metadata"].get("annotations", {}).get(REVISION, ""))
 
 
-def _patch_image(spec: SetImage, ctx: StepContext, cluster: DeploymentClient, seen: Mapping[str, Any]) -> None:
+def _patch_image(spec: SetImage, ctx: StepContext, cluster: DeploymentClient, current: Mapping[str, Any]) -> None:
     """Patch under an optimistic lock; give way only to the controller's own writes, never to another template."""
-    template = seen["spec"]["template"]
+    template = current["spec"]["template"]
     container: dict[str, Any] = {"name": cluster.where.container, "image": ctx.reference.image}
     if spec.version_env:
         container["env"] = [{"name": spec.version_env, "value": ctx.reference.bare_version}]
     for _ in range(CONFLICTS):
         body = {
             "metadata": {
-                "resourceVersion": seen["metadata"]["resourceVersion"],
+                "resourceVersion": current["metadata"]["resourceVersion"],
                 "annotations": {CHANGE_CAUSE: f"release-bot: {ctx.reference.version}"},
             },
             "spec": {"template": {"spec": {"containers": [container]}}},
         }
         # After the look and before each try: a step that was taken from us stops here, or fails on what it has seen.
-        ctx.journal.intent(_changes(spec, ctx, cluster.where, seen))
+        ctx.journal.record_intent(_changes(spec, ctx, cluster.where, current))
         try:
             cluster.patch(body)
         except NoAnswer as error:
             ctx.wait_after_failure(error, AGAIN)
         else:
             return
-        seen = ctx.retry_read(cluster.deployment)
-        if not _changes(spec, ctx, cluster.where, seen):
+        current = ctx.retry_read(cluster.deployment)
+        if not _changes(spec, ctx, cluster.where, current):
             return
-        if not same_template(seen["spec"]["template"], template):
+        if not same_template(current["spec"]["template"], template):
             raise StepError(
                 f"deployment/{cluster.where.deployment} was changed by somebody else meanwhile",
                 hint="Find out who and why. Retry carries on from what stands there now.",
@@ -256,16 +262,18 @@ def _patch_template(ctx: StepContext, cluster: DeploymentClient, target: Mapping
         RESTORE: uuid.uuid4().hex,  # never the same twice, so this is always a write
     }
     for _ in range(CONFLICTS):
-        seen = ctx.retry_read(cluster.deployment)
-        annotations = seen["metadata"].get("annotations", {})
-        if annotations.get(RESTORE) == marks[RESTORE] and same_template(seen["spec"]["template"], target["template"]):
+        current = ctx.retry_read(cluster.deployment)
+        annotations = current["metadata"].get("annotations", {})
+        if annotations.get(RESTORE) == marks[RESTORE] and same_template(
+            current["spec"]["template"], target["template"]
+        ):
             return  # it was carried out and only its reply was lost
         body = [
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": current["metadata"]["resourceVersion"]},
             {"op": "add", "path": "/metadata/annotations", "value": {**annotations, **marks}},
             {"op": "replace", "path": "/spec/template", "value": target["template"]},
         ]
-        ctx.journal.intent([_restore_change(seen, cluster.where, target)])
+        ctx.journal.record_intent([_restore_change(current, cluster.where, target)])
         try:
             cluster.patch(body)
         except NoAnswer as error:
@@ -286,17 +294,17 @@ def wait_for_rollout(ctx: StepContext, cluster: DeploymentClient, image: str) ->
                 hint="Find out who. Then retry or roll back.",
             )
         rollout = judge(deployment)
-        if rollout.done:
-            ctx.journal.observed(rollout=rollout.line, revision=_revision(deployment))
+        if rollout.is_done:
+            ctx.journal.record_observation(rollout=rollout.line, revision=_revision(deployment))
             return
         # A pod that is ready for a moment before it crashes counts as progress, each time: that deadline may never come.
         late = time.monotonic() + pause > ctx.deadline
-        if rollout.failed or late:
+        if rollout.has_failed or late:
             trouble = "; ".join(cluster.trouble(deployment)) or "no pod says why"
-            ctx.journal.observed(rollout=rollout.line, pods=trouble)
-            if not rollout.failed:
+            ctx.journal.record_observation(rollout=rollout.line, pods=trouble)
+            if not rollout.has_failed:
                 hint = "Look at the new pods, then retry or roll back."
                 raise StepError(f"gave up waiting: {rollout.line}: {trouble}", hint=hint)
             raise StepError(f"{rollout.line}: {trouble}", hint=advice(deployment))
-        ctx.journal.progress(rollout.line)
+        ctx.journal.show_progress(rollout.line)
         ctx.pause(pause, "the rollout")

@@ -39,80 +39,86 @@ def needs(spec: Migrate) -> tuple[Need, ...]:
     return (Changes("database"), READ_CONTENTS, *(replace(right, setting="migrate_database_url") for right in rows))
 
 
-def preview(spec: Migrate, look: StepInspection) -> list[Mutation]:
+def preview(spec: Migrate, inspection: StepInspection) -> list[Mutation]:
     """The files that are to be applied. Raises StepError when one cannot be, or does not declare what it does."""
     if spec.job is not None:
-        return job.preview(spec, look)
-    return mutations(_pending(spec, look), look.target.name)
+        return job.preview(spec, inspection)
+    return mutations(_pending(spec, inspection), inspection.target.name)
 
 
-def _pending(spec: Migrate, look: StepInspection) -> list[Migration]:
+def _pending(spec: Migrate, inspection: StepInspection) -> list[Migration]:
     """New files that the target has not, by name and checksum."""
-    pending = _missing_files(look, new_files(look, spec.files), look.retry_read(lambda: _read_applied(look)))
+    pending = _missing_files(
+        inspection, new_files(inspection, spec.files), inspection.retry_read(lambda: _read_applied(inspection))
+    )
     for file in pending:
         file.body  # noqa: B018  refuses what cannot be carried out in one transaction before anything happens
     return pending
 
 
-def _missing_files(look: StepInspection, files: Sequence[Migration], checksums: Mapping[str, str]) -> list[Migration]:
+def _missing_files(
+    inspection: StepInspection, files: Sequence[Migration], checksums: Mapping[str, str]
+) -> list[Migration]:
     """Those of the ``files`` that are not applied, by ``checksums`` of what is. Raises Contradicted for one of another content."""
     changed_files = [file.name for file in files if checksums.get(file.name, file.checksum) != file.checksum]
     if changed_files:
         raise Contradicted(
-            f"{look.target.name} has {changed_files[0]} with another content",
+            f"{inspection.target.name} has {changed_files[0]} with another content",
             hint="Find out who applied it, and what it was.",
         )
     return [file for file in files if file.name not in checksums]
 
 
-def confirm(spec: Migrate, look: StepInspection) -> str:
+def confirm(spec: Migrate, inspection: StepInspection) -> str:
     """What says that somebody has applied all that is new: a Job that is complete, or the product's own table.
 
     Raises Contradicted with what is missing there, or while a Job of the release runs.
     """
-    files = new_files(look, spec.files)
+    files = new_files(inspection, spec.files)
     if not files:
         return "nothing to apply"
-    if spec.job is not None and (name := job.ended_well(look)):
+    if spec.job is not None and (name := job.find_complete_job(inspection)):
         return f"job/{name} is complete"
-    checksums = look.retry_read(lambda: _read_applied(look)) if spec.job is None else _read_recorded(look)
-    if missing_names := ", ".join(file.name for file in _missing_files(look, files, checksums)):
+    checksums = (
+        inspection.retry_read(lambda: _read_applied(inspection)) if spec.job is None else _read_recorded(inspection)
+    )
+    if missing_names := ", ".join(file.name for file in _missing_files(inspection, files, checksums)):
         raise Contradicted(
-            f"schema_migrations of {look.target.name} does not have {missing_names}",
+            f"schema_migrations of {inspection.target.name} does not have {missing_names}",
             hint="Apply it as the product does, which writes its row, or retry the step.",
         )
-    return f"{look.target.name} has {', '.join(file.name for file in files)}"
+    return f"{inspection.target.name} has {', '.join(file.name for file in files)}"
 
 
-def _read_recorded(look: StepInspection) -> dict[str, str]:
+def _read_recorded(inspection: StepInspection) -> dict[str, str]:
     """What the target has, asked by the role that only reads: where a Job applies the files there need be no other one."""
     try:
-        with look.clients.postgres() as connection:
-            checksums = _applied_checksums(look, connection)
+        with inspection.clients.postgres() as connection:
+            checksums = _applied_checksums(inspection, connection)
     except ClientError as error:
         raise StepError(f"no Job of this release is complete, and {error.summary}", hint=error.hint) from error
     if not checksums:
-        raise StepError(f"no Job of this release is complete, and {look.target.name} does not record its files")
+        raise StepError(f"no Job of this release is complete, and {inspection.target.name} does not record its files")
     return checksums
 
 
-def _read_applied(look: StepInspection) -> dict[str, str]:
+def _read_applied(inspection: StepInspection) -> dict[str, str]:
     """What the target has. Raises NoAnswer where its server breaks off, StepError where it refuses: it is not our database."""
     import psycopg
 
     try:
-        with _connection(look) as connection:
-            return _applied_checksums(look, connection)
+        with _connection(inspection) as connection:
+            return _applied_checksums(inspection, connection)
     except psycopg.OperationalError as error:
-        raise NoAnswer(f"the database of {look.target.name} does not answer: {first_line(error)}") from error
+        raise NoAnswer(f"the database of {inspection.target.name} does not answer: {first_line(error)}") from error
     except psycopg.Error as error:
         raise StepError(
-            f"{look.target.name} does not say what is applied: {first_line(error)}",
+            f"{inspection.target.name} does not say what is applied: {first_line(error)}",
             hint="Is schema_migrations there the product's own table?",
         ) from error
 
 
-def _applied_checksums(look: StepInspection, connection: psycopg.Connection) -> dict[str, str]:
+def _applied_checksums(inspection: StepInspection, connection: psycopg.Connection) -> dict[str, str]:
     """File name to checksum of what the target has, as the product's own table says."""
     from psycopg import errors
 
@@ -121,7 +127,7 @@ def _applied_checksums(look: StepInspection, connection: psycopg.Connection) -> 
         return {str(name): str(checksum) for name, checksum in connection.execute(query).fetchall()}
     except errors.UndefinedTable as error:
         raise StepError(
-            f"{look.target.name} has no table schema_migrations", hint="Is this the product's database?"
+            f"{inspection.target.name} has no table schema_migrations", hint="Is this the product's database?"
         ) from error
 
 
@@ -132,16 +138,16 @@ def apply(spec: Migrate, ctx: StepContext) -> str:
     pending = _pending(spec, ctx)
     changes: Sequence[Mutation] = mutations(pending, ctx.target.name)
     for file, change in zip(pending, changes, strict=True):
-        ctx.journal.progress(f"applying {file.name}")
-        ctx.journal.intent([change])
+        ctx.journal.show_progress(f"applying {file.name}")
+        ctx.journal.record_intent([change])
         try:
             _apply(spec, ctx, file)
         except (Superseded, NoAnswer):
             raise
         except StepError:
-            ctx.journal.unmade([change])
+            ctx.journal.record_refusal([change])
             raise
-        ctx.journal.acted(changes=[change.body], file=file.name, checksum=file.checksum)
+        ctx.journal.record_action(changes=[change.body], file=file.name, checksum=file.checksum)
     if pending_still := _pending(spec, ctx):
         raise StepError(f"{pending_still[0].name} is not applied, although nothing went wrong", hint="Retry the step.")
     names = ", ".join(file.name for file in pending)
@@ -158,7 +164,9 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
 
     try:
         with _connection(ctx, lock_timeout=spec.lock_timeout) as connection:
-            connection.add_notice_handler(lambda notice: ctx.journal.progress(f"{file.name}: {notice.message_primary}"))
+            connection.add_notice_handler(
+                lambda notice: ctx.journal.show_progress(f"{file.name}: {notice.message_primary}")
+            )
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [ALONE])
             if file.name in _applied_checksums(ctx, connection):
                 return  # somebody else, or this step before a crash
@@ -179,7 +187,7 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
             hint="Retry at a quiet hour.",
         ) from error
     except psycopg.OperationalError as error:
-        ctx.journal.observed(trouble=first_line(error))
+        ctx.journal.record_observation(trouble=first_line(error))
         if file.name not in ctx.retry_read(lambda: _read_applied(ctx)):
             raise NoAnswer(f"{file.name} is not applied: {first_line(error)}", hint="Retry the step.") from error
     except psycopg.Error as error:
@@ -191,20 +199,20 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
 
 
 @contextmanager
-def _connection(look: StepInspection, *, lock_timeout: float = 10) -> Iterator[psycopg.Connection]:
+def _connection(inspection: StepInspection, *, lock_timeout: float = 10) -> Iterator[psycopg.Connection]:
     """A connection as the role that may change the schema; one transaction. Raises StepError, NoAnswer without a server."""
     import psycopg
     from psycopg import errors
 
-    milliseconds = int(max(LEAST, look.deadline - time.monotonic()) * 1000)
+    milliseconds = int(max(LEAST, inspection.deadline - time.monotonic()) * 1000)
     limits = f"-c lock_timeout={int(lock_timeout * 1000)} -c statement_timeout={milliseconds}"
     try:
-        connection = look.clients.migrate_server(options=limits)
+        connection = inspection.clients.migrate_server(options=limits)
     except psycopg.OperationalError as error:
-        raise NoAnswer(f"the database of {look.target.name} does not answer: {first_line(error)}") from error
+        raise NoAnswer(f"the database of {inspection.target.name} does not answer: {first_line(error)}") from error
     try:
         # A server that is not heard of any more must not hold the step: neither with a statement nor with the commit.
-        with closing(connection), _watchdog(look, connection), connection.transaction():
+        with closing(connection), _watchdog(inspection, connection), connection.transaction():
             _end_with_us(connection)
             yield connection
     except errors.InsufficientPrivilege as error:
@@ -227,7 +235,7 @@ def _end_with_us(connection: psycopg.Connection) -> None:
 
 
 @contextmanager
-def _watchdog(look: StepInspection, connection: psycopg.Connection) -> Iterator[None]:
+def _watchdog(inspection: StepInspection, connection: psycopg.Connection) -> Iterator[None]:
     """Stop what the server does for us when the step is to stop; hang up when the server says nothing to that.
 
     Its own limit ends a statement at the deadline, so silence after that is a broken link.
@@ -237,9 +245,9 @@ def _watchdog(look: StepInspection, connection: psycopg.Connection) -> Iterator[
     over = threading.Event()
 
     def watch() -> None:
-        hang_up_at, is_cancelled = max(look.deadline, time.monotonic()) + SILENCE, False
+        hang_up_at, is_cancelled = max(inspection.deadline, time.monotonic()) + SILENCE, False
         while not over.wait(0.5):
-            if look.cancelled.is_set() and not is_cancelled:
+            if inspection.cancelled.is_set() and not is_cancelled:
                 is_cancelled, hang_up_at = True, min(hang_up_at, time.monotonic() + SILENCE)
                 with suppress(psycopg.OperationalError):  # it does not answer that either
                     connection.cancel_safe(timeout=SILENCE)

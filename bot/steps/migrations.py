@@ -28,16 +28,16 @@ WAYS = {
 }
 
 
-def new_files(look: StepInspection, folder: str) -> list[Migration]:
+def new_files(inspection: StepInspection, folder: str) -> list[Migration]:
     """The files that are new since the last release, in the order of their names' bytes, which is the product's.
 
     Where there was no release before, all files are new. Raises StepError when a released file was changed.
     """
-    repository, ship = look.clients.github(), look.reference
+    repository, ship = inspection.clients.github(), inspection.reference
     commit = ship.commit
-    here = look.retry_read(lambda: repository.folder(folder, commit))
-    last = look.retry_read(lambda: previous_release(repository, ship.version, ship.previous))
-    there = look.retry_read(lambda: repository.folder(folder, last)) if last else {}
+    here = inspection.retry_read(lambda: repository.folder(folder, commit))
+    last = inspection.retry_read(lambda: previous_release(repository, ship.version, ship.previous))
+    there = inspection.retry_read(lambda: repository.folder(folder, last)) if last else {}
     changed_names = sorted(name for name, sha in there.items() if name.endswith(".sql") and here.get(name, sha) != sha)
     if changed_names:
         raise StepError(
@@ -45,20 +45,22 @@ def new_files(look: StepInspection, folder: str) -> list[Migration]:
             hint="Put it back and write a new migration.",
         )
     fresh = [name for name in here if name.endswith(".sql") and name not in there]
-    return [_read_migration(look, repository, f"{folder}/{name}", commit) for name in sorted(fresh, key=str.encode)]
+    return [
+        _read_migration(inspection, repository, f"{folder}/{name}", commit) for name in sorted(fresh, key=str.encode)
+    ]
 
 
-def _read_migration(look: StepInspection, repository: GitHub, path: str, commit: str) -> Migration:
-    return migration(path.rpartition("/")[2], look.retry_read(lambda: repository.content(path, commit)))
+def _read_migration(inspection: StepInspection, repository: GitHub, path: str, commit: str) -> Migration:
+    return migration(path.rpartition("/")[2], inspection.retry_read(lambda: repository.content(path, commit)))
 
 
 def mutations(files: Sequence[Migration], place: str) -> list[Mutation]:
     """One change for each file. Raises StepError for one that does not say whether what runs now works with it."""
     changes = []
     for file in files:
-        if file.declared is None:
+        if file.declared_kind is None:
             raise StepError(f"{file.name} does not declare what it does to what runs now", hint=HOW_TO_DECLARE)
-        way, back = WAYS[file.declared]
+        way, back = WAYS[file.declared_kind]
         changes.append(
             Mutation(f"migration {file.name} on {place}", "", f"applied, sha256 {file.checksum[:12]}", way, back)
         )

@@ -22,7 +22,7 @@ from bot.domain.actions import (
 from bot.domain.model import Model
 from bot.domain.plan import Mutation, Plane
 from bot.errors import StepError
-from bot.steps import ask, cronjob, frontend, job, kube, migrate, tag, variable
+from bot.steps import cronjob, frontend, job, kube, migrate, run_check, tag, variable
 from bot.steps.contract import StepContext, StepInspection
 from clients.connections import Clients
 from clients.declared import NeedGuard
@@ -101,7 +101,7 @@ HANDLERS: dict[type[Model], ActionHandler] = {
         needs=cronjob.needs_to_restore,
         confirm=cronjob.confirm_restore,
     ),
-    RunCheck: ActionHandler(ask.ask),
+    RunCheck: ActionHandler(run_check.run_check),
 }
 
 
@@ -121,6 +121,6 @@ def bound_clients(clients: Clients, spec: StepSpec, *, acts: bool) -> Clients:
     return clients.bound_to(NeedGuard(f"step {spec.id}", own_needs))
 
 
-def acting(look: StepInspection, spec: StepSpec) -> dict[str, Any]:
+def acting(inspection: StepInspection, spec: StepSpec) -> dict[str, Any]:
     """All of ``look`` for the step ``spec`` when it acts: its clients make the changes that it has declared."""
-    return {**vars(look), "clients": bound_clients(look.clients, spec, acts=True)}
+    return {**vars(inspection), "clients": bound_clients(inspection.clients, spec, acts=True)}

@@ -14,30 +14,30 @@ REVISION = "deployment.kubernetes.io/revision"
 class Rollout:
     """Where a rollout stands."""
 
-    done: bool
-    failed: bool
+    is_done: bool
+    has_failed: bool
     line: str
 
 
 def judge(deployment: Mapping[str, Any]) -> Rollout:
     """Say where the rollout of ``deployment`` (raw JSON) stands, in the order in which kubectl looks."""
     meta, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status", {})
-    desired = spec.get("replicas", 1)
+    replica_count = spec.get("replicas", 1)
     if meta.get("generation", 0) > status.get("observedGeneration", 0):
-        return Rollout(done=False, failed=False, line="waiting for the controller to see the change")
+        return Rollout(is_done=False, has_failed=False, line="waiting for the controller to see the change")
     for condition in status.get("conditions", []):
         if condition.get("type") == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
-            return Rollout(done=False, failed=True, line="the rollout exceeded its progress deadline")
+            return Rollout(is_done=False, has_failed=True, line="the rollout exceeded its progress deadline")
     updated_count, total, available = (
         status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")
     )
-    if updated_count < desired:
-        return Rollout(done=False, failed=False, line=f"{updated_count} of {desired} new pods are started")
+    if updated_count < replica_count:
+        return Rollout(is_done=False, has_failed=False, line=f"{updated_count} of {replica_count} new pods are started")
     if total > updated_count:
-        return Rollout(done=False, failed=False, line=f"{total - updated_count} old pods are still there")
+        return Rollout(is_done=False, has_failed=False, line=f"{total - updated_count} old pods are still there")
     if available < updated_count:
-        return Rollout(done=False, failed=False, line=f"{available} of {updated_count} new pods are ready")
-    return Rollout(done=True, failed=False, line=f"{available} of {desired} pods run the new version")
+        return Rollout(is_done=False, has_failed=False, line=f"{available} of {updated_count} new pods are ready")
+    return Rollout(is_done=True, has_failed=False, line=f"{available} of {replica_count} pods run the new version")
 
 
 def advice(deployment: Mapping[str, Any]) -> str:
@@ -67,10 +67,10 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], container: str
     ours = {f"spec.containers[{container}].image"}
     if variable:
         ours.add(f"spec.containers[{container}].env[{variable}]")
-    return [path for path in _unlike(without_hash(one), without_hash(other), "") if path not in ours]
+    return [path for path in _differing_paths(without_hash(one), without_hash(other), "") if path not in ours]
 
 
-def _unlike(one: object, other: object, path: str) -> list[str]:
+def _differing_paths(one: object, other: object, path: str) -> list[str]:
     """The paths of what is unlike in two values of the same place; entries of a list go by their name, where they have one."""
     if one == other:
         return []
@@ -80,7 +80,7 @@ def _unlike(one: object, other: object, path: str) -> list[str]:
     paths: list[str] = []
     for key in sorted(one.keys() | other.keys()):
         inner = key if not path else f"{path}{key}" if key.startswith("[") else f"{path}.{key}"
-        paths += _unlike(one.get(key), other.get(key), inner) if key in one and key in other else [inner]
+        paths += _differing_paths(one.get(key), other.get(key), inner) if key in one and key in other else [inner]
     return paths
 
 

@@ -14,13 +14,13 @@ from clients.settings import GitHubSettings, RegistrySettings
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedSource:
     """What a version means at this moment."""
 
     commit: str
     image: str  # without tag
     digest: str
-    tagged: bool  # whether the commit came from a tag of that name
+    is_tagged: bool  # whether the commit came from a tag of that name
 
 
 class Sources:
@@ -29,13 +29,13 @@ class Sources:
     def __init__(self, github: GitHubSettings, registry: RegistrySettings) -> None:
         self._github, self._registry = github, ImageRegistry(registry)
 
-    def resolve(self, version: str) -> Resolved:
+    def resolve(self, version: str) -> ResolvedSource:
         """Return commit and digest of ``version``: the commit of its tag where there is one, else of the release branch.
 
         Raises InvalidInput when there is no image of that version, VendorError when GitHub or the registry cannot say.
         """
-        commit, tagged = self._commit(version)
-        return Resolved(commit, self._registry.image, self.digest(version), tagged)
+        commit, is_tagged = self._commit(version)
+        return ResolvedSource(commit, self._registry.image, self.digest(version), is_tagged)
 
     def _commit(self, version: str) -> tuple[str, bool]:
         part = self._github

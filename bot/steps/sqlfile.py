@@ -44,7 +44,7 @@ class Migration:
         return f"file:{self.name}"[:LONGEST_VERSION]
 
     @property
-    def declared(self) -> MigrationKind | None:
+    def declared_kind(self) -> MigrationKind | None:
         """What it declares; None when it says nothing or something unknown."""
         return declared(self.text)
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from bot.domain.actions import Tag
 from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError
-from bot.steps.contract import PAUSE, StepContext, StepInspection, step_errors
+from bot.steps.contract import FIRST_PAUSE, StepContext, StepInspection, step_errors
 from clients.github import GitHub, previous_release
 from clients.needs import READ_CHECKS, READ_CONTENTS, READ_STATUSES, WRITE_CONTENTS, Changes, Need
 
-TRIES = 4  # times that the tag is asked for while GitHub gives no answer
+MAX_ATTEMPTS = 4  # times that the tag is asked for while GitHub gives no answer
 
 
 def needs(spec: Tag) -> tuple[Need, ...]:
@@ -19,13 +19,13 @@ def needs(spec: Tag) -> tuple[Need, ...]:
     return (Changes("tags"), READ_CONTENTS, WRITE_CONTENTS, *((READ_CHECKS, READ_STATUSES) if spec.checks else ()))
 
 
-def preview(spec: Tag, look: StepInspection) -> list[Mutation]:
+def preview(spec: Tag, inspection: StepInspection) -> list[Mutation]:
     """The tag, if it is not there. Raises Contradicted when it points elsewhere or the commit is not fit to be released."""
-    version, commit = look.reference.version, look.reference.commit
-    repository = look.clients.github()
-    is_there = _is_there(look, repository)
+    version, commit = inspection.reference.version, inspection.reference.commit
+    repository = inspection.clients.github()
+    is_there = _is_there(inspection, repository)
     for refuse in _refusals(spec):
-        refuse(look, repository)
+        refuse(inspection, repository)
     if is_there:
         return []
     return [
@@ -39,30 +39,30 @@ def preview(spec: Tag, look: StepInspection) -> list[Mutation]:
     ]
 
 
-def confirm(spec: Tag, look: StepInspection) -> str:
+def confirm(spec: Tag, inspection: StepInspection) -> str:
     """What stands there of a tag that somebody says to have made by hand, and of the rules that a tag is made under.
 
     Each of them is looked at, also after one that could not be seen: what is known to be wrong comes before what is not
     known. Raises Contradicted for the one, StepError for the other.
     """
-    repository = look.clients.github()
+    repository = inspection.clients.github()
     unseen: StepError | None = None
     for refuse in (_refuse_missing, *_refusals(spec)):
         try:
-            refuse(look, repository)
+            refuse(inspection, repository)
         except Contradicted:
             raise
         except StepError as error:
             unseen = unseen or error
     if unseen is not None:
         raise unseen
-    return f"{look.reference.version} is on {look.reference.commit[:12]}"
+    return f"{inspection.reference.version} is on {inspection.reference.commit[:12]}"
 
 
-def _is_there(look: StepInspection, repository: GitHub) -> bool:
+def _is_there(inspection: StepInspection, repository: GitHub) -> bool:
     """Whether the tag is there. Raises Contradicted when it points elsewhere."""
-    version, commit = look.reference.version, look.reference.commit
-    existing_tag = look.retry_read(lambda: repository.tag(version))
+    version, commit = inspection.reference.version, inspection.reference.commit
+    existing_tag = inspection.retry_read(lambda: repository.tag(version))
     if existing_tag is not None and existing_tag[0] != commit:
         raise Contradicted(
             f"the tag {version} is there and points to {existing_tag[0][:12]}, not to {commit[:12]}",
@@ -76,21 +76,21 @@ def _refusals(spec: Tag) -> tuple[Callable[[StepInspection, GitHub], None], ...]
     return (_refuse_older, _refuse_red) if spec.checks else (_refuse_older,)
 
 
-def _refuse_missing(look: StepInspection, repository: GitHub) -> None:
-    if not _is_there(look, repository):
+def _refuse_missing(inspection: StepInspection, repository: GitHub) -> None:
+    if not _is_there(inspection, repository):
         raise Contradicted(
-            f"there is no tag {look.reference.version} on GitHub yet",
-            hint=f"Push it, on commit {look.reference.commit[:12]}.",
+            f"there is no tag {inspection.reference.version} on GitHub yet",
+            hint=f"Push it, on commit {inspection.reference.commit[:12]}.",
         )
 
 
-def _refuse_older(look: StepInspection, repository: GitHub) -> None:
+def _refuse_older(inspection: StepInspection, repository: GitHub) -> None:
     """The commit must be ahead of the last release."""
-    ship = look.reference
-    commit, last = ship.commit, look.retry_read(lambda: previous_release(repository, ship.version, ship.previous))
+    ship = inspection.reference
+    commit, last = ship.commit, inspection.retry_read(lambda: previous_release(repository, ship.version, ship.previous))
     if not last:
         return
-    comparison = look.retry_read(lambda: repository.compare(last, commit))
+    comparison = inspection.retry_read(lambda: repository.compare(last, commit))
     if comparison.status != "ahead" or comparison.behind_by:
         words = {"identical": "is the very commit of", "behind": "is older than", "diverged": "lacks commits of"}
         raise Contradicted(
@@ -99,10 +99,10 @@ def _refuse_older(look: StepInspection, repository: GitHub) -> None:
         )
 
 
-def _refuse_red(look: StepInspection, repository: GitHub) -> None:
+def _refuse_red(inspection: StepInspection, repository: GitHub) -> None:
     """The checks of the commit must be good."""
-    commit = look.reference.commit
-    trouble = look.retry_read(lambda: repository.trouble_of(commit))
+    commit = inspection.reference.commit
+    trouble = inspection.retry_read(lambda: repository.trouble_of(commit))
     if trouble:
         raise Contradicted(
             f"the checks of commit {commit[:12]} on GitHub: {trouble}",
@@ -118,23 +118,23 @@ def create(spec: Tag, ctx: StepContext) -> str:
     version, commit = ctx.reference.version, ctx.reference.commit
     repository = ctx.clients.github()
     changes = preview(spec, ctx)
-    for attempt in range(TRIES):
+    for attempt in range(MAX_ATTEMPTS):
         existing_tag = ctx.retry_read(lambda: repository.tag(version))
         if existing_tag is not None:
             break
-        ctx.journal.intent(changes)
+        ctx.journal.record_intent(changes)
         try:
             with step_errors():
                 repository.create_tag(version, commit, f"Release {version}")
         except NoAnswer as error:
-            ctx.journal.observed(trouble=error.user_message)
-            ctx.wait_after_failure(error, PAUSE * 2**attempt)
+            ctx.journal.record_observation(trouble=error.user_message)
+            ctx.wait_after_failure(error, FIRST_PAUSE * 2**attempt)
         except StepError:
             if not attempt:  # else an earlier request, of which nothing was heard, may still be carried out
-                ctx.journal.unmade(changes)
+                ctx.journal.record_refusal(changes)
             raise
         else:
-            ctx.journal.acted(tag=version, commit=commit)
+            ctx.journal.record_action(tag=version, commit=commit)
     existing_tag = ctx.retry_read(lambda: repository.tag(version))
     if existing_tag is None:
         raise StepError(f"GitHub does not create the tag {version}", hint="Look at githubstatus.com, then retry.")
@@ -143,5 +143,5 @@ def create(spec: Tag, ctx: StepContext) -> str:
         raise StepError(
             f"somebody else put the tag {version} on {tagged_commit[:12]} meanwhile", hint="Find out who and why."
         )
-    ctx.journal.observed(tag=version, commit=tagged_commit, annotated=is_annotated)
+    ctx.journal.record_observation(tag=version, commit=tagged_commit, annotated=is_annotated)
     return f"{version} is on {commit[:12]}{'' if is_annotated else ', as a lightweight tag'}"

@@ -18,81 +18,81 @@ if TYPE_CHECKING:
 Entry = dict[str, Any]  # one of a container's env: name and value, or valueFrom
 
 
-def where_we_are(spec: SetVariable, look: StepInspection) -> dict[str, Any]:
+def where_we_are(spec: SetVariable, inspection: StepInspection) -> dict[str, Any]:
     """The entry of the variable as it stands; None: there is none, so the product's default holds."""
-    cluster = DeploymentClient(look)
-    deployment = look.retry_read(cluster.deployment)
+    cluster = DeploymentClient(inspection)
+    deployment = inspection.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
     return {"entry": _entry(deployment, cluster, spec.name)}
 
 
-def preview(spec: SetVariable, look: StepInspection) -> list[Mutation]:
+def preview(spec: SetVariable, inspection: StepInspection) -> list[Mutation]:
     """What it would change if it were pressed."""
-    cluster = DeploymentClient(look)
-    deployment = look.retry_read(cluster.deployment)
-    desired: Entry = {"name": spec.name, "value": spec.value}
-    if _entry(deployment, cluster, spec.name) == desired:
+    cluster = DeploymentClient(inspection)
+    deployment = inspection.retry_read(cluster.deployment)
+    new_entry: Entry = {"name": spec.name, "value": spec.value}
+    if _entry(deployment, cluster, spec.name) == new_entry:
         return []
-    return [_change(deployment, cluster, spec.name, desired, "its owner puts it back with a button")]
+    return [_change(deployment, cluster, spec.name, new_entry, "its owner puts it back with a button")]
 
 
 def set_variable(spec: SetVariable, ctx: StepContext) -> str:
     """Set it and wait until every pod has started with it; the product reads it at its start."""
-    _put(spec.name, {"name": spec.name, "value": spec.value}, ctx, f"{spec.name}={spec.value}")
+    _put_entry(spec.name, {"name": spec.name, "value": spec.value}, ctx, f"{spec.name}={spec.value}")
     return f"{spec.name} is {spec.value}"
 
 
 def put_back(spec: SetVariable, ctx: StepContext) -> str:
     """Put back the entry that was recorded before it was set, and wait until every pod has started with it."""
-    if ctx.recorded is None:
+    if ctx.rollback_target is None:
         return f"{spec.name} was not changed"
-    entry: Entry | None = ctx.recorded["entry"]
-    _put(spec.name, entry, ctx, f"{spec.name} is back")
+    entry: Entry | None = ctx.rollback_target["entry"]
+    _put_entry(spec.name, entry, ctx, f"{spec.name} is back")
     return f"{spec.name} is {_entry_text(entry)} again"
 
 
-def _put(name: str, desired: Entry | None, ctx: StepContext, cause: str) -> None:
+def _put_entry(name: str, new_entry: Entry | None, ctx: StepContext, cause: str) -> None:
     cluster = DeploymentClient(ctx)
     for _ in range(CONFLICTS):
-        seen = ctx.retry_read(cluster.deployment)
-        refuse_unfit(seen, cluster.where)
-        if _entry(seen, cluster, name) == desired:
+        current = ctx.retry_read(cluster.deployment)
+        refuse_unfit(current, cluster.where)
+        if _entry(current, cluster, name) == new_entry:
             break
-        index, env = _env(seen, cluster)
+        index, env = _env(current, cluster)
         body = [
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": seen["metadata"]["resourceVersion"]},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": current["metadata"]["resourceVersion"]},
             {
                 "op": "add",
                 "path": "/metadata/annotations",
-                "value": {**seen["metadata"].get("annotations", {}), CHANGE_CAUSE: f"release-bot: {cause}"},
+                "value": {**current["metadata"].get("annotations", {}), CHANGE_CAUSE: f"release-bot: {cause}"},
             },
             {
                 "op": "add",
                 "path": f"/spec/template/spec/containers/{index}/env",
-                "value": _with(env, name, desired),
+                "value": _replace_entry(env, name, new_entry),
             },
         ]
-        ctx.journal.intent([_change(seen, cluster, name, desired, "its owner puts it back with a button")])
+        ctx.journal.record_intent([_change(current, cluster, name, new_entry, "its owner puts it back with a button")])
         try:
             cluster.patch(body)
         except NoAnswer as error:
             ctx.wait_after_failure(error, AGAIN)
         else:
-            ctx.journal.acted(variable=name, value=_entry_text(desired))
+            ctx.journal.record_action(variable=name, value=_entry_text(new_entry))
             break
     else:
         raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
-    seen = ctx.retry_read(cluster.deployment)
-    wait_for_rollout(ctx, cluster, image_of(seen["spec"]["template"], cluster.where.container) or "")
+    current = ctx.retry_read(cluster.deployment)
+    wait_for_rollout(ctx, cluster, image_of(current["spec"]["template"], cluster.where.container) or "")
 
 
-def _with(env: list[Entry], name: str, desired: Entry | None) -> list[Entry]:
+def _replace_entry(env: list[Entry], name: str, new_entry: Entry | None) -> list[Entry]:
     """The entries with one put in its place, added at the end, or left out."""
-    if desired is None:
+    if new_entry is None:
         return [entry for entry in env if entry["name"] != name]
     if any(entry["name"] == name for entry in env):
-        return [desired if entry["name"] == name else entry for entry in env]
-    return [*env, desired]
+        return [new_entry if entry["name"] == name else entry for entry in env]
+    return [*env, new_entry]
 
 
 def _env(deployment: Mapping[str, Any], cluster: DeploymentClient) -> tuple[int, list[Entry]]:
@@ -107,10 +107,10 @@ def _entry(deployment: Mapping[str, Any], cluster: DeploymentClient, name: str) 
 
 
 def _change(
-    deployment: Mapping[str, Any], cluster: DeploymentClient, name: str, desired: Entry | None, back: str
+    deployment: Mapping[str, Any], cluster: DeploymentClient, name: str, new_entry: Entry | None, back: str
 ) -> Mutation:
     place = f"{name} of deployment/{cluster.where.deployment} in {cluster.where.namespace}"
-    return Mutation(place, _entry_text(_entry(deployment, cluster, name)), _entry_text(desired), Way.BACK, back)
+    return Mutation(place, _entry_text(_entry(deployment, cluster, name)), _entry_text(new_entry), Way.BACK, back)
 
 
 def _entry_text(entry: Entry | None) -> str:

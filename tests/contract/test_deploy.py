@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bot.app import load_checklist
-from bot.flows.needed import needed
+from bot.flows.configuration_needs import list_needed_parts
 from bot.health import pages
 from bot.steps.rights import of_checklist, of_step
 from checks.checkup.finding import State
@@ -100,7 +100,7 @@ def test_secrets_are_mounted_as_files() -> None:
 def test_an_example_configures_all_that_the_checklist_needs(file: Path) -> None:
     """An example configuration leaves nothing unset that a line of the shipped checklist needs."""
     settings, registry = RIGHTS["configuration"](file), Registry.load()
-    _, findings = needed(settings, load_checklist(settings.checklist, registry), registry)
+    _, findings = list_needed_parts(settings, load_checklist(settings.checklist, registry), registry)
     assert [f"{one.part}: {one.finding.what}" for one in findings if one.finding.state is State.UNSET] == []
 
 

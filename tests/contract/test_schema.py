@@ -8,13 +8,13 @@ import jsonschema
 import pytest
 import yaml
 
-from bot.app import SHIPPED
+from bot.app import CHECKLISTS_FOLDER
 from bot.checklists.schema import json_schema
 from bot.cli import main
 from checks.registry import Registry
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "reference" / "checklist.schema.json"
-CHECKLISTS = sorted(SHIPPED.glob("*.yml"))
+CHECKLISTS = sorted(CHECKLISTS_FOLDER.glob("*.yml"))
 
 
 def complaints(body: Any) -> list[str]:

@@ -28,7 +28,7 @@ from bot.slack.listeners import keep, register
 from bot.slack.publisher import Publisher
 from bot.slack.transport import Socket, build_app
 from bot.slack.uploads import Uploader
-from bot.steps.sources import Resolved, Sources
+from bot.steps.sources import ResolvedSource, Sources
 from bot.store import posts, releases
 from bot.store.pool import Store, Tx
 from bot.store.posts import PostRow
@@ -41,7 +41,7 @@ from tests.unit.factories import WATCH, make_checklist
 
 MAX, PAT = "U0MAX00001", "U0PAT00001"
 GROUPS = Roles(release_manager=("S0RELMGR01",), qa=("S0QA000001",), product=("S0PRODUCT1",))
-SOURCE = Resolved("c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=True)
+SOURCE = ResolvedSource("c0ffee" * 6 + "c0ff", "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, is_tagged=True)
 MANAGER = Actor(UserId(RITA), frozenset({Role.RELEASE_MANAGER}))
 Json = dict[str, Any]
 Row = Mapping[str, Any]

@@ -17,8 +17,8 @@ from kubernetes.client.exceptions import ApiException
 
 from bot.app import build_target_deps, load_checklist
 from bot.errors import StepError
+from bot.flows.configuration_needs import list_needed_parts
 from bot.flows.deploying.preflight import preflight
-from bot.flows.needed import needed
 from bot.flows.step_inspection import inspect_step
 from bot.settings import Settings, load_settings
 from bot.steps.contract import ReleaseReference
@@ -113,7 +113,7 @@ def test_the_roles_grant_exactly_what_is_needed(kube: Kube, tmp_path: Path) -> N
     """The doctor finds no missing right in either namespace, and every other right is refused."""
     installation = Installation(kube, tmp_path)
     registry = Registry.load()
-    parts, _ = needed(installation.settings, load_checklist("solvereign", registry), registry)
+    parts, _ = list_needed_parts(installation.settings, load_checklist("solvereign", registry), registry)
     clusters = [part for part in parts if part.section == "kubernetes"]
     assert len(clusters) == 2
     for part in clusters:
@@ -147,7 +147,9 @@ def test_each_missing_right_is_reported_before_the_deploy(kube: Kube, tmp_path: 
         target_deps, targets={name: target.model_copy(update=only) for name, target in target_deps.targets.items()}
     )
     needed_rights = set(by_target(of_plan(checklist, registry), target_deps.targets)["production"])
-    parts: list[Any] = [part for part in needed(settings, checklist, registry)[0] if part.section == "kubernetes"]
+    parts: list[Any] = [
+        part for part in list_needed_parts(settings, checklist, registry)[0] if part.section == "kubernetes"
+    ]
     roles = [one for one in shipped_objects(KUBERNETES, installation.names) if one["kind"] == "Role"]
     refusals = dict[Grant, str]()
     with (

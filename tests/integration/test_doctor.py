@@ -17,7 +17,7 @@ import yaml
 from bot.app import load_checklist, load_registry
 from bot.demo import configuration
 from bot.flows import doctor
-from bot.flows.needed import Said, needed
+from bot.flows.configuration_needs import PartFinding, list_needed_parts
 from bot.settings import Settings
 from bot.store.pool import Store, require_row
 from checks.checkup.cluster import cluster
@@ -50,15 +50,15 @@ def body(running_sandbox: Sandbox) -> Body:
     return copy.deepcopy(configuration(running_sandbox.facts))
 
 
-def run_doctor(body: Mapping[str, Any], require_row: str = "") -> list[Said]:
+def run_doctor(body: Mapping[str, Any], require_row: str = "") -> list[PartFinding]:
     """The findings of the doctor about targets and vendors, or about one section of the configuration."""
     settings = Settings.model_validate(body)
-    parts, findings = needed(settings, CHECKLIST, REGISTRY)
+    parts, findings = list_needed_parts(settings, CHECKLIST, REGISTRY)
     parts_to_ask = [part for part in parts if require_row in {"", part.section}]
-    return [*findings, *doctor.examine(doctor.questions(parts_to_ask, settings), lambda _: None)]
+    return [*findings, *doctor.examine(doctor.list_questions(parts_to_ask, settings), lambda _: None)]
 
 
-def problems(findings: list[Said]) -> dict[str, list[Finding]]:
+def problems(findings: list[PartFinding]) -> dict[str, list[Finding]]:
     """The findings that are problems, by part."""
     by_part: dict[str, list[Finding]] = {}
     for one in findings:
@@ -267,14 +267,14 @@ def test_a_missing_setting_is_a_problem_if_a_line_needs_it(body: Body) -> None:
 
     service = load_checklist("web-service", REGISTRY)
     settings = Settings.model_validate({**body, "targets": {"production": body["targets"]["production"]}})
-    parts, results = needed(settings, service, REGISTRY)
+    parts, results = list_needed_parts(settings, service, REGISTRY)
     notes = {one.part: one.finding for one in results}
     assert notes["Grafana"] == Finding(State.NOTE, "not configured; no line of the checklist needs it")
     assert notes["Stripe"].what == "configured, but no line of the checklist needs it: not asked"
     assert notes["Target staging"].state is State.UNSET
     assert "database_url" not in {part.section for part in parts}
 
-    parts, results = needed(Settings.model_validate({"github": body["github"]}), service, REGISTRY)
+    parts, results = list_needed_parts(Settings.model_validate({"github": body["github"]}), service, REGISTRY)
     assert {part.section for part in parts} == {"github"}, "what every release needs is asked without any target"
     assert "GitHub" not in {one.part for one in results}
     assert "every release" in next(one.finding.lines for one in results if one.part == "Image registry")
@@ -382,25 +382,27 @@ def test_the_secrets_of_a_deployment_are_named(kube: Kube, tmp_path: Path) -> No
 
 def test_the_bot_s_own_database_is_examined(store: Store) -> None:
     """The database is up to date, its role lacks a grant, a migration is missing, or it cannot be reached."""
-    owner = doctor.own_database(store.url)
+    owner = doctor.examine_own_database(store.url)
     assert [finding.state for finding in owner] == [State.OK, State.NOTE]
     assert "could change the record" in owner[1].what
     grants_of = GRANTS.read_text(encoding="utf-8").replace("release_bot", "{}")
     with poor_role(store.url, grants_of, "REVOKE DELETE ON work FROM {}") as url:
-        [finding] = doctor.own_database(url)
+        [finding] = doctor.examine_own_database(url)
     assert finding.what.endswith("may not DELETE on work")
     assert "deploy/postgres-grants.sql" in finding.rule
     with store.transaction() as tx:
         last = "DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations) RETURNING name, checksum"
         migration = require_row(tx.execute(last).fetchone())
-    [finding] = doctor.own_database(store.url)
+    [finding] = doctor.examine_own_database(store.url)
     with store.transaction() as tx:
         tx.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%(name)s, %(checksum)s)", migration)
     assert finding.state is State.MISSING
     assert finding.rule == "release-bot migrate"
-    [finding] = doctor.own_database(store.url.replace("postgres@", "nobody_here@"))
+    [finding] = doctor.examine_own_database(store.url.replace("postgres@", "nobody_here@"))
     assert (finding.state, "DATABASE_URL" in finding.hint) == (State.MISSING, True)
-    [finding] = doctor.own_database(f"postgresql://bot:secret-word@127.0.0.1:{urlsplit(closed_port_url()).port}/bot")
+    [finding] = doctor.examine_own_database(
+        f"postgresql://bot:secret-word@127.0.0.1:{urlsplit(closed_port_url()).port}/bot"
+    )
     assert finding.state is State.UNREACHABLE
     assert "secret-word" not in repr(finding)
 

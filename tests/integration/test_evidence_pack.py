@@ -195,7 +195,7 @@ def emergency_pack(world: World) -> Files:
     world.act(mitigation.resolve, MANAGER, mode.id)
     with world.store.transaction() as tx:
         view = locked_view(tx, world.deps, release_id)
-        mitigation.lifted(tx, world.deps, view, view.open_mitigations[0])
+        mitigation.record_lifted(tx, world.deps, view, view.open_mitigations[0])
         mitigations.say(tx, mails.id, trouble="the Deployment is gone")
     world.act(mitigation.attest, MANAGER, mails.id, "switched it on again")
     return make_pack(world, release_id)
@@ -272,7 +272,7 @@ def test_every_fact_that_people_act_on_is_bound(emergency_pack: Files):
 
 def test_the_description_of_the_format_has_all_tables(emergency_pack: Files):
     """The description suffices to write a script of one's own."""
-    tables = runpy.run_path(str(VERIFY))["BOUND"]
+    tables = runpy.run_path(str(VERIFY))["TABLES"]
     assert tables == set(BOUND_COLUMNS)
     assert [table for table in tables if f"`{table}`" not in emergency_pack["FORMAT.md"].decode()] == []
 

@@ -14,7 +14,7 @@ from bot.domain.policy import Action, BreakGlassRule, Policy, Role
 from bot.domain.release import ReleaseState
 from bot.domain.signoff import Verdict
 from bot.errors import GateClosed, InvalidInput, NotAllowed, RefusedError, StaleButton, VendorError
-from bot.flows import break_glass, check, freeze, remind, sign, upkeep
+from bot.flows import break_glass, check, freeze, reminders, sign, upkeep
 from bot.flows.deploying import step_clicks
 from bot.flows.deploying.judge import judge_break_glass
 from bot.flows.deploying.prepare import prepare_deploy
@@ -264,7 +264,7 @@ def test_people_are_reminded_of_an_open_review(glass: World) -> None:
 
     def count_reminders() -> int:
         for _ in range(2):
-            remind.remind_if_due(glass.deps)
+            reminders.remind_if_due(glass.deps)
         return len(glass.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'"))
 
     counts = [count_reminders()]

@@ -369,7 +369,7 @@ def test_a_check_that_is_stopped_has_no_result(world: World, outside: Outside) -
     thread = threading.Thread(target=carry_out)
     thread.start()
     assert outside.is_running.wait(10)
-    job.lost.set()
+    job.cancelled.set()
     thread.join(10)
     assert len(errors) == 1
     assert world.outcome(release_id, "go.one") is None
@@ -386,7 +386,7 @@ def test_a_cancelled_run_has_no_result(world: World, outside: Outside) -> None:
         assert world.act(check.cancel, QA, release_id, "go.one") == "Cancelled go.one."
         with world.store.transaction() as tx:
             assert not work.renew(tx, job.claim)  # by which the process that runs it notices
-        job.lost.set()
+        job.cancelled.set()
         assert isinstance(running.exception(timeout=10), Superseded)
     check_view = world.view(release_id).checks[ONE]
     assert (check_view.run_state, check_view.result) == (RunState.IDLE, None)

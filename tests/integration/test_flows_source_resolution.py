@@ -144,7 +144,7 @@ class TestSourceChanges:
         """Without a tag the commit of the start counts, and a tag on another commit is a change."""
         tags.tag = None
         version = tagged_world.deps.sources.resolve("v4.8.0")
-        assert not version.tagged
+        assert not version.is_tagged
         tagged_world.change(sources=tags.sources())
         release_id = tagged_world.start(source=version)
         tags.branch = OTHER_COMMIT

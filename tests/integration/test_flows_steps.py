@@ -364,9 +364,9 @@ def test_a_process_that_paused_after_its_intent_does_not_act(plan: World) -> Non
     job = plan.claim("advance")
     assert job is not None
     row = step(plan, release_id, "one").row
-    StepJournal(plan.deps, job, release_id, row).intent([])
+    StepJournal(plan.deps, job, release_id, row).record_intent([])
     with pytest.raises(Superseded):
-        StepJournal(replace(plan.deps, clock=SlowClock()), job, release_id, row).intent([])
+        StepJournal(replace(plan.deps, clock=SlowClock()), job, release_id, row).record_intent([])
 
 
 def test_the_journal_of_a_step_contains_no_secret(plan: World) -> None:
@@ -378,12 +378,12 @@ def test_the_journal_of_a_step_contains_no_secret(plan: World) -> None:
     row = step(plan, release_id, "one").row
     change = Mutation("MODE of deployment/api", "s3cret", "off", Way.BACK, "a button")
     journal = StepJournal(plan.deps, job, release_id, row, [change])
-    journal.before(mode="was s3cret\0", deep={"list": ["s3cret"]})
-    journal.intent([change])
-    journal.observed(deep=[{"value": "s3cret"}], attempt=1)
-    journal.acted(changed=["s3cret\0"], image="app:1")
+    journal.record_state_before(mode="was s3cret\0", deep={"list": ["s3cret"]})
+    journal.record_intent([change])
+    journal.record_observation(deep=[{"value": "s3cret"}], attempt=1)
+    journal.record_action(changed=["s3cret\0"], image="app:1")
     with pytest.raises(StepError, match="has changed since"):
-        journal.intent([replace(change, now="on")])
+        journal.record_intent([replace(change, now="on")])
     redacted_change = replace(change, now="[redacted]")
     stored_step = step(plan, release_id, "one")
     assert (stored_step.before, stored_step.intended_changes, stored_step.applied_changes) == (
@@ -394,9 +394,9 @@ def test_the_journal_of_a_step_contains_no_secret(plan: World) -> None:
         {"deep": [{"value": "[redacted]"}], "attempt": 1},
         {"changed": ["[redacted]␀"], "image": "app:1"},
     ]
-    journal.acted(changes=[change.body])
+    journal.record_action(changes=[change.body])
     assert step(plan, release_id, "one").applied_changes == (redacted_change,)
-    journal.unmade([change])
+    journal.record_refusal([change])
     assert step(plan, release_id, "one").intended_changes == ()
 
 

@@ -9,7 +9,7 @@ from bot.domain.ids import ReleaseId
 from bot.domain.release import ReleaseState
 from bot.domain.watch import AlarmKind, ProbeStatus, Watch, WatchState
 from bot.errors import NotAllowed, StaleButton, Superseded, UnknownThing
-from bot.flows import remind, watch
+from bot.flows import reminders, watch
 from bot.store import work
 from bot.store.pool import Store
 from checks.contract import CheckError, Outcome
@@ -192,7 +192,7 @@ def test_a_poll_that_is_stopped_has_no_reading(world: World, outside: Outside) -
     assert job is not None
 
     def stop(name: str) -> None:
-        job.lost.set()
+        job.cancelled.set()
 
     outside.during = stop
     with pytest.raises(Superseded):
@@ -207,8 +207,8 @@ def test_people_are_reminded_of_an_open_alarm(world: World, outside: Outside) ->
     world.poll()
 
     def count_reminders() -> int:
-        remind.remind_if_due(world.deps)
-        remind.remind_if_due(world.deps)
+        reminders.remind_if_due(world.deps)
+        reminders.remind_if_due(world.deps)
         return len(world.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'"))
 
     counts = [count_reminders()]
@@ -225,10 +225,10 @@ def test_people_are_reminded_of_an_open_alarm(world: World, outside: Outside) ->
 
 def test_nobody_is_reminded_of_what_needs_nobody(world: World) -> None:
     """No reminder is sent without a release, before the deploy, or during a clean watch."""
-    remind.remind_if_due(world.deps)
+    reminders.remind_if_due(world.deps)
     world.run_to_approval()
     world.clock.advance(hours=3)
-    remind.remind_if_due(world.deps)
+    reminders.remind_if_due(world.deps)
     assert world.rows("SELECT FROM posts WHERE subject LIKE 'waiting:%%'") == []
 
 

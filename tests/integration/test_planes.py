@@ -14,7 +14,7 @@ from bot.flows.deploying import step_clicks
 from bot.flows.deploying.planning import plan_ahead
 from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.step_inspection import plan_of_release, release_reference
-from bot.steps.sources import Resolved
+from bot.steps.sources import ResolvedSource
 from bot.store import steps
 from clients.settings import Kubernetes
 from sandbox.staging.github import MIGRATIONS_PATH
@@ -26,7 +26,7 @@ from tests.integration.test_steps_jobs import _cron
 from tests.sandbox.kube_objects import deploy_and_wait, read, set_image
 
 COMMIT = commit_sha(BRANCH)
-SOURCE = Resolved(COMMIT, "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, tagged=False)
+SOURCE = ResolvedSource(COMMIT, "ghcr.io/solvereign/api", "sha256:" + "ab" * 32, is_tagged=False)
 NEW = f"{SOURCE.image}@{SOURCE.digest}"
 OLD_FRONTEND = "dpl_v4.7.0"
 DEPLOY: dict[str, dict[str, Any]] = {

@@ -90,7 +90,7 @@ class TestCronJob:
                 f"image of backup of {place}", "backup:1", "backup:2", Way.BACK, "the rollback puts back backup:1"
             ),
         ]
-        step.recorded = step.inspect(cronjob.where_we_are, CRON)
+        step.rollback_target = step.inspect(cronjob.where_we_are, CRON)
         assert step.contradiction_of(cronjob.confirm, CRON) == (
             f"schedule of {place} is 0 2 * * *, not 30 1 * * *; image of backup of {place} is backup:1, not backup:2"
         )
@@ -212,7 +212,8 @@ class TestMigrationJob:
         assert step.perform(migrate.apply, good).endswith("is complete: well")
         assert step.inspect(migrate.confirm, good) == "job/migrate-v4-8-0-c0ffeec0-2 is complete"
         assert jobs_of(kube) == ["1 Failed", "2 Complete"]
-        assert [note["job"].rpartition("-")[2] for note in step.notes.seen() if note.get("attempt") == 2] == ["2"]  # type: ignore[attr-defined]
+        second_jobs = [str(note["job"]) for note in step.notes.observations() if note.get("attempt") == 2]
+        assert [name.rpartition("-")[2] for name in second_jobs] == ["2"]
 
     def test_a_running_job_is_taken_over(self, kube: Kube, step: StepHarness) -> None:
         """A retry starts no second Job beside it, and none before a person has seen its failure."""
@@ -332,7 +333,7 @@ class TestRollback:
         eventually("a Job that runs", lambda: "begun" in [step.progress for step in world.view(release_id).steps])
         (running,) = world.view(release_id).steps
         world.act(step_clicks.cancel, QA, running.row)
-        job_of_worker.lost.set()
+        job_of_worker.cancelled.set()
         thread.join()
         return release_id
 

@@ -42,8 +42,8 @@ class Ship(StepHarness):
 
     def deploy(self, seconds: float = 20) -> str:
         """Set the image, after recording what a rollback restores."""
-        if self.recorded is None:
-            self.recorded = self.inspect(steps.where_we_are, SET)
+        if self.rollback_target is None:
+            self.rollback_target = self.inspect(steps.where_we_are, SET)
         return self.perform(steps.set_image, SET, seconds)
 
     def restore(self, seconds: float = 20) -> str:
@@ -94,8 +94,8 @@ def test_an_image_is_deployed_and_rolled_back(kube: Kube, ship: Ship) -> None:
     container = read(kube).spec.template.spec.containers[0]
     assert container.image == NEW
     assert {entry.name: entry.value for entry in container.env} == {"MODE": "test", "VERSION": "4.8.0"}
-    assert ship.recorded is not None
-    assert (ship.recorded["revision"], ship.recorded["image"]) == ("1", OLD)
+    assert ship.rollback_target is not None
+    assert (ship.rollback_target["revision"], ship.rollback_target["image"]) == ("1", OLD)
     assert ship.notes.kinds() == ["intent", "acted", "observed"]
     assert ship.notes.first == {"image": OLD, "revision": "1"}
     assert revisions(kube) == {1: OLD, 2: NEW}
@@ -114,11 +114,11 @@ def test_an_image_is_deployed_and_rolled_back(kube: Kube, ship: Ship) -> None:
 def test_a_second_deploy_changes_nothing(kube: Kube, ship: Ship) -> None:
     """After a crash the step looks first and does not patch again."""
     ship.deploy()
-    generation, recorded_before = read(kube).metadata.generation, ship.recorded
+    generation, recorded_before = read(kube).metadata.generation, ship.rollback_target
     ship.notes = Notes()
     ship.deploy()
     assert read(kube).metadata.generation == generation
-    assert ship.recorded == recorded_before
+    assert ship.rollback_target == recorded_before
     assert ship.notes.kinds() == ["observed"]
 
 
@@ -187,7 +187,7 @@ def test_an_unfit_deployment_is_refused(kube: Kube, ship: Ship, patch: dict[str,
     kube.apps.patch_namespaced_deployment("web", kube.namespace, {"spec": patch})
     with pytest.raises(StepError, match=message):
         ship.deploy()
-    assert (image(kube), ship.recorded, ship.notes.lines) == (OLD, None, [])
+    assert (image(kube), ship.rollback_target, ship.notes.lines) == (OLD, None, [])
 
 
 def test_a_rollback_of_a_paused_deployment_fails_at_once(kube: Kube, ship: Ship) -> None:
@@ -231,7 +231,7 @@ def change_mode(kube: Kube, value: str) -> None:
 
 def test_a_change_since_the_deploy_began_is_refused(kube: Kube, ship: Ship) -> None:
     """The error names the path without its value; a rollback would undo that change."""
-    ship.recorded = ship.inspect(steps.where_we_are, SET)
+    ship.rollback_target = ship.inspect(steps.where_we_are, SET)
     change_mode(kube, "s3cret")
     with pytest.raises(StepError, match="was changed by somebody else since the deploy began") as error:
         ship.deploy()
@@ -329,7 +329,7 @@ def test_a_rollback_overtakes_a_delayed_patch(kube: Kube, ship: Ship, proxy: Pro
     thread.start()
     assert proxy.holds_request.wait(10)
     direct = Ship(kube.kubeconfig, kube.namespace)
-    direct.recorded = ship.recorded
+    direct.rollback_target = ship.rollback_target
     direct.restore()
     proxy.release()
     thread.join(20)
@@ -354,7 +354,7 @@ def test_a_pause_of_the_api_server_is_respected(tmp_path: Path) -> None:
         kube_target(tmp_path, server.url)
         ship = Ship(tmp_path / "kubeconfig", "solvereign")
         pauses = ship.cancelled = RecordedPauses()
-        ship.recorded = {"revision": "1", "image": OLD, "template": deployment_body["spec"]["template"]}
+        ship.rollback_target = {"revision": "1", "image": OLD, "template": deployment_body["spec"]["template"]}
         assert ship.restore() == f"back at revision 1: {OLD}"
         assert pauses.pauses == [7.0]
         assert [request.method for request in server.requests].count("PATCH") == 2

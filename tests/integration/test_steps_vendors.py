@@ -8,7 +8,7 @@ from bot.domain.actions import RestoreFrontend, Tag, VercelDeploy
 from bot.domain.plan import Mutation, Way
 from bot.errors import Contradicted, NoAnswer, StepError, Superseded
 from bot.steps import frontend, tag
-from bot.steps.contract import PAUSE, ReleaseReference
+from bot.steps.contract import FIRST_PAUSE, ReleaseReference
 from clients.connections import Clients
 from clients.github import GitHub
 from clients.target import Target
@@ -97,9 +97,9 @@ class TestTag:
         [
             (429, {"Retry-After": "7"}, [7.0]),
             (403, {"Retry-After": "7"}, [7.0]),  # GitHub's secondary limits
-            (503, {"Retry-After": "0"}, [PAUSE]),
-            (500, {"Retry-After": "7"}, [PAUSE]),
-            (429, {}, [PAUSE]),
+            (503, {"Retry-After": "0"}, [FIRST_PAUSE]),
+            (500, {"Retry-After": "7"}, [FIRST_PAUSE]),
+            (429, {}, [FIRST_PAUSE]),
         ],
     )
     def test_a_requested_pause_is_respected(
@@ -239,8 +239,8 @@ class TestFrontend:
     def test_a_frontend_is_deployed_and_rolled_back(self, step: StepHarness, vendors: Vendors) -> None:
         """The commit is deployed, and the rollback restores the exact previous deployment."""
         (change,) = step.inspect(frontend.preview, FRONTEND)
-        step.recorded = step.inspect(frontend.where_we_are, FRONTEND)
-        assert step.recorded == {"deployment": LIVE_DEPLOYMENT, "commit": commit_sha("v4.7.0")}
+        step.rollback_target = step.inspect(frontend.where_we_are, FRONTEND)
+        assert step.rollback_target == {"deployment": LIVE_DEPLOYMENT, "commit": commit_sha("v4.7.0")}
         message = step.contradiction_of(frontend.confirm, FRONTEND)
         assert message == f"{change.what} is {change.now}, not a deployment of commit {COMMIT[:12]}"
         assert step.inspect(frontend.confirm_restore, RESTORE) == f"production shows {LIVE_DEPLOYMENT}"
@@ -274,7 +274,7 @@ class TestFrontend:
 
     def test_a_deployment_after_a_rollback_is_promoted(self, step: StepHarness, vendors: Vendors) -> None:
         """After a rollback Vercel no longer promotes new builds by itself."""
-        step.recorded = step.inspect(frontend.where_we_are, FRONTEND)
+        step.rollback_target = step.inspect(frontend.where_we_are, FRONTEND)
         step.perform(frontend.deploy, FRONTEND)
         step.perform(frontend.restore, RESTORE)
         step.perform(frontend.deploy, FRONTEND)
@@ -329,7 +329,7 @@ class TestFrontend:
 
     def test_a_rollback_is_not_requested_twice_after_a_kill(self, step: StepHarness, vendors: Vendors) -> None:
         """The next process sees that production is changing."""
-        step.recorded = step.inspect(frontend.where_we_are, FRONTEND)
+        step.rollback_target = step.inspect(frontend.where_we_are, FRONTEND)
         step.perform(frontend.deploy, FRONTEND)
         vendors.sim_vercel._pace = 1.0
         step.cancelled.set()
@@ -345,7 +345,7 @@ class TestFrontend:
         self, step: StepHarness, vendors: Vendors, how: int | str
     ) -> None:
         """The step looks whether the rollback was carried out."""
-        step.recorded = step.inspect(frontend.where_we_are, FRONTEND)
+        step.rollback_target = step.inspect(frontend.where_we_are, FRONTEND)
         step.perform(frontend.deploy, FRONTEND)
         vendors.break_once("POST", "/rollback/", how)
         step.perform(frontend.restore, RESTORE)
@@ -354,7 +354,7 @@ class TestFrontend:
     def test_a_missing_deployment_is_an_error(self, step: StepHarness, vendors: Vendors) -> None:
         """No other deployment is restored in its place."""
         step.perform(frontend.deploy, FRONTEND)
-        step.recorded = {"deployment": "dpl_gone", "commit": "c0ffee"}
+        step.rollback_target = {"deployment": "dpl_gone", "commit": "c0ffee"}
         with pytest.raises(StepError, match="dpl_gone is gone from Vercel"):
             step.perform(frontend.restore, RESTORE)
 

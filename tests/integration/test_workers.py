@@ -160,7 +160,7 @@ def test_a_worker_learns_that_its_work_was_dropped(store: Store, begin: Callable
 
     def handle(job: Job) -> None:
         is_running.set()
-        if job.lost.wait(10):
+        if job.cancelled.wait(10):
             was_told.set()
 
     begin(Queue("q", 1, handle))
@@ -200,7 +200,7 @@ def test_stop_ends_running_work_and_begins_nothing(store: Store, begin: Callable
 
     def handle(job: Job) -> datetime | None:
         is_running.set()
-        lost_flags.append(job.lost.wait(10))
+        lost_flags.append(job.cancelled.wait(10))
         return datetime.now(UTC)
 
     workers = begin(Queue("q", 1, handle))

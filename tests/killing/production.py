@@ -100,7 +100,7 @@ def prepare_deploy(postgres_url: str, name: str) -> None:
     store.join()
     world = World(store, Outside())
     world.change(checklist=checklist(deploy=DEPLOY, rollback=ROLLBACK))
-    assert world.start("v4.8.0", source=replace(SOURCE, commit=COMMIT, tagged=False)) == RELEASE
+    assert world.start("v4.8.0", source=replace(SOURCE, commit=COMMIT, is_tagged=False)) == RELEASE
     world.run("check")
     world.approve(RELEASE)
     world.deploy(QA, RELEASE)

@@ -28,7 +28,7 @@ from bot.flows.deploying.judge import judge_break_glass, judge_deploy
 from bot.flows.deploying.prepare import prepare_deploy
 from bot.flows.deploying.rollback import judge_rollback
 from bot.flows.deps import locked_view
-from bot.steps.sources import Resolved
+from bot.steps.sources import ResolvedSource
 from bot.store import mitigations, releases, steps, work
 from bot.store.pool import Store
 from checks.contract import Outcome
@@ -185,7 +185,7 @@ class Everything(RuleBasedStateMachine):
         """`/release start`."""
         facts, because = self.facts, "It was the database." if reason else ""
         version = Version.parse(f"v4.{next(self.version)}.0")
-        source = Resolved(commit, IMAGE, image, tagged=True)
+        source = ResolvedSource(commit, IMAGE, image, is_tagged=True)
         below = [*facts.below, *([facts.image] if facts.state == "DONE" else [])]
         before = replace(facts, below=below)
         is_allowed = may_start(before, who, image, reason=reason)
@@ -547,7 +547,7 @@ class Everything(RuleBasedStateMachine):
             return
         with self.world.store.transaction() as tx:
             view = locked_view(tx, self.world.deps, self.release_of_mitigation[debt])
-            mitigation.lifted(
+            mitigation.record_lifted(
                 tx, self.world.deps, view, next(entry for entry in view.open_mitigations if entry.id == debt)
             )
         self.facts.mitigations.remove(debt)

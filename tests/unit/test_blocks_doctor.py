@@ -2,16 +2,18 @@
 
 import pytest
 
-from bot.flows.needed import Said
+from bot.flows.configuration_needs import PartFinding
 from bot.slack.blocks.doctor import findings
 from checks.checkup.finding import Finding, State
 from tests.unit.slack_rules import assert_slack_accepts, block
 
-GOOD = Said("Slack", Finding(State.OK, "the token is good"))
-NOTE = Said("Vercel", Finding(State.NOTE, "shows <api>", "The first deploy shows it."))
+GOOD = PartFinding("Slack", Finding(State.OK, "the token is good"))
+NOTE = PartFinding("Vercel", Finding(State.NOTE, "shows <api>", "The first deploy shows it."))
 RULE = "- apiGroups: [apps]\n  verbs: [get]"
 LINES = tuple(f"go.check_{number}" for number in range(9))
-BAD = Said("Kubernetes of staging", Finding(State.MISSING, "may not get <pods>", "Add to its Role:", RULE, LINES))
+BAD = PartFinding(
+    "Kubernetes of staging", Finding(State.MISSING, "may not get <pods>", "Add to its Role:", RULE, LINES)
+)
 
 
 def test_problems_come_first_with_their_solution() -> None:
@@ -31,7 +33,7 @@ def test_problems_come_first_with_their_solution() -> None:
 
 def test_refused_access_is_listed_before_missing_configuration() -> None:
     """What is refused is named before what is not configured."""
-    unset = Said("Grafana", Finding(State.UNSET, "grafana is not set", "Set it in release-bot.yml."))
+    unset = PartFinding("Grafana", Finding(State.UNSET, "grafana is not set", "Set it in release-bot.yml."))
     message = findings([unset, BAD])
     assert message.text == "Needs attention: 2 of 2. Kubernetes of staging, Grafana"
 
@@ -47,6 +49,6 @@ def test_a_report_without_problems_is_one_sentence() -> None:
 def test_a_report_fits_however_many_problems_it_has(number: int) -> None:
     """Problems that do not fit are left out, and the message names the command that lists all."""
     long = Finding(State.UNREACHABLE, "w" * 900, "h" * 900, "r\n" * 900, LINES * 20)
-    message = findings([Said(f"Part {n} " + "p" * 90, long) for n in range(number)] + [GOOD] * 60)
+    message = findings([PartFinding(f"Part {n} " + "p" * 90, long) for n in range(number)] + [GOOD] * 60)
     assert_slack_accepts(message)
     assert ("`release-bot doctor` lists them all" in str(message.blocks)) is (number > 10)

@@ -307,7 +307,7 @@ def test_every_box_is_imported_or_counted_as_skipped(
     """Every box is imported into a fitting place or counted as skipped, whatever the template looks like."""
     result = import_template(text, source)
     assert list(result.places) == where
-    assert (result.hidden, result.empty) == skip_counts
+    assert (result.hidden_boxes, result.empty_boxes) == skip_counts
     checklist = import_checklist(text, source)
     signature_count = sum(number for _, number, place in where if place == SIGNATURES)
     steps = [step for step in (*checklist.deploy, *checklist.rollback) if not step.id.endswith(".by_hand")]

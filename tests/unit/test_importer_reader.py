@@ -92,7 +92,7 @@ def test_brackets_that_are_no_boxes_are_ignored() -> None:
     assert [line.words.text for block in template.blocks for line in block.tasks] == [
         "Mark [ ] and [ ] and x and a[ ]", "one", "two",
     ]  # fmt: skip
-    assert template.hidden == 1
+    assert template.hidden_boxes == 1
 
 
 def test_deep_and_long_templates_are_read() -> None:

@@ -96,7 +96,7 @@ def test_a_file_that_cannot_run_in_one_transaction_is_refused(text: str, why: st
 def test_the_declaration_of_a_file_is_read(head: str, expected: MigrationKind | None) -> None:
     """The declaration is in a comment of its own near the top of the file."""
     file = migration("061_x.sql", f"{head}SELECT 1;".encode())
-    assert file.declared is expected
+    assert file.declared_kind is expected
     assert file.checksum == hashlib.sha256(file.text.encode()).hexdigest()
 
 

@@ -22,7 +22,7 @@ from itertools import zip_longest
 
 EVIDENCE = ("outcome", "summary", "asked", "expected", "seen", "attachment", "attachment_name", "hint")
 HEAD = ("seq", "at", "actor", "event", "release")
-BESIDE = ("attest", "set_variable", "notify")  # steps that begin as to_attest
+STEPS_TO_ATTEST = ("attest", "set_variable", "notify")  # steps that begin as to_attest
 WORDS = {"": None, "true": True, "false": False, "1": 1, '""': ""}  # what they mean behind a colon
 UNKNOWN = object()  # what the record does not tell
 # table|events|which row|its columns. FORMAT.md has the same table and says how to read it.
@@ -93,11 +93,11 @@ def part(row, keys):
     return {key: row[key] for key in keys}
 
 
-def hidden(value):
+def is_redacted(value):
     return "[redacted]" in json.dumps(value)
 
 
-def files_of(where):
+def read_files(where):
     if where.is_dir():
         return {f.relative_to(where).as_posix(): f.read_bytes() for f in where.rglob("*") if f.is_file()}
     with zipfile.ZipFile(where) as pack:
@@ -114,12 +114,14 @@ def check_files(files, manifest):
 
 def check_row(row, first_form):
     """Whether a row says what its hash stands for; only the oldest rows of a record may be of the first form."""
-    redacted, before = row.get("redacted", {}), row["previous"] + "\n"
-    if first_form and (redacted is True and hidden(row["body"])):
+    redacted_digests, before = row.get("redacted", {}), row["previous"] + "\n"
+    if first_form and (redacted_digests is True and is_redacted(row["body"])):
         return True
-    if not isinstance(redacted, dict) or not all(hidden(row["body"].get(key, "")) for key in redacted):
+    if not isinstance(redacted_digests, dict) or not all(
+        is_redacted(row["body"].get(key, "")) for key in redacted_digests
+    ):
         return False
-    digests = {**{key: digest(value) for key, value in row["body"].items()}, **redacted}
+    digests = {**{key: digest(value) for key, value in row["body"].items()}, **redacted_digests}
     whole = {**part(row, HEAD), "body": row["body"]}
     return row["hash"] == digest({**part(row, HEAD), "digests": digests}, before) or (
         first_form and row["hash"] == digest(whole, before)
@@ -143,72 +145,72 @@ def check_chain(rows, head):
 # --- what the record tells of each table
 
 
-def terms(words, told):
+def terms(words, facts):
     """The columns of a line of BOUND with the values that an event gives them, as far as it tells."""
     for word in words.split():
         column, mark, rest = re.fullmatch(r"(\w+)([:=]?)(.*)", word).groups()
         key = rest.rstrip("?") or column
         if mark == ":":
             yield column, WORDS.get(rest, rest)
-        elif not rest.endswith("?") or told.get(key):
-            yield column, told.get(key, UNKNOWN)
+        elif not rest.endswith("?") or facts.get(key):
+            yield column, facts.get(key, UNKNOWN)
 
 
-def plain(column, value):
+def comparable(column, value):
     """A value that can be compared: a time as the moment that it is, however it is written."""
     if isinstance(value, str) and (column == "at" or column.endswith("_at")):
-        digits = re.sub(r"\.\d+", lambda found: found.group()[:7].ljust(7, "0"), value)
+        digits = re.sub(r"\.\d+", lambda match: match.group()[:7].ljust(7, "0"), value)
         return datetime.fromisoformat(digits).astimezone(timezone.utc).isoformat()
     return json.dumps(value, sort_keys=True)
 
 
-def fits(entry, wanted):
+def is_meant(entry, terms_of_row):
     """Whether an entry is the one that is meant; None: the record does not tell."""
-    pairs = [(column, entry.get(column, (UNKNOWN,))[0], value) for column, value in wanted]
-    if any(UNKNOWN not in (a, b) and plain(column, a) != plain(column, b) for column, a, b in pairs):
+    pairs = [(column, entry.get(column, (UNKNOWN,))[0], value) for column, value in terms_of_row]
+    if any(UNKNOWN not in (a, b) and comparable(column, a) != comparable(column, b) for column, a, b in pairs):
         return False
     return None if any(UNKNOWN in (a, b) for _, a, b in pairs) else True
 
 
-def change(entries, which, told, values):
+def apply_event(entries, which, event, values):
     """Write into the newest entry that fits (all with *) what an event says; what it may have changed is unknown from then on."""
-    wanted = list(terms(which.lstrip("*"), told))
+    row_terms = list(terms(which.lstrip("*"), event))
     for entry in reversed(entries):
-        found = fits(entry, wanted)
-        if found is not False:
-            entry.update({column: (value if found else UNKNOWN, told["seq"]) for column, value in values})
-        if found and not which.startswith("*"):
+        is_match = is_meant(entry, row_terms)
+        if is_match is not False:
+            entry.update({column: (value if is_match else UNKNOWN, event["seq"]) for column, value in values})
+        if is_match and not which.startswith("*"):
             break
 
 
-def items(name, told, facts, entries):
+def new_rows(name, event, facts, entries):
     """What a new row is made from: the event itself, or each thing in a list of it or each step of a plan of the checklist."""
     if name not in {"deploy", "rollback"}:
-        listed = told.get(name, []) if name else [{}]
-        return [{**told, **(one if isinstance(one, dict) else {"short_id": one})} for one in listed]
+        things = event.get(name, []) if name else [{}]
+        return [{**event, **(one if isinstance(one, dict) else {"short_id": one})} for one in things]
     run = 1 + max([0, *(entry["run"][0] for entry in entries if entry["plan"][0] == name)])
     plan = enumerate(facts["checklist"].get(name, []), start=1)
     states = {True: "to_attest", False: "pending"}
     return [
-        {**told, "run": run, "ordinal": n, "id": step["id"], "state": states[step["action"]["do"] in BESIDE]}
+        {**event, "run": run, "ordinal": n, "id": step["id"], "state": states[step["action"]["do"] in STEPS_TO_ATTEST]}
         for n, step in plan
     ]
 
 
-def tell(facts, record):
+def tables_of_record(facts, record):
     """{table: [{column: (value, row of the record)}]}: the tables as the record has them."""
     tables = {line.split("|")[0]: [] for line in BOUND.splitlines()}
     for row in (row for row in record if row["release"] == facts["release"]["id"]):
-        told = {**row["body"], **row}
-        if "@" in str(told.get("image")):
-            told["image"], _, told["digest"] = told["image"].partition("@")
+        event = {**row["body"], **row}
+        if "@" in str(event.get("image")):
+            event["image"], _, event["digest"] = event["image"].partition("@")
         for table, events, which, columns in (line.split("|") for line in BOUND.splitlines()):
             if row["event"] not in events.split():
                 continue
             if not which.startswith("+"):
-                change(tables[table], which, told, list(terms(columns, told)))
+                apply_event(tables[table], which, event, list(terms(columns, event)))
                 continue
-            for item in items(which[1:], told, facts, tables[table]):
+            for item in new_rows(which[1:], event, facts, tables[table]):
                 tables[table].append({column: (value, row["seq"]) for column, value in terms(columns, item)})
     return tables
 
@@ -216,12 +218,12 @@ def tell(facts, record):
 # --- what release.json says, against it
 
 
-def kept_in(facts):
+def stored_tables_of(facts):
     """The rows of release.json by table, as the record speaks of them."""
     tables = {**facts["rows"], "release": [facts["release"]]}
     for result in tables["check_results"]:
-        marked = result.get("redacted") if hidden(part(result, EVIDENCE)) else None
-        result["evidence"] = marked or digest(part(result, EVIDENCE))
+        redacted_digest = result.get("redacted") if is_redacted(part(result, EVIDENCE)) else None
+        result["evidence"] = redacted_digest or digest(part(result, EVIDENCE))
     for step in tables.get("steps", []):
         step["state"] = "pending" if step["state"] == "running" else step["state"]  # that it began is not on record
     return tables
@@ -231,7 +233,7 @@ def differ(row, entry):
     return [
         column
         for column, (value, _) in entry.items()
-        if value is not UNKNOWN and (column not in row or plain(column, row[column]) != plain(column, value))
+        if value is not UNKNOWN and (column not in row or comparable(column, row[column]) != comparable(column, value))
     ]
 
 
@@ -240,22 +242,24 @@ def short(value):
     return f"{text[:99]}…" if text[100:] else text
 
 
-def check_table(table, rows, entries, unproved):
+def check_table(table, rows, entries, unproved_columns):
     """What is wrong with a table; counts in ``unproved`` the columns that its rows have and the record does not tell."""
-    left, odd = list(entries), []
+    unmatched_entries, unmatched_rows = list(entries), []
     for row in rows:
-        at = next((at for at, entry in enumerate(left) if not differ(row, entry)), None)
+        at = next((at for at, entry in enumerate(unmatched_entries) if not differ(row, entry)), None)
         if at is None:
-            odd.append(row)
+            unmatched_rows.append(row)
             continue
-        proved = {column for column, (value, _) in left.pop(at).items() if value is not UNKNOWN} | {"release_id"}
-        proved |= set(EVIDENCE) if "evidence" in proved else set()
-        unproved.update(column for column in row if column not in proved | {"redacted"})
-    for row, entry in zip_longest(odd, left):
+        proved_columns = {
+            column for column, (value, _) in unmatched_entries.pop(at).items() if value is not UNKNOWN
+        } | {"release_id"}
+        proved_columns |= set(EVIDENCE) if "evidence" in proved_columns else set()
+        unproved_columns.update(column for column in row if column not in proved_columns | {"redacted"})
+    for row, entry in zip_longest(unmatched_rows, unmatched_entries):
         name = f"{table} {row.get('id', row.get('check_id', ''))}".strip() if row else table
         if row is None:
-            told = ", ".join(f"{column} {short(value)}" for column, (value, _) in entry.items() if value is not UNKNOWN)
-            yield f"{name}: a row of the record is not in release.json: {told}"
+            text = ", ".join(f"{column} {short(value)}" for column, (value, _) in entry.items() if value is not UNKNOWN)
+            yield f"{name}: a row of the record is not in release.json: {text}"
         elif entry is None:
             yield f"{name}: this row of release.json is not in the record"
         for column in differ(row, entry) if row and entry else ():
@@ -263,35 +267,35 @@ def check_table(table, rows, entries, unproved):
             yield f"{name}: {column} is {short(row.get(column))}, row {seq} of the record says {short(value)}"
 
 
-def check_facts(facts, record, manifest, unproved):
-    entries, kept = tell(facts, record), kept_in(facts)
-    for table in sorted({*entries, *kept}):
-        rows = kept.get(table, [])
+def check_facts(facts, record, manifest, unproved_columns):
+    entries, stored_tables = tables_of_record(facts, record), stored_tables_of(facts)
+    for table in sorted({*entries, *stored_tables}):
+        rows = stored_tables.get(table, [])
         if {row.get("release_id", facts["release"]["id"]) for row in rows} - {facts["release"]["id"]}:
             yield f"{table}: release_id of a row is that of another release"
         if table in entries:
-            yield from check_table(table, rows, entries[table], unproved.setdefault(table, Counter()))
+            yield from check_table(table, rows, entries[table], unproved_columns.setdefault(table, Counter()))
         elif rows:
-            unproved[table] = None
+            unproved_columns[table] = None
     for name in ("checklist", "policy"):
         if digest(facts[name]) != facts["release"][f"{name}_digest"]:
-            if hidden(facts[name]):
-                unproved[name] = None
+            if is_redacted(facts[name]):
+                unproved_columns[name] = None
             else:
                 yield f"{name}: it is not the one with the digest that the release has"
     if manifest["version"] != facts["release"]["version"]:
         yield "manifest.json names another version than release.json"
 
 
-def not_proved(facts, files, unproved):
+def list_not_proved(facts, files, unproved_columns):
     """Each fact of the pack that nothing binds, in a line for a table."""
-    kept = kept_in(facts)
-    for table, columns in unproved.items():
+    stored_tables = stored_tables_of(facts)
+    for table, columns in unproved_columns.items():
         if columns:
-            total = len(kept[table])
+            total = len(stored_tables[table])
             names = (name if n == total else f"{name} ({n} of {total} rows)" for name, n in sorted(columns.items()))
             yield f"{table}: {', '.join(names)}"
-    whole = {table for table, columns in unproved.items() if columns is None}
+    whole = {table for table, columns in unproved_columns.items() if columns is None}
     whole |= set(facts) - {"release", "rows", "checklist", "policy"}
     yield ", ".join(sorted(whole | (set(files) & {"report.html", "report.md"}))) + ": not bound to the record at all"
 
@@ -302,28 +306,28 @@ def main():
     parser.add_argument("--head", help="the head that the channel was told")
     parser.add_argument("--sum", help="the sha256 of the ZIP that the channel was told")
     options = parser.parse_args()
-    unproved = {}
+    unproved_columns = {}
     try:
-        files = files_of(options.pack)
+        files = read_files(options.pack)
         manifest, facts, record = (json.loads(files[f"{name}.json"]) for name in ("manifest", "release", "record"))
-        wrong = [*check_files(files, manifest), *check_chain(record, manifest["head"])]
-        wrong += check_facts(facts, record, manifest, unproved)
-        notes = list(not_proved(facts, files, unproved))
+        problems = [*check_files(files, manifest), *check_chain(record, manifest["head"])]
+        problems += check_facts(facts, record, manifest, unproved_columns)
+        notes = list(list_not_proved(facts, files, unproved_columns))
         whole = options.sum and hashlib.sha256(options.pack.read_bytes()).hexdigest() == options.sum.lower()
     except (AttributeError, LookupError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         sys.exit(f"BROKEN: this is no evidence pack: {type(error).__name__} {error}")
     if options.head and options.head.lower() not in {row["hash"] for row in record}:
-        wrong.append(f"no row of the record has the head {options.head}")
+        problems.append(f"no row of the record has the head {options.head}")
     if options.sum and not whole:
-        wrong.append(f"the file does not have the sum {options.sum}")
+        problems.append(f"the file does not have the sum {options.sum}")
     for row in (row for row in [*record, *facts["rows"]["check_results"]] if "redacted" in row):
         what = f"row {row['seq']}" if "seq" in row else f"result {row['id']}"
-        lost = ", ".join(row["redacted"]) if isinstance(row["redacted"], dict) else "its words"
-        lost = "nothing of it is proved" if row["redacted"] is True else f"not proved: {lost}"
-        print(f"NOTE: {what} is redacted, {lost}.")
+        unproved_text = ", ".join(row["redacted"]) if isinstance(row["redacted"], dict) else "its words"
+        unproved_text = "nothing of it is proved" if row["redacted"] is True else f"not proved: {unproved_text}"
+        print(f"NOTE: {what} is redacted, {unproved_text}.")
     print("\n".join([f"NOT PROVED: {line}" for line in notes if not whole]))
-    print("\n".join(f"BROKEN: {line}" for line in wrong) or f"The pack holds. Its head is {manifest['head']}.")
-    return 1 if wrong else 0
+    print("\n".join(f"BROKEN: {line}" for line in problems) or f"The pack holds. Its head is {manifest['head']}.")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

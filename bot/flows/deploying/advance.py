@@ -26,7 +26,7 @@ from bot.flows.deploying.planning import plan_ahead
 from bot.flows.deps import Deps, Job, locked_progress, locked_view
 from bot.flows.journal import StepJournal
 from bot.flows.step_context import build_step_context
-from bot.flows.step_inspection import inspect_step, recorded_for, release_reference
+from bot.flows.step_inspection import inspect_step, release_reference, rollback_target_of
 from bot.steps.contract import ReleaseReference, StepInspection
 from bot.steps.registry import handler_of
 from bot.store import posts, releases, steps, watches, work
@@ -38,9 +38,9 @@ DEFAULT_TIMEOUT = 120.0  # seconds for a step whose action names no other
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
-    """Carry out what is left of the plan of a release (key: its id). Taken up by any process after a crash.
+    """Carry out the remaining steps of the plan of a release (key: its id); any process does so after a crash.
 
-    Each step looks at the world before it acts, so a step that was interrupted is simply carried out again (promise P5).
+    Each step looks at the world before it acts, so an interrupted step is simply carried out again (promise P5).
     """
     release_id = ReleaseId(int(job.claim.key))
     while True:
@@ -54,21 +54,21 @@ def execute(deps: Deps, job: Job) -> datetime | None:
             if step is None:
                 _complete(tx, deps, release_id, plan)
                 return None
-            unplanned = _unplanned_step(progress) if step.state is StepState.TO_ATTEST else None
+            unplanned_step = _unplanned_step(progress) if step.state is StepState.TO_ATTEST else None
             if step.state is not StepState.TO_ATTEST:
                 steps.start(tx, step.row, progress.now)
                 posts.mark_stale(tx, release_id)
-            elif unplanned is None:
+            elif unplanned_step is None:
                 _wait_for_person(tx, progress, step)
                 return None
             run = _Run(deps, job, progress, release_reference(tx, progress.release))
-        goes_on = run.carry_out(step) if unplanned is None else run.plan_for(unplanned)
-        if not goes_on:
+        may_go_on = run.carry_out(step) if unplanned_step is None else run.plan_for(unplanned_step)
+        if not may_go_on:
             return None
 
 
 def _unplanned_step(progress: PlanProgress) -> Step | None:
-    """The first step of a deploy that the bot is to carry out, while it is not planned yet."""
+    """Return the first step of a deploy that the bot carries out and that is not planned yet; None if there is none."""
     if progress.plan is not PlanKind.DEPLOY:
         return None
     pending = [
@@ -80,7 +80,7 @@ def _unplanned_step(progress: PlanProgress) -> Step | None:
 
 
 def _wait_for_person(tx: Tx, progress: PlanProgress, step: Step) -> None:
-    """The plan has come to a person's step: say so once. It goes on when somebody attests it."""
+    """Tell the channel once that the plan waits for a person's step; it goes on when somebody attests that."""
     if step.started_at is not None:
         return
     now = progress.now
@@ -99,7 +99,7 @@ class _Run:
     reference: ReleaseReference
 
     def plan_for(self, step: Step) -> bool:
-        """Plan what the bot is to change before a person changes anything (promise P6); False: the deploy ends at ``step``."""
+        """Plan the deploy before a person's step changes anything (promise P6). Returns False if that fails, and ``step`` with it."""
         summary, state = _outcome(step, lambda: self._plan_ahead(step))
         if state is StepState.DONE:
             return True
@@ -111,7 +111,7 @@ class _Run:
         return False
 
     def carry_out(self, step: Step) -> bool:
-        """Carry out one step and store how it ended; False when the plan stops here."""
+        """Carry out one step and store how it ended. Returns False if it failed, so that the plan stops."""
         spec = self.progress.checklist.step(step.id)
         if spec is None:
             raise StepError(f"{step.id} is not in the checklist of {self.progress.release.version}")
@@ -124,7 +124,7 @@ class _Run:
         return ""
 
     def _perform(self, step: Step, spec: StepSpec) -> str:
-        """Do what a step does, and return in a line what that was. Raises StepError."""
+        """Carry out the action of a step, and return in one line what it did. Raises StepError."""
         if step.plan is PlanKind.DEPLOY:
             self._plan_ahead(step)
         else:
@@ -132,51 +132,59 @@ class _Run:
         release_id = self.progress.release.id
         with self.deps.store.transaction() as tx:
             targets = steps.rollback_targets(tx, release_id)
-            planned = next(stored.planned_changes for stored in steps.plan(tx, release_id) if stored.row == step.row)
-        with self._inspection(spec, recorded_for(spec, targets)) as look:
-            journal = StepJournal(self.deps, self.job, release_id, step.row, planned)
-            context = build_step_context(self.deps, self.job, release_id, spec, look, journal, attempt=step.attempt)
+            changes = next(
+                stored_step.planned_changes for stored_step in steps.plan(tx, release_id) if stored_step.row == step.row
+            )
+        with self._inspection(spec, rollback_target_of(spec, targets)) as inspection:
+            journal = StepJournal(self.deps, self.job, release_id, step.row, changes)
+            context = build_step_context(
+                self.deps, self.job, release_id, spec, inspection, journal, attempt=step.attempt
+            )
             return handler_of(spec).perform(spec.action, context)
 
-    def _inspection(self, spec: StepSpec, recorded: Mapping[str, Any] | None) -> AbstractContextManager[StepInspection]:
+    def _inspection(
+        self, spec: StepSpec, rollback_target: Mapping[str, Any] | None
+    ) -> AbstractContextManager[StepInspection]:
         seconds = _step_timeout(self.deps, spec)
-        return inspect_step(self.deps, spec, self.reference, recorded, seconds=seconds, cancelled=self.job.lost)
+        return inspect_step(
+            self.deps, spec, self.reference, rollback_target, seconds=seconds, cancelled=self.job.cancelled
+        )
 
     def _await_completion(self, step: Step) -> None:
-        """Before a rollback changes anything, what the deploy has left running comes to its end.
+        """Wait, before the first step of a rollback, for Jobs that the deploy has left running.
 
-        A rollback is not held up for ever: what cannot be seen, or takes longer than its step may, is noted and left, and
-        `lasting` names it. Nor is it at a retry: who cancels the wait and presses Retry wants to go on without.
+        A rollback is not held up for ever: a Job that cannot be seen, or takes longer than its step may, is noted in the journal,
+        and `lasting` names it. A retry does not wait: who cancels the wait and presses Retry wants to go on without.
         """
         others = {spec.id for spec in self.progress.checklist.rollback if isinstance(spec.action, NOT_THE_BOTS)}
         mine = [entry.ordinal for entry in self.progress.steps if entry.plan is step.plan and entry.id not in others]
         if step.ordinal != min(mine) or step.attempt > 1:
             return
-        tell = self._journal(step).progress
+        tell = self._journal(step).show_progress
         for running in self.progress.steps:
             spec = self.progress.checklist.step(running.id)
             if running.plan is PlanKind.DEPLOY and running.unfinished_jobs and spec is not None:
                 self._await_step(running, spec, tell)
 
     def _await_step(self, running: Step, spec: StepSpec, tell: Callable[[str], None]) -> None:
-        """Wait for the end of what one step of the deploy has left running, and note in its journal what came of it."""
+        """Wait for the Jobs that one step of the deploy has left running, and note the result in its journal."""
         await_completion, journal = handler_of(spec).await_completion, self._journal(running)
         try:
-            with self._inspection(spec, None) as look:
+            with self._inspection(spec, None) as inspection:
                 release_id = self.progress.release.id
-                context = build_step_context(self.deps, self.job, release_id, spec, look, journal)
+                context = build_step_context(self.deps, self.job, release_id, spec, inspection, journal)
                 if await_completion is not None and await_completion(spec.action, context, tell):
-                    journal.acted(changes=[change.body for change in running.intended_changes])
+                    journal.record_action(changes=[change.body for change in running.intended_changes])
         except Superseded:
             raise
         except StepError as error:
-            journal.observed(trouble=error.user_message)
+            journal.record_observation(trouble=error.user_message)
 
     def _journal(self, step: Step) -> StepJournal:
         return StepJournal(self.deps, self.job, self.progress.release.id, step.row)
 
     def _finish(self, step: Step, summary: str, state: StepState) -> None:
-        """Store how a step ended; where it failed, its plan has too."""
+        """Store how a step ended; if it failed, its plan has failed too."""
         release_id, token = self.progress.release.id, self.job.claim.token
         summary, spec = self.deps.clean(summary, 1000), self.progress.checklist.step(step.id)
         with self.deps.store.transaction() as tx:
@@ -184,21 +192,21 @@ class _Run:
             work.ensure_claim(tx, self.job.claim)
             steps.write_journal(tx, step.row, token, "result", {"state": state, "summary": summary})
             steps.finish(tx, step.row, state, summary, current.now)
-            started_at = next(stored.started_at for stored in current.steps if stored.row == step.row)
+            started_at = next(stored_step.started_at for stored_step in current.steps if stored_step.row == step.row)
             event: Event = StepDone(step=step.id, summary=summary, started_at=started_at)
             notices = []
             if state is StepState.FAILED:
-                failed, reason = FAILED_IN[step.plan], f"{spec.title if spec else step.id}: {summary}"
-                releases.move(tx, current.release, failed, current.now, reason=reason)
+                failed_state, reason = FAILED_IN[step.plan], f"{spec.title if spec else step.id}: {summary}"
+                releases.move(tx, current.release, failed_state, current.now, reason=reason)
                 notices = [FailedNotice(step=step.row, attempt=str(token))]
                 event = StepFailed(
-                    step=step.id, summary=summary, started_at=started_at, release_state=failed, reason=reason
+                    step=step.id, summary=summary, started_at=started_at, release_state=failed_state, reason=reason
                 )
             commit_change(tx, release_id, event, at=current.now, by=SYSTEM, new_posts=notices)
 
 
 def _outcome(step: Step, do: Callable[[], str]) -> tuple[str, StepState]:
-    """What doing something for a step came to: what it says, and DONE or FAILED."""
+    """Call ``do`` for a step, and return its text with DONE, or the error with FAILED."""
     try:
         return do(), StepState.DONE
     except Superseded:
@@ -215,7 +223,7 @@ def _outcome(step: Step, do: Callable[[], str]) -> tuple[str, StepState]:
 
 
 def _step_timeout(deps: Deps, spec: StepSpec) -> float:
-    """Seconds that a step may take; for one that asks, where the checklist sets none, those of its kind if they are more."""
+    """Return the seconds that a step may take: as the checklist says, else the default, or the longer limit of a check's kind."""
     if seconds := getattr(spec.action, "timeout", None):
         return float(seconds)
     if isinstance(spec.action, RunCheck) and spec.action.kind in deps.registry.names():
@@ -238,8 +246,8 @@ def _begin_watch(tx: Tx, deps: Deps, view: ReleaseView) -> None:
     ends_at = now + deps.watch.length
     watches.begin(tx, release.id, now, ends_at, instance=deps.store.instance, steady=deps.clock.steady())
     sections = [SectionPost(section=section.id) for section in view.checklist.sections if section.phase == "after"]
-    watched = locked_view(tx, deps, release.id)
-    check.request_runs(tx, watched, [entry.id for entry in view.checklist.distinct_checks_in("after")], SYSTEM)
+    view_now = locked_view(tx, deps, release.id)
+    check.request_runs(tx, view_now, [entry.id for entry in view.checklist.distinct_checks_in("after")], SYSTEM)
     work.enqueue(tx, "watch", release.id)
     event = DeployComplete(image=release.pinned_image, ends_at=ends_at)
     commit_change(tx, release.id, event, at=now, by=SYSTEM, new_posts=[WatchPost(), *sections])

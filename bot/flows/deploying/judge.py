@@ -88,8 +88,8 @@ def _refuse_break_glass(tx: Tx, view: ReleaseView, *, is_needed: bool) -> None:
         )
     if not is_needed:
         raise RefusedError("Nothing speaks against a deploy: no glass is to be broken.", hint="`/release deploy`")
-    if unreviewed := break_glass.list_unreviewed(tx, release.environment):
-        earlier = releases.get(tx, unreviewed[0])
+    if release_ids := break_glass.list_unreviewed(tx, release.environment):
+        earlier = releases.get(tx, release_ids[0])
         raise RefusedError(
             f"The break-glass of {earlier.version if earlier else 'an earlier release'} was never reviewed.",
             hint="Somebody else has to review it first.",
@@ -130,7 +130,7 @@ def _begin_deploy(tx: Tx, view: ReleaseView, actor: Actor, findings: DeployFindi
         image=release.pinned_image, commit=release.commit, fingerprint=view.fingerprint,
         plan_shown=None if snapshot is None else plan_digest(snapshot),
         results={entry.id: entry.result.id for entry in view.checks.values() if entry.result},
-        signoffs=[signed.id for signed in view.signoffs],
+        signoffs=[signoff.id for signoff in view.signoffs],
         not_passed=[NotPassedLine(check=one.about, standing=one.status) for one in failures],
     )  # fmt: skip
     commit_change(tx, release.id, event, at=view.now, by=actor.user, new_posts=[StepsPost(plan=PlanKind.DEPLOY)])

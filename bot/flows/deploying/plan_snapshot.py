@@ -43,11 +43,11 @@ def compare_with_snapshot(
     if any(step.trouble for step in plan if step.plan is PlanKind.DEPLOY):
         return ()
     current = _deploy_part(plan)
-    found = differences(snapshot, current)
-    if found:
+    plan_differences = differences(snapshot, current)
+    if plan_differences:
         with deps.store.transaction() as tx:
             _store(tx, deps, actor, release, current)
-    return tuple(found)
+    return tuple(plan_differences)
 
 
 def _store(tx: Tx, deps: Deps, actor: Actor, release: Release, snapshot: PlanSnapshot) -> None:

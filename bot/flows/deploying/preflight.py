@@ -8,9 +8,9 @@ from functools import partial
 from bot.domain.checklist import Checklist
 from bot.domain.ids import StepId
 from bot.errors import NoAnswer, StepError
+from bot.flows.configuration_needs import part_title
 from bot.flows.deps import TargetDeps
 from bot.flows.doctor import EXAMINERS
-from bot.flows.needed import title
 from bot.steps.contract import StepInspection, step_errors
 from bot.steps.rights import Demand, by_target, of_plan
 from checks.checkup.finding import Finding, State
@@ -20,30 +20,32 @@ from clients.permissions import refused
 from clients.rights import Grant
 from clients.target import Target
 
-# Sections whose rights would be missed in the middle of a deploy only. What reads is tried before the first step: by the plan.
+# Rights of these sections would be missed only in the middle of a deploy; planning tries everything that reads.
 _SECTIONS = ("migrate_database_url", "github")
 
 
-def preflight(deps: TargetDeps, checklist: Checklist, over: Collection[StepId], look: StepInspection) -> None:
-    """Ask each cluster, the database and GitHub for the rights that deploy, watch and rollback need (promise P6: no deploy
-    without a way back). ``over``: steps of the deploy that nobody has to carry out any more, such as one done by hand.
+def preflight(
+    deps: TargetDeps, checklist: Checklist, finished_ids: Collection[StepId], inspection: StepInspection
+) -> None:
+    """Ask each cluster, the database and GitHub whether the bot has all rights for deploy, watch and rollback (promise P6).
 
-    Raises StepError that names every right which is missing, or says who does not answer.
+    ``finished_ids``: steps of the deploy that are done already, such as one done by hand. Raises StepError that names every
+    missing right, or who does not answer.
     """
-    demands = [demand for demand in of_plan(checklist, deps.registry) if demand.line not in over]
-    missing = [*_missing_in_clusters(deps, demands, look), *_missing_elsewhere(deps, demands, look)]
-    if missing:
-        todo = " ".join(dict.fromkeys(f"{finding.hint} {finding.rule}".strip() for finding in missing))
+    demands = [demand for demand in of_plan(checklist, deps.registry) if demand.line not in finished_ids]
+    missing_rights = [*_missing_in_clusters(deps, demands, inspection), *_missing_elsewhere(deps, demands, inspection)]
+    if missing_rights:
+        todo = " ".join(dict.fromkeys(f"{finding.hint} {finding.rule}".strip() for finding in missing_rights))
         raise StepError(
-            "; ".join(finding.what for finding in missing), hint=f"Nothing was changed. {todo} Then press Retry."
+            "; ".join(finding.what for finding in missing_rights), hint=f"Nothing was changed. {todo} Then press Retry."
         )
 
 
-def _missing_in_clusters(deps: TargetDeps, demands: Iterable[Demand], look: StepInspection) -> Iterator[Finding]:
+def _missing_in_clusters(deps: TargetDeps, demands: Iterable[Demand], inspection: StepInspection) -> Iterator[Finding]:
     refusals = [
         grant
         for name, grants in by_target(demands, deps.targets).items()
-        for grant in look.retry_read(partial(_refused_grants, deps.targets[name], grants))
+        for grant in inspection.retry_read(partial(_refused_grants, deps.targets[name], grants))
     ]
     if refusals:
         names = ", ".join(str(grant) for grant in refusals)
@@ -56,8 +58,8 @@ def _refused_grants(target: Target, grants: Sequence[Grant]) -> list[Grant]:
         return refused(clients.kube(), grants)
 
 
-def _missing_elsewhere(deps: TargetDeps, demands: Iterable[Demand], look: StepInspection) -> Iterator[Finding]:
-    """As the doctor asks. What is not configured the step that needs it says itself, when it is planned."""
+def _missing_elsewhere(deps: TargetDeps, demands: Iterable[Demand], inspection: StepInspection) -> Iterator[Finding]:
+    """Ask as the doctor does. A section that is not configured is left to the step that needs it, when it is planned."""
     needs: dict[tuple[str, str], dict[Setting, tuple[str, ...]]] = {}
     for demand in demands:
         name = demand.target or deps.environment
@@ -69,15 +71,15 @@ def _missing_elsewhere(deps: TargetDeps, demands: Iterable[Demand], look: StepIn
                 lines = needs.setdefault((section, name), {})
                 lines[use] = (*lines.get(use, ()), demand.line)
     for (section, name), uses in needs.items():
-        whom = title(section, name)
-        for finding in look.retry_read(partial(_examine, section, deps.targets[name], uses, whom)):
+        whom = part_title(section, name)
+        for finding in inspection.retry_read(partial(_examine, section, deps.targets[name], uses, whom)):
             yield Finding(State.MISSING, f"{whom}: {finding.what}", finding.hint, finding.rule)
 
 
 def _examine(section: str, target: Target, uses: dict[Setting, tuple[str, ...]], whom: str) -> list[Finding]:
-    """What is missing there. Raises NoAnswer when it cannot be told."""
-    missing = [finding for finding in EXAMINERS[section](target, uses) if not finding.good]
-    for finding in missing:
+    """Return the findings that are not good. Raises NoAnswer when the system cannot be reached."""
+    problems = [finding for finding in EXAMINERS[section](target, uses) if not finding.good]
+    for finding in problems:
         if finding.state is State.UNREACHABLE:
             raise NoAnswer(f"{whom}: {finding.what}", hint=f"Nothing was changed. {finding.hint} Then press Retry.")
-    return missing
+    return problems

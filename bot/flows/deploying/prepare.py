@@ -31,10 +31,10 @@ def prepare_deploy(deps: Deps, actor: Actor, release_id: ReleaseId, action: Acti
     something else is against it. Raises NotAllowed for somebody whose roles do not cover ``action``, UnknownThing, and
     VendorError or IdentityUnknown when one does not answer: nobody deploys what could not be confirmed.
     """
-    view, snapshot = _read(deps, release_id)
+    view, snapshot = _read_release(deps, release_id)
     require(view.policy, actor, action)
     if sign.void_without_role(deps, view):
-        view, snapshot = _read(deps, release_id)
+        view, snapshot = _read_release(deps, release_id)
     channel = deps.channel_access(view.release.channel)
     findings = DeployFindings(release_id, view.fingerprint, channel)
     if _causes(view, actor, action, findings) <= _WORTH_ASKING:
@@ -43,14 +43,14 @@ def prepare_deploy(deps: Deps, actor: Actor, release_id: ReleaseId, action: Acti
             findings = replace(findings, confirmed_at=resolution.asked_at)
         else:
             store_resolution(deps, release_id, resolution)
-            view, snapshot = _read(deps, release_id)
+            view, snapshot = _read_release(deps, release_id)
             findings = replace(findings, fingerprint=view.fingerprint)
     if snapshot is not None and not _causes(view, actor, action, findings):
         findings = replace(findings, plan_changes=compare_with_snapshot(deps, actor, view.release, snapshot))
     return findings
 
 
-def _read(deps: Deps, release_id: ReleaseId) -> tuple[ReleaseView, PlanSnapshot | None]:
+def _read_release(deps: Deps, release_id: ReleaseId) -> tuple[ReleaseView, PlanSnapshot | None]:
     with deps.store.transaction() as tx:
         return status.view(tx, deps, release_id), plan_snapshots.get(tx, release_id)
 

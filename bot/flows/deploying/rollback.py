@@ -44,9 +44,9 @@ def judge_rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reas
     decision = rollback_gate(view, newest)
     if not decision.is_open:
         raise _refusal(release, newest, decision.reasons[0])
-    aborted = _make_way(tx, deps, actor, release, reason)
-    _begin_rollback(tx, view, actor, reason, aborted)
-    return _answer(view, aborted)
+    aborted_version = _make_way(tx, deps, actor, release, reason)
+    _begin_rollback(tx, view, actor, reason, aborted_version)
+    return _answer(view, aborted_version)
 
 
 def _refusal(release: Release, newest: Release | None, reason: Reason) -> GateClosed:
@@ -80,7 +80,7 @@ def _make_way(tx: Tx, deps: Deps, actor: Actor, release: Release, reason: str) -
     return ""
 
 
-def _begin_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str, aborted: str) -> None:
+def _begin_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str, aborted_version: str) -> None:
     """Stop what the release does, and begin the way back, of a view that is locked and was judged."""
     release = view.release
     sign.record_rollback(tx, view, actor, reason)
@@ -91,12 +91,12 @@ def _begin_rollback(tx: Tx, view: ReleaseView, actor: Actor, reason: str, aborte
     watches.close(tx, release.id, WatchState.STOPPED)
     begin_plan(tx, view, PlanKind.ROLLBACK, view.checklist.rollback)
     polls = view.watch.polls if view.watch else 0
-    gave_way = {"aborted": aborted} if aborted else {}
+    gave_way = {"aborted": aborted_version} if aborted_version else {}
     event = RollbackStarted(reason=reason, was=release.state, polls=polls, **gave_way)
     commit_change(tx, release.id, event, at=view.now, by=actor.user, new_posts=[StepsPost(plan=PlanKind.ROLLBACK)])
 
 
-def _answer(view: ReleaseView, aborted: str) -> str:
+def _answer(view: ReleaseView, aborted_version: str) -> str:
     """What the person is told: first what stays, then that it goes back, then which release gave way."""
     lines = []
     if changes := lasting_changes(view.steps, view.checklist.deploy):
@@ -104,6 +104,6 @@ def _answer(view: ReleaseView, aborted: str) -> str:
     if len(changes) > MAX_NAMED:
         lines.append(f"… and {len(changes) - MAX_NAMED} more, named in the thread")
     lines.append(f"Rolling {view.release.version} back. Follow the steps in the thread.")
-    if aborted:
-        lines.append(f"{aborted} was OPEN and is aborted: nothing of it was deployed.")
+    if aborted_version:
+        lines.append(f"{aborted_version} was OPEN and is aborted: nothing of it was deployed.")
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from bot.errors import Contradicted, GateClosed, InvalidInput, RefusedError, Sta
 from bot.flows import status
 from bot.flows.commit import commit_change
 from bot.flows.deps import Deps, locked_view, require
-from bot.flows.step_inspection import inspect_step, recorded_for, release_reference
+from bot.flows.step_inspection import inspect_step, release_reference, rollback_target_of
 from bot.steps.registry import handler_of
 from bot.store import releases, steps, work
 from bot.store.pool import Tx
@@ -61,10 +61,12 @@ def inspect_attested_step(deps: Deps, actor: Actor, step_row: int) -> str:
     confirm = None if spec is None else handler_of(spec).confirm
     if spec is None or confirm is None or not spec.by_hand:
         return ""
-    recorded, never = recorded_for(spec, targets), threading.Event()
+    rollback_target, never_cancelled = rollback_target_of(spec, targets), threading.Event()
     try:
-        with inspect_step(deps, spec, reference, recorded, seconds=INSPECTION_TIME, cancelled=never) as look:
-            return f"seen: {confirm(spec.action, look)}"
+        with inspect_step(
+            deps, spec, reference, rollback_target, seconds=INSPECTION_TIME, cancelled=never_cancelled
+        ) as inspection:
+            return f"seen: {confirm(spec.action, inspection)}"
     except Contradicted as error:
         raise RefusedError(f"Not recorded: {error.user_message}.", hint=error.hint) from error
     except StepError as error:
@@ -133,10 +135,10 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
 
 def _locked_step(tx: Tx, deps: Deps, actor: Actor, action: Action, step_row: int) -> tuple[ReleaseView, Step]:
     """The locked release and the step of a button, for somebody who may do that. Raises StaleButton for an earlier run's."""
-    stored = steps.get(tx, step_row)
-    if stored is None:
+    stored_step = steps.get(tx, step_row)
+    if stored_step is None:
         raise UnknownThing("There is no such step.")
-    view = locked_view(tx, deps, stored[0])
+    view = locked_view(tx, deps, stored_step[0])
     step = next((step for step in view.steps if step.row == step_row), None)
     require(view.policy, actor, action, *([step.id] if step is not None else ()))
     if step is None:

@@ -11,7 +11,7 @@ from checks.checkup.finding import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bot.flows.needed import Said
+    from bot.flows.configuration_needs import PartFinding
     from bot.slack.blocks.limits import Block, Rendered
 
 _MAX_FINDINGS = (
@@ -22,7 +22,7 @@ _MAX_LINES = 6  # lines of the checklist that one of them names
 _MARKS = {State.OK: "white_check_mark", State.NOTE: "information_source"}
 
 
-def findings(parts: Sequence[Said]) -> Rendered:
+def findings(parts: Sequence[PartFinding]) -> Rendered:
     """Every finding; what to add somewhere stands ready to be copied."""
     bad = sorted((one for one in parts if not one.finding.good), key=lambda one: one.finding.state is State.UNSET)
     words = f"Needs attention: {len(bad)} of {len(parts)}." if bad else "Everything this checklist needs works."
@@ -38,16 +38,16 @@ def findings(parts: Sequence[Said]) -> Rendered:
     return limits.message(f"{words} {', '.join(dict.fromkeys(_part(one) for one in bad))}".rstrip(), blocks)
 
 
-def _part(one: Said) -> str:
+def _part(one: PartFinding) -> str:
     return text.outside(one.part, 60)
 
 
-def _words(one: Said, room: int) -> str:
+def _words(one: PartFinding, room: int) -> str:
     hint = f" {text.outside(one.finding.hint, room)}" if one.finding.hint else ""
     return f"*{_part(one)}*: {text.outside(one.finding.what, room)}.{hint}"
 
 
-def _bad(block_id: str, one: Said, room: int) -> Block:
+def _bad(block_id: str, one: PartFinding, room: int) -> Block:
     finding = one.finding
     lines = [f":x: {_words(one, room // 4)}"]  # what and hint, who needs it, what to copy: four of about a size
     if finding.lines:

@@ -33,6 +33,6 @@ COMMANDS = (
         word="doctor", summary="Check every part the bot needs, and what to do about those that don't work.",
         details="Asks as [`release-bot doctor`](command-line.md#doctor) does; the findings follow within half a minute.",
         permission=Audience.MEMBER, parse=grammar.nothing("doctor"),
-        run=lambda tx, it: doctor.ask(tx, it.deps.examination(), it.delivery),
+        run=lambda tx, it: doctor.request_examination(tx, it.deps.examination(), it.delivery),
     ),
 )  # fmt: skip

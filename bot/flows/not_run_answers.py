@@ -8,23 +8,23 @@ from bot.domain.checklist import Check
 from bot.domain.ids import CheckId
 from checks.contract import Answer, Evidence, Outcome
 
-TERMINAL = "release-bot check "  # how a run from a terminal is called, with the id of the check
+TERMINAL = "release-bot check "  # with the id of the check: the name of a run from a terminal
 
 
 def not_run_answer(entry: Check, why: str, hint: str = "") -> Answer:
-    """ERROR with no evidence: nobody was asked."""
+    """Return ERROR with the reason, and evidence that says that nobody was asked."""
     evidence = Evidence(entry.action or entry.title, entry.expected, "nothing: it was not run")
     return Answer(Outcome.ERROR, why, evidence, hint=hint)
 
 
 def skipped_answer(entry: Check, need: CheckId, outcome: Outcome | None, *, then: str) -> Answer:
-    """The answer where ``need`` has not passed; ``then``: what happens once that one does."""
+    """Return ERROR because the check ``need`` has not passed. ``then``: what happens once it does, for people."""
     why = f"not run: it needs {need}, which is {outcome or 'not run'}"
     return not_run_answer(entry, why, f"Make {need} pass first; {then}.")
 
 
 def blocked_answer(entry: Check, holders: Sequence[str]) -> Answer:
-    """The answer where ``holders`` were given up and still have in use what this check needs."""
+    """Return ERROR because ``holders``, runs that did not stop in time, still use a resource of this check."""
     names = ", ".join(holders)
     if set(holders) == {entry.id}:
         why = "not run: its last run did not stop, and still has in use what it needs"
@@ -38,6 +38,6 @@ def blocked_answer(entry: Check, holders: Sequence[str]) -> Answer:
 
 
 def leftovers_answer(entry: Check, leftovers: Sequence[str]) -> Answer:
-    """The answer where an earlier run has left something changed that cannot be put back yet."""
+    """Return ERROR because changes of an earlier run could not be undone yet."""
     hint = "The bot tries again every few seconds. Make that system answer, then run the check again."
     return not_run_answer(entry, f"not run: an earlier run could not put back yet: {', '.join(leftovers)}", hint)

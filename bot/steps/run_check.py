@@ -8,12 +8,12 @@ from bot.steps.contract import StepContext
 from checks.outcome import Outcome
 
 
-def ask(spec: RunCheck, ctx: StepContext) -> str:
+def run_check(spec: RunCheck, ctx: StepContext) -> str:
     """Run the check and return its summary. Raises StepError with what was seen when it is not a PASS."""
     answer = ctx.run_check(spec)
     if ctx.cancelled.is_set():
         raise Superseded  # told to stop: that is no answer
-    ctx.journal.observed(
+    ctx.journal.record_observation(
         outcome=answer.outcome, summary=answer.summary, asked=answer.evidence.asked, seen=answer.evidence.seen
     )
     if answer.outcome is not Outcome.PASS:

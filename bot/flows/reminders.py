@@ -1,4 +1,4 @@
-"""Remind: tells the channel, again and again, that a deployed release waits for people, or a break-glass for its review."""
+"""Reminders: tells the channel periodically that a release waits for people, or a break-glass for its review."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ INTERVAL = 15.0  # seconds between two looks at what is due
 
 
 def remind_if_due(deps: Deps) -> None:
-    """Remind of the release that is under way and of reviews that are owed, where that is due.
+    """Send the reminders that are due: of the release that is under way, and of reviews that are missing.
 
-    Any replica may look at any time: a round is told once. A release that waits for signatures is looked after by
-    `bot.flows.upkeep`.
+    Any replica may call it at any time: each round is sent once. An OPEN release is reminded of by `bot.flows.upkeep`.
     """
     with deps.store.transaction() as tx:
         release_ids = break_glass.list_unreviewed(tx, deps.environment)
