@@ -87,22 +87,24 @@ def examine(client: WebClient, settings: Slack, policy: Policy | None) -> list[F
         answer = _auth_test(client)
     except SlackError as error:
         if error.code in OPEN_ENDED or error.code.startswith("HTTP 5"):
-            hint = "Is slack.api_url right and reachable from here?"
-            what = "Slack does not answer" if error.code == "no_answer" else f"Slack has trouble: {error.code}"
+            hint = "Check slack.api_url, and that Slack can be reached from here."
+            what = "Slack doesn't answer" if error.code == "no_answer" else f"Slack has trouble: {error.code}"
             return [Finding(State.UNREACHABLE, what, hint)]
-        return [Finding(State.MISSING, f"Slack does not accept the bot token: {error.code}", error.hint)]
-    findings = [Finding(State.OK, f"the bot token is good for the workspace {answer.get('team', answer['team_id'])}")]
+        return [Finding(State.MISSING, f"Slack refuses the bot token: {error.code}", error.hint)]
+    findings = [Finding(State.OK, f"the bot token works for the workspace {answer.get('team', answer['team_id'])}")]
     header = {key.lower(): value for key, value in answer.headers.items()}.get("x-oauth-scopes", "")
     granted_scopes = {scope.strip() for scope in header.split(",") if scope.strip()}
     missing_scopes = sorted(needed_scopes() - granted_scopes)
     if missing_scopes:
         findings.append(
             Finding(
-                State.MISSING, f"the token lacks {', '.join(missing_scopes)}", "Install the app anew with manifest.yml."
+                State.MISSING,
+                f"the token lacks {', '.join(missing_scopes)}",
+                "Install the app again from manifest.yml.",
             )
         )
     else:
-        findings.append(Finding(State.OK, "the token has every scope that the bot needs"))
+        findings.append(Finding(State.OK, "the token has every scope the bot needs"))
     findings += _channel(client, settings.channel, settings.shared_channel)
     return findings + examine_roles(client, settings.roles, _workspace_of(answer), policy)
 
@@ -114,12 +116,12 @@ def _channel(client: WebClient, channel: str, sharing: SharedChannel) -> list[Fi
         with slack_call("conversations.info"):
             info = client.conversations_info(channel=channel)["channel"]
     except SlackError as error:
-        return [Finding(State.MISSING, f"Slack does not show the channel {channel}: {error.code}", _NOT_SHOWN)]
+        return [Finding(State.MISSING, f"Slack doesn't show the channel {channel}: {error.code}", _NOT_SHOWN)]
     name = f"#{info.get('name', channel)}"
     findings = [Finding(State.MISSING, what, hint) for what, hint in _closed_channel_errors(info, name)]
     if exposure := _find_exposure(info):
         is_refused = exposure.outside and sharing is SharedChannel.REFUSE
-        hint = f"{_UNSHARE} Until then no release begins." if is_refused else exposure.hint
+        hint = f"{_UNSHARE} Until then no release starts." if is_refused else exposure.hint
         findings.append(Finding(State.MISSING if is_refused else State.NOTE, f"{name} {exposure.what}", hint))
     return [Finding(State.OK, f"the bot is in {name}"), *findings] if info.get("is_member") else findings
 
@@ -136,7 +138,7 @@ def channel_access(client: WebClient, channel: str, sharing: SharedChannel) -> C
     except SlackError as error:
         if error.code not in NO_CHANNEL:
             raise
-        return ChannelAccess(f"Slack does not show the bot <#{channel}>", _NOT_SHOWN)
+        return ChannelAccess(f"Slack doesn't show the bot <#{channel}>", _NOT_SHOWN)
     for what, hint in _closed_channel_errors(info, f"<#{channel}>"):
         return ChannelAccess(f"{what[0].upper()}{what[1:]}", hint)
     exposure = _find_exposure(info)
@@ -147,7 +149,7 @@ def channel_access(client: WebClient, channel: str, sharing: SharedChannel) -> C
     return ChannelAccess(warning=f"<#{channel}> {exposure.what}. {exposure.hint}")
 
 
-_NOT_SHOWN = "Is it the channel's id (C…)? In a private channel: /invite @Release Bot."
+_NOT_SHOWN = "Check that it is the channel's id (C…). If the channel is private, type /invite @Release Bot in it."
 
 
 def _closed_channel_errors(channel: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
@@ -180,9 +182,9 @@ def _find_exposure(channel: Mapping[str, Any]) -> _Exposure | None:
         or channel.get("pending_shared")
         or channel.get("pending_connected_team_ids")
     ):
-        hint = "Once they accept they see every message. Withdraw the invitation if that is not meant."
+        hint = "Once they accept, they see every message. Withdraw the invitation if you don't want that."
         return _Exposure("is about to be shared with another organisation", hint)
     if channel.get("is_org_shared"):
-        hint = "People of those see every message. The bot judges them by their roles."
+        hint = "People of those see every message. What they may do depends on their roles."
         return _Exposure("is shared with other workspaces of your organisation", hint)
     return None

@@ -34,7 +34,7 @@ class SlackError(VendorError):
 
     def __init__(self, method: str, code: str, *, retry_after: float | None = None) -> None:
         """``code``: Slack's error, or ``no_answer``; ``retry_after``: seconds, when Slack asks for a pause."""
-        message = f"Slack gave no answer to {method}." if code == "no_answer" else f"Slack answered {code} to {method}."
+        message = f"Slack didn't answer {method}." if code == "no_answer" else f"Slack answered {code} to {method}."
         super().__init__(message, hint=_what_to_do(method, code))
         self.method, self.code, self.retry_after = method, code, retry_after
 
@@ -45,13 +45,13 @@ def _what_to_do(method: str, code: str) -> str:
     if code in _BAD_TOKEN or (app and code in {"missing_scope", "no_permission"}):
         if app:
             return "Set SLACK_APP_TOKEN to the app-level token (xapp-…) with connections:write: Basic Information on the app's page."
-        return "Set SLACK_BOT_TOKEN to the bot token (xoxb-…): OAuth & Permissions on the app's page, after it is installed."
+        return "Set SLACK_BOT_TOKEN to the bot token (xoxb-…): OAuth & Permissions on the app's page, once the app is installed."
     if code == "socket_mode_not_enabled":
-        return "Turn Socket Mode on: Socket Mode on the app's page, or make the app anew with manifest.yml."
+        return "Turn on Socket Mode on the app's page, or create the app again from manifest.yml."
     if code == "missing_scope":
-        return "Install the app anew with manifest.yml."
+        return "Install the app again from manifest.yml."
     if code == "no_answer":
-        return "Is slack.api_url right, and Slack reachable from here?"
+        return "Check slack.api_url, and that Slack can be reached from here."
     return ""
 
 

@@ -33,7 +33,7 @@ class Doctor:
     def give_up(self, job: Job, error: Exception) -> None:
         """Say that nothing could be found out."""
         logger.error("gave up examining for inbox %s: %s", job.claim.key, type(error).__name__)
-        self._owe(job, answers.answer("The parts could not be examined.", "Type `/release doctor` once more."))
+        self._owe(job, answers.answer("The parts couldn't be checked.", "Type `/release doctor` again."))
 
     def _owe(self, job: Job, answer: Rendered) -> None:
         with self._deps.store.transaction() as tx:

@@ -24,7 +24,7 @@ def share(tx: Tx, view: ReleaseView, check: Check, result: Result) -> None:
         name=name,
         title=f"{check.id}, {name}",
         content=checks.attachment(tx, result.id).encode(),
-        comment=f"All that {text.bold(check.title, 150)} saw, {text.moment(result.finished_at)}.",
+        comment=f"Everything that {text.bold(check.title, 150)} saw, {text.moment(result.finished_at)}.",
     )
     card = posts.find(tx, view.release.id, CardPost())
     files.enqueue_file(tx, view.release.id, KIND, str(result.id), whole, parent=card.id if card else None)

@@ -85,9 +85,9 @@ class Identity:
                 return dict(self._client.users_info(user=user)["user"])
         except SlackError as error:
             if error.code in {"user_not_found", "user_not_visible"}:
-                raise NotAllowed("Slack does not know you in this workspace.", hint="Ask a member of it.") from error
+                raise NotAllowed("Slack doesn't know you in this workspace.", hint="Ask a member of it.") from error
             raise IdentityUnknown(
-                f"Slack did not say who {who} ({error.code}), so nothing was done.", hint="Try again in a minute."
+                f"Slack didn't say who {who} ({error.code}), so nothing was done.", hint="Try again in a minute."
             ) from error
 
     def _holders(self) -> dict[Role, set[str]]:
@@ -113,7 +113,7 @@ class Identity:
             answer = self._said
         if isinstance(answer, SlackError):
             raise IdentityUnknown(
-                f"Slack did not say who is in the user groups ({answer.code}), so nothing was done.",
+                f"Slack didn't say who is in the user groups ({answer.code}), so nothing was done.",
                 hint="Try again in a minute.",
             ) from answer
         return answer
@@ -135,15 +135,15 @@ def refusal(user: Mapping[str, Any], workspace: Installation) -> str:
     if user.get("deleted"):
         return "This account is deactivated."
     if any(user.get(flag) for flag in ("is_bot", "is_app_user", "is_workflow_bot", "is_connector_bot")):
-        return "Bots and workflows may not do that."
+        return "Bots and workflows can't do that."
     grid = user.get("enterprise_user") or {}
     ours = workspace.team in grid.get("teams", ()) or bool(
         workspace.enterprise and grid.get("enterprise_id") == workspace.enterprise
     )
     if user.get("is_stranger") or (user.get("team_id") != workspace.team and not ours):
-        return "You belong to another workspace. Only members of this one may do that."
+        return "You belong to another workspace. Only members of this one can do that."
     if user.get("is_restricted") or user.get("is_ultra_restricted"):
-        return "Guests may not do that."
+        return "Guests can't do that."
     if user.get("is_invited_user"):
-        return "This account is not active yet."
+        return "This account isn't active yet."
     return ""

@@ -29,9 +29,7 @@ NOT_KEPT = frozenset(
 )  # Slack's old secret; its copy of a message, by which nothing is ever decided
 OURS_TO_USE = frozenset({"response_url", "trigger_id"})  # looks like a secret, is one, and is needed for the answer
 PATIENCE = 2.0  # seconds to wait for the database: Slack waits three for the ack
-NOT_TAKEN = (
-    "The bot's database does not answer, so this was not taken. Nothing was changed: please try again in a minute."
-)
+NOT_TAKEN = "The bot's database doesn't answer, so nothing was done. Try again in a minute."
 ANY = re.compile("")  # every action id and view: one that we do not know is answered and recorded, not ignored
 
 
@@ -111,4 +109,4 @@ def _blank_reason(body: dict[str, Any]) -> str:
     if button is None or not isinstance(button.modal, Form) or not button.modal.required:
         return ""
     value = body["view"]["state"]["values"].get(REASON, {}).get(REASON, {}).get("value") or ""
-    return "" if value.strip() else "Please write a few words: this is kept on record."
+    return "" if value.strip() else "Write a few words: this goes on record."

@@ -15,9 +15,9 @@ from bot.slack.identity import Installation, refusal
 from bot.texts.staffing import shortage_text
 from checks.checkup.finding import Finding, State
 
-_NO_GROUP = "Copy the id (S…) from the user group's page, or take it out of slack.roles."
-_UNKNOWN = "Slack knows nobody of that id"
-_NO_PERSON = "Copy the member id (U…) from the profile, or take it out of slack.roles."
+_NO_GROUP = "Copy the id (S…) from the user group's page, or remove it from slack.roles."
+_UNKNOWN = "Slack knows nobody with that id"
+_NO_PERSON = "Copy the member id (U…) from the profile, or remove it from slack.roles."
 
 
 def examine_roles(client: WebClient, roles: Roles, workspace: Installation, policy: Policy | None) -> list[Finding]:
@@ -39,7 +39,7 @@ def examine_roles(client: WebClient, roles: Roles, workspace: Installation, poli
             if not entry.startswith("S")
         }
     except SlackError as error:
-        what = f"Slack does not say who holds the roles: {error.user_message.rstrip('.')}"
+        what = f"Slack doesn't say who has the roles: {error.user_message.rstrip('.')}"
         return [Finding(State.MISSING, what, error.hint or "Try again in a minute.")]
     findings: list[Finding] = []
     holders: dict[Role, set[str]] = {}
@@ -50,7 +50,7 @@ def examine_roles(client: WebClient, roles: Roles, workspace: Installation, poli
         )
         if entries:
             count = f"{len(role_holders)} {'person' if len(role_holders) == 1 else 'people'}"
-            hint = "" if role_holders else "Until somebody holds it nobody can do what it may."
+            hint = "" if role_holders else "Until somebody has this role, nobody can do what it allows."
             findings.append(Finding(State.OK if role_holders else State.MISSING, f"slack.roles.{role}: {count}", hint))
     if policy is not None and (shortage := find_shortage(policy, holders)):
         hint = "Add people to slack.roles or to its user groups, or change the policy."
@@ -88,10 +88,10 @@ def _wrong(
             wrong = f"and {why}" if why is _UNKNOWN else f"who is refused: {why.rstrip('.')}"
             yield Finding(State.MISSING, f"{role} names {entry}, {wrong}", _NO_PERSON)
         elif entry.startswith("S") and entry not in groups:
-            yield Finding(State.MISSING, f"{role} names {entry}, and there is no such user group", _NO_GROUP)
+            yield Finding(State.MISSING, f"{role} names {entry}, which is no user group", _NO_GROUP)
         elif entry in groups and groups[entry].get("date_delete"):
             what = f"{role} names the user group @{groups[entry].get('handle', entry)} ({entry}), which is disabled"
-            yield Finding(State.MISSING, what, "Enable it, or name another.")
+            yield Finding(State.MISSING, what, "Enable it, or name another one.")
         elif entry in groups and not _members(groups[entry]):
             what = f"{role} names the user group @{groups[entry].get('handle', entry)} ({entry}), which is empty"
-            yield Finding(State.MISSING, what, "Add people to it, or name another.")
+            yield Finding(State.MISSING, what, "Add people to it, or name another one.")

@@ -173,7 +173,7 @@ class TestSourceChanges:
         tagged_world.approve(release_id, QA)
 
         def away(users: Iterable[UserId]) -> dict[UserId, frozenset[Role]]:
-            raise IdentityUnknown(f"Slack did not say who {sorted(users)} are")
+            raise IdentityUnknown(f"Slack didn't say who {sorted(users)} are")
 
         tagged_world.change(roles_of=away)
         with pytest.raises(IdentityUnknown, match=f"{QUINN}', '{RITA}"):

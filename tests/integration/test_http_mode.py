@@ -105,7 +105,7 @@ def test_a_refused_form_is_answered_in_the_response(live: Bot, http_line: HttpLi
     answer = http_line.slack.post("submit", user=QUINN, view_id=view["id"], values={"reason": {"reason": " " * 20}})
 
     assert answer["response_action"] == "errors"
-    assert "Please write a few words" in answer["errors"]["reason"]
+    assert "Write a few words" in answer["errors"]["reason"]
 
 
 def test_an_unchanged_request_is_accepted(live: Bot, http_line: HttpLine):

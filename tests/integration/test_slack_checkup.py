@@ -25,11 +25,11 @@ from tests.sandbox.slack_world import CLIENT_LEAKS_SOCKETS, GENERAL, GUS, QUINN,
 
 MANIFEST = Path(__file__).parents[2] / "manifest.yml"
 pytestmark = CLIENT_LEAKS_SOCKETS
-GOOD_TOKEN = Finding(State.OK, "the bot token is good for the workspace solvereign")
-ALL_SCOPES = Finding(State.OK, "the token has every scope that the bot needs")
+GOOD_TOKEN = Finding(State.OK, "the bot token works for the workspace solvereign")
+ALL_SCOPES = Finding(State.OK, "the token has every scope the bot needs")
 
 BOT_TOKEN = (
-    "Set SLACK_BOT_TOKEN to the bot token (xoxb-…): OAuth & Permissions on the app's page, after it is installed."
+    "Set SLACK_BOT_TOKEN to the bot token (xoxb-…): OAuth & Permissions on the app's page, once the app is installed."
 )
 APP_TOKEN = (
     "Set SLACK_APP_TOKEN to the app-level token (xapp-…) with connections:write: Basic Information on the app's page."
@@ -69,7 +69,7 @@ def test_a_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
         with pytest.raises(SlackError) as app:
             workspace(web_client("xapp-1", of_the_app.url + "/"))
         (finding,) = examine_slack(of_the_app.url + "/", Slack(channel=RELEASES), "xapp-1")
-    assert finding == Finding(State.MISSING, "Slack does not accept the bot token: not_allowed_token_type", BOT_TOKEN)
+    assert finding == Finding(State.MISSING, "Slack refuses the bot token: not_allowed_token_type", BOT_TOKEN)
     assert (app.value.code, app.value.hint) == ("not_allowed_token_type", BOT_TOKEN)
 
 
@@ -78,10 +78,10 @@ def test_a_wrong_token_is_an_error_at_the_start(slack: SlackWorld):
     [
         ("apps.connections.open", "not_allowed_token_type", APP_TOKEN),
         ("apps.connections.open", "missing_scope", APP_TOKEN),
-        ("apps.connections.open", "socket_mode_not_enabled", "Turn Socket Mode on: "),
+        ("apps.connections.open", "socket_mode_not_enabled", "Turn on Socket Mode "),
         ("pins.add", "token_revoked", BOT_TOKEN),
-        ("pins.add", "missing_scope", "Install the app anew with manifest.yml."),
-        ("auth.test", "no_answer", "Is slack.api_url right"),
+        ("pins.add", "missing_scope", "Install the app again from manifest.yml."),
+        ("auth.test", "no_answer", "Check slack.api_url"),
         ("pins.add", "too_many_pins", ""),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_wrong_token_is_the_only_finding(slack: SlackWorld):
     assert examine_slack(slack.url + "api/", Slack(channel=RELEASES), "xoxb-wrong") == [
         Finding(
             State.MISSING,
-            "Slack does not accept the bot token: invalid_auth",
+            "Slack refuses the bot token: invalid_auth",
             BOT_TOKEN,
         )
     ]
@@ -115,8 +115,8 @@ def test_an_unreachable_slack_is_the_only_finding():
     assert examine_slack(closed_port_url() + "/", Slack(channel=RELEASES)) == [
         Finding(
             State.UNREACHABLE,
-            "Slack does not answer",
-            "Is slack.api_url right and reachable from here?",
+            "Slack doesn't answer",
+            "Check slack.api_url, and that Slack can be reached from here.",
         )
     ]
 
@@ -124,7 +124,7 @@ def test_an_unreachable_slack_is_the_only_finding():
 def test_a_missing_scope_is_named():
     """The finding names the scope and what to do."""
     assert examine_channel({"name": "releases", "is_member": True}, lacks="pins:write")[1] == Finding(
-        State.MISSING, "the token lacks pins:write", "Install the app anew with manifest.yml."
+        State.MISSING, "the token lacks pins:write", "Install the app again from manifest.yml."
     )
 
 
@@ -147,8 +147,8 @@ def test_a_missing_scope_is_named():
             [
                 Finding(
                     State.MISSING,
-                    "Slack does not show the channel C0RELEASES1: channel_not_found",
-                    "Is it the channel's id (C…)? In a private channel: /invite @Release Bot.",
+                    "Slack doesn't show the channel C0RELEASES1: channel_not_found",
+                    "Check that it is the channel's id (C…). If the channel is private, type /invite @Release Bot in it.",
                 )
             ],
         ),
@@ -220,12 +220,12 @@ def test_the_roles_are_examined(slack: SlackWorld):
     ]
     bad = Roles(release_manager=("S0TYPO0001", "U0NOBODY01"), qa=(GUS, QUINN))
     assert role_findings(bad, Policy()) == [
-        (State.MISSING, "slack.roles.release_manager names S0TYPO0001, and there is no such user group"),
-        (State.MISSING, "slack.roles.release_manager names U0NOBODY01, and Slack knows nobody of that id"),
+        (State.MISSING, "slack.roles.release_manager names S0TYPO0001, which is no user group"),
+        (State.MISSING, "slack.roles.release_manager names U0NOBODY01, and Slack knows nobody with that id"),
         (State.MISSING, "slack.roles.release_manager: 0 people"),
         (
             State.MISSING,
-            f"slack.roles.qa names {GUS}, who is refused: You belong to another workspace. Only members of this one may do that",
+            f"slack.roles.qa names {GUS}, who is refused: You belong to another workspace. Only members of this one can do that",
         ),
         (State.OK, "slack.roles.qa: 1 person"),
         (
@@ -248,7 +248,7 @@ def test_the_roles_are_examined(slack: SlackWorld):
         ),
         (
             {"ok": False, "error": "missing_scope"},
-            "Slack does not say who holds the roles: Slack answered missing_scope to usergroups.list",
+            "Slack doesn't say who has the roles: Slack answered missing_scope to usergroups.list",
         ),
     ],
     ids=["disabled", "empty", "scope"],
@@ -302,8 +302,8 @@ def test_no_release_starts_in_a_shared_channel(live: Bot):
         ),
         (
             "channel_not_found",  # a private channel, after the bot was taken out of it
-            f"Slack does not show the bot <#{RELEASES}>, so no release begins there.",
-            "Is it the channel's id (C…)? In a private channel: /invite @Release Bot.",
+            f"Slack doesn't show the bot <#{RELEASES}>, so no release begins there.",
+            "Check that it is the channel's id (C…). If the channel is private, type /invite @Release Bot in it.",
         ),
     ],
     ids=["left", "archived", "private"],
@@ -416,7 +416,7 @@ def test_a_start_in_a_shared_channel_warns(slack: SlackWorld, empty_database: st
     first_answer, report = slack.messages(RITA)
     blocks = str(report["blocks"])
 
-    warning = f"{TAKE_OUT} Until then no release begins."
+    warning = f"{TAKE_OUT} Until then no release starts."
     assert f"#releases is shared with another organisation. {warning}" in caplog.messages
     assert first_answer["text"].startswith("Asking Slack, The bot's database, ")
     assert f":x: *Slack*: #releases is shared with another organisation. {warning}" in blocks

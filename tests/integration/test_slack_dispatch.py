@@ -30,7 +30,7 @@ from tests.unit.factories import make_checklist
 pytestmark = CLIENT_LEAKS_SOCKETS
 STALE = "Nothing was done. Use the newest message."
 GUEST_ANSWER = (
-    "You belong to another workspace. Only members of this one may do that. Ask a full member of this workspace."
+    "You belong to another workspace. Only members of this one can do that. Ask a full member of this workspace."
 )
 # Everything that a click could change; the queues, posts and answers follow from these.
 STATE = """
@@ -136,7 +136,7 @@ def test_doctor_answers_at_once_and_again_with_its_findings(live: Bot):
     assert answers == ["Asking Slack, The bot's database. The findings follow within half a minute."]
     assert live.reply_texts(DEV) == [*answers, "Needs attention: 1 of 3. Slack"]
     (stored_reply,) = live.rows("SELECT body FROM replies WHERE part = 'findings'")
-    assert "Slack does not accept the bot token: not_[redacted]" in str(stored_reply)
+    assert "Slack refuses the bot token: not_[redacted]" in str(stored_reply)
     assert "hunter2" not in str(stored_reply)
 
 
@@ -499,7 +499,7 @@ def test_a_blank_reason_is_an_error_in_the_form(live: Bot):
     live.slack.post("close", user=QUINN, view_id=view["id"])
 
     assert answer["response_action"] == "errors"
-    assert answer["errors"] == {"reason": "Please write a few words: this is kept on record."}
+    assert answer["errors"] == {"reason": "Write a few words: this goes on record."}
     assert len(live.rows("SELECT id FROM inbox")) == 1
     assert live.rows("SELECT id FROM signoffs") == []
 

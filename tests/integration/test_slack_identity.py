@@ -70,9 +70,9 @@ def test_a_member_has_the_roles_of_their_user_groups(slack: SlackWorld, user: st
 @pytest.mark.parametrize(
     ("user", "why"),
     [
-        (GUS, "You belong to another workspace. Only members of this one may do that."),
-        ("U0BOT00001", "Bots and workflows may not do that."),
-        ("U0NOBODY01", "Slack does not know you in this workspace."),
+        (GUS, "You belong to another workspace. Only members of this one can do that."),
+        ("U0BOT00001", "Bots and workflows can't do that."),
+        ("U0NOBODY01", "Slack doesn't know you in this workspace."),
     ],
 )
 def test_an_outsider_is_refused(slack: SlackWorld, user: str, why: str):
@@ -107,7 +107,7 @@ def test_the_roles_of_approvers_are_read_again(slack: SlackWorld):
     assert slack.get("calls")["counts"]["usergroups.list"] == 1
     with directory(error_reply("internal_error"), {}) as (url, _), pytest.raises(IdentityUnknown) as error:
         Identity(web_client("xoxb-1", url), GROUPS, HERE).roles_of([UserId(RITA)])
-    message = f"Slack did not say who <@{RITA}> is (internal_error), so nothing was done."
+    message = f"Slack didn't say who <@{RITA}> is (internal_error), so nothing was done."
     assert error.value.user_message == message
 
 
@@ -118,20 +118,20 @@ def test_the_roles_of_approvers_are_read_again(slack: SlackWorld):
     ("flags", "why"),
     [
         ({"deleted": True}, "This account is deactivated."),
-        ({"is_bot": True}, "Bots and workflows may not do that."),
-        ({"is_app_user": True}, "Bots and workflows may not do that."),
-        ({"is_workflow_bot": True}, "Bots and workflows may not do that."),
-        ({"is_connector_bot": True}, "Bots and workflows may not do that."),
-        ({"is_restricted": True}, "Guests may not do that."),
-        ({"is_ultra_restricted": True}, "Guests may not do that."),
-        ({"is_stranger": True}, "You belong to another workspace. Only members of this one may do that."),
-        ({"team_id": "T0OTHER001"}, "You belong to another workspace. Only members of this one may do that."),
-        ({"team_id": None}, "You belong to another workspace. Only members of this one may do that."),
+        ({"is_bot": True}, "Bots and workflows can't do that."),
+        ({"is_app_user": True}, "Bots and workflows can't do that."),
+        ({"is_workflow_bot": True}, "Bots and workflows can't do that."),
+        ({"is_connector_bot": True}, "Bots and workflows can't do that."),
+        ({"is_restricted": True}, "Guests can't do that."),
+        ({"is_ultra_restricted": True}, "Guests can't do that."),
+        ({"is_stranger": True}, "You belong to another workspace. Only members of this one can do that."),
+        ({"team_id": "T0OTHER001"}, "You belong to another workspace. Only members of this one can do that."),
+        ({"team_id": None}, "You belong to another workspace. Only members of this one can do that."),
         (
             {"team_id": "T0OTHER001", "enterprise_user": {"enterprise_id": "E0OTHER001", "teams": ["T0OTHER001"]}},
-            "You belong to another workspace. Only members of this one may do that.",
+            "You belong to another workspace. Only members of this one can do that.",
         ),
-        ({"is_invited_user": True}, "This account is not active yet."),
+        ({"is_invited_user": True}, "This account isn't active yet."),
     ],
 )
 def test_everybody_but_a_full_member_is_refused(flags: dict[str, Any], why: str):
@@ -193,7 +193,7 @@ def test_a_user_that_slack_does_not_tell_is_unknown(answer: Reply):
     with directory(answer) as (url, _), pytest.raises(IdentityUnknown) as error:
         actor_of(url, RITA)
 
-    assert error.value.user_message.startswith("Slack did not say who you are (")
+    assert error.value.user_message.startswith("Slack didn't say who you are (")
     assert "html" not in error.value.user_message
 
 
