@@ -17,11 +17,11 @@ pytest_plugins = [
 
 
 def pytest_collection() -> None:
-    """Nothing that is loaded while tests are collected is thrown away again: the garbage collector would look in vain."""
+    """Switch the garbage collector off while tests are collected, because nothing that is loaded then is freed again."""
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """It stays to the end, so the collector passes over it from now on."""
+    """Exclude everything that has been loaded from garbage collection, because it stays until the end."""
     gc.freeze()
     gc.enable()

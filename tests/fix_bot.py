@@ -118,7 +118,8 @@ class ProcessEnd(BaseException):
 
 
 def kinds(outside: Outside) -> Registry:
-    """Kinds that ask ``outside``: ask, log_in, look (at the tenant), slow, tenant (changes it, puts it back), quiet; the bot's.
+    """The bot's kinds, and those that use ``outside``: ask, log_in, look (at the tenant), slow, tenant (changes it,
+    puts it back), quiet.
 
     ``quiet`` is for the watch.
     """

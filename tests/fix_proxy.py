@@ -24,7 +24,7 @@ class Relay(ABC):
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which the relay listens."""
         return int(self._server.getsockname()[1])
 
     def close(self) -> None:

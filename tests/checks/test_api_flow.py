@@ -24,16 +24,16 @@ def plans(request: Request) -> Reply:
 
 
 @pytest.mark.parametrize("target", [staging_target, production_target], ids=["staging", "production"])
-def test_read_with_a_session(sandbox, target):
-    """Log in and read the plans: PASS, on production too because nothing is changed."""
+def test_a_read_with_a_session_passes(sandbox, target):
+    """The check logs in and reads the plans, and passes even on production because it changes nothing."""
     result = run("api_flow", {}, target=target(sandbox))
 
     assert result.outcome is Outcome.PASS
     assert result.answer.summary == "logged in, GET /api/v1/roster/plans answers 200, success = True"
 
 
-def test_smoke_request_fails(sandbox):
-    """The product answers 500 to the read: FAIL says that the log-in worked."""
+def test_a_failed_read_after_the_login_fails(sandbox):
+    """If the product answers 500 to the read, the check fails and says that the login worked."""
     with sandbox.fault("smoke_error"):
         result = run("api_flow", {}, target=production_target(sandbox))
 
@@ -41,8 +41,8 @@ def test_smoke_request_fails(sandbox):
     assert result.answer.summary == "logged in, but GET /api/v1/roster/plans answers 500, not 200"
 
 
-def test_secure_cookie_is_sent_back():
-    """The product's __Host- cookie is used, and neither Origin nor Referer is sent."""
+def test_the_secure_cookie_is_sent_back():
+    """The product's __Host- cookie is sent with the read, and neither Origin nor Referer is."""
     with Replies({"POST /api/auth/login": LOGIN_REPLY, "GET /api/v1/roster/plans": plans}) as server:
         result = run("api_flow", {}, target=api(server.url))
 
@@ -50,8 +50,8 @@ def test_secure_cookie_is_sent_back():
     assert not {"origin", "referer"} & {name.lower() for name in server.requests[-1].headers}
 
 
-def test_200_without_success_fails():
-    """A 200 whose body does not say success is FAIL."""
+def test_an_answer_without_success_fails():
+    """An answer with status 200 whose body does not say success is a FAIL."""
     routes = {"POST /api/auth/login": LOGIN_REPLY, "GET /api/v1/roster/plans": Reply(200, {"success": False})}
     with Replies(routes) as server:
         result = run("api_flow", {}, target=api(server.url))

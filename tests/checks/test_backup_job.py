@@ -85,8 +85,8 @@ def test_job_is_made_as_kubectl_makes_it(sandbox):
     assert owner.block_owner_deletion is None
 
 
-def test_backup_fails(sandbox):
-    """The Job fails: FAIL with the last line of its log, and the log attached."""
+def test_a_failed_backup_job_fails(sandbox):
+    """If the Job fails, the check fails with the last line of its log and attaches the log."""
     with sandbox.fault("backup_fails"):
         answer = run("backup_job", {}, staging_target(sandbox)).answer
 

@@ -65,8 +65,8 @@ def test_an_unpaid_tenant_is_refused(target, status):
     assert get_status(target) == "active"
 
 
-def test_open_gate_fails(sandbox, target):
-    """Gating that is wired to nothing answers 404: FAIL says so, and the tenant is active again."""
+def test_a_billing_gate_that_does_not_block_fails(sandbox, target):
+    """A product that answers 404 to the blocked tenant is a FAIL, and the tenant is active again."""
     with sandbox.fault("gating_open"):
         result = run("billing_gate", {}, target=target)
 

@@ -86,8 +86,8 @@ def overview(sandbox, **more: object) -> dict[str, Any]:
     return {"dashboard": sandbox.facts["grafana"]["dashboard_uid"], "may_be_empty": SOLVER} | more
 
 
-def test_all_panels_have_data(sandbox):
-    """The product's overview dashboard: PASS that counts the panels which may be empty."""
+def test_panels_with_data_pass(sandbox):
+    """The product's overview dashboard passes, and the summary counts the panels that may be empty."""
     result = run("grafana_panels", overview(sandbox), target=staging_target(sandbox))
 
     assert result.outcome is Outcome.PASS
@@ -111,8 +111,8 @@ def test_every_empty_panel_fails_unless_it_may_be_empty(sandbox):
     assert result.answer.data == {"empty": SOLVER}
 
 
-def test_grafana_down(sandbox):
-    """Grafana itself is down: ERROR."""
+def test_a_grafana_that_answers_with_errors_is_an_error(sandbox):
+    """If Grafana answers with 503, the check is an ERROR that says so."""
     with sandbox.fault("grafana_down"):
         result = run("grafana_panels", {"dashboard": "x"}, target=staging_target(sandbox))
 

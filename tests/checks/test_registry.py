@@ -108,8 +108,10 @@ def test_a_bad_plugin_ends_a_command_without_a_traceback(install, capsys):
     assert "Traceback" not in message
 
 
-def test_kind_with_required_parameters_and_no_example(install):
-    """What it changes would not be known: it says so when the kind is first asked for."""
+def test_a_kind_with_required_parameters_needs_an_example(install):
+    """A kind with required parameters but without an example is an error when it is first asked for, because its needs
+    cannot be known.
+    """
     demanding = PLUGIN.replace("class Moon", "class MoonParams(Params):\n    phase: str\n\nclass Moon").replace(
         "params = Params", "params = MoonParams"
     )

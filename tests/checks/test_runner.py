@@ -44,12 +44,12 @@ class Echo(Kind):
 
 
 class Changes(Echo):
-    """The same kind, but it declares that it changes data."""
+    """The kind Echo with a declared change."""
 
     name = "changes"
 
     def needs(self, params):
-        """It changes something."""
+        """The declared change."""
         return (needs.Changes("something"),)
 
 
@@ -62,7 +62,7 @@ class Raises(Echo):
         self.error = error
 
     def run(self, params, ctx):
-        """Never returns."""
+        """Raise the error."""
         raise self.error
 
 
@@ -72,7 +72,7 @@ class Nothing(Echo):
     name = "nothing"
 
     def run(self, params, ctx):
-        """Returns None."""
+        """Return None."""
 
 
 def test_a_result_has_the_answer_and_its_circumstances():
@@ -147,8 +147,8 @@ def test_a_change_is_refused_on_production(target, reason):
 
 
 @pytest.mark.parametrize("key", ["sk_test_1", "rk_test_1"])
-def test_change_is_allowed_on_a_test_system(key):
-    """On a mutable target with a test key the kind runs."""
+def test_a_kind_may_change_a_test_system(key):
+    """A kind that changes data runs on a mutable target with a test key."""
     target = STAGING.model_copy(update={"stripe": StripeSettings(api_key=key)})
     assert run(Changes(), {}, target).outcome is Outcome.PASS
 
@@ -159,8 +159,8 @@ def test_a_change_is_allowed_where_the_name_only_sounds_like_production(name):
     assert run(Changes(), {}, STAGING.model_copy(update={"name": name})).outcome is Outcome.PASS
 
 
-def test_reading_is_allowed_on_production():
-    """A kind that changes nothing runs on any target."""
+def test_a_kind_that_only_reads_may_run_on_production():
+    """A kind that changes nothing runs on every target."""
     assert run(Echo(), {}, Target(name="production")).outcome is Outcome.PASS
 
 

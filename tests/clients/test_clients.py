@@ -72,7 +72,7 @@ def s3_target(url, **changes):
         (lambda clients: clients.login(), "staging has no api_url", "targets.staging.api_url"),
     ],
 )
-def test_missing_part(call, summary, setting):
+def test_a_section_that_the_target_lacks_is_an_error_that_names_the_setting(call, summary, setting):
     """A client whose section the Target lacks raises a ClientError that names the missing setting."""
     with Clients(EMPTY_TARGET) as clients, pytest.raises(ClientError) as error:
         call(clients)
@@ -498,8 +498,8 @@ first.start(), second.start(), first.join(), second.join()
     assert process.stderr == ""
 
 
-def test_the_configuration_is_read_without_any_client():
-    """`release-bot health` runs every half minute in a container: it loads neither httpx nor a vendor's package."""
+def test_the_configuration_is_read_without_any_vendor_package():
+    """`release-bot health`, which runs every half minute in a container, loads neither httpx nor a vendor's package."""
     program = (
         "import sys, bot.settings; print([name for name in ('httpx', 'psycopg', 'kubernetes') if name in sys.modules])"
     )

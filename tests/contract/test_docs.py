@@ -82,8 +82,8 @@ def test_command_lines_are_valid(page, line, capsys):
     assert exit_info.value.code == 0, capsys.readouterr().err
 
 
-def test_every_package_is_in_the_map_of_the_tree():
-    """CONTRIBUTING.md says of each package what belongs there; one inside of another may be left to that."""
+def test_every_package_is_in_the_overview_of_the_tree():
+    """CONTRIBUTING.md says for each package what belongs there; a package inside of another one may be left out."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     packages = {page.parent.relative_to(ROOT).as_posix() for page in ROOT.glob("bot/*/__init__.py")}
     assert [package for package in sorted({*packages, "clients", "sandbox"}) if f"| `{package}/` |" not in text] == []

@@ -89,8 +89,10 @@ def test_the_log_is_not_read_while_the_product_is_provoked():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_declared_is_a_setting(name):
-    """`release-bot doctor` looks after what is declared: by names that the configuration knows."""
+def test_every_declared_setting_exists_in_the_configuration(name):
+    """`release-bot doctor` examines the settings that kinds declare, so each must be a name that the configuration
+    knows.
+    """
     kind = REGISTRY.get(name)
     needs = kind.needs(REGISTRY.validate(name, params_of(name)))
 
@@ -178,8 +180,8 @@ def test_a_mutating_kind_is_refused_on_production(name, target, reason):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_who_has_an_undo_declares_a_change(name):
-    """And has one where it says to change data: the runner lets no other kind record what it owes."""
+def test_a_kind_has_an_undo_if_and_only_if_it_declares_a_change(name):
+    """A kind with an undo declares that it changes data, and a kind that declares so has an undo."""
     kind = REGISTRY.get(name)
     has_undo = type(kind).undo is not Kind.undo
 

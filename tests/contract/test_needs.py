@@ -44,7 +44,7 @@ CHANGE = Changes("something")
 
 
 def target_of(url: str) -> Target:
-    """A Target of which every part is at ``url``."""
+    """A Target all of whose sections are at ``url``."""
     values: dict[str, Any] = {name: {"url": url, **part} for name, part in PARTS.items()}
     databases = dict.fromkeys(
         ("database_url", "restore_database_url", "migrate_database_url"), "postgresql://u@127.0.0.1:9/d"
@@ -57,13 +57,13 @@ def target_of(url: str) -> Target:
 
 
 def write(clients: Clients) -> None:
-    """A transaction that may write."""
+    """Open a transaction that may write."""
     with clients.postgres(read_only=False):
         raise AssertionError
 
 
 def scratch(clients: Clients) -> None:
-    """A connection to the server on which databases are made."""
+    """Open a connection to the server on which databases are made."""
     with clients.scratch_server():
         raise AssertionError
 
@@ -74,7 +74,7 @@ def url_of(clients: Clients) -> str:
 
 
 @pytest.mark.parametrize(
-    ("use", "declares", "missing"),
+    ("act", "declares", "missing"),
     [
         (lambda clients: clients.http().get(url_of(clients)), (), "Setting(setting='api_url')"),
         (lambda clients: clients.http().post(url_of(clients), json={}), (API,), "Changes(…)"),
@@ -101,20 +101,20 @@ def url_of(clients: Clients) -> str:
         (lambda clients: clients.s3().get_paginator("list_objects_v2"), (CHANGE,), "right='s3:ListBucket'"),
     ],
 )  # fmt: skip
-def test_what_is_not_declared_is_refused(use: Use, declares: tuple[Need, ...], missing: str) -> None:
-    """The error names who asked and what is missing, and nothing was sent."""
+def test_an_undeclared_use_of_a_client_is_rejected(act: Use, declares: tuple[Need, ...], missing: str) -> None:
+    """The error names the user of the clients and the missing declaration, and nothing is sent."""
     with Replies({}) as server, Clients(target_of(server.url)) as clients:
-        bound = clients.bound_to(NeedGuard("kind mine", declares))
-        with pytest.raises(NotDeclared) as refused:
-            use(bound)
+        guarded_clients = clients.bound_to(NeedGuard("kind mine", declares))
+        with pytest.raises(NotDeclared) as error:
+            act(guarded_clients)
 
-    assert refused.value.summary.startswith("kind mine may not ")
-    assert missing in refused.value.hint
+    assert error.value.summary.startswith("kind mine may not ")
+    assert missing in error.value.hint
     assert server.requests == []
 
 
-class Cluster:
-    """The API groups of a client of Kubernetes, which note what is called."""
+class CallRecorder:
+    """The API groups of a Kubernetes client, which only note what is called."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -124,7 +124,7 @@ class Cluster:
 
 
 @pytest.mark.parametrize(
-    ("group", "call", "declares", "allowed"),
+    ("group", "call", "declares", "is_allowed"),
     [
         ("core", "read_namespaced_pod_log", (READ_LOGS,), True),
         ("core", "read_namespaced_pod", (READ_LOGS,), False),
@@ -137,58 +137,64 @@ class Cluster:
         ("batch", "delete_collection_namespaced_job", (CHANGE,), False),
     ],
 )
-def test_calls_of_a_cluster(group: str, call: str, declares: tuple[Need, ...], allowed: bool) -> None:
-    """A call takes the right of its verb and object, and one that changes something the declaration of that too."""
-    real = Cluster()
-    kube = KubeClients(real, real, real, real, (1, 1)).bound_to(NeedGuard("kind mine", declares))
-    if allowed:
+def test_calls_to_kubernetes_need_a_declared_right(
+    group: str, call: str, declares: tuple[Need, ...], is_allowed: bool
+) -> None:
+    """A call needs the right of its verb and object, and a call that changes something also a declared change."""
+    recorder = CallRecorder()
+    kube = KubeClients(recorder, recorder, recorder, recorder, (1, 1)).bound_to(NeedGuard("kind mine", declares))
+    if is_allowed:
         getattr(getattr(kube, group), call)("one", "namespace")
     else:
         with pytest.raises(NotDeclared, match=r"^kind mine may not "):
             getattr(getattr(kube, group), call)("one", "namespace")
 
-    assert real.calls == ([call] if allowed else [])
+    assert recorder.calls == ([call] if is_allowed else [])
 
 
 def log_in(self: Kind, params: Any, ctx: CheckContext) -> Answer:
-    """A run of a kind that logs in by itself."""
+    """A run() that logs in by itself."""
     login = {"email": "qa@example.org", "password": PASSWORD}
     ctx.clients.http().post(f"{ctx.target.api_url}api/auth/login", json=login)
     raise AssertionError
 
 
-def another(name: str, **changes: Any) -> Kind:
-    """A kind of the sample plugin, written otherwise."""
+def variant_of(name: str, **changes: Any) -> Kind:
+    """A kind of the sample plugin with some of its attributes replaced."""
     kind: Kind = type("Another", (type(REGISTRY.get(name)),), changes)()
     return kind
 
 
 def changes_if_it_waits(_self: Kind, params: Any) -> tuple[Need, ...]:
-    """Needs that do not say for every check of the kind what it changes."""
+    """Needs that declare the change only for some parameters."""
     return (API, CHANGE) if params.seconds else (API,)
 
 
-UNDECLARED = "the pause of the work queue is not changed: kind queue_pause does not declare that it changes data"
+REJECTION = "the pause of the work queue is not changed: kind queue_pause does not declare that it changes data"
 
 
 class TestPlugin:
-    """Of another team: the bot does not know its code, and need not."""
+    """The clients reject what a kind of a plugin, whose code the bot does not know, has not declared."""
 
     @pytest.mark.parametrize(
         ("kind", "params", "summary"),
         [
-            (another("queue_pause", needs=lambda *_: (API,)), {}, UNDECLARED),
-            (another("queue_pause", needs=changes_if_it_waits), {"seconds": 0.1}, UNDECLARED),
+            (variant_of("queue_pause", needs=lambda *_: (API,)), {}, REJECTION),
+            (variant_of("queue_pause", needs=changes_if_it_waits), {"seconds": 0.1}, REJECTION),
             (
-                another("queue_depth", run=log_in),
+                variant_of("queue_depth", run=log_in),
                 {},
                 "kind queue_depth may not use up log-ins: it does not declare that",
             ),
         ],
         ids=["no change declared", "a change for some parameters", "logs in"],
     )
-    def test_is_refused(self, kind: Kind, params: Mapping[str, Any], summary: str) -> None:
-        """ERROR with its name and what is missing; nothing was sent, and nothing is to be put back."""
+    def test_a_kind_that_declares_too_little_is_an_error(
+        self, kind: Kind, params: Mapping[str, Any], summary: str
+    ) -> None:
+        """The result is an ERROR with the kind and the missing declaration; nothing was sent, and there is nothing to
+        undo.
+        """
         undo = RecordingUndo()
         with Replies({}) as server:
             result = run(kind, params, target_of(server.url), undo=undo)
@@ -198,18 +204,18 @@ class TestPlugin:
         assert "needs() have to return" in result.answer.hint
         assert (server.requests, undo.records) == ([], {})
 
-    def test_that_declares_all_of_it_goes_through(self) -> None:
-        """The same kind, with its needs."""
+    def test_a_kind_that_declares_everything_passes(self) -> None:
+        """The kind of the plugin passes with its own needs."""
         routes = {"PUT /api/queue": Reply(200, {}), "GET /api/queue": Reply(200, {"paused": True})}
         with Replies(routes) as server:
             assert run("queue_pause", {}, target_of(server.url)).outcome is Outcome.PASS
 
 
-def test_one_that_changes_nothing_cannot_write_to_the_database(database_url: str) -> None:
-    """It gets a connection, and a read-only one."""
+def test_a_kind_that_changes_nothing_gets_a_read_only_connection(database_url: str) -> None:
+    """A kind without a declared change cannot write to the database."""
 
     class Writes(Kind):
-        """It sends an UPDATE through the connection that it may have."""
+        """A kind that tries to create a table through its connection."""
 
         name, summary, params = "writes", "writes", Params
 
@@ -237,25 +243,25 @@ STEPS = [
 
 
 @pytest.mark.parametrize("action", STEPS, ids=lambda action: action.do)
-def test_a_step_that_only_looks_can_change_nothing(action: Any) -> None:
-    """Its clients are those of what it declares, without the changes; when it acts they are there."""
+def test_a_step_can_change_something_only_when_it_acts(action: Any) -> None:
+    """The clients of a step have the changes that it declares only while it acts, not while it looks."""
     spec = StepSpec(id=StepId("deploy.one"), title="One", action=action)
     with Clients(Target(name="production")) as clients:
-        looks, acts = (bound_clients(clients, spec, acts=acts)._declared for acts in (False, True))
+        looking_clients, acting_clients = (bound_clients(clients, spec, acts=acts)._declared for acts in (False, True))
 
-    assert (looks.may_change, acts.may_change) == (False, True)
-    assert acts.user == "step deploy.one"
+    assert (looking_clients.may_change, acting_clients.may_change) == (False, True)
+    assert acting_clients.user == "step deploy.one"
 
 
-@pytest.mark.parametrize("doer", [doer for action, doer in HANDLERS.items() if action.__name__ != "RunCheck"])
-def test_every_step_that_the_bot_does_declares_a_change(doer: Any) -> None:
-    """Else its clients would refuse all that it does."""
-    action = next(action for action, one in HANDLERS.items() if one is doer)
+@pytest.mark.parametrize("handler", [handler for action, handler in HANDLERS.items() if action.__name__ != "RunCheck"])
+def test_every_step_declares_a_change(handler: Any) -> None:
+    """Every step except a check declares a change, because its clients would otherwise reject what it does."""
+    action = next(action for action, one in HANDLERS.items() if one is handler)
     spec = {"DeployCronJob": STEPS[4], "Migrate": STEPS[1]}.get(action.__name__)
 
-    assert any(isinstance(need, Changes) for need in doer.needs(spec or STEPS[0]))
+    assert any(isinstance(need, Changes) for need in handler.needs(spec or STEPS[0]))
 
 
-def test_log_in_is_what_the_product_allows() -> None:
-    """Four of its five, the last one is left to people."""
+def test_kinds_may_use_four_of_the_five_logins_that_the_product_allows() -> None:
+    """The fifth login in fifteen minutes is left to people."""
     assert (LOG_IN.uses, LOG_IN.period) == (4, 900)

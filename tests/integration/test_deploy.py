@@ -230,9 +230,9 @@ def test_a_real_api_server_accepts_every_object(kube_testbed: tuple[Path, Any], 
     stored_objects = json.loads(
         kube.kubectl("--namespace=", "get", "--filename", str(file), "--output", "json").stdout
     )["items"]
-    assert [_differences(source, stored) for source, stored in zip(objects, stored_objects, strict=True)] == [
-        [] for _ in objects
-    ]
+    assert [
+        _differences(source, stored_object) for source, stored_object in zip(objects, stored_objects, strict=True)
+    ] == [[] for _ in objects]
     secret = {"metadata": {"name": BOT}, "stringData": {"SLACK_BOT_TOKEN": "xoxb-example"}}
     kube.core.create_namespaced_secret(names[BOT], secret)
     apps: Any = client.AppsV1Api(api)
@@ -241,15 +241,15 @@ def test_a_real_api_server_accepts_every_object(kube_testbed: tuple[Path, Any], 
         kube.core.delete_namespace(name)
 
 
-def _differences(source: Any, stored: Any, at: str = "") -> list[str]:
+def _differences(source: Any, actual: Any, at: str = "") -> list[str]:
     """The paths at which the server has another value than was applied; values that it adds do not count."""
     if isinstance(source, dict):
         return [
             line
             for key, value in source.items()
-            for line in _differences(value, (stored or {}).get(key), f"{at}.{key}")
+            for line in _differences(value, (actual or {}).get(key), f"{at}.{key}")
         ]
     if isinstance(source, list):
-        pairs = zip(source, stored, strict=True) if stored and len(stored) == len(source) else [(source, None)]
-        return [line for one, other in pairs for line in _differences(one, other, f"{at}[]")] if stored else [at]
-    return [] if source == stored else [at]
+        pairs = zip(source, actual, strict=True) if actual and len(actual) == len(source) else [(source, None)]
+        return [line for one, other in pairs for line in _differences(one, other, f"{at}[]")] if actual else [at]
+    return [] if source == actual else [at]

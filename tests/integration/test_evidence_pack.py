@@ -257,17 +257,17 @@ def test_every_fact_that_people_act_on_is_bound(emergency_pack: Files):
     """Every forged field is found even if the manifest fits, and is named with its table."""
     script = runpy.run_path(str(VERIFY))
     record, digests = (json.loads(emergency_pack[f"{name}.json"]) for name in ("record", "digests"))
-    unnoticed = []
+    missed_forgeries = []
     for table, column, value in FORGERIES:
         facts = json.loads(emergency_pack["release.json"])
         rows = [facts["release"]] if table == "release" else facts["rows"][table]
         row = next((row for row in rows if row["started_at"]), rows[0]) if table == "steps" else rows[0]
         row[column] = value
-        wrong = list(script["check_rows"](facts, digests, record, {}, []))
-        if not any(line.startswith(f"{table}/") and f": {column} is " in line for line in wrong):
-            unnoticed.append((table, column, wrong[:2]))
+        problems = list(script["check_rows"](facts, digests, record, {}, []))
+        if not any(line.startswith(f"{table}/") and f": {column} is " in line for line in problems):
+            missed_forgeries.append((table, column, problems[:2]))
 
-    assert unnoticed == []
+    assert missed_forgeries == []
 
 
 def test_the_description_of_the_format_has_all_tables(emergency_pack: Files):
@@ -301,8 +301,10 @@ NOT_BOUND = {
 }
 
 
-def test_every_table_about_a_release_is_bound_or_says_why_not(world: World):
-    """Whoever adds a table cannot forget the verifier."""
+def test_every_table_about_a_release_is_bound_or_has_a_reason_not_to_be(world: World):
+    """Every table with a release_id is bound by the record or is in the list of those that need not be, so that no new
+    table is forgotten.
+    """
     rows = world.rows("SELECT table_name FROM information_schema.columns WHERE column_name = 'release_id'")
     tables = {row["table_name"] for row in rows} - {"audit"}
     assert tables == (set(BOUND_COLUMNS) - {"release"}) | set(NOT_BOUND)
@@ -349,21 +351,21 @@ def test_every_fact_of_an_older_pack_is_bound(older_pack: Files):
     """Every forged field of an older pack is found even if the manifest fits, and is named with its table."""
     script = runpy.run_path(str(VERIFY_2))
     manifest, record = (json.loads(older_pack[f"{name}.json"]) for name in ("manifest", "record"))
-    unnoticed = []
+    missed_forgeries = []
     for table, column, value in FORGERIES:
         facts = json.loads(older_pack["release.json"])
         rows = [facts["release"]] if table == "release" else facts["rows"][table]
         row = next((row for row in rows if row["started_at"]), rows[0]) if table == "steps" else rows[0]
         row[column] = value
         manifest_body = {**manifest, "version": facts["release"]["version"]}
-        wrong = list(script["check_facts"](facts, record, manifest_body, {}))
+        problems = list(script["check_facts"](facts, record, manifest_body, {}))
         names = (
             "evidence" if column in script["EVIDENCE"] and column != "outcome" and table == "check_results" else column
         )
-        if not any(line.startswith(table) and f"{names} " in line for line in wrong):
-            unnoticed.append((table, column, wrong[:2]))
+        if not any(line.startswith(table) and f"{names} " in line for line in problems):
+            missed_forgeries.append((table, column, problems[:2]))
 
-    assert unnoticed == []
+    assert missed_forgeries == []
 
 
 @pytest.fixture

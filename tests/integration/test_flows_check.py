@@ -511,8 +511,10 @@ def test_a_check_that_is_woken_twice_runs_once(world: World, outside: Outside) -
     assert sorted(outside.runs) == ["go.one", "go.two", "prep.first", "prep.second"]
 
 
-def test_who_waits_for_one_that_is_cancelled_is_woken(world: World, outside: Outside) -> None:
-    """It waits for its end without asking again and again, and looks at once."""
+def test_a_waiting_check_is_woken_when_the_one_before_it_is_cancelled(world: World, outside: Outside) -> None:
+    """A check that waits for a resource is due much later, and is due at once when the check that has the resource is
+    cancelled.
+    """
     sections = list(world.deps.checklist.sections)
     both = tuple(make_check(f"go.{name}", kind="tenant") for name in ("one", "two"))
     sections[0] = sections[0].model_copy(update={"checks": both})

@@ -42,7 +42,7 @@ def examine_slack(api_url: str, settings: Slack, token: str = "xoxb-1") -> list[
 
 
 def examine_channel(
-    channel: dict[str, Any] | str, *, lacks: str = "", shared: SharedChannel = SharedChannel.REFUSE
+    channel: dict[str, Any] | str, *, lacks: str = "", rule: SharedChannel = SharedChannel.REFUSE
 ) -> list[Finding]:
     """The findings if #releases is ``channel`` or an error, and the token lacks the scope ``lacks``."""
     scopes = ",".join(sorted(needed_scopes() - {lacks}))
@@ -50,7 +50,7 @@ def examine_channel(
     auth = Reply(200, {"ok": True, "team": "solvereign", "team_id": "T1", "user_id": "U1"}, {"x-oauth-scopes": scopes})
     info = Reply(200, channel_body)
     with Replies({"POST /auth.test": auth, "GET /conversations.info": info, "POST /conversations.info": info}) as slack:
-        return examine_slack(slack.url + "/", Slack(channel=RELEASES, shared_channel=shared))
+        return examine_slack(slack.url + "/", Slack(channel=RELEASES, shared_channel=rule))
 
 
 def test_the_workspace_of_the_token_is_read(slack: SlackWorld):
@@ -164,14 +164,14 @@ TAKE_OUT = "Take the other organisation out of the channel, or set another slack
 
 
 @pytest.mark.parametrize(
-    ("flag", "shared", "finding"),
+    ("flag", "rule", "finding"),
     [
         ("is_ext_shared", SharedChannel.REFUSE, (State.MISSING, "shared with another organisation", TAKE_OUT)),
         ("is_ext_shared", SharedChannel.WARN, (State.NOTE, "shared with another organisation", READ_BY_OTHERS)),
         *[
-            (flag, shared, (State.NOTE, "about to be shared with another organisation", "Once they accept"))
+            (flag, rule, (State.NOTE, "about to be shared with another organisation", "Once they accept"))
             for flag in ("is_pending_ext_shared", "pending_connected_team_ids")
-            for shared in SharedChannel
+            for rule in SharedChannel
         ],
         (
             "is_org_shared",
@@ -181,10 +181,10 @@ TAKE_OUT = "Take the other organisation out of the channel, or set another slack
     ],
 )
 def test_a_shared_channel_is_a_problem_only_if_it_is_not_allowed(
-    flag: str, shared: SharedChannel, finding: tuple[State, str, str]
+    flag: str, rule: SharedChannel, finding: tuple[State, str, str]
 ):
     """Somebody has to act only if another organisation reads already and that is not allowed."""
-    last_finding = examine_channel({"name": "releases", "is_member": True, flag: ["T2"]}, shared=shared)[-1]
+    last_finding = examine_channel({"name": "releases", "is_member": True, flag: ["T2"]}, rule=rule)[-1]
 
     assert last_finding.state is finding[0]
     assert last_finding.what.startswith(f"#releases is {finding[1]}")
@@ -263,9 +263,9 @@ def test_an_unusable_user_group_has_nobody(groups: dict[str, Any], message: str)
     assert all(not one.good for one in findings)
 
 
-def start_in_shared_channel(live: Bot, shared: SharedChannel) -> list[str]:
+def start_in_shared_channel(live: Bot, rule: SharedChannel) -> list[str]:
     """The answers to `/release start` if a guest of another company is in #releases."""
-    live.allow_shared_channel(shared)
+    live.allow_shared_channel(rule)
     routes = {
         "GET /repos/solvereign/solvereign/git/ref/tags/v4.8.0": Reply(
             200, {"object": {"type": "commit", "sha": "c0ffee" * 6 + "c0ff"}}

@@ -313,8 +313,10 @@ def test_the_check_of_the_announcement_runs_when_it_is_posted_or_deleted(bot: Bo
     assert (is_posted, is_requested) == ([True, True, True, False, True], [True, False, False, True, True])
 
 
-def test_a_message_that_fails_keeps_no_other_waiting(bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture):
-    """One about something unknown is in the log and tried again; the rest of the release is told."""
+def test_a_message_that_cannot_be_rendered_does_not_hold_up_others(
+    bot: Bot, slack: SlackWorld, caplog: pytest.LogCaptureFixture
+):
+    """A message of an unknown kind is logged and tried again, and the other messages of the release are posted."""
     release_id = bot.open_release()
     bot.change(lambda tx: tx.execute(b"UPDATE posts SET subject = 'surprise', kind = 'notice' WHERE kind = 'card'"))
     due = bot.publisher.execute(a_job("messages", release_id))
@@ -327,7 +329,9 @@ def test_a_message_that_fails_keeps_no_other_waiting(bot: Bot, slack: SlackWorld
 
 
 def test_the_messages_of_a_release_cost_few_statements(bot: Bot):
-    """They are rendered from one reading of the release: a first post costs two more, an edit one, and what has not changed none."""
+    """The messages are rendered from one reading of the release: a first post takes two more statements, an edit one,
+    and no change none.
+    """
     release_id = bot.open_release()
     costs = []
 
@@ -341,10 +345,10 @@ def test_the_messages_of_a_release_cost_few_statements(bot: Bot):
     bring_up_to_date()
     declare(bot, release_id, "U0PAT00001")
     bring_up_to_date()
-    first, unchanged, edited = costs
-    assert unchanged <= 8
-    assert first == unchanged + 2 * 3  # the card and two sections
-    assert edited == unchanged + 1  # the card
+    first, repeat, update = costs
+    assert repeat <= 8
+    assert first == repeat + 2 * 3  # the card and two sections
+    assert update == repeat + 1  # the card
 
 
 def test_a_thread_without_its_card_begins_again(bot: Bot, slack: SlackWorld):

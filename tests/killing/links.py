@@ -55,7 +55,7 @@ class HttpLink:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def close(self) -> None:
-        """Take no more calls."""
+        """Accept no more calls."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -96,11 +96,13 @@ def _answer(call: BaseHTTPRequestHandler, status: int, headers: dict[str, str], 
     call.wfile.write(content)
 
 
-def forward_to(pool: Any, url: str, **fixed: str) -> Forward:
-    """Hand calls on through a pool of urllib3; ``fixed`` headers go instead of the caller's."""
+def forward_to(pool: Any, url: str, **own_headers: str) -> Forward:
+    """Relay calls through a urllib3 pool; ``own_headers`` replace those of the caller."""
 
     def forward(method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
-        answer = pool.request(method, f"{url}{path}", body=body or None, headers={**headers, **fixed}, retries=False)
+        answer = pool.request(
+            method, f"{url}{path}", body=body or None, headers={**headers, **own_headers}, retries=False
+        )
         return answer.status, dict(answer.headers), answer.data
 
     return forward

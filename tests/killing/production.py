@@ -155,9 +155,9 @@ class Production:
             )
 
     def _name_in_cluster(self, method: str, path: str) -> str:
-        reads = method == "GET" or path.startswith("/apis/authorization.k8s.io/")
+        is_read = method == "GET" or path.startswith("/apis/authorization.k8s.io/")
         place = POD.sub("pods/…", path.partition("?")[0].rpartition(f"{self.kube.namespace}/")[2])
-        return f"Kubernetes {'reads' if reads else method} {place}"
+        return f"Kubernetes {'reads' if is_read else method} {place}"
 
     def is_over(self) -> bool:
         """Whether what was ordered has come to its end and no process has a claim on it."""

@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where a process reaches what is outside of it."""
+    """Where a process reaches the systems outside of it."""
 
     database_url: str
     kubeconfig: str
@@ -61,7 +61,7 @@ class ProcessServer:
         self._guard = threading.Lock()
 
     def start(self, addresses: Addresses) -> "Worker":
-        """A new process."""
+        """Start a process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._guard:
@@ -90,7 +90,7 @@ class Worker:
         return not select.select([self._handle], [], [], seconds)[0]
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send the process a signal."""
         signal.pidfd_send_signal(self._handle, number)
 
     def stop(self) -> None:

@@ -119,8 +119,8 @@ def test_a_reason_is_a_sentence(reason: str, enough: bool) -> None:
     assert says_why(reason) is enough
 
 
-def passed_over(freeze: Freeze) -> PassedReason:
-    """That freeze, as the record keeps it."""
+def overridden_reason(freeze: Freeze) -> PassedReason:
+    """The reason of a freeze as the record keeps it."""
     return PassedReason(cause=Cause.FREEZE, about=freeze_reason(freeze).about, text="deploys are frozen")
 
 
@@ -128,13 +128,13 @@ def test_break_glass_overrides_only_the_freeze_it_was_given_for() -> None:
     """A later freeze stops the deploy even with the same reason, because each freeze has its own id or end."""
     frozen_view = make_view(freeze=make_freeze())
     assert frozen_view.freeze is not None
-    break_glass = BreakGlass(RITA, "logins fail for everybody", (passed_over(frozen_view.freeze),), NOW)
+    break_glass = BreakGlass(RITA, "logins fail for everybody", (overridden_reason(frozen_view.freeze),), NOW)
     assert is_stopped_by_freeze(frozen_view)
     assert not is_stopped_by_freeze(make_view())
     assert not is_stopped_by_freeze(replace(frozen_view, break_glass=break_glass))
     assert is_stopped_by_freeze(replace(frozen_view, break_glass=break_glass, freeze=make_freeze(id=4)))
     weekend = Freeze(SYSTEM, "weekend", NOW)
-    break_glass = replace(break_glass, overridden_reasons=(passed_over(weekend),))
+    break_glass = replace(break_glass, overridden_reasons=(overridden_reason(weekend),))
     assert not is_stopped_by_freeze(replace(frozen_view, break_glass=break_glass, freeze=weekend))
     assert is_stopped_by_freeze(
         replace(frozen_view, break_glass=break_glass, freeze=replace(weekend, until=NOW + timedelta(days=7)))

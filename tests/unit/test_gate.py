@@ -437,19 +437,23 @@ def test_a_waiver_that_two_lines_show_counts_once() -> None:
     assert twice.fingerprint == once.fingerprint
 
 
-def subclasses(of: type[Reason]) -> set[type[Reason]]:
+def subclasses(base: type[Reason]) -> set[type[Reason]]:
     """All classes below it."""
-    return {below for one in of.__subclasses__() for below in (one, *subclasses(one))}
+    return {
+        subclass
+        for direct_subclass in base.__subclasses__()
+        for subclass in (direct_subclass, *subclasses(direct_subclass))
+    }
 
 
-@pytest.mark.parametrize("kind", sorted(subclasses(Reason), key=str))
-def test_each_reason_has_its_words(kind: type[Reason]) -> None:
-    """Whoever adds one cannot forget them."""
+@pytest.mark.parametrize("reason_class", sorted(subclasses(Reason), key=str))
+def test_each_reason_has_a_text(reason_class: type[Reason]) -> None:
+    """Every class of reason has a text and a known cause, so that none is forgotten when it is added."""
     facts = {
         field.name: {"about": Role.QA, "status": CheckStatus.FAILED, "needed": 2, "approved": 1, "changes": ()}.get(
             field.name, "fact"
         )
-        for field in fields(kind)
+        for field in fields(reason_class)
     }
-    assert reason_text(kind(**facts))  # type: ignore[arg-type]
-    assert kind.cause in Cause
+    assert reason_text(reason_class(**facts))  # type: ignore[arg-type]
+    assert reason_class.cause in Cause

@@ -18,44 +18,50 @@ LOOKING = Requirements(shared=frozenset({"staging/tenant"}))
 ELSEWHERE = Requirements(exclusive=frozenset({"production/tenant"}))
 
 
-def state(check_id: CheckId, running: RunState = RunState.IDLE, outcome: Outcome | None = Outcome.PASS) -> CheckView:
-    """A check that does this, with a latest result of that outcome."""
+def state_of(check_id: CheckId, running: RunState = RunState.IDLE, outcome: Outcome | None = Outcome.PASS) -> CheckView:
+    """A check in this state whose latest result has this outcome."""
     result = None if outcome is None else make_result(check_id, outcome, finished_at=NOW)
     return make_check_view(check_id, result, running=running)
 
 
-def nothing(_: Check) -> Requirements:
-    """A check takes nothing."""
+def no_requirements(_: Check) -> Requirements:
+    """The requirements of a check that uses no resource."""
     return Requirements()
 
 
 def turn_of_last(first: CheckView, second: CheckView) -> Turn:
-    """What the last check may do, which needs the two others."""
-    states = {FIRST: first, SECOND: second, LAST: state(LAST, RunState.WAITING, None)}
-    return decide_turn(CHECKS[2], states, CHECKS, nothing)
+    """The turn of the last check, which needs the two others."""
+    states = {FIRST: first, SECOND: second, LAST: state_of(LAST, RunState.WAITING, None)}
+    return decide_turn(CHECKS[2], states, CHECKS, no_requirements)
 
 
-def test_it_begins_once_all_that_it_needs_has_passed() -> None:
-    """Nothing else is in the way."""
-    assert turn_of_last(state(FIRST), state(SECOND)).may_begin
+def test_a_check_may_begin_once_all_its_needs_have_passed() -> None:
+    """A check whose needs have all passed may begin."""
+    assert turn_of_last(state_of(FIRST), state_of(SECOND)).may_begin
 
 
 @pytest.mark.parametrize("running", [RunState.WAITING, RunState.RUNNING])
-def test_it_waits_for_what_it_needs(running: RunState) -> None:
-    """Also where an older result of that is a PASS, and where another one has failed already: all are awaited."""
-    assert turn_of_last(state(FIRST), state(SECOND, running)) == Turn(pending_needs=(SECOND,))
-    assert turn_of_last(state(FIRST, outcome=Outcome.FAIL), state(SECOND, running)) == Turn(pending_needs=(SECOND,))
+def test_a_check_waits_until_all_its_needs_have_ended(running: RunState) -> None:
+    """A check waits for a need that is running or waiting, even if its older result is a PASS or another need has
+    failed.
+    """
+    assert turn_of_last(state_of(FIRST), state_of(SECOND, running)) == Turn(pending_needs=(SECOND,))
+    assert turn_of_last(state_of(FIRST, outcome=Outcome.FAIL), state_of(SECOND, running)) == Turn(
+        pending_needs=(SECOND,)
+    )
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE, None])
-def test_it_is_skipped_when_something_that_it_needs_has_not_passed(outcome: Outcome | None) -> None:
-    """Unknown is not a pass (promise P2); the first one is named."""
-    assert turn_of_last(state(FIRST), state(SECOND, outcome=outcome)) == Turn(failed_need=SECOND)
-    assert turn_of_last(state(FIRST, outcome=outcome), state(SECOND, outcome=outcome)) == Turn(failed_need=FIRST)
+def test_a_check_is_skipped_if_a_need_has_not_passed(outcome: Outcome | None) -> None:
+    """A check is skipped if a need has any other outcome than PASS or none (promise P2), and the first such need is
+    named.
+    """
+    assert turn_of_last(state_of(FIRST), state_of(SECOND, outcome=outcome)) == Turn(failed_need=SECOND)
+    assert turn_of_last(state_of(FIRST, outcome=outcome), state_of(SECOND, outcome=outcome)) == Turn(failed_need=FIRST)
 
 
 @pytest.mark.parametrize(
-    ("own", "other", "apart"),
+    ("own", "other", "excludes"),
     [
         (ALONE, ALONE, True),
         (ALONE, LOOKING, True),
@@ -65,21 +71,29 @@ def test_it_is_skipped_when_something_that_it_needs_has_not_passed(outcome: Outc
         (ALONE, Requirements(), False),
     ],
 )
-def test_what_must_not_run_at_the_same_time(own: Requirements, other: Requirements, apart: bool) -> None:
-    """It waits for one that runs, not for one that waits, and is woken when that one ends."""
+def test_checks_that_exclude_each_other_do_not_run_at_the_same_time(
+    own: Requirements, other: Requirements, excludes: bool
+) -> None:
+    """A check waits for a running check whose requirements exclude its own, and is woken when that one ends; it does
+    not wait for a waiting one.
+    """
     requirements: Mapping[CheckId, Requirements] = {FIRST: own, SECOND: other, LAST: Requirements()}
-    states = {FIRST: state(FIRST, RunState.WAITING), SECOND: state(SECOND, RunState.RUNNING), LAST: state(LAST)}
+    states = {
+        FIRST: state_of(FIRST, RunState.WAITING),
+        SECOND: state_of(SECOND, RunState.RUNNING),
+        LAST: state_of(LAST),
+    }
     turn = decide_turn(CHECKS[0], states, CHECKS, lambda check: requirements[check.id])
-    assert turn == Turn(conflicts=(SECOND,) if apart else ())
-    woken = list(find_woken(CHECKS[1], states, CHECKS, lambda check: requirements[check.id]))
-    assert woken == ([FIRST] if apart else [])
-    states[SECOND] = state(SECOND, RunState.WAITING)
+    assert turn == Turn(conflicts=(SECOND,) if excludes else ())
+    woken_checks = list(find_woken(CHECKS[1], states, CHECKS, lambda check: requirements[check.id]))
+    assert woken_checks == ([FIRST] if excludes else [])
+    states[SECOND] = state_of(SECOND, RunState.WAITING)
     assert decide_turn(CHECKS[0], states, CHECKS, lambda check: requirements[check.id]).may_begin
 
 
-def test_who_needs_what_has_ended_is_woken() -> None:
-    """As long as it waits."""
-    states = {check.id: state(check.id, RunState.WAITING) for check in CHECKS}
-    assert list(find_woken(CHECKS[0], states, CHECKS, nothing)) == [LAST]
-    states[LAST] = state(LAST, RunState.RUNNING)
-    assert list(find_woken(CHECKS[0], states, CHECKS, nothing)) == []
+def test_a_waiting_check_is_woken_when_its_need_ends() -> None:
+    """The end of a check wakes the checks that need it and wait, and no others."""
+    states = {check.id: state_of(check.id, RunState.WAITING) for check in CHECKS}
+    assert list(find_woken(CHECKS[0], states, CHECKS, no_requirements)) == [LAST]
+    states[LAST] = state_of(LAST, RunState.RUNNING)
+    assert list(find_woken(CHECKS[0], states, CHECKS, no_requirements)) == []
