@@ -1,16 +1,25 @@
 """Migrations against a real PostgreSQL."""
 
 import hashlib
+import json
 import re
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from bot.domain.release import ACTIVE, ReleaseState
 from bot.errors import DatabaseError
+from bot.store import releases
 from bot.store.migrate import migrate, migrations
-from bot.store.pool import Store
+from bot.store.pool import Store, Tx
+from tests.fix_tags import OTHER_COMMIT
+
+DATABASES = Path(__file__).with_name("databases")
 
 
 @pytest.fixture
@@ -20,6 +29,16 @@ def empty_store(database_url: str) -> Iterator[Store]:
     store.open()
     yield store
     store.close()
+
+
+def migrate_until(tx: Tx, number: str) -> None:
+    """Bring an empty database to the schema of an older version: up to the migration of that number."""
+    tx.execute("CREATE TABLE schema_migrations (name text PRIMARY KEY, checksum text NOT NULL)")
+    for name, text in migrations():
+        if name[:4] <= number:
+            tx.execute(text)
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            tx.execute("INSERT INTO schema_migrations VALUES (%s, %s)", [name, digest])
 
 
 def test_each_migration_has_its_own_number() -> None:
@@ -71,17 +90,9 @@ def test_a_newer_database_is_refused(empty_store: Store) -> None:
 
 def test_a_release_with_a_mitigation_is_open_after_the_migration(empty_store: Store) -> None:
     """Releases that an older bot closed over a mitigation, or left waiting, are as this one would have them."""
-    old = [name for name, _ in migrations() if name < "0014"]
     states = {1: "ROLLED_BACK", 2: "ROLLED_BACK", 3: "ROLLING_BACK"}
     with empty_store.transaction() as tx:
-        for name, text in migrations():
-            if name in old:
-                tx.execute(text)
-        tx.execute("CREATE TABLE schema_migrations (name text PRIMARY KEY, checksum text NOT NULL)")
-        for name, text in migrations():
-            if name in old:
-                digest = hashlib.sha256(text.encode()).hexdigest()
-                tx.execute("INSERT INTO schema_migrations VALUES (%s, %s)", [name, digest])
+        migrate_until(tx, "0013")
         tx.execute("INSERT INTO checklists VALUES ('c', '{}')")
         tx.execute("INSERT INTO policies VALUES ('p', '{}')")
         for number, state in states.items():
@@ -111,6 +122,48 @@ def test_a_release_with_a_mitigation_is_open_after_the_migration(empty_store: St
     assert [row["id"] for row in closed_rows] == [2]
     assert [row["release_id"] for row in pinned_rows] == [3]  # the card of release 1 is still to be pinned again
     assert work_rows == [{"queue": "advance", "key": "3"}]
+
+
+@pytest.mark.parametrize(("number", "pack_format"), [("0018", 2), ("0021", 3)])
+def test_a_database_of_an_older_version_keeps_its_evidence(
+    empty_store: Store, tmp_path: Path, number: str, pack_format: int
+) -> None:
+    """The rows that an older version wrote are migrated, its record holds, and the packs of its releases are valid.
+
+    `databases/` has the rows: a release with a break-glass, a rollback, two mitigations and a review, and an open one whose
+    commit has changed and whose tag is gone.
+    """
+    with empty_store.transaction() as tx:
+        migrate_until(tx, number)
+        tx.execute((DATABASES / f"{number}.sql").read_text(encoding="utf-8"))
+    migrate(empty_store)
+
+    config = tmp_path / "release-bot.yml"
+    config.write_text(f"database_url: {empty_store.url}\n", encoding="utf-8")
+    assert run_bot(tmp_path, "audit", "verify", "--offline").startswith("The record holds: ")
+    for version in ("v4.8.0", "v4.8.1"):
+        run_bot(tmp_path, "audit", "export", version)
+        with zipfile.ZipFile(tmp_path / f"evidence-{version}.zip") as pack:
+            pack.extractall(tmp_path / version)
+        assert json.loads((tmp_path / version / "release.json").read_text(encoding="utf-8"))["format"] == pack_format
+        assert "The pack holds." in run_python(tmp_path, "-I", "-S", f"{version}/verify.py")
+    with empty_store.transaction() as tx:
+        release = releases.latest(tx, "production")
+    assert release is not None
+    assert (release.commit, release.results_valid_after > 0) == (OTHER_COMMIT, True)
+    assert release.source_problem.startswith("There is no tag v4.8.1")
+
+
+def run_bot(folder: Path, *words: str) -> str:
+    """Run the command line of the bot in a folder with its configuration; returns what it prints."""
+    return run_python(folder, "-m", "bot", "--config", "release-bot.yml", *words)
+
+
+def run_python(folder: Path, *words: str) -> str:
+    """Run Python in a folder, which must end well; returns what it prints."""
+    process = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 def test_the_database_protects_the_evidence(store: Store) -> None:
