@@ -240,6 +240,8 @@ class Application:
         for problem in checkup.examine(client, settings.slack, deps.policy):
             if not problem.good:
                 logger.warning("%s. %s", problem.what, problem.hint)
+        for notice in (*settings.notices, *deps.checklist.notices):
+            logger.warning("%s. Rename it.", notice)
         mode = "Socket Mode" if socket is not None else f"HTTP at {http_mode.PATH}"
         logger.info(
             "ready",
@@ -251,7 +253,7 @@ class Application:
         database = doctor.database_question(deps.store.url, is_embedded=settings.database_url is None)
         questions, findings = (
             [checkup.question(settings.slack, deps.policy), database],
-            [doctor.configuration_finding(deps.checklist)],
+            doctor.configuration_findings(settings, deps.checklist),
         )
         return doctor.examination(settings, deps.checklist, deps.registry, questions, findings)
 

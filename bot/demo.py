@@ -270,7 +270,7 @@ def _watch(minutes: float) -> dict[str, float]:
     """A short watch asks often and does not wait long for late events."""
     if minutes > 1:
         return {"minutes": minutes, "poll_seconds": POLL_SECONDS}
-    return {"minutes": minutes, "poll_seconds": PLAY_POLL_SECONDS, "late_seconds": PLAY_POLL_SECONDS}
+    return {"minutes": minutes, "poll_seconds": PLAY_POLL_SECONDS, "settle_seconds": PLAY_POLL_SECONDS}
 
 
 def _target(facts: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from bot.document import line_of, read_document
 from bot.errors import ConfigError
+from bot.renamed_keys import DocumentModel, RenamedKeys
 from clients.settings import (
     Backup,
     GitHubSettings,
@@ -105,8 +106,8 @@ class WatchSection(SettingsSection):
     minutes: float = Field(default=15, gt=0)  # the checklist's fifteen minutes
     poll_seconds: float = Field(default=30, gt=0)  # Sentry counts calls: not more often than needed
     # Events reach Sentry's search within seconds, rarely minutes; and the last minute has to be counted to its end.
-    late_seconds: float = Field(default=60, ge=0)
-    patience_minutes: float = Field(default=5, gt=0)  # a vendor's short outage need not trouble anybody
+    settle_seconds: float = Field(default=60, ge=0)
+    no_answer_minutes: float = Field(default=5, gt=0)  # a vendor's short outage need not trouble anybody
 
 
 class HttpPort(SettingsSection):
@@ -116,8 +117,15 @@ class HttpPort(SettingsSection):
     port: int = Field(default=8080, ge=0, le=65535)  # 0: any free one
 
 
-class Settings(SettingsSection):
+class Settings(SettingsSection, DocumentModel):
     """All of release-bot.yml."""
+
+    renamed_keys: ClassVar[RenamedKeys] = {
+        ("watch", "late_seconds"): "settle_seconds",
+        ("watch", "patience_minutes"): "no_answer_minutes",
+        ("policy", "people"): "min_approvers",
+        ("policy", "may"): "permissions",
+    }
 
     slack: Slack = Slack()
     policy: dict[str, Any] = Field(default_factory=dict)  # read by bot.domain.policy
@@ -184,8 +192,8 @@ class Settings(SettingsSection):
         return {
             "length": timedelta(minutes=self.watch.minutes),
             "interval": timedelta(seconds=self.watch.poll_seconds),
-            "settle_time": timedelta(seconds=self.watch.late_seconds),
-            "no_answer_limit": timedelta(minutes=self.watch.patience_minutes),
+            "settle_time": timedelta(seconds=self.watch.settle_seconds),
+            "no_answer_limit": timedelta(minutes=self.watch.no_answer_minutes),
         }
 
 

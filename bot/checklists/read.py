@@ -88,7 +88,7 @@ def _problems(detail: Any) -> Iterator[ChecklistProblem]:
     if detail["type"] == "checklist":
         yield from context["problems"]
         return
-    loc = detail["loc"]
+    loc = context.get("at", detail["loc"])
     # Behind the field of a discriminated union pydantic puts the tag, which is no key of the file.
     at: Path = tuple(part for index, part in enumerate(loc) if not (part in ACTIONS and loc[index - 1] == "action"))
     match detail["type"]:

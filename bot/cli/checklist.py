@@ -75,6 +75,8 @@ def _schema(_: argparse.Namespace) -> int:
 def _lint(options: argparse.Namespace) -> int:
     checklist = load_checklist(str(options.file), load_registry())
     by_bot = sum(entry.kind != ATTEST_KIND for entry in checklist.distinct_checks)
+    for notice in checklist.notices:
+        put(f"{options.file}: {notice}.")
     put(
         f"{options.file}: good. {len(checklist.checks)} lines, {len(checklist.distinct_checks)} checks, {by_bot} of them asked by"
         f" the bot; digest {checklist.digest[:12]}."

@@ -33,8 +33,8 @@ def _doctor(options: argparse.Namespace) -> int:
     settings, redactor = load_configuration(options)
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
-    policy, policy_finding = _policy(settings, checklist)
-    own_questions, own_findings = [checkup.question(settings.slack, policy)], [policy_finding]
+    policy, own_findings = _policy(settings, checklist)
+    own_questions = [checkup.question(settings.slack, policy)]
     if settings.database_url is not None:
         own_questions.append(doctor.database_question(settings.database_url.get_secret_value()))
     else:
@@ -51,14 +51,14 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if good else EXIT_BAD
 
 
-def _policy(settings: Settings, checklist: Checklist) -> tuple[Policy | None, PartFinding]:
-    """The policy, and what is to be said of it; None where it cannot be used."""
-    good = doctor.configuration_finding(checklist)
+def _policy(settings: Settings, checklist: Checklist) -> tuple[Policy | None, list[PartFinding]]:
+    """Return the policy, None where it cannot be used, and the findings about the configuration."""
+    good, *notes = doctor.configuration_findings(settings, checklist)
     try:
-        return read_policy(settings, checklist), good
+        return read_policy(settings, checklist), [good, *notes]
     except ConfigError as error:
         bad = Finding(State.MISSING, error.user_message.rstrip("."), error.hint, lines=(EVERY_RELEASE,))
-        return None, PartFinding(good.part, bad)
+        return None, [PartFinding(good.part, bad), *notes]
 
 
 def _examine_embedded(settings: Settings) -> list[PartFinding]:

@@ -99,12 +99,12 @@ class SetVariable(Model):
     target: str = "production"
     name: str
     value: str
-    remind: timedelta = Field(
+    remind_after: timedelta = Field(
         default=timedelta(hours=4), gt=timedelta(0)
     )  # until its owner is reminded, again and again
     timeout: float = Field(default=900, gt=0)  # seconds for the rollout
 
-    _read_remind = field_validator("remind", mode="before")(read_duration)
+    _read_remind = field_validator("remind_after", mode="before")(read_duration)
 
 
 class AttestAction(Model):

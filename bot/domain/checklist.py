@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from bot.domain.actions import Notify, RunCheck, StepSpec
 from bot.domain.ids import CheckId
 from bot.domain.model import Model, digest_of, read_duration
+from bot.renamed_keys import DocumentModel, RenamedKeys
 from checks.spelling import did_you_mean
 
 ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
@@ -100,12 +101,12 @@ class Probe(Model):
     target: str = "production"  # name of a target in the configuration
     params: dict[str, Any] = Field(default_factory=dict)
     timeout: float | None = Field(default=None, gt=0)  # seconds; unset: the kind's own
-    confirm: int = Field(default=1, ge=1, le=10)  # how many polls must find fault before it is an alarm
+    confirm_polls: int = Field(default=1, ge=1, le=10)  # how many polls must find fault before it is an alarm
 
     @property
     def as_check(self) -> Check:
         """The probe as the check that one poll runs."""
-        return Check(**self.model_dump(exclude={"confirm"}))
+        return Check(**self.model_dump(exclude={"confirm_polls"}))
 
 
 class WatchSpec(Model):
@@ -123,8 +124,14 @@ def check_of_step(step_id: str, title: str, action: RunCheck, *, timeout: float 
     return check if timeout is None else check.model_copy(update={"timeout": timeout})
 
 
-class Checklist(Model):
+class Checklist(Model, DocumentModel):
     """A whole checklist. Its digest is stored with the Release and is part of every sign-off's fingerprint."""
+
+    renamed_keys: ClassVar[RenamedKeys] = {
+        ("watch", "probes", "*", "confirm"): "confirm_polls",
+        ("deploy", "*", "action", "remind"): "remind_after",
+        ("rollback", "*", "action", "remind"): "remind_after",
+    }
 
     id: str
     title: str

@@ -72,7 +72,7 @@ class SourceMissing(Event, name="release.unbound"):
     why: str
 
 
-class SourceFound(Event, name="release.bound"):
+class SourceResolved(Event, name="release.bound"):
     """The tag and the image of the version are there again."""
 
     was: str

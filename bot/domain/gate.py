@@ -196,8 +196,8 @@ def _people_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]:
     """What is wrong with who they are, once every role has approved: too few people, or only the deployer."""
     approvers = {signoff.by for role in view.policy.roles for signoff in valid_approvals(view, role)}
     reasons: list[Reason] = []
-    if not missing_approvals(view) and len(approvers) < view.policy.people:
-        reasons.append(TooFewPeople("people", len(approvers), view.policy.people))
+    if not missing_approvals(view) and len(approvers) < view.policy.min_approvers:
+        reasons.append(TooFewPeople("people", len(approvers), view.policy.min_approvers))
     if view.policy.four_eyes and deployer is not None and approvers and approvers <= {deployer}:
         reasons.append(OnlyDeployerApproved(deployer))
     return reasons

@@ -107,7 +107,7 @@ def can_sign(view: ReleaseView, role: Role) -> bool:
     """Whether an approval in ``role`` would change something: nobody declined, and one more is needed of the role or in all."""
     if view.release.state is not ReleaseState.OPEN or has_declined(view, role):
         return False
-    people_needed = max(view.policy.people, 2 if view.policy.four_eyes else 1)
+    people_needed = max(view.policy.min_approvers, 2 if view.policy.four_eyes else 1)
     approvals_needed = max(1, view.policy.min_approvals(role))
     return len(valid_approvals(view, role)) < approvals_needed or len(approvers(view)) < people_needed
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from bot.domain.calendar import FreezeWindow, always_frozen
 from bot.domain.model import Model, digest_of, read_duration
+from bot.renamed_keys import DocumentModel, RenamedKeys
 
 
 class Role(StrEnum):
@@ -53,7 +54,7 @@ _BY_DEFAULT: dict[Action, tuple[Role, ...]] = {
 
 
 class LineRule(Model):
-    """Who may waive or attest the checks of one line or section, or attest a step; unset: whoever ``may``. Empty: nobody ever."""
+    """Who may waive or attest the checks of one line or section, or attest a step; unset: as ``permissions`` say. Empty: nobody."""
 
     waive: tuple[Role, ...] | None = None
     attest: Annotated[tuple[Role, ...], Field(min_length=1)] | None = None
@@ -67,13 +68,15 @@ class BreakGlassRule(Model):
     never_waivable: bool = False  # past checks that can never be waived too
 
 
-class Policy(Model):
+class Policy(Model, DocumentModel):
     """The rules of a team. The defaults are the template's: Release Manager required, QA and Product optional."""
+
+    renamed_keys: ClassVar[RenamedKeys] = {("people",): "min_approvers", ("may",): "permissions"}
 
     required: tuple[Role, ...] = (Role.RELEASE_MANAGER,)
     optional: tuple[Role, ...] = (Role.QA, Role.PRODUCT)
     quorum: dict[Role, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)  # people of a required role; else one
-    people: int = Field(default=1, ge=1)  # how many different people must have approved, whatever their roles
+    min_approvers: int = Field(default=1, ge=1)  # how many different people must have approved, whatever their roles
     four_eyes: bool = True  # somebody other than the person who deploys must have approved
     signoff_max_age: timedelta = Field(default=timedelta(hours=24), gt=timedelta(0))  # an older approval has expired
     lines: dict[str, LineRule] = Field(default_factory=dict)  # by the id of a check, of a section or of a step
@@ -81,7 +84,7 @@ class Policy(Model):
     break_glass: BreakGlassRule = BreakGlassRule()
     remind_after: timedelta = Field(default=timedelta(hours=4), gt=timedelta(0))  # of waiting for sign-offs; then again
     expire_after: timedelta = Field(default=timedelta(days=7), gt=timedelta(0))  # of being open; then it is aborted
-    may: dict[Action, tuple[Role, ...]] = Field(default_factory=dict)  # overrides of the defaults
+    permissions: dict[Action, tuple[Role, ...]] = Field(default_factory=dict)  # overrides of the defaults
 
     _read_durations = field_validator("signoff_max_age", "remind_after", "expire_after", mode="before")(read_duration)
 
@@ -105,8 +108,8 @@ class Policy(Model):
             raise ValueError(f"{min(both)} is both required and optional")
         if stray := [role for role in self.quorum if role not in self.required]:
             raise ValueError(f"quorum.{stray[0]} is for a role that is not required")
-        if nobody := [action for action, roles in self.may.items() if not roles]:
-            raise ValueError(f"may.{nobody[0]} names no role, so nobody could ever do it")
+        if nobody := [action for action, roles in self.permissions.items() if not roles]:
+            raise ValueError(f"permissions.{nobody[0]} names no role, so nobody could ever do it")
         if self.remind_after >= self.expire_after:
             raise ValueError("remind_after is not before expire_after, so nobody would ever be reminded")
         if always_frozen(self.freeze_windows):
@@ -143,7 +146,7 @@ class Policy(Model):
         return " or ".join(role.title for role in self.roles_for(action, *lines))
 
     def _may(self, action: Action) -> tuple[Role, ...]:
-        return self.may.get(action, _BY_DEFAULT.get(action, ANY_ROLE))
+        return self.permissions.get(action, _BY_DEFAULT.get(action, ANY_ROLE))
 
     def active_freeze(self, now: datetime) -> tuple[str, datetime] | None:
         """Reason and end of the calendar's freeze at ``now``; of several the one that ends last. None: deploys may go."""

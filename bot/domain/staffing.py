@@ -43,8 +43,8 @@ def find_shortage(policy: Policy, holders: Holders) -> Shortage | None:
         minimum = policy.quorum.get(role, 1)
         if (present := _count(holders, (role,))) < minimum:
             return Shortage(Lack.SIGN, role, minimum, int(present))
-    if (present := _count(holders, policy.roles)) < policy.people:
-        return Shortage(Lack.APPROVE, None, policy.people, int(present))
+    if (present := _count(holders, policy.roles)) < policy.min_approvers:
+        return Shortage(Lack.APPROVE, None, policy.min_approvers, int(present))
     for action in _ESSENTIAL_ACTIONS:
         if not _count(holders, policy.roles_for(action)):
             return Shortage(Lack.ACT, action)

@@ -164,7 +164,7 @@ def judge(
 ) -> tuple[Reading, tuple[ProbeFinding, ...]]:
     """Turn the answer of one poll, asked ``at``, into a reading and what it blames on the release.
 
-    PASS is clean, FAIL is regressed once the probe has said so ``probe.confirm`` times since it was last clean, and
+    PASS is clean, FAIL is regressed once the probe has said so ``probe.confirm_polls`` times since it was last clean, and
     everything else cannot tell, a FAIL that is not yet confirmed among it.
     """
     is_failure, is_certain = answer.outcome is Outcome.FAIL, answer.outcome in {Outcome.PASS, Outcome.FAIL}
@@ -172,7 +172,7 @@ def judge(
     if answer.outcome is Outcome.PASS:
         status = ProbeStatus.CLEAN
     else:
-        status = ProbeStatus.REGRESSED if is_failure and strikes >= probe.confirm else ProbeStatus.CANNOT_TELL
+        status = ProbeStatus.REGRESSED if is_failure and strikes >= probe.confirm_polls else ProbeStatus.CANNOT_TELL
     is_new_spell = status is not ProbeStatus.CLEAN and (before is None or before.status is ProbeStatus.CLEAN)
     reading = Reading(
         probe=probe.id,

@@ -74,9 +74,11 @@ def examination(
     return Examination((*own, *list_questions(parts, settings)), (*findings, *unasked_findings))
 
 
-def configuration_finding(checklist: Checklist) -> PartFinding:
-    """Return the finding for a configuration with which the bot starts."""
-    return PartFinding("Configuration", Finding(State.OK, f"file, policy and the checklist {checklist.id} are good"))
+def configuration_findings(settings: Settings, checklist: Checklist) -> list[PartFinding]:
+    """Return the findings for a configuration with which the bot starts: that it is good, and each key with a new name."""
+    good = Finding(State.OK, f"file, policy and the checklist {checklist.id} are good")
+    notes = [Finding(State.NOTE, f"{notice}: rename it") for notice in (*settings.notices, *checklist.notices)]
+    return [PartFinding("Configuration", finding) for finding in (good, *notes)]
 
 
 def database_question(url: str, *, is_embedded: bool = False) -> Question:

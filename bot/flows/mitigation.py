@@ -68,7 +68,7 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
             raise StaleButton
         if view.release.is_closed:
             releases.reopen(tx, view.release.id)
-        due_at = view.now + spec.action.remind
+        due_at = view.now + spec.action.remind_after
         reason = deps.clean(reason.strip())
         mitigation_id = mitigations.add(
             tx, view.release.id, step_row, what, owner=actor.user, reason=reason, at=view.now, due_at=due_at
@@ -190,7 +190,7 @@ def _remind(tx: Tx, view: ReleaseView, entry: Mitigation, action: SetVariable) -
     """Send the owner the reminder that is due, if one is; return when the next one is."""
     if view.now < entry.due_at:
         return entry.due_at
-    due_at = view.now + action.remind
+    due_at = view.now + action.remind_after
     mitigations.record_reminder(tx, entry.id, due_at)
     number = entry.reminders + 1
     event = MitigationReminded(mitigation=entry.id, round=number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.domain.events import Event, SourceFound, SourceMissing, SourceMoved
+from bot.domain.events import Event, SourceMissing, SourceMoved, SourceResolved
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.posts import MovedNotice, PostSubject, SourceProblemNotice
 from bot.domain.release import Release, ReleaseState
@@ -73,7 +73,7 @@ def store_resolution(deps: Deps, release_id: ReleaseId, resolution: Resolution) 
         else:
             releases.confirm(tx, release_id, resolution.asked_at)
             if release.source_problem:
-                _commit(tx, view, SourceFound(was=release.source_problem), SourceProblemNotice())
+                _commit(tx, view, SourceResolved(was=release.source_problem), SourceProblemNotice())
 
 
 def _store_missing(tx: Tx, view: ReleaseView, why: str) -> None:

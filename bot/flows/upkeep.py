@@ -42,7 +42,7 @@ def adopt_policy(tx: Tx, deps: Deps) -> None:
     if release is None:
         return
     view = locked_view(tx, deps, release.id)
-    if view.release.state is not ReleaseState.OPEN or view.release.policy_digest == deps.policy.digest:
+    if view.release.state is not ReleaseState.OPEN or view.policy.digest == deps.policy.digest:
         return
     releases.adopt(tx, release.id, deps.policy)
     sign.void_outdated(tx, deps, release.id, "the policy was changed")

@@ -6,7 +6,7 @@ from bot.domain.staffing import Lack, Shortage
 
 _SHORTAGES = {
     Lack.SIGN: "{subject.title} must sign off with {people}, and slack.roles names {present}",
-    Lack.APPROVE: "policy.people needs {people}, and slack.roles names {present}",
+    Lack.APPROVE: "policy.min_approvers needs {people}, and slack.roles names {present}",
     Lack.ACT: "nobody holds a role that may {subject}",
     Lack.FOUR_EYES: "four_eyes needs two people, one to approve and one to deploy, and there is only one",
     Lack.BREAK_GLASS: "it is allowed, but nobody holds a role that may do it",

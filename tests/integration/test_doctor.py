@@ -81,6 +81,16 @@ def test_a_complete_configuration_has_no_problem(body: Body) -> None:
     assert any(what.startswith("GitHub: its owner may push; whether the token has contents: write") for what in whats)
 
 
+def test_a_key_with_a_new_name_is_a_note() -> None:
+    """Whoever asks the doctor learns the new name of a key; the old one is no problem."""
+    settings = Settings.model_validate({"watch": {"late_seconds": 60}})
+    _, note = doctor.configuration_findings(settings, CHECKLIST)
+    assert note.finding == Finding(
+        State.NOTE, "the key watch.late_seconds is called watch.settle_seconds now: rename it"
+    )
+    assert note.finding.good
+
+
 def test_every_vendor_that_is_down_is_named(body: Body, sandbox: Sandbox) -> None:
     """Each is unreachable, with the lines that need it, and no token is called wrong."""
     for name in DOWN:

@@ -210,7 +210,8 @@ def test_a_source_that_has_changed_is_shown_first(glass: World, tags: Tags) -> N
 def test_another_plan_than_the_shown_one_is_refused_once(glass: World, tags: Tags) -> None:
     """The first attempt shows the difference, and the second one deploys."""
     glass.change(
-        policy=Policy(break_glass=BreakGlassRule(allowed=True), may={Action.DEPLOY: (Role.QA,)}), sources=tags.sources()
+        policy=Policy(break_glass=BreakGlassRule(allowed=True), permissions={Action.DEPLOY: (Role.QA,)}),
+        sources=tags.sources(),
     )
     release_id = start_unsigned(glass)
     change = Mutation("image of deployment/web", "a", "b", Way.BACK, "the rollback")

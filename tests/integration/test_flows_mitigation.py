@@ -25,7 +25,7 @@ from tests.unit.factories import render_stored
 from tests.unit.slack_rules import assert_slack_accepts
 
 NAME = "MODE"  # which the Deployment of the tests has, with the value test
-OFFER = {"do": "set_variable", "name": NAME, "value": "off", "remind": "4h"}
+OFFER = {"do": "set_variable", "name": NAME, "value": "off", "remind_after": "4h"}
 
 
 @pytest.fixture

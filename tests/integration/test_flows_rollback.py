@@ -105,7 +105,9 @@ def test_a_guest_may_not_roll_back(world: World) -> None:
 
 def test_whoever_may_deploy_may_roll_back(world: World) -> None:
     """This includes a role that does not sign off (promise P6)."""
-    policy = Policy(optional=(), four_eyes=False, may={Action.DEPLOY: (Role.QA,), Action.ROLLBACK: (Role.PRODUCT,)})
+    policy = Policy(
+        optional=(), four_eyes=False, permissions={Action.DEPLOY: (Role.QA,), Action.ROLLBACK: (Role.PRODUCT,)}
+    )
     world.change(policy=policy)
     release_id = world.run_to_watch()
     world.act(judge_rollback, QA, release_id, "")

@@ -267,7 +267,7 @@ class TestGate:
 
     def test_the_policy_decides_who_deploys(self, world: World) -> None:
         """Here only the release manager may deploy."""
-        world.change(policy=Policy(may={Action.DEPLOY: (Role.RELEASE_MANAGER,)}, four_eyes=False))
+        world.change(policy=Policy(permissions={Action.DEPLOY: (Role.RELEASE_MANAGER,)}, four_eyes=False))
         release_id = world.run_to_approval()
         with pytest.raises(NotAllowed, match="takes the role Release Manager; yours: QA"):
             world.deploy(QA, release_id)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from bot.domain.actor import Actor
 from bot.domain.ids import CheckId, ReleaseId, UserId, Version
@@ -241,6 +242,16 @@ class TestPolicy:
         with tagged_world.store.transaction() as tx:
             upkeep.resume(tx, tagged_world.deps)
         assert tagged_world.last_event().event == "policy.adopted"  # once
+
+    def test_a_policy_with_old_names_of_keys_is_not_another_one(self, tagged_world: World) -> None:
+        """The approvals of a release stay valid when only the names of keys have changed since its start."""
+        release_id = tagged_world.start()
+        with tagged_world.store.transaction() as tx:
+            tx.execute("INSERT INTO policies VALUES ('old', %s)", [Jsonb({"people": 1, "may": {}})])
+            tx.execute("UPDATE releases SET policy_digest = 'old' WHERE id = %s", [release_id])
+            upkeep.resume(tx, tagged_world.deps)
+        assert tagged_world.view(release_id).release.policy_digest == "old"
+        assert notices(tagged_world) == []
 
     def test_a_deployed_release_keeps_its_policy(self, tagged_world: World) -> None:
         """Who may roll it back is decided by the policy of the deploy."""

@@ -46,7 +46,7 @@ def policy_of(rules: Rules) -> Policy:
             "required": list(rules.required),
             "optional": list(rules.optional),
             "quorum": dict(rules.required),
-            "people": rules.people,
+            "min_approvers": rules.people,
             "four_eyes": rules.four_eyes,
             "signoff_max_age": f"{rules.approval_lasts.total_seconds() / 3600:.0f}h",
             "lines": {check: {"waive": list(roles)} for check, roles in rules.waivers.items()},
@@ -55,7 +55,7 @@ def policy_of(rules: Rules) -> Policy:
                 "in_freeze": rules.glass_in_freeze,
                 "never_waivable": rules.glass_for_all,
             },
-            "may": {"deploy": list(rules.deployers)},
+            "permissions": {"deploy": list(rules.deployers)},
             "freeze_windows": [weekend] if rules.weekend else [],
         }
     )

@@ -65,7 +65,7 @@ NEVER, ALWAYS, FREEZES, CHECKS = "never", "always", "in_freeze", "never_waivable
 CASES = [
     (Cause.SIGNOFF_MISSING, make_view(), ALWAYS),
     (Cause.SIGNOFF_VOID, make_view(signoffs=(YES,)), ALWAYS),
-    (Cause.PEOPLE, with_signoffs(make_view(policy=Policy(people=2)), Role.RELEASE_MANAGER), ALWAYS),
+    (Cause.PEOPLE, with_signoffs(make_view(policy=Policy(min_approvers=2)), Role.RELEASE_MANAGER), ALWAYS),
     (Cause.FOUR_EYES, with_signoffs(make_view(), Role.RELEASE_MANAGER), ALWAYS),
     (Cause.CHECK, make_view(checks=FAILED_CHECKS), ALWAYS),
     (Cause.CHECK, make_view(checklist=STRICT, checks=FAILED_CHECKS), CHECKS),

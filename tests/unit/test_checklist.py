@@ -8,6 +8,7 @@ import pytest
 
 import bot
 from bot.checklists.read import read_checklist
+from bot.cli import main
 from bot.domain.checklist import Checklist
 from bot.domain.ids import CheckId
 from bot.errors import ChecklistError
@@ -265,3 +266,45 @@ def test_dependents_are_transitive() -> None:
     text = replace_once("title: Notes, kind: attest}", "title: Notes, kind: ask, needs: [go.two]}")
     assert parse(text).dependents(CheckId("go.one")) == ("go.two", "after.notes")
     assert parse(text).dependents(CheckId("after.notes")) == ()
+
+
+OLD_KEYS = f"""{GOOD}  - id: rollback.mode
+    title: Mode
+    action: {{do: set_variable, name: MODE, value: "off", remind: 1h}}
+watch:
+  probes:
+    - {{id: watch.one, title: One, kind: sentry_quiet, confirm: 2}}
+"""
+
+
+def test_an_old_key_is_read_under_its_new_name() -> None:
+    """A checklist with the old names of keys is the same checklist, and a notice for each names the new one."""
+    old = parse(OLD_KEYS)
+    new = parse(OLD_KEYS.replace("remind:", "remind_after:").replace("confirm:", "confirm_polls:"))
+    assert (old.digest, new.notices) == (new.digest, ())
+    assert sorted(old.notices) == [
+        "the key rollback.1.action.remind is called rollback.1.action.remind_after now",
+        "the key watch.probes.0.confirm is called watch.probes.0.confirm_polls now",
+    ]
+    assert Checklist.model_validate(old.body).digest == new.digest
+
+
+def test_lint_names_an_old_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever lints a checklist learns the new names of keys, and the checklist is good."""
+    file = tmp_path / "list.yml"
+    shipped = Path(bot.__file__).with_name("checklists") / "solvereign.yml"
+    file.write_text(shipped.read_text(encoding="utf-8").replace("confirm_polls:", "confirm:"), encoding="utf-8")
+    assert main(["checklist", "lint", str(file)]) == 0
+    assert capsys.readouterr().out.startswith(
+        f"{file}: the key watch.probes.3.confirm is called watch.probes.3.confirm_polls now.\n{file}: good. "
+    )
+
+
+def test_a_key_under_both_names_is_refused() -> None:
+    """It cannot be known which of the two values is meant."""
+    with pytest.raises(ChecklistError) as error:
+        parse(OLD_KEYS.replace("remind: 1h", "remind: 1h, remind_after: 2h"))
+    assert error.value.user_message == (
+        "list.yml:33: rollback.1.action.remind: rollback.1.action.remind is the old name of"
+        " rollback.1.action.remind_after, and both are there: leave out remind"
+    )

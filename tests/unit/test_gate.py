@@ -290,8 +290,8 @@ def test_a_quorum_counts_people() -> None:
 
 def test_the_number_of_people_counts_each_person_once() -> None:
     """One person with several roles counts once."""
-    assert two_of_qa(QUINN, PAT, people=3) == [(Cause.PEOPLE, "3 different people must approve; 2 so far")]
-    assert two_of_qa(QUINN, PAT, RITA, people=3) == []
+    assert two_of_qa(QUINN, PAT, min_approvers=3) == [(Cause.PEOPLE, "3 different people must approve; 2 so far")]
+    assert two_of_qa(QUINN, PAT, RITA, min_approvers=3) == []
 
 
 def test_an_expired_approval_does_not_count() -> None:

@@ -39,14 +39,14 @@ def test_roles_that_are_not_required_are_optional() -> None:
     [
         ({"required": []}, "required names no role"),
         ({"required": ["qa"], "optional": ["qa"]}, "qa is both required and optional"),
-        ({"may": {"deploy": []}}, "may.deploy names no role"),
+        ({"permissions": {"deploy": []}}, "permissions.deploy names no role"),
         ({"required": ["boss"]}, "Input should be 'release_manager', 'qa' or 'product'"),
         ({"required": "qa"}, "Input should be a valid tuple"),
         ({"quorums": 2}, "Extra inputs are not permitted"),
         ({"required": ["qa", "qa"]}, "qa is named twice"),
         ({"quorum": {"qa": 2}}, "quorum.qa is for a role that is not required"),
         ({"quorum": {"release_manager": 0}}, "greater than or equal to 1"),
-        ({"people": 0}, "greater than or equal to 1"),
+        ({"min_approvers": 0}, "greater than or equal to 1"),
         ({"signoff_max_age": "0s"}, "greater than 0"),
         ({"remind_after": "7d"}, "nobody would ever be reminded"),
         ({"lines": {"go": {"attest": []}}}, "at least 1 item"),
@@ -66,14 +66,14 @@ def test_an_invalid_policy_is_rejected(values: dict[str, object], message: str) 
 
 def test_a_rollback_is_never_harder_than_a_deploy() -> None:
     """Whoever may deploy may also roll back, whatever the file says (promise P6)."""
-    policy = Policy(may={Action.DEPLOY: (QA,), Action.ROLLBACK: (RM,)})
+    policy = Policy(permissions={Action.DEPLOY: (QA,), Action.ROLLBACK: (RM,)})
     assert policy.roles_for(Action.ROLLBACK) == (RM, QA)
     assert not permits(policy, Action.ROLLBACK, {PRODUCT})
 
 
 def test_the_digest_depends_on_the_content_of_the_policy() -> None:
     """The digest is the same for the same rules, however they are written, and different for others."""
-    policy = Policy(may={Action.DEPLOY: (QA,)})
+    policy = Policy(permissions={Action.DEPLOY: (QA,)})
     assert Policy.model_validate(policy.model_dump(mode="json")).digest == policy.digest
     assert Policy(four_eyes=False).digest != Policy().digest
     assert Policy(required=(RM,)).digest == Policy().digest
@@ -140,10 +140,18 @@ A, B, GROUP = "U0A", "U0B", "S0GROUP"
         ({"four_eyes": False}, {RM: [A]}, ""),
         ({"quorum": {"release_manager": 3}}, {RM: [A, B]}, "Release Manager must sign off with 3"),
         ({"quorum": {"release_manager": 3}}, {RM: [A, GROUP]}, ""),
-        ({"required": ["qa"], "may": {"start": ["product"]}}, {QA: [A, B]}, "nobody holds a role that may start"),
-        ({"may": {"deploy": ["product"]}}, {RM: [A, B]}, "nobody holds a role that may deploy"),
-        ({"people": 3}, {RM: [A], QA: [A, B]}, "policy.people needs 3 different people, and slack.roles names 2"),
-        ({"people": 3}, {RM: [A], QA: [A, B], PRODUCT: ["U0C"]}, ""),
+        (
+            {"required": ["qa"], "permissions": {"start": ["product"]}},
+            {QA: [A, B]},
+            "nobody holds a role that may start",
+        ),
+        ({"permissions": {"deploy": ["product"]}}, {RM: [A, B]}, "nobody holds a role that may deploy"),
+        (
+            {"min_approvers": 3},
+            {RM: [A], QA: [A, B]},
+            "policy.min_approvers needs 3 different people, and slack.roles names 2",
+        ),
+        ({"min_approvers": 3}, {RM: [A], QA: [A, B], PRODUCT: ["U0C"]}, ""),
     ],
 )
 def test_a_policy_that_nobody_can_meet_is_reported(
@@ -185,9 +193,11 @@ def test_a_break_glass_that_nobody_can_review_is_reported(
     may: dict[str, list[str]], holders: dict[Role, list[str]], message: str
 ) -> None:
     """Too few people for the review are reported at the start, and only if break-glass is allowed."""
-    shortage = find_review_shortage(Policy.model_validate({"may": may, "break_glass": {"allowed": True}}), holders)
+    shortage = find_review_shortage(
+        Policy.model_validate({"permissions": may, "break_glass": {"allowed": True}}), holders
+    )
     assert (shortage_text(shortage) if shortage else "") == message
-    assert find_review_shortage(Policy.model_validate({"may": may}), holders) is None
+    assert find_review_shortage(Policy.model_validate({"permissions": may}), holders) is None
 
 
 @pytest.mark.parametrize("key", ["in_freeze", "never_waivable"])
@@ -200,3 +210,9 @@ def test_options_of_break_glass_need_break_glass_to_be_allowed(key: str) -> None
 def test_break_glass_is_off_by_default() -> None:
     """Without configuration break-glass is not allowed."""
     assert Policy().break_glass.model_dump() == {"allowed": False, "in_freeze": False, "never_waivable": False}
+
+
+def test_a_stored_policy_with_old_keys_is_the_same_policy() -> None:
+    """A release keeps its policy as it was stored, and sign-offs stay valid when only the names of keys have changed."""
+    stored = Policy.model_validate_json('{"required": ["qa"], "people": 2, "may": {"deploy": ["qa"]}}')
+    assert stored.digest == Policy(required=(QA,), min_approvers=2, permissions={Action.DEPLOY: (QA,)}).digest

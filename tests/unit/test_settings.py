@@ -309,3 +309,27 @@ def test_a_rule_for_an_unknown_step_is_an_error(file: Path, rule: str, message: 
     with pytest.raises(ConfigError) as error:
         read_policy(load(file, f"policy: {{lines: {{{rule}}}}}"), make_checklist())
     assert error.value.user_message == message
+
+
+def test_an_old_key_is_read_under_its_new_name(file: Path) -> None:
+    """A file with the old names of keys has the same values, and a notice for each names the new one."""
+    old = load(file, "policy: {people: 2, may: {start: [qa]}}\nwatch: {late_seconds: 1, patience_minutes: 2}")
+    new = load(
+        file, "policy: {min_approvers: 2, permissions: {start: [qa]}}\nwatch: {settle_seconds: 1, no_answer_minutes: 2}"
+    )
+    assert (old.policy, old.watch, new.notices) == (new.policy, new.watch, ())
+    assert sorted(old.notices) == [
+        "the key policy.may is called policy.permissions now",
+        "the key policy.people is called policy.min_approvers now",
+        "the key watch.late_seconds is called watch.settle_seconds now",
+        "the key watch.patience_minutes is called watch.no_answer_minutes now",
+    ]
+
+
+def test_a_key_under_both_names_is_refused(file: Path) -> None:
+    """It cannot be known which of the two values is meant."""
+    text = "watch:\n  settle_seconds: 30\n  late_seconds: 60\n"
+    assert config_error(file, text) == (
+        "/release-bot.yml:3: watch.late_seconds: watch.late_seconds is the old name of watch.settle_seconds,"
+        " and both are there: leave out late_seconds"
+    )

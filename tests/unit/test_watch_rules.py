@@ -161,7 +161,7 @@ class TestThePoll:
     def test_a_fault_is_confirmed_before_it_alarms(self) -> None:
         """Until a second FAIL the probe is unknown; an ERROR in between does not restart the count, a PASS does."""
         fail, error, good = Outcome.FAIL, Outcome.ERROR, Outcome.PASS
-        twice = PROBE.model_copy(update={"confirm": 2})
+        twice = PROBE.model_copy(update={"confirm_polls": 2})
         verdicts = [reading.status for reading in polls(fail, error, fail, good, fail, probe=twice)]
         assert verdicts == [
             ProbeStatus.CANNOT_TELL,
