@@ -12,13 +12,13 @@ from clients.target import require
 
 
 class QueueDepthParams(Params):
-    """How much may wait."""
+    """The limit of the queue."""
 
     at_most: int = Field(default=100, ge=0, description="Jobs that may wait.")
 
 
 class QueueDepth(Kind):
-    """PASS when no more jobs wait than allowed."""
+    """PASS if no more jobs wait than allowed."""
 
     name = "queue_depth"
     summary = "The product's work queue is short enough to deploy"
@@ -30,15 +30,15 @@ class QueueDepth(Kind):
         return (API,)
 
     def run(self, params: QueueDepthParams, ctx: CheckContext) -> Answer:
-        """Ask once. Raises CheckError when the product does not say."""
+        """Ask once. Raises CheckError if the answer does not have the number."""
         url = f"{str(require(ctx.target.api_url, ctx.target, 'api_url')).rstrip('/')}/api/queue"
         with http_errors(f"get {url}"):
             response = ctx.clients.http().get(url)
             response.raise_for_status()
             body = response.json()
         with reading("the product", "how many jobs wait", body):
-            waiting = int(body["waiting"])
-        evidence = Evidence(asked=f"GET {url}", expected=f"at most {params.at_most}", seen=f"{waiting} wait")
-        if waiting > params.at_most:
-            return Answer(Outcome.FAIL, f"{waiting} jobs wait", evidence, hint="Let them drain, then run this again.")
-        return Answer(Outcome.PASS, f"{waiting} jobs wait", evidence)
+            jobs = int(body["waiting"])
+        evidence = Evidence(asked=f"GET {url}", expected=f"at most {params.at_most}", seen=f"{jobs} wait")
+        if jobs > params.at_most:
+            return Answer(Outcome.FAIL, f"{jobs} jobs wait", evidence, hint="Let them drain, then run this again.")
+        return Answer(Outcome.PASS, f"{jobs} jobs wait", evidence)

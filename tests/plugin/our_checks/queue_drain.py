@@ -12,11 +12,11 @@ from clients.target import require
 
 
 class QueueDrainParams(Params):
-    """There are none."""
+    """The kind has no parameters."""
 
 
 class QueueDrain(Kind):
-    """Waits until nothing waits any more, however long that takes: the bot has to give it up."""
+    """Waits until no job waits any more, past its own deadline, so that the bot has to abandon it."""
 
     name = "queue_drain"
     summary = "The product's work queue becomes empty"
@@ -29,13 +29,13 @@ class QueueDrain(Kind):
         return (API,)
 
     def run(self, params: QueueDrainParams, ctx: CheckContext) -> Answer:
-        """Ask until it is empty. Raises CheckError when the product does not say."""
+        """Ask until the queue is empty. Raises CheckError if an answer does not have the number."""
         url = f"{str(require(ctx.target.api_url, ctx.target, 'api_url')).rstrip('/')}/api/queue"
-        while self._waiting(url, ctx):
+        while self._count_jobs(url, ctx):
             time.sleep(0.1)  # ctx.wait would end at the deadline
         return Answer(Outcome.PASS, "it is empty", Evidence(asked=f"GET {url}", expected="0 wait", seen="0 wait"))
 
-    def _waiting(self, url: str, ctx: CheckContext) -> int:
+    def _count_jobs(self, url: str, ctx: CheckContext) -> int:
         with http_errors(f"get {url}"):
             body = ctx.clients.http().get(url).raise_for_status().json()
         with reading("the product", "how many jobs wait", body):
