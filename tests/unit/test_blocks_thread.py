@@ -337,7 +337,7 @@ def test_the_close_out_lists_what_was_waived_and_is_still_open() -> None:
     assert_slack_accepts(closeout)
     assert closeout.text == "Close-out of SOLVEREIGN v4.8.0: DONE, 1 waived, 3 still open"
     assert block(closeout, "closeout") == (
-        "*Close-out of SOLVEREIGN v4.8.0*\nTook: from start to deploy 48 min, deploy 2 min, watch 9 min, in all 1 h."
+        "*Close-out of SOLVEREIGN v4.8.0*\nTook 48 min from start to deploy, 2 min for the deploy, 9 min of watch, 1 h in all."
     )
     assert block(closeout, "waived") == (
         f"*Waived*\n:fast_forward: Check of go.check_1: the drill of yesterday counts (<@U0RITA0001>, {AT_1758})"
@@ -387,7 +387,7 @@ def test_the_close_out_lists_what_was_waived_and_is_still_open() -> None:
             ReleaseState.ROLLED_BACK,
             "done",
             (
-                "SOLVEREIGN v4.8.0 was in production, but isn't any more: ROLLED_BACK, "
+                "SOLVEREIGN v4.8.0 was in production. Now: ROLLED_BACK, "
                 "<!date^1795543200^{date_short_pretty} {time}|2026-11-24 18:00 UTC>: errors after the deploy"
             ),
         ),

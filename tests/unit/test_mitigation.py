@@ -95,4 +95,4 @@ def test_the_close_out_lists_a_mitigation_as_open_and_then_as_done() -> None:
     assert "in all" not in block(before, "closeout")
     assert after.text == "Close-out of SOLVEREIGN v4.8.0: ROLLED_BACK, 0 waived, 2 still open"
     assert f"MODE=off: since {SINCE}, owned by <@U0PAT00001>; put back by <@U0QUINN001>, {TILL}" in block(after, "done")
-    assert "in all 1 h" in block(after, "closeout")
+    assert "1 h in all" in block(after, "closeout")

@@ -115,16 +115,16 @@ def _durations(view: ReleaseView) -> str:
     """How long it took: to the deploy, the steps, the watch, and in all, as far as it came."""
     release = view.release
     starts = [step.started_at for step in view.steps if step.plan is PlanKind.DEPLOY and step.started_at is not None]
-    began = min(starts, default=None)
+    started_at = min(starts, default=None)
     parts = [
-        _between("from start to deploy", release.started_at, began),
-        _between("deploy", began, release.deployed_at),
-        _between("watch", *((view.watch.started_at, view.watch.ends_at) if view.watch else (None, None))),
+        _between("from start to deploy", release.started_at, started_at),
+        _between("for the deploy", started_at, release.deployed_at),
+        _between("of watch", *((view.watch.started_at, view.watch.ends_at) if view.watch else (None, None))),
         _between("in all", release.started_at, release.closed_at),
     ]
-    took = ", ".join(part for part in parts if part)
-    return f"Took: {took}." if took else "Nothing was deployed."
+    durations = ", ".join(part for part in parts if part)
+    return f"Took {durations}." if durations else "Nothing was deployed."
 
 
 def _between(what: str, begin: datetime | None, end: datetime | None) -> str:
-    return f"{what} {text.duration(end - begin)}" if begin is not None and end is not None else ""
+    return f"{text.duration(end - begin)} {what}" if begin is not None and end is not None else ""

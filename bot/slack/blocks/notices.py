@@ -75,7 +75,7 @@ def done(_about: DoneNotice, view: ReleaseView) -> Rendered:
     name = text.outside(text.name(view), 150)
     if view.release.state is not ReleaseState.DONE:
         now = text.state_words(view, text.moment)
-        return _notice("leftwards_arrow_with_hook", f"{name} was in production, but isn't any more: {now}")
+        return _notice("leftwards_arrow_with_hook", f"{name} was in production. Now: {now}")
     words = f"{name} is in production and its watch is over."
     alarms = view.watch.alarms if view.watch is not None else ()
     acknowledged_count = sum(alarm.acknowledged_by not in {None, SYSTEM} for alarm in alarms)

@@ -30,7 +30,7 @@ def render(about: SectionPost, view: ReleaseView) -> Rendered:
     """The message of a section of the checklist."""
     section = view.checklist.section(about.section)
     if section is None:
-        return unknown(view, "This section is not in the checklist of the release.")
+        return unknown(view, "This section isn't in the checklist of the release.")
     with_buttons = _choose(view, section)
     room = limits.share(_CHECKS, len(with_buttons), at_least=250, at_most=1_200)
     heading = _heading(view, section)
