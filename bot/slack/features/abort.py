@@ -20,7 +20,7 @@ BUTTONS = (
             effect="The release is closed. Nothing is deployed.",
             required=False,
         ),
-        run=lambda tx, it: abort.abort(tx, it.deps, it.actor, it.content.release_id, it.note),
+        run=lambda tx, click: abort.abort(tx, click.deps, click.actor, click.content.release_id, click.note),
     ),
 )  # fmt: skip
 COMMANDS = (
@@ -28,6 +28,8 @@ COMMANDS = (
         word="abort", parameters="[reason]", summary="Close the release without a deploy.",
         details="Works while nothing was changed: also when the deploy failed or waits for a person before its first change.",
         permission=Action.ABORT, parse=grammar.reason("abort"),
-        run=lambda tx, it: abort.abort(tx, it.deps, it.actor, release_of(tx, it.deps).id, it.content),
+        run=lambda tx, command: abort.abort(
+            tx, command.deps, command.actor, release_of(tx, command.deps).id, command.content
+        ),
     ),
 )  # fmt: skip

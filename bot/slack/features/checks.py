@@ -35,22 +35,24 @@ BUTTONS = (
     Button(
         id="check.rerun", payload=CheckPayload, permission=Action.CHECK,
         place="section", does="runs the check again, before the deploy or after it",
-        run=lambda tx, it: check.rerun(tx, it.deps, it.actor, it.content.release_id, it.content.check),
+        run=lambda tx, click: check.rerun(tx, click.deps, click.actor, click.content.release_id, click.content.check),
     ),
     Button(
         id="check.cancel", payload=CheckPayload, permission=Action.CHECK,
         place="section, while it runs or waits", does="stops the check; its earlier result stays",
-        run=lambda tx, it: check.cancel(tx, it.deps, it.actor, it.content.release_id, it.content.check),
+        run=lambda tx, click: check.cancel(tx, click.deps, click.actor, click.content.release_id, click.content.check),
     ),
     Button(
         id="section.rerun", payload=SectionPayload, permission=Action.CHECK,
         place="section", does="runs all of its checks again",
-        run=lambda tx, it: check.rerun(tx, it.deps, it.actor, it.content.release_id, it.content.section),
+        run=lambda tx, click: check.rerun(tx, click.deps, click.actor, click.content.release_id, click.content.section),
     ),
     Button(
         id="section.cancel", payload=SectionPayload, permission=Action.CHECK,
         place="section, while one of its checks runs or waits", does="stops all of them",
-        run=lambda tx, it: check.cancel(tx, it.deps, it.actor, it.content.release_id, it.content.section),
+        run=lambda tx, click: check.cancel(
+            tx, click.deps, click.actor, click.content.release_id, click.content.section
+        ),
     ),
     Button(
         id="check.waive", payload=CheckPayload, permission=Action.WAIVE,
@@ -60,7 +62,9 @@ BUTTONS = (
             title="Waive a check", submit="Waive", label="Why may the release go without it?",
             effect="Waives the check for this release only. Everyone must approve again.",
         ),
-        run=lambda tx, it: check.waive(tx, it.deps, it.actor, it.content.release_id, it.content.check, it.note),
+        run=lambda tx, click: check.waive(
+            tx, click.deps, click.actor, click.content.release_id, click.content.check, click.note
+        ),
     ),
     Button(
         id="check.attest", payload=CheckPayload, permission=Action.ATTEST,
@@ -70,7 +74,9 @@ BUTTONS = (
             title="Attest a check", submit="Attest", label="What did you look at, and what did you see?",
             effect="The check passes on your word, under your name.",
         ),
-        run=lambda tx, it: check.attest(tx, it.deps, it.actor, it.content.release_id, it.content.check, it.note),
+        run=lambda tx, click: check.attest(
+            tx, click.deps, click.actor, click.content.release_id, click.content.check, click.note
+        ),
     ),
 )  # fmt: skip
 COMMANDS = (
@@ -78,12 +84,16 @@ COMMANDS = (
         word="check", parameters="[ID|SECTION|all]", summary="Run checks again.",
         details="Runs also those that need them. Without a name: all.",
         permission=Action.CHECK, parse=grammar.check_or_section("check"),
-        run=lambda tx, it: check.rerun(tx, it.deps, it.actor, release_of(tx, it.deps).id, it.content),
+        run=lambda tx, command: check.rerun(
+            tx, command.deps, command.actor, release_of(tx, command.deps).id, command.content
+        ),
     ),
     Command(
         word="check cancel", parameters="[ID|SECTION|all]", summary="Cancel checks that run or wait.",
         details="Without a name: all.",
         permission=Action.CHECK, parse=grammar.check_or_section("check cancel"),
-        run=lambda tx, it: check.cancel(tx, it.deps, it.actor, release_of(tx, it.deps).id, it.content),
+        run=lambda tx, command: check.cancel(
+            tx, command.deps, command.actor, release_of(tx, command.deps).id, command.content
+        ),
     ),
 )  # fmt: skip

@@ -54,7 +54,7 @@ BUTTONS = (
             title="Review a break-glass", submit="Close the review", label="Was it right, and what changes now?",
             effect="Recorded under your name. Whoever broke the glass can't review it.",
         ),
-        run=lambda tx, it: break_glass.review(tx, it.deps, it.actor, it.content.release_id, it.note),
+        run=lambda tx, click: break_glass.review(tx, click.deps, click.actor, click.content.release_id, click.note),
     ),
 )  # fmt: skip
 COMMANDS = (

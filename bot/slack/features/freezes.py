@@ -27,6 +27,6 @@ COMMANDS = (
         word="unfreeze", summary="Allow deploys again.",
         details="A window of `policy.freeze_windows` lasts until its end, and the answer says so.",
         permission=Action.FREEZE, parse=grammar.nothing("unfreeze"),
-        run=lambda tx, it: freeze.unfreeze(tx, it.deps, it.actor),
+        run=lambda tx, command: freeze.unfreeze(tx, command.deps, command.actor),
     ),
 )  # fmt: skip

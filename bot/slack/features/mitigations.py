@@ -20,12 +20,12 @@ BUTTONS = (
                 "Nothing is deployed in the meantime."
             ),
         ),
-        run=lambda tx, it: mitigation.apply(tx, it.deps, it.actor, it.content.step, it.note),
+        run=lambda tx, click: mitigation.apply(tx, click.deps, click.actor, click.content.step, click.note),
     ),
     Button(
         id="mitigation.resolve", payload=MitigationPayload, permission=Action.ROLLBACK,
         place="mitigation", does="puts the earlier value back; the last one closes the release",
-        run=lambda tx, it: mitigation.resolve(tx, it.deps, it.actor, it.content.mitigation),
+        run=lambda tx, click: mitigation.resolve(tx, click.deps, click.actor, click.content.mitigation),
     ),
     Button(
         id="mitigation.attest", payload=MitigationPayload, permission=Action.ROLLBACK,
@@ -34,7 +34,7 @@ BUTTONS = (
             title="Put back by hand", submit="Record it", label="What was put back, and how do you know?",
             effect="It counts as put back by you, not by the bot, and no longer blocks deploys.",
         ),
-        run=lambda tx, it: mitigation.attest(tx, it.deps, it.actor, it.content.mitigation, it.note),
+        run=lambda tx, click: mitigation.attest(tx, click.deps, click.actor, click.content.mitigation, click.note),
     ),
 )  # fmt: skip
 COMMANDS = ()

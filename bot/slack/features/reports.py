@@ -22,7 +22,9 @@ COMMANDS = (
     Command(
         word="history", summary="List the latest releases.",
         permission=Audience.MEMBER, parse=grammar.nothing("history"),
-        run=lambda tx, it: answers.history(status.history(tx, it.deps), status.list_open_mitigations(tx, it.deps)),
+        run=lambda tx, command: answers.history(
+            status.history(tx, command.deps), status.list_open_mitigations(tx, command.deps)
+        ),
     ),
     Command(
         word="report", parameters="[vX.Y.Z]", summary="Send the evidence of a release as a file.",
@@ -33,6 +35,6 @@ COMMANDS = (
         word="doctor", summary="Check every part the bot needs, and what to do about those that don't work.",
         details="Asks as [`release-bot doctor`](command-line.md#doctor) does; the findings follow within half a minute.",
         permission=Audience.MEMBER, parse=grammar.nothing("doctor"),
-        run=lambda tx, it: doctor.request_examination(tx, it.deps.examination(), it.delivery),
+        run=lambda tx, command: doctor.request_examination(tx, command.deps.examination(), command.delivery),
     ),
 )  # fmt: skip

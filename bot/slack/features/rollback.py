@@ -64,6 +64,8 @@ COMMANDS = (
             "is only OPEN is aborted."
         ),
         permission=Action.ROLLBACK, parse=grammar.rollback_reason,
-        run=lambda tx, it: judge_rollback(tx, it.deps, it.actor, status.to_roll_back(tx, it.deps).id, it.content),
+        run=lambda tx, command: judge_rollback(
+            tx, command.deps, command.actor, status.to_roll_back(tx, command.deps).id, command.content
+        ),
     ),
 )  # fmt: skip

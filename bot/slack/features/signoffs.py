@@ -37,7 +37,7 @@ BUTTONS = (
     Button(
         id="signoff.approve", payload=RolePayload, permission=Audience.OWN_ROLE,
         place="card", does="records your yes in that role",
-        run=lambda tx, it: _sign(tx, it, Verdict.APPROVE),
+        run=lambda tx, click: _sign(tx, click, Verdict.APPROVE),
     ),
     Button(
         id="signoff.decline", payload=RolePayload, permission=Audience.OWN_ROLE,
@@ -46,12 +46,12 @@ BUTTONS = (
             title="Decline", submit="Decline", label="Why not?",
             effect="The gate stays closed until this is revoked.",
         ),
-        run=lambda tx, it: _sign(tx, it, Verdict.DECLINE),
+        run=lambda tx, click: _sign(tx, click, Verdict.DECLINE),
     ),
     Button(
         id="signoff.revoke", payload=RolePayload, permission=Audience.OWN_ROLE,
         place="card", does="withdraws the decision of that role",
-        run=lambda tx, it: sign.revoke(tx, it.deps, it.actor, it.content.release_id, it.content.role),
+        run=lambda tx, click: sign.revoke(tx, click.deps, click.actor, click.content.release_id, click.content.role),
     ),
 )  # fmt: skip
 COMMANDS = ()

@@ -20,12 +20,12 @@ BUTTONS = (
     Button(
         id="step.retry", payload=StepPayload, permission=Action.RETRY,
         place="steps, at a failed one", does="carries out the step again",
-        run=lambda tx, it: step_clicks.retry(tx, it.deps, it.actor, it.content.step),
+        run=lambda tx, click: step_clicks.retry(tx, click.deps, click.actor, click.content.step),
     ),
     Button(
         id="step.cancel", payload=StepPayload, permission=Action.RETRY,
         place="steps, at one that runs", does="stops the step, after a question; it counts as failed then",
-        run=lambda tx, it: step_clicks.cancel(tx, it.deps, it.actor, it.content.step),
+        run=lambda tx, click: step_clicks.cancel(tx, click.deps, click.actor, click.content.step),
     ),
     Button(
         id="step.attest",

@@ -16,7 +16,7 @@ BUTTONS = (
             title="Acknowledge an alarm", submit="Acknowledge", label="Why may the release stay?",
             effect="The alarm no longer keeps the watch from ending.",
         ),
-        run=lambda tx, it: watch.acknowledge(tx, it.deps, it.actor, it.content.alarm, it.note),
+        run=lambda tx, click: watch.acknowledge(tx, click.deps, click.actor, click.content.alarm, click.note),
     ),
 )  # fmt: skip
 COMMANDS = ()
