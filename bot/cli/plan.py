@@ -14,7 +14,7 @@ from bot.domain.plan import PlanKind, PlannedStep, Way
 from bot.errors import InvalidInput
 from bot.flows.step_inspection import preview_plans, version_reference
 
-MARKS = {Way.BACK: "back", Way.STAYS: "stays", Way.UNKNOWN: "?", Way.FINAL: "FINAL"}
+MARKS = {Way.BACK: "back", Way.COMPATIBLE: "stays", Way.UNKNOWN: "?", Way.FINAL: "FINAL"}
 
 
 def add_to(commands: Commands) -> None:

@@ -83,7 +83,7 @@ class RecordBreak:
 
     @property
     def fault(self) -> RecordFault:
-        """What is wrong."""
+        """The kind of damage that the clue points to."""
         return _FAULTS[self.clue]
 
 
@@ -125,7 +125,7 @@ def chain_hash(
 
 
 def first_form_hash(event: AuditEvent, seq: int | None = None) -> str:
-    """The hash of a row as it was made at first, over its body as a whole; of such rows the record may hold the oldest."""
+    """Return the hash in its first form, over the body as a whole, which the oldest rows of a record may have."""
     head = _head(event.seq if seq is None else seq, event.at, event.actor, event.event, event.release)
     return _chain(event.previous, {**head, "body": event.body})
 
@@ -163,12 +163,12 @@ def examine_record(events: Iterable[AuditEvent], heads: Iterable[Head] = ()) -> 
 
 
 def find_break(events: Iterable[AuditEvent]) -> RecordBreak | None:
-    """What is wrong with the rows by themselves, or None when the chain holds."""
+    """Return the first break that the rows show by themselves, or None when the chain holds."""
     return examine_record(events).first_break
 
 
 def _fault_of(event: AuditEvent, previous: str, expected_seq: int, rest: Iterator[AuditEvent]) -> RecordBreak | None:
-    """What is wrong with one row; ``rest`` are those behind it, which are used up in the search for the reason."""
+    """Return what is wrong with one row, or None. ``rest``: the rows behind it, which the search for the reason consumes."""
     if event.seq != expected_seq:
         if event.seq < expected_seq or any(later.seq == expected_seq for later in rest):
             return RecordBreak(expected_seq, Clue.OTHER_ROW, event.seq)

@@ -35,7 +35,7 @@ def row_name(table: str, row: Mapping[str, Any]) -> str:
 
 
 def column_digests(table: str, row: Mapping[str, Any]) -> dict[str, str]:
-    """The digest of each bound column of ``row``, which is as the database makes JSON of it."""
+    """Return the digest of each bound column of ``row``, whose values are JSON as the database makes it."""
     columns = BOUND_COLUMNS[table]
     if table == "watches" and row["state"] == "running":
         columns -= {"polls"}
@@ -45,5 +45,5 @@ def column_digests(table: str, row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def row_digest(table: str, row: Mapping[str, Any]) -> str:
-    """What an event says of a row that it has changed."""
+    """Return the digest by which an event binds a row that it has changed."""
     return digest_of(column_digests(table, row))

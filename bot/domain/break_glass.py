@@ -61,7 +61,7 @@ def _may_be_passed(view: ReleaseView, reason: Reason) -> bool:
 
 
 def has_moved_unseen(view: ReleaseView) -> bool:
-    """Whether the release means something else since so short a time that nobody has looked at it.
+    """Return whether the version got its present commit or image less than `UNSEEN_FOR` ago, so that nobody has looked at it.
 
     The move makes checks and sign-offs void, and break-glass passes over those: the look is all that is left.
     """
@@ -70,12 +70,12 @@ def has_moved_unseen(view: ReleaseView) -> bool:
 
 
 def says_why(reason: str) -> bool:
-    """Whether a reason is one that somebody can review."""
+    """Return whether a reason is long enough to be reviewed."""
     return len(reason.split()) >= MIN_WORDS and len(reason) >= MIN_CHARACTERS
 
 
 def is_stopped_by_freeze(view: ReleaseView) -> bool:
-    """Whether a freeze stops a deploy that has begun: not the very freeze that it was let past, but any later one."""
+    """Return whether a freeze stops a deploy that has begun: any but the one that its break-glass passed over."""
     if view.freeze is None:
         return False
     overridden_reasons = view.break_glass.overridden_reasons if view.break_glass is not None else ()

@@ -65,7 +65,7 @@ class Check(Model):
 
     @model_serializer(mode="wrap")
     def _as_written(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Of a reference only what is its own."""
+        """Write all keys of a check, and of a reference only its own."""
         values: dict[str, Any] = serialize(self)
         if self.same_as is None:
             return {key: value for key, value in values.items() if key != "same_as"}
@@ -296,7 +296,7 @@ class Checklist(Model, DocumentModel):
 
     @property
     def non_gate_checks(self) -> tuple[tuple[Section, Check], ...]:
-        """The lines before the deploy that are no rows of the Go/No-Go table and show no result of one, each result once."""
+        """The lines before the deploy whose results are not in the Go/No-Go table, with their sections; each result once."""
         ids_so_far = {check.canonical_id for check in self.gate_checks}
         lines = []
         for section in sorted(self.sections, key=lambda one: not one.blocks):  # what blocks in one place blocks

@@ -53,7 +53,7 @@ class Decision:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether there is no reason against it."""
         return not self.reasons
 
 
@@ -61,12 +61,12 @@ CONFIRMED_FOR = timedelta(minutes=2)  # for so long a deploy relies on what GitH
 
 
 def permits(policy: Policy, action: Action, roles: Collection[Role], *lines: str) -> bool:
-    """Whether somebody with ``roles`` may do ``action``, where it matters to the check of ``lines``. No role, no action."""
+    """Return whether somebody with ``roles`` may do ``action``; for a check or a step, ``lines`` as in `Policy.roles_for`."""
     return any(role in roles for role in policy.roles_for(action, *lines))
 
 
 def lines_of(view: ReleaseView, check_id: CheckId) -> tuple[str, ...]:
-    """What a rule of the policy can call a check: by its own id, or by that of its section."""
+    """Return the ids under which the policy may have a rule for a check: its own, then that of its section."""
     return (
         check_id,
         *(section.id for section in view.checklist.sections if check_id in {c.id for c in section.checks}),
@@ -128,7 +128,7 @@ def deploy_gate(view: ReleaseView, deployer: UserId | None = None, findings: Dep
 
 
 def freeze_reason(freeze: Freeze) -> DeploysFrozen:
-    """The reason that a freeze is against a deploy."""
+    """Return the reason against a deploy that a freeze is."""
     return DeploysFrozen(freeze.key, freeze.reason)
 
 
@@ -144,7 +144,7 @@ def _known_bad_reasons(view: ReleaseView) -> list[RolledBackBefore]:
 
 
 def _is_confirmed(view: ReleaseView, findings: DeployFindings | None) -> bool:
-    """Whether GitHub and the registry said shortly before that the version means what this release is."""
+    """Return whether GitHub and the registry confirmed, at most `CONFIRMED_FOR` ago, the commit and image of this release."""
     moments = [view.release.confirmed_at]
     if findings is not None and findings.fingerprint == view.fingerprint:
         moments.append(findings.confirmed_at)
@@ -165,7 +165,7 @@ def non_blocking_failures(view: ReleaseView) -> list[CheckNotPassed]:
 
 
 def _not_passed(view: ReleaseView, checks: Sequence[tuple[str, Check]]) -> list[CheckNotPassed]:
-    """Of these checks, with their sections, the ones that do not let a deploy through."""
+    """Return which of these checks, each with the title of its section, have not passed and are not waived."""
     failures = []
     for section, check in checks:
         status = check_status(view.checks[check.id], check.max_age, view.now)
@@ -193,7 +193,7 @@ def _signoff_reasons(view: ReleaseView) -> list[Reason]:
 
 
 def _people_reasons(view: ReleaseView, deployer: UserId | None) -> list[Reason]:
-    """What is wrong with who they are, once every role has approved: too few people, or only the deployer."""
+    """Return the reasons about who has approved: too few people once every role has, or only the deployer."""
     approvers = {signoff.by for role in view.policy.roles for signoff in valid_approvals(view, role)}
     reasons: list[Reason] = []
     if not missing_approvals(view) and len(approvers) < view.policy.min_approvers:
@@ -217,7 +217,7 @@ def rollback_gate(view: ReleaseView, newest_deployed: Release | None = None) -> 
 
 
 def newer_release(newer: Release, release: Release) -> Reason:
-    """Why ``release`` cannot be taken back under ``newer``, which was deployed, or begins to be, after it."""
+    """Return why ``release`` cannot be rolled back before ``newer``, whose deploy began after it."""
     if newer.state is ReleaseState.ROLLING_BACK:
         return NewerRollingBack(newer.state, newer.version)
     return NewerDeployed(newer.state, newer.version, release.version)

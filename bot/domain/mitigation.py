@@ -43,10 +43,10 @@ class Mitigation:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still a debt: also while nobody knows whether it has been set."""
+        """Whether it is still to be put back, also while nobody knows whether it has been set."""
         return self.state is not MitigationState.LIFTED
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it waits for somebody to press again."""
+        """Whether it failed to be set or put back, and waits for a person to try again."""
         return self.is_open and bool(self.trouble)

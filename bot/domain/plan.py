@@ -56,7 +56,7 @@ class Way(StrEnum):
     """What becomes of a Mutation in a rollback."""
 
     BACK = "back"  # a step of the rollback puts back what was recorded before the deploy
-    STAYS = "stays"  # nothing takes it back, and nothing has to: what ran before works with it
+    COMPATIBLE = "stays"  # nothing takes it back, and nothing has to: what ran before works with it
     UNKNOWN = (
         "unknown"  # nothing takes it back, and nobody can say what it has done: done by hand, or its end was not seen
     )
@@ -79,7 +79,7 @@ class Mutation:
         return {"what": self.what, "now": self.now, "after": self.after, "way": self.way.value, "back": self.back}
 
     def scrub(self, clean: Callable[[str], str]) -> Mutation:
-        """The same in words that may be stored and shown: a value in the cluster may be a credential."""
+        """Return the change with each text passed through ``clean``, because a value in the cluster may be a credential."""
         return Mutation.of({**{key: clean(value) for key, value in self.body.items()}, "way": self.way.value})
 
     @classmethod
@@ -134,7 +134,7 @@ class Step:
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether a person says to have done it and the bot, which would have looked, could not."""
+        """Whether a person attested the step and the bot could not check the effect, as it would have."""
         return self.state is StepState.ATTESTED and self.summary.startswith(UNCONFIRMED_PREFIX)
 
 
@@ -191,7 +191,7 @@ class LastingChange:
 
 
 def lasting_changes(steps: Sequence[Step], specs: Sequence[StepSpec]) -> tuple[LastingChange, ...]:
-    """What a rollback leaves of what the deploy steps, described by ``specs``, have done or may have done; the worst first.
+    """Return the changes of the deploy steps, described by ``specs``, that a rollback leaves in place; the worst first.
 
     By the journal, because a retry plans anew and what the attempt before it has changed is no longer planned.
     """
@@ -208,11 +208,11 @@ def lasting_changes(steps: Sequence[Step], specs: Sequence[StepSpec]) -> tuple[L
     return (*running, *sorted(changes, key=lambda change: _WORST_FIRST.index(change.way)))
 
 
-_WORST_FIRST = (Way.FINAL, Way.UNKNOWN, Way.STAYS)
+_WORST_FIRST = (Way.FINAL, Way.UNKNOWN, Way.COMPATIBLE)
 
 
 def _lasting_of(step: Step, spec: StepSpec) -> Iterator[LastingChange]:
-    """What one step of a deploy leaves behind. Nobody saw what a person did, nor what a step did that did not end well."""
+    """Yield the changes of one deploy step that a rollback leaves in place; uncertain where a person did it or it did not end well."""
     changes, doubt = dict.fromkeys(step.intended_changes), Doubt.UNSEEN
     if step.state is StepState.ATTESTED:
         changes, doubt = dict.fromkeys((*step.intended_changes, *(step.planned_changes or ()))), Doubt.BY_HAND

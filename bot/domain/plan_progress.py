@@ -47,7 +47,7 @@ class PlanProgress:
 
     @property
     def has_changed_nothing(self) -> bool:
-        """Whether the deploy has changed nothing: no step of it was about to, as its journal says, and nobody did one by hand."""
+        """Whether, by its journal, no step of the deploy was about to change anything, and nobody did one by hand."""
         return not any(
             step.intended_changes or step.unfinished_jobs or step.state is StepState.ATTESTED
             for step in self.steps
@@ -56,7 +56,7 @@ class PlanProgress:
 
     @property
     def may_abort(self) -> bool:
-        """Whether it can end without a rollback: nothing is changed, and no step is being carried out that might."""
+        """Whether the release can end without a rollback: nothing is changed, and no step is running that might."""
         is_halted = self.release.state is ReleaseState.DEPLOY_FAILED or self.awaited_step is not None
         of_deploy = self.release.state in {ReleaseState.DEPLOYING, ReleaseState.DEPLOY_FAILED}
         return self.release.state is ReleaseState.OPEN or (of_deploy and is_halted and self.has_changed_nothing)

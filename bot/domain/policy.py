@@ -142,7 +142,7 @@ class Policy(Model, DocumentModel):
         return self._may(action)
 
     def who_may(self, action: Action, *lines: str) -> str:
-        """The roles that `allowed` names, as people read them: ``Release Manager or QA``."""
+        """The roles that `roles_for` returns, as people read them: ``Release Manager or QA``."""
         return " or ".join(role.title for role in self.roles_for(action, *lines))
 
     def _may(self, action: Action) -> tuple[Role, ...]:

@@ -90,10 +90,10 @@ class Release:
 
     @property
     def is_active(self) -> bool:
-        """Whether it holds its environment."""
+        """Whether the release holds its environment, so that no other can start."""
         return self.state in ACTIVE
 
     @property
     def is_closed(self) -> bool:
-        """Whether it is over and nothing of it is left to be put back (promise P7)."""
+        """Whether the release is over and none of its mitigations is open (promise P7)."""
         return self.closed_at is not None

@@ -70,7 +70,7 @@ class CheckView:
 
     @property
     def outcome(self) -> Outcome | None:
-        """Of the latest result; None: there is none."""
+        """The outcome of the latest result, or None."""
         return None if self.result is None else self.result.outcome
 
 
@@ -101,11 +101,11 @@ def check_status(view: CheckView, max_age: timedelta, now: datetime) -> CheckSta
         return CheckStatus.RUNNING
     if view.run_state is RunState.WAITING:
         return CheckStatus.WAITING
-    passed = view.result is not None and view.result.outcome is Outcome.PASS
-    if view.result is not None and passed and now - view.result.finished_at <= max_age:
+    has_passed = view.result is not None and view.result.outcome is Outcome.PASS
+    if view.result is not None and has_passed and now - view.result.finished_at <= max_age:
         return CheckStatus.PASSED
     if view.waiver is not None:
         return CheckStatus.WAIVED
     if view.result is None:
         return CheckStatus.MISSING
-    return CheckStatus.EXPIRED if passed else _BY_OUTCOME[view.result.outcome]
+    return CheckStatus.EXPIRED if has_passed else _BY_OUTCOME[view.result.outcome]

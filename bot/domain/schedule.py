@@ -28,11 +28,11 @@ class Requirements:
 
     @property
     def resources(self) -> frozenset[str]:
-        """All that a run has in use."""
+        """All that a run uses, alone or with others."""
         return self.exclusive | self.shared
 
     def conflict_with(self, other: Requirements) -> bool:
-        """Whether the two must not run at the same time."""
+        """Return whether the two runs must not overlap."""
         return bool(self.exclusive & other.resources or self.shared & other.exclusive)
 
 
@@ -41,11 +41,11 @@ class CheckState(Protocol):
 
     @property
     def run_state(self) -> RunState:
-        """Whether it waits, runs, or does neither."""
+        """Whether the check waits, runs, or does neither."""
 
     @property
     def outcome(self) -> Outcome | None:
-        """Of its latest answer; None: it has none."""
+        """The outcome of its latest answer, or None."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Turn:
 
     @property
     def may_begin(self) -> bool:
-        """Whether it need not wait and is not skipped."""
+        """Whether the check need not wait and is not skipped."""
         return not self.pending_needs and self.failed_need is None and not self.conflicts
 
 
@@ -84,7 +84,7 @@ def find_woken(
     checks: Iterable[Check],
     requirements: Callable[[Check], Requirements],
 ) -> Iterator[CheckId]:
-    """The ``checks`` that wait and whose turn may have come because ``ended`` does not run any more."""
+    """Yield the waiting ``checks`` whose turn may have come because ``finished_check`` has ended."""
     finished_requirements = requirements(finished_check)
     for check in checks:
         if states[check.id].run_state is RunState.WAITING and (

@@ -46,12 +46,12 @@ class Freeze:
 
     @property
     def key(self) -> str:
-        """Tells it from every other one, whatever their reasons say; a window of the calendar by when it ends."""
+        """A text that no other freeze has: the id of its row, or when a window of the calendar ends."""
         return str(self.id) if self.id is not None else f"until {self.until}"
 
     @property
     def of_calendar(self) -> bool:
-        """Whether it is a window of the policy's calendar, which nobody can lift."""
+        """Whether the freeze is a window of the policy's calendar, which nobody can lift."""
         return self.by == SYSTEM
 
 
@@ -100,7 +100,7 @@ class ReleaseView(PlanProgress):
 
     @property
     def may_close(self) -> bool:
-        """Whether nothing is under way and nothing stands that is to be put back."""
+        """Whether nothing of the release is under way and no mitigation is open."""
         return not self.release.is_active and not self.open_mitigations
 
     @property

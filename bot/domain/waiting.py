@@ -51,7 +51,7 @@ class ReleaseWait:
     every: timedelta | None = None  # between two reminders, where nothing is in doubt; None: soon, as above
 
     def round_at(self, now: datetime) -> int:
-        """The round that is due at ``now``; 0 before the first."""
+        """Return the number of the reminder that is due at ``now``; 0 before the first."""
         age = now - self.since
         if self.every is not None:
             return age // self.every
@@ -63,21 +63,21 @@ class ReleaseWait:
 
 
 def find_wait(view: ReleaseView) -> ReleaseWait | None:
-    """What the release waits for: a step (failed, slow, a person's), an alarm without an answer, a break-glass without a review."""
+    """Return what the release waits for (a step, an unanswered alarm, the review of a break-glass), or None."""
     if view.release.state in _PLANS:
         return _halted_step(view, _PLANS[view.release.state])
     if view.release.state is ReleaseState.WATCHING and view.watch is not None and view.watch.open_alarms:
         first, *others = view.watch.open_alarms
         since = min(alarm.at for alarm in (first, *others))
         return ReleaseWait(WaitReason.ALARM, since, first.short_id or first.issue, others=len(others))
-    broken = view.break_glass
-    if view.release.state in REVIEWED_IN and broken is not None and broken.reviewed_by is None:
-        return ReleaseWait(WaitReason.REVIEW, broken.at, every=view.policy.remind_after)
+    glass = view.break_glass
+    if view.release.state in REVIEWED_IN and glass is not None and glass.reviewed_by is None:
+        return ReleaseWait(WaitReason.REVIEW, glass.at, every=view.policy.remind_after)
     return None
 
 
 def _halted_step(view: ReleaseView, plan: PlanKind) -> ReleaseWait | None:
-    """The step at which a plan failed, waits for a person, or has been running since."""
+    """Return the wait for the step at which a plan failed, waits for a person, or is still running; None when there is none."""
     if (step := failed_step(view.steps, plan)) is not None and step.finished_at is not None:
         return ReleaseWait(WaitReason.FAILED_STEP, step.finished_at, _title(view, step), plan)
     step = view.next_step(plan)

@@ -131,19 +131,19 @@ class Watch:
 
     @property
     def verdict(self) -> ProbeStatus | None:
-        """The verdict now: regressed before cannot tell before clean; None before the first poll.
+        """The worst status of what nobody has acknowledged: regressed, cannot tell, clean; None before the first poll.
 
         What people have acknowledged no longer counts; an alarm that is open counts even when its cause is gone.
         """
         if not self.readings:
             return None
-        open_statuses = {reading.status for reading in self.readings if not is_settled(reading, self.alarms)}
+        open_statuses = {reading.status for reading in self.readings if not is_answered(reading, self.alarms)}
         if ProbeStatus.REGRESSED in open_statuses or any(alarm.kind != AlarmKind.SILENT for alarm in self.open_alarms):
             return ProbeStatus.REGRESSED
         return ProbeStatus.CANNOT_TELL if open_statuses or self.open_alarms else ProbeStatus.CLEAN
 
     def reading(self, probe: str) -> Reading | None:
-        """What that probe said last."""
+        """Return the latest reading of a probe, or None."""
         return next((reading for reading in self.readings if reading.probe == probe), None)
 
     def remaining(self, now: datetime) -> timedelta:
@@ -151,8 +151,8 @@ class Watch:
         return max(timedelta(0), self.ends_at - now)
 
 
-def is_settled(reading: Reading, alarms: Collection[Alarm]) -> bool:
-    """Whether a reading no longer holds up the end: it is clean, or people have acknowledged all that it says."""
+def is_answered(reading: Reading, alarms: Collection[Alarm]) -> bool:
+    """Return whether a reading lets the watch end: it is clean, or people have acknowledged all its findings."""
     acknowledged_keys = {key for alarm in alarms if alarm.acknowledged_by is not None for key in alarm.covers}
     return reading.status is ProbeStatus.CLEAN or (
         bool(reading.blames) and acknowledged_keys.issuperset(reading.blames)
@@ -193,7 +193,7 @@ def judge(
 
 
 def _findings(probe: Probe, reading: Reading, answer: Answer) -> tuple[ProbeFinding, ...]:
-    """Each event that the answer lists, such as a new issue; else the condition itself, as long as it lasts."""
+    """Return a finding for each event that the answer lists, such as a new issue; else one for the condition as a whole."""
     items = answer.data.get("findings")
     # A plugin need not be type-checked: what is no list of events is a condition like any other.
     if isinstance(items, (list, tuple)) and items and all(isinstance(item, dict) and item.get("id") for item in items):
@@ -220,7 +220,7 @@ def _event(probe: Probe, item: Mapping[str, Any]) -> ProbeFinding:
 def findings_to_raise(
     findings: Sequence[ProbeFinding], alarms: Collection[Alarm], probe: Probe
 ) -> tuple[ProbeFinding, ...]:
-    """The findings that people are to be alarmed about now: none twice, and no flood.
+    """Return the findings that people are to be alarmed about now: none twice, and no flood.
 
     A condition is not reported again while an alarm about it is open; more than MOST_ALARMS events become one alarm.
     """
@@ -244,10 +244,13 @@ def findings_to_raise(
 
 
 def silence_finding(
-    probe: Probe, reading: Reading, watch: Watch, now: datetime, patience: timedelta
+    probe: Probe, reading: Reading, watch: Watch, now: datetime, no_answer_limit: timedelta
 ) -> ProbeFinding | None:
-    """The question to people when a probe has been unable to tell for longer than ``patience``."""
-    if reading.status is not ProbeStatus.CANNOT_TELL or now - (reading.last_answer_at or watch.started_at) < patience:
+    """Return the finding that a probe has been unable to tell for longer than ``no_answer_limit``, or None."""
+    if (
+        reading.status is not ProbeStatus.CANNOT_TELL
+        or now - (reading.last_answer_at or watch.started_at) < no_answer_limit
+    ):
         return None
     key = _silent_key(reading)
     return ProbeFinding(key, probe.title, reading.summary, "", AlarmKind.SILENT, (key,))
@@ -272,24 +275,26 @@ class Next(StrEnum):
     CLOSE = "close"
 
 
-def after_poll(watch: Watch, now: datetime, late: timedelta) -> Next:
+def after_poll(watch: Watch, now: datetime, settle_time: timedelta) -> Next:
     """Decide from the rows alone.
 
     A watch closes only when its time is over, no alarm is open, and every probe is acknowledged, or clean when asked
-    ``late`` after the end or later.
+    ``settle_time`` after the end or later.
     """
     if now < watch.ends_at:
         return Next.CONTINUE
     if watch.open_alarms:
         return Next.WAIT_FOR_PEOPLE
     early_readings = (
-        reading.asked_at < watch.ends_at + late for reading in watch.readings if reading.status is ProbeStatus.CLEAN
+        reading.asked_at < watch.ends_at + settle_time
+        for reading in watch.readings
+        if reading.status is ProbeStatus.CLEAN
     )
     return Next.EXTEND if watch.verdict is not ProbeStatus.CLEAN or any(early_readings) else Next.CLOSE
 
 
 def next_poll(watch: Watch, now: datetime, times: WatchTimes) -> datetime:
-    """When to ask next: after the usual time, and in any case when the last events of the watch have arrived."""
+    """Return when to poll next: after the usual interval, or when the last events of the watch have arrived."""
     last_events_at = watch.ends_at + times.settle_time
     return min(now + times.interval, last_events_at) if now < last_events_at else now + times.interval
 
@@ -309,11 +314,11 @@ def clock_step(wall: timedelta, steady: float) -> timedelta:
     return step if abs(step) > CLOCK_NOISE else timedelta(0)
 
 
-def unwatched_time(wall: timedelta, apart: timedelta) -> timedelta:
+def unwatched_time(wall: timedelta, longest_gap: timedelta) -> timedelta:
     """How much of the time between polls of two processes does not count: only the clock says that it passed.
 
-    ``wall``: what passed by the clock; ``apart``: for so long a watch goes without a poll. What is more may be the clock
+    ``wall``: what passed by the clock; ``longest_gap``: for so long a watch goes without a poll. What is more may be the clock
     that was set or a time when no replica was up, and neither is watched; a negative one is a clock that was set back.
     """
-    step = wall - min(max(wall, timedelta(0)), apart)
+    step = wall - min(max(wall, timedelta(0)), longest_gap)
     return step if abs(step) > CLOCK_NOISE else timedelta(0)

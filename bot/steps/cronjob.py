@@ -186,8 +186,12 @@ def _restore_changes(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[st
     here, there = _schedule_and_images(spec), _schedule_and_images(target)
     field_changes = [(what, here.get(what, ""), value) for what, value in there.items() if here.get(what) != value]
     back = "a new release brings the new one again"
-    return [Mutation(f"{what} of {jobs.place}", now, after, Way.STAYS, back) for what, now, after in field_changes] or [
-        Mutation(f"job template of {jobs.place}", "another one", "what was recorded before the deploy", Way.STAYS, back)
+    return [
+        Mutation(f"{what} of {jobs.place}", now, after, Way.COMPATIBLE, back) for what, now, after in field_changes
+    ] or [
+        Mutation(
+            f"job template of {jobs.place}", "another one", "what was recorded before the deploy", Way.COMPATIBLE, back
+        )
     ]
 
 

@@ -159,7 +159,7 @@ def preview_restore(_spec: RestoreFrontend, inspection: StepInspection) -> list[
             f"production deployment of {project.project_id} on Vercel",
             describe_deployment(live) if live is not None else "",
             f"{target_id}, commit {str(inspection.rollback_target['commit'])[:12]}",
-            Way.STAYS,
+            Way.COMPATIBLE,
             "a new release, or `vercel promote`, brings another one",
         )
     ]

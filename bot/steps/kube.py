@@ -154,7 +154,7 @@ def _restore_change(deployment: Mapping[str, Any], where: Kubernetes, target: Ma
         f"pod template of deployment/{where.deployment} in {where.namespace}",
         f"revision {_revision(deployment)}, {image}",
         f"revision {target['revision']}, {target['image']}",
-        Way.STAYS,
+        Way.COMPATIBLE,
         "a new release brings the new version again",
     )
 

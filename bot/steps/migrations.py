@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from clients.github import GitHub
 
 WAYS = {
-    MigrationKind.ADDITIVE: (Way.STAYS, "stays: declared additive, so the old version works with it"),
+    MigrationKind.ADDITIVE: (Way.COMPATIBLE, "stays: declared additive, so the old version works with it"),
     MigrationKind.REVERSIBLE: (
-        Way.STAYS,
+        Way.COMPATIBLE,
         "stays: declared reversible, so the old version works with it, and it can be taken back by hand",
     ),
     MigrationKind.BREAKING: (

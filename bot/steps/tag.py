@@ -33,7 +33,7 @@ def preview(spec: Tag, inspection: StepInspection) -> list[Mutation]:
             f"tag {version} of {repository.repository}",
             "",
             f"commit {commit}",
-            Way.STAYS,
+            Way.COMPATIBLE,
             "stays: a tag is never moved or deleted",
         )
     ]

@@ -47,13 +47,13 @@ def append(tx: Tx, release_id: ReleaseId | None, event: Event, at: datetime, act
 
 
 def events(tx: Tx, release_id: ReleaseId | None = None) -> list[AuditEvent]:
-    """The record in order; of one release, or whole."""
+    """Return the events of one release in order, or of the whole record without one."""
     rows = tx.execute(_SQL["all"] if release_id is None else _SQL["of_release"], {"release_id": release_id}).fetchall()
     return [AuditEvent(**row) for row in rows]
 
 
 def stream(tx: Tx) -> Iterator[AuditEvent]:
-    """The whole record in order, a part at a time."""
+    """Yield the whole record in order; at most `_AT_ONCE` rows are in memory."""
     with tx.cursor("audit_stream", row_factory=dict_row) as cursor:
         cursor.itersize = _AT_ONCE
         for row in cursor.execute(_SQL["all"]):
@@ -61,5 +61,5 @@ def stream(tx: Tx) -> Iterator[AuditEvent]:
 
 
 def span(tx: Tx, release_id: ReleaseId) -> list[AuditEvent]:
-    """The rows from the first to the newest of a release, those in between that are not its own included: an unbroken chain."""
+    """Return the events from the first to the newest of a release, with those of others in between: an unbroken chain."""
     return [AuditEvent(**row) for row in tx.execute(_SQL["span"], {"release_id": release_id}).fetchall()]

@@ -23,7 +23,7 @@ def add(tx: Tx, release_id: ReleaseId, break_glass: BreakGlass) -> None:
 
 
 def get(tx: Tx, release_id: ReleaseId) -> BreakGlass | None:
-    """That of a release; None when it went through the gate, or has not gone yet."""
+    """Return the break-glass of a release; None when it went through the gate, or was not deployed yet."""
     row = tx.execute(_SQL["get"], {"release_id": release_id}).fetchone()
     if row is None:
         return None
@@ -32,7 +32,7 @@ def get(tx: Tx, release_id: ReleaseId) -> BreakGlass | None:
 
 
 def list_unreviewed(tx: Tx, environment: str) -> list[ReleaseId]:
-    """The releases whose break-glass nobody has reviewed yet, the oldest first."""
+    """Return the releases whose break-glass nobody has reviewed yet, the oldest first."""
     return [ReleaseId(row["id"]) for row in tx.execute(_SQL["unreviewed"], {"environment": environment}).fetchall()]
 
 

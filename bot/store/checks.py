@@ -54,7 +54,7 @@ def views(tx: Tx, release_id: ReleaseId) -> dict[CheckId, CheckView]:
 
 
 def attachment(tx: Tx, result_id: int) -> str:
-    """The whole attachment of a result."""
+    """Return the whole attachment of a result."""
     return str(require_row(tx.execute(_SQL["attachment"], {"id": result_id}).fetchone())["attachment"])
 
 
@@ -74,7 +74,7 @@ def mark_running(tx: Tx, release_id: ReleaseId, check: CheckId) -> None:
 
 
 def request_of(tx: Tx, release_id: ReleaseId, check: CheckId) -> tuple[UserId, datetime]:
-    """Who requested the run of a check, and when."""
+    """Return who requested the run of a check, and when."""
     row = require_row(tx.execute(_SQL["request_of"], {"release_id": release_id, "check_id": check}).fetchone())
     return UserId(row["requested_by"]), row["requested_at"]
 

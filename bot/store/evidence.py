@@ -14,17 +14,17 @@ _SQL = queries("evidence")
 
 
 def read_release(tx: Tx, release_id: ReleaseId) -> dict[str, Any]:
-    """The row of the release."""
+    """Return the row of the release under the names of columns that the record has."""
     return dict(require_row(tx.execute(_SQL["release"], {"release_id": release_id}).fetchone())["body"])
 
 
 def read_rules(tx: Tx, release_id: ReleaseId) -> dict[str, Any]:
-    """The checklist and the policy of the release, as they were stored: their digests fit these, whatever is read into them now."""
+    """Return the checklist and the policy of the release as they were stored, which is what their digests are of."""
     return dict(require_row(tx.execute(_SQL["rules"], {"release_id": release_id}).fetchone()))
 
 
 def read_rows(tx: Tx, release_id: ReleaseId) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each table that names a release: complete by itself, whatever tables there will be."""
+    """Return the rows about the release by table: of every table with the column ``release_id``, future ones too."""
     rows_by_table = {}
     for table in tx.execute(_SQL["tables"]).fetchall():
         query = sql.SQL(_SQL["rows"]).format(sql.Identifier(table["name"]))
@@ -33,5 +33,5 @@ def read_rows(tx: Tx, release_id: ReleaseId) -> dict[str, list[dict[str, Any]]]:
 
 
 def read_journal(tx: Tx, release_id: ReleaseId) -> list[dict[str, Any]]:
-    """What the steps of the release did, in order."""
+    """Return the journal of the release's steps, in order."""
     return [row["body"] for row in tx.execute(_SQL["journal"], {"release_id": release_id}).fetchall()]

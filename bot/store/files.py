@@ -70,7 +70,7 @@ def enqueue_file(tx: Tx, release_id: ReleaseId, kind: str, subject: str, file: F
 
 
 def get(tx: Tx, file_id: int) -> FileRow | None:
-    """The file of that id."""
+    """Return the file of that id, or None."""
     row = tx.execute(_SQL["get"], {"id": file_id}).fetchone()
     return None if row is None else FileRow(**row)
 

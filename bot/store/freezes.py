@@ -13,13 +13,13 @@ _SQL = queries("freezes")
 
 
 def current(tx: Tx, environment: str, now: datetime) -> Freeze | None:
-    """What stops the line at ``now``."""
+    """Return the freeze that is in force at ``now``, or None."""
     row = tx.execute(_SQL["now"], {"environment": environment, "now": now}).fetchone()
     return None if row is None else Freeze(**row)
 
 
 def begin(tx: Tx, environment: str, freeze: Freeze, at: datetime) -> None:
-    """Stop the line; a freeze that stands is replaced."""
+    """Store a freeze from ``at`` on; one that is in force is replaced."""
     finish(tx, environment, freeze.by, at)
     values = {"environment": environment, "by": freeze.by, "reason": freeze.reason, "at": at, "until": freeze.until}
     tx.execute(_SQL["begin"], values)

@@ -38,7 +38,7 @@ def store_delivery(tx: Tx, delivery: str, kind: str, body: dict[str, Any]) -> in
 
 
 def get(tx: Tx, inbox_id: int) -> InboxRow | None:
-    """The delivery of that id."""
+    """Return the delivery of that id, or None."""
     row = tx.execute(_SQL["get"], {"id": inbox_id}).fetchone()
     return None if row is None else InboxRow(**row)
 

@@ -28,13 +28,13 @@ def migrations() -> list[tuple[str, str]]:
 
 
 def list_missing(store: Store) -> list[str]:
-    """The names of the files that are not applied yet; changes nothing."""
+    """Return the names of the files that are not applied yet; change nothing."""
     with store.transaction() as tx:
         return list_missing_in(tx)
 
 
 def list_missing_in(tx: Tx) -> list[str]:
-    """The same of the database of a transaction."""
+    """Return the names of the files that are not applied yet to the database of a transaction."""
     there = require_row(tx.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS there").fetchone())["there"]
     applied_names = {row["name"] for row in tx.execute("SELECT name FROM schema_migrations")} if there else set()
     return [name for name, _ in migrations() if name not in applied_names]

@@ -30,28 +30,28 @@ def add(
 
 
 def get(tx: Tx, mitigation_id: int) -> Mitigation | None:
-    """The one of that id."""
+    """Return the mitigation of that id, or None."""
     row = tx.execute(_SQL["get"], {"id": mitigation_id}).fetchone()
     return None if row is None else _from_row(row)
 
 
 def of_release(tx: Tx, release_id: ReleaseId) -> list[Mitigation]:
-    """All of a release, the newest last."""
+    """Return all mitigations of a release, the newest last."""
     return [_from_row(row) for row in tx.execute(_SQL["of_release"], {"release_id": release_id}).fetchall()]
 
 
 def list_open(tx: Tx, environment: str) -> list[Mitigation]:
-    """What is still to be put back in an environment, whichever release it belongs to."""
+    """Return the open mitigations of an environment, whichever releases they belong to."""
     return [_from_row(row) for row in tx.execute(_SQL["open"], {"environment": environment}).fetchall()]
 
 
 def keep(tx: Tx, mitigation_id: int, was: Mapping[str, Any]) -> None:
-    """Keep what stood there before; only the first record counts."""
+    """Store the value before the mitigation changes it; only the first one counts."""
     tx.execute(_SQL["keep"], {"id": mitigation_id, "was": Jsonb(dict(was))})
 
 
 def was(tx: Tx, mitigation_id: int) -> dict[str, Any] | None:
-    """What stood there before it was changed; None when that was not looked at yet."""
+    """Return the value before the mitigation changed it, as `keep` has stored it; None when nobody has looked yet."""
     row = tx.execute(_SQL["was"], {"id": mitigation_id}).fetchone()
     return None if row is None or row["was"] is None else dict(row["was"])
 
@@ -59,17 +59,17 @@ def was(tx: Tx, mitigation_id: int) -> dict[str, Any] | None:
 def move(
     tx: Tx, mitigation: Mitigation, to: MitigationState, at: datetime, *, by: UserId | None = None, note: str = ""
 ) -> bool:
-    """Take it to another state; False when it is no longer in the state that the caller saw."""
+    """Move a mitigation to another state; return False when it is no longer in the state that the caller saw."""
     values = {"id": mitigation.id, "from": mitigation.state, "to": to, "at": at, "by": by, "note": note}
     return tx.execute(_SQL["move"], values).fetchone() is not None
 
 
 def say(tx: Tx, mitigation_id: int, *, progress: str = "", trouble: str = "") -> bool:
-    """Say how far it is, or why it does not go on; False when nothing changed."""
+    """Store how far a mitigation is, or why it does not go on; return False when nothing changed."""
     values = {"id": mitigation_id, "progress": progress, "trouble": trouble}
     return tx.execute(_SQL["say"], values).fetchone() is not None
 
 
 def record_reminder(tx: Tx, mitigation_id: int, due_at: datetime) -> None:
-    """Its owner was reminded; the next time is ``due_at``."""
+    """Record that its owner was reminded; the next reminder is due at ``due_at``."""
     tx.execute(_SQL["reminded"], {"id": mitigation_id, "due_at": due_at})

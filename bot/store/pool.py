@@ -48,7 +48,7 @@ class Store:
 
     @property
     def url(self) -> str:
-        """The connection string, with its password."""
+        """The connection string of the database, with its password."""
         return self._url
 
     def open(self) -> None:
@@ -86,7 +86,7 @@ class Store:
             self._life, self.instance = None, 0
 
     def now(self) -> datetime:
-        """The time of the server. Raises DatabaseError when it is away."""
+        """Return the time of the server. Raises DatabaseError when it cannot be reached."""
         with self.transaction() as tx:
             moment: datetime = require_row(tx.execute("SELECT clock_timestamp() AS now").fetchone())["now"]
             return moment
@@ -148,7 +148,7 @@ class Store:
                     session.execute(sql["unlock"])
 
     def find_abandoned(self, names: Collection[str]) -> list[str]:
-        """Who has locked one of ``names`` and was given up (`ResourceLock.mark_abandoned`), in any process."""
+        """Return who, in any process, holds one of the locks ``names`` and was given up (`ResourceLock.mark_abandoned`)."""
         with self.transaction() as tx:
             rows = tx.execute(queries("locks")["holders"], {"names": list(names)}).fetchall()
         return [
@@ -192,7 +192,7 @@ def _our_errors() -> Iterator[None]:
 
 
 def require_row(row: DictRow | None) -> DictRow:
-    """The row of a query that always returns one."""
+    """Return the row of a query that always has one."""
     if row is None:
         raise DatabaseError("A row that must exist is missing.", hint="Was the database changed by hand?")
     return row

@@ -61,7 +61,7 @@ def enqueue_posts(tx: Tx, release_id: ReleaseId, subjects: Sequence[PostSubject]
 
 
 def find(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> PostRow | None:
-    """The message about ``subject``."""
+    """Return the message about ``subject``, or None."""
     key = {"release_id": release_id, "kind": subject.kind, "subject": subject.text}
     row = tx.execute(_SQL["find"], key).fetchone()
     return None if row is None else PostRow(**row)
@@ -79,12 +79,12 @@ def mark_freezes_stale(tx: Tx, environment: str) -> None:
 
 
 def of_release(tx: Tx, release_id: ReleaseId) -> list[PostRow]:
-    """All messages of a release, the card first."""
+    """Return all messages of a release, the card first."""
     return [PostRow(**row) for row in tx.execute(_SQL["of_release"], {"release_id": release_id}).fetchall()]
 
 
 def by_message(tx: Tx, channel: str, ts: str) -> PostRow | None:
-    """The message that Slack knows by ``channel`` and ``ts``, if it is one of ours."""
+    """Return the message that Slack knows by ``channel`` and ``ts``; None when it is not one of ours."""
     row = tx.execute(_SQL["by_message"], {"channel": channel, "ts": ts}).fetchone()
     return None if row is None else PostRow(**row)
 
@@ -113,7 +113,7 @@ def record_update(tx: Tx, post_id: int, *, content: str, is_pinned: bool, at: da
 
 
 def place_of(tx: Tx, release_id: ReleaseId, subject: PostSubject) -> str:
-    """Where the message about ``subject`` stands: its permalink, else channel and ts; empty: it is not in Slack."""
+    """Return where the message about ``subject`` is: its permalink, else channel and ts; empty when it is not in Slack."""
     post = find(tx, release_id, subject)
     if post is None or post.ts is None:
         return ""

@@ -59,7 +59,7 @@ def _keep_policy(tx: Tx, policy: Policy) -> None:
 
 
 def get(tx: Tx, release_id: ReleaseId, *, lock: bool = False) -> Release | None:
-    """One release; with ``lock`` nobody else changes it until the commit."""
+    """Return one release; with ``lock`` nobody else changes it until the commit."""
     if not lock:
         return _find(tx, "id", id=release_id)
     row = tx.execute(_SQL["lock"], {"id": release_id}).fetchone()
@@ -67,22 +67,22 @@ def get(tx: Tx, release_id: ReleaseId, *, lock: bool = False) -> Release | None:
 
 
 def active(tx: Tx, environment: str) -> Release | None:
-    """The release that holds the environment."""
+    """Return the release that holds the environment, or None."""
     return _find(tx, "active", environment=environment)
 
 
 def latest(tx: Tx, environment: str, version: str | None = None) -> Release | None:
-    """The newest release of the environment, or of a version."""
+    """Return the newest release of the environment, or of a version in it; None when there is none."""
     return _find(tx, "latest", environment=environment, version=version)
 
 
 def latest_begun(tx: Tx, environment: str) -> Release | None:
-    """The newest release whose deploy was begun, one that was taken back too."""
+    """Return the newest release whose deploy was begun, even if it was rolled back; None when there is none."""
     return _find(tx, "latest_begun", environment=environment)
 
 
 def latest_deployed(tx: Tx, environment: str) -> Release | None:
-    """The newest release that has changed the environment, or has begun to, and was not taken back."""
+    """Return the newest release that has changed the environment, or has begun to, and was not rolled back, or None."""
     return _find(tx, "latest_deployed", environment=environment)
 
 
@@ -94,7 +94,7 @@ def _find(tx: Tx, which: str, **values: Any) -> Release | None:
 
 
 def running(tx: Tx, environment: str, image: str, digest: str, *, but: ReleaseId | None = None) -> str:
-    """The version that an environment runs, as far as the bot knows, if it has this image; empty: it runs another one.
+    """Return the version that an environment runs, as far as the bot knows, if it has this image; else an empty text.
 
     ``but``: the release that asks.
     """
@@ -104,9 +104,9 @@ def running(tx: Tx, environment: str, image: str, digest: str, *, but: ReleaseId
 
 
 def known_bad(tx: Tx, environment: str, image: str, digest: str, *, but: ReleaseId | None = None) -> str:
-    """That an image was rolled back the last time that it was deployed, with version, day and reason; empty: it was not.
+    """Return when and why an image was rolled back the last time that it was deployed; an empty text when it was not.
 
-    Nor is it said of the image that the environment was taken back to, and runs. ``but``: the release that asks.
+    The image that the environment runs is never known as bad. ``but``: the release that asks.
     """
     values = {"environment": environment, "image": image, "digest": digest, "id": but or 0}
     row = tx.execute(_SQL["known_bad"], values).fetchone()
@@ -119,7 +119,7 @@ def known_bad(tx: Tx, environment: str, image: str, digest: str, *, but: Release
 
 
 def history(tx: Tx, environment: str, limit: int = 20) -> list[Release]:
-    """The newest releases first."""
+    """Return the releases of an environment, the newest first, at most ``limit``."""
     return [
         _from_row(row) for row in tx.execute(_SQL["history"], {"environment": environment, "limit": limit}).fetchall()
     ]
@@ -164,12 +164,12 @@ def move(
 
 
 def close(tx: Tx, release_id: ReleaseId, at: datetime) -> None:
-    """It is over now, and nothing of it stands any more that is to be put back."""
+    """Record that a release is over since ``at`` and that none of its mitigations is open."""
     tx.execute(_SQL["close"], {"id": release_id, "at": at})
 
 
 def reopen(tx: Tx, release_id: ReleaseId) -> None:
-    """It had been closed, and something of it stands again that is to be put back."""
+    """Record that a closed release is open again, because one of its mitigations is."""
     tx.execute(_SQL["close"], {"id": release_id, "at": None})
 
 
@@ -182,7 +182,7 @@ def confirm(tx: Tx, release_id: ReleaseId, at: datetime, source_problem: str = "
 
 
 def repin(tx: Tx, release_id: ReleaseId, at: datetime, *, commit: str, digest: str, is_tagged: bool) -> None:
-    """The version means another commit or image since ``at``; results from before do not count any more.
+    """Pin a release to the commit and image that its version means since ``at``; earlier results do not count any more.
 
     Needs the lock of the release, as whoever stores a result does: what is stored later has a higher id.
     """
@@ -197,7 +197,7 @@ def adopt(tx: Tx, release_id: ReleaseId, policy: Policy) -> None:
 
 
 def checklist(tx: Tx, release: Release) -> Checklist:
-    """The checklist that the release began with, whatever the file says now."""
+    """Return the checklist that the release began with, whatever the file says now."""
     if (value := _checklists.get(release.checklist_digest)) is None:
         row = require_row(tx.execute(_SQL["checklist"], {"digest": release.checklist_digest}).fetchone())
         value = _checklists[release.checklist_digest] = Checklist.model_validate_json(row["body"])
@@ -205,7 +205,7 @@ def checklist(tx: Tx, release: Release) -> Checklist:
 
 
 def policy(tx: Tx, release: Release) -> Policy:
-    """The policy that the release is judged by."""
+    """Return the policy that the release is judged by."""
     if (value := _policies.get(release.policy_digest)) is None:
         row = require_row(tx.execute(_SQL["policy"], {"digest": release.policy_digest}).fetchone())
         value = _policies[release.policy_digest] = Policy.model_validate_json(row["body"])
@@ -245,7 +245,7 @@ def locked_progress(tx: Tx, release_id: ReleaseId, now: datetime) -> PlanProgres
 
 
 def _without_outdated_results(views: dict[CheckId, CheckView], results_valid_after: int) -> dict[CheckId, CheckView]:
-    """The checks without the results that are about what the version meant before."""
+    """Return the checks without the results up to the id ``results_valid_after``, which are about another commit or image."""
     return {
         check: replace(view, result=None) if view.result and view.result.id <= results_valid_after else view
         for check, view in views.items()

@@ -56,7 +56,7 @@ def store_reply(
 
 
 def get(tx: Tx, reply_id: int) -> ReplyRow | None:
-    """The answer of that id."""
+    """Return the answer of that id, or None."""
     row = tx.execute(_SQL["get"], {"id": reply_id}).fetchone()
     return None if row is None else ReplyRow(**row)
 

@@ -21,12 +21,12 @@ def _from_row(row: DictRow) -> SignOff:
 
 
 def list_active(tx: Tx, release_id: ReleaseId) -> list[SignOff]:
-    """The signatures of a release that have not been revoked, superseded or voided."""
+    """Return the sign-offs of a release that have not been revoked, superseded or voided."""
     return [_from_row(row) for row in tx.execute(_SQL["standing"], {"release_id": release_id}).fetchall()]
 
 
 def get(tx: Tx, signoff_id: int) -> SignOff | None:
-    """One signature, whatever became of it."""
+    """Return the sign-off of that id, even if it has ended; or None."""
     row = tx.execute(_SQL["get"], {"id": signoff_id}).fetchone()
     return None if row is None else _from_row(row)
 

@@ -35,12 +35,12 @@ def _changes(bodies: Iterable[Mapping[str, str]]) -> tuple[Mutation, ...]:
 
 
 def plan(tx: Tx, release_id: ReleaseId) -> list[Step]:
-    """The steps of the latest deploy and the latest rollback of a release."""
+    """Return the steps of the latest deploy and the latest rollback of a release."""
     return [_from_row(row) for row in tx.execute(_SQL["some"], {"release_id": release_id, "row": None}).fetchall()]
 
 
 def get(tx: Tx, row: int) -> tuple[ReleaseId, Step] | None:
-    """One step with the release that it belongs to."""
+    """Return one step with the release that it belongs to, or None."""
     record = tx.execute(_SQL["some"], {"release_id": None, "row": row}).fetchone()
     return None if record is None else (ReleaseId(record["release_id"]), _from_row(record))
 
@@ -112,7 +112,7 @@ def write_journal(tx: Tx, row: int, token: int, entry: str, body: Mapping[str, A
 
 
 def journal(tx: Tx, row: int) -> list[DictRow]:
-    """What a step did so far, in order."""
+    """Return the journal of a step, in order."""
     return tx.execute(_SQL["journal_of"], {"row": row}).fetchall()
 
 
@@ -133,12 +133,12 @@ def forget_target(tx: Tx, release_id: ReleaseId, plane: Plane, step_ids: Sequenc
 
 
 def rollback_targets(tx: Tx, release_id: ReleaseId) -> dict[Plane, dict[str, Any]]:
-    """Where a rollback of this release goes, by plane; a plane that was not recorded was not changed."""
+    """Return where a rollback of this release goes, by plane; a plane that was not recorded was not changed."""
     rows = tx.execute(_SQL["targets"], {"release_id": release_id}).fetchall()
     return {Plane(row["plane"]): dict(row["body"]) for row in rows}
 
 
 def previous_version(tx: Tx, release_id: ReleaseId) -> str:
-    """The version that was deployed before a release and not taken back; empty when the bot knows of none."""
+    """Return the version that was deployed before a release and not rolled back; empty when the bot knows of none."""
     row = tx.execute(_SQL["previous"], {"release_id": release_id}).fetchone()
     return "" if row is None else str(row["version"])

@@ -62,17 +62,17 @@ def keep_error(tx: Tx, undo_id: int, error: str) -> None:
 
 
 def list_orphans(tx: Tx) -> list[UndoRow]:
-    """What nobody is about to undo (dead process, ended check), newest first."""
+    """Return the open entries that no process is about to undo, because it died or the check ended; the newest first."""
     return [UndoRow(**row) for row in tx.execute(_SQL["orphans"], {"class": INSTANCE_LOCK}).fetchall()]
 
 
 def list_open(tx: Tx, release_id: ReleaseId | None, check_id: CheckId) -> list[UndoRow]:
-    """What one check has left to be undone, newest first."""
+    """Return the open entries of one check, the newest first."""
     values = {"release_id": release_id, "check_id": check_id}
     return [UndoRow(**row) for row in tx.execute(_SQL["open"], values).fetchall()]
 
 
 def get(tx: Tx, undo_id: int) -> UndoRow | None:
-    """One entry of the ledger."""
+    """Return the entry of that id, or None."""
     row = tx.execute(_SQL["get"], {"id": undo_id}).fetchone()
     return None if row is None else UndoRow(**row)

@@ -18,7 +18,7 @@ _SQL = queries("watches")
 
 
 def get(tx: Tx, release_id: ReleaseId) -> Watch | None:
-    """The watch of a release with its readings and alarms."""
+    """Return the watch of a release with its readings and alarms, or None."""
     key = {"release_id": release_id}
     values = tx.execute(_SQL["get"], key).fetchone()
     if values is None:
@@ -48,7 +48,7 @@ class LastSeen:
 
 
 def last_seen(tx: Tx, release_id: ReleaseId, instance: int) -> LastSeen:
-    """When the watch of ``release_id`` was polled before, as the process ``instance`` sees it."""
+    """Return when the watch of ``release_id`` was polled before, by any process and by the process ``instance``."""
     row = require_row(tx.execute(_SQL["last_seen"], {"release_id": release_id, "instance": instance}).fetchone())
     return LastSeen(row["anybody"], None if row["at"] is None else (row["at"], row["steady"]))
 
@@ -92,7 +92,7 @@ def acknowledge(tx: Tx, alarm_id: int, *, by: UserId, note: str, at: datetime) -
 
 
 def release_of(tx: Tx, alarm_id: int) -> ReleaseId | None:
-    """The release that an alarm belongs to."""
+    """Return the release that an alarm belongs to, or None."""
     row = tx.execute(_SQL["release_of"], {"id": alarm_id}).fetchone()
     return None if row is None else ReleaseId(row["release_id"])
 

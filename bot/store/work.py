@@ -76,7 +76,7 @@ def begin(tx: Tx, claim: Claim) -> None:
 
 
 def finish(tx: Tx, claim: Claim, now: datetime) -> None:
-    """It is done. If it was asked for again meanwhile, it is due at once."""
+    """Remove a job that is done. If it was asked for again meanwhile, it is due at once."""
     if tx.execute(_SQL["finish"], {"id": claim.id, "token": claim.token}).rowcount == 0:
         reschedule(tx, claim, now)
 
@@ -100,7 +100,7 @@ def bring_forward(tx: Tx, queue: str, within: timedelta) -> None:
 
 
 def next_due(tx: Tx) -> datetime | None:
-    """When the next unclaimed thing is due."""
+    """Return when the next unclaimed job is due, or None."""
     row = tx.execute(_SQL["next_due"]).fetchone()
     return None if row is None else row["due_at"]
 

@@ -380,7 +380,10 @@ def test_changes_that_stay_are_named_before_a_rollback(world: World) -> None:
     step = next(step for step in world.view(release_id).steps if step.id == "deploy.health")
     keep, drop = (
         Mutation(f"migration {name}.sql on production", "", "applied", way, back)
-        for name, way, back in ((8, Way.STAYS, "stays: additive"), (9, Way.FINAL, "cannot be taken back: breaking"))
+        for name, way, back in (
+            (8, Way.COMPATIBLE, "stays: additive"),
+            (9, Way.FINAL, "cannot be taken back: breaking"),
+        )
     )
     with world.store.transaction() as tx:
         steps.write_journal(tx, step.row, 1, "intent", {"changes": [keep.body, drop.body]})

@@ -356,7 +356,7 @@ class TestRollback:
         world.run("advance")
         view = world.view(release_id)
         assert (view.release.state, states) == (ReleaseState.ROLLED_BACK, [["1 Complete"]])
-        assert {change.way for change in lasting_changes(view.steps, view.checklist.deploy)} == {Way.STAYS}
+        assert {change.way for change in lasting_changes(view.steps, view.checklist.deploy)} == {Way.COMPATIBLE}
         assert [bytes(row["content"]) for row in world.rows("SELECT content FROM files WHERE kind = 'step'")] == [
             b"begun\nover\n"
         ]

@@ -68,7 +68,7 @@ def test_the_failed_step_of_a_plan_is_found() -> None:
 
 
 CHECKLIST = make_checklist()
-ADD = Mutation("migration 1.sql", "", "applied", Way.STAYS, "stays: declared additive")
+ADD = Mutation("migration 1.sql", "", "applied", Way.COMPATIBLE, "stays: declared additive")
 DROP = Mutation("migration 2.sql", "", "applied", Way.FINAL, "cannot be taken back: declared breaking")
 IMAGE = Mutation("image of deployment/api", "api:1", "api:2", Way.BACK, "back to revision 7")
 

@@ -21,7 +21,7 @@ from bot.domain.watch import (
     after_poll,
     clock_step,
     findings_to_raise,
-    is_settled,
+    is_answered,
     judge,
     next_poll,
     recovered_alarms,
@@ -240,8 +240,8 @@ class TestAlarms:
         question = silence_finding(PROBE, blind, make_watch(), NOW + timedelta(minutes=5), WATCH.no_answer_limit)
         assert question is not None
         assert (question.kind, alarm_title(question)) == (AlarmKind.SILENT, "cannot tell: it is ERROR")
-        assert not is_settled(blind, [])
-        assert is_settled(blind, [make_alarm(acknowledged_by=QUINN, covers=question.covers)])
+        assert not is_answered(blind, [])
+        assert is_answered(blind, [make_alarm(acknowledged_by=QUINN, covers=question.covers)])
         never = polls(Outcome.ERROR)[0]
         assert (
             silence_finding(

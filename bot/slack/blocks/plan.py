@@ -23,7 +23,7 @@ _VALUE = 140
 _BY_HAND = "By hand: the bot can't tell what these change, and a rollback leaves them in place"
 MARKS = {
     Way.BACK: "leftwards_arrow_with_hook",
-    Way.STAYS: "pushpin",
+    Way.COMPATIBLE: "pushpin",
     Way.UNKNOWN: "grey_question",
     Way.FINAL: "warning",
 }
@@ -107,7 +107,7 @@ def _step(number: int, step: PlannedStep, room: int) -> str:
 def _legend(changes: Sequence[Mutation]) -> str:
     words = {
         Way.BACK: "a rollback takes it back",
-        Way.STAYS: "stays, and does no harm",
+        Way.COMPATIBLE: "stays, and does no harm",
         Way.UNKNOWN: "unknown: check by hand",
         Way.FINAL: "can't be taken back",
     }

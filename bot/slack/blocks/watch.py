@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bot.domain.ids import SYSTEM
 from bot.domain.plan import lasting_changes
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
-from bot.domain.watch import AlarmKind, Next, ProbeStatus, WatchState, after_poll, is_settled
+from bot.domain.watch import AlarmKind, Next, ProbeStatus, WatchState, after_poll, is_answered
 from bot.slack import text
 from bot.slack.blocks import elements, limits
 from bot.slack.blocks.notices import unknown
@@ -105,7 +105,7 @@ def _probe_line(probe: Probe, watch: Watch, limit: int) -> str:
     if reading is None:
         return f":white_circle: *{title}*: no reading yet"
     probe_summary = text.outside(reading.summary, limit)
-    if reading.status is not ProbeStatus.CLEAN and is_settled(reading, watch.alarms):
+    if reading.status is not ProbeStatus.CLEAN and is_answered(reading, watch.alarms):
         return f":ballot_box_with_check: *{title}*: acknowledged: {probe_summary}"
     line = f":{_SEEN_MARKS[reading.status]}: *{title}*: {probe_summary}"
     if reading.status is ProbeStatus.CANNOT_TELL:
