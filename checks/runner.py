@@ -56,7 +56,7 @@ def run_check(
         )
     except DidNotStop:
         stopped = False
-        answer = _error(kind, ctx, f"did not stop within {time.monotonic() - started:.0f} s", _not_stopped(kind), "")
+        answer = _error(kind, ctx, f"didn't finish within {time.monotonic() - started:.0f} s", _not_stopped(kind), "")
     except ClientError as exc:
         answer = replace(_error(kind, ctx, exc.summary, exc.hint, exc.seen), retry_after=exc.retry_after)
     # The one seam: whatever else a kind or a vendor's package throws means "could not find out" (promise P2).

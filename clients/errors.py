@@ -78,7 +78,7 @@ class Conflict(ClientError):
 def status_hint(status: int) -> str:
     """What to do about an HTTP status."""
     if status >= SERVER_ERRORS:
-        return "The server has trouble of its own: wait until it is back, then run the check again."
+        return "The server has a problem: wait until it recovers, then run the check again."
     return STATUS_HINTS.get(status, "Run the check again; if it stays, look at the server's log.")
 
 

@@ -33,7 +33,7 @@ can't review it. In a freeze nobody retries a failed step of a deploy; a rollbac
 release whose deploy began; whoever may roll back also aborts a newer one that is only `OPEN`
 ([Roll back](../howto/roll-back.md)). `release.abort` and `/release abort` take a deploy only while it has changed nothing and
 waits at a failed step or a person's step. `check.attest` takes a check from before the deploy in `OPEN` only. `check.waive`
-refuses a check that can never be waived.
+refuses a check that can't be waived.
 """
 COMMAND_LINE = """Whoever has a shell on the machine and the bot's configuration can use the command line. It knows no people,
 so no command of it, with whatever option, starts, signs, waives, deploys or takes back a release.

@@ -182,12 +182,12 @@ class Checklist(Model, DocumentModel):
             if section.gate and section.phase == "after":
                 yield "what decides Go or No-Go cannot wait until after the deploy", ("sections", number, "phase")
             if section.blocks and section.phase == "after":
-                yield "what holds up a deploy cannot wait until after it", ("sections", number, "blocks")
+                yield "what blocks a deploy can't run after it", ("sections", number, "blocks")
             for index, check in enumerate(section.checks if section.phase == "before" else ()):
                 if check.kind == ANNOUNCED_KIND:
                     yield "a release is announced after its deploy", ("sections", number, "checks", index, "kind")
             if section.blocks and section.gate:
-                yield "gate: true holds up a deploy already: leave out blocks", ("sections", number, "blocks")
+                yield "gate: true blocks a deploy already: remove blocks", ("sections", number, "blocks")
 
     def _bad_references(self) -> Iterator[ChecklistProblem]:
         """A ``same_as`` that leads nowhere, on to another reference, or across the deploy."""

@@ -56,7 +56,7 @@ class ReleaseStarted(Event, name="release.started"):
 
 
 class SourceMoved(Event, name="release.rebound"):
-    """The version means another commit or image now."""
+    """The version now means another commit or image."""
 
     commit_before: str
     commit: str

@@ -38,7 +38,7 @@ class Void(StrEnum):
 
     CHANGED = "changed"  # what was signed
     OLD = "old"
-    ROLE = "role"  # who gave it does not hold the role any more
+    ROLE = "role"  # the approver no longer has the role
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def abort(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reason: str) 
         return f"{release.version} was aborted already."
     if release.state is ReleaseState.DEPLOYING and view.has_changed_nothing and not view.may_abort:
         raise RefusedError(
-            f"{release.version} is {release.state}: a step runs, and nothing was changed so far.",
+            f"{release.version} is {release.state}: a step is running, and nothing was changed yet.",
             hint="Cancel it in the thread, then abort; or use `/release rollback`.",
         )
     if release.state in MAY_ROLL_BACK and release.is_active and not view.may_abort:

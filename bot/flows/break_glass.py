@@ -26,11 +26,13 @@ def review(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, review_note:
     if record is None:
         raise StaleButton(f"{view.release.version} went through the gate: there is nothing to review.")
     if record.reviewed_by is not None:
-        return f"<@{record.reviewed_by}> has reviewed that already."
+        return f"<@{record.reviewed_by}> already reviewed that."
     if view.release.state not in REVIEWED_IN:
-        raise StaleButton(f"{view.release.version} is {view.release.state}.", hint="Review it once it is over.")
+        raise StaleButton(
+            f"{view.release.version} is {view.release.state}.", hint="Review it once the release is over."
+        )
     if actor.user == record.by:
-        raise RefusedError("You broke the glass yourself.", hint="Somebody else has to review it.")
+        raise RefusedError("You broke the glass yourself.", hint="Someone else must review it.")
     if not review_note.strip():
         raise InvalidInput("A review needs a note: was it right, and what changes now?")
     review_note = deps.clean(review_note.strip())

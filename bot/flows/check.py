@@ -68,15 +68,15 @@ def rerun(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) ->
     ids = _select(view, what)
     ours = [check_id for check_id in ids if find_check(view, check_id).kind != ATTEST_KIND]
     if ids and not ours:
-        raise InvalidInput(f"{what} is for a person to answer.", hint="Press Attest next to it.")
+        raise InvalidInput(f"{what} needs a person's answer.", hint="Press Attest next to it.")
     if ours and not any(view.due(find_check(view, check_id)) for check_id in ours):
-        raise InvalidInput(f"{what} is not due yet.", hint="The bot announces the release by itself at its end.")
+        raise InvalidInput(f"{what} is not due yet.", hint="The bot announces the release when it is done.")
     runnable = {entry.id for entry in list_runnable(view)}
     if not runnable & set(ours):
         raise _closed_error(view)
     idle = [check_id for check_id in ours if check_id in runnable and view.checks[check_id].run_state is RunState.IDLE]
     if not idle:
-        return "That is running already."
+        return "That's already running."
     run_ids = request_runs(tx, view, idle, actor.user)
     if any(find_check(view, check_id).kind == ANNOUNCED_KIND for check_id in run_ids):
         posts.recheck(tx, release_id, DoneNotice())
@@ -98,7 +98,7 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, what: str) -
             other for other in view.checklist.dependents(check_id) if view.checks[other].run_state is RunState.WAITING
         }
     if not under_way:
-        return "Nothing of that runs or waits."
+        return "Nothing of that is running or waiting."
     entries = [entry for entry in view.checklist.distinct_checks if entry.id in under_way]
     for entry in entries:
         work.drop(tx, QUEUE, queue_key(release_id, entry.id))
@@ -135,11 +135,11 @@ def waive(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Che
     if view.release.state is not ReleaseState.OPEN:
         raise _closed_error(view)
     if not is_waivable(view, entry):
-        raise RefusedError(f"{entry.title} can never be waived.", hint="It decides Go or No-Go: make it pass.")
+        raise RefusedError(f"{entry.title} can't be waived.", hint="It decides Go or No-Go: make it pass.")
     if not reason.strip():
         raise InvalidInput("A waiver needs a reason.")
     if not checks.waive(tx, release_id, Waiver(entry.id, actor.user, reason.strip(), view.now)):
-        return f"{entry.title} was waived already."
+        return f"{entry.title} is already waived."
     sign.void_outdated(tx, deps, release_id, f"{entry.title} was waived")
     event = CheckWaived(check=entry.id, reason=reason.strip())
     commit_change(tx, release_id, event, at=view.now, by=actor.user)
@@ -156,7 +156,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, check_id: Ch
     entry = find_check(view, check_id)
     require(view.policy, actor, Action.ATTEST, *lines_of(view, entry.id))
     if entry.kind != ATTEST_KIND:
-        raise RefusedError(f"{entry.title} is asked by the bot, not by people.", hint="Run it again, or waive it.")
+        raise RefusedError(f"{entry.title} is checked by the bot, not by people.", hint="Run it again, or waive it.")
     if view.release.state in {ReleaseState.ABORTED, ReleaseState.ROLLED_BACK}:
         raise StaleButton
     if entry in view.checklist.distinct_checks_in("before") and view.release.state is not ReleaseState.OPEN:

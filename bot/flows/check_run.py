@@ -24,7 +24,7 @@ from checks.registry import RegistryError
 from checks.runner import run_check
 
 BUSY = timedelta(seconds=0.5)  # until the next attempt, while other checks use the same resource
-NO_LEDGER = "not run: the bot's database is needed to write down what must be put back"
+NO_LEDGER = "not run: the bot's database is needed to record what must be put back"
 
 
 class NotNow(Exception):
@@ -42,7 +42,7 @@ class Wait:
     @property
     def line(self) -> str:
         """Return the reason, with the remark that the check goes on by itself where it does."""
-        return f"{self.reason}, then it goes on by itself" if self.is_exhausted else self.reason
+        return f"{self.reason}, then it continues by itself" if self.is_exhausted else self.reason
 
 
 def requirements_of(deps: TargetDeps, entry: Check) -> Requirements:
@@ -133,7 +133,7 @@ def run_to_end(deps: TargetDeps, entry: Check, run: CheckRun) -> Answer:
                 entry, f"not run: {result.reason or 'others have in use what it needs'}", "Retry then."
             )
         if run.cancelled.wait(pause.total_seconds()):
-            return not_run_answer(entry, "cancelled before it began")
+            return not_run_answer(entry, "cancelled before it started")
 
 
 def _carry_out(

@@ -191,7 +191,7 @@ def _unset_finding(part: Part) -> Finding:
 
 def _list_unused_vendors(settings: Settings, used_sections: set[str]) -> list[PartFinding]:
     """Return a note for each shared section that no line needs, configured or not."""
-    unused = "configured, but no line of the checklist needs it: not asked"
+    unused = "configured, but no line of the checklist needs it"
     missing = "not configured; no line of the checklist needs it"
     return [
         PartFinding(_TITLES[section], Finding(State.NOTE, missing if getattr(settings, section) is None else unused))

@@ -100,8 +100,12 @@ def require(policy: Policy, actor: Actor, action: Action, *lines: str) -> None:
         return
     names = policy.who_may(action, *lines)
     if not names:
-        raise NotAllowed("The policy allows that to nobody.", hint="Your platform team can change it.")
-    yours = ", ".join(sorted(role.title for role in actor.roles)) or "none"
-    raise NotAllowed(
-        f"That takes the role {names}; yours: {yours}.", hint="Ask one of them, or have the roles changed."
-    )
+        raise NotAllowed("The policy allows nobody to do that.", hint="Your platform team can change the policy.")
+    raise not_allowed(names, actor)
+
+
+def not_allowed(names: str, actor: Actor) -> NotAllowed:
+    """Return the refusal of somebody who has none of the roles ``names``, as people read them."""
+    own = ", ".join(sorted(role.title for role in actor.roles))
+    yours = f"your role is {own}" if own else "you have no role"
+    return NotAllowed(f"Only {names} can do that; {yours}.", hint="Ask one of them, or have the roles changed.")

@@ -76,7 +76,7 @@ def examination(
 
 def configuration_findings(settings: Settings, checklist: Checklist) -> list[PartFinding]:
     """Return the findings for a configuration with which the bot starts: that it is good, and each key with a new name."""
-    good = Finding(State.OK, f"file, policy and the checklist {checklist.id} are good")
+    good = Finding(State.OK, f"file, policy and checklist {checklist.id} are valid")
     notes = [Finding(State.NOTE, f"{notice}: rename it") for notice in (*settings.notices, *checklist.notices)]
     return [PartFinding("Configuration", finding) for finding in (good, *notes)]
 
@@ -94,7 +94,7 @@ def request_examination(tx: Tx, examination: Examination, asked_by: int) -> str:
     names = [question.part for question in examination.questions]
     work.enqueue(tx, QUEUE, asked_by)
     part_names = ", ".join(names)
-    return f"Asking {part_names}. The findings follow within half a minute." if names else "There is nobody to ask."
+    return f"Asking {part_names}. The findings follow within half a minute." if names else "There is nothing to ask."
 
 
 def list_questions(parts: Iterable[Part], settings: Settings) -> list[Question]:
@@ -146,9 +146,9 @@ def examine_own_database(url: str, *, is_embedded: bool = False) -> list[Finding
     try:
         with psycopg.connect(url, row_factory=dict_row, connect_timeout=int(CONNECT_TIMEOUT)) as tx:
             if (names := list_missing_in(tx)) and is_embedded:
-                return [Finding(State.NOTE, f"lacks {len(names)} migrations, which the next start applies")]
+                return [Finding(State.NOTE, f"needs {len(names)} migrations, which the next start applies")]
             if names:
-                what = f"lacks {len(names)} migrations, from {names[0]} on"
+                what = f"needs {len(names)} migrations, starting with {names[0]}"
                 return [Finding(State.MISSING, what, "Run as its owner:", "release-bot migrate", lines)]
             missing_rights = own_grants.list_missing_rights(tx)
             role, rules = tx.info.user, own_grants.rules_over_the_record(tx)
@@ -167,9 +167,9 @@ def examine_own_database(url: str, *, is_embedded: bool = False) -> list[Finding
         what = f"the role {role} may not {', '.join(names[:5])}{' and so on' if names[5:] else ''}"
         rule = 'psql "$OWNER_DATABASE_URL" --file deploy/postgres-grants.sql'
         return [Finding(State.MISSING, what, "Run as the owner of the tables:", rule, lines)]
-    findings = [Finding(State.OK, "answers and is up to date")]
+    findings = [Finding(State.OK, "works and is up to date")]
     if rules and not is_embedded:
-        hint = "Better give the bot a role of its own: docs/howto/run-in-production.md."
+        hint = "Give the bot a separate role: docs/howto/run-in-production.md."
         findings.append(Finding(State.NOTE, f"the role {role} could change the record", hint))
     return findings
 

@@ -38,7 +38,7 @@ def freeze(tx: Tx, deps: Deps, actor: Actor, until: datetime | None, reason: str
     posts.mark_freezes_stale(tx, deps.environment)
     event = FreezeBegun(reason=reason, until=str(until or ""))
     commit_change(tx, current.id if current else None, event, at=now, by=actor.user)
-    end = f"until {_time_text(until)}" if until else "until somebody types `/release unfreeze`"
+    end = f"until {_time_text(until)}" if until else "until someone types `/release unfreeze`"
     answer = f"Deploys to {deps.environment} are frozen {end}. A rollback still works."
     window = deps.policy.active_freeze(now)
     if window is not None and until is not None and window[1] > until:
@@ -57,7 +57,7 @@ def unfreeze(tx: Tx, deps: Deps, actor: Actor) -> str:
     calendar = f"frozen by the calendar until {_time_text(window[1])}: {window[0]}." if window is not None else ""
     if not was_frozen:
         if calendar:
-            return f"Deploys to {deps.environment} are {calendar} Nobody can lift that."
+            return f"Deploys to {deps.environment} are {calendar} Nobody can lift a calendar freeze."
         return f"Deploys to {deps.environment} are not frozen."
     posts.mark_freezes_stale(tx, deps.environment)
     announced_on = current or releases.latest(tx, deps.environment)

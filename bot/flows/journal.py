@@ -38,8 +38,8 @@ class StepJournal:
         for change in clean_changes:
             if allowed_changes is not None and change not in allowed_changes:
                 raise StepError(
-                    f"{change.what} has changed since the plan was made: it is {change.now or 'not there'} now",
-                    hint="Find out who and why. A retry plans this step anew and carries on from what stands there now.",
+                    f"{change.what} has changed since the plan was made. It is {change.now or 'not there'} now",
+                    hint="Find out who and why. A retry plans this step again and continues from the current state.",
                 )
         clock, claim = self._deps.clock, self._job.claim
         start = clock.steady()

@@ -103,7 +103,7 @@ class LocalRun:
     def _take_turn(self, entry: Check) -> None:
         """Let a check that waits begin, be skipped, or wait on."""
         if self._cancelled.is_set():
-            self._answer(entry, not_run_answer(entry, "cancelled before it began"))
+            self._answer(entry, not_run_answer(entry, "cancelled before it started"))
             return
         turn = decide_turn(entry, self._progress, self._entries, lambda check: self._requirements[check.id])
         if turn.failed_need is not None:

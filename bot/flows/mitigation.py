@@ -81,7 +81,7 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
         mitigations.say(tx, mitigation_id)
     work.enqueue(tx, QUEUE, mitigation_id)
     posts.mark_stale(tx, view.release.id)
-    return f"Setting {what}. You own it: the release has it as an open item until it is put back."
+    return f"Setting {what}. You own it. It stays an open item of the release until it is put back."
 
 
 def renew(tx: Tx, view: ReleaseView) -> None:
@@ -98,7 +98,7 @@ def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
     if not entry.is_open:
         return f"{entry.what} was put back already."
     if entry.state is MitigationState.SETTING and not entry.is_stuck:
-        raise StaleButton(f"{entry.what} is being set at this moment.", hint="Wait until that is through.")
+        raise StaleButton(f"{entry.what} is being set right now.", hint="Wait until that is done.")
     if entry.state is not MitigationState.LIFTING:
         mitigations.move(tx, entry, MitigationState.LIFTING, view.now, by=actor.user)
     else:
@@ -106,7 +106,7 @@ def resolve(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> str:
     work.enqueue(tx, QUEUE, mitigation_id)
     event = MitigationResolving(mitigation=mitigation_id)
     commit_change(tx, view.release.id, event, at=view.now, by=actor.user)
-    return f"Putting back what stood there before {entry.what}."
+    return f"Putting back the value from before {entry.what}."
 
 
 def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> str:
@@ -118,7 +118,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> s
     if not entry.is_open:
         return f"{entry.what} was put back already."
     if not entry.is_stuck:
-        raise StaleButton(f"{entry.what} is not stuck.", hint="Press *Put it back*: the bot does it.")
+        raise StaleButton(f"{entry.what} is not stuck.", hint="Press *Put it back*, and the bot does it.")
     if not note.strip():
         raise InvalidInput("That needs a note: what was put back, and how do you know?")
     note = deps.clean(note.strip())

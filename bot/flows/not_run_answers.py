@@ -27,17 +27,15 @@ def blocked_answer(entry: Check, holders: Sequence[str]) -> Answer:
     """Return ERROR because ``holders``, runs that did not stop in time, still use a resource of this check."""
     names = ", ".join(holders)
     if set(holders) == {entry.id}:
-        why = "not run: its last run did not stop, and still has in use what it needs"
+        why = "not run: its last run didn't stop and still uses what it needs"
     else:
-        why = f"not run: {names} did not stop, and still has in use what this check needs"
+        why = f"not run: {names} didn't stop and still uses what this check needs"
     commands = [name for name in holders if name.startswith(TERMINAL)]
     what = f"End `{commands[0]}` at its terminal" if commands else "Restart the bot"
-    return not_run_answer(
-        entry, why, f"{what}: that ends {names}, and what it changed is put back. Then run this again."
-    )
+    return not_run_answer(entry, why, f"{what}: that ends {names} and puts back what it changed. Then run this again.")
 
 
 def leftovers_answer(entry: Check, leftovers: Sequence[str]) -> Answer:
     """Return ERROR because changes of an earlier run could not be undone yet."""
-    hint = "The bot tries again every few seconds. Make that system answer, then run the check again."
-    return not_run_answer(entry, f"not run: an earlier run could not put back yet: {', '.join(leftovers)}", hint)
+    hint = "The bot tries again every few seconds. Once that system answers, run the check again."
+    return not_run_answer(entry, f"not run: an earlier run hasn't put back yet: {', '.join(leftovers)}", hint)

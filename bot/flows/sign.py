@@ -13,7 +13,7 @@ from bot.domain.signoff import Purpose, SignOff, Verdict, Void
 from bot.domain.view import ReleaseView
 from bot.errors import InvalidInput, NotAllowed, RefusedError, StaleButton
 from bot.flows.commit import commit_change
-from bot.flows.deps import Deps, locked_view
+from bot.flows.deps import Deps, locked_view, not_allowed
 from bot.store import signoffs
 from bot.store.pool import Tx
 
@@ -43,7 +43,7 @@ def sign(
         _refuse_against_decline(role, actor, signoffs_of_role)
     own = next((one for one in signoffs_of_role if one.by == actor.user), None)
     if own and own.verdict is verdict and (verdict is Verdict.DECLINE or own in valid_approvals(view, role)):
-        return f"You have recorded that for {role.title} already."
+        return f"You already recorded that for {role.title}."
     if own:
         signoffs.finish(tx, own.id, by=actor.user, why="superseded", at=view.now)
     mark, reason = view.fingerprint, deps.clean(reason.strip())
@@ -63,7 +63,7 @@ def _refuse_against_decline(role: Role, actor: Actor, signoffs_of_role: list[Sig
     if decline is not None:
         raise RefusedError(
             f"<@{decline.by}> declined for {role.title}: {decline.reason}",
-            hint=f"While that stands an approval changes nothing. Anybody in the role {role.title} can press Revoke.",
+            hint=f"Until it is revoked, an approval changes nothing. Any {role.title} can press Revoke.",
         )
 
 
@@ -77,13 +77,13 @@ def revoke(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, role: Role) 
     _require_own_role(view, actor, role)
     signoffs_of_role = _signoffs_of_role(view, role)
     if not signoffs_of_role:
-        return f"Nothing stands for {role.title}."
+        return f"There is no decision for {role.title}."
     signoff = next((one for one in signoffs_of_role if one.by == actor.user), signoffs_of_role[-1])
     signoffs.finish(tx, signoff.id, by=actor.user, why="revoked", at=view.now)
     event = SignoffRevoked(role=role, signed_by=signoff.by, verdict=signoff.verdict)
     commit_change(tx, release_id, event, at=view.now, by=actor.user)
-    whose = "" if signoff.by == actor.user else f" of <@{signoff.by}>"
-    return f"Taken back: the answer{whose} for {role.title} to {view.release.version}."
+    whose = "Your" if signoff.by == actor.user else f"<@{signoff.by}>'s"
+    return f"{whose} decision for {role.title} on {view.release.version} is withdrawn."
 
 
 def void_outdated(tx: Tx, deps: Deps, release_id: ReleaseId, why: str) -> list[SignOff]:
@@ -122,7 +122,7 @@ def void_without_role(deps: Deps, view: ReleaseView) -> bool:
         if view.release.state is not ReleaseState.OPEN:
             return False
         void_approvals = [one for one in _approvals(view) if one.id in void_ids]
-        _void(tx, view, void_approvals, Void.ROLE, "who gave it does not hold the role any more")
+        _void(tx, view, void_approvals, Void.ROLE, "the approver no longer has the role")
     return True
 
 
@@ -162,9 +162,6 @@ def _require_own_role(view: ReleaseView, actor: Actor, role: Role) -> None:
             f"{view.release.version} is {view.release.state}: sign-offs are closed.", hint="Nothing was changed."
         )
     if role not in view.policy.roles:
-        raise RefusedError(f"{role.title} does not sign in this release.")
+        raise RefusedError(f"{role.title} doesn't sign this release.")
     if role not in actor.roles:
-        yours = ", ".join(sorted(own.title for own in actor.roles)) or "none"
-        raise NotAllowed(
-            f"Only somebody with the role {role.title} may do that; yours: {yours}.", hint="Ask one of them."
-        )
+        raise not_allowed(role.title, actor)

@@ -50,7 +50,7 @@ def resolve_source(deps: Deps, release: Release) -> Resolution:
     except InvalidInput as error:
         return Resolution(asked_at, None, deps.clean(error.user_message))
     is_tag_gone = release.is_tagged and not source.is_tagged
-    return Resolution(asked_at, source, f"There is no tag {release.version} any more." if is_tag_gone else "")
+    return Resolution(asked_at, source, f"The tag {release.version} no longer exists." if is_tag_gone else "")
 
 
 def store_resolution(deps: Deps, release_id: ReleaseId, resolution: Resolution) -> None:
@@ -87,7 +87,7 @@ def _store_move(tx: Tx, deps: Deps, view: ReleaseView, source: ResolvedSource) -
     release_id, release = view.release.id, view.release
     commit = source.commit if source.is_tagged else release.commit
     releases.repin(tx, release_id, view.now, commit=commit, digest=source.digest, is_tagged=source.is_tagged)
-    sign.void_outdated(tx, deps, release_id, f"{release.version} means another commit or image now")
+    sign.void_outdated(tx, deps, release_id, f"{release.version} now means another commit or image")
     check.cancel_all(tx, release_id, view.checklist)
     check.request_runs(
         tx, locked_view(tx, deps, release_id), [entry.id for entry in view.checklist.distinct_checks], SYSTEM

@@ -32,7 +32,7 @@ def prepare_start(deps: Deps, actor: Actor, version: Version) -> tuple[ResolvedS
 def refuse_channel(access: ChannelAccess) -> None:
     """Raise NotAllowed where no release may begin in a channel."""
     if access.refusal:
-        raise NotAllowed(f"{access.refusal}, so no release begins there.", hint=access.hint)
+        raise NotAllowed(f"{access.refusal}, so no release can begin there.", hint=access.hint)
 
 
 def open_release(
@@ -49,11 +49,11 @@ def open_release(
     running_release = releases.running(tx, deps.environment, source.image, source.digest)
     say_why = f"say why: `/release start {version} because REASON`."
     if known_bad and not because:
-        raise GateClosed(f"{known_bad}.", hint=f"To release it again, {say_why} Somebody else must approve it then.")
+        raise GateClosed(f"{known_bad}.", hint=f"To release it again, {say_why} Someone else must then approve it.")
     if running_release and not because:
         raise GateClosed(
-            f"{running_release} runs in {deps.environment} already, with this very image.",
-            hint=f"For another version name that one. To deploy this one again, {say_why}",
+            f"{running_release} runs in {deps.environment} already, with this image.",
+            hint=f"Name another version, or to deploy this one again, {say_why}",
         )
     values = {
         "environment": deps.environment,
@@ -82,4 +82,4 @@ def open_release(
     )  # fmt: skip
     sections = [SectionPost(section=section.id) for section in deps.checklist.sections if section.phase == "before"]
     commit_change(tx, release_id, event, at=now, by=actor.user, new_posts=[CardPost(), *sections])
-    return f"{version} is open. The checks run now; follow them in <#{deps.channel}>."
+    return f"{version} is open. The checks are running; follow them in <#{deps.channel}>."

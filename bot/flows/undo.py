@@ -103,5 +103,5 @@ def _let_kind_undo(deps: StoreDeps, row: UndoRow, within: float, stack: ExitStac
     except DidNotStop as error:
         lock.mark_abandoned()
         raise CheckError(
-            f"putting back {row.what} did not stop within {within + kind.grace:.0f} s", hint="Restart the bot."
+            f"putting back {row.what} didn't finish within {within + kind.grace:.0f} s", hint="Restart the bot."
         ) from error

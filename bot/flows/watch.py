@@ -42,7 +42,7 @@ from checks.contract import Answer, Subject
 logger = logging.getLogger(__name__)
 
 ProbeAnswers: TypeAlias = Sequence[tuple[Probe, Answer]]
-_RECOVERY_NOTE = "It can tell again."  # the note of an alarm about a silence that is over
+_RECOVERY_NOTE = "The probe recovered."  # the note of an alarm about a silence that is over
 
 
 def execute(deps: Deps, job: Job) -> datetime | None:
@@ -81,7 +81,7 @@ def _read_watch(tx: Tx, release_id: ReleaseId) -> Watch:
     """The watch of a release. Raises UnknownThing when it has none."""
     watch = watches.get(tx, release_id)
     if watch is None:
-        raise UnknownThing("There is no watch of this release.")
+        raise UnknownThing("This release has no watch.")
     return watch
 
 
@@ -207,8 +207,8 @@ def acknowledge(tx: Tx, deps: Deps, actor: Actor, alarm_id: int, note: str) -> s
     if view.release.state is not ReleaseState.WATCHING:
         raise StaleButton(f"{view.release.version} is {view.release.state}: its watch is over.")
     if not watches.acknowledge(tx, alarm_id, by=actor.user, note=deps.clean(note.strip()), at=view.now):
-        return "That alarm was acknowledged already."
+        return "That alarm is already acknowledged."
     work.enqueue(tx, "watch", release_id)
     event = WatchAcknowledged(alarm=alarm_id, note=deps.clean(note.strip()))
     commit_change(tx, release_id, event, at=view.now, by=actor.user)
-    return "Acknowledged. The watch goes on."
+    return "Acknowledged. The watch continues."

@@ -40,7 +40,7 @@ def where_we_are(_spec: VercelDeploy, inspection: StepInspection) -> dict[str, A
     ]
     if not earlier:
         raise StepError(
-            "Vercel has no earlier production deployment, so the frontend could not be taken back",
+            "Vercel has no earlier production deployment, so the frontend couldn't be rolled back",
             hint="Deploy the version of before to production once, then retry.",
         )
     return {"deployment": id_of(earlier[0]), "commit": commit_of(earlier[0])}

@@ -251,7 +251,7 @@ def _patch_image(spec: SetImage, ctx: StepContext, cluster: DeploymentClient, cu
         if not same_template(current["spec"]["template"], template):
             raise StepError(
                 f"deployment/{cluster.where.deployment} was changed by somebody else meanwhile",
-                hint="Find out who and why. Retry carries on from what stands there now.",
+                hint="Find out who and why. A retry continues from the current state.",
             )
     raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
 

@@ -19,7 +19,7 @@ WAYS = {
     MigrationKind.ADDITIVE: (Way.COMPATIBLE, "stays: declared additive, so the old version works with it"),
     MigrationKind.REVERSIBLE: (
         Way.COMPATIBLE,
-        "stays: declared reversible, so the old version works with it, and it can be taken back by hand",
+        "stays: declared reversible, so the old version works with it, and it can be reversed by hand",
     ),
     MigrationKind.BREAKING: (
         Way.FINAL,

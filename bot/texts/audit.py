@@ -5,15 +5,15 @@ from __future__ import annotations
 from bot.domain.audit import Clue, RecordBreak
 
 _CLUES = {
-    Clue.OTHER_HASH: "another hash was announced for it: it was written anew",
-    Clue.WRONG_HASH: "its hash does not fit what it says",
-    Clue.NOT_CHAINED: "it is not chained to the row before it: one of the two was changed",
+    Clue.OTHER_HASH: "another hash was announced for it: it was rewritten",
+    Clue.WRONG_HASH: "its hash doesn't match its content",
+    Clue.NOT_CHAINED: "it isn't chained to the row before it: one of the two was changed",
     Clue.OTHER_ROW: "row {detail} is in its place",
     Clue.LATER_ROW: "a later row belongs in its place",
     Clue.GAP: "the next row that is there is {detail}",
-    Clue.RENUMBERED: "it was taken out, and the rows behind it were renumbered",
+    Clue.RENUMBERED: "it was removed, and later rows were renumbered",
     Clue.END_MISSING: "rows up to {detail} were announced, the record ends at {last}",
-    Clue.HEAD_MISSING: "no row has the head {detail}: rows were cut off, or all written anew",
+    Clue.HEAD_MISSING: "no row has the head {detail}: rows were cut off, or all were rewritten",
 }
 
 

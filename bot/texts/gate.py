@@ -34,8 +34,8 @@ from bot.texts.staffing import count_people
 _REASONS: Mapping[type[Reason], str] = {
     NotOpen: "the release is {about}, not OPEN",
     NewerRollingBack: "{version} is being rolled back",
-    NewerDeployed: "{version} was deployed after {older}: roll that one back",
-    ChannelClosed: "{refusal}, so nothing is deployed from there",
+    NewerDeployed: "{version} was deployed after {older}: roll back {version}",
+    ChannelClosed: "{refusal}, so nothing can be deployed from there",
     NothingToRollBack: "the release is {about}: there is nothing to roll back",
     SourceUnresolved: "{problem}",
     SourceUnconfirmed: "nobody has confirmed yet that {about} still means this commit and image",

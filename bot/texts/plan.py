@@ -8,8 +8,8 @@ from bot.domain.plan import Doubt, LastingChange, Mutation, PlanDifference
 
 MAX_LINES = 8  # differences that a message names
 _DOUBTS = {
-    Doubt.BY_HAND: "unknown, for it was done by hand: look before",
-    Doubt.UNSEEN: "unknown whether it was done: look before",
+    Doubt.BY_HAND: "unknown, because it was done by hand: check first",
+    Doubt.UNSEEN: "unknown whether it was done: check first",
     Doubt.RUNNING: "may still run, for nobody saw its end. A rollback waits for that first and does not stop it:"
     " half a migration is worse than a whole one",
 }
@@ -31,7 +31,7 @@ def _difference_text(difference: PlanDifference) -> str:
         case (Mutation() as old, Mutation() as new):
             return f"{new.what}: {_values(new)} (shown: {_values(old)})"
         case (Mutation() as old, None):
-            return f"{old.what}: no change any more (shown: {_values(old)})"
+            return f"{old.what}: no longer changes (shown: {_values(old)})"
     raise ValueError(difference)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from bot.domain.staffing import Lack, Shortage
 
 _SHORTAGES = {
-    Lack.SIGN: "{subject.title} must sign off with {people}, and slack.roles names {present}",
-    Lack.APPROVE: "policy.min_approvers needs {people}, and slack.roles names {present}",
-    Lack.ACT: "nobody holds a role that may {subject}",
-    Lack.FOUR_EYES: "four_eyes needs two people, one to approve and one to deploy, and there is only one",
-    Lack.BREAK_GLASS: "it is allowed, but nobody holds a role that may do it",
-    Lack.REVIEW: "a second person has to review it, and nobody else may",
+    Lack.SIGN: "{subject.title} needs {people} to sign off, but slack.roles names {present}",
+    Lack.APPROVE: "policy.min_approvers needs {people}, but slack.roles names {present}",
+    Lack.ACT: "nobody has a role that may {subject}",
+    Lack.FOUR_EYES: "four_eyes needs two people, one to approve and one to deploy, but there is only one",
+    Lack.BREAK_GLASS: "it is allowed, but nobody has a role that may do it",
+    Lack.REVIEW: "a second person must review it, but nobody else may",
 }
 
 

@@ -6,18 +6,18 @@ from bot.domain.plan import PlanKind
 from bot.domain.waiting import ReleaseWait, WaitReason
 
 _PROBLEMS = {
-    WaitReason.FAILED_STEP: "the {plan} stands still at: {subject}",
+    WaitReason.FAILED_STEP: "the {plan} is blocked at: {subject}",
     WaitReason.PERSONS_STEP: "the {plan} waits for a person to do: {subject}",
-    WaitReason.SLOW_STEP: "the {plan} is still at: {subject}",
+    WaitReason.SLOW_STEP: "the {plan} is still running: {subject}",
     WaitReason.ALARM: "nobody has answered the alarm {subject}",
     WaitReason.REVIEW: "nobody has reviewed its break-glass",
 }
 _WAYS_ON = {
     WaitReason.FAILED_STEP: "Retry it in the thread, or roll back.",
     WaitReason.PERSONS_STEP: "Do it and attest it in the thread, or roll back.",
-    WaitReason.SLOW_STEP: "Look at its line in the thread, or roll back.",
+    WaitReason.SLOW_STEP: "Check its line in the thread, or roll back.",
     WaitReason.ALARM: "Acknowledge it, or roll back.",
-    WaitReason.REVIEW: "Somebody other than who broke the glass presses Review on the close-out.",
+    WaitReason.REVIEW: "Someone other than who broke the glass must press Review on the close-out.",
 }
 
 

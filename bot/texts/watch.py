@@ -10,4 +10,4 @@ def alarm_title(finding: ProbeFinding) -> str:
     if finding.events:
         names = ", ".join(event.short_id for event in finding.events[:MOST_ALARMS])
         return f"{len(finding.events)} at once, among them {names}"
-    return f"cannot tell: {finding.title}" if finding.kind is AlarmKind.SILENT else finding.title
+    return f"no answer: {finding.title}" if finding.kind is AlarmKind.SILENT else finding.title

@@ -52,7 +52,7 @@ def database(target: Target, needs: Needs, *, setting: str = "database_url") -> 
                         findings += _table(connection, role, use.right, use.on, lines)
         except ClientError as error:
             return [_away(error, f"targets.{target.name}.{setting}", lines_of(needs))]
-    all_granted = Finding(State.OK, f"takes the role {role}, which has the {len(needs)} rights that are needed")
+    all_granted = Finding(State.OK, f"connected as {role}; all {len(needs)} rights granted")
     return findings if any(not finding.good for finding in findings) else [all_granted, *findings]
 
 
@@ -68,7 +68,7 @@ def restore_server(target: Target, needs: Needs) -> list[Finding]:
     if row is None or not row[0]:
         what, rule = f"the role {role} may not make databases", f"ALTER ROLE {role} CREATEDB;"
         return [Finding(State.MISSING, what, "Run this there as a superuser:", rule, lines_of(needs))]
-    return [Finding(State.OK, f"takes the role {role}, which may make databases")]
+    return [Finding(State.OK, f"connected as {role}, which may create databases")]
 
 
 def _function(connection: psycopg.Connection, role: str, name: str, lines: tuple[str, ...]) -> list[Finding]:

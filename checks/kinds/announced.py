@@ -22,7 +22,7 @@ class Announced(Kind):
     """
 
     name: ClassVar[str] = "announced"
-    summary: ClassVar[str] = "The bot's own announcement of the release stands in the channel"
+    summary: ClassVar[str] = "The bot announced the release in the channel"
     params: ClassVar[type[Params]] = AnnouncedParams
     timeout: ClassVar[float] = 5.0
 

@@ -208,7 +208,7 @@ def test_a_kind_that_does_not_stop_is_abandoned(changes, caplog):
         result = run(kind, {}, STAGING, undo=undo, held=resources, progress=lines.append, **changes)
 
     assert (result.outcome, result.stopped) == (Outcome.ERROR, False)
-    assert result.answer.summary == "did not stop within 0 s"
+    assert result.answer.summary == "didn't finish within 0 s"
     assert result.answer.hint == "Restart the bot: that ends it and puts back what it changed."
     assert not free.is_set()
     assert undo.open == [{"thing": 1}]

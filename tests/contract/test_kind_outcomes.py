@@ -163,7 +163,7 @@ def test_a_kind_that_never_ends_is_abandoned() -> None:
     with Replies({"GET /api/queue": lambda _: Reply(200, {"waiting": queue_length[0]})}) as product:
         result = run("queue_drain", {}, Target(name="staging", api_url=product.url), seconds=0.1)
         assert (result.outcome, result.stopped) == (Outcome.ERROR, False)
-        assert result.answer.summary.startswith("did not stop within ")
+        assert result.answer.summary.startswith("didn't finish within ")
         assert "the kind queue_drain has a fault" in result.answer.hint
         queue_length[0] = 0
         eventually("its thread to end", lambda: "queue_drain" not in "".join(map(str, threading.enumerate())))

@@ -157,7 +157,7 @@ def test_a_killed_check_is_undone_by_the_next_run(service: Service, store: Store
     out, _ = again.communicate(timeout=30)
     assert again.returncode == 2
     assert [line.split()[1:3] for line in out.splitlines()[:2]] == [["PASS", "go.pause"], ["ERROR", "go.drain"]]
-    assert "did not stop within 0 s" in out
+    assert "didn't finish within 0 s" in out
     puts = [request.json()["paused"] for request in service.server.requests if request.method == "PUT"]
     assert puts == [False, True, False]
     assert open_undos(store) == []

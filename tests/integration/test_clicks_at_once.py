@@ -56,7 +56,7 @@ def click(live: Bot, number: int, ts: str, action: str, value: str) -> list[int 
 @pytest.mark.parametrize(
     ("action", "ids", "event", "again"),
     [
-        ("signoff.approve", {"role": "qa"}, "signoff.approved", "You have recorded that for QA already."),
+        ("signoff.approve", {"role": "qa"}, "signoff.approved", "You already recorded that for QA."),
         ("release.deploy", {}, "deploy.started", f"v4.8.0 is being deployed already, by <@{QUINN}>."),
     ],
 )

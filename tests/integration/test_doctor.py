@@ -280,7 +280,7 @@ def test_a_missing_setting_is_a_problem_if_a_line_needs_it(body: Body) -> None:
     parts, results = list_needed_parts(settings, service, REGISTRY)
     notes = {one.part: one.finding for one in results}
     assert notes["Grafana"] == Finding(State.NOTE, "not configured; no line of the checklist needs it")
-    assert notes["Stripe"].what == "configured, but no line of the checklist needs it: not asked"
+    assert notes["Stripe"].what == "configured, but no line of the checklist needs it"
     assert notes["Target staging"].state is State.UNSET
     assert "database_url" not in {part.section for part in parts}
 

@@ -55,7 +55,7 @@ def test_a_check_waits_for_the_next_login(login_world: World, outside: Outside) 
     job = login_world.claim_all("check")[f"{release_id}/go.one"]
     assert login_world.carry_out(job) == free
     assert "go.one" not in outside.runs
-    words = f"the log-ins of staging are used up until {free:%H:%M} UTC, then it goes on by itself"
+    words = f"the log-ins of staging are used up until {free:%H:%M} UTC, then it continues by itself"
     assert progress_of(login_world, release_id) == (RunState.WAITING, words)
 
     login_world.clock.advance(seconds=LOG_IN.period)

@@ -174,7 +174,7 @@ def test_a_release_below_a_newer_deploy_cannot_be_rolled_back(world: World) -> N
     """What runs in production is not this release's."""
     first = world.run_to_done("v4.8.0")
     world.run_to_done("v4.9.0")
-    with pytest.raises(GateClosed, match=r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"):
+    with pytest.raises(GateClosed, match=r"v4\.9\.0 was deployed after v4\.8\.0: roll back v4.9.0"):
         world.act(judge_rollback, MANAGER, first, "")
 
 
@@ -227,8 +227,8 @@ def test_an_open_release_gives_way_to_a_rollback(world: World) -> None:
 @pytest.mark.parametrize(
     ("results", "why"),
     [
-        (None, r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"),
-        ({"deploy.health": Outcome.FAIL}, r"v4\.9\.0 was deployed after v4\.8\.0: roll that one back"),
+        (None, r"v4\.9\.0 was deployed after v4\.8\.0: roll back v4.9.0"),
+        ({"deploy.health": Outcome.FAIL}, r"v4\.9\.0 was deployed after v4\.8\.0: roll back v4.9.0"),
         ({"rollback.health": Outcome.FAIL}, r"v4\.9\.0 is being rolled back"),
     ],
     ids=["begun", "failed", "on its way back"],
@@ -263,7 +263,7 @@ def test_a_rollback_that_is_typed_twice_rolls_back_one_release(world: World) -> 
     assert release_id == second
     with pytest.raises(GateClosed, match="ROLLED_BACK: there is nothing to roll back") as error:
         world.act(judge_rollback, MANAGER, release_id, "")
-    assert error.value.hint == "v4.8.0 stands in production now: the button on its card takes that one back."
+    assert error.value.hint == "v4.8.0 runs in production now: roll it back with the button on its card."
 
 
 def test_a_second_signature_replaces_the_first(world: World) -> None:
@@ -352,7 +352,7 @@ def test_a_running_image_is_started_again_for_a_reason_only(world: World) -> Non
     """Such a release rolls back to itself, so its image is not called bad afterwards."""
     first, version = world.run_to_done(), Version.parse("v4.8.0")
     assert version is not None
-    with pytest.raises(GateClosed, match=r"v4\.8\.0 runs in production already, with this very image") as error:
+    with pytest.raises(GateClosed, match=r"v4\.8\.0 runs in production already, with this image") as error:
         world.act(start.open_release, MANAGER, version, "", SOURCE)
     assert "`/release start v4.8.0 because REASON`" in error.value.hint
     world.act(start.open_release, MANAGER, version, "", SOURCE, because="a variable was changed by hand")
@@ -394,4 +394,4 @@ def test_changes_that_stay_are_named_before_a_rollback(world: World) -> None:
         ":pushpin: migration 8.sql on production: stays: additive"
     ) in str(form)
     lines = world.act(judge_rollback, QA, release_id, "").splitlines()
-    assert lines[:3] == ["Not taken back:", *(f"• {change.what}: {change.back}" for change in (drop, keep))]
+    assert lines[:3] == ["A rollback leaves in place:", *(f"• {change.what}: {change.back}" for change in (drop, keep))]

@@ -122,7 +122,9 @@ class TestSourceChanges:
         tagged_world.resolve_source(release_id)
         assert tagged_world.view(release_id).checks[CheckId("go.one")].waiver is not None
 
-    @pytest.mark.parametrize(("attribute", "message"), [("tag", "no tag v4.8.0"), ("digest", "no image")])
+    @pytest.mark.parametrize(
+        ("attribute", "message"), [("tag", "The tag v4.8.0 no longer exists"), ("digest", "no image")]
+    )
     def test_a_missing_source_closes_the_gate_until_it_is_back(
         self, tagged_world: World, tags: Tags, attribute: str, message: str
     ) -> None:
@@ -183,7 +185,7 @@ class TestSourceChanges:
         tagged_world.change(roles_of=lambda users: dict.fromkeys(users, frozenset({Role.QA})))  # RITA has lost hers
         prepare_deploy(tagged_world.deps, QA, release_id)
         assert [signoff.by for signoff in tagged_world.view(release_id).signoffs] == [QUINN]
-        why = "who gave it does not hold the role any more"
+        why = "the approver no longer has the role"
         assert (tagged_world.last_event().event, tagged_world.last_fields()) == (
             "signoff.voided",
             {"role": "release_manager", "signed_by": RITA, "why": why},
@@ -399,7 +401,7 @@ class TestFreezeNotice:
         with pytest.raises(GateClosed, match="deploys are frozen: end of the year"):
             tagged_world.deploy(QA, release_id)
         until = f"{window['ends']} UTC: end of the year"
-        answer = f"Deploys to production are frozen by the calendar until {until}. Nobody can lift that."
+        answer = f"Deploys to production are frozen by the calendar until {until}. Nobody can lift a calendar freeze."
         assert tagged_world.act(freeze.unfreeze, MANAGER) == answer
         answer = tagged_world.act(freeze.freeze, MANAGER, tagged_world.clock.now() + timedelta(minutes=5), "busy")
         assert f"After that the calendar keeps them frozen until {until}." in answer

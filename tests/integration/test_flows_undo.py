@@ -120,7 +120,7 @@ def test_a_check_does_not_run_over_an_open_undo_record(
     result = tenant_world.view(release_id).checks[ONE].result
     assert result is not None
     assert result.outcome is Outcome.ERROR
-    assert result.summary == "not run: an earlier run could not put back yet: the tenant's status"
+    assert result.summary == "not run: an earlier run hasn't put back yet: the tenant's status"
     assert undo_orphans(tenant_world.deps) == 1
     (row,) = tenant_world.rows("SELECT settled_at, last_error FROM undos")
     assert row == {"settled_at": None, "last_error": "ConnectionError: the product is away"}
@@ -178,7 +178,7 @@ def test_an_undo_that_does_not_stop_is_abandoned(
     assert outside.tenant == "active"
     (row,) = world.rows("SELECT what, last_error FROM undos WHERE settled_at IS NULL")
     assert row["what"] == "status trialing"
-    assert row["last_error"] == "CheckError: putting back status trialing did not stop within 0 s"
+    assert row["last_error"] == "CheckError: putting back status trialing didn't finish within 0 s"
     outside.go_on.set()
     eventually("it to end", lambda: outside.tenant == "trialing")
     eventually("it to be paid", lambda: undo_orphans(world.deps) == 0 and not list_leftovers(world.deps, None, ONE))

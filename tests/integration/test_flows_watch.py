@@ -109,7 +109,7 @@ def test_a_watch_with_acknowledged_alarms_closes(world: World, outside: Outside)
     world.poll()
     (alarm,) = watch_of(world, release_id).alarms
     world.act(watch.acknowledge, QA, alarm.id, "known")
-    assert world.act(watch.acknowledge, QA, alarm.id, "again") == "That alarm was acknowledged already."
+    assert world.act(watch.acknowledge, QA, alarm.id, "again") == "That alarm is already acknowledged."
     (acknowledged_alarm,) = watch_of(world, release_id).alarms
     assert (acknowledged_alarm.acknowledged_by, acknowledged_alarm.note) == (QUINN, "known")
     world.poll()
@@ -137,7 +137,7 @@ def test_an_unknown_reading_never_closes_the_watch(world: World, outside: Outsid
     world.poll()
     outside.sentry = Outcome.ERROR
     world.clock.advance(minutes=16)
-    for summary in ("0 new", "0 new", "did not stop within 1 s"):
+    for summary in ("0 new", "0 new", "didn't finish within 1 s"):
         outside.during = hang_at(outside, "watch") if summary.startswith("did") else outside.during
         assert world.poll() == world.clock.now() + timedelta(seconds=30)
         world.clock.advance(seconds=30)

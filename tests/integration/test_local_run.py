@@ -147,7 +147,7 @@ def test_an_interrupted_run_stops_its_checks(world: World, outside: Outside) -> 
     results = local_run.run()
     assert {check_id: answer_of(results, check_id).summary for check_id in results} == {
         "go.slow": "cancelled",
-        "go.waits": "cancelled before it began",
+        "go.waits": "cancelled before it started",
     }
     assert set(outcomes(results).values()) == {Outcome.ERROR}
 
@@ -161,7 +161,7 @@ def test_a_failed_undo_is_tried_again_and_named(world: World, outside: Outside) 
     assert local_run.undo() == ["the tenant's status"]
     assert (
         answer_of(run_locally(world, entry)).summary
-        == "not run: an earlier run could not put back yet: the tenant's status"
+        == "not run: an earlier run hasn't put back yet: the tenant's status"
     )
     outside.billing_is_up = True
     assert local_run.undo() == []
@@ -175,12 +175,12 @@ def test_a_check_that_does_not_stop_is_abandoned(world: World, outside: Outside)
     local_run = LocalRun(world.deps, [first, second], tell=lambda *_: None)
     results = local_run.run()
     assert outcomes(results) == {"go.one": Outcome.ERROR, "go.two": Outcome.ERROR}
-    assert answer_of(results).summary == "did not stop within 0 s"
+    assert answer_of(results).summary == "didn't finish within 0 s"
     assert (
         answer_of(results).hint
         == "It ends with this command. What it changed is put back by the bot, or by its next run."
     )
-    summary = "not run: release-bot check go.one did not stop, and still has in use what this check needs"
+    summary = "not run: release-bot check go.one didn't stop and still uses what this check needs"
     assert answer_of(results, "go.two").summary == summary
     assert answer_of(results, "go.two").hint.startswith("End `release-bot check go.one` at its terminal: ")
     assert local_run.undo() == ["the tenant's status"]
@@ -214,7 +214,7 @@ def test_nothing_is_changed_without_a_database(world: World, outside: Outside) -
         without_store, [make_check("go.one", kind="tenant"), make_check("go.two", kind="ask")], tell=lambda *_: None
     ).run()
     assert outcomes(results) == {"go.one": Outcome.ERROR, "go.two": Outcome.PASS}
-    assert answer_of(results).summary == "not run: the bot's database is needed to write down what must be put back"
+    assert answer_of(results).summary == "not run: the bot's database is needed to record what must be put back"
     assert outside.runs == ["go.two"]
 
 

@@ -194,7 +194,7 @@ def test_a_step_does_not_change_what_somebody_else_changed(production: Productio
     set_image(production.kube, "app:hotfix")
     production.world.carry_out(job)
     assert production.world.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
-    assert "has changed since the plan was made: it is app:hotfix now" in production.summary(release_id)
+    assert "has changed since the plan was made. It is app:hotfix now" in production.summary(release_id)
     assert read(production.kube).spec.template.spec.containers[0].image == "app:hotfix"
     production.world.act(step_clicks.retry, QA, production.failed_row(release_id))
     assert production.go_on(release_id) is ReleaseState.WATCHING

@@ -230,7 +230,7 @@ def test_the_roles_are_examined(slack: SlackWorld):
         (State.OK, "slack.roles.qa: 1 person"),
         (
             State.MISSING,
-            "nobody could ever deploy: Release Manager must sign off with one person, and slack.roles names 0",
+            "nobody could ever deploy: Release Manager needs one person to sign off, but slack.roles names 0",
         ),
     ]
 
@@ -280,7 +280,7 @@ def start_in_shared_channel(live: Bot, rule: SharedChannel) -> list[str]:
 
 def test_no_release_starts_in_a_shared_channel(live: Bot):
     """By default the start is refused and recorded, and nothing is shown in the channel."""
-    where = f"<#{RELEASES}> is shared with another organisation, so no release begins there."
+    where = f"<#{RELEASES}> is shared with another organisation, so no release can begin there."
 
     assert start_in_shared_channel(live, SharedChannel.REFUSE) == [f"{where} {TAKE_OUT}"]
     assert live.rows("SELECT FROM releases") == []
@@ -292,17 +292,17 @@ def test_no_release_starts_in_a_shared_channel(live: Bot):
     [
         (
             {"is_member": False},
-            f"The bot is not in <#{RELEASES}>, so no release begins there.",
+            f"The bot is not in <#{RELEASES}>, so no release can begin there.",
             f"Type /invite @Release Bot in <#{RELEASES}>.",
         ),
         (
             {"is_member": True, "is_archived": True},
-            f"<#{RELEASES}> is archived, so no release begins there.",
+            f"<#{RELEASES}> is archived, so no release can begin there.",
             "Unarchive it, or set another slack.channel.",
         ),
         (
             "channel_not_found",  # a private channel, after the bot was taken out of it
-            f"Slack doesn't show the bot <#{RELEASES}>, so no release begins there.",
+            f"Slack doesn't show the bot <#{RELEASES}>, so no release can begin there.",
             "Check that it is the channel's id (C…). If the channel is private, type /invite @Release Bot in it.",
         ),
     ],
@@ -342,13 +342,13 @@ def test_nothing_is_deployed_in_a_channel_that_is_shared_by_now(live: Bot, is_bu
         return live.reply_texts(RITA)[-1]
 
     live.allow_shared_channel(SharedChannel.REFUSE)
-    message = f"<#{RELEASES}> is shared with another organisation, so nothing is deployed from there. {TAKE_OUT}"
+    message = f"<#{RELEASES}> is shared with another organisation, so nothing can be deployed from there. {TAKE_OUT}"
     assert deploy() == message
     assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]
     live.allow_shared_channel(SharedChannel.WARN)
     live.change(lambda tx: tx.execute("UPDATE releases SET channel = %s", [GENERAL]))  # the bot is not in it
     assert deploy() == (
-        f"The bot is not in <#{GENERAL}>, so nothing is deployed from there. Type /invite @Release Bot in <#{GENERAL}>."
+        f"The bot is not in <#{GENERAL}>, so nothing can be deployed from there. Type /invite @Release Bot in <#{GENERAL}>."
     )
     live.change(
         lambda tx: tx.execute("UPDATE releases SET state = 'DEPLOYING', deployer = manager, channel = %s", [RELEASES])
@@ -421,7 +421,7 @@ def test_a_start_in_a_shared_channel_warns(slack: SlackWorld, empty_database: st
     assert first_answer["text"].startswith("Asking Slack, The bot's database, ")
     assert f":x: *Slack*: #releases is shared with another organisation. {warning}" in blocks
     assert ":x: *Database of staging*: targets.staging.database_url is not set." in blocks
-    assert ":white_check_mark: *The bot's database*: answers and is up to date." in blocks
+    assert ":white_check_mark: *The bot's database*: works and is up to date." in blocks
 
 
 def test_a_start_in_a_channel_without_the_bot_warns(

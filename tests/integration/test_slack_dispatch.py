@@ -89,7 +89,7 @@ def test_start_opens_a_release_for_the_source_of_the_version(live: Bot):
         "version": "v4.8.0", "state": "OPEN", "manager": RITA, "commit_sha": SOURCE.commit, "digest": SOURCE.digest,
     }  # fmt: skip
     (answer,) = live.reply_texts(RITA)  # and that somebody of another company reads along
-    assert answer.splitlines()[0] == f"v4.8.0 is open. The checks run now; follow them in <#{RELEASES}>."
+    assert answer.splitlines()[0] == f"v4.8.0 is open. The checks are running; follow them in <#{RELEASES}>."
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_start_opens_a_release_for_the_source_of_the_version(live: Bot):
         ("history", "1 release. Latest: v4.8.0, OPEN"),
         ("status", "v4.8.0"),
         ("status v4.8.0", "v4.8.0"),
-        ("doctor", "There is nobody to ask"),
+        ("doctor", "There is nothing to ask"),
     ],
 )
 def test_commands_that_only_read_are_answered(live: Bot, text: str, prefix: str):
@@ -331,7 +331,7 @@ def test_a_click_without_a_role_is_refused(live: Bot, action_id: str, block_id: 
 
     assert assert_refused(live, before, DEV)["reason"] == "NotAllowed"
     (answer,) = live.reply_texts(DEV)
-    assert "yours: none." in answer
+    assert "you have no role." in answer
 
 
 def test_a_form_without_a_role_is_refused(live: Bot):
@@ -354,7 +354,7 @@ def test_a_start_without_a_role_asks_no_vendor(live: Bot):
     assert vendors.requests == []
     assert live.recorded_events() == [(DEV, "command.refused")]
     assert live.reply_texts(DEV) == [
-        "That takes the role Release Manager; yours: none. Ask one of them, or have the roles changed."
+        "Only Release Manager can do that; you have no role. Ask one of them, or have the roles changed."
     ]
 
 
@@ -441,7 +441,7 @@ def test_a_deploy_of_another_plan_than_the_shown_one_is_refused_once(live: Bot, 
     answer = live.reply_texts(QUINN)[-1]
     assert answer.startswith("The plan of v4.8.0 has changed since it was last shown:\n• production deployment of ")
     assert "dpl_v4.7.0" in answer
-    assert "Deploy again to go with this" in answer
+    assert "Deploy again to accept this" in answer
     assert live.rows("SELECT state FROM releases") == [{"state": "OPEN"}]
     live.command("deploy", QUINN)
     assert live.reply_texts(QUINN)[-1].startswith("Deploying v4.8.0.")

@@ -113,7 +113,7 @@ def test_a_second_press_is_answered(live: Bot):
         approve(live, live.ts(release_id))
         live.handle()
 
-    assert live.reply_texts(QUINN) == ["Recorded: QA approved v4.8.0.", "You have recorded that for QA already."]
+    assert live.reply_texts(QUINN) == ["Recorded: QA approved v4.8.0.", "You already recorded that for QA."]
     assert len(live.rows("SELECT id FROM signoffs")) == 1
 
 

@@ -264,7 +264,7 @@ def test_a_notify_step_is_done_once_its_message_is_posted(bot: Bot, slack: Slack
     before = line()
     with bot.store.transaction() as tx:
         (row,) = (step.row for step in steps.plan(tx, release_id))
-        with pytest.raises(RefusedError, match="The bot says that itself"):
+        with pytest.raises(RefusedError, match="The bot does that itself"):
             step_clicks.attest(tx, bot.deps, MANAGER, row, "I told them")
     bot.publish(release_id, *END_OF_ROLLBACK)
     permalink = bot.post(release_id, *END_OF_ROLLBACK).permalink

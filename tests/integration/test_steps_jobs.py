@@ -341,7 +341,7 @@ class TestRollback:
         """The rollback waits for the Job, and then knows what it applied and has its log."""
         release_id = self.cancel_deploy(world)
         view, name = world.view(release_id), f"job/migrate-v4-8-0-{commit_sha(BRANCH)[:8]}-1"
-        assert f"{name} may still run: it is not stopped, and a retry takes it up." in view.steps[0].summary
+        assert f"{name} may still be running: it isn't stopped, and a retry picks it up." in view.steps[0].summary
         form = FORM.render("release.rollback", ReleasePayload(release=release_id), view)
         assert f":grey_question: {name}: may still run, for nobody saw its end" in str(form)
         lines = world.act(judge_rollback, QA, release_id, "").splitlines()

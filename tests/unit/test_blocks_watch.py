@@ -115,7 +115,7 @@ def test_an_alarm_names_the_error_the_people_and_both_choices() -> None:
     assert block(alarm, "call").startswith("<@U0QUINN001> <@U0RITA0001>: ")
     assert block(alarm, "lasting").splitlines() == [
         "*A rollback leaves in place*",
-        ":grey_question: Create release tag: unknown, for it was done by hand: look before",
+        ":grey_question: Create release tag: unknown, because it was done by hand: check first",
     ]
     assert [(button["action_id"], button.get("style"), button["value"]) for button in buttons(alarm)] == [
         ("watch.rollback", "danger", '{"release":12}'),

@@ -361,7 +361,7 @@ def test_findings_from_outside_are_listed_with_the_other_reasons() -> None:
     change = Mutation("image", "a", "b", Way.BACK, "back to a")
     outside = findings(view, channel=ChannelAccess("<#C1> is archived"), plan_changes=(PlanDifference(None, change),))
     assert [(reason.cause, reason_text(reason)) for reason in deploy_gate(view, QUINN, outside).reasons] == [
-        (Cause.CHANNEL, "<#C1> is archived, so nothing is deployed from there"),
+        (Cause.CHANNEL, "<#C1> is archived, so nothing can be deployed from there"),
         (Cause.FREEZE, "deploys are frozen: incident under way"),
         (Cause.PLAN, "the plan has changed since it was last shown: image: a → b (not shown)"),
     ]
@@ -386,7 +386,7 @@ def test_only_the_newest_deploy_can_be_rolled_back() -> None:
     newer = replace(view.release, id=ReleaseId(view.release.id + 1), version="v4.9.0")
     assert rollback_gate(view, view.release).is_open
     (reason,) = rollback_gate(view, newer).reasons
-    assert reason_text(reason) == f"v4.9.0 was deployed after {view.release.version}: roll that one back"
+    assert reason_text(reason) == f"v4.9.0 was deployed after {view.release.version}: roll back v4.9.0"
 
 
 @pytest.mark.parametrize("state", list(ReleaseState))

@@ -90,11 +90,11 @@ def test_a_change_is_unknown_until_its_end_is_in_the_journal(state: StepState) -
         f"stays {ADD.what}: {ADD.back}",
     ]
     assert lasting_lines(state, intended_changes=(ADD, DROP, ADD), applied_changes=(ADD,), planned_changes=(DROP,)) == [
-        "final migration 2.sql: unknown whether it was done: look before. If it was, it cannot be taken back: declared breaking",
+        "final migration 2.sql: unknown whether it was done: check first. If it was, it cannot be taken back: declared breaking",
         "stays migration 1.sql: stays: declared additive",
     ]
     assert lasting_lines(state, intended_changes=(ADD,)) == [
-        "unknown migration 1.sql: unknown whether it was done: look before. If it was, it stays: declared additive"
+        "unknown migration 1.sql: unknown whether it was done: check first. If it was, it stays: declared additive"
     ]
     assert lasting_lines(state, planned_changes=(ADD, DROP)) == []
 
@@ -117,7 +117,7 @@ def test_the_journal_says_which_changes_were_made() -> None:
 
 def test_a_change_made_by_hand_is_unknown() -> None:
     """A step that a person did is unknown, whether the bot had tried it, or had a plan for it, or not."""
-    by_hand = "unknown, for it was done by hand: look before"
+    by_hand = "unknown, because it was done by hand: check first"
     assert lasting_lines(ATTESTED, intended_changes=(ADD,), planned_changes=(ADD, IMAGE)) == [
         f"unknown migration 1.sql: {by_hand}. As planned, it stays: declared additive"
     ]
@@ -141,7 +141,7 @@ SNAPSHOT: PlanSnapshot = {TAG: None, FRONTEND: (SET,), JOBS: ()}
         ({TAG: ()}, []),
         ({TAG: (SET,)}, ["image: a → c (not shown)"]),
         ({JOBS: (replace(SET, now=""),)}, ["image: nothing → c (not shown)"]),
-        ({FRONTEND: ()}, ["image: no change any more (shown: a → c)"]),
+        ({FRONTEND: ()}, ["image: no longer changes (shown: a → c)"]),
         ({FRONTEND: (replace(SET, now="b", back="back to b"),)}, ["image: b → c (shown: a → c)"]),
         ({FRONTEND: (replace(SET, back="back to b"),)}, ["image: back to b (shown: back to a)"]),
         ({FRONTEND: (replace(SET, way=Way.FINAL, back="no"),)}, ["image: no (shown: back to a)"]),

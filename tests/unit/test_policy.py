@@ -131,25 +131,25 @@ A, B, GROUP = "U0A", "U0B", "S0GROUP"
 @pytest.mark.parametrize(
     ("policy", "holders", "message"),
     [
-        ({}, {}, "Release Manager must sign off with one person, and slack.roles names 0"),
+        ({}, {}, "Release Manager needs one person to sign off, but slack.roles names 0"),
         ({}, {RM: [A]}, "four_eyes needs two people"),
         ({}, {RM: [A], QA: [A]}, "four_eyes needs two people"),
         ({}, {RM: [A], QA: [B]}, ""),
         ({}, {RM: [A, B]}, ""),
         ({}, {RM: [GROUP]}, ""),
         ({"four_eyes": False}, {RM: [A]}, ""),
-        ({"quorum": {"release_manager": 3}}, {RM: [A, B]}, "Release Manager must sign off with 3"),
+        ({"quorum": {"release_manager": 3}}, {RM: [A, B]}, "Release Manager needs 3"),
         ({"quorum": {"release_manager": 3}}, {RM: [A, GROUP]}, ""),
         (
             {"required": ["qa"], "permissions": {"start": ["product"]}},
             {QA: [A, B]},
-            "nobody holds a role that may start",
+            "nobody has a role that may start",
         ),
-        ({"permissions": {"deploy": ["product"]}}, {RM: [A, B]}, "nobody holds a role that may deploy"),
+        ({"permissions": {"deploy": ["product"]}}, {RM: [A, B]}, "nobody has a role that may deploy"),
         (
             {"min_approvers": 3},
             {RM: [A], QA: [A, B]},
-            "policy.min_approvers needs 3 different people, and slack.roles names 2",
+            "policy.min_approvers needs 3 different people, but slack.roles names 2",
         ),
         ({"min_approvers": 3}, {RM: [A], QA: [A, B], PRODUCT: ["U0C"]}, ""),
     ],
@@ -178,15 +178,15 @@ def test_the_policy_decides_who_may_waive_and_attest_a_check() -> None:
 @pytest.mark.parametrize(
     ("may", "holders", "message"),
     [
-        ({}, {RM: [A]}, "a second person has to review it, and nobody else may"),
-        ({}, {RM: [A], QA: [A]}, "a second person has to review it, and nobody else may"),
+        ({}, {RM: [A]}, "a second person must review it, but nobody else may"),
+        ({}, {RM: [A], QA: [A]}, "a second person must review it, but nobody else may"),
         ({}, {RM: [A], QA: [B]}, ""),
         ({}, {RM: [A, B]}, ""),
         ({}, {RM: [GROUP]}, ""),
-        ({"review": ["release_manager"]}, {RM: [A], QA: [B]}, "a second person has to review it, and nobody else may"),
+        ({"review": ["release_manager"]}, {RM: [A], QA: [B]}, "a second person must review it, but nobody else may"),
         ({"review": ["qa"]}, {RM: [A], QA: [B]}, ""),
-        ({"review": ["product"]}, {RM: [A, B]}, "a second person has to review it, and nobody else may"),
-        ({"break_glass": ["product"]}, {RM: [A], QA: [B]}, "it is allowed, but nobody holds a role that may do it"),
+        ({"review": ["product"]}, {RM: [A, B]}, "a second person must review it, but nobody else may"),
+        ({"break_glass": ["product"]}, {RM: [A], QA: [B]}, "it is allowed, but nobody has a role that may do it"),
     ],
 )
 def test_a_break_glass_that_nobody_can_review_is_reported(

@@ -19,10 +19,10 @@ WATCH_WITH_ALARMS = make_watch(alarms=(make_alarm(acknowledged_by=QUINN), make_a
 @pytest.mark.parametrize(
     ("state", "since", "what"),
     [
-        (ReleaseState.DEPLOY_FAILED, ago(11), "the deploy stands still at: Deploy backend"),
-        (ReleaseState.ROLLBACK_FAILED, ago(11), "the rollback stands still at: Restore backend"),
-        (ReleaseState.DEPLOYING, ago(12), "the deploy is still at: Deploy backend"),
-        (ReleaseState.ROLLING_BACK, ago(12), "the rollback is still at: Restore backend"),
+        (ReleaseState.DEPLOY_FAILED, ago(11), "the deploy is blocked at: Deploy backend"),
+        (ReleaseState.ROLLBACK_FAILED, ago(11), "the rollback is blocked at: Restore backend"),
+        (ReleaseState.DEPLOYING, ago(12), "the deploy is still running: Deploy backend"),
+        (ReleaseState.ROLLING_BACK, ago(12), "the rollback is still running: Restore backend"),
         (ReleaseState.WATCHING, ago(7), "nobody has answered the alarm API-17 and 1 more"),
     ],
 )

@@ -239,7 +239,7 @@ class TestAlarms:
         assert silence_finding(PROBE, blind, make_watch(), NOW + timedelta(minutes=4), WATCH.no_answer_limit) is None
         question = silence_finding(PROBE, blind, make_watch(), NOW + timedelta(minutes=5), WATCH.no_answer_limit)
         assert question is not None
-        assert (question.kind, alarm_title(question)) == (AlarmKind.SILENT, "cannot tell: it is ERROR")
+        assert (question.kind, alarm_title(question)) == (AlarmKind.SILENT, "no answer: it is ERROR")
         assert not is_answered(blind, [])
         assert is_answered(blind, [make_alarm(acknowledged_by=QUINN, covers=question.covers)])
         never = polls(Outcome.ERROR)[0]

@@ -53,18 +53,18 @@ def judge_break_glass(tx: Tx, deps: Deps, actor: Actor, findings: DeployFindings
     view = locked_view(tx, deps, findings.release_id)
     require(view.policy, actor, Action.BREAK_GLASS)
     if not view.policy.break_glass.allowed:
-        raise RefusedError("The policy allows no break-glass.", hint="Get the sign-offs and checks, then deploy.")
+        raise RefusedError("The policy doesn't allow break-glass.", hint="Get the sign-offs and checks, then deploy.")
     release, reason = view.release, deps.clean(reason.strip())
     if release.state is ReleaseState.DEPLOYING:
         return _with_warning(_already(view), findings)
     if not says_why(reason):
         raise InvalidInput(
-            f"Break-glass needs a reason that others can judge later: a sentence of at least {MIN_WORDS} words.",
+            f"Break-glass needs a reason that others can review: a sentence of at least {MIN_WORDS} words.",
             hint="`/release deploy --break-glass Logins fail for all customers since 18:00`",
         )
     judgement = judge_past_gate(view, actor.user, findings)
     if judgement.remaining_reasons:
-        headline = f"Break-glass does not pass over this for {release.version}"
+        headline = f"Break-glass can't override this for {release.version}"
         raise _refusal(view, findings, judgement.remaining_reasons, headline)
     _refuse_break_glass(tx, view, is_needed=bool(judgement.overridden_reasons))
     passed = [
@@ -75,7 +75,7 @@ def judge_break_glass(tx: Tx, deps: Deps, actor: Actor, findings: DeployFindings
     answer = _begin_deploy(tx, view, actor, findings)
     event = BreakGlassUsed(reason=reason, passed=passed)
     commit_change(tx, release.id, event, at=view.now, by=actor.user, new_posts=[BreakGlassPost()])
-    return f"{answer}\nThe channel is told what you passed over. Somebody else reviews it once the release is over."
+    return f"{answer}\nThe channel is told what you overrode. Someone else must review it once the release is over."
 
 
 def _refuse_break_glass(tx: Tx, view: ReleaseView, *, is_needed: bool) -> None:
@@ -87,12 +87,12 @@ def _refuse_break_glass(tx: Tx, view: ReleaseView, *, is_needed: bool) -> None:
             hint="Nothing was deployed. Look at the card, then decide again.",
         )
     if not is_needed:
-        raise RefusedError("Nothing speaks against a deploy: no glass is to be broken.", hint="`/release deploy`")
+        raise RefusedError("Go: ready to deploy, so break-glass isn't needed.", hint="`/release deploy`")
     if release_ids := break_glass.list_unreviewed(tx, release.environment):
         earlier = releases.get(tx, release_ids[0])
         raise RefusedError(
             f"The break-glass of {earlier.version if earlier else 'an earlier release'} was never reviewed.",
-            hint="Somebody else has to review it first.",
+            hint="Someone else must review it first.",
         )
 
 
@@ -113,7 +113,7 @@ def _refusal(view: ReleaseView, findings: DeployFindings, reasons: tuple[Reason,
         lines = "\n".join(f"• {line}" for line in list_differences(findings.plan_changes))
         return GateClosed(
             f"The plan of {view.release.version} has changed since it was last shown:\n{lines}",
-            hint="Nothing was deployed. Deploy again to go with this; `/release plan` shows all of it.",
+            hint="Nothing was deployed. Deploy again to accept this; `/release plan` shows all of it.",
         )
     return GateClosed(f"{headline}:\n{list_reasons(reasons)}", hint="Nothing was deployed.")
 

@@ -63,7 +63,7 @@ class _Planner:
         if plan_differences:
             raise StepError(
                 f"the plan has changed since it was last shown: {'; '.join(list_differences(plan_differences))}",
-                hint="Nothing was changed. Press Retry to go with this; `/release plan` shows all of it.",
+                hint="Nothing was changed. Press Retry to accept this; `/release plan` shows all of it.",
             )
 
     def _steps(self) -> list[Step]:

@@ -52,9 +52,9 @@ def judge_rollback(tx: Tx, deps: Deps, actor: Actor, release_id: ReleaseId, reas
 def _refusal(release: Release, newest: Release | None, reason: Reason) -> GateClosed:
     if release.state in MAY_ROLL_BACK and newest is not None:
         return _newer_refusal(newest, release)
-    hint = "`/release status` shows where things stand."
+    hint = "`/release status` shows the current state."
     if newest is not None and release.state is ReleaseState.ROLLED_BACK:
-        hint = f"{newest.version} stands in {release.environment} now: the button on its card takes that one back."
+        hint = f"{newest.version} runs in {release.environment} now: roll it back with the button on its card."
     return GateClosed(f"{release.version}: {reason_text(reason)}.", hint=hint)
 
 
@@ -100,7 +100,10 @@ def _answer(view: ReleaseView, aborted_version: str) -> str:
     """What the person is told: first what stays, then that it goes back, then which release gave way."""
     lines = []
     if changes := lasting_changes(view.steps, view.checklist.deploy):
-        lines += ["Not taken back:", *(f"• {change.what}: {lasting_text(change)}" for change in changes[:MAX_NAMED])]
+        lines += [
+            "A rollback leaves in place:",
+            *(f"• {change.what}: {lasting_text(change)}" for change in changes[:MAX_NAMED]),
+        ]
     if len(changes) > MAX_NAMED:
         lines.append(f"… and {len(changes) - MAX_NAMED} more, named in the thread")
     lines.append(f"Rolling {view.release.version} back. Follow the steps in the thread.")

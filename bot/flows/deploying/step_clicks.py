@@ -88,14 +88,14 @@ def attest(tx: Tx, deps: Deps, actor: Actor, step_row: int, note: str, observati
     has_failed, spec = step.state is StepState.FAILED, view.checklist.step(step.id)
     is_awaited = step.state is StepState.TO_ATTEST and spec is not None and not isinstance(spec.action, BESIDE_THE_PLAN)
     if spec is not None and isinstance(spec.action, Notify):
-        raise RefusedError("The bot says that itself.", hint="It is done once its message stands in the channel.")
+        raise RefusedError("The bot does that itself.", hint="It is done once its message is in the channel.")
     if has_failed:
         _refuse_by_hand(view, step, spec, observation)
     elif is_awaited:
         _refuse_out_of_turn(view, step)
     note, observation = deps.clean(note.strip()), deps.clean(observation, 1000)
     if not steps.attest(tx, step_row, by=actor.user, note=note, saw=observation, at=view.now):
-        raise RefusedError("That step does not wait for an attestation.")
+        raise RefusedError("That step isn't waiting for an attestation.")
     if has_failed:
         _resume(tx, view, step)
     if is_awaited:
@@ -114,15 +114,13 @@ def cancel(tx: Tx, deps: Deps, actor: Actor, step_row: int) -> str:
     view, step = _locked_step(tx, deps, actor, Action.RETRY, step_row)
     release = view.release
     if view.awaited_step is not None and view.awaited_step.row == step_row:
-        raise StaleButton(f"{step.id} does not run: it waits for a person.", hint="Attest it, or roll back.")
+        raise StaleButton(f"{step.id} isn't running: it waits for a person.", hint="Attest it, or roll back.")
     if step.state is not StepState.RUNNING or release.state is not _RUNNING_IN[step.plan]:
         raise StaleButton
     work.drop(tx, "advance", release.id)  # whoever carries it out is told to stop, and can write nothing more
     summary, reason = "cancelled. What it has changed so far stays until a retry.", f"{step.id} was cancelled"
     if step.unfinished_jobs:
-        summary += (
-            f" job/{' and job/'.join(step.unfinished_jobs)} may still run: it is not stopped, and a retry takes it up."
-        )
+        summary += f" job/{' and job/'.join(step.unfinished_jobs)} may still be running: it isn't stopped, and a retry picks it up."
     steps.finish(tx, step_row, StepState.FAILED, summary, view.now)
     releases.move(tx, release, FAILED_IN[step.plan], view.now, reason=reason)
     event = StepCancelled(
@@ -157,7 +155,7 @@ def _refuse_to_resume(view: ReleaseView, step: Step) -> None:
 def _refuse_by_hand(view: ReleaseView, step: Step, spec: StepSpec | None, observation: str) -> None:
     """A person does a failed step where the checklist allows it, and the bot has looked at what it can see of it."""
     if spec is None or not spec.by_hand:
-        raise RefusedError("That step cannot be done by hand.", hint="Retry it, or roll back.")
+        raise RefusedError("That step can't be done by hand.", hint="Retry it, or roll back.")
     _refuse_to_resume(view, step)
     if not observation and handler_of(spec).confirm is not None:
         raise StaleButton  # it has failed since the bot looked
@@ -168,7 +166,7 @@ def _refuse_out_of_turn(view: ReleaseView, step: Step) -> None:
     if view.plan is not step.plan:
         raise StaleButton
     if view.awaited_step is None or view.awaited_step.row != step.row:
-        raise RefusedError(f"It is not the turn of {step.id} yet.", hint="The bot says so in the channel once it is.")
+        raise RefusedError(f"It isn't {step.id}'s turn yet.", hint="The bot says so in the channel when it is.")
 
 
 def _forget_target(tx: Tx, view: ReleaseView, step: Step) -> None:

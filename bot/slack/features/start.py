@@ -70,7 +70,7 @@ COMMANDS = (
         permission=Action.START, parse=grammar.start_request, prepare=_start,
     ),
     Command(
-        word="status", parameters="[vX.Y.Z]", summary="Show where the release stands and what is missing.",
+        word="status", parameters="[vX.Y.Z]", summary="Show the state of the release and what is missing.",
         details="Without a version: the release under way, or else the newest.",
         permission=Audience.MEMBER, parse=grammar.version_or_nothing("status"), run=_status,
     ),

@@ -24,7 +24,7 @@ BUTTONS = (
     ),
     Button(
         id="step.cancel", payload=StepPayload, permission=Action.RETRY,
-        place="steps, at one that runs", does="stops the step, after a question; it counts as failed then",
+        place="steps, at one that runs", does="stops the step, after a question; it has failed then",
         run=lambda tx, click: step_clicks.cancel(tx, click.deps, click.actor, click.content.step),
     ),
     Button(
