@@ -77,14 +77,14 @@ def load_checklist(name: str, registry: Registry) -> Checklist:
 
 
 def configured_checklist(settings: Settings, registry: Registry) -> Checklist:
-    """The checklist that the configuration names, its runbook where the configured repository has it. Raises ChecklistError."""
+    """Read the checklist of the configuration, with links to the runbook in the configured repository. Raises ChecklistError."""
     checklist = load_checklist(settings.checklist, registry)
     files = settings.github.files if settings.github is not None else ""
     return checklist.model_copy(update={"runbook": document(checklist.runbook, files)})
 
 
 def load_registry() -> Registry:
-    """Every kind of check, those of plugins too. Raises ConfigError that names the plugin which cannot be loaded."""
+    """Load every kind of check, also of plugins. Raises ConfigError with the name of a plugin that cannot be loaded."""
     try:
         return Registry.load()
     except RegistryError as error:
@@ -92,7 +92,7 @@ def load_registry() -> Registry:
 
 
 def read_policy(settings: Settings, checklist: Checklist) -> Policy:
-    """The policy section. Raises ConfigError for one that is malformed, or that nobody here could ever meet."""
+    """Read the policy section. Raises ConfigError if it is malformed, or if the configured people could never meet it."""
     try:
         policy = Policy.model_validate(settings.policy)
     except ValidationError as error:
@@ -122,7 +122,7 @@ def read_policy(settings: Settings, checklist: Checklist) -> Policy:
 
 
 def build_sources(settings: Settings) -> Sources:
-    """What resolves versions. Raises ConfigError when GitHub or the registry is not configured."""
+    """Build what resolves versions. Raises ConfigError if GitHub or the registry is not configured."""
     if settings.github is None or settings.registry is None:
         section = "github" if settings.github is None else "registry"
         raise ConfigError(
@@ -132,7 +132,7 @@ def build_sources(settings: Settings) -> Sources:
 
 
 def build_target_deps(settings: Settings, registry: Registry, redact: Callable[[str], str]) -> TargetDeps:
-    """What it takes to ask checks, with no Slack and no database."""
+    """Build what checks need to run without Slack and without a database."""
     return TargetDeps(
         clock=SystemClock(),
         targets=settings.target_values(),
@@ -143,7 +143,7 @@ def build_target_deps(settings: Settings, registry: Registry, redact: Callable[[
 
 
 def build_deps(settings: Settings, store: Store, clock: Clock, redact: Callable[[str], str]) -> Deps:
-    """Everything that the flows need. Raises ConfigError or ChecklistError before anything is started."""
+    """Build everything that the flows need; nothing is started. Raises ConfigError and ChecklistError."""
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
     return Deps(
@@ -165,7 +165,7 @@ class Application:
     """The running bot."""
 
     def __init__(self, settings: Settings, redactor: Redactor) -> None:
-        """Check the configuration as far as that goes without talking to anybody. Raises ConfigError."""
+        """Check the configuration, without any connection. Raises ConfigError."""
         for secret in settings.secrets():
             redactor.register(secret)
         self._settings, self._redactor = settings, redactor
@@ -185,7 +185,7 @@ class Application:
         self.health_url = ""  # of the HTTP port
 
     def start(self) -> None:
-        """Start everything. What was started is stopped again when a later part fails."""
+        """Start all parts; if one fails, those before it are stopped again, and its error is raised."""
         try:
             self._start()
         except BaseException:
@@ -251,11 +251,9 @@ class Application:
     def _examination(self, deps: Deps) -> doctor.Examination:
         settings = self._settings
         database = doctor.database_question(deps.store.url, is_embedded=settings.database_url is None)
-        questions, findings = (
-            [checkup.question(settings.slack, deps.policy), database],
-            doctor.configuration_findings(settings, deps.checklist),
-        )
-        return doctor.examination(settings, deps.checklist, deps.registry, questions, findings)
+        questions = (checkup.question(settings.slack, deps.policy), database)
+        own = doctor.Examination(questions, tuple(doctor.configuration_findings(settings, deps.checklist)))
+        return doctor.examination(settings, deps.checklist, deps.registry, own)
 
     def _serve(self, pages: Pages) -> None:
         server = WebServer(self._settings.http.host, self._settings.http.port, pages)
@@ -300,7 +298,7 @@ class Application:
         return Workers(deps.store, deps.clock, queues, beat=beat)
 
     def stop(self) -> None:
-        """Stop everything, the last started first. Nothing is lost: what was under way goes on at the next start."""
+        """Stop all parts, the last started first. Work that is under way goes on at the next start."""
         while self._running:
             stop = self._running.pop()
             try:
@@ -310,7 +308,7 @@ class Application:
 
 
 def _ready(store: Store, workers: Workers, socket: Socket | None) -> dict[str, str]:
-    """What works. Over HTTP nothing is known of Slack before it sends something, so nothing is said of it."""
+    """Return what is wrong with each part, empty if it works. In HTTP mode the state of Slack is not known, so it is left out."""
     try:
         with store.transaction(wait=PATIENCE) as tx:
             tx.execute("SELECT 1")

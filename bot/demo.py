@@ -68,7 +68,7 @@ class DemoPart:
             )
 
     def ready(self) -> dict[str, Any]:
-        """Wait for its line. Raises PartFailed with the tail of its log."""
+        """Wait until the process is ready, and return its line of JSON. Raises DemoPartError with the tail of its log."""
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.append(_stdout(self._process).readline()), daemon=True)
         reader.start()
@@ -79,21 +79,21 @@ class DemoPart:
         return dict(json.loads(lines[0]))
 
     def wait(self) -> int:
-        """Wait for its end and return its exit code."""
+        """Wait for the end of the process, and return its exit code."""
         return self._process.wait()
 
     @property
     def running(self) -> bool:
-        """Whether it runs."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The id of the process."""
         return self._process.pid
 
     def stop(self) -> None:
-        """Ask it to end, and make sure that it does."""
+        """Ask the process to end, and kill it if it does not."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         if self.running:
@@ -114,7 +114,7 @@ def _stdout(process: subprocess.Popen[str]) -> TextIO:
 
 
 def run(options: DemoOptions) -> int:
-    """Start everything, play or wait for the end, stop everything. Returns the exit code."""
+    """Start everything, play a release or wait for a signal, stop everything, and return the exit code. Raises ConfigError."""
     if options.slack_from_environment:
         if missing_names := [name for name in FROM_ENVIRONMENT if not os.environ.get(name)]:
             raise ConfigError(
@@ -156,11 +156,8 @@ def _with_bot(
     health = bot.ready()["health"]
     try:
         if options.as_json:
-            _print(
-                json.dumps(
-                    {**facts, "health": health, "config": str(config), "data_dir": str(folder), "bot_pid": bot.pid}
-                )
-            )
+            paths = {"config": str(config), "data_dir": str(folder)}
+            _print(json.dumps({**facts, "health": health, **paths, "bot_pid": bot.pid}))
         elif options.slack_from_environment:
             _tell(options, f"Ready. Type /release start v4.8.0 in your channel. Break things at {facts['page']}")
         else:
@@ -226,7 +223,7 @@ def _write_config(options: DemoOptions, folder: Path, facts: dict[str, Any]) -> 
 
 
 def configuration(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a configuration for the sandbox of these facts, with neither watch nor data_dir."""
+    """Return the body of a configuration for the sandbox of these facts, without watch and data_dir."""
     people = facts["people"]
     backup = {**facts["backup"], **facts["s3"]}
     live = {"url": facts["stripe"]["url"], "api_key": facts["stripe"]["live_api_key"]}
@@ -267,7 +264,7 @@ def configuration(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _watch(minutes: float) -> dict[str, float]:
-    """A short watch asks often and does not wait long for late events."""
+    """Return the section of the watch; a short one polls often and does not wait long for late events."""
     if minutes > 1:
         return {"minutes": minutes, "poll_seconds": POLL_SECONDS}
     return {"minutes": minutes, "poll_seconds": PLAY_POLL_SECONDS, "settle_seconds": PLAY_POLL_SECONDS}

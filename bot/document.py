@@ -7,14 +7,14 @@ from typing import Any
 import yaml
 from yaml import CSafeLoader  # libyaml's, which is in PyYAML's wheels: ten times faster than the one in Python
 
-MOST = 100_000  # values of a document with its aliases written out; the longest checklist that ships has two thousand
+MOST = 100_000  # values of a document with its aliases expanded; the longest checklist that ships has two thousand
 DEEPEST = 60  # levels
 
 
 def read_document(text: str) -> tuple[yaml.Node | None, Any]:
-    """The nodes of a YAML document, for ``line_of``, and what it says (None when it is empty).
+    """Return the root node of a YAML document, for ``line_of``, and its value; both None if it is empty.
 
-    Raises yaml.YAMLError; so it does for aliases that hold themselves, or that would take forever to follow.
+    Raises yaml.YAMLError, also for aliases that contain themselves or would take forever to follow.
     """
     # Read twice: reading a value puts what ``<<`` refers to into its node, as if it stood there.
     root = yaml.compose(text, Loader=CSafeLoader)
@@ -28,7 +28,7 @@ def read_document(text: str) -> tuple[yaml.Node | None, Any]:
 
 
 def _weigh(node: yaml.Node, depth: int, weights: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """Values and levels under a node with its aliases written out. Raises yaml.MarkedYAMLError where they are too many."""
+    """Return the number of values and levels under a node, aliases expanded. Raises yaml.MarkedYAMLError if they are too many."""
     size, height = weights.get(id(node), (0, 0))
     if not size:
         children: list[yaml.Node] = []
@@ -54,7 +54,7 @@ def _too_much(node: yaml.Node) -> yaml.MarkedYAMLError:
 
 
 def line_of(node: yaml.Node | None, path: tuple[Any, ...]) -> int:
-    """The line (from 1) in a composed YAML document at which ``path`` stands, or of the nearest parent that is there."""
+    """Return the line (from 1) of ``path`` in a composed YAML document, or of its nearest parent that exists."""
     line = 1
     for part in path:
         child: yaml.Node | None = None

@@ -18,7 +18,7 @@ Backlog = Callable[[], dict[str, tuple[int, float]]]  # queue -> (waiting, secon
 
 
 class _Queues(Collector):
-    """How much waits in each queue, asked at each scrape."""
+    """The state of the bot's parts and the backlog of each queue, read at each scrape."""
 
     def __init__(self, backlog: Backlog, ready: Ready) -> None:
         self._backlog, self._ready = backlog, ready

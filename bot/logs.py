@@ -47,13 +47,15 @@ def about_release(release_id: object) -> Iterator[None]:
         _release.reset(token)
 
 
-class JsonFormatter(logging.Formatter):
-    """One line of JSON: time (UTC), level, logger, message, release, the fields of `extra=`, exception."""
-
+class _RedactingFormatter(logging.Formatter):
     def __init__(self, redactor: Redactor) -> None:
         """Scrub with this redactor."""
         super().__init__()
         self._redactor = redactor
+
+
+class JsonFormatter(_RedactingFormatter):
+    """One line of JSON: time (UTC), level, logger, message, release, the fields of `extra=`, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
@@ -71,13 +73,8 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(_scrub_values(line, self._redactor), ensure_ascii=False)
 
 
-class TextFormatter(logging.Formatter):
+class TextFormatter(_RedactingFormatter):
     """For a person at a terminal: time of day (UTC), level, logger, message, then the other fields as name=value."""
-
-    def __init__(self, redactor: Redactor) -> None:
-        """Scrub with this redactor."""
-        super().__init__()
-        self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line, and the exception below it."""

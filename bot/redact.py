@@ -17,7 +17,7 @@ MIN_LENGTH = 6
 """Shorter values are not registered: they would blot out ordinary words."""
 
 HALF = 8
-"""So much of a registered value, and at least half of it, is taken for it where a text begins or ends in the middle of it."""
+"""At least so many characters, and half of a registered value, are redacted where a text begins or ends in the middle of it."""
 
 _NAMES = r"(?:pass(?:word|wd|phrase)|secret|token|ticket|credential|signature|private_?key|api_?key|access_?key)"
 
@@ -84,11 +84,10 @@ class Redactor:
     """Replaces secrets in text by `[redacted]`. One per process; threads may share it."""
 
     def __init__(self) -> None:
-        """Know no value yet, only the patterns."""
+        """Begin without registered values, with the patterns only."""
         self._lock = threading.Lock()
-        self._forms: tuple[
-            str, ...
-        ] = ()  # the longest first, so that a secret that contains another one goes as a whole
+        # The longest first, so that a secret which contains another one is replaced as a whole.
+        self._forms: tuple[str, ...] = ()
         self._beginnings: frozenset[str] = frozenset()
         self._ends: frozenset[str] = frozenset()
         self._longest = 0
@@ -140,7 +139,7 @@ def _replacement(match: re.Match[str]) -> str:
 
 
 def _password_of(secret: str) -> str:
-    """The password in a URL such as a DSN; empty where there is none."""
+    """Return the password in a URL such as a DSN; empty if there is none."""
     try:
         return unquote(urlsplit(secret).password or "") if "://" in secret else ""
     except ValueError:  # no URL after all

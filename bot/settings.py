@@ -67,9 +67,8 @@ class Slack(SettingsSection):
     """The workspace. The tokens come from the environment: SLACK_BOT_TOKEN, and SLACK_APP_TOKEN or SLACK_SIGNING_SECRET."""
 
     channel: str = ""  # id of #releases (C…), not its name: names can change
-    shared_channel: SharedChannel = (
-        SharedChannel.REFUSE
-    )  # findings name what is wrong in production: nobody else's business
+    # findings name what is wrong in production: nobody else's business
+    shared_channel: SharedChannel = SharedChannel.REFUSE
     roles: Roles = Roles()
     api_url: str = "https://slack.com/api/"
     bot_token: SecretStr | None = None
@@ -201,21 +200,15 @@ _PORTS = {"http": 80, "https": 443}
 _DATABASES = ("database_url", "restore_database_url", "migrate_database_url")
 
 
-def _find_overlap(
-    target: TargetSection, protected_target: TargetSection
-) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+def _find_overlap(target: TargetSection, other: TargetSection) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """The keys of two targets that lead to the same database, API or Deployment; None: they are apart."""
     for mine in _DATABASES[:2]:  # what checks write to
         for theirs in _DATABASES:
-            if _same_database(getattr(target, mine), getattr(protected_target, theirs)):
+            if _same_database(getattr(target, mine), getattr(other, theirs)):
                 return (mine,), (theirs,)
-    if target.api_url and protected_target.api_url and _address(target.api_url) == _address(protected_target.api_url):
+    if target.api_url and other.api_url and _address(target.api_url) == _address(other.api_url):
         return ("api_url",), ("api_url",)
-    if (
-        target.kubernetes
-        and protected_target.kubernetes
-        and _deployment(target.kubernetes) == _deployment(protected_target.kubernetes)
-    ):
+    if target.kubernetes and other.kubernetes and _deployment(target.kubernetes) == _deployment(other.kubernetes):
         return ("kubernetes",), ("kubernetes",)
     return None
 

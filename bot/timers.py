@@ -1,4 +1,4 @@
-"""Timers: APScheduler wakes, rows decide. Nothing is kept here that a restart could lose."""
+"""Timers: APScheduler only wakes the workers, and rows decide what is due, so that a restart loses nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bot.clock import Clock
 logger = logging.getLogger(__name__)
 
 GLANCE = 1.0  # seconds between two looks at the machine's clock
-SET_BACK = timedelta(seconds=2)  # from here on a clock was set back, and not only kept right
+SET_BACK = timedelta(seconds=2)  # smaller steps back are corrections of the clock
 WAKES = 5  # wake-ups that may be under way at once, on a machine that is too busy to end one before the next is due
 
 
@@ -30,7 +30,7 @@ def _wall() -> datetime:
 
 @dataclass(frozen=True)
 class Period:
-    """Something done again and again."""
+    """A call that is repeated every ``seconds``."""
 
     name: str
     seconds: float
@@ -68,18 +68,18 @@ class Timers:
         self._guard = threading.Thread(target=self._watch_the_machine, name="clock-guard", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start waking the workers and making the periodic calls."""
         self._scheduler.start()
         self._guard.start()
 
     def stop(self) -> None:
-        """End, without waiting for a call that runs."""
+        """Stop, without waiting for a call that runs."""
         self._stopping.set()
         self._scheduler.shutdown(wait=False)
         self._guard.join()
 
     def _arm(self) -> None:
-        """Set the alarm clock to the next due row; one that is due already wakes at once."""
+        """Schedule the wake-up for the next due row; at once if it is due already."""
         due = self._next_due()
         if due is not None:
             alarm = DateTrigger(_wall() + max(timedelta(0), due - self._clock.now()))
@@ -89,7 +89,7 @@ class Timers:
             )
 
     def _watch_the_machine(self) -> None:
-        """Begin all periods anew whenever somebody has set the machine's clock back."""
+        """Restart all periods whenever the machine's clock was set back."""
         wall, steady = self._machine(), time.monotonic()
         while not self._stopping.wait(GLANCE):
             last_wall, last_steady = wall, steady

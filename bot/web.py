@@ -1,4 +1,4 @@
-"""The HTTP port: one server for all pages. What a page says is in the module that it comes from."""
+"""The HTTP port: one server for all pages. Each page is made by the module that it is about."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IDLE = 30  # seconds after which a connection on which nothing happens is closed
 
 @dataclass(frozen=True)
 class WebPage:
-    """What is answered."""
+    """The answer to a request."""
 
     status: HTTPStatus
     body: bytes = b""
@@ -45,7 +45,7 @@ class WebServer:
     """
 
     def __init__(self, host: str, port: int, pages: Pages) -> None:
-        """Listen, but do not answer yet. Raises ConfigError when the address cannot be had."""
+        """Bind the address, but do not answer yet. Raises ConfigError if that is not possible."""
         self._pages = pages
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -71,16 +71,16 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address at which it listens."""
         host, port = self._address
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Answer requests from now on, in threads."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop answering; what is being answered is finished first, for at most five seconds."""
+        """Stop answering; requests under way are finished first, for at most five seconds."""
         self._server.trigger.pull_trigger(lambda: close_all(self._sockets))
         self._thread.join(timeout=10)
 

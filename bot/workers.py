@@ -1,4 +1,4 @@
-"""Workers: threads that claim due work and carry it out, wake at once on NOTIFY, and renew what they hold."""
+"""Workers: threads that claim due work and carry it out. NOTIFY wakes them, and one thread renews their leases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Handler = Callable[[Job], datetime | None]
 
 @dataclass(frozen=True)
 class Queue:
-    """One kind of work: how many threads, what to do, and what to do when it is given up."""
+    """One kind of work: the number of threads, its handler, and what to do when a job is given up."""
 
     name: str
     threads: int
@@ -43,14 +43,14 @@ class Queue:
     on_give_up: Callable[[Job, Exception], None] | None = None
 
     def about(self, key: str) -> AbstractContextManager[None]:
-        """What stands on every log line while ``key`` is worked on: the release that it is about, where it is of one."""
+        """Return a context that puts the release of ``key`` on every log line, if the work is of a release."""
         return about_release(re.split("[:/]", key, maxsplit=1)[0]) if self.of_release else nullcontext()
 
 
 class Workers:
     """All worker threads of this process. ``next_due`` tells the timers when to wake them.
 
-    ``beat`` is called with every renewal of what is held, whether or not anything is.
+    ``beat`` is called every two seconds, before the leases are renewed.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Workers:
         self._last_heartbeat: datetime | None = None  # last sign of life of the listener
 
     def start(self) -> None:
-        """Start listening, renewing and working; returns once new work is heard of, or after a moment without."""
+        """Start all threads. Returns once the listener is connected, or after two seconds without it."""
         plan = [(self._listen, "listen", ()), (self._renew, "renew", ())]
         for queue in self._queues:
             plan += [(self._work, f"{queue.name}-{number}", (queue,)) for number in range(queue.threads)]  # type: ignore[misc]
@@ -78,7 +78,7 @@ class Workers:
         self._listener_ready.wait(LISTEN_WITHIN)
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Take nothing new, tell what runs to stop, and wait up to ``timeout`` seconds for all threads together."""
+        """Claim no more work, cancel the jobs that run, and wait at most ``timeout`` seconds for all threads together."""
         self._stopping.set()
         with self._jobs_lock:
             for job in self._jobs.values():
@@ -90,7 +90,7 @@ class Workers:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def _end_listening(self) -> None:
-        """Let the listener look up from its wait. Where the database is away it looks up by itself."""
+        """Wake the listener so that it ends; without a database it ends by itself."""
         try:
             with self._store.transaction() as tx:
                 work.wake(tx)
@@ -98,7 +98,7 @@ class Workers:
             logger.info("cannot wake the listener: %s", error)
 
     def wake(self, queue: str | None = None) -> None:
-        """Let the workers of a queue (default: of all) look for work now."""
+        """Have the workers of a queue (default: of all) look for work now."""
         for name in [queue] if queue in self._wake else self._wake:
             condition = self._wake[name]
             with condition:
@@ -107,11 +107,11 @@ class Workers:
 
     @property
     def listening(self) -> bool:
-        """Whether the listener has shown life lately: new work is then taken at once, from every replica."""
+        """Whether the listener works: then new work of every replica is taken at once."""
         return self._last_heartbeat is not None and self._clock.now() - self._last_heartbeat < DEAF
 
     def next_due(self) -> datetime | None:
-        """When the next unclaimed work is due."""
+        """Return when the next unclaimed work is due; None if there is none."""
         with self._store.transaction() as tx:
             return work.next_due(tx)
 

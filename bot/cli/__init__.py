@@ -10,17 +10,8 @@ from pathlib import Path
 from bot.cli.terminal import say
 from bot.errors import BotError
 
-COMMANDS = (
-    "serve",
-    "demo",
-    "check",
-    "plan",
-    "checklist",
-    "migrate",
-    "doctor",
-    "audit",
-    "health",
-)  # in the order of the help
+# In the order of the help.
+COMMANDS = ("serve", "demo", "check", "plan", "checklist", "migrate", "doctor", "audit", "health")
 EXIT_INTERRUPTED = 130
 
 
@@ -39,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
-    """What understands the command line, with the commands of those names."""
+    """Return the parser of the command line, with the commands of these names."""
     whole = _before_the_command(prog="release-bot", description="Runs releases by a checklist, from Slack.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for name in names:
@@ -48,7 +39,7 @@ def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
 
 
 def _select_commands(arguments: Sequence[str] | None) -> Sequence[str]:
-    """The command that is named, so that a probe of a container need not import the whole bot; all of them where none is."""
+    """Return the command that is named, or all if none is, so that a container's probe need not import the whole bot."""
     first = _before_the_command(add_help=False)
     first.add_argument("command", nargs="?")
     name = first.parse_known_args(arguments)[0].command

@@ -97,7 +97,7 @@ def _hash(text: str) -> str:
 
 
 def _read_announced_heads(settings: Settings, since: datetime | None) -> list[Head]:
-    """The heads that the channel was told. Raises SlackError: a channel that cannot be asked is no channel that agrees."""
+    """Return the heads that were posted to the channel. Raises SlackError: without an answer nothing is verified."""
     if settings.slack.bot_token is None or not settings.slack.channel:
         setting = "SLACK_BOT_TOKEN" if settings.slack.bot_token is None else "slack.channel"
         say(f"The channel is not asked, as {setting} is not set: rows cut off at the end show only with --head.")

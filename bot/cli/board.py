@@ -1,4 +1,4 @@
-"""Shows checks while they run: a table that is drawn anew on a terminal, plain lines elsewhere; and one answer in full."""
+"""Shows the progress of checks, as a live table on a terminal or else as plain lines, and single answers in full."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _UP = "\x1b[{}F"  # ECMA-48: to the beginning of the line that many lines up
 class Board:
     """The checks of one run, in order. Its methods may be called from any thread.
 
-    ``live``: the output is a terminal, on which lines can be drawn over. ``cancelled``: set, the table says so. A single
-    check leaves no table behind: it is shown in full.
+    ``live``: the output is a terminal, whose lines can be overwritten. Once ``cancelled`` is set, the table says so. The table
+    of a single check is removed at the end, because its answer is shown in full.
     """
 
     def __init__(self, entries: Sequence[Check], out: TextIO, *, live: bool, cancelled: threading.Event) -> None:
@@ -36,20 +36,20 @@ class Board:
         self._states: dict[str, CheckProgress] = {entry.id: CheckProgress() for entry in entries}
 
     def tell(self, entry: Check, progress: CheckProgress) -> None:
-        """Take note of how far a check is."""
+        """Store the progress of a check; without a terminal, print its line once it has an answer."""
         with self._lock:
             self._states[entry.id] = progress
             if not self._live and progress.answer is not None and len(self._entries) > 1:
                 self._write([self._row(entry, width=0)])
 
     def tick(self) -> None:
-        """Draw the table if it is time to."""
+        """Draw the table again if the last drawing is old enough."""
         with self._lock:
             if self._live and time.monotonic() - self._drawn_at >= REDRAW:
                 self._draw(self._screen())
 
     def finish(self) -> None:
-        """Leave the whole table on the terminal."""
+        """Draw the whole table for the last time, and leave it on the terminal."""
         with self._lock:
             if self._live:
                 whole = [self._row(entry, width=_columns()) for entry in self._entries]
@@ -57,7 +57,7 @@ class Board:
                 self._drawn = 0
 
     def _screen(self) -> list[str]:
-        """As much as fits: every check, or else those that run, and a last line that counts."""
+        """Return the lines of the table that fit: every check, or only those that run, and a last line with the count."""
         rows = [self._row(entry, width=_columns()) for entry in self._entries]
         room = shutil.get_terminal_size().lines - 2
         if len(rows) > room:
@@ -67,8 +67,7 @@ class Board:
         return [*rows, foot[: _columns()]]
 
     def _is_running(self, entry: Check) -> bool:
-        state = self._states[entry.id]
-        return state.run_state is RunState.RUNNING
+        return self._states[entry.id].run_state is RunState.RUNNING
 
     def _draw(self, lines: list[str]) -> None:
         self._out.write((_UP.format(self._drawn) if self._drawn else "") + _CLEAR)
@@ -80,7 +79,7 @@ class Board:
         self._out.flush()
 
     def _row(self, entry: Check, *, width: int) -> str:
-        """One check in one line; ``width``: characters at most, 0: as many as it takes."""
+        """Return one check as a line of at most ``width`` characters; 0: without a limit."""
         state = self._states[entry.id]
         if state.answer is not None:
             mark, word, text = MARKS[state.answer.outcome], str(state.answer.outcome), state.answer.summary
@@ -99,7 +98,7 @@ def _columns() -> int:
 
 
 def in_full(entry: Check, progress: CheckProgress, *, attachment: bool = True) -> Iterator[str]:
-    """One check with its evidence, as lines."""
+    """Return one check with its evidence as lines."""
     answer = progress.answer
     if answer is None:
         return

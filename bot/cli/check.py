@@ -86,7 +86,7 @@ def _select(options: argparse.Namespace, checklist: Checklist) -> tuple[Check, .
 
 @contextmanager
 def _with_store(settings: Settings, deps: TargetDeps, entries: Sequence[Check]) -> Iterator[TargetDeps]:
-    """With the bot's database where a check needs it, or where one could be in the way of a bot; else without."""
+    """Provide ``deps`` with the bot's database if a check changes data or may disturb a running bot; else unchanged."""
     requirements = [requirements_of(deps, entry) for entry in entries]
     shares = any(one.resources or one.allowances for one in requirements)
     is_there = settings.database_url is not None or (Path(settings.data_dir) / "postgres").exists()
@@ -110,7 +110,7 @@ def _with_store(settings: Settings, deps: TargetDeps, entries: Sequence[Check]) 
 
 @contextmanager
 def _stop_event(*, silent: bool) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second one ends at once. ``silent``: the table says it."""
+    """Provide an event that the first Ctrl-C or SIGTERM sets; a second one ends the process. ``silent``: print nothing then."""
     cancelled = threading.Event()
 
     def stop(*_: object) -> None:
@@ -129,7 +129,7 @@ def _stop_event(*, silent: bool) -> Iterator[threading.Event]:
 
 
 def _print(entries: Sequence[Check], progress: Mapping[CheckId, CheckProgress], seconds: float) -> None:
-    """What a person wants to know at the end: the one answer, or those that are no pass, and the count."""
+    """Print the result: the answer of a single check in full, else all that are not PASS, and the counts."""
     alone = len(entries) == 1
     for entry in entries:
         answer = progress[entry.id].answer

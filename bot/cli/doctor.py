@@ -39,7 +39,8 @@ def _doctor(options: argparse.Namespace) -> int:
         own_questions.append(doctor.database_question(settings.database_url.get_secret_value()))
     else:
         own_findings += _examine_embedded(settings)
-    findings = doctor.examination(settings, checklist, registry, own_questions, own_findings).carry_out(_wait)
+    own = doctor.Examination(tuple(own_questions), tuple(own_findings))
+    findings = doctor.examination(settings, checklist, registry, own).carry_out(_wait)
     good = all(one.finding.good for one in findings)
     if options.json:
         body = {"good": good, "findings": [_as_json(one) for one in findings]}
@@ -52,7 +53,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _policy(settings: Settings, checklist: Checklist) -> tuple[Policy | None, list[PartFinding]]:
-    """Return the policy, None where it cannot be used, and the findings about the configuration."""
+    """Return the policy, None if it is not valid, and the findings about the configuration."""
     good, *notes = doctor.configuration_findings(settings, checklist)
     try:
         return read_policy(settings, checklist), [good, *notes]
@@ -62,7 +63,7 @@ def _policy(settings: Settings, checklist: Checklist) -> tuple[Policy | None, li
 
 
 def _examine_embedded(settings: Settings) -> list[PartFinding]:
-    """The embedded database, which runs as long as it is looked at; one that is not there is not made."""
+    """Start the embedded database, examine it and stop it; one that does not exist is not created."""
     part = doctor.OWN_DATABASE
     if not (Path(settings.data_dir) / "postgres").exists():
         what = f"an embedded one, which the first start makes in {settings.data_dir}"

@@ -1,11 +1,11 @@
-"""What every command uses: the two streams, the configuration, the bot's database."""
+"""What every command uses: standard output and error, the configuration, the bot's database."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -38,10 +38,10 @@ def put(line: str) -> None:
 
 
 def load_configuration(options: argparse.Namespace, *, serving: bool = False) -> tuple[Settings, Redactor]:
-    """The settings, with every secret known to the redactor and the log set up. Raises ConfigError.
+    """Load the settings, register their secrets with a new redactor, and set up the log; return both. Raises ConfigError.
 
-    ``serving``: log as configured. A command that a person waits for says what it has to say itself, so its log is text
-    and begins at warnings, unless debug is asked for.
+    ``serving``: log as configured. Other commands print their result themselves, so their log is text and begins at
+    warnings, unless debug is configured.
     """
     settings = load_settings(options.config)
     redactor = Redactor()
@@ -54,22 +54,15 @@ def load_configuration(options: argparse.Namespace, *, serving: bool = False) ->
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Store]:
-    """The bot's database, open for the block; an embedded server runs as long. Raises DatabaseError."""
-    if settings.database_url is not None:
-        store = Store(settings.database_url.get_secret_value(), size=POOL)
+    """Open the bot's database for a block; an embedded server runs as long as that. Raises DatabaseError."""
+    with ExitStack() as stack:
+        if settings.database_url is not None:
+            url = settings.database_url.get_secret_value()
+        else:
+            postgres = EmbeddedPostgres(Path(settings.data_dir) / "postgres")
+            stack.callback(postgres.stop)
+            url = postgres.start()
+        store = Store(url, size=POOL)
         store.open()
-        try:
-            yield store
-        finally:
-            store.close()
-        return
-    postgres = EmbeddedPostgres(Path(settings.data_dir) / "postgres")
-    try:
-        store = Store(postgres.start(), size=POOL)
-        store.open()
-        try:
-            yield store
-        finally:
-            store.close()
-    finally:
-        postgres.stop()
+        stack.callback(store.close)
+        yield store

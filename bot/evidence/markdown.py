@@ -13,7 +13,7 @@ LONGEST = 300  # characters of a cell; the whole stands in release.json and on t
 
 
 def render(facts: Row, record: Sequence[Row]) -> str:
-    """The report."""
+    """Return the report of a release from its facts and its record."""
     version = facts["release"]["version"]
     parts = [
         f"# Evidence of {_text(version)}: {_text(facts['release']['state'])}",
@@ -159,7 +159,7 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def _text(text: object, limit: int = 200) -> str:
-    """Outside words as text: nothing in them is markup, and a line break ends no table."""
+    """Return a text from outside, escaped, so that nothing in it is markup, on one line and of at most ``limit`` characters."""
     words = " ".join(str(text).split())
     words = words if len(words) <= limit else words[: limit - 1] + "…"
     return "".join(f"\\{char}" if char in "\\`*_{}[]<>|#!~$" else char for char in words).replace("&", "&amp;")

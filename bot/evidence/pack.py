@@ -12,11 +12,11 @@ from typing import Any
 
 from bot.evidence import markdown, page
 
-SHIPPED_FILES = ("FORMAT.md", "verify.py")  # go into every pack as they are
+SHIPPED_FILES = ("FORMAT.md", "verify.py")  # copied into every pack
 
 
 def build(facts: Mapping[str, Any], record: Sequence[Mapping[str, Any]], digests: Mapping[str, Any]) -> bytes:
-    """The ZIP file. The same facts, record and digests give the same bytes."""
+    """Return the ZIP file. The same facts, record and digests give the same bytes."""
     is_format_2 = facts["format"] == 2  # noqa: PLR2004  its script takes what the rows must say from the events
     folder = resources.files("bot.evidence.format_2" if is_format_2 else "bot.evidence")
     files = {

@@ -14,27 +14,15 @@ Row = Mapping[str, Any]
 
 GOOD = {"PASS", "DONE", "done", "attested", "approve", "clean"}
 BAD = {"FAIL", "ERROR", "failed", "decline", "DEPLOY_FAILED", "ROLLBACK_FAILED", "regressed"}
-MIND = {
-    "WAIVED",
-    "INCONCLUSIVE",
-    "NOT RUN",
-    "NOT REVIEWED",
-    "IN FORCE",
-    "ROLLED_BACK",
-    "ABORTED",
-    "ROLLING_BACK",
-    "to_attest",
-    "cancelled",
-    "accepted",
-    "ended",
-}
-SHOWN_AS = {"to_attest": "not attested", "approve": "approved", "decline": "declined", "ROLLED_BACK": "ROLLED BACK"}
+MIND = {"WAIVED", "INCONCLUSIVE", "NOT RUN", "NOT REVIEWED", "IN FORCE", "ROLLED_BACK", "ABORTED", "ROLLING_BACK"}
+MIND |= {"to_attest", "cancelled", "accepted", "ended"}
+LABELS = {"to_attest": "not attested", "approve": "approved", "decline": "declined", "ROLLED_BACK": "ROLLED BACK"}
 # The page may not load anything, whoever put what into the texts on it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def render(facts: Row, record: Sequence[Row]) -> str:
-    """The whole page."""
+    """Return the page of a release from its facts and its record."""
     release = facts["release"]
     parts = [
         *_checks(facts),
@@ -283,14 +271,14 @@ def _details(body: Row) -> str:
 
 
 def _entry(mark: str, words: str, when: str, who: str | None = None) -> str:
-    """One line of a table: its badge, words that are HTML already, and when; ``who`` where the table has that column."""
+    """Return one row of a table: badge, words (HTML), time, and ``who`` if the table has that column."""
     by = "" if who is None else f'<td class="who">{escape(who)}</td>'
     return f'<tr><td class="mark">{_badge(mark)}</td><td>{words}</td><td class="when">{escape(when)}</td>{by}</tr>'
 
 
 def _badge(word: str) -> str:
     kind = "good" if word in GOOD else "bad" if word in BAD else "mind" if word in MIND else ""
-    return f'<span class="badge {kind}">{escape(SHOWN_AS.get(word, word))}</span>'
+    return f'<span class="badge {kind}">{escape(LABELS.get(word, word))}</span>'
 
 
 def _json(body: object) -> str:

@@ -16,7 +16,7 @@ PLANS = {"deploy": "Deploy", "rollback": "Rollback"}
 
 @dataclass(frozen=True)
 class LineEvidence:
-    """One line of the checklist with what is known of it."""
+    """One line of the checklist with its results and its waiver."""
 
     id: str
     title: str
@@ -25,13 +25,13 @@ class LineEvidence:
 
     @property
     def status(self) -> str:
-        """What became of it: the newest outcome, WAIVED where a person let it go, NOT RUN."""
+        """The newest outcome, WAIVED if it was waived without a PASS, or NOT RUN."""
         newest = self.results[0]["outcome"] if self.results else "NOT RUN"
         return "WAIVED" if newest != "PASS" and self.waiver is not None else str(newest)
 
     @property
     def good(self) -> bool:
-        """Whether it lets the release go."""
+        """Whether the line allows the deploy."""
         return self.status in {"PASS", "WAIVED"}
 
 
@@ -53,33 +53,29 @@ class PlanRun:
 
 
 def sections(facts: Row) -> list[SectionEvidence]:
-    """The sections of the checklist in order; a line that shows another's result has that."""
-    results_by_check: dict[str, list[Row]] = {}
+    """Return the sections of the checklist in order; a line that repeats another check has the results of that."""
+    results: dict[str, list[Row]] = {}
     for row in rows(facts, "check_results"):
-        results_by_check.setdefault(row["check_id"], []).insert(0, row)
+        results.setdefault(row["check_id"], []).insert(0, row)
     waivers = {row["check_id"]: row for row in rows(facts, "waivers")}
     return [
         SectionEvidence(
             str(section["title"]),
             bool(section.get("gate")),
-            [_line(check, results_by_check, waivers) for check in section.get("checks", ())],
+            [_line(check, results, waivers) for check in section.get("checks", ())],
         )
         for section in facts["checklist"].get("sections", ())
     ]
 
 
-def _line(check: Row, results_by_check: Mapping[str, list[Row]], waivers: Mapping[str, Row]) -> LineEvidence:
+def _line(check: Row, results: Mapping[str, list[Row]], waivers: Mapping[str, Row]) -> LineEvidence:
     check_id = str(check.get("same_as") or check["id"])
-    return LineEvidence(
-        str(check["id"]),
-        str(check.get("title") or check["id"]),
-        results_by_check.get(check_id, ()),
-        waivers.get(check_id),
-    )
+    title = str(check.get("title") or check["id"])
+    return LineEvidence(str(check["id"]), title, results.get(check_id, ()), waivers.get(check_id))
 
 
 def plan_runs(facts: Row) -> list[PlanRun]:
-    """Each run of the deploy and of the rollback, in order."""
+    """Return each run of the deploy and of the rollback, in order."""
     titles = {step["id"]: step.get("title", step["id"]) for plan in PLANS for step in facts["checklist"].get(plan, ())}
     steps = sorted(rows(facts, "steps"), key=lambda row: (row["plan"], row["run"], row["ordinal"]))
     steps_by_run: dict[tuple[str, int], list[tuple[str, Row]]] = {}
@@ -94,36 +90,36 @@ def plan_runs(facts: Row) -> list[PlanRun]:
 
 
 def journal_of(facts: Row, step: Row) -> list[Row]:
-    """What one step wrote into its journal."""
+    """Return the entries of the journal of one step."""
     return [entry for entry in facts.get("journal", ()) if entry["step"] == step["id"]]
 
 
 def rows(facts: Row, table: str) -> Sequence[Row]:
-    """The rows of a table; none where the pack has no such table."""
+    """Return the rows of a table; none if the pack does not have the table."""
     named_rows: Sequence[Row] = facts["rows"].get(table, ())
     return named_rows
 
 
 def event_fields(event: Row) -> Row:
-    """What an event tells, without what binds rows to it."""
+    """Return the fields of an event, without its version and the digests of rows."""
     return {key: value for key, value in event["body"].items() if key not in {"rows", "event_version"}}
 
 
 def event_sentence(event: Row) -> str:
-    """What an event means in a sentence."""
+    """Return what an event means, in a sentence; empty for an event of a newer bot."""
     kind = EVENTS.get(event["event"])  # none where a newer bot has written it
     return (kind.__doc__ or "").partition("\n")[0] if kind else ""
 
 
 def review_of(break_glass: Row) -> str:
-    """What became of the review of a break-glass, in words."""
+    """Return the result of the review of a break-glass, for people."""
     if not break_glass["reviewed_by"]:
         return "nobody has reviewed it yet"
     return f"by {break_glass['reviewed_by']}, {moment(break_glass['reviewed_at'])}: {break_glass['finding']}"
 
 
 def end_of(mitigation: Row) -> str:
-    """How a mitigation ended, in words: when, and by whom it was put back."""
+    """Return when and by whom a mitigation was put back, for people."""
     if not mitigation["resolved_at"]:
         return "it is not put back yet"
     by_hand = f", by hand: {mitigation['note']}" if mitigation["note"] else ""
@@ -131,7 +127,7 @@ def end_of(mitigation: Row) -> str:
 
 
 def facts_of_release(facts: Row) -> Iterator[tuple[str, str]]:
-    """What the release is and when what happened, name by name; what is not known is left out."""
+    """Return the facts and times of the release as pairs of name and value; unknown ones are left out."""
     release = facts["release"]
     yield "Version", release["version"]
     yield "State", release["state"]
@@ -154,7 +150,7 @@ def facts_of_release(facts: Row) -> Iterator[tuple[str, str]]:
 
 
 def numbers(facts: Row) -> list[tuple[str, str]]:
-    """The release in a few figures: a word and its value."""
+    """Return the figures of the release as pairs of name and value."""
     lines = [line for section in sections(facts) for line in section.lines]
     deciding = [line for section in sections(facts) if section.gate for line in section.lines]
     release = facts["release"]
@@ -173,12 +169,12 @@ def numbers(facts: Row) -> list[tuple[str, str]]:
 
 
 def moment(text: str | None) -> str:
-    """A time as people write it, in UTC; empty where there is none."""
+    """Return a time as people write it, in UTC; empty if there is none."""
     return f"{_time(text):%d %b %Y, %H:%M:%S} UTC" if text else ""
 
 
 def between(begin: str | None, end: str | None) -> str:
-    """How long it took: ``42 s``, ``12 min``, ``3 h 05 min``; empty where one of the two is not known."""
+    """Return the time between two moments, as ``42 s``, ``12 min`` or ``3 h 05 min``; empty if one is unknown."""
     if not begin or not end:
         return ""
     seconds = (_time(end) - _time(begin)).total_seconds()

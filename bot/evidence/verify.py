@@ -67,7 +67,7 @@ def check_chain(record, head):
 
 
 def has_its_hash(event):
-    """A value of the body that is shown redacted has its digest in ``redacted``; each other one is digested here."""
+    """Whether an event has the hash of its content; a redacted value of its body counts with its digest in ``redacted``."""
     body, redacted_digests = event["body"], event.get("redacted", {})
     if not isinstance(redacted_digests, dict) or not all(is_redacted(body.get(key, "")) for key in redacted_digests):
         return False
@@ -86,15 +86,15 @@ def rows_of(facts):
             yield table, f"{table}/{row.get('id') or row.get('check_id') or row.get('release_id')}", row
 
 
-def check_rows(facts, digests, record, unproved_columns, redaction_notes):
-    """What is wrong with a row; into ``unproved``, by table, of how many rows a column is not proved (None: the whole table)."""
+def check_rows(facts, digests, record, gaps, redactions):
+    """What is wrong with a row; counts in ``gaps``, by table, the rows with a column that is not proved (None: all)."""
     bindings = {}
     for event in record:
         if event["release"] == facts["release"]["id"]:
             bindings.update({name: (mark, event["seq"]) for name, mark in event["body"].get("rows", {}).items()})
     for table, name, row in rows_of(facts):
         if table not in TABLES:
-            unproved_columns.setdefault(table, None)
+            gaps.setdefault(table, None)
             continue
         mark, seq = bindings.pop(name, (None, None))
         columns = digests.get(name, {})
@@ -103,13 +103,13 @@ def check_rows(facts, digests, record, unproved_columns, redaction_notes):
         elif digest(columns) != mark:
             yield f"{name}: digests.json does not have the digests that row {seq} of the record binds"
         else:
-            unproved_columns.setdefault(table, Counter()).update(set(row) - set(columns))
-            yield from check_columns(name, row, columns, seq, redaction_notes)
+            gaps.setdefault(table, Counter()).update(set(row) - set(columns))
+            yield from check_columns(name, row, columns, seq, redactions)
     for name, (_, seq) in bindings.items():
         yield f"{name}: a row of the record is not in release.json: see row {seq}"
 
 
-def check_columns(name, row, columns, seq, redaction_notes):
+def check_columns(name, row, columns, seq, redactions):
     redacted_columns = []
     for column, mark in columns.items():
         value = row.get(column)
@@ -121,30 +121,27 @@ def check_columns(name, row, columns, seq, redaction_notes):
             text = json.dumps(value, ensure_ascii=False)
             yield f"{name}: {column} is {text[:99]}, row {seq} of the record says something else"
     if redacted_columns:
-        redaction_notes.append(f"{name} is redacted, not proved: {', '.join(redacted_columns)}")
+        redactions.append(f"{name} is redacted, not proved: {', '.join(redacted_columns)}")
 
 
-def check_rules(facts, manifest, unproved_columns):
+def check_rules(facts, manifest, gaps):
     for name in ("checklist", "policy"):
         if digest(facts[name]) != facts["release"][name + "_digest"]:
             if is_redacted(facts[name]):
-                unproved_columns[name] = None
+                gaps[name] = None
             else:
                 yield f"{name}: it is not the one with the digest that the release has"
     if manifest["version"] != facts["release"]["version"]:
         yield "manifest.json names another version than release.json"
 
 
-def list_not_proved(facts, files, unproved_columns):
+def list_not_proved(facts, files, gaps):
     """Each fact of the pack that nothing binds, in a line for a table."""
-    for table in sorted(TABLES & set(unproved_columns)):
+    for table in sorted(TABLES & set(gaps)):
         total = len(facts["rows"].get(table, [facts["release"]]))
-        columns = (
-            name if n == total else f"{name} ({n} of {total} rows)"
-            for name, n in sorted(unproved_columns[table].items())
-        )
+        columns = (name if n == total else f"{name} ({n} of {total} rows)" for name, n in sorted(gaps[table].items()))
         yield f"{table}: {', '.join(columns) or 'nothing'}"
-    whole = {name for name, columns in unproved_columns.items() if columns is None}
+    whole = {name for name, columns in gaps.items() if columns is None}
     whole |= (set(facts) - {"release", "rows", "checklist", "policy"}) | (set(files) & {"report.html", "report.md"})
     yield ", ".join(sorted(whole)) + ": not bound to the record at all"
 
@@ -155,18 +152,15 @@ def main():
     parser.add_argument("--head", help="the head that the channel was told")
     parser.add_argument("--sum", help="the sha256 of the ZIP that the channel was told")
     options = parser.parse_args()
-    unproved_columns, redaction_notes = {}, []
+    gaps, redactions = {}, []
     try:
         files = read_files(options.pack)
         manifest, facts, digests, record = (
             json.loads(files[name + ".json"]) for name in ("manifest", "release", "digests", "record")
         )
         problems = [*check_files(files, manifest), *check_chain(record, manifest["head"])]
-        problems += [
-            *check_rows(facts, digests, record, unproved_columns, redaction_notes),
-            *check_rules(facts, manifest, unproved_columns),
-        ]
-        notes = list(list_not_proved(facts, files, unproved_columns))
+        problems += [*check_rows(facts, digests, record, gaps, redactions), *check_rules(facts, manifest, gaps)]
+        notes = list(list_not_proved(facts, files, gaps))
         has_sum = options.sum and hashlib.sha256(options.pack.read_bytes()).hexdigest() == options.sum.lower()
     except (AttributeError, LookupError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         sys.exit(f"BROKEN: this is no evidence pack: {type(error).__name__} {error}")
@@ -174,12 +168,12 @@ def main():
         problems.append(f"no row of the record has the head {options.head}")
     if options.sum and not has_sum:
         problems.append(f"the file does not have the sum {options.sum}")
-    redaction_notes += [
+    redactions += [
         f"row {event['seq']} is redacted, not proved: {', '.join(event['redacted'])}"
         for event in record
         if isinstance(event.get("redacted"), dict)
     ]
-    lines = [f"NOTE: {line}." for line in redaction_notes] + [f"NOT PROVED: {line}" for line in notes if not has_sum]
+    lines = [f"NOTE: {line}." for line in redactions] + [f"NOT PROVED: {line}" for line in notes if not has_sum]
     lines += [f"BROKEN: {line}" for line in problems] or [f"The pack holds. Its head is {manifest['head']}."]
     print("\n".join(lines))
     return 1 if problems else 0

@@ -13,13 +13,7 @@ from bot.store.pool import Tx
 
 
 def commit_change(
-    tx: Tx,
-    release_id: ReleaseId | None,
-    event: Event,
-    *,
-    at: datetime,
-    by: str,
-    new_posts: Sequence[PostSubject] = (),
+    tx: Tx, release_id: ReleaseId | None, event: Event, *, at: datetime, by: str, new_posts: Sequence[PostSubject] = ()
 ) -> None:
     """Record ``event`` with the rows that this transaction has changed, enqueue ``new_posts``, mark the other messages stale.
 

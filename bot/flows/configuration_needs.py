@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 EVERY_RELEASE = "every release"  # in place of a line, for what every release needs
-_NEEDS_OF_EVERY_RELEASE = (READ_CONTENTS, Setting("registry.url"), Setting("registry.image"))
+_BASE_NEEDS = (READ_CONTENTS, Setting("registry.url"), Setting("registry.image"))
 _STEP_SECTIONS = ("registry",)  # used to resolve a version only, so that a Target does not have them
 _SHARED_SECTIONS = (*VENDOR_PARTS, *_STEP_SECTIONS)  # top-level sections of release-bot.yml
-_SECTIONS_OF_ALL_TARGETS = frozenset(_SHARED_SECTIONS) - {"stripe"}  # a target may have its own stripe section
-_UNTESTED_SETTINGS = frozenset(
+_COMMON_SECTIONS = frozenset(_SHARED_SECTIONS) - {"stripe"}  # a target may have its own stripe section
+_UNTESTED = frozenset(
     {"sentry.dsn", "stripe.webhook_secret"}
 )  # no request needs them, so the rest of the section is asked without
 _BACKUP_OBJECTS = frozenset({Of.CRONJOB, Of.BACKUP_NAMESPACE, Of.BACKUP_REFERRED})
@@ -83,7 +83,7 @@ class Part:
 def part_title(section: str, target: str) -> str:
     """Return what people call a section of the configuration, with the name of the target if it is the target's own."""
     name = _TITLES.get(section, section)
-    return name if section in _SECTIONS_OF_ALL_TARGETS or not target else f"{name} of {target}"
+    return name if section in _COMMON_SECTIONS or not target else f"{name} of {target}"
 
 
 def list_needed_parts(
@@ -95,15 +95,12 @@ def list_needed_parts(
     # Has only the sections that all targets share: for lines whose own target is not configured.
     shared_target = settings.model_copy(update={"targets": {"": TargetSection()}}).target_values()[""]
     unknown_targets: dict[str, tuple[str, ...]] = {}  # targets that are not configured -> lines that need them
-    for demand in [
-        *of_checklist(checklist, registry),
-        Demand(EVERY_RELEASE, settings.environment, _NEEDS_OF_EVERY_RELEASE),
-    ]:
+    for demand in [*of_checklist(checklist, registry), Demand(EVERY_RELEASE, settings.environment, _BASE_NEEDS)]:
         name = demand.target or settings.environment
         if name in targets:
             _add_demand(parts, demand, settings, targets[name])
             continue
-        shared_uses = [use for use in demand.uses if use.setting.partition(".")[0] in _SECTIONS_OF_ALL_TARGETS]
+        shared_uses = [use for use in demand.uses if use.setting.partition(".")[0] in _COMMON_SECTIONS]
         if demand.rights or len(shared_uses) < len(demand.uses):
             unknown_targets[name] = (*unknown_targets.get(name, ()), demand.line)
         _add_demand(parts, Demand(demand.line, name, shared_uses), settings, shared_target)
@@ -117,7 +114,7 @@ def list_needed_parts(
     findings += [PartFinding(part.title, _unset_finding(part)) for part in parts.values() if part.unset]
     findings += _find_forbidden_checks(checklist, registry, targets)
     findings += _list_unused_vendors(settings, {part.section for part in parts.values()})
-    return [part for part in parts.values() if part.unset.keys() <= _UNTESTED_SETTINGS], findings
+    return [part for part in parts.values() if part.unset.keys() <= _UNTESTED], findings
 
 
 def _find_forbidden_checks(
@@ -143,7 +140,7 @@ def _add_demand(parts: dict[tuple[str, str], Part], demand: Demand, settings: Se
     """Add what one line needs to each part of ``parts`` that has it; new parts are made."""
 
     def part_of(section: str) -> Part:
-        name = "" if section in _SECTIONS_OF_ALL_TARGETS else target.name
+        name = "" if section in _COMMON_SECTIONS else target.name
         return parts.setdefault((section, name), Part(section, part_title(section, target.name), target))
 
     line = (demand.line,)

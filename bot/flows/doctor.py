@@ -62,16 +62,10 @@ class Examination:
         return [*self.findings, *examine(self.questions, tell)]
 
 
-def examination(
-    settings: Settings,
-    checklist: Checklist,
-    registry: Registry,
-    own: Iterable[Question],
-    findings: Iterable[PartFinding],
-) -> Examination:
-    """Build the examination of the bot's ``own`` parts, with their ``findings``, and then of all that the checklist needs."""
-    parts, unasked_findings = list_needed_parts(settings, checklist, registry)
-    return Examination((*own, *list_questions(parts, settings)), (*findings, *unasked_findings))
+def examination(settings: Settings, checklist: Checklist, registry: Registry, own: Examination) -> Examination:
+    """Return the examination of the bot's ``own`` parts, and then of all that the checklist needs."""
+    parts, findings = list_needed_parts(settings, checklist, registry)
+    return Examination((*own.questions, *list_questions(parts, settings)), (*own.findings, *findings))
 
 
 def configuration_findings(settings: Settings, checklist: Checklist) -> list[PartFinding]:
@@ -99,11 +93,10 @@ def request_examination(tx: Tx, examination: Examination, asked_by: int) -> str:
 
 def list_questions(parts: Iterable[Part], settings: Settings) -> list[Question]:
     """Return a question for each part that can be asked; others, such as the id of a tenant, need only be set."""
-    examiners = [(part, _examiner_of(part, settings)) for part in parts]
     return [
         Question(part.title, examiner, part.lines, _PACKAGES.get(part.section, ()))
-        for part, examiner in examiners
-        if examiner is not None
+        for part in parts
+        if (examiner := _examiner_of(part, settings)) is not None
     ]
 
 
@@ -153,13 +146,10 @@ def examine_own_database(url: str, *, is_embedded: bool = False) -> list[Finding
             missing_rights = own_grants.list_missing_rights(tx)
             role, rules = tx.info.user, own_grants.rules_over_the_record(tx)
     except psycopg.OperationalError as error:
-        is_refused = databases.ANSWERED in str(error)
-        hint = (
-            "Correct user, password and database in DATABASE_URL."
-            if is_refused
-            else "Is the server up, and its host right?"
-        )
-        return [Finding(State.MISSING if is_refused else State.UNREACHABLE, first_line(error), hint, lines=lines)]
+        state, hint = State.UNREACHABLE, "Is the server up, and its host right?"
+        if databases.ANSWERED in str(error):
+            state, hint = State.MISSING, "Correct user, password and database in DATABASE_URL."
+        return [Finding(state, first_line(error), hint, lines=lines)]
     except psycopg.Error as error:
         return [Finding(State.MISSING, first_line(error), "Is this the bot's own database?", lines=lines)]
     if missing_rights:

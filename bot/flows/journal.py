@@ -46,9 +46,8 @@ class StepJournal:
         with self._deps.store.transaction() as tx:
             if not work.renew(tx, claim):
                 raise Superseded
-            steps.write_journal(
-                tx, self._row, claim.token, "intent", {"changes": [change.body for change in clean_changes]}
-            )
+            bodies = [change.body for change in clean_changes]
+            steps.write_journal(tx, self._row, claim.token, "intent", {"changes": bodies})
         if clock.steady() - start > work.ACT_WITHIN:
             raise Superseded
 

@@ -48,12 +48,12 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
     Pressed again, it retries a mitigation that got stuck. Raises NotAllowed, UnknownThing, InvalidInput without a reason, and
     StaleButton when the step is not offered any more.
     """
-    stored = steps.get(tx, step_row)
-    if stored is None:
+    release_step = steps.get(tx, step_row)
+    if release_step is None:
         raise UnknownThing("There is no such step.")
-    view = locked_view(tx, deps, stored[0])
+    view = locked_view(tx, deps, release_step[0])
     require(view.policy, actor, Action.ROLLBACK)
-    spec = view.checklist.step(stored[1].id)
+    spec = view.checklist.step(release_step[1].id)
     if spec is None or not isinstance(spec.action, SetVariable) or view.release.state not in OFFERED_IN:
         raise StaleButton
     if not reason.strip():
@@ -131,10 +131,10 @@ def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> s
 
 def _lock_for_owner(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int) -> tuple[ReleaseView, Mitigation]:
     """Lock the release of a mitigation and return both. Raises NotAllowed for who may not roll back, and UnknownThing."""
-    unlocked = mitigations.get(tx, mitigation_id)
-    if unlocked is None:
+    unlocked_row = mitigations.get(tx, mitigation_id)
+    if unlocked_row is None:
         raise UnknownThing("There is no such mitigation.")
-    view = locked_view(tx, deps, unlocked.release_id)
+    view = locked_view(tx, deps, unlocked_row.release_id)
     require(view.policy, actor, Action.ROLLBACK)
     return view, next(entry for entry in view.mitigations if entry.id == mitigation_id)
 
@@ -201,16 +201,14 @@ def _remind(tx: Tx, view: ReleaseView, entry: Mitigation, action: SetVariable) -
 
 def _carry_out(deps: Deps, job: Job, view: ReleaseView, entry: Mitigation, spec: StepSpec, action: SetVariable) -> str:
     with deps.store.transaction() as tx:
-        reference, earlier_entry = release_reference(tx, view.release), mitigations.was(tx, entry.id)
-    if earlier_entry is None and entry.state is MitigationState.SETTING:
+        reference, old_entry = release_reference(tx, view.release), mitigations.was(tx, entry.id)
+    if old_entry is None and entry.state is MitigationState.SETTING:
         with inspect_step(deps, spec, reference, None, cancelled=job.cancelled) as inspection:
-            earlier_entry = variable.where_we_are(action, inspection)
+            old_entry = variable.where_we_are(action, inspection)
         with deps.store.transaction() as tx:
             work.ensure_claim(tx, job.claim)
-            mitigations.keep(tx, entry.id, earlier_entry)
-    with inspect_step(
-        deps, spec, reference, earlier_entry, seconds=action.timeout, cancelled=job.cancelled
-    ) as inspection:
+            mitigations.keep(tx, entry.id, old_entry)
+    with inspect_step(deps, spec, reference, old_entry, seconds=action.timeout, cancelled=job.cancelled) as inspection:
         journal = MitigationJournal(deps, job, view.release.id, entry.step, entry.id)
         context = build_step_context(deps, job, view.release.id, spec, inspection, journal)
         if entry.state is MitigationState.LIFTING:

@@ -42,10 +42,8 @@ def gather(
     clean_rows["rollback_targets"] = [_without_values(row) for row in clean_rows["rollback_targets"]]
     if pack_format == 2:  # noqa: PLR2004  see bot/evidence/format_2/FORMAT.md
         clean_rows["check_results"] = [
-            result
-            if _bound_values(result) == _bound_values(table_rows)
-            else {**result, "redacted": digest_of(_bound_values(table_rows))}
-            for result, table_rows in zip(clean_rows["check_results"], rows["check_results"], strict=True)
+            result if _values(result) == _values(row) else {**result, "redacted": digest_of(_values(row))}
+            for result, row in zip(clean_rows["check_results"], rows["check_results"], strict=True)
         ]
     facts = {
         "format": pack_format,
@@ -65,7 +63,7 @@ def _without_values(value: Any) -> Any:
     return [_without_values(item) for item in value] if isinstance(value, list) else value
 
 
-def _bound_values(result: Mapping[str, Any]) -> dict[str, Any]:
+def _values(result: Mapping[str, Any]) -> dict[str, Any]:
     return {key: result[key] for key in checks.BOUND_COLUMNS}
 
 

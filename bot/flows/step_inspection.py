@@ -91,20 +91,17 @@ def preview_plans(
     """
     entries = [(PlanKind.DEPLOY, spec) for spec in checklist.deploy]
     entries += [(PlanKind.ROLLBACK, spec) for spec in checklist.rollback]
-    never_cancelled = threading.Event()
+    no_stop = threading.Event()
 
     def preview_step(entry: tuple[PlanKind, StepSpec]) -> PlannedStep:
         kind, spec = entry
         if isinstance(spec.action, (*WITHOUT_DOER, RunCheck)):
             return PlannedStep(kind, spec, ())
         try:
-            with inspect_step(
-                deps, spec, reference, rollback_target_of(spec, targets), cancelled=never_cancelled
-            ) as inspection:
-                changes = tuple(
-                    change.scrub(deps.clean) for change in handler_of(spec).preview(spec.action, inspection)
-                )
-            return PlannedStep(kind, spec, changes)
+            target = rollback_target_of(spec, targets)
+            with inspect_step(deps, spec, reference, target, cancelled=no_stop) as inspection:
+                changes = handler_of(spec).preview(spec.action, inspection)
+            return PlannedStep(kind, spec, tuple(change.scrub(deps.clean) for change in changes))
         except StepError as error:
             trouble = deps.clean(f"{error.user_message.rstrip('.')}. {error.hint}".strip())
             return PlannedStep(kind, spec, (), trouble=trouble)

@@ -14,14 +14,7 @@ from typing import TypeAlias
 from bot.domain import watch as rules
 from bot.domain.actor import Actor
 from bot.domain.checklist import Probe
-from bot.domain.events import (
-    RaisedAlarm,
-    ReleaseDone,
-    WatchAcknowledged,
-    WatchClockSet,
-    WatchNotWatched,
-    WatchPolled,
-)
+from bot.domain.events import RaisedAlarm, ReleaseDone, WatchAcknowledged, WatchClockSet, WatchNotWatched, WatchPolled
 from bot.domain.ids import SYSTEM, ReleaseId
 from bot.domain.policy import Action
 from bot.domain.posts import AlarmPost, CloseoutPost, DoneNotice

@@ -1,4 +1,4 @@
-"""Canvas: lines, bars, marks and text on a PNG. Drawn larger than it is and made smaller, as Pillow's lines are jagged."""
+"""Canvas: draws lines, bars, dots and text into a PNG. Drawn larger and then scaled down, because Pillow's lines are jagged."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
-SCALE = 2  # pixels of the PNG for each of ours: sharp on screens of today
-OVERSIZE = 2  # and how much larger it is drawn
+SCALE = 2  # pixels of the PNG per unit, so that it is sharp on today's screens
+OVERSIZE = 2  # factor by which it is drawn larger before it is scaled down
 
 INK, SOFT, FAINT, PAPER = "#1d2733", "#66727f", "#e6eaee", "#ffffff"
 BLUE, GREEN, RED, AMBER, PURPLE, GREY = "#7d9cc0", "#2f9e62", "#d6423f", "#e39b2d", "#8d6cc4", "#b9c2cb"
@@ -33,7 +33,7 @@ class Canvas:
         self._draw: ImageDraw.ImageDraw = ImageDraw.Draw(self._image)
 
     def line(self, begin: Point, end: Point, color: str, *, width: float = 1.0, dash: float = 0.0) -> None:
-        """A straight line; with ``dash`` in strokes of that length."""
+        """Draw a straight line; with ``dash`` in strokes of that length."""
         if not dash:
             self._stroke(begin, end, color, width)
             return
@@ -52,17 +52,17 @@ class Canvas:
         self._draw.line(points, fill=color, width=max(1, round(width * self._zoom)))
 
     def bar(self, left: float, top: float, right: float, bottom: float, color: str, *, radius: float = 0.0) -> None:
-        """A filled rectangle, at least one unit wide."""
+        """Draw a filled rectangle, at least one unit wide."""
         box = [self._px(left), self._px(top), self._px(max(right, left + 1)), self._px(bottom)]
         corner = min(radius * self._zoom, (box[2] - box[0]) / 2, (box[3] - box[1]) / 2)
         self._draw.rounded_rectangle(box, radius=corner, fill=color)
 
     def polygon(self, points: list[Point], color: str) -> None:
-        """A filled shape."""
+        """Draw a filled polygon."""
         self._draw.polygon([(self._px(x), self._px(y)) for x, y in points], fill=color)
 
     def dot(self, x: float, y: float, radius: float, color: str) -> None:
-        """A filled circle with a thin white rim."""
+        """Draw a filled circle with a thin white rim."""
         for size, fill in ((radius + 1.2, PAPER), (radius, color)):
             box = [self._px(x - size), self._px(y - size), self._px(x + size), self._px(y + size)]
             self._draw.ellipse(box, fill=fill)
@@ -71,13 +71,13 @@ class Canvas:
         self, x: float, y: float, words: str, *, size: float = 13, color: str = INK, bold: bool = False,
         anchor: Anchor = "left",
     ) -> None:  # fmt: skip
-        """One line of text, centred on ``y``."""
+        """Draw one line of text, vertically centred on ``y``."""
         place = {"left": "lm", "middle": "mm", "right": "rm"}[anchor]
         font = _font(round(size * self._zoom), bold)
         self._draw.text((self._px(x), self._px(y)), words, font=font, fill=color, anchor=place)
 
     def fit(self, words: str, width: float, *, size: float = 13, bold: bool = False) -> str:
-        """``words`` in at most ``width``, cut with an ellipsis."""
+        """Return ``words``, cut with an ellipsis if they are wider than ``width``."""
         if self.length(words, size=size, bold=bold) <= width:
             return words
         while words and self.length(f"{words}…", size=size, bold=bold) > width:
@@ -85,11 +85,11 @@ class Canvas:
         return f"{words.rstrip()}…"
 
     def length(self, words: str, *, size: float = 13, bold: bool = False) -> float:
-        """How wide a line of text is."""
+        """Return how wide a line of text is."""
         return _font(round(size * self._zoom), bold).getlength(words) / self._zoom
 
     def png(self) -> bytes:
-        """The finished picture."""
+        """Return the picture as PNG."""
         out = io.BytesIO()
         self._image.reduce(OVERSIZE).save(out, "PNG")
         return out.getvalue()

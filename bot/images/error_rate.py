@@ -12,14 +12,14 @@ from bot.images.canvas import BLUE, FAINT, GREEN, INK, RED, SOFT, Canvas
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 84, 56  # margins of the plot
 MINUTE = 60.0
-SHOWN_BEFORE = 30 * MINUTE  # of the time before the deploy
+TIME_BEFORE = 30 * MINUTE  # of the plot, before the deploy
 LINES = 4  # of the grid, at most
 
 Series = Mapping[str, Any]  # as the kind sentry_rate hands it on: began, interval, points, baseline, limit
 
 
 def error_rate(title: str, subtitle: str, series: Series) -> bytes:
-    """The plot as PNG. ``series`` needs at least one point; times are Unix seconds, rates are errors a minute."""
+    """Return the plot as PNG. ``series`` needs at least one point; times are Unix seconds, rates are errors per minute."""
     canvas = Canvas(WIDTH, HEIGHT)
     began, baseline, limit = float(series["began"]), float(series["baseline"]), float(series["limit"])
     bars = minutes(series)
@@ -58,12 +58,12 @@ def error_rate(title: str, subtitle: str, series: Series) -> bytes:
 
 
 def minutes(series: Series) -> dict[float, float]:
-    """Start of each minute, counted from the deploy -> errors in it, made up where not all of it is counted yet."""
+    """Return the errors of each minute by its start, counted from the deploy; a minute that is not over is extrapolated."""
     began, interval = float(series["began"]), float(series["interval"])
     counts: dict[float, list[float]] = {}
     for at, count in series["points"]:
         start = began + floor((at - began) / MINUTE) * MINUTE
-        if start >= began - SHOWN_BEFORE:
+        if start >= began - TIME_BEFORE:
             counts.setdefault(start, []).append(float(count))
     return {
         start: sum(counts_of_minute) * MINUTE / (len(counts_of_minute) * interval)
@@ -72,7 +72,7 @@ def minutes(series: Series) -> dict[float, float]:
 
 
 def nice(step: float) -> float:
-    """The next of 1, 2, 5, 10, 20, 50 and so on: what a grid counts by."""
+    """Round ``step`` up to 1, 2, 5, 10, 20, 50 and so on, for the lines of a grid."""
     scale = 10 ** floor(log10(max(step, 1.0)))
     return float(next(factor * scale for factor in (1, 2, 5, 10) if factor * scale >= step))
 

@@ -29,7 +29,7 @@ _STEPS = {StepState.DONE: GREEN, StepState.FAILED: RED, StepState.RUNNING: BLUE,
 
 
 def release_timeline(view: ReleaseView) -> bytes | None:
-    """The picture as PNG; None for a release in which nothing has happened yet."""
+    """Return the picture as PNG; None for a release in which nothing has happened yet."""
     groups = [group for group in _groups(view) if any(row.moments for row in group.rows)]
     if not groups:
         return None
@@ -97,7 +97,7 @@ def _steps(view: ReleaseView, plan: PlanKind) -> tuple[TimelineRow, ...]:
 
 
 def _is_notice(view: ReleaseView, step: Step) -> bool:
-    """A message at the end: it stands beside the picture, and takes no time."""
+    """Whether a step is the bot's own message: it takes no time, so it has no row."""
     spec = view.checklist.step(step.id)
     return spec is not None and isinstance(spec.action, Notify)
 

@@ -12,8 +12,8 @@ WIDTH = 960
 NAMES, WORDS, SIDE = 270, 150, 20  # room for the names at the left, the words at the right, and margins
 HEAD, FOOT, ROW, GAP = 104, 64, 22, 12
 PAUSE = 34.0  # how wide a stretch in which nothing happens is drawn
-LONG = 0.2  # such a stretch takes longer than this share of all that happens,
-SHORTEST = timedelta(minutes=5)  # and in any case as long as this
+LONG = 0.2  # share of the busy time from which an idle stretch is drawn short,
+SHORTEST = timedelta(minutes=5)  # if it is at least as long as this
 LABEL = 44  # the width of a time of day with some air
 
 
@@ -53,7 +53,7 @@ class TimelineRow:
 
     @property
     def moments(self) -> list[tuple[datetime, datetime]]:
-        """From when to when something happened."""
+        """Begin and end of everything that happened in the row."""
         return [(span.begin, span.end) for span in self.spans] + [(mark.at, mark.at) for mark in self.marks]
 
 
@@ -66,10 +66,10 @@ class Group:
 
 
 class Axis:
-    """From time to place. What happens keeps its proportions; each long pause in between takes the same little room."""
+    """Maps times to x. Busy stretches keep their proportions; each long pause between them has the same small width."""
 
-    def __init__(self, moments: Sequence[tuple[datetime, datetime]], left: float, right: float) -> None:
-        """Stretch ``moments`` (at least one) over ``left`` to ``right``."""
+    def __init__(self, moments: Sequence[tuple[datetime, datetime]], min_x: float, max_x: float) -> None:
+        """Stretch ``moments`` (at least one) from ``min_x`` to ``max_x``."""
         busy: list[list[datetime]] = []
         for begin, end in sorted(moments):
             if busy and begin <= busy[-1][1]:
@@ -83,32 +83,32 @@ class Axis:
                 self.parts[-1][1] = part[1]
             else:
                 self.parts.append(list(part))
-        room = right - left - PAUSE * (len(self.parts) - 1)
+        room = max_x - min_x - PAUSE * (len(self.parts) - 1)
         # Each part gets a little at least, so that a single moment between two pauses can be seen.
         least = room * 0.05
         spare = room - least * len(self.parts)
         total = sum((end - begin for begin, end in self.parts), timedelta(0)) or timedelta(minutes=1)
         self.places: list[tuple[float, float]] = []
-        at = left
+        at = min_x
         for begin, end in self.parts:
             width = least + spare * ((end - begin) / total)
             self.places.append((at, at + width))
             at += width + PAUSE
         if len(self.parts) == 1:
-            self.places = [(left, right)]
+            self.places = [(min_x, max_x)]
 
     def x(self, moment: datetime) -> float:
-        """Where a moment stands."""
+        """Return the x of a moment."""
         for number, (begin, end) in enumerate(self.parts):
-            left, right = self.places[number]
+            min_x, max_x = self.places[number]
             if moment <= end or number == len(self.parts) - 1:
                 share = (moment - begin) / (end - begin) if end > begin else 0.5
-                return left + min(1.0, max(0.0, share)) * (right - left)
+                return min_x + min(1.0, max(0.0, share)) * (max_x - min_x)
         raise AssertionError("the last part takes every later moment")
 
     @property
     def pauses(self) -> list[tuple[float, timedelta]]:
-        """Middle and length of each stretch that is drawn short."""
+        """The x of the middle and the length of each pause."""
         gaps = []
         for number in range(len(self.parts) - 1):
             middle = (self.places[number][1] + self.places[number + 1][0]) / 2
@@ -117,13 +117,13 @@ class Axis:
 
 
 def timeline(title: str, subtitle: str, groups: Sequence[Group], legend: Sequence[Sign]) -> bytes:
-    """The picture as PNG. At least one row must have something that happened."""
+    """Return the picture as PNG. At least one row must have a span or a mark."""
     rows = sum(len(group.rows) for group in groups)
     height = HEAD + rows * ROW + len(groups) * (ROW + GAP) + FOOT
     canvas = Canvas(WIDTH, height)
     moments = [moment for group in groups for row in group.rows for moment in row.moments]
-    left, right = SIDE + NAMES, WIDTH - SIDE - WORDS
-    axis = Axis(moments, left, right)
+    min_x, max_x = SIDE + NAMES, WIDTH - SIDE - WORDS
+    axis = Axis(moments, min_x, max_x)
     canvas.text(SIDE, 24, canvas.fit(title, WIDTH - 2 * SIDE, size=17, bold=True), size=17, bold=True)
     canvas.text(SIDE, 46, canvas.fit(subtitle, WIDTH - 2 * SIDE, size=12), size=12, color=SOFT)
     _clock(canvas, axis, height - FOOT + 4)
@@ -135,7 +135,7 @@ def timeline(title: str, subtitle: str, groups: Sequence[Group], legend: Sequenc
             _row(canvas, axis, row, y)
             y += ROW
         y += GAP
-    x = float(left)
+    x = float(min_x)
     for sign in legend:
         canvas.dot(x + 5, height - 18, 4.5, sign.color)
         canvas.text(x + 15, height - 18, sign.words, size=11, color=SOFT)
@@ -155,7 +155,7 @@ def _row(canvas: Canvas, axis: Axis, row: TimelineRow, y: float) -> None:
 
 
 def _clock(canvas: Canvas, axis: Axis, bottom: float) -> None:
-    """The time of day where each part begins and ends and in between, where there is room; and how long each pause was."""
+    """Draw the time of day at the ends of each busy stretch, and between them if there is room; and the length of each pause."""
     label_ends: list[float] = []
     moments = [moment for part in axis.parts for moment in part]
     between = [moment for begin, end in axis.parts for moment in _marks(axis, begin, end)]
@@ -177,7 +177,7 @@ def _clock(canvas: Canvas, axis: Axis, bottom: float) -> None:
 
 
 def _marks(axis: Axis, begin: datetime, end: datetime) -> list[datetime]:
-    """Full minutes of a round number between two moments, as many as there is room for."""
+    """Return round times of day between two moments, as many as there is room for."""
     room = axis.x(end) - axis.x(begin)
     minutes = (end - begin) / timedelta(minutes=1)
     every = next((m for m in (1, 2, 5, 10, 15, 30, 60, 120, 360) if minutes / m * LABEL * 1.5 <= room), None)

@@ -14,7 +14,7 @@ from bot.importer.template import Template
 
 
 def read_form(text: str, source: str) -> Template:
-    """Read the form. Raises ChecklistError when it is none."""
+    """Read an issue form from the file ``source``. Raises ChecklistError if it is not one."""
     try:
         _, form = read_document(text)
     except yaml.YAMLError as error:
@@ -29,7 +29,7 @@ def read_form(text: str, source: str) -> Template:
 
 
 def _as_markdown(body: list[Any]) -> Iterator[str]:
-    """Each part as lines of Markdown, under the heading that a text before it has; a field may be filled with boxes."""
+    """Return each part of the form as Markdown under its label as a heading; a text field may contain boxes."""
     for part in body:
         if not isinstance(part, dict) or not isinstance(part.get("attributes"), dict):
             continue

@@ -53,10 +53,9 @@ _SIGNS = re.compile(
 
 
 def place_of(block: TemplateBlock, about: str) -> Placement:
-    """When what is under a heading is answered: the nearest heading that says so decides.
+    """Return the placement of the lines under a heading, by the nearest heading that says one; by default before the deploy.
 
-    ``about``: the heading of the whole file, whose deploy and rollback are those of everything. Where no heading says anything,
-    it is before the deploy.
+    ``about``: the heading of the whole file, of which only "after the deploy" counts.
     """
     places = _places_of_headings(block)
     if not places:
@@ -70,7 +69,7 @@ def place_of(block: TemplateBlock, about: str) -> Placement:
 
 
 def place_of_rest(block: TemplateBlock) -> Placement:
-    """When the lines under a heading of sign-offs are answered that are no sign-offs."""
+    """Return the placement of lines under a heading of sign-offs that are no sign-offs."""
     rest = [place for place in _places_of_headings(block) if place is not Placement.SIGN_OFF]
     return Placement.AFTER if rest[:1] == [Placement.AFTER] else Placement.BEFORE
 
@@ -86,7 +85,7 @@ def is_signature(text: str) -> bool:
 
 
 def _places_of_headings(block: TemplateBlock) -> list[Placement]:
-    """The places that its heading and those above it name, the nearest first."""
+    """Return the placements that the heading of a block and those above it name, the nearest first."""
     headings = (block.heading.text, *reversed(block.parents))
     return [place for heading in headings if (place := _place_of_heading(heading)) is not None]
 

@@ -21,17 +21,17 @@ _HEALTH = re.compile(r"^/(?:.*/)?(?:health|healthz|ready|readyz|status|ping)$")
 
 @dataclass(frozen=True)
 class Proposal:
-    """A kind with its params. ``certain``: it only asks and the text says all that it needs, so it may stand as it is."""
+    """A kind of check with its params. ``certain``: it changes nothing and all params are known, so it is used as it is."""
 
     kind: str
     params: dict[str, Any] = field(default_factory=dict)
     certain: bool = True
     target: str = "staging"
-    why: str = ""  # what to look at before it is used
+    why: str = ""  # what to consider before it is used
 
 
 def propose(text: str, about: str) -> Proposal | None:
-    """The kind for a line, or None where only a person can know. ``about``: the text around it."""
+    """Return the kind that could answer a line, or None if only a person can. ``about``: the text around it."""
     for rule in _RULES:
         proposal = rule(text, "production" if "production" in f"{text} {about}".lower() else "staging")
         if proposal is not None:

@@ -25,7 +25,7 @@ _DEEPEST = 100  # nested blocks; what is below is not read
 
 
 def read_template(text: str) -> Template:
-    """Read the file. Boxes in code and comments are only counted; each other box is a line of a block."""
+    """Read a template in Markdown. Each box is a line of a block; boxes in code and comments are only counted."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     front = _FRONT_MATTER.match(text)
     front_matter = _read_front_matter(front[1]) if front else {}
@@ -67,7 +67,7 @@ class _TemplateReader:
         self.blocks = [TemplateBlock(Words())]
         self.headings: list[tuple[int, str]] = []  # level and text, without labels
         self.runbooks: dict[str, str] = {}
-        self.hidden_boxes = self.empty_boxes = 0  # boxes
+        self.hidden_boxes = self.empty_boxes = 0
         self._file = text.split("\n")
         self._path: list[tuple[int, str]] = []  # level and text of the headings we are under
         self._read(SyntaxTreeNode(_PARSER.parse(text)))

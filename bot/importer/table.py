@@ -39,7 +39,7 @@ class TemplateRow(NamedTuple):
 
 
 def read_runbooks(rows: list[TemplateRow]) -> dict[str, str]:
-    """Heading, in lower case -> section of the runbook; nothing where the table is about something else."""
+    """Return the section of the runbook for each heading (lower case); empty if the table is about something else."""
     names = list(rows[0].cells) if rows else []
     if len(names) != 2 or "section" not in names[0].lower() or "runbook" not in names[1].lower():  # noqa: PLR2004  a pair
         return {}
@@ -47,7 +47,7 @@ def read_runbooks(rows: list[TemplateRow]) -> dict[str, str]:
 
 
 def read_rows(rows: list[TemplateRow]) -> Iterator[TemplateLine]:
-    """The lines that somebody ticks."""
+    """Return a line for each row of a table of checks, or else for each box."""
     for number, cells, boxes in rows:
         title, action, expected = (_find(cells, names) for names in (_TITLES, _ACTIONS, _EXPECTATIONS))
         if title and (action or expected):
@@ -67,5 +67,5 @@ def read_rows(rows: list[TemplateRow]) -> Iterator[TemplateLine]:
 
 
 def _find(cells: dict[str, Words], names: tuple[str, ...]) -> Words | None:
-    """The first of these columns."""
+    """Return the cell of the first of these columns that the row has; None if it has none."""
     return next((words for name in names for column, words in cells.items() if column.lower() == name), None)

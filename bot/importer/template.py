@@ -1,4 +1,4 @@
-"""Template: what is in somebody's checklist, with nothing left out."""
+"""Template: all that is in somebody's checklist, as values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bot.importer.words import Words
 
 @dataclass(frozen=True)
 class Note:
-    """What is under a line or a heading and is no line of a list."""
+    """Text, code or a comment under a line or a heading."""
 
     kind: Literal["text", "code", "comment"]
     words: Words

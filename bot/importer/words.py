@@ -23,18 +23,18 @@ class Words:
     links: tuple[tuple[str, str], ...] = ()  # text and address
 
     def strip(self, characters: str) -> Words:
-        """The same without these characters at the ends of its text."""
+        """Return the same without these characters at the ends of ``text``."""
         return replace(self, text=self.text.strip(characters))
 
     def join_with(self, other: Words) -> Words:
-        """Both with a colon between, or the one that says something."""
+        """Return both with a colon between them, or the one that is not empty."""
         if not self.text or not other.text:
             return self if self.text else other
         return Words(f"{self.text}: {other.text}", f"{self.with_code}: {other.with_code}", (*self.links, *other.links))
 
 
 def read_words(tokens: Iterable[Token]) -> Words:
-    """The words of inline tokens; HTML is left out, but a tag that HTML does not know stays: `<version>`."""
+    """Return the words of inline tokens without HTML; a tag that HTML does not know, such as `<version>`, stays."""
     text, with_code = "", ""
     links, start, address = [], 0, ""  # of the link that is open
     for token in tokens:
@@ -55,7 +55,7 @@ def _as_line(text: str) -> str:
 
 
 def split_lines(tokens: Iterable[Token]) -> list[list[Token]]:
-    """The tokens of each line of the file."""
+    """Split tokens into those of each line of the file."""
     lines: list[list[Token]] = [[]]
     for token in tokens:
         if token.type.endswith("break"):
@@ -66,7 +66,7 @@ def split_lines(tokens: Iterable[Token]) -> list[list[Token]]:
 
 
 def split_at_boxes(tokens: Iterable[Token]) -> list[list[Token]]:
-    """What is before, between and behind the boxes of a line: one part more than it has boxes. Code holds no box."""
+    """Split the tokens of a line at its boxes: one part more than it has boxes. Boxes in code do not count."""
     parts: list[list[Token]] = [[]]
     for token in tokens:
         if token.type not in {"text", "html_inline"} or token.content.startswith("<!--"):

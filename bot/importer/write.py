@@ -33,7 +33,7 @@ _NOTHING_DECIDES = """\
 
 
 @dataclass(frozen=True)
-class ImportedChecklist:
+class ImportResult:
     """A checklist made of a template, and what became of each line."""
 
     yaml: str
@@ -48,10 +48,10 @@ class ImportedChecklist:
         return sum(number for _, number, _ in self.places)
 
 
-def import_template(text: str, source: str) -> ImportedChecklist:
-    """A checklist made from a template. ``source``: its file name; `.yml` and `.yaml` are GitHub's issue forms.
+def import_template(text: str, source: str) -> ImportResult:
+    """Make a checklist from a template. ``source``: its file name; `.yml` and `.yaml` are GitHub's issue forms.
 
-    Raises ChecklistError when there is nothing to tick in it, or a form is not valid YAML.
+    Raises ChecklistError if it has no line to tick, or a form is not valid YAML.
     """
     template = read_form(text, source) if source.endswith((".yml", ".yaml")) else read_template(text)
     if not any(block.tasks for block in template.blocks):
@@ -61,13 +61,11 @@ def import_template(text: str, source: str) -> ImportedChecklist:
         )
     writer = _Writer(template, source)
     yaml = "\n".join(writer.write()) + "\n"
-    return ImportedChecklist(
-        yaml, tuple(writer.places()), writer.proposals, template.hidden_boxes, template.empty_boxes
-    )
+    return ImportResult(yaml, tuple(writer.places()), writer.proposals, template.hidden_boxes, template.empty_boxes)
 
 
 class _Writer:
-    """Writes one checklist; knows which ids are taken."""
+    """Writes one checklist, and keeps its ids unique."""
 
     def __init__(self, template: Template, source: str) -> None:
         self.proposals = 0
@@ -103,7 +101,7 @@ class _Writer:
         self._sections = [(block, Placement.GATE if block in deciding else place) for block, place in self._sections]
 
     def places(self) -> Iterator[tuple[str, int, Placement]]:
-        """Heading, number of lines and what they became, in the order of the checklist."""
+        """Return heading, number of lines and placement of each group of lines, in the order of the checklist."""
         for block, place in self._sections:
             yield _title_of(block), len(block.tasks), place
         for place, blocks in self._plans.items():
@@ -113,7 +111,7 @@ class _Writer:
             yield heading, sum(heading == of for of, _ in self._signatures), Placement.SIGN_OFF
 
     def write(self) -> Iterator[str]:
-        """The parts of the file, in its order."""
+        """Return the lines of the file."""
         title = self._template.title or "Checklist"
         yield _HEAD.format(source=self._source)
         for _, line in self._signatures:
@@ -181,7 +179,7 @@ def _title_of(block: TemplateBlock) -> str:
 
 
 def _fresh_id(title: str, used_ids: set[str], prefix: str = "") -> str:
-    """An id made of the first words of a title, and of a number where that is taken; it is taken then."""
+    """Return a new id made of the first words of a title, with a number if that is in ``used_ids``, and add it there."""
     words = re.findall(r"[a-z0-9]+", title.lower())[:_WORDS_OF_ID]
     while words and not words[0][0].isalpha():
         words = words[1:]
@@ -204,5 +202,5 @@ def _shorten(title: str) -> str:
 
 
 def _quote(value: object) -> str:
-    """YAML that is this value whatever is in it: JSON is YAML too."""
+    """Return any value as YAML in one line, by way of JSON, which is YAML too."""
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Done by hand: what a person says to have done is so where nothing of it is left to be changed."""
+"""Confirms a step that a person did by hand: the step itself would have nothing left to change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bot.errors import Contradicted
 
 
 def refuse_remaining_changes(changes: Sequence[Mutation]) -> None:
-    """Raise Contradicted, with what is seen and what is wanted, where a step would still have to make ``changes``."""
+    """Raise Contradicted, with what is there and what should be, if a step would still have to make ``changes``."""
     if changes:
         differences = "; ".join(
             f"{change.what} is {change.now or 'not there'}, not {change.after}" for change in changes

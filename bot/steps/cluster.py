@@ -11,8 +11,8 @@ from clients.cluster import FIELD_MANAGER, KubeClients, kube_errors
 from clients.settings import Kubernetes
 from clients.target import require
 
-AGAIN = 0.2  # seconds after a lost lock
-CONFLICTS = 20  # the controller writes the status all the time, so a lost optimistic lock is normal; forever is not
+AGAIN = 0.2  # seconds until the next attempt after a conflict
+CONFLICTS = 20  # attempts: the controller writes the status all the time, so a few conflicts are normal
 
 
 class DeploymentClient:
@@ -43,7 +43,7 @@ class DeploymentClient:
         ]
 
     def trouble(self, deployment: Mapping[str, Any]) -> list[str]:
-        """What is wrong with the pods of the newest ReplicaSet, one line each."""
+        """Return one line for each problem of the pods of the newest ReplicaSet."""
         current = [
             item
             for item in self.replica_sets(deployment)
@@ -56,11 +56,23 @@ class DeploymentClient:
             listing = self._kube.core.list_namespaced_pod
             return pod_trouble(self._kube.json(listing, self.where.namespace, label_selector=selector)["items"])
 
+    def replace(self, current: Mapping[str, Any], annotations: Mapping[str, str], path: str, value: object) -> None:
+        """Put ``value`` at ``path`` of the Deployment as it was read (``current``), and add annotations. Raises as `patch`."""
+        metadata = current["metadata"]
+        new_annotations = {**metadata.get("annotations", {}), **annotations}
+        self.patch(
+            [
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+                {"op": "add", "path": "/metadata/annotations", "value": new_annotations},
+                {"op": "add", "path": path, "value": value},
+            ]
+        )
+
     def patch(self, body: object) -> None:
         """Patch the Deployment (dict: strategic merge, list: JSON patch).
 
-        The body carries the resourceVersion that was seen, so a patch of a state that is no more is a conflict. Raises
-        NoAnswer when somebody else was faster, and when the reply is lost: the caller looks again and sees what stands there.
+        The body has the resourceVersion that was read, so that a patch of an outdated state is a conflict. Raises NoAnswer for a
+        conflict, and when the reply is lost: the caller reads the Deployment again.
         """
         with step_errors(), kube_errors(f"change deployment/{self.where.deployment} in {self.where.namespace}"):
             patch = self._kube.apps.patch_namespaced_deployment

@@ -1,4 +1,4 @@
-"""What a step gets and gives: Look, StepContext, Journal, and the release as a step sees it."""
+"""What the functions of a step work with: StepInspection, StepContext, Journal, and the release as a step sees it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from clients.errors import ClientError
 from clients.target import Target
 
 T = TypeVar("T")
-MAX_READS = 4  # times that a look is repeated while the vendor gives no answer
-NOTHING_TO_RESTORE = "nothing was changed, so there is nothing to put back"  # what a step of the rollback says then
+MAX_READS = 4  # attempts at a read while the vendor gives no answer
+NOTHING_TO_RESTORE = "nothing was changed, so there is nothing to put back"  # says a rollback step without a target
 LONGEST_PAUSE = 60.0  # seconds of pause that a vendor may ask for
 FIRST_PAUSE = 0.3  # seconds before the first repetition; doubles
 
 
 @contextmanager
 def step_errors() -> Iterator[None]:
-    """The seam to the clients' errors: NoAnswer where the same may be asked again in a moment, else StepError."""
+    """Turn errors of clients in the block into NoAnswer, when the same request may succeed in a moment, or else StepError."""
     try:
         yield
     except ClientError as error:
@@ -37,37 +37,37 @@ def step_errors() -> Iterator[None]:
 
 
 class Journal(Protocol):
-    """Where a step writes down what it is about to do, what it saw and what it did (promise P5).
+    """Where a step records what it is about to do, what it saw and what it did (promise P5).
 
-    Every call raises Superseded when the step is no longer this process's to carry out, so nothing is done after that.
+    Every method raises Superseded once another process may carry out the step, so that this one does nothing more.
     """
 
     def record_intent(self, changes: Sequence[Mutation]) -> None:
-        """What it is about to change; stored before it acts. Raises StepError for what was not planned."""
+        """Record the changes that the step makes next, before it acts. Raises StepError for a change that was not planned."""
 
     def record_observation(self, **body: object) -> None:
-        """What it saw in the world."""
+        """Record what the step saw."""
 
     def record_refusal(self, changes: Sequence[Mutation]) -> None:
-        """What it was about to change was refused: nothing of that has come to pass."""
+        """Record that the changes of an intent were refused, so that nothing of them was made."""
 
     def observations(self) -> Sequence[Mapping[str, Any]]:
-        """What was noted with `observed` so far, in every attempt and by every process; the oldest first."""
+        """Return what `record_observation` stored, in every attempt and by every process; the oldest first."""
 
     def has_intent(self) -> bool:
-        """Whether an intent of this step was ever stored: from then on what stands there may be its own doing."""
+        """Whether an intent of this step was ever recorded: from then on the state that it finds may be its own doing."""
 
     def record_action(self, **body: object) -> None:
-        """What it has changed. ``changes``: the bodies of the Mutations that are made now, whatever becomes of the step."""
+        """Record what the step has changed. ``changes``: the bodies of Mutations that are made, even if the step fails later."""
 
     def record_state_before(self, **body: object) -> None:
-        """What stood there before the first change; later calls change nothing."""
+        """Record what was there before the first change; later calls change nothing."""
 
     def show_progress(self, line: str) -> None:
-        """How far it is, for the person who waits."""
+        """Show people how far the step is, in one line."""
 
     def attach_log(self, name: str, title: str, text: str) -> None:
-        """What something printed while it worked, whole: a file in the thread. Once for each ``name``."""
+        """Post the whole output of something as a file in the thread. Once for each ``name``."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,18 @@ class ReleaseReference:
 
 @dataclass(frozen=True)
 class StepInspection:
-    """What a step may use to see what stands there and what it would change. Nothing here changes or stores anything."""
+    """What a step may use to read the world and to say what it would change. Nothing here changes or stores anything."""
 
     id: str  # step id
     reference: ReleaseReference
     target: Target
     clients: Clients
-    rollback_target: Mapping[str, Any] | None  # of the step's plane, before the deploy; None until then
+    rollback_target: Mapping[str, Any] | None  # recorded of the step's plane before the deploy; None until then
     deadline: float  # time.monotonic()
     cancelled: threading.Event  # the step is to stop: it is no longer ours, or the process ends
 
     def pause(self, seconds: float, waiting_for: str) -> None:
-        """Wait between two looks. Raises StepError once the deadline has come, Superseded when the step is to stop."""
+        """Wait ``seconds`` between two looks. Raises StepError past the deadline, Superseded when the step is to stop."""
         if time.monotonic() + seconds > self.deadline:
             raise StepError(
                 f"gave up waiting for {waiting_for}", hint="Look at what it waits for, then retry or roll back."
@@ -102,17 +102,20 @@ class StepInspection:
         self.rest(seconds)
 
     def rest(self, seconds: float) -> None:
-        """Wait, whatever the deadline. Raises Superseded when the step is to stop."""
+        """Wait ``seconds``, even past the deadline. Raises Superseded when the step is to stop."""
         if self.cancelled.wait(seconds):
             raise Superseded
 
     @property
     def overdue(self) -> bool:
-        """Whether the time of the step is over."""
+        """Whether the deadline of the step has passed."""
         return time.monotonic() > self.deadline
 
     def retry_read(self, read: Callable[[], T]) -> T:
-        """The answer of ``look``, which only reads; asked again a few times while the vendor gives none."""
+        """Call ``read``, which changes nothing, and return its answer; repeated a few times while the vendor gives none.
+
+        Raises StepError, and NoAnswer after the last attempt.
+        """
         for attempt in range(MAX_READS - 1):
             try:
                 with step_errors():
@@ -123,9 +126,9 @@ class StepInspection:
             return read()
 
     def wait_after_failure(self, error: NoAnswer, seconds: float) -> None:
-        """Wait after a call that got no answer: ``seconds``, or as long as the vendor asks for.
+        """Wait after a call without an answer: ``seconds``, or as long as the vendor asks for.
 
-        Raises NoAnswer at once where that is longer than a step waits, or has time for; else as `pause` does.
+        Raises NoAnswer at once if the vendor asks for more than a step waits or has time for; else as `pause` does.
         """
         asked_pause = error.retry_after or 0.0
         if asked_pause and asked_pause > min(LONGEST_PAUSE, self.deadline - time.monotonic()):

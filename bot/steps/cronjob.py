@@ -39,7 +39,7 @@ class CronJobs:
             return self._kube.json(self._kube.batch.read_namespaced_cron_job, self.name, self.namespace)
 
     def replace(self, current: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-        """Put parts of another spec into it, unless somebody changed it since it was ``seen``. Raises NoAnswer: look again."""
+        """Put schedule and job template of ``spec`` into the CronJob. Raises NoAnswer if it has changed since ``current`` was read."""
         body: list[dict[str, Any]] = [
             {"op": "replace", "path": "/metadata/resourceVersion", "value": current["metadata"]["resourceVersion"]}
         ]
@@ -56,24 +56,24 @@ def needs(spec: DeployCronJob) -> tuple[Need, ...]:
 
 
 def needs_to_restore(_spec: RestoreCronJob) -> tuple[Need, ...]:
-    """The same rights on the same CronJob, of which only the record knows the name."""
+    """What the step of the rollback needs: the same rights; the name of the CronJob is in what was recorded."""
     return (Changes("cronjob"), *(ClusterRight(verb, "batch", "cronjobs", Of.RECORDED) for verb in ("get", "patch")))
 
 
 def where_we_are(spec: DeployCronJob, inspection: StepInspection) -> dict[str, Any]:
-    """What a rollback puts back: schedule and job template of this moment."""
+    """Return what a rollback restores: the current schedule and job template."""
     spec_now = inspection.retry_read(CronJobs(inspection, spec.name).get)["spec"]
     return {"name": spec.name, **{key: spec_now[key] for key in TAKEN_BACK}}
 
 
 def preview(spec: DeployCronJob, inspection: StepInspection) -> list[Mutation]:
-    """Schedule and images that differ between the cluster and the file at the release's commit."""
+    """Return the changes of schedule and images that make the CronJob equal to the file at the release's commit."""
     jobs = CronJobs(inspection, spec.name)
     return _changes(jobs, inspection.retry_read(jobs.get)["spec"], _read_manifest(spec, inspection))
 
 
 def _read_manifest(spec: DeployCronJob, inspection: StepInspection) -> dict[str, str]:
-    """What to show -> its value, as the file at the release's commit has it: the schedule and each container's image."""
+    """Return schedule and image of each container, by their name for people, as the file at the release's commit has them."""
     repository, commit = inspection.clients.github(), inspection.reference.commit
     text = inspection.retry_read(lambda: repository.file(spec.manifest, commit))
     if text is None:
@@ -116,13 +116,13 @@ def _changes(jobs: CronJobs, spec: Mapping[str, Any], new_values: Mapping[str, s
 
 
 def confirm(spec: DeployCronJob, inspection: StepInspection) -> str:
-    """What stands there of a change by hand. Raises Contradicted where the file at the release's commit says otherwise."""
+    """Confirm that the CronJob is as the file at the release's commit has it. Raises Contradicted if it is not."""
     refuse_remaining_changes(preview(spec, inspection))
     return f"{CronJobs(inspection, spec.name).place} is as {spec.manifest} has it"
 
 
 def deploy(spec: DeployCronJob, ctx: StepContext) -> str:
-    """Set what differs; nothing where nothing does."""
+    """Make schedule and images equal to the file at the release's commit, and return what was changed, in a line."""
     jobs, new_values = CronJobs(ctx, spec.name), _read_manifest(spec, ctx)
     changes = _settle(
         jobs,
@@ -140,9 +140,9 @@ def _settle(
     differs: Callable[[Mapping[str, Any]], list[Mutation]],
     new_spec: Callable[[Mapping[str, Any]], Mapping[str, Any]],
 ) -> list[Mutation]:
-    """Replace the spec that is there by the ``desired`` one until it differs in nothing; returns what was changed.
+    """Replace the spec by that of ``new_spec`` until ``differs`` returns no more changes; return the changes that were made.
 
-    Raises StepError when somebody else writes to it at every try.
+    Raises StepError if somebody else writes to the CronJob at every attempt.
     """
     made_changes: list[Mutation] = []
     for _ in range(CONFLICTS):
@@ -164,7 +164,7 @@ def _settle(
 
 
 def _merge_values(spec: Mapping[str, Any], new_values: Mapping[str, str]) -> dict[str, Any]:
-    """The spec with schedule and images put in; everything else stays as the cluster has it."""
+    """Return a copy of ``spec`` with new schedule and images; everything else stays as the cluster has it."""
     copy_of_spec: dict[str, Any] = json.loads(json.dumps(spec))
     copy_of_spec["schedule"] = new_values["schedule"]
     for entry in copy_of_spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]:
@@ -173,7 +173,7 @@ def _merge_values(spec: Mapping[str, Any], new_values: Mapping[str, str]) -> dic
 
 
 def preview_restore(_spec: RestoreCronJob, inspection: StepInspection) -> list[Mutation]:
-    """What differs between the cluster and what was recorded before the deploy."""
+    """Return the changes that make the CronJob equal to what was recorded before the deploy."""
     if inspection.rollback_target is None:
         return []
     jobs = CronJobs(inspection, str(inspection.rollback_target["name"]))
@@ -196,7 +196,7 @@ def _restore_changes(jobs: CronJobs, spec: Mapping[str, Any], target: Mapping[st
 
 
 def confirm_restore(spec: RestoreCronJob, inspection: StepInspection) -> str:
-    """What stands there after a way back by hand. Raises Contradicted where it is not what was recorded."""
+    """Confirm that the CronJob is as it was recorded before the deploy. Raises Contradicted if it is not."""
     if inspection.rollback_target is None:
         return NOTHING_TO_RESTORE
     refuse_remaining_changes(preview_restore(spec, inspection))
@@ -204,7 +204,7 @@ def confirm_restore(spec: RestoreCronJob, inspection: StepInspection) -> str:
 
 
 def restore(_spec: RestoreCronJob, ctx: StepContext) -> str:
-    """Put back schedule and job template that were recorded before the deploy, however often."""
+    """Restore schedule and job template that were recorded before the deploy; a second call changes nothing."""
     target = ctx.rollback_target
     if target is None:
         return NOTHING_TO_RESTORE

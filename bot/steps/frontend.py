@@ -16,8 +16,8 @@ from clients.needs import Changes, Need, Setting
 from clients.vercel import MOVES, UNDER_WAY, Vercel, commit_of, describe_deployment, id_of, mark_of, state_of
 
 POLLS = (0.1, 0.2, 0.5)  # seconds between two looks, the last one stays; Vercel's own command looks four times a second
-UNSURE = 3.0  # seconds until a deployment that was asked for is listed, whether the request got an answer or not
-MAX_ATTEMPTS = 4  # times that a move is asked for while Vercel gives no answer
+UNSURE = 3.0  # seconds until a requested deployment is listed, even if the request got no answer
+MAX_ATTEMPTS = 4  # requests for a move while Vercel gives no answer
 
 
 def needs(_spec: VercelDeploy | RestoreFrontend) -> tuple[Need, ...]:
@@ -26,18 +26,15 @@ def needs(_spec: VercelDeploy | RestoreFrontend) -> tuple[Need, ...]:
 
 
 def where_we_are(_spec: VercelDeploy, inspection: StepInspection) -> dict[str, Any]:
-    """The deployment that a rollback goes back to: what is live now.
+    """Return the deployment that a rollback restores: the live one, or the one before if the release's commit is live already.
 
-    Where Vercel has deployed the release's commit by itself already, it is the newest earlier one. Raises StepError when
-    there is none.
+    Raises StepError if there is none.
     """
-    project = inspection.clients.vercel()
+    project, commit = inspection.clients.vercel(), inspection.reference.commit
     live = inspection.retry_read(project.live)
-    if live is not None and commit_of(live) != inspection.reference.commit:
+    if live is not None and commit_of(live) != commit:
         return {"deployment": id_of(live), "commit": commit_of(live)}
-    earlier = [
-        item for item in inspection.retry_read(project.candidates) if commit_of(item) != inspection.reference.commit
-    ]
+    earlier = [item for item in inspection.retry_read(project.candidates) if commit_of(item) != commit]
     if not earlier:
         raise StepError(
             "Vercel has no earlier production deployment, so the frontend couldn't be rolled back",
@@ -47,7 +44,7 @@ def where_we_are(_spec: VercelDeploy, inspection: StepInspection) -> dict[str, A
 
 
 def preview(_spec: VercelDeploy, inspection: StepInspection) -> list[Mutation]:
-    """What production shows now and after; nothing where it shows the release's commit already."""
+    """Return the change of the production deployment; none if production shows the release's commit already."""
     live = inspection.retry_read(inspection.clients.vercel().live)
     if live is not None and commit_of(live) == inspection.reference.commit:
         return []
@@ -66,7 +63,7 @@ def preview(_spec: VercelDeploy, inspection: StepInspection) -> list[Mutation]:
 
 
 def confirm(spec: VercelDeploy, inspection: StepInspection) -> str:
-    """What production shows of a deploy by hand. Raises Contradicted where that is another commit."""
+    """Confirm that production shows the release's commit. Raises Contradicted if it shows another one."""
     refuse_remaining_changes(preview(spec, inspection))
     live = inspection.retry_read(inspection.clients.vercel().live)
     return f"production shows {describe_deployment(live or {})}"
@@ -106,14 +103,13 @@ def _goes_live_by_itself(ctx: StepContext, project: Vercel) -> bool:
 def _wait_for_build(
     spec: VercelDeploy, ctx: StepContext, project: Vercel, changes: Sequence[Mutation]
 ) -> dict[str, Any]:
-    """The deployment of the commit, once it is built; made by us when Vercel has begun none in time.
+    """Return the deployment of the commit once it is built; if Vercel begins none in time, create one.
 
-    One that failed ends the step; a retry makes another one, which carries the number of the attempt.
+    Raises StepError if the build fails; a retry creates another deployment, which has the number of the attempt.
     """
     mark = f"{ctx.reference.version}, attempt {ctx.attempt}"
-    is_asked = any(
-        note.get("asked") == mark for note in ctx.journal.observations()
-    )  # perhaps by a process that was killed
+    # Perhaps by a process that was killed.
+    is_asked = any(note.get("asked") == mark for note in ctx.journal.observations())
     patience = time.monotonic() + (UNSURE if is_asked else spec.wait_for_auto)
     pauses = chain(POLLS, repeat(POLLS[-1]))
     while True:
@@ -146,7 +142,7 @@ def _wait_for_build(
 
 
 def preview_restore(_spec: RestoreFrontend, inspection: StepInspection) -> list[Mutation]:
-    """What production shows now, and the recorded deployment; nothing where it is live."""
+    """Return the change back to the recorded deployment; none if that is live."""
     if inspection.rollback_target is None:
         return []
     project = inspection.clients.vercel()
@@ -166,7 +162,7 @@ def preview_restore(_spec: RestoreFrontend, inspection: StepInspection) -> list[
 
 
 def confirm_restore(spec: RestoreFrontend, inspection: StepInspection) -> str:
-    """What production shows after a way back by hand. Raises Contradicted where it is not what was recorded."""
+    """Confirm that production shows the recorded deployment. Raises Contradicted if it shows another one."""
     if inspection.rollback_target is None:
         return NOTHING_TO_RESTORE
     refuse_remaining_changes(preview_restore(spec, inspection))
@@ -191,7 +187,7 @@ def restore(spec: RestoreFrontend, ctx: StepContext) -> str:
 
 
 def _move(ctx: StepContext, project: Vercel, target_id: str, kind: str, changes: Sequence[Mutation]) -> None:
-    """Ask for production to be moved to ``target_id`` and wait until it is there. Asked again only when nothing is under way."""
+    """Ask Vercel to move production to ``target_id``, and wait until it is there; ask again only if no move is under way."""
     ask_count = 0
     pauses = chain(POLLS, repeat(POLLS[-1]))
     while True:

@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from clients.pods import LogEnds
 
 IMAGE = "{image}"  # in the template: the image of the release by its digest
-MAX_ATTEMPTS = 4  # times that the Job is asked for while the API server gives no answer
+MAX_ATTEMPTS = 4  # requests to create the Job while the API server gives no answer
 POLL = 0.5  # seconds between two looks
 SILENT = "it has printed nothing yet"
 QUOTED_LINES = 5  # last lines that an error quotes
 
 
 def rights() -> tuple[ClusterRight, ...]:
-    """What a Job of it takes in the cluster."""
+    """Return the rights that the Job needs in the cluster."""
     jobs = (ClusterRight(verb, "batch", "jobs", Of.NAMESPACE) for verb in ("create", "get"))
     return (*jobs, LIST_PODS, READ_LOGS)
 
 
 def preview(spec: Migrate, inspection: StepInspection) -> list[Mutation]:
-    """The files that are new; the Job itself finds out which of them are applied already."""
+    """Return a change for each file that is new in the release; the Job itself finds out which are applied already."""
     return mutations(new_files(inspection, spec.files), inspection.target.name)
 
 
 def run(spec: Migrate, ctx: StepContext) -> str:
-    """Start the Job, or take up the one that was started, and wait for its end.
+    """Start the Job, or take up the one that was started before a crash, wait for its end, and return the result in a line.
 
-    The release has one Job, by its name, which is written down before it is made. One that is complete is never run again,
-    whatever becomes of the step; after one that failed, a retry by a person makes another one, under a new name.
+    Its name is recorded before it is created. A complete Job is never run again; after a failed one, a person's retry creates
+    another one under a new name. Raises StepError if the Job fails, is deleted or cannot be seen.
     """
     changes = preview(spec, ctx)
     if not changes:
@@ -73,7 +73,7 @@ def run(spec: Migrate, ctx: StepContext) -> str:
 
 
 def find_complete_job(inspection: StepInspection) -> str:
-    """The name of a Job of this release that is complete; empty for none. Raises Contradicted while one of them runs."""
+    """Return the name of a complete Job of this release; empty for none. Raises Contradicted while one of them runs."""
     jobs, number = Jobs(inspection), 0
     while True:
         number += 1
@@ -86,9 +86,9 @@ def find_complete_job(inspection: StepInspection) -> str:
 
 
 def _choose_name(ctx: StepContext, jobs: Jobs, notes: Sequence[Mapping[str, Any]]) -> str:
-    """The name of the Job of this attempt: that of an earlier attempt unless it is over, else the first that is free.
+    """Return the name of the Job for this attempt: of the Job of an earlier attempt if it has not ended, else a free one.
 
-    Raises StepError while a Job of an earlier release of the same commit still runs: two at once must not be.
+    Raises StepError while a Job of an earlier release of the same commit still runs, because two must not run at once.
     """
     ours = {str(note["job"]) for note in notes if "attempt" in note}
     over = {str(note["job"]) for note in notes if "ended" in note}
@@ -109,10 +109,9 @@ def _choose_name(ctx: StepContext, jobs: Jobs, notes: Sequence[Mapping[str, Any]
 
 
 def _await_job(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
-    """Wait for its end, also past the time of the step: while it is seen to run it has not failed.
+    """Wait for the end of the Job, even past the deadline of the step: Kubernetes stops the Job after the same time.
 
-    Its own deadline, which is that time, stops it. Raises StepError once it cannot be seen: at once where the bot may not
-    look, and when the time is over where nobody answers.
+    Raises StepError if it failed, or cannot be seen: at once if the bot may not read it, past the deadline if nobody answers.
     """
     lines: list[str] = []
     while True:
@@ -138,7 +137,7 @@ def _await_job(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
 
 
 def _report_end(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str, state: JobState, lines: list[str]) -> str:
-    """What came of it. Raises StepError unless it is complete."""
+    """Record how the Job ended, and return that in a line. Raises StepError unless it is complete."""
     ctx.journal.record_observation(job=name, ended=state.end)  # before anything else can go wrong
     if state.end == JOB_COMPLETE:
         return _completion(ctx, jobs, name, lines)
@@ -161,11 +160,10 @@ def _last_line_text(lines: list[str]) -> str:
 
 
 def await_completion(_spec: Migrate, ctx: StepContext, tell: Callable[[str], None]) -> bool:
-    """Wait for the end of what the step has started and nobody saw the end of, before a rollback changes anything.
+    """Wait, before a rollback changes anything, for the Jobs of the step whose end nobody has seen; return whether one is complete.
 
-    It is not stopped: half a migration is worse than a whole one, and its own deadline bounds it. ``tell`` hears how far it
-    is. True: it is complete, so all that the step was about to change is made. Raises StepError when it cannot be seen, and
-    once the time of the step is over again.
+    A Job is not stopped: half a migration is worse than a whole one, and its own deadline limits it. ``tell`` gets one line
+    about its progress at each look. Raises StepError if it cannot be seen, or does not end before the deadline of ``ctx``.
     """
     notes = ctx.journal.observations()
     end_by_job = {str(note["job"]): str(note["ended"]) for note in notes if "ended" in note}
@@ -176,7 +174,7 @@ def await_completion(_spec: Migrate, ctx: StepContext, tell: Callable[[str], Non
 
 
 def _await_end(ctx: StepContext, jobs: Jobs, name: str, tell: Callable[[str], None]) -> str:
-    """How a Job has ended."""
+    """Wait for the end of a Job, record it, and return it: JOB_COMPLETE, JOB_FAILED or JOB_GONE."""
     lines: list[str] = []
     while True:
         state = ctx.retry_read(lambda: jobs.read_state(name))
@@ -196,10 +194,10 @@ def _completion(ctx: StepContext, jobs: Jobs, name: str, lines: list[str]) -> st
 
 
 def _keep_log(ctx: StepContext, jobs: Jobs, name: str, seen_lines: list[str]) -> list[str]:
-    """The lines of the log of a Job that has ended, which becomes a file in the thread; or one line why there are none.
+    """Post the log of an ended Job as a file in the thread, and return its lines, or one line that says why there are none.
 
-    How the Job ended is known, so a log that cannot be read changes nothing about that. Kubernetes deletes the pod that it
-    stops, and its log with it: what was seen of it before (``seen_lines``) is kept then.
+    A log that cannot be read does not change how the Job ended. Kubernetes deletes the pod that it stops, with its log: then
+    the lines that were read before (``seen_lines``) are posted.
     """
     try:
         log = ctx.retry_read(lambda: jobs.log(jobs.pods(name)))
@@ -217,7 +215,7 @@ def _keep_log(ctx: StepContext, jobs: Jobs, name: str, seen_lines: list[str]) ->
 
 
 def _log_text(log: LogEnds | None, redact: Callable[[str], str]) -> str:
-    """A log as people read it. Each part is redacted by itself: what a secret looks like at a cut is known at an end only."""
+    """Return a log as redacted text. Its two parts are redacted apart: a secret that is cut is recognised only at an end of a text."""
     if log is None:
         return ""
     if not log.cut:
@@ -227,7 +225,7 @@ def _log_text(log: LogEnds | None, redact: Callable[[str], str]) -> str:
 
 
 def _last_lines(jobs: Jobs, state: JobState) -> tuple[list[str], str]:
-    """What it has printed last, or why there is nothing. A log that cannot be read does not stop the Job, nor the step."""
+    """Return the newest lines of the log, and why there are none; a log that cannot be read does not fail the step."""
     try:
         lines = jobs.last_lines(state.pods)
     except StepError as error:
@@ -236,12 +234,12 @@ def _last_lines(jobs: Jobs, state: JobState) -> tuple[list[str], str]:
 
 
 def _job_name(inspection: StepInspection, number: int) -> str:
-    """The same for the same number, so that a second creation is refused as a double."""
+    """Return the name of the Job with this number; it is always the same, so that a second creation is refused as a duplicate."""
     return f"migrate-{inspection.reference.version.replace('.', '-')}-{inspection.reference.commit[:8]}-{number}"
 
 
 def _job_body(spec: Migrate, ctx: StepContext, name: str) -> dict[str, Any]:
-    """The Job: the template of the checklist with the image put in; it runs once and is never restarted by itself."""
+    """Return the Job: the template of the checklist with the image of the release. It runs once and is never restarted."""
     template = _with_image(dict(spec.job or {}), ctx.reference.image)
     pod = {"restartPolicy": "Never", **template["spec"]}
     labels = {"app.kubernetes.io/managed-by": "release-bot", **(template.get("metadata") or {}).get("labels", {})}

@@ -1,4 +1,4 @@
-"""The Jobs in the namespace of a Target, as raw JSON: made, looked at, and what their pods have printed."""
+"""The Jobs in the namespace of a Target, as raw JSON: creates them, and reads their state and logs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Jobs:
             return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
     def read_state(self, name: str) -> JobState:
-        """How a Job stands. One that failed or was deleted has ended once its pods have.
+        """Read the state of a Job. One that failed or was deleted has ended only when all its pods have.
 
         Before 1.31 Kubernetes calls a Job failed while the pods that it stops still run.
         """
@@ -72,17 +72,17 @@ class Jobs:
         return JobState(None if is_running and end != JOB_COMPLETE else end, reason, pods)
 
     def create(self, body: Mapping[str, Any]) -> None:
-        """Make a Job; one of that name that is there already stays. Raises NoAnswer: look again."""
+        """Create a Job. Raises NoAnswer when it may have been created or exists already: read it again."""
         with step_errors(), kube_errors(f"create job/{body['metadata']['name']} in {self.namespace}"):
             create = self._kube.batch.create_namespaced_job
             self._kube.json(create, self.namespace, dict(body), field_manager=FIELD_MANAGER)
 
     def log(self, pods: Sequence[Pod]) -> LogEnds | None:
-        """What the newest of ``pods`` has printed; None while it has not begun, and where there is none."""
+        """Return the log of the newest of ``pods``; None if there is none, or it has not begun."""
         return self._read(pods, head=HEAD, tail=TAIL)
 
     def last_lines(self, pods: Sequence[Pod]) -> list[str]:
-        """What the newest of ``pods`` has printed last."""
+        """Return the last lines of the log of the newest of ``pods``."""
         log = self._read(pods, head=0, tail=LAST_BYTES, tail_lines=LAST_LINES)
         return [] if log is None else lines_of(log.tail)
 
@@ -107,7 +107,7 @@ def lines_of(log: bytes) -> list[str]:
 
 
 def trouble_of(pods: Sequence[Pod]) -> str:
-    """Why the newest of ``pods`` does not begin, such as ImagePullBackOff; empty: nothing speaks against it."""
+    """Return why the newest of ``pods`` does not begin, such as ImagePullBackOff; empty if nothing is wrong."""
     reasons = [
         (status.get("state") or {}).get("waiting", {}).get("reason", "")
         for pod in pods[-1:]
@@ -117,7 +117,7 @@ def trouble_of(pods: Sequence[Pod]) -> str:
 
 
 def _condition(job: Mapping[str, Any]) -> tuple[str | None, str]:
-    """COMPLETE or FAILED with the reason; None while it runs."""
+    """Return JOB_COMPLETE or JOB_FAILED, with the reason; None while the Job runs."""
     for condition in job.get("status", {}).get("conditions") or []:
         if condition.get("type") in {JOB_COMPLETE, JOB_FAILED} and condition.get("status") == "True":
             return str(condition["type"]), str(condition.get("reason") or "")
@@ -125,7 +125,7 @@ def _condition(job: Mapping[str, Any]) -> tuple[str | None, str]:
 
 
 def _container(pod: Pod) -> str:
-    """Whose log `kubectl logs` would show."""
+    """Return the name of the container whose log `kubectl logs` would show."""
     name = (pod["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
     return str(name or pod["spec"]["containers"][0]["name"])
 

@@ -30,9 +30,9 @@ def needs(_spec: SetImage | RestoreBackend | SetVariable) -> tuple[Need, ...]:
 
 
 def where_we_are(_spec: SetImage, inspection: StepInspection) -> dict[str, Any]:
-    """What a rollback has to put back: revision, ReplicaSet, template and image of this moment.
+    """Return what a rollback restores: the current revision, ReplicaSet, pod template and image.
 
-    Raises StepError when the Deployment could not take a new image, or is in the middle of another change.
+    Raises StepError if the Deployment cannot take a new image, or is in the middle of another change.
     """
     cluster = DeploymentClient(inspection)
     deployment = inspection.retry_read(cluster.deployment)
@@ -55,7 +55,7 @@ def where_we_are(_spec: SetImage, inspection: StepInspection) -> dict[str, Any]:
 
 
 def preview_image(spec: SetImage, inspection: StepInspection) -> list[Mutation]:
-    """The image, and the variable with the version, as far as they are to change."""
+    """Return the changes of the image and of the variable with the version; none if both are set already."""
     cluster = DeploymentClient(inspection)
     deployment = inspection.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
@@ -98,7 +98,7 @@ def set_image(spec: SetImage, ctx: StepContext) -> str:
 
 
 def confirm_image(spec: SetImage, inspection: StepInspection) -> str:
-    """What runs after a change by hand. Raises Contradicted where that is another image, or not all pods run it."""
+    """Confirm that all pods run the image of the release. Raises Contradicted if they do not."""
     cluster = DeploymentClient(inspection)
     deployment = inspection.retry_read(cluster.deployment)
     _refuse_unfinished(deployment, cluster.where, _changes(spec, inspection, cluster.where, deployment))
@@ -106,7 +106,7 @@ def confirm_image(spec: SetImage, inspection: StepInspection) -> str:
 
 
 def _refuse_unfinished(deployment: Mapping[str, Any], where: Kubernetes, changes: Sequence[Mutation]) -> None:
-    """Raise Contradicted where ``changes`` are still to be made, or what stands there is not what all pods run."""
+    """Raise Contradicted if ``changes`` are still to be made, or the rollout of the Deployment is not complete."""
     try:
         refuse_unfit(deployment, where)
     except StepError as error:
@@ -122,9 +122,9 @@ def _refuse_unfinished(deployment: Mapping[str, Any], where: Kubernetes, changes
 def _refuse_changed(
     spec: SetImage, inspection: StepInspection, where: Kubernetes, deployment: Mapping[str, Any]
 ) -> None:
-    """Raise StepError where the template is not the one that was recorded: a rollback would take somebody's change back.
+    """Raise StepError if the pod template is not the recorded one: a rollback would undo somebody else's change.
 
-    For the first patch only: what stands there after it is the release's own, or was changed after it.
+    Called before the first patch only, because after it the template is the release's own.
     """
     if inspection.rollback_target is None:
         return
@@ -141,7 +141,7 @@ def _refuse_changed(
 
 
 def preview_restore(_spec: RestoreBackend, inspection: StepInspection) -> list[Mutation]:
-    """The whole pod template, named by revision and image."""
+    """Return the change back to the recorded pod template, named by revision and image."""
     if inspection.rollback_target is None:
         return []
     cluster = DeploymentClient(inspection)
@@ -160,7 +160,7 @@ def _restore_change(deployment: Mapping[str, Any], where: Kubernetes, target: Ma
 
 
 def confirm_restore(_spec: RestoreBackend, inspection: StepInspection) -> str:
-    """What runs after a way back by hand. Raises Contradicted where it is not the pod template that was recorded."""
+    """Confirm that all pods run the recorded pod template. Raises Contradicted if they do not."""
     if inspection.rollback_target is None:
         return NOTHING_TO_RESTORE
     cluster = DeploymentClient(inspection)
@@ -175,10 +175,10 @@ def confirm_restore(_spec: RestoreBackend, inspection: StepInspection) -> str:
 
 
 def restore_backend(spec: RestoreBackend, ctx: StepContext) -> str:  # noqa: ARG001  the same shape as every action
-    """Put back the pod template that was recorded before the deploy and wait until the rollout is complete.
+    """Restore the pod template that was recorded before the deploy, and wait until the rollout is complete.
 
-    Never relative: doing it twice ends at the same template (promise P6). Writes to the Deployment even when the template
-    stands there: a patch of the deploy that may still be on its way then finds another resourceVersion and is refused.
+    Doing it twice ends at the same template (promise P6). It writes to the Deployment even if the template is there already:
+    a patch of the deploy that is still on its way then finds another resourceVersion and is refused.
     """
     target = ctx.rollback_target
     if target is None:
@@ -263,19 +263,12 @@ def _patch_template(ctx: StepContext, cluster: DeploymentClient, target: Mapping
     }
     for _ in range(CONFLICTS):
         current = ctx.retry_read(cluster.deployment)
-        annotations = current["metadata"].get("annotations", {})
-        if annotations.get(RESTORE) == marks[RESTORE] and same_template(
-            current["spec"]["template"], target["template"]
-        ):
+        is_marked = current["metadata"].get("annotations", {}).get(RESTORE) == marks[RESTORE]
+        if is_marked and same_template(current["spec"]["template"], target["template"]):
             return  # it was carried out and only its reply was lost
-        body = [
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": current["metadata"]["resourceVersion"]},
-            {"op": "add", "path": "/metadata/annotations", "value": {**annotations, **marks}},
-            {"op": "replace", "path": "/spec/template", "value": target["template"]},
-        ]
         ctx.journal.record_intent([_restore_change(current, cluster.where, target)])
         try:
-            cluster.patch(body)
+            cluster.replace(current, marks, "/spec/template", target["template"])
         except NoAnswer as error:
             ctx.wait_after_failure(error, AGAIN)
         else:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from bot.steps.contract import StepContext, StepInspection
     from bot.steps.sqlfile import Migration
 
-ALONE = 1919051118  # advisory lock: one migrates at a time
-SILENCE = 3.0  # seconds after the end of its time for the server to say something
+ALONE = 1919051118  # advisory lock: one migration at a time
+SILENCE = 3.0  # seconds past the deadline that the server has for an answer
 CHECKS_CLIENTS = 140_000  # version of the server that has client_connection_check_interval
-LEAST = 1.0  # seconds for what is looked at when the time is over
+LEAST = 1.0  # seconds for a read after the deadline
 
 
 def needs(spec: Migrate) -> tuple[Need, ...]:
@@ -40,14 +40,14 @@ def needs(spec: Migrate) -> tuple[Need, ...]:
 
 
 def preview(spec: Migrate, inspection: StepInspection) -> list[Mutation]:
-    """The files that are to be applied. Raises StepError when one cannot be, or does not declare what it does."""
+    """Return a change for each file that is to be applied. Raises StepError for one that cannot be, or declares nothing."""
     if spec.job is not None:
         return job.preview(spec, inspection)
     return mutations(_pending(spec, inspection), inspection.target.name)
 
 
 def _pending(spec: Migrate, inspection: StepInspection) -> list[Migration]:
-    """New files that the target has not, by name and checksum."""
+    """Return the new files that are not applied on the target, by name and checksum."""
     pending = _missing_files(
         inspection, new_files(inspection, spec.files), inspection.retry_read(lambda: _read_applied(inspection))
     )
@@ -59,7 +59,7 @@ def _pending(spec: Migrate, inspection: StepInspection) -> list[Migration]:
 def _missing_files(
     inspection: StepInspection, files: Sequence[Migration], checksums: Mapping[str, str]
 ) -> list[Migration]:
-    """Those of the ``files`` that are not applied, by ``checksums`` of what is. Raises Contradicted for one of another content."""
+    """Return the ``files`` that are not applied, by the ``checksums`` of those that are. Raises Contradicted if a content differs."""
     changed_files = [file.name for file in files if checksums.get(file.name, file.checksum) != file.checksum]
     if changed_files:
         raise Contradicted(
@@ -70,18 +70,19 @@ def _missing_files(
 
 
 def confirm(spec: Migrate, inspection: StepInspection) -> str:
-    """What says that somebody has applied all that is new: a Job that is complete, or the product's own table.
+    """Confirm that all new files are applied, by a complete Job or the product's own table of migrations.
 
-    Raises Contradicted with what is missing there, or while a Job of the release runs.
+    Raises Contradicted with the missing files, or while a Job of the release runs.
     """
     files = new_files(inspection, spec.files)
     if not files:
         return "nothing to apply"
-    if spec.job is not None and (name := job.find_complete_job(inspection)):
+    if spec.job is None:
+        checksums = inspection.retry_read(lambda: _read_applied(inspection))
+    elif name := job.find_complete_job(inspection):
         return f"job/{name} is complete"
-    checksums = (
-        inspection.retry_read(lambda: _read_applied(inspection)) if spec.job is None else _read_recorded(inspection)
-    )
+    else:
+        checksums = _read_recorded(inspection)
     if missing_names := ", ".join(file.name for file in _missing_files(inspection, files, checksums)):
         raise Contradicted(
             f"schema_migrations of {inspection.target.name} does not have {missing_names}",
@@ -91,7 +92,7 @@ def confirm(spec: Migrate, inspection: StepInspection) -> str:
 
 
 def _read_recorded(inspection: StepInspection) -> dict[str, str]:
-    """What the target has, asked by the role that only reads: where a Job applies the files there need be no other one."""
+    """Return the checksums of the applied files, read by the role of checks: with a Job no other one need be configured."""
     try:
         with inspection.clients.postgres() as connection:
             checksums = _applied_checksums(inspection, connection)
@@ -103,7 +104,7 @@ def _read_recorded(inspection: StepInspection) -> dict[str, str]:
 
 
 def _read_applied(inspection: StepInspection) -> dict[str, str]:
-    """What the target has. Raises NoAnswer where its server breaks off, StepError where it refuses: it is not our database."""
+    """Return the checksums of the applied files. Raises NoAnswer if the connection breaks, StepError if the server refuses."""
     import psycopg
 
     try:
@@ -119,7 +120,7 @@ def _read_applied(inspection: StepInspection) -> dict[str, str]:
 
 
 def _applied_checksums(inspection: StepInspection, connection: psycopg.Connection) -> dict[str, str]:
-    """File name to checksum of what the target has, as the product's own table says."""
+    """Return the checksum of each applied file by its name, as the product's own table has them."""
     from psycopg import errors
 
     query = "SELECT file_name, checksum FROM schema_migrations WHERE version LIKE 'file:%' AND file_name IS NOT NULL"
@@ -132,7 +133,7 @@ def _applied_checksums(inspection: StepInspection, connection: psycopg.Connectio
 
 
 def apply(spec: Migrate, ctx: StepContext) -> str:
-    """Apply what is pending, one transaction a file; what was applied before a crash is not applied again."""
+    """Apply the pending files, one transaction each, and return their names in a line; after a crash the rest is applied."""
     if spec.job is not None:
         return job.run(spec, ctx)
     pending = _pending(spec, ctx)
@@ -155,9 +156,9 @@ def apply(spec: Migrate, ctx: StepContext) -> str:
 
 
 def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
-    """One file and its row. A connection that breaks leaves it open which: the step looks and goes on.
+    """Apply one file and insert its row. If the connection breaks, look whether the file was applied.
 
-    Raises NoAnswer when that shows nothing of the file, which may be too early to tell, and StepError when it was refused.
+    Raises NoAnswer if it was not, as far as can be seen so soon, and StepError if the server refused it.
     """
     import psycopg
     from psycopg import errors
@@ -200,7 +201,7 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
 
 @contextmanager
 def _connection(inspection: StepInspection, *, lock_timeout: float = 10) -> Iterator[psycopg.Connection]:
-    """A connection as the role that may change the schema; one transaction. Raises StepError, NoAnswer without a server."""
+    """Open a connection with one transaction, as the role that may change the schema. Raises StepError, and NoAnswer."""
     import psycopg
     from psycopg import errors
 
@@ -223,9 +224,9 @@ def _connection(inspection: StepInspection, *, lock_timeout: float = 10) -> Iter
 
 
 def _end_with_us(connection: psycopg.Connection) -> None:
-    """Have the server stop when this process dies: else it hears of that only at the end of the statement, and holds its locks.
+    """Have the server end the statement when this process dies; else it would keep its locks until the statement is done.
 
-    PostgreSQL can since 14, but on no platform that lacks POLLRDHUP: there the statement ends by its own limit.
+    PostgreSQL can do that since 14, except on platforms without POLLRDHUP, where the statement ends by its own limit.
     """
     from psycopg import errors
 
@@ -236,9 +237,9 @@ def _end_with_us(connection: psycopg.Connection) -> None:
 
 @contextmanager
 def _watchdog(inspection: StepInspection, connection: psycopg.Connection) -> Iterator[None]:
-    """Stop what the server does for us when the step is to stop; hang up when the server says nothing to that.
+    """Cancel the statement when the step is to stop, and close the connection if the server does not answer that.
 
-    Its own limit ends a statement at the deadline, so silence after that is a broken link.
+    The server ends a statement at the deadline by itself, so silence after that means that the link is broken.
     """
     import psycopg
 

@@ -1,4 +1,4 @@
-"""Which migrations of the product a release brings: files of its commit that the last release has not, and what each declares."""
+"""The migrations of a release: files of its commit that the last release does not have, and what each declares."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ WAYS = {
 
 
 def new_files(inspection: StepInspection, folder: str) -> list[Migration]:
-    """The files that are new since the last release, in the order of their names' bytes, which is the product's.
+    """Return the files that are new since the last release, all if there was none, in the product's order (bytes of the name).
 
-    Where there was no release before, all files are new. Raises StepError when a released file was changed.
+    Raises StepError if a released file was changed.
     """
     repository, ship = inspection.clients.github(), inspection.reference
     commit = ship.commit
@@ -55,7 +55,7 @@ def _read_migration(inspection: StepInspection, repository: GitHub, path: str, c
 
 
 def mutations(files: Sequence[Migration], place: str) -> list[Mutation]:
-    """One change for each file. Raises StepError for one that does not say whether what runs now works with it."""
+    """Return a change for each file. Raises StepError for one that does not declare whether the running version works with it."""
     changes = []
     for file in files:
         if file.declared_kind is None:

@@ -1,4 +1,4 @@
-"""The one table of what a step can do: `do:` of the checklist to the functions that show it, record it and do it."""
+"""The table of actions: for each `do:` of the checklist, the functions that preview, record, perform and confirm it."""
 
 from __future__ import annotations
 
@@ -29,35 +29,23 @@ from clients.declared import NeedGuard
 from clients.needs import Changes, Need
 
 
-def _nothing(_spec: Any, _look: StepInspection) -> Sequence[Mutation]:
-    return ()
-
-
-def _no_needs(_spec: Any) -> Sequence[Need]:
-    return ()
-
-
 @dataclass(frozen=True)
 class ActionHandler:
-    """What carries out one kind of action. All of its functions take the action's model first."""
+    """The functions for one kind of action; each takes the action's model first, and those with an inspection only read.
 
-    perform: Callable[[Any, StepContext], str]  # does it and says what it did, in a line
-    preview: Callable[[Any, StepInspection], Sequence[Mutation]] = (
-        _nothing  # what it would change, seen now; reads only
-    )
-    plane: Plane | None = None  # what it changes or puts back
-    record: Callable[[Any, StepInspection], Mapping[str, Any]] | None = (
-        None  # what a rollback of that plane goes back to; reads only
-    )
-    needs: Callable[[Any], Sequence[Need]] = (
-        _no_needs  # the clients refuse the rest; asked for before the deploy begins
-    )
-    await_completion: Callable[[Any, StepContext, Callable[[str], None]], bool] | None = (
-        None  # waits for what it has left running, before a rollback; tells how far; whether all it was about to do is done
-    )
-    confirm: Callable[[Any, StepInspection], str] | None = (
-        None  # what it sees of what a person says to have done instead, in a line; reads only; Contradicted: not so
-    )
+    ``perform`` carries it out and returns in a line what it did. ``preview`` returns what it would change now. ``record`` returns
+    what a rollback of ``plane`` restores. ``needs``: what its clients may do; the bot asks for these rights before a deploy.
+    ``await_completion`` waits, before a rollback, for what the action left running: it tells how far that is, and returns
+    whether all was done. ``confirm`` returns what it sees of an action that a person did by hand, or raises Contradicted.
+    """
+
+    perform: Callable[[Any, StepContext], str]
+    preview: Callable[[Any, StepInspection], Sequence[Mutation]] = lambda _spec, _inspection: ()
+    plane: Plane | None = None
+    record: Callable[[Any, StepInspection], Mapping[str, Any]] | None = None
+    needs: Callable[[Any], Sequence[Need]] = lambda _spec: ()
+    await_completion: Callable[[Any, StepContext, Callable[[str], None]], bool] | None = None
+    confirm: Callable[[Any, StepInspection], str] | None = None
 
 
 HANDLERS: dict[type[Model], ActionHandler] = {
@@ -106,7 +94,7 @@ HANDLERS: dict[type[Model], ActionHandler] = {
 
 
 def handler_of(spec: StepSpec) -> ActionHandler:
-    """Who carries out a step. Raises StepError for one that is a person's."""
+    """Return the functions for the action of a step. Raises StepError for an action that a person does."""
     handler = HANDLERS.get(type(spec.action))
     if handler is None:
         raise StepError(f"{spec.id} is for a person to do and attest", hint="Press Attest once it is done.")
@@ -114,7 +102,7 @@ def handler_of(spec: StepSpec) -> ActionHandler:
 
 
 def bound_clients(clients: Clients, spec: StepSpec, *, acts: bool) -> Clients:
-    """Clients that refuse what the step ``spec`` has not declared, and every change unless it ``acts``."""
+    """Return clients that refuse what the step ``spec`` has not declared, and every change unless it ``acts``."""
     handler = HANDLERS.get(type(spec.action))
     needs = handler.needs(spec.action) if handler is not None else ()
     own_needs = tuple(need for need in needs if acts or not isinstance(need, Changes))
@@ -122,5 +110,5 @@ def bound_clients(clients: Clients, spec: StepSpec, *, acts: bool) -> Clients:
 
 
 def acting(inspection: StepInspection, spec: StepSpec) -> dict[str, Any]:
-    """All of ``look`` for the step ``spec`` when it acts: its clients make the changes that it has declared."""
+    """Return the fields of ``inspection`` for a step that acts: its clients make the changes that it has declared."""
     return {**vars(inspection), "clients": bound_clients(inspection.clients, spec, acts=True)}

@@ -30,12 +30,12 @@ class Demand:
 
     @property
     def uses(self) -> list[Setting]:
-        """The settings, and the rights at whom they name."""
+        """The settings, and the rights at the system that each belongs to."""
         return [need for need in self.needs if isinstance(need, Setting) and not isinstance(need, OptionalSetting)]
 
 
 def of_checklist(checklist: Checklist, registry: Registry) -> list[Demand]:
-    """What all of it needs. A line that only shows what another one asks needs nothing of its own."""
+    """Return what every check, step and probe needs; a line that only repeats another check has no needs of its own."""
     checks = [
         _of_kind(check.id, check.target, check.kind, check.params, registry)
         for check in checklist.checks
@@ -45,14 +45,14 @@ def of_checklist(checklist: Checklist, registry: Registry) -> list[Demand]:
 
 
 def of_plan(checklist: Checklist, registry: Registry) -> list[Demand]:
-    """What a deploy needs: its steps, those of the rollback that may have to follow, and the watch in between."""
+    """Return what a deploy needs: its steps, the watch, and the steps of the rollback that may follow."""
     steps = [of_step(spec, registry) for spec in (*checklist.deploy, *checklist.rollback)]
     watch = [_of_kind(probe.id, probe.target, probe.kind, probe.params, registry) for probe in checklist.watch.probes]
     return steps + watch
 
 
 def of_step(spec: StepSpec, registry: Registry) -> Demand:
-    """What one step needs; nothing for one that is a person's or a message's."""
+    """Return what one step needs; nothing for one that a person or a message completes."""
     if isinstance(spec.action, WITHOUT_DOER):
         return Demand(spec.id, "")
     target = str(getattr(spec.action, "target", ""))
@@ -62,7 +62,7 @@ def of_step(spec: StepSpec, registry: Registry) -> Demand:
 
 
 def by_target(demands: Iterable[Demand], targets: Mapping[str, Target]) -> dict[str, list[Grant]]:
-    """Name of each target -> what must be granted in its cluster. A target that is not configured is left out."""
+    """Return the rights that are needed in the cluster of each configured target, by the name of the target."""
     rights_by_target: dict[str, list[ClusterRight]] = {}
     for demand in demands:
         rights_by_target.setdefault(demand.target, []).extend(demand.rights)

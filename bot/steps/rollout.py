@@ -1,4 +1,4 @@
-"""Judging a rollout from the Deployment's own words, as `kubectl rollout status` does. Pure functions over raw JSON."""
+"""Judges a rollout by the status of the Deployment, as `kubectl rollout status` does. Pure functions over raw JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 @dataclass(frozen=True)
 class Rollout:
-    """Where a rollout stands."""
+    """How far a rollout is; ``line`` says it for people."""
 
     is_done: bool
     has_failed: bool
@@ -20,7 +20,7 @@ class Rollout:
 
 
 def judge(deployment: Mapping[str, Any]) -> Rollout:
-    """Say where the rollout of ``deployment`` (raw JSON) stands, in the order in which kubectl looks."""
+    """Return how far the rollout of ``deployment`` (raw JSON) is, judged in the order in which kubectl does."""
     meta, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status", {})
     replica_count = spec.get("replicas", 1)
     if meta.get("generation", 0) > status.get("observedGeneration", 0):
@@ -41,7 +41,7 @@ def judge(deployment: Mapping[str, Any]) -> Rollout:
 
 
 def advice(deployment: Mapping[str, Any]) -> str:
-    """What to do about a rollout that failed, and who serves meanwhile: `Recreate` stops the old pods before the new ones start."""
+    """Return what to do about a failed rollout, and whether old pods still serve: `Recreate` stops them before new ones start."""
     recreates = deployment["spec"].get("strategy", {}).get("type") == "Recreate"
     serves = "The old pods were stopped first." if recreates else "The old pods still serve."
     return f"{serves} Look at the new pods, then retry or roll back."
@@ -60,9 +60,9 @@ def without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], container: str, variable: str | None) -> list[str]:
-    """What differs between two pod templates, by name and never by value, which may be a secret.
+    """Return the paths in which two pod templates differ, never the values, which may be secrets.
 
-    The image of ``container`` and its ``variable`` are left out: they are what a deploy changes, and are compared by the plan.
+    The image of ``container`` and its ``variable`` are left out, because a deploy changes them and the plan compares them.
     """
     ours = {f"spec.containers[{container}].image"}
     if variable:
@@ -71,7 +71,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], container: str
 
 
 def _differing_paths(one: object, other: object, path: str) -> list[str]:
-    """The paths of what is unlike in two values of the same place; entries of a list go by their name, where they have one."""
+    """Return the paths in which two values differ; entries of lists are matched by their name if they have one."""
     if one == other:
         return []
     one, other = _by_name(one), _by_name(other)

@@ -1,4 +1,4 @@
-"""A step that asks instead of changing: one kind of check against a target; anything but PASS fails the step."""
+"""Step `run_check`: runs one kind of check against a target instead of changing something; only a PASS completes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from checks.outcome import Outcome
 
 
 def run_check(spec: RunCheck, ctx: StepContext) -> str:
-    """Run the check and return its summary. Raises StepError with what was seen when it is not a PASS."""
+    """Run the check of the step and return its summary. Raises StepError, with the summary, if it is not a PASS."""
     answer = ctx.run_check(spec)
     if ctx.cancelled.is_set():
         raise Superseded  # told to stop: that is no answer

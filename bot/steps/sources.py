@@ -1,4 +1,4 @@
-"""Sources: from a version to the commit and the image digest that it means. Asks GitHub and the image registry."""
+"""Sources: resolves a version to its commit and image digest. Asks GitHub and the image registry."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Sources:
 
 @contextmanager
 def _source_errors(name: str) -> Iterator[None]:
-    """The seam to the clients' errors, of a client that people know by ``name``."""
+    """Turn errors of the client that people know by ``name`` into VendorError."""
     try:
         yield
     except StrangeAnswer as error:

@@ -40,17 +40,17 @@ class Migration:
 
     @property
     def version(self) -> str:
-        """What the product's table of migrations calls it."""
+        """The version under which the product's table of migrations has the file."""
         return f"file:{self.name}"[:LONGEST_VERSION]
 
     @property
     def declared_kind(self) -> MigrationKind | None:
-        """What it declares; None when it says nothing or something unknown."""
+        """The kind that the file declares; None if it declares none or an unknown one."""
         return declared(self.text)
 
     @property
     def body(self) -> str:
-        """The text to carry out in one transaction of ours. Raises StepError when it cannot be carried out so."""
+        """The SQL to run in one transaction of ours. Raises StepError for a file that cannot run in one."""
         found_statements = [statement for statement in statements(self.text) if statement.code]
         if (
             len(found_statements) > 1

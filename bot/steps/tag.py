@@ -11,7 +11,7 @@ from bot.steps.contract import FIRST_PAUSE, StepContext, StepInspection, step_er
 from clients.github import GitHub, previous_release
 from clients.needs import READ_CHECKS, READ_CONTENTS, READ_STATUSES, WRITE_CONTENTS, Changes, Need
 
-MAX_ATTEMPTS = 4  # times that the tag is asked for while GitHub gives no answer
+MAX_ATTEMPTS = 4  # requests to create the tag while GitHub gives no answer
 
 
 def needs(spec: Tag) -> tuple[Need, ...]:
@@ -20,7 +20,7 @@ def needs(spec: Tag) -> tuple[Need, ...]:
 
 
 def preview(spec: Tag, inspection: StepInspection) -> list[Mutation]:
-    """The tag, if it is not there. Raises Contradicted when it points elsewhere or the commit is not fit to be released."""
+    """Return the new tag as a change; none if it exists. Raises Contradicted if it points elsewhere or the commit breaks a rule."""
     version, commit = inspection.reference.version, inspection.reference.commit
     repository = inspection.clients.github()
     is_there = _is_there(inspection, repository)
@@ -40,10 +40,9 @@ def preview(spec: Tag, inspection: StepInspection) -> list[Mutation]:
 
 
 def confirm(spec: Tag, inspection: StepInspection) -> str:
-    """What stands there of a tag that somebody says to have made by hand, and of the rules that a tag is made under.
+    """Confirm that the tag is on the release's commit, and that the commit meets the rules for tags.
 
-    Each of them is looked at, also after one that could not be seen: what is known to be wrong comes before what is not
-    known. Raises Contradicted for the one, StepError for the other.
+    Every rule is checked, even after one that could not be: a broken rule (Contradicted) comes before an unknown one (StepError).
     """
     repository = inspection.clients.github()
     unseen: StepError | None = None
@@ -105,15 +104,14 @@ def _refuse_red(inspection: StepInspection, repository: GitHub) -> None:
     trouble = inspection.retry_read(lambda: repository.trouble_of(commit))
     if trouble:
         raise Contradicted(
-            f"the checks of commit {commit[:12]} on GitHub: {trouble}",
-            hint="Wait for them, or fix what they found.",
+            f"the checks of commit {commit[:12]} on GitHub: {trouble}", hint="Wait for them, or fix what they found."
         )
 
 
 def create(spec: Tag, ctx: StepContext) -> str:
-    """Create the tag if it is not there. Looks again after every answer that was lost.
+    """Create the tag if it does not exist, and return in a line where it is. Reads it again after every lost answer.
 
-    What the tag sets off may run new checks on the commit, so these are judged before it only.
+    The checks of the commit are judged only before, because the tag may start new ones. Raises StepError.
     """
     version, commit = ctx.reference.version, ctx.reference.commit
     repository = ctx.clients.github()

@@ -1,4 +1,4 @@
-"""The action `set_variable`: a variable of the Deployment for a while, and back to what stood there before."""
+"""Action `set_variable`: sets a variable of the Deployment for a while, and restores what was there before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Entry = dict[str, Any]  # one of a container's env: name and value, or valueFrom
 
 
 def where_we_are(spec: SetVariable, inspection: StepInspection) -> dict[str, Any]:
-    """The entry of the variable as it stands; None: there is none, so the product's default holds."""
+    """Return the current entry of the variable; None as the entry if it is not set."""
     cluster = DeploymentClient(inspection)
     deployment = inspection.retry_read(cluster.deployment)
     refuse_unfit(deployment, cluster.where)
@@ -27,7 +27,7 @@ def where_we_are(spec: SetVariable, inspection: StepInspection) -> dict[str, Any
 
 
 def preview(spec: SetVariable, inspection: StepInspection) -> list[Mutation]:
-    """What it would change if it were pressed."""
+    """Return the change of the variable; none if it has the value already."""
     cluster = DeploymentClient(inspection)
     deployment = inspection.retry_read(cluster.deployment)
     new_entry: Entry = {"name": spec.name, "value": spec.value}
@@ -37,13 +37,13 @@ def preview(spec: SetVariable, inspection: StepInspection) -> list[Mutation]:
 
 
 def set_variable(spec: SetVariable, ctx: StepContext) -> str:
-    """Set it and wait until every pod has started with it; the product reads it at its start."""
+    """Set the variable, wait until every pod has started with it, and return its value in a line."""
     _put_entry(spec.name, {"name": spec.name, "value": spec.value}, ctx, f"{spec.name}={spec.value}")
     return f"{spec.name} is {spec.value}"
 
 
 def put_back(spec: SetVariable, ctx: StepContext) -> str:
-    """Put back the entry that was recorded before it was set, and wait until every pod has started with it."""
+    """Restore the recorded entry of the variable, wait until every pod has started with it, and return it in a line."""
     if ctx.rollback_target is None:
         return f"{spec.name} was not changed"
     entry: Entry | None = ctx.rollback_target["entry"]
@@ -59,22 +59,10 @@ def _put_entry(name: str, new_entry: Entry | None, ctx: StepContext, cause: str)
         if _entry(current, cluster, name) == new_entry:
             break
         index, env = _env(current, cluster)
-        body = [
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": current["metadata"]["resourceVersion"]},
-            {
-                "op": "add",
-                "path": "/metadata/annotations",
-                "value": {**current["metadata"].get("annotations", {}), CHANGE_CAUSE: f"release-bot: {cause}"},
-            },
-            {
-                "op": "add",
-                "path": f"/spec/template/spec/containers/{index}/env",
-                "value": _replace_entry(env, name, new_entry),
-            },
-        ]
         ctx.journal.record_intent([_change(current, cluster, name, new_entry, "its owner puts it back with a button")])
         try:
-            cluster.patch(body)
+            marks, path = {CHANGE_CAUSE: f"release-bot: {cause}"}, f"/spec/template/spec/containers/{index}/env"
+            cluster.replace(current, marks, path, _replace_entry(env, name, new_entry))
         except NoAnswer as error:
             ctx.wait_after_failure(error, AGAIN)
         else:
@@ -87,7 +75,7 @@ def _put_entry(name: str, new_entry: Entry | None, ctx: StepContext, cause: str)
 
 
 def _replace_entry(env: list[Entry], name: str, new_entry: Entry | None) -> list[Entry]:
-    """The entries with one put in its place, added at the end, or left out."""
+    """Return ``env`` with the entry of the variable replaced, added at the end, or left out (None)."""
     if new_entry is None:
         return [entry for entry in env if entry["name"] != name]
     if any(entry["name"] == name for entry in env):
@@ -96,7 +84,7 @@ def _replace_entry(env: list[Entry], name: str, new_entry: Entry | None) -> list
 
 
 def _env(deployment: Mapping[str, Any], cluster: DeploymentClient) -> tuple[int, list[Entry]]:
-    """The place of the product's container among all, and its variables."""
+    """Return the index of the product's container, and its variables."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     index = next(place for place, entry in enumerate(containers) if entry["name"] == cluster.where.container)
     return index, list(containers[index].get("env") or [])

@@ -26,7 +26,7 @@ STEPS_TO_ATTEST = ("attest", "set_variable", "notify")  # steps that begin as to
 WORDS = {"": None, "true": True, "false": False, "1": 1, '""': ""}  # what they mean behind a colon
 UNKNOWN = object()  # what the record does not tell
 # table|events|which row|its columns. FORMAT.md has the same table and says how to read it.
-BOUND = """\
+BINDINGS = """\
 release|release.started|+|id=release version manager=actor environment channel notes_url commit_sha=commit image digest tagged
 release|release.started|*|checklist_digest=checklist policy_digest=policy started_at=at bound_at=at again_because
 release|release.started|*|state:OPEN deployer: deployed_at: closed_at: reason:"" unbound:""
@@ -146,7 +146,7 @@ def check_chain(rows, head):
 
 
 def terms(words, facts):
-    """The columns of a line of BOUND with the values that an event gives them, as far as it tells."""
+    """The columns of a line of BINDINGS with the values that an event gives them, as far as it tells."""
     for word in words.split():
         column, mark, rest = re.fullmatch(r"(\w+)([:=]?)(.*)", word).groups()
         key = rest.rstrip("?") or column
@@ -199,12 +199,12 @@ def new_rows(name, event, facts, entries):
 
 def tables_of_record(facts, record):
     """{table: [{column: (value, row of the record)}]}: the tables as the record has them."""
-    tables = {line.split("|")[0]: [] for line in BOUND.splitlines()}
+    tables = {line.split("|")[0]: [] for line in BINDINGS.splitlines()}
     for row in (row for row in record if row["release"] == facts["release"]["id"]):
         event = {**row["body"], **row}
         if "@" in str(event.get("image")):
             event["image"], _, event["digest"] = event["image"].partition("@")
-        for table, events, which, columns in (line.split("|") for line in BOUND.splitlines()):
+        for table, events, which, columns in (line.split("|") for line in BINDINGS.splitlines()):
             if row["event"] not in events.split():
                 continue
             if not which.startswith("+"):
@@ -242,20 +242,20 @@ def short(value):
     return f"{text[:99]}…" if text[100:] else text
 
 
-def check_table(table, rows, entries, unproved_columns):
-    """What is wrong with a table; counts in ``unproved`` the columns that its rows have and the record does not tell."""
-    unmatched_entries, unmatched_rows = list(entries), []
+def check_table(table, rows, entries, gaps):
+    """What is wrong with a table; counts in ``gaps`` the columns that its rows have and the record does not tell."""
+    more_entries, more_rows = list(entries), []
     for row in rows:
-        at = next((at for at, entry in enumerate(unmatched_entries) if not differ(row, entry)), None)
+        at = next((at for at, entry in enumerate(more_entries) if not differ(row, entry)), None)
         if at is None:
-            unmatched_rows.append(row)
+            more_rows.append(row)
             continue
-        proved_columns = {
-            column for column, (value, _) in unmatched_entries.pop(at).items() if value is not UNKNOWN
-        } | {"release_id"}
-        proved_columns |= set(EVIDENCE) if "evidence" in proved_columns else set()
-        unproved_columns.update(column for column in row if column not in proved_columns | {"redacted"})
-    for row, entry in zip_longest(unmatched_rows, unmatched_entries):
+        columns = {column for column, (value, _) in more_entries.pop(at).items() if value is not UNKNOWN} | {
+            "release_id"
+        }
+        columns |= set(EVIDENCE) if "evidence" in columns else set()
+        gaps.update(column for column in row if column not in columns | {"redacted"})
+    for row, entry in zip_longest(more_rows, more_entries):
         name = f"{table} {row.get('id', row.get('check_id', ''))}".strip() if row else table
         if row is None:
             text = ", ".join(f"{column} {short(value)}" for column, (value, _) in entry.items() if value is not UNKNOWN)
@@ -267,35 +267,35 @@ def check_table(table, rows, entries, unproved_columns):
             yield f"{name}: {column} is {short(row.get(column))}, row {seq} of the record says {short(value)}"
 
 
-def check_facts(facts, record, manifest, unproved_columns):
+def check_facts(facts, record, manifest, gaps):
     entries, stored_tables = tables_of_record(facts, record), stored_tables_of(facts)
     for table in sorted({*entries, *stored_tables}):
         rows = stored_tables.get(table, [])
         if {row.get("release_id", facts["release"]["id"]) for row in rows} - {facts["release"]["id"]}:
             yield f"{table}: release_id of a row is that of another release"
         if table in entries:
-            yield from check_table(table, rows, entries[table], unproved_columns.setdefault(table, Counter()))
+            yield from check_table(table, rows, entries[table], gaps.setdefault(table, Counter()))
         elif rows:
-            unproved_columns[table] = None
+            gaps[table] = None
     for name in ("checklist", "policy"):
         if digest(facts[name]) != facts["release"][f"{name}_digest"]:
             if is_redacted(facts[name]):
-                unproved_columns[name] = None
+                gaps[name] = None
             else:
                 yield f"{name}: it is not the one with the digest that the release has"
     if manifest["version"] != facts["release"]["version"]:
         yield "manifest.json names another version than release.json"
 
 
-def list_not_proved(facts, files, unproved_columns):
+def list_not_proved(facts, files, gaps):
     """Each fact of the pack that nothing binds, in a line for a table."""
     stored_tables = stored_tables_of(facts)
-    for table, columns in unproved_columns.items():
+    for table, columns in gaps.items():
         if columns:
             total = len(stored_tables[table])
             names = (name if n == total else f"{name} ({n} of {total} rows)" for name, n in sorted(columns.items()))
             yield f"{table}: {', '.join(names)}"
-    whole = {table for table, columns in unproved_columns.items() if columns is None}
+    whole = {table for table, columns in gaps.items() if columns is None}
     whole |= set(facts) - {"release", "rows", "checklist", "policy"}
     yield ", ".join(sorted(whole | (set(files) & {"report.html", "report.md"}))) + ": not bound to the record at all"
 
@@ -306,13 +306,13 @@ def main():
     parser.add_argument("--head", help="the head that the channel was told")
     parser.add_argument("--sum", help="the sha256 of the ZIP that the channel was told")
     options = parser.parse_args()
-    unproved_columns = {}
+    gaps = {}
     try:
         files = read_files(options.pack)
         manifest, facts, record = (json.loads(files[f"{name}.json"]) for name in ("manifest", "release", "record"))
         problems = [*check_files(files, manifest), *check_chain(record, manifest["head"])]
-        problems += check_facts(facts, record, manifest, unproved_columns)
-        notes = list(list_not_proved(facts, files, unproved_columns))
+        problems += check_facts(facts, record, manifest, gaps)
+        notes = list(list_not_proved(facts, files, gaps))
         whole = options.sum and hashlib.sha256(options.pack.read_bytes()).hexdigest() == options.sum.lower()
     except (AttributeError, LookupError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         sys.exit(f"BROKEN: this is no evidence pack: {type(error).__name__} {error}")

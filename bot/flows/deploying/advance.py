@@ -132,9 +132,7 @@ class _Run:
         release_id = self.progress.release.id
         with self.deps.store.transaction() as tx:
             targets = steps.rollback_targets(tx, release_id)
-            changes = next(
-                stored_step.planned_changes for stored_step in steps.plan(tx, release_id) if stored_step.row == step.row
-            )
+            changes = next(entry.planned_changes for entry in steps.plan(tx, release_id) if entry.row == step.row)
         with self._inspection(spec, rollback_target_of(spec, targets)) as inspection:
             journal = StepJournal(self.deps, self.job, release_id, step.row, changes)
             context = build_step_context(
@@ -142,13 +140,9 @@ class _Run:
             )
             return handler_of(spec).perform(spec.action, context)
 
-    def _inspection(
-        self, spec: StepSpec, rollback_target: Mapping[str, Any] | None
-    ) -> AbstractContextManager[StepInspection]:
+    def _inspection(self, spec: StepSpec, target: Mapping[str, Any] | None) -> AbstractContextManager[StepInspection]:
         seconds = _step_timeout(self.deps, spec)
-        return inspect_step(
-            self.deps, spec, self.reference, rollback_target, seconds=seconds, cancelled=self.job.cancelled
-        )
+        return inspect_step(self.deps, spec, self.reference, target, seconds=seconds, cancelled=self.job.cancelled)
 
     def _await_completion(self, step: Step) -> None:
         """Wait, before the first step of a rollback, for Jobs that the deploy has left running.

@@ -67,13 +67,13 @@ def judge_break_glass(tx: Tx, deps: Deps, actor: Actor, findings: DeployFindings
         headline = f"Break-glass can't override this for {release.version}"
         raise _refusal(view, findings, judgement.remaining_reasons, headline)
     _refuse_break_glass(tx, view, is_needed=bool(judgement.overridden_reasons))
-    passed = [
+    passed_reasons = [
         PassedReason(cause=one.cause, about=one.about, text=deps.clean(reason_text(one)))
         for one in judgement.overridden_reasons
     ]
-    break_glass.add(tx, release.id, BreakGlass(actor.user, reason, tuple(passed), view.now))
+    break_glass.add(tx, release.id, BreakGlass(actor.user, reason, tuple(passed_reasons), view.now))
     answer = _begin_deploy(tx, view, actor, findings)
-    event = BreakGlassUsed(reason=reason, passed=passed)
+    event = BreakGlassUsed(reason=reason, passed=passed_reasons)
     commit_change(tx, release.id, event, at=view.now, by=actor.user, new_posts=[BreakGlassPost()])
     return f"{answer}\nThe channel is told what you overrode. Someone else must review it once the release is over."
 

@@ -131,12 +131,10 @@ class _Planner:
         return []
 
     @contextmanager
-    def _inspection(self, spec: StepSpec, rollback_target: Mapping[str, Any] | None) -> Iterator[StepInspection]:
+    def _inspection(self, spec: StepSpec, target: Mapping[str, Any] | None) -> Iterator[StepInspection]:
         """Provide the inspection of a step; an error names the step if it is not the current one."""
         try:
-            with inspect_step(
-                self.deps, spec, self.reference, rollback_target, cancelled=self.job.cancelled
-            ) as inspection:
+            with inspect_step(self.deps, spec, self.reference, target, cancelled=self.job.cancelled) as inspection:
                 yield inspection
         except Superseded:
             raise

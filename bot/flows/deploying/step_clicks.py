@@ -61,11 +61,9 @@ def inspect_attested_step(deps: Deps, actor: Actor, step_row: int) -> str:
     confirm = None if spec is None else handler_of(spec).confirm
     if spec is None or confirm is None or not spec.by_hand:
         return ""
-    rollback_target, never_cancelled = rollback_target_of(spec, targets), threading.Event()
+    target, no_stop = rollback_target_of(spec, targets), threading.Event()
     try:
-        with inspect_step(
-            deps, spec, reference, rollback_target, seconds=INSPECTION_TIME, cancelled=never_cancelled
-        ) as inspection:
+        with inspect_step(deps, spec, reference, target, seconds=INSPECTION_TIME, cancelled=no_stop) as inspection:
             return f"seen: {confirm(spec.action, inspection)}"
     except Contradicted as error:
         raise RefusedError(f"Not recorded: {error.user_message}.", hint=error.hint) from error
