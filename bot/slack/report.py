@@ -49,7 +49,7 @@ def share(tx: Tx, view: ReleaseView, actor: Actor, redact: Callable[[str], str],
     files.enqueue_file(tx, view.release.id, KIND, str(delivery), file, parent=card.id)
     event = EvidenceExported(sha256=mark, bytes=len(content))
     commit_change(tx, view.release.id, event, at=view.now, by=actor.user)
-    return f"The evidence of {version} will be a file in the thread of its card."
+    return f"The evidence of {version} comes as a file in the thread of its card."
 
 
 def _messages(tx: Tx, view: ReleaseView) -> list[dict[str, Any]]:
