@@ -51,9 +51,9 @@ class Canvas:
         points = [(self._px(begin[0]), self._px(begin[1])), (self._px(end[0]), self._px(end[1]))]
         self._draw.line(points, fill=color, width=max(1, round(width * self._zoom)))
 
-    def bar(self, left: float, top: float, right: float, bottom: float, color: str, *, radius: float = 0.0) -> None:
+    def bar(self, min_x: float, min_y: float, max_x: float, max_y: float, color: str, *, radius: float = 0.0) -> None:
         """Draw a filled rectangle, at least one unit wide."""
-        box = [self._px(left), self._px(top), self._px(max(right, left + 1)), self._px(bottom)]
+        box = [self._px(min_x), self._px(min_y), self._px(max(max_x, min_x + 1)), self._px(max_y)]
         corner = min(radius * self._zoom, (box[2] - box[0]) / 2, (box[3] - box[1]) / 2)
         self._draw.rounded_rectangle(box, radius=corner, fill=color)
 

@@ -10,7 +10,7 @@ from typing import Any
 from bot.images.canvas import BLUE, FAINT, GREEN, INK, RED, SOFT, Canvas
 
 WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 20, 84, 56  # margins of the plot
+MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 20, 84, 56  # margins of the plot
 MINUTE = 60.0
 TIME_BEFORE = 30 * MINUTE  # of the plot, before the deploy
 LINES = 4  # of the grid, at most
@@ -29,10 +29,10 @@ def error_rate(title: str, subtitle: str, series: Series) -> bytes:
     top = step * ceil(max([*bars.values(), limit, baseline, 1.0]) * 1.05 / step)
 
     def x(at: float) -> float:
-        return LEFT + (at - first) / (last - first) * (WIDTH - LEFT - RIGHT)
+        return MARGIN_LEFT + (at - first) / (last - first) * (WIDTH - MARGIN_LEFT - MARGIN_RIGHT)
 
     def y(rate: float) -> float:
-        return HEIGHT - BOTTOM - rate / top * (HEIGHT - TOP - BOTTOM)
+        return HEIGHT - MARGIN_BOTTOM - rate / top * (HEIGHT - MARGIN_TOP - MARGIN_BOTTOM)
 
     canvas.text(20, 22, canvas.fit(title, WIDTH - 40, size=16, bold=True), size=16, bold=True)
     canvas.text(20, 43, canvas.fit(subtitle, WIDTH - 40, size=12), size=12, color=SOFT)
@@ -42,16 +42,16 @@ def error_rate(title: str, subtitle: str, series: Series) -> bytes:
         color = BLUE if start < began else RED if series["rose"] and rate > limit else GREEN
         if rate > 0:
             canvas.bar(x(start) + width * 0.1, y(rate), x(start) + width * 0.9, y(0), color)
-    canvas.line((LEFT, y(0)), (WIDTH - RIGHT, y(0)), INK, width=1)
+    canvas.line((MARGIN_LEFT, y(0)), (WIDTH - MARGIN_RIGHT, y(0)), INK, width=1)
     _clock(canvas, x, y, first, last)
     if baseline:
-        canvas.line((LEFT, y(baseline)), (WIDTH - RIGHT, y(baseline)), SOFT, dash=3)
+        canvas.line((MARGIN_LEFT, y(baseline)), (WIDTH - MARGIN_RIGHT, y(baseline)), SOFT, dash=3)
     _legend(canvas, baseline, rose=bool(series["rose"]))
-    canvas.line((x(began), TOP - 18), (x(began), y(0)), INK, width=1.5, dash=4)
+    canvas.line((x(began), MARGIN_TOP - 18), (x(began), y(0)), INK, width=1.5, dash=4)
     words = f"deploy {_time(began)}"
-    fits_right_of_line = x(began) + 6 + canvas.length(words, size=12, bold=True) < WIDTH - RIGHT
+    fits_right_of_line = x(began) + 6 + canvas.length(words, size=12, bold=True) < WIDTH - MARGIN_RIGHT
     canvas.text(
-        x(began) + (6 if fits_right_of_line else -6), TOP - 16, words,
+        x(began) + (6 if fits_right_of_line else -6), MARGIN_TOP - 16, words,
         size=12, bold=True, anchor="left" if fits_right_of_line else "right"
     )  # fmt: skip
     return canvas.png()
@@ -81,12 +81,12 @@ def _grid(canvas: Canvas, y: Any, step: float, top: float) -> None:
     for number in range(round(top / step) + 1):
         rate = number * step
         if number:
-            canvas.line((LEFT, y(rate)), (WIDTH - RIGHT, y(rate)), FAINT)
-        canvas.text(LEFT - 8, y(rate), f"{rate:g}", size=11, color=SOFT, anchor="right")
+            canvas.line((MARGIN_LEFT, y(rate)), (WIDTH - MARGIN_RIGHT, y(rate)), FAINT)
+        canvas.text(MARGIN_LEFT - 8, y(rate), f"{rate:g}", size=11, color=SOFT, anchor="right")
 
 
 def _legend(canvas: Canvas, baseline: float, *, rose: bool) -> None:
-    y, x = HEIGHT - 16.0, float(LEFT)
+    y, x = HEIGHT - 16.0, float(MARGIN_LEFT)
     for color, words in ((BLUE, "before the deploy"), (GREEN, "after it"), (RED, "after it, too many")):
         if color is RED and not rose:
             continue
@@ -105,7 +105,7 @@ def _clock(canvas: Canvas, x: Any, y: Any, first: float, last: float) -> None:
         canvas.line((x(at), y(0)), (x(at), y(0) + 4), INK)
         canvas.text(x(at), y(0) + 14, _time(at), size=11, color=SOFT, anchor="middle")
         at += every
-    canvas.text(WIDTH - RIGHT, HEIGHT - 16, "UTC", size=11, color=SOFT, anchor="right")
+    canvas.text(WIDTH - MARGIN_RIGHT, HEIGHT - 16, "UTC", size=11, color=SOFT, anchor="right")
 
 
 def _time(at: float) -> str:

@@ -24,7 +24,7 @@ presented pressed reached recorded refused resolved runs said saved says seen se
 started stays stored taken takes told tried tries typed used waited waiting waits wanted watched went written
 """
 # Their share in percent of all names that are bound. The limits are what is true today: they only ever get smaller.
-_LIMITS = {"bot": 0.3, "checks": 0.6, "clients": 0.7, "sandbox": 0.1, "tests": 0.1}
+_LIMITS = {"bot": 0.2, "checks": 0.6, "clients": 0.7, "sandbox": 0.1, "tests": 0.1}
 
 
 @cache
